@@ -1,0 +1,1 @@
+//! The capability file beside a guest: what its channel may do.

@@ -1,0 +1,1 @@
+//! Builds the parts, starts and stops the threads in order.

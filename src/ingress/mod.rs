@@ -1,0 +1,3 @@
+//! Outside world to `Event`: HTTP server, webhook authentication, scheduler.
+
+pub mod webhook;

@@ -1,0 +1,1 @@
+//! Webhook authentication: declared as data, decided without I/O.

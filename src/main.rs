@@ -1,0 +1,2 @@
+//! The tinclaw daemon.
+fn main() {}

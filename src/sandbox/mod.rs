@@ -1,0 +1,1 @@
+//! wasmi: engine, prepared modules, instances, fuel, deadline, pool, host imports, WASI.

@@ -1,0 +1,1 @@
+//! What a guest may ask for: outbound HTTP, credentials, leak scan, workspace, pairing, rate limits.

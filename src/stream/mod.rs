@@ -1,0 +1,1 @@
+//! MessageStream, deliveries, acknowledgement, replies.

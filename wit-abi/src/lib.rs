@@ -1,0 +1,4 @@
+//! The channel ABI.
+#![forbid(unsafe_code)]
+
+pub mod types;
