@@ -1,1 +1,3 @@
 //! The types that cross between threads.
+
+pub mod callback;

@@ -1,1 +1,3 @@
 //! What a guest may ask for: outbound HTTP, credentials, leak scan, workspace, pairing, rate limits.
+
+pub mod workspace;

@@ -1,0 +1,237 @@
+//! One call into a guest: what goes in, what comes out, and what it did on the way.
+//!
+//! A [`Callback`] is made by whoever has news for a channel, run by a worker in an instance of its own, and answered
+//! with a [`CallbackReport`]. The [`Effects`] in it are a transaction: the router applies all of them or none.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wit_abi::types::{
+    AgentResponse, ChannelConfig, EmittedMessage, IncomingHttpRequest, LogLevel, OutgoingHttpResponse,
+    StatusUpdate,
+};
+
+use crate::sandbox::WasmChannelError;
+use crate::services::workspace::WorkspaceChanges;
+
+/// A call of one of a guest's exports. Payloads are shared, so that a callback can be run again cheaply.
+#[derive(Clone, Debug)]
+pub enum Callback {
+    /// `on-start`: the channel's configuration as JSON text.
+    Start {
+        /// The JSON object that the guest gets.
+        config_json: Arc<str>,
+    },
+    /// `on-http-request`: a webhook or another request to one of the channel's paths.
+    HttpRequest(Arc<IncomingHttpRequest>),
+    /// `on-poll`.
+    Poll,
+    /// `on-timer` of `tinclaw:timers/handler@0.1.0`.
+    Timer {
+        /// The name that the guest gave when it set the timer.
+        name: Arc<str>,
+        /// The text that the guest gave when it set the timer.
+        payload: Arc<str>,
+    },
+    /// `on-respond`: a reply of the agent to a message that this channel emitted.
+    Respond(Arc<AgentResponse>),
+    /// `on-status`: what the agent is doing right now.
+    Status(Arc<StatusUpdate>),
+    /// `on-broadcast`: a message of the agent that is no reply.
+    Broadcast {
+        /// Whom it is for, in the channel's own terms.
+        user_id: Arc<str>,
+        /// The message.
+        response: Arc<AgentResponse>,
+    },
+    /// `on-shutdown`.
+    Shutdown,
+}
+
+impl Callback {
+    /// Which export this calls.
+    #[must_use]
+    pub const fn kind(&self) -> CallbackKind {
+        match self {
+            Self::Start { .. } => CallbackKind::Start,
+            Self::HttpRequest(_) => CallbackKind::HttpRequest,
+            Self::Poll => CallbackKind::Poll,
+            Self::Timer { .. } => CallbackKind::Timer,
+            Self::Respond(_) => CallbackKind::Respond,
+            Self::Status(_) => CallbackKind::Status,
+            Self::Broadcast { .. } => CallbackKind::Broadcast,
+            Self::Shutdown => CallbackKind::Shutdown,
+        }
+    }
+}
+
+/// The eight callbacks, without their payloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CallbackKind {
+    /// `on-start`
+    Start,
+    /// `on-http-request`
+    HttpRequest,
+    /// `on-poll`
+    Poll,
+    /// `on-timer`
+    Timer,
+    /// `on-respond`
+    Respond,
+    /// `on-status`
+    Status,
+    /// `on-broadcast`
+    Broadcast,
+    /// `on-shutdown`
+    Shutdown,
+}
+
+impl CallbackKind {
+    /// All of them, in the order of the world.
+    pub const ALL: [Self; 8] = [
+        Self::Start,
+        Self::HttpRequest,
+        Self::Poll,
+        Self::Timer,
+        Self::Respond,
+        Self::Status,
+        Self::Broadcast,
+        Self::Shutdown,
+    ];
+
+    /// The name that the guest exports, such as `on-poll`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "on-start",
+            Self::HttpRequest => "on-http-request",
+            Self::Poll => "on-poll",
+            Self::Timer => "on-timer",
+            Self::Respond => "on-respond",
+            Self::Status => "on-status",
+            Self::Broadcast => "on-broadcast",
+            Self::Shutdown => "on-shutdown",
+        }
+    }
+}
+
+impl fmt::Display for CallbackKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a callback returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallbackValue {
+    /// `on-start` succeeded with this.
+    Started(ChannelConfig),
+    /// `on-http-request` answered this.
+    Http(OutgoingHttpResponse),
+    /// One of the callbacks without a result value succeeded.
+    Done,
+    /// Nothing was run: the guest lacks this optional export (`on-status`, `on-broadcast`, `on-timer`), or its
+    /// `status-type` is from before this case existed.
+    NotExported,
+}
+
+/// A message for the agent with the bytes that the guest stored for its attachments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emitted {
+    /// The message; its content is already within the limit.
+    pub message: EmittedMessage,
+    /// For each of `message.attachments`, in their order, the bytes from `store-attachment-data`, if there were any.
+    pub attachment_data: Vec<Option<Arc<[u8]>>>,
+}
+
+/// What a callback wants of the channel's timers, in the order of its calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TimerChange {
+    /// Set, or set again, the timer of this name.
+    Set {
+        /// The timer's name within its channel.
+        name: Arc<str>,
+        /// From the end of the callback to `on-timer`.
+        delay: Duration,
+        /// What `on-timer` gets.
+        payload: Arc<str>,
+    },
+    /// Forget the timer of this name, if there is one.
+    Cancel {
+        /// The timer's name within its channel.
+        name: Arc<str>,
+    },
+}
+
+/// What was over a limit and therefore left out. Each count is also one line in the channel's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Messages beyond the number, or the attachment bytes, that one callback may emit.
+    pub messages: u32,
+    /// Messages whose content was cut.
+    pub truncated: u32,
+    /// Attachments beyond the number or bytes that one message may have.
+    pub attachments: u32,
+    /// Stored attachment data that no emitted message referred to.
+    pub unused_attachment_data: u32,
+    /// Log lines beyond the number or bytes that one callback may write.
+    pub log_lines: u32,
+}
+
+/// What a callback did to the world.
+///
+/// When the callback failed, everything that is still inside the host is dropped: only `left_host` and `retry_after`
+/// can then be set.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// Messages for the agent, in the order they were emitted.
+    pub messages: Vec<Emitted>,
+    /// Writes to the channel's workspace and the versions they rest on.
+    pub workspace: WorkspaceChanges,
+    /// Timers set and cancelled, in order.
+    pub timers: Vec<TimerChange>,
+    /// An HTTP request or a socket frame went out: running the callback again would repeat it.
+    pub left_host: bool,
+    /// The longest `Retry-After` that an upstream server answered with.
+    pub retry_after: Option<Duration>,
+    /// What was over a limit.
+    pub dropped: Dropped,
+}
+
+/// What a callback used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Units of fuel, host calls included.
+    pub fuel: u64,
+    /// The largest size of the guest's linear memory, in bytes.
+    pub peak_memory: usize,
+    /// From the worker's first instruction to its last; waiting in queues is not in it.
+    pub elapsed: Duration,
+    /// `http-request` calls.
+    pub http_calls: u32,
+}
+
+/// One line that a guest wrote, cleaned of control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// How severe the guest says it is. Lines on standard output are `Info`, on standard error `Warn`.
+    pub level: LogLevel,
+    /// The text, without line breaks.
+    pub message: String,
+}
+
+/// Everything that is known about a callback after it ended, well or not.
+#[derive(Debug)]
+pub struct CallbackReport {
+    /// Which callback it was.
+    pub kind: CallbackKind,
+    /// What it returned, or why it failed.
+    pub result: Result<CallbackValue, WasmChannelError>,
+    /// What it did.
+    pub effects: Effects,
+    /// What it used.
+    pub usage: Usage,
+    /// What it logged; already handed to the `log` crate.
+    pub logs: Vec<LogLine>,
+}

@@ -1,0 +1,111 @@
+//! The memory that all running callbacks may have together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A sum of guest memory that is handed out and given back. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct MemoryBudget(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl MemoryBudget {
+    /// A budget of `limit` bytes over all callbacks that run at the same time.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self(Arc::new(Shared { limit, used: AtomicUsize::new(0) }))
+    }
+
+    /// A budget that never runs out; each callback still has its own limit.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self::new(usize::MAX)
+    }
+
+    /// Bytes that may be used at once.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.0.limit
+    }
+
+    /// Bytes in use now.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+
+    /// Takes `bytes` out, or nothing when there is no room: the callback then has to wait.
+    #[must_use]
+    pub fn reserve(&self, bytes: usize) -> Option<MemoryReservation> {
+        let mut reservation = MemoryReservation { budget: self.clone(), bytes: 0 };
+        reservation.grow_to(bytes).then_some(reservation)
+    }
+}
+
+/// A part of a [`MemoryBudget`], given back when it is dropped.
+#[derive(Debug)]
+pub struct MemoryReservation {
+    budget: MemoryBudget,
+    bytes: usize,
+}
+
+impl MemoryReservation {
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes this hold at least `bytes` in all. False, and nothing changes, when the budget has no room.
+    #[must_use]
+    pub fn grow_to(&mut self, bytes: usize) -> bool {
+        let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else { return true };
+        let limit = self.budget.0.limit;
+        // Only a counter: it guards no other memory, so relaxed is enough.
+        let taken = self.budget.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(more).filter(|sum| *sum <= limit)
+        });
+        if taken.is_ok() {
+            self.bytes = bytes;
+        }
+        taken.is_ok()
+    }
+}
+
+impl Drop for MemoryReservation {
+    fn drop(&mut self) {
+        self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_taken_to_its_edge_and_no_further() {
+        let budget = MemoryBudget::new(100);
+        let mut first = budget.reserve(60).unwrap();
+        assert!(budget.reserve(41).is_none());
+        let second = budget.reserve(40).unwrap();
+        assert_eq!(budget.used(), 100);
+        assert!(!first.grow_to(61));
+        assert_eq!((first.bytes(), budget.used()), (60, 100));
+        drop(second);
+        assert!(first.grow_to(100));
+        assert!(first.grow_to(10), "asking for less than is held is no growth");
+        drop(first);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_huge_reservation_does_not_wrap_around() {
+        let budget = MemoryBudget::unlimited();
+        let _one = budget.reserve(1).unwrap();
+        assert!(budget.reserve(usize::MAX).is_none());
+    }
+}

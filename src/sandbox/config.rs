@@ -1,0 +1,31 @@
+//! How the runtime is set up.
+
+use super::limits::CallbackLimits;
+
+/// Bytes of a guest's file that are read at most.
+pub const DEFAULT_MAX_GUEST_BYTES: usize = 32 * 1024 * 1024;
+
+/// The settings of a [`WasmChannelRuntime`](super::WasmChannelRuntime).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WasmChannelRuntimeConfig {
+    /// What a callback may use, unless its channel's capability file says otherwise.
+    pub limits: CallbackLimits,
+    /// Bytes of a guest's file. Default 32 MiB; a larger one is refused.
+    pub max_guest_bytes: usize,
+}
+
+impl Default for WasmChannelRuntimeConfig {
+    /// 500,000,000 units of fuel, 30 s and 50 MiB of memory per callback.
+    fn default() -> Self {
+        Self { limits: CallbackLimits::default(), max_guest_bytes: DEFAULT_MAX_GUEST_BYTES }
+    }
+}
+
+impl WasmChannelRuntimeConfig {
+    /// A small and quick configuration: see [`CallbackLimits::for_testing`].
+    #[must_use]
+    pub fn for_testing() -> Self {
+        Self { limits: CallbackLimits::for_testing(), ..Self::default() }
+    }
+}

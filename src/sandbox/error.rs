@@ -1,0 +1,179 @@
+//! Everything that can go wrong between a guest's bytes and the end of its callback.
+
+use std::time::Duration;
+
+use crate::event::callback::CallbackKind;
+
+/// Why a guest could not be prepared, instantiated or run to its end.
+///
+/// Every variant names the channel. None carries a secret: what guests write is not quoted except in
+/// [`GuestError`](Self::GuestError), and secrets never reach a guest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WasmChannelError {
+    /// The engine that was handed in cannot run channels.
+    #[error("the shared wasmi engine cannot run channels: {reason}")]
+    UnsuitableEngine {
+        /// Which setting is missing.
+        reason: String,
+    },
+
+    /// The file is no guest of a known flavour, or imports something that the host does not have.
+    #[error("channel `{channel}` cannot be loaded: {reason}")]
+    NotLoadable {
+        /// The channel.
+        channel: String,
+        /// What is wrong and what would be accepted.
+        reason: String,
+    },
+
+    /// wasmi does not accept the guest's code.
+    #[error("channel `{channel}` is not valid WebAssembly for this host: {reason}")]
+    InvalidModule {
+        /// The channel.
+        channel: String,
+        /// What wasmi says.
+        reason: String,
+    },
+
+    /// The guest could not be instantiated, because its initial state does not fit.
+    #[error("channel `{channel}` could not be instantiated: {reason}")]
+    Instantiation {
+        /// The channel.
+        channel: String,
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// The guest lacks an export that every channel must have.
+    #[error("channel `{channel}` does not export `{export}`")]
+    MissingExport {
+        /// The channel.
+        channel: String,
+        /// The export's name.
+        export: String,
+    },
+
+    /// The callback used all of its fuel.
+    #[error(
+        "channel `{channel}`: {callback} used up its fuel of {limit} units: it loops, or does more work than one \
+         callback may"
+    )]
+    OutOfFuel {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+        /// Units that it had.
+        limit: u64,
+    },
+
+    /// The callback was still running at its deadline.
+    #[error(
+        "channel `{channel}`: {callback} was stopped at its deadline after {elapsed:?} \
+         (capabilities.channel.callback_timeout_secs sets it)"
+    )]
+    DeadlineExceeded {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+        /// How long it had run.
+        elapsed: Duration,
+    },
+
+    /// The host asked for the callback to end.
+    #[error(
+        "channel `{channel}`: {callback} was stopped because the host is shutting down or the channel is removed"
+    )]
+    Stopped {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+    },
+
+    /// The guest asked for more memory than a callback may have, was told no, and gave up.
+    #[error("channel `{channel}`: {callback} needs {wanted} bytes of memory and may have {limit}")]
+    OutOfMemory {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+        /// Bytes that it asked for.
+        wanted: usize,
+        /// Bytes that it may have.
+        limit: usize,
+    },
+
+    /// The guest is within its own limit, but all running callbacks together are at theirs.
+    #[error(
+        "channel `{channel}`: {callback} found no room for {wanted} bytes of memory: all callbacks together may have \
+         {budget}"
+    )]
+    HostMemoryExhausted {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+        /// Bytes that it asked for.
+        wanted: usize,
+        /// Bytes that all callbacks may have together.
+        budget: usize,
+    },
+
+    /// The guest's code trapped.
+    #[error("channel `{channel}`: {callback} trapped: {reason}")]
+    Trap {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+        /// The trap in words, such as ``wasm `unreachable` instruction executed``.
+        reason: String,
+    },
+
+    /// The guest called an import that exists in the world but is not given to channels.
+    #[error("channel `{channel}`: {callback} called `{import}`, which this host does not give to channels")]
+    ImportNotGiven {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+        /// The import's module and name.
+        import: String,
+    },
+
+    /// The guest broke the canonical ABI: a pointer outside of its memory, text that is not UTF-8 and the like.
+    #[error("channel `{channel}`: {callback} broke the calling convention: {reason}")]
+    AbiViolation {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+        /// What was wrong, with the value's place.
+        reason: String,
+    },
+
+    /// The callback ended in good order and returned an error.
+    #[error("channel `{channel}`: {callback} failed: {message}")]
+    GuestError {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+        /// The guest's own words.
+        message: String,
+    },
+
+    /// The host itself failed while it ran the callback. This is a bug in the host.
+    #[error("channel `{channel}`: the host failed while it ran {callback}: {reason}")]
+    HostFailure {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+        /// What is known about it.
+        reason: String,
+    },
+}

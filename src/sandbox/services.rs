@@ -1,0 +1,85 @@
+//! What the sandbox asks of the rest of the host on a guest's behalf.
+//!
+//! Everything here leaves the callback's transaction: a request that went out cannot be taken back. What stays inside
+//! (messages, workspace, timers) is collected in [`Effects`](crate::event::callback::Effects) instead.
+
+use std::time::{Duration, Instant};
+
+use wit_abi::types::{HttpResponse, PairingUpsertResult};
+
+/// An outbound HTTP request as the guest wrote it; nothing in it has been checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuestHttpRequest {
+    /// The method, in whatever case the guest wrote it.
+    pub method: String,
+    /// The URL, placeholders included.
+    pub url: String,
+    /// A JSON object of strings, or whatever else the guest wrote.
+    pub headers_json: String,
+    /// The body, if there is one.
+    pub body: Option<Vec<u8>>,
+    /// The time that the guest wants to wait at most, if it says.
+    pub timeout: Option<Duration>,
+}
+
+/// An answer to a [`GuestHttpRequest`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuestHttpAnswer {
+    /// What the guest gets.
+    pub response: HttpResponse,
+    /// The wait that the server asked for in `Retry-After`, if it did. The host uses it for its own retries.
+    pub retry_after: Option<Duration>,
+}
+
+/// One channel's access to the world, with that channel's rights.
+///
+/// The methods are called from worker threads and may block, but never beyond the `deadline` they are given. Errors
+/// are texts for the guest and must not quote secrets.
+pub trait GuestServices: Send + Sync {
+    /// Sends an HTTP request. `calls_before` is how many this callback has made already.
+    ///
+    /// # Errors
+    /// The request is not allowed, could not be sent or was not answered in time.
+    fn http_request(
+        &self,
+        request: GuestHttpRequest,
+        deadline: Instant,
+        calls_before: u32,
+    ) -> Result<GuestHttpAnswer, String>;
+
+    /// Whether a secret of this name is stored and this channel may know that.
+    fn secret_exists(&self, name: &str) -> bool;
+
+    /// Sends a text frame on the channel's socket.
+    ///
+    /// # Errors
+    /// The channel has no socket, or it is not connected.
+    fn websocket_send(&self, payload: String) -> Result<(), String>;
+
+    /// Starts or repeats a pairing request of this channel's user `id`.
+    ///
+    /// # Errors
+    /// There are too many pending requests.
+    fn pairing_upsert(&self, id: &str, meta_json: &str) -> Result<PairingUpsertResult, String>;
+
+    /// Who this channel's user `external_id` is to the host, if anyone.
+    ///
+    /// # Errors
+    /// The pairings cannot be read.
+    fn pairing_resolve(&self, external_id: &str) -> Result<Option<String>, String>;
+
+    /// The ids that may talk to the agent through this channel.
+    ///
+    /// # Errors
+    /// The pairings cannot be read.
+    fn pairing_allow_from(&self) -> Result<Vec<String>, String>;
+
+    /// Whether this channel's user `id`, or `username`, may talk to the agent.
+    ///
+    /// # Errors
+    /// The pairings cannot be read.
+    fn pairing_is_allowed(&self, id: &str, username: Option<&str>) -> Result<bool, String>;
+
+    /// Unix time in milliseconds.
+    fn now_millis(&self) -> u64;
+}
