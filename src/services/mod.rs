@@ -1,3 +1,7 @@
 //! What a guest may ask for: outbound HTTP, credentials, leak scan, workspace, pairing, rate limits.
 
 pub mod workspace;
+
+pub mod http;
+pub mod rate_limit;
+pub mod secrets;

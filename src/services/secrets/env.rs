@@ -1,0 +1,191 @@
+//! Secrets from environment variables.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+use super::{MAX_SECRET_BYTES, Secret, SecretError, SecretStore, normalise_name};
+
+/// Variables that begin with this are secrets by their name alone: `TINCLAW_SECRET_SLACK_TOKEN` is `slack_token`.
+pub const SECRET_ENV_PREFIX: &str = "TINCLAW_SECRET_";
+
+/// Reads secrets from environment variables.
+///
+/// A secret `slack_token` is looked for, in this order, in
+/// 1. `TINCLAW_SECRET_SLACK_TOKEN`: nobody sets that by accident, so it wins;
+/// 2. the variable that a capability file's `auth.env_var` names for it (see [`EnvSecrets::map`]);
+/// 3. `SLACK_TOKEN`, unless [`EnvSecrets::prefixed_only`] turned that off.
+///
+/// In variable names, `-` and `.` of a secret's name are `_`. The third place means that a capability file can name any
+/// variable of the process as a secret for its own hosts; where channels come from people whom the operator does not
+/// trust with that, `prefixed_only` is the setting to use. The variables are read at every use: a process's environment
+/// does not change from outside, but nothing is kept that need not be.
+pub struct EnvSecrets {
+    source: Box<dyn Source>,
+    mapped: BTreeMap<String, String>,
+    bare: bool,
+}
+
+/// The environment, exchangeable because a test cannot change that of its process.
+trait Source: Send + Sync {
+    fn var(&self, name: &str) -> Option<OsString>;
+    fn names(&self) -> Vec<OsString>;
+}
+
+struct Process;
+
+impl Source for Process {
+    fn var(&self, name: &str) -> Option<OsString> {
+        std::env::var_os(name)
+    }
+
+    fn names(&self) -> Vec<OsString> {
+        std::env::vars_os().map(|(name, _)| name).collect()
+    }
+}
+
+impl Source for BTreeMap<String, String> {
+    fn var(&self, name: &str) -> Option<OsString> {
+        self.get(name).map(OsString::from)
+    }
+
+    fn names(&self) -> Vec<OsString> {
+        self.keys().map(OsString::from).collect()
+    }
+}
+
+impl Default for EnvSecrets {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl EnvSecrets {
+    /// Secrets from this process's environment.
+    pub fn new() -> Self {
+        Self { source: Box::new(Process), mapped: BTreeMap::new(), bare: true }
+    }
+
+    /// Secrets from a table instead of the process's environment, for tests and for embedding.
+    pub fn from_table<I, K, V>(variables: I) -> Self
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: Into<String>,
+        V: Into<String>,
+    {
+        let table: BTreeMap<String, String> =
+            variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { source: Box::new(table), mapped: BTreeMap::new(), bare: true }
+    }
+
+    /// Also looks for `secret` in the variable `variable`, as a capability file's `auth.env_var` says.
+    ///
+    /// # Errors
+    /// [`SecretError::BadName`] when `secret` is no name for a secret.
+    pub fn map(mut self, secret: &str, variable: &str) -> Result<Self, SecretError> {
+        self.mapped.insert(normalise_name(secret)?, variable.to_owned());
+        Ok(self)
+    }
+
+    /// Takes a secret only from a variable with [`SECRET_ENV_PREFIX`] or from a mapped one.
+    pub fn prefixed_only(mut self) -> Self {
+        self.bare = false;
+        self
+    }
+
+    fn candidates(&self, name: &str) -> impl Iterator<Item = String> {
+        let upper = variable_name(name);
+        let prefixed = format!("{SECRET_ENV_PREFIX}{upper}");
+        [Some(prefixed), self.mapped.get(name).cloned(), self.bare.then_some(upper)].into_iter().flatten()
+    }
+}
+
+fn variable_name(name: &str) -> String {
+    name.chars().map(|c| if c == '-' || c == '.' { '_' } else { c.to_ascii_uppercase() }).collect()
+}
+
+impl SecretStore for EnvSecrets {
+    fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
+        let name = normalise_name(name)?;
+        let found = self
+            .candidates(&name)
+            .find_map(|variable| self.source.var(&variable).filter(|value| !value.is_empty()));
+        let Some(value) = found else { return Ok(None) };
+        if value.len() as u64 > MAX_SECRET_BYTES {
+            return Err(SecretError::TooLarge { name, limit: MAX_SECRET_BYTES });
+        }
+        match value.into_string() {
+            Ok(text) => Ok(Some(Secret::new(text))),
+            Err(_) => Err(SecretError::NotText { name }),
+        }
+    }
+
+    /// The variables with the prefix and the mapped ones that are set; others cannot be told from ordinary variables.
+    fn names(&self) -> Result<Vec<String>, SecretError> {
+        let prefixed = self.source.names();
+        let prefixed = prefixed
+            .iter()
+            .filter_map(|variable| OsStr::to_str(variable)?.strip_prefix(SECRET_ENV_PREFIX))
+            .filter_map(|name| normalise_name(name).ok());
+        let mapped = self.mapped.iter().filter(|(_, variable)| self.source.var(variable).is_some());
+        let mut names: Vec<String> = prefixed.chain(mapped.map(|(name, _)| name.clone())).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefixed_variable_wins_then_the_mapped_then_the_bare_one() {
+        let all = [("TINCLAW_SECRET_TOKEN", "prefixed"), ("BOT_KEY", "mapped"), ("TOKEN", "bare")];
+        for (skip, expected) in [(0, Some("prefixed")), (1, Some("mapped")), (2, Some("bare")), (3, None)] {
+            let store = EnvSecrets::from_table(all[skip..].to_vec()).map("token", "BOT_KEY").unwrap();
+            assert_eq!(store.get("Token").unwrap(), expected.map(Secret::from), "{expected:?}");
+        }
+    }
+
+    #[test]
+    fn bare_variables_can_be_turned_off() {
+        let store = EnvSecrets::from_table([("HOME", "/root"), ("TINCLAW_SECRET_A", "x")]).prefixed_only();
+        assert_eq!(store.get("home").unwrap(), None);
+        assert_eq!(store.get("a").unwrap(), Some(Secret::from("x")));
+    }
+
+    #[test]
+    fn an_empty_variable_is_no_secret_and_the_next_place_is_asked() {
+        let store = EnvSecrets::from_table([("TINCLAW_SECRET_TOKEN", ""), ("TOKEN", "bare")]);
+        assert_eq!(store.get("token").unwrap(), Some(Secret::from("bare")));
+    }
+
+    #[test]
+    fn dashes_and_dots_are_underscores_in_a_variable() {
+        let store = EnvSecrets::from_table([("A_B_C", "x")]);
+        assert_eq!(store.get("a-b.c").unwrap(), Some(Secret::from("x")));
+    }
+
+    #[test]
+    fn only_what_is_certainly_a_secret_is_listed() {
+        let store = EnvSecrets::from_table([
+            ("PATH", "/bin"),
+            ("TINCLAW_SECRET_B", "x"),
+            ("BOT", "y"),
+            ("TINCLAW_SECRET_", "no name"),
+        ])
+        .map("bot_token", "BOT")
+        .unwrap()
+        .map("absent", "NOT_SET")
+        .unwrap();
+        assert_eq!(store.names().unwrap(), ["b", "bot_token"]);
+    }
+
+    #[test]
+    fn a_value_at_the_size_limit_is_taken_and_one_past_it_is_not() {
+        let limit = usize::try_from(MAX_SECRET_BYTES).unwrap();
+        let store = EnvSecrets::from_table([("A", "x".repeat(limit)), ("B", "x".repeat(limit + 1))]);
+        assert_eq!(store.get("a").unwrap().unwrap().len(), limit);
+        assert!(matches!(store.get("b"), Err(SecretError::TooLarge { .. })));
+    }
+}
