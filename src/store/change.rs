@@ -1,0 +1,357 @@
+//! What a batch can do to the store.
+
+use std::sync::Arc;
+
+use super::error::StoreError;
+use super::record::{
+    AttachmentMeta, ChannelKey, MessageBody, MessageId, PairingRecord, ReplyBody, ReplyId, ReplyKind, SeenId,
+    SeenKey, StoredAnswer,
+};
+
+/// Most attachments of one message or reply. The host's own limits are far lower; this is what an engine must be able
+/// to number.
+pub const MAX_ATTACHMENTS: usize = 256;
+
+/// Most bytes of one batch, its texts and attachments together: 256 MiB.
+pub const MAX_BATCH_BYTES: u64 = 256 << 20;
+
+/// What one callback did, or one acknowledgement, or one command: kept as a whole or not at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// The changes, applied in this order.
+    pub changes: Vec<Change>,
+}
+
+/// One change.
+///
+/// A change that names a message or reply which is unknown, or whose state does not allow it, does nothing: an agent may
+/// acknowledge what an operator has dropped meanwhile, and what else is in the batch must not be lost by that.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Writes a file of a channel's workspace.
+    PutFile {
+        /// The channel.
+        channel: ChannelKey,
+        /// The path within the workspace.
+        path: Arc<str>,
+        /// Its whole content.
+        content: Arc<str>,
+    },
+    /// Adds a pending message.
+    AddMessage(NewMessage),
+    /// A pending message is handed to the agent.
+    MessageAttempt {
+        /// Which.
+        id: MessageId,
+        /// How often, this time included.
+        attempt: u32,
+        /// When.
+        at_ms: u64,
+    },
+    /// The agent is done with a pending message.
+    MessageAcked {
+        /// Which.
+        id: MessageId,
+        /// When.
+        at_ms: u64,
+    },
+    /// An operator drops a pending message.
+    MessageDropped {
+        /// Which.
+        id: MessageId,
+        /// When.
+        at_ms: u64,
+    },
+    /// An operator has a settled message delivered again; its attempts go on counting.
+    MessageRequeued {
+        /// Which.
+        id: MessageId,
+        /// When.
+        at_ms: u64,
+    },
+    /// Adds a pending reply.
+    AddReply(NewReply),
+    /// A pending reply is about to be sent. To be durable before the guest runs: when a reply has an attempt without an
+    /// outcome after a crash, the upstream may have it.
+    ReplyAttempt {
+        /// Which.
+        id: ReplyId,
+        /// How often, this time included.
+        attempt: u32,
+        /// When.
+        at_ms: u64,
+    },
+    /// An attempt has failed and there will be another.
+    ReplyRetry {
+        /// Which.
+        id: ReplyId,
+        /// When.
+        at_ms: u64,
+        /// Not before this time.
+        next_ms: u64,
+        /// What went wrong.
+        error: String,
+        /// Whether the upstream may have it all the same (a timeout, a trap after a request went out).
+        uncertain: bool,
+    },
+    /// The upstream has the reply. Accepted from every state: it is what happened.
+    ReplyDelivered {
+        /// Which.
+        id: ReplyId,
+        /// When.
+        at_ms: u64,
+    },
+    /// A pending reply is given up.
+    ReplyDead {
+        /// Which.
+        id: ReplyId,
+        /// When.
+        at_ms: u64,
+        /// What went wrong last.
+        error: String,
+        /// Whether the upstream may have it all the same.
+        uncertain: bool,
+    },
+    /// An operator has a reply sent again, or a pending one at once. Its attempts are counted anew; one that was
+    /// delivered is marked as a redelivery.
+    ReplyRequeued {
+        /// Which.
+        id: ReplyId,
+        /// When; also the earliest time of the next attempt.
+        at_ms: u64,
+    },
+    /// An operator drops a pending or dead reply.
+    ReplyDropped {
+        /// Which.
+        id: ReplyId,
+        /// When.
+        at_ms: u64,
+    },
+    /// Sets a timer, or sets one anew that has the same name.
+    SetTimer {
+        /// The channel.
+        channel: ChannelKey,
+        /// Its name.
+        name: Arc<str>,
+        /// When it is due.
+        due_ms: u64,
+        /// Handed back to the guest.
+        payload: Arc<str>,
+    },
+    /// Removes a timer: cancelled, or run.
+    CancelTimer {
+        /// The channel.
+        channel: ChannelKey,
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// A channel was polled.
+    PollRan {
+        /// The channel.
+        channel: ChannelKey,
+        /// When.
+        at_ms: u64,
+    },
+    /// A key was seen. The last one of a channel and key counts.
+    Seen {
+        /// The channel.
+        channel: ChannelKey,
+        /// The key.
+        key: SeenKey,
+        /// When.
+        at_ms: u64,
+        /// When it is to be forgotten.
+        expires_ms: u64,
+        /// What a repeat is answered; `None` for ids of emitted messages, which have no answer.
+        answer: Option<StoredAnswer>,
+    },
+    /// Writes a record of pairing, in place of the one with the same key.
+    PutPairing(PairingRecord),
+    /// Removes a record of pairing.
+    RemovePairing(PairingKey),
+}
+
+/// A message to be kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewMessage {
+    /// The channel that it came through.
+    pub channel: ChannelKey,
+    /// The conversation within which order is kept.
+    pub conversation: Arc<str>,
+    /// What was said.
+    pub body: MessageBody,
+    /// Its attachments, at most [`MAX_ATTACHMENTS`].
+    pub attachments: Vec<NewAttachment>,
+    /// When it arrived.
+    pub received_ms: u64,
+}
+
+/// An attachment to be kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewAttachment {
+    /// What the guest says about it.
+    pub meta: AttachmentMeta,
+    /// Its bytes, when the guest stored them.
+    pub data: Option<Arc<[u8]>>,
+}
+
+/// A reply to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewReply {
+    /// The channel that sends it.
+    pub channel: ChannelKey,
+    /// The conversation within which order is kept.
+    pub conversation: Arc<str>,
+    /// How it goes out.
+    pub kind: ReplyKind,
+    /// What it says; at most [`MAX_ATTACHMENTS`] attachments.
+    pub body: ReplyBody,
+    /// The message that it answers.
+    pub answers: Option<MessageId>,
+    /// When the agent gave it; also the earliest time of its first attempt.
+    pub created_ms: u64,
+}
+
+/// Names a record of pairing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PairingKey {
+    /// A stranger's request.
+    Request {
+        /// The channel.
+        channel: ChannelKey,
+        /// Who asked.
+        external_id: String,
+    },
+    /// Somebody approved.
+    Identity {
+        /// The channel.
+        channel: ChannelKey,
+        /// Who.
+        external_id: String,
+    },
+    /// An entry of the allow-from list.
+    Allowed {
+        /// The channel.
+        channel: ChannelKey,
+        /// The entry.
+        entry: String,
+    },
+    /// The count of wrong codes.
+    Lock {
+        /// The channel.
+        channel: ChannelKey,
+    },
+}
+
+/// What the store assigned to a batch: one id for each change that adds something, in the order of the changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// For each [`Change::AddMessage`].
+    pub messages: Vec<MessageId>,
+    /// For each [`Change::AddReply`].
+    pub replies: Vec<ReplyId>,
+    /// For each [`Change::Seen`].
+    pub seen: Vec<SeenId>,
+}
+
+impl Batch {
+    /// A batch of one change.
+    pub fn of(change: Change) -> Self {
+        Self { changes: vec![change] }
+    }
+
+    /// How much it carries: texts and attachments, and a little for each change.
+    pub fn bytes(&self) -> u64 {
+        self.changes.iter().map(Change::bytes).sum()
+    }
+
+    /// Says whether any engine could keep it; `index` is its place in the group, for the error.
+    ///
+    /// # Errors
+    /// [`StoreError::Rejected`] when it exceeds [`MAX_ATTACHMENTS`] or [`MAX_BATCH_BYTES`].
+    pub fn check(&self, index: usize) -> Result<(), StoreError> {
+        let reject = |reason: String| Err(StoreError::Rejected { batch: index, reason });
+        for change in &self.changes {
+            let attachments = match change {
+                Change::AddMessage(new) => new.attachments.len(),
+                Change::AddReply(new) => new.body.attachments.len(),
+                _ => 0,
+            };
+            if attachments > MAX_ATTACHMENTS {
+                return reject(format!("{attachments} attachments, at most {MAX_ATTACHMENTS} are kept"));
+            }
+        }
+        let bytes = self.bytes();
+        if bytes > MAX_BATCH_BYTES {
+            return reject(format!("{bytes} bytes, at most {MAX_BATCH_BYTES} are kept at once"));
+        }
+        Ok(())
+    }
+}
+
+impl Change {
+    /// What a change costs whatever it carries: keys, times, the row around it.
+    const OVERHEAD: u64 = 64;
+
+    fn bytes(&self) -> u64 {
+        let carried = match self {
+            Self::PutFile { path, content, .. } => path.len() + content.len(),
+            Self::SetTimer { name, payload, .. } => name.len() + payload.len(),
+            Self::ReplyRetry { error, .. } | Self::ReplyDead { error, .. } => error.len(),
+            Self::Seen { answer: Some(answer), .. } => answer.bytes(),
+            Self::PutPairing(PairingRecord::Request(request)) => request.meta_json.len(),
+            Self::AddMessage(new) => return Self::OVERHEAD + new.bytes(),
+            Self::AddReply(new) => return Self::OVERHEAD + new.bytes(),
+            _ => 0,
+        };
+        Self::OVERHEAD + carried as u64
+    }
+}
+
+impl NewMessage {
+    /// What the message counts as wherever bytes of messages are counted: text, metadata and stored attachments.
+    pub fn bytes(&self) -> u64 {
+        let body = &self.body;
+        let attachments = self.attachments.iter().map(NewAttachment::bytes).sum::<u64>();
+        (self.conversation.len() + body.user_id.len() + body.content.len() + body.metadata_json.len()) as u64
+            + length(&body.user_name)
+            + length(&body.thread_id)
+            + attachments
+    }
+}
+
+impl NewAttachment {
+    fn bytes(&self) -> u64 {
+        let meta = &self.meta;
+        (meta.id.len() + meta.mime_type.len() + meta.extras_json.len()) as u64
+            + length(&meta.filename)
+            + length(&meta.source_url)
+            + length(&meta.storage_key)
+            + length(&meta.extracted_text)
+            + self.data.as_ref().map_or(0, |data| data.len() as u64)
+    }
+}
+
+impl NewReply {
+    /// What the reply counts as wherever bytes of replies are counted: text, metadata and attachments.
+    pub fn bytes(&self) -> u64 {
+        let body = &self.body;
+        let attachments =
+            body.attachments.iter().map(|file| file.filename.len() + file.mime_type.len() + file.data.len());
+        (self.conversation.len() + body.message_id.len() + body.content.len() + body.metadata_json.len())
+            as u64
+            + length(&body.thread_id)
+            + attachments.sum::<usize>() as u64
+    }
+}
+
+impl StoredAnswer {
+    fn bytes(&self) -> usize {
+        self.body.len() + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    }
+}
+
+fn length(text: &Option<String>) -> u64 {
+    text.as_ref().map_or(0, |text| text.len() as u64)
+}

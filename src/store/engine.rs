@@ -1,0 +1,84 @@
+//! The trait that an engine implements.
+
+use std::sync::Arc;
+
+use super::change::{Batch, Receipt};
+use super::error::StoreError;
+use super::record::{
+    Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, ReplyFilter, ReplyId, ReplyRecord,
+    ReplySummary, SeenId, StoredAnswer,
+};
+use super::retention::{Housekeeping, Retention};
+
+/// A moment for upkeep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Right after a group was committed and answered; others may be waiting. Only what cannot wait.
+    BetweenGroups,
+    /// Nothing has arrived for a while.
+    Idle,
+}
+
+/// What an engine takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreUsage {
+    /// Bytes of the database, free ones included.
+    pub bytes: u64,
+    /// Bytes of its log that are not in the database yet.
+    pub log_bytes: u64,
+    /// Bytes of the database that are free to be used again.
+    pub free_bytes: u64,
+    /// How often a file was forced to the medium since the store was opened.
+    pub syncs: u64,
+}
+
+/// Durable state.
+///
+/// One thread uses an engine at a time. An engine may be shared with other hosts as far as this trait goes: nothing here
+/// assumes that what was read last is still so.
+///
+/// Errors: whatever a method returns, an error other than [`StoreError::Rejected`] means that the engine is done for: it
+/// is dropped and opened anew. An engine never tries a failed write again by itself, since after a failed sync the system
+/// may claim success for pages that it has lost.
+pub trait Store: Send {
+    /// Keeps all batches in one durable transaction: when it returns, a loss of power takes nothing of them away (unless
+    /// the engine was opened with a weaker durability). One receipt for each batch, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Rejected`]: nothing is kept, and one batch is to blame. Every other error: none of the batches may be
+    /// taken as kept. Rarely one is all the same (the failure hit after the write); what is loaded after reopening says.
+    fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Receipt>, StoreError>;
+
+    /// Reads everything that the host keeps in memory. Keys that expired before `now_ms` are left out.
+    fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError>;
+
+    /// A message in full, its attachments' bytes excepted.
+    fn message(&mut self, id: MessageId) -> Result<Option<MessageRecord>, StoreError>;
+
+    /// Lists messages, newest first.
+    fn messages(&mut self, filter: &MessageFilter) -> Result<Vec<MessageSummary>, StoreError>;
+
+    /// The stored bytes of a message's attachment, counted from 0; `None` when there are none.
+    fn attachment(&mut self, id: MessageId, index: usize) -> Result<Option<Arc<[u8]>>, StoreError>;
+
+    /// A reply in full.
+    fn reply(&mut self, id: ReplyId) -> Result<Option<ReplyRecord>, StoreError>;
+
+    /// Lists replies, newest first.
+    fn replies(&mut self, filter: &ReplyFilter) -> Result<Vec<ReplySummary>, StoreError>;
+
+    /// What was answered when a key was seen.
+    fn seen_answer(&mut self, id: SeenId) -> Result<Option<StoredAnswer>, StoreError>;
+
+    /// Forgets what `retention` no longer keeps, a bounded number of records at a time.
+    fn housekeep(&mut self, retention: &Retention, now_ms: u64) -> Result<Housekeeping, StoreError>;
+
+    /// What the engine has to do for itself.
+    fn upkeep(&mut self, moment: Moment) -> Result<(), StoreError>;
+
+    /// Proves that the store can be written, by writing about 64 KiB durably and forgetting them again.
+    fn probe(&mut self) -> Result<(), StoreError>;
+
+    /// What the engine takes.
+    fn usage(&mut self) -> Result<StoreUsage, StoreError>;
+}

@@ -1,0 +1,83 @@
+//! What can go wrong in an engine.
+
+use std::path::PathBuf;
+
+/// Why an engine could not do what it was asked.
+///
+/// [`Rejected`](Self::Rejected) is the batch's own fault; everything else means that the store cannot be used at present,
+/// see [`is_unavailable`](Self::is_unavailable).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// One batch of the group cannot be kept, now or later. Nothing of the group was committed; without that batch the
+    /// others can be.
+    #[error("a batch was rejected: {reason}")]
+    Rejected {
+        /// Its place in the slice that was given.
+        batch: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The disk is full, or the file has reached the size it was allowed.
+    #[error("no space left for {path}: free some, or raise the limit of the store's size")]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file system or the file cannot be written.
+    #[error("{path} is read-only: check its owner, its mode and how its file system is mounted")]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process holds a lock on the file.
+    #[error("{path} is locked by another process: close whatever else has it open")]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is no database or parts of it are destroyed. It is left as it is.
+    #[error(
+        "{path} is damaged ({detail}): restore it from a backup, or move it away to begin with an empty one"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was seen.
+        detail: String,
+    },
+    /// The file is a database of another program. It is left as it is.
+    #[error("{path} is a database, but not one of tinclaw: move it away or choose another state directory")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was written by a newer release. It is left as it is.
+    #[error("{path} has schema version {found}, this release knows up to {known}: run the newer release")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version that is known.
+        known: i64,
+    },
+    /// Reading, writing or syncing failed.
+    #[error("{path} cannot be read or written: {detail}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        detail: String,
+    },
+    /// An earlier failure has closed this store; it has to be opened anew.
+    #[error("the store was closed after an earlier failure")]
+    Broken,
+}
+
+impl StoreError {
+    /// Whether the store itself is the matter, so that nothing can be kept until it was reopened.
+    pub fn is_unavailable(&self) -> bool {
+        !matches!(self, Self::Rejected { .. })
+    }
+}

@@ -1,0 +1,482 @@
+//! What the store keeps, as plain data.
+//!
+//! Times are Unix milliseconds. Engines keep at most `i64::MAX` of any number; larger ones are stored as that.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// The name of a channel, as the store sees it: any text, compared byte by byte.
+pub type ChannelKey = Arc<str>;
+
+/// Most rows that one listing returns, whatever its filter asks for.
+pub const MAX_ROWS: usize = 1000;
+
+/// Identifies a message. Assigned by the store at commit; later messages have larger ids and none is used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageId(pub u64);
+
+/// Identifies a reply. Assigned by the store at commit; later replies have larger ids and none is used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplyId(pub u64);
+
+/// Identifies what was kept for a seen key. Assigned by the store at commit, increasing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeenId(pub u64);
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for ReplyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A digest of what a provider calls a delivery or a message. The caller makes it (a hash cut to 16 bytes, over the kind
+/// of id and the id), so that keys have one size however long a provider's ids are.
+pub type SeenKey = [u8; 16];
+
+/// What a guest emitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageBody {
+    /// Who wrote it, in the provider's terms.
+    pub user_id: String,
+    /// What that person is called.
+    pub user_name: Option<String>,
+    /// The text.
+    pub content: String,
+    /// The provider's thread, topic or chat.
+    pub thread_id: Option<String>,
+    /// The guest's own JSON; comes back with the reply, unchanged.
+    pub metadata_json: String,
+}
+
+/// What a guest says about a file that came with a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttachmentMeta {
+    /// The guest's name for it, unique within the message.
+    pub id: String,
+    /// Its media type.
+    pub mime_type: String,
+    /// Its file name, as the provider gave it; never a path to be trusted.
+    pub filename: Option<String>,
+    /// Its size in bytes, as the provider gave it.
+    pub size_bytes: Option<u64>,
+    /// Where it can be fetched.
+    pub source_url: Option<String>,
+    /// Where the guest says that it is stored.
+    pub storage_key: Option<String>,
+    /// Text that was found in it.
+    pub extracted_text: Option<String>,
+    /// The guest's own JSON.
+    pub extras_json: String,
+}
+
+/// An attachment of a stored message. Its bytes come from [`Store::attachment`](super::Store::attachment).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttachmentRecord {
+    /// What the guest said about it.
+    pub meta: AttachmentMeta,
+    /// How many bytes of it are stored; `None` when the guest stored none.
+    pub stored_bytes: Option<u64>,
+}
+
+/// Where a message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageState {
+    /// Waits for the agent, or was handed to it and not acknowledged yet.
+    Pending,
+    /// The agent has acknowledged it.
+    Acked,
+    /// An operator has dropped it.
+    Dropped,
+}
+
+/// A stored message in full, attachments' bytes excepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageRecord {
+    /// Its id.
+    pub id: MessageId,
+    /// The channel that it came through.
+    pub channel: ChannelKey,
+    /// The conversation within which order is kept.
+    pub conversation: Arc<str>,
+    /// What was said.
+    pub body: MessageBody,
+    /// Its attachments, in the guest's order.
+    pub attachments: Vec<AttachmentRecord>,
+    /// When it arrived.
+    pub received_ms: u64,
+    /// Where it stands.
+    pub state: MessageState,
+    /// How often it has been handed to the agent.
+    pub attempt: u32,
+    /// When `state` or `attempt` changed last.
+    pub changed_ms: u64,
+}
+
+/// One line of a list of messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageSummary {
+    /// Its id.
+    pub id: MessageId,
+    /// The channel that it came through.
+    pub channel: ChannelKey,
+    /// The conversation within which order is kept.
+    pub conversation: Arc<str>,
+    /// Who wrote it.
+    pub user_id: String,
+    /// The first 80 characters of its text.
+    pub excerpt: String,
+    /// Text, metadata and stored attachments together.
+    pub bytes: u64,
+    /// When it arrived.
+    pub received_ms: u64,
+    /// Where it stands.
+    pub state: MessageState,
+    /// How often it has been handed to the agent.
+    pub attempt: u32,
+    /// When `state` or `attempt` changed last.
+    pub changed_ms: u64,
+}
+
+/// Which messages to list: newest first, at most [`MAX_ROWS`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageFilter {
+    /// Only this channel's.
+    pub channel: Option<ChannelKey>,
+    /// Only those in this state.
+    pub state: Option<MessageState>,
+    /// Only those with a smaller id; the last id of one page gives the next.
+    pub before: Option<MessageId>,
+    /// How many; default 100.
+    pub limit: usize,
+}
+
+impl Default for MessageFilter {
+    fn default() -> Self {
+        Self { channel: None, state: None, before: None, limit: 100 }
+    }
+}
+
+/// How a reply goes out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// Through `on-respond`, to whoever wrote.
+    Respond,
+    /// Through `on-broadcast`, to a user.
+    Broadcast {
+        /// The user, in the provider's terms.
+        user_id: String,
+    },
+}
+
+/// What the agent says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplyBody {
+    /// The agent's or guest's id of the message that is answered; text that passes through.
+    pub message_id: String,
+    /// The text.
+    pub content: String,
+    /// The provider's thread, topic or chat.
+    pub thread_id: Option<String>,
+    /// The metadata of the message that is answered.
+    pub metadata_json: String,
+    /// Files that go with it, in order.
+    pub attachments: Vec<ReplyAttachment>,
+}
+
+/// A file that goes out with a reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplyAttachment {
+    /// Its file name.
+    pub filename: String,
+    /// Its media type.
+    pub mime_type: String,
+    /// Its bytes.
+    pub data: Arc<[u8]>,
+}
+
+/// Where a reply stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReplyState {
+    /// Waits for its first or next attempt, or is being sent.
+    Pending,
+    /// The guest says that the upstream has it.
+    Delivered,
+    /// Given up after the last try; kept to be looked at and sent again.
+    Dead,
+    /// An operator has dropped it.
+    Dropped,
+}
+
+/// A stored reply in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyRecord {
+    /// Its id.
+    pub id: ReplyId,
+    /// The channel that sends it.
+    pub channel: ChannelKey,
+    /// The conversation within which order is kept.
+    pub conversation: Arc<str>,
+    /// How it goes out.
+    pub kind: ReplyKind,
+    /// What it says.
+    pub body: ReplyBody,
+    /// The message that it answers. That message may be gone already.
+    pub answers: Option<MessageId>,
+    /// When the agent gave it.
+    pub created_ms: u64,
+    /// Where it stands.
+    pub state: ReplyState,
+    /// How often it has been tried since `since_ms`.
+    pub attempts: u32,
+    /// When its present row of attempts began: its creation, or the last time an operator sent it again.
+    pub since_ms: u64,
+    /// Not to be tried before.
+    pub next_ms: u64,
+    /// When its state changed last.
+    pub changed_ms: u64,
+    /// What the last failed attempt said.
+    pub error: Option<String>,
+    /// The upstream may have it already: an attempt was begun whose outcome is unknown.
+    pub redelivery: bool,
+}
+
+/// One line of a list of replies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplySummary {
+    /// Its id.
+    pub id: ReplyId,
+    /// The channel that sends it.
+    pub channel: ChannelKey,
+    /// The conversation within which order is kept.
+    pub conversation: Arc<str>,
+    /// How it goes out.
+    pub kind: ReplyKind,
+    /// The first 80 characters of its text.
+    pub excerpt: String,
+    /// Text, metadata and attachments together.
+    pub bytes: u64,
+    /// When the agent gave it.
+    pub created_ms: u64,
+    /// Where it stands.
+    pub state: ReplyState,
+    /// How often it has been tried.
+    pub attempts: u32,
+    /// Not to be tried before.
+    pub next_ms: u64,
+    /// When its state changed last.
+    pub changed_ms: u64,
+    /// What the last failed attempt said.
+    pub error: Option<String>,
+    /// The upstream may have it already.
+    pub redelivery: bool,
+}
+
+/// Which replies to list: newest first, at most [`MAX_ROWS`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyFilter {
+    /// Only this channel's.
+    pub channel: Option<ChannelKey>,
+    /// Only those in this state.
+    pub state: Option<ReplyState>,
+    /// Only those with a smaller id; the last id of one page gives the next.
+    pub before: Option<ReplyId>,
+    /// How many; default 100.
+    pub limit: usize,
+}
+
+impl Default for ReplyFilter {
+    fn default() -> Self {
+        Self { channel: None, state: None, before: None, limit: 100 }
+    }
+}
+
+/// The answer that a webhook got; given again to a repeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// Header names and values, as they were sent.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Arc<[u8]>,
+}
+
+/// A key that was seen and is not forgotten yet. Its answer comes from
+/// [`Store::seen_answer`](super::Store::seen_answer).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenRecord {
+    /// What was kept for it.
+    pub id: SeenId,
+    /// The channel that saw it.
+    pub channel: ChannelKey,
+    /// The key.
+    pub key: SeenKey,
+    /// When it was seen.
+    pub at_ms: u64,
+    /// When it is to be forgotten.
+    pub expires_ms: u64,
+}
+
+/// A timer that a guest has set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimerRecord {
+    /// The guest's name for it, unique within its channel.
+    pub name: Arc<str>,
+    /// When it is due.
+    pub due_ms: u64,
+    /// Handed back to the guest.
+    pub payload: Arc<str>,
+}
+
+/// A stranger who asked to be let in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PairingRequest {
+    /// The channel.
+    pub channel: ChannelKey,
+    /// Who asks, in the provider's terms.
+    pub external_id: String,
+    /// What an operator types to approve. Not in `Debug`.
+    pub code: String,
+    /// What the guest says about the stranger.
+    pub meta_json: String,
+    /// When they asked first.
+    pub created_ms: u64,
+    /// When the code is void.
+    pub expires_ms: u64,
+}
+
+impl fmt::Debug for PairingRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PairingRequest")
+            .field("channel", &self.channel)
+            .field("external_id", &self.external_id)
+            .field("expires_ms", &self.expires_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Somebody who was approved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairedIdentity {
+    /// The channel.
+    pub channel: ChannelKey,
+    /// Who, in the provider's terms.
+    pub external_id: String,
+    /// Who, in the host's terms.
+    pub identity: String,
+    /// When they were approved.
+    pub at_ms: u64,
+}
+
+/// How many wrong codes were tried on a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairingLock {
+    /// The channel.
+    pub channel: ChannelKey,
+    /// Wrong codes in a row.
+    pub wrong: u32,
+    /// No approval before this time; 0 when not locked.
+    pub locked_until_ms: u64,
+}
+
+/// One thing that pairing keeps. Putting one replaces what has the same [`PairingKey`](super::PairingKey).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PairingRecord {
+    /// A stranger who asked; one per channel and external id.
+    Request(PairingRequest),
+    /// Somebody approved; one per channel and external id.
+    Identity(PairedIdentity),
+    /// An entry of the channel's allow-from list.
+    Allowed {
+        /// The channel.
+        channel: ChannelKey,
+        /// The entry, in the provider's terms.
+        entry: String,
+    },
+    /// Wrong codes; one per channel.
+    Lock(PairingLock),
+}
+
+/// A pending message, without what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// The channel that it came through.
+    pub channel: ChannelKey,
+    /// The conversation within which order is kept.
+    pub conversation: Arc<str>,
+    /// Text, metadata and stored attachments together.
+    pub bytes: u64,
+    /// How often it has been handed to the agent.
+    pub attempt: u32,
+    /// When it arrived.
+    pub received_ms: u64,
+}
+
+/// A pending reply, without what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingReply {
+    /// Its id.
+    pub id: ReplyId,
+    /// The channel that sends it.
+    pub channel: ChannelKey,
+    /// The conversation within which order is kept.
+    pub conversation: Arc<str>,
+    /// Text, metadata and attachments together.
+    pub bytes: u64,
+    /// How often it has been tried since `since_ms`.
+    pub attempts: u32,
+    /// When its present row of attempts began.
+    pub since_ms: u64,
+    /// Not to be tried before.
+    pub next_ms: u64,
+    /// The upstream may have it already: an attempt was begun whose outcome is unknown.
+    pub redelivery: bool,
+}
+
+/// What the host keeps in memory of one channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadedChannel {
+    /// Its workspace: path to content.
+    pub files: BTreeMap<Arc<str>, Arc<str>>,
+    /// Its timers, by name.
+    pub timers: Vec<TimerRecord>,
+    /// When it was polled last.
+    pub polled_ms: Option<u64>,
+}
+
+/// What pairing keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PairingState {
+    /// Strangers who asked, by channel and external id; expired ones may be among them.
+    pub requests: Vec<PairingRequest>,
+    /// Those approved, by channel and external id.
+    pub identities: Vec<PairedIdentity>,
+    /// Allow-from lists: channel and entry, sorted.
+    pub allowed: Vec<(ChannelKey, String)>,
+    /// Wrong codes, by channel.
+    pub locks: Vec<PairingLock>,
+}
+
+/// Everything that the host keeps in memory, as read at start and after the store was reopened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// By channel. A channel that has nothing may be absent or empty.
+    pub channels: BTreeMap<ChannelKey, LoadedChannel>,
+    /// Pending messages, oldest first.
+    pub messages: Vec<PendingMessage>,
+    /// Pending replies, oldest first.
+    pub replies: Vec<PendingReply>,
+    /// Keys that are not expired, oldest first, the last one of each channel and key.
+    pub seen: Vec<SeenRecord>,
+    /// Pairing.
+    pub pairing: PairingState,
+}
