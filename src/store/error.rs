@@ -70,6 +70,12 @@ pub enum StoreError {
         /// What the system said.
         detail: String,
     },
+    /// The thread of the store could not be started.
+    #[error("the store's thread could not be started: {detail}")]
+    Thread {
+        /// What the system said.
+        detail: String,
+    },
     /// An earlier failure has closed this store; it has to be opened anew.
     #[error("the store was closed after an earlier failure")]
     Broken,

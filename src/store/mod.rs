@@ -20,13 +20,18 @@
 mod change;
 mod engine;
 mod error;
+mod handle;
+mod health;
 mod record;
 mod retention;
+mod thread;
 
 pub use change::{Batch, Change, NewAttachment, NewMessage, NewReply, PairingKey, Receipt};
 pub use change::{MAX_ATTACHMENTS, MAX_BATCH_BYTES};
 pub use engine::{Moment, Store, StoreUsage};
 pub use error::StoreError;
+pub use handle::{CommitError, Generation, StoreHandle};
+pub use health::{StoreHealth, StoreState};
 pub use record::{
     AttachmentMeta, AttachmentRecord, ChannelKey, Loaded, LoadedChannel, MAX_ROWS, MessageBody,
     MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, PairedIdentity, PairingLock,
@@ -35,3 +40,4 @@ pub use record::{
     StoredAnswer, TimerRecord,
 };
 pub use retention::{Housekeeping, Retention};
+pub use thread::{Opener, StoreEvent, StoreThread, StoreThreadConfig};

@@ -1,0 +1,169 @@
+//! How other threads talk to the store thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::change::{Batch, Receipt};
+use super::engine::Store;
+use super::error::StoreError;
+use super::health::{Shared, StoreHealth};
+
+/// Counts how often the store was opened: 1 at the start, one more after each recovery.
+///
+/// A batch belongs to the generation of the state that it was computed from. When the store fails, what was in memory
+/// ahead of it is void, and so is every batch that builds on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub(super) u64);
+
+/// Why a batch was not kept, or a question not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// The store cannot be used at present, or was opened anew since the batch was computed. The same request may be
+    /// kept later.
+    #[error("nothing can be stored at present: {reason}")]
+    Unavailable {
+        /// What is the matter, and what an operator can do.
+        reason: Arc<str>,
+        /// When to try again; whole seconds, at least one.
+        retry_after: Duration,
+    },
+    /// This batch cannot be kept, now or later; the store is well.
+    #[error("not stored: {reason}")]
+    Rejected {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The host is stopping.
+    #[error("the store has been stopped")]
+    Stopped,
+}
+
+/// A way to the store thread; cheap to clone.
+#[derive(Clone)]
+pub struct StoreHandle {
+    pub(super) requests: Sender<Request>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl StoreHandle {
+    /// The present generation. To be read before the state is read that a batch is computed from.
+    pub fn generation(&self) -> Generation {
+        self.shared.generation()
+    }
+
+    /// Sends a batch to be kept. `done` runs once on the store thread, after the commit or its failure, in the order in
+    /// which batches were sent; when the store has been stopped it runs here. It must be short and must never wait: above
+    /// all not for a thread that may be waiting in `commit`.
+    ///
+    /// Waits while the queue is full.
+    pub fn commit(
+        &self,
+        generation: Generation,
+        batch: Batch,
+        done: impl FnOnce(Result<Receipt, CommitError>) + Send + 'static,
+    ) {
+        let commit = Commit { generation, batch, done: Done::new(done) };
+        // A request that cannot be sent is dropped, and tells its owner so by itself.
+        drop(self.requests.send(Request::Commit(commit)));
+    }
+
+    /// Sends a batch and waits until it is kept. Not to be used on the store thread (in a `done`).
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    pub fn commit_and_wait(&self, generation: Generation, batch: Batch) -> Result<Receipt, CommitError> {
+        let (sender, receiver) = bounded(1);
+        self.commit(generation, batch, move |result| drop(sender.send(result)));
+        receiver.recv().unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// Asks the engine something, after everything that this thread has sent before, and waits for the answer. Meanwhile
+    /// nothing is committed, so the question should be quick. Not to be used on the store thread.
+    ///
+    /// # Errors
+    /// [`CommitError::Unavailable`], also when the question itself met a failure; [`CommitError::Stopped`].
+    pub fn query<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, CommitError> {
+        let (sender, receiver) = bounded(1);
+        let query: Query = Box::new(move |engine| match engine {
+            Err(unavailable) => {
+                drop(sender.send(Err(unavailable)));
+                None
+            }
+            Ok(engine) => match question(engine) {
+                Ok(answer) => {
+                    drop(sender.send(Ok(answer)));
+                    None
+                }
+                Err(error) => {
+                    drop(sender.send(Err(CommitError::from_engine(&error))));
+                    Some(error)
+                }
+            },
+        });
+        drop(self.requests.send(Request::Query(query)));
+        receiver.recv().unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// How the store is.
+    pub fn health(&self) -> StoreHealth {
+        self.shared.health()
+    }
+}
+
+impl CommitError {
+    fn from_engine(error: &StoreError) -> Self {
+        match error {
+            StoreError::Rejected { reason, .. } => Self::Rejected { reason: reason.clone() },
+            other => {
+                Self::Unavailable { reason: other.to_string().into(), retry_after: Duration::from_secs(1) }
+            }
+        }
+    }
+}
+
+/// What the store thread is asked to do.
+pub(super) enum Request {
+    Commit(Commit),
+    Query(Query),
+    Stop,
+}
+
+pub(super) struct Commit {
+    pub(super) generation: Generation,
+    pub(super) batch: Batch,
+    pub(super) done: Done,
+}
+
+/// A question; returns what makes the engine unusable.
+pub(super) type Query = Box<dyn FnOnce(Result<&mut dyn Store, CommitError>) -> Option<StoreError> + Send>;
+
+type Callback = Box<dyn FnOnce(Result<Receipt, CommitError>) + Send>;
+
+/// Tells the sender of a batch how it went, exactly once: one that is dropped says that the store has stopped.
+pub(super) struct Done(Option<Callback>);
+
+impl Done {
+    fn new(callback: impl FnOnce(Result<Receipt, CommitError>) + Send + 'static) -> Self {
+        Self(Some(Box::new(callback)))
+    }
+
+    pub(super) fn tell(mut self, result: Result<Receipt, CommitError>) {
+        if let Some(callback) = self.0.take() {
+            callback(result);
+        }
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        if let Some(callback) = self.0.take() {
+            callback(Err(CommitError::Stopped));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What other threads can see of the store.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::engine::StoreUsage;
+use super::handle::Generation;
+
+/// Whether the store can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreState {
+    /// It takes batches.
+    Up,
+    /// It has failed and is opened anew from time to time; everything that is sent fails at once.
+    Down,
+    /// It was stopped.
+    Stopped,
+}
+
+/// How the store is, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// Whether it can be used.
+    pub state: StoreState,
+    /// Why not.
+    pub reason: Option<Arc<str>>,
+    /// Since when `state` is what it is, in Unix milliseconds.
+    pub since_ms: u64,
+    /// Batches that were committed since the start.
+    pub commits: u64,
+    /// Transactions that they took.
+    pub groups: u64,
+    /// How often the store has gone down since the start.
+    pub outages: u64,
+    /// What the engine takes, as of the last quiet moment.
+    pub usage: StoreUsage,
+}
+
+/// What the store thread shows to its handles.
+pub(super) struct Shared {
+    generation: AtomicU64,
+    commits: AtomicU64,
+    groups: AtomicU64,
+    outages: AtomicU64,
+    /// State, reason and time belong together, hence a lock; it is held for a copy only.
+    standing: Mutex<Standing>,
+}
+
+struct Standing {
+    state: StoreState,
+    reason: Option<Arc<str>>,
+    since_ms: u64,
+    usage: StoreUsage,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        let standing = Standing {
+            state: StoreState::Up,
+            reason: None,
+            since_ms: unix_ms(),
+            usage: StoreUsage::default(),
+        };
+        Self {
+            generation: AtomicU64::new(1),
+            commits: AtomicU64::new(0),
+            groups: AtomicU64::new(0),
+            outages: AtomicU64::new(0),
+            standing: Mutex::new(standing),
+        }
+    }
+
+    pub(super) fn generation(&self) -> Generation {
+        Generation(self.generation.load(Ordering::Acquire))
+    }
+
+    pub(super) fn committed(&self, batches: usize) {
+        self.commits.fetch_add(batches as u64, Ordering::Relaxed);
+        self.groups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn measured(&self, usage: StoreUsage) {
+        self.standing().usage = usage;
+    }
+
+    pub(super) fn went_down(&self, reason: Arc<str>) {
+        self.outages.fetch_add(1, Ordering::Relaxed);
+        self.turn(StoreState::Down, Some(reason));
+    }
+
+    /// Another reason for the same outage.
+    pub(super) fn still_down(&self, reason: Arc<str>) {
+        self.standing().reason = Some(reason);
+    }
+
+    pub(super) fn came_up(&self, generation: Generation) {
+        self.turn(StoreState::Up, None);
+        self.generation.store(generation.0, Ordering::Release);
+    }
+
+    pub(super) fn stopped(&self) {
+        self.turn(StoreState::Stopped, None);
+    }
+
+    pub(super) fn health(&self) -> StoreHealth {
+        let standing = self.standing();
+        StoreHealth {
+            state: standing.state,
+            reason: standing.reason.clone(),
+            since_ms: standing.since_ms,
+            commits: self.commits.load(Ordering::Relaxed),
+            groups: self.groups.load(Ordering::Relaxed),
+            outages: self.outages.load(Ordering::Relaxed),
+            usage: standing.usage,
+        }
+    }
+
+    fn turn(&self, state: StoreState, reason: Option<Arc<str>>) {
+        let mut standing = self.standing();
+        standing.state = state;
+        standing.reason = reason;
+        standing.since_ms = unix_ms();
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        // Plain data that is whole at every moment: a panic elsewhere does not spoil it.
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Now, as the store writes times.
+pub(super) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,415 @@
+//! The one thread that owns an engine: group commit, quiet moments, and what happens when the engine fails.
+//!
+//! A failure ends a generation. From then on every batch of it fails, whether it was in the failed group or only waited,
+//! because each may build on one before it. The engine is dropped, and never written to again: after a failed sync the
+//! system may claim success for pages that it has lost. It is opened anew with growing pauses until it opens, takes a
+//! probe and can be read; what was read goes to [`StoreEvent::Recovered`], and only then does the next generation begin.
+
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use log::{error, info, warn};
+
+use super::change::{Batch, Receipt};
+use super::engine::{Moment, Store};
+use super::error::StoreError;
+use super::handle::{Commit, CommitError, Done, Generation, Request, StoreHandle};
+use super::health::{Shared, unix_ms};
+use super::record::Loaded;
+use super::retention::Retention;
+
+/// Opens an engine; called at the start and after every failure.
+pub type Opener = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send>;
+
+/// What the store thread tells by itself.
+#[derive(Debug)]
+pub enum StoreEvent {
+    /// The store has failed. Batches of the present generation fail from now on.
+    Unavailable {
+        /// What is the matter, and what an operator can do.
+        reason: Arc<str>,
+    },
+    /// The store was opened anew. Nothing of the new generation is committed before this event's callback returns.
+    Recovered {
+        /// The generation that begins.
+        generation: Generation,
+        /// What is stored: everything that was in memory is to be replaced by it.
+        loaded: Box<Loaded>,
+    },
+}
+
+/// How the store thread works.
+#[derive(Clone, Debug)]
+pub struct StoreThreadConfig {
+    /// How many requests may wait before senders have to: default 1024.
+    pub queue: usize,
+    /// How many batches go into one transaction at most: default 512.
+    pub group_batches: usize,
+    /// A group takes no further batch once it has this many bytes: default 4 MiB.
+    pub group_bytes: u64,
+    /// How long nothing must have arrived for the moment to count as quiet: default 2 s.
+    pub quiet_after: Duration,
+    /// How often housekeeping runs, in quiet moments; without one it waits up to five times as long: default 60 s.
+    pub housekeep_every: Duration,
+    /// What housekeeping keeps.
+    pub retention: Retention,
+    /// The first pause before the store is opened anew; doubles each time: default 1 s.
+    pub reopen_min: Duration,
+    /// The longest pause: default 30 s.
+    pub reopen_max: Duration,
+}
+
+impl Default for StoreThreadConfig {
+    fn default() -> Self {
+        Self {
+            queue: 1024,
+            group_batches: 512,
+            group_bytes: 4 << 20,
+            quiet_after: Duration::from_secs(2),
+            housekeep_every: Duration::from_secs(60),
+            retention: Retention::default(),
+            reopen_min: Duration::from_secs(1),
+            reopen_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The running store thread. Dropping it stops it.
+pub struct StoreThread {
+    handle: StoreHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StoreThread {
+    /// Opens the engine, reads what it holds, and starts the thread `tinclaw-store`.
+    ///
+    /// `on_event` runs on that thread and must never wait for one that may be waiting for the store.
+    ///
+    /// # Errors
+    /// Whatever keeps the engine from being opened or read.
+    pub fn start(
+        opener: Opener,
+        config: StoreThreadConfig,
+        on_event: impl FnMut(StoreEvent) + Send + 'static,
+    ) -> Result<(Self, Loaded), StoreError> {
+        let mut engine = opener()?;
+        let loaded = engine.load(unix_ms())?;
+        let shared = Arc::new(Shared::new());
+        shared.measured(engine.usage()?);
+        let (sender, requests) = bounded(config.queue);
+        let worker = Worker {
+            requests,
+            carried: None,
+            shared: Arc::clone(&shared),
+            opener,
+            on_event: Box::new(on_event),
+            failures: 0,
+            housekeep_at: Instant::now() + config.housekeep_every,
+            config,
+        };
+        let thread = Builder::new()
+            .name("tinclaw-store".to_owned())
+            .spawn(move || worker.run(engine))
+            .map_err(|cause| StoreError::Thread { detail: cause.to_string() })?;
+        Ok((Self { handle: StoreHandle { requests: sender, shared }, thread: Some(thread) }, loaded))
+    }
+
+    /// A way to it.
+    pub fn handle(&self) -> StoreHandle {
+        self.handle.clone()
+    }
+
+    /// Keeps what was sent before, closes the engine and ends the thread. What is sent later fails with
+    /// [`CommitError::Stopped`].
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for StoreThread {
+    fn drop(&mut self) {
+        drop(self.handle.requests.send(Request::Stop));
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("the store thread has panicked");
+        }
+    }
+}
+
+struct Worker {
+    requests: Receiver<Request>,
+    /// Taken out of the queue while a group was gathered, and still to be done.
+    carried: Option<Request>,
+    shared: Arc<Shared>,
+    opener: Opener,
+    on_event: Box<dyn FnMut(StoreEvent) + Send>,
+    config: StoreThreadConfig,
+    /// Failures since the last committed group; sets the pause.
+    failures: u32,
+    housekeep_at: Instant,
+}
+
+/// Why the engine is served no longer.
+enum Exit {
+    Stop,
+    Failed(StoreError, Vec<Done>),
+}
+
+/// A group whose commit has failed, with those who wait for it.
+type GroupFailure = (StoreError, Vec<Done>);
+
+/// What was decided about one batch of a group.
+type Verdict = Result<Receipt, CommitError>;
+
+impl Worker {
+    fn run(mut self, engine: Box<dyn Store>) {
+        let mut engine = Some(engine);
+        while let Some(mut present) = engine.take() {
+            match self.serve(present.as_mut()) {
+                Exit::Stop => {}
+                Exit::Failed(error, group) => {
+                    drop(present);
+                    self.went_down(&error, group);
+                    engine = self.reopen();
+                }
+            }
+        }
+        self.shared.stopped();
+    }
+
+    /// Works with a sound engine until it fails or the thread is to stop.
+    fn serve(&mut self, engine: &mut dyn Store) -> Exit {
+        let mut tidy = false;
+        loop {
+            let pause = if tidy { until(self.housekeep_at) } else { self.config.quiet_after };
+            let outcome = match self.next(pause) {
+                Err(RecvTimeoutError::Timeout) => {
+                    tidy = true;
+                    self.quiet(engine).map_err(|error| (error, Vec::new()))
+                }
+                Ok(Request::Commit(first)) => {
+                    tidy = false;
+                    self.group(engine, first)
+                }
+                Ok(Request::Query(query)) => match query(Ok(engine)) {
+                    Some(error) if error.is_unavailable() => Err((error, Vec::new())),
+                    _ => Ok(()),
+                },
+                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return Exit::Stop,
+            };
+            if let Err((error, group)) = outcome {
+                return Exit::Failed(error, group);
+            }
+        }
+    }
+
+    fn next(&mut self, pause: Duration) -> Result<Request, RecvTimeoutError> {
+        match self.carried.take() {
+            Some(request) => Ok(request),
+            None => self.requests.recv_timeout(pause),
+        }
+    }
+
+    /// Commits a batch together with what else has arrived, and answers all of it.
+    fn group(&mut self, engine: &mut dyn Store, first: Commit) -> Result<(), GroupFailure> {
+        let (batches, waiting) = self.gather(first);
+        let verdicts = match commit_group(engine, batches) {
+            Ok(verdicts) => verdicts,
+            Err(error) => return Err((error, waiting)),
+        };
+        let kept = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
+        if kept > 0 {
+            self.failures = 0;
+            self.shared.committed(kept);
+        }
+        for (done, verdict) in waiting.into_iter().zip(verdicts) {
+            done.tell(verdict);
+        }
+        let overdue = self.housekeep_at + self.config.housekeep_every * 4;
+        let busy_housekeeping = if Instant::now() >= overdue { self.housekeep(engine) } else { Ok(()) };
+        busy_housekeeping
+            .and_then(|()| engine.upkeep(Moment::BetweenGroups))
+            .map_err(|error| (error, Vec::new()))
+    }
+
+    /// Takes what else is waiting, up to the limits of a group. Another kind of request ends the group, so that it sees
+    /// what was sent before it.
+    fn gather(&mut self, first: Commit) -> (Vec<Batch>, Vec<Done>) {
+        let generation = self.shared.generation();
+        let (mut batches, mut waiting, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(commit) = next.take() {
+            if commit.generation == generation {
+                bytes += commit.batch.bytes();
+                batches.push(commit.batch);
+                waiting.push(commit.done);
+            } else {
+                commit.done.tell(Err(outdated()));
+            }
+            if batches.len() >= self.config.group_batches || bytes >= self.config.group_bytes {
+                break;
+            }
+            match self.requests.try_recv() {
+                Ok(Request::Commit(commit)) => next = Some(commit),
+                Ok(other) => self.carried = Some(other),
+                Err(_) => {}
+            }
+        }
+        (batches, waiting)
+    }
+
+    fn quiet(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
+        if Instant::now() >= self.housekeep_at {
+            self.housekeep(engine)?;
+        }
+        engine.upkeep(Moment::Idle)?;
+        self.shared.measured(engine.usage()?);
+        Ok(())
+    }
+
+    fn housekeep(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
+        let done = engine.housekeep(&self.config.retention, unix_ms())?;
+        self.housekeep_at =
+            Instant::now() + if done.more { Duration::ZERO } else { self.config.housekeep_every };
+        Ok(())
+    }
+
+    fn went_down(&mut self, error: &StoreError, group: Vec<Done>) {
+        let reason: Arc<str> = error.to_string().into();
+        error!("nothing can be stored: {reason}");
+        self.shared.went_down(Arc::clone(&reason));
+        (self.on_event)(StoreEvent::Unavailable { reason: Arc::clone(&reason) });
+        let retry_after = whole_seconds(self.pause());
+        for done in group {
+            done.tell(Err(CommitError::Unavailable { reason: Arc::clone(&reason), retry_after }));
+        }
+    }
+
+    /// Refuses everything until the store could be opened anew; `None` when the thread is to stop.
+    fn reopen(&mut self) -> Option<Box<dyn Store>> {
+        loop {
+            let next_try = Instant::now() + self.pause();
+            self.failures = self.failures.saturating_add(1);
+            if !self.refuse_until(next_try) {
+                return None;
+            }
+            match self.open_and_load() {
+                Ok((engine, loaded)) => {
+                    self.came_up(loaded);
+                    return Some(engine);
+                }
+                Err(error) => {
+                    warn!("the store is still unavailable: {error}");
+                    self.shared.still_down(error.to_string().into());
+                }
+            }
+        }
+    }
+
+    /// Refuses what arrives; false when the thread is to stop.
+    fn refuse_until(&mut self, next_try: Instant) -> bool {
+        let reason = self.shared.health().reason.unwrap_or_else(|| "the store has failed".into());
+        loop {
+            let unavailable = || CommitError::Unavailable {
+                reason: Arc::clone(&reason),
+                retry_after: whole_seconds(until(next_try)),
+            };
+            match self.next(until(next_try)) {
+                Ok(Request::Commit(commit)) => commit.done.tell(Err(unavailable())),
+                Ok(Request::Query(query)) => drop(query(Err(unavailable()))),
+                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => return true,
+            }
+            if Instant::now() >= next_try {
+                return true;
+            }
+        }
+    }
+
+    fn open_and_load(&self) -> Result<(Box<dyn Store>, Loaded), StoreError> {
+        let mut engine = (self.opener)()?;
+        // A store that is full by its own limit gets room this way, before the probe asks for some.
+        while engine.housekeep(&self.config.retention, unix_ms())?.more {}
+        engine.probe()?;
+        let loaded = engine.load(unix_ms())?;
+        Ok((engine, loaded))
+    }
+
+    fn came_up(&mut self, loaded: Loaded) {
+        info!("the store is available again");
+        let generation = Generation(self.shared.generation().0 + 1);
+        (self.on_event)(StoreEvent::Recovered { generation, loaded: Box::new(loaded) });
+        self.shared.came_up(generation);
+    }
+
+    fn pause(&self) -> Duration {
+        backoff(self.config.reopen_min, self.config.reopen_max, self.failures)
+    }
+}
+
+/// Commits a group; a batch that is at fault is left out, and the rest is tried again without it.
+fn commit_group(engine: &mut dyn Store, mut batches: Vec<Batch>) -> Result<Vec<Verdict>, StoreError> {
+    let mut verdicts: Vec<Option<Verdict>> = batches.iter().map(|_| None).collect();
+    let mut places: Vec<usize> = (0..batches.len()).collect();
+    while !batches.is_empty() {
+        match engine.commit(&batches) {
+            Ok(receipts) => {
+                for (place, receipt) in places.drain(..).zip(receipts) {
+                    verdicts[place] = Some(Ok(receipt));
+                }
+                batches.clear();
+            }
+            Err(StoreError::Rejected { batch, reason }) if batch < batches.len() => {
+                batches.remove(batch);
+                verdicts[places.remove(batch)] = Some(Err(CommitError::Rejected { reason }));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // An engine that gives too few receipts has not said what became of the others.
+    Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or(Err(CommitError::Stopped))).collect())
+}
+
+fn outdated() -> CommitError {
+    CommitError::Unavailable {
+        reason: "the store was opened anew since this was computed".into(),
+        retry_after: Duration::from_secs(1),
+    }
+}
+
+fn backoff(min: Duration, max: Duration, failures: u32) -> Duration {
+    min.saturating_mul(1 << failures.min(16)).min(max)
+}
+
+fn until(instant: Instant) -> Duration {
+    instant.saturating_duration_since(Instant::now())
+}
+
+/// For `Retry-After`: rounded up, at least one second.
+fn whole_seconds(pause: Duration) -> Duration {
+    let up = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
+    Duration::from_secs(up.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_from_the_first_to_the_longest() {
+        let pause = |failures| backoff(Duration::from_secs(1), Duration::from_secs(30), failures).as_secs();
+        let pauses: Vec<u64> = (0..8).map(pause).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(pause(u32::MAX), 30);
+    }
+
+    #[test]
+    fn retry_after_is_whole_seconds_and_never_zero() {
+        for (pause_ms, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (29_500, 30)] {
+            assert_eq!(whole_seconds(Duration::from_millis(pause_ms)).as_secs(), seconds, "{pause_ms} ms");
+        }
+    }
+}
