@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::budget::MemoryReservation;
+use super::memory::MemoryReservation;
 use super::limits::CallbackLimits;
 use super::services::GuestServices;
 use crate::services::workspace::WorkspaceSnapshot;

@@ -1,7 +1,10 @@
-//! The memory that all running callbacks may have together.
+//! The memory of guests: what all running callbacks may have together, and what one instance may have.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use wasmi::ResourceLimiter;
+use wasmi_core::LimiterError;
 
 /// A sum of guest memory that is handed out and given back. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -79,6 +82,88 @@ impl MemoryReservation {
 impl Drop for MemoryReservation {
     fn drop(&mut self) {
         self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Why a growth of linear memory was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The callback's own limit.
+    OverLimit { wanted: usize, limit: usize },
+    /// The limit of all callbacks together.
+    OverBudget { wanted: usize, budget: usize },
+}
+
+/// Answers wasmi's questions whether an instance may have more.
+#[derive(Debug)]
+pub(super) struct InstanceLimiter {
+    memory_limit: usize,
+    table_limit: usize,
+    reservation: MemoryReservation,
+    peak: usize,
+    refusal: Option<Refusal>,
+}
+
+impl InstanceLimiter {
+    pub(super) fn new(memory_limit: usize, table_limit: usize, reservation: MemoryReservation) -> Self {
+        Self { memory_limit, table_limit, reservation, peak: 0, refusal: None }
+    }
+
+    /// The largest size that the linear memory had, in bytes.
+    pub(super) fn peak(&self) -> usize {
+        self.peak
+    }
+
+    /// Set when the last growth was refused.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+}
+
+impl ResourceLimiter for InstanceLimiter {
+    // A refusal is `Ok(false)`: `memory.grow` then returns -1, as the specification says, and a guest may cope.
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, LimiterError> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        self.refusal = if desired > self.memory_limit {
+            Some(Refusal::OverLimit { wanted: desired, limit: self.memory_limit })
+        } else if !self.reservation.grow_to(desired) {
+            Some(Refusal::OverBudget { wanted: desired, budget: self.reservation.budget.limit() })
+        } else {
+            None
+        };
+        // When fuel for the growth is missing, wasmi asks again after the next slice: the largest size counts.
+        if self.refusal.is_none() {
+            self.peak = self.peak.max(desired);
+        }
+        Ok(self.refusal.is_none())
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, LimiterError> {
+        Ok(desired <= self.table_limit && maximum.is_none_or(|maximum| desired <= maximum))
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+
+    fn tables(&self) -> usize {
+        super::scan::MAX_TABLES
+    }
+
+    fn memories(&self) -> usize {
+        1
     }
 }
 

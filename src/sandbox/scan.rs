@@ -1,0 +1,344 @@
+//! What is done to a guest's core module before wasmi sees it.
+//!
+//! - Everything that costs each instance (functions, globals, segments) or the translation (wide function types) is
+//!   counted against a limit. wasmi's own `EnforcedLimits` are fixed numbers that some honest guests exceed.
+//! - The start section is taken out and its function exported: wasmi would run it to its end while it instantiates, on
+//!   the router's thread and without slices. The worker calls it first instead.
+//! - Exports that the host never uses and custom sections go away, because instances and memory pay for them.
+
+use wasmparser::{BinaryReaderError, Encoding, ExportSectionReader, ExternalKind, Parser, Payload};
+
+/// The name under which the start function is exported.
+pub(super) const START_EXPORT: &str = "tinclaw:start";
+
+/// Functions of a module. Each costs an instance about 10 ns.
+pub(super) const MAX_FUNCTIONS: u32 = 30_000;
+/// Function types of a module.
+pub(super) const MAX_TYPES: u32 = 10_000;
+/// Parameters, and results, of a function type. Wide ones make translation slower than linear.
+pub(super) const MAX_PARAMS: usize = 64;
+/// Globals of a module.
+pub(super) const MAX_GLOBALS: u32 = 5_000;
+/// Tables of a module.
+pub(super) const MAX_TABLES: usize = 16;
+/// Element segments, and data segments, of a module.
+pub(super) const MAX_SEGMENTS: u32 = 10_000;
+/// Imports of a module.
+pub(super) const MAX_IMPORTS: u32 = 1_000;
+/// Exports of a module.
+pub(super) const MAX_EXPORTS: u32 = 10_000;
+
+const START_SECTION: u8 = 8;
+const EXPORT_SECTION: u8 = 7;
+const PAGE: u64 = 64 * 1024;
+
+/// Why a module is refused before wasmi sees it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ScanError {
+    #[error("it is malformed: {0}")]
+    Malformed(String),
+    #[error("it has {count} {what}, and {limit} are allowed")]
+    TooMany { what: &'static str, count: u64, limit: u64 },
+    #[error("its memory starts with {bytes} bytes, and a callback may have {limit}")]
+    Memory { bytes: u64, limit: usize },
+    #[error("a table starts with {elements} elements, and {limit} are allowed")]
+    Table { elements: u64, limit: usize },
+}
+
+impl From<BinaryReaderError> for ScanError {
+    fn from(error: BinaryReaderError) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+/// What the initial state may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InitialLimits {
+    pub(super) memory_bytes: usize,
+    pub(super) table_elements: usize,
+}
+
+/// A module that is ready for wasmi.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Scanned {
+    pub(super) bytes: Vec<u8>,
+    /// The function under [`START_EXPORT`] must be called before anything else.
+    pub(super) has_start: bool,
+    pub(super) initial_memory_bytes: usize,
+    pub(super) functions: u32,
+}
+
+/// Checks a core module and rewrites it, keeping the exports whose names `keep` wants.
+pub(super) fn scan(
+    module: &[u8],
+    limits: InitialLimits,
+    keep: impl Fn(&str) -> bool,
+) -> Result<Scanned, ScanError> {
+    let payloads = Parser::new(0).parse_all(module).collect::<Result<Vec<_>, _>>()?;
+    let mut memory_bytes = 0;
+    let mut functions = 0;
+    let mut start = None;
+    for payload in &payloads {
+        check(payload, limits)?;
+        match payload {
+            Payload::MemorySection(memories) => {
+                for memory in memories.clone() {
+                    memory_bytes = memory?.initial.saturating_mul(PAGE);
+                }
+            }
+            Payload::FunctionSection(section) => functions = section.count(),
+            Payload::StartSection { func, .. } => start = Some(*func),
+            _ => {}
+        }
+    }
+    Ok(Scanned {
+        bytes: rewrite(module, &payloads, start, keep)?,
+        has_start: start.is_some(),
+        // Checked against a limit that is a `usize`.
+        initial_memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
+        functions,
+    })
+}
+
+fn check(payload: &Payload<'_>, limits: InitialLimits) -> Result<(), ScanError> {
+    let at_most = |what, count: u32, limit: u32| match count > limit {
+        true => Err(ScanError::TooMany { what, count: count.into(), limit: limit.into() }),
+        false => Ok(()),
+    };
+    match payload {
+        Payload::Version { encoding: Encoding::Component, .. } => {
+            Err(ScanError::Malformed("it is a component, not a core module".to_owned()))
+        }
+        Payload::TypeSection(types) => {
+            at_most("types", types.count(), MAX_TYPES)?;
+            for ty in types.clone().into_iter_err_on_gc_types() {
+                let ty = ty?;
+                let widest = ty.params().len().max(ty.results().len());
+                at_most("parameters or results in a function type", widest as u32, MAX_PARAMS as u32)?;
+            }
+            Ok(())
+        }
+        Payload::ImportSection(imports) => at_most("imports", imports.count(), MAX_IMPORTS),
+        Payload::FunctionSection(functions) => at_most("functions", functions.count(), MAX_FUNCTIONS),
+        Payload::TableSection(tables) => {
+            at_most("tables", tables.count(), MAX_TABLES as u32)?;
+            for table in tables.clone() {
+                let elements = table?.ty.initial;
+                if elements > limits.table_elements as u64 {
+                    return Err(ScanError::Table { elements, limit: limits.table_elements });
+                }
+            }
+            Ok(())
+        }
+        Payload::MemorySection(memories) => {
+            at_most("memories", memories.count(), 1)?;
+            for memory in memories.clone() {
+                let bytes = memory?.initial.saturating_mul(PAGE);
+                if bytes > limits.memory_bytes as u64 {
+                    return Err(ScanError::Memory { bytes, limit: limits.memory_bytes });
+                }
+            }
+            Ok(())
+        }
+        Payload::GlobalSection(globals) => at_most("globals", globals.count(), MAX_GLOBALS),
+        Payload::ExportSection(exports) => at_most("exports", exports.count(), MAX_EXPORTS),
+        Payload::ElementSection(elements) => at_most("element segments", elements.count(), MAX_SEGMENTS),
+        Payload::DataSection(data) => at_most("data segments", data.count(), MAX_SEGMENTS),
+        _ => Ok(()),
+    }
+}
+
+fn rewrite(
+    module: &[u8],
+    payloads: &[Payload<'_>],
+    start: Option<u32>,
+    keep: impl Fn(&str) -> bool,
+) -> Result<Vec<u8>, ScanError> {
+    let mut out = Vec::with_capacity(module.len());
+    let has_exports = payloads.iter().any(|payload| matches!(payload, Payload::ExportSection(_)));
+    for payload in payloads {
+        match payload {
+            Payload::Version { range, .. } => out.extend_from_slice(&module[range.clone()]),
+            Payload::CustomSection(_) => {}
+            Payload::ExportSection(exports) => {
+                push_section(&mut out, EXPORT_SECTION, &export_section(Some(exports), start, &keep)?);
+            }
+            // The export section belongs right before the start section, which is where we are.
+            Payload::StartSection { .. } if !has_exports => {
+                push_section(&mut out, EXPORT_SECTION, &export_section(None, start, &keep)?);
+            }
+            other => match other.as_section() {
+                Some((START_SECTION, _)) | None => {}
+                Some((id, contents)) => push_section(&mut out, id, &module[contents]),
+            },
+        }
+    }
+    Ok(out)
+}
+
+fn export_section(
+    exports: Option<&ExportSectionReader<'_>>,
+    start: Option<u32>,
+    keep: impl Fn(&str) -> bool,
+) -> Result<Vec<u8>, ScanError> {
+    let mut entries = Vec::new();
+    let mut count = 0;
+    for export in exports.cloned().into_iter().flatten() {
+        let export = export?;
+        // An export of an unknown kind is left for wasmi to refuse.
+        let kind = match export.kind {
+            ExternalKind::Func => 0,
+            ExternalKind::Table => 1,
+            ExternalKind::Memory => 2,
+            ExternalKind::Global => 3,
+            _ => 4,
+        };
+        if keep(export.name) || kind == 4 {
+            push_export(&mut entries, export.name, kind, export.index);
+            count += 1;
+        }
+    }
+    if let Some(index) = start {
+        push_export(&mut entries, START_EXPORT, 0, index);
+        count += 1;
+    }
+    let mut section = Vec::with_capacity(entries.len() + 5);
+    push_u32(&mut section, count);
+    section.extend(entries);
+    Ok(section)
+}
+
+fn push_export(out: &mut Vec<u8>, name: &str, kind: u8, index: u32) {
+    push_u32(out, name.len() as u32);
+    out.extend_from_slice(name.as_bytes());
+    out.push(kind);
+    push_u32(out, index);
+}
+
+pub(super) fn push_section(out: &mut Vec<u8>, id: u8, contents: &[u8]) {
+    out.push(id);
+    push_u32(out, contents.len() as u32);
+    out.extend_from_slice(contents);
+}
+
+/// Unsigned LEB128, as everywhere in the binary format.
+pub(super) fn push_u32(out: &mut Vec<u8>, mut value: u32) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::prelude::*;
+
+    const LIMITS: InitialLimits = InitialLimits { memory_bytes: 2 * 64 * 1024, table_elements: 10 };
+
+    fn scan_wat(text: &str) -> Result<Scanned, ScanError> {
+        scan(&wat::parse_str(text).unwrap(), LIMITS, |name| name.starts_with("keep"))
+    }
+
+    fn exports(module: &[u8]) -> Vec<String> {
+        let module = wasmi::Module::new(&wasmi::Engine::default(), module).unwrap();
+        module.exports().map(|export| export.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_start_function_is_exported_instead_of_started() {
+        let with_exports = r#"(module (func $f) (func (export "keep")) (func (export "other")) (start $f))"#;
+        let without_exports = "(module (func $f unreachable) (start $f))";
+        for (text, expected) in
+            [(with_exports, vec!["keep", START_EXPORT]), (without_exports, vec![START_EXPORT])]
+        {
+            let scanned = scan_wat(text).unwrap();
+            assert!(scanned.has_start);
+            assert_eq!(exports(&scanned.bytes), expected);
+            assert!(
+                Parser::new(0)
+                    .parse_all(&scanned.bytes)
+                    .all(|p| !matches!(p, Ok(Payload::StartSection { .. })))
+            );
+        }
+    }
+
+    #[test]
+    fn a_guests_own_export_of_the_private_name_does_not_stand_in_for_it() {
+        let scanned = scan_wat(r#"(module (func (export "tinclaw:start")))"#).unwrap();
+        assert!(!scanned.has_start);
+        assert_eq!(exports(&scanned.bytes), Vec::<String>::new());
+    }
+
+    #[test]
+    fn custom_sections_and_unused_exports_go_away() {
+        let scanned = scan_wat(
+            r#"(module (@custom "notes" "text") (memory (export "keep-memory") 1) (func (export "x")))"#,
+        );
+        let scanned = scanned.unwrap();
+        assert_eq!(exports(&scanned.bytes), ["keep-memory"]);
+        assert!(!scanned.bytes.windows(4).any(|bytes| bytes == b"text"));
+        assert_eq!(scanned.initial_memory_bytes, 64 * 1024);
+    }
+
+    #[test]
+    fn each_limit_holds_at_its_edge() {
+        let many = |n: u32, item: &str| format!("(module {})", item.repeat(n as usize));
+        let wide = |n: usize| format!("(module (type (func (param {}))))", "i32 ".repeat(n));
+        let ok = |text: &str| scan_wat(text).map(|_| ());
+        let too_many = |what, limit: u64| Err(ScanError::TooMany { what, count: limit + 1, limit });
+
+        assert_eq!(ok("(module (memory 2))"), Ok(()));
+        assert_eq!(
+            ok("(module (memory 3))"),
+            Err(ScanError::Memory { bytes: 3 * PAGE, limit: LIMITS.memory_bytes })
+        );
+        assert_eq!(ok("(module (table 10 funcref))"), Ok(()));
+        assert_eq!(ok("(module (table 11 funcref))"), Err(ScanError::Table { elements: 11, limit: 10 }));
+        assert_eq!(ok("(module (memory 1) (memory 1))"), too_many("memories", 1));
+        assert_eq!(ok(&wide(MAX_PARAMS)), Ok(()));
+        let params = too_many("parameters or results in a function type", MAX_PARAMS as u64);
+        assert_eq!(ok(&wide(MAX_PARAMS + 1)), params);
+        let rows: [(&'static str, u32, &str); 5] = [
+            ("functions", MAX_FUNCTIONS, "(func)"),
+            ("globals", MAX_GLOBALS, "(global i32 (i32.const 0))"),
+            ("tables", MAX_TABLES as u32, "(table 0 funcref)"),
+            ("imports", MAX_IMPORTS, r#"(import "a" "b" (func))"#),
+            ("element segments", MAX_SEGMENTS, "(elem func)"),
+        ];
+        for (what, limit, item) in rows {
+            assert_eq!(ok(&many(limit, item)), Ok(()), "{what}");
+            assert_eq!(ok(&many(limit + 1, item)), too_many(what, limit.into()), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_core_module_is_refused() {
+        for bytes in [&b""[..], b"text", b"\0asm\x0d\0\x01\0", b"\0asm\x01\0\0\0\x01\xff"] {
+            assert!(matches!(scan(bytes, LIMITS, |_| true), Err(ScanError::Malformed(_))), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_read_back_as_they_were_written(value in any::<u32>()) {
+            let mut bytes = Vec::new();
+            push_u32(&mut bytes, value);
+            let mut reader = wasmparser::BinaryReader::new(&bytes, 0);
+            prop_assert_eq!(reader.read_var_u32().unwrap(), value);
+            prop_assert!(reader.eof());
+        }
+
+        #[test]
+        fn damaged_modules_are_answered_without_a_panic(at in 0_usize..200, byte in any::<u8>()) {
+            let text = r#"(module (func $f) (memory (export "keep") 1) (table 2 funcref) (elem func $f)
+                (data (i32.const 0) "abc") (global i32 (i32.const 1)) (start $f))"#;
+            let mut module = wat::parse_str(text).unwrap();
+            let at = at % module.len();
+            module[at] = byte;
+            let _ = scan(&module, LIMITS, |_| true);
+        }
+    }
+}
