@@ -1,3 +1,19 @@
-//! What a channel is: names, capability files, configuration, loader, manager, bundled channels.
+//! What a channel is: names, capability files, limits, configuration, discovery.
+//!
+//! Everything here is a value or a pure decision; only [`discover`] touches the file system.
 
 pub mod capabilities;
+pub mod config;
+pub mod discover;
+pub mod endpoints;
+pub mod limits;
+pub mod name;
+
+pub use capabilities::{CapabilityError, ChannelCapabilities, ChannelCapabilitiesFile, EmitRateLimitConfig};
+pub use config::{ChannelConfig, HttpEndpointConfig, PollConfig, StartConfig, start_config};
+pub use discover::{
+    ChannelFiles, DiscoverError, DiscoveredChannel, Discovery, default_channels_dir, discover_channels,
+};
+pub use endpoints::{PollSchedule, RegisteredEndpoint, Registration, resolve_registration};
+pub use limits::{Adjusted, ChannelLimits, HostCeilings};
+pub use name::{ChannelName, ChannelNameError};

@@ -24,6 +24,7 @@ pub const DEFAULT_MAX_REQUESTS_PER_CALLBACK: u32 = 50;
 
 /// `capabilities.http`. Absent from a file: no outbound requests at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpCapability {
     /// Where requests may go. Empty: nowhere.
@@ -63,6 +64,7 @@ impl Default for HttpCapability {
 
 /// `http.allowlist[]`: one place that requests may go to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AllowlistEntry {
     /// The host: exact (`api.example.com`), or any real subdomain (`*.example.com`, which is not `example.com` itself).
@@ -82,6 +84,7 @@ pub struct AllowlistEntry {
 
 /// `http.credentials.ID`: a secret and where it is put.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HttpCredential {
     /// The secret's name.
@@ -102,6 +105,7 @@ pub struct HttpCredential {
 
 /// `http.credentials.ID.location`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CredentialLocation {
     /// `Authorization: Bearer SECRET` (RFC 6750).
@@ -134,6 +138,7 @@ pub enum CredentialLocation {
 
 /// `http.rate_limit`. Zero allows nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpRateLimit {
     /// Requests per minute, 60 by default.

@@ -1,0 +1,106 @@
+//! The whole capability file.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::json::{self, JsonError};
+use super::review::{self, Remark};
+use super::strict::{self, Problem};
+use super::{AuthSection, CapabilityError, ChannelCapabilities, SetupSection};
+use crate::channel::ChannelName;
+
+/// The most bytes that a capability file may have.
+pub const MAX_FILE_BYTES: usize = 256 * 1024;
+
+/// A capability file, as it was published.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct ChannelCapabilitiesFile {
+    /// What the file describes: a channel.
+    #[serde(rename = "type")]
+    pub kind: FileKind,
+    /// The channel's name; when present, it must be what follows from the file's own name.
+    pub name: Option<String>,
+    /// The version of the channel, as text.
+    pub version: Option<String>,
+    /// The version of the interface that the guest was built for, as text. The binary alone decides what it is.
+    pub wit_version: Option<String>,
+    /// What the channel is for.
+    pub description: Option<String>,
+    /// Texts for the person who sets the channel up.
+    pub auth: Option<AuthSection>,
+    /// The secrets that the channel needs.
+    pub setup: Option<SetupSection>,
+    /// What the channel may do.
+    pub capabilities: ChannelCapabilities,
+    /// What `on-start` gets, completed by the host; free-form.
+    pub config: Map<String, Value>,
+}
+
+/// What a capability file describes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FileKind {
+    /// A chat channel.
+    #[default]
+    Channel,
+}
+
+impl ChannelCapabilitiesFile {
+    /// Reads the capability file of `channel`. `file` is what errors call it.
+    ///
+    /// ```
+    /// use tinclaw::channel::{ChannelCapabilitiesFile, ChannelName};
+    ///
+    /// let echo = ChannelName::new("echo")?;
+    /// let text = br#"{"capabilities": {"channel": {"allowed_paths": ["/webhook/echo"]}}}"#;
+    /// let file = ChannelCapabilitiesFile::parse("echo.capabilities.json", &echo, text)?;
+    /// assert!(file.capabilities.is_path_allowed("/webhook/echo"));
+    ///
+    /// let text = br#"{"capabilities": {"channel": {"allow_paths": []}}}"#;
+    /// let error = ChannelCapabilitiesFile::parse("echo.capabilities.json", &echo, text).unwrap_err();
+    /// assert!(error.to_string().ends_with("did you mean `allowed_paths`?"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CapabilityError`]: the file is larger than [`MAX_FILE_BYTES`], is not JSON, has a field that is not known or
+    /// that stands twice, has a value that is not accepted, or belongs to another channel.
+    pub fn parse(file: &str, channel: &ChannelName, bytes: &[u8]) -> Result<Self, CapabilityError> {
+        if bytes.len() > MAX_FILE_BYTES {
+            return Err(CapabilityError::TooLarge {
+                file: file.into(),
+                bytes: bytes.len(),
+                limit: MAX_FILE_BYTES,
+            });
+        }
+        let value = json::parse(bytes).map_err(|error| match error {
+            JsonError::Syntax(reason) => CapabilityError::NotJson { file: file.into(), reason },
+            JsonError::Duplicate(path) => CapabilityError::Duplicate { file: file.into(), path },
+        })?;
+        let parsed: Self = strict::read(&value).map_err(|error| {
+            let (file, path) = (file.to_owned(), error.path());
+            match error.problem {
+                Problem::Unknown { nearest, known } => {
+                    CapabilityError::UnknownField { file, path, nearest, known }
+                }
+                Problem::Missing => CapabilityError::Missing { file, path },
+                Problem::Invalid { found, accepted } => {
+                    CapabilityError::Invalid { file, path, found, accepted }
+                }
+            }
+        })?;
+        review::check(file, channel, &parsed)?;
+        Ok(parsed)
+    }
+
+    /// What is worth saying about a file that is accepted: a mapping that is not honoured, a pattern that cannot be
+    /// used, a part that is not there yet. Limits that are adjusted are told by
+    /// [`ChannelLimits::resolve`](crate::channel::ChannelLimits::resolve).
+    pub fn remarks(&self) -> Vec<Remark> {
+        review::remarks(self)
+    }
+}

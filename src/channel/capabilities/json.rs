@@ -1,0 +1,167 @@
+//! JSON text to a value, refusing what a plain parser would silently drop: a name that stands twice in one object.
+//!
+//! A second `allowlist` further down would replace the first without a word, and whoever reviewed the file would have
+//! seen the narrow one.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::strict::{Step, path_text};
+
+/// Why a text is not accepted.
+pub(super) enum JsonError {
+    /// Not JSON; the reason has line and column.
+    Syntax(String),
+    /// The field at this path stands twice.
+    Duplicate(String),
+}
+
+/// Parses a text. Nesting is bounded by `serde_json`'s own limit of 128 levels.
+pub(super) fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
+    let place = Place::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(without_mark(bytes));
+    let result =
+        Document(&place).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    match (result, place.duplicate.into_inner()) {
+        (_, Some(path)) => Err(JsonError::Duplicate(path)),
+        (Err(error), None) => Err(JsonError::Syntax(error.to_string())),
+        (Ok(value), None) => Ok(value),
+    }
+}
+
+/// Some editors write a byte order mark before the text; RFC 8259, section 8.1, lets a reader ignore it.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
+}
+
+/// Where the reader is. Kept beside the parser, whose own error type holds nothing but text.
+#[derive(Default)]
+struct Place {
+    steps: RefCell<Vec<Step>>,
+    duplicate: RefCell<Option<String>>,
+}
+
+impl Place {
+    fn inside<T>(&self, step: Step, read: impl FnOnce() -> T) -> T {
+        self.steps.borrow_mut().push(step);
+        let value = read();
+        self.steps.borrow_mut().pop();
+        value
+    }
+}
+
+/// Reads one value.
+struct Document<'a>(&'a Place);
+
+impl<'de> DeserializeSeed<'de> for Document<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Document<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        let mut next =
+            |index| self.0.inside(Step::Element(index), || items.next_element_seed(Document(self.0)));
+        while let Some(value) = next(list.len())? {
+            list.push(value);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            let step = Step::Field(name.clone());
+            if object.contains_key(&name) {
+                let path = self.0.inside(step, || path_text(&*self.0.steps.borrow()));
+                *self.0.duplicate.borrow_mut() = Some(path);
+                return Err(A::Error::custom("a field stands twice"));
+            }
+            let value = self.0.inside(step, || fields.next_value_seed(Document(self.0)))?;
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn duplicate(text: &str) -> Option<String> {
+        match parse(text.as_bytes()) {
+            Err(JsonError::Duplicate(path)) => Some(path),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_field_that_stands_twice_is_refused_with_its_place() {
+        assert_eq!(duplicate(r#"{"a": 1, "a": 2}"#).as_deref(), Some("a"));
+        assert_eq!(duplicate(r#"{"a": [{"b": 1, "b": 1}]}"#).as_deref(), Some("a[0].b"));
+        assert_eq!(duplicate(r#"{"a": {"b": 1}, "c": {"b": 1}}"#), None);
+    }
+
+    #[test]
+    fn other_text_is_what_the_plain_parser_makes_of_it() {
+        let text = r#" {"a": [1, -2, 3.5, 18446744073709551615, "x", null, true], "b": {}} "#;
+        let Ok(value) = parse(text.as_bytes()) else { panic!("refused") };
+        assert_eq!(value, serde_json::from_str::<Value>(text).unwrap());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_ignored() {
+        assert!(parse(b"\xEF\xBB\xBF{}").is_ok());
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_a_syntax_error_with_line_and_column() {
+        for text in ["", "{", "{} x", "{\"a\": 1,}", "\u{0}", &"[".repeat(1_000_000)] {
+            match parse(text.as_bytes()) {
+                Err(JsonError::Syntax(reason)) => assert!(reason.contains("line "), "{reason}"),
+                _ => panic!("accepted: {}", &text[..text.len().min(20)]),
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Finding channels in a directory, and reading their files safely.
+//!
+//! The directory is trusted as far as the operator named it; what lies in it is not. Every file is opened once,
+//! relative to the open directory and without following a link, and what is checked is the open file: there is no
+//! moment between a check and a read in which one file could become another.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::capabilities::MAX_FILE_BYTES;
+use super::name::{ChannelName, ChannelNameError};
+
+/// The most bytes that a guest may have.
+pub const MAX_WASM_BYTES: usize = 16 * 1024 * 1024;
+/// Environment variable that names the directory of channels.
+pub const CHANNELS_DIR_VARIABLE: &str = "TINCLAW_CHANNELS_DIR";
+
+const WASM: &str = ".wasm";
+const CAPABILITIES: &str = ".capabilities.json";
+
+/// A channel that was found, not yet read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoveredChannel {
+    /// The channel's name, from the file's stem.
+    pub name: ChannelName,
+    /// `NAME.wasm`.
+    pub wasm: PathBuf,
+    /// `NAME.capabilities.json`, when there is one. Without it, the channel has no rights.
+    pub capabilities: Option<PathBuf>,
+}
+
+/// What [`discover_channels`] found.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    /// The channels, in the order of their names.
+    pub channels: Vec<DiscoveredChannel>,
+    /// Files that look like a channel and cannot be one.
+    pub refused: Vec<DiscoverError>,
+    /// What is worth saying: a channel without a capability file, a capability file without a channel.
+    pub warnings: Vec<String>,
+}
+
+/// The bytes of a channel's files.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChannelFiles {
+    /// The guest; at most [`MAX_WASM_BYTES`].
+    pub wasm: Vec<u8>,
+    /// The capability file, when there is one; at most [`MAX_FILE_BYTES`].
+    pub capabilities: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for ChannelFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelFiles")
+            .field("wasm", &format_args!("{} bytes", self.wasm.len()))
+            .field("capabilities", &self.capabilities.as_ref().map(|bytes| format!("{} bytes", bytes.len())))
+            .finish()
+    }
+}
+
+/// The directory that channels are looked for in, when nobody names one.
+///
+/// In this order: `$TINCLAW_CHANNELS_DIR`; `tinclaw/channels` in `$XDG_DATA_HOME` when that is absolute (the XDG base
+/// directory specification ignores a relative one); `~/.local/share/tinclaw/channels`; `channels` in the working
+/// directory when there is no home. The directory need not exist.
+pub fn default_channels_dir() -> PathBuf {
+    channels_dir_from(|variable| {
+        std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+    })
+}
+
+fn channels_dir_from(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    if let Some(dir) = variable(CHANNELS_DIR_VARIABLE) {
+        return dir;
+    }
+    let data = variable("XDG_DATA_HOME").filter(|dir| dir.is_absolute());
+    let data = data.or_else(|| variable("HOME").map(|home| home.join(".local/share")));
+    data.map_or_else(|| PathBuf::from("channels"), |data| data.join("tinclaw/channels"))
+}
+
+/// Lists the channels in a directory: every `NAME.wasm`, with `NAME.capabilities.json` beside it. Nothing is read yet.
+///
+/// Subdirectories and other files are not looked at. Two files whose stems are one name (`a-b.wasm` and `a_b.wasm`)
+/// are both refused: which of them was meant cannot be known.
+///
+/// # Errors
+/// [`DiscoverError::Directory`] when the directory cannot be read. What is wrong with one channel is in
+/// [`Discovery::refused`], and the others are found all the same.
+pub fn discover_channels(dir: &Path) -> Result<Discovery, DiscoverError> {
+    let cannot_read = |source| DiscoverError::Directory { dir: dir.to_owned(), source };
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).map_err(cannot_read)? {
+        let entry = entry.map_err(cannot_read)?;
+        files.insert(entry.file_name(), entry.file_type().map_err(cannot_read)?.is_symlink());
+    }
+    Ok(sort_out(dir, &files.iter().map(|(name, is_link)| (name.as_os_str(), *is_link)).collect::<Vec<_>>()))
+}
+
+/// Makes channels of a directory's entries, each with whether it is a symbolic link.
+fn sort_out(dir: &Path, entries: &[(&OsStr, bool)]) -> Discovery {
+    let mut found = Discovery::default();
+    let mut by_name: BTreeMap<ChannelName, Vec<DiscoveredChannel>> = BTreeMap::new();
+    for (file, is_link) in entries {
+        let path = dir.join(file);
+        let Some(stem) = stem_of(file, WASM) else { continue };
+        match stem.ok_or(ChannelNameError::NotText).and_then(ChannelName::new) {
+            _ if *is_link => found.refused.push(DiscoverError::Link { path }),
+            Err(source) => found.refused.push(DiscoverError::Name { path, source }),
+            Ok(name) => {
+                let capabilities = path.with_extension(&CAPABILITIES[1..]);
+                let has_file = entries.iter().any(|(other, _)| capabilities.file_name() == Some(other));
+                let capabilities = has_file.then_some(capabilities);
+                by_name.entry(name.clone()).or_default().push(DiscoveredChannel {
+                    name,
+                    wasm: path,
+                    capabilities,
+                });
+            }
+        }
+    }
+    found.warnings = orphans(entries);
+    for (name, mut channels) in by_name {
+        match (channels.pop(), channels.is_empty()) {
+            (Some(channel), true) => {
+                if channel.capabilities.is_none() {
+                    found
+                        .warnings
+                        .push(format!("{name}: there is no {name}{CAPABILITIES}, so it has no rights"));
+                }
+                found.channels.push(channel);
+            }
+            (last, _) => {
+                let files = channels.into_iter().chain(last).map(|channel| channel.wasm).collect();
+                found.refused.push(DiscoverError::SameName { name, files });
+            }
+        }
+    }
+    found
+}
+
+/// The part of a file's name before `ending`; `Some(None)` when that part is not text.
+fn stem_of<'a>(file: &'a OsStr, ending: &str) -> Option<Option<&'a str>> {
+    match file.to_str() {
+        Some(text) => text.strip_suffix(ending).map(Some),
+        None => file.as_encoded_bytes().ends_with(ending.as_bytes()).then_some(None),
+    }
+}
+
+fn orphans(entries: &[(&OsStr, bool)]) -> Vec<String> {
+    let stems = entries.iter().filter_map(|(file, _)| stem_of(file, CAPABILITIES).flatten());
+    let has_guest = |stem: &str| entries.iter().any(|(file, _)| stem_of(file, WASM).flatten() == Some(stem));
+    stems
+        .filter(|stem| !has_guest(stem))
+        .map(|stem| format!("{stem}{CAPABILITIES} has no {stem}{WASM}"))
+        .collect()
+}
+
+impl DiscoveredChannel {
+    /// The channel of one guest's file, which the caller names. The capability file is looked for beside it.
+    ///
+    /// # Errors
+    /// [`DiscoverError`] when the file's name does not end in `.wasm` or is not that of a channel.
+    pub fn at(wasm: &Path) -> Result<Self, DiscoverError> {
+        let file = wasm.file_name().unwrap_or_default();
+        let Some(stem) = stem_of(file, WASM) else {
+            return Err(DiscoverError::NotAGuest { path: wasm.to_owned() });
+        };
+        let name = stem.ok_or(ChannelNameError::NotText).and_then(ChannelName::new);
+        let name = name.map_err(|source| DiscoverError::Name { path: wasm.to_owned(), source })?;
+        let capabilities = wasm.with_extension(&CAPABILITIES[1..]);
+        let capabilities = capabilities.symlink_metadata().is_ok().then_some(capabilities);
+        Ok(Self { name, wasm: wasm.to_owned(), capabilities })
+    }
+
+    /// What errors call the capability file: its file name without the directory.
+    pub fn capabilities_file_name(&self) -> String {
+        let file = self.capabilities.as_deref().and_then(Path::file_name);
+        file.map_or_else(
+            || format!("{}{CAPABILITIES}", self.name),
+            |file| file.to_string_lossy().into_owned(),
+        )
+    }
+
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// [`DiscoverError`] when a file is a link, is not an ordinary file, is too large, or cannot be read.
+    pub fn read(&self) -> Result<ChannelFiles, DiscoverError> {
+        let wasm = read_file(&self.wasm, MAX_WASM_BYTES)?;
+        let capabilities =
+            self.capabilities.as_deref().map(|path| read_file(path, MAX_FILE_BYTES)).transpose()?;
+        Ok(ChannelFiles { wasm, capabilities })
+    }
+}
+
+/// Reads one file of at most `limit` bytes, by its name in its directory.
+fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, DiscoverError> {
+    let cannot_read = |source: io::Error| DiscoverError::File { path: path.to_owned(), source };
+    let mut file = open_file(path)?;
+    let stat = rustix::fs::fstat(&file).map_err(|error| cannot_read(error.into()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(DiscoverError::NotAFile { path: path.to_owned() });
+    }
+    let expected = usize::try_from(stat.st_size).unwrap_or(usize::MAX).min(limit);
+    let mut bytes = Vec::with_capacity(expected + 1);
+    // One byte more than the limit tells a file that is too large, also when it grew after it was opened.
+    (&mut file).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
+    if bytes.len() > limit {
+        return Err(DiscoverError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// Opens a file for reading, relative to its directory. A link is refused; a pipe does not block the open.
+fn open_file(path: &Path) -> Result<File, DiscoverError> {
+    let cannot_read = |error: Errno| DiscoverError::File { path: path.to_owned(), source: error.into() };
+    let Some(name) = path.file_name() else { return Err(DiscoverError::NotAFile { path: path.to_owned() }) };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir_flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir: OwnedFd = rustix::fs::open(parent, dir_flags, Mode::empty()).map_err(cannot_read)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match rustix::fs::openat(&dir, name, flags, Mode::empty()) {
+        Ok(file) => Ok(File::from(file)),
+        Err(Errno::LOOP) => Err(DiscoverError::Link { path: path.to_owned() }),
+        Err(error) => Err(cannot_read(error)),
+    }
+}
+
+/// Why a channel is not found or not read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiscoverError {
+    /// The directory cannot be listed.
+    #[error("the channels directory {} cannot be read: {source}", dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file cannot be opened or read.
+    #[error("{} cannot be read: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A symbolic link, which could lead out of the directory.
+    #[error("{} is a symbolic link: put the file itself into the channels directory", path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+    /// A directory, a pipe, a device.
+    #[error("{} is not an ordinary file", path.display())]
+    NotAFile {
+        /// What it is not.
+        path: PathBuf,
+    },
+    /// A guest's file is named on purpose, but its name does not end in `.wasm`.
+    #[error("{} is not a guest: its name must end in .wasm", path.display())]
+    NotAGuest {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is larger than allowed.
+    #[error("{} is larger than the {limit} bytes that are allowed", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        limit: usize,
+    },
+    /// The stem of a file's name is not a channel's name.
+    #[error("{}: {source}; rename the file", path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ChannelNameError,
+    },
+    /// Several files are one channel, because `-` is taken as `_`.
+    #[error("{} are all the channel `{name}`, because - is taken as _: keep one", files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and "))]
+    SameName {
+        /// The name.
+        name: ChannelName,
+        /// The files.
+        files: Vec<PathBuf>,
+    },
+}

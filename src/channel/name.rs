@@ -1,0 +1,227 @@
+//! The name of a channel: checked once, then trusted everywhere.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The longest channel name, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
+
+/// Names that no channel may have, because the host uses them for itself: as a log target, as a name in metrics and
+/// status pages, as a folder beside the channels' own, or as a word of its command line.
+pub const RESERVED_NAMES: &[&str] =
+    &["admin", "channels", "health", "healthz", "host", "metrics", "status", "store", "tinclaw"];
+
+/// The name of a channel: 1 to 64 characters of `a-z`, `0-9` and `_`.
+///
+/// A name comes from a file's stem, where `-` is common, so `-` is taken as `_`. Upper case is refused and not
+/// lowered: two files that differ in case alone would otherwise be one channel on one machine and two on another.
+/// Cloning is cheap, and the name may be used in paths, metric labels and log targets as it is.
+///
+/// ```
+/// use tinclaw::channel::ChannelName;
+///
+/// let name: ChannelName = "my-bot".parse()?;
+/// assert_eq!(name.as_str(), "my_bot");
+/// assert!("../etc".parse::<ChannelName>().is_err());
+/// # Ok::<(), tinclaw::channel::ChannelNameError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelName(Arc<str>);
+
+impl ChannelName {
+    /// Checks a name and replaces `-` with `_`.
+    ///
+    /// # Errors
+    /// [`ChannelNameError`] says what is wrong with it: empty, too long, a character that is not allowed, or a name
+    /// that the host keeps for itself ([`RESERVED_NAMES`]).
+    pub fn new(name: &str) -> Result<Self, ChannelNameError> {
+        if name.is_empty() {
+            return Err(ChannelNameError::Empty);
+        }
+        if name.len() > MAX_NAME_BYTES {
+            return Err(ChannelNameError::TooLong { bytes: name.len() });
+        }
+        let normal = name.replace('-', "_");
+        if let Some(character) = normal.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '_')) {
+            return Err(ChannelNameError::Character { name: name.to_owned(), character });
+        }
+        if RESERVED_NAMES.contains(&normal.as_str()) {
+            return Err(ChannelNameError::Reserved { name: normal });
+        }
+        Ok(Self(normal.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Where this channel's files live inside the workspace: `channels/<name>/`.
+    pub fn workspace_prefix(&self) -> String {
+        format!("channels/{}/", self.0)
+    }
+}
+
+impl FromStr for ChannelName {
+    type Err = ChannelNameError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::new(name)
+    }
+}
+
+impl TryFrom<&str> for ChannelName {
+    type Error = ChannelNameError;
+
+    fn try_from(name: &str) -> Result<Self, Self::Error> {
+        Self::new(name)
+    }
+}
+
+impl AsRef<str> for ChannelName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+// A map keyed by names can be asked with a `&str`: hash and order are those of the text.
+impl Borrow<str> for ChannelName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for ChannelName {
+    fn eq(&self, other: &str) -> bool {
+        &*self.0 == other
+    }
+}
+
+impl PartialEq<&str> for ChannelName {
+    fn eq(&self, other: &&str) -> bool {
+        &*self.0 == *other
+    }
+}
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl Serialize for ChannelName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ChannelName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::new(&name).map_err(de::Error::custom)
+    }
+}
+
+/// Why a text is not a channel's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelNameError {
+    /// There is no name at all.
+    #[error("a channel's name is empty: give it 1 to {MAX_NAME_BYTES} characters of a-z, 0-9 and _")]
+    Empty,
+    /// The name is longer than [`MAX_NAME_BYTES`].
+    #[error("a channel's name has {bytes} bytes: at most {MAX_NAME_BYTES} are allowed")]
+    TooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// The name has a character that is not allowed; upper case is one of these.
+    #[error(
+        "the channel name {name:?} contains {character:?}: only a-z, 0-9, _ and - (taken as _) are allowed"
+    )]
+    Character {
+        /// The name as it was given.
+        name: String,
+        /// The first character that is not allowed.
+        character: char,
+    },
+    /// The name of a file that is not text in UTF-8.
+    #[error("a channel's name is not text: only a-z, 0-9, _ and - (taken as _) are allowed")]
+    NotText,
+    /// The host uses the name for itself.
+    #[error("the channel name `{name}` is used by the host itself: choose another")]
+    Reserved {
+        /// The name, with `-` already replaced.
+        name: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_or_refused() {
+        let longest = "a".repeat(64);
+        let past = "a".repeat(65);
+        let table: &[(&str, &str, Result<&str, &str>)] = &[
+            ("plain", "telegram", Ok("telegram")),
+            ("digits", "0815", Ok("0815")),
+            ("underscore", "a_b", Ok("a_b")),
+            ("minus becomes underscore", "a-b-c", Ok("a_b_c")),
+            ("longest", &longest, Ok(&longest)),
+            ("one past the longest", &past, Err("65 bytes")),
+            ("empty", "", Err("empty")),
+            ("upper case", "Telegram", Err("'T'")),
+            ("dot", "a.b", Err("'.'")),
+            ("parent", "..", Err("'.'")),
+            ("slash", "a/b", Err("'/'")),
+            ("backslash", "a\\b", Err("'\\\\'")),
+            ("space", "a b", Err("' '")),
+            ("NUL", "a\0", Err("'\\0'")),
+            ("line break", "a\nb", Err("'\\n'")),
+            ("not ASCII", "tölegram", Err("'ö'")),
+            ("look-alike", "tеlegram", Err("'е'")),
+            ("reserved", "host", Err("by the host")),
+            ("reserved", "metrics", Err("by the host")),
+            ("begins like a reserved one", "host2", Ok("host2")),
+        ];
+        for (case, given, expected) in table {
+            match (ChannelName::new(given), expected) {
+                (Ok(name), Ok(expected)) => assert_eq!(name.as_str(), *expected, "{case}"),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{case}: {error}"),
+                (other, _) => panic!("{case}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_reserved_name_is_otherwise_a_good_one() {
+        for name in RESERVED_NAMES {
+            assert_eq!(ChannelName::new(name), Err(ChannelNameError::Reserved { name: (*name).into() }));
+        }
+    }
+
+    #[test]
+    fn serde_checks_the_name_too() {
+        assert_eq!(serde_json::from_str::<ChannelName>("\"a-b\"").unwrap(), "a_b");
+        assert!(serde_json::from_str::<ChannelName>("\"A\"").is_err());
+        assert_eq!(serde_json::to_string(&ChannelName::new("a-b").unwrap()).unwrap(), "\"a_b\"");
+    }
+
+    #[test]
+    fn a_map_is_asked_with_plain_text() {
+        let map = std::collections::HashMap::from([(ChannelName::new("a").unwrap(), 1)]);
+        assert_eq!(map.get("a"), Some(&1));
+    }
+}
