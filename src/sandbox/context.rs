@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::memory::MemoryReservation;
 use super::limits::CallbackLimits;
+use super::memory::MemoryReservation;
 use super::services::GuestServices;
 use crate::services::workspace::WorkspaceSnapshot;
 

@@ -1,0 +1,214 @@
+//! The string that was signed, as a template of `{timestamp}`, `{id}`, `{url}`, `{body}` and literal text.
+
+use super::request::WebhookRequest;
+use super::timestamp::{self, Timestamp};
+use super::verify::Refusal;
+
+/// Longest `{id}` in bytes; providers use 20 to 64.
+const MAX_ID_BYTES: usize = 256;
+
+/// One piece of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    Timestamp,
+    Id,
+    Url,
+    Body,
+}
+
+/// A parsed template: `{body}` is in it, and no placeholder twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Template {
+    pieces: Vec<Piece>,
+}
+
+impl Template {
+    /// Parses a template, or says what is wrong with it.
+    ///
+    /// `{id}` must be followed by literal text, so that where it ends is signed too. A `{timestamp}` needs no
+    /// separator: moving its end by a digit changes the time tenfold, which no tolerance allows.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (piece, after) = next_piece(rest)?;
+            if !matches!(piece, Piece::Literal(_)) && pieces.contains(&piece) {
+                return Err(format!("a placeholder stands twice in `{text}`"));
+            }
+            pieces.push(piece);
+            rest = after;
+        }
+        if !pieces.contains(&Piece::Body) {
+            return Err(format!("`{text}` leaves out {{body}}, so anybody could change it"));
+        }
+        let open_id =
+            pieces.windows(2).any(|pair| pair[0] == Piece::Id && !matches!(pair[1], Piece::Literal(_)));
+        if open_id {
+            return Err(format!("{{id}} in `{text}` needs text after it, else its end is not signed"));
+        }
+        Ok(Self { pieces })
+    }
+
+    /// Whether `{timestamp}` is signed.
+    pub fn has_timestamp(&self) -> bool {
+        self.pieces.contains(&Piece::Timestamp)
+    }
+
+    /// Whether `{id}` is signed.
+    pub fn has_id(&self) -> bool {
+        self.pieces.contains(&Piece::Id)
+    }
+
+    /// What follows `{id}`: its first character must not occur in an id.
+    fn after_id(&self) -> Option<char> {
+        let at = self.pieces.iter().position(|piece| *piece == Piece::Id)?;
+        match self.pieces.get(at + 1) {
+            Some(Piece::Literal(text)) => text.chars().next(),
+            _ => None,
+        }
+    }
+}
+
+/// Splits the first piece off.
+fn next_piece(text: &str) -> Result<(Piece, &str), String> {
+    let Some(inner) = text.strip_prefix('{') else {
+        let end = text.find(['{', '}']).unwrap_or(text.len());
+        if text[..end].is_empty() {
+            return Err(format!("`}}` without `{{` before `{text}`"));
+        }
+        return Ok((Piece::Literal(text[..end].to_owned()), &text[end..]));
+    };
+    let Some((name, after)) = inner.split_once('}') else {
+        return Err(format!("`{{` is not closed in `{text}`"));
+    };
+    let piece = match name {
+        "timestamp" => Piece::Timestamp,
+        "id" => Piece::Id,
+        "url" => Piece::Url,
+        "body" => Piece::Body,
+        other => {
+            return Err(format!(
+                "`{{{other}}}` is unknown; there are {{timestamp}}, {{id}}, {{url}} and {{body}}"
+            ));
+        }
+    };
+    Ok((piece, after))
+}
+
+/// A template with the headers that its placeholders come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SignedText {
+    pub template: Template,
+    /// There exactly when the template has `{timestamp}`; lower case.
+    pub timestamp_header: Option<String>,
+    /// There exactly when the template has `{id}`; lower case.
+    pub id_header: Option<String>,
+}
+
+/// What the placeholders of one request stand for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SignedParts<'a> {
+    pub timestamp: Option<Timestamp<'a>>,
+    pub id: Option<&'a str>,
+}
+
+impl SignedText {
+    /// Reads timestamp and id from the headers and checks both.
+    pub fn parts<'a>(
+        &self,
+        request: &WebhookRequest<'a>,
+        tolerance_secs: u64,
+    ) -> Result<SignedParts<'a>, Refusal> {
+        let timestamp = match &self.timestamp_header {
+            Some(name) => Some(timestamp::recent(request.only(name)?, request.now_ms, tolerance_secs)?),
+            None => None,
+        };
+        let id = match &self.id_header {
+            Some(name) => Some(checked_id(request.only(name)?, self.template.after_id())?),
+            None => None,
+        };
+        Ok(SignedParts { timestamp, id })
+    }
+
+    /// Hands the signed string to `sink` piece by piece, so that a large body is not copied.
+    pub fn feed(&self, parts: &SignedParts<'_>, request: &WebhookRequest<'_>, mut sink: impl FnMut(&[u8])) {
+        for piece in &self.template.pieces {
+            match piece {
+                Piece::Literal(text) => sink(text.as_bytes()),
+                Piece::Timestamp => sink(parts.timestamp.map_or("", |timestamp| timestamp.text).as_bytes()),
+                Piece::Id => sink(parts.id.unwrap_or_default().as_bytes()),
+                Piece::Url => sink(request.public_url.as_bytes()),
+                Piece::Body => sink(request.body),
+            }
+        }
+    }
+}
+
+/// An id is visible ASCII and free of the character that ends it in the signed string.
+pub(super) fn checked_id(id: &str, end: Option<char>) -> Result<&str, Refusal> {
+    let plain = !id.is_empty() && id.len() <= MAX_ID_BYTES && id.bytes().all(|byte| byte.is_ascii_graphic());
+    if !plain || end.is_some_and(|end| id.contains(end)) {
+        return Err(Refusal::IdMalformed);
+    }
+    Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_of_the_providers_parse() {
+        for text in [
+            "{body}",
+            "v0:{timestamp}:{body}",
+            "{id}.{timestamp}.{body}",
+            "{timestamp}{body}",
+            "{url}{body}",
+            "{body}x",
+        ] {
+            assert!(Template::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn templates_that_leave_something_unsigned_are_refused() {
+        let cases = [
+            ("", "leaves out {body}"),
+            ("v0", "leaves out {body}"),
+            ("{timestamp}", "leaves out {body}"),
+            ("{body}{body}", "twice"),
+            ("{id}{body}", "needs text after it"),
+            ("{id}{timestamp}.{body}", "needs text after it"),
+            ("{Body}", "`{Body}` is unknown"),
+            ("{body", "not closed"),
+            ("body}", "`}` without `{`"),
+            ("{body}}", "`}` without `{`"),
+            ("{}{body}", "`{}` is unknown"),
+            ("{{body}}", "is unknown"),
+        ];
+        for (text, part) in cases {
+            let error = Template::parse(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_id_ends_where_the_signed_string_says_so() {
+        let cases = [
+            ("msg_1", Some('.'), true),
+            ("msg.1", Some('.'), false),
+            ("msg.1", None, true),
+            ("", None, false),
+            ("a b", None, false),
+            ("é", None, false),
+            ("a\u{7f}", None, false),
+        ];
+        for (id, end, accepted) in cases {
+            assert_eq!(checked_id(id, end).is_ok(), accepted, "{id:?} {end:?}");
+        }
+        assert!(checked_id(&"x".repeat(MAX_ID_BYTES), None).is_ok());
+        assert!(checked_id(&"x".repeat(MAX_ID_BYTES + 1), None).is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! Signed timestamps: Unix time in whole seconds, and how far from the host's clock it may be.
+
+use super::verify::Refusal;
+
+/// Tolerance when none is configured, in seconds. Slack, Stripe and Standard Webhooks all recommend five minutes.
+pub(super) const DEFAULT_TOLERANCE_SECS: u64 = 300;
+
+/// Largest tolerance, in seconds: seven days. A clock that is further off must be set, not tolerated.
+pub(super) const MAX_TOLERANCE_SECS: u64 = 7 * 24 * 60 * 60;
+
+/// Digits that a timestamp may have; 12 last for 30,000 years, and milliseconds (13 digits) are told apart by it.
+const MAX_DIGITS: usize = 12;
+
+/// A timestamp header that was read and found recent enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Timestamp<'a> {
+    /// Exactly as it was sent, since that is what was signed.
+    pub text: &'a str,
+    /// Unix time in milliseconds.
+    pub ms: u64,
+}
+
+/// Reads a timestamp and compares it with the clock. Only ASCII digits are accepted: no sign, blank or fraction.
+pub(super) fn recent(text: &str, now_ms: u64, tolerance_secs: u64) -> Result<Timestamp<'_>, Refusal> {
+    if text.is_empty() || text.len() > MAX_DIGITS || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Refusal::TimestampMalformed);
+    }
+    let ms = text.parse::<u64>().map_err(|_| Refusal::TimestampMalformed)? * 1000;
+    if now_ms.abs_diff(ms) > tolerance_secs * 1000 {
+        let skew_secs = (i128::from(ms) - i128::from(now_ms)) / 1000;
+        return Err(Refusal::TimestampOutsideTolerance { skew_secs: skew_secs as i64 });
+    }
+    Ok(Timestamp { text, ms })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tolerance_holds_at_its_edge_in_both_directions_and_not_past_it() {
+        let now = 1_700_000_000_000;
+        let cases = [
+            ("1700000000", true),
+            ("1699999700", true),
+            ("1699999699", false),
+            ("1700000300", true),
+            ("1700000301", false),
+            ("0", false),
+            ("999999999999", false),
+        ];
+        for (text, accepted) in cases {
+            assert_eq!(recent(text, now, 300).is_ok(), accepted, "{text}");
+        }
+        assert!(recent("1699999700", now + 1, 300).is_err(), "one millisecond past the edge");
+    }
+
+    #[test]
+    fn the_clock_difference_is_told_with_its_direction() {
+        let skew = |text| recent(text, 1_700_000_000_000, 300).unwrap_err();
+        assert_eq!(skew("1700000400"), Refusal::TimestampOutsideTolerance { skew_secs: 400 });
+        assert_eq!(skew("1699999000"), Refusal::TimestampOutsideTolerance { skew_secs: -1000 });
+    }
+
+    #[test]
+    fn only_plain_digits_are_a_timestamp() {
+        let spellings = [
+            "",
+            "+1700000000",
+            "-1",
+            " 1700000000",
+            "1700000000 ",
+            "1700000000.0",
+            "1.7e9",
+            "0x6553f100",
+            "١٧٠٠٠٠٠٠٠٠",
+            "1700000000000",
+            "99999999999999999999999999",
+        ];
+        for text in spellings {
+            assert_eq!(recent(text, 1_700_000_000_000, 300), Err(Refusal::TimestampMalformed), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The decision: is this request authentic?
+
+use std::fmt;
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::challenge;
+use super::guest_view::Hidden;
+use super::plan::{AuthPlan, Checks, Requirement};
+use super::replay::ReplayKey;
+use super::request::{SecretLookup, WebhookRequest};
+use super::scheme::CheckError;
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may be handed to the guest.
+    Authentic(Authenticated),
+    /// It may not. Answer 401 with the same body whatever the reason was; the reason is for the log.
+    Refused(Refusal),
+    /// It cannot be checked. Answer 503, and show the channel as unhealthy.
+    SecretUnusable {
+        /// The stored secret's name.
+        secret_name: String,
+        /// What is wrong with it.
+        problem: SecretProblem,
+    },
+}
+
+/// An authentic request: only [`verify`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authenticated {
+    secret_validated: bool,
+    replay_key: Option<ReplayKey>,
+    hidden: Hidden,
+}
+
+impl Authenticated {
+    /// What the guest gets as `secret-validated`: false only where the channel said `"auth": "none"`.
+    pub const fn secret_validated(&self) -> bool {
+        self.secret_validated
+    }
+
+    /// What to recognise a replay of this request by; `None` where the scheme offers nothing.
+    pub const fn replay_key(&self) -> Option<ReplayKey> {
+        self.replay_key
+    }
+
+    /// Headers and query parameters that the guest must not see.
+    pub const fn hidden(&self) -> &Hidden {
+        &self.hidden
+    }
+}
+
+/// Why a request was refused. Its text goes to the log: it names headers of the configuration and clock
+/// differences, never a value that was sent or stored.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The channel has no way to authenticate requests.
+    #[error("the channel has no authentication configured")]
+    NotConfigured,
+    /// The verify token authenticates GET requests only, and this is another one.
+    #[error("no scheme authenticates this method")]
+    NoSchemeForMethod,
+    /// A header that the check needs is not there.
+    #[error("header {0} is missing")]
+    HeaderMissing(String),
+    /// A header that must be there once is there several times.
+    #[error("header {0} is there more than once")]
+    HeaderRepeated(String),
+    /// The signature header does not have its format.
+    #[error("the signature header is malformed")]
+    SignatureMalformed,
+    /// The signature is not the one of this request.
+    #[error("the signature does not match")]
+    SignatureMismatch,
+    /// The shared secret is another one.
+    #[error("the shared secret does not match")]
+    SecretMismatch,
+    /// The timestamp is not plain digits.
+    #[error("the timestamp is malformed")]
+    TimestampMalformed,
+    /// The timestamp is too far from the host's clock.
+    #[error("the timestamp is {skew_secs} s from this host's clock (positive: ahead), more than tolerated")]
+    TimestampOutsideTolerance {
+        /// Request's time less host's time, in seconds.
+        skew_secs: i64,
+    },
+    /// The id is empty, too long, or has characters that it cannot have.
+    #[error("the id is malformed")]
+    IdMalformed,
+    /// The verify token is another one.
+    #[error("the verify token does not match")]
+    TokenMismatch,
+    /// The verify token is in the query several times.
+    #[error("the verify token is there more than once")]
+    TokenRepeated,
+    /// A GET challenge has a body, which nothing signs.
+    #[error("the challenge has a body")]
+    ChallengeWithBody,
+    /// The body is of a type that the provider's signature does not cover.
+    #[error("the body is not covered by the signature")]
+    BodyNotSigned,
+}
+
+/// What is wrong with a stored secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SecretProblem {
+    /// It is not stored, or it is empty or blank.
+    #[error("it is not stored, or empty")]
+    Missing,
+    /// It does not have the form that its scheme needs.
+    #[error("it is not {0}")]
+    Malformed(&'static str),
+}
+
+/// Decides about one request, with the stored secrets that `secrets` gives out.
+///
+/// The secrets are looked at first, so that an unusable one answers the same to every request.
+pub fn verify(plan: &AuthPlan, request: &WebhookRequest<'_>, secrets: &SecretLookup<'_>) -> Verdict {
+    match plan.requirement() {
+        Requirement::NoRoute(_) => Verdict::Refused(Refusal::NotConfigured),
+        Requirement::Open => Verdict::Authentic(Authenticated {
+            secret_validated: false,
+            replay_key: None,
+            hidden: Hidden::default(),
+        }),
+        Requirement::Checked => decide(plan.checks(), request, secrets).unwrap_or_else(Verdict::from),
+    }
+}
+
+fn decide(
+    checks: &Checks,
+    request: &WebhookRequest<'_>,
+    secrets: &SecretLookup<'_>,
+) -> Result<Verdict, Unverified> {
+    let keys = Keys::load(checks, secrets)?;
+    let replay_key = match &checks.challenge {
+        Some(challenge) if challenge::is_meant(challenge, request) => {
+            challenge::check(challenge, keys.token(), request).map_err(Unverified::Refused)?;
+            None
+        }
+        _ => check_all(checks, &keys, request)?,
+    };
+    let hidden = Hidden::after(checks, &keys.carried(), request);
+    Ok(Verdict::Authentic(Authenticated { secret_validated: true, replay_key, hidden }))
+}
+
+/// Every declared scheme must pass.
+fn check_all(
+    checks: &Checks,
+    keys: &Keys,
+    request: &WebhookRequest<'_>,
+) -> Result<Option<ReplayKey>, Unverified> {
+    if checks.schemes.is_empty() {
+        return Err(Unverified::Refused(Refusal::NoSchemeForMethod));
+    }
+    let mut replay_key = None;
+    for (scheme, key) in checks.schemes.iter().zip(&keys.schemes) {
+        let found = scheme.check(key, request).map_err(|error| match error {
+            CheckError::Refused(refusal) => Unverified::Refused(refusal),
+            CheckError::Secret(problem) => Unverified::Secret(scheme.secret_name().to_owned(), problem),
+        })?;
+        replay_key = replay_key.or(found);
+    }
+    Ok(replay_key)
+}
+
+/// The other two ways a decision can end.
+enum Unverified {
+    Refused(Refusal),
+    Secret(String, SecretProblem),
+}
+
+impl From<Unverified> for Verdict {
+    fn from(unverified: Unverified) -> Self {
+        match unverified {
+            Unverified::Refused(refusal) => Self::Refused(refusal),
+            Unverified::Secret(secret_name, problem) => Self::SecretUnusable { secret_name, problem },
+        }
+    }
+}
+
+/// The values that one decision needs; erased when it is made.
+struct Keys {
+    /// One for each scheme, in its order.
+    schemes: Vec<Zeroizing<Vec<u8>>>,
+    token: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Keys {
+    fn load(checks: &Checks, secrets: &SecretLookup<'_>) -> Result<Self, Unverified> {
+        let load = |name: &str| {
+            usable(name, secrets).map_err(|problem| Unverified::Secret(name.to_owned(), problem))
+        };
+        let token = checks.challenge.as_ref().map(|challenge| load(&challenge.secret_name)).transpose()?;
+        let mut schemes = Vec::with_capacity(checks.schemes.len());
+        for scheme in &checks.schemes {
+            let key = load(scheme.secret_name())?;
+            scheme
+                .accepts_key(&key)
+                .map_err(|problem| Unverified::Secret(scheme.secret_name().to_owned(), problem))?;
+            schemes.push(key);
+        }
+        Ok(Self { schemes, token })
+    }
+
+    fn token(&self) -> &[u8] {
+        self.token.as_ref().map_or(&[], |token| token.as_slice())
+    }
+
+    /// Secrets that a request may carry as they are; keys of signatures never travel.
+    fn carried(&self) -> Vec<&[u8]> {
+        self.schemes.iter().chain(&self.token).map(|secret| secret.as_slice()).collect()
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Keys(…)")
+    }
+}
+
+/// The stored value of a name, unless it is missing or blank.
+pub(super) fn usable(name: &str, secrets: &SecretLookup<'_>) -> Result<Zeroizing<Vec<u8>>, SecretProblem> {
+    let value = secrets(name).ok_or(SecretProblem::Missing)?;
+    if value.iter().all(u8::is_ascii_whitespace) {
+        return Err(SecretProblem::Missing);
+    }
+    Ok(value)
+}
