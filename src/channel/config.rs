@@ -164,3 +164,148 @@ pub fn gives_webhook_secret(file: &ChannelCapabilitiesFile) -> bool {
             && header.is_some_and(|header| header.eq_ignore_ascii_case(TELEGRAM_SECRET_HEADER))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::ChannelName;
+    use serde_json::json;
+
+    fn file(document: Value) -> ChannelCapabilitiesFile {
+        let name = ChannelName::new("test").unwrap();
+        ChannelCapabilitiesFile::parse("test.capabilities.json", &name, document.to_string().as_bytes())
+            .unwrap()
+    }
+
+    fn object(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(fields) => fields,
+            other => panic!("not an object: {other}"),
+        }
+    }
+
+    fn host() -> HostConfig {
+        HostConfig {
+            tunnel_url: Some("https://example.org".into()),
+            webhook_secret: Some(Zeroizing::new("hook-secret".into())),
+            owner_id: Some(json!(12345678901234567u64)),
+            bot_username: Some("clawbot".into()),
+        }
+    }
+
+    fn stored(name: &str) -> Option<Zeroizing<String>> {
+        (name != "missing").then(|| Zeroizing::new(format!("value of {name}")))
+    }
+
+    fn start(document: Value, settings: Value, host: &HostConfig) -> (Value, Vec<String>) {
+        let config = start_config(&file(document), &object(settings), host, &stored);
+        let remarks = config.remarks().iter().map(Remark::to_string).collect();
+        (serde_json::from_str(config.json()).unwrap(), remarks)
+    }
+
+    #[test]
+    fn without_anything_the_configuration_is_an_empty_object() {
+        assert_eq!(start(json!({}), json!({}), &HostConfig::default()), (json!({}), vec![]));
+    }
+
+    #[test]
+    fn the_files_own_text_reaches_the_guest_as_it_is() {
+        let config =
+            json!({"owner_id": null, "z": 1, "a": {"deep": [1.5, "x", null]}, "_note": true, "x-y": 2});
+        let file = file(json!({ "config": config }));
+        let start = start_config(&file, &Map::new(), &HostConfig::default(), &stored);
+        assert_eq!(start.json(), config.to_string(), "with the order of its keys");
+    }
+
+    #[test]
+    fn the_operator_overrides_the_file_key_by_key() {
+        let config = json!({"dm_policy": "open", "list": [1, 2], "nested": {"a": 1, "b": 2}});
+        let settings = json!({"dm_policy": "pairing", "nested": {"a": 3}, "new": true});
+        let (result, _) = start(json!({ "config": config }), settings, &HostConfig::default());
+        assert_eq!(result, json!({"dm_policy": "pairing", "list": [1, 2], "nested": {"a": 3}, "new": true}));
+    }
+
+    #[test]
+    fn the_host_fills_in_what_it_knows_and_leaves_the_rest() {
+        let config = json!({"tunnel_url": null, "owner_id": "from file", "bot_username": null});
+        let (result, _) = start(json!({ "config": config.clone() }), json!({}), &HostConfig::default());
+        assert_eq!(result, config);
+        let (result, _) = start(json!({ "config": config }), json!({"owner_id": "from operator"}), &host());
+        assert_eq!(result["tunnel_url"], "https://example.org");
+        assert_eq!(result["bot_username"], "clawbot");
+        assert_eq!(result["owner_id"], json!(12345678901234567u64));
+        assert_eq!(result.get("webhook_secret"), None);
+    }
+
+    #[test]
+    fn the_owners_id_keeps_its_json_type() {
+        for owner in [json!(42), json!("42"), json!(-1), json!(18446744073709551615u64), json!(["a", 1])] {
+            let host = HostConfig { owner_id: Some(owner.clone()), ..Default::default() };
+            assert_eq!(start(json!({}), json!({}), &host).0["owner_id"], owner);
+            assert_eq!(
+                start(json!({}), json!({ "owner_id": owner }), &HostConfig::default()).0["owner_id"],
+                owner
+            );
+        }
+    }
+
+    #[test]
+    fn declared_secrets_are_mapped_and_others_are_not() {
+        let setup = json!({
+            "required_secrets": [{"name": "app_id"}, {"name": "missing", "optional": true}],
+            "secret_config_mappings": [
+                {"config_key": "app", "secret_name": "APP_ID"},
+                {"config_key": "kept", "secret_name": "missing"},
+                {"config_key": "other", "secret_name": "undeclared"},
+                {"config_key": "owner_id", "secret_name": "app_id"},
+                {"config_key": "tunnel_url", "secret_name": "app_id"},
+                {"config_key": "webhook_secret", "secret_name": "app_id"},
+                {"config_key": "bot_username", "secret_name": "app_id"},
+            ],
+        });
+        let document = json!({"setup": setup, "config": {"kept": 1, "owner_id": null}});
+        let (result, remarks) = start(document, json!({}), &HostConfig::default());
+        assert_eq!(result, json!({"kept": 1, "owner_id": null, "app": "value of APP_ID"}));
+        assert_eq!(remarks.len(), 5, "{remarks:?}");
+        assert!(remarks[0].contains("[2]") && remarks[0].contains("not listed"), "{remarks:?}");
+        assert!(remarks[1].contains("[3]") && remarks[1].contains("by the host"), "{remarks:?}");
+    }
+
+    #[test]
+    fn only_a_guest_that_registers_its_own_webhook_gets_its_secret() {
+        let table: &[(&str, Value, bool)] = &[
+            ("telegram", json!({"secret_header": "X-Telegram-Bot-Api-Secret-Token"}), true),
+            ("telegram in other letters", json!({"secret_header": "x-telegram-bot-api-secret-token"}), true),
+            ("another header", json!({"secret_header": "X-Webhook-Secret", "secret_name": "s"}), false),
+            ("the default header", json!({"secret_name": "s"}), false),
+            ("asked for", json!({"secret_header": "X-Webhook-Secret", "give_secret_to_guest": true}), true),
+            (
+                "telegram, not wanted",
+                json!({"secret_header": "X-Telegram-Bot-Api-Secret-Token", "give_secret_to_guest": false}),
+                false,
+            ),
+            (
+                "telegram, not the host's",
+                json!({"secret_header": "X-Telegram-Bot-Api-Secret-Token", "managed_by_host": false}),
+                false,
+            ),
+        ];
+        for (case, webhook, expected) in table {
+            let document = json!({"capabilities": {"channel": {"webhook": webhook}}});
+            let (result, _) = start(document, json!({}), &host());
+            assert_eq!(result.get("webhook_secret").is_some(), *expected, "{case}");
+        }
+        assert_eq!(start(json!({}), json!({}), &host()).0.get("webhook_secret"), None, "no webhook at all");
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let webhook = json!({"secret_header": "X-Telegram-Bot-Api-Secret-Token"});
+        let document = json!({"capabilities": {"channel": {"webhook": webhook}}});
+        let start = start_config(&file(document), &Map::new(), &host(), &stored);
+        assert!(start.json().contains("hook-secret"));
+        for text in [format!("{start:?}"), format!("{:?}", host())] {
+            assert!(!text.contains("hook-secret"), "{text}");
+        }
+    }
+}

@@ -297,3 +297,7 @@ pub enum DiscoverError {
         files: Vec<PathBuf>,
     },
 }
+
+#[cfg(test)]
+#[path = "discover_tests.rs"]
+mod tests;

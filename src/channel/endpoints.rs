@@ -213,3 +213,196 @@ fn is_reserved(path: &str) -> bool {
         .iter()
         .any(|own| lower.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn capabilities(channel: Value) -> ChannelCapabilities {
+        serde_json::from_value(json!({ "channel": channel })).unwrap()
+    }
+
+    fn endpoint(path: &str, methods: &[&str]) -> HttpEndpointConfig {
+        let methods = methods.iter().map(|method| (*method).to_owned()).collect();
+        HttpEndpointConfig { path: path.into(), methods, require_secret: true }
+    }
+
+    fn resolve(config: &ChannelConfig, capabilities: &ChannelCapabilities) -> Registration {
+        resolve_registration(&ChannelName::new("test").unwrap(), config, capabilities, DEFAULT_POLL_FLOOR)
+    }
+
+    fn serve(endpoints: Vec<HttpEndpointConfig>, channel: Value) -> Registration {
+        let config = ChannelConfig { http_endpoints: endpoints, ..Default::default() };
+        resolve(&config, &capabilities(channel))
+    }
+
+    #[test]
+    fn paths_are_taken_or_refused() {
+        let longest = format!("/{}", "a".repeat(MAX_PATH_BYTES - 1));
+        let past = format!("/{}", "a".repeat(MAX_PATH_BYTES));
+        let table: &[(&str, &str, Option<PathProblem>)] = &[
+            ("usual", "/webhook/telegram", None),
+            ("root", "/", None),
+            ("slash at the end", "/chat/", None),
+            ("dots inside a segment", "/a..b/.well-known", None),
+            ("longest", &longest, None),
+            ("one past the longest", &past, Some(PathProblem::TooLong)),
+            ("empty", "", Some(PathProblem::NotAbsolute)),
+            ("relative", "webhook", Some(PathProblem::NotAbsolute)),
+            ("URL", "https://example.org/", Some(PathProblem::NotAbsolute)),
+            ("other host", "//example.org/a", Some(PathProblem::Segment)),
+            ("parent", "/a/../b", Some(PathProblem::Segment)),
+            ("parent at the end", "/a/..", Some(PathProblem::Segment)),
+            ("same directory", "/./a", Some(PathProblem::Segment)),
+            ("empty segment", "/a//b", Some(PathProblem::Segment)),
+            ("only slashes", "//", Some(PathProblem::Segment)),
+            ("query", "/a?b=c", Some(PathProblem::Character)),
+            ("fragment", "/a#b", Some(PathProblem::Character)),
+            ("encoded", "/a%2fb", Some(PathProblem::Character)),
+            ("backslash", "/a\\b", Some(PathProblem::Character)),
+            ("space", "/a b", Some(PathProblem::Character)),
+            ("NUL", "/a\0", Some(PathProblem::Character)),
+            ("line break", "/a\r\nX: y", Some(PathProblem::Character)),
+            ("not ASCII", "/ä", Some(PathProblem::Character)),
+            ("wildcard is an ordinary character", "/a/*", None),
+            ("metrics", "/metrics", Some(PathProblem::Reserved)),
+            ("below status", "/status/x", Some(PathProblem::Reserved)),
+            ("reserved with a slash", "/healthz/", Some(PathProblem::Reserved)),
+            ("reserved in other letters", "/Metrics", Some(PathProblem::Reserved)),
+            ("begins like a reserved one", "/metrics2", None),
+        ];
+        for (case, path, expected) in table {
+            assert_eq!(path_problem(path), *expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn only_allowed_paths_are_served_and_each_once() {
+        let asked = ["/a", "/b", "/a", "/a/", "/A", "/metrics", "/c?x"].map(|path| endpoint(path, &[]));
+        let registration = serve(asked.to_vec(), json!({"allowed_paths": ["/a", "/c"]}));
+        let paths: Vec<_> = registration.endpoints.iter().map(|e| e.path.as_str()).collect();
+        assert_eq!(paths, ["/a"]);
+        assert!(registration.endpoints[0].require_secret);
+        assert_eq!(registration.warnings.len(), 6, "{:?}", registration.warnings);
+    }
+
+    #[test]
+    fn a_channel_without_capabilities_serves_nothing() {
+        let config = ChannelConfig {
+            http_endpoints: vec![endpoint("/a", &["GET"])],
+            poll: Some(PollConfig { interval_ms: 60_000, enabled: true }),
+            ..Default::default()
+        };
+        let registration = resolve(&config, &ChannelCapabilities::default());
+        assert_eq!((registration.endpoints.len(), registration.poll), (0, None));
+        assert_eq!(registration.warnings.len(), 2);
+    }
+
+    #[test]
+    fn methods_are_those_declared_or_those_of_the_file_or_post() {
+        let table: &[(&str, &[&str], Value, &[&str], usize)] = &[
+            ("declared", &["GET", "POST"], json!({}), &["GET", "POST"], 0),
+            ("declared beats the file", &["GET"], json!({"webhook": {"methods": ["POST"]}}), &["GET"], 0),
+            ("none declared", &[], json!({}), &["POST"], 0),
+            (
+                "none declared, the file's",
+                &[],
+                json!({"webhook": {"methods": ["GET", "POST"]}}),
+                &["GET", "POST"],
+                0,
+            ),
+            ("none declared, none in the file", &[], json!({"webhook": {"methods": []}}), &["POST"], 0),
+            ("lower case", &["post"], json!({}), &["POST"], 0),
+            ("twice", &["GET", "get", "GET"], json!({}), &["GET"], 0),
+            ("not one of HTTP's", &["GET", "G ET", "TRACE", "CONNECT", ""], json!({}), &["GET"], 4),
+            ("only bad ones: none, and not POST", &["TRACE"], json!({}), &[], 1),
+        ];
+        for (case, declared, channel, expected, warnings) in table {
+            let mut channel = channel.clone();
+            channel["allowed_paths"] = json!(["/a"]);
+            let registration = serve(vec![endpoint("/a", declared)], channel);
+            assert_eq!(registration.endpoints[0].methods, *expected, "{case}");
+            assert_eq!(registration.warnings.len(), *warnings, "{case}: {:?}", registration.warnings);
+        }
+    }
+
+    #[test]
+    fn a_guest_that_returns_very_much_costs_little() {
+        let endpoints: Vec<_> = (0..MAX_ENDPOINTS + 1000).map(|n| endpoint(&format!("/{n}"), &[])).collect();
+        let registration = serve(endpoints, json!({"allowed_paths": ["/1"]}));
+        assert_eq!(registration.endpoints.len(), 1);
+        assert_eq!(registration.warnings.len(), MAX_ENDPOINTS, "one a refused endpoint, one for the rest");
+        let long = serve(vec![endpoint(&"x".repeat(1_000_000), &[])], json!({}));
+        assert!(long.warnings[0].len() < 1000);
+    }
+
+    #[test]
+    fn polls_are_no_faster_than_the_higher_floor() {
+        let secs = Duration::from_secs;
+        let table: &[(&str, u32, Value, Duration, Option<Duration>, usize)] = &[
+            ("slower than the floor", 60_000, json!({"allow_polling": true}), secs(30), Some(secs(60)), 0),
+            ("at the floor", 30_000, json!({"allow_polling": true}), secs(30), Some(secs(30)), 0),
+            ("one below the floor", 29_999, json!({"allow_polling": true}), secs(30), Some(secs(30)), 1),
+            ("nothing", 0, json!({"allow_polling": true}), secs(30), Some(secs(30)), 1),
+            (
+                "the file's floor is higher",
+                30_000,
+                json!({"allow_polling": true, "min_poll_interval_ms": 45_000}),
+                secs(30),
+                Some(secs(45)),
+                1,
+            ),
+            (
+                "the file's floor is lower",
+                1_000,
+                json!({"allow_polling": true, "min_poll_interval_ms": 1}),
+                secs(30),
+                Some(secs(30)),
+                1,
+            ),
+            (
+                "both floors are lower",
+                100,
+                json!({"allow_polling": true, "min_poll_interval_ms": 50}),
+                Duration::from_millis(10),
+                Some(Duration::from_millis(100)),
+                0,
+            ),
+            ("the file says nothing", 100, json!({"allow_polling": true}), secs(1), Some(secs(30)), 1),
+            ("not allowed", 60_000, json!({}), secs(30), None, 1),
+        ];
+        for (case, interval_ms, channel, floor, expected, warnings) in table {
+            let poll = Some(PollConfig { interval_ms: *interval_ms, enabled: true });
+            let config = ChannelConfig { poll, ..Default::default() };
+            let name = ChannelName::new("test").unwrap();
+            let registration = resolve_registration(&name, &config, &capabilities(channel.clone()), *floor);
+            assert_eq!(registration.poll.map(|poll| poll.interval), *expected, "{case}");
+            assert_eq!(registration.warnings.len(), *warnings, "{case}: {:?}", registration.warnings);
+        }
+    }
+
+    #[test]
+    fn polling_that_is_not_enabled_needs_no_right() {
+        let config =
+            ChannelConfig { poll: Some(PollConfig { interval_ms: 1, enabled: false }), ..Default::default() };
+        let registration = resolve(&config, &ChannelCapabilities::default());
+        assert_eq!((registration.poll, registration.warnings), (None, vec![]));
+    }
+
+    #[test]
+    fn the_display_name_is_one_short_line() {
+        let long = "x".repeat(1000);
+        let table = [
+            ("Telegram", "Telegram"),
+            ("", "test"),
+            (" \n ", "test"),
+            (" My\u{1b}[31m bot\n", "My[31m bot"),
+            (long.as_str(), &long[..MAX_DISPLAY_NAME_CHARS]),
+        ];
+        for (asked, expected) in table {
+            let config = ChannelConfig { display_name: asked.into(), ..Default::default() };
+            assert_eq!(resolve(&config, &ChannelCapabilities::default()).display_name, expected);
+        }
+    }
+}

@@ -27,3 +27,31 @@ pub struct AuthSection {
     /// Where the secret could be tried out, as a URL or an object; free-form, kept and not used.
     pub validation_endpoint: Option<Value>,
 }
+
+impl AuthSection {
+    /// The environment variable that may hold the value of this secret.
+    pub fn env_var_for(&self, secret: &str) -> Option<&str> {
+        let named = self.secret_name.as_deref()?;
+        self.env_var.as_deref().filter(|_| named.eq_ignore_ascii_case(secret))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_variable_is_for_the_named_secret_only() {
+        let auth = AuthSection {
+            secret_name: Some("Slack_Token".into()),
+            env_var: Some("SLACK".into()),
+            ..Default::default()
+        };
+        assert_eq!(auth.env_var_for("slack_token"), Some("SLACK"));
+        assert_eq!(auth.env_var_for("other"), None);
+        assert_eq!(
+            AuthSection { env_var: Some("SLACK".into()), ..Default::default() }.env_var_for("slack_token"),
+            None
+        );
+    }
+}

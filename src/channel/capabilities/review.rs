@@ -131,7 +131,7 @@ pub(super) fn remarks(file: &ChannelCapabilitiesFile) -> Vec<Remark> {
     let mut say = |path: String, text: String| remarks.push(Remark { path, text });
     if let Some(setup) = &file.setup {
         for (index, secret) in setup.required_secrets.iter().enumerate() {
-            if secret.validation.as_deref().is_some_and(|pattern| regex_lite::Regex::new(pattern).is_err()) {
+            if secret.has_unusable_pattern() {
                 let text = "not a regular expression that can be used here: values are not checked with it";
                 say(format!("setup.required_secrets[{index}].validation"), text.into());
             }
@@ -167,5 +167,155 @@ impl fmt::Display for RefusedMapping {
                 write!(f, "`{}` is not listed in `required_secrets`: the mapping is ignored", shortened(name))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn parse(document: &Value) -> Result<ChannelCapabilitiesFile, CapabilityError> {
+        let name = ChannelName::new("my_bot").unwrap();
+        ChannelCapabilitiesFile::parse("my-bot.capabilities.json", &name, document.to_string().as_bytes())
+    }
+
+    fn with_channel(field: &str, value: Value) -> Value {
+        json!({"capabilities": {"channel": {field: value}}})
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused_with_what_would_be_accepted() {
+        let table: &[(&str, Value, &str)] = &[
+            (
+                "another name",
+                json!({"name": "telegram"}),
+                "`name` is `telegram`, but the channel of this file is `my_bot`",
+            ),
+            ("a name that is none", json!({"name": "My Bot"}), "`name` is `My Bot`"),
+            ("a tool", json!({"type": "tool"}), r#"`type` is "tool": accepted is "channel""#),
+            (
+                "another's files",
+                with_channel("workspace_prefix", json!("channels/telegram/")),
+                r#"is "channels/telegram/": accepted is "channels/my_bot/""#,
+            ),
+            ("all files", with_channel("workspace_prefix", json!("")), r#"accepted is "channels/my_bot/""#),
+            (
+                "out of the folder",
+                with_channel("workspace_prefix", json!("channels/my_bot/../")),
+                r#"accepted is "channels/my_bot/""#,
+            ),
+            (
+                "relative path",
+                with_channel("allowed_paths", json!(["/a", "b"])),
+                "allowed_paths[1]` is \"b\": accepted is a path",
+            ),
+            ("host's path", with_channel("allowed_paths", json!(["/metrics"])), "does not use itself"),
+            (
+                "no time",
+                with_channel("callback_timeout_secs", json!(0)),
+                "`capabilities.channel.callback_timeout_secs` is 0: accepted is 1 or more seconds",
+            ),
+            ("no lane", with_channel("inbound_concurrency", json!(0)), "1 or more callbacks"),
+            (
+                "secret of no bytes",
+                json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {"length": 0}}]}}),
+                "setup.required_secrets[0].auto_generate.length",
+            ),
+            (
+                "secret of very many bytes",
+                json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {"length": 1025}}]}}),
+                "1 to 1024 bytes",
+            ),
+            (
+                "http for a socket",
+                json!({"capabilities": {"websocket": {"url": "https://example.org/"}}}),
+                "ws:// or wss://",
+            ),
+            (
+                "password in a URL",
+                json!({"capabilities": {"websocket": {"url": "wss://u:p@example.org/"}}}),
+                "ws:// or wss://",
+            ),
+            (
+                "unknown protocol",
+                json!({"capabilities": {"websocket": {"url": "wss://example.org/", "protocol": "irc"}}}),
+                r#""discord-gateway" or "wecom-aibot""#,
+            ),
+        ];
+        for (case, document, part) in table {
+            let error = parse(document).expect_err(case).to_string();
+            assert!(
+                error.starts_with("my-bot.capabilities.json: ") && error.contains(part),
+                "{case}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_at_the_bound_are_accepted() {
+        let documents = [
+            json!({"name": "my-bot"}),
+            json!({"name": "my_bot", "type": "channel"}),
+            with_channel("workspace_prefix", json!("channels/my_bot/")),
+            with_channel("allowed_paths", json!(["/", "/webhook/my-bot"])),
+            with_channel("callback_timeout_secs", json!(1)),
+            json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {"length": 1024}}]}}),
+            json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {"length": 1}}]}}),
+            json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {}}]}}),
+            json!({"capabilities": {"websocket": {"url": "ws://127.0.0.1:1/"}}}),
+        ];
+        for document in documents {
+            assert_eq!(parse(&document).err(), None, "{document}");
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_and_not_honoured_is_told() {
+        let table: &[(&str, Value, Option<&str>)] = &[
+            ("nothing", json!({}), None),
+            (
+                "sockets",
+                json!({"capabilities": {"websocket": {"url": "wss://example.org/"}}}),
+                Some("not there yet"),
+            ),
+            (
+                "fast polls",
+                with_channel("min_poll_interval_ms", json!(29_999)),
+                Some("29999 ms is below 30000 ms"),
+            ),
+            ("slow polls", with_channel("min_poll_interval_ms", json!(30_000)), None),
+            (
+                "pattern of another dialect",
+                json!({"setup": {"required_secrets": [{"name": "a", "validation": "(?=x)"}]}}),
+                Some("regular expression"),
+            ),
+            (
+                "mapping of another secret",
+                json!({"setup": {"secret_config_mappings": [{"config_key": "a", "secret_name": "b"}]}}),
+                Some("`b` is not listed"),
+            ),
+            (
+                "mapping to the host's key",
+                json!({"setup": {"secret_config_mappings": [{"config_key": "owner_id", "secret_name": "b"}]}}),
+                Some("filled in by the host"),
+            ),
+        ];
+        for (case, document, expected) in table {
+            let remarks: Vec<String> =
+                parse(document).unwrap().remarks().iter().map(Remark::to_string).collect();
+            assert_eq!(remarks.len(), usize::from(expected.is_some()), "{case}: {remarks:?}");
+            assert!(expected.is_none_or(|part| remarks[0].contains(part)), "{case}: {remarks:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_be_as_large_as_the_limit_and_no_larger() {
+        let name = ChannelName::new("a").unwrap();
+        let text = |bytes: usize| format!("{{}}{}", " ".repeat(bytes - 2));
+        let limit = crate::channel::capabilities::MAX_FILE_BYTES;
+        assert!(ChannelCapabilitiesFile::parse("a", &name, text(limit).as_bytes()).is_ok());
+        let error = ChannelCapabilitiesFile::parse("a", &name, text(limit + 1).as_bytes()).unwrap_err();
+        assert_eq!(error, CapabilityError::TooLarge { file: "a".into(), bytes: limit + 1, limit });
     }
 }

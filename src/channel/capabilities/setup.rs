@@ -74,3 +74,36 @@ impl SetupSection {
         self.required_secrets.iter().find(|secret| secret.name.eq_ignore_ascii_case(name))
     }
 }
+
+impl RequiredSecret {
+    /// Whether a value matches `validation`. Any value does when there is no pattern, or none that can be used here:
+    /// look-around and back-references are not supported.
+    pub fn accepts(&self, value: &str) -> bool {
+        let pattern = self.validation.as_deref().and_then(|pattern| regex_lite::Regex::new(pattern).ok());
+        pattern.is_none_or(|pattern| pattern.is_match(value))
+    }
+
+    /// Whether there is a pattern that cannot be used.
+    pub(super) fn has_unusable_pattern(&self) -> bool {
+        self.validation.as_deref().is_some_and(|pattern| regex_lite::Regex::new(pattern).is_err())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_held_against_the_pattern() {
+        let table: &[(&str, Option<&str>, &str, bool)] = &[
+            ("matches", Some("^[0-9]+:[A-Za-z0-9_-]+$"), "123:abc", true),
+            ("does not", Some("^[0-9]+:[A-Za-z0-9_-]+$"), "abc", false),
+            ("no pattern", None, "abc", true),
+            ("a pattern of another dialect", Some("^(?!x)"), "abc", true),
+        ];
+        for (case, pattern, value, expected) in table {
+            let secret = RequiredSecret { validation: pattern.map(str::to_owned), ..Default::default() };
+            assert_eq!(secret.accepts(value), *expected, "{case}");
+        }
+    }
+}

@@ -234,8 +234,15 @@ impl<'de> Deserializer<'de> for Node<'_> {
             },
             Value::String(text) => visitor.visit_str(text),
             Value::Array(items) => visitor.visit_seq(Items { items: items.iter().enumerate() }),
-            Value::Object(fields) if is_tagged_enum(&visitor) => visitor.visit_map(Fields::meant(fields)),
+            Value::Object(fields) if takes_anything(&visitor) => visitor.visit_map(Fields::all(fields)),
+            Value::Object(fields) => visitor.visit_map(Fields::meant(fields)),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, StrictError> {
+        match self.0 {
             Value::Object(fields) => visitor.visit_map(Fields::all(fields)),
+            _ => self.deserialize_any(visitor),
         }
     }
 
@@ -292,15 +299,15 @@ impl<'de> Deserializer<'de> for Node<'_> {
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map identifier
+        tuple_struct identifier
     }
 }
 
-/// Whether the reader is an enum that is told by a tag among its own fields. Derived code reads such an object as if
-/// it were a map and checks the names later, when comments can no longer be told from fields. What it expects is the
-/// only thing that gives it away.
-fn is_tagged_enum<'de, V: Visitor<'de>>(visitor: &V) -> bool {
-    (visitor as &dyn Expected).to_string().starts_with("internally tagged enum")
+/// Whether the reader takes any JSON as it is. Every other reader that does not say beforehand what it wants (an enum
+/// that is told by a tag among its own fields, a type that is a string or an object) checks the names by itself, when
+/// comments can no longer be told from fields. What a reader expects is the only thing that tells them apart.
+fn takes_anything<'de, V: Visitor<'de>>(visitor: &V) -> bool {
+    (visitor as &dyn Expected).to_string() == "any valid JSON value"
 }
 
 /// The elements of a list.
@@ -447,6 +454,7 @@ mod tests {
         inner: Option<Inner>,
         list: Vec<Inner>,
         free: Map<String, Value>,
+        any: Value,
         mode: Option<Mode>,
         tagged: Option<Tagged>,
         small: u8,
@@ -532,11 +540,13 @@ mod tests {
             "$schema": "x", "_comment": 1, "x-vendor": {}, "flag": true, "mode": null,
             "tagged": {"type": "header", "_why": 1, "name": "a"},
             "inner": {"_why": "y", "host": "a"},
-            "free": {"anything": {"goes": null}, "_kept": 1, "x-kept": 2},
+            "free": {"anything": {"goes": null, "_kept": 3}, "_kept": 1, "x-kept": 2},
+            "any": {"_kept": [{"x-kept": null}]},
         });
         let outer: Outer = read(&document).unwrap();
         assert_eq!(outer.inner.unwrap().host, "a");
         assert_eq!(Value::Object(outer.free), document["free"]);
+        assert_eq!(outer.any, document["any"]);
         assert!(outer.flag);
     }
 

@@ -1,17 +1,11 @@
-//! What one channel may take: every limit, in one table.
-//!
-//! A limit has a default, a field of `capabilities.channel` with which a file asks for another value, a least value
-//! that makes sense, and a ceiling that belongs to the host. What a file asks for above the ceiling is lowered to it
-//! and reported, never refused: a published file must load on a small machine too.
+//! What one callback, and one channel, may take: one row a limit.
 
-use std::fmt;
 use std::time::Duration;
 
-use super::capabilities::http::DEFAULT_MAX_REQUESTS_PER_CALLBACK;
-use super::capabilities::{ChannelCapabilities, ChannelSection, EmitRateLimitConfig};
-
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
+use super::ceilings::{Adjusted, HostCeilings};
+use super::{KIB, MIB};
+use crate::channel::capabilities::http::DEFAULT_MAX_REQUESTS_PER_CALLBACK;
+use crate::channel::capabilities::{ChannelCapabilities, ChannelSection, EmitRateLimitConfig};
 
 /// Fuel of one callback, when the file does not ask for another amount.
 pub const DEFAULT_FUEL: u64 = 500_000_000;
@@ -173,110 +167,13 @@ impl ChannelLimits {
         for limit in LIMITS {
             let asked = (limit.asked)(capabilities);
             let wanted = asked.unwrap_or(limit.default);
-            let given = wanted.max(limit.least).min((limit.get)(&ceilings.limits));
+            let given = wanted.max(limit.least).min((limit.get)(ceilings.as_limits()));
             (limit.set)(&mut limits, given);
             if let Some(asked) = asked.filter(|asked| *asked != given) {
                 adjusted.push(Adjusted { field: limit.field, unit: limit.unit, asked, given });
             }
         }
         (limits, adjusted)
-    }
-}
-
-/// The highest values that the host gives to any channel, whatever a file asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostCeilings {
-    limits: ChannelLimits,
-}
-
-impl Default for HostCeilings {
-    /// The `ceiling` column of [`LIMITS`].
-    fn default() -> Self {
-        let mut limits = ChannelLimits::default();
-        for limit in LIMITS {
-            (limit.set)(&mut limits, limit.ceiling);
-        }
-        Self { limits }
-    }
-}
-
-impl HostCeilings {
-    /// Sets one ceiling, named and counted as its capability field is (`"memory_mb"`, 64; `channel.` in front may be left out).
-    ///
-    /// A ceiling below the default lowers the default too.
-    ///
-    /// # Errors
-    /// [`CeilingError`] when there is no such limit, or when the value is outside what any host may give: below the
-    /// least that makes sense, or above a bound that is built in (lanes of [`MAX_LANE_CONCURRENCY`], callbacks of
-    /// [`MAX_CALLBACK_TIMEOUT_SECS`]).
-    pub fn set(&mut self, field: &str, value: u64) -> Result<(), CeilingError> {
-        let Some(limit) = LIMITS.iter().find(|limit| limit.is_called(field)) else {
-            return Err(CeilingError::Unknown { field: field.to_owned() });
-        };
-        if value < limit.least || value > limit.most {
-            return Err(CeilingError::OutOfRange {
-                field: limit.field,
-                value,
-                least: limit.least,
-                most: limit.most,
-            });
-        }
-        (limit.set)(&mut self.limits, value);
-        Ok(())
-    }
-
-    /// The ceilings, as the limits of a channel that gets all that the host gives.
-    pub fn as_limits(&self) -> &ChannelLimits {
-        &self.limits
-    }
-}
-
-/// Why a ceiling of the host's configuration is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CeilingError {
-    /// No limit has this name.
-    #[error("there is no limit `{field}`: the limits are {}", field_names())]
-    Unknown {
-        /// The name that was given.
-        field: String,
-    },
-    /// The value cannot be a ceiling.
-    #[error("the ceiling `{field}` cannot be {value}: give {least} to {most}")]
-    OutOfRange {
-        /// The limit.
-        field: &'static str,
-        /// The value that was given.
-        value: u64,
-        /// The lowest that is accepted.
-        least: u64,
-        /// The highest that is accepted.
-        most: u64,
-    },
-}
-
-fn field_names() -> String {
-    LIMITS.iter().map(|limit| limit.field.trim_start_matches("channel.")).collect::<Vec<_>>().join(", ")
-}
-
-/// A value that a file asked for and did not get.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Adjusted {
-    /// The field, below `capabilities`.
-    pub field: &'static str,
-    /// What its number counts.
-    pub unit: &'static str,
-    /// What the file asked for.
-    pub asked: u64,
-    /// What the channel gets.
-    pub given: u64,
-}
-
-impl fmt::Display for Adjusted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { field, unit, asked, given } = self;
-        let bound = if given < asked { "at most" } else { "at least" };
-        write!(f, "`capabilities.{field}` asks for {asked} {unit}; {bound} {given} is given")
     }
 }
 
@@ -295,15 +192,8 @@ pub struct Limit {
     /// The highest ceiling that the host's configuration may set.
     pub most: u64,
     pub(crate) asked: fn(&ChannelCapabilities) -> Option<u64>,
-    get: fn(&ChannelLimits) -> u64,
-    set: fn(&mut ChannelLimits, u64),
-}
-
-impl Limit {
-    /// Whether the host's configuration means this limit: `channel.` in front may be left out.
-    fn is_called(&self, name: &str) -> bool {
-        self.field == name || self.field.strip_prefix("channel.") == Some(name)
-    }
+    pub(super) get: fn(&ChannelLimits) -> u64,
+    pub(super) set: fn(&mut ChannelLimits, u64),
 }
 
 fn channel(capabilities: &ChannelCapabilities) -> Option<&ChannelSection> {
@@ -443,4 +333,117 @@ impl Highest for usize {
 
 impl Highest for u32 {
     const HIGHEST: Self = u32::MAX;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::capabilities::HttpCapability;
+    use serde_json::{Value, json};
+
+    /// Capabilities that ask for one limit, written as a file writes it.
+    fn asking(field: &str, value: u64) -> ChannelCapabilities {
+        let mut document: Value = value.into();
+        for name in field.rsplit('.') {
+            document = json!({ name: document });
+        }
+        serde_json::from_value(document).unwrap()
+    }
+
+    fn resolve(capabilities: &ChannelCapabilities) -> (ChannelLimits, Vec<Adjusted>) {
+        ChannelLimits::resolve(capabilities, &HostCeilings::default())
+    }
+
+    #[test]
+    fn a_file_that_asks_for_nothing_gets_the_defaults() {
+        assert_eq!(resolve(&ChannelCapabilities::default()), (ChannelLimits::default(), vec![]));
+        let empty = ChannelCapabilities { channel: Some(ChannelSection::default()), ..Default::default() };
+        assert_eq!(resolve(&empty), (ChannelLimits::default(), vec![]));
+        let limits = ChannelLimits::default();
+        for limit in LIMITS {
+            assert_eq!((limit.get)(&limits), limit.default, "{}", limit.field);
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let limits = ChannelLimits::default();
+        assert_eq!(limits.fuel, 500_000_000);
+        assert_eq!(limits.callback_timeout, Duration::from_secs(30));
+        assert_eq!(limits.memory_bytes, 50 * 1024 * 1024);
+        assert_eq!((limits.messages_per_callback, limits.message_bytes), (100, 65_536));
+        assert_eq!((limits.attachments_per_message, limits.attachment_bytes_per_message), (10, 20 << 20));
+        assert_eq!(
+            (limits.stored_attachment_bytes, limits.attachment_bytes_per_callback),
+            (20 << 20, 50 << 20)
+        );
+        assert_eq!((limits.workspace_bytes, limits.workspace_file_bytes), (16 << 20, 1 << 20));
+        assert_eq!((limits.workspace_files, limits.http_calls, limits.timers), (4096, 50, 64));
+        assert_eq!((limits.emit_rate.messages_per_minute, limits.emit_rate.messages_per_hour), (100, 5000));
+        assert_eq!((limits.inbound_concurrency, limits.outbound_concurrency), (1, 1));
+    }
+
+    #[test]
+    fn each_field_sets_its_own_limit_up_to_the_ceiling_and_is_told_beyond_it() {
+        for limit in LIMITS {
+            let (limits, adjusted) = resolve(&asking(limit.field, limit.ceiling));
+            assert_eq!(
+                ((limit.get)(&limits), adjusted),
+                (limit.ceiling, vec![]),
+                "{} at its ceiling",
+                limit.field
+            );
+
+            let others = LIMITS.iter().filter(|other| other.field != limit.field);
+            for other in others {
+                assert_eq!((other.get)(&limits), other.default, "{} moved {}", limit.field, other.field);
+            }
+
+            let past = limit.ceiling + 1;
+            let (limits, adjusted) = resolve(&asking(limit.field, past));
+            assert_eq!((limit.get)(&limits), limit.ceiling, "{} one past its ceiling", limit.field);
+            let expected =
+                Adjusted { field: limit.field, unit: limit.unit, asked: past, given: limit.ceiling };
+            assert_eq!(adjusted, [expected], "{}", limit.field);
+        }
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_is_raised_and_told() {
+        for limit in LIMITS.iter().filter(|limit| limit.least > 0) {
+            let (limits, adjusted) = resolve(&asking(limit.field, limit.least - 1));
+            assert_eq!((limit.get)(&limits), limit.least, "{}", limit.field);
+            assert_eq!(adjusted.len(), 1, "{}", limit.field);
+        }
+    }
+
+    #[test]
+    fn a_ceiling_below_the_default_lowers_the_default() {
+        let mut ceilings = HostCeilings::default();
+        ceilings.set("memory_mb", 8).unwrap();
+        let (limits, adjusted) = ChannelLimits::resolve(&ChannelCapabilities::default(), &ceilings);
+        assert_eq!((limits.memory_bytes, adjusted), (8 << 20, vec![]));
+    }
+
+    #[test]
+    fn the_rows_are_in_order_and_every_ceiling_is_possible() {
+        for limit in LIMITS {
+            assert!(limit.least <= limit.default && limit.default <= limit.ceiling, "{}", limit.field);
+            assert!(limit.ceiling <= limit.most, "{}", limit.field);
+        }
+    }
+
+    #[test]
+    fn what_was_lowered_reads_as_a_sentence() {
+        let (_, adjusted) = resolve(&asking("channel.memory_mb", 512));
+        let expected = "`capabilities.channel.memory_mb` asks for 512 MiB; at most 256 is given";
+        assert_eq!(adjusted[0].to_string(), expected);
+    }
+
+    #[test]
+    fn http_without_the_field_has_the_default_number_of_requests() {
+        let capabilities =
+            ChannelCapabilities { http: Some(HttpCapability::default()), ..Default::default() };
+        assert_eq!(resolve(&capabilities).0.http_calls, 50);
+    }
 }
