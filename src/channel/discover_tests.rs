@@ -193,7 +193,8 @@ fn one_guest_can_be_named_by_its_path() {
 
 #[test]
 fn the_default_directory_follows_the_environment() {
-    let table: &[(&str, &[(&str, &str)], &str)] = &[
+    type Row = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+    let table: &[Row] = &[
         ("named", &[("TINCLAW_CHANNELS_DIR", "c"), ("XDG_DATA_HOME", "/x"), ("HOME", "/h")], "c"),
         ("XDG", &[("XDG_DATA_HOME", "/x"), ("HOME", "/h")], "/x/tinclaw/channels"),
         (

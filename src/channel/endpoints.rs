@@ -301,7 +301,8 @@ mod tests {
 
     #[test]
     fn methods_are_those_declared_or_those_of_the_file_or_post() {
-        let table: &[(&str, &[&str], Value, &[&str], usize)] = &[
+        type Row = (&'static str, &'static [&'static str], Value, &'static [&'static str], usize);
+        let table: &[Row] = &[
             ("declared", &["GET", "POST"], json!({}), &["GET", "POST"], 0),
             ("declared beats the file", &["GET"], json!({"webhook": {"methods": ["POST"]}}), &["GET"], 0),
             ("none declared", &[], json!({}), &["POST"], 0),
@@ -340,7 +341,8 @@ mod tests {
     #[test]
     fn polls_are_no_faster_than_the_higher_floor() {
         let secs = Duration::from_secs;
-        let table: &[(&str, u32, Value, Duration, Option<Duration>, usize)] = &[
+        type Row = (&'static str, u32, Value, Duration, Option<Duration>, usize);
+        let table: &[Row] = &[
             ("slower than the floor", 60_000, json!({"allow_polling": true}), secs(30), Some(secs(60)), 0),
             ("at the floor", 30_000, json!({"allow_polling": true}), secs(30), Some(secs(30)), 0),
             ("one below the floor", 29_999, json!({"allow_polling": true}), secs(30), Some(secs(30)), 1),
