@@ -92,7 +92,8 @@ pub enum Change {
         next_ms: u64,
         /// What went wrong.
         error: String,
-        /// Whether the upstream may have it all the same (a timeout, a trap after a request went out).
+        /// Whether the upstream may have it all the same (a timeout, a trap after a request went out). Once said, it
+        /// stays so for this reply.
         uncertain: bool,
     },
     /// The upstream has the reply. Accepted from every state: it is what happened.
@@ -110,7 +111,7 @@ pub enum Change {
         at_ms: u64,
         /// What went wrong last.
         error: String,
-        /// Whether the upstream may have it all the same.
+        /// Whether the upstream may have it all the same; to be said of one that was loaded as a redelivery, too.
         uncertain: bool,
     },
     /// An operator has a reply sent again, or a pending one at once. Its attempts are counted anew; one that was
@@ -294,7 +295,7 @@ impl Change {
     /// What a change costs whatever it carries: keys, times, the row around it.
     const OVERHEAD: u64 = 64;
 
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         let carried = match self {
             Self::PutFile { path, content, .. } => path.len() + content.len(),
             Self::SetTimer { name, payload, .. } => name.len() + payload.len(),

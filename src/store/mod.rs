@@ -22,8 +22,11 @@ mod engine;
 mod error;
 mod handle;
 mod health;
+mod lock;
+mod memory;
 mod record;
 mod retention;
+mod sqlite;
 mod thread;
 
 pub use change::{Batch, Change, NewAttachment, NewMessage, NewReply, PairingKey, Receipt};
@@ -32,6 +35,8 @@ pub use engine::{Moment, Store, StoreUsage};
 pub use error::StoreError;
 pub use handle::{CommitError, Generation, StoreHandle};
 pub use health::{StoreHealth, StoreState};
+pub use lock::{HostLock, LockError};
+pub use memory::MemoryStore;
 pub use record::{
     AttachmentMeta, AttachmentRecord, ChannelKey, Loaded, LoadedChannel, MAX_ROWS, MessageBody,
     MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, PairedIdentity, PairingLock,
@@ -40,4 +45,5 @@ pub use record::{
     StoredAnswer, TimerRecord,
 };
 pub use retention::{Housekeeping, Retention};
+pub use sqlite::{Durability, SqliteOptions, SqliteStore};
 pub use thread::{Opener, StoreEvent, StoreThread, StoreThreadConfig};

@@ -1,6 +1,6 @@
 //! What the store keeps, as plain data.
 //!
-//! Times are Unix milliseconds. Engines keep at most `i64::MAX` of any number; larger ones are stored as that.
+//! Times are Unix milliseconds. An engine may keep a number above `i64::MAX` as that.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -243,7 +243,8 @@ pub struct ReplyRecord {
     pub changed_ms: u64,
     /// What the last failed attempt said.
     pub error: Option<String>,
-    /// The upstream may have it already: an attempt was begun whose outcome is unknown.
+    /// The upstream may have it already: the outcome of an earlier attempt is unknown. Read after a
+    /// [`Change::ReplyAttempt`](super::Change::ReplyAttempt) was kept, it says so of the attempt that begins.
     pub redelivery: bool,
 }
 
@@ -438,7 +439,7 @@ pub struct PendingReply {
     pub since_ms: u64,
     /// Not to be tried before.
     pub next_ms: u64,
-    /// The upstream may have it already: an attempt was begun whose outcome is unknown.
+    /// The upstream may have it already: the outcome of an attempt is unknown, be it that the host died in it.
     pub redelivery: bool,
 }
 
@@ -479,4 +480,12 @@ pub struct Loaded {
     pub seen: Vec<SeenRecord>,
     /// Pairing.
     pub pairing: PairingState,
+}
+
+/// How many characters of a text a listing shows.
+pub(super) const EXCERPT: usize = 80;
+
+/// The beginning of a text, for listings. A NUL ends it.
+pub(super) fn excerpt(text: &str) -> String {
+    text.chars().take(EXCERPT).take_while(|&each| each != '\0').collect()
 }

@@ -43,3 +43,89 @@ pub struct Housekeeping {
     /// Whether there is more to forget; call again.
     pub more: bool,
 }
+
+/// Most records of a kind that one round of housekeeping forgets, so that commits do not wait long for it.
+pub(super) const ROUND: usize = 500;
+
+/// A record that may be forgotten.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settled {
+    pub(super) id: u64,
+    pub(super) changed_ms: u64,
+    pub(super) bytes: u64,
+    /// A dead letter, which is kept longer.
+    pub(super) dead: bool,
+}
+
+/// Chooses from the settled records, newest first, those to be forgotten: too old, beyond the count, or beyond the bytes.
+/// Oldest first, at most [`ROUND`], and whether there are more.
+pub(super) fn choose(
+    newest_first: impl IntoIterator<Item = Settled>,
+    retention: &Retention,
+    now_ms: u64,
+) -> (Vec<u64>, bool) {
+    let (mut count, mut bytes) = (0_u64, 0_u64);
+    let mut chosen = Vec::new();
+    for record in newest_first {
+        let keep_ms = if record.dead { retention.dead_ms } else { retention.settled_ms };
+        let too_old = now_ms.saturating_sub(record.changed_ms) > keep_ms;
+        let beyond = count >= retention.max_settled
+            || bytes.saturating_add(record.bytes) > retention.max_settled_bytes;
+        if too_old || beyond {
+            chosen.push(record.id);
+        } else {
+            count += 1;
+            bytes += record.bytes;
+        }
+    }
+    let more = chosen.len() > ROUND;
+    chosen.reverse();
+    chosen.truncate(ROUND);
+    (chosen, more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled(id: u64, changed_ms: u64, bytes: u64, dead: bool) -> Settled {
+        Settled { id, changed_ms, bytes, dead }
+    }
+
+    #[test]
+    fn forgets_by_age_count_and_bytes() {
+        let retention =
+            Retention { settled_ms: 100, dead_ms: 200, max_settled: 3, max_settled_bytes: 50, max_seen: 1 };
+        let rows: [(&str, Vec<Settled>, Vec<u64>); 7] = [
+            ("nothing", vec![], vec![]),
+            ("exactly as old as kept", vec![settled(1, 900, 1, false)], vec![]),
+            ("one millisecond older", vec![settled(1, 899, 1, false)], vec![1]),
+            ("a dead letter at its age", vec![settled(1, 800, 1, true)], vec![]),
+            ("a dead letter past its age", vec![settled(1, 799, 1, true)], vec![1]),
+            ("one beyond the count", (1..=4).rev().map(|id| settled(id, 1000, 1, false)).collect(), vec![1]),
+            (
+                "bytes at the limit and past it",
+                vec![settled(2, 1000, 50, false), settled(1, 1000, 1, false)],
+                vec![1],
+            ),
+        ];
+        for (name, records, expected) in rows {
+            assert_eq!(choose(records, &retention, 1000), (expected, false), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_forgets_nothing() {
+        assert_eq!(choose([settled(1, 5_000, 1, false)], &Retention::default(), 0), (vec![], false));
+    }
+
+    #[test]
+    fn a_round_is_bounded_and_begins_with_the_oldest() {
+        let records = |count: u64| (1..=count).rev().map(|id| settled(id, 0, 1, false));
+        let now = Retention::default().settled_ms + 1;
+        let (ids, more) = choose(records(ROUND as u64), &Retention::default(), now);
+        assert_eq!((ids.len(), more), (ROUND, false));
+        let (ids, more) = choose(records(ROUND as u64 + 1), &Retention::default(), now);
+        assert_eq!((ids.first(), ids.len(), more), (Some(&1), ROUND, true));
+    }
+}

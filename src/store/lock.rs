@@ -1,0 +1,92 @@
+//! One host per state directory.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+/// The name of the lock file in the state directory.
+const FILE: &str = "tinclaw.lock";
+
+/// Why a state directory could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Another host works there.
+    #[error(
+        "{directory} is in use by another tinclaw{}: stop it, or give this one a state directory of its own",
+        holder.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+    )]
+    Held {
+        /// The state directory.
+        directory: PathBuf,
+        /// The other's process id, when it could be read.
+        holder: Option<u32>,
+    },
+    /// The directory or the lock file cannot be made.
+    #[error("{path} cannot be used: {cause}; check its owner, its mode and the space that is left")]
+    Io {
+        /// The directory or file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// Holds a state directory for this process until it is dropped; the system lets go of it when the process dies.
+#[derive(Debug)]
+pub struct HostLock {
+    /// Open as long as the lock is held. The file stays: removing it would let two hosts lock two files of one name.
+    _file: File,
+}
+
+impl HostLock {
+    /// Takes a state directory, creating it with mode 0700 when it does not exist.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] when another host has it, in this process or another.
+    pub fn acquire(directory: &Path) -> Result<Self, LockError> {
+        let failed = |path: &Path, cause| LockError::Io { path: path.to_owned(), cause };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|cause| failed(directory, cause))?;
+        let path = directory.join(FILE);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|cause| failed(&path, cause))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                return Err(LockError::Held { directory: directory.to_owned(), holder: holder(&mut file) });
+            }
+            Err(errno) => return Err(failed(&path, errno.into())),
+        }
+        // Only for the error of whoever comes next: on a full disk the lock is held all the same.
+        if let Err(error) = name_holder(&mut file) {
+            log::debug!("{} does not name its holder: {error}", path.display());
+        }
+        Ok(Self { _file: file })
+    }
+}
+
+fn name_holder(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}

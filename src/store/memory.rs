@@ -1,0 +1,512 @@
+//! The engine without a disk: for tests, and for hosts that need not survive a restart.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::change::{Batch, Change, NewMessage, NewReply, PairingKey, Receipt};
+use super::engine::{Moment, Store, StoreUsage};
+use super::error::StoreError;
+use super::record::{
+    AttachmentRecord, ChannelKey, Loaded, LoadedChannel, MAX_ROWS, MessageFilter, MessageId, MessageRecord,
+    MessageState, MessageSummary, PairedIdentity, PairingLock, PairingRecord, PairingRequest, PairingState,
+    PendingMessage, PendingReply, ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary, SeenId,
+    SeenKey, SeenRecord, StoredAnswer, TimerRecord, excerpt,
+};
+use super::retention::{Housekeeping, ROUND, Retention, Settled, choose};
+use super::thread::Opener;
+
+/// A store in memory. Clones share what they hold, so that "opening" it again finds everything.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    /// Clones may live on several threads; held for one call.
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    last_message: u64,
+    last_reply: u64,
+    last_seen: u64,
+    channels: BTreeMap<ChannelKey, Channel>,
+    messages: BTreeMap<u64, Message>,
+    replies: BTreeMap<u64, Reply>,
+    seen: BTreeMap<u64, Seen>,
+    requests: BTreeMap<(ChannelKey, String), PairingRequest>,
+    identities: BTreeMap<(ChannelKey, String), PairedIdentity>,
+    allowed: BTreeSet<(ChannelKey, String)>,
+    locks: BTreeMap<ChannelKey, PairingLock>,
+}
+
+#[derive(Default)]
+struct Channel {
+    files: BTreeMap<Arc<str>, Arc<str>>,
+    timers: BTreeMap<Arc<str>, TimerRecord>,
+    polled_ms: Option<u64>,
+}
+
+struct Message {
+    record: MessageRecord,
+    data: Vec<Option<Arc<[u8]>>>,
+    bytes: u64,
+}
+
+struct Reply {
+    record: ReplyRecord,
+    /// An attempt was begun and has no outcome yet.
+    in_flight: bool,
+    bytes: u64,
+}
+
+struct Seen {
+    record: SeenRecord,
+    answer: Option<StoredAnswer>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens this store again and again, for [`StoreThread::start`](super::StoreThread::start).
+    pub fn opener(&self) -> Opener {
+        let store = self.clone();
+        Box::new(move || Ok(Box::new(store.clone())))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A group is checked before it is applied, and applying cannot fail: the state is whole at every moment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Receipt>, StoreError> {
+        for (index, batch) in batches.iter().enumerate() {
+            batch.check(index)?;
+        }
+        let mut state = self.state();
+        Ok(batches.iter().map(|batch| state.apply(batch)).collect())
+    }
+
+    fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError> {
+        Ok(self.state().load(now_ms))
+    }
+
+    fn message(&mut self, id: MessageId) -> Result<Option<MessageRecord>, StoreError> {
+        Ok(self.state().messages.get(&id.0).map(|message| message.record.clone()))
+    }
+
+    fn messages(&mut self, filter: &MessageFilter) -> Result<Vec<MessageSummary>, StoreError> {
+        let state = self.state();
+        let end = filter.before.map_or(u64::MAX, |id| id.0);
+        let matching = state.messages.range(..end).rev().map(|(_, message)| message).filter(|message| {
+            filter.channel.as_ref().is_none_or(|channel| *channel == message.record.channel)
+                && filter.state.is_none_or(|state| state == message.record.state)
+        });
+        Ok(matching.take(filter.limit.min(MAX_ROWS)).map(Message::summary).collect())
+    }
+
+    fn attachment(&mut self, id: MessageId, index: usize) -> Result<Option<Arc<[u8]>>, StoreError> {
+        Ok(self.state().messages.get(&id.0).and_then(|message| message.data.get(index).cloned().flatten()))
+    }
+
+    fn reply(&mut self, id: ReplyId) -> Result<Option<ReplyRecord>, StoreError> {
+        Ok(self.state().replies.get(&id.0).map(|reply| reply.record.clone()))
+    }
+
+    fn replies(&mut self, filter: &ReplyFilter) -> Result<Vec<ReplySummary>, StoreError> {
+        let state = self.state();
+        let end = filter.before.map_or(u64::MAX, |id| id.0);
+        let matching = state.replies.range(..end).rev().map(|(_, reply)| reply).filter(|reply| {
+            filter.channel.as_ref().is_none_or(|channel| *channel == reply.record.channel)
+                && filter.state.is_none_or(|state| state == reply.record.state)
+        });
+        Ok(matching.take(filter.limit.min(MAX_ROWS)).map(Reply::summary).collect())
+    }
+
+    fn seen_answer(&mut self, id: SeenId) -> Result<Option<StoredAnswer>, StoreError> {
+        Ok(self.state().seen.get(&id.0).and_then(|seen| seen.answer.clone()))
+    }
+
+    fn housekeep(&mut self, retention: &Retention, now_ms: u64) -> Result<Housekeeping, StoreError> {
+        Ok(self.state().housekeep(retention, now_ms))
+    }
+
+    fn upkeep(&mut self, _moment: Moment) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn usage(&mut self) -> Result<StoreUsage, StoreError> {
+        let state = self.state();
+        let messages = state.messages.values().map(|message| message.bytes).sum::<u64>();
+        let replies = state.replies.values().map(|reply| reply.bytes).sum::<u64>();
+        let files = state.channels.values().flat_map(|channel| &channel.files);
+        let files = files.map(|(path, content)| path.len() + content.len()).sum::<usize>();
+        Ok(StoreUsage { bytes: messages + replies + files as u64, ..StoreUsage::default() })
+    }
+}
+
+impl State {
+    fn apply(&mut self, batch: &Batch) -> Receipt {
+        let mut receipt = Receipt::default();
+        for change in &batch.changes {
+            self.apply_change(change, &mut receipt);
+        }
+        receipt
+    }
+
+    fn apply_change(&mut self, change: &Change, receipt: &mut Receipt) {
+        match change {
+            Change::PutFile { channel, path, content } => {
+                self.channel(channel).files.insert(Arc::clone(path), Arc::clone(content));
+            }
+            Change::SetTimer { channel, name, due_ms, payload } => {
+                let timer =
+                    TimerRecord { name: Arc::clone(name), due_ms: *due_ms, payload: Arc::clone(payload) };
+                self.channel(channel).timers.insert(Arc::clone(name), timer);
+            }
+            Change::CancelTimer { channel, name } => {
+                self.channel(channel).timers.remove(name);
+            }
+            Change::PollRan { channel, at_ms } => self.channel(channel).polled_ms = Some(*at_ms),
+            Change::AddMessage(new) => receipt.messages.push(self.add_message(new)),
+            Change::AddReply(new) => receipt.replies.push(self.add_reply(new)),
+            Change::Seen { channel, key, at_ms, expires_ms, answer } => {
+                self.last_seen += 1;
+                let id = SeenId(self.last_seen);
+                let record = SeenRecord {
+                    id,
+                    channel: Arc::clone(channel),
+                    key: *key,
+                    at_ms: *at_ms,
+                    expires_ms: *expires_ms,
+                };
+                self.seen.insert(id.0, Seen { record, answer: answer.clone() });
+                receipt.seen.push(id);
+            }
+            Change::PutPairing(record) => self.put_pairing(record),
+            Change::RemovePairing(key) => self.remove_pairing(key),
+            other => self.move_message(other).or_else(|| self.move_reply(other)).unwrap_or(()),
+        }
+    }
+
+    fn channel(&mut self, key: &ChannelKey) -> &mut Channel {
+        self.channels.entry(Arc::clone(key)).or_default()
+    }
+
+    fn add_message(&mut self, new: &NewMessage) -> MessageId {
+        self.last_message += 1;
+        let id = MessageId(self.last_message);
+        let stored = |data: &Option<Arc<[u8]>>| data.as_ref().map(|data| data.len() as u64);
+        let record = MessageRecord {
+            id,
+            channel: Arc::clone(&new.channel),
+            conversation: Arc::clone(&new.conversation),
+            body: new.body.clone(),
+            attachments: new
+                .attachments
+                .iter()
+                .map(|each| AttachmentRecord { meta: each.meta.clone(), stored_bytes: stored(&each.data) })
+                .collect(),
+            received_ms: new.received_ms,
+            state: MessageState::Pending,
+            attempt: 0,
+            changed_ms: new.received_ms,
+        };
+        let data = new.attachments.iter().map(|each| each.data.clone()).collect();
+        self.messages.insert(id.0, Message { record, data, bytes: new.bytes() });
+        id
+    }
+
+    fn add_reply(&mut self, new: &NewReply) -> ReplyId {
+        self.last_reply += 1;
+        let id = ReplyId(self.last_reply);
+        let record = ReplyRecord {
+            id,
+            channel: Arc::clone(&new.channel),
+            conversation: Arc::clone(&new.conversation),
+            kind: new.kind.clone(),
+            body: new.body.clone(),
+            answers: new.answers,
+            created_ms: new.created_ms,
+            state: ReplyState::Pending,
+            attempts: 0,
+            since_ms: new.created_ms,
+            next_ms: new.created_ms,
+            changed_ms: new.created_ms,
+            error: None,
+            redelivery: false,
+        };
+        self.replies.insert(id.0, Reply { record, in_flight: false, bytes: new.bytes() });
+        id
+    }
+
+    /// Moves a message to another state; `None` when the change is not about one that allows it.
+    fn move_message(&mut self, change: &Change) -> Option<()> {
+        let (id, at_ms) = match change {
+            Change::MessageAttempt { id, at_ms, .. }
+            | Change::MessageAcked { id, at_ms }
+            | Change::MessageDropped { id, at_ms }
+            | Change::MessageRequeued { id, at_ms } => (id, *at_ms),
+            _ => return None,
+        };
+        let record = &mut self.messages.get_mut(&id.0)?.record;
+        match (change, record.state) {
+            (Change::MessageAttempt { attempt, .. }, MessageState::Pending) => record.attempt = *attempt,
+            (Change::MessageAcked { .. }, MessageState::Pending) => record.state = MessageState::Acked,
+            (Change::MessageDropped { .. }, MessageState::Pending) => record.state = MessageState::Dropped,
+            (Change::MessageRequeued { .. }, MessageState::Acked | MessageState::Dropped) => {
+                record.state = MessageState::Pending;
+            }
+            _ => return None,
+        }
+        record.changed_ms = at_ms;
+        Some(())
+    }
+
+    /// Moves a reply to another state; `None` when the change is not about one that allows it.
+    fn move_reply(&mut self, change: &Change) -> Option<()> {
+        use ReplyState::{Dead, Delivered, Dropped, Pending};
+        let (id, now_ms) = match change {
+            Change::ReplyAttempt { id, at_ms, .. }
+            | Change::ReplyRetry { id, at_ms, .. }
+            | Change::ReplyDelivered { id, at_ms }
+            | Change::ReplyDead { id, at_ms, .. }
+            | Change::ReplyRequeued { id, at_ms }
+            | Change::ReplyDropped { id, at_ms } => (id, *at_ms),
+            _ => return None,
+        };
+        let Reply { record, in_flight, .. } = self.replies.get_mut(&id.0)?;
+        match (change, record.state) {
+            (Change::ReplyAttempt { attempt, .. }, Pending) => {
+                record.redelivery |= *in_flight;
+                *in_flight = true;
+                record.attempts = *attempt;
+            }
+            (Change::ReplyRetry { next_ms, error, uncertain, .. }, Pending) => {
+                *in_flight = false;
+                record.next_ms = *next_ms;
+                record.error = Some(error.clone());
+                record.redelivery |= uncertain;
+            }
+            (Change::ReplyDelivered { .. }, _) => {
+                *in_flight = false;
+                record.state = Delivered;
+            }
+            (Change::ReplyDead { error, uncertain, .. }, Pending) => {
+                *in_flight = false;
+                record.state = Dead;
+                record.error = Some(error.clone());
+                record.redelivery |= uncertain;
+            }
+            (Change::ReplyRequeued { .. }, state) => {
+                record.redelivery |= state == Delivered;
+                record.state = Pending;
+                record.attempts = 0;
+                record.since_ms = now_ms;
+                record.next_ms = now_ms;
+            }
+            (Change::ReplyDropped { .. }, Pending | Dead) => {
+                *in_flight = false;
+                record.state = Dropped;
+            }
+            _ => return None,
+        }
+        record.changed_ms = now_ms;
+        Some(())
+    }
+
+    fn put_pairing(&mut self, record: &PairingRecord) {
+        match record {
+            PairingRecord::Request(request) => {
+                let key = (Arc::clone(&request.channel), request.external_id.clone());
+                self.requests.insert(key, request.clone());
+            }
+            PairingRecord::Identity(identity) => {
+                let key = (Arc::clone(&identity.channel), identity.external_id.clone());
+                self.identities.insert(key, identity.clone());
+            }
+            PairingRecord::Allowed { channel, entry } => {
+                self.allowed.insert((Arc::clone(channel), entry.clone()));
+            }
+            PairingRecord::Lock(lock) => {
+                self.locks.insert(Arc::clone(&lock.channel), lock.clone());
+            }
+        }
+    }
+
+    fn remove_pairing(&mut self, key: &PairingKey) {
+        match key {
+            PairingKey::Request { channel, external_id } => {
+                self.requests.remove(&(Arc::clone(channel), external_id.clone()));
+            }
+            PairingKey::Identity { channel, external_id } => {
+                self.identities.remove(&(Arc::clone(channel), external_id.clone()));
+            }
+            PairingKey::Allowed { channel, entry } => {
+                self.allowed.remove(&(Arc::clone(channel), entry.clone()));
+            }
+            PairingKey::Lock { channel } => {
+                self.locks.remove(channel);
+            }
+        }
+    }
+
+    fn load(&self, now_ms: u64) -> Loaded {
+        let channels = self.channels.iter().map(|(key, channel)| (Arc::clone(key), channel.load()));
+        let messages = self.messages.values().filter(|message| message.record.state == MessageState::Pending);
+        let replies = self.replies.values().filter(|reply| reply.record.state == ReplyState::Pending);
+        Loaded {
+            channels: channels.collect(),
+            messages: messages.map(Message::pending).collect(),
+            replies: replies.map(Reply::pending).collect(),
+            seen: latest(self.seen.values().map(|seen| seen.record.clone()), now_ms),
+            pairing: PairingState {
+                requests: self.requests.values().cloned().collect(),
+                identities: self.identities.values().cloned().collect(),
+                allowed: self.allowed.iter().cloned().collect(),
+                locks: self.locks.values().cloned().collect(),
+            },
+        }
+    }
+
+    fn housekeep(&mut self, retention: &Retention, now_ms: u64) -> Housekeeping {
+        let settled =
+            self.messages.values().rev().filter(|message| message.record.state != MessageState::Pending);
+        let (messages, more_messages) = choose(settled.map(Message::settled), retention, now_ms);
+        let settled = self.replies.values().rev().filter(|reply| reply.record.state != ReplyState::Pending);
+        let (replies, more_replies) = choose(settled.map(Reply::settled), retention, now_ms);
+        let (seen, more_seen) = self.seen_to_forget(retention, now_ms);
+        messages.iter().for_each(|id| drop(self.messages.remove(id)));
+        replies.iter().for_each(|id| drop(self.replies.remove(id)));
+        seen.iter().for_each(|id| drop(self.seen.remove(id)));
+        let before = self.requests.len();
+        self.requests.retain(|_, request| request.expires_ms > now_ms);
+        Housekeeping {
+            messages: messages.len() as u64,
+            replies: replies.len() as u64,
+            seen: seen.len() as u64,
+            pairing: (before - self.requests.len()) as u64,
+            more: more_messages || more_replies || more_seen,
+        }
+    }
+
+    fn seen_to_forget(&self, retention: &Retention, now_ms: u64) -> (Vec<u64>, bool) {
+        let mut kept: HashMap<&ChannelKey, u64> = HashMap::new();
+        let mut chosen = Vec::new();
+        for (id, seen) in self.seen.iter().rev() {
+            let count = kept.entry(&seen.record.channel).or_default();
+            if seen.record.expires_ms <= now_ms || *count >= retention.max_seen {
+                chosen.push(*id);
+            } else {
+                *count += 1;
+            }
+        }
+        let more = chosen.len() > ROUND;
+        chosen.reverse();
+        chosen.truncate(ROUND);
+        (chosen, more)
+    }
+}
+
+/// Of all records, oldest first, those that are the last of their channel and key and not expired.
+fn latest(records: impl DoubleEndedIterator<Item = SeenRecord>, now_ms: u64) -> Vec<SeenRecord> {
+    let mut known: BTreeSet<(ChannelKey, SeenKey)> = BTreeSet::new();
+    let mut newest_first: Vec<SeenRecord> = records
+        .rev()
+        .filter(|record| known.insert((Arc::clone(&record.channel), record.key)))
+        .filter(|record| record.expires_ms > now_ms)
+        .collect();
+    newest_first.reverse();
+    newest_first
+}
+
+impl Channel {
+    fn load(&self) -> LoadedChannel {
+        LoadedChannel {
+            files: self.files.clone(),
+            timers: self.timers.values().cloned().collect(),
+            polled_ms: self.polled_ms,
+        }
+    }
+}
+
+impl Message {
+    fn summary(&self) -> MessageSummary {
+        let record = &self.record;
+        MessageSummary {
+            id: record.id,
+            channel: Arc::clone(&record.channel),
+            conversation: Arc::clone(&record.conversation),
+            user_id: record.body.user_id.clone(),
+            excerpt: excerpt(&record.body.content),
+            bytes: self.bytes,
+            received_ms: record.received_ms,
+            state: record.state,
+            attempt: record.attempt,
+            changed_ms: record.changed_ms,
+        }
+    }
+
+    fn pending(&self) -> PendingMessage {
+        let record = &self.record;
+        PendingMessage {
+            id: record.id,
+            channel: Arc::clone(&record.channel),
+            conversation: Arc::clone(&record.conversation),
+            bytes: self.bytes,
+            attempt: record.attempt,
+            received_ms: record.received_ms,
+        }
+    }
+
+    fn settled(&self) -> Settled {
+        Settled { id: self.record.id.0, changed_ms: self.record.changed_ms, bytes: self.bytes, dead: false }
+    }
+}
+
+impl Reply {
+    fn summary(&self) -> ReplySummary {
+        let record = &self.record;
+        ReplySummary {
+            id: record.id,
+            channel: Arc::clone(&record.channel),
+            conversation: Arc::clone(&record.conversation),
+            kind: record.kind.clone(),
+            excerpt: excerpt(&record.body.content),
+            bytes: self.bytes,
+            created_ms: record.created_ms,
+            state: record.state,
+            attempts: record.attempts,
+            next_ms: record.next_ms,
+            changed_ms: record.changed_ms,
+            error: record.error.clone(),
+            redelivery: record.redelivery,
+        }
+    }
+
+    fn pending(&self) -> PendingReply {
+        let record = &self.record;
+        PendingReply {
+            id: record.id,
+            channel: Arc::clone(&record.channel),
+            conversation: Arc::clone(&record.conversation),
+            bytes: self.bytes,
+            attempts: record.attempts,
+            since_ms: record.since_ms,
+            next_ms: record.next_ms,
+            redelivery: record.redelivery || self.in_flight,
+        }
+    }
+
+    fn settled(&self) -> Settled {
+        let record = &self.record;
+        let dead = record.state == ReplyState::Dead;
+        Settled { id: record.id.0, changed_ms: record.changed_ms, bytes: self.bytes, dead }
+    }
+}

@@ -1,0 +1,206 @@
+//! The trait, and what happens to the connection when something fails.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::fault::{fault, rejection};
+use super::keep;
+use super::open::{Durability, SqliteOptions, open};
+use super::write::{Numbers, Writer};
+use super::{load, read};
+use crate::store::{
+    Batch, Housekeeping, Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, Moment, Opener,
+    Receipt, ReplyFilter, ReplyId, ReplyRecord, ReplySummary, Retention, SeenId, Store, StoreError,
+    StoreUsage, StoredAnswer,
+};
+
+/// A store in one SQLite file.
+///
+/// The file is created with mode 0600 and kept in WAL mode; beside it lie `-wal` and `-shm` files while it is open. Another
+/// process may read it (a backup, a look with the `sqlite3` shell).
+pub struct SqliteStore {
+    conn: Connection,
+    path: PathBuf,
+    numbers: Option<Numbers>,
+    durability: Durability,
+    /// How often a file was forced to the medium.
+    syncs: u64,
+    /// Something has failed: this connection writes nothing any more.
+    broken: bool,
+}
+
+impl SqliteStore {
+    /// Opens a file, or creates it.
+    ///
+    /// # Errors
+    /// A file that is damaged, of another program, or of a newer release is refused and left as it is; also
+    /// [`StoreError::ReadOnly`], [`StoreError::Full`], [`StoreError::Locked`] and [`StoreError::Io`].
+    pub fn open(path: impl AsRef<Path>, durability: Durability) -> Result<Self, StoreError> {
+        Self::open_with(path, &SqliteOptions { durability, ..SqliteOptions::default() })
+    }
+
+    /// Opens a file, or creates it, with all options.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, StoreError> {
+        let path = path.as_ref().to_owned();
+        let conn = open(&path, options)?;
+        Ok(Self { conn, path, numbers: None, durability: options.durability, syncs: 0, broken: false })
+    }
+
+    /// Opens a file again and again, for [`StoreThread::start`](crate::store::StoreThread::start).
+    pub fn opener(path: impl Into<PathBuf>, options: SqliteOptions) -> Opener {
+        let path = path.into();
+        Box::new(move || Ok(Box::new(Self::open_with(&path, &options)?)))
+    }
+
+    /// Runs `work` in a transaction that is durable when this returns.
+    fn write<T>(
+        &mut self,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<T, WriteError>,
+    ) -> Result<T, StoreError> {
+        if self.broken {
+            return Err(StoreError::Broken);
+        }
+        let result = self.transact(work);
+        if result.is_err() {
+            // What was numbered may have been rolled back.
+            self.numbers = None;
+        }
+        result.map_err(|error| match error {
+            WriteError::Rejected { batch, reason } => StoreError::Rejected { batch, reason },
+            WriteError::Sqlite(error) => self.failed(&error),
+        })
+    }
+
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<T, WriteError>,
+    ) -> Result<T, WriteError> {
+        let transaction = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let numbers = Numbers::current(&transaction, self.numbers.take())?;
+        let mut writer = Writer::new(&transaction, numbers);
+        let result = match work(&mut writer) {
+            Ok(result) => result,
+            Err(error) => {
+                drop(writer);
+                transaction.rollback()?;
+                return Err(error);
+            }
+        };
+        self.numbers = Some(writer.into_numbers());
+        transaction.commit()?;
+        self.syncs += u64::from(self.durability == Durability::Full);
+        Ok(result)
+    }
+
+    fn read<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        if self.broken {
+            return Err(StoreError::Broken);
+        }
+        work(&self.conn).map_err(|error| self.failed(&error))
+    }
+
+    /// Ends the use of this connection: not even closing it may write a checkpoint any more.
+    fn failed(&mut self, error: &rusqlite::Error) -> StoreError {
+        self.broken = true;
+        let quiet = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        if let Err(error) = quiet {
+            log::warn!("{}: a checkpoint at closing cannot be prevented: {error}", self.path.display());
+        }
+        fault(&self.path, error)
+    }
+}
+
+/// Why a transaction was not kept.
+pub(super) enum WriteError {
+    /// One batch is at fault.
+    Rejected {
+        /// Its place.
+        batch: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store is.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Receipt>, StoreError> {
+        for (index, batch) in batches.iter().enumerate() {
+            batch.check(index)?;
+        }
+        self.write(|writer| {
+            let keep = |(index, batch)| {
+                writer.batch(batch).map_err(|error| match rejection(&error) {
+                    Some(reason) => WriteError::Rejected { batch: index, reason },
+                    None => WriteError::Sqlite(error),
+                })
+            };
+            batches.iter().enumerate().map(keep).collect()
+        })
+    }
+
+    fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError> {
+        self.read(|conn| load::load(conn, now_ms))
+    }
+
+    fn message(&mut self, id: MessageId) -> Result<Option<MessageRecord>, StoreError> {
+        self.read(|conn| read::message(conn, id))
+    }
+
+    fn messages(&mut self, filter: &MessageFilter) -> Result<Vec<MessageSummary>, StoreError> {
+        self.read(|conn| read::messages(conn, filter))
+    }
+
+    fn attachment(&mut self, id: MessageId, index: usize) -> Result<Option<Arc<[u8]>>, StoreError> {
+        self.read(|conn| read::attachment(conn, id, index))
+    }
+
+    fn reply(&mut self, id: ReplyId) -> Result<Option<ReplyRecord>, StoreError> {
+        self.read(|conn| read::reply(conn, id))
+    }
+
+    fn replies(&mut self, filter: &ReplyFilter) -> Result<Vec<ReplySummary>, StoreError> {
+        self.read(|conn| read::replies(conn, filter))
+    }
+
+    fn seen_answer(&mut self, id: SeenId) -> Result<Option<StoredAnswer>, StoreError> {
+        self.read(|conn| read::seen_answer(conn, id))
+    }
+
+    fn housekeep(&mut self, retention: &Retention, now_ms: u64) -> Result<Housekeeping, StoreError> {
+        let forget = self.read(|conn| keep::choose_all(conn, retention, now_ms))?;
+        if !forget.is_empty() {
+            self.write(|writer| Ok(writer.forget(&forget, now_ms)?))?;
+        }
+        Ok(forget.count())
+    }
+
+    fn upkeep(&mut self, moment: Moment) -> Result<(), StoreError> {
+        let log = super::open::log_path(&self.path);
+        self.syncs += self.read(|conn| keep::upkeep(conn, &log, moment))?;
+        Ok(())
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.write(|writer| Ok(writer.put_probe()?))?;
+        self.write(|writer| Ok(writer.remove_probe()?))
+    }
+
+    fn usage(&mut self) -> Result<StoreUsage, StoreError> {
+        let log = super::open::log_path(&self.path);
+        let syncs = self.syncs;
+        self.read(|conn| Ok(StoreUsage { syncs, ..keep::usage(conn, &log)? }))
+    }
+}

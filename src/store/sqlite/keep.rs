@@ -1,0 +1,165 @@
+//! Housekeeping, checkpoints, vacuum, probe, sizes.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+
+use super::read::number;
+use super::write::{int, outbox_state};
+use crate::store::retention::{ROUND, Settled, choose};
+use crate::store::{Housekeeping, Moment, Retention, StoreUsage};
+
+/// So many pages in the log are moved to the database even when there is much to do. It bounds the log, and is enough that
+/// a page which changes with every message is written to the database once in many.
+const BUSY_PAGES: i64 = 1000;
+
+/// A log of this size is emptied and cut off when there is nothing to do. Less is left alone: a host with little traffic
+/// would wear its flash for nothing.
+const QUIET_LOG_BYTES: u64 = 1 << 20;
+
+/// Free pages are given back when they are a quarter of the file and more than this; others are used again soon.
+const FREE_PAGES: i64 = 256;
+
+/// How many pages one round of vacuum moves.
+const VACUUM_PAGES: i64 = 256;
+
+/// What one round of housekeeping forgets.
+pub(super) struct Forget {
+    pub(super) messages: Vec<u64>,
+    pub(super) replies: Vec<u64>,
+    pub(super) seen: Vec<u64>,
+    pairing: u64,
+    more: bool,
+}
+
+impl Forget {
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.replies.is_empty() && self.seen.is_empty() && self.pairing == 0
+    }
+
+    pub(super) fn count(&self) -> Housekeeping {
+        Housekeeping {
+            messages: self.messages.len() as u64,
+            replies: self.replies.len() as u64,
+            seen: self.seen.len() as u64,
+            pairing: self.pairing,
+            more: self.more,
+        }
+    }
+}
+
+pub(super) fn choose_all(conn: &Connection, retention: &Retention, now_ms: u64) -> rusqlite::Result<Forget> {
+    let messages = settled(
+        conn,
+        "SELECT id, changed_ms, bytes, 0 AS dead FROM delivery WHERE state <> 0 AND ?1 ORDER BY id DESC",
+        1,
+    )?;
+    let replies = settled(
+        conn,
+        "SELECT id, changed_ms, bytes, state = ?1 AS dead FROM outbox WHERE state <> 0 ORDER BY id DESC",
+        outbox_state::DEAD,
+    )?;
+    let (messages, more_messages) = choose(messages, retention, now_ms);
+    let (replies, more_replies) = choose(replies, retention, now_ms);
+    let (seen, more_seen) = seen(conn, retention, now_ms)?;
+    let pairing: i64 = conn
+        .prepare_cached("SELECT count(*) FROM pairing_request WHERE expires_ms <= ?1")?
+        .query_row(params![int(now_ms)], |row| row.get(0))?;
+    let more = more_messages || more_replies || more_seen;
+    Ok(Forget { messages, replies, seen, pairing: pairing.unsigned_abs(), more })
+}
+
+fn settled(conn: &Connection, sql: &str, parameter: i64) -> rusqlite::Result<Vec<Settled>> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map(params![parameter], |row| {
+        Ok(Settled {
+            id: number(row, "id")?,
+            changed_ms: number(row, "changed_ms")?,
+            bytes: number(row, "bytes")?,
+            dead: row.get("dead")?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// Keys that have expired or are beyond their channel's count, oldest first, at most a round of them.
+fn seen(conn: &Connection, retention: &Retention, now_ms: u64) -> rusqlite::Result<(Vec<u64>, bool)> {
+    let mut statement = conn.prepare_cached("SELECT id, channel, expires_ms FROM seen ORDER BY id DESC")?;
+    let mut rows = statement.query([])?;
+    let mut kept: HashMap<i64, u64> = HashMap::new();
+    let mut chosen = Vec::new();
+    while let Some(row) = rows.next()? {
+        let count = kept.entry(row.get("channel")?).or_default();
+        if number(row, "expires_ms")? <= now_ms || *count >= retention.max_seen {
+            chosen.push(number(row, "id")?);
+        } else {
+            *count += 1;
+        }
+    }
+    let more = chosen.len() > ROUND;
+    chosen.reverse();
+    chosen.truncate(ROUND);
+    Ok((chosen, more))
+}
+
+/// Checkpoints and vacuum; how often a file was forced to the medium.
+pub(super) fn upkeep(conn: &Connection, log: &Path, moment: Moment) -> rusqlite::Result<u64> {
+    match moment {
+        Moment::BetweenGroups if pages_in_log(conn)? >= BUSY_PAGES => checkpoint(conn, "PASSIVE"),
+        Moment::BetweenGroups => Ok(0),
+        Moment::Idle => {
+            vacuum(conn)?;
+            if file_bytes(log) < QUIET_LOG_BYTES {
+                return Ok(0);
+            }
+            // Waiting for a reader is not worth a delay here: there is another quiet moment.
+            conn.busy_timeout(Duration::ZERO)?;
+            let syncs = checkpoint(conn, "TRUNCATE");
+            conn.busy_timeout(super::open::BUSY)?;
+            syncs
+        }
+    }
+}
+
+/// Pages that wait in the log to be moved to the database.
+fn pages_in_log(conn: &Connection) -> rusqlite::Result<i64> {
+    let mut statement = conn.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
+    statement.query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
+}
+
+/// Moves the log to the database: the log is forced to the medium, then the database.
+fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<u64> {
+    conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(2))
+}
+
+fn vacuum(conn: &Connection) -> rusqlite::Result<()> {
+    let (pages, free) = (ask(conn, "PRAGMA page_count")?, ask(conn, "PRAGMA freelist_count")?);
+    if free > FREE_PAGES && free > pages / 4 {
+        // Each step of the statement frees one page.
+        let mut statement = conn.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+    }
+    Ok(())
+}
+
+pub(super) fn usage(conn: &Connection, log: &Path) -> rusqlite::Result<StoreUsage> {
+    let page = ask(conn, "PRAGMA page_size")?.unsigned_abs();
+    Ok(StoreUsage {
+        bytes: ask(conn, "PRAGMA page_count")?.unsigned_abs() * page,
+        log_bytes: file_bytes(log),
+        free_bytes: ask(conn, "PRAGMA freelist_count")?.unsigned_abs() * page,
+        syncs: 0,
+    })
+}
+
+fn ask(conn: &Connection, pragma: &str) -> rusqlite::Result<i64> {
+    conn.prepare_cached(pragma)?.query_row([], |row| row.get(0))
+}
+
+fn file_bytes(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}

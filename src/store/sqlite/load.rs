@@ -1,0 +1,175 @@
+//! Everything that the host keeps in memory.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use rusqlite::{Connection, Error, Row};
+
+use super::read::{has_flag, number, shared};
+use super::write::{IN_FLIGHT, UNCERTAIN};
+use crate::store::{
+    ChannelKey, Loaded, LoadedChannel, MessageId, PairedIdentity, PairingLock, PairingRequest, PairingState,
+    PendingMessage, PendingReply, ReplyId, SeenId, SeenKey, SeenRecord, TimerRecord,
+};
+
+pub(super) fn load(conn: &Connection, now_ms: u64) -> rusqlite::Result<Loaded> {
+    // One transaction, so that all of it is of one moment.
+    let moment = conn.unchecked_transaction()?;
+    let names = Names::read(&moment)?;
+    let loaded = Loaded {
+        channels: channels(&moment, &names)?,
+        messages: messages(&moment, &names)?,
+        replies: replies(&moment, &names)?,
+        seen: seen(&moment, &names, now_ms)?,
+        pairing: pairing(&moment, &names)?,
+    };
+    moment.finish()?;
+    Ok(loaded)
+}
+
+/// The channels' names by number: one for all records of a channel, of which there may be many.
+struct Names(HashMap<i64, ChannelKey>);
+
+impl Names {
+    fn read(conn: &Connection) -> rusqlite::Result<Self> {
+        let names =
+            all(conn, "SELECT id, name FROM channel", |row| Ok((row.get("id")?, shared(row, "name")?)))?;
+        Ok(Self(names.into_iter().collect()))
+    }
+
+    /// The channel of a row.
+    fn of(&self, row: &Row<'_>) -> rusqlite::Result<ChannelKey> {
+        let id: i64 = row.get("channel")?;
+        self.0.get(&id).map(Arc::clone).ok_or(Error::IntegralValueOutOfRange(0, id))
+    }
+}
+
+fn all<T>(
+    conn: &Connection,
+    sql: &str,
+    record: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    conn.prepare(sql)?.query_map([], record)?.collect()
+}
+
+fn channels(conn: &Connection, names: &Names) -> rusqlite::Result<BTreeMap<ChannelKey, LoadedChannel>> {
+    let mut channels: BTreeMap<ChannelKey, LoadedChannel> = BTreeMap::new();
+    let mut rows = conn.prepare("SELECT id AS channel, polled_ms FROM channel")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let polled_ms: Option<i64> = row.get("polled_ms")?;
+        channels.entry(names.of(row)?).or_default().polled_ms = polled_ms.map(i64::unsigned_abs);
+    }
+    let mut rows = conn.prepare("SELECT channel, path, content FROM file")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let files = &mut channels.entry(names.of(row)?).or_default().files;
+        files.insert(shared(row, "path")?, shared(row, "content")?);
+    }
+    let mut rows = conn.prepare("SELECT channel, name, due_ms, payload FROM timer ORDER BY channel, name")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        channels.entry(names.of(row)?).or_default().timers.push(TimerRecord {
+            name: shared(row, "name")?,
+            due_ms: number(row, "due_ms")?,
+            payload: shared(row, "payload")?,
+        });
+    }
+    Ok(channels)
+}
+
+fn messages(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingMessage>> {
+    all(
+        conn,
+        "SELECT delivery.id, channel, conversation, bytes, attempt, received_ms
+         FROM delivery JOIN message USING (id) WHERE state = 0 ORDER BY delivery.id",
+        |row| {
+            Ok(PendingMessage {
+                id: MessageId(number(row, "id")?),
+                channel: names.of(row)?,
+                conversation: shared(row, "conversation")?,
+                bytes: number(row, "bytes")?,
+                attempt: row.get("attempt")?,
+                received_ms: number(row, "received_ms")?,
+            })
+        },
+    )
+}
+
+fn replies(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingReply>> {
+    all(
+        conn,
+        "SELECT outbox.id, channel, conversation, bytes, attempts, flags, since_ms, next_ms
+         FROM outbox JOIN reply USING (id) WHERE state = 0 ORDER BY outbox.id",
+        |row| {
+            Ok(PendingReply {
+                id: ReplyId(number(row, "id")?),
+                channel: names.of(row)?,
+                conversation: shared(row, "conversation")?,
+                bytes: number(row, "bytes")?,
+                attempts: row.get("attempts")?,
+                since_ms: number(row, "since_ms")?,
+                next_ms: number(row, "next_ms")?,
+                redelivery: has_flag(row, IN_FLIGHT | UNCERTAIN)?,
+            })
+        },
+    )
+}
+
+fn seen(conn: &Connection, names: &Names, now_ms: u64) -> rusqlite::Result<Vec<SeenRecord>> {
+    let mut rows = conn.prepare("SELECT id, channel, at_ms, expires_ms, key FROM seen ORDER BY id DESC")?;
+    let mut rows = rows.query([])?;
+    let mut known: HashSet<(ChannelKey, SeenKey)> = HashSet::new();
+    let mut newest_first = Vec::new();
+    while let Some(row) = rows.next()? {
+        let record = SeenRecord {
+            id: SeenId(number(row, "id")?),
+            channel: names.of(row)?,
+            key: row.get("key")?,
+            at_ms: number(row, "at_ms")?,
+            expires_ms: number(row, "expires_ms")?,
+        };
+        let last_of_its_key = known.insert((Arc::clone(&record.channel), record.key));
+        if last_of_its_key && record.expires_ms > now_ms {
+            newest_first.push(record);
+        }
+    }
+    newest_first.reverse();
+    Ok(newest_first)
+}
+
+fn pairing(conn: &Connection, names: &Names) -> rusqlite::Result<PairingState> {
+    let mut requests = all(conn, "SELECT * FROM pairing_request ORDER BY external_id", |row| {
+        Ok(PairingRequest {
+            channel: names.of(row)?,
+            external_id: row.get("external_id")?,
+            code: row.get("code")?,
+            meta_json: row.get("meta_json")?,
+            created_ms: number(row, "created_ms")?,
+            expires_ms: number(row, "expires_ms")?,
+        })
+    })?;
+    let mut identities = all(conn, "SELECT * FROM pairing_identity ORDER BY external_id", |row| {
+        Ok(PairedIdentity {
+            channel: names.of(row)?,
+            external_id: row.get("external_id")?,
+            identity: row.get("identity")?,
+            at_ms: number(row, "at_ms")?,
+        })
+    })?;
+    let mut allowed =
+        all(conn, "SELECT * FROM pairing_allowed", |row| Ok((names.of(row)?, row.get("entry")?)))?;
+    let mut locks = all(conn, "SELECT * FROM pairing_lock", |row| {
+        Ok(PairingLock {
+            channel: names.of(row)?,
+            wrong: row.get("wrong")?,
+            locked_until_ms: number(row, "locked_until_ms")?,
+        })
+    })?;
+    // Channels are numbered as they came; the sorts are stable.
+    requests.sort_by(|a, b| a.channel.cmp(&b.channel));
+    identities.sort_by(|a, b| a.channel.cmp(&b.channel));
+    allowed.sort();
+    locks.sort_by(|a, b| a.channel.cmp(&b.channel));
+    Ok(PairingState { requests, identities, allowed, locks })
+}

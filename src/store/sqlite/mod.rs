@@ -1,0 +1,24 @@
+//! The engine of the daemon: one SQLite file, `tinclaw.db`.
+//!
+//! | file | job |
+//! |---|---|
+//! | `schema` | tables, versions, migrations |
+//! | `fault` | what SQLite's errors mean here |
+//! | `open` | opening a file without ever harming one that is not ours or not whole |
+//! | `engine` | the trait, and what happens to the connection when something fails |
+//! | `write` | changes into rows |
+//! | `read` | rows into records and lists |
+//! | `load` | everything that the host keeps in memory |
+//! | `keep` | housekeeping, checkpoints, vacuum, probe, sizes |
+
+mod engine;
+mod fault;
+mod keep;
+mod load;
+mod open;
+mod read;
+mod schema;
+mod write;
+
+pub use engine::SqliteStore;
+pub use open::{Durability, SqliteOptions};

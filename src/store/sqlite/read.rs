@@ -1,0 +1,271 @@
+//! Rows into records and lists.
+
+use std::sync::Arc;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, Error, OptionalExtension, Row, named_params, params};
+
+use super::write::{UNCERTAIN, delivery_state, file_id, int, outbox_state};
+use crate::store::{
+    AttachmentMeta, AttachmentRecord, MAX_ATTACHMENTS, MAX_ROWS, MessageBody, MessageFilter, MessageId,
+    MessageRecord, MessageState, MessageSummary, ReplyAttachment, ReplyBody, ReplyFilter, ReplyId, ReplyKind,
+    ReplyRecord, ReplyState, ReplySummary, SeenId, StoredAnswer,
+};
+
+/// A number as the records hold it.
+pub(super) fn number(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
+    row.get(column).map(i64::unsigned_abs)
+}
+
+/// A text that is shared afterwards.
+pub(super) fn shared(row: &Row<'_>, column: &str) -> rusqlite::Result<Arc<str>> {
+    row.get(column)
+}
+
+pub(super) fn message(conn: &Connection, id: MessageId) -> rusqlite::Result<Option<MessageRecord>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT message.*, channel.name AS channel_name, state, attempt, changed_ms
+         FROM message JOIN delivery USING (id) JOIN channel ON channel.id = message.channel
+         WHERE message.id = ?1",
+    )?;
+    let found = statement.query_row(params![int(id.0)], |row| {
+        Ok(MessageRecord {
+            id,
+            channel: shared(row, "channel_name")?,
+            conversation: shared(row, "conversation")?,
+            body: MessageBody {
+                user_id: row.get("user_id")?,
+                user_name: row.get("user_name")?,
+                content: row.get("content")?,
+                thread_id: row.get("thread_id")?,
+                metadata_json: row.get("metadata_json")?,
+            },
+            attachments: Vec::new(),
+            received_ms: number(row, "received_ms")?,
+            state: message_state(row)?,
+            attempt: row.get("attempt")?,
+            changed_ms: number(row, "changed_ms")?,
+        })
+    });
+    let Some(mut record) = found.optional()? else { return Ok(None) };
+    record.attachments = message_files(conn, id)?;
+    Ok(Some(record))
+}
+
+fn message_files(conn: &Connection, id: MessageId) -> rusqlite::Result<Vec<AttachmentRecord>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT name, mime_type, filename, size_bytes, source_url, storage_key, extracted_text, extras_json,
+                length(data) AS stored_bytes
+         FROM message_file WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+    )?;
+    let files = statement.query_map(all_files(id.0), |row| {
+        Ok(AttachmentRecord {
+            meta: AttachmentMeta {
+                id: row.get("name")?,
+                mime_type: row.get("mime_type")?,
+                filename: row.get("filename")?,
+                size_bytes: row.get::<_, Option<i64>>("size_bytes")?.map(i64::unsigned_abs),
+                source_url: row.get("source_url")?,
+                storage_key: row.get("storage_key")?,
+                extracted_text: row.get("extracted_text")?,
+                extras_json: row.get("extras_json")?,
+            },
+            stored_bytes: row.get::<_, Option<i64>>("stored_bytes")?.map(i64::unsigned_abs),
+        })
+    })?;
+    files.collect()
+}
+
+pub(super) fn attachment(
+    conn: &Connection,
+    id: MessageId,
+    index: usize,
+) -> rusqlite::Result<Option<Arc<[u8]>>> {
+    if index >= MAX_ATTACHMENTS {
+        return Ok(None);
+    }
+    let mut statement = conn.prepare_cached("SELECT data FROM message_file WHERE id = ?1")?;
+    let data = statement.query_row(params![file_id(id.0, index)], |row| row.get::<_, Option<Arc<[u8]>>>(0));
+    Ok(data.optional()?.flatten())
+}
+
+pub(super) fn messages(conn: &Connection, filter: &MessageFilter) -> rusqlite::Result<Vec<MessageSummary>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT message.id, channel.name AS channel_name, conversation, user_id, substr(content, 1, 80) AS excerpt,
+                bytes, received_ms, state, attempt, changed_ms
+         FROM delivery JOIN message USING (id) JOIN channel ON channel.id = message.channel
+         WHERE delivery.id < :before AND (:state IS NULL OR state = :state)
+               AND (:channel IS NULL OR channel.name = :channel)
+         ORDER BY delivery.id DESC LIMIT :limit",
+    )?;
+    let filter = named_params! {
+        ":before": filter.before.map_or(i64::MAX, |id| int(id.0)),
+        ":state": filter.state.map(message_state_number),
+        ":channel": filter.channel,
+        ":limit": filter.limit.min(MAX_ROWS) as i64,
+    };
+    let rows = statement.query_map(filter, |row| {
+        Ok(MessageSummary {
+            id: MessageId(number(row, "id")?),
+            channel: shared(row, "channel_name")?,
+            conversation: shared(row, "conversation")?,
+            user_id: row.get("user_id")?,
+            excerpt: row.get("excerpt")?,
+            bytes: number(row, "bytes")?,
+            received_ms: number(row, "received_ms")?,
+            state: message_state(row)?,
+            attempt: row.get("attempt")?,
+            changed_ms: number(row, "changed_ms")?,
+        })
+    })?;
+    rows.collect()
+}
+
+pub(super) fn reply(conn: &Connection, id: ReplyId) -> rusqlite::Result<Option<ReplyRecord>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT reply.*, channel.name AS channel_name, state, attempts, flags, since_ms, next_ms, changed_ms, error
+         FROM reply JOIN outbox USING (id) JOIN channel ON channel.id = reply.channel
+         WHERE reply.id = ?1",
+    )?;
+    let found = statement.query_row(params![int(id.0)], |row| {
+        Ok(ReplyRecord {
+            id,
+            channel: shared(row, "channel_name")?,
+            conversation: shared(row, "conversation")?,
+            kind: reply_kind(row)?,
+            body: ReplyBody {
+                message_id: row.get("message_id")?,
+                content: row.get("content")?,
+                thread_id: row.get("thread_id")?,
+                metadata_json: row.get("metadata_json")?,
+                attachments: Vec::new(),
+            },
+            answers: row.get::<_, Option<i64>>("answers")?.map(|message| MessageId(message.unsigned_abs())),
+            created_ms: number(row, "created_ms")?,
+            state: reply_state(row)?,
+            attempts: row.get("attempts")?,
+            since_ms: number(row, "since_ms")?,
+            next_ms: number(row, "next_ms")?,
+            changed_ms: number(row, "changed_ms")?,
+            error: row.get("error")?,
+            redelivery: has_flag(row, UNCERTAIN)?,
+        })
+    });
+    let Some(mut record) = found.optional()? else { return Ok(None) };
+    record.body.attachments = reply_files(conn, id)?;
+    Ok(Some(record))
+}
+
+fn reply_files(conn: &Connection, id: ReplyId) -> rusqlite::Result<Vec<ReplyAttachment>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT filename, mime_type, data FROM reply_file WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+    )?;
+    let files = statement.query_map(all_files(id.0), |row| {
+        Ok(ReplyAttachment {
+            filename: row.get("filename")?,
+            mime_type: row.get("mime_type")?,
+            data: row.get("data")?,
+        })
+    })?;
+    files.collect()
+}
+
+pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> rusqlite::Result<Vec<ReplySummary>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT reply.id, channel.name AS channel_name, conversation, broadcast_to,
+                substr(content, 1, 80) AS excerpt, bytes, created_ms, state, attempts, flags, next_ms, changed_ms,
+                error
+         FROM outbox JOIN reply USING (id) JOIN channel ON channel.id = reply.channel
+         WHERE outbox.id < :before AND (:state IS NULL OR state = :state)
+               AND (:channel IS NULL OR channel.name = :channel)
+         ORDER BY outbox.id DESC LIMIT :limit",
+    )?;
+    let filter = named_params! {
+        ":before": filter.before.map_or(i64::MAX, |id| int(id.0)),
+        ":state": filter.state.map(reply_state_number),
+        ":channel": filter.channel,
+        ":limit": filter.limit.min(MAX_ROWS) as i64,
+    };
+    let rows = statement.query_map(filter, |row| {
+        Ok(ReplySummary {
+            id: ReplyId(number(row, "id")?),
+            channel: shared(row, "channel_name")?,
+            conversation: shared(row, "conversation")?,
+            kind: reply_kind(row)?,
+            excerpt: row.get("excerpt")?,
+            bytes: number(row, "bytes")?,
+            created_ms: number(row, "created_ms")?,
+            state: reply_state(row)?,
+            attempts: row.get("attempts")?,
+            next_ms: number(row, "next_ms")?,
+            changed_ms: number(row, "changed_ms")?,
+            error: row.get("error")?,
+            redelivery: has_flag(row, UNCERTAIN)?,
+        })
+    })?;
+    rows.collect()
+}
+
+pub(super) fn seen_answer(conn: &Connection, id: SeenId) -> rusqlite::Result<Option<StoredAnswer>> {
+    let mut statement = conn
+        .prepare_cached("SELECT status, headers_json, body FROM seen WHERE id = ?1 AND status IS NOT NULL")?;
+    let answer = statement.query_row(params![int(id.0)], |row| {
+        let headers: String = row.get("headers_json")?;
+        Ok(StoredAnswer {
+            status: row.get("status")?,
+            headers: serde_json::from_str(&headers)
+                .map_err(|error| Error::FromSqlConversionFailure(1, Type::Text, error.into()))?,
+            body: row.get("body")?,
+        })
+    });
+    answer.optional()
+}
+
+pub(super) fn has_flag(row: &Row<'_>, flags: i64) -> rusqlite::Result<bool> {
+    Ok(row.get::<_, i64>("flags")? & flags != 0)
+}
+
+fn all_files(owner: u64) -> [i64; 2] {
+    [file_id(owner, 0), file_id(owner, MAX_ATTACHMENTS - 1)]
+}
+
+fn reply_kind(row: &Row<'_>) -> rusqlite::Result<ReplyKind> {
+    let broadcast_to: Option<String> = row.get("broadcast_to")?;
+    Ok(broadcast_to.map_or(ReplyKind::Respond, |user_id| ReplyKind::Broadcast { user_id }))
+}
+
+fn message_state_number(state: MessageState) -> i64 {
+    match state {
+        MessageState::Pending => delivery_state::PENDING,
+        MessageState::Acked => delivery_state::ACKED,
+        MessageState::Dropped => delivery_state::DROPPED,
+    }
+}
+
+fn message_state(row: &Row<'_>) -> rusqlite::Result<MessageState> {
+    match row.get("state")? {
+        delivery_state::PENDING => Ok(MessageState::Pending),
+        delivery_state::ACKED => Ok(MessageState::Acked),
+        delivery_state::DROPPED => Ok(MessageState::Dropped),
+        other => Err(Error::IntegralValueOutOfRange(0, other)),
+    }
+}
+
+fn reply_state_number(state: ReplyState) -> i64 {
+    match state {
+        ReplyState::Pending => outbox_state::PENDING,
+        ReplyState::Delivered => outbox_state::DELIVERED,
+        ReplyState::Dead => outbox_state::DEAD,
+        ReplyState::Dropped => outbox_state::DROPPED,
+    }
+}
+
+fn reply_state(row: &Row<'_>) -> rusqlite::Result<ReplyState> {
+    match row.get("state")? {
+        outbox_state::PENDING => Ok(ReplyState::Pending),
+        outbox_state::DELIVERED => Ok(ReplyState::Delivered),
+        outbox_state::DEAD => Ok(ReplyState::Dead),
+        outbox_state::DROPPED => Ok(ReplyState::Dropped),
+        other => Err(Error::IntegralValueOutOfRange(0, other)),
+    }
+}

@@ -1,0 +1,476 @@
+//! Changes into rows.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Params, Statement, params};
+
+use super::keep::Forget;
+use crate::store::{
+    Batch, Change, ChannelKey, MAX_ATTACHMENTS, MessageId, NewAttachment, NewMessage, NewReply, PairingKey,
+    PairingRecord, Receipt, ReplyAttachment, ReplyId, ReplyKind, SeenId, StoredAnswer,
+};
+
+/// `delivery.state`.
+pub(super) mod delivery_state {
+    pub(in crate::store::sqlite) const PENDING: i64 = 0;
+    pub(in crate::store::sqlite) const ACKED: i64 = 1;
+    pub(in crate::store::sqlite) const DROPPED: i64 = 2;
+}
+
+/// `outbox.state`.
+pub(super) mod outbox_state {
+    pub(in crate::store::sqlite) const PENDING: i64 = 0;
+    pub(in crate::store::sqlite) const DELIVERED: i64 = 1;
+    pub(in crate::store::sqlite) const DEAD: i64 = 2;
+    pub(in crate::store::sqlite) const DROPPED: i64 = 3;
+}
+
+/// `outbox.flags`: an attempt was begun and has no outcome yet.
+pub(super) const IN_FLIGHT: i64 = 1;
+/// `outbox.flags`: the outcome of an earlier attempt is unknown. Twice [`IN_FLIGHT`], so that the one can be made from the
+/// other by shifting.
+pub(super) const UNCERTAIN: i64 = 2;
+
+/// Names in `meta` of the largest ids that were ever given, written when rows are deleted.
+const FLOORS: [&str; 3] = ["last_message", "last_reply", "last_seen"];
+
+/// How many bytes a probe writes.
+const PROBE_BYTES: i64 = 64 << 10;
+
+/// The ids that were given last, and the channels' numbers. Valid as long as nobody else has written.
+pub(super) struct Numbers {
+    data_version: i64,
+    last: [i64; 3],
+    channels: HashMap<ChannelKey, i64>,
+}
+
+impl Numbers {
+    /// Inside a transaction: what is known, or what the file says when another connection has written since.
+    pub(super) fn current(conn: &Connection, known: Option<Self>) -> rusqlite::Result<Self> {
+        let data_version = conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        match known {
+            Some(numbers) if numbers.data_version == data_version => Ok(numbers),
+            _ => Self::read(conn, data_version),
+        }
+    }
+
+    fn read(conn: &Connection, data_version: i64) -> rusqlite::Result<Self> {
+        let mut last = [0; 3];
+        for ((last, table), floor) in last.iter_mut().zip(["message", "reply", "seen"]).zip(FLOORS) {
+            let question = format!(
+                "SELECT max(coalesce((SELECT max(id) FROM {table}), 0),
+                            coalesce((SELECT value FROM meta WHERE name = ?1), 0))"
+            );
+            *last = conn.query_row(&question, [floor], |row| row.get(0))?;
+        }
+        let mut rows = conn.prepare("SELECT name, id FROM channel")?;
+        let channels = rows.query_map([], |row| {
+            let name: String = row.get(0)?;
+            Ok((ChannelKey::from(name), row.get(1)?))
+        })?;
+        Ok(Self { data_version, last, channels: channels.collect::<rusqlite::Result<_>>()? })
+    }
+}
+
+/// Writes within one transaction.
+pub(super) struct Writer<'a> {
+    conn: &'a Connection,
+    numbers: Numbers,
+}
+
+/// A number as SQLite holds it.
+pub(super) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The number of an attachment.
+pub(super) fn file_id(owner: u64, place: usize) -> i64 {
+    int(owner) * MAX_ATTACHMENTS as i64 + place as i64
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(conn: &'a Connection, numbers: Numbers) -> Self {
+        Self { conn, numbers }
+    }
+
+    pub(super) fn into_numbers(self) -> Numbers {
+        self.numbers
+    }
+
+    pub(super) fn batch(&mut self, batch: &Batch) -> rusqlite::Result<Receipt> {
+        let mut receipt = Receipt::default();
+        for change in &batch.changes {
+            self.change(change, &mut receipt)?;
+        }
+        Ok(receipt)
+    }
+
+    fn change(&mut self, change: &Change, receipt: &mut Receipt) -> rusqlite::Result<()> {
+        match change {
+            Change::AddMessage(new) => receipt.messages.push(self.add_message(new)?),
+            Change::AddReply(new) => receipt.replies.push(self.add_reply(new)?),
+            Change::Seen { channel, key, at_ms, expires_ms, answer } => {
+                receipt.seen.push(self.seen(channel, key, *at_ms, *expires_ms, answer.as_ref())?);
+            }
+            Change::PutFile { .. }
+            | Change::SetTimer { .. }
+            | Change::CancelTimer { .. }
+            | Change::PollRan { .. } => {
+                self.change_channel(change)?;
+            }
+            Change::PutPairing(record) => self.put_pairing(record)?,
+            Change::RemovePairing(key) => self.remove_pairing(key)?,
+            Change::MessageAttempt { .. }
+            | Change::MessageAcked { .. }
+            | Change::MessageDropped { .. }
+            | Change::MessageRequeued { .. } => self.move_message(change)?,
+            _ => self.move_reply(change)?,
+        }
+        Ok(())
+    }
+
+    fn change_channel(&mut self, change: &Change) -> rusqlite::Result<()> {
+        match change {
+            Change::PutFile { channel, path, content } => {
+                let channel = self.channel(channel)?;
+                self.run(
+                    "INSERT INTO file (channel, path, content) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (channel, path) DO UPDATE SET content = excluded.content",
+                    params![channel, path, content],
+                )
+            }
+            Change::SetTimer { channel, name, due_ms, payload } => {
+                let channel = self.channel(channel)?;
+                self.run(
+                    "INSERT INTO timer VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT DO UPDATE SET due_ms = excluded.due_ms, payload = excluded.payload",
+                    params![channel, name, int(*due_ms), payload],
+                )
+            }
+            Change::CancelTimer { channel, name } => {
+                let channel = self.channel(channel)?;
+                self.run("DELETE FROM timer WHERE channel = ?1 AND name = ?2", params![channel, name])
+            }
+            Change::PollRan { channel, at_ms } => {
+                let channel = self.channel(channel)?;
+                self.run("UPDATE channel SET polled_ms = ?2 WHERE id = ?1", params![channel, int(*at_ms)])
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add_message(&mut self, new: &NewMessage) -> rusqlite::Result<MessageId> {
+        let channel = self.channel(&new.channel)?;
+        let id = self.next(0);
+        let body = &new.body;
+        self.run(
+            "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                id,
+                channel,
+                int(new.received_ms),
+                new.conversation,
+                body.user_id,
+                body.user_name,
+                body.thread_id,
+                body.metadata_json,
+                body.content,
+            ],
+        )?;
+        self.run(
+            "INSERT INTO delivery VALUES (?1, ?2, 0, ?3, ?4)",
+            params![id, delivery_state::PENDING, int(new.received_ms), int(new.bytes())],
+        )?;
+        let id = MessageId(id.unsigned_abs());
+        for (place, attachment) in new.attachments.iter().enumerate() {
+            self.add_message_file(file_id(id.0, place), attachment)?;
+        }
+        Ok(id)
+    }
+
+    fn add_message_file(&self, id: i64, attachment: &NewAttachment) -> rusqlite::Result<()> {
+        let meta = &attachment.meta;
+        self.run(
+            "INSERT INTO message_file VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            params![
+                id,
+                meta.id,
+                meta.mime_type,
+                meta.filename,
+                meta.size_bytes.map(int),
+                meta.source_url,
+                meta.storage_key,
+                meta.extracted_text,
+                meta.extras_json,
+                attachment.data.as_deref(),
+            ],
+        )
+    }
+
+    fn move_message(&self, change: &Change) -> rusqlite::Result<()> {
+        use delivery_state::{ACKED, DROPPED, PENDING};
+        let settle = |id: &MessageId, state, at_ms| {
+            self.run(
+                "UPDATE delivery SET state = ?2, changed_ms = ?3 WHERE id = ?1 AND state = 0",
+                params![int(id.0), state, int(at_ms)],
+            )
+        };
+        match change {
+            Change::MessageAttempt { id, attempt, at_ms } => self.run(
+                "UPDATE delivery SET attempt = ?2, changed_ms = ?3 WHERE id = ?1 AND state = 0",
+                params![int(id.0), attempt, int(*at_ms)],
+            ),
+            Change::MessageAcked { id, at_ms } => settle(id, ACKED, *at_ms),
+            Change::MessageDropped { id, at_ms } => settle(id, DROPPED, *at_ms),
+            Change::MessageRequeued { id, at_ms } => self.run(
+                "UPDATE delivery SET state = ?2, changed_ms = ?3 WHERE id = ?1 AND state <> ?2",
+                params![int(id.0), PENDING, int(*at_ms)],
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn add_reply(&mut self, new: &NewReply) -> rusqlite::Result<ReplyId> {
+        let channel = self.channel(&new.channel)?;
+        let id = self.next(1);
+        let body = &new.body;
+        let broadcast_to = match &new.kind {
+            ReplyKind::Respond => None,
+            ReplyKind::Broadcast { user_id } => Some(user_id),
+        };
+        self.run(
+            "INSERT INTO reply VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            params![
+                id,
+                channel,
+                int(new.created_ms),
+                new.answers.map(|message| int(message.0)),
+                new.conversation,
+                broadcast_to,
+                body.message_id,
+                body.thread_id,
+                body.metadata_json,
+                body.content,
+            ],
+        )?;
+        self.run(
+            "INSERT INTO outbox VALUES (?1, ?2, 0, 0, ?3, ?3, ?3, ?4, NULL)",
+            params![id, outbox_state::PENDING, int(new.created_ms), int(new.bytes())],
+        )?;
+        let id = ReplyId(id.unsigned_abs());
+        for (place, attachment) in body.attachments.iter().enumerate() {
+            self.add_reply_file(file_id(id.0, place), attachment)?;
+        }
+        Ok(id)
+    }
+
+    fn add_reply_file(&self, id: i64, attachment: &ReplyAttachment) -> rusqlite::Result<()> {
+        self.run(
+            "INSERT INTO reply_file VALUES (?1, ?2, ?3, ?4)",
+            params![id, attachment.filename, attachment.mime_type, &*attachment.data],
+        )
+    }
+
+    fn move_reply(&self, change: &Change) -> rusqlite::Result<()> {
+        use outbox_state::{DEAD, DELIVERED, DROPPED, PENDING};
+        let doubt = |uncertain: bool| if uncertain { UNCERTAIN } else { 0 };
+        match change {
+            // An attempt that follows one without an outcome: from now on the reply is a redelivery.
+            Change::ReplyAttempt { id, attempt, at_ms } => self.run(
+                "UPDATE outbox SET attempts = ?2, changed_ms = ?3, flags = flags | ?4 | ((flags & ?4) << 1)
+                 WHERE id = ?1 AND state = 0",
+                params![int(id.0), attempt, int(*at_ms), IN_FLIGHT],
+            ),
+            Change::ReplyRetry { id, at_ms, next_ms, error, uncertain } => self.run(
+                "UPDATE outbox SET next_ms = ?2, error = ?3, changed_ms = ?4, flags = (flags & ?5) | ?6
+                 WHERE id = ?1 AND state = 0",
+                params![int(id.0), int(*next_ms), error, int(*at_ms), UNCERTAIN, doubt(*uncertain)],
+            ),
+            Change::ReplyDelivered { id, at_ms } => self.run(
+                "UPDATE outbox SET state = ?2, changed_ms = ?3, flags = flags & ?4 WHERE id = ?1",
+                params![int(id.0), DELIVERED, int(*at_ms), UNCERTAIN],
+            ),
+            Change::ReplyDead { id, at_ms, error, uncertain } => self.run(
+                "UPDATE outbox SET state = ?2, error = ?3, changed_ms = ?4, flags = (flags & ?5) | ?6
+                 WHERE id = ?1 AND state = 0",
+                params![int(id.0), DEAD, error, int(*at_ms), UNCERTAIN, doubt(*uncertain)],
+            ),
+            Change::ReplyRequeued { id, at_ms } => self.run(
+                "UPDATE outbox SET flags = flags | (CASE state WHEN ?4 THEN ?5 ELSE 0 END), state = ?2,
+                     attempts = 0, since_ms = ?3, next_ms = ?3, changed_ms = ?3
+                 WHERE id = ?1",
+                params![int(id.0), PENDING, int(*at_ms), DELIVERED, UNCERTAIN],
+            ),
+            Change::ReplyDropped { id, at_ms } => self.run(
+                "UPDATE outbox SET state = ?2, changed_ms = ?3, flags = flags & ?4
+                 WHERE id = ?1 AND state IN (?5, ?6)",
+                params![int(id.0), DROPPED, int(*at_ms), UNCERTAIN, PENDING, DEAD],
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn seen(
+        &mut self,
+        channel: &ChannelKey,
+        key: &[u8],
+        at_ms: u64,
+        expires_ms: u64,
+        answer: Option<&StoredAnswer>,
+    ) -> rusqlite::Result<SeenId> {
+        let channel = self.channel(channel)?;
+        let id = self.next(2);
+        let headers = answer
+            .map(|answer| serde_json::to_string(&answer.headers))
+            .transpose()
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        self.run(
+            "INSERT INTO seen VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                id,
+                channel,
+                int(at_ms),
+                int(expires_ms),
+                key,
+                answer.map(|answer| answer.status),
+                headers,
+                answer.map(|answer| &*answer.body),
+            ],
+        )?;
+        Ok(SeenId(id.unsigned_abs()))
+    }
+
+    fn put_pairing(&mut self, record: &PairingRecord) -> rusqlite::Result<()> {
+        match record {
+            PairingRecord::Request(request) => {
+                let channel = self.channel(&request.channel)?;
+                let (created_ms, expires_ms) = (int(request.created_ms), int(request.expires_ms));
+                self.run(
+                    "REPLACE INTO pairing_request VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![
+                        channel,
+                        request.external_id,
+                        request.code,
+                        request.meta_json,
+                        created_ms,
+                        expires_ms
+                    ],
+                )
+            }
+            PairingRecord::Identity(identity) => {
+                let channel = self.channel(&identity.channel)?;
+                self.run(
+                    "REPLACE INTO pairing_identity VALUES (?1, ?2, ?3, ?4)",
+                    params![channel, identity.external_id, identity.identity, int(identity.at_ms)],
+                )
+            }
+            PairingRecord::Allowed { channel, entry } => {
+                let channel = self.channel(channel)?;
+                self.run("REPLACE INTO pairing_allowed VALUES (?1, ?2)", params![channel, entry])
+            }
+            PairingRecord::Lock(lock) => {
+                let channel = self.channel(&lock.channel)?;
+                self.run(
+                    "REPLACE INTO pairing_lock VALUES (?1, ?2, ?3)",
+                    params![channel, lock.wrong, int(lock.locked_until_ms)],
+                )
+            }
+        }
+    }
+
+    fn remove_pairing(&mut self, key: &PairingKey) -> rusqlite::Result<()> {
+        match key {
+            PairingKey::Request { channel, external_id } => {
+                let channel = self.channel(channel)?;
+                self.run(
+                    "DELETE FROM pairing_request WHERE channel = ?1 AND external_id = ?2",
+                    params![channel, external_id],
+                )
+            }
+            PairingKey::Identity { channel, external_id } => {
+                let channel = self.channel(channel)?;
+                self.run(
+                    "DELETE FROM pairing_identity WHERE channel = ?1 AND external_id = ?2",
+                    params![channel, external_id],
+                )
+            }
+            PairingKey::Allowed { channel, entry } => {
+                let channel = self.channel(channel)?;
+                self.run(
+                    "DELETE FROM pairing_allowed WHERE channel = ?1 AND entry = ?2",
+                    params![channel, entry],
+                )
+            }
+            PairingKey::Lock { channel } => {
+                let channel = self.channel(channel)?;
+                self.run("DELETE FROM pairing_lock WHERE channel = ?1", params![channel])
+            }
+        }
+    }
+
+    /// Deletes what housekeeping has chosen. The largest ids are written down first, so that none is given twice.
+    pub(super) fn forget(&mut self, forget: &Forget, now_ms: u64) -> rusqlite::Result<()> {
+        for (name, last) in FLOORS.into_iter().zip(self.numbers.last) {
+            self.run("REPLACE INTO meta VALUES (?1, ?2)", params![name, last])?;
+        }
+        for &id in &forget.messages {
+            self.run("DELETE FROM delivery WHERE id = ?1", params![int(id)])?;
+            self.delete_files("DELETE FROM message_file WHERE id BETWEEN ?1 AND ?2", id)?;
+            self.run("DELETE FROM message WHERE id = ?1", params![int(id)])?;
+        }
+        for &id in &forget.replies {
+            self.run("DELETE FROM outbox WHERE id = ?1", params![int(id)])?;
+            self.delete_files("DELETE FROM reply_file WHERE id BETWEEN ?1 AND ?2", id)?;
+            self.run("DELETE FROM reply WHERE id = ?1", params![int(id)])?;
+        }
+        for &id in &forget.seen {
+            self.run("DELETE FROM seen WHERE id = ?1", params![int(id)])?;
+        }
+        self.run("DELETE FROM pairing_request WHERE expires_ms <= ?1", params![int(now_ms)])
+    }
+
+    fn delete_files(&self, sql: &str, owner: u64) -> rusqlite::Result<()> {
+        self.run(sql, params![file_id(owner, 0), file_id(owner, MAX_ATTACHMENTS - 1)])
+    }
+
+    pub(super) fn put_probe(&self) -> rusqlite::Result<()> {
+        self.run("REPLACE INTO meta VALUES ('probe', zeroblob(?1))", params![PROBE_BYTES])
+    }
+
+    pub(super) fn remove_probe(&self) -> rusqlite::Result<()> {
+        self.run("DELETE FROM meta WHERE name = 'probe'", [])
+    }
+
+    /// The channel's number; a new one gets the next.
+    fn channel(&mut self, key: &ChannelKey) -> rusqlite::Result<i64> {
+        if let Some(&id) = self.numbers.channels.get(key) {
+            return Ok(id);
+        }
+        let known = self
+            .statement("SELECT id FROM channel WHERE name = ?1")?
+            .query_row(params![key], |row| row.get(0))
+            .optional()?;
+        let id = match known {
+            Some(id) => id,
+            None => {
+                self.run("INSERT INTO channel (name) VALUES (?1)", params![key])?;
+                self.conn.last_insert_rowid()
+            }
+        };
+        self.numbers.channels.insert(ChannelKey::clone(key), id);
+        Ok(id)
+    }
+
+    fn next(&mut self, kind: usize) -> i64 {
+        self.numbers.last[kind] += 1;
+        self.numbers.last[kind]
+    }
+
+    fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<()> {
+        self.statement(sql)?.execute(params).map(drop)
+    }
+
+    fn statement(&self, sql: &str) -> rusqlite::Result<impl std::ops::DerefMut<Target = Statement<'a>>> {
+        self.conn.prepare_cached(sql)
+    }
+}
