@@ -1,0 +1,1 @@
+//! Layouts proven against `wit-parser`.

@@ -1,0 +1,290 @@
+//! What a guest exports: the callbacks, the lowering of their parameters, the lifting of their results.
+//!
+//! The `lower_…` function of a callback gives the core arguments to call it with. Where
+//! [`GuestFunc::returns_pointer`], the core function returns a pointer for the `lift_…` function, and afterwards
+//! its `cabi_post_…`, where the guest has one, is called with that same pointer.
+
+use std::fmt;
+
+use crate::canonical::{
+    AbiError, ArgumentList, CoreArgs, CoreFuncType, Func, GuestAlloc, STATUS_UPDATE_5, Type, Value,
+    WithoutAttachments, lift_from_memory,
+};
+use crate::flavour::{Flavour, StatusCases};
+use crate::types::*;
+
+/// A callback: a function that a guest exports to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GuestFunc {
+    /// `on-start`
+    OnStart,
+    /// `on-http-request`
+    OnHttpRequest,
+    /// `on-poll`
+    OnPoll,
+    /// `on-respond`
+    OnRespond,
+    /// `on-status`; optional.
+    OnStatus,
+    /// `on-broadcast`; optional.
+    OnBroadcast,
+    /// `on-shutdown`
+    OnShutdown,
+    /// `on-timer` of the timers; optional.
+    OnTimer,
+}
+
+/// The interface that a [`GuestFunc`] belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GuestInterface {
+    /// `near:agent/channel`, at any version of the history.
+    Channel,
+    /// `tinclaw:timers/handler@0.1.0`.
+    TimerHandler,
+}
+
+impl GuestFunc {
+    /// Every callback.
+    pub const ALL: [GuestFunc; 8] = [
+        GuestFunc::OnStart,
+        GuestFunc::OnHttpRequest,
+        GuestFunc::OnPoll,
+        GuestFunc::OnRespond,
+        GuestFunc::OnStatus,
+        GuestFunc::OnBroadcast,
+        GuestFunc::OnShutdown,
+        GuestFunc::OnTimer,
+    ];
+
+    /// The name in its interface.
+    pub fn name(self) -> &'static str {
+        match self {
+            GuestFunc::OnStart => "on-start",
+            GuestFunc::OnHttpRequest => "on-http-request",
+            GuestFunc::OnPoll => "on-poll",
+            GuestFunc::OnRespond => "on-respond",
+            GuestFunc::OnStatus => "on-status",
+            GuestFunc::OnBroadcast => "on-broadcast",
+            GuestFunc::OnShutdown => "on-shutdown",
+            GuestFunc::OnTimer => "on-timer",
+        }
+    }
+
+    /// The interface that it belongs to.
+    pub fn interface(self) -> GuestInterface {
+        match self {
+            GuestFunc::OnTimer => GuestInterface::TimerHandler,
+            _ => GuestInterface::Channel,
+        }
+    }
+
+    /// Whether a guest without it is refused.
+    pub fn is_required(self) -> bool {
+        !matches!(self, GuestFunc::OnStatus | GuestFunc::OnBroadcast | GuestFunc::OnTimer)
+    }
+
+    /// Whether the core function returns a pointer to its result, and may have a `cabi_post_…` to be called with it.
+    pub fn returns_pointer(self) -> bool {
+        matches!(
+            self,
+            GuestFunc::OnStart | GuestFunc::OnHttpRequest | GuestFunc::OnRespond | GuestFunc::OnBroadcast
+        )
+    }
+
+    /// The core type under which a guest of this flavour exports it.
+    pub fn core_type(self, flavour: &Flavour) -> CoreFuncType {
+        self.func(flavour).export_type()
+    }
+
+    /// The function of this name in `interface`.
+    pub(crate) fn named(interface: GuestInterface, name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|func| func.interface() == interface && func.name() == name)
+    }
+
+    /// The interface function as a guest of this flavour knows it.
+    pub(crate) fn func(self, flavour: &Flavour) -> Func {
+        let shapes = self.shapes();
+        let newest = match self {
+            GuestFunc::OnRespond | GuestFunc::OnBroadcast => flavour.response_attachments,
+            GuestFunc::OnStatus => flavour.status_cases == StatusCases::Eleven,
+            _ => true,
+        };
+        shapes[usize::from(newest) * (shapes.len() - 1)]
+    }
+
+    /// Every shape that the function had, oldest first: one, or two. A broadcast without attachments never was, but
+    /// follows from the record that it shares with `on-respond`.
+    pub(crate) fn shapes(self) -> &'static [Func] {
+        const STRING: Type = Type::String;
+        const NOTHING_OR_ERROR: Option<Type> = Some(<Result<(), String>>::TYPE);
+        const OLD_RESPONSE: Type = <WithoutAttachments<AgentResponse>>::TYPE;
+        match self {
+            GuestFunc::OnStart => &[Func {
+                params: &[("config-json", STRING)],
+                result: Some(<Result<ChannelConfig, String>>::TYPE),
+            }],
+            GuestFunc::OnHttpRequest => &[Func {
+                params: &[("req", IncomingHttpRequest::TYPE)],
+                result: Some(OutgoingHttpResponse::TYPE),
+            }],
+            GuestFunc::OnPoll | GuestFunc::OnShutdown => &[Func { params: &[], result: None }],
+            GuestFunc::OnRespond => &[
+                Func { params: &[("response", OLD_RESPONSE)], result: NOTHING_OR_ERROR },
+                Func { params: &[("response", AgentResponse::TYPE)], result: NOTHING_OR_ERROR },
+            ],
+            GuestFunc::OnStatus => &[
+                Func { params: &[("update", STATUS_UPDATE_5)], result: None },
+                Func { params: &[("update", StatusUpdate::TYPE)], result: None },
+            ],
+            GuestFunc::OnBroadcast => &[
+                Func { params: &[("user-id", STRING), ("response", OLD_RESPONSE)], result: NOTHING_OR_ERROR },
+                Func {
+                    params: &[("user-id", STRING), ("response", AgentResponse::TYPE)],
+                    result: NOTHING_OR_ERROR,
+                },
+            ],
+            GuestFunc::OnTimer => &[Func { params: &[("name", STRING), ("payload", STRING)], result: None }],
+        }
+    }
+}
+
+impl fmt::Display for GuestFunc {
+    /// Writes the name in its interface.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The core arguments of `on-start`.
+///
+/// # Errors
+///
+/// When what the guest's allocator returns is no place in its memory, or when its allocator fails.
+pub fn lower_on_start<A: GuestAlloc>(config_json: &str, alloc: &mut A) -> Result<CoreArgs, A::Error> {
+    let mut args = ArgumentList::new(alloc);
+    args.lower(config_json)?;
+    Ok(args.finish())
+}
+
+/// The core arguments of `on-http-request`.
+///
+/// # Errors
+///
+/// As [`lower_on_start`].
+pub fn lower_on_http_request<A: GuestAlloc>(
+    request: &IncomingHttpRequest,
+    alloc: &mut A,
+) -> Result<CoreArgs, A::Error> {
+    let mut args = ArgumentList::new(alloc);
+    args.lower(request)?;
+    Ok(args.finish())
+}
+
+/// The core arguments of `on-respond`. Attachments are left out for a guest that has none.
+///
+/// # Errors
+///
+/// As [`lower_on_start`].
+pub fn lower_on_respond<A: GuestAlloc>(
+    response: &AgentResponse,
+    flavour: &Flavour,
+    alloc: &mut A,
+) -> Result<CoreArgs, A::Error> {
+    let mut args = ArgumentList::new(alloc);
+    lower_response(response, flavour, &mut args)?;
+    Ok(args.finish())
+}
+
+/// The core arguments of `on-status`, or none when the guest's enum has no such case: then it is not called.
+///
+/// # Errors
+///
+/// As [`lower_on_start`].
+pub fn lower_on_status<A: GuestAlloc>(
+    update: &StatusUpdate,
+    flavour: &Flavour,
+    alloc: &mut A,
+) -> Result<Option<CoreArgs>, A::Error> {
+    if !flavour.status_cases.contains(update.status) {
+        return Ok(None);
+    }
+    let mut args = ArgumentList::new(alloc);
+    args.lower(update)?;
+    Ok(Some(args.finish()))
+}
+
+/// The core arguments of `on-broadcast`. Attachments are left out for a guest that has none.
+///
+/// # Errors
+///
+/// As [`lower_on_start`].
+pub fn lower_on_broadcast<A: GuestAlloc>(
+    user_id: &str,
+    response: &AgentResponse,
+    flavour: &Flavour,
+    alloc: &mut A,
+) -> Result<CoreArgs, A::Error> {
+    let mut args = ArgumentList::new(alloc);
+    args.lower(user_id)?;
+    lower_response(response, flavour, &mut args)?;
+    Ok(args.finish())
+}
+
+/// The core arguments of `on-timer`.
+///
+/// # Errors
+///
+/// As [`lower_on_start`].
+pub fn lower_on_timer<A: GuestAlloc>(name: &str, payload: &str, alloc: &mut A) -> Result<CoreArgs, A::Error> {
+    let mut args = ArgumentList::new(alloc);
+    args.lower(name)?;
+    args.lower(payload)?;
+    Ok(args.finish())
+}
+
+fn lower_response<A: GuestAlloc>(
+    response: &AgentResponse,
+    flavour: &Flavour,
+    args: &mut ArgumentList<'_, A>,
+) -> Result<(), A::Error> {
+    match flavour.response_attachments {
+        true => args.lower(response),
+        false => args.lower(&WithoutAttachments(response)),
+    }
+}
+
+/// The result of `on-start`, from the pointer that it returned. The inner error is the guest's own.
+///
+/// # Errors
+///
+/// Whatever is wrong with what the guest handed over.
+pub fn lift_on_start(pointer: u32, memory: &[u8]) -> Result<Result<ChannelConfig, String>, AbiError> {
+    lift_from_memory(pointer, memory)
+}
+
+/// The result of `on-http-request`, from the pointer that it returned.
+///
+/// # Errors
+///
+/// Whatever is wrong with what the guest handed over.
+pub fn lift_on_http_request(pointer: u32, memory: &[u8]) -> Result<OutgoingHttpResponse, AbiError> {
+    lift_from_memory(pointer, memory)
+}
+
+/// The result of `on-respond`, from the pointer that it returned. The inner error is the guest's own.
+///
+/// # Errors
+///
+/// Whatever is wrong with what the guest handed over.
+pub fn lift_on_respond(pointer: u32, memory: &[u8]) -> Result<Result<(), String>, AbiError> {
+    lift_from_memory(pointer, memory)
+}
+
+/// The result of `on-broadcast`, from the pointer that it returned. The inner error is the guest's own.
+///
+/// # Errors
+///
+/// Whatever is wrong with what the guest handed over.
+pub fn lift_on_broadcast(pointer: u32, memory: &[u8]) -> Result<Result<(), String>, AbiError> {
+    lift_from_memory(pointer, memory)
+}

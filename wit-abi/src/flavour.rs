@@ -1,0 +1,345 @@
+//! What a guest's binary shows of the world that it was built for.
+
+use std::fmt;
+
+use crate::exports::GuestFunc;
+use crate::imports::HostFunc;
+use crate::types::StatusType;
+
+/// The version in the names of a guest's interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PackageVersion {
+    /// `near:agent`, without a version.
+    Unversioned,
+    /// `near:agent@0.2.0`.
+    V0_2_0,
+    /// `near:agent@0.3.0`.
+    V0_3_0,
+    /// `near:agent@0.3.1`.
+    V0_3_1,
+    /// `near:agent@0.2`, as the `cm32p2` names of core modules write 0.2.0.
+    V0_2,
+    /// `near:agent@0.3`, as the `cm32p2` names of core modules write 0.3.0 and 0.3.1.
+    V0_3,
+}
+
+impl PackageVersion {
+    const ALL: [PackageVersion; 6] = [
+        PackageVersion::Unversioned,
+        PackageVersion::V0_2_0,
+        PackageVersion::V0_3_0,
+        PackageVersion::V0_3_1,
+        PackageVersion::V0_2,
+        PackageVersion::V0_3,
+    ];
+
+    /// What stands behind the interface's name: `""`, `"@0.2.0"` and so on.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            PackageVersion::Unversioned => "",
+            PackageVersion::V0_2_0 => "@0.2.0",
+            PackageVersion::V0_3_0 => "@0.3.0",
+            PackageVersion::V0_3_1 => "@0.3.1",
+            PackageVersion::V0_2 => "@0.2",
+            PackageVersion::V0_3 => "@0.3",
+        }
+    }
+
+    /// The version that `suffix` stands for, when it is one that guests are built for.
+    pub(crate) fn from_suffix(suffix: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|version| version.suffix() == suffix)
+    }
+
+    /// Whether both may name the same package, one of them shortened.
+    pub(crate) fn agrees_with(self, other: Self) -> bool {
+        self == other || self.shortened() == other || self == other.shortened()
+    }
+
+    fn shortened(self) -> Self {
+        match self {
+            PackageVersion::V0_2_0 => PackageVersion::V0_2,
+            PackageVersion::V0_3_0 | PackageVersion::V0_3_1 => PackageVersion::V0_3,
+            other => other,
+        }
+    }
+}
+
+/// The shapes that the channel world had, one after the other. Each has a `.wit` file of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NamedFlavour {
+    /// `near:agent` as first published.
+    Unversioned1,
+    /// `near:agent` with `on-status` and its five cases.
+    Unversioned2,
+    /// `near:agent` with a timeout for `http-request`.
+    Unversioned3,
+    /// `near:agent` with pairing.
+    Unversioned4,
+    /// `near:agent` with eleven cases of `status-type`.
+    Unversioned5,
+    /// `near:agent@0.2.0`: the last unversioned shape under versioned names.
+    V0_2_0,
+    /// `near:agent@0.3.0` with attachments and `on-broadcast`.
+    V0_3_0First,
+    /// `near:agent@0.3.0` with `pairing-resolve-identity` in place of `pairing-is-allowed`.
+    V0_3_0Second,
+    /// `near:agent@0.3.1` with `websocket-send-text`.
+    V0_3_1,
+}
+
+impl NamedFlavour {
+    /// Every shape, oldest first.
+    pub const ALL: [NamedFlavour; 9] = [
+        NamedFlavour::Unversioned1,
+        NamedFlavour::Unversioned2,
+        NamedFlavour::Unversioned3,
+        NamedFlavour::Unversioned4,
+        NamedFlavour::Unversioned5,
+        NamedFlavour::V0_2_0,
+        NamedFlavour::V0_3_0First,
+        NamedFlavour::V0_3_0Second,
+        NamedFlavour::V0_3_1,
+    ];
+
+    /// The version in its interface names.
+    pub fn version(self) -> PackageVersion {
+        match self {
+            NamedFlavour::V0_2_0 => PackageVersion::V0_2_0,
+            NamedFlavour::V0_3_0First | NamedFlavour::V0_3_0Second => PackageVersion::V0_3_0,
+            NamedFlavour::V0_3_1 => PackageVersion::V0_3_1,
+            _ => PackageVersion::Unversioned,
+        }
+    }
+
+    /// Whether this shape has the import. Timers are no part of the package, so of no shape.
+    pub fn imports(self, func: HostFunc) -> bool {
+        match func {
+            HostFunc::TimerSet | HostFunc::TimerCancel => false,
+            HostFunc::PairingUpsertRequest | HostFunc::PairingReadAllowFrom => {
+                self >= NamedFlavour::Unversioned4
+            }
+            HostFunc::PairingIsAllowed => {
+                (NamedFlavour::Unversioned4..=NamedFlavour::V0_3_0First).contains(&self)
+            }
+            HostFunc::StoreAttachmentData => self >= NamedFlavour::V0_3_0First,
+            HostFunc::PairingResolveIdentity => self >= NamedFlavour::V0_3_0Second,
+            HostFunc::WebsocketSendText => self >= NamedFlavour::V0_3_1,
+            _ => true,
+        }
+    }
+
+    /// Whether this shape has the export. Timers are no part of the package, so of no shape.
+    pub fn exports(self, func: GuestFunc) -> bool {
+        match func {
+            GuestFunc::OnTimer => false,
+            GuestFunc::OnStatus => self >= NamedFlavour::Unversioned2,
+            GuestFunc::OnBroadcast => self >= NamedFlavour::V0_3_0First,
+            _ => true,
+        }
+    }
+
+    /// This shape with every import and export it has, as a guest that uses all of it shows it.
+    pub fn flavour(self) -> Flavour {
+        let attachments = self >= NamedFlavour::V0_3_0First;
+        let mut flavour = Flavour {
+            version: self.version(),
+            http_timeout: self >= NamedFlavour::Unversioned3,
+            message_attachments: attachments,
+            response_attachments: attachments,
+            status_cases: match self >= NamedFlavour::Unversioned5 {
+                true => StatusCases::Eleven,
+                false => StatusCases::Five,
+            },
+            imports: 0,
+            exports: 0,
+        };
+        HostFunc::ALL
+            .into_iter()
+            .filter(|func| self.imports(*func))
+            .for_each(|func| flavour.add_import(func));
+        GuestFunc::ALL
+            .into_iter()
+            .filter(|func| self.exports(*func))
+            .for_each(|func| flavour.add_export(func));
+        flavour
+    }
+}
+
+impl fmt::Display for NamedFlavour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NamedFlavour::Unversioned1 => "near:agent (first)",
+            NamedFlavour::Unversioned2 => "near:agent (second)",
+            NamedFlavour::Unversioned3 => "near:agent (third)",
+            NamedFlavour::Unversioned4 => "near:agent (fourth)",
+            NamedFlavour::Unversioned5 => "near:agent (fifth)",
+            NamedFlavour::V0_2_0 => "near:agent@0.2.0",
+            NamedFlavour::V0_3_0First => "near:agent@0.3.0 (first)",
+            NamedFlavour::V0_3_0Second => "near:agent@0.3.0 (second)",
+            NamedFlavour::V0_3_1 => "near:agent@0.3.1",
+        })
+    }
+}
+
+/// How many cases the guest's `status-type` has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StatusCases {
+    /// `thinking` to `tool-completed`.
+    Five,
+    /// All of [`StatusType`].
+    Eleven,
+}
+
+impl StatusCases {
+    /// Whether the guest knows `status`. One that it does not know must not be sent to it.
+    pub fn contains(self, status: StatusType) -> bool {
+        self == StatusCases::Eleven || status as u8 <= StatusType::ToolCompleted as u8
+    }
+}
+
+/// What a guest's binary shows of its world, as far as lifting and lowering depend on it.
+///
+/// It is read from the binary's names and types, never from a version that something else claims. A guest shows only
+/// what it uses, because encoders leave out the rest: so this is not one of the [`NamedFlavour`]s but the facts that
+/// tell them apart. What a guest does not show is as in the nearest named flavour, and does not matter to it.
+///
+/// `Display` writes the nearest named flavour, for example `near:agent@0.3.0 (first)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flavour {
+    /// The version in the names of its exports.
+    pub version: PackageVersion,
+    /// Whether `http-request` has its fifth parameter, `timeout-ms`.
+    pub http_timeout: bool,
+    /// Whether `emitted-message` has its sixth field, `attachments`.
+    pub message_attachments: bool,
+    /// Whether `agent-response` has its fifth field, `attachments`.
+    pub response_attachments: bool,
+    /// How many cases `status-type` has.
+    pub status_cases: StatusCases,
+    /// One bit for each [`HostFunc`].
+    imports: u16,
+    /// One bit for each [`GuestFunc`].
+    exports: u16,
+}
+
+impl Flavour {
+    /// A guest that shows nothing yet but the version of its names.
+    pub(crate) fn bare(version: PackageVersion) -> Self {
+        let newest = NamedFlavour::ALL.into_iter().rev().find(|row| version.agrees_with(row.version()));
+        // Every version has a row: `every_version_has_a_named_flavour` proves it.
+        let shape = newest.unwrap_or(NamedFlavour::V0_3_1).flavour();
+        Flavour { version, imports: 0, exports: 0, ..shape }
+    }
+
+    /// Whether the guest imports `func`.
+    pub fn imports(&self, func: HostFunc) -> bool {
+        self.imports & 1 << func as u16 != 0
+    }
+
+    /// Whether the guest exports `func`.
+    pub fn exports(&self, func: GuestFunc) -> bool {
+        self.exports & 1 << func as u16 != 0
+    }
+
+    pub(crate) fn add_import(&mut self, func: HostFunc) {
+        self.imports |= 1 << func as u16;
+    }
+
+    pub(crate) fn add_export(&mut self, func: GuestFunc) {
+        self.exports |= 1 << func as u16;
+    }
+
+    /// Takes from the nearest named flavour what the guest does not show.
+    pub(crate) fn complete(&mut self) {
+        let shape = self.nearest().flavour();
+        if !self.imports(HostFunc::HttpRequest) {
+            self.http_timeout = shape.http_timeout;
+        }
+        if !self.imports(HostFunc::EmitMessage) {
+            self.message_attachments = shape.message_attachments;
+        }
+        if !self.exports(GuestFunc::OnStatus) {
+            self.status_cases = shape.status_cases;
+        }
+    }
+
+    /// The named flavour that this guest differs least from; the oldest where several are equally near, because a
+    /// guest that shows nothing newer needs nothing newer.
+    pub fn nearest(&self) -> NamedFlavour {
+        let rows = NamedFlavour::ALL.into_iter().filter(|row| self.version.agrees_with(row.version()));
+        rows.min_by_key(|row| self.distance(*row)).unwrap_or(NamedFlavour::V0_3_1)
+    }
+
+    /// What the guest shows and `row` has not counts twice; what `row` has and a guest need not show, once.
+    fn distance(&self, row: NamedFlavour) -> usize {
+        let shape = row.flavour();
+        let excess = HostFunc::ALL
+            .into_iter()
+            .filter(|func| self.imports(*func) && !shape.imports(*func))
+            .count()
+            + GuestFunc::ALL.into_iter().filter(|func| self.exports(*func) && !shape.exports(*func)).count();
+        let absent =
+            GuestFunc::ALL.into_iter().filter(|func| !self.exports(*func) && shape.exports(*func)).count();
+        let facts = [
+            self.imports(HostFunc::HttpRequest) && self.http_timeout != shape.http_timeout,
+            self.imports(HostFunc::EmitMessage) && self.message_attachments != shape.message_attachments,
+            self.response_attachments != shape.response_attachments,
+            self.exports(GuestFunc::OnStatus) && self.status_cases != shape.status_cases,
+        ];
+        2 * (excess + facts.into_iter().filter(|differs| *differs).count()) + absent
+    }
+}
+
+impl fmt::Display for Flavour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.nearest().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_named_flavour_is_nearest_to_itself() {
+        for row in NamedFlavour::ALL {
+            assert_eq!(row.flavour().nearest(), row);
+            assert_eq!(row.flavour().to_string(), row.to_string());
+        }
+    }
+
+    #[test]
+    fn every_version_has_a_named_flavour() {
+        for version in PackageVersion::ALL {
+            assert!(
+                NamedFlavour::ALL.into_iter().any(|row| version.agrees_with(row.version())),
+                "{version:?}"
+            );
+            assert_eq!(PackageVersion::from_suffix(version.suffix()), Some(version));
+        }
+    }
+
+    #[test]
+    fn a_guest_that_shows_little_is_of_the_oldest_shape_that_has_it() {
+        let mut flavour = NamedFlavour::V0_3_0Second.flavour();
+        flavour.imports = 0;
+        assert_eq!(flavour.nearest(), NamedFlavour::V0_3_0First);
+        flavour.add_import(HostFunc::PairingResolveIdentity);
+        assert_eq!(flavour.nearest(), NamedFlavour::V0_3_0Second);
+    }
+
+    #[test]
+    fn timers_do_not_change_the_name() {
+        let mut flavour = NamedFlavour::V0_2_0.flavour();
+        flavour.add_import(HostFunc::TimerSet);
+        flavour.add_export(GuestFunc::OnTimer);
+        assert_eq!(flavour.to_string(), "near:agent@0.2.0");
+    }
+
+    #[test]
+    fn five_cases_end_with_tool_completed() {
+        assert!(StatusCases::Five.contains(StatusType::ToolCompleted));
+        assert!(!StatusCases::Five.contains(StatusType::ToolResult));
+        assert!(StatusCases::Eleven.contains(StatusType::AuthCompleted));
+    }
+}

@@ -1,0 +1,139 @@
+//! Why a binary is no guest.
+
+use thiserror::Error;
+
+use crate::canonical::CoreFuncType;
+
+/// Why a binary is refused. Each message says what was found and what would be accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum GuestError {
+    /// The file is larger than [`MAX_GUEST_SIZE`](super::MAX_GUEST_SIZE).
+    #[error("the file has {size} bytes; a channel may have at most {limit}")]
+    TooLarge {
+        /// The size of the file in bytes.
+        size: usize,
+        /// The most that is accepted, in bytes.
+        limit: usize,
+    },
+    /// The file does not begin as WebAssembly does.
+    #[error(
+        "this is not WebAssembly: it begins with {found}. \
+         A channel is a component or a core module in binary form (`00 61 73 6d`)"
+    )]
+    NotWebAssembly {
+        /// The first bytes, in hexadecimal, or that there are none.
+        found: String,
+    },
+    /// The file is damaged, or uses a feature of WebAssembly that is not supported.
+    #[error("the WebAssembly is not valid at byte {offset}: {message}")]
+    Malformed {
+        /// Where in the file.
+        offset: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// Types or components are nested too deeply.
+    #[error("types or components are nested more than {limit} deep at byte {offset}")]
+    TooDeep {
+        /// Where in the file.
+        offset: usize,
+        /// The deepest nesting that is accepted.
+        limit: u32,
+    },
+    /// The file is WebAssembly, but no channel, or one of a version that is not known.
+    #[error(
+        "this is no channel: it exports {}. A channel exports the interface `near:agent/channel`, \
+         without a version or at 0.2.0, 0.3.0 or 0.3.1",
+        list_or_nothing(.exports)
+    )]
+    OtherWorld {
+        /// The names of what it exports; at most 20.
+        exports: Vec<String>,
+    },
+    /// The component is a channel, but its code is not where it would be.
+    #[error(
+        "no core module in this component exports the functions of `near:agent/channel` under their canonical names, \
+         such as `near:agent/channel@0.3.1#on-start`. Components made by wasm-tools, cargo, componentize-go and \
+         wit-bindgen do"
+    )]
+    NoMainModule,
+    /// Something that every channel exports is not there.
+    #[error("the channel does not export {}; every channel does", list(.names))]
+    MissingExport {
+        /// The names of all that is missing.
+        names: Vec<String>,
+    },
+    /// The guest imports what the host does not have.
+    #[error("the channel imports what this host does not have: {}", list(.imports))]
+    UnknownImports {
+        /// All of them, as `module name`.
+        imports: Vec<String>,
+    },
+    /// A function or a type of the guest differs from that of the channel world.
+    #[error(
+        "`{function}` has another type than the channel world says: {place} is `{found}`, expected `{expected}`"
+    )]
+    SignatureDiffers {
+        /// The function.
+        function: String,
+        /// Which part of it, for example `parameter timeout-ms`.
+        place: String,
+        /// What the guest has there.
+        found: String,
+        /// What the channel world has there.
+        expected: String,
+    },
+    /// The component is made of several components or several programs.
+    #[error(
+        "the component is composed: {what}. A channel is one component around one program; compose nothing into it"
+    )]
+    Composed {
+        /// What was found in it.
+        what: String,
+    },
+    /// The component uses a string encoding other than UTF-8.
+    #[error("the component's strings are encoded as {found}; a channel's strings are UTF-8")]
+    StringEncoding {
+        /// The encoding.
+        found: &'static str,
+    },
+    /// The component uses the asynchronous ABI.
+    #[error("the component uses {what} of the asynchronous ABI; a channel's functions are synchronous")]
+    Async {
+        /// What it uses.
+        what: String,
+    },
+    /// The guest's memory is none that a channel may have.
+    #[error("the channel's memory is {found}; a channel has one memory, 32-bit and not shared")]
+    Memory {
+        /// What it is.
+        found: &'static str,
+    },
+}
+
+impl GuestError {
+    pub(super) fn core_type_differs(function: String, found: &CoreFuncType, expected: &CoreFuncType) -> Self {
+        GuestError::SignatureDiffers {
+            function,
+            place: "its core type".to_owned(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
+    }
+}
+
+impl From<wasmparser::BinaryReaderError> for GuestError {
+    fn from(error: wasmparser::BinaryReaderError) -> Self {
+        GuestError::Malformed { offset: error.offset(), message: error.message().to_owned() }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+fn list_or_nothing(names: &[String]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { list(names) }
+}

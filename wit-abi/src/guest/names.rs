@@ -1,0 +1,159 @@
+//! The names of core imports and exports, and what they stand for.
+//!
+//! There are two ways to write them. The usual one is `near:agent/channel@0.3.1#on-start`, with `memory`,
+//! `cabi_realloc` and `cabi_post_…` beside it. The newer one begins with `cm32p2`, separates with bars and shortens
+//! versions to what semantic versioning tells apart: `cm32p2|near:agent/channel@0.3|on-start`
+//! (`BuildTargets.md` of the component model).
+
+use crate::exports::{GuestFunc, GuestInterface};
+use crate::flavour::PackageVersion;
+use crate::imports::{HostFunc, HostInterface};
+
+const CHANNEL_HOST: &str = "near:agent/channel-host";
+const CHANNEL: &str = "near:agent/channel";
+const TIMERS_HOST: &str = "tinclaw:timers/host";
+const TIMERS_HANDLER: &str = "tinclaw:timers/handler";
+
+/// The prefix of the newer names.
+const STANDARD: &str = "cm32p2|";
+
+/// The host interface that a core import's module, or a component's import, names.
+pub(super) fn host_interface(name: &str) -> Option<HostInterface> {
+    let (standard, path) = split_standard(name);
+    if channel_version(path, CHANNEL_HOST, standard).is_some() {
+        return Some(HostInterface::ChannelHost);
+    }
+    is_timers(path, TIMERS_HOST, standard).then_some(HostInterface::Timers)
+}
+
+/// The function that a core import names.
+pub(super) fn host_func(module: &str, name: &str) -> Option<HostFunc> {
+    HostFunc::named(host_interface(module)?, name)
+}
+
+/// The interface of the guest that a component's export names, and its version when it is the channel's.
+pub(super) fn guest_interface(name: &str) -> Option<(GuestInterface, Option<PackageVersion>)> {
+    let (standard, path) = split_standard(name);
+    if let Some(version) = channel_version(path, CHANNEL, standard) {
+        return Some((GuestInterface::Channel, Some(version)));
+    }
+    is_timers(path, TIMERS_HANDLER, standard).then_some((GuestInterface::TimerHandler, None))
+}
+
+/// The callback that a core export names, and its version when it is one of the channel's.
+pub(super) fn guest_func(name: &str) -> Option<(GuestFunc, Option<PackageVersion>)> {
+    let (interface, func) = split_export(name)?;
+    let (interface, version) = guest_interface(interface)?;
+    Some((GuestFunc::named(interface, func)?, version))
+}
+
+/// The interface and the function of a core export, the interface still with its `cm32p2|`.
+pub(super) fn split_export(name: &str) -> Option<(&str, &str)> {
+    let separator = if name.starts_with(STANDARD) { '|' } else { '#' };
+    name.rsplit_once(separator)
+}
+
+/// The name of the function that frees the result of the callback exported as `name`.
+pub(super) fn post_return(name: &str) -> String {
+    if name.starts_with(STANDARD) { format!("{name}_post") } else { format!("cabi_post_{name}") }
+}
+
+/// The names under which a guest exports what the host needs beside the callbacks, best first. They are those that
+/// the component encoder `wit-component` knows.
+pub(super) struct Intrinsics {
+    pub memory: &'static [&'static str],
+    pub realloc_for_arguments: &'static [&'static str],
+    pub realloc_for_results: &'static [&'static str],
+    pub initialize: &'static [&'static str],
+}
+
+pub(super) const INTRINSICS: Intrinsics = Intrinsics {
+    memory: &["memory", "cm32p2_memory"],
+    realloc_for_arguments: &[
+        "cabi_export_realloc",
+        "cabi_realloc",
+        "canonical_abi_realloc",
+        "cm32p2_realloc",
+    ],
+    realloc_for_results: &["cabi_import_realloc", "cabi_realloc", "canonical_abi_realloc", "cm32p2_realloc"],
+    initialize: &["_initialize", "cm32p2_initialize"],
+};
+
+fn split_standard(name: &str) -> (bool, &str) {
+    match name.strip_prefix(STANDARD) {
+        Some(path) => (true, path),
+        None => (false, name),
+    }
+}
+
+fn channel_version(path: &str, interface: &str, standard: bool) -> Option<PackageVersion> {
+    let version = PackageVersion::from_suffix(path.strip_prefix(interface)?)?;
+    let fits = match version {
+        PackageVersion::Unversioned => true,
+        PackageVersion::V0_2 | PackageVersion::V0_3 => standard,
+        PackageVersion::V0_2_0 | PackageVersion::V0_3_0 | PackageVersion::V0_3_1 => !standard,
+    };
+    fits.then_some(version)
+}
+
+fn is_timers(path: &str, interface: &str, standard: bool) -> bool {
+    let version = if standard { "@0.1" } else { "@0.1.0" };
+    path.strip_prefix(interface) == Some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imports_are_known_by_their_interface_and_name() {
+        let rows = [
+            ("near:agent/channel-host", "log", Some(HostFunc::Log)),
+            ("near:agent/channel-host@0.2.0", "http-request", Some(HostFunc::HttpRequest)),
+            ("near:agent/channel-host@0.3.0", "pairing-is-allowed", Some(HostFunc::PairingIsAllowed)),
+            ("near:agent/channel-host@0.3.1", "websocket-send-text", Some(HostFunc::WebsocketSendText)),
+            ("cm32p2|near:agent/channel-host@0.3", "log", Some(HostFunc::Log)),
+            ("cm32p2|near:agent/channel-host", "log", Some(HostFunc::Log)),
+            ("tinclaw:timers/host@0.1.0", "set", Some(HostFunc::TimerSet)),
+            ("cm32p2|tinclaw:timers/host@0.1", "cancel", Some(HostFunc::TimerCancel)),
+            ("near:agent/channel-host@0.3", "log", None),
+            ("cm32p2|near:agent/channel-host@0.3.1", "log", None),
+            ("near:agent/channel-host@0.4.0", "log", None),
+            ("near:agent/channel-hosts", "log", None),
+            ("near:agent/channel-host", "set", None),
+            ("tinclaw:timers/host@0.2.0", "set", None),
+            ("env", "log", None),
+        ];
+        for (module, name, func) in rows {
+            assert_eq!(host_func(module, name), func, "{module} {name}");
+        }
+    }
+
+    #[test]
+    fn exports_are_known_by_their_interface_and_name() {
+        use PackageVersion::*;
+        let rows = [
+            ("near:agent/channel#on-start", Some((GuestFunc::OnStart, Some(Unversioned)))),
+            ("near:agent/channel@0.3.1#on-broadcast", Some((GuestFunc::OnBroadcast, Some(V0_3_1)))),
+            ("cm32p2|near:agent/channel@0.3|on-poll", Some((GuestFunc::OnPoll, Some(V0_3)))),
+            ("tinclaw:timers/handler@0.1.0#on-timer", Some((GuestFunc::OnTimer, None))),
+            ("near:agent/channel@0.3.1#on-timer", None),
+            ("near:agent/channel@0.9.0#on-start", None),
+            ("near:agent/channel-host#log", None),
+            ("cabi_post_near:agent/channel#on-start", None),
+            ("on-start", None),
+        ];
+        for (name, func) in rows {
+            assert_eq!(guest_func(name), func, "{name}");
+        }
+    }
+
+    #[test]
+    fn post_return_follows_the_way_of_the_name() {
+        assert_eq!(post_return("near:agent/channel#on-start"), "cabi_post_near:agent/channel#on-start");
+        assert_eq!(
+            post_return("cm32p2|near:agent/channel@0.3|on-start"),
+            "cm32p2|near:agent/channel@0.3|on-start_post"
+        );
+    }
+}
