@@ -94,8 +94,8 @@ pub struct HttpCredential {
     /// The hosts that it may be sent to, as in [`AllowlistEntry::host`]. Empty: none.
     #[serde(default)]
     pub host_patterns: Vec<String>,
-    /// The paths that it may be sent to. Empty: every path of those hosts. A pattern is a path prefix on a segment
-    /// boundary; `*` in it stands for any characters, and then the whole path must match.
+    /// The paths that it may be sent to. Empty: every path of those hosts. A pattern is a path prefix as in
+    /// [`AllowlistEntry::path_prefix`]; `*` in it stands for any characters, and then the whole path must match.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub path_patterns: Vec<String>,
     /// Whether requests go out without it when the secret is missing. Default false: they fail and name the secret.

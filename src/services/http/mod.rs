@@ -1,14 +1,54 @@
 //! Outbound HTTP: what a guest may ask for through `http-request`, and how the host does it.
 //!
-//! Every request passes the same steps in the same order: the URL is parsed and matched with the allow-list, the headers
-//! are checked, everything that the guest wrote is searched for secrets, limits are applied, the name is resolved and
-//! each address checked, credentials are put in, the request is made without following redirects, and secrets are taken
-//! out of the answer.
+//! Every request passes the same steps in the same order:
+//!
+//! 1. the URL is parsed, and matched with the allow-list as the guest wrote it;
+//! 2. the headers are checked, and those that are the host's to say are dropped;
+//! 3. everything that the guest wrote is searched for the values of secrets;
+//! 4. limits: requests per callback, size, requests at once, requests per minute and hour;
+//! 5. the name is resolved once, and each address checked; only those are connected to;
+//! 6. credentials and placeholders are put in;
+//! 7. the request is made without following redirects, the answer read up to its limits and in time, and secrets are
+//!    taken out of it.
+//!
+//! No error says a secret's value. All but [`client`](self) and the resolver are pure functions.
+//!
+//! `ureq` writes requests with their secrets to the log at level `trace`, and only there: a program that lets its
+//! operator choose levels caps [`LOG_CAPS`].
 
 mod addresses;
+mod allowlist;
+mod channel;
+mod client;
+mod credentials;
 mod error;
+mod glob;
+mod headers;
+mod host_pattern;
+mod json_escapes;
+mod leak;
+mod log_caps;
+mod method;
+mod outbound;
+mod placeholders;
+mod private_hosts;
 mod request;
+mod resolver;
+mod retry_after;
+mod settings;
+mod target;
 
 pub use addresses::{AddressKind, special_purpose};
+pub use allowlist::is_loose_prefix;
+pub use channel::ChannelHttp;
+pub use client::MAX_RESPONSE_HEAD_BYTES;
 pub use error::OutboundError;
+pub use headers::{MAX_REQUEST_HEADER_BYTES, MAX_REQUEST_HEADERS, MAX_REQUEST_HEADERS_BYTES};
+pub use leak::{MIN_GUARDED_BYTES, MIN_SEARCHED_BYTES, REDACTED};
+pub use log_caps::LOG_CAPS;
+pub use outbound::OutboundHttp;
 pub use request::{OutboundAnswer, OutboundRequest};
+pub use resolver::{NameResolver, SystemResolver};
+pub use retry_after::MAX_RETRY_AFTER;
+pub use settings::{ChannelHttpSettings, HttpCapabilityError, OutboundHttpSettings, OutboundSettingsError};
+pub use target::MAX_URL_BYTES;

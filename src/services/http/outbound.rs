@@ -1,0 +1,215 @@
+//! What all channels of a host share: connections, the operator's settings, the resolver.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use url::{Host, Url};
+
+use super::client::{Client, ClientError, Exchange, MAX_ADDRESSES, MAX_RESPONSE_HEAD_BYTES, RawResponse};
+use super::error::OutboundError;
+use super::host_pattern::HostPattern;
+use super::private_hosts::{self, PrivateHosts};
+use super::resolver::{NameResolver, SystemResolver};
+use super::settings::{OutboundHttpSettings, OutboundSettingsError};
+use super::target::Target;
+
+/// Outbound HTTP of a host. Cloning it is cheap and shares connections and settings.
+#[derive(Clone)]
+pub struct OutboundHttp(Arc<Inner>);
+
+struct Inner {
+    direct: Client,
+    proxied: Option<(Client, Base)>,
+    rewrites: Vec<Rewrite>,
+    private: PrivateHosts,
+    resolver: Arc<dyn NameResolver>,
+}
+
+/// One entry of `http_rewrite`.
+struct Rewrite {
+    host: HostPattern,
+    written: (String, String),
+    base: Base,
+}
+
+/// A server that the operator named.
+struct Base {
+    /// Scheme, host and port, and the path without a slash at its end.
+    url: String,
+    host: String,
+    literal: Option<IpAddr>,
+    port: u16,
+}
+
+/// Where a request goes: the beginning of its URL, and the addresses to connect to.
+pub(super) struct Route<'a> {
+    base: RouteBase<'a>,
+    dial: Vec<SocketAddr>,
+}
+
+enum RouteBase<'a> {
+    Direct(String),
+    Proxied(String, &'a Client),
+    Rewritten(&'a str),
+}
+
+impl Route<'_> {
+    /// The whole URL of a request with this path and query.
+    pub(super) fn url(&self, path_and_query: &str) -> String {
+        match &self.base {
+            RouteBase::Direct(origin) | RouteBase::Proxied(origin, _) => format!("{origin}{path_and_query}"),
+            RouteBase::Rewritten(base) => format!("{base}{path_and_query}"),
+        }
+    }
+}
+
+impl OutboundHttp {
+    /// Outbound HTTP with the system's resolver.
+    ///
+    /// # Errors
+    /// [`OutboundSettingsError`] names the setting that cannot be used.
+    pub fn new(settings: &OutboundHttpSettings) -> Result<Self, OutboundSettingsError> {
+        Self::with_resolver(settings, Arc::new(SystemResolver::default()))
+    }
+
+    /// Outbound HTTP with another resolver.
+    ///
+    /// # Errors
+    /// As [`OutboundHttp::new`].
+    pub fn with_resolver(
+        settings: &OutboundHttpSettings,
+        resolver: Arc<dyn NameResolver>,
+    ) -> Result<Self, OutboundSettingsError> {
+        let roots = settings.root_certificates_pem.as_deref().map(str::as_bytes);
+        let proxied = match &settings.proxy {
+            Some(proxy) => {
+                let base =
+                    Base::parse(proxy, true).map_err(|reason| OutboundSettingsError::new("proxy", reason))?;
+                Some((Client::through_proxy(proxy, roots)?, base))
+            }
+            None => None,
+        };
+        Ok(Self(Arc::new(Inner {
+            direct: Client::direct(roots)?,
+            proxied,
+            rewrites: rewrites(&settings.http_rewrite)?,
+            private: PrivateHosts::new(&settings.allow_private_hosts)?,
+            resolver,
+        })))
+    }
+
+    /// The rewrites in force, host and base, for the log at start.
+    pub fn rewrites(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.rewrites.iter().map(|rewrite| (rewrite.written.0.as_str(), rewrite.written.1.as_str()))
+    }
+
+    /// Ends every request that is under way, for the end of the host; later ones fail at once.
+    pub fn shutdown(&self) {
+        self.0.direct.shutdown();
+        if let Some((client, _)) = &self.0.proxied {
+            client.shutdown();
+        }
+    }
+
+    /// Resolves the target, once, and checks each address.
+    pub(super) fn route(&self, target: &Target, deadline: Instant) -> Result<Route<'_>, OutboundError> {
+        let rewrite =
+            self.0.rewrites.iter().find(|rewrite| rewrite.host.matches(target.host(), target.port()));
+        if let Some(Rewrite { base, .. }) = rewrite {
+            return Ok(Route {
+                base: RouteBase::Rewritten(&base.url),
+                dial: self.addresses_of(base, deadline)?,
+            });
+        }
+        if let Some((client, proxy)) = &self.0.proxied {
+            if let Some(address) = target.literal() {
+                private_hosts::permitted(target.host(), &[address], &self.0.private)?;
+            }
+            let dial = self.addresses_of(proxy, deadline)?;
+            return Ok(Route { base: RouteBase::Proxied(target.origin(), client), dial });
+        }
+        let resolved = self.resolve(target.host(), target.literal(), deadline)?;
+        let permitted = private_hosts::permitted(target.host(), &resolved, &self.0.private)?;
+        let dial = permitted.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, target.port()));
+        Ok(Route { base: RouteBase::Direct(target.origin()), dial: dial.collect() })
+    }
+
+    fn addresses_of(&self, base: &Base, deadline: Instant) -> Result<Vec<SocketAddr>, OutboundError> {
+        let resolved = self.resolve(&base.host, base.literal, deadline)?;
+        Ok(resolved.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, base.port)).collect())
+    }
+
+    fn resolve(
+        &self,
+        host: &str,
+        literal: Option<IpAddr>,
+        deadline: Instant,
+    ) -> Result<Vec<IpAddr>, OutboundError> {
+        if let Some(address) = literal {
+            return Ok(vec![address]);
+        }
+        self.0.resolver.resolve(host, deadline).map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => OutboundError::Timeout { host: host.to_owned() },
+            _ => OutboundError::Resolve { host: host.to_owned(), reason: error.to_string() },
+        })
+    }
+
+    /// Sends a request on its route. `host` is what the guest called the server, for errors.
+    pub(super) fn exchange(
+        &self,
+        route: &Route<'_>,
+        host: &str,
+        exchange: Exchange<'_>,
+    ) -> Result<RawResponse, OutboundError> {
+        let client = match &route.base {
+            RouteBase::Proxied(_, client) => client,
+            RouteBase::Direct(_) | RouteBase::Rewritten(_) => &self.0.direct,
+        };
+        let limit = exchange.max_body;
+        client.exchange(&Exchange { dial: &route.dial, ..exchange }).map_err(|error| {
+            let host = host.to_owned();
+            match error {
+                ClientError::Timeout => OutboundError::Timeout { host },
+                ClientError::HeadTooLarge => {
+                    OutboundError::ResponseHeadTooLarge { host, limit: MAX_RESPONSE_HEAD_BYTES }
+                }
+                ClientError::BodyTooLarge => OutboundError::ResponseTooLarge { host, limit },
+                ClientError::Failed(reason) => OutboundError::Connection { host, reason },
+            }
+        })
+    }
+}
+
+fn rewrites(table: &BTreeMap<String, String>) -> Result<Vec<Rewrite>, OutboundSettingsError> {
+    let rewrite = |(host, base): (&String, &String)| {
+        let error = |reason| OutboundSettingsError::new(format!("http_rewrite: '{host}'"), reason);
+        let pattern = HostPattern::parse(host).map_err(error)?;
+        let parsed = Base::parse(base, false).map_err(error)?;
+        let written = (host.clone(), parsed.url.clone());
+        Ok(Rewrite { host: pattern, written, base: parsed })
+    };
+    table.iter().map(rewrite).collect()
+}
+
+impl Base {
+    fn parse(text: &str, user_allowed: bool) -> Result<Self, &'static str> {
+        let url = Url::parse(text).map_err(|_| "write the base as http://host:port or https://host/path")?;
+        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+            return Err("the base is http:// or https://, without query and fragment");
+        }
+        if !user_allowed && (!url.username().is_empty() || url.password().is_some()) {
+            return Err("the base must not contain a user or password");
+        }
+        let (host, literal) = match url.host() {
+            Some(Host::Domain(name)) => (name.to_owned(), None),
+            Some(Host::Ipv4(address)) => (address.to_string(), Some(IpAddr::V4(address))),
+            Some(Host::Ipv6(address)) => (address.to_string(), Some(IpAddr::V6(address))),
+            None => return Err("the base has no host"),
+        };
+        let port = url.port_or_known_default().filter(|port| *port != 0).ok_or("port 0 does not exist")?;
+        Ok(Self { url: url.as_str().trim_end_matches('/').to_owned(), host, literal, port })
+    }
+}

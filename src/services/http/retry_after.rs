@@ -1,0 +1,78 @@
+//! How long a server asks to wait.
+
+use std::time::{Duration, SystemTime};
+
+/// The longest wait that is believed: a day.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// The longest body in which Telegram's field is looked for, in bytes; theirs has about a hundred.
+const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
+
+/// The wait that a response asks for.
+///
+/// The header `Retry-After` (RFC 9110, section 10.2.3: seconds or a date) counts with any status; without it a 429 whose
+/// JSON body has `parameters.retry_after` in seconds (Telegram Bot API, `ResponseParameters`), or `retry_after` in seconds,
+/// possibly with a fraction (Discord), counts too.
+pub(super) fn of_response(
+    status: u16,
+    header: Option<&str>,
+    body: &[u8],
+    now: SystemTime,
+) -> Option<Duration> {
+    let wait = header.and_then(|value| of_header(value, now));
+    let wait = wait.or_else(|| if status == 429 { of_body(body) } else { None });
+    wait.map(|wait| wait.min(MAX_RETRY_AFTER))
+}
+
+fn of_header(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        // Digits only, so the one way to fail is that there are too many of them.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+fn of_body(body: &[u8]) -> Option<Duration> {
+    if body.len() > MAX_ERROR_BODY_BYTES {
+        return None;
+    }
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let field = body.pointer("/parameters/retry_after").or_else(|| body.get("retry_after"))?;
+    let seconds = field.as_f64().filter(|seconds| *seconds >= 0.0)?;
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_read_from_header_and_body() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let day = MAX_RETRY_AFTER.as_secs_f64();
+        let rows: &[(&str, u16, Option<&str>, &str, Option<f64>)] = &[
+            ("seconds", 429, Some("30"), "", Some(30.0)),
+            ("seconds with another status", 503, Some(" 5 "), "", Some(5.0)),
+            ("zero", 429, Some("0"), "", Some(0.0)),
+            ("date", 429, Some("Sun, 06 Nov 1994 08:50:37 GMT"), "", Some(60.0)),
+            ("date in the past", 429, Some("Sun, 06 Nov 1994 08:00:00 GMT"), "", Some(0.0)),
+            ("longer than a day", 429, Some("999999"), "", Some(day)),
+            ("too many digits", 429, Some("99999999999999999999999"), "", Some(day)),
+            ("negative", 429, Some("-5"), "", None),
+            ("nonsense", 429, Some("soon"), "", None),
+            ("Telegram", 429, None, r#"{"ok":false,"parameters":{"retry_after":7}}"#, Some(7.0)),
+            ("Discord", 429, None, r#"{"retry_after":0.5,"global":false}"#, Some(0.5)),
+            ("header before body", 429, Some("3"), r#"{"retry_after":7}"#, Some(3.0)),
+            ("body of another status", 400, None, r#"{"parameters":{"retry_after":7}}"#, None),
+            ("negative in the body", 429, None, r#"{"retry_after":-1}"#, None),
+            ("huge in the body", 429, None, r#"{"retry_after":1e300}"#, Some(day)),
+            ("text in the body", 429, None, r#"{"retry_after":"7"}"#, None),
+            ("no JSON", 429, None, "slow down", None),
+        ];
+        for (what, status, header, body, expected) in rows {
+            let wait = of_response(*status, *header, body.as_bytes(), now);
+            assert_eq!(wait, expected.map(Duration::from_secs_f64), "{what}");
+        }
+    }
+}
