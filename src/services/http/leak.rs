@@ -522,7 +522,8 @@ mod tests {
     fn url_headers_and_body_are_all_searched() {
         let matcher = matcher(&["topsecretvalue"]);
         let header = |name: &str, value: &str| Header { name: name.into(), value: value.into() };
-        let rows: [(&str, Vec<Header>, Option<&[u8]>, Option<&str>); 5] = [
+        type Row<'a> = (&'a str, Vec<Header>, Option<&'a [u8]>, Option<&'a str>);
+        let rows: [Row<'_>; 5] = [
             ("https://a/?topsecretvalue", vec![], None, Some("URL")),
             ("https://a/", vec![header("topsecretvalue", "x")], None, Some("header")),
             ("https://a/", vec![header("x", "topsecretvalue")], None, Some("header")),

@@ -51,7 +51,8 @@ mod tests {
     fn waits_are_read_from_header_and_body() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         let day = MAX_RETRY_AFTER.as_secs_f64();
-        let rows: &[(&str, u16, Option<&str>, &str, Option<f64>)] = &[
+        type Row<'a> = (&'a str, u16, Option<&'a str>, &'a str, Option<f64>);
+        let rows: &[Row<'_>] = &[
             ("seconds", 429, Some("30"), "", Some(30.0)),
             ("seconds with another status", 503, Some(" 5 "), "", Some(5.0)),
             ("zero", 429, Some("0"), "", Some(0.0)),
