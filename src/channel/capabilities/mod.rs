@@ -14,6 +14,8 @@ pub mod http;
 mod json;
 mod review;
 mod rights;
+#[cfg(test)]
+mod schema;
 mod section;
 mod setup;
 mod strict;

@@ -281,14 +281,15 @@ impl<'de> Deserializer<'de> for Node<'_> {
     ) -> Result<V::Value, StrictError> {
         match self.0 {
             Value::String(variant) => visitor.visit_enum(Choice { variant, content: None }),
-            Value::Object(fields) => match (fields.iter().next(), fields.len()) {
-                (Some((variant, content)), 1) => {
-                    visitor.visit_enum(Choice { variant, content: Some(Node(content)) })
+            Value::Object(fields) => {
+                let mut meant = fields.iter().filter(|(name, _)| !is_skipped(name));
+                match (meant.next(), meant.next()) {
+                    (Some((variant, content)), None) => {
+                        visitor.visit_enum(Choice { variant, content: Some(Node(content)) })
+                    }
+                    _ => Err(StrictError::invalid("another object", "an object with one field")),
                 }
-                _ => {
-                    Err(StrictError::invalid_type(self.unexpected(), &"a string or an object with one field"))
-                }
-            },
+            }
             _ => Err(StrictError::invalid_type(self.unexpected(), &"a string or an object with one field")),
         }
     }
@@ -511,6 +512,8 @@ mod tests {
             ("string for a flag", json!({"flag": "yes"}), "flag", "`true` or `false`"),
             ("unknown choice", json!({"mode": "plian"}), "mode", "\\\"plain\\\""),
             ("choice without its content", json!({"mode": "with"}), "mode", "an object with the field"),
+            ("two choices", json!({"mode": {"plain": 1, "with": 2}}), "mode", "one field"),
+            ("no choice", json!({"mode": {}}), "mode", "one field"),
             ("inside a choice", json!({"mode": {"with": {"host": 1}}}), "mode.with.host", "a string"),
             (
                 "unknown inside a choice",
@@ -548,6 +551,12 @@ mod tests {
         assert_eq!(Value::Object(outer.free), document["free"]);
         assert_eq!(outer.any, document["any"]);
         assert!(outer.flag);
+    }
+
+    #[test]
+    fn a_choice_with_a_comment_beside_it_is_read() {
+        let outer: Outer = read(&json!({"mode": {"_why": 1, "fields": {"x-note": 2, "depth": 3}}})).unwrap();
+        assert_eq!(outer.mode, Some(Mode::Fields { depth: 3 }));
     }
 
     #[test]

@@ -1,0 +1,338 @@
+//! Capability files as they are published load as they are, and whatever else a file holds is an error, never a panic.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use serde_json::{Map, Value};
+use tinclaw::channel::{CapabilityError, ChannelCapabilitiesFile, ChannelLimits, ChannelName, HostCeilings};
+
+const ENDING: &str = ".capabilities.json";
+
+/// A file of `tests/published_capabilities`.
+struct Published {
+    channel: ChannelName,
+    text: String,
+    document: Value,
+}
+
+fn published() -> Vec<Published> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/published_capabilities");
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths.iter().map(|path| read(path)).collect()
+}
+
+fn read(path: &Path) -> Published {
+    let stem = path.file_name().unwrap().to_str().unwrap().strip_suffix(ENDING).unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    let document = serde_json::from_str(&text).unwrap();
+    Published { channel: ChannelName::new(stem).unwrap(), text, document }
+}
+
+fn parse(channel: &ChannelName, text: &[u8]) -> Result<ChannelCapabilitiesFile, CapabilityError> {
+    ChannelCapabilitiesFile::parse(&format!("{channel}{ENDING}"), channel, text)
+}
+
+/// Every field that published files have. `*` is a name of the author's choice, `[]` an element of a list.
+const PUBLISHED_FIELDS: &[&str] = &[
+    "type",
+    "name",
+    "version",
+    "wit_version",
+    "description",
+    "auth.secret_name",
+    "auth.display_name",
+    "auth.instructions",
+    "auth.setup_url",
+    "auth.token_hint",
+    "auth.env_var",
+    "auth.provider",
+    "auth.oauth",
+    "auth.validation_endpoint",
+    "setup.required_secrets[].name",
+    "setup.required_secrets[].prompt",
+    "setup.required_secrets[].optional",
+    "setup.required_secrets[].validation",
+    "setup.required_secrets[].auto_generate.length",
+    "setup.secret_config_mappings[].config_key",
+    "setup.secret_config_mappings[].secret_name",
+    "setup.validation_endpoint",
+    "setup.setup_url",
+    "capabilities.http.allowlist[].host",
+    "capabilities.http.allowlist[].path_prefix",
+    "capabilities.http.allowlist[].methods",
+    "capabilities.http.credentials.*.secret_name",
+    "capabilities.http.credentials.*.location.type",
+    "capabilities.http.credentials.*.location.username",
+    "capabilities.http.credentials.*.location.name",
+    "capabilities.http.credentials.*.location.header_name",
+    "capabilities.http.credentials.*.location.prefix",
+    "capabilities.http.credentials.*.location.placeholder",
+    "capabilities.http.credentials.*.host_patterns",
+    "capabilities.http.credentials.*.path_patterns",
+    "capabilities.http.credentials.*.optional",
+    "capabilities.http.rate_limit.requests_per_minute",
+    "capabilities.http.rate_limit.requests_per_hour",
+    "capabilities.http.max_request_bytes",
+    "capabilities.http.max_response_bytes",
+    "capabilities.http.timeout_secs",
+    "capabilities.secrets.allowed_names",
+    "capabilities.workspace.allowed_prefixes",
+    "capabilities.channel.allowed_paths",
+    "capabilities.channel.allow_polling",
+    "capabilities.channel.min_poll_interval_ms",
+    "capabilities.channel.workspace_prefix",
+    "capabilities.channel.durable_workspace_paths",
+    "capabilities.channel.emit_rate_limit.messages_per_minute",
+    "capabilities.channel.emit_rate_limit.messages_per_hour",
+    "capabilities.channel.max_message_size",
+    "capabilities.channel.callback_timeout_secs",
+    "capabilities.channel.webhook.secret_header",
+    "capabilities.channel.webhook.secret_name",
+    "capabilities.channel.webhook.signature_key_secret_name",
+    "capabilities.channel.webhook.hmac_secret_name",
+    "capabilities.channel.webhook.managed_by_host",
+    "capabilities.channel.webhook.methods",
+    "capabilities.channel.webhook.verify_token_param",
+    "capabilities.websocket.url",
+    "capabilities.websocket.connect_on_start",
+    "capabilities.websocket.protocol",
+    "capabilities.websocket.identify",
+    "capabilities.websocket.identify_secret_name",
+    "capabilities.websocket.bot_id_secret_name",
+    "capabilities.websocket.bot_secret_name",
+    "capabilities.websocket.heartbeat_interval_ms",
+    "capabilities.websocket.max_missed_heartbeat_acks",
+    "config",
+];
+
+/// The fields of a document as [`PUBLISHED_FIELDS`] writes them, down to where it is free-form.
+fn fields_of(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    if ["auth.oauth", "auth.validation_endpoint", "capabilities.websocket.identify", "config"].contains(&path)
+    {
+        return;
+    }
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields.iter().filter(|(name, _)| !is_comment(name)) {
+                let name = if path == "capabilities.http.credentials" { "*" } else { name };
+                let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                found.insert(path.clone());
+                fields_of(value, &path, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| fields_of(item, &format!("{path}[]"), found)),
+        _ => {}
+    }
+}
+
+fn is_comment(name: &str) -> bool {
+    name == "$schema" || name.starts_with('_') || name.starts_with("x-")
+}
+
+#[test]
+fn published_files_load_as_they_are() {
+    for file in published() {
+        let parsed = parse(&file.channel, file.text.as_bytes()).unwrap();
+        let config = file.document.get("config").cloned().unwrap_or(Value::Object(Map::new()));
+        assert_eq!(
+            Value::Object(parsed.config),
+            config,
+            "{}: the configuration is kept as it is",
+            file.channel
+        );
+    }
+}
+
+#[test]
+fn the_files_here_have_every_published_field() {
+    let mut found = BTreeSet::new();
+    for file in published() {
+        fields_of(&file.document, "", &mut found);
+    }
+    let missing: Vec<_> = PUBLISHED_FIELDS.iter().filter(|field| !found.contains(**field)).collect();
+    assert!(missing.is_empty(), "no file has {missing:?}");
+}
+
+#[test]
+fn published_files_get_what_they_ask_for() {
+    for file in published() {
+        let parsed = parse(&file.channel, file.text.as_bytes()).unwrap();
+        let (limits, adjusted) = ChannelLimits::resolve(&parsed.capabilities, &HostCeilings::default());
+        assert_eq!(adjusted, [], "{}", file.channel);
+        let asked =
+            file.document.pointer("/capabilities/channel/callback_timeout_secs").and_then(Value::as_u64);
+        assert_eq!(limits.callback_timeout.as_secs(), asked.unwrap_or(30), "{}", file.channel);
+    }
+}
+
+/// What is free-form, and so not checked.
+fn is_free(path: &str) -> bool {
+    let free = ["/config", "/auth/oauth", "/auth/validation_endpoint", "/capabilities/websocket/identify"];
+    free.iter().any(|free| path.starts_with(free)) || path == "/capabilities/http/credentials"
+}
+
+/// The JSON pointers of every object in a document.
+fn objects_of(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            found.push(path.to_owned());
+            for (name, value) in fields.iter().filter(|(name, _)| !is_comment(name)) {
+                objects_of(value, &format!("{path}/{name}"), found);
+            }
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(n, item)| objects_of(item, &format!("{path}/{n}"), found));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn an_unknown_field_is_refused_in_every_object_and_a_comment_in_none() {
+    for file in published() {
+        let mut objects = Vec::new();
+        objects_of(&file.document, "", &mut objects);
+        for pointer in objects.iter().filter(|pointer| !is_free(pointer)) {
+            let with = |name: &str| {
+                let mut document = file.document.clone();
+                let object = document.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
+                object.insert(name.to_owned(), Value::from(1));
+                parse(&file.channel, document.to_string().as_bytes())
+            };
+            for name in ["_comment", "x-vendor", "$schema"] {
+                assert_eq!(with(name).err(), None, "{}: {name} in {pointer}", file.channel);
+            }
+            let error = with("surprise").expect_err(pointer);
+            let expected = format!("{}/surprise", &pointer[..]);
+            let CapabilityError::UnknownField { path, .. } = &error else { panic!("{pointer}: {error}") };
+            assert_eq!(path.replace(['[', '.'], "/").replace(']', ""), expected[1..], "{error}");
+        }
+    }
+}
+
+#[test]
+fn every_field_that_is_misspelt_by_one_letter_is_suggested() {
+    for field in PUBLISHED_FIELDS.iter().filter(|field| !field.contains(['[', '*'])) {
+        let (parent, name) = field.rsplit_once('.').unwrap_or(("", field));
+        let mut document = serde_json::json!({ format!("{name}s"): null });
+        for step in parent.rsplit('.').filter(|step| !step.is_empty()) {
+            document = serde_json::json!({ step: document });
+        }
+        let error = parse(&ChannelName::new("a").unwrap(), document.to_string().as_bytes()).unwrap_err();
+        assert!(error.to_string().ends_with(&format!("did you mean `{name}`?")), "{field}: {error}");
+    }
+}
+
+#[test]
+fn a_field_that_stands_twice_is_refused() {
+    let name = ChannelName::new("a").unwrap();
+    let text = r#"{"capabilities": {"http": {"allowlist": [], "allowlist": [{"host": "evil.example"}]}}}"#;
+    let error = parse(&name, text.as_bytes()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a.capabilities.json: `capabilities.http.allowlist` is there twice: remove one"
+    );
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".*".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::vec((any_name(), inner), 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// Mostly names that mean something somewhere.
+fn any_name() -> impl Strategy<Value = String> {
+    let known: Vec<String> = PUBLISHED_FIELDS
+        .iter()
+        .flat_map(|field| field.split('.'))
+        .map(|name| name.trim_end_matches("[]").to_owned())
+        .collect();
+    prop_oneof![4 => prop::sample::select(known), 1 => ".{0,12}"]
+}
+
+/// One place of a document, by a number, replaced.
+fn replace_nth(value: &mut Value, n: &mut usize, replacement: &Value) {
+    if *n == 0 {
+        *value = replacement.clone();
+    }
+    *n = n.wrapping_sub(1);
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(|value| replace_nth(value, n, replacement)),
+        Value::Array(items) => items.iter_mut().for_each(|value| replace_nth(value, n, replacement)),
+        _ => {}
+    }
+}
+
+/// Reads a text as every published channel's file. That nothing panics is the test; an error must be one line.
+fn read_as_all(text: &[u8]) -> Result<(), TestCaseError> {
+    for name in ["telegram", "slack", "discord", "a"] {
+        let name = ChannelName::new(name).unwrap();
+        match parse(&name, text) {
+            Ok(file) => {
+                file.remarks();
+                ChannelLimits::resolve(&file.capabilities, &HostCeilings::default());
+            }
+            Err(error) => {
+                let text = error.to_string();
+                prop_assert!(!text.contains('\n') && text.len() < 4096, "{}", text);
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+        read_as_all(&bytes)?;
+    }
+
+    #[test]
+    fn any_json_is_read_without_a_panic(document in any_json()) {
+        read_as_all(document.to_string().as_bytes())?;
+    }
+
+    #[test]
+    fn a_published_file_with_one_place_replaced_is_read_without_a_panic(
+        which in any::<prop::sample::Index>(),
+        place in 0usize..120,
+        replacement in any_json(),
+    ) {
+        let files = published();
+        let mut document = files[which.index(files.len())].document.clone();
+        replace_nth(&mut document, &mut { place }, &replacement);
+        read_as_all(document.to_string().as_bytes())?;
+    }
+
+    #[test]
+    fn a_published_file_with_bytes_changed_is_read_without_a_panic(
+        which in any::<prop::sample::Index>(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let files = published();
+        let mut text = files[which.index(files.len())].text.clone().into_bytes();
+        for (place, byte) in edits {
+            let place = place.index(text.len());
+            text[place] = byte;
+        }
+        read_as_all(&text)?;
+    }
+}
