@@ -1,0 +1,83 @@
+//! Every bound of the server in one place, and the memory that follows from them.
+
+use std::time::Duration;
+
+use super::AddressRange;
+
+/// What a client may take from the server. Every field has a default that suits a small machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerLimits {
+    /// Connections from clients that are open at a time. When all are taken, the oldest one without a complete request
+    /// goes; when every one waits for its answer, the newcomer gets 503. Default 256, at least 1.
+    ///
+    /// Each takes one file descriptor, and three more while its request is being answered.
+    pub connections: usize,
+    /// Connections from one IPv4 address or one IPv6 /64 network. When they are taken, the oldest one of that sender
+    /// without a complete request goes; when there is none, the newcomer gets 503. Default 16.
+    pub connections_per_address: usize,
+    /// Senders for which `connections_per_address` does not hold: reverse proxies and tunnels speak for many others.
+    /// Default 127.0.0.0/8 and ::1, because a tunnel on the same machine connects from there.
+    pub trusted_proxies: Vec<AddressRange>,
+    /// Time from accepting a connection to the end of the request's head; then 408. Default 10 s.
+    pub head_time: Duration,
+    /// Bytes of a request's head, from the first byte to the empty line with its line end; more is 431. Default 16 KiB.
+    pub head_bytes: usize,
+    /// Header fields of a request; more is 431. Default 64, at most [`ServerLimits::MOST_FIELDS`].
+    pub head_fields: usize,
+    /// Time from the end of the head to the end of the body; then 408. Default 30 s.
+    pub body_time: Duration,
+    /// Memory for all request bodies together, from their first byte to the answer, counting what is beyond the
+    /// 16 KiB that every connection has for itself. While it is used up, bodies are not read on; when that lasts for
+    /// [`ServerLimits::BODY_MEMORY_PATIENCE`], the oldest unfinished body is given up with 503. Default 64 MiB.
+    pub body_memory: u64,
+    /// Time from a complete request to its answer; then the client gets 504. Default 120 s.
+    pub answer_time: Duration,
+    /// Bytes of an answer's body; an answer with more is replaced by a 500. Default 4 MiB.
+    pub response_bytes: u64,
+    /// Memory for all answers together that are on their way to their clients, counting bodies of more than 16 KiB.
+    /// What does not fit is replaced by a 503. Default 32 MiB.
+    pub response_memory: u64,
+    /// Time to send an answer to its client; slower readers are dropped. Default 30 s.
+    pub write_time: Duration,
+    /// How long a connection without a request is kept after an answer. Zero, the default, closes it with the answer.
+    /// A kept connection is the first to go when room is needed.
+    pub keep_alive: Duration,
+    /// How long [`HttpServer::shutdown`](super::HttpServer::shutdown) waits for answers that are still due.
+    /// Default 10 s.
+    pub shutdown_time: Duration,
+}
+
+/// The limit for a request body that suits most webhooks, in bytes: 1 MiB.
+pub const DEFAULT_BODY_BYTES: u64 = 1 << 20;
+
+/// The part of a request's or an answer's body, in bytes, that every connection has for itself.
+pub(crate) const OWN_BODY_BYTES: usize = 16 << 10;
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        ServerLimits {
+            connections: 256,
+            connections_per_address: 16,
+            trusted_proxies: vec![AddressRange::LOOPBACK_V4, AddressRange::LOOPBACK_V6],
+            head_time: Duration::from_secs(10),
+            head_bytes: 16 << 10,
+            head_fields: 64,
+            body_time: Duration::from_secs(30),
+            body_memory: 64 << 20,
+            answer_time: Duration::from_secs(120),
+            response_bytes: 4 << 20,
+            response_memory: 32 << 20,
+            write_time: Duration::from_secs(30),
+            keep_alive: Duration::ZERO,
+            shutdown_time: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ServerLimits {
+    /// The highest value of `head_fields`.
+    pub const MOST_FIELDS: usize = 256;
+
+    /// How long bodies may stand still for lack of memory before the oldest is given up.
+    pub const BODY_MEMORY_PATIENCE: Duration = Duration::from_secs(1);
+}
