@@ -1,9 +1,16 @@
 //! A request as the handler gets it, the answer it gives, and the way from one to the other.
 
 use std::fmt;
+use std::io::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::answer_memory::AnswerMemory;
+use super::limits::OWN_BODY_BYTES;
+use super::reply;
 
 /// A complete request. Bounds on its size and time have been kept, and its head is free of ambiguities.
 #[derive(Debug)]
@@ -64,6 +71,15 @@ pub struct Responder {
 /// Where an answer goes.
 enum Route {
     Channel(Sender<Response>),
+    Client(ClientRoute),
+}
+
+/// The way back to a client, through tiny_http's writer and the front.
+pub(crate) struct ClientRoute {
+    pub(crate) request: tiny_http::Request,
+    pub(crate) arrival: u64,
+    pub(crate) response_bytes: u64,
+    pub(crate) memory: Arc<AnswerMemory>,
 }
 
 impl Responder {
@@ -71,6 +87,10 @@ impl Responder {
     pub fn to_channel() -> (Responder, Receiver<Response>) {
         let (sender, receiver) = bounded(1);
         (Responder { route: Some(Route::Channel(sender)) }, receiver)
+    }
+
+    pub(crate) fn to_client(route: ClientRoute) -> Responder {
+        Responder { route: Some(Route::Client(route)) }
     }
 
     /// Answers. Never waits for the client: the answer is handed over, and the client's pace is the server's concern.
@@ -82,7 +102,45 @@ impl Responder {
         match self.route.take() {
             // The receiver may have gone; then nobody wants the answer.
             Some(Route::Channel(sender)) => drop(sender.try_send(response)),
+            Some(Route::Client(client)) => client.answer(response),
             None => {}
+        }
+    }
+}
+
+impl ClientRoute {
+    fn answer(self, response: Response) {
+        let is_head_request = *self.request.method() == tiny_http::Method::Head;
+        let response = self.within_bounds(response, is_head_request);
+        let bytes = reply::print(&response, is_head_request, SystemTime::now());
+        drop(response);
+        let mut writer = self.request.into_writer();
+        if let Err(error) = writer.write_all(&bytes).and_then(|()| writer.flush()) {
+            // The front has closed the private connection, so it will not read this answer nor give its memory back.
+            log::debug!("the answer to request {} has nowhere to go: {error}", self.arrival);
+            self.memory.give_back(self.arrival);
+        }
+    }
+
+    /// The answer, or what is sent in its place when it is none or too much.
+    fn within_bounds(&self, response: Response, is_head_request: bool) -> Response {
+        let length = reply::sent_body(&response, is_head_request).len() as u64;
+        if !(200..=599).contains(&response.status) {
+            log::warn!("an answer with status {} was replaced by 502", response.status);
+            Response::error(502, "bad_answer")
+        } else if length > self.response_bytes {
+            log::warn!(
+                "an answer of {length} bytes was replaced by 500; at most {} are sent",
+                self.response_bytes
+            );
+            Response::error(500, "answer_too_large")
+        } else if length > OWN_BODY_BYTES as u64 && !self.memory.take(self.arrival, length) {
+            log::warn!("an answer of {length} bytes was replaced by 503: the memory for answers is used up");
+            let mut response = Response::error(503, "out_of_memory");
+            response.headers.push(("Retry-After".into(), "1".into()));
+            response
+        } else {
+            response
         }
     }
 }

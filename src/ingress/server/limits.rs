@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::AddressRange;
+use super::front::MOST_LINGERING;
+use super::{AddressRange, ServerError, reply};
 
 /// What a client may take from the server. Every field has a default that suits a small machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,4 +81,98 @@ impl ServerLimits {
 
     /// How long bodies may stand still for lack of memory before the oldest is given up.
     pub const BODY_MEMORY_PATIENCE: Duration = Duration::from_secs(1);
+
+    /// The most memory, in bytes, that clients can make the server use at one time, whatever they send: for every
+    /// connection its head (as it came, as it is handed over, and as the handler gets it), its own part of a body and of
+    /// an answer, and the stack and buffers of its thread; and the memory that bodies and answers share. An answer is in
+    /// memory twice while it is handed over. What the handler keeps is not included.
+    pub fn worst_case_memory(&self) -> u64 {
+        let head = 5 * self.head_bytes as u64 + reply::LONGEST_REPLY_HEAD as u64;
+        let bodies = 3 * OWN_BODY_BYTES as u64;
+        let connections = self.connections as u64 * (head + bodies + THREAD_BYTES);
+        let lingering = MOST_LINGERING as u64 * LINGERING_BYTES;
+        connections + lingering + self.body_memory + 2 * self.response_memory + FIXED_BYTES
+    }
+
+    /// The most file descriptors that the server uses at one time.
+    pub fn file_descriptors(&self) -> u64 {
+        // A connection, and one private connection with three ends; the rest is the listeners, the waker and the spare.
+        4 * self.connections as u64 + MOST_LINGERING as u64 + 8
+    }
+
+    /// Refuses values that cannot work.
+    pub(crate) fn check(&self) -> Result<(), ServerError> {
+        let times = [
+            ("head_time", self.head_time),
+            ("body_time", self.body_time),
+            ("answer_time", self.answer_time),
+            ("write_time", self.write_time),
+        ];
+        let no_time =
+            times.into_iter().find(|(_, time)| time.is_zero()).map(|(field, _)| (field, "must not be zero"));
+        let wrong = if self.connections == 0 {
+            Some(("connections", "must be at least 1"))
+        } else if self.connections_per_address == 0 {
+            Some(("connections_per_address", "must be at least 1"))
+        } else if self.head_bytes < SMALLEST_HEAD {
+            Some(("head_bytes", "must be at least 256"))
+        } else if self.head_fields == 0 || self.head_fields > Self::MOST_FIELDS {
+            Some(("head_fields", "must be 1 to 256"))
+        } else {
+            no_time
+        };
+        wrong.map_or(Ok(()), |(field, reason)| Err(ServerError::Limit { field, reason }))
+    }
+}
+
+/// What a thread of tiny_http touches of its stack, and its two buffers.
+const THREAD_BYTES: u64 = 32 << 10;
+
+/// What a refused connection still has: its answer.
+const LINGERING_BYTES: u64 = 1 << 10;
+
+/// The front's buffer, and what is there without any connection.
+const FIXED_BYTES: u64 = 256 << 10;
+
+/// Below this not even a modest request fits.
+const SMALLEST_HEAD: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_accepted_and_nonsense_is_not() {
+        assert!(ServerLimits::default().check().is_ok());
+        let wrong: [(&str, fn(&mut ServerLimits)); 7] = [
+            ("connections", |limits| limits.connections = 0),
+            ("connections_per_address", |limits| limits.connections_per_address = 0),
+            ("head_bytes", |limits| limits.head_bytes = 255),
+            ("head_fields", |limits| limits.head_fields = 0),
+            ("head_fields", |limits| limits.head_fields = 257),
+            ("body_time", |limits| limits.body_time = Duration::ZERO),
+            ("answer_time", |limits| limits.answer_time = Duration::ZERO),
+        ];
+        for (name, change) in wrong {
+            let mut limits = ServerLimits::default();
+            change(&mut limits);
+            assert!(
+                matches!(limits.check(), Err(ServerError::Limit { field, .. }) if field == name),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn memory_follows_from_the_limits() {
+        let limits = ServerLimits::default();
+        assert!(
+            (128 << 20..256 << 20).contains(&limits.worst_case_memory()),
+            "{}",
+            limits.worst_case_memory()
+        );
+        let fewer =
+            ServerLimits { connections: 16, body_memory: 4 << 20, response_memory: 4 << 20, ..limits };
+        assert!(fewer.worst_case_memory() < 20 << 20, "{}", fewer.worst_case_memory());
+    }
 }

@@ -1,0 +1,72 @@
+//! The memory for answers that are on their way to their clients.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::memory::Memory;
+
+/// Bounds the sum of all large answers. Whoever answers takes the memory before the answer is written, and the front
+/// gives it back when the client has it, or when the private connection is lost.
+///
+/// Behind a lock because answers come from any thread; it is held for a look into a map, and small answers skip it.
+#[derive(Debug)]
+pub(crate) struct AnswerMemory {
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    memory: Memory,
+    by_arrival: HashMap<u64, u64>,
+}
+
+impl AnswerMemory {
+    pub(crate) fn new(size: u64) -> Self {
+        AnswerMemory { taken: Mutex::new(Taken { memory: Memory::new(size), by_arrival: HashMap::new() }) }
+    }
+
+    /// Takes memory for the answer to the request with this number; false when it is not left.
+    pub(crate) fn take(&self, arrival: u64, bytes: u64) -> bool {
+        let mut taken = self.lock();
+        let fits = taken.memory.take(bytes);
+        if fits {
+            taken.by_arrival.insert(arrival, bytes);
+        }
+        fits
+    }
+
+    /// Gives back what the answer to this request has taken, if anything.
+    pub(crate) fn give_back(&self, arrival: u64) {
+        let mut taken = self.lock();
+        if let Some(bytes) = taken.by_arrival.remove(&arrival) {
+            taken.memory.give_back(bytes);
+        }
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.lock().memory.used()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        // Nothing in here panics half-way.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_is_given_back_once() {
+        let memory = AnswerMemory::new(10);
+        assert!(memory.take(1, 6));
+        assert!(!memory.take(2, 5));
+        memory.give_back(2);
+        assert_eq!(memory.used(), 6);
+        memory.give_back(1);
+        memory.give_back(1);
+        assert_eq!(memory.used(), 0);
+        assert!(memory.take(2, 10));
+    }
+}

@@ -1,0 +1,203 @@
+//! Decodes the chunked transfer coding (RFC 9112 section 7.1), strictly and without I/O.
+
+use super::refusal::Refusal;
+
+/// Longest line with a chunk's size, its extensions included, in bytes. Nobody is known to use extensions.
+const LONGEST_SIZE_LINE: usize = 256;
+
+/// Most bytes of trailer fields. They are dropped: nothing here is to learn a field after it was checked.
+const LONGEST_TRAILER: usize = 8 << 10;
+
+/// Decodes a body that comes piece by piece.
+#[derive(Debug)]
+pub(crate) struct ChunkedDecoder {
+    state: State,
+    /// Bytes of the size line or of the trailer so far.
+    overhead: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Hexadecimal digits; `None` before the first.
+    Size(Option<u64>),
+    Extension(u64),
+    SizeLineFeed(u64),
+    Data(u64),
+    DataReturn,
+    DataLineFeed,
+    /// In a trailer line that has this many bytes so far.
+    Trailer(usize),
+    TrailerLineFeed(usize),
+    Done,
+}
+
+impl ChunkedDecoder {
+    pub(crate) fn new() -> Self {
+        ChunkedDecoder { state: State::Size(None), overhead: 0 }
+    }
+
+    /// Decodes the next bytes and appends what they carry to `body`, which never grows beyond `limit` bytes. Returns how
+    /// many of the bytes were used: fewer than given only when the body has ended.
+    pub(crate) fn decode(&mut self, bytes: &[u8], body: &mut Vec<u8>, limit: u64) -> Result<usize, Refusal> {
+        let mut used = 0;
+        while used < bytes.len() && self.state != State::Done {
+            if let State::Data(left) = self.state {
+                let count = (bytes.len() - used).min(usize::try_from(left).unwrap_or(usize::MAX));
+                body.extend_from_slice(&bytes[used..used + count]);
+                used += count;
+                let left = left - count as u64;
+                self.state = if left == 0 { State::DataReturn } else { State::Data(left) };
+            } else {
+                self.state = self.step(bytes[used], body.len() as u64, limit)?;
+                used += 1;
+            }
+        }
+        Ok(used)
+    }
+
+    /// Whether the end of the body has been seen.
+    pub(crate) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// One byte that is not data.
+    fn step(&mut self, byte: u8, decoded: u64, limit: u64) -> Result<State, Refusal> {
+        match (self.state, byte) {
+            (State::Size(size), digit) if digit.is_ascii_hexdigit() => {
+                self.count(LONGEST_SIZE_LINE)?;
+                let size = push_digit(size.unwrap_or(0), digit)?;
+                // Refused before the chunk is read, so that a body never stands for more than it may have.
+                if size > limit.saturating_sub(decoded) {
+                    Err(Refusal::BodyTooLarge)
+                } else {
+                    Ok(State::Size(Some(size)))
+                }
+            }
+            (State::Size(Some(size)), b'\r') | (State::Extension(size), b'\r') => {
+                Ok(State::SizeLineFeed(size))
+            }
+            (State::Size(Some(size)), b';') => Ok(State::Extension(size)),
+            (State::Extension(size), byte) if is_text(byte) => {
+                self.count(LONGEST_SIZE_LINE)?;
+                Ok(State::Extension(size))
+            }
+            (State::SizeLineFeed(size), b'\n') => {
+                self.overhead = 0;
+                Ok(if size == 0 { State::Trailer(0) } else { State::Data(size) })
+            }
+            (State::DataReturn, b'\r') => Ok(State::DataLineFeed),
+            (State::DataLineFeed, b'\n') => Ok(State::Size(None)),
+            (State::Trailer(length), b'\r') => Ok(State::TrailerLineFeed(length)),
+            (State::Trailer(length), byte) if is_text(byte) => {
+                self.count(LONGEST_TRAILER)?;
+                Ok(State::Trailer(length + 1))
+            }
+            (State::TrailerLineFeed(0), b'\n') => Ok(State::Done),
+            (State::TrailerLineFeed(_), b'\n') => Ok(State::Trailer(0)),
+            _ => Err(Refusal::Chunk),
+        }
+    }
+
+    fn count(&mut self, most: usize) -> Result<(), Refusal> {
+        self.overhead += 1;
+        if self.overhead > most { Err(Refusal::Chunk) } else { Ok(()) }
+    }
+}
+
+fn push_digit(size: u64, digit: u8) -> Result<u64, Refusal> {
+    let value = char::from(digit).to_digit(16).ok_or(Refusal::Chunk)?;
+    size.checked_mul(16).map(|size| size + u64::from(value)).ok_or(Refusal::BodyTooLarge)
+}
+
+/// What a line may contain: no control characters but the tab.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(input: &[u8], limit: u64, piece: usize) -> Result<(Vec<u8>, usize, bool), Refusal> {
+        let mut decoder = ChunkedDecoder::new();
+        let mut body = Vec::new();
+        let mut used = 0;
+        for bytes in input.chunks(piece) {
+            used += decoder.decode(bytes, &mut body, limit)?;
+        }
+        Ok((body, used, decoder.is_done()))
+    }
+
+    #[test]
+    fn bodies_decode_alike_however_they_are_cut() {
+        let long_extension = format!("1;{}\r\na\r\n0\r\n\r\n", "e".repeat(255));
+        let rows: &[(&str, &[u8], &[u8])] = &[
+            ("empty", b"0\r\n\r\n", b""),
+            ("one chunk", b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
+            (
+                "two chunks, upper and lower case",
+                b"A\r\n0123456789\r\nb\r\nabcdefghijk\r\n0\r\n\r\n",
+                b"0123456789abcdefghijk",
+            ),
+            ("leading zeros", b"0005\r\nhello\r\n000\r\n\r\n", b"hello"),
+            ("extension", b"5;name=\"value\"\r\nhello\r\n0;last\r\n\r\n", b"hello"),
+            ("longest extension", long_extension.as_bytes(), b"a"),
+            ("trailers are dropped", b"5\r\nhello\r\n0\r\nX-Secret: 1\r\nB: 2\r\n\r\n", b"hello"),
+            ("line ends inside data", b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n"),
+        ];
+        for (name, input, expected) in rows {
+            for piece in [1, 2, 3, 7, 1000] {
+                let (body, used, done) =
+                    decode(input, 1 << 20, piece).unwrap_or_else(|refusal| panic!("{name}: {refusal:?}"));
+                assert_eq!(
+                    (body.as_slice(), used, done),
+                    (*expected, input.len(), true),
+                    "{name} in pieces of {piece}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_exactly_chunked_is_refused() {
+        let long_extension = format!("1;{}\r\na\r\n0\r\n\r\n", "e".repeat(256));
+        let long_trailer = format!("0\r\nA: {}\r\n\r\n", "b".repeat(LONGEST_TRAILER));
+        let rows: &[(&str, &[u8], Refusal)] = &[
+            ("no size", b"\r\n", Refusal::Chunk),
+            ("sign", b"+5\r\nhello\r\n", Refusal::Chunk),
+            ("prefix", b"0x5\r\nhello\r\n", Refusal::Chunk),
+            ("space before", b" 5\r\nhello\r\n", Refusal::Chunk),
+            ("space after", b"5 \r\nhello\r\n", Refusal::Chunk),
+            ("underscore", b"1_0\r\n", Refusal::Chunk),
+            ("bare line feed after the size", b"5\nhello\r\n", Refusal::Chunk),
+            ("bare carriage return after the size", b"5\rhello\r\n", Refusal::Chunk),
+            ("line feed in an extension", b"5;a\nb\r\nhello\r\n", Refusal::Chunk),
+            ("NUL in an extension", b"5;\0\r\nhello\r\n", Refusal::Chunk),
+            ("data longer than its size", b"5\r\nhello!\r\n", Refusal::Chunk),
+            ("bare line feed after data", b"5\r\nhello\n0\r\n\r\n", Refusal::Chunk),
+            ("bare line feed in a trailer", b"0\r\nA: b\n\r\n", Refusal::Chunk),
+            ("size beyond 64 bits", b"10000000000000000\r\n", Refusal::BodyTooLarge),
+            ("size line one byte too long", long_extension.as_bytes(), Refusal::Chunk),
+            ("trailer too long", long_trailer.as_bytes(), Refusal::Chunk),
+        ];
+        for (name, input, expected) in rows {
+            for piece in [1, 5, 100_000] {
+                assert_eq!(decode(input, u64::MAX, piece), Err(*expected), "{name} in pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_decoded_bytes_over_all_chunks() {
+        assert!(decode(b"5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n", 10, 3).is_ok());
+        assert_eq!(decode(b"5\r\nhello\r\n6\r\nworlds\r\n0\r\n\r\n", 10, 3), Err(Refusal::BodyTooLarge));
+        // Before a single byte of the chunk has come.
+        assert_eq!(decode(b"b", 10, 1), Err(Refusal::BodyTooLarge));
+    }
+
+    #[test]
+    fn bytes_after_the_end_are_left_alone() {
+        let (body, used, done) = decode(b"1\r\na\r\n0\r\n\r\nGET /", 10, 1000).unwrap();
+        assert_eq!((body.as_slice(), used, done), (&b"a"[..], 11, true));
+    }
+}

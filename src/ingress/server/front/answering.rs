@@ -1,0 +1,166 @@
+//! Answers as they go out, and how connections end.
+
+use std::io::{self, Read as _};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use super::super::intake::{Intake, Refused};
+use super::super::refusal::Refusal;
+use super::super::stats::count;
+use super::client::{Phase, Then};
+use super::outgoing::Outgoing;
+use super::run::Front;
+
+/// How long a connection that was refused is kept open for its client to read why.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// How much of what such a client still sends is thrown away.
+const LINGER_BYTES: usize = 1 << 20;
+
+/// How many such connections there are at most, beyond the limit on connections.
+pub(crate) const MOST_LINGERING: usize = 32;
+
+/// Reads of what is thrown away, in one round.
+const DRAINS_A_ROUND: usize = 4;
+
+impl Front {
+    pub(super) fn refuse(&mut self, id: usize, refusal: Refusal, now: Instant) {
+        let refused = match self.clients.get(id).map(|client| &client.phase) {
+            Some(Phase::Reading { intake, .. }) => intake.refused(refusal),
+            Some(Phase::Queued { request, .. }) => Refused { refusal, with_body: !request.is_head_request },
+            Some(Phase::Waiting { link }) => Refused { refusal, with_body: !self.serves_head_request(*link) },
+            _ => refusal.into(),
+        };
+        self.refuse_as(id, refused, now);
+    }
+
+    pub(super) fn refuse_as(&mut self, id: usize, refused: Refused, now: Instant) {
+        count(&self.shared.counters.refused);
+        let outgoing = Outgoing::whole(refused.refusal.answer(refused.with_body));
+        self.begin_answer(id, outgoing, Then::Linger, None, now);
+    }
+
+    /// Starts to send an answer. `holds` is the number of the request whose answer has memory of its own.
+    pub(super) fn begin_answer(
+        &mut self,
+        id: usize,
+        outgoing: Outgoing,
+        then: Then,
+        holds: Option<u64>,
+        now: Instant,
+    ) {
+        let time = self.shared.limits.write_time;
+        self.change_phase(id, Phase::Writing { outgoing, then, holds }, now, time);
+        self.write(id, now);
+    }
+
+    pub(super) fn write(&mut self, id: usize, now: Instant) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let Phase::Writing { outgoing, then, .. } = &mut client.phase else { return };
+        match outgoing.send(&client.stream) {
+            Ok(false) => {}
+            Ok(true) => {
+                let then = *then;
+                self.after_answer(id, then, now);
+            }
+            Err(_) => self.close(id),
+        }
+    }
+
+    fn after_answer(&mut self, id: usize, then: Then, now: Instant) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if then != Then::Linger {
+            count(&self.shared.counters.answered);
+        }
+        match then {
+            Then::Keep => {
+                client.kept = true;
+                let phase = Phase::Reading { intake: Intake::new(), paused: false };
+                self.change_phase(id, phase, now, self.shared.limits.keep_alive);
+            }
+            // Closing with bytes unread would reset the connection, and the client might lose the answer.
+            Then::Close if rustix::io::ioctl_fionread(&client.stream) == Ok(0) => self.close(id),
+            Then::Close | Then::Linger => self.linger(id, now),
+        }
+    }
+
+    fn linger(&mut self, id: usize, now: Instant) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if client.stream.shutdown(Shutdown::Write).is_err() {
+            return self.close(id);
+        }
+        self.change_phase(id, Phase::Lingering { left: LINGER_BYTES }, now, LINGER_TIME);
+        self.drain(id);
+        if let Some(oldest) = self.clients.oldest_lingering_beyond(MOST_LINGERING) {
+            self.close(oldest);
+        }
+    }
+
+    /// Throws away what a client sends after its connection has ended for us.
+    pub(super) fn drain(&mut self, id: usize) {
+        for _ in 0..DRAINS_A_ROUND {
+            let Some(client) = self.clients.get_mut(id) else { return };
+            let Phase::Lingering { left } = &mut client.phase else { return };
+            match (&client.stream).read(&mut self.scratch) {
+                Ok(length) if length > 0 && length < *left => *left -= length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => return self.close(id),
+            }
+        }
+    }
+
+    pub(super) fn pass_deadline(&mut self, id: usize, now: Instant) {
+        let Some(client) = self.clients.get(id) else { return };
+        let counters = &self.shared.counters;
+        match &client.phase {
+            Phase::Reading { intake, .. } if client.kept && intake.is_untouched() => self.close(id),
+            Phase::Reading { paused: true, .. } => self.refuse(id, Refusal::OutOfMemory, now),
+            Phase::Reading { intake, .. } => {
+                count(&counters.timed_out);
+                let in_body = intake.is_in_body();
+                self.refuse(id, if in_body { Refusal::BodyTimeout } else { Refusal::HeadTimeout }, now);
+            }
+            Phase::Queued { .. } => {
+                count(&counters.handover_failures);
+                self.refuse(id, Refusal::Handover, now);
+            }
+            Phase::Waiting { .. } => {
+                count(&counters.unanswered);
+                self.refuse(id, Refusal::NoAnswer, now);
+            }
+            Phase::Writing { .. } => {
+                count(&counters.slow_readers);
+                self.close(id);
+            }
+            Phase::Lingering { .. } => self.close(id),
+        }
+    }
+
+    fn change_phase(&mut self, id: usize, phase: Phase, now: Instant, time: Duration) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let left = client.enter(phase, now, time);
+        self.leave(id, left);
+    }
+
+    /// Ends a connection.
+    pub(super) fn close(&mut self, id: usize) {
+        if let Some(client) = self.clients.remove(id) {
+            self.leave(id, client.phase);
+        }
+    }
+
+    /// Gives back what a phase held.
+    fn leave(&mut self, id: usize, phase: Phase) {
+        match phase {
+            Phase::Reading { intake, .. } => self.memory.give_back(intake.charged()),
+            Phase::Queued { charged, .. } => {
+                self.memory.give_back(charged);
+                self.queue.retain(|queued| *queued != id);
+            }
+            Phase::Waiting { link } => self.forget_client(link, id),
+            Phase::Writing { holds: Some(arrival), .. } => self.shared.answer_memory.give_back(arrival),
+            Phase::Writing { holds: None, .. } | Phase::Lingering { .. } => {}
+        }
+    }
+}

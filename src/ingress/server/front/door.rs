@@ -1,0 +1,118 @@
+//! The listener: accepts connections, and outlives the want of file descriptors.
+
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::super::refusal::Refusal;
+use super::outgoing::Outgoing;
+
+/// How long accepting rests after an error that will not pass by itself.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that the system keeps for us until we accept them.
+const BACKLOG: i32 = 1024;
+
+/// The listener and a spare file descriptor.
+pub(crate) struct Door {
+    listener: TcpListener,
+    /// Given up when no other is left, so that a waiting connection can still be accepted and told so. Otherwise it
+    /// would wait for ever, and the listener would be ready for ever.
+    spare: Option<File>,
+    paused_until: Option<Instant>,
+}
+
+/// What came of an attempt to accept.
+pub(crate) enum Knock {
+    Somebody(TcpStream, SocketAddr),
+    Nobody,
+    /// The connection was gone already; there may be more.
+    Gone,
+    /// No file descriptor is left; one connection was turned away. Somebody should go.
+    Full,
+    /// Some other want of the system's. Accepting rests.
+    Failed(io::Error),
+}
+
+impl Door {
+    pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        // Accepted sockets inherit it. An answer is written at once, so there is nothing to gather.
+        rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
+        rustix::net::listen(&listener, BACKLOG)?;
+        Ok(Door { listener, spare: Some(open_spare()?), paused_until: None })
+    }
+
+    /// The listener, when connections may be accepted.
+    pub(crate) fn open_listener(&self, now: Instant) -> Option<&TcpListener> {
+        let paused = self.paused_until.is_some_and(|until| now < until);
+        (!paused).then_some(&self.listener)
+    }
+
+    /// When accepting goes on after a rest.
+    pub(crate) fn wakes_at(&self, now: Instant) -> Option<Instant> {
+        self.paused_until.filter(|until| now < *until)
+    }
+
+    /// Accepts one connection, if there is one.
+    pub(crate) fn knock(&mut self, now: Instant) -> Knock {
+        self.refill_spare();
+        match self.listener.accept() {
+            Ok((stream, address)) => match stream.set_nonblocking(true) {
+                Ok(()) => Knock::Somebody(stream, address),
+                Err(_) => Knock::Gone,
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Knock::Nobody,
+            Err(error) => self.after_error(error, now),
+        }
+    }
+
+    /// Lets accepting rest.
+    pub(crate) fn pause(&mut self, now: Instant) {
+        self.paused_until = Some(now + PAUSE);
+    }
+
+    /// Sorts errors into those of one connection (accept(2) passes them on), and those of this process or the system.
+    fn after_error(&mut self, error: io::Error, now: Instant) -> Knock {
+        match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE) => {
+                self.turn_one_away();
+                Knock::Full
+            }
+            Some(Errno::NOBUFS | Errno::NOMEM | Errno::BADF | Errno::INVAL | Errno::NOTSOCK) | None => {
+                self.pause(now);
+                Knock::Failed(error)
+            }
+            Some(_) => Knock::Gone,
+        }
+    }
+
+    fn turn_one_away(&mut self) {
+        self.spare = None;
+        if let Ok((stream, _)) = self.listener.accept()
+            && stream.set_nonblocking(true).is_ok()
+        {
+            // It is a courtesy; whether it arrives is not worth waiting for.
+            let _ = Outgoing::whole(Refusal::Busy.answer(true)).send(&stream);
+        }
+        self.refill_spare();
+    }
+
+    fn refill_spare(&mut self) {
+        if self.spare.is_none() {
+            self.spare = open_spare().ok();
+        }
+    }
+}
+
+fn open_spare() -> io::Result<File> {
+    File::open("/dev/null")
+}
+
+/// Whether this many file descriptors are left now.
+pub(crate) fn descriptors_left(count: usize) -> bool {
+    (0..count).map(|_| open_spare()).collect::<io::Result<Vec<_>>>().is_ok()
+}

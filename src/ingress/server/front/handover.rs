@@ -1,0 +1,292 @@
+//! Complete requests on their way to tiny_http, and answers on their way back.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::super::backend::Backend;
+use super::super::intake::Complete;
+use super::super::limits::OWN_BODY_BYTES;
+use super::super::refusal::Refusal;
+use super::super::stats::count;
+use super::super::wire::{self, Envelope};
+use super::client::{Phase, Then};
+use super::door::descriptors_left;
+use super::link::{Answer, Job, Link, LinkState};
+use super::outgoing::Outgoing;
+use super::run::Front;
+
+/// How long a complete request waits for a private connection before it is refused.
+const QUEUE_TIME: Duration = Duration::from_secs(10);
+
+/// How long a request may be under way to the handler before it is given up. The handler is meant to return at once.
+const HANDOVER_TIME: Duration = Duration::from_secs(5);
+
+/// How long a new private connection may take to prove itself.
+const PROOF_TIME: Duration = Duration::from_secs(2);
+
+/// Private connections in a row that do not prove themselves before tiny_http is taken for dead.
+const MOST_FAILED_PROOFS: u32 = 2;
+
+/// How long growing rests when the system has nothing to grow with.
+const GROWTH_REST: Duration = Duration::from_millis(200);
+
+/// A private connection takes one file descriptor here and two in tiny_http, which cannot stand the want of one.
+const DESCRIPTORS_A_LINK: usize = 3;
+
+/// The longest answer that the server itself makes up.
+const OWN_ANSWER: u64 = 1 << 10;
+
+impl Front {
+    /// A request is complete.
+    pub(super) fn queue_up(&mut self, id: usize, request: Complete, charged: u64, now: Instant) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        // What its body has taken stays taken until it is answered, so nothing is given back here.
+        client.enter(Phase::Queued { request, charged }, now, QUEUE_TIME);
+        self.queue.push_back(id);
+        self.hand_over_those_in_turn(now);
+    }
+
+    fn hand_over_those_in_turn(&mut self, now: Instant) {
+        while !self.queue.is_empty() {
+            let Some(link) = self.links.take_idle() else { return };
+            if let Some(id) = self.queue.pop_front() {
+                self.hand_over(id, link, now);
+            }
+        }
+    }
+
+    fn hand_over(&mut self, id: usize, link_id: usize, now: Instant) {
+        let Some(client) = self.clients.get_mut(id) else { return self.links.make_idle(link_id, now) };
+        let peer = client.peer;
+        let waiting = Phase::Waiting { link: link_id };
+        let Phase::Queued { mut request, charged } =
+            client.enter(waiting, now, self.shared.limits.answer_time)
+        else {
+            unreachable!("only clients with a complete request are in the queue")
+        };
+        let arrival = self.next_arrival;
+        self.next_arrival += 1;
+        count(&self.shared.counters.requests);
+        let envelope = Envelope::Request { arrival, peer };
+        wire::finish_head(&mut request.wire_head, &self.shared.token, envelope, request.body.len());
+        let job = Job {
+            arrival,
+            client: Some(id),
+            is_head_request: request.is_head_request,
+            wants_close: request.wants_close,
+            charged,
+            taken: false,
+        };
+        let Some(link) = self.links.get_mut(link_id) else { return };
+        let outgoing = Outgoing::request(request.wire_head, request.body);
+        if link.begin(LinkState::Busy(job), outgoing, now).is_err() {
+            self.lose_link(link_id, now);
+        }
+    }
+
+    pub(super) fn serve_link(&mut self, id: usize, now: Instant) {
+        let longest = self.shared.limits.response_bytes.max(OWN_ANSWER);
+        let Some(link) = self.links.get_mut(id) else { return };
+        match link.send().and_then(|()| link.receive(&mut self.scratch, longest)) {
+            Ok(None) => {}
+            // An answer before the end of the request is tiny_http's refusal; it closes the connection.
+            Ok(Some(_)) if link.outgoing.is_some() => self.lose_link(id, now),
+            Ok(Some(answer)) => self.take_answer(id, answer, now),
+            Err(_) => self.lose_link(id, now),
+        }
+    }
+
+    fn take_answer(&mut self, id: usize, answer: Answer, now: Instant) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let state = std::mem::replace(&mut link.state, LinkState::Idle);
+        self.links.make_idle(id, now);
+        match state {
+            LinkState::Proving => self.failed_proofs = 0,
+            LinkState::Busy(job) => self.deliver(job, answer, now),
+            LinkState::Idle => {}
+        }
+        self.hand_over_those_in_turn(now);
+    }
+
+    fn deliver(&mut self, job: Job, answer: Answer, now: Instant) {
+        self.memory.give_back(job.charged);
+        let holds = (answer.frame.body > OWN_BODY_BYTES).then_some(job.arrival);
+        let Some(id) = job.client else {
+            // Whoever asked has gone.
+            holds.inspect(|arrival| self.shared.answer_memory.give_back(*arrival));
+            return;
+        };
+        let close = job.wants_close || self.shared.limits.keep_alive.is_zero() || self.door.is_none();
+        let outgoing = Outgoing::answer(answer.bytes, answer.frame, close);
+        self.begin_answer(id, outgoing, if close { Then::Close } else { Then::Keep }, holds, now);
+    }
+
+    /// A private connection is of no more use.
+    fn lose_link(&mut self, id: usize, now: Instant) {
+        match self.links.remove(id).map(|link| link.state) {
+            Some(LinkState::Busy(job)) => {
+                log::error!("request {} was lost between the front and the handler", job.arrival);
+                if !job.taken {
+                    self.shared.give_up(job.arrival);
+                }
+                self.lose_job(job, now);
+            }
+            Some(LinkState::Proving) => {
+                self.failed_proofs += 1;
+                self.growth_rests_until = Some(now + GROWTH_REST);
+            }
+            Some(LinkState::Idle) | None => {}
+        }
+    }
+
+    fn lose_job(&mut self, job: Job, now: Instant) {
+        count(&self.shared.counters.handover_failures);
+        self.memory.give_back(job.charged);
+        self.shared.answer_memory.give_back(job.arrival);
+        if let Some(id) = job.client {
+            self.refuse(id, Refusal::Handover, now);
+        }
+    }
+
+    /// The client of this private connection has gone; its answer is read and thrown away.
+    pub(super) fn forget_client(&mut self, link: usize, client: usize) {
+        if let Some(Link { state: LinkState::Busy(job), .. }) = self.links.get_mut(link)
+            && job.client == Some(client)
+        {
+            job.client = None;
+        }
+    }
+
+    pub(super) fn serves_head_request(&self, link: usize) -> bool {
+        matches!(self.links.get(link), Some(Link { state: LinkState::Busy(job), .. }) if job.is_head_request)
+    }
+
+    /// Opens, closes and gives up private connections.
+    pub(super) fn tend_links(&mut self, now: Instant) {
+        self.give_up_stuck_links(now);
+        if let Some(Ok(id)) = self.links.surplus(now) {
+            self.links.remove(id);
+        }
+        if self.growth_rests_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.growth_rests_until = None;
+        if self.shared.backend_failed.load(Acquire) || self.failed_proofs >= MOST_FAILED_PROOFS {
+            self.restart_backend(now);
+        } else if self.growth_at(now).is_some_and(|at| at <= now) {
+            self.open_link(now);
+        }
+    }
+
+    fn growth_at(&self, now: Instant) -> Option<Instant> {
+        let waiting_since =
+            self.queue.front().and_then(|id| self.clients.get(*id)).map(|client| client.since);
+        self.links.grows_at(self.shared.limits.connections, waiting_since, now)
+    }
+
+    fn open_link(&mut self, now: Instant) {
+        if !descriptors_left(DESCRIPTORS_A_LINK) {
+            self.growth_rests_until = Some(now + GROWTH_REST);
+            return;
+        }
+        let connected = self.shared.backend().connect().and_then(|stream| {
+            stream.set_nonblocking(true)?;
+            Ok(stream)
+        });
+        match connected {
+            Ok(stream) => {
+                let probe = Outgoing::whole(wire::probe(&self.shared.token).into_bytes());
+                let id = self.links.insert(Link::new(stream, probe, now));
+                self.serve_link(id, now);
+            }
+            Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => {
+                self.growth_rests_until = Some(now + GROWTH_REST);
+            }
+            Err(error) => {
+                log::error!("tiny_http cannot be reached and is started anew: {error}");
+                self.restart_backend(now);
+            }
+        }
+    }
+
+    /// Puts another tiny_http in the place of one that accepts no more connections. What the handler has got from the
+    /// old one is still answered over the old connections.
+    fn restart_backend(&mut self, now: Instant) {
+        let backend = match Backend::start() {
+            Ok(backend) => backend,
+            Err(error) => {
+                log::error!("tiny_http could not be started anew; trying again shortly: {error}");
+                self.growth_rests_until = Some(now + GROWTH_REST);
+                return;
+            }
+        };
+        log::warn!("tiny_http was started anew");
+        self.shared.counters.backend_restarts.fetch_add(1, Relaxed);
+        self.failed_proofs = 0;
+        let unused: Vec<_> =
+            self.links.iter().filter(|(_, link)| !link.is_busy()).map(|(id, _)| id).collect();
+        for id in unused {
+            self.links.remove(id);
+        }
+        self.give_up_links(now, |_| true);
+        self.shared.replace_backend(backend);
+    }
+
+    fn give_up_stuck_links(&mut self, now: Instant) {
+        let slow: Vec<_> = self
+            .links
+            .iter()
+            .filter(|(_, link)| matches!(link.state, LinkState::Proving) && link.since + PROOF_TIME <= now)
+            .map(|(id, _)| id)
+            .collect();
+        for id in slow {
+            // While the handler runs, nobody answers probes.
+            match self.links.get_mut(id) {
+                Some(link) if self.shared.in_handler.load(Acquire) => link.since = now,
+                _ => self.lose_link(id, now),
+            }
+        }
+        self.give_up_links(now, |link| link.since + HANDOVER_TIME <= now);
+    }
+
+    /// Gives up what the handler does not have, among those that match; remembers of the others that it has.
+    fn give_up_links(&mut self, now: Instant, matches: impl Fn(&Link) -> bool) {
+        let mut lost = Vec::new();
+        for (id, link) in self.links.iter_mut().filter(|(_, link)| matches(link)) {
+            if let LinkState::Busy(job) = &mut link.state
+                && !job.taken
+            {
+                job.taken = !self.shared.give_up(job.arrival);
+                if !job.taken {
+                    lost.push(id);
+                }
+            }
+        }
+        for id in lost {
+            if let Some(Link { state: LinkState::Busy(job), .. }) = self.links.remove(id) {
+                log::error!("request {} did not reach the handler in time and was given up", job.arrival);
+                self.lose_job(job, now);
+            }
+        }
+    }
+
+    /// At the end: what the handler does not have by now, it shall not get any more.
+    pub(super) fn give_up_untaken(&mut self) {
+        self.give_up_links(Instant::now(), |_| true);
+    }
+
+    pub(super) fn link_deadline(&self, now: Instant) -> Option<Instant> {
+        let under_way = self.links.iter().filter_map(|(_, link)| match &link.state {
+            LinkState::Proving => Some(link.since + PROOF_TIME),
+            LinkState::Busy(job) if !job.taken => Some(link.since + HANDOVER_TIME),
+            LinkState::Busy(_) | LinkState::Idle => None,
+        });
+        let surplus = self.links.surplus(now).map(|surplus| surplus.err().unwrap_or(now));
+        let restart = self.shared.backend_failed.load(Acquire) || self.failed_proofs >= MOST_FAILED_PROOFS;
+        let growth = if restart { Some(now) } else { self.growth_at(now) };
+        let growth = growth.map(|at| self.growth_rests_until.map_or(at, |until| until.max(at)));
+        under_way.chain(surplus).chain(growth).min()
+    }
+}

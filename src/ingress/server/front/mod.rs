@@ -1,0 +1,26 @@
+//! The front: the only part that meets the network. One thread, non-blocking sockets, `poll(2)`.
+//!
+//! A client's connection goes through these phases (see [`client::Phase`]):
+//!
+//! ```text
+//! Reading ──► Queued ──► Waiting ──► Writing ──► closed, Lingering, or Reading again (keep-alive)
+//!    │  a request is    handed over     the answer
+//!    │  complete        to tiny_http    has come
+//!    └──► Writing a refusal ──► Lingering ──► closed
+//! ```
+
+mod accepting;
+mod answering;
+mod client;
+mod clients;
+mod door;
+mod handover;
+mod link;
+mod links;
+mod outgoing;
+mod reading;
+mod run;
+
+pub(crate) use answering::MOST_LINGERING;
+pub(crate) use door::Door;
+pub(crate) use run::Front;

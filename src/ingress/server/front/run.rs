@@ -1,0 +1,241 @@
+//! The loop: waits for sockets and deadlines, and passes each on to the part that it concerns.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::super::BodyLimit;
+use super::super::memory::Memory;
+use super::super::refusal::Refusal;
+use super::super::shared::Shared;
+use super::client::Phase;
+use super::clients::Clients;
+use super::door::Door;
+use super::links::Links;
+
+/// Bytes that are read at a time at most.
+const SCRATCH: usize = 64 << 10;
+
+/// Everything that the front owns.
+pub(crate) struct Front {
+    pub(super) shared: Arc<Shared>,
+    pub(super) body_limit: BodyLimit,
+    /// Gone when no further connections are wanted.
+    pub(super) door: Option<Door>,
+    pub(super) clients: Clients,
+    pub(super) links: Links,
+    /// Clients with a complete request, in the order in which the requests were complete.
+    pub(super) queue: VecDeque<usize>,
+    /// The memory for request bodies.
+    pub(super) memory: Memory,
+    /// Since when some body has stood still for lack of memory.
+    pub(super) starved_since: Option<Instant>,
+    pub(super) next_arrival: u64,
+    pub(super) next_born: u64,
+    /// Private connections that have failed to prove themselves, one after the other.
+    pub(super) failed_proofs: u32,
+    /// No private connection is opened before.
+    pub(super) growth_rests_until: Option<Instant>,
+    pub(super) scratch: Vec<u8>,
+    ending: bool,
+}
+
+/// What is ready.
+#[derive(Debug, Clone, Copy)]
+enum Ready {
+    Waker,
+    Door,
+    Link(usize),
+    Client(usize),
+}
+
+impl Front {
+    pub(crate) fn new(shared: Arc<Shared>, body_limit: BodyLimit, door: Door) -> Self {
+        Front {
+            memory: Memory::new(shared.limits.body_memory),
+            shared,
+            body_limit,
+            door: Some(door),
+            clients: Clients::default(),
+            links: Links::default(),
+            queue: VecDeque::new(),
+            starved_since: None,
+            next_arrival: 0,
+            next_born: 0,
+            failed_proofs: 0,
+            growth_rests_until: None,
+            scratch: vec![0; SCRATCH],
+            ending: false,
+        }
+    }
+
+    /// Runs until it is told to end.
+    pub(crate) fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            self.obey(now);
+            if self.is_over(now) {
+                break;
+            }
+            self.pass_deadlines(now);
+            self.tend_links(now);
+            self.give_room(now);
+            self.publish();
+            let ready = self.wait(now);
+            self.serve(ready, Instant::now());
+        }
+        self.end();
+    }
+
+    fn obey(&mut self, now: Instant) {
+        if self.shared.closed.load(Acquire) {
+            self.door = None;
+        }
+        if self.shared.ends_at().is_some() && !self.ending {
+            self.ending = true;
+            self.turn_out_unfinished(now);
+        }
+    }
+
+    /// Nobody will wait any longer for those that have not said what they want.
+    fn turn_out_unfinished(&mut self, now: Instant) {
+        let reading: Vec<_> = self
+            .clients
+            .iter()
+            .filter_map(|(id, client)| match &client.phase {
+                Phase::Reading { intake, .. } => Some((id, intake.is_untouched())),
+                _ => None,
+            })
+            .collect();
+        for (id, untouched) in reading {
+            if untouched { self.close(id) } else { self.refuse(id, Refusal::ShuttingDown, now) }
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        let Some(latest) = self.shared.ends_at() else { return false };
+        let at_work = |phase: &Phase| {
+            matches!(phase, Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Writing { .. })
+        };
+        now >= latest || !self.clients.iter().any(|(_, client)| at_work(&client.phase))
+    }
+
+    /// Tells those that are still waiting, and makes the other thread end.
+    fn end(mut self) {
+        let now = Instant::now();
+        let waiting: Vec<_> = self.clients.iter().map(|(id, client)| (id, client.is_waiting())).collect();
+        for (id, _) in waiting.into_iter().filter(|(_, waiting)| *waiting) {
+            self.refuse(id, Refusal::ShuttingDown, now);
+        }
+        self.give_up_untaken();
+        drop(self.clients);
+        drop(self.links);
+        self.shared.front_ended.store(true, Release);
+        self.shared.backend().unblock();
+    }
+
+    /// Waits until something is ready or a deadline passes.
+    fn wait(&self, now: Instant) -> Vec<Ready> {
+        let mut tokens = vec![Ready::Waker];
+        let mut sockets = vec![PollFd::from_borrowed_fd(self.shared.waker.as_fd(), PollFlags::IN)];
+        for (id, link) in self.links.iter() {
+            let write = if link.outgoing.is_some() { PollFlags::OUT } else { PollFlags::empty() };
+            tokens.push(Ready::Link(id));
+            sockets.push(PollFd::from_borrowed_fd(link.stream.as_fd(), PollFlags::IN | write));
+        }
+        for (id, client) in self.clients.iter() {
+            if let Some(flags) = client.waits_for() {
+                tokens.push(Ready::Client(id));
+                sockets.push(PollFd::from_borrowed_fd(client.stream.as_fd(), flags));
+            }
+        }
+        if let Some(listener) = self.door.as_ref().and_then(|door| door.open_listener(now)) {
+            tokens.push(Ready::Door);
+            sockets.push(PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN));
+        }
+        let timeout = self.next_deadline(now).map(|deadline| deadline.saturating_duration_since(now));
+        match poll(&mut sockets, timeout.map(to_timespec).as_ref()) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Vec::new(),
+            Err(error) => {
+                // The system is out of memory. Not to be mended here, but not to be asked without a pause either.
+                log::error!("waiting for sockets failed: {error}");
+                std::thread::sleep(Duration::from_millis(10));
+                return Vec::new();
+            }
+        }
+        let mut ready: Vec<_> = tokens
+            .into_iter()
+            .zip(&sockets)
+            .filter(|(_, socket)| !socket.revents().is_empty())
+            .map(|(token, _)| token)
+            .collect();
+        self.put_in_order(&mut ready);
+        ready
+    }
+
+    /// Answers first, because they make room. Then clients in the order in which they came, which is the best guess at
+    /// the order in which requests that were found complete together were in fact complete. Newcomers last.
+    fn put_in_order(&self, ready: &mut [Ready]) {
+        ready.sort_by_key(|token| match token {
+            Ready::Waker => (0, 0),
+            Ready::Link(_) => (1, 0),
+            Ready::Client(id) => (2, self.clients.get(*id).map_or(0, |client| client.born)),
+            Ready::Door => (3, 0),
+        });
+    }
+
+    fn serve(&mut self, ready: Vec<Ready>, now: Instant) {
+        for token in ready {
+            match token {
+                Ready::Waker => self.shared.waker.clear(),
+                Ready::Link(id) => self.serve_link(id, now),
+                Ready::Client(id) => self.serve_client(id, now),
+                Ready::Door => self.accept(now),
+            }
+        }
+    }
+
+    fn serve_client(&mut self, id: usize, now: Instant) {
+        match self.clients.get(id).map(|client| &client.phase) {
+            Some(Phase::Reading { .. }) => self.read(id, now),
+            Some(Phase::Writing { .. }) => self.write(id, now),
+            Some(Phase::Lingering { .. }) => self.drain(id),
+            Some(Phase::Queued { .. } | Phase::Waiting { .. }) | None => {}
+        }
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let clients = self.clients.iter().map(|(_, client)| client.deadline);
+        let door = self.door.as_ref().and_then(|door| door.wakes_at(now));
+        let others = [door, self.link_deadline(now), self.starvation_ends_at(), self.shared.ends_at()];
+        clients.chain(others.into_iter().flatten()).min()
+    }
+
+    fn pass_deadlines(&mut self, now: Instant) {
+        let late: Vec<_> =
+            self.clients.iter().filter(|(_, client)| client.deadline <= now).map(|(id, _)| id).collect();
+        for id in late {
+            self.pass_deadline(id, now);
+        }
+    }
+
+    fn publish(&self) {
+        let counters = &self.shared.counters;
+        let waiting = self.clients.iter().filter(|(_, client)| client.is_waiting()).count();
+        counters.connections.store(self.clients.count() as u64, Relaxed);
+        counters.in_flight.store(waiting as u64, Relaxed);
+        counters.private_connections.store(self.links.count() as u64, Relaxed);
+        counters.body_memory_used.store(self.memory.used(), Relaxed);
+    }
+}
+
+fn to_timespec(duration: Duration) -> Timespec {
+    // Rounded up to the next microsecond, so that a wait does not end just before its deadline and spin.
+    let duration = duration + Duration::from_micros(1);
+    Timespec { tv_sec: duration.as_secs() as _, tv_nsec: duration.subsec_nanos() as _ }
+}

@@ -1,0 +1,220 @@
+//! Reads the head of a request, and refuses what two readers could understand differently.
+//!
+//! Two pure steps. [`HeadScanner`] finds the end of the head while bytes come in, looking at each byte once, and refuses
+//! at once what no later byte can mend. [`read_head`] then parses the whole. The rules are those of RFC 9112, read
+//! strictly: where it lets a server repair a request, this one refuses it, because whatever stands in front of us may
+//! have repaired it differently (request smuggling).
+
+use std::mem::MaybeUninit;
+
+use super::ServerLimits;
+use super::refusal::Refusal;
+
+/// Finds the end of a head in bytes that come piece by piece.
+#[derive(Debug, Default)]
+pub(crate) struct HeadScanner {
+    length: usize,
+    lines: usize,
+    line_length: usize,
+    after_carriage_return: bool,
+    skipped_empty_line: bool,
+}
+
+impl HeadScanner {
+    /// Looks at the next bytes. `Some(n)`: the head ends after the first `n` of them.
+    pub(crate) fn scan(&mut self, bytes: &[u8], limits: &ServerLimits) -> Result<Option<usize>, Refusal> {
+        for (index, byte) in bytes.iter().enumerate() {
+            self.length += 1;
+            if self.length > limits.head_bytes {
+                return Err(Refusal::HeadTooLarge);
+            }
+            match byte {
+                b'\n' if !self.after_carriage_return => return Err(Refusal::LineEnd),
+                b'\n' => {
+                    self.after_carriage_return = false;
+                    if self.end_of_line(limits)? {
+                        return Ok(Some(index + 1));
+                    }
+                }
+                _ if self.after_carriage_return => return Err(Refusal::LineEnd),
+                b'\r' => self.after_carriage_return = true,
+                0 => return Err(Refusal::Header),
+                _ => self.line_length += 1,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether this line end is the end of the head.
+    fn end_of_line(&mut self, limits: &ServerLimits) -> Result<bool, Refusal> {
+        let empty = self.line_length == 0;
+        self.line_length = 0;
+        if empty && self.lines > 0 {
+            return Ok(true);
+        }
+        if empty {
+            // One empty line before the request line is allowed (RFC 9112 section 2.2): old clients end a body with it.
+            let again = std::mem::replace(&mut self.skipped_empty_line, true);
+            return if again { Err(Refusal::RequestLine) } else { Ok(false) };
+        }
+        self.lines += 1;
+        if self.lines > limits.head_fields + 1 {
+            return Err(Refusal::TooManyFields);
+        }
+        Ok(false)
+    }
+}
+
+/// A head that can be understood in one way only.
+#[derive(Debug)]
+pub(crate) struct Head<'a> {
+    pub(crate) method: &'a str,
+    /// Path and query as sent; it starts with `/` and is visible ASCII.
+    pub(crate) target: &'a str,
+    /// Every field in its order, names as sent, values without surrounding white space.
+    pub(crate) fields: Vec<(&'a str, &'a [u8])>,
+    pub(crate) framing: Framing,
+    /// The client waits for `100 Continue` before it sends the body.
+    pub(crate) expects_continue: bool,
+    /// The client sends no further request on this connection.
+    pub(crate) wants_close: bool,
+}
+
+/// How the end of the body is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+impl Head<'_> {
+    /// The path without the query.
+    pub(crate) fn path(&self) -> &str {
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    }
+}
+
+/// Parses a whole head, up to and including its empty line.
+pub(crate) fn read_head<'a>(bytes: &'a [u8], limits: &ServerLimits) -> Result<Head<'a>, Refusal> {
+    let mut storage = [const { MaybeUninit::<httparse::Header<'a>>::uninit() }; ServerLimits::MOST_FIELDS];
+    let room = limits.head_fields.min(ServerLimits::MOST_FIELDS);
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(bytes, &mut storage[..room]) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(Refusal::RequestLine),
+        Err(error) => return Err(refusal_for(error, bytes)),
+    }
+    let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
+        return Err(Refusal::RequestLine);
+    };
+    check_target(target)?;
+    let fields: Vec<_> = request.headers.iter().map(|field| (field.name, field.value)).collect();
+    check_values(&fields)?;
+    let version_1_0 = version == 0;
+    check_host(&fields, version_1_0)?;
+    Ok(Head {
+        method,
+        target,
+        framing: framing(&fields, version_1_0)?,
+        expects_continue: expects_continue(&fields, version_1_0)?,
+        wants_close: version_1_0 || has_token(&fields, "connection", "close"),
+        fields,
+    })
+}
+
+fn refusal_for(error: httparse::Error, bytes: &[u8]) -> Refusal {
+    match error {
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => Refusal::Header,
+        httparse::Error::NewLine => Refusal::LineEnd,
+        httparse::Error::TooManyHeaders => Refusal::TooManyFields,
+        httparse::Error::Version if names_another_version(bytes) => Refusal::Version,
+        _ => Refusal::RequestLine,
+    }
+}
+
+/// Whether the request line ends with `HTTP/d.d`, so that it is well formed but for the version.
+fn names_another_version(bytes: &[u8]) -> bool {
+    let line = bytes
+        .split(|byte| *byte == b'\r')
+        .find(|line| !line.is_empty() && *line != b"\n")
+        .unwrap_or_default();
+    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+/// Only `/path?query` is a target here: the absolute form is for proxies, `*` and `host:port` name no resource, and a
+/// fragment is never sent.
+fn check_target(target: &str) -> Result<(), Refusal> {
+    let bytes = target.as_bytes();
+    let visible = bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
+    if bytes.first() == Some(&b'/') && visible { Ok(()) } else { Err(Refusal::Target) }
+}
+
+/// No control characters but the tab. Bytes above 0x7f are opaque data (RFC 9110 section 5.5), and proxies do send them.
+fn check_values(fields: &[(&str, &[u8])]) -> Result<(), Refusal> {
+    let fine = |byte: &u8| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f);
+    if fields.iter().all(|(_, value)| value.iter().all(fine)) { Ok(()) } else { Err(Refusal::Header) }
+}
+
+/// HTTP/1.1 needs exactly one `Host`; nobody may send two (RFC 9112 section 3.2).
+fn check_host(fields: &[(&str, &[u8])], version_1_0: bool) -> Result<(), Refusal> {
+    let mut hosts = values(fields, "host");
+    match (hosts.next(), hosts.next()) {
+        (None, _) if version_1_0 => Ok(()),
+        (Some(host), None) if host.iter().all(|byte| is_host_byte(*byte)) => Ok(()),
+        _ => Err(Refusal::Host),
+    }
+}
+
+/// What `uri-host [":" port]` may consist of (RFC 3986 section 3.2.2).
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// Two statements about the length, or one that is not plain, are refused even when they agree.
+fn framing(fields: &[(&str, &[u8])], version_1_0: bool) -> Result<Framing, Refusal> {
+    let mut encodings = values(fields, "transfer-encoding");
+    let mut lengths = values(fields, "content-length");
+    match (encodings.next(), lengths.next()) {
+        (None, None) => Ok(Framing::Length(0)),
+        (Some(_), Some(_)) => Err(Refusal::AmbiguousLength),
+        (None, Some(_)) if lengths.next().is_some() => Err(Refusal::AmbiguousLength),
+        (None, Some(length)) => read_length(length).map(Framing::Length),
+        (Some(encoding), None) => {
+            let plain =
+                encoding.eq_ignore_ascii_case(b"chunked") && encodings.next().is_none() && !version_1_0;
+            if plain { Ok(Framing::Chunked) } else { Err(Refusal::TransferEncoding) }
+        }
+    }
+}
+
+fn read_length(value: &[u8]) -> Result<u64, Refusal> {
+    // 18 digits always fit; nobody means more.
+    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::Length);
+    }
+    Ok(value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
+}
+
+fn expects_continue(fields: &[(&str, &[u8])], version_1_0: bool) -> Result<bool, Refusal> {
+    let mut expectations = values(fields, "expect");
+    match (expectations.next(), expectations.next()) {
+        (None, _) => Ok(false),
+        // A client of HTTP/1.0 would take the interim answer for the final one (RFC 9110 section 10.1.1).
+        (Some(_), None) if version_1_0 => Ok(false),
+        (Some(value), None) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        _ => Err(Refusal::Expectation),
+    }
+}
+
+fn values<'f, 'a>(fields: &'f [(&'a str, &'a [u8])], name: &'f str) -> impl Iterator<Item = &'a [u8]> + 'f {
+    fields.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+}
+
+/// Whether a field that lists tokens, separated by commas, has this one.
+fn has_token(fields: &[(&str, &[u8])], name: &str, token: &str) -> bool {
+    values(fields, name)
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}

@@ -1,0 +1,147 @@
+//! The server as its users see it: starting, stopping, and what it counts.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::backend::Backend;
+use super::front::{Door, Front};
+use super::http_thread;
+use super::shared::Shared;
+use super::waker::Waker;
+use super::wire::Token;
+use super::{IncomingRequest, ServerError, ServerLimits, ServerStats};
+
+/// Says how many bytes the body of a request may have, from its method and its path (without the query, not decoded).
+/// Asked once a request, on the front's thread, so it has to be quick and must not panic.
+/// [`DEFAULT_BODY_BYTES`](super::DEFAULT_BODY_BYTES) suits most.
+pub type BodyLimit = Arc<dyn Fn(&str, &str) -> u64 + Send + Sync>;
+
+/// A running HTTP server. Dropped, it ends at once; [`shutdown`](HttpServer::shutdown) lets it finish its work.
+pub struct HttpServer {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl HttpServer {
+    /// Listens on an address (port 0 takes any that is free) and starts to serve.
+    ///
+    /// The handler is called with one request after the other, in the order in which they were complete. It must return
+    /// at once, and leave the answer to whoever gets the request's [`Responder`](super::Responder): while it runs, no
+    /// other request is taken, and what waits for more than 5 s is refused with 503. When it panics, that request is
+    /// answered with 500.
+    ///
+    /// # Errors
+    /// The address cannot be bound, a limit makes no sense, or the system gives no private socket or thread.
+    pub fn start(
+        listen: SocketAddr,
+        limits: ServerLimits,
+        body_limit: BodyLimit,
+        handler: Box<dyn FnMut(IncomingRequest) + Send>,
+    ) -> Result<Self, ServerError> {
+        let listener =
+            TcpListener::bind(listen).map_err(|source| ServerError::Listen { address: listen, source })?;
+        Self::start_on(listener, limits, body_limit, handler)
+    }
+
+    /// Like [`start`](Self::start), on a listener that exists already: one that a supervisor passed on, for instance.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start), or the listener cannot be used.
+    pub fn start_on(
+        listener: TcpListener,
+        limits: ServerLimits,
+        body_limit: BodyLimit,
+        handler: Box<dyn FnMut(IncomingRequest) + Send>,
+    ) -> Result<Self, ServerError> {
+        limits.check()?;
+        let address = listener.local_addr().map_err(ServerError::Listener)?;
+        let door = Door::new(listener).map_err(ServerError::Listener)?;
+        let token =
+            Token::random().map_err(|_| ServerError::Backend("the system gives no random numbers".into()))?;
+        let waker = Waker::new().map_err(|error| ServerError::Backend(error.to_string()))?;
+        announce(address, &limits);
+        let shared = Arc::new(Shared::new(limits, token, waker, Backend::start()?));
+        let mut server = HttpServer { shared: shared.clone(), address, threads: Vec::new() };
+        let front = Front::new(shared.clone(), body_limit, door);
+        server.threads.push(spawn("tinclaw-front", move || front.run())?);
+        server.threads.push(spawn("tinclaw-http", move || http_thread::run(&shared, handler))?);
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has counted.
+    pub fn stats(&self) -> ServerStats {
+        self.shared
+            .counters
+            .response_memory_used
+            .store(self.shared.answer_memory.used(), std::sync::atomic::Ordering::Relaxed);
+        self.shared.counters.snapshot()
+    }
+
+    /// Closes the listener. What has connected already is served to its end.
+    pub fn stop_accepting(&self) {
+        self.shared.close();
+    }
+
+    /// Ends the server: closes the listener, refuses requests that are not complete, waits for the answers that are due
+    /// for at most [`ServerLimits::shutdown_time`], answers the rest with 503, and joins the server's threads.
+    ///
+    /// tiny_http's own threads cannot be joined; they end by themselves within about 5 s.
+    pub fn shutdown(mut self) {
+        self.end(self.shared.limits.shutdown_time);
+    }
+
+    fn end(&mut self, time: Duration) {
+        self.shared.end_at(Instant::now() + time);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a thread of the HTTP server had panicked");
+            }
+        }
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.end(Duration::ZERO);
+        }
+    }
+}
+
+impl std::fmt::Debug for HttpServer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("HttpServer").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ServerError> {
+    let spawned: io::Result<_> = thread::Builder::new().name(name.into()).spawn(run);
+    spawned.map_err(|source| ServerError::Thread { name, source })
+}
+
+/// Tells the operator what the limits amount to.
+fn announce(address: SocketAddr, limits: &ServerLimits) {
+    let mebibytes = limits.worst_case_memory().div_ceil(1 << 20);
+    log::info!(
+        "listening on {address}: at most {} connections, {mebibytes} MiB of memory and {} file descriptors",
+        limits.connections,
+        limits.file_descriptors(),
+    );
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    if allowed.is_some_and(|allowed| allowed < limits.file_descriptors()) {
+        log::warn!(
+            "the limit on open files is {}, less than {} connections may need; fewer requests are answered at a time",
+            allowed.unwrap_or(u64::MAX),
+            limits.connections,
+        );
+    }
+}

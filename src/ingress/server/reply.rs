@@ -1,0 +1,226 @@
+//! An answer as bytes: printed for tiny_http's writer, and found again in what comes back over the private socket.
+
+use std::io::Write as _;
+use std::time::SystemTime;
+
+use super::Response;
+use super::refusal::reason_phrase;
+
+/// Longest head of an answer, in bytes. Fields that do not fit are dropped.
+pub(crate) const LONGEST_REPLY_HEAD: usize = 64 << 10;
+
+/// Fields that are the server's: the framing, and what concerns one connection only (RFC 9110 section 7.6.1).
+const DROPPED: [&str; 8] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Prints an answer, without the `Connection` field, which the front puts in.
+pub(crate) fn print(response: &Response, is_head_request: bool, now: SystemTime) -> Vec<u8> {
+    let has_body = may_have_body(response.status);
+    let sent_body = sent_body(response, is_head_request);
+    let mut bytes = Vec::with_capacity(256 + sent_body.len());
+    put(&mut bytes, format_args!("HTTP/1.1 {} {}\r\n", response.status, reason_phrase(response.status)));
+    if has_body {
+        put(&mut bytes, format_args!("Content-Length: {}\r\n", response.body.len()));
+    }
+    // A server with a clock says when it answered (RFC 9110 section 6.6.1).
+    if !response.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("date")) {
+        put(&mut bytes, format_args!("Date: {}\r\n", httpdate::HttpDate::from(now)));
+    }
+    for (name, value) in &response.headers {
+        let room = LONGEST_REPLY_HEAD - bytes.len() - 2;
+        if is_sendable(name, value) && name.len() + value.len() + 4 <= room {
+            put(&mut bytes, format_args!("{name}: {}\r\n", value.trim_matches([' ', '\t'])));
+        }
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(sent_body);
+    bytes
+}
+
+/// The part of the body that goes over the wire.
+pub(crate) fn sent_body(response: &Response, is_head_request: bool) -> &[u8] {
+    if may_have_body(response.status) && !is_head_request { &response.body } else { &[] }
+}
+
+fn put(bytes: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    bytes.write_fmt(text).expect("writing to a vector cannot fail");
+}
+
+/// 1xx, 204 and 304 never have a body (RFC 9110 section 6.4.1).
+fn may_have_body(status: u16) -> bool {
+    status >= 200 && status != 204 && status != 304
+}
+
+/// A name is a token, a value has no control characters but the tab (RFC 9110 section 5), and the field is not ours.
+fn is_sendable(name: &str, value: &str) -> bool {
+    let token = !name.is_empty() && name.bytes().all(is_token_byte);
+    let text = value.bytes().all(|byte| byte == b'\t' || (byte >= 0x20 && byte != 0x7f));
+    token && text && !DROPPED.iter().any(|dropped| name.eq_ignore_ascii_case(dropped))
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Where an answer's head and body end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Bytes of the head, its empty line included.
+    pub(crate) head: usize,
+    /// Bytes of the body after it.
+    pub(crate) body: usize,
+}
+
+/// What came back over the private socket is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoAnswer;
+
+/// Finds the end of an answer as soon as its head is there.
+pub(crate) fn frame(bytes: &[u8], is_head_request: bool) -> Result<Option<Frame>, NoAnswer> {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return if bytes.len() > LONGEST_REPLY_HEAD { Err(NoAnswer) } else { Ok(None) };
+    };
+    let head = std::str::from_utf8(&bytes[..end]).map_err(|_| NoAnswer)?;
+    let mut lines = head.split("\r\n");
+    let status_line = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).ok_or(NoAnswer)?;
+    let status: u16 = status_line.get(..3).and_then(|digits| digits.parse().ok()).ok_or(NoAnswer)?;
+    let mut length = None;
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        if name.eq_ignore_ascii_case("content-length") {
+            length = Some(value.trim().parse().map_err(|_| NoAnswer)?);
+            break;
+        }
+    }
+    let body = match length {
+        _ if is_head_request || !may_have_body(status) => 0,
+        Some(length) => length,
+        None => return Err(NoAnswer),
+    };
+    Ok(Some(Frame { head: end + 4, body }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(response: &Response, is_head_request: bool) -> String {
+        String::from_utf8(print(response, is_head_request, SystemTime::UNIX_EPOCH)).unwrap()
+    }
+
+    fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Response { status, headers, body: body.into() }
+    }
+
+    #[test]
+    fn an_answer_leaves_as_it_was_given() {
+        let given = response(
+            201,
+            &[("X-A", "1"), ("x-a", "2"), ("Content-Type", "text/plain"), ("X-City", "São")],
+            "hi",
+        );
+        assert_eq!(
+            printed(&given, false),
+            "HTTP/1.1 201 Created\r\nContent-Length: 2\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nX-A: 1\r\nx-a: 2\r\n\
+             Content-Type: text/plain\r\nX-City: São\r\n\r\nhi"
+        );
+    }
+
+    #[test]
+    fn a_field_is_sent_only_when_it_is_valid_and_not_ours() {
+        let rows = [
+            ("X-Fine", "a b\tc", true),
+            ("X-Empty", "", true),
+            ("Set-Cookie", "a=b; Path=/", true),
+            ("Date", "yesterday", true),
+            ("Content-Length", "5", false),
+            ("CONTENT-LENGTH", "5", false),
+            ("Transfer-Encoding", "chunked", false),
+            ("Connection", "keep-alive", false),
+            ("Keep-Alive", "timeout=5", false),
+            ("Upgrade", "h2c", false),
+            ("Trailer", "X", false),
+            ("", "empty name", false),
+            ("X Space", "a", false),
+            ("X-Colon:", "a", false),
+            ("X-Ü", "a", false),
+            ("X-Split", "a\r\nSet-Cookie: b", false),
+            ("X-Split\r\nSet-Cookie", "b", false),
+            ("X-Feed", "a\nb", false),
+            ("X-Nul", "a\0b", false),
+            ("X-Delete", "a\u{7f}b", false),
+        ];
+        for (name, value, sent) in rows {
+            let text = printed(&response(200, &[(name, value)], ""), false);
+            assert_eq!(text.contains(&format!("\r\n{name}: {value}\r\n")), sent, "{name:?}: {value:?}");
+            assert_eq!(
+                text.lines().count(),
+                if sent && name != "Date" { 5 } else { 4 },
+                "{name:?}: {value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_head_grows_to_its_limit_only() {
+        let long = "v".repeat(LONGEST_REPLY_HEAD / 3);
+        let text =
+            printed(&response(200, &[("A", &long), ("B", &long), ("C", &long), ("D", "short")], ""), false);
+        assert!(text.len() <= LONGEST_REPLY_HEAD);
+        assert!(text.contains("B: ") && !text.contains("C: ") && text.contains("D: "));
+    }
+
+    #[test]
+    fn an_answer_is_framed_as_it_was_printed() {
+        let rows = [
+            (200, false, "body", 4),
+            (200, true, "body", 0),
+            (200, false, "", 0),
+            (204, false, "body", 0),
+            (304, false, "body", 0),
+            (599, false, "\r\n\r\n", 4),
+        ];
+        for (status, is_head_request, body, expected) in rows {
+            let bytes = print(&response(status, &[], body), is_head_request, SystemTime::UNIX_EPOCH);
+            for length in 0..bytes.len() - expected {
+                assert_eq!(
+                    frame(&bytes[..length], is_head_request),
+                    Ok(None),
+                    "{status}, first {length} bytes"
+                );
+            }
+            let found = frame(&bytes, is_head_request).unwrap().unwrap();
+            assert_eq!((found.head + found.body, found.body), (bytes.len(), expected), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_tiny_http_answers_by_itself_is_framed_too() {
+        let text =
+            b"HTTP/1.1 500 Internal Server Error\r\nServer: tiny-http (Rust)\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(frame(text, false), Ok(Some(Frame { head: text.len(), body: 0 })));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_said_to_be_none() {
+        let rows: [&[u8]; 5] = [
+            b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 2x0 OK\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+            b"\r\n\r\n",
+        ];
+        for bytes in rows {
+            assert_eq!(frame(bytes, false), Err(NoAnswer));
+        }
+        assert_eq!(frame(&[b'a'; LONGEST_REPLY_HEAD + 1], false), Err(NoAnswer));
+    }
+}

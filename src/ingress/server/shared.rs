@@ -1,0 +1,102 @@
+//! What the front and the thread behind tiny_http share.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::ServerLimits;
+use super::answer_memory::AnswerMemory;
+use super::backend::Backend;
+use super::sequence::Sequence;
+use super::stats::Counters;
+use super::waker::Waker;
+use super::wire::Token;
+
+/// A request that tiny_http has yielded and whose turn may not have come.
+pub(crate) struct Yielded {
+    pub(crate) request: tiny_http::Request,
+    pub(crate) peer: IpAddr,
+}
+
+/// One per server.
+pub(crate) struct Shared {
+    pub(crate) limits: ServerLimits,
+    pub(crate) token: Token,
+    pub(crate) waker: Waker,
+    pub(crate) counters: Counters,
+    pub(crate) answer_memory: Arc<AnswerMemory>,
+    /// Behind a lock because the front gives up numbers that the other thread waits for; held for a look into a map.
+    pub(crate) sequence: Mutex<Sequence<Yielded>>,
+    /// Behind a lock because the front replaces it when it has died; the other thread looks only when it was woken.
+    backend: Mutex<Arc<Backend>>,
+    /// The accept loop of the present backend has ended.
+    pub(crate) backend_failed: AtomicBool,
+    /// The handler runs at present, so nothing that tiny_http yields is taken.
+    pub(crate) in_handler: AtomicBool,
+    /// No further connection is accepted.
+    pub(crate) closed: AtomicBool,
+    /// When the front ends at the latest. Behind a lock because it is no atomic type; set once.
+    ends_at: Mutex<Option<Instant>>,
+    /// The front has ended, so nothing more will come.
+    pub(crate) front_ended: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(limits: ServerLimits, token: Token, waker: Waker, backend: Backend) -> Self {
+        Shared {
+            answer_memory: Arc::new(AnswerMemory::new(limits.response_memory)),
+            limits,
+            token,
+            waker,
+            counters: Counters::default(),
+            sequence: Mutex::new(Sequence::new()),
+            backend: Mutex::new(Arc::new(backend)),
+            backend_failed: AtomicBool::new(false),
+            in_handler: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            ends_at: Mutex::new(None),
+            front_ended: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn backend(&self) -> Arc<Backend> {
+        lock(&self.backend).clone()
+    }
+
+    /// Puts another backend in the place of one that has died.
+    pub(crate) fn replace_backend(&self, backend: Backend) {
+        let old = std::mem::replace(&mut *lock(&self.backend), Arc::new(backend));
+        self.backend_failed.store(false, Ordering::Release);
+        old.unblock();
+    }
+
+    /// Gives up a request; false when the handler has it, or will have it.
+    pub(crate) fn give_up(&self, arrival: u64) -> bool {
+        let given_up = lock(&self.sequence).give_up(arrival);
+        if given_up {
+            // Its successors may be held back, and nothing else may come to wake the thread that holds them.
+            self.backend().unblock();
+        }
+        given_up
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    pub(crate) fn end_at(&self, latest: Instant) {
+        *lock(&self.ends_at) = Some(latest);
+        self.close();
+    }
+
+    pub(crate) fn ends_at(&self) -> Option<Instant> {
+        *lock(&self.ends_at)
+    }
+}
+
+/// Locks. What the locks here protect is never left half-way, so a poisoned one is as good as any.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
