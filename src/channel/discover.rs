@@ -300,4 +300,4 @@ pub enum DiscoverError {
 
 #[cfg(test)]
 #[path = "discover_tests.rs"]
-mod tests;
+pub(super) mod tests;

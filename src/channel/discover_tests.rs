@@ -4,10 +4,10 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A directory of its own for each test, removed afterwards.
-struct Dir(PathBuf);
+pub(in crate::channel) struct Dir(pub(in crate::channel) PathBuf);
 
 impl Dir {
-    fn new() -> Self {
+    pub(in crate::channel) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("tinclaw-discover-{}-{number}", std::process::id()));
@@ -15,7 +15,7 @@ impl Dir {
         Self(path)
     }
 
-    fn with(files: &[(&str, &[u8])]) -> Self {
+    pub(in crate::channel) fn with(files: &[(&str, &[u8])]) -> Self {
         let dir = Self::new();
         for (name, bytes) in files {
             std::fs::write(dir.0.join(name), bytes).unwrap();
@@ -23,7 +23,7 @@ impl Dir {
         dir
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(in crate::channel) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }

@@ -162,6 +162,10 @@ impl serde::de::Error for StrictError {
         Self::unknown(field, expected)
     }
 
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::invalid("there under two names", "one of them").inside(Step::Field(field.to_owned()))
+    }
+
     fn missing_field(field: &'static str) -> Self {
         Self::here(Problem::Missing).inside(Step::Field(field.to_owned()))
     }
@@ -276,21 +280,18 @@ impl<'de> Deserializer<'de> for Node<'_> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _variants: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, StrictError> {
-        match self.0 {
-            Value::String(variant) => visitor.visit_enum(Choice { variant, content: None }),
-            Value::Object(fields) => {
-                let mut meant = fields.iter().filter(|(name, _)| !is_skipped(name));
-                match (meant.next(), meant.next()) {
-                    (Some((variant, content)), None) => {
-                        visitor.visit_enum(Choice { variant, content: Some(Node(content)) })
-                    }
-                    _ => Err(StrictError::invalid("another object", "an object with one field")),
-                }
-            }
-            _ => Err(StrictError::invalid_type(self.unexpected(), &"a string or an object with one field")),
+        let accepted = "a string or an object with one field";
+        let fields = match self.0 {
+            Value::String(variant) => return visitor.visit_enum(Choice { variant, content: None }),
+            Value::Object(fields) => Fields::known(fields, variants)?,
+            _ => return Err(StrictError::invalid_type(self.unexpected(), &accepted)),
+        };
+        match fields.fields.as_slice() {
+            [(variant, content)] => visitor.visit_enum(Choice { variant, content: Some(Node(content)) }),
+            _ => Err(StrictError::invalid("another object", accepted)),
         }
     }
 
@@ -481,7 +482,10 @@ mod tests {
     #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
     enum Tagged {
         Bearer,
-        Header { name: String },
+        Header {
+            #[serde(alias = "header_name")]
+            name: String,
+        },
     }
 
     #[test]
@@ -513,6 +517,7 @@ mod tests {
             ("unknown choice", json!({"mode": "plian"}), "mode", "\\\"plain\\\""),
             ("choice without its content", json!({"mode": "with"}), "mode", "an object with the field"),
             ("two choices", json!({"mode": {"plain": 1, "with": 2}}), "mode", "one field"),
+            ("misspelt choice of an object", json!({"mode": {"withs": {}}}), "mode.withs", "\"with\""),
             ("no choice", json!({"mode": {}}), "mode", "one field"),
             ("inside a choice", json!({"mode": {"with": {"host": 1}}}), "mode.with.host", "a string"),
             (
@@ -527,6 +532,12 @@ mod tests {
                 json!({"tagged": {"type": "header", "nam": 1}}),
                 "tagged.nam",
                 "\"name\"",
+            ),
+            (
+                "two names of one field",
+                json!({"tagged": {"type": "header", "name": "a", "header_name": "b"}}),
+                "tagged.name",
+                "two names",
             ),
             ("odd name", json!({"a b": 1}), "[\"a b\"]", "Unknown"),
         ];
