@@ -4,6 +4,16 @@
 //! `secret_name`, `signature_key_secret_name`, `hmac_secret_name`, `managed_by_host`, `methods` and
 //! `verify_token_param`, and load as they are. New files say `auth`. What follows from both together, and what
 //! contradicts, is decided in [`AuthPlan::from`](crate::ingress::webhook::AuthPlan::from); here is only the shape.
+//!
+//! ```
+//! use tinclaw::channel::capabilities::webhook::WebhookCapability;
+//!
+//! let webhook: WebhookCapability = serde_json::from_str(
+//!     r#"{ "auth": "github", "secret_name": "github_hook_key", "dedupe": { "header": "X-GitHub-Delivery" } }"#,
+//! )?;
+//! assert_eq!(webhook.methods, ["POST"]);
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 use std::fmt;
 
@@ -14,16 +24,6 @@ use serde::{Deserialize, Deserializer};
 use super::strict::is_skipped;
 
 /// The `webhook` object of a capability file.
-///
-/// ```
-/// use tinclaw::channel::capabilities::webhook::WebhookCapability;
-///
-/// let webhook: WebhookCapability = serde_json::from_str(
-///     r#"{ "auth": "github", "secret_name": "github_hook_key", "dedupe": { "header": "X-GitHub-Delivery" } }"#,
-/// )?;
-/// assert_eq!(webhook.methods, ["POST"]);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -82,7 +82,7 @@ impl Default for WebhookCapability {
 /// The value of `auth`.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, serde(untagged))]
+#[cfg_attr(test, schemars(untagged))]
 pub enum WebhookAuth {
     /// A scheme or a provider's preset by name.
     Named(AuthName),

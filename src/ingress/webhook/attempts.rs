@@ -46,12 +46,13 @@ struct Bucket {
 }
 
 impl FailedAttempts {
-    /// An empty memory. A `burst` or `max_addresses` of 0 counts as 1.
+    /// An empty memory. A `burst` or `max_addresses` of 0 counts as 1; a `burst` above a million or a `refill` above a
+    /// day counts as that.
     pub fn new(limits: AttemptLimits) -> Self {
         let limits = AttemptLimits {
-            burst: limits.burst.max(1),
+            burst: limits.burst.clamp(1, 1_000_000),
+            refill: limits.refill.min(Duration::from_secs(24 * 60 * 60)),
             max_addresses: limits.max_addresses.max(1),
-            ..limits
         };
         Self { limits, by_address: HashMap::new(), by_last_failure: BTreeMap::new(), next_serial: 0 }
     }
@@ -60,8 +61,8 @@ impl FailedAttempts {
     /// `Retry-After`.
     pub fn blocked(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let bucket = self.by_address.get(&source(address))?;
-        let one_token_at = bucket.full_at.checked_sub(self.limits.refill * (self.limits.burst - 1))?;
-        let wait = one_token_at.saturating_duration_since(now);
+        let until_full = bucket.full_at.saturating_duration_since(now);
+        let wait = until_full.saturating_sub(self.limits.refill * (self.limits.burst - 1));
         (!wait.is_zero()).then_some(wait)
     }
 
@@ -171,6 +172,21 @@ mod tests {
             attempts.failed(address("192.0.2.1"), now);
         }
         assert_eq!(attempts.blocked(address("192.0.2.1"), now), Some(Duration::from_secs(6)));
+    }
+
+    #[test]
+    fn absurd_limits_are_survived() {
+        let limits = AttemptLimits { burst: u32::MAX, refill: Duration::MAX, max_addresses: 0 };
+        let mut attempts = FailedAttempts::new(limits);
+        let now = Instant::now();
+        for number in 0..3 {
+            attempts.failed(IpAddr::from([192, 0, 2, number]), now);
+        }
+        assert_eq!(attempts.len(), 1);
+        let mut attempts =
+            FailedAttempts::new(AttemptLimits { burst: 0, refill: Duration::ZERO, max_addresses: 1 });
+        attempts.failed(address("192.0.2.1"), now);
+        assert_eq!(attempts.blocked(address("192.0.2.1"), now), None, "no pause was asked for");
     }
 
     #[test]

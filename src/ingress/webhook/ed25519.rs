@@ -105,3 +105,85 @@ fn without_sign(point: &[u8; 32]) -> [u8; 32] {
     y[31] &= 0x7f;
     y
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        encoding::hex_of_either_case(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_vectors_of_rfc_8032_verify() {
+        // Section 7.1, tests 1 to 3: public key, message, signature.
+        let vectors = [
+            (
+                "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+                "",
+                "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46b\
+                 d25bf5f0595bbe24655141438e7a100b",
+            ),
+            (
+                "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+                "72",
+                "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c\
+                 387b2eaeb4302aeeb00d291612bb0c00",
+            ),
+            (
+                "FC51CD8E6218A1A38DA47ED00230F0580816ED13BA3303AC5DEB911548908025",
+                "af82",
+                "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc659\
+                 4a7c15e9716ed28dc027beceea1ec40a",
+            ),
+        ];
+        for (key, message, signature) in vectors {
+            let public = PublicKey::from_hex(key.as_bytes()).unwrap();
+            assert!(public.verifies(&hex(message), &hex(signature)), "{key}");
+            assert!(!public.verifies(b"another", &hex(signature)), "{key}");
+        }
+    }
+
+    /// What `ring` lets through and what it does not: should that change, the head of this file changes with it.
+    #[test]
+    fn what_ring_accepts_is_narrowed_here() {
+        let message = br#"1700000000{"text":"hi"}"#;
+        let ring = |key: &str, signature: &str| {
+            UnparsedPublicKey::new(&ED25519, hex(key)).verify(message, &hex(signature)).is_ok()
+        };
+        let identity = "0100000000000000000000000000000000000000000000000000000000000000";
+        let forged = "edc876d6831fd2105d0b4389ca2e283166469289146e2ce06faefe98b22548df\
+                      0500000000000000000000000000000000000000000000000000000000000000";
+        assert!(ring(identity, forged), "with a small-order key anybody signs anything");
+        assert!(PublicKey::from_hex(identity.as_bytes()).is_err());
+
+        let key = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8";
+        let small_r = "0100000000000000000000000000000000000000000000000000000000000000\
+                       b91f32c53ee9eb8e39a12c871598ad1679d052c50ad6bee7deb9e361da6c3503";
+        assert!(ring(key, small_r));
+        assert!(!PublicKey::from_hex(key.as_bytes()).unwrap().verifies(message, &hex(small_r)));
+
+        let large_s = "0169dd4c76b42cca14131c0a043c826b41f3f10c9f479bd22ad648793c6d09a7\
+                       f86ef8e1abdb8355f19a4f787f28fc8ece9a87e5bbbd44e81e76bbc7a72be411";
+        assert!(!ring(key, large_s), "S is checked by ring");
+    }
+
+    #[test]
+    fn keys_that_are_not_canonical_or_of_small_order_are_recognised() {
+        let with_sign = |mut y: [u8; 32]| {
+            y[31] |= 0x80;
+            y
+        };
+        for y in SMALL_ORDER_Y {
+            assert!(is_small_order(&y) && is_small_order(&with_sign(y)));
+        }
+        // The prime less one, the prime itself, and the largest y that can be written.
+        let mut y = [0xff; 32];
+        y[31] = 0x7f;
+        for (lowest, canonical) in [(0xec, true), (0xed, false), (0xff, false)] {
+            y[0] = lowest;
+            assert_eq!(is_canonical(&y), canonical);
+            assert_eq!(is_canonical(&with_sign(y)), canonical);
+        }
+    }
+}

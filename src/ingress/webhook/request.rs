@@ -13,7 +13,7 @@ pub type SecretLookup<'a> = dyn Fn(&str) -> Option<Zeroizing<Vec<u8>>> + 'a;
 pub struct WebhookRequest<'a> {
     /// The method, in capitals.
     pub method: &'a str,
-    /// The path, without the query.
+    /// The path, without the query. No format signs it alone; those that sign the URL take `public_url`.
     pub path: &'a str,
     /// What stands after `?` in the request target, not decoded; empty when there is none.
     pub query: &'a str,

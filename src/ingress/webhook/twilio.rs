@@ -25,6 +25,9 @@ use crate::channel::capabilities::webhook::{HmacAlgorithm, SignatureEncoding};
 const HEADER: &str = "x-twilio-signature";
 const BODY_HASH_PARAM: &str = "bodySHA256";
 
+/// Name and value of a form's field, decoded.
+type Field<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// Checks the signature of a request.
 pub(super) fn check(
     scheme: &KeyAndTolerance,
@@ -43,7 +46,7 @@ pub(super) fn check(
     Ok(replay::by_signature(tag.as_bytes(), None, request.now_ms, scheme.tolerance_secs))
 }
 
-fn sign(secret: &[u8], url: &str, fields: &[(Cow<'_, str>, Cow<'_, str>)]) -> Tag {
+fn sign(secret: &[u8], url: &str, fields: &[Field<'_>]) -> Tag {
     let mut mac = Mac::new(HmacAlgorithm::Sha1, secret);
     mac.update(url.as_bytes());
     for (name, value) in fields {
@@ -54,7 +57,7 @@ fn sign(secret: &[u8], url: &str, fields: &[(Cow<'_, str>, Cow<'_, str>)]) -> Ta
 }
 
 /// The form fields that are part of the signed string: none where the body is empty or covered by its hash.
-fn signed_fields<'a>(request: &WebhookRequest<'a>) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Refusal> {
+fn signed_fields<'a>(request: &WebhookRequest<'a>) -> Result<Vec<Field<'a>>, Refusal> {
     if let Some(hash) = body_hash(request.query)? {
         let matches = bool::from(digest(request.body).as_slice().ct_eq(&hash));
         return if matches { Ok(Vec::new()) } else { Err(Refusal::SignatureMismatch) };
