@@ -21,6 +21,12 @@ pub enum SecretError {
         /// The secret's name.
         name: String,
     },
+    /// A secret without content, which would count as missing.
+    #[error("the value of '{name}' is empty; to take a secret away, remove it")]
+    Empty {
+        /// The secret's name.
+        name: String,
+    },
     /// The value is longer than this host takes.
     #[error("the secret '{name}' is larger than {limit} bytes")]
     TooLarge {

@@ -6,23 +6,33 @@
 //! | backend | what for |
 //! |---|---|
 //! | [`EnvSecrets`] | environment variables, for containers and first steps |
+//! | [`DirectorySecrets`] | one file per secret: systemd's `$CREDENTIALS_DIRECTORY`, Kubernetes and Docker secrets |
+//! | [`EncryptedFile`] | one encrypted file that [`SecretEditor`] (and so `tinclaw secrets`) can write |
 //! | [`MemorySecrets`] | tests, and library users who have their own source |
 //! | [`ChainSecrets`] | several of them, asked in order |
 
 mod allowed_names;
 mod chain;
+mod directory;
+mod editor;
 mod env;
 mod error;
+mod file;
 mod memory;
 mod name;
+mod sealed;
 mod secret;
 mod store;
 
 pub use allowed_names::AllowedNames;
 pub use chain::ChainSecrets;
+pub use directory::DirectorySecrets;
+pub use editor::SecretEditor;
 pub use env::{EnvSecrets, SECRET_ENV_PREFIX};
 pub use error::SecretError;
+pub use file::{EncryptedFile, MAX_ENCRYPTED_FILE_BYTES};
 pub use memory::MemorySecrets;
 pub use name::{MAX_NAME_BYTES, normalise_name};
+pub use sealed::{KdfCost, KeySource};
 pub use secret::{MAX_SECRET_BYTES, Secret};
 pub use store::SecretStore;

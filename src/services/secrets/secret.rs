@@ -23,7 +23,6 @@ impl Secret {
     }
 
     /// Takes over bytes that must be UTF-8; they are erased when they are not.
-    #[cfg_attr(not(test), expect(dead_code))]
     pub(crate) fn from_utf8(mut bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
         std::str::from_utf8(&bytes).ok()?;
         String::from_utf8(std::mem::take(&mut *bytes)).ok().map(Self::new)

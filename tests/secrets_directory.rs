@@ -1,0 +1,121 @@
+//! Secrets in a directory: systemd credentials, Docker and Kubernetes volumes.
+
+mod secrets_support;
+
+use std::os::unix::fs::symlink;
+
+use secrets_support::TempDir;
+use tinclaw::services::secrets::{DirectorySecrets, MAX_SECRET_BYTES, Secret, SecretError, SecretStore};
+
+fn open(directory: &TempDir) -> DirectorySecrets {
+    DirectorySecrets::open(&directory.path("")).unwrap()
+}
+
+#[test]
+fn a_file_is_a_secret_without_its_last_line_break() {
+    let directory = TempDir::new("line-breaks");
+    let rows: &[(&str, &[u8], Option<&str>)] = &[
+        ("plain", b"value", Some("value")),
+        ("line_feed", b"value\n", Some("value")),
+        ("windows", b"value\r\n", Some("value")),
+        ("two", b"value\n\n", Some("value\n")),
+        ("inner", b"-----BEGIN-----\nx\n-----END-----\n", Some("-----BEGIN-----\nx\n-----END-----")),
+        ("empty", b"", None),
+        ("only_line_break", b"\n", None),
+    ];
+    let store = open(&directory);
+    for (name, content, expected) in rows {
+        directory.write(name, content);
+        assert_eq!(store.get(name).unwrap(), expected.map(Secret::from), "{name}");
+    }
+}
+
+#[test]
+fn names_are_found_in_any_case() {
+    let directory = TempDir::new("case");
+    directory.write("SLACK_TOKEN", b"upper");
+    directory.write("Both", b"upper");
+    directory.write("both", b"lower");
+    directory.write("..data_is_no_name", b"x");
+    directory.write("backup~", b"x");
+    let store = open(&directory);
+    assert_eq!(store.get("slack_token").unwrap(), Some(Secret::from("upper")));
+    assert_eq!(store.get("BOTH").unwrap(), Some(Secret::from("lower")));
+    assert_eq!(store.get("absent").unwrap(), None);
+    assert_eq!(store.names().unwrap(), ["both", "slack_token"]);
+}
+
+#[test]
+fn names_never_lead_elsewhere() {
+    let directory = TempDir::new("traversal");
+    directory.write("inside", b"x");
+    for name in ["../inside", "/etc/passwd", "a/b", "..", ".", ".hidden", ""] {
+        assert!(matches!(open(&directory).get(name), Err(SecretError::BadName { .. })), "{name:?}");
+    }
+}
+
+#[test]
+fn links_inside_are_followed_as_kubernetes_makes_them() {
+    let directory = TempDir::new("kubernetes");
+    directory.write("..2026_11_22/token", b"first");
+    symlink("..2026_11_22", directory.path("..data")).unwrap();
+    symlink("..data/token", directory.path("token")).unwrap();
+    let store = open(&directory);
+    assert_eq!(store.get("token").unwrap(), Some(Secret::from("first")));
+    assert_eq!(store.names().unwrap(), ["token"]);
+    directory.write("..2026_11_23/token", b"second");
+    symlink("..2026_11_23", directory.path("..data_tmp")).unwrap();
+    std::fs::rename(directory.path("..data_tmp"), directory.path("..data")).unwrap();
+    assert_eq!(store.get("token").unwrap(), Some(Secret::from("second")));
+}
+
+#[test]
+fn links_that_lead_out_and_odd_files_are_refused() {
+    let directory = TempDir::new("odd");
+    symlink("/etc/passwd", directory.path("outside")).unwrap();
+    symlink("../../../../../../../../etc/passwd", directory.path("climbing")).unwrap();
+    std::fs::create_dir(directory.path("folder")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(directory.path("socket")).unwrap();
+    let store = open(&directory);
+    for name in ["outside", "climbing", "folder"] {
+        assert!(matches!(store.get(name), Err(SecretError::Refused { .. })), "{name}");
+    }
+    assert!(store.get("socket").is_err());
+    symlink("nowhere", directory.path("dangling")).unwrap();
+    assert_eq!(store.get("dangling").unwrap(), None);
+}
+
+#[test]
+fn a_link_of_a_longer_name_beside_the_directory_is_outside() {
+    let directory = TempDir::new("sibling");
+    directory.write("store-evil/token", b"x");
+    directory.write("store/inside", b"x");
+    symlink("../store-evil/token", directory.path("store/token")).unwrap();
+    let store = DirectorySecrets::open(&directory.path("store")).unwrap();
+    assert!(matches!(store.get("token"), Err(SecretError::Refused { .. })));
+}
+
+#[test]
+fn sizes_and_encodings_are_checked() {
+    let directory = TempDir::new("sizes");
+    let limit = usize::try_from(MAX_SECRET_BYTES).unwrap();
+    directory.write("full", "x".repeat(limit).as_bytes());
+    directory.write("full_with_line_break", format!("{}\n", "x".repeat(limit)).as_bytes());
+    directory.write("over", "x".repeat(limit + 1).as_bytes());
+    directory.write("far_over", "x".repeat(limit * 4).as_bytes());
+    directory.write("binary", &[0xff, 0xfe, 0x00]);
+    let store = open(&directory);
+    assert_eq!(store.get("full").unwrap().unwrap().len(), limit);
+    assert_eq!(store.get("full_with_line_break").unwrap().unwrap().len(), limit);
+    assert!(matches!(store.get("over"), Err(SecretError::TooLarge { .. })));
+    assert!(matches!(store.get("far_over"), Err(SecretError::TooLarge { .. })));
+    assert!(matches!(store.get("binary"), Err(SecretError::NotText { .. })));
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_an_error_at_start() {
+    let directory = TempDir::new("absent");
+    let file = directory.write("file", b"x");
+    assert!(matches!(DirectorySecrets::open(&directory.path("none")), Err(SecretError::Io { .. })));
+    assert!(matches!(DirectorySecrets::open(&file), Err(SecretError::Refused { .. })));
+}

@@ -1,0 +1,175 @@
+//! Secrets in an encrypted file: what an operator sets is what the host reads, and nothing else reads it.
+
+mod secrets_support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use secrets_support::TempDir;
+use tinclaw::services::secrets::{
+    ChainSecrets, EncryptedFile, EnvSecrets, KdfCost, KeySource, MAX_SECRET_BYTES, Secret, SecretEditor,
+    SecretError, SecretStore,
+};
+
+/// The least that Argon2 takes: these tests are not about its cost.
+const QUICK: KdfCost = KdfCost { memory_kib: 8, passes: 1, lanes: 1 };
+
+fn passphrase(text: &str) -> KeySource {
+    KeySource::Passphrase(Secret::from(text))
+}
+
+fn editor(directory: &TempDir, key: &KeySource) -> SecretEditor {
+    SecretEditor::open(&directory.path("secrets.enc"), key).unwrap().with_cost(QUICK)
+}
+
+#[test]
+fn what_is_set_is_read_listed_and_removed() {
+    let directory = TempDir::new("set-list-remove");
+    let key = passphrase("correct horse");
+    let editor = editor(&directory, &key);
+    assert!(editor.list().unwrap().is_empty());
+    editor.set("SLACK_Token", Secret::from("xoxb-1")).unwrap();
+    editor.set("other", Secret::from("o")).unwrap();
+    assert_eq!(editor.list().unwrap(), ["other", "slack_token"]);
+
+    let store = EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap();
+    assert_eq!(store.get("slack_token").unwrap(), Some(Secret::from("xoxb-1")));
+    assert_eq!(store.get("missing").unwrap(), None);
+    assert_eq!(store.names().unwrap(), ["other", "slack_token"]);
+
+    assert!(editor.remove("slack_TOKEN").unwrap());
+    assert!(!editor.remove("slack_token").unwrap());
+    assert_eq!(editor.list().unwrap(), ["other"]);
+}
+
+#[test]
+fn a_running_host_uses_a_changed_secret_at_once() {
+    let directory = TempDir::new("reload");
+    let key = passphrase("correct horse");
+    let editor = editor(&directory, &key);
+    editor.set("token", Secret::from("old")).unwrap();
+    let store = EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap();
+    for value in ["new", "two", "six"] {
+        editor.set("token", Secret::from(value)).unwrap();
+        assert_eq!(store.get("token").unwrap(), Some(Secret::from(value)));
+    }
+}
+
+#[test]
+fn missing_wrong_key_damaged_and_newer_are_told_apart() {
+    let directory = TempDir::new("told-apart");
+    let path = directory.path("secrets.enc");
+    let key = passphrase("correct horse");
+    assert!(matches!(EncryptedFile::open(&path, &key), Err(SecretError::Missing { .. })));
+    editor(&directory, &key).set("token", Secret::from("the value of it")).unwrap();
+    assert!(matches!(
+        EncryptedFile::open(&path, &passphrase("battery staple")),
+        Err(SecretError::WrongKey { .. })
+    ));
+    assert!(matches!(
+        editor(&directory, &passphrase("battery staple")).list(),
+        Err(SecretError::WrongKey { .. })
+    ));
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert!(matches!(EncryptedFile::open(&path, &key), Err(SecretError::Damaged { .. })));
+    fs::write(&path, "something else\n").unwrap();
+    assert!(matches!(EncryptedFile::open(&path, &key), Err(SecretError::Damaged { .. })));
+}
+
+#[test]
+fn a_wrong_key_never_replaces_the_file() {
+    let directory = TempDir::new("not-replaced");
+    let path = directory.path("secrets.enc");
+    editor(&directory, &passphrase("correct horse")).set("token", Secret::from("v")).unwrap();
+    let before = fs::read(&path).unwrap();
+    assert!(editor(&directory, &passphrase("battery staple")).set("token", Secret::from("w")).is_err());
+    assert!(editor(&directory, &passphrase("battery staple")).remove("token").is_err());
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn the_file_is_for_its_owner_only_and_holds_no_plain_text() {
+    let directory = TempDir::new("mode");
+    let path = directory.path("deep/er/secrets.enc");
+    let editor = SecretEditor::open(&path, &passphrase("correct horse")).unwrap().with_cost(QUICK);
+    editor.set("some_name", Secret::from("some value")).unwrap();
+    editor.set("some_name", Secret::from("some other value")).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+    assert!(!text.contains("some"), "{text}");
+    let mut names: Vec<_> =
+        fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["secrets.enc", "secrets.enc.lock"]);
+}
+
+#[test]
+fn a_key_file_works_and_a_short_one_is_refused() {
+    let directory = TempDir::new("key-file");
+    let good = directory.write("key", &[b"0123456789abcdef0123456789abcdef".as_slice(), b"\n"].concat());
+    let key = KeySource::File(good);
+    editor(&directory, &key).set("token", Secret::from("v")).unwrap();
+    let store = EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap();
+    assert_eq!(store.get("token").unwrap(), Some(Secret::from("v")));
+    let short = KeySource::File(directory.write("short", b"0123456789abcdef0123456789abcde"));
+    assert!(matches!(SecretEditor::open(&directory.path("x"), &short), Err(SecretError::BadKey { .. })));
+    let none = KeySource::File(directory.path("none"));
+    assert!(matches!(SecretEditor::open(&directory.path("x"), &none), Err(SecretError::Io { .. })));
+}
+
+#[test]
+fn values_are_bounded() {
+    let directory = TempDir::new("bounds");
+    let editor = editor(&directory, &passphrase("correct horse"));
+    let limit = usize::try_from(MAX_SECRET_BYTES).unwrap();
+    editor.set("a", Secret::new("x".repeat(limit))).unwrap();
+    assert!(matches!(editor.set("b", Secret::new("x".repeat(limit + 1))), Err(SecretError::TooLarge { .. })));
+    assert!(matches!(editor.set("c", Secret::from("")), Err(SecretError::Empty { .. })));
+    assert!(matches!(editor.set("../d", Secret::from("x")), Err(SecretError::BadName { .. })));
+    assert_eq!(editor.list().unwrap(), ["a"]);
+}
+
+#[test]
+fn what_a_crash_left_behind_does_no_harm() {
+    let directory = TempDir::new("crash");
+    let editor = editor(&directory, &passphrase("correct horse"));
+    editor.set("a", Secret::from("1")).unwrap();
+    directory.write("secrets.enc.new", b"half a file");
+    assert_eq!(editor.list().unwrap(), ["a"]);
+    editor.set("b", Secret::from("2")).unwrap();
+    assert_eq!(editor.list().unwrap(), ["a", "b"]);
+}
+
+#[test]
+fn two_editors_at_once_lose_nothing() {
+    let directory = TempDir::new("two-editors");
+    let key = passphrase("correct horse");
+    std::thread::scope(|scope| {
+        for writer in ["a", "b"] {
+            let editor = editor(&directory, &key);
+            scope.spawn(move || {
+                for n in 0..10 {
+                    editor.set(&format!("{writer}{n}"), Secret::from("v")).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(editor(&directory, &key).list().unwrap().len(), 20);
+}
+
+#[test]
+fn a_damaged_file_in_a_chain_is_not_passed_over() {
+    let directory = TempDir::new("chain");
+    let key = passphrase("correct horse");
+    editor(&directory, &key).set("token", Secret::from("file")).unwrap();
+    let file = EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap();
+    let env = EnvSecrets::from_table([("TOKEN", "environment")]);
+    let chain = ChainSecrets::new(vec![Arc::new(file), Arc::new(env)]);
+    assert_eq!(chain.get("token").unwrap(), Some(Secret::from("file")));
+    directory.write("secrets.enc", b"damage");
+    assert!(matches!(chain.get("token"), Err(SecretError::Damaged { .. })));
+}
