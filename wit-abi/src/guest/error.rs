@@ -25,7 +25,8 @@ pub enum GuestError {
         /// The first bytes, in hexadecimal, or that there are none.
         found: String,
     },
-    /// The file is damaged, or uses a feature of WebAssembly that is not supported.
+    /// The file is damaged, or uses a feature of WebAssembly that is not supported, such as 64-bit memories, threads or
+    /// exceptions; the message names the feature.
     #[error("the WebAssembly is not valid at byte {offset}: {message}")]
     Malformed {
         /// Where in the file.
@@ -65,12 +66,16 @@ pub enum GuestError {
         names: Vec<String>,
     },
     /// The guest imports what the host does not have.
-    #[error("the channel imports what this host does not have: {}", list(.imports))]
+    #[error(
+        "the channel imports what this host does not have: {}. It has `near:agent/channel-host` (without a version or \
+         at 0.2.0, 0.3.0 or 0.3.1), `tinclaw:timers/host@0.1.0`, and the WASI that a standard library needs",
+        list(.imports)
+    )]
     UnknownImports {
         /// All of them, as `module name`.
         imports: Vec<String>,
     },
-    /// A function or a type of the guest differs from that of the channel world.
+    /// A function of the guest, or a type in it, differs from that of the channel world or of the host's WASI.
     #[error(
         "`{function}` has another type than the channel world says: {place} is `{found}`, expected `{expected}`"
     )]
@@ -81,7 +86,7 @@ pub enum GuestError {
         place: String,
         /// What the guest has there.
         found: String,
-        /// What the channel world has there.
+        /// What the host has there.
         expected: String,
     },
     /// The component is made of several components or several programs.
@@ -103,12 +108,6 @@ pub enum GuestError {
     Async {
         /// What it uses.
         what: String,
-    },
-    /// The guest's memory is none that a channel may have.
-    #[error("the channel's memory is {found}; a channel has one memory, 32-bit and not shared")]
-    Memory {
-        /// What it is.
-        found: &'static str,
     },
 }
 

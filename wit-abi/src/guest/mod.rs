@@ -22,4 +22,4 @@ pub use self::read::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

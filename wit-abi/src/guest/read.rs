@@ -1,5 +1,7 @@
 //! From a guest's bytes to what the sandbox needs to link and call it.
 
+use std::fmt;
+
 use wasmparser::{ExternalKind, Parser};
 
 use super::GuestError;
@@ -19,7 +21,7 @@ pub const MAX_GUEST_SIZE: usize = 64 << 20;
 const LISTED_EXPORTS: usize = 20;
 
 /// A guest that fits: its core module, and what the host has to know to link and call it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Guest<'a> {
     /// What the file is.
     pub kind: GuestKind,
@@ -96,10 +98,23 @@ pub enum ImportKnowledge {
     Typed(CoreFuncType),
 }
 
-impl<'a> Guest<'a> {
+impl Guest<'_> {
     /// The callback `func`, when the guest exports it.
     pub fn export(&self, func: GuestFunc) -> Option<&Export> {
         self.exports.iter().find(|export| export.func == func)
+    }
+}
+
+impl fmt::Debug for Guest<'_> {
+    /// Writes how long the module is, not its bytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guest")
+            .field("kind", &self.kind)
+            .field("module_len", &self.module.len())
+            .field("flavour", &self.flavour)
+            .field("imports", &self.imports)
+            .field("exports", &self.exports)
+            .finish_non_exhaustive()
     }
 }
 
@@ -169,7 +184,6 @@ impl<'a> Parts<'a> {
 
     fn check(self, known: &dyn Fn(&ImportName<'_>) -> ImportKnowledge) -> Result<Guest<'a>, GuestError> {
         let mut flavour = Flavour::bare(self.version);
-        self.check_memory()?;
         let exports = self.callbacks();
         self.check_present(&exports)?;
         self.check_imports_known(known)?;
@@ -192,15 +206,6 @@ impl<'a> Parts<'a> {
 
     fn memory_name(&self) -> Option<&'static str> {
         INTRINSICS.memory.iter().find(|name| self.module.exported_memory(name).is_some()).copied()
-    }
-
-    fn check_memory(&self) -> Result<(), GuestError> {
-        let memory = self.memory_name().and_then(|name| self.module.exported_memory(name));
-        match memory {
-            Some(memory) if memory.memory64 => Err(GuestError::Memory { found: "64-bit" }),
-            Some(memory) if memory.shared => Err(GuestError::Memory { found: "shared" }),
-            _ => Ok(()),
-        }
     }
 
     /// The callbacks that the module exports under the names of its version.
