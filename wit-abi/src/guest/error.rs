@@ -76,9 +76,7 @@ pub enum GuestError {
         imports: Vec<String>,
     },
     /// A function of the guest, or a type in it, differs from that of the channel world or of the host's WASI.
-    #[error(
-        "`{function}` has another type than the channel world says: {place} is `{found}`, expected `{expected}`"
-    )]
+    #[error("`{function}` differs from what this host has: {place} is `{found}`, expected `{expected}`")]
     SignatureDiffers {
         /// The function.
         function: String,
