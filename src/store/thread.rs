@@ -152,6 +152,15 @@ struct Worker {
     housekeep_at: Instant,
 }
 
+/// Says that the thread has ended, even when a callback has panicked.
+struct TellStopped(Arc<Shared>);
+
+impl Drop for TellStopped {
+    fn drop(&mut self) {
+        self.0.stopped();
+    }
+}
+
 /// Why the engine is served no longer.
 enum Exit {
     Stop,
@@ -166,6 +175,7 @@ type Verdict = Result<Receipt, CommitError>;
 
 impl Worker {
     fn run(mut self, engine: Box<dyn Store>) {
+        let _at_the_end = TellStopped(Arc::clone(&self.shared));
         let mut engine = Some(engine);
         while let Some(mut present) = engine.take() {
             match self.serve(present.as_mut()) {
@@ -177,7 +187,6 @@ impl Worker {
                 }
             }
         }
-        self.shared.stopped();
     }
 
     /// Works with a sound engine until it fails or the thread is to stop.

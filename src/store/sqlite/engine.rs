@@ -88,7 +88,10 @@ impl SqliteStore {
             Ok(result) => result,
             Err(error) => {
                 drop(writer);
-                transaction.rollback()?;
+                // A full disk and the like have ended the transaction already; then the first error is the one to tell.
+                if matches!(error, WriteError::Rejected { .. }) {
+                    transaction.rollback()?;
+                }
                 return Err(error);
             }
         };

@@ -57,3 +57,60 @@ fn describe(error: &Error) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    type Meaning = fn(&StoreError) -> bool;
+
+    fn sqlite(code: i32) -> Error {
+        Error::SqliteFailure(ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn codes_of_sqlite_have_their_meaning() {
+        let cases: [(i32, Meaning); 10] = [
+            (ffi::SQLITE_FULL, |error| matches!(error, StoreError::Full { .. })),
+            (ffi::SQLITE_READONLY, |error| matches!(error, StoreError::ReadOnly { .. })),
+            (ffi::SQLITE_READONLY_DBMOVED, |error| matches!(error, StoreError::ReadOnly { .. })),
+            (ffi::SQLITE_BUSY, |error| matches!(error, StoreError::Locked { .. })),
+            (ffi::SQLITE_LOCKED, |error| matches!(error, StoreError::Locked { .. })),
+            (ffi::SQLITE_CORRUPT, |error| matches!(error, StoreError::Damaged { .. })),
+            (ffi::SQLITE_NOTADB, |error| matches!(error, StoreError::Damaged { .. })),
+            (ffi::SQLITE_IOERR_FSYNC, |error| matches!(error, StoreError::Io { .. })),
+            (ffi::SQLITE_IOERR_WRITE, |error| matches!(error, StoreError::Io { .. })),
+            (ffi::SQLITE_CANTOPEN, |error| matches!(error, StoreError::Io { .. })),
+        ];
+        for (code, expected) in cases {
+            let found = fault(Path::new("x.db"), &sqlite(code));
+            assert!(expected(&found), "{code}: {found:?}");
+            assert!(found.to_string().contains("x.db"), "{found}");
+            assert_eq!(rejection(&sqlite(code)), None, "{code} is no batch's fault");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_at_fault_for_what_it_holds_only() {
+        for code in [ffi::SQLITE_CONSTRAINT_NOTNULL, ffi::SQLITE_CONSTRAINT_DATATYPE, ffi::SQLITE_TOOBIG] {
+            assert!(rejection(&sqlite(code)).is_some(), "{code}");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_file_system_have_their_meaning() {
+        let cases: [(io::ErrorKind, Meaning); 5] = [
+            (io::ErrorKind::StorageFull, |error| matches!(error, StoreError::Full { .. })),
+            (io::ErrorKind::QuotaExceeded, |error| matches!(error, StoreError::Full { .. })),
+            (io::ErrorKind::ReadOnlyFilesystem, |error| matches!(error, StoreError::ReadOnly { .. })),
+            (io::ErrorKind::PermissionDenied, |error| matches!(error, StoreError::ReadOnly { .. })),
+            (io::ErrorKind::NotFound, |error| matches!(error, StoreError::Io { .. })),
+        ];
+        for (kind, expected) in cases {
+            let found = io_fault(Path::new("x.db"), &io::Error::from(kind));
+            assert!(expected(&found), "{kind}: {found:?}");
+        }
+    }
+}

@@ -14,7 +14,7 @@ use crate::store::{Housekeeping, Moment, Retention, StoreUsage};
 
 /// So many pages in the log are moved to the database even when there is much to do. It bounds the log, and is enough that
 /// a page which changes with every message is written to the database once in many.
-const BUSY_PAGES: i64 = 1000;
+const BUSY_PAGES: i64 = 2000;
 
 /// A log of this size is emptied and cut off when there is nothing to do. Less is left alone: a host with little traffic
 /// would wear its flash for nothing.

@@ -1,0 +1,206 @@
+//! Whatever the disk does, at whichever step: nothing that was acknowledged is missing afterwards, nothing is half, and
+//! work goes on.
+
+mod store_support;
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use store_support::Scratch;
+use store_support::faulty::{Fault, Script};
+use store_support::samples::*;
+use tinclaw::store::*;
+
+/// How far a webhook and the reply to it have come, as far as the store has said so.
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    message: Option<MessageId>,
+    handed_out: bool,
+    reply: Option<ReplyId>,
+    tried: bool,
+    delivered: bool,
+}
+
+/// The steps of a webhook and of its reply, in order; stops at the first that fails.
+fn run(commit: &mut dyn FnMut(Batch) -> Option<Receipt>) -> Told {
+    let mut told = Told::default();
+    let _: Option<()> = (|| {
+        let mut new = message("a", "c", "hello");
+        new.attachments = vec![NewAttachment { meta: AttachmentMeta::default(), data: Some(bytes(20_000)) }];
+        let changes =
+            [file("a", "cursor", "1"), Change::AddMessage(new), seen("a", 1, 0, u64::MAX, Some("ok"))];
+        let id = commit(batch(changes))?.messages[0];
+        told.message = Some(id);
+        commit(Batch::of(Change::MessageAttempt { id, attempt: 1, at_ms: LATER + 10 }))?;
+        told.handed_out = true;
+        let answer = NewReply { answers: Some(id), ..reply("a", "c", &"y".repeat(10_000)) };
+        let changes = [Change::MessageAcked { id, at_ms: LATER + 20 }, Change::AddReply(answer)];
+        let id = commit(batch(changes))?.replies[0];
+        told.reply = Some(id);
+        commit(Batch::of(Change::ReplyAttempt { id, attempt: 1, at_ms: LATER + 30 }))?;
+        told.tried = true;
+        commit(Batch::of(Change::ReplyDelivered { id, at_ms: LATER + 40 }))?;
+        told.delivered = true;
+        Some(())
+    })();
+    told
+}
+
+/// In the future, so that housekeeping does not find old what these tests write.
+const LATER: u64 = 4_000_000_000_000;
+
+/// How many commits `run` takes.
+const STEPS: u32 = 5;
+
+/// The store has everything that it has said, and every step of it as a whole.
+fn verify(store: &mut dyn Store, told: &Told, case: &str) {
+    let loaded = store.load(0).unwrap();
+    let message = told.message.map(|id| store.message(id).unwrap().expect(case));
+    if let Some(message) = &message {
+        assert!(message.attempt >= u32::from(told.handed_out), "{case}");
+        assert_eq!(store.attachment(message.id, 0).unwrap(), Some(bytes(20_000)), "{case}");
+        assert_eq!(store.seen_answer(loaded.seen[0].id).unwrap().unwrap().status, 200, "{case}");
+    }
+    let first = store.messages(&MessageFilter::default()).unwrap();
+    let webhook =
+        (loaded.channels.get("a").map_or(0, |channel| channel.files.len()), first.len(), loaded.seen.len());
+    assert!(webhook == (0, 0, 0) || webhook == (1, 1, 1), "{case}: half a webhook {webhook:?}");
+    let acked = first.first().is_some_and(|message| message.state == MessageState::Acked);
+    let replies = store.replies(&ReplyFilter::default()).unwrap();
+    assert_eq!(acked, !replies.is_empty(), "{case}: an acknowledgement without its reply, or the reverse");
+    if let Some(id) = told.reply {
+        let reply = store.reply(id).unwrap().expect(case);
+        assert_eq!(reply.body.content.len(), 10_000, "{case}");
+        assert!(reply.attempts >= u32::from(told.tried), "{case}");
+        if told.delivered {
+            assert_eq!(reply.state, ReplyState::Delivered, "{case}");
+        } else if told.tried && reply.state == ReplyState::Pending {
+            assert!(loaded.replies[0].redelivery, "{case}: it may have arrived");
+        }
+    }
+}
+
+fn quick() -> StoreThreadConfig {
+    StoreThreadConfig {
+        reopen_min: Duration::from_millis(1),
+        reopen_max: Duration::from_millis(2),
+        ..StoreThreadConfig::default()
+    }
+}
+
+fn recovered(events: &Receiver<StoreEvent>) -> Generation {
+    loop {
+        let event = events.recv_timeout(Duration::from_secs(20)).expect("a recovery");
+        if let StoreEvent::Recovered { generation, .. } = event {
+            return generation;
+        }
+    }
+}
+
+#[test]
+fn every_fault_at_every_step() {
+    for fault in Fault::ALL {
+        for step in 1..=STEPS {
+            let case = format!("{fault:?} at step {step}");
+            let scratch = Scratch::new();
+            let script = Script::default();
+            let opener = SqliteStore::opener(scratch.db(), SqliteOptions::default());
+            let (sender, events) = channel();
+            let (thread, _) =
+                StoreThread::start(script.opener(opener), quick(), move |event| drop(sender.send(event)))
+                    .unwrap();
+            let handle = thread.handle();
+            script.fail_at(step, fault);
+            let generation = handle.generation();
+            let told = run(&mut |batch| handle.commit_and_wait(generation, batch).ok());
+            assert!(!told.delivered, "{case}: the failure was told");
+            let generation = recovered(&events);
+            handle
+                .query(move |store| {
+                    verify(store, &told, &case);
+                    Ok(())
+                })
+                .unwrap();
+            handle.commit_and_wait(generation, Batch::of(file("b", "after", "x"))).unwrap();
+            assert!(!script.used_after_failure());
+        }
+    }
+}
+
+#[test]
+fn a_database_that_is_full_at_every_step() {
+    let empty = {
+        let scratch = Scratch::new();
+        let mut store = SqliteStore::open(scratch.db(), Durability::Full).unwrap();
+        store.usage().unwrap().bytes
+    };
+    let (mut complete, mut step_reached) = (false, 0);
+    for extra in (0..).step_by(2048) {
+        let case = format!("{extra} bytes more");
+        let scratch = Scratch::new();
+        let options = SqliteOptions { max_bytes: Some(empty + extra), ..SqliteOptions::default() };
+        let mut store = SqliteStore::open_with(scratch.db(), &options).unwrap();
+        let mut steps = 0;
+        let told = run(&mut |batch| match store.commit(&[batch]) {
+            Ok(mut receipts) => {
+                steps += 1;
+                Some(receipts.remove(0))
+            }
+            Err(StoreError::Full { .. }) => None,
+            Err(other) => panic!("{case}: {other:?}"),
+        });
+        assert!(steps >= step_reached, "{case}: more room, but less was kept");
+        step_reached = steps;
+        if !told.delivered {
+            assert_eq!(
+                store.commit(&[]),
+                Err(StoreError::Broken),
+                "{case}: a failed connection is not used again"
+            );
+        }
+        drop(store);
+        verify(&mut SqliteStore::open_with(scratch.db(), &options).unwrap(), &told, &case);
+        if told.delivered {
+            complete = true;
+            break;
+        }
+    }
+    assert!(complete);
+}
+
+#[test]
+fn a_full_database_works_again_when_housekeeping_has_made_room() {
+    let scratch = Scratch::new();
+    let options = SqliteOptions { max_bytes: Some(2 << 20), ..SqliteOptions::default() };
+    let (sender, events) = channel();
+    let (thread, _) = StoreThread::start(SqliteStore::opener(scratch.db(), options), quick(), move |event| {
+        drop(sender.send(event))
+    })
+    .unwrap();
+    let handle = thread.handle();
+    let generation = handle.generation();
+    // Acknowledged long ago, so that housekeeping may forget them.
+    let old = |number: u64| {
+        let id = MessageId(number);
+        batch([
+            Change::AddMessage(message("a", "c", &"x".repeat(20_000))),
+            Change::MessageAcked { id, at_ms: 1 },
+        ])
+    };
+    let mut kept = 0;
+    let error = loop {
+        match handle.commit_and_wait(generation, old(kept + 1)) {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(&error, CommitError::Unavailable { reason, .. } if reason.contains("no space")),
+        "{error:?}"
+    );
+    assert!(kept > 50, "{kept}");
+    let generation = recovered(&events);
+    handle.commit_and_wait(generation, Batch::of(Change::AddMessage(message("a", "c", "new")))).unwrap();
+    let left = handle.query(|store| store.messages(&MessageFilter::default())).unwrap();
+    assert_eq!(left.len(), 1);
+}
