@@ -164,6 +164,16 @@ pub enum TimerChange {
     },
 }
 
+impl TimerChange {
+    /// The timer's name within its channel.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Set { name, .. } | Self::Cancel { name } => name,
+        }
+    }
+}
+
 /// What was over a limit and therefore left out. Each count is also one line in the channel's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
@@ -175,14 +185,16 @@ pub struct Dropped {
     pub attachments: u32,
     /// Stored attachment data that no emitted message referred to.
     pub unused_attachment_data: u32,
+    /// Timers cancelled beyond the number of changes that one callback may make.
+    pub timer_changes: u32,
     /// Log lines beyond the number or bytes that one callback may write.
     pub log_lines: u32,
 }
 
 /// What a callback did to the world.
 ///
-/// When the callback failed, everything that is still inside the host is dropped: only `left_host` and `retry_after`
-/// can then be set.
+/// When the callback failed, everything that is still inside the host is dropped: only `left_host`, `retry_after` and
+/// `dropped` can then be set.
 #[derive(Clone, Debug, Default)]
 pub struct Effects {
     /// Messages for the agent, in the order they were emitted.

@@ -11,8 +11,10 @@ use crate::event::callback::CallbackKind;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WasmChannelError {
-    /// The engine that was handed in cannot run channels.
-    #[error("the shared wasmi engine cannot run channels: {reason}")]
+    /// The engine cannot run channels: it was set up otherwise than
+    /// [`WasmChannelRuntime::engine_config`](super::WasmChannelRuntime::engine_config), or wasmi was built with both
+    /// optimisation and debug assertions, in which case a guest's loop would overflow the native stack.
+    #[error("the wasmi engine cannot run channels: {reason}")]
     UnsuitableEngine {
         /// Which setting is missing.
         reason: String,

@@ -76,11 +76,12 @@ impl Halt {
     pub(super) fn explain(self, facts: &Circumstances<'_>) -> WasmChannelError {
         let (channel, callback) = (facts.channel.to_owned(), facts.callback);
         match (self, facts.refusal) {
-            // A guest that was told no by `memory.grow` usually has nothing better to do than to trap or exit.
-            (Self::Trap(_) | Self::Exit(_), Some(Refusal::OverLimit { wanted, limit })) => {
+            // A guest that was told no by `memory.grow` usually has nothing better to do than to trap or exit, or its
+            // allocator answers with a pointer to nowhere.
+            (Self::Trap(_) | Self::Exit(_) | Self::Abi(_), Some(Refusal::OverLimit { wanted, limit })) => {
                 WasmChannelError::OutOfMemory { channel, callback, wanted, limit }
             }
-            (Self::Trap(_) | Self::Exit(_), Some(Refusal::OverBudget { wanted, budget })) => {
+            (Self::Trap(_) | Self::Exit(_) | Self::Abi(_), Some(Refusal::OverBudget { wanted, budget })) => {
                 WasmChannelError::HostMemoryExhausted { channel, callback, wanted, budget }
             }
             (Self::OutOfFuel, _) => {

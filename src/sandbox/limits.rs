@@ -34,8 +34,11 @@ pub const MAX_TIMER_NAME_BYTES: usize = 128;
 pub const MAX_TIMER_PAYLOAD_BYTES: usize = 64 * 1024;
 /// How far ahead a timer may be set.
 pub const MAX_TIMER_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-/// Bytes of the fields of a message that are not its content: ids, names, metadata, what describes attachments.
-pub const MAX_MESSAGE_FIELDS_BYTES: usize = 256 * 1024;
+/// Bytes of the fields of a message that are not its content: ids, names, metadata, extracted text and what else
+/// describes attachments. A message with more is dropped.
+pub const MAX_MESSAGE_FIELDS_BYTES: usize = 1024 * 1024;
+/// Bytes of all messages of a callback, stored attachments aside. Messages beyond it are dropped.
+pub const MAX_EMITTED_BYTES: usize = 16 * 1024 * 1024;
 
 /// What one callback of one channel may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

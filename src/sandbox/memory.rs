@@ -86,11 +86,13 @@ impl Drop for MemoryReservation {
 }
 
 /// Why a growth of linear memory was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     /// The callback's own limit.
+    #[error("it needs {wanted} bytes of memory and may have {limit}")]
     OverLimit { wanted: usize, limit: usize },
     /// The limit of all callbacks together.
+    #[error("there is no room for its {wanted} bytes of memory: all callbacks together may have {budget}")]
     OverBudget { wanted: usize, budget: usize },
 }
 

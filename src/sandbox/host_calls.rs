@@ -1,0 +1,142 @@
+//! What the channel's own imports do when a guest calls them.
+
+use std::time::Duration;
+
+use wit_abi::canonical::CoreValue;
+use wit_abi::imports::{self, HostCall, HostFunc};
+use wit_abi::types::{EmittedMessage, LogLevel};
+
+use super::halt::Halt;
+use super::services::GuestHttpRequest;
+use super::state::{Guest, State};
+use crate::services::workspace::workspace_path;
+
+/// Runs one call from its core arguments to its core result.
+pub(super) fn run(
+    guest: &mut Guest<'_>,
+    func: HostFunc,
+    args: &[CoreValue],
+) -> Result<Option<CoreValue>, Halt> {
+    let (memory, state) = guest.memory_and_state();
+    let call = HostCall::lift(func, &state.flavour, args, memory)?;
+    guest.charge_bytes(moved_bytes(&call))?;
+    match call {
+        HostCall::Log { level, message } => guest.state().record.log(level, &message),
+        HostCall::NowMillis => {
+            let now = guest.state().channel.services.now_millis();
+            return Ok(Some(imports::lower_now_millis(now)));
+        }
+        HostCall::SecretExists { name } => {
+            let exists = guest.state().channel.services.secret_exists(&name);
+            return Ok(Some(imports::lower_secret_exists(exists)));
+        }
+        HostCall::WorkspaceRead { path } => {
+            let content = workspace_read(guest.state(), &path);
+            imports::lower_workspace_read(args, &content, guest)?;
+        }
+        HostCall::WorkspaceWrite { path, content } => {
+            let result = workspace_write(guest.state(), &path, content);
+            imports::lower_nothing_or_error(args, &result, guest)?;
+        }
+        HostCall::HttpRequest { method, url, headers_json, body, timeout_ms } => {
+            let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
+            let request = GuestHttpRequest { method, url, headers_json, body, timeout };
+            let result = guest.blocking(|state| http_request(state, request))?;
+            imports::lower_http_request(args, &result, guest)?;
+        }
+        HostCall::StoreAttachmentData { attachment_id, data } => {
+            let result = guest.state().record.store_attachment(attachment_id, data);
+            imports::lower_nothing_or_error(args, &result, guest)?;
+        }
+        HostCall::EmitMessage(message) => guest.state().record.emit(message),
+        HostCall::WebsocketSendText { payload } => {
+            let result = guest.blocking(|state| {
+                state.record.left_host();
+                state.channel.services.websocket_send(payload)
+            })?;
+            imports::lower_nothing_or_error(args, &result, guest)?;
+        }
+        // A guest speaks for its own channel only, whatever name it gives.
+        HostCall::PairingUpsertRequest { channel: _, id, meta_json } => {
+            let result = guest.blocking(|state| state.channel.services.pairing_upsert(&id, &meta_json))?;
+            imports::lower_pairing_upsert_request(args, &result, guest)?;
+        }
+        HostCall::PairingIsAllowed { channel: _, id, username } => {
+            let result = guest
+                .blocking(|state| state.channel.services.pairing_is_allowed(&id, username.as_deref()))?;
+            imports::lower_pairing_is_allowed(args, &result, guest)?;
+        }
+        HostCall::PairingResolveIdentity { channel: _, external_id } => {
+            let result = guest.blocking(|state| state.channel.services.pairing_resolve(&external_id))?;
+            imports::lower_pairing_resolve_identity(args, &result, guest)?;
+        }
+        HostCall::PairingReadAllowFrom { channel: _ } => {
+            let result = guest.blocking(|state| state.channel.services.pairing_allow_from())?;
+            imports::lower_pairing_read_allow_from(args, &result, guest)?;
+        }
+        HostCall::TimerSet { name, delay_ms, payload } => {
+            let result = guest.state().record.set_timer(&name, Duration::from_millis(delay_ms), &payload);
+            imports::lower_nothing_or_error(args, &result, guest)?;
+        }
+        HostCall::TimerCancel { name } => guest.state().record.cancel_timer(&name),
+    }
+    Ok(None)
+}
+
+fn workspace_read(state: &mut State, path: &str) -> Option<String> {
+    match workspace_path(path) {
+        Ok(path) => state.workspace.read(&path).map(|content| content.as_ref().to_owned()),
+        Err(error) => {
+            // The world has no error for this call; "no such file" is what the guest gets.
+            state.record.log(LogLevel::Warn, &format!("workspace-read was refused: {error}"));
+            None
+        }
+    }
+}
+
+fn workspace_write(state: &mut State, path: &str, content: String) -> Result<(), String> {
+    let path = workspace_path(path).map_err(|error| error.to_string())?;
+    state.workspace.write(path, content.into()).map_err(|error| error.to_string())
+}
+
+fn http_request(
+    state: &mut State,
+    request: GuestHttpRequest,
+) -> Result<wit_abi::types::HttpResponse, String> {
+    let deadline = state.meter.deadline();
+    let calls_before = state.http_calls;
+    state.http_calls = state.http_calls.saturating_add(1);
+    // Also a request that fails may have reached its server.
+    state.record.left_host();
+    let answer = state.channel.services.http_request(request, deadline, calls_before)?;
+    state.record.retry_after(answer.retry_after);
+    Ok(answer.response)
+}
+
+/// How much the host copied and checked to get the call.
+fn moved_bytes(call: &HostCall) -> usize {
+    let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    match call {
+        HostCall::Log { message, .. } => message.len(),
+        HostCall::NowMillis | HostCall::PairingReadAllowFrom { .. } => 0,
+        HostCall::WorkspaceRead { path } => path.len(),
+        HostCall::WorkspaceWrite { path, content } => path.len() + content.len(),
+        HostCall::HttpRequest { method, url, headers_json, body, .. } => {
+            method.len() + url.len() + headers_json.len() + body.as_ref().map_or(0, Vec::len)
+        }
+        HostCall::SecretExists { name } | HostCall::TimerCancel { name } => name.len(),
+        HostCall::StoreAttachmentData { attachment_id, data } => attachment_id.len() + data.len(),
+        HostCall::EmitMessage(message) => message_bytes(message),
+        HostCall::WebsocketSendText { payload } => payload.len(),
+        HostCall::PairingUpsertRequest { id, meta_json, .. } => id.len() + meta_json.len(),
+        HostCall::PairingIsAllowed { id, username, .. } => id.len() + optional(username),
+        HostCall::PairingResolveIdentity { external_id, .. } => external_id.len(),
+        HostCall::TimerSet { name, payload, .. } => name.len() + payload.len(),
+    }
+}
+
+fn message_bytes(message: &EmittedMessage) -> usize {
+    // An attachment with nothing in it takes room in the host all the same.
+    let attachments = message.attachments.len() * size_of::<wit_abi::types::InboundAttachment>();
+    attachments + message.content.len() + super::record::field_bytes(message)
+}

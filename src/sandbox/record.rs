@@ -1,0 +1,282 @@
+//! What a callback does while it runs, within its limits, until it is known whether it succeeded.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wit_abi::types::{EmittedMessage, InboundAttachment, LogLevel};
+
+use super::limits::{
+    CallbackLimits, MAX_EMITTED_BYTES, MAX_MESSAGE_FIELDS_BYTES, MAX_TIMER_DELAY, MAX_TIMER_NAME_BYTES,
+    MAX_TIMER_PAYLOAD_BYTES,
+};
+use super::text;
+use crate::event::callback::{Dropped, Effects, Emitted, LogLine, TimerChange};
+use crate::services::workspace::WorkspaceChanges;
+
+/// Collects messages, attachments, timers and log lines of one callback.
+#[derive(Debug)]
+pub(super) struct Record {
+    channel: Arc<str>,
+    limits: CallbackLimits,
+    messages: Vec<EmittedMessage>,
+    message_bytes: usize,
+    stored: HashMap<String, Arc<[u8]>>,
+    stored_bytes: usize,
+    timers: Vec<TimerChange>,
+    logs: Vec<LogLine>,
+    log_bytes: usize,
+    dropped: Dropped,
+    left_host: bool,
+    retry_after: Option<Duration>,
+}
+
+impl Record {
+    pub(super) fn new(channel: Arc<str>, limits: CallbackLimits) -> Self {
+        Self {
+            channel,
+            limits,
+            messages: Vec::new(),
+            message_bytes: 0,
+            stored: HashMap::new(),
+            stored_bytes: 0,
+            timers: Vec::new(),
+            logs: Vec::new(),
+            log_bytes: 0,
+            dropped: Dropped::default(),
+            left_host: false,
+            retry_after: None,
+        }
+    }
+
+    /// Takes a log line, and hands it to the `log` crate at once: a guest that hangs later has still said it.
+    pub(super) fn log(&mut self, level: LogLevel, message: &str) {
+        if self.logs.len() >= self.limits.log_lines || self.log_bytes >= self.limits.log_bytes {
+            self.dropped.log_lines = self.dropped.log_lines.saturating_add(1);
+            return;
+        }
+        // The limit is for what is kept, so a huge line is not cleaned as a whole.
+        let room = self.limits.log_line_bytes.min(self.limits.log_bytes - self.log_bytes);
+        let mut message = text::one_line(prefix(message, room.saturating_add(1)));
+        text::cut(&mut message, room);
+        self.log_bytes += message.len();
+        self.push_line(level, message);
+    }
+
+    fn push_line(&mut self, level: LogLevel, message: String) {
+        log::log!(target: &self.channel, log_level(level), "{message}");
+        self.logs.push(LogLine { level, message });
+    }
+
+    /// Takes a message, or counts it as dropped.
+    pub(super) fn emit(&mut self, mut message: EmittedMessage) {
+        if text::cut(&mut message.content, self.limits.message_bytes) {
+            self.dropped.truncated = self.dropped.truncated.saturating_add(1);
+        }
+        let surplus = message.attachments.len().saturating_sub(self.limits.attachments_per_message);
+        message.attachments.truncate(self.limits.attachments_per_message);
+        self.dropped.attachments = self.dropped.attachments.saturating_add(surplus as u32);
+        let fields = field_bytes(&message);
+        let bytes = self.message_bytes.saturating_add(fields + message.content.len());
+        if self.messages.len() >= self.limits.messages
+            || fields > MAX_MESSAGE_FIELDS_BYTES
+            || bytes > MAX_EMITTED_BYTES
+        {
+            self.dropped.messages = self.dropped.messages.saturating_add(1);
+            return;
+        }
+        self.message_bytes = bytes;
+        self.messages.push(message);
+    }
+
+    /// Keeps the bytes of an attachment that the callback has emitted or will emit.
+    pub(super) fn store_attachment(&mut self, id: String, data: Vec<u8>) -> Result<(), String> {
+        let limit = self.limits.attachment_bytes;
+        if data.len() > limit {
+            return Err(format!("the attachment has {} bytes and may have {limit}", data.len()));
+        }
+        let replaced = self.stored.get(&id).map_or(0, |old| old.len() + id.len());
+        let total = self.stored_bytes - replaced + data.len() + id.len();
+        let limit = self.limits.attachment_bytes_per_callback;
+        if total > limit {
+            return Err(format!(
+                "the attachments of this callback would have {total} bytes and may have {limit}"
+            ));
+        }
+        let most = self.limits.messages.saturating_mul(self.limits.attachments_per_message);
+        if replaced == 0 && self.stored.len() >= most && !self.stored.contains_key(&id) {
+            return Err(format!("this callback has stored its {most} attachments"));
+        }
+        self.stored_bytes = total;
+        self.stored.insert(id, data.into());
+        Ok(())
+    }
+
+    /// Sets a timer; a change of the same name that this callback made before is replaced.
+    pub(super) fn set_timer(&mut self, name: &str, delay: Duration, payload: &str) -> Result<(), String> {
+        if name.is_empty() || name.len() > MAX_TIMER_NAME_BYTES {
+            return Err(format!(
+                "a timer's name has 1 to {MAX_TIMER_NAME_BYTES} bytes, this one {}",
+                name.len()
+            ));
+        }
+        if payload.len() > MAX_TIMER_PAYLOAD_BYTES {
+            let size = payload.len();
+            return Err(format!(
+                "a timer's payload has at most {MAX_TIMER_PAYLOAD_BYTES} bytes, this one {size}"
+            ));
+        }
+        if delay > MAX_TIMER_DELAY {
+            return Err(format!(
+                "a timer can be set {} days ahead at most",
+                MAX_TIMER_DELAY.as_secs() / 86_400
+            ));
+        }
+        let change = TimerChange::Set { name: name.into(), delay, payload: payload.into() };
+        match self.change_timer(change) {
+            true => Ok(()),
+            false => Err(format!("this callback has made its {} timer changes", self.limits.timer_changes)),
+        }
+    }
+
+    /// Cancels a timer. There is no way to tell the guest that it did too much.
+    pub(super) fn cancel_timer(&mut self, name: &str) {
+        // No timer has such a name.
+        if name.len() > MAX_TIMER_NAME_BYTES {
+            return;
+        }
+        if !self.change_timer(TimerChange::Cancel { name: name.into() }) {
+            self.dropped.timer_changes = self.dropped.timer_changes.saturating_add(1);
+        }
+    }
+
+    fn change_timer(&mut self, change: TimerChange) -> bool {
+        let before = self.timers.len();
+        self.timers.retain(|old| old.name() != change.name());
+        let fits = self.timers.len() < before || before < self.limits.timer_changes;
+        if fits {
+            self.timers.push(change);
+        }
+        fits
+    }
+
+    /// Something has left the host, so the callback cannot simply be run again.
+    pub(super) fn left_host(&mut self) {
+        self.left_host = true;
+    }
+
+    /// An upstream server wants to be left alone for this long.
+    pub(super) fn retry_after(&mut self, wait: Option<Duration>) {
+        self.retry_after = self.retry_after.max(wait);
+    }
+
+    /// The callback succeeded: all that it did.
+    pub(super) fn commit(mut self, workspace: WorkspaceChanges) -> (Effects, Vec<LogLine>) {
+        let messages = self.link_attachments();
+        self.say_what_was_dropped();
+        let effects = Effects {
+            messages,
+            workspace,
+            timers: self.timers,
+            left_host: self.left_host,
+            retry_after: self.retry_after,
+            dropped: self.dropped,
+        };
+        (effects, self.logs)
+    }
+
+    /// The callback failed: only what cannot be undone.
+    pub(super) fn abandon(mut self) -> (Effects, Vec<LogLine>) {
+        self.say_what_was_dropped();
+        let effects = Effects {
+            left_host: self.left_host,
+            retry_after: self.retry_after,
+            dropped: self.dropped,
+            ..Effects::default()
+        };
+        (effects, self.logs)
+    }
+
+    /// Brings messages and stored data together. Guests store before they emit or after it.
+    fn link_attachments(&mut self) -> Vec<Emitted> {
+        let mut used = std::collections::HashSet::new();
+        let mut linked = Vec::with_capacity(self.messages.len());
+        for mut message in std::mem::take(&mut self.messages) {
+            let mut left = self.limits.attachment_bytes;
+            let mut attachment_data = Vec::with_capacity(message.attachments.len());
+            let attachments = std::mem::take(&mut message.attachments);
+            for attachment in attachments {
+                let data = self.stored.get(&attachment.id).cloned();
+                used.extend(data.is_some().then(|| attachment.id.clone()));
+                match left.checked_sub(data.as_ref().map_or(0, |data| data.len())) {
+                    Some(rest) => left = rest,
+                    None => {
+                        self.dropped.attachments = self.dropped.attachments.saturating_add(1);
+                        continue;
+                    }
+                }
+                message.attachments.push(attachment);
+                attachment_data.push(data);
+            }
+            linked.push(Emitted { message, attachment_data });
+        }
+        self.dropped.unused_attachment_data =
+            self.stored.keys().filter(|id| !used.contains(*id)).count() as u32;
+        linked
+    }
+
+    fn say_what_was_dropped(&mut self) {
+        let dropped = self.dropped;
+        let parts = [
+            (dropped.messages, "messages over the limit"),
+            (dropped.truncated, "messages cut to their limit"),
+            (dropped.attachments, "attachments over the limit of their message"),
+            (dropped.unused_attachment_data, "stored attachments that no message has"),
+            (dropped.timer_changes, "timer changes over the limit"),
+            (dropped.log_lines, "log lines over the limit"),
+        ];
+        let parts =
+            parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let parts = parts.collect::<Vec<_>>();
+        if !parts.is_empty() {
+            self.push_line(LogLevel::Warn, format!("not kept of this callback: {}", parts.join(", ")));
+        }
+    }
+}
+
+/// At most `bytes` bytes of the beginning of `text`.
+fn prefix(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+fn log_level(level: LogLevel) -> log::Level {
+    match level {
+        LogLevel::Trace => log::Level::Trace,
+        LogLevel::Debug => log::Level::Debug,
+        LogLevel::Info => log::Level::Info,
+        LogLevel::Warn => log::Level::Warn,
+        LogLevel::Error => log::Level::Error,
+    }
+}
+
+/// Everything of a message except for its content.
+pub(super) fn field_bytes(message: &EmittedMessage) -> usize {
+    let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let attachment = |a: &InboundAttachment| {
+        let optionals = [&a.filename, &a.source_url, &a.storage_key, &a.extracted_text];
+        a.id.len() + a.mime_type.len() + a.extras_json.len() + optionals.map(optional).iter().sum::<usize>()
+    };
+    message.user_id.len()
+        + message.metadata_json.len()
+        + optional(&message.user_name)
+        + optional(&message.thread_id)
+        + message.attachments.iter().map(attachment).sum::<usize>()
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

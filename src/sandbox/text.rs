@@ -1,0 +1,86 @@
+//! Text from guests, made safe to keep and to print.
+
+use std::fmt::Write;
+
+/// What stands at the end of a text that was cut.
+pub(super) const CUT_MARK: &str = "…[truncated]";
+
+/// Cuts `text` to at most `limit` bytes, mark included, between two characters. True when it was too long.
+pub(super) fn cut(text: &mut String, limit: usize) -> bool {
+    if text.len() <= limit {
+        return false;
+    }
+    let mut end = limit.saturating_sub(CUT_MARK.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    // A limit that is smaller than the mark gets no mark.
+    if end + CUT_MARK.len() <= limit {
+        text.push_str(CUT_MARK);
+    }
+    true
+}
+
+/// One printable line: control characters, and the ones that turn the direction of writing, are escaped, so that a
+/// guest can neither forge lines of the host's log nor send commands to a terminal.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.trim_end_matches(['\n', '\r']).chars() {
+        match c {
+            '\t' => line.push(' '),
+            '\n' => line.push_str("\\n"),
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                escape(&mut line, c)
+            }
+            c if c.is_control() => escape(&mut line, c),
+            c => line.push(c),
+        }
+    }
+    line
+}
+
+fn escape(line: &mut String, c: char) {
+    // Writing to a string cannot fail.
+    let _ = write!(line, "{}", c.escape_unicode());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_between_characters_and_marked() {
+        let room = CUT_MARK.len();
+        let rows: &[(&str, &str, usize, String)] = &[
+            ("fits exactly", "abcdef", 6, "abcdef".into()),
+            ("one byte too long", &"a".repeat(21), 20, format!("{}{CUT_MARK}", "a".repeat(20 - room))),
+            ("inside a two-byte character", &"ä".repeat(20), room + 3, format!("ä{CUT_MARK}")),
+            ("inside a four-byte character", &"🦀".repeat(20), room + 7, format!("🦀{CUT_MARK}")),
+            ("no room for the mark", "abcdef", 3, String::new()),
+            ("nothing allowed", "abc", 0, String::new()),
+        ];
+        for (name, text, limit, expected) in rows {
+            let mut cut_text = (*text).to_owned();
+            assert_eq!(cut(&mut cut_text, *limit), text.len() > *limit, "{name}");
+            assert_eq!(cut_text, *expected, "{name}");
+            assert!(cut_text.len() <= *limit, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_line_stays_a_line() {
+        let rows = [
+            ("plain", "hello", "hello"),
+            ("final line break", "hello\r\n", "hello"),
+            ("forged line", "a\n[ERROR] b", "a\\n[ERROR] b"),
+            ("terminal command", "\u{1b}[2J", "\\u{1b}[2J"),
+            ("right to left override", "a\u{202e}b", "a\\u{202e}b"),
+            ("tab", "a\tb", "a b"),
+            ("letters of all kinds", "äß漢🦀", "äß漢🦀"),
+        ];
+        for (name, text, expected) in rows {
+            assert_eq!(one_line(text), expected, "{name}");
+        }
+    }
+}
