@@ -7,6 +7,7 @@ pub mod config;
 pub mod discover;
 pub mod endpoints;
 pub mod limits;
+mod loader;
 pub mod name;
 
 pub use capabilities::{CapabilityError, ChannelCapabilities, ChannelCapabilitiesFile, EmitRateLimitConfig};
@@ -16,4 +17,5 @@ pub use discover::{
 };
 pub use endpoints::{PollSchedule, RegisteredEndpoint, Registration, resolve_registration};
 pub use limits::{Adjusted, ChannelLimits, HostCeilings};
+pub use loader::{LoadError, LoadResults, WasmChannel, WasmChannelLoader};
 pub use name::{ChannelName, ChannelNameError};

@@ -247,3 +247,17 @@ pub struct CallbackReport {
     /// What it logged; already handed to the `log` crate.
     pub logs: Vec<LogLine>,
 }
+
+impl CallbackReport {
+    /// The report of a callback that could not even begin.
+    #[must_use]
+    pub fn failed(kind: CallbackKind, error: WasmChannelError) -> Self {
+        Self {
+            kind,
+            result: Err(error),
+            effects: Effects::default(),
+            usage: Usage::default(),
+            logs: Vec::new(),
+        }
+    }
+}

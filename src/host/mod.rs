@@ -1,1 +1,24 @@
 //! Builds the parts, starts and stops the threads in order.
+//!
+//! | file | job |
+//! |---|---|
+//! | `config` | what an operator decides |
+//! | `manager` | channels, router, workers, scheduler and store together |
+//! | `assembly` | from a loaded channel to one that the router can run |
+//! | `replies` | what the agent says, on its way to the store |
+//! | `operator` | looking into the queues, sending again, dropping |
+//! | `builder` | a manager with channels from a directory and an HTTP server |
+
+mod assembly;
+mod builder;
+mod config;
+mod error;
+mod manager;
+mod operator;
+mod replies;
+
+pub use crate::router::{RetryPolicy, RouterConfig};
+pub use builder::{Host, HostBuilder};
+pub use config::{ChannelSettings, ManagerConfig, StateLocation};
+pub use error::{HostError, ReplyError};
+pub use manager::{ChannelManager, Health};

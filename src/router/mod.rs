@@ -1,1 +1,44 @@
-//! The one thread that owns all routing state: lanes, admission, pausing, fresh instances.
+//! The one thread that owns all routing state.
+//!
+//! It never does I/O and never waits for anything but its two queues: events from outside, and completions of work that
+//! it gave away. What it decides is spread over files by subject; each has an `impl Router` with the steps of its
+//! subject, and the decisions that need no state are pure types of their own.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `core` | the router's state and its loop |
+//! | `slot` | what is known of one channel |
+//! | `job`, `lane` | work for a channel, in order |
+//! | `dispatch` | who may start now: workers, memory, a fresh instance |
+//! | `finish` | what follows from a callback's end |
+//! | `changes` | a callback's effects as a batch for the store |
+//! | `webhooks` | requests and their answers |
+//! | `seen` | requests that came before |
+//! | `starts` | `on-start`, registration, `on-shutdown` |
+//! | `polls`, `timers` | what happens by the clock |
+//! | `replies`, `statuses` | what the agent says |
+//! | `storage` | a store that fails and comes back |
+//! | `breaker`, `backoff` | pauses and waits |
+//! | `report` | health |
+
+mod backoff;
+mod breaker;
+mod changes;
+mod core;
+mod dispatch;
+mod finish;
+mod job;
+mod lane;
+mod polls;
+mod replies;
+mod report;
+mod seen;
+mod slot;
+mod starts;
+mod statuses;
+mod storage;
+mod timers;
+mod webhooks;
+
+pub use self::core::{Router, RouterConfig, RouterParts};
+pub use replies::RetryPolicy;

@@ -20,7 +20,7 @@ pub enum Moment {
 }
 
 /// What an engine takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct StoreUsage {
     /// Bytes of the database, free ones included.
     pub bytes: u64,

@@ -90,24 +90,32 @@ impl StoreHandle {
         question: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, CommitError> {
         let (sender, receiver) = bounded(1);
-        let query: Query = Box::new(move |engine| match engine {
+        self.ask(question, move |answer| drop(sender.send(answer)));
+        receiver.recv().unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// Asks the engine something, like [`StoreHandle::query`], without waiting for the answer. `done` runs on the store
+    /// thread under the rules of [`StoreHandle::commit`]; when the store has been stopped it is dropped.
+    pub fn ask<T: 'static>(
+        &self,
+        question: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
+        done: impl FnOnce(Result<T, CommitError>) + Send + 'static,
+    ) {
+        let query: Query = Box::new(move |engine| match engine.map(question) {
             Err(unavailable) => {
-                drop(sender.send(Err(unavailable)));
+                done(Err(unavailable));
                 None
             }
-            Ok(engine) => match question(engine) {
-                Ok(answer) => {
-                    drop(sender.send(Ok(answer)));
-                    None
-                }
-                Err(error) => {
-                    drop(sender.send(Err(CommitError::from_engine(&error))));
-                    Some(error)
-                }
-            },
+            Ok(Ok(answer)) => {
+                done(Ok(answer));
+                None
+            }
+            Ok(Err(error)) => {
+                done(Err(CommitError::from_engine(&error)));
+                Some(error)
+            }
         });
         drop(self.requests.send(Request::Query(query)));
-        receiver.recv().unwrap_or(Err(CommitError::Stopped))
     }
 
     /// How the store is.

@@ -8,7 +8,8 @@ use super::engine::StoreUsage;
 use super::handle::Generation;
 
 /// Whether the store can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StoreState {
     /// It takes batches.
     Up,
@@ -19,7 +20,7 @@ pub enum StoreState {
 }
 
 /// How the store is, at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct StoreHealth {
     /// Whether it can be used.
     pub state: StoreState,

@@ -9,7 +9,7 @@ use ring::digest;
 
 /// A hashed id or signature: the same size whatever the provider sends, and nothing of the original in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SeenKey([u8; 32]);
+pub struct SeenKey([u8; 16]);
 
 impl SeenKey {
     /// The key of `what`; keys of different `kind`s never meet.
@@ -18,18 +18,19 @@ impl SeenKey {
         context.update(&(kind.len() as u64).to_le_bytes());
         context.update(kind.as_bytes());
         context.update(what);
-        let mut key = [0; 32];
-        key.copy_from_slice(context.finish().as_ref());
+        let mut key = [0; 16];
+        // Half of the digest: 128 bits are plenty to tell requests apart, and are stored for each.
+        key.copy_from_slice(&context.finish().as_ref()[..16]);
         Self(key)
     }
 
     /// The key as it is stored.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
+    pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
     /// A key that was stored.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 }

@@ -1,0 +1,187 @@
+//! From files to channels that can be run.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::sandbox::{PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
+
+use super::capabilities::{CapabilityError, ChannelCapabilitiesFile, Remark};
+use super::discover::{ChannelFiles, DiscoverError, DiscoveredChannel, discover_channels};
+use super::name::ChannelName;
+
+/// A channel that has been read and prepared, and is not running yet.
+#[derive(Clone)]
+pub struct WasmChannel {
+    name: ChannelName,
+    module: Arc<PreparedChannelModule>,
+    file: ChannelCapabilitiesFile,
+    remarks: Vec<Remark>,
+}
+
+impl WasmChannel {
+    /// Prepares a channel from the bytes of its two files. Without a capability file it has no rights.
+    ///
+    /// # Errors
+    /// The guest is not one for this host, or its capability file is wrong; see [`LoadError`].
+    pub fn from_bytes(
+        runtime: &WasmChannelRuntime,
+        name: ChannelName,
+        wasm: &[u8],
+        capabilities: Option<&[u8]>,
+    ) -> Result<Self, LoadError> {
+        let file = match capabilities {
+            Some(bytes) => ChannelCapabilitiesFile::parse(&format!("{name}.capabilities.json"), &name, bytes)
+                .map_err(|source| LoadError::Capabilities { channel: name.clone(), source })?,
+            None => ChannelCapabilitiesFile::default(),
+        };
+        let module = runtime.prepare(name.as_str(), wasm)?;
+        let remarks = file.remarks();
+        Ok(Self { name, module, file, remarks })
+    }
+
+    /// The channel's name.
+    #[must_use]
+    pub fn name(&self) -> &ChannelName {
+        &self.name
+    }
+
+    /// Its guest.
+    #[must_use]
+    pub fn module(&self) -> &Arc<PreparedChannelModule> {
+        &self.module
+    }
+
+    /// Its capability file.
+    #[must_use]
+    pub fn capabilities_file(&self) -> &ChannelCapabilitiesFile {
+        &self.file
+    }
+
+    /// What is worth knowing about its capability file, although it is valid.
+    #[must_use]
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
+    }
+}
+
+impl fmt::Debug for WasmChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WasmChannel").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why a channel could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// Its files cannot be found or read.
+    #[error(transparent)]
+    Files(#[from] DiscoverError),
+    /// Its capability file is wrong.
+    #[error("channel {channel}: {source}")]
+    Capabilities {
+        /// The channel.
+        channel: ChannelName,
+        /// What is wrong.
+        source: CapabilityError,
+    },
+    /// The host refuses it.
+    #[error("channel {channel}: {reason}")]
+    Refused {
+        /// The channel.
+        channel: ChannelName,
+        /// Why, and what to do about it.
+        reason: String,
+    },
+    /// Its guest cannot be run here.
+    #[error(transparent)]
+    Guest(#[from] WasmChannelError),
+}
+
+/// Reads channels from files and prepares them with one runtime.
+#[derive(Clone)]
+pub struct WasmChannelLoader {
+    runtime: WasmChannelRuntime,
+}
+
+impl WasmChannelLoader {
+    /// A loader for this runtime.
+    #[must_use]
+    pub fn new(runtime: WasmChannelRuntime) -> Self {
+        Self { runtime }
+    }
+
+    /// The runtime that channels are prepared with.
+    #[must_use]
+    pub fn runtime(&self) -> &WasmChannelRuntime {
+        &self.runtime
+    }
+
+    /// Loads every channel of a directory: `NAME.wasm` with `NAME.capabilities.json` beside it. A channel that cannot
+    /// be loaded does not keep the others from it; the results say which and why.
+    ///
+    /// # Errors
+    /// The directory itself cannot be read.
+    pub fn load_from_dir(&self, dir: &Path) -> Result<LoadResults, DiscoverError> {
+        let discovery = discover_channels(dir)?;
+        let mut results = LoadResults { warnings: discovery.warnings, ..LoadResults::default() };
+        results.failed.extend(discovery.refused.into_iter().map(LoadError::from));
+        for found in discovery.channels {
+            match self.load_found(&found) {
+                Ok(channel) => results.loaded.push(channel),
+                Err(error) => results.failed.push(error),
+            }
+        }
+        Ok(results)
+    }
+
+    /// Loads one channel: a path to its `.wasm`.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load_file(&self, wasm: &Path) -> Result<WasmChannel, LoadError> {
+        self.load_found(&DiscoveredChannel::at(wasm)?)
+    }
+
+    fn load_found(&self, found: &DiscoveredChannel) -> Result<WasmChannel, LoadError> {
+        let ChannelFiles { wasm, capabilities } = found.read()?;
+        WasmChannel::from_bytes(&self.runtime, found.name.clone(), &wasm, capabilities.as_deref())
+    }
+
+    /// Loads every channel that `path` names: a directory of channels, or one `.wasm`.
+    ///
+    /// # Errors
+    /// The path cannot be read. A channel that cannot be loaded is in the results.
+    pub fn load(&self, path: &Path) -> Result<LoadResults, DiscoverError> {
+        if path.is_dir() {
+            return self.load_from_dir(path);
+        }
+        let mut results = LoadResults::default();
+        match self.load_file(&PathBuf::from(path)) {
+            Ok(channel) => results.loaded.push(channel),
+            Err(error) => results.failed.push(error),
+        }
+        Ok(results)
+    }
+}
+
+/// What became of the channels of a directory. Iterating gives those that were loaded.
+#[derive(Debug, Default)]
+pub struct LoadResults {
+    /// Channels that can be run, in the order of their names.
+    pub loaded: Vec<WasmChannel>,
+    /// Channels that cannot, with the reason.
+    pub failed: Vec<LoadError>,
+    /// What is worth saying: a channel without a capability file, a capability file without a channel.
+    pub warnings: Vec<String>,
+}
+
+impl IntoIterator for LoadResults {
+    type Item = WasmChannel;
+    type IntoIter = std::vec::IntoIter<WasmChannel>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.loaded.into_iter()
+    }
+}

@@ -1,0 +1,166 @@
+//! The answer to an HTTP request on its way back to whoever holds the connection.
+
+use std::fmt;
+use std::time::Duration;
+
+use wit_abi::types::OutgoingHttpResponse;
+
+/// What an HTTP request is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpAnswer {
+    /// What the guest said.
+    Guest(OutgoingHttpResponse),
+    /// What the host says, because the guest was not run or failed.
+    Refused(Refusal),
+}
+
+/// Why a request is not answered by the guest. Each has a status and a stable `error` code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No channel has this path.
+    NotFound,
+    /// The path exists, the method does not.
+    MethodNotAllowed {
+        /// The methods that the path has, for `Allow`.
+        allow: Vec<String>,
+    },
+    /// The body is larger than the route allows.
+    BodyTooLarge,
+    /// The route does not take bodies of this type.
+    UnsupportedMediaType,
+    /// The request did not authenticate itself; nobody learns why.
+    Unauthorized,
+    /// Too many failed authentications from this address, or too many messages from this channel.
+    TooManyRequests {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The channel's authentication is not set up completely.
+    NotConfigured,
+    /// `on-start` has not succeeded yet.
+    Starting,
+    /// The channel rests after failures.
+    Paused {
+        /// When it is tried again.
+        retry_after: Duration,
+    },
+    /// Too much waits: in the router's queue, in the channel's lane, or for the agent.
+    Busy,
+    /// Nothing can be stored at the moment.
+    StoreUnavailable,
+    /// The host is shutting down.
+    Stopping,
+    /// The callback trapped, ran out of something or answered nonsense.
+    CallbackFailed,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NotFound => 404,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::BodyTooLarge => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::Unauthorized => 401,
+            Self::TooManyRequests { .. } => 429,
+            Self::CallbackFailed => 500,
+            Self::NotConfigured
+            | Self::Starting
+            | Self::Paused { .. }
+            | Self::Busy
+            | Self::StoreUnavailable
+            | Self::Stopping => 503,
+        }
+    }
+
+    /// The stable value of `error` in the JSON body.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::Unauthorized => "unauthorized",
+            Self::TooManyRequests { .. } => "too_many_requests",
+            Self::CallbackFailed => "callback_failed",
+            Self::NotConfigured => "not_configured",
+            Self::Starting => "channel_starting",
+            Self::Paused { .. } => "channel_paused",
+            Self::Busy => "busy",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::Stopping => "shutting_down",
+        }
+    }
+
+    /// The value of `Retry-After`, for refusals that pass.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyRequests { retry_after } | Self::Paused { retry_after } => Some(*retry_after),
+            Self::Busy => Some(Duration::from_secs(1)),
+            Self::Starting | Self::StoreUnavailable | Self::Stopping => Some(Duration::from_secs(5)),
+            Self::NotConfigured => Some(Duration::from_secs(60)),
+            _ => None,
+        }
+    }
+}
+
+/// Takes one answer. Dropping it unanswered answers [`Refusal::CallbackFailed`], so that no client waits for ever.
+pub struct AnswerSlot(Option<Box<dyn FnOnce(HttpAnswer) + Send>>);
+
+impl AnswerSlot {
+    /// A slot that hands the answer to `send`.
+    pub fn new(send: impl FnOnce(HttpAnswer) + Send + 'static) -> Self {
+        Self(Some(Box::new(send)))
+    }
+
+    /// Sends the answer.
+    pub fn send(mut self, answer: HttpAnswer) {
+        if let Some(send) = self.0.take() {
+            send(answer);
+        }
+    }
+
+    /// Sends a refusal.
+    pub fn refuse(self, refusal: Refusal) {
+        self.send(HttpAnswer::Refused(refusal));
+    }
+}
+
+impl Drop for AnswerSlot {
+    fn drop(&mut self) {
+        if let Some(send) = self.0.take() {
+            send(HttpAnswer::Refused(Refusal::CallbackFailed));
+        }
+    }
+}
+
+impl fmt::Debug for AnswerSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnswerSlot")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_slot_that_is_dropped_still_answers() {
+        let (sender, receiver) = channel();
+        drop(AnswerSlot::new(move |answer| sender.send(answer).unwrap()));
+        assert_eq!(receiver.recv(), Ok(HttpAnswer::Refused(Refusal::CallbackFailed)));
+    }
+
+    #[test]
+    fn a_slot_answers_once() {
+        let (sender, receiver) = channel();
+        AnswerSlot::new(move |answer| sender.send(answer).unwrap()).refuse(Refusal::Busy);
+        assert_eq!(receiver.iter().count(), 1);
+    }
+}

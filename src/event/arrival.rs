@@ -1,0 +1,107 @@
+//! What reaches the router from outside: requests, deadlines, calls of the library.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use wit_abi::types::{IncomingHttpRequest, StatusUpdate};
+
+use crate::channel::ChannelName;
+use crate::ingress::webhook::SeenKey;
+use crate::store::{PendingReply, ReplyId};
+
+use super::answer::AnswerSlot;
+use super::health::ChannelHealth;
+use super::setup::ChannelSetup;
+
+/// Something for the router to do.
+#[derive(Debug)]
+pub enum Event {
+    /// A request to one of a channel's paths, routed and authenticated.
+    Webhook(Box<Webhook>),
+    /// A deadline that the router set.
+    Due(Wakeup),
+    /// A call of the library.
+    Command(Command),
+}
+
+/// A routed and authenticated request.
+#[derive(Debug)]
+pub struct Webhook {
+    /// Whose path it is.
+    pub channel: ChannelName,
+    /// What the guest gets.
+    pub request: Arc<IncomingHttpRequest>,
+    /// By what a repeat of this request is recognised, if by anything.
+    pub identity: Option<RequestIdentity>,
+    /// When it was complete.
+    pub received: Instant,
+    /// Where the answer goes.
+    pub answer: AnswerSlot,
+}
+
+/// By what a repeat of a request is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestIdentity {
+    /// A digest of the provider's id or of the signature.
+    pub key: SeenKey,
+    /// Until when a repeat is recognised, in Unix milliseconds.
+    pub expires_ms: u64,
+    /// Whether the first answer is kept for repeats. Without, a repeat gets an empty 200.
+    pub keep_answer: bool,
+}
+
+/// A deadline of the router.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Wakeup {
+    /// `on-start` may be tried (again).
+    Start(ChannelName),
+    /// The next `on-poll`.
+    Poll(ChannelName),
+    /// A guest's timer.
+    Timer(ChannelName, Arc<str>),
+    /// A pause ends.
+    Resume(ChannelName),
+    /// A reply may be tried (again).
+    Replies(ChannelName),
+    /// `thinking` is repeated for a conversation.
+    Thinking(ChannelName, Arc<str>),
+    /// A callback that emitted more than its channel's rate allows may be committed.
+    EmitRoom(ChannelName),
+    /// The oldest webhook that waits has waited long enough.
+    QueueTimeout,
+    /// What still runs at shutdown has had its time.
+    GraceOver,
+}
+
+/// A call of the library.
+#[derive(Debug)]
+pub enum Command {
+    /// Adds a channel and runs its `on-start`.
+    Add(Box<ChannelSetup>, Sender<Result<(), AddChannelError>>),
+    /// Tells a guest what the agent is doing.
+    Status(ChannelName, Arc<StatusUpdate>),
+    /// A dead reply is to be tried again, from the first attempt on.
+    RetryReply(PendingReply),
+    /// A reply is not to be tried any more.
+    DropReply(ReplyId),
+    /// How every channel is.
+    Health(Sender<Vec<ChannelHealth>>),
+    /// Stops taking work, lets what runs end within the grace, calls `on-shutdown`, and ends the router.
+    Shutdown {
+        /// How long running callbacks may still take.
+        grace: Duration,
+    },
+}
+
+/// Why a channel was not added.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddChannelError {
+    /// A channel of this name is there already.
+    #[error("channel {0}: a channel of this name is already running; rename one of the two files")]
+    Duplicate(ChannelName),
+    /// The host is shutting down.
+    #[error("channel {0}: the host is shutting down")]
+    Stopping(ChannelName),
+}

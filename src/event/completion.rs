@@ -1,0 +1,93 @@
+//! What comes back to the router from the threads that it gave work to.
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::channel::ChannelName;
+use crate::store::{Batch, PendingReply, ReplyId, ReplyRecord, SeenId, StoreEvent};
+
+use super::answer::HttpAnswer;
+use super::arrival::RequestIdentity;
+use super::callback::CallbackReport;
+
+/// Which of the callbacks that run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Work that has ended. These travel on a channel of their own, which has room for all work that can be under way.
+#[derive(Debug)]
+pub enum Completion {
+    /// A worker ran a callback.
+    Callback(Ticket, Box<CallbackReport>),
+    /// The store thread dealt with a batch of the router's, well or not.
+    Settled,
+    /// A request that can be recognised was answered, and the answer is durable if `stored` says where.
+    Answered {
+        /// The channel.
+        channel: ChannelName,
+        /// The request.
+        identity: RequestIdentity,
+        /// Where the answer is kept.
+        stored: Option<SeenId>,
+        /// The answer, for repeats that wait for it.
+        answer: HttpAnswer,
+    },
+    /// A reply is durable and waits to be delivered.
+    ReplyStored(PendingReply, Option<Permit>),
+    /// The attempt of a reply is on record, and this is the reply; or it is gone.
+    ReplyReady(ReplyId, Option<Box<ReplyRecord>>),
+    /// The attempt of a reply could not be recorded.
+    ReplyNotReady(ReplyId),
+    /// A batch that says what has already happened outside could not be stored, and must be when the store works again.
+    Owed(Batch),
+    /// The store's state changed.
+    Store(StoreEvent),
+}
+
+/// A place among the replies that may be on their way at one time; dropping it frees the place.
+#[derive(Debug)]
+pub struct Permit(Receiver<()>);
+
+/// Gives out [`Permit`]s, a fixed number at a time.
+#[derive(Clone, Debug)]
+pub struct Permits {
+    taken: Sender<()>,
+    freed: Receiver<()>,
+}
+
+impl Permits {
+    /// At most `count` permits at a time.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        let (taken, freed) = bounded(count);
+        Self { taken, freed }
+    }
+
+    /// Waits for a free place.
+    #[must_use]
+    pub fn take(&self) -> Permit {
+        // Cannot fail: this value holds both ends.
+        let _ = self.taken.send(());
+        Permit(self.freed.clone())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let _ = self.0.try_recv();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_permit_frees_its_place() {
+        let permits = Permits::new(1);
+        let first = permits.take();
+        assert!(permits.taken.is_full());
+        drop(first);
+        drop(permits.take());
+        assert!(permits.freed.is_empty());
+    }
+}

@@ -1,0 +1,41 @@
+//! Everything the router needs to know to run a channel.
+
+use std::fmt;
+use std::sync::Arc;
+
+use wit_abi::types::ChannelConfig;
+
+use crate::channel::{ChannelLimits, ChannelName, Registration};
+use crate::sandbox::{ChannelRuntimeInfo, PreparedChannelModule};
+
+/// Applies a capability file to what `on-start` returned, and publishes the routes that come of it.
+pub type Register = Box<dyn Fn(&ChannelConfig) -> Registration + Send>;
+
+/// The text that `on-start` gets, or why it cannot be made (a secret is missing, say). Asked anew for every start.
+pub type StartConfig = Box<dyn Fn() -> Result<Arc<str>, String> + Send>;
+
+/// A channel that is ready to run.
+pub struct ChannelSetup {
+    /// Its name.
+    pub name: ChannelName,
+    /// Its guest.
+    pub module: Arc<PreparedChannelModule>,
+    /// What its callbacks are run with.
+    pub runtime: Arc<ChannelRuntimeInfo>,
+    /// What it may take.
+    pub limits: ChannelLimits,
+    /// Makes the text for `on-start`.
+    pub start_config: StartConfig,
+    /// Deals with what `on-start` returned.
+    pub register: Register,
+    /// Whether a message's own `message_id` recognises repeats.
+    pub message_id_from_metadata: bool,
+    /// What is wrong with the channel although it can run.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Debug for ChannelSetup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelSetup").field("name", &self.name).finish_non_exhaustive()
+    }
+}

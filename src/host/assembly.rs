@@ -1,0 +1,233 @@
+//! From a loaded channel to one that the router can run: its rights, its limits, its way to the world.
+
+use std::sync::Arc;
+
+use serde_json::Map;
+use zeroize::Zeroizing;
+
+use crate::channel::config::HostConfig;
+use crate::channel::{
+    ChannelLimits, ChannelName, Registration, WasmChannel, resolve_registration, start_config,
+};
+use crate::event::setup::{ChannelSetup, StartConfig};
+use crate::ingress::webhook::{AuthPlan, Requirement};
+use crate::ingress::{ChannelAccess, WasmChannelRouter};
+use crate::sandbox::{CallbackLimits, ChannelRuntimeInfo};
+use crate::services::access::ChannelAccessToWorld;
+use crate::services::http::{ChannelHttp, ChannelHttpSettings, OutboundHttp};
+use crate::services::pairing::PairingDesk;
+use crate::services::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
+
+use super::config::ManagerConfig;
+use super::error::HostError;
+
+/// What channels are assembled with.
+pub(super) struct Assembly {
+    config: ManagerConfig,
+    outbound: OutboundHttp,
+    pairing: Arc<PairingDesk>,
+    routes: WasmChannelRouter,
+}
+
+impl Assembly {
+    pub fn new(
+        config: ManagerConfig,
+        outbound: OutboundHttp,
+        pairing: Arc<PairingDesk>,
+        routes: WasmChannelRouter,
+    ) -> Self {
+        Self { config, outbound, pairing, routes }
+    }
+
+    /// Puts a channel together and reserves its paths.
+    pub fn setup(&self, channel: &WasmChannel) -> Result<ChannelSetup, HostError> {
+        let name = channel.name().clone();
+        let file = channel.capabilities_file();
+        let capabilities = &file.capabilities;
+        let (limits, adjusted) = ChannelLimits::resolve(capabilities, &self.config.ceilings);
+        let mut problems: Vec<String> = adjusted.iter().map(ToString::to_string).collect();
+        let secrets = self.secrets_of(channel);
+        let webhook = capabilities.webhook().cloned().unwrap_or_default();
+        let plan = AuthPlan::from(&webhook, name.as_str())?;
+        let guest_secret = plan.guest_secret_name().map(str::to_owned);
+        problems.extend(missing_secrets(channel, &plan, &*secrets));
+        let access = Arc::new(ChannelAccess {
+            plan,
+            secrets: secrets.clone(),
+            dedupe: webhook.dedupe.clone(),
+            max_body_bytes: webhook.max_body_bytes,
+            content_types: webhook.content_types.clone(),
+        });
+        problems.extend(self.reserve_paths(channel, &access));
+        let world = self.world(channel, &secrets, guest_secret.as_deref())?;
+        Ok(ChannelSetup {
+            module: channel.module().clone(),
+            runtime: Arc::new(ChannelRuntimeInfo {
+                name: name.as_str().into(),
+                limits: callback_limits(&limits),
+                services: Arc::new(world),
+            }),
+            message_id_from_metadata: capabilities
+                .channel
+                .as_ref()
+                .is_some_and(|section| section.message_id_from_metadata),
+            limits,
+            start_config: self.start_config(channel, secrets, guest_secret),
+            register: self.register(channel, access),
+            problems,
+            name,
+        })
+    }
+
+    /// The host's secrets, and the environment variable that the capability file names for one of them.
+    fn secrets_of(&self, channel: &WasmChannel) -> Arc<dyn SecretStore> {
+        let host = self.config.secrets.clone();
+        let auth = channel.capabilities_file().auth.as_ref();
+        let named = auth.and_then(|auth| Some((auth.secret_name.as_deref()?, auth.env_var.as_deref()?)));
+        match named.map(|(secret, variable)| EnvSecrets::new().prefixed_only().map(secret, variable)) {
+            Some(Ok(variable)) => Arc::new(ChainSecrets::new(vec![host, Arc::new(variable)])),
+            _ => host,
+        }
+    }
+
+    fn world(
+        &self,
+        channel: &WasmChannel,
+        secrets: &Arc<dyn SecretStore>,
+        guest_secret: Option<&str>,
+    ) -> Result<ChannelAccessToWorld, HostError> {
+        let name = channel.name();
+        let file = channel.capabilities_file();
+        let capability = file.capabilities.http.clone().unwrap_or_default();
+        let allowed = file.capabilities.secrets.as_ref().map(|secrets| secrets.allowed_names.clone());
+        let allowed_secrets = AllowedNames::new(allowed.unwrap_or_default());
+        let mapped = file.setup.iter().flat_map(|setup| &setup.secret_config_mappings);
+        let handed_out = mapped.map(|mapping| mapping.secret_name.clone());
+        let settings = ChannelHttpSettings {
+            channel: name.to_string(),
+            capability,
+            allowed_secrets: allowed_secrets.clone(),
+            secrets: secrets.clone(),
+            handed_out: handed_out.chain(guest_secret.map(str::to_owned)).collect(),
+        };
+        let http = ChannelHttp::new(self.outbound.clone(), settings)
+            .map_err(|source| HostError::HttpCapability { channel: name.clone(), source })?;
+        Ok(ChannelAccessToWorld {
+            name: name.clone(),
+            http,
+            secrets: secrets.clone(),
+            allowed_secrets,
+            pairing: self.pairing.clone(),
+        })
+    }
+
+    fn reserve_paths(&self, channel: &WasmChannel, access: &Arc<ChannelAccess>) -> Vec<String> {
+        let section = channel.capabilities_file().capabilities.channel.as_ref();
+        let paths = section.map(|section| section.allowed_paths.as_slice()).unwrap_or_default();
+        if paths.is_empty() {
+            return Vec::new();
+        }
+        if let Requirement::NoRoute(reason) = access.plan.requirement() {
+            return vec![format!("its paths are closed: {reason}")];
+        }
+        let taken = self.routes.reserve(channel.name(), paths, access);
+        taken.iter().map(ToString::to_string).collect()
+    }
+
+    fn start_config(
+        &self,
+        channel: &WasmChannel,
+        secrets: Arc<dyn SecretStore>,
+        guest_secret: Option<String>,
+    ) -> StartConfig {
+        let settings = self.config.channels.get(channel.name()).cloned().unwrap_or_default();
+        let file = channel.capabilities_file().clone();
+        let tunnel_url = self.config.public_url.clone();
+        Box::new(move || {
+            let value_of = |name: &str| {
+                let secret = secrets.get(name).ok().flatten()?;
+                Some(Zeroizing::new(secret.expose().to_owned()))
+            };
+            let host = HostConfig {
+                tunnel_url: tunnel_url.clone(),
+                webhook_secret: guest_secret.as_deref().and_then(value_of),
+                owner_id: settings.owner_id.clone(),
+                bot_username: settings.bot_username.clone(),
+            };
+            let no_settings = Map::new();
+            let operator = if settings.config.is_empty() { &no_settings } else { &settings.config };
+            Ok(start_config(&file, operator, &host, &value_of).json().into())
+        })
+    }
+
+    fn register(&self, channel: &WasmChannel, access: Arc<ChannelAccess>) -> crate::event::setup::Register {
+        let name: ChannelName = channel.name().clone();
+        let capabilities = channel.capabilities_file().capabilities.clone();
+        let poll_floor = self.config.poll_floor;
+        let routes = self.routes.clone();
+        Box::new(move |config| {
+            let mut registration = resolve_registration(&name, config, &capabilities, poll_floor);
+            open_paths(&name, &mut registration, &access, &routes);
+            registration
+        })
+    }
+}
+
+/// Publishes the paths that a channel may have, and says which it may not.
+fn open_paths(
+    name: &ChannelName,
+    registration: &mut Registration,
+    access: &Arc<ChannelAccess>,
+    routes: &WasmChannelRouter,
+) {
+    if let Requirement::NoRoute(_) = access.plan.requirement() {
+        registration.endpoints.clear();
+    }
+    let taken = routes.register(name, &registration.endpoints, access);
+    registration.endpoints.retain(|endpoint| taken.iter().all(|taken| taken.path != endpoint.path));
+    registration.warnings.extend(taken.iter().map(ToString::to_string));
+    for endpoint in registration.endpoints.iter().filter(|endpoint| endpoint.require_secret) {
+        if !access.plan.validates_secret() {
+            registration.warnings.push(format!(
+                "path {} requires a secret, and no authentication is declared for it: it answers 503",
+                endpoint.path
+            ));
+        }
+    }
+}
+
+/// Secrets that the channel needs and the host does not have, in words.
+fn missing_secrets(channel: &WasmChannel, plan: &AuthPlan, secrets: &dyn SecretStore) -> Vec<String> {
+    let stored = |name: &str| secrets.get(name).ok().flatten();
+    let lookup = |name: &str| Some(Zeroizing::new(stored(name)?.expose().as_bytes().to_vec()));
+    let webhook = plan.secret_problems(&lookup);
+    let mut problems: Vec<String> = webhook
+        .into_iter()
+        .map(|(name, problem)| format!("secret {name}: {problem}; webhooks answer 503"))
+        .collect();
+    let setup = channel.capabilities_file().setup.iter();
+    for required in setup.flat_map(|setup| &setup.required_secrets) {
+        if !required.optional && stored(&required.name).is_none() {
+            problems.push(format!("secret {}: it is not stored ({})", required.name, required.prompt));
+        }
+    }
+    problems
+}
+
+fn callback_limits(limits: &ChannelLimits) -> CallbackLimits {
+    CallbackLimits {
+        fuel: limits.fuel,
+        timeout: limits.callback_timeout,
+        memory_bytes: limits.memory_bytes,
+        table_elements: limits.table_elements,
+        messages: limits.messages_per_callback,
+        message_bytes: limits.message_bytes,
+        attachments_per_message: limits.attachments_per_message,
+        attachment_bytes: limits.stored_attachment_bytes,
+        attachment_bytes_per_callback: limits.attachment_bytes_per_callback,
+        log_lines: limits.log_lines,
+        log_line_bytes: limits.log_line_bytes,
+        log_bytes: limits.log_bytes,
+        ..CallbackLimits::default()
+    }
+}

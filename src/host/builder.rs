@@ -1,0 +1,247 @@
+//! A manager with channels from a directory and an HTTP server: all of it in five lines.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::channel::{LoadError, WasmChannel, WasmChannelLoader};
+use crate::ingress::requests::{OwnPages, RequestHandler};
+use crate::ingress::server::{HttpServer, ServerLimits};
+use crate::ingress::webhook::TrustedProxies;
+use crate::ingress::{DEFAULT_MAX_BODY_BYTES, WasmChannelRouter};
+use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig};
+
+use super::config::{ManagerConfig, StateLocation};
+use super::error::HostError;
+use super::manager::ChannelManager;
+
+/// Collects what a [`Host`] is made of.
+pub struct HostBuilder {
+    manager: ManagerConfig,
+    runtime: Option<WasmChannelRuntime>,
+    directories: Vec<PathBuf>,
+    channels: Vec<WasmChannel>,
+    listen: Option<SocketAddr>,
+    server: ServerLimits,
+    proxies: TrustedProxies,
+    max_body_bytes: u64,
+}
+
+/// A running host: channels, their HTTP server, and a [`ChannelManager`], to which it dereferences.
+///
+/// ```no_run
+/// use tinclaw::Host;
+/// use wit_abi::types::AgentResponse;
+///
+/// let host = Host::builder().listen(([127, 0, 0, 1], 8080).into()).channels_from("channels").start()?;
+/// for delivery in host.messages() {
+///     let content = format!("you said: {}", delivery.message().content);
+///     host.respond(&delivery, AgentResponse { content, ..AgentResponse::default() })?;
+///     delivery.ack();
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Host {
+    manager: ChannelManager,
+    server: Option<HttpServer>,
+    failed: Vec<LoadError>,
+    grace: Duration,
+}
+
+impl Host {
+    /// Begins with the defaults: state in memory, secrets from the environment, no HTTP, no channels.
+    #[must_use]
+    pub fn builder() -> HostBuilder {
+        HostBuilder {
+            manager: ManagerConfig::default(),
+            runtime: None,
+            directories: Vec::new(),
+            channels: Vec::new(),
+            listen: None,
+            server: ServerLimits::default(),
+            proxies: TrustedProxies::default(),
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+        }
+    }
+
+    /// Where the HTTP server listens; the port is the real one when 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.server.as_ref().map(HttpServer::local_addr)
+    }
+
+    /// Channels that could not be loaded, and why. The others run.
+    #[must_use]
+    pub fn failed_channels(&self) -> &[LoadError] {
+        &self.failed
+    }
+
+    /// Stops taking requests, lets what runs end, calls every channel's `on-shutdown` and joins all threads. Dropping a
+    /// host does the same.
+    pub fn shutdown(self) {
+        drop(self);
+    }
+}
+
+impl Deref for Host {
+    type Target = ChannelManager;
+
+    fn deref(&self) -> &ChannelManager {
+        &self.manager
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            server.stop_accepting();
+        }
+        self.manager.shutdown(self.grace);
+        if let Some(server) = self.server.take() {
+            server.shutdown();
+        }
+    }
+}
+
+impl HostBuilder {
+    /// Everything about channels, store and agent that has no method of its own here.
+    #[must_use]
+    pub fn manager(mut self, config: ManagerConfig) -> Self {
+        self.manager = config;
+        self
+    }
+
+    /// Changes some of [`ManagerConfig`].
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut ManagerConfig)) -> Self {
+        change(&mut self.manager);
+        self
+    }
+
+    /// Keeps state in this directory instead of in memory.
+    #[must_use]
+    pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        let durability = crate::store::Durability::Full;
+        self.manager.state = StateLocation::Directory { path: path.into(), durability };
+        self
+    }
+
+    /// Prepares channels with this runtime, which may share its engine with others.
+    #[must_use]
+    pub fn runtime(mut self, runtime: WasmChannelRuntime) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Runs every channel of this directory. May be called several times.
+    #[must_use]
+    pub fn channels_from(mut self, dir: impl AsRef<Path>) -> Self {
+        self.directories.push(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Runs this channel.
+    #[must_use]
+    pub fn channel(mut self, channel: WasmChannel) -> Self {
+        self.channels.push(channel);
+        self
+    }
+
+    /// Serves HTTP at this address; port 0 takes a free one.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = Some(address);
+        self
+    }
+
+    /// What the HTTP server gives one client and all of them.
+    #[must_use]
+    pub fn server_limits(mut self, limits: ServerLimits) -> Self {
+        self.server = limits;
+        self
+    }
+
+    /// Whose `X-Forwarded-For` is believed.
+    #[must_use]
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// The largest request body in bytes, for channels that do not say less. Default 1 MiB.
+    #[must_use]
+    pub fn max_body_bytes(mut self, bytes: u64) -> Self {
+        self.max_body_bytes = bytes;
+        self
+    }
+
+    /// Starts everything. Channels that cannot be loaded are in [`Host::failed_channels`]; channels whose `on-start`
+    /// fails are tried again while the others run.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn start(self) -> Result<Host, HostError> {
+        let runtime = match self.runtime {
+            Some(runtime) => runtime,
+            None => WasmChannelRuntime::new(WasmChannelRuntimeConfig::default())?,
+        };
+        let loader = WasmChannelLoader::new(runtime);
+        let (mut channels, mut failed) = (self.channels, Vec::new());
+        for directory in &self.directories {
+            let mut results = loader.load(directory)?;
+            for warning in &results.warnings {
+                log::warn!("{warning}");
+            }
+            failed.append(&mut results.failed);
+            channels.append(&mut results.loaded);
+        }
+        let public_url = self.manager.public_url.clone();
+        for (host, base) in &self.manager.outbound.http_rewrite {
+            log::warn!("requests to {host} go to {base} instead (http_rewrite)");
+        }
+        let manager = ChannelManager::new(self.manager)?;
+        for channel in channels {
+            let name = channel.name().clone();
+            if let Err(error) = manager.add(Box::new(channel)) {
+                log::error!(target: name.as_str(), "{error}");
+                failed.push(LoadError::Refused { channel: name, reason: error.to_string() });
+            }
+        }
+        let server = match self.listen {
+            Some(address) => {
+                Some(serve(&manager, address, self.server, self.proxies, public_url, self.max_body_bytes)?)
+            }
+            None => None,
+        };
+        Ok(Host { manager, server, failed, grace: Duration::from_secs(10) })
+    }
+}
+
+fn serve(
+    manager: &ChannelManager,
+    address: SocketAddr,
+    limits: ServerLimits,
+    proxies: TrustedProxies,
+    public_url: Option<String>,
+    max_body_bytes: u64,
+) -> Result<HttpServer, HostError> {
+    let routes = manager.routes().clone();
+    let body_limit = Arc::new(body_limit(routes.clone(), max_body_bytes));
+    let mut handler = RequestHandler::new(routes, manager.events.clone(), proxies, public_url, own_pages());
+    Ok(HttpServer::start(address, limits, body_limit, Box::new(move |request| handler.handle(request)))?)
+}
+
+/// The largest body of a request, which a route may set lower than the host. A request that no route takes is read all
+/// the same, so that it gets its 404.
+fn body_limit(routes: WasmChannelRouter, host_limit: u64) -> impl Fn(&str, &str) -> u64 + Send + Sync {
+    move |_method, path| {
+        let route = routes.lookup(path);
+        route.and_then(|route| route.access.max_body_bytes).map_or(host_limit, |limit| limit.min(host_limit))
+    }
+}
+
+fn own_pages() -> OwnPages {
+    Box::new(crate::admin::page)
+}

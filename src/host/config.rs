@@ -1,0 +1,96 @@
+//! What an operator decides about a host.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::channel::endpoints::DEFAULT_POLL_FLOOR;
+use crate::channel::{ChannelName, HostCeilings};
+use crate::router::RouterConfig;
+use crate::services::http::OutboundHttpSettings;
+use crate::services::secrets::{EnvSecrets, SecretStore};
+use crate::store::{Durability, Retention};
+use crate::stream::QueueLimits;
+
+/// Where a host keeps what must survive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateLocation {
+    /// In memory: for tests and for embedding without a disk. A restart loses everything.
+    Memory,
+    /// In `tinclaw.db` in this directory, which one host at a time can use. The directory is made when it is missing.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What a power loss may take.
+        durability: Durability,
+    },
+}
+
+/// What the host knows about one channel besides its files.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelSettings {
+    /// Values for the channel's configuration; they override its file's `config`.
+    pub config: Map<String, Value>,
+    /// Who owns the bot. Keeps its JSON type: some guests take a number, some a string.
+    pub owner_id: Option<Value>,
+    /// What the bot is called.
+    pub bot_username: Option<String>,
+}
+
+/// Everything that can be set about a [`ChannelManager`](super::ChannelManager). The default keeps nothing on disk and
+/// takes secrets from the environment.
+#[derive(Clone)]
+pub struct ManagerConfig {
+    /// Where state is kept. Default in memory.
+    pub state: StateLocation,
+    /// Where secrets come from. Default the environment.
+    pub secrets: Arc<dyn SecretStore>,
+    /// Outbound requests. Default straight to public addresses only.
+    pub outbound: OutboundHttpSettings,
+    /// This host's address as providers call it, without a slash at the end. Default none.
+    pub public_url: Option<String>,
+    /// Settings by channel.
+    pub channels: BTreeMap<ChannelName, ChannelSettings>,
+    /// What no channel gets more of, whatever its file asks for.
+    pub ceilings: HostCeilings,
+    /// The shortest time between polls. Default 30 s.
+    pub poll_floor: Duration,
+    /// Callbacks that run at the same time, each on a thread that exists only while it is needed. Default 32.
+    pub workers: usize,
+    /// Memory, retries and waits.
+    pub router: RouterConfig,
+    /// How much may wait for the agent.
+    pub queue: QueueLimits,
+    /// How long a message may be in the agent's hands before it is handed out again. Default 10 min.
+    pub visibility: Duration,
+    /// Whether messages of one conversation wait for each other. Default true.
+    pub in_order: bool,
+    /// How long settled messages and replies are kept.
+    pub retention: Retention,
+    /// Replies that may wait for delivery, over all channels; more are refused. Default 10,000.
+    pub most_replies: usize,
+}
+
+impl Default for ManagerConfig {
+    fn default() -> Self {
+        Self {
+            state: StateLocation::Memory,
+            secrets: Arc::new(EnvSecrets::new()),
+            outbound: OutboundHttpSettings::default(),
+            public_url: None,
+            channels: BTreeMap::new(),
+            ceilings: HostCeilings::default(),
+            poll_floor: DEFAULT_POLL_FLOOR,
+            workers: 32,
+            router: RouterConfig::default(),
+            queue: QueueLimits::default(),
+            visibility: Duration::from_secs(600),
+            in_order: true,
+            retention: Retention::default(),
+            most_replies: 10_000,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What can go wrong when a host is built or asked for something.
+
+use std::io;
+
+use crate::channel::{ChannelName, DiscoverError};
+use crate::event::arrival::AddChannelError;
+use crate::ingress::server::ServerError;
+use crate::ingress::webhook::WebhookConfigError;
+use crate::sandbox::WasmChannelError;
+use crate::services::http::{HttpCapabilityError, OutboundSettingsError};
+use crate::store::{CommitError, LockError, StoreError};
+
+/// Why a host could not be started, or a channel not be added to it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The state directory or the store in it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another host uses the state directory, or it cannot be used at all.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The settings of outbound HTTP.
+    #[error("outbound HTTP: {0}")]
+    Outbound(#[from] OutboundSettingsError),
+    /// The settings of the sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] WasmChannelError),
+    /// The directory of channels.
+    #[error(transparent)]
+    Channels(#[from] DiscoverError),
+    /// The HTTP server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A channel's webhook section.
+    #[error("{0}")]
+    Webhook(#[from] WebhookConfigError),
+    /// A channel's http section.
+    #[error("channel {channel}: capabilities.{source}")]
+    HttpCapability {
+        /// The channel.
+        channel: ChannelName,
+        /// What is wrong with it.
+        source: HttpCapabilityError,
+    },
+    /// The channel cannot be added.
+    #[error(transparent)]
+    Add(#[from] AddChannelError),
+    /// The system gives no thread.
+    #[error(
+        "a thread could not be started: {0}; raise the limit of processes or lower the number of workers"
+    )]
+    Thread(#[source] io::Error),
+    /// The host is shutting down.
+    #[error("the host has shut down")]
+    Closed,
+}
+
+/// Why a reply was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplyError {
+    /// No channel of this name runs here.
+    #[error("there is no channel {0}")]
+    UnknownChannel(String),
+    /// More than the configured number of replies wait for delivery.
+    #[error("{0} replies wait for delivery already; try again later")]
+    TooManyWaiting(usize),
+    /// It could not be stored.
+    #[error(transparent)]
+    NotStored(#[from] CommitError),
+    /// The host is shutting down.
+    #[error("the host has shut down")]
+    Closed,
+}

@@ -1,0 +1,259 @@
+//! Channels, router, workers, scheduler and store together.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+use serde::Serialize;
+use wit_abi::types::StatusUpdate;
+
+use crate::channel::{ChannelName, WasmChannel};
+use crate::event::Event;
+use crate::event::arrival::Command;
+use crate::event::completion::{Completion, Permits};
+use crate::event::health::ChannelHealth;
+use crate::ingress::{WasmChannelRouter, scheduler};
+use crate::router::{Router, RouterParts};
+use crate::sandbox::{StopFlag, WorkerPool};
+use crate::services::http::OutboundHttp;
+use crate::services::pairing::PairingDesk;
+use crate::store::{
+    HostLock, MemoryStore, Opener, SqliteStore, StoreHandle, StoreHealth, StoreThread, StoreThreadConfig,
+};
+use crate::stream::{Mailbox, MessageStream};
+
+use super::assembly::Assembly;
+use super::config::{ManagerConfig, StateLocation};
+use super::error::HostError;
+
+/// Events that may wait for the router; when they do, HTTP requests are answered 503.
+const EVENT_CAPACITY: usize = 1024;
+
+/// Completions that may wait for the router. The store thread must never wait here while the router waits for the store,
+/// so this is more than everything that can be under way at one time: two per request to the store, one per worker, one
+/// per reply that is being stored.
+const COMPLETION_CAPACITY: usize = 4096;
+
+/// Replies that may be on their way to the store at one time.
+const REPLIES_UNDER_WAY: usize = 256;
+
+/// How everything is.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// Every channel, by name.
+    pub channels: Vec<ChannelHealth>,
+    /// The store.
+    pub store: StoreHealth,
+    /// Messages that wait for the agent, those in its hands included.
+    pub messages_waiting: usize,
+    /// Messages that are in the agent's hands.
+    pub messages_handed_out: usize,
+}
+
+/// Runs channels: takes them in, hands out their messages, delivers replies. All calls block for as long as they take
+/// and no longer; there is nothing to poll.
+///
+/// Channels get HTTP requests only through a server, which [`Host`](super::Host) adds.
+pub struct ChannelManager {
+    pub(super) events: Sender<Event>,
+    pub(super) completed: Sender<Completion>,
+    pub(super) store: StoreHandle,
+    pub(super) mailbox: Mailbox,
+    pub(super) pairing: Arc<PairingDesk>,
+    /// Behind a lock, because any thread may add a channel or reply to one; held for a look-up only.
+    names: Mutex<BTreeSet<ChannelName>>,
+    /// Permits for replies that are on their way to the store.
+    pub(super) reply_permits: Permits,
+    pub(super) replies_waiting: Arc<AtomicUsize>,
+    pub(super) most_replies: usize,
+    assembly: Assembly,
+    routes: WasmChannelRouter,
+    is_closed: AtomicBool,
+    /// Behind a lock, so that shutting down twice joins once.
+    threads: Mutex<Option<Threads>>,
+}
+
+/// What is joined at shutdown, in this order.
+struct Threads {
+    router: JoinHandle<()>,
+    scheduler: JoinHandle<()>,
+    store: StoreThread,
+    _lock: Option<HostLock>,
+}
+
+impl ChannelManager {
+    /// Opens the store and starts the threads. There are no channels yet.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn new(config: ManagerConfig) -> Result<Self, HostError> {
+        let (completed, completions) = bounded(COMPLETION_CAPACITY);
+        let (events, inbox) = bounded(EVENT_CAPACITY);
+        let lock = match &config.state {
+            StateLocation::Memory => None,
+            StateLocation::Directory { path, .. } => Some(HostLock::acquire(path)?),
+        };
+        let thread_config =
+            StoreThreadConfig { retention: config.retention.clone(), ..StoreThreadConfig::default() };
+        let news = completed.clone();
+        let (store, mut loaded) =
+            StoreThread::start(opener(config.state.clone()), thread_config, move |event| {
+                let _ = news.send(Completion::Store(event));
+            })?;
+        let handle = store.handle();
+        let mailbox =
+            Mailbox::new(handle.clone(), completed.clone(), config.queue, config.visibility, config.in_order);
+        mailbox.load(std::mem::take(&mut loaded.messages));
+        let pairing = Arc::new(PairingDesk::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
+        let outbound = OutboundHttp::new(&config.outbound)?;
+        let routes = WasmChannelRouter::new();
+        let replies_waiting = Arc::new(AtomicUsize::new(loaded.replies.len()));
+        let (scheduler, scheduler_thread) = scheduler::start(events.clone()).map_err(HostError::Thread)?;
+        let router = Router::new(
+            config.router.clone(),
+            RouterParts {
+                events: inbox,
+                completions,
+                completed: completed.clone(),
+                scheduler,
+                workers: WorkerPool::new(config.workers),
+                store: handle.clone(),
+                mailbox: mailbox.clone(),
+                stop: StopFlag::default(),
+                loaded,
+                replies_waiting: replies_waiting.clone(),
+            },
+        );
+        let router = thread::Builder::new()
+            .name("tinclaw-router".into())
+            .spawn(move || router.run())
+            .map_err(HostError::Thread)?;
+        Ok(Self {
+            events,
+            completed,
+            store: handle,
+            mailbox,
+            pairing: pairing.clone(),
+            names: Mutex::default(),
+            reply_permits: Permits::new(REPLIES_UNDER_WAY),
+            replies_waiting,
+            most_replies: config.most_replies,
+            assembly: Assembly::new(config, outbound, pairing, routes.clone()),
+            routes,
+            is_closed: AtomicBool::new(false),
+            threads: Mutex::new(Some(Threads { router, scheduler: scheduler_thread, store, _lock: lock })),
+        })
+    }
+
+    /// Adds a channel. Its `on-start` is run at once, and again and again until it succeeds; [`ChannelManager::health`]
+    /// says how it fares.
+    ///
+    /// # Errors
+    /// Its capability file asks for something that cannot be, or a channel of this name is there already.
+    pub fn add(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
+        let name = channel.name().clone();
+        let setup = self.assembly.setup(&channel)?;
+        let (done, result) = bounded(1);
+        self.send(Event::Command(Command::Add(Box::new(setup), done)))?;
+        result.recv().map_err(|_| HostError::Closed)??;
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        Ok(())
+    }
+
+    /// The messages of all channels. Every stream of a manager reads the same messages: each goes to one reader.
+    #[must_use]
+    pub fn messages(&self) -> MessageStream {
+        MessageStream::new(self.mailbox.clone())
+    }
+
+    /// Tells a channel what the agent is doing. `metadata_json` should be that of the message that is being worked on:
+    /// it names the conversation. `thinking` is repeated every 4 s until `done`, a reply with the same metadata, or 5
+    /// minutes. A status is not kept: it may be dropped when the channel is busy or not there.
+    ///
+    /// # Errors
+    /// The host has shut down.
+    pub fn status(&self, channel: &ChannelName, update: StatusUpdate) -> Result<(), HostError> {
+        self.send(Event::Command(Command::Status(channel.clone(), Arc::new(update))))
+    }
+
+    /// How everything is.
+    ///
+    /// # Errors
+    /// The host has shut down.
+    pub fn health(&self) -> Result<Health, HostError> {
+        let (reply, answer) = bounded(1);
+        self.send(Event::Command(Command::Health(reply)))?;
+        Ok(Health {
+            channels: answer.recv().map_err(|_| HostError::Closed)?,
+            store: self.store.health(),
+            messages_waiting: self.mailbox.waiting(),
+            messages_handed_out: self.mailbox.handed_out(),
+        })
+    }
+
+    /// The paths of the channels, for an HTTP server.
+    #[must_use]
+    pub fn routes(&self) -> &WasmChannelRouter {
+        &self.routes
+    }
+
+    /// Who may talk to the agent.
+    #[must_use]
+    pub fn pairing(&self) -> &Arc<PairingDesk> {
+        &self.pairing
+    }
+
+    /// Stops taking work, lets running callbacks end within `grace`, calls every channel's `on-shutdown`, stores what is
+    /// to be stored, and joins all threads. A second call does nothing.
+    pub fn shutdown(&self, grace: Duration) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        let _ = self.events.send(Event::Command(Command::Shutdown { grace }));
+        join(threads.router);
+        self.mailbox.close();
+        join(threads.scheduler);
+        threads.store.stop();
+    }
+
+    pub(super) fn has(&self, channel: &ChannelName) -> bool {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).contains(channel)
+    }
+
+    pub(super) fn send(&self, event: Event) -> Result<(), HostError> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(HostError::Closed);
+        }
+        self.events.send(event).map_err(|_| HostError::Closed)
+    }
+}
+
+impl Drop for ChannelManager {
+    fn drop(&mut self) {
+        self.shutdown(Duration::from_secs(5));
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    let name = thread.thread().name().unwrap_or("a thread").to_owned();
+    if thread.join().is_err() {
+        log::error!("{name} has panicked; please report this");
+    }
+}
+
+fn opener(state: StateLocation) -> Opener {
+    match state {
+        StateLocation::Memory => {
+            // A memory store that failed would have lost everything, but it does not fail.
+            Box::new(|| Ok(Box::new(MemoryStore::default())))
+        }
+        StateLocation::Directory { path, durability } => {
+            Box::new(move || Ok(Box::new(SqliteStore::open(&path.join("tinclaw.db"), durability)?)))
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Looking into the queues, sending again, dropping.
+
+use std::sync::atomic::Ordering;
+
+use crate::event::Event;
+use crate::event::arrival::Command;
+use crate::event::unix_ms;
+use crate::store::{
+    Batch, Change, CommitError, MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary,
+    PendingMessage, PendingReply, ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary,
+};
+
+use super::manager::ChannelManager;
+
+impl ChannelManager {
+    /// Messages, the newest first.
+    ///
+    /// # Errors
+    /// The store is not available.
+    pub fn list_messages(&self, filter: MessageFilter) -> Result<Vec<MessageSummary>, CommitError> {
+        self.store.query(move |engine| engine.messages(&filter))
+    }
+
+    /// One message with its whole content.
+    ///
+    /// # Errors
+    /// The store is not available.
+    pub fn message(&self, id: MessageId) -> Result<Option<MessageRecord>, CommitError> {
+        self.store.query(move |engine| engine.message(id))
+    }
+
+    /// Hands a settled message out again: a new delivery of the stored message, not a copy. False when there is no such
+    /// message, or it still waits.
+    ///
+    /// # Errors
+    /// The store is not available.
+    pub fn replay_message(&self, id: MessageId) -> Result<bool, CommitError> {
+        let Some(record) = self.message(id)?.filter(|record| record.state != MessageState::Pending) else {
+            return Ok(false);
+        };
+        self.keep(Change::MessageRequeued { id, at_ms: unix_ms() })?;
+        let bytes = record.body.content.len() as u64;
+        self.mailbox.load([PendingMessage {
+            id,
+            channel: record.channel,
+            conversation: record.conversation,
+            bytes,
+            attempt: record.attempt,
+            received_ms: record.received_ms,
+        }]);
+        Ok(true)
+    }
+
+    /// Takes a message away from the agent. False when there is no such message, or it is settled.
+    ///
+    /// # Errors
+    /// The store is not available.
+    pub fn drop_message(&self, id: MessageId) -> Result<bool, CommitError> {
+        let waits = self.message(id)?.is_some_and(|record| record.state == MessageState::Pending);
+        if waits {
+            self.keep(Change::MessageDropped { id, at_ms: unix_ms() })?;
+            self.mailbox.forget(id);
+        }
+        Ok(waits)
+    }
+
+    /// Replies, the newest first. Dead letters are those of [`ReplyState::Dead`].
+    ///
+    /// # Errors
+    /// The store is not available.
+    pub fn list_replies(&self, filter: ReplyFilter) -> Result<Vec<ReplySummary>, CommitError> {
+        self.store.query(move |engine| engine.replies(&filter))
+    }
+
+    /// One reply with its whole content.
+    ///
+    /// # Errors
+    /// The store is not available.
+    pub fn reply(&self, id: ReplyId) -> Result<Option<ReplyRecord>, CommitError> {
+        self.store.query(move |engine| engine.reply(id))
+    }
+
+    /// Tries a dead or dropped reply again, from the first attempt on. False when there is no such reply, or it still
+    /// waits or was delivered.
+    ///
+    /// # Errors
+    /// The store is not available.
+    pub fn retry_reply(&self, id: ReplyId) -> Result<bool, CommitError> {
+        let settled = |record: &ReplyRecord| matches!(record.state, ReplyState::Dead | ReplyState::Dropped);
+        let Some(record) = self.reply(id)?.filter(settled) else { return Ok(false) };
+        let now_ms = unix_ms();
+        self.keep(Change::ReplyRequeued { id, at_ms: now_ms })?;
+        self.replies_waiting.fetch_add(1, Ordering::Relaxed);
+        let pending = PendingReply {
+            id,
+            channel: record.channel,
+            conversation: record.conversation,
+            bytes: record.body.content.len() as u64,
+            attempts: 0,
+            since_ms: now_ms,
+            next_ms: now_ms,
+            redelivery: record.redelivery,
+        };
+        let sent = self.send(Event::Command(Command::RetryReply(pending)));
+        // A host that shuts down finds the reply in the store when it starts again.
+        drop(sent);
+        Ok(true)
+    }
+
+    /// Gives up a reply that waits, or forgets a dead one. False when there is no such reply, or it was delivered.
+    ///
+    /// # Errors
+    /// The store is not available.
+    pub fn drop_reply(&self, id: ReplyId) -> Result<bool, CommitError> {
+        let open = |record: ReplyRecord| matches!(record.state, ReplyState::Pending | ReplyState::Dead);
+        let is_open = self.reply(id)?.is_some_and(open);
+        if is_open {
+            self.keep(Change::ReplyDropped { id, at_ms: unix_ms() })?;
+            drop(self.send(Event::Command(Command::DropReply(id))));
+        }
+        Ok(is_open)
+    }
+
+    fn keep(&self, change: Change) -> Result<(), CommitError> {
+        self.store.commit_and_wait(self.store.generation(), Batch::of(change)).map(drop)
+    }
+}

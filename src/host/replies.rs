@@ -1,0 +1,146 @@
+//! What the agent says, on its way to the store.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::bounded;
+use wit_abi::types::AgentResponse;
+
+use crate::channel::ChannelName;
+use crate::event::completion::Completion;
+use crate::event::unix_ms;
+use crate::store::{
+    Batch, Change, CommitError, MessageId, NewReply, PendingReply, ReplyAttachment, ReplyBody, ReplyId,
+    ReplyKind,
+};
+use crate::stream::Delivery;
+
+use super::error::ReplyError;
+use super::manager::ChannelManager;
+
+impl ChannelManager {
+    /// Answers a message. Returns when the reply is durable; it is delivered in order within its conversation, retried,
+    /// and in the end kept as a dead letter.
+    ///
+    /// The message's id, thread and metadata are filled in where `response` leaves them empty.
+    ///
+    /// # Errors
+    /// See [`ReplyError`]. The message should then not be acknowledged.
+    pub fn respond(&self, to: &Delivery, mut response: AgentResponse) -> Result<ReplyId, ReplyError> {
+        let message = to.message();
+        if response.message_id.is_empty() {
+            response.message_id = to.id().to_string();
+        }
+        if response.thread_id.is_none() {
+            response.thread_id = message.thread_id.clone();
+        }
+        if response.metadata_json.is_empty() {
+            response.metadata_json = message.metadata_json.clone();
+        }
+        let channel = self.known(to.channel())?;
+        let kind = ReplyKind::Respond;
+        self.store_reply(&channel, to.conversation().clone(), kind, response, Some(to.id()))
+    }
+
+    /// Replies to a conversation without a [`Delivery`] in hand: `response` says all by itself. Replies of one thread
+    /// are delivered in order, as are those without a thread that share their metadata.
+    ///
+    /// # Errors
+    /// See [`ReplyError`].
+    pub fn respond_to(&self, channel: &ChannelName, response: AgentResponse) -> Result<ReplyId, ReplyError> {
+        let conversation = match &response.thread_id {
+            Some(thread) => format!("{channel}/thread/{thread}"),
+            None => format!("{channel}/metadata/{}", response.metadata_json),
+        };
+        self.store_reply(channel, conversation.into(), ReplyKind::Respond, response, None)
+    }
+
+    /// Sends a message that is no reply to somebody whom the channel knows as `user_id`. Kept, ordered and retried like
+    /// a reply.
+    ///
+    /// # Errors
+    /// See [`ReplyError`].
+    pub fn broadcast(
+        &self,
+        channel: &ChannelName,
+        user_id: &str,
+        response: AgentResponse,
+    ) -> Result<ReplyId, ReplyError> {
+        let conversation = format!("{channel}/user/{user_id}").into();
+        let kind = ReplyKind::Broadcast { user_id: user_id.to_owned() };
+        self.store_reply(channel, conversation, kind, response, None)
+    }
+
+    fn known(&self, channel: &str) -> Result<ChannelName, ReplyError> {
+        let unknown = || ReplyError::UnknownChannel(channel.to_owned());
+        let name: ChannelName = channel.parse().map_err(|_| unknown())?;
+        if self.has(&name) { Ok(name) } else { Err(unknown()) }
+    }
+
+    fn store_reply(
+        &self,
+        channel: &ChannelName,
+        conversation: Arc<str>,
+        kind: ReplyKind,
+        response: AgentResponse,
+        answers: Option<MessageId>,
+    ) -> Result<ReplyId, ReplyError> {
+        let channel = self.known(channel.as_str())?;
+        if self.replies_waiting.load(Ordering::Relaxed) >= self.most_replies {
+            return Err(ReplyError::TooManyWaiting(self.most_replies));
+        }
+        let created_ms = unix_ms();
+        let reply = NewReply {
+            channel: channel.as_str().into(),
+            conversation,
+            kind,
+            body: body_of(response),
+            answers,
+            created_ms,
+        };
+        let mut pending = PendingReply {
+            id: ReplyId(0),
+            channel: reply.channel.clone(),
+            conversation: reply.conversation.clone(),
+            bytes: reply.bytes(),
+            attempts: 0,
+            since_ms: created_ms,
+            next_ms: created_ms,
+            redelivery: false,
+        };
+        // The router frees the permit when it has the reply: only so many replies can wait in its queue, and the store
+        // thread never has to wait there.
+        let permit = self.reply_permits.take();
+        let (done, stored) = bounded(1);
+        let completed = self.completed.clone();
+        let waiting = self.replies_waiting.clone();
+        self.store.commit(self.store.generation(), Batch::of(Change::AddReply(reply)), move |receipt| {
+            let id = receipt.map(|receipt| receipt.replies.first().copied());
+            if let Ok(Some(id)) = id {
+                pending.id = id;
+                waiting.fetch_add(1, Ordering::Relaxed);
+                let _ = completed.send(Completion::ReplyStored(pending, Some(permit)));
+            }
+            let _ = done.send(id);
+        });
+        match stored.recv() {
+            Ok(Ok(Some(id))) => Ok(id),
+            Ok(Err(error)) => Err(error.into()),
+            // The store gives one id for each reply, so none means that it has stopped.
+            Ok(Ok(None)) | Err(_) => Err(CommitError::Stopped.into()),
+        }
+    }
+}
+
+fn body_of(response: AgentResponse) -> ReplyBody {
+    let AgentResponse { message_id, content, thread_id, metadata_json, attachments } = response;
+    let attachments = attachments
+        .into_iter()
+        .map(|file| ReplyAttachment {
+            filename: file.filename,
+            mime_type: file.mime_type,
+            data: file.data.into(),
+        })
+        .collect();
+    ReplyBody { message_id, content, thread_id, metadata_json, attachments }
+}

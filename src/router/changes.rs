@@ -1,0 +1,119 @@
+//! A callback's effects as a batch for the store: pure translation.
+
+use std::sync::Arc;
+
+use wit_abi::types::{EmittedMessage, InboundAttachment};
+
+use crate::event::callback::{Emitted, TimerChange};
+use crate::store::{AttachmentMeta, Change, ChannelKey, MessageBody, NewAttachment, NewMessage};
+
+/// The change that stores an emitted message.
+pub(super) fn add_message(channel: &ChannelKey, emitted: Emitted, received_ms: u64) -> NewMessage {
+    let Emitted { message, attachment_data } = emitted;
+    let conversation = conversation_of(channel, &message);
+    let EmittedMessage { user_id, user_name, content, thread_id, metadata_json, attachments } = message;
+    let attachments = attachments
+        .into_iter()
+        .zip(attachment_data)
+        .map(|(attachment, data)| NewAttachment { meta: attachment_meta(attachment), data })
+        .collect();
+    NewMessage {
+        channel: channel.clone(),
+        conversation,
+        body: MessageBody { user_id, user_name, content, thread_id, metadata_json },
+        attachments,
+        received_ms,
+    }
+}
+
+/// Messages with the same value are one conversation: those of a thread, else those of a user.
+fn conversation_of(channel: &ChannelKey, message: &EmittedMessage) -> Arc<str> {
+    match &message.thread_id {
+        Some(thread) => format!("{channel}/thread/{thread}").into(),
+        None => format!("{channel}/user/{}", message.user_id).into(),
+    }
+}
+
+fn attachment_meta(attachment: InboundAttachment) -> AttachmentMeta {
+    let InboundAttachment {
+        id,
+        mime_type,
+        filename,
+        size_bytes,
+        source_url,
+        storage_key,
+        extracted_text,
+        extras_json,
+    } = attachment;
+    AttachmentMeta {
+        id,
+        mime_type,
+        filename,
+        size_bytes,
+        source_url,
+        storage_key,
+        extracted_text,
+        extras_json,
+    }
+}
+
+/// The change that stores what a callback wants of a timer.
+pub(super) fn timer(channel: &ChannelKey, change: &TimerChange, now_ms: u64) -> Change {
+    match change {
+        TimerChange::Set { name, delay, payload } => Change::SetTimer {
+            channel: channel.clone(),
+            name: name.clone(),
+            due_ms: now_ms.saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+            payload: payload.clone(),
+        },
+        TimerChange::Cancel { name } => Change::CancelTimer { channel: channel.clone(), name: name.clone() },
+    }
+}
+
+/// Says in a reply's metadata that it may have been delivered before. The rest of the text stays as it is, byte for
+/// byte: guests find their numbers in it.
+pub(super) fn mark_redelivery(metadata_json: &str) -> String {
+    let rest = metadata_json.trim_start();
+    match rest.strip_prefix('{') {
+        Some(inside) if inside.trim_start().starts_with('}') => format!("{{\"redelivery\":true{inside}"),
+        Some(inside) => format!("{{\"redelivery\":true,{inside}"),
+        None if rest.is_empty() => "{\"redelivery\":true}".to_owned(),
+        // Not an object: there is no place for the mark that would not change what the guest finds.
+        None => metadata_json.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_redelivery_mark_leaves_the_rest_of_the_metadata_as_it_was() {
+        for (metadata, marked) in [
+            ("", r#"{"redelivery":true}"#),
+            ("{}", r#"{"redelivery":true}"#),
+            (" { } ", r#"{"redelivery":true } "#),
+            (r#"{"chat_id":12345678901234567890}"#, r#"{"redelivery":true,"chat_id":12345678901234567890}"#),
+            (r#"{"a":1.0, "b":[]}"#, r#"{"redelivery":true,"a":1.0, "b":[]}"#),
+            ("[1]", "[1]"),
+            ("null", "null"),
+        ] {
+            assert_eq!(mark_redelivery(metadata), marked, "{metadata:?}");
+        }
+    }
+
+    #[test]
+    fn a_thread_is_one_conversation_and_a_user_without_a_thread_another() {
+        let channel: ChannelKey = "echo".into();
+        let message = |user: &str, thread: Option<&str>| EmittedMessage {
+            user_id: user.into(),
+            thread_id: thread.map(str::to_owned),
+            ..EmittedMessage::default()
+        };
+        let of = |message| conversation_of(&channel, &message);
+        assert_eq!(of(message("ann", Some("7"))), of(message("bob", Some("7"))));
+        assert_eq!(of(message("ann", None)), of(message("ann", None)));
+        assert_ne!(of(message("ann", None)), of(message("bob", None)));
+        assert_ne!(of(message("7", None)), of(message("ann", Some("7"))));
+    }
+}

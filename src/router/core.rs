@@ -1,0 +1,260 @@
+//! The router's state and its loop.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, select_biased};
+
+use crate::channel::ChannelName;
+use crate::event::arrival::{AddChannelError, Command};
+use crate::event::completion::{Completion, Ticket};
+use crate::event::setup::ChannelSetup;
+use crate::event::{Event, Wakeup};
+use crate::ingress::scheduler::SchedulerHandle;
+use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
+use crate::store::{Loaded, LoadedChannel, PendingReply, StoreHandle};
+use crate::stream::Mailbox;
+
+use super::job::{Job, Running};
+use super::lane::LaneKind;
+use super::replies::RetryPolicy;
+use super::slot::{Slot, State};
+use super::storage::Storage;
+
+/// What an operator can set about the router.
+#[derive(Clone, Debug)]
+pub struct RouterConfig {
+    /// Guest memory that all running callbacks may have together.
+    pub memory_budget: usize,
+    /// How replies are retried.
+    pub retry: RetryPolicy,
+    /// How long a webhook may wait for its turn before it is answered 503.
+    pub queue_timeout: Duration,
+}
+
+impl Default for RouterConfig {
+    fn default() -> Self {
+        Self {
+            memory_budget: 256 * 1024 * 1024,
+            retry: RetryPolicy::default(),
+            queue_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// The threads and queues that the router works with.
+pub struct RouterParts {
+    /// News from outside.
+    pub events: Receiver<Event>,
+    /// Where completions come in.
+    pub completions: Receiver<Completion>,
+    /// Where workers and the store thread send completions.
+    pub completed: Sender<Completion>,
+    /// Deadlines.
+    pub scheduler: SchedulerHandle,
+    /// Runs callbacks.
+    pub workers: WorkerPool,
+    /// Keeps what must survive.
+    pub store: StoreHandle,
+    /// Messages for the agent.
+    pub mailbox: Mailbox,
+    /// Ends running callbacks at shutdown.
+    pub stop: StopFlag,
+    /// What was durable at start.
+    pub loaded: Loaded,
+    /// Replies that are not settled, counted here for those who add some.
+    pub replies_waiting: Arc<AtomicUsize>,
+}
+
+/// The event router.
+pub struct Router {
+    pub(super) events: Receiver<Event>,
+    pub(super) completions: Receiver<Completion>,
+    pub(super) completed: Sender<Completion>,
+    pub(super) scheduler: SchedulerHandle,
+    pub(super) workers: WorkerPool,
+    pub(super) storage: Storage,
+    pub(super) mailbox: Mailbox,
+    pub(super) stop: StopFlag,
+    pub(super) config: RouterConfig,
+    pub(super) budget: MemoryBudget,
+    /// In the order of their names, so that what is reported is too.
+    pub(super) slots: BTreeMap<ChannelName, Slot>,
+    pub(super) running: HashMap<Ticket, Running>,
+    /// Callbacks that run, by lane.
+    pub(super) running_in: [usize; 3],
+    pub(super) last_ticket: u64,
+    /// Lanes that may have something to start, in the order in which they got it.
+    pub(super) runnable: VecDeque<(ChannelName, LaneKind)>,
+    /// What was durable for channels that are not there (yet).
+    pub(super) stored: BTreeMap<Arc<str>, LoadedChannel>,
+    pub(super) stored_replies: Vec<PendingReply>,
+    pub(super) stored_seen: Vec<crate::store::SeenRecord>,
+    pub(super) replies_waiting: Arc<AtomicUsize>,
+    pub(super) stopping: Option<Stopping>,
+}
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopping {
+    /// Callbacks that were running are let end.
+    Draining,
+    /// `on-shutdown` runs.
+    Farewell,
+}
+
+impl Router {
+    /// A router that has not begun.
+    #[must_use]
+    pub fn new(config: RouterConfig, parts: RouterParts) -> Self {
+        let mut loaded = parts.loaded;
+        Self {
+            events: parts.events,
+            completions: parts.completions,
+            completed: parts.completed.clone(),
+            scheduler: parts.scheduler,
+            workers: parts.workers,
+            storage: Storage::new(parts.store, parts.completed),
+            mailbox: parts.mailbox,
+            stop: parts.stop,
+            budget: MemoryBudget::new(config.memory_budget),
+            config,
+            slots: BTreeMap::new(),
+            running: HashMap::new(),
+            running_in: [0; 3],
+            last_ticket: 0,
+            runnable: VecDeque::new(),
+            stored: std::mem::take(&mut loaded.channels),
+            stored_replies: std::mem::take(&mut loaded.replies),
+            stored_seen: std::mem::take(&mut loaded.seen),
+            replies_waiting: parts.replies_waiting,
+            stopping: None,
+        }
+    }
+
+    /// Works until a shutdown is complete, or until nobody can send events any more.
+    pub fn run(mut self) {
+        while !self.is_done() {
+            select_biased! {
+                recv(self.completions) -> completion => match completion {
+                    Ok(completion) => self.complete(completion),
+                    Err(_) => return,
+                },
+                recv(self.events) -> event => match event {
+                    Ok(event) => self.handle(event),
+                    Err(_) => return,
+                },
+            }
+            self.start_what_can_start();
+        }
+        self.workers.shutdown();
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Webhook(webhook) => self.webhook_arrived(*webhook),
+            Event::Due(wakeup) => self.due(wakeup),
+            Event::Command(command) => self.command(command),
+        }
+    }
+
+    fn due(&mut self, wakeup: Wakeup) {
+        match wakeup {
+            Wakeup::Start(channel) => self.start_channel(&channel),
+            Wakeup::Poll(channel) => self.poll_due(&channel),
+            Wakeup::Timer(channel, name) => self.timer_due(&channel, &name),
+            Wakeup::Resume(channel) => self.resume(&channel),
+            Wakeup::Replies(channel) => self.begin_due_replies(&channel),
+            Wakeup::Thinking(channel, conversation) => self.repeat_thinking(&channel, &conversation),
+            Wakeup::EmitRoom(channel) => self.release_held(&channel),
+            Wakeup::QueueTimeout => self.refuse_overdue(),
+            Wakeup::GraceOver => self.grace_is_over(),
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Add(setup, done) => {
+                // Nobody may wait for the result any more; the channel is added all the same.
+                let _ = done.send(self.add_channel(*setup));
+            }
+            Command::Status(channel, update) => self.status(&channel, update),
+            Command::RetryReply(reply) => self.reply_stored(reply),
+            Command::DropReply(id) => self.drop_reply(id),
+            Command::Health(reply) => {
+                let _ = reply.send(self.health());
+            }
+            Command::Shutdown { grace } => self.begin_shutdown(grace),
+        }
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        match completion {
+            Completion::Callback(ticket, report) => self.callback_ended(ticket, *report),
+            Completion::Settled => self.storage.settled(),
+            Completion::Answered { channel, identity, stored, answer } => {
+                self.answered(&channel, identity, stored, &answer);
+            }
+            Completion::ReplyStored(reply, _permit) => self.reply_stored(reply),
+            Completion::ReplyReady(id, record) => self.reply_ready(id, record),
+            Completion::ReplyNotReady(id) => self.reply_not_ready(id),
+            Completion::Owed(batch) => self.storage.owe(batch),
+            Completion::Store(news) => self.store_news(news),
+        }
+    }
+
+    fn add_channel(&mut self, setup: ChannelSetup) -> Result<(), AddChannelError> {
+        let name = setup.name.clone();
+        if self.stopping.is_some() {
+            return Err(AddChannelError::Stopping(name));
+        }
+        if self.slots.contains_key(&name) {
+            return Err(AddChannelError::Duplicate(name));
+        }
+        let key: Arc<str> = Arc::from(name.as_str());
+        let mut slot = Slot::new(setup, self.stored.remove(&key).unwrap_or_default());
+        let now = Instant::now();
+        for reply in self.stored_replies.extract_if(.., |reply| reply.channel == key) {
+            slot.replies.add(&reply, now);
+        }
+        for seen in self.stored_seen.extract_if(.., |seen| seen.channel == key) {
+            slot.seen.load(&seen);
+        }
+        self.slots.insert(name.clone(), slot);
+        self.start_channel(&name);
+        Ok(())
+    }
+
+    /// Puts a job at the end of its lane.
+    pub(super) fn enqueue(&mut self, channel: &ChannelName, job: Job) -> Result<(), Job> {
+        let Some(slot) = self.slots.get_mut(channel) else { return Err(job) };
+        let lane = job.purpose.lane();
+        slot.lane(lane).push(job)?;
+        self.list(channel, lane);
+        Ok(())
+    }
+
+    /// Notes that a lane may have something to start.
+    pub(super) fn list(&mut self, channel: &ChannelName, lane: LaneKind) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        if !slot.listed[lane as usize] && slot.lane(lane).is_runnable() {
+            slot.listed[lane as usize] = true;
+            self.runnable.push_back((channel.clone(), lane));
+        }
+    }
+
+    pub(super) fn is_ready(&self, channel: &ChannelName) -> bool {
+        self.slots.get(channel).is_some_and(|slot| slot.state == State::Ready)
+    }
+}
+
+/// A number between 0 and 1, for jitter. Not for anything that must not be guessed.
+pub(super) fn random() -> f64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let bits = RandomState::new().build_hasher().finish() >> 11;
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit a double exactly")]
+    let fraction = bits as f64 / (1_u64 << 53) as f64;
+    fraction
+}

@@ -1,0 +1,266 @@
+//! What follows from a callback's end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::channel::ChannelName;
+use crate::event::Wakeup;
+use crate::event::callback::{CallbackReport, CallbackValue, Effects};
+use crate::event::completion::Ticket;
+use crate::sandbox::WasmChannelError;
+use crate::store::{Batch, Change, ChannelKey};
+
+use super::changes;
+use super::core::Router;
+use super::job::{Job, Purpose, Running};
+use super::slot::{Slot, State};
+use crate::event::unix_ms;
+
+/// How a callback ended, as far as its channel's reputation is concerned.
+enum Fault {
+    /// The guest's own: it counts towards a pause.
+    Guest,
+    /// Somebody else's: a shutdown, an upstream server, a full host.
+    NotGuest,
+}
+
+impl Router {
+    /// A callback has ended, or could not even begin.
+    pub(super) fn callback_ended(&mut self, ticket: Ticket, report: CallbackReport) {
+        let Some(running) = self.running.remove(&ticket) else { return };
+        self.running_in[running.lane as usize] -= 1;
+        let Some(slot) = self.slots.get_mut(&running.channel) else { return };
+        slot.note_usage(&report);
+        match &report.result {
+            Ok(_) => self.commit_or_wait(running, report),
+            Err(WasmChannelError::HostMemoryExhausted { .. })
+                if !report.effects.left_host && !running.job.with_full_memory =>
+            {
+                self.run_again(running, |job| job.with_full_memory = true);
+            }
+            Err(_) => self.callback_failed(running, report),
+        }
+    }
+
+    /// Runs a job again from the present state, before any other of its lane.
+    fn run_again(&mut self, running: Running, change: impl FnOnce(&mut Job)) {
+        let Running { channel, lane, mut job, .. } = running;
+        change(&mut job);
+        let Some(slot) = self.slots.get_mut(&channel) else { return };
+        slot.lane(lane).put_back(job);
+        self.list(&channel, lane);
+    }
+
+    /// A callback succeeded: its effects are applied, unless something stands in the way.
+    pub(super) fn commit_or_wait(&mut self, running: Running, report: CallbackReport) {
+        if running.generation != self.storage.generation() || !self.storage.works() {
+            return self.lost_with_the_store(running, report);
+        }
+        let Some(slot) = self.slots.get_mut(&running.channel) else { return };
+        if !slot.workspace.conflicts(&report.effects.workspace).is_empty() {
+            if !report.effects.left_host && !running.job.is_rerun {
+                return self.run_again(running, |job| job.is_rerun = true);
+            }
+            log::warn!(
+                target: running.channel.as_str(),
+                "two callbacks changed the same workspace file; the later one wins"
+            );
+        }
+        let messages = u32::try_from(report.effects.messages.len()).unwrap_or(u32::MAX);
+        match slot.emit_rate.check(messages, Instant::now()) {
+            Ok(()) => self.commit(running, report),
+            Err(limited) => self.emitted_too_much(running, report, limited.retry_after),
+        }
+    }
+
+    /// More messages than the channel's rate allows: a client is told to come back, anything else is kept until there
+    /// is room.
+    fn emitted_too_much(&mut self, running: Running, report: CallbackReport, wait: Duration) {
+        let channel = running.channel.clone();
+        log::warn!(target: channel.as_str(), "emits faster than its rate limit; waits {wait:?}");
+        if let Purpose::Webhook { identity, answer } = running.job.purpose {
+            self.free_lane(&channel, running.lane);
+            return self.webhook_failed(
+                &channel,
+                identity,
+                answer,
+                crate::event::answer::Refusal::TooManyRequests { retry_after: wait },
+            );
+        }
+        if let Some(slot) = self.slots.get_mut(&channel) {
+            slot.held = Some(Box::new((running, report)));
+        }
+        self.scheduler.set(Wakeup::EmitRoom(channel), Instant::now() + wait);
+    }
+
+    /// The emit rate has room again, perhaps.
+    pub(super) fn release_held(&mut self, channel: &ChannelName) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(held) = slot.held.take() else { return };
+        let (running, report) = *held;
+        self.commit_or_wait(running, report);
+        self.list_all(channel);
+    }
+
+    /// Applies a callback's effects in memory, sends them to the store, and lets the lane go on.
+    fn commit(&mut self, running: Running, report: CallbackReport) {
+        let Running { channel, lane, job, .. } = running;
+        let Ok(value) = report.result else { return };
+        let key: ChannelKey = Arc::from(channel.as_str());
+        let now_ms = unix_ms();
+        let Some(slot) = self.slots.get_mut(&channel) else { return };
+        slot.counters.succeeded += 1;
+        if !matches!(job.purpose, Purpose::Start) {
+            slot.breaker.succeeded();
+        }
+        let mut batch = Batch::default();
+        self.fired_timer(&channel, &job.purpose, &mut batch);
+        self.apply_effects(&channel, &key, report.effects, now_ms, &mut batch);
+        self.free_lane(&channel, lane);
+        match job.purpose {
+            Purpose::Webhook { identity, answer } => {
+                self.webhook_succeeded(&channel, identity, answer, value, batch);
+            }
+            Purpose::Start => self.started(&channel, value, batch),
+            Purpose::Shutdown | Purpose::Status | Purpose::Timer { .. } => {
+                self.storage.commit(batch, &self.mailbox)
+            }
+            Purpose::Poll => self.polled(&channel, batch),
+            Purpose::Reply(attempt) => self.reply_delivered(&channel, &attempt, &value, batch),
+        }
+    }
+
+    fn apply_effects(
+        &mut self,
+        channel: &ChannelName,
+        key: &ChannelKey,
+        effects: Effects,
+        now_ms: u64,
+        batch: &mut Batch,
+    ) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        for (path, content) in slot.workspace.apply_over(&effects.workspace) {
+            batch.changes.push(Change::PutFile { channel: key.clone(), path: path.as_str().into(), content });
+        }
+        slot.counters.emitted += effects.messages.len() as u64;
+        for emitted in effects.messages {
+            batch.changes.push(Change::AddMessage(changes::add_message(key, emitted, now_ms)));
+        }
+        for change in &effects.timers {
+            batch.changes.push(changes::timer(key, change, now_ms));
+        }
+        self.change_timers(channel, &effects.timers, now_ms);
+    }
+
+    /// A callback failed: nothing of it is kept.
+    fn callback_failed(&mut self, running: Running, report: CallbackReport) {
+        let Err(error) = &report.result else { return };
+        let Running { channel, lane, job, .. } = running;
+        log::warn!(target: channel.as_str(), "{error}");
+        self.free_lane(&channel, lane);
+        if let Some(slot) = self.slots.get_mut(&channel) {
+            slot.counters.failed += 1;
+            slot.last_failure = Some(error.to_string());
+        }
+        let is_start = matches!(job.purpose, Purpose::Start);
+        match job.purpose {
+            Purpose::Start => self.start_failed(&channel, &error.to_string()),
+            Purpose::Webhook { identity, answer } => {
+                self.webhook_failed(&channel, identity, answer, refusal_for(error));
+            }
+            Purpose::Poll => self.poll_failed(&channel),
+            Purpose::Timer { name, setting } => self.timer_failed(&channel, &name, setting),
+            Purpose::Reply(attempt) => self.reply_failed(&channel, &attempt, error, &report.effects),
+            Purpose::Status | Purpose::Shutdown => {}
+        }
+        if !is_start && matches!(fault_of(error), Fault::Guest) {
+            self.count_failure(&channel, &error.to_string());
+        }
+    }
+
+    fn count_failure(&mut self, channel: &ChannelName, reason: &str) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        if slot.state != State::Ready {
+            return;
+        }
+        let Some(pause) = slot.breaker.failed(reason, Instant::now()) else { return };
+        let until = pause.until;
+        log::error!(
+            target: channel.as_str(),
+            "failed {} times in a row and rests for {:?}: {reason}",
+            super::breaker::FAILURES_BEFORE_PAUSE,
+            until - Instant::now()
+        );
+        slot.state = State::Paused;
+        self.scheduler.set(Wakeup::Resume(channel.clone()), until);
+        self.refuse_waiting_webhooks(channel);
+    }
+
+    /// A pause is over: one more try.
+    pub(super) fn resume(&mut self, channel: &ChannelName) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        if slot.state != State::Paused || !slot.breaker.resume(Instant::now()) {
+            return;
+        }
+        log::info!(target: channel.as_str(), "is tried again after its pause");
+        slot.state = State::Ready;
+        self.list_all(channel);
+        self.schedule_poll(channel);
+        self.begin_due_replies(channel);
+    }
+
+    /// A callback's place in its lane is free again.
+    pub(super) fn free_lane(&mut self, channel: &ChannelName, lane: super::lane::LaneKind) {
+        if let Some(slot) = self.slots.get_mut(channel) {
+            slot.lane(lane).finished();
+        }
+        self.list(channel, lane);
+        if lane == super::lane::LaneKind::Outbound {
+            self.begin_due_replies(channel);
+        }
+    }
+
+    pub(super) fn list_all(&mut self, channel: &ChannelName) {
+        for lane in super::lane::LaneKind::ALL {
+            self.list(channel, lane);
+        }
+    }
+}
+
+impl Slot {
+    /// Remembers what a callback needed, so that the next one is given it from the start. A smaller need lowers the
+    /// expectation slowly: guests alternate between small and large requests.
+    fn note_usage(&mut self, report: &CallbackReport) {
+        let peak = report.usage.peak_memory.max(self.setup.module.initial_memory_bytes());
+        self.expected_memory = peak.max(self.expected_memory - self.expected_memory.saturating_sub(peak) / 8);
+        let dropped = report.effects.dropped;
+        self.counters.dropped += u64::from(dropped.messages)
+            + u64::from(dropped.attachments)
+            + u64::from(dropped.unused_attachment_data)
+            + u64::from(dropped.log_lines);
+    }
+}
+
+fn fault_of(error: &WasmChannelError) -> Fault {
+    match error {
+        WasmChannelError::Stopped { .. }
+        | WasmChannelError::HostMemoryExhausted { .. }
+        | WasmChannelError::HostFailure { .. }
+        | WasmChannelError::GuestError { .. } => Fault::NotGuest,
+        _ => Fault::Guest,
+    }
+}
+
+fn refusal_for(error: &WasmChannelError) -> crate::event::answer::Refusal {
+    use crate::event::answer::Refusal;
+    match error {
+        WasmChannelError::Stopped { .. } => Refusal::Stopping,
+        WasmChannelError::HostMemoryExhausted { .. } => Refusal::Busy,
+        _ => Refusal::CallbackFailed,
+    }
+}
+
+/// Whether a value says that nothing was run.
+pub(super) fn was_not_exported(value: &CallbackValue) -> bool {
+    matches!(value, CallbackValue::NotExported)
+}

@@ -1,0 +1,86 @@
+//! Work for a channel.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::channel::ChannelName;
+use crate::event::answer::AnswerSlot;
+use crate::event::arrival::RequestIdentity;
+use crate::event::callback::Callback;
+use crate::store::{Generation, ReplyId};
+
+use super::lane::LaneKind;
+
+/// One callback that is to be run, and what it is for.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// What is called.
+    pub callback: Callback,
+    /// What becomes of the result.
+    pub purpose: Purpose,
+    /// When the job came into its lane.
+    pub queued: Instant,
+    /// Run again after a conflict: a second one is not a reason for a third run.
+    pub is_rerun: bool,
+    /// Run again with all the memory that the channel may have, after the budget had no room for its growth.
+    pub with_full_memory: bool,
+}
+
+impl Job {
+    pub fn new(callback: Callback, purpose: Purpose) -> Self {
+        Self { callback, purpose, queued: Instant::now(), is_rerun: false, with_full_memory: false }
+    }
+}
+
+/// What becomes of a callback's result.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// The channel is ready, or is started again later.
+    Start,
+    /// The channel has been told.
+    Shutdown,
+    /// An answer for a client.
+    Webhook {
+        identity: Option<RequestIdentity>,
+        answer: AnswerSlot,
+    },
+    Poll,
+    Timer {
+        name: Arc<str>,
+        /// Which setting of this name; a timer that was set again meanwhile is another one.
+        setting: u64,
+    },
+    Reply(ReplyAttempt),
+    Status,
+}
+
+/// One attempt at delivering a reply.
+#[derive(Clone, Debug)]
+pub(super) struct ReplyAttempt {
+    pub id: ReplyId,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// From when on the tries count as one series, in Unix milliseconds.
+    pub since_ms: u64,
+}
+
+impl Purpose {
+    /// The lane that jobs of this purpose wait in.
+    pub fn lane(&self) -> LaneKind {
+        match self {
+            Self::Start | Self::Shutdown | Self::Webhook { .. } => LaneKind::Inbound,
+            Self::Poll | Self::Timer { .. } => LaneKind::Poll,
+            Self::Reply(_) | Self::Status => LaneKind::Outbound,
+        }
+    }
+}
+
+/// A callback that a worker runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub channel: ChannelName,
+    pub lane: LaneKind,
+    pub job: Job,
+    /// The store's generation when it began: what it read may be undone when the store has failed since.
+    pub generation: Generation,
+}

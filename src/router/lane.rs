@@ -1,0 +1,134 @@
+//! A lane: jobs of one kind of one channel, in order of arrival, a bounded number of them at a time.
+
+use std::collections::VecDeque;
+
+/// Which of a channel's lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LaneKind {
+    /// HTTP requests and socket frames, `on-start` and `on-shutdown`.
+    Inbound,
+    /// Polls and timers.
+    Poll,
+    /// Replies, status updates and broadcasts.
+    Outbound,
+}
+
+impl LaneKind {
+    /// Every lane of a channel.
+    pub const ALL: [LaneKind; 3] = [LaneKind::Inbound, LaneKind::Poll, LaneKind::Outbound];
+}
+
+/// Jobs that wait, and how many run.
+#[derive(Debug)]
+pub struct Lane<J> {
+    waiting: VecDeque<J>,
+    running: usize,
+    concurrency: usize,
+    capacity: usize,
+}
+
+impl<J> Lane<J> {
+    /// An empty lane that runs at most `concurrency` jobs at a time and lets at most `capacity` wait.
+    pub fn new(concurrency: usize, capacity: usize) -> Self {
+        Self { waiting: VecDeque::new(), running: 0, concurrency: concurrency.max(1), capacity }
+    }
+
+    /// Adds a job at the end; gives it back when too many wait.
+    pub fn push(&mut self, job: J) -> Result<(), J> {
+        if self.waiting.len() >= self.capacity {
+            return Err(job);
+        }
+        self.waiting.push_back(job);
+        Ok(())
+    }
+
+    /// Puts a job that was taken back at the front, where it was.
+    pub fn put_back(&mut self, job: J) {
+        self.waiting.push_front(job);
+        self.finished();
+    }
+
+    /// Whether a job could start now.
+    pub fn is_runnable(&self) -> bool {
+        self.running < self.concurrency && !self.waiting.is_empty()
+    }
+
+    /// Takes the next job when there is one and it may start; it counts as running until [`Lane::finished`].
+    pub fn start_next(&mut self) -> Option<J> {
+        if !self.is_runnable() {
+            return None;
+        }
+        self.running += 1;
+        self.waiting.pop_front()
+    }
+
+    /// The next job, without taking it.
+    pub fn peek(&self) -> Option<&J> {
+        self.waiting.front()
+    }
+
+    /// Removes the next job without running it.
+    pub fn remove_first(&mut self) -> Option<J> {
+        self.waiting.pop_front()
+    }
+
+    /// A job that was running has ended.
+    pub fn finished(&mut self) {
+        self.running = self.running.saturating_sub(1);
+    }
+
+    /// How many jobs wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nothing waits and nothing runs.
+    pub fn is_idle(&self) -> bool {
+        self.running == 0 && self.waiting.is_empty()
+    }
+
+    /// Whether a job of some kind waits.
+    pub fn has(&self, kind: impl FnMut(&J) -> bool) -> bool {
+        self.waiting.iter().any(kind)
+    }
+
+    /// Takes out every job that waits.
+    pub fn drain(&mut self) -> impl Iterator<Item = J> + '_ {
+        self.waiting.drain(..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serial_lane_runs_one_job_at_a_time_in_order_of_arrival() {
+        let mut lane = Lane::new(1, 8);
+        lane.push('a').unwrap();
+        lane.push('b').unwrap();
+        assert_eq!(lane.start_next(), Some('a'));
+        assert_eq!(lane.start_next(), None);
+        lane.finished();
+        assert_eq!(lane.start_next(), Some('b'));
+    }
+
+    #[test]
+    fn a_lane_holds_as_many_jobs_as_its_capacity_and_gives_back_one_more() {
+        let mut lane = Lane::new(1, 2);
+        lane.push('a').unwrap();
+        lane.push('b').unwrap();
+        assert_eq!(lane.push('c'), Err('c'));
+        assert_eq!(lane.waiting(), 2);
+    }
+
+    #[test]
+    fn a_job_that_is_put_back_is_the_next_again() {
+        let mut lane = Lane::new(1, 8);
+        lane.push('a').unwrap();
+        lane.push('b').unwrap();
+        let first = lane.start_next().unwrap();
+        lane.put_back(first);
+        assert_eq!((lane.running, lane.start_next()), (0, Some('a')));
+    }
+}

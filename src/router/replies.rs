@@ -1,0 +1,367 @@
+//! Replies: delivered in order within a conversation, retried, and in the end accounted for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use wit_abi::types::{AgentResponse, Attachment};
+
+use crate::channel::ChannelName;
+use crate::event::Wakeup;
+use crate::event::callback::{Callback, CallbackReport, CallbackValue, Effects};
+use crate::sandbox::WasmChannelError;
+use crate::store::{Batch, Change, PendingReply, ReplyId, ReplyKind, ReplyRecord, ReplyState};
+use crate::stream::Conversations;
+
+use super::backoff::Backoff;
+use super::changes;
+use super::core::{Router, random};
+use super::job::{Job, Purpose, ReplyAttempt};
+use super::seen::millis;
+use crate::event::unix_ms;
+
+/// How replies are retried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// The wait after the first failure; it doubles. Full jitter. Default 1 s.
+    pub first: Duration,
+    /// The longest wait. Default 5 min.
+    pub most: Duration,
+    /// For how long a reply is tried, from its first attempt on. Default 24 h.
+    pub give_up_after: Duration,
+    /// Attempts that may trap, run out of fuel or hit their deadline before the reply is given up. Default 3.
+    pub most_traps: u32,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(1),
+            most: Duration::from_secs(300),
+            give_up_after: Duration::from_secs(24 * 3600),
+            most_traps: 3,
+        }
+    }
+}
+
+/// What a failed attempt leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    RetryAfter(Duration),
+    GiveUp,
+}
+
+impl RetryPolicy {
+    /// Decides what follows the failed attempt number `attempt`, `tried_for` after the first one began. An upstream's
+    /// wish to wait is honoured; a wish that is longer than all the time that is left ends the tries.
+    fn next(
+        &self,
+        attempt: u32,
+        traps: u32,
+        tried_for: Duration,
+        wish: Option<Duration>,
+        random: f64,
+    ) -> Next {
+        let backoff = Backoff { first: self.first, most: self.most };
+        let wait = backoff.full_jitter(attempt, random).max(wish.unwrap_or_default());
+        if traps >= self.most_traps || tried_for.saturating_add(wait) > self.give_up_after {
+            return Next::GiveUp;
+        }
+        Next::RetryAfter(wait)
+    }
+}
+
+/// The replies of one channel that are not delivered yet.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    order: Conversations<ReplyId>,
+    known: HashMap<ReplyId, Known>,
+    /// Taken from `order` and on their way through store, lane and worker.
+    under_way: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    attempts: u32,
+    traps: u32,
+    since_ms: u64,
+    /// An earlier attempt may have arrived.
+    redelivery: bool,
+    /// The operator does not want it any more.
+    dropped: bool,
+}
+
+impl Replies {
+    /// Takes in a reply that is in the store.
+    pub fn add(&mut self, reply: &PendingReply, now: Instant) {
+        let wait = Duration::from_millis(reply.next_ms.saturating_sub(unix_ms()));
+        let known = Known {
+            attempts: reply.attempts,
+            traps: 0,
+            since_ms: reply.since_ms,
+            redelivery: reply.redelivery,
+            dropped: false,
+        };
+        self.known.insert(reply.id, known);
+        self.order.push(reply.id, reply.conversation.clone(), now + wait);
+    }
+
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Forgets a reply; false when it was not here.
+    fn finish(&mut self, id: ReplyId) -> bool {
+        self.known.remove(&id);
+        self.order.finish(id)
+    }
+}
+
+impl Router {
+    /// A reply is durable.
+    pub(super) fn reply_stored(&mut self, reply: PendingReply) {
+        let slot = self.slots.iter_mut().find(|(name, _)| name.as_str() == &*reply.channel);
+        if let Some((name, slot)) = slot {
+            slot.replies.add(&reply, Instant::now());
+            let name = name.clone();
+            self.begin_due_replies(&name);
+        } else {
+            self.stored_replies.push(reply);
+        }
+    }
+
+    /// Puts as many due replies on their way as the lane can take.
+    pub(super) fn begin_due_replies(&mut self, channel: &ChannelName) {
+        if self.stopping.is_some() || !self.is_ready(channel) || !self.storage.takes_work() {
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let width = slot.setup.limits.outbound_concurrency;
+        let now = Instant::now();
+        while slot.replies.under_way < width {
+            let Some(id) = slot.replies.order.take_due(now) else { break };
+            let Some(known) = slot.replies.known.get_mut(&id) else { continue };
+            known.attempts += 1;
+            slot.replies.under_way += 1;
+            self.storage.begin_reply(id, known.attempts);
+        }
+        if slot.replies.under_way < width
+            && let Some(due) = slot.replies.order.next_due()
+        {
+            self.scheduler.set(Wakeup::Replies(channel.clone()), due);
+        }
+    }
+
+    /// The attempt is on record, and here is the reply.
+    pub(super) fn reply_ready(&mut self, id: ReplyId, record: Option<Box<ReplyRecord>>) {
+        let Some((channel, known)) = self.find_reply(id) else { return };
+        let Some(record) = record.filter(|record| record.state == ReplyState::Pending && !known.dropped)
+        else {
+            return self.reply_is_over(&channel, id);
+        };
+        // The answer is on its way: nobody needs to see that the agent thinks any more.
+        self.end_thinking(&channel, &record.body.metadata_json.as_str().into());
+        let attempt = ReplyAttempt { id, attempt: known.attempts, since_ms: known.since_ms };
+        let job = Job::new(callback_for(*record, known.redelivery), Purpose::Reply(attempt));
+        if self.enqueue(&channel, job).is_err() {
+            // Status updates fill the lane; the reply keeps its place and is offered again soon.
+            self.reply_waits(&channel, id, Duration::from_millis(200));
+        }
+    }
+
+    /// The attempt could not be recorded, so it is not made.
+    pub(super) fn reply_not_ready(&mut self, id: ReplyId) {
+        let Some((channel, _)) = self.find_reply(id) else { return };
+        if let Some(known) = self.slots.get_mut(&channel).and_then(|slot| slot.replies.known.get_mut(&id)) {
+            known.attempts = known.attempts.saturating_sub(1);
+        }
+        self.reply_waits(&channel, id, Duration::from_secs(1));
+    }
+
+    fn find_reply(&self, id: ReplyId) -> Option<(ChannelName, Known)> {
+        self.slots
+            .iter()
+            .find_map(|(name, slot)| slot.replies.known.get(&id).map(|known| (name.clone(), known.clone())))
+    }
+
+    fn reply_waits(&mut self, channel: &ChannelName, id: ReplyId, wait: Duration) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        slot.replies.under_way = slot.replies.under_way.saturating_sub(1);
+        slot.replies.order.give_back(id, Instant::now() + wait);
+        self.begin_due_replies(channel);
+    }
+
+    fn reply_is_over(&mut self, channel: &ChannelName, id: ReplyId) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        slot.replies.under_way = slot.replies.under_way.saturating_sub(1);
+        if slot.replies.finish(id) {
+            self.replies_waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.begin_due_replies(channel);
+    }
+
+    /// `on-respond` or `on-broadcast` succeeded.
+    pub(super) fn reply_delivered(
+        &mut self,
+        channel: &ChannelName,
+        attempt: &ReplyAttempt,
+        value: &CallbackValue,
+        mut batch: Batch,
+    ) {
+        if super::finish::was_not_exported(value) {
+            return self.give_up(channel, attempt.id, "the guest does not export this callback", false);
+        }
+        batch.changes.push(Change::ReplyDelivered { id: attempt.id, at_ms: unix_ms() });
+        self.storage.commit_fact(batch, &self.mailbox);
+        self.reply_is_over(channel, attempt.id);
+    }
+
+    /// The reply went out, but the store has failed meanwhile: that it went out is owed, with what the callback wrote.
+    pub(super) fn owe_delivery(
+        &mut self,
+        channel: &ChannelName,
+        attempt: &ReplyAttempt,
+        report: CallbackReport,
+    ) {
+        let mut batch = Batch::default();
+        for (path, content) in report.effects.workspace.writes {
+            let path = path.as_str().into();
+            batch.changes.push(Change::PutFile { channel: channel.as_str().into(), path, content });
+        }
+        batch.changes.push(Change::ReplyDelivered { id: attempt.id, at_ms: unix_ms() });
+        self.storage.owe(batch);
+        self.reply_is_over(channel, attempt.id);
+    }
+
+    /// An attempt failed.
+    pub(super) fn reply_failed(
+        &mut self,
+        channel: &ChannelName,
+        attempt: &ReplyAttempt,
+        error: &WasmChannelError,
+        effects: &Effects,
+    ) {
+        let policy = self.config.retry;
+        let now_ms = unix_ms();
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(known) = slot.replies.known.get_mut(&attempt.id) else { return };
+        let is_answer = matches!(error, WasmChannelError::GuestError { .. });
+        let uncertain = !is_answer && effects.left_host;
+        known.traps += u32::from(is_trap(error));
+        known.redelivery |= uncertain;
+        let tried_for = Duration::from_millis(now_ms.saturating_sub(attempt.since_ms));
+        let traps = known.traps;
+        match policy.next(attempt.attempt, traps, tried_for, effects.retry_after, random()) {
+            Next::GiveUp => self.give_up(channel, attempt.id, &error.to_string(), uncertain),
+            Next::RetryAfter(wait) => {
+                let change = Change::ReplyRetry {
+                    id: attempt.id,
+                    at_ms: now_ms,
+                    next_ms: now_ms.saturating_add(millis(wait)),
+                    error: error.to_string(),
+                    uncertain,
+                };
+                self.storage.commit_fact(Batch::of(change), &self.mailbox);
+                self.reply_waits(channel, attempt.id, wait);
+            }
+        }
+    }
+
+    fn give_up(&mut self, channel: &ChannelName, id: ReplyId, reason: &str, uncertain: bool) {
+        log::error!(target: channel.as_str(), "reply {id} is given up and kept as a dead letter: {reason}");
+        let change = Change::ReplyDead { id, at_ms: unix_ms(), error: reason.to_owned(), uncertain };
+        self.storage.commit_fact(Batch::of(change), &self.mailbox);
+        self.reply_is_over(channel, id);
+    }
+
+    /// The operator does not want a reply to be tried any more. The store knows already.
+    pub(super) fn drop_reply(&mut self, id: ReplyId) {
+        let Some((channel, _)) = self.find_reply(id) else { return };
+        let Some(slot) = self.slots.get_mut(&channel) else { return };
+        // One that is under way is dropped when it comes back: its conversation must not go on before that.
+        match slot.replies.known.get_mut(&id) {
+            Some(known) if slot.replies.under_way > 0 => known.dropped = true,
+            _ => {
+                if slot.replies.finish(id) {
+                    self.replies_waiting.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        }
+        self.begin_due_replies(&channel);
+    }
+}
+
+/// Traps, loops and hangs count towards giving up early; an upstream that is away does not.
+fn is_trap(error: &WasmChannelError) -> bool {
+    !matches!(
+        error,
+        WasmChannelError::GuestError { .. }
+            | WasmChannelError::Stopped { .. }
+            | WasmChannelError::HostMemoryExhausted { .. }
+            | WasmChannelError::HostFailure { .. }
+    )
+}
+
+fn callback_for(record: ReplyRecord, redelivery: bool) -> Callback {
+    let body = record.body;
+    let redelivery = redelivery || record.redelivery;
+    let response = AgentResponse {
+        message_id: body.message_id,
+        content: body.content,
+        thread_id: body.thread_id,
+        metadata_json: if redelivery {
+            changes::mark_redelivery(&body.metadata_json)
+        } else {
+            body.metadata_json
+        },
+        attachments: body
+            .attachments
+            .into_iter()
+            .map(|file| Attachment {
+                filename: file.filename,
+                mime_type: file.mime_type,
+                data: file.data.to_vec(),
+            })
+            .collect(),
+    };
+    match record.kind {
+        ReplyKind::Respond => Callback::Respond(Arc::new(response)),
+        ReplyKind::Broadcast { user_id } => {
+            Callback::Broadcast { user_id: user_id.into(), response: Arc::new(response) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_follows_a_failed_attempt() {
+        let policy = RetryPolicy::default();
+        let day = Duration::from_secs(24 * 3600);
+        for (case, attempt, traps, tried_for, wish, expected) in [
+            ("the first failure", 1, 0, SECOND, None, Next::RetryAfter(SECOND)),
+            ("the third failure", 3, 0, SECOND, None, Next::RetryAfter(SECOND * 4)),
+            ("a very late failure", 30, 0, SECOND, None, Next::RetryAfter(SECOND * 300)),
+            ("upstream asks for a minute", 1, 0, SECOND, Some(SECOND * 60), Next::RetryAfter(SECOND * 60)),
+            ("upstream asks for less", 3, 0, SECOND, Some(SECOND), Next::RetryAfter(SECOND * 4)),
+            ("two traps", 2, 2, SECOND, None, Next::RetryAfter(SECOND * 2)),
+            ("three traps", 3, 3, SECOND, None, Next::GiveUp),
+            ("just within a day", 1, 0, day - SECOND, None, Next::RetryAfter(SECOND)),
+            ("just over a day", 1, 0, day, None, Next::GiveUp),
+            ("upstream asks for two days", 1, 0, SECOND, Some(day * 2), Next::GiveUp),
+        ] {
+            assert_eq!(policy.next(attempt, traps, tried_for, wish, 1.0), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn jitter_never_undercuts_what_upstream_asked_for() {
+        let wish = Some(SECOND * 7);
+        assert_eq!(RetryPolicy::default().next(9, 0, SECOND, wish, 0.0), Next::RetryAfter(SECOND * 7));
+    }
+}

@@ -1,0 +1,51 @@
+//! How the channels are.
+
+use crate::channel::Registration;
+use crate::event::health::{ChannelHealth, ChannelState};
+
+use super::core::Router;
+use super::slot::{Slot, State};
+
+impl Router {
+    /// The health of every channel, by name.
+    pub(super) fn health(&self) -> Vec<ChannelHealth> {
+        self.slots.values().map(health_of).collect()
+    }
+}
+
+fn health_of(slot: &Slot) -> ChannelHealth {
+    let registration = slot.registration.as_ref();
+    ChannelHealth {
+        name: slot.setup.name.clone(),
+        display_name: registration.map(|registration| registration.display_name.clone()),
+        state: match slot.state {
+            State::Starting => ChannelState::Starting,
+            State::Ready => ChannelState::Ready,
+            State::Paused => ChannelState::Paused,
+            State::Stopping => ChannelState::Stopping,
+        },
+        problems: problems_of(slot),
+        paths: registration.map(paths_of).unwrap_or_default(),
+        poll_interval: registration.and_then(|registration| registration.poll).map(|poll| poll.interval),
+        waiting: slot.waiting(),
+        replies_pending: slot.replies.len(),
+        succeeded: slot.counters.succeeded,
+        failed: slot.counters.failed,
+        emitted: slot.counters.emitted,
+        dropped: slot.counters.dropped,
+    }
+}
+
+fn paths_of(registration: &Registration) -> Vec<String> {
+    registration.endpoints.iter().map(|endpoint| endpoint.path.clone()).collect()
+}
+
+fn problems_of(slot: &Slot) -> Vec<String> {
+    let mut problems = slot.setup.problems.clone();
+    problems.extend(slot.registration.iter().flat_map(|registration| registration.warnings.clone()));
+    match slot.breaker.pause() {
+        Some(pause) => problems.push(format!("paused after failures: {}", pause.reason)),
+        None => problems.extend(slot.last_failure.iter().map(|failure| format!("last failure: {failure}"))),
+    }
+    problems
+}

@@ -1,0 +1,157 @@
+//! Requests that came before: the first one runs, repeats get its answer.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use wit_abi::types::OutgoingHttpResponse;
+
+use crate::event::answer::AnswerSlot;
+use crate::event::arrival::RequestIdentity;
+use crate::ingress::webhook::{Seen as Known, SeenKey, SeenKeys};
+use crate::store::{SeenId, SeenRecord, StoredAnswer};
+
+/// Requests of one channel that can be recognised.
+pub(super) struct Seen {
+    known: SeenKeys<Option<SeenId>>,
+    /// Repeats that came before the first one was answered.
+    waiting: HashMap<SeenKey, Vec<AnswerSlot>>,
+}
+
+/// Repeats of one request that wait for its answer; more are told to come back.
+const MOST_WAITING: usize = 8;
+
+/// What a request is.
+pub(super) enum Arrival {
+    /// The first of its kind: it is to be run.
+    New(AnswerSlot),
+    /// A repeat of one that has its answer.
+    Repeat { answer: AnswerSlot, id: Option<SeenId> },
+    /// A repeat of one that still runs; it is answered with it.
+    Waits,
+    /// A repeat too many, or there is no room to remember it.
+    Refused(AnswerSlot),
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { known: SeenKeys::new(SeenKeys::<()>::DEFAULT_MAX_ENTRIES), waiting: HashMap::new() }
+    }
+}
+
+impl Seen {
+    /// Takes in what was seen before a restart.
+    pub fn load(&mut self, record: &SeenRecord) {
+        self.known.restore(SeenKey::from_bytes(record.key), Some(record.id), record.expires_ms);
+    }
+
+    /// A request has come.
+    pub fn arrive(&mut self, identity: &RequestIdentity, answer: AnswerSlot, now_ms: u64) -> Arrival {
+        match self.known.begin(identity.key, identity.expires_ms, now_ms) {
+            Known::New => Arrival::New(answer),
+            Known::Done(id) => Arrival::Repeat { answer, id: if identity.keep_answer { *id } else { None } },
+            Known::Full => Arrival::Refused(answer),
+            Known::InFlight => {
+                let waiting = self.waiting.entry(identity.key).or_default();
+                if waiting.len() >= MOST_WAITING {
+                    return Arrival::Refused(answer);
+                }
+                waiting.push(answer);
+                Arrival::Waits
+            }
+        }
+    }
+
+    /// The first one was answered. Returns the repeats that waited for it.
+    pub fn done(&mut self, identity: &RequestIdentity, stored: Option<SeenId>) -> Vec<AnswerSlot> {
+        self.known.done(identity.key, stored);
+        self.waiting.remove(&identity.key).unwrap_or_default()
+    }
+
+    /// The first one failed: the next one runs. Returns the repeats that waited for it.
+    pub fn forget(&mut self, identity: &RequestIdentity) -> Vec<AnswerSlot> {
+        self.known.forget(identity.key);
+        self.waiting.remove(&identity.key).unwrap_or_default()
+    }
+}
+
+/// A window as the store counts it.
+pub(super) fn millis(window: Duration) -> u64 {
+    u64::try_from(window.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The guest's answer as it is kept for repeats.
+pub(super) fn stored_answer(response: &OutgoingHttpResponse) -> StoredAnswer {
+    let headers = serde_json::from_str::<std::collections::BTreeMap<String, String>>(&response.headers_json);
+    StoredAnswer {
+        status: response.status,
+        headers: headers.unwrap_or_default().into_iter().collect(),
+        body: response.body.as_slice().into(),
+    }
+}
+
+/// The other way round.
+pub(super) fn restored_answer(stored: StoredAnswer) -> OutgoingHttpResponse {
+    let headers: serde_json::Map<_, _> =
+        stored.headers.into_iter().map(|(name, value)| (name, serde_json::Value::String(value))).collect();
+    OutgoingHttpResponse {
+        status: stored.status,
+        headers_json: serde_json::Value::Object(headers).to_string(),
+        body: stored.body.to_vec(),
+    }
+}
+
+/// What a repeat gets when no answer was kept.
+pub(super) fn empty_ok() -> OutgoingHttpResponse {
+    OutgoingHttpResponse { status: 200, headers_json: "{}".to_owned(), body: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::answer::{HttpAnswer, Refusal};
+
+    const IDENTITY: fn() -> RequestIdentity =
+        || RequestIdentity { key: SeenKey::derive("id", b"1"), expires_ms: 60_000, keep_answer: true };
+
+    fn slot() -> AnswerSlot {
+        AnswerSlot::new(|_| {})
+    }
+
+    #[test]
+    fn a_repeat_waits_for_the_first_and_is_handed_its_slot_back() {
+        let mut seen = Seen::default();
+        assert!(matches!(seen.arrive(&IDENTITY(), slot(), 0), Arrival::New(_)));
+        assert!(matches!(seen.arrive(&IDENTITY(), slot(), 0), Arrival::Waits));
+        assert_eq!(seen.done(&IDENTITY(), Some(SeenId(7))).len(), 1);
+        assert!(matches!(seen.arrive(&IDENTITY(), slot(), 0), Arrival::Repeat { id: Some(SeenId(7)), .. }));
+    }
+
+    #[test]
+    fn a_request_that_failed_runs_again() {
+        let mut seen = Seen::default();
+        assert!(matches!(seen.arrive(&IDENTITY(), slot(), 0), Arrival::New(_)));
+        assert!(seen.forget(&IDENTITY()).is_empty());
+        assert!(matches!(seen.arrive(&IDENTITY(), slot(), 0), Arrival::New(_)));
+    }
+
+    #[test]
+    fn eight_repeats_wait_and_the_ninth_is_refused() {
+        let mut seen = Seen::default();
+        seen.arrive(&IDENTITY(), slot(), 0);
+        for _ in 0..MOST_WAITING {
+            assert!(matches!(seen.arrive(&IDENTITY(), slot(), 0), Arrival::Waits));
+        }
+        let Arrival::Refused(answer) = seen.arrive(&IDENTITY(), slot(), 0) else { panic!("not refused") };
+        answer.send(HttpAnswer::Refused(Refusal::Busy));
+    }
+
+    #[test]
+    fn an_answer_comes_back_from_the_store_as_it_was() {
+        let response = OutgoingHttpResponse {
+            status: 202,
+            headers_json: r#"{"content-type":"text/plain"}"#.into(),
+            body: b"ok".to_vec(),
+        };
+        assert_eq!(restored_answer(stored_answer(&response)), response);
+    }
+}

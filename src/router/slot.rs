@@ -1,0 +1,158 @@
+//! What the router knows of one channel.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::channel::Registration;
+use crate::event::setup::ChannelSetup;
+use crate::services::rate_limit::ChannelEmitRateLimiter;
+use crate::services::workspace::{Workspace, WorkspaceLimits, WorkspacePath, workspace_path};
+use crate::store::LoadedChannel;
+
+use super::breaker::Breaker;
+use super::job::{Job, Running};
+use super::lane::{Lane, LaneKind};
+use super::replies::Replies;
+use super::seen::Seen;
+use super::timers::Timers;
+use crate::event::callback::CallbackReport;
+
+/// Webhooks of one channel that may wait for their turn.
+const INBOUND_CAPACITY: usize = 256;
+
+/// Polls and timers that may wait; the router never queues more than one poll.
+const POLL_CAPACITY: usize = 256;
+
+/// Replies and status updates that may wait in the lane. Replies that are not in it wait in the store.
+const OUTBOUND_CAPACITY: usize = 64;
+
+/// One channel.
+pub(super) struct Slot {
+    pub setup: ChannelSetup,
+    pub state: State,
+    lanes: [Lane<Job>; 3],
+    /// Whether each lane stands in the router's list of lanes that may have something to start.
+    pub listed: [bool; 3],
+    pub workspace: Workspace,
+    pub breaker: Breaker,
+    pub registration: Option<Registration>,
+    pub start_failures: u32,
+    pub poll: PollState,
+    pub timers: Timers,
+    pub replies: Replies,
+    pub thinking: HashMap<Arc<str>, Thinking>,
+    pub seen: Seen,
+    pub emit_rate: ChannelEmitRateLimiter,
+    /// A callback that may be committed when its channel's emit rate has room. Its lane waits with it.
+    pub held: Option<Box<(Running, CallbackReport)>>,
+    pub counters: Counters,
+    /// The last failure, for health.
+    pub last_failure: Option<String>,
+    /// The most memory that recent callbacks needed: what the next one is given from the start.
+    pub expected_memory: usize,
+}
+
+/// Whether a channel takes work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// `on-start` is queued, running or waiting for its next try.
+    Starting,
+    Ready,
+    /// Resting after failures.
+    Paused,
+    Stopping,
+}
+
+/// When a channel polls.
+#[derive(Debug, Default)]
+pub(super) struct PollState {
+    pub interval: Option<Duration>,
+    pub failures: u32,
+    /// Unix milliseconds of the last poll, also from before a restart.
+    pub last_ms: Option<u64>,
+}
+
+/// A `thinking` that is repeated.
+#[derive(Clone, Debug)]
+pub(super) struct Thinking {
+    pub update: Arc<wit_abi::types::StatusUpdate>,
+    pub until: Instant,
+}
+
+/// What happened since the host started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counters {
+    pub succeeded: u64,
+    pub failed: u64,
+    pub emitted: u64,
+    pub dropped: u64,
+}
+
+impl Slot {
+    pub fn new(setup: ChannelSetup, stored: LoadedChannel) -> Self {
+        let limits = &setup.limits;
+        let lanes = [
+            Lane::new(limits.inbound_concurrency, INBOUND_CAPACITY),
+            Lane::new(1, POLL_CAPACITY),
+            Lane::new(limits.outbound_concurrency, OUTBOUND_CAPACITY),
+        ];
+        Self {
+            lanes,
+            listed: [false; 3],
+            workspace: load_workspace(&setup, &stored),
+            breaker: Breaker::default(),
+            registration: None,
+            start_failures: 0,
+            poll: PollState { last_ms: stored.polled_ms, ..PollState::default() },
+            timers: Timers::load(stored.timers),
+            replies: Replies::default(),
+            thinking: HashMap::new(),
+            seen: Seen::default(),
+            emit_rate: ChannelEmitRateLimiter::new(
+                limits.emit_rate.messages_per_minute,
+                limits.emit_rate.messages_per_hour,
+            ),
+            held: None,
+            counters: Counters::default(),
+            last_failure: None,
+            expected_memory: setup.module.initial_memory_bytes(),
+            state: State::Starting,
+            setup,
+        }
+    }
+
+    pub fn lane(&mut self, kind: LaneKind) -> &mut Lane<Job> {
+        &mut self.lanes[kind as usize]
+    }
+
+    pub fn waiting(&self) -> [usize; 3] {
+        [0, 1, 2].map(|lane| self.lanes[lane].waiting())
+    }
+
+    /// Puts the workspace and the timers back to what is durable.
+    pub fn reset_to(&mut self, stored: LoadedChannel) {
+        self.workspace = load_workspace(&self.setup, &stored);
+        self.poll.last_ms = stored.polled_ms;
+        self.timers = Timers::load(stored.timers);
+    }
+}
+
+fn load_workspace(setup: &ChannelSetup, stored: &LoadedChannel) -> Workspace {
+    let limits = WorkspaceLimits {
+        file_bytes: setup.limits.workspace_file_bytes,
+        total_bytes: usize::try_from(setup.limits.workspace_bytes).unwrap_or(usize::MAX),
+        files: setup.limits.workspace_files,
+    };
+    let files = stored.files.iter().filter_map(|(path, content)| {
+        checked(path)
+            .map_err(|error| log::error!(target: setup.name.as_str(), "stored file {path:?}: {error}"))
+            .ok()
+            .map(|path| (path, Arc::clone(content)))
+    });
+    Workspace::load(limits, files)
+}
+
+fn checked(path: &str) -> Result<WorkspacePath, crate::services::workspace::PathError> {
+    workspace_path(path)
+}

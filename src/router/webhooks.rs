@@ -1,0 +1,210 @@
+//! Requests and their answers.
+
+use std::time::{Duration, Instant};
+
+use crate::channel::ChannelName;
+use crate::event::Wakeup;
+use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
+use crate::event::arrival::{RequestIdentity, Webhook};
+use crate::event::callback::{Callback, CallbackValue};
+use crate::event::completion::Completion;
+use crate::store::{Batch, Change, SeenId};
+
+use super::core::Router;
+use super::job::{Job, Purpose};
+use super::lane::LaneKind;
+use super::seen::{Arrival, stored_answer};
+use super::slot::State;
+use crate::event::unix_ms;
+
+impl Router {
+    /// A request has come in: it is refused at once, recognised as a repeat, or queued.
+    pub(super) fn webhook_arrived(&mut self, webhook: Webhook) {
+        let Webhook { channel, request, identity, received, answer } = webhook;
+        if let Some(refusal) = self.refusal(&channel) {
+            return answer.refuse(refusal);
+        }
+        let Some(slot) = self.slots.get_mut(&channel) else { return answer.refuse(Refusal::NotFound) };
+        let answer = match identity {
+            None => answer,
+            Some(identity) => match slot.seen.arrive(&identity, answer, unix_ms()) {
+                Arrival::New(answer) => answer,
+                Arrival::Waits => return,
+                Arrival::Refused(answer) => return answer.refuse(Refusal::Busy),
+                Arrival::Repeat { answer, id } => return self.answer_repeat(&channel, answer, id),
+            },
+        };
+        let job = Job {
+            queued: received,
+            ..Job::new(Callback::HttpRequest(request), Purpose::Webhook { identity, answer })
+        };
+        let was_idle = slot.lane(LaneKind::Inbound).waiting() == 0;
+        if let Err(job) = self.enqueue(&channel, job) {
+            if let Purpose::Webhook { identity, answer } = job.purpose {
+                self.webhook_failed(&channel, identity, answer, Refusal::Busy);
+            }
+        } else if was_idle {
+            self.scheduler.set(Wakeup::QueueTimeout, received + self.config.queue_timeout);
+        }
+    }
+
+    /// Why a channel takes no request now.
+    fn refusal(&self, channel: &ChannelName) -> Option<Refusal> {
+        if self.stopping.is_some() {
+            return Some(Refusal::Stopping);
+        }
+        let slot = self.slots.get(channel)?;
+        match slot.state {
+            State::Starting => return Some(Refusal::Starting),
+            State::Stopping => return Some(Refusal::Stopping),
+            State::Paused => {
+                let until = slot.breaker.pause().map_or_else(Instant::now, |pause| pause.until);
+                return Some(Refusal::Paused {
+                    retry_after: until.saturating_duration_since(Instant::now()),
+                });
+            }
+            State::Ready => {}
+        }
+        if !self.storage.works() {
+            return Some(Refusal::StoreUnavailable);
+        }
+        self.mailbox.is_full().then_some(Refusal::Busy)
+    }
+
+    /// The guest has answered: the answer leaves when everything that the callback did is durable.
+    pub(super) fn webhook_succeeded(
+        &mut self,
+        channel: &ChannelName,
+        identity: Option<RequestIdentity>,
+        answer: AnswerSlot,
+        value: CallbackValue,
+        mut batch: Batch,
+    ) {
+        let CallbackValue::Http(response) = value else {
+            return self.webhook_failed(channel, identity, answer, Refusal::CallbackFailed);
+        };
+        // The sender tries again after an error of the guest: it must not be taken for a repeat.
+        let identity = match identity {
+            Some(identity) if response.status >= 500 => {
+                self.forget_identity(channel, identity, &HttpAnswer::Guest(response.clone()));
+                None
+            }
+            other => other,
+        };
+        if let Some(identity) = identity {
+            let now_ms = unix_ms();
+            batch.changes.push(Change::Seen {
+                channel: channel.as_str().into(),
+                key: *identity.key.as_bytes(),
+                at_ms: now_ms,
+                expires_ms: identity.expires_ms,
+                answer: identity.keep_answer.then(|| stored_answer(&response)),
+            });
+        }
+        if batch.changes.is_empty() {
+            return answer.send(HttpAnswer::Guest(response));
+        }
+        let completed = self.completed.clone();
+        let channel = channel.clone();
+        self.storage.commit_then(batch, &self.mailbox, move |receipt| {
+            let sent = match receipt {
+                Ok(_) => HttpAnswer::Guest(response),
+                Err(_) => HttpAnswer::Refused(Refusal::StoreUnavailable),
+            };
+            if let Some(identity) = identity {
+                let stored = receipt.ok().and_then(|receipt| receipt.seen.first().copied());
+                let _ =
+                    completed.send(Completion::Answered { channel, identity, stored, answer: sent.clone() });
+            }
+            answer.send(sent);
+        });
+    }
+
+    /// The first of several equal requests has its answer.
+    pub(super) fn answered(
+        &mut self,
+        channel: &ChannelName,
+        identity: RequestIdentity,
+        stored: Option<SeenId>,
+        answer: &HttpAnswer,
+    ) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let waiting = match answer {
+            HttpAnswer::Guest(_) => slot.seen.done(&identity, stored),
+            HttpAnswer::Refused(_) => slot.seen.forget(&identity),
+        };
+        for slot in waiting {
+            slot.send(answer.clone());
+        }
+    }
+
+    /// A request got no answer of the guest.
+    pub(super) fn webhook_failed(
+        &mut self,
+        channel: &ChannelName,
+        identity: Option<RequestIdentity>,
+        answer: AnswerSlot,
+        refusal: Refusal,
+    ) {
+        let refused = HttpAnswer::Refused(refusal);
+        if let Some(identity) = identity {
+            self.forget_identity(channel, identity, &refused);
+        }
+        answer.send(refused);
+    }
+
+    fn forget_identity(&mut self, channel: &ChannelName, identity: RequestIdentity, answer: &HttpAnswer) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        for waiting in slot.seen.forget(&identity) {
+            waiting.send(answer.clone());
+        }
+    }
+
+    /// A repeat gets what the first one got, if that was kept.
+    fn answer_repeat(&mut self, channel: &ChannelName, answer: AnswerSlot, id: Option<SeenId>) {
+        log::debug!(target: channel.as_str(), "a repeated request is answered without running the guest");
+        match id {
+            Some(id) => self.storage.answer_from_store(id, answer),
+            None => answer.send(HttpAnswer::Guest(super::seen::empty_ok())),
+        }
+    }
+
+    /// Requests that waited too long for their turn: the sender has given up, or is about to.
+    pub(super) fn refuse_overdue(&mut self) {
+        let now = Instant::now();
+        let timeout = self.config.queue_timeout;
+        let channels: Vec<_> = self.slots.keys().cloned().collect();
+        let mut next: Option<Instant> = None;
+        for channel in channels {
+            loop {
+                let Some(slot) = self.slots.get_mut(&channel) else { break };
+                let lane = slot.lane(LaneKind::Inbound);
+                let Some(job) = lane.peek() else { break };
+                if job.queued + timeout > now || !matches!(job.purpose, Purpose::Webhook { .. }) {
+                    let due = job.queued + timeout;
+                    next = Some(next.map_or(due, |next| next.min(due)));
+                    break;
+                }
+                let Some(job) = lane.remove_first() else { break };
+                if let Purpose::Webhook { identity, answer } = job.purpose {
+                    self.webhook_failed(&channel, identity, answer, Refusal::Busy);
+                }
+            }
+        }
+        if let Some(next) = next {
+            self.scheduler.set(Wakeup::QueueTimeout, next.max(now + Duration::from_millis(100)));
+        }
+    }
+
+    /// A channel that rests or stops answers those that wait for it.
+    pub(super) fn refuse_waiting_webhooks(&mut self, channel: &ChannelName) {
+        let refusal = self.refusal(channel).unwrap_or(Refusal::Busy);
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let jobs: Vec<Job> = slot.lane(LaneKind::Inbound).drain().collect();
+        for job in jobs {
+            if let Purpose::Webhook { identity, answer } = job.purpose {
+                self.webhook_failed(channel, identity, answer, refusal.clone());
+            }
+        }
+    }
+}

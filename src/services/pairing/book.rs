@@ -1,0 +1,382 @@
+//! The rules of pairing: no I/O, no clock, no randomness.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use subtle::ConstantTimeEq;
+
+use crate::store::{
+    Change, ChannelKey, PairedIdentity, PairingKey, PairingLock, PairingRecord, PairingRequest, PairingState,
+};
+
+/// The numbers of pairing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PairingLimits {
+    /// How long a code is good, in milliseconds. Default 15 minutes.
+    pub code_ms: u64,
+    /// Codes of one channel that may be good at one time. Default 20.
+    pub most_pending: usize,
+    /// Wrong codes in a row after which approving is locked. Default 5.
+    pub most_wrong: u32,
+    /// How long it is locked, in milliseconds. Default 15 minutes.
+    pub lock_ms: u64,
+}
+
+impl Default for PairingLimits {
+    fn default() -> Self {
+        Self { code_ms: 15 * 60 * 1000, most_pending: 20, most_wrong: 5, lock_ms: 15 * 60 * 1000 }
+    }
+}
+
+/// The most bytes that a guest may keep with a pairing request.
+const MAX_META_BYTES: usize = 4096;
+
+/// The most bytes of an id.
+const MAX_ID_BYTES: usize = 256;
+
+/// A stranger who waits for approval.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PendingPairing {
+    /// The channel.
+    pub channel: String,
+    /// The code that the stranger was given.
+    pub code: String,
+    /// Who it is, in the channel's own terms.
+    pub external_id: String,
+    /// What the guest says about them, as JSON text.
+    pub meta_json: String,
+    /// Unix milliseconds after which the code is no longer good.
+    pub expires_ms: u64,
+}
+
+/// Why a guest gets no code.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpsertError {
+    /// The channel has as many pending requests as it may have.
+    #[error("{0} strangers wait for approval already")]
+    TooMany(usize),
+    /// The id or what is said about it is too long, or there is no id.
+    #[error("an id of 1 to {MAX_ID_BYTES} bytes and at most {MAX_META_BYTES} bytes about it are accepted")]
+    Unfit,
+}
+
+/// Why a code is not approved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApproveError {
+    /// Nobody waits with this code.
+    #[error("no stranger of channel {0} has this code; codes are good for 15 minutes")]
+    WrongCode(String),
+    /// Too many wrong codes.
+    #[error("too many wrong codes: approving for channel {channel} is locked for {seconds} s more")]
+    Locked {
+        /// The channel.
+        channel: String,
+        /// For how long.
+        seconds: u64,
+    },
+}
+
+/// Who waits, who is known, and who is locked out.
+#[derive(Debug)]
+pub(super) struct PairingBook {
+    limits: PairingLimits,
+    channels: BTreeMap<ChannelKey, Page>,
+}
+
+/// What is known about one channel.
+#[derive(Debug, Default)]
+struct Page {
+    pending: BTreeMap<String, PairingRequest>,
+    identities: BTreeMap<String, String>,
+    allowed: Vec<String>,
+    wrong: u32,
+    locked_until_ms: u64,
+}
+
+/// A code for a guest.
+#[derive(Debug, PartialEq)]
+pub(super) struct Upserted {
+    pub code: String,
+    /// What is to be stored, when the request is new.
+    pub change: Option<Change>,
+}
+
+impl PairingBook {
+    pub fn new(limits: PairingLimits, state: PairingState) -> Self {
+        let mut book = Self { limits, channels: BTreeMap::new() };
+        for request in state.requests {
+            book.page(&request.channel).pending.insert(request.external_id.clone(), request);
+        }
+        for known in state.identities {
+            book.page(&known.channel).identities.insert(known.external_id, known.identity);
+        }
+        for (channel, entry) in state.allowed {
+            book.page(&channel).allowed.push(entry);
+        }
+        for lock in state.locks {
+            let page = book.page(&lock.channel);
+            (page.wrong, page.locked_until_ms) = (lock.wrong, lock.locked_until_ms);
+        }
+        book
+    }
+
+    fn page(&mut self, channel: &ChannelKey) -> &mut Page {
+        self.channels.entry(channel.clone()).or_default()
+    }
+
+    /// The code of a stranger: the one that they have, while it is good, else the new one.
+    pub fn upsert(
+        &mut self,
+        channel: &ChannelKey,
+        id: &str,
+        meta_json: &str,
+        new_code: impl FnOnce() -> String,
+        now_ms: u64,
+    ) -> Result<Upserted, UpsertError> {
+        if id.is_empty() || id.len() > MAX_ID_BYTES || meta_json.len() > MAX_META_BYTES {
+            return Err(UpsertError::Unfit);
+        }
+        let limits = self.limits;
+        let page = self.page(channel);
+        page.pending.retain(|_, request| request.expires_ms > now_ms);
+        if let Some(request) = page.pending.get(id) {
+            return Ok(Upserted { code: request.code.clone(), change: None });
+        }
+        if page.pending.len() >= limits.most_pending {
+            return Err(UpsertError::TooMany(limits.most_pending));
+        }
+        let request = PairingRequest {
+            channel: channel.clone(),
+            external_id: id.to_owned(),
+            code: new_code(),
+            meta_json: meta_json.to_owned(),
+            created_ms: now_ms,
+            expires_ms: now_ms + limits.code_ms,
+        };
+        page.pending.insert(id.to_owned(), request.clone());
+        let code = request.code.clone();
+        Ok(Upserted { code, change: Some(Change::PutPairing(PairingRecord::Request(request))) })
+    }
+
+    /// Takes back a request that could not be stored.
+    pub fn forget(&mut self, channel: &ChannelKey, id: &str) {
+        self.page(channel).pending.remove(id);
+    }
+
+    /// Approves a code: from now on the stranger is known as `identity`, or by their own id. Returns their id and what
+    /// is to be stored, which is something even when the code is wrong.
+    pub fn approve(
+        &mut self,
+        channel: &ChannelKey,
+        code: &str,
+        identity: Option<&str>,
+        now_ms: u64,
+    ) -> (Result<String, ApproveError>, Vec<Change>) {
+        let limits = self.limits;
+        let page = self.page(channel);
+        if page.locked_until_ms > now_ms {
+            let seconds = (page.locked_until_ms - now_ms).div_ceil(1000);
+            return (Err(ApproveError::Locked { channel: channel.to_string(), seconds }), Vec::new());
+        }
+        page.pending.retain(|_, request| request.expires_ms > now_ms);
+        let matching = page.pending.values().find(|request| same(&request.code, code));
+        let Some(id) = matching.map(|request| request.external_id.clone()) else {
+            let change = page.count_wrong(channel, &limits, now_ms);
+            return (Err(ApproveError::WrongCode(channel.to_string())), vec![change]);
+        };
+        page.pending.remove(&id);
+        (page.wrong, page.locked_until_ms) = (0, 0);
+        let identity = identity.unwrap_or(&id).to_owned();
+        page.identities.insert(id.clone(), identity.clone());
+        let known =
+            PairedIdentity { channel: channel.clone(), external_id: id.clone(), identity, at_ms: now_ms };
+        let changes = vec![
+            Change::PutPairing(PairingRecord::Identity(known)),
+            Change::RemovePairing(PairingKey::Request { channel: channel.clone(), external_id: id.clone() }),
+            Change::RemovePairing(PairingKey::Lock { channel: channel.clone() }),
+        ];
+        (Ok(id), changes)
+    }
+
+    /// Forgets somebody who was approved. Returns what is to be stored, if they were known.
+    pub fn revoke(&mut self, channel: &ChannelKey, id: &str) -> Option<Change> {
+        self.page(channel).identities.remove(id)?;
+        let key = PairingKey::Identity { channel: channel.clone(), external_id: id.to_owned() };
+        Some(Change::RemovePairing(key))
+    }
+
+    /// Who waits, of all channels.
+    pub fn pending(&self, now_ms: u64) -> Vec<PendingPairing> {
+        let requests = self.channels.values().flat_map(|page| page.pending.values());
+        requests
+            .filter(|request| request.expires_ms > now_ms)
+            .map(|request| PendingPairing {
+                channel: request.channel.to_string(),
+                code: request.code.clone(),
+                external_id: request.external_id.clone(),
+                meta_json: request.meta_json.clone(),
+                expires_ms: request.expires_ms,
+            })
+            .collect()
+    }
+
+    /// Who somebody is to the host.
+    pub fn resolve(&self, channel: &str, id: &str) -> Option<String> {
+        self.channels.get(channel)?.identities.get(id).cloned()
+    }
+
+    /// The ids that may talk to the agent.
+    pub fn allow_from(&self, channel: &str) -> Vec<String> {
+        let Some(page) = self.channels.get(channel) else { return Vec::new() };
+        page.allowed.iter().chain(page.identities.keys()).cloned().collect()
+    }
+
+    /// Whether somebody may talk to the agent, by id or by name. A list may hold `@name` for a name and `*` for all.
+    pub fn is_allowed(&self, channel: &str, id: &str, username: Option<&str>) -> bool {
+        let Some(page) = self.channels.get(channel) else { return false };
+        let by_name = |entry: &String| {
+            let name = entry.strip_prefix('@');
+            username.is_some_and(|username| name.is_some_and(|name| name.eq_ignore_ascii_case(username)))
+        };
+        page.identities.contains_key(id)
+            || page.allowed.iter().any(|entry| entry == "*" || entry == id || by_name(entry))
+    }
+}
+
+impl Page {
+    fn count_wrong(&mut self, channel: &ChannelKey, limits: &PairingLimits, now_ms: u64) -> Change {
+        self.wrong += 1;
+        if self.wrong >= limits.most_wrong {
+            self.wrong = 0;
+            self.locked_until_ms = now_ms + limits.lock_ms;
+        }
+        Change::PutPairing(PairingRecord::Lock(PairingLock {
+            channel: Arc::clone(channel),
+            wrong: self.wrong,
+            locked_until_ms: self.locked_until_ms,
+        }))
+    }
+}
+
+fn same(code: &str, typed: &str) -> bool {
+    code.as_bytes().ct_eq(typed.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 60_000;
+
+    fn book() -> (PairingBook, ChannelKey) {
+        (PairingBook::new(PairingLimits::default(), PairingState::default()), "telegram".into())
+    }
+
+    fn code(book: &mut PairingBook, channel: &ChannelKey, id: &str, code: &str, now_ms: u64) -> Upserted {
+        book.upsert(channel, id, "{}", || code.to_owned(), now_ms).unwrap()
+    }
+
+    #[test]
+    fn a_stranger_who_writes_again_gets_the_same_code_for_15_minutes() {
+        let (mut book, channel) = book();
+        assert!(code(&mut book, &channel, "ann", "AAAA", 0).change.is_some());
+        let again = code(&mut book, &channel, "ann", "BBBB", 15 * MINUTE - 1);
+        assert_eq!((again.code.as_str(), again.change), ("AAAA", None));
+        assert_eq!(code(&mut book, &channel, "ann", "BBBB", 15 * MINUTE).code, "BBBB");
+    }
+
+    #[test]
+    fn twenty_strangers_may_wait_and_not_one_more() {
+        let (mut book, channel) = book();
+        for number in 0..20 {
+            code(&mut book, &channel, &format!("user{number}"), "AAAA", 0);
+        }
+        let more = book.upsert(&channel, "late", "{}", || "B".into(), 1);
+        assert_eq!(more, Err(UpsertError::TooMany(20)));
+        assert!(book.upsert(&channel, "late", "{}", || "B".into(), 15 * MINUTE).is_ok());
+    }
+
+    #[test]
+    fn an_approved_stranger_is_known_and_an_expired_code_is_wrong() {
+        let (mut book, channel) = book();
+        code(&mut book, &channel, "ann", "AAAA", 0);
+        code(&mut book, &channel, "bob", "BBBB", 0);
+        let (approved, changes) = book.approve(&channel, "AAAA", Some("owner"), 1);
+        assert_eq!((approved, changes.len()), (Ok("ann".into()), 3));
+        assert_eq!(book.resolve("telegram", "ann"), Some("owner".into()));
+        assert!(book.is_allowed("telegram", "ann", None));
+        assert_eq!(book.allow_from("telegram"), ["ann"]);
+        assert!(book.approve(&channel, "BBBB", None, 15 * MINUTE).0.is_err());
+        assert!(!book.is_allowed("telegram", "bob", None));
+    }
+
+    #[test]
+    fn the_fifth_wrong_code_locks_approving_for_15_minutes() {
+        let (mut book, channel) = book();
+        code(&mut book, &channel, "ann", "AAAA", 10 * MINUTE);
+        for _ in 0..5 {
+            assert!(matches!(
+                book.approve(&channel, "X", None, 10 * MINUTE).0,
+                Err(ApproveError::WrongCode(_))
+            ));
+        }
+        let locked = ApproveError::Locked { channel: "telegram".into(), seconds: 900 };
+        assert_eq!(book.approve(&channel, "AAAA", None, 10 * MINUTE).0, Err(locked));
+        assert!(book.approve(&channel, "AAAA", None, 25 * MINUTE - 1).0.is_err());
+    }
+
+    #[test]
+    fn four_wrong_codes_and_a_right_one_lock_nothing() {
+        let (mut book, channel) = book();
+        code(&mut book, &channel, "ann", "AAAA", 0);
+        for _ in 0..4 {
+            assert!(book.approve(&channel, "X", None, 1).0.is_err());
+        }
+        assert!(book.approve(&channel, "AAAA", None, 1).0.is_ok());
+        assert!(matches!(book.approve(&channel, "X", None, 1).0, Err(ApproveError::WrongCode(_))));
+    }
+
+    #[test]
+    fn a_channel_knows_nothing_of_anothers_strangers() {
+        let (mut book, channel) = book();
+        code(&mut book, &channel, "ann", "AAAA", 0);
+        assert!(book.approve(&"slack".into(), "AAAA", None, 1).0.is_err());
+        assert!(book.approve(&channel, "AAAA", None, 1).0.is_ok());
+        assert_eq!(book.resolve("slack", "ann"), None);
+    }
+
+    #[test]
+    fn names_and_a_star_in_the_list_allow() {
+        let state = PairingState {
+            allowed: vec![("a".into(), "@Ann".into()), ("b".into(), "*".into()), ("c".into(), "7".into())],
+            ..PairingState::default()
+        };
+        let book = PairingBook::new(PairingLimits::default(), state);
+        for (channel, id, username, allowed) in [
+            ("a", "1", Some("ann"), true),
+            ("a", "1", Some("bob"), false),
+            ("a", "ann", None, false),
+            ("b", "1", None, true),
+            ("c", "7", None, true),
+            ("c", "8", None, false),
+        ] {
+            assert_eq!(book.is_allowed(channel, id, username), allowed, "{channel} {id} {username:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused() {
+        let (mut book, channel) = book();
+        for (id, meta, is_fit) in [
+            (String::new(), 0, false),
+            ("i".repeat(256), 4096, true),
+            ("i".repeat(257), 0, false),
+            ("i".into(), 4097, false),
+        ] {
+            let result = book.upsert(&channel, &id, &"m".repeat(meta), || "A".into(), 0);
+            assert_eq!(result.is_ok(), is_fit, "{} {meta}", id.len());
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Order within a conversation: pure bookkeeping, used for messages to the agent and for replies to a channel.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Entries in conversations. Of each conversation only the oldest entry can be taken; the others wait until it is
+/// finished, however long it is retried. Conversations do not wait for each other.
+///
+/// `I` is an identifier that grows with time, so that entries that are due together come in order of arrival.
+#[derive(Debug)]
+pub struct Conversations<I> {
+    queues: HashMap<Arc<str>, VecDeque<Entry<I>>>,
+    /// The conversation of every entry.
+    places: HashMap<I, Arc<str>>,
+    /// The oldest entry of every conversation that has none taken.
+    heads: BTreeSet<(Instant, I)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry<I> {
+    id: I,
+    due: Instant,
+}
+
+impl<I> Default for Conversations<I> {
+    fn default() -> Self {
+        Self { queues: HashMap::new(), places: HashMap::new(), heads: BTreeSet::new() }
+    }
+}
+
+impl<I: Copy + Ord + std::hash::Hash> Conversations<I> {
+    /// Adds an entry at the end of its conversation. An entry that is already known is left where it is.
+    pub fn push(&mut self, id: I, conversation: Arc<str>, due: Instant) {
+        if self.places.contains_key(&id) {
+            return;
+        }
+        self.places.insert(id, conversation.clone());
+        let queue = self.queues.entry(conversation).or_default();
+        queue.push_back(Entry { id, due });
+        if queue.len() == 1 {
+            self.heads.insert((due, id));
+        }
+    }
+
+    /// Takes the entry that has been due for longest. It keeps its place until it is finished or given back.
+    pub fn take_due(&mut self, now: Instant) -> Option<I> {
+        let &(due, id) = self.heads.first()?;
+        if due > now {
+            return None;
+        }
+        self.heads.pop_first();
+        Some(id)
+    }
+
+    /// Gives a taken entry back, to be taken again at `due`. False when the entry is not known (any more).
+    pub fn give_back(&mut self, id: I, due: Instant) -> bool {
+        let Some(head) = self.head_of(id) else { return false };
+        if head.id != id {
+            return false;
+        }
+        let old = std::mem::replace(&mut head.due, due);
+        self.heads.remove(&(old, id));
+        self.heads.insert((due, id));
+        true
+    }
+
+    /// Removes an entry, taken or not; the next one of its conversation can then be taken.
+    pub fn finish(&mut self, id: I) -> bool {
+        let Some(conversation) = self.places.remove(&id) else { return false };
+        let Some(queue) = self.queues.get_mut(&conversation) else { return false };
+        let was_head = queue.front().is_some_and(|head| head.id == id);
+        if let Some(entry) = queue.iter().find(|entry| entry.id == id) {
+            self.heads.remove(&(entry.due, id));
+        }
+        queue.retain(|entry| entry.id != id);
+        match queue.front() {
+            Some(next) if was_head => {
+                self.heads.insert((next.due, next.id));
+            }
+            Some(_) => {}
+            None => {
+                self.queues.remove(&conversation);
+            }
+        }
+        true
+    }
+
+    /// When the next entry can be taken.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.heads.first().map(|(due, _)| *due)
+    }
+
+    /// How many entries there are, taken ones included.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn head_of(&mut self, id: I) -> Option<&mut Entry<I>> {
+        let conversation = self.places.get(&id)?;
+        self.queues.get_mut(conversation)?.front_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn all_due(conversations: &mut Conversations<u32>, now: Instant) -> Vec<u32> {
+        std::iter::from_fn(|| conversations.take_due(now)).collect()
+    }
+
+    fn filled(entries: &[(u32, &str)], due: Instant) -> Conversations<u32> {
+        let mut conversations = Conversations::default();
+        for (id, conversation) in entries {
+            conversations.push(*id, Arc::from(*conversation), due);
+        }
+        conversations
+    }
+
+    #[test]
+    fn one_entry_of_each_conversation_can_be_taken_at_a_time() {
+        let now = Instant::now();
+        let mut conversations = filled(&[(1, "ann"), (2, "ann"), (3, "bob")], now);
+        assert_eq!(all_due(&mut conversations, now), [1, 3]);
+        assert!(conversations.finish(1));
+        assert_eq!(all_due(&mut conversations, now), [2]);
+    }
+
+    #[test]
+    fn a_later_entry_waits_while_an_earlier_one_is_retried() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(5);
+        let mut conversations = filled(&[(1, "ann"), (2, "ann")], now);
+        assert_eq!(conversations.take_due(now), Some(1));
+        assert!(conversations.give_back(1, later));
+        assert_eq!(conversations.take_due(now), None);
+        assert_eq!(conversations.next_due(), Some(later));
+        assert_eq!(conversations.take_due(later), Some(1));
+    }
+
+    #[test]
+    fn finishing_an_entry_that_waits_leaves_the_taken_one_alone() {
+        let now = Instant::now();
+        let mut conversations = filled(&[(1, "ann"), (2, "ann"), (3, "ann")], now);
+        assert_eq!(conversations.take_due(now), Some(1));
+        assert!(conversations.finish(2));
+        assert_eq!(conversations.take_due(now), None);
+        assert!(conversations.finish(1));
+        assert_eq!(conversations.take_due(now), Some(3));
+    }
+
+    #[test]
+    fn a_finished_conversation_leaves_nothing_behind() {
+        let now = Instant::now();
+        let mut conversations = filled(&[(1, "ann")], now);
+        assert!(conversations.finish(1));
+        assert!(!conversations.finish(1));
+        assert!(!conversations.give_back(1, now));
+        assert!(
+            conversations.places.is_empty()
+                && conversations.queues.is_empty()
+                && conversations.heads.is_empty()
+        );
+    }
+
+    #[test]
+    fn an_entry_that_is_pushed_twice_is_taken_once() {
+        let now = Instant::now();
+        let mut conversations = filled(&[(1, "ann"), (1, "ann")], now);
+        assert_eq!(all_due(&mut conversations, now), [1]);
+        assert_eq!(conversations.len(), 1);
+    }
+}

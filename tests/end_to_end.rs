@@ -1,0 +1,188 @@
+//! The whole way: a request, a poll or a timer wakes a guest, its message reaches the agent, the agent's answer leaves
+//! through `on-respond` with the credential that the host puts in.
+
+mod harness;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use harness::upstream::{Upstream, ok};
+use harness::{client, eventually, fixtures};
+use serde_json::json;
+use tinclaw::{Delivery, Host, HostBuilder};
+use wit_abi::types::{AgentResponse, StatusType, StatusUpdate};
+
+fn reply(content: &str) -> AgentResponse {
+    AgentResponse { content: content.to_owned(), ..AgentResponse::default() }
+}
+
+fn start(builder: HostBuilder) -> (Host, SocketAddr) {
+    let host = builder.start().expect("the host starts");
+    assert!(host.failed_channels().is_empty(), "{:?}", host.failed_channels());
+    let address = host.local_addr().expect("an address");
+    (host, address)
+}
+
+fn next(host: &Host) -> Delivery {
+    host.messages().recv_timeout(Duration::from_secs(20)).expect("a message")
+}
+
+fn posted(host: SocketAddr, channel: &str, secret: &str, body: &serde_json::Value) -> client::Reply {
+    eventually("the channel starts", || {
+        let reply = client::webhook(host, &format!("/webhook/{channel}"), &fixtures::value_of(secret), body);
+        (reply.status != 503).then_some(reply)
+    })
+}
+
+#[test]
+fn a_webhook_becomes_a_message_and_its_answer_leaves_with_the_credential() {
+    for guest in ["echo", "echo_plain"] {
+        let upstream = Upstream::start(|_, _| ok());
+        let runtime = fixtures::runtime();
+        let token = format!("{guest}_token");
+        let secret = format!("{guest}_webhook_secret");
+        let (host, address) = start(
+            fixtures::host(
+                &["echo_token", &token, &secret, "echo_webhook_secret"],
+                &[("api.echo.example", upstream.url())],
+            )
+            .channel(fixtures::channel_with(&runtime, guest, |file| {
+                file["config"]["path"] = json!(format!("/webhook/{guest}"));
+                file["capabilities"]["channel"]["allowed_paths"] = json!([format!("/webhook/{guest}")]);
+                file["capabilities"]["channel"]["webhook"]["secret_name"] = json!(secret);
+            })),
+        );
+        let answer = posted(address, guest, &secret, &json!({"user": "ann", "text": "hello", "thread": "7"}));
+        assert_eq!((answer.status, answer.json()), (200, json!({"ok": true})), "{guest}");
+        let delivery = next(&host);
+        assert_eq!((delivery.channel(), delivery.attempt()), (guest, 1));
+        assert_eq!(delivery.message().content, "hello");
+        assert_eq!(delivery.message().thread_id.as_deref(), Some("7"));
+        host.respond(&delivery, reply("you said hello")).expect("the reply is kept");
+        delivery.ack();
+        let sent = upstream.wait_for("the reply arrives", |request| request.target == "/messages");
+        assert_eq!(sent.json()["text"], "you said hello");
+        assert_eq!((&sent.json()["to"], &sent.json()["thread"]), (&json!("ann"), &json!("7")));
+        let credential = sent.header("authorization").expect("the credential");
+        assert!(credential.starts_with("Bearer value-of-"), "{guest}: {credential}");
+        host.shutdown();
+    }
+}
+
+#[test]
+fn a_poll_fetches_emits_and_moves_its_cursor() {
+    let upstream = Upstream::start(|request, _| {
+        let after: u64 = request.target.rsplit('=').next().and_then(|after| after.parse().ok()).unwrap_or(0);
+        let item =
+            json!({"items": [{"id": after + 1, "user": "ann", "text": format!("item {}", after + 1)}]});
+        (200, Vec::new(), item.to_string().into_bytes())
+    });
+    let runtime = fixtures::runtime();
+    let (host, _) = start(fixtures::host(&["feed_key"], &[("feed.example", upstream.url())]).channel(
+        fixtures::channel_with(&runtime, "feed", |file| {
+            file["config"]["interval_ms"] = json!(50);
+            file["capabilities"]["channel"]["min_poll_interval_ms"] = json!(50);
+        }),
+    ));
+    for number in 1..=3 {
+        let delivery = next(&host);
+        assert_eq!(delivery.message().content, format!("item {number}"));
+        delivery.ack();
+    }
+    let polled = upstream.wait_for("a poll", |request| request.target == "/items?after=2");
+    assert_eq!(polled.header("x-feed-key"), Some("value-of-feed_key"));
+}
+
+#[test]
+fn a_timer_comes_back_and_a_broadcast_leaves() {
+    let upstream = Upstream::start(|_, _| ok());
+    let runtime = fixtures::runtime();
+    let secrets = ["reminder_token", "reminder_webhook_secret"];
+    let (host, address) = start(
+        fixtures::host(&secrets, &[("api.reminder.example", upstream.url())])
+            .channel(fixtures::channel(&runtime, "reminder")),
+    );
+    let text = json!({"user": "ann", "text": "in 30ms buy milk"});
+    assert_eq!(posted(address, "reminder", "reminder_webhook_secret", &text).status, 200);
+    let delivery = next(&host);
+    assert!(delivery.message().content.contains("buy milk"), "{}", delivery.message().content);
+    delivery.ack();
+    host.broadcast(&"reminder".parse().unwrap(), "bob", reply("the milk is bought"))
+        .expect("the broadcast is kept");
+    let sent = upstream.wait_for("the broadcast arrives", |request| request.method == "POST");
+    assert_eq!(sent.target, "/botvalue-of-reminder_token/messages");
+}
+
+#[test]
+fn every_older_flavour_takes_a_webhook_a_poll_a_status_and_a_reply() {
+    for version in 1..=8 {
+        let name = format!("flavour_v{version}");
+        let secret = format!("{name}_webhook_secret");
+        let upstream = Upstream::start(|_, _| ok());
+        let runtime = fixtures::runtime();
+        let (host, address) = start(
+            fixtures::host(&["flavour_token", &secret], &[("api.flavour.example", upstream.url())]).channel(
+                fixtures::channel_with(&runtime, &name, |file| {
+                    file["config"]["poll_interval_ms"] = json!(3_600_000);
+                }),
+            ),
+        );
+        let polled = next(&host);
+        assert_eq!(polled.message().content, "poll 1, token true", "{name}");
+        polled.ack();
+        let answer = posted(address, &name, &secret, &json!({"user": "ann", "text": "hello"}));
+        assert_eq!(answer.status, 200, "{name}");
+        let delivery = next(&host);
+        let metadata_json = delivery.message().metadata_json.clone();
+        let channel = name.parse().unwrap();
+        for status in [StatusType::Thinking, StatusType::AuthRequired, StatusType::Done] {
+            let update = StatusUpdate { status, message: "m".into(), metadata_json: metadata_json.clone() };
+            host.status(&channel, update).expect("the host runs");
+        }
+        host.respond(&delivery, reply("hello back")).expect("the reply is kept");
+        delivery.ack();
+        let sent =
+            upstream.wait_for(&format!("the reply of {name} arrives"), |request| request.method == "POST");
+        assert_eq!(sent.header("authorization"), Some("Bearer value-of-flavour_token"), "{name}");
+        let health = host.health().expect("health");
+        assert_eq!(health.channels[0].failed, 0, "{name}: {:?}", health.channels[0].problems);
+    }
+}
+
+#[test]
+fn a_guest_never_sees_the_header_that_carried_the_secret_and_a_wrong_secret_is_refused() {
+    let runtime = fixtures::runtime();
+    let (host, address) = start(
+        fixtures::host(&["echo_token", "echo_webhook_secret"], &[])
+            .channel(fixtures::channel(&runtime, "echo")),
+    );
+    let body = json!({"user": "ann", "text": "hello"});
+    posted(address, "echo", "echo_webhook_secret", &body);
+    next(&host).ack();
+    let refused = client::webhook(address, "/webhook/echo", "wrong", &body);
+    assert_eq!((refused.status, refused.json()), (401, json!({"error": "unauthorized"})));
+    assert!(host.messages().try_recv().is_err());
+}
+
+#[test]
+fn what_no_channel_answers_is_answered_by_the_host() {
+    let runtime = fixtures::runtime();
+    let (_host, address) = start(
+        fixtures::host(&["echo_token", "echo_webhook_secret"], &[])
+            .channel(fixtures::channel(&runtime, "echo")),
+    );
+    posted(address, "echo", "echo_webhook_secret", &json!({"user": "ann", "text": "hello"}));
+    for (method, target, status, code) in [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("POST", "/webhook/echo/", 404, "not_found"),
+        ("GET", "/webhook/echo", 405, "method_not_allowed"),
+        ("POST", "/webhook/echo", 401, "unauthorized"),
+    ] {
+        let reply = client::request(address, method, target, &[], b"");
+        assert_eq!((reply.status, reply.json()), (status, json!({"error": code})), "{method} {target}");
+        if status == 405 {
+            assert_eq!(reply.header("allow"), Some("POST"));
+        }
+    }
+    assert_eq!(client::request(address, "GET", "/healthz", &[], b"").status, 200);
+}

@@ -1,0 +1,62 @@
+//! The fixture guests, and hosts that run them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tinclaw::services::secrets::{MemorySecrets, Secret};
+use tinclaw::{Host, HostBuilder, WasmChannel, WasmChannelRuntime, WasmChannelRuntimeConfig};
+
+/// The value of every secret in the tests: `value-of-NAME`.
+pub fn value_of(secret: &str) -> String {
+    format!("value-of-{secret}")
+}
+
+pub fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+pub fn runtime() -> WasmChannelRuntime {
+    WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).expect("a runtime")
+}
+
+/// A fixture guest with its own capability file.
+pub fn channel(runtime: &WasmChannelRuntime, name: &str) -> WasmChannel {
+    channel_with(runtime, name, |_| {})
+}
+
+/// A fixture guest with a changed capability file.
+pub fn channel_with(
+    runtime: &WasmChannelRuntime,
+    name: &str,
+    change: impl FnOnce(&mut serde_json::Value),
+) -> WasmChannel {
+    let wasm = std::fs::read(path(&format!("{name}.wasm"))).expect("the guest");
+    let file = std::fs::read(path(&format!("{name}.capabilities.json"))).expect("its capability file");
+    let mut file: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
+    change(&mut file);
+    let name = name.parse().expect("a channel's name");
+    WasmChannel::from_bytes(runtime, name, &wasm, Some(file.to_string().as_bytes())).expect("a channel")
+}
+
+/// A channel of WebAssembly text, with this capability file.
+pub fn hostile(runtime: &WasmChannelRuntime, name: &str, capabilities: &serde_json::Value) -> WasmChannel {
+    let wasm = wat::parse_file(path(&format!("hostile/{name}.wat"))).expect("the guest assembles");
+    let name = name.parse().expect("a channel's name");
+    WasmChannel::from_bytes(runtime, name, &wasm, Some(capabilities.to_string().as_bytes()))
+        .expect("a channel")
+}
+
+/// A host on a free port with these secrets, whose channels' requests to `rewrites` go to loopback.
+pub fn host(secrets: &[&str], rewrites: &[(&str, String)]) -> HostBuilder {
+    let store = MemorySecrets::new();
+    for name in secrets {
+        store.set(name, Secret::new(value_of(name))).expect("a secret's name");
+    }
+    Host::builder().listen(([127, 0, 0, 1], 0).into()).configure(|config| {
+        config.secrets = Arc::new(store);
+        config.poll_floor = Duration::from_millis(20);
+        config.outbound.http_rewrite =
+            rewrites.iter().map(|(host, base)| ((*host).to_owned(), base.clone())).collect();
+    })
+}
