@@ -96,6 +96,7 @@ engines! {
     housekeeping_keeps_the_newest_seen_of_each_channel
     housekeeping_works_in_rounds
     a_requeued_message_survives_housekeeping
+    a_list_is_never_longer_than_its_limit
     a_probe_leaves_nothing_behind
     upkeep_changes_nothing
 }
@@ -495,6 +496,17 @@ fn lists_filter_page_and_limit(mut bench: Bench) {
     assert_eq!((&*first.channel, &*first.user_id, first.state), ("odd", "u1", MessageState::Pending));
 }
 
+fn a_list_is_never_longer_than_its_limit(mut bench: Bench) {
+    let all = MessageFilter { limit: usize::MAX, ..MessageFilter::default() };
+    for (more, expected) in [(MAX_ROWS, MAX_ROWS), (1, MAX_ROWS)] {
+        let changes: Vec<_> = (0..more).map(|_| Change::AddMessage(message("a", "c", "x"))).collect();
+        bench.commit(changes);
+        assert_eq!(bench.store.messages(&all).unwrap().len(), expected);
+    }
+    let rest = MessageFilter { before: Some(MessageId(2)), ..all };
+    assert_eq!(bench.store.messages(&rest).unwrap().len(), 1);
+}
+
 fn housekeeping_forgets_what_is_settled_and_old_only(mut bench: Bench) {
     let retention = Retention { settled_ms: 100, dead_ms: 1_000, ..Retention::default() };
     let messages: Vec<_> = (0..4).map(|_| bench.add_message()).collect();
@@ -544,11 +556,11 @@ fn housekeeping_keeps_the_newest_seen_of_each_channel(mut bench: Bench) {
 }
 
 fn housekeeping_works_in_rounds(mut bench: Bench) {
-    let changes: Vec<_> = (0..501).map(|_| seen("a", 1, 0, 1, None)).collect();
+    let changes: Vec<_> = (0..2001).map(|_| seen("a", 1, 0, 1, None)).collect();
     bench.commit(changes);
     let first = bench.store.housekeep(&Retention::default(), 10).unwrap();
     let second = bench.store.housekeep(&Retention::default(), 10).unwrap();
-    assert_eq!((first.seen, first.more, second.seen, second.more), (500, true, 1, false));
+    assert_eq!((first.seen, first.more, second.seen, second.more), (2000, true, 1, false));
 }
 
 fn a_requeued_message_survives_housekeeping(mut bench: Bench) {

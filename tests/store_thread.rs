@@ -41,12 +41,12 @@ fn note(text: &str) -> Batch {
     Batch::of(Change::AddMessage(message("a", "c", text)))
 }
 
-/// Waits until `holds`; the deadline only keeps a failing test from hanging.
+/// Waits until `holds`; the deadline only keeps a failing test from hanging. It asks less often than moments become quiet.
 fn wait_until(mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !holds() {
         assert!(Instant::now() < end, "it never came to hold");
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

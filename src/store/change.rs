@@ -356,3 +356,25 @@ impl StoredAnswer {
 fn length(text: &Option<String>) -> u64 {
     text.as_ref().map_or(0, |text| text.len() as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(count: u64, content: &Arc<str>) -> Batch {
+        let file = || Change::PutFile { channel: "a".into(), path: "".into(), content: Arc::clone(content) };
+        Batch { changes: (0..count).map(|_| file()).collect() }
+    }
+
+    #[test]
+    fn a_batch_may_have_the_most_bytes_and_not_one_more() {
+        // The same text over and over: a batch of 256 MiB that takes one.
+        let content: Arc<str> = "x".repeat((1 << 20) - Change::OVERHEAD as usize).into();
+        let most = files(256, &content);
+        assert_eq!(most.bytes(), MAX_BATCH_BYTES);
+        assert_eq!(most.check(0), Ok(()));
+        let mut more = most;
+        more.changes.push(Change::PollRan { channel: "a".into(), at_ms: 0 });
+        assert!(matches!(more.check(7), Err(StoreError::Rejected { batch: 7, .. })));
+    }
+}

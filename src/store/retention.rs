@@ -45,7 +45,7 @@ pub struct Housekeeping {
 }
 
 /// Most records of a kind that one round of housekeeping forgets, so that commits do not wait long for it.
-pub(super) const ROUND: usize = 500;
+pub(super) const ROUND: usize = 2000;
 
 /// A record that may be forgotten.
 #[derive(Clone, Copy, Debug)]

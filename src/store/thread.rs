@@ -18,7 +18,7 @@ use super::error::StoreError;
 use super::handle::{Commit, CommitError, Done, Generation, Request, StoreHandle};
 use super::health::{Shared, unix_ms};
 use super::record::Loaded;
-use super::retention::Retention;
+use super::retention::{Housekeeping, Retention};
 
 /// Opens an engine; called at the start and after every failure.
 pub type Opener = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send>;
@@ -51,7 +51,8 @@ pub struct StoreThreadConfig {
     pub group_bytes: u64,
     /// How long nothing must have arrived for the moment to count as quiet: default 2 s.
     pub quiet_after: Duration,
-    /// How often housekeeping runs, in quiet moments; without one it waits up to five times as long: default 60 s.
+    /// How often housekeeping runs, in quiet moments; without one it waits up to five times as long, or for 10,000
+    /// batches: default 60 s.
     pub housekeep_every: Duration,
     /// What housekeeping keeps.
     pub retention: Retention,
@@ -106,7 +107,7 @@ impl StoreThread {
             opener,
             on_event: Box::new(on_event),
             failures: 0,
-            housekeep_at: Instant::now() + config.housekeep_every,
+            house: House::tidy(config.housekeep_every),
             config,
         };
         let thread = Builder::new()
@@ -149,7 +150,38 @@ struct Worker {
     config: StoreThreadConfig,
     /// Failures since the last committed group; sets the pause.
     failures: u32,
-    housekeep_at: Instant,
+    house: House,
+}
+
+/// When housekeeping is due.
+struct House {
+    at: Instant,
+    /// The last round left something.
+    behind: bool,
+    /// Batches since the last round.
+    batches: usize,
+}
+
+impl House {
+    /// A busy store gets a round after so many batches.
+    const BATCHES: usize = 10_000;
+    /// And the next ones after so many, as long as it is behind. A round forgets more than that, so it catches up.
+    const BATCHES_BEHIND: usize = 1_000;
+
+    fn tidy(every: Duration) -> Self {
+        Self { at: Instant::now() + every, behind: false, batches: 0 }
+    }
+
+    fn after(done: &Housekeeping, every: Duration) -> Self {
+        let pause = if done.more { Duration::ZERO } else { every };
+        Self { behind: done.more, ..Self::tidy(pause) }
+    }
+
+    /// Whether it cannot wait for a quiet moment.
+    fn is_overdue(&self, every: Duration, now: Instant) -> bool {
+        let enough = if self.behind { Self::BATCHES_BEHIND } else { Self::BATCHES };
+        self.batches >= enough || (!self.behind && now >= self.at + every * 4)
+    }
 }
 
 /// Says that the thread has ended, even when a callback has panicked.
@@ -193,7 +225,7 @@ impl Worker {
     fn serve(&mut self, engine: &mut dyn Store) -> Exit {
         let mut tidy = false;
         loop {
-            let pause = if tidy { until(self.housekeep_at) } else { self.config.quiet_after };
+            let pause = if tidy { until(self.house.at) } else { self.config.quiet_after };
             let outcome = match self.next(pause) {
                 Err(RecvTimeoutError::Timeout) => {
                     tidy = true;
@@ -237,11 +269,10 @@ impl Worker {
         for (done, verdict) in waiting.into_iter().zip(verdicts) {
             done.tell(verdict);
         }
-        let overdue = self.housekeep_at + self.config.housekeep_every * 4;
-        let busy_housekeeping = if Instant::now() >= overdue { self.housekeep(engine) } else { Ok(()) };
-        busy_housekeeping
-            .and_then(|()| engine.upkeep(Moment::BetweenGroups))
-            .map_err(|error| (error, Vec::new()))
+        self.house.batches += kept;
+        let overdue = self.house.is_overdue(self.config.housekeep_every, Instant::now());
+        let housekeeping = if overdue { self.housekeep(engine) } else { Ok(()) };
+        housekeeping.and_then(|()| engine.upkeep(Moment::BetweenGroups)).map_err(|error| (error, Vec::new()))
     }
 
     /// Takes what else is waiting, up to the limits of a group. Another kind of request ends the group, so that it sees
@@ -271,7 +302,7 @@ impl Worker {
     }
 
     fn quiet(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
-        if Instant::now() >= self.housekeep_at {
+        if Instant::now() >= self.house.at {
             self.housekeep(engine)?;
         }
         engine.upkeep(Moment::Idle)?;
@@ -281,8 +312,8 @@ impl Worker {
 
     fn housekeep(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
         let done = engine.housekeep(&self.config.retention, unix_ms())?;
-        self.housekeep_at =
-            Instant::now() + if done.more { Duration::ZERO } else { self.config.housekeep_every };
+        self.house = House::after(&done, self.config.housekeep_every);
+        self.shared.measured(engine.usage()?);
         Ok(())
     }
 
@@ -413,6 +444,26 @@ mod tests {
         let pauses: Vec<u64> = (0..8).map(pause).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30]);
         assert_eq!(pause(u32::MAX), 30);
+    }
+
+    #[test]
+    fn housekeeping_that_finds_no_quiet_moment_comes_by_time_or_by_number() {
+        let (every, now) = (Duration::from_secs(60), Instant::now());
+        let later = |seconds| now + Duration::from_secs(seconds);
+        let cases = [
+            ("nothing to do yet", false, 9_999, later(60), false),
+            ("many batches", false, 10_000, later(1), true),
+            ("four intervals too late", false, 1, later(300), true),
+            ("not quite", false, 1, later(299), false),
+            ("behind, and just done", true, 999, later(300), false),
+            ("behind, and more has come", true, 1_000, later(1), true),
+        ];
+        for (name, behind, batches, at, expected) in cases {
+            let house = House { at: later(60), behind, batches };
+            assert_eq!(house.is_overdue(every, at), expected, "{name}");
+        }
+        let behind = House::after(&Housekeeping { more: true, ..Housekeeping::default() }, every);
+        assert!(behind.behind && behind.at <= Instant::now());
     }
 
     #[test]
