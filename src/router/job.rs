@@ -41,7 +41,7 @@ pub(super) enum Purpose {
     Shutdown,
     /// An answer for a client.
     Webhook {
-        identities: Vec<RequestIdentity>,
+        identity: Option<RequestIdentity>,
         answer: AnswerSlot,
     },
     Poll,
