@@ -5,7 +5,10 @@ mod secrets_support;
 use std::os::unix::fs::symlink;
 
 use secrets_support::TempDir;
-use tinclaw::services::secrets::{DirectorySecrets, MAX_SECRET_BYTES, Secret, SecretError, SecretStore};
+use tinclaw::services::secrets::{
+    DirectorySecrets, EncryptedFile, KeySource, MAX_SECRET_BYTES, Secret, SecretEditor, SecretError,
+    SecretStore,
+};
 
 fn open(directory: &TempDir) -> DirectorySecrets {
     DirectorySecrets::open(&directory.path("")).unwrap()
@@ -118,4 +121,31 @@ fn a_directory_that_is_not_there_is_an_error_at_start() {
     let file = directory.write("file", b"x");
     assert!(matches!(DirectorySecrets::open(&directory.path("none")), Err(SecretError::Io { .. })));
     assert!(matches!(DirectorySecrets::open(&file), Err(SecretError::Refused { .. })));
+}
+
+/// Runs in a process of its own, which gets its credentials as systemd gives them.
+#[test]
+fn credentials_of_systemd_are_secrets_and_keys() {
+    const CHILD: &str = "TINCLAW_TEST_SYSTEMD_CHILD";
+    let name = "credentials_of_systemd_are_secrets_and_keys";
+    if std::env::var_os(CHILD).is_none() {
+        assert!(matches!(DirectorySecrets::from_systemd(), Err(SecretError::NoVariable { .. })));
+        let directory = TempDir::new("systemd");
+        directory.write("slack_token", b"xoxb\n");
+        directory.write("secrets.key", b"0123456789abcdef0123456789abcdef");
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", name]).env(CHILD, "1").env("CREDENTIALS_DIRECTORY", directory.path(""));
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let store = DirectorySecrets::from_systemd().unwrap();
+    assert_eq!(store.get("slack_token").unwrap(), Some(Secret::from("xoxb")));
+    let elsewhere = TempDir::new("systemd-file");
+    let key = KeySource::SystemdCredential("secrets.key".to_owned());
+    let editor = SecretEditor::open(&elsewhere.path("secrets.enc"), &key).unwrap();
+    editor.set("a", Secret::from("v")).unwrap();
+    assert_eq!(EncryptedFile::open(&elsewhere.path("secrets.enc"), &key).unwrap().names().unwrap(), ["a"]);
+    let absent = KeySource::SystemdCredential("absent".to_owned());
+    assert!(SecretEditor::open(&elsewhere.path("secrets.enc"), &absent).is_err());
 }

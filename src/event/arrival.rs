@@ -32,8 +32,8 @@ pub struct Webhook {
     pub channel: ChannelName,
     /// What the guest gets.
     pub request: Arc<IncomingHttpRequest>,
-    /// By what a repeat of this request is recognised, if by anything.
-    pub identity: Option<RequestIdentity>,
+    /// By what a repeat of this request is recognised: any of these.
+    pub identities: Vec<RequestIdentity>,
     /// When it was complete.
     pub received: Instant,
     /// Where the answer goes.

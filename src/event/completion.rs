@@ -20,14 +20,14 @@ pub enum Completion {
     Callback(Ticket, Box<CallbackReport>),
     /// The store thread dealt with a batch of the router's, well or not.
     Settled,
-    /// A request that can be recognised was answered, and the answer is durable if `stored` says where.
+    /// A request that can be recognised was answered, well or not.
     Answered {
         /// The channel.
         channel: ChannelName,
-        /// The request.
-        identity: RequestIdentity,
-        /// Where the answer is kept.
-        stored: Option<SeenId>,
+        /// By what the request is recognised.
+        identities: Vec<RequestIdentity>,
+        /// Where they are kept, in their order; nothing when they could not be stored.
+        stored: Vec<SeenId>,
         /// The answer, for repeats that wait for it.
         answer: HttpAnswer,
     },

@@ -16,7 +16,7 @@ use crate::event::{Event, unix_ms};
 use crate::services::secrets::SecretStore;
 
 use super::answers::response_for;
-use super::routes::{Route, WasmChannelRouter};
+use super::routes::{ChannelAccess, Route, WasmChannelRouter};
 use super::server::{IncomingRequest, Responder};
 use super::webhook::{
     AttemptLimits, Authenticated, FailedAttempts, SeenKeys, TrustedProxies, Verdict, WebhookRequest,
@@ -42,7 +42,7 @@ pub struct RequestHandler {
 /// A request that may be handed to a guest.
 struct Admitted {
     request: IncomingHttpRequest,
-    identity: Option<RequestIdentity>,
+    identities: Vec<RequestIdentity>,
 }
 
 impl RequestHandler {
@@ -79,21 +79,8 @@ impl RequestHandler {
         let now_ms = unix_ms();
         let authenticated = self.authenticate(request, route, endpoint, now_ms)?;
         let access = &route.access;
-        let deduped =
-            access.dedupe.as_ref().and_then(|source| dedupe_key(source, &request.headers, &request.body));
-        let identity = match deduped {
-            Some(key) => Some(RequestIdentity {
-                key,
-                expires_ms: now_ms.saturating_add(SeenKeys::<()>::DEDUPE_MS),
-                keep_answer: true,
-            }),
-            None => authenticated.replay_key().map(|replay| RequestIdentity {
-                key: replay.key,
-                expires_ms: replay.expires_ms,
-                keep_answer: false,
-            }),
-        };
-        Ok(Admitted { request: guest_request(request, &authenticated), identity })
+        let identities = identities_of(request, access, &authenticated, now_ms);
+        Ok(Admitted { request: guest_request(request, &authenticated), identities })
     }
 
     fn authenticate(
@@ -157,8 +144,8 @@ impl RequestHandler {
     fn send(&self, channel: ChannelName, admitted: Admitted, received: Instant, responder: Responder) {
         let owner = channel.clone();
         let answer = AnswerSlot::new(move |answer| responder.respond(response_for(Some(&owner), answer)));
-        let Admitted { request, identity } = admitted;
-        let webhook = Webhook { channel, request: Arc::new(request), identity, received, answer };
+        let Admitted { request, identities } = admitted;
+        let webhook = Webhook { channel, request: Arc::new(request), identities, received, answer };
         let (Err(TrySendError::Full(event)) | Err(TrySendError::Disconnected(event))) =
             self.router.try_send(Event::Webhook(Box::new(webhook)))
         else {
@@ -188,6 +175,29 @@ fn check_shape(
         return Err(Refusal::UnsupportedMediaType);
     }
     Ok(())
+}
+
+/// By what a repeat is recognised: the provider's id, whose first answer is kept, and what was signed. Both count, because
+/// an id in a header is rarely signed: whoever captured a request could send it again under another id.
+fn identities_of(
+    request: &IncomingRequest,
+    access: &ChannelAccess,
+    authenticated: &Authenticated,
+    now_ms: u64,
+) -> Vec<RequestIdentity> {
+    let deduped =
+        access.dedupe.as_ref().and_then(|source| dedupe_key(source, &request.headers, &request.body));
+    let by_id = deduped.map(|key| RequestIdentity {
+        key,
+        expires_ms: now_ms.saturating_add(SeenKeys::<()>::DEDUPE_MS),
+        keep_answer: true,
+    });
+    let by_signature = authenticated.replay_key().map(|replay| RequestIdentity {
+        key: replay.key,
+        expires_ms: replay.expires_ms,
+        keep_answer: false,
+    });
+    by_id.into_iter().chain(by_signature).collect()
 }
 
 fn guest_request(request: &IncomingRequest, authenticated: &Authenticated) -> IncomingHttpRequest {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wit_abi::types::{EmittedMessage, InboundAttachment};
 
 use crate::event::callback::{Emitted, TimerChange};
+use crate::ingress::webhook::{SeenKey, SeenKeys};
 use crate::store::{AttachmentMeta, Change, ChannelKey, MessageBody, NewAttachment, NewMessage};
 
 /// The change that stores an emitted message.
@@ -67,6 +68,28 @@ pub(super) fn timer(channel: &ChannelKey, change: &TimerChange, now_ms: u64) -> 
             payload: payload.clone(),
         },
         TimerChange::Cancel { name } => Change::CancelTimer { channel: channel.clone(), name: name.clone() },
+    }
+}
+
+/// By what a message is recognised that carries its provider's id as `message_id` in its metadata.
+pub(super) fn own_id(message: &EmittedMessage) -> Option<SeenKey> {
+    let metadata: serde_json::Value = serde_json::from_str(&message.metadata_json).ok()?;
+    let id = match metadata.get("message_id")? {
+        serde_json::Value::String(id) => id.clone(),
+        serde_json::Value::Number(id) => id.to_string(),
+        _ => return None,
+    };
+    Some(SeenKey::derive("message id", id.as_bytes()))
+}
+
+/// The change that remembers such a message.
+pub(super) fn seen_message(channel: &ChannelKey, id: SeenKey, now_ms: u64) -> Change {
+    Change::Seen {
+        channel: channel.clone(),
+        key: *id.as_bytes(),
+        at_ms: now_ms,
+        expires_ms: now_ms.saturating_add(SeenKeys::<()>::DEDUPE_MS),
+        answer: None,
     }
 }
 

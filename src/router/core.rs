@@ -93,6 +93,8 @@ pub struct Router {
     pub(super) stored_replies: Vec<PendingReply>,
     pub(super) stored_seen: Vec<crate::store::SeenRecord>,
     pub(super) replies_waiting: Arc<AtomicUsize>,
+    /// Whether [`Wakeup::QueueTimeout`] is set.
+    pub(super) watches_queues: bool,
     pub(super) stopping: Option<Stopping>,
 }
 
@@ -130,6 +132,7 @@ impl Router {
             stored_replies: std::mem::take(&mut loaded.replies),
             stored_seen: std::mem::take(&mut loaded.seen),
             replies_waiting: parts.replies_waiting,
+            watches_queues: false,
             stopping: None,
         }
     }
@@ -194,8 +197,8 @@ impl Router {
         match completion {
             Completion::Callback(ticket, report) => self.callback_ended(ticket, *report),
             Completion::Settled => self.storage.settled(),
-            Completion::Answered { channel, identity, stored, answer } => {
-                self.answered(&channel, identity, stored, &answer);
+            Completion::Answered { channel, identities, stored, answer } => {
+                self.answered(&channel, &identities, &stored, &answer);
             }
             Completion::ReplyStored(reply, _permit) => self.reply_stored(reply),
             Completion::ReplyReady(id, record) => self.reply_ready(id, record),

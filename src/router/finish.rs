@@ -78,11 +78,11 @@ impl Router {
     fn emitted_too_much(&mut self, running: Running, report: CallbackReport, wait: Duration) {
         let channel = running.channel.clone();
         log::warn!(target: channel.as_str(), "emits faster than its rate limit; waits {wait:?}");
-        if let Purpose::Webhook { identity, answer } = running.job.purpose {
+        if let Purpose::Webhook { identities, answer } = running.job.purpose {
             self.free_lane(&channel, running.lane);
             return self.webhook_failed(
                 &channel,
-                identity,
+                &identities,
                 answer,
                 crate::event::answer::Refusal::TooManyRequests { retry_after: wait },
             );
@@ -118,8 +118,8 @@ impl Router {
         self.apply_effects(&channel, &key, report.effects, now_ms, &mut batch);
         self.free_lane(&channel, lane);
         match job.purpose {
-            Purpose::Webhook { identity, answer } => {
-                self.webhook_succeeded(&channel, identity, answer, value, batch);
+            Purpose::Webhook { identities, answer } => {
+                self.webhook_succeeded(&channel, identities, answer, value, batch);
             }
             Purpose::Start => self.started(&channel, value, batch),
             Purpose::Shutdown | Purpose::Status | Purpose::Timer { .. } => {
@@ -144,6 +144,16 @@ impl Router {
         }
         slot.counters.emitted += effects.messages.len() as u64;
         for emitted in effects.messages {
+            if slot.setup.message_id_from_metadata
+                && let Some(id) = changes::own_id(&emitted.message)
+            {
+                if !slot.seen.is_first_message(id, now_ms) {
+                    slot.counters.dropped += 1;
+                    log::debug!(target: channel.as_str(), "a message that was emitted before is dropped");
+                    continue;
+                }
+                batch.changes.push(changes::seen_message(key, id, now_ms));
+            }
             batch.changes.push(Change::AddMessage(changes::add_message(key, emitted, now_ms)));
         }
         for change in &effects.timers {
@@ -165,8 +175,8 @@ impl Router {
         let is_start = matches!(job.purpose, Purpose::Start);
         match job.purpose {
             Purpose::Start => self.start_failed(&channel, &error.to_string()),
-            Purpose::Webhook { identity, answer } => {
-                self.webhook_failed(&channel, identity, answer, refusal_for(error));
+            Purpose::Webhook { identities, answer } => {
+                self.webhook_failed(&channel, &identities, answer, refusal_for(error));
             }
             Purpose::Poll => self.poll_failed(&channel),
             Purpose::Timer { name, setting } => self.timer_failed(&channel, &name, setting),

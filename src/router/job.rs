@@ -41,7 +41,7 @@ pub(super) enum Purpose {
     Shutdown,
     /// An answer for a client.
     Webhook {
-        identity: Option<RequestIdentity>,
+        identities: Vec<RequestIdentity>,
         answer: AnswerSlot,
     },
     Poll,

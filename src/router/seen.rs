@@ -44,33 +44,75 @@ impl Seen {
         self.known.restore(SeenKey::from_bytes(record.key), Some(record.id), record.expires_ms);
     }
 
-    /// A request has come.
-    pub fn arrive(&mut self, identity: &RequestIdentity, answer: AnswerSlot, now_ms: u64) -> Arrival {
-        match self.known.begin(identity.key, identity.expires_ms, now_ms) {
-            Known::New => Arrival::New(answer),
-            Known::Done(id) => Arrival::Repeat { answer, id: if identity.keep_answer { *id } else { None } },
-            Known::Full => Arrival::Refused(answer),
-            Known::InFlight => {
-                let waiting = self.waiting.entry(identity.key).or_default();
-                if waiting.len() >= MOST_WAITING {
-                    return Arrival::Refused(answer);
-                }
-                waiting.push(answer);
-                Arrival::Waits
-            }
-        }
+    /// Forgets everything: what is durable is loaded anew. Requests that were under way have been refused.
+    pub fn forget_all(&mut self) {
+        *self = Self::default();
     }
 
-    /// The first one was answered. Returns the repeats that waited for it.
-    pub fn done(&mut self, identity: &RequestIdentity, stored: Option<SeenId>) -> Vec<AnswerSlot> {
-        self.known.done(identity.key, stored);
-        self.waiting.remove(&identity.key).unwrap_or_default()
+    /// A request has come. It is a repeat when any of its identities is known.
+    pub fn arrive(&mut self, identities: &[RequestIdentity], answer: AnswerSlot, now_ms: u64) -> Arrival {
+        for (index, identity) in identities.iter().enumerate() {
+            match self.known.begin(identity.key, identity.expires_ms, now_ms) {
+                Known::New => {}
+                known => {
+                    let arrival = match known {
+                        Known::Done(id) if identity.keep_answer => Arrival::Repeat { answer, id: *id },
+                        Known::Done(_) | Known::New => Arrival::Repeat { answer, id: None },
+                        Known::Full => Arrival::Refused(answer),
+                        Known::InFlight => self.wait_for(identity.key, answer),
+                    };
+                    // The others were taken in just now, for a request that is not going to run.
+                    for begun in &identities[..index] {
+                        self.known.forget(begun.key);
+                    }
+                    return arrival;
+                }
+            }
+        }
+        Arrival::New(answer)
+    }
+
+    fn wait_for(&mut self, key: SeenKey, answer: AnswerSlot) -> Arrival {
+        let waiting = self.waiting.entry(key).or_default();
+        if waiting.len() >= MOST_WAITING {
+            return Arrival::Refused(answer);
+        }
+        waiting.push(answer);
+        Arrival::Waits
+    }
+
+    /// The first one was answered. `stored` says where its identities are kept, in their order. Returns the repeats that
+    /// waited for it.
+    pub fn done(&mut self, identities: &[RequestIdentity], stored: &[SeenId]) -> Vec<AnswerSlot> {
+        for (index, identity) in identities.iter().enumerate() {
+            self.known.done(identity.key, stored.get(index).copied());
+        }
+        self.take_waiting(identities)
     }
 
     /// The first one failed: the next one runs. Returns the repeats that waited for it.
-    pub fn forget(&mut self, identity: &RequestIdentity) -> Vec<AnswerSlot> {
-        self.known.forget(identity.key);
-        self.waiting.remove(&identity.key).unwrap_or_default()
+    pub fn forget(&mut self, identities: &[RequestIdentity]) -> Vec<AnswerSlot> {
+        for identity in identities {
+            self.known.forget(identity.key);
+        }
+        self.take_waiting(identities)
+    }
+
+    fn take_waiting(&mut self, identities: &[RequestIdentity]) -> Vec<AnswerSlot> {
+        identities.iter().filter_map(|identity| self.waiting.remove(&identity.key)).flatten().collect()
+    }
+
+    /// Whether a message that carries its own id is the first with it. It counts as seen from now on; a store that fails
+    /// makes the host forget what is not durable.
+    pub fn is_first_message(&mut self, key: SeenKey, now_ms: u64) -> bool {
+        let is_new = matches!(
+            self.known.begin(key, now_ms.saturating_add(SeenKeys::<()>::DEDUPE_MS), now_ms),
+            Known::New
+        );
+        if is_new {
+            self.known.done(key, None);
+        }
+        is_new
     }
 }
 
@@ -120,28 +162,40 @@ mod tests {
     #[test]
     fn a_repeat_waits_for_the_first_and_is_handed_its_slot_back() {
         let mut seen = Seen::default();
-        assert!(matches!(seen.arrive(&IDENTITY(), slot(), 0), Arrival::New(_)));
-        assert!(matches!(seen.arrive(&IDENTITY(), slot(), 0), Arrival::Waits));
-        assert_eq!(seen.done(&IDENTITY(), Some(SeenId(7))).len(), 1);
-        assert!(matches!(seen.arrive(&IDENTITY(), slot(), 0), Arrival::Repeat { id: Some(SeenId(7)), .. }));
+        assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::New(_)));
+        assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Waits));
+        assert_eq!(seen.done(&[IDENTITY()], &[SeenId(7)]).len(), 1);
+        assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Repeat { id: Some(SeenId(7)), .. }));
     }
 
     #[test]
     fn a_request_that_failed_runs_again() {
         let mut seen = Seen::default();
-        assert!(matches!(seen.arrive(&IDENTITY(), slot(), 0), Arrival::New(_)));
-        assert!(seen.forget(&IDENTITY()).is_empty());
-        assert!(matches!(seen.arrive(&IDENTITY(), slot(), 0), Arrival::New(_)));
+        assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::New(_)));
+        assert!(seen.forget(&[IDENTITY()]).is_empty());
+        assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::New(_)));
+    }
+
+    #[test]
+    fn a_captured_request_with_another_id_is_a_repeat_by_its_signature() {
+        let signed =
+            RequestIdentity { key: SeenKey::derive("signature", b"s"), keep_answer: false, ..IDENTITY() };
+        let other_id = RequestIdentity { key: SeenKey::derive("id", b"2"), ..IDENTITY() };
+        let mut seen = Seen::default();
+        seen.arrive(&[IDENTITY(), signed], slot(), 0);
+        seen.done(&[IDENTITY(), signed], &[SeenId(7), SeenId(8)]);
+        assert!(matches!(seen.arrive(&[other_id, signed], slot(), 0), Arrival::Repeat { id: None, .. }));
+        assert!(matches!(seen.arrive(&[other_id], slot(), 0), Arrival::New(_)), "the other id is not taken");
     }
 
     #[test]
     fn eight_repeats_wait_and_the_ninth_is_refused() {
         let mut seen = Seen::default();
-        seen.arrive(&IDENTITY(), slot(), 0);
+        seen.arrive(&[IDENTITY()], slot(), 0);
         for _ in 0..MOST_WAITING {
-            assert!(matches!(seen.arrive(&IDENTITY(), slot(), 0), Arrival::Waits));
+            assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Waits));
         }
-        let Arrival::Refused(answer) = seen.arrive(&IDENTITY(), slot(), 0) else { panic!("not refused") };
+        let Arrival::Refused(answer) = seen.arrive(&[IDENTITY()], slot(), 0) else { panic!("not refused") };
         answer.send(HttpAnswer::Refused(Refusal::Busy));
     }
 

@@ -205,6 +205,10 @@ impl Router {
             let key: Arc<str> = Arc::from(channel.as_str());
             if let Some(slot) = self.slots.get_mut(channel) {
                 slot.reset_to(loaded.channels.remove(&key).unwrap_or_default());
+                slot.seen.forget_all();
+                for seen in loaded.seen.iter().filter(|seen| seen.channel == key) {
+                    slot.seen.load(seen);
+                }
             }
             self.schedule_timers(channel);
             self.schedule_poll(channel);
@@ -235,8 +239,8 @@ impl Router {
         let Running { channel, lane, job, .. } = running;
         self.free_lane(&channel, lane);
         match job.purpose {
-            Purpose::Webhook { identity, answer } => {
-                self.webhook_failed(&channel, identity, answer, Refusal::StoreUnavailable);
+            Purpose::Webhook { identities, answer } => {
+                self.webhook_failed(&channel, &identities, answer, Refusal::StoreUnavailable);
             }
             // The reply has been delivered: that must be known once the store works again.
             Purpose::Reply(attempt) => self.owe_delivery(&channel, &attempt, report),

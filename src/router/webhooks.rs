@@ -20,30 +20,29 @@ use crate::event::unix_ms;
 impl Router {
     /// A request has come in: it is refused at once, recognised as a repeat, or queued.
     pub(super) fn webhook_arrived(&mut self, webhook: Webhook) {
-        let Webhook { channel, request, identity, received, answer } = webhook;
+        let Webhook { channel, request, identities, received, answer } = webhook;
         if let Some(refusal) = self.refusal(&channel) {
             return answer.refuse(refusal);
         }
         let Some(slot) = self.slots.get_mut(&channel) else { return answer.refuse(Refusal::NotFound) };
-        let answer = match identity {
-            None => answer,
-            Some(identity) => match slot.seen.arrive(&identity, answer, unix_ms()) {
-                Arrival::New(answer) => answer,
-                Arrival::Waits => return,
-                Arrival::Refused(answer) => return answer.refuse(Refusal::Busy),
-                Arrival::Repeat { answer, id } => return self.answer_repeat(&channel, answer, id),
-            },
+        let answer = match slot.seen.arrive(&identities, answer, unix_ms()) {
+            Arrival::New(answer) => answer,
+            Arrival::Waits => return,
+            Arrival::Refused(answer) => return answer.refuse(Refusal::Busy),
+            Arrival::Repeat { answer, id } => return self.answer_repeat(&channel, answer, id),
         };
         let job = Job {
             queued: received,
-            ..Job::new(Callback::HttpRequest(request), Purpose::Webhook { identity, answer })
+            ..Job::new(Callback::HttpRequest(request), Purpose::Webhook { identities, answer })
         };
-        let was_idle = slot.lane(LaneKind::Inbound).waiting() == 0;
         if let Err(job) = self.enqueue(&channel, job) {
-            if let Purpose::Webhook { identity, answer } = job.purpose {
-                self.webhook_failed(&channel, identity, answer, Refusal::Busy);
+            if let Purpose::Webhook { identities, answer } = job.purpose {
+                self.webhook_failed(&channel, &identities, answer, Refusal::Busy);
             }
-        } else if was_idle {
+        } else if !self.watches_queues {
+            // One deadline for all queues, set anew when it passes: one for each request would wake the scheduler for
+            // each.
+            self.watches_queues = true;
             self.scheduler.set(Wakeup::QueueTimeout, received + self.config.queue_timeout);
         }
     }
@@ -75,32 +74,27 @@ impl Router {
     pub(super) fn webhook_succeeded(
         &mut self,
         channel: &ChannelName,
-        identity: Option<RequestIdentity>,
+        mut identities: Vec<RequestIdentity>,
         answer: AnswerSlot,
         value: CallbackValue,
         mut batch: Batch,
     ) {
         let CallbackValue::Http(response) = value else {
-            return self.webhook_failed(channel, identity, answer, Refusal::CallbackFailed);
+            return self.webhook_failed(channel, &identities, answer, Refusal::CallbackFailed);
         };
         // The sender tries again after an error of the guest: it must not be taken for a repeat.
-        let identity = match identity {
-            Some(identity) if response.status >= 500 => {
-                self.forget_identity(channel, identity, &HttpAnswer::Guest(response.clone()));
-                None
-            }
-            other => other,
-        };
-        if let Some(identity) = identity {
-            let now_ms = unix_ms();
-            batch.changes.push(Change::Seen {
-                channel: channel.as_str().into(),
-                key: *identity.key.as_bytes(),
-                at_ms: now_ms,
-                expires_ms: identity.expires_ms,
-                answer: identity.keep_answer.then(|| stored_answer(&response)),
-            });
+        if response.status >= 500 {
+            self.forget_identities(channel, &identities, &HttpAnswer::Guest(response.clone()));
+            identities.clear();
         }
+        let now_ms = unix_ms();
+        batch.changes.extend(identities.iter().map(|identity| Change::Seen {
+            channel: channel.as_str().into(),
+            key: *identity.key.as_bytes(),
+            at_ms: now_ms,
+            expires_ms: identity.expires_ms,
+            answer: identity.keep_answer.then(|| stored_answer(&response)),
+        }));
         if batch.changes.is_empty() {
             return answer.send(HttpAnswer::Guest(response));
         }
@@ -111,10 +105,12 @@ impl Router {
                 Ok(_) => HttpAnswer::Guest(response),
                 Err(_) => HttpAnswer::Refused(Refusal::StoreUnavailable),
             };
-            if let Some(identity) = identity {
-                let stored = receipt.ok().and_then(|receipt| receipt.seen.first().copied());
-                let _ =
-                    completed.send(Completion::Answered { channel, identity, stored, answer: sent.clone() });
+            if !identities.is_empty() {
+                // The batch ends with them; messages with ids of their own come before.
+                let mut seen = receipt.map(|receipt| receipt.seen).unwrap_or_default();
+                let stored = seen.split_off(seen.len().saturating_sub(identities.len()));
+                let answer = sent.clone();
+                let _ = completed.send(Completion::Answered { channel, identities, stored, answer });
             }
             answer.send(sent);
         });
@@ -124,14 +120,14 @@ impl Router {
     pub(super) fn answered(
         &mut self,
         channel: &ChannelName,
-        identity: RequestIdentity,
-        stored: Option<SeenId>,
+        identities: &[RequestIdentity],
+        stored: &[SeenId],
         answer: &HttpAnswer,
     ) {
         let Some(slot) = self.slots.get_mut(channel) else { return };
         let waiting = match answer {
-            HttpAnswer::Guest(_) => slot.seen.done(&identity, stored),
-            HttpAnswer::Refused(_) => slot.seen.forget(&identity),
+            HttpAnswer::Guest(_) => slot.seen.done(identities, stored),
+            HttpAnswer::Refused(_) => slot.seen.forget(identities),
         };
         for slot in waiting {
             slot.send(answer.clone());
@@ -142,20 +138,23 @@ impl Router {
     pub(super) fn webhook_failed(
         &mut self,
         channel: &ChannelName,
-        identity: Option<RequestIdentity>,
+        identities: &[RequestIdentity],
         answer: AnswerSlot,
         refusal: Refusal,
     ) {
         let refused = HttpAnswer::Refused(refusal);
-        if let Some(identity) = identity {
-            self.forget_identity(channel, identity, &refused);
-        }
+        self.forget_identities(channel, identities, &refused);
         answer.send(refused);
     }
 
-    fn forget_identity(&mut self, channel: &ChannelName, identity: RequestIdentity, answer: &HttpAnswer) {
+    fn forget_identities(
+        &mut self,
+        channel: &ChannelName,
+        identities: &[RequestIdentity],
+        answer: &HttpAnswer,
+    ) {
         let Some(slot) = self.slots.get_mut(channel) else { return };
-        for waiting in slot.seen.forget(&identity) {
+        for waiting in slot.seen.forget(identities) {
             waiting.send(answer.clone());
         }
     }
@@ -186,11 +185,12 @@ impl Router {
                     break;
                 }
                 let Some(job) = lane.remove_first() else { break };
-                if let Purpose::Webhook { identity, answer } = job.purpose {
-                    self.webhook_failed(&channel, identity, answer, Refusal::Busy);
+                if let Purpose::Webhook { identities, answer } = job.purpose {
+                    self.webhook_failed(&channel, &identities, answer, Refusal::Busy);
                 }
             }
         }
+        self.watches_queues = next.is_some();
         if let Some(next) = next {
             self.scheduler.set(Wakeup::QueueTimeout, next.max(now + Duration::from_millis(100)));
         }
@@ -202,8 +202,8 @@ impl Router {
         let Some(slot) = self.slots.get_mut(channel) else { return };
         let jobs: Vec<Job> = slot.lane(LaneKind::Inbound).drain().collect();
         for job in jobs {
-            if let Purpose::Webhook { identity, answer } = job.purpose {
-                self.webhook_failed(channel, identity, answer, refusal.clone());
+            if let Purpose::Webhook { identities, answer } = job.purpose {
+                self.webhook_failed(channel, &identities, answer, refusal.clone());
             }
         }
     }

@@ -99,9 +99,13 @@ impl ChannelHttp {
         deadline: Instant,
         calls_made_by_this_callback: u32,
     ) -> Result<OutboundAnswer, OutboundError> {
-        let (method, target) = self.check_destination(&request)?;
-        let mut guest_headers = headers::parse(&request.headers_json)?;
+        let checked = self.check_destination(&request).and_then(|(method, target)| {
+            let guest_headers = headers::parse(&request.headers_json)?;
+            Ok((method, target, guest_headers))
+        });
         let matcher = self.matcher()?;
+        let (method, target, mut guest_headers) =
+            checked.map_err(|error| self.without_secrets(error, &matcher, &request))?;
         self.check_leaks(&matcher, &request, &guest_headers)?;
         headers::drop_host_owned(&mut guest_headers);
         let _under_way = self.check_limits(&request, calls_made_by_this_callback)?;
@@ -130,6 +134,37 @@ impl ChannelHttp {
         Ok((method, target))
     }
 
+    /// The errors of steps 1 and 2 quote hosts and names of headers, in which a guest may have written a secret: those do
+    /// not come with a quotation.
+    fn without_secrets(
+        &self,
+        error: OutboundError,
+        matcher: &SecretMatcher,
+        request: &OutboundRequest,
+    ) -> OutboundError {
+        let texts = [("URL", &request.url), ("headers", &request.headers_json)];
+        let found = texts
+            .into_iter()
+            .find_map(|(place, text)| Some((matcher.find_in_guest_text(text.as_bytes())?, place)));
+        let Some((secret, place)) = found else { return error };
+        self.log_leak(secret, place);
+        match error {
+            OutboundError::NotAllowed(_) => {
+                OutboundError::NotAllowed("this URL, which contains a secret".to_owned())
+            }
+            OutboundError::Headers(_) => OutboundError::Headers("one of them contains a secret".to_owned()),
+            other => other,
+        }
+    }
+
+    fn log_leak(&self, secret: &str, place: &str) {
+        log::warn!(
+            target: "tinclaw::outbound",
+            "channel {}: stopped a request whose {place} contains the value of the secret '{secret}'",
+            self.channel
+        );
+    }
+
     /// Step 3: nothing that the guest wrote contains a secret.
     fn check_leaks(
         &self,
@@ -140,11 +175,7 @@ impl ChannelHttp {
         match leak::find_in_request(matcher, &request.url, headers, request.body.as_deref()) {
             None => Ok(()),
             Some((secret, place)) => {
-                log::warn!(
-                    target: "tinclaw::outbound",
-                    "channel {}: stopped a request whose {place} contains the value of the secret '{secret}'",
-                    self.channel
-                );
+                self.log_leak(secret, place);
                 Err(OutboundError::Leak { secret: secret.to_owned(), place })
             }
         }

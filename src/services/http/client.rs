@@ -25,15 +25,21 @@ use zeroize::Zeroizing;
 use super::method::Method;
 use super::settings::OutboundSettingsError;
 
-/// The largest response head that is read, in bytes.
-pub const MAX_RESPONSE_HEAD_BYTES: usize = 64 * 1024;
+/// The largest response head that is read, in bytes: four times what common servers are able to send.
+pub const MAX_RESPONSE_HEAD_BYTES: usize = 32 * 1024;
 /// How many addresses of a host are tried at most; `ureq` keeps no more.
 pub(super) const MAX_ADDRESSES: usize = 16;
 
 /// What `ureq` collects before it writes; a request line or a header must fit, and ours are at most 16 KiB.
-const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
-const INPUT_BUFFER_BYTES: usize = 16 * 1024;
-const MAX_IDLE_CONNECTIONS: usize = 8;
+const OUTPUT_BUFFER_BYTES: usize = 20 * 1024;
+/// `ureq` reads a response's head into a buffer that does not grow: it must hold the largest one, and a byte more to see
+/// that it is larger.
+const INPUT_BUFFER_BYTES: usize = MAX_RESPONSE_HEAD_BYTES + 1024;
+/// The buffers below TLS hold records (RFC 8446, section 5.2: a little more than 16 KiB), not heads.
+const TLS_BUFFER_BYTES: usize = 17 * 1024;
+const BODY_CHUNK_BYTES: usize = 16 * 1024;
+/// Each holds up to 150 KB.
+const MAX_IDLE_CONNECTIONS: usize = 6;
 const MAX_IDLE_CONNECTIONS_PER_HOST: usize = 2;
 /// Common servers close idle connections after 60 s and more.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(30);
@@ -182,7 +188,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, OutboundSetting
 /// Reads up to the limit and not one byte more than is needed to know that it is passed.
 fn read_body(mut reader: impl Read, limit: u64, deadline: Instant) -> Result<Vec<u8>, ClientError> {
     let mut body = Vec::new();
-    let mut chunk = vec![0; INPUT_BUFFER_BYTES];
+    let mut chunk = vec![0; BODY_CHUNK_BYTES];
     loop {
         let room = limit - body.len() as u64;
         // One byte past the limit tells a body of exactly the limit from a longer one.
@@ -289,7 +295,11 @@ impl<In: Transport> Connector<In> for Dialer {
         stream.set_nodelay(true)?;
         let handle: Weak<dyn ShutdownHandle> = Arc::downgrade(&stream) as Weak<dyn ShutdownHandle>;
         (details.register_shutdown)(handle)?;
-        let buffers = LazyBuffers::new(INPUT_BUFFER_BYTES, OUTPUT_BUFFER_BYTES);
+        let buffers = if details.needs_tls() {
+            LazyBuffers::new(TLS_BUFFER_BYTES, TLS_BUFFER_BYTES)
+        } else {
+            LazyBuffers::new(INPUT_BUFFER_BYTES, OUTPUT_BUFFER_BYTES)
+        };
         Ok(Some(Either::B(DeadlineTcp { stream, buffers })))
     }
 }

@@ -11,7 +11,8 @@
 //! 7. the request is made without following redirects, the answer read up to its limits and in time, and secrets are
 //!    taken out of it.
 //!
-//! No error says a secret's value. All but [`client`](self) and the resolver are pure functions.
+//! No error says a secret's value. Sockets are opened in `client.rs` and names resolved in `resolver.rs`; everything else
+//! is a decision without I/O.
 //!
 //! `ureq` writes requests with their secrets to the log at level `trace`, and only there: a program that lets its
 //! operator choose levels caps [`LOG_CAPS`].

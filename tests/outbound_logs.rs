@@ -1,0 +1,52 @@
+//! What goes to the log: attempts to leak, by name; and no secret at any level that the caps let through.
+
+mod outbound_support;
+
+use std::sync::Mutex;
+
+use log::{LevelFilter, Log, Metadata, Record};
+use outbound_support::{KEY, Setup, Upstream, assert_no_secret, get, request, response, send};
+use serde_json::json;
+use tinclaw::services::http::LOG_CAPS;
+
+struct Kept(Mutex<Vec<String>>);
+
+static KEPT: Kept = Kept(Mutex::new(Vec::new()));
+
+impl Log for Kept {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let cap = LOG_CAPS.iter().find(|(target, _)| metadata.target().split("::").next() == Some(target));
+        cap.is_none_or(|(_, level)| metadata.level() <= *level)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.lock().unwrap().push(format!("{} {}", record.target(), record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn the_log_shows_attempts_to_leak_and_never_a_secret() {
+    log::set_logger(&KEPT).unwrap();
+    log::set_max_level(LevelFilter::Trace);
+    let location = format!("Location: https://h/{KEY}\r\n");
+    let upstream = Upstream::fixed(response(302, &location, KEY));
+    let http = json!({
+        "allowlist": [{"host": "api.example.com"}],
+        "credentials": {
+            "t": {"secret_name": "token", "location": {"type": "bearer"}, "host_patterns": ["api.example.com"]},
+            "k": {"secret_name": "key", "location": {"type": "query_param", "name": "k"}, "host_patterns": ["api.example.com"]}
+        }
+    });
+    let channel = Setup::new(http).rewrite("api.example.com", &upstream).build();
+    send(&channel, get("https://api.example.com/{KEY}")).unwrap();
+    assert!(upstream.only().line.contains(KEY));
+    send(&channel, request("POST", "https://api.example.com/", "{}", Some(KEY.as_bytes()))).unwrap_err();
+    let lines = KEPT.0.lock().unwrap().clone();
+    assert!(lines.iter().any(|line| line.starts_with("ureq")), "ureq logs something: {lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("channel test") && line.contains("'key'")), "{lines:#?}");
+    assert_no_secret(&lines.join("\n"));
+}

