@@ -1,0 +1,87 @@
+//! Every channel among the fixtures loads with its capability file, and is of the form and flavour that it is there for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tinclaw::{LoadResults, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig};
+use wit_abi::flavour::{NamedFlavour, PackageVersion};
+use wit_abi::guest::{GuestKind, ImportKnowledge, ImportName, read_guest};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+fn load_all() -> LoadResults {
+    let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::for_testing()).unwrap();
+    WasmChannelLoader::new(runtime).load_from_dir(&fixtures()).unwrap()
+}
+
+/// Takes every import for known: which of WASI the host has is tested by loading.
+fn known(_: &ImportName<'_>) -> ImportKnowledge {
+    ImportKnowledge::AnyType
+}
+
+/// Kind, nearest named flavour, and the modules that the main module imports from.
+fn shape(name: &str) -> (GuestKind, NamedFlavour, Vec<String>) {
+    let bytes = fs::read(fixtures().join(format!("{name}.wasm"))).unwrap();
+    let guest = read_guest(&bytes, &known).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let modules = guest.imports.iter().map(|import| import.module.clone()).collect();
+    (guest.kind, guest.flavour.nearest(), modules)
+}
+
+#[test]
+fn every_fixture_loads_with_its_capability_file() {
+    let results = load_all();
+    let failed: Vec<String> = results.failed.iter().map(ToString::to_string).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(results.warnings.is_empty(), "{}", results.warnings.join("\n"));
+    assert_eq!(results.loaded.len(), 17);
+}
+
+#[test]
+fn the_flavours_are_those_of_their_rows_oldest_first() {
+    let rows = [
+        ("flavour_v1", NamedFlavour::Unversioned1),
+        ("flavour_v2", NamedFlavour::Unversioned2),
+        ("flavour_v3", NamedFlavour::Unversioned3),
+        ("flavour_v4", NamedFlavour::Unversioned4),
+        ("flavour_v5", NamedFlavour::Unversioned5),
+        ("flavour_v6", NamedFlavour::V0_2_0),
+        ("flavour_v7", NamedFlavour::V0_3_0First),
+        ("flavour_v8", NamedFlavour::V0_3_0Second),
+    ];
+    for (name, flavour) in rows {
+        let (kind, found, _) = shape(name);
+        assert_eq!((kind, found), (GuestKind::Component, flavour), "{name}");
+    }
+}
+
+#[test]
+fn the_forms_are_components_and_modules_with_each_kind_of_wasi() {
+    let rows = [
+        ("echo", GuestKind::Component, "wasi_snapshot_preview1"),
+        ("echo_plain", GuestKind::Module, ""),
+        ("everything", GuestKind::Component, ""),
+        ("feed", GuestKind::Component, ""),
+        ("large", GuestKind::Component, "wasi_snapshot_preview1"),
+        ("preview1", GuestKind::Module, "wasi_snapshot_preview1"),
+        ("preview2", GuestKind::Component, "wasi:"),
+        ("reminder", GuestKind::Component, ""),
+        ("webchat", GuestKind::Module, ""),
+    ];
+    for (name, form, wasi) in rows {
+        let (kind, flavour, modules) = shape(name);
+        assert_eq!(kind, form, "{name}");
+        assert_eq!(flavour.version(), PackageVersion::V0_3_1, "{name} is {flavour:?}");
+        let has_wasi = modules.iter().any(|module| module.starts_with("wasi"));
+        let has_this = modules.iter().any(|module| module.starts_with(wasi));
+        assert_eq!(has_wasi, !wasi.is_empty(), "{name} imports from {modules:?}");
+        assert!(has_this, "{name} imports from {modules:?}");
+    }
+}
+
+#[test]
+fn a_guest_that_wants_initialize_is_among_them() {
+    let bytes = fs::read(fixtures().join("preview2.wasm")).unwrap();
+    assert!(read_guest(&bytes, &known).unwrap().initialize.is_some());
+}
