@@ -1,6 +1,7 @@
 //! What an operator decides about a host.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +13,12 @@ use crate::channel::{ChannelName, HostCeilings};
 use crate::router::RouterConfig;
 use crate::services::http::OutboundHttpSettings;
 use crate::services::secrets::{EnvSecrets, SecretStore};
-use crate::store::{Durability, Retention};
+use crate::store::{Durability, Retention, Store, StoreError};
 use crate::stream::QueueLimits;
 
 /// Where a host keeps what must survive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum StateLocation {
     /// In memory: for tests and for embedding without a disk. A restart loses everything.
     Memory,
@@ -27,6 +29,30 @@ pub enum StateLocation {
         /// What a power loss may take.
         durability: Durability,
     },
+    /// In a [`Store`] of the embedder's own. Whoever gives it sees to it that hosts do not share what must not be shared.
+    Custom(StoreOpener),
+}
+
+/// Opens a [`Store`] of the embedder's own: once at the start, and again after each failure of the one before, which is
+/// dropped first.
+#[derive(Clone)]
+pub struct StoreOpener(Arc<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync>);
+
+impl StoreOpener {
+    /// Opens with `open`, which is called on the store thread and, at the start, on the caller's.
+    pub fn new(open: impl Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(open))
+    }
+
+    pub(super) fn open(&self) -> Result<Box<dyn Store>, StoreError> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for StoreOpener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreOpener")
+    }
 }
 
 /// What the host knows about one channel besides its files.

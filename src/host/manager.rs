@@ -94,7 +94,7 @@ impl ChannelManager {
         let (completed, completions) = bounded(COMPLETION_CAPACITY);
         let (events, inbox) = bounded(EVENT_CAPACITY);
         let lock = match &config.state {
-            StateLocation::Memory => None,
+            StateLocation::Memory | StateLocation::Custom(_) => None,
             StateLocation::Directory { path, .. } => Some(HostLock::acquire(path)?),
         };
         let thread_config =
@@ -255,5 +255,6 @@ fn opener(state: StateLocation) -> Opener {
         StateLocation::Directory { path, durability } => {
             Box::new(move || Ok(Box::new(SqliteStore::open(&path.join("tinclaw.db"), durability)?)))
         }
+        StateLocation::Custom(opener) => Box::new(move || opener.open()),
     }
 }

@@ -19,6 +19,6 @@ mod replies;
 
 pub use crate::router::{RetryPolicy, RouterConfig};
 pub use builder::{Host, HostBuilder};
-pub use config::{ChannelSettings, ManagerConfig, StateLocation};
+pub use config::{ChannelSettings, ManagerConfig, StateLocation, StoreOpener};
 pub use error::{HostError, ReplyError};
 pub use manager::{ChannelManager, Health};

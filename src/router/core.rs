@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select_biased};
 
 use crate::channel::ChannelName;
+use crate::event::answer::Refusal;
 use crate::event::arrival::{AddChannelError, Command};
 use crate::event::completion::{Completion, Ticket};
 use crate::event::setup::ChannelSetup;
 use crate::event::{Event, Wakeup};
 use crate::ingress::scheduler::SchedulerHandle;
 use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
-use crate::store::{Loaded, LoadedChannel, PendingReply, StoreHandle};
+use crate::store::{Loaded, LoadedChannel, PendingReply, ReplyId, StoreHandle};
 use crate::stream::Mailbox;
 
 use super::job::{Job, Running};
@@ -93,9 +94,15 @@ pub struct Router {
     pub(super) stored_replies: Vec<PendingReply>,
     pub(super) stored_seen: Vec<crate::store::SeenRecord>,
     pub(super) replies_waiting: Arc<AtomicUsize>,
+    /// The newest reply that was ever heard of: ids grow, so one that is newer was stored without anybody being told.
+    pub(super) newest_reply: ReplyId,
     /// Whether [`Wakeup::QueueTimeout`] is set.
     pub(super) watches_queues: bool,
     pub(super) stopping: Option<Stopping>,
+    /// How long callbacks may take at shutdown: those that ran, and then `on-shutdown`.
+    pub(super) grace: Duration,
+    /// Callbacks that did not end when they were told to: a worker waits for somebody's answer.
+    pub(super) abandoned: usize,
 }
 
 /// How far a shutdown has come.
@@ -112,7 +119,9 @@ impl Router {
     #[must_use]
     pub fn new(config: RouterConfig, parts: RouterParts) -> Self {
         let mut loaded = parts.loaded;
+        let newest_reply = loaded.replies.iter().map(|reply| reply.id).max();
         Self {
+            newest_reply: newest_reply.unwrap_or(ReplyId(0)),
             events: parts.events,
             completions: parts.completions,
             completed: parts.completed.clone(),
@@ -134,6 +143,8 @@ impl Router {
             replies_waiting: parts.replies_waiting,
             watches_queues: false,
             stopping: None,
+            grace: Duration::ZERO,
+            abandoned: 0,
         }
     }
 
@@ -152,7 +163,21 @@ impl Router {
             }
             self.start_what_can_start();
         }
-        self.workers.shutdown();
+        self.refuse_what_is_left();
+        if self.abandoned > 0 {
+            self.workers.detach();
+        } else {
+            self.workers.shutdown();
+        }
+    }
+
+    /// Requests that came in with the shutdown.
+    fn refuse_what_is_left(&self) {
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Webhook(webhook) = event {
+                webhook.answer.refuse(Refusal::Stopping);
+            }
+        }
     }
 
     fn handle(&mut self, event: Event) {
@@ -203,7 +228,7 @@ impl Router {
             Completion::ReplyStored(reply, _permit) => self.reply_stored(reply),
             Completion::ReplyReady(id, record) => self.reply_ready(id, record),
             Completion::ReplyNotReady(id) => self.reply_not_ready(id),
-            Completion::Owed(batch) => self.storage.owe(batch),
+            Completion::Owed(batch) => self.owe(batch),
             Completion::Store(news) => self.store_news(news),
         }
     }

@@ -57,7 +57,7 @@ impl Router {
         let has_worker = self.has_worker_for(lane);
         let storage_works = self.storage.takes_work();
         let Some(slot) = self.slots.get_mut(channel) else { return Err(Wait::NotNow) };
-        if slot.held.is_some() && lane != LaneKind::Inbound
+        if !slot.held.is_empty() && lane != LaneKind::Inbound
             || !slot.lane(lane).is_runnable()
             || !may_run(slot, lane)
         {
@@ -66,7 +66,8 @@ impl Router {
         if !has_worker || !storage_works {
             return Err(Wait::Workers);
         }
-        let wanted = wanted_memory(slot, lane);
+        // More than the whole budget would never be there, and everybody would wait for it.
+        let wanted = wanted_memory(slot, lane).min(self.budget.limit());
         let Some(memory) = self.budget.reserve(wanted) else { return Err(Wait::Memory) };
         let Some(job) = slot.lane(lane).start_next() else { return Err(Wait::NotNow) };
         self.start(channel, lane, job, memory);

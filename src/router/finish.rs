@@ -88,7 +88,7 @@ impl Router {
             );
         }
         if let Some(slot) = self.slots.get_mut(&channel) {
-            slot.held = Some(Box::new((running, report)));
+            slot.held.push_back((running, report));
         }
         self.scheduler.set(Wakeup::EmitRoom(channel), Instant::now() + wait);
     }
@@ -96,10 +96,19 @@ impl Router {
     /// The emit rate has room again, perhaps.
     pub(super) fn release_held(&mut self, channel: &ChannelName) {
         let Some(slot) = self.slots.get_mut(channel) else { return };
-        let Some(held) = slot.held.take() else { return };
-        let (running, report) = *held;
-        self.commit_or_wait(running, report);
+        // Each that still finds no room comes back to the end, so their order stays and the last one sets the deadline.
+        for (running, report) in std::mem::take(&mut slot.held) {
+            self.commit_or_wait(running, report);
+        }
         self.list_all(channel);
+    }
+
+    /// At shutdown there is no later moment: what was held back is committed over its rate.
+    pub(super) fn commit_held(&mut self, channel: &ChannelName) {
+        let held = self.slots.get_mut(channel).map(|slot| std::mem::take(&mut slot.held));
+        for (running, report) in held.into_iter().flatten() {
+            self.commit(running, report);
+        }
     }
 
     /// Applies a callback's effects in memory, sends them to the store, and lets the lane go on.
@@ -110,7 +119,8 @@ impl Router {
         let now_ms = unix_ms();
         let Some(slot) = self.slots.get_mut(&channel) else { return };
         slot.counters.succeeded += 1;
-        if !matches!(job.purpose, Purpose::Start) {
+        // What ends well in another lane does not end a pause: only its time does.
+        if !matches!(job.purpose, Purpose::Start) && slot.state != State::Paused {
             slot.breaker.succeeded();
         }
         let mut batch = Batch::default();

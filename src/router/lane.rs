@@ -92,9 +92,9 @@ impl<J> Lane<J> {
         self.waiting.iter().any(kind)
     }
 
-    /// Takes out every job that waits.
-    pub fn drain(&mut self) -> impl Iterator<Item = J> + '_ {
-        self.waiting.drain(..)
+    /// Takes out every job that waits, oldest first.
+    pub fn take_all(&mut self) -> VecDeque<J> {
+        std::mem::take(&mut self.waiting)
     }
 }
 

@@ -41,8 +41,8 @@ impl Router {
         let Some(slot) = self.slots.get_mut(channel) else { return };
         let Some(interval) = slot.poll.interval else { return };
         let next = Instant::now() + interval;
-        let is_free =
-            slot.held.is_none() && !slot.lane(LaneKind::Poll).has(|job| matches!(job.purpose, Purpose::Poll));
+        let is_free = slot.held.is_empty()
+            && !slot.lane(LaneKind::Poll).has(|job| matches!(job.purpose, Purpose::Poll));
         self.scheduler.set(Wakeup::Poll(channel.clone()), next);
         if is_ready && is_free && takes_messages && !self.is_polling(channel) {
             // When the lane is full of timers the poll is skipped like any late tick.

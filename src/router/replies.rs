@@ -11,7 +11,7 @@ use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::callback::{Callback, CallbackReport, CallbackValue, Effects};
 use crate::sandbox::WasmChannelError;
-use crate::store::{Batch, Change, PendingReply, ReplyId, ReplyKind, ReplyRecord, ReplyState};
+use crate::store::{Batch, Change, ChannelKey, PendingReply, ReplyId, ReplyKind, ReplyRecord, ReplyState};
 use crate::stream::Conversations;
 
 use super::backoff::Backoff;
@@ -44,6 +44,9 @@ impl Default for RetryPolicy {
         }
     }
 }
+
+/// The wait of a reply that finds the store or its lane busy with other work.
+const SOON: Duration = Duration::from_millis(200);
 
 /// What a failed attempt leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,8 +96,8 @@ struct Known {
 }
 
 impl Replies {
-    /// Takes in a reply that is in the store.
-    pub fn add(&mut self, reply: &PendingReply, now: Instant) {
+    /// Takes in a reply that is in the store. False when it was here already.
+    pub fn add(&mut self, reply: &PendingReply, now: Instant) -> bool {
         let wait = Duration::from_millis(reply.next_ms.saturating_sub(unix_ms()));
         let known = Known {
             attempts: reply.attempts,
@@ -103,8 +106,9 @@ impl Replies {
             redelivery: reply.redelivery,
             dropped: false,
         };
-        self.known.insert(reply.id, known);
+        let is_new = self.known.insert(reply.id, known).is_none();
         self.order.push(reply.id, reply.conversation.clone(), now + wait);
+        is_new
     }
 
     pub fn len(&self) -> usize {
@@ -121,9 +125,13 @@ impl Replies {
 impl Router {
     /// A reply is durable.
     pub(super) fn reply_stored(&mut self, reply: PendingReply) {
+        self.newest_reply = self.newest_reply.max(reply.id);
         let slot = self.slots.iter_mut().find(|(name, _)| name.as_str() == &*reply.channel);
         if let Some((name, slot)) = slot {
-            slot.replies.add(&reply, Instant::now());
+            // One that was dropped and is wanted again before it came to its turn has been counted all the time.
+            if !slot.replies.add(&reply, Instant::now()) {
+                self.replies_waiting.fetch_sub(1, Ordering::Relaxed);
+            }
             let name = name.clone();
             self.begin_due_replies(&name);
         } else {
@@ -133,7 +141,11 @@ impl Router {
 
     /// Puts as many due replies on their way as the lane can take.
     pub(super) fn begin_due_replies(&mut self, channel: &ChannelName) {
-        if self.stopping.is_some() || !self.is_ready(channel) || !self.storage.takes_work() {
+        if self.stopping.is_some() || !self.is_ready(channel) || !self.storage.works() {
+            return;
+        }
+        if !self.storage.takes_work() {
+            self.scheduler.set(Wakeup::Replies(channel.clone()), Instant::now() + SOON);
             return;
         }
         let Some(slot) = self.slots.get_mut(channel) else { return };
@@ -163,11 +175,23 @@ impl Router {
         // The answer is on its way: nobody needs to see that the agent thinks any more.
         self.end_thinking(&channel, &record.body.metadata_json.as_str().into());
         let attempt = ReplyAttempt { id, attempt: known.attempts, since_ms: known.since_ms };
+        if self.stopping.is_some() {
+            return self.reply_not_tried(&attempt);
+        }
         let job = Job::new(callback_for(*record, known.redelivery), Purpose::Reply(attempt));
         if self.enqueue(&channel, job).is_err() {
             // Status updates fill the lane; the reply keeps its place and is offered again soon.
-            self.reply_waits(&channel, id, Duration::from_millis(200));
+            self.reply_waits(&channel, id, SOON);
         }
+    }
+
+    /// The host stops before the attempt that is on record was made. Without this the next start would take it for one
+    /// whose outcome is unknown.
+    pub(super) fn reply_not_tried(&mut self, attempt: &ReplyAttempt) {
+        let at_ms = unix_ms();
+        let error = "the host was stopped before it was tried".to_owned();
+        let change = Change::ReplyRetry { id: attempt.id, at_ms, next_ms: at_ms, error, uncertain: false };
+        self.storage.commit(Batch::of(change), &self.mailbox);
     }
 
     /// The attempt could not be recorded, so it is not made.
@@ -224,13 +248,19 @@ impl Router {
         attempt: &ReplyAttempt,
         report: CallbackReport,
     ) {
+        let key: ChannelKey = channel.as_str().into();
+        let now_ms = unix_ms();
         let mut batch = Batch::default();
         for (path, content) in report.effects.workspace.writes {
             let path = path.as_str().into();
-            batch.changes.push(Change::PutFile { channel: channel.as_str().into(), path, content });
+            batch.changes.push(Change::PutFile { channel: key.clone(), path, content });
         }
-        batch.changes.push(Change::ReplyDelivered { id: attempt.id, at_ms: unix_ms() });
-        self.storage.owe(batch);
+        for emitted in report.effects.messages {
+            batch.changes.push(Change::AddMessage(changes::add_message(&key, emitted, now_ms)));
+        }
+        batch.changes.extend(report.effects.timers.iter().map(|change| changes::timer(&key, change, now_ms)));
+        batch.changes.push(Change::ReplyDelivered { id: attempt.id, at_ms: now_ms });
+        self.owe(batch);
         self.reply_is_over(channel, attempt.id);
     }
 

@@ -44,9 +44,10 @@ impl Seen {
         self.known.restore(SeenKey::from_bytes(record.key), Some(record.id), record.expires_ms);
     }
 
-    /// Forgets everything: what is durable is loaded anew. Requests that were under way have been refused.
-    pub fn forget_all(&mut self) {
-        *self = Self::default();
+    /// Forgets what was answered, because what is durable is loaded anew. Requests that are under way stay, with those
+    /// that wait for them: each is going to be answered or forgotten.
+    pub fn forget_answered(&mut self) {
+        self.known.forget_done();
     }
 
     /// A request has come. It is a repeat when any of its identities is known.

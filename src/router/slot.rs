@@ -1,7 +1,8 @@
 //! What the router knows of one channel.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::channel::Registration;
@@ -44,8 +45,11 @@ pub(super) struct Slot {
     pub thinking: HashMap<Arc<str>, Thinking>,
     pub seen: Seen,
     pub emit_rate: ChannelEmitRateLimiter,
-    /// A callback that may be committed when its channel's emit rate has room. Its lane waits with it.
-    pub held: Option<Box<(Running, CallbackReport)>>,
+    /// Callbacks that may be committed when their channel's emit rate has room, in the order in which they ended. Their
+    /// lanes wait with them.
+    pub held: VecDeque<(Running, CallbackReport)>,
+    /// Whether what `on-start` did is durable.
+    pub start_is_stored: Arc<AtomicBool>,
     pub counters: Counters,
     /// The last failure, for health.
     pub last_failure: Option<String>,
@@ -113,7 +117,8 @@ impl Slot {
                 limits.emit_rate.messages_per_minute,
                 limits.emit_rate.messages_per_hour,
             ),
-            held: None,
+            held: VecDeque::new(),
+            start_is_stored: Arc::default(),
             counters: Counters::default(),
             last_failure: None,
             expected_memory: setup.module.initial_memory_bytes(),
@@ -130,11 +135,13 @@ impl Slot {
         [0, 1, 2].map(|lane| self.lanes[lane].waiting())
     }
 
-    /// Puts the workspace and the timers back to what is durable.
+    /// Puts the workspace and the timers back to what is durable. Polls and timers that wait for their turn go away: their
+    /// deadlines are set anew.
     pub fn reset_to(&mut self, stored: LoadedChannel) {
         self.workspace = load_workspace(&self.setup, &stored);
         self.poll.last_ms = stored.polled_ms;
-        self.timers = Timers::load(stored.timers);
+        self.timers.reset_to(stored.timers);
+        self.lane(LaneKind::Poll).take_all();
     }
 }
 

@@ -1,10 +1,13 @@
 //! `on-start`, registration, `on-shutdown`: how a channel begins and ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::channel::{ChannelName, Registration};
 use crate::event::Wakeup;
-use crate::event::callback::{Callback, CallbackValue};
+use crate::event::callback::{Callback, CallbackReport, CallbackValue};
+use crate::sandbox::{StopFlag, WasmChannelError};
 use crate::store::Batch;
 
 use super::backoff::Backoff;
@@ -16,11 +19,19 @@ use super::slot::State;
 /// The waits between tries of an `on-start` that fails.
 const START_RETRIES: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(300) };
 
+/// A guest that is stopped notices after one slice of fuel, which takes milliseconds.
+const TIME_TO_STOP: Duration = Duration::from_millis(500);
+
 impl Router {
     /// Runs `on-start`, or tries it again.
     pub(super) fn start_channel(&mut self, channel: &ChannelName) {
         let Some(slot) = self.slots.get_mut(channel) else { return };
-        if slot.state != State::Starting || !slot.lane(LaneKind::Inbound).is_idle() {
+        if slot.state != State::Starting {
+            return;
+        }
+        if !slot.lane(LaneKind::Inbound).is_idle() {
+            // A request from before still runs, or this start is tried already.
+            self.scheduler.set(Wakeup::Start(channel.clone()), Instant::now() + START_RETRIES.first);
             return;
         }
         match (slot.setup.start_config)() {
@@ -49,11 +60,28 @@ impl Router {
         slot.start_failures = 0;
         slot.last_failure = None;
         slot.state = State::Ready;
-        self.storage.commit(batch, &self.mailbox);
+        let is_stored = Arc::new(AtomicBool::new(batch.changes.is_empty()));
+        slot.start_is_stored = is_stored.clone();
+        if !batch.changes.is_empty() {
+            self.storage.commit_then(batch, &self.mailbox, move |receipt| {
+                is_stored.store(receipt.is_ok(), Ordering::Relaxed);
+            });
+        }
         self.list_all(channel);
         self.schedule_poll(channel);
         self.schedule_timers(channel);
         self.begin_due_replies(channel);
+    }
+
+    /// After an outage: a channel whose `on-start` could not be stored starts again, because its guest counts on what it
+    /// wrote there.
+    pub(super) fn start_again_if_lost(&mut self, channel: &ChannelName) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let has_started = matches!(slot.state, State::Ready | State::Paused);
+        if has_started && !slot.start_is_stored.load(Ordering::Relaxed) {
+            slot.state = State::Starting;
+            self.start_channel(channel);
+        }
     }
 
     /// `on-start` failed: it is tried again, later each time.
@@ -75,16 +103,19 @@ impl Router {
             return;
         }
         self.stopping = Some(Stopping::Draining);
+        self.grace = grace;
         self.scheduler.set(Wakeup::GraceOver, Instant::now() + grace);
         let channels: Vec<_> = self.slots.keys().cloned().collect();
         for channel in channels {
             self.refuse_waiting_webhooks(&channel);
-            if let Some(slot) = self.slots.get_mut(&channel) {
-                for lane in LaneKind::ALL {
-                    slot.lane(lane).drain().for_each(drop);
+            self.commit_held(&channel);
+            let Some(slot) = self.slots.get_mut(&channel) else { continue };
+            let waiting: Vec<Job> =
+                LaneKind::ALL.iter().flat_map(|lane| slot.lane(*lane).take_all()).collect();
+            for job in waiting {
+                if let Purpose::Reply(attempt) = job.purpose {
+                    self.reply_not_tried(&attempt);
                 }
-                // It is not durable, so what caused it comes again after the next start.
-                slot.held = None;
             }
         }
         self.runnable.clear();
@@ -94,11 +125,30 @@ impl Router {
         self.say_farewell_when_drained();
     }
 
-    /// What still runs has had its time: it ends within one slice of fuel.
+    /// What still runs has had its time: it ends within one slice of fuel, unless it waits for an answer from outside.
+    /// Nothing of a callback that does not even end then is kept, and nobody waits for it.
     pub(super) fn grace_is_over(&mut self) {
-        if self.stopping.is_some() && !self.running.is_empty() {
+        if self.stopping.is_none() {
+            return;
+        }
+        if !self.stop.is_stopped() {
             log::warn!("{} callbacks did not end in time and are stopped", self.running.len());
             self.stop.stop();
+            self.scheduler.set(Wakeup::GraceOver, Instant::now() + TIME_TO_STOP);
+            return;
+        }
+        let left: Vec<_> = self
+            .running
+            .iter()
+            .map(|(ticket, running)| (*ticket, running.channel.to_string(), running.job.callback.kind()))
+            .collect();
+        self.abandoned += left.len();
+        for (ticket, channel, callback) in left {
+            let mut report =
+                CallbackReport::failed(callback, WasmChannelError::Stopped { channel, callback });
+            // Whether anything went out is not known.
+            report.effects.left_host = true;
+            self.callback_ended(ticket, report);
         }
     }
 
@@ -108,6 +158,8 @@ impl Router {
             return;
         }
         self.stopping = Some(Stopping::Farewell);
+        self.stop = StopFlag::default();
+        self.scheduler.set(Wakeup::GraceOver, Instant::now() + self.grace);
         let channels: Vec<_> = self.slots.keys().cloned().collect();
         for channel in channels {
             let Some(slot) = self.slots.get_mut(&channel) else { continue };

@@ -1,6 +1,7 @@
 //! The router's side of the store: batches on their way, and a store that fails and comes back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
 
@@ -88,8 +89,7 @@ impl Storage {
         mailbox: &Mailbox,
         then: impl FnOnce(Result<Receipt, CommitError>) + Send + 'static,
     ) {
-        self.under_way += 1;
-        let completed = self.completed.clone();
+        let settled = self.begin();
         let mailbox = mailbox.clone();
         let messages = posted_messages(&batch);
         self.store.commit(self.generation, batch, move |receipt| {
@@ -97,65 +97,68 @@ impl Storage {
                 mailbox.post(receipt.messages.iter().copied().zip(messages));
             }
             then(receipt);
-            let _ = completed.send(Completion::Settled);
+            drop(settled);
         });
     }
 
-    /// Puts an attempt of a reply on record, and then reads the reply.
+    /// Puts an attempt of a reply on record, and then reads the reply. Exactly one completion tells what came of both:
+    /// either may fail without the other.
     pub fn begin_reply(&mut self, id: ReplyId, attempt: u32) {
-        self.under_way += 2;
         let batch = Batch::of(Change::ReplyAttempt { id, attempt, at_ms: unix_ms() });
-        let completed = self.completed.clone();
+        let is_recorded = Arc::new(AtomicBool::new(false));
+        let recorded = is_recorded.clone();
+        let settled = self.begin();
         self.store.commit(self.generation, batch, move |receipt| {
-            if receipt.is_err() {
-                let _ = completed.send(Completion::ReplyNotReady(id));
-            }
-            let _ = completed.send(Completion::Settled);
+            let _settled = settled;
+            recorded.store(receipt.is_ok(), Ordering::Relaxed);
         });
         let completed = self.completed.clone();
+        let settled = self.begin();
         self.store.ask(
             move |engine| engine.reply(id),
             move |record| {
-                if let Ok(record) = record {
-                    let _ = completed.send(Completion::ReplyReady(id, record.map(Box::new)));
-                }
-                let _ = completed.send(Completion::Settled);
+                let _settled = settled;
+                // The store thread answers in the order of asking, so what became of the record is known.
+                let _ = completed.send(match record {
+                    Ok(record) if is_recorded.load(Ordering::Relaxed) => {
+                        Completion::ReplyReady(id, record.map(Box::new))
+                    }
+                    _ => Completion::ReplyNotReady(id),
+                });
             },
         );
     }
 
     /// Answers a repeated request with the stored answer of the first.
     pub fn answer_from_store(&mut self, id: SeenId, answer: AnswerSlot) {
-        self.under_way += 1;
-        let completed = self.completed.clone();
+        let settled = self.begin();
         self.store.ask(
             move |engine| engine.seen_answer(id),
             move |stored| {
+                let _settled = settled;
                 answer.send(match stored {
                     Ok(Some(stored)) => HttpAnswer::Guest(super::seen::restored_answer(stored)),
                     Ok(None) => HttpAnswer::Guest(super::seen::empty_ok()),
                     Err(_) => HttpAnswer::Refused(Refusal::StoreUnavailable),
                 });
-                let _ = completed.send(Completion::Settled);
             },
         );
     }
 
-    /// Keeps a batch until the store works again.
-    pub fn owe(&mut self, batch: Batch) {
-        if self.works {
-            let completed = self.completed.clone();
-            self.under_way += 1;
-            let again = batch.clone();
-            self.store.commit(self.generation, batch, move |receipt| {
-                if let Err(CommitError::Unavailable { .. }) = receipt {
-                    let _ = completed.send(Completion::Owed(again));
-                }
-                let _ = completed.send(Completion::Settled);
-            });
-        } else {
-            self.owed.push(batch);
-        }
+    /// Counts a request to the store until what is returned is dropped, which also happens to a request that a store
+    /// thread left behind.
+    fn begin(&mut self) -> Settled {
+        self.under_way += 1;
+        Settled(self.completed.clone())
+    }
+}
+
+/// Tells the router, when it is dropped, that a request to the store has been dealt with.
+struct Settled(Sender<Completion>);
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        let _ = self.0.send(Completion::Settled);
     }
 }
 
@@ -187,9 +190,8 @@ impl Router {
         for channel in channels {
             self.refuse_waiting_webhooks(&channel);
             // What was held back rests on a state that is void now; its cause comes again.
-            let held = self.slots.get_mut(&channel).and_then(|slot| slot.held.take());
-            if let Some(held) = held {
-                let (running, report) = *held;
+            let held = self.slots.get_mut(&channel).map(|slot| std::mem::take(&mut slot.held));
+            for (running, report) in held.into_iter().flatten() {
                 self.lost_with_the_store(running, report);
             }
         }
@@ -205,17 +207,25 @@ impl Router {
             let key: Arc<str> = Arc::from(channel.as_str());
             if let Some(slot) = self.slots.get_mut(channel) {
                 slot.reset_to(loaded.channels.remove(&key).unwrap_or_default());
-                slot.seen.forget_all();
+                slot.seen.forget_answered();
                 for seen in loaded.seen.iter().filter(|seen| seen.channel == key) {
                     slot.seen.load(seen);
                 }
             }
+            self.start_again_if_lost(channel);
             self.schedule_timers(channel);
             self.schedule_poll(channel);
         }
+        // A commit that failed after its data was on the medium: nobody was told, and it is there.
+        self.mailbox.load_missed(loaded.messages);
+        for reply in loaded.replies {
+            if reply.id > self.newest_reply {
+                self.replies_waiting.fetch_add(1, Ordering::Relaxed);
+                self.reply_stored(reply);
+            }
+        }
         for batch in std::mem::take(&mut self.storage.owed) {
-            self.apply_owed_files(&batch);
-            self.storage.owe(batch);
+            self.owe(batch);
         }
         for channel in &channels {
             self.list_all(channel);
@@ -223,14 +233,32 @@ impl Router {
         }
     }
 
-    fn apply_owed_files(&mut self, batch: &Batch) {
+    /// Stores what has happened outside: now, or when the store works again.
+    pub(super) fn owe(&mut self, batch: Batch) {
+        if !self.storage.works {
+            return self.storage.owed.push(batch);
+        }
+        // Memory was put back to what is durable, which this is not yet.
         for change in &batch.changes {
-            let Change::PutFile { channel, path, content } = change else { continue };
-            let slot = self.slots.values_mut().find(|slot| slot.setup.name.as_str() == &**channel);
-            if let (Some(slot), Ok(path)) = (slot, workspace_path(path)) {
-                let writes = [(path, content.clone())].into();
-                slot.workspace.apply_over(&WorkspaceChanges { writes, ..WorkspaceChanges::default() });
+            self.apply_owed(change);
+        }
+        self.storage.commit_fact(batch, &self.mailbox);
+    }
+
+    fn apply_owed(&mut self, change: &Change) {
+        match change {
+            Change::PutFile { channel, path, content } => {
+                let slot = self.slots.values_mut().find(|slot| slot.setup.name.as_str() == &**channel);
+                if let (Some(slot), Ok(path)) = (slot, workspace_path(path)) {
+                    let writes = [(path, content.clone())].into();
+                    slot.workspace.apply_over(&WorkspaceChanges { writes, ..WorkspaceChanges::default() });
+                }
             }
+            Change::SetTimer { channel, name, due_ms, payload } => {
+                self.set_owed_timer(channel, name, Some((*due_ms, payload)));
+            }
+            Change::CancelTimer { channel, name } => self.set_owed_timer(channel, name, None),
+            _ => {}
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::callback::{Callback, TimerChange};
-use crate::store::{Batch, Change, TimerRecord};
+use crate::store::{Batch, Change, ChannelKey, TimerRecord};
 
 use super::backoff::Backoff;
 use super::core::{Router, random};
@@ -42,10 +42,16 @@ struct Timer {
 impl Timers {
     pub fn load(records: Vec<TimerRecord>) -> Self {
         let mut timers = Self::default();
-        for TimerRecord { name, due_ms, payload } in records {
-            timers.set(name, due_ms, payload);
-        }
+        timers.reset_to(records);
         timers
+    }
+
+    /// Forgets all and takes these. Settings go on counting: a callback that still runs knows one of those before.
+    pub fn reset_to(&mut self, records: Vec<TimerRecord>) {
+        self.set.clear();
+        for TimerRecord { name, due_ms, payload } in records {
+            self.set(name, due_ms, payload);
+        }
     }
 
     fn set(&mut self, name: Arc<str>, due_ms: u64, payload: Arc<str>) {
@@ -82,6 +88,28 @@ impl Router {
                     slot.timers.set.remove(name);
                     self.scheduler.cancel(Wakeup::Timer(channel.clone(), name.clone()));
                 }
+            }
+        }
+    }
+
+    /// Sets or cancels a timer for a callback whose effects were stored late.
+    pub(super) fn set_owed_timer(
+        &mut self,
+        channel: &ChannelKey,
+        name: &Arc<str>,
+        set: Option<(u64, &Arc<str>)>,
+    ) {
+        let slot = self.slots.iter_mut().find(|(known, _)| known.as_str() == &**channel);
+        let Some((channel, slot)) = slot else { return };
+        let wakeup = Wakeup::Timer(channel.clone(), name.clone());
+        match set {
+            Some((due_ms, payload)) => {
+                slot.timers.set(name.clone(), due_ms, payload.clone());
+                self.scheduler.set(wakeup, instant(due_ms, unix_ms()));
+            }
+            None => {
+                slot.timers.set.remove(name);
+                self.scheduler.cancel(wakeup);
             }
         }
     }

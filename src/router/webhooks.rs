@@ -95,7 +95,9 @@ impl Router {
             expires_ms: identity.expires_ms,
             answer: identity.keep_answer.then(|| stored_answer(&response)),
         }));
-        if batch.changes.is_empty() {
+        // Without changes of its own the answer may still rest on an earlier callback's, which are in memory only: a guest
+        // that recognises a repeat by its workspace says 200 for the first one as well.
+        if batch.changes.is_empty() && self.storage.is_settled() {
             return answer.send(HttpAnswer::Guest(response));
         }
         let completed = self.completed.clone();
@@ -200,8 +202,14 @@ impl Router {
     pub(super) fn refuse_waiting_webhooks(&mut self, channel: &ChannelName) {
         let refusal = self.refusal(channel).unwrap_or(Refusal::Busy);
         let Some(slot) = self.slots.get_mut(channel) else { return };
-        let jobs: Vec<Job> = slot.lane(LaneKind::Inbound).drain().collect();
-        for job in jobs {
+        let waiting: Vec<Job> = slot.lane(LaneKind::Inbound).take_all().into();
+        let (webhooks, others): (Vec<Job>, Vec<Job>) =
+            waiting.into_iter().partition(|job| matches!(job.purpose, Purpose::Webhook { .. }));
+        for job in others {
+            // The lane had room for it a moment ago.
+            let _ = slot.lane(LaneKind::Inbound).push(job);
+        }
+        for job in webhooks {
             if let Purpose::Webhook { identities, answer } = job.purpose {
                 self.webhook_failed(channel, &identities, answer, refusal.clone());
             }

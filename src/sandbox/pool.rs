@@ -122,6 +122,12 @@ impl WorkerPool {
         self.shared.grow(in_flight)
     }
 
+    /// Ends without waiting for jobs that do not end. Their threads end with them.
+    pub fn detach(mut self) {
+        self.queue = None;
+        self.shared.lock().handles.clear();
+    }
+
     /// Waits for all jobs to end, then for all threads.
     pub fn shutdown(mut self) {
         self.close();

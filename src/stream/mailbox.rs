@@ -16,6 +16,9 @@ use super::queue::{HandedOut, MessageQueue, QueueLimits, Waiting};
 /// Bytes of messages that are kept in memory until they are read; the others are read from the store.
 const KEPT_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Completions that may wait when another acknowledgement is handed to the router to be kept.
+const MOST_OWED: usize = 1024;
+
 /// A message without the data of its attachments.
 #[derive(Clone, Debug)]
 pub(crate) struct Letter {
@@ -81,6 +84,8 @@ struct Shared {
 struct State {
     queue: MessageQueue<Arc<Letter>>,
     kept_bytes: u64,
+    /// The newest message that was ever here: ids grow, so one that is newer was stored without anybody being told.
+    newest: MessageId,
     is_closed: bool,
 }
 
@@ -100,7 +105,7 @@ impl Mailbox {
         in_order: bool,
     ) -> Self {
         let queue = MessageQueue::new(limits, visibility, in_order);
-        let state = Mutex::new(State { queue, kept_bytes: 0, is_closed: false });
+        let state = Mutex::new(State { queue, kept_bytes: 0, newest: MessageId(0), is_closed: false });
         Self(Arc::new(Shared { state, changed: Condvar::new(), store, owed }))
     }
 
@@ -117,6 +122,7 @@ impl Mailbox {
             if body.is_some() {
                 state.kept_bytes += bytes;
             }
+            state.newest = state.newest.max(id);
             state.queue.push(Waiting { id, conversation, bytes, attempt: 0, body }, now);
         }
         drop(state);
@@ -129,10 +135,18 @@ impl Mailbox {
         let now = Instant::now();
         for message in messages {
             let PendingMessage { id, conversation, bytes, attempt, .. } = message;
+            state.newest = state.newest.max(id);
             state.queue.push(Waiting { id, conversation, bytes, attempt, body: None }, now);
         }
         drop(state);
         self.0.changed.notify_all();
+    }
+
+    /// After an outage: takes in what the store kept although it said that it had not. What was here before is left as it
+    /// is, be it acknowledged meanwhile.
+    pub fn load_missed(&self, messages: Vec<PendingMessage>) {
+        let newest = self.lock().newest;
+        self.load(messages.into_iter().filter(|message| message.id > newest));
     }
 
     /// Whether so much waits that no new message should be accepted.
@@ -251,7 +265,10 @@ impl Mailbox {
         let again = change.clone();
         self.0.store.commit(self.0.store.generation(), Batch::of(change), move |receipt| {
             if let Err(CommitError::Unavailable { .. }) = receipt {
-                let _ = owed.try_send(Completion::Owed(Batch::of(again)));
+                // Most of the queue belongs to work that must find room there.
+                if owed.len() < MOST_OWED {
+                    let _ = owed.try_send(Completion::Owed(Batch::of(again)));
+                }
             }
         });
     }

@@ -130,6 +130,12 @@ impl<A> SeenKeys<A> {
         }
     }
 
+    /// Forgets all requests that succeeded, and keeps those that are in flight.
+    pub fn forget_done(&mut self) {
+        self.by_expiry.clear();
+        self.entries.retain(|_, entry| matches!(entry, Entry::InFlight { .. }));
+    }
+
     /// Takes in a finished key that was stored by an earlier process.
     pub fn restore(&mut self, key: SeenKey, answer: A, expires_ms: u64) {
         self.forget(key);
@@ -229,6 +235,18 @@ mod tests {
         assert_eq!(seen.len(), 2);
         seen.forget(key(0));
         assert_eq!(seen.begin(key(2), 1000, 0), Seen::New);
+    }
+
+    #[test]
+    fn what_is_in_flight_outlives_the_finished_keys() {
+        let mut seen = SeenKeys::new(3);
+        seen.begin(key(1), 1000, 0);
+        seen.done(key(1), 1);
+        seen.begin(key(2), 1000, 0);
+        seen.forget_done();
+        assert_eq!(seen.begin(key(2), 1000, 0), Seen::InFlight);
+        assert_eq!(seen.begin(key(1), 1000, 0), Seen::New);
+        assert_eq!(seen.len(), 2);
     }
 
     #[test]
