@@ -1,5 +1,58 @@
 //! A host for sandboxed chat channels on small machines, without an async runtime.
+//!
+//! A channel is a WebAssembly guest that nobody has to trust. The host owns the sockets, the timing, the secrets, the
+//! storage and the retries; the guest says what a request means and how a reply is sent. Every callback runs in a fresh
+//! instance with fuel, a deadline and a memory limit.
+//!
+//! # The short way
+//!
+//! [`Host`] is all of it: channels from a directory, their HTTP server, the messages, the replies.
+//!
+//! ```no_run
+//! use tinclaw::{AgentResponse, Host};
+//!
+//! let host = Host::builder().listen(([127, 0, 0, 1], 8080).into()).channels_from("channels").start()?;
+//! for delivery in host.messages() {
+//!     let content = format!("you said: {}", delivery.message().content);
+//!     host.respond(&delivery, AgentResponse { content, ..AgentResponse::default() })?;
+//!     delivery.ack();
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The parts
+//!
+//! A [`WasmChannelRuntime`] prepares guests, a [`WasmChannelLoader`] reads channels from files, a [`ChannelManager`] runs
+//! them. The engine can be shared with other users of wasmi in the same process.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use tinclaw::{ChannelManager, ManagerConfig, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let config = WasmChannelRuntimeConfig::default();
+//! # let manager = ChannelManager::new(ManagerConfig::default())?;
+//! let runtime = WasmChannelRuntime::new(config)?;           // may share its engine with a tool runtime
+//! let loader = WasmChannelLoader::new(runtime);
+//! let channels = loader.load_from_dir(Path::new("channels"))?;
+//! for channel in channels { manager.add(Box::new(channel))?; }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! - A callback is a transaction: what it did is kept when it succeeds and dropped when it fails.
+//! - An answered webhook is a kept message; a reply is delivered or accounted for. See [`store`] for what "kept" means.
+//! - A [`Delivery`] that is not acknowledged comes again, with its attempt number.
+//! - One bad channel hurts itself only: it is throttled, then paused, and says why in [`ChannelManager::health`].
+//!
+//! # Features
+//!
+//! - `cli` (default): the daemon. A library does without.
+//! - `sqlite` (default): the store on disk. Without it there is the one in memory.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod admin;
 pub mod channel;
