@@ -1,7 +1,8 @@
-//! What a channel is: names, capability files, limits, configuration, discovery.
+//! What a channel is: names, capability files, limits, configuration, discovery, bundled channels.
 //!
-//! Everything here is a value or a pure decision; only [`discover`] touches the file system.
+//! Everything here is a value or a pure decision; only [`discover`] and [`bundled`] touch the file system.
 
+pub mod bundled;
 pub mod capabilities;
 pub mod config;
 pub mod discover;
@@ -10,6 +11,10 @@ pub mod limits;
 mod loader;
 pub mod name;
 
+pub use bundled::{
+    BundledError, available_channel_names, bundled_channel_files, bundled_channel_names,
+    install_bundled_channel,
+};
 pub use capabilities::{CapabilityError, ChannelCapabilities, ChannelCapabilitiesFile, EmitRateLimitConfig};
 pub use config::{ChannelConfig, HttpEndpointConfig, PollConfig, StartConfig, start_config};
 pub use discover::{

@@ -65,7 +65,7 @@ pub enum CapabilityError {
     },
     /// The file says another name than its own.
     #[error(
-        "{file}: `name` is `{name}`, but the channel of this file is `{channel}`: rename the file or change `name`"
+        "{file}: `name` is {name:?}, but the channel of this file is `{channel}`: rename the file or change `name`"
     )]
     NameDiffers {
         /// The file.

@@ -164,7 +164,11 @@ impl fmt::Display for RefusedMapping {
         match self {
             Self::HostKey(key) => write!(f, "`{key}` is filled in by the host: the mapping is ignored"),
             Self::UndeclaredSecret(name) => {
-                write!(f, "`{}` is not listed in `required_secrets`: the mapping is ignored", shortened(name))
+                write!(
+                    f,
+                    "the secret {} is not listed in `required_secrets`: the mapping is ignored",
+                    quoted(name)
+                )
             }
         }
     }
@@ -190,9 +194,10 @@ mod tests {
             (
                 "another name",
                 json!({"name": "telegram"}),
-                "`name` is `telegram`, but the channel of this file is `my_bot`",
+                "`name` is \"telegram\", but the channel of this file is `my_bot`",
             ),
-            ("a name that is none", json!({"name": "My Bot"}), "`name` is `My Bot`"),
+            ("a name of control characters", json!({"name": "a\n\u{1b}"}), r#"`name` is "a\n\u{1b}""#),
+            ("a name that is none", json!({"name": "My Bot"}), "`name` is \"My Bot\""),
             ("a tool", json!({"type": "tool"}), r#"`type` is "tool": accepted is "channel""#),
             (
                 "another's files",
@@ -293,7 +298,7 @@ mod tests {
             (
                 "mapping of another secret",
                 json!({"setup": {"secret_config_mappings": [{"config_key": "a", "secret_name": "b"}]}}),
-                Some("`b` is not listed"),
+                Some("\"b\" is not listed"),
             ),
             (
                 "mapping to the host's key",

@@ -1,0 +1,232 @@
+//! Channels that come with the program.
+//!
+//! With the feature `bundled` (on by default) their files are inside the program. Without it their names are known
+//! and nothing can be installed.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use super::discover::{ChannelFiles, DiscoveredChannel};
+use super::name::{ChannelName, ChannelNameError};
+
+/// A channel that comes with the program.
+struct Bundled {
+    name: &'static str,
+    /// The guest and its capability file, when they are in this build.
+    files: Option<(&'static [u8], &'static [u8])>,
+}
+
+macro_rules! bundled {
+    ($name:literal) => {
+        Bundled {
+            name: $name,
+            #[cfg(feature = "bundled")]
+            files: Some((
+                include_bytes!(concat!("../../fixtures/", $name, ".wasm")),
+                include_bytes!(concat!("../../fixtures/", $name, ".capabilities.json")),
+            )),
+            #[cfg(not(feature = "bundled"))]
+            files: None,
+        }
+    };
+}
+
+const BUNDLED: &[Bundled] = &[bundled!("webchat")];
+
+/// The names of the channels that belong to the program, whether or not their files are in this build.
+pub fn bundled_channel_names() -> Vec<&'static str> {
+    BUNDLED.iter().map(|channel| channel.name).collect()
+}
+
+/// The names of the channels that [`install_bundled_channel`] can install: all of them, or none in a build without
+/// the feature `bundled`.
+pub fn available_channel_names() -> Vec<&'static str> {
+    BUNDLED.iter().filter(|channel| channel.files.is_some()).map(|channel| channel.name).collect()
+}
+
+/// The files of a bundled channel, for those who run it without a directory. Nothing when there is no such channel in
+/// this build.
+pub fn bundled_channel_files(name: &str) -> Option<ChannelFiles> {
+    let (wasm, capabilities) = find(name).ok()?.1;
+    Some(ChannelFiles { wasm: wasm.to_vec(), capabilities: Some(capabilities.to_vec()) })
+}
+
+/// Writes the two files of a bundled channel into `target_dir`, which is made if it is not there.
+///
+/// Each file appears whole or not at all; the capability file comes first, so the guest is never seen without it. A
+/// file that is already there stays, unless `force` says that it is to be replaced. A symbolic link in the place of
+/// a file is replaced itself, never what it points to.
+///
+/// # Errors
+/// [`BundledError`]: there is no such channel, a file is there already, or a file cannot be written.
+pub fn install_bundled_channel(
+    name: &str,
+    target_dir: &Path,
+    force: bool,
+) -> Result<DiscoveredChannel, BundledError> {
+    let (name, (wasm, capabilities)) = find(name)?;
+    let installed = DiscoveredChannel {
+        wasm: target_dir.join(format!("{name}.wasm")),
+        capabilities: Some(target_dir.join(format!("{name}.capabilities.json"))),
+        name,
+    };
+    let files = [(installed.capabilities.as_ref(), capabilities), (Some(&installed.wasm), wasm)];
+    let files = files.into_iter().filter_map(|(path, bytes)| Some((path?, bytes)));
+    if let Some((path, _)) = files.clone().find(|(path, _)| !force && path.symlink_metadata().is_ok()) {
+        return Err(BundledError::Exists { path: path.clone() });
+    }
+    std::fs::create_dir_all(target_dir)
+        .map_err(|source| BundledError::Write { path: target_dir.to_owned(), source })?;
+    for (path, bytes) in files {
+        replace_file(path, bytes).map_err(|source| BundledError::Write { path: path.clone(), source })?;
+    }
+    Ok(installed)
+}
+
+type Files = (&'static [u8], &'static [u8]);
+
+fn find(name: &str) -> Result<(ChannelName, Files), BundledError> {
+    let wanted = ChannelName::new(name).map_err(|source| BundledError::Name { source })?;
+    let channel = BUNDLED.iter().find(|channel| wanted == channel.name);
+    match channel.map(|channel| channel.files) {
+        Some(Some(files)) => Ok((wanted, files)),
+        Some(None) => Err(BundledError::NotBuiltIn { name: wanted }),
+        None => Err(BundledError::Unknown { name: wanted }),
+    }
+}
+
+/// Writes a file beside its place and moves it there when it is complete and on the disk.
+fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = rustix::fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let fresh = format!(".{name}.{}.new", std::process::id());
+    // What is left of an earlier attempt of the same process id is nobody's.
+    rustix::fs::unlinkat(&dir, fresh.as_str(), AtFlags::empty()).ok();
+    let written = write_new(&dir, &fresh, bytes)
+        .and_then(|()| Ok(rustix::fs::renameat(&dir, fresh.as_str(), &dir, name.as_ref())?))
+        .and_then(|()| Ok(rustix::fs::fsync(&dir)?));
+    if written.is_err() {
+        rustix::fs::unlinkat(&dir, fresh.as_str(), AtFlags::empty()).ok();
+    }
+    written
+}
+
+fn write_new(dir: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+    let mut file = File::from(rustix::fs::openat(dir, name, flags, mode)?);
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Why a bundled channel is not installed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundledError {
+    /// The text is not a channel's name.
+    #[error("{source}")]
+    Name {
+        /// What is wrong with it.
+        source: ChannelNameError,
+    },
+    /// No channel of this name comes with the program.
+    #[error("no channel `{name}` comes with the program: there is {}", bundled_channel_names().join(", "))]
+    Unknown {
+        /// The name.
+        name: ChannelName,
+    },
+    /// The channel is known, but this program was built without its files.
+    #[error("the channel `{name}` is not in this program: build it with the feature `bundled`")]
+    NotBuiltIn {
+        /// The name.
+        name: ChannelName,
+    },
+    /// A file is there already, and was not to be replaced.
+    #[error("{} is there already: replace it with --force", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("{} cannot be written: {source}", path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+#[cfg(all(test, feature = "bundled"))]
+mod tests {
+    use super::*;
+    use crate::channel::discover::tests::Dir;
+    use crate::channel::{ChannelCapabilitiesFile, discover_channels};
+
+    #[test]
+    fn bundled_channels_have_good_names_and_files() {
+        assert_eq!(available_channel_names(), bundled_channel_names());
+        for name in bundled_channel_names() {
+            let files = bundled_channel_files(name).unwrap();
+            let channel = ChannelName::new(name).unwrap();
+            assert!(files.wasm.starts_with(b"\0asm"), "{name}");
+            ChannelCapabilitiesFile::parse(name, &channel, &files.capabilities.unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_installed_channel_is_found_with_its_files() {
+        let dir = Dir::new();
+        let target = dir.path("new/channels");
+        let installed = install_bundled_channel("webchat", &target, false).unwrap();
+        let found = discover_channels(&target).unwrap();
+        assert_eq!(found.channels, [installed]);
+        assert_eq!(found.channels[0].read().unwrap(), bundled_channel_files("webchat").unwrap());
+        assert_eq!(std::fs::read_dir(&target).unwrap().count(), 2, "nothing else is left");
+    }
+
+    #[test]
+    fn what_is_there_stays_unless_it_is_to_be_replaced() {
+        let dir = Dir::with(&[("webchat.capabilities.json", b"mine")]);
+        let error = install_bundled_channel("webchat", &dir.0, false).unwrap_err();
+        assert!(matches!(error, BundledError::Exists { .. }), "{error}");
+        assert!(!dir.path("webchat.wasm").exists());
+        assert_eq!(std::fs::read(dir.path("webchat.capabilities.json")).unwrap(), b"mine");
+        install_bundled_channel("webchat", &dir.0, true).unwrap();
+        install_bundled_channel("webchat", &dir.0, true).unwrap();
+        assert_ne!(std::fs::read(dir.path("webchat.capabilities.json")).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_not_followed() {
+        let dir = Dir::with(&[("precious", b"mine")]);
+        let target = dir.path("channels");
+        std::fs::create_dir(&target).unwrap();
+        std::os::unix::fs::symlink(dir.path("precious"), target.join("webchat.wasm")).unwrap();
+        assert!(install_bundled_channel("webchat", &target, false).is_err());
+        install_bundled_channel("webchat", &target, true).unwrap();
+        assert_eq!(std::fs::read(dir.path("precious")).unwrap(), b"mine");
+        assert!(target.join("webchat.wasm").symlink_metadata().unwrap().is_file());
+    }
+
+    #[test]
+    fn other_names_are_refused() {
+        let dir = Dir::new();
+        let refused = |name: &str| install_bundled_channel(name, &dir.0, false).unwrap_err();
+        assert!(matches!(refused("telegram"), BundledError::Unknown { .. }));
+        assert!(matches!(refused("../webchat"), BundledError::Name { .. }));
+        assert!(bundled_channel_files("telegram").is_none());
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_named() {
+        let dir = Dir::with(&[("file", b"")]);
+        let error = install_bundled_channel("webchat", &dir.path("file/channels"), false).unwrap_err();
+        assert!(error.to_string().contains("file/channels"), "{error}");
+    }
+}
