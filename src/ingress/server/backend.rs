@@ -1,7 +1,7 @@
 //! tiny_http behind its private socket.
 
 use std::io;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::catch_unwind;
 
 use super::ServerError;
@@ -17,6 +17,11 @@ pub(crate) struct Backend {
 impl Backend {
     pub(crate) fn start() -> Result<Self, ServerError> {
         let (socket, listener) = PrivateSocket::create()?;
+        Self::on(socket, listener)
+    }
+
+    /// Starts tiny_http on a listener that `socket` connects to.
+    pub(crate) fn on(socket: PrivateSocket, listener: UnixListener) -> Result<Self, ServerError> {
         // It panics when the system gives no thread, and a panic here would end the front.
         let server = catch_unwind(|| tiny_http::Server::from_listener(listener, None))
             .map_err(|_| ServerError::Backend("the system gives no thread for it".into()))?

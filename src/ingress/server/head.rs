@@ -125,21 +125,18 @@ pub(crate) fn read_head<'a>(bytes: &'a [u8], limits: &ServerLimits) -> Result<He
 fn refusal_for(error: httparse::Error, bytes: &[u8]) -> Refusal {
     match error {
         httparse::Error::HeaderName | httparse::Error::HeaderValue => Refusal::Header,
-        httparse::Error::NewLine => Refusal::LineEnd,
         httparse::Error::TooManyHeaders => Refusal::TooManyFields,
         httparse::Error::Version if names_another_version(bytes) => Refusal::Version,
         _ => Refusal::RequestLine,
     }
 }
 
-/// Whether the request line ends with `HTTP/d.d`, so that it is well formed but for the version.
+/// Whether the request line is well formed but for a version that is not ours.
 fn names_another_version(bytes: &[u8]) -> bool {
-    let line = bytes
-        .split(|byte| *byte == b'\r')
-        .find(|line| !line.is_empty() && *line != b"\n")
-        .unwrap_or_default();
-    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+    let line = bytes.trim_ascii_start().split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    let (version, rest) = (words.nth(2).unwrap_or_default(), words.next());
+    matches!((version, rest), ([b'H', b'T', b'T', b'P', b'/', major, b'.', minor], None)
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
@@ -217,4 +214,103 @@ fn has_token(fields: &[(&str, &[u8])], name: &str, token: &str) -> bool {
     values(fields, name)
         .flat_map(|value| value.split(|byte| *byte == b','))
         .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scan(bytes: &[u8], piece: usize, limits: &ServerLimits) -> Result<Option<usize>, Refusal> {
+        let mut scanner = HeadScanner::default();
+        for (index, part) in bytes.chunks(piece).enumerate() {
+            if let Some(end) = scanner.scan(part, limits)? {
+                return Ok(Some(index * piece + end));
+            }
+        }
+        Ok(None)
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_found_however_it_is_cut() {
+        let head = b"\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+        let bytes = [head.as_slice(), b"a\n\0"].concat();
+        for piece in 1..bytes.len() {
+            assert_eq!(
+                scan(&bytes, piece, &ServerLimits::default()),
+                Ok(Some(head.len())),
+                "pieces of {piece}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_head_may_have_its_limits_and_no_more() {
+        let limits = ServerLimits { head_bytes: 300, head_fields: 3, ..ServerLimits::default() };
+        let with_length = |length: usize| {
+            let start = "GET / HTTP/1.1\r\nHost: ";
+            format!("{start}{}\r\n\r\n", "a".repeat(length - start.len() - 4)).into_bytes()
+        };
+        assert_eq!(scan(&with_length(300), 7, &limits), Ok(Some(300)));
+        assert_eq!(scan(&with_length(301), 7, &limits), Err(Refusal::HeadTooLarge));
+        let with_fields =
+            |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count)).into_bytes();
+        assert!(scan(&with_fields(3), 7, &limits).is_ok());
+        assert_eq!(scan(&with_fields(4), 7, &limits), Err(Refusal::TooManyFields));
+        assert_eq!(read_head(&with_fields(4), &limits).err(), Some(Refusal::TooManyFields));
+    }
+
+    #[test]
+    fn a_head_is_understood() {
+        let bytes = b"POST /a?b=c HTTP/1.1\r\nHost: example.org\r\nConnection: TE, Close\r\nX:  y \r\nContent-Length: 5\r\n\r\n";
+        let head = read_head(bytes, &ServerLimits::default()).unwrap();
+        assert_eq!((head.method, head.target, head.path()), ("POST", "/a?b=c", "/a"));
+        assert_eq!(head.framing, Framing::Length(5));
+        assert!(head.wants_close && !head.expects_continue);
+        assert_eq!(head.fields[2], ("X", &b"y"[..]));
+    }
+
+    proptest! {
+        /// Whatever comes: no panic, and what is accepted holds nothing that could be read as another line or request.
+        #[test]
+        fn any_bytes_are_refused_or_understood(bytes in proptest::collection::vec(any::<u8>(), 0..300), piece in 1_usize..50) {
+            check(&bytes, piece)?;
+        }
+
+        /// The same for bytes that look more like a head.
+        #[test]
+        fn near_heads_are_refused_or_understood(
+            parts in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "GET ", "POST ", "/", " ", "HTTP/1.1", "HTTP/1.0", "\r\n", "\r\n\r\n", "\r", "\n", "Host: a", "Host", ":", "a",
+                    "Content-Length: 1", "Transfer-Encoding: chunked", "Connection: close", "Expect: 100-continue", "\t", "\0",
+                    "?x=1", "#", "\u{e4}", "GET / HTTP/1.1\r\nHost: a\r\n",
+                ]),
+                0..20,
+            ),
+            piece in 1_usize..50,
+        ) {
+            check(parts.concat().as_bytes(), piece)?;
+        }
+    }
+
+    fn check(bytes: &[u8], piece: usize) -> Result<(), TestCaseError> {
+        let limits = ServerLimits::default();
+        let scanned = scan(bytes, piece, &limits);
+        prop_assert_eq!(scanned, scan(bytes, bytes.len().max(1), &limits), "pieces make no difference");
+        // The parser stands on its own, too.
+        let _ = read_head(bytes, &limits);
+        if let Ok(Some(end)) = scanned
+            && let Ok(head) = read_head(&bytes[..end], &limits)
+        {
+            prop_assert!(
+                head.target.starts_with('/') && head.target.bytes().all(|byte| byte.is_ascii_graphic())
+            );
+            prop_assert!(head.fields.iter().all(|(name, value)| !name.is_empty() && !value.contains(&b'\n')));
+            let text = super::super::wire::write_head(&head);
+            prop_assert!(text.is_ascii() && text.lines().count() <= head.fields.len() + 1);
+        }
+        Ok(())
+    }
 }

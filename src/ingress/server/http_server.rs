@@ -31,7 +31,7 @@ impl HttpServer {
     ///
     /// The handler is called with one request after the other, in the order in which they were complete. It must return
     /// at once, and leave the answer to whoever gets the request's [`Responder`](super::Responder): while it runs, no
-    /// other request is taken, and what waits for more than 5 s is refused with 503. When it panics, that request is
+    /// other request is taken, and what waits for longer than [`ServerLimits::handover_time`] is refused with 503. When it panics, that request is
     /// answered with 500.
     ///
     /// # Errors

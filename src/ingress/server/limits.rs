@@ -31,7 +31,10 @@ pub struct ServerLimits {
     /// 16 KiB that every connection has for itself. While it is used up, bodies are not read on; when that lasts for
     /// [`ServerLimits::BODY_MEMORY_PATIENCE`], the oldest unfinished body is given up with 503. Default 64 MiB.
     pub body_memory: u64,
-    /// Time from a complete request to its answer; then the client gets 504. Default 120 s.
+    /// Time that a complete request may wait for a private connection, and again for the handler to take it; then it is
+    /// given up with 503 and the handler does not get it. Default 5 s.
+    pub handover_time: Duration,
+    /// Time from handing over a request to its answer; then the client gets 504. Default 120 s.
     pub answer_time: Duration,
     /// Bytes of an answer's body; an answer with more is replaced by a 500. Default 4 MiB.
     pub response_bytes: u64,
@@ -65,6 +68,7 @@ impl Default for ServerLimits {
             head_fields: 64,
             body_time: Duration::from_secs(30),
             body_memory: 64 << 20,
+            handover_time: Duration::from_secs(5),
             answer_time: Duration::from_secs(120),
             response_bytes: 4 << 20,
             response_memory: 32 << 20,
@@ -105,6 +109,7 @@ impl ServerLimits {
         let times = [
             ("head_time", self.head_time),
             ("body_time", self.body_time),
+            ("handover_time", self.handover_time),
             ("answer_time", self.answer_time),
             ("write_time", self.write_time),
         ];
@@ -144,7 +149,8 @@ mod tests {
     #[test]
     fn defaults_are_accepted_and_nonsense_is_not() {
         assert!(ServerLimits::default().check().is_ok());
-        let wrong: [(&str, fn(&mut ServerLimits)); 7] = [
+        type Change = fn(&mut ServerLimits);
+        let wrong: [(&str, Change); 7] = [
             ("connections", |limits| limits.connections = 0),
             ("connections_per_address", |limits| limits.connections_per_address = 0),
             ("head_bytes", |limits| limits.head_bytes = 255),

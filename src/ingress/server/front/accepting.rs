@@ -13,7 +13,7 @@ use super::door::Knock;
 use super::run::Front;
 
 /// Connections accepted in one round, so that newcomers do not keep the others waiting.
-const ACCEPTED_A_ROUND: usize = 64;
+pub(super) const ACCEPTED_A_ROUND: usize = 64;
 
 impl Front {
     pub(super) fn accept(&mut self, now: Instant) {
@@ -23,7 +23,12 @@ impl Front {
                 Knock::Somebody(stream, address) => self.admit(stream, address, now),
                 Knock::Gone => count(&self.shared.counters.accept_errors),
                 Knock::Nobody => return,
-                Knock::Full => return self.spare_a_descriptor(now),
+                Knock::Full => {
+                    count(&self.shared.counters.accept_errors);
+                    if !self.free_a_descriptor(now) {
+                        return self.turn_one_away(now);
+                    }
+                }
                 Knock::Failed(error) => {
                     count(&self.shared.counters.accept_errors);
                     log::warn!("a connection could not be accepted; trying again shortly: {error}");
@@ -33,18 +38,23 @@ impl Front {
         }
     }
 
-    /// No file descriptor is left: frees one, or lets accepting rest.
-    fn spare_a_descriptor(&mut self, now: Instant) {
-        count(&self.shared.counters.accept_errors);
-        let spared = self.clients.oldest_lingering_beyond(0);
-        if let Some(id) = spared.or_else(|| self.clients.least_worthy(None, now).map(|(id, _)| id)) {
-            count(&self.shared.counters.evicted);
-            self.close(id);
-        } else if let Some(door) = &mut self.door {
+    /// Closes the connection that can best be spared, because the process has no file descriptor left.
+    pub(super) fn free_a_descriptor(&mut self, now: Instant) -> bool {
+        let lingering = self.clients.oldest_lingering_beyond(0);
+        let spared = lingering.or_else(|| self.clients.least_worthy(None, now).map(|(id, _)| id));
+        let Some(id) = spared else { return false };
+        count(&self.shared.counters.evicted);
+        self.close(id);
+        true
+    }
+
+    /// Nothing can be spared: tells one that is waiting, and lets accepting rest.
+    fn turn_one_away(&mut self, now: Instant) {
+        if let Some(door) = &mut self.door {
             log::warn!(
                 "no file descriptor is left; raise the limit on open files or lower the limit on connections"
             );
-            door.pause(now);
+            door.turn_one_away(now);
         }
     }
 
@@ -112,20 +122,17 @@ impl Front {
             }
         }
         if !starved {
-            self.starved_since = None;
+            self.starves_until = None;
             return;
         }
-        let since = *self.starved_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= ServerLimits::BODY_MEMORY_PATIENCE {
-            self.starved_since = Some(now);
+        let until = *self.starves_until.get_or_insert(now + ServerLimits::BODY_MEMORY_PATIENCE);
+        if until <= now {
+            // As long as nothing moves, the next goes sooner.
+            self.starves_until = Some(now + ServerLimits::BODY_MEMORY_PATIENCE / 4);
             if let Some(id) = self.clients.oldest_body() {
                 count(&self.shared.counters.evicted);
                 self.refuse(id, Refusal::OutOfMemory, now);
             }
         }
-    }
-
-    pub(super) fn starvation_ends_at(&self) -> Option<Instant> {
-        self.starved_since.map(|since| since + ServerLimits::BODY_MEMORY_PATIENCE)
     }
 }

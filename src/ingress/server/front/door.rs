@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::super::refusal::Refusal;
@@ -31,7 +32,7 @@ pub(crate) enum Knock {
     Nobody,
     /// The connection was gone already; there may be more.
     Gone,
-    /// No file descriptor is left; one connection was turned away. Somebody should go.
+    /// No file descriptor is left. Somebody should go, or somebody be turned away.
     Full,
     /// Some other want of the system's. Accepting rests.
     Failed(io::Error),
@@ -70,27 +71,22 @@ impl Door {
         }
     }
 
-    /// Lets accepting rest.
-    pub(crate) fn pause(&mut self, now: Instant) {
-        self.paused_until = Some(now + PAUSE);
-    }
-
     /// Sorts errors into those of one connection (accept(2) passes them on), and those of this process or the system.
     fn after_error(&mut self, error: io::Error, now: Instant) -> Knock {
         match Errno::from_io_error(&error) {
-            Some(Errno::MFILE | Errno::NFILE) => {
-                self.turn_one_away();
-                Knock::Full
-            }
+            // accept(2) asks for a descriptor before it looks whether anybody is there.
+            Some(Errno::MFILE | Errno::NFILE) if !self.somebody_waits() => Knock::Nobody,
+            Some(Errno::MFILE | Errno::NFILE) => Knock::Full,
             Some(Errno::NOBUFS | Errno::NOMEM | Errno::BADF | Errno::INVAL | Errno::NOTSOCK) | None => {
-                self.pause(now);
+                self.paused_until = Some(now + PAUSE);
                 Knock::Failed(error)
             }
             Some(_) => Knock::Gone,
         }
     }
 
-    fn turn_one_away(&mut self) {
+    /// Accepts one connection by means of the spare file descriptor, to say that there is no room; then rests.
+    pub(crate) fn turn_one_away(&mut self, now: Instant) {
         self.spare = None;
         if let Ok((stream, _)) = self.listener.accept()
             && stream.set_nonblocking(true).is_ok()
@@ -99,6 +95,12 @@ impl Door {
             let _ = Outgoing::whole(Refusal::Busy.answer(true)).send(&stream);
         }
         self.refill_spare();
+        self.paused_until = Some(now + PAUSE);
+    }
+
+    fn somebody_waits(&self) -> bool {
+        let mut sockets = [PollFd::new(&self.listener, PollFlags::IN)];
+        poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
     }
 
     fn refill_spare(&mut self) {

@@ -11,17 +11,12 @@ use super::super::limits::OWN_BODY_BYTES;
 use super::super::refusal::Refusal;
 use super::super::stats::count;
 use super::super::wire::{self, Envelope};
+use super::accepting::ACCEPTED_A_ROUND;
 use super::client::{Phase, Then};
 use super::door::descriptors_left;
 use super::link::{Answer, Job, Link, LinkState};
 use super::outgoing::Outgoing;
 use super::run::Front;
-
-/// How long a complete request waits for a private connection before it is refused.
-const QUEUE_TIME: Duration = Duration::from_secs(10);
-
-/// How long a request may be under way to the handler before it is given up. The handler is meant to return at once.
-const HANDOVER_TIME: Duration = Duration::from_secs(5);
 
 /// How long a new private connection may take to prove itself.
 const PROOF_TIME: Duration = Duration::from_secs(2);
@@ -43,7 +38,7 @@ impl Front {
     pub(super) fn queue_up(&mut self, id: usize, request: Complete, charged: u64, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
         // What its body has taken stays taken until it is answered, so nothing is given back here.
-        client.enter(Phase::Queued { request, charged }, now, QUEUE_TIME);
+        client.enter(Phase::Queued { request, charged }, now, self.shared.limits.handover_time);
         self.queue.push_back(id);
         self.hand_over_those_in_turn(now);
     }
@@ -187,7 +182,7 @@ impl Front {
     }
 
     fn open_link(&mut self, now: Instant) {
-        if !descriptors_left(DESCRIPTORS_A_LINK) {
+        if !self.find_descriptors(now) {
             self.growth_rests_until = Some(now + GROWTH_REST);
             return;
         }
@@ -211,6 +206,20 @@ impl Front {
         }
     }
 
+    /// Makes sure that tiny_http will find the file descriptors that a private connection takes: without them its accept
+    /// loop ends.
+    fn find_descriptors(&mut self, now: Instant) -> bool {
+        let plenty = descriptors_left(DESCRIPTORS_A_LINK + ACCEPTED_A_ROUND);
+        // Otherwise newcomers could take them before tiny_http does.
+        self.accepting_rests_while_proving = !plenty;
+        let mut enough = plenty || descriptors_left(DESCRIPTORS_A_LINK);
+        // A complete request is worth more than connections without one.
+        while !enough && !self.queue.is_empty() && self.free_a_descriptor(now) {
+            enough = descriptors_left(DESCRIPTORS_A_LINK);
+        }
+        enough
+    }
+
     /// Puts another tiny_http in the place of one that accepts no more connections. What the handler has got from the
     /// old one is still answered over the old connections.
     fn restart_backend(&mut self, now: Instant) {
@@ -218,6 +227,8 @@ impl Front {
             Ok(backend) => backend,
             Err(error) => {
                 log::error!("tiny_http could not be started anew; trying again shortly: {error}");
+                // The want of file descriptors is the likeliest reason.
+                self.free_a_descriptor(now);
                 self.growth_rests_until = Some(now + GROWTH_REST);
                 return;
             }
@@ -248,7 +259,8 @@ impl Front {
                 _ => self.lose_link(id, now),
             }
         }
-        self.give_up_links(now, |link| link.since + HANDOVER_TIME <= now);
+        let time = self.shared.limits.handover_time;
+        self.give_up_links(now, |link| link.since + time <= now);
     }
 
     /// Gives up what the handler does not have, among those that match; remembers of the others that it has.
@@ -280,7 +292,7 @@ impl Front {
     pub(super) fn link_deadline(&self, now: Instant) -> Option<Instant> {
         let under_way = self.links.iter().filter_map(|(_, link)| match &link.state {
             LinkState::Proving => Some(link.since + PROOF_TIME),
-            LinkState::Busy(job) if !job.taken => Some(link.since + HANDOVER_TIME),
+            LinkState::Busy(job) if !job.taken => Some(link.since + self.shared.limits.handover_time),
             LinkState::Busy(_) | LinkState::Idle => None,
         });
         let surplus = self.links.surplus(now).map(|surplus| surplus.err().unwrap_or(now));

@@ -12,7 +12,7 @@ use super::link::{Link, LinkState};
 pub(crate) const KEPT: usize = 4;
 
 /// How long one that is not needed is kept beyond that.
-const IDLE_TIME: Duration = Duration::from_secs(10);
+const IDLE_TIME: Duration = Duration::from_secs(3);
 
 /// How long a request waits for one of those that there are before another is opened. Short requests are through sooner,
 /// and more threads than needed would only get into each other's way.

@@ -20,6 +20,8 @@ mod links;
 mod outgoing;
 mod reading;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use answering::MOST_LINGERING;
 pub(crate) use door::Door;

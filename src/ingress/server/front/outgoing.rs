@@ -18,32 +18,47 @@ pub(crate) struct Outgoing {
     middle: &'static [u8],
     last: Vec<u8>,
     sent: usize,
+    flags: SendFlags,
 }
+
+/// The end of an answer may wait for the end of the connection, which follows at once: then both leave in one segment.
+#[cfg(target_os = "linux")]
+const BEFORE_CLOSE: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::MORE);
+#[cfg(not(target_os = "linux"))]
+const BEFORE_CLOSE: SendFlags = SendFlags::NOSIGNAL;
 
 impl Outgoing {
     /// A request for tiny_http.
     pub(crate) fn request(head: String, body: Vec<u8>) -> Self {
         let first = head.into_bytes();
-        Outgoing { split: first.len(), first, middle: b"", last: body, sent: 0 }
+        Outgoing { split: first.len(), first, middle: b"", last: body, sent: 0, flags: SendFlags::NOSIGNAL }
     }
 
-    /// An answer as the handler gave it, and what becomes of the connection after it.
+    /// An answer as the handler gave it. With `close`, the connection must be closed or shut down when it is sent.
     pub(crate) fn answer(bytes: Vec<u8>, frame: Frame, close: bool) -> Self {
         // Before the empty line that ends the head.
         let split = frame.head - 2;
-        Outgoing { first: bytes, split, middle: if close { CLOSE } else { b"" }, last: Vec::new(), sent: 0 }
+        let (middle, flags) = if close { (CLOSE, BEFORE_CLOSE) } else { (&b""[..], SendFlags::NOSIGNAL) };
+        Outgoing { first: bytes, split, middle, last: Vec::new(), sent: 0, flags }
     }
 
     /// An answer of the front's own.
     pub(crate) fn whole(bytes: Vec<u8>) -> Self {
-        Outgoing { split: bytes.len(), first: bytes, middle: b"", last: Vec::new(), sent: 0 }
+        Outgoing {
+            split: bytes.len(),
+            first: bytes,
+            middle: b"",
+            last: Vec::new(),
+            sent: 0,
+            flags: SendFlags::NOSIGNAL,
+        }
     }
 
     /// Sends as much as the socket takes. True when everything is sent.
     pub(crate) fn send(&mut self, socket: impl AsFd) -> io::Result<bool> {
         while self.sent < self.length() {
             // Not `writev`, which would raise SIGPIPE in a program that is not written in Rust.
-            match sendmsg(&socket, &self.rest(), &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL) {
+            match sendmsg(&socket, &self.rest(), &mut SendAncillaryBuffer::default(), self.flags) {
                 Ok(count) => self.sent += count,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return Ok(false),

@@ -1,6 +1,7 @@
 //! The loop: waits for sockets and deadlines, and passes each on to the part that it concerns.
 
 use std::collections::VecDeque;
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -32,14 +33,16 @@ pub(crate) struct Front {
     pub(super) queue: VecDeque<usize>,
     /// The memory for request bodies.
     pub(super) memory: Memory,
-    /// Since when some body has stood still for lack of memory.
-    pub(super) starved_since: Option<Instant>,
+    /// Until when bodies may stand still for lack of memory, when some do.
+    pub(super) starves_until: Option<Instant>,
     pub(super) next_arrival: u64,
     pub(super) next_born: u64,
     /// Private connections that have failed to prove themselves, one after the other.
     pub(super) failed_proofs: u32,
     /// No private connection is opened before.
     pub(super) growth_rests_until: Option<Instant>,
+    /// File descriptors are scarce: nobody is let in while a private connection proves itself.
+    pub(super) accepting_rests_while_proving: bool,
     pub(super) scratch: Vec<u8>,
     ending: bool,
 }
@@ -63,11 +66,12 @@ impl Front {
             clients: Clients::default(),
             links: Links::default(),
             queue: VecDeque::new(),
-            starved_since: None,
+            starves_until: None,
             next_arrival: 0,
             next_born: 0,
             failed_proofs: 0,
             growth_rests_until: None,
+            accepting_rests_while_proving: false,
             scratch: vec![0; SCRATCH],
             ending: false,
         }
@@ -75,20 +79,24 @@ impl Front {
 
     /// Runs until it is told to end.
     pub(crate) fn run(mut self) {
-        loop {
-            let now = Instant::now();
-            self.obey(now);
-            if self.is_over(now) {
-                break;
-            }
-            self.pass_deadlines(now);
-            self.tend_links(now);
-            self.give_room(now);
-            self.publish();
-            let ready = self.wait(now);
-            self.serve(ready, Instant::now());
-        }
+        while self.turn() {}
         self.end();
+    }
+
+    /// One round of the loop; false when it is the last.
+    pub(super) fn turn(&mut self) -> bool {
+        let now = Instant::now();
+        self.obey(now);
+        if self.is_over(now) {
+            return false;
+        }
+        self.pass_deadlines(now);
+        self.tend_links(now);
+        self.give_room(now);
+        self.publish();
+        let ready = self.wait(now);
+        self.serve(ready, Instant::now());
+        true
     }
 
     fn obey(&mut self, now: Instant) {
@@ -153,7 +161,7 @@ impl Front {
                 sockets.push(PollFd::from_borrowed_fd(client.stream.as_fd(), flags));
             }
         }
-        if let Some(listener) = self.door.as_ref().and_then(|door| door.open_listener(now)) {
+        if let Some(listener) = self.open_listener(now) {
             tokens.push(Ready::Door);
             sockets.push(PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN));
         }
@@ -176,6 +184,12 @@ impl Front {
             .collect();
         self.put_in_order(&mut ready);
         ready
+    }
+
+    /// The listener, when somebody may be let in.
+    fn open_listener(&self, now: Instant) -> Option<&TcpListener> {
+        let rests = self.accepting_rests_while_proving && self.links.is_proving();
+        self.door.as_ref().filter(|_| !rests).and_then(|door| door.open_listener(now))
     }
 
     /// Answers first, because they make room. Then clients in the order in which they came, which is the best guess at
@@ -212,7 +226,7 @@ impl Front {
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let clients = self.clients.iter().map(|(_, client)| client.deadline);
         let door = self.door.as_ref().and_then(|door| door.wakes_at(now));
-        let others = [door, self.link_deadline(now), self.starvation_ends_at(), self.shared.ends_at()];
+        let others = [door, self.link_deadline(now), self.starves_until, self.shared.ends_at()];
         clients.chain(others.into_iter().flatten()).min()
     }
 

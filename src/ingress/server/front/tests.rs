@@ -1,0 +1,243 @@
+//! The front with its parts laid open: what happens when something behind it dies.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::super::backend::Backend;
+use super::super::http_thread;
+use super::super::private_socket::PrivateSocket;
+use super::super::shared::Shared;
+use super::super::waker::Waker;
+use super::super::wire::Token;
+use super::super::{IncomingRequest, Response, ServerLimits};
+use super::link::LinkState;
+use super::{Door, Front};
+
+/// A server whose front is turned by hand. The thread behind tiny_http runs only when it is started.
+struct Bench {
+    front: Front,
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    /// The listener of the first backend, to break it.
+    private_listener: UnixListener,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Bench {
+    fn new(limits: ServerLimits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (socket, private_listener) = PrivateSocket::create().unwrap();
+        let backend = Backend::on(socket, private_listener.try_clone().unwrap()).unwrap();
+        let shared = Arc::new(Shared::new(limits, Token::random().unwrap(), Waker::new().unwrap(), backend));
+        let front = Front::new(shared.clone(), Arc::new(|_, _| 1 << 20), Door::new(listener).unwrap());
+        Bench { front, shared, address, private_listener, thread: None }
+    }
+
+    fn start_handler(&mut self) -> Receiver<IncomingRequest> {
+        let (sender, receiver) = channel();
+        let shared = self.shared.clone();
+        let handler = Box::new(move |request| drop(sender.send(request)));
+        self.thread = Some(thread::spawn(move || http_thread::run(&shared, handler)));
+        receiver
+    }
+
+    /// Turns the front until something is so.
+    fn until(&mut self, what: &str, mut condition: impl FnMut(&mut Front) -> bool) {
+        let start = Instant::now();
+        while !condition(&mut self.front) {
+            assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
+            self.shared.waker.wake();
+            self.front.turn();
+        }
+    }
+
+    fn send(&self, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        stream
+    }
+
+    fn receive(&mut self, handled: &Receiver<IncomingRequest>) -> IncomingRequest {
+        let mut request = None;
+        self.until("a request is handled", |_| {
+            request = handled.try_recv().ok();
+            request.is_some()
+        });
+        request.unwrap()
+    }
+
+    /// The status of the answer that a client gets, while the front turns.
+    fn status(&mut self, mut client: TcpStream) -> String {
+        client.set_nonblocking(true).unwrap();
+        let mut answer = Vec::new();
+        self.until("an answer", |_| {
+            let mut bytes = [0; 1024];
+            match client.read(&mut bytes) {
+                Ok(0) => true,
+                Ok(count) => {
+                    answer.extend_from_slice(&bytes[..count]);
+                    false
+                }
+                Err(_) => false,
+            }
+        });
+        String::from_utf8_lossy(&answer[9..12]).into_owned()
+    }
+
+    fn serve(&mut self, handled: &Receiver<IncomingRequest>) -> u64 {
+        let client = self.send("/");
+        let request = self.receive(handled);
+        let arrival = request.arrival;
+        request.responder.respond(Response::json(200, "{}"));
+        assert_eq!(self.status(client), "200");
+        arrival
+    }
+
+    fn busy_links(front: &Front) -> usize {
+        front.links.iter().filter(|(_, link)| link.is_busy()).count()
+    }
+
+    fn cut_all_links(&mut self) {
+        for (_, link) in self.front.links.iter() {
+            link.stream.shutdown(Shutdown::Both).unwrap();
+        }
+    }
+
+    fn restarts(&self) -> u64 {
+        self.shared.counters.snapshot().backend_restarts
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.shared.end_at(Instant::now());
+        while self.front.turn() {}
+        self.shared.front_ended.store(true, std::sync::atomic::Ordering::Release);
+        self.shared.backend().unblock();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn idle_private_connections_that_die_are_replaced() {
+    let mut bench = Bench::new(ServerLimits::default());
+    let handled = bench.start_handler();
+    assert_eq!(bench.serve(&handled), 0);
+    bench.until("all are idle", |front| front.links.count() == 4 && !front.links.is_proving());
+    bench.cut_all_links();
+    bench.until("the dead are gone", |front| {
+        front.links.iter().all(|(_, link)| link.stream.take_error().is_ok())
+    });
+    for arrival in 1..10 {
+        assert_eq!(bench.serve(&handled), arrival);
+    }
+    assert_eq!(bench.restarts(), 0);
+}
+
+#[test]
+fn a_request_whose_connection_dies_before_the_handler_has_it_holds_up_no_other() {
+    let mut bench = Bench::new(ServerLimits::default());
+    let handled = bench.start_handler();
+    assert_eq!(bench.serve(&handled), 0);
+    // Nothing that tiny_http yields is taken while this is locked, as if its threads were slow.
+    let shared = bench.shared.clone();
+    let sequence = shared.sequence.lock().unwrap();
+    let lost = bench.send("/lost");
+    bench.until("it is handed over", |front| Bench::busy_links(front) == 1);
+    let later = bench.send("/later");
+    bench.until("both are handed over", |front| Bench::busy_links(front) == 2);
+    let first = bench
+        .front
+        .links
+        .iter()
+        .find(|(_, link)| matches!(&link.state, LinkState::Busy(job) if job.arrival == 1));
+    first.unwrap().1.stream.shutdown(Shutdown::Both).unwrap();
+    drop(sequence);
+    // Whether the handler has got it by now is a race; what matters is that both ways end well.
+    let mut paths = vec![bench.receive(&handled)];
+    if paths[0].path == "/lost" {
+        paths.push(bench.receive(&handled));
+    }
+    assert_eq!(paths.last().unwrap().path, "/later");
+    paths.pop().unwrap().responder.respond(Response::json(200, "{}"));
+    assert_eq!(bench.status(later), "200");
+    assert_eq!(bench.status(lost), "503");
+    bench.serve(&handled);
+}
+
+#[test]
+fn a_request_that_the_handler_has_is_not_given_up_however_long_it_takes() {
+    let limits = ServerLimits { handover_time: Duration::from_millis(100), ..ServerLimits::default() };
+    let mut bench = Bench::new(limits);
+    let handled = bench.start_handler();
+    assert_eq!(bench.serve(&handled), 0);
+    bench.until("all are idle", |front| front.links.count() == 4 && !front.links.is_proving());
+    let slow = bench.send("/slow");
+    let request = bench.receive(&handled);
+    thread::sleep(Duration::from_millis(150));
+    for _ in 0..3 {
+        bench.shared.waker.wake();
+        bench.front.turn();
+    }
+    request.responder.respond(Response::json(201, "{}"));
+    assert_eq!(bench.status(slow), "201");
+    assert_eq!(bench.serve(&handled), 2);
+}
+
+#[test]
+fn without_anybody_behind_it_the_front_refuses_in_time() {
+    let limits = ServerLimits { handover_time: Duration::from_millis(100), ..ServerLimits::default() };
+    let mut bench = Bench::new(limits);
+    let client = bench.send("/");
+    assert_eq!(bench.status(client), "503");
+    // And serves when there is somebody again.
+    let handled = bench.start_handler();
+    bench.serve(&handled);
+}
+
+#[test]
+fn a_dead_accept_loop_is_replaced_and_what_is_being_answered_is_still_answered() {
+    let mut bench = Bench::new(ServerLimits::default());
+    let handled = bench.start_handler();
+    let before = bench.send("/before");
+    let pending = bench.receive(&handled);
+    bench.until("all are idle or busy", |front| front.links.count() == 4 && !front.links.is_proving());
+    rustix::net::shutdown(&bench.private_listener, rustix::net::Shutdown::Both).unwrap();
+    bench.until("tiny_http is started anew", |front| front.shared.counters.snapshot().backend_restarts == 1);
+    let clients: Vec<_> = (0..8).map(|_| bench.send("/after")).collect();
+    let requests: Vec<_> = (0..8).map(|_| bench.receive(&handled)).collect();
+    for request in requests {
+        request.responder.respond(Response::json(200, "{}"));
+    }
+    for client in clients {
+        assert_eq!(bench.status(client), "200");
+    }
+    pending.responder.respond(Response::json(202, "{}"));
+    assert_eq!(bench.status(before), "202");
+    assert_eq!(bench.restarts(), 1);
+}
+
+#[test]
+fn private_connections_are_opened_as_needed_and_closed_again() {
+    let mut bench = Bench::new(ServerLimits::default());
+    let handled = bench.start_handler();
+    let clients: Vec<_> = (0..40).map(|_| bench.send("/")).collect();
+    let requests: Vec<_> = (0..40).map(|_| bench.receive(&handled)).collect();
+    assert_eq!(Bench::busy_links(&bench.front), 40);
+    assert!(requests.iter().map(|request| request.arrival).eq(0..40));
+    drop(requests);
+    for client in clients {
+        assert_eq!(bench.status(client), "500");
+    }
+    bench.until("the surplus is closed", |front| front.links.count() == 4);
+    bench.serve(&handled);
+}
