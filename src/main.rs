@@ -1,2 +1,8 @@
 //! The tinclaw daemon.
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

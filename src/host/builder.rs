@@ -13,7 +13,9 @@ use crate::ingress::webhook::TrustedProxies;
 use crate::ingress::{DEFAULT_MAX_BODY_BYTES, WasmChannelRouter};
 use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig};
 
-use super::config::{ManagerConfig, StateLocation};
+use super::config::ManagerConfig;
+#[cfg(feature = "sqlite")]
+use super::config::StateLocation;
 use super::error::HostError;
 use super::manager::ChannelManager;
 
@@ -78,6 +80,15 @@ impl Host {
         &self.failed
     }
 
+    /// Does what [`Host::shutdown`] does, except that answers which are still being sent are not waited for. For programs
+    /// whose threads share the host: their streams of messages end, and the last of them drops the host.
+    pub fn stop(&self) {
+        if let Some(server) = &self.server {
+            server.stop_accepting();
+        }
+        self.manager.shutdown(self.grace);
+    }
+
     /// Stops taking requests, lets what runs end, calls every channel's `on-shutdown` and joins all threads. Dropping a
     /// host does the same.
     pub fn shutdown(self) {
@@ -95,10 +106,7 @@ impl Deref for Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        if let Some(server) = &self.server {
-            server.stop_accepting();
-        }
-        self.manager.shutdown(self.grace);
+        self.stop();
         if let Some(server) = self.server.take() {
             server.shutdown();
         }
@@ -121,6 +129,7 @@ impl HostBuilder {
     }
 
     /// Keeps state in this directory instead of in memory.
+    #[cfg(feature = "sqlite")]
     #[must_use]
     pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
         let durability = crate::store::Durability::Full;

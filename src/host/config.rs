@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+#[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,9 @@ use crate::channel::{ChannelName, HostCeilings};
 use crate::router::RouterConfig;
 use crate::services::http::OutboundHttpSettings;
 use crate::services::secrets::{EnvSecrets, SecretStore};
-use crate::store::{Durability, Retention, Store, StoreError};
+#[cfg(feature = "sqlite")]
+use crate::store::Durability;
+use crate::store::{Retention, Store, StoreError};
 use crate::stream::QueueLimits;
 
 /// Where a host keeps what must survive.
@@ -23,6 +26,7 @@ pub enum StateLocation {
     /// In memory: for tests and for embedding without a disk. A restart loses everything.
     Memory,
     /// In `tinclaw.db` in this directory, which one host at a time can use. The directory is made when it is missing.
+    #[cfg(feature = "sqlite")]
     Directory {
         /// The directory.
         path: PathBuf,

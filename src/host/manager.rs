@@ -20,9 +20,9 @@ use crate::router::{Router, RouterParts};
 use crate::sandbox::{StopFlag, WorkerPool};
 use crate::services::http::OutboundHttp;
 use crate::services::pairing::PairingDesk;
-use crate::store::{
-    HostLock, MemoryStore, Opener, SqliteStore, StoreHandle, StoreHealth, StoreThread, StoreThreadConfig,
-};
+#[cfg(feature = "sqlite")]
+use crate::store::SqliteStore;
+use crate::store::{HostLock, MemoryStore, Opener, StoreHandle, StoreHealth, StoreThread, StoreThreadConfig};
 use crate::stream::{Mailbox, MessageStream};
 
 use super::assembly::Assembly;
@@ -95,6 +95,7 @@ impl ChannelManager {
         let (events, inbox) = bounded(EVENT_CAPACITY);
         let lock = match &config.state {
             StateLocation::Memory | StateLocation::Custom(_) => None,
+            #[cfg(feature = "sqlite")]
             StateLocation::Directory { path, .. } => Some(HostLock::acquire(path)?),
         };
         let thread_config =
@@ -252,6 +253,7 @@ fn opener(state: StateLocation) -> Opener {
             // A memory store that failed would have lost everything, but it does not fail.
             Box::new(|| Ok(Box::new(MemoryStore::default())))
         }
+        #[cfg(feature = "sqlite")]
         StateLocation::Directory { path, durability } => {
             Box::new(move || Ok(Box::new(SqliteStore::open(&path.join("tinclaw.db"), durability)?)))
         }

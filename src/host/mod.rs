@@ -7,6 +7,7 @@
 //! | `assembly` | from a loaded channel to one that the router can run |
 //! | `replies` | what the agent says, on its way to the store |
 //! | `operator` | looking into the queues, sending again, dropping |
+//! | `trial` | one channel without a host, to look at it and to try single callbacks |
 //! | `builder` | a manager with channels from a directory and an HTTP server |
 
 mod assembly;
@@ -16,9 +17,11 @@ mod error;
 mod manager;
 mod operator;
 mod replies;
+mod trial;
 
 pub use crate::router::{RetryPolicy, RouterConfig};
 pub use builder::{Host, HostBuilder};
 pub use config::{ChannelSettings, ManagerConfig, StateLocation, StoreOpener};
 pub use error::{HostError, ReplyError};
 pub use manager::{ChannelManager, Health};
+pub use trial::ChannelTrial;

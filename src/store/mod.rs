@@ -26,6 +26,7 @@ mod lock;
 mod memory;
 mod record;
 mod retention;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 mod thread;
 
@@ -45,5 +46,6 @@ pub use record::{
     StoredAnswer, TimerRecord,
 };
 pub use retention::{Housekeeping, Retention};
+#[cfg(feature = "sqlite")]
 pub use sqlite::{Durability, SqliteOptions, SqliteStore};
 pub use thread::{Opener, StoreEvent, StoreThread, StoreThreadConfig};

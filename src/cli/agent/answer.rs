@@ -1,0 +1,95 @@
+//! What every agent does with a message and with an answer.
+
+use std::time::Duration;
+
+use tinclaw::{AgentResponse, ChannelName, Delivery, Host, ReplyError, StatusType, StatusUpdate};
+
+/// The wait after the first failure of an agent; it doubles with each attempt.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// Shows the person that their message is being worked on.
+pub fn begin(host: &Host, delivery: &Delivery) {
+    show(host, delivery, StatusType::Thinking);
+}
+
+/// Keeps a reply and then forgets the message. When the reply is not kept, the message comes again.
+pub fn reply(host: &Host, delivery: Delivery, response: AgentResponse) {
+    if keep(host, &delivery, response) {
+        finish(host, delivery);
+    } else {
+        give_back(host, delivery, None);
+    }
+}
+
+/// Keeps a reply; the message stays open.
+pub fn keep(host: &Host, delivery: &Delivery, response: AgentResponse) -> bool {
+    match host.respond(delivery, response) {
+        Ok(_) => true,
+        Err(error) => {
+            // At shutdown this is how things go; the message comes again at the next start.
+            let level =
+                if matches!(error, ReplyError::Closed) { log::Level::Debug } else { log::Level::Error };
+            let (channel, id) = (delivery.channel(), delivery.id());
+            log::log!(target: channel, level, "the reply to message {id} was not kept: {error}");
+            false
+        }
+    }
+}
+
+/// The message has been dealt with.
+pub fn finish(host: &Host, delivery: Delivery) {
+    show(host, &delivery, StatusType::Done);
+    delivery.ack();
+}
+
+/// The message has not been dealt with and comes again, after `delay` or else after a wait that grows with its attempts.
+pub fn give_back(host: &Host, delivery: Delivery, delay: Option<Duration>) {
+    show(host, &delivery, StatusType::Done);
+    let delay = delay.unwrap_or_else(|| wait_after(delivery.attempt()));
+    delivery.nack(delay);
+}
+
+fn show(host: &Host, delivery: &Delivery, status: StatusType) {
+    Whom::of(delivery).show(host, status, "");
+}
+
+/// The person behind a message.
+pub struct Whom {
+    channel: Option<ChannelName>,
+    metadata_json: String,
+}
+
+impl Whom {
+    /// Whoever wrote this.
+    pub fn of(delivery: &Delivery) -> Self {
+        let metadata_json = delivery.message().metadata_json.clone();
+        Self { channel: delivery.channel().parse().ok(), metadata_json }
+    }
+
+    /// Tells them what the agent is doing. A status is never worth an error.
+    pub fn show(self, host: &Host, status: StatusType, message: &str) {
+        let update = StatusUpdate { status, message: message.to_owned(), metadata_json: self.metadata_json };
+        if let Some(channel) = self.channel {
+            let _ = host.status(&channel, update);
+        }
+    }
+}
+
+/// The wait after the `attempt`-th attempt, counted from 1.
+pub fn wait_after(attempt: u32) -> Duration {
+    FIRST_WAIT.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_grows_with_the_attempts() {
+        for (attempt, seconds) in [(0, 2), (1, 2), (2, 4), (3, 8), (8, 256), (9, 300), (u32::MAX, 300)] {
+            assert_eq!(wait_after(attempt), Duration::from_secs(seconds), "{attempt}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Which configuration file, and which state directory.
+
+use std::path::{Path, PathBuf};
+
+use super::file::ConfigFile;
+use super::parse::parse;
+use crate::cli::outcome::Failure;
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "tinclaw.toml";
+
+/// A configuration and where it came from.
+pub struct Found {
+    /// The fields.
+    pub file: ConfigFile,
+    /// The file, if there is one.
+    pub path: Option<PathBuf>,
+}
+
+impl Found {
+    /// Paths in the file are relative to it.
+    pub fn beside(&self, path: PathBuf) -> PathBuf {
+        match self.path.as_deref().and_then(Path::parent) {
+            Some(directory) => directory.join(path),
+            None => path,
+        }
+    }
+}
+
+/// Reads the named file, or `tinclaw.toml` in the working directory when there is one.
+pub fn find(named: Option<&Path>) -> Result<Found, Failure> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None if Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
+        None => return Ok(Found { file: ConfigFile::default(), path: None }),
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Failure::usage(format!("cannot read the configuration {}: {error}", path.display()))
+    })?;
+    let file = parse(&text).map_err(|error| Failure::usage(format!("{}, {error}", path.display())))?;
+    Ok(Found { file, path: Some(path) })
+}
+
+/// The state directory: as named, else by the XDG base directory specification (which ignores relative values).
+pub fn state_dir(
+    named: Option<PathBuf>,
+    variable: impl Fn(&str) -> Option<PathBuf>,
+) -> Result<PathBuf, Failure> {
+    let base = || variable("XDG_STATE_HOME").filter(|dir| dir.is_absolute());
+    let home = || variable("HOME").filter(|home| home.is_absolute()).map(|home| home.join(".local/state"));
+    named.or_else(|| Some(base().or_else(home)?.join("tinclaw"))).ok_or_else(|| {
+        Failure::usage("there is no home directory to keep state in; name a directory with --state-dir")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_directory_is_the_named_one_or_that_of_the_specification() {
+        let rows: [(&str, Option<&str>, &[(&str, &str)], Option<&str>); 5] = [
+            ("named", Some("s"), &[("XDG_STATE_HOME", "/x")], Some("s")),
+            ("xdg", None, &[("XDG_STATE_HOME", "/x"), ("HOME", "/h")], Some("/x/tinclaw")),
+            (
+                "relative xdg",
+                None,
+                &[("XDG_STATE_HOME", "x"), ("HOME", "/h")],
+                Some("/h/.local/state/tinclaw"),
+            ),
+            ("home", None, &[("HOME", "/h")], Some("/h/.local/state/tinclaw")),
+            ("nothing", None, &[], None),
+        ];
+        for (case, named, variables, expected) in rows {
+            let variable =
+                |name: &str| variables.iter().find(|row| row.0 == name).map(|row| PathBuf::from(row.1));
+            assert_eq!(
+                state_dir(named.map(PathBuf::from), variable).ok(),
+                expected.map(PathBuf::from),
+                "{case}"
+            );
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! `tinclaw.toml`, and what it becomes together with the command line.
+//!
+//! | file | job |
+//! |---|---|
+//! | `file` | the fields of the file |
+//! | `parse` | from text to fields, with errors that name the line and the nearest field |
+//! | `find` | which file, which state directory |
+//! | `settings` | file and command line together |
+//! | `secrets` | where secrets come from |
+
+mod file;
+mod find;
+mod parse;
+mod secrets;
+mod settings;
+
+pub use settings::{AgentChoice, Settings, control_socket};

@@ -1,0 +1,355 @@
+//! The configuration file and the command line together.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tinclaw::channel::{ChannelName, HostCeilings};
+use tinclaw::host::{ChannelSettings, ManagerConfig, RetryPolicy, RouterConfig, StateLocation};
+use tinclaw::ingress::server::{AddressRange, ServerLimits};
+use tinclaw::ingress::webhook::TrustedProxies;
+use tinclaw::services::http::OutboundHttpSettings;
+use tinclaw::store::{Durability, Retention};
+use tinclaw::stream::QueueLimits;
+
+use super::file::{ChannelTable, ConfigFile, DurabilityField, RetentionTable, RetryTable, ServerTable};
+use super::find::{Found, find, state_dir};
+use super::secrets::SecretSources;
+use crate::cli::args::{Common, RunArgs};
+use crate::cli::outcome::Failure;
+
+/// Where HTTP is served when nobody says.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const MIB: u64 = 1024 * 1024;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Who answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentChoice {
+    /// Says what it was told.
+    Echo,
+    /// This command, by `sh -c`.
+    Exec(String),
+    /// This URL.
+    Http(String),
+}
+
+/// Everything that a command may need to know.
+pub struct Settings {
+    /// The configuration file, if one was read.
+    pub path: Option<PathBuf>,
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// Where state is kept.
+    pub state_dir: PathBuf,
+    /// Directories of channels and `.wasm` files; none when the default directory is meant.
+    pub channels: Vec<PathBuf>,
+    /// Whether the web chat runs; none: when there are no other channels.
+    pub webchat: Option<bool>,
+    /// Who answers.
+    pub agent: AgentChoice,
+    /// Messages that the agent works on at a time.
+    pub agent_concurrency: usize,
+    /// How long the `http` agent waits for an answer.
+    pub agent_timeout: Duration,
+    /// What to log, if somebody said.
+    pub log: Option<String>,
+    /// Where secrets come from.
+    pub secrets: SecretSources,
+    /// What the HTTP server gives to clients.
+    pub server: ServerLimits,
+    /// Whose `X-Forwarded-For` is believed.
+    pub proxies: TrustedProxies,
+    /// The largest request body.
+    pub max_body_bytes: Option<u64>,
+    /// Everything else; the secrets are not in it yet.
+    manager: ManagerConfig,
+}
+
+impl Settings {
+    /// Reads the configuration for a command that runs no host.
+    pub fn load(common: &Common) -> Result<Self, Failure> {
+        Self::load_for_run(common, RunArgs::default())
+    }
+
+    /// Reads the configuration for `tinclaw run`.
+    pub fn load_for_run(common: &Common, run: RunArgs) -> Result<Self, Failure> {
+        let mut found = find(common.config.as_deref())?;
+        let file = std::mem::take(&mut found.file);
+        let named = common.state_dir.clone().or_else(|| Some(found.beside(file.state_dir.clone()?)));
+        let variable =
+            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let state_dir = state_dir(named, variable)?;
+        resolve(found, file, state_dir, common, run)
+    }
+
+    /// The configuration of a manager, with secrets.
+    pub fn manager(&self) -> Result<ManagerConfig, Failure> {
+        Ok(ManagerConfig { secrets: self.secrets.store()?, ..self.manager.clone() })
+    }
+
+    /// The same without a state directory, for commands that only look at channels.
+    pub fn manager_in_memory(&self) -> Result<ManagerConfig, Failure> {
+        Ok(ManagerConfig { state: StateLocation::Memory, ..self.manager()? })
+    }
+
+    /// Where channels are looked for: what was named, else the default directory when it is there.
+    pub fn channel_paths(&self) -> Vec<PathBuf> {
+        if !self.channels.is_empty() {
+            return self.channels.clone();
+        }
+        Some(tinclaw::default_channels_dir()).filter(|dir| dir.is_dir()).into_iter().collect()
+    }
+}
+
+fn resolve(
+    found: Found,
+    file: ConfigFile,
+    state_dir: PathBuf,
+    common: &Common,
+    run: RunArgs,
+) -> Result<Settings, Failure> {
+    let place =
+        found.path.as_deref().map_or_else(|| "tinclaw.toml".to_owned(), |path| path.display().to_string());
+    let wrong = |what: String| Failure::usage(format!("{place}: {what}"));
+    let beside = |path: PathBuf| found.beside(path);
+    let mut secrets = file.secrets;
+    secrets.directory = secrets.directory.map(beside);
+    secrets.file = secrets.file.map(beside);
+    secrets.key_file = secrets.key_file.map(beside);
+    let agent = match (&run.agent, &file.agent) {
+        (Some(agent), _) => {
+            agent_choice(agent).map_err(|error| Failure::usage(format!("--agent: {error}")))?
+        }
+        (None, Some(agent)) => agent_choice(agent).map_err(|error| wrong(format!("agent: {error}")))?,
+        (None, None) => AgentChoice::Echo,
+    };
+    let from_file = || file.channels.unwrap_or_default().into_iter().map(beside).collect();
+    let channels = if run.channels.is_empty() { from_file() } else { run.channels };
+    let (proxies, ranges) = proxies(&file.trusted_proxies).map_err(&wrong)?;
+    let defaults = ManagerConfig::default();
+    let durability = match file.durability {
+        Some(DurabilityField::Normal) => Durability::Normal,
+        Some(DurabilityField::Full) | None => Durability::Full,
+    };
+    let manager = ManagerConfig {
+        state: StateLocation::Directory { path: state_dir.clone(), durability },
+        outbound: OutboundHttpSettings {
+            allow_private_hosts: file.allow_private_hosts,
+            http_rewrite: file.http_rewrite,
+            proxy: file.proxy,
+            root_certificates_pem: None,
+        },
+        public_url: run.public_url.or(file.public_url).map(|url| url.trim_end_matches('/').to_owned()),
+        channels: channel_settings(file.channel).map_err(&wrong)?,
+        ceilings: ceilings(&file.limits).map_err(&wrong)?,
+        poll_floor: file.poll_floor_ms.map_or(defaults.poll_floor, Duration::from_millis),
+        workers: at_least_one("workers", file.workers.unwrap_or(defaults.workers)).map_err(&wrong)?,
+        router: RouterConfig {
+            memory_budget: file
+                .memory_budget_mb
+                .map_or(defaults.router.memory_budget, |mb| mb.saturating_mul(1024 * 1024)),
+            retry: retry(&file.retry, defaults.router.retry),
+            queue_timeout: file.queue_timeout_secs.map_or(defaults.router.queue_timeout, Duration::from_secs),
+        },
+        queue: QueueLimits {
+            messages: file.queue.messages.unwrap_or(defaults.queue.messages),
+            bytes: file.queue.megabytes.map_or(defaults.queue.bytes, |mb| mb.saturating_mul(MIB)),
+        },
+        visibility: file.visibility_secs.map_or(defaults.visibility, Duration::from_secs),
+        in_order: file.in_order.unwrap_or(defaults.in_order),
+        retention: retention(&file.retention, defaults.retention.clone()),
+        most_replies: file.queue.replies.unwrap_or(defaults.most_replies),
+        ..defaults
+    };
+    Ok(Settings {
+        listen: run.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
+        channels,
+        webchat: if run.webchat { Some(true) } else { file.webchat },
+        agent,
+        agent_concurrency: at_least_one("agent_concurrency", file.agent_concurrency.unwrap_or(8))
+            .map_err(&wrong)?,
+        agent_timeout: Duration::from_secs(file.agent_timeout_secs.unwrap_or(120)),
+        log: common.log.clone().or(file.log),
+        secrets: SecretSources::new(secrets, &state_dir)?,
+        server: server(&file.server, ranges),
+        proxies,
+        max_body_bytes: file.max_body_bytes,
+        manager,
+        path: found.path,
+        state_dir,
+    })
+}
+
+/// Reads `echo`, `exec:COMMAND` or `http:URL`.
+fn agent_choice(text: &str) -> Result<AgentChoice, String> {
+    let expected = "expected echo, exec:COMMAND or http:URL";
+    if text == "echo" {
+        return Ok(AgentChoice::Echo);
+    }
+    match text.split_once(':') {
+        Some(("exec", command)) if !command.trim().is_empty() => {
+            Ok(AgentChoice::Exec(command.trim().to_owned()))
+        }
+        // `http://host` alone can only be meant as `http:http://host`.
+        Some(("http" | "https", rest)) if rest.starts_with("//") => agent_url(text),
+        Some(("http", url)) => agent_url(url),
+        _ => Err(format!("{text:?} is no agent: {expected}")),
+    }
+}
+
+fn agent_url(text: &str) -> Result<AgentChoice, String> {
+    let parsed = url::Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
+    if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
+        return Err(format!("{text:?} is no http:// or https:// URL"));
+    }
+    Ok(AgentChoice::Http(parsed.to_string()))
+}
+
+fn at_least_one(field: &str, value: usize) -> Result<usize, String> {
+    if value == 0 { Err(format!("{field} is 0; give 1 or more")) } else { Ok(value) }
+}
+
+fn proxies(entries: &[String]) -> Result<(TrustedProxies, Vec<AddressRange>), String> {
+    let proxies = TrustedProxies::parse(entries).map_err(|error| error.to_string())?;
+    let ranges =
+        entries.iter().map(|entry| entry.trim().parse::<AddressRange>().map_err(|error| error.to_string()));
+    Ok((proxies, ranges.collect::<Result<_, _>>()?))
+}
+
+fn ceilings(limits: &std::collections::BTreeMap<String, u64>) -> Result<HostCeilings, String> {
+    let mut ceilings = HostCeilings::default();
+    for (name, value) in limits {
+        ceilings.set(name, *value).map_err(|error| format!("[limits]: {error}"))?;
+    }
+    Ok(ceilings)
+}
+
+fn channel_settings(
+    tables: std::collections::BTreeMap<String, ChannelTable>,
+) -> Result<std::collections::BTreeMap<ChannelName, ChannelSettings>, String> {
+    let named = tables.into_iter().map(|(name, table)| {
+        let checked = ChannelName::new(&name).map_err(|error| format!("[channel.{name}]: {error}"))?;
+        let ChannelTable { config, owner_id, bot_username } = table;
+        Ok((checked, ChannelSettings { config, owner_id, bot_username }))
+    });
+    named.collect()
+}
+
+fn retry(table: &RetryTable, default: RetryPolicy) -> RetryPolicy {
+    RetryPolicy {
+        first: table.first_secs.map_or(default.first, Duration::from_secs),
+        most: table.most_secs.map_or(default.most, Duration::from_secs),
+        give_up_after: table.give_up_after_secs.map_or(default.give_up_after, Duration::from_secs),
+        most_traps: table.most_traps.unwrap_or(default.most_traps),
+    }
+}
+
+fn retention(table: &RetentionTable, default: Retention) -> Retention {
+    Retention {
+        settled_ms: table.settled_days.map_or(default.settled_ms, |days| days.saturating_mul(DAY_MS)),
+        dead_ms: table.dead_days.map_or(default.dead_ms, |days| days.saturating_mul(DAY_MS)),
+        max_settled: table.max_settled.unwrap_or(default.max_settled),
+        max_settled_bytes: table
+            .max_settled_mb
+            .map_or(default.max_settled_bytes, |mb| mb.saturating_mul(MIB)),
+        max_seen: table.max_seen.unwrap_or(default.max_seen),
+    }
+}
+
+fn server(table: &ServerTable, proxies: Vec<AddressRange>) -> ServerLimits {
+    let default = ServerLimits::default();
+    let secs = |value: Option<u64>, default: Duration| value.map_or(default, Duration::from_secs);
+    let mb = |value: Option<u64>, default: u64| value.map_or(default, |mb| mb.saturating_mul(MIB));
+    ServerLimits {
+        connections: table.connections.unwrap_or(default.connections),
+        connections_per_address: table.connections_per_address.unwrap_or(default.connections_per_address),
+        trusted_proxies: default.trusted_proxies.iter().copied().chain(proxies).collect(),
+        head_time: secs(table.head_secs, default.head_time),
+        head_bytes: table.head_bytes.unwrap_or(default.head_bytes),
+        head_fields: table.head_fields.unwrap_or(default.head_fields),
+        body_time: secs(table.body_secs, default.body_time),
+        body_memory: mb(table.body_memory_mb, default.body_memory),
+        handover_time: secs(table.handover_secs, default.handover_time),
+        answer_time: secs(table.answer_secs, default.answer_time),
+        response_bytes: table.response_bytes.unwrap_or(default.response_bytes),
+        response_memory: mb(table.response_memory_mb, default.response_memory),
+        write_time: secs(table.write_secs, default.write_time),
+        keep_alive: secs(table.keep_alive_secs, default.keep_alive),
+        shutdown_time: default.shutdown_time,
+    }
+}
+
+/// Where the control socket of a state directory is.
+pub fn control_socket(state_dir: &Path) -> PathBuf {
+    state_dir.join("control.sock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_are_told_apart() {
+        let url = |text: &str| Ok(AgentChoice::Http(text.to_owned()));
+        let rows: [(&str, Result<AgentChoice, &str>); 9] = [
+            ("echo", Ok(AgentChoice::Echo)),
+            ("exec:python3 agent.py --fast", Ok(AgentChoice::Exec("python3 agent.py --fast".into()))),
+            ("exec:", Err("is no agent")),
+            ("http:http://127.0.0.1:9/a", url("http://127.0.0.1:9/a")),
+            ("http:https://agent.example/a", url("https://agent.example/a")),
+            ("http://127.0.0.1:9/a", url("http://127.0.0.1:9/a")),
+            ("http:ftp://a/", Err("is no http")),
+            ("http:", Err("is no URL")),
+            ("parrot", Err("expected echo, exec:COMMAND or http:URL")),
+        ];
+        for (text, expected) in rows {
+            match (agent_choice(text), expected) {
+                (Ok(choice), Ok(expected)) => assert_eq!(choice, expected, "{text}"),
+                (Err(error), Err(part)) => assert!(error.contains(part), "{text}: {error}"),
+                (other, _) => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_file() {
+        let file =
+            super::super::parse::parse("listen = \"127.0.0.1:1\"\npublic_url = \"https://a.example/\"\n")
+                .unwrap();
+        let found = Found { file: ConfigFile::default(), path: Some("conf/tinclaw.toml".into()) };
+        let run = RunArgs { listen: Some(([127, 0, 0, 1], 2).into()), ..RunArgs::default() };
+        let settings = resolve(found, file, "state".into(), &Common::default(), run).ok().unwrap();
+        assert_eq!(settings.listen.port(), 2);
+        assert_eq!(settings.manager.public_url.as_deref(), Some("https://a.example"));
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let file =
+            super::super::parse::parse("channels = [\"here\", \"/there\"]\n[secrets]\nfile = \"s\"").unwrap();
+        let found = Found { file: ConfigFile::default(), path: Some("conf/tinclaw.toml".into()) };
+        let settings =
+            resolve(found, file, "state".into(), &Common::default(), RunArgs::default()).ok().unwrap();
+        assert_eq!(settings.channels, [PathBuf::from("conf/here"), PathBuf::from("/there")]);
+        assert_eq!(settings.secrets.file, PathBuf::from("conf/s"));
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused() {
+        for (text, part) in [
+            ("workers = 0", "workers is 0"),
+            ("[limits]\nmemory = 3", "there is no limit `memory`"),
+            ("trusted_proxies = [\"proxy\"]", "trusted_proxies"),
+            ("[channel.\"a b\"]\nowner_id = 1", "[channel.a b]"),
+            ("agent = \"parrot\"", "agent: \"parrot\" is no agent"),
+        ] {
+            let file = super::super::parse::parse(text).unwrap();
+            let found = Found { file: ConfigFile::default(), path: None };
+            match resolve(found, file, "state".into(), &Common::default(), RunArgs::default()) {
+                Err(Failure::Usage(error)) => assert!(error.contains(part), "{text}: {error}"),
+                _ => panic!("{text} was accepted"),
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Asks the running host, or opens its store when none runs.
+
+use std::io::{self, ErrorKind};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tinclaw::{ChannelManager, HostError};
+
+use super::answer::answer;
+use super::request::Request;
+use super::wire::{MAX_ANSWER_BYTES, Wire};
+use crate::cli::config::{Settings, control_socket};
+use crate::cli::outcome::Failure;
+
+/// How long the host may take: it serves one client at a time.
+const HOST_TIME: Duration = Duration::from_secs(30);
+
+/// Whether a host runs.
+pub enum Standing {
+    /// It does, and answers this.
+    Running(Value),
+    /// None does.
+    NotRunning,
+}
+
+/// Asks the running host only.
+pub fn ask_running(settings: &Settings, request: &Request) -> Result<Standing, Failure> {
+    let path = control_socket(&settings.state_dir);
+    let stream = match UnixStream::connect(&path) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            return Ok(Standing::NotRunning);
+        }
+        Err(error) => return Err(unreachable(&path, &error)),
+    };
+    let answer = exchange(stream, request).map_err(|error| unreachable(&path, &error))?;
+    match answer {
+        Ok(value) => Ok(Standing::Running(value)),
+        Err(error) => Err(Failure::problem(error)),
+    }
+}
+
+/// Asks the running host; when none runs, opens the store for this one request.
+pub fn ask(settings: &Settings, request: Request) -> Result<Value, Failure> {
+    if let Standing::Running(value) = ask_running(settings, &request)? {
+        return Ok(value);
+    }
+    if !settings.state_dir.join("tinclaw.db").exists() {
+        let directory = settings.state_dir.display();
+        return Err(Failure::problem(format!(
+            "no host runs, and none has kept anything in {directory}; is this the right --state-dir?"
+        )));
+    }
+    let manager = ChannelManager::new(settings.manager()?).map_err(|error| match error {
+        HostError::Lock(error) => {
+            Failure::problem(format!("the host does not answer on its control socket: {error}"))
+        }
+        other => Failure::problem(other),
+    })?;
+    answer(&manager, request).map_err(Failure::problem)
+}
+
+fn unreachable(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    let hint = match error.kind() {
+        ErrorKind::PermissionDenied => "run this as the user that the host runs as",
+        _ => "look at the log of the host",
+    };
+    Failure::problem(format!("the host cannot be asked at {path}: {error}; {hint}"))
+}
+
+fn exchange(stream: UnixStream, request: &Request) -> io::Result<Result<Value, String>> {
+    let mut wire = Wire::new(stream, None, HOST_TIME)?;
+    wire.write_line(&serde_json::to_string(request)?)?;
+    let line = wire.read_line(MAX_ANSWER_BYTES)?;
+    let mut answer: Value = serde_json::from_str(&line)?;
+    match answer.get("error").and_then(Value::as_str) {
+        Some(error) => Ok(Err(error.to_owned())),
+        None => Ok(Ok(answer["ok"].take())),
+    }
+}

@@ -1,0 +1,24 @@
+//! The socket through which other commands reach the running host.
+//!
+//! `control.sock` in the state directory, mode 0600: whoever may open it may do everything. A client writes one line of
+//! JSON and gets one back: `{"ok": …}` or `{"error": "…"}`.
+//!
+//! | file | job |
+//! |---|---|
+//! | `request` | what can be asked |
+//! | `answer` | what a manager answers, running or not |
+//! | `shown` | records as JSON |
+//! | `server` | the socket of a running host |
+//! | `client` | asks the running host, or opens its store when none runs |
+//! | `wire` | lines over a socket, within time and size |
+
+mod answer;
+mod client;
+mod request;
+mod server;
+mod shown;
+mod wire;
+
+pub use client::{Standing, ask, ask_running};
+pub use request::{Request, Rows};
+pub use server::ControlServer;

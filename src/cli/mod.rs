@@ -1,0 +1,58 @@
+//! The command line of the daemon.
+//!
+//! | file | job |
+//! |---|---|
+//! | `args` | what can be written on the command line |
+//! | `config/` | `tinclaw.toml`, and what it becomes together with the command line |
+//! | `run` | `tinclaw run` |
+//! | `agent/` | who answers messages: echo, a program, an HTTP server |
+//! | `control/` | the socket through which other commands reach the running host |
+//! | `check`, `call`, `channels` | commands about channels |
+//! | `queues`, `pairing`, `health` | commands about what a host keeps |
+//! | `secrets`, `prompt` | commands about secrets |
+//! | `logging`, `signals`, `outcome`, `table` | log, signals, exit codes, columns |
+
+mod agent;
+mod args;
+mod call;
+mod call_input;
+mod channels;
+mod check;
+mod config;
+mod control;
+mod health;
+mod logging;
+mod outcome;
+mod pairing;
+mod prompt;
+mod queues;
+mod run;
+mod secrets;
+mod signals;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Arguments, Command};
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let Arguments { common, command } = Arguments::parse();
+    let outcome = match command {
+        Command::Run(options) => run::run(&common, options),
+        Command::Check(options) => check::check(&common, &options),
+        Command::Call(options) => call::call(&common, &options),
+        Command::Channels(command) => channels::channels(&common, &command),
+        Command::Messages(command) => queues::messages(&common, &command),
+        Command::Replies(command) => queues::replies(&common, &command),
+        Command::Pairing(command) => pairing::pairing(&common, &command),
+        Command::Secrets(command) => secrets::secrets(&common, &command),
+        Command::Health(options) => health::health(&common, &options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

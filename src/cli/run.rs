@@ -1,0 +1,154 @@
+//! `tinclaw run`.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::thread;
+
+use crossbeam_channel::bounded;
+use tinclaw::ingress::server::ServerError;
+use tinclaw::{
+    Host, HostError, WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig,
+};
+
+use super::agent::{Agent, agent};
+use super::args::{Common, RunArgs};
+use super::channels::webchat;
+use super::config::{Settings, control_socket};
+use super::control::ControlServer;
+use super::logging;
+use super::outcome::{Failure, Outcome};
+use super::signals::StopSignal;
+
+/// Runs a host until a signal stops it.
+pub fn run(common: &Common, options: RunArgs) -> Outcome {
+    let settings = Settings::load_for_run(common, options)?;
+    logging::start(settings.log.as_deref(), "info");
+    let signal = StopSignal::install()?;
+    let channels = load(&settings)?;
+    let host = start(&settings, channels)?;
+    let control = ControlServer::open(&control_socket(&settings.state_dir));
+    let agent = agent(&settings);
+    greet(&settings, &host, &*agent);
+    serve(&host, &*agent, control, signal);
+    log::info!("stopped");
+    Ok(())
+}
+
+/// The channels that the configuration names, and the web chat when it is wanted.
+fn load(settings: &Settings) -> Result<Vec<WasmChannel>, Failure> {
+    let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).map_err(Failure::problem)?;
+    let loader = WasmChannelLoader::new(runtime);
+    let (mut channels, mut failed) = (Vec::new(), 0);
+    for path in settings.channel_paths() {
+        let mut results = loader.load(&path).map_err(Failure::problem)?;
+        results.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        results.failed.iter().for_each(|error| log::error!("{error}"));
+        failed += results.failed.len();
+        channels.append(&mut results.loaded);
+    }
+    if settings.webchat.unwrap_or(channels.is_empty() && failed == 0) {
+        channels.push(webchat(loader.runtime())?);
+    }
+    if channels.is_empty() {
+        let why = if failed > 0 { "none of the channels could be loaded" } else { "there are no channels" };
+        return Err(Failure::problem(format!(
+            "{why}; `tinclaw check PATH` says what is wrong with a channel, and --webchat runs the web chat"
+        )));
+    }
+    Ok(channels)
+}
+
+fn start(settings: &Settings, channels: Vec<WasmChannel>) -> Result<Host, Failure> {
+    let mut builder = Host::builder()
+        .manager(settings.manager()?)
+        .listen(settings.listen)
+        .server_limits(settings.server.clone())
+        .trusted_proxies(settings.proxies.clone());
+    if let Some(bytes) = settings.max_body_bytes {
+        builder = builder.max_body_bytes(bytes);
+    }
+    for channel in channels {
+        builder = builder.channel(channel);
+    }
+    builder.start().map_err(|error| match error {
+        HostError::Server(ServerError::Listen { address, source }) => Failure::problem(format!(
+            "cannot listen on {address}: {source}; choose another address with --listen, such as --listen 127.0.0.1:{}",
+            if address.port() == u16::MAX { 0 } else { address.port() + 1 }
+        )),
+        other => Failure::problem(other),
+    })
+}
+
+/// Says on standard output what runs and where. Programs may read it: the line `listening on URL` is there, and
+/// everything is written before the first request is answered by an agent.
+fn greet(settings: &Settings, host: &Host, agent: &dyn Agent) {
+    let Some(address) = host.local_addr() else { return };
+    let health = host.health().map(|health| health.channels).unwrap_or_default();
+    let names: Vec<&str> = health.iter().map(|channel| channel.name.as_str()).collect();
+    let mut text = format!("tinclaw {}\n", env!("CARGO_PKG_VERSION"));
+    if let Some(path) = &settings.path {
+        text += &format!("  config    {}\n", path.display());
+    }
+    text += &format!("  state     {}\n", settings.state_dir.display());
+    text += &format!("  channels  {}\n", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    text += &format!("  agent     {}\n", agent.describe());
+    text += &format!("listening on http://{address}\n");
+    if names.contains(&"webchat") {
+        text += &format!("\nopen http://{}/chat\n", reachable(address));
+    }
+    let mut out = std::io::stdout().lock();
+    // A closed standard output is no reason not to serve.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// An address that a browser on this machine can open.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// Serves until the signal comes, then stops everything in order. An agent that does not end in time is left behind: its
+/// messages come again at the next start.
+fn serve(host: &Host, agent: &dyn Agent, control: Option<ControlServer>, signal: StopSignal) {
+    thread::scope(|scope| {
+        let (done, ended) = bounded::<()>(1);
+        scope.spawn(move || {
+            agent.serve(host);
+            drop(done);
+        });
+        let control = control.and_then(|control| control.serve(scope, host));
+        signal.wait();
+        log::info!("stopping; a second signal exits at once");
+        agent.stop();
+        if let Some(control) = control {
+            control.stop();
+        }
+        host.stop();
+        if let Err(crossbeam_channel::RecvTimeoutError::Timeout) = ended.recv_timeout(agent.farewell()) {
+            log::warn!("the agent is still busy; its messages come again at the next start");
+            std::process::exit(0);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_is_given_an_address_that_it_can_open() {
+        for (address, expected) in [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+        ] {
+            assert_eq!(reachable(address.parse().unwrap()).to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `tinclaw secrets`. No value is ever taken from the command line or printed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde_json::json;
+use tinclaw::channel::capabilities::{DEFAULT_GENERATED_BYTES, RequiredSecret};
+use tinclaw::services::secrets::{Secret, normalise_name};
+use tinclaw::{ChannelCapabilitiesFile, DiscoveredChannel, discover_channels};
+use zeroize::Zeroizing;
+
+use super::args::{Common, JsonArgs, SecretsCommand};
+use super::config::Settings;
+use super::outcome::{Failure, Outcome};
+use super::prompt;
+
+/// Does what `tinclaw secrets …` says.
+pub fn secrets(common: &Common, command: &SecretsCommand) -> Outcome {
+    let settings = Settings::load(common)?;
+    super::logging::start(common.log.as_deref(), "error");
+    match command {
+        SecretsCommand::Set { name, generate } => set(&settings, name, *generate),
+        SecretsCommand::List(output) => list(&settings, *output),
+        SecretsCommand::Remove { name } => remove(&settings, name),
+    }
+}
+
+fn set(settings: &Settings, name: &str, generate: bool) -> Outcome {
+    let name = normalise_name(name).map_err(Failure::usage)?;
+    let wanted = wanted_secrets(settings).remove(&name).map(|(_, secret)| secret);
+    let value = if generate {
+        let length = wanted.as_ref().and_then(|secret| secret.auto_generate).map(|auto| auto.length);
+        random(length.unwrap_or(DEFAULT_GENERATED_BYTES))?
+    } else {
+        let question =
+            wanted.as_ref().map(|secret| secret.prompt.as_str()).filter(|prompt| !prompt.is_empty());
+        let question =
+            question.map_or_else(|| format!("Value of {name}"), |prompt| format!("{prompt} ({name})"));
+        prompt::secret(&question)
+            .map_err(|error| Failure::problem(format!("the value was not read: {error}")))?
+    };
+    if let Some(secret) = wanted.filter(|secret| !secret.accepts(value.expose())) {
+        let pattern = secret.validation.unwrap_or_default();
+        return Err(Failure::problem(format!("that is no value for {name}: its channel expects {pattern}")));
+    }
+    let (editor, made) = settings.secrets.editor()?;
+    editor.set(&name, value).map_err(Failure::problem)?;
+    if let Some(key) = made {
+        println!("a new key is in {}; without it nobody can read the secrets, you included", key.display());
+    }
+    println!("{name} is stored in {}; a running host uses it from now on", settings.secrets.file.display());
+    Ok(())
+}
+
+fn random(length: u32) -> Result<Secret, Failure> {
+    let mut bytes = Zeroizing::new(vec![0; length as usize]);
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Failure::problem("the system gives no randomness"))?;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes.iter() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(Secret::new(text))
+}
+
+fn list(settings: &Settings, output: JsonArgs) -> Outcome {
+    let store = settings.secrets.store()?;
+    let stored = store.names().map_err(Failure::problem)?;
+    let mut missing = Vec::new();
+    for (name, (channel, secret)) in wanted_secrets(settings) {
+        // Variables without the prefix are not listed by the store, but found when they are asked for.
+        if !secret.optional && store.get(&name).map_err(Failure::problem)?.is_none() {
+            missing.push((name, channel, secret.prompt));
+        }
+    }
+    if output.json {
+        let missing: Vec<_> = missing
+            .iter()
+            .map(|(name, channel, prompt)| json!({"name": name, "channel": channel, "prompt": prompt}))
+            .collect();
+        println!("{}", json!({"stored": stored, "missing": missing}));
+        return Ok(());
+    }
+    if stored.is_empty() {
+        println!("no secrets are stored");
+    }
+    stored.iter().for_each(|name| println!("{name}"));
+    for (name, channel, prompt) in missing {
+        println!("{name} is missing: channel {channel} needs it ({})", super::table::harmless(&prompt));
+    }
+    Ok(())
+}
+
+fn remove(settings: &Settings, name: &str) -> Outcome {
+    let file = settings.secrets.file.display();
+    if !settings.secrets.file.exists() {
+        return Err(Failure::problem(format!("there is no {name} to remove: {file} does not exist")));
+    }
+    let (editor, _) = settings.secrets.editor()?;
+    match editor.remove(name).map_err(Failure::problem)? {
+        true => {
+            println!("{name} is removed from {file}");
+            Ok(())
+        }
+        false => Err(Failure::problem(format!(
+            "there is no {name} in {file}; `tinclaw secrets list` shows all names"
+        ))),
+    }
+}
+
+/// The secrets that channels ask for, by name, each with a channel. A channel whose file cannot be read asks for none
+/// here; `tinclaw check` says what is wrong with it.
+fn wanted_secrets(settings: &Settings) -> BTreeMap<String, (String, RequiredSecret)> {
+    let found = settings.channel_paths().into_iter().flat_map(|path| channels_at(&path));
+    let mut wanted = BTreeMap::new();
+    for channel in found {
+        let Ok(files) = channel.read() else { continue };
+        let bytes = files.capabilities.unwrap_or_default();
+        let Ok(file) =
+            ChannelCapabilitiesFile::parse(&channel.capabilities_file_name(), &channel.name, &bytes)
+        else {
+            continue;
+        };
+        for secret in file.setup.into_iter().flat_map(|setup| setup.required_secrets) {
+            wanted.entry(secret.name.to_lowercase()).or_insert((channel.name.to_string(), secret));
+        }
+    }
+    wanted
+}
+
+fn channels_at(path: &Path) -> Vec<DiscoveredChannel> {
+    if path.is_dir() {
+        return discover_channels(path).map(|found| found.channels).unwrap_or_default();
+    }
+    DiscoveredChannel::at(path).into_iter().collect()
+}

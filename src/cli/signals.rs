@@ -1,0 +1,43 @@
+//! Ctrl-C and SIGTERM.
+
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::outcome::Failure;
+
+/// The exit code when a second signal ends the program at once: 128 and the number of SIGINT, as shells have it.
+const EXIT_AT_ONCE: i32 = 130;
+
+/// Waits for the signal to stop.
+pub struct StopSignal(UnixStream);
+
+impl StopSignal {
+    /// From now on the first signal is waited for here, and a second one ends the program at once.
+    pub fn install() -> Result<Self, Failure> {
+        let failed = |error| Failure::problem(format!("signals cannot be waited for: {error}"));
+        let (receiver, sender) = UnixStream::pair().map_err(failed)?;
+        let has_come = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // The order matters: the first signal finds the flag unset, and sets it afterwards.
+            signal_hook::flag::register_conditional_shutdown(signal, EXIT_AT_ONCE, has_come.clone())
+                .and_then(|_| signal_hook::flag::register(signal, has_come.clone()))
+                .and_then(|_| signal_hook::low_level::pipe::register(signal, sender.try_clone()?))
+                .map_err(failed)?;
+        }
+        Ok(Self(receiver))
+    }
+
+    /// Blocks until a signal comes.
+    pub fn wait(mut self) {
+        let mut byte = [0];
+        while let Err(error) = self.0.read(&mut byte) {
+            if error.kind() != ErrorKind::Interrupted {
+                return;
+            }
+        }
+    }
+}
