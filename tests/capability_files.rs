@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -42,7 +43,13 @@ fn with_our_fields() -> Published {
     Published { channel: ChannelName::new("ours").unwrap(), text: document.to_string(), document }
 }
 
-fn published() -> Vec<Published> {
+/// Read once: the property tests ask thousands of times.
+fn published() -> &'static [Published] {
+    static FILES: LazyLock<Vec<Published>> = LazyLock::new(read_all);
+    &FILES
+}
+
+fn read_all() -> Vec<Published> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/published_capabilities");
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -185,7 +192,7 @@ fn the_files_here_have_every_published_field() {
 
 #[test]
 fn published_files_get_what_they_ask_for() {
-    for file in published().into_iter().chain([with_our_fields()]) {
+    for file in published().iter().chain([&with_our_fields()]) {
         let parsed = parse(&file.channel, file.text.as_bytes()).unwrap();
         let (limits, adjusted) = ChannelLimits::resolve(&parsed.capabilities, &HostCeilings::default());
         assert_eq!(adjusted, [], "{}", file.channel);
@@ -219,7 +226,7 @@ fn objects_of(value: &Value, path: &str, found: &mut Vec<String>) {
 
 #[test]
 fn an_unknown_field_is_refused_in_every_object_and_a_comment_in_none() {
-    for file in published().into_iter().chain([with_our_fields()]) {
+    for file in published().iter().chain([&with_our_fields()]) {
         let mut objects = Vec::new();
         objects_of(&file.document, "", &mut objects);
         for pointer in objects.iter().filter(|pointer| !is_free(pointer)) {
