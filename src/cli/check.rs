@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use tinclaw::channel::ChannelLimits;
 use tinclaw::channel::capabilities::http::AllowlistEntry;
 use tinclaw::channel::capabilities::webhook::WebhookCapability;
 use tinclaw::event::callback::CallbackKind;
@@ -108,6 +109,11 @@ fn look_at(channel: &WasmChannel, config: &ManagerConfig) -> Result<Checked, Str
     let section = capabilities.channel.as_ref();
     let webhook = capabilities.webhook().cloned().unwrap_or_default();
     let plan = AuthPlan::from(&webhook, channel.name().as_str()).map_err(|error| error.to_string())?;
+    // A channel that gets less than it asked for works all the same.
+    let (_, lowered) = ChannelLimits::resolve(capabilities, &config.ceilings);
+    let lowered: Vec<String> = lowered.iter().map(ToString::to_string).collect();
+    let problems = trial.problems().iter().filter(|problem| !lowered.contains(problem));
+    let remarks = channel.remarks().iter().map(ToString::to_string);
     let imports = HostFunc::ALL.into_iter().filter(|func| module.flavour().imports(*func));
     Ok(Checked {
         name: channel.name().to_string(),
@@ -129,8 +135,8 @@ fn look_at(channel: &WasmChannel, config: &ManagerConfig) -> Result<Checked, Str
         websocket: capabilities.websocket.is_some(),
         http: capabilities.http.iter().flat_map(|http| &http.allowlist).map(allowed).collect(),
         secrets: needed(file, &plan, &*config.secrets),
-        problems: trial.problems().to_vec(),
-        remarks: channel.remarks().iter().map(ToString::to_string).collect(),
+        problems: problems.cloned().collect(),
+        remarks: remarks.chain(lowered.iter().cloned()).collect(),
     })
 }
 

@@ -1,0 +1,64 @@
+//! The `http` agent: a server that is asked for each message.
+
+mod cli_support;
+mod harness;
+
+use cli_support::Place;
+use harness::upstream::Upstream;
+
+fn kind(value: &str) -> Vec<(String, String)> {
+    vec![("content-type".to_owned(), value.to_owned())]
+}
+
+#[test]
+fn an_answer_is_the_reply_and_an_empty_one_is_none() {
+    let place = Place::new();
+    let server = Upstream::start(|request, _| {
+        let message = request.json();
+        match message["content"].as_str().unwrap() {
+            "plain" => (200, kind("text/plain"), b"said plainly".to_vec()),
+            "silence" => (204, Vec::new(), Vec::new()),
+            other => {
+                (200, kind("application/json"), format!(r#"{{"content":"json for {other}"}}"#).into_bytes())
+            }
+        }
+    });
+    let host = place.host(&["--agent", &format!("http:{}/agent", server.url())], &[]);
+    for (id, text) in [("1", "plain"), ("2", "silence"), ("3", "more")] {
+        host.say(id, text);
+    }
+    host.hears("json for more");
+    assert_eq!(host.heard(), ["said plainly", "json for more"]);
+    let request = server.requests()[0].clone();
+    assert_eq!((request.method.as_str(), request.target.as_str()), ("POST", "/agent"));
+    assert_eq!(request.json()["type"], "message");
+    host.stop();
+}
+
+#[test]
+fn an_agent_that_fails_is_asked_again() {
+    let place = Place::new();
+    let server = Upstream::start(|_, before| match before {
+        0 => (500, kind("text/plain"), b"not now".to_vec()),
+        _ => (200, kind("text/plain"), b"now".to_vec()),
+    });
+    let host = place.host(&["--agent", &format!("http:{}", server.url())], &[]);
+    host.say("1", "hello");
+    host.hears("now");
+    assert_eq!(host.heard(), ["now"]);
+    assert_eq!(server.requests()[1].json()["attempt"], 2);
+    assert!(host.stop().contains("did not answer message 1: status 500"));
+}
+
+#[test]
+fn a_slow_agent_does_not_keep_the_host_from_ending() {
+    let place = Place::new();
+    let server = Upstream::start(|_, _| {
+        std::thread::sleep(std::time::Duration::from_secs(3600));
+        (200, Vec::new(), Vec::new())
+    });
+    let host = place.host(&["--agent", &format!("http:{}", server.url())], &[]);
+    host.say("1", "hello");
+    server.wait_for("the message arrives", |_| true);
+    assert!(host.stop().contains("still busy"));
+}

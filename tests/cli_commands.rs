@@ -1,0 +1,314 @@
+//! The commands beside `run`: check, call, channels, messages, replies, pairing, secrets, health.
+
+mod cli_support;
+mod harness;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cli_support::{Place, RunningHost};
+use harness::upstream::{Upstream, ok};
+use harness::{client, eventually};
+use serde_json::{Value, json};
+
+#[test]
+fn check_tells_a_sound_channel_from_one_that_lacks_a_secret() {
+    let place = Place::new();
+    let echo = place.channel("echo");
+    let echo = echo.to_str().unwrap();
+    let ran = place.run(&["check", echo]);
+    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    for part in [
+        "component",
+        "on-http-request",
+        "/webhook/echo",
+        "https://api.echo.example/",
+        "echo_token (NOT STORED)",
+        "things are wrong",
+    ] {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    let mut command = place.command(&["check", "--json", echo]);
+    let sound =
+        command.envs([("TINCLAW_SECRET_ECHO_TOKEN", "t"), ("TINCLAW_SECRET_ECHO_WEBHOOK_SECRET", "s")]);
+    let output = sound.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let channel = &found["channels"][0];
+    assert_eq!((&channel["name"], &channel["kind"]), (&json!("echo"), &json!("component")));
+    assert_eq!(channel["secrets"][0], json!({"name": "echo_token", "optional": false, "stored": true}));
+    assert_eq!(channel["problems"], json!([]));
+}
+
+#[test]
+fn check_says_of_files_that_are_no_channels_what_they_lack() {
+    let place = Place::new();
+    place.channel("webchat");
+    place.file("channels/torn.wasm", "no wasm");
+    place.file("channels/typo.wasm", "no wasm either");
+    place.file("channels/typo.capabilities.json", r#"{"capabilities": {"channel": {"allowed_path": []}}}"#);
+    let ran = place.run(&["check", "channels"]);
+    assert_eq!(ran.code, Some(1));
+    for part in [
+        "webchat\n",
+        "wrong: channel `torn`",
+        "allowed_path",
+        "note: torn: there is no torn.capabilities.json",
+    ] {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    assert_eq!(place.run(&["check", "nowhere"]).code, Some(1));
+    place.file("empty/readme", "");
+    let empty = place.run(&["check", "empty"]);
+    assert!(empty.code == Some(1) && empty.out.contains("there is no channel here"), "{}", empty.out);
+}
+
+#[test]
+fn call_runs_one_callback_and_shows_what_it_did() {
+    let place = Place::new();
+    let echo = place.channel("echo");
+    let echo = echo.to_str().unwrap();
+    let input = r#"{"body": {"user": "ann", "text": "hello"}}"#;
+    let ran = place.run_with_input(&["call", echo, "on-http-request", "--input", "-", "--json"], input);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    let did = ran.json();
+    assert_eq!(did["result"]["status"], 200);
+    assert_eq!(did["messages"][0]["content"], "hello");
+    assert!(did["fuel"].as_u64().unwrap() > 1000 && did["peak_memory_bytes"].as_u64().unwrap() > 0, "{did}");
+    let shown = place.run(&["call", echo, "on-start"]);
+    assert!(shown.good().contains("on-start returned") && shown.out.contains("fuel"), "{}", shown.out);
+}
+
+#[test]
+fn call_sends_requests_where_it_is_told_and_fails_when_the_callback_does() {
+    let place = Place::new();
+    let echo = place.channel("echo");
+    let echo = echo.to_str().unwrap();
+    let upstream = Upstream::start(|_, _| ok());
+    let rewrite = format!("api.echo.example={}", upstream.url());
+    let respond = |rewrite: &str, input: &str| {
+        let path = place.file("input.json", input);
+        let mut command = place.command(&["call", echo, "on-respond", "--http-rewrite", rewrite, "--input"]);
+        command.arg(path).env("TINCLAW_SECRET_ECHO_TOKEN", "a-token-of-ours").output().unwrap()
+    };
+    let output = respond(&rewrite, r#"{"content": "hi", "metadata": {"user": "ann"}}"#);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("on-respond succeeded") && text.contains("1 HTTP calls"), "{text}");
+    assert_eq!(upstream.requests()[0].header("authorization"), Some("Bearer a-token-of-ours"));
+    assert!(!text.contains("a-token-of-ours"));
+    let failed = respond("api.echo.example=http://127.0.0.1:1", r#"{"metadata": {"user": "ann"}}"#);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&failed.stdout).contains("on-respond FAILED"));
+    for (arguments, part) in [
+        (["call", echo, "on-pol"], "is no callback: there are on-start"),
+        (["call", "nowhere.wasm", "on-poll"], "nowhere.wasm"),
+    ] {
+        let ran = place.run(&arguments);
+        assert!(ran.code != Some(0) && ran.err.contains(part), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_guest_that_loops_ends_with_its_fuel_and_exit_code_1() {
+    let place = Place::new();
+    let wat = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hostile/loop_on_broadcast.wat");
+    let guest = place.file("looper.wasm", wat::parse_file(wat).unwrap());
+    let ran = place.run(&["call", guest.to_str().unwrap(), "on-broadcast", "--no-start"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.out.contains("FAILED") && ran.out.contains("fuel"), "{}", ran.out);
+}
+
+#[test]
+fn channels_are_listed_with_and_without_a_host_and_installed() {
+    let place = Place::new();
+    assert!(place.run(&["channels", "list"]).good().contains("no host runs; it would load: webchat"));
+    let directory = place.path().join("mine");
+    let directory = directory.to_str().unwrap();
+    let installed = place.run(&["channels", "install", "webchat", "--to", directory]);
+    assert!(installed.good().contains(&format!("tinclaw run --channels {directory}")), "{}", installed.out);
+    let again = place.run(&["channels", "install", "webchat", "--to", directory]);
+    assert!(again.code == Some(1) && again.err.contains("--force"), "{}", again.err);
+    assert_eq!(place.run(&["channels", "install", "nothing"]).code, Some(1));
+    let host = place.host(&["--channels", directory], &[]);
+    host.say("1", "hello");
+    let list = place.run(&["channels", "list", "--json"]).json();
+    assert_eq!((&list["running"], &list["channels"][0]["name"]), (&json!(true), &json!("webchat")));
+    assert!(place.run(&["channels", "list"]).good().contains("ready"));
+}
+
+#[test]
+fn health_is_that_of_the_running_host() {
+    let place = Place::new();
+    let none = place.run(&["health"]);
+    assert!(none.code == Some(1) && none.err.contains("no host runs"), "{}", none.err);
+    let host = place.host(&[], &[]);
+    host.say("1", "hello");
+    host.hears("hello");
+    assert!(place.run(&["health"]).good().contains("store     up"));
+    assert_eq!(place.run(&["health", "--json"]).json()["channels"][0]["state"], "ready");
+}
+
+#[test]
+fn messages_are_shown_replayed_and_dropped_while_a_host_runs_and_when_none_does() {
+    let place = Place::new();
+    let nothing = place.run(&["messages", "list"]);
+    assert!(nothing.code == Some(1) && nothing.err.contains("no host runs"), "{}", nothing.err);
+    let host = place.host(&[], &[]);
+    host.say("1", "hello\u{1b}[2J");
+    host.hears("hello\u{1b}[2J");
+    acked(&place, 1);
+    let listed = place.run(&["messages", "list"]);
+    assert!(listed.good().contains("webchat") && !listed.out.contains('\u{1b}'), "{}", listed.out);
+    let shown = place.run(&["messages", "show", "1", "--json"]).json();
+    assert_eq!(shown["content"], "hello\u{1b}[2J");
+    assert!(place.run(&["messages", "replay", "1"]).good().contains("handed out again"));
+    eventually("the echo comes again", || (host.heard().len() == 2).then_some(()));
+    let dropped = place.run(&["messages", "drop", "1"]);
+    assert!(dropped.code == Some(1) && dropped.err.contains("left as it is"), "{}", dropped.err);
+    assert_eq!(place.run(&["messages", "show", "99"]).code, Some(1));
+    host.stop();
+    assert!(place.run(&["messages", "replay", "1"]).good().contains("handed out again"));
+    let pending = ["messages", "list", "--state", "pending", "--json"];
+    assert_eq!(place.run(&pending).json()[0]["id"], 1);
+    place.run(&["messages", "drop", "1", "--json"]).good();
+    assert_eq!(place.run(&pending).json(), json!([]));
+}
+
+fn acked(place: &Place, id: u64) {
+    eventually("the message is acknowledged", || {
+        let shown = place.run(&["messages", "show", &id.to_string(), "--json"]).json();
+        (shown["state"] == "acked").then_some(())
+    });
+}
+
+#[test]
+fn a_dead_reply_is_listed_with_its_error_and_sent_again() {
+    let place = Place::new();
+    place.channel("echo");
+    // Statuses are requests to the upstream too; only the first message fails.
+    let has_failed = AtomicBool::new(false);
+    let upstream = Upstream::start(move |request, _| {
+        let fails = request.target == "/messages" && !has_failed.swap(true, Ordering::Relaxed);
+        if fails { (500, Vec::new(), b"{}".to_vec()) } else { ok() }
+    });
+    place.file(
+        "tinclaw.toml",
+        format!(
+            "channels = [\"channels\"]\nagent = \"exec:python3 agent.py\"\n[retry]\ngive_up_after_secs = 0\n\
+             first_secs = 1\nmost_secs = 1\n[http_rewrite]\n\"api.echo.example\" = \"{}\"\n",
+            upstream.url()
+        ),
+    );
+    place.file(
+        "agent.py",
+        "import json, sys\nfor line in sys.stdin:\n    \
+         print(json.dumps({'type': 'broadcast', 'channel': 'echo', 'user_id': 'bob', 'content': 'to bob'}))\n    \
+         print(json.dumps({'type': 'done', 'id': json.loads(line)['id']}), flush=True)\n",
+    );
+    let secrets = [("TINCLAW_SECRET_ECHO_TOKEN", "t"), ("TINCLAW_SECRET_ECHO_WEBHOOK_SECRET", "s")];
+    let host = place.host(&[], &secrets);
+    let body = json!({"user": "ann", "text": "hello"});
+    eventually("the webhook is taken", || {
+        (client::webhook(host.address, "/webhook/echo", "s", &body).status == 200).then_some(())
+    });
+    let reply = eventually("the broadcast is given up", || {
+        let list = place.run(&["replies", "list", "--state", "dead", "--json"]).json();
+        list.get(0).cloned()
+    });
+    assert_eq!(reply["broadcast_to"], "bob");
+    let id = reply["id"].as_u64().unwrap().to_string();
+    assert!(place.run(&["replies", "list"]).good().contains("to bob"));
+    assert!(place.run(&["replies", "show", &id]).good().contains("error"));
+    assert!(place.run(&["replies", "retry", &id]).good().contains("sent again"));
+    eventually("the broadcast is delivered", || {
+        let shown = place.run(&["replies", "show", &id, "--json"]).json();
+        (shown["state"] == "delivered").then_some(())
+    });
+    let dropped = place.run(&["replies", "drop", &id]);
+    assert!(dropped.code == Some(1) && dropped.err.contains("left as it is"), "{}", dropped.err);
+}
+
+#[test]
+fn a_stranger_is_approved_while_the_host_runs() {
+    let place = Place::new();
+    place.channel("everything");
+    let host = place.host(&["--channels", "channels"], &[]);
+    let asked = task(
+        &host,
+        &json!({"do": "pairing-upsert-request", "channel": "everything", "id": "u1", "meta_json": "{}"}),
+    );
+    let waiting = place.run(&["pairing", "list", "--json"]).json();
+    assert_eq!(waiting[0]["external_id"], "u1", "{asked}");
+    let code = waiting[0]["code"].as_str().unwrap();
+    assert!(place.run(&["pairing", "list"]).good().contains(code));
+    let wrong = place.run(&["pairing", "approve", "everything", "WRONG111"]);
+    assert!(wrong.code == Some(1) && wrong.err.contains("no stranger"), "{}", wrong.err);
+    let approved = place.run(&["pairing", "approve", "everything", code, "--as", "ann"]);
+    assert!(approved.good().contains("u1 may talk"), "{}", approved.out);
+    let who =
+        task(&host, &json!({"do": "pairing-resolve-identity", "channel": "everything", "external_id": "u1"}));
+    assert!(who.to_string().contains("ann"), "{who}");
+    assert!(place.run(&["pairing", "revoke", "everything", "u1"]).good().contains("forgotten"));
+    assert_eq!(place.run(&["pairing", "revoke", "everything", "u1"]).code, Some(1));
+    assert_eq!(place.run(&["pairing", "list"]).good(), "nobody waits for approval\n");
+}
+
+fn task(host: &RunningHost, task: &Value) -> Value {
+    let headers = [("content-type", "application/json")];
+    let reply = eventually("the channel starts", || {
+        let body = task.to_string();
+        let reply = client::request(host.address, "POST", "/webhook/everything", &headers, body.as_bytes());
+        (reply.status != 503).then_some(reply)
+    });
+    reply.json()
+}
+
+#[test]
+fn secrets_are_set_listed_and_removed_and_never_shown() {
+    let place = Place::new();
+    place.channel("echo");
+    place.file("tinclaw.toml", "channels = [\"channels\"]\n");
+    let missing = place.run(&["secrets", "list"]);
+    assert!(missing.good().contains("echo_token is missing: channel echo needs it"), "{}", missing.out);
+    let set = place.run_with_input(&["secrets", "set", "ECHO_TOKEN"], "the value of ours\n");
+    assert!(
+        set.good().contains("a new key is in") && set.out.contains("echo_token is stored"),
+        "{}",
+        set.out
+    );
+    let generated = place.run(&["secrets", "set", "echo_webhook_secret", "--generate"]);
+    generated.good();
+    for file in ["secrets.enc", "secrets.key"] {
+        let path = place.state().join(file);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+        assert!(!String::from_utf8_lossy(&std::fs::read(path).unwrap()).contains("the value of ours"));
+    }
+    let listed = place.run(&["secrets", "list", "--json"]).json();
+    assert_eq!(listed, json!({"stored": ["echo_token", "echo_webhook_secret"], "missing": []}));
+    assert_eq!(place.run(&["check", "channels"]).code, Some(0));
+    assert!(place.run(&["secrets", "remove", "echo_token"]).good().contains("is removed"));
+    assert_eq!(place.run(&["secrets", "remove", "echo_token"]).code, Some(1));
+    for (arguments, input) in [(["secrets", "set", "a b"], "x"), (["secrets", "set", "empty"], "")] {
+        let ran = place.run_with_input(&arguments, input);
+        assert!(ran.code != Some(0), "{arguments:?}");
+    }
+    std::fs::remove_file(place.state().join("secrets.key")).unwrap();
+    let lost = place.run_with_input(&["secrets", "set", "other"], "x");
+    assert!(lost.code == Some(1) && lost.err.contains("restore the key"), "{}", lost.err);
+}
+
+#[test]
+fn a_secret_that_is_set_while_the_host_runs_is_used_at_once() {
+    let place = Place::new();
+    place.channel("echo");
+    let host = place.host(&["--channels", "channels"], &[]);
+    let body = json!({"user": "ann", "text": "hello"});
+    assert_eq!(client::webhook(host.address, "/webhook/echo", "s", &body).status, 503);
+    for (name, value) in [("echo_token", "t"), ("echo_webhook_secret", "s")] {
+        place.run_with_input(&["secrets", "set", name], value).good();
+    }
+    eventually("the webhook is taken", || {
+        (client::webhook(host.address, "/webhook/echo", "s", &body).status == 200).then_some(())
+    });
+}

@@ -1,0 +1,137 @@
+//! `tinclaw run`: a conversation, its signals, its errors, its configuration.
+
+mod cli_support;
+mod harness;
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+
+use cli_support::Place;
+use harness::{client, eventually};
+
+#[test]
+fn with_no_channels_the_web_chat_echoes_and_sigterm_ends_it_cleanly() {
+    let place = Place::new();
+    let host = place.host(&[], &[]);
+    assert!(host.said.contains("agent     echo") && host.said.contains("channels  webchat"), "{}", host.said);
+    assert!(host.said.contains(&place.state().display().to_string()), "{}", host.said);
+    host.say("1", "hello");
+    host.hears("hello");
+    assert!(client::request(host.address, "GET", "/chat", &[], b"").status == 200);
+    let socket = place.state().join("control.sock");
+    assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let log = host.stop();
+    assert!(log.contains("INFO  webchat: ") && log.contains("stopped"), "{log}");
+    assert!(!socket.exists());
+    assert_eq!(place.state().join("tinclaw.db").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn what_was_said_is_there_after_a_restart() {
+    let place = Place::new();
+    let host = place.host(&[], &[]);
+    host.say("1", "remember this");
+    host.hears("remember this");
+    host.stop();
+    let host = place.host(&[], &[]);
+    host.hears("remember this");
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
+    let place = Place::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ran = place.run(&["run", "--listen", &address]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.err.contains(&format!("cannot listen on {address}")) && ran.err.contains("--listen"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_second_host_in_one_state_directory_is_refused() {
+    let place = Place::new();
+    let host = place.host(&[], &[]);
+    let ran = place.run(&["run", "--listen", "127.0.0.1:0"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("in use by another tinclaw"), "{}", ran.err);
+    host.say("1", "still here");
+    host.hears("still here");
+}
+
+#[test]
+fn channels_secrets_and_everything_else_come_from_the_configuration_file() {
+    let place = Place::new();
+    place.channel("echo");
+    place.file("secrets/echo_token", "t");
+    place.file("secrets/echo_webhook_secret", "the secret\n");
+    place.file(
+        "tinclaw.toml",
+        "listen = \"127.0.0.1:1\"\nchannels = [\"channels\"]\nwebchat = true\npoll_floor_ms = 50\n\
+         [secrets]\ndirectory = \"secrets\"\nenv_prefixed_only = true\n[limits]\nmemory_mb = 40\n\
+         [channel.webchat.config]\ntitle = \"A title of ours\"\n",
+    );
+    let host = place.host(&[], &[]);
+    assert!(host.said.contains("channels  echo, webchat"), "{}", host.said);
+    let body = serde_json::json!({"user": "ann", "text": "hello"});
+    let reply = eventually("the channel starts", || {
+        let reply = client::webhook(host.address, "/webhook/echo", "the secret", &body);
+        (reply.status != 503).then_some(reply)
+    });
+    assert_eq!(reply.status, 200);
+    assert_eq!(client::webhook(host.address, "/webhook/echo", "another", &body).status, 401);
+    let page = eventually("the page", || {
+        let reply = client::request(host.address, "GET", "/chat", &[], b"");
+        (reply.status == 200).then_some(reply)
+    });
+    assert!(String::from_utf8_lossy(&page.body).contains("A title of ours"));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_meant_is_refused_with_its_line() {
+    let place = Place::new();
+    for (text, part) in [
+        (
+            "agent = \"echo\"\nlissten = \"a\"\n",
+            "tinclaw.toml, line 2: unknown field `lissten`; did you mean `listen`?",
+        ),
+        ("[limits]\nmemory = 1\n", "there is no limit `memory`"),
+    ] {
+        place.file("tinclaw.toml", text);
+        let ran = place.run(&["run"]);
+        assert_eq!(ran.code, Some(2), "{text}");
+        assert!(ran.err.contains(part), "{text}: {}", ran.err);
+    }
+    let ran = place.run(&["run", "--config", "nowhere.toml"]);
+    assert!(
+        ran.code == Some(2) && ran.err.contains("cannot read the configuration nowhere.toml"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn every_command_has_help() {
+    let place = Place::new();
+    for command in [
+        "run",
+        "check",
+        "call",
+        "channels list",
+        "channels install",
+        "messages list",
+        "replies retry",
+        "pairing approve",
+        "secrets set",
+        "health",
+    ] {
+        let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let ran = place.run(&arguments);
+        assert!(ran.good().contains("Usage: tinclaw"), "{command}");
+    }
+    assert!(place.run(&["--help"]).good().contains("Exit codes"));
+    assert_eq!(place.run(&["runn"]).code, Some(2));
+}

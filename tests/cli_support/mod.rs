@@ -1,0 +1,213 @@
+//! Drives the built program: a state directory of its own, a host on a free port, commands and their output.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::harness::{client, eventually};
+
+/// A directory that is removed with the test.
+pub struct Place(PathBuf);
+
+impl Place {
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tinclaw-cli-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.0.join("state")
+    }
+
+    /// Writes a file and gives its path.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// A fixture guest in the directory `channels` of this place.
+    pub fn channel(&self, name: &str) -> PathBuf {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        for file in [format!("{name}.wasm"), format!("{name}.capabilities.json")] {
+            self.file(&format!("channels/{file}"), std::fs::read(fixtures.join(&file)).unwrap());
+        }
+        self.0.join("channels").join(format!("{name}.wasm"))
+    }
+
+    /// The program in this place, with nothing of the tester's environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tinclaw"));
+        command.args(arguments).current_dir(&self.0).env_clear();
+        command.env("HOME", &self.0).env("TINCLAW_STATE_DIR", self.state());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).output().unwrap())
+    }
+
+    /// Runs a command with this on its standard input.
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = self.command(arguments);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // A command that finds its arguments wrong ends without reading.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Ran::from(child.wait_with_output().unwrap())
+    }
+
+    /// Starts a host on a free port and waits until it listens.
+    pub fn host(&self, arguments: &[&str], environment: &[(&str, &str)]) -> RunningHost {
+        let all = [&["run", "--listen", "127.0.0.1:0"], arguments].concat();
+        let mut command = self.command(&all);
+        command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut errors = child.stderr.take().unwrap();
+        let sink = log.clone();
+        thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(read @ 1..) = errors.read(&mut piece) {
+                sink.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..read]));
+            }
+        });
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        let address = loop {
+            let mut line = String::new();
+            let read = output.read_line(&mut line).unwrap();
+            assert!(read > 0, "the host ended: {said}{}", log.lock().unwrap());
+            said += &line;
+            if let Some(address) = line.strip_prefix("listening on http://") {
+                break address.trim().parse().unwrap();
+            }
+        };
+        thread::spawn(move || {
+            let _ = output.read_to_string(&mut String::new());
+        });
+        RunningHost { child, address, said, log }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a command came to.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+
+    /// Standard output of a command that went well.
+    pub fn good(&self) -> &str {
+        assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
+        &self.out
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// A host that runs; killed with the test.
+pub struct RunningHost {
+    child: Child,
+    pub address: SocketAddr,
+    /// What it said before it served.
+    pub said: String,
+    log: Arc<Mutex<String>>,
+}
+
+pub const SESSION: &str = "0123456789abcdef-test";
+
+impl RunningHost {
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        eventually("the host ends", || self.child.try_wait().unwrap())
+    }
+
+    /// Stops the host and gives its whole log.
+    pub fn stop(mut self) -> String {
+        self.signal("TERM");
+        let status = self.wait();
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+        self.log()
+    }
+
+    /// Says something in the web chat, once it is there.
+    pub fn say(&self, id: &str, text: &str) {
+        let body = json!({"session": SESSION, "id": id, "text": text}).to_string();
+        let headers = [("content-type", "application/json")];
+        let reply = eventually("the web chat starts", || {
+            let reply = client::request(self.address, "POST", "/chat/send", &headers, body.as_bytes());
+            (reply.status != 503).then_some(reply)
+        });
+        assert_eq!(reply.status, 200, "{:?}", String::from_utf8_lossy(&reply.body));
+    }
+
+    /// What the agent has said in the web chat.
+    pub fn heard(&self) -> Vec<String> {
+        let target = format!("/chat/messages?session={SESSION}&after=0");
+        let reply = client::request(self.address, "GET", &target, &[], b"");
+        let messages = reply.json()["messages"].clone();
+        let said = messages.as_array().into_iter().flatten().filter(|message| message["role"] == "agent");
+        said.map(|message| message["text"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Waits until the agent has said this.
+    pub fn hears(&self, text: &str) {
+        eventually(&format!("the agent says {text:?}\n{}", self.log()), || {
+            self.heard().iter().any(|heard| heard == text).then_some(())
+        });
+    }
+}
+
+impl Drop for RunningHost {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
