@@ -3,8 +3,10 @@
 mod cli_support;
 mod harness;
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 
 use cli_support::Place;
 use harness::{client, eventually};
@@ -91,6 +93,18 @@ fn channels_secrets_and_everything_else_come_from_the_configuration_file() {
 }
 
 #[test]
+fn a_secret_that_is_missing_is_told_at_start() {
+    let place = Place::new();
+    place.channel("echo");
+    let host = place.host(&["--channels", "channels"], &[]);
+    let told = |host: &cli_support::RunningHost| {
+        let log = host.log();
+        (log.contains("WARN  echo: secret echo_token: it is not stored")).then_some(())
+    };
+    eventually("it is told", || told(&host));
+}
+
+#[test]
 fn a_configuration_that_cannot_be_meant_is_refused_with_its_line() {
     let place = Place::new();
     for (text, part) in [
@@ -111,6 +125,28 @@ fn a_configuration_that_cannot_be_meant_is_refused_with_its_line() {
         "{}",
         ran.err
     );
+}
+
+#[test]
+fn rude_clients_of_the_control_socket_are_answered_or_left_and_never_keep_the_host_from_ending() {
+    let place = Place::new();
+    let host = place.host(&[], &[]);
+    let connect = || UnixStream::connect(place.state().join("control.sock")).unwrap();
+    for request in
+        ["nonsense\n", "{}\n", "{\"ask\":\"everything\"}\n", "{\"ask\":\"show-message\",\"id\":-1}\n"]
+    {
+        let mut client = connect();
+        client.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("{\"error\":\"the request is not understood"), "{request}: {answer}");
+    }
+    let mut flood = connect();
+    // Cut off somewhere after the limit; what is not taken any more is an error of the writer.
+    let _ = flood.write_all(&vec![b'x'; 1 << 20]);
+    assert_eq!(place.run(&["health", "--json"]).json()["store"]["state"], "up");
+    let _silent = connect();
+    host.stop();
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn look_at(channel: &WasmChannel, config: &ManagerConfig) -> Result<Checked, Str
             .filter(|kind| module.exports(*kind))
             .map(CallbackKind::name)
             .collect(),
-        imports: imports.map(|func| func.name().to_owned()).collect(),
+        imports: imports.map(import_name).collect(),
         initial_memory_bytes: module.initial_memory_bytes(),
         paths: section.map(|section| section.allowed_paths.clone()).unwrap_or_default(),
         auth: auth(&webhook, &plan),
@@ -138,6 +138,14 @@ fn look_at(channel: &WasmChannel, config: &ManagerConfig) -> Result<Checked, Str
         problems: problems.cloned().collect(),
         remarks: remarks.chain(lowered.iter().cloned()).collect(),
     })
+}
+
+/// The timers' functions have names that say nothing alone.
+fn import_name(func: HostFunc) -> String {
+    match func {
+        HostFunc::TimerSet | HostFunc::TimerCancel => format!("timers/{}", func.name()),
+        _ => func.name().to_owned(),
+    }
 }
 
 fn auth(webhook: &WebhookCapability, plan: &AuthPlan) -> String {

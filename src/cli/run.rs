@@ -26,6 +26,7 @@ pub fn run(common: &Common, options: RunArgs) -> Outcome {
     let signal = StopSignal::install()?;
     let channels = load(&settings)?;
     let host = start(&settings, channels)?;
+    tell_problems(&host);
     let control = ControlServer::open(&control_socket(&settings.state_dir));
     let agent = agent(&settings);
     greet(&settings, &host, &*agent);
@@ -77,6 +78,15 @@ fn start(settings: &Settings, channels: Vec<WasmChannel>) -> Result<Host, Failur
         )),
         other => Failure::problem(other),
     })
+}
+
+/// Says in the log what is wrong with channels that run all the same.
+fn tell_problems(host: &Host) {
+    for channel in host.health().map(|health| health.channels).unwrap_or_default() {
+        for problem in &channel.problems {
+            log::warn!(target: channel.name.as_str(), "{problem}");
+        }
+    }
 }
 
 /// Says on standard output what runs and where. Programs may read it: the line `listening on URL` is there, and

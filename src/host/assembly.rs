@@ -207,7 +207,10 @@ fn missing_secrets(channel: &WasmChannel, plan: &AuthPlan, secrets: &dyn SecretS
         .collect();
     let setup = channel.capabilities_file().setup.iter();
     for required in setup.flat_map(|setup| &setup.required_secrets) {
-        if !required.optional && stored(&required.name).is_none() {
+        // What webhooks need has been told above.
+        let is_told =
+            problems.iter().any(|problem| problem.starts_with(&format!("secret {}:", required.name)));
+        if !required.optional && !is_told && stored(&required.name).is_none() {
             problems.push(format!("secret {}: it is not stored ({})", required.name, required.prompt));
         }
     }

@@ -255,7 +255,7 @@ fn opener(state: StateLocation) -> Opener {
         }
         #[cfg(feature = "sqlite")]
         StateLocation::Directory { path, durability } => {
-            Box::new(move || Ok(Box::new(SqliteStore::open(&path.join("tinclaw.db"), durability)?)))
+            Box::new(move || Ok(Box::new(SqliteStore::open(path.join("tinclaw.db"), durability)?)))
         }
         StateLocation::Custom(opener) => Box::new(move || opener.open()),
     }

@@ -325,6 +325,32 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_defaults_are_the_defaults() {
+        let settings = |text: &str| {
+            let found = Found { file: ConfigFile::default(), path: None };
+            let file = super::super::parse::parse(text).unwrap();
+            resolve(found, file, "state".into(), &Common::default(), RunArgs::default()).ok().unwrap()
+        };
+        let (said, left) = (settings(include_str!("../../../docs/tinclaw.toml")), settings(""));
+        assert_eq!(
+            (said.listen, &said.agent, said.agent_timeout),
+            (left.listen, &left.agent, left.agent_timeout)
+        );
+        assert_eq!((&said.server, said.agent_concurrency), (&left.server, left.agent_concurrency));
+        assert_eq!(said.max_body_bytes, Some(tinclaw::ingress::DEFAULT_MAX_BODY_BYTES));
+        let (said, left) = (said.manager, left.manager);
+        assert_eq!(format!("{:?}", said.state), format!("{:?}", left.state));
+        assert_eq!((said.retention, said.queue), (left.retention, left.queue));
+        assert_eq!((said.poll_floor, said.workers), (left.poll_floor, left.workers));
+        assert_eq!((said.visibility, said.in_order), (left.visibility, left.in_order));
+        assert_eq!(said.most_replies, left.most_replies);
+        assert_eq!(said.router.retry, left.router.retry);
+        assert_eq!(said.router.memory_budget, left.router.memory_budget);
+        assert_eq!(said.router.queue_timeout, left.router.queue_timeout);
+        assert_eq!(said.ceilings, left.ceilings);
+    }
+
+    #[test]
     fn paths_are_relative_to_the_file() {
         let file =
             super::super::parse::parse("channels = [\"here\", \"/there\"]\n[secrets]\nfile = \"s\"").unwrap();
