@@ -1,0 +1,140 @@
+//! Messages on their way to the agent.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tinclaw::store::{MessageFilter, MessageState};
+
+use super::support::*;
+use crate::harness::upstream::Upstream;
+use crate::harness::{eventually, fixtures};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+#[test]
+fn what_was_not_acknowledged_comes_again_after_a_restart_with_its_attempt_number() {
+    let (state, upstream) = (Scratch::new(), nobody());
+    let host = || start(kept_in(everything(&upstream, |_| {}), state.path()));
+    let first = host();
+    first.task(&sequence([emit("ann", "acknowledged"), emit("bob", "held"), emit("cid", "never taken")]));
+    let (ann, bob) = (first.next(), first.next());
+    assert_eq!((ann.attempt(), bob.attempt()), (1, 1));
+    let id = bob.id();
+    ann.ack();
+    first.host.shutdown();
+    drop(bob);
+    let second = host();
+    let (bob, cid) = (second.next(), second.next());
+    assert_eq!((bob.message().content.as_str(), bob.attempt(), bob.id()), ("held", 2, id));
+    assert_eq!((cid.message().content.as_str(), cid.attempt()), ("never taken", 1));
+    second.assert_no_message();
+}
+
+#[test]
+fn a_later_message_of_a_conversation_waits_for_one_that_was_given_back_and_another_conversation_does_not() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |_| {}));
+    running.task(&sequence([emit("ann", "1"), emit("ann", "2"), emit("bob", "3")]));
+    let first = running.next();
+    assert_eq!(first.message().content, "1");
+    first.nack(LONG);
+    assert_eq!(running.take(1), ["3"]);
+    running.assert_no_message();
+}
+
+#[test]
+fn a_message_that_is_given_back_or_dropped_comes_again_before_the_later_ones() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |_| {}));
+    running.task(&sequence([emit("ann", "1"), emit("ann", "2")]));
+    running.next().nack(Duration::from_millis(1));
+    drop(running.next());
+    let third = running.next();
+    assert_eq!((third.message().content.as_str(), third.attempt()), ("1", 3));
+    third.ack();
+    assert_eq!(running.take(1), ["2"]);
+}
+
+#[test]
+fn a_message_that_is_held_too_long_is_handed_to_the_next_reader() {
+    let upstream = nobody();
+    let running = start(
+        everything(&upstream, |_| {}).configure(|config| config.visibility = Duration::from_millis(50)),
+    );
+    running.task(&emit("ann", "1"));
+    let (lost, found) = (running.next(), running.next());
+    assert_eq!((lost.id(), lost.attempt(), found.attempt()), (found.id(), 1, 2));
+    drop(lost);
+    found.ack();
+    assert_eq!(running.host.health().unwrap().messages_waiting, 0);
+}
+
+#[test]
+fn a_host_without_order_hands_out_a_whole_conversation() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |_| {}).configure(|config| config.in_order = false));
+    running.task(&sequence([emit("ann", "1"), emit("ann", "2")]));
+    let (first, second) = (running.next(), running.next());
+    assert_eq!((first.message().content.as_str(), second.message().content.as_str()), ("1", "2"));
+}
+
+#[test]
+fn a_webhook_is_refused_while_too_many_messages_wait_and_taken_again_when_one_is_acknowledged() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |_| {}).configure(|config| config.queue.messages = 2));
+    running.task(&emit("ann", "1"));
+    running.task(&emit("ann", "2"));
+    let refused = running.post(&emit("ann", "3"));
+    assert_eq!((refused.status, refused.json()), (503, json!({"error": "busy"})));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(running.take(1), ["1"]);
+    assert_eq!(running.post(&emit("ann", "3")).status, 200);
+    assert_eq!(running.take(2), ["2", "3"]);
+}
+
+#[test]
+fn a_channel_is_not_polled_while_too_many_messages_wait() {
+    let upstream = Upstream::start(|request, _| {
+        let after: u64 = request.target.rsplit('=').next().and_then(|after| after.parse().ok()).unwrap_or(0);
+        let items = json!({"items": [{"id": after + 1, "user": "ann", "text": format!("{}", after + 1)}]});
+        (200, Vec::new(), items.to_string().into_bytes())
+    });
+    let runtime = fixtures::runtime();
+    let channel = fixtures::channel_with(&runtime, "feed", |file| {
+        file["config"]["interval_ms"] = json!(20);
+        file["capabilities"]["channel"]["min_poll_interval_ms"] = json!(20);
+    });
+    let builder = fixtures::host(&["feed_key"], &[("feed.example", upstream.url())]).channel(channel);
+    let running = start(builder.configure(|config| config.queue.messages = 3));
+    let polls = || upstream.requests().len();
+    let at_rest = eventually("polling stops", || {
+        let before = polls();
+        std::thread::sleep(Duration::from_millis(200));
+        (before > 0 && polls() == before).then_some(before)
+    });
+    // One more poll may have begun before the last message was durable.
+    assert!((3..=4).contains(&at_rest), "{at_rest} polls for 3 messages");
+    assert_eq!(running.take(5), ["1", "2", "3", "4", "5"]);
+}
+
+#[test]
+fn an_operator_can_have_a_message_again_and_take_one_away() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |_| {}));
+    running.task(&sequence([emit("ann", "again"), emit("bob", "away")]));
+    let ann = running.next();
+    let id = ann.id();
+    assert!(!running.host.replay_message(id).unwrap(), "it is not settled");
+    ann.ack();
+    assert!(running.host.replay_message(id).unwrap());
+    let listed = running.host.list_messages(MessageFilter::default()).unwrap();
+    let away = listed.iter().find(|message| message.excerpt == "away").expect("it waits").id;
+    assert!(running.host.drop_message(away).unwrap());
+    assert!(!running.host.drop_message(away).unwrap(), "it is settled");
+    let replayed = running.next();
+    assert_eq!((replayed.id(), replayed.attempt()), (id, 2));
+    replayed.ack();
+    running.assert_no_message();
+    assert_eq!(running.host.message(away).unwrap().unwrap().state, MessageState::Dropped);
+    assert_eq!(running.host.list_messages(MessageFilter::default()).unwrap().len(), 2, "no copy was made");
+}

@@ -1,0 +1,94 @@
+//! Channels that emit faster than they may.
+
+use serde_json::{Value, json};
+
+use super::lanes::slow;
+use super::support::*;
+use crate::harness::eventually;
+use crate::harness::upstream::Upstream;
+
+fn at_most(per_minute: u64) -> impl Fn(&mut Value) {
+    move |file| {
+        let section = &mut file["capabilities"]["channel"];
+        section["emit_rate_limit"] = json!({"messages_per_minute": per_minute, "messages_per_hour": 10_000});
+        section["min_poll_interval_ms"] = json!(20);
+    }
+}
+
+/// Uses up what a channel of 60 messages a minute may emit at once; one more comes in each second from then on.
+fn use_up(running: &Running) {
+    let mut task = emit("burst", "burst");
+    task["times"] = json!(60);
+    running.task(&task);
+    assert_eq!(running.take(60).len(), 60);
+}
+
+#[test]
+fn a_webhook_over_the_rate_gets_429_and_nothing_of_it_is_kept() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, at_most(3)));
+    running.task(&sequence([emit("ann", "1"), emit("ann", "2")]));
+    let limited = running.post(&sequence([write("kept", "yes"), emit("ann", "3"), emit("ann", "4")]));
+    assert_eq!((limited.status, limited.json()), (429, json!({"error": "too_many_requests"})));
+    assert!(limited.header("retry-after").is_some());
+    assert_eq!(running.file("kept"), Value::Null);
+    running.task(&emit("ann", "3"));
+    assert_eq!(running.take(3), ["1", "2", "3"]);
+    running.assert_no_message();
+}
+
+#[test]
+fn a_poll_over_the_rate_waits_with_its_message_kept() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |file| {
+        at_most(60)(file);
+        file["config"] = json!({"poll_interval_ms": 20});
+    }));
+    use_up(&running);
+    let task = sequence([emit("feed", "polled"), write("tasks/on-poll", "{\"do\": \"now-millis\"}")]);
+    running.task_in("on-poll", &task);
+    assert_eq!(running.take(1), ["polled"]);
+    eventually("polling goes on", || {
+        let seen: Value = serde_json::from_str(running.file("seen/on-poll").as_str()?).ok()?;
+        (seen["count"].as_u64()? > 2).then_some(())
+    });
+    running.assert_no_message();
+}
+
+/// The second callback that had to wait took the place of the first, whose messages were lost and whose lane stood still.
+#[test]
+fn two_callbacks_over_the_rate_both_wait_and_both_are_kept() {
+    let door = Door::default();
+    let upstream: Upstream = slow(&door);
+    let running = start(everything(&upstream, |file| {
+        at_most(60)(file);
+        file["config"] = json!({"poll_interval_ms": 20});
+    }));
+    use_up(&running);
+    running.task_in("on-broadcast", &sequence([get("/slow/broadcast"), emit("b", "broadcast")]));
+    running.host.broadcast(&name("everything"), "bob", text("hello")).unwrap();
+    upstream.wait_for("the broadcast", |request| request.target == "/slow/broadcast");
+    let once = write("tasks/on-poll", "{\"do\": \"now-millis\"}");
+    running.task_in("on-poll", &sequence([get("/slow/poll"), emit("p", "poll"), once]));
+    upstream.wait_for("the poll", |request| request.target == "/slow/poll");
+    // What came in while the test waited is used up, too.
+    let mut task = emit("burst", "burst");
+    task["times"] = json!(1);
+    while running.post(&task).status == 200 {}
+    door.open();
+    let mut arrived: Vec<String> = Vec::new();
+    while arrived.iter().filter(|content| *content != "burst").count() < 2 {
+        arrived.extend(running.take(1));
+    }
+    arrived.retain(|content| content != "burst");
+    arrived.sort();
+    assert_eq!(arrived, ["broadcast", "poll"]);
+    eventually("both lanes go on", || {
+        let health = running.health("everything");
+        (health.replies_pending == 0 && health.waiting == [0, 0, 0]).then_some(())
+    });
+    let polls =
+        || serde_json::from_str::<Value>(running.file("seen/on-poll").as_str()?).ok()?["count"].as_u64();
+    let before = polls();
+    eventually("the channel is polled again", || (polls() > before).then_some(()));
+}

@@ -1,0 +1,195 @@
+//! Replies on their way to the provider.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tinclaw::store::{ReplyFilter, ReplyState};
+use tinclaw::{Delivery, HostBuilder};
+
+use super::support::*;
+use crate::harness::eventually;
+use crate::harness::upstream::{Recorded, Upstream, ok};
+
+fn failing() -> crate::harness::upstream::Answer {
+    (500, Vec::new(), b"away".to_vec())
+}
+
+fn text_of(request: &Recorded) -> String {
+    request.json()["text"].as_str().expect("a text").to_owned()
+}
+
+fn texts(upstream: &Upstream) -> Vec<String> {
+    upstream.requests().iter().map(text_of).collect()
+}
+
+fn retrying_soon(builder: HostBuilder) -> HostBuilder {
+    builder.configure(|config| config.router.retry.first = Duration::from_millis(5))
+}
+
+fn said(running: &Running, user: &str) -> Delivery {
+    assert_eq!(running.say(user, "hello").status, 200);
+    running.next()
+}
+
+#[test]
+fn a_reply_that_fails_is_sent_again_until_it_arrives() {
+    let upstream = Upstream::start(|_, before| if before < 3 { failing() } else { ok() });
+    let running = start(retrying_soon(echo(&upstream, |_| {})));
+    let reply = running.host.respond(&said(&running, "ann"), text("hello back")).unwrap();
+    running.reply_state(reply, ReplyState::Delivered);
+    assert_eq!(texts(&upstream), ["hello back"; 4]);
+    let record = running.host.reply(reply).unwrap().unwrap();
+    assert_eq!(record.attempts, 4);
+    assert!(!record.redelivery, "the upstream had answered each time");
+}
+
+#[test]
+fn a_reply_is_not_sent_again_before_the_upstream_wants_it() {
+    for answer in [
+        (429, vec![("retry-after".to_owned(), "1".to_owned())], Vec::new()),
+        (429, Vec::new(), json!({"ok": false, "parameters": {"retry_after": 1}}).to_string().into_bytes()),
+    ] {
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let upstream = Upstream::start({
+            let times = times.clone();
+            move |_, before| {
+                times.lock().unwrap().push(Instant::now());
+                if before == 0 { answer.clone() } else { ok() }
+            }
+        });
+        let running = start(retrying_soon(echo(&upstream, |_| {})));
+        let reply = running.host.respond(&said(&running, "ann"), text("hello back")).unwrap();
+        running.reply_state(reply, ReplyState::Delivered);
+        let times = times.lock().unwrap();
+        assert!(times[1] - times[0] >= Duration::from_secs(1), "{:?}", times[1] - times[0]);
+    }
+}
+
+#[test]
+fn replies_of_a_conversation_come_in_order_while_another_conversation_goes_on() {
+    let is_back = Arc::new(AtomicBool::new(false));
+    let upstream = Upstream::start({
+        let is_back = is_back.clone();
+        move |request, _| {
+            let fails = text_of(request) == "a1" && !is_back.load(Ordering::Relaxed);
+            if fails { failing() } else { ok() }
+        }
+    });
+    let running = start(retrying_soon(echo(&upstream, |_| {})));
+    let (ann, bob) = (said(&running, "ann"), said(&running, "bob"));
+    for (delivery, content) in [(&ann, "a1"), (&ann, "a2"), (&bob, "b1"), (&bob, "b2")] {
+        running.host.respond(delivery, text(content)).unwrap();
+    }
+    upstream.wait_for("the other conversation's replies", |request| text_of(request) == "b2");
+    assert!(!texts(&upstream).contains(&"a2".to_owned()));
+    is_back.store(true, Ordering::Relaxed);
+    upstream.wait_for("the later reply", |request| text_of(request) == "a2");
+    let mut order = texts(&upstream);
+    order.dedup();
+    let place = |content: &str| order.iter().rposition(|each| each == content).expect("it arrived");
+    assert!(place("a1") < place("a2") && place("b1") < place("b2"), "{order:?}");
+}
+
+#[test]
+fn a_reply_that_traps_three_times_is_a_dead_letter_until_an_operator_sends_it_again() {
+    let upstream = Upstream::start(|_, _| ok());
+    let running = start(retrying_soon(everything(&upstream, |_| {})));
+    running.task_in("on-respond", &sequence([get("/sent"), json!({"do": "panic", "message": "oh no"})]));
+    running.task(&emit("ann", "hello"));
+    let delivery = running.next();
+    let reply = running.host.respond(&delivery, text("hello back")).unwrap();
+    running.reply_state(reply, ReplyState::Dead);
+    assert_eq!(upstream.requests().len(), 3);
+    let dead = ReplyFilter { state: Some(ReplyState::Dead), ..ReplyFilter::default() };
+    let dead = running.host.list_replies(dead).unwrap();
+    assert_eq!(dead.iter().map(|letter| letter.id).collect::<Vec<_>>(), [reply]);
+    let record = running.host.reply(reply).unwrap().unwrap();
+    assert!(record.error.as_deref().is_some_and(|error| error.contains("on-respond")), "{:?}", record.error);
+    running.task_in("on-respond", &get("/sent"));
+    assert!(running.host.retry_reply(reply).unwrap());
+    running.reply_state(reply, ReplyState::Delivered);
+    assert!(!running.host.retry_reply(reply).unwrap(), "it was delivered");
+    // Each of the attempts had sent something when it trapped: the guest is told that the provider may have it.
+    let seen: serde_json::Value =
+        serde_json::from_str(running.file("seen/on-respond").as_str().expect("the guest was called"))
+            .unwrap();
+    let metadata = seen["last"]["metadata"].as_str().expect("metadata");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(metadata).unwrap()["redelivery"], true, "{seen}");
+}
+
+#[test]
+fn a_reply_is_given_up_when_its_time_is_over_and_can_be_dropped() {
+    let upstream = Upstream::start(|_, _| failing());
+    let running = start(
+        retrying_soon(echo(&upstream, |_| {}))
+            .configure(|config| config.router.retry.give_up_after = Duration::from_millis(20)),
+    );
+    let reply = running.host.respond(&said(&running, "ann"), text("hello back")).unwrap();
+    running.reply_state(reply, ReplyState::Dead);
+    let error = running.host.reply(reply).unwrap().unwrap().error.expect("the last error");
+    assert!(error.contains("answered 500: away"), "{error}");
+    assert!(running.host.drop_reply(reply).unwrap());
+    assert!(!running.host.drop_reply(reply).unwrap());
+    assert_eq!(running.host.reply(reply).unwrap().unwrap().state, ReplyState::Dropped);
+}
+
+#[test]
+fn a_reply_that_an_operator_drops_gives_way_to_the_next_and_comes_back_when_wanted() {
+    let is_back = Arc::new(AtomicBool::new(false));
+    let upstream = Upstream::start({
+        let is_back = is_back.clone();
+        move |request, _| {
+            let fails = text_of(request) == "unwanted" && !is_back.load(Ordering::Relaxed);
+            if fails { failing() } else { ok() }
+        }
+    });
+    let running = start(
+        echo(&upstream, |_| {}).configure(|config| config.router.retry.first = Duration::from_secs(3600)),
+    );
+    let delivery = said(&running, "ann");
+    let unwanted = running.host.respond(&delivery, text("unwanted")).unwrap();
+    let next = running.host.respond(&delivery, text("next")).unwrap();
+    upstream.wait_for("the first attempt", |_| true);
+    assert!(running.host.drop_reply(unwanted).unwrap());
+    running.reply_state(next, ReplyState::Delivered);
+    is_back.store(true, Ordering::Relaxed);
+    assert!(running.host.retry_reply(unwanted).unwrap());
+    running.reply_state(unwanted, ReplyState::Delivered);
+    eventually("nothing is left", || (running.health("echo").replies_pending == 0).then_some(()));
+}
+
+#[test]
+fn replies_survive_a_restart_in_order() {
+    let state = Scratch::new();
+    let away = Upstream::start(|_, _| failing());
+    let first = start(kept_in(retrying_soon(echo(&away, |_| {})), state.path()));
+    let ann = said(&first, "ann");
+    for content in ["1", "2", "3"] {
+        first.host.respond(&ann, text(content)).unwrap();
+    }
+    ann.ack();
+    away.wait_for("an attempt", |_| true);
+    first.host.shutdown();
+    let upstream = Upstream::start(|_, _| ok());
+    let second = start(kept_in(retrying_soon(echo(&upstream, |_| {})), state.path()));
+    upstream.wait_for("the last reply", |request| text_of(request) == "3");
+    assert_eq!(texts(&upstream), ["1", "2", "3"]);
+    for summary in second.host.list_replies(ReplyFilter::default()).unwrap() {
+        let record = second.host.reply(summary.id).unwrap().unwrap();
+        assert!(!record.redelivery, "the host was shut down in order: {}", record.body.content);
+    }
+}
+
+#[test]
+fn no_more_replies_are_taken_than_may_wait() {
+    let upstream = Upstream::start(|_, _| failing());
+    let running = start(echo(&upstream, |_| {}).configure(|config| config.most_replies = 2));
+    let ann = said(&running, "ann");
+    running.host.respond(&ann, text("1")).unwrap();
+    let second = running.host.respond(&ann, text("2")).unwrap();
+    assert!(running.host.respond(&ann, text("3")).is_err());
+    assert!(running.host.drop_reply(second).unwrap());
+    eventually("a place is free", || running.host.respond(&ann, text("3")).ok());
+}

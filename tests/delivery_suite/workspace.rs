@@ -1,0 +1,82 @@
+//! One callback, one transaction.
+
+use serde_json::{Value, json};
+use tinclaw::{StatusType, StatusUpdate};
+
+use super::lanes::slow;
+use super::support::*;
+use crate::harness::eventually;
+
+fn read(path: &str) -> Value {
+    json!({"do": "workspace-read", "path": path})
+}
+
+#[test]
+fn a_callback_sees_its_own_writes_and_a_trap_takes_all_of_them_back() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |_| {}));
+    let done = running.task(&sequence([write("a", "1"), read("a")]));
+    assert_eq!(done[1]["ok"], "1");
+    let timer = json!({"do": "timer-set", "name": "t", "delay_ms": 1, "payload": emit("ann", "timer")});
+    let trapping =
+        sequence([write("a", "2"), write("b", "2"), emit("ann", "lost"), timer, json!({"do": "panic"})]);
+    assert_eq!(running.post(&trapping).status, 500);
+    assert_eq!((running.file("a"), running.file("b")), (json!("1"), Value::Null));
+    running.task(&emit("bob", "kept"));
+    assert_eq!(running.take(1), ["kept"]);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    running.assert_no_message();
+}
+
+#[test]
+fn a_hostile_guest_that_traps_after_its_effects_leaves_nothing() {
+    let runtime = crate::harness::fixtures::runtime();
+    let file = std::fs::read(crate::harness::fixtures::path("hostile/hostile.capabilities.json")).unwrap();
+    let file: Value = serde_json::from_slice(&file).unwrap();
+    let channel = crate::harness::fixtures::hostile(&runtime, "trap_after_effects", &file);
+    let running = start(crate::harness::fixtures::host(&[], &[]).channel(channel));
+    running.ready("trap_after_effects");
+    let answer = crate::harness::client::request(running.address, "POST", "/webhook/hostile", &[], b"{}");
+    assert_eq!((answer.status, answer.json()), (500, json!({"error": "callback_failed"})));
+    running.assert_no_message();
+}
+
+/// Two callbacks at a time, each of which counts up a file: one of them starts over when both have read the same.
+#[test]
+fn a_callback_whose_file_was_changed_meanwhile_runs_again_and_no_count_is_lost() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |file| {
+        file["capabilities"]["channel"]["outbound_concurrency"] = json!(2);
+    }));
+    running.ready("everything");
+    let status =
+        || StatusUpdate { status: StatusType::ToolStarted, message: "m".into(), metadata_json: "{}".into() };
+    for pair in 1..=20_u64 {
+        running.host.status(&name("everything"), status()).unwrap();
+        running.host.status(&name("everything"), status()).unwrap();
+        eventually("both are counted", || {
+            let seen: Value = serde_json::from_str(running.file("seen/on-status").as_str()?).ok()?;
+            (seen["count"] == 2 * pair).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_callback_that_has_left_the_host_is_not_repeated_and_its_write_wins() {
+    let door = Door::default();
+    let upstream = slow(&door);
+    let running = start(everything(&upstream, |file| {
+        file["capabilities"]["channel"]["inbound_concurrency"] = json!(2);
+    }));
+    running.task(&write("k", "before"));
+    std::thread::scope(|scope| {
+        let late = scope.spawn(|| running.post(&sequence([read("k"), get("/slow"), write("k", "late")])));
+        upstream.wait_for("the late one", |_| true);
+        running.task(&sequence([read("k"), write("k", "early")]));
+        assert_eq!(running.file("k"), "early");
+        door.open();
+        assert_eq!(late.join().unwrap().status, 200);
+    });
+    assert_eq!(running.file("k"), "late");
+    assert_eq!(upstream.requests().len(), 1);
+}
