@@ -177,8 +177,7 @@ impl Router {
         let channels: Vec<_> = self.slots.keys().cloned().collect();
         let mut next: Option<Instant> = None;
         for channel in channels {
-            loop {
-                let Some(slot) = self.slots.get_mut(&channel) else { break };
+            while let Some(slot) = self.slots.get_mut(&channel) {
                 let lane = slot.lane(LaneKind::Inbound);
                 let Some(job) = lane.peek() else { break };
                 if job.queued + timeout > now || !matches!(job.purpose, Purpose::Webhook { .. }) {
