@@ -116,6 +116,8 @@ fn is_text(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn decode(input: &[u8], limit: u64, piece: usize) -> Result<(Vec<u8>, usize, bool), Refusal> {
@@ -199,5 +201,35 @@ mod tests {
     fn bytes_after_the_end_are_left_alone() {
         let (body, used, done) = decode(b"1\r\na\r\n0\r\n\r\nGET /", 10, 1000).unwrap();
         assert_eq!((body.as_slice(), used, done), (&b"a"[..], 11, true));
+    }
+
+    proptest! {
+        /// Where the network cuts makes no difference, and a body never grows beyond its limit.
+        #[test]
+        fn cuts_make_no_difference(
+            parts in proptest::collection::vec(
+                proptest::sample::select(vec!["0", "1", "a", "5", "\r\n", "\r", "\n", ";", "hello", "x: y", " ", "\0", "\r\n0\r\n\r\n"]),
+                0..30,
+            ),
+            cut in 1_usize..20,
+            limit in 0_u64..20,
+        ) {
+            let input = parts.concat();
+            let whole = decode(input.as_bytes(), limit, input.len().max(1));
+            prop_assert_eq!(&decode(input.as_bytes(), limit, cut), &whole);
+            if let Ok((body, used, _)) = whole {
+                prop_assert!(body.len() as u64 <= limit && used <= input.len());
+            }
+        }
+
+        /// What is encoded is decoded.
+        #[test]
+        fn chunks_are_put_together(chunks in proptest::collection::vec("[a-z\r\n]{1,40}", 0..10), cut in 1_usize..50) {
+            let mut input: String = chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
+            input.push_str("0\r\n\r\n");
+            let (body, used, done) = decode(input.as_bytes(), 1000, cut).unwrap();
+            prop_assert_eq!(body, chunks.concat().into_bytes());
+            prop_assert!(used == input.len() && done);
+        }
     }
 }

@@ -106,15 +106,18 @@ impl ServerLimits {
 
     /// Refuses values that cannot work.
     pub(crate) fn check(&self) -> Result<(), ServerError> {
-        let times = [
+        let needed = [
             ("head_time", self.head_time),
             ("body_time", self.body_time),
             ("handover_time", self.handover_time),
             ("answer_time", self.answer_time),
             ("write_time", self.write_time),
         ];
-        let no_time =
-            times.into_iter().find(|(_, time)| time.is_zero()).map(|(field, _)| (field, "must not be zero"));
+        let optional = [("keep_alive", self.keep_alive), ("shutdown_time", self.shutdown_time)];
+        let none =
+            needed.iter().find(|(_, time)| time.is_zero()).map(|(field, _)| (*field, "must not be zero"));
+        let endless = needed.iter().chain(&optional).find(|(_, time)| *time > LONGEST_TIME);
+        let wrong_time = none.or(endless.map(|(field, _)| (*field, "must be at most a day")));
         let wrong = if self.connections == 0 {
             Some(("connections", "must be at least 1"))
         } else if self.connections_per_address == 0 {
@@ -124,7 +127,7 @@ impl ServerLimits {
         } else if self.head_fields == 0 || self.head_fields > Self::MOST_FIELDS {
             Some(("head_fields", "must be 1 to 256"))
         } else {
-            no_time
+            wrong_time
         };
         wrong.map_or(Ok(()), |(field, reason)| Err(ServerError::Limit { field, reason }))
     }
@@ -139,6 +142,9 @@ const LINGERING_BYTES: u64 = 1 << 10;
 /// The front's buffer, and what is there without any connection.
 const FIXED_BYTES: u64 = 256 << 10;
 
+/// A time that is longer means no limit at all.
+const LONGEST_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Below this not even a modest request fits.
 const SMALLEST_HEAD: usize = 256;
 
@@ -150,7 +156,7 @@ mod tests {
     fn defaults_are_accepted_and_nonsense_is_not() {
         assert!(ServerLimits::default().check().is_ok());
         type Change = fn(&mut ServerLimits);
-        let wrong: [(&str, Change); 7] = [
+        let wrong: [(&str, Change); 9] = [
             ("connections", |limits| limits.connections = 0),
             ("connections_per_address", |limits| limits.connections_per_address = 0),
             ("head_bytes", |limits| limits.head_bytes = 255),
@@ -158,6 +164,8 @@ mod tests {
             ("head_fields", |limits| limits.head_fields = 257),
             ("body_time", |limits| limits.body_time = Duration::ZERO),
             ("answer_time", |limits| limits.answer_time = Duration::ZERO),
+            ("answer_time", |limits| limits.answer_time = Duration::MAX),
+            ("keep_alive", |limits| limits.keep_alive = Duration::from_secs(24 * 60 * 60 + 1)),
         ];
         for (name, change) in wrong {
             let mut limits = ServerLimits::default();
