@@ -61,8 +61,10 @@ fn throughput(connections: usize, keep_alive: bool) {
     let count = times.len() as f64;
     times.sort();
     let spent = |name: &str| {
-        let of = |times: &BTreeMap<String, u64>| times.get(name).copied().unwrap_or(0) as f64;
-        (of(&cpu) - of(&begin_cpu)) * 1e6 / TICKS / count
+        let of_name = cpu.iter().filter(|(_, thread)| thread.name == name);
+        let ticks =
+            of_name.map(|(id, thread)| thread.ticks - begin_cpu.get(id).map_or(0, |before| before.ticks));
+        ticks.sum::<u64>() as f64 * 1e6 / TICKS / count
     };
     println!(
         "{connections:3} connections, {}: {:6.0} webhooks/s, p50 {:5.2} ms, p99 {:5.2} ms; CPU a webhook: front {:.0}, \
@@ -87,21 +89,25 @@ fn milliseconds(sorted: &[Duration], share: usize) -> f64 {
 /// Linux counts CPU time in hundredths of a second.
 const TICKS: f64 = 100.0;
 
-/// CPU time of this process's threads by their names, in ticks. Threads without one of our names are tiny_http's.
-fn cpu_times() -> BTreeMap<String, u64> {
+/// The CPU time of a thread so far.
+struct ThreadTime {
+    name: String,
+    ticks: u64,
+}
+
+/// The CPU time of this process's threads by their numbers. Threads without one of our names are tiny_http's.
+fn cpu_times() -> BTreeMap<String, ThreadTime> {
     let mut times = BTreeMap::new();
     for task in fs::read_dir("/proc/self/task").unwrap().flatten() {
         let Ok(stat) = fs::read_to_string(task.path().join("stat")) else { continue };
         let (Some(open), Some(close)) = (stat.find('('), stat.rfind(')')) else { continue };
         let name = &stat[open + 1..close];
         let known = ["tinclaw-front", "tinclaw-http", "client", "slow"].contains(&name);
-        let ticks = stat[close + 2..]
-            .split(' ')
-            .skip(11)
-            .take(2)
-            .map(|field| field.parse::<u64>().unwrap())
-            .sum::<u64>();
-        *times.entry(if known { name } else { "other" }.to_owned()).or_insert(0) += ticks;
+        let name = if known { name } else { "other" }.to_owned();
+        // User and system time are the 12th and 13th field after the name.
+        let ticks =
+            stat[close + 2..].split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+        times.insert(task.file_name().to_string_lossy().into_owned(), ThreadTime { name, ticks });
     }
     times
 }
