@@ -108,6 +108,19 @@ pub enum WasmChannelError {
         limit: usize,
     },
 
+    /// The guest asked for a larger table than a callback may have, was told no, and gave up.
+    #[error("channel `{channel}`: {callback} needs a table of {wanted} elements and may have {limit}")]
+    TableLimit {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+        /// Elements that it asked for.
+        wanted: usize,
+        /// Elements that it may have.
+        limit: usize,
+    },
+
     /// The guest is within its own limit, but all running callbacks together are at theirs.
     #[error(
         "channel `{channel}`: {callback} found no room for {wanted} bytes of memory: all callbacks together may have \

@@ -84,6 +84,9 @@ impl Halt {
             (Self::Trap(_) | Self::Exit(_) | Self::Abi(_), Some(Refusal::OverBudget { wanted, budget })) => {
                 WasmChannelError::HostMemoryExhausted { channel, callback, wanted, budget }
             }
+            (Self::Trap(_) | Self::Exit(_) | Self::Abi(_), Some(Refusal::Table { wanted, limit })) => {
+                WasmChannelError::TableLimit { channel, callback, wanted, limit }
+            }
             (Self::OutOfFuel, _) => {
                 WasmChannelError::OutOfFuel { channel, callback, limit: facts.fuel_limit }
             }

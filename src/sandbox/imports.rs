@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use wasmi::{Caller, Engine, ExternType, FuncType, Linker, Module, Val};
+use wasmi::{Caller, Extern, ExternType, Func, FuncType, Memory, Module, Store, Val};
 use wit_abi::canonical::{CoreValue, MAX_CORE_ARGS};
 use wit_abi::guest::{Guest as GuestBinary, ImportKnowledge, ImportName};
 use wit_abi::imports::HostFunc;
 
 use super::halt::Halt;
 use super::host_calls;
+use super::scan;
 use super::state::{Guest, State, core_value, wasmi_value};
 use super::wasi::{self, Wasi, WasiFunc};
 
@@ -29,39 +30,57 @@ pub(super) fn knowledge(import: &ImportName<'_>) -> ImportKnowledge {
     }
 }
 
-/// A linker with exactly what this guest imports, so that names are looked up among few.
-///
-/// # Errors
-/// Says which import cannot be linked. The reader has refused nearly all of those.
-pub(super) fn link(
-    engine: &Engine,
-    module: &Module,
-    guest: &GuestBinary<'_>,
-) -> Result<Linker<State>, String> {
-    let mut linker = Linker::new(engine);
-    let mut linked: Vec<(&str, &str, FuncType)> = Vec::new();
-    for import in module.imports() {
-        let (module, name) = (import.module(), import.name());
-        let ExternType::Func(ty) = import.ty() else {
-            return Err(format!("it imports `{module}` `{name}`, which is no function"));
-        };
-        // A module may list an import twice.
-        if let Some((.., other)) = linked.iter().find(|(m, n, _)| (*m, *n) == (module, name)) {
-            if other != ty {
-                return Err(format!("it imports `{module}` `{name}` twice with different types"));
+/// What an instance is linked with, in the order of the module's imports: no name is looked up any more.
+pub(super) struct HostImports(Vec<Slot>);
+
+enum Slot {
+    Func {
+        ty: FuncType,
+        func: HostImport,
+        label: Arc<str>,
+    },
+    /// The memory that scanning has turned into an import.
+    Memory,
+}
+
+impl HostImports {
+    /// Finds what stands behind each import of `module`.
+    ///
+    /// # Errors
+    /// Says which import cannot be linked. The reader has refused nearly all of those.
+    pub(super) fn of(module: &Module, guest: &GuestBinary<'_>) -> Result<Self, String> {
+        let slot = |import: wasmi::ImportType<'_>| {
+            let (module, name) = (import.module(), import.name());
+            match import.ty() {
+                ExternType::Func(ty) => Ok(Slot::Func {
+                    ty: ty.clone(),
+                    func: resolve(guest, module, name)?,
+                    label: format!("{module} {name}").into(),
+                }),
+                ExternType::Memory(_) if (module, name) == scan::MEMORY_IMPORT => Ok(Slot::Memory),
+                _ => Err(format!("it imports `{module}` `{name}`, which is no function")),
             }
-            continue;
-        }
-        let func = resolve(guest, module, name)?;
-        let label: Arc<str> = format!("{module} {name}").into();
-        linker
-            .func_new(module, name, ty.clone(), move |caller, params, results| {
-                Ok(call(caller, func, &label, params, results)?)
-            })
-            .map_err(|error| error.to_string())?;
-        linked.push((module, name, ty.clone()));
+        };
+        module.imports().map(slot).collect::<Result<Vec<_>, _>>().map(Self)
     }
-    Ok(linker)
+
+    /// Makes the imports of one instance.
+    pub(super) fn externs(&self, store: &mut Store<State>, memory: Option<Memory>) -> Vec<Extern> {
+        let mut externs = Vec::with_capacity(self.0.len());
+        for slot in &self.0 {
+            match slot {
+                Slot::Func { ty, func, label } => {
+                    let (func, label) = (*func, Arc::clone(label));
+                    let run = move |caller: Caller<'_, State>, params: &[Val], results: &mut [Val]| {
+                        Ok(call(caller, func, &label, params, results)?)
+                    };
+                    externs.push(Func::new(&mut *store, ty.clone(), run).into());
+                }
+                Slot::Memory => externs.extend(memory.map(Extern::from)),
+            }
+        }
+        externs
+    }
 }
 
 fn resolve(guest: &GuestBinary<'_>, module: &str, name: &str) -> Result<HostImport, String> {

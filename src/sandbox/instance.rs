@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use wasmi::{AsContextMut, Func, Instance, Store, Val};
+use wasmi::{AsContextMut, Func, Instance, Memory, MemoryType, Store, Val};
 use wit_abi::canonical::{CoreArgs, CoreValue, GuestAlloc};
 use wit_abi::exports;
 use wit_abi::guest::Export;
@@ -15,9 +15,14 @@ use super::halt::{Circumstances, Halt};
 use super::meter::{self, fuel_left};
 use super::pool::panic_text;
 use super::prepared::PreparedChannelModule;
+use super::scan::MemoryPlan;
 use super::state::{Guest, Handles, State, wasmi_value};
+use super::text;
 use super::wasi;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Usage};
+
+/// Bytes that are kept of what a guest says of its own failure.
+const MAX_GUEST_ERROR_BYTES: usize = 4096;
 
 /// An instance that has run nothing yet. It runs one callback and is gone: no byte of its memory outlives that.
 pub struct FreshInstance {
@@ -43,6 +48,8 @@ impl FreshInstance {
     }
 
     /// Runs the callback. What goes wrong is in the report, also a bug in the host.
+    ///
+    /// The calling thread needs 2 MiB of stack, as every thread of Rust has unless it is made with less.
     #[must_use]
     pub fn run(mut self, callback: &Callback) -> CallbackReport {
         self.store.data_mut().meter.start();
@@ -56,18 +63,30 @@ impl FreshInstance {
         self.report(kind, outcome)
     }
 
+    /// Runs a callback and keeps the instance for the next one, which the host never does: this is the floor that a
+    /// fresh instance is measured against.
+    #[doc(hidden)]
+    pub fn run_and_keep(
+        &mut self,
+        callback: &Callback,
+        context: CallbackContext,
+    ) -> Result<CallbackValue, WasmChannelError> {
+        let state = State::new(context, *self.prepared.flavour(), self.prepared.slice.clone());
+        let before = std::mem::replace(self.store.data_mut(), state);
+        self.store.data_mut().keep_handles(&before);
+        self.try_run(callback)
+    }
+
     fn try_run(&mut self, callback: &Callback) -> Result<CallbackValue, WasmChannelError> {
         let kind = callback.kind();
         let prepared = Arc::clone(&self.prepared);
         let Some(export) = prepared.export(kind) else { return self.lacks(kind) };
-        let instance = match self.instance {
-            Some(instance) => instance,
-            None => self.instantiate()?,
-        };
+        let instance = self.instantiate()?;
         let outcome = self.begin(instance).and_then(|()| self.call(instance, export, callback));
         match outcome {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(message)) => {
+                let message = text::short_line(&message, MAX_GUEST_ERROR_BYTES);
                 Err(WasmChannelError::GuestError { channel: self.channel(), callback: kind, message })
             }
             Err(halt) => Err(self.explain(kind, halt)),
@@ -86,10 +105,12 @@ impl FreshInstance {
         }
     }
 
-    fn instantiate(&mut self) -> Result<Instance, WasmChannelError> {
+    pub(super) fn instantiate(&mut self) -> Result<Instance, WasmChannelError> {
+        if let Some(instance) = self.instance {
+            return Ok(instance);
+        }
         let prepared = &self.prepared;
-        let instance = prepared.linker.instantiate_and_start(&mut self.store, &prepared.module);
-        let instance = instance.map_err(|error| {
+        let instance = link(&mut self.store, prepared).map_err(|error| {
             let data = self.store.data();
             let (channel, reason) = (data.channel.name.to_string(), error.to_string());
             match data.limiter.refusal() {
@@ -231,6 +252,18 @@ impl FreshInstance {
         };
         CallbackReport { kind, result, effects, usage, logs }
     }
+}
+
+fn link(store: &mut Store<State>, prepared: &PreparedChannelModule) -> Result<Instance, wasmi::Error> {
+    let memory = prepared.memory.map(|plan| make_memory(store, plan)).transpose()?;
+    let externs = prepared.imports.externs(store, memory);
+    Instance::new(store, &prepared.module, &externs)
+}
+
+fn make_memory(store: &mut Store<State>, plan: MemoryPlan) -> Result<Memory, wasmi::Error> {
+    let memory = Memory::new(&mut *store, MemoryType::new(plan.first, plan.maximum))?;
+    memory.grow(&mut *store, u64::from(plan.initial - plan.first))?;
+    Ok(memory)
 }
 
 impl fmt::Debug for FreshInstance {

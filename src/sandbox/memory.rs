@@ -85,7 +85,7 @@ impl Drop for MemoryReservation {
     }
 }
 
-/// Why a growth of linear memory was refused.
+/// Why a growth of linear memory or of a table was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     /// The callback's own limit.
@@ -94,6 +94,9 @@ pub(super) enum Refusal {
     /// The limit of all callbacks together.
     #[error("there is no room for its {wanted} bytes of memory: all callbacks together may have {budget}")]
     OverBudget { wanted: usize, budget: usize },
+    /// The limit of one table.
+    #[error("it needs a table of {wanted} elements and may have {limit}")]
+    Table { wanted: usize, limit: usize },
 }
 
 /// Answers wasmi's questions whether an instance may have more.
@@ -153,7 +156,12 @@ impl ResourceLimiter for InstanceLimiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool, LimiterError> {
-        Ok(desired <= self.table_limit && maximum.is_none_or(|maximum| desired <= maximum))
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let fits = desired <= self.table_limit;
+        self.refusal = (!fits).then_some(Refusal::Table { wanted: desired, limit: self.table_limit });
+        Ok(fits)
     }
 
     fn instances(&self) -> usize {
@@ -164,8 +172,9 @@ impl ResourceLimiter for InstanceLimiter {
         super::scan::MAX_TABLES
     }
 
+    // A module has one at most, which scanning has seen to. wasmi counts an imported one twice.
     fn memories(&self) -> usize {
-        1
+        2
     }
 }
 

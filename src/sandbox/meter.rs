@@ -25,8 +25,8 @@ const FIRST_SLICE_FUEL: u64 = 50_000;
 /// Units that a slice has at least, so that progress is made.
 const MIN_SLICE_FUEL: u64 = 2_000;
 /// Units that a slice has at most. A guest that first burns cheap units and then dear ones gets one slice that is too
-/// long, and this bounds it.
-const MAX_SLICE_FUEL: u64 = 4_000_000;
+/// long, and this bounds it. It also bounds how far growing memories and tables can drive the native stack.
+pub(super) const MAX_SLICE_FUEL: u64 = 1_000_000;
 
 /// The size of a guest's slices, shared by all instances of it.
 #[derive(Clone, Debug)]

@@ -19,6 +19,7 @@ mod services;
 mod state;
 mod suitable;
 mod text;
+mod trial;
 mod wasi;
 
 pub use config::{DEFAULT_MAX_GUEST_BYTES, WasmChannelRuntimeConfig};

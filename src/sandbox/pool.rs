@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
+/// Native stack of a worker. Only a guest that does nothing but grow its memory ever touches more than a small part of
+/// it; see [`GROW_FUEL`](super::suitable::GROW_FUEL).
+const STACK_BYTES: usize = 4 * 1024 * 1024;
 /// How long a thread waits for work before it ends.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
@@ -174,8 +177,9 @@ impl Shared {
         threads.handles.retain(|handle| !handle.is_finished());
         threads.started += 1;
         let shared = Arc::clone(self);
-        let spawned =
-            Builder::new().name(format!("tinclaw-worker-{}", threads.started)).spawn(move || shared.work());
+        let builder =
+            Builder::new().name(format!("tinclaw-worker-{}", threads.started)).stack_size(STACK_BYTES);
+        let spawned = builder.spawn(move || shared.work());
         match spawned {
             Ok(handle) => {
                 threads.alive += 1;

@@ -3,20 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wasmi::{Engine, Linker, Module};
+use wasmi::{Engine, Module};
 use wit_abi::exports::GuestFunc;
 use wit_abi::flavour::Flavour;
 use wit_abi::guest::{Export, GuestKind, read_guest};
 
 use super::context::CallbackContext;
 use super::error::WasmChannelError;
-use super::imports;
+use super::imports::{self, HostImports};
 use super::instance::FreshInstance;
 use super::limits::CallbackLimits;
 use super::meter::SliceSize;
 use super::runtime::Digest;
-use super::scan::{self, InitialLimits};
-use super::state::State;
+use super::scan::{self, InitialLimits, MemoryPlan};
 use crate::event::callback::CallbackKind;
 
 /// A guest that was read, checked, linked and translated. It can only be run with a [`CallbackContext`], which has the
@@ -26,10 +25,10 @@ pub struct PreparedChannelModule {
     kind: GuestKind,
     flavour: Flavour,
     pub(super) module: Module,
-    pub(super) linker: Linker<State>,
+    pub(super) imports: HostImports,
+    pub(super) memory: Option<MemoryPlan>,
     pub(super) names: ExportNames,
     pub(super) slice: SliceSize,
-    initial_memory_bytes: usize,
     functions: u32,
 }
 
@@ -85,16 +84,16 @@ impl PreparedChannelModule {
             reason: error.to_string(),
         };
         let module = Module::new(engine, &scanned.bytes).map_err(invalid)?;
-        let linker = imports::link(engine, &module, &guest).map_err(not_loadable)?;
+        let imports = HostImports::of(&module, &guest).map_err(not_loadable)?;
         Ok(Self {
             digest,
             kind: guest.kind,
             flavour: guest.flavour,
             module,
-            linker,
+            imports,
+            memory: scanned.memory,
             names,
             slice: SliceSize::new(),
-            initial_memory_bytes: scanned.initial_memory_bytes,
             functions: scanned.functions,
         })
     }
@@ -126,7 +125,7 @@ impl PreparedChannelModule {
     /// Bytes of linear memory that an instance starts with.
     #[must_use]
     pub fn initial_memory_bytes(&self) -> usize {
-        self.initial_memory_bytes
+        self.memory.map_or(0, MemoryPlan::initial_bytes)
     }
 
     /// Makes an instance in which nothing has run yet. Cheap enough for the router's thread: what is large, is left for
@@ -151,7 +150,7 @@ impl PreparedChannelModule {
     pub(super) fn is_large(&self) -> bool {
         const LARGE_MEMORY: usize = 4 * 1024 * 1024;
         const MANY_FUNCTIONS: u32 = 10_000;
-        self.initial_memory_bytes > LARGE_MEMORY || self.functions > MANY_FUNCTIONS
+        self.initial_memory_bytes() > LARGE_MEMORY || self.functions > MANY_FUNCTIONS
     }
 }
 
@@ -160,7 +159,7 @@ impl fmt::Debug for PreparedChannelModule {
         f.debug_struct("PreparedChannelModule")
             .field("kind", &self.kind)
             .field("flavour", &self.flavour)
-            .field("initial_memory_bytes", &self.initial_memory_bytes)
+            .field("initial_memory_bytes", &self.initial_memory_bytes())
             .finish_non_exhaustive()
     }
 }

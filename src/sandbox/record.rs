@@ -55,10 +55,8 @@ impl Record {
             self.dropped.log_lines = self.dropped.log_lines.saturating_add(1);
             return;
         }
-        // The limit is for what is kept, so a huge line is not cleaned as a whole.
         let room = self.limits.log_line_bytes.min(self.limits.log_bytes - self.log_bytes);
-        let mut message = text::one_line(prefix(message, room.saturating_add(1)));
-        text::cut(&mut message, room);
+        let message = text::short_line(message, room);
         self.log_bytes += message.len();
         self.push_line(level, message);
     }
@@ -104,7 +102,7 @@ impl Record {
             ));
         }
         let most = self.limits.messages.saturating_mul(self.limits.attachments_per_message);
-        if replaced == 0 && self.stored.len() >= most && !self.stored.contains_key(&id) {
+        if self.stored.len() >= most && !self.stored.contains_key(&id) {
             return Err(format!("this callback has stored its {most} attachments"));
         }
         self.stored_bytes = total;
@@ -242,15 +240,6 @@ impl Record {
             self.push_line(LogLevel::Warn, format!("not kept of this callback: {}", parts.join(", ")));
         }
     }
-}
-
-/// At most `bytes` bytes of the beginning of `text`.
-fn prefix(text: &str, bytes: usize) -> &str {
-    let mut end = bytes.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 fn log_level(level: LogLevel) -> log::Level {

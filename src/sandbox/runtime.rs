@@ -5,12 +5,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ring::digest::{SHA256, digest};
-use wasmi::{CompilationMode, Config, Engine};
+use wasmi::{CompilationMode, Config, Engine, OperatorCost};
 
 use super::config::WasmChannelRuntimeConfig;
 use super::error::WasmChannelError;
 use super::prepared::PreparedChannelModule;
 use super::suitable;
+use super::trial;
 
 /// How deep guest functions may call each other. wasmi's own limit of 1,000 is met by honest parsers; what bounds the
 /// memory of a call stack is [`MAX_VALUE_STACK_BYTES`].
@@ -50,19 +51,26 @@ impl WasmChannelRuntime {
     /// [`engine_config`](Self::engine_config) has the settings that it needs.
     ///
     /// # Errors
-    /// [`WasmChannelError::UnsuitableEngine`]: the engine does not meter fuel, or translates lazily. Running out of fuel
-    /// in the middle of a lazy translation cannot be resumed, so slices would fail.
+    /// [`WasmChannelError::UnsuitableEngine`]: the engine lacks one of these settings. For instance, running out of fuel in
+    /// the middle of a lazy translation cannot be resumed, so slices would fail.
     pub fn with_engine(engine: Engine, config: WasmChannelRuntimeConfig) -> Result<Self, WasmChannelError> {
         suitable::check(&engine)?;
         Ok(Self(Arc::new(Shared { engine, config, prepared: Mutex::default() })))
     }
 
-    /// The engine settings that channels need: fuel metering, eager translation, bounded stacks, one memory per module.
+    /// The engine settings that channels need: fuel metering with a price for growing, eager translation, bounded
+    /// stacks, one memory per module.
     /// SIMD is not compiled in: the interpreter gains nothing from it, and it costs a third more program.
     #[must_use]
     pub fn engine_config() -> Config {
+        let cost = OperatorCost {
+            memory_grow: suitable::GROW_FUEL,
+            table_grow: suitable::GROW_FUEL,
+            ..OperatorCost::default()
+        };
         let mut config = Config::default();
         config
+            .operator_cost(cost)
             .consume_fuel(true)
             .compilation_mode(CompilationMode::Eager)
             .ignore_custom_sections(true)
@@ -101,8 +109,10 @@ impl WasmChannelRuntime {
             return Ok(Arc::clone(known));
         }
         // Not under the lock: two threads that load the same file at once prepare it twice, and the first one counts.
-        let fresh = PreparedChannelModule::new(&self.0.engine, &self.0.config.limits, name, bytes, digest)?;
-        Ok(Arc::clone(self.prepared().entry(digest).or_insert_with(|| Arc::new(fresh))))
+        let limits = self.0.config.limits;
+        let fresh = Arc::new(PreparedChannelModule::new(&self.0.engine, &limits, name, bytes, digest)?);
+        trial::instantiate(&fresh, name, limits)?;
+        Ok(Arc::clone(self.prepared().entry(digest).or_insert(fresh)))
     }
 
     fn prepared(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<PreparedChannelModule>>> {

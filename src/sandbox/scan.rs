@@ -4,12 +4,18 @@
 //!   counted against a limit. wasmi's own `EnforcedLimits` are fixed numbers that some honest guests exceed.
 //! - The start section is taken out and its function exported: wasmi would run it to its end while it instantiates, on
 //!   the router's thread and without slices. The worker calls it first instead.
+//! - The memory becomes an import, so that the host can make it with room to grow: see [`MemoryPlan`].
 //! - Exports that the host never uses and custom sections go away, because instances and memory pay for them.
 
-use wasmparser::{BinaryReaderError, Encoding, ExportSectionReader, ExternalKind, Parser, Payload};
+use wasmparser::{
+    BinaryReader, BinaryReaderError, Encoding, ExportSectionReader, ExternalKind, Parser, Payload,
+};
 
 /// The name under which the start function is exported.
 pub(super) const START_EXPORT: &str = "tinclaw:start";
+
+/// The name under which the memory is imported.
+pub(super) const MEMORY_IMPORT: (&str, &str) = ("tinclaw", "memory");
 
 /// Functions of a module. Each costs an instance about 10 ns.
 pub(super) const MAX_FUNCTIONS: u32 = 30_000;
@@ -28,9 +34,13 @@ pub(super) const MAX_IMPORTS: u32 = 1_000;
 /// Exports of a module.
 pub(super) const MAX_EXPORTS: u32 = 10_000;
 
-const START_SECTION: u8 = 8;
+const IMPORT_SECTION: u8 = 2;
+const MEMORY_SECTION: u8 = 5;
 const EXPORT_SECTION: u8 = 7;
+const START_SECTION: u8 = 8;
 const PAGE: u64 = 64 * 1024;
+/// Pages by which a callback can grow its memory before it is moved. Most need one to three.
+const ROOM_TO_GROW: u32 = 12;
 
 /// Why a module is refused before wasmi sees it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,8 +74,40 @@ pub(super) struct Scanned {
     pub(super) bytes: Vec<u8>,
     /// The function under [`START_EXPORT`] must be called before anything else.
     pub(super) has_start: bool,
-    pub(super) initial_memory_bytes: usize,
+    /// The memory that the host has to provide.
+    pub(super) memory: Option<MemoryPlan>,
     pub(super) functions: u32,
+}
+
+/// How to make a guest's memory so that it need not be moved when the guest's allocator first grows it.
+///
+/// wasmi keeps a memory in a vector without spare room. Nearly every callback grows its memory by a page or two, and
+/// the vector then moves all of it: 1.1 MB of copying, a third of a callback's time. A vector that grows doubles its
+/// room, though. So the memory is made with `first` pages and grown to `initial` at once, when nothing has been put
+/// behind it yet and it can grow where it stands: what is left of the doubled room is for the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MemoryPlan {
+    /// Pages to make it with.
+    pub(super) first: u32,
+    /// Pages that the guest's module asks for.
+    pub(super) initial: u32,
+    /// The most pages that it may ever have, if the module says so.
+    pub(super) maximum: Option<u32>,
+}
+
+impl MemoryPlan {
+    fn new(initial: u32, maximum: Option<u32>) -> Self {
+        // Twice `first` is the room that there will be. Below `initial`, or there would be no growing.
+        let first = (initial.saturating_add(ROOM_TO_GROW).div_ceil(2)).min(initial.saturating_sub(1));
+        // A small memory is moved quickly, and would not get any room worth having.
+        let first = if initial > ROOM_TO_GROW / 2 { first } else { initial };
+        Self { first, initial, maximum }
+    }
+
+    /// Bytes that the guest's module asks for.
+    pub(super) fn initial_bytes(self) -> usize {
+        self.initial as usize * PAGE as usize
+    }
 }
 
 /// Checks a core module and rewrites it, keeping the exports whose names `keep` wants.
@@ -75,15 +117,17 @@ pub(super) fn scan(
     keep: impl Fn(&str) -> bool,
 ) -> Result<Scanned, ScanError> {
     let payloads = Parser::new(0).parse_all(module).collect::<Result<Vec<_>, _>>()?;
-    let mut memory_bytes = 0;
+    let mut memory = None;
     let mut functions = 0;
     let mut start = None;
     for payload in &payloads {
         check(payload, limits)?;
         match payload {
             Payload::MemorySection(memories) => {
-                for memory in memories.clone() {
-                    memory_bytes = memory?.initial.saturating_mul(PAGE);
+                for ty in memories.clone() {
+                    let ty = ty?;
+                    let pages = |pages: u64| u32::try_from(pages).map_err(|_| too_many_pages());
+                    memory = Some(MemoryPlan::new(pages(ty.initial)?, ty.maximum.map(pages).transpose()?));
                 }
             }
             Payload::FunctionSection(section) => functions = section.count(),
@@ -92,12 +136,15 @@ pub(super) fn scan(
         }
     }
     Ok(Scanned {
-        bytes: rewrite(module, &payloads, start, keep)?,
+        bytes: rewrite(module, &payloads, start, memory, keep)?,
         has_start: start.is_some(),
-        // Checked against a limit that is a `usize`.
-        initial_memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
+        memory,
         functions,
     })
+}
+
+fn too_many_pages() -> ScanError {
+    ScanError::Malformed("its memory has more pages than a 32-bit memory can have".to_owned())
 }
 
 fn check(payload: &Payload<'_>, limits: InitialLimits) -> Result<(), ScanError> {
@@ -152,28 +199,55 @@ fn rewrite(
     module: &[u8],
     payloads: &[Payload<'_>],
     start: Option<u32>,
+    memory: Option<MemoryPlan>,
     keep: impl Fn(&str) -> bool,
 ) -> Result<Vec<u8>, ScanError> {
     let mut out = Vec::with_capacity(module.len());
     let has_exports = payloads.iter().any(|payload| matches!(payload, Payload::ExportSection(_)));
+    let mut has_imports = false;
     for payload in payloads {
-        match payload {
-            Payload::Version { range, .. } => out.extend_from_slice(&module[range.clone()]),
-            Payload::CustomSection(_) => {}
-            Payload::ExportSection(exports) => {
+        let section = payload.as_section().map(|(id, contents)| (id, &module[contents]));
+        // Imports come right behind the types.
+        if section.is_some_and(|(id, _)| id > IMPORT_SECTION) && !has_imports {
+            has_imports = true;
+            push_section(&mut out, IMPORT_SECTION, &import_section(&[0], memory)?);
+        }
+        match (payload, section) {
+            (Payload::Version { range, .. }, _) => out.extend_from_slice(&module[range.clone()]),
+            (Payload::ImportSection(_), Some((id, contents))) => {
+                has_imports = true;
+                push_section(&mut out, id, &import_section(contents, memory)?);
+            }
+            (Payload::ExportSection(exports), _) => {
                 push_section(&mut out, EXPORT_SECTION, &export_section(Some(exports), start, &keep)?);
             }
             // The export section belongs right before the start section, which is where we are.
-            Payload::StartSection { .. } if !has_exports => {
+            (Payload::StartSection { .. }, _) if !has_exports => {
                 push_section(&mut out, EXPORT_SECTION, &export_section(None, start, &keep)?);
             }
-            other => match other.as_section() {
-                Some((START_SECTION, _)) | None => {}
-                Some((id, contents)) => push_section(&mut out, id, &module[contents]),
-            },
+            (Payload::CustomSection(_), _) | (_, None | Some((MEMORY_SECTION | START_SECTION, _))) => {}
+            (_, Some((id, contents))) => push_section(&mut out, id, contents),
         }
     }
     Ok(out)
+}
+
+/// The imports of `contents`, and behind them the memory.
+fn import_section(contents: &[u8], memory: Option<MemoryPlan>) -> Result<Vec<u8>, ScanError> {
+    let Some(memory) = memory else { return Ok(contents.to_vec()) };
+    let mut reader = BinaryReader::new(contents, 0);
+    let count = reader.read_var_u32()?;
+    let mut section = Vec::with_capacity(contents.len() + 32);
+    push_u32(&mut section, count + 1);
+    section.extend_from_slice(&contents[reader.original_position()..]);
+    push_name(&mut section, MEMORY_IMPORT.0);
+    push_name(&mut section, MEMORY_IMPORT.1);
+    section.extend([2, u8::from(memory.maximum.is_some())]);
+    push_u32(&mut section, memory.initial);
+    if let Some(maximum) = memory.maximum {
+        push_u32(&mut section, maximum);
+    }
+    Ok(section)
 }
 
 fn export_section(
@@ -209,20 +283,24 @@ fn export_section(
 }
 
 fn push_export(out: &mut Vec<u8>, name: &str, kind: u8, index: u32) {
-    push_u32(out, name.len() as u32);
-    out.extend_from_slice(name.as_bytes());
+    push_name(out, name);
     out.push(kind);
     push_u32(out, index);
 }
 
-pub(super) fn push_section(out: &mut Vec<u8>, id: u8, contents: &[u8]) {
+fn push_name(out: &mut Vec<u8>, name: &str) {
+    push_u32(out, name.len() as u32);
+    out.extend_from_slice(name.as_bytes());
+}
+
+fn push_section(out: &mut Vec<u8>, id: u8, contents: &[u8]) {
     out.push(id);
     push_u32(out, contents.len() as u32);
     out.extend_from_slice(contents);
 }
 
 /// Unsigned LEB128, as everywhere in the binary format.
-pub(super) fn push_u32(out: &mut Vec<u8>, mut value: u32) {
+fn push_u32(out: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -280,7 +358,43 @@ mod tests {
         let scanned = scanned.unwrap();
         assert_eq!(exports(&scanned.bytes), ["keep-memory"]);
         assert!(!scanned.bytes.windows(4).any(|bytes| bytes == b"text"));
-        assert_eq!(scanned.initial_memory_bytes, 64 * 1024);
+        assert_eq!(scanned.memory.map(MemoryPlan::initial_bytes), Some(64 * 1024));
+    }
+
+    #[test]
+    fn the_memory_is_imported_behind_what_the_guest_imports() {
+        let imports = |text: &str| {
+            let scanned = scan_wat(text).unwrap();
+            let module = wasmi::Module::new(&wasmi::Engine::default(), &scanned.bytes).unwrap();
+            let names = module.imports().map(|import| format!("{} {}", import.module(), import.name()));
+            (names.collect::<Vec<_>>(), scanned.memory.unwrap())
+        };
+        let (names, plan) = imports(
+            r#"(module (import "a" "b" (func)) (memory 1 7) (func call 0) (data (i32.const 0) "x"))"#,
+        );
+        assert_eq!(names, ["a b", "tinclaw memory"]);
+        assert_eq!((plan.initial, plan.maximum), (1, Some(7)));
+        let (names, plan) = imports("(module (memory 2) (func (drop (memory.size))))");
+        assert_eq!(names, ["tinclaw memory"]);
+        assert_eq!((plan.initial, plan.maximum), (2, None));
+        assert_eq!(imports("(module (memory 0))").0, ["tinclaw memory"]);
+    }
+
+    #[test]
+    fn a_large_memory_gets_room_to_grow_where_it_stands() {
+        for initial in [0, 1, 2, 6, 7, 17, 18, 100, 65_536] {
+            let plan = MemoryPlan::new(initial, None);
+            assert!(plan.first <= initial, "{initial}");
+            let room = u64::from(plan.first) * 2;
+            if initial > 14 {
+                assert!(
+                    plan.first < initial && room >= u64::from(initial) + u64::from(ROOM_TO_GROW),
+                    "{initial}"
+                );
+            }
+        }
+        assert_eq!(MemoryPlan::new(17, Some(20)), MemoryPlan { first: 15, initial: 17, maximum: Some(20) });
+        assert_eq!(MemoryPlan::new(2, None).first, 2);
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl State {
         }
     }
 
+    /// For an instance that goes on with a new state.
+    pub(super) fn keep_handles(&mut self, before: &Self) {
+        self.handles = before.handles;
+    }
+
     pub(super) fn set_handles(&mut self, handles: Handles) {
         self.handles = handles;
     }

@@ -7,16 +7,24 @@ use wasmi::{Engine, Linker, Module, Store};
 use super::error::WasmChannelError;
 
 /// The probe, assembled from [`PROBE_TEXT`]; a test compares the two.
-const PROBE: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x06\x01\0\x01p\0\0\x03\x02\x01\0\
-    \x07\x05\x01\x01f\0\x01\x0a\x1a\x01\x18\x01\x01\x7f\x10\0\x03\x40\x20\0\x41\x01\x6a\x22\0\x41\xe8\x07\x49\x0d\0\x0b\
-    \x10\0\x0b";
-/// Calls the host, loops a thousand times, calls the host again.
+const PROBE: &[u8] =
+    b"\0asm\x01\0\0\0\x01\x04\x01`\0\0\x02\x06\x01\0\x01p\0\0\x03\x03\x02\0\0\x05\x03\x01\0\0\x07\x09\x02\
+    \x01f\0\x01\x01g\0\x02\x0a$\x02\x18\x01\x01\x7f\x10\0\x03@\x20\0A\x01j\"\0A\xe8\x07I\x0d\0\x0b\x10\0\x0b\
+    \x09\x01\x01\x7f\x20\0@\0\x1a\x0b";
+/// `f` calls the host, loops a thousand times, and calls the host again; `g` grows the memory by nothing.
 #[cfg(test)]
-const PROBE_TEXT: &str = r#"(module (import "" "p" (func)) (func (export "f") (local i32)
-    call 0
-    loop local.get 0 i32.const 1 i32.add local.tee 0 i32.const 1000 i32.lt_u br_if 0 end
-    call 0))"#;
+const PROBE_TEXT: &str = r#"(module (import "" "p" (func)) (memory 0)
+    (func (export "f") (local i32)
+        call 0
+        loop local.get 0 i32.const 1 i32.add local.tee 0 i32.const 1000 i32.lt_u br_if 0 end
+        call 0)
+    (func (export "g") (local i32) local.get 0 memory.grow drop))"#;
 const PROBE_FUEL: u64 = 10_000_000;
+/// What one `memory.grow` and one `table.grow` cost. They are the two instructions of wasmi 2.0 that do not end in a tail
+/// call: each takes up to 176 bytes of native stack until its slice of fuel ends. At this price a slice of
+/// [`MAX_SLICE_FUEL`](super::meter::MAX_SLICE_FUEL) units takes at most 700 KB, and a nested call of `cabi_realloc` as
+/// much again, which a thread with the usual 2 MiB has room for.
+pub(super) const GROW_FUEL: u8 = u8::MAX;
 /// Bytes of native stack by which the two calls may differ. A loop that grows the stack grows it by at least 8 bytes
 /// in each of its thousand iterations.
 const STACK_TOLERANCE: usize = 4_000;
@@ -37,6 +45,9 @@ pub(super) fn check(engine: &Engine) -> Result<(), WasmChannelError> {
         Some(Probe { first_call, second_call, .. }) if first_call != second_call => {
             unsuitable("it translates lazily (wasmi::Config::compilation_mode must be Eager)")
         }
+        Some(Probe { grow_cost, .. }) if grow_cost < GROW_FUEL.into() => {
+            unsuitable("growing a memory costs too little fuel (wasmi::Config::operator_cost)")
+        }
         Some(Probe { stack_growth, .. }) if stack_growth > STACK_TOLERANCE => unsuitable(
             "wasmi was built with optimisation and debug assertions: a guest's loop would overflow the native stack \
              (set debug-assertions = false and overflow-checks = false in [profile.dev.package.wasmi])",
@@ -49,6 +60,7 @@ struct Probe {
     /// Units of fuel.
     first_call: u64,
     second_call: u64,
+    grow_cost: u64,
     /// Bytes between the stack before and after the loop.
     stack_growth: usize,
 }
@@ -65,17 +77,17 @@ fn probe(engine: &Engine) -> Result<Option<Probe>, wasmi::Error> {
     linker.func_wrap("", "p", move || note_depth(&noted))?;
     let module = Module::new(engine, PROBE)?;
     let instance = linker.instantiate_and_start(&mut store, &module)?;
-    let func = instance.get_typed_func::<(), ()>(&store, "f")?;
-    let mut call = || {
+    let mut call = |name| {
+        let func = instance.get_typed_func::<(), ()>(&store, name)?;
         store.set_fuel(PROBE_FUEL)?;
         func.call(&mut store, ())?;
         Ok::<_, wasmi::Error>(PROBE_FUEL - store.get_fuel()?)
     };
-    let (first_call, second_call) = (call()?, call()?);
+    let (first_call, second_call, grow_cost) = (call("f")?, call("f")?, call("g")?);
     let depths = depths.lock().unwrap_or_else(PoisonError::into_inner);
     let stack_growth =
         depths.chunks_exact(2).map(|pair| pair[0].abs_diff(pair[1])).max().unwrap_or(usize::MAX);
-    Ok(Some(Probe { first_call, second_call, stack_growth }))
+    Ok(Some(Probe { first_call, second_call, grow_cost, stack_growth }))
 }
 
 /// Writes down where the native stack stands: the address of a local, only as a number.
@@ -90,7 +102,7 @@ fn note_depth(depths: &Mutex<Vec<usize>>) {
 mod tests {
     use super::*;
 
-    use wasmi::{CompilationMode, Config};
+    use wasmi::{CompilationMode, Config, OperatorCost};
 
     use crate::sandbox::WasmChannelRuntime;
 
@@ -100,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_must_meter_fuel_and_translate_eagerly() {
+    fn an_engine_must_meter_fuel_charge_growth_and_translate_eagerly() {
         let checked = |change: &dyn Fn(&mut Config)| {
             let mut config = WasmChannelRuntime::engine_config();
             change(&mut config);
@@ -108,6 +120,8 @@ mod tests {
         };
         assert_eq!(checked(&|_| {}), Ok(()));
         assert!(checked(&|c| _ = c.consume_fuel(false)).unwrap_err().contains("fuel metering"));
+        let cheap = OperatorCost::default();
+        assert!(checked(&|c| _ = c.operator_cost(cheap)).unwrap_err().contains("operator_cost"));
         for lazy in [CompilationMode::Lazy, CompilationMode::LazyTranslation] {
             assert!(checked(&|c| _ = c.compilation_mode(lazy)).unwrap_err().contains("lazily"), "{lazy:?}");
         }

@@ -22,9 +22,26 @@ pub(super) fn cut(text: &mut String, limit: usize) -> bool {
     true
 }
 
+/// At most `limit` bytes of `text` as one printable line.
+pub(super) fn short_line(text: &str, limit: usize) -> String {
+    // The limit is for what is kept, so a huge text is not cleaned as a whole.
+    let mut line = one_line(prefix(text, limit.saturating_add(4)));
+    cut(&mut line, limit);
+    line
+}
+
+/// At most `bytes` bytes of the beginning of `text`.
+fn prefix(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// One printable line: control characters, and the ones that turn the direction of writing, are escaped, so that a
 /// guest can neither forge lines of the host's log nor send commands to a terminal.
-pub(super) fn one_line(text: &str) -> String {
+fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.trim_end_matches(['\n', '\r']).chars() {
         match c {

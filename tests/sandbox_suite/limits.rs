@@ -142,7 +142,7 @@ fn tables_grow_up_to_their_limit() {
         bench.poll().result
     };
     assert_eq!(table(90), Ok(CallbackValue::Done));
-    assert!(matches!(table(91), Err(WasmChannelError::Trap { .. })));
+    assert!(matches!(table(91), Err(WasmChannelError::TableLimit { wanted: 101, limit: 100, .. })));
 }
 
 #[test]

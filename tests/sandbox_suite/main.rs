@@ -1,4 +1,9 @@
 //! The sandbox through its public surface: what guests may do, and what happens to those that do more.
 
+mod calls;
+mod dispatch;
+mod guests;
+mod hostile;
 mod limits;
 mod support;
+mod wasi;

@@ -168,8 +168,12 @@ pub fn prepare(bytes: &[u8]) -> Result<Arc<PreparedChannelModule>, WasmChannelEr
 
 impl Bench {
     pub fn new(bytes: &[u8]) -> Self {
+        Self::with(prepare(bytes).unwrap())
+    }
+
+    pub fn with(prepared: Arc<PreparedChannelModule>) -> Self {
         Self {
-            prepared: prepare(bytes).unwrap(),
+            prepared,
             services: Arc::default(),
             limits: CallbackLimits::for_testing(),
             budget: MemoryBudget::unlimited(),
@@ -197,7 +201,12 @@ impl Bench {
     }
 
     pub fn run(&self, callback: &Callback) -> CallbackReport {
-        self.prepared.instantiate(self.context()).unwrap().run(callback)
+        self.try_run(callback).unwrap()
+    }
+
+    /// The same for guests that may not even be instantiated.
+    pub fn try_run(&self, callback: &Callback) -> Result<CallbackReport, WasmChannelError> {
+        Ok(self.prepared.instantiate(self.context())?.run(callback))
     }
 
     pub fn poll(&self) -> CallbackReport {

@@ -110,6 +110,7 @@ fn read_u32(guest: &mut Guest<'_>, address: u32) -> Result<u32, Halt> {
 /// Fills a stretch of the guest's memory with random bytes.
 fn fill_random(guest: &mut Guest<'_>, address: u32, len: u32) -> Result<(), Halt> {
     use ring::rand::SecureRandom;
+    guest.bytes("a buffer", address, len)?;
     // The system's generator is slower than a copy.
     guest.charge_bytes((len as usize).saturating_mul(4))?;
     let bytes = guest.bytes("a buffer", address, len)?;

@@ -20,8 +20,8 @@ pub(super) struct LineBuffer(Vec<u8>);
 
 /// Takes what the guest wrote.
 pub(super) fn write(guest: &mut Guest<'_>, output: Output, address: u32, len: u32) -> Result<(), Halt> {
-    guest.charge_bytes(len as usize)?;
     guest.bytes("a buffer", address, len)?;
+    guest.charge_bytes(len as usize)?;
     let (memory, state) = guest.memory_and_state();
     // In bounds: just checked.
     take(state, output, &memory[address as usize..][..len as usize]);

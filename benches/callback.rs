@@ -1,0 +1,177 @@
+//! What a callback costs. Prints, asserts nothing: `cargo bench --bench callback`.
+//!
+//! "reused" is the same call on an instance that is kept, which the host never does: the floor.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tinclaw::event::callback::{Callback, CallbackValue};
+use tinclaw::sandbox::{
+    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpAnswer, GuestHttpRequest, GuestServices,
+    MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
+};
+use tinclaw::services::workspace::WorkspaceSnapshot;
+use wit_abi::types::{IncomingHttpRequest, PairingUpsertResult};
+
+/// Many short rounds, of which the best counts: other programs disturb some of them.
+const ROUNDS: usize = 100;
+
+/// Has nothing for the guest.
+struct Nothing;
+
+impl GuestServices for Nothing {
+    fn http_request(&self, _: GuestHttpRequest, _: Instant, _: u32) -> Result<GuestHttpAnswer, String> {
+        Err("no network in a bench".to_owned())
+    }
+    fn secret_exists(&self, _: &str) -> bool {
+        false
+    }
+    fn websocket_send(&self, _: String) -> Result<(), String> {
+        Err("no socket in a bench".to_owned())
+    }
+    fn pairing_upsert(&self, _: &str, _: &str) -> Result<PairingUpsertResult, String> {
+        Err("no pairing in a bench".to_owned())
+    }
+    fn pairing_resolve(&self, _: &str) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+    fn pairing_allow_from(&self) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+    fn pairing_is_allowed(&self, _: &str, _: Option<&str>) -> Result<bool, String> {
+        Ok(false)
+    }
+    fn now_millis(&self) -> u64 {
+        1_700_000_000_000
+    }
+}
+
+fn main() {
+    let guests = [
+        ("echo", "/webhook/echo", r#"{"user":"u1","user_id":"u1","text":"hello","content":"hello"}"#),
+        (
+            "echo_plain",
+            "/webhook/echo_plain",
+            r#"{"user":"u1","user_id":"u1","text":"hello","content":"hello"}"#,
+        ),
+        (
+            "large",
+            "/webhook/large",
+            r#"{"update_id":1,"message":{"message_id":7,"date":1700000000,"text":"hello there",
+                "from":{"id":5,"is_bot":false,"first_name":"Ann"},"chat":{"id":5,"type":"private"}}}"#,
+        ),
+    ];
+    for (name, path, body) in guests {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}.wasm"));
+        let Ok(bytes) = std::fs::read(&file) else {
+            println!("{name}: skipped, there is no {}", file.display());
+            continue;
+        };
+        measure(name, &bytes, &webhook(path, body));
+    }
+}
+
+fn webhook(path: &str, body: &str) -> Callback {
+    Callback::HttpRequest(Arc::new(IncomingHttpRequest {
+        method: "POST".to_owned(),
+        path: path.to_owned(),
+        headers_json: r#"{"content-type":"application/json"}"#.to_owned(),
+        query_json: "{}".to_owned(),
+        body: body.as_bytes().to_vec(),
+        secret_validated: true,
+    }))
+}
+
+fn measure(name: &str, bytes: &[u8], callback: &Callback) {
+    let mb = bytes.len() as f64 / 1e6;
+    let preparing = best(3, || {
+        let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).unwrap();
+        let start = Instant::now();
+        runtime.prepare(name, bytes).unwrap();
+        start.elapsed()
+    });
+    let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).unwrap();
+    let prepared = runtime.prepare(name, bytes).unwrap();
+    println!(
+        "{name}: {:.0} KB, {:.2} MB of initial memory; prepared in {}, {} per MB",
+        bytes.len() as f64 / 1e3,
+        prepared.initial_memory_bytes() as f64 / 1e6,
+        micros(preparing),
+        micros(preparing.div_f64(mb)),
+    );
+    let report = prepared.instantiate(context(&prepared)).unwrap().run(callback);
+    match &report.result {
+        Ok(CallbackValue::Http(answer)) if answer.status == 200 => {}
+        other => println!("  warning: the callback did something else: {other:?} {:?}", report.logs),
+    }
+    println!(
+        "  one callback: {} fuel, {:.2} MB peak memory, {} messages",
+        report.usage.fuel,
+        report.usage.peak_memory as f64 / 1e6,
+        report.effects.messages.len()
+    );
+
+    let fresh = per_call(|| {
+        std::hint::black_box(prepared.instantiate(context(&prepared)).unwrap().run(callback));
+    });
+    let instance = per_call(|| {
+        std::hint::black_box(prepared.instantiate(context(&prepared)).unwrap());
+    });
+    let mut kept = prepared.instantiate(context(&prepared)).unwrap();
+    let reused = per_call(|| {
+        std::hint::black_box(kept.run_and_keep(callback, context(&prepared)).unwrap());
+    });
+    println!(
+        "  fresh {} (making and dropping the instance {}), reused {}: {:.2} times",
+        micros(fresh),
+        micros(instance),
+        micros(reused),
+        fresh.as_secs_f64() / reused.as_secs_f64()
+    );
+
+    // As the host does it: the instance is made on one thread and run on another.
+    let pool = WorkerPool::new(1);
+    let handed_over = per_call(|| {
+        let (done, wait) = crossbeam_channel::bounded(1);
+        let fresh = prepared.instantiate(context(&prepared)).unwrap();
+        let callback = callback.clone();
+        pool.submit(Box::new(move || done.send(fresh.run(&callback)).unwrap())).unwrap();
+        std::hint::black_box(wait.recv().unwrap());
+    });
+    println!("  fresh, made here and run by a worker that is woken for it: {}", micros(handed_over));
+}
+
+fn context(prepared: &PreparedChannelModule) -> CallbackContext {
+    CallbackContext {
+        channel: Arc::new(ChannelRuntimeInfo {
+            name: "bench".into(),
+            limits: CallbackLimits::default(),
+            services: Arc::new(Nothing),
+        }),
+        workspace: WorkspaceSnapshot::empty(),
+        deadline: Instant::now() + Duration::from_secs(30),
+        stop: StopFlag::default(),
+        memory: MemoryBudget::unlimited().reserve(prepared.initial_memory_bytes()).unwrap(),
+    }
+}
+
+/// The time of one call, the best of several rounds of many.
+fn per_call(mut call: impl FnMut()) -> Duration {
+    const CALLS: u32 = 50;
+    best(ROUNDS, || {
+        let start = Instant::now();
+        for _ in 0..CALLS {
+            call();
+        }
+        start.elapsed() / CALLS
+    })
+}
+
+fn best(rounds: usize, mut round: impl FnMut() -> Duration) -> Duration {
+    (0..rounds).map(|_| round()).min().unwrap_or_default()
+}
+
+fn micros(time: Duration) -> String {
+    format!("{:.1} µs", time.as_secs_f64() * 1e6)
+}

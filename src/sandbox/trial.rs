@@ -1,0 +1,83 @@
+//! One instance that runs nothing: whether a guest's initial state fits is known when it is loaded, not at its first
+//! callback.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wit_abi::types::PairingUpsertResult;
+
+use super::context::{CallbackContext, ChannelRuntimeInfo, StopFlag};
+use super::error::WasmChannelError;
+use super::instance::FreshInstance;
+use super::limits::CallbackLimits;
+use super::memory::MemoryBudget;
+use super::prepared::PreparedChannelModule;
+use super::services::{GuestHttpAnswer, GuestHttpRequest, GuestServices};
+use crate::services::workspace::WorkspaceSnapshot;
+
+/// Makes an instance and drops it.
+///
+/// # Errors
+/// [`WasmChannelError::NotLoadable`] with what does not fit.
+pub(super) fn instantiate(
+    prepared: &Arc<PreparedChannelModule>,
+    channel: &str,
+    limits: CallbackLimits,
+) -> Result<(), WasmChannelError> {
+    let budget = MemoryBudget::unlimited();
+    let Some(memory) = budget.reserve(0) else { return Ok(()) };
+    let context = CallbackContext {
+        channel: Arc::new(ChannelRuntimeInfo { name: channel.into(), limits, services: Arc::new(Nobody) }),
+        workspace: WorkspaceSnapshot::empty(),
+        deadline: Instant::now(),
+        stop: StopFlag::default(),
+        memory,
+    };
+    match FreshInstance::new(Arc::clone(prepared), context).and_then(|mut fresh| fresh.instantiate()) {
+        Ok(_) => Ok(()),
+        Err(WasmChannelError::Instantiation { channel, reason }) => {
+            let reason = format!("its initial state does not fit: {reason}");
+            Err(WasmChannelError::NotLoadable { channel, reason })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Services for an instance in which nothing runs, so nobody asks.
+struct Nobody;
+
+const NOBODY: &str = "there is no channel behind this instance";
+
+impl GuestServices for Nobody {
+    fn http_request(&self, _: GuestHttpRequest, _: Instant, _: u32) -> Result<GuestHttpAnswer, String> {
+        Err(NOBODY.to_owned())
+    }
+
+    fn secret_exists(&self, _: &str) -> bool {
+        false
+    }
+
+    fn websocket_send(&self, _: String) -> Result<(), String> {
+        Err(NOBODY.to_owned())
+    }
+
+    fn pairing_upsert(&self, _: &str, _: &str) -> Result<PairingUpsertResult, String> {
+        Err(NOBODY.to_owned())
+    }
+
+    fn pairing_resolve(&self, _: &str) -> Result<Option<String>, String> {
+        Err(NOBODY.to_owned())
+    }
+
+    fn pairing_allow_from(&self) -> Result<Vec<String>, String> {
+        Err(NOBODY.to_owned())
+    }
+
+    fn pairing_is_allowed(&self, _: &str, _: Option<&str>) -> Result<bool, String> {
+        Err(NOBODY.to_owned())
+    }
+
+    fn now_millis(&self) -> u64 {
+        0
+    }
+}
