@@ -2,7 +2,7 @@
 //!
 //! "reused" is the same call on an instance that is kept, which the host never does: the floor.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,28 +48,23 @@ impl GuestServices for Nothing {
 }
 
 fn main() {
-    let guests = [
-        ("echo", "/webhook/echo", r#"{"user":"u1","user_id":"u1","text":"hello","content":"hello"}"#),
-        (
-            "echo_plain",
-            "/webhook/echo_plain",
-            r#"{"user":"u1","user_id":"u1","text":"hello","content":"hello"}"#,
-        ),
-        (
-            "large",
-            "/webhook/large",
-            r#"{"update_id":1,"message":{"message_id":7,"date":1700000000,"text":"hello there",
-                "from":{"id":5,"is_bot":false,"first_name":"Ann"},"chat":{"id":5,"type":"private"}}}"#,
-        ),
-    ];
-    for (name, path, body) in guests {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}.wasm"));
-        let Ok(bytes) = std::fs::read(&file) else {
-            println!("{name}: skipped, there is no {}", file.display());
-            continue;
-        };
-        measure(name, &bytes, &webhook(path, body));
+    let message = r#"{"user": "ann", "text": "Water the plants?"}"#.to_owned();
+    let guests = [("echo", message.clone()), ("echo_plain", message), ("large", payload("telegram_reply"))];
+    for (name, body) in guests {
+        let bytes = std::fs::read(fixture(&format!("{name}.wasm"))).unwrap();
+        measure(name, &bytes, &webhook(&format!("/webhook/{name}"), &body));
     }
+}
+
+fn fixture(file: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "fixtures", file].iter().collect()
+}
+
+/// The body of a recorded webhook, as its provider sends it.
+fn payload(name: &str) -> String {
+    let text = std::fs::read_to_string(fixture(&format!("payloads/{name}.json"))).unwrap();
+    let request: serde_json::Value = serde_json::from_str(&text).unwrap();
+    request["body"].to_string()
 }
 
 fn webhook(path: &str, body: &str) -> Callback {

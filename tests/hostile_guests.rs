@@ -68,7 +68,11 @@ fn no_hostile_guest_is_noticed_by_the_channel_beside_it() {
         honest_channel_answers(address, &name);
         for _ in 0..2 {
             let reply = client::request(address, "POST", "/webhook/hostile", &[], b"{}");
-            assert!([200, 202, 204, 400, 404, 429, 500, 503].contains(&reply.status), "{name}: {}", reply.status);
+            assert!(
+                [200, 202, 204, 400, 404, 429, 500, 503].contains(&reply.status),
+                "{name}: {}",
+                reply.status
+            );
             if reply.status >= 500 {
                 let Value::Object(body) = reply.json() else { panic!("{name}: not an object") };
                 assert_eq!(body.keys().collect::<Vec<_>>(), ["error"], "{name}: internals are told");
@@ -80,7 +84,8 @@ fn no_hostile_guest_is_noticed_by_the_channel_beside_it() {
             delivery.ack();
         }
         let health = host.health().expect("health");
-        let echo = health.channels.iter().find(|channel| channel.name.as_str() == "echo").expect("the honest one");
+        let echo =
+            health.channels.iter().find(|channel| channel.name.as_str() == "echo").expect("the honest one");
         assert_eq!(echo.failed, 0, "beside {name}: {:?}", echo.problems);
         host.shutdown();
     }

