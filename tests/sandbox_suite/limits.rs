@@ -5,7 +5,7 @@ use std::time::Duration;
 use tinclaw::event::callback::{Callback, CallbackValue};
 use tinclaw::sandbox::{CallbackLimits, MemoryBudget, WasmChannelError};
 
-use crate::support::{Bench, Wat, lines, prepare};
+use crate::support::{Bench, IsExpected, Wat, lines, prepare};
 
 const LOOP: &str = "(loop $again (br $again))";
 const LOG: &str = r#"(import "near:agent/channel-host@0.3.1" "log" (func $log (param i32 i32 i32)))"#;
@@ -207,7 +207,7 @@ fn start() -> Callback {
 
 #[test]
 fn an_allocator_that_misbehaves_ends_only_its_callback() {
-    let rows: &[(&str, &str, fn(&WasmChannelError) -> bool)] = &[
+    let rows: &[(&str, &str, IsExpected)] = &[
         ("loops", "(loop $again (br $again)) (i32.const 0)", |e| {
             matches!(e, WasmChannelError::OutOfFuel { .. })
         }),

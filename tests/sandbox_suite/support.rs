@@ -220,6 +220,9 @@ impl Bench {
     }
 }
 
+/// Whether an error is the one that a row expects.
+pub type IsExpected = fn(&WasmChannelError) -> bool;
+
 /// Lines of a report's log, without levels.
 pub fn lines(report: &CallbackReport) -> Vec<&str> {
     report.logs.iter().map(|line| line.message.as_str()).collect()

@@ -6,7 +6,7 @@ use tinclaw::event::callback::CallbackValue;
 use tinclaw::sandbox::WasmChannelError;
 use wit_abi::types::LogLevel;
 
-use crate::support::{Bench, Wat, lines};
+use crate::support::{Bench, IsExpected, Wat, lines};
 
 const PREVIEW1: &str = r#"
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
@@ -246,7 +246,7 @@ fn poll_tells_which_are_ready() {
 
 #[test]
 fn handles_are_checked() {
-    let rows: [(&str, fn(&WasmChannelError) -> bool); 5] = [
+    let rows: [(&str, IsExpected); 5] = [
         ("(call $drop-output (i32.const 1))", |e| matches!(e, WasmChannelError::AbiViolation { .. })),
         (
             "(local $o i32) (local.set $o (call $stdout)) (call $drop-output (local.get $o)) (call $drop-output (local.get $o))",
