@@ -91,6 +91,8 @@ struct Known {
     since_ms: u64,
     /// An earlier attempt may have arrived.
     redelivery: bool,
+    /// Taken from the order and not yet given back.
+    under_way: bool,
     /// The operator does not want it any more.
     dropped: bool,
 }
@@ -99,16 +101,21 @@ impl Replies {
     /// Takes in a reply that is in the store. False when it was here already.
     pub fn add(&mut self, reply: &PendingReply, now: Instant) -> bool {
         let wait = Duration::from_millis(reply.next_ms.saturating_sub(unix_ms()));
+        if let Some(known) = self.known.get_mut(&reply.id) {
+            (known.dropped, known.traps, known.since_ms) = (false, 0, reply.since_ms);
+            return false;
+        }
         let known = Known {
             attempts: reply.attempts,
             traps: 0,
             since_ms: reply.since_ms,
             redelivery: reply.redelivery,
+            under_way: false,
             dropped: false,
         };
-        let is_new = self.known.insert(reply.id, known).is_none();
+        self.known.insert(reply.id, known);
         self.order.push(reply.id, reply.conversation.clone(), now + wait);
-        is_new
+        true
     }
 
     pub fn len(&self) -> usize {
@@ -128,7 +135,7 @@ impl Router {
         self.newest_reply = self.newest_reply.max(reply.id);
         let slot = self.slots.iter_mut().find(|(name, _)| name.as_str() == &*reply.channel);
         if let Some((name, slot)) = slot {
-            // One that was dropped and is wanted again before it came to its turn has been counted all the time.
+            // One that was dropped and is wanted again while it is still under way has been counted all the time.
             if !slot.replies.add(&reply, Instant::now()) {
                 self.replies_waiting.fetch_sub(1, Ordering::Relaxed);
             }
@@ -155,6 +162,7 @@ impl Router {
             let Some(id) = slot.replies.order.take_due(now) else { break };
             let Some(known) = slot.replies.known.get_mut(&id) else { continue };
             known.attempts += 1;
+            known.under_way = true;
             slot.replies.under_way += 1;
             self.storage.begin_reply(id, known.attempts);
         }
@@ -211,6 +219,11 @@ impl Router {
 
     fn reply_waits(&mut self, channel: &ChannelName, id: ReplyId, wait: Duration) {
         let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(known) = slot.replies.known.get_mut(&id) else { return };
+        if known.dropped {
+            return self.reply_is_over(channel, id);
+        }
+        known.under_way = false;
         slot.replies.under_way = slot.replies.under_way.saturating_sub(1);
         slot.replies.order.give_back(id, Instant::now() + wait);
         self.begin_due_replies(channel);
@@ -311,7 +324,7 @@ impl Router {
         let Some(slot) = self.slots.get_mut(&channel) else { return };
         // One that is under way is dropped when it comes back: its conversation must not go on before that.
         match slot.replies.known.get_mut(&id) {
-            Some(known) if slot.replies.under_way > 0 => known.dropped = true,
+            Some(known) if known.under_way => known.dropped = true,
             _ => {
                 if slot.replies.finish(id) {
                     self.replies_waiting.fetch_sub(1, Ordering::Relaxed);

@@ -182,6 +182,29 @@ fn replies_survive_a_restart_in_order() {
     }
 }
 
+/// A dropped reply kept its place, and was counted, as long as an earlier one of its conversation was being retried.
+#[test]
+fn a_reply_that_is_dropped_behind_one_that_is_under_way_goes_at_once() {
+    let door = Door::default();
+    let upstream = Upstream::start({
+        let door = door.clone();
+        move |_, _| {
+            door.pass();
+            ok()
+        }
+    });
+    let running = start(echo(&upstream, |_| {}));
+    let ann = said(&running, "ann");
+    running.host.respond(&ann, text("1")).unwrap();
+    let second = running.host.respond(&ann, text("2")).unwrap();
+    upstream.wait_for("the first reply", |_| true);
+    assert!(running.host.drop_reply(second).unwrap());
+    eventually("only the first is left", || (running.health("echo").replies_pending == 1).then_some(()));
+    door.open();
+    eventually("nothing is left", || (running.health("echo").replies_pending == 0).then_some(()));
+    assert_eq!(texts(&upstream), ["1"]);
+}
+
 #[test]
 fn no_more_replies_are_taken_than_may_wait() {
     let upstream = Upstream::start(|_, _| failing());
