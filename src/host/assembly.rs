@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::Map;
 use zeroize::Zeroizing;
 
+use crate::channel::capabilities::HttpCapability;
 use crate::channel::config::HostConfig;
 use crate::channel::{
     ChannelLimits, ChannelName, Registration, WasmChannel, resolve_registration, start_config,
@@ -59,7 +59,9 @@ impl Assembly {
             content_types: webhook.content_types.clone(),
         });
         problems.extend(self.reserve_paths(channel, &access));
-        let world = self.world(channel, &secrets, guest_secret.as_deref())?;
+        let mut http = capabilities.http.clone().unwrap_or_default();
+        problems.extend(self.config.ceilings.cap_http(&mut http).iter().map(ToString::to_string));
+        let world = self.world(channel, http, &secrets, guest_secret.as_deref())?;
         Ok(ChannelSetup {
             module: channel.module().clone(),
             runtime: Arc::new(ChannelRuntimeInfo {
@@ -93,12 +95,12 @@ impl Assembly {
     fn world(
         &self,
         channel: &WasmChannel,
+        capability: HttpCapability,
         secrets: &Arc<dyn SecretStore>,
         guest_secret: Option<&str>,
     ) -> Result<ChannelAccessToWorld, HostError> {
         let name = channel.name();
         let file = channel.capabilities_file();
-        let capability = file.capabilities.http.clone().unwrap_or_default();
         let allowed = file.capabilities.secrets.as_ref().map(|secrets| secrets.allowed_names.clone());
         let allowed_secrets = AllowedNames::new(allowed.unwrap_or_default());
         let mapped = file.setup.iter().flat_map(|setup| &setup.secret_config_mappings);
@@ -142,6 +144,7 @@ impl Assembly {
     ) -> StartConfig {
         let settings = self.config.channels.get(channel.name()).cloned().unwrap_or_default();
         let file = channel.capabilities_file().clone();
+        let name = channel.name().clone();
         let tunnel_url = self.config.public_url.clone();
         Box::new(move || {
             let value_of = |name: &str| {
@@ -154,9 +157,11 @@ impl Assembly {
                 owner_id: settings.owner_id.clone(),
                 bot_username: settings.bot_username.clone(),
             };
-            let no_settings = Map::new();
-            let operator = if settings.config.is_empty() { &no_settings } else { &settings.config };
-            Ok(start_config(&file, operator, &host, &value_of).json().into())
+            let config = start_config(&file, &settings.config, &host, &value_of);
+            for remark in config.remarks() {
+                log::warn!(target: name.as_str(), "{remark}");
+            }
+            Ok(config.json().into())
         })
     }
 
