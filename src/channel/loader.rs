@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use crate::sandbox::{PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
 
@@ -127,13 +129,37 @@ impl WasmChannelLoader {
         let discovery = discover_channels(dir)?;
         let mut results = LoadResults { warnings: discovery.warnings, ..LoadResults::default() };
         results.failed.extend(discovery.refused.into_iter().map(LoadError::from));
-        for found in discovery.channels {
-            match self.load_found(&found) {
+        for result in self.load_all(&discovery.channels) {
+            match result {
                 Ok(channel) => results.loaded.push(channel),
                 Err(error) => results.failed.push(error),
             }
         }
         Ok(results)
+    }
+
+    /// Loads channels on all processors: translating guests is nearly all of the time that a host takes to start.
+    fn load_all(&self, found: &[DiscoveredChannel]) -> Vec<Result<WasmChannel, LoadError>> {
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(found.len());
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mine = std::iter::from_fn(|| {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                found.get(index).map(|found| (index, self.load_found(found)))
+            });
+            mine.collect::<Vec<_>>()
+        };
+        let mut loaded = thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut loaded = work();
+            loaded.extend(others.into_iter().flat_map(|other| {
+                // Loading does not panic on any file; if it did, the panic would be the caller's to see.
+                other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }));
+            loaded
+        });
+        loaded.sort_by_key(|(index, _)| *index);
+        loaded.into_iter().map(|(_, result)| result).collect()
     }
 
     /// Loads one channel: a path to its `.wasm`.
