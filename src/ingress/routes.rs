@@ -158,7 +158,7 @@ mod tests {
         let path = ["/hook".to_owned()];
         assert_eq!(routes.reserve(&name("a"), &path, &access()), []);
         let taken = PathTaken { path: "/hook".into(), owner: name("a") };
-        assert_eq!(routes.reserve(&name("b"), &path, &access()), [taken.clone()]);
+        assert_eq!(routes.reserve(&name("b"), &path, &access()), std::slice::from_ref(&taken));
         assert_eq!(routes.register(&name("b"), &[endpoint("/hook")], &access()), [taken]);
         assert_eq!(routes.lookup("/hook").unwrap().channel, name("a"));
     }
