@@ -104,7 +104,8 @@ mod tests {
     #[test]
     fn answers_are_replies_or_none_or_come_again() {
         let reply = |content: &str| Ok(Some(content.to_owned()));
-        let rows: [(u16, &str, &[u8], Result<Option<String>, &str>); 13] = [
+        type Row = (u16, &'static str, &'static [u8], Result<Option<String>, &'static str>);
+        let rows: [Row; 13] = [
             (200, "text/plain; charset=utf-8", b"hi", reply("hi")),
             (200, "", b"hi", reply("hi")),
             (201, "application/json", br#"{"content":"hi","extra":1}"#, reply("hi")),

@@ -59,7 +59,13 @@ mod tests {
 
     #[test]
     fn the_state_directory_is_the_named_one_or_that_of_the_specification() {
-        let rows: [(&str, Option<&str>, &[(&str, &str)], Option<&str>); 5] = [
+        type Row = (
+            &'static str,
+            Option<&'static str>,
+            &'static [(&'static str, &'static str)],
+            Option<&'static str>,
+        );
+        let rows: [Row; 5] = [
             ("named", Some("s"), &[("XDG_STATE_HOME", "/x")], Some("s")),
             ("xdg", None, &[("XDG_STATE_HOME", "/x"), ("HOME", "/h")], Some("/x/tinclaw")),
             (
