@@ -39,7 +39,7 @@ fn throughput(guest: &str, connections: usize, keep_alive: bool) {
     let host = start(guest, if keep_alive { Duration::from_secs(30) } else { Duration::ZERO });
     let address = host.local_addr().expect("an address");
     let request = request(guest);
-    while !exchange(&mut None, address, &request, false) {
+    while !exchange(&mut None, address, &request, keep_alive) {
         thread::sleep(Duration::from_millis(5));
     }
     let stop = Arc::new(AtomicBool::new(false));
