@@ -230,7 +230,7 @@ fn a_dead_reply_is_listed_with_its_error_and_sent_again() {
 }
 
 #[test]
-fn a_stranger_is_approved_while_the_host_runs() {
+fn a_stranger_is_approved_while_the_host_runs_listed_with_and_without_it_and_forgotten() {
     let place = Place::new();
     place.channel("everything");
     let host = place.host(&["--channels", "channels"], &[]);
@@ -239,8 +239,9 @@ fn a_stranger_is_approved_while_the_host_runs() {
         &json!({"do": "pairing-upsert-request", "channel": "everything", "id": "u1", "meta_json": "{}"}),
     );
     let waiting = place.run(&["pairing", "list", "--json"]).json();
-    assert_eq!(waiting[0]["external_id"], "u1", "{asked}");
-    let code = waiting[0]["code"].as_str().unwrap();
+    assert_eq!(waiting["pending"][0]["external_id"], "u1", "{asked}");
+    assert_eq!(waiting["approved"], json!([]));
+    let code = waiting["pending"][0]["code"].as_str().unwrap();
     assert!(place.run(&["pairing", "list"]).good().contains(code));
     let wrong = place.run(&["pairing", "approve", "everything", "WRONG111"]);
     assert!(wrong.code == Some(1) && wrong.err.contains("no stranger"), "{}", wrong.err);
@@ -249,9 +250,29 @@ fn a_stranger_is_approved_while_the_host_runs() {
     let who =
         task(&host, &json!({"do": "pairing-resolve-identity", "channel": "everything", "external_id": "u1"}));
     assert!(who.to_string().contains("ann"), "{who}");
-    assert!(place.run(&["pairing", "revoke", "everything", "u1"]).good().contains("forgotten"));
+    let lists = |with: &dyn Fn(&Value)| {
+        let lists = place.run(&["pairing", "list", "--json"]).json();
+        assert_eq!(lists["pending"], json!([]));
+        with(&lists["approved"]);
+    };
+    let ann = |approved: &Value| {
+        let known = &approved[0];
+        let told = (&known["channel"], &known["external_id"], &known["identity"]);
+        assert_eq!(told, (&json!("everything"), &json!("u1"), &json!("ann")), "{approved}");
+        assert!(known["approved_ms"].as_u64().is_some_and(|at| at > 0), "{approved}");
+        assert_eq!(approved.as_array().unwrap().len(), 1);
+    };
+    lists(&ann);
+    host.stop();
+    lists(&ann);
+    let listed = place.run(&["pairing", "list"]);
+    assert!(listed.good().starts_with("nobody waits for approval\n\nCHANNEL"), "{}", listed.out);
+    assert!(listed.out.contains("everything  u1  ann"), "{}", listed.out);
+    // By the name that they are known as; by their id it would be the same.
+    assert!(place.run(&["pairing", "revoke", "everything", "ann"]).good().contains("forgotten"));
     assert_eq!(place.run(&["pairing", "revoke", "everything", "u1"]).code, Some(1));
-    assert_eq!(place.run(&["pairing", "list"]).good(), "nobody waits for approval\n");
+    lists(&|approved| assert_eq!(*approved, json!([])));
+    assert_eq!(place.run(&["pairing", "list"]).good(), "nobody waits for approval\n\nnobody is approved\n");
 }
 
 fn task(host: &RunningHost, task: &Value) -> Value {

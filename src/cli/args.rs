@@ -256,7 +256,7 @@ pub struct OneRow {
 
 #[derive(Subcommand)]
 pub enum PairingCommand {
-    /// Strangers who wait for approval
+    /// Strangers who wait for approval, and those who were approved
     List(JsonArgs),
     /// Let the stranger who has this code talk to the agent
     Approve {

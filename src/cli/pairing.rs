@@ -1,5 +1,7 @@
 //! `tinclaw pairing`.
 
+use serde_json::Value;
+
 use super::args::{Common, PairingCommand};
 use super::config::Settings;
 use super::control::{Request, ask};
@@ -12,28 +14,11 @@ pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
     super::logging::start(common.log.as_deref(), "error");
     match command {
         PairingCommand::List(output) => {
-            let pending = ask(&settings, Request::ListPairing)?;
-            let items = pending.as_array().map(Vec::as_slice).unwrap_or_default();
+            let lists = ask(&settings, Request::ListPairing)?;
             if output.json {
-                println!("{pending}");
-            } else if items.is_empty() {
-                println!("nobody waits for approval");
+                println!("{lists}");
             } else {
-                let text = |item: &serde_json::Value, field: &str| {
-                    item[field].as_str().unwrap_or_default().to_owned()
-                };
-                let row = |item: &serde_json::Value| {
-                    let expires = age(item["expires_ms"].as_u64().unwrap_or_default(), now_ms());
-                    vec![
-                        text(item, "channel"),
-                        text(item, "code"),
-                        text(item, "external_id"),
-                        expires,
-                        text(item, "meta_json"),
-                    ]
-                };
-                let rows: Vec<Vec<String>> = items.iter().map(row).collect();
-                print!("{}", columns(&["channel", "code", "id", "expires", "about"], &rows));
+                print!("{}", shown(&lists, now_ms()));
             }
         }
         PairingCommand::Approve { channel, code, identity } => {
@@ -54,4 +39,54 @@ pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Both lists as text.
+fn shown(lists: &Value, now_ms: u64) -> String {
+    let rows = |list: &str, row: &dyn Fn(&Value) -> Vec<String>| -> Vec<Vec<String>> {
+        lists[list].as_array().into_iter().flatten().map(row).collect()
+    };
+    let text = |item: &Value, field: &str| item[field].as_str().unwrap_or_default().to_owned();
+    let at = |item: &Value, field: &str| age(item[field].as_u64().unwrap_or_default(), now_ms);
+    let pending = rows("pending", &|item| {
+        let expires = at(item, "expires_ms");
+        vec![
+            text(item, "channel"),
+            text(item, "code"),
+            text(item, "external_id"),
+            expires,
+            text(item, "meta_json"),
+        ]
+    });
+    let approved = rows("approved", &|item| {
+        let approved = at(item, "approved_ms");
+        vec![text(item, "channel"), text(item, "external_id"), text(item, "identity"), approved]
+    });
+    let table = |headings: &[&str], rows: &[Vec<String>], none: &str| match rows {
+        [] => format!("{none}\n"),
+        rows => columns(headings, rows),
+    };
+    let pending =
+        table(&["channel", "code", "id", "expires", "about"], &pending, "nobody waits for approval");
+    let approved = table(&["channel", "id", "known as", "approved"], &approved, "nobody is approved");
+    format!("{pending}\n{approved}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_and_who_is_approved_are_two_tables() {
+        let lists = json!({
+            "pending": [{"channel": "a", "code": "ACDE", "external_id": "1", "meta_json": "{}", "expires_ms": 60_000}],
+            "approved": [{"channel": "b", "external_id": "2\u{1b}", "identity": "ann", "approved_ms": 0}],
+        });
+        let expected = "CHANNEL  CODE  ID  EXPIRES  ABOUT\na        ACDE  1   in 60 s  {}\n\n\
+                        CHANNEL  ID       KNOWN AS  APPROVED\nb        2\\u{1b}  ann       0 s ago\n";
+        assert_eq!(shown(&lists, 0), expected);
+        assert_eq!(shown(&json!({}), 0), "nobody waits for approval\n\nnobody is approved\n");
+    }
 }

@@ -47,7 +47,10 @@ pub fn answer(manager: &ChannelManager, request: Request) -> Result<Value, Strin
             let settled = "it was delivered or dropped already";
             changed(manager.drop_reply(ReplyId(id)), || known_reply(manager, id, settled))
         }
-        Request::ListPairing => serde_json::to_value(manager.pairing().pending()).map_err(text),
+        Request::ListPairing => {
+            let desk = manager.pairing();
+            Ok(json!({"pending": desk.pending(), "approved": desk.approved()}))
+        }
         Request::ApprovePairing { channel, code, identity } => {
             let channel = channel_name(&channel)?;
             let id = manager.pairing().approve(&channel, &code, identity.as_deref()).map_err(text)?;

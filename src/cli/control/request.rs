@@ -24,7 +24,7 @@ pub enum Request {
     RetryReply { id: u64 },
     /// Give up a reply.
     DropReply { id: u64 },
-    /// Strangers who wait.
+    /// Strangers who wait, and those who were approved.
     ListPairing,
     /// Let a stranger in.
     ApprovePairing { channel: String, code: String, identity: Option<String> },

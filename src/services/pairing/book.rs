@@ -49,6 +49,19 @@ pub struct PendingPairing {
     pub expires_ms: u64,
 }
 
+/// Somebody who was approved.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ApprovedPairing {
+    /// The channel.
+    pub channel: String,
+    /// Who it is, in the channel's own terms.
+    pub external_id: String,
+    /// Who they are to the host: the name that the operator gave them, or their own id.
+    pub identity: String,
+    /// Unix milliseconds of their approval.
+    pub approved_ms: u64,
+}
+
 /// Why a guest gets no code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -89,7 +102,8 @@ pub(super) struct PairingBook {
 #[derive(Debug, Default)]
 struct Page {
     pending: BTreeMap<String, PairingRequest>,
-    identities: BTreeMap<String, String>,
+    /// By their own ids.
+    identities: BTreeMap<String, PairedIdentity>,
     allowed: Vec<String>,
     wrong: u32,
     locked_until_ms: u64,
@@ -110,7 +124,7 @@ impl PairingBook {
             book.page(&request.channel).pending.insert(request.external_id.clone(), request);
         }
         for known in state.identities {
-            book.page(&known.channel).identities.insert(known.external_id, known.identity);
+            book.page(&known.channel).identities.insert(known.external_id.clone(), known);
         }
         for (channel, entry) in state.allowed {
             book.page(&channel).allowed.push(entry);
@@ -189,9 +203,9 @@ impl PairingBook {
         page.pending.remove(&id);
         (page.wrong, page.locked_until_ms) = (0, 0);
         let identity = identity.unwrap_or(&id).to_owned();
-        page.identities.insert(id.clone(), identity.clone());
         let known =
             PairedIdentity { channel: channel.clone(), external_id: id.clone(), identity, at_ms: now_ms };
+        page.identities.insert(id.clone(), known.clone());
         let changes = vec![
             Change::PutPairing(PairingRecord::Identity(known)),
             Change::RemovePairing(PairingKey::Request { channel: channel.clone(), external_id: id.clone() }),
@@ -200,11 +214,32 @@ impl PairingBook {
         (Ok(id), changes)
     }
 
-    /// Forgets somebody who was approved. Returns what is to be stored, if they were known.
-    pub fn revoke(&mut self, channel: &ChannelKey, id: &str) -> Option<Change> {
-        self.page(channel).identities.remove(id)?;
-        let key = PairingKey::Identity { channel: channel.clone(), external_id: id.to_owned() };
-        Some(Change::RemovePairing(key))
+    /// Forgets whoever was approved with this id, or when there is none, everybody who is known by this name. Returns what
+    /// is to be stored: nothing when nobody was known.
+    pub fn revoke(&mut self, channel: &ChannelKey, id_or_name: &str) -> Vec<Change> {
+        let page = self.page(channel);
+        let gone: Vec<String> = match page.identities.contains_key(id_or_name) {
+            true => vec![id_or_name.to_owned()],
+            false => page.known_as(id_or_name).map(|known| known.external_id.clone()).collect(),
+        };
+        let forget = |external_id: String| {
+            page.identities.remove(&external_id);
+            Change::RemovePairing(PairingKey::Identity { channel: channel.clone(), external_id })
+        };
+        gone.into_iter().map(forget).collect()
+    }
+
+    /// Who was approved, of all channels, by channel and id.
+    pub fn approved(&self) -> Vec<ApprovedPairing> {
+        let identities = self.channels.values().flat_map(|page| page.identities.values());
+        identities
+            .map(|known| ApprovedPairing {
+                channel: known.channel.to_string(),
+                external_id: known.external_id.clone(),
+                identity: known.identity.clone(),
+                approved_ms: known.at_ms,
+            })
+            .collect()
     }
 
     /// Who waits, of all channels.
@@ -224,7 +259,7 @@ impl PairingBook {
 
     /// Who somebody is to the host.
     pub fn resolve(&self, channel: &str, id: &str) -> Option<String> {
-        self.channels.get(channel)?.identities.get(id).cloned()
+        self.channels.get(channel)?.identities.get(id).map(|known| known.identity.clone())
     }
 
     /// The ids that may talk to the agent.
@@ -246,6 +281,10 @@ impl PairingBook {
 }
 
 impl Page {
+    fn known_as(&self, name: &str) -> impl Iterator<Item = &PairedIdentity> {
+        self.identities.values().filter(move |known| known.identity == name)
+    }
+
     fn count_wrong(&mut self, channel: &ChannelKey, limits: &PairingLimits, now_ms: u64) -> Change {
         self.wrong += 1;
         if self.wrong >= limits.most_wrong {
@@ -310,6 +349,32 @@ mod tests {
         assert_eq!(book.allow_from("telegram"), ["ann"]);
         assert!(book.approve(&channel, "BBBB", None, 15 * MINUTE).0.is_err());
         assert!(!book.is_allowed("telegram", "bob", None));
+    }
+
+    #[test]
+    fn the_approved_are_listed_until_they_are_revoked_by_id_or_name() {
+        let (mut book, channel) = book();
+        for (id, typed, identity) in [
+            ("1", "AAAA", Some("ann")),
+            ("2", "BBBB", None),
+            ("3", "CCCC", Some("ann")),
+            ("4", "DDDD", Some("2")),
+        ] {
+            code(&mut book, &channel, id, typed, 0);
+            book.approve(&channel, typed, identity, 7).0.unwrap();
+        }
+        let known = |book: &PairingBook| -> Vec<(String, String)> {
+            book.approved().into_iter().map(|known| (known.external_id, known.identity)).collect()
+        };
+        let pair = |id: &str, identity: &str| (id.to_owned(), identity.to_owned());
+        assert_eq!(known(&book), [pair("1", "ann"), pair("2", "2"), pair("3", "ann"), pair("4", "2")]);
+        assert_eq!((book.approved()[0].channel.as_str(), book.approved()[0].approved_ms), ("telegram", 7));
+        // An id goes before a name, and a name is everybody who has it.
+        assert_eq!(book.revoke(&channel, "2").len(), 1);
+        assert_eq!(known(&book), [pair("1", "ann"), pair("3", "ann"), pair("4", "2")]);
+        assert_eq!(book.revoke(&channel, "ann").len(), 2);
+        assert_eq!(known(&book), [pair("4", "2")]);
+        assert_eq!((book.revoke(&channel, "ann"), book.revoke(&"slack".into(), "4")), (vec![], vec![]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::channel::ChannelName;
 use crate::event::unix_ms;
 use crate::store::{Batch, Change, ChannelKey, CommitError, PairingState, StoreHandle};
 
-use super::book::{ApproveError, PairingBook, PairingLimits, PendingPairing, UpsertError};
+use super::book::{ApproveError, ApprovedPairing, PairingBook, PairingLimits, PendingPairing, UpsertError};
 use super::code::{normalised, random_code};
 
 /// Why pairing did not work.
@@ -79,15 +79,22 @@ impl PairingDesk {
         Ok(result?)
     }
 
-    /// Forgets somebody who was approved. False when they were not known.
+    /// Forgets who was approved with this id, or when nobody was, everybody who is known as this name. False when there is
+    /// no such person.
     ///
     /// # Errors
     /// It could not be stored; they are unknown until the next start all the same.
-    pub fn revoke(&self, channel: &ChannelName, id: &str) -> Result<bool, PairingError> {
-        let change = self.book().revoke(&key_of(channel), id);
-        let was_known = change.is_some();
-        self.keep(change.into_iter().collect())?;
+    pub fn revoke(&self, channel: &ChannelName, id_or_name: &str) -> Result<bool, PairingError> {
+        let changes = self.book().revoke(&key_of(channel), id_or_name);
+        let was_known = !changes.is_empty();
+        self.keep(changes)?;
         Ok(was_known)
+    }
+
+    /// Everybody who was approved and not revoked, of all channels, by channel and id.
+    #[must_use]
+    pub fn approved(&self) -> Vec<ApprovedPairing> {
+        self.book().approved()
     }
 
     /// Strangers who wait for approval.

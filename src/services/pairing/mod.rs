@@ -8,5 +8,5 @@ mod book;
 mod code;
 mod desk;
 
-pub use book::{ApproveError, PairingLimits, PendingPairing, UpsertError};
+pub use book::{ApproveError, ApprovedPairing, PairingLimits, PendingPairing, UpsertError};
 pub use desk::{PairingDesk, PairingError};
