@@ -100,6 +100,8 @@ pub fn is_loose_prefix(prefix: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn list(json: &str) -> Result<Allowlist, HttpCapabilityError> {
@@ -127,6 +129,7 @@ mod tests {
             ("trailing slash, longer segment", "/api/", "/apiary/v1", false),
             ("published loose prefix", "/bot", "/bot123:ABC/getMe", true),
             ("published loose prefix and a placeholder", "/bot", "/bot{TELEGRAM_BOT_TOKEN}/getMe", true),
+            ("published loose prefix, written without its slash", "bot", "/bot123:ABC/getMe", true),
             (
                 "prefix with a placeholder",
                 "/bot{TELEGRAM_BOT_TOKEN}/",
@@ -136,6 +139,16 @@ mod tests {
             ("prefix with another placeholder", "/bot{TELEGRAM_BOT_TOKEN}/", "/bot{OTHER}/getMe", false),
             ("loose prefix is loose", "/bot", "/bottle", true),
             ("loose prefix, exactly", "/api/chat.postMessage", "/api/chat.postMessage", true),
+            ("loose prefix, the next segment", "/api", "/api/v1", true),
+            ("loose prefix, a shorter path", "/api/v1", "/api/v", false),
+            ("loose prefix, the segment before it", "/api/v1", "/api/", false),
+            ("loose prefix, dots out of it", "/bot", "/bot1/../admin", false),
+            ("loose prefix, dots are part of a name", "/bot", "/bot..", true),
+            ("loose prefix, a query is no path", "/api/v1", "/?/api/v1", false),
+            ("two slashes are two segments", "/api/", "//api/", false),
+            ("trailing slash, deep", "/a/b/", "/a/b/c/d", true),
+            ("trailing slash, a placeholder after it", "/bot/", "/bot/{TELEGRAM_BOT_TOKEN}/getMe", true),
+            ("trailing slash, a placeholder instead of it", "/bot/", "/bot{TELEGRAM_BOT_TOKEN}/getMe", false),
             ("elsewhere", "/bot", "/file/bot123/x", false),
             ("case matters", "/Bot", "/bot1", false),
             ("dots out of the prefix", "/api/", "/api/../admin", false),
@@ -196,6 +209,11 @@ mod tests {
             r#"[{"host": "a.example", "port": 0}]"#,
             r#"[{"host": "a.example", "path_prefix": "/x?y"}]"#,
             r#"[{"host": "a.example", "path_prefix": "/a/%2e%2e/"}]"#,
+            r#"[{"host": "a.example", "path_prefix": "/api/.."}]"#,
+            r#"[{"host": "a.example", "path_prefix": "/api/."}]"#,
+            r#"[{"host": "a.example", "path_prefix": ".."}]"#,
+            r#"[{"host": "a.example", "path_prefix": " "}]"#,
+            r#"[{"host": "a.example", "path_prefix": "/api/ "}]"#,
             r#"[{"host": "a.example", "methods": ["CONNECT"]}]"#,
         ];
         for json in rows {
@@ -209,5 +227,38 @@ mod tests {
         assert!(!is_loose_prefix("/bot/"));
         assert!(!is_loose_prefix("/"));
         assert!(!is_loose_prefix(""));
+    }
+
+    proptest! {
+        /// What is allowed can be read off the entry and off what another reading of the URL finds; and what `check` does
+        /// not call loose ends on a segment boundary.
+        #[test]
+        fn what_is_allowed_is_what_the_entry_says(
+            pattern in "(\\*\\.)?[ab]{1,2}(\\.[ab]{1,2}){1,2}(:(443|444))?",
+            prefix in "(/?[ab.]{0,2}(/([ab.%]|\\{A\\}){0,3}){0,3})?",
+            url in "https://[abA]{1,2}(\\.[ab]{1,2}){1,3}(:(443|444))?(/([ab.%;]|\\{A\\}){0,3}){0,4}([?#][ab/.]{0,4})?",
+        ) {
+            let json = serde_json::json!([{"host": pattern, "path_prefix": prefix}]).to_string();
+            let (Ok(list), Ok(target)) = (list(&json), Target::parse(&url)) else { return Ok(()) };
+            if list.permit(Method::parse("GET").unwrap(), &target).is_err() {
+                return Ok(());
+            }
+            let other = url::Url::parse(&url).unwrap();
+            let (host, port) = pattern.split_once(':').unwrap_or((&pattern, "443"));
+            let name = other.host_str().unwrap();
+            match host.strip_prefix("*.") {
+                Some(suffix) => prop_assert!(name.strip_suffix(suffix).is_some_and(|sub| sub.len() > 1 && sub.ends_with('.'))),
+                None => prop_assert_eq!(name, host),
+            }
+            prop_assert_eq!(other.port_or_known_default(), Some(port.parse().unwrap()));
+            let rooted = if prefix.starts_with('/') { prefix.clone() } else { format!("/{prefix}") };
+            let path = target.path();
+            prop_assert!(path.starts_with(&rooted), "{} {}", path, rooted);
+            if let Some(whole) = rooted.strip_suffix('/').filter(|_| !is_loose_prefix(&prefix)) {
+                let expected: Vec<&str> = whole.split('/').collect();
+                let segments: Vec<&str> = path.split('/').collect();
+                prop_assert_eq!(&segments[..expected.len()], &expected[..]);
+            }
+        }
     }
 }

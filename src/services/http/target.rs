@@ -120,11 +120,20 @@ pub(super) fn keeps_structure(origin: &str, path: &str, segments: usize) -> bool
 }
 
 /// Normalises a path prefix of a capability file exactly as a guest's path is.
+///
+/// What normalising would shorten is refused: `/api/..` and a prefix of nothing but white space would fit every path, and
+/// whether the prefix ends in a slash must be as it is written.
 pub(super) fn normalise_path(prefix: &str) -> Result<String, &'static str> {
     if prefix.contains(['?', '#', '\\']) {
         return Err("a path has no '?', '#' or backslash");
     }
+    if prefix.trim() != prefix {
+        return Err("there is white space around the path");
+    }
     let rooted = if prefix.starts_with('/') { prefix.to_owned() } else { format!("/{prefix}") };
+    if rooted.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err("a path of a capability file has no '.' or '..' segments");
+    }
     check_path(&rooted)?;
     let (protected, slots) = placeholders::protect(&rooted);
     let url = Url::parse(&format!("https://host.invalid{protected}")).map_err(|_| "this is no path")?;
