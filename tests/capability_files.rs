@@ -1,16 +1,19 @@
 //! Capability files as they are published load as they are, and whatever else a file holds is an error, never a panic.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Map, Value};
 use tinclaw::channel::{CapabilityError, ChannelCapabilitiesFile, ChannelLimits, ChannelName, HostCeilings};
 
 const ENDING: &str = ".capabilities.json";
 
 /// A file of `tests/published_capabilities`.
+#[derive(Clone, Debug)]
 struct Published {
     channel: ChannelName,
     text: String,
@@ -325,14 +328,48 @@ fn read_as_all(text: &[u8]) -> Result<(), TestCaseError> {
             Err(error) => vec![error.to_string()],
         };
         for line in said {
-            prop_assert!(!line.contains(char::is_control) && line.len() < 4096, "{:?}", line);
+            let fits = !line.contains(char::is_control) && line.len() < 4096;
+            prop_assert!(fits, "as the file of {}: {} bytes: {:?}", name, line.len(), line);
         }
     }
     Ok(())
 }
 
+/// The text of a file, so that a failure shows it as one.
+struct Text(Vec<u8>);
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b\"{}\"", self.0.escape_ascii())
+    }
+}
+
+fn with_a_place_replaced() -> impl Strategy<Value = Text> {
+    (prop::sample::select(published()), 0usize..120, any_json()).prop_map(|(file, mut place, replacement)| {
+        let mut document = file.document.clone();
+        replace_nth(&mut document, &mut place, &replacement);
+        Text(document.to_string().into_bytes())
+    })
+}
+
+fn with_bytes_changed() -> impl Strategy<Value = Text> {
+    let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8);
+    (prop::sample::select(published()), edits).prop_map(|(file, edits)| {
+        let mut text = file.text.clone().into_bytes();
+        for (place, byte) in edits {
+            let place = place.index(text.len());
+            text[place] = byte;
+        }
+        Text(text)
+    })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    // What failed once is tried again by every later run: the seeds are kept beside this file.
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
@@ -345,28 +382,12 @@ proptest! {
     }
 
     #[test]
-    fn a_published_file_with_one_place_replaced_is_read_without_a_panic(
-        which in any::<prop::sample::Index>(),
-        place in 0usize..120,
-        replacement in any_json(),
-    ) {
-        let files = published();
-        let mut document = files[which.index(files.len())].document.clone();
-        replace_nth(&mut document, &mut { place }, &replacement);
-        read_as_all(document.to_string().as_bytes())?;
+    fn a_published_file_with_one_place_replaced_is_read_without_a_panic(text in with_a_place_replaced()) {
+        read_as_all(&text.0)?;
     }
 
     #[test]
-    fn a_published_file_with_bytes_changed_is_read_without_a_panic(
-        which in any::<prop::sample::Index>(),
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
-    ) {
-        let files = published();
-        let mut text = files[which.index(files.len())].text.clone().into_bytes();
-        for (place, byte) in edits {
-            let place = place.index(text.len());
-            text[place] = byte;
-        }
-        read_as_all(&text)?;
+    fn a_published_file_with_bytes_changed_is_read_without_a_panic(text in with_bytes_changed()) {
+        read_as_all(&text.0)?;
     }
 }

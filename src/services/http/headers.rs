@@ -259,11 +259,62 @@ mod tests {
         assert_eq!(to_json([]), "{}");
     }
 
+    /// What header JSON is made of, well and badly.
+    const PARTS: &[&str] = &[
+        r#""a":"b""#,
+        r#""X-A": "c\r\nX: y""#,
+        r#""Host":"evil.example""#,
+        r#""host":"h""#,
+        r#""b":" d\t""#,
+        r#""\u0061":"e""#,
+        r#""c":"\u0000""#,
+        r#""d":"\ud83d\ude00""#,
+        r#""e":"\ud83d""#,
+        r#""f":1"#,
+        r#""g":null"#,
+        r#""h":["i"]"#,
+        r#""j":{}"#,
+        r#""":"""#,
+        "\"k\":\"\u{7f}\"",
+        "\"l\":\"\n\"",
+        ",",
+        ", ",
+        ":",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        "\\",
+        " ",
+        "\u{feff}",
+        "null",
+        "1e9",
+    ];
+
     proptest! {
         #[test]
         fn nothing_panics_and_no_line_break_survives(json in any::<String>()) {
             if let Ok(headers) = parse(&json) {
                 prop_assert!(headers.iter().all(|h| is_name(&h.name) && is_value(&h.value)));
+            }
+        }
+
+        /// Texts that come close to an object of strings: what is taken is one to any other parser, too, and says the same.
+        #[test]
+        fn near_objects_are_refused_or_say_the_same_to_another_parser(
+            parts in prop::collection::vec(prop::sample::select(PARTS), 0..24),
+            inside in any::<bool>(),
+        ) {
+            let text = if inside { format!("{{{}}}", parts.concat()) } else { parts.concat() };
+            if let Ok(headers) = parse(&text) {
+                let other: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+                prop_assert_eq!(other.len(), headers.len());
+                for (header, (name, value)) in headers.iter().zip(&other) {
+                    prop_assert_eq!(&header.name, &name.to_ascii_lowercase());
+                    prop_assert_eq!(Some(header.value.as_str()), value.as_str().map(|v| v.trim_matches([' ', '\t'])));
+                    prop_assert!(is_name(&header.name) && is_value(&header.value));
+                }
             }
         }
 

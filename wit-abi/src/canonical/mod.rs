@@ -27,4 +27,4 @@ pub(crate) use self::records::{STATUS_UPDATE_5, Value, WithoutAttachments};
 #[cfg(test)]
 mod proofs;
 #[cfg(test)]
-mod properties;
+pub(crate) mod properties;

@@ -12,6 +12,12 @@ use crate::flavour::NamedFlavour;
 use crate::imports::{HostCall, HostFunc};
 use crate::types::*;
 
+/// So many cases, unless `PROPTEST_CASES` asks for another number.
+pub(crate) fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    if asked { ProptestConfig::default() } else { ProptestConfig::with_cases(usual) }
+}
+
 /// A guest of nothing but memory, whose allocator hands out one piece after the other.
 pub(super) struct FakeGuest {
     pub memory: Vec<u8>,
@@ -167,7 +173,7 @@ fn log_level() -> impl Strategy<Value = LogLevel> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(cases(128))]
 
     #[test]
     fn what_a_guest_is_given_is_what_it_reads(

@@ -8,6 +8,7 @@ use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, WorldId};
 
 use super::depth::MAX_DEPTH;
 use super::*;
+use crate::canonical::properties::cases;
 use crate::canonical::{CoreFuncType, CoreType};
 use crate::exports::GuestFunc;
 use crate::flavour::{NamedFlavour, PackageVersion, StatusCases};
@@ -684,7 +685,7 @@ fn samples() -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn a_mutated_guest_never_panics(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
