@@ -39,6 +39,8 @@ pub enum Completion {
     ReplyNotReady(ReplyId),
     /// A batch that says what has already happened outside could not be stored, and must be when the store works again.
     Owed(Batch),
+    /// The same of messages that were handed out or acknowledged; the mailbox has them.
+    MessagesOwed,
     /// The store's state changed.
     Store(StoreEvent),
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::ChannelName;
 use crate::event::Wakeup;
-use crate::event::callback::{CallbackReport, CallbackValue, Effects};
+use crate::event::callback::{CallbackReport, CallbackValue, Effects, Emitted};
 use crate::event::completion::Ticket;
 use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, ChannelKey};
@@ -152,8 +152,25 @@ impl Router {
         for (path, content) in slot.workspace.apply_over(&effects.workspace) {
             batch.changes.push(Change::PutFile { channel: key.clone(), path: path.as_str().into(), content });
         }
-        slot.counters.emitted += effects.messages.len() as u64;
-        for emitted in effects.messages {
+        self.add_messages(channel, key, effects.messages, now_ms, batch);
+        for change in &effects.timers {
+            batch.changes.push(changes::timer(key, change, now_ms));
+        }
+        self.change_timers(channel, &effects.timers, now_ms);
+    }
+
+    /// Messages that carry an id of their own, as far as the capability file says so, are taken once.
+    pub(super) fn add_messages(
+        &mut self,
+        channel: &ChannelName,
+        key: &ChannelKey,
+        messages: Vec<Emitted>,
+        now_ms: u64,
+        batch: &mut Batch,
+    ) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        slot.counters.emitted += messages.len() as u64;
+        for emitted in messages {
             if slot.setup.message_id_from_metadata
                 && let Some(id) = changes::own_id(&emitted.message)
             {
@@ -166,10 +183,6 @@ impl Router {
             }
             batch.changes.push(Change::AddMessage(changes::add_message(key, emitted, now_ms)));
         }
-        for change in &effects.timers {
-            batch.changes.push(changes::timer(key, change, now_ms));
-        }
-        self.change_timers(channel, &effects.timers, now_ms);
     }
 
     /// A callback failed: nothing of it is kept.

@@ -42,6 +42,11 @@ impl<J> Lane<J> {
         Ok(())
     }
 
+    /// Adds a job at the end however many wait.
+    pub fn push_beyond(&mut self, job: J) {
+        self.waiting.push_back(job);
+    }
+
     /// Puts a job that was taken back at the front, where it was.
     pub fn put_back(&mut self, job: J) {
         self.waiting.push_front(job);
@@ -120,6 +125,14 @@ mod tests {
         lane.push('b').unwrap();
         assert_eq!(lane.push('c'), Err('c'));
         assert_eq!(lane.waiting(), 2);
+    }
+
+    #[test]
+    fn a_job_that_must_not_be_refused_comes_after_all_that_wait() {
+        let mut lane = Lane::new(1, 1);
+        lane.push('a').unwrap();
+        lane.push_beyond('b');
+        assert_eq!((lane.start_next(), lane.peek()), (Some('a'), Some(&'b')));
     }
 
     #[test]

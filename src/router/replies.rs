@@ -45,7 +45,7 @@ impl Default for RetryPolicy {
     }
 }
 
-/// The wait of a reply that finds the store or its lane busy with other work.
+/// The wait of a reply that finds the store busy with other work.
 const SOON: Duration = Duration::from_millis(200);
 
 /// What a failed attempt leads to.
@@ -187,10 +187,8 @@ impl Router {
             return self.reply_not_tried(&attempt);
         }
         let job = Job::new(callback_for(*record, known.redelivery), Purpose::Reply(attempt));
-        if self.enqueue(&channel, job).is_err() {
-            // Status updates fill the lane; the reply keeps its place and is offered again soon.
-            self.reply_waits(&channel, id, SOON);
-        }
+        // The lane takes every reply, and the channel is there.
+        let _ = self.enqueue(&channel, job);
     }
 
     /// The host stops before the attempt that is on record was made. Without this the next start would take it for one
@@ -268,9 +266,7 @@ impl Router {
             let path = path.as_str().into();
             batch.changes.push(Change::PutFile { channel: key.clone(), path, content });
         }
-        for emitted in report.effects.messages {
-            batch.changes.push(Change::AddMessage(changes::add_message(&key, emitted, now_ms)));
-        }
+        self.add_messages(channel, &key, report.effects.messages, now_ms, &mut batch);
         batch.changes.extend(report.effects.timers.iter().map(|change| changes::timer(&key, change, now_ms)));
         batch.changes.push(Change::ReplyDelivered { id: attempt.id, at_ms: now_ms });
         self.owe(batch);

@@ -115,6 +115,11 @@ impl Seen {
         }
         is_new
     }
+
+    /// A message that carries its own id is stored late: it counts as seen all the same.
+    pub fn remember_message(&mut self, key: [u8; 16], expires_ms: u64) {
+        self.known.restore(SeenKey::from_bytes(key), None, expires_ms);
+    }
 }
 
 /// A window as the store counts it.

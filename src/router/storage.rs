@@ -1,5 +1,6 @@
 //! The router's side of the store: batches on their way, and a store that fails and comes back.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -82,6 +83,21 @@ impl Storage {
         });
     }
 
+    /// Sends what is owed of messages, if it can be stored now.
+    pub fn commit_owed_messages(&mut self, mailbox: &Mailbox) {
+        if !self.works {
+            return;
+        }
+        for batch in mailbox.take_owed() {
+            let (again, facts) = (mailbox.clone(), batch.changes.clone());
+            self.commit_then(batch, mailbox, move |receipt| {
+                if let Err(CommitError::Unavailable { .. }) = receipt {
+                    again.owe(facts);
+                }
+            });
+        }
+    }
+
     /// Sends a batch. When it is durable its messages go to the agent, and `then` is told either way.
     pub fn commit_then(
         &mut self,
@@ -162,6 +178,15 @@ impl Drop for Settled {
     }
 }
 
+/// Whether an owed batch was kept although the store has said that it had failed: the reply whose delivery it tells is not
+/// pending any more. The rest of it, of which a second time would be one too many, was kept with that.
+fn is_kept(batch: &Batch, pending: &HashSet<ReplyId>) -> bool {
+    batch.changes.iter().any(|change| match change {
+        Change::ReplyDelivered { id, .. } => !pending.contains(id),
+        _ => false,
+    })
+}
+
 /// The messages of a batch, as the mailbox keeps them in memory.
 fn posted_messages(batch: &Batch) -> Vec<Posted> {
     batch
@@ -218,6 +243,7 @@ impl Router {
         }
         // A commit that failed after its data was on the medium: nobody was told, and it is there.
         self.mailbox.load_missed(loaded.messages);
+        let pending: HashSet<ReplyId> = loaded.replies.iter().map(|reply| reply.id).collect();
         for reply in loaded.replies {
             if reply.id > self.newest_reply {
                 self.replies_waiting.fetch_add(1, Ordering::Relaxed);
@@ -225,8 +251,11 @@ impl Router {
             }
         }
         for batch in std::mem::take(&mut self.storage.owed) {
-            self.owe(batch);
+            if !is_kept(&batch, &pending) {
+                self.owe(batch);
+            }
         }
+        self.store_owed_messages();
         for channel in &channels {
             self.list_all(channel);
             self.begin_due_replies(channel);
@@ -245,6 +274,11 @@ impl Router {
         self.storage.commit_fact(batch, &self.mailbox);
     }
 
+    /// What readers did while nothing could be stored.
+    pub(super) fn store_owed_messages(&mut self) {
+        self.storage.commit_owed_messages(&self.mailbox);
+    }
+
     fn apply_owed(&mut self, change: &Change) {
         match change {
             Change::PutFile { channel, path, content } => {
@@ -258,6 +292,12 @@ impl Router {
                 self.set_owed_timer(channel, name, Some((*due_ms, payload)));
             }
             Change::CancelTimer { channel, name } => self.set_owed_timer(channel, name, None),
+            Change::Seen { channel, key, expires_ms, .. } => {
+                let slot = self.slots.values_mut().find(|slot| slot.setup.name.as_str() == &**channel);
+                if let Some(slot) = slot {
+                    slot.seen.remember_message(*key, *expires_ms);
+                }
+            }
             _ => {}
         }
     }

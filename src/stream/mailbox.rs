@@ -11,13 +11,11 @@ use crate::store::{
     NewMessage, PendingMessage, StoreHandle,
 };
 
+use super::owed::Owed;
 use super::queue::{HandedOut, MessageQueue, QueueLimits, Waiting};
 
 /// Bytes of messages that are kept in memory until they are read; the others are read from the store.
 const KEPT_BYTES: u64 = 4 * 1024 * 1024;
-
-/// Completions that may wait when another acknowledgement is handed to the router to be kept.
-const MOST_OWED: usize = 1024;
 
 /// A message without the data of its attachments.
 #[derive(Clone, Debug)]
@@ -77,8 +75,8 @@ struct Shared {
     /// Told when something can be taken, or nothing will ever be again.
     changed: Condvar,
     store: StoreHandle,
-    /// To the router, which keeps acknowledgements that cannot be stored.
-    owed: Sender<Completion>,
+    /// To the router, which says when what is owed can be stored.
+    completed: Sender<Completion>,
 }
 
 struct State {
@@ -86,6 +84,7 @@ struct State {
     kept_bytes: u64,
     /// The newest message that was ever here: ids grow, so one that is newer was stored without anybody being told.
     newest: MessageId,
+    owed: Owed,
     is_closed: bool,
 }
 
@@ -99,14 +98,15 @@ pub(super) enum Nothing {
 impl Mailbox {
     pub fn new(
         store: StoreHandle,
-        owed: Sender<Completion>,
+        completed: Sender<Completion>,
         limits: QueueLimits,
         visibility: Duration,
         in_order: bool,
     ) -> Self {
         let queue = MessageQueue::new(limits, visibility, in_order);
-        let state = Mutex::new(State { queue, kept_bytes: 0, newest: MessageId(0), is_closed: false });
-        Self(Arc::new(Shared { state, changed: Condvar::new(), store, owed }))
+        let state =
+            State { queue, kept_bytes: 0, newest: MessageId(0), owed: Owed::default(), is_closed: false };
+        Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), store, completed }))
     }
 
     /// Takes in messages that are durable now.
@@ -258,19 +258,35 @@ impl Mailbox {
         self.0.store.query(move |engine| engine.attachment(id, index))
     }
 
-    /// Stores a fact that nobody waits for. One that cannot be stored now is kept by the router; when even that is not
-    /// possible the message comes again after a restart, which at-least-once allows.
+    /// Stores a fact that nobody waits for. One that cannot be stored now is kept until the store works again; a host
+    /// that ends before that hands the message out once more, which at-least-once allows.
     fn tell_store(&self, change: Change) {
-        let owed = self.0.owed.clone();
+        let mailbox = self.clone();
         let again = change.clone();
         self.0.store.commit(self.0.store.generation(), Batch::of(change), move |receipt| {
             if let Err(CommitError::Unavailable { .. }) = receipt {
-                // Most of the queue belongs to work that must find room there.
-                if owed.len() < MOST_OWED {
-                    let _ = owed.try_send(Completion::Owed(Batch::of(again)));
-                }
+                mailbox.owe([again]);
             }
         });
+    }
+
+    /// Keeps facts that could not be stored, and has the router ask for them. It is told once however many there are:
+    /// the store thread, which may be the caller, must never wait for it.
+    pub fn owe(&self, changes: impl IntoIterator<Item = Change>) {
+        let mut state = self.lock();
+        for change in changes {
+            state.owed.add(change);
+        }
+        let is_news = !std::mem::replace(&mut state.owed.is_told, true);
+        drop(state);
+        if is_news {
+            let _ = self.0.completed.send(Completion::MessagesOwed);
+        }
+    }
+
+    /// What is owed, to be stored now.
+    pub fn take_owed(&self) -> Vec<Batch> {
+        self.lock().owed.take()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `conversations` | order within a conversation: pure bookkeeping, also used for replies |
 //! | `queue` | what waits, what is handed out, what comes back: pure |
+//! | `owed` | what is known of messages and could not be stored: pure |
 //! | `mailbox` | the queue between the store thread and the readers |
 //! | `delivery` | one message in a reader's hands |
 //! | `message_stream` | how readers read |
@@ -12,6 +13,7 @@ mod conversations;
 mod delivery;
 mod mailbox;
 mod message_stream;
+mod owed;
 mod queue;
 
 pub(crate) use conversations::Conversations;

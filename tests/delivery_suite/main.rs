@@ -6,9 +6,13 @@ mod harness;
 #[path = "../crash_harness/mod.rs"]
 mod crash_harness;
 
+#[path = "../store_support/mod.rs"]
+mod store_support;
+
 mod dedupe;
 mod lanes;
 mod messages;
+mod outages;
 mod pauses;
 mod rates;
 mod replies;
