@@ -17,7 +17,9 @@ pub const HOST_KEYS: &[&str] = &["tunnel_url", "webhook_secret", "owner_id", "bo
 pub struct HostConfig {
     /// The public base URL of this host, without a slash at the end.
     pub tunnel_url: Option<String>,
-    /// The secret that webhooks of this channel carry. Only added when [`gives_webhook_secret`] says so.
+    /// The secret that webhooks of this channel carry. A guest sees no secret, with this one exception: a guest that
+    /// registers its own webhook must tell its provider which secret to send.
+    /// [`AuthPlan::guest_secret_name`](crate::ingress::webhook::AuthPlan::guest_secret_name) says which guests that are.
     pub webhook_secret: Option<Zeroizing<String>>,
     /// Who owns the bot. Keeps its JSON type: some guests take a number, some a string.
     pub owner_id: Option<Value>,
@@ -75,7 +77,7 @@ pub fn start_config(
 ) -> StartConfig {
     let mut config = file.config.clone();
     config.extend(settings.iter().map(|(key, value)| (key.clone(), value.clone())));
-    add_host_values(&mut config, file, host);
+    add_host_values(&mut config, host);
     let remarks =
         file.setup.as_ref().map(|setup| add_mapped_secrets(&mut config, setup, secret)).unwrap_or_default();
     let keys = config.keys().cloned().collect();
@@ -85,7 +87,7 @@ pub fn start_config(
     StartConfig { json, keys, remarks }
 }
 
-fn add_host_values(config: &mut Map<String, Value>, file: &ChannelCapabilitiesFile, host: &HostConfig) {
+fn add_host_values(config: &mut Map<String, Value>, host: &HostConfig) {
     let mut put = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
             config.insert(key.to_owned(), value);
@@ -94,9 +96,7 @@ fn add_host_values(config: &mut Map<String, Value>, file: &ChannelCapabilitiesFi
     put("tunnel_url", host.tunnel_url.clone().map(Value::from));
     put("owner_id", host.owner_id.clone());
     put("bot_username", host.bot_username.clone().map(Value::from));
-    if gives_webhook_secret(file) {
-        put("webhook_secret", host.webhook_secret.as_ref().map(|secret| Value::from(secret.as_str())));
-    }
+    put("webhook_secret", host.webhook_secret.as_ref().map(|secret| Value::from(secret.as_str())));
 }
 
 fn add_mapped_secrets(
@@ -144,25 +144,6 @@ pub(crate) fn mapping_problem(setup: &SetupSection, mapping: &SecretConfigMappin
         Some(_) => None,
         None => Some(RefusedMapping::UndeclaredSecret(mapping.secret_name.clone())),
     }
-}
-
-/// The header with Telegram's shared secret, in lower case. The only way to set that secret is Telegram's `setWebhook`,
-/// which the guest calls (<https://core.telegram.org/bots/api#setwebhook>, `secret_token`).
-const TELEGRAM_SECRET_HEADER: &str = "x-telegram-bot-api-secret-token";
-
-/// Whether the guest gets the secret that its webhooks carry, as `webhook_secret` of its configuration.
-///
-/// A guest sees no secret, with this one exception: a guest that registers its own webhook must tell its provider
-/// which secret to send. A file says so with `webhook.give_secret_to_guest`. Published files cannot have that field;
-/// among them the guests of Telegram need the secret, and they are recognised by the header that carries it. Nobody
-/// else gets it: other providers are told the secret by a person.
-pub fn gives_webhook_secret(file: &ChannelCapabilitiesFile) -> bool {
-    let Some(webhook) = file.capabilities.webhook() else { return false };
-    webhook.give_secret_to_guest.unwrap_or_else(|| {
-        let header = webhook.secret_header.as_deref();
-        webhook.managed_by_host
-            && header.is_some_and(|header| header.eq_ignore_ascii_case(TELEGRAM_SECRET_HEADER))
-    })
 }
 
 #[cfg(test)]
@@ -234,7 +215,10 @@ mod tests {
         assert_eq!(result["tunnel_url"], "https://example.org");
         assert_eq!(result["bot_username"], "clawbot");
         assert_eq!(result["owner_id"], json!(12345678901234567u64));
-        assert_eq!(result.get("webhook_secret"), None);
+        assert_eq!(result["webhook_secret"], "hook-secret");
+        let config = json!({"webhook_secret": null});
+        let (result, _) = start(json!({ "config": config.clone() }), json!({}), &HostConfig::default());
+        assert_eq!(result, config);
     }
 
     #[test]
@@ -272,37 +256,8 @@ mod tests {
     }
 
     #[test]
-    fn only_a_guest_that_registers_its_own_webhook_gets_its_secret() {
-        let table: &[(&str, Value, bool)] = &[
-            ("telegram", json!({"secret_header": "X-Telegram-Bot-Api-Secret-Token"}), true),
-            ("telegram in other letters", json!({"secret_header": "x-telegram-bot-api-secret-token"}), true),
-            ("another header", json!({"secret_header": "X-Webhook-Secret", "secret_name": "s"}), false),
-            ("the default header", json!({"secret_name": "s"}), false),
-            ("asked for", json!({"secret_header": "X-Webhook-Secret", "give_secret_to_guest": true}), true),
-            (
-                "telegram, not wanted",
-                json!({"secret_header": "X-Telegram-Bot-Api-Secret-Token", "give_secret_to_guest": false}),
-                false,
-            ),
-            (
-                "telegram, not the host's",
-                json!({"secret_header": "X-Telegram-Bot-Api-Secret-Token", "managed_by_host": false}),
-                false,
-            ),
-        ];
-        for (case, webhook, expected) in table {
-            let document = json!({"capabilities": {"channel": {"webhook": webhook}}});
-            let (result, _) = start(document, json!({}), &host());
-            assert_eq!(result.get("webhook_secret").is_some(), *expected, "{case}");
-        }
-        assert_eq!(start(json!({}), json!({}), &host()).0.get("webhook_secret"), None, "no webhook at all");
-    }
-
-    #[test]
     fn secrets_are_not_printed() {
-        let webhook = json!({"secret_header": "X-Telegram-Bot-Api-Secret-Token"});
-        let document = json!({"capabilities": {"channel": {"webhook": webhook}}});
-        let start = start_config(&file(document), &Map::new(), &host(), &stored);
+        let start = start_config(&file(json!({})), &Map::new(), &host(), &stored);
         assert!(start.json().contains("hook-secret"));
         for text in [format!("{start:?}"), format!("{:?}", host())] {
             assert!(!text.contains("hook-secret"), "{text}");

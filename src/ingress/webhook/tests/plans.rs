@@ -317,7 +317,13 @@ fn the_guest_gets_a_secret_only_where_it_must_register_it() {
         (r#"{"secret_header": "X-Telegram-Bot-Api-Secret-Token"}"#, Some("chat_webhook_secret")),
         (r#"{"secret_header": "X-TELEGRAM-bot-api-secret-token", "secret_name": "TG"}"#, Some("tg")),
         (r#"{"secret_header": "X-Telegram-Bot-Api-Secret-Token", "give_secret_to_guest": false}"#, None),
+        (
+            r#"{"auth": {"scheme": "secret", "header": "X-Telegram-Bot-Api-Secret-Token"}}"#,
+            Some("chat_webhook_secret"),
+        ),
         (r#"{"secret_header": "X-Other"}"#, None),
+        (r#"{"secret_name": "s"}"#, None),
+        (r"{}", None),
         (r#"{"secret_header": "X-Other", "secret_name": "s", "give_secret_to_guest": true}"#, Some("s")),
         (r#"{"auth": "slack"}"#, None),
         (r#"{"auth": "none", "secret_name": "s", "give_secret_to_guest": true}"#, Some("s")),
