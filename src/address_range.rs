@@ -7,17 +7,25 @@ use std::str::FromStr;
 /// A range of addresses, written as `192.0.2.0/24`, `2001:db8::/32` or as a single address.
 ///
 /// An IPv4 address that arrives in its IPv6-mapped form (`::ffff:192.0.2.1`, what a dual-stack listener reports) is
-/// compared as the IPv4 address that it is.
+/// compared as the IPv4 address that it is, and a range that is written so is the IPv4 range that it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AddressRange {
+    /// No bits are set behind the prefix.
     network: IpAddr,
-    prefix: u8,
+    prefix: u32,
 }
 
 /// Why a text is no address range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no address range: expected something like 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7")]
-pub struct AddressRangeError(String);
+#[non_exhaustive]
+pub enum AddressRangeError {
+    /// It is neither an address nor a network.
+    #[error("`{0}` is no address range: expected something like 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7")]
+    Malformed(String),
+    /// The address has bits behind the prefix, so one of the two is not what is meant.
+    #[error("`{0}` has bits set behind its prefix length; did you mean another length?")]
+    HostBits(String),
+}
 
 impl AddressRange {
     /// 127.0.0.0/8, where a tunnel or a reverse proxy on the same machine connects from.
@@ -30,16 +38,22 @@ impl AddressRange {
 
     /// Whether the address lies in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.network, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-                network.to_bits() & mask == address.to_bits() & mask
+        let address = address.to_canonical();
+        self.network.is_ipv4() == address.is_ipv4() && masked(address, self.prefix) == bits(self.network)
+    }
+
+    /// Whether the range is every address of its family.
+    pub fn is_everybody(&self) -> bool {
+        self.prefix == 0
+    }
+
+    /// `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+    fn canonical(self) -> Self {
+        match (self.network, self.network.to_canonical()) {
+            (IpAddr::V6(_), v4 @ IpAddr::V4(_)) if self.prefix >= 96 => {
+                Self { network: v4, prefix: self.prefix - 96 }
             }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
-                network.to_bits() & mask == address.to_bits() & mask
-            }
-            _ => false,
+            _ => self,
         }
     }
 }
@@ -48,21 +62,25 @@ impl FromStr for AddressRange {
     type Err = AddressRangeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = || AddressRangeError(text.to_owned());
+        let malformed = || AddressRangeError::Malformed(text.to_owned());
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let network: IpAddr = address.parse().map_err(|_| refused())?;
+        let network: IpAddr = address.parse().map_err(|_| malformed())?;
         let longest = if network.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             None => longest,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().ok().filter(|prefix| *prefix <= longest).ok_or_else(refused)?
+                digits.parse().ok().filter(|prefix| *prefix <= longest).ok_or_else(malformed)?
             }
-            Some(_) => return Err(refused()),
+            Some(_) => return Err(malformed()),
         };
-        Ok(AddressRange { network, prefix })
+        let range = Self { network, prefix }.canonical();
+        if bits(range.network) != masked(range.network, range.prefix) {
+            return Err(AddressRangeError::HostBits(text.to_owned()));
+        }
+        Ok(range)
     }
 }
 
@@ -70,6 +88,19 @@ impl fmt::Display for AddressRange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.network, self.prefix)
     }
+}
+
+/// The address as a number, in the highest bits.
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+fn masked(address: IpAddr, prefix: u32) -> u128 {
+    let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+    bits(address) & mask
 }
 
 /// What counts as one sender: an IPv4 address, or the /64 network of an IPv6 address, because a single IPv6 host is
@@ -88,15 +119,20 @@ mod tests {
     #[test]
     fn a_range_contains_its_addresses_and_no_others() {
         let rows = [
-            ("192.0.2.0/24", "192.0.2.255", true),
-            ("192.0.2.0/24", "192.0.3.0", false),
+            ("192.0.2.64/26", "192.0.2.63", false),
+            ("192.0.2.64/26", "192.0.2.64", true),
+            ("192.0.2.64/26", "192.0.2.127", true),
+            ("192.0.2.64/26", "192.0.2.128", false),
             ("192.0.2.7", "192.0.2.7", true),
             ("192.0.2.7", "192.0.2.8", false),
-            ("192.0.2.7/24", "192.0.2.1", true),
             ("0.0.0.0/0", "203.0.113.9", true),
             ("0.0.0.0/0", "2001:db8::1", false),
             ("10.0.0.0/8", "::ffff:10.1.2.3", true),
-            ("2001:db8::/32", "2001:db8:ffff::1", true),
+            ("::ffff:10.0.0.0/104", "10.255.0.1", true),
+            ("::ffff:10.0.0.0/104", "11.0.0.0", false),
+            ("192.0.2.0/24", "c000:200::", false),
+            ("2001:db8::/33", "2001:db8:7fff:ffff:ffff:ffff:ffff:ffff", true),
+            ("2001:db8::/33", "2001:db8:8000::", false),
             ("2001:db8::/32", "2001:db9::1", false),
             ("::/0", "2001:db8::1", true),
             ("::1", "::1", true),
@@ -113,7 +149,10 @@ mod tests {
         for text in
             ["", "/", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "::/129", "10.0.0.0/+8", "10.0.0.0/8/8", "host"]
         {
-            assert!(text.parse::<AddressRange>().is_err(), "{text:?}");
+            assert_eq!(text.parse::<AddressRange>(), Err(AddressRangeError::Malformed(text.to_owned())));
+        }
+        for text in ["192.0.2.7/24", "0.0.0.1/0", "2001:db8::1/32", "::ffff:10.0.0.1/104"] {
+            assert_eq!(text.parse::<AddressRange>(), Err(AddressRangeError::HostBits(text.to_owned())));
         }
     }
 

@@ -54,6 +54,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod address_range;
+
 pub mod admin;
 pub mod channel;
 pub mod event;
@@ -65,6 +67,7 @@ pub mod services;
 pub mod store;
 pub mod stream;
 
+pub use address_range::{AddressRange, AddressRangeError};
 pub use channel::{
     ChannelCapabilities, ChannelCapabilitiesFile, ChannelConfig, ChannelName, DiscoveredChannel,
     EmitRateLimitConfig, HttpEndpointConfig, LoadError, LoadResults, PollConfig, RegisteredEndpoint,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tinclaw::channel::{ChannelName, HostCeilings};
 use tinclaw::host::{ChannelSettings, ManagerConfig, RetryPolicy, RouterConfig, StateLocation};
-use tinclaw::ingress::server::{AddressRange, ServerLimits};
+use tinclaw::ingress::server::ServerLimits;
 use tinclaw::ingress::webhook::TrustedProxies;
 use tinclaw::services::http::OutboundHttpSettings;
 use tinclaw::store::{Durability, Retention};
@@ -126,7 +126,7 @@ fn resolve(
     };
     let from_file = || file.channels.unwrap_or_default().into_iter().map(beside).collect();
     let channels = if run.channels.is_empty() { from_file() } else { run.channels };
-    let (proxies, ranges) = proxies(&file.trusted_proxies).map_err(&wrong)?;
+    let proxies = TrustedProxies::parse(&file.trusted_proxies).map_err(|error| wrong(error.to_string()))?;
     let defaults = ManagerConfig::default();
     let durability = match file.durability {
         Some(DurabilityField::Normal) => Durability::Normal,
@@ -172,7 +172,7 @@ fn resolve(
         agent_timeout: Duration::from_secs(file.agent_timeout_secs.unwrap_or(120)),
         log: common.log.clone().or(file.log),
         secrets: SecretSources::new(secrets, &state_dir)?,
-        server: server(&file.server, ranges),
+        server: server(&file.server, &proxies),
         proxies,
         max_body_bytes: file.max_body_bytes,
         manager,
@@ -208,13 +208,6 @@ fn agent_url(text: &str) -> Result<AgentChoice, String> {
 
 fn at_least_one(field: &str, value: usize) -> Result<usize, String> {
     if value == 0 { Err(format!("{field} is 0; give 1 or more")) } else { Ok(value) }
-}
-
-fn proxies(entries: &[String]) -> Result<(TrustedProxies, Vec<AddressRange>), String> {
-    let proxies = TrustedProxies::parse(entries).map_err(|error| error.to_string())?;
-    let ranges =
-        entries.iter().map(|entry| entry.trim().parse::<AddressRange>().map_err(|error| error.to_string()));
-    Ok((proxies, ranges.collect::<Result<_, _>>()?))
 }
 
 fn ceilings(limits: &std::collections::BTreeMap<String, u64>) -> Result<HostCeilings, String> {
@@ -257,14 +250,14 @@ fn retention(table: &RetentionTable, default: Retention) -> Retention {
     }
 }
 
-fn server(table: &ServerTable, proxies: Vec<AddressRange>) -> ServerLimits {
+fn server(table: &ServerTable, proxies: &TrustedProxies) -> ServerLimits {
     let default = ServerLimits::default();
     let secs = |value: Option<u64>, default: Duration| value.map_or(default, Duration::from_secs);
     let mb = |value: Option<u64>, default: u64| value.map_or(default, |mb| mb.saturating_mul(MIB));
     ServerLimits {
         connections: table.connections.unwrap_or(default.connections),
         connections_per_address: table.connections_per_address.unwrap_or(default.connections_per_address),
-        trusted_proxies: default.trusted_proxies.iter().copied().chain(proxies).collect(),
+        trusted_proxies: default.trusted_proxies.iter().chain(proxies.ranges()).copied().collect(),
         head_time: secs(table.head_secs, default.head_time),
         head_bytes: table.head_bytes.unwrap_or(default.head_bytes),
         head_fields: table.head_fields.unwrap_or(default.head_fields),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::front::MOST_LINGERING;
-use super::{AddressRange, ServerError, reply};
+use super::{ServerError, reply};
+use crate::address_range::AddressRange;
 
 /// What a client may take from the server. Every field has a default that suits a small machine.
 #[derive(Debug, Clone, PartialEq)]

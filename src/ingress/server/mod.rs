@@ -24,7 +24,6 @@
 //! | `backend`, `private_socket`, `http_thread` | tiny_http, and the thread that empties it |
 //! | `exchange`, `http_server` | what users of the server see |
 
-mod address_range;
 mod answer_memory;
 mod backend;
 mod chunked;
@@ -46,7 +45,6 @@ mod stats;
 mod waker;
 mod wire;
 
-pub use address_range::{AddressRange, AddressRangeError};
 pub use error::ServerError;
 pub use exchange::{IncomingRequest, Responder, Response};
 pub use http_server::{BodyLimit, HttpServer};

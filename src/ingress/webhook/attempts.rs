@@ -8,8 +8,10 @@
 //! name it in `trusted_proxies`, and the address that it reports is used.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::address_range::sender_key;
 
 /// The bucket's size and how it fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,7 @@ impl FailedAttempts {
     /// Whether requests from this address are refused now; then how long until they are looked at again, for
     /// `Retry-After`.
     pub fn blocked(&self, address: IpAddr, now: Instant) -> Option<Duration> {
-        let bucket = self.by_address.get(&source(address))?;
+        let bucket = self.by_address.get(&sender_key(address))?;
         let until_full = bucket.full_at.saturating_duration_since(now);
         let wait = until_full.saturating_sub(self.limits.refill * (self.limits.burst - 1));
         (!wait.is_zero()).then_some(wait)
@@ -68,7 +70,7 @@ impl FailedAttempts {
 
     /// Counts a failure.
     pub fn failed(&mut self, address: IpAddr, now: Instant) {
-        let source = source(address);
+        let source = sender_key(address);
         let previous = self.by_address.remove(&source);
         if let Some(bucket) = previous {
             self.by_last_failure.remove(&bucket.serial);
@@ -105,17 +107,6 @@ impl FailedAttempts {
 impl Default for FailedAttempts {
     fn default() -> Self {
         Self::new(AttemptLimits::default())
-    }
-}
-
-/// What counts as one source: an IPv4 address, also when it is written as IPv6, or a /64.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
     }
 }
 

@@ -4,16 +4,15 @@ use std::net::IpAddr;
 
 use thiserror::Error;
 
+use crate::address_range::{AddressRange, AddressRangeError};
+
 /// An entry of `trusted_proxies` that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PeerConfigError {
-    /// It is neither an address nor a network.
-    #[error("`{0}` in trusted_proxies is not an address such as 10.0.0.1 or a network such as 10.0.0.0/8")]
-    Malformed(String),
-    /// Its address has bits behind the prefix.
-    #[error("`{0}` in trusted_proxies has bits set behind its prefix length; did you mean another length?")]
-    HostBits(String),
+    /// It is no range of addresses.
+    #[error("trusted_proxies: {0}")]
+    Range(#[from] AddressRangeError),
     /// It covers every address, so that anybody could choose his own.
     #[error("`{0}` in trusted_proxies covers every address, and anybody could claim any; name your proxy's")]
     Everybody(String),
@@ -22,13 +21,7 @@ pub enum PeerConfigError {
 /// Addresses whose `X-Forwarded-For` is believed. Empty by default: nobody's is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
-    networks: Vec<Network>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
-    address: IpAddr,
-    prefix: u32,
+    ranges: Vec<AddressRange>,
 }
 
 impl TrustedProxies {
@@ -37,14 +30,22 @@ impl TrustedProxies {
     /// # Errors
     /// The first entry that is not one, has bits behind its prefix, or covers every address.
     pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Self, PeerConfigError> {
-        let networks =
-            entries.iter().map(|entry| Network::parse(entry.as_ref().trim())).collect::<Result<_, _>>()?;
-        Ok(Self { networks })
+        let range = |entry: &S| {
+            let text = entry.as_ref().trim();
+            let range: AddressRange = text.parse()?;
+            if range.is_everybody() { Err(PeerConfigError::Everybody(text.to_owned())) } else { Ok(range) }
+        };
+        Ok(Self { ranges: entries.iter().map(range).collect::<Result<_, _>>()? })
+    }
+
+    /// What they were read from.
+    pub fn ranges(&self) -> &[AddressRange] {
+        &self.ranges
     }
 
     /// Whether this address is one of the trusted proxies.
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.contains(address.to_canonical()))
+        self.ranges.iter().any(|range| range.contains(address))
     }
 
     /// The client's address: `peer` itself unless it is a trusted proxy; then the rightmost entry of
@@ -69,47 +70,6 @@ impl TrustedProxies {
     }
 }
 
-impl Network {
-    fn parse(text: &str) -> Result<Self, PeerConfigError> {
-        let malformed = || PeerConfigError::Malformed(text.to_owned());
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| malformed())?;
-        let width = width(address);
-        let prefix = match prefix {
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().ok().filter(|prefix| *prefix <= width).ok_or_else(malformed)?
-            }
-            Some(_) => return Err(malformed()),
-            None => width,
-        };
-        let network = Self { address, prefix }.canonical();
-        if network.prefix == 0 {
-            return Err(PeerConfigError::Everybody(text.to_owned()));
-        }
-        if bits(network.address) != masked(network.address, network.prefix) {
-            return Err(PeerConfigError::HostBits(text.to_owned()));
-        }
-        Ok(network)
-    }
-
-    /// `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
-    fn canonical(self) -> Self {
-        match (self.address, self.address.to_canonical()) {
-            (IpAddr::V6(_), v4 @ IpAddr::V4(_)) if self.prefix >= 96 => {
-                Self { address: v4, prefix: self.prefix - 96 }
-            }
-            _ => self,
-        }
-    }
-
-    fn contains(&self, address: IpAddr) -> bool {
-        self.address.is_ipv4() == address.is_ipv4() && masked(address, self.prefix) == bits(self.address)
-    }
-}
-
 /// One entry of the header: an address, perhaps with a port, IPv6 perhaps in brackets.
 fn hop_address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim_matches([' ', '\t']);
@@ -129,23 +89,6 @@ fn hop_address(entry: &str) -> Option<IpAddr> {
 
 fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
-}
-
-const fn width(address: IpAddr) -> u32 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// The address as a number, in the highest bits.
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-fn masked(address: IpAddr, prefix: u32) -> u128 {
-    let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
-    bits(address) & mask
 }
 
 #[cfg(test)]
@@ -205,40 +148,22 @@ mod tests {
     }
 
     #[test]
-    fn networks_hold_at_their_edges_and_not_past_them() {
-        let trusted = TrustedProxies::parse(&[
-            "192.0.2.64/26",
-            "2001:db8::/33",
-            "198.51.100.1/32",
-            "::ffff:10.0.0.0/104",
-        ]);
-        let trusted = trusted.unwrap();
-        for (address, inside) in [
-            ("192.0.2.63", false),
-            ("192.0.2.64", true),
-            ("192.0.2.127", true),
-            ("192.0.2.128", false),
-            ("2001:db8::", true),
-            ("2001:db8:7fff:ffff:ffff:ffff:ffff:ffff", true),
-            ("2001:db8:8000::", false),
-            ("198.51.100.1", true),
-            ("198.51.100.2", false),
-            ("10.255.0.1", true),
-            ("c000:240::", false),
-        ] {
+    fn any_of_the_ranges_is_trusted_and_nothing_beside_them() {
+        let trusted = TrustedProxies::parse(&["192.0.2.64/26", " 2001:db8::/33 "]).unwrap();
+        for (address, inside) in
+            [("192.0.2.63", false), ("192.0.2.64", true), ("2001:db8::1", true), ("2001:db8:8000::", false)]
+        {
             assert_eq!(trusted.contains(address.parse().unwrap()), inside, "{address}");
         }
+        assert_eq!(trusted.ranges().len(), 2);
     }
 
     #[test]
-    fn entries_that_are_no_network_are_refused() {
-        let parse = |text: &str| TrustedProxies::parse(&[text]).unwrap_err();
-        for text in
-            ["", "proxy.local", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "::/129", "10.0.0.0/8/8"]
-        {
-            assert_eq!(parse(text), PeerConfigError::Malformed(text.to_owned()));
+    fn entries_that_cannot_be_meant_are_refused() {
+        let parse = |text: &str| TrustedProxies::parse(&["10.0.0.1", text]).unwrap_err();
+        for text in ["", "proxy.local", "10.0.0.0/33", "10.0.0.1/8"] {
+            assert!(matches!(parse(text), PeerConfigError::Range(_)), "{text:?}");
         }
-        assert_eq!(parse("10.0.0.1/8"), PeerConfigError::HostBits("10.0.0.1/8".to_owned()));
         for text in ["0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96"] {
             assert_eq!(parse(text), PeerConfigError::Everybody(text.to_owned()));
         }

@@ -79,7 +79,7 @@ fn special_v4(address: Ipv4Addr) -> Option<AddressKind> {
         .map(|(_, _, kind)| AddressKind(kind))
 }
 
-pub(super) fn same_prefix_v4(a: u32, b: u32, prefix: u32) -> bool {
+fn same_prefix_v4(a: u32, b: u32, prefix: u32) -> bool {
     prefix == 0 || (a ^ b) >> (32 - prefix) == 0
 }
 
@@ -127,7 +127,7 @@ fn special_v6(address: Ipv6Addr) -> Option<AddressKind> {
     embedded_v4(address).and_then(special_v4)
 }
 
-pub(super) fn same_prefix_v6(a: u128, b: u128, prefix: u32) -> bool {
+fn same_prefix_v6(a: u128, b: u128, prefix: u32) -> bool {
     prefix == 0 || (a ^ b) >> (128 - prefix) == 0
 }
 

@@ -6,18 +6,13 @@ use super::addresses::{self, AddressKind};
 use super::error::OutboundError;
 use super::host_pattern::HostPattern;
 use super::settings::OutboundSettingsError;
+use crate::address_range::{AddressRange, AddressRangeError};
 
 /// The compiled setting. The default permits nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PrivateHosts {
     names: Vec<HostPattern>,
-    networks: Vec<Network>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Network {
-    address: IpAddr,
-    prefix: u32,
+    ranges: Vec<AddressRange>,
 }
 
 impl PrivateHosts {
@@ -25,14 +20,15 @@ impl PrivateHosts {
     pub(super) fn new(entries: &[String]) -> Result<Self, OutboundSettingsError> {
         let mut hosts = Self::default();
         for entry in entries {
-            let error =
-                |reason| OutboundSettingsError::new(format!("allow_private_hosts: '{entry}'"), reason);
-            if let Some(network) = Network::parse(entry) {
-                hosts.networks.push(network.map_err(error)?);
+            let error = |reason: &dyn std::fmt::Display| {
+                OutboundSettingsError::new(format!("allow_private_hosts: '{entry}'"), reason.to_string())
+            };
+            if entry.contains('/') || entry.parse::<IpAddr>().is_ok() {
+                hosts.ranges.push(entry.parse().map_err(|reason: AddressRangeError| error(&reason))?);
             } else {
-                let pattern = HostPattern::parse(entry).map_err(error)?;
+                let pattern = HostPattern::parse(entry).map_err(|reason| error(&reason))?;
                 if pattern.named_port().is_some() {
-                    return Err(error("a port has no meaning here"));
+                    return Err(error(&"a port has no meaning here"));
                 }
                 hosts.names.push(pattern);
             }
@@ -49,44 +45,12 @@ impl PrivateHosts {
             IpAddr::V6(v6) => addresses::embedded_v4(v6).map(IpAddr::V4),
             IpAddr::V4(_) => None,
         };
-        let within = |address: IpAddr| self.networks.iter().any(|network| network.contains(address));
+        // A range of IPv4 addresses does not speak of those that come dressed as IPv6.
+        let within = |address: IpAddr| {
+            address == address.to_canonical() && self.ranges.iter().any(|range| range.contains(address))
+        };
         let inner_ok = |inner: IpAddr| addresses::special_purpose(inner).is_none() || within(inner);
         within(address) && inner.is_none_or(inner_ok)
-    }
-}
-
-impl Network {
-    /// `None` when the entry does not look like an address or network at all.
-    fn parse(entry: &str) -> Option<Result<Self, &'static str>> {
-        let (address, prefix) = match entry.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (entry, None),
-        };
-        let address: IpAddr = match address.parse() {
-            Ok(address) => address,
-            Err(_) => {
-                return prefix.map(|_| Err("this is no network: write it as 192.168.1.0/24 or fd00::/8"));
-            }
-        };
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix.map(str::parse) {
-            None => bits,
-            Some(Ok(prefix)) if prefix <= bits => prefix,
-            Some(_) => return Some(Err("the number after the slash is too large or no number")),
-        };
-        Some(Ok(Self { address, prefix }))
-    }
-
-    fn contains(self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                addresses::same_prefix_v4(network.into(), address.into(), self.prefix)
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                addresses::same_prefix_v6(network.into(), address.into(), self.prefix)
-            }
-            _ => false,
-        }
     }
 }
 
@@ -170,6 +134,7 @@ mod tests {
     fn entries_that_cannot_be_meant_are_refused() {
         for entry in [
             "192.168.1.0/33",
+            "192.168.1.5/24",
             "fd00::/129",
             "192.168.1.0/x",
             "nas.lan/24",

@@ -4,13 +4,13 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Instant;
 
 use super::super::ServerLimits;
-use super::super::address_range::sender_key;
 use super::super::intake::Intake;
 use super::super::refusal::Refusal;
 use super::super::stats::count;
 use super::client::{Claim, Client, Phase};
 use super::door::Knock;
 use super::run::Front;
+use crate::address_range::sender_key;
 
 /// Connections accepted in one round, so that newcomers do not keep the others waiting.
 pub(super) const ACCEPTED_A_ROUND: usize = 64;
