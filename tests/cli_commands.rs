@@ -323,6 +323,7 @@ fn secrets_are_set_listed_and_removed_and_never_shown() {
 fn a_secret_that_is_set_while_the_host_runs_is_used_at_once() {
     let place = Place::new();
     place.channel("echo");
+    place.file("tinclaw.toml", "[secrets]\ngenerate = false\n");
     let host = place.host(&["--channels", "channels"], &[]);
     let body = json!({"user": "ann", "text": "hello"});
     assert_eq!(client::webhook(host.address, "/webhook/echo", "s", &body).status, 503);

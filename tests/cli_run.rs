@@ -105,6 +105,50 @@ fn a_secret_that_is_missing_is_told_at_start() {
 }
 
 #[test]
+fn a_secret_that_a_channel_lets_the_host_choose_is_made_once_and_never_shown() {
+    let place = Place::new();
+    place.channel("echo");
+    place.file("tinclaw.toml", "channels = [\"channels\"]\n");
+    let host = place.host(&[], &[]);
+    let body = serde_json::json!({"user": "ann", "text": "hello"});
+    let refused = eventually("the channel starts", || {
+        let reply = client::webhook(host.address, "/webhook/echo", "a guess", &body);
+        (reply.status != 503).then_some(reply)
+    });
+    assert_eq!(refused.status, 401);
+    let log = host.stop();
+    assert!(log.contains("secret echo_webhook_secret was not stored"), "{log}");
+    // What it cannot make up is told with the command that stores it.
+    assert!(log.contains("`tinclaw secrets set echo_token` stores it"), "{log}");
+    assert!(!log.contains("secret echo_webhook_secret: "), "{log}");
+    let longest = log.split(|c: char| !c.is_ascii_hexdigit()).map(str::len).max();
+    assert!(longest < Some(32), "{log}");
+    let listed = place.run(&["secrets", "list", "--json"]).json();
+    assert_eq!(listed["stored"], serde_json::json!(["echo_webhook_secret"]));
+    let file = place.state().join("secrets.enc");
+    let made = std::fs::read(&file).unwrap();
+    let log = place.host(&[], &[]).stop();
+    assert!(!log.contains("was not stored"), "{log}");
+    assert_eq!(std::fs::read(&file).unwrap(), made);
+}
+
+#[test]
+fn no_secret_is_made_where_there_is_one_or_where_it_is_turned_off() {
+    let place = Place::new();
+    place.channel("echo");
+    place.file("tinclaw.toml", "channels = [\"channels\"]\n");
+    place.host(&[], &[("ECHO_WEBHOOK_SECRET", "ours")]).stop();
+    assert!(!place.state().join("secrets.enc").exists());
+    place.file("tinclaw.toml", "channels = [\"channels\"]\n[secrets]\ngenerate = false\n");
+    let log = place.host(&[], &[]).stop();
+    assert!(!place.state().join("secrets.enc").exists());
+    assert!(log.contains("`tinclaw secrets set echo_webhook_secret --generate` makes one"), "{log}");
+    let checked = place.run(&["check", "channels"]);
+    let command = "`tinclaw secrets set echo_webhook_secret --generate` makes one";
+    assert!(checked.code == Some(1) && checked.out.contains(command), "{}", checked.out);
+}
+
+#[test]
 fn a_configuration_that_cannot_be_meant_is_refused_with_its_line() {
     let place = Place::new();
     for (text, part) in [

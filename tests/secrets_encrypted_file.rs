@@ -44,6 +44,19 @@ fn what_is_set_is_read_listed_and_removed() {
 }
 
 #[test]
+fn what_is_set_only_when_missing_replaces_nothing() {
+    let directory = TempDir::new("set-missing");
+    let key = passphrase("correct horse");
+    let editor = editor(&directory, &key);
+    assert!(editor.set_missing("Token", Secret::from("first")).unwrap());
+    assert!(!editor.set_missing("token", Secret::from("second")).unwrap());
+    let store = EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap();
+    assert_eq!(store.get("token").unwrap(), Some(Secret::from("first")));
+    editor.remove("token").unwrap();
+    assert!(editor.set_missing("token", Secret::from("third")).unwrap());
+}
+
+#[test]
 fn a_running_host_uses_a_changed_secret_at_once() {
     let directory = TempDir::new("reload");
     let key = passphrase("correct horse");

@@ -20,6 +20,7 @@ mod channels;
 mod check;
 mod config;
 mod control;
+mod generate;
 mod health;
 mod logging;
 mod outcome;

@@ -1,6 +1,6 @@
 //! How a command ends.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 
 /// Why a command did not do what was asked. The text goes to standard error and says what to do.
@@ -17,6 +17,15 @@ pub enum Failure {
 /// What a command comes to.
 pub type Outcome = Result<(), Failure>;
 
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Problem(text) | Self::Usage(text) => f.write_str(text),
+            Self::Told => Ok(()),
+        }
+    }
+}
+
 impl Failure {
     /// Something went wrong.
     pub fn problem(text: impl Display) -> Self {
@@ -30,12 +39,12 @@ impl Failure {
 
     /// Says it, and gives the exit code.
     pub fn report(self) -> ExitCode {
-        let (text, code) = match self {
-            Self::Problem(text) => (text, 1),
-            Self::Usage(text) => (text, 2),
+        let code = match self {
+            Self::Problem(_) => 1,
+            Self::Usage(_) => 2,
             Self::Told => return ExitCode::from(1),
         };
-        eprintln!("tinclaw: {text}");
+        eprintln!("tinclaw: {self}");
         ExitCode::from(code)
     }
 }

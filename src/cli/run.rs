@@ -15,6 +15,7 @@ use super::args::{Common, RunArgs};
 use super::channels::webchat;
 use super::config::{Settings, control_socket};
 use super::control::ControlServer;
+use super::generate::generate_missing;
 use super::logging;
 use super::outcome::{Failure, Outcome};
 use super::signals::StopSignal;
@@ -25,6 +26,7 @@ pub fn run(common: &Common, options: RunArgs) -> Outcome {
     logging::start(settings.log.as_deref(), "info");
     let signal = StopSignal::install()?;
     let channels = load(&settings)?;
+    generate_missing(&settings, &channels)?;
     let host = start(&settings, channels)?;
     tell_problems(&host);
     let control = ControlServer::open(&control_socket(&settings.state_dir));

@@ -1,15 +1,12 @@
 //! `tinclaw secrets`. No value is ever taken from the command line or printed.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::json;
 use tinclaw::channel::capabilities::{DEFAULT_GENERATED_BYTES, RequiredSecret};
 use tinclaw::services::secrets::{Secret, normalise_name};
 use tinclaw::{ChannelCapabilitiesFile, DiscoveredChannel, discover_channels};
-use zeroize::Zeroizing;
 
 use super::args::{Common, JsonArgs, SecretsCommand};
 use super::config::Settings;
@@ -32,7 +29,7 @@ fn set(settings: &Settings, name: &str, generate: bool) -> Outcome {
     let wanted = wanted_secrets(settings).remove(&name).map(|(_, secret)| secret);
     let value = if generate {
         let length = wanted.as_ref().and_then(|secret| secret.auto_generate).map(|auto| auto.length);
-        random(length.unwrap_or(DEFAULT_GENERATED_BYTES))?
+        Secret::random(length.unwrap_or(DEFAULT_GENERATED_BYTES)).map_err(Failure::problem)?
     } else {
         let question =
             wanted.as_ref().map(|secret| secret.prompt.as_str()).filter(|prompt| !prompt.is_empty());
@@ -52,16 +49,6 @@ fn set(settings: &Settings, name: &str, generate: bool) -> Outcome {
     }
     println!("{name} is stored in {}; a running host uses it from now on", settings.secrets.file.display());
     Ok(())
-}
-
-fn random(length: u32) -> Result<Secret, Failure> {
-    let mut bytes = Zeroizing::new(vec![0; length as usize]);
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Failure::problem("the system gives no randomness"))?;
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes.iter() {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(Secret::new(text))
 }
 
 fn list(settings: &Settings, output: JsonArgs) -> Outcome {

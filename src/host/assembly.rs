@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::channel::capabilities::HttpCapability;
+use crate::channel::capabilities::{HttpCapability, RequiredSecret};
 use crate::channel::config::HostConfig;
 use crate::channel::{
     ChannelLimits, ChannelName, Registration, WasmChannel, resolve_registration, start_config,
@@ -201,25 +201,35 @@ fn open_paths(
     }
 }
 
-/// Secrets that the channel needs and the host does not have, in words.
+/// Secrets that the channel needs and the host does not have, in words that say what stores them.
 fn missing_secrets(channel: &WasmChannel, plan: &AuthPlan, secrets: &dyn SecretStore) -> Vec<String> {
+    let setup = channel.capabilities_file().setup.as_ref();
+    let remedy = |name: &str| {
+        let required = setup.and_then(|setup| setup.required_secret(name));
+        match required.is_some_and(|required| required.auto_generate.is_some()) {
+            true => format!("`tinclaw secrets set {name} --generate` makes one"),
+            false => format!("`tinclaw secrets set {name}` stores it"),
+        }
+    };
     let stored = |name: &str| secrets.get(name).ok().flatten();
     let lookup = |name: &str| Some(Zeroizing::new(stored(name)?.expose().as_bytes().to_vec()));
     let webhook = plan.secret_problems(&lookup);
-    let mut problems: Vec<String> = webhook
-        .into_iter()
-        .map(|(name, problem)| format!("secret {name}: {problem}; webhooks answer 503"))
-        .collect();
-    let setup = channel.capabilities_file().setup.iter();
-    for required in setup.flat_map(|setup| &setup.required_secrets) {
-        // What webhooks need has been told above.
-        let is_told =
-            problems.iter().any(|problem| problem.starts_with(&format!("secret {}:", required.name)));
-        if !required.optional && !is_told && stored(&required.name).is_none() {
-            problems.push(format!("secret {}: it is not stored ({})", required.name, required.prompt));
-        }
-    }
-    problems
+    let of_webhooks = webhook
+        .iter()
+        .map(|(name, problem)| format!("secret {name}: {problem}; webhooks answer 503; {}", remedy(name)));
+    // What webhooks need has been told already.
+    let is_told =
+        |required: &RequiredSecret| webhook.iter().any(|(name, _)| name.eq_ignore_ascii_case(&required.name));
+    let of_setup = setup
+        .iter()
+        .flat_map(|setup| &setup.required_secrets)
+        .filter(|required| !required.optional && !is_told(required) && stored(&required.name).is_none())
+        .map(|required| {
+            let RequiredSecret { name, prompt, .. } = required;
+            let about = if prompt.is_empty() { String::new() } else { format!(" ({prompt})") };
+            format!("secret {name}: it is not stored{about}; {}", remedy(name))
+        });
+    of_webhooks.chain(of_setup).collect()
 }
 
 fn callback_limits(limits: &ChannelLimits) -> CallbackLimits {

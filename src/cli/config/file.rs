@@ -87,6 +87,8 @@ pub struct SecretsTable {
     pub directory: Option<PathBuf>,
     /// Whether systemd's credentials are secrets.
     pub systemd: bool,
+    /// Whether secrets that channels let the host choose are made at start, in the encrypted file; without this, they are.
+    pub generate: Option<bool>,
     /// The encrypted file; without this, `secrets.enc` in the state directory.
     pub file: Option<PathBuf>,
     /// The file with its key; without this, `secrets.key` in the state directory.

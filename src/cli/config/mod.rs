@@ -14,4 +14,5 @@ mod parse;
 mod secrets;
 mod settings;
 
+pub use secrets::SecretSources;
 pub use settings::{AgentChoice, Settings, control_socket};

@@ -30,6 +30,8 @@ pub struct SecretSources {
     /// The encrypted file, which need not exist.
     pub file: PathBuf,
     key: Key,
+    /// Whether secrets that channels let the host choose are made at start.
+    pub generates: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +63,7 @@ impl SecretSources {
             systemd: table.systemd,
             file: table.file.unwrap_or_else(|| state_dir.join("secrets.enc")),
             key,
+            generates: table.generate.unwrap_or(true),
         })
     }
 

@@ -42,17 +42,16 @@ impl SecretEditor {
     /// # Errors
     /// A bad name, an empty value or one of more than 64 KiB, a file that cannot be opened with this key or written.
     pub fn set(&self, name: &str, value: Secret) -> Result<(), SecretError> {
-        let name = normalise_name(name)?;
-        if value.is_empty() {
-            return Err(SecretError::Empty { name });
-        }
-        if value.len() as u64 > MAX_SECRET_BYTES {
-            return Err(SecretError::TooLarge { name, limit: MAX_SECRET_BYTES });
-        }
-        let _lock = self.lock()?;
-        let (mut secrets, derivation, key) = self.load_or_begin()?;
-        secrets.insert(name, value);
-        self.write(&secrets, &derivation, &key)
+        self.store(name, value, false).map(|_| ())
+    }
+
+    /// Stores a value unless there is one already; says whether it did. Of two programs that do so at the same time, one
+    /// does.
+    ///
+    /// # Errors
+    /// As [`SecretEditor::set`].
+    pub fn set_missing(&self, name: &str, value: Secret) -> Result<bool, SecretError> {
+        self.store(name, value, true)
     }
 
     /// Removes a secret; says whether there was one.
@@ -80,6 +79,24 @@ impl SecretEditor {
             Err(SecretError::Missing { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    fn store(&self, name: &str, value: Secret, only_missing: bool) -> Result<bool, SecretError> {
+        let name = normalise_name(name)?;
+        if value.is_empty() {
+            return Err(SecretError::Empty { name });
+        }
+        if value.len() as u64 > MAX_SECRET_BYTES {
+            return Err(SecretError::TooLarge { name, limit: MAX_SECRET_BYTES });
+        }
+        let _lock = self.lock()?;
+        let (mut secrets, derivation, key) = self.load_or_begin()?;
+        if only_missing && secrets.contains_key(&name) {
+            return Ok(false);
+        }
+        secrets.insert(name, value);
+        self.write(&secrets, &derivation, &key)?;
+        Ok(true)
     }
 
     fn load_or_begin(&self) -> Result<(Secrets, Derivation, Key), SecretError> {

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use ring::rand::{SecureRandom as _, SystemRandom};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+use super::SecretError;
 
 /// The longest value that a backend takes, in bytes: 64 KiB, far above any key or certificate.
 pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -26,6 +29,22 @@ impl Secret {
     pub(crate) fn from_utf8(mut bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
         std::str::from_utf8(&bytes).ok()?;
         String::from_utf8(std::mem::take(&mut *bytes)).ok().map(Self::new)
+    }
+
+    /// A new value: so many random bytes, as hexadecimal text of twice that length. It is what `auto_generate` in a
+    /// capability file asks for.
+    ///
+    /// # Errors
+    /// [`SecretError::NoRandomness`].
+    pub fn random(bytes: u32) -> Result<Self, SecretError> {
+        let mut random = Zeroizing::new(vec![0; bytes as usize]);
+        SystemRandom::new().fill(&mut random).map_err(|_| SecretError::NoRandomness)?;
+        let mut text = String::with_capacity(random.len() * 2);
+        for byte in random.iter() {
+            let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+            text.extend([digit(byte >> 4), digit(byte & 15)]);
+        }
+        Ok(Self::new(text))
     }
 
     /// The value itself, for the moment in which it is used. Never log it, never put it into an error.
@@ -79,6 +98,15 @@ mod tests {
         assert_eq!(Secret::from("a"), Secret::from("a"));
         assert_ne!(Secret::from("a"), Secret::from("b"));
         assert_ne!(Secret::from("a"), Secret::from("aa"));
+    }
+
+    #[test]
+    fn random_values_are_hexadecimal_text_and_never_the_same() {
+        let made = Secret::random(32).unwrap();
+        assert_eq!(made.len(), 64);
+        assert!(made.expose().bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
+        assert_ne!(made, Secret::random(32).unwrap());
+        assert!(Secret::random(0).unwrap().is_empty());
     }
 
     #[test]

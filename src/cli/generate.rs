@@ -1,0 +1,70 @@
+//! Makes the secrets that a channel lets the host choose, before it runs.
+
+use std::collections::BTreeMap;
+
+use tinclaw::WasmChannel;
+use tinclaw::channel::capabilities::RequiredSecret;
+use tinclaw::services::secrets::{Secret, SecretStore, normalise_name};
+
+use super::config::{SecretSources, Settings};
+use super::outcome::Failure;
+use super::table::harmless;
+
+/// Stores a random value for every secret that a channel declares with `auto_generate` and that is nowhere yet. The log
+/// gets names only. What cannot be made is told and left missing: its channel says so in its health.
+pub fn generate_missing(settings: &Settings, channels: &[WasmChannel]) -> Result<(), Failure> {
+    if !settings.secrets.generates {
+        return Ok(());
+    }
+    let store = settings.secrets.store()?;
+    let mut wanted = BTreeMap::new();
+    for channel in channels {
+        for (name, secret) in to_generate(channel, &*store) {
+            wanted.entry(name).or_insert((channel.name().as_str(), secret));
+        }
+    }
+    for (name, (channel, secret)) in wanted {
+        match generate(&settings.secrets, &name, &secret) {
+            Ok(true) => log::info!(
+                target: channel,
+                "secret {name} was not stored, and the channel lets the host choose it: a random one is in {} now; where \
+                 a provider must be told it, store one of your own with `tinclaw secrets set {name}`",
+                settings.secrets.file.display()
+            ),
+            Ok(false) => {}
+            Err(reason) => log::warn!(target: channel, "no secret {name} is made: {reason}"),
+        }
+    }
+    Ok(())
+}
+
+/// Secrets of a channel that are not stored and that it lets the host choose.
+fn to_generate(channel: &WasmChannel, store: &dyn SecretStore) -> Vec<(String, RequiredSecret)> {
+    let file = channel.capabilities_file();
+    let by_variable = |name: &str| {
+        let variable = file.auth.as_ref().and_then(|auth| auth.env_var_for(name));
+        variable.is_some_and(|variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty()))
+    };
+    let declared = file.setup.iter().flat_map(|setup| &setup.required_secrets);
+    declared
+        .filter(|secret| secret.auto_generate.is_some())
+        .filter_map(|secret| Some((normalise_name(&secret.name).ok()?, secret.clone())))
+        // A source that cannot be read may have it.
+        .filter(|(name, _)| matches!(store.get(name), Ok(None)) && !by_variable(name))
+        .collect()
+}
+
+/// Whether it was this call that stored one.
+fn generate(sources: &SecretSources, name: &str, secret: &RequiredSecret) -> Result<bool, String> {
+    let length = secret.auto_generate.unwrap_or_default().length;
+    let value = Secret::random(length).map_err(|error| error.to_string())?;
+    if !secret.accepts(value.expose()) {
+        let pattern = harmless(secret.validation.as_deref().unwrap_or_default());
+        return Err(format!("its channel expects {pattern}; store one with `tinclaw secrets set {name}`"));
+    }
+    let (editor, made) = sources.editor().map_err(|failure| failure.to_string())?;
+    if let Some(key) = made {
+        log::info!("a new key for {} is in {}", sources.file.display(), key.display());
+    }
+    editor.set_missing(name, value).map_err(|error| error.to_string())
+}
