@@ -87,6 +87,7 @@ engines! {
     a_message_goes_through_its_states
     a_reply_goes_through_its_states
     an_attempt_without_an_outcome_makes_a_redelivery
+    traps_are_counted_until_an_operator_sends_the_reply_again
     a_change_of_something_unknown_does_nothing_and_spares_its_batch
     files_timers_and_polls_are_those_written_last
     the_last_seen_of_a_key_counts_until_it_expires
@@ -275,7 +276,7 @@ fn a_reply_goes_through_its_states(mut bench: Bench) {
     let id = bench.add_reply();
     let retry = |at_ms, next_ms| {
         let error = format!("no answer at {at_ms}");
-        Change::ReplyRetry { id, at_ms, next_ms, error, uncertain: false }
+        Change::ReplyRetry { id, at_ms, next_ms, error, uncertain: false, traps: 0 }
     };
     let dead = |at_ms| Change::ReplyDead { id, at_ms, error: "gone".to_owned(), uncertain: false };
     // (step, change, state, attempts, since, next, changed)
@@ -307,8 +308,14 @@ fn a_reply_goes_through_its_states(mut bench: Bench) {
 
 fn an_attempt_without_an_outcome_makes_a_redelivery(mut bench: Bench) {
     let attempt = |id, attempt| Change::ReplyAttempt { id, attempt, at_ms: 10 };
-    let retry =
-        |id, uncertain| Change::ReplyRetry { id, at_ms: 20, next_ms: 30, error: "x".to_owned(), uncertain };
+    let retry = |id, uncertain| Change::ReplyRetry {
+        id,
+        at_ms: 20,
+        next_ms: 30,
+        error: "x".to_owned(),
+        uncertain,
+        traps: 0,
+    };
 
     let id = bench.add_reply();
     assert!(!bench.load().replies[0].redelivery, "never tried");
@@ -336,6 +343,27 @@ fn an_attempt_without_an_outcome_makes_a_redelivery(mut bench: Bench) {
     assert!(bench.load().replies[2].redelivery, "a dead one may have arrived");
 }
 
+fn traps_are_counted_until_an_operator_sends_the_reply_again(mut bench: Bench) {
+    let id = bench.add_reply();
+    let trap = |traps| Change::ReplyRetry {
+        id,
+        at_ms: 20,
+        next_ms: 30,
+        error: "unreachable".to_owned(),
+        uncertain: false,
+        traps,
+    };
+    for traps in 0..3 {
+        assert_eq!(bench.load().replies[0].traps, traps);
+        bench.commit([Change::ReplyAttempt { id, attempt: traps + 1, at_ms: 10 }, trap(traps + 1)]);
+        bench.reopen();
+    }
+    bench.commit([Change::ReplyAttempt { id, attempt: 4, at_ms: 40 }]);
+    assert_eq!(bench.load().replies[0].traps, 3, "an attempt that has no outcome yet did not trap");
+    bench.commit([Change::ReplyRequeued { id, at_ms: 50 }]);
+    assert_eq!(bench.load().replies[0].traps, 0);
+}
+
 fn a_change_of_something_unknown_does_nothing_and_spares_its_batch(mut bench: Bench) {
     let (message_id, id) = (MessageId(404), ReplyId(404));
     bench.commit([
@@ -344,7 +372,7 @@ fn a_change_of_something_unknown_does_nothing_and_spares_its_batch(mut bench: Be
         Change::MessageDropped { id: message_id, at_ms: 1 },
         Change::MessageRequeued { id: message_id, at_ms: 1 },
         Change::ReplyAttempt { id, attempt: 1, at_ms: 1 },
-        Change::ReplyRetry { id, at_ms: 1, next_ms: 1, error: String::new(), uncertain: false },
+        Change::ReplyRetry { id, at_ms: 1, next_ms: 1, error: String::new(), uncertain: false, traps: 1 },
         Change::ReplyDead { id, at_ms: 1, error: String::new(), uncertain: false },
         Change::ReplyDelivered { id, at_ms: 1 },
         Change::ReplyRequeued { id, at_ms: 1 },
@@ -612,7 +640,14 @@ fn any_change() -> impl Strategy<Value = Change> {
                 6 => Change::MessageRequeued { id: message_id, at_ms },
                 7 | 8 => Change::AddReply(reply(channel, &text, &text)),
                 9 | 10 => Change::ReplyAttempt { id, attempt, at_ms },
-                11 => Change::ReplyRetry { id, at_ms, next_ms: at_ms + number, error: text, uncertain },
+                11 => Change::ReplyRetry {
+                    id,
+                    at_ms,
+                    next_ms: at_ms + number,
+                    error: text,
+                    uncertain,
+                    traps: number as u32,
+                },
                 12 => Change::ReplyDelivered { id, at_ms },
                 13 => Change::ReplyDead { id, at_ms, error: text, uncertain },
                 14 => Change::ReplyRequeued { id, at_ms },

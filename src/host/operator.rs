@@ -100,6 +100,7 @@ impl ChannelManager {
             since_ms: now_ms,
             next_ms: now_ms,
             redelivery: record.redelivery,
+            traps: 0,
         };
         let sent = self.send(Event::Command(Command::RetryReply(pending)));
         // A host that shuts down finds the reply in the store when it starts again.

@@ -107,6 +107,7 @@ impl ChannelManager {
             since_ms: created_ms,
             next_ms: created_ms,
             redelivery: false,
+            traps: 0,
         };
         // The router frees the permit when it has the reply: only so many replies can wait in its queue, and the store
         // thread never has to wait there.

@@ -107,7 +107,7 @@ impl Replies {
         }
         let known = Known {
             attempts: reply.attempts,
-            traps: 0,
+            traps: reply.traps,
             since_ms: reply.since_ms,
             redelivery: reply.redelivery,
             under_way: false,
@@ -196,7 +196,9 @@ impl Router {
     pub(super) fn reply_not_tried(&mut self, attempt: &ReplyAttempt) {
         let at_ms = unix_ms();
         let error = "the host was stopped before it was tried".to_owned();
-        let change = Change::ReplyRetry { id: attempt.id, at_ms, next_ms: at_ms, error, uncertain: false };
+        let traps = self.find_reply(attempt.id).map_or(0, |(_, known)| known.traps);
+        let change =
+            Change::ReplyRetry { id: attempt.id, at_ms, next_ms: at_ms, error, uncertain: false, traps };
         self.storage.commit(Batch::of(change), &self.mailbox);
     }
 
@@ -300,6 +302,7 @@ impl Router {
                     next_ms: now_ms.saturating_add(millis(wait)),
                     error: error.to_string(),
                     uncertain,
+                    traps,
                 };
                 self.storage.commit_fact(Batch::of(change), &self.mailbox);
                 self.reply_waits(channel, attempt.id, wait);

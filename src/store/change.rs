@@ -95,6 +95,8 @@ pub enum Change {
         /// Whether the upstream may have it all the same (a timeout, a trap after a request went out). Once said, it
         /// stays so for this reply.
         uncertain: bool,
+        /// How many of its attempts have trapped so far.
+        traps: u32,
     },
     /// The upstream has the reply. Accepted from every state: it is what happened.
     ReplyDelivered {
@@ -114,8 +116,8 @@ pub enum Change {
         /// Whether the upstream may have it all the same; to be said of one that was loaded as a redelivery, too.
         uncertain: bool,
     },
-    /// An operator has a reply sent again, or a pending one at once. Its attempts are counted anew; one that was
-    /// delivered is marked as a redelivery.
+    /// An operator has a reply sent again, or a pending one at once. Its attempts and traps are counted anew; one that
+    /// was delivered is marked as a redelivery.
     ReplyRequeued {
         /// Which.
         id: ReplyId,

@@ -54,6 +54,8 @@ struct Reply {
     record: ReplyRecord,
     /// An attempt was begun and has no outcome yet.
     in_flight: bool,
+    /// Attempts that have trapped.
+    traps: u32,
     bytes: u64,
 }
 
@@ -242,7 +244,7 @@ impl State {
             error: None,
             redelivery: false,
         };
-        self.replies.insert(id.0, Reply { record, in_flight: false, bytes: new.bytes() });
+        self.replies.insert(id.0, Reply { record, in_flight: false, traps: 0, bytes: new.bytes() });
         id
     }
 
@@ -281,15 +283,16 @@ impl State {
             | Change::ReplyDropped { id, at_ms } => (id, *at_ms),
             _ => return None,
         };
-        let Reply { record, in_flight, .. } = self.replies.get_mut(&id.0)?;
+        let Reply { record, in_flight, traps, .. } = self.replies.get_mut(&id.0)?;
         match (change, record.state) {
             (Change::ReplyAttempt { attempt, .. }, Pending) => {
                 record.redelivery |= *in_flight;
                 *in_flight = true;
                 record.attempts = *attempt;
             }
-            (Change::ReplyRetry { next_ms, error, uncertain, .. }, Pending) => {
+            (Change::ReplyRetry { next_ms, error, uncertain, traps: so_far, .. }, Pending) => {
                 *in_flight = false;
+                *traps = *so_far;
                 record.next_ms = *next_ms;
                 record.error = Some(error.clone());
                 record.redelivery |= uncertain;
@@ -308,6 +311,7 @@ impl State {
                 record.redelivery |= state == Delivered;
                 record.state = Pending;
                 record.attempts = 0;
+                *traps = 0;
                 record.since_ms = now_ms;
                 record.next_ms = now_ms;
             }
@@ -501,6 +505,7 @@ impl Reply {
             since_ms: record.since_ms,
             next_ms: record.next_ms,
             redelivery: record.redelivery || self.in_flight,
+            traps: self.traps,
         }
     }
 

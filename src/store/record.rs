@@ -441,6 +441,8 @@ pub struct PendingReply {
     pub next_ms: u64,
     /// The upstream may have it already: the outcome of an attempt is unknown, be it that the host died in it.
     pub redelivery: bool,
+    /// How many of these attempts have trapped.
+    pub traps: u32,
 }
 
 /// What the host keeps in memory of one channel.

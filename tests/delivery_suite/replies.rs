@@ -120,6 +120,31 @@ fn a_reply_that_traps_three_times_is_a_dead_letter_until_an_operator_sends_it_ag
 }
 
 #[test]
+fn a_trap_before_a_restart_counts_as_one_of_three() {
+    let (state, door) = (Scratch::new(), Door::default());
+    let away = Upstream::start({
+        let door = door.clone();
+        move |_, before| {
+            if before > 0 {
+                door.pass();
+            }
+            ok()
+        }
+    });
+    let first = start(kept_in(retrying_soon(everything(&away, |_| {})), state.path()));
+    first.task_in("on-respond", &sequence([get("/sent"), json!({"do": "panic", "message": "oh no"})]));
+    let reply = first.host.respond_to(&name("everything"), text("hello")).unwrap();
+    eventually("the second attempt", || (away.requests().len() == 2).then_some(()));
+    tinclaw::ChannelManager::shutdown(&first.host, Duration::from_millis(100));
+    drop(first);
+    let upstream = Upstream::start(|_, _| ok());
+    let second = start(kept_in(retrying_soon(everything(&upstream, |_| {})), state.path()));
+    second.reply_state(reply, ReplyState::Dead);
+    assert_eq!(upstream.requests().len(), 2, "the one that was stopped is no trap, the one before it is");
+    door.open();
+}
+
+#[test]
 fn a_reply_is_given_up_when_its_time_is_over_and_can_be_dropped() {
     let upstream = Upstream::start(|_, _| failing());
     let running = start(

@@ -99,7 +99,7 @@ fn messages(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingMes
 fn replies(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingReply>> {
     all(
         conn,
-        "SELECT outbox.id, channel, conversation, bytes, attempts, flags, since_ms, next_ms
+        "SELECT outbox.id, channel, conversation, bytes, attempts, traps, flags, since_ms, next_ms
          FROM outbox JOIN reply USING (id) WHERE state = 0 ORDER BY outbox.id",
         |row| {
             Ok(PendingReply {
@@ -111,6 +111,7 @@ fn replies(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingRepl
                 since_ms: number(row, "since_ms")?,
                 next_ms: number(row, "next_ms")?,
                 redelivery: has_flag(row, IN_FLIGHT | UNCERTAIN)?,
+                traps: row.get("traps")?,
             })
         },
     )

@@ -21,7 +21,7 @@ pub(super) const APPLICATION_ID: i64 = 0x7463_6c77;
 
 /// Each entry brings the schema from the version that is its index to the next. An entry that was released is never
 /// changed.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -158,6 +158,9 @@ CREATE TABLE pairing_lock (
 ) STRICT;
 ";
 
+/// How many attempts of a reply have trapped.
+const VERSION_2: &str = "ALTER TABLE outbox ADD COLUMN traps INTEGER NOT NULL DEFAULT 0;";
+
 /// Looks at a database without changing it: `None` for an empty one, else its schema version.
 ///
 /// # Errors
@@ -222,6 +225,21 @@ mod tests {
         let row: (i64, i64) =
             conn.query_row("SELECT x, y FROM a", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         assert_eq!(row, (1, 7));
+    }
+
+    #[test]
+    fn a_reply_of_the_first_version_has_not_trapped() {
+        let mut conn = empty();
+        migrate_through(&mut conn, 0, &MIGRATIONS[..1]).unwrap();
+        conn.execute_batch(
+            "INSERT INTO channel VALUES (1, 'a', NULL);
+             INSERT INTO reply VALUES (1, 1, 0, NULL, 'c', NULL, 'm', NULL, '{}', 'hello');
+             INSERT INTO outbox VALUES (1, 0, 2, 0, 0, 0, 0, 5, 'away');",
+        )
+        .unwrap();
+        migrate_through(&mut conn, 1, MIGRATIONS).unwrap();
+        let loaded = crate::store::sqlite::load::load(&conn, 0).unwrap();
+        assert_eq!((loaded.replies[0].attempts, loaded.replies[0].traps), (2, 0));
     }
 
     #[test]

@@ -254,7 +254,7 @@ impl<'a> Writer<'a> {
             ],
         )?;
         self.run(
-            "INSERT INTO outbox VALUES (?1, ?2, 0, 0, ?3, ?3, ?3, ?4, NULL)",
+            "INSERT INTO outbox VALUES (?1, ?2, 0, 0, ?3, ?3, ?3, ?4, NULL, 0)",
             params![id, outbox_state::PENDING, int(new.created_ms), int(new.bytes())],
         )?;
         let id = ReplyId(id.unsigned_abs());
@@ -281,10 +281,10 @@ impl<'a> Writer<'a> {
                  WHERE id = ?1 AND state = 0",
                 params![int(id.0), attempt, int(*at_ms), IN_FLIGHT],
             ),
-            Change::ReplyRetry { id, at_ms, next_ms, error, uncertain } => self.run(
-                "UPDATE outbox SET next_ms = ?2, error = ?3, changed_ms = ?4, flags = (flags & ?5) | ?6
+            Change::ReplyRetry { id, at_ms, next_ms, error, uncertain, traps } => self.run(
+                "UPDATE outbox SET next_ms = ?2, error = ?3, changed_ms = ?4, flags = (flags & ?5) | ?6, traps = ?7
                  WHERE id = ?1 AND state = 0",
-                params![int(id.0), int(*next_ms), error, int(*at_ms), UNCERTAIN, doubt(*uncertain)],
+                params![int(id.0), int(*next_ms), error, int(*at_ms), UNCERTAIN, doubt(*uncertain), traps],
             ),
             Change::ReplyDelivered { id, at_ms } => self.run(
                 "UPDATE outbox SET state = ?2, changed_ms = ?3, flags = flags & ?4 WHERE id = ?1",
@@ -297,7 +297,7 @@ impl<'a> Writer<'a> {
             ),
             Change::ReplyRequeued { id, at_ms } => self.run(
                 "UPDATE outbox SET flags = flags | (CASE state WHEN ?4 THEN ?5 ELSE 0 END), state = ?2,
-                     attempts = 0, since_ms = ?3, next_ms = ?3, changed_ms = ?3
+                     attempts = 0, traps = 0, since_ms = ?3, next_ms = ?3, changed_ms = ?3
                  WHERE id = ?1",
                 params![int(id.0), PENDING, int(*at_ms), DELIVERED, UNCERTAIN],
             ),
