@@ -122,6 +122,11 @@ impl Replies {
         self.order.len()
     }
 
+    /// Whether a reply is here and nobody has dropped it.
+    fn wants(&self, id: ReplyId) -> bool {
+        self.known.get(&id).is_some_and(|known| !known.dropped)
+    }
+
     /// Forgets a reply; false when it was not here.
     fn finish(&mut self, id: ReplyId) -> bool {
         self.known.remove(&id);
@@ -148,14 +153,25 @@ impl Router {
 
     /// Puts as many due replies on their way as the lane can take.
     pub(super) fn begin_due_replies(&mut self, channel: &ChannelName) {
+        self.settle_and_begin(channel, Batch::default());
+    }
+
+    /// The same when an attempt has ended, with what came of it.
+    fn settle_and_begin(&mut self, channel: &ChannelName, outcome: Batch) {
+        let rest = self.begin_due_replies_after(channel, outcome);
+        self.storage.commit_fact(rest, &self.mailbox);
+    }
+
+    /// Has `outcome` go on record with the first attempt that begins; gives it back when there is none.
+    fn begin_due_replies_after(&mut self, channel: &ChannelName, mut outcome: Batch) -> Batch {
         if self.stopping.is_some() || !self.is_ready(channel) || !self.storage.works() {
-            return;
+            return outcome;
         }
         if !self.storage.takes_work() {
             self.scheduler.set(Wakeup::Replies(channel.clone()), Instant::now() + SOON);
-            return;
+            return outcome;
         }
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.slots.get_mut(channel) else { return outcome };
         let width = slot.setup.limits.outbound_concurrency;
         let now = Instant::now();
         while slot.replies.under_way < width {
@@ -164,13 +180,14 @@ impl Router {
             known.attempts += 1;
             known.under_way = true;
             slot.replies.under_way += 1;
-            self.storage.begin_reply(id, known.attempts);
+            self.storage.begin_reply(id, known.attempts, std::mem::take(&mut outcome), &self.mailbox);
         }
         if slot.replies.under_way < width
             && let Some(due) = slot.replies.order.next_due()
         {
             self.scheduler.set(Wakeup::Replies(channel.clone()), due);
         }
+        outcome
     }
 
     /// The attempt is on record, and here is the reply.
@@ -178,7 +195,7 @@ impl Router {
         let Some((channel, known)) = self.find_reply(id) else { return };
         let Some(record) = record.filter(|record| record.state == ReplyState::Pending && !known.dropped)
         else {
-            return self.reply_is_over(&channel, id);
+            return self.reply_is_over(&channel, id, Batch::default());
         };
         // The answer is on its way: nobody needs to see that the agent thinks any more.
         self.end_thinking(&channel, &record.body.metadata_json.as_str().into());
@@ -208,7 +225,7 @@ impl Router {
         if let Some(known) = self.slots.get_mut(&channel).and_then(|slot| slot.replies.known.get_mut(&id)) {
             known.attempts = known.attempts.saturating_sub(1);
         }
-        self.reply_waits(&channel, id, Duration::from_secs(1));
+        self.reply_waits(&channel, id, Duration::from_secs(1), Batch::default());
     }
 
     fn find_reply(&self, id: ReplyId) -> Option<(ChannelName, Known)> {
@@ -217,25 +234,28 @@ impl Router {
             .find_map(|(name, slot)| slot.replies.known.get(&id).map(|known| (name.clone(), known.clone())))
     }
 
-    fn reply_waits(&mut self, channel: &ChannelName, id: ReplyId, wait: Duration) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
-        let Some(known) = slot.replies.known.get_mut(&id) else { return };
-        if known.dropped {
-            return self.reply_is_over(channel, id);
+    /// It is tried again after `wait`; `outcome` is what came of the attempt that was made, if one was.
+    fn reply_waits(&mut self, channel: &ChannelName, id: ReplyId, wait: Duration, outcome: Batch) {
+        let slot = self.slots.get_mut(channel);
+        let Some(slot) = slot.filter(|slot| slot.replies.wants(id)) else {
+            return self.reply_is_over(channel, id, outcome);
+        };
+        if let Some(known) = slot.replies.known.get_mut(&id) {
+            known.under_way = false;
         }
-        known.under_way = false;
         slot.replies.under_way = slot.replies.under_way.saturating_sub(1);
         slot.replies.order.give_back(id, Instant::now() + wait);
-        self.begin_due_replies(channel);
+        self.settle_and_begin(channel, outcome);
     }
 
-    fn reply_is_over(&mut self, channel: &ChannelName, id: ReplyId) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
-        slot.replies.under_way = slot.replies.under_way.saturating_sub(1);
-        if slot.replies.finish(id) {
-            self.replies_waiting.fetch_sub(1, Ordering::Relaxed);
+    fn reply_is_over(&mut self, channel: &ChannelName, id: ReplyId, outcome: Batch) {
+        if let Some(slot) = self.slots.get_mut(channel) {
+            slot.replies.under_way = slot.replies.under_way.saturating_sub(1);
+            if slot.replies.finish(id) {
+                self.replies_waiting.fetch_sub(1, Ordering::Relaxed);
+            }
         }
-        self.begin_due_replies(channel);
+        self.settle_and_begin(channel, outcome);
     }
 
     /// `on-respond` or `on-broadcast` succeeded.
@@ -250,8 +270,7 @@ impl Router {
             return self.give_up(channel, attempt.id, "the guest does not export this callback", false);
         }
         batch.changes.push(Change::ReplyDelivered { id: attempt.id, at_ms: unix_ms() });
-        self.storage.commit_fact(batch, &self.mailbox);
-        self.reply_is_over(channel, attempt.id);
+        self.reply_is_over(channel, attempt.id, batch);
     }
 
     /// The reply went out, but the store has failed meanwhile: that it went out is owed, with what the callback wrote.
@@ -272,7 +291,7 @@ impl Router {
         batch.changes.extend(report.effects.timers.iter().map(|change| changes::timer(&key, change, now_ms)));
         batch.changes.push(Change::ReplyDelivered { id: attempt.id, at_ms: now_ms });
         self.owe(batch);
-        self.reply_is_over(channel, attempt.id);
+        self.reply_is_over(channel, attempt.id, Batch::default());
     }
 
     /// An attempt failed.
@@ -304,8 +323,7 @@ impl Router {
                     uncertain,
                     traps,
                 };
-                self.storage.commit_fact(Batch::of(change), &self.mailbox);
-                self.reply_waits(channel, attempt.id, wait);
+                self.reply_waits(channel, attempt.id, wait, Batch::of(change));
             }
         }
     }
@@ -313,8 +331,7 @@ impl Router {
     fn give_up(&mut self, channel: &ChannelName, id: ReplyId, reason: &str, uncertain: bool) {
         log::error!(target: channel.as_str(), "reply {id} is given up and kept as a dead letter: {reason}");
         let change = Change::ReplyDead { id, at_ms: unix_ms(), error: reason.to_owned(), uncertain };
-        self.storage.commit_fact(Batch::of(change), &self.mailbox);
-        self.reply_is_over(channel, id);
+        self.reply_is_over(channel, id, Batch::of(change));
     }
 
     /// The operator does not want a reply to be tried any more. The store knows already.

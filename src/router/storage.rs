@@ -72,8 +72,12 @@ impl Storage {
         }
     }
 
-    /// Sends a batch that says what has already happened outside. When it cannot be stored, it is owed.
+    /// Sends a batch that says what has already happened outside, if there is anything in it. When it cannot be stored, it
+    /// is owed.
     pub fn commit_fact(&mut self, batch: Batch, mailbox: &Mailbox) {
+        if batch.changes.is_empty() {
+            return;
+        }
         let completed = self.completed.clone();
         let fact = batch.clone();
         self.commit_then(batch, mailbox, move |receipt| {
@@ -119,14 +123,24 @@ impl Storage {
 
     /// Puts an attempt of a reply on record, and then reads the reply. Exactly one completion tells what came of both:
     /// either may fail without the other.
-    pub fn begin_reply(&mut self, id: ReplyId, attempt: u32) {
-        let batch = Batch::of(Change::ReplyAttempt { id, attempt, at_ms: unix_ms() });
+    ///
+    /// `outcome` is what came of the attempt before it, if there was one. Both are one transaction, or the lane would wait
+    /// for two: the store thread may take up the first before it sees the second. The outcome has happened and is owed when
+    /// it cannot be stored; the attempt is then not made.
+    pub fn begin_reply(&mut self, id: ReplyId, attempt: u32, outcome: Batch, mailbox: &Mailbox) {
+        let fact = outcome.clone();
+        let mut batch = outcome;
+        batch.changes.push(Change::ReplyAttempt { id, attempt, at_ms: unix_ms() });
         let is_recorded = Arc::new(AtomicBool::new(false));
         let recorded = is_recorded.clone();
-        let settled = self.begin();
-        self.store.commit(self.generation, batch, move |receipt| {
-            let _settled = settled;
+        let completed = self.completed.clone();
+        self.commit_then(batch, mailbox, move |receipt| {
             recorded.store(receipt.is_ok(), Ordering::Relaxed);
+            if let Err(CommitError::Unavailable { .. }) = receipt
+                && !fact.changes.is_empty()
+            {
+                let _ = completed.send(Completion::Owed(fact));
+            }
         });
         let completed = self.completed.clone();
         let settled = self.begin();

@@ -119,6 +119,34 @@ fn a_reply_that_traps_three_times_is_a_dead_letter_until_an_operator_sends_it_ag
     assert_eq!(serde_json::from_str::<serde_json::Value>(metadata).unwrap()["redelivery"], true, "{seen}");
 }
 
+/// What came of one reply and that the next is about to be sent are one transaction: a serial lane waits for the medium
+/// once for each reply, however slow that is.
+#[test]
+fn each_reply_of_a_lane_costs_one_transaction() {
+    const REPLIES: u64 = 12;
+    let door = Door::default();
+    let upstream = Upstream::start({
+        let door = door.clone();
+        move |_, _| {
+            door.pass();
+            ok()
+        }
+    });
+    let running = start(everything(&upstream, |_| {}));
+    running.task_in("on-respond", &get("/sent"));
+    let reply = || running.host.respond_to(&name("everything"), text("hello")).unwrap();
+    let first = reply();
+    upstream.wait_for("the first reply", |_| true);
+    let last = (1..REPLIES).map(|_| reply()).last().unwrap();
+    let commits = || running.host.health().unwrap().store.commits;
+    let before = commits();
+    door.open();
+    running.reply_state(last, ReplyState::Delivered);
+    running.reply_state(first, ReplyState::Delivered);
+    assert_eq!(commits() - before, REPLIES);
+    assert_eq!(upstream.requests().len() as u64, REPLIES);
+}
+
 #[test]
 fn a_trap_before_a_restart_counts_as_one_of_three() {
     let (state, door) = (Scratch::new(), Door::default());
