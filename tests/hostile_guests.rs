@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use harness::{client, eventually, fixtures};
 use serde_json::{Value, json};
-use tinclaw::{Host, LoadError, WasmChannel, WasmChannelRuntime};
+use tinclaw::{Host, LoadError, WasmChannel, WasmChannelLoader, WasmChannelRuntime};
 
 /// Small limits, so that a guest that loops comes to its end quickly. They are also what a small machine would set.
 fn host(channels: Vec<WasmChannel>) -> (Host, SocketAddr) {
@@ -88,5 +88,69 @@ fn no_hostile_guest_is_noticed_by_the_channel_beside_it() {
             health.channels.iter().find(|channel| channel.name.as_str() == "echo").expect("the honest one");
         assert_eq!(echo.failed, 0, "beside {name}: {:?}", echo.problems);
         host.shutdown();
+    }
+}
+
+/// A component of nothing but one section.
+fn component(section: u8, content: &[u8]) -> Vec<u8> {
+    let mut guest = b"\0asm\x0d\0\x01\0".to_vec();
+    guest.push(section);
+    let mut size = content.len();
+    while size > 0x7f {
+        guest.push((size & 0x7f) as u8 | 0x80);
+        size >>= 7;
+    }
+    guest.push(size as u8);
+    guest.extend(content);
+    guest
+}
+
+#[test]
+fn a_component_of_fifty_megabytes_is_refused_as_bytes_and_as_a_file() {
+    let runtime = fixtures::runtime();
+    let huge = component(0, &vec![0; 50 << 20]);
+    let name = "huge".parse().expect("a name");
+    let error =
+        WasmChannel::from_bytes(&runtime, name, &huge, None).expect_err("it is too large").to_string();
+    assert!(error.contains("huge") && error.contains("33554432"), "{error}");
+    let dir = std::env::temp_dir().join(format!("tinclaw-huge-{}", std::process::id()));
+    fs::create_dir_all(&dir).expect("a directory");
+    // Nothing is written: a file with a hole is as long, and costs no disk.
+    let file = fs::File::create(dir.join("huge.wasm")).expect("a file");
+    file.set_len(50 << 20).expect("its length");
+    let results = WasmChannelLoader::new(runtime).load(&dir);
+    fs::remove_dir_all(&dir).expect("it is removed");
+    let results = results.expect("the directory is read");
+    assert!(results.loaded.is_empty());
+    let error = results.failed[0].to_string();
+    assert!(error.contains("huge") && error.contains("16777216"), "{error}");
+}
+
+#[test]
+fn types_nested_a_hundred_levels_deep_are_refused_and_not_followed_for_ever() {
+    const COMPONENTS: u8 = 4;
+    const TYPES: u8 = 7;
+    // A type that declares one type (1), which is again such a one, down to one that declares nothing.
+    let nested = |kind: u8, depth: usize| {
+        let types = [&[1], [kind, 1, 1].repeat(depth - 1).as_slice(), &[kind, 0]].concat();
+        component(TYPES, &types)
+    };
+    // A string, and a hundred times the option of the type before.
+    let option = |level: u8| [0x6b, level | 0x80, 0];
+    let options = [&[101, 0x73], (0..100).flat_map(option).collect::<Vec<u8>>().as_slice()].concat();
+    let components = (1..100).fold(component(0, b"\x01n"), |inner, _| component(COMPONENTS, &inner));
+    let rows = [
+        ("components", components, "this is no channel"),
+        ("component types", nested(0x41, 100), "this is no channel"),
+        ("instance types", nested(0x42, 100), "this is no channel"),
+        ("instance types without end", nested(0x42, 1_000_000), "nested more than"),
+        ("options", component(TYPES, &options), "this is no channel"),
+    ];
+    let runtime = fixtures::runtime();
+    for (what, bytes, reason) in rows {
+        let name = "deep".parse().expect("a name");
+        let error = WasmChannel::from_bytes(&runtime, name, &bytes, None).expect_err(what);
+        assert!(matches!(error, LoadError::Guest(_)), "{what}: {error}");
+        assert!(error.to_string().contains(reason), "{what}: {error}");
     }
 }

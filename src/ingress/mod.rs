@@ -7,6 +7,7 @@
 //! | `routes` | which channel owns which path |
 //! | `webhook` | who may send a request: decisions without I/O |
 //! | `answers` | from an answer to a response |
+//! | `told` | keeps the log from repeating itself |
 //! | `scheduler`, `deadlines` | the thread that sleeps until the next deadline, and its heap |
 
 pub(crate) mod answers;
@@ -15,6 +16,7 @@ pub(crate) mod requests;
 mod routes;
 pub(crate) mod scheduler;
 pub mod server;
+mod told;
 pub mod webhook;
 
 pub use requests::DEFAULT_MAX_BODY_BYTES;

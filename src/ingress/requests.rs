@@ -18,6 +18,7 @@ use crate::services::secrets::SecretStore;
 use super::answers::response_for;
 use super::routes::{ChannelAccess, Route, WasmChannelRouter};
 use super::server::{IncomingRequest, Responder};
+use super::told::Told;
 use super::webhook::{
     AttemptLimits, Authenticated, FailedAttempts, SeenKeys, TrustedProxies, Verdict, WebhookRequest,
     dedupe_key, media_type_allowed, verify, visible_headers, visible_query,
@@ -34,6 +35,8 @@ pub struct RequestHandler {
     routes: WasmChannelRouter,
     router: Sender<Event>,
     failed: FailedAttempts,
+    /// Of which channels the log knows that they have no usable secret.
+    unusable: Told,
     proxies: TrustedProxies,
     public_url: Option<String>,
     own_pages: OwnPages,
@@ -55,7 +58,7 @@ impl RequestHandler {
         own_pages: OwnPages,
     ) -> Self {
         let failed = FailedAttempts::new(AttemptLimits::default());
-        Self { routes, router, failed, proxies, public_url, own_pages }
+        Self { routes, router, failed, unusable: Told::default(), proxies, public_url, own_pages }
     }
 
     /// Answers a request, or hands it to the router. Never waits.
@@ -116,7 +119,9 @@ impl RequestHandler {
                 Err(Refusal::Unauthorized)
             }
             Verdict::SecretUnusable { secret_name, problem } => {
-                log::error!(target: route.channel.as_str(), "secret {secret_name} cannot be used: {problem}");
+                if self.unusable.is_due(&route.channel, Instant::now()) {
+                    log::error!(target: route.channel.as_str(), "secret {secret_name} cannot be used: {problem}");
+                }
                 Err(Refusal::NotConfigured)
             }
         }
