@@ -149,6 +149,81 @@ fn a_question_sees_what_was_sent_before_it() {
 }
 
 #[test]
+fn what_nobody_waits_for_goes_with_the_next_group() {
+    let (thread, _events) = start(MemoryStore::new().opener(), quick());
+    let handle = thread.handle();
+    let occupied = occupy(&handle);
+    for _ in 0..20 {
+        handle.commit_soon(handle.generation(), note("soon"), |receipt| drop(receipt.unwrap()));
+    }
+    let outcomes = send(&handle, handle.generation(), vec![note("now")]);
+    drop(occupied);
+    wait_until(|| outcomes.lock().unwrap().len() == 1);
+    let health = handle.health();
+    assert_eq!((health.commits, health.groups), (21, 1));
+}
+
+#[test]
+fn what_nobody_waits_for_is_kept_without_a_further_request_again_and_again() {
+    let (thread, _events) = start(MemoryStore::new().opener(), quick());
+    let handle = thread.handle();
+    for kept in 1..=3 {
+        handle.commit_soon(handle.generation(), note("soon"), |_| ());
+        wait_until(|| handle.health().commits == kept);
+    }
+}
+
+#[test]
+fn more_than_may_wait_is_kept_all_the_same() {
+    let (thread, _events) = start(MemoryStore::new().opener(), quick());
+    let handle = thread.handle();
+    let occupied = occupy(&handle);
+    for _ in 0..1025 {
+        handle.commit_soon(handle.generation(), note("soon"), |_| ());
+    }
+    drop(occupied);
+    wait_until(|| handle.health().commits == 1025);
+}
+
+#[test]
+fn a_question_and_the_end_see_what_nobody_waited_for() {
+    let store = MemoryStore::new();
+    let (thread, _events) = start(store.opener(), quick());
+    let handle = thread.handle();
+    for count in 1..=5 {
+        handle.commit_soon(handle.generation(), note("x"), |_| ());
+        assert_eq!(handle.query(|store| store.load(0)).unwrap().messages.len(), count);
+    }
+    handle.commit_soon(handle.generation(), note("last"), |_| ());
+    thread.stop();
+    assert_eq!((store.opener())().unwrap().load(0).unwrap().messages.len(), 6);
+    let (sender, told) = channel();
+    handle.commit_soon(handle.generation(), note("too late"), move |outcome| sender.send(outcome).unwrap());
+    assert_eq!(told.recv().unwrap(), Err(CommitError::Stopped));
+}
+
+#[test]
+fn an_outage_is_told_to_what_nobody_waited_for() {
+    let script = Script::default();
+    let (thread, events) = start(script.opener(MemoryStore::new().opener()), quick());
+    let handle = thread.handle();
+    let (sender, told) = channel();
+    let send_soon = |text: &str| {
+        let sender = sender.clone();
+        let tell = move |outcome: Result<Receipt, CommitError>| sender.send(outcome.is_ok()).unwrap();
+        handle.commit_soon(handle.generation(), note(text), tell);
+    };
+    script.fail_at(1, Fault::DiskFull);
+    send_soon("lost");
+    assert!(!told.recv().unwrap());
+    assert!(matches!(next(&events), StoreEvent::Unavailable { .. }));
+    let (second, _) = recovered(&events);
+    wait_until(|| handle.generation() == second);
+    send_soon("kept");
+    assert!(told.recv().unwrap());
+}
+
+#[test]
 fn a_batch_at_fault_fails_alone() {
     let (thread, events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();

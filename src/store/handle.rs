@@ -9,6 +9,7 @@ use super::change::{Batch, Receipt};
 use super::engine::Store;
 use super::error::StoreError;
 use super::health::{Shared, StoreHealth};
+use super::later::Pushed;
 
 /// Counts how often the store was opened: 1 at the start, one more after each recovery.
 ///
@@ -70,6 +71,23 @@ impl StoreHandle {
         drop(self.requests.send(Request::Commit(commit)));
     }
 
+    /// Like [`StoreHandle::commit`], for a batch that nobody waits for: it is kept together with the next one that is sent,
+    /// or within 10 ms.
+    pub fn commit_soon(
+        &self,
+        generation: Generation,
+        batch: Batch,
+        done: impl FnOnce(Result<Receipt, CommitError>) + Send + 'static,
+    ) {
+        let commit = Commit { generation, batch, done: Done::new(done) };
+        match self.shared.later.push(commit) {
+            Pushed::Waits => {}
+            // When it cannot be sent, the thread has ended and closes, or has closed, what waits.
+            Pushed::Announce => drop(self.requests.send(Request::Later)),
+            Pushed::Refused(commit) => drop(self.requests.send(Request::Commit(commit))),
+        }
+    }
+
     /// Sends a batch and waits until it is kept. Not to be used on the store thread (in a `done`).
     ///
     /// # Errors
@@ -125,7 +143,7 @@ impl StoreHandle {
 }
 
 impl CommitError {
-    fn from_engine(error: &StoreError) -> Self {
+    pub(super) fn from_engine(error: &StoreError) -> Self {
         match error {
             StoreError::Rejected { reason, .. } => Self::Rejected { reason: reason.clone() },
             other => {
@@ -139,6 +157,8 @@ impl CommitError {
 pub(super) enum Request {
     Commit(Commit),
     Query(Query),
+    /// Something waits that is to be kept soon.
+    Later,
     Stop,
 }
 

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::engine::StoreUsage;
 use super::handle::Generation;
+use super::later::Later;
 
 /// Whether the store can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     commits: AtomicU64,
     groups: AtomicU64,
     outages: AtomicU64,
+    /// Batches that are to be kept soon.
+    pub(super) later: Later,
     /// State, reason and time belong together, hence a lock; it is held for a copy only.
     standing: Mutex<Standing>,
 }
@@ -68,6 +71,7 @@ impl Shared {
             commits: AtomicU64::new(0),
             groups: AtomicU64::new(0),
             outages: AtomicU64::new(0),
+            later: Later::new(),
             standing: Mutex::new(standing),
         }
     }
@@ -102,6 +106,7 @@ impl Shared {
 
     pub(super) fn stopped(&self) {
         self.turn(StoreState::Stopped, None);
+        self.later.close();
     }
 
     pub(super) fn health(&self) -> StoreHealth {

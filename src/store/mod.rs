@@ -14,6 +14,7 @@
 //! | `memory` | the engine without a disk |
 //! | `sqlite/` | the engine of the daemon |
 //! | `handle`, `thread` | the one thread that owns an engine, group commit, reopening after a failure |
+//! | `later` | batches that nobody waits for |
 //! | `health` | what other threads can see of it |
 //! | `lock` | one host per state directory |
 
@@ -22,6 +23,7 @@ mod engine;
 mod error;
 mod handle;
 mod health;
+mod later;
 mod lock;
 mod memory;
 mod record;

@@ -15,8 +15,9 @@ use log::{error, info, warn};
 use super::change::{Batch, Receipt};
 use super::engine::{Moment, Store};
 use super::error::StoreError;
-use super::handle::{Commit, CommitError, Done, Generation, Request, StoreHandle};
+use super::handle::{Commit, CommitError, Done, Generation, Query, Request, StoreHandle};
 use super::health::{Shared, unix_ms};
+use super::later::LINGER;
 use super::record::Loaded;
 use super::retention::{Housekeeping, Retention};
 
@@ -103,6 +104,7 @@ impl StoreThread {
         let worker = Worker {
             requests,
             carried: None,
+            later_due: None,
             shared: Arc::clone(&shared),
             opener,
             on_event: Box::new(on_event),
@@ -144,6 +146,8 @@ struct Worker {
     requests: Receiver<Request>,
     /// Taken out of the queue while a group was gathered, and still to be done.
     carried: Option<Request>,
+    /// When batches that are to be kept soon are a group of their own; none while there are none.
+    later_due: Option<Instant>,
     shared: Arc<Shared>,
     opener: Opener,
     on_event: Box<dyn FnMut(StoreEvent) + Send>,
@@ -226,20 +230,29 @@ impl Worker {
         let mut tidy = false;
         loop {
             let pause = if tidy { until(self.house.at) } else { self.config.quiet_after };
-            let outcome = match self.next(pause) {
+            let outcome = match self.next(self.later_due.map_or(pause, |due| pause.min(until(due)))) {
+                Err(RecvTimeoutError::Timeout) if self.later_due.is_some() => {
+                    tidy = false;
+                    self.keep_what_is_to_be_kept_soon(engine)
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     tidy = true;
                     self.quiet(engine).map_err(|error| (error, Vec::new()))
                 }
                 Ok(Request::Commit(first)) => {
                     tidy = false;
-                    self.group(engine, first)
+                    self.group(engine, self.shared.later.take(), Some(first))
                 }
-                Ok(Request::Query(query)) => match query(Ok(engine)) {
-                    Some(error) if error.is_unavailable() => Err((error, Vec::new())),
-                    _ => Ok(()),
-                },
-                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return Exit::Stop,
+                Ok(Request::Later) => {
+                    self.later_due.get_or_insert_with(|| Instant::now() + LINGER);
+                    Ok(())
+                }
+                Ok(Request::Query(query)) => self.ask(engine, query),
+                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    // A failure is told to those who wait, and there is no time to mend it.
+                    drop(self.keep_what_is_to_be_kept_soon(engine));
+                    return Exit::Stop;
+                }
             };
             if let Err((error, group)) = outcome {
                 return Exit::Failed(error, group);
@@ -254,9 +267,40 @@ impl Worker {
         }
     }
 
+    /// A question sees everything that was sent before it.
+    fn ask(&mut self, engine: &mut dyn Store, query: Query) -> Result<(), GroupFailure> {
+        if let Err(failure) = self.keep_what_is_to_be_kept_soon(engine) {
+            drop(query(Err(CommitError::from_engine(&failure.0))));
+            return Err(failure);
+        }
+        match query(Ok(engine)) {
+            Some(error) if error.is_unavailable() => Err((error, Vec::new())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Commits what no group has come by for.
+    fn keep_what_is_to_be_kept_soon(&mut self, engine: &mut dyn Store) -> Result<(), GroupFailure> {
+        if self.later_due.is_none() {
+            return Ok(());
+        }
+        let commits = self.shared.later.take_or_rest(false);
+        if commits.is_empty() {
+            self.later_due = None;
+            return Ok(());
+        }
+        self.group(engine, commits, None)
+    }
+
     /// Commits a batch together with what else has arrived, and answers all of it.
-    fn group(&mut self, engine: &mut dyn Store, first: Commit) -> Result<(), GroupFailure> {
-        let (batches, waiting) = self.gather(first);
+    fn group(
+        &mut self,
+        engine: &mut dyn Store,
+        soon: Vec<Commit>,
+        first: Option<Commit>,
+    ) -> Result<(), GroupFailure> {
+        self.later_due = self.later_due.map(|_| Instant::now() + LINGER);
+        let (batches, waiting) = self.gather(soon, first);
         let verdicts = match commit_group(engine, batches) {
             Ok(verdicts) => verdicts,
             Err(error) => return Err((error, waiting)),
@@ -277,11 +321,10 @@ impl Worker {
 
     /// Takes what else is waiting, up to the limits of a group. Another kind of request ends the group, so that it sees
     /// what was sent before it.
-    fn gather(&mut self, first: Commit) -> (Vec<Batch>, Vec<Done>) {
+    fn gather(&mut self, soon: Vec<Commit>, first: Option<Commit>) -> (Vec<Batch>, Vec<Done>) {
         let generation = self.shared.generation();
         let (mut batches, mut waiting, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let mut next = Some(first);
-        while let Some(commit) = next.take() {
+        let mut add = |commit: Commit| {
             if commit.generation == generation {
                 bytes += commit.batch.bytes();
                 batches.push(commit.batch);
@@ -289,7 +332,15 @@ impl Worker {
             } else {
                 commit.done.tell(Err(outdated()));
             }
-            if batches.len() >= self.config.group_batches || bytes >= self.config.group_bytes {
+            (batches.len(), bytes)
+        };
+        for commit in soon {
+            add(commit);
+        }
+        let mut next = first;
+        while let Some(commit) = next.take() {
+            let (batches, bytes) = add(commit);
+            if batches >= self.config.group_batches || bytes >= self.config.group_bytes {
                 break;
             }
             match self.requests.try_recv() {
@@ -321,9 +372,11 @@ impl Worker {
         let reason: Arc<str> = error.to_string().into();
         error!("nothing can be stored: {reason}");
         self.shared.went_down(Arc::clone(&reason));
+        self.later_due = None;
         (self.on_event)(StoreEvent::Unavailable { reason: Arc::clone(&reason) });
         let retry_after = whole_seconds(self.pause());
-        for done in group {
+        let soon = self.shared.later.take_or_rest(true).into_iter().map(|commit| commit.done);
+        for done in group.into_iter().chain(soon) {
             done.tell(Err(CommitError::Unavailable { reason: Arc::clone(&reason), retry_after }));
         }
     }
@@ -360,6 +413,11 @@ impl Worker {
             match self.next(until(next_try)) {
                 Ok(Request::Commit(commit)) => commit.done.tell(Err(unavailable())),
                 Ok(Request::Query(query)) => drop(query(Err(unavailable()))),
+                Ok(Request::Later) => {
+                    for commit in self.shared.later.take_or_rest(true) {
+                        commit.done.tell(Err(unavailable()));
+                    }
+                }
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => return true,
             }

@@ -263,7 +263,7 @@ impl Mailbox {
     fn tell_store(&self, change: Change) {
         let mailbox = self.clone();
         let again = change.clone();
-        self.0.store.commit(self.0.store.generation(), Batch::of(change), move |receipt| {
+        self.0.store.commit_soon(self.0.store.generation(), Batch::of(change), move |receipt| {
             if let Err(CommitError::Unavailable { .. }) = receipt {
                 mailbox.owe([again]);
             }
