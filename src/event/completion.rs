@@ -18,8 +18,10 @@ pub struct Ticket(pub u64);
 pub enum Completion {
     /// A worker ran a callback.
     Callback(Ticket, Box<CallbackReport>),
-    /// The store thread dealt with a batch of the router's, well or not.
-    Settled,
+    /// A request of the router's to the store was not carried out.
+    StoreRequestFailed,
+    /// Fewer requests to the store are under way, and the router wanted to know.
+    StoreCaughtUp,
     /// A request that can be recognised was answered, well or not.
     Answered {
         /// The channel.

@@ -221,7 +221,9 @@ impl Router {
     fn complete(&mut self, completion: Completion) {
         match completion {
             Completion::Callback(ticket, report) => self.callback_ended(ticket, *report),
-            Completion::Settled => self.storage.settled(),
+            Completion::StoreRequestFailed => self.storage.failed(),
+            // Whatever waited for it is looked at after every completion.
+            Completion::StoreCaughtUp => {}
             Completion::Answered { channel, identities, stored, answer } => {
                 self.answered(&channel, &identities, &stored, &answer);
             }

@@ -177,7 +177,7 @@ impl Router {
         self.stopping == Some(Stopping::Farewell)
             && self.running.is_empty()
             && (self.runnable.is_empty() || self.stop.is_stopped())
-            && self.storage.is_settled()
+            && self.storage.has_settled()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_channel::Sender;
 
@@ -29,7 +29,7 @@ pub(super) struct Storage {
     completed: Sender<Completion>,
     generation: Generation,
     works: bool,
-    under_way: usize,
+    under_way: Arc<UnderWay>,
     /// What has happened outside and could not be stored yet.
     owed: Vec<Batch>,
 }
@@ -37,7 +37,7 @@ pub(super) struct Storage {
 impl Storage {
     pub fn new(store: StoreHandle, completed: Sender<Completion>) -> Self {
         let generation = store.generation();
-        Self { store, completed, generation, works: true, under_way: 0, owed: Vec::new() }
+        Self { store, completed, generation, works: true, under_way: Arc::default(), owed: Vec::new() }
     }
 
     pub fn generation(&self) -> Generation {
@@ -49,19 +49,25 @@ impl Storage {
         self.works
     }
 
-    /// Whether a further callback may start: what it does must find a way to the store.
+    /// Whether a further callback may start: what it does must find a way to the store. When it is not so, a completion
+    /// comes when it may be.
     pub fn takes_work(&self) -> bool {
-        self.works && self.under_way < MOST_UNDER_WAY
+        self.works && self.under_way.is_below(MOST_UNDER_WAY)
     }
 
-    /// Whether everything that was sent has been dealt with.
+    /// Whether everything that was sent has been dealt with. When it is not so, a completion comes when it may be.
+    pub fn has_settled(&self) -> bool {
+        self.under_way.is_below(1)
+    }
+
+    /// Whether everything that was sent has been dealt with, for those who do not wait for it.
     pub fn is_settled(&self) -> bool {
-        self.under_way == 0
+        self.under_way.count.load(Ordering::SeqCst) == 0
     }
 
-    /// The store thread has dealt with a request.
-    pub fn settled(&mut self) {
-        self.under_way = self.under_way.saturating_sub(1);
+    /// A request to the store has failed, and everything else that its failure says has been heard.
+    pub fn failed(&mut self) {
+        self.under_way.count.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Sends a batch, if there is anything in it; nobody waits for it. When it cannot be stored, the callback that it
@@ -109,15 +115,18 @@ impl Storage {
         mailbox: &Mailbox,
         then: impl FnOnce(Result<Receipt, CommitError>) + Send + 'static,
     ) {
-        let settled = self.begin();
+        let request = self.begin();
         let mailbox = mailbox.clone();
         let messages = posted_messages(&batch);
         self.store.commit(self.generation, batch, move |receipt| {
+            let is_stored = receipt.is_ok();
             if let Ok(receipt) = &receipt {
                 mailbox.post(receipt.messages.iter().copied().zip(messages));
             }
             then(receipt);
-            drop(settled);
+            if is_stored {
+                request.done();
+            }
         });
     }
 
@@ -143,11 +152,10 @@ impl Storage {
             }
         });
         let completed = self.completed.clone();
-        let settled = self.begin();
+        let request = self.begin();
         self.store.ask(
             move |engine| engine.reply(id),
             move |record| {
-                let _settled = settled;
                 // The store thread answers in the order of asking, so what became of the record is known.
                 let _ = completed.send(match record {
                     Ok(record) if is_recorded.load(Ordering::Relaxed) => {
@@ -155,40 +163,82 @@ impl Storage {
                     }
                     _ => Completion::ReplyNotReady(id),
                 });
+                // A failure is told by the completion.
+                request.done();
             },
         );
     }
 
     /// Answers a repeated request with the stored answer of the first.
     pub fn answer_from_store(&mut self, id: SeenId, answer: AnswerSlot) {
-        let settled = self.begin();
+        let request = self.begin();
         self.store.ask(
             move |engine| engine.seen_answer(id),
             move |stored| {
-                let _settled = settled;
                 answer.send(match stored {
                     Ok(Some(stored)) => HttpAnswer::Guest(super::seen::restored_answer(stored)),
                     Ok(None) => HttpAnswer::Guest(super::seen::empty_ok()),
                     Err(_) => HttpAnswer::Refused(Refusal::StoreUnavailable),
                 });
+                request.done();
             },
         );
     }
 
     /// Counts a request to the store until what is returned is dropped, which also happens to a request that a store
     /// thread left behind.
-    fn begin(&mut self) -> Settled {
-        self.under_way += 1;
-        Settled(self.completed.clone())
+    fn begin(&mut self) -> Request {
+        self.under_way.count.fetch_add(1, Ordering::SeqCst);
+        Request { under_way: self.under_way.clone(), completed: self.completed.clone(), is_done: false }
     }
 }
 
-/// Tells the router, when it is dropped, that a request to the store has been dealt with.
-struct Settled(Sender<Completion>);
+/// Counts the requests to the store that are under way. The store thread counts down by itself, because waking the router
+/// for every request would cost more than the request.
+#[derive(Default)]
+struct UnderWay {
+    count: AtomicUsize,
+    /// The router waits for fewer.
+    is_awaited: AtomicBool,
+}
 
-impl Drop for Settled {
+impl UnderWay {
+    fn is_below(&self, most: usize) -> bool {
+        if self.count.load(Ordering::SeqCst) < most {
+            return true;
+        }
+        // Looked at again, because the last request may have ended before anybody could know who waits.
+        self.is_awaited.store(true, Ordering::SeqCst);
+        self.count.load(Ordering::SeqCst) < most
+    }
+}
+
+/// A request to the store.
+struct Request {
+    under_way: Arc<UnderWay>,
+    completed: Sender<Completion>,
+    is_done: bool,
+}
+
+impl Request {
+    /// The request was carried out.
+    fn done(mut self) {
+        self.is_done = true;
+    }
+}
+
+impl Drop for Request {
     fn drop(&mut self) {
-        let _ = self.0.send(Completion::Settled);
+        if !self.is_done {
+            // Counted down by the router, after it has heard what else the failure brought: before that, nothing may rest
+            // on what the request would have stored.
+            let _ = self.completed.send(Completion::StoreRequestFailed);
+            return;
+        }
+        self.under_way.count.fetch_sub(1, Ordering::SeqCst);
+        if self.under_way.is_awaited.swap(false, Ordering::SeqCst) {
+            let _ = self.completed.send(Completion::StoreCaughtUp);
+        }
     }
 }
 
