@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ring::digest::{SHA256, digest};
-use wasmi::{CompilationMode, Config, Engine, OperatorCost};
+use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, OperatorCost};
 
 use super::config::WasmChannelRuntimeConfig;
 use super::error::WasmChannelError;
@@ -18,6 +18,8 @@ use super::trial;
 const MAX_CALL_DEPTH: usize = 10_000;
 /// Bytes of locals and operands of all active calls.
 const MAX_VALUE_STACK_BYTES: usize = 1024 * 1024;
+/// Bytes that one unit of fuel copies or clears: wasmi's own value.
+const BYTES_COPIED_PER_FUEL: u32 = 64;
 /// Call stacks that are kept for the next callback.
 const MAX_CACHED_STACKS: usize = 8;
 
@@ -52,14 +54,19 @@ impl WasmChannelRuntime {
     ///
     /// # Errors
     /// [`WasmChannelError::UnsuitableEngine`]: the engine lacks one of these settings. For instance, running out of fuel in
-    /// the middle of a lazy translation cannot be resumed, so slices would fail.
+    /// the middle of a translation cannot be resumed, so slices would fail.
     pub fn with_engine(engine: Engine, config: WasmChannelRuntimeConfig) -> Result<Self, WasmChannelError> {
         suitable::check(&engine)?;
         Ok(Self(Arc::new(Shared { engine, config, prepared: Mutex::default() })))
     }
 
-    /// The engine settings that channels need: fuel metering with a price for growing, eager translation, bounded
-    /// stacks, one memory per module.
+    /// The engine settings that channels need: fuel metering with a price for growing, bounded stacks, one memory per
+    /// module, and no charge for translating a function.
+    ///
+    /// A guest is validated when it is prepared; each function is translated when it is first called, which a real
+    /// channel needs for less than half of its functions. Translation takes time in proportion to a function's size,
+    /// once in the life of the engine, so it goes without fuel.
+    ///
     /// SIMD is not compiled in: the interpreter gains nothing from it, and it costs a third more program.
     #[must_use]
     pub fn engine_config() -> Config {
@@ -68,11 +75,17 @@ impl WasmChannelRuntime {
             table_grow: suitable::GROW_FUEL,
             ..OperatorCost::default()
         };
+        let translation = CustomFuelCosts {
+            bytes_copied_per_fuel: BYTES_COPIED_PER_FUEL,
+            fuel_per_bytes_translated: 0,
+            fuel_per_bytes_validated: 0,
+        };
         let mut config = Config::default();
         config
             .operator_cost(cost)
+            .fuel_cost(translation)
             .consume_fuel(true)
-            .compilation_mode(CompilationMode::Eager)
+            .compilation_mode(CompilationMode::LazyTranslation)
             .ignore_custom_sections(true)
             .wasm_multi_memory(false)
             .set_max_recursion_depth(MAX_CALL_DEPTH)

@@ -41,16 +41,16 @@ pub(super) fn check(engine: &Engine) -> Result<(), WasmChannelError> {
     };
     match run {
         None => unsuitable("fuel metering is off (wasmi::Config::consume_fuel)"),
-        // Translating lazily is charged to the first call.
+        // A first call that costs more has paid for its translation, in the middle of which no slice can be refilled.
         Some(Probe { first_call, second_call, .. }) if first_call != second_call => {
-            unsuitable("it translates lazily (wasmi::Config::compilation_mode must be Eager)")
+            unsuitable("translating a function costs fuel (wasmi::Config::fuel_cost must have zeros for it)")
         }
         Some(Probe { grow_cost, .. }) if grow_cost < GROW_FUEL.into() => {
             unsuitable("growing a memory costs too little fuel (wasmi::Config::operator_cost)")
         }
         Some(Probe { stack_growth, .. }) if stack_growth > STACK_TOLERANCE => unsuitable(
-            "wasmi was built with optimisation and debug assertions: a guest's loop would overflow the native stack \
-             (set debug-assertions = false and overflow-checks = false in [profile.dev.package.wasmi])",
+            "in this build of wasmi a guest's loop would overflow the native stack (build it without debug assertions \
+             and with lto other than \"off\", or add the feature portable-dispatch of wasmi)",
         ),
         Some(_) => Ok(()),
     }
@@ -102,7 +102,7 @@ fn note_depth(depths: &Mutex<Vec<usize>>) {
 mod tests {
     use super::*;
 
-    use wasmi::{CompilationMode, Config, OperatorCost};
+    use wasmi::{CompilationMode, Config, CustomFuelCosts, OperatorCost};
 
     use crate::sandbox::WasmChannelRuntime;
 
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_must_meter_fuel_charge_growth_and_translate_eagerly() {
+    fn an_engine_must_meter_fuel_charge_growth_and_translate_for_nothing() {
         let checked = |change: &dyn Fn(&mut Config)| {
             let mut config = WasmChannelRuntime::engine_config();
             change(&mut config);
@@ -122,8 +122,14 @@ mod tests {
         assert!(checked(&|c| _ = c.consume_fuel(false)).unwrap_err().contains("fuel metering"));
         let cheap = OperatorCost::default();
         assert!(checked(&|c| _ = c.operator_cost(cheap)).unwrap_err().contains("operator_cost"));
-        for lazy in [CompilationMode::Lazy, CompilationMode::LazyTranslation] {
-            assert!(checked(&|c| _ = c.compilation_mode(lazy)).unwrap_err().contains("lazily"), "{lazy:?}");
-        }
+        assert_eq!(checked(&|c| _ = c.compilation_mode(CompilationMode::Eager)), Ok(()));
+        let dear = |c: &mut Config| {
+            c.fuel_cost(CustomFuelCosts {
+                bytes_copied_per_fuel: 64,
+                fuel_per_bytes_translated: 1,
+                fuel_per_bytes_validated: 0,
+            });
+        };
+        assert!(checked(&dear).unwrap_err().contains("translating a function costs fuel"));
     }
 }
