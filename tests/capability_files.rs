@@ -364,6 +364,54 @@ fn with_bytes_changed() -> impl Strategy<Value = Text> {
     })
 }
 
+/// What a text is broken with, and what a message must not repeat as it is.
+const PIECES: &[&str] = &[
+    r"\u0085",
+    r"\u0000",
+    r"\n",
+    r"\u001b[2J",
+    r"\ud800",
+    "\u{85}",
+    "\u{9b}2J",
+    "\u{202e}",
+    "\n",
+    "\0",
+    "\\",
+    "\"",
+    "\"\"",
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "null",
+    "-1",
+    "1e400",
+    "99999999999999999999",
+    "true",
+    r#""a":1,"#,
+    r#"{"a":{"a":{"a":"#,
+    "[[[[[[[[",
+];
+
+fn with_pieces_put_in() -> impl Strategy<Value = Text> {
+    let piece = prop_oneof![
+        9 => prop::sample::select(PIECES).prop_map(str::to_owned),
+        1 => (4000usize..6000).prop_map(|length| "x".repeat(length)),
+        1 => (100usize..300).prop_map(|depth| "[".repeat(depth)),
+    ];
+    let pieces = prop::collection::vec((any::<prop::sample::Index>(), piece), 1..5);
+    (prop::sample::select(published()), pieces).prop_map(|(file, pieces)| {
+        let mut text = file.text.clone().into_bytes();
+        for (place, piece) in pieces {
+            let place = place.index(text.len());
+            text.splice(place..place, piece.bytes());
+        }
+        Text(text)
+    })
+}
+
 proptest! {
     // What failed once is tried again by every later run: the seeds are kept beside this file.
     #![proptest_config(ProptestConfig {
@@ -388,6 +436,10 @@ proptest! {
 
     #[test]
     fn a_published_file_with_bytes_changed_is_read_without_a_panic(text in with_bytes_changed()) {
+        read_as_all(&text.0)?;
+    }
+    #[test]
+    fn a_published_file_with_pieces_put_in_is_read_without_a_panic(text in with_pieces_put_in()) {
         read_as_all(&text.0)?;
     }
 }

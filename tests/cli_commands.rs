@@ -64,6 +64,19 @@ fn check_says_of_files_that_are_no_channels_what_they_lack() {
 }
 
 #[test]
+fn a_name_that_no_secret_can_have_is_no_part_of_a_command() {
+    let place = Place::new();
+    let echo = place.channel("echo");
+    let path = "channels/echo.capabilities.json";
+    let mut file: Value = serde_json::from_slice(&std::fs::read(place.path().join(path)).unwrap()).unwrap();
+    file["setup"]["required_secrets"] = json!([{"name": "a; reboot", "auto_generate": {}}, {"name": "fine"}]);
+    place.file(path, file.to_string());
+    let ran = place.run(&["check", echo.to_str().unwrap()]);
+    assert!(ran.code == Some(1) && ran.out.contains("`tinclaw secrets set fine` stores it"), "{}", ran.out);
+    assert!(ran.out.contains("a; reboot") && !ran.out.contains("set a; reboot"), "{}", ran.out);
+}
+
+#[test]
 fn call_runs_one_callback_and_shows_what_it_did() {
     let place = Place::new();
     let echo = place.channel("echo");

@@ -22,7 +22,8 @@ declare -A PROPERTIES=(
     any_bytes_are_read_without_a_panic
     any_json_is_read_without_a_panic
     a_published_file_with_one_place_replaced_is_read_without_a_panic
-    a_published_file_with_bytes_changed_is_read_without_a_panic"
+    a_published_file_with_bytes_changed_is_read_without_a_panic
+    a_published_file_with_pieces_put_in_is_read_without_a_panic"
   [urls]="tinclaw
     services::http::target::tests::nothing_panics_and_what_is_accepted_is_stable
     services::http::target::tests::arbitrary_text_never_panics

@@ -16,7 +16,7 @@ use crate::sandbox::{CallbackLimits, ChannelRuntimeInfo};
 use crate::services::access::ChannelAccessToWorld;
 use crate::services::http::{ChannelHttp, ChannelHttpSettings, OutboundHttp};
 use crate::services::pairing::PairingDesk;
-use crate::services::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
+use crate::services::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore, normalise_name};
 
 use super::config::ManagerConfig;
 use super::error::HostError;
@@ -206,9 +206,11 @@ fn missing_secrets(channel: &WasmChannel, plan: &AuthPlan, secrets: &dyn SecretS
     let setup = channel.capabilities_file().setup.as_ref();
     let remedy = |name: &str| {
         let required = setup.and_then(|setup| setup.required_secret(name));
-        match required.is_some_and(|required| required.auto_generate.is_some()) {
-            true => format!("`tinclaw secrets set {name} --generate` makes one"),
-            false => format!("`tinclaw secrets set {name}` stores it"),
+        // A command to be copied holds nothing but a secret's name.
+        match (normalise_name(name), required.is_some_and(|required| required.auto_generate.is_some())) {
+            (Err(error), _) => error.to_string(),
+            (Ok(name), true) => format!("`tinclaw secrets set {name} --generate` makes one"),
+            (Ok(name), false) => format!("`tinclaw secrets set {name}` stores it"),
         }
     };
     let stored = |name: &str| secrets.get(name).ok().flatten();
