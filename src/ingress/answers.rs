@@ -34,17 +34,24 @@ fn refusal_response(refusal: &Refusal) -> Response {
 }
 
 fn guest_response(response: OutgoingHttpResponse) -> Result<Response, String> {
-    let OutgoingHttpResponse { status, headers_json, body } = response;
-    if !(200..=599).contains(&status) {
+    let headers = headers_of(&response)?;
+    Ok(Response { status: response.status, headers: headers.into_iter().collect(), body: response.body })
+}
+
+/// The headers of an answer that can be sent.
+///
+/// # Errors
+/// What is wrong with the status or the headers, in words.
+pub fn headers_of(response: &OutgoingHttpResponse) -> Result<BTreeMap<String, String>, String> {
+    let OutgoingHttpResponse { status, headers_json, .. } = response;
+    if !(200..=599).contains(status) {
         return Err(format!("status {status}, which is none"));
     }
-    let headers: BTreeMap<String, String> = if headers_json.trim().is_empty() {
-        BTreeMap::new()
-    } else {
-        serde_json::from_str(&headers_json)
-            .map_err(|error| format!("headers that are no JSON object of strings: {error}"))?
-    };
-    Ok(Response { status, headers: headers.into_iter().collect(), body })
+    if headers_json.trim().is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    serde_json::from_str(headers_json)
+        .map_err(|error| format!("headers that are no JSON object of strings: {error}"))
 }
 
 #[cfg(test)]

@@ -26,8 +26,9 @@ enum Fault {
 
 impl Router {
     /// A callback has ended, or could not even begin.
-    pub(super) fn callback_ended(&mut self, ticket: Ticket, report: CallbackReport) {
+    pub(super) fn callback_ended(&mut self, ticket: Ticket, mut report: CallbackReport) {
         let Some(running) = self.running.remove(&ticket) else { return };
+        super::webhooks::check_answer(&running.channel, &mut report);
         self.running_in[running.lane as usize] -= 1;
         let Some(slot) = self.slots.get_mut(&running.channel) else { return };
         slot.note_usage(&report);

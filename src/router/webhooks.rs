@@ -6,8 +6,10 @@ use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::arrival::{RequestIdentity, Webhook};
-use crate::event::callback::{Callback, CallbackValue};
+use crate::event::callback::{Callback, CallbackReport, CallbackValue};
 use crate::event::completion::Completion;
+use crate::ingress::answers::headers_of;
+use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, SeenId};
 
 use super::core::Router;
@@ -213,5 +215,15 @@ impl Router {
                 self.webhook_failed(channel, &identities, answer, refusal.clone());
             }
         }
+    }
+}
+
+/// An answer that cannot be sent is an error of the callback, found before anything of it is kept: the sender is told 500
+/// and comes again.
+pub(super) fn check_answer(channel: &ChannelName, report: &mut CallbackReport) {
+    if let Ok(CallbackValue::Http(response)) = &report.result
+        && let Err(reason) = headers_of(response)
+    {
+        report.result = Err(WasmChannelError::UnusableAnswer { channel: channel.to_string(), reason });
     }
 }

@@ -137,6 +137,16 @@ pub enum WasmChannelError {
         budget: usize,
     },
 
+    /// The guest answered a request with what cannot be sent: a status that is none, or headers that are not a JSON
+    /// object of strings.
+    #[error("channel `{channel}`: on-http-request answered with {reason}")]
+    UnusableAnswer {
+        /// The channel.
+        channel: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+
     /// The guest's code trapped.
     #[error("channel `{channel}`: {callback} trapped: {reason}")]
     Trap {

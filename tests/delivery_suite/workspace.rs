@@ -28,17 +28,46 @@ fn a_callback_sees_its_own_writes_and_a_trap_takes_all_of_them_back() {
     running.assert_no_message();
 }
 
-#[test]
-fn a_hostile_guest_that_traps_after_its_effects_leaves_nothing() {
+/// A guest that emits a message and writes a file, and how it ends.
+fn ending(guest: &str) -> (Running, crate::harness::client::Reply) {
     let runtime = crate::harness::fixtures::runtime();
     let file = std::fs::read(crate::harness::fixtures::path("hostile/hostile.capabilities.json")).unwrap();
-    let file: Value = serde_json::from_slice(&file).unwrap();
-    let channel = crate::harness::fixtures::hostile(&runtime, "trap_after_effects", &file);
+    let mut file: Value = serde_json::from_slice(&file).unwrap();
+    file["capabilities"]["channel"]["webhook"]["dedupe"] = json!({"json_pointer": "/id"});
+    let channel = crate::harness::fixtures::hostile(&runtime, guest, &file);
     let running = start(crate::harness::fixtures::host(&[], &[]).channel(channel));
-    running.ready("trap_after_effects");
-    let answer = crate::harness::client::request(running.address, "POST", "/webhook/hostile", &[], b"{}");
-    assert_eq!((answer.status, answer.json()), (500, json!({"error": "callback_failed"})));
-    running.assert_no_message();
+    running.ready(guest);
+    let answer = again(&running);
+    (running, answer)
+}
+
+fn again(running: &Running) -> crate::harness::client::Reply {
+    crate::harness::client::request(running.address, "POST", "/webhook/hostile", &[], b"{\"id\": 1}")
+}
+
+#[test]
+fn a_guest_that_traps_or_cannot_be_understood_after_its_effects_leaves_nothing() {
+    for guest in ["trap_after_effects", "answer_unusable_after_effects"] {
+        let (running, answer) = ending(guest);
+        assert_eq!((answer.status, answer.json()), (500, json!({"error": "callback_failed"})), "{guest}");
+        running.assert_no_message();
+        assert_eq!(running.health(guest).failed, 1, "{guest}");
+        assert_eq!(
+            again(&running).status,
+            500,
+            "{guest}: a repeat runs, and gets no answer that was never sent"
+        );
+        running.assert_no_message();
+    }
+}
+
+/// A callback that returns has succeeded, whatever it says to the client: `docs/writing-a-channel.md` tells guests so.
+#[test]
+fn what_a_guest_did_before_it_answered_an_error_is_kept_and_the_next_try_runs() {
+    let (running, answer) = ending("answer_error_after_effects");
+    assert_eq!((answer.status, again(&running).status), (503, 503));
+    assert_eq!(running.take(2).len(), 2);
+    assert_eq!(running.health("answer_error_after_effects").failed, 0);
 }
 
 /// Two callbacks at a time, each of which counts up a file: one of them starts over when both have read the same.
