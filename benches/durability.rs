@@ -49,13 +49,14 @@ fn measure(state: &str, connections: usize) {
     for channel in 0..CHANNELS {
         Client::new(&host).deliver(channel, ids.fetch_add(1, Ordering::Relaxed));
     }
+    thread::sleep(QUIET);
     let before = host.health().expect("health").store;
     let mut times = run(&host, connections, &ids);
     thread::sleep(QUIET);
     let after = host.health().expect("health").store;
     times.sort();
     let count = times.len() as f64;
-    let syncs = after.usage.syncs as f64 * 1000.0 / count;
+    let syncs = (after.usage.syncs - before.usage.syncs) as f64 * 1000.0 / count;
     println!(
         "{state:8} {connections:>11} {:>11.0} {:>9.2} {:>9.2} {:>14.1} {:>18}",
         count / RUN.as_secs_f64(),

@@ -2,6 +2,9 @@
 //! Both should stay flat. Prints, decides nothing: `cargo bench --bench soak`, with `TINCLAW_SOAK_WEBHOOKS=200000` for
 //! the long one (20,000 without).
 //!
+//! The store begins as it is after a busy day: each channel remembers as many ids of requests as it may, and as many
+//! settled messages are kept as may be. Without that both would grow up to these limits for as long as the run takes.
+//!
 //! Client, agent and host are one process, so the memory is that of all three.
 
 mod load;
@@ -10,11 +13,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use load::{Client, Scratch};
 use tinclaw::host::StateLocation;
-use tinclaw::store::Durability;
+use tinclaw::store::{
+    Batch, Change, ChannelKey, Durability, MessageBody, MessageId, NewMessage, Retention, SqliteStore, Store,
+    StoredAnswer,
+};
 
 const CHANNELS: usize = 20;
 const CONNECTIONS: usize = 16;
@@ -24,6 +30,7 @@ fn main() {
     let webhooks: u64 =
         std::env::var("TINCLAW_SOAK_WEBHOOKS").map_or(20_000, |count| count.parse().expect("a number"));
     let scratch = Scratch::new("soak");
+    fill(&scratch.0.join("tinclaw.db"));
     let state = StateLocation::Directory { path: scratch.0.clone(), durability: Durability::Full };
     let host = load::host(state, CHANNELS);
     let agent = load::agent(&host);
@@ -70,6 +77,49 @@ fn main() {
     report(webhooks);
     host.shutdown();
     agent.join().expect("the agent");
+}
+
+/// Fills what is bounded up to its bounds.
+fn fill(path: &Path) {
+    let retention = Retention::default();
+    let mut store = SqliteStore::open(path, Durability::Normal).expect("a store");
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis() as u64;
+    for channel in 0..CHANNELS {
+        let channel: ChannelKey = format!("echo_{channel}").into();
+        let seen = |number: u64| Change::Seen {
+            channel: channel.clone(),
+            key: (u128::MAX - u128::from(number)).to_le_bytes(),
+            at_ms: now_ms,
+            expires_ms: now_ms + 24 * 3_600_000,
+            answer: Some(StoredAnswer {
+                status: 200,
+                headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+                body: b"{\"ok\":true}".as_slice().into(),
+            }),
+        };
+        commit(&mut store, (0..retention.max_seen).map(seen).collect());
+    }
+    let body = |number: u64| MessageBody {
+        user_id: format!("user{}", number % 100),
+        content: "hello there".to_owned(),
+        metadata_json: "{}".to_owned(),
+        ..MessageBody::default()
+    };
+    let settled = |number: u64| {
+        let message = NewMessage {
+            channel: "echo_0".into(),
+            conversation: format!("echo_0/user/user{}", number % 100).into(),
+            body: body(number),
+            attachments: Vec::new(),
+            received_ms: now_ms,
+        };
+        [Change::AddMessage(message), Change::MessageAcked { id: MessageId(number), at_ms: now_ms }]
+    };
+    commit(&mut store, (1..=retention.max_settled).flat_map(settled).collect());
+}
+
+fn commit(store: &mut SqliteStore, changes: Vec<Change>) {
+    store.commit(&[Batch { changes }]).expect("it is kept");
 }
 
 fn megabytes(file: &Path) -> f64 {

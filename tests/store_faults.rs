@@ -3,6 +3,8 @@
 
 mod store_support;
 
+use std::process::Command;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -166,6 +168,64 @@ fn a_database_that_is_full_at_every_step() {
         }
     }
     assert!(complete);
+}
+
+const CHILD: &str = "TINCLAW_TEST_LIMITED_STEPS";
+
+/// Files that end in the middle of a write, wherever that is: `RLIMIT_FSIZE` makes the system cut the write short, then
+/// refuse. The limit holds for a whole process, so this is one of its own.
+#[test]
+fn a_real_write_error_at_every_step() {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_whose_files_end", "--nocapture"])
+        .env(CHILD, "yes")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{said} {}", String::from_utf8_lossy(&child.stderr));
+    let failed: Vec<usize> =
+        said.lines().filter_map(|line| line.strip_prefix("failed in step ")?.parse().ok()).collect();
+    assert!((0..STEPS as usize).all(|step| failed.contains(&step)), "{failed:?}");
+}
+
+#[test]
+fn child_whose_files_end() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    // Without a handler the signal would end the process; with one the write fails.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).unwrap();
+    for room in (0..).step_by(777) {
+        let scratch = Scratch::new();
+        let mut store = SqliteStore::open(scratch.db(), Durability::Full).unwrap();
+        limit_files(Some(std::fs::metadata(scratch.log()).unwrap().len() + room));
+        let mut steps = 0;
+        let told = run(&mut |batch| match store.commit(&[batch]) {
+            Ok(mut receipts) => {
+                steps += 1;
+                Some(receipts.remove(0))
+            }
+            Err(error) => {
+                assert!(error.is_unavailable(), "{room} bytes more: {error:?}");
+                None
+            }
+        });
+        drop(store);
+        limit_files(None);
+        let mut store = SqliteStore::open(scratch.db(), Durability::Full).unwrap();
+        verify(&mut store, &told, &format!("{room} bytes more"));
+        store.commit(&[Batch::of(file("b", "after", "x"))]).unwrap();
+        if told.delivered {
+            return;
+        }
+        println!("failed in step {steps}");
+    }
+}
+
+fn limit_files(bytes: Option<u64>) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = Rlimit { current: bytes, maximum: getrlimit(Resource::Fsize).maximum };
+    setrlimit(Resource::Fsize, limit).unwrap();
 }
 
 #[test]

@@ -348,3 +348,65 @@ fn a_host_whose_store_is_away_can_be_shut_down() {
     });
     is_done.recv_timeout(Duration::from_secs(20)).expect("the shutdown ends");
 }
+
+const CHILD: &str = "TINCLAW_TEST_LIMITED_HOST";
+
+/// Real write errors: the system refuses to let any file of the process grow. A process of its own, because the limit
+/// holds for a whole one.
+#[test]
+fn a_host_whose_files_may_not_grow_refuses_webhooks_until_they_may() {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_whose_files_may_not_grow", "--nocapture"])
+        .env(CHILD, "yes")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{said} {}", String::from_utf8_lossy(&child.stderr));
+    assert!(said.contains("resumed after"), "{said}");
+}
+
+#[test]
+fn child_whose_files_may_not_grow() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    // Without a handler the signal would end the process; with one the write fails.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).unwrap();
+    let (state, upstream) = (Scratch::new(), Upstream::start(|_, _| ok()));
+    let (host, address) = start(echo(&upstream).state_dir(state.path()));
+    eventually("the channel starts", || (say(address, 0).status == 200).then_some(()));
+    let log = std::fs::metadata(state.path().join("tinclaw.db-wal")).unwrap().len();
+    limit_files(Some(log + 50_000));
+    let mut answered = vec![0];
+    let refused = loop {
+        let number = answered.len() as u64;
+        let reply = say(address, number);
+        if reply.status != 200 {
+            break reply;
+        }
+        answered.push(number);
+    };
+    assert_eq!((refused.status, refused.json()), (503, json!({"error": "store_unavailable"})));
+    assert!(refused.header("retry-after").is_some());
+    let store = host.health().unwrap().store;
+    assert!(store.state == StoreState::Down && store.reason.is_some(), "{store:?}");
+    limit_files(None);
+    let next = answered.len() as u64;
+    eventually("work resumes", || (say(address, next).status == 200).then_some(()));
+    answered.push(next);
+    for number in &answered {
+        let delivery = host.messages().recv_timeout(Duration::from_secs(20)).expect("a message");
+        assert_eq!(delivery.message().content, number.to_string());
+        host.respond(&delivery, AgentResponse { content: number.to_string(), ..AgentResponse::default() })
+            .unwrap();
+        delivery.ack();
+    }
+    upstream.wait_for("the last reply", |request| request.json()["text"] == next.to_string());
+    println!("resumed after {} answers", answered.len());
+}
+
+fn limit_files(bytes: Option<u64>) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = Rlimit { current: bytes, maximum: getrlimit(Resource::Fsize).maximum };
+    setrlimit(Resource::Fsize, limit).unwrap();
+}
