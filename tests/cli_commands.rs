@@ -64,6 +64,27 @@ fn check_says_of_files_that_are_no_channels_what_they_lack() {
 }
 
 #[test]
+fn check_says_which_path_prefixes_are_loose() {
+    let place = Place::new();
+    let echo = place.channel("echo");
+    let path = "channels/echo.capabilities.json";
+    let mut file: Value = serde_json::from_slice(&std::fs::read(place.path().join(path)).unwrap()).unwrap();
+    file["capabilities"]["http"]["allowlist"] =
+        json!([{"host": "a.example", "path_prefix": "/bot"}, {"host": "b.example", "path_prefix": "/api/"}]);
+    place.file(path, file.to_string());
+    let ran = place.run(&["check", echo.to_str().unwrap()]);
+    let said = |host: &str| {
+        ran.out.lines().find(|line| line.contains(host)).map(|line| line.contains("inside a name"))
+    };
+    assert_eq!(
+        (said("https://a.example/bot"), said("https://b.example/api/")),
+        (Some(true), Some(false)),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
 fn a_name_that_no_secret_can_have_is_no_part_of_a_command() {
     let place = Place::new();
     let echo = place.channel("echo");

@@ -24,6 +24,8 @@ fn with_no_channels_the_web_chat_echoes_and_sigterm_ends_it_cleanly() {
     assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let log = host.stop();
     assert!(log.contains("INFO  webchat: ") && log.contains("stopped"), "{log}");
+    // What clients can make the server use at most is said before any of them comes.
+    assert!(log.contains("at most 256 connections, ") && log.contains(" MiB of memory"), "{log}");
     assert!(!socket.exists());
     assert_eq!(place.state().join("tinclaw.db").metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
