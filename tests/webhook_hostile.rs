@@ -358,8 +358,8 @@ fn a_challenge_without_its_token_is_refused() {
 fn a_channel_is_closed_unless_its_file_opens_it_and_its_secret_is_there() {
     let forged = Sent::post(BODY, &[("x-webhook-secret", KEY)]);
     let signed = slack(KEY, BODY, now());
-    // The first is good for each of them, the second is not.
-    let rows: [(&str, Value, &[(&str, &str)], Value, u16); 6] = [
+    type Row = (&'static str, Value, &'static [(&'static str, &'static str)], Value, u16);
+    let rows: [Row; 6] = [
         ("nothing declared", json!({}), &[("everything_webhook_secret", KEY)], json!({}), 404),
         ("not the host's, and nothing else", json!({"managed_by_host": false}), &[], json!({}), 404),
         ("a scheme without its secret", json!({"auth": "secret"}), &[], json!({}), 503),
@@ -432,6 +432,7 @@ fn ten_thousand_bad_signatures_are_stopped_at_their_address_and_nobody_else_noti
 
 fn bad_signature(address: SocketAddr, number: usize) -> u16 {
     let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
     let head = format!(
         "POST {PATH} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 198.51.{}.{}, 203.0.113.9\r\nX-Slack-Signature: v0={number:064x}\r\n\
          X-Slack-Request-Timestamp: {}\r\nContent-Length: {}\r\n\r\n{BODY}",

@@ -137,7 +137,8 @@ fn each_reply_of_a_lane_costs_one_transaction() {
     let reply = || running.host.respond_to(&name("everything"), text("hello")).unwrap();
     let first = reply();
     upstream.wait_for("the first reply", |_| true);
-    let last = (1..REPLIES).map(|_| reply()).last().unwrap();
+    let others: Vec<_> = (1..REPLIES).map(|_| reply()).collect();
+    let last = *others.last().unwrap();
     let commits = || running.host.health().unwrap().store.commits;
     let before = commits();
     door.open();
