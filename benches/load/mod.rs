@@ -16,10 +16,8 @@ use tinclaw::{Host, WasmChannel, WasmChannelRuntime, WasmChannelRuntimeConfig};
 const SECRET: &str = "open-sesame";
 
 /// The limits per minute and hour that would stop a bench, at the most that a host may give.
-const RATES: [(&str, u64); 2] = [
-    ("emit_rate_limit.messages_per_minute", 1_000_000),
-    ("emit_rate_limit.messages_per_hour", 10_000_000),
-];
+const RATES: [(&str, u64); 2] =
+    [("emit_rate_limit.messages_per_minute", 1_000_000), ("emit_rate_limit.messages_per_hour", 10_000_000)];
 
 /// A host with so many copies of the plain echo guest, each of which recognises repeats by their id.
 pub fn host(state: StateLocation, channels: usize) -> Host {

@@ -43,11 +43,34 @@ pub struct Route {
 
 /// The paths of all channels. Cheap to clone; every clone sees the same table.
 ///
-/// A path belongs to the first channel that reserves it, until that channel is removed.
+/// A path belongs to the first channel that reserves it, for as long as the table lives.
 #[derive(Clone, Default)]
 pub struct WasmChannelRouter {
     /// A lock, because the server's threads look up what the router thread registers. It is held for a look-up only.
-    routes: Arc<RwLock<BTreeMap<String, Arc<Route>>>>,
+    table: Arc<RwLock<Table>>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// What stands at each path.
+    routes: BTreeMap<String, Arc<Route>>,
+    /// Whose a path is, also while nothing stands there: what a channel has reserved and did not register this time must
+    /// not fall to another.
+    owners: BTreeMap<String, ChannelName>,
+}
+
+impl Table {
+    /// Makes the channel the owner of the path, unless another one is.
+    fn own(&mut self, channel: &ChannelName, path: &str) -> Result<(), PathTaken> {
+        match self.owners.get(path) {
+            Some(owner) if owner != channel => Err(PathTaken { path: path.to_owned(), owner: owner.clone() }),
+            Some(_) => Ok(()),
+            None => {
+                self.owners.insert(path.to_owned(), channel.clone());
+                Ok(())
+            }
+        }
+    }
 }
 
 /// A path has another owner already.
@@ -75,16 +98,14 @@ impl WasmChannelRouter {
         paths: &[String],
         access: &Arc<ChannelAccess>,
     ) -> Vec<PathTaken> {
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let mut taken = Vec::new();
         for path in paths {
-            match routes.get(path) {
-                Some(route) if route.channel != *channel => {
-                    taken.push(PathTaken { path: path.clone(), owner: route.channel.clone() });
-                }
-                _ => {
+            match table.own(channel, path) {
+                Err(other) => taken.push(other),
+                Ok(()) => {
                     let route = Route { channel: channel.clone(), access: access.clone(), endpoint: None };
-                    routes.insert(path.clone(), Arc::new(route));
+                    table.routes.insert(path.clone(), Arc::new(route));
                 }
             }
         }
@@ -99,17 +120,18 @@ impl WasmChannelRouter {
         endpoints: &[RegisteredEndpoint],
         access: &Arc<ChannelAccess>,
     ) -> Vec<PathTaken> {
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        routes.retain(|_, route| route.channel != *channel);
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.routes.retain(|_, route| route.channel != *channel);
         let mut taken = Vec::new();
         for endpoint in endpoints {
-            if let Some(route) = routes.get(&endpoint.path) {
-                taken.push(PathTaken { path: endpoint.path.clone(), owner: route.channel.clone() });
-                continue;
+            match table.own(channel, &endpoint.path) {
+                Err(other) => taken.push(other),
+                Ok(()) => {
+                    let (channel, access) = (channel.clone(), access.clone());
+                    let route = Route { channel, access, endpoint: Some(endpoint.clone()) };
+                    table.routes.insert(endpoint.path.clone(), Arc::new(route));
+                }
             }
-            let route =
-                Route { channel: channel.clone(), access: access.clone(), endpoint: Some(endpoint.clone()) };
-            routes.insert(endpoint.path.clone(), Arc::new(route));
         }
         taken
     }
@@ -117,14 +139,14 @@ impl WasmChannelRouter {
     /// What stands at a path, which must match exactly.
     #[must_use]
     pub fn lookup(&self, path: &str) -> Option<Arc<Route>> {
-        self.routes.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+        self.table.read().unwrap_or_else(PoisonError::into_inner).routes.get(path).cloned()
     }
 }
 
 impl fmt::Debug for WasmChannelRouter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        f.debug_map().entries(routes.iter().map(|(path, route)| (path, &route.channel))).finish()
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        f.debug_map().entries(table.routes.iter().map(|(path, route)| (path, &route.channel))).finish()
     }
 }
 
@@ -171,6 +193,23 @@ mod tests {
         routes.register(&name("a"), &[endpoint("/hook")], &access());
         assert!(routes.lookup("/hook").unwrap().endpoint.is_some());
         assert!(routes.lookup("/unused").is_none());
+    }
+
+    #[test]
+    fn a_path_that_its_channel_does_not_use_falls_to_no_other() {
+        let routes = WasmChannelRouter::new();
+        routes.reserve(&name("a"), &["/hook".to_owned()], &access());
+        routes.register(&name("a"), &[], &access());
+        assert!(routes.lookup("/hook").is_none());
+        let taken = PathTaken { path: "/hook".into(), owner: name("a") };
+        assert_eq!(
+            routes.reserve(&name("b"), &["/hook".to_owned()], &access()),
+            std::slice::from_ref(&taken)
+        );
+        assert_eq!(routes.register(&name("b"), &[endpoint("/hook")], &access()), [taken]);
+        assert!(routes.lookup("/hook").is_none());
+        assert_eq!(routes.register(&name("a"), &[endpoint("/hook")], &access()), []);
+        assert_eq!(routes.lookup("/hook").unwrap().channel, name("a"));
     }
 
     #[test]
