@@ -169,6 +169,8 @@ impl Router {
                 let _ = self.enqueue(&channel, Job::new(Callback::Shutdown, Purpose::Shutdown));
             }
         }
+        // No event may follow before the end of the grace.
+        self.start_what_can_start();
     }
 
     /// Whether the router's work is done.

@@ -1,5 +1,6 @@
 //! A host that stops.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -63,6 +64,34 @@ fn shutdown_does_not_wait_for_an_upstream_server_and_a_reply_that_was_out_is_mar
     assert_eq!(metadata["redelivery"], true);
     second.assert_no_message();
     door.open();
+}
+
+/// The farewell was queued and nobody started it before the next event, which was the end of the grace.
+#[test]
+fn a_shutdown_ends_when_nothing_is_left_to_do_however_long_its_grace() {
+    let door = Door::default();
+    let upstream = slow(&door);
+    // The watch over requests that wait would wake the router, too.
+    let builder = everything(&upstream, |_| {});
+    let builder = builder.configure(|config| config.router.queue_timeout = Duration::from_secs(3600));
+    let running = Arc::new(start(builder));
+    running.task_in("on-respond", &get("/slow"));
+    running.host.respond_to(&name("everything"), text("hello")).unwrap();
+    upstream.wait_for("the reply", |_| true);
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn({
+        let running = running.clone();
+        move || {
+            ChannelManager::shutdown(&running.host, Duration::from_secs(3600));
+            done.send(()).unwrap();
+        }
+    });
+    crate::harness::eventually("the shutdown begins", || running.host.health().is_err().then_some(()));
+    door.open();
+    let ends = is_done.recv_timeout(PATIENCE);
+    // A host whose shutdown does not end cannot be dropped either.
+    std::mem::forget(running);
+    ends.expect("the shutdown ends");
 }
 
 #[test]
