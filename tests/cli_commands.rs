@@ -361,9 +361,15 @@ fn a_secret_that_is_set_while_the_host_runs_is_used_at_once() {
     let host = place.host(&["--channels", "channels"], &[]);
     let body = json!({"user": "ann", "text": "hello"});
     assert_eq!(client::webhook(host.address, "/webhook/echo", "s", &body).status, 503);
+    let unwell = eventually("the channel has started", || {
+        let health = place.run(&["health"]);
+        health.out.contains("ready").then_some(health)
+    });
+    assert!(unwell.code == Some(1) && unwell.out.contains("webhooks answer 503"), "{}", unwell.out);
     for (name, value) in [("echo_token", "t"), ("echo_webhook_secret", "s")] {
         place.run_with_input(&["secrets", "set", name], value).good();
     }
+    assert!(!place.run(&["health"]).good().contains("secret "));
     eventually("the webhook is taken", || {
         (client::webhook(host.address, "/webhook/echo", "s", &body).status == 200).then_some(())
     });

@@ -385,8 +385,10 @@ fn a_channel_is_closed_unless_its_file_opens_it_and_its_secret_is_there() {
             assert_eq!(sent.send(address, "203.0.113.1").status, status, "{what}");
         }
         assert_nothing_came(&host, what);
-        let problems = &host.health().expect("health").channels[0].problems;
-        assert!(!problems.is_empty(), "{what}");
+        let channel = host.health().expect("health").channels.remove(0);
+        assert!(!channel.problems.is_empty(), "{what}");
+        let lacks_secrets = what.starts_with("a ");
+        assert_eq!(channel.lacks_secrets, lacks_secrets, "{what}: {:?}", channel.problems);
     }
 }
 

@@ -40,7 +40,11 @@ fn shown(health: &Value) -> String {
 
 fn is_well(health: &Value) -> bool {
     let channels = health["channels"].as_array().map(Vec::as_slice).unwrap_or_default();
-    health["store"]["state"] == "up" && channels.iter().all(|channel| channel["state"] == "ready")
+    health["store"]["state"] == "up" && channels.iter().all(is_channel_well)
+}
+
+fn is_channel_well(channel: &Value) -> bool {
+    channel["state"] == "ready" && channel["lacks_secrets"] != true
 }
 
 #[cfg(test)]
@@ -59,6 +63,9 @@ mod tests {
         assert!(is_well(&health("up", &["ready", "ready"])));
         assert!(!is_well(&health("down", &["ready"])));
         assert!(!is_well(&health("up", &["ready", "paused"])));
+        let mut lacking = health("up", &["ready", "ready"]);
+        lacking["channels"][1]["lacks_secrets"] = json!(true);
+        assert!(!is_well(&lacking));
         assert!(shown(&health("up", &["ready"])).contains("up"));
     }
 }

@@ -18,6 +18,9 @@ pub struct ChannelHealth {
     pub state: ChannelState,
     /// Why it does not work, or what is wrong with it although it does.
     pub problems: Vec<String>,
+    /// Whether a secret that it needs is not stored or cannot be used; `problems` says which. Without one that
+    /// authenticates its webhooks, they answer 503.
+    pub lacks_secrets: bool,
     /// Its HTTP paths.
     pub paths: Vec<String>,
     /// Time between polls, if it polls.

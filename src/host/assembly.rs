@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::channel::capabilities::{HttpCapability, RequiredSecret};
+use crate::channel::capabilities::HttpCapability;
 use crate::channel::config::HostConfig;
 use crate::channel::{
     ChannelLimits, ChannelName, Registration, WasmChannel, resolve_registration, start_config,
@@ -16,10 +16,11 @@ use crate::sandbox::{CallbackLimits, ChannelRuntimeInfo};
 use crate::services::access::ChannelAccessToWorld;
 use crate::services::http::{ChannelHttp, ChannelHttpSettings, OutboundHttp};
 use crate::services::pairing::PairingDesk;
-use crate::services::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore, normalise_name};
+use crate::services::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
 
 use super::config::ManagerConfig;
 use super::error::HostError;
+use super::needed_secrets::NeededSecrets;
 
 /// What channels are assembled with.
 pub(super) struct Assembly {
@@ -39,8 +40,8 @@ impl Assembly {
         Self { config, outbound, pairing, routes }
     }
 
-    /// Puts a channel together and reserves its paths.
-    pub fn setup(&self, channel: &WasmChannel) -> Result<ChannelSetup, HostError> {
+    /// Puts a channel together and reserves its paths; and says what to ask for what it lacks.
+    pub fn setup(&self, channel: &WasmChannel) -> Result<(ChannelSetup, NeededSecrets), HostError> {
         let name = channel.name().clone();
         let file = channel.capabilities_file();
         let capabilities = &file.capabilities;
@@ -50,7 +51,6 @@ impl Assembly {
         let webhook = capabilities.webhook().cloned().unwrap_or_default();
         let plan = AuthPlan::from(&webhook, name.as_str())?;
         let guest_secret = plan.guest_secret_name().map(str::to_owned);
-        problems.extend(missing_secrets(channel, &plan, &*secrets));
         let access = Arc::new(ChannelAccess {
             plan,
             secrets: secrets.clone(),
@@ -62,7 +62,8 @@ impl Assembly {
         let mut http = capabilities.http.clone().unwrap_or_default();
         problems.extend(self.config.ceilings.cap_http(&mut http).iter().map(ToString::to_string));
         let world = self.world(channel, http, &secrets, guest_secret.as_deref())?;
-        Ok(ChannelSetup {
+        let needed = NeededSecrets::new(file.setup.as_ref(), access.clone());
+        let setup = ChannelSetup {
             module: channel.module().clone(),
             runtime: Arc::new(ChannelRuntimeInfo {
                 name: name.as_str().into(),
@@ -78,7 +79,8 @@ impl Assembly {
             register: self.register(channel, access),
             problems,
             name,
-        })
+        };
+        Ok((setup, needed))
     }
 
     /// The host's secrets, and the environment variable that the capability file names for one of them.
@@ -199,39 +201,6 @@ fn open_paths(
             ));
         }
     }
-}
-
-/// Secrets that the channel needs and the host does not have, in words that say what stores them.
-fn missing_secrets(channel: &WasmChannel, plan: &AuthPlan, secrets: &dyn SecretStore) -> Vec<String> {
-    let setup = channel.capabilities_file().setup.as_ref();
-    let remedy = |name: &str| {
-        let required = setup.and_then(|setup| setup.required_secret(name));
-        // A command to be copied holds nothing but a secret's name.
-        match (normalise_name(name), required.is_some_and(|required| required.auto_generate.is_some())) {
-            (Err(error), _) => error.to_string(),
-            (Ok(name), true) => format!("`tinclaw secrets set {name} --generate` makes one"),
-            (Ok(name), false) => format!("`tinclaw secrets set {name}` stores it"),
-        }
-    };
-    let stored = |name: &str| secrets.get(name).ok().flatten();
-    let lookup = |name: &str| Some(Zeroizing::new(stored(name)?.expose().as_bytes().to_vec()));
-    let webhook = plan.secret_problems(&lookup);
-    let of_webhooks = webhook
-        .iter()
-        .map(|(name, problem)| format!("secret {name}: {problem}; webhooks answer 503; {}", remedy(name)));
-    // What webhooks need has been told already.
-    let is_told =
-        |required: &RequiredSecret| webhook.iter().any(|(name, _)| name.eq_ignore_ascii_case(&required.name));
-    let of_setup = setup
-        .iter()
-        .flat_map(|setup| &setup.required_secrets)
-        .filter(|required| !required.optional && !is_told(required) && stored(&required.name).is_none())
-        .map(|required| {
-            let RequiredSecret { name, prompt, .. } = required;
-            let about = if prompt.is_empty() { String::new() } else { format!(" ({prompt})") };
-            format!("secret {name}: it is not stored{about}; {}", remedy(name))
-        });
-    of_webhooks.chain(of_setup).collect()
 }
 
 fn callback_limits(limits: &ChannelLimits) -> CallbackLimits {

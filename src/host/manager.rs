@@ -1,8 +1,8 @@
 //! Channels, router, workers, scheduler and store together.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use crate::stream::{Mailbox, MessageStream};
 use super::assembly::Assembly;
 use super::config::{ManagerConfig, StateLocation};
 use super::error::HostError;
+use super::needed_secrets::NeededSecrets;
 
 /// Events that may wait for the router; when they do, HTTP requests are answered 503.
 const EVENT_CAPACITY: usize = 1024;
@@ -64,8 +65,8 @@ pub struct ChannelManager {
     pub(super) store: StoreHandle,
     pub(super) mailbox: Mailbox,
     pub(super) pairing: Arc<PairingDesk>,
-    /// Behind a lock, because any thread may add a channel or reply to one; held for a look-up only.
-    names: Mutex<BTreeSet<ChannelName>>,
+    /// The channels. Behind a lock, because any thread may add a channel or reply to one; held for a look-up only.
+    needed: Mutex<BTreeMap<ChannelName, Arc<NeededSecrets>>>,
     /// Permits for replies that are on their way to the store.
     pub(super) reply_permits: Permits,
     pub(super) replies_waiting: Arc<AtomicUsize>,
@@ -139,7 +140,7 @@ impl ChannelManager {
             store: handle,
             mailbox,
             pairing: pairing.clone(),
-            names: Mutex::default(),
+            needed: Mutex::default(),
             reply_permits: Permits::new(REPLIES_UNDER_WAY),
             replies_waiting,
             most_replies: config.most_replies,
@@ -157,11 +158,11 @@ impl ChannelManager {
     /// Its capability file asks for something that cannot be, or a channel of this name is there already.
     pub fn add(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
         let name = channel.name().clone();
-        let setup = self.assembly.setup(&channel)?;
+        let (setup, needed) = self.assembly.setup(&channel)?;
         let (done, result) = bounded(1);
         self.send(Event::Command(Command::Add(Box::new(setup), done)))?;
         result.recv().map_err(|_| HostError::Closed)??;
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        self.needed().insert(name, Arc::new(needed));
         Ok(())
     }
 
@@ -188,8 +189,15 @@ impl ChannelManager {
     pub fn health(&self) -> Result<Health, HostError> {
         let (reply, answer) = bounded(1);
         self.send(Event::Command(Command::Health(reply)))?;
+        let mut channels = answer.recv().map_err(|_| HostError::Closed)?;
+        for channel in &mut channels {
+            let needed = self.needed().get(&channel.name).cloned();
+            let missing = needed.map(|needed| needed.missing()).unwrap_or_default();
+            channel.lacks_secrets = !missing.is_empty();
+            channel.problems.splice(0..0, missing);
+        }
         Ok(Health {
-            channels: answer.recv().map_err(|_| HostError::Closed)?,
+            channels,
             store: self.store.health(),
             messages_waiting: self.mailbox.waiting(),
             messages_handed_out: self.mailbox.handed_out(),
@@ -223,7 +231,11 @@ impl ChannelManager {
     }
 
     pub(super) fn has(&self, channel: &ChannelName) -> bool {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).contains(channel)
+        self.needed().contains_key(channel)
+    }
+
+    fn needed(&self) -> MutexGuard<'_, BTreeMap<ChannelName, Arc<NeededSecrets>>> {
+        self.needed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn send(&self, event: Event) -> Result<(), HostError> {

@@ -5,6 +5,7 @@
 //! | `config` | what an operator decides |
 //! | `manager` | channels, router, workers, scheduler and store together |
 //! | `assembly` | from a loaded channel to one that the router can run |
+//! | `needed_secrets` | what a channel needs and the host does not have |
 //! | `replies` | what the agent says, on its way to the store |
 //! | `operator` | looking into the queues, sending again, dropping |
 //! | `trial` | one channel without a host, to look at it and to try single callbacks |
@@ -15,6 +16,7 @@ mod builder;
 mod config;
 mod error;
 mod manager;
+mod needed_secrets;
 mod operator;
 mod replies;
 mod trial;

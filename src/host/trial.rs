@@ -40,7 +40,8 @@ impl ChannelTrial {
         let pairing = Arc::new(PairingDesk::new(store.handle(), loaded.pairing));
         let outbound = OutboundHttp::new(&config.outbound)?;
         let assembly = Assembly::new(config, outbound, pairing, WasmChannelRouter::new());
-        let setup = assembly.setup(channel)?;
+        let (mut setup, needed) = assembly.setup(channel)?;
+        setup.problems.extend(needed.missing());
         let workspace = Workspace::new(workspace_limits(&setup.limits));
         Ok(Self { setup, workspace, store: Some(store) })
     }

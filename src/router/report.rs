@@ -25,6 +25,8 @@ fn health_of(slot: &Slot) -> ChannelHealth {
             State::Stopping => ChannelState::Stopping,
         },
         problems: problems_of(slot),
+        // Looking into the secrets is not the router's: the manager does, when it is asked.
+        lacks_secrets: false,
         paths: registration.map(paths_of).unwrap_or_default(),
         poll_interval: registration.and_then(|registration| registration.poll).map(|poll| poll.interval),
         waiting: slot.waiting(),
