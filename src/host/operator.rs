@@ -38,8 +38,9 @@ impl ChannelManager {
         let Some(record) = self.message(id)?.filter(|record| record.state != MessageState::Pending) else {
             return Ok(false);
         };
+        let alone = MessageFilter { before: Some(MessageId(id.0 + 1)), limit: 1, ..MessageFilter::default() };
+        let bytes = self.list_messages(alone)?.first().map_or(0, |summary| summary.bytes);
         self.keep(Change::MessageRequeued { id, at_ms: unix_ms() })?;
-        let bytes = record.body.content.len() as u64;
         self.mailbox.load([PendingMessage {
             id,
             channel: record.channel,

@@ -93,6 +93,24 @@ fn a_webhook_is_refused_while_too_many_messages_wait_and_taken_again_when_one_is
 }
 
 #[test]
+fn bytes_that_wait_count_whatever_they_are_and_also_when_an_operator_has_them_again() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |_| {}).configure(|config| config.queue.bytes = 5_000));
+    let mut large = emit("ann", "small");
+    large["metadata_json"] = json!({"large": "x".repeat(5_000)});
+    running.task(&large);
+    assert_eq!(running.post(&emit("ann", "refused")).status, 503);
+    let delivery = running.next();
+    let id = delivery.id();
+    delivery.ack();
+    running.task(&json!({"do": "now-millis"}));
+    assert!(running.host.replay_message(id).unwrap());
+    assert_eq!(running.post(&emit("ann", "refused")).status, 503);
+    assert_eq!(running.take(1), ["small"]);
+    assert_eq!(running.post(&emit("ann", "accepted")).status, 200);
+}
+
+#[test]
 fn a_channel_is_not_polled_while_too_many_messages_wait() {
     let upstream = Upstream::start(|request, _| {
         let after: u64 = request.target.rsplit('=').next().and_then(|after| after.parse().ok()).unwrap_or(0);
