@@ -401,7 +401,8 @@ fn child_whose_files_may_not_grow() {
             .unwrap();
         delivery.ack();
     }
-    upstream.wait_for("the last reply", |request| request.json()["text"] == next.to_string());
+    let last = next.to_string();
+    upstream.wait_for("the last reply", |request| request.json()["text"] == last);
     println!("resumed after {} answers", answered.len());
 }
 
