@@ -53,9 +53,10 @@ shift || true
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=("${ORDER[@]}")
 
-# The binaries are copied, so that a build meanwhile does not change what is run.
+# The binaries are copied, so that a build meanwhile does not change what is run. PROPERTIES_DIR names a directory with such
+# copies, which are then taken as they are.
 binaries=${PROPERTIES_DIR:-target/properties}
-if [ ! -x "$binaries/wit_abi" ]; then
+if [ -z "${PROPERTIES_DIR:-}" ]; then
   mkdir -p "$binaries"
   cargo test --no-run -p tinclaw -p wit-abi --lib --test capability_files 2>&1 |
     sed -n 's/.*Executable .*(\(.*\))$/\1/p' |
@@ -64,6 +65,10 @@ if [ ! -x "$binaries/wit_abi" ]; then
       cp "$built" "$binaries/${name%-*}"
     done
 fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+trap 'exit 130' INT TERM
 
 # Runs the properties $3… of the binary $1 with $2 cases each, and prints the processor time in milliseconds.
 round() {
@@ -83,8 +88,6 @@ round() {
   awk '{ printf "%d\n", ($1 + $2) * 1000 + 1 }' <<<"$spent"
 }
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 failed=0
 for target in "${targets[@]}"; do
   read -r -d '' -a properties <<<"${PROPERTIES[$target]}" || true
