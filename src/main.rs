@@ -1,5 +1,5 @@
 //! The tinclaw daemon.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod cli;
 

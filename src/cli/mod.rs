@@ -10,7 +10,7 @@
 //! | `check`, `call`, `channels` | commands about channels |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
 //! | `secrets`, `prompt` | commands about secrets |
-//! | `logging`, `signals`, `outcome`, `table` | log, signals, exit codes, columns |
+//! | `logging`, `signals`, `memory`, `outcome`, `table` | log, signals, heap, exit codes, columns |
 
 mod agent;
 mod args;
@@ -23,6 +23,7 @@ mod control;
 mod generate;
 mod health;
 mod logging;
+mod memory;
 mod outcome;
 mod pairing;
 mod prompt;
@@ -40,6 +41,7 @@ use args::{Arguments, Command};
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
+    memory::share_one_heap();
     let Arguments { common, command } = Arguments::parse();
     let outcome = match command {
         Command::Run(options) => run::run(&common, options),

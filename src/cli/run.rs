@@ -17,6 +17,7 @@ use super::config::{Settings, control_socket};
 use super::control::ControlServer;
 use super::generate::generate_missing;
 use super::logging;
+use super::memory;
 use super::outcome::{Failure, Outcome};
 use super::signals::StopSignal;
 
@@ -134,7 +135,7 @@ fn serve(host: &Host, agent: &dyn Agent, control: Option<ControlServer>, signal:
             drop(done);
         });
         let control = control.and_then(|control| control.serve(scope, host));
-        signal.wait();
+        signal.wait(memory::GIVE_BACK_EVERY, memory::give_back);
         log::info!("stopping; a second signal exits at once");
         agent.stop();
         if let Some(control) = control {

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -31,12 +32,19 @@ impl StopSignal {
         Ok(Self(receiver))
     }
 
-    /// Blocks until a signal comes.
-    pub fn wait(mut self) {
-        let mut byte = [0];
-        while let Err(error) = self.0.read(&mut byte) {
-            if error.kind() != ErrorKind::Interrupted {
-                return;
+    /// Blocks until a signal comes, and calls `meanwhile` after a second and then every so often.
+    pub fn wait(mut self, every: Duration, meanwhile: impl Fn()) {
+        let mut pause = Duration::from_secs(1);
+        loop {
+            // A pause of a second or more can always be set.
+            let _ = self.0.set_read_timeout(Some(pause));
+            match self.0.read(&mut [0]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    meanwhile();
+                    pause = every;
+                }
+                Ok(_) | Err(_) => return,
             }
         }
     }

@@ -13,7 +13,8 @@ use super::callback::CallbackReport;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// Work that has ended. These travel on a channel of their own, which has room for all work that can be under way.
+/// Work that has ended. These travel on a channel of their own, which has room for all work that can be under way; what
+/// is large is in a box, because that room is there from the start.
 #[derive(Debug)]
 pub enum Completion {
     /// A worker ran a callback.
@@ -23,18 +24,9 @@ pub enum Completion {
     /// Fewer requests to the store are under way, and the router wanted to know.
     StoreCaughtUp,
     /// A request that can be recognised was answered, well or not.
-    Answered {
-        /// The channel.
-        channel: ChannelName,
-        /// By what the request is recognised.
-        identities: Vec<RequestIdentity>,
-        /// Where they are kept, in their order; nothing when they could not be stored.
-        stored: Vec<SeenId>,
-        /// The answer, for repeats that wait for it.
-        answer: HttpAnswer,
-    },
+    Answered(Box<Answered>),
     /// A reply is durable and waits to be delivered.
-    ReplyStored(PendingReply, Option<Permit>),
+    ReplyStored(Box<PendingReply>, Option<Permit>),
     /// The attempt of a reply is on record, and this is the reply; or it is gone.
     ReplyReady(ReplyId, Option<Box<ReplyRecord>>),
     /// The attempt of a reply could not be recorded.
@@ -45,6 +37,19 @@ pub enum Completion {
     MessagesOwed,
     /// The store's state changed.
     Store(StoreEvent),
+}
+
+/// The answer to a request that can be recognised.
+#[derive(Debug)]
+pub struct Answered {
+    /// The channel.
+    pub channel: ChannelName,
+    /// By what the request is recognised.
+    pub identities: Vec<RequestIdentity>,
+    /// Where they are kept, in their order; nothing when they could not be stored.
+    pub stored: Vec<SeenId>,
+    /// The answer, for repeats that wait for it.
+    pub answer: HttpAnswer,
 }
 
 /// A place among the replies that may be on their way at one time; dropping it frees the place.
@@ -84,6 +89,11 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_room_for_completions_is_small() {
+        assert!(size_of::<Completion>() <= 32, "{}", size_of::<Completion>());
+    }
 
     #[test]
     fn a_dropped_permit_frees_its_place() {

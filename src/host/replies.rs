@@ -120,7 +120,7 @@ impl ChannelManager {
             if let Ok(Some(id)) = id {
                 pending.id = id;
                 waiting.fetch_add(1, Ordering::Relaxed);
-                let _ = completed.send(Completion::ReplyStored(pending, Some(permit)));
+                let _ = completed.send(Completion::ReplyStored(Box::new(pending), Some(permit)));
             }
             let _ = done.send(id);
         });

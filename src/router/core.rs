@@ -224,10 +224,8 @@ impl Router {
             Completion::StoreRequestFailed => self.storage.failed(),
             // Whatever waited for it is looked at after every completion.
             Completion::StoreCaughtUp => {}
-            Completion::Answered { channel, identities, stored, answer } => {
-                self.answered(&channel, &identities, &stored, &answer);
-            }
-            Completion::ReplyStored(reply, _permit) => self.reply_stored(reply),
+            Completion::Answered(answered) => self.answered(&answered),
+            Completion::ReplyStored(reply, _permit) => self.reply_stored(*reply),
             Completion::ReplyReady(id, record) => self.reply_ready(id, record),
             Completion::ReplyNotReady(id) => self.reply_not_ready(id),
             Completion::Owed(batch) => self.owe(batch),

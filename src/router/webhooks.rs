@@ -7,7 +7,7 @@ use crate::event::Wakeup;
 use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::arrival::{RequestIdentity, Webhook};
 use crate::event::callback::{Callback, CallbackReport, CallbackValue};
-use crate::event::completion::Completion;
+use crate::event::completion::{Answered, Completion};
 use crate::ingress::answers::headers_of;
 use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, SeenId};
@@ -114,20 +114,16 @@ impl Router {
                 let mut seen = receipt.map(|receipt| receipt.seen).unwrap_or_default();
                 let stored = seen.split_off(seen.len().saturating_sub(identities.len()));
                 let answer = sent.clone();
-                let _ = completed.send(Completion::Answered { channel, identities, stored, answer });
+                let answered = Answered { channel, identities, stored, answer };
+                let _ = completed.send(Completion::Answered(Box::new(answered)));
             }
             answer.send(sent);
         });
     }
 
     /// The first of several equal requests has its answer.
-    pub(super) fn answered(
-        &mut self,
-        channel: &ChannelName,
-        identities: &[RequestIdentity],
-        stored: &[SeenId],
-        answer: &HttpAnswer,
-    ) {
+    pub(super) fn answered(&mut self, answered: &Answered) {
+        let Answered { channel, identities, stored, answer } = answered;
         let Some(slot) = self.slots.get_mut(channel) else { return };
         let waiting = match answer {
             HttpAnswer::Guest(_) => slot.seen.done(identities, stored),
