@@ -71,11 +71,12 @@ pub use address_range::{AddressRange, AddressRangeError};
 pub use channel::{
     ChannelCapabilities, ChannelCapabilitiesFile, ChannelConfig, ChannelName, DiscoveredChannel,
     EmitRateLimitConfig, HttpEndpointConfig, LoadError, LoadResults, PollConfig, RegisteredEndpoint,
-    WasmChannel, WasmChannelLoader, default_channels_dir, discover_channels,
+    WasmChannel, WasmChannelLoader, available_channel_names, bundled_channel_names, default_channels_dir,
+    discover_channels, install_bundled_channel,
 };
 pub use host::{ChannelManager, Host, HostBuilder, HostError, ManagerConfig, ReplyError};
 pub use ingress::WasmChannelRouter;
-pub use sandbox::{PreparedChannelModule, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig};
+pub use sandbox::{ChannelHostState, PreparedChannelModule, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig};
 pub use services::rate_limit::ChannelEmitRateLimiter;
 pub use stream::{Delivery, MessageStream, RecvError};
 pub use wit_abi::types::{

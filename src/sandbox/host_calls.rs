@@ -8,7 +8,7 @@ use wit_abi::types::{EmittedMessage, LogLevel};
 
 use super::halt::Halt;
 use super::services::GuestHttpRequest;
-use super::state::{Guest, State};
+use super::state::{Guest, ChannelHostState};
 use crate::services::workspace::workspace_path;
 
 /// Runs one call from its core arguments to its core result.
@@ -83,7 +83,7 @@ pub(super) fn run(
     Ok(None)
 }
 
-fn workspace_read(state: &mut State, path: &str) -> Option<String> {
+fn workspace_read(state: &mut ChannelHostState, path: &str) -> Option<String> {
     match workspace_path(path) {
         Ok(path) => state.workspace.read(&path).map(|content| content.as_ref().to_owned()),
         Err(error) => {
@@ -94,13 +94,13 @@ fn workspace_read(state: &mut State, path: &str) -> Option<String> {
     }
 }
 
-fn workspace_write(state: &mut State, path: &str, content: String) -> Result<(), String> {
+fn workspace_write(state: &mut ChannelHostState, path: &str, content: String) -> Result<(), String> {
     let path = workspace_path(path).map_err(|error| error.to_string())?;
     state.workspace.write(path, content.into()).map_err(|error| error.to_string())
 }
 
 fn http_request(
-    state: &mut State,
+    state: &mut ChannelHostState,
     request: GuestHttpRequest,
 ) -> Result<wit_abi::types::HttpResponse, String> {
     let deadline = state.meter.deadline();

@@ -13,7 +13,7 @@ use super::halt::Halt;
 use super::host_calls;
 use super::pool::panic_text;
 use super::scan;
-use super::state::{Guest, State, core_value, wasmi_value};
+use super::state::{Guest, ChannelHostState, core_value, wasmi_value};
 use super::wasi::{self, Wasi, WasiFunc};
 
 /// What an import is.
@@ -68,13 +68,13 @@ impl HostImports {
     }
 
     /// Makes the imports of one instance.
-    pub(super) fn externs(&self, store: &mut Store<State>, memory: Option<Memory>) -> Vec<Extern> {
+    pub(super) fn externs(&self, store: &mut Store<ChannelHostState>, memory: Option<Memory>) -> Vec<Extern> {
         let mut externs = Vec::with_capacity(self.0.len());
         for slot in &self.0 {
             match slot {
                 Slot::Func { ty, func, label } => {
                     let (func, label) = (*func, Arc::clone(label));
-                    let run = move |caller: Caller<'_, State>, params: &[Val], results: &mut [Val]| {
+                    let run = move |caller: Caller<'_, ChannelHostState>, params: &[Val], results: &mut [Val]| {
                         // wasmi's handlers are functions of a foreign calling convention: a panic that reached them
                         // would end the process.
                         let run = AssertUnwindSafe(|| call(caller, func, &label, params, results));
@@ -104,7 +104,7 @@ fn panicked(import: &str, panic: &(dyn Any + Send)) -> Halt {
 }
 
 fn call(
-    mut caller: Caller<'_, State>,
+    mut caller: Caller<'_, ChannelHostState>,
     func: HostImport,
     label: &Arc<str>,
     params: &[Val],

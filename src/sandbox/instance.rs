@@ -16,7 +16,7 @@ use super::meter::{self, fuel_left};
 use super::pool::panic_text;
 use super::prepared::PreparedChannelModule;
 use super::scan::MemoryPlan;
-use super::state::{Guest, Handles, State, wasmi_value};
+use super::state::{Guest, Handles, ChannelHostState, wasmi_value};
 use super::text;
 use super::wasi;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Usage};
@@ -27,7 +27,7 @@ const MAX_GUEST_ERROR_BYTES: usize = 4096;
 /// An instance that has run nothing yet. It runs one callback and is gone: no byte of its memory outlives that.
 pub struct FreshInstance {
     prepared: Arc<PreparedChannelModule>,
-    store: Store<State>,
+    store: Store<ChannelHostState>,
     /// `None` while a large guest waits for a worker to instantiate it.
     instance: Option<Instance>,
 }
@@ -37,7 +37,7 @@ impl FreshInstance {
         prepared: Arc<PreparedChannelModule>,
         context: CallbackContext,
     ) -> Result<Self, WasmChannelError> {
-        let state = State::new(context, *prepared.flavour(), prepared.slice.clone());
+        let state = ChannelHostState::new(context, *prepared.flavour(), prepared.slice.clone());
         let mut store = Store::new(prepared.module.engine(), state);
         store.limiter(|state| &mut state.limiter);
         let mut fresh = Self { prepared, store, instance: None };
@@ -64,6 +64,12 @@ impl FreshInstance {
         self.report(kind, outcome)
     }
 
+    /// What the host keeps for this instance.
+    #[must_use]
+    pub fn host_state(&self) -> &ChannelHostState {
+        self.store.data()
+    }
+
     /// Runs a callback and keeps the instance for the next one, which the host never does: this is the floor that a
     /// fresh instance is measured against.
     #[doc(hidden)]
@@ -72,7 +78,7 @@ impl FreshInstance {
         callback: &Callback,
         context: CallbackContext,
     ) -> Result<CallbackValue, WasmChannelError> {
-        let state = State::new(context, *self.prepared.flavour(), self.prepared.slice.clone());
+        let state = ChannelHostState::new(context, *self.prepared.flavour(), self.prepared.slice.clone());
         let before = std::mem::replace(self.store.data_mut(), state);
         self.store.data_mut().keep_handles(&before);
         self.try_run(callback)
@@ -240,7 +246,7 @@ impl FreshInstance {
     ) -> CallbackReport {
         let left = fuel_left(&self.store);
         wasi::flush(self.store.data_mut());
-        let State { meter, limiter, record, workspace, http_calls, .. } = self.store.into_data();
+        let ChannelHostState { meter, limiter, record, workspace, http_calls, .. } = self.store.into_data();
         let usage = Usage {
             fuel: meter.spent(left),
             peak_memory: limiter.peak(),
@@ -255,13 +261,13 @@ impl FreshInstance {
     }
 }
 
-fn link(store: &mut Store<State>, prepared: &PreparedChannelModule) -> Result<Instance, wasmi::Error> {
+fn link(store: &mut Store<ChannelHostState>, prepared: &PreparedChannelModule) -> Result<Instance, wasmi::Error> {
     let memory = prepared.memory.map(|plan| make_memory(store, plan)).transpose()?;
     let externs = prepared.imports.externs(store, memory);
     Instance::new(store, &prepared.module, &externs)
 }
 
-fn make_memory(store: &mut Store<State>, plan: MemoryPlan) -> Result<Memory, wasmi::Error> {
+fn make_memory(store: &mut Store<ChannelHostState>, plan: MemoryPlan) -> Result<Memory, wasmi::Error> {
     let memory = Memory::new(&mut *store, MemoryType::new(plan.first, plan.maximum))?;
     memory.grow(&mut *store, u64::from(plan.initial - plan.first))?;
     Ok(memory)

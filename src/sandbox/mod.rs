@@ -32,3 +32,4 @@ pub use pool::{Job, PoolError, WorkerPool};
 pub use prepared::PreparedChannelModule;
 pub use runtime::WasmChannelRuntime;
 pub use services::{GuestHttpAnswer, GuestHttpRequest, GuestServices};
+pub use state::ChannelHostState;

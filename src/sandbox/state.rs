@@ -23,8 +23,10 @@ const BYTES_PER_FUEL: u64 = 8;
 /// How often a host call that waits looks at the stop flag.
 const STOP_CHECK: Duration = Duration::from_millis(20);
 
-/// The data of an instance's store.
-pub(super) struct State {
+/// What the host keeps for one instance while its callback runs: how much fuel and memory it has, a snapshot of the
+/// channel's workspace, and a record of what the callback did. It is the data of the instance's wasmi store, and is gone
+/// with it; what the callback did is in its [`CallbackReport`](crate::event::callback::CallbackReport).
+pub struct ChannelHostState {
     pub(super) meter: Meter,
     pub(super) limiter: InstanceLimiter,
     pub(super) channel: Arc<ChannelRuntimeInfo>,
@@ -47,13 +49,13 @@ pub(super) struct Handles {
     pub(super) realloc: Option<Func>,
 }
 
-impl Metered for State {
+impl Metered for ChannelHostState {
     fn meter(&mut self) -> &mut Meter {
         &mut self.meter
     }
 }
 
-impl State {
+impl ChannelHostState {
     pub(super) fn new(context: CallbackContext, flavour: Flavour, size: SliceSize) -> Self {
         let CallbackContext { channel, workspace, deadline, stop, memory } = context;
         let limits = channel.limits;
@@ -71,6 +73,12 @@ impl State {
         }
     }
 
+    /// The channel that the instance works for.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        &self.channel.name
+    }
+
     /// For an instance that goes on with a new state.
     pub(super) fn keep_handles(&mut self, before: &Self) {
         self.handles = before.handles;
@@ -83,12 +91,12 @@ impl State {
 
 /// An instance while the host works on it: its memory, its allocator, its store's data.
 pub(super) struct Guest<'a> {
-    ctx: StoreContextMut<'a, State>,
+    ctx: StoreContextMut<'a, ChannelHostState>,
     handles: Handles,
 }
 
 impl<'a> Guest<'a> {
-    pub(super) fn new(ctx: StoreContextMut<'a, State>) -> Self {
+    pub(super) fn new(ctx: StoreContextMut<'a, ChannelHostState>) -> Self {
         let handles = ctx.data().handles;
         Self { ctx, handles }
     }
@@ -109,7 +117,7 @@ impl<'a> Guest<'a> {
         meter::charge(&mut self.ctx, HOST_CALL_FUEL)
     }
 
-    pub(super) fn state(&mut self) -> &mut State {
+    pub(super) fn state(&mut self) -> &mut ChannelHostState {
         self.ctx.data_mut()
     }
 
@@ -119,7 +127,7 @@ impl<'a> Guest<'a> {
     }
 
     /// The guest's memory and the store's data, both at once.
-    pub(super) fn memory_and_state(&mut self) -> (&mut [u8], &mut State) {
+    pub(super) fn memory_and_state(&mut self) -> (&mut [u8], &mut ChannelHostState) {
         match self.handles.memory {
             Some(memory) => memory.data_and_store_mut(&mut self.ctx),
             None => (&mut [], self.ctx.data_mut()),
@@ -152,7 +160,7 @@ impl<'a> Guest<'a> {
     }
 
     /// Does something that blocks: its time is not the guest's speed, and afterwards the deadline may have passed.
-    pub(super) fn blocking<R>(&mut self, work: impl FnOnce(&mut State) -> R) -> Result<R, Halt> {
+    pub(super) fn blocking<R>(&mut self, work: impl FnOnce(&mut ChannelHostState) -> R) -> Result<R, Halt> {
         let started = Instant::now();
         let result = work(self.state());
         let ended = Instant::now();
@@ -223,15 +231,15 @@ pub(super) fn wasmi_value(value: CoreValue) -> Val {
 
 /// Looks like a store to wasmi.
 impl wasmi::AsContext for Guest<'_> {
-    type Data = State;
+    type Data = ChannelHostState;
 
-    fn as_context(&self) -> wasmi::StoreContext<'_, State> {
+    fn as_context(&self) -> wasmi::StoreContext<'_, ChannelHostState> {
         self.ctx.as_context()
     }
 }
 
 impl AsContextMut for Guest<'_> {
-    fn as_context_mut(&mut self) -> StoreContextMut<'_, State> {
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, ChannelHostState> {
         self.ctx.as_context_mut()
     }
 }

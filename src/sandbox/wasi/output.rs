@@ -3,7 +3,7 @@
 use wit_abi::types::LogLevel;
 
 use crate::sandbox::halt::Halt;
-use crate::sandbox::state::{Guest, State};
+use crate::sandbox::state::{Guest, ChannelHostState};
 
 /// One of the two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) fn write(guest: &mut Guest<'_>, output: Output, address: u32, len: u3
     Ok(())
 }
 
-fn take(state: &mut State, output: Output, bytes: &[u8]) {
+fn take(state: &mut ChannelHostState, output: Output, bytes: &[u8]) {
     let longest = state.channel.limits.log_line_bytes;
     for (index, part) in bytes.split(|byte| *byte == b'\n').enumerate() {
         if index > 0 {
@@ -41,7 +41,7 @@ fn take(state: &mut State, output: Output, bytes: &[u8]) {
     }
 }
 
-fn end_line(state: &mut State, output: Output) {
+fn end_line(state: &mut ChannelHostState, output: Output) {
     let line = std::mem::take(&mut buffer(state, output).0);
     let level = match output {
         Output::Stdout => LogLevel::Info,
@@ -50,7 +50,7 @@ fn end_line(state: &mut State, output: Output) {
     state.record.log(level, &String::from_utf8_lossy(&line));
 }
 
-fn buffer(state: &mut State, output: Output) -> &mut LineBuffer {
+fn buffer(state: &mut ChannelHostState, output: Output) -> &mut LineBuffer {
     match output {
         Output::Stdout => &mut state.wasi.stdout,
         Output::Stderr => &mut state.wasi.stderr,
@@ -58,7 +58,7 @@ fn buffer(state: &mut State, output: Output) -> &mut LineBuffer {
 }
 
 /// Logs what has no line break yet, at the end of a callback.
-pub(in crate::sandbox) fn flush(state: &mut State) {
+pub(in crate::sandbox) fn flush(state: &mut ChannelHostState) {
     for output in [Output::Stdout, Output::Stderr] {
         if !buffer(state, output).0.is_empty() {
             end_line(state, output);
