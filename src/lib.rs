@@ -76,7 +76,9 @@ pub use channel::{
 };
 pub use host::{ChannelManager, Host, HostBuilder, HostError, ManagerConfig, ReplyError};
 pub use ingress::WasmChannelRouter;
-pub use sandbox::{ChannelHostState, PreparedChannelModule, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig};
+pub use sandbox::{
+    ChannelHostState, PreparedChannelModule, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
+};
 pub use services::rate_limit::ChannelEmitRateLimiter;
 pub use stream::{Delivery, MessageStream, RecvError};
 pub use wit_abi::types::{

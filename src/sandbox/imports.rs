@@ -13,7 +13,7 @@ use super::halt::Halt;
 use super::host_calls;
 use super::pool::panic_text;
 use super::scan;
-use super::state::{Guest, ChannelHostState, core_value, wasmi_value};
+use super::state::{ChannelHostState, Guest, core_value, wasmi_value};
 use super::wasi::{self, Wasi, WasiFunc};
 
 /// What an import is.
@@ -74,7 +74,9 @@ impl HostImports {
             match slot {
                 Slot::Func { ty, func, label } => {
                     let (func, label) = (*func, Arc::clone(label));
-                    let run = move |caller: Caller<'_, ChannelHostState>, params: &[Val], results: &mut [Val]| {
+                    let run = move |caller: Caller<'_, ChannelHostState>,
+                                    params: &[Val],
+                                    results: &mut [Val]| {
                         // wasmi's handlers are functions of a foreign calling convention: a panic that reached them
                         // would end the process.
                         let run = AssertUnwindSafe(|| call(caller, func, &label, params, results));

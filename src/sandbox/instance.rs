@@ -16,7 +16,7 @@ use super::meter::{self, fuel_left};
 use super::pool::panic_text;
 use super::prepared::PreparedChannelModule;
 use super::scan::MemoryPlan;
-use super::state::{Guest, Handles, ChannelHostState, wasmi_value};
+use super::state::{ChannelHostState, Guest, Handles, wasmi_value};
 use super::text;
 use super::wasi;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Usage};
@@ -261,7 +261,10 @@ impl FreshInstance {
     }
 }
 
-fn link(store: &mut Store<ChannelHostState>, prepared: &PreparedChannelModule) -> Result<Instance, wasmi::Error> {
+fn link(
+    store: &mut Store<ChannelHostState>,
+    prepared: &PreparedChannelModule,
+) -> Result<Instance, wasmi::Error> {
     let memory = prepared.memory.map(|plan| make_memory(store, plan)).transpose()?;
     let externs = prepared.imports.externs(store, memory);
     Instance::new(store, &prepared.module, &externs)

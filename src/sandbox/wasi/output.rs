@@ -3,7 +3,7 @@
 use wit_abi::types::LogLevel;
 
 use crate::sandbox::halt::Halt;
-use crate::sandbox::state::{Guest, ChannelHostState};
+use crate::sandbox::state::{ChannelHostState, Guest};
 
 /// One of the two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
