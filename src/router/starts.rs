@@ -180,6 +180,8 @@ impl Router {
             && self.running.is_empty()
             && (self.runnable.is_empty() || self.stop.is_stopped())
             && self.storage.has_settled()
+            // What a request to the store brought was sent before the request ended, and may still be unheard.
+            && self.completions.is_empty()
     }
 }
 

@@ -214,6 +214,8 @@ fn a_reply_that_an_operator_drops_gives_way_to_the_next_and_comes_back_when_want
     eventually("nothing is left", || (running.health("echo").replies_pending == 0).then_some(()));
 }
 
+/// On a slow machine the router once ended before it heard that an attempt was on record, and the next start took the reply
+/// for one that might have been sent.
 #[test]
 fn replies_survive_a_restart_in_order() {
     let state = Scratch::new();
