@@ -2,7 +2,8 @@
 //!
 //! What happened: `memory_grow_loop` ended the whole process. wasmi's fastest dispatch relies on the compiler to turn the
 //! call of the next instruction into a jump, which it cannot for `memory.grow`; a loop of failing `memory.grow`s then
-//! overflowed the worker's native stack within one slice of fuel. Since then growing costs more fuel than a slice can spend on the stack.
+//! overflowed the worker's native stack within one slice of fuel. Since then growing costs so much fuel that a slice ends
+//! before the stack does.
 
 mod harness;
 

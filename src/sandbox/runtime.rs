@@ -63,9 +63,9 @@ impl WasmChannelRuntime {
     /// The engine settings that channels need: fuel metering with a price for growing, bounded stacks, one memory per
     /// module, and no charge for translating a function.
     ///
-    /// A guest is validated when it is prepared; each function is translated when it is first called, which a real
-    /// channel needs for less than half of its functions. Translation takes time in proportion to a function's size,
-    /// once in the life of the engine, so it goes without fuel.
+    /// A guest is validated when it is prepared; each function is translated when it is first called, so those that are
+    /// never called take neither time nor memory. Translation takes time in proportion to a function's size, once in the
+    /// life of the engine, so it goes without fuel; a function that cannot be translated traps.
     ///
     /// SIMD is not compiled in: the interpreter gains nothing from it, and it costs a third more program.
     #[must_use]

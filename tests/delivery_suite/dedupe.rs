@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::support::*;
 use crate::harness::client;
-use crate::harness::upstream::{Upstream, ok};
 
 fn by_pointer(file: &mut Value) {
     file["capabilities"]["channel"]["webhook"]["dedupe"] = json!({"json_pointer": "/id"});
@@ -83,13 +82,7 @@ fn a_header_recognises_a_repeat_and_a_request_without_it_runs() {
 #[test]
 fn a_repeat_of_a_request_that_still_runs_is_answered_with_it() {
     let door = Door::default();
-    let upstream = Upstream::start({
-        let door = door.clone();
-        move |_, _| {
-            door.pass();
-            ok()
-        }
-    });
+    let upstream = behind(&door);
     let running = start(everything(&upstream, by_pointer));
     running.ready("everything");
     let task = with_id(sequence([get("/slow"), emit("ann", "once")]), 7);

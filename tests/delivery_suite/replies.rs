@@ -125,13 +125,7 @@ fn a_reply_that_traps_three_times_is_a_dead_letter_until_an_operator_sends_it_ag
 fn each_reply_of_a_lane_costs_one_transaction() {
     const REPLIES: u64 = 12;
     let door = Door::default();
-    let upstream = Upstream::start({
-        let door = door.clone();
-        move |_, _| {
-            door.pass();
-            ok()
-        }
-    });
+    let upstream = behind(&door);
     let running = start(everything(&upstream, |_| {}));
     running.task_in("on-respond", &get("/sent"));
     let reply = || running.host.respond_to(&name("everything"), text("hello")).unwrap();
@@ -242,13 +236,7 @@ fn replies_survive_a_restart_in_order() {
 #[test]
 fn a_reply_that_is_dropped_behind_one_that_is_under_way_goes_at_once() {
     let door = Door::default();
-    let upstream = Upstream::start({
-        let door = door.clone();
-        move |_, _| {
-            door.pass();
-            ok()
-        }
-    });
+    let upstream = behind(&door);
     let running = start(echo(&upstream, |_| {}));
     let ann = said(&running, "ann");
     running.host.respond(&ann, text("1")).unwrap();

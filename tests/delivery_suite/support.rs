@@ -10,7 +10,7 @@ use tinclaw::event::health::ChannelHealth;
 use tinclaw::{AgentResponse, ChannelName, Delivery, Host, HostBuilder, RecvError};
 
 pub use crate::crash_harness::Scratch;
-use crate::harness::upstream::Upstream;
+use crate::harness::upstream::{Upstream, ok};
 use crate::harness::{client, eventually, fixtures};
 
 /// How long a test waits for what has to come.
@@ -151,6 +151,15 @@ impl Door {
         let open = self.0.0.lock().unwrap();
         drop(self.0.1.wait_timeout_while(open, Duration::from_secs(60), |open| !*open).unwrap());
     }
+}
+
+/// An upstream server that answers when the door is open.
+pub fn behind(door: &Door) -> Upstream {
+    let door = door.clone();
+    Upstream::start(move |_, _| {
+        door.pass();
+        ok()
+    })
 }
 
 /// An emitted message, as a task of `everything`.
