@@ -10,6 +10,7 @@
 //! | `check`, `call`, `channels` | commands about channels |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
 //! | `secrets`, `prompt` | commands about secrets |
+//! | `fields` | objects read with their types, and what is wrong with them |
 //! | `logging`, `signals`, `memory`, `outcome`, `table` | log, signals, heap, exit codes, columns |
 
 mod agent;
@@ -20,6 +21,7 @@ mod channels;
 mod check;
 mod config;
 mod control;
+mod fields;
 mod generate;
 mod health;
 mod logging;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::cli::fields::Fields;
+
 /// The whole file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
 pub struct ConfigFile {
     /// Address and port of the HTTP server.
     pub listen: Option<SocketAddr>,
@@ -69,17 +69,68 @@ pub struct ConfigFile {
     pub channel: BTreeMap<String, ChannelTable>,
 }
 
+impl ConfigFile {
+    /// Reads the file.
+    pub fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            listen: listen(fields),
+            public_url: fields.text("public_url"),
+            state_dir: fields.path("state_dir"),
+            durability: durability(fields),
+            channels: fields.texts("channels").map(|paths| paths.into_iter().map(PathBuf::from).collect()),
+            webchat: fields.flag("webchat"),
+            agent: fields.text("agent"),
+            agent_concurrency: fields.usize("agent_concurrency"),
+            agent_timeout_secs: fields.u64("agent_timeout_secs"),
+            log: fields.text("log"),
+            http_rewrite: fields.texts_by_name("http_rewrite"),
+            allow_private_hosts: fields.texts("allow_private_hosts").unwrap_or_default(),
+            proxy: fields.text("proxy"),
+            trusted_proxies: fields.texts("trusted_proxies").unwrap_or_default(),
+            poll_floor_ms: fields.u64("poll_floor_ms"),
+            memory_budget_mb: fields.usize("memory_budget_mb"),
+            workers: fields.usize("workers"),
+            visibility_secs: fields.u64("visibility_secs"),
+            in_order: fields.flag("in_order"),
+            queue_timeout_secs: fields.u64("queue_timeout_secs"),
+            max_body_bytes: fields.u64("max_body_bytes"),
+            secrets: fields.inner("secrets", SecretsTable::read).unwrap_or_default(),
+            queue: fields.inner("queue", QueueTable::read).unwrap_or_default(),
+            retry: fields.inner("retry", RetryTable::read).unwrap_or_default(),
+            retention: fields.inner("retention", RetentionTable::read).unwrap_or_default(),
+            limits: fields.numbers_by_name("limits"),
+            server: fields.inner("server", ServerTable::read).unwrap_or_default(),
+            channel: fields.inner_by_name("channel", ChannelTable::read),
+        })
+    }
+}
+
 /// `durability`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug)]
 pub enum DurabilityField {
     Full,
     Normal,
 }
 
+fn listen(fields: &mut Fields) -> Option<SocketAddr> {
+    let text = fields.text("listen")?;
+    let address =
+        text.parse().map_err(|_| format!("{text:?} is no address with a port, as 127.0.0.1:8080 is"));
+    fields.check("listen", address)
+}
+
+fn durability(fields: &mut Fields) -> Option<DurabilityField> {
+    let text = fields.text("durability")?;
+    let durability = match text.as_str() {
+        "full" => Ok(DurabilityField::Full),
+        "normal" => Ok(DurabilityField::Normal),
+        _ => Err(format!("{text:?} is neither \"full\" nor \"normal\"")),
+    };
+    fields.check("durability", durability)
+}
+
 /// `[secrets]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
 pub struct SecretsTable {
     /// Whether only variables that begin with `TINCLAW_SECRET_` are secrets.
     pub env_prefixed_only: bool,
@@ -97,9 +148,22 @@ pub struct SecretsTable {
     pub key_credential: Option<String>,
 }
 
+impl SecretsTable {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            env_prefixed_only: fields.flag("env_prefixed_only").unwrap_or_default(),
+            directory: fields.path("directory"),
+            systemd: fields.flag("systemd").unwrap_or_default(),
+            generate: fields.flag("generate"),
+            file: fields.path("file"),
+            key_file: fields.path("key_file"),
+            key_credential: fields.text("key_credential"),
+        })
+    }
+}
+
 /// `[queue]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
 pub struct QueueTable {
     /// Messages that may wait for the agent.
     pub messages: Option<usize>,
@@ -109,9 +173,18 @@ pub struct QueueTable {
     pub replies: Option<usize>,
 }
 
+impl QueueTable {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            messages: fields.usize("messages"),
+            megabytes: fields.u64("megabytes"),
+            replies: fields.usize("replies"),
+        })
+    }
+}
+
 /// `[retry]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
 pub struct RetryTable {
     /// The wait after the first failure.
     pub first_secs: Option<u64>,
@@ -123,9 +196,19 @@ pub struct RetryTable {
     pub most_traps: Option<u32>,
 }
 
+impl RetryTable {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            first_secs: fields.u64("first_secs"),
+            most_secs: fields.u64("most_secs"),
+            give_up_after_secs: fields.u64("give_up_after_secs"),
+            most_traps: fields.u32("most_traps"),
+        })
+    }
+}
+
 /// `[retention]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
 pub struct RetentionTable {
     /// Days for settled messages and replies.
     pub settled_days: Option<u64>,
@@ -139,9 +222,20 @@ pub struct RetentionTable {
     pub max_seen: Option<u64>,
 }
 
+impl RetentionTable {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            settled_days: fields.u64("settled_days"),
+            dead_days: fields.u64("dead_days"),
+            max_settled: fields.u64("max_settled"),
+            max_settled_mb: fields.u64("max_settled_mb"),
+            max_seen: fields.u64("max_seen"),
+        })
+    }
+}
+
 /// `[server]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
 pub struct ServerTable {
     pub connections: Option<usize>,
     pub connections_per_address: Option<usize>,
@@ -158,9 +252,28 @@ pub struct ServerTable {
     pub keep_alive_secs: Option<u64>,
 }
 
+impl ServerTable {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            connections: fields.usize("connections"),
+            connections_per_address: fields.usize("connections_per_address"),
+            head_secs: fields.u64("head_secs"),
+            head_bytes: fields.usize("head_bytes"),
+            head_fields: fields.usize("head_fields"),
+            body_secs: fields.u64("body_secs"),
+            body_memory_mb: fields.u64("body_memory_mb"),
+            handover_secs: fields.u64("handover_secs"),
+            answer_secs: fields.u64("answer_secs"),
+            response_bytes: fields.u64("response_bytes"),
+            response_memory_mb: fields.u64("response_memory_mb"),
+            write_secs: fields.u64("write_secs"),
+            keep_alive_secs: fields.u64("keep_alive_secs"),
+        })
+    }
+}
+
 /// `[channel.NAME]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
 pub struct ChannelTable {
     /// Values that override those of the capability file's `config`.
     pub config: Map<String, Value>,
@@ -168,4 +281,14 @@ pub struct ChannelTable {
     pub owner_id: Option<Value>,
     /// What the bot is called.
     pub bot_username: Option<String>,
+}
+
+impl ChannelTable {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            config: fields.object("config"),
+            owner_id: fields.any("owner_id"),
+            bot_username: fields.text("bot_username"),
+        })
+    }
 }

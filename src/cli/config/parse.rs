@@ -1,42 +1,88 @@
 //! From text to fields, with errors that name the line and the nearest field.
 
-use super::file::ConfigFile;
+use serde_json::{Number, Value};
+use toml::de::{DeInteger, DeTable, DeValue};
 
-/// How alike a known field must be to be suggested, from 0 to 1.
-const ALIKE: f64 = 0.7;
+use super::file::ConfigFile;
+use crate::cli::fields::{Step, Wrong, strictly};
 
 /// Reads a configuration.
 ///
 /// # Errors
 /// One line: which line of the file, what is wrong there, and what may have been meant.
 pub fn parse(text: &str) -> Result<ConfigFile, String> {
-    toml::from_str(text).map_err(|error| {
-        let line = error.span().map(|span| line_of(text, span.start));
-        let message = with_suggestion(error.message());
-        match line {
-            Some(line) => format!("line {line}: {message}"),
+    let table = DeTable::parse(text).map_err(|error| {
+        let message = error.message().trim().replace('\n', "; ");
+        match error.span() {
+            Some(span) => format!("line {}: {message}", line_of(text, span.start)),
             None => message,
         }
-    })
+    })?;
+    let table = DeValue::Table(table.into_inner());
+    let read = json(&table).and_then(|value| strictly(value, ConfigFile::read));
+    read.map_err(|wrong| format!("line {}: {wrong}", line_of(text, offset_of(&table, &wrong.path))))
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// Makes "unknown field `a`, expected one of `b`, `c`" say which of them is nearest.
-fn with_suggestion(message: &str) -> String {
-    let message = message.trim().replace('\n', "; ");
-    let Some(rest) = message.strip_prefix("unknown field ") else { return message };
-    let mut quoted = rest.split('`').skip(1).step_by(2);
-    let Some(field) = quoted.next() else { return message };
-    let known: Vec<&str> = quoted.collect();
-    let alike = |known: &&str| strsim::jaro_winkler(field, known);
-    let nearest = known.iter().copied().max_by(|a, b| alike(a).total_cmp(&alike(b)));
-    match nearest.filter(|nearest| alike(nearest) >= ALIKE) {
-        Some(nearest) => format!("unknown field `{field}`; did you mean `{nearest}`?"),
-        None => format!("unknown field `{field}`; known here are {}", known.join(", ")),
+/// Where a value stands: its key, or itself when it is in a list.
+fn offset_of(table: &DeValue, path: &[Step]) -> usize {
+    let (mut value, mut offset) = (table, 0);
+    for step in path {
+        let next = match (step, value) {
+            (Step::Field(name), DeValue::Table(table)) => table
+                .iter()
+                .find(|(key, _)| key.get_ref() == name)
+                .map(|(key, value)| (value.get_ref(), key.span().start)),
+            (Step::Item(index), DeValue::Array(items)) => {
+                items.get(*index).map(|item| (item.get_ref(), item.span().start))
+            }
+            _ => None,
+        };
+        let Some(next) = next else { break };
+        (value, offset) = next;
     }
+    offset
+}
+
+/// The same in JSON; dates and times are texts there.
+fn json(value: &DeValue) -> Result<Value, Wrong> {
+    Ok(match value {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Integer(number) => Value::Number(integer(number)?),
+        DeValue::Float(number) => {
+            let finite = number.as_str().parse().ok().and_then(Number::from_f64);
+            Value::Number(finite.ok_or_else(|| Wrong::must_be("a finite number", number))?)
+        }
+        DeValue::Boolean(flag) => Value::Bool(*flag),
+        DeValue::Datetime(time) => Value::String(time.to_string()),
+        DeValue::Array(items) => {
+            let items = items.iter().enumerate();
+            let items = items.map(|(index, item)| within(Step::Item(index), item.get_ref()));
+            Value::Array(items.collect::<Result<_, _>>()?)
+        }
+        DeValue::Table(fields) => {
+            let mut object = serde_json::Map::new();
+            for (key, value) in fields {
+                let name = key.get_ref().to_string();
+                object.insert(name.clone(), within(Step::Field(name), value.get_ref())?);
+            }
+            Value::Object(object)
+        }
+    })
+}
+
+fn within(step: Step, value: &DeValue) -> Result<Value, Wrong> {
+    json(value).map_err(|wrong| wrong.within(step))
+}
+
+fn integer(number: &DeInteger) -> Result<Number, Wrong> {
+    let (digits, radix) = (number.as_str(), number.radix());
+    let unsigned = u64::from_str_radix(digits, radix).map(Number::from);
+    let number_of_64_bits = unsigned.or_else(|_| i64::from_str_radix(digits, radix).map(Number::from));
+    number_of_64_bits.map_err(|_| Wrong::must_be("a number of 64 bits", number))
 }
 
 #[cfg(test)]
@@ -44,17 +90,62 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelt_field_is_named_with_its_line_and_the_nearest_one() {
+    fn what_is_wrong_is_named_with_its_line() {
         let rows = [
             ("lisen = \"127.0.0.1:1\"", "line 1: unknown field `lisen`; did you mean `listen`?"),
             (
                 "workers = 3\n\n[secrets]\nenv_prefix_only = true",
-                "line 4: unknown field `env_prefix_only`; did you mean `env_prefixed_only`?",
+                "line 4: unknown field `secrets.env_prefix_only`; did you mean `env_prefixed_only`?",
             ),
-            ("[channel.echo]\nowner = 3", "line 2: unknown field `owner`; did you mean `owner_id`?"),
-            ("[queue]\nzzz = 1", "line 2: unknown field `zzz`; known here are messages, megabytes, replies"),
-            ("workers = \"many\"", "line 1: invalid type: string \"many\", expected usize"),
-            ("durability = \"none\"", "line 1: unknown variant `none`, expected `full` or `normal`"),
+            (
+                "[channel.echo]\nowner = 3",
+                "line 2: unknown field `channel.echo.owner`; did you mean `owner_id`?",
+            ),
+            (
+                "[queue]\nzzz = 1",
+                "line 2: unknown field `queue.zzz`; known here are messages, megabytes, replies",
+            ),
+            ("\nworkers = \"many\"", "line 2: workers must be a whole number, not a string"),
+            ("workers = 1.0", "line 1: workers must be a whole number, not 1.0"),
+            ("workers = true", "line 1: workers must be a whole number, not true"),
+            ("workers = [1]", "line 1: workers must be a whole number, not a list"),
+            ("workers = { a = 1 }", "line 1: workers must be a whole number, not a set of fields"),
+            ("workers = 2024-01-02", "line 1: workers must be a whole number, not a string"),
+            ("workers = -1", "line 1: workers must be 0 or more, not -1"),
+            (
+                "[retry]\nmost_traps = 4294967296",
+                "line 2: retry.most_traps must be at most 4294967295, not 4294967296",
+            ),
+            (
+                "max_body_bytes = 18446744073709551616",
+                "line 1: max_body_bytes must be a number of 64 bits, not 18446744073709551616",
+            ),
+            (
+                "agent_timeout_secs = -9223372036854775809",
+                "line 1: agent_timeout_secs must be a number of 64 bits, not -9223372036854775809",
+            ),
+            ("[limits]\na = 1\nmemory_mb = 1.5", "line 3: limits.memory_mb must be a whole number, not 1.5"),
+            ("webchat = 1", "line 1: webchat must be true or false, not 1"),
+            ("log = 3", "line 1: log must be a string, not 3"),
+            ("channels = \"a\"", "line 1: channels must be a list, not a string"),
+            ("channels = [\n  \"a\",\n  2,\n]", "line 3: channels[1] must be a string, not 2"),
+            ("[http_rewrite]\na = false", "line 2: http_rewrite.a must be a string, not false"),
+            ("\nsecrets = 3", "line 2: secrets must be a set of fields, not 3"),
+            ("[[queue]]\nreplies = 1", "line 1: queue must be a set of fields, not a list"),
+            ("[channel]\necho = 1", "line 2: channel.echo must be a set of fields, not 1"),
+            ("channel.echo.config = 1", "line 1: channel.echo.config must be a set of fields, not 1"),
+            (
+                "[channel.a.config]\nb = [1, nan]",
+                "line 2: channel.a.config.b[1] must be a finite number, not nan",
+            ),
+            (
+                "channel.a.config = { b = 1e999 }",
+                "line 1: channel.a.config.b must be a finite number, not 1e999",
+            ),
+            ("durability = \"none\"", "line 1: durability: \"none\" is neither \"full\" nor \"normal\""),
+            ("listen = \"a\"", "line 1: listen: \"a\" is no address with a port, as 127.0.0.1:8080 is"),
+            ("workers = 1\nworkers = 2", "line 2: duplicate key"),
+            ("[queue]\n[queue]", "line 2: duplicate key"),
         ];
         for (text, expected) in rows {
             assert_eq!(parse(text).err().as_deref(), Some(expected), "{text}");
@@ -63,14 +154,46 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_reach_up_to_what_they_are_kept_in() {
+        let file = parse(
+            "workers = 18446744073709551615\nmemory_budget_mb = 0x10\nvisibility_secs = 0\n[retry]\nmost_traps = 4294967295\nfirst_secs = 18_446_744_073_709_551_615\n",
+        )
+        .unwrap();
+        assert_eq!(file.workers, Some(usize::MAX));
+        assert_eq!((file.memory_budget_mb, file.visibility_secs), (Some(16), Some(0)));
+        assert_eq!((file.retry.most_traps, file.retry.first_secs), (Some(u32::MAX), Some(u64::MAX)));
+    }
+
+    #[test]
     fn every_table_is_read() {
         let file = parse(
             "listen = \"127.0.0.1:0\"\nhttp_rewrite = { \"a.example\" = \"http://127.0.0.1:1\" }\n[limits]\nmemory_mb = 64\n\
-             [channel.telegram]\nowner_id = 7\n[channel.telegram.config]\ndm_policy = \"open\"\nnested = { a = [1, 2] }\n",
+             [channel.telegram]\nowner_id = 7\n[channel.telegram.config]\ndm_policy = \"open\"\nnested = { a = [1, 2] }\n\
+             since = 2024-01-02T03:04:05Z\nminus = -1.5\n",
         )
         .unwrap();
         assert_eq!(file.limits["memory_mb"], 64);
-        assert_eq!(file.channel["telegram"].owner_id, Some(7.into()));
-        assert_eq!(file.channel["telegram"].config["nested"]["a"][1], 2);
+        assert_eq!(file.http_rewrite["a.example"], "http://127.0.0.1:1");
+        let channel = &file.channel["telegram"];
+        assert_eq!(channel.owner_id, Some(7.into()));
+        assert_eq!(
+            serde_json::Value::Object(channel.config.clone()),
+            serde_json::json!({
+                "dm_policy": "open", "minus": -1.5, "nested": {"a": [1, 2]}, "since": "2024-01-02T03:04:05Z",
+            })
+        );
+    }
+
+    /// The page with all settings, where those without a default are comments.
+    #[test]
+    fn every_field_is_documented_and_every_documented_field_is_read() {
+        let page = include_str!("../../../docs/tinclaw.toml");
+        let uncommented = page.lines().map(|line| match line.strip_prefix("# ") {
+            Some(setting) if setting.starts_with('[') || setting.contains(" = ") => setting,
+            _ => line,
+        });
+        let file = parse(&uncommented.collect::<Vec<_>>().join("\n")).unwrap();
+        let shown = format!("{file:#?}");
+        assert!(!shown.contains("None") && !shown.contains("{}"), "{shown}");
     }
 }

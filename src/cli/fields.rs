@@ -1,0 +1,299 @@
+//! Reading what people and programs write: the fields of an object, each with its type. No I/O.
+//!
+//! [`Fields`] has one method for each type; it gives the field, or none when the field is not there. What is wrong is
+//! noted, the first of it only, and told when the whole object was read:
+//!
+//! ```ignore
+//! fn read(fields: &mut Fields) -> Option<Seat> {
+//!     Some(Seat { row: fields.text("row")?, number: fields.u32("number").unwrap_or(1) })
+//! }
+//! let seat = strictly(json!({"row": "c"}), read);
+//! ```
+//!
+//! A reader that gives up with `?` says by it that the field must be there.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+/// How alike a known field must be to be suggested, from 0 to 1.
+const ALIKE: f64 = 0.7;
+
+/// From the outermost object to a value in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The field of this name.
+    Field(String),
+    /// The item of a list, counted from 0.
+    Item(usize),
+}
+
+/// What is wrong, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// From the outermost object to the wrong value.
+    pub path: Vec<Step>,
+    what: What,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum What {
+    Missing,
+    Unknown { known: Vec<&'static str> },
+    MustBe { expected: String, found: String },
+    Other(String),
+}
+
+impl Wrong {
+    /// The value is not what is expected.
+    pub fn must_be(expected: &str, found: impl Display) -> Self {
+        let what = What::MustBe { expected: expected.to_owned(), found: found.to_string() };
+        Self { path: Vec::new(), what }
+    }
+
+    /// The same, as seen from outside.
+    pub fn within(mut self, step: Step) -> Self {
+        self.path.insert(0, step);
+        self
+    }
+}
+
+impl Display for Wrong {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut place = String::new();
+        for step in &self.path {
+            match step {
+                Step::Field(name) if place.is_empty() => place.push_str(name),
+                Step::Field(name) => place += &format!(".{name}"),
+                Step::Item(index) => place += &format!("[{index}]"),
+            }
+        }
+        if place.is_empty() {
+            place.push_str("it");
+        }
+        match &self.what {
+            What::Missing => write!(f, "`{place}` is missing"),
+            What::Unknown { known } => {
+                let name = match self.path.last() {
+                    Some(Step::Field(name)) => name,
+                    _ => &place,
+                };
+                write!(f, "unknown field `{place}`; {}", suggestion(name, known))
+            }
+            What::MustBe { expected, found } => write!(f, "{place} must be {expected}, not {found}"),
+            What::Other(what) => write!(f, "{place}: {what}"),
+        }
+    }
+}
+
+fn suggestion(name: &str, known: &[&str]) -> String {
+    let alike = |known: &&str| strsim::jaro_winkler(name, known);
+    let nearest = known.iter().copied().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+    match nearest.filter(|nearest| alike(nearest) >= ALIKE) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None if known.is_empty() => "there are no fields here".to_owned(),
+        None => format!("known here are {}", known.join(", ")),
+    }
+}
+
+/// Reads an object of which every field must be known.
+///
+/// # Errors
+/// The first thing that is wrong, and where.
+pub fn strictly<T>(value: Value, read: fn(&mut Fields) -> Option<T>) -> Result<T, Wrong> {
+    whole(value, true, read)
+}
+
+fn whole<T>(value: Value, is_strict: bool, read: fn(&mut Fields) -> Option<T>) -> Result<T, Wrong> {
+    let mut fields = Fields { values: object(value)?, is_strict, known: Vec::new(), noted: None };
+    let read = read(&mut fields);
+    fields.finish(read)
+}
+
+/// An object that is being read. `null` is as good as no field.
+pub struct Fields {
+    values: Map<String, Value>,
+    /// Whether fields that nobody asked for are wrong, here and in the objects within.
+    is_strict: bool,
+    /// What was asked for.
+    known: Vec<&'static str>,
+    /// The first thing that is wrong.
+    noted: Option<Wrong>,
+}
+
+impl Fields {
+    fn finish<T>(mut self, read: Option<T>) -> Result<T, Wrong> {
+        match (self.noted.take(), read) {
+            (Some(wrong), _) => Err(wrong),
+            (None, None) => Err(self.missing()),
+            (None, Some(read)) => self.stranger().map_or(Ok(read), Err),
+        }
+    }
+
+    /// A reader that gave up had asked last for what is not there.
+    fn missing(&self) -> Wrong {
+        let name = self.known.last().copied().unwrap_or_default();
+        Wrong { path: vec![Step::Field(name.to_owned())], what: What::Missing }
+    }
+
+    fn stranger(self) -> Option<Wrong> {
+        let Self { values, is_strict, known, .. } = self;
+        let mut names = values.into_iter().map(|(name, _)| name);
+        let stranger = names.find(|name| is_strict && !known.contains(&name.as_str()))?;
+        Some(Wrong { path: vec![Step::Field(stranger)], what: What::Unknown { known } })
+    }
+
+    /// Notes what is wrong with a field that could be read. Gives the value, if there is one.
+    pub fn check<T>(&mut self, name: &str, checked: Result<T, String>) -> Option<T> {
+        self.note(name, checked.map_err(|what| Wrong { path: Vec::new(), what: What::Other(what) }))
+    }
+
+    fn note<T>(&mut self, name: &str, read: Result<T, Wrong>) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.noted.get_or_insert_with(|| wrong.within(Step::Field(name.to_owned())));
+                None
+            }
+        }
+    }
+
+    fn read<T>(&mut self, name: &'static str, read: fn(Value) -> Result<T, Wrong>) -> Option<T> {
+        let value = self.any(name)?;
+        self.note(name, read(value))
+    }
+
+    /// A field of any type.
+    pub fn any(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
+        self.values.get_mut(name).map(Value::take).filter(|value| !value.is_null())
+    }
+
+    /// A text.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        self.read(name, text)
+    }
+
+    /// A path.
+    pub fn path(&mut self, name: &'static str) -> Option<PathBuf> {
+        self.text(name).map(PathBuf::from)
+    }
+
+    /// A list of texts.
+    pub fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
+        self.read(name, |value| each(value, text))
+    }
+
+    /// Texts by names that are not known beforehand; none when the field is not there.
+    pub fn texts_by_name(&mut self, name: &'static str) -> BTreeMap<String, String> {
+        self.read(name, |value| each_by_name(value, text)).unwrap_or_default()
+    }
+
+    /// True or false.
+    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        self.read(name, |value| value.as_bool().ok_or_else(|| wrong_type("true or false", &value)))
+    }
+
+    /// A whole number of 0 or more.
+    pub fn u64(&mut self, name: &'static str) -> Option<u64> {
+        self.read(name, |value| whole_number(&value, u64::MAX))
+    }
+
+    /// A whole number of 0 or more, as large as counts may be.
+    pub fn usize(&mut self, name: &'static str) -> Option<usize> {
+        self.read(name, |value| whole_number(&value, usize::MAX as u64)).map(|number| number as usize)
+    }
+
+    /// A whole number from 0 to [`u32::MAX`].
+    pub fn u32(&mut self, name: &'static str) -> Option<u32> {
+        self.read(name, |value| whole_number(&value, u32::MAX.into())).map(|number| number as u32)
+    }
+
+    /// Whole numbers by names that are not known beforehand; none when the field is not there.
+    pub fn numbers_by_name(&mut self, name: &'static str) -> BTreeMap<String, u64> {
+        self.read(name, |value| each_by_name(value, |value| whole_number(&value, u64::MAX)))
+            .unwrap_or_default()
+    }
+
+    /// Fields that are not known beforehand; none when the field is not there.
+    pub fn object(&mut self, name: &'static str) -> Map<String, Value> {
+        self.read(name, object).unwrap_or_default()
+    }
+
+    /// An object with fields of its own.
+    pub fn inner<T>(&mut self, name: &'static str, read: fn(&mut Fields) -> Option<T>) -> Option<T> {
+        let value = self.any(name)?;
+        let inner = whole(value, self.is_strict, read);
+        self.note(name, inner)
+    }
+
+    /// Objects by names that are not known beforehand; none when the field is not there.
+    pub fn inner_by_name<T>(
+        &mut self,
+        name: &'static str,
+        read: fn(&mut Fields) -> Option<T>,
+    ) -> BTreeMap<String, T> {
+        let Some(value) = self.any(name) else { return BTreeMap::new() };
+        let is_strict = self.is_strict;
+        let inner = each_by_name(value, |value| whole(value, is_strict, read));
+        self.note(name, inner).unwrap_or_default()
+    }
+}
+
+fn text(value: Value) -> Result<String, Wrong> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => Err(wrong_type("a string", &other)),
+    }
+}
+
+fn object(value: Value) -> Result<Map<String, Value>, Wrong> {
+    match value {
+        Value::Object(fields) => Ok(fields),
+        other => Err(wrong_type("a set of fields", &other)),
+    }
+}
+
+fn whole_number(value: &Value, most: u64) -> Result<u64, Wrong> {
+    match value.as_u64() {
+        Some(number) if number <= most => Ok(number),
+        Some(number) => Err(Wrong::must_be(&format!("at most {most}"), number)),
+        None if value.is_i64() => Err(wrong_type("0 or more", value)),
+        None => Err(wrong_type("a whole number", value)),
+    }
+}
+
+fn each<T>(value: Value, read: impl Fn(Value) -> Result<T, Wrong>) -> Result<Vec<T>, Wrong> {
+    let Value::Array(items) = value else { return Err(wrong_type("a list", &value)) };
+    let mut done = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        done.push(read(item).map_err(|wrong| wrong.within(Step::Item(index)))?);
+    }
+    Ok(done)
+}
+
+fn each_by_name<T>(
+    value: Value,
+    read: impl Fn(Value) -> Result<T, Wrong>,
+) -> Result<BTreeMap<String, T>, Wrong> {
+    let mut done = BTreeMap::new();
+    for (name, value) in object(value)? {
+        match read(value) {
+            Ok(read) => done.insert(name, read),
+            Err(wrong) => return Err(wrong.within(Step::Field(name))),
+        };
+    }
+    Ok(done)
+}
+
+fn wrong_type(expected: &str, found: &Value) -> Wrong {
+    match found {
+        Value::Null | Value::Bool(_) | Value::Number(_) => Wrong::must_be(expected, found),
+        // It may be a secret.
+        Value::String(_) => Wrong::must_be(expected, "a string"),
+        Value::Array(_) => Wrong::must_be(expected, "a list"),
+        Value::Object(_) => Wrong::must_be(expected, "a set of fields"),
+    }
+}
