@@ -14,6 +14,14 @@ use tinclaw::sandbox::{
 use tinclaw::services::workspace::WorkspaceSnapshot;
 use wit_abi::types::{IncomingHttpRequest, PairingUpsertResult};
 
+#[path = "../src/cli/memory/stretches.rs"]
+#[allow(dead_code, reason = "memory is given back by the program only")]
+mod stretches;
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: stretches::Stretches = stretches::Stretches::new();
+
 /// Many short rounds, of which the best counts: other programs disturb some of them.
 const ROUNDS: usize = 100;
 

@@ -17,6 +17,14 @@ use tinclaw::ingress::server::ServerLimits;
 use tinclaw::services::secrets::{MemorySecrets, Secret};
 use tinclaw::{Host, WasmChannel, WasmChannelRuntime, WasmChannelRuntimeConfig};
 
+#[path = "../src/cli/memory/stretches.rs"]
+#[allow(dead_code, reason = "memory is given back by the program only")]
+mod stretches;
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: stretches::Stretches = stretches::Stretches::new();
+
 const RUN: Duration = Duration::from_secs(4);
 /// How often the daemon is started for a figure.
 const STARTS: usize = 9;

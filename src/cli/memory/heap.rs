@@ -1,14 +1,8 @@
-//! How the daemon deals with the memory that it no longer needs.
+//! glibc's heap.
 #![allow(
     unsafe_code,
     reason = "glibc is told how to manage its heap, which nothing but two of its functions can do"
 )]
-
-use std::time::Duration;
-
-/// How often memory is given back. Between two rounds it stays, because the next callback needs it again and pages of the
-/// system cost more than those that are there.
-pub const GIVE_BACK_EVERY: Duration = Duration::from_secs(30);
 
 /// Lets all threads share one heap. With a heap for each thread, as glibc has it, what a thread has freed helps no other
 /// one and is never given back. To be called before a second thread starts.
@@ -20,7 +14,7 @@ pub fn share_one_heap() {
     }
 }
 
-/// Gives memory that is free back to the system: what the start needed, or the largest callback of late.
+/// Gives what is free back to the system.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it takes glibc's own locks and touches free memory only.
