@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tinclaw::event::callback::{Callback, CallbackKind};
-use tinclaw::{AgentResponse, Attachment, StatusUpdate};
+use tinclaw::{AgentResponse, StatusUpdate};
 use wit_abi::types::IncomingHttpRequest;
 
-use super::agent::status_type;
+use super::agent::{attachment, status_type};
+use super::fields::{Fields, json, strictly};
 
 /// What a callback is called with, and the files that are there before.
 pub struct CallInput {
@@ -29,192 +28,112 @@ pub fn kind(name: &str) -> Result<CallbackKind, String> {
     })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RequestIn {
-    method: String,
-    path: Option<String>,
-    headers: BTreeMap<String, String>,
-    query: BTreeMap<String, String>,
-    body: Option<Value>,
-    body_base64: Option<String>,
-    secret_validated: bool,
-}
-
-impl Default for RequestIn {
-    fn default() -> Self {
-        Self {
-            method: "POST".into(),
-            path: None,
-            headers: BTreeMap::new(),
-            query: BTreeMap::new(),
-            body: None,
-            body_base64: None,
-            secret_validated: true,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct TimerIn {
-    name: String,
-    payload: String,
-}
-
-impl Default for TimerIn {
-    fn default() -> Self {
-        Self { name: "timer".into(), payload: String::new() }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ResponseIn {
-    user_id: String,
-    message_id: String,
-    content: String,
-    thread_id: Option<String>,
-    metadata: Value,
-    attachments: Vec<FileIn>,
-}
-
-impl Default for ResponseIn {
-    fn default() -> Self {
-        Self {
-            user_id: "user".into(),
-            message_id: "1".into(),
-            content: "Hello".into(),
-            thread_id: None,
-            metadata: Value::Object(Map::new()),
-            attachments: Vec::new(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileIn {
-    filename: String,
-    #[serde(default = "octets")]
-    mime_type: String,
-    data: String,
-}
-
-fn octets() -> String {
-    "application/octet-stream".into()
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct StatusIn {
-    status: String,
-    message: String,
-    metadata: Value,
-}
-
-impl Default for StatusIn {
-    fn default() -> Self {
-        Self { status: "thinking".into(), message: String::new(), metadata: Value::Object(Map::new()) }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct NothingIn {}
-
 /// Makes the callback of this kind. `start_config` is what `on-start` gets, `first_path` the first path that the channel
 /// may have.
 pub fn call_input(
     kind: CallbackKind,
-    json: &str,
+    text: &str,
     start_config: Arc<str>,
     first_path: Option<&str>,
 ) -> Result<CallInput, String> {
-    let text = if json.trim().is_empty() { "{}" } else { json };
-    let mut fields: Map<String, Value> =
-        serde_json::from_str(text).map_err(|error| format!("the input is no JSON object: {error}"))?;
-    let workspace = fields.remove("workspace").map_or(Ok(BTreeMap::new()), serde_json::from_value);
-    let workspace = workspace.map_err(|error| format!("`workspace` is no object of texts: {error}"))?;
-    let callback = match kind {
-        CallbackKind::Start => {
-            read::<NothingIn>(fields)?;
-            Callback::Start { config_json: start_config }
-        }
-        CallbackKind::HttpRequest => Callback::HttpRequest(Arc::new(request(read(fields)?, first_path)?)),
-        CallbackKind::Poll => read::<NothingIn>(fields).map(|_| Callback::Poll)?,
-        CallbackKind::Shutdown => read::<NothingIn>(fields).map(|_| Callback::Shutdown)?,
-        CallbackKind::Timer => {
-            let TimerIn { name, payload } = read(fields)?;
-            Callback::Timer { name: name.into(), payload: payload.into() }
-        }
+    let text = if text.trim().is_empty() { "{}" } else { text };
+    let read = |fields: &mut Fields| {
+        let workspace = fields.texts_by_name("workspace");
+        Some(CallInput { callback: callback(kind, fields, start_config, first_path)?, workspace })
+    };
+    let input = json(text).and_then(|value| strictly(value, read));
+    input.map_err(|wrong| format!("the input is not as expected: {wrong}"))
+}
+
+fn callback(
+    kind: CallbackKind,
+    fields: &mut Fields,
+    start_config: Arc<str>,
+    first_path: Option<&str>,
+) -> Option<Callback> {
+    Some(match kind {
+        CallbackKind::Start => Callback::Start { config_json: start_config },
+        CallbackKind::HttpRequest => Callback::HttpRequest(Arc::new(request(fields, first_path)?)),
+        CallbackKind::Poll => Callback::Poll,
+        CallbackKind::Shutdown => Callback::Shutdown,
+        CallbackKind::Timer => Callback::Timer {
+            name: text_or(fields, "name", "timer").into(),
+            payload: text_or(fields, "payload", "").into(),
+        },
         CallbackKind::Respond => {
-            if fields.contains_key("user_id") {
-                return Err("on-respond has no `user_id`; on-broadcast has".into());
+            if fields.any("user_id").is_some() {
+                return fields.check("user_id", Err("on-respond has none; on-broadcast has".into()));
             }
-            Callback::Respond(Arc::new(response(read(fields)?)?.1))
+            Callback::Respond(Arc::new(response(fields)))
         }
-        CallbackKind::Broadcast => {
-            let (user_id, response) = response(read(fields)?)?;
-            Callback::Broadcast { user_id: user_id.into(), response: Arc::new(response) }
-        }
+        CallbackKind::Broadcast => Callback::Broadcast {
+            user_id: text_or(fields, "user_id", "user").into(),
+            response: Arc::new(response(fields)),
+        },
         CallbackKind::Status => {
-            let StatusIn { status, message, metadata } = read(fields)?;
-            let status = status_type(&status)?;
-            Callback::Status(Arc::new(StatusUpdate { status, message, metadata_json: metadata.to_string() }))
+            let status = status_type(&text_or(fields, "status", "thinking"));
+            Callback::Status(Arc::new(StatusUpdate {
+                status: fields.check("status", status)?,
+                message: text_or(fields, "message", ""),
+                metadata_json: metadata(fields),
+            }))
         }
-    };
-    Ok(CallInput { callback, workspace })
+    })
 }
 
-fn read<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, String> {
-    serde_json::from_value(Value::Object(fields))
-        .map_err(|error| format!("the input is not as expected: {error}"))
+fn text_or(fields: &mut Fields, name: &'static str, default: &str) -> String {
+    fields.text(name).unwrap_or_else(|| default.to_owned())
 }
 
-fn request(input: RequestIn, first_path: Option<&str>) -> Result<IncomingHttpRequest, String> {
-    let path = input.path.or_else(|| first_path.map(str::to_owned));
-    let path = path.ok_or("the channel has no allowed path, so the input must have `path`")?;
-    let body = match (input.body, input.body_base64) {
-        (Some(_), Some(_)) => return Err("the input has both `body` and `body_base64`".into()),
-        (Some(Value::String(text)), None) => text.into_bytes(),
-        (Some(value), None) => value.to_string().into_bytes(),
-        (None, Some(text)) => BASE64.decode(&text).map_err(|error| format!("`body_base64`: {error}"))?,
-        (None, None) => Vec::new(),
+fn metadata(fields: &mut Fields) -> String {
+    fields.any("metadata").map_or_else(|| "{}".to_owned(), |metadata| metadata.to_string())
+}
+
+fn request(fields: &mut Fields, first_path: Option<&str>) -> Option<IncomingHttpRequest> {
+    let Some(path) = fields.text("path").or_else(|| first_path.map(str::to_owned)) else {
+        return fields
+            .check("path", Err("the channel has no allowed path, so the input must have one".into()));
     };
-    let mut headers: BTreeMap<String, String> =
-        input.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
+    let body = body(fields)?;
+    let headers = fields.texts_by_name("headers").into_iter();
+    let mut headers: BTreeMap<_, _> = headers.map(|(name, value)| (name.to_lowercase(), value)).collect();
     if !body.is_empty() {
         headers.entry("content-type".into()).or_insert_with(|| "application/json".into());
     }
-    Ok(IncomingHttpRequest {
-        method: input.method.to_uppercase(),
+    Some(IncomingHttpRequest {
+        method: text_or(fields, "method", "POST").to_uppercase(),
         path,
         headers_json: object(headers),
-        query_json: object(input.query),
+        query_json: object(fields.texts_by_name("query")),
         body,
-        secret_validated: input.secret_validated,
+        secret_validated: fields.flag("secret_validated").unwrap_or(true),
     })
+}
+
+fn body(fields: &mut Fields) -> Option<Vec<u8>> {
+    match (fields.any("body"), fields.text("body_base64")) {
+        (Some(_), Some(_)) => fields.check("body", Err("give it or `body_base64`, not both".into())),
+        (Some(Value::String(text)), None) => Some(text.into_bytes()),
+        (Some(value), None) => Some(value.to_string().into_bytes()),
+        (None, Some(text)) => {
+            fields.check("body_base64", BASE64.decode(text).map_err(|error| error.to_string()))
+        }
+        (None, None) => Some(Vec::new()),
+    }
 }
 
 fn object(fields: BTreeMap<String, String>) -> String {
     Value::Object(fields.into_iter().map(|(name, value)| (name, Value::String(value))).collect()).to_string()
 }
 
-fn response(input: ResponseIn) -> Result<(String, AgentResponse), String> {
-    let attachments = input.attachments.into_iter().map(|file| {
-        let data =
-            BASE64.decode(&file.data).map_err(|error| format!("attachment {:?}: {error}", file.filename))?;
-        Ok(Attachment { filename: file.filename, mime_type: file.mime_type, data })
-    });
-    let response = AgentResponse {
-        message_id: input.message_id,
-        content: input.content,
-        thread_id: input.thread_id,
-        metadata_json: input.metadata.to_string(),
-        attachments: attachments.collect::<Result<_, String>>()?,
-    };
-    Ok((input.user_id, response))
+fn response(fields: &mut Fields) -> AgentResponse {
+    AgentResponse {
+        message_id: text_or(fields, "message_id", "1"),
+        content: text_or(fields, "content", "Hello"),
+        thread_id: fields.text("thread_id"),
+        metadata_json: metadata(fields),
+        attachments: fields.inner_list("attachments", attachment),
+    }
 }
 
 #[cfg(test)]
@@ -249,17 +168,35 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused() {
-        for (kind, json, part) in [
-            (CallbackKind::Poll, r#"{"x":1}"#, "unknown field `x`"),
-            (CallbackKind::HttpRequest, r#"{"body":"a","body_base64":"YQ=="}"#, "both"),
-            (CallbackKind::HttpRequest, "[]", "no JSON object"),
-            (CallbackKind::Respond, r#"{"user_id":"a"}"#, "no `user_id`"),
-            (CallbackKind::Status, r#"{"status":"asleep"}"#, "no status"),
-            (CallbackKind::Poll, r#"{"workspace":{"a":1}}"#, "no object of texts"),
+        for (kind, json, expected) in [
+            (CallbackKind::Poll, r#"{"x":1}"#, "unknown field `x`; known here are workspace"),
+            (CallbackKind::Timer, r#"{"paylod":""}"#, "unknown field `paylod`; did you mean `payload`?"),
+            (
+                CallbackKind::HttpRequest,
+                r#"{"body":"a","body_base64":"YQ=="}"#,
+                "body: give it or `body_base64`, not both",
+            ),
+            (
+                CallbackKind::HttpRequest,
+                r#"{"body_base64":"!"}"#,
+                "body_base64: Invalid symbol 33, offset 0.",
+            ),
+            (CallbackKind::HttpRequest, "[]", "it must be a set of fields, not a list"),
+            (CallbackKind::Poll, "{", "no JSON: EOF while parsing an object at line 1 column 1"),
+            (CallbackKind::Respond, r#"{"user_id":"a"}"#, "user_id: on-respond has none; on-broadcast has"),
+            (
+                CallbackKind::Broadcast,
+                r#"{"attachments":[{"filename":"a","data":"","size":0}]}"#,
+                "unknown field `attachments[0].size`; known here are filename, mime_type, data",
+            ),
+            (CallbackKind::Poll, r#"{"workspace":{"a":1}}"#, "workspace.a must be a string, not 1"),
         ] {
-            let error = input(kind, json).unwrap_err();
-            assert!(error.contains(part), "{json}: {error}");
+            let expected = format!("the input is not as expected: {expected}");
+            assert_eq!(input(kind, json).err(), Some(expected), "{json}");
         }
+        assert!(input(CallbackKind::Status, r#"{"status":"asleep"}"#).unwrap_err().contains("is no status"));
+        let pathless = call_input(CallbackKind::HttpRequest, "", "{}".into(), None).err().unwrap();
+        assert!(pathless.contains("must have one"), "{pathless}");
         assert!(kind("on-pol").is_err());
         assert_eq!(kind("poll"), Ok(CallbackKind::Poll));
     }

@@ -83,6 +83,7 @@ impl Display for Wrong {
                 write!(f, "unknown field `{place}`; {}", suggestion(name, known))
             }
             What::MustBe { expected, found } => write!(f, "{place} must be {expected}, not {found}"),
+            What::Other(what) if self.path.is_empty() => f.write_str(what),
             What::Other(what) => write!(f, "{place}: {what}"),
         }
     }
@@ -98,15 +99,32 @@ fn suggestion(name: &str, known: &[&str]) -> String {
     }
 }
 
+/// Any JSON, to be read.
+///
+/// # Errors
+/// The text is no JSON.
+pub fn json(text: &str) -> Result<Value, Wrong> {
+    serde_json::from_str(text)
+        .map_err(|error| Wrong { path: Vec::new(), what: What::Other(format!("no JSON: {error}")) })
+}
+
 /// Reads an object of which every field must be known.
 ///
 /// # Errors
 /// The first thing that is wrong, and where.
-pub fn strictly<T>(value: Value, read: fn(&mut Fields) -> Option<T>) -> Result<T, Wrong> {
+pub fn strictly<T>(value: Value, read: impl FnOnce(&mut Fields) -> Option<T>) -> Result<T, Wrong> {
     whole(value, true, read)
 }
 
-fn whole<T>(value: Value, is_strict: bool, read: fn(&mut Fields) -> Option<T>) -> Result<T, Wrong> {
+/// Reads an object that may have other fields too.
+///
+/// # Errors
+/// The first thing that is wrong, and where.
+pub fn loosely<T>(value: Value, read: impl FnOnce(&mut Fields) -> Option<T>) -> Result<T, Wrong> {
+    whole(value, false, read)
+}
+
+fn whole<T>(value: Value, is_strict: bool, read: impl FnOnce(&mut Fields) -> Option<T>) -> Result<T, Wrong> {
     let mut fields = Fields { values: object(value)?, is_strict, known: Vec::new(), noted: None };
     let read = read(&mut fields);
     fields.finish(read)
@@ -196,6 +214,11 @@ impl Fields {
         self.read(name, |value| value.as_bool().ok_or_else(|| wrong_type("true or false", &value)))
     }
 
+    /// A number.
+    pub fn f64(&mut self, name: &'static str) -> Option<f64> {
+        self.read(name, |value| value.as_f64().ok_or_else(|| wrong_type("a number", &value)))
+    }
+
     /// A whole number of 0 or more.
     pub fn u64(&mut self, name: &'static str) -> Option<u64> {
         self.read(name, |value| whole_number(&value, u64::MAX))
@@ -227,6 +250,14 @@ impl Fields {
         let value = self.any(name)?;
         let inner = whole(value, self.is_strict, read);
         self.note(name, inner)
+    }
+
+    /// A list of objects; none when the field is not there.
+    pub fn inner_list<T>(&mut self, name: &'static str, read: fn(&mut Fields) -> Option<T>) -> Vec<T> {
+        let Some(value) = self.any(name) else { return Vec::new() };
+        let is_strict = self.is_strict;
+        let inner = each(value, |value| whole(value, is_strict, read));
+        self.note(name, inner).unwrap_or_default()
     }
 
     /// Objects by names that are not known beforehand; none when the field is not there.
@@ -295,5 +326,57 @@ fn wrong_type(expected: &str, found: &Value) -> Wrong {
         Value::String(_) => Wrong::must_be(expected, "a string"),
         Value::Array(_) => Wrong::must_be(expected, "a list"),
         Value::Object(_) => Wrong::must_be(expected, "a set of fields"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Eq)]
+    struct Seat {
+        row: String,
+        number: u32,
+        guests: Vec<Seat>,
+    }
+
+    fn seat(fields: &mut Fields) -> Option<Seat> {
+        Some(Seat {
+            guests: fields.inner_list("guests", seat),
+            number: fields.u32("number").unwrap_or(1),
+            row: fields.text("row")?,
+        })
+    }
+
+    #[test]
+    fn null_is_no_field_and_others_are_left_when_they_may_be_there() {
+        let value = || json!({"row": "c", "number": null, "guests": [{"row": "d", "hat": true}]});
+        let guest = Seat { row: "d".into(), number: 1, guests: Vec::new() };
+        let expected = Seat { row: "c".into(), number: 1, guests: vec![guest] };
+        assert_eq!(loosely(value(), seat), Ok(expected));
+        let wrong = strictly(value(), seat).unwrap_err();
+        assert_eq!(wrong.to_string(), "unknown field `guests[0].hat`; known here are guests, number, row");
+    }
+
+    #[test]
+    fn the_first_thing_that_was_read_wrong_is_told() {
+        for (value, expected) in [
+            (json!({"row": 1, "number": "a"}), "number must be a whole number, not a string"),
+            (json!({"row": 1, "colour": "red"}), "row must be a string, not 1"),
+            (json!({"colour": "red"}), "`row` is missing"),
+            (json!({"row": null}), "`row` is missing"),
+            (json!({"row": "c", "guests": [{"row": "d"}, {}]}), "`guests[1].row` is missing"),
+            (json!({"row": "c", "guests": [null]}), "guests[0] must be a set of fields, not null"),
+        ] {
+            assert_eq!(strictly(value.clone(), seat).unwrap_err().to_string(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_a_text_says_is_not_told() {
+        let wrong = strictly(json!({"number": "hunter2", "row": "c"}), seat).unwrap_err();
+        assert!(!format!("{wrong} {wrong:?}").contains("hunter2"));
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tinclaw::{AgentResponse, Delivery, Host};
 
-use super::protocol::{AnswerIn, MAX_LINE_BYTES, message_json, response};
+use super::protocol::{MAX_LINE_BYTES, message_json, response};
 use super::{Agent, answer};
+use crate::cli::fields::{json, loosely};
 
 /// The `http` agent: POSTs each message. Several are asked for at a time, never two of one conversation.
 pub struct Http {
@@ -87,9 +88,8 @@ fn read_answer(status: u16, content_type: &str, body: &[u8]) -> Result<Option<Ag
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let text = std::str::from_utf8(body).map_err(|_| "its answer is not UTF-8".to_owned())?;
     if media_type == "application/json" || media_type.ends_with("+json") {
-        let answer: AnswerIn =
-            serde_json::from_str(text).map_err(|error| format!("its answer is not as expected: {error}"))?;
-        return response(answer);
+        let read = json(text).and_then(|value| loosely(value, |fields| Some(response(fields))));
+        return read.map_err(|wrong| format!("its answer is not as expected: {wrong}"));
     }
     if media_type.is_empty() || media_type == "text/plain" || media_type == "text/markdown" {
         return Ok(Some(AgentResponse { content: text.to_owned(), ..AgentResponse::default() }));

@@ -18,7 +18,7 @@ mod protocol;
 
 use std::time::Duration;
 
-pub use protocol::status_type;
+pub use protocol::{attachment, status_type};
 
 use tinclaw::Host;
 

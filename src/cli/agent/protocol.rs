@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tinclaw::{AgentResponse, Attachment, Delivery, StatusType};
+
+use crate::cli::fields::{Fields, json, loosely};
 
 /// The longest line that an agent may write, in bytes: room for 20 MiB of attachments in base64.
 pub const MAX_LINE_BYTES: usize = 32 * 1024 * 1024;
@@ -124,120 +126,74 @@ pub enum Said {
     Broadcast { channel: String, user_id: String, response: AgentResponse },
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum LineIn {
-    Reply {
-        #[serde(deserialize_with = "id")]
-        id: u64,
-        #[serde(flatten)]
-        answer: AnswerIn,
-        #[serde(default = "yes")]
-        done: bool,
-    },
-    Done {
-        #[serde(deserialize_with = "id")]
-        id: u64,
-    },
-    Nack {
-        #[serde(deserialize_with = "id")]
-        id: u64,
-        #[serde(default)]
-        delay_secs: Option<f64>,
-    },
-    Status {
-        #[serde(deserialize_with = "id")]
-        id: u64,
-        status: String,
-        #[serde(default)]
-        message: String,
-    },
-    Broadcast {
-        channel: String,
-        user_id: String,
-        #[serde(flatten)]
-        answer: AnswerIn,
-    },
-}
-
-/// The part that all answers share.
-#[derive(Debug, Deserialize)]
-pub struct AnswerIn {
-    content: Option<String>,
-    #[serde(default)]
-    thread_id: Option<String>,
-    #[serde(default)]
-    attachments: Vec<AttachmentIn>,
-}
-
-#[derive(Debug, Deserialize)]
-struct AttachmentIn {
-    filename: String,
-    #[serde(default)]
-    mime_type: Option<String>,
-    data: String,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// An id is written as text; a number is understood too.
-fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Id {
-        Text(String),
-        Number(u64),
-    }
-    match Id::deserialize(deserializer)? {
-        Id::Number(number) => Ok(number),
-        Id::Text(text) => {
-            text.parse().map_err(|_| serde::de::Error::custom(format!("{text:?} is no message's id")))
-        }
-    }
-}
-
-/// Reads one line of an agent.
+/// Reads one line of an agent. Fields that are not known are left.
 pub fn parse_line(line: &str) -> Result<Said, String> {
-    let parsed = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    Ok(match parsed {
-        LineIn::Reply { id, answer, done } => Said::Reply { id, response: required(answer)?, done },
-        LineIn::Done { id } => Said::Done { id },
-        LineIn::Nack { id, delay_secs } => Said::Nack { id, delay: delay_secs.map(delay).transpose()? },
-        LineIn::Status { id, status, message } => Said::Status { id, status: status_type(&status)?, message },
-        LineIn::Broadcast { channel, user_id, answer } => {
-            Said::Broadcast { channel, user_id, response: required(answer)? }
+    json(line).and_then(|value| loosely(value, said)).map_err(|wrong| wrong.to_string())
+}
+
+fn said(fields: &mut Fields) -> Option<Said> {
+    let kind = fields.text("type")?;
+    Some(match kind.as_str() {
+        "reply" => {
+            let done = fields.flag("done").unwrap_or(true);
+            Said::Reply { id: id(fields)?, response: needed_response(fields)?, done }
+        }
+        "done" => Said::Done { id: id(fields)? },
+        "nack" => Said::Nack { id: id(fields)?, delay: delay(fields) },
+        "status" => {
+            let status = status_type(&fields.text("status")?);
+            let status = fields.check("status", status)?;
+            Said::Status { id: id(fields)?, status, message: fields.text("message").unwrap_or_default() }
+        }
+        "broadcast" => Said::Broadcast {
+            channel: fields.text("channel")?,
+            user_id: fields.text("user_id")?,
+            response: needed_response(fields)?,
+        },
+        _ => {
+            let known = "there are reply, done, nack, status, broadcast";
+            return fields.check("type", Err(format!("{kind:?} is not known: {known}")));
         }
     })
 }
 
-fn required(answer: AnswerIn) -> Result<AgentResponse, String> {
-    response(answer)?.ok_or_else(|| "there is no `content`".to_owned())
+/// An id is written as text; a number is understood too.
+fn id(fields: &mut Fields) -> Option<u64> {
+    let id = fields.any("id")?;
+    let number = id.as_str().map_or(id.as_u64(), |text| text.parse().ok());
+    fields.check("id", number.ok_or_else(|| format!("{id} is no message's id")))
+}
+
+fn delay(fields: &mut Fields) -> Option<Duration> {
+    let seconds = fields.f64("delay_secs")?;
+    let delay = Duration::try_from_secs_f64(seconds).map_err(|_| format!("it cannot be {seconds}"));
+    fields.check("delay_secs", delay).map(|delay| delay.min(MAX_DELAY))
+}
+
+fn needed_response(fields: &mut Fields) -> Option<AgentResponse> {
+    let none = || Err("there is none, and there are no attachments".to_owned());
+    response(fields).or_else(|| fields.check("content", none()))
 }
 
 /// The reply in an answer; none when it has neither text nor files.
-pub fn response(answer: AnswerIn) -> Result<Option<AgentResponse>, String> {
-    let attachments = answer.attachments.into_iter().map(attachment).collect::<Result<Vec<_>, _>>()?;
-    if answer.content.is_none() && attachments.is_empty() {
-        return Ok(None);
+pub fn response(fields: &mut Fields) -> Option<AgentResponse> {
+    let content = fields.text("content");
+    let thread_id = fields.text("thread_id");
+    let attachments = fields.inner_list("attachments", attachment);
+    if content.is_none() && attachments.is_empty() {
+        return None;
     }
-    let content = answer.content.unwrap_or_default();
-    Ok(Some(AgentResponse { content, thread_id: answer.thread_id, attachments, ..AgentResponse::default() }))
+    let content = content.unwrap_or_default();
+    Some(AgentResponse { content, thread_id, attachments, ..AgentResponse::default() })
 }
 
-fn attachment(file: AttachmentIn) -> Result<Attachment, String> {
-    let AttachmentIn { filename, mime_type, data } = file;
-    let data =
-        BASE64.decode(&data).map_err(|error| format!("the data of {filename:?} is no base64: {error}"))?;
-    let mime_type = mime_type.unwrap_or_else(|| "application/octet-stream".to_owned());
-    Ok(Attachment { filename, mime_type, data })
-}
-
-fn delay(seconds: f64) -> Result<Duration, String> {
-    let delay =
-        Duration::try_from_secs_f64(seconds).map_err(|_| format!("delay_secs cannot be {seconds}"))?;
-    Ok(delay.min(MAX_DELAY))
+/// A file with its bytes in base64.
+pub fn attachment(fields: &mut Fields) -> Option<Attachment> {
+    let filename = fields.text("filename")?;
+    let mime_type = fields.text("mime_type").unwrap_or_else(|| "application/octet-stream".to_owned());
+    let data = BASE64.decode(fields.text("data")?);
+    let data = data.map_err(|error| format!("the data of {filename:?} is no base64: {error}"));
+    Some(Attachment { data: fields.check("data", data)?, filename, mime_type })
 }
 
 const STATUSES: [(&str, StatusType); 11] = [
@@ -319,23 +275,42 @@ mod tests {
 
     #[test]
     fn malformed_lines_say_what_is_wrong() {
-        for (line, part) in [
-            ("hello", "expected value"),
-            ("{}", "missing field `type`"),
-            (r#"{"type":"shout","id":"1"}"#, "unknown variant `shout`"),
-            (r#"{"type":"reply","id":"1"}"#, "no `content`"),
-            (r#"{"type":"reply","content":"x"}"#, "missing field `id`"),
-            (r#"{"type":"reply","id":"x","content":"x"}"#, "no message's id"),
+        for (line, expected) in [
+            ("hello", "no JSON: expected value at line 1 column 1"),
+            ("[]", "it must be a set of fields, not a list"),
+            ("{}", "`type` is missing"),
+            (
+                r#"{"type":"shout","id":"1"}"#,
+                r#"type: "shout" is not known: there are reply, done, nack, status, broadcast"#,
+            ),
+            (
+                r#"{"type":"reply","id":"1","attachments":[]}"#,
+                "content: there is none, and there are no attachments",
+            ),
+            (r#"{"type":"reply","id":"1","content":3}"#, "content must be a string, not 3"),
+            (r#"{"type":"reply","content":"x"}"#, "`id` is missing"),
+            (r#"{"type":"reply","id":"x","content":"x"}"#, r#"id: "x" is no message's id"#),
+            (r#"{"type":"done","id":1.5}"#, "id: 1.5 is no message's id"),
+            (
+                r#"{"type":"reply","id":"1","content":"x","done":"no"}"#,
+                "done must be true or false, not a string",
+            ),
             (
                 r#"{"type":"reply","id":"1","content":"x","attachments":[{"filename":"a","data":"!"}]}"#,
-                "no base64",
+                r#"attachments[0].data: the data of "a" is no base64: Invalid symbol 33, offset 0."#,
             ),
-            (r#"{"type":"nack","id":"1","delay_secs":-1}"#, "delay_secs cannot be -1"),
-            (r#"{"type":"status","id":"1","status":"asleep"}"#, "there are thinking"),
+            (
+                r#"{"type":"reply","id":"1","content":"x","attachments":[{"filename":"a"}]}"#,
+                "`attachments[0].data` is missing",
+            ),
+            (r#"{"type":"nack","id":"1","delay_secs":-1}"#, "delay_secs: it cannot be -1"),
+            (r#"{"type":"nack","id":"1","delay_secs":"1"}"#, "delay_secs must be a number, not a string"),
+            (r#"{"type":"broadcast","channel":"echo","content":"x"}"#, "`user_id` is missing"),
         ] {
-            let error = parse_line(line).unwrap_err();
-            assert!(error.contains(part), "{line}: {error}");
+            assert_eq!(parse_line(line), Err(expected.to_owned()), "{line}");
         }
+        let asleep = parse_line(r#"{"type":"status","id":"1","status":"asleep"}"#).unwrap_err();
+        assert!(asleep.starts_with(r#"status: "asleep" is no status: there are thinking"#), "{asleep}");
     }
 
     #[test]

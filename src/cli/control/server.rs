@@ -8,12 +8,13 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use rustix::event::PollFlags;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tinclaw::ChannelManager;
 
 use super::answer::answer;
 use super::request::Request;
 use super::wire::{MAX_REQUEST_BYTES, Wire, wait};
+use crate::cli::fields::{json, strictly};
 
 /// What one client may take, from its connection to the last byte of its answer. Clients are served one at a time.
 const CLIENT_TIME: Duration = Duration::from_secs(5);
@@ -97,9 +98,10 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 fn attend(client: UnixStream, stopped: &UnixStream, manager: &ChannelManager) -> io::Result<()> {
     let mut wire = Wire::new(client, Some(stopped), CLIENT_TIME)?;
     let line = wire.read_line(MAX_REQUEST_BYTES)?;
-    let result = serde_json::from_str::<Request>(&line)
-        .map_err(|error| {
-            format!("the request is not understood ({error}); is this another version of tinclaw?")
+    let result = json(&line)
+        .and_then(|value| strictly(value, Request::read))
+        .map_err(|wrong| {
+            format!("the request is not understood ({wrong}); is this another version of tinclaw?")
         })
         .and_then(|request| answer(manager, request));
     wire.write_line(&envelope(result).to_string())
@@ -108,7 +110,7 @@ fn attend(client: UnixStream, stopped: &UnixStream, manager: &ChannelManager) ->
 /// The answer as it is sent.
 fn envelope(result: Result<Value, String>) -> Value {
     match result {
-        Ok(value) => json!({"ok": value}),
-        Err(error) => json!({"error": error}),
+        Ok(value) => serde_json::json!({"ok": value}),
+        Err(error) => serde_json::json!({"error": error}),
     }
 }
