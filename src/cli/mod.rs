@@ -2,7 +2,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `args` | what can be written on the command line |
+//! | `args/` | what can be written on the command line |
 //! | `config/` | `tinclaw.toml`, and what it becomes together with the command line |
 //! | `run` | `tinclaw run` |
 //! | `agent/` | who answers messages: echo, a program, an HTTP server |
@@ -35,16 +35,26 @@ mod secrets;
 mod signals;
 mod table;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use args::{Arguments, Command};
+use args::{Arguments, Command, Parsed};
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     memory::share_one_heap();
-    let Arguments { common, command } = Arguments::parse();
+    match args::parse(std::env::args_os().skip(1).collect(), &|name| std::env::var_os(name)) {
+        Ok(Parsed::Arguments(arguments)) => obey(arguments),
+        Ok(Parsed::Help(page)) => show(&page),
+        Ok(Parsed::Version) => show(concat!("tinclaw ", env!("CARGO_PKG_VERSION"), "\n")),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn obey(Arguments { common, command }: Arguments) -> ExitCode {
     let outcome = match command {
         Command::Run(options) => run::run(&common, options),
         Command::Check(options) => check::check(&common, &options),
@@ -60,4 +70,10 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+fn show(text: &str) -> ExitCode {
+    // A reader that stops early, as `head` does, has seen what it wanted.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
 }

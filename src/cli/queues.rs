@@ -2,9 +2,7 @@
 
 use serde_json::Value;
 
-use super::args::{
-    Common, JsonArgs, MessageStateArg, MessagesCommand, OneRow, RepliesCommand, ReplyStateArg, Rows,
-};
+use super::args::{Common, JsonArgs, MessagesCommand, OneRow, RepliesCommand, Rows};
 use super::config::Settings;
 use super::control::{self, Request, ask};
 use super::outcome::Outcome;
@@ -14,13 +12,8 @@ use super::table::{age, columns, harmless, harmless_lines, now_ms};
 pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {
     let settings = quiet(common)?;
     match command {
-        MessagesCommand::List { rows, state, output } => {
-            let state = state.map(|state| match state {
-                MessageStateArg::Pending => "pending",
-                MessageStateArg::Acked => "acked",
-                MessageStateArg::Dropped => "dropped",
-            });
-            let list = ask(&settings, Request::ListMessages(asked(rows, state)))?;
+        MessagesCommand::List { rows, output } => {
+            let list = ask(&settings, Request::ListMessages(asked(rows)))?;
             show_list(
                 &list,
                 *output,
@@ -53,14 +46,8 @@ pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {
 pub fn replies(common: &Common, command: &RepliesCommand) -> Outcome {
     let settings = quiet(common)?;
     match command {
-        RepliesCommand::List { rows, state, output } => {
-            let state = state.map(|state| match state {
-                ReplyStateArg::Pending => "pending",
-                ReplyStateArg::Delivered => "delivered",
-                ReplyStateArg::Dead => "dead",
-                ReplyStateArg::Dropped => "dropped",
-            });
-            let list = ask(&settings, Request::ListReplies(asked(rows, state)))?;
+        RepliesCommand::List { rows, output } => {
+            let list = ask(&settings, Request::ListReplies(asked(rows)))?;
             show_list(
                 &list,
                 *output,
@@ -93,10 +80,10 @@ fn quiet(common: &Common) -> Result<Settings, super::outcome::Failure> {
     Ok(settings)
 }
 
-fn asked(rows: &Rows, state: Option<&str>) -> control::Rows {
+fn asked(rows: &Rows) -> control::Rows {
     control::Rows {
         channel: rows.channel.clone(),
-        state: state.map(str::to_owned),
+        state: rows.state.map(str::to_owned),
         before: rows.before,
         limit: rows.limit,
     }
