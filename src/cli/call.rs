@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tinclaw::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Effects, TimerChange};
 use tinclaw::host::{ChannelTrial, ManagerConfig};
 use tinclaw::{WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig};
@@ -14,6 +14,7 @@ use tinclaw::{WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRun
 use super::args::{CallArgs, Common};
 use super::call_input::{call_input, kind};
 use super::config::Settings;
+use super::object::object;
 use super::outcome::{Failure, Outcome};
 use super::table::{harmless, harmless_lines};
 
@@ -96,7 +97,7 @@ fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
             let files = message.attachments.iter().zip(&emitted.attachment_data);
             let files: Value = files
                 .map(|(file, data)| {
-                    json!({
+                    object!({
                         "id": file.id,
                         "mime_type": file.mime_type,
                         "filename": file.filename,
@@ -104,7 +105,7 @@ fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
                     })
                 })
                 .collect();
-            json!({
+            object!({
                 "user_id": message.user_id,
                 "user_name": message.user_name,
                 "content": message.content,
@@ -118,23 +119,25 @@ fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
         .iter()
         .map(|change| match change {
             TimerChange::Set { name, delay, payload } => {
-                json!({"set": &**name, "delay_ms": millis(*delay), "payload": &**payload})
+                object!({"set": &**name, "delay_ms": millis(*delay), "payload": &**payload})
             }
-            TimerChange::Cancel { name } => json!({"cancel": &**name}),
+            TimerChange::Cancel { name } => object!({"cancel": &**name}),
         })
         .collect();
     let logs: Value = report
         .logs
         .iter()
-        .map(|line| json!({"level": format!("{:?}", line.level).to_lowercase(), "message": line.message}))
+        .map(|line| object!({"level": format!("{:?}", line.level).to_lowercase(), "message": line.message}))
         .collect();
-    let files: BTreeMap<&str, &str> =
-        written.iter().map(|(path, content)| (path.as_str(), &**content)).collect();
+    let mut files = BTreeMap::<&str, &str>::new();
+    for (path, content) in written {
+        files.insert(path, content);
+    }
     let (result, error) = match &report.result {
         Ok(value) => (value_json(value), None),
         Err(error) => (Value::Null, Some(error.to_string())),
     };
-    json!({
+    object!({
         "callback": report.kind.name(),
         "result": result,
         "error": error,
@@ -142,14 +145,14 @@ fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
         "workspace": files,
         "timers": timers,
         "logs": logs,
-        "dropped": {
+        "dropped": object!({
             "messages": dropped.messages,
             "truncated": dropped.truncated,
             "attachments": dropped.attachments,
             "unused_attachment_data": dropped.unused_attachment_data,
             "timer_changes": dropped.timer_changes,
             "log_lines": dropped.log_lines,
-        },
+        }),
         "left_host": left_host,
         "retry_after_ms": retry_after.map(millis),
         "fuel": report.usage.fuel,
@@ -170,7 +173,7 @@ fn value_json(value: &CallbackValue) -> Value {
                 .http_endpoints
                 .iter()
                 .map(|endpoint| {
-                    json!({
+                    object!({
                         "path": endpoint.path,
                         "methods": endpoint.methods,
                         "require_secret": endpoint.require_secret,
@@ -178,16 +181,16 @@ fn value_json(value: &CallbackValue) -> Value {
                 })
                 .collect();
             let poll =
-                config.poll.map(|poll| json!({"interval_ms": poll.interval_ms, "enabled": poll.enabled}));
-            json!({"display_name": config.display_name, "http_endpoints": endpoints, "poll": poll})
+                config.poll.map(|poll| object!({"interval_ms": poll.interval_ms, "enabled": poll.enabled}));
+            object!({"display_name": config.display_name, "http_endpoints": endpoints, "poll": poll})
         }
         CallbackValue::Http(answer) => {
             let headers = serde_json::from_str(&answer.headers_json)
                 .unwrap_or_else(|_| Value::String(answer.headers_json.clone()));
-            json!({"status": answer.status, "headers": headers, "body": String::from_utf8_lossy(&answer.body)})
+            object!({"status": answer.status, "headers": headers, "body": String::from_utf8_lossy(&answer.body)})
         }
-        CallbackValue::Done => json!({}),
-        CallbackValue::NotExported => json!({"not_exported": true}),
+        CallbackValue::Done => object!({}),
+        CallbackValue::NotExported => object!({"not_exported": true}),
     }
 }
 

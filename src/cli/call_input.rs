@@ -95,8 +95,10 @@ fn request(fields: &mut Fields, first_path: Option<&str>) -> Option<IncomingHttp
             .check("path", Err("the channel has no allowed path, so the input must have one".into()));
     };
     let body = body(fields)?;
-    let headers = fields.texts_by_name("headers").into_iter();
-    let mut headers: BTreeMap<_, _> = headers.map(|(name, value)| (name.to_lowercase(), value)).collect();
+    let mut headers = BTreeMap::new();
+    for (name, value) in fields.texts_by_name("headers") {
+        headers.insert(name.to_lowercase(), value);
+    }
     if !body.is_empty() {
         headers.entry("content-type".into()).or_insert_with(|| "application/json".into());
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tinclaw::channel::bundled::{bundled_channel_files, install_bundled_channel};
 use tinclaw::default_channels_dir;
 use tinclaw::{WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig};
@@ -11,6 +11,7 @@ use tinclaw::{WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRun
 use super::args::{ChannelsCommand, Common, JsonArgs};
 use super::config::Settings;
 use super::control::{Request, Standing, ask_running};
+use super::object::object;
 use super::outcome::{Failure, Outcome};
 use super::table::{columns, harmless};
 
@@ -49,7 +50,7 @@ fn list(settings: &Settings, output: JsonArgs) -> Outcome {
     match ask_running(settings, &Request::Health)? {
         Standing::Running(health) => {
             if output.json {
-                println!("{}", json!({"running": true, "channels": health["channels"]}));
+                println!("{}", object!({"running": true, "channels": health["channels"]}));
             } else {
                 print!("{}", running(&health));
             }
@@ -102,7 +103,7 @@ fn would_load(settings: &Settings, output: JsonArgs) -> Outcome {
         names.push("webchat".to_owned());
     }
     if output.json {
-        println!("{}", json!({"running": false, "channels": names, "failed": failed}));
+        println!("{}", object!({"running": false, "channels": names, "failed": failed}));
     } else {
         println!(
             "no host runs; it would load: {}",

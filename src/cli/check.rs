@@ -1,5 +1,6 @@
 //! `tinclaw check`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -171,15 +172,14 @@ fn allowed(entry: &AllowlistEntry) -> Allowed {
 
 /// Every secret that the files name, each once, and whether it is stored.
 fn needed(file: &ChannelCapabilitiesFile, plan: &AuthPlan, secrets: &dyn SecretStore) -> Vec<Needed> {
-    let mut names: Vec<(String, bool)> =
-        plan.secret_names().into_iter().map(|name| (name.to_owned(), false)).collect();
+    let mut names = BTreeMap::new();
+    // Needed by one of them is needed.
+    let mut add = |name: &str, optional: bool| *names.entry(name.to_lowercase()).or_insert(true) &= optional;
+    plan.secret_names().into_iter().for_each(|name| add(name, false));
     let http = file.capabilities.http.iter().flat_map(|http| http.credentials.values());
-    names.extend(http.map(|credential| (credential.secret_name.to_lowercase(), credential.optional)));
+    http.for_each(|credential| add(&credential.secret_name, credential.optional));
     let setup = file.setup.iter().flat_map(|setup| &setup.required_secrets);
-    names.extend(setup.map(|secret| (secret.name.to_lowercase(), secret.optional)));
-    // Needed by one of them is needed: a required one sorts before an optional one of the same name.
-    names.sort();
-    names.dedup_by(|later, first| later.0 == first.0);
+    setup.for_each(|secret| add(&secret.name, secret.optional));
     let variable = file.auth.as_ref();
     let named = |name: &str| {
         variable.and_then(|auth| auth.env_var_for(name)).is_some_and(|v| std::env::var_os(v).is_some())

@@ -53,6 +53,10 @@ impl Wrong {
         Self { path: Vec::new(), what }
     }
 
+    fn at(name: &str, what: What) -> Self {
+        Self { path: vec![Step::Field(name.to_owned())], what }
+    }
+
     /// The same, as seen from outside.
     pub fn within(mut self, step: Step) -> Self {
         self.path.insert(0, step);
@@ -125,9 +129,10 @@ pub fn loosely<T>(value: Value, read: impl FnOnce(&mut Fields) -> Option<T>) -> 
 }
 
 fn whole<T>(value: Value, is_strict: bool, read: impl FnOnce(&mut Fields) -> Option<T>) -> Result<T, Wrong> {
-    let mut fields = Fields { values: object(value)?, is_strict, known: Vec::new(), noted: None };
-    let read = read(&mut fields);
-    fields.finish(read)
+    let mut fields = Fields::of(value, is_strict)?;
+    let Some(read) = read(&mut fields) else { return Err(fields.given_up()) };
+    fields.finish()?;
+    Ok(read)
 }
 
 /// An object that is being read. `null` is as good as no field.
@@ -142,25 +147,24 @@ pub struct Fields {
 }
 
 impl Fields {
-    fn finish<T>(mut self, read: Option<T>) -> Result<T, Wrong> {
-        match (self.noted.take(), read) {
-            (Some(wrong), _) => Err(wrong),
-            (None, None) => Err(self.missing()),
-            (None, Some(read)) => self.stranger().map_or(Ok(read), Err),
-        }
+    fn of(value: Value, is_strict: bool) -> Result<Self, Wrong> {
+        Ok(Self { values: object(value)?, is_strict, known: Vec::new(), noted: None })
     }
 
-    /// A reader that gave up had asked last for what is not there.
-    fn missing(&self) -> Wrong {
+    /// What is wrong when the reader gave up: what was noted, or that what it asked for last is not there.
+    fn given_up(self) -> Wrong {
         let name = self.known.last().copied().unwrap_or_default();
-        Wrong { path: vec![Step::Field(name.to_owned())], what: What::Missing }
+        self.noted.unwrap_or_else(|| Wrong::at(name, What::Missing))
     }
 
-    fn stranger(self) -> Option<Wrong> {
-        let Self { values, is_strict, known, .. } = self;
-        let mut names = values.into_iter().map(|(name, _)| name);
-        let stranger = names.find(|name| is_strict && !known.contains(&name.as_str()))?;
-        Some(Wrong { path: vec![Step::Field(stranger)], what: What::Unknown { known } })
+    /// What is wrong when the reader came to its end: what was noted, or a field that it did not ask for.
+    fn finish(self) -> Result<(), Wrong> {
+        let Self { values, is_strict, known, noted } = self;
+        if let Some(wrong) = noted {
+            return Err(wrong);
+        }
+        let stranger = values.keys().find(|name| is_strict && !known.contains(&name.as_str()));
+        stranger.map_or(Ok(()), |name| Err(Wrong::at(name, What::Unknown { known: known.clone() })))
     }
 
     /// Notes what is wrong with a field that could be read. Gives the value, if there is one.
@@ -172,10 +176,14 @@ impl Fields {
         match read {
             Ok(value) => Some(value),
             Err(wrong) => {
-                self.noted.get_or_insert_with(|| wrong.within(Step::Field(name.to_owned())));
+                self.refuse(name, wrong);
                 None
             }
         }
+    }
+
+    fn refuse(&mut self, name: &str, wrong: Wrong) {
+        self.noted.get_or_insert_with(|| wrong.within(Step::Field(name.to_owned())));
     }
 
     fn read<T>(&mut self, name: &'static str, read: fn(Value) -> Result<T, Wrong>) -> Option<T> {

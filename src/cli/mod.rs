@@ -10,7 +10,7 @@
 //! | `check`, `call`, `channels` | commands about channels |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
 //! | `secrets`, `prompt` | commands about secrets |
-//! | `fields` | objects read with their types, and what is wrong with them |
+//! | `fields`, `object` | objects of JSON: read with their types and what is wrong with them; made |
 //! | `logging`, `signals`, `memory`, `outcome`, `table` | log, signals, heap, exit codes, columns |
 
 mod agent;
@@ -26,6 +26,7 @@ mod generate;
 mod health;
 mod logging;
 mod memory;
+mod object;
 mod outcome;
 mod pairing;
 mod prompt;

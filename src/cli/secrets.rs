@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::json;
 use tinclaw::channel::capabilities::{DEFAULT_GENERATED_BYTES, RequiredSecret};
 use tinclaw::services::secrets::{Secret, normalise_name};
 use tinclaw::{ChannelCapabilitiesFile, DiscoveredChannel, discover_channels};
 
 use super::args::{Common, JsonArgs, SecretsCommand};
 use super::config::Settings;
+use super::object::object;
 use super::outcome::{Failure, Outcome};
 use super::prompt;
 
@@ -64,9 +64,9 @@ fn list(settings: &Settings, output: JsonArgs) -> Outcome {
     if output.json {
         let missing: Vec<_> = missing
             .iter()
-            .map(|(name, channel, prompt)| json!({"name": name, "channel": channel, "prompt": prompt}))
+            .map(|(name, channel, prompt)| object!({"name": name, "channel": channel, "prompt": prompt}))
             .collect();
-        println!("{}", json!({"stored": stored, "missing": missing}));
+        println!("{}", object!({"stored": stored, "missing": missing}));
         return Ok(());
     }
     if stored.is_empty() {

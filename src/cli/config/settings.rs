@@ -1,5 +1,6 @@
 //! The configuration file and the command line together.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -210,7 +211,7 @@ fn at_least_one(field: &str, value: usize) -> Result<usize, String> {
     if value == 0 { Err(format!("{field} is 0; give 1 or more")) } else { Ok(value) }
 }
 
-fn ceilings(limits: &std::collections::BTreeMap<String, u64>) -> Result<HostCeilings, String> {
+fn ceilings(limits: &BTreeMap<String, u64>) -> Result<HostCeilings, String> {
     let mut ceilings = HostCeilings::default();
     for (name, value) in limits {
         ceilings.set(name, *value).map_err(|error| format!("[limits]: {error}"))?;
@@ -219,14 +220,15 @@ fn ceilings(limits: &std::collections::BTreeMap<String, u64>) -> Result<HostCeil
 }
 
 fn channel_settings(
-    tables: std::collections::BTreeMap<String, ChannelTable>,
-) -> Result<std::collections::BTreeMap<ChannelName, ChannelSettings>, String> {
-    let named = tables.into_iter().map(|(name, table)| {
+    tables: BTreeMap<String, ChannelTable>,
+) -> Result<BTreeMap<ChannelName, ChannelSettings>, String> {
+    let mut settings = BTreeMap::new();
+    for (name, table) in tables {
         let checked = ChannelName::new(&name).map_err(|error| format!("[channel.{name}]: {error}"))?;
         let ChannelTable { config, owner_id, bot_username } = table;
-        Ok((checked, ChannelSettings { config, owner_id, bot_username }))
-    });
-    named.collect()
+        settings.insert(checked, ChannelSettings { config, owner_id, bot_username });
+    }
+    Ok(settings)
 }
 
 fn retry(table: &RetryTable, default: RetryPolicy) -> RetryPolicy {

@@ -1,12 +1,13 @@
 //! What a manager answers to a request.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tinclaw::ChannelManager;
 use tinclaw::channel::ChannelName;
 use tinclaw::store::{MessageFilter, MessageId, MessageState, ReplyFilter, ReplyId, ReplyState};
 
 use super::request::{Request, Rows};
 use super::shown;
+use crate::cli::object::object;
 
 /// Does what is asked.
 pub fn answer(manager: &ChannelManager, request: Request) -> Result<Value, String> {
@@ -49,17 +50,17 @@ pub fn answer(manager: &ChannelManager, request: Request) -> Result<Value, Strin
         }
         Request::ListPairing => {
             let desk = manager.pairing();
-            Ok(json!({"pending": desk.pending(), "approved": desk.approved()}))
+            Ok(object!({"pending": desk.pending(), "approved": desk.approved()}))
         }
         Request::ApprovePairing { channel, code, identity } => {
             let channel = channel_name(&channel)?;
             let id = manager.pairing().approve(&channel, &code, identity.as_deref()).map_err(text)?;
-            Ok(json!({"id": id}))
+            Ok(object!({"id": id}))
         }
         Request::RevokePairing { channel, id } => {
             let channel = channel_name(&channel)?;
             match manager.pairing().revoke(&channel, &id).map_err(text)? {
-                true => Ok(json!({"id": id})),
+                true => Ok(object!({"id": id})),
                 false => Err(format!("nobody is approved as {id} for channel {channel}")),
             }
         }
@@ -80,7 +81,7 @@ fn changed<E: std::fmt::Display>(
     why: impl FnOnce() -> String,
 ) -> Result<Value, String> {
     match result.map_err(text)? {
-        true => Ok(json!({"changed": true})),
+        true => Ok(object!({"changed": true})),
         false => Err(why()),
     }
 }

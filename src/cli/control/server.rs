@@ -15,6 +15,7 @@ use super::answer::answer;
 use super::request::Request;
 use super::wire::{MAX_REQUEST_BYTES, Wire, wait};
 use crate::cli::fields::{json, strictly};
+use crate::cli::object::object;
 
 /// What one client may take, from its connection to the last byte of its answer. Clients are served one at a time.
 const CLIENT_TIME: Duration = Duration::from_secs(5);
@@ -110,7 +111,7 @@ fn attend(client: UnixStream, stopped: &UnixStream, manager: &ChannelManager) ->
 /// The answer as it is sent.
 fn envelope(result: Result<Value, String>) -> Value {
     match result {
-        Ok(value) => serde_json::json!({"ok": value}),
-        Err(error) => serde_json::json!({"error": error}),
+        Ok(value) => object!({"ok": value}),
+        Err(error) => object!({"error": error}),
     }
 }

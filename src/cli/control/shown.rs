@@ -1,9 +1,11 @@
 //! Records as JSON.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tinclaw::store::{
     MessageRecord, MessageState, MessageSummary, ReplyKind, ReplyRecord, ReplyState, ReplySummary,
 };
+
+use crate::cli::object::object;
 
 /// A message's state in one word.
 pub fn message_state(state: MessageState) -> &'static str {
@@ -26,7 +28,7 @@ pub fn reply_state(state: ReplyState) -> &'static str {
 
 /// One line of a list.
 pub fn message_summary(message: &MessageSummary) -> Value {
-    json!({
+    object!({
         "id": message.id.0,
         "channel": &*message.channel,
         "conversation": &*message.conversation,
@@ -47,7 +49,7 @@ pub fn message(message: &MessageRecord) -> Value {
         .attachments
         .iter()
         .map(|file| {
-            json!({
+            object!({
                 "id": file.meta.id,
                 "mime_type": file.meta.mime_type,
                 "filename": file.meta.filename,
@@ -58,7 +60,7 @@ pub fn message(message: &MessageRecord) -> Value {
             })
         })
         .collect();
-    json!({
+    object!({
         "id": message.id.0,
         "channel": &*message.channel,
         "conversation": &*message.conversation,
@@ -84,7 +86,7 @@ fn broadcast_to(kind: &ReplyKind) -> Option<&str> {
 
 /// One line of a list.
 pub fn reply_summary(reply: &ReplySummary) -> Value {
-    json!({
+    object!({
         "id": reply.id.0,
         "channel": &*reply.channel,
         "conversation": &*reply.conversation,
@@ -107,9 +109,9 @@ pub fn reply(reply: &ReplyRecord) -> Value {
     let attachments: Value = body
         .attachments
         .iter()
-        .map(|file| json!({"filename": file.filename, "mime_type": file.mime_type, "bytes": file.data.len()}))
+        .map(|file| object!({"filename": file.filename, "mime_type": file.mime_type, "bytes": file.data.len()}))
         .collect();
-    json!({
+    object!({
         "id": reply.id.0,
         "channel": &*reply.channel,
         "conversation": &*reply.conversation,
