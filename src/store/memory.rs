@@ -1,6 +1,6 @@
 //! The engine without a disk: for tests, and for hosts that need not survive a restart.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::change::{Batch, Change, NewMessage, NewReply, PairingKey, Receipt};
@@ -27,21 +27,12 @@ struct State {
     last_message: u64,
     last_reply: u64,
     last_seen: u64,
-    channels: BTreeMap<ChannelKey, Channel>,
-    messages: BTreeMap<u64, Message>,
-    replies: BTreeMap<u64, Reply>,
-    seen: BTreeMap<u64, Seen>,
-    requests: BTreeMap<(ChannelKey, String), PairingRequest>,
-    identities: BTreeMap<(ChannelKey, String), PairedIdentity>,
-    allowed: BTreeSet<(ChannelKey, String)>,
-    locks: BTreeMap<ChannelKey, PairingLock>,
-}
-
-#[derive(Default)]
-struct Channel {
-    files: BTreeMap<Arc<str>, Arc<str>>,
-    timers: BTreeMap<Arc<str>, TimerRecord>,
-    polled_ms: Option<u64>,
+    channels: BTreeMap<ChannelKey, LoadedChannel>,
+    /// Oldest first, as the next two: ids only grow, and adding at the end keeps the order.
+    messages: Vec<Message>,
+    replies: Vec<Reply>,
+    seen: Vec<Seen>,
+    pairing: PairingState,
 }
 
 struct Message {
@@ -96,39 +87,41 @@ impl Store for MemoryStore {
     }
 
     fn message(&mut self, id: MessageId) -> Result<Option<MessageRecord>, StoreError> {
-        Ok(self.state().messages.get(&id.0).map(|message| message.record.clone()))
+        Ok(self.state().message(id).map(|message| message.record.clone()))
     }
 
     fn messages(&mut self, filter: &MessageFilter) -> Result<Vec<MessageSummary>, StoreError> {
         let state = self.state();
-        let end = filter.before.map_or(u64::MAX, |id| id.0);
-        let matching = state.messages.range(..end).rev().map(|(_, message)| message).filter(|message| {
-            filter.channel.as_ref().is_none_or(|channel| *channel == message.record.channel)
+        let matching = state.messages.iter().rev().filter(|message| {
+            filter.before.is_none_or(|id| message.record.id < id)
+                && filter.channel.as_ref().is_none_or(|channel| *channel == message.record.channel)
                 && filter.state.is_none_or(|state| state == message.record.state)
         });
         Ok(matching.take(filter.limit.min(MAX_ROWS)).map(Message::summary).collect())
     }
 
     fn attachment(&mut self, id: MessageId, index: usize) -> Result<Option<Arc<[u8]>>, StoreError> {
-        Ok(self.state().messages.get(&id.0).and_then(|message| message.data.get(index).cloned().flatten()))
+        Ok(self.state().message(id).and_then(|message| message.data.get(index).cloned().flatten()))
     }
 
     fn reply(&mut self, id: ReplyId) -> Result<Option<ReplyRecord>, StoreError> {
-        Ok(self.state().replies.get(&id.0).map(|reply| reply.record.clone()))
+        Ok(self.state().reply(id).map(|reply| reply.record.clone()))
     }
 
     fn replies(&mut self, filter: &ReplyFilter) -> Result<Vec<ReplySummary>, StoreError> {
         let state = self.state();
-        let end = filter.before.map_or(u64::MAX, |id| id.0);
-        let matching = state.replies.range(..end).rev().map(|(_, reply)| reply).filter(|reply| {
-            filter.channel.as_ref().is_none_or(|channel| *channel == reply.record.channel)
+        let matching = state.replies.iter().rev().filter(|reply| {
+            filter.before.is_none_or(|id| reply.record.id < id)
+                && filter.channel.as_ref().is_none_or(|channel| *channel == reply.record.channel)
                 && filter.state.is_none_or(|state| state == reply.record.state)
         });
         Ok(matching.take(filter.limit.min(MAX_ROWS)).map(Reply::summary).collect())
     }
 
     fn seen_answer(&mut self, id: SeenId) -> Result<Option<StoredAnswer>, StoreError> {
-        Ok(self.state().seen.get(&id.0).and_then(|seen| seen.answer.clone()))
+        let state = self.state();
+        let place = state.seen.binary_search_by_key(&id, |seen| seen.record.id).ok();
+        Ok(place.and_then(|place| state.seen[place].answer.clone()))
     }
 
     fn housekeep(&mut self, retention: &Retention, now_ms: u64) -> Result<Housekeeping, StoreError> {
@@ -145,8 +138,8 @@ impl Store for MemoryStore {
 
     fn usage(&mut self) -> Result<StoreUsage, StoreError> {
         let state = self.state();
-        let messages = state.messages.values().map(|message| message.bytes).sum::<u64>();
-        let replies = state.replies.values().map(|reply| reply.bytes).sum::<u64>();
+        let messages = state.messages.iter().map(|message| message.bytes).sum::<u64>();
+        let replies = state.replies.iter().map(|reply| reply.bytes).sum::<u64>();
         let files = state.channels.values().flat_map(|channel| &channel.files);
         let files = files.map(|(path, content)| path.len() + content.len()).sum::<usize>();
         Ok(StoreUsage { bytes: messages + replies + files as u64, ..StoreUsage::default() })
@@ -170,10 +163,10 @@ impl State {
             Change::SetTimer { channel, name, due_ms, payload } => {
                 let timer =
                     TimerRecord { name: Arc::clone(name), due_ms: *due_ms, payload: Arc::clone(payload) };
-                self.channel(channel).timers.insert(Arc::clone(name), timer);
+                put(&mut self.channel(channel).timers, timer);
             }
             Change::CancelTimer { channel, name } => {
-                self.channel(channel).timers.remove(name);
+                remove(&mut self.channel(channel).timers, (name, ""));
             }
             Change::PollRan { channel, at_ms } => self.channel(channel).polled_ms = Some(*at_ms),
             Change::AddMessage(new) => receipt.messages.push(self.add_message(new)),
@@ -188,7 +181,7 @@ impl State {
                     at_ms: *at_ms,
                     expires_ms: *expires_ms,
                 };
-                self.seen.insert(id.0, Seen { record, answer: answer.clone() });
+                self.seen.push(Seen { record, answer: answer.clone() });
                 receipt.seen.push(id);
             }
             Change::PutPairing(record) => self.put_pairing(record),
@@ -197,8 +190,18 @@ impl State {
         }
     }
 
-    fn channel(&mut self, key: &ChannelKey) -> &mut Channel {
+    fn channel(&mut self, key: &ChannelKey) -> &mut LoadedChannel {
         self.channels.entry(Arc::clone(key)).or_default()
+    }
+
+    fn message(&mut self, id: MessageId) -> Option<&mut Message> {
+        let place = self.messages.binary_search_by_key(&id, |message| message.record.id).ok()?;
+        self.messages.get_mut(place)
+    }
+
+    fn reply(&mut self, id: ReplyId) -> Option<&mut Reply> {
+        let place = self.replies.binary_search_by_key(&id, |reply| reply.record.id).ok()?;
+        self.replies.get_mut(place)
     }
 
     fn add_message(&mut self, new: &NewMessage) -> MessageId {
@@ -221,7 +224,7 @@ impl State {
             changed_ms: new.received_ms,
         };
         let data = new.attachments.iter().map(|each| each.data.clone()).collect();
-        self.messages.insert(id.0, Message { record, data, bytes: new.bytes() });
+        self.messages.push(Message { record, data, bytes: new.bytes() });
         id
     }
 
@@ -244,7 +247,7 @@ impl State {
             error: None,
             redelivery: false,
         };
-        self.replies.insert(id.0, Reply { record, in_flight: false, traps: 0, bytes: new.bytes() });
+        self.replies.push(Reply { record, in_flight: false, traps: 0, bytes: new.bytes() });
         id
     }
 
@@ -254,10 +257,10 @@ impl State {
             Change::MessageAttempt { id, at_ms, .. }
             | Change::MessageAcked { id, at_ms }
             | Change::MessageDropped { id, at_ms }
-            | Change::MessageRequeued { id, at_ms } => (id, *at_ms),
+            | Change::MessageRequeued { id, at_ms } => (*id, *at_ms),
             _ => return None,
         };
-        let record = &mut self.messages.get_mut(&id.0)?.record;
+        let record = &mut self.message(id)?.record;
         match (change, record.state) {
             (Change::MessageAttempt { attempt, .. }, MessageState::Pending) => record.attempt = *attempt,
             (Change::MessageAcked { .. }, MessageState::Pending) => record.state = MessageState::Acked,
@@ -280,10 +283,10 @@ impl State {
             | Change::ReplyDelivered { id, at_ms }
             | Change::ReplyDead { id, at_ms, .. }
             | Change::ReplyRequeued { id, at_ms }
-            | Change::ReplyDropped { id, at_ms } => (id, *at_ms),
+            | Change::ReplyDropped { id, at_ms } => (*id, *at_ms),
             _ => return None,
         };
-        let Reply { record, in_flight, traps, .. } = self.replies.get_mut(&id.0)?;
+        let Reply { record, in_flight, traps, .. } = self.reply(id)?;
         match (change, record.state) {
             (Change::ReplyAttempt { attempt, .. }, Pending) => {
                 record.redelivery |= *in_flight;
@@ -326,76 +329,55 @@ impl State {
     }
 
     fn put_pairing(&mut self, record: &PairingRecord) {
+        let PairingState { requests, identities, allowed, locks } = &mut self.pairing;
         match record {
-            PairingRecord::Request(request) => {
-                let key = (Arc::clone(&request.channel), request.external_id.clone());
-                self.requests.insert(key, request.clone());
-            }
-            PairingRecord::Identity(identity) => {
-                let key = (Arc::clone(&identity.channel), identity.external_id.clone());
-                self.identities.insert(key, identity.clone());
-            }
-            PairingRecord::Allowed { channel, entry } => {
-                self.allowed.insert((Arc::clone(channel), entry.clone()));
-            }
-            PairingRecord::Lock(lock) => {
-                self.locks.insert(Arc::clone(&lock.channel), lock.clone());
-            }
+            PairingRecord::Request(request) => put(requests, request.clone()),
+            PairingRecord::Identity(identity) => put(identities, identity.clone()),
+            PairingRecord::Allowed { channel, entry } => put(allowed, (Arc::clone(channel), entry.clone())),
+            PairingRecord::Lock(lock) => put(locks, lock.clone()),
         }
     }
 
     fn remove_pairing(&mut self, key: &PairingKey) {
+        let PairingState { requests, identities, allowed, locks } = &mut self.pairing;
         match key {
-            PairingKey::Request { channel, external_id } => {
-                self.requests.remove(&(Arc::clone(channel), external_id.clone()));
-            }
-            PairingKey::Identity { channel, external_id } => {
-                self.identities.remove(&(Arc::clone(channel), external_id.clone()));
-            }
-            PairingKey::Allowed { channel, entry } => {
-                self.allowed.remove(&(Arc::clone(channel), entry.clone()));
-            }
-            PairingKey::Lock { channel } => {
-                self.locks.remove(channel);
-            }
+            PairingKey::Request { channel, external_id } => remove(requests, (channel, external_id)),
+            PairingKey::Identity { channel, external_id } => remove(identities, (channel, external_id)),
+            PairingKey::Allowed { channel, entry } => remove(allowed, (channel, entry)),
+            PairingKey::Lock { channel } => remove(locks, (channel, "")),
         }
     }
 
     fn load(&self, now_ms: u64) -> Loaded {
-        let channels = self.channels.iter().map(|(key, channel)| (Arc::clone(key), channel.load()));
-        let messages = self.messages.values().filter(|message| message.record.state == MessageState::Pending);
-        let replies = self.replies.values().filter(|reply| reply.record.state == ReplyState::Pending);
+        let messages = self.messages.iter().filter(|message| message.record.state == MessageState::Pending);
+        let replies = self.replies.iter().filter(|reply| reply.record.state == ReplyState::Pending);
         Loaded {
-            channels: channels.collect(),
+            channels: self.channels.clone(),
             messages: messages.map(Message::pending).collect(),
             replies: replies.map(Reply::pending).collect(),
-            seen: latest(self.seen.values().map(|seen| seen.record.clone()), now_ms),
-            pairing: PairingState {
-                requests: self.requests.values().cloned().collect(),
-                identities: self.identities.values().cloned().collect(),
-                allowed: self.allowed.iter().cloned().collect(),
-                locks: self.locks.values().cloned().collect(),
-            },
+            seen: latest(&self.seen, now_ms),
+            pairing: self.pairing.clone(),
         }
     }
 
     fn housekeep(&mut self, retention: &Retention, now_ms: u64) -> Housekeeping {
         let settled =
-            self.messages.values().rev().filter(|message| message.record.state != MessageState::Pending);
-        let (messages, more_messages) = choose(settled.map(Message::settled), retention, now_ms);
-        let settled = self.replies.values().rev().filter(|reply| reply.record.state != ReplyState::Pending);
-        let (replies, more_replies) = choose(settled.map(Reply::settled), retention, now_ms);
+            self.messages.iter().rev().filter(|message| message.record.state != MessageState::Pending);
+        let (messages, more_messages) = choose(settled.map(Message::settled).collect(), retention, now_ms);
+        let settled = self.replies.iter().rev().filter(|reply| reply.record.state != ReplyState::Pending);
+        let (replies, more_replies) = choose(settled.map(Reply::settled).collect(), retention, now_ms);
         let (seen, more_seen) = self.seen_to_forget(retention, now_ms);
-        messages.iter().for_each(|id| drop(self.messages.remove(id)));
-        replies.iter().for_each(|id| drop(self.replies.remove(id)));
-        seen.iter().for_each(|id| drop(self.seen.remove(id)));
-        let before = self.requests.len();
-        self.requests.retain(|_, request| request.expires_ms > now_ms);
+        // What was chosen is in order, too.
+        self.messages.retain(|message| messages.binary_search(&message.record.id.0).is_err());
+        self.replies.retain(|reply| replies.binary_search(&reply.record.id.0).is_err());
+        self.seen.retain(|each| seen.binary_search(&each.record.id.0).is_err());
+        let before = self.pairing.requests.len();
+        self.pairing.requests.retain(|request| request.expires_ms > now_ms);
         Housekeeping {
             messages: messages.len() as u64,
             replies: replies.len() as u64,
             seen: seen.len() as u64,
-            pairing: (before - self.requests.len()) as u64,
+            pairing: (before - self.pairing.requests.len()) as u64,
             more: more_messages || more_replies || more_seen,
         }
     }
@@ -403,10 +385,10 @@ impl State {
     fn seen_to_forget(&self, retention: &Retention, now_ms: u64) -> (Vec<u64>, bool) {
         let mut kept: HashMap<&ChannelKey, u64> = HashMap::new();
         let mut chosen = Vec::new();
-        for (id, seen) in self.seen.iter().rev() {
+        for seen in self.seen.iter().rev() {
             let count = kept.entry(&seen.record.channel).or_default();
             if seen.record.expires_ms <= now_ms || *count >= retention.max_seen {
-                chosen.push(*id);
+                chosen.push(seen.record.id.0);
             } else {
                 *count += 1;
             }
@@ -419,25 +401,66 @@ impl State {
 }
 
 /// Of all records, oldest first, those that are the last of their channel and key and not expired.
-fn latest(records: impl DoubleEndedIterator<Item = SeenRecord>, now_ms: u64) -> Vec<SeenRecord> {
-    let mut known: BTreeSet<(ChannelKey, SeenKey)> = BTreeSet::new();
-    let mut newest_first: Vec<SeenRecord> = records
-        .rev()
-        .filter(|record| known.insert((Arc::clone(&record.channel), record.key)))
-        .filter(|record| record.expires_ms > now_ms)
-        .collect();
+fn latest(oldest_first: &[Seen], now_ms: u64) -> Vec<SeenRecord> {
+    let mut known: HashSet<(ChannelKey, SeenKey)> = HashSet::new();
+    let mut newest_first = Vec::new();
+    for Seen { record, .. } in oldest_first.iter().rev() {
+        let last_of_its_key = known.insert((Arc::clone(&record.channel), record.key));
+        if last_of_its_key && record.expires_ms > now_ms {
+            newest_first.push(record.clone());
+        }
+    }
     newest_first.reverse();
     newest_first
 }
 
-impl Channel {
-    fn load(&self) -> LoadedChannel {
-        LoadedChannel {
-            files: self.files.clone(),
-            timers: self.timers.values().cloned().collect(),
-            polled_ms: self.polled_ms,
-        }
+/// What a record is sorted by: two texts, of which the second is empty where one is enough.
+type Key<'a> = (&'a str, &'a str);
+
+trait Keyed {
+    fn key(&self) -> Key<'_>;
+}
+
+impl Keyed for TimerRecord {
+    fn key(&self) -> Key<'_> {
+        (&self.name, "")
     }
+}
+
+impl Keyed for PairingRequest {
+    fn key(&self) -> Key<'_> {
+        (&self.channel, &self.external_id)
+    }
+}
+
+impl Keyed for PairedIdentity {
+    fn key(&self) -> Key<'_> {
+        (&self.channel, &self.external_id)
+    }
+}
+
+impl Keyed for (ChannelKey, String) {
+    fn key(&self) -> Key<'_> {
+        (&self.0, &self.1)
+    }
+}
+
+impl Keyed for PairingLock {
+    fn key(&self) -> Key<'_> {
+        (&self.channel, "")
+    }
+}
+
+/// Puts a record among sorted ones, in the place of the one that has the same key.
+fn put<T: Keyed>(sorted: &mut Vec<T>, record: T) {
+    match sorted.binary_search_by(|each| each.key().cmp(&record.key())) {
+        Ok(place) => sorted[place] = record,
+        Err(place) => sorted.insert(place, record),
+    }
+}
+
+fn remove<T: Keyed>(sorted: &mut Vec<T>, key: Key<'_>) {
+    sorted.retain(|each| each.key() != key);
 }
 
 impl Message {

@@ -59,11 +59,7 @@ pub(super) struct Settled {
 
 /// Chooses from the settled records, newest first, those to be forgotten: too old, beyond the count, or beyond the bytes.
 /// Oldest first, at most [`ROUND`], and whether there are more.
-pub(super) fn choose(
-    newest_first: impl IntoIterator<Item = Settled>,
-    retention: &Retention,
-    now_ms: u64,
-) -> (Vec<u64>, bool) {
+pub(super) fn choose(newest_first: Vec<Settled>, retention: &Retention, now_ms: u64) -> (Vec<u64>, bool) {
     let (mut count, mut bytes) = (0_u64, 0_u64);
     let mut chosen = Vec::new();
     for record in newest_first {
@@ -116,12 +112,12 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_forgets_nothing() {
-        assert_eq!(choose([settled(1, 5_000, 1, false)], &Retention::default(), 0), (vec![], false));
+        assert_eq!(choose(vec![settled(1, 5_000, 1, false)], &Retention::default(), 0), (vec![], false));
     }
 
     #[test]
     fn a_round_is_bounded_and_begins_with_the_oldest() {
-        let records = |count: u64| (1..=count).rev().map(|id| settled(id, 0, 1, false));
+        let records = |count: u64| (1..=count).rev().map(|id| settled(id, 0, 1, false)).collect();
         let now = Retention::default().settled_ms + 1;
         let (ids, more) = choose(records(ROUND as u64), &Retention::default(), now);
         assert_eq!((ids.len(), more), (ROUND, false));
