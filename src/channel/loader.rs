@@ -149,17 +149,19 @@ impl WasmChannelLoader {
             });
             mine.collect::<Vec<_>>()
         };
-        let mut loaded = thread::scope(|scope| {
+        let mut in_order: Vec<_> = found.iter().map(|_| None).collect();
+        let mut keep = |loaded: Vec<(usize, _)>| {
+            loaded.into_iter().for_each(|(index, result)| in_order[index] = Some(result));
+        };
+        thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let mut loaded = work();
-            loaded.extend(others.into_iter().flat_map(|other| {
+            keep(work());
+            for other in others {
                 // Loading does not panic on any file; if it did, the panic would be the caller's to see.
-                other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            }));
-            loaded
+                keep(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
         });
-        loaded.sort_by_key(|(index, _)| *index);
-        loaded.into_iter().map(|(_, result)| result).collect()
+        in_order.into_iter().flatten().collect()
     }
 
     /// Loads one channel: a path to its `.wasm`.

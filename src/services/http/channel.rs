@@ -29,7 +29,7 @@ pub struct ChannelHttp {
     allowlist: Allowlist,
     credentials: Credentials,
     secrets: std::sync::Arc<dyn SecretStore>,
-    handed_out: BTreeSet<String>,
+    handed_out: Vec<String>,
     limits: Limits,
     // A lock, because lanes of one channel run on several workers, and all of them count together.
     traffic: Mutex<Traffic>,
@@ -213,8 +213,8 @@ impl ChannelHttp {
     /// The secrets to look for: those that the channel declares and all others that the store can list, but not those
     /// that its guest was given.
     fn matcher(&self) -> Result<SecretMatcher, SecretError> {
-        let declared = self.credentials.declared().map(str::to_owned);
-        let mut names: BTreeSet<String> = declared.collect();
+        let mut names = BTreeSet::new();
+        names.extend(self.credentials.declared().map(str::to_owned));
         names.extend(self.secrets.names()?);
         let mut secrets = Vec::with_capacity(names.len());
         for name in names.into_iter().filter(|name| !self.handed_out.contains(name)) {

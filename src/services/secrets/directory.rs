@@ -1,6 +1,6 @@
 //! Secrets from a directory that holds one file per secret.
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -62,10 +62,6 @@ impl DirectorySecrets {
                 entries.push((name, entry.path()));
             }
         }
-        // In lower case first, then by name, so that it never depends on the order of the directory.
-        entries.sort_by_key(|(name, path)| {
-            (name.clone(), path.file_name() != Some(OsStr::new(name)), path.clone())
-        });
         Ok(entries)
     }
 
@@ -74,7 +70,9 @@ impl DirectorySecrets {
         if exact.symlink_metadata().is_ok() {
             return Ok(Some(exact));
         }
-        Ok(self.entries()?.into_iter().find(|(entry, _)| entry == name).map(|(_, path)| path))
+        let others = self.entries()?.into_iter().filter(|(entry, _)| entry == name);
+        // The first by name, so that it never depends on the order of the directory.
+        Ok(others.map(|(_, path)| path).min())
     }
 
     fn read(&self, name: &str, path: &Path) -> Result<Option<Secret>, SecretError> {
@@ -149,8 +147,8 @@ impl SecretStore for DirectorySecrets {
     }
 
     fn names(&self) -> Result<Vec<String>, SecretError> {
-        let mut names: Vec<String> = self.entries()?.into_iter().map(|(name, _)| name).collect();
-        names.dedup();
-        Ok(names)
+        let mut names = BTreeSet::new();
+        names.extend(self.entries()?.into_iter().map(|(name, _)| name));
+        Ok(names.into_iter().collect())
     }
 }

@@ -1,6 +1,6 @@
 //! Secrets from environment variables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 
 use super::{MAX_SECRET_BYTES, Secret, SecretError, SecretStore, normalise_name};
@@ -127,10 +127,9 @@ impl SecretStore for EnvSecrets {
             .filter_map(|variable| OsStr::to_str(variable)?.strip_prefix(SECRET_ENV_PREFIX))
             .filter_map(|name| normalise_name(name).ok());
         let mapped = self.mapped.iter().filter(|(_, variable)| self.source.var(variable).is_some());
-        let mut names: Vec<String> = prefixed.chain(mapped.map(|(name, _)| name.clone())).collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
+        let mut names = BTreeSet::new();
+        names.extend(prefixed.chain(mapped.map(|(name, _)| name.clone())));
+        Ok(names.into_iter().collect())
     }
 }
 

@@ -140,7 +140,10 @@ fn seen(conn: &Connection, names: &Names, now_ms: u64) -> rusqlite::Result<Vec<S
 }
 
 fn pairing(conn: &Connection, names: &Names) -> rusqlite::Result<PairingState> {
-    let mut requests = all(conn, "SELECT * FROM pairing_request ORDER BY external_id", |row| {
+    // By the channels' names, since their numbers are in the order in which they came.
+    let requests =
+        "SELECT * FROM pairing_request LEFT JOIN channel ON id = channel ORDER BY name, external_id";
+    let requests = all(conn, requests, |row| {
         Ok(PairingRequest {
             channel: names.of(row)?,
             external_id: row.get("external_id")?,
@@ -150,7 +153,9 @@ fn pairing(conn: &Connection, names: &Names) -> rusqlite::Result<PairingState> {
             expires_ms: number(row, "expires_ms")?,
         })
     })?;
-    let mut identities = all(conn, "SELECT * FROM pairing_identity ORDER BY external_id", |row| {
+    let identities =
+        "SELECT * FROM pairing_identity LEFT JOIN channel ON id = channel ORDER BY name, external_id";
+    let identities = all(conn, identities, |row| {
         Ok(PairedIdentity {
             channel: names.of(row)?,
             external_id: row.get("external_id")?,
@@ -158,19 +163,15 @@ fn pairing(conn: &Connection, names: &Names) -> rusqlite::Result<PairingState> {
             at_ms: number(row, "at_ms")?,
         })
     })?;
-    let mut allowed =
-        all(conn, "SELECT * FROM pairing_allowed", |row| Ok((names.of(row)?, row.get("entry")?)))?;
-    let mut locks = all(conn, "SELECT * FROM pairing_lock", |row| {
+    let allowed = "SELECT * FROM pairing_allowed LEFT JOIN channel ON id = channel ORDER BY name, entry";
+    let allowed = all(conn, allowed, |row| Ok((names.of(row)?, row.get("entry")?)))?;
+    let locks = "SELECT * FROM pairing_lock LEFT JOIN channel ON id = channel ORDER BY name";
+    let locks = all(conn, locks, |row| {
         Ok(PairingLock {
             channel: names.of(row)?,
             wrong: row.get("wrong")?,
             locked_until_ms: number(row, "locked_until_ms")?,
         })
     })?;
-    // Channels are numbered as they came; the sorts are stable.
-    requests.sort_by(|a, b| a.channel.cmp(&b.channel));
-    identities.sort_by(|a, b| a.channel.cmp(&b.channel));
-    allowed.sort();
-    locks.sort_by(|a, b| a.channel.cmp(&b.channel));
     Ok(PairingState { requests, identities, allowed, locks })
 }

@@ -47,13 +47,23 @@ pub(crate) struct Front {
     ending: bool,
 }
 
-/// What is ready.
-#[derive(Debug, Clone, Copy)]
-enum Ready {
+/// What a socket that is waited for belongs to.
+enum Waited {
     Waker,
     Door,
     Link(usize),
     Client(usize),
+}
+
+/// What is ready.
+#[derive(Default)]
+struct Ready {
+    waker: bool,
+    links: Vec<usize>,
+    /// By `born`, which is the best guess at the order in which requests that were found complete together were in fact
+    /// complete.
+    clients: Vec<(u64, usize)>,
+    door: bool,
 }
 
 impl Front {
@@ -147,42 +157,47 @@ impl Front {
     }
 
     /// Waits until something is ready or a deadline passes.
-    fn wait(&self, now: Instant) -> Vec<Ready> {
-        let mut tokens = vec![Ready::Waker];
+    fn wait(&self, now: Instant) -> Ready {
+        let mut waited = vec![Waited::Waker];
         let mut sockets = vec![PollFd::from_borrowed_fd(self.shared.waker.as_fd(), PollFlags::IN)];
         for (id, link) in self.links.iter() {
             let write = if link.outgoing.is_some() { PollFlags::OUT } else { PollFlags::empty() };
-            tokens.push(Ready::Link(id));
+            waited.push(Waited::Link(id));
             sockets.push(PollFd::from_borrowed_fd(link.stream.as_fd(), PollFlags::IN | write));
         }
         for (id, client) in self.clients.iter() {
             if let Some(flags) = client.waits_for() {
-                tokens.push(Ready::Client(id));
+                waited.push(Waited::Client(id));
                 sockets.push(PollFd::from_borrowed_fd(client.stream.as_fd(), flags));
             }
         }
         if let Some(listener) = self.open_listener(now) {
-            tokens.push(Ready::Door);
+            waited.push(Waited::Door);
             sockets.push(PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN));
         }
         let timeout = self.next_deadline(now).map(|deadline| deadline.saturating_duration_since(now));
         match poll(&mut sockets, timeout.map(to_timespec).as_ref()) {
             Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Vec::new(),
+            Err(rustix::io::Errno::INTR) => return Ready::default(),
             Err(error) => {
                 // The system is out of memory. Not to be mended here, but not to be asked without a pause either.
                 log::error!("waiting for sockets failed: {error}");
                 std::thread::sleep(Duration::from_millis(10));
-                return Vec::new();
+                return Ready::default();
             }
         }
-        let mut ready: Vec<_> = tokens
-            .into_iter()
-            .zip(&sockets)
-            .filter(|(_, socket)| !socket.revents().is_empty())
-            .map(|(token, _)| token)
-            .collect();
-        self.put_in_order(&mut ready);
+        let mut ready = Ready::default();
+        for (waited, _) in waited.iter().zip(&sockets).filter(|(_, socket)| !socket.revents().is_empty()) {
+            match *waited {
+                Waited::Waker => ready.waker = true,
+                Waited::Link(id) => ready.links.push(id),
+                Waited::Client(id) => {
+                    ready.clients.push((self.clients.get(id).map_or(0, |client| client.born), id));
+                }
+                Waited::Door => ready.door = true,
+            }
+        }
+        ready.clients.sort_unstable();
         ready
     }
 
@@ -192,25 +207,19 @@ impl Front {
         self.door.as_ref().filter(|_| !rests).and_then(|door| door.open_listener(now))
     }
 
-    /// Answers first, because they make room. Then clients in the order in which they came, which is the best guess at
-    /// the order in which requests that were found complete together were in fact complete. Newcomers last.
-    fn put_in_order(&self, ready: &mut [Ready]) {
-        ready.sort_by_key(|token| match token {
-            Ready::Waker => (0, 0),
-            Ready::Link(_) => (1, 0),
-            Ready::Client(id) => (2, self.clients.get(*id).map_or(0, |client| client.born)),
-            Ready::Door => (3, 0),
-        });
-    }
-
-    fn serve(&mut self, ready: Vec<Ready>, now: Instant) {
-        for token in ready {
-            match token {
-                Ready::Waker => self.shared.waker.clear(),
-                Ready::Link(id) => self.serve_link(id, now),
-                Ready::Client(id) => self.serve_client(id, now),
-                Ready::Door => self.accept(now),
-            }
+    /// Answers first, because they make room; newcomers last.
+    fn serve(&mut self, ready: Ready, now: Instant) {
+        if ready.waker {
+            self.shared.waker.clear();
+        }
+        for id in ready.links {
+            self.serve_link(id, now);
+        }
+        for (_, id) in ready.clients {
+            self.serve_client(id, now);
+        }
+        if ready.door {
+            self.accept(now);
         }
     }
 
