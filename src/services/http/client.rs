@@ -116,25 +116,18 @@ impl Client {
 
     fn send(&self, exchange: &Exchange<'_>) -> Result<http::Response<ureq::Body>, Error> {
         let time = exchange.deadline.saturating_duration_since(Instant::now());
-        let body = exchange.body.unwrap_or_default();
-        // The two kinds of builder are different types: methods that have a body, and methods that may be given one.
-        macro_rules! finish {
-            ($builder:expr) => {{
-                let mut builder = $builder.config().timeout_global(Some(time)).build();
-                for (name, value) in exchange.headers {
-                    builder = builder.header(name.as_str(), value.as_str());
-                }
-                builder
-            }};
+        let mut request = http::Request::builder().method(exchange.method.as_str()).uri(exchange.url);
+        for (name, value) in exchange.headers {
+            request = request.header(name.as_str(), value.as_str());
         }
-        match exchange.method {
-            Method::Post => finish!(self.agent.post(exchange.url)).send(body),
-            Method::Put => finish!(self.agent.put(exchange.url)).send(body),
-            Method::Patch => finish!(self.agent.patch(exchange.url)).send(body),
-            Method::Get => send_optional(finish!(self.agent.get(exchange.url)), body),
-            Method::Head => send_optional(finish!(self.agent.head(exchange.url)), body),
-            Method::Delete => send_optional(finish!(self.agent.delete(exchange.url)), body),
-            Method::Options => send_optional(finish!(self.agent.options(exchange.url)), body),
+        let request = request.body(exchange.body.unwrap_or_default())?;
+        let request = self.agent.configure_request(request).timeout_global(Some(time)).build();
+        // To methods that have a body, an empty one is one.
+        let has_body = matches!(exchange.method, Method::Post | Method::Put | Method::Patch);
+        if has_body || !request.body().is_empty() {
+            self.agent.run(request)
+        } else {
+            self.agent.run(request.map(|_| ()))
         }
     }
 
@@ -142,13 +135,6 @@ impl Client {
     pub(super) fn shutdown(&self) {
         self.agent.clone().shutdown();
     }
-}
-
-fn send_optional(
-    builder: ureq::RequestBuilder<ureq::typestate::WithoutBody>,
-    body: &[u8],
-) -> Result<http::Response<ureq::Body>, Error> {
-    if body.is_empty() { builder.call() } else { builder.force_send_body().send(body) }
 }
 
 fn config(
