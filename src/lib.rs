@@ -61,6 +61,7 @@ pub mod channel;
 pub mod event;
 pub mod host;
 pub mod ingress;
+mod once;
 pub(crate) mod router;
 pub mod sandbox;
 pub mod services;

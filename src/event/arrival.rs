@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use wit_abi::types::{IncomingHttpRequest, StatusUpdate};
 
 use crate::channel::ChannelName;
 use crate::ingress::webhook::SeenKey;
+use crate::once::Teller;
 use crate::store::{PendingReply, ReplyId};
 
 use super::answer::AnswerSlot;
@@ -78,7 +78,7 @@ pub enum Wakeup {
 #[derive(Debug)]
 pub enum Command {
     /// Adds a channel and runs its `on-start`.
-    Add(Box<ChannelSetup>, Sender<Result<(), AddChannelError>>),
+    Add(Box<ChannelSetup>, Teller<Result<(), AddChannelError>>),
     /// Tells a guest what the agent is doing.
     Status(ChannelName, Arc<StatusUpdate>),
     /// A dead reply is to be tried again, from the first attempt on.
@@ -86,7 +86,7 @@ pub enum Command {
     /// A reply is not to be tried any more.
     DropReply(ReplyId),
     /// How every channel is.
-    Health(Sender<Vec<ChannelHealth>>),
+    Health(Teller<Vec<ChannelHealth>>),
     /// Stops taking work, lets what runs end within the grace, calls `on-shutdown`, and ends the router.
     Shutdown {
         /// How long running callbacks may still take.

@@ -16,6 +16,7 @@ use crate::event::arrival::Command;
 use crate::event::completion::{Completion, Permits};
 use crate::event::health::ChannelHealth;
 use crate::ingress::{WasmChannelRouter, scheduler};
+use crate::once::once;
 use crate::router::{Router, RouterParts};
 use crate::sandbox::{StopFlag, WorkerPool};
 use crate::services::http::OutboundHttp;
@@ -159,9 +160,9 @@ impl ChannelManager {
     pub fn add(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
         let name = channel.name().clone();
         let (setup, needed) = self.assembly.setup(&channel)?;
-        let (done, result) = bounded(1);
+        let (done, result) = once();
         self.send(Event::Command(Command::Add(Box::new(setup), done)))?;
-        result.recv().map_err(|_| HostError::Closed)??;
+        result.wait().ok_or(HostError::Closed)??;
         self.needed().insert(name, Arc::new(needed));
         Ok(())
     }
@@ -187,9 +188,9 @@ impl ChannelManager {
     /// # Errors
     /// The host has shut down.
     pub fn health(&self) -> Result<Health, HostError> {
-        let (reply, answer) = bounded(1);
+        let (reply, answer) = once();
         self.send(Event::Command(Command::Health(reply)))?;
-        let mut channels = answer.recv().map_err(|_| HostError::Closed)?;
+        let mut channels = answer.wait().ok_or(HostError::Closed)?;
         for channel in &mut channels {
             let needed = self.needed().get(&channel.name).cloned();
             let missing = needed.map(|needed| needed.missing()).unwrap_or_default();

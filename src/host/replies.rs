@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::bounded;
 use wit_abi::types::AgentResponse;
 
 use crate::channel::ChannelName;
 use crate::event::completion::Completion;
 use crate::event::unix_ms;
+use crate::once::once;
 use crate::store::{
     Batch, Change, CommitError, MessageId, NewReply, PendingReply, ReplyAttachment, ReplyBody, ReplyId,
     ReplyKind,
@@ -112,7 +112,7 @@ impl ChannelManager {
         // The router frees the permit when it has the reply: only so many replies can wait in its queue, and the store
         // thread never has to wait there.
         let permit = self.reply_permits.take();
-        let (done, stored) = bounded(1);
+        let (done, stored) = once();
         let completed = self.completed.clone();
         let waiting = self.replies_waiting.clone();
         self.store.commit(self.store.generation(), Batch::of(Change::AddReply(reply)), move |receipt| {
@@ -122,13 +122,13 @@ impl ChannelManager {
                 waiting.fetch_add(1, Ordering::Relaxed);
                 let _ = completed.send(Completion::ReplyStored(Box::new(pending), Some(permit)));
             }
-            let _ = done.send(id);
+            done.tell(id);
         });
-        match stored.recv() {
-            Ok(Ok(Some(id))) => Ok(id),
-            Ok(Err(error)) => Err(error.into()),
+        match stored.wait() {
+            Some(Ok(Some(id))) => Ok(id),
+            Some(Err(error)) => Err(error.into()),
             // The store gives one id for each reply, so none means that it has stopped.
-            Ok(Ok(None)) | Err(_) => Err(CommitError::Stopped.into()),
+            Some(Ok(None)) | None => Err(CommitError::Stopped.into()),
         }
     }
 }

@@ -206,14 +206,12 @@ impl Router {
         match command {
             Command::Add(setup, done) => {
                 // Nobody may wait for the result any more; the channel is added all the same.
-                let _ = done.send(self.add_channel(*setup));
+                done.tell(self.add_channel(*setup));
             }
             Command::Status(channel, update) => self.status(&channel, update),
             Command::RetryReply(reply) => self.reply_stored(reply),
             Command::DropReply(id) => self.drop_reply(id),
-            Command::Health(reply) => {
-                let _ = reply.send(self.health());
-            }
+            Command::Health(reply) => reply.tell(self.health()),
             Command::Shutdown { grace } => self.begin_shutdown(grace),
         }
     }

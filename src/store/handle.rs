@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::Sender;
 
 use super::change::{Batch, Receipt};
 use super::engine::Store;
 use super::error::StoreError;
 use super::health::{Shared, StoreHealth};
 use super::later::Pushed;
+use crate::once::once;
 
 /// Counts how often the store was opened: 1 at the start, one more after each recovery.
 ///
@@ -93,9 +94,9 @@ impl StoreHandle {
     /// # Errors
     /// See [`CommitError`].
     pub fn commit_and_wait(&self, generation: Generation, batch: Batch) -> Result<Receipt, CommitError> {
-        let (sender, receiver) = bounded(1);
-        self.commit(generation, batch, move |result| drop(sender.send(result)));
-        receiver.recv().unwrap_or(Err(CommitError::Stopped))
+        let (teller, waiter) = once();
+        self.commit(generation, batch, move |result| teller.tell(result));
+        waiter.wait().unwrap_or(Err(CommitError::Stopped))
     }
 
     /// Asks the engine something, after everything that this thread has sent before, and waits for the answer. Meanwhile
@@ -107,9 +108,9 @@ impl StoreHandle {
         &self,
         question: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, CommitError> {
-        let (sender, receiver) = bounded(1);
-        self.ask(question, move |answer| drop(sender.send(answer)));
-        receiver.recv().unwrap_or(Err(CommitError::Stopped))
+        let (teller, waiter) = once();
+        self.ask(question, move |answer| teller.tell(answer));
+        waiter.wait().unwrap_or(Err(CommitError::Stopped))
     }
 
     /// Asks the engine something, like [`StoreHandle::query`], without waiting for the answer. `done` runs on the store

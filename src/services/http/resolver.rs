@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::once::once;
+
 /// How many lookups may be under way. One that hangs holds a thread until the system gives up on it.
 const MAX_LOOKUPS: usize = 32;
 /// The longest that a request waits for a lookup.
@@ -51,17 +53,17 @@ impl Drop for Lookup {
 impl NameResolver for SystemResolver {
     fn resolve(&self, host: &str, deadline: Instant) -> io::Result<Vec<IpAddr>> {
         let lookup = Lookup::begin(&self.under_way)?;
-        let (done, answer) = crossbeam_channel::bounded(1);
+        let (done, answer) = once();
         let name = host.to_owned();
         std::thread::Builder::new().name("tinclaw-lookup".to_owned()).spawn(move || {
             let addresses =
                 (name.as_str(), 0).to_socket_addrs().map(|found| found.map(|address| address.ip()).collect());
             drop(lookup);
             // Nobody listens any more when the time was up.
-            let _ = done.send(addresses);
+            done.tell(addresses);
         })?;
         let until = deadline.min(Instant::now() + LOOKUP_TIMEOUT);
-        answer.recv_deadline(until).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        answer.wait_until(until).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
