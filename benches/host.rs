@@ -73,8 +73,8 @@ fn throughput(guest: &str, connections: usize, keep_alive: bool) {
         clients.into_iter().flat_map(|client| client.join().expect("a client")).collect();
     times.sort();
     println!(
-        "{guest:5} {connections:2} connections, {}: {:6.0} webhooks/s, p50 {:5.2} ms, p99 {:5.2} ms",
-        if keep_alive { "kept " } else { "fresh" },
+        "{guest:5} {connections:2} connections, {} {:6.0} webhooks/s, p50 {:5.2} ms, p99 {:5.2} ms",
+        if keep_alive { "kept: " } else { "fresh:" },
         times.len() as f64 / elapsed.as_secs_f64(),
         share(&times, 500),
         share(&times, 990),

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Measures, and writes the figures of README.md between its two marks.
+#
+#   benches/figures.sh             runs `cargo bench --bench callback --bench host`, which takes some minutes
+#   benches/figures.sh FILE        takes what such a run printed from FILE
+#
+# Nothing else should run on the machine meanwhile.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+printed=${1:-}
+if [ -z "$printed" ]; then
+  printed=$(mktemp)
+  trap 'rm -f "$printed"' EXIT
+  cargo bench --bench callback --bench host | tee "$printed"
+fi
+
+figures() {
+  echo "A machine with $(nproc) cores ($(uname -m)); clients and host share them. The large guest is a component of 405 KB with 1.1 MB"
+  echo "of memory, which reads and writes JSON as a channel for Telegram does."
+  echo
+  awk '
+    # large: 405 KB, 1.11 MB of initial memory; prepared in 3573.4 µs, 8825.8 µs per MB
+    / of initial memory; / { guest = $1; preparing[guest] = $(NF - 3) }
+    #   fresh 81.1 µs (making and dropping the instance 28.8 µs), reused 47.1 µs: 1.72 times
+    / reused .* times$/ { fresh[guest] = $2; reused[guest] = $(NF - 3); times[guest] = $(NF - 1) }
+    # large  8 connections, kept:    6485 webhooks/s, p50  1.17 ms, p99  2.29 ms
+    / webhooks\/s, p50 / { rate[$1, $2, $4] = $5 " (p99 " $11 " ms)" }
+    # program: 6.40 MB
+    $1 == "program:" { program = $2 }
+    # 6 channels of 360 KB: ready after 29 ms (median of 9), resident 11.3 MiB
+    / ready after / { ready[$1] = $8; resident[$1] = $(NF - 1) }
+    END {
+      print "| | |"
+      print "|---|---|"
+      print "| program, stripped | " program " MB |"
+      print "| from the start of the process until one large channel is ready, and six | " ready[1] " ms, " ready[6] " ms |"
+      print "| resident memory with one large channel, and with six | " resident[1] " MiB, " resident[6] " MiB |"
+      large = "large:"
+      print "| one callback of the large guest, in a fresh instance | " fresh[large] " µs |"
+      print "| the same in an instance that is kept, which the host never does | " reused[large] " µs, " times[large] " times less |"
+      printf "| preparing a guest, per MB | %.1f ms |\n", preparing[large] / 1000
+      print ""
+      print "| webhooks a second, state in memory | 1 connection | 8 connections | 64 connections |"
+      print "|---|---|---|---|"
+      row("large guest, connections stay open", "large", "kept:")
+      row("large guest, each webhook opens one", "large", "fresh:")
+      row("echo guest, connections stay open", "echo", "kept:")
+      row("echo guest, each webhook opens one", "echo", "fresh:")
+    }
+    function row(what, guest, way) {
+      print "| " what " | " rate[guest, 1, way] " | " rate[guest, 8, way] " | " rate[guest, 64, way] " |"
+    }' "$printed"
+}
+
+written=$(mktemp)
+figures >"$written"
+sed -i -e "/^<!-- figures -->\$/,/^<!-- end of figures -->\$/ {
+  /^<!-- figures -->\$/ r $written
+  /^<!-- figures -->\$/! { /^<!-- end of figures -->\$/! d }
+}" README.md
+rm -f "$written"
