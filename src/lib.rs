@@ -59,6 +59,7 @@ mod address_range;
 pub mod admin;
 pub mod channel;
 pub mod event;
+pub mod fields;
 pub mod host;
 pub mod ingress;
 mod once;

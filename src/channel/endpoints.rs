@@ -217,10 +217,11 @@ fn is_reserved(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::strictly;
     use serde_json::{Value, json};
 
     fn capabilities(channel: Value) -> ChannelCapabilities {
-        serde_json::from_value(json!({ "channel": channel })).unwrap()
+        strictly(json!({ "channel": channel }), ChannelCapabilities::read).unwrap()
     }
 
     fn endpoint(path: &str, methods: &[&str]) -> HttpEndpointConfig {

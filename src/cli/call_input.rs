@@ -7,11 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 use tinclaw::event::callback::{Callback, CallbackKind};
+use tinclaw::fields::{Fields, json, strictly};
 use tinclaw::{AgentResponse, StatusUpdate};
 use wit_abi::types::IncomingHttpRequest;
 
 use super::agent::{attachment, status_type};
-use super::fields::{Fields, json, strictly};
 
 /// What a callback is called with, and the files that are there before.
 pub struct CallInput {

@@ -10,7 +10,7 @@
 //! | `check`, `call`, `channels` | commands about channels |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
 //! | `secrets`, `prompt` | commands about secrets |
-//! | `fields`, `object` | objects of JSON: read with their types and what is wrong with them; made |
+//! | `object` | objects of JSON, made; `tinclaw::fields` reads them |
 //! | `logging`, `signals`, `memory`, `outcome`, `table` | log, signals, heap, exit codes, columns |
 
 mod agent;
@@ -21,7 +21,6 @@ mod channels;
 mod check;
 mod config;
 mod control;
-mod fields;
 mod generate;
 mod health;
 mod logging;

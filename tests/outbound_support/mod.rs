@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tinclaw::channel::capabilities::http::HttpCapability;
+use tinclaw::fields::strictly;
 use tinclaw::services::http::{
     ChannelHttp, ChannelHttpSettings, NameResolver, OutboundAnswer, OutboundError, OutboundHttp,
     OutboundHttpSettings, OutboundRequest,
@@ -225,7 +226,7 @@ impl Setup {
     }
 
     pub fn build_on(self, outbound: OutboundHttp) -> ChannelHttp {
-        let capability: HttpCapability = serde_json::from_value(self.http).unwrap();
+        let capability = strictly(self.http, HttpCapability::read).unwrap();
         let settings = ChannelHttpSettings {
             channel: "test".to_owned(),
             capability,

@@ -1,12 +1,13 @@
 //! `auth`: texts for the person who sets a channel up.
 
-use serde::Deserialize;
 use serde_json::Value;
 
+use crate::fields::Fields;
+
 /// The `auth` section. The host shows its texts and acts on `env_var` alone.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
+#[cfg_attr(test, schemars(default))]
 pub struct AuthSection {
     /// The secret that this section is about.
     pub secret_name: Option<String>,
@@ -29,6 +30,20 @@ pub struct AuthSection {
 }
 
 impl AuthSection {
+    pub(super) fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            secret_name: fields.text("secret_name"),
+            display_name: fields.text("display_name"),
+            instructions: fields.text("instructions"),
+            setup_url: fields.text("setup_url"),
+            token_hint: fields.text("token_hint"),
+            env_var: fields.text("env_var"),
+            provider: fields.text("provider"),
+            oauth: fields.any("oauth"),
+            validation_endpoint: fields.any("validation_endpoint"),
+        })
+    }
+
     /// The environment variable that may hold the value of this secret.
     pub fn env_var_for(&self, secret: &str) -> Option<&str> {
         let named = self.secret_name.as_deref()?;

@@ -1,24 +1,24 @@
 //! The whole capability file.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::json::{self, JsonError};
 use super::review::{self, Remark};
-use super::strict::{self, Problem};
+use super::wording::refusal;
 use super::{AuthSection, CapabilityError, ChannelCapabilities, SetupSection};
 use crate::channel::ChannelName;
+use crate::fields::{Fields, with_comments};
 
 /// The most bytes that a capability file may have.
 pub const MAX_FILE_BYTES: usize = 256 * 1024;
 
 /// A capability file, as it was published.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
+#[cfg_attr(test, schemars(default))]
 pub struct ChannelCapabilitiesFile {
     /// What the file describes: a channel.
-    #[serde(rename = "type")]
+    #[cfg_attr(test, schemars(rename = "type"))]
     pub kind: FileKind,
     /// The channel's name; when present, it must be what follows from the file's own name.
     pub name: Option<String>,
@@ -39,9 +39,9 @@ pub struct ChannelCapabilitiesFile {
 }
 
 /// What a capability file describes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, schemars(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum FileKind {
     /// A chat channel.
@@ -49,7 +49,27 @@ pub enum FileKind {
     Channel,
 }
 
+impl FileKind {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        fields.choice("type", &["channel"]).map(|_| Self::Channel)
+    }
+}
+
 impl ChannelCapabilitiesFile {
+    pub(super) fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            kind: FileKind::read(fields).unwrap_or_default(),
+            name: fields.text("name"),
+            version: fields.text("version"),
+            wit_version: fields.text("wit_version"),
+            description: fields.text("description"),
+            auth: fields.inner("auth", AuthSection::read),
+            setup: fields.inner("setup", SetupSection::read),
+            capabilities: fields.inner("capabilities", ChannelCapabilities::read).unwrap_or_default(),
+            config: fields.object("config").unwrap_or_default(),
+        })
+    }
+
     /// Reads the capability file of `channel`. `file` is what errors call it.
     ///
     /// ```
@@ -81,18 +101,7 @@ impl ChannelCapabilitiesFile {
             JsonError::Syntax(reason) => CapabilityError::NotJson { file: file.into(), reason },
             JsonError::Duplicate(path) => CapabilityError::Duplicate { file: file.into(), path },
         })?;
-        let parsed: Self = strict::read(&value).map_err(|error| {
-            let (file, path) = (file.to_owned(), error.path());
-            match error.problem {
-                Problem::Unknown { nearest, known } => {
-                    CapabilityError::UnknownField { file, path, nearest, known }
-                }
-                Problem::Missing => CapabilityError::Missing { file, path },
-                Problem::Invalid { found, accepted } => {
-                    CapabilityError::Invalid { file, path, found, accepted }
-                }
-            }
-        })?;
+        let parsed = with_comments(value, Self::read).map_err(|wrong| refusal(file, wrong))?;
         review::check(file, channel, &parsed)?;
         Ok(parsed)
     }

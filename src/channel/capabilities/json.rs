@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::strict::{Step, path_text};
+use crate::fields::{Step, path_text};
 
 /// Why a text is not accepted.
 pub(super) enum JsonError {
@@ -101,8 +101,7 @@ impl<'de> Visitor<'de> for Document<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        let mut next =
-            |index| self.0.inside(Step::Element(index), || items.next_element_seed(Document(self.0)));
+        let mut next = |index| self.0.inside(Step::Item(index), || items.next_element_seed(Document(self.0)));
         while let Some(value) = next(list.len())? {
             list.push(value);
         }
@@ -114,7 +113,7 @@ impl<'de> Visitor<'de> for Document<'_> {
         while let Some(name) = fields.next_key::<String>()? {
             let step = Step::Field(name.clone());
             if object.contains_key(&name) {
-                let path = self.0.inside(step, || path_text(&*self.0.steps.borrow()));
+                let path = self.0.inside(step, || path_text(&self.0.steps.borrow()));
                 *self.0.duplicate.borrow_mut() = Some(path);
                 return Err(A::Error::custom("a field stands twice"));
             }

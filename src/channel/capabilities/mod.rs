@@ -18,9 +18,9 @@ mod rights;
 mod schema;
 mod section;
 mod setup;
-mod strict;
 pub mod webhook;
 mod websocket;
+mod wording;
 
 pub use auth::AuthSection;
 pub use error::CapabilityError;

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::setup::MAX_GENERATED_BYTES;
-use super::strict::shortened;
 use super::{
     CapabilityError, ChannelCapabilities, ChannelCapabilitiesFile, ChannelSection,
     DEFAULT_MIN_POLL_INTERVAL_MS, SetupSection,
@@ -12,6 +11,7 @@ use crate::channel::ChannelName;
 use crate::channel::config::{RefusedMapping, mapping_problem};
 use crate::channel::endpoints::path_problem;
 use crate::channel::limits::LIMITS;
+use crate::fields::shortened;
 
 /// Something worth saying about a file that is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,13 +1,12 @@
 //! `capabilities`: everything that the host grants.
 
-use serde::Deserialize;
-
 use super::{ChannelSection, HttpCapability, WebhookCapability, WebsocketCapability};
+use crate::fields::Fields;
 
 /// The `capabilities` of a file. The default grants nothing: it is what a channel without a file gets.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
+#[cfg_attr(test, schemars(default))]
 pub struct ChannelCapabilities {
     /// Outbound HTTP. Absent: none.
     pub http: Option<HttpCapability>,
@@ -22,6 +21,17 @@ pub struct ChannelCapabilities {
 }
 
 impl ChannelCapabilities {
+    /// Reads the `capabilities` of a file, for the functions of [`fields`](crate::fields).
+    pub fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            http: fields.inner("http", HttpCapability::read),
+            secrets: fields.inner("secrets", SecretsCapability::read),
+            workspace: fields.inner("workspace", WorkspaceCapability::read),
+            channel: fields.inner("channel", ChannelSection::read),
+            websocket: fields.inner("websocket", WebsocketCapability::read),
+        })
+    }
+
     /// Whether `path` is one of `channel.allowed_paths`, compared byte by byte.
     pub fn is_path_allowed(&self, path: &str) -> bool {
         self.channel
@@ -41,22 +51,34 @@ impl ChannelCapabilities {
 }
 
 /// The `capabilities.secrets` section.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
+#[cfg_attr(test, schemars(default))]
 pub struct SecretsCapability {
     /// Names of secrets, exact or with one `*` at the end, compared in lower case
     /// ([`AllowedNames`](crate::services::secrets::AllowedNames)).
     pub allowed_names: Vec<String>,
 }
 
+impl SecretsCapability {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { allowed_names: fields.texts("allowed_names").unwrap_or_default() })
+    }
+}
+
 /// The `capabilities.workspace` section, known because files of tools have it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
+#[cfg_attr(test, schemars(default))]
 pub struct WorkspaceCapability {
     /// Prefixes that a tool may read. Nothing for a channel.
     pub allowed_prefixes: Vec<String>,
+}
+
+impl WorkspaceCapability {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { allowed_prefixes: fields.texts("allowed_prefixes").unwrap_or_default() })
+    }
 }
 
 #[cfg(test)]

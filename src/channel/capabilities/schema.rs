@@ -6,8 +6,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::ChannelCapabilitiesFile;
+use super::wording::refusal;
+use super::{CapabilityError, ChannelCapabilitiesFile};
 use crate::channel::limits::LIMITS;
+use crate::fields::with_comments;
 
 const FILE: &str = "docs/capabilities.schema.json";
 
@@ -153,7 +155,7 @@ fn is_valid(root: &Value, schema: &Value, value: &Value) -> bool {
             let is_declared =
                 |name: &str| rules.get("properties").is_some_and(|known| known.get(name).is_some());
             let is_comment =
-                |name: &str| rules.contains_key("patternProperties") && super::strict::is_skipped(name);
+                |name: &str| rules.contains_key("patternProperties") && crate::fields::is_comment(name);
             let is_extra = |name: &str| !is_declared(name) && !is_comment(name);
             object.iter().all(|(name, value)| !is_extra(name) || is_valid(root, rule, value))
         }),
@@ -226,6 +228,159 @@ fn schema_and_reader_agree_on_what_is_wrong() {
         assert_eq!(is_valid(&schema, &schema, document), *expected, "the schema: {case}");
         let read = ChannelCapabilitiesFile::parse("a", &name, document.to_string().as_bytes());
         assert_eq!(read.is_ok(), *expected, "the reader: {case}: {read:?}");
+    }
+}
+
+/// A field of the schema, and how a document that has it is made.
+struct Place<'a> {
+    path: String,
+    schema: &'a Value,
+    around: Box<dyn Fn(Value) -> Value + 'a>,
+}
+
+/// The same schema with its reference followed; of a choice with `null`, the other.
+fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+    let choices = schema.get("anyOf").and_then(Value::as_array);
+    if let Some([one, null]) = choices.map(Vec::as_slice)
+        && null["type"] == "null"
+    {
+        return resolved(root, one);
+    }
+    match schema.get("$ref").and_then(Value::as_str) {
+        Some(target) => resolved(root, root.pointer(&target[1..]).expect("a definition")),
+        None => schema,
+    }
+}
+
+/// The least value that a schema accepts, for fields that must be there.
+fn least(root: &Value, schema: &Value) -> Value {
+    let schema = resolved(root, schema);
+    match schema.get("const") {
+        Some(value) => value.clone(),
+        None if schema.get("oneOf").is_some() => least_object(root, &schema["oneOf"][0]),
+        None if schema["type"] == "string" => json!("a"),
+        None => panic!("a field of this kind was not needed before: {schema}"),
+    }
+}
+
+/// An object with nothing but what must be there.
+fn least_object(root: &Value, schema: &Value) -> Value {
+    let names = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let names = names.iter().map(|name| name.as_str().expect("a name"));
+    names.map(|name| (name.to_owned(), least(root, &schema["properties"][name]))).collect()
+}
+
+/// Holds the names that the reader knows in an object against those of the schema, and looks at each of its fields.
+fn compare_object<'a>(root: &'a Value, place: &Place<'a>, seen: &mut Vec<String>) {
+    let objects: Vec<&Value> = match place.schema.get("oneOf").or(place.schema.get("anyOf")) {
+        Some(choices) => choices.as_array().expect("a list").iter().map(|one| resolved(root, one)).collect(),
+        None => vec![place.schema],
+    };
+    let objects: Vec<&Value> = objects.into_iter().filter(|one| one.get("properties").is_some()).collect();
+    for object in &objects {
+        let is_tagged = object["properties"]["type"].get("const").is_some();
+        // Objects of which one is chosen by what it has are read as one that may have the fields of all.
+        let alike = if is_tagged { std::slice::from_ref(object) } else { objects.as_slice() };
+        let names =
+            |object: &&'a Value| object["properties"].as_object().expect("fields").keys().collect::<Vec<_>>();
+        let mut expected: Vec<&str> = alike.iter().flat_map(names).map(String::as_str).collect();
+        expected.retain(|name| *name != "$schema");
+        expected.sort_unstable();
+        let mut stranger = least_object(root, object);
+        stranger["stranger"] = json!(1);
+        let mut known = match read(&(place.around)(stranger)) {
+            Err(CapabilityError::UnknownField { known, .. }) => known,
+            other => panic!("{}: {other:?}", place.path),
+        };
+        known.sort_unstable();
+        assert_eq!(known, expected, "{}", place.path);
+        for (name, field) in object["properties"].as_object().expect("fields") {
+            if name == "$schema" || field.get("const").is_some() {
+                continue;
+            }
+            let mut least = least_object(root, object);
+            // The header's name has two names.
+            if least["type"] == "header" && name == "prefix" {
+                least["name"] = json!("a");
+            }
+            let path = if place.path.is_empty() { name.clone() } else { format!("{}.{name}", place.path) };
+            let around = |value: Value| {
+                let mut object = least.clone();
+                object[name] = value;
+                (place.around)(object)
+            };
+            let place = Place { path, schema: resolved(root, field), around: Box::new(around) };
+            compare_value(root, &place, seen);
+        }
+    }
+}
+
+/// Sees that the reader gives a value of the schema's type to the field of its name, and refuses one of another type.
+fn compare_value<'a>(root: &'a Value, place: &Place<'a>, seen: &mut Vec<String>) {
+    seen.push(place.path.clone());
+    let schema = place.schema;
+    if schema.get("oneOf").or(schema.get("anyOf")).or(schema.get("properties")).is_some() {
+        compare_object(root, place, seen);
+    }
+    let Some(kind) = schema.get("type").map(|kind| kind.as_array().map_or(kind, |kinds| &kinds[0])) else {
+        return;
+    };
+    let (good, wrong) = match kind.as_str().expect("a type") {
+        "string" => (json!("told apart"), json!(1)),
+        "integer" => (json!(4321), json!("1")),
+        "boolean" => (json!(true), json!(1)),
+        "array" => (json!([]), json!(1)),
+        "object" => (json!({}), json!(1)),
+        other => panic!("{}: {other}", place.path),
+    };
+    match read(&(place.around)(wrong)) {
+        Err(CapabilityError::Invalid { path, .. }) => assert_eq!(path, place.path),
+        other => panic!("{}: {other:?}", place.path),
+    }
+    let name = place.path.rsplit('.').next().expect("a name").replace("header_name", "name");
+    if good.is_string() || good.is_u64() {
+        let (document, value) = ((place.around)(good.clone()), good.to_string());
+        let shown =
+            format!("{:?}", read(&document).unwrap_or_else(|error| panic!("{}: {error}", place.path)));
+        let is_there = [format!("{name}: {value}"), format!("{name}: Some({value})")];
+        let is_there = is_there.iter().any(|part| shown.contains(part));
+        assert!(is_there || place.path.contains(".dedupe."), "{}: {shown}", place.path);
+    }
+    if let Some(items) = schema.get("items").map(|items| resolved(root, items))
+        && items.get("properties").is_some()
+    {
+        let around = |value: Value| (place.around)(json!([value]));
+        let path = format!("{}[0]", place.path);
+        compare_object(root, &Place { path, schema: items, around: Box::new(around) }, seen);
+    }
+    if let Some(named) = schema.get("additionalProperties").filter(|named| named.is_object()) {
+        let around = |value: Value| (place.around)(json!({ "a": value }));
+        let path = format!("{}.a", place.path);
+        let place = Place { path, schema: resolved(root, named), around: Box::new(around) };
+        compare_object(root, &place, seen);
+    }
+}
+
+/// Reads a document without looking at what its values mean together.
+fn read(document: &Value) -> Result<ChannelCapabilitiesFile, CapabilityError> {
+    with_comments(document.clone(), ChannelCapabilitiesFile::read).map_err(|wrong| refusal("a", wrong))
+}
+
+#[test]
+fn the_reader_knows_the_fields_of_the_schema_and_no_others() {
+    let schema = schema();
+    let mut seen = Vec::new();
+    let whole = Place { path: String::new(), schema: &schema, around: Box::new(|document| document) };
+    compare_object(&schema, &whole, &mut seen);
+    for path in [
+        "config",
+        "setup.required_secrets[0].auto_generate.length",
+        "capabilities.http.credentials.a.location.header_name",
+        "capabilities.channel.webhook.auth.scheme",
+        "capabilities.channel.webhook.dedupe.json_pointer",
+        "capabilities.websocket.identify",
+    ] {
+        assert!(seen.iter().any(|seen| seen == path), "{path} was not looked at: {seen:?}");
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::WebhookCapability;
 use crate::channel::limits::{DEFAULT_MESSAGES_PER_HOUR, DEFAULT_MESSAGES_PER_MINUTE};
+use crate::fields::Fields;
 
 /// Milliseconds between two polls when the file does not say, and the least that a file can ask for.
 pub const DEFAULT_MIN_POLL_INTERVAL_MS: u64 = 30_000;
@@ -13,9 +12,9 @@ pub const DEFAULT_MIN_POLL_INTERVAL_MS: u64 = 30_000;
 /// The `capabilities.channel` section.
 ///
 /// The fields that set a limit are optional; [`LIMITS`](crate::channel::limits::LIMITS) has their defaults and bounds.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
+#[cfg_attr(test, schemars(default))]
 pub struct ChannelSection {
     /// HTTP paths that the channel may register, exact. None: no HTTP.
     pub allowed_paths: Vec<String>,
@@ -84,6 +83,42 @@ pub struct ChannelSection {
 }
 
 impl ChannelSection {
+    pub(super) fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            allowed_paths: fields.texts("allowed_paths").unwrap_or_default(),
+            allow_polling: fields.flag("allow_polling").unwrap_or_default(),
+            min_poll_interval_ms: fields.u64("min_poll_interval_ms"),
+            workspace_prefix: fields.text("workspace_prefix"),
+            durable_workspace_paths: fields.texts("durable_workspace_paths").unwrap_or_default(),
+            webhook: fields.inner("webhook", WebhookCapability::read),
+            message_id_from_metadata: fields.flag("message_id_from_metadata").unwrap_or_default(),
+            emit_rate_limit: fields.inner("emit_rate_limit", EmitRateLimitConfig::read),
+            max_message_size: fields.u64("max_message_size"),
+            callback_timeout_secs: fields.u64("callback_timeout_secs"),
+            fuel: fields.u64("fuel"),
+            memory_mb: fields.u64("memory_mb"),
+            table_elements: fields.u64("table_elements"),
+            inbound_concurrency: fields.u64("inbound_concurrency"),
+            outbound_concurrency: fields.u64("outbound_concurrency"),
+            max_messages_per_callback: fields.u64("max_messages_per_callback"),
+            max_metadata_bytes: fields.u64("max_metadata_bytes"),
+            max_attachments_per_message: fields.u64("max_attachments_per_message"),
+            max_attachment_bytes_per_message: fields.u64("max_attachment_bytes_per_message"),
+            max_stored_attachment_bytes: fields.u64("max_stored_attachment_bytes"),
+            max_attachment_bytes_per_callback: fields.u64("max_attachment_bytes_per_callback"),
+            max_log_lines: fields.u64("max_log_lines"),
+            max_log_bytes: fields.u64("max_log_bytes"),
+            max_log_line_bytes: fields.u64("max_log_line_bytes"),
+            workspace_max_bytes: fields.u64("workspace_max_bytes"),
+            workspace_max_file_bytes: fields.u64("workspace_max_file_bytes"),
+            workspace_max_files: fields.u64("workspace_max_files"),
+            max_timers: fields.u64("max_timers"),
+            max_timer_payload_bytes: fields.u64("max_timer_payload_bytes"),
+            max_timer_name_bytes: fields.u64("max_timer_name_bytes"),
+            max_timer_delay_days: fields.u64("max_timer_delay_days"),
+        })
+    }
+
     /// The least time between two polls: what the file says, or [`DEFAULT_MIN_POLL_INTERVAL_MS`] when it says nothing.
     ///
     /// The host's own floor comes on top, see [`resolve_registration`](crate::channel::resolve_registration).
@@ -93,14 +128,23 @@ impl ChannelSection {
 }
 
 /// Messages that a channel may emit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
+#[cfg_attr(test, schemars(default))]
 pub struct EmitRateLimitConfig {
     /// Messages a minute (100).
     pub messages_per_minute: u32,
     /// Messages an hour (5000).
     pub messages_per_hour: u32,
+}
+
+impl EmitRateLimitConfig {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            messages_per_minute: fields.u32("messages_per_minute").unwrap_or(DEFAULT_MESSAGES_PER_MINUTE),
+            messages_per_hour: fields.u32("messages_per_hour").unwrap_or(DEFAULT_MESSAGES_PER_HOUR),
+        })
+    }
 }
 
 impl Default for EmitRateLimitConfig {

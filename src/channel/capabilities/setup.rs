@@ -1,6 +1,6 @@
 //! `setup`: the secrets that a channel needs, and how they come to be.
 
-use serde::Deserialize;
+use crate::fields::Fields;
 
 /// Bytes of a generated secret when `auto_generate` does not say how many.
 pub const DEFAULT_GENERATED_BYTES: u32 = 32;
@@ -8,9 +8,9 @@ pub const DEFAULT_GENERATED_BYTES: u32 = 32;
 pub(super) const MAX_GENERATED_BYTES: u32 = 1024;
 
 /// The `setup` section.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
+#[cfg_attr(test, schemars(default))]
 pub struct SetupSection {
     /// The secrets that the operator is asked for.
     pub required_secrets: Vec<RequiredSecret>,
@@ -22,33 +22,55 @@ pub struct SetupSection {
     pub setup_url: Option<String>,
 }
 
+impl SetupSection {
+    pub(super) fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            required_secrets: fields.inner_list("required_secrets", RequiredSecret::read),
+            secret_config_mappings: fields.inner_list("secret_config_mappings", SecretConfigMapping::read),
+            validation_endpoint: fields.text("validation_endpoint"),
+            setup_url: fields.text("setup_url"),
+        })
+    }
+
+    /// The required secret of this name, compared in lower case.
+    pub fn required_secret(&self, name: &str) -> Option<&RequiredSecret> {
+        self.required_secrets.iter().find(|secret| secret.name.eq_ignore_ascii_case(name))
+    }
+}
+
 /// One secret that a channel needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RequiredSecret {
     /// The secret's name; names are compared in lower case.
     pub name: String,
     /// What the operator is asked.
-    #[serde(default)]
+    #[cfg_attr(test, schemars(default))]
     pub prompt: String,
     /// Whether the channel works without it.
-    #[serde(default)]
+    #[cfg_attr(test, schemars(default))]
     pub optional: bool,
     /// A regular expression that the value must match.
-    #[serde(default)]
+    #[cfg_attr(test, schemars(default))]
     pub validation: Option<String>,
     /// Makes a random value when the operator gives none.
-    #[serde(default)]
+    #[cfg_attr(test, schemars(default))]
     pub auto_generate: Option<AutoGenerate>,
 }
 
 /// How a secret is generated: random bytes, stored as hexadecimal text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
+#[cfg_attr(test, schemars(default))]
 pub struct AutoGenerate {
     /// Random bytes, 1 to 1024; the text is twice as long.
     pub length: u32,
+}
+
+impl AutoGenerate {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { length: fields.u32("length").unwrap_or(DEFAULT_GENERATED_BYTES) })
+    }
 }
 
 impl Default for AutoGenerate {
@@ -59,7 +81,7 @@ impl Default for AutoGenerate {
 }
 
 /// Puts the value of a secret into the configuration that `on-start` gets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SecretConfigMapping {
     /// The key of the configuration. Never one of those that the host fills in itself.
@@ -68,14 +90,26 @@ pub struct SecretConfigMapping {
     pub secret_name: String,
 }
 
-impl SetupSection {
-    /// The required secret of this name, compared in lower case.
-    pub fn required_secret(&self, name: &str) -> Option<&RequiredSecret> {
-        self.required_secrets.iter().find(|secret| secret.name.eq_ignore_ascii_case(name))
+impl SecretConfigMapping {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            config_key: fields.needed_text("config_key"),
+            secret_name: fields.needed_text("secret_name"),
+        })
     }
 }
 
 impl RequiredSecret {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            name: fields.needed_text("name"),
+            prompt: fields.text("prompt").unwrap_or_default(),
+            optional: fields.flag("optional").unwrap_or_default(),
+            validation: fields.text("validation"),
+            auto_generate: fields.inner("auto_generate", AutoGenerate::read),
+        })
+    }
+
     /// Whether a value matches `validation`. Any value does when there is no pattern, or none that can be used here:
     /// look-around and back-references are not supported.
     pub fn accepts(&self, value: &str) -> bool {

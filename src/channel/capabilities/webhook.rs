@@ -6,27 +6,25 @@
 //! contradicts, is decided in [`AuthPlan::from`](crate::ingress::webhook::AuthPlan::from); here is only the shape.
 //!
 //! ```
+//! use serde_json::json;
 //! use tinclaw::channel::capabilities::webhook::WebhookCapability;
+//! use tinclaw::fields::strictly;
 //!
-//! let webhook: WebhookCapability = serde_json::from_str(
-//!     r#"{ "auth": "github", "secret_name": "github_hook_key", "dedupe": { "header": "X-GitHub-Delivery" } }"#,
-//! )?;
+//! let webhook =
+//!     json!({"auth": "github", "secret_name": "github_hook_key", "dedupe": {"header": "X-GitHub-Delivery"}});
+//! let webhook = strictly(webhook, WebhookCapability::read)?;
 //! assert_eq!(webhook.methods, ["POST"]);
-//! # Ok::<(), serde_json::Error>(())
+//! # Ok::<(), tinclaw::fields::Wrong>(())
 //! ```
 
-use std::fmt;
+use serde_json::Value;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, DeserializeSeed, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-
-use super::strict::is_skipped;
+use crate::fields::{Expected, Fields, Found, Problem};
 
 /// The `webhook` object of a capability file.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
+#[cfg_attr(test, schemars(deny_unknown_fields, default))]
 pub struct WebhookCapability {
     /// Header that carries a shared secret, default `X-Webhook-Secret`. Case does not matter.
     pub secret_header: Option<String>,
@@ -57,6 +55,27 @@ pub struct WebhookCapability {
     pub dedupe: Option<WebhookDedupe>,
     /// Media types that a request with a body may have: `application/json`, `text/*`. Default: any.
     pub content_types: Option<Vec<String>>,
+}
+
+impl WebhookCapability {
+    /// Reads the `webhook` object of a capability file, for the functions of [`fields`](crate::fields).
+    pub fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            secret_header: fields.text("secret_header"),
+            secret_name: fields.text("secret_name"),
+            signature_key_secret_name: fields.text("signature_key_secret_name"),
+            hmac_secret_name: fields.text("hmac_secret_name"),
+            managed_by_host: fields.flag("managed_by_host").unwrap_or(true),
+            methods: fields.texts("methods").unwrap_or_else(|| vec!["POST".to_owned()]),
+            verify_token_param: fields.text("verify_token_param"),
+            auth: WebhookAuth::read(fields),
+            tolerance_secs: fields.u64("tolerance_secs"),
+            give_secret_to_guest: fields.flag("give_secret_to_guest"),
+            max_body_bytes: fields.u64("max_body_bytes"),
+            dedupe: fields.inner("dedupe", WebhookDedupe::read),
+            content_types: fields.texts("content_types"),
+        })
+    }
 }
 
 impl Default for WebhookCapability {
@@ -90,10 +109,28 @@ pub enum WebhookAuth {
     Detailed(Box<WebhookAuthDetails>),
 }
 
+impl WebhookAuth {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        match fields.peek("auth") {
+            None | Some(Value::String(_)) => AuthName::read("auth", fields).map(Self::Named),
+            Some(Value::Object(_)) => fields
+                .inner("auth", WebhookAuthDetails::read)
+                .map(|details| Self::Detailed(Box::new(details))),
+            Some(other) => {
+                let found = Found::of(other);
+                let expected =
+                    Expected::Words("the name of an authentication scheme, or an object that describes one");
+                fields.refuse("auth", Problem::Invalid { expected, found });
+                None
+            }
+        }
+    }
+}
+
 /// Names that `auth` and `preset` take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, schemars(rename_all = "kebab-case"))]
 pub enum AuthName {
     /// No authentication, written out: everybody may call the channel.
     None,
@@ -116,11 +153,39 @@ pub enum AuthName {
     /// Discord's Ed25519 interaction signatures.
     Discord,
     /// The GET challenge of Meta-style providers; authenticates GET requests only.
-    #[serde(rename = "verify_token")]
+    #[cfg_attr(test, schemars(rename = "verify_token"))]
     VerifyToken,
 }
 
 impl AuthName {
+    const ALL: [Self; 11] = [
+        Self::None,
+        Self::Secret,
+        Self::Slack,
+        Self::Github,
+        Self::Whatsapp,
+        Self::Stripe,
+        Self::StandardWebhooks,
+        Self::Line,
+        Self::Twilio,
+        Self::Discord,
+        Self::VerifyToken,
+    ];
+
+    const NAMES: [&str; 11] = {
+        let mut names = [""; 11];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = Self::ALL[at].as_str();
+            at += 1;
+        }
+        names
+    };
+
+    fn read(field: &'static str, fields: &mut Fields) -> Option<Self> {
+        Some(Self::ALL[fields.choice(field, &Self::NAMES)?])
+    }
+
     /// The name as it stands in a capability file.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -140,9 +205,9 @@ impl AuthName {
 }
 
 /// The object form of `auth`. Either `scheme` or `preset` (or both) is needed.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
+#[cfg_attr(test, schemars(deny_unknown_fields, default))]
 pub struct WebhookAuthDetails {
     /// What kind of check this is; follows from `preset` where that is given.
     pub scheme: Option<AuthScheme>,
@@ -170,10 +235,28 @@ pub struct WebhookAuthDetails {
     pub secret_name: Option<String>,
 }
 
+impl WebhookAuthDetails {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            scheme: AuthScheme::read(fields),
+            preset: AuthName::read("preset", fields),
+            algorithm: HmacAlgorithm::read(fields),
+            header: fields.text("header"),
+            prefix: fields.text("prefix"),
+            encoding: SignatureEncoding::read(fields),
+            template: fields.text("template"),
+            timestamp_header: fields.text("timestamp_header"),
+            id_header: fields.text("id_header"),
+            tolerance_secs: fields.u64("tolerance_secs"),
+            secret_name: fields.text("secret_name"),
+        })
+    }
+}
+
 /// The kinds of check that the object form of `auth` describes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, schemars(rename_all = "lowercase"))]
 pub enum AuthScheme {
     /// A shared secret in a header.
     Secret,
@@ -183,10 +266,17 @@ pub enum AuthScheme {
     Ed25519,
 }
 
+impl AuthScheme {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let known = [Self::Secret, Self::Hmac, Self::Ed25519];
+        Some(known[fields.choice("scheme", &["secret", "hmac", "ed25519"])?])
+    }
+}
+
 /// Digests of an HMAC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, schemars(rename_all = "lowercase"))]
 pub enum HmacAlgorithm {
     /// SHA-256.
     #[default]
@@ -197,10 +287,17 @@ pub enum HmacAlgorithm {
     Sha1,
 }
 
+impl HmacAlgorithm {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let known = [Self::Sha256, Self::Sha512, Self::Sha1];
+        Some(known[fields.choice("algorithm", &["sha256", "sha512", "sha1"])?])
+    }
+}
+
 /// How a signature is written in its header. Only the canonical spelling is accepted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, schemars(rename_all = "kebab-case"))]
 pub enum SignatureEncoding {
     /// Hexadecimal, lower case.
     #[default]
@@ -211,10 +308,17 @@ pub enum SignatureEncoding {
     Base64,
 }
 
+impl SignatureEncoding {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let known = [Self::Hex, Self::HexUpper, Self::Base64];
+        Some(known[fields.choice("encoding", &["hex", "hex-upper", "base64"])?])
+    }
+}
+
 /// Where an id to recognise a repeat by stands: `{"header": NAME}` or `{"json_pointer": "/path"}`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, schemars(rename_all = "snake_case"))]
 pub enum WebhookDedupe {
     /// The value of this header, such as `X-GitHub-Delivery` or `webhook-id`.
     Header(String),
@@ -222,50 +326,21 @@ pub enum WebhookDedupe {
     JsonPointer(String),
 }
 
-impl<'de> Deserialize<'de> for WebhookAuth {
-    /// By hand, because serde's untagged enums lose the message that names the unknown field or value.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WebhookAuthVisitor)
-    }
-}
-
-struct WebhookAuthVisitor;
-
-impl<'de> Visitor<'de> for WebhookAuthVisitor {
-    type Value = WebhookAuth;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the name of an authentication scheme, or an object that describes one")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<WebhookAuth, E> {
-        AuthName::deserialize(name.into_deserializer()).map(WebhookAuth::Named)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<WebhookAuth, A::Error> {
-        WebhookAuthDetails::deserialize(MapAccessDeserializer::new(WithoutComments(map)))
-            .map(|details| WebhookAuth::Detailed(Box::new(details)))
-    }
-}
-
-/// An object without its comments and extensions, which a visitor of anything still gets.
-struct WithoutComments<A>(A);
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithoutComments<A> {
-    type Error = A::Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        while let Some(name) = self.0.next_key::<String>()? {
-            if !is_skipped(&name) {
-                return seed.deserialize(name.into_deserializer()).map(Some);
+impl WebhookDedupe {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        match (fields.text("header"), fields.text("json_pointer")) {
+            (Some(name), None) => Some(Self::Header(name)),
+            (None, Some(pointer)) => Some(Self::JsonPointer(pointer)),
+            (None, None) => {
+                fields.missing("header");
+                None
             }
-            self.0.next_value::<IgnoredAny>()?;
+            (Some(_), Some(_)) => {
+                let found = Found::Words("there beside `json_pointer`".to_owned());
+                fields.refuse("header", Problem::Invalid { expected: Expected::Words("one of them"), found });
+                None
+            }
         }
-        Ok(None)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        self.0.next_value_seed(seed)
     }
 }
 
@@ -274,9 +349,11 @@ mod tests {
     use super::*;
     use crate::channel::ChannelName;
     use crate::channel::capabilities::ChannelCapabilitiesFile;
+    use crate::fields::{json, strictly};
 
-    fn parse(json: &str) -> Result<WebhookCapability, String> {
-        serde_json::from_str(json).map_err(|error| error.to_string())
+    fn parse(text: &str) -> Result<WebhookCapability, String> {
+        let read = json(text).and_then(|value| strictly(value, WebhookCapability::read));
+        read.map_err(|wrong| wrong.to_string())
     }
 
     #[test]
@@ -300,38 +377,34 @@ mod tests {
 
     #[test]
     fn every_name_reads_and_writes_as_it_is_documented() {
-        let names = [
-            AuthName::None,
-            AuthName::Secret,
-            AuthName::Slack,
-            AuthName::Github,
-            AuthName::Whatsapp,
-            AuthName::Stripe,
-            AuthName::StandardWebhooks,
-            AuthName::Line,
-            AuthName::Twilio,
-            AuthName::Discord,
-            AuthName::VerifyToken,
-        ];
-        for name in names {
-            let json = format!("\"{}\"", name.as_str());
-            assert_eq!(serde_json::from_str::<AuthName>(&json).unwrap(), name);
+        for name in AuthName::ALL {
+            let read = parse(&format!(r#"{{"auth": "{}"}}"#, name.as_str())).unwrap().auth;
+            assert_eq!(read, Some(WebhookAuth::Named(name)));
         }
     }
 
     #[test]
     fn typing_errors_are_refused_and_named() {
         let cases = [
-            (r#"{"secret_headr": "X"}"#, "unknown field `secret_headr`"),
-            (r#"{"auth": "githup"}"#, "unknown variant `githup`"),
-            (r#"{"auth": {"scheme": "hmac", "templat": "x"}}"#, "unknown field `templat`"),
-            (r#"{"auth": {"scheme": "hmac", "algorithm": "md5"}}"#, "unknown variant `md5`"),
-            (r#"{"auth": 7}"#, "the name of an authentication scheme"),
-            (r#"{"auth": ["none"]}"#, "the name of an authentication scheme"),
-            (r#"{"auth": "None"}"#, "unknown variant `None`"),
-            (r#"{"dedupe": {"headers": "X"}}"#, "unknown variant `headers`"),
-            (r#"{"tolerance_secs": -1}"#, "invalid value"),
-            (r#"{"methods": "POST"}"#, "expected a sequence"),
+            (r#"{"secret_headr": "X"}"#, "unknown field `secret_headr`; did you mean `secret_header`?"),
+            (r#"{"auth": "githup"}"#, r#"not "githup""#),
+            (
+                r#"{"auth": {"scheme": "hmac", "templat": "x"}}"#,
+                "unknown field `auth.templat`; did you mean `template`?",
+            ),
+            (
+                r#"{"auth": {"scheme": "hmac", "algorithm": "md5"}}"#,
+                r#"auth.algorithm must be "sha256" or "sha512" or "sha1", not "md5""#,
+            ),
+            (r#"{"auth": 7}"#, "auth must be the name of an authentication scheme"),
+            (r#"{"auth": ["none"]}"#, "an object that describes one, not a list"),
+            (r#"{"auth": "None"}"#, r#"not "None""#),
+            (r#"{"dedupe": {"headers": "X"}}"#, "unknown field `dedupe.headers`; did you mean `header`?"),
+            (r#"{"dedupe": {}}"#, "`dedupe.header` is missing"),
+            (r#"{"dedupe": {"header": "X", "json_pointer": "/a"}}"#, "dedupe.header must be one of them"),
+            (r#"{"dedupe": "header"}"#, "dedupe must be a set of fields, not a string"),
+            (r#"{"tolerance_secs": -1}"#, "tolerance_secs must be 0 or more, not -1"),
+            (r#"{"methods": "POST"}"#, "methods must be a list, not a string"),
         ];
         for (json, part) in cases {
             let error = parse(json).unwrap_err();

@@ -339,6 +339,7 @@ impl Highest for u32 {
 mod tests {
     use super::*;
     use crate::channel::capabilities::HttpCapability;
+    use crate::fields::strictly;
     use serde_json::{Value, json};
 
     /// Capabilities that ask for one limit, written as a file writes it.
@@ -347,7 +348,7 @@ mod tests {
         for name in field.rsplit('.') {
             document = json!({ name: document });
         }
-        serde_json::from_value(document).unwrap()
+        strictly(document, ChannelCapabilities::read).unwrap()
     }
 
     fn resolve(capabilities: &ChannelCapabilities) -> (ChannelLimits, Vec<Adjusted>) {

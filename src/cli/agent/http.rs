@@ -3,11 +3,11 @@
 use std::thread;
 use std::time::Duration;
 
+use tinclaw::fields::{json, loosely};
 use tinclaw::{AgentResponse, Delivery, Host};
 
 use super::protocol::{MAX_LINE_BYTES, message_json, response};
 use super::{Agent, answer};
-use crate::cli::fields::{json, loosely};
 
 /// The `http` agent: POSTs each message. Several are asked for at a time, never two of one conversation.
 pub struct Http {

@@ -17,9 +17,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tinclaw::fields::{Fields, json, loosely};
 use tinclaw::{AgentResponse, Attachment, Delivery, StatusType};
-
-use crate::cli::fields::{Fields, json, loosely};
 
 /// The longest line that an agent may write, in bytes: room for 20 MiB of attachments in base64.
 pub const MAX_LINE_BYTES: usize = 32 * 1024 * 1024;

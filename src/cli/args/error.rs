@@ -3,13 +3,12 @@
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
 
+use tinclaw::fields::nearest;
+
 use super::given::Given;
 use super::help::{WIDTH, title, usage, wrapped};
 use super::spec::{Parameter, Spec, Then};
 use crate::cli::table::harmless;
-
-/// How alike a known word must be to be suggested, from 0 to 1.
-const ALIKE: f64 = 0.8;
 
 /// A command line that cannot be meant: what is wrong, and where to read how it is right.
 #[derive(Debug)]
@@ -123,14 +122,6 @@ pub fn unreadable(error: lexopt::Error) -> String {
 fn command_names(command: &Spec) -> Vec<&'static str> {
     let Then::Commands(commands) = command.then else { return Vec::new() };
     commands.iter().map(|command| command.name).chain(["help"]).collect()
-}
-
-/// The known word that is most like what was written, if one is.
-pub fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
-    let written = written.to_ascii_lowercase();
-    let alike = |known: &&str| strsim::jaro_winkler(&written, known);
-    let nearest = known.iter().copied().max_by(|a, b| alike(a).total_cmp(&alike(b)))?;
-    (alike(&nearest) >= ALIKE).then_some(nearest)
 }
 
 /// `a, b or c`.

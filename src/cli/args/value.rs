@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 
-use super::error::{listed, nearest, needs_value, shown};
+use tinclaw::fields::nearest;
+
+use super::error::{listed, needs_value, shown};
 use super::spec::Parameter;
 
 /// A value, and what it was given for.

@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
-
-use crate::cli::fields::Fields;
+use tinclaw::fields::Fields;
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -286,7 +285,7 @@ pub struct ChannelTable {
 impl ChannelTable {
     fn read(fields: &mut Fields) -> Option<Self> {
         Some(Self {
-            config: fields.object("config"),
+            config: fields.object("config").unwrap_or_default(),
             owner_id: fields.any("owner_id"),
             bot_username: fields.text("bot_username"),
         })

@@ -1,10 +1,12 @@
 //! From text to fields, with errors that name the line and the nearest field.
 
+use std::fmt::Display;
+
 use serde_json::{Number, Value};
+use tinclaw::fields::{Expected, Found, Step, Wrong, strictly};
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::file::ConfigFile;
-use crate::cli::fields::{Step, Wrong, strictly};
 
 /// Reads a configuration.
 ///
@@ -54,7 +56,7 @@ fn json(value: &DeValue) -> Result<Value, Wrong> {
         DeValue::Integer(number) => Value::Number(integer(number)?),
         DeValue::Float(number) => {
             let finite = number.as_str().parse().ok().and_then(Number::from_f64);
-            Value::Number(finite.ok_or_else(|| Wrong::must_be("a finite number", number))?)
+            Value::Number(finite.ok_or_else(|| unlike("a finite number", number))?)
         }
         DeValue::Boolean(flag) => Value::Bool(*flag),
         DeValue::Datetime(time) => Value::String(time.to_string()),
@@ -82,7 +84,11 @@ fn integer(number: &DeInteger) -> Result<Number, Wrong> {
     let (digits, radix) = (number.as_str(), number.radix());
     let unsigned = u64::from_str_radix(digits, radix).map(Number::from);
     let number_of_64_bits = unsigned.or_else(|_| i64::from_str_radix(digits, radix).map(Number::from));
-    number_of_64_bits.map_err(|_| Wrong::must_be("a number of 64 bits", number))
+    number_of_64_bits.map_err(|_| unlike("a number of 64 bits", number))
+}
+
+fn unlike(expected: &'static str, found: &impl Display) -> Wrong {
+    Wrong::invalid(Expected::Words(expected), Found::Words(found.to_string()))
 }
 
 #[cfg(test)]

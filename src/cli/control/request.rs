@@ -1,8 +1,7 @@
 //! What can be asked through the control socket.
 
 use serde::Serialize;
-
-use crate::cli::fields::Fields;
+use tinclaw::fields::Fields;
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -89,7 +88,7 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::fields::{json, strictly};
+    use tinclaw::fields::{json, strictly};
 
     fn read(line: &str) -> Result<Request, String> {
         json(line).and_then(|value| strictly(value, Request::read)).map_err(|wrong| wrong.to_string())

@@ -10,11 +10,11 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use serde_json::Value;
 use tinclaw::ChannelManager;
+use tinclaw::fields::{json, strictly};
 
 use super::answer::answer;
 use super::request::Request;
 use super::wire::{MAX_REQUEST_BYTES, Wire, wait};
-use crate::cli::fields::{json, strictly};
 use crate::cli::object::object;
 
 /// What one client may take, from its connection to the last byte of its answer. Clients are served one at a time.

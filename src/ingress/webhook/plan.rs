@@ -18,10 +18,12 @@ use crate::channel::capabilities::webhook::{WebhookCapability, WebhookDedupe};
 /// How requests of one channel are authenticated; made once, when the channel is loaded.
 ///
 /// ```
+/// use serde_json::json;
 /// use tinclaw::channel::capabilities::webhook::WebhookCapability;
+/// use tinclaw::fields::strictly;
 /// use tinclaw::ingress::webhook::{AuthPlan, Requirement};
 ///
-/// let webhook: WebhookCapability = serde_json::from_str(r#"{ "auth": "slack" }"#)?;
+/// let webhook = strictly(json!({"auth": "slack"}), WebhookCapability::read)?;
 /// let plan = AuthPlan::from(&webhook, "team_chat")?;
 /// assert_eq!(plan.requirement(), Requirement::Checked);
 /// assert_eq!(plan.secret_names(), ["team_chat_webhook_secret"]);

@@ -103,9 +103,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::channel::capabilities::HttpCapability;
+    use crate::fields;
 
     fn list(json: &str) -> Result<Allowlist, HttpCapabilityError> {
-        Allowlist::new(&serde_json::from_str::<Vec<AllowlistEntry>>(json).unwrap())
+        let http = fields::json(&format!(r#"{{"allowlist": {json}}}"#)).unwrap();
+        Allowlist::new(&fields::strictly(http, HttpCapability::read).unwrap().allowlist)
     }
 
     fn permits(json: &str, method: &str, url: &str) -> Result<(), String> {

@@ -10,6 +10,8 @@ mod secrets;
 use zeroize::Zeroizing;
 
 use super::{AuthPlan, Authenticated, Verdict, WebhookRequest, verify};
+use crate::channel::capabilities::webhook::WebhookCapability;
+use crate::fields::{json, strictly};
 
 /// The clock of most requests: 1,700,000,000 s.
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -81,6 +83,12 @@ impl Sent {
     }
 }
 
+/// The `webhook` object of a capability file.
+fn capability(webhook: &str) -> WebhookCapability {
+    let read = json(webhook).and_then(|value| strictly(value, WebhookCapability::read));
+    read.unwrap_or_else(|error| panic!("{webhook}: {error}"))
+}
+
 /// A channel's plan with the secrets that are stored for it.
 #[derive(Clone, Debug)]
 struct Channel {
@@ -90,8 +98,8 @@ struct Channel {
 
 impl Channel {
     fn new(webhook: &str, secrets: &[(&str, &[u8])]) -> Self {
-        let capability = serde_json::from_str(webhook).unwrap_or_else(|error| panic!("{webhook}: {error}"));
-        let plan = AuthPlan::from(&capability, "chat").unwrap_or_else(|error| panic!("{webhook}: {error}"));
+        let plan =
+            AuthPlan::from(&capability(webhook), "chat").unwrap_or_else(|error| panic!("{webhook}: {error}"));
         let secrets = secrets.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
         Self { plan, secrets }
     }

@@ -1,13 +1,10 @@
 //! What capability files mean: published ones as they are, new ones, and contradictions.
 
 use super::*;
-use crate::channel::capabilities::webhook::WebhookCapability;
 use crate::ingress::webhook::{NoRoute, Requirement, WebhookConfigError};
 
 fn plan(webhook: &str) -> Result<AuthPlan, WebhookConfigError> {
-    let capability: WebhookCapability =
-        serde_json::from_str(webhook).unwrap_or_else(|e| panic!("{webhook}: {e}"));
-    AuthPlan::from(&capability, "chat")
+    AuthPlan::from(&capability(webhook), "chat")
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::channel::capabilities::webhook::{WebhookCapability, WebhookDedupe};
+use crate::channel::capabilities::webhook::WebhookDedupe;
 use crate::ingress::webhook::template::Template;
 use crate::ingress::webhook::{
     AttemptLimits, FailedAttempts, Hidden, Requirement, Seen, SeenKey, SeenKeys, TrustedProxies, dedupe_key,
@@ -115,7 +115,7 @@ proptest! {
     ) {
         let auth = (!auth.is_empty()).then(|| format!(r#""auth": "{auth}""#));
         let all: Vec<&str> = fields.iter().copied().chain(auth.as_deref()).collect();
-        let capability: WebhookCapability = serde_json::from_str(&format!("{{{}}}", all.join(", "))).unwrap();
+        let capability = capability(&format!("{{{}}}", all.join(", ")));
         let Ok(plan) = AuthPlan::from(&capability, "chat") else { return Ok(()) };
         prop_assert_ne!(plan.requirement(), Requirement::Open);
         prop_assert_eq!(plan.requirement() == Requirement::Checked, !plan.secret_names().is_empty());
