@@ -1,6 +1,5 @@
 //! `tinclaw secrets`. No value is ever taken from the command line or printed.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use tinclaw::channel::capabilities::{DEFAULT_GENERATED_BYTES, RequiredSecret};
@@ -26,7 +25,8 @@ pub fn secrets(common: &Common, command: &SecretsCommand) -> Outcome {
 
 fn set(settings: &Settings, name: &str, generate: bool) -> Outcome {
     let name = normalise_name(name).map_err(Failure::usage)?;
-    let wanted = wanted_secrets(settings).remove(&name).map(|(_, secret)| secret);
+    let wanted = wanted_secrets(settings).into_iter().find(|wanted| wanted.name == name);
+    let wanted = wanted.map(|wanted| wanted.secret);
     let value = if generate {
         let length = wanted.as_ref().and_then(|secret| secret.auto_generate).map(|auto| auto.length);
         Secret::random(length.unwrap_or(DEFAULT_GENERATED_BYTES)).map_err(Failure::problem)?
@@ -55,7 +55,7 @@ fn list(settings: &Settings, output: JsonArgs) -> Outcome {
     let store = settings.secrets.store()?;
     let stored = store.names().map_err(Failure::problem)?;
     let mut missing = Vec::new();
-    for (name, (channel, secret)) in wanted_secrets(settings) {
+    for Wanted { name, channel, secret } in wanted_secrets(settings) {
         // Variables without the prefix are not listed by the store, but found when they are asked for.
         if !secret.optional && store.get(&name).map_err(Failure::problem)?.is_none() {
             missing.push((name, channel, secret.prompt));
@@ -96,11 +96,19 @@ fn remove(settings: &Settings, name: &str) -> Outcome {
     }
 }
 
-/// The secrets that channels ask for, by name, each with a channel. A channel whose file cannot be read asks for none
+/// A secret that a channel asks for.
+struct Wanted {
+    /// In lower case.
+    name: String,
+    channel: String,
+    secret: RequiredSecret,
+}
+
+/// The secrets that channels ask for, by name, each with the first channel that does. A channel whose file cannot be read asks for none
 /// here; `tinclaw check` says what is wrong with it.
-fn wanted_secrets(settings: &Settings) -> BTreeMap<String, (String, RequiredSecret)> {
+fn wanted_secrets(settings: &Settings) -> Vec<Wanted> {
     let found = settings.channel_paths().into_iter().flat_map(|path| channels_at(&path));
-    let mut wanted = BTreeMap::new();
+    let mut wanted: Vec<Wanted> = Vec::new();
     for channel in found {
         let Ok(files) = channel.read() else { continue };
         let bytes = files.capabilities.unwrap_or_default();
@@ -110,7 +118,10 @@ fn wanted_secrets(settings: &Settings) -> BTreeMap<String, (String, RequiredSecr
             continue;
         };
         for secret in file.setup.into_iter().flat_map(|setup| setup.required_secrets) {
-            wanted.entry(secret.name.to_lowercase()).or_insert((channel.name.to_string(), secret));
+            let name = secret.name.to_lowercase();
+            if let Err(place) = wanted.binary_search_by(|known| known.name.cmp(&name)) {
+                wanted.insert(place, Wanted { name, channel: channel.name.to_string(), secret });
+            }
         }
     }
     wanted

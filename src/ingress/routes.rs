@@ -1,6 +1,6 @@
 //! Which channel owns which path.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -53,10 +53,10 @@ pub struct WasmChannelRouter {
 #[derive(Default)]
 struct Table {
     /// What stands at each path.
-    routes: BTreeMap<String, Arc<Route>>,
+    routes: HashMap<String, Arc<Route>>,
     /// Whose a path is, also while nothing stands there: what a channel has reserved and did not register this time must
     /// not fall to another.
-    owners: BTreeMap<String, ChannelName>,
+    owners: HashMap<String, ChannelName>,
 }
 
 impl Table {

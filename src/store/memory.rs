@@ -8,11 +8,12 @@ use super::engine::{Moment, Store, StoreUsage};
 use super::error::StoreError;
 use super::record::{
     AttachmentRecord, ChannelKey, Loaded, LoadedChannel, MAX_ROWS, MessageFilter, MessageId, MessageRecord,
-    MessageState, MessageSummary, PairedIdentity, PairingLock, PairingRecord, PairingRequest, PairingState,
-    PendingMessage, PendingReply, ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary, SeenId,
-    SeenKey, SeenRecord, StoredAnswer, TimerRecord, excerpt,
+    MessageState, MessageSummary, PairingRecord, PairingState, PendingMessage, PendingReply, ReplyFilter,
+    ReplyId, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenKey, SeenRecord, StoredAnswer, TimerRecord,
+    excerpt,
 };
 use super::retention::{Housekeeping, ROUND, Retention, Settled, choose};
+use super::sorted::{put, remove};
 use super::thread::Opener;
 
 /// A store in memory. Clones share what they hold, so that "opening" it again finds everything.
@@ -345,7 +346,7 @@ impl State {
             PairingKey::Identity { channel, external_id } => remove(identities, (channel, external_id)),
             PairingKey::Allowed { channel, entry } => remove(allowed, (channel, entry)),
             PairingKey::Lock { channel } => remove(locks, (channel, "")),
-        }
+        };
     }
 
     fn load(&self, now_ms: u64) -> Loaded {
@@ -412,55 +413,6 @@ fn latest(oldest_first: &[Seen], now_ms: u64) -> Vec<SeenRecord> {
     }
     newest_first.reverse();
     newest_first
-}
-
-/// What a record is sorted by: two texts, of which the second is empty where one is enough.
-type Key<'a> = (&'a str, &'a str);
-
-trait Keyed {
-    fn key(&self) -> Key<'_>;
-}
-
-impl Keyed for TimerRecord {
-    fn key(&self) -> Key<'_> {
-        (&self.name, "")
-    }
-}
-
-impl Keyed for PairingRequest {
-    fn key(&self) -> Key<'_> {
-        (&self.channel, &self.external_id)
-    }
-}
-
-impl Keyed for PairedIdentity {
-    fn key(&self) -> Key<'_> {
-        (&self.channel, &self.external_id)
-    }
-}
-
-impl Keyed for (ChannelKey, String) {
-    fn key(&self) -> Key<'_> {
-        (&self.0, &self.1)
-    }
-}
-
-impl Keyed for PairingLock {
-    fn key(&self) -> Key<'_> {
-        (&self.channel, "")
-    }
-}
-
-/// Puts a record among sorted ones, in the place of the one that has the same key.
-fn put<T: Keyed>(sorted: &mut Vec<T>, record: T) {
-    match sorted.binary_search_by(|each| each.key().cmp(&record.key())) {
-        Ok(place) => sorted[place] = record,
-        Err(place) => sorted.insert(place, record),
-    }
-}
-
-fn remove<T: Keyed>(sorted: &mut Vec<T>, key: Key<'_>) {
-    sorted.retain(|each| each.key() != key);
 }
 
 impl Message {

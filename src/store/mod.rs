@@ -28,6 +28,7 @@ mod lock;
 mod memory;
 mod record;
 mod retention;
+pub(crate) mod sorted;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod thread;

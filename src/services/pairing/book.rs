@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
+use crate::store::sorted::{find, put, remove};
 use crate::store::{
     Change, ChannelKey, PairedIdentity, PairingKey, PairingLock, PairingRecord, PairingRequest, PairingState,
 };
@@ -101,9 +102,10 @@ pub(super) struct PairingBook {
 /// What is known about one channel.
 #[derive(Debug, Default)]
 struct Page {
-    pending: BTreeMap<String, PairingRequest>,
+    /// By the strangers' ids.
+    pending: Vec<PairingRequest>,
     /// By their own ids.
-    identities: BTreeMap<String, PairedIdentity>,
+    identities: Vec<PairedIdentity>,
     allowed: Vec<String>,
     wrong: u32,
     locked_until_ms: u64,
@@ -121,10 +123,10 @@ impl PairingBook {
     pub fn new(limits: PairingLimits, state: PairingState) -> Self {
         let mut book = Self { limits, channels: BTreeMap::new() };
         for request in state.requests {
-            book.page(&request.channel).pending.insert(request.external_id.clone(), request);
+            put(&mut book.page(&request.channel).pending, request);
         }
         for known in state.identities {
-            book.page(&known.channel).identities.insert(known.external_id.clone(), known);
+            put(&mut book.page(&known.channel).identities, known);
         }
         for (channel, entry) in state.allowed {
             book.page(&channel).allowed.push(entry);
@@ -154,8 +156,8 @@ impl PairingBook {
         }
         let limits = self.limits;
         let page = self.page(channel);
-        page.pending.retain(|_, request| request.expires_ms > now_ms);
-        if let Some(request) = page.pending.get(id) {
+        page.pending.retain(|request| request.expires_ms > now_ms);
+        if let Some(request) = find(&page.pending, (channel, id)) {
             return Ok(Upserted { code: request.code.clone(), change: None });
         }
         if page.pending.len() >= limits.most_pending {
@@ -169,14 +171,14 @@ impl PairingBook {
             created_ms: now_ms,
             expires_ms: now_ms + limits.code_ms,
         };
-        page.pending.insert(id.to_owned(), request.clone());
+        put(&mut page.pending, request.clone());
         let code = request.code.clone();
         Ok(Upserted { code, change: Some(Change::PutPairing(PairingRecord::Request(request))) })
     }
 
     /// Takes back a request that could not be stored.
     pub fn forget(&mut self, channel: &ChannelKey, id: &str) {
-        self.page(channel).pending.remove(id);
+        remove(&mut self.page(channel).pending, (channel, id));
     }
 
     /// Approves a code: from now on the stranger is known as `identity`, or by their own id. Returns their id and what
@@ -194,18 +196,18 @@ impl PairingBook {
             let seconds = (page.locked_until_ms - now_ms).div_ceil(1000);
             return (Err(ApproveError::Locked { channel: channel.to_string(), seconds }), Vec::new());
         }
-        page.pending.retain(|_, request| request.expires_ms > now_ms);
-        let matching = page.pending.values().find(|request| same(&request.code, code));
+        page.pending.retain(|request| request.expires_ms > now_ms);
+        let matching = page.pending.iter().find(|request| same(&request.code, code));
         let Some(id) = matching.map(|request| request.external_id.clone()) else {
             let change = page.count_wrong(channel, &limits, now_ms);
             return (Err(ApproveError::WrongCode(channel.to_string())), vec![change]);
         };
-        page.pending.remove(&id);
+        remove(&mut page.pending, (channel, &id));
         (page.wrong, page.locked_until_ms) = (0, 0);
         let identity = identity.unwrap_or(&id).to_owned();
         let known =
             PairedIdentity { channel: channel.clone(), external_id: id.clone(), identity, at_ms: now_ms };
-        page.identities.insert(id.clone(), known.clone());
+        put(&mut page.identities, known.clone());
         let changes = vec![
             Change::PutPairing(PairingRecord::Identity(known)),
             Change::RemovePairing(PairingKey::Request { channel: channel.clone(), external_id: id.clone() }),
@@ -218,12 +220,12 @@ impl PairingBook {
     /// is to be stored: nothing when nobody was known.
     pub fn revoke(&mut self, channel: &ChannelKey, id_or_name: &str) -> Vec<Change> {
         let page = self.page(channel);
-        let gone: Vec<String> = match page.identities.contains_key(id_or_name) {
+        let gone: Vec<String> = match find(&page.identities, (channel, id_or_name)).is_some() {
             true => vec![id_or_name.to_owned()],
             false => page.known_as(id_or_name).map(|known| known.external_id.clone()).collect(),
         };
         let forget = |external_id: String| {
-            page.identities.remove(&external_id);
+            remove(&mut page.identities, (channel, &external_id));
             Change::RemovePairing(PairingKey::Identity { channel: channel.clone(), external_id })
         };
         gone.into_iter().map(forget).collect()
@@ -231,7 +233,7 @@ impl PairingBook {
 
     /// Who was approved, of all channels, by channel and id.
     pub fn approved(&self) -> Vec<ApprovedPairing> {
-        let identities = self.channels.values().flat_map(|page| page.identities.values());
+        let identities = self.channels.values().flat_map(|page| &page.identities);
         identities
             .map(|known| ApprovedPairing {
                 channel: known.channel.to_string(),
@@ -244,7 +246,7 @@ impl PairingBook {
 
     /// Who waits, of all channels.
     pub fn pending(&self, now_ms: u64) -> Vec<PendingPairing> {
-        let requests = self.channels.values().flat_map(|page| page.pending.values());
+        let requests = self.channels.values().flat_map(|page| &page.pending);
         requests
             .filter(|request| request.expires_ms > now_ms)
             .map(|request| PendingPairing {
@@ -259,13 +261,14 @@ impl PairingBook {
 
     /// Who somebody is to the host.
     pub fn resolve(&self, channel: &str, id: &str) -> Option<String> {
-        self.channels.get(channel)?.identities.get(id).map(|known| known.identity.clone())
+        let page = self.channels.get(channel)?;
+        find(&page.identities, (channel, id)).map(|known| known.identity.clone())
     }
 
     /// The ids that may talk to the agent.
     pub fn allow_from(&self, channel: &str) -> Vec<String> {
         let Some(page) = self.channels.get(channel) else { return Vec::new() };
-        page.allowed.iter().chain(page.identities.keys()).cloned().collect()
+        page.allowed.iter().chain(page.identities.iter().map(|known| &known.external_id)).cloned().collect()
     }
 
     /// Whether somebody may talk to the agent, by id or by name. A list may hold `@name` for a name and `*` for all.
@@ -275,14 +278,14 @@ impl PairingBook {
             let name = entry.strip_prefix('@');
             username.is_some_and(|username| name.is_some_and(|name| name.eq_ignore_ascii_case(username)))
         };
-        page.identities.contains_key(id)
+        find(&page.identities, (channel, id)).is_some()
             || page.allowed.iter().any(|entry| entry == "*" || entry == id || by_name(entry))
     }
 }
 
 impl Page {
     fn known_as(&self, name: &str) -> impl Iterator<Item = &PairedIdentity> {
-        self.identities.values().filter(move |known| known.identity == name)
+        self.identities.iter().filter(move |known| known.identity == name)
     }
 
     fn count_wrong(&mut self, channel: &ChannelKey, limits: &PairingLimits, now_ms: u64) -> Change {
