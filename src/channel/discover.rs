@@ -4,7 +4,7 @@
 //! relative to the open directory and without following a link, and what is checked is the open file: there is no
 //! moment between a check and a read in which one file could become another.
 
-use std::collections::BTreeMap;
+use std::collections::BinaryHeap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
@@ -96,18 +96,19 @@ fn channels_dir_from(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
 /// [`Discovery::refused`], and the others are found all the same.
 pub fn discover_channels(dir: &Path) -> Result<Discovery, DiscoverError> {
     let cannot_read = |source| DiscoverError::Directory { dir: dir.to_owned(), source };
-    let mut files = BTreeMap::new();
+    let mut files = BinaryHeap::new();
     for entry in std::fs::read_dir(dir).map_err(cannot_read)? {
         let entry = entry.map_err(cannot_read)?;
-        files.insert(entry.file_name(), entry.file_type().map_err(cannot_read)?.is_symlink());
+        files.push((entry.file_name(), entry.file_type().map_err(cannot_read)?.is_symlink()));
     }
+    let files = files.into_sorted_vec();
     Ok(sort_out(dir, &files.iter().map(|(name, is_link)| (name.as_os_str(), *is_link)).collect::<Vec<_>>()))
 }
 
 /// Makes channels of a directory's entries, each with whether it is a symbolic link.
 fn sort_out(dir: &Path, entries: &[(&OsStr, bool)]) -> Discovery {
     let mut found = Discovery::default();
-    let mut by_name: BTreeMap<ChannelName, Vec<DiscoveredChannel>> = BTreeMap::new();
+    let mut by_name: Vec<(ChannelName, Vec<DiscoveredChannel>)> = Vec::new();
     for (file, is_link) in entries {
         let path = dir.join(file);
         let Some(stem) = stem_of(file, WASM) else { continue };
@@ -118,11 +119,11 @@ fn sort_out(dir: &Path, entries: &[(&OsStr, bool)]) -> Discovery {
                 let capabilities = path.with_extension(&CAPABILITIES[1..]);
                 let has_file = entries.iter().any(|(other, _)| capabilities.file_name() == Some(other));
                 let capabilities = has_file.then_some(capabilities);
-                by_name.entry(name.clone()).or_default().push(DiscoveredChannel {
-                    name,
-                    wasm: path,
-                    capabilities,
-                });
+                let channel = DiscoveredChannel { name: name.clone(), wasm: path, capabilities };
+                match by_name.binary_search_by(|(known, _)| known.cmp(&name)) {
+                    Ok(place) => by_name[place].1.push(channel),
+                    Err(place) => by_name.insert(place, (name, vec![channel])),
+                }
             }
         }
     }

@@ -129,9 +129,9 @@ fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
         .iter()
         .map(|line| object!({"level": format!("{:?}", line.level).to_lowercase(), "message": line.message}))
         .collect();
-    let mut files = BTreeMap::<&str, &str>::new();
+    let mut files = BTreeMap::new();
     for (path, content) in written {
-        files.insert(path, content);
+        files.insert(path.to_string(), content.to_string());
     }
     let (result, error) = match &report.result {
         Ok(value) => (value_json(value), None),

@@ -1,6 +1,5 @@
 //! `tinclaw check`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -172,9 +171,15 @@ fn allowed(entry: &AllowlistEntry) -> Allowed {
 
 /// Every secret that the files name, each once, and whether it is stored.
 fn needed(file: &ChannelCapabilitiesFile, plan: &AuthPlan, secrets: &dyn SecretStore) -> Vec<Needed> {
-    let mut names = BTreeMap::new();
-    // Needed by one of them is needed.
-    let mut add = |name: &str, optional: bool| *names.entry(name.to_lowercase()).or_insert(true) &= optional;
+    let mut names: Vec<(String, bool)> = Vec::new();
+    let mut add = |name: &str, optional: bool| {
+        let name = name.to_lowercase();
+        match names.binary_search_by(|(known, _)| known.cmp(&name)) {
+            // Needed by one of them is needed.
+            Ok(place) => names[place].1 &= optional,
+            Err(place) => names.insert(place, (name, optional)),
+        }
+    };
     plan.secret_names().into_iter().for_each(|name| add(name, false));
     let http = file.capabilities.http.iter().flat_map(|http| http.credentials.values());
     http.for_each(|credential| add(&credential.secret_name, credential.optional));

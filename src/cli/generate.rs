@@ -1,7 +1,5 @@
 //! Makes the secrets that a channel lets the host choose, before it runs.
 
-use std::collections::BTreeMap;
-
 use tinclaw::WasmChannel;
 use tinclaw::channel::capabilities::RequiredSecret;
 use tinclaw::services::secrets::{Secret, SecretStore, normalise_name};
@@ -17,13 +15,16 @@ pub fn generate_missing(settings: &Settings, channels: &[WasmChannel]) -> Result
         return Ok(());
     }
     let store = settings.secrets.store()?;
-    let mut wanted = BTreeMap::new();
+    // By name, each for the first channel that wants it.
+    let mut wanted: Vec<(String, &str, RequiredSecret)> = Vec::new();
     for channel in channels {
         for (name, secret) in to_generate(channel, &*store) {
-            wanted.entry(name).or_insert((channel.name().as_str(), secret));
+            if let Err(place) = wanted.binary_search_by(|(known, ..)| known.cmp(&name)) {
+                wanted.insert(place, (name, channel.name().as_str(), secret));
+            }
         }
     }
-    for (name, (channel, secret)) in wanted {
+    for (name, channel, secret) in wanted {
         match generate(&settings.secrets, &name, &secret) {
             Ok(true) => log::info!(
                 target: channel,

@@ -1,6 +1,6 @@
 //! Channels, router, workers, scheduler and store together.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -67,7 +67,7 @@ pub struct ChannelManager {
     pub(super) mailbox: Mailbox,
     pub(super) pairing: Arc<PairingDesk>,
     /// The channels. Behind a lock, because any thread may add a channel or reply to one; held for a look-up only.
-    needed: Mutex<BTreeMap<ChannelName, Arc<NeededSecrets>>>,
+    needed: Mutex<HashMap<ChannelName, Arc<NeededSecrets>>>,
     /// Permits for replies that are on their way to the store.
     pub(super) reply_permits: Permits,
     pub(super) replies_waiting: Arc<AtomicUsize>,
@@ -235,7 +235,7 @@ impl ChannelManager {
         self.needed().contains_key(channel)
     }
 
-    fn needed(&self) -> MutexGuard<'_, BTreeMap<ChannelName, Arc<NeededSecrets>>> {
+    fn needed(&self) -> MutexGuard<'_, HashMap<ChannelName, Arc<NeededSecrets>>> {
         self.needed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
