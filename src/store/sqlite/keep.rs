@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::read::number;
+use super::rows::{all, each};
 use super::write::{int, outbox_state};
 use crate::store::retention::{ROUND, Settled, choose};
 use crate::store::{Housekeeping, Moment, Retention, StoreUsage};
@@ -73,32 +74,30 @@ pub(super) fn choose_all(conn: &Connection, retention: &Retention, now_ms: u64) 
 }
 
 fn settled(conn: &Connection, sql: &str, parameter: i64) -> rusqlite::Result<Vec<Settled>> {
-    let mut statement = conn.prepare_cached(sql)?;
-    let rows = statement.query_map(params![parameter], |row| {
+    all(conn, sql, params![parameter], |row| {
         Ok(Settled {
             id: number(row, "id")?,
             changed_ms: number(row, "changed_ms")?,
             bytes: number(row, "bytes")?,
             dead: row.get("dead")?,
         })
-    })?;
-    rows.collect()
+    })
 }
 
 /// Keys that have expired or are beyond their channel's count, oldest first, at most a round of them.
 fn seen(conn: &Connection, retention: &Retention, now_ms: u64) -> rusqlite::Result<(Vec<u64>, bool)> {
-    let mut statement = conn.prepare_cached("SELECT id, channel, expires_ms FROM seen ORDER BY id DESC")?;
-    let mut rows = statement.query([])?;
+    let newest_first = "SELECT id, channel, expires_ms FROM seen ORDER BY id DESC";
     let mut kept: HashMap<i64, u64> = HashMap::new();
     let mut chosen = Vec::new();
-    while let Some(row) = rows.next()? {
+    each(conn, newest_first, &[], &mut |row| {
         let count = kept.entry(row.get("channel")?).or_default();
         if number(row, "expires_ms")? <= now_ms || *count >= retention.max_seen {
             chosen.push(number(row, "id")?);
         } else {
             *count += 1;
         }
-    }
+        Ok(())
+    })?;
     let more = chosen.len() > ROUND;
     chosen.reverse();
     chosen.truncate(ROUND);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Error, Row};
 
 use super::read::{has_flag, number, shared};
+use super::rows::{all_once, each_once};
 use super::write::{IN_FLIGHT, UNCERTAIN};
 use crate::store::{
     ChannelKey, Loaded, LoadedChannel, MessageId, PairedIdentity, PairingLock, PairingRequest, PairingState,
@@ -33,7 +34,7 @@ struct Names(HashMap<i64, ChannelKey>);
 impl Names {
     fn read(conn: &Connection) -> rusqlite::Result<Self> {
         let names =
-            all(conn, "SELECT id, name FROM channel", |row| Ok((row.get("id")?, shared(row, "name")?)))?;
+            all_once(conn, "SELECT id, name FROM channel", |row| Ok((row.get("id")?, shared(row, "name")?)))?;
         Ok(Self(names.into_iter().collect()))
     }
 
@@ -44,42 +45,32 @@ impl Names {
     }
 }
 
-fn all<T>(
-    conn: &Connection,
-    sql: &str,
-    record: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<Vec<T>> {
-    conn.prepare(sql)?.query_map([], record)?.collect()
-}
-
 fn channels(conn: &Connection, names: &Names) -> rusqlite::Result<BTreeMap<ChannelKey, LoadedChannel>> {
     let mut channels: BTreeMap<ChannelKey, LoadedChannel> = BTreeMap::new();
-    let mut rows = conn.prepare("SELECT id AS channel, polled_ms FROM channel")?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
+    each_once(conn, "SELECT id AS channel, polled_ms FROM channel", &mut |row| {
         let polled_ms: Option<i64> = row.get("polled_ms")?;
         channels.entry(names.of(row)?).or_default().polled_ms = polled_ms.map(i64::unsigned_abs);
-    }
-    let mut rows = conn.prepare("SELECT channel, path, content FROM file")?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
+        Ok(())
+    })?;
+    each_once(conn, "SELECT channel, path, content FROM file", &mut |row| {
         let files = &mut channels.entry(names.of(row)?).or_default().files;
         files.insert(shared(row, "path")?, shared(row, "content")?);
-    }
-    let mut rows = conn.prepare("SELECT channel, name, due_ms, payload FROM timer ORDER BY channel, name")?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
+        Ok(())
+    })?;
+    let timers = "SELECT channel, name, due_ms, payload FROM timer ORDER BY channel, name";
+    each_once(conn, timers, &mut |row| {
         channels.entry(names.of(row)?).or_default().timers.push(TimerRecord {
             name: shared(row, "name")?,
             due_ms: number(row, "due_ms")?,
             payload: shared(row, "payload")?,
         });
-    }
+        Ok(())
+    })?;
     Ok(channels)
 }
 
 fn messages(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingMessage>> {
-    all(
+    all_once(
         conn,
         "SELECT delivery.id, channel, conversation, bytes, attempt, received_ms
          FROM delivery JOIN message USING (id) WHERE state = 0 ORDER BY delivery.id",
@@ -97,7 +88,7 @@ fn messages(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingMes
 }
 
 fn replies(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingReply>> {
-    all(
+    all_once(
         conn,
         "SELECT outbox.id, channel, conversation, bytes, attempts, traps, flags, since_ms, next_ms
          FROM outbox JOIN reply USING (id) WHERE state = 0 ORDER BY outbox.id",
@@ -118,11 +109,10 @@ fn replies(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingRepl
 }
 
 fn seen(conn: &Connection, names: &Names, now_ms: u64) -> rusqlite::Result<Vec<SeenRecord>> {
-    let mut rows = conn.prepare("SELECT id, channel, at_ms, expires_ms, key FROM seen ORDER BY id DESC")?;
-    let mut rows = rows.query([])?;
+    let all_keys = "SELECT id, channel, at_ms, expires_ms, key FROM seen ORDER BY id DESC";
     let mut known: HashSet<(ChannelKey, SeenKey)> = HashSet::new();
     let mut newest_first = Vec::new();
-    while let Some(row) = rows.next()? {
+    each_once(conn, all_keys, &mut |row| {
         let record = SeenRecord {
             id: SeenId(number(row, "id")?),
             channel: names.of(row)?,
@@ -134,7 +124,8 @@ fn seen(conn: &Connection, names: &Names, now_ms: u64) -> rusqlite::Result<Vec<S
         if last_of_its_key && record.expires_ms > now_ms {
             newest_first.push(record);
         }
-    }
+        Ok(())
+    })?;
     newest_first.reverse();
     Ok(newest_first)
 }
@@ -143,7 +134,7 @@ fn pairing(conn: &Connection, names: &Names) -> rusqlite::Result<PairingState> {
     // By the channels' names, since their numbers are in the order in which they came.
     let requests =
         "SELECT * FROM pairing_request LEFT JOIN channel ON id = channel ORDER BY name, external_id";
-    let requests = all(conn, requests, |row| {
+    let requests = all_once(conn, requests, |row| {
         Ok(PairingRequest {
             channel: names.of(row)?,
             external_id: row.get("external_id")?,
@@ -155,7 +146,7 @@ fn pairing(conn: &Connection, names: &Names) -> rusqlite::Result<PairingState> {
     })?;
     let identities =
         "SELECT * FROM pairing_identity LEFT JOIN channel ON id = channel ORDER BY name, external_id";
-    let identities = all(conn, identities, |row| {
+    let identities = all_once(conn, identities, |row| {
         Ok(PairedIdentity {
             channel: names.of(row)?,
             external_id: row.get("external_id")?,
@@ -164,9 +155,9 @@ fn pairing(conn: &Connection, names: &Names) -> rusqlite::Result<PairingState> {
         })
     })?;
     let allowed = "SELECT * FROM pairing_allowed LEFT JOIN channel ON id = channel ORDER BY name, entry";
-    let allowed = all(conn, allowed, |row| Ok((names.of(row)?, row.get("entry")?)))?;
+    let allowed = all_once(conn, allowed, |row| Ok((names.of(row)?, row.get("entry")?)))?;
     let locks = "SELECT * FROM pairing_lock LEFT JOIN channel ON id = channel ORDER BY name";
-    let locks = all(conn, locks, |row| {
+    let locks = all_once(conn, locks, |row| {
         Ok(PairingLock {
             channel: names.of(row)?,
             wrong: row.get("wrong")?,

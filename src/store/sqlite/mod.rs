@@ -17,6 +17,7 @@ mod keep;
 mod load;
 mod open;
 mod read;
+mod rows;
 mod schema;
 mod write;
 

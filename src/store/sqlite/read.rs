@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, Error, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, Error, Row, params};
 
+use super::rows::{all, one};
 use super::write::{UNCERTAIN, delivery_state, file_id, int, outbox_state};
 use crate::store::{
     AttachmentMeta, AttachmentRecord, MAX_ATTACHMENTS, MAX_ROWS, MessageBody, MessageFilter, MessageId,
@@ -23,57 +24,60 @@ pub(super) fn shared(row: &Row<'_>, column: &str) -> rusqlite::Result<Arc<str>> 
 }
 
 pub(super) fn message(conn: &Connection, id: MessageId) -> rusqlite::Result<Option<MessageRecord>> {
-    let mut statement = conn.prepare_cached(
+    let found = one(
+        conn,
         "SELECT message.*, channel.name AS channel_name, state, attempt, changed_ms
          FROM message JOIN delivery USING (id) JOIN channel ON channel.id = message.channel
          WHERE message.id = ?1",
+        params![int(id.0)],
+        |row| {
+            Ok(MessageRecord {
+                id,
+                channel: shared(row, "channel_name")?,
+                conversation: shared(row, "conversation")?,
+                body: MessageBody {
+                    user_id: row.get("user_id")?,
+                    user_name: row.get("user_name")?,
+                    content: row.get("content")?,
+                    thread_id: row.get("thread_id")?,
+                    metadata_json: row.get("metadata_json")?,
+                },
+                attachments: Vec::new(),
+                received_ms: number(row, "received_ms")?,
+                state: message_state(row)?,
+                attempt: row.get("attempt")?,
+                changed_ms: number(row, "changed_ms")?,
+            })
+        },
     )?;
-    let found = statement.query_row(params![int(id.0)], |row| {
-        Ok(MessageRecord {
-            id,
-            channel: shared(row, "channel_name")?,
-            conversation: shared(row, "conversation")?,
-            body: MessageBody {
-                user_id: row.get("user_id")?,
-                user_name: row.get("user_name")?,
-                content: row.get("content")?,
-                thread_id: row.get("thread_id")?,
-                metadata_json: row.get("metadata_json")?,
-            },
-            attachments: Vec::new(),
-            received_ms: number(row, "received_ms")?,
-            state: message_state(row)?,
-            attempt: row.get("attempt")?,
-            changed_ms: number(row, "changed_ms")?,
-        })
-    });
-    let Some(mut record) = found.optional()? else { return Ok(None) };
+    let Some(mut record) = found else { return Ok(None) };
     record.attachments = message_files(conn, id)?;
     Ok(Some(record))
 }
 
 fn message_files(conn: &Connection, id: MessageId) -> rusqlite::Result<Vec<AttachmentRecord>> {
-    let mut statement = conn.prepare_cached(
+    all(
+        conn,
         "SELECT name, mime_type, filename, size_bytes, source_url, storage_key, extracted_text, extras_json,
                 length(data) AS stored_bytes
          FROM message_file WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
-    )?;
-    let files = statement.query_map(all_files(id.0), |row| {
-        Ok(AttachmentRecord {
-            meta: AttachmentMeta {
-                id: row.get("name")?,
-                mime_type: row.get("mime_type")?,
-                filename: row.get("filename")?,
-                size_bytes: row.get::<_, Option<i64>>("size_bytes")?.map(i64::unsigned_abs),
-                source_url: row.get("source_url")?,
-                storage_key: row.get("storage_key")?,
-                extracted_text: row.get("extracted_text")?,
-                extras_json: row.get("extras_json")?,
-            },
-            stored_bytes: row.get::<_, Option<i64>>("stored_bytes")?.map(i64::unsigned_abs),
-        })
-    })?;
-    files.collect()
+        params![first_file(id.0), last_file(id.0)],
+        |row| {
+            Ok(AttachmentRecord {
+                meta: AttachmentMeta {
+                    id: row.get("name")?,
+                    mime_type: row.get("mime_type")?,
+                    filename: row.get("filename")?,
+                    size_bytes: row.get::<_, Option<i64>>("size_bytes")?.map(i64::unsigned_abs),
+                    source_url: row.get("source_url")?,
+                    storage_key: row.get("storage_key")?,
+                    extracted_text: row.get("extracted_text")?,
+                    extras_json: row.get("extras_json")?,
+                },
+                stored_bytes: row.get::<_, Option<i64>>("stored_bytes")?.map(i64::unsigned_abs),
+            })
+        },
+    )
 }
 
 pub(super) fn attachment(
@@ -84,27 +88,26 @@ pub(super) fn attachment(
     if index >= MAX_ATTACHMENTS {
         return Ok(None);
     }
-    let mut statement = conn.prepare_cached("SELECT data FROM message_file WHERE id = ?1")?;
-    let data = statement.query_row(params![file_id(id.0, index)], |row| row.get::<_, Option<Arc<[u8]>>>(0));
-    Ok(data.optional()?.flatten())
+    let data = "SELECT data FROM message_file WHERE id = ?1";
+    let data = one(conn, data, params![file_id(id.0, index)], |row| row.get::<_, Option<Arc<[u8]>>>(0))?;
+    Ok(data.flatten())
 }
 
 pub(super) fn messages(conn: &Connection, filter: &MessageFilter) -> rusqlite::Result<Vec<MessageSummary>> {
-    let mut statement = conn.prepare_cached(
+    all(
+        conn,
         "SELECT message.id, channel.name AS channel_name, conversation, user_id, substr(content, 1, 80) AS excerpt,
                 bytes, received_ms, state, attempt, changed_ms
          FROM delivery JOIN message USING (id) JOIN channel ON channel.id = message.channel
-         WHERE delivery.id < :before AND (:state IS NULL OR state = :state)
-               AND (:channel IS NULL OR channel.name = :channel)
-         ORDER BY delivery.id DESC LIMIT :limit",
-    )?;
-    let filter = named_params! {
-        ":before": filter.before.map_or(i64::MAX, |id| int(id.0)),
-        ":state": filter.state.map(message_state_number),
-        ":channel": filter.channel,
-        ":limit": filter.limit.min(MAX_ROWS) as i64,
-    };
-    let rows = statement.query_map(filter, |row| {
+         WHERE delivery.id < ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR channel.name = ?3)
+         ORDER BY delivery.id DESC LIMIT ?4",
+        params![
+            filter.before.map_or(i64::MAX, |id| int(id.0)),
+            filter.state.map(message_state_number),
+            filter.channel,
+            filter.limit.min(MAX_ROWS) as i64,
+        ],
+        |row| {
         Ok(MessageSummary {
             id: MessageId(number(row, "id")?),
             channel: shared(row, "channel_name")?,
@@ -117,17 +120,17 @@ pub(super) fn messages(conn: &Connection, filter: &MessageFilter) -> rusqlite::R
             attempt: row.get("attempt")?,
             changed_ms: number(row, "changed_ms")?,
         })
-    })?;
-    rows.collect()
+    })
 }
 
 pub(super) fn reply(conn: &Connection, id: ReplyId) -> rusqlite::Result<Option<ReplyRecord>> {
-    let mut statement = conn.prepare_cached(
+    let found = one(
+        conn,
         "SELECT reply.*, channel.name AS channel_name, state, attempts, flags, since_ms, next_ms, changed_ms, error
          FROM reply JOIN outbox USING (id) JOIN channel ON channel.id = reply.channel
          WHERE reply.id = ?1",
-    )?;
-    let found = statement.query_row(params![int(id.0)], |row| {
+        params![int(id.0)],
+        |row| {
         Ok(ReplyRecord {
             id,
             channel: shared(row, "channel_name")?,
@@ -150,43 +153,43 @@ pub(super) fn reply(conn: &Connection, id: ReplyId) -> rusqlite::Result<Option<R
             error: row.get("error")?,
             redelivery: has_flag(row, UNCERTAIN)?,
         })
-    });
-    let Some(mut record) = found.optional()? else { return Ok(None) };
+    })?;
+    let Some(mut record) = found else { return Ok(None) };
     record.body.attachments = reply_files(conn, id)?;
     Ok(Some(record))
 }
 
 fn reply_files(conn: &Connection, id: ReplyId) -> rusqlite::Result<Vec<ReplyAttachment>> {
-    let mut statement = conn.prepare_cached(
+    all(
+        conn,
         "SELECT filename, mime_type, data FROM reply_file WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
-    )?;
-    let files = statement.query_map(all_files(id.0), |row| {
-        Ok(ReplyAttachment {
-            filename: row.get("filename")?,
-            mime_type: row.get("mime_type")?,
-            data: row.get("data")?,
-        })
-    })?;
-    files.collect()
+        params![first_file(id.0), last_file(id.0)],
+        |row| {
+            Ok(ReplyAttachment {
+                filename: row.get("filename")?,
+                mime_type: row.get("mime_type")?,
+                data: row.get("data")?,
+            })
+        },
+    )
 }
 
 pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> rusqlite::Result<Vec<ReplySummary>> {
-    let mut statement = conn.prepare_cached(
+    all(
+        conn,
         "SELECT reply.id, channel.name AS channel_name, conversation, broadcast_to,
                 substr(content, 1, 80) AS excerpt, bytes, created_ms, state, attempts, flags, next_ms, changed_ms,
                 error
          FROM outbox JOIN reply USING (id) JOIN channel ON channel.id = reply.channel
-         WHERE outbox.id < :before AND (:state IS NULL OR state = :state)
-               AND (:channel IS NULL OR channel.name = :channel)
-         ORDER BY outbox.id DESC LIMIT :limit",
-    )?;
-    let filter = named_params! {
-        ":before": filter.before.map_or(i64::MAX, |id| int(id.0)),
-        ":state": filter.state.map(reply_state_number),
-        ":channel": filter.channel,
-        ":limit": filter.limit.min(MAX_ROWS) as i64,
-    };
-    let rows = statement.query_map(filter, |row| {
+         WHERE outbox.id < ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR channel.name = ?3)
+         ORDER BY outbox.id DESC LIMIT ?4",
+        params![
+            filter.before.map_or(i64::MAX, |id| int(id.0)),
+            filter.state.map(reply_state_number),
+            filter.channel,
+            filter.limit.min(MAX_ROWS) as i64,
+        ],
+        |row| {
         Ok(ReplySummary {
             id: ReplyId(number(row, "id")?),
             channel: shared(row, "channel_name")?,
@@ -202,14 +205,12 @@ pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> rusqlite::Resu
             error: row.get("error")?,
             redelivery: has_flag(row, UNCERTAIN)?,
         })
-    })?;
-    rows.collect()
+    })
 }
 
 pub(super) fn seen_answer(conn: &Connection, id: SeenId) -> rusqlite::Result<Option<StoredAnswer>> {
-    let mut statement = conn
-        .prepare_cached("SELECT status, headers_json, body FROM seen WHERE id = ?1 AND status IS NOT NULL")?;
-    let answer = statement.query_row(params![int(id.0)], |row| {
+    let answer = "SELECT status, headers_json, body FROM seen WHERE id = ?1 AND status IS NOT NULL";
+    one(conn, answer, params![int(id.0)], |row| {
         let headers: String = row.get("headers_json")?;
         Ok(StoredAnswer {
             status: row.get("status")?,
@@ -217,16 +218,19 @@ pub(super) fn seen_answer(conn: &Connection, id: SeenId) -> rusqlite::Result<Opt
                 .map_err(|error| Error::FromSqlConversionFailure(1, Type::Text, error.into()))?,
             body: row.get("body")?,
         })
-    });
-    answer.optional()
+    })
 }
 
 pub(super) fn has_flag(row: &Row<'_>, flags: i64) -> rusqlite::Result<bool> {
     Ok(row.get::<_, i64>("flags")? & flags != 0)
 }
 
-fn all_files(owner: u64) -> [i64; 2] {
-    [file_id(owner, 0), file_id(owner, MAX_ATTACHMENTS - 1)]
+fn first_file(owner: u64) -> i64 {
+    file_id(owner, 0)
+}
+
+fn last_file(owner: u64) -> i64 {
+    file_id(owner, MAX_ATTACHMENTS - 1)
 }
 
 fn reply_kind(row: &Row<'_>) -> rusqlite::Result<ReplyKind> {

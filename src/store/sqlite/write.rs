@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Params, Statement, params};
 
 use super::keep::Forget;
+use super::rows::each_once;
 use crate::store::{
     Batch, Change, ChannelKey, MAX_ATTACHMENTS, MessageId, NewAttachment, NewMessage, NewReply, PairingKey,
     PairingRecord, Receipt, ReplyAttachment, ReplyId, ReplyKind, SeenId, StoredAnswer,
@@ -63,12 +64,12 @@ impl Numbers {
             );
             *last = conn.query_row(&question, [floor], |row| row.get(0))?;
         }
-        let mut rows = conn.prepare("SELECT name, id FROM channel")?;
-        let channels = rows.query_map([], |row| {
-            let name: String = row.get(0)?;
-            Ok((ChannelKey::from(name), row.get(1)?))
+        let mut channels = HashMap::new();
+        each_once(conn, "SELECT name, id FROM channel", &mut |row| {
+            channels.insert(ChannelKey::from(row.get::<_, String>(0)?), row.get(1)?);
+            Ok(())
         })?;
-        Ok(Self { data_version, last, channels: channels.collect::<rusqlite::Result<_>>()? })
+        Ok(Self { data_version, last, channels })
     }
 }
 
