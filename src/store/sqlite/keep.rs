@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::read::number;
-use super::rows::{all, each};
+use super::rows::{all, ask, each, each_once};
 use super::write::{int, outbox_state};
 use crate::store::retention::{ROUND, Settled, choose};
 use crate::store::{Housekeeping, Moment, Retention, StoreUsage};
@@ -66,9 +66,8 @@ pub(super) fn choose_all(conn: &Connection, retention: &Retention, now_ms: u64) 
     let (messages, more_messages) = choose(messages, retention, now_ms);
     let (replies, more_replies) = choose(replies, retention, now_ms);
     let (seen, more_seen) = seen(conn, retention, now_ms)?;
-    let pairing: i64 = conn
-        .prepare_cached("SELECT count(*) FROM pairing_request WHERE expires_ms <= ?1")?
-        .query_row(params![int(now_ms)], |row| row.get(0))?;
+    let expired = "SELECT count(*) FROM pairing_request WHERE expires_ms <= ?1";
+    let pairing = ask(conn, expired, params![int(now_ms)])?;
     let more = more_messages || more_replies || more_seen;
     Ok(Forget { messages, replies, seen, pairing: pairing.unsigned_abs(), more })
 }
@@ -135,28 +134,22 @@ fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<u64> {
 }
 
 fn vacuum(conn: &Connection) -> rusqlite::Result<()> {
-    let (pages, free) = (ask(conn, "PRAGMA page_count")?, ask(conn, "PRAGMA freelist_count")?);
+    let (pages, free) = (ask(conn, "PRAGMA page_count", &[])?, ask(conn, "PRAGMA freelist_count", &[])?);
     if free > FREE_PAGES && free > pages / 4 {
         // Each step of the statement frees one page.
-        let mut statement = conn.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
-        let mut rows = statement.query([])?;
-        while rows.next()?.is_some() {}
+        each_once(conn, &format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"), &mut |_| Ok(()))?;
     }
     Ok(())
 }
 
 pub(super) fn usage(conn: &Connection, log: &Path) -> rusqlite::Result<StoreUsage> {
-    let page = ask(conn, "PRAGMA page_size")?.unsigned_abs();
+    let page = ask(conn, "PRAGMA page_size", &[])?.unsigned_abs();
     Ok(StoreUsage {
-        bytes: ask(conn, "PRAGMA page_count")?.unsigned_abs() * page,
+        bytes: ask(conn, "PRAGMA page_count", &[])?.unsigned_abs() * page,
         log_bytes: file_bytes(log),
-        free_bytes: ask(conn, "PRAGMA freelist_count")?.unsigned_abs() * page,
+        free_bytes: ask(conn, "PRAGMA freelist_count", &[])?.unsigned_abs() * page,
         syncs: 0,
     })
-}
-
-fn ask(conn: &Connection, pragma: &str) -> rusqlite::Result<i64> {
-    conn.prepare_cached(pragma)?.query_row([], |row| row.get(0))
 }
 
 fn file_bytes(path: &Path) -> u64 {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
 use super::fault::{fault, io_fault};
+use super::rows::ask;
 use super::schema;
 use crate::store::StoreError;
 
@@ -138,28 +139,28 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 
 fn configure(conn: &Connection, options: &SqliteOptions, new: bool) -> rusqlite::Result<()> {
     if new {
-        conn.pragma_update(None, "page_size", PAGE_BYTES)?;
-        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        conn.execute_batch(&format!("PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL;"))?;
     }
-    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     let synchronous = match options.durability {
         Durability::Full => "FULL",
         Durability::Normal => "NORMAL",
     };
-    conn.pragma_update(None, "synchronous", synchronous)?;
-    conn.pragma_update(None, "foreign_keys", true)?;
-    conn.pragma_update(None, "trusted_schema", false)?;
-    conn.pragma_update(None, "cell_size_check", true)?;
-    conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    conn.pragma_update(None, "temp_store", "MEMORY")?;
     // Checkpoints are made between groups, where their failure is seen and nobody waits for an answer.
-    conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
-    conn.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))?;
+    conn.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = {synchronous};
+         PRAGMA foreign_keys = ON;
+         PRAGMA trusted_schema = OFF;
+         PRAGMA cell_size_check = ON;
+         PRAGMA cache_size = -{CACHE_KIB};
+         PRAGMA temp_store = MEMORY;
+         PRAGMA wal_autocheckpoint = 0;
+         PRAGMA journal_size_limit = {LOG_BYTES};"
+    ))?;
     if let Some(max_bytes) = options.max_bytes {
-        let page: u64 =
-            conn.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?.unsigned_abs();
-        let pages = (max_bytes / page.max(1)).clamp(1, u64::from(u32::MAX - 1)) as i64;
-        conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+        let page = ask(conn, "PRAGMA page_size", &[])?.unsigned_abs();
+        let pages = (max_bytes / page.max(1)).clamp(1, u64::from(u32::MAX - 1));
+        conn.execute_batch(&format!("PRAGMA max_page_count = {pages};"))?;
     }
     Ok(())
 }

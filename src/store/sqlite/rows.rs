@@ -3,7 +3,7 @@
 //! Preparing a statement and stepping through its rows is here once for all questions: inside a function for each kind of
 //! record, it would be most of that function's code.
 
-use rusqlite::{Connection, Result, Row, Statement, ToSql};
+use rusqlite::{Connection, Error, Result, Row, Statement, ToSql};
 
 /// What takes a row.
 type Take<'a> = &'a mut dyn FnMut(&Row<'_>) -> Result<()>;
@@ -36,6 +36,11 @@ pub(super) fn one<T>(
         Ok(())
     })?;
     Ok(found)
+}
+
+/// The number that answers a question.
+pub(super) fn ask(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<i64> {
+    one(conn, sql, params, |row| row.get(0))?.ok_or(Error::QueryReturnedNoRows)
 }
 
 /// The records that answer a question which is asked once: its statement is not kept.

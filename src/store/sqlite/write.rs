@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Params, Statement, params};
+use rusqlite::{Connection, Params, Statement, params};
 
 use super::keep::Forget;
-use super::rows::each_once;
+use super::rows::{ask, each_once, one};
 use crate::store::{
     Batch, Change, ChannelKey, MAX_ATTACHMENTS, MessageId, NewAttachment, NewMessage, NewReply, PairingKey,
     PairingRecord, Receipt, ReplyAttachment, ReplyId, ReplyKind, SeenId, StoredAnswer,
@@ -48,7 +48,7 @@ pub(super) struct Numbers {
 impl Numbers {
     /// Inside a transaction: what is known, or what the file says when another connection has written since.
     pub(super) fn current(conn: &Connection, known: Option<Self>) -> rusqlite::Result<Self> {
-        let data_version = conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        let data_version = ask(conn, "PRAGMA data_version", &[])?;
         match known {
             Some(numbers) if numbers.data_version == data_version => Ok(numbers),
             _ => Self::read(conn, data_version),
@@ -447,10 +447,7 @@ impl<'a> Writer<'a> {
         if let Some(&id) = self.numbers.channels.get(key) {
             return Ok(id);
         }
-        let known = self
-            .statement("SELECT id FROM channel WHERE name = ?1")?
-            .query_row(params![key], |row| row.get(0))
-            .optional()?;
+        let known = one(self.conn, "SELECT id FROM channel WHERE name = ?1", params![key], |row| row.get(0))?;
         let id = match known {
             Some(id) => id,
             None => {
