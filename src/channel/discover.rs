@@ -4,7 +4,6 @@
 //! relative to the open directory and without following a link, and what is checked is the open file: there is no
 //! moment between a check and a read in which one file could become another.
 
-use std::collections::BinaryHeap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
@@ -96,12 +95,12 @@ fn channels_dir_from(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
 /// [`Discovery::refused`], and the others are found all the same.
 pub fn discover_channels(dir: &Path) -> Result<Discovery, DiscoverError> {
     let cannot_read = |source| DiscoverError::Directory { dir: dir.to_owned(), source };
-    let mut files = BinaryHeap::new();
+    let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(cannot_read)? {
         let entry = entry.map_err(cannot_read)?;
         files.push((entry.file_name(), entry.file_type().map_err(cannot_read)?.is_symlink()));
     }
-    let files = files.into_sorted_vec();
+    files.sort_unstable();
     Ok(sort_out(dir, &files.iter().map(|(name, is_link)| (name.as_os_str(), *is_link)).collect::<Vec<_>>()))
 }
 

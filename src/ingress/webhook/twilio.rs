@@ -9,7 +9,6 @@
 //! characters rather than of fields. It signs no time either, so only the memory of replays stops a captured request.
 
 use std::borrow::Cow;
-use std::collections::BinaryHeap;
 
 use subtle::ConstantTimeEq;
 
@@ -70,8 +69,8 @@ fn signed_fields<'a>(request: &WebhookRequest<'a>) -> Result<Vec<Field<'a>>, Ref
     if !essence(content_type).eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(Refusal::BodyNotSigned);
     }
-    let fields: BinaryHeap<_> = url::form_urlencoded::parse(request.body).collect();
-    let mut fields = fields.into_sorted_vec();
+    let mut fields: Vec<_> = url::form_urlencoded::parse(request.body).collect();
+    fields.sort_unstable();
     // Names may repeat; equal pairs count once, as in Twilio's own libraries.
     fields.dedup();
     Ok(fields)

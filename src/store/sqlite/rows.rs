@@ -23,7 +23,7 @@ pub(super) fn all<T>(
     Ok(records)
 }
 
-/// The record that answers a question, if there is one. Of several, the last.
+/// The record that answers a question, if there is one. The question must be one that has at most one answer.
 pub(super) fn one<T>(
     conn: &Connection,
     sql: &str,
