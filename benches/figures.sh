@@ -38,7 +38,7 @@ figures() {
       print "| resident memory with one large channel, and with six | " resident[1] " MiB, " resident[6] " MiB |"
       large = "large:"
       print "| one callback of the large guest, in a fresh instance | " fresh[large] " µs |"
-      print "| the same in an instance that is kept, which the host never does | " reused[large] " µs, " times[large] " times less |"
+      print "| the same in an instance that is kept, which the host never does | " reused[large] " µs (" times[large] " times less) |"
       printf "| preparing a guest, per MB | %.1f ms |\n", preparing[large] / 1000
       print ""
       print "| webhooks a second, state in memory | 1 connection | 8 connections | 64 connections |"
