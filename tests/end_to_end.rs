@@ -34,8 +34,13 @@ fn posted(host: SocketAddr, channel: &str, secret: &str, body: &serde_json::Valu
     })
 }
 
+fn broadcast(host: &Host, channel: &str) {
+    host.broadcast(&channel.parse().expect("a channel's name"), "bob", reply("news"))
+        .expect("the broadcast is kept");
+}
+
 #[test]
-fn a_webhook_becomes_a_message_and_its_answer_leaves_with_the_credential() {
+fn a_webhook_becomes_a_message_and_its_answer_and_a_broadcast_leave_with_the_credential() {
     for guest in ["echo", "echo_plain"] {
         let upstream = Upstream::start(|_, _| ok());
         let runtime = fixtures::runtime();
@@ -65,56 +70,66 @@ fn a_webhook_becomes_a_message_and_its_answer_leaves_with_the_credential() {
         assert_eq!((&sent.json()["to"], &sent.json()["thread"]), (&json!("ann"), &json!("7")));
         let credential = sent.header("authorization").expect("the credential");
         assert!(credential.starts_with("Bearer value-of-"), "{guest}: {credential}");
+        broadcast(&host, guest);
+        let sent = upstream.wait_for("the broadcast arrives", |request| {
+            request.target == "/messages" && request.json()["to"] == "bob"
+        });
+        assert_eq!(sent.json()["text"], "news");
+        assert_eq!(sent.header("authorization"), Some(credential), "{guest}");
         host.shutdown();
     }
 }
 
 #[test]
 fn a_poll_fetches_emits_and_moves_its_cursor() {
-    let upstream = Upstream::start(|request, _| {
-        let after: u64 = request.target.rsplit('=').next().and_then(|after| after.parse().ok()).unwrap_or(0);
-        let item =
-            json!({"items": [{"id": after + 1, "user": "ann", "text": format!("item {}", after + 1)}]});
-        (200, Vec::new(), item.to_string().into_bytes())
-    });
-    let runtime = fixtures::runtime();
-    let (host, _) = start(fixtures::host(&["feed_key"], &[("feed.example", upstream.url())]).channel(
-        fixtures::channel_with(&runtime, "feed", |file| {
-            file["config"]["interval_ms"] = json!(50);
-            file["capabilities"]["channel"]["min_poll_interval_ms"] = json!(50);
-        }),
-    ));
-    for number in 1..=3 {
-        let delivery = next(&host);
-        assert_eq!(delivery.message().content, format!("item {number}"));
-        delivery.ack();
+    for wasm in [fixtures::guest("feed"), fixtures::core_module("feed")] {
+        let upstream = Upstream::start(|request, _| {
+            let after: u64 =
+                request.target.rsplit('=').next().and_then(|after| after.parse().ok()).unwrap_or(0);
+            let item =
+                json!({"items": [{"id": after + 1, "user": "ann", "text": format!("item {}", after + 1)}]});
+            (200, Vec::new(), item.to_string().into_bytes())
+        });
+        let runtime = fixtures::runtime();
+        let (host, _) = start(fixtures::host(&["feed_key"], &[("feed.example", upstream.url())]).channel(
+            fixtures::channel_of(&runtime, "feed", &wasm, |file| {
+                file["config"]["interval_ms"] = json!(50);
+                file["capabilities"]["channel"]["min_poll_interval_ms"] = json!(50);
+            }),
+        ));
+        for number in 1..=3 {
+            let delivery = next(&host);
+            assert_eq!(delivery.message().content, format!("item {number}"));
+            delivery.ack();
+        }
+        let polled = upstream.wait_for("a poll", |request| request.target == "/items?after=2");
+        assert_eq!(polled.header("x-feed-key"), Some("value-of-feed_key"));
     }
-    let polled = upstream.wait_for("a poll", |request| request.target == "/items?after=2");
-    assert_eq!(polled.header("x-feed-key"), Some("value-of-feed_key"));
 }
 
 #[test]
 fn a_timer_comes_back_and_a_broadcast_leaves() {
-    let upstream = Upstream::start(|_, _| ok());
-    let runtime = fixtures::runtime();
-    let secrets = ["reminder_token", "reminder_webhook_secret"];
-    let (host, address) = start(
-        fixtures::host(&secrets, &[("api.reminder.example", upstream.url())])
-            .channel(fixtures::channel(&runtime, "reminder")),
-    );
-    let text = json!({"user": "ann", "text": "in 30ms buy milk"});
-    assert_eq!(posted(address, "reminder", "reminder_webhook_secret", &text).status, 200);
-    let delivery = next(&host);
-    assert!(delivery.message().content.contains("buy milk"), "{}", delivery.message().content);
-    delivery.ack();
-    host.broadcast(&"reminder".parse().unwrap(), "bob", reply("the milk is bought"))
-        .expect("the broadcast is kept");
-    let sent = upstream.wait_for("the broadcast arrives", |request| request.method == "POST");
-    assert_eq!(sent.target, "/botvalue-of-reminder_token/messages");
+    for wasm in [fixtures::guest("reminder"), fixtures::core_module("reminder")] {
+        let upstream = Upstream::start(|_, _| ok());
+        let runtime = fixtures::runtime();
+        let secrets = ["reminder_token", "reminder_webhook_secret"];
+        let (host, address) = start(
+            fixtures::host(&secrets, &[("api.reminder.example", upstream.url())])
+                .channel(fixtures::channel_of(&runtime, "reminder", &wasm, |_| {})),
+        );
+        let text = json!({"user": "ann", "text": "in 30ms buy milk"});
+        assert_eq!(posted(address, "reminder", "reminder_webhook_secret", &text).status, 200);
+        let delivery = next(&host);
+        assert!(delivery.message().content.contains("buy milk"), "{}", delivery.message().content);
+        delivery.ack();
+        broadcast(&host, "reminder");
+        let sent = upstream.wait_for("the broadcast arrives", |request| request.method == "POST");
+        assert_eq!(sent.target, "/botvalue-of-reminder_token/messages");
+    }
 }
 
 #[test]
-fn every_older_flavour_takes_a_webhook_a_poll_a_status_and_a_reply() {
+fn every_older_flavour_takes_a_webhook_a_poll_a_status_a_reply_and_from_0_3_on_a_broadcast() {
     for version in 1..=8 {
         let name = format!("flavour_v{version}");
         let secret = format!("{name}_webhook_secret");
@@ -144,6 +159,13 @@ fn every_older_flavour_takes_a_webhook_a_poll_a_status_and_a_reply() {
         let sent =
             upstream.wait_for(&format!("the reply of {name} arrives"), |request| request.method == "POST");
         assert_eq!(sent.header("authorization"), Some("Bearer value-of-flavour_token"), "{name}");
+        if version >= 7 {
+            broadcast(&host, &name);
+            let sent = upstream.wait_for(&format!("the broadcast of {name} arrives"), |request| {
+                request.method == "POST" && request.json()["to"] == "bob"
+            });
+            assert_eq!(sent.header("authorization"), Some("Bearer value-of-flavour_token"), "{name}");
+        }
         let health = host.health().expect("health");
         assert_eq!(health.channels[0].failed, 0, "{name}: {:?}", health.channels[0].problems);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tinclaw::services::secrets::{MemorySecrets, Secret};
 use tinclaw::{Host, HostBuilder, WasmChannel, WasmChannelRuntime, WasmChannelRuntimeConfig};
+use wit_abi::guest::{GuestKind, ImportKnowledge, read_guest};
 
 /// The value of every secret in the tests: `value-of-NAME`.
 pub fn value_of(secret: &str) -> String {
@@ -31,12 +32,34 @@ pub fn channel_with(
     name: &str,
     change: impl FnOnce(&mut serde_json::Value),
 ) -> WasmChannel {
-    let wasm = std::fs::read(path(&format!("{name}.wasm"))).expect("the guest");
+    channel_of(runtime, name, &guest(name), change)
+}
+
+/// The binary of a fixture guest.
+pub fn guest(name: &str) -> Vec<u8> {
+    std::fs::read(path(&format!("{name}.wasm"))).expect("the guest")
+}
+
+/// The core module of a fixture guest that is a component: a plain guest of the same channel.
+pub fn core_module(name: &str) -> Vec<u8> {
+    let component = guest(name);
+    let read = read_guest(&component, &|_| ImportKnowledge::Unknown).expect("a guest without WASI");
+    assert_eq!(read.kind, GuestKind::Component, "{name}");
+    read.module.to_vec()
+}
+
+/// This guest with the changed capability file of a fixture.
+pub fn channel_of(
+    runtime: &WasmChannelRuntime,
+    name: &str,
+    wasm: &[u8],
+    change: impl FnOnce(&mut serde_json::Value),
+) -> WasmChannel {
     let file = std::fs::read(path(&format!("{name}.capabilities.json"))).expect("its capability file");
     let mut file: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
     change(&mut file);
     let name = name.parse().expect("a channel's name");
-    WasmChannel::from_bytes(runtime, name, &wasm, Some(file.to_string().as_bytes())).expect("a channel")
+    WasmChannel::from_bytes(runtime, name, wasm, Some(file.to_string().as_bytes())).expect("a channel")
 }
 
 /// A channel of WebAssembly text, with this capability file.
