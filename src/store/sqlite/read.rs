@@ -96,8 +96,8 @@ pub(super) fn attachment(
 pub(super) fn messages(conn: &Connection, filter: &MessageFilter) -> rusqlite::Result<Vec<MessageSummary>> {
     all(
         conn,
-        "SELECT message.id, channel.name AS channel_name, conversation, user_id, substr(content, 1, 80) AS excerpt,
-                bytes, received_ms, state, attempt, changed_ms
+        "SELECT message.id, channel.name AS channel_name, conversation, user_id,
+                substr(content, 1, 80) AS excerpt, bytes, received_ms, state, attempt, changed_ms
          FROM delivery JOIN message USING (id) JOIN channel ON channel.id = message.channel
          WHERE delivery.id < ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR channel.name = ?3)
          ORDER BY delivery.id DESC LIMIT ?4",
@@ -108,52 +108,57 @@ pub(super) fn messages(conn: &Connection, filter: &MessageFilter) -> rusqlite::R
             filter.limit.min(MAX_ROWS) as i64,
         ],
         |row| {
-        Ok(MessageSummary {
-            id: MessageId(number(row, "id")?),
-            channel: shared(row, "channel_name")?,
-            conversation: shared(row, "conversation")?,
-            user_id: row.get("user_id")?,
-            excerpt: row.get("excerpt")?,
-            bytes: number(row, "bytes")?,
-            received_ms: number(row, "received_ms")?,
-            state: message_state(row)?,
-            attempt: row.get("attempt")?,
-            changed_ms: number(row, "changed_ms")?,
-        })
-    })
+            Ok(MessageSummary {
+                id: MessageId(number(row, "id")?),
+                channel: shared(row, "channel_name")?,
+                conversation: shared(row, "conversation")?,
+                user_id: row.get("user_id")?,
+                excerpt: row.get("excerpt")?,
+                bytes: number(row, "bytes")?,
+                received_ms: number(row, "received_ms")?,
+                state: message_state(row)?,
+                attempt: row.get("attempt")?,
+                changed_ms: number(row, "changed_ms")?,
+            })
+        },
+    )
 }
 
 pub(super) fn reply(conn: &Connection, id: ReplyId) -> rusqlite::Result<Option<ReplyRecord>> {
     let found = one(
         conn,
-        "SELECT reply.*, channel.name AS channel_name, state, attempts, flags, since_ms, next_ms, changed_ms, error
+        "SELECT reply.*, channel.name AS channel_name, state, attempts, flags, since_ms, next_ms,
+                changed_ms, error
          FROM reply JOIN outbox USING (id) JOIN channel ON channel.id = reply.channel
          WHERE reply.id = ?1",
         params![int(id.0)],
         |row| {
-        Ok(ReplyRecord {
-            id,
-            channel: shared(row, "channel_name")?,
-            conversation: shared(row, "conversation")?,
-            kind: reply_kind(row)?,
-            body: ReplyBody {
-                message_id: row.get("message_id")?,
-                content: row.get("content")?,
-                thread_id: row.get("thread_id")?,
-                metadata_json: row.get("metadata_json")?,
-                attachments: Vec::new(),
-            },
-            answers: row.get::<_, Option<i64>>("answers")?.map(|message| MessageId(message.unsigned_abs())),
-            created_ms: number(row, "created_ms")?,
-            state: reply_state(row)?,
-            attempts: row.get("attempts")?,
-            since_ms: number(row, "since_ms")?,
-            next_ms: number(row, "next_ms")?,
-            changed_ms: number(row, "changed_ms")?,
-            error: row.get("error")?,
-            redelivery: has_flag(row, UNCERTAIN)?,
-        })
-    })?;
+            Ok(ReplyRecord {
+                id,
+                channel: shared(row, "channel_name")?,
+                conversation: shared(row, "conversation")?,
+                kind: reply_kind(row)?,
+                body: ReplyBody {
+                    message_id: row.get("message_id")?,
+                    content: row.get("content")?,
+                    thread_id: row.get("thread_id")?,
+                    metadata_json: row.get("metadata_json")?,
+                    attachments: Vec::new(),
+                },
+                answers: row
+                    .get::<_, Option<i64>>("answers")?
+                    .map(|message| MessageId(message.unsigned_abs())),
+                created_ms: number(row, "created_ms")?,
+                state: reply_state(row)?,
+                attempts: row.get("attempts")?,
+                since_ms: number(row, "since_ms")?,
+                next_ms: number(row, "next_ms")?,
+                changed_ms: number(row, "changed_ms")?,
+                error: row.get("error")?,
+                redelivery: has_flag(row, UNCERTAIN)?,
+            })
+        },
+    )?;
     let Some(mut record) = found else { return Ok(None) };
     record.body.attachments = reply_files(conn, id)?;
     Ok(Some(record))
@@ -178,8 +183,8 @@ pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> rusqlite::Resu
     all(
         conn,
         "SELECT reply.id, channel.name AS channel_name, conversation, broadcast_to,
-                substr(content, 1, 80) AS excerpt, bytes, created_ms, state, attempts, flags, next_ms, changed_ms,
-                error
+                substr(content, 1, 80) AS excerpt, bytes, created_ms, state, attempts, flags, next_ms,
+                changed_ms, error
          FROM outbox JOIN reply USING (id) JOIN channel ON channel.id = reply.channel
          WHERE outbox.id < ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR channel.name = ?3)
          ORDER BY outbox.id DESC LIMIT ?4",
@@ -190,22 +195,23 @@ pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> rusqlite::Resu
             filter.limit.min(MAX_ROWS) as i64,
         ],
         |row| {
-        Ok(ReplySummary {
-            id: ReplyId(number(row, "id")?),
-            channel: shared(row, "channel_name")?,
-            conversation: shared(row, "conversation")?,
-            kind: reply_kind(row)?,
-            excerpt: row.get("excerpt")?,
-            bytes: number(row, "bytes")?,
-            created_ms: number(row, "created_ms")?,
-            state: reply_state(row)?,
-            attempts: row.get("attempts")?,
-            next_ms: number(row, "next_ms")?,
-            changed_ms: number(row, "changed_ms")?,
-            error: row.get("error")?,
-            redelivery: has_flag(row, UNCERTAIN)?,
-        })
-    })
+            Ok(ReplySummary {
+                id: ReplyId(number(row, "id")?),
+                channel: shared(row, "channel_name")?,
+                conversation: shared(row, "conversation")?,
+                kind: reply_kind(row)?,
+                excerpt: row.get("excerpt")?,
+                bytes: number(row, "bytes")?,
+                created_ms: number(row, "created_ms")?,
+                state: reply_state(row)?,
+                attempts: row.get("attempts")?,
+                next_ms: number(row, "next_ms")?,
+                changed_ms: number(row, "changed_ms")?,
+                error: row.get("error")?,
+                redelivery: has_flag(row, UNCERTAIN)?,
+            })
+        },
+    )
 }
 
 pub(super) fn seen_answer(conn: &Connection, id: SeenId) -> rusqlite::Result<Option<StoredAnswer>> {
