@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tinclaw::channel::workspace::WorkspaceSnapshot;
 use tinclaw::event::callback::{Callback, CallbackValue};
 use tinclaw::sandbox::{
     CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpAnswer, GuestHttpRequest, GuestServices,
     MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
 };
-use tinclaw::services::workspace::WorkspaceSnapshot;
 use wit_abi::types::{IncomingHttpRequest, PairingUpsertResult};
 
 #[path = "../src/cli/memory/stretches.rs"]

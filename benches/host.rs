@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tinclaw::ingress::server::ServerLimits;
-use tinclaw::services::secrets::{MemorySecrets, Secret};
+use tinclaw::secrets::{MemorySecrets, Secret};
+use tinclaw::server::ServerLimits;
 use tinclaw::{Host, WasmChannel, WasmChannelRuntime, WasmChannelRuntimeConfig};
 
 #[path = "../src/cli/memory/stretches.rs"]

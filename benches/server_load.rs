@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tinclaw::ingress::server::{DEFAULT_BODY_BYTES, HttpServer, IncomingRequest, Response, ServerLimits};
+use tinclaw::server::{DEFAULT_BODY_BYTES, HttpServer, IncomingRequest, Response, ServerLimits};
 
 const RUN: Duration = Duration::from_secs(4);
 

@@ -54,22 +54,24 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod address_range;
-
 pub mod admin;
+pub mod capability;
 pub mod channel;
+pub mod egress;
 pub mod event;
 pub mod fields;
 pub mod host;
-pub mod ingress;
-mod once;
+pub mod inbox;
+pub mod model;
+pub mod net;
+pub mod pairing;
 pub(crate) mod router;
 pub mod sandbox;
-pub mod services;
+pub mod secrets;
+pub mod server;
 pub mod store;
-pub mod stream;
+pub mod webhook;
 
-pub use address_range::{AddressRange, AddressRangeError};
 pub use channel::{
     ChannelCapabilities, ChannelCapabilitiesFile, ChannelConfig, ChannelName, DiscoveredChannel,
     EmitRateLimitConfig, HttpEndpointConfig, LoadError, LoadResults, PollConfig, RegisteredEndpoint,
@@ -77,12 +79,13 @@ pub use channel::{
     discover_channels, install_bundled_channel,
 };
 pub use host::{ChannelManager, Host, HostBuilder, HostError, ManagerConfig, ReplyError};
-pub use ingress::WasmChannelRouter;
+pub use inbox::{Delivery, MessageStream, RecvError};
+pub use model::rate_limit::ChannelEmitRateLimiter;
+pub use net::address_range::{AddressRange, AddressRangeError};
 pub use sandbox::{
     ChannelHostState, PreparedChannelModule, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };
-pub use services::rate_limit::ChannelEmitRateLimiter;
-pub use stream::{Delivery, MessageStream, RecvError};
+pub use server::WasmChannelRouter;
 pub use wit_abi::types::{
     AgentResponse, Attachment, EmittedMessage, HttpResponse, InboundAttachment, StatusType, StatusUpdate,
 };

@@ -11,7 +11,7 @@ use outbound_support::{Answers, KEY, Received, Setup, Upstream, get, read_reques
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use tinclaw::services::http::{OutboundError, OutboundRequest};
+use tinclaw::egress::{OutboundError, OutboundRequest};
 
 /// A certificate for `secure.test`, made for this test and valid for a hundred years, and the authority that signed it.
 const AUTHORITY: &str = include_str!("outbound_support/authority.pem");
@@ -65,7 +65,7 @@ fn names_that_lead_to_special_addresses_are_refused_before_any_connection() {
 #[test]
 fn a_name_without_addresses_or_that_does_not_resolve_is_an_error() {
     struct Nothing;
-    impl tinclaw::services::http::NameResolver for Nothing {
+    impl tinclaw::egress::NameResolver for Nothing {
         fn resolve(&self, _: &str, _: std::time::Instant) -> std::io::Result<Vec<std::net::IpAddr>> {
             Err(std::io::Error::other("no such host"))
         }

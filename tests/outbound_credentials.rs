@@ -6,8 +6,8 @@ use outbound_support::{
     KEY, Received, Setup, TOKEN, Upstream, assert_no_secret, get, request, response, send,
 };
 use serde_json::{Value, json};
-use tinclaw::services::http::OutboundError;
-use tinclaw::services::secrets::MemorySecrets;
+use tinclaw::egress::OutboundError;
+use tinclaw::secrets::MemorySecrets;
 
 fn ok_upstream() -> Upstream {
     Upstream::fixed(response(200, "", "ok"))

@@ -11,7 +11,7 @@ use outbound_support::{
     KEY, Setup, TOKEN, Upstream, assert_no_secret, channel, get, request, response, send,
 };
 use serde_json::{Value, json};
-use tinclaw::services::http::{MAX_RESPONSE_HEAD_BYTES, OutboundAnswer, OutboundError, OutboundRequest};
+use tinclaw::egress::{MAX_RESPONSE_HEAD_BYTES, OutboundAnswer, OutboundError, OutboundRequest};
 
 const URL: &str = "https://api.example.com/x";
 
@@ -19,7 +19,7 @@ fn headers(answer: &OutboundAnswer) -> Value {
     serde_json::from_str(&answer.response.headers_json).unwrap()
 }
 
-fn with_limit(upstream: &Upstream, limit: u64) -> tinclaw::services::http::ChannelHttp {
+fn with_limit(upstream: &Upstream, limit: u64) -> tinclaw::egress::ChannelHttp {
     let http = json!({"allowlist": [{"host": "api.example.com"}], "max_response_bytes": limit});
     Setup::new(http).rewrite("api.example.com", upstream).build()
 }
@@ -248,7 +248,7 @@ fn a_server_that_does_not_read_is_left_at_the_deadline() {
         drop(held);
     });
     let http = json!({"allowlist": [{"host": "api.example.com"}], "max_request_bytes": 64 << 20});
-    let mut setup = Setup::new(http).secrets(tinclaw::services::secrets::MemorySecrets::new());
+    let mut setup = Setup::new(http).secrets(tinclaw::secrets::MemorySecrets::new());
     setup.operator.http_rewrite.insert("api.example.com".to_owned(), format!("http://{address}"));
     let channel = setup.build();
     let body = vec![0; 16 << 20];

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use log::{LevelFilter, Log, Metadata, Record};
 use outbound_support::{KEY, Setup, Upstream, assert_no_secret, get, request, response, send};
 use serde_json::json;
-use tinclaw::services::http::LOG_CAPS;
+use tinclaw::egress::LOG_CAPS;
 
 struct Kept(Mutex<Vec<String>>);
 

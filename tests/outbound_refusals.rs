@@ -11,8 +11,8 @@ use outbound_support::{
     Answers, KEY, Setup, TOKEN, Upstream, assert_no_secret, channel, get, request, response, send,
 };
 use serde_json::json;
-use tinclaw::services::http::{OutboundError, OutboundHttp, OutboundHttpSettings, OutboundRequest};
-use tinclaw::services::secrets::{MemorySecrets, Secret};
+use tinclaw::egress::{OutboundError, OutboundHttp, OutboundHttpSettings, OutboundRequest};
+use tinclaw::secrets::{MemorySecrets, Secret};
 
 const URL: &str = "https://api.example.com/x";
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use outbound_support::{Setup, Upstream, channel, get, request, response, send};
 use serde_json::json;
-use tinclaw::services::http::OutboundError;
+use tinclaw::egress::OutboundError;
 
 const URL: &str = "https://api.example.com/x";
 
@@ -157,7 +157,7 @@ fn the_end_of_the_host_ends_requests_that_are_under_way() {
 #[test]
 fn a_channel_and_its_host_can_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
-    shared::<tinclaw::services::http::ChannelHttp>();
-    shared::<tinclaw::services::http::OutboundHttp>();
+    shared::<tinclaw::egress::ChannelHttp>();
+    shared::<tinclaw::egress::OutboundHttp>();
     shared::<OutboundError>();
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use harness::{client, eventually, fixtures};
 use serde_json::{Value, json};
 use tinclaw::event::health::ChannelState;
-use tinclaw::services::pairing::{ApproveError, PairingError};
+use tinclaw::pairing::{ApproveError, PairingError};
 use tinclaw::{ChannelName, Host};
 
 fn host() -> (Host, SocketAddr) {

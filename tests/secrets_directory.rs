@@ -5,7 +5,7 @@ mod secrets_support;
 use std::os::unix::fs::symlink;
 
 use secrets_support::TempDir;
-use tinclaw::services::secrets::{
+use tinclaw::secrets::{
     DirectorySecrets, EncryptedFile, KeySource, MAX_SECRET_BYTES, Secret, SecretEditor, SecretError,
     SecretStore,
 };

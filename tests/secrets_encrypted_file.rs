@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use secrets_support::TempDir;
-use tinclaw::services::secrets::{
+use tinclaw::secrets::{
     ChainSecrets, EncryptedFile, EnvSecrets, KdfCost, KeySource, MAX_SECRET_BYTES, Secret, SecretEditor,
     SecretError, SecretStore,
 };

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use server_support::*;
-use tinclaw::ingress::server::{HttpServer, IncomingRequest, Response, ServerError, ServerLimits};
+use tinclaw::server::{HttpServer, IncomingRequest, Response, ServerError, ServerLimits};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server_support::*;
-use tinclaw::ingress::server::{Response, ServerLimits};
+use tinclaw::server::{Response, ServerLimits};
 
 /// These tests look at what the whole process has, so there is one at a time.
 fn alone() -> MutexGuard<'static, ()> {

@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use server_support::*;
-use tinclaw::ingress::server::{HttpServer, IncomingRequest, Response, ServerError, ServerLimits};
+use tinclaw::server::{HttpServer, IncomingRequest, Response, ServerError, ServerLimits};
 
 const SHORT: Duration = Duration::from_millis(200);
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use server_support::*;
-use tinclaw::ingress::server::{Response, ServerLimits};
+use tinclaw::server::{Response, ServerLimits};
 
 #[test]
 fn the_handler_sees_every_arrival_once_and_in_order() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use server_support::*;
-use tinclaw::ingress::server::{Response, ServerLimits};
+use tinclaw::server::{Response, ServerLimits};
 
 /// A name, the bytes, and the status and code of the answer (no code: the handler answered).
 type Row = (&'static str, &'static [u8], u16, &'static str);

@@ -16,8 +16,8 @@ use ring::hmac;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use tinclaw::event::health::ChannelState;
-use tinclaw::ingress::webhook::TrustedProxies;
-use tinclaw::services::secrets::{MemorySecrets, Secret};
+use tinclaw::secrets::{MemorySecrets, Secret};
+use tinclaw::webhook::TrustedProxies;
 use tinclaw::{Host, HostBuilder, RecvError};
 
 const PATH: &str = "/webhook/everything";

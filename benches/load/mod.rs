@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tinclaw::host::StateLocation;
-use tinclaw::services::secrets::{MemorySecrets, Secret};
+use tinclaw::secrets::{MemorySecrets, Secret};
 use tinclaw::{Host, WasmChannel, WasmChannelRuntime, WasmChannelRuntimeConfig};
 
 const SECRET: &str = "open-sesame";

@@ -1,6 +1,6 @@
 //! Pages of the host's own. They tell nothing that a stranger could use: a tunnel shows them to the world.
 
-use crate::ingress::server::Response;
+use crate::server::Response;
 
 /// The path that says that the process serves requests, for supervisors and load balancers.
 pub const HEALTH_PATH: &str = "/healthz";

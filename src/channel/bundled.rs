@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::discover::{ChannelFiles, DiscoveredChannel};
-use super::name::{ChannelName, ChannelNameError};
+use crate::model::name::{ChannelName, ChannelNameError};
 
 /// A channel that comes with the program.
 struct Bundled {

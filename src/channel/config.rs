@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 pub use wit_abi::types::{ChannelConfig, HttpEndpointConfig, PollConfig};
 
-use super::capabilities::{ChannelCapabilitiesFile, Remark, SecretConfigMapping, SetupSection};
+use crate::capability::{ChannelCapabilitiesFile, Remark, SecretConfigMapping, SetupSection};
 
 /// The keys of a channel's configuration that the host fills in; no secret can be mapped to them.
 pub const HOST_KEYS: &[&str] = &["tunnel_url", "webhook_secret", "owner_id", "bot_username"];
@@ -19,7 +19,7 @@ pub struct HostConfig {
     pub tunnel_url: Option<String>,
     /// The secret that webhooks of this channel carry. A guest sees no secret, with this one exception: a guest that
     /// registers its own webhook must tell its provider which secret to send.
-    /// [`AuthPlan::guest_secret_name`](crate::ingress::webhook::AuthPlan::guest_secret_name) says which guests that are.
+    /// [`AuthPlan::guest_secret_name`](crate::webhook::AuthPlan::guest_secret_name) says which guests that are.
     pub webhook_secret: Option<Zeroizing<String>>,
     /// Who owns the bot. Keeps its JSON type: some guests take a number, some a string.
     pub owner_id: Option<Value>,

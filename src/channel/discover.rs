@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::capabilities::MAX_FILE_BYTES;
-use super::name::{ChannelName, ChannelNameError};
+use crate::capability::MAX_FILE_BYTES;
+use crate::model::name::{ChannelName, ChannelNameError};
 
 /// The most bytes that a guest may have.
 pub const MAX_WASM_BYTES: usize = 16 * 1024 * 1024;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use wit_abi::types::{ChannelConfig, HttpEndpointConfig, PollConfig};
 
-use super::capabilities::ChannelCapabilities;
-use super::name::ChannelName;
+use crate::capability::ChannelCapabilities;
+use crate::model::name::ChannelName;
 
 /// Paths that belong to the host, with everything below them.
 pub const RESERVED_PATHS: &[&str] = &["/admin", "/healthz", "/livez", "/metrics", "/readyz", "/status"];

@@ -8,9 +8,9 @@ use std::thread;
 
 use crate::sandbox::{PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
 
-use super::capabilities::{CapabilityError, ChannelCapabilitiesFile, Remark};
 use super::discover::{ChannelFiles, DiscoverError, DiscoveredChannel, discover_channels};
-use super::name::ChannelName;
+use crate::capability::{CapabilityError, ChannelCapabilitiesFile, Remark};
+use crate::model::name::ChannelName;
 
 /// A channel that has been read and prepared, and is not running yet.
 #[derive(Clone)]

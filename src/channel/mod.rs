@@ -3,24 +3,24 @@
 //! Everything here is a value or a pure decision; only [`discover`] and [`bundled`] touch the file system.
 
 pub mod bundled;
-pub mod capabilities;
 pub mod config;
 pub mod discover;
 pub mod endpoints;
-pub mod limits;
 mod loader;
-pub mod name;
+pub mod workspace;
 
+pub use crate::capability::limits::{Adjusted, ChannelLimits, HostCeilings};
+pub use crate::capability::{
+    CapabilityError, ChannelCapabilities, ChannelCapabilitiesFile, EmitRateLimitConfig,
+};
+pub use crate::model::name::{ChannelName, ChannelNameError};
 pub use bundled::{
     BundledError, available_channel_names, bundled_channel_files, bundled_channel_names,
     install_bundled_channel,
 };
-pub use capabilities::{CapabilityError, ChannelCapabilities, ChannelCapabilitiesFile, EmitRateLimitConfig};
 pub use config::{ChannelConfig, HttpEndpointConfig, PollConfig, StartConfig, start_config};
 pub use discover::{
     ChannelFiles, DiscoverError, DiscoveredChannel, Discovery, default_channels_dir, discover_channels,
 };
 pub use endpoints::{PollSchedule, RegisteredEndpoint, Registration, resolve_registration};
-pub use limits::{Adjusted, ChannelLimits, HostCeilings};
 pub use loader::{LoadError, LoadResults, WasmChannel, WasmChannelLoader};
-pub use name::{ChannelName, ChannelNameError};

@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use tinclaw::capability::http::AllowlistEntry;
+use tinclaw::capability::webhook::WebhookCapability;
 use tinclaw::channel::ChannelLimits;
-use tinclaw::channel::capabilities::http::AllowlistEntry;
-use tinclaw::channel::capabilities::webhook::WebhookCapability;
+use tinclaw::egress::is_loose_prefix;
 use tinclaw::event::callback::CallbackKind;
 use tinclaw::host::ChannelTrial;
 use tinclaw::host::ManagerConfig;
-use tinclaw::ingress::webhook::{AuthPlan, Requirement};
-use tinclaw::services::http::is_loose_prefix;
-use tinclaw::services::secrets::SecretStore;
+use tinclaw::secrets::SecretStore;
+use tinclaw::webhook::{AuthPlan, Requirement};
 use tinclaw::{
     ChannelCapabilitiesFile, WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };

@@ -1,8 +1,8 @@
 //! Makes the secrets that a channel lets the host choose, before it runs.
 
 use tinclaw::WasmChannel;
-use tinclaw::channel::capabilities::RequiredSecret;
-use tinclaw::services::secrets::{Secret, SecretStore, normalise_name};
+use tinclaw::capability::RequiredSecret;
+use tinclaw::secrets::{Secret, SecretStore, normalise_name};
 
 use super::config::{SecretSources, Settings};
 use super::outcome::Failure;

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use log::{Level, Log, Metadata, Record};
-use tinclaw::services::http::LOG_CAPS;
+use tinclaw::egress::LOG_CAPS;
 
 /// Starts the log. `filter` (from the command line or the configuration) goes before `RUST_LOG`, and that before
 /// `default`.

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
-use tinclaw::services::secrets::{MAX_SECRET_BYTES, Secret};
+use tinclaw::secrets::{MAX_SECRET_BYTES, Secret};
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// What ends typing without a value.

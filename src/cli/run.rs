@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::thread;
 
 use crossbeam_channel::bounded;
-use tinclaw::ingress::server::ServerError;
+use tinclaw::server::ServerError;
 use tinclaw::{
     Host, HostError, WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };

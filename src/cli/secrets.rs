@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use tinclaw::channel::capabilities::{DEFAULT_GENERATED_BYTES, RequiredSecret};
-use tinclaw::services::secrets::{Secret, normalise_name};
+use tinclaw::capability::{DEFAULT_GENERATED_BYTES, RequiredSecret};
+use tinclaw::secrets::{Secret, normalise_name};
 use tinclaw::{ChannelCapabilitiesFile, DiscoveredChannel, discover_channels};
 
 use super::args::{Common, JsonArgs, SecretsCommand};

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use wit_abi::types::{IncomingHttpRequest, StatusUpdate};
 
 use crate::channel::ChannelName;
-use crate::ingress::webhook::SeenKey;
-use crate::once::Teller;
+use crate::model::oneshot::Teller;
 use crate::store::{PendingReply, ReplyId};
+use crate::webhook::SeenKey;
 
 use super::answer::AnswerSlot;
 use super::health::ChannelHealth;

@@ -12,8 +12,8 @@ use wit_abi::types::{
     StatusUpdate,
 };
 
+use crate::channel::workspace::WorkspaceChanges;
 use crate::sandbox::WasmChannelError;
-use crate::services::workspace::WorkspaceChanges;
 
 /// A call of one of a guest's exports. Payloads are shared, so that a callback can be run again cheaply.
 #[derive(Clone, Debug)]

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::channel::capabilities::HttpCapability;
+use crate::capability::HttpCapability;
 use crate::channel::config::HostConfig;
 use crate::channel::{
     ChannelLimits, ChannelName, Registration, WasmChannel, resolve_registration, start_config,
 };
+use crate::egress::{ChannelHttp, ChannelHttpSettings, OutboundHttp};
 use crate::event::setup::{ChannelSetup, StartConfig};
-use crate::ingress::webhook::{AuthPlan, Requirement};
-use crate::ingress::{ChannelAccess, WasmChannelRouter};
+use crate::host::access::ChannelAccessToWorld;
+use crate::pairing::PairingDesk;
 use crate::sandbox::{CallbackLimits, ChannelRuntimeInfo};
-use crate::services::access::ChannelAccessToWorld;
-use crate::services::http::{ChannelHttp, ChannelHttpSettings, OutboundHttp};
-use crate::services::pairing::PairingDesk;
-use crate::services::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
+use crate::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
+use crate::server::{ChannelAccess, WasmChannelRouter};
+use crate::webhook::{AuthPlan, Requirement};
 
 use super::config::ManagerConfig;
 use super::error::HostError;

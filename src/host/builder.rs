@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::{LoadError, WasmChannel, WasmChannelLoader};
-use crate::ingress::requests::{OwnPages, RequestHandler};
-use crate::ingress::server::{HttpServer, ServerLimits};
-use crate::ingress::webhook::TrustedProxies;
-use crate::ingress::{DEFAULT_MAX_BODY_BYTES, WasmChannelRouter};
 use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig};
+use crate::server::requests::{OwnPages, RequestHandler};
+use crate::server::{DEFAULT_MAX_BODY_BYTES, WasmChannelRouter};
+use crate::server::{HttpServer, ServerLimits};
+use crate::webhook::TrustedProxies;
 
 use super::config::ManagerConfig;
 #[cfg(feature = "sqlite")]

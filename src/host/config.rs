@@ -11,13 +11,13 @@ use serde_json::{Map, Value};
 
 use crate::channel::endpoints::DEFAULT_POLL_FLOOR;
 use crate::channel::{ChannelName, HostCeilings};
+use crate::egress::OutboundHttpSettings;
+use crate::inbox::QueueLimits;
 use crate::router::RouterConfig;
-use crate::services::http::OutboundHttpSettings;
-use crate::services::secrets::{EnvSecrets, SecretStore};
+use crate::secrets::{EnvSecrets, SecretStore};
 #[cfg(feature = "sqlite")]
 use crate::store::Durability;
 use crate::store::{Retention, Store, StoreError};
-use crate::stream::QueueLimits;
 
 /// Where a host keeps what must survive.
 #[derive(Clone, Debug)]

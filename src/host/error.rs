@@ -3,12 +3,12 @@
 use std::io;
 
 use crate::channel::{ChannelName, DiscoverError};
+use crate::egress::{HttpCapabilityError, OutboundSettingsError};
 use crate::event::arrival::AddChannelError;
-use crate::ingress::server::ServerError;
-use crate::ingress::webhook::WebhookConfigError;
 use crate::sandbox::WasmChannelError;
-use crate::services::http::{HttpCapabilityError, OutboundSettingsError};
+use crate::server::ServerError;
 use crate::store::{CommitError, LockError, StoreError};
+use crate::webhook::WebhookConfigError;
 
 /// Why a host could not be started, or a channel not be added to it.
 #[derive(Debug, thiserror::Error)]

@@ -11,20 +11,21 @@ use serde::Serialize;
 use wit_abi::types::StatusUpdate;
 
 use crate::channel::{ChannelName, WasmChannel};
+use crate::egress::OutboundHttp;
 use crate::event::Event;
 use crate::event::arrival::Command;
 use crate::event::completion::{Completion, Permits};
 use crate::event::health::ChannelHealth;
-use crate::ingress::{WasmChannelRouter, scheduler};
-use crate::once::once;
+use crate::inbox::{Mailbox, MessageStream};
+use crate::model::oneshot::once;
+use crate::pairing::PairingDesk;
+use crate::router::scheduler;
 use crate::router::{Router, RouterParts};
 use crate::sandbox::{StopFlag, WorkerPool};
-use crate::services::http::OutboundHttp;
-use crate::services::pairing::PairingDesk;
+use crate::server::WasmChannelRouter;
 #[cfg(feature = "sqlite")]
 use crate::store::SqliteStore;
 use crate::store::{HostLock, MemoryStore, Opener, StoreHandle, StoreHealth, StoreThread, StoreThreadConfig};
-use crate::stream::{Mailbox, MessageStream};
 
 use super::assembly::Assembly;
 use super::config::{ManagerConfig, StateLocation};

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `config` | what an operator decides |
 //! | `manager` | channels, router, workers, scheduler and store together |
+//! | `access` | what one channel's guest may ask of the host |
 //! | `assembly` | from a loaded channel to one that the router can run |
 //! | `needed_secrets` | what a channel needs and the host does not have |
 //! | `replies` | what the agent says, on its way to the store |
@@ -11,6 +12,7 @@
 //! | `trial` | one channel without a host, to look at it and to try single callbacks |
 //! | `builder` | a manager with channels from a directory and an HTTP server |
 
+pub(crate) mod access;
 mod assembly;
 mod builder;
 mod config;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::channel::capabilities::{RequiredSecret, SetupSection};
-use crate::ingress::ChannelAccess;
-use crate::services::secrets::normalise_name;
+use crate::capability::{RequiredSecret, SetupSection};
+use crate::secrets::normalise_name;
+use crate::server::ChannelAccess;
 
 /// What a channel needs. Asked anew each time, because an operator stores secrets while the host runs.
 pub(super) struct NeededSecrets {

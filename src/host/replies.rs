@@ -8,12 +8,12 @@ use wit_abi::types::AgentResponse;
 use crate::channel::ChannelName;
 use crate::event::completion::Completion;
 use crate::event::unix_ms;
-use crate::once::once;
+use crate::inbox::Delivery;
+use crate::model::oneshot::once;
 use crate::store::{
     Batch, Change, CommitError, MessageId, NewReply, PendingReply, ReplyAttachment, ReplyBody, ReplyId,
     ReplyKind,
 };
-use crate::stream::Delivery;
 
 use super::error::ReplyError;
 use super::manager::ChannelManager;

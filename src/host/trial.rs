@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use wit_abi::types::ChannelConfig;
 
+use crate::channel::workspace::{PathError, Workspace, WorkspaceLimits, workspace_path};
 use crate::channel::{ChannelLimits, Registration, WasmChannel};
+use crate::egress::OutboundHttp;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport};
 use crate::event::setup::ChannelSetup;
-use crate::ingress::WasmChannelRouter;
+use crate::pairing::PairingDesk;
 use crate::sandbox::{CallbackContext, MemoryBudget, StopFlag};
-use crate::services::http::OutboundHttp;
-use crate::services::pairing::PairingDesk;
-use crate::services::workspace::{PathError, Workspace, WorkspaceLimits, workspace_path};
+use crate::server::WasmChannelRouter;
 use crate::store::{MemoryStore, StoreThread, StoreThreadConfig};
 
 use super::assembly::Assembly;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use wit_abi::types::{EmittedMessage, InboundAttachment};
 
 use crate::event::callback::{Emitted, TimerChange};
-use crate::ingress::webhook::{SeenKey, SeenKeys};
 use crate::store::{AttachmentMeta, Change, ChannelKey, MessageBody, NewAttachment, NewMessage};
+use crate::webhook::{SeenKey, SeenKeys};
 
 /// The change that stores an emitted message.
 pub(super) fn add_message(channel: &ChannelKey, emitted: Emitted, received_ms: u64) -> NewMessage {

@@ -13,10 +13,10 @@ use crate::event::arrival::{AddChannelError, Command};
 use crate::event::completion::{Completion, Ticket};
 use crate::event::setup::ChannelSetup;
 use crate::event::{Event, Wakeup};
-use crate::ingress::scheduler::SchedulerHandle;
+use crate::inbox::Mailbox;
+use crate::router::scheduler::SchedulerHandle;
 use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
 use crate::store::{Loaded, LoadedChannel, PendingReply, ReplyId, StoreHandle};
-use crate::stream::Mailbox;
 
 use super::job::{Job, Purpose, Running};
 use super::lane::LaneKind;

@@ -20,11 +20,13 @@
 //! | `storage` | a store that fails and comes back |
 //! | `breaker`, `backoff` | pauses and waits |
 //! | `report` | health |
+//! | `scheduler`, `deadlines` | the thread that sleeps until the next deadline, and its heap |
 
 mod backoff;
 mod breaker;
 mod changes;
 mod core;
+pub(crate) mod deadlines;
 mod dispatch;
 mod finish;
 mod job;
@@ -32,6 +34,7 @@ mod lane;
 mod polls;
 mod replies;
 mod report;
+pub(crate) mod scheduler;
 mod seen;
 mod slot;
 mod starts;

@@ -10,9 +10,9 @@ use wit_abi::types::{AgentResponse, Attachment};
 use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::callback::{Callback, CallbackReport, CallbackValue, Effects};
+use crate::inbox::Conversations;
 use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, ChannelKey, PendingReply, ReplyId, ReplyKind, ReplyRecord, ReplyState};
-use crate::stream::Conversations;
 
 use super::backoff::Backoff;
 use super::changes;

@@ -7,8 +7,8 @@ use wit_abi::types::OutgoingHttpResponse;
 
 use crate::event::answer::AnswerSlot;
 use crate::event::arrival::RequestIdentity;
-use crate::ingress::webhook::{Seen as Known, SeenKey, SeenKeys};
 use crate::store::{SeenId, SeenRecord, StoredAnswer};
+use crate::webhook::{Seen as Known, SeenKey, SeenKeys};
 
 /// Requests of one channel that can be recognised.
 pub(super) struct Seen {

@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::channel::Registration;
+use crate::channel::workspace::{Workspace, WorkspaceLimits, WorkspacePath, workspace_path};
 use crate::event::setup::ChannelSetup;
-use crate::services::rate_limit::ChannelEmitRateLimiter;
-use crate::services::workspace::{Workspace, WorkspaceLimits, WorkspacePath, workspace_path};
+use crate::model::rate_limit::ChannelEmitRateLimiter;
 use crate::store::LoadedChannel;
 
 use super::breaker::Breaker;
@@ -160,6 +160,6 @@ fn load_workspace(setup: &ChannelSetup, stored: &LoadedChannel) -> Workspace {
     Workspace::load(limits, files)
 }
 
-fn checked(path: &str) -> Result<WorkspacePath, crate::services::workspace::PathError> {
+fn checked(path: &str) -> Result<WorkspacePath, crate::channel::workspace::PathError> {
     workspace_path(path)
 }

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_channel::Sender;
 
+use crate::channel::workspace::{WorkspaceChanges, workspace_path};
 use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::callback::CallbackReport;
 use crate::event::completion::Completion;
-use crate::services::workspace::{WorkspaceChanges, workspace_path};
+use crate::inbox::{Mailbox, Posted};
 use crate::store::{
     Batch, Change, CommitError, Generation, Loaded, Receipt, ReplyId, SeenId, StoreEvent, StoreHandle,
 };
-use crate::stream::{Mailbox, Posted};
 
 use super::core::Router;
 use super::job::{Purpose, Running};

@@ -8,8 +8,8 @@ use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::arrival::{RequestIdentity, Webhook};
 use crate::event::callback::{Callback, CallbackReport, CallbackValue};
 use crate::event::completion::{Answered, Completion};
-use crate::ingress::answers::headers_of;
 use crate::sandbox::WasmChannelError;
+use crate::server::responses::headers_of;
 use crate::store::{Batch, Change, SeenId};
 
 use super::core::Router;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::limits::CallbackLimits;
 use super::memory::MemoryReservation;
 use super::services::GuestServices;
-use crate::services::workspace::WorkspaceSnapshot;
+use crate::channel::workspace::WorkspaceSnapshot;
 
 /// What stays the same for all callbacks of a channel.
 pub struct ChannelRuntimeInfo {

@@ -9,7 +9,7 @@ use wit_abi::types::{EmittedMessage, LogLevel};
 use super::halt::Halt;
 use super::services::GuestHttpRequest;
 use super::state::{ChannelHostState, Guest};
-use crate::services::workspace::workspace_path;
+use crate::channel::workspace::workspace_path;
 
 /// Runs one call from its core arguments to its core result.
 pub(super) fn run(

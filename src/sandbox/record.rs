@@ -11,8 +11,8 @@ use super::limits::{
     MAX_TIMER_PAYLOAD_BYTES,
 };
 use super::text;
+use crate::channel::workspace::WorkspaceChanges;
 use crate::event::callback::{Dropped, Effects, Emitted, LogLine, TimerChange};
-use crate::services::workspace::WorkspaceChanges;
 
 /// Collects messages, attachments, timers and log lines of one callback.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use super::memory::InstanceLimiter;
 use super::meter::{self, Meter, Metered, SliceSize};
 use super::record::Record;
 use super::wasi::WasiState;
-use crate::services::workspace::WorkspaceView;
+use crate::channel::workspace::WorkspaceView;
 
 /// Fuel for a call of a host function, whatever it does.
 const HOST_CALL_FUEL: u64 = 300;

@@ -13,7 +13,7 @@ use super::limits::CallbackLimits;
 use super::memory::MemoryBudget;
 use super::prepared::PreparedChannelModule;
 use super::services::{GuestHttpAnswer, GuestHttpRequest, GuestServices};
-use crate::services::workspace::WorkspaceSnapshot;
+use crate::channel::workspace::WorkspaceSnapshot;
 
 /// Makes an instance and drops it.
 ///

@@ -10,7 +10,7 @@ use super::engine::Store;
 use super::error::StoreError;
 use super::health::{Shared, StoreHealth};
 use super::later::Pushed;
-use crate::once::once;
+use crate::model::oneshot::once;
 
 /// Counts how often the store was opened: 1 at the start, one more after each recovery.
 ///

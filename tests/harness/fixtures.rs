@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tinclaw::services::secrets::{MemorySecrets, Secret};
+use tinclaw::secrets::{MemorySecrets, Secret};
 use tinclaw::{Host, HostBuilder, WasmChannel, WasmChannelRuntime, WasmChannelRuntimeConfig};
 use wit_abi::guest::{GuestKind, ImportKnowledge, read_guest};
 

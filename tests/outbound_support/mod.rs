@@ -6,13 +6,13 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tinclaw::channel::capabilities::http::HttpCapability;
-use tinclaw::fields::strictly;
-use tinclaw::services::http::{
+use tinclaw::capability::http::HttpCapability;
+use tinclaw::egress::{
     ChannelHttp, ChannelHttpSettings, NameResolver, OutboundAnswer, OutboundError, OutboundHttp,
     OutboundHttpSettings, OutboundRequest,
 };
-use tinclaw::services::secrets::{AllowedNames, MemorySecrets, SecretStore};
+use tinclaw::fields::strictly;
+use tinclaw::secrets::{AllowedNames, MemorySecrets, SecretStore};
 
 /// A secret that needs escaping in most places.
 pub const TOKEN: &str = "123456:AAE-very/secret+token=~%&\"";

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tinclaw::channel::workspace::{Workspace, WorkspaceChanges, workspace_path};
 use tinclaw::event::callback::{Callback, CallbackKind, CallbackValue, TimerChange};
 use tinclaw::sandbox::{GuestHttpAnswer, GuestHttpRequest, WasmChannelError};
-use tinclaw::services::workspace::{Workspace, WorkspaceChanges, workspace_path};
 use wit_abi::types::{AgentResponse, HttpResponse, LogLevel, StatusType, StatusUpdate};
 
 use crate::support::{Bench, Wat, lines, prepare};

@@ -247,8 +247,8 @@ fn a_loop_inside_a_nested_allocation_meets_the_deadline() {
         more: r#"(data (i32.const 0) "k")"#.into(),
         ..Wat::poll("(call $read (i32.const 0) (i32.const 1) (i32.const 64))")
     });
-    let file = (tinclaw::services::workspace::workspace_path("k").unwrap(), "content".into());
-    bench.workspace = tinclaw::services::workspace::Workspace::load(Default::default(), [file]).snapshot();
+    let file = (tinclaw::channel::workspace::workspace_path("k").unwrap(), "content".into());
+    bench.workspace = tinclaw::channel::workspace::Workspace::load(Default::default(), [file]).snapshot();
     (bench.limits.fuel, bench.limits.timeout) = (u64::MAX, Duration::from_millis(30));
     let error = bench.poll_error();
     assert!(matches!(error, WasmChannelError::DeadlineExceeded { .. }), "{error:?}");

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tinclaw::channel::workspace::WorkspaceSnapshot;
 use tinclaw::event::callback::{Callback, CallbackReport};
 use tinclaw::sandbox::{
     CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpAnswer, GuestHttpRequest, GuestServices,
     MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime,
     WasmChannelRuntimeConfig,
 };
-use tinclaw::services::workspace::WorkspaceSnapshot;
 use wit_abi::types::{HttpResponse, PairingUpsertResult};
 
 /// A guest of the newest flavour as text. Fields are parts of the module.

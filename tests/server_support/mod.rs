@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tinclaw::ingress::server::{DEFAULT_BODY_BYTES, HttpServer, IncomingRequest, Response, ServerLimits};
+use tinclaw::server::{DEFAULT_BODY_BYTES, HttpServer, IncomingRequest, Response, ServerLimits};
 
 /// Far longer than anything takes; only a test that fails waits for so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);

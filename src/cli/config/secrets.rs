@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tinclaw::services::secrets::{
+use tinclaw::secrets::{
     ChainSecrets, DirectorySecrets, EncryptedFile, EnvSecrets, KeySource, Secret, SecretEditor, SecretError,
     SecretStore,
 };

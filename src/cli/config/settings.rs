@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tinclaw::channel::{ChannelName, HostCeilings};
+use tinclaw::egress::OutboundHttpSettings;
 use tinclaw::host::{ChannelSettings, ManagerConfig, RetryPolicy, RouterConfig, StateLocation};
-use tinclaw::ingress::server::ServerLimits;
-use tinclaw::ingress::webhook::TrustedProxies;
-use tinclaw::services::http::OutboundHttpSettings;
+use tinclaw::inbox::QueueLimits;
+use tinclaw::server::ServerLimits;
 use tinclaw::store::{Durability, Retention};
-use tinclaw::stream::QueueLimits;
+use tinclaw::webhook::TrustedProxies;
 
 use super::file::{ChannelTable, ConfigFile, DurabilityField, RetentionTable, RetryTable, ServerTable};
 use super::find::{Found, find, state_dir};
@@ -332,7 +332,7 @@ mod tests {
             (left.listen, &left.agent, left.agent_timeout)
         );
         assert_eq!((&said.server, said.agent_concurrency), (&left.server, left.agent_concurrency));
-        assert_eq!(said.max_body_bytes, Some(tinclaw::ingress::DEFAULT_MAX_BODY_BYTES));
+        assert_eq!(said.max_body_bytes, Some(tinclaw::server::DEFAULT_MAX_BODY_BYTES));
         let (said, left) = (said.manager, left.manager);
         assert_eq!(format!("{:?}", said.state), format!("{:?}", left.state));
         assert_eq!((said.retention, said.queue), (left.retention, left.queue));

@@ -1,0 +1,335 @@
+//! `capabilities.http`: where a channel's outbound requests may go, and with which credentials.
+//!
+//! These are the words of the file. What they mean is decided in [`crate::egress`], which compiles them when the
+//! channel is loaded.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::fields::{Expected, Fields, Found, Problem};
+
+/// Default of [`HttpRateLimit::requests_per_minute`].
+pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 60;
+/// Default of [`HttpRateLimit::requests_per_hour`].
+pub const DEFAULT_REQUESTS_PER_HOUR: u32 = 1000;
+/// Default of [`HttpCapability::max_request_bytes`]: 1 MiB.
+pub const DEFAULT_MAX_REQUEST_BYTES: u64 = 1024 * 1024;
+/// Default of [`HttpCapability::max_response_bytes`]: 10 MiB.
+pub const DEFAULT_MAX_RESPONSE_BYTES: u64 = 10 * 1024 * 1024;
+/// Default of [`HttpCapability::timeout_secs`].
+pub const DEFAULT_HTTP_TIMEOUT_SECS: u64 = 30;
+/// Default of [`HttpCapability::max_concurrent_requests`].
+pub const DEFAULT_MAX_CONCURRENT_REQUESTS: u32 = 8;
+/// Default of [`HttpCapability::max_requests_per_callback`].
+pub const DEFAULT_MAX_REQUESTS_PER_CALLBACK: u32 = 50;
+
+/// `capabilities.http`. Absent from a file: no outbound requests at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(deny_unknown_fields, default))]
+pub struct HttpCapability {
+    /// Where requests may go. Empty: nowhere.
+    pub allowlist: Vec<AllowlistEntry>,
+    /// Credentials that the host puts into requests, by an identifier of the author's choice.
+    pub credentials: BTreeMap<String, HttpCredential>,
+    /// How many requests the channel may make.
+    pub rate_limit: HttpRateLimit,
+    /// The longest request body, in bytes. Default 1 MiB.
+    pub max_request_bytes: u64,
+    /// The longest response body, in bytes. Default 10 MiB. A longer one is an error, nothing of it is given to the
+    /// guest.
+    pub max_response_bytes: u64,
+    /// The time for a whole request, in seconds, when the guest does not name one. Default 30. A guest's own time
+    /// (Telegram's long poll asks for 35 s) replaces it; neither is ever more than what is left of the callback.
+    pub timeout_secs: u64,
+    /// How many requests of the channel may be under way at once. Default 8.
+    pub max_concurrent_requests: u32,
+    /// How many requests one callback may make. Default 50.
+    pub max_requests_per_callback: u32,
+}
+
+impl HttpCapability {
+    /// Reads `capabilities.http`, for the functions of [`fields`](crate::fields).
+    pub fn read(fields: &mut Fields) -> Option<Self> {
+        let default = Self::default();
+        Some(Self {
+            allowlist: fields.inner_list("allowlist", AllowlistEntry::read),
+            credentials: fields.inner_by_name("credentials", HttpCredential::read),
+            rate_limit: fields.inner("rate_limit", HttpRateLimit::read).unwrap_or_default(),
+            max_request_bytes: fields.u64("max_request_bytes").unwrap_or(default.max_request_bytes),
+            max_response_bytes: fields.u64("max_response_bytes").unwrap_or(default.max_response_bytes),
+            timeout_secs: fields.u64("timeout_secs").unwrap_or(default.timeout_secs),
+            max_concurrent_requests: fields
+                .u32("max_concurrent_requests")
+                .unwrap_or(default.max_concurrent_requests),
+            max_requests_per_callback: fields
+                .u32("max_requests_per_callback")
+                .unwrap_or(default.max_requests_per_callback),
+        })
+    }
+}
+
+impl Default for HttpCapability {
+    fn default() -> Self {
+        Self {
+            allowlist: Vec::new(),
+            credentials: BTreeMap::new(),
+            rate_limit: HttpRateLimit::default(),
+            max_request_bytes: DEFAULT_MAX_REQUEST_BYTES,
+            max_response_bytes: DEFAULT_MAX_RESPONSE_BYTES,
+            timeout_secs: DEFAULT_HTTP_TIMEOUT_SECS,
+            max_concurrent_requests: DEFAULT_MAX_CONCURRENT_REQUESTS,
+            max_requests_per_callback: DEFAULT_MAX_REQUESTS_PER_CALLBACK,
+        }
+    }
+}
+
+/// `http.allowlist[]`: one place that requests may go to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(deny_unknown_fields))]
+pub struct AllowlistEntry {
+    /// The host: exact (`api.example.com`), or any real subdomain (`*.example.com`, which is not `example.com` itself).
+    /// May name a port (`api.example.com:8443`).
+    pub host: String,
+    /// The port, 443 when neither this field nor `host` names one.
+    #[cfg_attr(test, schemars(default))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// What the path must begin with. Absent: any path. With a trailing slash it ends on a segment boundary; without one
+    /// it is loose, so that `/bot` matches `/bot123:ABC/getMe` (and `/bottle`).
+    #[cfg_attr(test, schemars(default))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_prefix: Option<String>,
+    /// The methods, in any case. Empty or absent: any.
+    #[cfg_attr(test, schemars(default))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+}
+
+impl AllowlistEntry {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            host: fields.needed_text("host"),
+            port: fields.u16("port"),
+            path_prefix: fields.text("path_prefix"),
+            methods: fields.texts("methods").unwrap_or_default(),
+        })
+    }
+}
+
+/// `http.credentials.ID`: a secret and where it is put.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(deny_unknown_fields))]
+pub struct HttpCredential {
+    /// The secret's name.
+    pub secret_name: String,
+    /// Where in a request the host puts it.
+    pub location: CredentialLocation,
+    /// The hosts that it may be sent to, as in [`AllowlistEntry::host`]. Empty: none.
+    #[cfg_attr(test, schemars(default))]
+    pub host_patterns: Vec<String>,
+    /// The paths that it may be sent to. Empty: every path of those hosts. A pattern is a path prefix as in
+    /// [`AllowlistEntry::path_prefix`]; `*` in it stands for any characters, and then the whole path must match.
+    #[cfg_attr(test, schemars(default))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub path_patterns: Vec<String>,
+    /// Whether requests go out without it when the secret is missing. Default false: they fail and name the secret.
+    #[cfg_attr(test, schemars(default))]
+    pub optional: bool,
+}
+
+impl HttpCredential {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let secret_name = fields.needed_text("secret_name");
+        let location = fields.inner("location", CredentialLocation::read);
+        if location.is_none() {
+            fields.missing("location");
+        }
+        Some(Self {
+            secret_name,
+            host_patterns: fields.texts("host_patterns").unwrap_or_default(),
+            path_patterns: fields.texts("path_patterns").unwrap_or_default(),
+            optional: fields.flag("optional").unwrap_or_default(),
+            location: location?,
+        })
+    }
+}
+
+/// `http.credentials.ID.location`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(deny_unknown_fields))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum CredentialLocation {
+    /// `Authorization: Bearer SECRET` (RFC 6750).
+    Bearer {},
+    /// `Authorization: Basic base64(username:SECRET)` (RFC 7617).
+    Basic {
+        /// The user's name; must not contain a colon.
+        username: String,
+    },
+    /// `NAME: PREFIXSECRET`.
+    Header {
+        /// The header's name; `header_name` in some published files.
+        name: String,
+        /// Put directly before the secret, with no space added. Default empty.
+        #[cfg_attr(test, schemars(default))]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        prefix: Option<String>,
+    },
+    /// `?NAME=SECRET`, replacing a parameter of that name.
+    QueryParam {
+        /// The parameter's name.
+        name: String,
+    },
+    /// The guest writes a placeholder into the URL's path, and the host replaces it.
+    UrlPath {
+        /// The placeholder with its braces, such as `{TELEGRAM_BOT_TOKEN}`.
+        placeholder: String,
+    },
+}
+
+impl CredentialLocation {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let kinds = &["bearer", "basic", "header", "query_param", "url_path"];
+        Some(match kinds[fields.choice("type", kinds)?] {
+            "bearer" => Self::Bearer {},
+            "basic" => Self::Basic { username: fields.needed_text("username") },
+            "header" => Self::Header { name: header_name(fields), prefix: fields.text("prefix") },
+            "query_param" => Self::QueryParam { name: fields.needed_text("name") },
+            _ => Self::UrlPath { placeholder: fields.needed_text("placeholder") },
+        })
+    }
+}
+
+/// A header's name under either of its two names.
+fn header_name(fields: &mut Fields) -> String {
+    match (fields.text("name"), fields.text("header_name")) {
+        (Some(_), Some(_)) => {
+            let found = Found::Words("there under two names".to_owned());
+            fields.refuse("name", Problem::Invalid { expected: Expected::Words("one of them"), found });
+        }
+        (None, None) => fields.missing("name"),
+        (Some(name), None) | (None, Some(name)) => return name,
+    }
+    String::new()
+}
+
+/// `http.rate_limit`. Zero allows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(deny_unknown_fields, default))]
+pub struct HttpRateLimit {
+    /// Requests per minute, 60 by default.
+    pub requests_per_minute: u32,
+    /// Requests per hour, 1,000 by default.
+    pub requests_per_hour: u32,
+}
+
+impl HttpRateLimit {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            requests_per_minute: fields.u32("requests_per_minute").unwrap_or(DEFAULT_REQUESTS_PER_MINUTE),
+            requests_per_hour: fields.u32("requests_per_hour").unwrap_or(DEFAULT_REQUESTS_PER_HOUR),
+        })
+    }
+}
+
+impl Default for HttpRateLimit {
+    fn default() -> Self {
+        Self {
+            requests_per_minute: DEFAULT_REQUESTS_PER_MINUTE,
+            requests_per_hour: DEFAULT_REQUESTS_PER_HOUR,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::{Wrong, json, strictly};
+
+    fn parse(text: &str) -> Result<HttpCapability, Wrong> {
+        json(text).and_then(|value| strictly(value, HttpCapability::read))
+    }
+
+    #[test]
+    fn an_empty_object_has_every_default_and_allows_nothing() {
+        let http = parse("{}").unwrap();
+        assert_eq!(http, HttpCapability::default());
+        assert!(http.allowlist.is_empty());
+        assert_eq!(http.max_request_bytes, 1_048_576);
+        assert_eq!(http.max_response_bytes, 10_485_760);
+        assert_eq!(
+            (http.timeout_secs, http.max_concurrent_requests, http.max_requests_per_callback),
+            (30, 8, 50)
+        );
+        assert_eq!((http.rate_limit.requests_per_minute, http.rate_limit.requests_per_hour), (60, 1000));
+    }
+
+    #[test]
+    fn every_published_field_is_known() {
+        let http = parse(
+            r#"{
+                "allowlist": [
+                    {"host": "api.telegram.org", "path_prefix": "/bot"},
+                    {"host": "*.slack.com:8443", "methods": ["GET", "POST"]},
+                    {"host": "files.example.com", "port": 444, "path_prefix": "/f/"}
+                ],
+                "credentials": {
+                    "a": {"secret_name": "a", "location": {"type": "bearer"}, "host_patterns": ["x.example"]},
+                    "b": {"secret_name": "b", "location": {"type": "basic", "username": "u"}, "host_patterns": []},
+                    "c": {"secret_name": "c", "location": {"type": "header", "name": "X-K", "prefix": "Bot "},
+                          "path_patterns": ["/v1/*"], "optional": true},
+                    "d": {"secret_name": "d", "location": {"type": "header", "header_name": "X-K"}},
+                    "e": {"secret_name": "e", "location": {"type": "query_param", "name": "key"}},
+                    "f": {"secret_name": "f", "location": {"type": "url_path", "placeholder": "{TOKEN}"}}
+                },
+                "rate_limit": {"requests_per_minute": 5},
+                "max_request_bytes": 1, "max_response_bytes": 2, "timeout_secs": 3
+            }"#,
+        )
+        .unwrap();
+        assert_eq!(http.credentials["a"].location, CredentialLocation::Bearer {});
+        assert_eq!(
+            http.credentials["d"].location,
+            CredentialLocation::Header { name: "X-K".into(), prefix: None }
+        );
+        assert_eq!(http.rate_limit, HttpRateLimit { requests_per_minute: 5, requests_per_hour: 1000 });
+        let text = serde_json::to_string(&http).unwrap();
+        assert_eq!(parse(&text).unwrap(), http);
+    }
+
+    #[test]
+    fn a_field_that_is_not_known_is_an_error_wherever_it_stands() {
+        let rows = [
+            ("top", r#"{"allow_list": []}"#),
+            ("entry", r#"{"allowlist": [{"host": "a", "path": "/"}]}"#),
+            ("rate limit", r#"{"rate_limit": {"per_minute": 1}}"#),
+            (
+                "credential",
+                r#"{"credentials": {"a": {"secret_name": "a", "location": {"type": "bearer"}, "hosts": []}}}"#,
+            ),
+            (
+                "bearer",
+                r#"{"credentials": {"a": {"secret_name": "a", "location": {"type": "bearer", "name": "x"}}}}"#,
+            ),
+            (
+                "header",
+                r#"{"credentials": {"a": {"secret_name": "a", "location": {"type": "header", "name": "x", "p": "y"}}}}"#,
+            ),
+            (
+                "location type",
+                r#"{"credentials": {"a": {"secret_name": "a", "location": {"type": "cookie"}}}}"#,
+            ),
+            ("number as text", r#"{"timeout_secs": "30"}"#),
+            ("negative", r#"{"max_request_bytes": -1}"#),
+        ];
+        for (what, json) in rows {
+            assert!(parse(json).is_err(), "{what}");
+        }
+    }
+}

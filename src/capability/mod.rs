@@ -1,0 +1,35 @@
+//! The capability file beside a guest: what its channel may do.
+//!
+//! `NAME.capabilities.json` lies beside `NAME.wasm`. [`ChannelCapabilitiesFile::parse`] takes its bytes and gives
+//! typed values or an error that names the file, the place in it and what would be accepted. Without a file a channel
+//! has no rights at all: [`ChannelCapabilities::default`].
+//!
+//! A field that is not known is refused, so that a typo never opens anything. Not checked are `$schema`, names that
+//! begin with `_` or `x-`, and what lies inside free-form parts: `config`, `identify`, `oauth`.
+
+mod auth;
+mod error;
+mod file;
+pub mod http;
+mod json;
+pub mod limits;
+mod review;
+mod rights;
+#[cfg(test)]
+mod schema;
+mod section;
+mod setup;
+pub mod webhook;
+mod websocket;
+mod wording;
+
+pub use auth::AuthSection;
+pub use error::CapabilityError;
+pub use file::{ChannelCapabilitiesFile, FileKind, MAX_FILE_BYTES};
+pub use http::HttpCapability;
+pub use review::Remark;
+pub use rights::{ChannelCapabilities, SecretsCapability, WorkspaceCapability};
+pub use section::{ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, EmitRateLimitConfig};
+pub use setup::{AutoGenerate, DEFAULT_GENERATED_BYTES, RequiredSecret, SecretConfigMapping, SetupSection};
+pub use webhook::WebhookCapability;
+pub use websocket::{WebsocketCapability, WebsocketProtocol};

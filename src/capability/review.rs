@@ -1,0 +1,326 @@
+//! What types cannot say about a capability file: values that depend on each other or on the channel's name.
+
+use std::fmt;
+
+use super::setup::MAX_GENERATED_BYTES;
+use super::{
+    CapabilityError, ChannelCapabilities, ChannelCapabilitiesFile, ChannelSection,
+    DEFAULT_MIN_POLL_INTERVAL_MS, SetupSection,
+};
+use crate::capability::limits::LIMITS;
+use crate::channel::ChannelName;
+use crate::channel::config::{RefusedMapping, mapping_problem};
+use crate::channel::endpoints::path_problem;
+use crate::fields::shortened;
+
+/// Something worth saying about a file that is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// The place in the file.
+    pub path: String,
+    /// What there is to say.
+    pub text: String,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.path, self.text)
+    }
+}
+
+/// Refuses a file whose values cannot be meant.
+pub(super) fn check(
+    file: &str,
+    channel: &ChannelName,
+    parsed: &ChannelCapabilitiesFile,
+) -> Result<(), CapabilityError> {
+    check_name(file, channel, parsed.name.as_deref())?;
+    let refuse = |(path, found, accepted): Refusal| CapabilityError::Invalid {
+        file: file.into(),
+        path,
+        found,
+        accepted,
+    };
+    if let Some(section) = &parsed.capabilities.channel {
+        check_section(channel, section).map_err(refuse)?;
+    }
+    check_limits(&parsed.capabilities).map_err(refuse)?;
+    if let Some(setup) = &parsed.setup {
+        check_setup(setup).map_err(refuse)?;
+    }
+    if let Some(websocket) = &parsed.capabilities.websocket {
+        check_websocket_url(&websocket.url).map_err(refuse)?;
+    }
+    Ok(())
+}
+
+/// Path, what was found, what is accepted.
+type Refusal = (String, String, String);
+
+fn check_name(file: &str, channel: &ChannelName, name: Option<&str>) -> Result<(), CapabilityError> {
+    match name {
+        Some(name) if ChannelName::new(name).as_ref() != Ok(channel) => Err(CapabilityError::NameDiffers {
+            file: file.into(),
+            name: shortened(name),
+            channel: channel.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_section(channel: &ChannelName, section: &ChannelSection) -> Result<(), Refusal> {
+    if let Some(prefix) = &section.workspace_prefix
+        && *prefix != channel.workspace_prefix()
+    {
+        let path = "capabilities.channel.workspace_prefix".to_owned();
+        return Err((path, quoted(prefix), quoted(&channel.workspace_prefix())));
+    }
+    for (index, path) in section.allowed_paths.iter().enumerate() {
+        if let Some(problem) = path_problem(path) {
+            let place = format!("capabilities.channel.allowed_paths[{index}]");
+            return Err((place, quoted(path), problem.accepted().to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn check_limits(capabilities: &ChannelCapabilities) -> Result<(), Refusal> {
+    for limit in LIMITS {
+        if let Some(asked) = (limit.asked)(capabilities).filter(|asked| *asked < limit.least) {
+            let place = format!("capabilities.{}", limit.field);
+            return Err((place, asked.to_string(), format!("{} or more {}", limit.least, limit.unit)));
+        }
+    }
+    Ok(())
+}
+
+fn check_setup(setup: &SetupSection) -> Result<(), Refusal> {
+    for (index, secret) in setup.required_secrets.iter().enumerate() {
+        if let Some(generate) = secret.auto_generate
+            && !(1..=MAX_GENERATED_BYTES).contains(&generate.length)
+        {
+            let place = format!("setup.required_secrets[{index}].auto_generate.length");
+            return Err((place, generate.length.to_string(), format!("1 to {MAX_GENERATED_BYTES} bytes")));
+        }
+    }
+    Ok(())
+}
+
+fn check_websocket_url(text: &str) -> Result<(), Refusal> {
+    let accepted = "a ws:// or wss:// URL with a host and without user and password";
+    let good = url::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "ws" | "wss")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+    });
+    if good {
+        Ok(())
+    } else {
+        Err(("capabilities.websocket.url".into(), "another text".into(), accepted.into()))
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("{:?}", shortened(text))
+}
+
+/// What is worth saying about a file that is accepted.
+pub(super) fn remarks(file: &ChannelCapabilitiesFile) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    let mut say = |path: String, text: String| remarks.push(Remark { path, text });
+    if let Some(setup) = &file.setup {
+        for (index, secret) in setup.required_secrets.iter().enumerate() {
+            if secret.has_unusable_pattern() {
+                let text = "not a regular expression that can be used here: values are not checked with it";
+                say(format!("setup.required_secrets[{index}].validation"), text.into());
+            }
+        }
+        for (index, mapping) in setup.secret_config_mappings.iter().enumerate() {
+            if let Some(problem) = mapping_problem(setup, mapping) {
+                say(format!("setup.secret_config_mappings[{index}]"), problem.to_string());
+            }
+        }
+    }
+    if let Some(asked) = file.capabilities.channel.as_ref().and_then(|section| section.min_poll_interval_ms)
+        && asked < DEFAULT_MIN_POLL_INTERVAL_MS
+    {
+        let text = format!(
+            "{asked} ms is below {DEFAULT_MIN_POLL_INTERVAL_MS} ms: only a host whose own floor is lower polls so often"
+        );
+        say("capabilities.channel.min_poll_interval_ms".into(), text);
+    }
+    if file.capabilities.websocket.is_some() {
+        say(
+            "capabilities.websocket".into(),
+            "sockets are not there yet: the channel runs without one".into(),
+        );
+    }
+    remarks
+}
+
+impl fmt::Display for RefusedMapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HostKey(key) => write!(f, "`{key}` is filled in by the host: the mapping is ignored"),
+            Self::UndeclaredSecret(name) => {
+                write!(
+                    f,
+                    "the secret {} is not listed in `required_secrets`: the mapping is ignored",
+                    quoted(name)
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn parse(document: &Value) -> Result<ChannelCapabilitiesFile, CapabilityError> {
+        let name = ChannelName::new("my_bot").unwrap();
+        ChannelCapabilitiesFile::parse("my-bot.capabilities.json", &name, document.to_string().as_bytes())
+    }
+
+    fn with_channel(field: &str, value: Value) -> Value {
+        json!({"capabilities": {"channel": {field: value}}})
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused_with_what_would_be_accepted() {
+        let table: &[(&str, Value, &str)] = &[
+            (
+                "another name",
+                json!({"name": "telegram"}),
+                "`name` is \"telegram\", but the channel of this file is `my_bot`",
+            ),
+            ("a name of control characters", json!({"name": "a\n\u{1b}"}), r#"`name` is "a\n\u{1b}""#),
+            ("a name that is none", json!({"name": "My Bot"}), "`name` is \"My Bot\""),
+            ("a tool", json!({"type": "tool"}), r#"`type` is "tool": accepted is "channel""#),
+            (
+                "another's files",
+                with_channel("workspace_prefix", json!("channels/telegram/")),
+                r#"is "channels/telegram/": accepted is "channels/my_bot/""#,
+            ),
+            ("all files", with_channel("workspace_prefix", json!("")), r#"accepted is "channels/my_bot/""#),
+            (
+                "out of the folder",
+                with_channel("workspace_prefix", json!("channels/my_bot/../")),
+                r#"accepted is "channels/my_bot/""#,
+            ),
+            (
+                "relative path",
+                with_channel("allowed_paths", json!(["/a", "b"])),
+                "allowed_paths[1]` is \"b\": accepted is a path",
+            ),
+            ("host's path", with_channel("allowed_paths", json!(["/metrics"])), "does not use itself"),
+            (
+                "no time",
+                with_channel("callback_timeout_secs", json!(0)),
+                "`capabilities.channel.callback_timeout_secs` is 0: accepted is 1 or more seconds",
+            ),
+            ("no lane", with_channel("inbound_concurrency", json!(0)), "1 or more callbacks"),
+            (
+                "secret of no bytes",
+                json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {"length": 0}}]}}),
+                "setup.required_secrets[0].auto_generate.length",
+            ),
+            (
+                "secret of very many bytes",
+                json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {"length": 1025}}]}}),
+                "1 to 1024 bytes",
+            ),
+            (
+                "http for a socket",
+                json!({"capabilities": {"websocket": {"url": "https://example.org/"}}}),
+                "ws:// or wss://",
+            ),
+            (
+                "password in a URL",
+                json!({"capabilities": {"websocket": {"url": "wss://u:p@example.org/"}}}),
+                "ws:// or wss://",
+            ),
+            (
+                "unknown protocol",
+                json!({"capabilities": {"websocket": {"url": "wss://example.org/", "protocol": "irc"}}}),
+                r#""discord-gateway" or "wecom-aibot""#,
+            ),
+        ];
+        for (case, document, part) in table {
+            let error = parse(document).expect_err(case).to_string();
+            assert!(
+                error.starts_with("my-bot.capabilities.json: ") && error.contains(part),
+                "{case}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_at_the_bound_are_accepted() {
+        let documents = [
+            json!({"name": "my-bot"}),
+            json!({"name": "my_bot", "type": "channel"}),
+            with_channel("workspace_prefix", json!("channels/my_bot/")),
+            with_channel("allowed_paths", json!(["/", "/webhook/my-bot"])),
+            with_channel("callback_timeout_secs", json!(1)),
+            json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {"length": 1024}}]}}),
+            json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {"length": 1}}]}}),
+            json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {}}]}}),
+            json!({"capabilities": {"websocket": {"url": "ws://127.0.0.1:1/"}}}),
+        ];
+        for document in documents {
+            assert_eq!(parse(&document).err(), None, "{document}");
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_and_not_honoured_is_told() {
+        let table: &[(&str, Value, Option<&str>)] = &[
+            ("nothing", json!({}), None),
+            (
+                "sockets",
+                json!({"capabilities": {"websocket": {"url": "wss://example.org/"}}}),
+                Some("not there yet"),
+            ),
+            (
+                "fast polls",
+                with_channel("min_poll_interval_ms", json!(29_999)),
+                Some("29999 ms is below 30000 ms"),
+            ),
+            ("slow polls", with_channel("min_poll_interval_ms", json!(30_000)), None),
+            (
+                "pattern of another dialect",
+                json!({"setup": {"required_secrets": [{"name": "a", "validation": "(?=x)"}]}}),
+                Some("regular expression"),
+            ),
+            (
+                "mapping of another secret",
+                json!({"setup": {"secret_config_mappings": [{"config_key": "a", "secret_name": "b"}]}}),
+                Some("\"b\" is not listed"),
+            ),
+            (
+                "mapping to the host's key",
+                json!({"setup": {"secret_config_mappings": [{"config_key": "owner_id", "secret_name": "b"}]}}),
+                Some("filled in by the host"),
+            ),
+        ];
+        for (case, document, expected) in table {
+            let remarks: Vec<String> =
+                parse(document).unwrap().remarks().iter().map(Remark::to_string).collect();
+            assert_eq!(remarks.len(), usize::from(expected.is_some()), "{case}: {remarks:?}");
+            assert!(expected.is_none_or(|part| remarks[0].contains(part)), "{case}: {remarks:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_be_as_large_as_the_limit_and_no_larger() {
+        let name = ChannelName::new("a").unwrap();
+        let text = |bytes: usize| format!("{{}}{}", " ".repeat(bytes - 2));
+        let limit = crate::capability::MAX_FILE_BYTES;
+        assert!(ChannelCapabilitiesFile::parse("a", &name, text(limit).as_bytes()).is_ok());
+        let error = ChannelCapabilitiesFile::parse("a", &name, text(limit + 1).as_bytes()).unwrap_err();
+        assert_eq!(error, CapabilityError::TooLarge { file: "a".into(), bytes: limit + 1, limit });
+    }
+}

@@ -1,0 +1,251 @@
+//! One channel's outbound requests: every step, in its order.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use wit_abi::types::HttpResponse;
+
+use super::allowlist::Allowlist;
+use super::client::{Exchange, RawResponse};
+use super::credentials::Credentials;
+use super::error::OutboundError;
+use super::headers::{self, Header};
+use super::leak::{self, SecretMatcher};
+use super::method::Method;
+use super::outbound::OutboundHttp;
+use super::request::{OutboundAnswer, OutboundRequest};
+use super::retry_after;
+use super::settings::{ChannelHttpSettings, HttpCapabilityError};
+use super::target::Target;
+use crate::capability::http::HttpCapability;
+use crate::model::rate_limit::RateLimit;
+use crate::secrets::{SecretError, SecretStore};
+
+/// A channel's right to make requests, compiled from its capability file. Several threads may use it at once.
+pub struct ChannelHttp {
+    outbound: OutboundHttp,
+    channel: String,
+    allowlist: Allowlist,
+    credentials: Credentials,
+    secrets: std::sync::Arc<dyn SecretStore>,
+    handed_out: Vec<String>,
+    limits: Limits,
+    // A lock, because lanes of one channel run on several workers, and all of them count together.
+    traffic: Mutex<Traffic>,
+}
+
+#[derive(Clone, Copy)]
+struct Limits {
+    max_request_bytes: u64,
+    max_response_bytes: u64,
+    timeout: Duration,
+    max_at_once: u32,
+    max_in_callback: u32,
+}
+
+struct Traffic {
+    rate: RateLimit,
+    under_way: u32,
+}
+
+/// A request that counts as under way until this is dropped.
+struct UnderWay<'a>(&'a ChannelHttp);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.traffic().under_way -= 1;
+    }
+}
+
+impl ChannelHttp {
+    /// Compiles a channel's capability.
+    ///
+    /// # Errors
+    /// [`HttpCapabilityError`] names the place in the capability file.
+    pub fn new(outbound: OutboundHttp, settings: ChannelHttpSettings) -> Result<Self, HttpCapabilityError> {
+        let ChannelHttpSettings { channel, capability, allowed_secrets, secrets, handed_out } = settings;
+        let HttpCapability { rate_limit, .. } = capability;
+        Ok(Self {
+            outbound,
+            channel,
+            allowlist: Allowlist::new(&capability.allowlist)?,
+            credentials: Credentials::new(&capability.credentials, allowed_secrets)?,
+            secrets,
+            handed_out: handed_out.into_iter().map(|name| name.to_ascii_lowercase()).collect(),
+            limits: Limits {
+                max_request_bytes: capability.max_request_bytes,
+                max_response_bytes: capability.max_response_bytes,
+                timeout: Duration::from_secs(capability.timeout_secs),
+                max_at_once: capability.max_concurrent_requests,
+                max_in_callback: capability.max_requests_per_callback,
+            },
+            traffic: Mutex::new(Traffic {
+                rate: RateLimit::new(rate_limit.requests_per_minute, rate_limit.requests_per_hour),
+                under_way: 0,
+            }),
+        })
+    }
+
+    /// Makes a request for the guest. Blocks until the answer is there, at most until the `deadline` of the callback.
+    ///
+    /// `calls_made_by_this_callback` is how many requests the same callback made before this one.
+    ///
+    /// # Errors
+    /// [`OutboundError`]: what was refused, or what failed. A response of any status is an answer, not an error.
+    pub fn request(
+        &self,
+        request: OutboundRequest,
+        deadline: Instant,
+        calls_made_by_this_callback: u32,
+    ) -> Result<OutboundAnswer, OutboundError> {
+        let checked = self.check_destination(&request).and_then(|(method, target)| {
+            let guest_headers = headers::parse(&request.headers_json)?;
+            Ok((method, target, guest_headers))
+        });
+        let matcher = self.matcher()?;
+        let (method, target, mut guest_headers) =
+            checked.map_err(|error| self.without_secrets(error, &matcher, &request))?;
+        self.check_leaks(&matcher, &request, &guest_headers)?;
+        headers::drop_host_owned(&mut guest_headers);
+        let _under_way = self.check_limits(&request, calls_made_by_this_callback)?;
+        let deadline = self.deadline(&request, deadline);
+        let route = self.outbound.route(&target, deadline)?;
+        let injected = self.credentials.inject(&target, &guest_headers, &*self.secrets)?;
+        let url = zeroize::Zeroizing::new(route.url(&injected.path_and_query));
+        let exchange = Exchange {
+            method,
+            url: &url,
+            headers: &injected.headers,
+            body: request.body.as_deref(),
+            dial: &[],
+            deadline,
+            max_body: self.limits.max_response_bytes,
+        };
+        let response = self.outbound.exchange(&route, target.host(), exchange)?;
+        Ok(answer(&matcher, response))
+    }
+
+    /// Step 1: URL, allow-list, method.
+    fn check_destination(&self, request: &OutboundRequest) -> Result<(Method, Target), OutboundError> {
+        let method = Method::parse(&request.method).ok_or(OutboundError::Method)?;
+        let target = Target::parse(&request.url)?;
+        self.allowlist.permit(method, &target)?;
+        Ok((method, target))
+    }
+
+    /// The errors of steps 1 and 2 quote hosts and names of headers, in which a guest may have written a secret: those do
+    /// not come with a quotation.
+    fn without_secrets(
+        &self,
+        error: OutboundError,
+        matcher: &SecretMatcher,
+        request: &OutboundRequest,
+    ) -> OutboundError {
+        let texts = [("URL", &request.url), ("headers", &request.headers_json)];
+        let found = texts
+            .into_iter()
+            .find_map(|(place, text)| Some((matcher.find_in_guest_text(text.as_bytes())?, place)));
+        let Some((secret, place)) = found else { return error };
+        self.log_leak(secret, place);
+        match error {
+            OutboundError::NotAllowed(_) => {
+                OutboundError::NotAllowed("this URL, which contains a secret".to_owned())
+            }
+            OutboundError::Headers(_) => OutboundError::Headers("one of them contains a secret".to_owned()),
+            other => other,
+        }
+    }
+
+    fn log_leak(&self, secret: &str, place: &str) {
+        log::warn!(
+            target: "tinclaw::outbound",
+            "channel {}: stopped a request whose {place} contains the value of the secret '{secret}'",
+            self.channel
+        );
+    }
+
+    /// Step 3: nothing that the guest wrote contains a secret.
+    fn check_leaks(
+        &self,
+        matcher: &SecretMatcher,
+        request: &OutboundRequest,
+        headers: &[Header],
+    ) -> Result<(), OutboundError> {
+        match leak::find_in_request(matcher, &request.url, headers, request.body.as_deref()) {
+            None => Ok(()),
+            Some((secret, place)) => {
+                self.log_leak(secret, place);
+                Err(OutboundError::Leak { secret: secret.to_owned(), place })
+            }
+        }
+    }
+
+    /// Step 4: limits. What is refused by one of them does not count for the others.
+    fn check_limits(
+        &self,
+        request: &OutboundRequest,
+        calls_made: u32,
+    ) -> Result<UnderWay<'_>, OutboundError> {
+        let Limits { max_request_bytes, max_at_once, max_in_callback, .. } = self.limits;
+        if calls_made >= max_in_callback {
+            return Err(OutboundError::TooManyInCallback { limit: max_in_callback });
+        }
+        let size = request.body.as_ref().map_or(0, Vec::len);
+        if size as u64 > max_request_bytes {
+            return Err(OutboundError::RequestTooLarge { size, limit: max_request_bytes });
+        }
+        let mut traffic = self.traffic();
+        if traffic.under_way >= max_at_once {
+            return Err(OutboundError::TooManyAtOnce { limit: max_at_once });
+        }
+        let taken = traffic.rate.take(1, Instant::now());
+        taken.map_err(|limited| OutboundError::RateLimited { retry_after: limited.retry_after })?;
+        traffic.under_way += 1;
+        Ok(UnderWay(self))
+    }
+
+    fn deadline(&self, request: &OutboundRequest, callback: Instant) -> Instant {
+        let time = request.timeout.unwrap_or(self.limits.timeout);
+        Instant::now().checked_add(time).map_or(callback, |own| own.min(callback))
+    }
+
+    /// The secrets to look for: those that the channel declares and all others that the store can list, but not those
+    /// that its guest was given.
+    fn matcher(&self) -> Result<SecretMatcher, SecretError> {
+        let mut names = BTreeSet::new();
+        names.extend(self.credentials.declared().map(str::to_owned));
+        names.extend(self.secrets.names()?);
+        let mut secrets = Vec::with_capacity(names.len());
+        for name in names.into_iter().filter(|name| !self.handed_out.contains(name)) {
+            if let Some(secret) = self.secrets.get(&name)? {
+                secrets.push((name, secret));
+            }
+        }
+        Ok(SecretMatcher::new(secrets))
+    }
+
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Step 7: the answer as the guest gets it, without secrets.
+fn answer(matcher: &SecretMatcher, response: RawResponse) -> OutboundAnswer {
+    let RawResponse { status, headers, body } = response;
+    let (body, redacted) = matcher.redact(body);
+    let mut shown: Vec<(String, String)> = Vec::with_capacity(headers.len());
+    for (name, value) in &headers {
+        // The length that the server gave is that of the body with the secret in it.
+        let value = if redacted && name == "content-length" {
+            body.len().to_string()
+        } else {
+            matcher.redact_header(value).0
+        };
+        shown.push((matcher.redact_header(name.as_bytes()).0, value));
+    }
+    let retry_header = shown.iter().find(|(name, _)| name == "retry-after").map(|(_, value)| value.as_str());
+    let retry_after = retry_after::of_response(status, retry_header, &body, SystemTime::now());
+    let headers_json = headers::to_json(shown.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    OutboundAnswer { response: HttpResponse { status, headers_json, body }, retry_after }
+}

@@ -1,0 +1,413 @@
+//! Putting secrets into a request that has passed every check.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use zeroize::Zeroizing;
+
+use super::allowlist::PathPrefix;
+use super::error::OutboundError;
+use super::glob;
+use super::headers::{self, Header};
+use super::host_pattern::HostPattern;
+use super::placeholders;
+use super::settings::HttpCapabilityError;
+use super::target::{self, Target};
+use crate::capability::http::{CredentialLocation, HttpCredential};
+use crate::secrets::{AllowedNames, Secret, SecretStore, normalise_name};
+
+/// The longest URL after secrets were put in, in bytes.
+const MAX_FINAL_URL_BYTES: usize = 16 * 1024;
+/// The longest header value after secrets were put in, in bytes.
+const MAX_FINAL_HEADER_BYTES: usize = 16 * 1024;
+
+/// Everything that a query leaves alone in every server's eyes (RFC 3986, section 2.3).
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// Characters of a path segment (RFC 3986, `pchar`): Telegram's token has a colon, and must keep it.
+const PATH_VALUE: &AsciiSet = &QUERY_VALUE
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
+/// The compiled `http.credentials` of a channel.
+pub(super) struct Credentials {
+    entries: Vec<Entry>,
+    /// Names of secrets that may be placeholders without an entry.
+    allowed: AllowedNames,
+}
+
+struct Entry {
+    secret: String,
+    placeholders: Vec<String>,
+    location: Location,
+    hosts: Vec<HostPattern>,
+    /// Empty: every path.
+    paths: Vec<PathPattern>,
+    optional: bool,
+}
+
+enum Location {
+    Basic { username: String },
+    Header { name: String, prefix: String },
+    Query { name: String },
+    Path,
+}
+
+enum PathPattern {
+    Prefix(PathPrefix),
+    Glob(String),
+}
+
+/// The request as it goes out. Erased after use, because it holds secrets.
+pub(super) struct Injected {
+    /// Path and query.
+    pub(super) path_and_query: Zeroizing<String>,
+    pub(super) headers: Vec<(String, Zeroizing<String>)>,
+}
+
+impl Credentials {
+    /// Compiles the credentials of a capability file.
+    pub(super) fn new<'a>(
+        credentials: impl IntoIterator<Item = (&'a String, &'a HttpCredential)>,
+        allowed: AllowedNames,
+    ) -> Result<Self, HttpCapabilityError> {
+        let compiled = credentials.into_iter().map(|(id, credential)| {
+            compile(credential)
+                .map_err(|reason| HttpCapabilityError { place: format!("http.credentials.{id}"), reason })
+        });
+        Ok(Self { entries: compiled.collect::<Result<_, _>>()?, allowed })
+    }
+
+    /// The names of the secrets that the file declares, to be guarded against leaks.
+    pub(super) fn declared(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.secret.as_str()).chain(self.allowed.exact())
+    }
+
+    /// Puts credentials and placeholders into a request that was found to be allowed.
+    ///
+    /// # Errors
+    /// A secret that is missing, that is not for this host and path, or whose value does not fit where it would stand.
+    pub(super) fn inject(
+        &self,
+        target: &Target,
+        guest_headers: &[Header],
+        store: &dyn SecretStore,
+    ) -> Result<Injected, OutboundError> {
+        let path = self.fill_path(target, store)?;
+        let mut query = self.fill_query(target, store)?;
+        let mut headers = self.fill_headers(target, guest_headers, store)?;
+        for entry in self.entries.iter().filter(|entry| entry.applies(target)) {
+            if matches!(entry.location, Location::Path) {
+                continue;
+            }
+            match (store.get(&entry.secret)?, entry.optional) {
+                (Some(value), _) => place(entry, &value, &mut query, &mut headers)?,
+                (None, true) => {}
+                (None, false) => return Err(OutboundError::MissingSecret { secret: entry.secret.clone() }),
+            }
+        }
+        let path_and_query = match query {
+            Some(query) => Zeroizing::new(format!("{}?{}", *path, *query)),
+            None => path,
+        };
+        if path_and_query.len() > MAX_FINAL_URL_BYTES {
+            return Err(OutboundError::Url("it is too long once its secrets are put in"));
+        }
+        Ok(Injected { path_and_query, headers })
+    }
+
+    fn fill_path(
+        &self,
+        target: &Target,
+        store: &dyn SecretStore,
+    ) -> Result<Zeroizing<String>, OutboundError> {
+        let values = self.values(target, store, |in_path| in_path)?;
+        let before = target.path_with(|name| name.to_owned());
+        let path = Zeroizing::new(target.path_with(|name| match lookup(&values, name) {
+            Some(value) => utf8_percent_encode(value.secret.expose(), PATH_VALUE).to_string(),
+            None => format!("%7B{name}%7D"),
+        }));
+        let slash = values.iter().find(|value| value.secret.expose().contains(['/', '\\']));
+        let culprit = slash.or_else(|| {
+            let kept = target::keeps_structure(&target.origin(), &path, before.split('/').count());
+            if kept { None } else { values.first() }
+        });
+        match culprit {
+            Some(value) => Err(OutboundError::CredentialUnfit { secret: value.name.clone(), place: "path" }),
+            None => Ok(path),
+        }
+    }
+
+    fn fill_query(
+        &self,
+        target: &Target,
+        store: &dyn SecretStore,
+    ) -> Result<Option<Zeroizing<String>>, OutboundError> {
+        let values = self.values(target, store, |in_path| !in_path)?;
+        let query = target.query_with(|name| match lookup(&values, name) {
+            Some(value) => utf8_percent_encode(value.secret.expose(), QUERY_VALUE).to_string(),
+            None => format!("{{{name}}}"),
+        });
+        Ok(query.map(Zeroizing::new))
+    }
+
+    /// The values for the placeholders of a URL's path or query.
+    fn values(
+        &self,
+        target: &Target,
+        store: &dyn SecretStore,
+        wanted: impl Fn(bool) -> bool,
+    ) -> Result<Vec<Value>, OutboundError> {
+        let mut values: Vec<Value> = Vec::new();
+        for (name, in_path) in target.placeholders() {
+            if !wanted(in_path) || lookup(&values, name).is_some() {
+                continue;
+            }
+            match self.resolve(name, target, store)? {
+                Resolved::Text => {}
+                Resolved::Secret(name_of_secret, secret) => {
+                    values.push(Value { placeholder: name.to_owned(), name: name_of_secret, secret });
+                }
+                // Without its value the URL would name another thing.
+                Resolved::LeftOut(secret) => return Err(OutboundError::MissingSecret { secret }),
+            }
+        }
+        Ok(values)
+    }
+
+    /// The guest's headers with their placeholders filled. One that needs an optional secret that is missing is left out.
+    fn fill_headers(
+        &self,
+        target: &Target,
+        guest: &[Header],
+        store: &dyn SecretStore,
+    ) -> Result<Vec<(String, Zeroizing<String>)>, OutboundError> {
+        let mut filled = Vec::with_capacity(guest.len());
+        for header in guest {
+            if let Some(value) = self.fill_value(target, &header.value, store)? {
+                filled.push((header.name.clone(), value));
+            }
+        }
+        Ok(filled)
+    }
+
+    fn fill_value(
+        &self,
+        target: &Target,
+        value: &str,
+        store: &dyn SecretStore,
+    ) -> Result<Option<Zeroizing<String>>, OutboundError> {
+        let mut out = Zeroizing::new(String::with_capacity(value.len()));
+        let mut copied = 0;
+        for (range, name) in placeholders::find(value) {
+            match self.resolve(name, target, store)? {
+                Resolved::Text => continue,
+                Resolved::LeftOut(_) => return Ok(None),
+                Resolved::Secret(name, secret) => {
+                    out.push_str(&value[copied..range.start]);
+                    out.push_str(secret.expose());
+                    copied = range.end;
+                    check_header(&out, &name)?;
+                }
+            }
+        }
+        out.push_str(&value[copied..]);
+        Ok(Some(out))
+    }
+
+    /// What a placeholder stands for in a request to this target.
+    fn resolve(
+        &self,
+        name: &str,
+        target: &Target,
+        store: &dyn SecretStore,
+    ) -> Result<Resolved, OutboundError> {
+        let mut named =
+            self.entries.iter().filter(|entry| entry.placeholders.iter().any(|p| p == name)).peekable();
+        let Some(first) = named.peek().copied() else {
+            return self.resolve_without_entry(name, store);
+        };
+        let Some(entry) = named.find(|entry| entry.applies(target)) else {
+            let (secret, host) = (first.secret.clone(), target.host().to_owned());
+            return Err(OutboundError::CredentialNotForHost { secret, host });
+        };
+        match store.get(&entry.secret)? {
+            Some(value) => Ok(Resolved::Secret(entry.secret.clone(), value)),
+            None if entry.optional => Ok(Resolved::LeftOut(entry.secret.clone())),
+            None => Err(OutboundError::MissingSecret { secret: entry.secret.clone() }),
+        }
+    }
+
+    /// A secret without an entry may be a placeholder when `secrets.allowed_names` matches it. The target is on the
+    /// channel's own allow-list: that was checked before.
+    fn resolve_without_entry(&self, name: &str, store: &dyn SecretStore) -> Result<Resolved, OutboundError> {
+        let secret = name.to_ascii_lowercase();
+        if !self.allowed.allows(&secret) || normalise_name(&secret).is_err() {
+            return Ok(Resolved::Text);
+        }
+        match store.get(&secret)? {
+            Some(value) => Ok(Resolved::Secret(secret, value)),
+            None => Err(OutboundError::MissingSecret { secret }),
+        }
+    }
+}
+
+enum Resolved {
+    /// Not a secret's placeholder: stays as the guest wrote it.
+    Text,
+    Secret(String, Secret),
+    /// An optional secret that is missing.
+    LeftOut(String),
+}
+
+struct Value {
+    placeholder: String,
+    name: String,
+    secret: Secret,
+}
+
+fn lookup<'v>(values: &'v [Value], placeholder: &str) -> Option<&'v Value> {
+    values.iter().find(|value| value.placeholder == placeholder)
+}
+
+impl Entry {
+    fn applies(&self, target: &Target) -> bool {
+        let path = target.path();
+        self.hosts.iter().any(|host| host.matches(target.host(), target.port()))
+            && (self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.matches(path)))
+    }
+}
+
+impl PathPattern {
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Prefix(prefix) => prefix.matches(path),
+            Self::Glob(pattern) => glob::matches(pattern, path),
+        }
+    }
+}
+
+/// Puts a credential where its declaration says.
+fn place(
+    entry: &Entry,
+    value: &Secret,
+    query: &mut Option<Zeroizing<String>>,
+    headers: &mut Vec<(String, Zeroizing<String>)>,
+) -> Result<(), OutboundError> {
+    let (name, text) = match &entry.location {
+        Location::Path => return Ok(()),
+        Location::Query { name } => {
+            *query = Some(with_parameter(query.as_ref().map(|query| query.as_str()), name, value));
+            return Ok(());
+        }
+        Location::Basic { username } => {
+            let pair = Zeroizing::new(format!("{username}:{}", value.expose()));
+            ("authorization", Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
+        }
+        Location::Header { name, prefix } => {
+            (name.as_str(), Zeroizing::new(format!("{prefix}{}", value.expose())))
+        }
+    };
+    check_header(&text, &entry.secret)?;
+    headers.retain(|(other, _)| other != name);
+    headers.push((name.to_owned(), text));
+    Ok(())
+}
+
+fn check_header(value: &str, secret: &str) -> Result<(), OutboundError> {
+    if headers::is_value(value) && value.len() <= MAX_FINAL_HEADER_BYTES {
+        return Ok(());
+    }
+    Err(OutboundError::CredentialUnfit { secret: secret.to_owned(), place: "header" })
+}
+
+/// A query with a parameter set, instead of any of that name that the guest wrote.
+fn with_parameter(query: Option<&str>, name: &str, value: &Secret) -> Zeroizing<String> {
+    let is_it = |pair: &str| {
+        let written = pair.split('=').next().unwrap_or_default().replace('+', " ");
+        let decoded: Cow<'_, [u8]> = percent_decode_str(&written).into();
+        decoded.as_ref() == name.as_bytes()
+    };
+    let mut out = Zeroizing::new(String::new());
+    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !is_it(pair)) {
+        out.push_str(pair);
+        out.push('&');
+    }
+    out.extend(utf8_percent_encode(name, QUERY_VALUE));
+    out.push('=');
+    out.extend(utf8_percent_encode(value.expose(), QUERY_VALUE));
+    out
+}
+
+fn compile(credential: &HttpCredential) -> Result<Entry, String> {
+    let secret = normalise_name(&credential.secret_name).map_err(|error| error.to_string())?;
+    let mut placeholders = vec![placeholders::name_of_secret(&secret)];
+    let location = match &credential.location {
+        CredentialLocation::Bearer {} => {
+            Location::Header { name: "authorization".to_owned(), prefix: "Bearer ".to_owned() }
+        }
+        CredentialLocation::Basic { username } => {
+            if username.contains(':') || !headers::is_value(username) {
+                return Err("location.username must not contain a colon or control characters".to_owned());
+            }
+            Location::Basic { username: username.clone() }
+        }
+        CredentialLocation::Header { name, prefix } => {
+            let prefix = prefix.clone().unwrap_or_default();
+            if !headers::is_name(name) || !headers::is_value(&prefix) {
+                return Err(
+                    "location.name is no header name, or location.prefix has control characters".to_owned()
+                );
+            }
+            Location::Header { name: name.to_ascii_lowercase(), prefix }
+        }
+        CredentialLocation::QueryParam { name } => {
+            if name.is_empty() {
+                return Err("location.name is empty".to_owned());
+            }
+            Location::Query { name: name.clone() }
+        }
+        CredentialLocation::UrlPath { placeholder } => {
+            let name = placeholder.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+            let Some(name) = name.filter(|name| placeholders::is_name(name)) else {
+                return Err("location.placeholder must look like {UPPER_CASE}, with its braces".to_owned());
+            };
+            placeholders.push(name.to_owned());
+            Location::Path
+        }
+    };
+    let hosts = credential.host_patterns.iter().map(|pattern| {
+        HostPattern::parse(pattern).map_err(|reason| format!("host_patterns: '{pattern}': {reason}"))
+    });
+    let paths = credential.path_patterns.iter().map(|pattern| {
+        compile_path(pattern).map_err(|reason| format!("path_patterns: '{pattern}': {reason}"))
+    });
+    Ok(Entry {
+        secret,
+        placeholders,
+        location,
+        hosts: hosts.collect::<Result<_, _>>()?,
+        paths: paths.collect::<Result<_, _>>()?,
+        optional: credential.optional,
+    })
+}
+
+fn compile_path(pattern: &str) -> Result<PathPattern, &'static str> {
+    if pattern.contains('*') {
+        Ok(PathPattern::Glob(target::normalise_path(pattern)?))
+    } else {
+        Ok(PathPattern::Prefix(PathPrefix::parse(pattern)?))
+    }
+}

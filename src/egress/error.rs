@@ -1,0 +1,139 @@
+//! Why a request was refused or failed. The guest gets the text, so no variant carries a secret's value.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::addresses::AddressKind;
+use crate::secrets::SecretError;
+
+/// Why `http-request` returned an error.
+///
+/// Its text goes to the guest and into logs. It names hosts, limits and names of secrets; never a value, never a whole
+/// URL (whose path or query may hold what the guest should not have had).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutboundError {
+    /// The URL is not one that the host would request.
+    #[error("URL refused: {0}")]
+    Url(&'static str),
+    /// The method is not one that the host speaks.
+    #[error("method refused: use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")]
+    Method,
+    /// No entry of the allow-list names this place.
+    #[error("not on the allow-list: {0}; see http.allowlist in the channel's capability file")]
+    NotAllowed(String),
+    /// The headers are not acceptable.
+    #[error("headers refused: {0}")]
+    Headers(String),
+    /// The guest wrote the value of a secret.
+    #[error(
+        "the {place} contains the value of the secret '{secret}'; use a credential or a placeholder instead"
+    )]
+    Leak {
+        /// The secret's name.
+        secret: String,
+        /// Where it was found.
+        place: &'static str,
+    },
+    /// One callback made too many requests.
+    #[error("more than {limit} requests in one callback (http.max_requests_per_callback)")]
+    TooManyInCallback {
+        /// The limit.
+        limit: u32,
+    },
+    /// The request body is too long.
+    #[error("the request body has {size} bytes, the limit is {limit} (http.max_request_bytes)")]
+    RequestTooLarge {
+        /// The body's length, in bytes.
+        size: usize,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The channel made too many requests in the last minute or hour.
+    #[error("over http.rate_limit, try again in {} s", retry_after.as_secs().saturating_add(1))]
+    RateLimited {
+        /// When the next request will be within the limit.
+        retry_after: Duration,
+    },
+    /// Too many requests of the channel are under way.
+    #[error("{limit} requests of this channel are under way already (http.max_concurrent_requests)")]
+    TooManyAtOnce {
+        /// The limit.
+        limit: u32,
+    },
+    /// The host's name could not be resolved.
+    #[error("cannot resolve {host}: {reason}")]
+    Resolve {
+        /// The host's name.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+    /// Every address of the host is one that guests must not reach.
+    #[error("{host} resolves to {address}, which is {kind}; an operator may name it in allow_private_hosts")]
+    Address {
+        /// The host's name.
+        host: String,
+        /// The first of its addresses.
+        address: IpAddr,
+        /// What kind of address that is.
+        kind: AddressKind,
+    },
+    /// A secret that the request needs is not stored.
+    #[error("the secret '{secret}' is not set; store it with `tinclaw secrets set {secret}`")]
+    MissingSecret {
+        /// The secret's name.
+        secret: String,
+    },
+    /// A placeholder names a credential that is not for this host and path.
+    #[error("the secret '{secret}' is not declared for {host} and this path; see http.credentials")]
+    CredentialNotForHost {
+        /// The secret's name.
+        secret: String,
+        /// The request's host.
+        host: String,
+    },
+    /// The secret's value cannot stand where it would be put.
+    #[error(
+        "the secret '{secret}' cannot be put into the {place}: its value would change the request's structure"
+    )]
+    CredentialUnfit {
+        /// The secret's name.
+        secret: String,
+        /// Where it would have gone.
+        place: &'static str,
+    },
+    /// The secrets could not be read.
+    #[error("secrets cannot be read: {0}")]
+    Secrets(#[from] SecretError),
+    /// The time for the request is over.
+    #[error("{host} did not answer in time")]
+    Timeout {
+        /// The request's host.
+        host: String,
+    },
+    /// The connection could not be made or broke.
+    #[error("the request to {host} failed: {reason}")]
+    Connection {
+        /// The request's host.
+        host: String,
+        /// What went wrong, in the host's words.
+        reason: &'static str,
+    },
+    /// The head of the response is too large.
+    #[error("the response head of {host} is larger than {limit} bytes")]
+    ResponseHeadTooLarge {
+        /// The request's host.
+        host: String,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The response body is too large.
+    #[error("the response body of {host} is larger than {limit} bytes (http.max_response_bytes)")]
+    ResponseTooLarge {
+        /// The request's host.
+        host: String,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+}

@@ -1,0 +1,67 @@
+//! What an operator and a capability file say about outbound HTTP.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::capability::http::HttpCapability;
+use crate::secrets::{AllowedNames, SecretStore};
+
+/// A part of `capabilities.http` that cannot be meant; the channel does not load.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {reason}")]
+pub struct HttpCapabilityError {
+    /// Where in the capability file, as `http.allowlist[0]`.
+    pub place: String,
+    /// What is wrong and what would be accepted.
+    pub reason: String,
+}
+
+/// A setting of the operator for outbound HTTP that cannot be used; the host does not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {reason}")]
+pub struct OutboundSettingsError {
+    /// The setting, with the entry that is wrong.
+    pub setting: String,
+    /// What is wrong and what would be accepted.
+    pub reason: String,
+}
+
+impl OutboundSettingsError {
+    pub(super) fn new(setting: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { setting: setting.into(), reason: reason.into() }
+    }
+}
+
+/// What the operator decides for all channels. The default sends requests straight to public addresses only.
+#[derive(Clone, Debug, Default)]
+pub struct OutboundHttpSettings {
+    /// Hosts that may have special-purpose addresses: names (`nas.lan`, `*.corp.example`), addresses or networks
+    /// (`192.168.1.0/24`, `fd00::/8`). A named host may have any address, a named network may belong to any host; the
+    /// channel's allow-list still applies.
+    pub allow_private_hosts: Vec<String>,
+    /// Where the requests for a host really go: host (or host and port) to base URL, as `api.telegram.org` to
+    /// `http://127.0.0.1:8081`. For self-hosted API servers and for tests. Allow-list and credentials are still those of
+    /// the host that the guest named. The base's addresses are not checked, because the operator chose them.
+    pub http_rewrite: BTreeMap<String, String>,
+    /// A proxy for all requests but rewritten ones, as `http://proxy.lan:3128` (user and password may stand in it).
+    /// Names are then resolved by the proxy, so addresses of names are not checked here. Variables such as `HTTPS_PROXY`
+    /// are never looked at.
+    pub proxy: Option<String>,
+    /// Certificates (PEM) of the authorities to trust instead of the compiled-in ones.
+    pub root_certificates_pem: Option<String>,
+}
+
+/// What one channel's requests are made with.
+pub struct ChannelHttpSettings {
+    /// The channel's name, for log lines.
+    pub channel: String,
+    /// `capabilities.http` of its file.
+    pub capability: HttpCapability,
+    /// `capabilities.secrets.allowed_names` of its file.
+    pub allowed_secrets: AllowedNames,
+    /// Where secrets come from.
+    pub secrets: Arc<dyn SecretStore>,
+    /// The secrets that this channel's guest is given on purpose (in its configuration: the webhook's secret for
+    /// Telegram's `setWebhook`, the declared `secret_config_mappings`). It may write those.
+    pub handed_out: Vec<String>,
+}

@@ -1,0 +1,71 @@
+//! One channel's access to the world, with that channel's rights.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wit_abi::types::PairingUpsertResult;
+
+use crate::channel::ChannelName;
+use crate::event::unix_ms;
+use crate::sandbox::{GuestHttpAnswer, GuestHttpRequest, GuestServices};
+
+use crate::egress::{ChannelHttp, OutboundRequest};
+use crate::pairing::PairingDesk;
+use crate::secrets::{AllowedNames, SecretStore};
+
+/// What a channel's guest may ask for.
+pub(crate) struct ChannelAccessToWorld {
+    /// The channel. A guest that names another one in a call is not listened to.
+    pub name: ChannelName,
+    /// Outbound requests.
+    pub http: ChannelHttp,
+    /// Where secrets are; only their existence is told.
+    pub secrets: Arc<dyn SecretStore>,
+    /// Which secrets the guest may ask about.
+    pub allowed_secrets: AllowedNames,
+    /// Who may talk to the agent.
+    pub pairing: Arc<PairingDesk>,
+}
+
+impl GuestServices for ChannelAccessToWorld {
+    fn http_request(
+        &self,
+        request: GuestHttpRequest,
+        deadline: Instant,
+        calls_before: u32,
+    ) -> Result<GuestHttpAnswer, String> {
+        let GuestHttpRequest { method, url, headers_json, body, timeout } = request;
+        let request = OutboundRequest { method, url, headers_json, body, timeout };
+        let answer = self.http.request(request, deadline, calls_before).map_err(|error| error.to_string())?;
+        Ok(GuestHttpAnswer { response: answer.response, retry_after: answer.retry_after })
+    }
+
+    fn secret_exists(&self, name: &str) -> bool {
+        // A store that cannot be read gives no secret either, so for the guest there is none.
+        self.allowed_secrets.exists(&*self.secrets, name).unwrap_or(false)
+    }
+
+    fn websocket_send(&self, _payload: String) -> Result<(), String> {
+        Err("this host has no sockets yet".to_owned())
+    }
+
+    fn pairing_upsert(&self, id: &str, meta_json: &str) -> Result<PairingUpsertResult, String> {
+        self.pairing.upsert(&self.name, id, meta_json).map_err(|error| error.to_string())
+    }
+
+    fn pairing_resolve(&self, external_id: &str) -> Result<Option<String>, String> {
+        Ok(self.pairing.resolve(&self.name, external_id))
+    }
+
+    fn pairing_allow_from(&self) -> Result<Vec<String>, String> {
+        Ok(self.pairing.allow_from(&self.name))
+    }
+
+    fn pairing_is_allowed(&self, id: &str, username: Option<&str>) -> Result<bool, String> {
+        Ok(self.pairing.is_allowed(&self.name, id, username))
+    }
+
+    fn now_millis(&self) -> u64 {
+        unix_ms()
+    }
+}

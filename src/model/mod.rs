@@ -1,0 +1,6 @@
+//! Values that every room uses: names, rate limits, and small parts without I/O.
+
+pub(crate) mod log_throttle;
+pub mod name;
+pub(crate) mod oneshot;
+pub mod rate_limit;

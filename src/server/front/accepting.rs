@@ -1,0 +1,138 @@
+//! Newcomers: who gets in, and who goes for them.
+
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Instant;
+
+use super::super::ServerLimits;
+use super::super::intake::Intake;
+use super::super::refusal::Refusal;
+use super::super::stats::count;
+use super::client::{Claim, Client, Phase};
+use super::door::Knock;
+use super::run::Front;
+use crate::net::address_range::sender_key;
+
+/// Connections accepted in one round, so that newcomers do not keep the others waiting.
+pub(super) const ACCEPTED_A_ROUND: usize = 64;
+
+impl Front {
+    pub(super) fn accept(&mut self, now: Instant) {
+        for _ in 0..ACCEPTED_A_ROUND {
+            let Some(door) = &mut self.door else { return };
+            match door.knock(now) {
+                Knock::Somebody(stream, address) => self.admit(stream, address, now),
+                Knock::Gone => count(&self.shared.counters.accept_errors),
+                Knock::Nobody => return,
+                Knock::Full => {
+                    count(&self.shared.counters.accept_errors);
+                    if !self.free_a_descriptor(now) {
+                        return self.turn_one_away(now);
+                    }
+                }
+                Knock::Failed(error) => {
+                    count(&self.shared.counters.accept_errors);
+                    log::warn!("a connection could not be accepted; trying again shortly: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Closes the connection that can best be spared, because the process has no file descriptor left.
+    pub(super) fn free_a_descriptor(&mut self, now: Instant) -> bool {
+        let lingering = self.clients.oldest_lingering_beyond(0);
+        let spared = lingering.or_else(|| self.clients.least_worthy(None, now).map(|(id, _)| id));
+        let Some(id) = spared else { return false };
+        count(&self.shared.counters.evicted);
+        self.close(id);
+        true
+    }
+
+    /// Nothing can be spared: tells one that is waiting, and lets accepting rest.
+    fn turn_one_away(&mut self, now: Instant) {
+        if let Some(door) = &mut self.door {
+            log::warn!(
+                "no file descriptor is left; raise the limit on open files or lower the limit on connections"
+            );
+            door.turn_one_away(now);
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, address: SocketAddr, now: Instant) {
+        count(&self.shared.counters.accepted);
+        let peer = address.ip().to_canonical();
+        let trusted = self.shared.limits.trusted_proxies.iter().any(|range| range.contains(peer));
+        let sender = (!trusted).then(|| sender_key(peer));
+        let refusal = self.find_place(sender, now);
+        let id = self.insert(stream, peer, sender, now);
+        match refusal {
+            Some(refusal) => self.refuse(id, refusal, now),
+            // Most requests are there already.
+            None => self.read(id, now),
+        }
+    }
+
+    /// Makes sure that there is a place, or says why there is none.
+    fn find_place(&mut self, sender: Option<IpAddr>, now: Instant) -> Option<Refusal> {
+        let limits = &self.shared.limits;
+        let (most, most_by_sender) = (limits.connections, limits.connections_per_address);
+        let taken = self.clients.taken(sender);
+        if taken.by_sender >= most_by_sender && !self.make_room(sender, now) {
+            return Some(Refusal::BusyForSender);
+        }
+        if taken.all >= most && taken.by_sender < most_by_sender && !self.make_room(None, now) {
+            return Some(Refusal::Busy);
+        }
+        None
+    }
+
+    fn insert(&mut self, stream: TcpStream, peer: IpAddr, sender: Option<IpAddr>, now: Instant) -> usize {
+        self.next_born += 1;
+        self.clients.insert(Client {
+            stream,
+            peer,
+            sender,
+            born: self.next_born,
+            kept: false,
+            phase: Phase::Reading { intake: Intake::new(), paused: false },
+            since: now,
+            deadline: now + self.shared.limits.head_time,
+        })
+    }
+
+    /// Closes the connection that can best be spared, of one sender or of all.
+    fn make_room(&mut self, sender: Option<IpAddr>, now: Instant) -> bool {
+        let Some((id, claim)) = self.clients.least_worthy(sender, now) else { return false };
+        count(&self.shared.counters.evicted);
+        match claim {
+            // It is told why, but its place is free at once: nobody waits for it to take the news.
+            Claim::Incomplete => self.refuse(id, Refusal::Busy, now),
+            Claim::Idle | Claim::SlowReader => self.close(id),
+        }
+        true
+    }
+
+    /// Finds out for which bodies there is memory, and gives one up when nothing has moved for too long.
+    pub(super) fn give_room(&mut self, now: Instant) {
+        let mut starved = false;
+        for (_, client) in self.clients.iter_mut() {
+            if let Phase::Reading { intake, paused } = &mut client.phase {
+                *paused = intake.room(&mut self.memory) == 0;
+                starved |= *paused;
+            }
+        }
+        if !starved {
+            self.starves_until = None;
+            return;
+        }
+        let until = *self.starves_until.get_or_insert(now + ServerLimits::BODY_MEMORY_PATIENCE);
+        if until <= now {
+            // As long as nothing moves, the next goes sooner.
+            self.starves_until = Some(now + ServerLimits::BODY_MEMORY_PATIENCE / 4);
+            if let Some(id) = self.clients.oldest_body() {
+                count(&self.shared.counters.evicted);
+                self.refuse(id, Refusal::OutOfMemory, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Every bound of the server in one place, and the memory that follows from them.
+
+use std::time::Duration;
+
+use super::front::MOST_LINGERING;
+use super::{ServerError, reply};
+use crate::net::address_range::AddressRange;
+
+/// What a client may take from the server. Every field has a default that suits a small machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerLimits {
+    /// Connections from clients that are open at a time. When all are taken, the oldest one without a complete request
+    /// goes; when every one waits for its answer, the newcomer gets 503. Default 256, at least 1.
+    ///
+    /// Each takes one file descriptor, and three more while its request is being answered.
+    pub connections: usize,
+    /// Connections from one IPv4 address or one IPv6 /64 network. When they are taken, the oldest one of that sender
+    /// without a complete request goes; when there is none, the newcomer gets 503. Default 16.
+    pub connections_per_address: usize,
+    /// Senders for which `connections_per_address` does not hold: reverse proxies and tunnels speak for many others.
+    /// Default 127.0.0.0/8 and ::1, because a tunnel on the same machine connects from there.
+    pub trusted_proxies: Vec<AddressRange>,
+    /// Time from accepting a connection to the end of the request's head; then 408. Default 10 s.
+    pub head_time: Duration,
+    /// Bytes of a request's head, from the first byte to the empty line with its line end; more is 431. Default 16 KiB.
+    pub head_bytes: usize,
+    /// Header fields of a request; more is 431. Default 64, at most [`ServerLimits::MOST_FIELDS`].
+    pub head_fields: usize,
+    /// Time from the end of the head to the end of the body; then 408. Default 30 s.
+    pub body_time: Duration,
+    /// Memory for all request bodies together, from their first byte to the answer, counting what is beyond the
+    /// 16 KiB that every connection has for itself. While it is used up, bodies are not read on; when that lasts for
+    /// [`ServerLimits::BODY_MEMORY_PATIENCE`], the oldest unfinished body is given up with 503. Default 64 MiB.
+    pub body_memory: u64,
+    /// Time that a complete request may wait for a private connection, and again for the handler to take it; then it is
+    /// given up with 503 and the handler does not get it. Default 5 s.
+    pub handover_time: Duration,
+    /// Time from handing over a request to its answer; then the client gets 504. Default 120 s.
+    pub answer_time: Duration,
+    /// Bytes of an answer's body; an answer with more is replaced by a 500. Default 4 MiB.
+    pub response_bytes: u64,
+    /// Memory for all answers together that are on their way to their clients, counting bodies of more than 16 KiB.
+    /// What does not fit is replaced by a 503. Default 32 MiB.
+    pub response_memory: u64,
+    /// Time to send an answer to its client; slower readers are dropped. Default 30 s.
+    pub write_time: Duration,
+    /// How long a connection without a request is kept after an answer. Zero, the default, closes it with the answer.
+    /// A kept connection is the first to go when room is needed.
+    pub keep_alive: Duration,
+    /// How long [`HttpServer::shutdown`](super::HttpServer::shutdown) waits for answers that are still due.
+    /// Default 10 s.
+    pub shutdown_time: Duration,
+}
+
+/// The limit for a request body that suits most webhooks, in bytes: 1 MiB.
+pub const DEFAULT_BODY_BYTES: u64 = 1 << 20;
+
+/// The part of a request's or an answer's body, in bytes, that every connection has for itself.
+pub(crate) const OWN_BODY_BYTES: usize = 16 << 10;
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        ServerLimits {
+            connections: 256,
+            connections_per_address: 16,
+            trusted_proxies: vec![AddressRange::LOOPBACK_V4, AddressRange::LOOPBACK_V6],
+            head_time: Duration::from_secs(10),
+            head_bytes: 16 << 10,
+            head_fields: 64,
+            body_time: Duration::from_secs(30),
+            body_memory: 64 << 20,
+            handover_time: Duration::from_secs(5),
+            answer_time: Duration::from_secs(120),
+            response_bytes: 4 << 20,
+            response_memory: 32 << 20,
+            write_time: Duration::from_secs(30),
+            keep_alive: Duration::ZERO,
+            shutdown_time: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ServerLimits {
+    /// The highest value of `head_fields`.
+    pub const MOST_FIELDS: usize = 256;
+
+    /// How long bodies may stand still for lack of memory before the oldest is given up.
+    pub const BODY_MEMORY_PATIENCE: Duration = Duration::from_secs(1);
+
+    /// The most memory, in bytes, that clients can make the server use at one time, whatever they send: for every
+    /// connection its head (as it came, as it is handed over, and as the handler gets it), its own part of a body and of
+    /// an answer, and the stack and buffers of its thread; and the memory that bodies and answers share. An answer is in
+    /// memory twice while it is handed over. What the handler keeps is not included.
+    pub fn worst_case_memory(&self) -> u64 {
+        let head = 5 * self.head_bytes as u64 + reply::LONGEST_REPLY_HEAD as u64;
+        let bodies = 3 * OWN_BODY_BYTES as u64;
+        let connections = self.connections as u64 * (head + bodies + THREAD_BYTES);
+        let lingering = MOST_LINGERING as u64 * LINGERING_BYTES;
+        connections + lingering + self.body_memory + 2 * self.response_memory + FIXED_BYTES
+    }
+
+    /// The most file descriptors that the server uses at one time.
+    pub fn file_descriptors(&self) -> u64 {
+        // A connection, and one private connection with three ends; the rest is the listeners, the waker and the spare.
+        4 * self.connections as u64 + MOST_LINGERING as u64 + 8
+    }
+
+    /// Refuses values that cannot work.
+    pub(crate) fn check(&self) -> Result<(), ServerError> {
+        let needed = [
+            ("head_time", self.head_time),
+            ("body_time", self.body_time),
+            ("handover_time", self.handover_time),
+            ("answer_time", self.answer_time),
+            ("write_time", self.write_time),
+        ];
+        let optional = [("keep_alive", self.keep_alive), ("shutdown_time", self.shutdown_time)];
+        let none =
+            needed.iter().find(|(_, time)| time.is_zero()).map(|(field, _)| (*field, "must not be zero"));
+        let endless = needed.iter().chain(&optional).find(|(_, time)| *time > LONGEST_TIME);
+        let wrong_time = none.or(endless.map(|(field, _)| (*field, "must be at most a day")));
+        let wrong = if self.connections == 0 {
+            Some(("connections", "must be at least 1"))
+        } else if self.connections_per_address == 0 {
+            Some(("connections_per_address", "must be at least 1"))
+        } else if self.head_bytes < SMALLEST_HEAD {
+            Some(("head_bytes", "must be at least 256"))
+        } else if self.head_fields == 0 || self.head_fields > Self::MOST_FIELDS {
+            Some(("head_fields", "must be 1 to 256"))
+        } else {
+            wrong_time
+        };
+        wrong.map_or(Ok(()), |(field, reason)| Err(ServerError::Limit { field, reason }))
+    }
+}
+
+/// What a thread of tiny_http touches of its stack, and its two buffers.
+const THREAD_BYTES: u64 = 32 << 10;
+
+/// What a refused connection still has: its answer.
+const LINGERING_BYTES: u64 = 1 << 10;
+
+/// The front's buffer, and what is there without any connection.
+const FIXED_BYTES: u64 = 256 << 10;
+
+/// A time that is longer means no limit at all.
+const LONGEST_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Below this not even a modest request fits.
+const SMALLEST_HEAD: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_accepted_and_nonsense_is_not() {
+        assert!(ServerLimits::default().check().is_ok());
+        type Change = fn(&mut ServerLimits);
+        let wrong: [(&str, Change); 9] = [
+            ("connections", |limits| limits.connections = 0),
+            ("connections_per_address", |limits| limits.connections_per_address = 0),
+            ("head_bytes", |limits| limits.head_bytes = 255),
+            ("head_fields", |limits| limits.head_fields = 0),
+            ("head_fields", |limits| limits.head_fields = 257),
+            ("body_time", |limits| limits.body_time = Duration::ZERO),
+            ("answer_time", |limits| limits.answer_time = Duration::ZERO),
+            ("answer_time", |limits| limits.answer_time = Duration::MAX),
+            ("keep_alive", |limits| limits.keep_alive = Duration::from_secs(24 * 60 * 60 + 1)),
+        ];
+        for (name, change) in wrong {
+            let mut limits = ServerLimits::default();
+            change(&mut limits);
+            assert!(
+                matches!(limits.check(), Err(ServerError::Limit { field, .. }) if field == name),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn memory_follows_from_the_limits() {
+        let limits = ServerLimits::default();
+        assert!(
+            (128 << 20..256 << 20).contains(&limits.worst_case_memory()),
+            "{}",
+            limits.worst_case_memory()
+        );
+        let fewer =
+            ServerLimits { connections: 16, body_memory: 4 << 20, response_memory: 4 << 20, ..limits };
+        assert!(fewer.worst_case_memory() < 20 << 20, "{}", fewer.worst_case_memory());
+    }
+}

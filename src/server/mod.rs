@@ -1,0 +1,60 @@
+//! The HTTP server: tiny_http behind a front of our own.
+//!
+//! tiny_http parses requests and yields them, but it must not meet the network: it has no time-outs and no bounds, idle
+//! connections starve it, and one failed `accept` ends it for ever. So the front accepts connections, reads one complete
+//! request within the bounds of [`ServerLimits`], refuses what two readers could understand differently, and only then
+//! hands it on, rewritten, over a private socket.
+//!
+//! ```text
+//!  clients ══► front (1 thread, poll) ══► private connections ══► tiny_http's threads ──► tinclaw-http ──► handler
+//!          ◄══                        ◄══                       ◄───────────── Responder, from any thread ◄───┘
+//! ```
+//!
+//! The front numbers requests in the order in which they were complete, and the thread behind tiny_http restores that
+//! order. Each request waits in a private connection of its own, so a slow answer holds up nobody else.
+//!
+//! | file | job |
+//! |---|---|
+//! | `limits` | every bound, and the memory that follows |
+//! | `head`, `chunked`, `intake` | bytes of a client → a complete request or a refusal, without I/O |
+//! | `refusal` | what the front answers by itself |
+//! | `wire`, `reply` | requests and answers on the private socket |
+//! | `sequence` | the order of arrival, restored |
+//! | `front/` | sockets: accepting, reading, handing over, answering |
+//! | `backend`, `private_socket`, `http_thread` | tiny_http, and the thread that empties it |
+//! | `exchange`, `http_server` | what users of the server see |
+//! | `requests` | from a request to an event: routed, authenticated, deduplicated |
+//! | `routes` | which channel owns which path |
+//! | `responses` | from a channel's answer to a response |
+
+mod answer_memory;
+mod backend;
+mod chunked;
+mod error;
+mod exchange;
+mod front;
+mod head;
+mod http_server;
+mod http_thread;
+mod intake;
+mod limits;
+mod memory;
+mod private_socket;
+mod refusal;
+mod reply;
+pub(crate) mod requests;
+pub(crate) mod responses;
+mod routes;
+mod sequence;
+mod shared;
+mod stats;
+mod waker;
+mod wire;
+
+pub use error::ServerError;
+pub use exchange::{IncomingRequest, Responder, Response};
+pub use http_server::{BodyLimit, HttpServer};
+pub use limits::{DEFAULT_BODY_BYTES, ServerLimits};
+pub use requests::DEFAULT_MAX_BODY_BYTES;
+pub use routes::{ChannelAccess, PathTaken, Route, WasmChannelRouter};
+pub use stats::ServerStats;

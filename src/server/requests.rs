@@ -1,0 +1,226 @@
+//! From an HTTP request to an event for the router: routed, authenticated, recognised.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Sender, TrySendError};
+use wit_abi::types::IncomingHttpRequest;
+use zeroize::Zeroizing;
+
+use crate::channel::{ChannelName, RegisteredEndpoint};
+use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
+use crate::event::arrival::{RequestIdentity, Webhook};
+use crate::event::{Event, unix_ms};
+
+use crate::secrets::SecretStore;
+
+use super::responses::response_for;
+use super::routes::{ChannelAccess, Route, WasmChannelRouter};
+use super::{IncomingRequest, Responder};
+use crate::model::log_throttle::Told;
+use crate::webhook::{
+    AttemptLimits, Authenticated, FailedAttempts, SeenKeys, TrustedProxies, Verdict, WebhookRequest,
+    dedupe_key, media_type_allowed, verify, visible_headers, visible_query,
+};
+
+/// The largest body that is taken when a route does not say less, in bytes: 1 MiB.
+pub const DEFAULT_MAX_BODY_BYTES: u64 = 1024 * 1024;
+
+/// What a page of the host's own says; asked before the channels' paths.
+pub type OwnPages = Box<dyn Fn(&str, &str) -> Option<super::Response> + Send>;
+
+/// What requests are judged by.
+pub struct RequestHandler {
+    routes: WasmChannelRouter,
+    router: Sender<Event>,
+    failed: FailedAttempts,
+    /// Of which channels the log knows that they have no usable secret.
+    unusable: Told,
+    proxies: TrustedProxies,
+    public_url: Option<String>,
+    own_pages: OwnPages,
+}
+
+/// A request that may be handed to a guest.
+struct Admitted {
+    request: IncomingHttpRequest,
+    identities: Vec<RequestIdentity>,
+}
+
+impl RequestHandler {
+    /// A handler that sends what it admits to `router`. `public_url` is this host's address as providers call it.
+    pub fn new(
+        routes: WasmChannelRouter,
+        router: Sender<Event>,
+        proxies: TrustedProxies,
+        public_url: Option<String>,
+        own_pages: OwnPages,
+    ) -> Self {
+        let failed = FailedAttempts::new(AttemptLimits::default());
+        Self { routes, router, failed, unusable: Told::default(), proxies, public_url, own_pages }
+    }
+
+    /// Answers a request, or hands it to the router. Never waits.
+    pub fn handle(&mut self, request: IncomingRequest) {
+        if let Some(page) = (self.own_pages)(&request.method, &request.path) {
+            return request.responder.respond(page);
+        }
+        let Some(route) = self.routes.lookup(&request.path) else {
+            return refuse(request.responder, Refusal::NotFound);
+        };
+        let received = Instant::now();
+        match self.admit(&request, &route) {
+            Ok(admitted) => self.send(route.channel.clone(), admitted, received, request.responder),
+            Err(refusal) => refuse(request.responder, refusal),
+        }
+    }
+
+    fn admit(&mut self, request: &IncomingRequest, route: &Route) -> Result<Admitted, Refusal> {
+        let Some(endpoint) = &route.endpoint else { return Err(Refusal::Starting) };
+        check_shape(request, route, endpoint)?;
+        let now_ms = unix_ms();
+        let authenticated = self.authenticate(request, route, endpoint, now_ms)?;
+        let access = &route.access;
+        let identities = identities_of(request, access, &authenticated, now_ms);
+        Ok(Admitted { request: guest_request(request, &authenticated), identities })
+    }
+
+    fn authenticate(
+        &mut self,
+        request: &IncomingRequest,
+        route: &Route,
+        endpoint: &RegisteredEndpoint,
+        now_ms: u64,
+    ) -> Result<Authenticated, Refusal> {
+        if endpoint.require_secret && !route.access.plan.validates_secret() {
+            return Err(Refusal::NotConfigured);
+        }
+        let client = self.client_of(request);
+        if let Some(retry_after) = self.failed.blocked(client, Instant::now()) {
+            return Err(Refusal::TooManyRequests { retry_after });
+        }
+        let public_url = self.public_url_of(request);
+        let presented = WebhookRequest {
+            method: &request.method,
+            path: &request.path,
+            query: &request.query,
+            public_url: &public_url,
+            headers: &request.headers,
+            body: &request.body,
+            now_ms,
+        };
+        let secrets = &route.access.secrets;
+        match verify(&route.access.plan, &presented, &|name| secret_bytes(&**secrets, name)) {
+            Verdict::Authentic(authenticated) => Ok(authenticated),
+            Verdict::Refused(reason) => {
+                log::warn!(target: route.channel.as_str(), "a request from {client} was refused: {reason}");
+                self.failed.failed(client, Instant::now());
+                Err(Refusal::Unauthorized)
+            }
+            Verdict::SecretUnusable { secret_name, problem } => {
+                if self.unusable.is_due(&route.channel, Instant::now()) {
+                    log::error!(target: route.channel.as_str(), "secret {secret_name} cannot be used: {problem}");
+                }
+                Err(Refusal::NotConfigured)
+            }
+        }
+    }
+
+    fn client_of(&self, request: &IncomingRequest) -> IpAddr {
+        let forwarded = request.headers.iter().filter(|(name, _)| name == "x-forwarded-for");
+        self.proxies.client(request.peer, forwarded.map(|(_, value)| value.as_str()))
+    }
+
+    /// The URL as the sender wrote it. Without a configured public address the `Host` header is believed: whoever
+    /// forges it has to sign the forged URL.
+    fn public_url_of(&self, request: &IncomingRequest) -> String {
+        let base = match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => {
+                let host = request.headers.iter().find(|(name, _)| name == "host");
+                format!("https://{}", host.map_or("localhost", |(_, value)| value.as_str()))
+            }
+        };
+        let question = if request.query.is_empty() { "" } else { "?" };
+        format!("{base}{}{question}{}", request.path, request.query)
+    }
+
+    fn send(&self, channel: ChannelName, admitted: Admitted, received: Instant, responder: Responder) {
+        let owner = channel.clone();
+        let answer = AnswerSlot::new(move |answer| responder.respond(response_for(Some(&owner), answer)));
+        let Admitted { request, identities } = admitted;
+        let webhook = Webhook { channel, request: Arc::new(request), identities, received, answer };
+        let (Err(TrySendError::Full(event)) | Err(TrySendError::Disconnected(event))) =
+            self.router.try_send(Event::Webhook(Box::new(webhook)))
+        else {
+            return;
+        };
+        if let Event::Webhook(webhook) = event {
+            webhook.answer.refuse(Refusal::Busy);
+        }
+    }
+}
+
+/// What can be said without looking at who sends it.
+fn check_shape(
+    request: &IncomingRequest,
+    route: &Route,
+    endpoint: &RegisteredEndpoint,
+) -> Result<(), Refusal> {
+    if !endpoint.methods.contains(&request.method) {
+        return Err(Refusal::MethodNotAllowed { allow: endpoint.methods.clone() });
+    }
+    if request.body.len() as u64 > route.access.max_body_bytes.unwrap_or(u64::MAX) {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let content_type = request.headers.iter().find(|(name, _)| name == "content-type");
+    let content_type = content_type.map(|(_, value)| value.as_str());
+    if !media_type_allowed(route.access.content_types.as_deref(), content_type, request.body.is_empty()) {
+        return Err(Refusal::UnsupportedMediaType);
+    }
+    Ok(())
+}
+
+/// By what a repeat is recognised: the provider's id, whose first answer is kept, and what was signed. Both count, because
+/// an id in a header is rarely signed: whoever captured a request could send it again under another id.
+fn identities_of(
+    request: &IncomingRequest,
+    access: &ChannelAccess,
+    authenticated: &Authenticated,
+    now_ms: u64,
+) -> Vec<RequestIdentity> {
+    let deduped =
+        access.dedupe.as_ref().and_then(|source| dedupe_key(source, &request.headers, &request.body));
+    let by_id = deduped.map(|key| RequestIdentity {
+        key,
+        expires_ms: now_ms.saturating_add(SeenKeys::<()>::DEDUPE_MS),
+        keep_answer: true,
+    });
+    let by_signature = authenticated.replay_key().map(|replay| RequestIdentity {
+        key: replay.key,
+        expires_ms: replay.expires_ms,
+        keep_answer: false,
+    });
+    by_id.into_iter().chain(by_signature).collect()
+}
+
+fn guest_request(request: &IncomingRequest, authenticated: &Authenticated) -> IncomingHttpRequest {
+    IncomingHttpRequest {
+        method: request.method.clone(),
+        path: request.path.clone(),
+        headers_json: visible_headers(&request.headers, authenticated.hidden()),
+        query_json: visible_query(&request.query, authenticated.hidden()),
+        body: request.body.clone(),
+        secret_validated: authenticated.secret_validated(),
+    }
+}
+
+fn refuse(responder: Responder, refusal: Refusal) {
+    responder.respond(response_for(None, HttpAnswer::Refused(refusal)));
+}
+
+fn secret_bytes(secrets: &dyn SecretStore, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let secret = secrets.get(name).ok().flatten()?;
+    Some(Zeroizing::new(secret.expose().as_bytes().to_vec()))
+}

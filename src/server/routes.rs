@@ -1,0 +1,223 @@
+//! Which channel owns which path.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::capability::webhook::WebhookDedupe;
+use crate::channel::{ChannelName, RegisteredEndpoint};
+use crate::secrets::SecretStore;
+
+use crate::webhook::AuthPlan;
+
+/// How requests for one channel are authenticated and recognised.
+pub struct ChannelAccess {
+    /// What a request must prove.
+    pub plan: AuthPlan,
+    /// Where the secrets for that are.
+    pub secrets: Arc<dyn SecretStore>,
+    /// Where the provider puts an id.
+    pub dedupe: Option<WebhookDedupe>,
+    /// The largest body, if the channel wants less than the host allows.
+    pub max_body_bytes: Option<u64>,
+    /// The media types of bodies; none: any.
+    pub content_types: Option<Vec<String>>,
+}
+
+impl fmt::Debug for ChannelAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelAccess").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+/// What stands at a path.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The channel that owns the path.
+    pub channel: ChannelName,
+    /// How its requests are authenticated.
+    pub access: Arc<ChannelAccess>,
+    /// What `on-start` registered here; none until it has succeeded.
+    pub endpoint: Option<RegisteredEndpoint>,
+}
+
+/// The paths of all channels. Cheap to clone; every clone sees the same table.
+///
+/// A path belongs to the first channel that reserves it, for as long as the table lives.
+#[derive(Clone, Default)]
+pub struct WasmChannelRouter {
+    /// A lock, because the server's threads look up what the router thread registers. It is held for a look-up only.
+    table: Arc<RwLock<Table>>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// What stands at each path.
+    routes: HashMap<String, Arc<Route>>,
+    /// Whose a path is, also while nothing stands there: what a channel has reserved and did not register this time must
+    /// not fall to another.
+    owners: HashMap<String, ChannelName>,
+}
+
+impl Table {
+    /// Makes the channel the owner of the path, unless another one is.
+    fn own(&mut self, channel: &ChannelName, path: &str) -> Result<(), PathTaken> {
+        match self.owners.get(path) {
+            Some(owner) if owner != channel => Err(PathTaken { path: path.to_owned(), owner: owner.clone() }),
+            Some(_) => Ok(()),
+            None => {
+                self.owners.insert(path.to_owned(), channel.clone());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A path has another owner already.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("path {path} belongs to channel {owner}: change allowed_paths of one of the two")]
+pub struct PathTaken {
+    /// The path.
+    pub path: String,
+    /// Its owner.
+    pub owner: ChannelName,
+}
+
+impl WasmChannelRouter {
+    /// A table without paths.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reserves the paths that a channel's capability file allows. Until the channel has started, they answer 503.
+    /// Returns those that another channel owns.
+    pub fn reserve(
+        &self,
+        channel: &ChannelName,
+        paths: &[String],
+        access: &Arc<ChannelAccess>,
+    ) -> Vec<PathTaken> {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = Vec::new();
+        for path in paths {
+            match table.own(channel, path) {
+                Err(other) => taken.push(other),
+                Ok(()) => {
+                    let route = Route { channel: channel.clone(), access: access.clone(), endpoint: None };
+                    table.routes.insert(path.clone(), Arc::new(route));
+                }
+            }
+        }
+        taken
+    }
+
+    /// Opens the paths that `on-start` registered, and closes the channel's other reserved paths. Paths that the
+    /// channel does not own are left alone; they are returned with their owners.
+    pub fn register(
+        &self,
+        channel: &ChannelName,
+        endpoints: &[RegisteredEndpoint],
+        access: &Arc<ChannelAccess>,
+    ) -> Vec<PathTaken> {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.routes.retain(|_, route| route.channel != *channel);
+        let mut taken = Vec::new();
+        for endpoint in endpoints {
+            match table.own(channel, &endpoint.path) {
+                Err(other) => taken.push(other),
+                Ok(()) => {
+                    let (channel, access) = (channel.clone(), access.clone());
+                    let route = Route { channel, access, endpoint: Some(endpoint.clone()) };
+                    table.routes.insert(endpoint.path.clone(), Arc::new(route));
+                }
+            }
+        }
+        taken
+    }
+
+    /// What stands at a path, which must match exactly.
+    #[must_use]
+    pub fn lookup(&self, path: &str) -> Option<Arc<Route>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).routes.get(path).cloned()
+    }
+}
+
+impl fmt::Debug for WasmChannelRouter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        f.debug_map().entries(table.routes.iter().map(|(path, route)| (path, &route.channel))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::webhook::WebhookCapability;
+    use crate::secrets::MemorySecrets;
+
+    fn access() -> Arc<ChannelAccess> {
+        Arc::new(ChannelAccess {
+            plan: AuthPlan::from(&WebhookCapability::default(), "echo").unwrap(),
+            secrets: Arc::new(MemorySecrets::default()),
+            dedupe: None,
+            max_body_bytes: None,
+            content_types: None,
+        })
+    }
+
+    fn name(name: &str) -> ChannelName {
+        name.parse().unwrap()
+    }
+
+    fn endpoint(path: &str) -> RegisteredEndpoint {
+        RegisteredEndpoint { path: path.into(), methods: vec!["POST".into()], require_secret: false }
+    }
+
+    #[test]
+    fn a_path_belongs_to_the_first_channel_that_reserves_it() {
+        let routes = WasmChannelRouter::new();
+        let path = ["/hook".to_owned()];
+        assert_eq!(routes.reserve(&name("a"), &path, &access()), []);
+        let taken = PathTaken { path: "/hook".into(), owner: name("a") };
+        assert_eq!(routes.reserve(&name("b"), &path, &access()), std::slice::from_ref(&taken));
+        assert_eq!(routes.register(&name("b"), &[endpoint("/hook")], &access()), [taken]);
+        assert_eq!(routes.lookup("/hook").unwrap().channel, name("a"));
+    }
+
+    #[test]
+    fn a_reserved_path_opens_when_its_channel_has_started() {
+        let routes = WasmChannelRouter::new();
+        routes.reserve(&name("a"), &["/hook".to_owned(), "/unused".to_owned()], &access());
+        assert!(routes.lookup("/hook").unwrap().endpoint.is_none());
+        routes.register(&name("a"), &[endpoint("/hook")], &access());
+        assert!(routes.lookup("/hook").unwrap().endpoint.is_some());
+        assert!(routes.lookup("/unused").is_none());
+    }
+
+    #[test]
+    fn a_path_that_its_channel_does_not_use_falls_to_no_other() {
+        let routes = WasmChannelRouter::new();
+        routes.reserve(&name("a"), &["/hook".to_owned()], &access());
+        routes.register(&name("a"), &[], &access());
+        assert!(routes.lookup("/hook").is_none());
+        let taken = PathTaken { path: "/hook".into(), owner: name("a") };
+        assert_eq!(
+            routes.reserve(&name("b"), &["/hook".to_owned()], &access()),
+            std::slice::from_ref(&taken)
+        );
+        assert_eq!(routes.register(&name("b"), &[endpoint("/hook")], &access()), [taken]);
+        assert!(routes.lookup("/hook").is_none());
+        assert_eq!(routes.register(&name("a"), &[endpoint("/hook")], &access()), []);
+        assert_eq!(routes.lookup("/hook").unwrap().channel, name("a"));
+    }
+
+    #[test]
+    fn paths_match_exactly() {
+        let routes = WasmChannelRouter::new();
+        routes.register(&name("a"), &[endpoint("/hook")], &access());
+        for path in ["/hook/", "/Hook", "/hook/x", "/hoo", "hook", "//hook"] {
+            assert!(routes.lookup(path).is_none(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Webhook authentication: declared as data, decided without I/O.
+//!
+//! A channel's [`WebhookCapability`](crate::capability::webhook::WebhookCapability) becomes an [`AuthPlan`]
+//! once, when the channel is loaded. For each request [`verify`] says whether it is authentic, before any guest is
+//! made. Nothing here opens a socket, reads a clock or keeps a secret: what is needed comes in as arguments, so every
+//! decision can be tested as a table.
+//!
+//! | file | question it answers |
+//! |---|---|
+//! | `plan` | What does this capability file ask for, and which stored secrets does that take? |
+//! | `published`, `declared` | What do the published fields mean alone, and what does `auth` mean beside them? |
+//! | `scheme`, `presets` | Which kinds of check are there, and what are the providers' formats? |
+//! | `template`, `timestamp` | What was signed, and is it recent? |
+//! | `shared_secret`, `keyed`, `stripe`, `standard`, `twilio`, `ed25519`, `challenge` | Does this request pass that check? |
+//! | `verify` | Does it pass all of them? |
+//! | `replay`, `dedupe`, `seen` | Was it handled before? |
+//! | `guest_view` | What of it does the guest see? |
+//! | `media_type` | Is its body of an accepted type? |
+//! | `peer`, `attempts` | Who sends it, and how often did they fail? |
+
+mod attempts;
+mod challenge;
+mod declared;
+mod dedupe;
+mod ed25519;
+mod encoding;
+mod error;
+mod guest_view;
+mod keyed;
+mod media_type;
+mod peer;
+mod plan;
+mod presets;
+mod published;
+mod replay;
+mod request;
+mod scheme;
+mod seen;
+mod shared_secret;
+mod standard;
+mod stripe;
+mod template;
+mod timestamp;
+mod twilio;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use attempts::{AttemptLimits, FailedAttempts};
+pub use dedupe::dedupe_key;
+pub use error::WebhookConfigError;
+pub use guest_view::{Hidden, visible_headers, visible_query};
+pub use media_type::media_type_allowed;
+pub use peer::{PeerConfigError, TrustedProxies};
+pub use plan::{AuthPlan, NoRoute, Requirement};
+pub use replay::ReplayKey;
+pub use request::{SecretLookup, WebhookRequest};
+pub use seen::{Seen, SeenKey, SeenKeys};
+pub use verify::{Authenticated, Refusal, SecretProblem, Verdict, verify};

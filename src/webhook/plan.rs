@@ -1,0 +1,270 @@
+//! From a capability file's `webhook` object to the checks that requests have to pass.
+
+use std::fmt;
+
+use super::challenge::Challenge;
+use super::declared;
+use super::dedupe::pointer_path;
+use super::error::WebhookConfigError;
+use super::media_type;
+use super::presets::TELEGRAM_SECRET_HEADER;
+use super::published;
+use super::request::SecretLookup;
+use super::scheme::Scheme;
+use super::timestamp::{DEFAULT_TOLERANCE_SECS, MAX_TOLERANCE_SECS};
+use super::verify::{SecretProblem, usable};
+use crate::capability::webhook::{WebhookCapability, WebhookDedupe};
+
+/// How requests of one channel are authenticated; made once, when the channel is loaded.
+///
+/// ```
+/// use serde_json::json;
+/// use tinclaw::capability::webhook::WebhookCapability;
+/// use tinclaw::fields::strictly;
+/// use tinclaw::webhook::{AuthPlan, Requirement};
+///
+/// let webhook = strictly(json!({"auth": "slack"}), WebhookCapability::read)?;
+/// let plan = AuthPlan::from(&webhook, "team_chat")?;
+/// assert_eq!(plan.requirement(), Requirement::Checked);
+/// assert_eq!(plan.secret_names(), ["team_chat_webhook_secret"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthPlan {
+    requirement: Requirement,
+    checks: Checks,
+    guest_secret: Option<String>,
+}
+
+/// What a channel asks of its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requirement {
+    /// Nothing that could authenticate a request is declared, so the channel gets no route at all.
+    NoRoute(NoRoute),
+    /// `"auth": "none"` is written out: everybody may call it.
+    Open,
+    /// Every request is checked.
+    Checked,
+}
+
+/// Why a channel has no route, and what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// No scheme is declared.
+    NothingDeclared,
+    /// `"managed_by_host": false`, and nothing that says that everybody may call the guest.
+    LeftToGuest,
+}
+
+impl fmt::Display for NoRoute {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::NothingDeclared => {
+                "no webhook authentication is declared: name a scheme in webhook.auth, or write \"none\" to let \
+                 everybody call the channel"
+            }
+            Self::LeftToGuest => {
+                "webhook.managed_by_host is false: write \"auth\": \"none\" to let everybody call the guest, which \
+                 then has to check requests itself"
+            }
+        })
+    }
+}
+
+/// The checks themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Checks {
+    /// For GET requests that carry its parameter, instead of the schemes.
+    pub challenge: Option<Challenge>,
+    /// Every one of them must pass.
+    pub schemes: Vec<Scheme>,
+}
+
+impl AuthPlan {
+    /// The plan of a channel.
+    ///
+    /// Without `auth` the published fields decide; with it they add to it, or contradict it, which is an error.
+    ///
+    /// # Errors
+    /// Whatever cannot be meant as it stands; see [`WebhookConfigError`].
+    pub fn from(capability: &WebhookCapability, channel: &str) -> Result<Self, WebhookConfigError> {
+        let source = Source { capability, channel };
+        source.check_plain_fields()?;
+        let (requirement, checks) = match &capability.auth {
+            None if !capability.managed_by_host => {
+                (Requirement::NoRoute(NoRoute::LeftToGuest), Checks::default())
+            }
+            None => match published::checks(&source)? {
+                Some(checks) => (Requirement::Checked, checks),
+                None => (Requirement::NoRoute(NoRoute::NothingDeclared), Checks::default()),
+            },
+            Some(auth) => match declared::checks(&source, auth)? {
+                Some(checks) => (Requirement::Checked, checks),
+                None => (Requirement::Open, Checks::default()),
+            },
+        };
+        let guest_secret = guest_secret(&source, &checks);
+        Ok(Self { requirement, checks, guest_secret })
+    }
+
+    /// What this channel asks of its requests.
+    pub const fn requirement(&self) -> Requirement {
+        self.requirement
+    }
+
+    /// Whether a request that passes has `secret-validated` set: what an endpoint with `require-secret` needs. Such an
+    /// endpoint of a channel where this is false answers 503 and shows as unhealthy.
+    pub fn validates_secret(&self) -> bool {
+        self.requirement == Requirement::Checked
+    }
+
+    /// Names of the stored secrets that the checks need, in lower case, each once.
+    pub fn secret_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        let schemes = self.checks.schemes.iter().map(Scheme::secret_name);
+        for name in
+            schemes.chain(self.checks.challenge.iter().map(|challenge| challenge.secret_name.as_str()))
+        {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Secrets that are missing or cannot be used, for the channel's health. While there is one, every request is
+    /// answered 503.
+    pub fn secret_problems(&self, secrets: &SecretLookup<'_>) -> Vec<(String, SecretProblem)> {
+        let of_scheme = |scheme: &Scheme| {
+            let problem =
+                usable(scheme.secret_name(), secrets).and_then(|key| scheme.accepts_key(&key)).err()?;
+            Some((scheme.secret_name().to_owned(), problem))
+        };
+        let mut problems: Vec<_> = self.checks.schemes.iter().filter_map(of_scheme).collect();
+        if let Some(challenge) = &self.checks.challenge
+            && let Err(problem) = usable(&challenge.secret_name, secrets)
+        {
+            problems.push((challenge.secret_name.clone(), problem));
+        }
+        problems.dedup();
+        problems
+    }
+
+    /// The stored secret that the guest finds as `webhook_secret` in its `on-start` configuration, because it must
+    /// hand it to its provider. `None` for most.
+    pub fn guest_secret_name(&self) -> Option<&str> {
+        self.guest_secret.as_deref()
+    }
+
+    pub(super) const fn checks(&self) -> &Checks {
+        &self.checks
+    }
+}
+
+/// By default only Telegram's guests get their secret: they register it with `setWebhook` themselves.
+fn guest_secret(source: &Source<'_>, checks: &Checks) -> Option<String> {
+    let shared = checks.schemes.iter().find_map(|scheme| match scheme {
+        Scheme::SharedSecret(shared) => Some(shared),
+        _ => None,
+    });
+    match source.capability.give_secret_to_guest {
+        Some(false) => None,
+        Some(true) => Some(
+            shared
+                .map(|shared| shared.secret_name.clone())
+                .or_else(|| source.capability.secret_name.as_deref().map(str::to_ascii_lowercase))
+                .or_else(|| checks.schemes.first().map(|scheme| scheme.secret_name().to_owned()))
+                .unwrap_or_else(|| source.default_secret_name()),
+        ),
+        None => shared
+            .filter(|shared| shared.header == TELEGRAM_SECRET_HEADER)
+            .map(|shared| shared.secret_name.clone()),
+    }
+}
+
+/// The object that is being read, with the channel that its errors name.
+pub(super) struct Source<'a> {
+    pub capability: &'a WebhookCapability,
+    pub channel: &'a str,
+}
+
+impl Source<'_> {
+    pub fn channel(&self) -> String {
+        self.channel.to_owned()
+    }
+
+    /// The secret that is used where none is named.
+    pub fn default_secret_name(&self) -> String {
+        format!("{}_webhook_secret", self.channel)
+    }
+
+    /// A secret's name in lower case, as secret names are compared.
+    pub fn secret_name(&self, field: &'static str, name: &str) -> Result<String, WebhookConfigError> {
+        self.not_empty(field, name).map(str::to_ascii_lowercase)
+    }
+
+    /// The name of a header in lower case.
+    pub fn header_name(&self, field: &'static str, name: &str) -> Result<String, WebhookConfigError> {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(WebhookConfigError::HeaderName {
+                channel: self.channel(),
+                field,
+                name: name.to_owned(),
+            });
+        }
+        Ok(name.to_ascii_lowercase())
+    }
+
+    /// The challenge of `verify_token_param`, whose token is `secret_name`.
+    pub fn challenge(&self, param: &str) -> Result<Challenge, WebhookConfigError> {
+        let param = self.not_empty("verify_token_param", param)?.to_owned();
+        let secret_name = match &self.capability.secret_name {
+            Some(name) => self.secret_name("secret_name", name)?,
+            None => self.default_secret_name(),
+        };
+        Ok(Challenge { param, secret_name })
+    }
+
+    /// The tolerance in force. 0 is only for formats that sign no time: there it means that replays run.
+    pub fn tolerance(&self, asked: Option<u64>, signs_time: bool) -> Result<u64, WebhookConfigError> {
+        let min = u64::from(signs_time);
+        let secs = asked.or(self.capability.tolerance_secs).unwrap_or(DEFAULT_TOLERANCE_SECS);
+        if !(min..=MAX_TOLERANCE_SECS).contains(&secs) {
+            let channel = self.channel();
+            return Err(WebhookConfigError::Tolerance { channel, secs, min, max: MAX_TOLERANCE_SECS });
+        }
+        Ok(secs)
+    }
+
+    fn not_empty<'n>(&self, field: &'static str, name: &'n str) -> Result<&'n str, WebhookConfigError> {
+        if name.trim().is_empty() {
+            return Err(WebhookConfigError::EmptyName { channel: self.channel(), field });
+        }
+        Ok(name)
+    }
+
+    /// Checks the fields that mean the same whatever the authentication is.
+    fn check_plain_fields(&self) -> Result<(), WebhookConfigError> {
+        let capability = self.capability;
+        if capability.max_body_bytes == Some(0) {
+            return Err(WebhookConfigError::NoBodyAllowed { channel: self.channel() });
+        }
+        let is_method =
+            |method: &&String| !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+        if let Some(found) = capability.methods.iter().find(|method| !is_method(method)) {
+            return Err(WebhookConfigError::Method { channel: self.channel(), found: found.clone() });
+        }
+        let types = capability.content_types.iter().flatten();
+        if let Some(found) = types.clone().find(|text| !media_type::is_pattern(text)) {
+            return Err(WebhookConfigError::ContentType { channel: self.channel(), found: found.clone() });
+        }
+        match &capability.dedupe {
+            Some(WebhookDedupe::Header(name)) => self.header_name("dedupe.header", name).map(|_| ()),
+            Some(WebhookDedupe::JsonPointer(pointer)) if pointer_path(pointer).is_none() => {
+                Err(WebhookConfigError::JsonPointer { channel: self.channel(), pointer: pointer.clone() })
+            }
+            Some(WebhookDedupe::JsonPointer(_)) | None => Ok(()),
+        }
+    }
+}

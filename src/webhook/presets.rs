@@ -1,0 +1,142 @@
+//! The formats of the providers, each with the page that it comes from.
+
+use super::scheme::{Ed25519, KeyAndTolerance, Keyed, Scheme, SharedSecret};
+use super::template::{SignedText, Template};
+use crate::capability::webhook::{AuthName, AuthScheme, HmacAlgorithm, SignatureEncoding};
+
+/// Header of a shared secret when none is named.
+pub(super) const DEFAULT_SECRET_HEADER: &str = "x-webhook-secret";
+
+/// The header in which Telegram sends back the `secret_token` of `setWebhook`
+/// (<https://core.telegram.org/bots/api#setwebhook>).
+pub(super) const TELEGRAM_SECRET_HEADER: &str = "x-telegram-bot-api-secret-token";
+
+/// Query parameter of Meta's GET challenge
+/// (<https://developers.facebook.com/docs/graph-api/webhooks/getting-started>).
+pub(super) const META_VERIFY_TOKEN: &str = "hub.verify_token";
+
+/// The scheme that a name stands for; `None` for `none` and `verify_token`, which check no signature or secret.
+pub(super) fn scheme_named(name: AuthName, secret_name: String, tolerance_secs: u64) -> Option<Scheme> {
+    let fixed = KeyAndTolerance { tolerance_secs, secret_name: secret_name.clone() };
+    let keyed = |header: &str, prefix: &str, encoding, signed| {
+        Scheme::Keyed(Keyed {
+            algorithm: HmacAlgorithm::Sha256,
+            header: header.to_owned(),
+            prefix: prefix.to_owned(),
+            encoding,
+            signed,
+            tolerance_secs,
+            secret_name: secret_name.clone(),
+        })
+    };
+    Some(match name {
+        AuthName::None | AuthName::VerifyToken => return None,
+        AuthName::Secret => Scheme::SharedSecret(SharedSecret {
+            header: DEFAULT_SECRET_HEADER.to_owned(),
+            prefix: String::new(),
+            secret_name,
+        }),
+        // https://docs.slack.dev/authentication/verifying-requests-from-slack
+        AuthName::Slack => keyed(
+            "x-slack-signature",
+            "v0=",
+            SignatureEncoding::Hex,
+            signed("v0:{timestamp}:{body}", Some("x-slack-request-timestamp")),
+        ),
+        // https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries and
+        // https://developers.facebook.com/docs/graph-api/webhooks/getting-started#validate-payloads: the same format.
+        AuthName::Github | AuthName::Whatsapp => {
+            keyed("x-hub-signature-256", "sha256=", SignatureEncoding::Hex, signed("{body}", None))
+        }
+        // https://developers.line.biz/en/docs/messaging-api/verify-webhook-signature/
+        AuthName::Line => keyed("x-line-signature", "", SignatureEncoding::Base64, signed("{body}", None)),
+        AuthName::Stripe => Scheme::Stripe(fixed),
+        AuthName::StandardWebhooks => Scheme::Standard(fixed),
+        AuthName::Twilio => Scheme::Twilio(fixed),
+        // https://discord.com/developers/docs/interactions/overview#setting-up-an-endpoint-validating-security-request-headers
+        AuthName::Discord => Scheme::Ed25519(Ed25519 {
+            header: "x-signature-ed25519".to_owned(),
+            signed: signed("{timestamp}{body}", Some("x-signature-timestamp")),
+            tolerance_secs,
+            secret_name,
+        }),
+    })
+}
+
+/// What kind of scheme a name stands for.
+pub(super) const fn kind_of(name: AuthName) -> Option<AuthScheme> {
+    match name {
+        AuthName::None | AuthName::VerifyToken => None,
+        AuthName::Secret => Some(AuthScheme::Secret),
+        AuthName::Discord => Some(AuthScheme::Ed25519),
+        AuthName::Slack
+        | AuthName::Github
+        | AuthName::Whatsapp
+        | AuthName::Stripe
+        | AuthName::StandardWebhooks
+        | AuthName::Line
+        | AuthName::Twilio => Some(AuthScheme::Hmac),
+    }
+}
+
+/// Whether a name's format signs the time, so that its tolerance cannot be 0.
+pub(super) const fn signs_time(name: AuthName) -> bool {
+    matches!(name, AuthName::Slack | AuthName::Stripe | AuthName::StandardWebhooks | AuthName::Discord)
+}
+
+/// The provider whose signatures come in this header: it never carries a shared secret.
+pub(super) fn by_signature_header(header: &str) -> Option<AuthName> {
+    let known = [
+        ("x-hub-signature-256", AuthName::Whatsapp),
+        ("x-slack-signature", AuthName::Slack),
+        ("x-signature-ed25519", AuthName::Discord),
+        ("x-line-signature", AuthName::Line),
+        ("x-twilio-signature", AuthName::Twilio),
+        ("stripe-signature", AuthName::Stripe),
+        ("webhook-signature", AuthName::StandardWebhooks),
+        ("svix-signature", AuthName::StandardWebhooks),
+    ];
+    known.iter().find(|(name, _)| header.eq_ignore_ascii_case(name)).map(|(_, preset)| *preset)
+}
+
+fn signed(template: &str, timestamp_header: Option<&str>) -> SignedText {
+    SignedText {
+        template: Template::parse(template).expect("the templates in this file are tested"),
+        timestamp_header: timestamp_header.map(str::to_owned),
+        id_header: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [AuthName; 11] = [
+        AuthName::None,
+        AuthName::Secret,
+        AuthName::Slack,
+        AuthName::Github,
+        AuthName::Whatsapp,
+        AuthName::Stripe,
+        AuthName::StandardWebhooks,
+        AuthName::Line,
+        AuthName::Twilio,
+        AuthName::Discord,
+        AuthName::VerifyToken,
+    ];
+
+    #[test]
+    fn every_preset_can_be_made_and_agrees_with_its_kind() {
+        for name in ALL {
+            let scheme = scheme_named(name, "key".to_owned(), 300);
+            assert_eq!(scheme.is_some(), kind_of(name).is_some(), "{name:?}");
+            let timed = match scheme {
+                Some(Scheme::Keyed(keyed)) => keyed.signed.timestamp_header.is_some(),
+                Some(Scheme::Ed25519(ed25519)) => ed25519.signed.timestamp_header.is_some(),
+                Some(Scheme::Stripe(_) | Scheme::Standard(_)) => true,
+                Some(Scheme::SharedSecret(_) | Scheme::Twilio(_)) | None => false,
+            };
+            assert_eq!(timed, signs_time(name), "{name:?}");
+        }
+    }
+}
