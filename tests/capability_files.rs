@@ -323,7 +323,7 @@ fn read_as_all(text: &[u8]) -> Result<(), TestCaseError> {
         let said: Vec<String> = match parse(&name, text) {
             Ok(file) => {
                 ChannelLimits::resolve(&file.capabilities, &HostCeilings::default());
-                file.remarks().iter().map(|remark| remark.to_string()).collect()
+                file.inspect().iter().map(|found| found.to_string()).collect()
             }
             Err(error) => vec![error.to_string()],
         };

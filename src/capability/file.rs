@@ -3,11 +3,12 @@
 use serde_json::{Map, Value};
 
 use super::json::{self, JsonError};
-use super::review::{self, Remark};
+use super::review;
 use super::wording::refusal;
 use super::{AuthSection, CapabilityError, ChannelCapabilities, SetupSection};
 use crate::channel::ChannelName;
 use crate::fields::{Fields, with_comments};
+use crate::model::diagnostic::Diagnostic;
 
 /// The most bytes that a capability file may have.
 pub const MAX_FILE_BYTES: usize = 256 * 1024;
@@ -109,7 +110,7 @@ impl ChannelCapabilitiesFile {
     /// What is worth saying about a file that is accepted: a mapping that is not honoured, a pattern that cannot be
     /// used, a part that is not there yet. Limits that are adjusted are told by
     /// [`ChannelLimits::resolve`](crate::channel::ChannelLimits::resolve).
-    pub fn remarks(&self) -> Vec<Remark> {
-        review::remarks(self)
+    pub fn inspect(&self) -> Vec<Diagnostic> {
+        review::inspect(self)
     }
 }

@@ -27,7 +27,6 @@ pub use auth::AuthSection;
 pub use error::CapabilityError;
 pub use file::{ChannelCapabilitiesFile, FileKind, MAX_FILE_BYTES};
 pub use http::HttpCapability;
-pub use review::Remark;
 pub use rights::{ChannelCapabilities, SecretsCapability, WorkspaceCapability};
 pub use section::{ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, EmitRateLimitConfig};
 pub use setup::{AutoGenerate, DEFAULT_GENERATED_BYTES, RequiredSecret, SecretConfigMapping, SetupSection};

@@ -12,21 +12,7 @@ use crate::channel::ChannelName;
 use crate::channel::config::{RefusedMapping, mapping_problem};
 use crate::channel::endpoints::path_problem;
 use crate::fields::shortened;
-
-/// Something worth saying about a file that is accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remark {
-    /// The place in the file.
-    pub path: String,
-    /// What there is to say.
-    pub text: String,
-}
-
-impl fmt::Display for Remark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}", self.path, self.text)
-    }
-}
+use crate::model::diagnostic::Diagnostic;
 
 /// Refuses a file whose values cannot be meant.
 pub(super) fn check(
@@ -126,19 +112,20 @@ fn quoted(text: &str) -> String {
 }
 
 /// What is worth saying about a file that is accepted.
-pub(super) fn remarks(file: &ChannelCapabilitiesFile) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    let mut say = |path: String, text: String| remarks.push(Remark { path, text });
+pub(super) fn inspect(file: &ChannelCapabilitiesFile) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
     if let Some(setup) = &file.setup {
         for (index, secret) in setup.required_secrets.iter().enumerate() {
             if secret.has_unusable_pattern() {
                 let text = "not a regular expression that can be used here: values are not checked with it";
-                say(format!("setup.required_secrets[{index}].validation"), text.into());
+                let place = format!("setup.required_secrets[{index}].validation");
+                found.push(Diagnostic::warning("unusable-pattern", text).at(place));
             }
         }
         for (index, mapping) in setup.secret_config_mappings.iter().enumerate() {
             if let Some(problem) = mapping_problem(setup, mapping) {
-                say(format!("setup.secret_config_mappings[{index}]"), problem.to_string());
+                let place = format!("setup.secret_config_mappings[{index}]");
+                found.push(Diagnostic::warning("ignored-mapping", problem.to_string()).at(place));
             }
         }
     }
@@ -148,15 +135,14 @@ pub(super) fn remarks(file: &ChannelCapabilitiesFile) -> Vec<Remark> {
         let text = format!(
             "{asked} ms is below {DEFAULT_MIN_POLL_INTERVAL_MS} ms: only a host whose own floor is lower polls so often"
         );
-        say("capabilities.channel.min_poll_interval_ms".into(), text);
+        let place = "capabilities.channel.min_poll_interval_ms";
+        found.push(Diagnostic::note("short-poll-interval", text).at(place));
     }
     if file.capabilities.websocket.is_some() {
-        say(
-            "capabilities.websocket".into(),
-            "sockets are not there yet: the channel runs without one".into(),
-        );
+        let text = "websockets are not supported yet: the channel runs without one";
+        found.push(Diagnostic::warning("websocket-unsupported", text).at("capabilities.websocket"));
     }
-    remarks
+    found
 }
 
 impl fmt::Display for RefusedMapping {
@@ -282,7 +268,7 @@ mod tests {
             (
                 "sockets",
                 json!({"capabilities": {"websocket": {"url": "wss://example.org/"}}}),
-                Some("not there yet"),
+                Some("not supported yet"),
             ),
             (
                 "fast polls",
@@ -307,10 +293,10 @@ mod tests {
             ),
         ];
         for (case, document, expected) in table {
-            let remarks: Vec<String> =
-                parse(document).unwrap().remarks().iter().map(Remark::to_string).collect();
-            assert_eq!(remarks.len(), usize::from(expected.is_some()), "{case}: {remarks:?}");
-            assert!(expected.is_none_or(|part| remarks[0].contains(part)), "{case}: {remarks:?}");
+            let found: Vec<String> =
+                parse(document).unwrap().inspect().iter().map(Diagnostic::to_string).collect();
+            assert_eq!(found.len(), usize::from(expected.is_some()), "{case}: {found:?}");
+            assert!(expected.is_none_or(|part| found[0].contains(part)), "{case}: {found:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 pub use wit_abi::types::{ChannelConfig, HttpEndpointConfig, PollConfig};
 
-use crate::capability::{ChannelCapabilitiesFile, Remark, SecretConfigMapping, SetupSection};
+use crate::capability::{ChannelCapabilitiesFile, SecretConfigMapping, SetupSection};
 
 /// The keys of a channel's configuration that the host fills in; no secret can be mapped to them.
 pub const HOST_KEYS: &[&str] = &["tunnel_url", "webhook_secret", "owner_id", "bot_username"];
@@ -42,18 +42,12 @@ impl fmt::Debug for HostConfig {
 pub struct StartConfig {
     json: Zeroizing<String>,
     keys: Vec<String>,
-    remarks: Vec<Remark>,
 }
 
 impl StartConfig {
     /// The JSON object, as text.
     pub fn json(&self) -> &str {
         &self.json
-    }
-
-    /// Mappings that were not honoured, and why.
-    pub fn remarks(&self) -> &[Remark] {
-        &self.remarks
     }
 }
 
@@ -67,8 +61,8 @@ impl fmt::Debug for StartConfig {
 /// operator's `settings` for this channel, what the host knows, the secrets that the file maps.
 ///
 /// `secret` gives the value of a secret, or nothing when it is not stored; it is asked only for names that the file
-/// lists in `setup.required_secrets`. A mapping to a key of [`HOST_KEYS`] or of another secret is ignored and told in
-/// [`StartConfig::remarks`].
+/// lists in `setup.required_secrets`. A mapping to a key of [`HOST_KEYS`] or of another secret is ignored, which
+/// [`ChannelCapabilitiesFile::inspect`] reports.
 pub fn start_config(
     file: &ChannelCapabilitiesFile,
     settings: &Map<String, Value>,
@@ -78,13 +72,14 @@ pub fn start_config(
     let mut config = file.config.clone();
     config.extend(settings.iter().map(|(key, value)| (key.clone(), value.clone())));
     add_host_values(&mut config, host);
-    let remarks =
-        file.setup.as_ref().map(|setup| add_mapped_secrets(&mut config, setup, secret)).unwrap_or_default();
+    if let Some(setup) = &file.setup {
+        add_mapped_secrets(&mut config, setup, secret);
+    }
     let keys = config.keys().cloned().collect();
     let mut document = Value::Object(config);
     let json = Zeroizing::new(document.to_string());
     erase(&mut document);
-    StartConfig { json, keys, remarks }
+    StartConfig { json, keys }
 }
 
 fn add_host_values(config: &mut Map<String, Value>, host: &HostConfig) {
@@ -103,17 +98,14 @@ fn add_mapped_secrets(
     config: &mut Map<String, Value>,
     setup: &SetupSection,
     secret: &dyn Fn(&str) -> Option<Zeroizing<String>>,
-) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    for (index, mapping) in setup.secret_config_mappings.iter().enumerate() {
-        if let Some(problem) = mapping_problem(setup, mapping) {
-            let path = format!("setup.secret_config_mappings[{index}]");
-            remarks.push(Remark { path, text: problem.to_string() });
-        } else if let Some(value) = secret(&mapping.secret_name) {
+) {
+    for mapping in &setup.secret_config_mappings {
+        if mapping_problem(setup, mapping).is_none()
+            && let Some(value) = secret(&mapping.secret_name)
+        {
             config.insert(mapping.config_key.clone(), Value::from(value.as_str()));
         }
     }
-    remarks
 }
 
 /// Erases every text of a document, because some of them were secrets.
@@ -179,9 +171,10 @@ mod tests {
     }
 
     fn start(document: Value, settings: Value, host: &HostConfig) -> (Value, Vec<String>) {
-        let config = start_config(&file(document), &object(settings), host, &stored);
-        let remarks = config.remarks().iter().map(Remark::to_string).collect();
-        (serde_json::from_str(config.json()).unwrap(), remarks)
+        let file = file(document);
+        let config = start_config(&file, &object(settings), host, &stored);
+        let found = file.inspect().iter().map(ToString::to_string).collect();
+        (serde_json::from_str(config.json()).unwrap(), found)
     }
 
     #[test]
@@ -248,11 +241,11 @@ mod tests {
             ],
         });
         let document = json!({"setup": setup, "config": {"kept": 1, "owner_id": null}});
-        let (result, remarks) = start(document, json!({}), &HostConfig::default());
+        let (result, found) = start(document, json!({}), &HostConfig::default());
         assert_eq!(result, json!({"kept": 1, "owner_id": null, "app": "value of APP_ID"}));
-        assert_eq!(remarks.len(), 5, "{remarks:?}");
-        assert!(remarks[0].contains("[2]") && remarks[0].contains("not listed"), "{remarks:?}");
-        assert!(remarks[1].contains("[3]") && remarks[1].contains("by the host"), "{remarks:?}");
+        assert_eq!(found.len(), 5, "{found:?}");
+        assert!(found[0].contains("[2]") && found[0].contains("not listed"), "{found:?}");
+        assert!(found[1].contains("[3]") && found[1].contains("by the host"), "{found:?}");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::thread;
 use crate::sandbox::{PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
 
 use super::discover::{ChannelFiles, DiscoverError, DiscoveredChannel, discover_channels};
-use crate::capability::{CapabilityError, ChannelCapabilitiesFile, Remark};
+use crate::capability::{CapabilityError, ChannelCapabilitiesFile};
+use crate::model::diagnostic::Diagnostic;
 use crate::model::name::ChannelName;
 
 /// A channel that has been read and prepared, and is not running yet.
@@ -18,7 +19,7 @@ pub struct WasmChannel {
     name: ChannelName,
     module: Arc<PreparedChannelModule>,
     file: ChannelCapabilitiesFile,
-    remarks: Vec<Remark>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl WasmChannel {
@@ -38,8 +39,8 @@ impl WasmChannel {
             None => ChannelCapabilitiesFile::default(),
         };
         let module = runtime.prepare(name.as_str(), wasm)?;
-        let remarks = file.remarks();
-        Ok(Self { name, module, file, remarks })
+        let diagnostics = file.inspect();
+        Ok(Self { name, module, file, diagnostics })
     }
 
     /// The channel's name.
@@ -62,8 +63,8 @@ impl WasmChannel {
 
     /// What is worth knowing about its capability file, although it is valid.
     #[must_use]
-    pub fn remarks(&self) -> &[Remark] {
-        &self.remarks
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
     }
 }
 

@@ -16,7 +16,7 @@ use super::call_input::{call_input, kind};
 use super::config::Settings;
 use super::object::object;
 use super::outcome::{Failure, Outcome};
-use super::table::{harmless, harmless_lines};
+use tinclaw::model::escape::{escaped, escaped_lines};
 
 /// The largest input, in bytes.
 const MAX_INPUT_BYTES: u64 = 64 * 1024 * 1024;
@@ -198,18 +198,18 @@ fn shown(report: &CallbackReport, written: &[(String, Arc<str>)]) -> String {
     let json = as_json(report, written);
     let mut text = match &report.result {
         Ok(CallbackValue::Http(answer)) => {
-            let body = harmless_lines(&String::from_utf8_lossy(&answer.body));
-            format!("{} answered {} {}\n{body}\n", report.kind, answer.status, harmless(&answer.headers_json))
+            let body = escaped_lines(&String::from_utf8_lossy(&answer.body));
+            format!("{} answered {} {}\n{body}\n", report.kind, answer.status, escaped(&answer.headers_json))
         }
         Ok(CallbackValue::Done) => format!("{} succeeded\n", report.kind),
         Ok(CallbackValue::NotExported) => format!("{} is not exported by this guest\n", report.kind),
         Ok(CallbackValue::Started(_)) => {
-            format!("{} returned {}\n", report.kind, harmless(&json["result"].to_string()))
+            format!("{} returned {}\n", report.kind, escaped(&json["result"].to_string()))
         }
-        Err(error) => format!("{} FAILED: {}\n", report.kind, harmless(&error.to_string())),
+        Err(error) => format!("{} FAILED: {}\n", report.kind, escaped(&error.to_string())),
     };
     let mut line = |what: &str, value: &str| {
-        let _ = writeln!(text, "  {what:<10}{}", harmless(value));
+        let _ = writeln!(text, "  {what:<10}{}", escaped(value));
     };
     for line_of_guest in &report.logs {
         line("log", &format!("{:?}: {}", line_of_guest.level, line_of_guest.message));

@@ -13,7 +13,8 @@ use super::config::Settings;
 use super::control::{Request, Standing, ask_running};
 use super::object::object;
 use super::outcome::{Failure, Outcome};
-use super::table::{columns, harmless};
+use super::table::columns;
+use tinclaw::model::escape::escaped;
 
 /// The web chat.
 pub fn webchat(runtime: &WasmChannelRuntime) -> Result<WasmChannel, Failure> {
@@ -68,7 +69,7 @@ pub fn running(health: &Value) -> String {
     for channel in channels {
         for problem in channel["problems"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             let name = channel["name"].as_str().unwrap_or_default();
-            let _ = writeln!(text, "{name}: {}", harmless(problem));
+            let _ = writeln!(text, "{name}: {}", escaped(problem));
         }
     }
     text
@@ -109,7 +110,7 @@ fn would_load(settings: &Settings, output: JsonArgs) -> Outcome {
             "no host runs; it would load: {}",
             if names.is_empty() { "nothing".into() } else { names.join(", ") }
         );
-        failed.iter().for_each(|error| println!("{}", harmless(error)));
+        failed.iter().for_each(|error| println!("{}", escaped(error)));
     }
     if failed.is_empty() { Ok(()) } else { Err(Failure::Told) }
 }

@@ -21,7 +21,7 @@ use wit_abi::imports::HostFunc;
 use super::args::{CheckArgs, Common};
 use super::config::Settings;
 use super::outcome::{Failure, Outcome};
-use super::table::harmless;
+use tinclaw::model::escape::escaped;
 
 /// What is known about one channel.
 #[derive(Serialize)]
@@ -113,7 +113,7 @@ fn look_at(channel: &WasmChannel, config: &ManagerConfig) -> Result<Checked, Str
     let (_, lowered) = ChannelLimits::resolve(capabilities, &config.ceilings);
     let lowered: Vec<String> = lowered.iter().map(ToString::to_string).collect();
     let problems = trial.problems().iter().filter(|problem| !lowered.contains(problem));
-    let remarks = channel.remarks().iter().map(ToString::to_string);
+    let remarks = channel.diagnostics().iter().map(ToString::to_string);
     let imports = HostFunc::ALL.into_iter().filter(|func| module.flavour().imports(*func));
     Ok(Checked {
         name: channel.name().to_string(),
@@ -200,10 +200,10 @@ fn shown(findings: &Findings) -> String {
         text.push('\n');
     }
     for warning in &findings.warnings {
-        let _ = writeln!(text, "note: {}", harmless(warning));
+        let _ = writeln!(text, "note: {}", escaped(warning));
     }
     for error in &findings.failed {
-        let _ = writeln!(text, "wrong: {}", harmless(error));
+        let _ = writeln!(text, "wrong: {}", escaped(error));
     }
     let problems: usize = findings.channels.iter().map(|channel| channel.problems.len()).sum();
     let wrong = problems + findings.failed.len();
@@ -225,7 +225,7 @@ fn shown_channel(channel: &Checked) -> String {
     let mut text = format!("{}\n", channel.name);
     let mut line = |what: &str, value: String| {
         if !value.is_empty() {
-            let _ = writeln!(text, "  {what:<10}{}", harmless(&value));
+            let _ = writeln!(text, "  {what:<10}{}", escaped(&value));
         }
     };
     let memory = channel.initial_memory_bytes / 1024;

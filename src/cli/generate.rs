@@ -6,7 +6,7 @@ use tinclaw::secrets::{Secret, SecretStore, normalise_name};
 
 use super::config::{SecretSources, Settings};
 use super::outcome::Failure;
-use super::table::harmless;
+use tinclaw::model::escape::escaped;
 
 /// Stores a random value for every secret that a channel declares with `auto_generate` and that is nowhere yet. The log
 /// gets names only. What cannot be made is told and left missing: its channel says so in its health.
@@ -60,7 +60,7 @@ fn generate(sources: &SecretSources, name: &str, secret: &RequiredSecret) -> Res
     let length = secret.auto_generate.unwrap_or_default().length;
     let value = Secret::random(length).map_err(|error| error.to_string())?;
     if !secret.accepts(value.expose()) {
-        let pattern = harmless(secret.validation.as_deref().unwrap_or_default());
+        let pattern = escaped(secret.validation.as_deref().unwrap_or_default());
         return Err(format!("its channel expects {pattern}; store one with `tinclaw secrets set {name}`"));
     }
     let (editor, made) = sources.editor().map_err(|failure| failure.to_string())?;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use log::{Level, Log, Metadata, Record};
 use tinclaw::egress::LOG_CAPS;
+use tinclaw::model::escape::escaped;
 
 /// Starts the log. `filter` (from the command line or the configuration) goes before `RUST_LOG`, and that before
 /// `default`.
@@ -16,7 +17,9 @@ pub fn start(filter: Option<&str>, default: &str) {
         let style = out.default_level_style(record.level());
         let time = out.timestamp_seconds();
         let target = shown_target(record.target());
-        writeln!(out, "{time} {style}{:<5}{style:#} {target}: {}", record.level(), record.args())
+        let message = record.args().to_string();
+        // The last line of defence: whatever a line quotes, it stays one line and moves no cursor.
+        writeln!(out, "{time} {style}{:<5}{style:#} {target}: {}", record.level(), escaped(&message))
     });
     let logger = builder.build();
     log::set_max_level(logger.filter());

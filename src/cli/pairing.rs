@@ -6,7 +6,8 @@ use super::args::{Common, PairingCommand};
 use super::config::Settings;
 use super::control::{Request, ask};
 use super::outcome::Outcome;
-use super::table::{age, columns, harmless, now_ms};
+use super::table::{age, columns, now_ms};
+use tinclaw::model::escape::escaped;
 
 /// Does what `tinclaw pairing …` says. The running host knows at once.
 pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
@@ -30,12 +31,12 @@ pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
             let answer = ask(&settings, request)?;
             println!(
                 "{} may talk to the agent through {channel}",
-                harmless(answer["id"].as_str().unwrap_or_default())
+                escaped(answer["id"].as_str().unwrap_or_default())
             );
         }
         PairingCommand::Revoke { channel, id } => {
             ask(&settings, Request::RevokePairing { channel: channel.clone(), id: id.clone() })?;
-            println!("{} is forgotten; a stranger again to {channel}", harmless(id));
+            println!("{} is forgotten; a stranger again to {channel}", escaped(id));
         }
     }
     Ok(())

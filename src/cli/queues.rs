@@ -6,7 +6,8 @@ use super::args::{Common, JsonArgs, MessagesCommand, OneRow, RepliesCommand, Row
 use super::config::Settings;
 use super::control::{self, Request, ask};
 use super::outcome::Outcome;
-use super::table::{age, columns, harmless, harmless_lines, now_ms};
+use super::table::{age, columns, now_ms};
+use tinclaw::model::escape::{escaped, escaped_lines};
 
 /// Does what `tinclaw messages …` says.
 pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {
@@ -111,12 +112,12 @@ fn show(settings: &Settings, row: OneRow, request: Request) -> Outcome {
             Value::Null => continue,
             Value::Array(items) if items.is_empty() => continue,
             Value::Number(_) if field.ends_with("_ms") => ago(&record, field),
-            Value::String(text) => harmless(text),
-            other => other.to_string(),
+            Value::String(text) => escaped(text).into_owned(),
+            other => escaped(&other.to_string()).into_owned(),
         };
         println!("{:<14}{shown}", field.trim_end_matches("_ms").trim_end_matches("_json").replace('_', " "));
     }
-    println!("\n{}", harmless_lines(record["content"].as_str().unwrap_or_default()));
+    println!("\n{}", escaped_lines(record["content"].as_str().unwrap_or_default()));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use tinclaw::capability::{DEFAULT_GENERATED_BYTES, RequiredSecret};
+use tinclaw::model::escape::escaped;
 use tinclaw::secrets::{Secret, normalise_name};
 use tinclaw::{ChannelCapabilitiesFile, DiscoveredChannel, discover_channels};
 
@@ -74,7 +75,7 @@ fn list(settings: &Settings, output: JsonArgs) -> Outcome {
     }
     stored.iter().for_each(|name| println!("{name}"));
     for (name, channel, prompt) in missing {
-        println!("{name} is missing: channel {channel} needs it ({})", super::table::harmless(&prompt));
+        println!("{name} is missing: channel {channel} needs it ({})", escaped(&prompt));
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! Columns for a terminal.
 
-/// Aligns rows under their headings; the last column is not filled up. Control characters, which come from strangers,
-/// are shown escaped.
+use tinclaw::model::escape::escaped;
+
+/// Aligns rows under their headings; the last column is not filled up. Text is shown
+/// [`escaped`].
 pub fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| harmless(cell)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|cell| escaped(cell).into_owned()).collect()).collect();
     let headings: Vec<String> = headings.iter().map(|heading| heading.to_uppercase()).collect();
     let all = || std::iter::once(&headings).chain(&rows);
     let widths: Vec<usize> = (0..headings.len())
@@ -22,18 +24,6 @@ pub fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Text on one line that moves no cursor.
-pub fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
-}
-
-/// Text of several lines that moves no cursor.
-pub fn harmless_lines(text: &str) -> String {
-    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
 /// A time that was some milliseconds ago, or will be.

@@ -146,7 +146,6 @@ impl Assembly {
     ) -> StartConfig {
         let settings = self.config.channels.get(channel.name()).cloned().unwrap_or_default();
         let file = channel.capabilities_file().clone();
-        let name = channel.name().clone();
         let tunnel_url = self.config.public_url.clone();
         Box::new(move || {
             let value_of = |name: &str| {
@@ -160,9 +159,6 @@ impl Assembly {
                 bot_username: settings.bot_username.clone(),
             };
             let config = start_config(&file, &settings.config, &host, &value_of);
-            for remark in config.remarks() {
-                log::warn!(target: name.as_str(), "{remark}");
-            }
             Ok(config.json().into())
         })
     }

@@ -1,5 +1,7 @@
 //! Values that every room uses: names, rate limits, and small parts without I/O.
 
+pub mod diagnostic;
+pub mod escape;
 pub(crate) mod log_throttle;
 pub mod name;
 pub(crate) mod oneshot;

@@ -266,7 +266,7 @@ impl Agent for Exec {
 fn log_errors(lines: impl Iterator<Item = Line>) {
     for line in lines {
         match line {
-            Line::Text(line) => log::info!(target: "agent", "{}", crate::cli::table::harmless(&line)),
+            Line::Text(line) => log::info!(target: "agent", "{}", tinclaw::model::escape::escaped(&line)),
             Line::Bad(reason) => {
                 log::warn!(target: "agent", "a line of its standard error is left out: {reason}")
             }

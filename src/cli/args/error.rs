@@ -8,7 +8,7 @@ use tinclaw::fields::nearest;
 use super::given::Given;
 use super::help::{WIDTH, title, usage, wrapped};
 use super::spec::{Parameter, Spec, Then};
-use crate::cli::table::harmless;
+use tinclaw::model::escape::escaped;
 
 /// A command line that cannot be meant: what is wrong, and where to read how it is right.
 #[derive(Debug)]
@@ -134,5 +134,5 @@ pub fn listed(words: &[&str]) -> String {
 
 /// What was written, for a terminal.
 pub fn shown(written: &OsStr) -> String {
-    harmless(&written.to_string_lossy())
+    escaped(&written.to_string_lossy()).into_owned()
 }
