@@ -24,10 +24,12 @@
 //! | `backend`, `private_socket`, `http_thread` | tiny_http, and the thread that empties it |
 //! | `exchange`, `http_server` | what users of the server see |
 //! | `requests` | from a request to an event: routed, authenticated, deduplicated |
+//! | `authentication` | who may pass, and what those who may not cost |
 //! | `routes` | which channel owns which path |
 //! | `responses` | from a channel's answer to a response |
 
 mod answer_memory;
+mod authentication;
 mod backend;
 mod chunked;
 mod error;

@@ -6,22 +6,19 @@ use std::time::Instant;
 
 use crossbeam_channel::{Sender, TrySendError};
 use wit_abi::types::IncomingHttpRequest;
-use zeroize::Zeroizing;
 
 use crate::channel::{ChannelName, RegisteredEndpoint};
 use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::arrival::{RequestIdentity, Webhook};
 use crate::event::{Event, unix_ms};
 
-use crate::secrets::SecretStore;
-
+use super::authentication::AuthenticationGate;
 use super::responses::response_for;
 use super::routes::{ChannelAccess, Route, WasmChannelRouter};
 use super::{IncomingRequest, Responder};
-use crate::model::log_throttle::Told;
 use crate::webhook::{
-    AttemptLimits, Authenticated, FailedAttempts, SeenKeys, TrustedProxies, Verdict, WebhookRequest,
-    dedupe_key, media_type_allowed, verify, visible_headers, visible_query,
+    Authenticated, SeenKeys, TrustedProxies, WebhookRequest, dedupe_key, media_type_allowed, visible_headers,
+    visible_query,
 };
 
 /// The largest body that is taken when a route does not say less, in bytes: 1 MiB.
@@ -34,9 +31,7 @@ pub type OwnPages = Box<dyn Fn(&str, &str) -> Option<super::Response> + Send>;
 pub struct RequestHandler {
     routes: WasmChannelRouter,
     router: Sender<Event>,
-    failed: FailedAttempts,
-    /// Of which channels the log knows that they have no usable secret.
-    unusable: Told,
+    gate: AuthenticationGate,
     proxies: TrustedProxies,
     public_url: Option<String>,
     own_pages: OwnPages,
@@ -57,8 +52,7 @@ impl RequestHandler {
         public_url: Option<String>,
         own_pages: OwnPages,
     ) -> Self {
-        let failed = FailedAttempts::new(AttemptLimits::default());
-        Self { routes, router, failed, unusable: Told::default(), proxies, public_url, own_pages }
+        Self { routes, router, gate: AuthenticationGate::default(), proxies, public_url, own_pages }
     }
 
     /// Answers a request, or hands it to the router. Never waits.
@@ -97,9 +91,6 @@ impl RequestHandler {
             return Err(Refusal::NotConfigured);
         }
         let client = self.client_of(request);
-        if let Some(retry_after) = self.failed.blocked(client, Instant::now()) {
-            return Err(Refusal::TooManyRequests { retry_after });
-        }
         let public_url = self.public_url_of(request);
         let presented = WebhookRequest {
             method: &request.method,
@@ -110,21 +101,7 @@ impl RequestHandler {
             body: &request.body,
             now_ms,
         };
-        let secrets = &route.access.secrets;
-        match verify(&route.access.plan, &presented, &|name| secret_bytes(&**secrets, name)) {
-            Verdict::Authentic(authenticated) => Ok(authenticated),
-            Verdict::Refused(reason) => {
-                log::warn!(target: route.channel.as_str(), "a request from {client} was refused: {reason}");
-                self.failed.failed(client, Instant::now());
-                Err(Refusal::Unauthorized)
-            }
-            Verdict::SecretUnusable { secret_name, problem } => {
-                if self.unusable.is_due(&route.channel, Instant::now()) {
-                    log::error!(target: route.channel.as_str(), "secret {secret_name} cannot be used: {problem}");
-                }
-                Err(Refusal::NotConfigured)
-            }
-        }
+        self.gate.admit(&route.channel, &route.access, &presented, client)
     }
 
     fn client_of(&self, request: &IncomingRequest) -> IpAddr {
@@ -218,9 +195,4 @@ fn guest_request(request: &IncomingRequest, authenticated: &Authenticated) -> In
 
 fn refuse(responder: Responder, refusal: Refusal) {
     responder.respond(response_for(None, HttpAnswer::Refused(refusal)));
-}
-
-fn secret_bytes(secrets: &dyn SecretStore, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let secret = secrets.get(name).ok().flatten()?;
-    Some(Zeroizing::new(secret.expose().as_bytes().to_vec()))
 }

@@ -47,7 +47,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use attempts::{AttemptLimits, FailedAttempts};
+pub use attempts::{AttemptLimits, FailedAttempts, Failure};
 pub use dedupe::dedupe_key;
 pub use error::WebhookConfigError;
 pub use guest_view::{Hidden, visible_headers, visible_query};

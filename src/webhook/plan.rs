@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use super::challenge::Challenge;
+use super::challenge::{self, Challenge};
 use super::declared;
 use super::dedupe::pointer_path;
 use super::error::WebhookConfigError;
 use super::media_type;
 use super::presets::TELEGRAM_SECRET_HEADER;
 use super::published;
-use super::request::SecretLookup;
+use super::request::{SecretLookup, WebhookRequest};
 use super::scheme::Scheme;
 use super::timestamp::{DEFAULT_TOLERANCE_SECS, MAX_TOLERANCE_SECS};
 use super::verify::{SecretProblem, usable};
@@ -116,6 +116,17 @@ impl AuthPlan {
     /// endpoint of a channel where this is false answers 503 and shows as unhealthy.
     pub fn validates_secret(&self) -> bool {
         self.requirement == Requirement::Checked
+    }
+
+    /// Whether trying values could let this request in: nothing but a plain shared secret or a verify token stands in its
+    /// way. A signature cannot be guessed.
+    pub fn is_guessable(&self, request: &WebhookRequest<'_>) -> bool {
+        let checks = &self.checks;
+        if checks.challenge.as_ref().is_some_and(|challenge| challenge::is_meant(challenge, request)) {
+            return true;
+        }
+        let is_shared = |scheme: &Scheme| matches!(scheme, Scheme::SharedSecret(_));
+        self.requirement == Requirement::Checked && checks.schemes.iter().all(is_shared)
     }
 
     /// Names of the stored secrets that the checks need, in lower case, each once.

@@ -105,6 +105,13 @@ pub enum Refusal {
     BodyNotSigned,
 }
 
+impl Refusal {
+    /// Whether a value was tried that could have been the secret or the token.
+    pub const fn is_guess(&self) -> bool {
+        matches!(self, Self::SecretMismatch | Self::TokenMismatch)
+    }
+}
+
 /// What is wrong with a stored secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

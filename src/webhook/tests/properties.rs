@@ -211,15 +211,16 @@ proptest! {
 
     #[test]
     fn the_memory_of_failures_stays_bounded(addresses in prop::collection::vec((any::<u8>(), 0..5_u64), 0..100)) {
-        let limits = AttemptLimits { burst: 2, refill: Duration::from_secs(2), max_addresses: 4 };
+        let limits = AttemptLimits { burst: 2, refill: Duration::from_secs(2), max_sources: 4 };
+        let channel: crate::channel::ChannelName = "a".parse().unwrap();
         let mut attempts = FailedAttempts::new(limits);
         let mut now = Instant::now();
         for (last, secs) in addresses {
             now += Duration::from_secs(secs);
             let address = IpAddr::from([192, 0, 2, last]);
-            attempts.failed(address, now);
+            attempts.failed(&channel, address, now);
             prop_assert!(attempts.len() <= 4);
-            prop_assert!(attempts.blocked(address, now).is_none_or(|wait| wait <= limits.refill));
+            prop_assert!(attempts.blocked(&channel, address, now).is_none_or(|wait| wait <= limits.refill));
         }
     }
 }

@@ -1,0 +1,245 @@
+//! Lets authentic requests pass, and bounds what the others cost.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use crate::channel::ChannelName;
+use crate::event::answer::Refusal;
+use crate::model::log_throttle::Told;
+use crate::secrets::SecretStore;
+use crate::webhook::{
+    AttemptLimits, Authenticated, FailedAttempts, Failure, Verdict, WebhookRequest, verify,
+};
+
+use super::routes::ChannelAccess;
+
+/// Lines about failed authentications of one channel, whatever addresses they come from: 60 at once, 30 a minute.
+const LOG_LIMITS: AttemptLimits =
+    AttemptLimits { burst: 60, refill: Duration::from_secs(2), max_sources: 1024 };
+
+/// Decides whether a request is authentic, and remembers who failed.
+///
+/// An authentic signature passes whatever else came from its address. Only where a plain shared secret could be guessed
+/// does an address that has tried too often get 429 before its value is compared.
+#[derive(Debug)]
+pub(super) struct AuthenticationGate {
+    failures: FailedAttempts,
+    /// Values that were tried for a shared secret.
+    guesses: FailedAttempts,
+    /// One bucket for each channel, under an address that nobody has.
+    logged: FailedAttempts,
+    /// Channels whose unusable secret was logged lately.
+    unusable: Told,
+}
+
+impl Default for AuthenticationGate {
+    fn default() -> Self {
+        Self {
+            failures: FailedAttempts::default(),
+            guesses: FailedAttempts::default(),
+            logged: FailedAttempts::new(LOG_LIMITS),
+            unusable: Told::default(),
+        }
+    }
+}
+
+impl AuthenticationGate {
+    /// The request as an authentic one, or what its client is answered.
+    pub fn admit(
+        &mut self,
+        channel: &ChannelName,
+        access: &ChannelAccess,
+        request: &WebhookRequest<'_>,
+        client: IpAddr,
+    ) -> Result<Authenticated, Refusal> {
+        let now = Instant::now();
+        if access.plan.is_guessable(request)
+            && let Some(retry_after) = self.guesses.blocked(channel, client, now)
+        {
+            return Err(Refusal::TooManyRequests { retry_after });
+        }
+        match verify(&access.plan, request, &|name| secret_bytes(&*access.secrets, name)) {
+            Verdict::Authentic(authenticated) => Ok(authenticated),
+            Verdict::Refused(reason) => Err(self.failed(channel, client, &reason, now)),
+            Verdict::SecretUnusable { secret_name, problem } => {
+                if self.unusable.is_due(channel, now) {
+                    log::error!(target: channel.as_str(), "secret {secret_name} cannot be used: {problem}");
+                }
+                Err(Refusal::NotConfigured)
+            }
+        }
+    }
+
+    /// Counts a failure, logs it while it is within the limits, and says what the client is answered.
+    fn failed(
+        &mut self,
+        channel: &ChannelName,
+        client: IpAddr,
+        reason: &crate::webhook::Refusal,
+        now: Instant,
+    ) -> Refusal {
+        if reason.is_guess() {
+            self.guesses.failed(channel, client, now);
+        }
+        match self.failures.failed(channel, client, now) {
+            Failure::OverLimit { retry_after } => Refusal::TooManyRequests { retry_after },
+            Failure::WithinLimit { unlogged } => {
+                self.log(channel, client, reason, unlogged, now);
+                Refusal::Unauthorized
+            }
+        }
+    }
+
+    fn log(
+        &mut self,
+        channel: &ChannelName,
+        client: IpAddr,
+        reason: &crate::webhook::Refusal,
+        unlogged: u64,
+        now: Instant,
+    ) {
+        let everybody = IpAddr::from([0, 0, 0, 0]);
+        let Failure::WithinLimit { unlogged: of_others } = self.logged.failed(channel, everybody, now) else {
+            return;
+        };
+        let omitted = match unlogged.saturating_add(of_others) {
+            0 => String::new(),
+            count => format!(" ({count} more failed requests were not logged)"),
+        };
+        log::warn!(
+            target: channel.as_str(),
+            "channel {channel} refused a request from {client}: {reason}{omitted}"
+        );
+    }
+}
+
+fn secret_bytes(secrets: &dyn SecretStore, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let secret = secrets.get(name).ok().flatten()?;
+    Some(Zeroizing::new(secret.expose().as_bytes().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::capability::webhook::WebhookCapability;
+    use crate::fields::strictly;
+    use crate::secrets::{MemorySecrets, Secret};
+    use crate::webhook::AuthPlan;
+
+    const GUESSER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn access(webhook: serde_json::Value) -> ChannelAccess {
+        let capability = strictly(webhook, WebhookCapability::read).unwrap();
+        let secrets = MemorySecrets::new();
+        for name in ["chat_webhook_secret", "token"] {
+            secrets.set(name, Secret::new("a long secret".to_owned())).unwrap();
+        }
+        ChannelAccess {
+            plan: AuthPlan::from(&capability, "chat").unwrap(),
+            secrets: Arc::new(secrets),
+            dedupe: None,
+            max_body_bytes: None,
+            content_types: None,
+        }
+    }
+
+    fn ask(
+        gate: &mut AuthenticationGate,
+        channel: &str,
+        access: &ChannelAccess,
+        method: &str,
+        query: &str,
+        header: Option<(&str, &str)>,
+    ) -> Result<(), Refusal> {
+        let headers: Vec<_> =
+            header.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let request = WebhookRequest {
+            method,
+            path: "/x",
+            query,
+            public_url: "https://a.example/x",
+            headers: &headers,
+            body: b"",
+            now_ms: 0,
+        };
+        gate.admit(&channel.parse().unwrap(), access, &request, GUESSER).map(|_| ())
+    }
+
+    fn is_429(result: &Result<(), Refusal>) -> bool {
+        matches!(result, Err(Refusal::TooManyRequests { .. }))
+    }
+
+    /// Forged requests used to lock authentic ones out, at every channel and for as long as somebody sent one forged
+    /// request a second: and a provider's own address can be made to send them, by pointing an account of one's own
+    /// at this host.
+    #[test]
+    fn an_authentic_signature_passes_after_any_number_of_forged_ones() {
+        let access = access(json!({"auth": "github"}));
+        let mut gate = AuthenticationGate::default();
+        let forged = format!("sha256={}", "0".repeat(64));
+        let results: Vec<_> = (0..100)
+            .map(|_| ask(&mut gate, "chat", &access, "POST", "", Some(("x-hub-signature-256", &forged))))
+            .collect();
+        assert_eq!(results.iter().filter(|result| **result == Err(Refusal::Unauthorized)).count(), 20);
+        assert!(results[20..].iter().all(is_429));
+        // HMAC-SHA256 of the empty body under "a long secret".
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"a long secret");
+        let tag = ring::hmac::sign(&key, b"");
+        let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let authentic = format!("sha256={hex}");
+        let authentic =
+            ask(&mut gate, "chat", &access, "POST", "", Some(("x-hub-signature-256", &authentic)));
+        assert_eq!(authentic, Ok(()));
+    }
+
+    #[test]
+    fn guesses_of_a_shared_secret_are_limited_for_their_channel_and_address_only() {
+        let access = access(json!({"auth": "secret"}));
+        let mut gate = AuthenticationGate::default();
+        let mut send = |channel: &str, value: Option<&str>| {
+            ask(&mut gate, channel, &access, "POST", "", value.map(|value| ("x-webhook-secret", value)))
+        };
+        for _ in 0..20 {
+            assert_eq!(send("chat", Some("a guess")), Err(Refusal::Unauthorized));
+        }
+        assert!(is_429(&send("chat", Some("a long secret"))), "refused before it is compared");
+        assert_eq!(send("other", Some("a long secret")), Ok(()));
+    }
+
+    #[test]
+    fn a_request_without_any_secret_is_no_guess() {
+        let access = access(json!({"auth": "secret"}));
+        let mut gate = AuthenticationGate::default();
+        for number in 0..40 {
+            let refused = ask(&mut gate, "chat", &access, "POST", "", None);
+            assert_eq!(is_429(&refused), number >= 20, "{number}");
+        }
+        let authentic =
+            ask(&mut gate, "chat", &access, "POST", "", Some(("x-webhook-secret", "a long secret")));
+        assert_eq!(authentic, Ok(()));
+    }
+
+    #[test]
+    fn guesses_of_a_verify_token_do_not_refuse_signatures() {
+        let access = access(json!({"auth": "whatsapp", "methods": ["GET", "POST"], "secret_name": "token",
+            "verify_token_param": "hub.verify_token", "hmac_secret_name": "chat_webhook_secret"}));
+        let mut gate = AuthenticationGate::default();
+        for _ in 0..20 {
+            let guess = ask(&mut gate, "chat", &access, "GET", "hub.verify_token=x", None);
+            assert_eq!(guess, Err(Refusal::Unauthorized));
+        }
+        assert!(is_429(&ask(&mut gate, "chat", &access, "GET", "hub.verify_token=a+long+secret", None)));
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"a long secret");
+        let hex: String =
+            ring::hmac::sign(&key, b"").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let signature = format!("sha256={hex}");
+        let signed = ask(&mut gate, "chat", &access, "POST", "", Some(("x-hub-signature-256", &signature)));
+        assert_eq!(signed, Ok(()));
+    }
+}
