@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tinclaw::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Effects, TimerChange};
 use tinclaw::host::{ChannelTrial, ManagerConfig};
+use tinclaw::model::human_duration::HumanDuration;
 use tinclaw::{WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig};
 
 use super::args::{CallArgs, Common};
@@ -232,7 +233,12 @@ fn shown(report: &CallbackReport, written: &[(String, Arc<str>)]) -> String {
     let (memory, time) = (usage.peak_memory / 1024, usage.elapsed);
     line(
         "used",
-        &format!("{} fuel, {memory} KiB of memory, {} HTTP calls, {time:.1?}", usage.fuel, usage.http_calls),
+        &format!(
+            "{} fuel, {memory} KiB of memory, {} HTTP calls, {}",
+            usage.fuel,
+            usage.http_calls,
+            HumanDuration(time)
+        ),
     );
     text
 }

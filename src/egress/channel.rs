@@ -19,6 +19,7 @@ use super::retry_after;
 use super::settings::{ChannelHttpSettings, HttpCapabilityError};
 use super::target::Target;
 use crate::capability::http::HttpCapability;
+use crate::model::deadline::deadline_after;
 use crate::model::rate_limit::RateLimit;
 use crate::secrets::{SecretError, SecretStore};
 
@@ -207,7 +208,7 @@ impl ChannelHttp {
 
     fn deadline(&self, request: &OutboundRequest, callback: Instant) -> Instant {
         let time = request.timeout.unwrap_or(self.limits.timeout);
-        Instant::now().checked_add(time).map_or(callback, |own| own.min(callback))
+        deadline_after(Instant::now(), time).min(callback)
     }
 
     /// The secrets to look for: those that the channel declares and all others that the store can list, but not those

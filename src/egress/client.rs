@@ -25,6 +25,8 @@ use zeroize::Zeroizing;
 use super::method::Method;
 use super::settings::OutboundSettingsError;
 
+use crate::model::deadline::deadline_after;
+
 /// The largest response head that is read, in bytes: four times what common servers are able to send.
 pub const MAX_RESPONSE_HEAD_BYTES: usize = 32 * 1024;
 /// How many addresses of a host are tried at most; `ureq` keeps no more.
@@ -292,7 +294,7 @@ impl<In: Transport> Connector<In> for Dialer {
 
 /// Tries one address after the other; each gets half of the time that is left, the last one all of it.
 fn dial(addresses: &[SocketAddr], time: Option<Duration>) -> Result<TcpStream, Error> {
-    let deadline = time.map(|time| Instant::now() + time);
+    let deadline = time.map(|time| deadline_after(Instant::now(), time));
     let mut last = Error::ConnectionFailed;
     for (at, address) in addresses.iter().enumerate() {
         let is_last = at + 1 == addresses.len();

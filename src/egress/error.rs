@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::addresses::AddressKind;
+use crate::model::rate_limit::RateLimited;
 use crate::secrets::SecretError;
 
 /// Why `http-request` returned an error.
@@ -50,7 +51,7 @@ pub enum OutboundError {
         limit: u64,
     },
     /// The channel made too many requests in the last minute or hour.
-    #[error("over http.rate_limit, try again in {} s", retry_after.as_secs().saturating_add(1))]
+    #[error("over http.rate_limit, {}", RateLimited::advice(*retry_after))]
     RateLimited {
         /// When the next request will be within the limit.
         retry_after: Duration,

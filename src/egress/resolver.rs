@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::model::deadline::deadline_after;
 use crate::model::oneshot::once;
 
 /// How many lookups may be under way. One that hangs holds a thread until the system gives up on it.
@@ -62,7 +63,7 @@ impl NameResolver for SystemResolver {
             // Nobody listens any more when the time was up.
             done.tell(addresses);
         })?;
-        let until = deadline.min(Instant::now() + LOOKUP_TIMEOUT);
+        let until = deadline.min(deadline_after(Instant::now(), LOOKUP_TIMEOUT));
         answer.wait_until(until).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -10,6 +10,7 @@ use crate::channel::{ChannelLimits, Registration, WasmChannel};
 use crate::egress::OutboundHttp;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport};
 use crate::event::setup::ChannelSetup;
+use crate::model::deadline::deadline_after;
 use crate::pairing::PairingDesk;
 use crate::sandbox::{CallbackContext, MemoryBudget, StopFlag};
 use crate::server::WasmChannelRouter;
@@ -104,7 +105,7 @@ impl ChannelTrial {
         let context = CallbackContext {
             channel: self.setup.runtime.clone(),
             workspace: self.workspace.snapshot(),
-            deadline: Instant::now() + self.setup.limits.callback_timeout,
+            deadline: deadline_after(Instant::now(), self.setup.limits.callback_timeout),
             stop: StopFlag::default(),
             memory,
         };

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::event::completion::Completion;
+use crate::model::deadline::deadline_after;
 use crate::store::{
     AttachmentMeta, Batch, Change, ChannelKey, CommitError, MessageBody, MessageId, MessageRecord,
     NewMessage, PendingMessage, StoreHandle,
@@ -219,7 +220,7 @@ impl Mailbox {
                 None
             }
             Err(_) => {
-                let later = Instant::now() + Duration::from_secs(1);
+                let later = deadline_after(Instant::now(), Duration::from_secs(1));
                 self.lock().queue.give_back(id, attempt, later);
                 None
             }
@@ -235,7 +236,7 @@ impl Mailbox {
 
     /// The agent, or nobody, has dealt with a message: it can be handed out again after `delay`.
     pub(super) fn give_back(&self, id: MessageId, attempt: u32, delay: Duration) {
-        let due = Instant::now() + delay.min(Duration::from_secs(366 * 24 * 3600));
+        let due = deadline_after(Instant::now(), delay);
         self.lock().queue.give_back(id, attempt, due);
         self.0.changed.notify_all();
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::model::deadline::deadline_after;
 use crate::store::MessageId;
 
 use super::conversations::Conversations;
@@ -102,7 +103,7 @@ impl<B: Clone> MessageQueue<B> {
         let id = self.order.take_due(now)?;
         let entry = self.entries.get_mut(&id)?;
         entry.attempt += 1;
-        let until = now + self.visibility;
+        let until = deadline_after(now, self.visibility);
         entry.visible_again = Some(until);
         self.out.insert((until, id));
         Some(HandedOut { id, attempt: entry.attempt, body: entry.body.clone() })

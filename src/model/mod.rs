@@ -1,7 +1,9 @@
 //! Values that every room uses: names, rate limits, and small parts without I/O.
 
+pub mod deadline;
 pub mod diagnostic;
 pub mod escape;
+pub mod human_duration;
 pub(crate) mod log_throttle;
 pub mod name;
 pub(crate) mod oneshot;

@@ -11,11 +11,21 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// A request was over its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("over the rate limit, try again in {} s", retry_after.as_secs().saturating_add(1))]
+#[error("over the rate limit, {}", Self::advice(*retry_after))]
 pub struct RateLimited {
     /// After which time the same request will be within the limit, if nothing else happens. [`Duration::MAX`] when the
-    /// limit is zero.
+    /// limit is zero, which allows nothing at any time.
     pub retry_after: Duration,
+}
+
+impl RateLimited {
+    /// What whoever was refused can do.
+    pub(crate) fn advice(retry_after: Duration) -> String {
+        match retry_after {
+            Duration::MAX => "which is 0 and allows none".to_owned(),
+            wait => format!("try again in {} s", wait.as_secs().saturating_add(1)),
+        }
+    }
 }
 
 /// A bucket of `capacity` tokens that refills evenly within `period`.
@@ -106,16 +116,27 @@ impl RateLimit {
 
 /// How many messages a channel may emit: `capabilities.channel.emit_rate_limit`.
 ///
-/// Asked by the router before a callback's effects are committed. What is over waits, with the message kept.
+/// Asked by the router before a callback's effects are committed. Messages over the limit stay queued; a channel whose
+/// limit is zero may not emit at all.
 #[derive(Clone, Debug)]
 pub struct ChannelEmitRateLimiter {
     limit: RateLimit,
+    may_emit: bool,
 }
 
 impl ChannelEmitRateLimiter {
     /// A limiter for this many messages per minute and per hour. Zero allows nothing.
     pub fn new(messages_per_minute: u32, messages_per_hour: u32) -> Self {
-        Self { limit: RateLimit::new(messages_per_minute, messages_per_hour) }
+        Self {
+            limit: RateLimit::new(messages_per_minute, messages_per_hour),
+            may_emit: messages_per_minute > 0 && messages_per_hour > 0,
+        }
+    }
+
+    /// Whether the channel may emit at all: not when one of its limits is zero.
+    #[must_use]
+    pub fn may_emit(&self) -> bool {
+        self.may_emit
     }
 
     /// Counts `messages` emitted by one callback, all or none.
@@ -185,6 +206,17 @@ mod tests {
         let mut bucket = TokenBucket::new(0, MINUTE);
         assert_eq!(bucket.take(1, now), Err(RateLimited { retry_after: Duration::MAX }));
         assert_eq!(bucket.take(0, now), Ok(()));
+    }
+
+    #[test]
+    fn a_zero_for_the_minute_or_the_hour_means_that_nothing_may_be_emitted() {
+        for (per_minute, per_hour, may_emit) in [(0, 10, false), (10, 0, false), (0, 0, false), (1, 1, true)]
+        {
+            let limiter = ChannelEmitRateLimiter::new(per_minute, per_hour);
+            assert_eq!(limiter.may_emit(), may_emit, "{per_minute} a minute, {per_hour} an hour");
+        }
+        let text = RateLimited { retry_after: Duration::MAX }.to_string();
+        assert_eq!(text, "over the rate limit, which is 0 and allows none");
     }
 
     #[test]

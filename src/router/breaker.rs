@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 
+use crate::model::deadline::deadline_after;
+
 /// How many callbacks in a row may fail before the channel is paused.
 pub const FAILURES_BEFORE_PAUSE: u32 = 5;
 
@@ -44,7 +46,7 @@ impl Breaker {
         }
         self.failures = 0;
         self.pauses += 1;
-        let until = now + PAUSES.ceiling(self.pauses);
+        let until = deadline_after(now, PAUSES.ceiling(self.pauses));
         Some(self.paused.insert(Pause { until, reason: reason.to_owned() }))
     }
 

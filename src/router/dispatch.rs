@@ -7,6 +7,7 @@ use crossbeam_channel::Sender;
 use crate::channel::ChannelName;
 use crate::event::callback::{CallbackKind, CallbackReport};
 use crate::event::completion::{Completion, Ticket};
+use crate::model::deadline::deadline_after;
 use crate::sandbox::{CallbackContext, FreshInstance, MemoryReservation, WasmChannelError};
 
 use super::core::Router;
@@ -122,7 +123,7 @@ impl Router {
         slot.setup.module.instantiate(CallbackContext {
             channel: slot.setup.runtime.clone(),
             workspace: slot.workspace.snapshot(),
-            deadline: Instant::now() + slot.setup.limits.callback_timeout,
+            deadline: deadline_after(Instant::now(), slot.setup.limits.callback_timeout),
             stop: self.stop.clone(),
             memory,
         })

@@ -7,6 +7,8 @@ use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::callback::{CallbackReport, CallbackValue, Effects, Emitted};
 use crate::event::completion::Ticket;
+use crate::model::deadline::deadline_after;
+use crate::model::human_duration::HumanDuration;
 use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, ChannelKey};
 
@@ -53,7 +55,7 @@ impl Router {
     }
 
     /// A callback succeeded: its effects are applied, unless something stands in the way.
-    pub(super) fn commit_or_wait(&mut self, running: Running, report: CallbackReport) {
+    pub(super) fn commit_or_wait(&mut self, running: Running, mut report: CallbackReport) {
         if running.generation != self.storage.generation() || !self.storage.works() {
             return self.lost_with_the_store(running, report);
         }
@@ -67,6 +69,9 @@ impl Router {
                 "two callbacks changed the same workspace file; the later one wins"
             );
         }
+        if !slot.emit_rate.may_emit() {
+            slot.drop_messages(&mut report.effects);
+        }
         let messages = u32::try_from(report.effects.messages.len()).unwrap_or(u32::MAX);
         match slot.emit_rate.check(messages, Instant::now()) {
             Ok(()) => self.commit(running, report),
@@ -78,7 +83,12 @@ impl Router {
     /// is room.
     fn emitted_too_much(&mut self, running: Running, report: CallbackReport, wait: Duration) {
         let channel = running.channel.clone();
-        log::warn!(target: channel.as_str(), "emits faster than its rate limit; waits {wait:?}");
+        log::warn!(
+            target: channel.as_str(),
+            "channel {channel} emits faster than its rate limit: {} waits for {}",
+            running.job.callback.kind(),
+            HumanDuration(wait)
+        );
         if let Purpose::Webhook { identities, answer } = running.job.purpose {
             self.free_lane(&channel, running.lane);
             return self.webhook_failed(
@@ -91,7 +101,7 @@ impl Router {
         if let Some(slot) = self.slots.get_mut(&channel) {
             slot.held.push_back((running, report));
         }
-        self.scheduler.set(Wakeup::EmitRoom(channel), Instant::now() + wait);
+        self.scheduler.set(Wakeup::EmitRoom(channel), deadline_after(Instant::now(), wait));
     }
 
     /// The emit rate has room again, perhaps.
@@ -221,9 +231,9 @@ impl Router {
         let until = pause.until;
         log::error!(
             target: channel.as_str(),
-            "failed {} times in a row and rests for {:?}: {reason}",
-            super::breaker::FAILURES_BEFORE_PAUSE,
-            until - Instant::now()
+            "paused for {} after {} failures in a row: {reason}",
+            HumanDuration(until.saturating_duration_since(Instant::now())),
+            super::breaker::FAILURES_BEFORE_PAUSE
         );
         slot.state = State::Paused;
         self.scheduler.set(Wakeup::Resume(channel.clone()), until);
@@ -262,6 +272,23 @@ impl Router {
 }
 
 impl Slot {
+    /// The messages of a channel whose capability file allows none. The rest of the callback counts.
+    fn drop_messages(&mut self, effects: &mut Effects) {
+        let count = effects.messages.len();
+        if count == 0 {
+            return;
+        }
+        effects.messages.clear();
+        self.counters.dropped += count as u64;
+        let channel = &self.setup.name;
+        if self.told_of_messages.is_due(channel, Instant::now()) {
+            log::warn!(
+                target: channel.as_str(),
+                "channel {channel} emitted {count} messages and may emit none: emit_rate_limit is 0"
+            );
+        }
+    }
+
     /// Remembers what a callback needed, so that the next one is given it from the start. A smaller need lowers the
     /// expectation slowly: guests alternate between small and large requests.
     fn note_usage(&mut self, report: &CallbackReport) {

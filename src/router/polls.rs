@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::callback::Callback;
+use crate::model::deadline::deadline_after;
 use crate::store::{Batch, Change};
 
 use super::backoff::Backoff;
@@ -26,7 +27,7 @@ impl Router {
     pub(super) fn schedule_poll(&mut self, channel: &ChannelName) {
         let Some(slot) = self.slots.get_mut(channel) else { return };
         if let Some(wait) = first_wait(&slot.poll, unix_ms()) {
-            self.scheduler.set(Wakeup::Poll(channel.clone()), Instant::now() + wait);
+            self.scheduler.set(Wakeup::Poll(channel.clone()), deadline_after(Instant::now(), wait));
         }
     }
 
@@ -40,7 +41,7 @@ impl Router {
         let is_ready = self.is_ready(channel);
         let Some(slot) = self.slots.get_mut(channel) else { return };
         let Some(interval) = slot.poll.interval else { return };
-        let next = Instant::now() + interval;
+        let next = deadline_after(Instant::now(), interval);
         let is_free = slot.held.is_empty()
             && !slot.lane(LaneKind::Poll).has(|job| matches!(job.purpose, Purpose::Poll));
         self.scheduler.set(Wakeup::Poll(channel.clone()), next);
@@ -73,7 +74,7 @@ impl Router {
         let Some(slot) = self.slots.get_mut(channel) else { return };
         slot.poll.failures = slot.poll.failures.saturating_add(1);
         if let Some(wait) = retry_wait(&slot.poll, random()) {
-            self.scheduler.set(Wakeup::Poll(channel.clone()), Instant::now() + wait);
+            self.scheduler.set(Wakeup::Poll(channel.clone()), deadline_after(Instant::now(), wait));
         }
     }
 }

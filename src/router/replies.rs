@@ -11,6 +11,7 @@ use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::callback::{Callback, CallbackReport, CallbackValue, Effects};
 use crate::inbox::Conversations;
+use crate::model::deadline::deadline_after;
 use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, ChannelKey, PendingReply, ReplyId, ReplyKind, ReplyRecord, ReplyState};
 
@@ -114,7 +115,7 @@ impl Replies {
             dropped: false,
         };
         self.known.insert(reply.id, known);
-        self.order.push(reply.id, reply.conversation.clone(), now + wait);
+        self.order.push(reply.id, reply.conversation.clone(), deadline_after(now, wait));
         true
     }
 
@@ -168,7 +169,7 @@ impl Router {
             return outcome;
         }
         if !self.storage.takes_work() {
-            self.scheduler.set(Wakeup::Replies(channel.clone()), Instant::now() + SOON);
+            self.scheduler.set(Wakeup::Replies(channel.clone()), deadline_after(Instant::now(), SOON));
             return outcome;
         }
         let Some(slot) = self.slots.get_mut(channel) else { return outcome };
@@ -244,7 +245,7 @@ impl Router {
             known.under_way = false;
         }
         slot.replies.under_way = slot.replies.under_way.saturating_sub(1);
-        slot.replies.order.give_back(id, Instant::now() + wait);
+        slot.replies.order.give_back(id, deadline_after(Instant::now(), wait));
         self.settle_and_begin(channel, outcome);
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use crate::event::{Event, Wakeup};
+use crate::model::deadline::deadline_after;
 
 use super::deadlines::Deadlines;
 
@@ -78,7 +79,9 @@ fn fire_due(deadlines: &mut Deadlines<Wakeup>, router: &Sender<Event>) -> bool {
         match router.try_send(Event::Due(wakeup)) {
             Ok(()) => {}
             // Waiting for the router could stop both threads: it may be about to send a command here.
-            Err(TrySendError::Full(Event::Due(wakeup))) => deadlines.set(wakeup, now + RETRY_WHEN_FULL),
+            Err(TrySendError::Full(Event::Due(wakeup))) => {
+                deadlines.set(wakeup, deadline_after(now, RETRY_WHEN_FULL))
+            }
             Err(TrySendError::Full(_)) => {}
             Err(TrySendError::Disconnected(_)) => return false,
         }

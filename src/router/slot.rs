@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::channel::Registration;
 use crate::channel::workspace::{Workspace, WorkspaceLimits, WorkspacePath, workspace_path};
 use crate::event::setup::ChannelSetup;
+use crate::model::log_throttle::Told;
 use crate::model::rate_limit::ChannelEmitRateLimiter;
 use crate::store::LoadedChannel;
 
@@ -45,6 +46,8 @@ pub(super) struct Slot {
     pub thinking: HashMap<Arc<str>, Thinking>,
     pub seen: Seen,
     pub emit_rate: ChannelEmitRateLimiter,
+    /// When the log was told that the channel emits although it may not.
+    pub told_of_messages: Told,
     /// Callbacks that may be committed when their channel's emit rate has room, in the order in which they ended. Their
     /// lanes wait with them.
     pub held: VecDeque<(Running, CallbackReport)>,
@@ -117,6 +120,7 @@ impl Slot {
                 limits.emit_rate.messages_per_minute,
                 limits.emit_rate.messages_per_hour,
             ),
+            told_of_messages: Told::default(),
             held: VecDeque::new(),
             start_is_stored: Arc::default(),
             counters: Counters::default(),

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use crate::channel::{ChannelName, Registration};
 use crate::event::Wakeup;
 use crate::event::callback::{Callback, CallbackReport, CallbackValue};
+use crate::model::deadline::deadline_after;
+use crate::model::human_duration::HumanDuration;
 use crate::sandbox::{StopFlag, WasmChannelError};
 use crate::store::Batch;
 
@@ -31,7 +33,8 @@ impl Router {
         }
         if !slot.lane(LaneKind::Inbound).is_idle() {
             // A request from before still runs, or this start is tried already.
-            self.scheduler.set(Wakeup::Start(channel.clone()), Instant::now() + START_RETRIES.first);
+            self.scheduler
+                .set(Wakeup::Start(channel.clone()), deadline_after(Instant::now(), START_RETRIES.first));
             return;
         }
         match (slot.setup.start_config)() {
@@ -93,8 +96,8 @@ impl Router {
         slot.start_failures = slot.start_failures.saturating_add(1);
         slot.last_failure = Some(reason.to_owned());
         let wait = START_RETRIES.half_jitter(slot.start_failures, random());
-        log::error!(target: channel.as_str(), "cannot start, tries again in {wait:.0?}: {reason}");
-        self.scheduler.set(Wakeup::Start(channel.clone()), Instant::now() + wait);
+        log::error!(target: channel.as_str(), "cannot start, tries again in {}: {reason}", HumanDuration(wait));
+        self.scheduler.set(Wakeup::Start(channel.clone()), deadline_after(Instant::now(), wait));
     }
 
     /// Takes no more work; what runs may still end.
@@ -104,7 +107,7 @@ impl Router {
         }
         self.stopping = Some(Stopping::Draining);
         self.grace = grace;
-        self.scheduler.set(Wakeup::GraceOver, Instant::now() + grace);
+        self.scheduler.set(Wakeup::GraceOver, deadline_after(Instant::now(), grace));
         let channels: Vec<_> = self.slots.keys().cloned().collect();
         for channel in channels {
             self.refuse_waiting_webhooks(&channel);
@@ -134,7 +137,7 @@ impl Router {
         if !self.stop.is_stopped() {
             log::warn!("{} callbacks did not end in time and are stopped", self.running.len());
             self.stop.stop();
-            self.scheduler.set(Wakeup::GraceOver, Instant::now() + TIME_TO_STOP);
+            self.scheduler.set(Wakeup::GraceOver, deadline_after(Instant::now(), TIME_TO_STOP));
             return;
         }
         let left: Vec<_> = self
@@ -159,7 +162,7 @@ impl Router {
         }
         self.stopping = Some(Stopping::Farewell);
         self.stop = StopFlag::default();
-        self.scheduler.set(Wakeup::GraceOver, Instant::now() + self.grace);
+        self.scheduler.set(Wakeup::GraceOver, deadline_after(Instant::now(), self.grace));
         let channels: Vec<_> = self.slots.keys().cloned().collect();
         for channel in channels {
             let Some(slot) = self.slots.get_mut(&channel) else { continue };
@@ -192,7 +195,7 @@ fn describe(registration: &Registration) -> String {
         words += &format!(", {} {}", endpoint.methods.join("/"), endpoint.path);
     }
     if let Some(poll) = registration.poll {
-        words += &format!(", polls every {:?}", poll.interval);
+        words += &format!(", polls every {}", HumanDuration(poll.interval));
     }
     words
 }

@@ -8,6 +8,7 @@ use wit_abi::types::{StatusType, StatusUpdate};
 use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::callback::Callback;
+use crate::model::deadline::deadline_after;
 
 use super::core::Router;
 use super::job::{Job, Purpose};
@@ -40,9 +41,10 @@ impl Router {
             return;
         }
         let now = Instant::now();
-        let thinking = Thinking { update: update.clone(), until: now + REPEAT_FOR };
+        let thinking = Thinking { update: update.clone(), until: deadline_after(now, REPEAT_FOR) };
         slot.thinking.insert(conversation.clone(), thinking);
-        self.scheduler.set(Wakeup::Thinking(channel.clone(), conversation), now + REPEAT_EVERY);
+        self.scheduler
+            .set(Wakeup::Thinking(channel.clone(), conversation), deadline_after(now, REPEAT_EVERY));
     }
 
     /// The conversation has its answer.
@@ -62,7 +64,8 @@ impl Router {
             slot.thinking.remove(conversation);
             return;
         }
-        self.scheduler.set(Wakeup::Thinking(channel.clone(), conversation.clone()), now + REPEAT_EVERY);
+        self.scheduler
+            .set(Wakeup::Thinking(channel.clone(), conversation.clone()), deadline_after(now, REPEAT_EVERY));
         self.send_status(channel, thinking.update);
     }
 

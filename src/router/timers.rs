@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::callback::{Callback, TimerChange};
+use crate::model::deadline::deadline_after;
 use crate::store::{Batch, Change, ChannelKey, TimerRecord};
 
 use super::backoff::Backoff;
@@ -126,7 +127,8 @@ impl Router {
         let purpose = Purpose::Timer { name: name.clone(), setting: timer.setting };
         let is_queued = can_run && self.enqueue(channel, Job::new(callback, purpose)).is_ok();
         if !is_queued {
-            self.scheduler.set(Wakeup::Timer(channel.clone(), name.clone()), Instant::now() + NOT_NOW);
+            self.scheduler
+                .set(Wakeup::Timer(channel.clone(), name.clone()), deadline_after(Instant::now(), NOT_NOW));
         }
     }
 
@@ -150,7 +152,8 @@ impl Router {
         timer.failures += 1;
         if timer.failures < MOST_TRIES {
             let wait = RETRIES.half_jitter(timer.failures, random());
-            self.scheduler.set(Wakeup::Timer(channel.clone(), name.clone()), Instant::now() + wait);
+            self.scheduler
+                .set(Wakeup::Timer(channel.clone(), name.clone()), deadline_after(Instant::now(), wait));
             return;
         }
         log::error!(target: channel.as_str(), "timer {name:?} failed {MOST_TRIES} times and is given up");
@@ -163,6 +166,5 @@ impl Router {
 /// When a moment of the wall clock comes, by the clock that only goes forward.
 fn instant(due_ms: u64, now_ms: u64) -> Instant {
     let wait = Duration::from_millis(due_ms.saturating_sub(now_ms));
-    let now = Instant::now();
-    now.checked_add(wait).unwrap_or(now + Duration::from_secs(366 * 24 * 3600))
+    deadline_after(Instant::now(), wait)
 }

@@ -8,6 +8,7 @@ use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::arrival::{RequestIdentity, Webhook};
 use crate::event::callback::{Callback, CallbackReport, CallbackValue};
 use crate::event::completion::{Answered, Completion};
+use crate::model::deadline::deadline_after;
 use crate::sandbox::WasmChannelError;
 use crate::server::responses::headers_of;
 use crate::store::{Batch, Change, SeenId};
@@ -45,7 +46,7 @@ impl Router {
             // One deadline for all queues, set anew when it passes: one for each request would wake the scheduler for
             // each.
             self.watches_queues = true;
-            self.scheduler.set(Wakeup::QueueTimeout, received + self.config.queue_timeout);
+            self.scheduler.set(Wakeup::QueueTimeout, deadline_after(received, self.config.queue_timeout));
         }
     }
 
@@ -178,8 +179,10 @@ impl Router {
             while let Some(slot) = self.slots.get_mut(&channel) {
                 let lane = slot.lane(LaneKind::Inbound);
                 let Some(job) = lane.peek() else { break };
-                if job.queued + timeout > now || !matches!(job.purpose, Purpose::Webhook { .. }) {
-                    let due = job.queued + timeout;
+                if deadline_after(job.queued, timeout) > now
+                    || !matches!(job.purpose, Purpose::Webhook { .. })
+                {
+                    let due = deadline_after(job.queued, timeout);
                     next = Some(next.map_or(due, |next| next.min(due)));
                     break;
                 }
@@ -191,7 +194,8 @@ impl Router {
         }
         self.watches_queues = next.is_some();
         if let Some(next) = next {
-            self.scheduler.set(Wakeup::QueueTimeout, next.max(now + Duration::from_millis(100)));
+            self.scheduler
+                .set(Wakeup::QueueTimeout, next.max(deadline_after(now, Duration::from_millis(100))));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::event::callback::CallbackKind;
+use crate::model::human_duration::HumanDuration;
 
 /// Why a guest could not be prepared, instantiated or run to its end.
 ///
@@ -72,8 +73,9 @@ pub enum WasmChannelError {
 
     /// The callback was still running at its deadline.
     #[error(
-        "channel `{channel}`: {callback} was stopped at its deadline after {elapsed:?} \
-         (capabilities.channel.callback_timeout_secs sets it)"
+        "channel `{channel}`: {callback} was stopped at its deadline after {} \
+         (capabilities.channel.callback_timeout_secs sets it)",
+        HumanDuration(*elapsed)
     )]
     DeadlineExceeded {
         /// The channel.

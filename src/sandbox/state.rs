@@ -14,6 +14,7 @@ use super::meter::{self, Meter, Metered, SliceSize};
 use super::record::Record;
 use super::wasi::WasiState;
 use crate::channel::workspace::WorkspaceView;
+use crate::model::deadline::deadline_after;
 
 /// Fuel for a call of a host function, whatever it does.
 const HOST_CALL_FUEL: u64 = 300;
@@ -178,7 +179,7 @@ impl<'a> Guest<'a> {
             if now >= wake {
                 return Ok(());
             }
-            let until = wake.min(self.state().meter.deadline()).min(now + STOP_CHECK);
+            let until = wake.min(self.state().meter.deadline()).min(deadline_after(now, STOP_CHECK));
             self.blocking(|_| std::thread::sleep(until - now))?;
         }
     }

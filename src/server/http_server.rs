@@ -14,6 +14,8 @@ use super::waker::Waker;
 use super::wire::Token;
 use super::{IncomingRequest, ServerError, ServerLimits, ServerStats};
 
+use crate::model::deadline::deadline_after;
+
 /// Says how many bytes the body of a request may have, from its method and its path (without the query, not decoded).
 /// Asked once a request, on the front's thread, so it has to be quick and must not panic.
 /// [`DEFAULT_BODY_BYTES`](super::DEFAULT_BODY_BYTES) suits most.
@@ -100,7 +102,7 @@ impl HttpServer {
     }
 
     fn end(&mut self, time: Duration) {
-        self.shared.end_at(Instant::now() + time);
+        self.shared.end_at(deadline_after(Instant::now(), time));
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 log::error!("a thread of the HTTP server had panicked");

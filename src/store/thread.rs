@@ -21,6 +21,8 @@ use super::later::LINGER;
 use super::record::Loaded;
 use super::retention::{Housekeeping, Retention};
 
+use crate::model::deadline::deadline_after;
+
 /// Opens an engine; called at the start and after every failure.
 pub type Opener = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send>;
 
@@ -173,7 +175,7 @@ impl House {
     const BATCHES_BEHIND: usize = 1_000;
 
     fn tidy(every: Duration) -> Self {
-        Self { at: Instant::now() + every, behind: false, batches: 0 }
+        Self { at: deadline_after(Instant::now(), every), behind: false, batches: 0 }
     }
 
     fn after(done: &Housekeeping, every: Duration) -> Self {
@@ -184,7 +186,7 @@ impl House {
     /// Whether it cannot wait for a quiet moment.
     fn is_overdue(&self, every: Duration, now: Instant) -> bool {
         let enough = if self.behind { Self::BATCHES_BEHIND } else { Self::BATCHES };
-        self.batches >= enough || (!self.behind && now >= self.at + every * 4)
+        self.batches >= enough || (!self.behind && now >= deadline_after(self.at, every.saturating_mul(4)))
     }
 }
 
@@ -244,7 +246,7 @@ impl Worker {
                     self.group(engine, self.shared.later.take(), Some(first))
                 }
                 Ok(Request::Later) => {
-                    self.later_due.get_or_insert_with(|| Instant::now() + LINGER);
+                    self.later_due.get_or_insert_with(|| deadline_after(Instant::now(), LINGER));
                     Ok(())
                 }
                 Ok(Request::Query(query)) => self.ask(engine, query),
@@ -299,7 +301,7 @@ impl Worker {
         soon: Vec<Commit>,
         first: Option<Commit>,
     ) -> Result<(), GroupFailure> {
-        self.later_due = self.later_due.map(|_| Instant::now() + LINGER);
+        self.later_due = self.later_due.map(|_| deadline_after(Instant::now(), LINGER));
         let (batches, waiting) = self.gather(soon, first);
         let verdicts = match commit_group(engine, batches) {
             Ok(verdicts) => verdicts,
@@ -384,7 +386,7 @@ impl Worker {
     /// Refuses everything until the store could be opened anew; `None` when the thread is to stop.
     fn reopen(&mut self) -> Option<Box<dyn Store>> {
         loop {
-            let next_try = Instant::now() + self.pause();
+            let next_try = deadline_after(Instant::now(), self.pause());
             self.failures = self.failures.saturating_add(1);
             if !self.refuse_until(next_try) {
                 return None;

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::channel::ChannelName;
+use crate::model::deadline::deadline_after;
 use crate::net::address_range::sender_key;
 
 /// The bucket's size and how it fills.
@@ -114,6 +115,10 @@ impl FailedAttempts {
             }
             (_, bucket) => (bucket.map_or(now, |bucket| bucket.full_at.max(now)) + self.limits.refill, 0),
         };
+        let spent_until = previous.map_or(now, |bucket| bucket.full_at.max(now));
+        // Requests that were already on their way when the bucket ran dry do not lengthen the wait.
+        let full_at = (spent_until + self.limits.refill)
+            .min(deadline_after(now, self.limits.refill * self.limits.burst));
         let serial = self.next_serial;
         self.next_serial += 1;
         self.by_source.insert(source.clone(), Bucket { full_at, serial, over_limit });

@@ -55,6 +55,33 @@ fn a_poll_over_the_rate_waits_with_its_message_kept() {
     running.assert_no_message();
 }
 
+/// A limit of zero made the wait endless: adding it to the present moment panicked on the router's thread, so one capability
+/// file ended the host.
+#[test]
+fn a_channel_whose_limit_is_zero_may_not_emit_and_goes_on() {
+    for zero in ["messages_per_minute", "messages_per_hour"] {
+        let upstream = nobody();
+        let running = start(everything(&upstream, |file| {
+            at_most(10)(file);
+            file["capabilities"]["channel"]["emit_rate_limit"][zero] = json!(0);
+            file["config"] = json!({"poll_interval_ms": 20, "on_start": emit("a", "start")});
+        }));
+        running.task(&sequence([emit("a", "webhook"), write("kept", "yes")]));
+        assert_eq!(running.file("kept"), "yes");
+        let in_timer = sequence([emit("a", "timer"), write("timer-ran", "yes")]);
+        running.task(&json!({"do": "timer-set", "name": "t", "delay_ms": 1, "payload": in_timer}));
+        running.task_in("on-poll", &sequence([emit("a", "poll"), write("poll-ran", "yes")]));
+        running.task_in("on-respond", &emit("a", "reply"));
+        let reply = running.host.respond_to(&name("everything"), text("hello")).unwrap();
+        running.reply_state(reply, tinclaw::store::ReplyState::Delivered);
+        for file in ["timer-ran", "poll-ran"] {
+            eventually("it ran", || (running.file(file) == "yes").then_some(()));
+        }
+        assert!(running.health("everything").dropped >= 5, "{:?}", running.health("everything"));
+        running.assert_no_message();
+    }
+}
+
 /// The second callback that had to wait took the place of the first, whose messages were lost and whose lane stood still.
 #[test]
 fn two_callbacks_over_the_rate_both_wait_and_both_are_kept() {

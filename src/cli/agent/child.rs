@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::protocol::MAX_LINE_BYTES;
+use tinclaw::model::deadline::deadline_after;
 
 /// How long a process has after its input ended, and again after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -61,7 +62,7 @@ impl Running {
     }
 
     fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let until = Instant::now() + patience;
+        let until = deadline_after(Instant::now(), patience);
         loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => return Some(status),

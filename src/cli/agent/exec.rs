@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tinclaw::model::human_duration::HumanDuration;
 use tinclaw::{Delivery, Host};
 
 use super::child::{self, Line, Running};
@@ -121,7 +122,7 @@ impl Exec {
             }
             let desk = self.desk();
             if !desk.is_over {
-                log::warn!("the agent is started again in {wait:?}");
+                log::warn!("the agent is started again in {}", HumanDuration(wait));
                 let _ = self.changed.wait_timeout_while(desk, wait, |desk| !desk.is_over);
             }
             wait = (wait * 2).min(LONGEST_WAIT);

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use tinclaw::fields::{json, loosely};
+use tinclaw::model::human_duration::HumanDuration;
 use tinclaw::{AgentResponse, Delivery, Host};
 
 use super::protocol::{MAX_LINE_BYTES, message_json, response};
@@ -40,8 +41,9 @@ impl Http {
                 Err(error) => {
                     let wait = answer::wait_after(delivery.attempt());
                     log::error!(
-                        "the agent did not answer message {}: {error}; again in {wait:?}",
-                        delivery.id()
+                        "the agent did not answer message {}: {error}; again in {}",
+                        delivery.id(),
+                        HumanDuration(wait)
                     );
                     answer::give_back(host, delivery, Some(wait));
                 }
@@ -73,7 +75,12 @@ impl Agent for Http {
     }
 
     fn describe(&self) -> String {
-        format!("POST {} (at most {} at a time, {:?} each)", self.url, self.concurrency, self.timeout)
+        format!(
+            "POST {} (at most {} at a time, {} each)",
+            self.url,
+            self.concurrency,
+            HumanDuration(self.timeout)
+        )
     }
 }
 

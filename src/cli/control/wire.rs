@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tinclaw::model::deadline::deadline_after;
 
 /// The longest request, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
@@ -23,7 +24,7 @@ impl<'a> Wire<'a> {
     /// A connection that has this long in all.
     pub fn new(stream: UnixStream, stop: Option<&'a UnixStream>, time: Duration) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, stop, until: Instant::now() + time })
+        Ok(Self { stream, stop, until: deadline_after(Instant::now(), time) })
     }
 
     /// Reads up to a line break, or up to the end.

@@ -10,6 +10,7 @@ use super::super::stats::count;
 use super::client::{Claim, Client, Phase};
 use super::door::Knock;
 use super::run::Front;
+use crate::model::deadline::deadline_after;
 use crate::net::address_range::sender_key;
 
 /// Connections accepted in one round, so that newcomers do not keep the others waiting.
@@ -96,7 +97,7 @@ impl Front {
             kept: false,
             phase: Phase::Reading { intake: Intake::new(), paused: false },
             since: now,
-            deadline: now + self.shared.limits.head_time,
+            deadline: deadline_after(now, self.shared.limits.head_time),
         })
     }
 
@@ -125,10 +126,11 @@ impl Front {
             self.starves_until = None;
             return;
         }
-        let until = *self.starves_until.get_or_insert(now + ServerLimits::BODY_MEMORY_PATIENCE);
+        let until =
+            *self.starves_until.get_or_insert(deadline_after(now, ServerLimits::BODY_MEMORY_PATIENCE));
         if until <= now {
             // As long as nothing moves, the next goes sooner.
-            self.starves_until = Some(now + ServerLimits::BODY_MEMORY_PATIENCE / 4);
+            self.starves_until = Some(deadline_after(now, ServerLimits::BODY_MEMORY_PATIENCE / 4));
             if let Some(id) = self.clients.oldest_body() {
                 count(&self.shared.counters.evicted);
                 self.refuse(id, Refusal::OutOfMemory, now);

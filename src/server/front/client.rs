@@ -8,6 +8,8 @@ use rustix::event::PollFlags;
 use super::super::intake::{Complete, Intake};
 use super::outgoing::Outgoing;
 
+use crate::model::deadline::deadline_after;
+
 /// A writer that has been slow for this long may be given up for a newcomer.
 const SLOW_WRITER: Duration = Duration::from_secs(5);
 
@@ -69,7 +71,7 @@ impl Client {
     /// Begins a phase and returns the one before.
     pub(crate) fn enter(&mut self, phase: Phase, now: Instant, time: Duration) -> Phase {
         self.since = now;
-        self.deadline = now + time;
+        self.deadline = deadline_after(now, time);
         std::mem::replace(&mut self.phase, phase)
     }
 

@@ -11,6 +11,8 @@ use rustix::io::Errno;
 use super::super::refusal::Refusal;
 use super::outgoing::Outgoing;
 
+use crate::model::deadline::deadline_after;
+
 /// How long accepting rests after an error that will not pass by itself.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,7 +80,7 @@ impl Door {
             Some(Errno::MFILE | Errno::NFILE) if !self.somebody_waits() => Knock::Nobody,
             Some(Errno::MFILE | Errno::NFILE) => Knock::Full,
             Some(Errno::NOBUFS | Errno::NOMEM | Errno::BADF | Errno::INVAL | Errno::NOTSOCK) | None => {
-                self.paused_until = Some(now + PAUSE);
+                self.paused_until = Some(deadline_after(now, PAUSE));
                 Knock::Failed(error)
             }
             Some(_) => Knock::Gone,
@@ -95,7 +97,7 @@ impl Door {
             let _ = Outgoing::whole(Refusal::Busy.answer(true)).send(&stream);
         }
         self.refill_spare();
-        self.paused_until = Some(now + PAUSE);
+        self.paused_until = Some(deadline_after(now, PAUSE));
     }
 
     fn somebody_waits(&self) -> bool {

@@ -18,6 +18,8 @@ use super::link::{Answer, Job, Link, LinkState};
 use super::outgoing::Outgoing;
 use super::run::Front;
 
+use crate::model::deadline::deadline_after;
+
 /// How long a new private connection may take to prove itself.
 const PROOF_TIME: Duration = Duration::from_secs(2);
 
@@ -130,7 +132,7 @@ impl Front {
             }
             Some(LinkState::Proving) => {
                 self.failed_proofs += 1;
-                self.growth_rests_until = Some(now + GROWTH_REST);
+                self.growth_rests_until = Some(deadline_after(now, GROWTH_REST));
             }
             Some(LinkState::Idle) | None => {}
         }
@@ -183,7 +185,7 @@ impl Front {
 
     fn open_link(&mut self, now: Instant) {
         if !self.find_descriptors(now) {
-            self.growth_rests_until = Some(now + GROWTH_REST);
+            self.growth_rests_until = Some(deadline_after(now, GROWTH_REST));
             return;
         }
         let connected = self.shared.backend().connect().and_then(|stream| {
@@ -197,7 +199,7 @@ impl Front {
                 self.serve_link(id, now);
             }
             Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => {
-                self.growth_rests_until = Some(now + GROWTH_REST);
+                self.growth_rests_until = Some(deadline_after(now, GROWTH_REST));
             }
             Err(error) => {
                 log::error!("tiny_http cannot be reached and is started anew: {error}");
@@ -229,7 +231,7 @@ impl Front {
                 log::error!("tiny_http could not be started anew; trying again shortly: {error}");
                 // The want of file descriptors is the likeliest reason.
                 self.free_a_descriptor(now);
-                self.growth_rests_until = Some(now + GROWTH_REST);
+                self.growth_rests_until = Some(deadline_after(now, GROWTH_REST));
                 return;
             }
         };
@@ -249,7 +251,9 @@ impl Front {
         let slow: Vec<_> = self
             .links
             .iter()
-            .filter(|(_, link)| matches!(link.state, LinkState::Proving) && link.since + PROOF_TIME <= now)
+            .filter(|(_, link)| {
+                matches!(link.state, LinkState::Proving) && deadline_after(link.since, PROOF_TIME) <= now
+            })
             .map(|(id, _)| id)
             .collect();
         for id in slow {
@@ -260,7 +264,7 @@ impl Front {
             }
         }
         let time = self.shared.limits.handover_time;
-        self.give_up_links(now, |link| link.since + time <= now);
+        self.give_up_links(now, |link| deadline_after(link.since, time) <= now);
     }
 
     /// Gives up what the handler does not have, among those that match; remembers of the others that it has.
@@ -291,8 +295,10 @@ impl Front {
 
     pub(super) fn link_deadline(&self, now: Instant) -> Option<Instant> {
         let under_way = self.links.iter().filter_map(|(_, link)| match &link.state {
-            LinkState::Proving => Some(link.since + PROOF_TIME),
-            LinkState::Busy(job) if !job.taken => Some(link.since + self.shared.limits.handover_time),
+            LinkState::Proving => Some(deadline_after(link.since, PROOF_TIME)),
+            LinkState::Busy(job) if !job.taken => {
+                Some(deadline_after(link.since, self.shared.limits.handover_time))
+            }
             LinkState::Busy(_) | LinkState::Idle => None,
         });
         let surplus = self.links.surplus(now).map(|surplus| surplus.err().unwrap_or(now));

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::link::{Link, LinkState};
 
+use crate::model::deadline::deadline_after;
+
 /// Private connections that are kept whether they are needed or not. tiny_http always keeps as many threads.
 pub(crate) const KEPT: usize = 4;
 
@@ -93,7 +95,7 @@ impl Links {
         } else if count < KEPT.min(most) {
             Some(now)
         } else if self.idle.is_empty() {
-            waiting_since.map(|since| since + PATIENCE)
+            waiting_since.map(|since| deadline_after(since, PATIENCE))
         } else {
             None
         }
@@ -106,7 +108,7 @@ impl Links {
         }
         // The one that has not been used for longest lies at the bottom.
         let id = *self.idle.first()?;
-        let until = self.slots[id].as_ref()?.since + IDLE_TIME;
+        let until = deadline_after(self.slots[id].as_ref()?.since, IDLE_TIME);
         Some(if until <= now { Ok(id) } else { Err(until) })
     }
 }

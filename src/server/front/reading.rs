@@ -8,6 +8,8 @@ use super::client::Phase;
 use super::outgoing::Outgoing;
 use super::run::Front;
 
+use crate::model::deadline::deadline_after;
+
 /// Reads from one socket in one round, so that a fast sender does not keep the others waiting.
 const READS_A_ROUND: usize = 4;
 
@@ -61,12 +63,12 @@ impl Front {
             Ok(Progress::Head) => {
                 if untouched && client.kept {
                     client.since = now;
-                    client.deadline = now + limits.head_time;
+                    client.deadline = deadline_after(now, limits.head_time);
                 }
             }
             Ok(Progress::Body { send_continue }) => {
                 if !in_body {
-                    client.deadline = now + limits.body_time;
+                    client.deadline = deadline_after(now, limits.body_time);
                 }
                 // It fits into any socket's buffer, unless the client has never read anything.
                 if send_continue
