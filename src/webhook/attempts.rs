@@ -113,12 +113,11 @@ impl FailedAttempts {
             (Failure::OverLimit { .. }, Some(bucket)) => {
                 (bucket.full_at, bucket.over_limit.saturating_add(1))
             }
-            (_, bucket) => (bucket.map_or(now, |bucket| bucket.full_at.max(now)) + self.limits.refill, 0),
+            (_, bucket) => {
+                let spent_until = bucket.map_or(now, |bucket| bucket.full_at.max(now));
+                (deadline_after(spent_until, self.limits.refill), 0)
+            }
         };
-        let spent_until = previous.map_or(now, |bucket| bucket.full_at.max(now));
-        // Requests that were already on their way when the bucket ran dry do not lengthen the wait.
-        let full_at = (spent_until + self.limits.refill)
-            .min(deadline_after(now, self.limits.refill * self.limits.burst));
         let serial = self.next_serial;
         self.next_serial += 1;
         self.by_source.insert(source.clone(), Bucket { full_at, serial, over_limit });
