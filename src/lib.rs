@@ -55,6 +55,7 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod agent;
 pub mod capability;
 pub mod channel;
 pub mod egress;

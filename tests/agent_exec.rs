@@ -37,7 +37,8 @@ fn replies_statuses_and_files_reach_the_person_and_nonsense_is_ignored() {
     assert_eq!(host.heard(), ["first", "you said hello", "first", "you said again"]);
     let log = host.stop();
     assert!(log.contains("a line of the agent is ignored") && log.contains("a word for the log"), "{log}");
-    assert!(log.contains("which is not open"), "{log}");
+    assert!(log.contains("not JSON: expected ident at line 1 column 2: nonsense"), "{log}");
+    assert!(log.contains("which is unknown or already acknowledged"), "{log}");
 }
 
 #[test]
@@ -84,6 +85,51 @@ fn what_an_agent_gives_back_comes_again_and_what_needs_no_reply_does_not() {
         2,
         "{messages}"
     );
+}
+
+/// Such lines were ignored, and their conversations waited for ever: half an emoji, which Python writes when it cuts a text,
+/// a byte order mark, a byte of latin-1, `null`.
+#[test]
+fn lines_that_programs_really_write_are_understood() {
+    let place = Place::new();
+    let agent = program(
+        &place,
+        r#"    id = message['id'].encode()
+    line = {
+        'surrogate': b'{"type":"reply","id":"%s","content":"cut \\ud83c"}',
+        'mark': b'\xef\xbb\xbf{"type":"reply","id":"%s","content":"marked"}',
+        'latin': b'{"type":"reply","id":"%s","content":"caf\xe9"}',
+        'null': b'{"type":"reply","id":"%s","content":null}',
+        'last': b'{"type":"reply","id":"%s","content":"last"}',
+    }[message['content']]
+    sys.stdout.buffer.write(line % id + b'\n')
+    sys.stdout.buffer.flush()"#,
+    );
+    let host = place.host(&["--agent", &agent], &[]);
+    for (id, text) in [("1", "surrogate"), ("2", "mark"), ("3", "latin"), ("4", "null"), ("5", "last")] {
+        host.say(id, text);
+    }
+    host.hears("last");
+    assert_eq!(host.heard(), ["cut \u{fffd}", "marked", "caf\u{fffd}", "last"]);
+    host.stop();
+}
+
+#[test]
+fn a_reply_that_is_not_understood_is_quoted_with_its_message_and_is_a_failed_attempt() {
+    let place = Place::new();
+    let agent = program(
+        &place,
+        "    if message['attempt'] == 1:
+        say(type='reply', id=message['id'], text='no content')
+    else:
+        say(type='reply', id=message['id'], content='attempt %d' % message['attempt'])",
+    );
+    let host = place.host(&["--agent", &agent], &[]);
+    host.say("1", "hello");
+    host.hears("attempt 2");
+    let log = host.stop();
+    assert!(log.contains("about message 1 is ignored: neither `content` nor `attachments`: {"), "{log}");
+    assert!(log.contains("no content"), "{log}");
 }
 
 #[test]

@@ -47,7 +47,25 @@ fn an_agent_that_fails_is_asked_again() {
     host.hears("now");
     assert_eq!(host.heard(), ["now"]);
     assert_eq!(server.requests()[1].json()["attempt"], 2);
-    assert!(host.stop().contains("did not answer message 1: status 500"));
+    let log = host.stop();
+    let expected = format!("agent {}/ did not answer message 1: status 500: not now", server.url());
+    assert!(log.contains(&expected), "{log}");
+}
+
+/// Such a response was taken for "no reply": the message was acknowledged, and nobody was told.
+#[test]
+fn a_2xx_response_without_content_is_an_error_that_quotes_it() {
+    let place = Place::new();
+    let server = Upstream::start(|_, before| match before {
+        0 => (200, kind("application/json"), br#"{"reply":"x"}"#.to_vec()),
+        _ => (200, kind("application/json"), br#"{"content":"understood"}"#.to_vec()),
+    });
+    let host = place.host(&["--agent", &format!("http:{}", server.url())], &[]);
+    host.say("1", "hello");
+    host.hears("understood");
+    let log = host.stop();
+    assert!(log.contains(r#"did not answer message 1: the response is not understood"#), "{log}");
+    assert!(log.contains(r#"neither `content` nor `attachments`: {"reply":"x"}"#), "{log}");
 }
 
 #[test]

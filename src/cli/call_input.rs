@@ -6,12 +6,11 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
+use tinclaw::agent::status_type;
 use tinclaw::event::callback::{Callback, CallbackKind};
 use tinclaw::fields::{Fields, json, strictly};
-use tinclaw::{AgentResponse, StatusUpdate};
+use tinclaw::{AgentResponse, Attachment, StatusUpdate};
 use wit_abi::types::IncomingHttpRequest;
-
-use super::agent::{attachment, status_type};
 
 /// What a callback is called with, and the files that are there before.
 pub struct CallInput {
@@ -136,6 +135,15 @@ fn response(fields: &mut Fields) -> AgentResponse {
         metadata_json: metadata(fields),
         attachments: fields.inner_list("attachments", attachment),
     }
+}
+
+/// A file with its bytes in base64.
+fn attachment(fields: &mut Fields) -> Option<Attachment> {
+    let filename = fields.text("filename")?;
+    let mime_type = fields.text("mime_type").unwrap_or_else(|| "application/octet-stream".to_owned());
+    let data = BASE64.decode(fields.text("data")?);
+    let data = data.map_err(|error| format!("the data of {filename:?} is not base64: {error}"));
+    Some(Attachment { data: fields.check("data", data)?, filename, mime_type })
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::thread;
 
 use crossbeam_channel::bounded;
+use tinclaw::agent::Agent;
 use tinclaw::server::ServerError;
 use tinclaw::{
     Host, HostError, WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };
 
-use super::agent::{Agent, agent};
+use super::agent::agent;
 use super::args::{Common, RunArgs};
 use super::channels::webchat;
 use super::config::{Settings, control_socket};
@@ -142,8 +143,8 @@ fn serve(host: &Host, agent: &dyn Agent, control: Option<ControlServer>, signal:
             control.stop();
         }
         host.stop();
-        if let Err(crossbeam_channel::RecvTimeoutError::Timeout) = ended.recv_timeout(agent.farewell()) {
-            log::warn!("the agent is still busy; its messages come again at the next start");
+        if let Err(crossbeam_channel::RecvTimeoutError::Timeout) = ended.recv_timeout(agent.stop_timeout()) {
+            log::warn!("the agent is still busy; its messages are redelivered at the next start");
             std::process::exit(0);
         }
     });

@@ -7,11 +7,15 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tinclaw::model::human_duration::HumanDuration;
-use tinclaw::{Delivery, Host};
+use crate::host::Host;
+use crate::inbox::Delivery;
+use crate::model::escape::escaped;
+use crate::model::human_duration::HumanDuration;
 
 use super::child::{self, Line, Running};
-use super::protocol::{Said, message_json, parse_line};
+use super::line::{AgentLine, BadLine, id_within, parse_line};
+use super::message::{MAX_LINE_BYTES, message_json};
+use super::quote::quote;
 use super::{Agent, answer};
 
 /// The wait before a program that died is started again; it doubles.
@@ -25,7 +29,7 @@ const GOOD_RUN: Duration = Duration::from_secs(60);
 ///
 /// Two threads: one takes messages and writes them, one starts the process, reads what it says and starts it again when
 /// it dies.
-pub struct Exec {
+pub struct ExecAgent {
     command: String,
     concurrency: usize,
     desk: Mutex<Desk>,
@@ -47,7 +51,7 @@ struct Desk {
     is_over: bool,
 }
 
-impl Exec {
+impl ExecAgent {
     /// An agent that runs this command and has at most so many messages open.
     pub fn new(command: String, concurrency: usize) -> Self {
         Self { command, concurrency, desk: Mutex::default(), changed: Condvar::new() }
@@ -75,7 +79,7 @@ impl Exec {
                 Ok(line) => line,
                 Err(error) => {
                     log::error!("message {} cannot be given to the agent: {error}", delivery.id());
-                    answer::give_back(host, delivery, None);
+                    answer::requeue(host, delivery, None);
                     continue;
                 }
             };
@@ -145,12 +149,12 @@ impl Exec {
             scope.spawn(|| {
                 for line in child::output_lines(output) {
                     match line {
-                        Line::Text(line) if line.trim().is_empty() => {}
-                        Line::Text(line) => match parse_line(&line) {
+                        Line::Whole(line) if line.trim().is_empty() => {}
+                        Line::Whole(line) => match parse_line(&line) {
                             Ok(said) => self.act(host, said),
-                            Err(error) => log::warn!("a line of the agent is ignored: {error}"),
+                            Err(bad) => self.refuse(host, bad, &line),
                         },
-                        Line::Bad(reason) => log::warn!("a line of the agent is ignored: {reason}"),
+                        Line::TooLong(line) => self.refuse(host, too_long(&line), &line),
                     }
                 }
                 // It writes no more, so it cannot answer: no more is written to it either.
@@ -181,43 +185,67 @@ impl Exec {
             log::error!("the agent has ended ({status}); {unanswered} messages without an answer come again");
         }
         for delivery in open.into_values() {
-            answer::give_back(host, delivery, Some(Duration::ZERO));
+            answer::requeue(host, delivery, Some(Duration::ZERO));
         }
         self.changed.notify_all();
     }
 
+    /// Quotes a line that is not understood. The process will not answer the message again that it thinks it has
+    /// answered, so that attempt has failed.
+    fn refuse(&self, host: &Host, bad: BadLine, line: &str) {
+        let BadLine { error, id, is_final } = bad;
+        let about = id.map(|id| format!(" about message {id}")).unwrap_or_default();
+        log::warn!("a line of the agent{about} is ignored: {error}: {}", quote(line, &[]));
+        if let Some(id) = id.filter(|_| is_final)
+            && let Some(delivery) = self.take(id)
+        {
+            answer::requeue(host, delivery, None);
+            self.changed.notify_all();
+        }
+    }
+
     /// Does what the process says.
-    fn act(&self, host: &Host, said: Said) {
+    fn act(&self, host: &Host, said: AgentLine) {
         match said {
-            Said::Reply { id, response, done } => {
+            AgentLine::Reply { id, response, done } => {
                 let Some(delivery) = self.take(id) else { return };
+                let Some(response) = response else {
+                    if done {
+                        answer::finish(host, delivery);
+                    } else {
+                        self.desk().open.entry(id).or_insert(delivery);
+                    }
+                    return self.changed.notify_all();
+                };
                 if done {
                     answer::reply(host, delivery, response);
                 } else if answer::keep(host, &delivery, response) {
                     // It still has its place, so that a later one cannot overtake it.
                     self.desk().open.entry(id).or_insert(delivery);
                 } else {
-                    answer::give_back(host, delivery, None);
+                    answer::requeue(host, delivery, None);
                 }
             }
-            Said::Done { id } => {
+            AgentLine::Done { id } => {
                 if let Some(delivery) = self.take(id) {
                     answer::finish(host, delivery);
                 }
             }
-            Said::Nack { id, delay } => {
+            AgentLine::Nack { id, delay } => {
                 if let Some(delivery) = self.take(id) {
-                    answer::give_back(host, delivery, delay);
+                    answer::requeue(host, delivery, delay);
                 }
             }
-            Said::Status { id, status, message } => {
-                let whom = self.desk().open.get(&id).map(answer::Whom::of);
-                match whom {
-                    Some(whom) => whom.show(host, status, &message),
-                    None => log::warn!("the agent speaks of message {id}, which is not open"),
+            AgentLine::Status { id, status, message } => {
+                let recipient = self.desk().open.get(&id).map(answer::Recipient::of);
+                match recipient {
+                    Some(recipient) => recipient.show(host, status, &message),
+                    None => {
+                        log::warn!("agent referenced message {id}, which is unknown or already acknowledged")
+                    }
                 }
             }
-            Said::Broadcast { channel, user_id, response } => {
+            AgentLine::Broadcast { channel, user_id, response } => {
                 let sent = channel.parse().map_err(|_| format!("there is no channel {channel:?}")).and_then(
                     |name| host.broadcast(&name, &user_id, response).map_err(|error| error.to_string()),
                 );
@@ -232,13 +260,13 @@ impl Exec {
     fn take(&self, id: u64) -> Option<Delivery> {
         let delivery = self.desk().open.remove(&id);
         if delivery.is_none() {
-            log::warn!("the agent speaks of message {id}, which is not open");
+            log::warn!("agent referenced message {id}, which is unknown or already acknowledged");
         }
         delivery
     }
 }
 
-impl Agent for Exec {
+impl Agent for ExecAgent {
     fn serve(&self, host: &Host) {
         thread::scope(|scope| {
             scope.spawn(|| self.supervise(host));
@@ -258,19 +286,21 @@ impl Agent for Exec {
         format!("exec: {}", self.command)
     }
 
-    fn farewell(&self) -> Duration {
+    fn stop_timeout(&self) -> Duration {
         // The process has 2 s after the end of its input, and 2 s after SIGTERM.
         Duration::from_secs(6)
     }
 }
 
+/// A line that was not kept as a whole: what it says about its message is in its beginning.
+fn too_long(beginning: &str) -> BadLine {
+    let error = format!("longer than {MAX_LINE_BYTES} bytes");
+    BadLine { error, id: id_within(beginning), is_final: beginning.contains("\"reply\"") }
+}
+
 fn log_errors(lines: impl Iterator<Item = Line>) {
     for line in lines {
-        match line {
-            Line::Text(line) => log::info!(target: "agent", "{}", tinclaw::model::escape::escaped(&line)),
-            Line::Bad(reason) => {
-                log::warn!(target: "agent", "a line of its standard error is left out: {reason}")
-            }
-        }
+        let (Line::Whole(line) | Line::TooLong(line)) = line;
+        log::info!(target: "agent", "{}", escaped(&line));
     }
 }

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use tinclaw::{AgentResponse, ChannelName, Delivery, Host, ReplyError, StatusType, StatusUpdate};
+use wit_abi::types::{AgentResponse, StatusType, StatusUpdate};
+
+use crate::channel::ChannelName;
+use crate::host::{Host, ReplyError};
+use crate::inbox::Delivery;
 
 /// The wait after the first failure of an agent; it doubles with each attempt.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
@@ -10,25 +14,25 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Shows the person that their message is being worked on.
-pub fn begin(host: &Host, delivery: &Delivery) {
+pub(super) fn begin(host: &Host, delivery: &Delivery) {
     show(host, delivery, StatusType::Thinking);
 }
 
-/// Keeps a reply and then forgets the message. When the reply is not kept, the message comes again.
-pub fn reply(host: &Host, delivery: Delivery, response: AgentResponse) {
+/// Keeps a reply and then completes the message. When the reply is not kept, the message is redelivered.
+pub(super) fn reply(host: &Host, delivery: Delivery, response: AgentResponse) {
     if keep(host, &delivery, response) {
         finish(host, delivery);
     } else {
-        give_back(host, delivery, None);
+        requeue(host, delivery, None);
     }
 }
 
 /// Keeps a reply; the message stays open.
-pub fn keep(host: &Host, delivery: &Delivery, response: AgentResponse) -> bool {
+pub(super) fn keep(host: &Host, delivery: &Delivery, response: AgentResponse) -> bool {
     match host.respond(delivery, response) {
         Ok(_) => true,
         Err(error) => {
-            // At shutdown this is how things go; the message comes again at the next start.
+            // Expected at shutdown; the message is redelivered at the next start.
             let level =
                 if matches!(error, ReplyError::Closed) { log::Level::Debug } else { log::Level::Error };
             let (channel, id) = (delivery.channel(), delivery.id());
@@ -39,37 +43,37 @@ pub fn keep(host: &Host, delivery: &Delivery, response: AgentResponse) -> bool {
 }
 
 /// The message has been dealt with.
-pub fn finish(host: &Host, delivery: Delivery) {
+pub(super) fn finish(host: &Host, delivery: Delivery) {
     show(host, &delivery, StatusType::Done);
     delivery.ack();
 }
 
-/// The message has not been dealt with and comes again, after `delay` or else after a wait that grows with its attempts.
-pub fn give_back(host: &Host, delivery: Delivery, delay: Option<Duration>) {
+/// The message is redelivered after `delay`, or else after a wait that grows with its attempts.
+pub(super) fn requeue(host: &Host, delivery: Delivery, delay: Option<Duration>) {
     show(host, &delivery, StatusType::Done);
     let delay = delay.unwrap_or_else(|| wait_after(delivery.attempt()));
     delivery.nack(delay);
 }
 
 fn show(host: &Host, delivery: &Delivery, status: StatusType) {
-    Whom::of(delivery).show(host, status, "");
+    Recipient::of(delivery).show(host, status, "");
 }
 
 /// The person behind a message.
-pub struct Whom {
+pub(super) struct Recipient {
     channel: Option<ChannelName>,
     metadata_json: String,
 }
 
-impl Whom {
-    /// Whoever wrote this.
-    pub fn of(delivery: &Delivery) -> Self {
+impl Recipient {
+    /// Who wrote this.
+    pub(super) fn of(delivery: &Delivery) -> Self {
         let metadata_json = delivery.message().metadata_json.clone();
         Self { channel: delivery.channel().parse().ok(), metadata_json }
     }
 
     /// Tells them what the agent is doing. A status is never worth an error.
-    pub fn show(self, host: &Host, status: StatusType, message: &str) {
+    pub(super) fn show(self, host: &Host, status: StatusType, message: &str) {
         let update = StatusUpdate { status, message: message.to_owned(), metadata_json: self.metadata_json };
         if let Some(channel) = self.channel {
             let _ = host.status(&channel, update);
@@ -78,7 +82,7 @@ impl Whom {
 }
 
 /// The wait after the `attempt`-th attempt, counted from 1.
-pub fn wait_after(attempt: u32) -> Duration {
+pub(super) fn wait_after(attempt: u32) -> Duration {
     FIRST_WAIT.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST_WAIT)
 }
 

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::protocol::MAX_LINE_BYTES;
-use tinclaw::model::deadline::deadline_after;
+use crate::model::deadline::deadline_after;
+
+use super::message::MAX_LINE_BYTES;
+use super::text::lossy;
 
 /// How long a process has after its input ended, and again after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -17,20 +19,20 @@ const MAX_ERROR_LINE_BYTES: usize = 4096;
 
 /// A running process. It leads a group of its own, so that Ctrl-C at the terminal reaches only the host, and so that
 /// what it started ends with it.
-pub struct Running {
+pub(super) struct Running {
     child: Child,
     group: Option<Pid>,
 }
 
 /// The three pipes of a process.
-pub struct Pipes {
+pub(super) struct Pipes {
     pub input: ChildStdin,
     pub output: ChildStdout,
     pub errors: ChildStderr,
 }
 
 /// Starts a command with the shell.
-pub fn start(command: &str) -> io::Result<(Running, Pipes)> {
+pub(super) fn start(command: &str) -> io::Result<(Running, Pipes)> {
     let mut child = Command::new("/bin/sh")
         .arg("-c")
         .arg(command)
@@ -51,7 +53,7 @@ pub fn start(command: &str) -> io::Result<(Running, Pipes)> {
 impl Running {
     /// Ends the process, whose input has been closed: waits, then asks, then kills. What it left running in its group is
     /// killed too.
-    pub fn end(mut self) -> Option<ExitStatus> {
+    pub(super) fn end(mut self) -> Option<ExitStatus> {
         let mut status = self.wait(PATIENCE);
         if status.is_none() {
             self.signal(Signal::TERM);
@@ -80,16 +82,19 @@ impl Running {
     }
 }
 
-/// A line of a process.
-pub enum Line {
-    /// Without its line break.
-    Text(String),
-    /// What came is no line of an agent.
-    Bad(&'static str),
+/// A line of a process, without its line break.
+pub(super) enum Line {
+    /// All of it.
+    Whole(String),
+    /// The beginning of one that is too long.
+    TooLong(String),
 }
 
+/// How much of a line that is too long is kept, in bytes.
+const KEPT_BYTES: usize = 4096;
+
 /// Reads lines of at most `limit` bytes; longer ones are skipped as a whole.
-pub struct Lines<R> {
+pub(super) struct Lines<R> {
     reader: BufReader<R>,
     limit: usize,
 }
@@ -101,12 +106,12 @@ impl<R: Read> Lines<R> {
 }
 
 /// The lines that an agent writes.
-pub fn output_lines(output: ChildStdout) -> Lines<ChildStdout> {
+pub(super) fn output_lines(output: ChildStdout) -> Lines<ChildStdout> {
     Lines::new(output, MAX_LINE_BYTES)
 }
 
 /// The lines that it writes for the log.
-pub fn error_lines(errors: ChildStderr) -> Lines<ChildStderr> {
+pub(super) fn error_lines(errors: ChildStderr) -> Lines<ChildStderr> {
     Lines::new(errors, MAX_ERROR_LINE_BYTES)
 }
 
@@ -124,9 +129,10 @@ impl<R: Read> Iterator for Lines<R> {
             bytes.pop();
         } else if bytes.len() > self.limit {
             self.reader.skip_until(b'\n').ok()?;
-            return Some(Line::Bad("it is too long"));
+            bytes.truncate(KEPT_BYTES);
+            return Some(Line::TooLong(lossy(&bytes).into_owned()));
         }
-        Some(String::from_utf8(bytes).map_or(Line::Bad("it is not UTF-8"), Line::Text))
+        Some(Line::Whole(lossy(&bytes).into_owned()))
     }
 }
 
@@ -139,14 +145,23 @@ mod tests {
         let read = |bytes: &[u8]| {
             Lines::new(bytes, 4)
                 .map(|line| match line {
-                    Line::Text(text) => text,
-                    Line::Bad(reason) => format!("<{reason}>"),
+                    Line::Whole(text) => text,
+                    Line::TooLong(text) => format!("{text}…"),
                 })
                 .collect::<Vec<_>>()
         };
         assert_eq!(read(b"abcd\nab\n\nlast"), ["abcd", "ab", "", "last"]);
-        assert_eq!(read(b"abcde\nab\n"), ["<it is too long>", "ab"]);
-        assert_eq!(read(b"abcdefgh"), ["<it is too long>"]);
-        assert_eq!(read(b"\xff\nab"), ["<it is not UTF-8>", "ab"]);
+        assert_eq!(read(b"abcde\nab\n"), ["abcde…", "ab"]);
+        assert_eq!(read(b"abcdefgh"), ["abcde…"]);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_and_a_byte_order_mark_lose_no_line() {
+        let mut lines = Lines::new(b"\xef\xbb\xbfab\ncaf\xe9\n".as_slice(), 10);
+        let mut next = || match lines.next() {
+            Some(Line::Whole(line)) => line,
+            _ => panic!("no whole line"),
+        };
+        assert_eq!((next(), next()), ("ab".to_owned(), "caf\u{fffd}".to_owned()));
     }
 }

@@ -1,13 +1,16 @@
-//! Says what it was told.
+//! The agent of a first try.
 
-use tinclaw::{AgentResponse, Host};
+use wit_abi::types::AgentResponse;
+
+use crate::host::Host;
 
 use super::{Agent, answer};
 
-/// The agent of a first try.
-pub struct Echo;
+/// Repeats every message to whoever wrote it.
+#[derive(Debug, Default)]
+pub struct EchoAgent;
 
-impl Agent for Echo {
+impl Agent for EchoAgent {
     fn serve(&self, host: &Host) {
         for delivery in host.messages() {
             answer::begin(host, &delivery);

@@ -1,0 +1,63 @@
+//! Who answers messages: agents that a host can be given.
+//!
+//! | file | job |
+//! |---|---|
+//! | `answer` | what every agent does with a message and with an answer |
+//! | `echo` | repeats what was said |
+//! | `message` | a message as JSON: pure |
+//! | `line` | what a program says in one line: pure |
+//! | `response` | a reply as JSON: pure |
+//! | `text` | bytes that should have been JSON: pure |
+//! | `quote` | what an agent said, as it stands in a log line: pure |
+//! | `exec` | a program that reads and writes JSON lines (feature `agent-exec`) |
+//! | `child` | its process: started, fed, ended |
+//! | `http` | an HTTP server that is asked for each message (feature `agent-http`) |
+
+mod answer;
+#[cfg(feature = "agent-exec")]
+mod child;
+mod echo;
+#[cfg(feature = "agent-exec")]
+mod exec;
+#[cfg(feature = "agent-http")]
+mod http;
+#[cfg(feature = "agent-exec")]
+mod line;
+#[cfg(any(feature = "agent-exec", feature = "agent-http"))]
+mod message;
+#[cfg(any(feature = "agent-exec", feature = "agent-http"))]
+mod quote;
+#[cfg(any(feature = "agent-exec", feature = "agent-http"))]
+mod response;
+mod status;
+#[cfg(any(feature = "agent-exec", feature = "agent-http"))]
+mod text;
+
+use std::time::Duration;
+
+use crate::host::Host;
+
+pub use echo::EchoAgent;
+#[cfg(feature = "agent-exec")]
+pub use exec::ExecAgent;
+#[cfg(feature = "agent-http")]
+pub use http::HttpAgent;
+pub use status::status_type;
+
+/// Answers messages. A message is acknowledged only when its answer is durable; whatever else happens to the agent, the
+/// message is redelivered.
+pub trait Agent: Sync {
+    /// Takes messages and answers them until the host's messages end.
+    fn serve(&self, host: &Host);
+
+    /// The host is about to stop: the agent gives up what would keep it from noticing.
+    fn stop(&self) {}
+
+    /// What the operator reads about it.
+    fn describe(&self) -> String;
+
+    /// How long it may take to notice that messages have ended.
+    fn stop_timeout(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+}
