@@ -409,6 +409,40 @@ fn a_captured_request_runs_once_however_it_is_dressed_up() {
     assert_nothing_came(&host, "a repeat");
 }
 
+/// With the GitHub preset a second delivery with the same body got an empty 200 and never ran. Slack's retries are signed
+/// anew, and ran twice.
+#[test]
+fn equal_bodies_with_different_delivery_ids_both_run() {
+    let (host, address) =
+        start(guarded(&json!({"auth": "github"}), &[("everything_webhook_secret", KEY)], json!({})));
+    let signature = format!("sha256={}", hex(&sha256(KEY, BODY)));
+    let send = |delivery: &str| {
+        let headers = [("x-hub-signature-256", signature.as_str()), ("x-github-delivery", delivery)];
+        Sent::post(BODY, &headers).send(address, "198.51.100.1").status
+    };
+    for delivery in ["one", "two", "one"] {
+        assert_eq!(send(delivery), 200);
+    }
+    for _ in 0..2 {
+        let delivery = host.messages().recv_timeout(Duration::from_secs(60)).expect("a message");
+        assert_eq!(delivery.message().content, "got in");
+        delivery.ack();
+    }
+    assert_nothing_came(&host, "a duplicate");
+}
+
+#[test]
+fn a_retry_that_is_signed_anew_runs_once() {
+    let (host, address) =
+        start(guarded(&json!({"auth": "slack"}), &[("everything_webhook_secret", KEY)], json!({})));
+    let body = format!("{},\"event_id\":\"Ev1\"}}", BODY.trim_end_matches('}'));
+    let first = slack(KEY, &body, now() - 60).send(address, "198.51.100.1");
+    let retry = slack(KEY, &body, now()).send(address, "198.51.100.1");
+    assert_eq!((first.status, retry.status), (200, 200));
+    host.messages().recv_timeout(Duration::from_secs(60)).expect("a message").ack();
+    assert_nothing_came(&host, "a retry");
+}
+
 /// An unauthenticated client behind the proxy, which writes another address in front of each request, and a provider at
 /// the same address.
 #[test]

@@ -44,14 +44,16 @@ pub struct WebhookCapability {
     /// How requests are authenticated: the name of a scheme or preset, or an object with every detail.
     pub auth: Option<WebhookAuth>,
     /// How far a signed timestamp may be from the host's clock, in seconds and both directions; also how long a
-    /// signature without a timestamp is remembered to recognise a replay. Default 300, at most 604,800 (7 days).
+    /// signature without a timestamp is remembered to recognise a replay. Default 300 where a time or an id is signed,
+    /// else 0: two equal bodies may be two messages. At most 604,800 (7 days).
     pub tolerance_secs: Option<u64>,
     /// Whether the guest finds the secret as `webhook_secret` in its `on-start` configuration, because it must hand
     /// it to its provider. Default: only where `secret_header` is Telegram's `X-Telegram-Bot-Api-Secret-Token`.
     pub give_secret_to_guest: Option<bool>,
     /// Largest request body in bytes. Default, and upper bound, is the host's own limit (1 MiB unless configured).
     pub max_body_bytes: Option<u64>,
-    /// Where the provider puts an id to recognise a repeat by. Default: nowhere, repeats run.
+    /// Where the provider puts an id to recognise a duplicate by. Default: where the provider of the authentication
+    /// scheme puts it; for other schemes nowhere, and duplicates run.
     pub dedupe: Option<WebhookDedupe>,
     /// Media types that a request with a body may have: `application/json`, `text/*`. Default: any.
     pub content_types: Option<Vec<String>>,

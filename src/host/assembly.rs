@@ -54,7 +54,6 @@ impl Assembly {
         let access = Arc::new(ChannelAccess {
             plan,
             secrets: secrets.clone(),
-            dedupe: webhook.dedupe.clone(),
             max_body_bytes: webhook.max_body_bytes,
             content_types: webhook.content_types.clone(),
         });

@@ -143,7 +143,6 @@ mod tests {
         ChannelAccess {
             plan: AuthPlan::from(&capability, "chat").unwrap(),
             secrets: Arc::new(secrets),
-            dedupe: None,
             max_body_bytes: None,
             content_types: None,
         }

@@ -17,7 +17,7 @@ use super::responses::response_for;
 use super::routes::{ChannelAccess, Route, WasmChannelRouter};
 use super::{IncomingRequest, Responder};
 use crate::webhook::{
-    Authenticated, SeenKeys, TrustedProxies, WebhookRequest, dedupe_key, media_type_allowed, visible_headers,
+    Authenticated, SeenKeys, TrustedProxies, WebhookRequest, media_type_allowed, visible_headers,
     visible_query,
 };
 
@@ -167,8 +167,7 @@ fn identities_of(
     authenticated: &Authenticated,
     now_ms: u64,
 ) -> Vec<RequestIdentity> {
-    let deduped =
-        access.dedupe.as_ref().and_then(|source| dedupe_key(source, &request.headers, &request.body));
+    let deduped = access.plan.dedupe().key(&request.headers, &request.body);
     let by_id = deduped.map(|key| RequestIdentity {
         key,
         expires_ms: now_ms.saturating_add(SeenKeys::<()>::DEDUPE_MS),

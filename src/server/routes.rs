@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::capability::webhook::WebhookDedupe;
 use crate::channel::{ChannelName, RegisteredEndpoint};
 use crate::secrets::SecretStore;
 
@@ -16,8 +15,6 @@ pub struct ChannelAccess {
     pub plan: AuthPlan,
     /// Where the secrets for that are.
     pub secrets: Arc<dyn SecretStore>,
-    /// Where the provider puts an id.
-    pub dedupe: Option<WebhookDedupe>,
     /// The largest body, if the channel wants less than the host allows.
     pub max_body_bytes: Option<u64>,
     /// The media types of bodies; none: any.
@@ -160,7 +157,6 @@ mod tests {
         Arc::new(ChannelAccess {
             plan: AuthPlan::from(&WebhookCapability::default(), "echo").unwrap(),
             secrets: Arc::new(MemorySecrets::default()),
-            dedupe: None,
             max_body_bytes: None,
             content_types: None,
         })

@@ -2,7 +2,7 @@
 
 use super::error::WebhookConfigError;
 use super::plan::{Checks, Source};
-use super::presets::{META_VERIFY_TOKEN, kind_of, scheme_named, signs_time};
+use super::presets::{META_VERIFY_TOKEN, kind_of, scheme_named, signed_by};
 use super::published;
 use super::scheme::{Ed25519, Keyed, Scheme};
 use super::template::{SignedText, Template};
@@ -266,15 +266,15 @@ impl Reader<'_> {
             Some(Scheme::Keyed(keyed)) => Scheme::Keyed(self.keyed(keyed)?),
             Some(Scheme::Ed25519(ed25519)) => Scheme::Ed25519(self.ed25519(ed25519)?),
             Some(Scheme::Stripe(mut fixed)) => {
-                fixed.tolerance_secs = self.source.tolerance(asked, signs_time(name))?;
+                fixed.tolerance_secs = self.source.tolerance(asked, signed_by(name))?;
                 Scheme::Stripe(fixed)
             }
             Some(Scheme::Standard(mut fixed)) => {
-                fixed.tolerance_secs = self.source.tolerance(asked, signs_time(name))?;
+                fixed.tolerance_secs = self.source.tolerance(asked, signed_by(name))?;
                 Scheme::Standard(fixed)
             }
             Some(Scheme::Twilio(mut fixed)) => {
-                fixed.tolerance_secs = self.source.tolerance(asked, signs_time(name))?;
+                fixed.tolerance_secs = self.source.tolerance(asked, signed_by(name))?;
                 Scheme::Twilio(fixed)
             }
             // `none` and `verify_token` were dealt with before.
@@ -322,7 +322,7 @@ impl Reader<'_> {
         }
         scheme.signed = self.signed_text(scheme.signed)?;
         scheme.tolerance_secs =
-            self.source.tolerance(details.tolerance_secs, scheme.signed.template.has_timestamp())?;
+            self.source.tolerance(details.tolerance_secs, scheme.signed.template.signed())?;
         Ok(scheme)
     }
 
@@ -332,8 +332,8 @@ impl Reader<'_> {
             scheme.header = self.source.header_name("auth.header", header)?;
         }
         scheme.signed = self.signed_text(scheme.signed)?;
-        let signs_time = scheme.signed.template.has_timestamp();
-        scheme.tolerance_secs = self.source.tolerance(self.details.tolerance_secs, signs_time)?;
+        let signed = scheme.signed.template.signed();
+        scheme.tolerance_secs = self.source.tolerance(self.details.tolerance_secs, signed)?;
         Ok(scheme)
     }
 

@@ -5,23 +5,58 @@ use std::fmt;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::provider_ids::ProviderId;
+use super::scheme::Scheme;
 use super::seen::SeenKey;
 use crate::capability::webhook::WebhookDedupe;
 
-/// The key to recognise a repeat of this request by, or `None` when it carries no id; then it always runs.
-///
-/// Ids are the text of a header that is there once, or a string or whole number at a JSON pointer. Nothing else counts:
-/// two fractions, or two whole numbers beyond 64 bits, may look the same after parsing, and taking one message for a
-/// repeat of another would lose it.
-pub fn dedupe_key(source: &WebhookDedupe, headers: &[(String, String)], body: &[u8]) -> Option<SeenKey> {
-    let id = match source {
-        WebhookDedupe::Header(name) => header_id(name, headers)?.to_owned(),
-        WebhookDedupe::JsonPointer(pointer) => body_id(&pointer_path(pointer)?, body)?,
-    };
-    (!id.is_empty()).then(|| SeenKey::derive("dedupe", id.as_bytes()))
+/// Where the id of a delivery is looked for: what the capability file declares, or else where the provider puts it. The
+/// first place that has one counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DedupeRule {
+    places: Vec<Place>,
 }
 
-fn header_id<'a>(name: &str, headers: &'a [(String, String)]) -> Option<&'a str> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Declared(WebhookDedupe),
+    Provider(ProviderId),
+}
+
+impl DedupeRule {
+    /// The rule of a channel with these schemes.
+    pub(super) fn of(declared: Option<&WebhookDedupe>, schemes: &[Scheme], is_open: bool) -> Self {
+        if let Some(declared) = declared {
+            return Self { places: vec![Place::Declared(declared.clone())] };
+        }
+        let of_schemes = schemes.iter().flat_map(ProviderId::of_scheme).copied();
+        let of_guests = is_open.then_some(ProviderId::FeishuEvent);
+        Self { places: of_schemes.chain(of_guests).map(Place::Provider).collect() }
+    }
+
+    /// The key to recognise a duplicate of this request by, or `None` when it carries no id; then it always runs.
+    ///
+    /// Ids are the text of a header that is there once, or a string or whole number in the body. Nothing else counts:
+    /// two fractions, or two whole numbers beyond 64 bits, may look the same after parsing, and taking one message for
+    /// a duplicate of another would lose it.
+    pub fn key(&self, headers: &[(String, String)], body: &[u8]) -> Option<SeenKey> {
+        let id = self.places.iter().find_map(|place| {
+            let id = match place {
+                Place::Declared(WebhookDedupe::Header(name)) => header_id(name, headers)?.to_owned(),
+                Place::Declared(WebhookDedupe::JsonPointer(pointer)) => pointer_id(pointer, body)?,
+                Place::Provider(provider) => provider.find(headers, body)?,
+            };
+            (!id.is_empty()).then_some(id)
+        })?;
+        Some(SeenKey::derive("dedupe", id.as_bytes()))
+    }
+}
+
+pub(super) fn pointer_id(pointer: &str, body: &[u8]) -> Option<String> {
+    body_id(&pointer_path(pointer)?, body)
+}
+
+pub(super) fn header_id<'a>(name: &str, headers: &'a [(String, String)]) -> Option<&'a str> {
     let mut values =
         headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
     values.next().filter(|_| values.next().is_none())
@@ -230,11 +265,12 @@ mod tests {
 
     #[test]
     fn a_header_counts_when_it_is_there_once() {
-        let source = WebhookDedupe::Header("X-GitHub-Delivery".to_owned());
+        let declared = WebhookDedupe::Header("X-GitHub-Delivery".to_owned());
+        let rule = DedupeRule::of(Some(&declared), &[], false);
         let pairs = |values: &[&str]| -> Vec<(String, String)> {
             values.iter().map(|value| ("x-github-delivery".to_owned(), (*value).to_owned())).collect()
         };
-        let key = |values: &[&str]| dedupe_key(&source, &pairs(values), b"");
+        let key = |values: &[&str]| rule.key(&pairs(values), b"");
         assert!(key(&["a"]).is_some());
         assert_eq!(key(&["a"]), key(&["a"]));
         assert_ne!(key(&["a"]), key(&["b"]));

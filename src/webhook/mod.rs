@@ -13,7 +13,7 @@
 //! | `template`, `timestamp` | What was signed, and is it recent? |
 //! | `shared_secret`, `keyed`, `stripe`, `standard`, `twilio`, `ed25519`, `challenge` | Does this request pass that check? |
 //! | `verify` | Does it pass all of them? |
-//! | `replay`, `dedupe`, `seen` | Was it handled before? |
+//! | `replay`, `dedupe`, `provider_ids`, `seen` | Was it handled before? |
 //! | `guest_view` | What of it does the guest see? |
 //! | `media_type` | Is its body of an accepted type? |
 //! | `peer`, `attempts` | Who sends it, and how often did they fail? |
@@ -31,6 +31,7 @@ mod media_type;
 mod peer;
 mod plan;
 mod presets;
+mod provider_ids;
 mod published;
 mod replay;
 mod request;
@@ -48,7 +49,7 @@ mod verify;
 mod tests;
 
 pub use attempts::{AttemptLimits, FailedAttempts, Failure};
-pub use dedupe::dedupe_key;
+pub use dedupe::DedupeRule;
 pub use error::WebhookConfigError;
 pub use guest_view::{Hidden, visible_headers, visible_query};
 pub use media_type::media_type_allowed;

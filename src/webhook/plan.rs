@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::challenge::{self, Challenge};
 use super::declared;
-use super::dedupe::pointer_path;
+use super::dedupe::{DedupeRule, pointer_path};
 use super::error::WebhookConfigError;
 use super::media_type;
 use super::presets::TELEGRAM_SECRET_HEADER;
@@ -33,6 +33,7 @@ use crate::capability::webhook::{WebhookCapability, WebhookDedupe};
 pub struct AuthPlan {
     requirement: Requirement,
     checks: Checks,
+    dedupe: DedupeRule,
     guest_secret: Option<String>,
 }
 
@@ -104,7 +105,9 @@ impl AuthPlan {
             },
         };
         let guest_secret = guest_secret(&source, &checks);
-        Ok(Self { requirement, checks, guest_secret })
+        let is_open = requirement == Requirement::Open;
+        let dedupe = DedupeRule::of(capability.dedupe.as_ref(), &checks.schemes, is_open);
+        Ok(Self { requirement, checks, dedupe, guest_secret })
     }
 
     /// What this channel asks of its requests.
@@ -116,6 +119,11 @@ impl AuthPlan {
     /// endpoint of a channel where this is false answers 503 and shows as unhealthy.
     pub fn validates_secret(&self) -> bool {
         self.requirement == Requirement::Checked
+    }
+
+    /// Where the id of a delivery is: declared, or else the provider's.
+    pub const fn dedupe(&self) -> &DedupeRule {
+        &self.dedupe
     }
 
     /// Whether trying values could let this request in: nothing but a plain shared secret or a verify token stands in its
@@ -193,6 +201,17 @@ fn guest_secret(source: &Source<'_>, checks: &Checks) -> Option<String> {
     }
 }
 
+/// What a signature covers beside the body that tells one delivery from the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signed {
+    /// The time, and perhaps an id.
+    Time,
+    /// An id.
+    Id,
+    /// Neither.
+    BodyOnly,
+}
+
 /// The object that is being read, with the channel that its errors name.
 pub(super) struct Source<'a> {
     pub capability: &'a WebhookCapability,
@@ -238,9 +257,13 @@ impl Source<'_> {
     }
 
     /// The tolerance in force. 0 is only for formats that sign no time: there it means that replays run.
-    pub fn tolerance(&self, asked: Option<u64>, signs_time: bool) -> Result<u64, WebhookConfigError> {
-        let min = u64::from(signs_time);
-        let secs = asked.or(self.capability.tolerance_secs).unwrap_or(DEFAULT_TOLERANCE_SECS);
+    ///
+    /// It is the default where neither a time nor an id is signed: two equal bodies may be two messages, and nothing
+    /// that is signed tells a replay from the second message.
+    pub fn tolerance(&self, asked: Option<u64>, signed: Signed) -> Result<u64, WebhookConfigError> {
+        let min = u64::from(signed == Signed::Time);
+        let default = if signed == Signed::BodyOnly { 0 } else { DEFAULT_TOLERANCE_SECS };
+        let secs = asked.or(self.capability.tolerance_secs).unwrap_or(default);
         if !(min..=MAX_TOLERANCE_SECS).contains(&secs) {
             let channel = self.channel();
             return Err(WebhookConfigError::Tolerance { channel, secs, min, max: MAX_TOLERANCE_SECS });

@@ -1,5 +1,6 @@
 //! The formats of the providers, each with the page that it comes from.
 
+use super::plan::Signed;
 use super::scheme::{Ed25519, KeyAndTolerance, Keyed, Scheme, SharedSecret};
 use super::template::{SignedText, Template};
 use crate::capability::webhook::{AuthName, AuthScheme, HmacAlgorithm, SignatureEncoding};
@@ -79,9 +80,12 @@ pub(super) const fn kind_of(name: AuthName) -> Option<AuthScheme> {
     }
 }
 
-/// Whether a name's format signs the time, so that its tolerance cannot be 0.
-pub(super) const fn signs_time(name: AuthName) -> bool {
-    matches!(name, AuthName::Slack | AuthName::Stripe | AuthName::StandardWebhooks | AuthName::Discord)
+/// What a name's format signs beside the body; where it signs the time, its tolerance cannot be 0.
+pub(super) const fn signed_by(name: AuthName) -> Signed {
+    match name {
+        AuthName::Slack | AuthName::Stripe | AuthName::StandardWebhooks | AuthName::Discord => Signed::Time,
+        _ => Signed::BodyOnly,
+    }
 }
 
 /// The provider whose signatures come in this header: it never carries a shared secret.
@@ -136,7 +140,7 @@ mod tests {
                 Some(Scheme::Stripe(_) | Scheme::Standard(_)) => true,
                 Some(Scheme::SharedSecret(_) | Scheme::Twilio(_)) | None => false,
             };
-            assert_eq!(timed, signs_time(name), "{name:?}");
+            assert_eq!(timed, signed_by(name) == Signed::Time, "{name:?}");
         }
     }
 }

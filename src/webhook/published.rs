@@ -3,7 +3,7 @@
 use super::error::WebhookConfigError;
 use super::plan::{Checks, Source};
 use super::presets::DEFAULT_SECRET_HEADER;
-use super::presets::{by_signature_header, kind_of, scheme_named, signs_time};
+use super::presets::{by_signature_header, kind_of, scheme_named, signed_by};
 use super::scheme::{Scheme, SharedSecret};
 use crate::capability::webhook::{AuthName, AuthScheme};
 
@@ -55,7 +55,7 @@ fn preset(
     format: AuthName,
     secret_name: String,
 ) -> Result<Option<Scheme>, WebhookConfigError> {
-    Ok(scheme_named(format, secret_name, source.tolerance(None, signs_time(format))?))
+    Ok(scheme_named(format, secret_name, source.tolerance(None, signed_by(format))?))
 }
 
 /// The provider, where `secret_header` names the header of a signature: no secret is ever in it.

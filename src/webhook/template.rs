@@ -1,5 +1,6 @@
 //! The string that was signed, as a template of `{timestamp}`, `{id}`, `{url}`, `{body}` and literal text.
 
+use super::plan::Signed;
 use super::request::WebhookRequest;
 use super::timestamp::{self, Timestamp};
 use super::verify::Refusal;
@@ -53,6 +54,15 @@ impl Template {
     /// Whether `{timestamp}` is signed.
     pub fn has_timestamp(&self) -> bool {
         self.pieces.contains(&Piece::Timestamp)
+    }
+
+    /// What is signed beside the body.
+    pub fn signed(&self) -> Signed {
+        match (self.has_timestamp(), self.has_id()) {
+            (true, _) => Signed::Time,
+            (false, true) => Signed::Id,
+            (false, false) => Signed::BodyOnly,
+        }
     }
 
     /// Whether `{id}` is signed.

@@ -11,7 +11,7 @@ use super::*;
 use crate::capability::webhook::WebhookDedupe;
 use crate::webhook::template::Template;
 use crate::webhook::{
-    AttemptLimits, FailedAttempts, Hidden, Requirement, Seen, SeenKey, SeenKeys, TrustedProxies, dedupe_key,
+    AttemptLimits, DedupeRule, FailedAttempts, Hidden, Requirement, Seen, SeenKey, SeenKeys, TrustedProxies,
     visible_headers, visible_query,
 };
 
@@ -169,13 +169,13 @@ proptest! {
             serde_json::Value::Number(number) if !number.is_f64() => Some(number.to_string()),
             _ => None,
         });
-        let key = dedupe_key(&source, &[], body.to_string().as_bytes());
+        let key = DedupeRule::of(Some(&source), &[], false).key(&[], body.to_string().as_bytes());
         prop_assert_eq!(key, expected.map(|id| SeenKey::derive("dedupe", id.as_bytes())));
     }
 
     #[test]
     fn ids_in_arbitrary_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..64), pointer in ".{0,8}") {
-        let _ = dedupe_key(&WebhookDedupe::JsonPointer(pointer), &[], &body);
+        let _ = DedupeRule::of(Some(&WebhookDedupe::JsonPointer(pointer)), &[], false).key(&[], &body);
     }
 
     #[test]
