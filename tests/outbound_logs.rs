@@ -44,9 +44,22 @@ fn the_log_shows_attempts_to_leak_and_never_a_secret() {
     let channel = Setup::new(http).rewrite("api.example.com", &upstream).build();
     send(&channel, get("https://api.example.com/{KEY}")).unwrap();
     assert!(upstream.only().line.contains(KEY));
-    send(&channel, request("POST", "https://api.example.com/", "{}", Some(KEY.as_bytes()))).unwrap_err();
+    send(&channel, request("POST", "https://api.example.com/", "{}", Some(KEY.as_bytes()))).unwrap();
+    send(&channel, get(&format!("https://api.example.com/?{KEY}"))).unwrap_err();
     let lines = KEPT.0.lock().unwrap().clone();
     assert!(lines.iter().any(|line| line.starts_with("ureq")), "ureq logs something: {lines:#?}");
-    assert!(lines.iter().any(|line| line.contains("channel test") && line.contains("'key'")), "{lines:#?}");
+    for said in [
+        "URL contains the value of the secret 'key': refused",
+        "body contains the value of the secret 'key': sent without it",
+    ] {
+        let line = format!("channel test: a request's {said}");
+        assert!(lines.iter().any(|logged| logged.contains(&line)), "{line}: {lines:#?}");
+    }
+    // A guest that tries for ever fills no log.
+    for _ in 0..100 {
+        send(&channel, get(&format!("https://api.example.com/?{KEY}"))).unwrap_err();
+    }
+    let refused = || KEPT.0.lock().unwrap().iter().filter(|line| line.contains("'key'")).count();
+    assert!(refused() <= 12, "{}", refused());
     assert_no_secret(&lines.join("\n"));
 }

@@ -98,8 +98,6 @@ fn every_encoding_of_a_secret_is_stopped_wherever_it_stands() {
             ("query", request("GET", &format!("{URL}?q={form}"), "{}", None)),
             ("path", request("GET", &format!("https://api.example.com/{form}"), "{}", None)),
             ("header", request("GET", URL, &json!({"x-data": form}).to_string(), None)),
-            ("body", request("POST", URL, "{}", Some(form.as_bytes()))),
-            ("JSON body", request("POST", URL, "{}", Some(json!({"text": form}).to_string().as_bytes()))),
         ];
         for (place, request) in places {
             let error = send(&channel, request).expect_err(&format!("{what} in {place}"));
@@ -113,26 +111,9 @@ fn every_encoding_of_a_secret_is_stopped_wherever_it_stands() {
         ("header name", request("GET", URL, &json!({KEY: "x"}).to_string(), None)),
         ("dropped header", request("GET", URL, &json!({"Host": KEY}).to_string(), None)),
         ("fragment", request("GET", &format!("{URL}#{KEY}"), "{}", None)),
-        ("JSON escapes", request("POST", URL, "{}", Some(KEY.replace('k', "\\u006b").as_bytes()))),
         (
             "JSON escapes in headers",
             request("GET", URL, &format!(r#"{{"x": "{}"}}"#, KEY.replace('k', "\\u006b")), None),
-        ),
-        ("binary body", request("POST", URL, "{}", Some(&[b"\xff\xfe\0", KEY.as_bytes(), b"\xff"].concat()))),
-        ("odd secret in JSON", request("POST", URL, "{}", Some(json!([TOKEN]).to_string().as_bytes()))),
-        (
-            "odd secret in a form",
-            request(
-                "POST",
-                URL,
-                "{}",
-                Some(
-                    url::form_urlencoded::Serializer::new(String::new())
-                        .append_pair("t", TOKEN)
-                        .finish()
-                        .as_bytes(),
-                ),
-            ),
         ),
     ];
     for (what, request) in in_other_places {
@@ -166,17 +147,89 @@ fn refusals_before_the_search_for_secrets_quote_none_either() {
     assert_eq!(upstream.connections(), 0);
 }
 
+// A person who pasted a token, or used a word that was somebody's verify token, got no reply: the guest's request was
+// refused with the reply in it. What stands in a body is replaced, and the reply arrives.
+#[test]
+fn a_secret_in_a_body_is_replaced_in_every_encoding_and_the_request_is_sent() {
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let channel = channel(&upstream);
+    let form = url::form_urlencoded::Serializer::new(String::new()).append_pair("t", TOKEN).finish();
+    let bodies = [
+        ("raw", KEY.as_bytes().to_vec()),
+        ("percent", percent(KEY).into_bytes()),
+        ("partly percent", KEY.replace('0', "%30").into_bytes()),
+        ("base64", STANDARD.encode(KEY).into_bytes()),
+        ("base64 of a pair", STANDARD.encode(format!("user:{KEY}")).into_bytes()),
+        ("hex in capitals", hex(KEY).to_uppercase().into_bytes()),
+        ("JSON", json!({"text": KEY}).to_string().into_bytes()),
+        ("JSON escapes", KEY.replace('k', "\\u006b").into_bytes()),
+        ("binary", [b"\xff\xfe\0", KEY.as_bytes(), b"\xff"].concat()),
+        ("odd secret in JSON", json!([TOKEN]).to_string().into_bytes()),
+        ("odd secret in a form", form.into_bytes()),
+    ];
+    for (what, body) in &bodies {
+        send(&channel, request("POST", URL, "{}", Some(body))).expect(what);
+        let received = upstream.received().pop().unwrap();
+        let text = String::from_utf8_lossy(&received.body).into_owned();
+        assert!(text.contains("[redacted]"), "{what}: {text}");
+        assert_no_secret(&text);
+        assert!(!text.contains("k3y-"), "{what}: {text}");
+    }
+    let json = &upstream.received()[6];
+    assert_eq!(json.body, br#"{"text":"[redacted]"}"#);
+}
+
+// With the verify token `hello`, every reply that contained "hello" was refused, and every response was redacted.
+#[test]
+fn a_short_word_that_only_checks_inbound_requests_is_an_ordinary_word() {
+    let upstream = Upstream::fixed(response(200, "", "hello"));
+    let random = "v3rify-0123456789";
+    let channel = |credentials: serde_json::Value| {
+        let secrets = MemorySecrets::from([
+            ("app_verify_token", "hello"),
+            ("app_random_verify_token", random),
+            ("app_pin", "12345"),
+            ("other_password", "swordfish"),
+        ]);
+        Setup::new(json!({"allowlist": [{"host": "api.example.com"}], "credentials": credentials}))
+            .secrets(secrets)
+            .allowed(&["app_*"])
+            .inbound_secret("APP_VERIFY_TOKEN")
+            .inbound_secret("app_random_verify_token")
+            .rewrite("api.example.com", &upstream)
+            .build()
+    };
+    let check_only = channel(json!({}));
+    let put_in = json!({"c": {
+        "secret_name": "app_verify_token", "location": {"type": "bearer"}, "host_patterns": ["api.example.com"],
+    }});
+    let rows = [
+        ("the verify token", &check_only, "hello", true),
+        ("another channel's password", &check_only, "swordfish", true),
+        ("a random verify token", &check_only, random, false),
+        ("a short secret that is a placeholder", &check_only, "12345", false),
+        ("the verify token where it is a credential", &channel(put_in), "hello", false),
+    ];
+    for (what, channel, word, passes) in rows {
+        let url = format!("https://api.example.com/?q={word}");
+        let answer = send(channel, request("POST", &url, "{}", Some(word.as_bytes())));
+        assert_eq!(answer.is_ok(), passes, "{what}");
+        if passes {
+            assert_eq!(upstream.received().pop().unwrap().body, word.as_bytes(), "{what}");
+            assert_eq!(answer.unwrap().response.body, b"hello", "{what}");
+        }
+    }
+}
+
 #[test]
 fn a_secret_that_the_guest_was_given_may_be_written() {
     let upstream = Upstream::fixed(response(200, "", KEY));
     let http = json!({"allowlist": [{"host": "api.example.com"}]});
-    let channel = Setup::new(http).rewrite("api.example.com", &upstream).handed_out("KEY").build();
+    let channel = Setup::new(http).rewrite("api.example.com", &upstream).given_to_guest("KEY").build();
     let answer = send(&channel, request("POST", URL, "{}", Some(KEY.as_bytes()))).unwrap();
     assert_eq!(answer.response.body, KEY.as_bytes());
-    assert!(matches!(
-        send(&channel, request("POST", URL, "{}", Some(TOKEN.as_bytes()))),
-        Err(OutboundError::Leak { .. })
-    ));
+    send(&channel, request("POST", URL, "{}", Some(TOKEN.as_bytes()))).unwrap();
+    assert_eq!(upstream.received().pop().unwrap().body, b"[redacted]");
 }
 
 #[test]
@@ -186,9 +239,9 @@ fn a_secret_that_was_just_stored_is_guarded_at_once() {
     let http = json!({"allowlist": [{"host": "api.example.com"}]});
     let channel =
         Setup::new(http).secrets(Arc::clone(&secrets)).rewrite("api.example.com", &upstream).build();
-    let write = || send(&channel, request("POST", URL, "{}", Some(b"the new value")));
+    let write = || send(&channel, get(&format!("{URL}?the-new-value-4711")));
     assert!(write().is_ok());
-    secrets.set("fresh", Secret::from("the new value")).unwrap();
+    secrets.set("fresh", Secret::from("the-new-value-4711")).unwrap();
     assert!(matches!(write(), Err(OutboundError::Leak { .. })));
 }
 
@@ -234,7 +287,7 @@ fn requests_per_minute_are_limited_and_refused_ones_do_not_count() {
     for _ in 0..5 {
         assert!(send(&channel, request("POST", URL, "{}", Some(&[b'x'; 11]))).is_err());
         assert!(send(&channel, get("https://evil.example/")).is_err());
-        assert!(send(&channel, request("POST", URL, "{}", Some(KEY.as_bytes()))).is_err());
+        assert!(send(&channel, get(&format!("{URL}?{KEY}"))).is_err());
     }
     send(&channel, get(URL)).unwrap();
     send(&channel, get(URL)).unwrap();
@@ -278,14 +331,14 @@ fn checks_come_in_their_order() {
         "credentials": {"g": {"secret_name": "gone", "location": {"type": "bearer"}, "host_patterns": ["api.example.com"]}}
     });
     let make = |http: serde_json::Value| Setup::new(http).resolver(resolver.clone()).build();
-    let worst = || request("POST", "https://evil.example/", "not json", Some(KEY.as_bytes()));
+    let worst = || request("POST", &format!("https://evil.example/?{KEY}"), "not json", Some(b"harmless"));
     let channel = make(http.clone());
     assert!(matches!(send(&channel, worst()), Err(OutboundError::NotAllowed(_))));
-    let step_2 = OutboundRequest { url: URL.to_owned(), ..worst() };
+    let step_2 = OutboundRequest { url: format!("{URL}?{KEY}"), ..worst() };
     assert!(matches!(send(&channel, step_2.clone()), Err(OutboundError::Headers(_))));
     let step_3 = OutboundRequest { headers_json: "{}".to_owned(), ..step_2 };
     assert!(matches!(send(&channel, step_3.clone()), Err(OutboundError::Leak { .. })));
-    let step_4 = OutboundRequest { body: Some(b"harmless".to_vec()), ..step_3 };
+    let step_4 = OutboundRequest { url: URL.to_owned(), ..step_3 };
     assert!(matches!(send(&channel, step_4.clone()), Err(OutboundError::RequestTooLarge { .. })));
     assert_eq!(resolver.count(), 0);
     let step_5 = OutboundRequest { body: None, ..step_4 };

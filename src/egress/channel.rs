@@ -11,7 +11,7 @@ use super::client::{Exchange, RawResponse};
 use super::credentials::Credentials;
 use super::error::OutboundError;
 use super::headers::{self, Header};
-use super::leak::{self, SecretMatcher};
+use super::leak::{self, BodySearch, SecretMatcher, Use};
 use super::method::Method;
 use super::outbound::OutboundHttp;
 use super::request::{OutboundAnswer, OutboundRequest};
@@ -20,8 +20,11 @@ use super::settings::{ChannelHttpSettings, HttpCapabilityError};
 use super::target::Target;
 use crate::capability::http::HttpCapability;
 use crate::model::deadline::deadline_after;
-use crate::model::rate_limit::RateLimit;
-use crate::secrets::{SecretError, SecretStore};
+use crate::model::rate_limit::{RateLimit, TokenBucket};
+use crate::secrets::{AllowedNames, SecretError, SecretStore};
+
+/// How many attempts to leak a secret are logged in a minute; of the others the number is.
+const LEAK_LINES_PER_MINUTE: u32 = 10;
 
 /// A channel's right to make requests, compiled from its capability file. Several threads may use it at once.
 pub struct ChannelHttp {
@@ -30,7 +33,7 @@ pub struct ChannelHttp {
     allowlist: Allowlist,
     credentials: Credentials,
     secrets: std::sync::Arc<dyn SecretStore>,
-    handed_out: Vec<String>,
+    uses: SecretUses,
     limits: Limits,
     // A lock, because lanes of one channel run on several workers, and all of them count together.
     traffic: Mutex<Traffic>,
@@ -48,6 +51,16 @@ struct Limits {
 struct Traffic {
     rate: RateLimit,
     under_way: u32,
+    leak_lines: TokenBucket,
+    /// Attempts since the last line.
+    unlogged_leaks: u64,
+}
+
+/// What this channel's secrets are for. All names are in lower case.
+struct SecretUses {
+    given_to_guest: Vec<String>,
+    inbound: Vec<String>,
+    allowed: AllowedNames,
 }
 
 /// A request that counts as under way until this is dropped.
@@ -65,15 +78,27 @@ impl ChannelHttp {
     /// # Errors
     /// [`HttpCapabilityError`] names the place in the capability file.
     pub fn new(outbound: OutboundHttp, settings: ChannelHttpSettings) -> Result<Self, HttpCapabilityError> {
-        let ChannelHttpSettings { channel, capability, allowed_secrets, secrets, handed_out } = settings;
+        let ChannelHttpSettings {
+            channel,
+            capability,
+            allowed_secrets,
+            secrets,
+            given_to_guest,
+            inbound_secrets,
+        } = settings;
+        let lower = |names: Vec<String>| names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
         let HttpCapability { rate_limit, .. } = capability;
         Ok(Self {
             outbound,
             channel,
             allowlist: Allowlist::new(&capability.allowlist)?,
-            credentials: Credentials::new(&capability.credentials, allowed_secrets)?,
+            credentials: Credentials::new(&capability.credentials, allowed_secrets.clone())?,
             secrets,
-            handed_out: handed_out.into_iter().map(|name| name.to_ascii_lowercase()).collect(),
+            uses: SecretUses {
+                given_to_guest: lower(given_to_guest),
+                inbound: lower(inbound_secrets),
+                allowed: allowed_secrets,
+            },
             limits: Limits {
                 max_request_bytes: capability.max_request_bytes,
                 max_response_bytes: capability.max_response_bytes,
@@ -84,6 +109,8 @@ impl ChannelHttp {
             traffic: Mutex::new(Traffic {
                 rate: RateLimit::new(rate_limit.requests_per_minute, rate_limit.requests_per_hour),
                 under_way: 0,
+                leak_lines: TokenBucket::new(LEAK_LINES_PER_MINUTE, Duration::from_secs(60)),
+                unlogged_leaks: 0,
             }),
         })
     }
@@ -96,7 +123,7 @@ impl ChannelHttp {
     /// [`OutboundError`]: what was refused, or what failed. A response of any status is an answer, not an error.
     pub fn request(
         &self,
-        request: OutboundRequest,
+        mut request: OutboundRequest,
         deadline: Instant,
         calls_made_by_this_callback: u32,
     ) -> Result<OutboundAnswer, OutboundError> {
@@ -107,7 +134,8 @@ impl ChannelHttp {
         let matcher = self.matcher()?;
         let (method, target, mut guest_headers) =
             checked.map_err(|error| self.without_secrets(error, &matcher, &request))?;
-        self.check_leaks(&matcher, &request, &guest_headers)?;
+        self.check_head(&matcher, &request.url, &guest_headers)?;
+        request.body = request.body.map(|body| self.redact_body(&matcher, body)).transpose()?;
         headers::drop_host_owned(&mut guest_headers);
         let _under_way = self.check_limits(&request, calls_made_by_this_callback)?;
         let deadline = self.deadline(&request, deadline);
@@ -148,7 +176,7 @@ impl ChannelHttp {
             .into_iter()
             .find_map(|(place, text)| Some((matcher.find_in_guest_text(text.as_bytes())?, place)));
         let Some((secret, place)) = found else { return error };
-        self.log_leak(secret, place);
+        self.log_leak(secret, place, "refused");
         match error {
             OutboundError::NotAllowed(_) => {
                 OutboundError::NotAllowed("this URL, which contains a secret".to_owned())
@@ -158,26 +186,52 @@ impl ChannelHttp {
         }
     }
 
-    fn log_leak(&self, secret: &str, place: &str) {
+    /// Logs what was done about a secret that a guest wrote, and counts what is not logged.
+    fn log_leak(&self, secret: &str, place: &str, action: &str) {
+        let mut traffic = self.traffic();
+        if traffic.leak_lines.take(1, Instant::now()).is_err() {
+            traffic.unlogged_leaks += 1;
+            return;
+        }
+        let unlogged = std::mem::take(&mut traffic.unlogged_leaks);
+        drop(traffic);
+        let more = if unlogged == 0 { String::new() } else { format!(" ({unlogged} more were not logged)") };
         log::warn!(
             target: "tinclaw::outbound",
-            "channel {}: stopped a request whose {place} contains the value of the secret '{secret}'",
+            "channel {}: a request's {place} contains the value of the secret '{secret}': {action}{more}",
             self.channel
         );
     }
 
-    /// Step 3: nothing that the guest wrote contains a secret.
-    fn check_leaks(
+    /// Step 3: neither URL nor headers contain a secret.
+    fn check_head(
         &self,
         matcher: &SecretMatcher,
-        request: &OutboundRequest,
+        url: &str,
         headers: &[Header],
     ) -> Result<(), OutboundError> {
-        match leak::find_in_request(matcher, &request.url, headers, request.body.as_deref()) {
+        match leak::find_in_head(matcher, url, headers) {
             None => Ok(()),
             Some((secret, place)) => {
-                self.log_leak(secret, place);
+                self.log_leak(secret, place, "refused");
                 Err(OutboundError::Leak { secret: secret.to_owned(), place })
+            }
+        }
+    }
+
+    /// Step 3 for the body: a text of people may quote a secret by chance or by mistake, so it is sent without it.
+    fn redact_body(&self, matcher: &SecretMatcher, body: Vec<u8>) -> Result<Vec<u8>, OutboundError> {
+        match matcher.search_body(body) {
+            BodySearch::Clean(body) => Ok(body),
+            BodySearch::Redacted(body, secrets) => {
+                for secret in secrets {
+                    self.log_leak(&secret, "body", "sent without it");
+                }
+                Ok(body)
+            }
+            BodySearch::Hidden(secret) => {
+                self.log_leak(&secret, "body", "refused");
+                Err(OutboundError::Leak { secret, place: "body" })
             }
         }
     }
@@ -211,19 +265,36 @@ impl ChannelHttp {
         deadline_after(Instant::now(), time).min(callback)
     }
 
-    /// The secrets to look for: those that the channel declares and all others that the store can list, but not those
-    /// that its guest was given.
+    /// The secrets to look for, out of those that the channel declares and all that the store lists.
     fn matcher(&self) -> Result<SecretMatcher, SecretError> {
         let mut names = BTreeSet::new();
         names.extend(self.credentials.declared().map(str::to_owned));
         names.extend(self.secrets.names()?);
         let mut secrets = Vec::with_capacity(names.len());
-        for name in names.into_iter().filter(|name| !self.handed_out.contains(name)) {
-            if let Some(secret) = self.secrets.get(&name)? {
+        for name in names {
+            let used = self.use_of(&name);
+            if used == Use::GivenToGuest {
+                continue;
+            }
+            if let Some(secret) = self.secrets.get(&name)?
+                && leak::is_guarded(secret.expose(), used)
+            {
                 secrets.push((name, secret));
             }
         }
         Ok(SecretMatcher::new(secrets))
+    }
+
+    fn use_of(&self, name: &str) -> Use {
+        let SecretUses { given_to_guest, inbound, allowed } = &self.uses;
+        let is = |names: &[String]| names.iter().any(|other| other == name);
+        if is(given_to_guest) {
+            Use::GivenToGuest
+        } else if self.credentials.has_entry_for(name) || (allowed.allows(name) && !is(inbound)) {
+            Use::InRequests
+        } else {
+            Use::Other
+        }
     }
 
     fn traffic(&self) -> MutexGuard<'_, Traffic> {

@@ -95,6 +95,11 @@ impl Credentials {
         self.entries.iter().map(|entry| entry.secret.as_str()).chain(self.allowed.exact())
     }
 
+    /// Whether a credential of the file puts this secret into requests.
+    pub(super) fn has_entry_for(&self, secret: &str) -> bool {
+        self.entries.iter().any(|entry| entry.secret == secret)
+    }
+
     /// Puts credentials and placeholders into a request that was found to be allowed.
     ///
     /// # Errors

@@ -4,7 +4,8 @@
 //!
 //! 1. the URL is parsed, and matched with the allow-list as the guest wrote it;
 //! 2. the headers are checked, and those that are the host's to say are dropped;
-//! 3. everything that the guest wrote is searched for the values of secrets;
+//! 3. everything that the guest wrote is searched for the values of secrets: in the URL and the headers they are refused,
+//!    in the body they are replaced;
 //! 4. limits: requests per callback, size, requests at once, requests per minute and hour;
 //! 5. the name is resolved once, and each address checked; only those are connected to;
 //! 6. credentials and placeholders are put in;
@@ -26,7 +27,6 @@ mod error;
 mod glob;
 mod headers;
 mod host_pattern;
-mod json_escapes;
 mod leak;
 mod log_caps;
 mod method;
@@ -45,7 +45,7 @@ pub use channel::ChannelHttp;
 pub use client::MAX_RESPONSE_HEAD_BYTES;
 pub use error::OutboundError;
 pub use headers::{MAX_REQUEST_HEADER_BYTES, MAX_REQUEST_HEADERS, MAX_REQUEST_HEADERS_BYTES};
-pub use leak::{MIN_GUARDED_BYTES, MIN_SEARCHED_BYTES, REDACTED};
+pub use leak::{MIN_GUARDED_BYTES, MIN_RANDOM_BYTES, MIN_SEARCHED_BYTES, REDACTED};
 pub use log_caps::LOG_CAPS;
 pub use outbound::OutboundHttp;
 pub use request::{OutboundAnswer, OutboundRequest};

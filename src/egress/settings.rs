@@ -63,5 +63,8 @@ pub struct ChannelHttpSettings {
     pub secrets: Arc<dyn SecretStore>,
     /// The secrets that this channel's guest is given on purpose (in its configuration: the webhook's secret for
     /// Telegram's `setWebhook`, the declared `secret_config_mappings`). It may write those.
-    pub handed_out: Vec<String>,
+    pub given_to_guest: Vec<String>,
+    /// The secrets that only check the channel's inbound requests. When such a value is a short word that a person chose,
+    /// it is not searched for in requests and responses.
+    pub inbound_secrets: Vec<String>,
 }

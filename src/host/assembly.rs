@@ -60,7 +60,7 @@ impl Assembly {
         problems.extend(self.reserve_paths(channel, &access));
         let mut http = capabilities.http.clone().unwrap_or_default();
         problems.extend(self.config.ceilings.cap_http(&mut http).iter().map(ToString::to_string));
-        let world = self.world(channel, http, &secrets, guest_secret.as_deref())?;
+        let world = self.world(channel, http, &secrets, &access.plan)?;
         let needed = NeededSecrets::new(file.setup.as_ref(), access.clone());
         let setup = ChannelSetup {
             module: channel.module().clone(),
@@ -98,20 +98,21 @@ impl Assembly {
         channel: &WasmChannel,
         capability: HttpCapability,
         secrets: &Arc<dyn SecretStore>,
-        guest_secret: Option<&str>,
+        plan: &AuthPlan,
     ) -> Result<ChannelAccessToWorld, HostError> {
         let name = channel.name();
         let file = channel.capabilities_file();
         let allowed = file.capabilities.secrets.as_ref().map(|secrets| secrets.allowed_names.clone());
         let allowed_secrets = AllowedNames::new(allowed.unwrap_or_default());
         let mapped = file.setup.iter().flat_map(|setup| &setup.secret_config_mappings);
-        let handed_out = mapped.map(|mapping| mapping.secret_name.clone());
+        let mapped = mapped.map(|mapping| mapping.secret_name.clone());
         let settings = ChannelHttpSettings {
             channel: name.to_string(),
             capability,
             allowed_secrets: allowed_secrets.clone(),
             secrets: secrets.clone(),
-            handed_out: handed_out.chain(guest_secret.map(str::to_owned)).collect(),
+            given_to_guest: mapped.chain(plan.guest_secret_name().map(str::to_owned)).collect(),
+            inbound_secrets: plan.secret_names().into_iter().map(str::to_owned).collect(),
         };
         let http = ChannelHttp::new(self.outbound.clone(), settings)
             .map_err(|source| HostError::HttpCapability { channel: name.clone(), source })?;

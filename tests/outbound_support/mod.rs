@@ -166,7 +166,8 @@ pub struct Setup {
     pub resolver: Option<Arc<dyn NameResolver>>,
     pub secrets: Arc<dyn SecretStore>,
     pub allowed: AllowedNames,
-    pub handed_out: Vec<String>,
+    pub given_to_guest: Vec<String>,
+    pub inbound_secrets: Vec<String>,
 }
 
 impl Setup {
@@ -178,7 +179,8 @@ impl Setup {
             resolver: None,
             secrets: Arc::new(MemorySecrets::from([("token", TOKEN), ("key", KEY)])),
             allowed: AllowedNames::default(),
-            handed_out: Vec::new(),
+            given_to_guest: Vec::new(),
+            inbound_secrets: Vec::new(),
         }
     }
 
@@ -193,8 +195,13 @@ impl Setup {
         self
     }
 
-    pub fn handed_out(mut self, name: &str) -> Self {
-        self.handed_out.push(name.to_owned());
+    pub fn given_to_guest(mut self, name: &str) -> Self {
+        self.given_to_guest.push(name.to_owned());
+        self
+    }
+
+    pub fn inbound_secret(mut self, name: &str) -> Self {
+        self.inbound_secrets.push(name.to_owned());
         self
     }
 
@@ -232,7 +239,8 @@ impl Setup {
             capability,
             allowed_secrets: self.allowed,
             secrets: self.secrets,
-            handed_out: self.handed_out,
+            given_to_guest: self.given_to_guest,
+            inbound_secrets: self.inbound_secrets,
         };
         ChannelHttp::new(outbound, settings).unwrap()
     }
