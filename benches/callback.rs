@@ -103,7 +103,7 @@ fn measure(name: &str, bytes: &[u8], callback: &Callback) {
         micros(preparing),
         micros(preparing.div_f64(mb)),
     );
-    let report = prepared.instantiate(context(&prepared)).unwrap().run(callback);
+    let report = prepared.run(context(&prepared), callback);
     match &report.result {
         Ok(CallbackValue::Http(answer)) if answer.status == 200 => {}
         other => println!("  warning: the callback did something else: {other:?} {:?}", report.logs),
@@ -116,14 +116,14 @@ fn measure(name: &str, bytes: &[u8], callback: &Callback) {
     );
 
     let fresh = per_call(|| {
-        std::hint::black_box(prepared.instantiate(context(&prepared)).unwrap().run(callback));
+        std::hint::black_box(prepared.run(context(&prepared), callback));
     });
     let instance = per_call(|| {
-        std::hint::black_box(prepared.instantiate(context(&prepared)).unwrap());
+        std::hint::black_box(prepared.reused_instance(context(&prepared)).unwrap());
     });
-    let mut kept = prepared.instantiate(context(&prepared)).unwrap();
+    let mut kept = prepared.reused_instance(context(&prepared)).unwrap();
     let reused = per_call(|| {
-        std::hint::black_box(kept.run_and_keep(callback, context(&prepared)).unwrap());
+        std::hint::black_box(kept.run(callback, context(&prepared)).unwrap());
     });
     println!(
         "  fresh {} (making and dropping the instance {}), reused {}: {:.2} times",
@@ -133,16 +133,15 @@ fn measure(name: &str, bytes: &[u8], callback: &Callback) {
         fresh.as_secs_f64() / reused.as_secs_f64()
     );
 
-    // As the host does it: the instance is made on one thread and run on another.
+    // As the host does it: one thread says what to run, another makes the instance and runs it.
     let pool = WorkerPool::new(1);
     let handed_over = per_call(|| {
         let (done, wait) = crossbeam_channel::bounded(1);
-        let fresh = prepared.instantiate(context(&prepared)).unwrap();
-        let callback = callback.clone();
-        pool.submit(Box::new(move || done.send(fresh.run(&callback)).unwrap())).unwrap();
+        let (prepared, context, callback) = (prepared.clone(), context(&prepared), callback.clone());
+        pool.submit(Box::new(move || done.send(prepared.run(context, &callback)).unwrap())).unwrap();
         std::hint::black_box(wait.recv().unwrap());
     });
-    println!("  fresh, made here and run by a worker that is woken for it: {}", micros(handed_over));
+    println!("  fresh, on a worker that is woken for it: {}", micros(handed_over));
 }
 
 fn context(prepared: &PreparedChannelModule) -> CallbackContext {

@@ -92,6 +92,56 @@ fn no_hostile_guest_is_noticed_by_the_channel_beside_it() {
     }
 }
 
+/// The honest guest with these segments besides its own, and 6 MB of memory for them.
+fn guest_with(segments: &str) -> Vec<u8> {
+    let text = fs::read_to_string(fixtures::path("hostile/honest.wat")).expect("the guest");
+    let text = text.replace(r#"(memory (export "memory") 2)"#, r#"(memory (export "memory") 96)"#);
+    let end = text.rfind(')').expect("the end of the module");
+    wat::parse_str(format!("{} {segments})", &text[..end])).expect("the guest assembles")
+}
+
+// What happened: a guest with 1,700 element segments of 9,000 items each took most of a second for each instance, on the
+// router's thread: other channels' webhooks went from 4 ms to 1.7 s. Data segments did the same. Now their sum is bounded,
+// and instances are made by workers.
+#[test]
+fn a_guest_of_many_segments_is_refused_past_the_bound_and_not_noticed_below_it() {
+    let runtime = fixtures::runtime();
+    let file = fs::read(fixtures::path("hostile/hostile.capabilities.json")).expect("the capability file");
+    let load = |segments: &str| {
+        let name = "segments".parse().expect("a name");
+        WasmChannel::from_bytes(&runtime, name, &guest_with(segments), Some(&file))
+    };
+    let items = |segments: usize| {
+        let segment = format!("(elem (i32.const 0) func {})", "$f ".repeat(5_000));
+        format!("(table 5000 funcref) (func $f) {}", segment.repeat(segments))
+    };
+    let data =
+        |segments: usize| format!(r#"(data (i32.const 65536) "{}")"#, "x".repeat(1_500)).repeat(segments);
+    for (segments, reason) in [
+        (items(21), "105000 items in element segments, and 100000 are allowed"),
+        (data(9_990), "data segments have 14985"),
+    ] {
+        let error = load(&segments).expect_err(reason).to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    let heavy = load(&(items(20) + &data(4_100))).expect("within the bounds");
+    let (host, address) = host(vec![heavy, fixtures::channel(&runtime, "echo")]);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..30 {
+                    client::request(address, "POST", "/webhook/hostile", &[], b"{}");
+                }
+            });
+        }
+        (0..30).for_each(|_| honest_channel_answers(address, "many segments"));
+    });
+    let health = host.health().expect("health");
+    let echo = health.channels.iter().find(|channel| channel.name.as_str() == "echo");
+    assert_eq!(echo.map(|channel| channel.failed), Some(0));
+    host.shutdown();
+}
+
 /// A component of nothing but one section.
 fn component(section: u8, content: &[u8]) -> Vec<u8> {
     let mut guest = b"\0asm\x0d\0\x01\0".to_vec();

@@ -109,10 +109,7 @@ impl ChannelTrial {
             stop: StopFlag::default(),
             memory,
         };
-        match self.setup.module.instantiate(context) {
-            Ok(instance) => instance.run(callback),
-            Err(error) => CallbackReport::failed(callback.kind(), error),
-        }
+        self.setup.module.run(context, callback)
     }
 }
 

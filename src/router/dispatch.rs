@@ -1,4 +1,4 @@
-//! Who may start now: free workers, free memory, a fresh instance.
+//! Who may start now: free workers, free memory.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::channel::ChannelName;
 use crate::event::callback::{CallbackKind, CallbackReport};
 use crate::event::completion::{Completion, Ticket};
 use crate::model::deadline::deadline_after;
-use crate::sandbox::{CallbackContext, FreshInstance, MemoryReservation, WasmChannelError};
+use crate::sandbox::{CallbackContext, MemoryReservation, WasmChannelError};
 
 use super::core::Router;
 use super::job::{Job, Running};
@@ -91,42 +91,35 @@ impl Router {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         let callback = job.callback.clone();
-        let instance = self.instantiate(channel, memory);
+        let module = self.slots[channel].setup.module.clone();
+        let context = self.context(channel, memory);
         let generation = self.storage.generation();
         self.running.insert(ticket, Running { channel: channel.clone(), lane, job, generation });
         self.running_in[lane as usize] += 1;
-        match instance {
-            Ok(instance) => {
-                let outcome = Outcome {
-                    completed: self.completed.clone(),
-                    ticket,
-                    channel: channel.to_string(),
-                    kind: callback.kind(),
-                    report: None,
-                };
-                // A job that finds no worker is dropped, and its outcome reports that.
-                let _ = self.workers.submit(Box::new(move || {
-                    let mut outcome = outcome;
-                    outcome.report = Some(instance.run(&callback));
-                }));
-            }
-            Err(error) => self.callback_ended(ticket, CallbackReport::failed(callback.kind(), error)),
-        }
+        let outcome = Outcome {
+            completed: self.completed.clone(),
+            ticket,
+            channel: channel.to_string(),
+            kind: callback.kind(),
+            report: None,
+        };
+        // A job that finds no worker is dropped, and its outcome reports that.
+        let _ = self.workers.submit(Box::new(move || {
+            let mut outcome = outcome;
+            outcome.report = Some(module.run(context, &callback));
+        }));
     }
 
-    fn instantiate(
-        &self,
-        channel: &ChannelName,
-        memory: MemoryReservation,
-    ) -> Result<FreshInstance, WasmChannelError> {
+    /// What a callback is run with. Its instance is made by the worker.
+    fn context(&self, channel: &ChannelName, memory: MemoryReservation) -> CallbackContext {
         let slot = &self.slots[channel];
-        slot.setup.module.instantiate(CallbackContext {
+        CallbackContext {
             channel: slot.setup.runtime.clone(),
             workspace: slot.workspace.snapshot(),
             deadline: deadline_after(Instant::now(), slot.setup.limits.callback_timeout),
             stop: self.stop.clone(),
             memory,
-        })
+        }
     }
 }
 

@@ -110,8 +110,8 @@ pub enum WasmChannelError {
         limit: usize,
     },
 
-    /// The guest asked for a larger table than a callback may have, was told no, and gave up.
-    #[error("channel `{channel}`: {callback} needs a table of {wanted} elements and may have {limit}")]
+    /// The guest asked for more table elements than a callback may have, was told no, and gave up.
+    #[error("channel `{channel}`: {callback} needs {wanted} table elements and may have {limit}")]
     TableLimit {
         /// The channel.
         channel: String,

@@ -1,8 +1,7 @@
-//! One callback, from a fresh instance to its report.
+//! One callback, from its instance to its report.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::time::Instant;
 
 use wasmi::{AsContextMut, Func, Instance, Memory, MemoryType, Store, Val};
 use wit_abi::canonical::{CoreArgs, CoreValue, GuestAlloc};
@@ -12,6 +11,7 @@ use wit_abi::guest::Export;
 use super::context::CallbackContext;
 use super::error::WasmChannelError;
 use super::halt::{Circumstances, Halt};
+use super::memory::Refusal;
 use super::meter::{self, fuel_left};
 use super::pool::panic_text;
 use super::prepared::PreparedChannelModule;
@@ -24,71 +24,91 @@ use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackVal
 /// Bytes that are kept of what a guest says of its own failure.
 const MAX_GUEST_ERROR_BYTES: usize = 4096;
 
-/// An instance that has run nothing yet. It runs one callback and is gone: no byte of its memory outlives that.
-pub struct FreshInstance {
-    prepared: Arc<PreparedChannelModule>,
-    store: Store<ChannelHostState>,
-    /// `None` while a large guest waits for a worker to instantiate it.
-    instance: Option<Instance>,
+/// Runs one callback in an instance of its own, on the calling thread.
+pub(super) fn run(
+    prepared: &PreparedChannelModule,
+    context: CallbackContext,
+    callback: &Callback,
+) -> CallbackReport {
+    let kind = callback.kind();
+    let mut call = CallbackRun::new(prepared, context);
+    let outcome = catch_unwind(AssertUnwindSafe(|| call.run(callback))).unwrap_or_else(|panic| {
+        let reason = format!("a panic: {}", panic_text(panic.as_ref()));
+        Err(WasmChannelError::HostFailure { channel: call.channel(), callback: kind, reason })
+    });
+    if let Err(error @ WasmChannelError::HostFailure { .. }) = &outcome {
+        log::error!("{error}");
+    }
+    call.report(kind, outcome)
 }
 
-impl FreshInstance {
+/// Makes an instance in which nothing runs, and drops it.
+///
+/// # Errors
+/// Its initial state does not fit.
+pub(super) fn try_out(
+    prepared: &PreparedChannelModule,
+    context: CallbackContext,
+) -> Result<(), WasmChannelError> {
+    CallbackRun::new(prepared, context).instantiate(CallbackKind::Start).map(drop)
+}
+
+/// An instance that is kept from callback to callback, which the host never does: the floor that a fresh instance is
+/// measured against.
+#[doc(hidden)]
+pub struct ReusedInstance<'a> {
+    call: CallbackRun<'a>,
+    instance: Instance,
+}
+
+impl<'a> ReusedInstance<'a> {
     pub(super) fn new(
-        prepared: Arc<PreparedChannelModule>,
+        prepared: &'a PreparedChannelModule,
         context: CallbackContext,
     ) -> Result<Self, WasmChannelError> {
-        let state = ChannelHostState::new(context, *prepared.flavour(), prepared.slice.clone());
-        let mut store = Store::new(prepared.module.engine(), state);
-        store.limiter(|state| &mut state.limiter);
-        let mut fresh = Self { prepared, store, instance: None };
-        if !fresh.prepared.is_large() {
-            fresh.instantiate()?;
-        }
-        Ok(fresh)
+        let mut call = CallbackRun::new(prepared, context);
+        let instance = call.instantiate(CallbackKind::Start)?;
+        Ok(Self { call, instance })
     }
 
-    /// Runs the callback. What goes wrong is in the report, also a bug in the host.
-    ///
-    /// The calling thread needs 2 MiB of stack, as every thread of Rust has unless it is made with less.
-    #[must_use]
-    pub fn run(mut self, callback: &Callback) -> CallbackReport {
-        self.store.data_mut().meter.start();
-        let kind = callback.kind();
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.try_run(callback))).unwrap_or_else(|panic| {
-            let reason = format!("a panic: {}", panic_text(panic.as_ref()));
-            Err(WasmChannelError::HostFailure { channel: self.channel(), callback: kind, reason })
-        });
-        if let Err(error @ WasmChannelError::HostFailure { .. }) = &outcome {
-            log::error!("{error}");
-        }
-        self.report(kind, outcome)
-    }
-
-    /// What the host keeps for this instance.
-    #[must_use]
-    pub fn host_state(&self) -> &ChannelHostState {
-        self.store.data()
-    }
-
-    /// Runs a callback and keeps the instance for the next one, which the host never does: this is the floor that a
-    /// fresh instance is measured against.
-    #[doc(hidden)]
-    pub fn run_and_keep(
+    /// Runs a callback in the same instance as the one before.
+    pub fn run(
         &mut self,
         callback: &Callback,
         context: CallbackContext,
     ) -> Result<CallbackValue, WasmChannelError> {
-        let state = ChannelHostState::new(context, *self.prepared.flavour(), self.prepared.slice.clone());
-        let before = std::mem::replace(self.store.data_mut(), state);
-        self.store.data_mut().keep_handles(&before);
-        self.try_run(callback)
+        let state = self.call.prepared.host_state(context);
+        let before = std::mem::replace(self.call.store.data_mut(), state);
+        self.call.store.data_mut().keep_handles(&before);
+        self.call.run_in(self.instance, callback)
+    }
+}
+
+/// A callback while it runs. Its instance lives in the store and goes with it: no byte of a guest's memory outlives a
+/// callback.
+struct CallbackRun<'a> {
+    prepared: &'a PreparedChannelModule,
+    store: Store<ChannelHostState>,
+}
+
+impl<'a> CallbackRun<'a> {
+    fn new(prepared: &'a PreparedChannelModule, context: CallbackContext) -> Self {
+        let mut store = Store::new(prepared.module.engine(), prepared.host_state(context));
+        store.limiter(|state| &mut state.limiter);
+        Self { prepared, store }
     }
 
-    fn try_run(&mut self, callback: &Callback) -> Result<CallbackValue, WasmChannelError> {
+    fn run(&mut self, callback: &Callback) -> Result<CallbackValue, WasmChannelError> {
+        if self.prepared.export(callback.kind()).is_none() {
+            return self.lacks(callback.kind());
+        }
+        let instance = self.instantiate(callback.kind())?;
+        self.run_in(instance, callback)
+    }
+
+    fn run_in(&mut self, instance: Instance, callback: &Callback) -> Result<CallbackValue, WasmChannelError> {
         let kind = callback.kind();
-        let prepared = Arc::clone(&self.prepared);
-        let Some(export) = prepared.export(kind) else { return self.lacks(kind) };
-        let instance = self.instantiate()?;
+        let Some(export) = self.prepared.export(kind) else { return self.lacks(kind) };
         let outcome = self.begin(instance).and_then(|()| self.call(instance, export, callback));
         match outcome {
             Ok(Ok(value)) => Ok(value),
@@ -112,35 +132,45 @@ impl FreshInstance {
         }
     }
 
-    pub(super) fn instantiate(&mut self) -> Result<Instance, WasmChannelError> {
-        if let Some(instance) = self.instance {
-            return Ok(instance);
-        }
-        let prepared = &self.prepared;
-        let instance = link(&mut self.store, prepared).map_err(|error| {
-            let data = self.store.data();
-            let (channel, reason) = (data.channel.name.to_string(), error.to_string());
-            match data.limiter.refusal() {
-                Some(refusal) => {
-                    WasmChannelError::Instantiation { channel, reason: format!("{reason}: {refusal}") }
-                }
-                None => WasmChannelError::Instantiation { channel, reason },
-            }
-        })?;
-        let names = &prepared.names;
+    /// Makes the instance. wasmi does that in one go, so the clock is looked at before and after; what it may take in
+    /// between is bounded by [`ModuleSize`](super::bounds::ModuleSize), and paid for like everything else.
+    fn instantiate(&mut self, kind: CallbackKind) -> Result<Instance, WasmChannelError> {
+        self.pay_for_instance().map_err(|halt| self.explain(kind, halt))?;
+        let instance =
+            link(&mut self.store, self.prepared).map_err(|error| self.does_not_fit(kind, &error))?;
+        let names = &self.prepared.names;
         let handles = Handles {
             memory: instance.get_memory(&self.store, &names.memory),
             realloc: instance.get_func(&self.store, &names.realloc_for_results),
         };
         self.store.data_mut().set_handles(handles);
-        self.instance = Some(instance);
+        let checked = self.store.data().meter.check(Instant::now());
+        checked.map_err(|halt| self.explain(kind, halt))?;
         Ok(instance)
+    }
+
+    fn pay_for_instance(&mut self) -> Result<(), Halt> {
+        self.store.data().meter.check(Instant::now())?;
+        meter::charge(&mut self.store, self.prepared.size.instance_fuel())
+    }
+
+    fn does_not_fit(&self, callback: CallbackKind, error: &wasmi::Error) -> WasmChannelError {
+        let channel = self.channel();
+        match self.store.data().limiter.refusal() {
+            // The guest is within its limits, and others have what it needs.
+            Some(Refusal::OverBudget { wanted, budget }) => {
+                WasmChannelError::HostMemoryExhausted { channel, callback, wanted, budget }
+            }
+            Some(refusal) => {
+                WasmChannelError::Instantiation { channel, reason: format!("{error}: {refusal}") }
+            }
+            None => WasmChannelError::Instantiation { channel, reason: error.to_string() },
+        }
     }
 
     /// Calls the start function and `_initialize`, in slices as everything else.
     fn begin(&mut self, instance: Instance) -> Result<(), Halt> {
-        let prepared = Arc::clone(&self.prepared);
-        for name in &prepared.names.beginnings {
+        for name in &self.prepared.names.beginnings {
             let func = self.func(instance, name)?;
             meter::call(&mut self.store, func, &[], &mut [])?;
         }
@@ -274,12 +304,4 @@ fn make_memory(store: &mut Store<ChannelHostState>, plan: MemoryPlan) -> Result<
     let memory = Memory::new(&mut *store, MemoryType::new(plan.first, plan.maximum))?;
     memory.grow(&mut *store, u64::from(plan.initial - plan.first))?;
     Ok(memory)
-}
-
-impl fmt::Debug for FreshInstance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FreshInstance")
-            .field("channel", &self.store.data().channel.name)
-            .finish_non_exhaustive()
-    }
 }

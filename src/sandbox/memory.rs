@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wasmi::ResourceLimiter;
-use wasmi_core::LimiterError;
+use wasmi_core::{LimiterError, TableError};
 
 /// A sum of guest memory that is handed out and given back. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -94,27 +94,63 @@ pub(super) enum Refusal {
     /// The limit of all callbacks together.
     #[error("there is no room for its {wanted} bytes of memory: all callbacks together may have {budget}")]
     OverBudget { wanted: usize, budget: usize },
-    /// The limit of one table.
-    #[error("it needs a table of {wanted} elements and may have {limit}")]
+    /// The limit of all tables of an instance.
+    #[error("it needs {wanted} table elements and may have {limit}")]
     Table { wanted: usize, limit: usize },
 }
 
-/// Answers wasmi's questions whether an instance may have more.
+/// Bytes that one element of a table takes.
+pub(super) const BYTES_PER_TABLE_ELEMENT: usize = 8;
+
+/// What is counted beside linear memory, in pages: what a small guest has there is not worth a page.
+pub(super) fn whole_pages(bytes: usize) -> usize {
+    const PAGE: usize = 64 * 1024;
+    bytes / PAGE * PAGE
+}
+
+/// Answers wasmi's questions whether an instance may have more, and counts what it has into the memory budget.
 #[derive(Debug)]
 pub(super) struct InstanceLimiter {
     memory_limit: usize,
     table_limit: usize,
     reservation: MemoryReservation,
+    held: Held,
+    /// What was held before a table began to grow; wasmi says only when that fails.
+    before_growth: Held,
     peak: usize,
     refusal: Option<Refusal>,
 }
 
+/// What an instance has of the host.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    /// Linear memory.
+    memory: usize,
+    /// Elements of all tables.
+    table_elements: usize,
+    /// Functions, globals, segments.
+    beside: usize,
+}
+
+impl Held {
+    fn bytes(self) -> usize {
+        let tables = self.table_elements.saturating_mul(BYTES_PER_TABLE_ELEMENT);
+        whole_pages(self.beside.saturating_add(tables)).saturating_add(self.memory)
+    }
+}
+
 impl InstanceLimiter {
-    pub(super) fn new(memory_limit: usize, table_limit: usize, reservation: MemoryReservation) -> Self {
-        Self { memory_limit, table_limit, reservation, peak: 0, refusal: None }
+    pub(super) fn new(
+        memory_limit: usize,
+        table_limit: usize,
+        beside: usize,
+        reservation: MemoryReservation,
+    ) -> Self {
+        let held = Held { beside, ..Held::default() };
+        Self { memory_limit, table_limit, reservation, held, before_growth: held, peak: 0, refusal: None }
     }
 
-    /// The largest size that the linear memory had, in bytes.
+    /// The most bytes that the instance held, its linear memory before all.
     pub(super) fn peak(&self) -> usize {
         self.peak
     }
@@ -122,6 +158,17 @@ impl InstanceLimiter {
     /// Set when the last growth was refused.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal
+    }
+
+    /// Makes `held` what the instance has, unless the budget has no room for it.
+    fn hold(&mut self, held: Held) -> Option<Refusal> {
+        let wanted = held.bytes();
+        if !self.reservation.grow_to(wanted) {
+            return Some(Refusal::OverBudget { wanted, budget: self.reservation.budget.limit() });
+        }
+        self.before_growth = std::mem::replace(&mut self.held, held);
+        self.peak = self.peak.max(wanted);
+        None
     }
 }
 
@@ -138,30 +185,37 @@ impl ResourceLimiter for InstanceLimiter {
         }
         self.refusal = if desired > self.memory_limit {
             Some(Refusal::OverLimit { wanted: desired, limit: self.memory_limit })
-        } else if !self.reservation.grow_to(desired) {
-            Some(Refusal::OverBudget { wanted: desired, budget: self.reservation.budget.limit() })
         } else {
-            None
+            // When fuel for the growth is missing, wasmi asks again after the next slice: the largest size counts.
+            self.hold(Held { memory: self.held.memory.max(desired), ..self.held })
         };
-        // When fuel for the growth is missing, wasmi asks again after the next slice: the largest size counts.
-        if self.refusal.is_none() {
-            self.peak = self.peak.max(desired);
-        }
         Ok(self.refusal.is_none())
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool, LimiterError> {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        let fits = desired <= self.table_limit;
-        self.refusal = (!fits).then_some(Refusal::Table { wanted: desired, limit: self.table_limit });
-        Ok(fits)
+        let wanted = (self.held.table_elements - current).saturating_add(desired);
+        self.refusal = if wanted > self.table_limit {
+            Some(Refusal::Table { wanted, limit: self.table_limit })
+        } else {
+            self.hold(Held { table_elements: wanted, ..self.held })
+        };
+        Ok(self.refusal.is_none())
+    }
+
+    fn table_grow_failed(&mut self, _error: &TableError) -> Result<(), LimiterError> {
+        // After an allowed growth only: whatever this refused did not change what is held.
+        if self.refusal.is_none() {
+            self.held = self.before_growth;
+        }
+        Ok(())
     }
 
     fn instances(&self) -> usize {
@@ -169,7 +223,7 @@ impl ResourceLimiter for InstanceLimiter {
     }
 
     fn tables(&self) -> usize {
-        super::scan::MAX_TABLES
+        super::bounds::MAX_TABLES as usize
     }
 
     // A module has one at most, which scanning has seen to. wasmi counts an imported one twice.

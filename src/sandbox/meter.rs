@@ -93,12 +93,6 @@ impl Meter {
         }
     }
 
-    /// The callback begins now: what it waited before does not count as its time.
-    pub(super) fn start(&mut self) {
-        self.started = Instant::now();
-        self.slice_started = self.started;
-    }
-
     pub(super) fn limit(&self) -> u64 {
         self.limit
     }

@@ -1,5 +1,6 @@
 //! wasmi: engine, prepared modules, instances, fuel, deadline, pool, host imports, WASI.
 
+mod bounds;
 mod config;
 mod context;
 mod error;
@@ -25,7 +26,8 @@ mod wasi;
 pub use config::{DEFAULT_MAX_GUEST_BYTES, WasmChannelRuntimeConfig};
 pub use context::{CallbackContext, ChannelRuntimeInfo, StopFlag};
 pub use error::WasmChannelError;
-pub use instance::FreshInstance;
+#[doc(hidden)]
+pub use instance::ReusedInstance;
 pub use limits::CallbackLimits;
 pub use memory::{MemoryBudget, MemoryReservation};
 pub use pool::{Job, PoolError, WorkerPool};

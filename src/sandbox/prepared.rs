@@ -1,22 +1,24 @@
 //! A guest with everything done to it that is the same for each of its callbacks.
 
 use std::fmt;
-use std::sync::Arc;
 
 use wasmi::{Engine, Module};
 use wit_abi::exports::GuestFunc;
 use wit_abi::flavour::Flavour;
 use wit_abi::guest::{Export, GuestKind, read_guest};
 
+use super::bounds::ModuleSize;
 use super::context::CallbackContext;
 use super::error::WasmChannelError;
 use super::imports::{self, HostImports};
-use super::instance::FreshInstance;
+use super::instance::{self, ReusedInstance};
 use super::limits::CallbackLimits;
+use super::memory::{BYTES_PER_TABLE_ELEMENT, whole_pages};
 use super::meter::SliceSize;
 use super::runtime::Digest;
-use super::scan::{self, InitialLimits, MemoryPlan};
-use crate::event::callback::CallbackKind;
+use super::scan::{self, MemoryPlan};
+use super::state::ChannelHostState;
+use crate::event::callback::{Callback, CallbackKind, CallbackReport};
 
 /// A guest that was read, checked, linked and translated. It can only be run with a [`CallbackContext`], which has the
 /// limits.
@@ -29,7 +31,7 @@ pub struct PreparedChannelModule {
     pub(super) memory: Option<MemoryPlan>,
     pub(super) names: ExportNames,
     pub(super) slice: SliceSize,
-    functions: u32,
+    pub(super) size: ModuleSize,
 }
 
 /// Under which names the module exports what the host uses.
@@ -72,9 +74,11 @@ impl PreparedChannelModule {
             realloc_for_results: guest.realloc_for_results.clone(),
             beginnings: guest.initialize.iter().cloned().collect(),
         };
-        let initial =
-            InitialLimits { memory_bytes: limits.memory_bytes, table_elements: limits.table_elements };
-        let scanned = scan::scan(guest.module, initial, |name| names.has(name))
+        let scanned = scan::scan(guest.module, |name| names.has(name))
+            .map_err(|error| not_loadable(error.to_string()))?;
+        scanned
+            .size
+            .fits(limits.memory_bytes, limits.table_elements)
             .map_err(|error| not_loadable(error.to_string()))?;
         if scanned.has_start {
             names.beginnings.insert(0, scan::START_EXPORT.to_owned());
@@ -94,7 +98,7 @@ impl PreparedChannelModule {
             memory: scanned.memory,
             names,
             slice: SliceSize::new(),
-            functions: scanned.functions,
+            size: scanned.size,
         })
     }
 
@@ -122,35 +126,41 @@ impl PreparedChannelModule {
         self.export(callback).is_some()
     }
 
-    /// Bytes of linear memory that an instance starts with.
+    /// Bytes that an instance takes from the memory budget before its guest runs: its linear memory, and its tables,
+    /// functions and segments where they are many.
     #[must_use]
     pub fn initial_memory_bytes(&self) -> usize {
-        self.memory.map_or(0, MemoryPlan::initial_bytes)
+        let size = &self.size;
+        let beside = size
+            .instance_bytes()
+            .saturating_add(size.table_elements.saturating_mul(BYTES_PER_TABLE_ELEMENT as u64));
+        let beside = usize::try_from(beside).unwrap_or(usize::MAX);
+        whole_pages(beside).saturating_add(usize::try_from(size.memory_bytes).unwrap_or(usize::MAX))
     }
 
-    /// Makes an instance in which nothing has run yet. Cheap enough for the router's thread: what is large, is left for
-    /// the worker.
+    /// Runs one callback in an instance of its own, on the calling thread. What goes wrong is in the report, also a bug in
+    /// the host.
     ///
-    /// # Errors
-    /// The guest's initial state does not fit: too little memory, or a data segment that lies outside of it.
-    pub fn instantiate(
-        self: &Arc<Self>,
-        context: CallbackContext,
-    ) -> Result<FreshInstance, WasmChannelError> {
-        FreshInstance::new(Arc::clone(self), context)
+    /// The thread needs 2 MiB of stack, as every thread of Rust has unless it is made with less.
+    #[must_use]
+    pub fn run(&self, context: CallbackContext, callback: &Callback) -> CallbackReport {
+        instance::run(self, context, callback)
+    }
+
+    /// For the bench.
+    #[doc(hidden)]
+    pub fn reused_instance(&self, context: CallbackContext) -> Result<ReusedInstance<'_>, WasmChannelError> {
+        ReusedInstance::new(self, context)
+    }
+
+    pub(super) fn host_state(&self, context: CallbackContext) -> ChannelHostState {
+        let beside_memory = usize::try_from(self.size.instance_bytes()).unwrap_or(usize::MAX);
+        ChannelHostState::new(context, self.flavour, self.slice.clone(), beside_memory)
     }
 
     pub(super) fn export(&self, callback: CallbackKind) -> Option<&Export> {
         let func = guest_func(callback);
         self.names.callbacks.iter().find(|export| export.func == func)
-    }
-
-    /// Instantiating clears the memory and visits every function. From here on it takes the better part of a
-    /// millisecond, which the router's thread has no time for.
-    pub(super) fn is_large(&self) -> bool {
-        const LARGE_MEMORY: usize = 4 * 1024 * 1024;
-        const MANY_FUNCTIONS: u32 = 10_000;
-        self.initial_memory_bytes() > LARGE_MEMORY || self.functions > MANY_FUNCTIONS
     }
 }
 

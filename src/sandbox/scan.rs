@@ -1,15 +1,14 @@
 //! What is done to a guest's core module before wasmi sees it.
 //!
-//! - Everything that costs each instance (functions, globals, segments) or the translation (wide function types) is
-//!   counted against a limit. wasmi's own `EnforcedLimits` are fixed numbers that some honest guests exceed.
-//! - The start section is taken out and its function exported: wasmi would run it to its end while it instantiates, on
-//!   the router's thread and without slices. The worker calls it first instead.
+//! - What it holds is counted against limits: see [`ModuleSize`].
+//! - The start section is taken out and its function exported: wasmi would run it to its end while it instantiates,
+//!   without slices. The host calls it first instead.
 //! - The memory becomes an import, so that the host can make it with room to grow: see [`MemoryPlan`].
 //! - Exports that the host never uses and custom sections go away, because instances and memory pay for them.
 
-use wasmparser::{
-    BinaryReader, BinaryReaderError, Encoding, ExportSectionReader, ExternalKind, Parser, Payload,
-};
+use wasmparser::{BinaryReader, ExportSectionReader, ExternalKind, Parser, Payload};
+
+use super::bounds::{BoundsError, ModuleSize};
 
 /// The name under which the start function is exported.
 pub(super) const START_EXPORT: &str = "tinclaw:start";
@@ -17,56 +16,12 @@ pub(super) const START_EXPORT: &str = "tinclaw:start";
 /// The name under which the memory is imported.
 pub(super) const MEMORY_IMPORT: (&str, &str) = ("tinclaw", "memory");
 
-/// Functions of a module. Each costs an instance about 10 ns.
-pub(super) const MAX_FUNCTIONS: u32 = 30_000;
-/// Function types of a module.
-pub(super) const MAX_TYPES: u32 = 10_000;
-/// Parameters, and results, of a function type. Wide ones make translation slower than linear.
-pub(super) const MAX_PARAMS: usize = 64;
-/// Globals of a module.
-pub(super) const MAX_GLOBALS: u32 = 5_000;
-/// Tables of a module.
-pub(super) const MAX_TABLES: usize = 16;
-/// Element segments, and data segments, of a module.
-pub(super) const MAX_SEGMENTS: u32 = 10_000;
-/// Imports of a module.
-pub(super) const MAX_IMPORTS: u32 = 1_000;
-/// Exports of a module.
-pub(super) const MAX_EXPORTS: u32 = 10_000;
-
 const IMPORT_SECTION: u8 = 2;
 const MEMORY_SECTION: u8 = 5;
 const EXPORT_SECTION: u8 = 7;
 const START_SECTION: u8 = 8;
-const PAGE: u64 = 64 * 1024;
 /// Pages by which a callback can grow its memory before it is moved. Most need one to three.
 const ROOM_TO_GROW: u32 = 12;
-
-/// Why a module is refused before wasmi sees it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ScanError {
-    #[error("it is malformed: {0}")]
-    Malformed(String),
-    #[error("it has {count} {what}, and {limit} are allowed")]
-    TooMany { what: &'static str, count: u64, limit: u64 },
-    #[error("its memory starts with {bytes} bytes, and a callback may have {limit}")]
-    Memory { bytes: u64, limit: usize },
-    #[error("a table starts with {elements} elements, and {limit} are allowed")]
-    Table { elements: u64, limit: usize },
-}
-
-impl From<BinaryReaderError> for ScanError {
-    fn from(error: BinaryReaderError) -> Self {
-        Self::Malformed(error.to_string())
-    }
-}
-
-/// What the initial state may be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct InitialLimits {
-    pub(super) memory_bytes: usize,
-    pub(super) table_elements: usize,
-}
 
 /// A module that is ready for wasmi.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +31,7 @@ pub(super) struct Scanned {
     pub(super) has_start: bool,
     /// The memory that the host has to provide.
     pub(super) memory: Option<MemoryPlan>,
-    pub(super) functions: u32,
+    pub(super) size: ModuleSize,
 }
 
 /// How to make a guest's memory so that it need not be moved when the guest's allocator first grows it.
@@ -103,96 +58,34 @@ impl MemoryPlan {
         let first = if initial > ROOM_TO_GROW / 2 { first } else { initial };
         Self { first, initial, maximum }
     }
-
-    /// Bytes that the guest's module asks for.
-    pub(super) fn initial_bytes(self) -> usize {
-        self.initial as usize * PAGE as usize
-    }
 }
 
-/// Checks a core module and rewrites it, keeping the exports whose names `keep` wants.
-pub(super) fn scan(
-    module: &[u8],
-    limits: InitialLimits,
-    keep: impl Fn(&str) -> bool,
-) -> Result<Scanned, ScanError> {
+/// Counts a core module and rewrites it, keeping the exports whose names `keep` wants.
+pub(super) fn scan(module: &[u8], keep: impl Fn(&str) -> bool) -> Result<Scanned, BoundsError> {
     let payloads = Parser::new(0).parse_all(module).collect::<Result<Vec<_>, _>>()?;
-    let mut memory = None;
-    let mut functions = 0;
-    let mut start = None;
-    for payload in &payloads {
-        check(payload, limits)?;
-        match payload {
-            Payload::MemorySection(memories) => {
-                for ty in memories.clone() {
-                    let ty = ty?;
-                    let pages = |pages: u64| u32::try_from(pages).map_err(|_| too_many_pages());
-                    memory = Some(MemoryPlan::new(pages(ty.initial)?, ty.maximum.map(pages).transpose()?));
-                }
-            }
-            Payload::FunctionSection(section) => functions = section.count(),
-            Payload::StartSection { func, .. } => start = Some(*func),
-            _ => {}
-        }
-    }
-    Ok(Scanned {
-        bytes: rewrite(module, &payloads, start, memory, keep)?,
-        has_start: start.is_some(),
-        memory,
-        functions,
-    })
+    let size = ModuleSize::of(&payloads)?;
+    let memory = memory_plan(&payloads)?;
+    let start = payloads.iter().find_map(|payload| match payload {
+        Payload::StartSection { func, .. } => Some(*func),
+        _ => None,
+    });
+    let bytes = rewrite(module, &payloads, start, memory, keep)?;
+    Ok(Scanned { bytes, has_start: start.is_some(), memory, size })
 }
 
-fn too_many_pages() -> ScanError {
-    ScanError::Malformed("its memory has more pages than a 32-bit memory can have".to_owned())
-}
-
-fn check(payload: &Payload<'_>, limits: InitialLimits) -> Result<(), ScanError> {
-    let at_most = |what, count: u32, limit: u32| match count > limit {
-        true => Err(ScanError::TooMany { what, count: count.into(), limit: limit.into() }),
-        false => Ok(()),
-    };
-    match payload {
-        Payload::Version { encoding: Encoding::Component, .. } => {
-            Err(ScanError::Malformed("it is a component, not a core module".to_owned()))
+fn memory_plan(payloads: &[Payload<'_>]) -> Result<Option<MemoryPlan>, BoundsError> {
+    let too_many =
+        || BoundsError::Malformed("its memory has more pages than a 32-bit memory can have".to_owned());
+    let pages = |pages: u64| u32::try_from(pages).map_err(|_| too_many());
+    let mut plan = None;
+    for payload in payloads {
+        let Payload::MemorySection(memories) = payload else { continue };
+        for ty in memories.clone() {
+            let ty = ty?;
+            plan = Some(MemoryPlan::new(pages(ty.initial)?, ty.maximum.map(pages).transpose()?));
         }
-        Payload::TypeSection(types) => {
-            at_most("types", types.count(), MAX_TYPES)?;
-            for ty in types.clone().into_iter_err_on_gc_types() {
-                let ty = ty?;
-                let widest = ty.params().len().max(ty.results().len());
-                at_most("parameters or results in a function type", widest as u32, MAX_PARAMS as u32)?;
-            }
-            Ok(())
-        }
-        Payload::ImportSection(imports) => at_most("imports", imports.count(), MAX_IMPORTS),
-        Payload::FunctionSection(functions) => at_most("functions", functions.count(), MAX_FUNCTIONS),
-        Payload::TableSection(tables) => {
-            at_most("tables", tables.count(), MAX_TABLES as u32)?;
-            for table in tables.clone() {
-                let elements = table?.ty.initial;
-                if elements > limits.table_elements as u64 {
-                    return Err(ScanError::Table { elements, limit: limits.table_elements });
-                }
-            }
-            Ok(())
-        }
-        Payload::MemorySection(memories) => {
-            at_most("memories", memories.count(), 1)?;
-            for memory in memories.clone() {
-                let bytes = memory?.initial.saturating_mul(PAGE);
-                if bytes > limits.memory_bytes as u64 {
-                    return Err(ScanError::Memory { bytes, limit: limits.memory_bytes });
-                }
-            }
-            Ok(())
-        }
-        Payload::GlobalSection(globals) => at_most("globals", globals.count(), MAX_GLOBALS),
-        Payload::ExportSection(exports) => at_most("exports", exports.count(), MAX_EXPORTS),
-        Payload::ElementSection(elements) => at_most("element segments", elements.count(), MAX_SEGMENTS),
-        Payload::DataSection(data) => at_most("data segments", data.count(), MAX_SEGMENTS),
-        _ => Ok(()),
     }
+    Ok(plan)
 }
 
 fn rewrite(
@@ -201,7 +94,7 @@ fn rewrite(
     start: Option<u32>,
     memory: Option<MemoryPlan>,
     keep: impl Fn(&str) -> bool,
-) -> Result<Vec<u8>, ScanError> {
+) -> Result<Vec<u8>, BoundsError> {
     let mut out = Vec::with_capacity(module.len());
     let has_exports = payloads.iter().any(|payload| matches!(payload, Payload::ExportSection(_)));
     let mut has_imports = false;
@@ -233,7 +126,7 @@ fn rewrite(
 }
 
 /// The imports of `contents`, and behind them the memory.
-fn import_section(contents: &[u8], memory: Option<MemoryPlan>) -> Result<Vec<u8>, ScanError> {
+fn import_section(contents: &[u8], memory: Option<MemoryPlan>) -> Result<Vec<u8>, BoundsError> {
     let Some(memory) = memory else { return Ok(contents.to_vec()) };
     let mut reader = BinaryReader::new(contents, 0);
     let count = reader.read_var_u32()?;
@@ -254,7 +147,7 @@ fn export_section(
     exports: Option<&ExportSectionReader<'_>>,
     start: Option<u32>,
     keep: impl Fn(&str) -> bool,
-) -> Result<Vec<u8>, ScanError> {
+) -> Result<Vec<u8>, BoundsError> {
     let mut entries = Vec::new();
     let mut count = 0;
     for export in exports.cloned().into_iter().flatten() {
@@ -314,10 +207,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    const LIMITS: InitialLimits = InitialLimits { memory_bytes: 2 * 64 * 1024, table_elements: 10 };
-
-    fn scan_wat(text: &str) -> Result<Scanned, ScanError> {
-        scan(&wat::parse_str(text).unwrap(), LIMITS, |name| name.starts_with("keep"))
+    fn scan_wat(text: &str) -> Result<Scanned, BoundsError> {
+        scan(&wat::parse_str(text).unwrap(), |name| name.starts_with("keep"))
     }
 
     fn exports(module: &[u8]) -> Vec<String> {
@@ -358,7 +249,7 @@ mod tests {
         let scanned = scanned.unwrap();
         assert_eq!(exports(&scanned.bytes), ["keep-memory"]);
         assert!(!scanned.bytes.windows(4).any(|bytes| bytes == b"text"));
-        assert_eq!(scanned.memory.map(MemoryPlan::initial_bytes), Some(64 * 1024));
+        assert_eq!(scanned.size.memory_bytes, 64 * 1024);
     }
 
     #[test]
@@ -398,40 +289,9 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_holds_at_its_edge() {
-        let many = |n: u32, item: &str| format!("(module {})", item.repeat(n as usize));
-        let wide = |n: usize| format!("(module (type (func (param {}))))", "i32 ".repeat(n));
-        let ok = |text: &str| scan_wat(text).map(|_| ());
-        let too_many = |what, limit: u64| Err(ScanError::TooMany { what, count: limit + 1, limit });
-
-        assert_eq!(ok("(module (memory 2))"), Ok(()));
-        assert_eq!(
-            ok("(module (memory 3))"),
-            Err(ScanError::Memory { bytes: 3 * PAGE, limit: LIMITS.memory_bytes })
-        );
-        assert_eq!(ok("(module (table 10 funcref))"), Ok(()));
-        assert_eq!(ok("(module (table 11 funcref))"), Err(ScanError::Table { elements: 11, limit: 10 }));
-        assert_eq!(ok("(module (memory 1) (memory 1))"), too_many("memories", 1));
-        assert_eq!(ok(&wide(MAX_PARAMS)), Ok(()));
-        let params = too_many("parameters or results in a function type", MAX_PARAMS as u64);
-        assert_eq!(ok(&wide(MAX_PARAMS + 1)), params);
-        let rows: [(&'static str, u32, &str); 5] = [
-            ("functions", MAX_FUNCTIONS, "(func)"),
-            ("globals", MAX_GLOBALS, "(global i32 (i32.const 0))"),
-            ("tables", MAX_TABLES as u32, "(table 0 funcref)"),
-            ("imports", MAX_IMPORTS, r#"(import "a" "b" (func))"#),
-            ("element segments", MAX_SEGMENTS, "(elem func)"),
-        ];
-        for (what, limit, item) in rows {
-            assert_eq!(ok(&many(limit, item)), Ok(()), "{what}");
-            assert_eq!(ok(&many(limit + 1, item)), too_many(what, limit.into()), "{what}");
-        }
-    }
-
-    #[test]
     fn what_is_no_core_module_is_refused() {
         for bytes in [&b""[..], b"text", b"\0asm\x0d\0\x01\0", b"\0asm\x01\0\0\0\x01\xff"] {
-            assert!(matches!(scan(bytes, LIMITS, |_| true), Err(ScanError::Malformed(_))), "{bytes:?}");
+            assert!(matches!(scan(bytes, |_| true), Err(BoundsError::Malformed(_))), "{bytes:?}");
         }
     }
 
@@ -452,7 +312,7 @@ mod tests {
             let mut module = wat::parse_str(text).unwrap();
             let at = at % module.len();
             module[at] = byte;
-            let _ = scan(&module, LIMITS, |_| true);
+            let _ = scan(&module, |_| true);
         }
     }
 }

@@ -57,12 +57,18 @@ impl Metered for ChannelHostState {
 }
 
 impl ChannelHostState {
-    pub(super) fn new(context: CallbackContext, flavour: Flavour, size: SliceSize) -> Self {
+    /// `beside_memory` is what the instance takes of the host beside its memory and its tables.
+    pub(super) fn new(
+        context: CallbackContext,
+        flavour: Flavour,
+        size: SliceSize,
+        beside_memory: usize,
+    ) -> Self {
         let CallbackContext { channel, workspace, deadline, stop, memory } = context;
         let limits = channel.limits;
         Self {
             meter: Meter::new(limits.fuel, deadline, stop, size),
-            limiter: InstanceLimiter::new(limits.memory_bytes, limits.table_elements, memory),
+            limiter: InstanceLimiter::new(limits.memory_bytes, limits.table_elements, beside_memory, memory),
             flavour,
             workspace: WorkspaceView::new(workspace),
             record: Record::new(Arc::clone(&channel.name), limits),
@@ -72,12 +78,6 @@ impl ChannelHostState {
             handles: Handles::default(),
             may_leave: true,
         }
-    }
-
-    /// The channel that the instance works for.
-    #[must_use]
-    pub fn channel(&self) -> &str {
-        &self.channel.name
     }
 
     /// For an instance that goes on with a new state.

@@ -8,7 +8,7 @@ use wit_abi::types::PairingUpsertResult;
 
 use super::context::{CallbackContext, ChannelRuntimeInfo, StopFlag};
 use super::error::WasmChannelError;
-use super::instance::FreshInstance;
+use super::instance;
 use super::limits::CallbackLimits;
 use super::memory::MemoryBudget;
 use super::prepared::PreparedChannelModule;
@@ -20,21 +20,21 @@ use crate::channel::workspace::WorkspaceSnapshot;
 /// # Errors
 /// [`WasmChannelError::NotLoadable`] with what does not fit.
 pub(super) fn instantiate(
-    prepared: &Arc<PreparedChannelModule>,
+    prepared: &PreparedChannelModule,
     channel: &str,
     limits: CallbackLimits,
 ) -> Result<(), WasmChannelError> {
-    let budget = MemoryBudget::unlimited();
+    let (budget, now) = (MemoryBudget::unlimited(), Instant::now());
     let Some(memory) = budget.reserve(0) else { return Ok(()) };
     let context = CallbackContext {
         channel: Arc::new(ChannelRuntimeInfo { name: channel.into(), limits, services: Arc::new(Nobody) }),
         workspace: WorkspaceSnapshot::empty(),
-        deadline: Instant::now(),
+        deadline: now.checked_add(limits.timeout).unwrap_or(now),
         stop: StopFlag::default(),
         memory,
     };
-    match FreshInstance::new(Arc::clone(prepared), context).and_then(|mut fresh| fresh.instantiate()) {
-        Ok(_) => Ok(()),
+    match instance::try_out(prepared, context) {
+        Ok(()) => Ok(()),
         Err(WasmChannelError::Instantiation { channel, reason }) => {
             let reason = format!("its initial state does not fit: {reason}");
             Err(WasmChannelError::NotLoadable { channel, reason })

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tinclaw::event::callback::{Callback, CallbackReport};
+use tinclaw::event::callback::Callback;
 use tinclaw::sandbox::{CallbackLimits, PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
 use wit_abi::types::{AgentResponse, IncomingHttpRequest, StatusType, StatusUpdate};
 
@@ -57,22 +57,19 @@ fn callbacks() -> Vec<Callback> {
 }
 
 /// One word for how a callback ended.
-fn word(report: &Result<CallbackReport, WasmChannelError>) -> &'static str {
-    match report {
-        Err(error) | Ok(CallbackReport { result: Err(error), .. }) => match error {
-            WasmChannelError::NotLoadable { .. } | WasmChannelError::InvalidModule { .. } => "refused",
-            WasmChannelError::Instantiation { .. } => "instantiation",
-            WasmChannelError::OutOfFuel { .. } => "fuel",
-            WasmChannelError::DeadlineExceeded { .. } => "deadline",
-            WasmChannelError::OutOfMemory { .. } => "memory",
-            WasmChannelError::TableLimit { .. } => "table",
-            WasmChannelError::Trap { .. } => "trap",
-            WasmChannelError::ImportNotGiven { .. } => "not given",
-            WasmChannelError::AbiViolation { .. } => "abi",
-            WasmChannelError::GuestError { .. } => "error",
-            other => panic!("{other:?}"),
-        },
-        Ok(_) => "ok",
+fn word(error: &WasmChannelError) -> &'static str {
+    match error {
+        WasmChannelError::NotLoadable { .. } | WasmChannelError::InvalidModule { .. } => "refused",
+        WasmChannelError::Instantiation { .. } => "instantiation",
+        WasmChannelError::OutOfFuel { .. } => "fuel",
+        WasmChannelError::DeadlineExceeded { .. } => "deadline",
+        WasmChannelError::OutOfMemory { .. } => "memory",
+        WasmChannelError::TableLimit { .. } => "table",
+        WasmChannelError::Trap { .. } => "trap",
+        WasmChannelError::ImportNotGiven { .. } => "not given",
+        WasmChannelError::AbiViolation { .. } => "abi",
+        WasmChannelError::GuestError { .. } => "error",
+        other => panic!("{other:?}"),
     }
 }
 
@@ -154,17 +151,14 @@ fn every_hostile_guest_meets_its_fate_and_nobody_else_does() {
 fn ends(runtime: &WasmChannelRuntime, name: &str) -> Vec<(String, &'static str)> {
     let prepared = match prepare(runtime, name) {
         Ok(prepared) => prepared,
-        Err(error) => return vec![(error.to_string(), word(&Err(error)))],
+        Err(error) => return vec![(error.to_string(), word(&error))],
     };
     let mut bench = Bench::with(prepared);
     bench.limits = CallbackLimits { fuel: 5_000_000, ..CallbackLimits::for_testing() };
     let end = |callback: Callback| {
-        let report = bench.try_run(&callback);
-        let text = match &report {
-            Ok(report) => format!("{}: {:?} {:?}", report.kind, report.result, report.effects.dropped),
-            Err(error) => error.to_string(),
-        };
-        (text, word(&report))
+        let report = bench.run(&callback);
+        let text = format!("{}: {:?} {:?}", report.kind, report.result, report.effects.dropped);
+        (text, report.result.as_ref().map_or_else(word, |_| "ok"))
     };
     callbacks().into_iter().map(end).collect()
 }

@@ -44,8 +44,8 @@ fn a_deadline_stops_a_loop_that_still_has_fuel() {
 fn the_stop_flag_ends_a_loop() {
     let mut bench = Bench::of(Wat::poll(LOOP));
     (bench.limits.fuel, bench.limits.timeout) = (u64::MAX, Duration::from_secs(600));
-    let fresh = bench.prepared.instantiate(bench.context()).unwrap();
-    let worker = std::thread::spawn(move || fresh.run(&Callback::Poll));
+    let (prepared, context) = (bench.prepared.clone(), bench.context());
+    let worker = std::thread::spawn(move || prepared.run(context, &Callback::Poll));
     std::thread::sleep(Duration::from_millis(20));
     bench.stop.stop();
     let report = worker.join().unwrap();
@@ -119,10 +119,7 @@ fn memory_that_is_too_large_from_the_start_is_refused_at_load_or_at_instantiatio
 
     // A channel may have less than the runtime's default.
     bench.limits.memory_bytes = 65_536;
-    let error = match bench.prepared.instantiate(bench.context()) {
-        Ok(fresh) => fresh.run(&Callback::Poll).result.unwrap_err(),
-        Err(error) => error,
-    };
+    let error = bench.poll_error();
     assert!(
         matches!(&error, WasmChannelError::Instantiation { reason, .. } if reason.contains("65536")),
         "{error:?}"
@@ -144,6 +141,51 @@ fn tables_grow_up_to_their_limit() {
 }
 
 #[test]
+fn tables_grow_together_up_to_their_limit_and_are_counted_into_the_budget() {
+    let more = "(table $t 10 funcref) (table $u 20 externref)";
+    let grow = |table: &str, kind: &str, by: usize| {
+        format!(
+            "(if (i32.eq (i32.const -1) (table.grow {table} (ref.null {kind}) (i32.const {by}))) (then unreachable))"
+        )
+    };
+    let table = |by: usize| {
+        let body = grow("$t", "func", 50_000) + &grow("$u", "extern", by);
+        let mut bench = Bench::of(Wat { more: more.into(), ..Wat::poll(body) });
+        bench.limits.table_elements = 100_000;
+        bench.poll()
+    };
+    let report = table(49_970);
+    assert_eq!(report.result, Ok(CallbackValue::Done));
+    // Two pages of memory, and twelve whole ones of tables.
+    assert_eq!(report.usage.peak_memory, (2 + 100_000 * 8 / 65_536) * 65_536);
+    let error = table(49_971).result.unwrap_err();
+    assert!(
+        matches!(error, WasmChannelError::TableLimit { wanted: 100_001, limit: 100_000, .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn making_an_instance_is_paid_for_and_meets_the_deadline() {
+    let with_items = |items: usize| {
+        let items = "$f ".repeat(items);
+        let more = format!("(table 9000 funcref) (func $f) (elem (i32.const 0) func {items})");
+        Bench::of(Wat { more, ..Wat::poll("") })
+    };
+    let spent = |bench: &Bench| bench.poll().usage.fuel;
+    assert!(spent(&with_items(9_000)) - spent(&with_items(0)) >= 100_000);
+    let mut bench = with_items(9_000);
+    bench.limits.fuel = 100_000;
+    assert!(matches!(bench.poll_error(), WasmChannelError::OutOfFuel { limit: 100_000, .. }));
+    let mut bench = with_items(0);
+    bench.limits.timeout = Duration::ZERO;
+    assert!(matches!(bench.poll_error(), WasmChannelError::DeadlineExceeded { .. }));
+    let bench = with_items(0);
+    bench.stop.stop();
+    assert!(matches!(bench.poll_error(), WasmChannelError::Stopped { .. }));
+}
+
+#[test]
 fn one_large_memory_fill_is_paid_for() {
     let mut bench = Bench::of(Wat::poll(format!(
         "{} (loop $again (memory.fill (i32.const 0) (i32.const 1) (i32.const 6553600)) (br $again))",
@@ -160,8 +202,7 @@ fn a_start_function_that_loops_runs_on_the_worker_and_in_slices() {
     let wat = Wat { more: format!("(func $begin {LOOP}) (start $begin)"), ..Wat::poll("") };
     let mut bench = Bench::of(wat);
     bench.limits.fuel = 1_000_000;
-    let fresh = bench.prepared.instantiate(bench.context()).unwrap();
-    assert!(matches!(fresh.run(&Callback::Poll).result, Err(WasmChannelError::OutOfFuel { .. })));
+    assert!(matches!(bench.poll_error(), WasmChannelError::OutOfFuel { .. }));
 }
 
 #[test]

@@ -202,12 +202,7 @@ impl Bench {
     }
 
     pub fn run(&self, callback: &Callback) -> CallbackReport {
-        self.try_run(callback).unwrap()
-    }
-
-    /// The same for guests that may not even be instantiated.
-    pub fn try_run(&self, callback: &Callback) -> Result<CallbackReport, WasmChannelError> {
-        Ok(self.prepared.instantiate(self.context())?.run(callback))
+        self.prepared.run(self.context(), callback)
     }
 
     pub fn poll(&self) -> CallbackReport {
