@@ -14,6 +14,7 @@ use super::memory::MemoryBudget;
 use super::prepared::PreparedChannelModule;
 use super::services::{GuestHttpAnswer, GuestHttpRequest, GuestServices};
 use crate::channel::workspace::WorkspaceSnapshot;
+use crate::model::deadline::deadline_after;
 
 /// Makes an instance and drops it.
 ///
@@ -24,12 +25,12 @@ pub(super) fn instantiate(
     channel: &str,
     limits: CallbackLimits,
 ) -> Result<(), WasmChannelError> {
-    let (budget, now) = (MemoryBudget::unlimited(), Instant::now());
+    let budget = MemoryBudget::unlimited();
     let Some(memory) = budget.reserve(0) else { return Ok(()) };
     let context = CallbackContext {
         channel: Arc::new(ChannelRuntimeInfo { name: channel.into(), limits, services: Arc::new(Nobody) }),
         workspace: WorkspaceSnapshot::empty(),
-        deadline: now.checked_add(limits.timeout).unwrap_or(now),
+        deadline: deadline_after(Instant::now(), limits.timeout),
         stop: StopFlag::default(),
         memory,
     };

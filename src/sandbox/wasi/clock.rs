@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::model::deadline::deadline_after;
+
 /// What both clocks say they can tell apart, in nanoseconds.
 pub(super) const RESOLUTION_NANOS: u64 = 1_000;
 
@@ -12,9 +14,9 @@ pub(super) fn monotonic_nanos() -> u64 {
     nanos(Instant::now().saturating_duration_since(beginning()))
 }
 
-/// The moment at which the monotonic clock shows `nanos`; none when that is too far ahead to wait for.
-pub(super) fn instant_at(nanos: u64) -> Option<Instant> {
-    beginning().checked_add(Duration::from_nanos(nanos))
+/// The moment at which the monotonic clock shows `nanos`.
+pub(super) fn instant_at(nanos: u64) -> Instant {
+    deadline_after(beginning(), Duration::from_nanos(nanos))
 }
 
 /// Time since the Unix epoch; a clock that is set before it shows the epoch.
@@ -39,7 +41,7 @@ mod tests {
     #[test]
     fn the_monotonic_clock_and_its_instants_agree() {
         let before = Instant::now();
-        let at = instant_at(monotonic_nanos()).unwrap();
+        let at = instant_at(monotonic_nanos());
         assert!(at >= before && at <= Instant::now());
     }
 

@@ -8,6 +8,7 @@ use super::clock;
 use super::output::{self, Output};
 use super::resources::Ready;
 use super::{Answer, Args, Wasi, WasiFunc, fill_random, read_u32, write_u32, write_u64};
+use crate::model::deadline::deadline_after;
 use crate::sandbox::halt::Halt;
 use crate::sandbox::state::Guest;
 
@@ -212,12 +213,10 @@ fn subscription(bytes: &[u8], now: Instant) -> Subscription {
     let (ready, error) = match (tag, clock_id) {
         (0, REALTIME) if absolute => {
             let left = Duration::from_nanos(timeout).saturating_sub(clock::wall());
-            (now.checked_add(left).map_or(Ready::Never, Ready::At), SUCCESS)
+            (Ready::At(deadline_after(now, left)), SUCCESS)
         }
-        (0, MONOTONIC) if absolute => (clock::instant_at(timeout).map_or(Ready::Never, Ready::At), SUCCESS),
-        (0, REALTIME | MONOTONIC) => {
-            (now.checked_add(Duration::from_nanos(timeout)).map_or(Ready::Never, Ready::At), SUCCESS)
-        }
+        (0, MONOTONIC) if absolute => (Ready::At(clock::instant_at(timeout)), SUCCESS),
+        (0, REALTIME | MONOTONIC) => (Ready::At(deadline_after(now, Duration::from_nanos(timeout))), SUCCESS),
         (0, _) => (Ready::Now, INVAL),
         // Descriptors: the standard streams never block.
         (_, 0..=2) => (Ready::Now, SUCCESS),
@@ -233,7 +232,6 @@ pub(super) fn wait_for_any(guest: &mut Guest<'_>, readies: impl Iterator<Item = 
         match ready {
             Ready::Now => return Ok(()),
             Ready::At(moment) => first = first.min(moment),
-            Ready::Never => {}
         }
     }
     guest.sleep_until(first)

@@ -13,6 +13,7 @@ use super::output::{self, Output};
 use super::preview1::wait_for_any;
 use super::resources::{Ready, Resource};
 use super::{Answer, Args, Wasi, WasiFunc, fill_random, random_u64, read_u32, write_u32, write_u64};
+use crate::model::deadline::deadline_after;
 use crate::sandbox::halt::Halt;
 use crate::sandbox::state::Guest;
 
@@ -230,13 +231,12 @@ fn write_zeroes(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
 }
 
 fn subscribe_instant(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
-    let ready = clock::instant_at(args.u64(0)).map_or(Ready::Never, Ready::At);
-    handle(guest, Resource::Pollable(ready))
+    handle(guest, Resource::Pollable(Ready::At(clock::instant_at(args.u64(0)))))
 }
 
 fn subscribe_duration(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
-    let moment = Instant::now().checked_add(Duration::from_nanos(args.u64(0)));
-    handle(guest, Resource::Pollable(moment.map_or(Ready::Never, Ready::At)))
+    let moment = deadline_after(Instant::now(), Duration::from_nanos(args.u64(0)));
+    handle(guest, Resource::Pollable(Ready::At(moment)))
 }
 
 fn datetime(guest: &mut Guest<'_>, area: u32, time: Duration) -> Outcome {

@@ -24,8 +24,6 @@ pub(super) enum Resource {
 pub(super) enum Ready {
     Now,
     At(Instant),
-    /// So far ahead that no clock of the host can show it.
-    Never,
 }
 
 impl Ready {
@@ -33,7 +31,6 @@ impl Ready {
         match self {
             Self::Now => true,
             Self::At(moment) => now >= moment,
-            Self::Never => false,
         }
     }
 }
