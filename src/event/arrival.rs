@@ -68,6 +68,8 @@ pub enum Wakeup {
     Thinking(ChannelName, Arc<str>),
     /// A callback that emitted more than its channel's rate allows may be committed.
     EmitRoom(ChannelName),
+    /// The wall clock was set ahead, or the machine slept.
+    ClockAhead,
     /// The oldest webhook that waits has waited long enough.
     QueueTimeout,
     /// What still runs at shutdown has had its time.

@@ -8,9 +8,3 @@ pub mod health;
 pub mod setup;
 
 pub use arrival::{Event, Wakeup};
-
-/// Now, in Unix milliseconds.
-pub(crate) fn unix_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}

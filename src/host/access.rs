@@ -6,7 +6,7 @@ use std::time::Instant;
 use wit_abi::types::PairingUpsertResult;
 
 use crate::channel::ChannelName;
-use crate::event::unix_ms;
+use crate::model::clock::unix_ms;
 use crate::sandbox::{GuestHttpAnswer, GuestHttpRequest, GuestServices};
 
 use crate::egress::{ChannelHttp, OutboundRequest};

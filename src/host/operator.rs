@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::event::Event;
 use crate::event::arrival::Command;
-use crate::event::unix_ms;
+use crate::model::clock::unix_ms;
 use crate::store::{
     Batch, Change, CommitError, MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary,
     PendingMessage, PendingReply, ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary,
@@ -81,14 +81,14 @@ impl ChannelManager {
         self.store.query(move |engine| engine.reply(id))
     }
 
-    /// Tries a dead or dropped reply again, from the first attempt on. False when there is no such reply, or it still
-    /// waits or was delivered.
+    /// Tries a reply that waits, is dead or was dropped at once, from the first attempt on. False when there is no such
+    /// reply, or it was delivered.
     ///
     /// # Errors
     /// The store is not available.
     pub fn retry_reply(&self, id: ReplyId) -> Result<bool, CommitError> {
-        let settled = |record: &ReplyRecord| matches!(record.state, ReplyState::Dead | ReplyState::Dropped);
-        let Some(record) = self.reply(id)?.filter(settled) else { return Ok(false) };
+        let undelivered = |record: &ReplyRecord| record.state != ReplyState::Delivered;
+        let Some(record) = self.reply(id)?.filter(undelivered) else { return Ok(false) };
         let now_ms = unix_ms();
         self.keep(Change::ReplyRequeued { id, at_ms: now_ms })?;
         self.replies_waiting.fetch_add(1, Ordering::Relaxed);

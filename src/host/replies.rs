@@ -7,8 +7,8 @@ use wit_abi::types::AgentResponse;
 
 use crate::channel::ChannelName;
 use crate::event::completion::Completion;
-use crate::event::unix_ms;
 use crate::inbox::Delivery;
+use crate::model::clock::unix_ms;
 use crate::model::oneshot::once;
 use crate::store::{
     Batch, Change, CommitError, MessageId, NewReply, PendingReply, ReplyAttachment, ReplyBody, ReplyId,

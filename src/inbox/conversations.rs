@@ -65,6 +65,16 @@ impl<I: Copy + Ord + std::hash::Hash> Conversations<I> {
         true
     }
 
+    /// Makes an entry that is not taken due now. It still waits for those before it.
+    pub fn make_due(&mut self, id: I, now: Instant) {
+        let Some(queue) = self.places.get(&id).and_then(|place| self.queues.get_mut(place)) else { return };
+        let Some(entry) = queue.iter_mut().find(|entry| entry.id == id) else { return };
+        let old = std::mem::replace(&mut entry.due, now);
+        if self.heads.remove(&(old, id)) {
+            self.heads.insert((now, id));
+        }
+    }
+
     /// Removes an entry, taken or not; the next one of its conversation can then be taken.
     pub fn finish(&mut self, id: I) -> bool {
         let Some(conversation) = self.places.remove(&id) else { return false };
@@ -138,6 +148,20 @@ mod tests {
         assert_eq!(conversations.take_due(now), None);
         assert_eq!(conversations.next_due(), Some(later));
         assert_eq!(conversations.take_due(later), Some(1));
+    }
+
+    #[test]
+    fn an_entry_that_is_made_due_keeps_its_place() {
+        let now = Instant::now();
+        let mut conversations = filled(&[(1, "ann"), (2, "ann")], now + Duration::from_secs(5));
+        conversations.make_due(2, now);
+        assert_eq!(conversations.take_due(now), None);
+        conversations.make_due(1, now);
+        assert_eq!(conversations.take_due(now), Some(1));
+        conversations.make_due(1, now);
+        assert_eq!(conversations.take_due(now), None, "it is taken");
+        conversations.finish(1);
+        assert_eq!(conversations.take_due(now), Some(2));
     }
 
     #[test]

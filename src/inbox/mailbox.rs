@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::event::completion::Completion;
+use crate::model::clock::unix_ms;
 use crate::model::deadline::deadline_after;
 use crate::store::{
     AttachmentMeta, Batch, Change, ChannelKey, CommitError, MessageBody, MessageId, MessageRecord,
@@ -294,8 +295,4 @@ impl Mailbox {
         // The queue's own methods do not panic, so a poisoned lock still guards a sound queue.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn unix_ms() -> u64 {
-    crate::event::unix_ms()
 }

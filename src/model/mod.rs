@@ -1,5 +1,6 @@
 //! Values that every room uses: names, rate limits, and small parts without I/O.
 
+pub(crate) mod clock;
 pub mod deadline;
 pub mod diagnostic;
 pub mod escape;
@@ -8,3 +9,4 @@ pub(crate) mod log_throttle;
 pub mod name;
 pub(crate) mod oneshot;
 pub mod rate_limit;
+pub(crate) mod wait;

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::wait::{receive, receive_until};
+
 /// The two ends.
 pub fn once<T>() -> (Teller<T>, Waiter<T>) {
     let value = Arc::new(Place(Mutex::new(None)));
@@ -50,13 +52,13 @@ impl<T> Waiter<T> {
     /// Waits without end; `None` when nobody can tell the value any more.
     pub fn wait(self) -> Option<T> {
         // Nothing is ever sent.
-        let _ = self.closed.recv();
+        let _ = receive(&self.closed);
         self.value.lock().take()
     }
 
     /// The same, and `None` when the time is up.
     pub fn wait_until(self, deadline: Instant) -> Option<T> {
-        match self.closed.recv_deadline(deadline) {
+        match receive_until(&self.closed, deadline) {
             Err(RecvTimeoutError::Timeout) => None,
             Ok(()) | Err(RecvTimeoutError::Disconnected) => self.value.lock().take(),
         }

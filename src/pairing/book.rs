@@ -120,9 +120,11 @@ pub(super) struct Upserted {
 }
 
 impl PairingBook {
-    pub fn new(limits: PairingLimits, state: PairingState) -> Self {
+    /// Takes in what was stored. Nothing lasts for longer than the limits say, whatever the clock said then.
+    pub fn new(limits: PairingLimits, state: PairingState, now_ms: u64) -> Self {
         let mut book = Self { limits, channels: BTreeMap::new() };
-        for request in state.requests {
+        for mut request in state.requests {
+            request.expires_ms = request.expires_ms.min(now_ms.saturating_add(limits.code_ms));
             put(&mut book.page(&request.channel).pending, request);
         }
         for known in state.identities {
@@ -133,7 +135,8 @@ impl PairingBook {
         }
         for lock in state.locks {
             let page = book.page(&lock.channel);
-            (page.wrong, page.locked_until_ms) = (lock.wrong, lock.locked_until_ms);
+            page.wrong = lock.wrong;
+            page.locked_until_ms = lock.locked_until_ms.min(now_ms.saturating_add(limits.lock_ms));
         }
         book
     }
@@ -313,7 +316,7 @@ mod tests {
     const MINUTE: u64 = 60_000;
 
     fn book() -> (PairingBook, ChannelKey) {
-        (PairingBook::new(PairingLimits::default(), PairingState::default()), "telegram".into())
+        (PairingBook::new(PairingLimits::default(), PairingState::default(), 0), "telegram".into())
     }
 
     fn code(book: &mut PairingBook, channel: &ChannelKey, id: &str, code: &str, now_ms: u64) -> Upserted {
@@ -415,13 +418,35 @@ mod tests {
         assert_eq!(book.resolve("slack", "ann"), None);
     }
 
+    // A clock that was a year ahead for a minute locked approving for a year.
+    #[test]
+    fn what_was_stored_lasts_no_longer_than_the_limits_whatever_the_clock_said() {
+        let channel: ChannelKey = "a".into();
+        let request = PairingRequest {
+            channel: channel.clone(),
+            external_id: "ann".into(),
+            code: "AAAA".into(),
+            meta_json: "{}".into(),
+            created_ms: 1_000 * MINUTE,
+            expires_ms: 1_015 * MINUTE,
+        };
+        let lock = PairingLock { channel: channel.clone(), wrong: 0, locked_until_ms: 1_000 * MINUTE };
+        let state = PairingState { requests: vec![request], locks: vec![lock], ..PairingState::default() };
+        let mut book = PairingBook::new(PairingLimits::default(), state, 0);
+        assert_eq!(book.pending(15 * MINUTE - 1).len(), 1);
+        assert!(book.pending(15 * MINUTE).is_empty());
+        let mut refused = |now_ms| book.approve(&channel, "BBBB", None, now_ms).0.unwrap_err();
+        assert!(matches!(refused(15 * MINUTE - 1), ApproveError::Locked { .. }));
+        assert!(matches!(refused(15 * MINUTE), ApproveError::WrongCode(_)));
+    }
+
     #[test]
     fn names_and_a_star_in_the_list_allow() {
         let state = PairingState {
             allowed: vec![("a".into(), "@Ann".into()), ("b".into(), "*".into()), ("c".into(), "7".into())],
             ..PairingState::default()
         };
-        let book = PairingBook::new(PairingLimits::default(), state);
+        let book = PairingBook::new(PairingLimits::default(), state, 0);
         for (channel, id, username, allowed) in [
             ("a", "1", Some("ann"), true),
             ("a", "1", Some("bob"), false),

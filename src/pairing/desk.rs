@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use wit_abi::types::PairingUpsertResult;
 
 use crate::channel::ChannelName;
-use crate::event::unix_ms;
+use crate::model::clock::steady_ms;
 use crate::store::{Batch, Change, ChannelKey, CommitError, PairingState, StoreHandle};
 
 use super::book::{ApproveError, ApprovedPairing, PairingBook, PairingLimits, PendingPairing, UpsertError};
@@ -39,7 +39,7 @@ pub struct PairingDesk {
 
 impl PairingDesk {
     pub(crate) fn new(store: StoreHandle, state: PairingState) -> Self {
-        Self { book: Mutex::new(PairingBook::new(PairingLimits::default(), state)), store }
+        Self { book: Mutex::new(PairingBook::new(PairingLimits::default(), state, steady_ms())), store }
     }
 
     /// The code of a stranger, which is kept before it is given out. It is not part of the callback's transaction: a
@@ -52,7 +52,7 @@ impl PairingDesk {
     ) -> Result<PairingUpsertResult, PairingError> {
         let key = key_of(channel);
         let code = random_code().ok_or(PairingError::NoRandomness)?;
-        let upserted = self.book().upsert(&key, id, meta_json, || code, unix_ms())?;
+        let upserted = self.book().upsert(&key, id, meta_json, || code, steady_ms())?;
         let created = upserted.change.is_some();
         if let Some(change) = upserted.change
             && let Err(error) = self.keep(vec![change])
@@ -74,7 +74,8 @@ impl PairingDesk {
         code: &str,
         identity: Option<&str>,
     ) -> Result<String, PairingError> {
-        let (result, changes) = self.book().approve(&key_of(channel), &normalised(code), identity, unix_ms());
+        let (result, changes) =
+            self.book().approve(&key_of(channel), &normalised(code), identity, steady_ms());
         self.keep(changes)?;
         Ok(result?)
     }
@@ -100,7 +101,7 @@ impl PairingDesk {
     /// Strangers who wait for approval.
     #[must_use]
     pub fn pending(&self) -> Vec<PendingPairing> {
-        self.book().pending(unix_ms())
+        self.book().pending(steady_ms())
     }
 
     pub(crate) fn resolve(&self, channel: &ChannelName, id: &str) -> Option<String> {

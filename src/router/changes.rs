@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wit_abi::types::{EmittedMessage, InboundAttachment};
 
 use crate::event::callback::{Emitted, TimerChange};
+use crate::model::clock::millis;
 use crate::store::{AttachmentMeta, Change, ChannelKey, MessageBody, NewAttachment, NewMessage};
 use crate::webhook::{SeenKey, SeenKeys};
 
@@ -64,7 +65,8 @@ pub(super) fn timer(channel: &ChannelKey, change: &TimerChange, now_ms: u64) -> 
         TimerChange::Set { name, delay, payload } => Change::SetTimer {
             channel: channel.clone(),
             name: name.clone(),
-            due_ms: now_ms.saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+            set_ms: now_ms,
+            due_ms: now_ms.saturating_add(millis(*delay)),
             payload: payload.clone(),
         },
         TimerChange::Cancel { name } => Change::CancelTimer { channel: channel.clone(), name: name.clone() },

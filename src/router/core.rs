@@ -14,6 +14,7 @@ use crate::event::completion::{Completion, Ticket};
 use crate::event::setup::ChannelSetup;
 use crate::event::{Event, Wakeup};
 use crate::inbox::Mailbox;
+use crate::model::clock::steady_ms;
 use crate::router::scheduler::SchedulerHandle;
 use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
 use crate::store::{Loaded, LoadedChannel, PendingReply, ReplyId, StoreHandle};
@@ -197,6 +198,7 @@ impl Router {
             Wakeup::Replies(channel) => self.begin_due_replies(&channel),
             Wakeup::Thinking(channel, conversation) => self.repeat_thinking(&channel, &conversation),
             Wakeup::EmitRoom(channel) => self.release_held(&channel),
+            Wakeup::ClockAhead => self.clock_went_ahead(),
             Wakeup::QueueTimeout => self.refuse_overdue(),
             Wakeup::GraceOver => self.grace_is_over(),
         }
@@ -244,10 +246,10 @@ impl Router {
         let mut slot = Slot::new(setup, self.stored.remove(&key).unwrap_or_default());
         let now = Instant::now();
         for reply in self.stored_replies.extract_if(.., |reply| reply.channel == key) {
-            slot.replies.add(&reply, now);
+            slot.replies.add(&reply, &self.config.retry, now);
         }
         for seen in self.stored_seen.extract_if(.., |seen| seen.channel == key) {
-            slot.seen.load(&seen);
+            slot.seen.load(&seen, steady_ms());
         }
         self.slots.insert(name.clone(), slot);
         self.start_channel(&name);

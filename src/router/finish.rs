@@ -16,7 +16,7 @@ use super::changes;
 use super::core::Router;
 use super::job::{Job, Purpose, Running};
 use super::slot::{Slot, State};
-use crate::event::unix_ms;
+use crate::model::clock::{steady_ms, unix_ms};
 
 /// How a callback ended, as far as its channel's reputation is concerned.
 enum Fault {
@@ -185,12 +185,12 @@ impl Router {
             if slot.setup.message_id_from_metadata
                 && let Some(id) = changes::own_id(&emitted.message)
             {
-                if !slot.seen.is_first_message(id, now_ms) {
+                if !slot.seen.is_first_message(id, steady_ms()) {
                     slot.counters.dropped += 1;
                     log::debug!(target: channel.as_str(), "a message that was emitted before is dropped");
                     continue;
                 }
-                batch.changes.push(changes::seen_message(key, id, now_ms));
+                batch.changes.push(changes::seen_message(key, id, steady_ms()));
             }
             batch.changes.push(Change::AddMessage(changes::add_message(key, emitted, now_ms)));
         }

@@ -60,8 +60,6 @@ pub(super) struct ReplyAttempt {
     pub id: ReplyId,
     /// Counted from 1.
     pub attempt: u32,
-    /// From when on the tries count as one series, in Unix milliseconds.
-    pub since_ms: u64,
 }
 
 impl Purpose {

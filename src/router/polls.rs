@@ -13,7 +13,7 @@ use super::core::{Router, random};
 use super::job::{Job, Purpose};
 use super::lane::LaneKind;
 use super::slot::PollState;
-use crate::event::unix_ms;
+use crate::model::clock::{millis, unix_ms};
 
 /// The longest wait between polls that fail.
 const LONGEST_RETRY: Duration = Duration::from_secs(15 * 60);
@@ -80,7 +80,7 @@ impl Router {
 }
 
 fn is_worth_a_record(last_ms: Option<u64>, now_ms: u64) -> bool {
-    last_ms.is_none_or(|last| now_ms.saturating_sub(last) >= super::seen::millis(RECORD_EVERY))
+    last_ms.is_none_or(|last| now_ms.abs_diff(last) >= millis(RECORD_EVERY))
 }
 
 /// The wait until the first poll: at once for a channel that never polled, else what is left of its interval. A clock
@@ -139,5 +139,6 @@ mod tests {
         assert!(is_worth_a_record(None, 0));
         assert!(!is_worth_a_record(Some(0), 299_999));
         assert!(is_worth_a_record(Some(0), 300_000));
+        assert!(is_worth_a_record(Some(u64::MAX), 0), "the clock was set back");
     }
 }

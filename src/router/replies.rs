@@ -19,8 +19,7 @@ use super::backoff::Backoff;
 use super::changes;
 use super::core::{Router, random};
 use super::job::{Job, Purpose, ReplyAttempt};
-use super::seen::millis;
-use crate::event::unix_ms;
+use crate::model::clock::{millis, remaining, unix_ms};
 
 /// How replies are retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +28,7 @@ pub struct RetryPolicy {
     pub first: Duration,
     /// The longest wait. Default 5 min.
     pub most: Duration,
-    /// For how long a reply is tried, from its first attempt on. Default 24 h.
+    /// For how long a reply is tried, from its first attempt on, counted while the host runs. Default 24 h.
     pub give_up_after: Duration,
     /// Attempts that may trap, run out of fuel or hit their deadline before the reply is given up. Default 3.
     pub most_traps: u32,
@@ -74,6 +73,19 @@ impl RetryPolicy {
         }
         Next::RetryAfter(wait)
     }
+
+    /// How long to wait with a reply that was stored: never longer than between two attempts, and not at all before the
+    /// first one.
+    fn wait_of(&self, reply: &PendingReply, now_ms: u64) -> Duration {
+        if reply.attempts == 0 { Duration::ZERO } else { remaining(reply.next_ms, now_ms, self.most) }
+    }
+
+    /// How long a stored reply was tried for before this process. The wall clock may have been set meanwhile, so no more
+    /// is believed than its attempts can have taken.
+    fn tried_before(&self, reply: &PendingReply) -> Duration {
+        Duration::from_millis(reply.next_ms.saturating_sub(reply.since_ms))
+            .min(self.most.saturating_mul(reply.attempts))
+    }
 }
 
 /// The replies of one channel that are not delivered yet.
@@ -89,7 +101,10 @@ pub(super) struct Replies {
 struct Known {
     attempts: u32,
     traps: u32,
-    since_ms: u64,
+    /// How long it was tried for before this process.
+    tried_before: Duration,
+    /// When this process tried it first.
+    first_tried: Option<Instant>,
     /// An earlier attempt may have arrived.
     redelivery: bool,
     /// Taken from the order and not yet given back.
@@ -98,24 +113,38 @@ struct Known {
     dropped: bool,
 }
 
+impl Known {
+    /// How long it was tried for, by the clock that counts time really spent.
+    fn tried_for(&self, now: Instant) -> Duration {
+        let since = self.first_tried.map_or(Duration::ZERO, |first| now.saturating_duration_since(first));
+        self.tried_before.saturating_add(since)
+    }
+}
+
 impl Replies {
-    /// Takes in a reply that is in the store. False when it was here already.
-    pub fn add(&mut self, reply: &PendingReply, now: Instant) -> bool {
-        let wait = Duration::from_millis(reply.next_ms.saturating_sub(unix_ms()));
+    /// Takes in a reply that is in the store. False when it was here already: then an operator wants it to be tried at
+    /// once, and its attempts are counted anew.
+    pub fn add(&mut self, reply: &PendingReply, policy: &RetryPolicy, now: Instant) -> bool {
         if let Some(known) = self.known.get_mut(&reply.id) {
-            (known.dropped, known.traps, known.since_ms) = (false, 0, reply.since_ms);
+            (known.dropped, known.attempts, known.traps) = (false, 0, 0);
+            (known.tried_before, known.first_tried) = (Duration::ZERO, None);
+            if !known.under_way {
+                self.order.make_due(reply.id, now);
+            }
             return false;
         }
         let known = Known {
             attempts: reply.attempts,
             traps: reply.traps,
-            since_ms: reply.since_ms,
+            tried_before: policy.tried_before(reply),
+            first_tried: None,
             redelivery: reply.redelivery,
             under_way: false,
             dropped: false,
         };
         self.known.insert(reply.id, known);
-        self.order.push(reply.id, reply.conversation.clone(), deadline_after(now, wait));
+        let due = deadline_after(now, policy.wait_of(reply, unix_ms()));
+        self.order.push(reply.id, reply.conversation.clone(), due);
         true
     }
 
@@ -142,12 +171,17 @@ impl Router {
         let slot = self.slots.iter_mut().find(|(name, _)| name.as_str() == &*reply.channel);
         if let Some((name, slot)) = slot {
             // One that was dropped and is wanted again while it is still under way has been counted all the time.
-            if !slot.replies.add(&reply, Instant::now()) {
+            if !slot.replies.add(&reply, &self.config.retry, Instant::now()) {
                 self.replies_waiting.fetch_sub(1, Ordering::Relaxed);
             }
             let name = name.clone();
             self.begin_due_replies(&name);
         } else {
+            let before = self.stored_replies.len();
+            self.stored_replies.retain(|stored| stored.id != reply.id);
+            if self.stored_replies.len() < before {
+                self.replies_waiting.fetch_sub(1, Ordering::Relaxed);
+            }
             self.stored_replies.push(reply);
         }
     }
@@ -179,6 +213,7 @@ impl Router {
             let Some(id) = slot.replies.order.take_due(now) else { break };
             let Some(known) = slot.replies.known.get_mut(&id) else { continue };
             known.attempts += 1;
+            known.first_tried.get_or_insert(now);
             known.under_way = true;
             slot.replies.under_way += 1;
             self.storage.begin_reply(id, known.attempts, std::mem::take(&mut outcome), &self.mailbox);
@@ -200,7 +235,7 @@ impl Router {
         };
         // The answer is on its way: nobody needs to see that the agent thinks any more.
         self.end_thinking(&channel, &record.body.metadata_json.as_str().into());
-        let attempt = ReplyAttempt { id, attempt: known.attempts, since_ms: known.since_ms };
+        let attempt = ReplyAttempt { id, attempt: known.attempts };
         if self.stopping.is_some() {
             return self.reply_not_tried(&attempt);
         }
@@ -311,7 +346,7 @@ impl Router {
         let uncertain = !is_answer && effects.left_host;
         known.traps += u32::from(is_trap(error));
         known.redelivery |= uncertain;
-        let tried_for = Duration::from_millis(now_ms.saturating_sub(attempt.since_ms));
+        let tried_for = known.tried_for(Instant::now());
         let traps = known.traps;
         match policy.next(attempt.attempt, traps, tried_for, effects.retry_after, random()) {
             Next::GiveUp => self.give_up(channel, attempt.id, &error.to_string(), uncertain),
@@ -417,6 +452,69 @@ mod tests {
         ] {
             assert_eq!(policy.next(attempt, traps, tried_for, wish, 1.0), expected, "{case}");
         }
+    }
+
+    fn stored(attempts: u32, since_ms: u64, next_ms: u64) -> PendingReply {
+        PendingReply {
+            id: ReplyId(1),
+            channel: "a".into(),
+            conversation: "c".into(),
+            bytes: 1,
+            attempts,
+            since_ms,
+            next_ms,
+            redelivery: false,
+            traps: 0,
+        }
+    }
+
+    // After a restart with the clock an hour behind, a reply waited an hour and held up its conversation.
+    #[test]
+    fn a_stored_reply_waits_no_longer_than_between_two_attempts() {
+        let policy = RetryPolicy::default();
+        let hour = 3_600_000;
+        for (case, attempts, next_ms, now_ms, wait) in [
+            ("never tried, stored while the clock was ahead", 0, 2 * hour, hour, Duration::ZERO),
+            ("due", 1, hour, hour, Duration::ZERO),
+            ("in two seconds", 2, hour + 2_000, hour, SECOND * 2),
+            ("the clock was set back by an hour", 2, 2 * hour, hour, policy.most),
+        ] {
+            assert_eq!(policy.wait_of(&stored(attempts, 0, next_ms), now_ms), wait, "{case}");
+        }
+    }
+
+    // A reply that was made in 1972, a minute before the network told the time, was a dead letter after one failure.
+    #[test]
+    fn the_time_that_a_reply_was_tried_for_is_time_really_spent() {
+        let policy = RetryPolicy::default();
+        let decades = 53 * 365 * 86_400_000;
+        for (case, attempts, since_ms, next_ms, before) in [
+            ("never tried", 0, 0, decades, Duration::ZERO),
+            ("tried for a minute", 4, 1_000, 61_000, SECOND * 60),
+            ("the clock was set between two attempts", 3, 1_000, decades, policy.most * 3),
+            ("the clock was set back between two attempts", 3, decades, 1_000, Duration::ZERO),
+        ] {
+            assert_eq!(policy.tried_before(&stored(attempts, since_ms, next_ms)), before, "{case}");
+        }
+        let begin = Instant::now();
+        let mut replies = Replies::default();
+        replies.add(&stored(3, 1_000, decades), &policy, begin);
+        let known = replies.known.get_mut(&ReplyId(1)).unwrap();
+        known.first_tried = Some(begin);
+        assert_eq!(known.tried_for(begin + SECOND), policy.most * 3 + SECOND);
+    }
+
+    // "it waits already", said the command, and it waited for an hour.
+    #[test]
+    fn a_reply_that_waits_is_due_at_once_when_an_operator_sends_it_again() {
+        let (policy, now) = (RetryPolicy::default(), Instant::now());
+        let mut replies = Replies::default();
+        let waits = stored(5, 0, u64::MAX);
+        assert!(replies.add(&waits, &policy, now));
+        assert_eq!(replies.order.take_due(now), None);
+        assert!(!replies.add(&stored(0, 0, 0), &policy, now));
+        assert_eq!(replies.order.take_due(now), Some(ReplyId(1)));
+        assert_eq!(replies.known[&ReplyId(1)].attempts, 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use wit_abi::types::OutgoingHttpResponse;
 
 use crate::event::answer::AnswerSlot;
 use crate::event::arrival::RequestIdentity;
+use crate::model::clock::{millis, remaining};
 use crate::store::{SeenId, SeenRecord, StoredAnswer};
 use crate::webhook::{Seen as Known, SeenKey, SeenKeys};
 
@@ -40,8 +41,11 @@ impl Default for Seen {
 
 impl Seen {
     /// Takes in what was seen before a restart.
-    pub fn load(&mut self, record: &SeenRecord) {
-        self.known.restore(SeenKey::from_bytes(record.key), Some(record.id), record.expires_ms);
+    pub fn load(&mut self, record: &SeenRecord, now_ms: u64) {
+        // Not beyond its own window, should the clock have been ahead when it was seen.
+        let window = Duration::from_millis(record.expires_ms.saturating_sub(record.at_ms));
+        let expires_ms = now_ms.saturating_add(millis(remaining(record.expires_ms, now_ms, window)));
+        self.known.restore(SeenKey::from_bytes(record.key), Some(record.id), expires_ms);
     }
 
     /// Forgets what was answered, because what is durable is loaded anew. Requests that are under way stay, with those
@@ -122,11 +126,6 @@ impl Seen {
     }
 }
 
-/// A window as the store counts it.
-pub(super) fn millis(window: Duration) -> u64 {
-    u64::try_from(window.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// The guest's answer as it is kept for repeats.
 pub(super) fn stored_answer(response: &OutgoingHttpResponse) -> StoredAnswer {
     let headers = serde_json::from_str::<std::collections::BTreeMap<String, String>>(&response.headers_json);
@@ -172,6 +171,28 @@ mod tests {
         assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Waits));
         assert_eq!(seen.done(&[IDENTITY()], &[SeenId(7)]).len(), 1);
         assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Repeat { id: Some(SeenId(7)), .. }));
+    }
+
+    // A clock that was a year ahead for a minute made ids be remembered for a year.
+    #[test]
+    fn what_was_seen_before_a_restart_is_remembered_for_its_window_at_most() {
+        let record = SeenRecord {
+            id: SeenId(7),
+            channel: "a".into(),
+            key: [1; 16],
+            at_ms: 900_000,
+            expires_ms: 960_000,
+        };
+        let identity = RequestIdentity { key: SeenKey::from_bytes([1; 16]), ..IDENTITY() };
+        for (case, loaded_ms, forgotten_ms) in
+            [("the clock is right", 910_000, 960_000), ("the clock was ahead", 100_000, 160_000)]
+        {
+            let mut seen = Seen::default();
+            seen.load(&record, loaded_ms);
+            let mut arrive = |now_ms| seen.arrive(&[identity], slot(), now_ms);
+            assert!(matches!(arrive(forgotten_ms), Arrival::Repeat { .. }), "{case}");
+            assert!(matches!(arrive(forgotten_ms + 1), Arrival::New(_)), "{case}");
+        }
     }
 
     #[test]

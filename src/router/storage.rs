@@ -13,11 +13,12 @@ use crate::event::completion::Completion;
 use crate::inbox::{Mailbox, Posted};
 use crate::store::{
     Batch, Change, CommitError, Generation, Loaded, Receipt, ReplyId, SeenId, StoreEvent, StoreHandle,
+    TimerRecord,
 };
 
 use super::core::Router;
 use super::job::{Purpose, Running};
-use crate::event::unix_ms;
+use crate::model::clock::{steady_ms, unix_ms};
 
 /// Requests to the store thread that may be under way before no further callback starts. The store thread's queue is
 /// longer than this, so the router waits for it only when others have filled it, and then for one commit.
@@ -298,7 +299,7 @@ impl Router {
                 slot.reset_to(loaded.channels.remove(&key).unwrap_or_default());
                 slot.seen.forget_answered();
                 for seen in loaded.seen.iter().filter(|seen| seen.channel == key) {
-                    slot.seen.load(seen);
+                    slot.seen.load(seen, steady_ms());
                 }
             }
             self.start_again_if_lost(channel);
@@ -352,8 +353,14 @@ impl Router {
                     slot.workspace.apply_over(&WorkspaceChanges { writes, ..WorkspaceChanges::default() });
                 }
             }
-            Change::SetTimer { channel, name, due_ms, payload } => {
-                self.set_owed_timer(channel, name, Some((*due_ms, payload)));
+            Change::SetTimer { channel, name, set_ms, due_ms, payload } => {
+                let timer = TimerRecord {
+                    name: name.clone(),
+                    set_ms: *set_ms,
+                    due_ms: *due_ms,
+                    payload: payload.clone(),
+                };
+                self.set_owed_timer(channel, name, Some(timer));
             }
             Change::CancelTimer { channel, name } => self.set_owed_timer(channel, name, None),
             Change::Seen { channel, key, expires_ms, .. } => {

@@ -13,7 +13,8 @@ use crate::store::{Batch, Change, ChannelKey, TimerRecord};
 use super::backoff::Backoff;
 use super::core::{Router, random};
 use super::job::{Job, Purpose};
-use crate::event::unix_ms;
+use super::lane::LaneKind;
+use crate::model::clock::{millis, remaining, unix_ms};
 
 /// The waits between tries of an `on-timer` that fails.
 const RETRIES: Backoff = Backoff { first: Duration::from_secs(5), most: Duration::from_secs(900) };
@@ -34,6 +35,8 @@ pub(super) struct Timers {
 #[derive(Debug)]
 struct Timer {
     due_ms: u64,
+    /// The longest that it waits, whatever the wall clock said when it was set.
+    longest: Duration,
     payload: Arc<str>,
     /// Tells a timer from another one of the same name that was set later.
     setting: u64,
@@ -50,14 +53,22 @@ impl Timers {
     /// Forgets all and takes these. Settings go on counting: a callback that still runs knows one of those before.
     pub fn reset_to(&mut self, records: Vec<TimerRecord>) {
         self.set.clear();
-        for TimerRecord { name, due_ms, payload } in records {
-            self.set(name, due_ms, payload);
+        for record in records {
+            self.set(record);
         }
     }
 
-    fn set(&mut self, name: Arc<str>, due_ms: u64, payload: Arc<str>) {
+    fn set(&mut self, record: TimerRecord) {
+        let TimerRecord { name, set_ms, due_ms, payload } = record;
         self.last_setting += 1;
-        self.set.insert(name, Timer { due_ms, payload, setting: self.last_setting, failures: 0 });
+        let longest = Duration::from_millis(due_ms.saturating_sub(set_ms));
+        self.set.insert(name, Timer { due_ms, longest, payload, setting: self.last_setting, failures: 0 });
+    }
+
+    /// Timers that are due, of those that have not failed yet.
+    fn due(&self, now_ms: u64) -> Vec<Arc<str>> {
+        let due = |timer: &Timer| timer.due_ms <= now_ms && timer.failures == 0;
+        self.set.iter().filter(|(_, timer)| due(timer)).map(|(name, _)| name.clone()).collect()
     }
 
     fn is_still(&self, name: &str, setting: u64) -> bool {
@@ -71,8 +82,34 @@ impl Router {
         let Some(slot) = self.slots.get(channel) else { return };
         let now_ms = unix_ms();
         for (name, timer) in &slot.timers.set {
-            self.scheduler.set(Wakeup::Timer(channel.clone(), name.clone()), instant(timer.due_ms, now_ms));
+            self.scheduler.set(Wakeup::Timer(channel.clone(), name.clone()), timer.instant(now_ms));
         }
+    }
+
+    /// The wall clock was set ahead, or the machine slept: timers whose time has passed are due.
+    pub(super) fn clock_went_ahead(&mut self) {
+        let now_ms = unix_ms();
+        let due: Vec<_> = self
+            .slots
+            .iter()
+            .flat_map(|(channel, slot)| {
+                slot.timers.due(now_ms).into_iter().map(|name| (channel.clone(), name))
+            })
+            .collect();
+        for (channel, name) in due {
+            if !self.is_timer_under_way(&channel, &name) {
+                self.scheduler.set(Wakeup::Timer(channel, name), Instant::now());
+            }
+        }
+    }
+
+    /// Whether `on-timer` runs for it, or waits for its turn.
+    fn is_timer_under_way(&mut self, channel: &ChannelName, name: &Arc<str>) -> bool {
+        let is_it = |job: &Job| matches!(&job.purpose, Purpose::Timer { name: known, .. } if known == name);
+        let runs = self.running.values().any(|running| running.channel == *channel && is_it(&running.job));
+        runs || self.slots.get_mut(channel).is_some_and(|slot| {
+            slot.held.iter().any(|(running, _)| is_it(&running.job)) || slot.lane(LaneKind::Poll).has(is_it)
+        })
     }
 
     /// Applies what a callback wants of its channel's timers.
@@ -81,9 +118,14 @@ impl Router {
         for change in changes {
             match change {
                 TimerChange::Set { name, delay, payload } => {
-                    let due_ms = now_ms.saturating_add(super::seen::millis(*delay));
-                    slot.timers.set(name.clone(), due_ms, payload.clone());
-                    self.scheduler.set(Wakeup::Timer(channel.clone(), name.clone()), instant(due_ms, now_ms));
+                    slot.timers.set(TimerRecord {
+                        name: name.clone(),
+                        set_ms: now_ms,
+                        due_ms: now_ms.saturating_add(millis(*delay)),
+                        payload: payload.clone(),
+                    });
+                    let at = deadline_after(Instant::now(), *delay);
+                    self.scheduler.set(Wakeup::Timer(channel.clone(), name.clone()), at);
                 }
                 TimerChange::Cancel { name } => {
                     slot.timers.set.remove(name);
@@ -94,19 +136,16 @@ impl Router {
     }
 
     /// Sets or cancels a timer for a callback whose effects were stored late.
-    pub(super) fn set_owed_timer(
-        &mut self,
-        channel: &ChannelKey,
-        name: &Arc<str>,
-        set: Option<(u64, &Arc<str>)>,
-    ) {
+    pub(super) fn set_owed_timer(&mut self, channel: &ChannelKey, name: &Arc<str>, set: Option<TimerRecord>) {
         let slot = self.slots.iter_mut().find(|(known, _)| known.as_str() == &**channel);
         let Some((channel, slot)) = slot else { return };
         let wakeup = Wakeup::Timer(channel.clone(), name.clone());
         match set {
-            Some((due_ms, payload)) => {
-                slot.timers.set(name.clone(), due_ms, payload.clone());
-                self.scheduler.set(wakeup, instant(due_ms, unix_ms()));
+            Some(record) => {
+                slot.timers.set(record);
+                if let Some(timer) = slot.timers.set.get(name) {
+                    self.scheduler.set(wakeup, timer.instant(unix_ms()));
+                }
             }
             None => {
                 slot.timers.set.remove(name);
@@ -163,8 +202,34 @@ impl Router {
     }
 }
 
-/// When a moment of the wall clock comes, by the clock that only goes forward.
-fn instant(due_ms: u64, now_ms: u64) -> Instant {
-    let wait = Duration::from_millis(due_ms.saturating_sub(now_ms));
-    deadline_after(Instant::now(), wait)
+impl Timer {
+    /// When it is due, by the clock that only goes forward.
+    fn instant(&self, now_ms: u64) -> Instant {
+        deadline_after(Instant::now(), remaining(self.due_ms, now_ms, self.longest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A host was restarted with its clock an hour behind: every timer waited for an hour more.
+    #[test]
+    fn a_timer_waits_no_longer_than_it_was_set_for_whatever_the_clock_says() {
+        let hour = 3_600_000;
+        for (case, set_ms, now_ms, seconds) in [
+            ("restarted half-way", 10 * hour, 10 * hour + 30_000, 30),
+            ("the clock was set back by an hour", 10 * hour, 9 * hour, 60),
+            ("the clock begins in 1970", 10 * hour, 0, 60),
+            ("the clock was set ahead", 10 * hour, 11 * hour, 0),
+            ("set by a release that did not say when", 0, 10 * hour, 60),
+        ] {
+            let mut timers = Timers::default();
+            let due_ms = 10 * hour + 60_000;
+            timers.set(TimerRecord { name: "t".into(), set_ms, due_ms, payload: "".into() });
+            let timer = &timers.set["t"];
+            assert_eq!(remaining(timer.due_ms, now_ms, timer.longest).as_secs(), seconds, "{case}");
+            assert_eq!(timers.due(now_ms).len(), usize::from(seconds == 0), "{case}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ use super::job::{Job, Purpose};
 use super::lane::LaneKind;
 use super::seen::{Arrival, stored_answer};
 use super::slot::State;
-use crate::event::unix_ms;
+use crate::model::clock::steady_ms;
 
 impl Router {
     /// A request has come in: it is refused at once, recognised as a repeat, or queued.
@@ -28,7 +28,7 @@ impl Router {
             return answer.refuse(refusal);
         }
         let Some(slot) = self.slots.get_mut(&channel) else { return answer.refuse(Refusal::NotFound) };
-        let answer = match slot.seen.arrive(&identities, answer, unix_ms()) {
+        let answer = match slot.seen.arrive(&identities, answer, steady_ms()) {
             Arrival::New(answer) => answer,
             Arrival::Waits => return,
             Arrival::Refused(answer) => return answer.refuse(Refusal::Busy),
@@ -90,7 +90,7 @@ impl Router {
             self.forget_identities(channel, &identities, &HttpAnswer::Guest(response.clone()));
             identities.clear();
         }
-        let now_ms = unix_ms();
+        let now_ms = steady_ms();
         batch.changes.extend(identities.iter().map(|identity| Change::Seen {
             channel: channel.as_str().into(),
             key: *identity.key.as_bytes(),

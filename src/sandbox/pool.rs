@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
+use crate::model::wait::receive_within;
+
 /// Native stack of a worker. Only a guest that does nothing but grow its memory ever touches more than a small part of
 /// it; see [`GROW_FUEL`](super::suitable::GROW_FUEL).
 const STACK_BYTES: usize = 4 * 1024 * 1024;
@@ -203,7 +205,7 @@ impl Shared {
 
     fn work(&self) {
         loop {
-            match self.jobs.recv_timeout(self.idle_time) {
+            match receive_within(&self.jobs, self.idle_time) {
                 Ok(job) => self.run(job),
                 Err(RecvTimeoutError::Timeout) if self.may_leave() => return,
                 Err(RecvTimeoutError::Timeout) => {}

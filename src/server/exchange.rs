@@ -4,9 +4,10 @@ use std::fmt;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::model::clock::http_now;
 
 use super::answer_memory::AnswerMemory;
 use super::limits::OWN_BODY_BYTES;
@@ -112,7 +113,7 @@ impl ClientRoute {
     fn answer(self, response: Response) {
         let is_head_request = *self.request.method() == tiny_http::Method::Head;
         let response = self.within_bounds(response, is_head_request);
-        let bytes = reply::print(&response, is_head_request, SystemTime::now());
+        let bytes = reply::print(&response, is_head_request, http_now());
         drop(response);
         let mut writer = self.request.into_writer();
         if let Err(error) = writer.write_all(&bytes).and_then(|()| writer.flush()) {

@@ -4,7 +4,8 @@ use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+
+use crate::model::clock::http_now;
 
 use super::exchange::ClientRoute;
 use super::shared::{Shared, Yielded, lock};
@@ -47,11 +48,8 @@ fn take(shared: &Shared, request: tiny_http::Request) {
             drop(lock(&shared.sequence).arrive(arrival, Yielded { request, peer }));
         }
         Some(Envelope::Probe) => {
-            let answer = reply::print(
-                &Response { status: 204, headers: vec![], body: vec![] },
-                false,
-                SystemTime::now(),
-            );
+            let answer =
+                reply::print(&Response { status: 204, headers: vec![], body: vec![] }, false, http_now());
             let mut writer = request.into_writer();
             // The front notices by itself when the answer does not come.
             let _ = std::io::Write::write_all(&mut writer, &answer).and_then(|()| writer.flush());

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use crate::model::clock::http_now;
+
 /// Why a request is refused by the front. Each has a status and a stable code; none tells anything about the inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Refusal {
@@ -69,7 +71,7 @@ impl Refusal {
              Connection: close\r\n\r\n{}",
             reason_phrase(status),
             body.len(),
-            httpdate::HttpDate::from(std::time::SystemTime::now()),
+            httpdate::HttpDate::from(http_now()),
             if status == 503 { "Retry-After: 1\r\n" } else { "" },
             if with_body { &body } else { "" },
         );

@@ -8,9 +8,10 @@ use crossbeam_channel::{Sender, TrySendError};
 use wit_abi::types::IncomingHttpRequest;
 
 use crate::channel::{ChannelName, RegisteredEndpoint};
+use crate::event::Event;
 use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::arrival::{RequestIdentity, Webhook};
-use crate::event::{Event, unix_ms};
+use crate::model::clock::{steady_ms, unix_ms};
 
 use super::authentication::AuthenticationGate;
 use super::responses::response_for;
@@ -76,7 +77,8 @@ impl RequestHandler {
         let now_ms = unix_ms();
         let authenticated = self.authenticate(request, route, endpoint, now_ms)?;
         let access = &route.access;
-        let identities = identities_of(request, access, &authenticated, now_ms);
+        let clocks = Clocks { wall_ms: now_ms, steady_ms: steady_ms() };
+        let identities = identities_of(request, access, &authenticated, clocks);
         Ok(Admitted { request: guest_request(request, &authenticated), identities })
     }
 
@@ -159,23 +161,30 @@ fn check_shape(
     Ok(())
 }
 
+/// One moment by both clocks: signatures name moments of the wall clock, and what is remembered is remembered for a time.
+#[derive(Clone, Copy)]
+struct Clocks {
+    wall_ms: u64,
+    steady_ms: u64,
+}
+
 /// By what a repeat is recognised: the provider's id, whose first answer is kept, and what was signed. Both count, because
 /// an id in a header is rarely signed: whoever captured a request could send it again under another id.
 fn identities_of(
     request: &IncomingRequest,
     access: &ChannelAccess,
     authenticated: &Authenticated,
-    now_ms: u64,
+    now: Clocks,
 ) -> Vec<RequestIdentity> {
     let deduped = access.plan.dedupe().key(&request.headers, &request.body);
     let by_id = deduped.map(|key| RequestIdentity {
         key,
-        expires_ms: now_ms.saturating_add(SeenKeys::<()>::DEDUPE_MS),
+        expires_ms: now.steady_ms.saturating_add(SeenKeys::<()>::DEDUPE_MS),
         keep_answer: true,
     });
     let by_signature = authenticated.replay_key().map(|replay| RequestIdentity {
         key: replay.key,
-        expires_ms: replay.expires_ms,
+        expires_ms: now.steady_ms.saturating_add(replay.expires_ms.saturating_sub(now.wall_ms)),
         keep_answer: false,
     });
     by_id.into_iter().chain(by_signature).collect()

@@ -137,6 +137,8 @@ pub enum Change {
         channel: ChannelKey,
         /// Its name.
         name: Arc<str>,
+        /// When it was set.
+        set_ms: u64,
         /// When it is due.
         due_ms: u64,
         /// Handed back to the guest.

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::engine::StoreUsage;
 use super::handle::Generation;
 use super::later::Later;
+use crate::model::clock::unix_ms;
 
 /// Whether the store can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -133,9 +133,4 @@ impl Shared {
         // Plain data that is whole at every moment: a panic elsewhere does not spoil it.
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Now, as the store writes times.
-pub(super) fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

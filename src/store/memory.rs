@@ -161,9 +161,13 @@ impl State {
             Change::PutFile { channel, path, content } => {
                 self.channel(channel).files.insert(Arc::clone(path), Arc::clone(content));
             }
-            Change::SetTimer { channel, name, due_ms, payload } => {
-                let timer =
-                    TimerRecord { name: Arc::clone(name), due_ms: *due_ms, payload: Arc::clone(payload) };
+            Change::SetTimer { channel, name, set_ms, due_ms, payload } => {
+                let timer = TimerRecord {
+                    name: Arc::clone(name),
+                    set_ms: *set_ms,
+                    due_ms: *due_ms,
+                    payload: Arc::clone(payload),
+                };
                 put(&mut self.channel(channel).timers, timer);
             }
             Change::CancelTimer { channel, name } => {

@@ -330,6 +330,8 @@ pub struct SeenRecord {
 pub struct TimerRecord {
     /// The guest's name for it, unique within its channel.
     pub name: Arc<str>,
+    /// When it was set, so that it never waits for longer than it was set for; 0 when that is not known.
+    pub set_ms: u64,
     /// When it is due.
     pub due_ms: u64,
     /// Handed back to the guest.

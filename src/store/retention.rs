@@ -1,5 +1,7 @@
 //! How long settled records are kept: numbers and decisions.
 
+use crate::model::clock;
+
 /// What housekeeping keeps of what is settled. Pending messages and replies are never forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -64,7 +66,7 @@ pub(super) fn choose(newest_first: Vec<Settled>, retention: &Retention, now_ms: 
     let mut chosen = Vec::new();
     for record in newest_first {
         let keep_ms = if record.dead { retention.dead_ms } else { retention.settled_ms };
-        let too_old = now_ms.saturating_sub(record.changed_ms) > keep_ms;
+        let too_old = age(record.changed_ms, now_ms) > keep_ms;
         let beyond = count >= retention.max_settled
             || bytes.saturating_add(record.bytes) > retention.max_settled_bytes;
         if too_old || beyond {
@@ -78,6 +80,13 @@ pub(super) fn choose(newest_first: Vec<Settled>, retention: &Retention, now_ms: 
     chosen.reverse();
     chosen.truncate(ROUND);
     (chosen, more)
+}
+
+/// How old a record is. One that was stamped before the host knew the time is of an unknown age, which counts as none: it
+/// goes when newer ones take its place.
+fn age(changed_ms: u64, now_ms: u64) -> u64 {
+    let unknown = clock::implausible(changed_ms).is_some() && clock::implausible(now_ms).is_none();
+    if unknown { 0 } else { now_ms.saturating_sub(changed_ms) }
 }
 
 #[cfg(test)]
@@ -107,6 +116,21 @@ mod tests {
         ];
         for (name, records, expected) in rows {
             assert_eq!(choose(records, &retention, 1000), (expected, false), "{name}");
+        }
+    }
+
+    // A board boots in 1970. When it heard of the year, every dead letter of the last minutes was 56 years old.
+    #[test]
+    fn what_was_stamped_before_the_host_knew_the_time_is_not_old_when_it_does() {
+        let (then, now) = (90_000, 1_800_000_000_000);
+        let day = 86_400_000;
+        for (case, changed_ms, now_ms, is_forgotten) in [
+            ("stamped in 1970, seen today", then, now, false),
+            ("stamped in 1970, seen in 1970", then, then + 8 * day, true),
+            ("stamped today", now, now + 8 * day, true),
+        ] {
+            let (ids, _) = choose(vec![settled(1, changed_ms, 1, false)], &Retention::default(), now_ms);
+            assert_eq!(!ids.is_empty(), is_forgotten, "{case}");
         }
     }
 

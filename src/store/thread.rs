@@ -16,10 +16,12 @@ use super::change::{Batch, Receipt};
 use super::engine::{Moment, Store};
 use super::error::StoreError;
 use super::handle::{Commit, CommitError, Done, Generation, Query, Request, StoreHandle};
-use super::health::{Shared, unix_ms};
+use super::health::Shared;
 use super::later::LINGER;
 use super::record::Loaded;
 use super::retention::{Housekeeping, Retention};
+use crate::model::clock::steady_ms;
+use crate::model::wait::receive_within;
 
 use crate::model::deadline::deadline_after;
 
@@ -99,7 +101,7 @@ impl StoreThread {
         on_event: impl FnMut(StoreEvent) + Send + 'static,
     ) -> Result<(Self, Loaded), StoreError> {
         let mut engine = opener()?;
-        let loaded = engine.load(unix_ms())?;
+        let loaded = engine.load(steady_ms())?;
         let shared = Arc::new(Shared::new());
         shared.measured(engine.usage()?);
         let (sender, requests) = bounded(config.queue);
@@ -265,7 +267,7 @@ impl Worker {
     fn next(&mut self, pause: Duration) -> Result<Request, RecvTimeoutError> {
         match self.carried.take() {
             Some(request) => Ok(request),
-            None => self.requests.recv_timeout(pause),
+            None => receive_within(&self.requests, pause),
         }
     }
 
@@ -364,7 +366,7 @@ impl Worker {
     }
 
     fn housekeep(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
-        let done = engine.housekeep(&self.config.retention, unix_ms())?;
+        let done = engine.housekeep(&self.config.retention, steady_ms())?;
         self.house = House::after(&done, self.config.housekeep_every);
         self.shared.measured(engine.usage()?);
         Ok(())
@@ -432,9 +434,9 @@ impl Worker {
     fn open_and_load(&self) -> Result<(Box<dyn Store>, Loaded), StoreError> {
         let mut engine = (self.opener)()?;
         // A store that is full by its own limit gets room this way, before the probe asks for some.
-        while engine.housekeep(&self.config.retention, unix_ms())?.more {}
+        while engine.housekeep(&self.config.retention, steady_ms())?.more {}
         engine.probe()?;
-        let loaded = engine.load(unix_ms())?;
+        let loaded = engine.load(steady_ms())?;
         Ok((engine, loaded))
     }
 

@@ -42,7 +42,7 @@ pub fn file(channel: &str, path: &str, content: &str) -> Change {
 }
 
 pub fn timer(channel: &str, name: &str, due_ms: u64) -> Change {
-    Change::SetTimer { channel: channel.into(), name: name.into(), due_ms, payload: "p".into() }
+    Change::SetTimer { channel: channel.into(), name: name.into(), set_ms: 500, due_ms, payload: "p".into() }
 }
 
 pub fn seen(channel: &str, key: u8, at_ms: u64, expires_ms: u64, answer: Option<&str>) -> Change {

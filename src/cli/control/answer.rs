@@ -41,7 +41,7 @@ pub fn answer(manager: &ChannelManager, request: Request) -> Result<Value, Strin
             reply.map(|reply| shown::reply(&reply)).ok_or_else(|| no_such("reply", id))
         }
         Request::RetryReply { id } => {
-            let settled = "it waits already or was delivered, so there is nothing to send again";
+            let settled = "it was delivered, so there is nothing to send again";
             changed(manager.retry_reply(ReplyId(id)), || known_reply(manager, id, settled))
         }
         Request::DropReply { id } => {

@@ -57,10 +57,11 @@ fn channels(conn: &Connection, names: &Names) -> rusqlite::Result<BTreeMap<Chann
         files.insert(shared(row, "path")?, shared(row, "content")?);
         Ok(())
     })?;
-    let timers = "SELECT channel, name, due_ms, payload FROM timer ORDER BY channel, name";
+    let timers = "SELECT channel, name, set_ms, due_ms, payload FROM timer ORDER BY channel, name";
     each_once(conn, timers, &mut |row| {
         channels.entry(names.of(row)?).or_default().timers.push(TimerRecord {
             name: shared(row, "name")?,
+            set_ms: number(row, "set_ms")?,
             due_ms: number(row, "due_ms")?,
             payload: shared(row, "payload")?,
         });

@@ -21,7 +21,7 @@ pub(super) const APPLICATION_ID: i64 = 0x7463_6c77;
 
 /// Each entry brings the schema from the version that is its index to the next. An entry that was released is never
 /// changed.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -160,6 +160,9 @@ CREATE TABLE pairing_lock (
 
 /// How many attempts of a reply have trapped.
 const VERSION_2: &str = "ALTER TABLE outbox ADD COLUMN traps INTEGER NOT NULL DEFAULT 0;";
+
+/// When a timer was set: after a restart with another clock it waits no longer than it was set for.
+const VERSION_3: &str = "ALTER TABLE timer ADD COLUMN set_ms INTEGER NOT NULL DEFAULT 0;";
 
 /// Looks at a database without changing it: `None` for an empty one, else its schema version.
 ///

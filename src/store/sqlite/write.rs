@@ -140,12 +140,13 @@ impl<'a> Writer<'a> {
                     params![channel, path, content],
                 )
             }
-            Change::SetTimer { channel, name, due_ms, payload } => {
+            Change::SetTimer { channel, name, set_ms, due_ms, payload } => {
                 let channel = self.channel(channel)?;
                 self.run(
-                    "INSERT INTO timer VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT DO UPDATE SET due_ms = excluded.due_ms, payload = excluded.payload",
-                    params![channel, name, int(*due_ms), payload],
+                    "INSERT INTO timer (channel, name, due_ms, payload, set_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT DO UPDATE SET due_ms = excluded.due_ms, payload = excluded.payload,
+                         set_ms = excluded.set_ms",
+                    params![channel, name, int(*due_ms), payload, int(*set_ms)],
                 )
             }
             Change::CancelTimer { channel, name } => {
