@@ -1,25 +1,25 @@
 //! The whole capability file.
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::json::{self, JsonError};
 use super::review;
-use super::wording::refusal;
 use super::{AuthSection, CapabilityError, ChannelCapabilities, SetupSection};
 use crate::channel::ChannelName;
-use crate::fields::{Fields, with_comments};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::document::{Comments, read};
 
 /// The most bytes that a capability file may have.
 pub const MAX_FILE_BYTES: usize = 256 * 1024;
 
 /// A capability file, as it was published.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(default))]
+#[serde(deny_unknown_fields, default)]
 pub struct ChannelCapabilitiesFile {
     /// What the file describes: a channel.
-    #[cfg_attr(test, schemars(rename = "type"))]
+    #[serde(rename = "type")]
     pub kind: FileKind,
     /// The channel's name; when present, it must be what follows from the file's own name.
     pub name: Option<String>,
@@ -40,9 +40,9 @@ pub struct ChannelCapabilitiesFile {
 }
 
 /// What a capability file describes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(rename_all = "snake_case"))]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FileKind {
     /// A chat channel.
@@ -50,27 +50,7 @@ pub enum FileKind {
     Channel,
 }
 
-impl FileKind {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        fields.choice("type", &["channel"]).map(|_| Self::Channel)
-    }
-}
-
 impl ChannelCapabilitiesFile {
-    pub(super) fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            kind: FileKind::read(fields).unwrap_or_default(),
-            name: fields.text("name"),
-            version: fields.text("version"),
-            wit_version: fields.text("wit_version"),
-            description: fields.text("description"),
-            auth: fields.inner("auth", AuthSection::read),
-            setup: fields.inner("setup", SetupSection::read),
-            capabilities: fields.inner("capabilities", ChannelCapabilities::read).unwrap_or_default(),
-            config: fields.object("config").unwrap_or_default(),
-        })
-    }
-
     /// Reads the capability file of `channel`. `file` is what errors call it.
     ///
     /// ```
@@ -102,7 +82,8 @@ impl ChannelCapabilitiesFile {
             JsonError::Syntax(reason) => CapabilityError::NotJson { file: file.into(), reason },
             JsonError::Duplicate(path) => CapabilityError::Duplicate { file: file.into(), path },
         })?;
-        let parsed = with_comments(value, Self::read).map_err(|wrong| refusal(file, wrong))?;
+        let parsed: Self =
+            read(value, Comments::Skipped).map_err(|error| CapabilityError::of(file, error))?;
         review::check(file, channel, &parsed)?;
         Ok(parsed)
     }

@@ -5,9 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
-use crate::fields::{Expected, Fields, Found, Problem};
+use serde::Deserialize;
 
 /// Default of [`HttpRateLimit::requests_per_minute`].
 pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 60;
@@ -25,9 +23,9 @@ pub const DEFAULT_MAX_CONCURRENT_REQUESTS: u32 = 8;
 pub const DEFAULT_MAX_REQUESTS_PER_CALLBACK: u32 = 50;
 
 /// `capabilities.http`. Absent from a file: no outbound requests at all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(deny_unknown_fields, default))]
+#[serde(deny_unknown_fields, default)]
 pub struct HttpCapability {
     /// Where requests may go. Empty: nowhere.
     pub allowlist: Vec<AllowlistEntry>,
@@ -49,27 +47,6 @@ pub struct HttpCapability {
     pub max_requests_per_callback: u32,
 }
 
-impl HttpCapability {
-    /// Reads `capabilities.http`, for the functions of [`fields`](crate::fields).
-    pub fn read(fields: &mut Fields) -> Option<Self> {
-        let default = Self::default();
-        Some(Self {
-            allowlist: fields.inner_list("allowlist", AllowlistEntry::read),
-            credentials: fields.inner_by_name("credentials", HttpCredential::read),
-            rate_limit: fields.inner("rate_limit", HttpRateLimit::read).unwrap_or_default(),
-            max_request_bytes: fields.u64("max_request_bytes").unwrap_or(default.max_request_bytes),
-            max_response_bytes: fields.u64("max_response_bytes").unwrap_or(default.max_response_bytes),
-            timeout_secs: fields.u64("timeout_secs").unwrap_or(default.timeout_secs),
-            max_concurrent_requests: fields
-                .u32("max_concurrent_requests")
-                .unwrap_or(default.max_concurrent_requests),
-            max_requests_per_callback: fields
-                .u32("max_requests_per_callback")
-                .unwrap_or(default.max_requests_per_callback),
-        })
-    }
-}
-
 impl Default for HttpCapability {
     fn default() -> Self {
         Self {
@@ -86,83 +63,51 @@ impl Default for HttpCapability {
 }
 
 /// `http.allowlist[]`: one place that requests may go to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(deny_unknown_fields))]
+#[serde(deny_unknown_fields)]
 pub struct AllowlistEntry {
     /// The host: exact (`api.example.com`), or any real subdomain (`*.example.com`, which is not `example.com` itself).
     /// May name a port (`api.example.com:8443`).
     pub host: String,
     /// The port, 443 when neither this field nor `host` names one.
-    #[cfg_attr(test, schemars(default))]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub port: Option<u16>,
     /// What the path must begin with. Absent: any path. With a trailing slash it ends on a segment boundary; without one
-    /// it is loose, so that `/bot` matches `/bot123:ABC/getMe` (and `/bottle`).
-    #[cfg_attr(test, schemars(default))]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// it also matches inside a segment, so that `/bot` matches `/bot123:ABC/getMe` (and `/bottle`).
+    #[serde(default)]
     pub path_prefix: Option<String>,
     /// The methods, in any case. Empty or absent: any.
-    #[cfg_attr(test, schemars(default))]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub methods: Vec<String>,
 }
 
-impl AllowlistEntry {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            host: fields.needed_text("host"),
-            port: fields.u16("port"),
-            path_prefix: fields.text("path_prefix"),
-            methods: fields.texts("methods").unwrap_or_default(),
-        })
-    }
-}
-
 /// `http.credentials.ID`: a secret and where it is put.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(deny_unknown_fields))]
+#[serde(deny_unknown_fields)]
 pub struct HttpCredential {
     /// The secret's name.
     pub secret_name: String,
     /// Where in a request the host puts it.
     pub location: CredentialLocation,
     /// The hosts that it may be sent to, as in [`AllowlistEntry::host`]. Empty: none.
-    #[cfg_attr(test, schemars(default))]
+    #[serde(default)]
     pub host_patterns: Vec<String>,
     /// The paths that it may be sent to. Empty: every path of those hosts. A pattern is a path prefix as in
     /// [`AllowlistEntry::path_prefix`]; `*` in it stands for any characters, and then the whole path must match.
-    #[cfg_attr(test, schemars(default))]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub path_patterns: Vec<String>,
     /// Whether requests go out without it when the secret is missing. Default false: they fail and name the secret.
-    #[cfg_attr(test, schemars(default))]
+    #[serde(default)]
     pub optional: bool,
 }
 
-impl HttpCredential {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let secret_name = fields.needed_text("secret_name");
-        let location = fields.inner("location", CredentialLocation::read);
-        if location.is_none() {
-            fields.missing("location");
-        }
-        Some(Self {
-            secret_name,
-            host_patterns: fields.texts("host_patterns").unwrap_or_default(),
-            path_patterns: fields.texts("path_patterns").unwrap_or_default(),
-            optional: fields.flag("optional").unwrap_or_default(),
-            location: location?,
-        })
-    }
-}
-
 /// `http.credentials.ID.location`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(deny_unknown_fields))]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(test, schemars(tag = "type"))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum CredentialLocation {
     /// `Authorization: Bearer SECRET` (RFC 6750).
     Bearer {},
@@ -174,10 +119,10 @@ pub enum CredentialLocation {
     /// `NAME: PREFIXSECRET`.
     Header {
         /// The header's name; `header_name` in some published files.
+        #[serde(alias = "header_name")]
         name: String,
         /// Put directly before the secret, with no space added. Default empty.
-        #[cfg_attr(test, schemars(default))]
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default)]
         prefix: Option<String>,
     },
     /// `?NAME=SECRET`, replacing a parameter of that name.
@@ -192,50 +137,15 @@ pub enum CredentialLocation {
     },
 }
 
-impl CredentialLocation {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let kinds = &["bearer", "basic", "header", "query_param", "url_path"];
-        Some(match kinds[fields.choice("type", kinds)?] {
-            "bearer" => Self::Bearer {},
-            "basic" => Self::Basic { username: fields.needed_text("username") },
-            "header" => Self::Header { name: header_name(fields), prefix: fields.text("prefix") },
-            "query_param" => Self::QueryParam { name: fields.needed_text("name") },
-            _ => Self::UrlPath { placeholder: fields.needed_text("placeholder") },
-        })
-    }
-}
-
-/// A header's name under either of its two names.
-fn header_name(fields: &mut Fields) -> String {
-    match (fields.text("name"), fields.text("header_name")) {
-        (Some(_), Some(_)) => {
-            let found = Found::Words("there under two names".to_owned());
-            fields.refuse("name", Problem::Invalid { expected: Expected::Words("one of them"), found });
-        }
-        (None, None) => fields.missing("name"),
-        (Some(name), None) | (None, Some(name)) => return name,
-    }
-    String::new()
-}
-
 /// `http.rate_limit`. Zero allows nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(deny_unknown_fields, default))]
+#[serde(deny_unknown_fields, default)]
 pub struct HttpRateLimit {
     /// Requests per minute, 60 by default.
     pub requests_per_minute: u32,
     /// Requests per hour, 1,000 by default.
     pub requests_per_hour: u32,
-}
-
-impl HttpRateLimit {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            requests_per_minute: fields.u32("requests_per_minute").unwrap_or(DEFAULT_REQUESTS_PER_MINUTE),
-            requests_per_hour: fields.u32("requests_per_hour").unwrap_or(DEFAULT_REQUESTS_PER_HOUR),
-        })
-    }
 }
 
 impl Default for HttpRateLimit {
@@ -250,10 +160,11 @@ impl Default for HttpRateLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::{Wrong, json, strictly};
 
-    fn parse(text: &str) -> Result<HttpCapability, Wrong> {
-        json(text).and_then(|value| strictly(value, HttpCapability::read))
+    use crate::model::document::{Comments, DocumentError, read};
+
+    fn parse(text: &str) -> Result<HttpCapability, DocumentError> {
+        read(serde_json::from_str(text).unwrap(), Comments::Refused)
     }
 
     #[test]
@@ -299,8 +210,6 @@ mod tests {
             CredentialLocation::Header { name: "X-K".into(), prefix: None }
         );
         assert_eq!(http.rate_limit, HttpRateLimit { requests_per_minute: 5, requests_per_hour: 1000 });
-        let text = serde_json::to_string(&http).unwrap();
-        assert_eq!(parse(&text).unwrap(), http);
     }
 
     #[test]

@@ -3,13 +3,12 @@
 //! A second `allowlist` further down would replace the first without a word, and whoever reviewed the file would have
 //! seen the narrow one.
 
-use std::cell::RefCell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::fields::{Step, path_text};
+use crate::model::document::place_of;
 
 /// Why a text is not accepted.
 pub(super) enum JsonError {
@@ -21,15 +20,15 @@ pub(super) enum JsonError {
 
 /// Parses a text. Nesting is bounded by `serde_json`'s own limit of 128 levels.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
-    let place = Place::default();
     let mut deserializer = serde_json::Deserializer::from_slice(without_mark(bytes));
-    let result =
-        Document(&place).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    match (result, place.duplicate.into_inner()) {
-        (_, Some(path)) => Err(JsonError::Duplicate(path)),
-        (Err(error), None) => Err(JsonError::Syntax(error.to_string())),
-        (Ok(value), None) => Ok(value),
-    }
+    let value: Unique = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        match error.inner().is_data() {
+            true => JsonError::Duplicate(place_of(error.path())),
+            false => JsonError::Syntax(error.inner().to_string()),
+        }
+    })?;
+    deserializer.end().map_err(|error| JsonError::Syntax(error.to_string()))?;
+    Ok(value.0)
 }
 
 /// Some editors write a byte order mark before the text; RFC 8259, section 8.1, lets a reader ignore it.
@@ -37,34 +36,29 @@ fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }
 
-/// Where the reader is. Kept beside the parser, whose own error type holds nothing but text.
-#[derive(Default)]
-struct Place {
-    steps: RefCell<Vec<Step>>,
-    duplicate: RefCell<Option<String>>,
-}
+/// A value in which no object has a name twice. Its only data error is that one has.
+struct Unique(Value);
 
-impl Place {
-    fn inside<T>(&self, step: Step, read: impl FnOnce() -> T) -> T {
-        self.steps.borrow_mut().push(step);
-        let value = read();
-        self.steps.borrow_mut().pop();
-        value
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor).map(Self)
     }
 }
 
-/// Reads one value.
-struct Document<'a>(&'a Place);
+/// Takes the place of a value whose name was there before, so that the error has its path.
+struct Twice;
 
-impl<'de> DeserializeSeed<'de> for Document<'_> {
-    type Value = Value;
+impl<'de> DeserializeSeed<'de> for Twice {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
+    fn deserialize<D: Deserializer<'de>>(self, _deserializer: D) -> Result<(), D::Error> {
+        Err(D::Error::custom("a field is there twice"))
     }
 }
 
-impl<'de> Visitor<'de> for Document<'_> {
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,14 +89,9 @@ impl<'de> Visitor<'de> for Document<'_> {
         Ok(Value::String(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        let mut next = |index| self.0.inside(Step::Item(index), || items.next_element_seed(Document(self.0)));
-        while let Some(value) = next(list.len())? {
+        while let Some(Unique(value)) = items.next_element()? {
             list.push(value);
         }
         Ok(Value::Array(list))
@@ -111,13 +100,10 @@ impl<'de> Visitor<'de> for Document<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = fields.next_key::<String>()? {
-            let step = Step::Field(name.clone());
             if object.contains_key(&name) {
-                let path = self.0.inside(step, || path_text(&self.0.steps.borrow()));
-                *self.0.duplicate.borrow_mut() = Some(path);
-                return Err(A::Error::custom("a field stands twice"));
+                fields.next_value_seed(Twice)?;
             }
-            let value = self.0.inside(step, || fields.next_value_seed(Document(self.0)))?;
+            let Unique(value) = fields.next_value()?;
             object.insert(name, value);
         }
         Ok(Value::Object(object))

@@ -7,7 +7,6 @@
 //! A field that is not known is refused, so that a typo never opens anything. Not checked are `$schema`, names that
 //! begin with `_` or `x-`, and what lies inside free-form parts: `config`, `identify`, `oauth`.
 
-mod auth;
 mod error;
 mod file;
 pub mod http;
@@ -17,18 +16,17 @@ mod review;
 mod rights;
 #[cfg(test)]
 mod schema;
-mod section;
 mod setup;
 pub mod webhook;
-mod websocket;
-mod wording;
 
-pub use auth::AuthSection;
 pub use error::CapabilityError;
 pub use file::{ChannelCapabilitiesFile, FileKind, MAX_FILE_BYTES};
 pub use http::HttpCapability;
-pub use rights::{ChannelCapabilities, SecretsCapability, WorkspaceCapability};
-pub use section::{ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, EmitRateLimitConfig};
-pub use setup::{AutoGenerate, DEFAULT_GENERATED_BYTES, RequiredSecret, SecretConfigMapping, SetupSection};
+pub use rights::{
+    ChannelCapabilities, ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, EmitRateLimitConfig,
+    SecretsCapability, WebsocketCapability, WebsocketProtocol, WorkspaceCapability,
+};
+pub use setup::{
+    AuthSection, AutoGenerate, DEFAULT_GENERATED_BYTES, RequiredSecret, SecretConfigMapping, SetupSection,
+};
 pub use webhook::WebhookCapability;
-pub use websocket::{WebsocketCapability, WebsocketProtocol};

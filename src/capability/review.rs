@@ -11,8 +11,8 @@ use crate::capability::limits::LIMITS;
 use crate::channel::ChannelName;
 use crate::channel::config::{RefusedMapping, mapping_problem};
 use crate::channel::endpoints::path_problem;
-use crate::fields::shortened;
 use crate::model::diagnostic::Diagnostic;
+use crate::model::document::shortened;
 
 /// Refuses a file whose values cannot be meant.
 pub(super) fn check(

@@ -1,12 +1,18 @@
 //! `capabilities`: everything that the host grants.
 
-use super::{ChannelSection, HttpCapability, WebhookCapability, WebsocketCapability};
-use crate::fields::Fields;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use serde_json::{Map, Value};
+
+use super::limits::{DEFAULT_MESSAGES_PER_HOUR, DEFAULT_MESSAGES_PER_MINUTE};
+use super::{HttpCapability, WebhookCapability};
 
 /// The `capabilities` of a file. The default grants nothing: it is what a channel without a file gets.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(default))]
+#[serde(deny_unknown_fields, default)]
 pub struct ChannelCapabilities {
     /// Outbound HTTP. Absent: none.
     pub http: Option<HttpCapability>,
@@ -21,17 +27,6 @@ pub struct ChannelCapabilities {
 }
 
 impl ChannelCapabilities {
-    /// Reads the `capabilities` of a file, for the functions of [`fields`](crate::fields).
-    pub fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            http: fields.inner("http", HttpCapability::read),
-            secrets: fields.inner("secrets", SecretsCapability::read),
-            workspace: fields.inner("workspace", WorkspaceCapability::read),
-            channel: fields.inner("channel", ChannelSection::read),
-            websocket: fields.inner("websocket", WebsocketCapability::read),
-        })
-    }
-
     /// Whether `path` is one of `channel.allowed_paths`, compared byte by byte.
     pub fn is_path_allowed(&self, path: &str) -> bool {
         self.channel
@@ -51,33 +46,183 @@ impl ChannelCapabilities {
 }
 
 /// The `capabilities.secrets` section.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(default))]
+#[serde(deny_unknown_fields, default)]
 pub struct SecretsCapability {
     /// Names of secrets, exact or with one `*` at the end, compared in lower case
     /// ([`AllowedNames`](crate::secrets::AllowedNames)).
     pub allowed_names: Vec<String>,
 }
 
-impl SecretsCapability {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { allowed_names: fields.texts("allowed_names").unwrap_or_default() })
-    }
-}
-
 /// The `capabilities.workspace` section, known because files of tools have it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(default))]
+#[serde(deny_unknown_fields, default)]
 pub struct WorkspaceCapability {
     /// Prefixes that a tool may read. Nothing for a channel.
     pub allowed_prefixes: Vec<String>,
 }
 
-impl WorkspaceCapability {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { allowed_prefixes: fields.texts("allowed_prefixes").unwrap_or_default() })
+/// Milliseconds between two polls when the file does not say, and the least that a file can ask for.
+pub const DEFAULT_MIN_POLL_INTERVAL_MS: u64 = 30_000;
+
+/// The `capabilities.channel` section.
+///
+/// The fields that set a limit are optional; [`LIMITS`](crate::capability::limits::LIMITS) has their defaults and bounds.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct ChannelSection {
+    /// HTTP paths that the channel may register, exact. None: no HTTP.
+    pub allowed_paths: Vec<String>,
+    /// Whether the channel may poll.
+    pub allow_polling: bool,
+    /// Milliseconds between two polls, at least. 30000 when absent, and never lower than the host's floor.
+    pub min_poll_interval_ms: Option<u64>,
+    /// Where the channel's files live; must be `channels/<name>/` when present.
+    pub workspace_prefix: Option<String>,
+    /// Paths to keep across restarts. The whole workspace is durable, so this changes nothing.
+    pub durable_workspace_paths: Vec<String>,
+    /// How authentic webhooks are recognised. Absent: the channel has no authenticated route.
+    pub webhook: Option<WebhookCapability>,
+    /// Whether `emit-message` takes the id by which a repeated message is recognised from the `message_id` of
+    /// `metadata-json`. A provider that sends an event twice is then answered twice and kept once.
+    pub message_id_from_metadata: bool,
+
+    /// Messages that the channel may emit per minute and hour.
+    pub emit_rate_limit: Option<EmitRateLimitConfig>,
+    /// Bytes of one message's content (65536); what is over is cut.
+    pub max_message_size: Option<u64>,
+    /// Seconds that a callback may take (30, at most 300).
+    pub callback_timeout_secs: Option<u64>,
+    /// Fuel that a callback may burn (500000000).
+    pub fuel: Option<u64>,
+    /// MiB of memory that a callback may use (50).
+    pub memory_mb: Option<u64>,
+    /// Table elements that an instance may have (10000).
+    pub table_elements: Option<u64>,
+    /// Callbacks of the inbound lane that may run at one time (1, at most 16).
+    pub inbound_concurrency: Option<u64>,
+    /// Callbacks of the outbound lane that may run at one time (1, at most 16).
+    pub outbound_concurrency: Option<u64>,
+    /// Messages that a callback may emit (100).
+    pub max_messages_per_callback: Option<u64>,
+    /// Bytes of a message's metadata (65536).
+    pub max_metadata_bytes: Option<u64>,
+    /// Attachments that a message may have (10).
+    pub max_attachments_per_message: Option<u64>,
+    /// Bytes of all attachments of a message (20 MiB).
+    pub max_attachment_bytes_per_message: Option<u64>,
+    /// Bytes of one stored attachment (20 MiB).
+    pub max_stored_attachment_bytes: Option<u64>,
+    /// Bytes of all attachments that a callback stores (50 MiB).
+    pub max_attachment_bytes_per_callback: Option<u64>,
+    /// Log lines of a callback (1000).
+    pub max_log_lines: Option<u64>,
+    /// Bytes of all log lines of a callback (64 KiB).
+    pub max_log_bytes: Option<u64>,
+    /// Bytes of a log line (4 KiB); what is over is cut.
+    pub max_log_line_bytes: Option<u64>,
+    /// Bytes of the whole workspace (16 MiB).
+    pub workspace_max_bytes: Option<u64>,
+    /// Bytes of one workspace file (1 MiB).
+    pub workspace_max_file_bytes: Option<u64>,
+    /// Files in the workspace (4096).
+    pub workspace_max_files: Option<u64>,
+    /// Timers set at one time (64).
+    pub max_timers: Option<u64>,
+    /// Bytes of a timer's payload (64 KiB).
+    pub max_timer_payload_bytes: Option<u64>,
+    /// Bytes of a timer's name (128).
+    pub max_timer_name_bytes: Option<u64>,
+    /// Days that a timer may be set ahead (366).
+    pub max_timer_delay_days: Option<u64>,
+}
+
+impl ChannelSection {
+    /// The least time between two polls: what the file says, or [`DEFAULT_MIN_POLL_INTERVAL_MS`] when it says nothing.
+    ///
+    /// The host's own floor comes on top, see [`resolve_registration`](crate::channel::resolve_registration).
+    pub fn min_poll_interval(&self) -> Duration {
+        Duration::from_millis(self.min_poll_interval_ms.unwrap_or(DEFAULT_MIN_POLL_INTERVAL_MS))
+    }
+}
+
+/// Messages that a channel may emit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct EmitRateLimitConfig {
+    /// Messages a minute (100).
+    pub messages_per_minute: u32,
+    /// Messages an hour (5000).
+    pub messages_per_hour: u32,
+}
+
+impl Default for EmitRateLimitConfig {
+    /// [`DEFAULT_MESSAGES_PER_MINUTE`] and [`DEFAULT_MESSAGES_PER_HOUR`].
+    fn default() -> Self {
+        Self {
+            messages_per_minute: DEFAULT_MESSAGES_PER_MINUTE,
+            messages_per_hour: DEFAULT_MESSAGES_PER_HOUR,
+        }
+    }
+}
+
+/// The `capabilities.websocket` section. It is read and checked; the sockets themselves are not there yet.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct WebsocketCapability {
+    /// A `ws://` or `wss://` URL.
+    pub url: String,
+    /// Whether the socket is opened when the channel starts.
+    #[serde(default)]
+    pub connect_on_start: bool,
+    /// The protocol that is spoken over the socket.
+    #[serde(default)]
+    pub protocol: Option<WebsocketProtocol>,
+    /// What is sent to log in; free-form.
+    #[serde(default)]
+    pub identify: Option<Map<String, Value>>,
+    /// The secret that `identify` is completed with.
+    #[serde(default)]
+    pub identify_secret_name: Option<String>,
+    /// The secret that holds the bot's id.
+    #[serde(default)]
+    pub bot_id_secret_name: Option<String>,
+    /// The secret that holds the bot's password; `bot_secret_secret_name` in some published files.
+    #[serde(default, alias = "bot_secret_secret_name")]
+    pub bot_secret_name: Option<String>,
+    /// Milliseconds between two signs of life, where the protocol does not say.
+    #[serde(default)]
+    pub heartbeat_interval_ms: Option<u64>,
+    /// Signs of life without an answer after which the socket is opened anew.
+    #[serde(default)]
+    pub max_missed_heartbeat_acks: Option<u32>,
+}
+
+/// The protocols that a websocket channel may speak. In a file, `_` is as good as `-`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum WebsocketProtocol {
+    /// Discord's gateway: hello, heartbeat, identify, resume.
+    DiscordGateway,
+    /// WeCom's smart bot link.
+    WecomAibot,
+}
+
+impl<'de> Deserialize<'de> for WebsocketProtocol {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        match name.replace('_', "-").as_str() {
+            "discord-gateway" => Ok(Self::DiscordGateway),
+            "wecom-aibot" => Ok(Self::WecomAibot),
+            _ => Err(D::Error::unknown_variant(&name, &["discord-gateway", "wecom-aibot"])),
+        }
     }
 }
 

@@ -6,10 +6,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::wording::refusal;
+use super::webhook::{
+    AuthName, Ed25519Auth, FixedAuth, HmacAuth, NoAuth, SharedSecretAuth, VerifyTokenAuth, WebhookAuth,
+};
 use super::{CapabilityError, ChannelCapabilitiesFile};
 use crate::capability::limits::LIMITS;
-use crate::fields::with_comments;
+use crate::model::document::{self, Comments};
 
 const FILE: &str = "docs/capabilities.schema.json";
 
@@ -21,8 +23,62 @@ fn schema() -> Value {
     schema["description"] =
         json!("NAME.capabilities.json, beside NAME.wasm. Without it a channel has no rights.");
     add_limits(&mut schema);
-    add_second_name_of_header(&mut schema);
+    add_second_names(&mut schema);
+    require_one_place_of_the_id(&mut schema);
+    name_the_presets(&mut schema);
     schema
+}
+
+/// `auth` by name, or as an object of one of its kinds.
+impl schemars::JsonSchema for WebhookAuth {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "WebhookAuth".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"anyOf": [
+            generator.subschema_for::<AuthName>(),
+            generator.subschema_for::<NoAuth>(),
+            generator.subschema_for::<SharedSecretAuth>(),
+            generator.subschema_for::<HmacAuth>(),
+            generator.subschema_for::<Ed25519Auth>(),
+            generator.subschema_for::<FixedAuth>(),
+            generator.subschema_for::<VerifyTokenAuth>(),
+        ]})
+    }
+}
+
+/// Which presets and schemes stand in an object of each kind; one of the two names the kind.
+const AUTH_KINDS: [(&str, &[&str], Option<&str>); 6] = [
+    ("NoAuth", &["none"], None),
+    ("SharedSecretAuth", &["secret"], Some("secret")),
+    ("HmacAuth", &["slack", "github", "whatsapp", "line"], Some("hmac")),
+    ("Ed25519Auth", &["discord"], Some("ed25519")),
+    ("FixedAuth", &["stripe", "standard-webhooks", "twilio"], None),
+    ("VerifyTokenAuth", &["verify_token"], None),
+];
+
+fn name_the_presets(schema: &mut Value) {
+    for (definition, presets, scheme) in AUTH_KINDS {
+        let object = &mut schema["$defs"][definition];
+        object["properties"]["preset"] = json!({ "enum": presets });
+        let by_preset = json!({ "required": ["preset"] });
+        match scheme {
+            Some(scheme) => {
+                object["properties"]["scheme"] = json!({ "enum": [scheme] });
+                object["anyOf"] = json!([by_preset, { "required": ["scheme"] }]);
+            }
+            None => object["required"] = json!(["preset"]),
+        }
+    }
+    let fixed = &mut schema["$defs"]["FixedAuth"]["properties"];
+    fixed["scheme"] = json!({ "enum": ["hmac"] });
+}
+
+/// An id has one place.
+fn require_one_place_of_the_id(schema: &mut Value) {
+    schema["$defs"]["DedupeFields"]["oneOf"] =
+        json!([{ "required": ["header"] }, { "required": ["json_pointer"] }]);
 }
 
 /// Closes every object as the reader does, and takes out what only helps in Rust.
@@ -94,14 +150,25 @@ fn add_limits(schema: &mut Value) {
     }
 }
 
-/// Some published files call the header's name `header_name`.
-fn add_second_name_of_header(schema: &mut Value) {
+/// Fields that have a second name in some published files, and protocols that are written with `_` there.
+fn add_second_names(schema: &mut Value) {
     let variants = schema["$defs"]["CredentialLocation"]["oneOf"].as_array_mut().expect("an enum");
     let is_header = |variant: &&mut Value| variant["properties"]["type"]["const"] == "header";
     let header = variants.iter_mut().find(is_header).expect("the variant");
     header["properties"]["header_name"] = header["properties"]["name"].clone();
     header["required"] = json!(["type"]);
     header["oneOf"] = json!([{ "required": ["name"] }, { "required": ["header_name"] }]);
+
+    let websocket = &mut schema["$defs"]["WebsocketCapability"];
+    let password = websocket["properties"]["bot_secret_name"].clone();
+    websocket["properties"]["bot_secret_secret_name"] = password;
+    websocket["not"] = json!({ "required": ["bot_secret_name", "bot_secret_secret_name"] });
+    let protocols = schema["$defs"]["WebsocketProtocol"]["oneOf"].as_array_mut().expect("an enum");
+    for mut protocol in protocols.clone() {
+        let name = protocol["const"].as_str().expect("a name").replace('-', "_");
+        protocol["const"] = json!(name);
+        protocols.push(protocol);
+    }
 }
 
 #[test]
@@ -138,6 +205,7 @@ fn is_valid(root: &Value, schema: &Value, value: &Value) -> bool {
         "oneOf" => {
             rule.as_array().expect("a list").iter().filter(|one| is_valid(root, one, value)).count() == 1
         }
+        "not" => !is_valid(root, rule, value),
         "items" => value.as_array().is_none_or(|items| items.iter().all(|item| is_valid(root, rule, item))),
         "required" => {
             let names = rule.as_array().expect("a list");
@@ -155,7 +223,7 @@ fn is_valid(root: &Value, schema: &Value, value: &Value) -> bool {
             let is_declared =
                 |name: &str| rules.get("properties").is_some_and(|known| known.get(name).is_some());
             let is_comment =
-                |name: &str| rules.contains_key("patternProperties") && crate::fields::is_comment(name);
+                |name: &str| rules.contains_key("patternProperties") && document::is_comment(name);
             let is_extra = |name: &str| !is_declared(name) && !is_comment(name);
             object.iter().all(|(name, value)| !is_extra(name) || is_valid(root, rule, value))
         }),
@@ -257,38 +325,42 @@ fn least(root: &Value, schema: &Value) -> Value {
     let schema = resolved(root, schema);
     match schema.get("const") {
         Some(value) => value.clone(),
-        None if schema.get("oneOf").is_some() => least_object(root, &schema["oneOf"][0]),
+        None if schema.get("oneOf").is_some() => least_object(root, &schema["oneOf"][0], ""),
+        None if schema.get("enum").is_some() => schema["enum"][0].clone(),
         None if schema["type"] == "string" => json!("a"),
         None => panic!("a field of this kind was not needed before: {schema}"),
     }
 }
 
-/// An object with nothing but what must be there.
-fn least_object(root: &Value, schema: &Value) -> Value {
-    let names = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let names = names.iter().map(|name| name.as_str().expect("a name"));
+/// An object with nothing but what must be there. Of fields of which one is enough, it has the wanted one.
+fn least_object(root: &Value, schema: &Value, wanted: &str) -> Value {
+    let choices = schema.get("oneOf").or(schema.get("anyOf")).and_then(Value::as_array);
+    let has_wanted = |choice: &&Value| {
+        choice["required"].as_array().is_some_and(|names| names.iter().any(|name| name == wanted))
+    };
+    let choice = choices.and_then(|choices| choices.iter().find(has_wanted).or(choices.first()));
+    let required = [Some(schema), choice].into_iter().flatten().filter_map(|one| one["required"].as_array());
+    let names = required.flatten().map(|name| name.as_str().expect("a name"));
     names.map(|name| (name.to_owned(), least(root, &schema["properties"][name]))).collect()
 }
 
 /// Holds the names that the reader knows in an object against those of the schema, and looks at each of its fields.
 fn compare_object<'a>(root: &'a Value, place: &Place<'a>, seen: &mut Vec<String>) {
-    let objects: Vec<&Value> = match place.schema.get("oneOf").or(place.schema.get("anyOf")) {
-        Some(choices) => choices.as_array().expect("a list").iter().map(|one| resolved(root, one)).collect(),
-        None => vec![place.schema],
+    let choices = place.schema.get("oneOf").or(place.schema.get("anyOf")).and_then(Value::as_array);
+    let objects: Vec<&Value> = match choices {
+        Some(choices) if place.schema.get("properties").is_none() => {
+            choices.iter().map(|one| resolved(root, one)).collect()
+        }
+        _ => vec![place.schema],
     };
-    let objects: Vec<&Value> = objects.into_iter().filter(|one| one.get("properties").is_some()).collect();
-    for object in &objects {
-        let is_tagged = object["properties"]["type"].get("const").is_some();
-        // Objects of which one is chosen by what it has are read as one that may have the fields of all.
-        let alike = if is_tagged { std::slice::from_ref(object) } else { objects.as_slice() };
-        let names =
-            |object: &&'a Value| object["properties"].as_object().expect("fields").keys().collect::<Vec<_>>();
-        let mut expected: Vec<&str> = alike.iter().flat_map(names).map(String::as_str).collect();
+    for object in objects.into_iter().filter(|one| one.get("properties").is_some()) {
+        let fields = object["properties"].as_object().expect("fields");
+        let mut expected: Vec<&str> = fields.keys().map(String::as_str).collect();
         expected.retain(|name| *name != "$schema");
         expected.sort_unstable();
-        let mut stranger = least_object(root, object);
-        stranger["stranger"] = json!(1);
-        let mut known = match read(&(place.around)(stranger)) {
+        let mut surprising = least_object(root, object, "");
+        surprising["surprise"] = json!(1);
+        let mut known = match read(&(place.around)(surprising)) {
             Err(CapabilityError::UnknownField { known, .. }) => known,
             other => panic!("{}: {other:?}", place.path),
         };
@@ -298,11 +370,7 @@ fn compare_object<'a>(root: &'a Value, place: &Place<'a>, seen: &mut Vec<String>
             if name == "$schema" || field.get("const").is_some() {
                 continue;
             }
-            let mut least = least_object(root, object);
-            // The header's name has two names.
-            if least["type"] == "header" && name == "prefix" {
-                least["name"] = json!("a");
-            }
+            let least = least_object(root, object, name);
             let path = if place.path.is_empty() { name.clone() } else { format!("{}.{name}", place.path) };
             let around = |value: Value| {
                 let mut object = least.clone();
@@ -337,7 +405,13 @@ fn compare_value<'a>(root: &'a Value, place: &Place<'a>, seen: &mut Vec<String>)
         Err(CapabilityError::Invalid { path, .. }) => assert_eq!(path, place.path),
         other => panic!("{}: {other:?}", place.path),
     }
-    let name = place.path.rsplit('.').next().expect("a name").replace("header_name", "name");
+    let name = place
+        .path
+        .rsplit('.')
+        .next()
+        .expect("a name")
+        .replace("header_name", "name")
+        .replace("secret_secret", "secret");
     if good.is_string() || good.is_u64() {
         let (document, value) = ((place.around)(good.clone()), good.to_string());
         let shown =
@@ -363,7 +437,7 @@ fn compare_value<'a>(root: &'a Value, place: &Place<'a>, seen: &mut Vec<String>)
 
 /// Reads a document without looking at what its values mean together.
 fn read(document: &Value) -> Result<ChannelCapabilitiesFile, CapabilityError> {
-    with_comments(document.clone(), ChannelCapabilitiesFile::read).map_err(|wrong| refusal("a", wrong))
+    document::read(document.clone(), Comments::Skipped).map_err(|error| CapabilityError::of("a", error))
 }
 
 #[test]

@@ -1,16 +1,50 @@
-//! `setup`: the secrets that a channel needs, and how they come to be.
+//! `auth` and `setup`: what the person who sets a channel up reads, and the secrets that it needs.
 
-use crate::fields::Fields;
+use serde::Deserialize;
+use serde_json::Value;
 
 /// Bytes of a generated secret when `auto_generate` does not say how many.
 pub const DEFAULT_GENERATED_BYTES: u32 = 32;
 /// The most bytes that a generated secret may have.
 pub(super) const MAX_GENERATED_BYTES: u32 = 1024;
 
-/// The `setup` section.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The `auth` section. The host shows its texts and acts on `env_var` alone.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(default))]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthSection {
+    /// The secret that this section is about.
+    pub secret_name: Option<String>,
+    /// What the service is called.
+    pub display_name: Option<String>,
+    /// How to get the secret.
+    pub instructions: Option<String>,
+    /// Where to get the secret.
+    pub setup_url: Option<String>,
+    /// What the secret looks like.
+    pub token_hint: Option<String>,
+    /// An environment variable that may hold the value of `secret_name`.
+    pub env_var: Option<String>,
+    /// The name of the service that gives the secret.
+    pub provider: Option<String>,
+    /// Parameters of an OAuth flow; free-form, kept and not used.
+    pub oauth: Option<Value>,
+    /// Where the secret could be tried out, as a URL or an object; free-form, kept and not used.
+    pub validation_endpoint: Option<Value>,
+}
+
+impl AuthSection {
+    /// The environment variable that may hold the value of this secret.
+    pub fn env_var_for(&self, secret: &str) -> Option<&str> {
+        let named = self.secret_name.as_deref()?;
+        self.env_var.as_deref().filter(|_| named.eq_ignore_ascii_case(secret))
+    }
+}
+
+/// The `setup` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
 pub struct SetupSection {
     /// The secrets that the operator is asked for.
     pub required_secrets: Vec<RequiredSecret>,
@@ -23,15 +57,6 @@ pub struct SetupSection {
 }
 
 impl SetupSection {
-    pub(super) fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            required_secrets: fields.inner_list("required_secrets", RequiredSecret::read),
-            secret_config_mappings: fields.inner_list("secret_config_mappings", SecretConfigMapping::read),
-            validation_endpoint: fields.text("validation_endpoint"),
-            setup_url: fields.text("setup_url"),
-        })
-    }
-
     /// The required secret of this name, compared in lower case.
     pub fn required_secret(&self, name: &str) -> Option<&RequiredSecret> {
         self.required_secrets.iter().find(|secret| secret.name.eq_ignore_ascii_case(name))
@@ -39,38 +64,33 @@ impl SetupSection {
 }
 
 /// One secret that a channel needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct RequiredSecret {
     /// The secret's name; names are compared in lower case.
     pub name: String,
     /// What the operator is asked.
-    #[cfg_attr(test, schemars(default))]
+    #[serde(default)]
     pub prompt: String,
     /// Whether the channel works without it.
-    #[cfg_attr(test, schemars(default))]
+    #[serde(default)]
     pub optional: bool,
     /// A regular expression that the value must match.
-    #[cfg_attr(test, schemars(default))]
+    #[serde(default)]
     pub validation: Option<String>,
     /// Makes a random value when the operator gives none.
-    #[cfg_attr(test, schemars(default))]
+    #[serde(default)]
     pub auto_generate: Option<AutoGenerate>,
 }
 
 /// How a secret is generated: random bytes, stored as hexadecimal text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(default))]
+#[serde(deny_unknown_fields, default)]
 pub struct AutoGenerate {
     /// Random bytes, 1 to 1024; the text is twice as long.
     pub length: u32,
-}
-
-impl AutoGenerate {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { length: fields.u32("length").unwrap_or(DEFAULT_GENERATED_BYTES) })
-    }
 }
 
 impl Default for AutoGenerate {
@@ -81,8 +101,9 @@ impl Default for AutoGenerate {
 }
 
 /// Puts the value of a secret into the configuration that `on-start` gets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct SecretConfigMapping {
     /// The key of the configuration. Never one of those that the host fills in itself.
     pub config_key: String,
@@ -90,26 +111,7 @@ pub struct SecretConfigMapping {
     pub secret_name: String,
 }
 
-impl SecretConfigMapping {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            config_key: fields.needed_text("config_key"),
-            secret_name: fields.needed_text("secret_name"),
-        })
-    }
-}
-
 impl RequiredSecret {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            name: fields.needed_text("name"),
-            prompt: fields.text("prompt").unwrap_or_default(),
-            optional: fields.flag("optional").unwrap_or_default(),
-            validation: fields.text("validation"),
-            auto_generate: fields.inner("auto_generate", AutoGenerate::read),
-        })
-    }
-
     /// Whether a value matches `validation`. Any value does when there is no pattern, or none that can be used here:
     /// look-around and back-references are not supported.
     pub fn accepts(&self, value: &str) -> bool {
@@ -139,5 +141,20 @@ mod tests {
             let secret = RequiredSecret { validation: pattern.map(str::to_owned), ..Default::default() };
             assert_eq!(secret.accepts(value), *expected, "{case}");
         }
+    }
+
+    #[test]
+    fn the_environment_variable_is_for_the_named_secret_only() {
+        let auth = AuthSection {
+            secret_name: Some("Slack_Token".into()),
+            env_var: Some("SLACK".into()),
+            ..Default::default()
+        };
+        assert_eq!(auth.env_var_for("slack_token"), Some("SLACK"));
+        assert_eq!(auth.env_var_for("other"), None);
+        assert_eq!(
+            AuthSection { env_var: Some("SLACK".into()), ..Default::default() }.env_var_for("slack_token"),
+            None
+        );
     }
 }

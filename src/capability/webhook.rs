@@ -8,23 +8,21 @@
 //! ```
 //! use serde_json::json;
 //! use tinclaw::capability::webhook::WebhookCapability;
-//! use tinclaw::fields::strictly;
+//! use tinclaw::model::document::{Comments, DocumentError, read};
 //!
 //! let webhook =
 //!     json!({"auth": "github", "secret_name": "github_hook_key", "dedupe": {"header": "X-GitHub-Delivery"}});
-//! let webhook = strictly(webhook, WebhookCapability::read)?;
+//! let webhook: WebhookCapability = read(webhook, Comments::Refused)?;
 //! assert_eq!(webhook.methods, ["POST"]);
-//! # Ok::<(), tinclaw::fields::Wrong>(())
+//! # Ok::<(), DocumentError>(())
 //! ```
 
-use serde_json::Value;
-
-use crate::fields::{Expected, Fields, Found, Problem};
+use serde::Deserialize;
 
 /// The `webhook` object of a capability file.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(deny_unknown_fields, default))]
+#[serde(deny_unknown_fields, default)]
 pub struct WebhookCapability {
     /// Header that carries a shared secret, default `X-Webhook-Secret`. Case does not matter.
     pub secret_header: Option<String>,
@@ -59,27 +57,6 @@ pub struct WebhookCapability {
     pub content_types: Option<Vec<String>>,
 }
 
-impl WebhookCapability {
-    /// Reads the `webhook` object of a capability file, for the functions of [`fields`](crate::fields).
-    pub fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            secret_header: fields.text("secret_header"),
-            secret_name: fields.text("secret_name"),
-            signature_key_secret_name: fields.text("signature_key_secret_name"),
-            hmac_secret_name: fields.text("hmac_secret_name"),
-            managed_by_host: fields.flag("managed_by_host").unwrap_or(true),
-            methods: fields.texts("methods").unwrap_or_else(|| vec!["POST".to_owned()]),
-            verify_token_param: fields.text("verify_token_param"),
-            auth: WebhookAuth::read(fields),
-            tolerance_secs: fields.u64("tolerance_secs"),
-            give_secret_to_guest: fields.flag("give_secret_to_guest"),
-            max_body_bytes: fields.u64("max_body_bytes"),
-            dedupe: fields.inner("dedupe", WebhookDedupe::read),
-            content_types: fields.texts("content_types"),
-        })
-    }
-}
-
 impl Default for WebhookCapability {
     fn default() -> Self {
         Self {
@@ -100,39 +77,203 @@ impl Default for WebhookCapability {
     }
 }
 
-/// The value of `auth`.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(untagged))]
+/// The value of `auth`: one struct for each kind of check, so that a field without meaning for it is unknown there.
+///
+/// In a file it is the name of a preset, or an object with `preset` or `scheme` and details.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum WebhookAuth {
-    /// A scheme or a provider's preset by name.
-    Named(AuthName),
-    /// An object with details; what it leaves out comes from its `preset`, or from the scheme's defaults.
-    Detailed(Box<WebhookAuthDetails>),
+    /// No check.
+    None(NoAuth),
+    /// A shared secret in a header.
+    Secret(SharedSecretAuth),
+    /// An HMAC over a template.
+    #[serde(alias = "slack", alias = "github", alias = "whatsapp", alias = "line")]
+    Hmac(HmacAuth),
+    /// An Ed25519 signature over a template.
+    #[serde(alias = "discord")]
+    Ed25519(Ed25519Auth),
+    /// A provider's format that has a grammar of its own.
+    #[serde(rename = "stripe", alias = "standard-webhooks", alias = "twilio")]
+    Fixed(FixedAuth),
+    /// The GET challenge of Meta-style providers.
+    #[serde(rename = "verify_token")]
+    VerifyToken(VerifyTokenAuth),
 }
 
 impl WebhookAuth {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        match fields.peek("auth") {
-            None | Some(Value::String(_)) => AuthName::read("auth", fields).map(Self::Named),
-            Some(Value::Object(_)) => fields
-                .inner("auth", WebhookAuthDetails::read)
-                .map(|details| Self::Detailed(Box::new(details))),
-            Some(other) => {
-                let found = Found::of(other);
-                let expected =
-                    Expected::Words("the name of an authentication scheme, or an object that describes one");
-                fields.refuse("auth", Problem::Invalid { expected, found });
-                None
+    /// The preset, when one is named.
+    pub fn preset(&self) -> Option<AuthName> {
+        self.details().preset
+    }
+
+    /// What is set, whatever the kind.
+    pub(crate) fn details(&self) -> AuthDetails {
+        match self.clone() {
+            Self::None(NoAuth { preset }) => AuthDetails { preset, ..Default::default() },
+            Self::Secret(SharedSecretAuth { preset, scheme, header, prefix, secret_name }) => {
+                AuthDetails { preset, scheme, header, prefix, secret_name, ..Default::default() }
+            }
+            Self::Hmac(auth) => AuthDetails {
+                preset: auth.preset,
+                scheme: auth.scheme,
+                algorithm: auth.algorithm,
+                header: auth.header,
+                prefix: auth.prefix,
+                encoding: auth.encoding,
+                template: auth.template,
+                timestamp_header: auth.timestamp_header,
+                id_header: auth.id_header,
+                tolerance_secs: auth.tolerance_secs,
+                secret_name: auth.secret_name,
+            },
+            Self::Ed25519(auth) => AuthDetails {
+                preset: auth.preset,
+                scheme: auth.scheme,
+                header: auth.header,
+                template: auth.template,
+                timestamp_header: auth.timestamp_header,
+                id_header: auth.id_header,
+                tolerance_secs: auth.tolerance_secs,
+                secret_name: auth.secret_name,
+                ..Default::default()
+            },
+            Self::Fixed(FixedAuth { preset, scheme, tolerance_secs, secret_name }) => {
+                AuthDetails { preset, scheme, tolerance_secs, secret_name, ..Default::default() }
+            }
+            Self::VerifyToken(VerifyTokenAuth { preset, secret_name }) => {
+                AuthDetails { preset, secret_name, ..Default::default() }
             }
         }
     }
 }
 
-/// Names that `auth` and `preset` take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The details of every kind of check in one shape, for the room that makes a plan of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AuthDetails {
+    pub preset: Option<AuthName>,
+    pub scheme: Option<AuthScheme>,
+    pub algorithm: Option<HmacAlgorithm>,
+    pub header: Option<String>,
+    pub prefix: Option<String>,
+    pub encoding: Option<SignatureEncoding>,
+    pub template: Option<String>,
+    pub timestamp_header: Option<String>,
+    pub id_header: Option<String>,
+    pub tolerance_secs: Option<u64>,
+    pub secret_name: Option<String>,
+}
+
+/// `"none"`: everybody may call the channel.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(rename_all = "kebab-case"))]
+#[serde(deny_unknown_fields, default)]
+pub struct NoAuth {
+    /// `none`.
+    pub preset: Option<AuthName>,
+}
+
+/// A shared secret in a header.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct SharedSecretAuth {
+    /// `secret`.
+    pub preset: Option<AuthName>,
+    /// `secret`.
+    pub scheme: Option<AuthScheme>,
+    /// Header with the secret. Default `X-Webhook-Secret`.
+    pub header: Option<String>,
+    /// Text before the secret in that header, such as `Bearer `. Default none.
+    pub prefix: Option<String>,
+    /// Name of the stored secret, default `<channel>_webhook_secret`.
+    pub secret_name: Option<String>,
+}
+
+/// An HMAC over a template.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct HmacAuth {
+    /// A provider whose format is the starting point.
+    pub preset: Option<AuthName>,
+    /// `hmac`; follows from `preset` where that is given.
+    pub scheme: Option<AuthScheme>,
+    /// Digest, default `sha256`. `sha1` only where it is named here.
+    pub algorithm: Option<HmacAlgorithm>,
+    /// Header with the signature.
+    pub header: Option<String>,
+    /// Text before the signature in that header, such as `sha256=`. Default none.
+    pub prefix: Option<String>,
+    /// How the signature is written, default `hex`.
+    pub encoding: Option<SignatureEncoding>,
+    /// What is signed, from `{timestamp}`, `{id}`, `{url}`, `{body}` and text between them. Default `{body}`, which must
+    /// be part of it.
+    pub template: Option<String>,
+    /// Header with the Unix time in seconds that `{timestamp}` stands for.
+    pub timestamp_header: Option<String>,
+    /// Header with the text that `{id}` stands for.
+    pub id_header: Option<String>,
+    /// As `tolerance_secs` beside `auth`; one of the two places is enough.
+    pub tolerance_secs: Option<u64>,
+    /// Name of the stored key, default `<channel>_webhook_secret`.
+    pub secret_name: Option<String>,
+}
+
+/// An Ed25519 signature in hexadecimal over a template.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Ed25519Auth {
+    /// A provider whose format is the starting point.
+    pub preset: Option<AuthName>,
+    /// `ed25519`; follows from `preset` where that is given.
+    pub scheme: Option<AuthScheme>,
+    /// Header with the signature.
+    pub header: Option<String>,
+    /// What is signed, from `{timestamp}`, `{id}`, `{url}`, `{body}` and text between them. Default `{timestamp}{body}`;
+    /// `{body}` must be part of it.
+    pub template: Option<String>,
+    /// Header with the Unix time in seconds that `{timestamp}` stands for.
+    pub timestamp_header: Option<String>,
+    /// Header with the text that `{id}` stands for.
+    pub id_header: Option<String>,
+    /// As `tolerance_secs` beside `auth`; one of the two places is enough.
+    pub tolerance_secs: Option<u64>,
+    /// Name of the stored public key, default `<channel>_webhook_secret`.
+    pub secret_name: Option<String>,
+}
+
+/// A provider's format with a grammar of its own (`stripe`, `standard-webhooks`, `twilio`).
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct FixedAuth {
+    /// The provider.
+    pub preset: Option<AuthName>,
+    /// `hmac`; follows from `preset`.
+    pub scheme: Option<AuthScheme>,
+    /// As `tolerance_secs` beside `auth`; one of the two places is enough.
+    pub tolerance_secs: Option<u64>,
+    /// Name of the stored key, default `<channel>_webhook_secret`.
+    pub secret_name: Option<String>,
+}
+
+/// The GET challenge of Meta-style providers; authenticates GET requests only.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct VerifyTokenAuth {
+    /// `verify_token`.
+    pub preset: Option<AuthName>,
+    /// Name of the stored token, default `<channel>_webhook_secret`.
+    pub secret_name: Option<String>,
+}
+
+/// Names that `auth` and `preset` take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum AuthName {
     /// No authentication, written out: everybody may call the channel.
     None,
@@ -155,39 +296,11 @@ pub enum AuthName {
     /// Discord's Ed25519 interaction signatures.
     Discord,
     /// The GET challenge of Meta-style providers; authenticates GET requests only.
-    #[cfg_attr(test, schemars(rename = "verify_token"))]
+    #[serde(rename = "verify_token")]
     VerifyToken,
 }
 
 impl AuthName {
-    const ALL: [Self; 11] = [
-        Self::None,
-        Self::Secret,
-        Self::Slack,
-        Self::Github,
-        Self::Whatsapp,
-        Self::Stripe,
-        Self::StandardWebhooks,
-        Self::Line,
-        Self::Twilio,
-        Self::Discord,
-        Self::VerifyToken,
-    ];
-
-    const NAMES: [&str; 11] = {
-        let mut names = [""; 11];
-        let mut at = 0;
-        while at < names.len() {
-            names[at] = Self::ALL[at].as_str();
-            at += 1;
-        }
-        names
-    };
-
-    fn read(field: &'static str, fields: &mut Fields) -> Option<Self> {
-        Some(Self::ALL[fields.choice(field, &Self::NAMES)?])
-    }
-
     /// The name as it stands in a capability file.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -206,59 +319,10 @@ impl AuthName {
     }
 }
 
-/// The object form of `auth`. Either `scheme` or `preset` (or both) is needed.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(deny_unknown_fields, default))]
-pub struct WebhookAuthDetails {
-    /// What kind of check this is; follows from `preset` where that is given.
-    pub scheme: Option<AuthScheme>,
-    /// A provider whose format is the starting point. Formats with a grammar of their own (`stripe`,
-    /// `standard-webhooks`, `twilio`) only take `tolerance_secs` and `secret_name` beside it.
-    pub preset: Option<AuthName>,
-    /// Digest of an HMAC, default `sha256`. `sha1` only where it is named here.
-    pub algorithm: Option<HmacAlgorithm>,
-    /// Header with the signature, or with the shared secret (there the default is `X-Webhook-Secret`).
-    pub header: Option<String>,
-    /// Text before the signature or secret in that header, such as `sha256=` or `Bearer `. Default none.
-    pub prefix: Option<String>,
-    /// How the signature is written, default `hex`.
-    pub encoding: Option<SignatureEncoding>,
-    /// What is signed, from `{timestamp}`, `{id}`, `{url}`, `{body}` and text between them. Default `{body}` for
-    /// `hmac`, `{timestamp}{body}` for `ed25519`. `{body}` must be part of it.
-    pub template: Option<String>,
-    /// Header with the Unix time in seconds that `{timestamp}` stands for.
-    pub timestamp_header: Option<String>,
-    /// Header with the text that `{id}` stands for.
-    pub id_header: Option<String>,
-    /// As `tolerance_secs` beside `auth`; one of the two places is enough.
-    pub tolerance_secs: Option<u64>,
-    /// Name of the stored key, default `<channel>_webhook_secret`.
-    pub secret_name: Option<String>,
-}
-
-impl WebhookAuthDetails {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            scheme: AuthScheme::read(fields),
-            preset: AuthName::read("preset", fields),
-            algorithm: HmacAlgorithm::read(fields),
-            header: fields.text("header"),
-            prefix: fields.text("prefix"),
-            encoding: SignatureEncoding::read(fields),
-            template: fields.text("template"),
-            timestamp_header: fields.text("timestamp_header"),
-            id_header: fields.text("id_header"),
-            tolerance_secs: fields.u64("tolerance_secs"),
-            secret_name: fields.text("secret_name"),
-        })
-    }
-}
-
 /// The kinds of check that the object form of `auth` describes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(rename_all = "lowercase"))]
+#[serde(rename_all = "lowercase")]
 pub enum AuthScheme {
     /// A shared secret in a header.
     Secret,
@@ -268,17 +332,10 @@ pub enum AuthScheme {
     Ed25519,
 }
 
-impl AuthScheme {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let known = [Self::Secret, Self::Hmac, Self::Ed25519];
-        Some(known[fields.choice("scheme", &["secret", "hmac", "ed25519"])?])
-    }
-}
-
 /// Digests of an HMAC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(rename_all = "lowercase"))]
+#[serde(rename_all = "lowercase")]
 pub enum HmacAlgorithm {
     /// SHA-256.
     #[default]
@@ -289,17 +346,10 @@ pub enum HmacAlgorithm {
     Sha1,
 }
 
-impl HmacAlgorithm {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let known = [Self::Sha256, Self::Sha512, Self::Sha1];
-        Some(known[fields.choice("algorithm", &["sha256", "sha512", "sha1"])?])
-    }
-}
-
 /// How a signature is written in its header. Only the canonical spelling is accepted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(rename_all = "kebab-case"))]
+#[serde(rename_all = "kebab-case")]
 pub enum SignatureEncoding {
     /// Hexadecimal, lower case.
     #[default]
@@ -310,17 +360,10 @@ pub enum SignatureEncoding {
     Base64,
 }
 
-impl SignatureEncoding {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let known = [Self::Hex, Self::HexUpper, Self::Base64];
-        Some(known[fields.choice("encoding", &["hex", "hex-upper", "base64"])?])
-    }
-}
-
 /// Where an id to recognise a repeat by stands: `{"header": NAME}` or `{"json_pointer": "/path"}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(rename_all = "snake_case"))]
+#[serde(try_from = "DedupeFields")]
 pub enum WebhookDedupe {
     /// The value of this header, such as `X-GitHub-Delivery` or `webhook-id`.
     Header(String),
@@ -328,20 +371,27 @@ pub enum WebhookDedupe {
     JsonPointer(String),
 }
 
-impl WebhookDedupe {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        match (fields.text("header"), fields.text("json_pointer")) {
-            (Some(name), None) => Some(Self::Header(name)),
-            (None, Some(pointer)) => Some(Self::JsonPointer(pointer)),
-            (None, None) => {
-                fields.missing("header");
-                None
-            }
-            (Some(_), Some(_)) => {
-                let found = Found::Words("there beside `json_pointer`".to_owned());
-                fields.refuse("header", Problem::Invalid { expected: Expected::Words("one of them"), found });
-                None
-            }
+/// How a [`WebhookDedupe`] stands in a file: one of the two.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct DedupeFields {
+    /// A header, such as `X-GitHub-Delivery` or `webhook-id`.
+    #[serde(default)]
+    header: Option<String>,
+    /// A JSON pointer (RFC 6901) into the body, such as `/update_id`.
+    #[serde(default)]
+    json_pointer: Option<String>,
+}
+
+impl TryFrom<DedupeFields> for WebhookDedupe {
+    type Error = &'static str;
+
+    fn try_from(fields: DedupeFields) -> Result<Self, Self::Error> {
+        match (fields.header, fields.json_pointer) {
+            (Some(name), None) => Ok(Self::Header(name)),
+            (None, Some(pointer)) => Ok(Self::JsonPointer(pointer)),
+            _ => Err("one of `header` and `json_pointer`"),
         }
     }
 }
@@ -351,11 +401,10 @@ mod tests {
     use super::*;
     use crate::capability::ChannelCapabilitiesFile;
     use crate::channel::ChannelName;
-    use crate::fields::{json, strictly};
+    use crate::model::document::{Comments, read};
 
     fn parse(text: &str) -> Result<WebhookCapability, String> {
-        let read = json(text).and_then(|value| strictly(value, WebhookCapability::read));
-        read.map_err(|wrong| wrong.to_string())
+        read(serde_json::from_str(text).unwrap(), Comments::Refused).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -369,19 +418,66 @@ mod tests {
     #[test]
     fn auth_is_a_name_or_an_object() {
         let name = parse(r#"{"auth": "standard-webhooks"}"#).unwrap().auth;
-        assert_eq!(name, Some(WebhookAuth::Named(AuthName::StandardWebhooks)));
+        assert_eq!(name.unwrap().preset(), Some(AuthName::StandardWebhooks));
 
         let json = r#"{"auth": {"scheme": "hmac", "algorithm": "sha1", "header": "X-Sig", "encoding": "hex-upper"}}"#;
-        let Some(WebhookAuth::Detailed(details)) = parse(json).unwrap().auth else { panic!("an object") };
+        let Some(WebhookAuth::Hmac(details)) = parse(json).unwrap().auth else { panic!("an HMAC") };
         assert_eq!(details.algorithm, Some(HmacAlgorithm::Sha1));
         assert_eq!(details.encoding, Some(SignatureEncoding::HexUpper));
     }
 
     #[test]
     fn every_name_reads_and_writes_as_it_is_documented() {
-        for name in AuthName::ALL {
-            let read = parse(&format!(r#"{{"auth": "{}"}}"#, name.as_str())).unwrap().auth;
-            assert_eq!(read, Some(WebhookAuth::Named(name)));
+        let all = [
+            AuthName::None,
+            AuthName::Secret,
+            AuthName::Slack,
+            AuthName::Github,
+            AuthName::Whatsapp,
+            AuthName::Stripe,
+            AuthName::StandardWebhooks,
+            AuthName::Line,
+            AuthName::Twilio,
+            AuthName::Discord,
+            AuthName::VerifyToken,
+        ];
+        for name in all {
+            let word = name.as_str();
+            let by_name = parse(&format!(r#"{{"auth": "{word}"}}"#)).unwrap().auth.unwrap();
+            let by_preset = parse(&format!(r#"{{"auth": {{"preset": "{word}"}}}}"#)).unwrap().auth.unwrap();
+            assert_eq!(by_name.preset(), Some(name));
+            assert_eq!(by_name, by_preset);
+        }
+    }
+
+    #[test]
+    fn a_field_without_meaning_for_a_scheme_is_unknown_there() {
+        let cases = [
+            (r#"{"preset": "none", "scheme": "hmac"}"#, "scheme", "preset"),
+            (r#"{"preset": "none", "header": "X"}"#, "header", "preset"),
+            (
+                r#"{"preset": "stripe", "header": "X"}"#,
+                "header",
+                "preset, scheme, tolerance_secs, secret_name",
+            ),
+            (r#"{"preset": "twilio", "algorithm": "sha256"}"#, "algorithm", "preset, scheme, tolerance_secs"),
+            (
+                r#"{"preset": "discord", "encoding": "base64"}"#,
+                "encoding",
+                "preset, scheme, header, template",
+            ),
+            (r#"{"scheme": "secret", "template": "{body}"}"#, "template", "preset, scheme, header, prefix"),
+            (
+                r#"{"scheme": "secret", "tolerance_secs": 5}"#,
+                "tolerance_secs",
+                "preset, scheme, header, prefix",
+            ),
+            (r#"{"preset": "verify_token", "header": "X"}"#, "header", "preset, secret_name"),
+        ];
+        for (auth, field, known) in cases {
+            let error = parse(&format!(r#"{{"auth": {auth}}}"#)).unwrap_err();
+            assert_eq!(error.split(';').next(), Some(format!("unknown field `auth.{field}`").as_str()));
+            assert!(error.contains(known), "{auth}: {error}");
         }
     }
 
@@ -398,12 +494,16 @@ mod tests {
                 r#"{"auth": {"scheme": "hmac", "algorithm": "md5"}}"#,
                 r#"auth.algorithm must be "sha256" or "sha512" or "sha1", not "md5""#,
             ),
-            (r#"{"auth": 7}"#, "auth must be the name of an authentication scheme"),
-            (r#"{"auth": ["none"]}"#, "an object that describes one, not a list"),
+            (r#"{"auth": 7}"#, "auth must be a name or an object, not 7"),
+            (r#"{"auth": ["none"]}"#, "auth must be a name or an object, not a list"),
+            (r#"{"auth": {}}"#, "`auth.preset` is missing"),
+            (r#"{"auth": {"header": "X-Sig"}}"#, "`auth.preset` is missing"),
+            (r#"{"auth": {"preset": "hmac"}}"#, r#"auth.preset must be "none" or "secret""#),
+            (r#"{"auth": {"scheme": "slack"}}"#, r#"auth.scheme must be "secret" or "hmac" or "ed25519""#),
             (r#"{"auth": "None"}"#, r#"not "None""#),
             (r#"{"dedupe": {"headers": "X"}}"#, "unknown field `dedupe.headers`; did you mean `header`?"),
-            (r#"{"dedupe": {}}"#, "`dedupe.header` is missing"),
-            (r#"{"dedupe": {"header": "X", "json_pointer": "/a"}}"#, "dedupe.header must be one of them"),
+            (r#"{"dedupe": {}}"#, "dedupe: one of `header` and `json_pointer`"),
+            (r#"{"dedupe": {"header": "X", "json_pointer": "/a"}}"#, "dedupe: one of `header` and"),
             (r#"{"dedupe": "header"}"#, "dedupe must be a set of fields, not a string"),
             (r#"{"tolerance_secs": -1}"#, "tolerance_secs must be 0 or more, not -1"),
             (r#"{"methods": "POST"}"#, "methods must be a list, not a string"),
@@ -424,8 +524,8 @@ mod tests {
         let read =
             file(r#"{"preset": "slack", "_why": "rotates", "x-owner": {"a": 1}, "tolerance_secs": 60}"#)
                 .unwrap();
-        let Some(WebhookAuth::Detailed(details)) = &read.capabilities.webhook().unwrap().auth else {
-            panic!("an object")
+        let Some(WebhookAuth::Hmac(details)) = &read.capabilities.webhook().unwrap().auth else {
+            panic!("an HMAC")
         };
         assert_eq!(details.tolerance_secs, Some(60));
         let error = file(r#"{"preset": "slack", "tolerance_sec": 60}"#).unwrap_err().to_string();

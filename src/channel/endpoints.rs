@@ -217,11 +217,11 @@ fn is_reserved(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::strictly;
+    use crate::model::document::{Comments, read};
     use serde_json::{Value, json};
 
     fn capabilities(channel: Value) -> ChannelCapabilities {
-        strictly(json!({ "channel": channel }), ChannelCapabilities::read).unwrap()
+        read(json!({ "channel": channel }), Comments::Refused).unwrap()
     }
 
     fn endpoint(path: &str, methods: &[&str]) -> HttpEndpointConfig {

@@ -104,11 +104,11 @@ mod tests {
 
     use super::*;
     use crate::capability::HttpCapability;
-    use crate::fields;
+    use crate::model::document::{Comments, read};
 
     fn list(json: &str) -> Result<Allowlist, HttpCapabilityError> {
-        let http = fields::json(&format!(r#"{{"allowlist": {json}}}"#)).unwrap();
-        Allowlist::new(&fields::strictly(http, HttpCapability::read).unwrap().allowlist)
+        let http = serde_json::from_str(&format!(r#"{{"allowlist": {json}}}"#)).unwrap();
+        Allowlist::new(&read::<HttpCapability>(http, Comments::Refused).unwrap().allowlist)
     }
 
     fn permits(json: &str, method: &str, url: &str) -> Result<(), String> {

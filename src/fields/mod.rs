@@ -31,8 +31,5 @@ mod tests;
 mod wrong;
 
 pub use nearest::nearest;
-#[cfg(test)]
-pub(crate) use read::is_comment;
 pub use read::{Fields, json, loosely, strictly, with_comments};
 pub use wrong::{Expected, Found, Problem, Step, Wrong};
-pub(crate) use wrong::{one_of, path_text, shortened};

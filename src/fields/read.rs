@@ -58,7 +58,7 @@ enum Others {
 }
 
 /// Whether a field is a comment or an extension.
-pub(crate) fn is_comment(name: &str) -> bool {
+fn is_comment(name: &str) -> bool {
     name == "$schema" || name.starts_with('_') || name.starts_with("x-")
 }
 

@@ -172,7 +172,7 @@ impl Expected {
 }
 
 /// `"a" or "b"`.
-pub(crate) fn one_of(words: &[&str]) -> String {
+fn one_of(words: &[&str]) -> String {
     words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
 }
 
@@ -206,7 +206,7 @@ impl Display for Found {
 }
 
 /// Steps as text.
-pub(crate) fn path_text(steps: &[Step]) -> String {
+fn path_text(steps: &[Step]) -> String {
     let mut text = String::new();
     for step in steps {
         match step {
@@ -230,7 +230,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// A name or value for an error's text: never longer than a line.
-pub(crate) fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     const MOST: usize = 64;
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -3,6 +3,8 @@
 pub(crate) mod clock;
 pub mod deadline;
 pub mod diagnostic;
+pub mod document;
+mod document_format;
 pub mod escape;
 pub mod human_duration;
 pub(crate) mod log_throttle;

@@ -128,14 +128,14 @@ mod tests {
 
     use super::*;
     use crate::capability::webhook::WebhookCapability;
-    use crate::fields::strictly;
+    use crate::model::document::{Comments, read};
     use crate::secrets::{MemorySecrets, Secret};
     use crate::webhook::AuthPlan;
 
     const GUESSER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
     fn access(webhook: serde_json::Value) -> ChannelAccess {
-        let capability = strictly(webhook, WebhookCapability::read).unwrap();
+        let capability = read::<WebhookCapability>(webhook, Comments::Refused).unwrap();
         let secrets = MemorySecrets::new();
         for name in ["chat_webhook_secret", "token"] {
             secrets.set(name, Secret::new("a long secret".to_owned())).unwrap();

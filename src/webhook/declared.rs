@@ -7,17 +7,14 @@ use super::published;
 use super::scheme::{Ed25519, Keyed, Scheme};
 use super::template::{SignedText, Template};
 use crate::capability::webhook::{
-    AuthName, AuthScheme, HmacAlgorithm, SignatureEncoding, WebhookAuth, WebhookAuthDetails,
+    AuthDetails, AuthName, AuthScheme, HmacAlgorithm, SignatureEncoding, WebhookAuth,
 };
 
 /// The checks that `auth` asks for, or `None` for `"none"`.
 pub(super) fn checks(source: &Source<'_>, auth: &WebhookAuth) -> Result<Option<Checks>, WebhookConfigError> {
-    let none = WebhookAuthDetails::default();
-    let (kind, details) = match auth {
-        WebhookAuth::Named(name) => (Kind::Named(*name), &none),
-        WebhookAuth::Detailed(details) => (kind(source, details)?, details.as_ref()),
-    };
-    let reader = Reader { source, kind, details };
+    let details = auth.details();
+    let kind = kind(source, &details)?;
+    let reader = Reader { source, kind, details: &details };
     reader.refuse_contradictions()?;
     match kind {
         Kind::Named(AuthName::None) => Ok(None),
@@ -51,7 +48,7 @@ impl Kind {
     }
 }
 
-fn kind(source: &Source<'_>, details: &WebhookAuthDetails) -> Result<Kind, WebhookConfigError> {
+fn kind(source: &Source<'_>, details: &AuthDetails) -> Result<Kind, WebhookConfigError> {
     match (details.scheme, details.preset) {
         (None, None) => Err(WebhookConfigError::NoScheme { channel: source.channel() }),
         (Some(AuthScheme::Secret), None) => Ok(Kind::Named(AuthName::Secret)),
@@ -69,26 +66,18 @@ fn kind(source: &Source<'_>, details: &WebhookAuthDetails) -> Result<Kind, Webho
 struct Reader<'a> {
     source: &'a Source<'a>,
     kind: Kind,
-    details: &'a WebhookAuthDetails,
+    details: &'a AuthDetails,
 }
 
 impl Reader<'_> {
-    /// Refuses published fields that say something else than `auth`, and details that mean nothing with it.
+    /// Refuses published fields that say something else than `auth`.
     fn refuse_contradictions(&self) -> Result<(), WebhookConfigError> {
         let contradicting =
             self.published_fields().into_iter().find(|(field, set)| *set && !self.goes_with(field));
         if let Some((field, _)) = contradicting {
             return Err(self.contradiction(field));
         }
-        let allowed = self.allowed_details();
-        match self.set_details().into_iter().find(|(field, set)| *set && !allowed.contains(field)) {
-            Some((field, _)) => Err(WebhookConfigError::MeaninglessField {
-                channel: self.source.channel(),
-                auth: self.kind.as_str(),
-                field,
-            }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// The fields beside `auth`, and whether they are set.
@@ -124,49 +113,6 @@ impl Reader<'_> {
                 }
                 _ => false,
             },
-        }
-    }
-
-    fn set_details(&self) -> [(&'static str, bool); 9] {
-        let details = self.details;
-        [
-            ("algorithm", details.algorithm.is_some()),
-            ("header", details.header.is_some()),
-            ("prefix", details.prefix.is_some()),
-            ("encoding", details.encoding.is_some()),
-            ("template", details.template.is_some()),
-            ("timestamp_header", details.timestamp_header.is_some()),
-            ("id_header", details.id_header.is_some()),
-            ("tolerance_secs", details.tolerance_secs.is_some()),
-            ("secret_name", details.secret_name.is_some()),
-        ]
-    }
-
-    fn allowed_details(&self) -> &'static [&'static str] {
-        match self.kind {
-            Kind::Named(AuthName::None) => &[],
-            Kind::Named(AuthName::VerifyToken) => &["secret_name"],
-            Kind::Named(AuthName::Secret) | Kind::Bare(AuthScheme::Secret) => {
-                &["header", "prefix", "secret_name"]
-            }
-            Kind::Named(AuthName::Stripe | AuthName::StandardWebhooks | AuthName::Twilio) => {
-                &["tolerance_secs", "secret_name"]
-            }
-            Kind::Named(AuthName::Discord) | Kind::Bare(AuthScheme::Ed25519) => {
-                &["header", "template", "timestamp_header", "id_header", "tolerance_secs", "secret_name"]
-            }
-            Kind::Named(AuthName::Slack | AuthName::Github | AuthName::Whatsapp | AuthName::Line)
-            | Kind::Bare(AuthScheme::Hmac) => &[
-                "algorithm",
-                "header",
-                "prefix",
-                "encoding",
-                "template",
-                "timestamp_header",
-                "id_header",
-                "tolerance_secs",
-                "secret_name",
-            ],
         }
     }
 

@@ -25,16 +25,6 @@ pub enum WebhookConfigError {
         /// The channel.
         channel: String,
     },
-    /// The object form of `auth` has a field that its scheme or preset does not take.
-    #[error("channel {channel}: webhook.auth.{field} has no meaning with \"{auth}\"; remove it")]
-    MeaninglessField {
-        /// The channel.
-        channel: String,
-        /// The scheme or preset.
-        auth: &'static str,
-        /// The field.
-        field: &'static str,
-    },
     /// A field that the rest of the object calls for is absent.
     #[error("channel {channel}: webhook.auth.{field} is missing: {why}")]
     MissingField {

@@ -20,10 +20,10 @@ use crate::capability::webhook::{WebhookCapability, WebhookDedupe};
 /// ```
 /// use serde_json::json;
 /// use tinclaw::capability::webhook::WebhookCapability;
-/// use tinclaw::fields::strictly;
+/// use tinclaw::model::document::{Comments, read};
 /// use tinclaw::webhook::{AuthPlan, Requirement};
 ///
-/// let webhook = strictly(json!({"auth": "slack"}), WebhookCapability::read)?;
+/// let webhook: WebhookCapability = read(json!({"auth": "slack"}), Comments::Refused)?;
 /// let plan = AuthPlan::from(&webhook, "team_chat")?;
 /// assert_eq!(plan.requirement(), Requirement::Checked);
 /// assert_eq!(plan.secret_names(), ["team_chat_webhook_secret"]);

@@ -11,7 +11,7 @@ use tinclaw::egress::{
     ChannelHttp, ChannelHttpSettings, NameResolver, OutboundAnswer, OutboundError, OutboundHttp,
     OutboundHttpSettings, OutboundRequest,
 };
-use tinclaw::fields::strictly;
+use tinclaw::model::document::{Comments, read};
 use tinclaw::secrets::{AllowedNames, MemorySecrets, SecretStore};
 
 /// A secret that needs escaping in most places.
@@ -233,7 +233,7 @@ impl Setup {
     }
 
     pub fn build_on(self, outbound: OutboundHttp) -> ChannelHttp {
-        let capability = strictly(self.http, HttpCapability::read).unwrap();
+        let capability = read::<HttpCapability>(self.http, Comments::Refused).unwrap();
         let settings = ChannelHttpSettings {
             channel: "test".to_owned(),
             capability,

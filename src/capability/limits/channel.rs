@@ -339,7 +339,7 @@ impl Highest for u32 {
 mod tests {
     use super::*;
     use crate::capability::HttpCapability;
-    use crate::fields::strictly;
+    use crate::model::document::{Comments, read};
     use serde_json::{Value, json};
 
     /// Capabilities that ask for one limit, written as a file writes it.
@@ -348,7 +348,7 @@ mod tests {
         for name in field.rsplit('.') {
             document = json!({ name: document });
         }
-        strictly(document, ChannelCapabilities::read).unwrap()
+        read(document, Comments::Refused).unwrap()
     }
 
     fn resolve(capabilities: &ChannelCapabilities) -> (ChannelLimits, Vec<Adjusted>) {

@@ -1,0 +1,384 @@
+//! The serde format behind [`read`](super::document::read): a JSON value as a `Deserializer` with typed errors.
+
+use std::fmt::{self, Display};
+
+use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
+use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Unexpected, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::document::{Expected, Found, Problem, shortened};
+
+/// What becomes of fields that are comments or extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comments {
+    /// `$schema` and names that begin with `_` or `x-` are skipped.
+    Skipped,
+    /// They are unknown fields like any other.
+    Refused,
+}
+
+/// Whether a field is a comment or an extension.
+pub fn is_comment(name: &str) -> bool {
+    name == "$schema" || name.starts_with('_') || name.starts_with("x-")
+}
+
+/// Fields that name the variant of an enum, in the order in which they are looked for.
+const TAGS: [&str; 3] = ["type", "preset", "scheme"];
+
+/// A problem, and the field of the current object that it is about, when it is not about the object itself.
+#[derive(Clone, Debug)]
+pub(super) struct FormatError {
+    pub field: Option<String>,
+    pub problem: Problem,
+}
+
+impl FormatError {
+    fn invalid(expected: Expected, found: Found) -> Self {
+        Self { field: None, problem: Problem::Invalid { expected, found } }
+    }
+
+    fn about(field: &str, problem: Problem) -> Self {
+        Self { field: Some(field.to_owned()), problem }
+    }
+}
+
+impl std::error::Error for FormatError {}
+
+impl Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.problem)
+    }
+}
+
+impl de::Error for FormatError {
+    fn custom<T: Display>(message: T) -> Self {
+        Self { field: None, problem: Problem::Other(message.to_string()) }
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::invalid(Expected::Words(expected.to_string()), found_of(found))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::invalid_type(found, expected)
+    }
+
+    fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
+        Self::invalid(Expected::OneOf(known), Found::Words(format!("{:?}", shortened(word))))
+    }
+
+    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
+        Self::about(field, Problem::Unknown { known: known.to_vec() })
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::about(field, Problem::Missing)
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::about(field, Problem::TwoNames)
+    }
+}
+
+/// What was found, without its text.
+fn found_of(found: Unexpected<'_>) -> Found {
+    match found {
+        Unexpected::Bool(flag) => Found::Flag(flag),
+        Unexpected::Unsigned(number) => Found::Number(number.into()),
+        Unexpected::Signed(number) => Found::Number(number.into()),
+        Unexpected::Float(number) => Number::from_f64(number).map_or(Found::Null, Found::Number),
+        Unexpected::Str(_) | Unexpected::Char(_) | Unexpected::Bytes(_) => Found::Text,
+        Unexpected::Unit | Unexpected::Option => Found::Null,
+        Unexpected::Seq => Found::List,
+        _ => Found::Object,
+    }
+}
+
+/// A value that is being read.
+#[derive(Clone)]
+pub(super) struct Document {
+    pub value: Value,
+    pub comments: Comments,
+}
+
+impl Document {
+    fn invalid(&self, expected: Expected) -> FormatError {
+        FormatError::invalid(expected, Found::of(&self.value))
+    }
+
+    fn within(&self, value: Value) -> Self {
+        Self { value, comments: self.comments }
+    }
+
+    fn object(self) -> Result<Map<String, Value>, FormatError> {
+        match self.value {
+            Value::Object(fields) => Ok(fields),
+            _ => Err(self.invalid(Expected::Object)),
+        }
+    }
+
+    fn whole(self, max: u64) -> Result<u64, FormatError> {
+        let number = self.value.as_u64().filter(|number| *number <= max);
+        number.ok_or_else(|| self.invalid(Expected::Whole { max }))
+    }
+
+    fn fields<'de, V: Visitor<'de>>(
+        comments: Comments,
+        fields: Map<String, Value>,
+        visitor: V,
+    ) -> Result<V::Value, FormatError> {
+        let fields = fields.into_iter().map(|(name, value)| (name, Document { value, comments }));
+        visitor.visit_map(MapDeserializer::new(fields))
+    }
+
+    /// The fields of a struct. What is unknown is told before anything else: it is the likely reason of what is missing.
+    fn struct_fields<'de, V: Visitor<'de>>(
+        self,
+        known: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, FormatError> {
+        let comments = self.comments;
+        let mut fields = self.object()?;
+        if comments == Comments::Skipped {
+            fields.retain(|name, _| known.contains(&name.as_str()) || !is_comment(name));
+        }
+        if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) {
+            return Err(FormatError::about(name, Problem::Unknown { known: known.to_vec() }));
+        }
+        fields.retain(|_, value| !value.is_null());
+        Self::fields(comments, fields, visitor)
+    }
+}
+
+/// Reads whole numbers of each size; what is out of range is told with the bound.
+macro_rules! whole_numbers {
+    ($($method:ident => $visit:ident: $type:ty),*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
+            // The bound is that of the type, so the cast cannot lose anything.
+            visitor.$visit(self.whole(<$type>::MAX.into())? as $type)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Document {
+    type Error = FormatError;
+
+    whole_numbers! {
+        deserialize_u8 => visit_u8: u8,
+        deserialize_u16 => visit_u16: u16,
+        deserialize_u32 => visit_u32: u32,
+        deserialize_u64 => visit_u64: u64
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
+        let comments = self.comments;
+        match self.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(flag) => visitor.visit_bool(flag),
+            Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
+                (Some(number), _, _) => visitor.visit_u64(number),
+                (_, Some(number), _) => visitor.visit_i64(number),
+                (_, _, number) => visitor.visit_f64(number.unwrap_or_default()),
+            },
+            Value::String(text) => visitor.visit_string(text),
+            Value::Array(items) => {
+                let items = items.into_iter().map(|value| Document { value, comments });
+                visitor.visit_seq(SeqDeserializer::new(items))
+            }
+            Value::Object(fields) => Self::fields(comments, fields, visitor),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
+        let flag = self.value.as_bool().ok_or_else(|| self.invalid(Expected::Flag))?;
+        visitor.visit_bool(flag)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
+        let number = self.value.as_f64().ok_or_else(|| self.invalid(Expected::Number))?;
+        visitor.visit_f64(number)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
+        match self.value {
+            Value::String(text) => visitor.visit_string(text),
+            _ => Err(self.invalid(Expected::Text)),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
+        match self.value {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, FormatError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
+        match self.value {
+            Value::Array(_) => self.deserialize_any(visitor),
+            _ => Err(self.invalid(Expected::List)),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
+        let comments = self.comments;
+        Self::fields(comments, self.object()?, visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, FormatError> {
+        self.struct_fields(fields, visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, FormatError> {
+        visitor.visit_enum(Choice::new(self, variants))
+    }
+
+    serde::forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+    }
+}
+
+impl<'de> IntoDeserializer<'de, FormatError> for Document {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+/// An enum: a word, or an object that names its variant.
+struct Choice {
+    document: Document,
+    variants: &'static [&'static str],
+    /// The field that names the variant, when this is an object that has one.
+    tag: Option<&'static str>,
+    /// The variant that is named, when it is known.
+    chosen: Option<&'static str>,
+}
+
+impl Choice {
+    fn new(document: Document, variants: &'static [&'static str]) -> Self {
+        let tag = TAGS.into_iter().find(|tag| document.value.get(tag).is_some_and(|value| !value.is_null()));
+        let word = match tag {
+            Some(tag) => &document.value[tag],
+            None => &document.value,
+        };
+        let chosen = word.as_str().and_then(|word| variants.iter().copied().find(|known| *known == word));
+        Self { document, variants, tag, chosen }
+    }
+
+    /// The value is none of the words of an enum whose variants have no fields.
+    fn no_such_word(&self) -> FormatError {
+        let expected = Expected::OneOf(self.variants);
+        match &self.document.value {
+            Value::String(word) => {
+                FormatError::invalid(expected, Found::Words(format!("{:?}", shortened(word))))
+            }
+            other => FormatError::invalid(expected, Found::of(other)),
+        }
+    }
+
+    /// The value names no variant of an enum whose variants have fields; `wanted` is the field that would.
+    fn no_such_variant(self, wanted: &str) -> FormatError {
+        let Value::Object(fields) = &self.document.value else {
+            return match self.document.value {
+                Value::String(_) => self.no_such_word(),
+                _ => self.document.invalid(Expected::Words("a name or an object".to_owned())),
+            };
+        };
+        match self.tag {
+            Some(tag) => {
+                let value = fields[tag].clone();
+                let choice = Self { document: self.document.within(value), ..self };
+                FormatError { field: Some(tag.to_owned()), ..choice.no_such_word() }
+            }
+            None => FormatError::about(wanted, Problem::Missing),
+        }
+    }
+
+    /// The object with the fields of the variant. `type` is not one of them; `preset` and `scheme` are.
+    fn content(self, wanted: &str) -> Result<Document, FormatError> {
+        let Some(chosen) = self.chosen else { return Err(self.no_such_variant(wanted)) };
+        let comments = self.document.comments;
+        let value = match (self.document.value, self.tag) {
+            (Value::Object(mut fields), tag) => {
+                if tag == Some("type") {
+                    fields.shift_remove("type");
+                }
+                Value::Object(fields)
+            }
+            _ => serde_json::json!({ "preset": chosen }),
+        };
+        Ok(Document { value, comments })
+    }
+}
+
+impl<'de> de::EnumAccess<'de> for Choice {
+    type Error = FormatError;
+    type Variant = Self;
+
+    /// When no variant is named, the first one is looked at to learn whether variants have fields: what would be accepted
+    /// depends on it.
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), FormatError> {
+        let variant = self.chosen.or(self.variants.first().copied()).unwrap_or_default();
+        let variant = seed.deserialize(StrDeserializer::<FormatError>::new(variant))?;
+        Ok((variant, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Choice {
+    type Error = FormatError;
+
+    fn unit_variant(self) -> Result<(), FormatError> {
+        match (self.chosen, self.tag) {
+            (Some(_), None) => Ok(()),
+            _ => Err(self.no_such_word()),
+        }
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, FormatError> {
+        seed.deserialize(self.content("preset")?)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _len: usize, _visitor: V) -> Result<V::Value, FormatError> {
+        Err(self.document.invalid(Expected::Object))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, FormatError> {
+        if !self.document.value.is_object() {
+            return Err(self.document.invalid(Expected::Object));
+        }
+        self.content("type")?.struct_fields(fields, visitor).map_err(|mut error| {
+            if let Problem::Unknown { known } = &mut error.problem {
+                known.insert(0, "type");
+            }
+            error
+        })
+    }
+}
