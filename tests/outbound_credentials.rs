@@ -288,6 +288,26 @@ fn a_missing_secret_is_named_unless_it_is_optional() {
     }
 }
 
+// Feishu's published file declares a bearer that its guest fetches itself and that nobody can store, so no request left the
+// host.
+#[test]
+fn a_missing_credential_that_the_setup_does_not_require_leaves_the_guests_own_header() {
+    let bearer = json!({"secret_name": "tenant_token", "location": {"type": "bearer"},
+        "host_patterns": ["api.example.com"]});
+    let received = sent_with(bearer.clone(), URL, r#"{"Authorization": "Bearer t-1"}"#).unwrap();
+    assert_eq!(received.header("authorization"), Some("Bearer t-1"));
+    assert_eq!(sent_with(bearer.clone(), URL, "{}").unwrap().header("authorization"), None);
+    // Once it is stored, it is the host's.
+    let upstream = ok_upstream();
+    let http = json!({"allowlist": [{"host": "api.example.com"}], "credentials": {"c": bearer}});
+    let channel = Setup::new(http)
+        .secrets(MemorySecrets::from([("tenant_token", "t-2")]))
+        .rewrite("api.example.com", &upstream)
+        .build();
+    send(&channel, request("GET", URL, r#"{"Authorization": "Bearer t-1"}"#, None)).unwrap();
+    assert_eq!(upstream.only().header("authorization"), Some("Bearer t-2"));
+}
+
 #[test]
 fn refusals_come_before_any_secret_is_put_in_and_show_none() {
     let upstream = Upstream::fixed("nonsense");

@@ -11,8 +11,8 @@ use serde::Deserialize;
 pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 60;
 /// Default of [`HttpRateLimit::requests_per_hour`].
 pub const DEFAULT_REQUESTS_PER_HOUR: u32 = 1000;
-/// Default of [`HttpCapability::max_request_bytes`]: 1 MiB.
-pub const DEFAULT_MAX_REQUEST_BYTES: u64 = 1024 * 1024;
+/// Default of [`HttpCapability::max_request_bytes`]: 50 MiB, as much as a reply's attachments may have.
+pub const DEFAULT_MAX_REQUEST_BYTES: u64 = 50 * 1024 * 1024;
 /// Default of [`HttpCapability::max_response_bytes`]: 10 MiB.
 pub const DEFAULT_MAX_RESPONSE_BYTES: u64 = 10 * 1024 * 1024;
 /// Default of [`HttpCapability::timeout_secs`].
@@ -33,7 +33,7 @@ pub struct HttpCapability {
     pub credentials: BTreeMap<String, HttpCredential>,
     /// How many requests the channel may make.
     pub rate_limit: HttpRateLimit,
-    /// The longest request body, in bytes. Default 1 MiB.
+    /// The longest request body, in bytes. Default 50 MiB.
     pub max_request_bytes: u64,
     /// The longest response body, in bytes. Default 10 MiB. A longer one is an error, nothing of it is given to the
     /// guest.
@@ -98,7 +98,8 @@ pub struct HttpCredential {
     /// [`AllowlistEntry::path_prefix`]; `*` in it stands for any characters, and then the whole path must match.
     #[serde(default)]
     pub path_patterns: Vec<String>,
-    /// Whether requests go out without it when the secret is missing. Default false: they fail and name the secret.
+    /// Whether requests go out without it, and with the guest's own header, when the secret is missing. Default false:
+    /// they fail and name the secret when `setup.required_secrets` lists it; one that is not listed there is optional.
     #[serde(default)]
     pub optional: bool,
 }
@@ -172,7 +173,7 @@ mod tests {
         let http = parse("{}").unwrap();
         assert_eq!(http, HttpCapability::default());
         assert!(http.allowlist.is_empty());
-        assert_eq!(http.max_request_bytes, 1_048_576);
+        assert_eq!(http.max_request_bytes, 52_428_800);
         assert_eq!(http.max_response_bytes, 10_485_760);
         assert_eq!(
             (http.timeout_secs, http.max_concurrent_requests, http.max_requests_per_callback),

@@ -85,6 +85,7 @@ impl ChannelHttp {
             secrets,
             given_to_guest,
             inbound_secrets,
+            required_secrets,
         } = settings;
         let lower = |names: Vec<String>| names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
         let HttpCapability { rate_limit, .. } = capability;
@@ -92,7 +93,11 @@ impl ChannelHttp {
             outbound,
             channel,
             allowlist: Allowlist::new(&capability.allowlist)?,
-            credentials: Credentials::new(&capability.credentials, allowed_secrets.clone())?,
+            credentials: Credentials::new(
+                &capability.credentials,
+                allowed_secrets.clone(),
+                &required_secrets,
+            )?,
             secrets,
             uses: SecretUses {
                 given_to_guest: lower(given_to_guest),
@@ -140,7 +145,7 @@ impl ChannelHttp {
         let _under_way = self.check_limits(&request, calls_made_by_this_callback)?;
         let deadline = self.deadline(&request, deadline);
         let route = self.outbound.route(&target, deadline)?;
-        let injected = self.credentials.inject(&target, &guest_headers, &*self.secrets)?;
+        let injected = self.credentials.inject(&self.channel, &target, &guest_headers, &*self.secrets)?;
         let url = zeroize::Zeroizing::new(route.url(&injected.path_and_query));
         let exchange = Exchange {
             method,

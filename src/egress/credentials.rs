@@ -1,6 +1,7 @@
 //! Putting secrets into a request that has passed every check.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -56,6 +57,8 @@ struct Entry {
     /// Empty: every path.
     paths: Vec<PathPattern>,
     optional: bool,
+    /// Whether the log says that requests go out without it.
+    missing_logged: AtomicBool,
 }
 
 enum Location {
@@ -82,9 +85,10 @@ impl Credentials {
     pub(super) fn new<'a>(
         credentials: impl IntoIterator<Item = (&'a String, &'a HttpCredential)>,
         allowed: AllowedNames,
+        required: &[String],
     ) -> Result<Self, HttpCapabilityError> {
         let compiled = credentials.into_iter().map(|(id, credential)| {
-            compile(credential)
+            compile(credential, required)
                 .map_err(|reason| HttpCapabilityError { place: format!("http.credentials.{id}"), reason })
         });
         Ok(Self { entries: compiled.collect::<Result<_, _>>()?, allowed })
@@ -106,6 +110,7 @@ impl Credentials {
     /// A secret that is missing, that is not for this host and path, or whose value does not fit where it would stand.
     pub(super) fn inject(
         &self,
+        channel: &str,
         target: &Target,
         guest_headers: &[Header],
         store: &dyn SecretStore,
@@ -119,7 +124,7 @@ impl Credentials {
             }
             match (store.get(&entry.secret)?, entry.optional) {
                 (Some(value), _) => place(entry, &value, &mut query, &mut headers)?,
-                (None, true) => {}
+                (None, true) => entry.log_missing(channel),
                 (None, false) => return Err(OutboundError::MissingSecret { secret: entry.secret.clone() }),
             }
         }
@@ -288,6 +293,16 @@ fn lookup<'v>(values: &'v [Value], placeholder: &str) -> Option<&'v Value> {
 }
 
 impl Entry {
+    fn log_missing(&self, channel: &str) {
+        if !self.missing_logged.swap(true, Ordering::Relaxed) {
+            log::info!(
+                target: "tinclaw::outbound",
+                "channel {channel}: the secret '{}' is not stored; requests go out without it, with the guest's own header",
+                self.secret
+            );
+        }
+    }
+
     fn applies(&self, target: &Target) -> bool {
         let path = target.path();
         self.hosts.iter().any(|host| host.matches(target.host(), target.port()))
@@ -356,7 +371,9 @@ fn with_parameter(query: Option<&str>, name: &str, value: &Secret) -> Zeroizing<
     out
 }
 
-fn compile(credential: &HttpCredential) -> Result<Entry, String> {
+/// `required` are the names of the secrets without which the channel does not work; what the file puts into requests and
+/// does not list there is optional.
+fn compile(credential: &HttpCredential, required: &[String]) -> Result<Entry, String> {
     let secret = normalise_name(&credential.secret_name).map_err(|error| error.to_string())?;
     let mut placeholders = vec![placeholders::name_of_secret(&secret)];
     let location = match &credential.location {
@@ -399,13 +416,15 @@ fn compile(credential: &HttpCredential) -> Result<Entry, String> {
     let paths = credential.path_patterns.iter().map(|pattern| {
         compile_path(pattern).map_err(|reason| format!("path_patterns: '{pattern}': {reason}"))
     });
+    let is_required = required.iter().any(|name| name.eq_ignore_ascii_case(&secret));
     Ok(Entry {
         secret,
         placeholders,
         location,
         hosts: hosts.collect::<Result<_, _>>()?,
         paths: paths.collect::<Result<_, _>>()?,
-        optional: credential.optional,
+        optional: credential.optional || !is_required,
+        missing_logged: AtomicBool::new(false),
     })
 }
 

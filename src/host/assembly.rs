@@ -106,12 +106,15 @@ impl Assembly {
         let allowed_secrets = AllowedNames::new(allowed.unwrap_or_default());
         let mapped = file.setup.iter().flat_map(|setup| &setup.secret_config_mappings);
         let mapped = mapped.map(|mapping| mapping.secret_name.clone());
+        let required = file.setup.iter().flat_map(|setup| &setup.required_secrets);
+        let required = required.filter(|secret| !secret.optional);
         let settings = ChannelHttpSettings {
             channel: name.to_string(),
             capability,
             allowed_secrets: allowed_secrets.clone(),
             secrets: secrets.clone(),
             given_to_guest: mapped.chain(plan.guest_secret_name().map(str::to_owned)).collect(),
+            required_secrets: required.map(|secret| secret.name.clone()).collect(),
             inbound_secrets: plan.secret_names().into_iter().map(str::to_owned).collect(),
         };
         let http = ChannelHttp::new(self.outbound.clone(), settings)

@@ -104,6 +104,11 @@ fn http_request(
     request: GuestHttpRequest,
 ) -> Result<wit_abi::types::HttpResponse, String> {
     let deadline = state.meter.deadline();
+    // The body is a copy of what the guest has in its own memory, so both count.
+    let size = request.body.as_ref().map_or(0, Vec::len);
+    let _body_memory = state.limiter.reserve_outside(size).ok_or_else(|| {
+        format!("there is no room for a request body of {size} bytes in the memory of all callbacks together")
+    })?;
     let calls_before = state.http_calls;
     state.http_calls = state.http_calls.saturating_add(1);
     // Also a request that fails may have reached its server.

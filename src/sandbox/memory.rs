@@ -150,6 +150,11 @@ impl InstanceLimiter {
         Self { memory_limit, table_limit, reservation, held, before_growth: held, peak: 0, refusal: None }
     }
 
+    /// Takes room for bytes that the host holds for the guest outside of the instance. `None` when the budget has none left.
+    pub(super) fn reserve_outside(&self, bytes: usize) -> Option<MemoryReservation> {
+        self.reservation.budget.reserve(bytes)
+    }
+
     /// The most bytes that the instance held, its linear memory before all.
     pub(super) fn peak(&self) -> usize {
         self.peak

@@ -168,10 +168,12 @@ pub struct Setup {
     pub allowed: AllowedNames,
     pub given_to_guest: Vec<String>,
     pub inbound_secrets: Vec<String>,
+    pub required_secrets: Vec<String>,
 }
 
 impl Setup {
-    /// A channel with this `capabilities.http` and the two secrets `token` and `key`.
+    /// A channel with this `capabilities.http` and the two secrets `token` and `key`; it requires a third, `gone`, which is
+    /// not stored.
     pub fn new(http: serde_json::Value) -> Self {
         Self {
             http,
@@ -181,6 +183,7 @@ impl Setup {
             allowed: AllowedNames::default(),
             given_to_guest: Vec::new(),
             inbound_secrets: Vec::new(),
+            required_secrets: vec!["gone".to_owned()],
         }
     }
 
@@ -241,6 +244,7 @@ impl Setup {
             secrets: self.secrets,
             given_to_guest: self.given_to_guest,
             inbound_secrets: self.inbound_secrets,
+            required_secrets: self.required_secrets,
         };
         ChannelHttp::new(outbound, settings).unwrap()
     }

@@ -105,6 +105,28 @@ fn all_callbacks_together_have_a_memory_budget() {
 }
 
 #[test]
+fn the_body_of_a_request_counts_in_the_memory_budget() {
+    let imports = r#"(import "near:agent/channel-host@0.3.1" "http-request"
+        (func $http (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
+    let zeroes = "(i32.const 0) ".repeat(6);
+    let call = format!(
+        "(call $http {zeroes} (i32.const 1) (i32.const 0) (i32.const 65536) (i32.const 0) (i32.const 0) (i32.const 64))"
+    );
+    let page = 65_536;
+    let with_budget = |body: &str, pages: usize| {
+        let mut bench = Bench::of(Wat { imports, ..Wat::poll(body) });
+        bench.budget = MemoryBudget::new(pages * page);
+        let done = bench.poll().result == Ok(CallbackValue::Done);
+        assert_eq!(bench.budget.used(), 0);
+        done.then(|| bench.services.requests.lock().unwrap().len())
+    };
+    // What the instance itself needs; the body of one page comes on top.
+    let needed = (1..).find(|pages| with_budget("", *pages).is_some()).unwrap();
+    assert_eq!(with_budget(&call, needed), Some(0), "the guest gets an error");
+    assert_eq!(with_budget(&call, needed + 1), Some(1));
+}
+
+#[test]
 fn memory_that_is_too_large_from_the_start_is_refused_at_load_or_at_instantiation() {
     let pages = CallbackLimits::for_testing().memory_bytes / 65_536;
     let with = |memory: String| Wat { memory: Box::leak(memory.into_boxed_str()), ..Wat::poll("") };

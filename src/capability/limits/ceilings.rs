@@ -11,12 +11,15 @@ use crate::capability::HttpCapability;
 pub struct HostCeilings {
     limits: ChannelLimits,
     http: HttpCapability,
+    /// The fields of [`HTTP_LIMITS`] that the host's configuration sets.
+    set_http: Vec<&'static str>,
 }
 
 impl Default for HostCeilings {
     /// The `ceiling` columns of [`LIMITS`] and [`HTTP_LIMITS`].
     fn default() -> Self {
-        let mut ceilings = Self { limits: ChannelLimits::default(), http: HttpCapability::default() };
+        let mut ceilings =
+            Self { limits: ChannelLimits::default(), http: HttpCapability::default(), set_http: Vec::new() };
         LIMITS.iter().for_each(|limit| (limit.set)(&mut ceilings.limits, limit.ceiling));
         HTTP_LIMITS.iter().for_each(|limit| (limit.set)(&mut ceilings.http, limit.ceiling));
         ceilings
@@ -27,7 +30,8 @@ impl HostCeilings {
     /// Sets one ceiling, named and counted as its capability field is: `"memory_mb"`, 64. Fields of
     /// `capabilities.http` have `http.` in front; `channel.` in front of the others may be left out.
     ///
-    /// A ceiling below the default lowers the default too.
+    /// A ceiling below the default lowers the default too. One above it raises the default where the table says so
+    /// ([`HttpLimit::raises_default`](super::HttpLimit::raises_default)).
     ///
     /// # Errors
     /// [`CeilingError`] when there is no such limit, or when the value is outside what any host may give: below the
@@ -41,6 +45,7 @@ impl HostCeilings {
         } else if let Some(limit) = HTTP_LIMITS.iter().find(|limit| is_called(limit.field, name)) {
             check_range(limit.field, value, 0, limit.most)?;
             (limit.set)(&mut self.http, value);
+            self.set_http.push(limit.field);
         } else {
             return Err(CeilingError::Unknown { field: name.to_owned() });
         }
@@ -52,7 +57,8 @@ impl HostCeilings {
         &self.limits
     }
 
-    /// Lowers the limits of outbound HTTP to what the host gives, and says which were lowered.
+    /// Lowers the limits of outbound HTTP to what the host gives, and says which were lowered. A default is raised to what
+    /// the host's configuration sets, where the table says so.
     pub fn cap_http(&self, http: &mut HttpCapability) -> Vec<Adjusted> {
         let mut adjusted = Vec::new();
         for limit in HTTP_LIMITS {
@@ -60,6 +66,11 @@ impl HostCeilings {
             if asked > most {
                 (limit.set)(http, most);
                 adjusted.push(Adjusted { field: limit.field, unit: limit.unit, asked, given: most });
+            } else if limit.raises_default
+                && asked == (limit.get)(&HttpCapability::default())
+                && self.set_http.contains(&limit.field)
+            {
+                (limit.set)(http, most);
             }
         }
         adjusted
@@ -195,5 +206,38 @@ mod tests {
         let mut defaults = HttpCapability::default();
         assert_eq!(HostCeilings::default().cap_http(&mut defaults), []);
         assert_eq!(defaults, HttpCapability::default());
+    }
+
+    // A published Telegram file names no `max_request_bytes`, and the operator could only lower it: attachments of 1 MiB and
+    // more were never sent.
+    #[test]
+    fn an_operator_raises_and_lowers_the_bytes_of_requests_whose_file_names_none() {
+        let resolved = |ceiling: Option<u64>, asked: Option<u64>| {
+            let mut ceilings = HostCeilings::default();
+            if let Some(ceiling) = ceiling {
+                ceilings.set("http.max_request_bytes", ceiling).unwrap();
+            }
+            let mut http = HttpCapability::default();
+            if let Some(asked) = asked {
+                http.max_request_bytes = asked;
+            }
+            ceilings.cap_http(&mut http);
+            http.max_request_bytes >> 20
+        };
+        let mib = |n: u64| Some(n << 20);
+        assert_eq!(resolved(None, None), 50, "what a reply may carry");
+        assert_eq!(resolved(mib(80), None), 80);
+        assert_eq!(resolved(mib(1), None), 1);
+        assert_eq!(resolved(mib(80), mib(2)), 2, "the file's own value stays");
+        assert_eq!(resolved(None, mib(60)), 50);
+    }
+
+    #[test]
+    fn an_operator_raises_no_rate_that_a_file_does_not_ask_for() {
+        let mut ceilings = HostCeilings::default();
+        ceilings.set("http.rate_limit.requests_per_minute", 1_000).unwrap();
+        let mut http = HttpCapability::default();
+        ceilings.cap_http(&mut http);
+        assert_eq!(http, HttpCapability::default());
     }
 }

@@ -14,6 +14,9 @@ pub struct HttpLimit {
     pub ceiling: u64,
     /// The highest ceiling that the host's configuration may set.
     pub most: u64,
+    /// Whether a ceiling that the host's configuration sets is also the value for files that do not name another than the
+    /// default, so that an operator can raise it for a published channel.
+    pub raises_default: bool,
     pub(super) get: fn(&HttpCapability) -> u64,
     pub(super) set: fn(&mut HttpCapability, u64),
 }
@@ -24,8 +27,9 @@ pub const HTTP_LIMITS: &[HttpLimit] = &[
     HttpLimit {
         field: "http.max_request_bytes",
         unit: "bytes",
-        ceiling: 20 * MIB,
+        ceiling: 50 * MIB,
         most: 1024 * MIB,
+        raises_default: true,
         get: |http| http.max_request_bytes,
         set: |http, value| http.max_request_bytes = value,
     },
@@ -34,6 +38,7 @@ pub const HTTP_LIMITS: &[HttpLimit] = &[
         unit: "bytes",
         ceiling: 50 * MIB,
         most: 1024 * MIB,
+        raises_default: true,
         get: |http| http.max_response_bytes,
         set: |http, value| http.max_response_bytes = value,
     },
@@ -42,6 +47,7 @@ pub const HTTP_LIMITS: &[HttpLimit] = &[
         unit: "seconds",
         ceiling: super::MAX_CALLBACK_TIMEOUT_SECS,
         most: super::MAX_CALLBACK_TIMEOUT_SECS,
+        raises_default: false,
         get: |http| http.timeout_secs,
         set: |http, value| http.timeout_secs = value,
     },
@@ -50,6 +56,7 @@ pub const HTTP_LIMITS: &[HttpLimit] = &[
         unit: "requests",
         ceiling: 32,
         most: 1_024,
+        raises_default: false,
         get: |http| http.max_concurrent_requests.into(),
         set: |http, value| http.max_concurrent_requests = count(value),
     },
@@ -58,6 +65,7 @@ pub const HTTP_LIMITS: &[HttpLimit] = &[
         unit: "requests",
         ceiling: 1_000_000,
         most: 1_000_000,
+        raises_default: false,
         get: |http| http.rate_limit.requests_per_minute.into(),
         set: |http, value| http.rate_limit.requests_per_minute = count(value),
     },
@@ -66,6 +74,7 @@ pub const HTTP_LIMITS: &[HttpLimit] = &[
         unit: "requests",
         ceiling: 10_000_000,
         most: 10_000_000,
+        raises_default: false,
         get: |http| http.rate_limit.requests_per_hour.into(),
         set: |http, value| http.rate_limit.requests_per_hour = count(value),
     },
