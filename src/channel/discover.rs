@@ -18,7 +18,7 @@ use crate::capability::MAX_FILE_BYTES;
 use crate::model::name::{ChannelName, ChannelNameError};
 
 /// The most bytes that a guest may have.
-pub const MAX_WASM_BYTES: usize = 16 * 1024 * 1024;
+pub const MAX_WASM_BYTES: usize = crate::sandbox::DEFAULT_MAX_GUEST_BYTES;
 /// Environment variable that names the directory of channels.
 pub const CHANNELS_DIR_VARIABLE: &str = "TINCLAW_CHANNELS_DIR";
 

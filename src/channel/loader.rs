@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::sandbox::{PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
+use crate::sandbox::{CallbackLimits, PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
 
 use super::discover::{ChannelFiles, DiscoverError, DiscoveredChannel, discover_channels};
+use crate::capability::limits::{ChannelLimits, HostCeilings};
 use crate::capability::{CapabilityError, ChannelCapabilitiesFile};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::ChannelName;
@@ -38,7 +39,8 @@ impl WasmChannel {
                 .map_err(|source| LoadError::Capabilities { channel: name.clone(), source })?,
             None => ChannelCapabilitiesFile::default(),
         };
-        let module = runtime.prepare(name.as_str(), wasm)?;
+        let (limits, _) = ChannelLimits::resolve(&file.capabilities, &HostCeilings::default());
+        let module = runtime.prepare_for(name.as_str(), wasm, &CallbackLimits::from(&limits))?;
         let diagnostics = file.inspect();
         Ok(Self { name, module, file, diagnostics })
     }

@@ -46,6 +46,8 @@ impl Assembly {
         let file = channel.capabilities_file();
         let capabilities = &file.capabilities;
         let (limits, adjusted) = ChannelLimits::resolve(capabilities, &self.config.ceilings);
+        let callback_limits = CallbackLimits::from(&limits);
+        channel.module().check_fits(name.as_str(), &callback_limits)?;
         let mut problems: Vec<String> = adjusted.iter().map(ToString::to_string).collect();
         let secrets = self.secrets_of(channel);
         let webhook = capabilities.webhook().cloned().unwrap_or_default();
@@ -66,7 +68,7 @@ impl Assembly {
             module: channel.module().clone(),
             runtime: Arc::new(ChannelRuntimeInfo {
                 name: name.as_str().into(),
-                limits: callback_limits(&limits),
+                limits: callback_limits,
                 services: Arc::new(world),
             }),
             message_id_from_metadata: capabilities
@@ -199,23 +201,5 @@ fn open_paths(
                 endpoint.path
             ));
         }
-    }
-}
-
-fn callback_limits(limits: &ChannelLimits) -> CallbackLimits {
-    CallbackLimits {
-        fuel: limits.fuel,
-        timeout: limits.callback_timeout,
-        memory_bytes: limits.memory_bytes,
-        table_elements: limits.table_elements,
-        messages: limits.messages_per_callback,
-        message_bytes: limits.message_bytes,
-        attachments_per_message: limits.attachments_per_message,
-        attachment_bytes: limits.stored_attachment_bytes,
-        attachment_bytes_per_callback: limits.attachment_bytes_per_callback,
-        log_lines: limits.log_lines,
-        log_line_bytes: limits.log_line_bytes,
-        log_bytes: limits.log_bytes,
-        ..CallbackLimits::default()
     }
 }

@@ -3,7 +3,7 @@
 use super::limits::CallbackLimits;
 
 /// Bytes of a guest's file that are read at most.
-pub const DEFAULT_MAX_GUEST_BYTES: usize = 32 * 1024 * 1024;
+pub const DEFAULT_MAX_GUEST_BYTES: usize = 16 * 1024 * 1024;
 
 /// The settings of a [`WasmChannelRuntime`](super::WasmChannelRuntime).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub const DEFAULT_MAX_GUEST_BYTES: usize = 32 * 1024 * 1024;
 pub struct WasmChannelRuntimeConfig {
     /// What a callback may use, unless its channel's capability file says otherwise.
     pub limits: CallbackLimits,
-    /// Bytes of a guest's file. Default 32 MiB; a larger one is refused.
+    /// Bytes of a guest's file. Default 16 MiB; a larger one is refused.
     pub max_guest_bytes: usize,
 }
 

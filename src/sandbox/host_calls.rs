@@ -104,12 +104,15 @@ fn http_request(
     request: GuestHttpRequest,
 ) -> Result<wit_abi::types::HttpResponse, String> {
     let deadline = state.meter.deadline();
+    let (calls_before, limit) = (state.http_calls, state.channel.limits.http_calls);
+    if calls_before as usize >= limit {
+        return Err(format!("this callback has made its {limit} requests (http.max_requests_per_callback)"));
+    }
     // The body is a copy of what the guest has in its own memory, so both count.
     let size = request.body.as_ref().map_or(0, Vec::len);
     let _body_memory = state.limiter.reserve_outside(size).ok_or_else(|| {
         format!("there is no room for a request body of {size} bytes in the memory of all callbacks together")
     })?;
-    let calls_before = state.http_calls;
     state.http_calls = state.http_calls.saturating_add(1);
     // Also a request that fails may have reached its server.
     state.record.left_host();

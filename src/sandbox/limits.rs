@@ -1,39 +1,12 @@
-//! What one callback may use. Every number has its default here and is enforced in this room.
+//! What one callback may use. The numbers, their defaults and their capability fields are those of
+//! [`ChannelLimits`](crate::capability::limits::ChannelLimits); what is fixed stands here.
 
 use std::time::Duration;
 
-/// Units of wasmi fuel.
-pub const DEFAULT_FUEL: u64 = 500_000_000;
-/// Wall-clock time of a callback, host calls included. Capability field `callback_timeout_secs`.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Linear memory.
-pub const DEFAULT_MEMORY_BYTES: usize = 50 * 1024 * 1024;
-/// Elements of one table.
-pub const DEFAULT_TABLE_ELEMENTS: usize = 100_000;
-/// Content of a message; longer is cut. Capability field `max_message_size`.
-pub const DEFAULT_MESSAGE_BYTES: usize = 64 * 1024;
-/// Messages of a callback.
-pub const DEFAULT_MESSAGES: usize = 100;
-/// Attachments of a message.
-pub const DEFAULT_ATTACHMENTS_PER_MESSAGE: usize = 10;
-/// Stored bytes of all attachments of a message, and of a single one.
-pub const DEFAULT_ATTACHMENT_BYTES: usize = 20 * 1024 * 1024;
-/// Stored attachment bytes of a callback.
-pub const DEFAULT_ATTACHMENT_BYTES_PER_CALLBACK: usize = 50 * 1024 * 1024;
-/// Log lines of a callback.
-pub const DEFAULT_LOG_LINES: usize = 1000;
-/// Bytes of one log line; longer is cut.
-pub const DEFAULT_LOG_LINE_BYTES: usize = 4 * 1024;
-/// Bytes of all log lines of a callback.
-pub const DEFAULT_LOG_BYTES: usize = 256 * 1024;
-/// Timer changes of a callback.
-pub const DEFAULT_TIMER_CHANGES: usize = 100;
-/// Bytes of a timer's name.
-pub const MAX_TIMER_NAME_BYTES: usize = 128;
-/// Bytes of a timer's payload.
-pub const MAX_TIMER_PAYLOAD_BYTES: usize = 64 * 1024;
-/// How far ahead a timer may be set.
-pub const MAX_TIMER_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+use crate::capability::limits::ChannelLimits;
+
+/// Timers set and cancelled by one callback.
+pub const MAX_TIMER_CHANGES: usize = 100;
 /// Bytes of the fields of a message that are not its content: ids, names, metadata, extracted text and what else
 /// describes attachments. A message with more is dropped.
 pub const MAX_MESSAGE_FIELDS_BYTES: usize = 1024 * 1024;
@@ -43,51 +16,76 @@ pub const MAX_EMITTED_BYTES: usize = 16 * 1024 * 1024;
 /// What one callback of one channel may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallbackLimits {
-    /// Units of fuel. Default [`DEFAULT_FUEL`].
+    /// Units of fuel.
     pub fuel: u64,
-    /// Wall-clock time; from it the router computes the deadline. Default [`DEFAULT_TIMEOUT`].
+    /// Wall-clock time; from it the router computes the deadline.
     pub timeout: Duration,
-    /// Bytes of linear memory. Default [`DEFAULT_MEMORY_BYTES`].
+    /// Bytes of linear memory.
     pub memory_bytes: usize,
-    /// Elements of one table. Default [`DEFAULT_TABLE_ELEMENTS`].
+    /// Elements of all tables.
     pub table_elements: usize,
-    /// Messages. Default [`DEFAULT_MESSAGES`]; what is more is dropped.
+    /// Messages; what is more is dropped.
     pub messages: usize,
-    /// Bytes of a message's content. Default [`DEFAULT_MESSAGE_BYTES`]; what is more is cut.
+    /// Bytes of a message's content; what is more is cut.
     pub message_bytes: usize,
-    /// Attachments of one message. Default [`DEFAULT_ATTACHMENTS_PER_MESSAGE`]; what is more is dropped.
+    /// Bytes of a message's metadata, and of each other text of it but its content; a message with more is dropped.
+    pub metadata_bytes: usize,
+    /// Attachments of one message; what is more is dropped.
     pub attachments_per_message: usize,
-    /// Stored bytes of one attachment and of all of one message. Default [`DEFAULT_ATTACHMENT_BYTES`].
-    pub attachment_bytes: usize,
-    /// Stored bytes of a callback. Default [`DEFAULT_ATTACHMENT_BYTES_PER_CALLBACK`].
+    /// Stored bytes of all attachments of one message; attachments beyond it are dropped.
+    pub attachment_bytes_per_message: usize,
+    /// Stored bytes of one attachment; storing more is an error for the guest.
+    pub stored_attachment_bytes: usize,
+    /// Stored bytes of a callback; storing more is an error for the guest.
     pub attachment_bytes_per_callback: usize,
-    /// Log lines. Default [`DEFAULT_LOG_LINES`]; what is more is dropped.
+    /// Log lines; what is more is dropped.
     pub log_lines: usize,
-    /// Bytes of one log line. Default [`DEFAULT_LOG_LINE_BYTES`]; what is more is cut.
+    /// Bytes of one log line; what is more is cut.
     pub log_line_bytes: usize,
-    /// Bytes of all log lines. Default [`DEFAULT_LOG_BYTES`]; what is more is dropped.
+    /// Bytes of all log lines; what is more is dropped.
     pub log_bytes: usize,
-    /// Timers set and cancelled. Default [`DEFAULT_TIMER_CHANGES`]; setting one more is an error for the guest.
-    pub timer_changes: usize,
+    /// Outbound HTTP requests; one more is an error for the guest.
+    pub http_calls: usize,
+    /// Timers that the channel may have set; a callback that sets more by itself gets an error.
+    pub timers: usize,
+    /// Bytes of a timer's name; a longer one is an error for the guest.
+    pub timer_name_bytes: usize,
+    /// Bytes of a timer's payload; a longer one is an error for the guest.
+    pub timer_payload_bytes: usize,
+    /// How far ahead a timer may be set; further is an error for the guest.
+    pub timer_delay: Duration,
+}
+
+impl From<&ChannelLimits> for CallbackLimits {
+    fn from(limits: &ChannelLimits) -> Self {
+        Self {
+            fuel: limits.fuel,
+            timeout: limits.callback_timeout,
+            memory_bytes: limits.memory_bytes,
+            table_elements: limits.table_elements,
+            messages: limits.messages_per_callback,
+            message_bytes: limits.message_bytes,
+            metadata_bytes: limits.metadata_bytes,
+            attachments_per_message: limits.attachments_per_message,
+            attachment_bytes_per_message: limits.attachment_bytes_per_message,
+            stored_attachment_bytes: limits.stored_attachment_bytes,
+            attachment_bytes_per_callback: limits.attachment_bytes_per_callback,
+            log_lines: limits.log_lines,
+            log_line_bytes: limits.log_line_bytes,
+            log_bytes: limits.log_bytes,
+            http_calls: limits.http_calls,
+            timers: limits.timers,
+            timer_name_bytes: limits.timer_name_bytes,
+            timer_payload_bytes: limits.timer_payload_bytes,
+            timer_delay: limits.timer_delay,
+        }
+    }
 }
 
 impl Default for CallbackLimits {
+    /// What a channel gets whose capability file asks for nothing else.
     fn default() -> Self {
-        Self {
-            fuel: DEFAULT_FUEL,
-            timeout: DEFAULT_TIMEOUT,
-            memory_bytes: DEFAULT_MEMORY_BYTES,
-            table_elements: DEFAULT_TABLE_ELEMENTS,
-            messages: DEFAULT_MESSAGES,
-            message_bytes: DEFAULT_MESSAGE_BYTES,
-            attachments_per_message: DEFAULT_ATTACHMENTS_PER_MESSAGE,
-            attachment_bytes: DEFAULT_ATTACHMENT_BYTES,
-            attachment_bytes_per_callback: DEFAULT_ATTACHMENT_BYTES_PER_CALLBACK,
-            log_lines: DEFAULT_LOG_LINES,
-            log_line_bytes: DEFAULT_LOG_LINE_BYTES,
-            log_bytes: DEFAULT_LOG_BYTES,
-            timer_changes: DEFAULT_TIMER_CHANGES,
-        }
+        Self::from(&ChannelLimits::default())
     }
 }
 

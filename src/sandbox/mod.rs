@@ -8,7 +8,7 @@ mod halt;
 mod host_calls;
 mod imports;
 mod instance;
-pub mod limits;
+pub(crate) mod limits;
 mod memory;
 mod meter;
 mod pool;

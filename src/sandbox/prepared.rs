@@ -58,7 +58,6 @@ impl ExportNames {
 impl PreparedChannelModule {
     pub(super) fn new(
         engine: &Engine,
-        limits: &CallbackLimits,
         channel: &str,
         bytes: &[u8],
         digest: Digest,
@@ -75,10 +74,6 @@ impl PreparedChannelModule {
             beginnings: guest.initialize.iter().cloned().collect(),
         };
         let scanned = scan::scan(guest.module, |name| names.has(name))
-            .map_err(|error| not_loadable(error.to_string()))?;
-        scanned
-            .size
-            .fits(limits.memory_bytes, limits.table_elements)
             .map_err(|error| not_loadable(error.to_string()))?;
         if scanned.has_start {
             names.beginnings.insert(0, scan::START_EXPORT.to_owned());
@@ -136,6 +131,16 @@ impl PreparedChannelModule {
             .saturating_add(size.table_elements.saturating_mul(BYTES_PER_TABLE_ELEMENT as u64));
         let beside = usize::try_from(beside).unwrap_or(usize::MAX);
         whole_pages(beside).saturating_add(usize::try_from(size.memory_bytes).unwrap_or(usize::MAX))
+    }
+
+    /// Whether an instance starts within these limits. `channel` is only for the message.
+    ///
+    /// # Errors
+    /// [`WasmChannelError::NotLoadable`] with what is larger, and both numbers.
+    pub fn check_fits(&self, channel: &str, limits: &CallbackLimits) -> Result<(), WasmChannelError> {
+        self.size.fits(limits.memory_bytes, limits.table_elements).map_err(|error| {
+            WasmChannelError::NotLoadable { channel: channel.to_owned(), reason: error.to_string() }
+        })
     }
 
     /// Runs one callback in an instance of its own, on the calling thread. What goes wrong is in the report, also a bug in

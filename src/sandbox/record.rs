@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use wit_abi::types::{EmittedMessage, InboundAttachment, LogLevel};
 
-use super::limits::{
-    CallbackLimits, MAX_EMITTED_BYTES, MAX_MESSAGE_FIELDS_BYTES, MAX_TIMER_DELAY, MAX_TIMER_NAME_BYTES,
-    MAX_TIMER_PAYLOAD_BYTES,
-};
+use super::limits::{CallbackLimits, MAX_EMITTED_BYTES, MAX_MESSAGE_FIELDS_BYTES, MAX_TIMER_CHANGES};
 use super::text;
 use crate::channel::workspace::WorkspaceChanges;
 use crate::event::callback::{Dropped, Effects, Emitted, LogLine, TimerChange};
@@ -77,6 +74,7 @@ impl Record {
         let fields = field_bytes(&message);
         let bytes = self.message_bytes.saturating_add(fields + message.content.len());
         if self.messages.len() >= self.limits.messages
+            || longest_field(&message) > self.limits.metadata_bytes
             || fields > MAX_MESSAGE_FIELDS_BYTES
             || bytes > MAX_EMITTED_BYTES
         {
@@ -89,7 +87,7 @@ impl Record {
 
     /// Keeps the bytes of an attachment that the callback has emitted or will emit.
     pub(super) fn store_attachment(&mut self, id: String, data: Vec<u8>) -> Result<(), String> {
-        let limit = self.limits.attachment_bytes;
+        let limit = self.limits.stored_attachment_bytes;
         if data.len() > limit {
             return Err(format!("the attachment has {} bytes and may have {limit}", data.len()));
         }
@@ -112,35 +110,36 @@ impl Record {
 
     /// Sets a timer; a change of the same name that this callback made before is replaced.
     pub(super) fn set_timer(&mut self, name: &str, delay: Duration, payload: &str) -> Result<(), String> {
-        if name.is_empty() || name.len() > MAX_TIMER_NAME_BYTES {
-            return Err(format!(
-                "a timer's name has 1 to {MAX_TIMER_NAME_BYTES} bytes, this one {}",
-                name.len()
-            ));
+        let CallbackLimits { timer_name_bytes, timer_payload_bytes, timer_delay, timers, .. } = self.limits;
+        if name.is_empty() || name.len() > timer_name_bytes {
+            return Err(format!("a timer's name has 1 to {timer_name_bytes} bytes, this one {}", name.len()));
         }
-        if payload.len() > MAX_TIMER_PAYLOAD_BYTES {
+        if payload.len() > timer_payload_bytes {
             let size = payload.len();
             return Err(format!(
-                "a timer's payload has at most {MAX_TIMER_PAYLOAD_BYTES} bytes, this one {size}"
+                "a timer's payload has at most {timer_payload_bytes} bytes, this one {size}"
             ));
         }
-        if delay > MAX_TIMER_DELAY {
-            return Err(format!(
-                "a timer can be set {} days ahead at most",
-                MAX_TIMER_DELAY.as_secs() / 86_400
-            ));
+        if delay > timer_delay {
+            let days = timer_delay.as_secs() / 86_400;
+            return Err(format!("a timer can be set at most {days} days ahead"));
+        }
+        let others =
+            |change: &&TimerChange| matches!(change, TimerChange::Set { .. }) && change.name() != name;
+        if self.timers.iter().filter(others).count() >= timers {
+            return Err(format!("this channel may have {timers} timers"));
         }
         let change = TimerChange::Set { name: name.into(), delay, payload: payload.into() };
         match self.change_timer(change) {
             true => Ok(()),
-            false => Err(format!("this callback has made its {} timer changes", self.limits.timer_changes)),
+            false => Err(format!("this callback has made its {MAX_TIMER_CHANGES} timer changes")),
         }
     }
 
     /// Cancels a timer. There is no way to tell the guest that it did too much.
     pub(super) fn cancel_timer(&mut self, name: &str) {
         // No timer has such a name.
-        if name.len() > MAX_TIMER_NAME_BYTES {
+        if name.len() > self.limits.timer_name_bytes {
             return;
         }
         if !self.change_timer(TimerChange::Cancel { name: name.into() }) {
@@ -151,7 +150,7 @@ impl Record {
     fn change_timer(&mut self, change: TimerChange) -> bool {
         let before = self.timers.len();
         self.timers.retain(|old| old.name() != change.name());
-        let fits = self.timers.len() < before || before < self.limits.timer_changes;
+        let fits = self.timers.len() < before || before < MAX_TIMER_CHANGES;
         if fits {
             self.timers.push(change);
         }
@@ -200,7 +199,7 @@ impl Record {
         let mut used = std::collections::HashSet::new();
         let mut linked = Vec::with_capacity(self.messages.len());
         for mut message in std::mem::take(&mut self.messages) {
-            let mut left = self.limits.attachment_bytes;
+            let mut left = self.limits.attachment_bytes_per_message;
             let mut attachment_data = Vec::with_capacity(message.attachments.len());
             let attachments = std::mem::take(&mut message.attachments);
             for attachment in attachments {
@@ -252,18 +251,26 @@ fn log_level(level: LogLevel) -> log::Level {
     }
 }
 
-/// Everything of a message except for its content.
+/// Bytes of all fields of a message except for its content.
 pub(super) fn field_bytes(message: &EmittedMessage) -> usize {
+    field_lengths(message).sum()
+}
+
+/// Bytes of the longest field of a message except for its content.
+fn longest_field(message: &EmittedMessage) -> usize {
+    field_lengths(message).max().unwrap_or(0)
+}
+
+fn field_lengths(message: &EmittedMessage) -> impl Iterator<Item = usize> {
     let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    let attachment = |a: &InboundAttachment| {
-        let optionals = [&a.filename, &a.source_url, &a.storage_key, &a.extracted_text];
-        a.id.len() + a.mime_type.len() + a.extras_json.len() + optionals.map(optional).iter().sum::<usize>()
+    let of_attachment = move |a: &InboundAttachment| {
+        let [filename, source, key, text] =
+            [&a.filename, &a.source_url, &a.storage_key, &a.extracted_text].map(optional);
+        [a.id.len(), a.mime_type.len(), a.extras_json.len(), filename, source, key, text]
     };
-    message.user_id.len()
-        + message.metadata_json.len()
-        + optional(&message.user_name)
-        + optional(&message.thread_id)
-        + message.attachments.iter().map(attachment).sum::<usize>()
+    let own = [message.user_id.len(), message.metadata_json.len()];
+    let optionals = [&message.user_name, &message.thread_id].map(optional);
+    own.into_iter().chain(optionals).chain(message.attachments.iter().flat_map(of_attachment))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 use super::*;
 
 fn record(change: impl FnOnce(&mut CallbackLimits)) -> Record {
-    let mut limits = CallbackLimits::default();
+    // Fields beyond the limit of a single one have a test of their own.
+    let mut limits = CallbackLimits { metadata_bytes: usize::MAX, ..CallbackLimits::default() };
     change(&mut limits);
     Record::new("chan".into(), limits)
 }
@@ -63,7 +64,7 @@ fn fields_and_sum_of_messages_are_bounded() {
 fn attachments_are_bounded_in_number_and_bytes() {
     let mut record = record(|limits| {
         limits.attachments_per_message = 2;
-        limits.attachment_bytes = 10;
+        limits.attachment_bytes_per_message = 10;
         limits.attachment_bytes_per_callback = 100;
     });
     record.store_attachment("a".into(), vec![0; 6]).unwrap();
@@ -90,7 +91,7 @@ fn attachments_are_bounded_in_number_and_bytes() {
 #[test]
 fn stored_data_is_bounded_and_may_come_after_its_message() {
     let mut record = record(|limits| {
-        limits.attachment_bytes = 10;
+        limits.stored_attachment_bytes = 10;
         limits.attachment_bytes_per_callback = 22;
     });
     record.emit(message("early", &["x"]));
@@ -115,32 +116,77 @@ fn the_number_of_stored_attachments_is_bounded() {
 }
 
 #[test]
-fn the_last_change_of_a_timer_counts_and_changes_are_bounded() {
+fn the_last_change_of_a_timer_counts() {
     let second = Duration::from_secs(1);
-    let mut record = record(|limits| limits.timer_changes = 2);
+    let mut record = record(|_| {});
     record.set_timer("a", second, "1").unwrap();
     record.set_timer("a", second * 2, "2").unwrap();
     record.set_timer("b", second, "").unwrap();
-    assert!(record.set_timer("c", second, "").is_err());
-    record.cancel_timer("c");
     record.cancel_timer("b");
     let (effects, _) = commit(record);
     let set = TimerChange::Set { name: "a".into(), delay: second * 2, payload: "2".into() };
     assert_eq!(effects.timers, [set, TimerChange::Cancel { name: "b".into() }]);
-    assert_eq!(effects.dropped.timer_changes, 1);
+    assert_eq!(effects.dropped.timer_changes, 0);
 }
 
 #[test]
-fn timers_are_checked_at_their_edges() {
-    let mut record = record(|_| {});
-    let mut set = |name: usize, delay: Duration, payload: usize| {
-        record.set_timer(&"n".repeat(name), delay, &"p".repeat(payload)).is_ok()
+fn changes_of_timers_are_bounded() {
+    let mut record = record(|limits| limits.timers = usize::MAX);
+    for n in 0..MAX_TIMER_CHANGES {
+        record.set_timer(&n.to_string(), Duration::ZERO, "").unwrap();
+    }
+    let error = record.set_timer("more", Duration::ZERO, "").unwrap_err();
+    assert!(error.contains("100 timer changes"), "{error}");
+    record.set_timer("0", Duration::ZERO, "").unwrap();
+    record.cancel_timer("more");
+    let (effects, _) = commit(record);
+    assert_eq!((effects.timers.len(), effects.dropped.timer_changes), (MAX_TIMER_CHANGES, 1));
+}
+
+// What happened: these limits of the capability file were read, clamped and shown, and the host went by numbers of its
+// own.
+#[test]
+fn timers_are_checked_at_the_limits_of_their_channel() {
+    let limits = |limits: &mut CallbackLimits| {
+        (limits.timers, limits.timer_name_bytes, limits.timer_payload_bytes) = (2, 10, 20);
+        limits.timer_delay = Duration::from_secs(86_400);
     };
-    assert!(set(MAX_TIMER_NAME_BYTES, MAX_TIMER_DELAY, MAX_TIMER_PAYLOAD_BYTES));
-    assert!(!set(MAX_TIMER_NAME_BYTES + 1, Duration::ZERO, 0));
-    assert!(!set(0, Duration::ZERO, 0));
-    assert!(!set(1, MAX_TIMER_DELAY + Duration::from_millis(1), 0));
-    assert!(!set(1, Duration::ZERO, MAX_TIMER_PAYLOAD_BYTES + 1));
+    let mut record = record(limits);
+    let mut set = |name: &str, delay: Duration, payload: usize| {
+        record.set_timer(name, delay, &"p".repeat(payload)).map_err(|error| error.to_string())
+    };
+    let day = Duration::from_secs(86_400);
+    assert_eq!(set(&"n".repeat(10), day, 20), Ok(()));
+    assert!(set(&"n".repeat(11), day, 20).unwrap_err().contains("1 to 10 bytes"));
+    assert!(set("", day, 20).unwrap_err().contains("1 to 10 bytes"));
+    assert!(set("a", day, 21).unwrap_err().contains("at most 20 bytes"));
+    assert!(set("a", day + Duration::from_millis(1), 0).unwrap_err().contains("at most 1 days"));
+    assert_eq!(set("a", day, 0), Ok(()));
+    assert!(set("b", day, 0).unwrap_err().contains("may have 2 timers"));
+    assert_eq!(set("a", day, 1), Ok(()), "one that is set again is no further one");
+}
+
+#[test]
+fn each_field_of_a_message_is_as_long_as_its_limit_and_no_longer() {
+    type Field = fn(&mut EmittedMessage, String);
+    let fields: [(&str, Field); 6] = [
+        ("metadata", |message, text| message.metadata_json = text),
+        ("user id", |message, text| message.user_id = text),
+        ("user name", |message, text| message.user_name = Some(text)),
+        ("thread", |message, text| message.thread_id = Some(text)),
+        ("attachment id", |message, text| message.attachments[0].id = text),
+        ("extracted text", |message, text| message.attachments[0].extracted_text = Some(text)),
+    ];
+    for (name, set) in fields {
+        let mut record = record(|limits| limits.metadata_bytes = 300);
+        for len in [300, 301] {
+            let mut message = message("hi", &["x"]);
+            set(&mut message, "x".repeat(len));
+            record.emit(message);
+        }
+        let (effects, _) = commit(record);
+        assert_eq!((effects.messages.len(), effects.dropped.messages), (1, 1), "{name}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, OperatorCost};
 
 use super::config::WasmChannelRuntimeConfig;
 use super::error::WasmChannelError;
+use super::limits::CallbackLimits;
 use super::prepared::PreparedChannelModule;
 use super::suitable;
 use super::trial;
@@ -107,11 +108,24 @@ impl WasmChannelRuntime {
     }
 
     /// Reads, checks, links and translates a guest: everything that is the same for each of its callbacks. `name` is
-    /// only for messages.
+    /// only for messages. Its initial state must fit [`WasmChannelRuntimeConfig::limits`].
     ///
     /// # Errors
     /// The file is no guest of a known flavour, imports something that the host does not have, or is not valid.
     pub fn prepare(&self, name: &str, bytes: &[u8]) -> Result<Arc<PreparedChannelModule>, WasmChannelError> {
+        self.prepare_for(name, bytes, &self.0.config.limits)
+    }
+
+    /// The same for a channel with limits of its own.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn prepare_for(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        limits: &CallbackLimits,
+    ) -> Result<Arc<PreparedChannelModule>, WasmChannelError> {
         let limit = self.0.config.max_guest_bytes;
         if bytes.len() > limit {
             let reason = format!("the file has {} bytes, and at most {limit} are read", bytes.len());
@@ -119,12 +133,13 @@ impl WasmChannelRuntime {
         }
         let digest = sha256(bytes);
         if let Some(known) = self.prepared().get(&digest) {
+            known.check_fits(name, limits)?;
             return Ok(Arc::clone(known));
         }
         // Not under the lock: two threads that load the same file at once prepare it twice, and the first one counts.
-        let limits = self.0.config.limits;
-        let fresh = Arc::new(PreparedChannelModule::new(&self.0.engine, &limits, name, bytes, digest)?);
-        trial::instantiate(&fresh, name, limits)?;
+        let fresh = Arc::new(PreparedChannelModule::new(&self.0.engine, name, bytes, digest)?);
+        fresh.check_fits(name, limits)?;
+        trial::instantiate(&fresh, name, *limits)?;
         Ok(Arc::clone(self.prepared().entry(digest).or_insert(fresh)))
     }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tinclaw::WasmChannel;
 use tinclaw::event::callback::{Callback, CallbackValue};
 use tinclaw::sandbox::{CallbackLimits, MemoryBudget, WasmChannelError};
 
-use crate::support::{Bench, IsExpected, Wat, lines, prepare};
+use crate::support::{Bench, IsExpected, Wat, lines, prepare, runtime};
 
 const LOOP: &str = "(loop $again (br $again))";
 const LOG: &str = r#"(import "near:agent/channel-host@0.3.1" "log" (func $log (param i32 i32 i32)))"#;
@@ -146,6 +147,38 @@ fn memory_that_is_too_large_from_the_start_is_refused_at_load_or_at_instantiatio
         matches!(&error, WasmChannelError::Instantiation { reason, .. } if reason.contains("65536")),
         "{error:?}"
     );
+}
+
+// What happened: whether a guest's initial state fits was looked at with the limits of the runtime. A guest of 60 MiB never
+// loaded, whatever its file asked for, and one with a table of 20,000 elements loaded and failed at every callback.
+#[test]
+fn a_guests_initial_state_is_compared_with_the_limits_of_its_channel() {
+    let runtime = runtime();
+    let load = |guest: &Wat, channel: &str| {
+        let file = format!(r#"{{"capabilities": {{"channel": {{{channel}}}}}}}"#);
+        let name = "chan".parse().unwrap();
+        WasmChannel::from_bytes(&runtime, name, &guest.bytes(), Some(file.as_bytes()))
+            .map_err(|error| error.to_string())
+    };
+    let large = Wat { memory: r#"(memory (export "memory") 960)"#, ..Wat::poll("") };
+    let error = load(&large, "").unwrap_err();
+    assert!(error.contains("starts with 62914560 bytes") && error.contains("may have 52428800"), "{error}");
+    assert!(load(&large, r#""memory_mb": 59"#).is_err());
+    let loaded = load(&large, r#""memory_mb": 60"#).unwrap();
+    let error = load(&large, r#""memory_mb": 59"#).unwrap_err();
+    assert!(error.contains("may have 61865984"), "also when the runtime knows the guest: {error}");
+    let mut bench = Bench::with(loaded.module().clone());
+    bench.limits.memory_bytes = 60 << 20;
+    assert_eq!(bench.poll().result, Ok(CallbackValue::Done));
+
+    let table = Wat { more: "(table 20000 funcref)".into(), ..Wat::poll("") };
+    let error = load(&table, "").unwrap_err();
+    assert!(error.contains("20000 elements, and 10000 are allowed"), "{error}");
+    assert!(load(&table, r#""table_elements": 19999"#).is_err());
+    let loaded = load(&table, r#""table_elements": 20000"#).unwrap();
+    let mut bench = Bench::with(loaded.module().clone());
+    bench.limits.table_elements = 20_000;
+    assert_eq!(bench.poll().result, Ok(CallbackValue::Done));
 }
 
 #[test]
@@ -377,10 +410,23 @@ fn a_failed_callback_keeps_its_log_and_nothing_else() {
     assert!(report.effects.workspace.is_empty());
 }
 
+const HTTP: &str = r#"(import "near:agent/channel-host@0.3.1" "http-request"
+    (func $http (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
+
+#[test]
+fn outbound_requests_are_made_up_to_their_limit_and_no_further() {
+    let zeroes = "(i32.const 0) ".repeat(11);
+    let call = format!("(call $http {zeroes} (i32.const 64))");
+    let mut bench = Bench::of(Wat { imports: HTTP, ..Wat::poll(call.repeat(3)) });
+    bench.limits.http_calls = 2;
+    let report = bench.poll();
+    assert_eq!(report.result, Ok(CallbackValue::Done), "the guest gets an error");
+    assert_eq!((bench.services.requests.lock().unwrap().len(), report.usage.http_calls), (2, 2));
+}
+
 #[test]
 fn a_waiting_host_call_ends_at_the_deadline() {
-    let imports = r#"(import "near:agent/channel-host@0.3.1" "http-request"
-        (func $http (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
+    let imports = HTTP;
     let zeroes = "(i32.const 0) ".repeat(11);
     let wat = Wat { imports, ..Wat::poll(format!("(call $http {zeroes} (i32.const 64))")) };
     let mut bench = Bench::of(wat);
