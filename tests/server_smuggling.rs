@@ -21,17 +21,28 @@ const REQUEST_LINES: &[Row] = &[
     ("space after the version", b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", 400, "bad_request_line"),
     ("space in the target", b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request_line"),
     ("brackets in the method", b"G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request_line"),
-    ("two empty lines first", b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request_line"),
+    (
+        "five empty lines first",
+        b"\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+        "bad_request_line",
+    ),
     ("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "version_not_supported"),
-    ("HTTP/1.2", b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, "version_not_supported"),
     ("HTTP/0.9", b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505, "version_not_supported"),
     ("TLS", b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03", 400, "bad_header"),
 ];
 
 const TARGETS: &[Row] = &[
-    ("absolute form", b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"),
+    ("absolute form of another host", b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_host"),
+    ("absolute form of another scheme", b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"),
+    (
+        "absolute form with user information",
+        b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+        "bad_target",
+    ),
     ("authority form", b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"),
-    ("asterisk form", b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"),
+    ("asterisk form of another method", b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"),
     ("relative path", b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"),
     ("fragment", b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"),
     ("letters beyond ASCII", b"GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"),
@@ -133,10 +144,12 @@ const LENGTHS: &[Row] = &[
 
 const ENCODINGS: &[Row] = &[
     ("two encodings", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_transfer_encoding"),
-    ("list of encodings", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400, "bad_transfer_encoding"),
-    ("chunked not last", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", 400, "bad_transfer_encoding"),
-    ("identity", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", 400, "bad_transfer_encoding"),
-    ("almost chunked", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400, "bad_transfer_encoding"),
+    ("list of encodings", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "unknown_transfer_coding"),
+    ("chunked not last", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", 501, "unknown_transfer_coding"),
+    ("identity", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", 501, "unknown_transfer_coding"),
+    ("almost chunked", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501, "unknown_transfer_coding"),
+    ("chunked twice", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400, "bad_transfer_encoding"),
+    ("blanks before the end of a size line", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1 \r\na\r\n0\r\n\r\n", 400, "bad_chunk"),
     ("chunked with a parameter", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n", 400, "bad_transfer_encoding"),
     ("in quotes", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 400, "bad_transfer_encoding"),
     ("vertical tab before it", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n", 400, "bad_header"),
@@ -150,6 +163,16 @@ const ENCODINGS: &[Row] = &[
 /// Odd, but plain in meaning.
 const ACCEPTED: &[Row] = &[
     ("one empty line first", b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, ""),
+    ("four empty lines first", b"\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, ""),
+    ("HTTP/1.2", b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 200, ""),
+    ("absolute form", b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 200, ""),
+    ("absolute form without a path", b"GET http://A?q HTTP/1.1\r\nHost: a\r\n\r\n", 200, ""),
+    (
+        "blanks in a chunk extension",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1 ; a = b\r\na\r\n0\r\n\r\n",
+        200,
+        "",
+    ),
     ("HTTP/1.0 without a host", b"GET / HTTP/1.0\r\n\r\n", 200, ""),
     ("an unknown method", b"FROB / HTTP/1.1\r\nHost: a\r\n\r\n", 200, ""),
     ("an empty value", b"GET / HTTP/1.1\r\nHost: a\r\nX:\r\n\r\n", 200, ""),
@@ -220,6 +243,35 @@ fn what_follows_a_request_is_never_taken_for_another() {
         assert!(answer.contains("/first []"), "{row:?}: {answer:?}");
     }
     assert_eq!(handled.load(Ordering::SeqCst), rows.len());
+}
+
+#[test]
+fn a_question_about_the_whole_server_is_answered_by_the_server() {
+    let server = start(ServerLimits::default(), |request| {
+        panic!("the handler got {}", request.target);
+    });
+    let answer = exchange(server.local_addr(), b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 204 "), "{answer:?}");
+}
+
+/// A request to a path that nobody takes used to be read whole: its body took memory that others waited for.
+#[test]
+fn what_the_head_decides_is_answered_before_any_body_comes() {
+    let limits = ServerLimits { body_memory: 0, ..ServerLimits::default() };
+    let server = start(limits, |request| panic!("the handler got {}", request.target));
+    for rest in
+        ["Content-Length: 1000000", "Transfer-Encoding: chunked", "Expect: 100-continue\r\nContent-Length: 5"]
+    {
+        let head = format!("POST /nope HTTP/1.1\r\nHost: a\r\n{rest}\r\n\r\n");
+        let mut stream = connect(server.local_addr());
+        stream.write_all(head.as_bytes()).unwrap();
+        let answer = read_all(&mut stream);
+        assert!(
+            answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("{\"error\":\"not_found\"}"),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(server.stats().answered_at_head, 3);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! `tinclaw run`.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::thread;
 
 use crossbeam_channel::bounded;
@@ -96,7 +95,7 @@ fn tell_problems(host: &Host) {
 /// Says on standard output what runs and where. Programs may read it: the line `listening on URL` is there, and
 /// everything is written before the first request is answered by an agent.
 fn greet(settings: &Settings, host: &Host, agent: &dyn Agent) {
-    let Some(address) = host.local_addr() else { return };
+    let Some(address) = host.reachable_addr() else { return };
     let health = host.health().map(|health| health.channels).unwrap_or_default();
     let names: Vec<&str> = health.iter().map(|channel| channel.name.as_str()).collect();
     let mut text = format!("tinclaw {}\n", env!("CARGO_PKG_VERSION"));
@@ -108,22 +107,11 @@ fn greet(settings: &Settings, host: &Host, agent: &dyn Agent) {
     text += &format!("  agent     {}\n", agent.describe());
     text += &format!("listening on http://{address}\n");
     if names.contains(&"webchat") {
-        text += &format!("\nopen http://{}/chat\n", reachable(address));
+        text += &format!("\nopen http://{}/chat\n", address);
     }
     let mut out = std::io::stdout().lock();
     // A closed standard output is no reason not to serve.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// An address that a browser on this machine can open.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }
 
 /// Serves until the signal comes, then stops everything in order. An agent that does not end in time is left behind: its

@@ -5,6 +5,7 @@ pub mod arrival;
 pub mod callback;
 pub mod completion;
 pub mod health;
+pub mod queue;
 pub mod setup;
 
 pub use arrival::{Event, Wakeup};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::channel::{LoadError, WasmChannel, WasmChannelLoader};
 use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig};
-use crate::server::requests::{OwnPages, RequestHandler};
+use crate::server::requests::{OwnPages, RequestHandler, head_check};
 use crate::server::{DEFAULT_MAX_BODY_BYTES, WasmChannelRouter};
 use crate::server::{HttpServer, ServerLimits};
 use crate::webhook::TrustedProxies;
@@ -72,6 +72,12 @@ impl Host {
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.server.as_ref().map(HttpServer::local_addr)
+    }
+
+    /// An address at which others reach the HTTP server: that of this machine where it listens on all interfaces.
+    #[must_use]
+    pub fn reachable_addr(&self) -> Option<SocketAddr> {
+        self.local_addr().map(crate::net::reachable::reachable)
     }
 
     /// Channels that could not be loaded, and why. The others run.
@@ -237,20 +243,28 @@ fn serve(
     max_body_bytes: u64,
 ) -> Result<HttpServer, HostError> {
     let routes = manager.routes().clone();
-    let body_limit = Arc::new(body_limit(routes.clone(), max_body_bytes));
-    let mut handler = RequestHandler::new(routes, manager.events.clone(), proxies, public_url, own_pages());
-    Ok(HttpServer::start(address, limits, body_limit, Box::new(move |request| handler.handle(request)))?)
+    let pages = own_pages(routes.clone());
+    let check = head_check(routes.clone(), pages.clone(), max_body_bytes);
+    let mut handler = RequestHandler::new(routes, manager.events.clone(), proxies, public_url, pages);
+    let server = HttpServer::start(address, limits, check, Box::new(move |request| handler.handle(request)))?;
+    warn_of_open_channels(manager, server.local_addr());
+    Ok(server)
 }
 
-/// The largest body of a request, which a route may set lower than the host. A request that no route takes is read all
-/// the same, so that it gets its 404.
-fn body_limit(routes: WasmChannelRouter, host_limit: u64) -> impl Fn(&str, &str) -> u64 + Send + Sync {
-    move |_method, path| {
-        let route = routes.lookup(path);
-        route.and_then(|route| route.access.max_body_bytes).map_or(host_limit, |limit| limit.min(host_limit))
+/// Channels that anybody may call are meant for this machine; beyond it, somebody should know.
+fn warn_of_open_channels(manager: &ChannelManager, address: SocketAddr) {
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    for channel in manager.routes().unauthenticated_channels() {
+        log::warn!(
+            target: channel.as_str(),
+            "channel {channel} has no authentication, and this host listens on {address}: whoever reaches that address \
+             can talk to it; listen on 127.0.0.1, or declare an authentication scheme in its capability file"
+        );
     }
 }
 
-fn own_pages() -> OwnPages {
-    Box::new(crate::admin::page)
+fn own_pages(routes: WasmChannelRouter) -> OwnPages {
+    Arc::new(move |method, path| crate::admin::page(method, path, &routes))
 }

@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::event::arrival::Command;
 use crate::event::completion::{Completion, Permits};
 use crate::event::health::ChannelHealth;
+use crate::event::queue::{EventSender, event_queue};
 use crate::inbox::{Mailbox, MessageStream};
 use crate::model::oneshot::once;
 use crate::pairing::PairingDesk;
@@ -55,6 +56,8 @@ pub struct Health {
     pub messages_waiting: usize,
     /// Messages that are in the agent's hands.
     pub messages_handed_out: usize,
+    /// Requests since the start that no channel took, because of their path or method; the log says which.
+    pub unrouted_requests: u64,
 }
 
 /// Runs channels: takes them in, hands out their messages, delivers replies. All calls block for as long as they take
@@ -62,7 +65,7 @@ pub struct Health {
 ///
 /// Channels get HTTP requests only through a server, which [`Host`](super::Host) adds.
 pub struct ChannelManager {
-    pub(super) events: Sender<Event>,
+    pub(super) events: EventSender,
     pub(super) completed: Sender<Completion>,
     pub(super) store: StoreHandle,
     pub(super) mailbox: Mailbox,
@@ -95,7 +98,7 @@ impl ChannelManager {
     /// See [`HostError`].
     pub fn new(config: ManagerConfig) -> Result<Self, HostError> {
         let (completed, completions) = bounded(COMPLETION_CAPACITY);
-        let (events, inbox) = bounded(EVENT_CAPACITY);
+        let (events, inbox) = event_queue(EVENT_CAPACITY);
         let lock = match &config.state {
             StateLocation::Memory | StateLocation::Custom(_) => None,
             #[cfg(feature = "sqlite")]
@@ -203,6 +206,7 @@ impl ChannelManager {
             store: self.store.health(),
             messages_waiting: self.mailbox.waiting(),
             messages_handed_out: self.mailbox.handed_out(),
+            unrouted_requests: self.routes.unrouted_requests(),
         })
     }
 

@@ -1,3 +1,4 @@
-//! Network addresses: ranges of them, without I/O.
+//! Network addresses.
 
 pub mod address_range;
+pub(crate) mod reachable;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select_biased};
 
 use crate::channel::ChannelName;
-use crate::event::answer::Refusal;
 use crate::event::arrival::{AddChannelError, Command};
 use crate::event::completion::{Completion, Ticket};
+use crate::event::queue::EventReceiver;
 use crate::event::setup::ChannelSetup;
 use crate::event::{Event, Wakeup};
 use crate::inbox::Mailbox;
@@ -49,7 +49,7 @@ impl Default for RouterConfig {
 /// The threads and queues that the router works with.
 pub struct RouterParts {
     /// News from outside.
-    pub events: Receiver<Event>,
+    pub events: EventReceiver,
     /// Where completions come in.
     pub completions: Receiver<Completion>,
     /// Where workers and the store thread send completions.
@@ -72,7 +72,7 @@ pub struct RouterParts {
 
 /// The event router.
 pub struct Router {
-    pub(super) events: Receiver<Event>,
+    pub(super) events: EventReceiver,
     pub(super) completions: Receiver<Completion>,
     pub(super) completed: Sender<Completion>,
     pub(super) scheduler: SchedulerHandle,
@@ -157,27 +157,17 @@ impl Router {
                     Ok(completion) => self.complete(completion),
                     Err(_) => return,
                 },
-                recv(self.events) -> event => match event {
+                recv(self.events.channel()) -> event => match event {
                     Ok(event) => self.handle(event),
                     Err(_) => return,
                 },
             }
             self.start_what_can_start();
         }
-        self.refuse_what_is_left();
         if self.abandoned > 0 {
             self.workers.detach();
         } else {
             self.workers.shutdown();
-        }
-    }
-
-    /// Requests that came in with the shutdown.
-    fn refuse_what_is_left(&self) {
-        while let Ok(event) = self.events.try_recv() {
-            if let Event::Webhook(webhook) = event {
-                webhook.answer.refuse(Refusal::Stopping);
-            }
         }
     }
 

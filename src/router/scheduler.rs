@@ -3,8 +3,9 @@
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use crate::event::queue::{EventSender, NotQueued};
 use crate::event::{Event, Wakeup};
 use crate::model::clock::{self, ClockJump, ClockWatch, millis};
 use crate::model::deadline::deadline_after;
@@ -49,7 +50,7 @@ impl SchedulerHandle {
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn start(router: Sender<Event>) -> std::io::Result<(SchedulerHandle, JoinHandle<()>)> {
+pub fn start(router: EventSender) -> std::io::Result<(SchedulerHandle, JoinHandle<()>)> {
     if let Some(doubt) = clock::implausible(clock::unix_ms()) {
         log::warn!("{doubt}; times in the log and signatures that name a time are not right until it is set");
     }
@@ -57,7 +58,7 @@ pub fn start(router: Sender<Event>) -> std::io::Result<(SchedulerHandle, JoinHan
 }
 
 fn start_with(
-    router: Sender<Event>,
+    router: EventSender,
     wall: impl Fn() -> u64 + Send + 'static,
     compare_every: Duration,
 ) -> std::io::Result<(SchedulerHandle, JoinHandle<()>)> {
@@ -72,7 +73,7 @@ fn start_with(
 
 struct Scheduler<W> {
     deadlines: Deadlines<Wakeup>,
-    router: Sender<Event>,
+    router: EventSender,
     watch: ClockWatch,
     wall: W,
     compare_every: Duration,
@@ -122,11 +123,11 @@ impl<W: Fn() -> u64> Scheduler<W> {
             match self.router.try_send(Event::Due(wakeup)) {
                 Ok(()) => {}
                 // Waiting for the router could stop both threads: it may be about to send a command here.
-                Err(TrySendError::Full(Event::Due(wakeup))) => {
+                Err(NotQueued::Full(Event::Due(wakeup))) => {
                     self.deadlines.set(wakeup, deadline_after(now, RETRY_WHEN_FULL));
                 }
-                Err(TrySendError::Full(_)) => {}
-                Err(TrySendError::Disconnected(_)) => return false,
+                Err(NotQueued::Full(_)) => {}
+                Err(NotQueued::Closed(_)) => return false,
             }
         }
         true
@@ -146,7 +147,7 @@ mod tests {
     fn the_router_hears_of_a_wall_clock_that_was_set_ahead_and_not_of_one_that_was_set_back() {
         let wall = Arc::new(AtomicU64::new(clock::unix_ms()));
         let shown = wall.clone();
-        let (router, events) = bounded(16);
+        let (router, events) = event_queue(16);
         let begin = Instant::now();
         // The fake clock runs with the real one, plus what is added to it.
         let now = move || shown.load(Ordering::SeqCst) + millis(begin.elapsed());

@@ -8,6 +8,7 @@ use wit_abi::types::OutgoingHttpResponse;
 use crate::event::answer::AnswerSlot;
 use crate::event::arrival::RequestIdentity;
 use crate::model::clock::{millis, remaining};
+use crate::server::responses::{headers_json, headers_of};
 use crate::store::{SeenId, SeenRecord, StoredAnswer};
 use crate::webhook::{Seen as Known, SeenKey, SeenKeys};
 
@@ -128,21 +129,18 @@ impl Seen {
 
 /// The guest's answer as it is kept for repeats.
 pub(super) fn stored_answer(response: &OutgoingHttpResponse) -> StoredAnswer {
-    let headers = serde_json::from_str::<std::collections::BTreeMap<String, String>>(&response.headers_json);
     StoredAnswer {
         status: response.status,
-        headers: headers.unwrap_or_default().into_iter().collect(),
+        headers: headers_of(response).unwrap_or_default(),
         body: response.body.as_slice().into(),
     }
 }
 
 /// The other way round.
 pub(super) fn restored_answer(stored: StoredAnswer) -> OutgoingHttpResponse {
-    let headers: serde_json::Map<_, _> =
-        stored.headers.into_iter().map(|(name, value)| (name, serde_json::Value::String(value))).collect();
     OutgoingHttpResponse {
         status: stored.status,
-        headers_json: serde_json::Value::Object(headers).to_string(),
+        headers_json: headers_json(&stored.headers),
         body: stored.body.to_vec(),
     }
 }

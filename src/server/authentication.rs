@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::channel::ChannelName;
 use crate::event::answer::Refusal;
+use crate::model::clock;
 use crate::model::log_throttle::Told;
 use crate::secrets::SecretStore;
 use crate::webhook::{
@@ -32,7 +33,12 @@ pub(super) struct AuthenticationGate {
     logged: FailedAttempts,
     /// Channels whose unusable secret was logged lately.
     unusable: Told,
+    /// When the host's clock was last said to be behind.
+    clock_logged: Option<Instant>,
 }
+
+/// How long nothing more is said of the host's clock.
+const CLOCK_QUIET: Duration = Duration::from_secs(60 * 60);
 
 impl Default for AuthenticationGate {
     fn default() -> Self {
@@ -41,6 +47,7 @@ impl Default for AuthenticationGate {
             guesses: FailedAttempts::default(),
             logged: FailedAttempts::new(LOG_LIMITS),
             unusable: Told::default(),
+            clock_logged: None,
         }
     }
 }
@@ -62,13 +69,46 @@ impl AuthenticationGate {
         }
         match verify(&access.plan, request, &|name| secret_bytes(&*access.secrets, name)) {
             Verdict::Authentic(authenticated) => Ok(authenticated),
-            Verdict::Refused(reason) => Err(self.failed(channel, client, &reason, now)),
+            Verdict::Refused(reason) => {
+                self.look_at_the_clock(channel, access, request, &reason, now);
+                Err(self.failed(channel, client, &reason, now))
+            }
             Verdict::SecretUnusable { secret_name, problem } => {
                 if self.unusable.is_due(channel, now) {
                     log::error!(target: channel.as_str(), "secret {secret_name} cannot be used: {problem}");
                 }
                 Err(Refusal::NotConfigured)
             }
+        }
+    }
+
+    /// Says once that the host's clock is behind, where that is why a request is refused. Nobody but the holder of the key can
+    /// have signed a time that is still to come, so such a request proves it; one that is too old may be a replay.
+    fn look_at_the_clock(
+        &mut self,
+        channel: &ChannelName,
+        access: &ChannelAccess,
+        request: &WebhookRequest<'_>,
+        reason: &crate::webhook::Refusal,
+        now: Instant,
+    ) {
+        let crate::webhook::Refusal::TimestampOutsideTolerance { skew_secs: skew_secs @ 1.. } = *reason
+        else {
+            return;
+        };
+        if self.clock_logged.is_some_and(|at| now.saturating_duration_since(at) < CLOCK_QUIET) {
+            return;
+        }
+        let behind_ms = skew_secs.unsigned_abs().saturating_mul(1000);
+        let then = WebhookRequest { now_ms: request.now_ms.saturating_add(behind_ms), ..*request };
+        let verdict = verify(&access.plan, &then, &|name| secret_bytes(&*access.secrets, name));
+        if matches!(verdict, Verdict::Authentic(_)) {
+            self.clock_logged = Some(now);
+            log::error!(
+                "this host's clock is {} behind: channel {channel} got a request with a good signature from the future; \
+                 requests with a signed time are refused until the clock is set",
+                clock::in_words(behind_ms)
+            );
         }
     }
 
@@ -195,6 +235,44 @@ mod tests {
         let authentic =
             ask(&mut gate, "chat", &access, "POST", "", Some(("x-hub-signature-256", &authentic)));
         assert_eq!(authentic, Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_is_said_once_and_only_when_a_good_signature_proves_it() {
+        let access = access(json!({"auth": "slack"}));
+        let signed = |key: &[u8], time: u64| {
+            let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
+            let tag = ring::hmac::sign(&key, format!("v0:{time}:").as_bytes());
+            let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            vec![
+                ("x-slack-signature".to_owned(), format!("v0={hex}")),
+                ("x-slack-request-timestamp".to_owned(), time.to_string()),
+            ]
+        };
+        let said = |headers: &[(String, String)], now_ms: u64| {
+            let mut gate = AuthenticationGate::default();
+            let request = WebhookRequest {
+                method: "POST",
+                path: "/x",
+                query: "",
+                public_url: "https://a.example/x",
+                headers,
+                body: b"",
+                now_ms,
+            };
+            let channel = "chat".parse().unwrap();
+            assert_eq!(gate.admit(&channel, &access, &request, GUESSER).err(), Some(Refusal::Unauthorized));
+            let first = gate.clock_logged;
+            assert!(gate.admit(&channel, &access, &request, GUESSER).is_err());
+            assert_eq!(gate.clock_logged, first, "once");
+            first.is_some()
+        };
+        let now = 1_795_000_000;
+        let good = signed(b"a long secret", now);
+        assert!(said(&good, 0), "53 years behind");
+        assert!(said(&good, (now - 301) * 1000));
+        assert!(!said(&good, (now + 301) * 1000), "an old request may be a replay");
+        assert!(!said(&signed(b"another", now), 0), "anybody can write a time");
     }
 
     #[test]

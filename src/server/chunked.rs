@@ -20,6 +20,8 @@ pub(crate) struct ChunkedDecoder {
 enum State {
     /// Hexadecimal digits; `None` before the first.
     Size(Option<u64>),
+    /// White space between the size and an extension (RFC 9112 section 7.1.1).
+    SizeBlank(u64),
     Extension(u64),
     SizeLineFeed(u64),
     Data(u64),
@@ -76,7 +78,11 @@ impl ChunkedDecoder {
             (State::Size(Some(size)), b'\r') | (State::Extension(size), b'\r') => {
                 Ok(State::SizeLineFeed(size))
             }
-            (State::Size(Some(size)), b';') => Ok(State::Extension(size)),
+            (State::Size(Some(size)) | State::SizeBlank(size), b' ' | b'\t') => {
+                self.count(LONGEST_SIZE_LINE)?;
+                Ok(State::SizeBlank(size))
+            }
+            (State::Size(Some(size)) | State::SizeBlank(size), b';') => Ok(State::Extension(size)),
             (State::Extension(size), byte) if is_text(byte) => {
                 self.count(LONGEST_SIZE_LINE)?;
                 Ok(State::Extension(size))
@@ -143,6 +149,7 @@ mod tests {
             ),
             ("leading zeros", b"0005\r\nhello\r\n000\r\n\r\n", b"hello"),
             ("extension", b"5;name=\"value\"\r\nhello\r\n0;last\r\n\r\n", b"hello"),
+            ("blanks around an extension", b"5 \t; name = \"v\" ; b\r\nhello\r\n0 ;\r\n\r\n", b"hello"),
             ("longest extension", long_extension.as_bytes(), b"a"),
             ("trailers are dropped", b"5\r\nhello\r\n0\r\nX-Secret: 1\r\nB: 2\r\n\r\n", b"hello"),
             ("line ends inside data", b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n"),
@@ -170,6 +177,8 @@ mod tests {
             ("prefix", b"0x5\r\nhello\r\n", Refusal::Chunk),
             ("space before", b" 5\r\nhello\r\n", Refusal::Chunk),
             ("space after", b"5 \r\nhello\r\n", Refusal::Chunk),
+            ("blanks before a line end", b"5 ;\r\nhello\r\n0 \r\n\r\n", Refusal::Chunk),
+            ("a digit after a blank", b"5 0;a\r\nhello\r\n", Refusal::Chunk),
             ("underscore", b"1_0\r\n", Refusal::Chunk),
             ("bare line feed after the size", b"5\nhello\r\n", Refusal::Chunk),
             ("bare carriage return after the size", b"5\rhello\r\n", Refusal::Chunk),

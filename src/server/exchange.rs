@@ -22,6 +22,8 @@ pub struct IncomingRequest {
     pub peer: IpAddr,
     /// The method as it was sent, `GET` for instance. Case counts.
     pub method: String,
+    /// Path and query as they were sent, not decoded. A provider may sign a `?` that no query follows.
+    pub target: String,
     /// The path as it was sent, not decoded, without the query. It starts with `/`.
     pub path: String,
     /// What followed the first `?`, not decoded; empty when there was none.

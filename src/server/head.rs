@@ -5,10 +5,12 @@
 //! strictly: where it lets a server repair a request, this one refuses it, because whatever stands in front of us may
 //! have repaired it differently (request smuggling).
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use super::ServerLimits;
 use super::refusal::Refusal;
+use super::reply::is_token_byte;
 
 /// Finds the end of a head in bytes that come piece by piece.
 #[derive(Debug, Default)]
@@ -17,8 +19,11 @@ pub(crate) struct HeadScanner {
     lines: usize,
     line_length: usize,
     after_carriage_return: bool,
-    skipped_empty_line: bool,
+    empty_lines: usize,
 }
+
+/// Empty lines that may stand before the request line.
+const MOST_EMPTY_LINES: usize = 4;
 
 impl HeadScanner {
     /// Looks at the next bytes. `Some(n)`: the head ends after the first `n` of them.
@@ -53,9 +58,9 @@ impl HeadScanner {
             return Ok(true);
         }
         if empty {
-            // One empty line before the request line is allowed (RFC 9112 section 2.2): old clients end a body with it.
-            let again = std::mem::replace(&mut self.skipped_empty_line, true);
-            return if again { Err(Refusal::RequestLine) } else { Ok(false) };
+            // Empty lines before the request line are ignored (RFC 9112 section 2.2): old clients end a body with one.
+            self.empty_lines += 1;
+            return if self.empty_lines > MOST_EMPTY_LINES { Err(Refusal::RequestLine) } else { Ok(false) };
         }
         self.lines += 1;
         if self.lines > limits.head_fields + 1 {
@@ -70,7 +75,9 @@ impl HeadScanner {
 pub(crate) struct Head<'a> {
     pub(crate) method: &'a str,
     /// Path and query as sent; it starts with `/` and is visible ASCII.
-    pub(crate) target: &'a str,
+    pub(crate) target: Cow<'a, str>,
+    /// `OPTIONS *`: the request is about the server as a whole. The target is `/` then.
+    pub(crate) is_about_server: bool,
     /// Every field in its order, names as sent, values without surrounding white space.
     pub(crate) fields: Vec<(&'a str, &'a [u8])>,
     pub(crate) framing: Framing,
@@ -90,7 +97,7 @@ pub(crate) enum Framing {
 impl Head<'_> {
     /// The path without the query.
     pub(crate) fn path(&self) -> &str {
-        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+        self.target.split_once('?').map_or(&*self.target, |(path, _)| path)
     }
 }
 
@@ -107,14 +114,17 @@ pub(crate) fn read_head<'a>(bytes: &'a [u8], limits: &ServerLimits) -> Result<He
     let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
         return Err(Refusal::RequestLine);
     };
-    check_target(target)?;
-    let fields: Vec<_> = request.headers.iter().map(|field| (field.name, field.value)).collect();
+    let is_about_server = method == "OPTIONS" && target == "*";
+    let target = if is_about_server { Target::origin("/") } else { read_target(target)? };
+    let mut fields: Vec<_> = request.headers.iter().map(|field| (field.name, field.value)).collect();
     check_values(&fields)?;
     let version_1_0 = version == 0;
     check_host(&fields, version_1_0)?;
+    agree_on_host(&mut fields, target.authority)?;
     Ok(Head {
         method,
-        target,
+        target: target.path_and_query,
+        is_about_server,
         framing: framing(&fields, version_1_0)?,
         expects_continue: expects_continue(&fields, version_1_0)?,
         wants_close: version_1_0 || has_token(&fields, "connection", "close"),
@@ -140,12 +150,70 @@ fn names_another_version(bytes: &[u8]) -> bool {
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
-/// Only `/path?query` is a target here: the absolute form is for proxies, `*` and `host:port` name no resource, and a
-/// fragment is never sent.
-fn check_target(target: &str) -> Result<(), Refusal> {
-    let bytes = target.as_bytes();
-    let visible = bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
-    if bytes.first() == Some(&b'/') && visible { Ok(()) } else { Err(Refusal::Target) }
+/// A later minor version of HTTP/1 is read as HTTP/1.1, the highest that is known here (RFC 9110 section 2.5): it may not
+/// change what a message means.
+pub(crate) fn downgrade_version(head: &mut [u8]) {
+    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or_default();
+    let Some(length) = head[start..].iter().position(|byte| *byte == b'\r') else { return };
+    if let [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] = &mut head[start..start + length]
+        && minor.is_ascii_digit()
+        && *minor > b'1'
+    {
+        *minor = b'1';
+    }
+}
+
+/// A request's target, taken apart.
+struct Target<'a> {
+    path_and_query: Cow<'a, str>,
+    /// Host and port of the absolute form.
+    authority: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    fn origin(path_and_query: &'a str) -> Self {
+        Target { path_and_query: Cow::Borrowed(path_and_query), authority: None }
+    }
+}
+
+/// `/path?query`, or the absolute form `http://host/path?query`, which every server must accept (RFC 9112 section 3.2.2).
+/// `host:port` names no resource, and a fragment is never sent.
+fn read_target(target: &str) -> Result<Target<'_>, Refusal> {
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(Refusal::Target);
+    }
+    if target.starts_with('/') {
+        return Ok(Target::origin(target));
+    }
+    let (scheme, rest) = target.split_once("://").ok_or(Refusal::Target)?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return Err(Refusal::Target);
+    }
+    let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if authority.is_empty() || !authority.bytes().all(is_host_byte) {
+        return Err(Refusal::Target);
+    }
+    let path_and_query =
+        if tail.starts_with('/') { Cow::Borrowed(tail) } else { Cow::Owned(format!("/{tail}")) };
+    Ok(Target { path_and_query, authority: Some(authority) })
+}
+
+/// A client that writes the absolute form repeats its host in `Host`. Where the two differ, one reader would take the one
+/// and another reader the other.
+fn agree_on_host<'a>(
+    fields: &mut Vec<(&'a str, &'a [u8])>,
+    authority: Option<&'a str>,
+) -> Result<(), Refusal> {
+    let Some(authority) = authority else { return Ok(()) };
+    let host = values(fields, "host").next();
+    match host {
+        Some(host) if host.eq_ignore_ascii_case(authority.as_bytes()) => Ok(()),
+        Some(_) => Err(Refusal::Host),
+        None => {
+            fields.push(("host", authority.as_bytes()));
+            Ok(())
+        }
+    }
 }
 
 /// No control characters but the tab. Bytes above 0x7f are opaque data (RFC 9110 section 5.5), and proxies do send them.
@@ -178,12 +246,21 @@ fn framing(fields: &[(&str, &[u8])], version_1_0: bool) -> Result<Framing, Refus
         (Some(_), Some(_)) => Err(Refusal::AmbiguousLength),
         (None, Some(_)) if lengths.next().is_some() => Err(Refusal::AmbiguousLength),
         (None, Some(length)) => read_length(length).map(Framing::Length),
-        (Some(encoding), None) => {
-            let plain =
-                encoding.eq_ignore_ascii_case(b"chunked") && encodings.next().is_none() && !version_1_0;
-            if plain { Ok(Framing::Chunked) } else { Err(Refusal::TransferEncoding) }
-        }
+        (Some(_), None) if version_1_0 || encodings.next().is_some() => Err(Refusal::TransferEncoding),
+        (Some(encoding), None) => transfer_coding(encoding),
     }
+}
+
+/// `chunked` alone is understood. Another coding is 501 (RFC 9112 section 6.1); what is no list of codings is 400.
+fn transfer_coding(value: &[u8]) -> Result<Framing, Refusal> {
+    if value.eq_ignore_ascii_case(b"chunked") {
+        return Ok(Framing::Chunked);
+    }
+    let codings = || value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let is_token = |coding: &[u8]| !coding.is_empty() && coding.iter().all(|byte| is_token_byte(*byte));
+    let is_list = codings().all(is_token);
+    let names_another = codings().any(|coding| !coding.eq_ignore_ascii_case(b"chunked"));
+    Err(if is_list && names_another { Refusal::UnknownTransferCoding } else { Refusal::TransferEncoding })
 }
 
 fn read_length(value: &[u8]) -> Result<u64, Refusal> {
@@ -265,10 +342,60 @@ mod tests {
     fn a_head_is_understood() {
         let bytes = b"POST /a?b=c HTTP/1.1\r\nHost: example.org\r\nConnection: TE, Close\r\nX:  y \r\nContent-Length: 5\r\n\r\n";
         let head = read_head(bytes, &ServerLimits::default()).unwrap();
-        assert_eq!((head.method, head.target, head.path()), ("POST", "/a?b=c", "/a"));
+        assert_eq!((head.method, &*head.target, head.path()), ("POST", "/a?b=c", "/a"));
         assert_eq!(head.framing, Framing::Length(5));
         assert!(head.wants_close && !head.expects_continue);
         assert_eq!(head.fields[2], ("X", &b"y"[..]));
+    }
+
+    #[test]
+    fn targets_are_read_alike_or_refused() {
+        let rows: [(&str, &str, Result<(&str, &str), Refusal>); 14] = [
+            ("http://a/p?q", "Host: a", Ok(("/p?q", "a"))),
+            ("HTTPS://A:8080/p", "Host: a:8080", Ok(("/p", "a:8080"))),
+            ("http://a", "Host: a", Ok(("/", "a"))),
+            ("http://a?q=/x", "Host: a", Ok(("/?q=/x", "a"))),
+            ("http://[::1]:80/", "Host: [::1]:80", Ok(("/", "[::1]:80"))),
+            ("/p?u=http://b/", "Host: a", Ok(("/p?u=http://b/", "a"))),
+            ("http://a/", "Host: b", Err(Refusal::Host)),
+            ("http://a:80/", "Host: a", Err(Refusal::Host)),
+            ("http://u@a/", "Host: a", Err(Refusal::Target)),
+            ("http:///p", "Host: a", Err(Refusal::Target)),
+            ("ftp://a/", "Host: a", Err(Refusal::Target)),
+            ("http:/a", "Host: a", Err(Refusal::Target)),
+            ("http://a/#f", "Host: a", Err(Refusal::Target)),
+            ("*", "Host: a", Err(Refusal::Target)),
+        ];
+        for (target, host, expected) in rows {
+            let bytes = format!("GET {target} HTTP/1.1\r\n{host}\r\n\r\n");
+            let head = read_head(bytes.as_bytes(), &ServerLimits::default());
+            let found = head.as_ref().map(|head| {
+                let host = values(&head.fields, "host").next().unwrap();
+                (&*head.target, std::str::from_utf8(host).unwrap())
+            });
+            assert_eq!(found.map_err(|refusal| *refusal), expected, "{target}");
+        }
+        let old = read_head(b"GET http://a/ HTTP/1.0\r\n\r\n", &ServerLimits::default()).unwrap();
+        assert_eq!(old.fields, [("host", &b"a"[..])]);
+    }
+
+    #[test]
+    fn later_minor_versions_are_read_as_the_latest_known() {
+        for (line, expected) in [
+            ("GET / HTTP/1.2", "GET / HTTP/1.1"),
+            ("\r\nGET / HTTP/1.9", "\r\nGET / HTTP/1.1"),
+            ("GET / HTTP/1.0", "GET / HTTP/1.0"),
+            ("GET / HTTP/2.2", "GET / HTTP/2.2"),
+            ("GET / HTTP/1.22", "GET / HTTP/1.22"),
+            ("GET /HTTP/1.2", "GET /HTTP/1.2"),
+        ] {
+            let mut bytes = format!("{line}\r\nX: HTTP/1.2\r\n\r\n").into_bytes();
+            downgrade_version(&mut bytes);
+            assert_eq!(bytes, format!("{expected}\r\nX: HTTP/1.2\r\n\r\n").into_bytes(), "{line}");
+        }
+        for bytes in [&b""[..], b"\r", b"\r\n\r\n", b"HTTP/1.2"] {
+            downgrade_version(&mut bytes.to_vec());
+        }
     }
 
     proptest! {
@@ -285,7 +412,7 @@ mod tests {
                 proptest::sample::select(vec![
                     "GET ", "POST ", "/", " ", "HTTP/1.1", "HTTP/1.0", "\r\n", "\r\n\r\n", "\r", "\n", "Host: a", "Host", ":", "a",
                     "Content-Length: 1", "Transfer-Encoding: chunked", "Connection: close", "Expect: 100-continue", "\t", "\0",
-                    "?x=1", "#", "\u{e4}", "GET / HTTP/1.1\r\nHost: a\r\n",
+                    "?x=1", "#", "http://a", "HTTP/1.3", "*", "OPTIONS ", "\u{e4}", "GET / HTTP/1.1\r\nHost: a\r\n",
                 ]),
                 0..20,
             ),

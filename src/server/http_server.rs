@@ -12,14 +12,26 @@ use super::http_thread;
 use super::shared::Shared;
 use super::waker::Waker;
 use super::wire::Token;
-use super::{IncomingRequest, ServerError, ServerLimits, ServerStats};
+use super::{IncomingRequest, Response, ServerError, ServerLimits, ServerStats};
 
 use crate::model::deadline::deadline_after;
 
-/// Says how many bytes the body of a request may have, from its method and its path (without the query, not decoded).
+/// Decides about a request by its method and its path (without the query, not decoded), before a byte of its body is read.
 /// Asked once a request, on the front's thread, so it has to be quick and must not panic.
-/// [`DEFAULT_BODY_BYTES`](super::DEFAULT_BODY_BYTES) suits most.
-pub type BodyLimit = Arc<dyn Fn(&str, &str) -> u64 + Send + Sync>;
+pub type HeadCheck = Arc<dyn Fn(&str, &str) -> HeadDecision + Send + Sync>;
+
+/// What becomes of a request whose head is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeadDecision {
+    /// Its body is read, up to this many bytes ([`DEFAULT_BODY_BYTES`](super::DEFAULT_BODY_BYTES) suits most); then the
+    /// handler gets it.
+    Read {
+        /// The largest body; a larger one is 413.
+        max_body_bytes: u64,
+    },
+    /// It is answered at once, and its body is not read.
+    Respond(Response),
+}
 
 /// A running HTTP server. Dropped, it ends at once; [`shutdown`](HttpServer::shutdown) lets it finish its work.
 pub struct HttpServer {
@@ -41,12 +53,12 @@ impl HttpServer {
     pub fn start(
         listen: SocketAddr,
         limits: ServerLimits,
-        body_limit: BodyLimit,
+        head_check: HeadCheck,
         handler: Box<dyn FnMut(IncomingRequest) + Send>,
     ) -> Result<Self, ServerError> {
         let listener =
             TcpListener::bind(listen).map_err(|source| ServerError::Listen { address: listen, source })?;
-        Self::start_on(listener, limits, body_limit, handler)
+        Self::start_on(listener, limits, head_check, handler)
     }
 
     /// Like [`start`](Self::start), on a listener that exists already: one that a supervisor passed on, for instance.
@@ -56,7 +68,7 @@ impl HttpServer {
     pub fn start_on(
         listener: TcpListener,
         limits: ServerLimits,
-        body_limit: BodyLimit,
+        head_check: HeadCheck,
         handler: Box<dyn FnMut(IncomingRequest) + Send>,
     ) -> Result<Self, ServerError> {
         limits.check()?;
@@ -68,7 +80,7 @@ impl HttpServer {
         announce(address, &limits);
         let shared = Arc::new(Shared::new(limits, token, waker, Backend::start()?));
         let mut server = HttpServer { shared: shared.clone(), address, threads: Vec::new() };
-        let front = Front::new(shared.clone(), body_limit, door);
+        let front = Front::new(shared.clone(), head_check, door);
         server.threads.push(spawn("tinclaw-front", move || front.run())?);
         server.threads.push(spawn("tinclaw-http", move || http_thread::run(&shared, handler))?);
         Ok(server)

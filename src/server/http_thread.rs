@@ -44,8 +44,11 @@ pub(crate) fn run(shared: &Arc<Shared>, mut handler: Handler) {
 fn take(shared: &Shared, request: tiny_http::Request) {
     match wire::read_envelope(request.headers(), &shared.token) {
         Some(Envelope::Request { arrival, peer }) => {
-            // What comes back was given up; dropping it answers into a connection that the front has closed.
-            drop(lock(&shared.sequence).arrive(arrival, Yielded { request, peer }));
+            // What comes back was given up; the front has closed its connection.
+            if let Err(given_up) = lock(&shared.sequence).arrive(arrival, Yielded { request, peer }) {
+                // Not dropped as it is: tiny_http would answer with a date, and it panics where the clock is before 1970.
+                drop(given_up.request.into_writer());
+            }
         }
         Some(Envelope::Probe) => {
             let answer =
@@ -86,6 +89,7 @@ fn read_request(shared: &Arc<Shared>, arrival: u64, yielded: Yielded) -> Option<
         arrival,
         peer,
         method: request.method().as_str().to_owned(),
+        target: request.url().to_owned(),
         path: path.to_owned(),
         query: query.to_owned(),
         headers: wire::read_fields(request.headers()),

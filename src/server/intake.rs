@@ -1,12 +1,12 @@
 //! One request as it comes in, without the socket: bytes go in, and a complete request or a refusal comes out.
 
-use super::ServerLimits;
 use super::chunked::ChunkedDecoder;
-use super::head::{Framing, Head, HeadScanner, read_head};
+use super::head::{Framing, Head, HeadScanner, downgrade_version, read_head};
 use super::limits::OWN_BODY_BYTES;
 use super::memory::Memory;
 use super::refusal::Refusal;
 use super::wire;
+use super::{HeadDecision, Response, ServerLimits};
 
 /// Bytes to read at a time while the head is incomplete. What of it belongs to the body fits into the connection's own
 /// part, so that it never has to be asked for.
@@ -55,8 +55,8 @@ struct Start {
 /// What is the same for every request.
 pub(crate) struct Rules<'a> {
     pub(crate) limits: &'a ServerLimits,
-    /// Most bytes of a body for a method and a path.
-    pub(crate) body_limit: &'a dyn Fn(&str, &str) -> u64,
+    /// What becomes of a request, by its method and path.
+    pub(crate) head_check: &'a dyn Fn(&str, &str) -> HeadDecision,
 }
 
 /// How far a request has come.
@@ -67,6 +67,8 @@ pub(crate) enum Progress {
     Body { send_continue: bool },
     /// Everything is there.
     Complete(Complete),
+    /// The head alone decided.
+    Respond { response: Response, is_head_request: bool },
 }
 
 /// A request within all bounds.
@@ -138,7 +140,8 @@ impl Intake {
                 };
                 head.extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
                 let Some(end) = end else { return Ok(Progress::Head) };
-                let head = std::mem::take(head);
+                let mut head = std::mem::take(head);
+                downgrade_version(&mut head);
                 self.begin_body(&head, &bytes[end..], rules)
             }
             Stage::Body(_) => self.feed_body(bytes),
@@ -149,7 +152,14 @@ impl Intake {
     fn begin_body(&mut self, head: &[u8], rest: &[u8], rules: &Rules<'_>) -> Result<Progress, Refused> {
         let head = read_head(head, rules.limits).map_err(|refusal| self.refuse(refusal))?;
         let is_head_request = head.method == "HEAD";
-        let body = Body::begin(&head, rules)
+        let max_body_bytes = match decide(&head, rules) {
+            HeadDecision::Read { max_body_bytes } => max_body_bytes,
+            HeadDecision::Respond(response) => {
+                self.stage = Stage::Over;
+                return Ok(Progress::Respond { response, is_head_request });
+            }
+        };
+        let body = Body::begin(&head, max_body_bytes)
             .map_err(|refusal| Refused { refusal, with_body: !is_head_request })
             .inspect_err(|_| self.stage = Stage::Over)?;
         self.stage = Stage::Body(body);
@@ -188,9 +198,17 @@ impl Intake {
     }
 }
 
+/// What becomes of a request with this head.
+fn decide(head: &Head<'_>, rules: &Rules<'_>) -> HeadDecision {
+    if head.is_about_server {
+        // Nothing is to be said about the server as a whole (RFC 9110 section 9.3.7).
+        return HeadDecision::Respond(Response { status: 204, headers: Vec::new(), body: Vec::new() });
+    }
+    (rules.head_check)(head.method, head.path())
+}
+
 impl Body {
-    fn begin(head: &Head<'_>, rules: &Rules<'_>) -> Result<Self, Refusal> {
-        let limit = (rules.body_limit)(head.method, head.path());
+    fn begin(head: &Head<'_>, limit: u64) -> Result<Self, Refusal> {
         let framing = match head.framing {
             Framing::Length(length) if length > limit => return Err(Refusal::BodyTooLarge),
             Framing::Length(length) => {
@@ -266,11 +284,43 @@ mod tests {
 
     const LIMIT: u64 = 100_000;
 
+    fn check(_: &str, path: &str) -> HeadDecision {
+        match path {
+            "/small" => HeadDecision::Read { max_body_bytes: 10 },
+            "/nope" => HeadDecision::Respond(Response::error(404, "not_found")),
+            _ => HeadDecision::Read { max_body_bytes: LIMIT },
+        }
+    }
+
+    /// A request to a path that nobody takes used to be read whole before its 404, and its body took memory that
+    /// others waited for.
+    #[test]
+    fn a_head_that_decides_takes_no_memory_and_no_body() {
+        for rest in [
+            "Content-Length: 99999",
+            "Transfer-Encoding: chunked",
+            "Expect: 100-continue\r\nContent-Length: 5",
+        ] {
+            let input = format!("POST /nope HTTP/1.1\r\nHost: a\r\n{rest}\r\n\r\n");
+            let mut memory = Memory::new(1 << 20);
+            let (intake, progress, _) = feed(input.as_bytes(), usize::MAX, &mut memory);
+            let Ok(Progress::Respond { response, is_head_request: false }) = progress else {
+                panic!("{rest}")
+            };
+            assert_eq!((response.status, intake.charged(), memory.used()), (404, 0, 0), "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_question_about_the_whole_server_is_answered_by_its_head() {
+        let progress = feed(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 3, &mut Memory::new(0)).1;
+        assert!(matches!(progress, Ok(Progress::Respond { response, .. }) if response.status == 204));
+    }
+
     /// Feeds the input in pieces of at most `piece` bytes, as far as there is room.
     fn feed(input: &[u8], piece: usize, memory: &mut Memory) -> (Intake, Result<Progress, Refused>, usize) {
         let limits = ServerLimits::default();
-        let rules =
-            Rules { limits: &limits, body_limit: &|_, path| if path == "/small" { 10 } else { LIMIT } };
+        let rules = Rules { limits: &limits, head_check: &check };
         let mut intake = Intake::new();
         let (mut progress, mut used) = (Ok(Progress::Head), 0);
         while used < input.len() {

@@ -26,6 +26,7 @@
 //! | `requests` | from a request to an event: routed, authenticated, deduplicated |
 //! | `authentication` | who may pass, and what those who may not cost |
 //! | `routes` | which channel owns which path |
+//! | `unrouted` | requests that no channel takes, and what their senders may have meant |
 //! | `responses` | from a channel's answer to a response |
 
 mod answer_memory;
@@ -50,12 +51,13 @@ mod routes;
 mod sequence;
 mod shared;
 mod stats;
+mod unrouted;
 mod waker;
 mod wire;
 
 pub use error::ServerError;
 pub use exchange::{IncomingRequest, Responder, Response};
-pub use http_server::{BodyLimit, HttpServer};
+pub use http_server::{HeadCheck, HeadDecision, HttpServer};
 pub use limits::{DEFAULT_BODY_BYTES, ServerLimits};
 pub use requests::DEFAULT_MAX_BODY_BYTES;
 pub use routes::{ChannelAccess, PathTaken, Route, WasmChannelRouter};

@@ -66,7 +66,7 @@ fn is_sendable(name: &str, value: &str) -> bool {
     token && text && !DROPPED.iter().any(|dropped| name.eq_ignore_ascii_case(dropped))
 }
 
-fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

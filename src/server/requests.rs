@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Sender, TrySendError};
 use wit_abi::types::IncomingHttpRequest;
 
 use crate::channel::{ChannelName, RegisteredEndpoint};
@@ -12,11 +11,12 @@ use crate::event::Event;
 use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::arrival::{RequestIdentity, Webhook};
 use crate::model::clock::{steady_ms, unix_ms};
+use crate::event::queue::{EventSender, NotQueued};
 
 use super::authentication::AuthenticationGate;
 use super::responses::response_for;
 use super::routes::{ChannelAccess, Route, WasmChannelRouter};
-use super::{IncomingRequest, Responder};
+use super::{HeadCheck, HeadDecision, IncomingRequest, Responder};
 use crate::webhook::{
     Authenticated, SeenKeys, TrustedProxies, WebhookRequest, media_type_allowed, visible_headers,
     visible_query,
@@ -25,13 +25,24 @@ use crate::webhook::{
 /// The largest body that is taken when a route does not say less, in bytes: 1 MiB.
 pub const DEFAULT_MAX_BODY_BYTES: u64 = 1024 * 1024;
 
-/// What a page of the host's own says; asked before the channels' paths.
-pub type OwnPages = Box<dyn Fn(&str, &str) -> Option<super::Response> + Send>;
+/// The host's own page for a method and a path, if it has one there; asked before the channels' paths.
+pub type OwnPages = Arc<dyn Fn(&str, &str) -> Option<super::Response> + Send + Sync>;
+
+/// Bytes of a body that a request for a page of the host's own may have.
+const OWN_PAGE_BODY_BYTES: u64 = 1024;
+
+/// Decides about requests by their heads: what no page and no channel takes is refused before its body is read.
+pub fn head_check(routes: WasmChannelRouter, own_pages: OwnPages, max_body_bytes: u64) -> HeadCheck {
+    Arc::new(move |method, path| match own_pages(method, path) {
+        Some(_) => HeadDecision::Read { max_body_bytes: OWN_PAGE_BODY_BYTES },
+        None => routes.decide(method, path, max_body_bytes),
+    })
+}
 
 /// What requests are judged by.
 pub struct RequestHandler {
     routes: WasmChannelRouter,
-    router: Sender<Event>,
+    router: EventSender,
     gate: AuthenticationGate,
     proxies: TrustedProxies,
     public_url: Option<String>,
@@ -48,7 +59,7 @@ impl RequestHandler {
     /// A handler that sends what it admits to `router`. `public_url` is this host's address as providers call it.
     pub fn new(
         routes: WasmChannelRouter,
-        router: Sender<Event>,
+        router: EventSender,
         proxies: TrustedProxies,
         public_url: Option<String>,
         own_pages: OwnPages,
@@ -121,8 +132,7 @@ impl RequestHandler {
                 format!("https://{}", host.map_or("localhost", |(_, value)| value.as_str()))
             }
         };
-        let question = if request.query.is_empty() { "" } else { "?" };
-        format!("{base}{}{question}{}", request.path, request.query)
+        format!("{base}{}", request.target)
     }
 
     fn send(&self, channel: ChannelName, admitted: Admitted, received: Instant, responder: Responder) {
@@ -130,13 +140,10 @@ impl RequestHandler {
         let answer = AnswerSlot::new(move |answer| responder.respond(response_for(Some(&owner), answer)));
         let Admitted { request, identities } = admitted;
         let webhook = Webhook { channel, request: Arc::new(request), identities, received, answer };
-        let (Err(TrySendError::Full(event)) | Err(TrySendError::Disconnected(event))) =
-            self.router.try_send(Event::Webhook(Box::new(webhook)))
-        else {
-            return;
-        };
-        if let Event::Webhook(webhook) = event {
-            webhook.answer.refuse(Refusal::Busy);
+        match self.router.try_send(Event::Webhook(Box::new(webhook))) {
+            Err(NotQueued::Full(Event::Webhook(webhook))) => webhook.answer.refuse(Refusal::Busy),
+            Err(NotQueued::Closed(Event::Webhook(webhook))) => webhook.answer.refuse(Refusal::Stopping),
+            _ => {}
         }
     }
 }

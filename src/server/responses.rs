@@ -1,13 +1,17 @@
 //! From an answer to the bytes of an HTTP response: pure.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use wit_abi::types::OutgoingHttpResponse;
 
 use crate::channel::ChannelName;
 use crate::event::answer::{HttpAnswer, Refusal};
 
 use super::Response;
+use super::reply::is_token_byte;
 
 /// The response for an answer. What a guest said that cannot be sent is a 500, and is logged.
 pub fn response_for(channel: Option<&ChannelName>, answer: HttpAnswer) -> Response {
@@ -21,7 +25,7 @@ pub fn response_for(channel: Option<&ChannelName>, answer: HttpAnswer) -> Respon
     }
 }
 
-fn refusal_response(refusal: &Refusal) -> Response {
+pub(super) fn refusal_response(refusal: &Refusal) -> Response {
     let mut response = Response::error(refusal.status(), refusal.code());
     if let Refusal::MethodNotAllowed { allow } = refusal {
         response.headers.push(("Allow".to_owned(), allow.join(", ")));
@@ -35,23 +39,103 @@ fn refusal_response(refusal: &Refusal) -> Response {
 
 fn guest_response(response: OutgoingHttpResponse) -> Result<Response, String> {
     let headers = headers_of(&response)?;
-    Ok(Response { status: response.status, headers: headers.into_iter().collect(), body: response.body })
+    Ok(Response { status: response.status, headers, body: response.body })
 }
 
-/// The headers of an answer that can be sent.
+/// The headers of an answer that can be sent, in their order. A name may have a list of values, or be there several times:
+/// each value is a line of its own. Cookies that were joined with commas are taken apart, because no client does that
+/// (RFC 6265 section 3).
 ///
 /// # Errors
 /// What is wrong with the status or the headers, in words.
-pub fn headers_of(response: &OutgoingHttpResponse) -> Result<BTreeMap<String, String>, String> {
+pub fn headers_of(response: &OutgoingHttpResponse) -> Result<Vec<(String, String)>, String> {
     let OutgoingHttpResponse { status, headers_json, .. } = response;
     if !(200..=599).contains(status) {
         return Err(format!("status {status}, which is none"));
     }
     if headers_json.trim().is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Vec::new());
     }
-    serde_json::from_str(headers_json)
-        .map_err(|error| format!("headers that are no JSON object of strings: {error}"))
+    let Headers(headers) = serde_json::from_str(headers_json)
+        .map_err(|error| format!("headers that are no JSON object of strings: {error}"))?;
+    Ok(headers
+        .into_iter()
+        .flat_map(|(name, values)| {
+            let is_cookie = name.eq_ignore_ascii_case("set-cookie");
+            let values = match values {
+                Values::One(value) if is_cookie => cookies(&value).into_iter().map(str::to_owned).collect(),
+                Values::One(value) => vec![value],
+                Values::Several(values) => values,
+            };
+            values.into_iter().map(move |value| (name.clone(), value))
+        })
+        .collect())
+}
+
+/// The same headers as a guest would write them.
+pub fn headers_json(headers: &[(String, String)]) -> String {
+    let mut object = serde_json::Map::new();
+    for (name, value) in headers {
+        let value = || Value::String(value.clone());
+        match object.get_mut(name) {
+            Some(Value::Array(values)) => values.push(value()),
+            Some(first) => *first = Value::Array(vec![first.take(), value()]),
+            None => {
+                object.insert(name.clone(), value());
+            }
+        }
+    }
+    Value::Object(object).to_string()
+}
+
+/// A JSON object as it was written: equal names are kept.
+struct Headers(Vec<(String, Values)>);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
+enum Values {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Headers;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Headers(pairs))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+/// The cookies of a joined value. A comma ends a cookie only where `name=` follows it: the one in a date does not.
+fn cookies(joined: &str) -> Vec<&str> {
+    let begins_cookie = |text: &str| {
+        let name = text.trim_start_matches([' ', '\t']).split('=').next().unwrap_or_default();
+        text.contains('=') && !name.is_empty() && name.bytes().all(is_token_byte)
+    };
+    let mut cookies = Vec::new();
+    let mut start = 0;
+    for (comma, _) in joined.match_indices(',') {
+        if begins_cookie(&joined[comma + 1..]) {
+            cookies.push(joined[start..comma].trim());
+            start = comma + 1;
+        }
+    }
+    cookies.push(joined[start..].trim());
+    cookies
 }
 
 #[cfg(test)]
@@ -74,13 +158,44 @@ mod tests {
 
     #[test]
     fn what_cannot_be_sent_is_a_500_without_internals() {
-        for (status, headers) in
-            [(200, "[]"), (200, r#"{"a":1}"#), (200, "{"), (200, "null"), (0, "{}"), (100, "{}"), (600, "{}")]
-        {
+        for (status, headers) in [
+            (200, "[]"),
+            (200, r#"{"a":1}"#),
+            (200, r#"{"a":["b",1]}"#),
+            (200, r#"{"a":null}"#),
+            (200, "{"),
+            (200, "null"),
+            (0, "{}"),
+            (100, "{}"),
+            (600, "{}"),
+        ] {
             let response = guest(status, headers);
             assert_eq!(response.status, 500, "{status} {headers}");
             assert_eq!(response.body, br#"{"error":"callback_failed"}"#);
         }
+    }
+
+    /// Several cookies used to leave as one line, of which a client reads the first cookie only.
+    #[test]
+    fn several_cookies_leave_as_several_lines() {
+        let rows = [
+            (r#"{"set-cookie":["a=1","b=2, c"]}"#, vec!["a=1", "b=2, c"]),
+            (r#"{"set-cookie":"a=1","set-cookie":"b=2"}"#, vec!["a=1", "b=2"]),
+            (r#"{"set-cookie":"a=1; Path=/, b=2; Secure,c=3"}"#, vec!["a=1; Path=/", "b=2; Secure", "c=3"]),
+            (
+                r#"{"set-cookie":"a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT, b=2"}"#,
+                vec!["a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2"],
+            ),
+            (r#"{"set-cookie":"a=1"}"#, vec!["a=1"]),
+        ];
+        for (json, expected) in rows {
+            let response = guest(200, json);
+            let values: Vec<&str> = response.headers.iter().map(|(_, value)| value.as_str()).collect();
+            assert_eq!(values, expected, "{json}");
+            let again = guest(200, &headers_json(&response.headers));
+            assert_eq!(again.headers, response.headers, "{json}");
+        }
+        assert_eq!(guest(200, r#"{"x-list":"a=1, b=2"}"#).headers.len(), 1, "other lists stay as they are");
     }
 
     #[test]

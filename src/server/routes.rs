@@ -7,7 +7,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::channel::{ChannelName, RegisteredEndpoint};
 use crate::secrets::SecretStore;
 
-use crate::webhook::AuthPlan;
+use crate::event::answer::Refusal;
+use crate::webhook::{AuthPlan, Requirement};
+
+use super::HeadDecision;
+use super::responses::refusal_response;
+use super::unrouted::{Mismatch, UnroutedRequests, nearest};
 
 /// How requests for one channel are authenticated and recognised.
 pub struct ChannelAccess {
@@ -45,6 +50,7 @@ pub struct Route {
 pub struct WasmChannelRouter {
     /// A lock, because the server's threads look up what the router thread registers. It is held for a look-up only.
     table: Arc<RwLock<Table>>,
+    unrouted: Arc<UnroutedRequests>,
 }
 
 #[derive(Default)]
@@ -133,6 +139,45 @@ impl WasmChannelRouter {
         taken
     }
 
+    /// What becomes of a request, by its method and path: `max_body_bytes` holds for a route that does not say
+    /// less.
+    pub(super) fn decide(&self, method: &str, path: &str, max_body_bytes: u64) -> HeadDecision {
+        let refuse = |refusal: &Refusal| HeadDecision::Respond(refusal_response(refusal));
+        let Some(route) = self.lookup(path) else {
+            self.unrouted.note(method, path, Mismatch::NoPath, || self.nearest(path));
+            return refuse(&Refusal::NotFound);
+        };
+        let Some(endpoint) = &route.endpoint else { return refuse(&Refusal::Starting) };
+        if !endpoint.methods.iter().any(|allowed| allowed == method) {
+            self.unrouted.note(method, path, Mismatch::Method(&endpoint.methods), || None);
+            return refuse(&Refusal::MethodNotAllowed { allow: endpoint.methods.clone() });
+        }
+        let of_route = route.access.max_body_bytes.unwrap_or(max_body_bytes);
+        HeadDecision::Read { max_body_bytes: of_route.min(max_body_bytes) }
+    }
+
+    /// Requests so far that no channel took, because of their path or method.
+    #[must_use]
+    pub fn unrouted_requests(&self) -> u64 {
+        self.unrouted.total()
+    }
+
+    /// Channels that take requests from anybody, in the order of their names.
+    #[must_use]
+    pub fn unauthenticated_channels(&self) -> Vec<ChannelName> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let open = table.routes.values().filter(|route| route.access.plan.requirement() == Requirement::Open);
+        let mut names: Vec<ChannelName> = open.map(|route| route.channel.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn nearest(&self, path: &str) -> Option<String> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        nearest(table.routes.keys().map(String::as_str), path)
+    }
+
     /// What stands at a path, which must match exactly.
     #[must_use]
     pub fn lookup(&self, path: &str) -> Option<Arc<Route>> {
@@ -160,6 +205,40 @@ mod tests {
             max_body_bytes: None,
             content_types: None,
         })
+    }
+
+    /// Requests to unknown paths used to be read whole before they were answered.
+    #[test]
+    fn path_and_method_are_decided_before_the_body_is_read() {
+        let routes = WasmChannelRouter::new();
+        let limited = |max_body_bytes| {
+            Arc::new(ChannelAccess {
+                plan: AuthPlan::from(&WebhookCapability::default(), "echo").unwrap(),
+                secrets: Arc::new(MemorySecrets::default()),
+                max_body_bytes,
+                content_types: None,
+            })
+        };
+        routes.reserve(&name("a"), &["/starting".to_owned()], &access());
+        routes.register(&name("b"), &[endpoint("/hook")], &limited(None));
+        routes.register(&name("c"), &[endpoint("/small")], &limited(Some(10)));
+        routes.register(&name("d"), &[endpoint("/large")], &limited(Some(1000)));
+        let decide = |method, path| match routes.decide(method, path, 100) {
+            HeadDecision::Read { max_body_bytes } => (200, max_body_bytes),
+            HeadDecision::Respond(response) => (response.status, 0),
+        };
+        for (method, path, decision) in [
+            ("POST", "/hook", (200, 100)),
+            ("POST", "/small", (200, 10)),
+            ("POST", "/large", (200, 100)),
+            ("GET", "/hook", (405, 0)),
+            ("post", "/hook", (405, 0)),
+            ("POST", "/nope", (404, 0)),
+            ("POST", "/starting", (503, 0)),
+        ] {
+            assert_eq!(decide(method, path), decision, "{method} {path}");
+        }
+        assert_eq!(routes.unrouted_requests(), 3);
     }
 
     fn name(name: &str) -> ChannelName {
@@ -192,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_its_channel_does_not_use_falls_to_no_other() {
+    fn an_unused_reserved_path_is_not_given_to_another_channel() {
         let routes = WasmChannelRouter::new();
         routes.reserve(&name("a"), &["/hook".to_owned()], &access());
         routes.register(&name("a"), &[], &access());

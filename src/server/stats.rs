@@ -33,6 +33,8 @@ counters! {
     evicted,
     /// Connections or requests that the server answered by itself, with a 4xx or 5xx status.
     refused,
+    /// Requests that were answered by their head alone, without the handler.
+    answered_at_head,
     /// Requests that did not come in time (408), counted in `refused` too.
     timed_out,
     /// Requests handed over to tiny_http.

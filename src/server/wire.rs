@@ -62,7 +62,7 @@ pub(crate) enum Envelope {
 /// Writes everything of the head that does not depend on when it is handed over.
 pub(crate) fn write_head(head: &Head<'_>) -> String {
     let mut text = String::with_capacity(512);
-    text.extend([head.method, " ", head.target, " HTTP/1.1\r\n"]);
+    text.extend([head.method, " ", &*head.target, " HTTP/1.1\r\n"]);
     let mut name = String::new();
     for (name_as_sent, value) in &head.fields {
         name.clear();

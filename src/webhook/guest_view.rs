@@ -64,30 +64,37 @@ fn contains_any(value: &str, secrets: &[&[u8]]) -> bool {
 }
 
 /// The `headers-json` of a request: one JSON object of strings, names in lower case, the values of a repeated header
-/// joined with `", "` in their order (RFC 9110, section 5.3).
+/// joined with `", "` in their order (RFC 9110, section 5.3); those of `cookie` with `"; "`, as one line would have them
+/// (RFC 9113, section 8.2.3).
 pub fn visible_headers(headers: &[(String, String)], hidden: &Hidden) -> String {
     let pairs = headers
         .iter()
         .map(|(name, value)| (Cow::Owned(name.to_ascii_lowercase()), Cow::Borrowed(value.as_str())));
-    joined_object(pairs, &hidden.headers)
+    object(pairs, &hidden.headers, |name| Some(if name == "cookie" { "; " } else { ", " }))
 }
 
 /// The `query-json` of a request, from its raw query: one JSON object of strings, percent-decoded (what is not UTF-8
-/// becomes U+FFFD), the values of a repeated parameter joined with `", "` in their order.
+/// becomes U+FFFD). Of a repeated parameter the last value counts, as in the readers of the guests' languages: joined, it
+/// would be a value that nobody sent.
 pub fn visible_query(query: &str, hidden: &Hidden) -> String {
-    joined_object(parameters(query), &hidden.params)
+    object(parameters(query), &hidden.params, |_| None)
 }
 
 fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     url::form_urlencoded::parse(query.as_bytes())
 }
 
-fn joined_object<'a>(pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>, hidden: &[String]) -> String {
+/// `separator` says what stands between the values of a name that is there several times; without one, the last counts.
+fn object<'a>(
+    pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    hidden: &[String],
+    separator: impl Fn(&str) -> Option<&'static str>,
+) -> String {
     let mut object = Map::new();
     for (name, value) in pairs.filter(|(name, _)| !hidden.iter().any(|hidden| *hidden == *name)) {
-        match object.get_mut(name.as_ref()) {
-            Some(Value::String(joined)) => {
-                joined.push_str(", ");
+        match (object.get_mut(name.as_ref()), separator(&name)) {
+            (Some(Value::String(joined)), Some(separator)) => {
+                joined.push_str(separator);
                 joined.push_str(&value);
             }
             _ => {
@@ -115,19 +122,21 @@ mod tests {
             ("x-quote", "\"\u{1}é"),
             ("accept", "b"),
             ("x-webhook-secret", "again"),
+            ("Cookie", "a=1"),
+            ("cookie", "b=2; c=3"),
         ]);
         let json = visible_headers(&headers, &hidden);
-        assert_eq!(json, r#"{"accept":"a, b","x-quote":"\"\u0001é"}"#);
+        assert_eq!(json, r#"{"accept":"a, b","x-quote":"\"\u0001é","cookie":"a=1; b=2; c=3"}"#);
     }
 
     #[test]
-    fn the_query_is_decoded_joined_and_without_the_token() {
+    fn the_query_is_decoded_and_without_the_token_and_the_last_of_equal_names_counts() {
         let hidden = Hidden { headers: vec![], params: vec!["hub.verify_token".to_owned()] };
         let query = "hub.mode=subscribe&hub%2Everify_token=t&hub.challenge=1%202+3&a&a=%ff&=x";
         let json = visible_query(query, &hidden);
         assert_eq!(
             json,
-            "{\"hub.mode\":\"subscribe\",\"hub.challenge\":\"1 2 3\",\"a\":\", \u{fffd}\",\"\":\"x\"}"
+            "{\"hub.mode\":\"subscribe\",\"hub.challenge\":\"1 2 3\",\"a\":\"\u{fffd}\",\"\":\"x\"}"
         );
         assert_eq!(visible_query("", &hidden), "{}");
     }

@@ -147,7 +147,8 @@ fn decide(
     let keys = Keys::load(checks, secrets)?;
     let replay_key = match &checks.challenge {
         Some(challenge) if challenge::is_meant(challenge, request) => {
-            challenge::check(challenge, keys.token(), request).map_err(Unverified::Refused)?;
+            keys.token
+                .any(|token| challenge::check(challenge, token, request).map_err(Unverified::Refused))?;
             None
         }
         _ => check_all(checks, &keys, request)?,
@@ -167,9 +168,11 @@ fn check_all(
     }
     let mut replay_key = None;
     for (scheme, key) in checks.schemes.iter().zip(&keys.schemes) {
-        let found = scheme.check(key, request).map_err(|error| match error {
-            CheckError::Refused(refusal) => Unverified::Refused(refusal),
-            CheckError::Secret(problem) => Unverified::Secret(scheme.secret_name().to_owned(), problem),
+        let found = key.any(|key| {
+            scheme.check(key, request).map_err(|error| match error {
+                CheckError::Refused(refusal) => Unverified::Refused(refusal),
+                CheckError::Secret(problem) => Unverified::Secret(scheme.secret_name().to_owned(), problem),
+            })
         })?;
         replay_key = replay_key.or(found);
     }
@@ -194,34 +197,65 @@ impl From<Unverified> for Verdict {
 /// The values that one decision needs; erased when it is made.
 struct Keys {
     /// One for each scheme, in its order.
-    schemes: Vec<Zeroizing<Vec<u8>>>,
-    token: Option<Zeroizing<Vec<u8>>>,
+    schemes: Vec<Rotating>,
+    token: Rotating,
 }
+
+/// A stored secret, and the one before it while that is still stored under `NAME_previous`: a provider that is told a new
+/// secret goes on with the old one for a while.
+#[derive(Default)]
+struct Rotating {
+    current: Zeroizing<Vec<u8>>,
+    previous: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Rotating {
+    fn load(
+        name: &str,
+        secrets: &SecretLookup<'_>,
+        accepts: impl Fn(&[u8]) -> Result<(), SecretProblem>,
+    ) -> Result<Self, Unverified> {
+        let load = |name: &str| {
+            let key = usable(name, secrets)?;
+            accepts(&key).map(|()| key)
+        };
+        let current = load(name).map_err(|problem| Unverified::Secret(name.to_owned(), problem))?;
+        Ok(Self { current, previous: load(&format!("{name}{PREVIOUS_SUFFIX}")).ok() })
+    }
+
+    /// What the check says with the current secret, unless it passes with the previous one.
+    fn any<T>(&self, check: impl Fn(&[u8]) -> Result<T, Unverified>) -> Result<T, Unverified> {
+        let result = check(&self.current);
+        match (&result, &self.previous) {
+            (Err(_), Some(previous)) => check(previous).or(result),
+            _ => result,
+        }
+    }
+
+    fn values(&self) -> impl Iterator<Item = &[u8]> {
+        [Some(&self.current), self.previous.as_ref()].into_iter().flatten().map(|value| value.as_slice())
+    }
+}
+
+/// What the name of a secret's previous value ends with.
+const PREVIOUS_SUFFIX: &str = "_previous";
 
 impl Keys {
     fn load(checks: &Checks, secrets: &SecretLookup<'_>) -> Result<Self, Unverified> {
-        let load = |name: &str| {
-            usable(name, secrets).map_err(|problem| Unverified::Secret(name.to_owned(), problem))
+        let token = match &checks.challenge {
+            Some(challenge) => Rotating::load(&challenge.secret_name, secrets, |_| Ok(()))?,
+            None => Rotating::default(),
         };
-        let token = checks.challenge.as_ref().map(|challenge| load(&challenge.secret_name)).transpose()?;
-        let mut schemes = Vec::with_capacity(checks.schemes.len());
-        for scheme in &checks.schemes {
-            let key = load(scheme.secret_name())?;
-            scheme
-                .accepts_key(&key)
-                .map_err(|problem| Unverified::Secret(scheme.secret_name().to_owned(), problem))?;
-            schemes.push(key);
-        }
-        Ok(Self { schemes, token })
-    }
-
-    fn token(&self) -> &[u8] {
-        self.token.as_ref().map_or(&[], |token| token.as_slice())
+        let schemes = checks
+            .schemes
+            .iter()
+            .map(|scheme| Rotating::load(scheme.secret_name(), secrets, |key| scheme.accepts_key(key)));
+        Ok(Self { schemes: schemes.collect::<Result<_, _>>()?, token })
     }
 
     /// Secrets that a request may carry as they are; keys of signatures never travel.
     fn carried(&self) -> Vec<&[u8]> {
-        self.schemes.iter().chain(&self.token).map(|secret| secret.as_slice()).collect()
+        self.schemes.iter().chain([&self.token]).flat_map(Rotating::values).collect()
     }
 }
 

@@ -7,15 +7,21 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tinclaw::server::{DEFAULT_BODY_BYTES, HttpServer, IncomingRequest, Response, ServerLimits};
+use tinclaw::server::{
+    DEFAULT_BODY_BYTES, HeadDecision, HttpServer, IncomingRequest, Response, ServerLimits,
+};
 
 /// Far longer than anything takes; only a test that fails waits for so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server on a free port of the loopback interface, with the usual body limit.
 pub fn start(limits: ServerLimits, handler: impl FnMut(IncomingRequest) + Send + 'static) -> HttpServer {
-    let body_limit = Arc::new(|_: &str, path: &str| if path == "/small" { 10 } else { DEFAULT_BODY_BYTES });
-    HttpServer::start("127.0.0.1:0".parse().unwrap(), limits, body_limit, Box::new(handler)).unwrap()
+    let check = Arc::new(|_: &str, path: &str| match path {
+        "/small" => HeadDecision::Read { max_body_bytes: 10 },
+        "/nope" => HeadDecision::Respond(Response::error(404, "not_found")),
+        _ => HeadDecision::Read { max_body_bytes: DEFAULT_BODY_BYTES },
+    });
+    HttpServer::start("127.0.0.1:0".parse().unwrap(), limits, check, Box::new(handler)).unwrap()
 }
 
 /// Answers each request with what was understood of it.

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use super::super::intake::{Intake, Refused};
 use super::super::refusal::Refusal;
 use super::super::stats::count;
+use super::super::{Response, reply};
+use crate::model::clock::http_now;
 use super::client::{Phase, Then};
 use super::outgoing::Outgoing;
 use super::run::Front;
@@ -38,6 +40,22 @@ impl Front {
         count(&self.shared.counters.refused);
         let outgoing = Outgoing::whole(refused.refusal.answer(refused.with_body));
         self.begin_answer(id, outgoing, Then::Linger, None, now);
+    }
+
+    /// Answers a request by its head. Its body may be on its way, so the connection ends.
+    pub(super) fn respond_at_head(
+        &mut self,
+        id: usize,
+        response: &Response,
+        is_head_request: bool,
+        now: Instant,
+    ) {
+        let bytes = reply::print(response, is_head_request, http_now());
+        let Ok(Some(frame)) = reply::frame(&bytes, is_head_request) else {
+            return self.refuse(id, Refusal::Handover, now);
+        };
+        count(&self.shared.counters.answered_at_head);
+        self.begin_answer(id, Outgoing::answer(bytes, frame, true), Then::Linger, None, now);
     }
 
     /// Starts to send an answer. `holds` is the number of the request whose answer has memory of its own.

@@ -57,7 +57,7 @@ impl Front {
         let Some(client) = self.clients.get_mut(id) else { return };
         let Phase::Reading { intake, .. } = &mut client.phase else { return };
         let limits = &self.shared.limits;
-        let rules = Rules { limits, body_limit: &*self.body_limit };
+        let rules = Rules { limits, head_check: &*self.head_check };
         let (untouched, in_body) = (intake.is_untouched(), intake.is_in_body());
         match intake.feed(&self.scratch[..length], &rules) {
             Ok(Progress::Head) => {
@@ -80,6 +80,9 @@ impl Front {
             Ok(Progress::Complete(request)) => {
                 let charged = intake.charged();
                 self.queue_up(id, request, charged, now);
+            }
+            Ok(Progress::Respond { response, is_head_request }) => {
+                self.respond_at_head(id, &response, is_head_request, now);
             }
             Err(refused) => self.refuse_as(id, refused, now),
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::super::BodyLimit;
+use super::super::HeadCheck;
 use super::super::memory::Memory;
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
@@ -24,7 +24,7 @@ const SCRATCH: usize = 64 << 10;
 /// Everything that the front owns.
 pub(crate) struct Front {
     pub(super) shared: Arc<Shared>,
-    pub(super) body_limit: BodyLimit,
+    pub(super) head_check: HeadCheck,
     /// Gone when no further connections are wanted.
     pub(super) door: Option<Door>,
     pub(super) clients: Clients,
@@ -67,11 +67,11 @@ struct Ready {
 }
 
 impl Front {
-    pub(crate) fn new(shared: Arc<Shared>, body_limit: BodyLimit, door: Door) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, head_check: HeadCheck, door: Door) -> Self {
         Front {
             memory: Memory::new(shared.limits.body_memory),
             shared,
-            body_limit,
+            head_check,
             door: Some(door),
             clients: Clients::default(),
             links: Links::default(),

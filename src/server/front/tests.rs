@@ -14,7 +14,7 @@ use super::super::private_socket::PrivateSocket;
 use super::super::shared::Shared;
 use super::super::waker::Waker;
 use super::super::wire::Token;
-use super::super::{IncomingRequest, Response, ServerLimits};
+use super::super::{HeadDecision, IncomingRequest, Response, ServerLimits};
 use super::link::LinkState;
 use super::{Door, Front};
 
@@ -35,7 +35,11 @@ impl Bench {
         let (socket, private_listener) = PrivateSocket::create().unwrap();
         let backend = Backend::on(socket, private_listener.try_clone().unwrap()).unwrap();
         let shared = Arc::new(Shared::new(limits, Token::random().unwrap(), Waker::new().unwrap(), backend));
-        let front = Front::new(shared.clone(), Arc::new(|_, _| 1 << 20), Door::new(listener).unwrap());
+        let front = Front::new(
+            shared.clone(),
+            Arc::new(|_, _| HeadDecision::Read { max_body_bytes: 1 << 20 }),
+            Door::new(listener).unwrap(),
+        );
         Bench { front, shared, address, private_listener, thread: None }
     }
 

@@ -126,3 +126,51 @@ fn no_debug_text_or_refusal_shows_a_secret() {
         }
     }
 }
+
+#[test]
+fn the_previous_secret_is_accepted_while_it_is_stored() {
+    for provider in PROVIDERS {
+        let sent = provider.request();
+        let channel = provider.channel();
+        let valid = |value: &[u8]| -> Vec<u8> {
+            // Another value of the same form.
+            match provider {
+                Provider::Discord => {
+                    b"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a".to_vec()
+                }
+                Provider::Standard => b"whsec_AAECAwQFBgcICQoLDA0ODw==".to_vec(),
+                _ => [value, b" changed"].concat(),
+            }
+        };
+        let mut rotated = channel.clone();
+        for (name, value) in &mut rotated.secrets {
+            *value = valid(value);
+            assert!(!name.ends_with("_previous"));
+        }
+        assert!(
+            matches!(rotated.verify(&sent), Verdict::Refused(_)),
+            "{provider:?} without the previous one"
+        );
+        let previous =
+            channel.secrets.iter().map(|(name, value)| (format!("{name}_previous"), value.clone()));
+        rotated.secrets.extend(previous);
+        rotated.accept(&sent);
+        // Without a current one nothing is accepted: a rotation that was begun by deleting is an error to be seen.
+        rotated.secrets.retain(|(name, _)| name.ends_with("_previous"));
+        assert!(matches!(rotated.verify(&sent), Verdict::SecretUnusable { .. }), "{provider:?}");
+    }
+}
+
+#[test]
+fn the_guest_does_not_see_the_previous_secret_either() {
+    let mut channel = Provider::Secret.channel();
+    channel.secrets = vec![
+        ("chat_webhook_secret".to_owned(), b"the new secret".to_vec()),
+        ("chat_webhook_secret_previous".to_owned(), KEY.as_bytes().to_vec()),
+    ];
+    let mut sent = Provider::Secret.request();
+    sent.add("x-copy", KEY);
+    sent.add("x-new", "the new secret");
+    let authenticated = channel.accept(&sent);
+    assert_eq!(super::super::visible_headers(&sent.headers, authenticated.hidden()), "{}");
+}
