@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tinclaw::server::{DEFAULT_BODY_BYTES, HttpServer, IncomingRequest, Response, ServerLimits};
+use tinclaw::server::{
+    DEFAULT_BODY_BYTES, HeadDecision, HttpServer, IncomingRequest, Response, ServerLimits,
+};
 
 const RUN: Duration = Duration::from_secs(4);
 
@@ -32,7 +34,8 @@ fn start(keep_alive: Duration) -> HttpServer {
         request.responder.respond(Response::json(200, text));
     };
     let address = "127.0.0.1:0".parse().unwrap();
-    HttpServer::start(address, limits, Arc::new(|_, _| DEFAULT_BODY_BYTES), Box::new(handler)).unwrap()
+    let check = Arc::new(|_: &str, _: &str| HeadDecision::Read { max_body_bytes: DEFAULT_BODY_BYTES });
+    HttpServer::start(address, limits, check, Box::new(handler)).unwrap()
 }
 
 /// What a provider sends: some fields, a signature, 400 bytes of JSON.

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use server_support::*;
-use tinclaw::server::{HttpServer, IncomingRequest, Response, ServerError, ServerLimits};
+use tinclaw::server::{HeadDecision, HttpServer, IncomingRequest, Response, ServerError, ServerLimits};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -244,8 +244,8 @@ fn a_dropped_server_ends_at_once() {
 fn an_address_in_use_is_an_error_that_names_it() {
     let server = start(ServerLimits::default(), describe);
     let address = server.local_addr();
-    let second =
-        HttpServer::start(address, ServerLimits::default(), std::sync::Arc::new(|_, _| 0), Box::new(drop));
+    let check = std::sync::Arc::new(|_: &str, _: &str| HeadDecision::Read { max_body_bytes: 0 });
+    let second = HttpServer::start(address, ServerLimits::default(), check, Box::new(drop));
     match second {
         Err(error @ ServerError::Listen { .. }) => assert!(error.to_string().contains(&address.to_string())),
         other => panic!("{other:?}"),

@@ -284,6 +284,7 @@ fn unfinished_bodies_do_not_keep_the_memory_from_others() {
 fn limits_that_cannot_work_are_refused() {
     let limits = ServerLimits { connections: 0, ..ServerLimits::default() };
     let address = "127.0.0.1:0".parse().unwrap();
-    let refused = HttpServer::start(address, limits, Arc::new(|_, _| 0), Box::new(|_| {}));
+    let check = Arc::new(|_: &str, _: &str| tinclaw::server::HeadDecision::Read { max_body_bytes: 0 });
+    let refused = HttpServer::start(address, limits, check, Box::new(|_| {}));
     assert!(matches!(refused, Err(ServerError::Limit { field: "connections", .. })));
 }

@@ -137,6 +137,7 @@ impl<W: Fn() -> u64> Scheduler<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::queue::event_queue;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -154,11 +155,11 @@ mod tests {
         let (scheduler, thread) = start_with(router, now, Duration::from_millis(5)).unwrap();
         scheduler.set(Wakeup::QueueTimeout, Instant::now() + GENEROUS * 60);
         wall.fetch_sub(3_600_000, Ordering::SeqCst);
-        assert!(events.recv_timeout(Duration::from_millis(100)).is_err(), "nothing is due");
+        assert!(events.channel().recv_timeout(Duration::from_millis(100)).is_err(), "nothing is due");
         wall.fetch_add(7_200_000, Ordering::SeqCst);
-        let event = events.recv_timeout(GENEROUS).expect("an event");
+        let event = events.channel().recv_timeout(GENEROUS).expect("an event");
         assert!(matches!(event, Event::Due(Wakeup::ClockAhead)), "{event:?}");
-        assert!(events.recv_timeout(Duration::from_millis(100)).is_err(), "it is told once");
+        assert!(events.channel().recv_timeout(Duration::from_millis(100)).is_err(), "it is told once");
         drop(scheduler);
         thread.join().unwrap();
     }

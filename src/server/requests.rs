@@ -10,8 +10,8 @@ use crate::channel::{ChannelName, RegisteredEndpoint};
 use crate::event::Event;
 use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::arrival::{RequestIdentity, Webhook};
-use crate::model::clock::{steady_ms, unix_ms};
 use crate::event::queue::{EventSender, NotQueued};
+use crate::model::clock::{steady_ms, unix_ms};
 
 use super::authentication::AuthenticationGate;
 use super::responses::response_for;

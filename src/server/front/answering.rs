@@ -8,10 +8,10 @@ use super::super::intake::{Intake, Refused};
 use super::super::refusal::Refusal;
 use super::super::stats::count;
 use super::super::{Response, reply};
-use crate::model::clock::http_now;
 use super::client::{Phase, Then};
 use super::outgoing::Outgoing;
 use super::run::Front;
+use crate::model::clock::http_now;
 
 /// How long a connection that was refused is kept open for its client to read why.
 const LINGER_TIME: Duration = Duration::from_secs(2);
