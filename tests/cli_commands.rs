@@ -229,8 +229,8 @@ fn a_dead_reply_is_listed_with_its_error_and_sent_again() {
     place.file(
         "tinclaw.toml",
         format!(
-            "channels = [\"channels\"]\nagent = \"exec:python3 agent.py\"\n[retry]\ngive_up_after_secs = 0\n\
-             first_secs = 1\nmost_secs = 1\n[http_rewrite]\n\"api.echo.example\" = \"{}\"\n",
+            "channels = [\"channels\"]\nagent = \"exec:python3 agent.py\"\n[retry]\nmax_elapsed_secs = 0\n\
+             initial_backoff_secs = 1\nmax_backoff_secs = 1\n[http_rewrite]\n\"api.echo.example\" = \"{}\"\n",
             upstream.url()
         ),
     );

@@ -74,7 +74,7 @@ fn channels_secrets_and_everything_else_come_from_the_configuration_file() {
     place.file("secrets/echo_webhook_secret", "the secret\n");
     place.file(
         "tinclaw.toml",
-        "listen = \"127.0.0.1:1\"\nchannels = [\"channels\"]\nwebchat = true\npoll_floor_ms = 50\n\
+        "listen = \"127.0.0.1:1\"\nchannels = [\"channels\"]\nwebchat = true\nmin_poll_interval_ms = 50\n\
          [secrets]\ndirectory = \"secrets\"\nenv_prefixed_only = true\n[limits]\nmemory_mb = 40\n\
          [channel.webchat.config]\ntitle = \"A title of ours\"\n",
     );

@@ -65,6 +65,14 @@ pub enum CapabilityError {
         /// What would be accepted.
         accepted: String,
     },
+    /// What the operator's configuration changes about the file is not allowed.
+    #[error("{file}: {reason}")]
+    Override {
+        /// The table of the configuration and the file.
+        file: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The file says another name than its own.
     #[error(
         "{file}: `name` is {name:?}, but the channel of this file is `{channel}`: rename the file or change `name`"

@@ -37,6 +37,9 @@ pub struct ChannelCapabilitiesFile {
     pub capabilities: ChannelCapabilities,
     /// What `on-start` gets, completed by the host; free-form.
     pub config: Map<String, Value>,
+    /// The document as it was read, for overrides.
+    #[serde(skip)]
+    source: Map<String, Value>,
 }
 
 /// What a capability file describes.
@@ -82,10 +85,19 @@ impl ChannelCapabilitiesFile {
             JsonError::Syntax(reason) => CapabilityError::NotJson { file: file.into(), reason },
             JsonError::Duplicate(path) => CapabilityError::Duplicate { file: file.into(), path },
         })?;
+        let source = value.as_object().cloned().unwrap_or_default();
         let parsed: Self =
             read(value, Comments::Skipped).map_err(|error| CapabilityError::of(file, error))?;
         review::check(file, channel, &parsed)?;
-        Ok(parsed)
+        Ok(parsed.with_source(source))
+    }
+
+    pub(super) fn source(&self) -> &Map<String, Value> {
+        &self.source
+    }
+
+    pub(super) fn with_source(self, source: Map<String, Value>) -> Self {
+        Self { source, ..self }
     }
 
     /// What is worth saying about a file that is accepted: a mapping that is not honoured, a pattern that cannot be

@@ -12,6 +12,7 @@ mod file;
 pub mod http;
 mod json;
 pub mod limits;
+mod overrides;
 mod review;
 mod rights;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub mod webhook;
 pub use error::CapabilityError;
 pub use file::{ChannelCapabilitiesFile, FileKind, MAX_FILE_BYTES};
 pub use http::HttpCapability;
+pub use overrides::CapabilityOverrides;
 pub use rights::{
     ChannelCapabilities, ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, EmitRateLimitConfig,
     SecretsCapability, WebsocketCapability, WebsocketProtocol, WorkspaceCapability,

@@ -9,9 +9,13 @@ use std::thread;
 use crate::sandbox::{CallbackLimits, PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
 
 use super::discover::{ChannelFiles, DiscoverError, DiscoveredChannel, discover_channels};
+use serde_json::{Map, Value};
+
+use super::config::HOST_KEYS;
 use crate::capability::limits::{ChannelLimits, HostCeilings};
-use crate::capability::{CapabilityError, ChannelCapabilitiesFile};
+use crate::capability::{CapabilityError, CapabilityOverrides, ChannelCapabilitiesFile};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::document::{is_comment, nearest};
 use crate::model::name::ChannelName;
 
 /// A channel that has been read and prepared, and is not running yet.
@@ -43,6 +47,41 @@ impl WasmChannel {
         let module = runtime.prepare_for(name.as_str(), wasm, &CallbackLimits::from(&limits))?;
         let diagnostics = file.inspect();
         Ok(Self { name, module, file, diagnostics })
+    }
+
+    /// The same channel with what the operator changes about its capability file.
+    ///
+    /// # Errors
+    /// The changes are not acceptable.
+    pub fn with_overrides(&self, overrides: &CapabilityOverrides) -> Result<Self, CapabilityError> {
+        let file = self.file.with_overrides(&self.name, overrides)?;
+        let mut diagnostics = file.inspect();
+        diagnostics.extend(overrides.diagnostics());
+        Ok(Self { file, diagnostics, ..self.clone() })
+    }
+
+    /// Keys of the operator's `config` that this channel does not declare, when its file declares keys.
+    pub(crate) fn undeclared_keys(&self, config: &Map<String, Value>) -> Vec<Diagnostic> {
+        let mapped = self.file.setup.iter().flat_map(|setup| &setup.secret_config_mappings);
+        let mapped: Vec<&str> = mapped.map(|mapping| mapping.config_key.as_str()).collect();
+        let declared = self.file.config.keys().map(String::as_str);
+        let known: Vec<&str> = declared.chain(mapped).chain(HOST_KEYS.iter().copied()).collect();
+        if self.file.config.is_empty() {
+            return Vec::new();
+        }
+        let undeclared = config.keys().filter(|key| !known.contains(&key.as_str()) && !is_comment(key));
+        undeclared.map(|key| self.undeclared_key(key, &known)).collect()
+    }
+
+    fn undeclared_key(&self, key: &str, known: &[&str]) -> Diagnostic {
+        let name = &self.name;
+        let text = format!("channel {name} does not declare this key");
+        let finding =
+            Diagnostic::warning("undeclared-config-key", text).at(format!("channel.{name}.config.{key}"));
+        match nearest(key, known) {
+            Some(nearest) => finding.help(format!("did you mean `{nearest}`?")),
+            None => finding,
+        }
     }
 
     /// The channel's name.

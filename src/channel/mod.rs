@@ -11,7 +11,7 @@ pub mod workspace;
 
 pub use crate::capability::limits::{Adjusted, ChannelLimits, HostCeilings};
 pub use crate::capability::{
-    CapabilityError, ChannelCapabilities, ChannelCapabilitiesFile, EmitRateLimitConfig,
+    CapabilityError, CapabilityOverrides, ChannelCapabilities, ChannelCapabilitiesFile, EmitRateLimitConfig,
 };
 pub use crate::model::name::{ChannelName, ChannelNameError};
 pub use bundled::{

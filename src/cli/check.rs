@@ -80,7 +80,10 @@ pub fn check(common: &Common, options: &CheckArgs) -> Outcome {
         let results = loader.load(path).map_err(Failure::problem)?;
         findings.warnings.extend(results.warnings);
         findings.failed.extend(results.failed.iter().map(ToString::to_string));
-        for channel in results.loaded {
+        let channels = settings.configure(results.loaded)?;
+        let told = settings.inspect_channels(&channels);
+        findings.warnings.extend(told.iter().map(ToString::to_string));
+        for channel in channels {
             match look_at(&channel, &config) {
                 Ok(checked) => findings.channels.push(checked),
                 Err(error) => findings.failed.push(error),

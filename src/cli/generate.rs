@@ -3,6 +3,7 @@
 use tinclaw::WasmChannel;
 use tinclaw::capability::RequiredSecret;
 use tinclaw::secrets::{Secret, SecretStore, normalise_name};
+use tinclaw::webhook::AuthPlan;
 
 use super::config::{SecretSources, Settings};
 use super::outcome::Failure;
@@ -18,7 +19,18 @@ pub fn generate_missing(settings: &Settings, channels: &[WasmChannel]) -> Result
     // By name, each for the first channel that wants it.
     let mut wanted: Vec<(String, &str, RequiredSecret)> = Vec::new();
     for channel in channels {
-        for (name, secret) in to_generate(channel, &*store) {
+        let (entered, generated): (Vec<_>, Vec<_>) = to_generate(channel, &*store)
+            .into_iter()
+            .partition(|(name, _)| is_entered_elsewhere(channel, name));
+        for (name, _) in entered {
+            log::warn!(
+                target: channel.name().as_str(),
+                "channel {}: secret {name} is missing and is not generated, because it must be the same at the provider: \
+                 store it with `tinclaw secrets set {name}`",
+                channel.name()
+            );
+        }
+        for (name, secret) in generated {
             if let Err(place) = wanted.binary_search_by(|(known, ..)| known.cmp(&name)) {
                 wanted.insert(place, (name, channel.name().as_str(), secret));
             }
@@ -37,6 +49,18 @@ pub fn generate_missing(settings: &Settings, channels: &[WasmChannel]) -> Result
         }
     }
     Ok(())
+}
+
+/// Whether a person has to enter the secret at the provider: requests are checked with it, and the guest, which could tell
+/// the provider, never sees it. A random value that nobody knows would refuse every request.
+fn is_entered_elsewhere(channel: &WasmChannel, name: &str) -> bool {
+    let file = channel.capabilities_file();
+    let webhook = file.capabilities.webhook().cloned().unwrap_or_default();
+    let Ok(plan) = AuthPlan::from(&webhook, channel.name().as_str()) else { return false };
+    let mut mapped = file.setup.iter().flat_map(|setup| &setup.secret_config_mappings);
+    let guest_has_it = plan.guest_secret_name() == Some(name)
+        || mapped.any(|mapping| mapping.secret_name.eq_ignore_ascii_case(name));
+    plan.secret_names().contains(&name) && !guest_has_it
 }
 
 /// Secrets of a channel that are not stored and that it lets the host choose.

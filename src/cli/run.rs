@@ -26,7 +26,8 @@ pub fn run(common: &Common, options: RunArgs) -> Outcome {
     let settings = Settings::load_for_run(common, options)?;
     logging::start(settings.log.as_deref(), "info");
     let signal = StopSignal::install()?;
-    let channels = load(&settings)?;
+    let channels = settings.configure(load(&settings)?)?;
+    settings.inspect_channels(&channels).iter().for_each(|found| log::warn!("{found}"));
     generate_missing(&settings, &channels)?;
     let host = start(&settings, channels)?;
     tell_problems(&host);

@@ -42,6 +42,7 @@ impl Assembly {
 
     /// Puts a channel together and reserves its paths; and says what to ask for what it lacks.
     pub fn setup(&self, channel: &WasmChannel) -> Result<(ChannelSetup, NeededSecrets), HostError> {
+        let channel = &self.config.apply_overrides(channel)?;
         let name = channel.name().clone();
         let file = channel.capabilities_file();
         let capabilities = &file.capabilities;

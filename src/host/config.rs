@@ -10,9 +10,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::channel::endpoints::DEFAULT_POLL_FLOOR;
-use crate::channel::{ChannelName, HostCeilings};
+use crate::channel::{CapabilityError, CapabilityOverrides, ChannelName, HostCeilings, WasmChannel};
 use crate::egress::OutboundHttpSettings;
 use crate::inbox::QueueLimits;
+use crate::model::diagnostic::Diagnostic;
+use crate::model::document::nearest;
 use crate::router::RouterConfig;
 use crate::secrets::{EnvSecrets, SecretStore};
 #[cfg(feature = "sqlite")]
@@ -68,6 +70,8 @@ pub struct ChannelSettings {
     pub owner_id: Option<Value>,
     /// What the bot is called.
     pub bot_username: Option<String>,
+    /// What is changed about its capability file.
+    pub overrides: CapabilityOverrides,
 }
 
 /// Everything that can be set about a [`ChannelManager`](super::ChannelManager). The default keeps nothing on disk and
@@ -102,6 +106,49 @@ pub struct ManagerConfig {
     pub retention: Retention,
     /// Replies that may wait for delivery, over all channels; more are refused. Default 10,000.
     pub most_replies: usize,
+}
+
+impl ManagerConfig {
+    /// A channel with what the operator changes about its capability file.
+    ///
+    /// # Errors
+    /// The changes are not acceptable.
+    pub fn apply_overrides(&self, channel: &WasmChannel) -> Result<WasmChannel, CapabilityError> {
+        match self.channels.get(channel.name()) {
+            Some(settings) => channel.with_overrides(&settings.overrides),
+            None => Ok(channel.clone()),
+        }
+    }
+
+    /// What is probably not meant about the settings of channels, when these and `others` are all channels: settings of a channel that
+    /// is neither among them nor among `others`, and keys of `config` that a channel which declares its keys does not
+    /// declare.
+    pub fn inspect_channel_settings(
+        &self,
+        channels: &[WasmChannel],
+        others: &[ChannelName],
+    ) -> Vec<Diagnostic> {
+        let names: Vec<&str> =
+            channels.iter().map(WasmChannel::name).chain(others).map(ChannelName::as_str).collect();
+        let mut found = Vec::new();
+        for (name, settings) in &self.channels {
+            match channels.iter().find(|channel| channel.name() == name) {
+                Some(channel) => found.extend(channel.undeclared_keys(&settings.config)),
+                None if others.contains(name) => {}
+                None => found.push(unknown_channel(name, &names)),
+            }
+        }
+        found
+    }
+}
+
+fn unknown_channel(name: &ChannelName, names: &[&str]) -> Diagnostic {
+    let finding = Diagnostic::warning("unknown-channel", format!("there is no channel {name}"))
+        .at(format!("channel.{name}"));
+    match nearest(name.as_str(), names) {
+        Some(nearest) => finding.help(format!("did you mean [channel.{nearest}]?")),
+        None => finding,
+    }
 }
 
 impl Default for ManagerConfig {

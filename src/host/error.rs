@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::capability::CapabilityError;
 use crate::channel::{ChannelName, DiscoverError};
 use crate::egress::{HttpCapabilityError, OutboundSettingsError};
 use crate::event::arrival::AddChannelError;
@@ -35,6 +36,9 @@ pub enum HostError {
     /// A channel's webhook section.
     #[error("{0}")]
     Webhook(#[from] WebhookConfigError),
+    /// What the configuration changes about a channel's capability file.
+    #[error(transparent)]
+    Overrides(#[from] CapabilityError),
     /// A channel's http section.
     #[error("channel {channel}: capabilities.{source}")]
     HttpCapability {

@@ -96,9 +96,11 @@ impl Reader<'_> {
 
     fn goes_with(&self, field: &str) -> bool {
         match self.kind {
-            // A guest that checks requests itself may be given the secret that it checks them with.
+            // A guest that checks requests itself may be given the secret that it checks them with; what the file says
+            // about checks is the guest's business when it says that they are not the host's.
             Kind::Named(AuthName::None) => {
                 field == "managed_by_host"
+                    || !self.source.capability.managed_by_host
                     || (field == "secret_name" && self.source.capability.give_secret_to_guest == Some(true))
             }
             // The token is for GET, the published fields for the rest.

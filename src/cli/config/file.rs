@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 use serde_json::{Map, Value};
-use tinclaw::fields::Fields;
+
+use super::bounded::{Count, Days, Megabytes, Millis, Secs};
 
 /// The whole file.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ConfigFile {
     /// Address and port of the HTTP server.
+    #[serde(deserialize_with = "listen")]
     pub listen: Option<SocketAddr>,
     /// This host's address as providers call it.
     pub public_url: Option<String>,
@@ -25,9 +30,9 @@ pub struct ConfigFile {
     /// `echo`, `exec:COMMAND` or `http:URL`.
     pub agent: Option<String>,
     /// Messages that the `exec` or `http` agent works on at a time.
-    pub agent_concurrency: Option<usize>,
+    pub agent_concurrency: Option<Count<1, 1024>>,
     /// Seconds that the `http` agent may take for an answer.
-    pub agent_timeout_secs: Option<u64>,
+    pub agent_timeout_secs: Option<Secs<1, 3_600>>,
     /// What to log.
     pub log: Option<String>,
     /// Host to base URL.
@@ -39,26 +44,26 @@ pub struct ConfigFile {
     /// Proxies in front of this host.
     pub trusted_proxies: Vec<String>,
     /// The shortest time between polls.
-    pub poll_floor_ms: Option<u64>,
+    pub min_poll_interval_ms: Option<Millis<1, 86_400_000>>,
     /// Guest memory that all running callbacks may have together.
-    pub memory_budget_mb: Option<usize>,
+    pub memory_budget_mb: Option<Megabytes<1, 65_536>>,
     /// Callbacks that run at the same time.
-    pub workers: Option<usize>,
-    /// Seconds after which a message that was not answered is handed out again.
-    pub visibility_secs: Option<u64>,
+    pub workers: Option<Count<1, 1_024>>,
+    /// Seconds after which a message that was not acknowledged is redelivered.
+    pub ack_timeout_secs: Option<Secs<1, 604_800>>,
     /// Whether messages of one conversation wait for each other.
     pub in_order: Option<bool>,
     /// Seconds that a webhook may wait for its turn.
-    pub queue_timeout_secs: Option<u64>,
+    pub queue_timeout_secs: Option<Secs<1, 300>>,
     /// Bytes of a request's body.
-    pub max_body_bytes: Option<u64>,
+    pub max_body_bytes: Option<Count<1, 1_073_741_824>>,
     /// Where secrets come from.
     pub secrets: SecretsTable,
     /// How much may wait.
     pub queue: QueueTable,
     /// How replies are retried.
     pub retry: RetryTable,
-    /// How long settled messages and replies are kept.
+    /// How long completed messages and replies are kept.
     pub retention: RetentionTable,
     /// Ceilings, named as the capability fields are.
     pub limits: BTreeMap<String, u64>,
@@ -68,68 +73,17 @@ pub struct ConfigFile {
     pub channel: BTreeMap<String, ChannelTable>,
 }
 
-impl ConfigFile {
-    /// Reads the file.
-    pub fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            listen: listen(fields),
-            public_url: fields.text("public_url"),
-            state_dir: fields.path("state_dir"),
-            durability: durability(fields),
-            channels: fields.texts("channels").map(|paths| paths.into_iter().map(PathBuf::from).collect()),
-            webchat: fields.flag("webchat"),
-            agent: fields.text("agent"),
-            agent_concurrency: fields.usize("agent_concurrency"),
-            agent_timeout_secs: fields.u64("agent_timeout_secs"),
-            log: fields.text("log"),
-            http_rewrite: fields.texts_by_name("http_rewrite"),
-            allow_private_hosts: fields.texts("allow_private_hosts").unwrap_or_default(),
-            proxy: fields.text("proxy"),
-            trusted_proxies: fields.texts("trusted_proxies").unwrap_or_default(),
-            poll_floor_ms: fields.u64("poll_floor_ms"),
-            memory_budget_mb: fields.usize("memory_budget_mb"),
-            workers: fields.usize("workers"),
-            visibility_secs: fields.u64("visibility_secs"),
-            in_order: fields.flag("in_order"),
-            queue_timeout_secs: fields.u64("queue_timeout_secs"),
-            max_body_bytes: fields.u64("max_body_bytes"),
-            secrets: fields.inner("secrets", SecretsTable::read).unwrap_or_default(),
-            queue: fields.inner("queue", QueueTable::read).unwrap_or_default(),
-            retry: fields.inner("retry", RetryTable::read).unwrap_or_default(),
-            retention: fields.inner("retention", RetentionTable::read).unwrap_or_default(),
-            limits: fields.numbers_by_name("limits"),
-            server: fields.inner("server", ServerTable::read).unwrap_or_default(),
-            channel: fields.inner_by_name("channel", ChannelTable::read),
-        })
-    }
-}
-
 /// `durability`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DurabilityField {
     Full,
     Normal,
 }
 
-fn listen(fields: &mut Fields) -> Option<SocketAddr> {
-    let text = fields.text("listen")?;
-    let address =
-        text.parse().map_err(|_| format!("{text:?} is no address with a port, as 127.0.0.1:8080 is"));
-    fields.check("listen", address)
-}
-
-fn durability(fields: &mut Fields) -> Option<DurabilityField> {
-    let text = fields.text("durability")?;
-    let durability = match text.as_str() {
-        "full" => Ok(DurabilityField::Full),
-        "normal" => Ok(DurabilityField::Normal),
-        _ => Err(format!("{text:?} is neither \"full\" nor \"normal\"")),
-    };
-    fields.check("durability", durability)
-}
-
 /// `[secrets]`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct SecretsTable {
     /// Whether only variables that begin with `TINCLAW_SECRET_` are secrets.
     pub env_prefixed_only: bool,
@@ -147,132 +101,70 @@ pub struct SecretsTable {
     pub key_credential: Option<String>,
 }
 
-impl SecretsTable {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            env_prefixed_only: fields.flag("env_prefixed_only").unwrap_or_default(),
-            directory: fields.path("directory"),
-            systemd: fields.flag("systemd").unwrap_or_default(),
-            generate: fields.flag("generate"),
-            file: fields.path("file"),
-            key_file: fields.path("key_file"),
-            key_credential: fields.text("key_credential"),
-        })
-    }
-}
-
 /// `[queue]`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct QueueTable {
     /// Messages that may wait for the agent.
-    pub messages: Option<usize>,
+    pub messages: Option<Count<1, 100_000_000>>,
     /// Megabytes of them.
-    pub megabytes: Option<u64>,
+    pub megabytes: Option<Megabytes<1, 1_048_576>>,
     /// Replies that may wait for delivery.
-    pub replies: Option<usize>,
-}
-
-impl QueueTable {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            messages: fields.usize("messages"),
-            megabytes: fields.u64("megabytes"),
-            replies: fields.usize("replies"),
-        })
-    }
+    pub replies: Option<Count<1, 100_000_000>>,
 }
 
 /// `[retry]`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RetryTable {
     /// The wait after the first failure.
-    pub first_secs: Option<u64>,
+    pub initial_backoff_secs: Option<Secs<1, 3_600>>,
     /// The longest wait.
-    pub most_secs: Option<u64>,
+    pub max_backoff_secs: Option<Secs<1, 86_400>>,
     /// For how long a reply is tried.
-    pub give_up_after_secs: Option<u64>,
+    pub max_elapsed_secs: Option<Secs<0, 2_592_000>>,
     /// Attempts that may trap.
-    pub most_traps: Option<u32>,
-}
-
-impl RetryTable {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            first_secs: fields.u64("first_secs"),
-            most_secs: fields.u64("most_secs"),
-            give_up_after_secs: fields.u64("give_up_after_secs"),
-            most_traps: fields.u32("most_traps"),
-        })
-    }
+    pub max_traps: Option<Count<1, 1_000>>,
 }
 
 /// `[retention]`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RetentionTable {
-    /// Days for settled messages and replies.
-    pub settled_days: Option<u64>,
+    /// Days for completed messages and replies.
+    pub completed_days: Option<Days<0, 36_500>>,
     /// Days for dead letters.
-    pub dead_days: Option<u64>,
-    /// How many settled messages, and how many settled replies.
-    pub max_settled: Option<u64>,
+    pub dead_days: Option<Days<0, 36_500>>,
+    /// How many completed messages, and how many completed replies.
+    pub max_completed: Option<u64>,
     /// Megabytes of each.
-    pub max_settled_mb: Option<u64>,
-    /// Seen ids of each channel.
-    pub max_seen: Option<u64>,
-}
-
-impl RetentionTable {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            settled_days: fields.u64("settled_days"),
-            dead_days: fields.u64("dead_days"),
-            max_settled: fields.u64("max_settled"),
-            max_settled_mb: fields.u64("max_settled_mb"),
-            max_seen: fields.u64("max_seen"),
-        })
-    }
+    pub max_completed_mb: Option<Megabytes<0, 1_048_576>>,
+    /// Dedupe keys of each channel.
+    pub max_dedupe_keys: Option<u64>,
 }
 
 /// `[server]`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ServerTable {
-    pub connections: Option<usize>,
-    pub connections_per_address: Option<usize>,
-    pub head_secs: Option<u64>,
-    pub head_bytes: Option<usize>,
-    pub head_fields: Option<usize>,
-    pub body_secs: Option<u64>,
-    pub body_memory_mb: Option<u64>,
-    pub handover_secs: Option<u64>,
-    pub answer_secs: Option<u64>,
+    pub connections: Option<Count<1, 65_536>>,
+    pub connections_per_address: Option<Count<1, 65_536>>,
+    pub header_timeout_secs: Option<Secs<1, 300>>,
+    pub head_bytes: Option<Count<256, 1_048_576>>,
+    pub max_headers: Option<Count<1, 1_000>>,
+    pub body_secs: Option<Secs<1, 3_600>>,
+    pub body_memory_mb: Option<Megabytes<1, 65_536>>,
+    pub dispatch_timeout_secs: Option<Secs<1, 300>>,
+    pub response_timeout_secs: Option<Secs<1, 3_600>>,
     pub response_bytes: Option<u64>,
-    pub response_memory_mb: Option<u64>,
-    pub write_secs: Option<u64>,
-    pub keep_alive_secs: Option<u64>,
-}
-
-impl ServerTable {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            connections: fields.usize("connections"),
-            connections_per_address: fields.usize("connections_per_address"),
-            head_secs: fields.u64("head_secs"),
-            head_bytes: fields.usize("head_bytes"),
-            head_fields: fields.usize("head_fields"),
-            body_secs: fields.u64("body_secs"),
-            body_memory_mb: fields.u64("body_memory_mb"),
-            handover_secs: fields.u64("handover_secs"),
-            answer_secs: fields.u64("answer_secs"),
-            response_bytes: fields.u64("response_bytes"),
-            response_memory_mb: fields.u64("response_memory_mb"),
-            write_secs: fields.u64("write_secs"),
-            keep_alive_secs: fields.u64("keep_alive_secs"),
-        })
-    }
+    pub response_memory_mb: Option<Megabytes<1, 65_536>>,
+    pub write_secs: Option<Secs<1, 3_600>>,
+    pub keep_alive_secs: Option<Secs<0, 3_600>>,
 }
 
 /// `[channel.NAME]`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ChannelTable {
     /// Values that override those of the capability file's `config`.
     pub config: Map<String, Value>,
@@ -280,14 +172,35 @@ pub struct ChannelTable {
     pub owner_id: Option<Value>,
     /// What the bot is called.
     pub bot_username: Option<String>,
+    /// Fields that override those of the capability file's `capabilities`.
+    pub capabilities: Map<String, Value>,
+    /// Whether `capabilities` may change where the channel can connect to and which secrets it can use.
+    pub extend_rights: bool,
 }
 
-impl ChannelTable {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            config: fields.object("config").unwrap_or_default(),
-            owner_id: fields.any("owner_id"),
-            bot_username: fields.text("bot_username"),
-        })
-    }
+/// An address with a port.
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let address = text.parse();
+    address.map(Some).map_err(|_| {
+        D::Error::custom(format!("{text:?} is not an address with a port, such as 127.0.0.1:8080"))
+    })
 }
+
+/// Fields that had another name once, with their tables: what they were called, and what they are called now.
+pub const RENAMED: &[(&str, &str)] = &[
+    ("poll_floor_ms", "min_poll_interval_ms"),
+    ("visibility_secs", "ack_timeout_secs"),
+    ("retry.first_secs", "initial_backoff_secs"),
+    ("retry.most_secs", "max_backoff_secs"),
+    ("retry.give_up_after_secs", "max_elapsed_secs"),
+    ("retry.most_traps", "max_traps"),
+    ("retention.settled_days", "completed_days"),
+    ("retention.max_settled", "max_completed"),
+    ("retention.max_settled_mb", "max_completed_mb"),
+    ("retention.max_seen", "max_dedupe_keys"),
+    ("server.head_secs", "header_timeout_secs"),
+    ("server.head_fields", "max_headers"),
+    ("server.handover_secs", "dispatch_timeout_secs"),
+    ("server.answer_secs", "response_timeout_secs"),
+];

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `file` | the fields of the file |
 //! | `parse` | from text to fields, with errors that name the line and the nearest field |
+//! | `bounded` | numbers with bounds |
 //! | `find` | which file, which state directory |
 //! | `settings` | file and command line together |
 //! | `secrets` | where secrets come from |
 
+mod bounded;
 mod file;
 mod find;
 mod parse;

@@ -3,10 +3,10 @@
 use std::fmt::Display;
 
 use serde_json::{Number, Value};
-use tinclaw::fields::{Expected, Found, Step, Wrong, strictly};
+use tinclaw::model::document::{Comments, DocumentError, Expected, Found, Problem, Step, read};
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::file::ConfigFile;
+use super::file::{ConfigFile, RENAMED};
 
 /// Reads a configuration.
 ///
@@ -21,8 +21,52 @@ pub fn parse(text: &str) -> Result<ConfigFile, String> {
         }
     })?;
     let table = DeValue::Table(table.into_inner());
-    let read = json(&table).and_then(|value| strictly(value, ConfigFile::read));
-    read.map_err(|wrong| format!("line {}: {wrong}", line_of(text, offset_of(&table, &wrong.path))))
+    let parsed = json(&table).and_then(|value| {
+        refuse_variables(&value)?;
+        read(value, Comments::Refused)
+    });
+    parsed.map_err(|error| {
+        let line = line_of(text, offset_of(&table, &error.path));
+        match new_name(&error) {
+            Some(new) => format!("line {line}: `{}` is now called `{new}`", error.place()),
+            None => format!("line {line}: {error}"),
+        }
+    })
+}
+
+/// What a field is called now that is unknown because it was renamed.
+fn new_name(error: &DocumentError) -> Option<&'static str> {
+    let Problem::Unknown { .. } = error.problem else { return None };
+    let place = error.place();
+    RENAMED.iter().find(|(old, _)| *old == place).map(|(_, new)| *new)
+}
+
+/// Fields whose texts are the business of a shell or of a guest, to which `${X}` may mean something.
+const FREE_TEXTS: [&str; 2] = ["agent", "channel"];
+
+/// Refuses `${X}`: nothing is expanded here, and a path or address with such a name in it is never meant.
+fn refuse_variables(config: &Value) -> Result<(), DocumentError> {
+    let fields = config.as_object().into_iter().flatten();
+    for (name, value) in fields.filter(|(name, _)| !FREE_TEXTS.contains(&name.as_str())) {
+        refuse_variables_in(value).map_err(|error| error.within(Step::Field(name.clone())))?;
+    }
+    Ok(())
+}
+
+fn refuse_variables_in(value: &Value) -> Result<(), DocumentError> {
+    match value {
+        Value::String(text) if text.contains("${") => {
+            let what = "`${…}` is not expanded in this file; write the value itself".to_owned();
+            Err(DocumentError { path: Vec::new(), problem: Problem::Other(what) })
+        }
+        Value::Array(items) => items.iter().enumerate().try_for_each(|(index, item)| {
+            refuse_variables_in(item).map_err(|error| error.within(Step::Item(index)))
+        }),
+        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
+            refuse_variables_in(value).map_err(|error| error.within(Step::Field(name.clone())))
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -50,7 +94,7 @@ fn offset_of(table: &DeValue, path: &[Step]) -> usize {
 }
 
 /// The same in JSON; dates and times are texts there.
-fn json(value: &DeValue) -> Result<Value, Wrong> {
+fn json(value: &DeValue) -> Result<Value, DocumentError> {
     Ok(match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(number) => Value::Number(integer(number)?),
@@ -76,19 +120,19 @@ fn json(value: &DeValue) -> Result<Value, Wrong> {
     })
 }
 
-fn within(step: Step, value: &DeValue) -> Result<Value, Wrong> {
-    json(value).map_err(|wrong| wrong.within(step))
+fn within(step: Step, value: &DeValue) -> Result<Value, DocumentError> {
+    json(value).map_err(|error| error.within(step))
 }
 
-fn integer(number: &DeInteger) -> Result<Number, Wrong> {
+fn integer(number: &DeInteger) -> Result<Number, DocumentError> {
     let (digits, radix) = (number.as_str(), number.radix());
     let unsigned = u64::from_str_radix(digits, radix).map(Number::from);
     let number_of_64_bits = unsigned.or_else(|_| i64::from_str_radix(digits, radix).map(Number::from));
     number_of_64_bits.map_err(|_| unlike("a number of 64 bits", number))
 }
 
-fn unlike(expected: &'static str, found: &impl Display) -> Wrong {
-    Wrong::invalid(Expected::Words(expected), Found::Words(found.to_string()))
+fn unlike(expected: &'static str, found: &impl Display) -> DocumentError {
+    DocumentError::invalid(Expected::Words(expected.to_owned()), Found::Words(found.to_string()))
 }
 
 #[cfg(test)]
@@ -113,14 +157,15 @@ mod tests {
             ),
             ("\nworkers = \"many\"", "line 2: workers must be a whole number, not a string"),
             ("workers = 1.0", "line 1: workers must be a whole number, not 1.0"),
+            ("workers = 0", "line 1: workers: 0 is out of range; give 1 to 1024"),
             ("workers = true", "line 1: workers must be a whole number, not true"),
             ("workers = [1]", "line 1: workers must be a whole number, not a list"),
             ("workers = { a = 1 }", "line 1: workers must be a whole number, not a set of fields"),
             ("workers = 2024-01-02", "line 1: workers must be a whole number, not a string"),
             ("workers = -1", "line 1: workers must be 0 or more, not -1"),
             (
-                "[retry]\nmost_traps = 4294967296",
-                "line 2: retry.most_traps must be at most 4294967295, not 4294967296",
+                "[retry]\nmax_traps = 4294967296",
+                "line 2: retry.max_traps: 4294967296 is out of range; give 1 to 1000",
             ),
             (
                 "max_body_bytes = 18446744073709551616",
@@ -148,8 +193,8 @@ mod tests {
                 "channel.a.config = { b = 1e999 }",
                 "line 1: channel.a.config.b must be a finite number, not 1e999",
             ),
-            ("durability = \"none\"", "line 1: durability: \"none\" is neither \"full\" nor \"normal\""),
-            ("listen = \"a\"", "line 1: listen: \"a\" is no address with a port, as 127.0.0.1:8080 is"),
+            ("durability = \"none\"", "line 1: durability must be \"full\" or \"normal\", not \"none\""),
+            ("listen = \"a\"", "line 1: listen: \"a\" is not an address with a port, such as 127.0.0.1:8080"),
             ("workers = 1\nworkers = 2", "line 2: duplicate key"),
             ("[queue]\n[queue]", "line 2: duplicate key"),
         ];
@@ -160,14 +205,69 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_reach_up_to_what_they_are_kept_in() {
-        let file = parse(
-            "workers = 18446744073709551615\nmemory_budget_mb = 0x10\nvisibility_secs = 0\n[retry]\nmost_traps = 4294967295\nfirst_secs = 18_446_744_073_709_551_615\n",
-        )
-        .unwrap();
-        assert_eq!(file.workers, Some(usize::MAX));
-        assert_eq!((file.memory_budget_mb, file.visibility_secs), (Some(16), Some(0)));
-        assert_eq!((file.retry.most_traps, file.retry.first_secs), (Some(u32::MAX), Some(u64::MAX)));
+    fn every_duration_has_bounds_and_takes_both() {
+        // `visibility_secs` and `queue_timeout_secs` had none: a wait of 2^64 s overflowed the clock of a thread.
+        for (field, min, max) in [
+            ("agent_timeout_secs", 1, 3_600),
+            ("min_poll_interval_ms", 1, 86_400_000),
+            ("ack_timeout_secs", 1, 604_800),
+            ("queue_timeout_secs", 1, 300),
+            ("retry.initial_backoff_secs", 1, 3_600),
+            ("retry.max_backoff_secs", 1, 86_400),
+            ("retry.max_elapsed_secs", 0, 2_592_000),
+            ("retention.completed_days", 0, 36_500),
+            ("retention.dead_days", 0, 36_500),
+            ("server.header_timeout_secs", 1, 300),
+            ("server.body_secs", 1, 3_600),
+            ("server.dispatch_timeout_secs", 1, 300),
+            ("server.response_timeout_secs", 1, 3_600),
+            ("server.write_secs", 1, 3_600),
+            ("server.keep_alive_secs", 0, 3_600_u64),
+        ] {
+            for good in [min, max] {
+                assert!(parse(&format!("{field} = {good}")).is_ok(), "{field} = {good}");
+            }
+            for bad in [min.checked_sub(1), Some(max + 1), Some(u64::MAX)].into_iter().flatten() {
+                let expected = format!("line 1: {field}: {bad} is out of range; give {min} to {max}");
+                assert_eq!(parse(&format!("{field} = {bad}")).err(), Some(expected));
+            }
+        }
+        let page = include_str!("file.rs");
+        let durations = page.lines().filter(|line| {
+            let name = line.trim().strip_prefix("pub ").and_then(|line| line.split(':').next());
+            name.is_some_and(|name| {
+                name.ends_with("_secs") || name.ends_with("_ms") || name.ends_with("_days")
+            })
+        });
+        assert_eq!(durations.clone().count(), 15, "every duration is a row above");
+        for line in durations {
+            assert!(line.contains("Secs<") || line.contains("Millis<") || line.contains("Days<"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_renamed_field_is_refused_with_its_new_name() {
+        for (old, new) in RENAMED {
+            let expected = format!("line 1: `{old}` is now called `{new}`");
+            assert_eq!(parse(&format!("{old} = 1")).err(), Some(expected));
+            let table = old.rsplit_once('.').map(|(table, _)| format!("{table}.")).unwrap_or_default();
+            assert!(parse(&format!("{table}{new} = 1")).is_ok(), "{table}{new}");
+        }
+    }
+
+    #[test]
+    fn variables_that_nobody_expands_are_refused_where_they_cannot_be_meant() {
+        for (text, place) in [
+            ("public_url = \"https://${HOST}/\"", "public_url"),
+            ("channels = [\"a\", \"${HOME}/b\"]", "channels[1]"),
+            ("[secrets]\ndirectory = \"${X}\"", "secrets.directory"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(&format!("{place}: `${{…}}` is not expanded")), "{text}: {error}");
+        }
+        for text in ["agent = \"exec:echo ${HOME}\"", "[channel.a.config]\ntext = \"${name}\""] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

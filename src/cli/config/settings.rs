@@ -5,14 +5,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tinclaw::channel::{ChannelName, HostCeilings};
+use tinclaw::channel::{CapabilityOverrides, ChannelName, HostCeilings};
 use tinclaw::egress::OutboundHttpSettings;
 use tinclaw::host::{ChannelSettings, ManagerConfig, RetryPolicy, RouterConfig, StateLocation};
 use tinclaw::inbox::QueueLimits;
+use tinclaw::model::diagnostic::Diagnostic;
 use tinclaw::server::ServerLimits;
 use tinclaw::store::{Durability, Retention};
 use tinclaw::webhook::TrustedProxies;
+use tinclaw::{WasmChannel, bundled_channel_names, discover_channels};
 
+use super::bounded::{Count, Days, Megabytes, Millis, Secs};
 use super::file::{ChannelTable, ConfigFile, DurabilityField, RetentionTable, RetryTable, ServerTable};
 use super::find::{Found, find, state_dir};
 use super::secrets::SecretSources;
@@ -21,8 +24,8 @@ use crate::cli::outcome::Failure;
 
 /// Where HTTP is served when nobody says.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-const MIB: u64 = 1024 * 1024;
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long the `http` agent may take when nobody says.
+const DEFAULT_AGENT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Who answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +97,21 @@ impl Settings {
         Ok(ManagerConfig { state: StateLocation::Memory, ..self.manager()? })
     }
 
+    /// The channels with what the configuration changes about their capability files.
+    pub fn configure(&self, channels: Vec<WasmChannel>) -> Result<Vec<WasmChannel>, Failure> {
+        channels.iter().map(|channel| self.manager.apply_overrides(channel).map_err(Failure::usage)).collect()
+    }
+
+    /// What is probably not meant about the settings of channels. Channels that lie in the configured directories count,
+    /// also when they are not among `channels`.
+    pub fn inspect_channels(&self, channels: &[WasmChannel]) -> Vec<Diagnostic> {
+        let directories = self.channel_paths().into_iter().filter_map(|path| discover_channels(&path).ok());
+        let found = directories.flat_map(|found| found.channels).map(|channel| channel.name);
+        let bundled = bundled_channel_names().into_iter().filter_map(|name| ChannelName::new(name).ok());
+        let others: Vec<ChannelName> = found.chain(bundled).collect();
+        self.manager.inspect_channel_settings(channels, &others)
+    }
+
     /// Where channels are looked for: what was named, else the default directory when it is there.
     pub fn channel_paths(&self) -> Vec<PathBuf> {
         if !self.channels.is_empty() {
@@ -141,26 +159,30 @@ fn resolve(
             proxy: file.proxy,
             root_certificates_pem: None,
         },
-        public_url: run.public_url.or(file.public_url).map(|url| url.trim_end_matches('/').to_owned()),
+        public_url: match (run.public_url, file.public_url) {
+            (Some(url), _) => Some(public_url(&url).map_err(|error| Failure::usage(format!("--{error}")))?),
+            (None, Some(url)) => Some(public_url(&url).map_err(&wrong)?),
+            (None, None) => None,
+        },
         channels: channel_settings(file.channel).map_err(&wrong)?,
         ceilings: ceilings(&file.limits).map_err(&wrong)?,
-        poll_floor: file.poll_floor_ms.map_or(defaults.poll_floor, Duration::from_millis),
-        workers: at_least_one("workers", file.workers.unwrap_or(defaults.workers)).map_err(&wrong)?,
+        poll_floor: file.min_poll_interval_ms.map_or(defaults.poll_floor, Millis::get),
+        workers: file.workers.map_or(defaults.workers, Count::get),
         router: RouterConfig {
-            memory_budget: file
-                .memory_budget_mb
-                .map_or(defaults.router.memory_budget, |mb| mb.saturating_mul(1024 * 1024)),
+            memory_budget: file.memory_budget_mb.map_or(defaults.router.memory_budget, |mb| {
+                usize::try_from(mb.get_bytes()).unwrap_or(usize::MAX)
+            }),
             retry: retry(&file.retry, defaults.router.retry),
-            queue_timeout: file.queue_timeout_secs.map_or(defaults.router.queue_timeout, Duration::from_secs),
+            queue_timeout: file.queue_timeout_secs.map_or(defaults.router.queue_timeout, Secs::get),
         },
         queue: QueueLimits {
-            messages: file.queue.messages.unwrap_or(defaults.queue.messages),
-            bytes: file.queue.megabytes.map_or(defaults.queue.bytes, |mb| mb.saturating_mul(MIB)),
+            messages: file.queue.messages.map_or(defaults.queue.messages, Count::get),
+            bytes: file.queue.megabytes.map_or(defaults.queue.bytes, Megabytes::get_bytes),
         },
-        visibility: file.visibility_secs.map_or(defaults.visibility, Duration::from_secs),
+        visibility: file.ack_timeout_secs.map_or(defaults.visibility, Secs::get),
         in_order: file.in_order.unwrap_or(defaults.in_order),
         retention: retention(&file.retention, defaults.retention.clone()),
-        most_replies: file.queue.replies.unwrap_or(defaults.most_replies),
+        most_replies: file.queue.replies.map_or(defaults.most_replies, Count::get),
         ..defaults
     };
     Ok(Settings {
@@ -168,14 +190,13 @@ fn resolve(
         channels,
         webchat: if run.webchat { Some(true) } else { file.webchat },
         agent,
-        agent_concurrency: at_least_one("agent_concurrency", file.agent_concurrency.unwrap_or(8))
-            .map_err(&wrong)?,
-        agent_timeout: Duration::from_secs(file.agent_timeout_secs.unwrap_or(120)),
+        agent_concurrency: file.agent_concurrency.map_or(8, Count::get),
+        agent_timeout: file.agent_timeout_secs.map_or(DEFAULT_AGENT_TIMEOUT, Secs::get),
         log: common.log.clone().or(file.log),
         secrets: SecretSources::new(secrets, &state_dir)?,
         server: server(&file.server, &proxies),
         proxies,
-        max_body_bytes: file.max_body_bytes,
+        max_body_bytes: file.max_body_bytes.map(|bytes| bytes.get() as u64),
         manager,
         path: found.path,
         state_dir,
@@ -207,8 +228,17 @@ fn agent_url(text: &str) -> Result<AgentChoice, String> {
     Ok(AgentChoice::Http(parsed.to_string()))
 }
 
-fn at_least_one(field: &str, value: usize) -> Result<usize, String> {
-    if value == 0 { Err(format!("{field} is 0; give 1 or more")) } else { Ok(value) }
+/// This host's address as providers call it, without a slash at the end.
+fn public_url(text: &str) -> Result<String, String> {
+    let refused = || {
+        format!("public_url: {text:?} is not an http:// or https:// address, such as https://bot.example.org")
+    };
+    let url = url::Url::parse(text).map_err(|_| refused())?;
+    let is_plain = url.username().is_empty() && url.query().is_none() && url.fragment().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain || text.contains("${") {
+        return Err(refused());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 fn ceilings(limits: &BTreeMap<String, u64>) -> Result<HostCeilings, String> {
@@ -225,52 +255,52 @@ fn channel_settings(
     let mut settings = BTreeMap::new();
     for (name, table) in tables {
         let checked = ChannelName::new(&name).map_err(|error| format!("[channel.{name}]: {error}"))?;
-        let ChannelTable { config, owner_id, bot_username } = table;
-        settings.insert(checked, ChannelSettings { config, owner_id, bot_username });
+        let ChannelTable { config, owner_id, bot_username, capabilities, extend_rights } = table;
+        let overrides = CapabilityOverrides { capabilities, extend_rights };
+        overrides.check().map_err(|error| format!("[channel.{name}]: {error}"))?;
+        settings.insert(checked, ChannelSettings { config, owner_id, bot_username, overrides });
     }
     Ok(settings)
 }
 
 fn retry(table: &RetryTable, default: RetryPolicy) -> RetryPolicy {
     RetryPolicy {
-        first: table.first_secs.map_or(default.first, Duration::from_secs),
-        most: table.most_secs.map_or(default.most, Duration::from_secs),
-        give_up_after: table.give_up_after_secs.map_or(default.give_up_after, Duration::from_secs),
-        most_traps: table.most_traps.unwrap_or(default.most_traps),
+        first: table.initial_backoff_secs.map_or(default.first, Secs::get),
+        most: table.max_backoff_secs.map_or(default.most, Secs::get),
+        give_up_after: table.max_elapsed_secs.map_or(default.give_up_after, Secs::get),
+        most_traps: table.max_traps.map_or(default.most_traps, |traps| traps.get() as u32),
     }
 }
 
 fn retention(table: &RetentionTable, default: Retention) -> Retention {
     Retention {
-        settled_ms: table.settled_days.map_or(default.settled_ms, |days| days.saturating_mul(DAY_MS)),
-        dead_ms: table.dead_days.map_or(default.dead_ms, |days| days.saturating_mul(DAY_MS)),
-        max_settled: table.max_settled.unwrap_or(default.max_settled),
-        max_settled_bytes: table
-            .max_settled_mb
-            .map_or(default.max_settled_bytes, |mb| mb.saturating_mul(MIB)),
-        max_seen: table.max_seen.unwrap_or(default.max_seen),
+        settled_ms: table.completed_days.map_or(default.settled_ms, Days::get_ms),
+        dead_ms: table.dead_days.map_or(default.dead_ms, Days::get_ms),
+        max_settled: table.max_completed.unwrap_or(default.max_settled),
+        max_settled_bytes: table.max_completed_mb.map_or(default.max_settled_bytes, Megabytes::get_bytes),
+        max_seen: table.max_dedupe_keys.unwrap_or(default.max_seen),
     }
 }
 
 fn server(table: &ServerTable, proxies: &TrustedProxies) -> ServerLimits {
     let default = ServerLimits::default();
-    let secs = |value: Option<u64>, default: Duration| value.map_or(default, Duration::from_secs);
-    let mb = |value: Option<u64>, default: u64| value.map_or(default, |mb| mb.saturating_mul(MIB));
     ServerLimits {
-        connections: table.connections.unwrap_or(default.connections),
-        connections_per_address: table.connections_per_address.unwrap_or(default.connections_per_address),
+        connections: table.connections.map_or(default.connections, Count::get),
+        connections_per_address: table
+            .connections_per_address
+            .map_or(default.connections_per_address, Count::get),
         trusted_proxies: default.trusted_proxies.iter().chain(proxies.ranges()).copied().collect(),
-        head_time: secs(table.head_secs, default.head_time),
-        head_bytes: table.head_bytes.unwrap_or(default.head_bytes),
-        head_fields: table.head_fields.unwrap_or(default.head_fields),
-        body_time: secs(table.body_secs, default.body_time),
-        body_memory: mb(table.body_memory_mb, default.body_memory),
-        handover_time: secs(table.handover_secs, default.handover_time),
-        answer_time: secs(table.answer_secs, default.answer_time),
+        head_time: table.header_timeout_secs.map_or(default.head_time, Secs::get),
+        head_bytes: table.head_bytes.map_or(default.head_bytes, Count::get),
+        head_fields: table.max_headers.map_or(default.head_fields, Count::get),
+        body_time: table.body_secs.map_or(default.body_time, Secs::get),
+        body_memory: table.body_memory_mb.map_or(default.body_memory, Megabytes::get_bytes),
+        handover_time: table.dispatch_timeout_secs.map_or(default.handover_time, Secs::get),
+        answer_time: table.response_timeout_secs.map_or(default.answer_time, Secs::get),
         response_bytes: table.response_bytes.unwrap_or(default.response_bytes),
-        response_memory: mb(table.response_memory_mb, default.response_memory),
-        write_time: secs(table.write_secs, default.write_time),
-        keep_alive: secs(table.keep_alive_secs, default.keep_alive),
+        response_memory: table.response_memory_mb.map_or(default.response_memory, Megabytes::get_bytes),
+        write_time: table.write_secs.map_or(default.write_time, Secs::get),
+        keep_alive: table.keep_alive_secs.map_or(default.keep_alive, Secs::get),
         shutdown_time: default.shutdown_time,
     }
 }
@@ -359,7 +389,14 @@ mod tests {
     #[test]
     fn values_that_cannot_be_meant_are_refused() {
         for (text, part) in [
-            ("workers = 0", "workers is 0"),
+            ("public_url = \"bot.example.org\"", "is not an http:// or https:// address"),
+            ("public_url = \"ftp://bot.example.org\"", "is not an http:// or https:// address"),
+            ("public_url = \"https://\"", "is not an http:// or https:// address"),
+            ("public_url = \"https://bot.example.org/?a=b\"", "is not an http:// or https:// address"),
+            (
+                "[channel.a.capabilities.http]\nallowlist = []",
+                "[channel.a]: capabilities.http.allowlist needs `extend_rights = true`",
+            ),
             ("[limits]\nmemory = 3", "there is no limit `memory`"),
             ("trusted_proxies = [\"proxy\"]", "trusted_proxies"),
             ("[channel.\"a b\"]\nowner_id = 1", "[channel.a b]"),

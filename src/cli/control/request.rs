@@ -1,11 +1,10 @@
 //! What can be asked through the control socket.
 
-use serde::Serialize;
-use tinclaw::fields::Fields;
+use serde::{Deserialize, Serialize};
 
 /// One request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "ask", rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// How everything is.
     Health,
@@ -33,36 +32,9 @@ pub enum Request {
     RevokePairing { channel: String, id: String },
 }
 
-impl Request {
-    /// Reads what was written by the derived `Serialize`.
-    pub fn read(fields: &mut Fields) -> Option<Self> {
-        let ask = fields.text("ask")?;
-        Some(match ask.as_str() {
-            "health" => Self::Health,
-            "list-messages" => Self::ListMessages(Rows::read(fields)?),
-            "show-message" => Self::ShowMessage { id: fields.u64("id")? },
-            "replay-message" => Self::ReplayMessage { id: fields.u64("id")? },
-            "drop-message" => Self::DropMessage { id: fields.u64("id")? },
-            "list-replies" => Self::ListReplies(Rows::read(fields)?),
-            "show-reply" => Self::ShowReply { id: fields.u64("id")? },
-            "retry-reply" => Self::RetryReply { id: fields.u64("id")? },
-            "drop-reply" => Self::DropReply { id: fields.u64("id")? },
-            "list-pairing" => Self::ListPairing,
-            "approve-pairing" => Self::ApprovePairing {
-                channel: fields.text("channel")?,
-                code: fields.text("code")?,
-                identity: fields.text("identity"),
-            },
-            "revoke-pairing" => {
-                Self::RevokePairing { channel: fields.text("channel")?, id: fields.text("id")? }
-            }
-            _ => return fields.check("ask", Err(format!("{ask:?} is not known"))),
-        })
-    }
-}
-
 /// Which rows of a list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rows {
     /// Only of this channel.
     pub channel: Option<String>,
@@ -74,24 +46,12 @@ pub struct Rows {
     pub limit: usize,
 }
 
-impl Rows {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            channel: fields.text("channel"),
-            state: fields.text("state"),
-            before: fields.u64("before"),
-            limit: fields.usize("limit")?,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tinclaw::fields::{json, strictly};
 
     fn read(line: &str) -> Result<Request, String> {
-        json(line).and_then(|value| strictly(value, Request::read)).map_err(|wrong| wrong.to_string())
+        serde_json::from_str(line).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -121,15 +81,16 @@ mod tests {
     #[test]
     fn what_another_version_may_ask_is_refused() {
         for (line, expected) in [
-            ("nonsense", "no JSON: expected ident at line 1 column 2"),
-            ("[]", "it must be a set of fields, not a list"),
-            ("{}", "`ask` is missing"),
-            (r#"{"ask":"everything"}"#, "ask: \"everything\" is not known"),
-            (r#"{"ask":"show-message","id":-1}"#, "id must be 0 or more, not -1"),
-            (r#"{"ask":"list-messages"}"#, "`limit` is missing"),
-            (r#"{"ask":"health","of":"a"}"#, "unknown field `of`; known here are ask"),
+            ("nonsense", "expected ident at line 1 column 2"),
+            ("[]", "expected internally tagged enum"),
+            ("{}", "missing field `ask`"),
+            (r#"{"ask":"everything"}"#, "unknown variant `everything`"),
+            (r#"{"ask":"show-message","id":-1}"#, "expected u64"),
+            (r#"{"ask":"list-messages"}"#, "missing field `limit`"),
+            (r#"{"ask":"show-message","id":1,"of":"a"}"#, "unknown field `of`"),
         ] {
-            assert_eq!(read(line), Err(expected.to_owned()), "{line}");
+            let error = read(line).unwrap_err();
+            assert!(error.contains(expected), "{line}: {error}");
         }
     }
 }

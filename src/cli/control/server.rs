@@ -10,7 +10,6 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use serde_json::Value;
 use tinclaw::ChannelManager;
-use tinclaw::fields::{json, strictly};
 
 use super::answer::answer;
 use super::request::Request;
@@ -99,10 +98,9 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 fn attend(client: UnixStream, stopped: &UnixStream, manager: &ChannelManager) -> io::Result<()> {
     let mut wire = Wire::new(client, Some(stopped), CLIENT_TIME)?;
     let line = wire.read_line(MAX_REQUEST_BYTES)?;
-    let result = json(&line)
-        .and_then(|value| strictly(value, Request::read))
-        .map_err(|wrong| {
-            format!("the request is not understood ({wrong}); is this another version of tinclaw?")
+    let result = serde_json::from_str::<Request>(&line)
+        .map_err(|error| {
+            format!("the request is not understood ({error}); is this another version of tinclaw?")
         })
         .and_then(|request| answer(manager, request));
     wire.write_line(&envelope(result).to_string())
