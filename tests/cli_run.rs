@@ -110,7 +110,9 @@ fn a_secret_that_is_missing_is_told_at_start() {
 fn a_secret_that_a_channel_lets_the_host_choose_is_made_once_and_never_shown() {
     let place = Place::new();
     place.channel("echo");
-    place.file("tinclaw.toml", "channels = [\"channels\"]\n");
+    // The guest is given the secret, as Telegram's is, which tells its provider: nobody has to enter it anywhere.
+    let given = "[channel.echo.capabilities.channel.webhook]\ngive_secret_to_guest = true\n";
+    place.file("tinclaw.toml", &format!("channels = [\"channels\"]\n{given}"));
     let host = place.host(&[], &[]);
     let body = serde_json::json!({"user": "ann", "text": "hello"});
     let refused = eventually("the channel starts", || {
@@ -132,6 +134,31 @@ fn a_secret_that_a_channel_lets_the_host_choose_is_made_once_and_never_shown() {
     let log = place.host(&[], &[]).stop();
     assert!(!log.contains("was not stored"), "{log}");
     assert_eq!(std::fs::read(&file).unwrap(), made);
+}
+
+/// A random verify token or signing key was generated that a person had to enter at the provider, and that nobody could see.
+#[test]
+fn a_secret_that_must_be_entered_at_the_provider_is_not_generated() {
+    let place = Place::new();
+    place.channel("echo");
+    place.file("tinclaw.toml", "channels = [\"channels\"]\n");
+    let log = place.host(&[], &[]).stop();
+    assert!(log.contains("secret echo_webhook_secret is missing and is not generated"), "{log}");
+    assert!(!place.state().join("secrets.enc").exists());
+    let made = place.run(&["secrets", "set", "echo_webhook_secret", "--generate"]);
+    let shown = made.out.split(|c: char| !c.is_ascii_hexdigit()).map(str::len).max();
+    assert_eq!(shown, Some(64), "32 bytes, shown this once: {}", made.out);
+}
+
+#[test]
+fn settings_of_channels_that_are_not_there_and_keys_that_are_not_declared_are_told() {
+    let place = Place::new();
+    place.channel("echo");
+    place.file("tinclaw.toml", "channels = [\"channels\"]\n[channel.ecco]\nowner_id = 1\n");
+    let log = place.host(&[], &[]).stop();
+    let expected = "`channel.ecco`: there is no channel ecco; did you mean [channel.echo]?";
+    assert!(log.contains(expected), "{log}");
+    assert!(place.run(&["check", "channels"]).out.contains(expected));
 }
 
 #[test]

@@ -44,7 +44,11 @@ fn set(settings: &Settings, name: &str, generate: bool) -> Outcome {
         return Err(Failure::problem(format!("that is no value for {name}: its channel expects {pattern}")));
     }
     let (editor, made) = settings.secrets.editor()?;
+    let shown = generate.then(|| value.clone());
     editor.set(&name, value).map_err(Failure::problem)?;
+    if let Some(value) = shown {
+        println!("the value of {name}, shown only now, to be entered at the provider: {}", value.expose());
+    }
     if let Some(key) = made {
         println!("a new key is in {}; without it nobody can read the secrets, you included", key.display());
     }
