@@ -138,20 +138,3 @@ fn serve(host: &Host, agent: &dyn Agent, control: Option<ControlServer>, signal:
         }
     });
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_browser_is_given_an_address_that_it_can_open() {
-        for (address, expected) in [
-            ("127.0.0.1:80", "127.0.0.1:80"),
-            ("0.0.0.0:80", "127.0.0.1:80"),
-            ("[::]:80", "[::1]:80"),
-            ("192.0.2.1:80", "192.0.2.1:80"),
-        ] {
-            assert_eq!(reachable(address.parse().unwrap()).to_string(), expected);
-        }
-    }
-}
