@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use tinclaw::channel::workspace::WorkspaceSnapshot;
 use tinclaw::event::callback::{Callback, CallbackValue};
 use tinclaw::sandbox::{
-    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpAnswer, GuestHttpRequest, GuestServices,
-    MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
+    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpAnswer, GuestHttpError, GuestHttpRequest,
+    GuestServices, MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelRuntime,
+    WasmChannelRuntimeConfig, WorkerPool,
 };
 use wit_abi::types::{IncomingHttpRequest, PairingUpsertResult};
 
@@ -29,8 +30,13 @@ const ROUNDS: usize = 100;
 struct Nothing;
 
 impl GuestServices for Nothing {
-    fn http_request(&self, _: GuestHttpRequest, _: Instant, _: u32) -> Result<GuestHttpAnswer, String> {
-        Err("no network in a bench".to_owned())
+    fn http_request(
+        &self,
+        _: GuestHttpRequest,
+        _: Instant,
+        _: u32,
+    ) -> Result<GuestHttpAnswer, GuestHttpError> {
+        Err("no network in a bench".to_owned().into())
     }
     fn secret_exists(&self, _: &str) -> bool {
         false

@@ -243,12 +243,21 @@ impl Workspace {
     /// A path that the callback read and wrote has changed since it read it, or there is no longer room. Nothing is
     /// applied then.
     pub fn apply(&mut self, changes: &WorkspaceChanges) -> Result<Vec<(WorkspacePath, Arc<str>)>, Conflict> {
-        let changed = self.conflicts(changes);
-        if !changed.is_empty() {
-            return Err(Conflict::Changed(changed));
+        self.check(changes)?;
+        Ok(self.apply_over(changes))
+    }
+
+    /// What stands in the way of applying `changes`. That there is no room comes first: it cannot be overridden.
+    ///
+    /// # Errors
+    /// As of [`Workspace::apply`].
+    pub fn check(&self, changes: &WorkspaceChanges) -> Result<(), Conflict> {
+        if changes.is_empty() {
+            return Ok(());
         }
         self.state.check_room(&changes.writes).map_err(Conflict::Full)?;
-        Ok(self.apply_over(changes))
+        let changed = self.conflicts(changes);
+        if changed.is_empty() { Ok(()) } else { Err(Conflict::Changed(changed)) }
     }
 
     /// Applies what a callback wrote without looking at what changed meanwhile: the later write wins. For callbacks

@@ -90,7 +90,7 @@ fn configure(
 }
 
 fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
-    let Effects { messages, timers, dropped, left_host, retry_after, .. } = &report.effects;
+    let Effects { messages, timers, dropped, had_side_effects, retry_after, .. } = &report.effects;
     let messages: Value = messages
         .iter()
         .map(|emitted| {
@@ -154,7 +154,7 @@ fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
             "timer_changes": dropped.timer_changes,
             "log_lines": dropped.log_lines,
         }),
-        "left_host": left_host,
+        "had_side_effects": had_side_effects,
         "retry_after_ms": retry_after.map(millis),
         "fuel": report.usage.fuel,
         "peak_memory_bytes": report.usage.peak_memory,

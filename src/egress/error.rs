@@ -138,3 +138,33 @@ pub enum OutboundError {
         limit: u64,
     },
 }
+
+impl OutboundError {
+    /// Whether the same request would be refused again: what the host refuses because of what the request is, not because
+    /// of the moment.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Url(_)
+            | Self::Method
+            | Self::NotAllowed(_)
+            | Self::Headers(_)
+            | Self::Leak { .. }
+            | Self::TooManyInCallback { .. }
+            | Self::RequestTooLarge { .. }
+            | Self::MissingSecret { .. }
+            | Self::CredentialNotForHost { .. }
+            | Self::CredentialUnfit { .. } => true,
+            // A limit of zero never has room.
+            Self::RateLimited { retry_after } => *retry_after == Duration::MAX,
+            Self::TooManyAtOnce { limit } => *limit == 0,
+            Self::Resolve { .. }
+            | Self::Address { .. }
+            | Self::Secrets(_)
+            | Self::Timeout { .. }
+            | Self::Connection { .. }
+            | Self::ResponseHeadTooLarge { .. }
+            | Self::ResponseTooLarge { .. } => false,
+        }
+    }
+}

@@ -72,8 +72,18 @@ pub enum Wakeup {
     ClockAhead,
     /// The oldest webhook that waits has waited long enough.
     QueueTimeout,
-    /// What still runs at shutdown has had its time.
-    GraceOver,
+    /// What still runs in this phase of a shutdown has had its time. One that was set for an earlier phase does not cut a
+    /// later one short.
+    GraceOver(ShutdownPhase),
+}
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShutdownPhase {
+    /// Callbacks that were running are let end.
+    Draining,
+    /// `on-shutdown` runs.
+    OnShutdown,
 }
 
 /// A call of the library.

@@ -12,6 +12,7 @@ use wit_abi::types::{
     StatusUpdate,
 };
 
+use super::upstream::UpstreamOutcome;
 use crate::channel::workspace::WorkspaceChanges;
 use crate::sandbox::WasmChannelError;
 
@@ -193,8 +194,8 @@ pub struct Dropped {
 
 /// What a callback did to the world.
 ///
-/// When the callback failed, everything that is still inside the host is dropped: only `left_host`, `retry_after` and
-/// `dropped` can then be set.
+/// When the callback failed, everything that is still inside the host is dropped: only `had_side_effects`, `retry_after`,
+/// `upstream` and `dropped` can then be set.
 #[derive(Clone, Debug, Default)]
 pub struct Effects {
     /// Messages for the agent, in the order they were emitted.
@@ -204,9 +205,11 @@ pub struct Effects {
     /// Timers set and cancelled, in order.
     pub timers: Vec<TimerChange>,
     /// An HTTP request or a socket frame went out: running the callback again would repeat it.
-    pub left_host: bool,
+    pub had_side_effects: bool,
     /// The longest `Retry-After` that an upstream server answered with.
     pub retry_after: Option<Duration>,
+    /// What its outbound requests came to.
+    pub upstream: UpstreamOutcome,
     /// What was over a limit.
     pub dropped: Dropped,
 }

@@ -48,7 +48,9 @@ pub enum ChannelState {
     Starting,
     /// It works.
     Ready,
-    /// It failed too often in a row and rests.
+    /// It runs, but a service refuses its credentials.
+    Degraded,
+    /// It failed too often in a row and is not called until its pause ends.
     Paused,
     /// The host is shutting down.
     Stopping,

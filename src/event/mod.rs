@@ -7,5 +7,6 @@ pub mod completion;
 pub mod health;
 pub mod queue;
 pub mod setup;
+pub mod upstream;
 
-pub use arrival::{Event, Wakeup};
+pub use arrival::{Event, ShutdownPhase, Wakeup};

@@ -30,6 +30,8 @@ pub struct ChannelSetup {
     pub register: Register,
     /// Whether a message's own `message_id` recognises repeats.
     pub message_id_from_metadata: bool,
+    /// The host to which the capability file wants a websocket.
+    pub websocket: Option<String>,
     /// What is wrong with the channel although it can run.
     pub problems: Vec<String>,
 }

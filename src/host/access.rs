@@ -7,7 +7,7 @@ use wit_abi::types::PairingUpsertResult;
 
 use crate::channel::ChannelName;
 use crate::model::clock::unix_ms;
-use crate::sandbox::{GuestHttpAnswer, GuestHttpRequest, GuestServices};
+use crate::sandbox::{GuestHttpAnswer, GuestHttpError, GuestHttpRequest, GuestServices};
 
 use crate::egress::{ChannelHttp, OutboundRequest};
 use crate::pairing::PairingDesk;
@@ -33,10 +33,13 @@ impl GuestServices for ChannelAccessToWorld {
         request: GuestHttpRequest,
         deadline: Instant,
         calls_before: u32,
-    ) -> Result<GuestHttpAnswer, String> {
+    ) -> Result<GuestHttpAnswer, GuestHttpError> {
         let GuestHttpRequest { method, url, headers_json, body, timeout } = request;
         let request = OutboundRequest { method, url, headers_json, body, timeout };
-        let answer = self.http.request(request, deadline, calls_before).map_err(|error| error.to_string())?;
+        let answer = self.http.request(request, deadline, calls_before).map_err(|error| GuestHttpError {
+            is_permanent: error.is_permanent(),
+            message: error.to_string(),
+        })?;
         Ok(GuestHttpAnswer { response: answer.response, retry_after: answer.retry_after })
     }
 

@@ -79,6 +79,7 @@ impl Assembly {
             limits,
             start_config: self.start_config(channel, secrets, guest_secret),
             register: self.register(channel, access),
+            websocket: capabilities.websocket.as_ref().map(|websocket| host_of(&websocket.url)),
             problems,
             name,
         };
@@ -203,4 +204,10 @@ fn open_paths(
             ));
         }
     }
+}
+
+/// The host of a URL, which the capability file's review has found to be one.
+fn host_of(url: &str) -> String {
+    let parsed = url::Url::parse(url).ok();
+    parsed.as_ref().and_then(url::Url::host_str).unwrap_or(url).to_owned()
 }

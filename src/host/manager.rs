@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Sender, unbounded};
 use serde::Serialize;
 use wit_abi::types::StatusUpdate;
 
@@ -35,11 +35,6 @@ use super::needed_secrets::NeededSecrets;
 
 /// Events that may wait for the router; when they do, HTTP requests are answered 503.
 const EVENT_CAPACITY: usize = 1024;
-
-/// Completions that may wait for the router. The store thread must never wait here while the router waits for the store,
-/// so this is more than everything that can be under way at one time: two per request to the store, one per worker, one
-/// per reply that is being stored.
-const COMPLETION_CAPACITY: usize = 4096;
 
 /// Replies that may be on their way to the store at one time.
 const REPLIES_UNDER_WAY: usize = 256;
@@ -97,7 +92,9 @@ impl ChannelManager {
     /// # Errors
     /// See [`HostError`].
     pub fn new(config: ManagerConfig) -> Result<Self, HostError> {
-        let (completed, completions) = bounded(COMPLETION_CAPACITY);
+        // Unbounded, so that whoever completes something never waits for the router while the router waits for them. What can
+        // be in it is bounded by the work that is under way.
+        let (completed, completions) = unbounded();
         let (events, inbox) = event_queue(EVENT_CAPACITY);
         let lock = match &config.state {
             StateLocation::Memory | StateLocation::Custom(_) => None,

@@ -15,6 +15,8 @@ pub struct Conversations<I> {
     places: HashMap<I, Arc<str>>,
     /// The oldest entry of every conversation that has none taken.
     heads: BTreeSet<(Instant, I)>,
+    /// How many entries have stepped aside: each has a queue of its own since.
+    stepped_aside: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +27,7 @@ struct Entry<I> {
 
 impl<I> Default for Conversations<I> {
     fn default() -> Self {
-        Self { queues: HashMap::new(), places: HashMap::new(), heads: BTreeSet::new() }
+        Self { queues: HashMap::new(), places: HashMap::new(), heads: BTreeSet::new(), stepped_aside: 0 }
     }
 }
 
@@ -73,6 +75,32 @@ impl<I: Copy + Ord + std::hash::Hash> Conversations<I> {
         if self.heads.remove(&(old, id)) {
             self.heads.insert((now, id));
         }
+    }
+
+    /// Lets those behind an entry go on without it: it leaves its conversation, and waits for nobody and holds up nobody
+    /// from now on. False when it is not known or is alone already.
+    pub fn step_aside(&mut self, id: I) -> bool {
+        let is_alone = |conversation: &Arc<str>| conversation.starts_with('\0');
+        let conversation = self.places.get(&id).filter(|conversation| !is_alone(conversation)).cloned();
+        let Some(conversation) = conversation else { return false };
+        let Some(queue) = self.queues.get_mut(&conversation) else { return false };
+        let Some(at) = queue.iter().position(|entry| entry.id == id) else { return false };
+        let Some(entry) = queue.remove(at) else { return false };
+        if let Some(next) = queue.front().filter(|_| at == 0) {
+            self.heads.insert((next.due, next.id));
+        }
+        if queue.is_empty() {
+            self.queues.remove(&conversation);
+        }
+        self.stepped_aside += 1;
+        // No conversation has such a name.
+        let alone: Arc<str> = format!("\0{}", self.stepped_aside).into();
+        self.places.insert(id, alone.clone());
+        self.queues.insert(alone, VecDeque::from([entry]));
+        if at > 0 {
+            self.heads.insert((entry.due, id));
+        }
+        true
     }
 
     /// Removes an entry, taken or not; the next one of its conversation can then be taken.
@@ -173,6 +201,36 @@ mod tests {
         assert_eq!(conversations.take_due(now), None);
         assert!(conversations.finish(1));
         assert_eq!(conversations.take_due(now), Some(3));
+    }
+
+    #[test]
+    fn an_entry_that_steps_aside_lets_the_next_go_and_is_taken_again_itself() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(5);
+        let mut conversations = filled(&[(1, "ann"), (2, "ann"), (3, "ann")], now);
+        assert_eq!(conversations.take_due(now), Some(1));
+        assert!(conversations.step_aside(1));
+        assert!(!conversations.step_aside(1), "it is alone already");
+        assert!(conversations.give_back(1, later));
+        assert_eq!(all_due(&mut conversations, now), [2], "3 waits for 2");
+        assert!(conversations.finish(2));
+        assert_eq!(all_due(&mut conversations, later), [3, 1]);
+        assert!(conversations.finish(1) && conversations.finish(3));
+        assert!(conversations.queues.is_empty() && conversations.heads.is_empty());
+    }
+
+    #[test]
+    fn an_entry_that_was_not_taken_can_step_aside_too() {
+        let now = Instant::now();
+        for aside in [1, 2] {
+            let mut conversations = filled(&[(1, "ann"), (2, "ann")], now);
+            assert!(conversations.step_aside(aside));
+            assert_eq!(all_due(&mut conversations, now), [1, 2]);
+        }
+        let mut conversations = filled(&[(1, "ann")], now);
+        assert!(conversations.step_aside(1), "the only one: those that come later do not wait for it");
+        conversations.push(2, Arc::from("ann"), now);
+        assert_eq!(all_due(&mut conversations, now), [1, 2]);
     }
 
     #[test]

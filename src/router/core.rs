@@ -12,14 +12,14 @@ use crate::event::arrival::{AddChannelError, Command};
 use crate::event::completion::{Completion, Ticket};
 use crate::event::queue::EventReceiver;
 use crate::event::setup::ChannelSetup;
-use crate::event::{Event, Wakeup};
+use crate::event::{Event, ShutdownPhase, Wakeup};
 use crate::inbox::Mailbox;
 use crate::model::clock::steady_ms;
 use crate::router::scheduler::SchedulerHandle;
 use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
 use crate::store::{Loaded, LoadedChannel, PendingReply, ReplyId, StoreHandle};
 
-use super::job::{Job, Purpose, Running};
+use super::job::{Job, Running};
 use super::lane::LaneKind;
 use super::replies::RetryPolicy;
 use super::slot::{Slot, State};
@@ -86,7 +86,7 @@ pub struct Router {
     pub(super) slots: BTreeMap<ChannelName, Slot>,
     pub(super) running: HashMap<Ticket, Running>,
     /// Callbacks that run, by lane.
-    pub(super) running_in: [usize; 3],
+    pub(super) running_in: [usize; LaneKind::COUNT],
     pub(super) last_ticket: u64,
     /// Lanes that may have something to start, in the order in which they got it.
     pub(super) runnable: VecDeque<(ChannelName, LaneKind)>,
@@ -99,20 +99,11 @@ pub struct Router {
     pub(super) newest_reply: ReplyId,
     /// Whether [`Wakeup::QueueTimeout`] is set.
     pub(super) watches_queues: bool,
-    pub(super) stopping: Option<Stopping>,
+    pub(super) stopping: Option<ShutdownPhase>,
     /// How long callbacks may take at shutdown: those that ran, and then `on-shutdown`.
     pub(super) grace: Duration,
     /// Callbacks that did not end when they were told to: a worker waits for somebody's answer.
     pub(super) abandoned: usize,
-}
-
-/// How far a shutdown has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopping {
-    /// Callbacks that were running are let end.
-    Draining,
-    /// `on-shutdown` runs.
-    Farewell,
 }
 
 impl Router {
@@ -135,7 +126,7 @@ impl Router {
             config,
             slots: BTreeMap::new(),
             running: HashMap::new(),
-            running_in: [0; 3],
+            running_in: [0; LaneKind::COUNT],
             last_ticket: 0,
             runnable: VecDeque::new(),
             stored: std::mem::take(&mut loaded.channels),
@@ -190,7 +181,7 @@ impl Router {
             Wakeup::EmitRoom(channel) => self.release_held(&channel),
             Wakeup::ClockAhead => self.clock_went_ahead(),
             Wakeup::QueueTimeout => self.refuse_overdue(),
-            Wakeup::GraceOver => self.grace_is_over(),
+            Wakeup::GraceOver(phase) => self.grace_is_over(phase),
         }
     }
 
@@ -250,12 +241,7 @@ impl Router {
     pub(super) fn enqueue(&mut self, channel: &ChannelName, job: Job) -> Result<(), Job> {
         let Some(slot) = self.slots.get_mut(channel) else { return Err(job) };
         let lane = job.purpose.lane();
-        match job.purpose {
-            // No more of them are under way than the lane runs at a time, and this one's attempt is on record: if status
-            // updates could keep it out, it would count as one whose outcome is unknown.
-            Purpose::Reply(_) => slot.lane(lane).push_beyond(job),
-            _ => slot.lane(lane).push(job)?,
-        }
+        slot.lane(lane).push(job)?;
         self.list(channel, lane);
         Ok(())
     }

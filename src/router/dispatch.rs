@@ -58,10 +58,7 @@ impl Router {
         let has_worker = self.has_worker_for(lane);
         let storage_works = self.storage.takes_work();
         let Some(slot) = self.slots.get_mut(channel) else { return Err(Wait::NotNow) };
-        if !slot.held.is_empty() && lane != LaneKind::Inbound
-            || !slot.lane(lane).is_runnable()
-            || !may_run(slot, lane)
-        {
+        if !slot.lane(lane).is_runnable() || !may_run(slot, lane) {
             return Err(Wait::NotNow);
         }
         if !has_worker || !storage_works {
@@ -76,13 +73,16 @@ impl Router {
     }
 
     /// A lane may use all workers but a few, so that a burst in one kind of lane leaves the others able to work;
-    /// polls, which may wait half a minute for an upstream server, use at most half.
+    /// polls, which may wait half a minute for an upstream server, use at most half, and status updates a quarter.
     fn has_worker_for(&self, lane: LaneKind) -> bool {
         let capacity = self.workers.capacity();
         let running: usize = self.running_in.iter().sum();
         let most = match lane {
             LaneKind::Poll => (capacity / 2).max(1),
-            LaneKind::Inbound | LaneKind::Outbound => capacity.saturating_sub(capacity / 8).max(1),
+            LaneKind::Status => (capacity / 4).max(1),
+            LaneKind::Inbound | LaneKind::Timer | LaneKind::Outbound => {
+                capacity.saturating_sub(capacity / 8).max(1)
+            }
         };
         running < capacity && self.running_in[lane as usize] < most
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::channel::ChannelName;
+use crate::channel::workspace::Conflict;
 use crate::event::Wakeup;
 use crate::event::callback::{CallbackReport, CallbackValue, Effects, Emitted};
 use crate::event::completion::Ticket;
@@ -15,6 +16,7 @@ use crate::store::{Batch, Change, ChannelKey};
 use super::changes;
 use super::core::Router;
 use super::job::{Job, Purpose, Running};
+use super::polls::Polled;
 use super::slot::{Slot, State};
 use crate::model::clock::{steady_ms, unix_ms};
 
@@ -34,10 +36,14 @@ impl Router {
         self.running_in[running.lane as usize] -= 1;
         let Some(slot) = self.slots.get_mut(&running.channel) else { return };
         slot.note_usage(&report);
+        if slot.credentials.note(&report.effects.upstream) {
+            let problem = slot.credentials.problem().unwrap_or_default();
+            log::error!(target: running.channel.as_str(), "channel {} is degraded: {problem}", running.channel);
+        }
         match &report.result {
             Ok(_) => self.commit_or_wait(running, report),
             Err(WasmChannelError::HostMemoryExhausted { .. })
-                if !report.effects.left_host && !running.job.with_full_memory =>
+                if !report.effects.had_side_effects && !running.job.with_full_memory =>
             {
                 self.run_again(running, |job| job.with_full_memory = true);
             }
@@ -55,27 +61,63 @@ impl Router {
     }
 
     /// A callback succeeded: its effects are applied, unless something stands in the way.
-    pub(super) fn commit_or_wait(&mut self, running: Running, mut report: CallbackReport) {
-        if running.generation != self.storage.generation() || !self.storage.works() {
-            return self.lost_with_the_store(running, report);
+    fn commit_or_wait(&mut self, running: Running, report: CallbackReport) {
+        let now = Instant::now();
+        let Some(slot) = self.slots.get(&running.channel) else { return };
+        // Those that were held back emit first: a channel that is written to all the time would never get to them.
+        let waits_for = slot.held_until.saturating_duration_since(now);
+        if !slot.held.is_empty() && !report.effects.messages.is_empty() {
+            return self.emitted_too_much(running, report, waits_for);
         }
-        let Some(slot) = self.slots.get_mut(&running.channel) else { return };
-        if !slot.workspace.conflicts(&report.effects.workspace).is_empty() {
-            if !report.effects.left_host && !running.job.is_rerun {
-                return self.run_again(running, |job| job.is_rerun = true);
+        if let Err(limited) = self.try_commit(running, report) {
+            let (running, report, wait) = *limited;
+            self.emitted_too_much(running, report, wait);
+        }
+    }
+
+    /// Commits a callback's effects, runs it again, or fails it; gives it back with the time to wait when it is over its
+    /// channel's emit rate.
+    fn try_commit(
+        &mut self,
+        running: Running,
+        mut report: CallbackReport,
+    ) -> Result<(), Box<(Running, CallbackReport, Duration)>> {
+        if running.generation != self.storage.generation() || !self.storage.works() {
+            self.lost_with_the_store(running, report);
+            return Ok(());
+        }
+        let Some(slot) = self.slots.get_mut(&running.channel) else { return Ok(()) };
+        let may_run_again = !report.effects.had_side_effects && !running.job.is_rerun;
+        match slot.workspace.check(&report.effects.workspace) {
+            Ok(()) => {}
+            Err(_) if may_run_again => {
+                self.run_again(running, |job| job.is_rerun = true);
+                return Ok(());
             }
-            log::warn!(
+            Err(Conflict::Changed(_)) => log::warn!(
                 target: running.channel.as_str(),
                 "two callbacks changed the same workspace file; the later one wins"
-            );
+            ),
+            Err(Conflict::Full(error)) => {
+                report.result = Err(WasmChannelError::WorkspaceFull {
+                    channel: running.channel.to_string(),
+                    callback: running.job.callback.kind(),
+                    reason: error.to_string(),
+                });
+                self.callback_failed(running, report);
+                return Ok(());
+            }
         }
         if !slot.emit_rate.may_emit() {
             slot.drop_messages(&mut report.effects);
         }
         let messages = u32::try_from(report.effects.messages.len()).unwrap_or(u32::MAX);
         match slot.emit_rate.check(messages, Instant::now()) {
-            Ok(()) => self.commit(running, report),
-            Err(limited) => self.emitted_too_much(running, report, limited.retry_after),
+            Ok(()) => {
+                self.commit(running, report);
+                Ok(())
+            }
+            Err(limited) => Err(Box::new((running, report, limited.retry_after))),
         }
     }
 
@@ -91,25 +133,34 @@ impl Router {
         );
         if let Purpose::Webhook { identities, answer } = running.job.purpose {
             self.free_lane(&channel, running.lane);
-            return self.webhook_failed(
-                &channel,
-                &identities,
-                answer,
-                crate::event::answer::Refusal::TooManyRequests { retry_after: wait },
-            );
+            let refusal = crate::event::answer::Refusal::TooManyRequests { retry_after: wait };
+            return self.webhook_failed(&channel, &identities, answer, refusal);
         }
-        if let Some(slot) = self.slots.get_mut(&channel) {
-            slot.held.push_back((running, report));
+        let Some(slot) = self.slots.get_mut(&channel) else { return };
+        slot.held.push_back((running, report));
+        if slot.held.len() == 1 {
+            self.hold_until(&channel, wait);
         }
-        self.scheduler.set(Wakeup::EmitRoom(channel), deadline_after(Instant::now(), wait));
+    }
+
+    /// The first of those that are held back may be committed after this time.
+    fn hold_until(&mut self, channel: &ChannelName, wait: Duration) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        slot.held_until = deadline_after(Instant::now(), wait);
+        self.scheduler.set(Wakeup::EmitRoom(channel.clone()), slot.held_until);
     }
 
     /// The emit rate has room again, perhaps.
     pub(super) fn release_held(&mut self, channel: &ChannelName) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
-        // Each that still finds no room comes back to the end, so their order stays and the last one sets the deadline.
-        for (running, report) in std::mem::take(&mut slot.held) {
-            self.commit_or_wait(running, report);
+        while let Some((running, report)) = self.slots.get_mut(channel).and_then(|slot| slot.held.pop_front())
+        {
+            let Err(limited) = self.try_commit(running, report) else { continue };
+            let (running, report, wait) = *limited;
+            if let Some(slot) = self.slots.get_mut(channel) {
+                slot.held.push_front((running, report));
+            }
+            self.hold_until(channel, wait);
+            break;
         }
         self.list_all(channel);
     }
@@ -128,6 +179,7 @@ impl Router {
         let Ok(value) = report.result else { return };
         let key: ChannelKey = Arc::from(channel.as_str());
         let now_ms = unix_ms();
+        let polled = Polled { took: report.usage.elapsed, emitted: !report.effects.messages.is_empty() };
         let Some(slot) = self.slots.get_mut(&channel) else { return };
         slot.counters.succeeded += 1;
         // What ends well in another lane does not end a pause: only its time does.
@@ -146,7 +198,10 @@ impl Router {
             Purpose::Shutdown | Purpose::Status | Purpose::Timer { .. } => {
                 self.storage.commit(batch, &self.mailbox)
             }
-            Purpose::Poll => self.polled(&channel, batch),
+            Purpose::Poll => {
+                self.storage.commit(batch, &self.mailbox);
+                self.polled(&channel, polled);
+            }
             Purpose::Reply(attempt) => self.reply_delivered(&channel, &attempt, &value, batch),
         }
     }
@@ -164,10 +219,11 @@ impl Router {
             batch.changes.push(Change::PutFile { channel: key.clone(), path: path.as_str().into(), content });
         }
         self.add_messages(channel, key, effects.messages, now_ms, batch);
-        for change in &effects.timers {
+        let timers = self.allowed_timers(channel, effects.timers);
+        for change in &timers {
             batch.changes.push(changes::timer(key, change, now_ms));
         }
-        self.change_timers(channel, &effects.timers, now_ms);
+        self.change_timers(channel, &timers, now_ms);
     }
 
     /// Messages that carry an id of their own, as far as the capability file says so, are taken once.

@@ -67,8 +67,10 @@ impl Purpose {
     pub fn lane(&self) -> LaneKind {
         match self {
             Self::Start | Self::Shutdown | Self::Webhook { .. } => LaneKind::Inbound,
-            Self::Poll | Self::Timer { .. } => LaneKind::Poll,
-            Self::Reply(_) | Self::Status => LaneKind::Outbound,
+            Self::Poll => LaneKind::Poll,
+            Self::Timer { .. } => LaneKind::Timer,
+            Self::Reply(_) => LaneKind::Outbound,
+            Self::Status => LaneKind::Status,
         }
     }
 }

@@ -7,15 +7,22 @@ use std::collections::VecDeque;
 pub enum LaneKind {
     /// HTTP requests and socket frames, `on-start` and `on-shutdown`.
     Inbound,
-    /// Polls and timers.
+    /// Polls.
     Poll,
-    /// Replies, status updates and broadcasts.
+    /// Timers, which must not wait behind a long poll.
+    Timer,
+    /// Replies and broadcasts.
     Outbound,
+    /// Status updates, such as typing, which must not hold up a reply.
+    Status,
 }
 
 impl LaneKind {
+    /// How many lanes a channel has.
+    pub const COUNT: usize = Self::ALL.len();
+
     /// Every lane of a channel.
-    pub const ALL: [LaneKind; 3] = [LaneKind::Inbound, LaneKind::Poll, LaneKind::Outbound];
+    pub const ALL: [Self; 5] = [Self::Inbound, Self::Poll, Self::Timer, Self::Outbound, Self::Status];
 }
 
 /// Jobs that wait, and how many run.
@@ -40,11 +47,6 @@ impl<J> Lane<J> {
         }
         self.waiting.push_back(job);
         Ok(())
-    }
-
-    /// Adds a job at the end however many wait.
-    pub fn push_beyond(&mut self, job: J) {
-        self.waiting.push_back(job);
     }
 
     /// Puts a job that was taken back at the front, where it was.
@@ -97,6 +99,11 @@ impl<J> Lane<J> {
         self.waiting.iter().any(kind)
     }
 
+    /// Takes out the jobs that wait and are not wanted.
+    pub fn retain(&mut self, wanted: impl FnMut(&J) -> bool) {
+        self.waiting.retain(wanted);
+    }
+
     /// Takes out every job that waits, oldest first.
     pub fn take_all(&mut self) -> VecDeque<J> {
         std::mem::take(&mut self.waiting)
@@ -125,14 +132,6 @@ mod tests {
         lane.push('b').unwrap();
         assert_eq!(lane.push('c'), Err('c'));
         assert_eq!(lane.waiting(), 2);
-    }
-
-    #[test]
-    fn a_job_that_must_not_be_refused_comes_after_all_that_wait() {
-        let mut lane = Lane::new(1, 1);
-        lane.push('a').unwrap();
-        lane.push_beyond('b');
-        assert_eq!((lane.start_next(), lane.peek()), (Some('a'), Some(&'b')));
     }
 
     #[test]

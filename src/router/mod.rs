@@ -19,6 +19,7 @@
 //! | `replies`, `statuses` | what the agent says |
 //! | `storage` | a store that fails and comes back |
 //! | `breaker`, `backoff` | pauses and waits |
+//! | `credentials` | services that refuse a channel's credentials |
 //! | `report` | health |
 //! | `scheduler`, `deadlines` | the thread that sleeps until the next deadline, and its heap |
 
@@ -26,6 +27,7 @@ mod backoff;
 mod breaker;
 mod changes;
 mod core;
+mod credentials;
 pub(crate) mod deadlines;
 mod dispatch;
 mod finish;

@@ -1,4 +1,4 @@
-//! Polls: one at a time, late ticks skipped, slower while they fail.
+//! Polls: one at a time, none missed, slower while they fail.
 
 use std::time::{Duration, Instant};
 
@@ -6,33 +6,82 @@ use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::callback::Callback;
 use crate::model::deadline::deadline_after;
-use crate::store::{Batch, Change};
 
 use super::backoff::Backoff;
 use super::core::{Router, random};
 use super::job::{Job, Purpose};
 use super::lane::LaneKind;
-use super::slot::PollState;
-use crate::model::clock::{millis, unix_ms};
 
 /// The longest wait between polls that fail.
 const LONGEST_RETRY: Duration = Duration::from_secs(15 * 60);
 
-/// A poll that changed nothing is put on record when the last record is this old: a record for each would wear out
-/// the flash memory of a small machine, and a restart that polls a few minutes early does no harm.
-const RECORD_EVERY: Duration = Duration::from_secs(300);
+/// A poll that took this long has waited for its service to have something (long polling): the next one follows at once,
+/// or the channel would be deaf until its next tick.
+const LONG_POLL: Duration = Duration::from_secs(10);
+
+/// The wait after a poll that emitted: there may be more to fetch.
+const CATCH_UP_WAIT: Duration = Duration::from_secs(1);
+
+/// Polls in a row that follow one that emitted without waiting for the interval. A guest that emits at every poll must not
+/// be polled every second for ever.
+const MAX_CATCH_UPS: u32 = 20;
+
+/// When a channel polls.
+#[derive(Debug, Default)]
+pub(super) struct PollState {
+    pub interval: Option<Duration>,
+    failures: u32,
+    /// A tick came while the one before was still being worked on.
+    missed: bool,
+    /// Polls in a row that came before their time because the one before had emitted.
+    catch_ups: u32,
+}
+
+/// A poll that ended well.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Polled {
+    pub took: Duration,
+    pub emitted: bool,
+}
+
+impl PollState {
+    /// A poll ended well. Returns the wait until the next one when it comes before the next tick.
+    fn succeeded(&mut self, polled: Polled) -> Option<Duration> {
+        let interval = self.interval?;
+        self.failures = 0;
+        if std::mem::take(&mut self.missed) || polled.took >= LONG_POLL {
+            return Some(Duration::ZERO);
+        }
+        if !polled.emitted || self.catch_ups >= MAX_CATCH_UPS {
+            self.catch_ups = 0;
+            return None;
+        }
+        self.catch_ups += 1;
+        Some(CATCH_UP_WAIT.min(interval))
+    }
+
+    /// A poll failed. Returns the wait until the next one, which is never shorter than the interval.
+    fn failed(&mut self, random: f64) -> Option<Duration> {
+        let interval = self.interval?;
+        (self.missed, self.catch_ups) = (false, 0);
+        self.failures = self.failures.saturating_add(1);
+        let backoff = Backoff { first: interval, most: LONGEST_RETRY.max(interval) };
+        Some(interval.max(backoff.half_jitter(self.failures.saturating_add(1), random)))
+    }
+}
 
 impl Router {
-    /// Sets the time of the next poll, after a start, a pause or an outage.
+    /// The first poll after a start, a pause or an outage comes at once.
     pub(super) fn schedule_poll(&mut self, channel: &ChannelName) {
         let Some(slot) = self.slots.get_mut(channel) else { return };
-        if let Some(wait) = first_wait(&slot.poll, unix_ms()) {
-            self.scheduler.set(Wakeup::Poll(channel.clone()), deadline_after(Instant::now(), wait));
+        slot.poll.missed = false;
+        if slot.poll.interval.is_some() {
+            self.scheduler.set(Wakeup::Poll(channel.clone()), Instant::now());
         }
     }
 
-    /// It is time to poll. The next time is set at once, so that polls keep their rhythm; a poll that is still running
-    /// or waiting then makes this one skip.
+    /// It is time to poll. The next time is set at once, so that polls keep their rhythm; a tick that finds the one before
+    /// still running is made up for when that has ended.
     pub(super) fn poll_due(&mut self, channel: &ChannelName) {
         if self.stopping.is_some() {
             return;
@@ -41,104 +90,77 @@ impl Router {
         let is_ready = self.is_ready(channel);
         let Some(slot) = self.slots.get_mut(channel) else { return };
         let Some(interval) = slot.poll.interval else { return };
-        let next = deadline_after(Instant::now(), interval);
-        let is_free = slot.held.is_empty()
-            && !slot.lane(LaneKind::Poll).has(|job| matches!(job.purpose, Purpose::Poll));
-        self.scheduler.set(Wakeup::Poll(channel.clone()), next);
-        if is_ready && is_free && takes_messages && !self.is_polling(channel) {
-            // When the lane is full of timers the poll is skipped like any late tick.
+        self.scheduler.set(Wakeup::Poll(channel.clone()), deadline_after(Instant::now(), interval));
+        if !slot.lane(LaneKind::Poll).is_idle() {
+            slot.poll.missed = true;
+        } else if is_ready && takes_messages {
+            // The lane is idle, so it has room.
             let _ = self.enqueue(channel, Job::new(Callback::Poll, Purpose::Poll));
         }
     }
 
-    fn is_polling(&self, channel: &ChannelName) -> bool {
-        self.running
-            .values()
-            .any(|running| running.channel == *channel && matches!(running.job.purpose, Purpose::Poll))
-    }
-
-    /// A poll ended well.
-    pub(super) fn polled(&mut self, channel: &ChannelName, mut batch: Batch) {
+    /// A poll ended well, and its place in the lane is free again.
+    pub(super) fn polled(&mut self, channel: &ChannelName, polled: Polled) {
         let Some(slot) = self.slots.get_mut(channel) else { return };
-        slot.poll.failures = 0;
-        let now_ms = unix_ms();
-        if !batch.changes.is_empty() || is_worth_a_record(slot.poll.last_ms, now_ms) {
-            slot.poll.last_ms = Some(now_ms);
-            batch.changes.push(Change::PollRan { channel: channel.as_str().into(), at_ms: now_ms });
+        if let Some(wait) = slot.poll.succeeded(polled) {
+            self.scheduler.set(Wakeup::Poll(channel.clone()), deadline_after(Instant::now(), wait));
         }
-        self.storage.commit(batch, &self.mailbox);
     }
 
     /// A poll failed: the next one comes later, and not at the same moment as everybody else's.
     pub(super) fn poll_failed(&mut self, channel: &ChannelName) {
         let Some(slot) = self.slots.get_mut(channel) else { return };
-        slot.poll.failures = slot.poll.failures.saturating_add(1);
-        if let Some(wait) = retry_wait(&slot.poll, random()) {
+        if let Some(wait) = slot.poll.failed(random()) {
             self.scheduler.set(Wakeup::Poll(channel.clone()), deadline_after(Instant::now(), wait));
         }
     }
-}
-
-fn is_worth_a_record(last_ms: Option<u64>, now_ms: u64) -> bool {
-    last_ms.is_none_or(|last| now_ms.abs_diff(last) >= millis(RECORD_EVERY))
-}
-
-/// The wait until the first poll: at once for a channel that never polled, else what is left of its interval. A clock
-/// that was set back does not make anybody wait longer than one interval.
-fn first_wait(poll: &PollState, now_ms: u64) -> Option<Duration> {
-    let interval = poll.interval?;
-    let Some(last_ms) = poll.last_ms else { return Some(Duration::ZERO) };
-    let since = now_ms.checked_sub(last_ms).map(Duration::from_millis);
-    Some(since.map_or(interval, |since| interval.saturating_sub(since)))
-}
-
-/// The wait after a failure: never shorter than the interval.
-fn retry_wait(poll: &PollState, random: f64) -> Option<Duration> {
-    let interval = poll.interval?;
-    let backoff = Backoff { first: interval, most: LONGEST_RETRY.max(interval) };
-    Some(interval.max(backoff.half_jitter(poll.failures.saturating_add(1), random)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn poll(last_ms: Option<u64>, failures: u32) -> PollState {
-        PollState { interval: Some(Duration::from_secs(30)), failures, last_ms }
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn every_30_s() -> PollState {
+        PollState { interval: Some(SECOND * 30), ..PollState::default() }
     }
 
     #[test]
-    fn the_first_poll_waits_for_what_is_left_of_the_interval() {
-        for (last_ms, seconds, case) in [
-            (None, 0, "never polled"),
-            (Some(90_000), 20, "polled 10 s ago"),
-            (Some(0), 0, "polled long ago"),
-            (Some(100_000), 30, "polled just now"),
-            (Some(900_000), 30, "the clock was set back"),
+    fn what_follows_a_poll_that_ended_well() {
+        for (case, took, emitted, missed, expected) in [
+            ("nothing new", SECOND, false, false, None),
+            ("a message", SECOND, true, false, Some(SECOND)),
+            ("a tick was missed", SECOND, false, true, Some(Duration::ZERO)),
+            ("just short of a long poll", LONG_POLL - Duration::from_millis(1), false, false, None),
+            ("a long poll", LONG_POLL, false, false, Some(Duration::ZERO)),
+            ("a long poll that missed a tick and emitted", SECOND * 35, true, true, Some(Duration::ZERO)),
         ] {
-            assert_eq!(first_wait(&poll(last_ms, 0), 100_000), Some(Duration::from_secs(seconds)), "{case}");
+            let mut poll = PollState { missed, ..every_30_s() };
+            assert_eq!(poll.succeeded(Polled { took, emitted }), expected, "{case}");
+            assert!(!poll.missed, "{case}: a missed tick is made up for once");
         }
+    }
+
+    #[test]
+    fn a_guest_that_always_emits_is_polled_again_at_once_twenty_times_and_then_waits_for_its_tick() {
+        let mut poll = every_30_s();
+        let emitted = Polled { took: SECOND, emitted: true };
+        for turn in 0..MAX_CATCH_UPS {
+            assert!(poll.succeeded(emitted).is_some(), "{turn}");
+        }
+        assert_eq!(poll.succeeded(emitted), None);
+        assert!(poll.succeeded(emitted).is_some(), "after its tick it may catch up again");
     }
 
     #[test]
     fn a_poll_that_fails_comes_later_each_time_but_never_earlier_than_usual() {
-        let secs = Duration::from_secs;
-        for (failures, random, expected) in [
-            (1, 0.0, secs(30)),
-            (1, 1.0, secs(60)),
-            (3, 1.0, secs(240)),
-            (40, 1.0, secs(900)),
-            (40, 0.0, secs(450)),
-        ] {
-            assert_eq!(retry_wait(&poll(None, failures), random), Some(expected), "{failures} failures");
+        for (failures, random, seconds) in
+            [(1, 0.0, 30), (1, 1.0, 60), (3, 1.0, 240), (40, 1.0, 900), (40, 0.0, 450)]
+        {
+            let mut poll = every_30_s();
+            let wait = (0..failures).map(|_| poll.failed(random)).last().flatten();
+            assert_eq!(wait, Some(SECOND * seconds), "{failures} failures");
         }
-    }
-
-    #[test]
-    fn an_uneventful_poll_is_recorded_every_five_minutes() {
-        assert!(is_worth_a_record(None, 0));
-        assert!(!is_worth_a_record(Some(0), 299_999));
-        assert!(is_worth_a_record(Some(0), 300_000));
-        assert!(is_worth_a_record(Some(u64::MAX), 0), "the clock was set back");
     }
 }

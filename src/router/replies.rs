@@ -12,6 +12,7 @@ use crate::event::Wakeup;
 use crate::event::callback::{Callback, CallbackReport, CallbackValue, Effects};
 use crate::inbox::Conversations;
 use crate::model::deadline::deadline_after;
+use crate::model::human_duration::HumanDuration;
 use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, ChannelKey, PendingReply, ReplyId, ReplyKind, ReplyRecord, ReplyState};
 
@@ -25,22 +26,26 @@ use crate::model::clock::{millis, remaining, unix_ms};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The wait after the first failure; it doubles. Full jitter. Default 1 s.
-    pub first: Duration,
+    pub initial_backoff: Duration,
     /// The longest wait. Default 5 min.
-    pub most: Duration,
+    pub max_backoff: Duration,
     /// For how long a reply is tried, from its first attempt on, counted while the host runs. Default 24 h.
-    pub give_up_after: Duration,
+    pub max_elapsed: Duration,
     /// Attempts that may trap, run out of fuel or hit their deadline before the reply is given up. Default 3.
-    pub most_traps: u32,
+    pub max_traps: u32,
+    /// How long a reply that fails holds up those behind it in its conversation. After that it is retried beside them, and
+    /// they are sent in their order. Default 5 min.
+    pub max_blocking: Duration,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
-            first: Duration::from_secs(1),
-            most: Duration::from_secs(300),
-            give_up_after: Duration::from_secs(24 * 3600),
-            most_traps: 3,
+            initial_backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(300),
+            max_elapsed: Duration::from_secs(24 * 3600),
+            max_traps: 3,
+            max_blocking: Duration::from_secs(300),
         }
     }
 }
@@ -48,43 +53,61 @@ impl Default for RetryPolicy {
 /// The wait of a reply that finds the store busy with other work.
 const SOON: Duration = Duration::from_millis(200);
 
+/// A failed attempt.
+#[derive(Clone, Copy, Debug)]
+struct Failure {
+    /// Which attempt it was, counted from 1.
+    attempt: u32,
+    /// How many attempts of this reply have trapped.
+    traps: u32,
+    /// How long ago the first attempt began.
+    tried_for: Duration,
+    /// How long the service wants to be left alone.
+    retry_after: Option<Duration>,
+    /// The same attempt would be refused again.
+    is_permanent: bool,
+}
+
 /// What a failed attempt leads to.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
-    RetryAfter(Duration),
+    /// It is tried again after this time, and holds up those behind it or does not.
+    Retry {
+        after: Duration,
+        blocks: bool,
+    },
     GiveUp,
 }
 
 impl RetryPolicy {
-    /// Decides what follows the failed attempt number `attempt`, `tried_for` after the first one began. An upstream's
-    /// wish to wait is honoured; a wish that is longer than all the time that is left ends the tries.
-    fn next(
-        &self,
-        attempt: u32,
-        traps: u32,
-        tried_for: Duration,
-        wish: Option<Duration>,
-        random: f64,
-    ) -> Next {
-        let backoff = Backoff { first: self.first, most: self.most };
-        let wait = backoff.full_jitter(attempt, random).max(wish.unwrap_or_default());
-        if traps >= self.most_traps || tried_for.saturating_add(wait) > self.give_up_after {
+    /// Decides what follows a failed attempt. An upstream's wish to wait is honoured; a wish that is longer than all the
+    /// time that is left ends the tries.
+    fn next(&self, failure: Failure, random: f64) -> Next {
+        let Failure { attempt, traps, tried_for, retry_after, is_permanent } = failure;
+        let backoff = Backoff { first: self.initial_backoff, most: self.max_backoff };
+        let after = backoff.full_jitter(attempt, random).max(retry_after.unwrap_or_default());
+        if is_permanent || traps >= self.max_traps || tried_for.saturating_add(after) > self.max_elapsed {
             return Next::GiveUp;
         }
-        Next::RetryAfter(wait)
+        Next::Retry { after, blocks: self.blocks(tried_for) }
+    }
+
+    /// Whether a reply that has failed for so long still holds up those behind it.
+    fn blocks(&self, tried_for: Duration) -> bool {
+        tried_for < self.max_blocking
     }
 
     /// How long to wait with a reply that was stored: never longer than between two attempts, and not at all before the
     /// first one.
     fn wait_of(&self, reply: &PendingReply, now_ms: u64) -> Duration {
-        if reply.attempts == 0 { Duration::ZERO } else { remaining(reply.next_ms, now_ms, self.most) }
+        if reply.attempts == 0 { Duration::ZERO } else { remaining(reply.next_ms, now_ms, self.max_backoff) }
     }
 
     /// How long a stored reply was tried for before this process. The wall clock may have been set meanwhile, so no more
     /// is believed than its attempts can have taken.
     fn tried_before(&self, reply: &PendingReply) -> Duration {
         Duration::from_millis(reply.next_ms.saturating_sub(reply.since_ms))
-            .min(self.most.saturating_mul(reply.attempts))
+            .min(self.max_backoff.saturating_mul(reply.attempts))
     }
 }
 
@@ -145,6 +168,9 @@ impl Replies {
         self.known.insert(reply.id, known);
         let due = deadline_after(now, policy.wait_of(reply, unix_ms()));
         self.order.push(reply.id, reply.conversation.clone(), due);
+        if reply.attempts > 0 && !policy.blocks(policy.tried_before(reply)) {
+            self.order.step_aside(reply.id);
+        }
         true
     }
 
@@ -235,6 +261,7 @@ impl Router {
         };
         // The answer is on its way: nobody needs to see that the agent thinks any more.
         self.end_thinking(&channel, &record.body.metadata_json.as_str().into());
+        self.drop_thinking(&channel, &record.body.metadata_json);
         let attempt = ReplyAttempt { id, attempt: known.attempts };
         if self.stopping.is_some() {
             return self.reply_not_tried(&attempt);
@@ -343,14 +370,22 @@ impl Router {
         let Some(slot) = self.slots.get_mut(channel) else { return };
         let Some(known) = slot.replies.known.get_mut(&attempt.id) else { return };
         let is_answer = matches!(error, WasmChannelError::GuestError { .. });
-        let uncertain = !is_answer && effects.left_host;
+        let refused = effects.upstream.refused.as_deref().filter(|_| is_answer);
+        let uncertain = !is_answer && effects.had_side_effects;
         known.traps += u32::from(is_trap(error));
         known.redelivery |= uncertain;
         let tried_for = known.tried_for(Instant::now());
         let traps = known.traps;
-        match policy.next(attempt.attempt, traps, tried_for, effects.retry_after, random()) {
-            Next::GiveUp => self.give_up(channel, attempt.id, &error.to_string(), uncertain),
-            Next::RetryAfter(wait) => {
+        let failure = Failure {
+            attempt: attempt.attempt,
+            traps,
+            tried_for,
+            retry_after: effects.retry_after,
+            is_permanent: refused.is_some(),
+        };
+        match policy.next(failure, random()) {
+            Next::GiveUp => self.give_up(channel, attempt.id, &with_words(error, refused), uncertain),
+            Next::Retry { after: wait, blocks } => {
                 let change = Change::ReplyRetry {
                     id: attempt.id,
                     at_ms: now_ms,
@@ -359,6 +394,14 @@ impl Router {
                     uncertain,
                     traps,
                 };
+                if !blocks && slot.replies.order.step_aside(attempt.id) {
+                    log::warn!(
+                        target: channel.as_str(),
+                        "channel {channel}: reply {} has failed for {} and no longer holds up its conversation: {error}",
+                        attempt.id,
+                        HumanDuration(tried_for)
+                    );
+                }
                 self.reply_waits(channel, attempt.id, wait, Batch::of(change));
             }
         }
@@ -384,6 +427,15 @@ impl Router {
             }
         }
         self.begin_due_replies(&channel);
+    }
+}
+
+/// The error of an attempt with the words of the service that refused it, unless the guest has quoted them.
+fn with_words(error: &WasmChannelError, refused: Option<&str>) -> String {
+    let error = error.to_string();
+    match refused {
+        Some(words) if !error.contains(words) => format!("{error} ({words})"),
+        _ => error,
     }
 }
 
@@ -434,23 +486,42 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn failure(attempt: u32) -> Failure {
+        Failure { attempt, traps: 0, tried_for: SECOND, retry_after: None, is_permanent: false }
+    }
+
+    fn retry(seconds: u32) -> Next {
+        Next::Retry { after: SECOND * seconds, blocks: true }
+    }
+
     #[test]
     fn what_follows_a_failed_attempt() {
         let policy = RetryPolicy::default();
-        let day = Duration::from_secs(24 * 3600);
-        for (case, attempt, traps, tried_for, wish, expected) in [
-            ("the first failure", 1, 0, SECOND, None, Next::RetryAfter(SECOND)),
-            ("the third failure", 3, 0, SECOND, None, Next::RetryAfter(SECOND * 4)),
-            ("a very late failure", 30, 0, SECOND, None, Next::RetryAfter(SECOND * 300)),
-            ("upstream asks for a minute", 1, 0, SECOND, Some(SECOND * 60), Next::RetryAfter(SECOND * 60)),
-            ("upstream asks for less", 3, 0, SECOND, Some(SECOND), Next::RetryAfter(SECOND * 4)),
-            ("two traps", 2, 2, SECOND, None, Next::RetryAfter(SECOND * 2)),
-            ("three traps", 3, 3, SECOND, None, Next::GiveUp),
-            ("just within a day", 1, 0, day - SECOND, None, Next::RetryAfter(SECOND)),
-            ("just over a day", 1, 0, day, None, Next::GiveUp),
-            ("upstream asks for two days", 1, 0, SECOND, Some(day * 2), Next::GiveUp),
+        let late = |tried_for| Failure { tried_for, ..failure(1) };
+        let asked = |attempt, seconds| Failure { retry_after: Some(SECOND * seconds), ..failure(attempt) };
+        let beside = |seconds| Next::Retry { after: SECOND * seconds, blocks: false };
+        for (case, failure, expected) in [
+            ("the first failure", failure(1), retry(1)),
+            ("the third failure", failure(3), retry(4)),
+            ("a very late failure", failure(30), retry(300)),
+            ("upstream asks for a minute", asked(1, 60), retry(60)),
+            ("upstream asks for less", asked(3, 1), retry(4)),
+            ("two traps", Failure { traps: 2, ..failure(2) }, retry(2)),
+            ("three traps", Failure { traps: 3, ..failure(3) }, Next::GiveUp),
+            ("just below five minutes", late(SECOND * 300 - Duration::from_millis(1)), retry(1)),
+            ("five minutes", late(SECOND * 300), beside(1)),
+            ("just within a day", late(DAY - SECOND), beside(1)),
+            ("just over a day", late(DAY), Next::GiveUp),
+            (
+                "upstream asks for two days",
+                Failure { retry_after: Some(DAY * 2), ..failure(1) },
+                Next::GiveUp,
+            ),
+            ("refused for good", Failure { is_permanent: true, ..failure(1) }, Next::GiveUp),
         ] {
-            assert_eq!(policy.next(attempt, traps, tried_for, wish, 1.0), expected, "{case}");
+            assert_eq!(policy.next(failure, 1.0), expected, "{case}");
         }
     }
 
@@ -477,7 +548,7 @@ mod tests {
             ("never tried, stored while the clock was ahead", 0, 2 * hour, hour, Duration::ZERO),
             ("due", 1, hour, hour, Duration::ZERO),
             ("in two seconds", 2, hour + 2_000, hour, SECOND * 2),
-            ("the clock was set back by an hour", 2, 2 * hour, hour, policy.most),
+            ("the clock was set back by an hour", 2, 2 * hour, hour, policy.max_backoff),
         ] {
             assert_eq!(policy.wait_of(&stored(attempts, 0, next_ms), now_ms), wait, "{case}");
         }
@@ -491,7 +562,7 @@ mod tests {
         for (case, attempts, since_ms, next_ms, before) in [
             ("never tried", 0, 0, decades, Duration::ZERO),
             ("tried for a minute", 4, 1_000, 61_000, SECOND * 60),
-            ("the clock was set between two attempts", 3, 1_000, decades, policy.most * 3),
+            ("the clock was set between two attempts", 3, 1_000, decades, policy.max_backoff * 3),
             ("the clock was set back between two attempts", 3, decades, 1_000, Duration::ZERO),
         ] {
             assert_eq!(policy.tried_before(&stored(attempts, since_ms, next_ms)), before, "{case}");
@@ -501,7 +572,7 @@ mod tests {
         replies.add(&stored(3, 1_000, decades), &policy, begin);
         let known = replies.known.get_mut(&ReplyId(1)).unwrap();
         known.first_tried = Some(begin);
-        assert_eq!(known.tried_for(begin + SECOND), policy.most * 3 + SECOND);
+        assert_eq!(known.tried_for(begin + SECOND), policy.max_backoff * 3 + SECOND);
     }
 
     // "it waits already", said the command, and it waited for an hour.
@@ -519,7 +590,25 @@ mod tests {
 
     #[test]
     fn jitter_never_undercuts_what_upstream_asked_for() {
-        let wish = Some(SECOND * 7);
-        assert_eq!(RetryPolicy::default().next(9, 0, SECOND, wish, 0.0), Next::RetryAfter(SECOND * 7));
+        let failure = Failure { retry_after: Some(SECOND * 7), ..failure(9) };
+        assert_eq!(RetryPolicy::default().next(failure, 0.0), retry(7));
+    }
+
+    #[test]
+    fn a_dead_letter_has_the_words_of_the_service_once() {
+        let error = |message: &str| WasmChannelError::GuestError {
+            channel: "echo".into(),
+            callback: crate::event::callback::CallbackKind::Respond,
+            message: message.into(),
+        };
+        let words = Some("api.example answered 400: chat not found");
+        assert!(
+            with_words(&error("not sent"), words)
+                .ends_with("not sent (api.example answered 400: chat not found)")
+        );
+        assert!(
+            with_words(&error("api.example answered 400: chat not found"), words).ends_with("chat not found")
+        );
+        assert!(with_words(&error("not sent"), None).ends_with("not sent"));
     }
 }

@@ -20,6 +20,7 @@ fn health_of(slot: &Slot) -> ChannelHealth {
         display_name: registration.map(|registration| registration.display_name.clone()),
         state: match slot.state {
             State::Starting => ChannelState::Starting,
+            State::Ready if slot.credentials.problem().is_some() => ChannelState::Degraded,
             State::Ready => ChannelState::Ready,
             State::Paused => ChannelState::Paused,
             State::Stopping => ChannelState::Stopping,
@@ -45,9 +46,16 @@ fn paths_of(registration: &Registration) -> Vec<String> {
 fn problems_of(slot: &Slot) -> Vec<String> {
     let mut problems = slot.setup.problems.clone();
     problems.extend(slot.registration.iter().flat_map(|registration| registration.warnings.clone()));
+    problems.extend(slot.credentials.problem());
+    problems.extend(slot.setup.websocket.iter().map(|host| waits_for_websocket(host)));
     match slot.breaker.pause() {
         Some(pause) => problems.push(format!("paused after failures: {}", pause.reason)),
         None => problems.extend(slot.last_failure.iter().map(|failure| format!("last failure: {failure}"))),
     }
     problems
+}
+
+/// What is said of a channel that needs a websocket.
+pub(super) fn waits_for_websocket(host: &str) -> String {
+    format!("waits for a websocket to {host}, which this host does not open yet: nothing arrives through it")
 }

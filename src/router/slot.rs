@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::channel::Registration;
 use crate::channel::workspace::{Workspace, WorkspaceLimits, WorkspacePath, workspace_path};
@@ -13,8 +13,10 @@ use crate::model::rate_limit::ChannelEmitRateLimiter;
 use crate::store::LoadedChannel;
 
 use super::breaker::Breaker;
+use super::credentials::CredentialHealth;
 use super::job::{Job, Running};
 use super::lane::{Lane, LaneKind};
+use super::polls::PollState;
 use super::replies::Replies;
 use super::seen::Seen;
 use super::timers::Timers;
@@ -23,19 +25,19 @@ use crate::event::callback::CallbackReport;
 /// Webhooks of one channel that may wait for their turn.
 const INBOUND_CAPACITY: usize = 256;
 
-/// Polls and timers that may wait; the router never queues more than one poll.
-const POLL_CAPACITY: usize = 256;
+/// Timers that may wait for their turn; one that finds no room is due again later.
+const TIMER_CAPACITY: usize = 256;
 
-/// Replies and status updates that may wait in the lane. Replies that are not in it wait in the store.
-const OUTBOUND_CAPACITY: usize = 64;
+/// Status updates that may wait for their turn; what finds no room is dropped.
+const STATUS_CAPACITY: usize = 64;
 
 /// One channel.
 pub(super) struct Slot {
     pub setup: ChannelSetup,
     pub state: State,
-    lanes: [Lane<Job>; 3],
+    lanes: [Lane<Job>; LaneKind::COUNT],
     /// Whether each lane stands in the router's list of lanes that may have something to start.
-    pub listed: [bool; 3],
+    pub listed: [bool; LaneKind::COUNT],
     pub workspace: Workspace,
     pub breaker: Breaker,
     pub registration: Option<Registration>,
@@ -48,9 +50,12 @@ pub(super) struct Slot {
     pub emit_rate: ChannelEmitRateLimiter,
     /// When the log was told that the channel emits although it may not.
     pub told_of_messages: Told,
-    /// Callbacks that may be committed when their channel's emit rate has room, in the order in which they ended. Their
-    /// lanes wait with them.
+    /// Callbacks that may be committed when their channel's emit rate has room, in the order in which they ended. Each
+    /// keeps its place in its lane, and none that ends later emits before them.
     pub held: VecDeque<(Running, CallbackReport)>,
+    /// When the first of them may be committed.
+    pub held_until: Instant,
+    pub credentials: CredentialHealth,
     /// Whether what `on-start` did is durable.
     pub start_is_stored: Arc<AtomicBool>,
     pub counters: Counters,
@@ -69,15 +74,6 @@ pub(super) enum State {
     /// Resting after failures.
     Paused,
     Stopping,
-}
-
-/// When a channel polls.
-#[derive(Debug, Default)]
-pub(super) struct PollState {
-    pub interval: Option<Duration>,
-    pub failures: u32,
-    /// Unix milliseconds of the last poll, also from before a restart.
-    pub last_ms: Option<u64>,
 }
 
 /// A `thinking` that is repeated.
@@ -101,17 +97,21 @@ impl Slot {
         let limits = &setup.limits;
         let lanes = [
             Lane::new(limits.inbound_concurrency, INBOUND_CAPACITY),
-            Lane::new(1, POLL_CAPACITY),
-            Lane::new(limits.outbound_concurrency, OUTBOUND_CAPACITY),
+            // A second poll is never queued.
+            Lane::new(1, 1),
+            Lane::new(1, TIMER_CAPACITY),
+            // No more replies are under way than the lane runs at a time; the others wait in the store.
+            Lane::new(limits.outbound_concurrency, usize::MAX),
+            Lane::new(1, STATUS_CAPACITY),
         ];
         Self {
             lanes,
-            listed: [false; 3],
+            listed: [false; LaneKind::COUNT],
             workspace: load_workspace(&setup, &stored),
             breaker: Breaker::default(),
             registration: None,
             start_failures: 0,
-            poll: PollState { last_ms: stored.polled_ms, ..PollState::default() },
+            poll: PollState::default(),
             timers: Timers::load(stored.timers),
             replies: Replies::default(),
             thinking: HashMap::new(),
@@ -122,6 +122,8 @@ impl Slot {
             ),
             told_of_messages: Told::default(),
             held: VecDeque::new(),
+            held_until: Instant::now(),
+            credentials: CredentialHealth::default(),
             start_is_stored: Arc::default(),
             counters: Counters::default(),
             last_failure: None,
@@ -135,17 +137,23 @@ impl Slot {
         &mut self.lanes[kind as usize]
     }
 
+    /// How many jobs wait: inbound; polls and timers; replies and status updates.
     pub fn waiting(&self) -> [usize; 3] {
-        [0, 1, 2].map(|lane| self.lanes[lane].waiting())
+        let of = |kind: LaneKind| self.lanes[kind as usize].waiting();
+        [
+            of(LaneKind::Inbound),
+            of(LaneKind::Poll) + of(LaneKind::Timer),
+            of(LaneKind::Outbound) + of(LaneKind::Status),
+        ]
     }
 
     /// Puts the workspace and the timers back to what is durable. Polls and timers that wait for their turn go away: their
     /// deadlines are set anew.
     pub fn reset_to(&mut self, stored: LoadedChannel) {
         self.workspace = load_workspace(&self.setup, &stored);
-        self.poll.last_ms = stored.polled_ms;
         self.timers.reset_to(stored.timers);
         self.lane(LaneKind::Poll).take_all();
+        self.lane(LaneKind::Timer).take_all();
     }
 }
 

@@ -5,17 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::channel::{ChannelName, Registration};
-use crate::event::Wakeup;
 use crate::event::callback::{Callback, CallbackReport, CallbackValue};
+use crate::event::{ShutdownPhase, Wakeup};
 use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
 use crate::sandbox::{StopFlag, WasmChannelError};
 use crate::store::Batch;
 
 use super::backoff::Backoff;
-use super::core::{Router, Stopping, random};
+use super::core::{Router, random};
 use super::job::{Job, Purpose};
 use super::lane::LaneKind;
+use super::report::waits_for_websocket;
 use super::slot::State;
 
 /// The waits between tries of an `on-start` that fails.
@@ -57,7 +58,10 @@ impl Router {
         for warning in &registration.warnings {
             log::warn!(target: channel.as_str(), "{warning}");
         }
-        log::info!(target: channel.as_str(), "is ready: {}", describe(&registration));
+        log::info!(target: channel.as_str(), "channel {channel} is ready: {}", describe(&registration));
+        if let Some(host) = &slot.setup.websocket {
+            log::warn!(target: channel.as_str(), "channel {channel} {}", waits_for_websocket(host));
+        }
         slot.poll.interval = registration.poll.map(|poll| poll.interval);
         slot.registration = Some(registration);
         slot.start_failures = 0;
@@ -105,9 +109,9 @@ impl Router {
         if self.stopping.is_some() {
             return;
         }
-        self.stopping = Some(Stopping::Draining);
+        self.stopping = Some(ShutdownPhase::Draining);
         self.grace = grace;
-        self.scheduler.set(Wakeup::GraceOver, deadline_after(Instant::now(), grace));
+        self.scheduler.set(Wakeup::GraceOver(ShutdownPhase::Draining), deadline_after(Instant::now(), grace));
         let channels: Vec<_> = self.slots.keys().cloned().collect();
         for channel in channels {
             self.refuse_waiting_webhooks(&channel);
@@ -123,21 +127,21 @@ impl Router {
         }
         self.runnable.clear();
         for slot in self.slots.values_mut() {
-            slot.listed = [false; 3];
+            slot.listed = [false; LaneKind::COUNT];
         }
-        self.say_farewell_when_drained();
+        self.start_on_shutdown();
     }
 
     /// What still runs has had its time: it ends within one slice of fuel, unless it waits for an answer from outside.
     /// Nothing of a callback that does not even end then is kept, and nobody waits for it.
-    pub(super) fn grace_is_over(&mut self) {
-        if self.stopping.is_none() {
+    pub(super) fn grace_is_over(&mut self, phase: ShutdownPhase) {
+        if self.stopping != Some(phase) {
             return;
         }
         if !self.stop.is_stopped() {
             log::warn!("{} callbacks did not end in time and are stopped", self.running.len());
             self.stop.stop();
-            self.scheduler.set(Wakeup::GraceOver, deadline_after(Instant::now(), TIME_TO_STOP));
+            self.scheduler.set(Wakeup::GraceOver(phase), deadline_after(Instant::now(), TIME_TO_STOP));
             return;
         }
         let left: Vec<_> = self
@@ -150,19 +154,20 @@ impl Router {
             let mut report =
                 CallbackReport::failed(callback, WasmChannelError::Stopped { channel, callback });
             // Whether anything went out is not known.
-            report.effects.left_host = true;
+            report.effects.had_side_effects = true;
             self.callback_ended(ticket, report);
         }
     }
 
     /// Once nothing runs any more, every channel that had started gets its `on-shutdown`.
-    pub(super) fn say_farewell_when_drained(&mut self) {
-        if self.stopping != Some(Stopping::Draining) || !self.running.is_empty() {
+    pub(super) fn start_on_shutdown(&mut self) {
+        if self.stopping != Some(ShutdownPhase::Draining) || !self.running.is_empty() {
             return;
         }
-        self.stopping = Some(Stopping::Farewell);
+        self.stopping = Some(ShutdownPhase::OnShutdown);
         self.stop = StopFlag::default();
-        self.scheduler.set(Wakeup::GraceOver, deadline_after(Instant::now(), self.grace));
+        let phase = Wakeup::GraceOver(ShutdownPhase::OnShutdown);
+        self.scheduler.set(phase, deadline_after(Instant::now(), self.grace));
         let channels: Vec<_> = self.slots.keys().cloned().collect();
         for channel in channels {
             let Some(slot) = self.slots.get_mut(&channel) else { continue };
@@ -178,8 +183,8 @@ impl Router {
 
     /// Whether the router's work is done.
     pub(super) fn is_done(&mut self) -> bool {
-        self.say_farewell_when_drained();
-        self.stopping == Some(Stopping::Farewell)
+        self.start_on_shutdown();
+        self.stopping == Some(ShutdownPhase::OnShutdown)
             && self.running.is_empty()
             && (self.runnable.is_empty() || self.stop.is_stopped())
             && self.storage.has_settled()

@@ -12,6 +12,7 @@ use crate::model::deadline::deadline_after;
 
 use super::core::Router;
 use super::job::{Job, Purpose};
+use super::lane::LaneKind;
 use super::slot::Thinking;
 
 /// How often `thinking` is repeated: providers show "typing…" for about five seconds.
@@ -53,6 +54,17 @@ impl Router {
         if slot.thinking.remove(conversation).is_some() {
             self.scheduler.cancel(Wakeup::Thinking(channel.clone(), conversation.clone()));
         }
+    }
+
+    /// What still waits to say that the agent thinks would come after its answer.
+    pub(super) fn drop_thinking(&mut self, channel: &ChannelName, conversation: &str) {
+        let Some(slot) = self.slots.get_mut(channel) else { return };
+        slot.lane(LaneKind::Status).retain(|job| match &job.callback {
+            Callback::Status(update) => {
+                update.status != StatusType::Thinking || update.metadata_json != conversation
+            }
+            _ => true,
+        });
     }
 
     /// Four seconds have passed and the agent still thinks.

@@ -1,10 +1,10 @@
 //! Guests' timers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::channel::ChannelName;
+use crate::channel::{ChannelLimits, ChannelName};
 use crate::event::Wakeup;
 use crate::event::callback::{Callback, TimerChange};
 use crate::model::deadline::deadline_after;
@@ -43,6 +43,30 @@ struct Timer {
     failures: u32,
 }
 
+/// What a channel's timers may take.
+#[derive(Clone, Copy, Debug)]
+struct TimerLimits {
+    timers: usize,
+    name_bytes: usize,
+    payload_bytes: usize,
+    delay: Duration,
+}
+
+impl TimerLimits {
+    fn of(limits: &ChannelLimits) -> Self {
+        Self {
+            timers: limits.timers,
+            name_bytes: limits.timer_name_bytes,
+            payload_bytes: limits.timer_payload_bytes,
+            delay: limits.timer_delay,
+        }
+    }
+
+    fn fit(&self, name: &str, delay: Duration, payload: &str) -> bool {
+        name.len() <= self.name_bytes && payload.len() <= self.payload_bytes && delay <= self.delay
+    }
+}
+
 impl Timers {
     pub fn load(records: Vec<TimerRecord>) -> Self {
         let mut timers = Self::default();
@@ -69,6 +93,26 @@ impl Timers {
     fn due(&self, now_ms: u64) -> Vec<Arc<str>> {
         let due = |timer: &Timer| timer.due_ms <= now_ms && timer.failures == 0;
         self.set.iter().filter(|(_, timer)| due(timer)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The changes that keep to the limits; those that set a timer too many, or one that is too large, are left out.
+    fn within(&self, limits: &TimerLimits, changes: Vec<TimerChange>) -> Vec<TimerChange> {
+        let mut names: HashSet<Arc<str>> = self.set.keys().cloned().collect();
+        let mut keeps_to = |change: &TimerChange| match change {
+            TimerChange::Cancel { name } => {
+                names.remove(name);
+                true
+            }
+            TimerChange::Set { name, delay, payload } => {
+                let fits = limits.fit(name, *delay, payload);
+                let has_room = names.contains(name) || names.len() < limits.timers;
+                if fits && has_room {
+                    names.insert(name.clone());
+                }
+                fits && has_room
+            }
+        };
+        changes.into_iter().filter(|change| keeps_to(change)).collect()
     }
 
     fn is_still(&self, name: &str, setting: u64) -> bool {
@@ -108,8 +152,32 @@ impl Router {
         let is_it = |job: &Job| matches!(&job.purpose, Purpose::Timer { name: known, .. } if known == name);
         let runs = self.running.values().any(|running| running.channel == *channel && is_it(&running.job));
         runs || self.slots.get_mut(channel).is_some_and(|slot| {
-            slot.held.iter().any(|(running, _)| is_it(&running.job)) || slot.lane(LaneKind::Poll).has(is_it)
+            slot.held.iter().any(|(running, _)| is_it(&running.job)) || slot.lane(LaneKind::Timer).has(is_it)
         })
+    }
+
+    /// What a callback wants of its channel's timers, without what is over the channel's limits.
+    pub(super) fn allowed_timers(
+        &mut self,
+        channel: &ChannelName,
+        changes: Vec<TimerChange>,
+    ) -> Vec<TimerChange> {
+        if changes.is_empty() {
+            return changes;
+        }
+        let Some(slot) = self.slots.get_mut(channel) else { return Vec::new() };
+        let wanted = changes.len();
+        let allowed = slot.timers.within(&TimerLimits::of(&slot.setup.limits), changes);
+        let dropped = wanted - allowed.len();
+        if dropped > 0 {
+            slot.counters.dropped += dropped as u64;
+            log::warn!(
+                target: channel.as_str(),
+                "channel {channel} set {dropped} timers over a limit (max_timers, max_timer_payload_bytes, \
+                 max_timer_name_bytes or max_timer_delay_days): they are dropped"
+            );
+        }
+        allowed
     }
 
     /// Applies what a callback wants of its channel's timers.
@@ -230,6 +298,39 @@ mod tests {
             let timer = &timers.set["t"];
             assert_eq!(remaining(timer.due_ms, now_ms, timer.longest).as_secs(), seconds, "{case}");
             assert_eq!(timers.due(now_ms).len(), usize::from(seconds == 0), "{case}");
+        }
+    }
+
+    const LIMITS: TimerLimits =
+        TimerLimits { timers: 2, name_bytes: 4, payload_bytes: 3, delay: Duration::from_secs(10) };
+
+    fn set(name: &str, seconds: u64, payload: &str) -> TimerChange {
+        TimerChange::Set { name: name.into(), delay: Duration::from_secs(seconds), payload: payload.into() }
+    }
+
+    fn cancel(name: &str) -> TimerChange {
+        TimerChange::Cancel { name: name.into() }
+    }
+
+    /// Timers were unbounded: a guest that set a new one in each callback filled the memory, the scheduler and the store.
+    #[test]
+    fn timers_are_kept_up_to_each_limit_and_not_one_past_it() {
+        let mut timers = Timers::default();
+        timers.set(TimerRecord { name: "a".into(), set_ms: 0, due_ms: 0, payload: "".into() });
+        for (case, changes, kept) in [
+            ("the last place", vec![set("b", 1, "")], 1),
+            ("one too many", vec![set("b", 1, ""), set("c", 1, "")], 1),
+            ("a name that is there", vec![set("b", 1, ""), set("a", 1, "")], 2),
+            ("a place made free", vec![cancel("a"), set("b", 1, ""), set("c", 1, "")], 3),
+            ("a place made free too late", vec![set("b", 1, ""), set("c", 1, ""), cancel("a")], 2),
+            ("the longest name", vec![set("name", 1, "")], 1),
+            ("a name one byte longer", vec![set("names", 1, "")], 0),
+            ("the largest payload", vec![set("b", 1, "abc")], 1),
+            ("a payload one byte larger", vec![set("b", 1, "abcd")], 0),
+            ("the longest delay", vec![set("b", 10, "")], 1),
+            ("a delay one second longer", vec![set("b", 11, "")], 0),
+        ] {
+            assert_eq!(timers.within(&LIMITS, changes).len(), kept, "{case}");
         }
     }
 }

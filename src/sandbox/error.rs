@@ -149,6 +149,17 @@ pub enum WasmChannelError {
         reason: String,
     },
 
+    /// Other callbacks have filled the workspace while this one ran.
+    #[error("channel `{channel}`: {callback} found its workspace filled up by other callbacks: {reason}")]
+    WorkspaceFull {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+        /// Which limit, and what would be over it.
+        reason: String,
+    },
+
     /// The guest's code trapped.
     #[error("channel `{channel}`: {callback} trapped: {reason}")]
     Trap {

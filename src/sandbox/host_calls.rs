@@ -51,7 +51,7 @@ pub(super) fn run(
         HostCall::EmitMessage(message) => guest.state().record.emit(message),
         HostCall::WebsocketSendText { payload } => {
             let result = guest.blocking(|state| {
-                state.record.left_host();
+                state.record.had_side_effects();
                 state.channel.services.websocket_send(payload)
             })?;
             imports::lower_nothing_or_error(args, &result, guest)?;
@@ -115,10 +115,18 @@ fn http_request(
     })?;
     state.http_calls = state.http_calls.saturating_add(1);
     // Also a request that fails may have reached its server.
-    state.record.left_host();
-    let answer = state.channel.services.http_request(request, deadline, calls_before)?;
-    state.record.retry_after(answer.retry_after);
-    Ok(answer.response)
+    state.record.had_side_effects();
+    let url = request.url.clone();
+    match state.channel.services.http_request(request, deadline, calls_before) {
+        Ok(answer) => {
+            state.record.answered(&url, &answer);
+            Ok(answer.response)
+        }
+        Err(error) => {
+            state.record.not_answered(&error);
+            Err(error.message)
+        }
+    }
 }
 
 /// How much the host copied and checked to get the call.

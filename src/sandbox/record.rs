@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wit_abi::types::{EmittedMessage, InboundAttachment, LogLevel};
+use wit_abi::types::{EmittedMessage, HttpResponse, InboundAttachment, LogLevel};
 
 use super::limits::{CallbackLimits, MAX_EMITTED_BYTES, MAX_MESSAGE_FIELDS_BYTES, MAX_TIMER_CHANGES};
+use super::services::{GuestHttpAnswer, GuestHttpError};
 use super::text;
 use crate::channel::workspace::WorkspaceChanges;
 use crate::event::callback::{Dropped, Effects, Emitted, LogLine, TimerChange};
+use crate::event::upstream::UpstreamOutcome;
 
 /// Collects messages, attachments, timers and log lines of one callback.
 #[derive(Debug)]
@@ -24,8 +26,9 @@ pub(super) struct Record {
     logs: Vec<LogLine>,
     log_bytes: usize,
     dropped: Dropped,
-    left_host: bool,
+    had_side_effects: bool,
     retry_after: Option<Duration>,
+    upstream: UpstreamOutcome,
 }
 
 impl Record {
@@ -41,8 +44,9 @@ impl Record {
             logs: Vec::new(),
             log_bytes: 0,
             dropped: Dropped::default(),
-            left_host: false,
+            had_side_effects: false,
             retry_after: None,
+            upstream: UpstreamOutcome::default(),
         }
     }
 
@@ -158,13 +162,24 @@ impl Record {
     }
 
     /// Something has left the host, so the callback cannot simply be run again.
-    pub(super) fn left_host(&mut self) {
-        self.left_host = true;
+    pub(super) fn had_side_effects(&mut self) {
+        self.had_side_effects = true;
     }
 
-    /// An upstream server wants to be left alone for this long.
-    pub(super) fn retry_after(&mut self, wait: Option<Duration>) {
-        self.retry_after = self.retry_after.max(wait);
+    /// An upstream server answered.
+    pub(super) fn answered(&mut self, url: &str, answer: &GuestHttpAnswer) {
+        self.retry_after = self.retry_after.max(answer.retry_after);
+        let HttpResponse { status, body, .. } = &answer.response;
+        self.upstream.answered(url, *status, body, answer.retry_after.is_some());
+    }
+
+    /// An outbound request was refused by the host, or nobody answered it.
+    pub(super) fn not_answered(&mut self, error: &GuestHttpError) {
+        if error.is_permanent {
+            self.upstream.refused_by_host(&error.message);
+        } else {
+            self.upstream.failed();
+        }
     }
 
     /// The callback succeeded: all that it did.
@@ -175,8 +190,9 @@ impl Record {
             messages,
             workspace,
             timers: self.timers,
-            left_host: self.left_host,
+            had_side_effects: self.had_side_effects,
             retry_after: self.retry_after,
+            upstream: self.upstream,
             dropped: self.dropped,
         };
         (effects, self.logs)
@@ -186,8 +202,9 @@ impl Record {
     pub(super) fn abandon(mut self) -> (Effects, Vec<LogLine>) {
         self.say_what_was_dropped();
         let effects = Effects {
-            left_host: self.left_host,
+            had_side_effects: self.had_side_effects,
             retry_after: self.retry_after,
+            upstream: self.upstream,
             dropped: self.dropped,
             ..Effects::default()
         };

@@ -31,6 +31,22 @@ pub struct GuestHttpAnswer {
     pub retry_after: Option<Duration>,
 }
 
+/// Why an outbound request got no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestHttpError {
+    /// In words, for the guest.
+    pub message: String,
+    /// Whether the host would refuse the same request again.
+    pub is_permanent: bool,
+}
+
+/// A failure that may pass.
+impl From<String> for GuestHttpError {
+    fn from(message: String) -> Self {
+        Self { message, is_permanent: false }
+    }
+}
+
 /// One channel's access to the world, with that channel's rights.
 ///
 /// The methods are called from worker threads and may block, but never beyond the `deadline` they are given. Errors
@@ -45,7 +61,7 @@ pub trait GuestServices: Send + Sync {
         request: GuestHttpRequest,
         deadline: Instant,
         calls_before: u32,
-    ) -> Result<GuestHttpAnswer, String>;
+    ) -> Result<GuestHttpAnswer, GuestHttpError>;
 
     /// Whether a secret of this name is stored and this channel may know that.
     fn secret_exists(&self, name: &str) -> bool;

@@ -12,7 +12,7 @@ use super::instance;
 use super::limits::CallbackLimits;
 use super::memory::MemoryBudget;
 use super::prepared::PreparedChannelModule;
-use super::services::{GuestHttpAnswer, GuestHttpRequest, GuestServices};
+use super::services::{GuestHttpAnswer, GuestHttpError, GuestHttpRequest, GuestServices};
 use crate::channel::workspace::WorkspaceSnapshot;
 use crate::model::deadline::deadline_after;
 
@@ -50,8 +50,13 @@ struct Nobody;
 const NOBODY: &str = "there is no channel behind this instance";
 
 impl GuestServices for Nobody {
-    fn http_request(&self, _: GuestHttpRequest, _: Instant, _: u32) -> Result<GuestHttpAnswer, String> {
-        Err(NOBODY.to_owned())
+    fn http_request(
+        &self,
+        _: GuestHttpRequest,
+        _: Instant,
+        _: u32,
+    ) -> Result<GuestHttpAnswer, GuestHttpError> {
+        Err(NOBODY.to_owned().into())
     }
 
     fn secret_exists(&self, _: &str) -> bool {

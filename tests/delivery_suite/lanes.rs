@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tinclaw::{StatusType, StatusUpdate};
 
 use super::support::*;
 use crate::harness::upstream::{Upstream, ok};
@@ -40,6 +41,84 @@ fn a_long_poll_delays_neither_a_webhook_nor_a_reply() {
     running.assert_no_message();
     door.open();
     assert_eq!(running.take(1), ["polled"]);
+}
+
+/// Timers had the lane of the polls: a reminder waited for up to 35 s behind a long poll.
+#[test]
+fn a_timer_does_not_wait_for_a_long_poll() {
+    let door = Door::default();
+    let upstream = slow(&door);
+    let running = start(everything(&upstream, polling));
+    running.task_in("on-poll", &get("/slow"));
+    upstream.wait_for("the poll", |request| request.target == "/slow");
+    let payload = emit("ann", "timer");
+    running.task(&json!({"do": "timer-set", "name": "t", "delay_ms": 1, "payload": payload}));
+    assert_eq!(running.take(1), ["timer"]);
+    door.open();
+}
+
+/// One slow download, or a typing call that hung, held up every chat of its channel.
+#[test]
+fn neither_a_hanging_typing_call_nor_a_slow_reply_delays_the_replies_of_others() {
+    let door = Door::default();
+    let upstream = slow(&door);
+    let running = start(everything(&upstream, |_| {}));
+    running.task_in("on-status", &get("/slow/typing"));
+    running.task_in("on-broadcast", &get("/slow/broadcast"));
+    running.task_in("on-respond", &get("/sent"));
+    let thinking =
+        StatusUpdate { status: StatusType::Thinking, message: String::new(), metadata_json: "{}".into() };
+    running.host.status(&name("everything"), thinking).unwrap();
+    running.host.broadcast(&name("everything"), "bob", text("large")).unwrap();
+    upstream.wait_for("typing", |request| request.target == "/slow/typing");
+    upstream.wait_for("a slow reply", |request| request.target == "/slow/broadcast");
+    let reply = running.host.respond_to(&name("everything"), text("quick")).unwrap();
+    running.reply_state(reply, tinclaw::store::ReplyState::Delivered);
+    door.open();
+}
+
+/// The tick of a poll that was still running was skipped, and the first poll after a restart waited for the interval.
+#[test]
+fn a_channel_is_polled_at_its_start_and_again_at_once_when_a_poll_brought_something() {
+    let (state, upstream) = (Scratch::new(), nobody());
+    let host = || {
+        start(kept_in(
+            everything(&upstream, |file| {
+                file["config"] = json!({"poll_interval_ms": 3_600_000});
+            }),
+            state.path(),
+        ))
+    };
+    let polls = |running: &Running| {
+        let seen = running.file("seen/on-poll");
+        let seen: serde_json::Value = serde_json::from_str(seen.as_str()?).ok()?;
+        seen["count"].as_u64()
+    };
+    let first = host();
+    eventually("the first poll", || (polls(&first) == Some(1)).then_some(()));
+    first.task_in(
+        "on-poll",
+        &sequence([emit("feed", "polled"), write("tasks/on-poll", "{\"do\": \"now-millis\"}")]),
+    );
+    first.host.shutdown();
+    let second = host();
+    assert_eq!(second.take(1), ["polled"]);
+    eventually("the poll after one that emitted", || (polls(&second) == Some(3)).then_some(()));
+}
+
+/// Nothing but `check` said that a channel waits for a websocket that is never opened.
+#[test]
+fn a_channel_that_waits_for_a_websocket_says_so_in_its_health() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |file| {
+        file["capabilities"]["websocket"] = json!({"url": "wss://gateway.example/?v=10"});
+    }));
+    running.ready("everything");
+    let problems = running.health("everything").problems;
+    assert!(
+        problems.iter().any(|each| each.contains("waits for a websocket to gateway.example")),
+        "{problems:?}"
+    );
 }
 
 #[test]

@@ -247,7 +247,7 @@ fn a_reply_that_is_due_while_the_store_is_busy_is_begun_later() {
     };
     let runtime = fixtures::runtime();
     let builder = echo(&upstream, |_| {}).channel(fixtures::channel(&runtime, "everything"));
-    let builder = builder.configure(|config| config.router.retry.first = Duration::from_millis(5));
+    let builder = builder.configure(|config| config.router.retry.initial_backoff = Duration::from_millis(5));
     let running = start(hooked(builder, &memory, hook));
     running.ready("everything");
     assert_eq!(running.say("ann", "hello").status, 200);

@@ -119,3 +119,22 @@ fn two_callbacks_over_the_rate_both_wait_and_both_are_kept() {
     let before = polls();
     eventually("the channel is polled again", || (polls() > before).then_some(()));
 }
+
+/// A poll over its rate held up replies too, for up to an hour, and webhooks took the tokens that it waited for.
+#[test]
+fn a_poll_over_the_rate_holds_up_no_reply_and_no_later_callback_emits_before_it() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |file| {
+        at_most(1)(file);
+        file["config"] = json!({"poll_interval_ms": 20});
+    }));
+    running.task(&emit("ann", "first"));
+    assert_eq!(running.take(1), ["first"]);
+    running.task_in("on-poll", &sequence([get("/polled"), emit("feed", "polled")]));
+    upstream.wait_for("the poll", |request| request.target == "/polled");
+    let reply = running.host.respond_to(&name("everything"), text("hello")).unwrap();
+    running.reply_state(reply, tinclaw::store::ReplyState::Delivered);
+    assert_eq!(running.post(&emit("ann", "later")).status, 429);
+    running.task(&write("a-webhook-that-emits-nothing", "is taken"));
+    running.assert_no_message();
+}

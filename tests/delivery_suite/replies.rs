@@ -25,7 +25,7 @@ fn texts(upstream: &Upstream) -> Vec<String> {
 }
 
 fn retrying_soon(builder: HostBuilder) -> HostBuilder {
-    builder.configure(|config| config.router.retry.first = Duration::from_millis(5))
+    builder.configure(|config| config.router.retry.initial_backoff = Duration::from_millis(5))
 }
 
 fn said(running: &Running, user: &str) -> Delivery {
@@ -172,7 +172,7 @@ fn a_reply_is_given_up_when_its_time_is_over_and_can_be_dropped() {
     let upstream = Upstream::start(|_, _| failing());
     let running = start(
         retrying_soon(echo(&upstream, |_| {}))
-            .configure(|config| config.router.retry.give_up_after = Duration::from_millis(20)),
+            .configure(|config| config.router.retry.max_elapsed = Duration::from_millis(20)),
     );
     let reply = running.host.respond(&said(&running, "ann"), text("hello back")).unwrap();
     running.reply_state(reply, ReplyState::Dead);
@@ -181,6 +181,89 @@ fn a_reply_is_given_up_when_its_time_is_over_and_can_be_dropped() {
     assert!(running.host.drop_reply(reply).unwrap());
     assert!(!running.host.drop_reply(reply).unwrap());
     assert_eq!(running.host.reply(reply).unwrap().unwrap().state, ReplyState::Dropped);
+}
+
+/// Telegram's 400 and WhatsApp's 403 were tried seven times in 45 s, and on for a day, while everything after them in that
+/// conversation waited.
+#[test]
+fn a_reply_that_is_refused_for_good_is_a_dead_letter_at_once_and_the_next_goes_out() {
+    let upstream = Upstream::start(|request, _| match text_of(request).as_str() {
+        "refused" => (400, Vec::new(), b"Bad Request: chat not found".to_vec()),
+        _ => ok(),
+    });
+    let running = start(echo(&upstream, |_| {}));
+    let ann = said(&running, "ann");
+    let refused = running.host.respond(&ann, text("refused")).unwrap();
+    let next = running.host.respond(&ann, text("next")).unwrap();
+    running.reply_state(next, ReplyState::Delivered);
+    let record = running.host.reply(refused).unwrap().unwrap();
+    assert_eq!((record.state, record.attempts), (ReplyState::Dead, 1));
+    let error = record.error.expect("the service's words");
+    assert!(error.contains("answered 400") && error.contains("chat not found"), "{error}");
+    assert_eq!(texts(&upstream), ["refused", "next"]);
+}
+
+#[test]
+fn a_reply_that_the_host_itself_refuses_is_a_dead_letter_at_once() {
+    let upstream = Upstream::start(|_, _| ok());
+    let tasks = [
+        (
+            "too large",
+            json!({"do": "http-request", "method": "POST", "url": "https://api.everything.example/x",
+            "body": "x", "repeat": 65_537}),
+            "max_request_bytes",
+        ),
+        (
+            "not allowed",
+            json!({"do": "http-request", "method": "GET", "url": "https://elsewhere.example/"}),
+            "allow-list",
+        ),
+    ];
+    for (case, task, words) in tasks {
+        let running = start(everything(&upstream, |file| {
+            file["capabilities"]["http"]["max_request_bytes"] = json!(65_536);
+        }));
+        running.task_in("on-respond", &task);
+        let reply = running.host.respond_to(&name("everything"), text("hello")).unwrap();
+        running.reply_state(reply, ReplyState::Dead);
+        let record = running.host.reply(reply).unwrap().unwrap();
+        assert_eq!(record.attempts, 1, "{case}");
+        assert!(
+            record.error.as_ref().is_some_and(|error| error.contains(words)),
+            "{case}: {:?}",
+            record.error
+        );
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+/// A reply that failed for a day held up everything behind it in its conversation.
+#[test]
+fn a_reply_that_has_failed_for_long_no_longer_holds_up_its_conversation() {
+    let is_back = Arc::new(AtomicBool::new(false));
+    let upstream = Upstream::start({
+        let is_back = is_back.clone();
+        move |request, _| {
+            let fails = text_of(request) == "a1" && !is_back.load(Ordering::Relaxed);
+            if fails { failing() } else { ok() }
+        }
+    });
+    let running = start(
+        retrying_soon(echo(&upstream, |_| {}))
+            .configure(|config| config.router.retry.max_blocking = Duration::from_millis(50)),
+    );
+    let ann = said(&running, "ann");
+    let first = running.host.respond(&ann, text("a1")).unwrap();
+    let others = ["a2", "a3"].map(|content| running.host.respond(&ann, text(content)).unwrap());
+    for other in others {
+        running.reply_state(other, ReplyState::Delivered);
+    }
+    assert_eq!(running.host.reply(first).unwrap().unwrap().state, ReplyState::Pending);
+    let mut order = texts(&upstream);
+    order.retain(|content| content != "a1");
+    assert_eq!(order, ["a2", "a3"]);
+    is_back.store(true, Ordering::Relaxed);
+    running.reply_state(first, ReplyState::Delivered);
 }
 
 #[test]
@@ -194,7 +277,8 @@ fn a_reply_that_an_operator_drops_gives_way_to_the_next_and_comes_back_when_want
         }
     });
     let running = start(
-        echo(&upstream, |_| {}).configure(|config| config.router.retry.first = Duration::from_secs(3600)),
+        echo(&upstream, |_| {})
+            .configure(|config| config.router.retry.initial_backoff = Duration::from_secs(3600)),
     );
     let delivery = said(&running, "ann");
     let unwanted = running.host.respond(&delivery, text("unwanted")).unwrap();
@@ -259,4 +343,32 @@ fn no_more_replies_are_taken_than_may_wait() {
     assert!(running.host.respond(&ann, text("3")).is_err());
     assert!(running.host.drop_reply(second).unwrap());
     eventually("a place is free", || running.host.respond(&ann, text("3")).ok());
+}
+
+/// A token that was revoked while the host ran left the channel "ready".
+#[test]
+fn a_channel_whose_credentials_are_refused_is_degraded_until_they_are_accepted() {
+    use tinclaw::event::health::ChannelState;
+    let is_back = Arc::new(AtomicBool::new(false));
+    let upstream = Upstream::start({
+        let is_back = is_back.clone();
+        move |_, _| match is_back.load(Ordering::Relaxed) {
+            true => ok(),
+            false => (401, Vec::new(), b"Unauthorized".to_vec()),
+        }
+    });
+    let running = start(echo(&upstream, |_| {}));
+    let ann = said(&running, "ann");
+    for content in ["1", "2", "3"] {
+        let reply = running.host.respond(&ann, text(content)).unwrap();
+        running.reply_state(reply, ReplyState::Dead);
+    }
+    let health = running.health("echo");
+    assert_eq!(health.state, ChannelState::Degraded);
+    let reason = "its credentials are refused: api.echo.example answered 401: Unauthorized";
+    assert!(health.problems.iter().any(|problem| problem == reason), "{:?}", health.problems);
+    is_back.store(true, Ordering::Relaxed);
+    let reply = running.host.respond(&ann, text("4")).unwrap();
+    running.reply_state(reply, ReplyState::Delivered);
+    eventually("it is ready again", || (running.health("echo").state == ChannelState::Ready).then_some(()));
 }

@@ -1,7 +1,6 @@
 //! One callback, one transaction.
 
 use serde_json::{Value, json};
-use tinclaw::{StatusType, StatusUpdate};
 
 use super::lanes::slow;
 use super::support::*;
@@ -78,13 +77,11 @@ fn a_callback_whose_file_was_changed_meanwhile_runs_again_and_no_count_is_lost()
         file["capabilities"]["channel"]["outbound_concurrency"] = json!(2);
     }));
     running.ready("everything");
-    let status =
-        || StatusUpdate { status: StatusType::ToolStarted, message: "m".into(), metadata_json: "{}".into() };
     for pair in 1..=20_u64 {
-        running.host.status(&name("everything"), status()).unwrap();
-        running.host.status(&name("everything"), status()).unwrap();
+        running.host.broadcast(&name("everything"), "ann", text("hello")).unwrap();
+        running.host.broadcast(&name("everything"), "bob", text("hello")).unwrap();
         eventually("both are counted", || {
-            let seen: Value = serde_json::from_str(running.file("seen/on-status").as_str()?).ok()?;
+            let seen: Value = serde_json::from_str(running.file("seen/on-broadcast").as_str()?).ok()?;
             (seen["count"] == 2 * pair).then_some(())
         });
     }
@@ -108,4 +105,35 @@ fn a_callback_that_has_left_the_host_is_not_repeated_and_its_write_wins() {
     });
     assert_eq!(running.file("k"), "late");
     assert_eq!(upstream.requests().len(), 1);
+}
+
+/// The limit was looked at while a callback wrote and not when it was committed: callbacks beside each other went over it.
+#[test]
+fn callbacks_beside_each_other_do_not_fill_the_workspace_beyond_its_limit() {
+    let door = Door::default();
+    let upstream = slow(&door);
+    let running = start(everything(&upstream, |file| {
+        let section = &mut file["capabilities"]["channel"];
+        section["inbound_concurrency"] = json!(2);
+        section["workspace_max_bytes"] = json!(5_000);
+    }));
+    running.ready("everything");
+    let large = |path: &str| json!({"do": "workspace-write", "path": path, "content": "x", "repeat": 3_000});
+    std::thread::scope(|scope| {
+        let posts = ["a", "b"].map(|path| {
+            let (running, task) = (&running, sequence([get(&format!("/slow/{path}")), large(path)]));
+            scope.spawn(move || running.post(&task).status)
+        });
+        for path in ["/slow/a", "/slow/b"] {
+            upstream.wait_for("both", |request| request.target == path);
+        }
+        door.open();
+        let mut statuses = posts.map(|post| post.join().unwrap());
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 500]);
+    });
+    let files = [running.file("a"), running.file("b")];
+    assert_eq!(files.iter().filter(|file| file.is_string()).count(), 1);
+    let problems = running.health("everything").problems;
+    assert!(problems.iter().any(|each| each.contains("filled up by other callbacks")), "{problems:?}");
 }

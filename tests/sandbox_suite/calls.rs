@@ -119,7 +119,7 @@ fn an_http_request_arrives_as_it_was_written_and_its_answer_comes_back() {
         timeout: Some(Duration::from_millis(1500)),
     };
     assert_eq!(*bench.services.requests.lock().unwrap(), [(request.clone(), 0), (request, 1)]);
-    assert!(report.effects.left_host);
+    assert!(report.effects.had_side_effects);
     assert_eq!(report.effects.retry_after, Some(Duration::from_secs(7)));
     assert_eq!(report.usage.http_calls, 2);
 }
@@ -152,7 +152,7 @@ fn retry_after_is_known_also_when_the_callback_fails() {
     let report = bench.poll();
     assert!(report.result.is_err());
     assert_eq!(report.effects.retry_after, Some(Duration::from_secs(9)));
-    assert!(report.effects.left_host);
+    assert!(report.effects.had_side_effects);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn messages_carry_their_fields_and_their_stored_attachments() {
     assert_eq!(message.attachments[0].id, "friend");
     assert_eq!(message.attachments[0].extras_json, "{}");
     assert_eq!(emitted.attachment_data, [Some(Arc::from(*b"state/key"))]);
-    assert!(!report.effects.left_host);
+    assert!(!report.effects.had_side_effects);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn frames_and_pairings_reach_their_services() {
     assert_eq!(report.result, Ok(CallbackValue::Done));
     assert_eq!(lines(&report), ["", "CODE-friend", "alice", "other"]);
     assert_eq!(*bench.services.frames.lock().unwrap(), ["value"]);
-    assert!(report.effects.left_host, "a frame cannot be taken back");
+    assert!(report.effects.had_side_effects, "a frame cannot be taken back");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tinclaw::channel::workspace::WorkspaceSnapshot;
 use tinclaw::event::callback::{Callback, CallbackReport};
 use tinclaw::sandbox::{
-    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpAnswer, GuestHttpRequest, GuestServices,
-    MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime,
+    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpAnswer, GuestHttpError, GuestHttpRequest,
+    GuestServices, MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime,
     WasmChannelRuntimeConfig,
 };
 use wit_abi::types::{HttpResponse, PairingUpsertResult};
@@ -112,11 +112,11 @@ impl GuestServices for Services {
         request: GuestHttpRequest,
         deadline: Instant,
         calls_before: u32,
-    ) -> Result<GuestHttpAnswer, String> {
+    ) -> Result<GuestHttpAnswer, GuestHttpError> {
         assert_ne!(request.method, "PANIC", "a bug in the host");
         self.requests.lock().unwrap().push((request, calls_before));
         std::thread::sleep(self.delay.min(deadline.saturating_duration_since(Instant::now())));
-        self.answer.lock().unwrap().clone()
+        self.answer.lock().unwrap().clone().map_err(GuestHttpError::from)
     }
 
     fn secret_exists(&self, name: &str) -> bool {

@@ -51,8 +51,8 @@ pub const DEFAULT_TIMER_NAME_BYTES: u64 = 128;
 pub const DEFAULT_TIMER_DELAY_DAYS: u64 = 366;
 /// Callbacks of the inbound lane that run at one time; real channels keep cursors, so one.
 pub const DEFAULT_INBOUND_CONCURRENCY: u64 = 1;
-/// Callbacks of the outbound lane that run at one time.
-pub const DEFAULT_OUTBOUND_CONCURRENCY: u64 = 1;
+/// Replies of different conversations that are sent at one time.
+pub const DEFAULT_OUTBOUND_CONCURRENCY: u64 = 4;
 /// Messages that a channel may emit in a minute.
 pub const DEFAULT_MESSAGES_PER_MINUTE: u32 = 100;
 /// Messages that a channel may emit in an hour.
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!((limits.workspace_bytes, limits.workspace_file_bytes), (16 << 20, 1 << 20));
         assert_eq!((limits.workspace_files, limits.http_calls, limits.timers), (4096, 50, 64));
         assert_eq!((limits.emit_rate.messages_per_minute, limits.emit_rate.messages_per_hour), (100, 5000));
-        assert_eq!((limits.inbound_concurrency, limits.outbound_concurrency), (1, 1));
+        assert_eq!((limits.inbound_concurrency, limits.outbound_concurrency), (1, 4));
     }
 
     #[test]

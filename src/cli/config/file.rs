@@ -125,6 +125,8 @@ pub struct RetryTable {
     pub max_elapsed_secs: Option<Secs<0, 2_592_000>>,
     /// Attempts that may trap.
     pub max_traps: Option<Count<1, 1_000>>,
+    /// How long a reply that fails holds up those behind it in its conversation, in seconds. Default 300.
+    pub max_blocking_secs: Option<Secs<0, 86_400>>,
 }
 
 /// `[retention]`.

@@ -265,10 +265,11 @@ fn channel_settings(
 
 fn retry(table: &RetryTable, default: RetryPolicy) -> RetryPolicy {
     RetryPolicy {
-        first: table.initial_backoff_secs.map_or(default.first, Secs::get),
-        most: table.max_backoff_secs.map_or(default.most, Secs::get),
-        give_up_after: table.max_elapsed_secs.map_or(default.give_up_after, Secs::get),
-        most_traps: table.max_traps.map_or(default.most_traps, |traps| traps.get() as u32),
+        initial_backoff: table.initial_backoff_secs.map_or(default.initial_backoff, Secs::get),
+        max_backoff: table.max_backoff_secs.map_or(default.max_backoff, Secs::get),
+        max_elapsed: table.max_elapsed_secs.map_or(default.max_elapsed, Secs::get),
+        max_traps: table.max_traps.map_or(default.max_traps, |traps| traps.get() as u32),
+        max_blocking: table.max_blocking_secs.map_or(default.max_blocking, Secs::get),
     }
 }
 

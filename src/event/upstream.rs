@@ -1,0 +1,142 @@
+//! What the outbound requests of one callback came to, as far as the host acts on it: pure bookkeeping.
+
+use crate::model::escape::escaped;
+
+/// Bytes of a service's answer that are quoted.
+const QUOTED_BYTES: usize = 300;
+
+/// How the requests of one callback went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamOutcome {
+    /// The last request that failed was refused for good, in these words: the same request would be refused again. A
+    /// later request that succeeded does not change that; a later one that failed for another reason does.
+    pub refused: Option<String>,
+    /// A service did not accept the credentials (status 401), in these words.
+    pub unauthorized: Option<String>,
+    /// A service accepted a request (status 2xx).
+    pub was_accepted: bool,
+}
+
+impl UpstreamOutcome {
+    /// A service answered. `asks_to_wait`: it said when to try again.
+    pub fn answered(&mut self, url: &str, status: u16, body: &[u8], asks_to_wait: bool) {
+        match status {
+            200..=299 => self.was_accepted = true,
+            400..=499 if !asks_to_wait && is_permanent(status) => {
+                let words = quoted(url, status, body);
+                if status == 401 {
+                    self.unauthorized = Some(words.clone());
+                }
+                self.refused = Some(words);
+            }
+            400..=599 => self.refused = None,
+            _ => {}
+        }
+    }
+
+    /// The host did not make the request, and would not make the same one again.
+    pub fn refused_by_host(&mut self, reason: &str) {
+        self.refused = Some(reason.to_owned());
+    }
+
+    /// There was no answer, or the host could not make the request now.
+    pub fn failed(&mut self) {
+        self.refused = None;
+    }
+}
+
+/// Whether the same request would get the same answer again. Request Timeout, Conflict, Too Early and Too Many Requests
+/// pass (RFC 9110, section 15.5; RFC 8470, section 5.2; RFC 6585, section 4).
+fn is_permanent(status: u16) -> bool {
+    (400..500).contains(&status) && !matches!(status, 408 | 409 | 425 | 429)
+}
+
+fn quoted(url: &str, status: u16, body: &[u8]) -> String {
+    let host = host_of(url);
+    let cut = &body[..body.len().min(QUOTED_BYTES)];
+    let words = String::from_utf8_lossy(cut);
+    let words = words.trim();
+    match words.is_empty() {
+        true => format!("{host} answered {status}"),
+        false => format!("{host} answered {status}: {}", escaped(words)),
+    }
+}
+
+/// The host of a URL that was requested. The rest of it may hold what nobody should read.
+fn host_of(url: &str) -> String {
+    let parsed = url::Url::parse(url).ok();
+    parsed.as_ref().and_then(url::Url::host_str).unwrap_or("the service").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "https://api.example/bot{TOKEN}/send?x=1";
+
+    fn after(statuses: &[u16]) -> UpstreamOutcome {
+        let mut outcome = UpstreamOutcome::default();
+        statuses.iter().for_each(|status| outcome.answered(URL, *status, b"no", false));
+        outcome
+    }
+
+    #[test]
+    fn a_client_error_is_permanent_unless_it_says_that_it_passes() {
+        for (status, is_refused) in [
+            (200, false),
+            (302, false),
+            (399, false),
+            (400, true),
+            (401, true),
+            (403, true),
+            (404, true),
+            (407, true),
+            (408, false),
+            (409, false),
+            (410, true),
+            (424, true),
+            (425, false),
+            (426, true),
+            (429, false),
+            (499, true),
+            (500, false),
+            (503, false),
+        ] {
+            assert_eq!(after(&[status]).refused.is_some(), is_refused, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_last_failure_decides() {
+        for (case, statuses, is_refused) in [
+            ("a fallback that worked", &[400, 200][..], true),
+            ("a fallback that could not be tried", &[400, 503], false),
+            ("a fallback that is refused too", &[503, 400], true),
+        ] {
+            assert_eq!(after(statuses).refused.is_some(), is_refused, "{case}");
+        }
+        let mut outcome = after(&[400]);
+        outcome.failed();
+        assert_eq!(outcome.refused, None, "no answer");
+        outcome.refused_by_host("too large");
+        assert_eq!(outcome.refused.as_deref(), Some("too large"));
+    }
+
+    #[test]
+    fn a_service_that_says_when_to_come_again_has_not_refused_for_good() {
+        let mut outcome = UpstreamOutcome::default();
+        outcome.answered(URL, 403, b"slow down", true);
+        assert_eq!(outcome.refused, None);
+    }
+
+    #[test]
+    fn the_words_of_the_service_are_quoted_without_the_path() {
+        let mut outcome = UpstreamOutcome::default();
+        outcome.answered(URL, 401, "{\"description\":\"Unauthorized\u{202e}\"}".as_bytes(), false);
+        let words = "api.example answered 401: {\"description\":\"Unauthorized\\u{202e}\"}";
+        assert_eq!(outcome.refused.as_deref(), Some(words));
+        assert_eq!(outcome.unauthorized.as_deref(), Some(words));
+        outcome.answered(URL, 400, &[b'x'; 5_000], false);
+        assert_eq!(outcome.refused.unwrap().len(), "api.example answered 400: ".len() + QUOTED_BYTES);
+    }
+}
