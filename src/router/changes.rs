@@ -1,7 +1,11 @@
 //! A callback's effects as a batch for the store: pure translation.
 
+use std::fmt;
 use std::sync::Arc;
 
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use wit_abi::types::{EmittedMessage, InboundAttachment};
 
 use crate::event::callback::{Emitted, TimerChange};
@@ -96,8 +100,15 @@ pub(super) fn seen_message(channel: &ChannelKey, id: SeenKey, now_ms: u64) -> Ch
 }
 
 /// Says in a reply's metadata that it may have been delivered before. The rest of the text stays as it is, byte for
-/// byte: guests find their numbers in it.
+/// byte: guests find their numbers in it. A `redelivery` of the guest's own goes, which would be read in place of this one.
 pub(super) fn mark_redelivery(metadata_json: &str) -> String {
+    if let Some(Members(members)) = members_with_mark(metadata_json) {
+        let mut marked = "{\"redelivery\":true".to_owned();
+        for (name, value) in members.iter().filter(|(name, _)| name != REDELIVERY) {
+            marked.extend([",", &serde_json::Value::from(name.as_str()).to_string(), ":", value.get()]);
+        }
+        return marked + "}";
+    }
     let rest = metadata_json.trim_start();
     match rest.strip_prefix('{') {
         Some(inside) if inside.trim_start().starts_with('}') => format!("{{\"redelivery\":true{inside}"),
@@ -105,6 +116,39 @@ pub(super) fn mark_redelivery(metadata_json: &str) -> String {
         None if rest.is_empty() => "{\"redelivery\":true}".to_owned(),
         // Not an object: there is no place for the mark that would not change what the guest finds.
         None => metadata_json.to_owned(),
+    }
+}
+
+const REDELIVERY: &str = "redelivery";
+
+/// The members of an object that has a `redelivery` of its own.
+fn members_with_mark(json: &str) -> Option<Members> {
+    let members: Members = serde_json::from_str(json).ok()?;
+    members.0.iter().any(|(name, _)| name == REDELIVERY).then_some(members)
+}
+
+/// The members of an object in their order, their values as they are written.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Reader)
     }
 }
 
@@ -122,6 +166,14 @@ mod tests {
             (r#"{"a":1.0, "b":[]}"#, r#"{"redelivery":true,"a":1.0, "b":[]}"#),
             ("[1]", "[1]"),
             ("null", "null"),
+            // A guest's own key of this name was read in place of the host's.
+            (r#"{"redelivery":false}"#, r#"{"redelivery":true}"#),
+            (
+                r#"{"a":1.0, "redelivery":{"x":1} ,"b":"\u00e4"}"#,
+                r#"{"redelivery":true,"a":1.0,"b":"\u00e4"}"#,
+            ),
+            (r#"{"re\u0064elivery":0,"redelivery":1,"a":2}"#, r#"{"redelivery":true,"a":2}"#),
+            (r#"{"in":{"redelivery":false}}"#, r#"{"redelivery":true,"in":{"redelivery":false}}"#),
         ] {
             assert_eq!(mark_redelivery(metadata), marked, "{metadata:?}");
         }
