@@ -44,12 +44,14 @@
 //!
 //! - A callback is a transaction: what it did is kept when it succeeds and dropped when it fails.
 //! - An answered webhook is a kept message; a reply is delivered or accounted for. See [`store`] for what "kept" means.
-//! - A [`Delivery`] that is not acknowledged comes again, with its attempt number.
+//! - A [`Delivery`] that is not acknowledged is redelivered, with its attempt number; a message that its agent fails on
+//!   too often becomes a dead letter, and its conversation goes on.
 //! - One bad channel hurts itself only: it is throttled, then paused, and says why in [`ChannelManager::health`].
 //!
 //! # Features
 //!
 //! - `cli` (default): the daemon. A library does without.
+//! - `agent-exec`, `agent-http`: agents that are a program or an HTTP server, in [`agent`]; part of `cli`.
 //! - `sqlite` (default): the store on disk. Without it there is the one in memory.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

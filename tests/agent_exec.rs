@@ -21,7 +21,7 @@ fn replies_statuses_and_files_reach_the_person_and_nonsense_is_ignored() {
     let agent = program(
         &place,
         "    assert message['type'] == 'message' and message['channel'] == 'webchat', message
-    assert message['attempt'] == 1 and message['metadata']['session'], message
+    assert message['attempt'] == 1 and message['metadata'], message
     print('nonsense', flush=True)
     print('a word for the log', file=sys.stderr, flush=True)
     say(type='status', id=message['id'], status='tool_started', message='looking')
@@ -42,7 +42,7 @@ fn replies_statuses_and_files_reach_the_person_and_nonsense_is_ignored() {
 }
 
 #[test]
-fn an_agent_that_dies_gets_the_message_again() {
+fn a_message_is_redelivered_after_its_agent_died() {
     let place = Place::new();
     let agent = program(
         &place,
@@ -56,14 +56,173 @@ fn an_agent_that_dies_gets_the_message_again() {
     host.say("2", "hello");
     host.hears("attempt 1 of hello");
     let log = host.stop();
-    assert!(
-        log.contains("the agent has ended (exit status: 3); 1 messages without an answer come again"),
-        "{log}"
+    assert!(log.contains("the agent ended (exit status: 3) with 1 unanswered messages"), "{log}");
+    assert!(log.contains("message 1 is tried in a process of its own"), "{log}");
+}
+
+/// A message that killed the agent was given to it again and again, and every restart held up everybody.
+#[test]
+fn a_message_that_kills_the_agent_becomes_a_dead_letter_and_costs_the_others_one_restart() {
+    let place = Place::new();
+    place.file("tinclaw.toml", "[agent]\nmax_attempts = 3\ndead_letter_text = \"I gave up\"\n");
+    let agent = program(
+        &place,
+        "    if message['content'] == 'fatal':
+        os._exit(3)
+    say(type='reply', id=message['id'], content='%s in %d' % (message['content'], os.getppid()))",
     );
+    let host = place.host(&["--agent", &agent], &[]);
+    host.say("1", "fatal");
+    host.say("2", "hello");
+    host.hears("I gave up");
+    harness::eventually("the conversation goes on", || {
+        host.heard().iter().any(|heard| heard.starts_with("hello")).then_some(())
+    });
+    let messages = place.run(&["messages", "list", "--state", "dead", "--json"]).json();
+    let dead = &messages.as_array().unwrap()[..];
+    assert_eq!((dead.len(), &dead[0]["id"], &dead[0]["attempt"]), (1, &1.into(), &3.into()), "{messages}");
+    assert!(dead[0]["error"].as_str().unwrap().contains("exit status: 3"), "{messages}");
+    let health = place.run(&["health"]);
+    assert!(health.good().contains("agent     exec, last success"), "{}", health.out);
+    assert!(health.out.contains("message 1: the agent ended (exit status: 3)"), "{}", health.out);
+    assert!(health.out.contains("1 restart\n"), "{}", health.out);
+    place.run(&["messages", "drop", "1"]).good();
+    let log = host.stop();
+    assert_eq!(log.matches("the agent is started again").count(), 1, "{log}");
+    assert!(log.contains("message 1 is a dead letter"), "{log}");
 }
 
 #[test]
-fn what_an_agent_gives_back_comes_again_and_what_needs_no_reply_does_not() {
+fn a_dead_letter_can_be_retried_and_has_all_its_attempts_again() {
+    let place = Place::new();
+    place.file("tinclaw.toml", "[agent]\nmax_attempts = 1\n");
+    let agent = program(
+        &place,
+        "    if os.path.exists('healed'):
+        say(type='reply', id=message['id'], content='attempt %d' % message['attempt'])
+    else:
+        say(type='nack', id=message['id'])",
+    );
+    let host = place.host(&["--agent", &agent], &[]);
+    host.say("1", "hello");
+    host.hears("Sorry, this message could not be answered.");
+    place.file("healed", "");
+    harness::eventually("it is a dead letter", || {
+        let listed = place.run(&["messages", "list", "--state", "dead", "--json"]).json();
+        (listed.as_array().unwrap().len() == 1).then_some(())
+    });
+    place.run(&["messages", "replay", "1"]).good();
+    host.hears("attempt 1");
+    host.stop();
+}
+
+/// A program that does not start was taken for messages that kill it.
+#[test]
+fn a_program_that_never_runs_makes_no_dead_letters() {
+    let place = Place::new();
+    place.file("tinclaw.toml", "[agent]\nmax_attempts = 2\n");
+    let agent = program(&place, "    say(type='reply', id=message['id'], content='up')");
+    let broken = place.file("broken.sh", "if [ -e works ]; then exec python3 agent.py; fi; exit 7\n");
+    assert!(agent.contains("agent.py"));
+    let host = place.host(&["--agent", &format!("exec:sh {}", broken.display())], &[]);
+    host.say("1", "hello");
+    harness::eventually("it died some times", || {
+        (host.log().matches("the agent is started again").count() >= 3).then_some(())
+    });
+    place.file("works", "");
+    host.hears("up");
+    assert_eq!(host.heard(), ["up"]);
+    host.stop();
+}
+
+#[test]
+fn a_message_that_is_not_answered_in_time_is_tried_alone_and_then_given_up() {
+    let place = Place::new();
+    place.file(
+        "tinclaw.toml",
+        "[agent]\nmax_attempts = 2\ntimeout_secs = 5\ndead_letter_text = \"too long\"\n",
+    );
+    let agent = program(
+        &place,
+        "    if message['content'] == 'hang':
+        import time
+        time.sleep(3600)
+    say(type='reply', id=message['id'], content='said ' + message['content'])",
+    );
+    let host = place.host(&["--agent", &agent], &[]);
+    host.say("1", "hang");
+    host.say("2", "hello");
+    host.hears("too long");
+    host.hears("said hello");
+    let log = host.stop();
+    assert!(log.contains("the agent did not answer message 1: no answer within 5 s"), "{log}");
+    assert!(log.contains("the agent has said nothing for 5 s: its process is replaced"), "{log}");
+    assert!(log.contains("message 1 is tried in a process of its own"), "{log}");
+}
+
+#[test]
+fn statuses_keep_a_message_that_takes_longer_than_the_timeout() {
+    let place = Place::new();
+    place.file("tinclaw.toml", "ack_timeout_secs = 1\n[agent]\nmax_attempts = 1\ntimeout_secs = 8\n");
+    let agent = program(
+        &place,
+        "    import time
+    for step in range(20):
+        time.sleep(0.5)
+        say(type='status', id=message['id'], status='tool_started', message='step %d' % step)
+    say(type='reply', id=message['id'], content='after all, attempt %d' % message['attempt'])",
+    );
+    let host = place.host(&["--agent", &agent], &[]);
+    host.say("1", "hello");
+    host.hears("after all, attempt 1");
+    assert_eq!(host.heard(), ["after all, attempt 1"]);
+    host.stop();
+}
+
+/// `exec:yes garbage` wrote 1.2 million lines to the log in 8 seconds.
+#[test]
+fn an_agent_that_writes_garbage_without_end_writes_few_lines_to_the_log() {
+    let place = Place::new();
+    let host =
+        place.host(&["--agent", "exec:yes garbage | head -n 200000; yes broken | head -n 5000 >&2"], &[]);
+    harness::eventually("the program ended", || {
+        host.log().contains("the agent is started again").then_some(())
+    });
+    let log = host.stop();
+    assert!(log.lines().count() < 2_000, "{} lines", log.lines().count());
+    // Once a minute.
+    assert!((1..5).contains(&log.matches("column 1: garbage").count()), "{log}");
+    assert!(log.contains("more lines of the agent were not understood"), "{log}");
+    assert!(log.contains("more lines of the agent's standard error were left out"), "{log}");
+}
+
+/// The program had the host's whole environment, secrets included.
+#[test]
+fn a_program_gets_no_variables_but_the_usual_and_the_named_ones() {
+    let place = Place::new();
+    place.file("tinclaw.toml", "[agent]\nenv = [\"NAMED\", \"UNSET\"]\n");
+    let agent =
+        program(&place, "    say(type='reply', id=message['id'], content=' '.join(sorted(os.environ)))");
+    let environment = [
+        ("TINCLAW_SECRET_SLACK_TOKEN", "hunter2"),
+        ("SLACK_TOKEN", "hunter2"),
+        ("NAMED", "yes"),
+        ("LANG", "C.UTF-8"),
+        ("TZ", "UTC"),
+    ];
+    let host = place.host(&["--agent", &agent], &environment);
+    host.say("1", "hello");
+    let heard = harness::eventually("the agent answers", || host.heard().first().cloned());
+    // The shell, Python and what chooses its version add their own.
+    let added =
+        |name: &str| ["PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"].contains(&name) || name.contains("PYENV");
+    let ours = heard.split(' ').filter(|name| !added(name));
+    assert_eq!(ours.collect::<Vec<_>>(), ["HOME", "LANG", "NAMED", "PATH", "TZ"]);
+    host.stop();
+}
+
+#[test]
+fn a_refused_message_is_redelivered_and_one_without_a_reply_is_not() {
     let place = Place::new();
     let agent = program(
         &place,
@@ -133,7 +292,7 @@ fn a_reply_that_is_not_understood_is_quoted_with_its_message_and_is_a_failed_att
 }
 
 #[test]
-fn a_message_without_an_answer_comes_again_after_a_restart() {
+fn a_message_without_an_answer_is_redelivered_after_a_restart() {
     let place = Place::new();
     let deaf = program(&place, "    print(message['id'], file=sys.stderr, flush=True)");
     let host = place.host(&["--agent", &deaf], &[]);

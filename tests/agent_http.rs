@@ -36,20 +36,65 @@ fn an_answer_is_the_reply_and_an_empty_one_is_none() {
 }
 
 #[test]
-fn an_agent_that_fails_is_asked_again() {
+fn an_agent_that_fails_is_asked_again_and_its_secret_stays_out_of_the_log() {
     let place = Place::new();
     let server = Upstream::start(|_, before| match before {
-        0 => (500, kind("text/plain"), b"not now".to_vec()),
+        0 => (500, kind("text/plain"), b"not now, Bearer hunter2-hunter2".to_vec()),
         _ => (200, kind("text/plain"), b"now".to_vec()),
     });
-    let host = place.host(&["--agent", &format!("http:{}", server.url())], &[]);
+    place.file("tinclaw.toml", "[agent]\nauth_secret = \"agent_token\"\nheaders = { x-team = \"blue\" }\n");
+    let environment = [("TINCLAW_SECRET_AGENT_TOKEN", "hunter2-hunter2")];
+    let host = place.host(&["--agent", &format!("http:{}", server.url())], &environment);
     host.say("1", "hello");
     host.hears("now");
     assert_eq!(host.heard(), ["now"]);
-    assert_eq!(server.requests()[1].json()["attempt"], 2);
+    let request = server.requests()[1].clone();
+    assert_eq!(request.json()["attempt"], 2);
+    assert_eq!(request.header("authorization"), Some("Bearer hunter2-hunter2"));
+    assert_eq!(request.header("x-team"), Some("blue"));
     let log = host.stop();
-    let expected = format!("agent {}/ did not answer message 1: status 500: not now", server.url());
+    let expected =
+        format!("agent {}/ did not answer message 1: status 500: not now, Bearer [redacted]", server.url());
     assert!(log.contains(&expected), "{log}");
+}
+
+/// An agent that is restarted for a minute must not make dead letters of all that is said meanwhile.
+#[test]
+fn a_server_that_is_not_there_costs_no_attempt() {
+    let place = Place::new();
+    place.file("tinclaw.toml", "[agent]\nmax_attempts = 1\n");
+    // Nobody listens here while the port is only reserved.
+    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    let host = place.host(&["--agent", &format!("http:http://{address}/")], &[]);
+    host.say("1", "hello");
+    harness::eventually("it failed", || host.log().contains("did not answer message 1").then_some(()));
+    harness::eventually("health says so", || {
+        place.run(&["health"]).out.contains("agent     http, no success yet, last error").then_some(())
+    });
+    let messages = place.run(&["messages", "list", "--json"]).json();
+    assert_eq!(messages[0]["state"], "pending", "{messages}");
+    host.stop();
+}
+
+#[test]
+fn an_agent_that_refuses_a_message_for_good_gets_it_so_often_and_the_conversation_goes_on() {
+    let place = Place::new();
+    place.file("tinclaw.toml", "[agent]\nmax_attempts = 2\ndead_letter_text = \"I gave up\"\n");
+    let server = Upstream::start(|request, _| match request.json()["content"].as_str().unwrap() {
+        "bad" => (400, kind("text/plain"), b"never".to_vec()),
+        _ => (200, kind("text/plain"), b"fine".to_vec()),
+    });
+    let host = place.host(&["--agent", &format!("http:{}", server.url())], &[]);
+    host.say("1", "bad");
+    host.say("2", "good");
+    host.hears("fine");
+    assert_eq!(host.heard(), ["I gave up", "fine"]);
+    assert_eq!(server.requests().len(), 3);
+    let messages = place.run(&["messages", "list", "--state", "dead"]);
+    assert!(messages.good().contains("status 400: never"), "{}", messages.out);
+    host.stop();
 }
 
 /// Such a response was taken for "no reply": the message was acknowledged, and nobody was told.

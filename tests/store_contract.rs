@@ -248,20 +248,28 @@ fn attachments_up_to_the_limit_and_one_more(mut bench: Bench) {
 }
 
 fn a_message_goes_through_its_states(mut bench: Bench) {
-    use MessageState::{Acked, Dropped, Pending};
+    use MessageState::{Acked, Dead, Dropped, Pending};
     let id = bench.add_message();
+    let dead = |at_ms| Change::MessageDead { id, at_ms, error: format!("failed at {at_ms}") };
     let steps = [
-        ("handed out", Change::MessageAttempt { id, attempt: 1, at_ms: 10 }, Pending, 1, 10),
-        ("handed out again", Change::MessageAttempt { id, attempt: 2, at_ms: 20 }, Pending, 2, 20),
+        ("delivered", Change::MessageAttempt { id, attempt: 1, at_ms: 10 }, Pending, 1, 10),
+        ("delivered again", Change::MessageAttempt { id, attempt: 2, at_ms: 20 }, Pending, 2, 20),
         ("requeued while pending", Change::MessageRequeued { id, at_ms: 25 }, Pending, 2, 20),
         ("acknowledged", Change::MessageAcked { id, at_ms: 30 }, Acked, 2, 30),
         ("acknowledged twice", Change::MessageAcked { id, at_ms: 31 }, Acked, 2, 30),
         ("dropped when done", Change::MessageDropped { id, at_ms: 32 }, Acked, 2, 30),
-        ("handed out when done", Change::MessageAttempt { id, attempt: 3, at_ms: 33 }, Acked, 2, 30),
+        ("delivered when done", Change::MessageAttempt { id, attempt: 3, at_ms: 33 }, Acked, 2, 30),
         ("replayed", Change::MessageRequeued { id, at_ms: 40 }, Pending, 2, 40),
         ("dropped", Change::MessageDropped { id, at_ms: 50 }, Dropped, 2, 50),
         ("acknowledged when dropped", Change::MessageAcked { id, at_ms: 51 }, Dropped, 2, 50),
+        ("given up when dropped", dead(55), Dropped, 2, 50),
         ("replayed again", Change::MessageRequeued { id, at_ms: 60 }, Pending, 2, 60),
+        ("given up", dead(70), Dead, 2, 70),
+        ("given up twice", dead(71), Dead, 2, 70),
+        ("acknowledged when dead", Change::MessageAcked { id, at_ms: 72 }, Dead, 2, 70),
+        ("retried, its attempts counted anew", Change::MessageRequeued { id, at_ms: 80 }, Pending, 0, 80),
+        ("given up again", dead(90), Dead, 0, 90),
+        ("dropped when dead", Change::MessageDropped { id, at_ms: 91 }, Dropped, 0, 91),
     ];
     for (name, change, state, attempt, changed_ms) in steps {
         bench.commit([change]);
@@ -269,6 +277,10 @@ fn a_message_goes_through_its_states(mut bench: Bench) {
         assert_eq!((record.state, record.attempt, record.changed_ms), (state, attempt, changed_ms), "{name}");
         assert_eq!(bench.load().messages.len(), usize::from(state == Pending), "{name}");
     }
+    bench.reopen();
+    assert_eq!(bench.message(id).error.as_deref(), Some("failed at 90"), "the last reason stays");
+    let listed = bench.store.messages(&MessageFilter::default()).unwrap();
+    assert_eq!(listed[0].error.as_deref(), Some("failed at 90"));
 }
 
 fn a_reply_goes_through_its_states(mut bench: Bench) {
@@ -369,6 +381,7 @@ fn a_change_of_something_unknown_does_nothing_and_spares_its_batch(mut bench: Be
     bench.commit([
         Change::MessageAttempt { id: message_id, attempt: 1, at_ms: 1 },
         Change::MessageAcked { id: message_id, at_ms: 1 },
+        Change::MessageDead { id: message_id, at_ms: 1, error: String::new() },
         Change::MessageDropped { id: message_id, at_ms: 1 },
         Change::MessageRequeued { id: message_id, at_ms: 1 },
         Change::ReplyAttempt { id, attempt: 1, at_ms: 1 },
@@ -537,13 +550,14 @@ fn a_list_is_never_longer_than_its_limit(mut bench: Bench) {
 
 fn housekeeping_forgets_what_is_settled_and_old_only(mut bench: Bench) {
     let retention = Retention { settled_ms: 100, dead_ms: 1_000, ..Retention::default() };
-    let messages: Vec<_> = (0..4).map(|_| bench.add_message()).collect();
+    let messages: Vec<_> = (0..5).map(|_| bench.add_message()).collect();
     let replies: Vec<_> = (0..5).map(|_| bench.add_reply()).collect();
     let dead = |id, at_ms| Change::ReplyDead { id, at_ms, error: String::new(), uncertain: false };
     bench.commit([
         Change::MessageAcked { id: messages[0], at_ms: 0 },
         Change::MessageDropped { id: messages[1], at_ms: 0 },
         Change::MessageAcked { id: messages[2], at_ms: 100 },
+        Change::MessageDead { id: messages[4], at_ms: 0, error: String::new() },
         Change::ReplyDelivered { id: replies[0], at_ms: 0 },
         Change::ReplyDropped { id: replies[1], at_ms: 0 },
         dead(replies[2], 0),
@@ -562,7 +576,7 @@ fn housekeeping_forgets_what_is_settled_and_old_only(mut bench: Bench) {
             replies.iter().map(|each| each.id).collect::<Vec<_>>(),
         )
     };
-    let expected = (vec![messages[3], messages[2]], vec![replies[4], replies[3], replies[2]]);
+    let expected = (vec![messages[4], messages[3], messages[2]], vec![replies[4], replies[3], replies[2]]);
     assert_eq!(left(&mut bench), expected);
     assert_eq!(bench.store.housekeep(&retention, 101).unwrap(), Housekeeping::default());
     bench.store.housekeep(&retention, u64::from(u32::MAX)).unwrap();
@@ -628,7 +642,7 @@ fn upkeep_changes_nothing(mut bench: Bench) {
 fn any_change() -> impl Strategy<Value = Change> {
     let channel = prop_oneof![Just("a"), Just("b")];
     let (id, at_ms) = (1..6_u64, 0..1_000_u64);
-    (channel, id, at_ms, 0..18_u8, any::<bool>(), "[a-c\\PC]{0,3}").prop_map(
+    (channel, id, at_ms, 0..19_u8, any::<bool>(), "[a-c\\PC]{0,3}").prop_map(
         |(channel, number, at_ms, kind, uncertain, text)| {
             let (message_id, id, attempt) = (MessageId(number), ReplyId(number), number as u32);
             match kind {
@@ -652,7 +666,8 @@ fn any_change() -> impl Strategy<Value = Change> {
                 13 => Change::ReplyDead { id, at_ms, error: text, uncertain },
                 14 => Change::ReplyRequeued { id, at_ms },
                 15 => Change::ReplyDropped { id, at_ms },
-                16 => timer(channel, &number.to_string(), at_ms),
+                16 => Change::MessageDead { id: message_id, at_ms, error: text },
+                17 => timer(channel, &number.to_string(), at_ms),
                 _ => seen(channel, number as u8, at_ms, at_ms + 500, uncertain.then_some(&*text)),
             }
         },

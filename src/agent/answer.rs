@@ -7,56 +7,80 @@ use wit_abi::types::{AgentResponse, StatusType, StatusUpdate};
 use crate::channel::ChannelName;
 use crate::host::{Host, ReplyError};
 use crate::inbox::Delivery;
+use crate::store::CommitError;
 
-/// The wait after the first failure of an agent; it doubles with each attempt.
+/// The wait after the first failed attempt; it doubles with each attempt.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// The wait when the host could not keep a reply.
+const UNAVAILABLE_WAIT: Duration = Duration::from_secs(2);
 
 /// Shows the person that their message is being worked on.
 pub(super) fn begin(host: &Host, delivery: &Delivery) {
-    show(host, delivery, StatusType::Thinking);
+    Recipient::of(delivery).show(host, StatusType::Thinking, "");
 }
 
 /// Keeps a reply and then completes the message. When the reply is not kept, the message is redelivered.
 pub(super) fn reply(host: &Host, delivery: Delivery, response: AgentResponse) {
-    if keep(host, &delivery, response) {
-        finish(host, delivery);
-    } else {
-        requeue(host, delivery, None);
+    match keep(host, &delivery, response) {
+        Ok(()) => complete(host, delivery),
+        Err(not_kept) => not_kept.end(host, delivery),
     }
 }
 
 /// Keeps a reply; the message stays open.
-pub(super) fn keep(host: &Host, delivery: &Delivery, response: AgentResponse) -> bool {
-    match host.respond(delivery, response) {
-        Ok(_) => true,
-        Err(error) => {
-            // Expected at shutdown; the message is redelivered at the next start.
-            let level =
-                if matches!(error, ReplyError::Closed) { log::Level::Debug } else { log::Level::Error };
-            let (channel, id) = (delivery.channel(), delivery.id());
-            log::log!(target: channel, level, "the reply to message {id} was not kept: {error}");
-            false
+pub(super) fn keep(host: &Host, delivery: &Delivery, response: AgentResponse) -> Result<(), NotKept> {
+    let Err(error) = host.respond(delivery, response) else { return Ok(()) };
+    // Expected at shutdown; the message is redelivered at the next start.
+    let level = if matches!(error, ReplyError::Closed) { log::Level::Debug } else { log::Level::Error };
+    let (channel, id) = (delivery.channel(), delivery.id());
+    log::log!(target: channel, level, "the reply to message {id} was not kept: {error}");
+    Err(NotKept { error: error.to_string(), is_final: is_final(&error) })
+}
+
+/// Whether the same reply would be refused again: that counts as a failed attempt, an unavailable store does not.
+fn is_final(error: &ReplyError) -> bool {
+    matches!(error, ReplyError::UnknownChannel(_) | ReplyError::NotStored(CommitError::Rejected { .. }))
+}
+
+/// A reply that the host did not keep.
+pub(super) struct NotKept {
+    error: String,
+    is_final: bool,
+}
+
+impl NotKept {
+    /// Ends the delivery of its message, which is redelivered.
+    pub fn end(self, host: &Host, delivery: Delivery) {
+        if self.is_final {
+            fail(host, delivery, &format!("its reply was refused: {}", self.error), None);
+        } else {
+            release(host, delivery, UNAVAILABLE_WAIT);
         }
     }
 }
 
-/// The message has been dealt with.
-pub(super) fn finish(host: &Host, delivery: Delivery) {
-    show(host, &delivery, StatusType::Done);
+/// The agent has dealt with the message.
+pub(super) fn complete(host: &Host, delivery: Delivery) {
+    host.agent_report().succeeded();
+    Recipient::of(&delivery).show(host, StatusType::Done, "");
     delivery.ack();
 }
 
-/// The message is redelivered after `delay`, or else after a wait that grows with its attempts.
-pub(super) fn requeue(host: &Host, delivery: Delivery, delay: Option<Duration>) {
-    show(host, &delivery, StatusType::Done);
+/// This attempt has failed: the message is redelivered after `delay`, or else after a wait that grows with its attempts,
+/// or becomes a dead letter.
+pub(super) fn fail(host: &Host, delivery: Delivery, error: &str, delay: Option<Duration>) {
+    host.agent_report().failed(&format!("message {}: {error}", delivery.id()));
+    Recipient::of(&delivery).show(host, StatusType::Done, "");
     let delay = delay.unwrap_or_else(|| wait_after(delivery.attempt()));
-    delivery.nack(delay);
+    host.fail_message(delivery, error, delay);
 }
 
-fn show(host: &Host, delivery: &Delivery, status: StatusType) {
-    Recipient::of(delivery).show(host, status, "");
+/// The message is redelivered after `delay`; that the agent could not be asked is no failure of the message.
+pub(super) fn release(host: &Host, delivery: Delivery, delay: Duration) {
+    Recipient::of(&delivery).show(host, StatusType::Done, "");
+    delivery.release(delay);
 }
 
 /// The person behind a message.
@@ -67,13 +91,13 @@ pub(super) struct Recipient {
 
 impl Recipient {
     /// Who wrote this.
-    pub(super) fn of(delivery: &Delivery) -> Self {
+    pub fn of(delivery: &Delivery) -> Self {
         let metadata_json = delivery.message().metadata_json.clone();
         Self { channel: delivery.channel().parse().ok(), metadata_json }
     }
 
     /// Tells them what the agent is doing. A status is never worth an error.
-    pub(super) fn show(self, host: &Host, status: StatusType, message: &str) {
+    pub fn show(self, host: &Host, status: StatusType, message: &str) {
         let update = StatusUpdate { status, message: message.to_owned(), metadata_json: self.metadata_json };
         if let Some(channel) = self.channel {
             let _ = host.status(&channel, update);

@@ -12,6 +12,7 @@ pub struct EchoAgent;
 
 impl Agent for EchoAgent {
     fn serve(&self, host: &Host) {
+        host.agent_report().begin("echo");
         for delivery in host.messages() {
             answer::begin(host, &delivery);
             let content = delivery.message().content.clone();

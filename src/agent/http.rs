@@ -1,14 +1,19 @@
 //! An HTTP server that is asked for each message.
 
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ureq::http::{HeaderName, HeaderValue};
 use wit_abi::types::AgentResponse;
 
 use crate::host::Host;
 use crate::inbox::Delivery;
 use crate::model::human_duration::HumanDuration;
-use crate::secrets::Secret;
+use crate::model::log_throttle::LogThrottle;
+use crate::secrets::{Secret, SecretStore};
 
 use super::message::{MAX_LINE_BYTES, message_json};
 use super::quote::quote;
@@ -16,65 +21,208 @@ use super::response::{ResponseFields, read};
 use super::text::lossy;
 use super::{Agent, answer};
 
-/// The `http` agent: POSTs each message. Several are asked for at a time, never two of one conversation.
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a delivery lasts beyond the time for an answer.
+const LEASE_MARGIN: Duration = Duration::from_secs(60);
+
+/// How an `http` agent is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Where messages are posted.
+    pub url: String,
+    /// Messages that are asked for at a time, never two of one conversation. Default 8.
+    pub concurrency: usize,
+    /// How long an answer may take. Default 2 min.
+    pub timeout: Duration,
+    /// Headers of every request.
+    pub headers: Vec<(String, String)>,
+    /// The name of a secret that every request carries.
+    pub auth_secret: Option<String>,
+    /// The header that it is in. Default `authorization`, where it follows `Bearer `.
+    pub auth_header: String,
+}
+
+impl HttpSettings {
+    /// The defaults for this URL.
+    #[must_use]
+    pub fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            concurrency: 8,
+            timeout: Duration::from_secs(120),
+            headers: Vec::new(),
+            auth_secret: None,
+            auth_header: AUTHORIZATION.to_owned(),
+        }
+    }
+
+    /// Says what cannot be sent.
+    ///
+    /// # Errors
+    /// A name or a value is not one of a header.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, value) in &self.headers {
+            header_name(name)?;
+            HeaderValue::from_str(value).map_err(|_| format!("{value:?} is not a header value"))?;
+        }
+        header_name(&self.auth_header).map(drop)
+    }
+}
+
+fn header_name(name: &str) -> Result<HeaderName, String> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header name"))
+}
+
+const AUTHORIZATION: &str = "authorization";
+
+/// The `http` agent: posts each message to a server.
 pub struct HttpAgent {
-    url: String,
-    concurrency: usize,
-    agent: ureq::Agent,
-    timeout: Duration,
+    settings: HttpSettings,
+    secrets: Arc<dyn SecretStore>,
+    client: ureq::Agent,
+    /// Failures in a row to reach the server at all.
+    unreachable: AtomicU32,
+    /// Anybody who writes to a failing agent causes a line.
+    log: Mutex<LogThrottle>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, PartialEq, Eq)]
+enum AskError {
+    /// The server cannot be asked at present: no failure of the message.
+    Unavailable(String),
+    /// It has failed on this message.
+    Failed(String),
 }
 
 impl HttpAgent {
-    /// An agent that asks this URL, for at most so many messages at a time.
-    pub fn new(url: String, concurrency: usize, timeout: Duration) -> Self {
-        let agent = ureq::Agent::config_builder()
+    /// An agent that asks a server.
+    #[must_use]
+    pub fn new(settings: HttpSettings, secrets: Arc<dyn SecretStore>) -> Self {
+        let client = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
-            .timeout_global(Some(timeout))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_global(Some(settings.timeout))
             .user_agent(concat!("tinclaw/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
-        Self { url, concurrency, agent, timeout }
+        let log = Mutex::new(LogThrottle::new(20, Duration::from_secs(60)));
+        Self { settings, secrets, client, unreachable: AtomicU32::new(0), log }
     }
 
     fn work(&self, host: &Host) {
         for delivery in host.messages() {
             answer::begin(host, &delivery);
+            delivery.extend(self.settings.timeout.saturating_add(LEASE_MARGIN));
             match self.ask(&delivery) {
-                Ok(Some(response)) => answer::reply(host, delivery, response),
-                Ok(None) => answer::finish(host, delivery),
-                Err(error) => {
-                    let wait = answer::wait_after(delivery.attempt());
-                    log::error!(
-                        "agent {} did not answer message {}: {error}; redelivered in {}",
-                        self.url,
-                        delivery.id(),
-                        HumanDuration(wait)
-                    );
-                    answer::requeue(host, delivery, Some(wait));
+                Ok(response) => {
+                    self.unreachable.store(0, Ordering::Relaxed);
+                    match response {
+                        Some(response) => answer::reply(host, delivery, response),
+                        None => answer::complete(host, delivery),
+                    }
+                }
+                Err(AskError::Failed(error)) => {
+                    self.unreachable.store(0, Ordering::Relaxed);
+                    self.log_failure(&delivery, &error);
+                    answer::fail(host, delivery, &error, None);
+                }
+                Err(AskError::Unavailable(error)) => {
+                    let failures = self.unreachable.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+                    self.log_failure(&delivery, &error);
+                    host.agent_report().failed(&error);
+                    answer::release(host, delivery, answer::wait_after(failures).min(MAX_UNAVAILABLE_WAIT));
                 }
             }
         }
     }
 
-    fn ask(&self, delivery: &Delivery) -> Result<Option<AgentResponse>, String> {
-        let body =
-            message_json(delivery, |index| delivery.attachment_data(index).map_err(|e| e.to_string()))?;
-        let sent = self.agent.post(&self.url).header("content-type", "application/json").send(body);
-        let mut got = sent.map_err(|error| error.to_string())?;
+    fn log_failure(&self, delivery: &Delivery, error: &str) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(suppressed) = log.check(&(), Instant::now()) {
+            let (url, id) = (&self.settings.url, delivery.id());
+            log::error!("agent {url} did not answer message {id}: {error}{suppressed}");
+        }
+    }
+
+    fn ask(&self, delivery: &Delivery) -> Result<Option<AgentResponse>, AskError> {
+        let body = message_json(delivery, |index| delivery.attachment_data(index).map_err(|e| e.to_string()))
+            .map_err(|error| AskError::Unavailable(format!("the message cannot be read: {error}")))?;
+        let secret = self.secret()?;
+        let mut request = self.client.post(&self.settings.url).header("content-type", "application/json");
+        for (name, value) in &self.settings.headers {
+            request = request.header(name, value);
+        }
+        if let Some(secret) = &secret {
+            request = request.header(&self.settings.auth_header, self.credential(secret)?);
+        }
+        let mut got = request.send(body).map_err(|error| self.ask_error(&error))?;
         let kind = got.headers().get("content-type").and_then(|value| value.to_str().ok());
         let kind = kind.unwrap_or_default().to_owned();
         let status = got.status().as_u16();
         let body = got.body_mut().with_config().limit(MAX_LINE_BYTES as u64).read_to_vec();
-        read_response(status, &kind, &body.map_err(|error| error.to_string())?, &[])
+        let body = body.map_err(|error| self.ask_error(&error))?;
+        read_response(status, &kind, &body, secret.as_slice())
     }
+
+    /// The secret is read for each request, so that a new value counts at once.
+    fn secret(&self) -> Result<Option<Secret>, AskError> {
+        let Some(name) = &self.settings.auth_secret else { return Ok(None) };
+        match self.secrets.get(name) {
+            Ok(Some(secret)) => Ok(Some(secret)),
+            Ok(None) => Err(AskError::Unavailable(format!("the secret {name} is missing"))),
+            Err(error) => Err(AskError::Unavailable(format!("the secret {name} cannot be read: {error}"))),
+        }
+    }
+
+    fn credential(&self, secret: &Secret) -> Result<HeaderValue, AskError> {
+        let scheme =
+            if self.settings.auth_header.eq_ignore_ascii_case(AUTHORIZATION) { "Bearer " } else { "" };
+        let value = HeaderValue::from_str(&format!("{scheme}{}", secret.expose()));
+        let mut value = value.map_err(|_| {
+            AskError::Unavailable("the secret has characters that no header can have".to_owned())
+        })?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    fn ask_error(&self, error: &ureq::Error) -> AskError {
+        use ureq::Timeout::{Connect, Resolve};
+        match error {
+            ureq::Error::Timeout(Connect | Resolve) => {
+                AskError::Unavailable(format!("no connection within {}", HumanDuration(CONNECT_TIMEOUT)))
+            }
+            ureq::Error::Timeout(_) => {
+                AskError::Failed(format!("timed out after {}", HumanDuration(self.settings.timeout)))
+            }
+            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => {
+                AskError::Unavailable(error.to_string())
+            }
+            ureq::Error::Io(cause) if is_unreachable(cause.kind()) => {
+                AskError::Unavailable(cause.to_string())
+            }
+            other => AskError::Failed(other.to_string()),
+        }
+    }
+}
+
+/// The longest wait while the server cannot be asked.
+const MAX_UNAVAILABLE_WAIT: Duration = Duration::from_secs(60);
+
+/// Whether nothing can have reached the server.
+fn is_unreachable(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
+    matches!(kind, ConnectionRefused | HostUnreachable | NetworkDown | NetworkUnreachable)
 }
 
 impl Agent for HttpAgent {
     fn serve(&self, host: &Host) {
+        host.agent_report().begin("http");
         thread::scope(|scope| {
-            for _ in 1..self.concurrency {
+            for _ in 1..self.settings.concurrency {
                 scope.spawn(|| self.work(host));
             }
             self.work(host);
@@ -82,12 +230,8 @@ impl Agent for HttpAgent {
     }
 
     fn describe(&self) -> String {
-        format!(
-            "POST {} (at most {} at a time, {} each)",
-            self.url,
-            self.concurrency,
-            HumanDuration(self.timeout)
-        )
+        let HttpSettings { url, concurrency, timeout, .. } = &self.settings;
+        format!("POST {url} (at most {concurrency} at a time, {} each)", HumanDuration(*timeout))
     }
 }
 
@@ -98,14 +242,16 @@ fn read_response(
     content_type: &str,
     body: &[u8],
     secrets: &[Secret],
-) -> Result<Option<AgentResponse>, String> {
+) -> Result<Option<AgentResponse>, AskError> {
     let text = lossy(body);
     if !(200..300).contains(&status) {
         let quoted = quote(&text, secrets);
-        return Err(if quoted.is_empty() {
-            format!("status {status}")
+        let error =
+            if quoted.is_empty() { format!("status {status}") } else { format!("status {status}: {quoted}") };
+        return Err(if is_unavailable(status) {
+            AskError::Unavailable(error)
         } else {
-            format!("status {status}: {quoted}")
+            AskError::Failed(error)
         });
     }
     if status == 204 || body.is_empty() {
@@ -119,7 +265,14 @@ fn read_response(
     } else {
         Err(format!("its type is {media_type}; application/json and text/plain are understood"))
     };
-    understood.map_err(|error| format!("the response is not understood: {error}: {}", quote(&text, secrets)))
+    understood.map_err(|error| {
+        AskError::Failed(format!("the response is not understood: {error}: {}", quote(&text, secrets)))
+    })
+}
+
+/// Whether a status says that the server, or the proxy in front of it, cannot take any message at present.
+fn is_unavailable(status: u16) -> bool {
+    matches!(status, 429 | 502 | 503)
 }
 
 #[cfg(test)]
@@ -129,7 +282,11 @@ mod tests {
     fn read(status: u16, content_type: &str, body: &[u8]) -> Result<Option<String>, String> {
         let secrets = [Secret::from("hunter2-hunter2")];
         let read = read_response(status, content_type, body, &secrets);
-        read.map(|reply| reply.map(|reply| reply.content))
+        match read {
+            Ok(reply) => Ok(reply.map(|reply| reply.content)),
+            Err(AskError::Failed(error)) => Err(error),
+            Err(AskError::Unavailable(error)) => Err(format!("unavailable: {error}")),
+        }
     }
 
     #[test]
@@ -161,7 +318,8 @@ mod tests {
     fn what_is_not_understood_is_an_error_that_quotes_it() {
         let json = "application/json";
         type Row = (u16, &'static str, &'static [u8], &'static str);
-        let rows: [Row; 10] = [
+        let rows: [Row; 11] = [
+            (503, "text/plain", b"later", "unavailable: status 503: later"),
             (200, json, br#"{"reply":"x"}"#, r#"neither `content` nor `attachments`: {"reply":"x"}"#),
             (200, json, br#"{"choices":[1]}"#, r#"neither `content` nor `attachments`: {"choices":[1]}"#),
             (200, json, b"{}", "neither `content` nor `attachments`: {}"),

@@ -5,24 +5,18 @@
 //! | `answer` | what every agent does with a message and with an answer |
 //! | `echo` | repeats what was said |
 //! | `message` | a message as JSON: pure |
-//! | `line` | what a program says in one line: pure |
 //! | `response` | a reply as JSON: pure |
 //! | `text` | bytes that should have been JSON: pure |
 //! | `quote` | what an agent said, as it stands in a log line: pure |
 //! | `exec` | a program that reads and writes JSON lines (feature `agent-exec`) |
-//! | `child` | its process: started, fed, ended |
 //! | `http` | an HTTP server that is asked for each message (feature `agent-http`) |
 
 mod answer;
-#[cfg(feature = "agent-exec")]
-mod child;
 mod echo;
 #[cfg(feature = "agent-exec")]
 mod exec;
 #[cfg(feature = "agent-http")]
 mod http;
-#[cfg(feature = "agent-exec")]
-mod line;
 #[cfg(any(feature = "agent-exec", feature = "agent-http"))]
 mod message;
 #[cfg(any(feature = "agent-exec", feature = "agent-http"))]
@@ -39,9 +33,9 @@ use crate::host::Host;
 
 pub use echo::EchoAgent;
 #[cfg(feature = "agent-exec")]
-pub use exec::ExecAgent;
+pub use exec::{ExecAgent, ExecSettings};
 #[cfg(feature = "agent-http")]
-pub use http::HttpAgent;
+pub use http::{HttpAgent, HttpSettings};
 pub use status::status_type;
 
 /// Answers messages. A message is acknowledged only when its answer is durable; whatever else happens to the agent, the

@@ -3,14 +3,13 @@
 use tinclaw::agent::{Agent, EchoAgent, ExecAgent, HttpAgent};
 
 use super::config::{AgentChoice, Settings};
+use super::outcome::Failure;
 
 /// Makes it.
-pub fn agent(settings: &Settings) -> Box<dyn Agent> {
-    match &settings.agent {
+pub fn agent(settings: &Settings) -> Result<Box<dyn Agent>, Failure> {
+    Ok(match &settings.agent {
         AgentChoice::Echo => Box::new(EchoAgent),
-        AgentChoice::Exec(command) => Box::new(ExecAgent::new(command.clone(), settings.agent_concurrency)),
-        AgentChoice::Http(url) => {
-            Box::new(HttpAgent::new(url.clone(), settings.agent_concurrency, settings.agent_timeout))
-        }
-    }
+        AgentChoice::Exec(exec) => Box::new(ExecAgent::new(exec.clone())),
+        AgentChoice::Http(http) => Box::new(HttpAgent::new(http.clone(), settings.secrets.store()?)),
+    })
 }

@@ -1,12 +1,14 @@
 //! `tinclaw health`.
 
 use serde_json::Value;
+use tinclaw::model::escape::escaped;
 
 use super::args::{Common, JsonArgs};
 use super::channels::running;
 use super::config::Settings;
 use super::control::{Request, Standing, ask_running};
 use super::outcome::{Failure, Outcome};
+use super::table::{age, now_ms};
 
 /// Asks the running host. Exit code 1 when none runs, its store is down, or a channel is not ready.
 pub fn health(common: &Common, output: &JsonArgs) -> Outcome {
@@ -27,15 +29,36 @@ fn shown(health: &Value) -> String {
     let store = &health["store"];
     let number = |value: &Value| value.as_u64().unwrap_or_default();
     let reason = store["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let oldest = health["oldest_message_ms"].as_u64();
+    let oldest = oldest.map(|at| format!(", the oldest {}", age(at, now_ms()))).unwrap_or_default();
+    let agent = agent_line(&health["agent"]);
     format!(
-        "store     {}{reason}, {} KiB, {} commits\nmessages  {} waiting, {} with the agent\n\n{}",
+        "store     {}{reason}, {} KiB, {} commits\nmessages  {} waiting, {} in flight{oldest}\n{agent}\n{}",
         store["state"].as_str().unwrap_or_default(),
         number(&store["usage"]["bytes"]) / 1024,
         number(&store["commits"]),
-        number(&health["messages_waiting"]).saturating_sub(number(&health["messages_handed_out"])),
-        number(&health["messages_handed_out"]),
+        number(&health["messages_waiting"]).saturating_sub(number(&health["messages_in_flight"])),
+        number(&health["messages_in_flight"]),
         running(health)
     )
+}
+
+/// What is known of the agent; empty when there is none that reports its state.
+fn agent_line(agent: &Value) -> String {
+    let Some(kind) = agent["kind"].as_str() else { return String::new() };
+    let ago = |field: &str| agent[field].as_u64().map(|at| age(at, now_ms()));
+    let mut line = format!("agent     {kind}");
+    line +=
+        &ago("last_success_ms").map_or(", no success yet".to_owned(), |ago| format!(", last success {ago}"));
+    if let (Some(ago), Some(error)) = (ago("last_error_ms"), agent["last_error"].as_str()) {
+        line += &format!(", last error {ago}: {}", escaped(error));
+    }
+    match agent["restarts"].as_u64() {
+        None | Some(0) => {}
+        Some(1) => line += ", 1 restart",
+        Some(restarts) => line += &format!(", {restarts} restarts"),
+    }
+    line + "\n"
 }
 
 fn is_well(health: &Value) -> bool {
@@ -52,6 +75,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_agent_has_a_line() {
+        assert_eq!(agent_line(&Value::Null), "");
+        let agent = json!({"kind": "exec", "last_success_ms": null, "last_error_ms": null, "restarts": 0});
+        assert_eq!(agent_line(&agent), "agent     exec, no success yet\n");
+        let now = now_ms();
+        let agent = json!({"kind": "http", "last_success_ms": now - 1000 * 3600, "last_error_ms": now - 1000 * 7200,
+            "last_error": "status 500: a\u{1b}b", "restarts": 2});
+        assert_eq!(
+            agent_line(&agent),
+            "agent     http, last success 60 min ago, last error 2 h ago: status 500: a\\u{1b}b, 2 restarts\n"
+        );
+    }
 
     #[test]
     fn a_host_is_well_when_its_store_and_all_channels_are() {

@@ -18,7 +18,7 @@ pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {
             show_list(
                 &list,
                 *output,
-                &["id", "received", "channel", "from", "state", "attempt", "text"],
+                &["id", "received", "channel", "from", "state", "attempt", "text", "error"],
                 |row| {
                     vec![
                         number(row, "id"),
@@ -28,15 +28,19 @@ pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {
                         text(row, "state"),
                         number(row, "attempt"),
                         text(row, "excerpt"),
+                        text(row, "error"),
                     ]
                 },
             );
             Ok(())
         }
         MessagesCommand::Show(row) => show(&settings, *row, Request::ShowMessage { id: row.id }),
-        MessagesCommand::Replay(row) => {
-            change(&settings, *row, Request::ReplayMessage { id: row.id }, "will be handed out again")
-        }
+        MessagesCommand::Replay(row) => change(
+            &settings,
+            *row,
+            Request::ReplayMessage { id: row.id },
+            "will be delivered to the agent again",
+        ),
         MessagesCommand::Drop(row) => {
             change(&settings, *row, Request::DropMessage { id: row.id }, "is dropped")
         }

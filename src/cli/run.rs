@@ -32,7 +32,7 @@ pub fn run(common: &Common, options: RunArgs) -> Outcome {
     let host = start(&settings, channels)?;
     tell_problems(&host);
     let control = ControlServer::open(&control_socket(&settings.state_dir));
-    let agent = agent(&settings);
+    let agent = agent(&settings)?;
     greet(&settings, &host, &*agent);
     serve(&host, &*agent, control, signal);
     log::info!("stopped");

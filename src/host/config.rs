@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::channel::endpoints::DEFAULT_POLL_FLOOR;
 use crate::channel::{CapabilityError, CapabilityOverrides, ChannelName, HostCeilings, WasmChannel};
 use crate::egress::OutboundHttpSettings;
-use crate::inbox::QueueLimits;
+use crate::inbox::{DeliveryPolicy, QueueLimits};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::document::nearest;
 use crate::router::RouterConfig;
@@ -20,6 +20,9 @@ use crate::secrets::{EnvSecrets, SecretStore};
 #[cfg(feature = "sqlite")]
 use crate::store::Durability;
 use crate::store::{Retention, Store, StoreError};
+
+/// What a person is told whose message the agent could not answer.
+pub const DEAD_LETTER_TEXT: &str = "Sorry, this message could not be answered.";
 
 /// Where a host keeps what must survive.
 #[derive(Clone, Debug)]
@@ -98,10 +101,10 @@ pub struct ManagerConfig {
     pub router: RouterConfig,
     /// How much may wait for the agent.
     pub queue: QueueLimits,
-    /// How long a message may be in the agent's hands before it is handed out again. Default 10 min.
-    pub visibility: Duration,
-    /// Whether messages of one conversation wait for each other. Default true.
-    pub in_order: bool,
+    /// How messages are delivered to the agent.
+    pub delivery: DeliveryPolicy,
+    /// What a person is told when their message became a dead letter; nothing when there is no text.
+    pub dead_letter_text: Option<String>,
     /// How long settled messages and replies are kept.
     pub retention: Retention,
     /// Replies that may wait for delivery, over all channels; more are refused. Default 10,000.
@@ -164,8 +167,8 @@ impl Default for ManagerConfig {
             workers: 32,
             router: RouterConfig::default(),
             queue: QueueLimits::default(),
-            visibility: Duration::from_secs(600),
-            in_order: true,
+            delivery: DeliveryPolicy::default(),
+            dead_letter_text: Some(DEAD_LETTER_TEXT.to_owned()),
             retention: Retention::default(),
             most_replies: 10_000,
         }

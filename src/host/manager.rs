@@ -17,7 +17,7 @@ use crate::event::arrival::Command;
 use crate::event::completion::{Completion, Permits};
 use crate::event::health::ChannelHealth;
 use crate::event::queue::{EventSender, event_queue};
-use crate::inbox::{Mailbox, MessageStream};
+use crate::inbox::{AgentHealth, AgentReport, Mailbox, MessageStream};
 use crate::model::oneshot::once;
 use crate::pairing::PairingDesk;
 use crate::router::scheduler;
@@ -47,15 +47,19 @@ pub struct Health {
     pub channels: Vec<ChannelHealth>,
     /// The store.
     pub store: StoreHealth,
-    /// Messages that wait for the agent, those in its hands included.
+    /// The agent, when it is one that reports its state.
+    pub agent: Option<AgentHealth>,
+    /// Messages that wait for the agent, those in flight included.
     pub messages_waiting: usize,
-    /// Messages that are in the agent's hands.
-    pub messages_handed_out: usize,
+    /// Messages that are delivered to the agent and not acknowledged.
+    pub messages_in_flight: usize,
+    /// When the oldest of them was emitted, in Unix milliseconds.
+    pub oldest_message_ms: Option<u64>,
     /// Requests since the start that no channel took, because of their path or method; the log says which.
     pub unrouted_requests: u64,
 }
 
-/// Runs channels: takes them in, hands out their messages, delivers replies. All calls block for as long as they take
+/// Runs channels: takes them in, delivers their messages to the agent and its replies to them. All calls block for as long as they take
 /// and no longer; there is nothing to poll.
 ///
 /// Channels get HTTP requests only through a server, which [`Host`](super::Host) adds.
@@ -64,6 +68,8 @@ pub struct ChannelManager {
     pub(super) completed: Sender<Completion>,
     pub(super) store: StoreHandle,
     pub(super) mailbox: Mailbox,
+    agent: AgentReport,
+    pub(super) dead_letter_text: Option<String>,
     pub(super) pairing: Arc<PairingDesk>,
     /// The channels. Behind a lock, because any thread may add a channel or reply to one; held for a look-up only.
     needed: Mutex<HashMap<ChannelName, Arc<NeededSecrets>>>,
@@ -109,8 +115,7 @@ impl ChannelManager {
                 let _ = news.send(Completion::Store(event));
             })?;
         let handle = store.handle();
-        let mailbox =
-            Mailbox::new(handle.clone(), completed.clone(), config.queue, config.visibility, config.in_order);
+        let mailbox = Mailbox::new(handle.clone(), completed.clone(), config.queue, config.delivery);
         mailbox.load(std::mem::take(&mut loaded.messages));
         let pairing = Arc::new(PairingDesk::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
         let outbound = OutboundHttp::new(&config.outbound)?;
@@ -141,6 +146,8 @@ impl ChannelManager {
             completed,
             store: handle,
             mailbox,
+            agent: AgentReport::default(),
+            dead_letter_text: config.dead_letter_text.clone(),
             pairing: pairing.clone(),
             needed: Mutex::default(),
             reply_permits: Permits::new(REPLIES_UNDER_WAY),
@@ -174,6 +181,12 @@ impl ChannelManager {
         MessageStream::new(self.mailbox.clone())
     }
 
+    /// Where the agent reports its state, for [`ChannelManager::health`].
+    #[must_use]
+    pub fn agent_report(&self) -> &AgentReport {
+        &self.agent
+    }
+
     /// Tells a channel what the agent is doing. `metadata_json` should be that of the message that is being worked on:
     /// it names the conversation. `thinking` is repeated every 4 s until `done`, a reply with the same metadata, or 5
     /// minutes. A status is not kept: it may be dropped when the channel is busy or not there.
@@ -202,7 +215,9 @@ impl ChannelManager {
             channels,
             store: self.store.health(),
             messages_waiting: self.mailbox.waiting(),
-            messages_handed_out: self.mailbox.handed_out(),
+            messages_in_flight: self.mailbox.in_flight(),
+            oldest_message_ms: self.mailbox.oldest_ms(),
+            agent: self.agent.health(),
             unrouted_requests: self.routes.unrouted_requests(),
         })
     }

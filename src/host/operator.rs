@@ -29,8 +29,8 @@ impl ChannelManager {
         self.store.query(move |engine| engine.message(id))
     }
 
-    /// Hands a settled message out again: a new delivery of the stored message, not a copy. False when there is no such
-    /// message, or it still waits.
+    /// Delivers a completed, dropped or dead message again: a new delivery of the stored message, not a copy. False when
+    /// there is no such message, or it still waits.
     ///
     /// # Errors
     /// The store is not available.
@@ -46,18 +46,22 @@ impl ChannelManager {
             channel: record.channel,
             conversation: record.conversation,
             bytes,
-            attempt: record.attempt,
+            // A dead letter has all its attempts again.
+            attempt: if record.state == MessageState::Dead { 0 } else { record.attempt },
             received_ms: record.received_ms,
         }]);
         Ok(true)
     }
 
-    /// Takes a message away from the agent. False when there is no such message, or it is settled.
+    /// Takes a message away from the agent, or gives up a dead one. False when there is no such message, or it is
+    /// completed or dropped.
     ///
     /// # Errors
     /// The store is not available.
     pub fn drop_message(&self, id: MessageId) -> Result<bool, CommitError> {
-        let waits = self.message(id)?.is_some_and(|record| record.state == MessageState::Pending);
+        let can_drop =
+            |record: MessageRecord| matches!(record.state, MessageState::Pending | MessageState::Dead);
+        let waits = self.message(id)?.is_some_and(can_drop);
         if waits {
             self.keep(Change::MessageDropped { id, at_ms: unix_ms() })?;
             self.mailbox.forget(id);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use wit_abi::types::AgentResponse;
 
@@ -40,6 +41,20 @@ impl ChannelManager {
         let channel = self.known(to.channel())?;
         let kind = ReplyKind::Respond;
         self.store_reply(&channel, to.conversation().clone(), kind, response, Some(to.id()))
+    }
+
+    /// The agent has failed on a message: it is redelivered after `delay`. After the last attempt it becomes a dead letter
+    /// with this reason, and the person is told so with the text of the configuration.
+    pub fn fail_message(&self, delivery: Delivery, error: &str, delay: Duration) {
+        let text = self.dead_letter_text.as_ref().filter(|text| !text.is_empty());
+        if let Some(text) = text.filter(|_| delivery.is_last_attempt()) {
+            let response = AgentResponse { content: text.clone(), ..AgentResponse::default() };
+            if let Err(error) = self.respond(&delivery, response) {
+                let (channel, id) = (delivery.channel(), delivery.id());
+                log::warn!(target: channel, "the sender of message {id} is not told that it failed: {error}");
+            }
+        }
+        delivery.fail(error, delay);
     }
 
     /// Replies to a conversation without a [`Delivery`] in hand: `response` says all by itself. Replies of one thread

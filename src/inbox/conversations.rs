@@ -45,7 +45,7 @@ impl<I: Copy + Ord + std::hash::Hash> Conversations<I> {
         }
     }
 
-    /// Takes the entry that has been due for longest. It keeps its place until it is finished or given back.
+    /// Takes the entry that has been due for longest. It keeps its place until it is finished or requeued.
     pub fn take_due(&mut self, now: Instant) -> Option<I> {
         let &(due, id) = self.heads.first()?;
         if due > now {
@@ -55,7 +55,7 @@ impl<I: Copy + Ord + std::hash::Hash> Conversations<I> {
         Some(id)
     }
 
-    /// Gives a taken entry back, to be taken again at `due`. False when the entry is not known (any more).
+    /// Requeues a taken entry, to be taken again at `due`. False when the entry is not known (any more).
     pub fn give_back(&mut self, id: I, due: Instant) -> bool {
         let Some(head) = self.head_of(id) else { return false };
         if head.id != id {

@@ -8,44 +8,47 @@ use wit_abi::types::{EmittedMessage, InboundAttachment};
 
 use crate::store::{AttachmentMeta, CommitError, MessageBody, MessageId};
 
-use super::mailbox::{Letter, Mailbox};
+use super::mailbox::{Mailbox, StoredMessage};
+use super::queue::{Failed, Lease, Taken};
 
-/// A message for the agent, until it is acknowledged or given back.
+/// A message for the agent, until it is acknowledged or requeued.
 ///
-/// Dropping it without either gives it back at once. A delivery that is held longer than the visibility timeout (10
-/// minutes unless configured) is handed out again, to whoever asks next.
+/// Dropping it without either counts as a failed attempt; the message is redelivered at once. A delivery that is held
+/// longer than the ack timeout (10 minutes unless configured, more with [`Delivery::extend`]) has failed too: the message
+/// goes to the next reader. After the last attempt (5 unless configured) the message is a dead letter, and its
+/// conversation goes on.
 pub struct Delivery {
     mailbox: Mailbox,
-    id: MessageId,
+    lease: Lease,
     attempt: u32,
     channel: Arc<str>,
     conversation: Arc<str>,
     received_ms: u64,
     message: EmittedMessage,
-    is_settled: bool,
+    is_completed: bool,
 }
 
 impl Delivery {
-    pub(super) fn new(mailbox: Mailbox, id: MessageId, attempt: u32, letter: Arc<Letter>) -> Self {
-        let letter = Arc::unwrap_or_clone(letter);
+    pub(super) fn new(mailbox: Mailbox, taken: &Taken<()>, message: Arc<StoredMessage>) -> Self {
+        let message = Arc::unwrap_or_clone(message);
         Self {
             mailbox,
-            id,
-            attempt,
-            channel: letter.channel,
-            conversation: letter.conversation,
-            received_ms: letter.received_ms,
-            message: message_of(letter.body, letter.attachments),
-            is_settled: false,
+            lease: taken.lease,
+            attempt: taken.attempt,
+            channel: message.channel,
+            conversation: message.conversation,
+            received_ms: message.received_ms,
+            message: message_of(message.body, message.attachments),
+            is_completed: false,
         }
     }
 
-    /// The message's number. It grows with the order of arrival and stays the same when the message comes again.
+    /// The message's number. It grows with the order of arrival and stays the same when the message is redelivered.
     pub fn id(&self) -> MessageId {
-        self.id
+        self.lease.id
     }
 
-    /// 1 when the message comes for the first time.
+    /// 1 when the message is delivered for the first time.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
@@ -75,27 +78,51 @@ impl Delivery {
     /// # Errors
     /// The store is not available at the moment.
     pub fn attachment_data(&self, index: usize) -> Result<Option<Arc<[u8]>>, CommitError> {
-        self.mailbox.attachment(self.id, index)
+        self.mailbox.attachment(self.lease.id, index)
     }
 
-    /// The message has been dealt with and never comes again. Nothing is waited for: an acknowledgement that is lost
-    /// in a crash makes the message come once more.
+    /// The message has been dealt with and is never redelivered. Nothing is waited for: after a crash that loses an
+    /// acknowledgement, the message is delivered once more.
     pub fn ack(mut self) {
-        self.is_settled = true;
-        self.mailbox.acknowledge(self.id);
+        self.is_completed = true;
+        self.mailbox.acknowledge(self.lease.id);
     }
 
-    /// Gives the message back, to come again after `delay`. Later messages of its conversation wait for it.
-    pub fn nack(mut self, delay: Duration) {
-        self.is_settled = true;
-        self.mailbox.give_back(self.id, self.attempt, delay);
+    /// This attempt has failed; the message is redelivered after `delay`. Later messages of its conversation wait for it.
+    pub fn nack(self, delay: Duration) {
+        self.fail("it was not acknowledged", delay);
+    }
+
+    /// Like [`Delivery::nack`], with a reason for the operator, who sees it when the message becomes a dead letter: true
+    /// when it did, and is not redelivered.
+    pub fn fail(mut self, error: &str, delay: Duration) -> bool {
+        self.is_completed = true;
+        self.mailbox.fail(self.lease, error, delay) == Failed::DeadLetter
+    }
+
+    /// Whether a failure of this attempt makes the message a dead letter.
+    pub fn is_last_attempt(&self) -> bool {
+        self.mailbox.is_last_attempt(self.lease)
+    }
+
+    /// The message could not be worked on through no fault of its own, because a service is not reachable, for example. It
+    /// is redelivered after `delay`, and this does not count as an attempt.
+    pub fn release(mut self, delay: Duration) {
+        self.is_completed = true;
+        self.mailbox.release(self.lease, delay);
+    }
+
+    /// Gives the work on this message `time` from now, in place of what is left of the ack timeout. To be called from time
+    /// to time while long work goes on. False when the time was over before: the message has gone to another reader.
+    pub fn extend(&self, time: Duration) -> bool {
+        self.mailbox.extend(self.lease, time)
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if !self.is_settled {
-            self.mailbox.give_back(self.id, self.attempt, Duration::ZERO);
+        if !self.is_completed {
+            self.mailbox.fail(self.lease, "its reader dropped it", Duration::ZERO);
         }
     }
 }
@@ -103,7 +130,7 @@ impl Drop for Delivery {
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
-            .field("id", &self.id)
+            .field("id", &self.lease.id)
             .field("attempt", &self.attempt)
             .field("channel", &self.channel)
             .field("message", &self.message)

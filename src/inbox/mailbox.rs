@@ -13,15 +13,18 @@ use crate::store::{
     NewMessage, PendingMessage, StoreHandle,
 };
 
-use super::owed::Owed;
-use super::queue::{HandedOut, MessageQueue, QueueLimits, Waiting};
+use super::pending_writes::PendingWrites;
+use super::queue::{DeliveryPolicy, Failed, Lease, MessageQueue, QueueLimits, Taken, Waiting};
 
 /// Bytes of messages that are kept in memory until they are read; the others are read from the store.
 const KEPT_BYTES: u64 = 4 * 1024 * 1024;
 
+/// The pause after a read of the store that failed.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
+
 /// A message without the data of its attachments.
 #[derive(Clone, Debug)]
-pub(crate) struct Letter {
+pub(crate) struct StoredMessage {
     pub channel: ChannelKey,
     pub conversation: Arc<str>,
     pub body: MessageBody,
@@ -29,7 +32,7 @@ pub(crate) struct Letter {
     pub received_ms: u64,
 }
 
-impl From<MessageRecord> for Letter {
+impl From<MessageRecord> for StoredMessage {
     fn from(record: MessageRecord) -> Self {
         Self {
             channel: record.channel,
@@ -46,7 +49,7 @@ impl From<MessageRecord> for Letter {
 pub(crate) struct Posted {
     conversation: Arc<str>,
     bytes: u64,
-    letter: Arc<Letter>,
+    message_body: Arc<StoredMessage>,
 }
 
 impl Posted {
@@ -55,7 +58,7 @@ impl Posted {
         Self {
             conversation: message.conversation.clone(),
             bytes: message.bytes(),
-            letter: Arc::new(Letter {
+            message_body: Arc::new(StoredMessage {
                 channel: message.channel.clone(),
                 conversation: message.conversation.clone(),
                 body: message.body.clone(),
@@ -74,19 +77,19 @@ struct Shared {
     /// A lock, because the store thread fills what the agent's threads empty; it is held for bookkeeping only, never
     /// during I/O.
     state: Mutex<State>,
-    /// Told when something can be taken, or nothing will ever be again.
+    /// Notified when something can be taken, or nothing will ever be again.
     changed: Condvar,
     store: StoreHandle,
-    /// To the router, which says when what is owed can be stored.
+    /// To the router, which knows when pending writes can be stored.
     completed: Sender<Completion>,
 }
 
 struct State {
-    queue: MessageQueue<Arc<Letter>>,
+    queue: MessageQueue<Arc<StoredMessage>>,
     kept_bytes: u64,
-    /// The newest message that was ever here: ids grow, so one that is newer was stored without anybody being told.
+    /// The newest message that was ever here: ids grow, so one that is newer was stored without a receipt.
     newest: MessageId,
-    owed: Owed,
+    pending_writes: PendingWrites,
     is_closed: bool,
 }
 
@@ -102,12 +105,15 @@ impl Mailbox {
         store: StoreHandle,
         completed: Sender<Completion>,
         limits: QueueLimits,
-        visibility: Duration,
-        in_order: bool,
+        policy: DeliveryPolicy,
     ) -> Self {
-        let queue = MessageQueue::new(limits, visibility, in_order);
-        let state =
-            State { queue, kept_bytes: 0, newest: MessageId(0), owed: Owed::default(), is_closed: false };
+        let state = State {
+            queue: MessageQueue::new(limits, policy),
+            kept_bytes: 0,
+            newest: MessageId(0),
+            pending_writes: PendingWrites::default(),
+            is_closed: false,
+        };
         Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), store, completed }))
     }
 
@@ -119,13 +125,14 @@ impl Mailbox {
         }
         let mut state = self.lock();
         let now = Instant::now();
-        for (id, Posted { conversation, bytes, letter }) in messages {
-            let body = (state.kept_bytes + bytes <= KEPT_BYTES).then_some(letter);
+        for (id, Posted { conversation, bytes, message_body }) in messages {
+            let received_ms = message_body.received_ms;
+            let body = (state.kept_bytes + bytes <= KEPT_BYTES).then_some(message_body);
             if body.is_some() {
                 state.kept_bytes += bytes;
             }
             state.newest = state.newest.max(id);
-            state.queue.push(Waiting { id, conversation, bytes, attempt: 0, body }, now);
+            state.queue.push(Waiting { id, conversation, bytes, attempt: 0, received_ms, body }, now);
         }
         drop(state);
         self.0.changed.notify_all();
@@ -136,9 +143,9 @@ impl Mailbox {
         let mut state = self.lock();
         let now = Instant::now();
         for message in messages {
-            let PendingMessage { id, conversation, bytes, attempt, .. } = message;
+            let PendingMessage { id, conversation, bytes, attempt, received_ms, .. } = message;
             state.newest = state.newest.max(id);
-            state.queue.push(Waiting { id, conversation, bytes, attempt, body: None }, now);
+            state.queue.push(Waiting { id, conversation, bytes, attempt, received_ms, body: None }, now);
         }
         drop(state);
         self.0.changed.notify_all();
@@ -156,47 +163,58 @@ impl Mailbox {
         self.lock().queue.is_full()
     }
 
-    /// Messages that wait or are handed out.
+    /// Messages that wait or are in flight.
     pub fn waiting(&self) -> usize {
         self.lock().queue.len()
     }
 
-    /// Messages that are handed out.
-    pub fn handed_out(&self) -> usize {
-        self.lock().queue.handed_out()
+    /// Messages that are delivered and not acknowledged.
+    pub fn in_flight(&self) -> usize {
+        self.lock().queue.in_flight()
     }
 
-    /// Nothing is handed out any more; readers that wait are told.
+    /// When the oldest message that waits or is in flight was emitted, in Unix milliseconds.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        self.lock().queue.oldest_ms()
+    }
+
+    /// Nothing is delivered any more; readers that wait are told.
     pub fn close(&self) {
         self.lock().is_closed = true;
         self.0.changed.notify_all();
     }
 
-    /// Hands out the next message, waiting for one until `until`.
-    pub(super) fn take(&self, until: Option<Instant>) -> Result<(HandedOut<()>, Arc<Letter>), Nothing> {
+    /// Delivers the next message, waiting for one until `until`.
+    pub(super) fn take(&self, until: Option<Instant>) -> Result<(Taken<()>, Arc<StoredMessage>), Nothing> {
         loop {
-            let HandedOut { id, attempt, body } = self.take_entry(until)?;
-            let out = HandedOut { id, attempt, body: None };
-            let letter = match body {
-                Some(letter) => Some(letter),
-                None => self.read(id, attempt),
+            let Taken { lease, attempt, body } = self.take_entry(until)?;
+            let taken = Taken { lease, attempt, body: None };
+            let message = match body {
+                Some(message) => Some(message),
+                None => self.read(lease),
             };
-            if let Some(letter) = letter {
-                self.tell_store(Change::MessageAttempt { id, attempt, at_ms: unix_ms() });
-                return Ok((out, letter));
+            if let Some(message) = message {
+                self.write_soon(Change::MessageAttempt { id: lease.id, attempt, at_ms: unix_ms() });
+                return Ok((taken, message));
             }
         }
     }
 
-    fn take_entry(&self, until: Option<Instant>) -> Result<HandedOut<Arc<Letter>>, Nothing> {
+    fn take_entry(&self, until: Option<Instant>) -> Result<Taken<Arc<StoredMessage>>, Nothing> {
         let mut state = self.lock();
         loop {
             if state.is_closed {
                 return Err(Nothing::Closed);
             }
             let now = Instant::now();
-            if let Some(out) = state.queue.take(now) {
-                return Ok(out);
+            if let Some(expired) = state.queue.expired(now) {
+                drop(state);
+                self.fail(expired, "it was not acknowledged in time", Duration::ZERO);
+                state = self.lock();
+                continue;
+            }
+            if let Some(taken) = state.queue.take(now) {
+                return Ok(taken);
             }
             if until.is_some_and(|until| until <= now) {
                 return Err(Nothing::TimedOut);
@@ -212,17 +230,17 @@ impl Mailbox {
         }
     }
 
-    /// Reads a message that is not kept in memory. None when it cannot be had now, or is gone.
-    fn read(&self, id: MessageId, attempt: u32) -> Option<Arc<Letter>> {
-        match self.0.store.query(move |engine| engine.message(id)) {
+    /// Reads a message that is not kept in memory. None when it cannot be had now, or is gone. A store that cannot be read
+    /// is no failure of the agent, which never saw the message.
+    fn read(&self, lease: Lease) -> Option<Arc<StoredMessage>> {
+        match self.0.store.query(move |engine| engine.message(lease.id)) {
             Ok(Some(record)) => Some(Arc::new(record.into())),
             Ok(None) => {
-                self.forget(id);
+                self.forget(lease.id);
                 None
             }
             Err(_) => {
-                let later = deadline_after(Instant::now(), Duration::from_secs(1));
-                self.lock().queue.give_back(id, attempt, later);
+                self.release(lease, UNREADABLE_PAUSE);
                 None
             }
         }
@@ -231,18 +249,53 @@ impl Mailbox {
     /// The agent has dealt with a message.
     pub(super) fn acknowledge(&self, id: MessageId) {
         if self.forget(id) {
-            self.tell_store(Change::MessageAcked { id, at_ms: unix_ms() });
+            self.write_soon(Change::MessageAcked { id, at_ms: unix_ms() });
         }
     }
 
-    /// The agent, or nobody, has dealt with a message: it can be handed out again after `delay`.
-    pub(super) fn give_back(&self, id: MessageId, attempt: u32, delay: Duration) {
+    /// Whether a failure of this delivery makes the message a dead letter.
+    pub(super) fn is_last_attempt(&self, lease: Lease) -> bool {
+        self.lock().queue.is_last_attempt(lease)
+    }
+
+    /// A delivery has failed: the message is redelivered after `delay`, or becomes a dead letter. Once the host stops, it
+    /// stays as it is in the store.
+    pub(super) fn fail(&self, lease: Lease, error: &str, delay: Duration) -> Failed {
         let due = deadline_after(Instant::now(), delay);
-        self.lock().queue.give_back(id, attempt, due);
+        let mut state = self.lock();
+        if state.is_closed {
+            return Failed::Stale;
+        }
+        let kept = state.queue.kept(lease.id).unwrap_or(0);
+        let failed = state.queue.fail(lease, due);
+        if failed == Failed::DeadLetter {
+            state.kept_bytes = state.kept_bytes.saturating_sub(kept);
+        }
+        drop(state);
+        if failed == Failed::DeadLetter {
+            log::error!("message {} is a dead letter: {error}", lease.id);
+            let error = error.to_owned();
+            self.write_soon(Change::MessageDead { id: lease.id, at_ms: unix_ms(), error });
+        }
+        self.0.changed.notify_all();
+        failed
+    }
+
+    /// Ends a delivery that does not count as an attempt; the message is redelivered after `delay`.
+    pub(super) fn release(&self, lease: Lease, delay: Duration) {
+        let due = deadline_after(Instant::now(), delay);
+        self.lock().queue.release(lease, due);
         self.0.changed.notify_all();
     }
 
-    /// Removes a message that the store has settled already. False when it was not here.
+    /// Gives a delivery this much time from now. False when it is no longer this reader's.
+    pub(super) fn extend(&self, lease: Lease, time: Duration) -> bool {
+        let until = deadline_after(Instant::now(), time);
+        // Readers wait until the earliest expiry that they know of; waking them too early does no harm.
+        self.lock().queue.extend(lease, until)
+    }
+
+    /// Removes a message that is completed in the store already. False when it was not here.
     pub fn forget(&self, id: MessageId) -> bool {
         let mut state = self.lock();
         let kept = state.queue.kept(id).map(|bytes| state.kept_bytes.saturating_sub(bytes));
@@ -260,35 +313,35 @@ impl Mailbox {
         self.0.store.query(move |engine| engine.attachment(id, index))
     }
 
-    /// Stores a fact that nobody waits for. One that cannot be stored now is kept until the store works again; a host
-    /// that ends before that hands the message out once more, which at-least-once allows.
-    fn tell_store(&self, change: Change) {
+    /// Stores a change that nobody waits for. One that cannot be stored now is kept until the store works again; a host
+    /// that ends before that redelivers the message once more, which at-least-once allows.
+    fn write_soon(&self, change: Change) {
         let mailbox = self.clone();
         let again = change.clone();
         self.0.store.commit_soon(self.0.store.generation(), Batch::of(change), move |receipt| {
             if let Err(CommitError::Unavailable { .. }) = receipt {
-                mailbox.owe([again]);
+                mailbox.enqueue_writes([again]);
             }
         });
     }
 
-    /// Keeps facts that could not be stored, and has the router ask for them. It is told once however many there are:
+    /// Keeps changes that could not be stored, and has the router ask for them. It is asked once however many there are:
     /// the store thread, which may be the caller, must never wait for it.
-    pub fn owe(&self, changes: impl IntoIterator<Item = Change>) {
+    pub fn enqueue_writes(&self, changes: impl IntoIterator<Item = Change>) {
         let mut state = self.lock();
         for change in changes {
-            state.owed.add(change);
+            state.pending_writes.add(change);
         }
-        let is_news = !std::mem::replace(&mut state.owed.is_told, true);
+        let is_news = !std::mem::replace(&mut state.pending_writes.is_announced, true);
         drop(state);
         if is_news {
             let _ = self.0.completed.send(Completion::MessagesOwed);
         }
     }
 
-    /// What is owed, to be stored now.
-    pub fn take_owed(&self) -> Vec<Batch> {
-        self.lock().owed.take()
+    /// The pending writes, to be stored now.
+    pub fn take_pending_writes(&self) -> Vec<Batch> {
+        self.lock().pending_writes.take()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -58,7 +58,7 @@ impl MessageStream {
 
     fn take(&self, until: Option<Instant>) -> Result<Delivery, RecvError> {
         match self.mailbox.take(until) {
-            Ok((out, letter)) => Ok(Delivery::new(self.mailbox.clone(), out.id, out.attempt, letter)),
+            Ok((taken, message)) => Ok(Delivery::new(self.mailbox.clone(), &taken, message)),
             Err(Nothing::TimedOut) => Err(RecvError::TimedOut),
             Err(Nothing::Closed) => Err(RecvError::Closed),
         }

@@ -3,21 +3,24 @@
 //! | file | job |
 //! |---|---|
 //! | `conversations` | order within a conversation: pure bookkeeping, also used for replies |
-//! | `queue` | what waits, what is handed out, what comes back: pure |
-//! | `owed` | what is known of messages and could not be stored: pure |
+//! | `queue` | what waits, what is in flight, what is redelivered or given up: pure |
+//! | `pending_writes` | changes of messages that could not be stored yet: pure |
 //! | `mailbox` | the queue between the store thread and the readers |
-//! | `delivery` | one message in a reader's hands |
+//! | `delivery` | one message that is in flight |
+//! | `agent_report` | what an agent says of its own state |
 //! | `message_stream` | how readers read |
 
+mod agent_report;
 mod conversations;
 mod delivery;
 mod mailbox;
 mod message_stream;
-mod owed;
+mod pending_writes;
 mod queue;
 
+pub use agent_report::{AgentHealth, AgentReport};
 pub(crate) use conversations::Conversations;
 pub use delivery::Delivery;
 pub(crate) use mailbox::{Mailbox, Posted};
 pub use message_stream::{MessageStream, RecvError};
-pub use queue::QueueLimits;
+pub use queue::{DeliveryPolicy, QueueLimits};

@@ -7,7 +7,7 @@ pub mod document;
 mod document_format;
 pub mod escape;
 pub mod human_duration;
-pub(crate) mod log_throttle;
+pub mod log_throttle;
 pub mod name;
 pub(crate) mod oneshot;
 pub mod rate_limit;

@@ -337,10 +337,10 @@ impl Slot {
         effects.messages.clear();
         self.counters.dropped += count as u64;
         let channel = &self.setup.name;
-        if self.told_of_messages.is_due(channel, Instant::now()) {
+        if let Some(suppressed) = self.dropped_messages_log.check(&(), Instant::now()) {
             log::warn!(
                 target: channel.as_str(),
-                "channel {channel} emitted {count} messages and may emit none: emit_rate_limit is 0"
+                "channel {channel} emitted {count} messages and may emit none: emit_rate_limit is 0{suppressed}"
             );
         }
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::channel::Registration;
 use crate::channel::workspace::{Workspace, WorkspaceLimits, WorkspacePath, workspace_path};
 use crate::event::setup::ChannelSetup;
-use crate::model::log_throttle::Told;
+use crate::model::log_throttle::LogThrottle;
 use crate::model::rate_limit::ChannelEmitRateLimiter;
 use crate::store::LoadedChannel;
 
@@ -48,8 +48,8 @@ pub(super) struct Slot {
     pub thinking: HashMap<Arc<str>, Thinking>,
     pub seen: Seen,
     pub emit_rate: ChannelEmitRateLimiter,
-    /// When the log was told that the channel emits although it may not.
-    pub told_of_messages: Told,
+    /// For the line that says that the channel emits although it may not.
+    pub dropped_messages_log: LogThrottle,
     /// Callbacks that may be committed when their channel's emit rate has room, in the order in which they ended. Each
     /// keeps its place in its lane, and none that ends later emits before them.
     pub held: VecDeque<(Running, CallbackReport)>,
@@ -120,7 +120,7 @@ impl Slot {
                 limits.emit_rate.messages_per_minute,
                 limits.emit_rate.messages_per_hour,
             ),
-            told_of_messages: Told::default(),
+            dropped_messages_log: LogThrottle::default(),
             held: VecDeque::new(),
             held_until: Instant::now(),
             credentials: CredentialHealth::default(),

@@ -99,11 +99,11 @@ impl Storage {
         if !self.works {
             return;
         }
-        for batch in mailbox.take_owed() {
+        for batch in mailbox.take_pending_writes() {
             let (again, facts) = (mailbox.clone(), batch.changes.clone());
             self.commit_then(batch, mailbox, move |receipt| {
                 if let Err(CommitError::Unavailable { .. }) = receipt {
-                    again.owe(facts);
+                    again.enqueue_writes(facts);
                 }
             });
         }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::channel::ChannelName;
 use crate::event::answer::Refusal;
 use crate::model::clock;
-use crate::model::log_throttle::Told;
+use crate::model::log_throttle::LogThrottle;
 use crate::secrets::SecretStore;
 use crate::webhook::{
     AttemptLimits, Authenticated, FailedAttempts, Failure, Verdict, WebhookRequest, verify,
@@ -32,7 +32,7 @@ pub(super) struct AuthenticationGate {
     /// One bucket for each channel, under an address that nobody has.
     logged: FailedAttempts,
     /// Channels whose unusable secret was logged lately.
-    unusable: Told,
+    unusable: LogThrottle<ChannelName>,
     /// When the host's clock was last said to be behind.
     clock_logged: Option<Instant>,
 }
@@ -46,7 +46,7 @@ impl Default for AuthenticationGate {
             failures: FailedAttempts::default(),
             guesses: FailedAttempts::default(),
             logged: FailedAttempts::new(LOG_LIMITS),
-            unusable: Told::default(),
+            unusable: LogThrottle::default(),
             clock_logged: None,
         }
     }
@@ -74,8 +74,11 @@ impl AuthenticationGate {
                 Err(self.failed(channel, client, &reason, now))
             }
             Verdict::SecretUnusable { secret_name, problem } => {
-                if self.unusable.is_due(channel, now) {
-                    log::error!(target: channel.as_str(), "secret {secret_name} cannot be used: {problem}");
+                if let Some(suppressed) = self.unusable.check(channel, now) {
+                    log::error!(
+                        target: channel.as_str(),
+                        "secret {secret_name} cannot be used: {problem}{suppressed}"
+                    );
                 }
                 Err(Refusal::NotConfigured)
             }

@@ -40,7 +40,7 @@ pub enum Change {
     },
     /// Adds a pending message.
     AddMessage(NewMessage),
-    /// A pending message is handed to the agent.
+    /// A pending message is delivered to the agent.
     MessageAttempt {
         /// Which.
         id: MessageId,
@@ -56,14 +56,24 @@ pub enum Change {
         /// When.
         at_ms: u64,
     },
-    /// An operator drops a pending message.
+    /// The agent has failed on a pending message too often.
+    MessageDead {
+        /// Which.
+        id: MessageId,
+        /// When.
+        at_ms: u64,
+        /// What went wrong last.
+        error: String,
+    },
+    /// An operator drops a pending or dead message.
     MessageDropped {
         /// Which.
         id: MessageId,
         /// When.
         at_ms: u64,
     },
-    /// An operator has a settled message delivered again; its attempts go on counting.
+    /// An operator has a completed message delivered again. Its attempts go on counting; those of a dead one are counted
+    /// anew.
     MessageRequeued {
         /// Which.
         id: MessageId,
@@ -303,7 +313,9 @@ impl Change {
         let carried = match self {
             Self::PutFile { path, content, .. } => path.len() + content.len(),
             Self::SetTimer { name, payload, .. } => name.len() + payload.len(),
-            Self::ReplyRetry { error, .. } | Self::ReplyDead { error, .. } => error.len(),
+            Self::ReplyRetry { error, .. }
+            | Self::ReplyDead { error, .. }
+            | Self::MessageDead { error, .. } => error.len(),
             Self::Seen { answer: Some(answer), .. } => answer.bytes(),
             Self::PutPairing(PairingRecord::Request(request)) => request.meta_json.len(),
             Self::AddMessage(new) => return Self::OVERHEAD + new.bytes(),

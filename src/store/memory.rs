@@ -227,6 +227,7 @@ impl State {
             state: MessageState::Pending,
             attempt: 0,
             changed_ms: new.received_ms,
+            error: None,
         };
         let data = new.attachments.iter().map(|each| each.data.clone()).collect();
         self.messages.push(Message { record, data, bytes: new.bytes() });
@@ -261,6 +262,7 @@ impl State {
         let (id, at_ms) = match change {
             Change::MessageAttempt { id, at_ms, .. }
             | Change::MessageAcked { id, at_ms }
+            | Change::MessageDead { id, at_ms, .. }
             | Change::MessageDropped { id, at_ms }
             | Change::MessageRequeued { id, at_ms } => (*id, *at_ms),
             _ => return None,
@@ -269,9 +271,19 @@ impl State {
         match (change, record.state) {
             (Change::MessageAttempt { attempt, .. }, MessageState::Pending) => record.attempt = *attempt,
             (Change::MessageAcked { .. }, MessageState::Pending) => record.state = MessageState::Acked,
-            (Change::MessageDropped { .. }, MessageState::Pending) => record.state = MessageState::Dropped,
+            (Change::MessageDead { error, .. }, MessageState::Pending) => {
+                record.state = MessageState::Dead;
+                record.error = Some(error.clone());
+            }
+            (Change::MessageDropped { .. }, MessageState::Pending | MessageState::Dead) => {
+                record.state = MessageState::Dropped;
+            }
             (Change::MessageRequeued { .. }, MessageState::Acked | MessageState::Dropped) => {
                 record.state = MessageState::Pending;
+            }
+            (Change::MessageRequeued { .. }, MessageState::Dead) => {
+                record.state = MessageState::Pending;
+                record.attempt = 0;
             }
             _ => return None,
         }
@@ -433,6 +445,7 @@ impl Message {
             state: record.state,
             attempt: record.attempt,
             changed_ms: record.changed_ms,
+            error: record.error.clone(),
         }
     }
 
@@ -449,7 +462,8 @@ impl Message {
     }
 
     fn settled(&self) -> Settled {
-        Settled { id: self.record.id.0, changed_ms: self.record.changed_ms, bytes: self.bytes, dead: false }
+        let dead = self.record.state == MessageState::Dead;
+        Settled { id: self.record.id.0, changed_ms: self.record.changed_ms, bytes: self.bytes, dead }
     }
 }
 

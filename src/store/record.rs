@@ -88,12 +88,14 @@ pub struct AttachmentRecord {
 /// Where a message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageState {
-    /// Waits for the agent, or was handed to it and not acknowledged yet.
+    /// Waits for the agent, or was delivered to it and not acknowledged yet.
     Pending,
     /// The agent has acknowledged it.
     Acked,
     /// An operator has dropped it.
     Dropped,
+    /// The agent has failed on it too often; kept to be looked at and tried again.
+    Dead,
 }
 
 /// A stored message in full, attachments' bytes excepted.
@@ -113,10 +115,12 @@ pub struct MessageRecord {
     pub received_ms: u64,
     /// Where it stands.
     pub state: MessageState,
-    /// How often it has been handed to the agent.
+    /// How often it was delivered to the agent.
     pub attempt: u32,
     /// When `state` or `attempt` changed last.
     pub changed_ms: u64,
+    /// Why it is a dead letter.
+    pub error: Option<String>,
 }
 
 /// One line of a list of messages.
@@ -138,10 +142,12 @@ pub struct MessageSummary {
     pub received_ms: u64,
     /// Where it stands.
     pub state: MessageState,
-    /// How often it has been handed to the agent.
+    /// How often it was delivered to the agent.
     pub attempt: u32,
     /// When `state` or `attempt` changed last.
     pub changed_ms: u64,
+    /// Why it is a dead letter.
+    pub error: Option<String>,
 }
 
 /// Which messages to list: newest first, at most [`MAX_ROWS`].
@@ -418,7 +424,7 @@ pub struct PendingMessage {
     pub conversation: Arc<str>,
     /// Text, metadata and stored attachments together.
     pub bytes: u64,
-    /// How often it has been handed to the agent.
+    /// How often it was delivered to the agent.
     pub attempt: u32,
     /// When it arrived.
     pub received_ms: u64,

@@ -7,7 +7,7 @@ use crate::model::clock;
 pub struct Retention {
     /// How long acknowledged and dropped messages, and delivered and dropped replies are kept: default 7 days.
     pub settled_ms: u64,
-    /// How long dead replies are kept: default 30 days.
+    /// How long dead letters, messages and replies, are kept: default 30 days.
     pub dead_ms: u64,
     /// How many settled messages are kept, and how many settled replies (dead ones included): default 10,000 each.
     pub max_settled: u64,

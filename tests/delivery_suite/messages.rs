@@ -12,7 +12,7 @@ use crate::harness::{eventually, fixtures};
 const LONG: Duration = Duration::from_secs(3600);
 
 #[test]
-fn what_was_not_acknowledged_comes_again_after_a_restart_with_its_attempt_number() {
+fn an_unacknowledged_message_is_redelivered_after_a_restart_with_its_attempt_number() {
     let (state, upstream) = (Scratch::new(), nobody());
     let host = || start(kept_in(everything(&upstream, |_| {}), state.path()));
     let first = host();
@@ -31,7 +31,7 @@ fn what_was_not_acknowledged_comes_again_after_a_restart_with_its_attempt_number
 }
 
 #[test]
-fn a_later_message_of_a_conversation_waits_for_one_that_was_given_back_and_another_conversation_does_not() {
+fn a_later_message_of_a_conversation_waits_for_one_that_was_requeued_and_another_conversation_does_not() {
     let upstream = nobody();
     let running = start(everything(&upstream, |_| {}));
     running.task(&sequence([emit("ann", "1"), emit("ann", "2"), emit("bob", "3")]));
@@ -43,7 +43,7 @@ fn a_later_message_of_a_conversation_waits_for_one_that_was_given_back_and_anoth
 }
 
 #[test]
-fn a_message_that_is_given_back_or_dropped_comes_again_before_the_later_ones() {
+fn a_message_that_is_refused_or_dropped_is_redelivered_before_the_later_ones() {
     let upstream = nobody();
     let running = start(everything(&upstream, |_| {}));
     running.task(&sequence([emit("ann", "1"), emit("ann", "2")]));
@@ -56,10 +56,11 @@ fn a_message_that_is_given_back_or_dropped_comes_again_before_the_later_ones() {
 }
 
 #[test]
-fn a_message_that_is_held_too_long_is_handed_to_the_next_reader() {
+fn a_message_that_is_held_too_long_goes_to_the_next_reader() {
     let upstream = nobody();
     let running = start(
-        everything(&upstream, |_| {}).configure(|config| config.visibility = Duration::from_millis(50)),
+        everything(&upstream, |_| {})
+            .configure(|config| config.delivery.ack_timeout = Duration::from_millis(50)),
     );
     running.task(&emit("ann", "1"));
     let (lost, found) = (running.next(), running.next());
@@ -69,10 +70,61 @@ fn a_message_that_is_held_too_long_is_handed_to_the_next_reader() {
     assert_eq!(running.host.health().unwrap().messages_waiting, 0);
 }
 
+/// Work that took longer than the ack timeout was taken for a dead agent, and the message was worked on twice.
 #[test]
-fn a_host_without_order_hands_out_a_whole_conversation() {
+fn a_delivery_that_is_extended_is_not_redelivered() {
     let upstream = nobody();
-    let running = start(everything(&upstream, |_| {}).configure(|config| config.in_order = false));
+    let running = start(everything(&upstream, |_| {}).configure(|config| {
+        config.delivery.ack_timeout = Duration::from_millis(50);
+        config.delivery.max_attempts = 1;
+    }));
+    running.task(&emit("ann", "1"));
+    let long = running.host.messages().recv().unwrap();
+    assert!(long.extend(LONG));
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(running.host.messages().try_recv().unwrap_err(), tinclaw::RecvError::TimedOut);
+    assert!(long.extend(LONG));
+    long.ack();
+    assert_eq!(running.host.health().unwrap().messages_waiting, 0);
+}
+
+/// A message that failed again and again was redelivered for ever, and its conversation waited for ever.
+#[test]
+fn a_message_that_failed_too_often_is_a_dead_letter_and_its_conversation_goes_on() {
+    let (state, upstream) = (Scratch::new(), nobody());
+    let host = || {
+        start(
+            kept_in(everything(&upstream, |_| {}), state.path())
+                .configure(|config| config.delivery.max_attempts = 2),
+        )
+    };
+    let running = host();
+    running.task(&sequence([emit("ann", "bad"), emit("ann", "good")]));
+    let first = running.next();
+    let id = first.id();
+    assert!(!first.is_last_attempt());
+    assert!(!first.fail("once", Duration::ZERO));
+    // What is no fault of the message does not count.
+    running.next().release(Duration::ZERO);
+    let last = running.next();
+    assert_eq!((last.id(), last.attempt(), last.is_last_attempt()), (id, 2, true));
+    assert!(last.fail("twice", Duration::ZERO));
+    assert_eq!(running.take(1), ["good"]);
+    running.host.shutdown();
+    let again = host();
+    again.assert_no_message();
+    let record = again.host.message(id).unwrap().unwrap();
+    assert_eq!((record.state, record.error.as_deref()), (MessageState::Dead, Some("twice")));
+    assert!(again.host.replay_message(id).unwrap());
+    let retried = again.next();
+    assert_eq!((retried.id(), retried.attempt()), (id, 1));
+    retried.ack();
+}
+
+#[test]
+fn a_host_without_order_delivers_a_whole_conversation_at_once() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |_| {}).configure(|config| config.delivery.in_order = false));
     running.task(&sequence([emit("ann", "1"), emit("ann", "2")]));
     let (first, second) = (running.next(), running.next());
     assert_eq!((first.message().content.as_str(), second.message().content.as_str()), ("1", "2"));

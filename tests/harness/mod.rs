@@ -7,9 +7,9 @@ pub mod upstream;
 
 use std::time::{Duration, Instant};
 
-/// Waits until `condition` gives a value; fails the test after 20 seconds, which only a broken product needs.
+/// Waits until `condition` gives a value; fails the test after 90 seconds, which only a broken product needs.
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let give_up = Instant::now() + Duration::from_secs(20);
+    let give_up = Instant::now() + Duration::from_secs(90);
     loop {
         if let Some(value) = condition() {
             return value;

@@ -136,6 +136,7 @@ const MESSAGES: Spec = Spec {
                     ("pending", "waits for the agent"),
                     ("acked", "was answered"),
                     ("dropped", "was dropped by an operator"),
+                    ("dead", "failed too often"),
                 ]),
                 BEFORE,
                 LIMIT,

@@ -1,11 +1,13 @@
 //! The fields of `tinclaw.toml`. Every field is optional; what is left out has the library's default.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::bounded::{Count, Days, Megabytes, Millis, Secs};
@@ -27,12 +29,9 @@ pub struct ConfigFile {
     pub channels: Option<Vec<PathBuf>>,
     /// Whether the web chat runs; without this, when there are no other channels.
     pub webchat: Option<bool>,
-    /// `echo`, `exec:COMMAND` or `http:URL`.
-    pub agent: Option<String>,
-    /// Messages that the `exec` or `http` agent works on at a time.
-    pub agent_concurrency: Option<Count<1, 1024>>,
-    /// Seconds that the `http` agent may take for an answer.
-    pub agent_timeout_secs: Option<Secs<1, 3_600>>,
+    /// Who answers, and how.
+    #[serde(deserialize_with = "agent")]
+    pub agent: AgentTable,
     /// What to log.
     pub log: Option<String>,
     /// Host to base URL.
@@ -71,6 +70,51 @@ pub struct ConfigFile {
     pub server: ServerTable,
     /// Settings by channel.
     pub channel: BTreeMap<String, ChannelTable>,
+}
+
+/// `[agent]`, or `agent = "…"` for one that needs no settings.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentTable {
+    /// `echo`, `exec:COMMAND` or `http:URL`.
+    pub kind: Option<String>,
+    /// Messages that it works on at a time.
+    pub concurrency: Option<Count<1, 1024>>,
+    /// Seconds for a message.
+    pub timeout_secs: Option<Secs<1, 3_600>>,
+    /// Failed attempts after which a message is a dead letter.
+    pub max_attempts: Option<Count<1, 1_000>>,
+    /// What a person is told whose message is a dead letter; nothing when it is empty.
+    pub dead_letter_text: Option<String>,
+    /// Variables of the host's environment that an `exec` agent gets.
+    pub env: Vec<String>,
+    /// Headers of the requests of an `http` agent.
+    pub headers: BTreeMap<String, String>,
+    /// The secret that an `http` agent is asked with.
+    pub auth_secret: Option<String>,
+    /// The header that it is in.
+    pub auth_header: Option<String>,
+}
+
+/// Reads `[agent]`, or its `kind` alone.
+fn agent<'de, D: Deserializer<'de>>(field: D) -> Result<AgentTable, D::Error> {
+    struct TextOrTable;
+    impl<'de> Visitor<'de> for TextOrTable {
+        type Value = AgentTable;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string or a table")
+        }
+
+        fn visit_str<E>(self, kind: &str) -> Result<AgentTable, E> {
+            Ok(AgentTable { kind: Some(kind.to_owned()), ..AgentTable::default() })
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<AgentTable, A::Error> {
+            AgentTable::deserialize(MapAccessDeserializer::new(table))
+        }
+    }
+    field.deserialize_any(TextOrTable)
 }
 
 /// `durability`.
@@ -191,6 +235,8 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
 
 /// Fields that had another name once, with their tables: what they were called, and what they are called now.
 pub const RENAMED: &[(&str, &str)] = &[
+    ("agent_concurrency", "agent.concurrency"),
+    ("agent_timeout_secs", "agent.timeout_secs"),
     ("poll_floor_ms", "min_poll_interval_ms"),
     ("visibility_secs", "ack_timeout_secs"),
     ("retry.first_secs", "initial_backoff_secs"),

@@ -172,8 +172,8 @@ mod tests {
                 "line 1: max_body_bytes must be a number of 64 bits, not 18446744073709551616",
             ),
             (
-                "agent_timeout_secs = -9223372036854775809",
-                "line 1: agent_timeout_secs must be a number of 64 bits, not -9223372036854775809",
+                "queue_timeout_secs = -9223372036854775809",
+                "line 1: queue_timeout_secs must be a number of 64 bits, not -9223372036854775809",
             ),
             ("[limits]\na = 1\nmemory_mb = 1.5", "line 3: limits.memory_mb must be a whole number, not 1.5"),
             ("webchat = 1", "line 1: webchat must be true or false, not 1"),
@@ -208,7 +208,7 @@ mod tests {
     fn every_duration_has_bounds_and_takes_both() {
         // `visibility_secs` and `queue_timeout_secs` had none: a wait of 2^64 s overflowed the clock of a thread.
         for (field, min, max) in [
-            ("agent_timeout_secs", 1, 3_600),
+            ("agent.timeout_secs", 1, 3_600),
             ("min_poll_interval_ms", 1, 86_400_000),
             ("ack_timeout_secs", 1, 604_800),
             ("queue_timeout_secs", 1, 300),

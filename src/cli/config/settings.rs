@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use tinclaw::agent::{ExecSettings, HttpSettings};
 use tinclaw::channel::{CapabilityOverrides, ChannelName, HostCeilings};
 use tinclaw::egress::OutboundHttpSettings;
 use tinclaw::host::{ChannelSettings, ManagerConfig, RetryPolicy, RouterConfig, StateLocation};
-use tinclaw::inbox::QueueLimits;
+use tinclaw::inbox::{DeliveryPolicy, QueueLimits};
 use tinclaw::model::diagnostic::Diagnostic;
 use tinclaw::server::ServerLimits;
 use tinclaw::store::{Durability, Retention};
@@ -16,7 +16,9 @@ use tinclaw::webhook::TrustedProxies;
 use tinclaw::{WasmChannel, bundled_channel_names, discover_channels};
 
 use super::bounded::{Count, Days, Megabytes, Millis, Secs};
-use super::file::{ChannelTable, ConfigFile, DurabilityField, RetentionTable, RetryTable, ServerTable};
+use super::file::{
+    AgentTable, ChannelTable, ConfigFile, DurabilityField, RetentionTable, RetryTable, ServerTable,
+};
 use super::find::{Found, find, state_dir};
 use super::secrets::SecretSources;
 use crate::cli::args::{Common, RunArgs};
@@ -24,18 +26,16 @@ use crate::cli::outcome::Failure;
 
 /// Where HTTP is served when nobody says.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-/// How long the `http` agent may take when nobody says.
-const DEFAULT_AGENT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Who answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentChoice {
     /// Says what it was told.
     Echo,
-    /// This command, by `sh -c`.
-    Exec(String),
-    /// This URL.
-    Http(String),
+    /// A program.
+    Exec(ExecSettings),
+    /// A server.
+    Http(HttpSettings),
 }
 
 /// Everything that a command may need to know.
@@ -52,10 +52,6 @@ pub struct Settings {
     pub webchat: Option<bool>,
     /// Who answers.
     pub agent: AgentChoice,
-    /// Messages that the agent works on at a time.
-    pub agent_concurrency: usize,
-    /// How long the `http` agent waits for an answer.
-    pub agent_timeout: Duration,
     /// What to log, if somebody said.
     pub log: Option<String>,
     /// Where secrets come from.
@@ -136,11 +132,13 @@ fn resolve(
     secrets.directory = secrets.directory.map(beside);
     secrets.file = secrets.file.map(beside);
     secrets.key_file = secrets.key_file.map(beside);
-    let agent = match (&run.agent, &file.agent) {
-        (Some(agent), _) => {
-            agent_choice(agent).map_err(|error| Failure::usage(format!("--agent: {error}")))?
+    let agent = match (&run.agent, &file.agent.kind) {
+        (Some(kind), _) => {
+            agent_choice(kind, &file.agent).map_err(|error| Failure::usage(format!("--agent: {error}")))?
         }
-        (None, Some(agent)) => agent_choice(agent).map_err(|error| wrong(format!("agent: {error}")))?,
+        (None, Some(kind)) => {
+            agent_choice(kind, &file.agent).map_err(|error| wrong(format!("agent: {error}")))?
+        }
         (None, None) => AgentChoice::Echo,
     };
     let from_file = || file.channels.unwrap_or_default().into_iter().map(beside).collect();
@@ -179,8 +177,17 @@ fn resolve(
             messages: file.queue.messages.map_or(defaults.queue.messages, Count::get),
             bytes: file.queue.megabytes.map_or(defaults.queue.bytes, Megabytes::get_bytes),
         },
-        visibility: file.ack_timeout_secs.map_or(defaults.visibility, Secs::get),
-        in_order: file.in_order.unwrap_or(defaults.in_order),
+        delivery: DeliveryPolicy {
+            ack_timeout: file.ack_timeout_secs.map_or(defaults.delivery.ack_timeout, Secs::get),
+            in_order: file.in_order.unwrap_or(defaults.delivery.in_order),
+            max_attempts: file.agent.max_attempts.map_or(defaults.delivery.max_attempts, |count| {
+                u32::try_from(count.get()).unwrap_or(u32::MAX)
+            }),
+        },
+        dead_letter_text: match &file.agent.dead_letter_text {
+            Some(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+            None => defaults.dead_letter_text.clone(),
+        },
         retention: retention(&file.retention, defaults.retention.clone()),
         most_replies: file.queue.replies.map_or(defaults.most_replies, Count::get),
         ..defaults
@@ -190,8 +197,6 @@ fn resolve(
         channels,
         webchat: if run.webchat { Some(true) } else { file.webchat },
         agent,
-        agent_concurrency: file.agent_concurrency.map_or(8, Count::get),
-        agent_timeout: file.agent_timeout_secs.map_or(DEFAULT_AGENT_TIMEOUT, Secs::get),
         log: common.log.clone().or(file.log),
         secrets: SecretSources::new(secrets, &state_dir)?,
         server: server(&file.server, &proxies),
@@ -203,15 +208,40 @@ fn resolve(
     })
 }
 
+/// Reads `echo`, `exec:COMMAND` or `http:URL`, and takes the settings that belong to it.
+fn agent_choice(text: &str, table: &AgentTable) -> Result<AgentChoice, String> {
+    let mut choice = agent_kind(text)?;
+    let (concurrency, timeout) = (table.concurrency.map(Count::get), table.timeout_secs.map(Secs::get));
+    match &mut choice {
+        AgentChoice::Echo => {}
+        AgentChoice::Exec(settings) => {
+            settings.concurrency = concurrency.unwrap_or(settings.concurrency);
+            settings.timeout = timeout.unwrap_or(settings.timeout);
+            settings.env.clone_from(&table.env);
+        }
+        AgentChoice::Http(settings) => {
+            settings.concurrency = concurrency.unwrap_or(settings.concurrency);
+            settings.timeout = timeout.unwrap_or(settings.timeout);
+            settings.headers = table.headers.clone().into_iter().collect();
+            settings.auth_secret.clone_from(&table.auth_secret);
+            if let Some(header) = &table.auth_header {
+                settings.auth_header.clone_from(header);
+            }
+            settings.check()?;
+        }
+    }
+    Ok(choice)
+}
+
 /// Reads `echo`, `exec:COMMAND` or `http:URL`.
-fn agent_choice(text: &str) -> Result<AgentChoice, String> {
+fn agent_kind(text: &str) -> Result<AgentChoice, String> {
     let expected = "expected echo, exec:COMMAND or http:URL";
     if text == "echo" {
         return Ok(AgentChoice::Echo);
     }
     match text.split_once(':') {
         Some(("exec", command)) if !command.trim().is_empty() => {
-            Ok(AgentChoice::Exec(command.trim().to_owned()))
+            Ok(AgentChoice::Exec(ExecSettings::new(command.trim())))
         }
         // `http://host` alone can only be meant as `http:http://host`.
         Some(("http" | "https", rest)) if rest.starts_with("//") => agent_url(text),
@@ -225,7 +255,7 @@ fn agent_url(text: &str) -> Result<AgentChoice, String> {
     if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
         return Err(format!("{text:?} is no http:// or https:// URL"));
     }
-    Ok(AgentChoice::Http(parsed.to_string()))
+    Ok(AgentChoice::Http(HttpSettings::new(parsed.as_str())))
 }
 
 /// This host's address as providers call it, without a slash at the end.
@@ -313,14 +343,19 @@ pub fn control_socket(state_dir: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn agents_are_told_apart() {
-        let url = |text: &str| Ok(AgentChoice::Http(text.to_owned()));
+        let url = |text: &str| Ok(AgentChoice::Http(HttpSettings::new(text)));
         let rows: [(&str, Result<AgentChoice, &str>); 9] = [
             ("echo", Ok(AgentChoice::Echo)),
-            ("exec:python3 agent.py --fast", Ok(AgentChoice::Exec("python3 agent.py --fast".into()))),
+            (
+                "exec:python3 agent.py --fast",
+                Ok(AgentChoice::Exec(ExecSettings::new("python3 agent.py --fast"))),
+            ),
             ("exec:", Err("is no agent")),
             ("http:http://127.0.0.1:9/a", url("http://127.0.0.1:9/a")),
             ("http:https://agent.example/a", url("https://agent.example/a")),
@@ -330,7 +365,7 @@ mod tests {
             ("parrot", Err("expected echo, exec:COMMAND or http:URL")),
         ];
         for (text, expected) in rows {
-            match (agent_choice(text), expected) {
+            match (agent_kind(text), expected) {
                 (Ok(choice), Ok(expected)) => assert_eq!(choice, expected, "{text}"),
                 (Err(error), Err(part)) => assert!(error.contains(part), "{text}: {error}"),
                 (other, _) => panic!("{text}: {other:?}"),
@@ -351,6 +386,35 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_gets_the_settings_of_its_table() {
+        let agent = |text: &str| {
+            let found = Found { file: ConfigFile::default(), path: None };
+            let file = super::super::parse::parse(text).unwrap();
+            let settings = resolve(found, file, "state".into(), &Common::default(), RunArgs::default());
+            settings.ok().unwrap().agent
+        };
+        let text = "[agent]\nkind = \"exec:a\"\nconcurrency = 2\ntimeout_secs = 3\nenv = [\"KEY\"]";
+        let expected = ExecSettings {
+            concurrency: 2,
+            timeout: Duration::from_secs(3),
+            env: vec!["KEY".to_owned()],
+            ..ExecSettings::new("a")
+        };
+        assert_eq!(agent(text), AgentChoice::Exec(expected));
+        let text = "[agent]\nkind = \"http://a/\"\nheaders = { x-team = \"a\" }\nauth_secret = \"k\"\n\
+                    auth_header = \"x-key\"";
+        let expected = HttpSettings {
+            headers: vec![("x-team".to_owned(), "a".to_owned())],
+            auth_secret: Some("k".to_owned()),
+            auth_header: "x-key".to_owned(),
+            ..HttpSettings::new("http://a/")
+        };
+        assert_eq!(agent(text), AgentChoice::Http(expected));
+        let misspelt = super::super::parse::parse("[agent]\nkid = \"echo\"").unwrap_err();
+        assert!(misspelt.contains("did you mean `kind`"), "{misspelt}");
+    }
+
+    #[test]
     fn the_documented_defaults_are_the_defaults() {
         let settings = |text: &str| {
             let found = Found { file: ConfigFile::default(), path: None };
@@ -358,17 +422,14 @@ mod tests {
             resolve(found, file, "state".into(), &Common::default(), RunArgs::default()).ok().unwrap()
         };
         let (said, left) = (settings(include_str!("../../../docs/tinclaw.toml")), settings(""));
-        assert_eq!(
-            (said.listen, &said.agent, said.agent_timeout),
-            (left.listen, &left.agent, left.agent_timeout)
-        );
-        assert_eq!((&said.server, said.agent_concurrency), (&left.server, left.agent_concurrency));
+        assert_eq!((said.listen, &said.agent), (left.listen, &left.agent));
+        assert_eq!(&said.server, &left.server);
         assert_eq!(said.max_body_bytes, Some(tinclaw::server::DEFAULT_MAX_BODY_BYTES));
         let (said, left) = (said.manager, left.manager);
         assert_eq!(format!("{:?}", said.state), format!("{:?}", left.state));
         assert_eq!((said.retention, said.queue), (left.retention, left.queue));
         assert_eq!((said.poll_floor, said.workers), (left.poll_floor, left.workers));
-        assert_eq!((said.visibility, said.in_order), (left.visibility, left.in_order));
+        assert_eq!((said.delivery, &said.dead_letter_text), (left.delivery, &left.dead_letter_text));
         assert_eq!(said.most_replies, left.most_replies);
         assert_eq!(said.router.retry, left.router.retry);
         assert_eq!(said.router.memory_budget, left.router.memory_budget);
@@ -402,6 +463,7 @@ mod tests {
             ("trusted_proxies = [\"proxy\"]", "trusted_proxies"),
             ("[channel.\"a b\"]\nowner_id = 1", "[channel.a b]"),
             ("agent = \"parrot\"", "agent: \"parrot\" is no agent"),
+            ("[agent]\nkind = \"http://a/\"\nheaders = { \"a b\" = \"a\" }", "\"a b\" is not a header name"),
         ] {
             let file = super::super::parse::parse(text).unwrap();
             let found = Found { file: ConfigFile::default(), path: None };

@@ -108,7 +108,7 @@ fn channel_name(name: &str) -> Result<ChannelName, String> {
 
 fn message_filter(rows: Rows) -> Result<MessageFilter, String> {
     let state = rows.state.as_deref().map(|name| {
-        let states = [MessageState::Pending, MessageState::Acked, MessageState::Dropped];
+        let states = [MessageState::Pending, MessageState::Acked, MessageState::Dropped, MessageState::Dead];
         let found = states.into_iter().find(|state| shown::message_state(*state) == name);
         found.ok_or_else(|| format!("messages are never {name}"))
     });

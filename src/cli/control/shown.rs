@@ -13,6 +13,7 @@ pub fn message_state(state: MessageState) -> &'static str {
         MessageState::Pending => "pending",
         MessageState::Acked => "acked",
         MessageState::Dropped => "dropped",
+        MessageState::Dead => "dead",
     }
 }
 
@@ -39,6 +40,7 @@ pub fn message_summary(message: &MessageSummary) -> Value {
         "state": message_state(message.state),
         "attempt": message.attempt,
         "changed_ms": message.changed_ms,
+        "error": message.error,
     })
 }
 
@@ -68,6 +70,7 @@ pub fn message(message: &MessageRecord) -> Value {
         "attempt": message.attempt,
         "received_ms": message.received_ms,
         "changed_ms": message.changed_ms,
+        "error": message.error,
         "user_id": body.user_id,
         "user_name": body.user_name,
         "thread_id": body.thread_id,

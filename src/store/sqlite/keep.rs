@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::read::number;
 use super::rows::{all, ask, each, each_once};
-use super::write::{int, outbox_state};
+use super::write::{delivery_state, int, outbox_state};
 use crate::store::retention::{ROUND, Settled, choose};
 use crate::store::{Housekeeping, Moment, Retention, StoreUsage};
 
@@ -55,8 +55,8 @@ impl Forget {
 pub(super) fn choose_all(conn: &Connection, retention: &Retention, now_ms: u64) -> rusqlite::Result<Forget> {
     let messages = settled(
         conn,
-        "SELECT id, changed_ms, bytes, 0 AS dead FROM delivery WHERE state <> 0 AND ?1 ORDER BY id DESC",
-        1,
+        "SELECT id, changed_ms, bytes, state = ?1 AS dead FROM delivery WHERE state <> 0 ORDER BY id DESC",
+        delivery_state::DEAD,
     )?;
     let replies = settled(
         conn,

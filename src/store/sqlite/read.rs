@@ -26,7 +26,7 @@ pub(super) fn shared(row: &Row<'_>, column: &str) -> rusqlite::Result<Arc<str>> 
 pub(super) fn message(conn: &Connection, id: MessageId) -> rusqlite::Result<Option<MessageRecord>> {
     let found = one(
         conn,
-        "SELECT message.*, channel.name AS channel_name, state, attempt, changed_ms
+        "SELECT message.*, channel.name AS channel_name, state, attempt, changed_ms, error
          FROM message JOIN delivery USING (id) JOIN channel ON channel.id = message.channel
          WHERE message.id = ?1",
         params![int(id.0)],
@@ -47,6 +47,7 @@ pub(super) fn message(conn: &Connection, id: MessageId) -> rusqlite::Result<Opti
                 state: message_state(row)?,
                 attempt: row.get("attempt")?,
                 changed_ms: number(row, "changed_ms")?,
+                error: row.get("error")?,
             })
         },
     )?;
@@ -97,7 +98,7 @@ pub(super) fn messages(conn: &Connection, filter: &MessageFilter) -> rusqlite::R
     all(
         conn,
         "SELECT message.id, channel.name AS channel_name, conversation, user_id,
-                substr(content, 1, 80) AS excerpt, bytes, received_ms, state, attempt, changed_ms
+                substr(content, 1, 80) AS excerpt, bytes, received_ms, state, attempt, changed_ms, error
          FROM delivery JOIN message USING (id) JOIN channel ON channel.id = message.channel
          WHERE delivery.id < ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR channel.name = ?3)
          ORDER BY delivery.id DESC LIMIT ?4",
@@ -119,6 +120,7 @@ pub(super) fn messages(conn: &Connection, filter: &MessageFilter) -> rusqlite::R
                 state: message_state(row)?,
                 attempt: row.get("attempt")?,
                 changed_ms: number(row, "changed_ms")?,
+                error: row.get("error")?,
             })
         },
     )
@@ -249,6 +251,7 @@ fn message_state_number(state: MessageState) -> i64 {
         MessageState::Pending => delivery_state::PENDING,
         MessageState::Acked => delivery_state::ACKED,
         MessageState::Dropped => delivery_state::DROPPED,
+        MessageState::Dead => delivery_state::DEAD,
     }
 }
 
@@ -257,6 +260,7 @@ fn message_state(row: &Row<'_>) -> rusqlite::Result<MessageState> {
         delivery_state::PENDING => Ok(MessageState::Pending),
         delivery_state::ACKED => Ok(MessageState::Acked),
         delivery_state::DROPPED => Ok(MessageState::Dropped),
+        delivery_state::DEAD => Ok(MessageState::Dead),
         other => Err(Error::IntegralValueOutOfRange(0, other)),
     }
 }

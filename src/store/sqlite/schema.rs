@@ -21,7 +21,7 @@ pub(super) const APPLICATION_ID: i64 = 0x7463_6c77;
 
 /// Each entry brings the schema from the version that is its index to the next. An entry that was released is never
 /// changed.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -164,6 +164,9 @@ const VERSION_2: &str = "ALTER TABLE outbox ADD COLUMN traps INTEGER NOT NULL DE
 /// When a timer was set: after a restart with another clock it waits no longer than it was set for.
 const VERSION_3: &str = "ALTER TABLE timer ADD COLUMN set_ms INTEGER NOT NULL DEFAULT 0;";
 
+/// Why a message is a dead letter.
+const VERSION_4: &str = "ALTER TABLE delivery ADD COLUMN error TEXT;";
+
 /// Looks at a database without changing it: `None` for an empty one, else its schema version.
 ///
 /// # Errors
@@ -243,6 +246,21 @@ mod tests {
         migrate_through(&mut conn, 1, MIGRATIONS).unwrap();
         let loaded = crate::store::sqlite::load::load(&conn, 0).unwrap();
         assert_eq!((loaded.replies[0].attempts, loaded.replies[0].traps), (2, 0));
+    }
+
+    #[test]
+    fn a_message_of_the_first_version_has_no_error() {
+        let mut conn = empty();
+        migrate_through(&mut conn, 0, &MIGRATIONS[..1]).unwrap();
+        conn.execute_batch(
+            "INSERT INTO channel VALUES (1, 'a', NULL);
+             INSERT INTO message VALUES (1, 1, 0, 'c', 'u', NULL, NULL, '{}', 'hello');
+             INSERT INTO delivery VALUES (1, 0, 2, 0, 5);",
+        )
+        .unwrap();
+        migrate_through(&mut conn, 1, MIGRATIONS).unwrap();
+        let found = crate::store::sqlite::read::message(&conn, crate::store::MessageId(1)).unwrap().unwrap();
+        assert_eq!((found.attempt, found.error), (2, None));
     }
 
     #[test]

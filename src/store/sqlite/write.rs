@@ -16,6 +16,7 @@ pub(super) mod delivery_state {
     pub(in crate::store::sqlite) const PENDING: i64 = 0;
     pub(in crate::store::sqlite) const ACKED: i64 = 1;
     pub(in crate::store::sqlite) const DROPPED: i64 = 2;
+    pub(in crate::store::sqlite) const DEAD: i64 = 3;
 }
 
 /// `outbox.state`.
@@ -123,6 +124,7 @@ impl<'a> Writer<'a> {
             Change::RemovePairing(key) => self.remove_pairing(key)?,
             Change::MessageAttempt { .. }
             | Change::MessageAcked { .. }
+            | Change::MessageDead { .. }
             | Change::MessageDropped { .. }
             | Change::MessageRequeued { .. } => self.move_message(change)?,
             _ => self.move_reply(change)?,
@@ -180,7 +182,7 @@ impl<'a> Writer<'a> {
             ],
         )?;
         self.run(
-            "INSERT INTO delivery VALUES (?1, ?2, 0, ?3, ?4)",
+            "INSERT INTO delivery (id, state, attempt, changed_ms, bytes) VALUES (?1, ?2, 0, ?3, ?4)",
             params![id, delivery_state::PENDING, int(new.received_ms), int(new.bytes())],
         )?;
         let id = MessageId(id.unsigned_abs());
@@ -210,23 +212,28 @@ impl<'a> Writer<'a> {
     }
 
     fn move_message(&self, change: &Change) -> rusqlite::Result<()> {
-        use delivery_state::{ACKED, DROPPED, PENDING};
-        let settle = |id: &MessageId, state, at_ms| {
-            self.run(
-                "UPDATE delivery SET state = ?2, changed_ms = ?3 WHERE id = ?1 AND state = 0",
-                params![int(id.0), state, int(at_ms)],
-            )
-        };
+        use delivery_state::{ACKED, DEAD, DROPPED, PENDING};
         match change {
             Change::MessageAttempt { id, attempt, at_ms } => self.run(
                 "UPDATE delivery SET attempt = ?2, changed_ms = ?3 WHERE id = ?1 AND state = 0",
                 params![int(id.0), attempt, int(*at_ms)],
             ),
-            Change::MessageAcked { id, at_ms } => settle(id, ACKED, *at_ms),
-            Change::MessageDropped { id, at_ms } => settle(id, DROPPED, *at_ms),
+            Change::MessageAcked { id, at_ms } => self.run(
+                "UPDATE delivery SET state = ?2, changed_ms = ?3 WHERE id = ?1 AND state = ?4",
+                params![int(id.0), ACKED, int(*at_ms), PENDING],
+            ),
+            Change::MessageDead { id, at_ms, error } => self.run(
+                "UPDATE delivery SET state = ?2, changed_ms = ?3, error = ?5 WHERE id = ?1 AND state = ?4",
+                params![int(id.0), DEAD, int(*at_ms), PENDING, error],
+            ),
+            Change::MessageDropped { id, at_ms } => self.run(
+                "UPDATE delivery SET state = ?2, changed_ms = ?3 WHERE id = ?1 AND state IN (?4, ?5)",
+                params![int(id.0), DROPPED, int(*at_ms), PENDING, DEAD],
+            ),
             Change::MessageRequeued { id, at_ms } => self.run(
-                "UPDATE delivery SET state = ?2, changed_ms = ?3 WHERE id = ?1 AND state <> ?2",
-                params![int(id.0), PENDING, int(*at_ms)],
+                "UPDATE delivery SET state = ?2, changed_ms = ?3, attempt = iif(state = ?4, 0, attempt)
+                 WHERE id = ?1 AND state <> ?2",
+                params![int(id.0), PENDING, int(*at_ms), DEAD],
             ),
             _ => Ok(()),
         }

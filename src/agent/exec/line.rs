@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use wit_abi::types::{AgentResponse, StatusType};
 
-use super::response::{ResponseFields, null_is_default, read};
-use super::status::status_type;
+use crate::agent::response::{ResponseFields, null_is_default, read};
+use crate::agent::status::status_type;
 
 /// The longest delay of a message that an agent refuses for now.
 const MAX_DELAY: Duration = Duration::from_secs(24 * 3600);

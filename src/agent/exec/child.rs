@@ -9,8 +9,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::model::deadline::deadline_after;
 
-use super::message::MAX_LINE_BYTES;
-use super::text::lossy;
+use super::ExecSettings;
+use crate::agent::message::MAX_LINE_BYTES;
+use crate::agent::text::lossy;
 
 /// How long a process has after its input ended, and again after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,11 +32,18 @@ pub(super) struct Pipes {
     pub errors: ChildStderr,
 }
 
-/// Starts a command with the shell.
-pub(super) fn start(command: &str) -> io::Result<(Running, Pipes)> {
+/// Variables that every program needs. Others of the host's environment, secrets among them, are not passed on.
+const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+
+/// Starts a command with the shell, with an environment of its own.
+pub(super) fn start(settings: &ExecSettings) -> io::Result<(Running, Pipes)> {
+    let names = PASSED_ON.into_iter().chain(settings.env.iter().map(String::as_str));
+    let environment = names.filter_map(|name| Some((name, std::env::var_os(name)?)));
     let mut child = Command::new("/bin/sh")
         .arg("-c")
-        .arg(command)
+        .arg(&settings.command)
+        .env_clear()
+        .envs(environment)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,0 +1,189 @@
+//! A process for one message: what was in flight when the agent died is tried alone, beside the agent.
+
+use std::io::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+
+use crate::host::Host;
+use crate::inbox::Delivery;
+use crate::model::human_duration::HumanDuration;
+
+use super::ExecAgent;
+use super::child::{self, Pipes};
+use super::desk::{OpenMessages, lease};
+use super::lines::Process;
+use crate::agent::answer::{self, Recipient};
+
+/// A trial begins when the agent has run for so long: a program that dies whatever it is asked has died again by then.
+const PROVEN_AFTER: Duration = Duration::from_secs(1);
+/// The pause after a trial that says nothing, because the agent itself does not run.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How often a trial looks whether the agent is to stop.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// The one message that a process has.
+struct Trial<'a> {
+    agent: &'a ExecAgent,
+    open: Mutex<OpenMessages>,
+    /// Held while a line is acted upon: meanwhile the message may be neither here nor dealt with.
+    acting: Mutex<()>,
+}
+
+impl Trial<'_> {
+    fn open(&self) -> MutexGuard<'_, OpenMessages> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn acting(&self) -> MutexGuard<'_, ()> {
+        self.acting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_dealt_with(&self, id: u64) -> bool {
+        let _acting = self.acting();
+        !self.open().contains(id)
+    }
+}
+
+impl Process for Trial<'_> {
+    fn take(&self, id: u64) -> Option<Delivery> {
+        self.open().remove(id)
+    }
+
+    fn put(&self, id: u64, delivery: Delivery) {
+        let timeout = self.agent.settings.timeout;
+        delivery.extend(lease(timeout));
+        self.open().insert(id, delivery, Instant::now(), timeout);
+    }
+
+    fn touch(&self, id: u64) -> Option<Recipient> {
+        let timeout = self.agent.settings.timeout;
+        let mut open = self.open();
+        let delivery = open.touch(id, Instant::now(), timeout)?;
+        delivery.extend(lease(timeout));
+        Some(Recipient::of(delivery))
+    }
+}
+
+/// How a trial ended before the message was dealt with.
+enum Outcome {
+    Died(String),
+    TimedOut,
+    Stopped,
+}
+
+impl ExecAgent {
+    /// Tries suspects, one after the other, until the end.
+    pub(super) fn try_suspects(&self, host: &Host) {
+        while let Some((delivery, process)) = self.next_suspect() {
+            if let Some((delivery, line)) = self.line_of(host, delivery) {
+                self.try_alone(host, delivery, &line, process);
+            }
+        }
+        for delivery in self.desk().to_try.drain(..) {
+            delivery.release(Duration::ZERO);
+        }
+    }
+
+    /// The next suspect, once the agent runs, and which process that is.
+    fn next_suspect(&self) -> Option<(Delivery, u64)> {
+        let mut desk = self.desk();
+        loop {
+            if desk.is_over {
+                return None;
+            }
+            let runs_for = desk.alive_since.map(|since| since.elapsed());
+            let wait = match runs_for {
+                _ if desk.to_try.is_empty() => None,
+                None => None,
+                Some(time) if time < PROVEN_AFTER => Some(PROVEN_AFTER - time),
+                Some(_) => return desk.to_try.pop_front().map(|delivery| (delivery, desk.process)),
+            };
+            desk = match self.changed.wait_timeout(desk, wait.unwrap_or(Duration::from_secs(3600))) {
+                Ok((desk, _)) => desk,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+
+    fn try_alone(&self, host: &Host, delivery: Delivery, line: &str, main: u64) {
+        let id = delivery.id().0;
+        log::info!("message {id} is tried in a process of its own");
+        answer::begin(host, &delivery);
+        let trial = Trial { agent: self, open: Mutex::default(), acting: Mutex::default() };
+        trial.put(id, delivery);
+        let outcome = match child::start(&self.settings) {
+            Ok((running, pipes)) => self.run_trial(host, &trial, id, running, pipes, line),
+            Err(error) => Outcome::Died(format!("it cannot be started: {error}")),
+        };
+        // None when the message was dealt with, well or not.
+        let Some(delivery) = trial.take(id) else { return };
+        let (error, is_proof) = match outcome {
+            Outcome::Stopped => return answer::release(host, delivery, Duration::ZERO),
+            Outcome::TimedOut => (format!("no answer within {}", HumanDuration(self.settings.timeout)), true),
+            Outcome::Died(status) => {
+                let desk = self.desk();
+                let agent_runs = desk.process == main && desk.alive_since.is_some();
+                (format!("the agent ended ({status}) while it had only this message"), agent_runs)
+            }
+        };
+        self.warn_of_failure(&format!("the agent failed on message {id}: {error}"));
+        if is_proof {
+            answer::fail(host, delivery, &error, None);
+        } else {
+            // The agent itself does not run: its death says nothing about the message.
+            answer::release(host, delivery, PAUSE);
+        }
+    }
+
+    /// Runs a process until it has dealt with the message, has died, or its time is over.
+    fn run_trial(
+        &self,
+        host: &Host,
+        trial: &Trial<'_>,
+        id: u64,
+        running: child::Running,
+        pipes: Pipes,
+        line: &str,
+    ) -> Outcome {
+        let Pipes { mut input, output, errors } = pipes;
+        let (finish, finished) = bounded::<()>(0);
+        let (ended, ends) = bounded::<()>(0);
+        thread::scope(|scope| {
+            scope.spawn(|| self.log_errors(child::error_lines(errors)));
+            scope.spawn(move || {
+                let _ = input.write_all(line.as_bytes()).and_then(|()| input.flush());
+                // The input stays open until the message is dealt with.
+                let _ = finished.recv();
+            });
+            scope.spawn(move || {
+                for line in child::output_lines(output) {
+                    let _acting = trial.acting();
+                    self.take_line(host, trial, &line);
+                }
+                drop(ended);
+            });
+            let outcome = loop {
+                if trial.is_dealt_with(id) {
+                    break None;
+                }
+                if self.desk().is_over {
+                    break Some(Outcome::Stopped);
+                }
+                if trial.open().next_expiry().is_some_and(|until| until <= Instant::now()) {
+                    break Some(Outcome::TimedOut);
+                }
+                if ends.recv_timeout(GLANCE) == Err(RecvTimeoutError::Disconnected) {
+                    break None;
+                }
+            };
+            drop(finish);
+            let status = running.end();
+            outcome.unwrap_or_else(|| {
+                Outcome::Died(status.map_or_else(|| "an unknown status".to_owned(), |s| s.to_string()))
+            })
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! What an agent says of its own state, for health.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+/// The state of the agent, at one moment. Times are Unix milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct AgentHealth {
+    /// What kind of agent it is (`exec`, `http` …).
+    pub kind: String,
+    /// When it last dealt with a message.
+    pub last_success_ms: Option<u64>,
+    /// When it failed last.
+    pub last_error_ms: Option<u64>,
+    /// How.
+    pub last_error: Option<String>,
+    /// How often its process was started again.
+    pub restarts: u64,
+}
+
+/// Where an agent reports its state, and health reads it. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct AgentReport(Arc<Mutex<Option<AgentHealth>>>);
+
+impl AgentReport {
+    /// An agent of this kind begins to serve.
+    pub fn begin(&self, kind: &str) {
+        *self.lock() = Some(AgentHealth { kind: kind.to_owned(), ..AgentHealth::default() });
+    }
+
+    /// It has dealt with a message.
+    pub fn succeeded(&self) {
+        if let Some(health) = &mut *self.lock() {
+            health.last_success_ms = Some(unix_ms());
+        }
+    }
+
+    /// It has failed on a message, or as a whole.
+    pub fn failed(&self, error: &str) {
+        if let Some(health) = &mut *self.lock() {
+            health.last_error_ms = Some(unix_ms());
+            health.last_error = Some(error.to_owned());
+        }
+    }
+
+    /// Its process is started again.
+    pub fn restarted(&self) {
+        if let Some(health) = &mut *self.lock() {
+            health.restarts += 1;
+        }
+    }
+
+    /// Its state; none when no agent reports here.
+    #[must_use]
+    pub fn health(&self) -> Option<AgentHealth> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<AgentHealth>> {
+        // Every change is an assignment, so a poisoned lock guards whole data.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_without_an_agent_is_none_and_one_with_it_says_what_happened_last() {
+        let report = AgentReport::default();
+        report.failed("nobody hears it");
+        assert_eq!(report.health(), None);
+        report.begin("exec");
+        report.failed("first");
+        report.failed("second");
+        report.restarted();
+        report.succeeded();
+        let health = report.health().unwrap();
+        assert_eq!((health.kind.as_str(), health.restarts), ("exec", 1));
+        assert_eq!(health.last_error.as_deref(), Some("second"));
+        assert!(health.last_success_ms.is_some() && health.last_error_ms.is_some());
+    }
+}
