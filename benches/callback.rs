@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tinclaw::channel::workspace::WorkspaceSnapshot;
+use tinclaw::egress::{OutboundCall, OutboundRequest, OutboundResponse};
 use tinclaw::event::callback::{Callback, CallbackValue};
 use tinclaw::sandbox::{
-    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpAnswer, GuestHttpError, GuestHttpRequest,
-    GuestServices, MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelRuntime,
-    WasmChannelRuntimeConfig, WorkerPool,
+    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpError, GuestServices, MemoryBudget,
+    PreparedChannelModule, StopFlag, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
 };
 use wit_abi::types::{IncomingHttpRequest, PairingUpsertResult};
 
@@ -30,12 +30,7 @@ const ROUNDS: usize = 100;
 struct Nothing;
 
 impl GuestServices for Nothing {
-    fn http_request(
-        &self,
-        _: GuestHttpRequest,
-        _: Instant,
-        _: u32,
-    ) -> Result<GuestHttpAnswer, GuestHttpError> {
+    fn http_request(&self, _: OutboundRequest, _: OutboundCall) -> Result<OutboundResponse, GuestHttpError> {
         Err("no network in a bench".to_owned().into())
     }
     fn secret_exists(&self, _: &str) -> bool {

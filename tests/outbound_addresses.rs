@@ -66,7 +66,7 @@ fn names_that_lead_to_special_addresses_are_refused_before_any_connection() {
 fn a_name_without_addresses_or_that_does_not_resolve_is_an_error() {
     struct Nothing;
     impl tinclaw::egress::NameResolver for Nothing {
-        fn resolve(&self, _: &str, _: std::time::Instant) -> std::io::Result<Vec<std::net::IpAddr>> {
+        fn resolve(&self, _: &str, _: &str, _: std::time::Instant) -> std::io::Result<Vec<std::net::IpAddr>> {
             Err(std::io::Error::other("no such host"))
         }
     }

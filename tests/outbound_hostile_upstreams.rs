@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use outbound_support::{
-    KEY, Setup, TOKEN, Upstream, assert_no_secret, channel, get, request, response, send,
+    KEY, Setup, TOKEN, Upstream, assert_no_secret, channel, get, request, response, send, until,
 };
 use serde_json::{Value, json};
-use tinclaw::egress::{MAX_RESPONSE_HEAD_BYTES, OutboundAnswer, OutboundError, OutboundRequest};
+use tinclaw::egress::{MAX_RESPONSE_HEAD_BYTES, OutboundError, OutboundRequest, OutboundResponse};
 
 const URL: &str = "https://api.example.com/x";
 
-fn headers(answer: &OutboundAnswer) -> Value {
+fn headers(answer: &OutboundResponse) -> Value {
     serde_json::from_str(&answer.response.headers_json).unwrap()
 }
 
@@ -233,7 +233,7 @@ fn a_server_that_is_slow_at_any_point_is_left_at_the_deadline() {
         let error = send(&channel, by_guest).unwrap_err();
         assert!(matches!(error, OutboundError::Timeout { .. }), "{what}: {error}");
         let greedy = OutboundRequest { timeout: Some(Duration::from_secs(3600)), ..get(URL) };
-        let error = channel.request(greedy, Instant::now() + Duration::from_millis(200), 0).unwrap_err();
+        let error = channel.request(greedy, until(Instant::now() + Duration::from_millis(200))).unwrap_err();
         assert!(matches!(error, OutboundError::Timeout { .. }), "{what}, callback's deadline: {error}");
     }
 }
@@ -263,7 +263,7 @@ fn a_server_that_does_not_read_is_left_at_the_deadline() {
 #[test]
 fn a_deadline_that_has_passed_makes_no_connection() {
     let upstream = Upstream::fixed(response(200, "", ""));
-    let error = channel(&upstream).request(get(URL), Instant::now(), 0).unwrap_err();
+    let error = channel(&upstream).request(get(URL), until(Instant::now())).unwrap_err();
     assert!(matches!(error, OutboundError::Timeout { .. }), "{error}");
     assert_eq!(upstream.connections(), 0);
 }

@@ -2,17 +2,20 @@
 
 mod outbound_support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use outbound_support::{
-    Answers, KEY, Setup, TOKEN, Upstream, assert_no_secret, channel, get, request, response, send,
+    Answers, KEY, Setup, TOKEN, Upstream, assert_no_secret, channel, get, request, response, send, until,
 };
 use serde_json::json;
-use tinclaw::egress::{OutboundError, OutboundHttp, OutboundHttpSettings, OutboundRequest};
-use tinclaw::secrets::{MemorySecrets, Secret};
+use tinclaw::egress::{
+    OutboundCall, OutboundError, OutboundHttp, OutboundHttpSettings, OutboundRequest, Purpose,
+};
+use tinclaw::secrets::{MemorySecrets, Secret, SecretError, SecretStore};
 
 const URL: &str = "https://api.example.com/x";
 
@@ -273,8 +276,9 @@ fn a_callback_has_fifty_requests_by_default() {
     let upstream = Upstream::fixed(response(200, "", ""));
     let channel = channel(&upstream);
     let deadline = || Instant::now() + Duration::from_secs(20);
-    channel.request(get(URL), deadline(), 49).unwrap();
-    let error = channel.request(get(URL), deadline(), 50).unwrap_err();
+    channel.request(get(URL), OutboundCall { calls_before: 49, ..until(deadline()) }).unwrap();
+    let error =
+        channel.request(get(URL), OutboundCall { calls_before: 50, ..until(deadline()) }).unwrap_err();
     assert!(matches!(error, OutboundError::TooManyInCallback { limit: 50 }), "{error}");
 }
 
@@ -296,6 +300,75 @@ fn requests_per_minute_are_limited_and_refused_ones_do_not_count() {
         matches!(error, OutboundError::RateLimited { retry_after } if retry_after <= Duration::from_secs(30)),
         "{error:?}"
     );
+}
+
+// A reply of three pieces near the limit arrived five times in part: the second piece was an error, and the whole reply was
+// tried again.
+#[test]
+fn a_request_over_the_rate_waits_for_its_turn_within_the_callbacks_time() {
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let http = json!({"allowlist": [{"host": "api.example.com"}],
+        "max_requests_per_callback": 1000,
+        "rate_limit": {"requests_per_minute": 120, "requests_per_hour": 100_000}});
+    let channel = Setup::new(http).rewrite("api.example.com", &upstream).build();
+    for _ in 0..123 {
+        send(&channel, get(URL)).unwrap();
+    }
+    assert_eq!(upstream.received().len(), 123);
+    let error = channel.request(get(URL), until(Instant::now())).unwrap_err();
+    assert!(matches!(error, OutboundError::RateLimited { .. }), "{error:?}");
+}
+
+// Typing indicators used up the requests of the replies that they announced.
+#[test]
+fn typing_stops_at_half_of_the_rate_and_a_quarter_is_for_replies() {
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let http = json!({"allowlist": [{"host": "api.example.com"}],
+        "rate_limit": {"requests_per_minute": 8, "requests_per_hour": 1000}});
+    let channel = Setup::new(http).rewrite("api.example.com", &upstream).build();
+    let sent = |purpose| {
+        let call = || OutboundCall { purpose, ..until(Instant::now() + Duration::from_secs(5)) };
+        (0..8).take_while(|_| channel.request(get(URL), call()).is_ok()).count()
+    };
+    for (purpose, expected) in [
+        (Purpose::Status, 4),
+        (Purpose::Poll, 2),
+        (Purpose::Other, 0),
+        (Purpose::Status, 0),
+        (Purpose::Reply, 2),
+    ] {
+        assert_eq!(sent(purpose), expected, "{purpose:?}");
+    }
+}
+
+// All secrets were read and some 250 patterns built for every request.
+#[test]
+fn secrets_are_read_for_the_search_only_when_they_have_changed() {
+    struct Counted(MemorySecrets, AtomicUsize);
+    impl SecretStore for Counted {
+        fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
+            self.0.get(name)
+        }
+        fn names(&self) -> Result<Vec<String>, SecretError> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.names()
+        }
+        fn revision(&self) -> Option<u64> {
+            self.0.revision()
+        }
+    }
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let secrets = Arc::new(Counted(MemorySecrets::from([("key", KEY)]), AtomicUsize::new(0)));
+    let http = json!({"allowlist": [{"host": "api.example.com"}]});
+    let channel =
+        Setup::new(http).secrets(Arc::clone(&secrets)).rewrite("api.example.com", &upstream).build();
+    for expected in 1..=3 {
+        for _ in 0..5 {
+            send(&channel, get(URL)).unwrap();
+        }
+        assert_eq!(secrets.1.load(Ordering::Relaxed), expected);
+        secrets.0.set("key", Secret::from(format!("k3y-0123456789-{expected}").as_str())).unwrap();
+    }
 }
 
 #[test]

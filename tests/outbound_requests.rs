@@ -5,9 +5,9 @@ mod outbound_support;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use outbound_support::{Setup, Upstream, channel, get, request, response, send};
+use outbound_support::{Setup, Upstream, channel, get, request, response, send, until};
 use serde_json::json;
-use tinclaw::egress::OutboundError;
+use tinclaw::egress::{OutboundCall, OutboundError, OutboundRequest, Purpose};
 
 const URL: &str = "https://api.example.com/x";
 
@@ -133,6 +133,44 @@ fn a_connection_with_bytes_left_over_is_not_used_again() {
     assert_eq!(upstream.connections(), 3);
 }
 
+// SIGTERM waited 10 s for a long poll, in which nothing is lost when it is cut off.
+#[test]
+fn the_end_of_polls_cuts_long_polls_off_and_leaves_replies_alone() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let upstream = Upstream::start(move |request, stream| {
+        if request.line.contains("/poll") {
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        released.lock().unwrap().recv_timeout(Duration::from_secs(60)).unwrap();
+        stream.write_all(&response(200, "", "sent")).is_ok()
+    });
+    let http = json!({"allowlist": [{"host": "api.example.com"}]});
+    let setup = Setup::new(http).rewrite("api.example.com", &upstream);
+    let outbound = setup.outbound();
+    let channel = setup.build_on(outbound.clone());
+    let ask = |path: &str, purpose| {
+        let deadline = Instant::now() + Duration::from_secs(300);
+        let request = OutboundRequest {
+            timeout: Some(Duration::from_secs(300)),
+            ..get(&format!("https://api.example.com{path}"))
+        };
+        channel.request(request, OutboundCall { purpose, ..until(deadline) })
+    };
+    std::thread::scope(|scope| {
+        let poll = scope.spawn(|| ask("/poll", Purpose::Poll));
+        let reply = scope.spawn(|| ask("/reply", Purpose::Reply));
+        while upstream.received().len() < 2 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        outbound.end_polls();
+        assert!(poll.join().unwrap().is_err());
+        assert!(ask("/poll", Purpose::Poll).is_err(), "a later poll fails at once");
+        release.send(()).unwrap();
+        assert_eq!(reply.join().unwrap().unwrap().response.body, b"sent");
+    });
+}
+
 #[test]
 fn the_end_of_the_host_ends_requests_that_are_under_way() {
     let (arrived, has_arrived) = std::sync::mpsc::channel();
@@ -146,7 +184,8 @@ fn the_end_of_the_host_ends_requests_that_are_under_way() {
     let outbound = setup.outbound();
     let channel = setup.build_on(outbound.clone());
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| channel.request(get(URL), Instant::now() + Duration::from_secs(300), 0));
+        let waiting =
+            scope.spawn(|| channel.request(get(URL), until(Instant::now() + Duration::from_secs(300))));
         has_arrived.recv().unwrap();
         outbound.shutdown();
         assert!(matches!(waiting.join().unwrap(), Err(OutboundError::Connection { .. })));

@@ -1,7 +1,7 @@
 //! One channel's outbound requests: every step, in its order.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use wit_abi::types::HttpResponse;
@@ -14,17 +14,19 @@ use super::headers::{self, Header};
 use super::leak::{self, BodySearch, SecretMatcher, Use};
 use super::method::Method;
 use super::outbound::OutboundHttp;
-use super::request::{OutboundAnswer, OutboundRequest};
+use super::request::{OutboundCall, OutboundRequest, OutboundResponse, Purpose};
 use super::retry_after;
 use super::settings::{ChannelHttpSettings, HttpCapabilityError};
 use super::target::Target;
 use crate::capability::http::HttpCapability;
 use crate::model::deadline::deadline_after;
-use crate::model::rate_limit::{RateLimit, TokenBucket};
+use crate::model::rate_limit::{RateLimit, RateLimited, TokenBucket};
 use crate::secrets::{AllowedNames, SecretError, SecretStore};
 
 /// How many attempts to leak a secret are logged in a minute; of the others the number is.
 const LEAK_LINES_PER_MINUTE: u32 = 10;
+/// How often a request that waits for the rate looks whether its turn came or the host shuts down.
+const RATE_CHECK: Duration = Duration::from_millis(50);
 
 /// A channel's right to make requests, compiled from its capability file. Several threads may use it at once.
 pub struct ChannelHttp {
@@ -32,11 +34,13 @@ pub struct ChannelHttp {
     channel: String,
     allowlist: Allowlist,
     credentials: Credentials,
-    secrets: std::sync::Arc<dyn SecretStore>,
+    secrets: Arc<dyn SecretStore>,
     uses: SecretUses,
     limits: Limits,
     // A lock, because lanes of one channel run on several workers, and all of them count together.
     traffic: Mutex<Traffic>,
+    /// The patterns of the secrets and the revision that they are of.
+    built: Mutex<Option<(u64, Arc<SecretMatcher>)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +65,16 @@ struct SecretUses {
     given_to_guest: Vec<String>,
     inbound: Vec<String>,
     allowed: AllowedNames,
+}
+
+/// How many quarters of the channel's rate a request leaves for those that matter more: replies use all of it, typing
+/// indicators stop at a half.
+const fn share_left(purpose: Purpose) -> u32 {
+    match purpose {
+        Purpose::Reply => 0,
+        Purpose::Poll | Purpose::Other => 1,
+        Purpose::Status => 2,
+    }
 }
 
 /// A request that counts as under way until this is dropped.
@@ -117,34 +131,33 @@ impl ChannelHttp {
                 leak_lines: TokenBucket::new(LEAK_LINES_PER_MINUTE, Duration::from_secs(60)),
                 unlogged_leaks: 0,
             }),
+            built: Mutex::new(None),
         })
     }
 
-    /// Makes a request for the guest. Blocks until the answer is there, at most until the `deadline` of the callback.
-    ///
-    /// `calls_made_by_this_callback` is how many requests the same callback made before this one.
+    /// Makes a request for the guest. Blocks until the answer is there, at most until the deadline of the
+    /// callback. A request over `http.rate_limit` waits for its turn within that time, but for one that only tells a status.
     ///
     /// # Errors
     /// [`OutboundError`]: what was refused, or what failed. A response of any status is an answer, not an error.
     pub fn request(
         &self,
         mut request: OutboundRequest,
-        deadline: Instant,
-        calls_made_by_this_callback: u32,
-    ) -> Result<OutboundAnswer, OutboundError> {
+        call: OutboundCall,
+    ) -> Result<OutboundResponse, OutboundError> {
         let checked = self.check_destination(&request).and_then(|(method, target)| {
             let guest_headers = headers::parse(&request.headers_json)?;
             Ok((method, target, guest_headers))
         });
-        let matcher = self.matcher()?;
+        let matcher = self.current_matcher()?;
         let (method, target, mut guest_headers) =
             checked.map_err(|error| self.without_secrets(error, &matcher, &request))?;
         self.check_head(&matcher, &request.url, &guest_headers)?;
         request.body = request.body.map(|body| self.redact_body(&matcher, body)).transpose()?;
         headers::drop_host_owned(&mut guest_headers);
-        let _under_way = self.check_limits(&request, calls_made_by_this_callback)?;
-        let deadline = self.deadline(&request, deadline);
-        let route = self.outbound.route(&target, deadline)?;
+        let _under_way = self.check_limits(&request, target.host(), call)?;
+        let deadline = self.deadline(&request, call.deadline);
+        let route = self.outbound.route(&self.channel, &target, deadline)?;
         let injected = self.credentials.inject(&self.channel, &target, &guest_headers, &*self.secrets)?;
         let url = zeroize::Zeroizing::new(route.url(&injected.path_and_query));
         let exchange = Exchange {
@@ -156,7 +169,7 @@ impl ChannelHttp {
             deadline,
             max_body: self.limits.max_response_bytes,
         };
-        let response = self.outbound.exchange(&route, target.host(), exchange)?;
+        let response = self.outbound.exchange(&route, target.host(), call.purpose, exchange)?;
         Ok(answer(&matcher, response))
     }
 
@@ -245,29 +258,62 @@ impl ChannelHttp {
     fn check_limits(
         &self,
         request: &OutboundRequest,
-        calls_made: u32,
+        host: &str,
+        call: OutboundCall,
     ) -> Result<UnderWay<'_>, OutboundError> {
         let Limits { max_request_bytes, max_at_once, max_in_callback, .. } = self.limits;
-        if calls_made >= max_in_callback {
+        if call.calls_before >= max_in_callback {
             return Err(OutboundError::TooManyInCallback { limit: max_in_callback });
         }
         let size = request.body.as_ref().map_or(0, Vec::len);
         if size as u64 > max_request_bytes {
             return Err(OutboundError::RequestTooLarge { size, limit: max_request_bytes });
         }
-        let mut traffic = self.traffic();
-        if traffic.under_way >= max_at_once {
-            return Err(OutboundError::TooManyAtOnce { limit: max_at_once });
+        loop {
+            let now = Instant::now();
+            let mut traffic = self.traffic();
+            if traffic.under_way >= max_at_once {
+                return Err(OutboundError::TooManyAtOnce { limit: max_at_once });
+            }
+            let Err(RateLimited { retry_after }) =
+                traffic.rate.take_leaving(1, share_left(call.purpose), now)
+            else {
+                traffic.under_way += 1;
+                return Ok(UnderWay(self));
+            };
+            drop(traffic);
+            let in_time = retry_after < call.deadline.saturating_duration_since(now);
+            if !in_time || call.purpose == Purpose::Status {
+                return Err(OutboundError::RateLimited { retry_after });
+            }
+            if self.outbound.has_ended(call.purpose) {
+                return Err(OutboundError::Connection {
+                    host: host.to_owned(),
+                    reason: "the host is shutting down",
+                });
+            }
+            std::thread::sleep(retry_after.min(RATE_CHECK));
         }
-        let taken = traffic.rate.take(1, Instant::now());
-        taken.map_err(|limited| OutboundError::RateLimited { retry_after: limited.retry_after })?;
-        traffic.under_way += 1;
-        Ok(UnderWay(self))
     }
 
     fn deadline(&self, request: &OutboundRequest, callback: Instant) -> Instant {
         let time = request.timeout.unwrap_or(self.limits.timeout);
         deadline_after(Instant::now(), time).min(callback)
+    }
+
+    /// The patterns of the secrets as they are now. They are built anew when the store says that something changed.
+    fn current_matcher(&self) -> Result<Arc<SecretMatcher>, SecretError> {
+        // Asked before the values are read: a change in between makes the next request build them again.
+        let Some(revision) = self.secrets.revision() else { return self.matcher().map(Arc::new) };
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, matcher)) = &*built
+            && *of == revision
+        {
+            return Ok(Arc::clone(matcher));
+        }
+        let matcher = Arc::new(self.matcher()?);
+        *built = Some((revision, Arc::clone(&matcher)));
+        Ok(matcher)
     }
 
     /// The secrets to look for, out of those that the channel declares and all that the store lists.
@@ -308,7 +354,7 @@ impl ChannelHttp {
 }
 
 /// Step 7: the answer as the guest gets it, without secrets.
-fn answer(matcher: &SecretMatcher, response: RawResponse) -> OutboundAnswer {
+fn answer(matcher: &SecretMatcher, response: RawResponse) -> OutboundResponse {
     let RawResponse { status, headers, body } = response;
     let (body, redacted) = matcher.redact(body);
     let mut shown: Vec<(String, String)> = Vec::with_capacity(headers.len());
@@ -324,5 +370,5 @@ fn answer(matcher: &SecretMatcher, response: RawResponse) -> OutboundAnswer {
     let retry_header = shown.iter().find(|(name, _)| name == "retry-after").map(|(_, value)| value.as_str());
     let retry_after = retry_after::of_response(status, retry_header, &body, SystemTime::now());
     let headers_json = headers::to_json(shown.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    OutboundAnswer { response: HttpResponse { status, headers_json, body }, retry_after }
+    OutboundResponse { response: HttpResponse { status, headers_json, body }, retry_after }
 }

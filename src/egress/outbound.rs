@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use url::{Host, Url};
@@ -12,6 +13,7 @@ use super::client::{Client, ClientError, Exchange, MAX_ADDRESSES, MAX_RESPONSE_H
 use super::error::OutboundError;
 use super::host_pattern::HostPattern;
 use super::private_hosts::{self, PrivateHosts};
+use super::request::Purpose;
 use super::resolver::{NameResolver, SystemResolver};
 use super::settings::{OutboundHttpSettings, OutboundSettingsError};
 use super::target::Target;
@@ -21,11 +23,32 @@ use super::target::Target;
 pub struct OutboundHttp(Arc<Inner>);
 
 struct Inner {
-    direct: Client,
-    proxied: Option<(Client, Base)>,
+    direct: Clients,
+    proxied: Option<(Clients, Base)>,
+    polls_ended: AtomicBool,
     rewrites: Vec<Rewrite>,
     private: PrivateHosts,
     resolver: Arc<dyn NameResolver>,
+}
+
+/// Polls have connections of their own, so that they can be ended before everything else.
+struct Clients {
+    polls: Client,
+    others: Client,
+}
+
+impl Clients {
+    fn direct(roots: Option<&[u8]>) -> Result<Self, OutboundSettingsError> {
+        Ok(Self { polls: Client::direct(roots)?, others: Client::direct(roots)? })
+    }
+
+    fn through_proxy(proxy: &str, roots: Option<&[u8]>) -> Result<Self, OutboundSettingsError> {
+        Ok(Self { polls: Client::through_proxy(proxy, roots)?, others: Client::through_proxy(proxy, roots)? })
+    }
+
+    fn of(&self, purpose: Purpose) -> &Client {
+        if purpose == Purpose::Poll { &self.polls } else { &self.others }
+    }
 }
 
 /// One entry of `http_rewrite`.
@@ -52,7 +75,7 @@ pub(super) struct Route<'a> {
 
 enum RouteBase<'a> {
     Direct(String),
-    Proxied(String, &'a Client),
+    Proxied(String, &'a Clients),
     Rewritten(&'a str),
 }
 
@@ -88,12 +111,13 @@ impl OutboundHttp {
             Some(proxy) => {
                 let base =
                     Base::parse(proxy, true).map_err(|reason| OutboundSettingsError::new("proxy", reason))?;
-                Some((Client::through_proxy(proxy, roots)?, base))
+                Some((Clients::through_proxy(proxy, roots)?, base))
             }
             None => None,
         };
         Ok(Self(Arc::new(Inner {
-            direct: Client::direct(roots)?,
+            direct: Clients::direct(roots)?,
+            polls_ended: AtomicBool::new(false),
             proxied,
             rewrites: rewrites(&settings.http_rewrite)?,
             private: PrivateHosts::new(&settings.allow_private_hosts)?,
@@ -106,44 +130,70 @@ impl OutboundHttp {
         self.0.rewrites.iter().map(|rewrite| (rewrite.written.0.as_str(), rewrite.written.1.as_str()))
     }
 
+    /// Ends the requests of polls that are under way, which may wait for most of a minute; later ones fail at once. It is
+    /// what the host does first when it shuts down: replies go on.
+    pub fn end_polls(&self) {
+        self.0.polls_ended.store(true, Ordering::Relaxed);
+        self.clients().for_each(|clients| clients.polls.shutdown());
+    }
+
     /// Ends every request that is under way, for the end of the host; later ones fail at once.
     pub fn shutdown(&self) {
-        self.0.direct.shutdown();
-        if let Some((client, _)) = &self.0.proxied {
-            client.shutdown();
-        }
+        self.end_polls();
+        self.clients().for_each(|clients| clients.others.shutdown());
+    }
+
+    /// Whether requests for this purpose fail because the host is shutting down.
+    pub(super) fn has_ended(&self, purpose: Purpose) -> bool {
+        purpose == Purpose::Poll && self.0.polls_ended.load(Ordering::Relaxed)
+    }
+
+    fn clients(&self) -> impl Iterator<Item = &Clients> {
+        let proxied = self.0.proxied.as_ref().map(|(clients, _)| clients);
+        std::iter::once(&self.0.direct).chain(proxied)
     }
 
     /// Resolves the target, once, and checks each address.
-    pub(super) fn route(&self, target: &Target, deadline: Instant) -> Result<Route<'_>, OutboundError> {
+    pub(super) fn route(
+        &self,
+        channel: &str,
+        target: &Target,
+        deadline: Instant,
+    ) -> Result<Route<'_>, OutboundError> {
         let rewrite =
             self.0.rewrites.iter().find(|rewrite| rewrite.host.matches(target.host(), target.port()));
         if let Some(Rewrite { base, .. }) = rewrite {
             return Ok(Route {
                 base: RouteBase::Rewritten(&base.url),
-                dial: self.addresses_of(base, deadline)?,
+                dial: self.addresses_of(channel, base, deadline)?,
             });
         }
         if let Some((client, proxy)) = &self.0.proxied {
             if let Some(address) = target.literal() {
                 private_hosts::permitted(target.host(), &[address], &self.0.private)?;
             }
-            let dial = self.addresses_of(proxy, deadline)?;
+            let dial = self.addresses_of(channel, proxy, deadline)?;
             return Ok(Route { base: RouteBase::Proxied(target.origin(), client), dial });
         }
-        let resolved = self.resolve(target.host(), target.literal(), deadline)?;
+        let resolved = self.resolve(channel, target.host(), target.literal(), deadline)?;
         let permitted = private_hosts::permitted(target.host(), &resolved, &self.0.private)?;
         let dial = permitted.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, target.port()));
         Ok(Route { base: RouteBase::Direct(target.origin()), dial: dial.collect() })
     }
 
-    fn addresses_of(&self, base: &Base, deadline: Instant) -> Result<Vec<SocketAddr>, OutboundError> {
-        let resolved = self.resolve(&base.host, base.literal, deadline)?;
+    fn addresses_of(
+        &self,
+        channel: &str,
+        base: &Base,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, OutboundError> {
+        let resolved = self.resolve(channel, &base.host, base.literal, deadline)?;
         Ok(resolved.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, base.port)).collect())
     }
 
     fn resolve(
         &self,
+        channel: &str,
         host: &str,
         literal: Option<IpAddr>,
         deadline: Instant,
@@ -151,7 +201,7 @@ impl OutboundHttp {
         if let Some(address) = literal {
             return Ok(vec![address]);
         }
-        self.0.resolver.resolve(host, deadline).map_err(|error| match error.kind() {
+        self.0.resolver.resolve(channel, host, deadline).map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => OutboundError::Timeout { host: host.to_owned() },
             _ => OutboundError::Resolve { host: host.to_owned(), reason: error.to_string() },
         })
@@ -162,11 +212,12 @@ impl OutboundHttp {
         &self,
         route: &Route<'_>,
         host: &str,
+        purpose: Purpose,
         exchange: Exchange<'_>,
     ) -> Result<RawResponse, OutboundError> {
         let client = match &route.base {
-            RouteBase::Proxied(_, client) => client,
-            RouteBase::Direct(_) | RouteBase::Rewritten(_) => &self.0.direct,
+            RouteBase::Proxied(_, clients) => clients.of(purpose),
+            RouteBase::Direct(_) | RouteBase::Rewritten(_) => self.0.direct.of(purpose),
         };
         let limit = exchange.max_body;
         client.exchange(&Exchange { dial: &route.dial, ..exchange }).map_err(|error| {

@@ -1,7 +1,7 @@
 //! What goes in and what comes out.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wit_abi::types::HttpResponse;
 
@@ -34,11 +34,37 @@ impl fmt::Debug for OutboundRequest {
 }
 
 /// What the upstream server answered, with secrets taken out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutboundAnswer {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboundResponse {
     /// What the guest gets. Any status is an answer, also 3xx (redirects are not followed), 4xx and 5xx.
     pub response: HttpResponse,
     /// How long the server asks to wait before the next try: the header `Retry-After` (RFC 9110, section 10.2.3), or
     /// `parameters.retry_after` in the body of a 429 (Telegram Bot API, `ResponseParameters`). At most a day.
     pub retry_after: Option<Duration>,
+}
+
+/// The callback that makes a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboundCall {
+    /// When the callback must have ended.
+    pub deadline: Instant,
+    /// How many requests the same callback made before this one.
+    pub calls_before: u32,
+    /// What the callback is for.
+    pub purpose: Purpose,
+}
+
+/// What a request serves, which decides who gives way to whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// A reply or another message of the agent. It may use the whole of the channel's rate.
+    Reply,
+    /// What the agent is doing, a typing indicator for instance. It goes out only when there is plenty of room, and never
+    /// waits.
+    Status,
+    /// A poll, which may wait for its answer for most of a minute and is cut off when the host shuts down.
+    Poll,
+    /// Everything else.
+    #[default]
+    Other,
 }

@@ -1,16 +1,14 @@
 //! One channel's access to the world, with that channel's rights.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use wit_abi::types::PairingUpsertResult;
 
 use crate::channel::ChannelName;
+use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, OutboundResponse};
 use crate::model::clock::unix_ms;
-use crate::sandbox::{GuestHttpAnswer, GuestHttpError, GuestHttpRequest, GuestServices};
-
-use crate::egress::{ChannelHttp, OutboundRequest};
 use crate::pairing::PairingDesk;
+use crate::sandbox::{GuestHttpError, GuestServices};
 use crate::secrets::{AllowedNames, SecretStore};
 
 /// What a channel's guest may ask for.
@@ -30,17 +28,13 @@ pub(crate) struct ChannelAccessToWorld {
 impl GuestServices for ChannelAccessToWorld {
     fn http_request(
         &self,
-        request: GuestHttpRequest,
-        deadline: Instant,
-        calls_before: u32,
-    ) -> Result<GuestHttpAnswer, GuestHttpError> {
-        let GuestHttpRequest { method, url, headers_json, body, timeout } = request;
-        let request = OutboundRequest { method, url, headers_json, body, timeout };
-        let answer = self.http.request(request, deadline, calls_before).map_err(|error| GuestHttpError {
+        request: OutboundRequest,
+        call: OutboundCall,
+    ) -> Result<OutboundResponse, GuestHttpError> {
+        self.http.request(request, call).map_err(|error| GuestHttpError {
             is_permanent: error.is_permanent(),
             message: error.to_string(),
-        })?;
-        Ok(GuestHttpAnswer { response: answer.response, retry_after: answer.retry_after })
+        })
     }
 
     fn secret_exists(&self, name: &str) -> bool {

@@ -78,6 +78,7 @@ pub struct ChannelManager {
     pub(super) replies_waiting: Arc<AtomicUsize>,
     pub(super) most_replies: usize,
     assembly: Assembly,
+    outbound: OutboundHttp,
     routes: WasmChannelRouter,
     is_closed: AtomicBool,
     /// Behind a lock, so that shutting down twice joins once.
@@ -153,7 +154,8 @@ impl ChannelManager {
             reply_permits: Permits::new(REPLIES_UNDER_WAY),
             replies_waiting,
             most_replies: config.most_replies,
-            assembly: Assembly::new(config, outbound, pairing, routes.clone()),
+            assembly: Assembly::new(config, outbound.clone(), pairing, routes.clone()),
+            outbound,
             routes,
             is_closed: AtomicBool::new(false),
             threads: Mutex::new(Some(Threads { router, scheduler: scheduler_thread, store, _lock: lock })),
@@ -242,7 +244,10 @@ impl ChannelManager {
             return;
         };
         let _ = self.events.send(Event::Command(Command::Shutdown { grace }));
+        // A long poll may wait for most of a minute, and there is nothing in it that would be lost. Replies go on.
+        self.outbound.end_polls();
         join(threads.router);
+        self.outbound.shutdown();
         self.mailbox.close();
         join(threads.scheduler);
         threads.store.stop();

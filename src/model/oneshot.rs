@@ -4,11 +4,10 @@
 //! there, or will never be. A queue for each type would bring 5 KB of code with it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::wait::{receive, receive_until};
+use super::wait::receive;
 
 /// The two ends.
 pub fn once<T>() -> (Teller<T>, Waiter<T>) {
@@ -55,14 +54,6 @@ impl<T> Waiter<T> {
         let _ = receive(&self.closed);
         self.value.lock().take()
     }
-
-    /// The same, and `None` when the time is up.
-    pub fn wait_until(self, deadline: Instant) -> Option<T> {
-        match receive_until(&self.closed, deadline) {
-            Err(RecvTimeoutError::Timeout) => None,
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => self.value.lock().take(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -82,16 +73,6 @@ mod tests {
         let (teller, waiter) = once::<u8>();
         drop(teller);
         assert_eq!(waiter.wait(), None);
-    }
-
-    #[test]
-    fn waiting_ends_when_the_time_is_up_and_not_before_what_was_told() {
-        let now = Instant::now();
-        let (_teller, waiter) = once::<u8>();
-        assert_eq!(waiter.wait_until(now), None);
-        let (teller, waiter) = once();
-        teller.tell(1);
-        assert_eq!(waiter.wait_until(now), Some(1));
     }
 
     #[test]

@@ -56,6 +56,13 @@ impl TokenBucket {
         Ok(())
     }
 
+    /// Whether `count` tokens can be taken so that `left` quarters of the capacity stay.
+    fn would_take_leaving(&self, count: u32, left: u32, now: Instant) -> Result<(), RateLimited> {
+        let kept = u64::from(self.capacity) * u64::from(left) / 4;
+        let kept = u32::try_from(kept).unwrap_or(u32::MAX);
+        self.would_take(if count == 0 { 0 } else { count.saturating_add(kept) }, now)
+    }
+
     fn would_take(&self, count: u32, now: Instant) -> Result<(), RateLimited> {
         if count == 0 {
             return Ok(());
@@ -104,7 +111,15 @@ impl RateLimit {
     /// # Errors
     /// [`RateLimited`] with the longer of both waits; nothing has been taken then.
     pub fn take(&mut self, count: u32, now: Instant) -> Result<(), RateLimited> {
-        let waits = [self.minute.would_take(count, now), self.hour.would_take(count, now)];
+        self.take_leaving(count, 0, now)
+    }
+
+    /// Takes `count` from both buckets when `left` quarters of each one's capacity, rounded down, stay for others.
+    ///
+    /// # Errors
+    /// As [`RateLimit::take`].
+    pub fn take_leaving(&mut self, count: u32, left: u32, now: Instant) -> Result<(), RateLimited> {
+        let waits = [&self.minute, &self.hour].map(|bucket| bucket.would_take_leaving(count, left, now));
         if let Some(longest) = waits.into_iter().filter_map(Result::err).max_by_key(|wait| wait.retry_after) {
             return Err(longest);
         }
@@ -239,6 +254,20 @@ mod tests {
         limit.take(50, now).unwrap();
         let RateLimited { retry_after } = limit.take(10, now).unwrap_err();
         assert!(retry_after > MINUTE, "{retry_after:?}");
+    }
+
+    #[test]
+    fn what_leaves_a_share_stops_before_it_and_the_rest_is_for_others() {
+        for (capacity, left, given) in
+            [(8, 0, 8), (8, 1, 6), (8, 2, 4), (3, 1, 3), (3, 2, 2), (1, 2, 1), (0, 1, 0)]
+        {
+            let now = Instant::now();
+            let mut limit = RateLimit::new(capacity, 1_000);
+            let taken = (0..20).filter(|_| limit.take_leaving(1, left, now).is_ok()).count();
+            assert_eq!(taken, given, "{left} quarters of {capacity}");
+            let rest = (0..20).filter(|_| limit.take(1, now).is_ok()).count();
+            assert_eq!(taken + rest, capacity as usize, "{left} quarters of {capacity}");
+        }
     }
 
     #[test]

@@ -7,9 +7,9 @@ use wit_abi::imports::{self, HostCall, HostFunc};
 use wit_abi::types::{EmittedMessage, LogLevel};
 
 use super::halt::Halt;
-use super::services::GuestHttpRequest;
 use super::state::{ChannelHostState, Guest};
 use crate::channel::workspace::workspace_path;
+use crate::egress::{OutboundCall, OutboundRequest};
 
 /// Runs one call from its core arguments to its core result.
 pub(super) fn run(
@@ -40,7 +40,7 @@ pub(super) fn run(
         }
         HostCall::HttpRequest { method, url, headers_json, body, timeout_ms } => {
             let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
-            let request = GuestHttpRequest { method, url, headers_json, body, timeout };
+            let request = OutboundRequest { method, url, headers_json, body, timeout };
             let result = guest.blocking(|state| http_request(state, request))?;
             imports::lower_http_request(args, &result, guest)?;
         }
@@ -101,7 +101,7 @@ fn workspace_write(state: &mut ChannelHostState, path: &str, content: String) ->
 
 fn http_request(
     state: &mut ChannelHostState,
-    request: GuestHttpRequest,
+    request: OutboundRequest,
 ) -> Result<wit_abi::types::HttpResponse, String> {
     let deadline = state.meter.deadline();
     let (calls_before, limit) = (state.http_calls, state.channel.limits.http_calls);
@@ -113,11 +113,12 @@ fn http_request(
     let _body_memory = state.limiter.reserve_outside(size).ok_or_else(|| {
         format!("there is no room for a request body of {size} bytes in the memory of all callbacks together")
     })?;
+    let call = OutboundCall { deadline, calls_before, purpose: state.purpose };
     state.http_calls = state.http_calls.saturating_add(1);
     // Also a request that fails may have reached its server.
     state.record.had_side_effects();
     let url = request.url.clone();
-    match state.channel.services.http_request(request, deadline, calls_before) {
+    match state.channel.services.http_request(request, call) {
         Ok(answer) => {
             state.record.answered(&url, &answer);
             Ok(answer.response)

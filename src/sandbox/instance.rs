@@ -19,6 +19,7 @@ use super::scan::MemoryPlan;
 use super::state::{ChannelHostState, Guest, Handles, wasmi_value};
 use super::text;
 use super::wasi;
+use crate::egress::Purpose;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Usage};
 
 /// Bytes that are kept of what a guest says of its own failure.
@@ -84,6 +85,16 @@ impl<'a> ReusedInstance<'a> {
     }
 }
 
+/// What a callback's requests serve.
+const fn purpose_of(kind: CallbackKind) -> Purpose {
+    match kind {
+        CallbackKind::Respond | CallbackKind::Broadcast => Purpose::Reply,
+        CallbackKind::Status => Purpose::Status,
+        CallbackKind::Poll => Purpose::Poll,
+        _ => Purpose::Other,
+    }
+}
+
 /// A callback while it runs. Its instance lives in the store and goes with it: no byte of a guest's memory outlives a
 /// callback.
 struct CallbackRun<'a> {
@@ -109,6 +120,7 @@ impl<'a> CallbackRun<'a> {
     fn run_in(&mut self, instance: Instance, callback: &Callback) -> Result<CallbackValue, WasmChannelError> {
         let kind = callback.kind();
         let Some(export) = self.prepared.export(kind) else { return self.lacks(kind) };
+        self.store.data_mut().purpose = purpose_of(kind);
         let outcome = self.begin(instance).and_then(|()| self.call(instance, export, callback));
         match outcome {
             Ok(Ok(value)) => Ok(value),

@@ -33,5 +33,5 @@ pub use memory::{MemoryBudget, MemoryReservation};
 pub use pool::{Job, PoolError, WorkerPool};
 pub use prepared::PreparedChannelModule;
 pub use runtime::WasmChannelRuntime;
-pub use services::{GuestHttpAnswer, GuestHttpError, GuestHttpRequest, GuestServices};
+pub use services::{GuestHttpError, GuestServices};
 pub use state::ChannelHostState;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use wit_abi::types::{EmittedMessage, HttpResponse, InboundAttachment, LogLevel};
 
 use super::limits::{CallbackLimits, MAX_EMITTED_BYTES, MAX_MESSAGE_FIELDS_BYTES, MAX_TIMER_CHANGES};
-use super::services::{GuestHttpAnswer, GuestHttpError};
+use super::services::GuestHttpError;
 use super::text;
 use crate::channel::workspace::WorkspaceChanges;
+use crate::egress::OutboundResponse;
 use crate::event::callback::{Dropped, Effects, Emitted, LogLine, TimerChange};
 use crate::event::upstream::UpstreamOutcome;
 
@@ -167,7 +168,7 @@ impl Record {
     }
 
     /// An upstream server answered.
-    pub(super) fn answered(&mut self, url: &str, answer: &GuestHttpAnswer) {
+    pub(super) fn answered(&mut self, url: &str, answer: &OutboundResponse) {
         self.retry_after = self.retry_after.max(answer.retry_after);
         let HttpResponse { status, body, .. } = &answer.response;
         self.upstream.answered(url, *status, body, answer.retry_after.is_some());

@@ -216,7 +216,7 @@ fn a_failed_callback_keeps_only_its_log_and_what_left_the_host() {
     record.had_side_effects();
     for (status, seconds) in [(429, Some(3)), (429, Some(2)), (400, None)] {
         let response = HttpResponse { status, headers_json: "{}".into(), body: b"no".to_vec() };
-        let answer = GuestHttpAnswer { response, retry_after: seconds.map(Duration::from_secs) };
+        let answer = OutboundResponse { response, retry_after: seconds.map(Duration::from_secs) };
         record.answered("https://api.example/", &answer);
     }
     record.log(LogLevel::Error, "said before it failed");

@@ -3,33 +3,9 @@
 //! Everything here leaves the callback's transaction: a request that went out cannot be taken back. What stays inside
 //! (messages, workspace, timers) is collected in [`Effects`](crate::event::callback::Effects) instead.
 
-use std::time::{Duration, Instant};
+use wit_abi::types::PairingUpsertResult;
 
-use wit_abi::types::{HttpResponse, PairingUpsertResult};
-
-/// An outbound HTTP request as the guest wrote it; nothing in it has been checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GuestHttpRequest {
-    /// The method, in whatever case the guest wrote it.
-    pub method: String,
-    /// The URL, placeholders included.
-    pub url: String,
-    /// A JSON object of strings, or whatever else the guest wrote.
-    pub headers_json: String,
-    /// The body, if there is one.
-    pub body: Option<Vec<u8>>,
-    /// The time that the guest wants to wait at most, if it says.
-    pub timeout: Option<Duration>,
-}
-
-/// An answer to a [`GuestHttpRequest`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GuestHttpAnswer {
-    /// What the guest gets.
-    pub response: HttpResponse,
-    /// The wait that the server asked for in `Retry-After`, if it did. The host uses it for its own retries.
-    pub retry_after: Option<Duration>,
-}
+use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse};
 
 /// Why an outbound request got no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,19 +25,18 @@ impl From<String> for GuestHttpError {
 
 /// One channel's access to the world, with that channel's rights.
 ///
-/// The methods are called from worker threads and may block, but never beyond the `deadline` they are given. Errors
+/// The methods are called from worker threads and may block, but never beyond the callback's deadline. Errors
 /// are texts for the guest and must not quote secrets.
 pub trait GuestServices: Send + Sync {
-    /// Sends an HTTP request. `calls_before` is how many this callback has made already.
+    /// Sends an HTTP request for a callback.
     ///
     /// # Errors
     /// The request is not allowed, could not be sent or was not answered in time.
     fn http_request(
         &self,
-        request: GuestHttpRequest,
-        deadline: Instant,
-        calls_before: u32,
-    ) -> Result<GuestHttpAnswer, GuestHttpError>;
+        request: OutboundRequest,
+        call: OutboundCall,
+    ) -> Result<OutboundResponse, GuestHttpError>;
 
     /// Whether a secret of this name is stored and this channel may know that.
     fn secret_exists(&self, name: &str) -> bool;

@@ -12,8 +12,9 @@ use super::instance;
 use super::limits::CallbackLimits;
 use super::memory::MemoryBudget;
 use super::prepared::PreparedChannelModule;
-use super::services::{GuestHttpAnswer, GuestHttpError, GuestHttpRequest, GuestServices};
+use super::services::{GuestHttpError, GuestServices};
 use crate::channel::workspace::WorkspaceSnapshot;
+use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse};
 use crate::model::deadline::deadline_after;
 
 /// Makes an instance and drops it.
@@ -50,12 +51,7 @@ struct Nobody;
 const NOBODY: &str = "there is no channel behind this instance";
 
 impl GuestServices for Nobody {
-    fn http_request(
-        &self,
-        _: GuestHttpRequest,
-        _: Instant,
-        _: u32,
-    ) -> Result<GuestHttpAnswer, GuestHttpError> {
+    fn http_request(&self, _: OutboundRequest, _: OutboundCall) -> Result<OutboundResponse, GuestHttpError> {
         Err(NOBODY.to_owned().into())
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::stamp::revision_of;
 use super::{Secret, SecretError, SecretStore};
 
 /// Asks one source after the other; the first that has the secret wins.
@@ -37,6 +38,11 @@ impl SecretStore for ChainSecrets {
             names.extend(store.names()?);
         }
         Ok(names.into_iter().collect())
+    }
+
+    fn revision(&self) -> Option<u64> {
+        let revisions: Option<Vec<u64>> = self.stores.iter().map(|store| store.revision()).collect();
+        revisions.map(|revisions| revision_of(&revisions))
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
+use super::stamp::{Stamp, revision_of};
 use super::{MAX_SECRET_BYTES, Secret, SecretError, SecretStore, normalise_name};
 
 /// The environment variable in which systemd names the directory of a unit's credentials (`systemd.exec(5)`).
@@ -150,5 +151,20 @@ impl SecretStore for DirectorySecrets {
         let mut names = BTreeSet::new();
         names.extend(self.entries()?.into_iter().map(|(name, _)| name));
         Ok(names.into_iter().collect())
+    }
+
+    /// Stamps of the files, links followed: Kubernetes exchanges what its links lead to.
+    fn revision(&self) -> Option<u64> {
+        let mut stamps = Vec::new();
+        for (name, path) in self.entries().ok()? {
+            let stamp = match fs::metadata(&path) {
+                Ok(metadata) => Some(Stamp::of(&metadata)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(_) => return None,
+            };
+            stamps.push((name, path, stamp));
+        }
+        stamps.sort_by(|one, other| one.1.cmp(&other.1));
+        Some(revision_of(&stamps))
     }
 }

@@ -131,6 +131,11 @@ impl SecretStore for EnvSecrets {
         names.extend(prefixed.chain(mapped.map(|(name, _)| name.clone())));
         Ok(names.into_iter().collect())
     }
+
+    /// A process's environment does not change from outside.
+    fn revision(&self) -> Option<u64> {
+        Some(0)
+    }
 }
 
 #[cfg(test)]

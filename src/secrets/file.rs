@@ -2,14 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
 use super::sealed::{self, Derivation, Key, KeyMaterial, KeySource, Secrets};
+use super::stamp::{Stamp, revision_of};
 use super::{DirectorySecrets, Secret, SecretError, SecretStore, normalise_name};
 
 /// The largest encrypted file that is read, in bytes: 4 MiB.
@@ -34,15 +33,6 @@ pub(super) struct Loaded {
     pub(super) derivation: Derivation,
     pub(super) key: Key,
     pub(super) secrets: Secrets,
-}
-
-/// Tells a replaced file from the one that was read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: Option<SystemTime>,
 }
 
 impl EncryptedFile {
@@ -80,6 +70,10 @@ impl SecretStore for EncryptedFile {
 
     fn names(&self) -> Result<Vec<String>, SecretError> {
         self.with_secrets(|secrets| secrets.keys().cloned().collect())
+    }
+
+    fn revision(&self) -> Option<u64> {
+        stamp(&self.path).ok().map(|stamp| revision_of(&stamp))
     }
 }
 
@@ -124,19 +118,10 @@ pub(super) fn load(
 }
 
 fn stamp(path: &Path) -> Result<Stamp, SecretError> {
-    fs::metadata(path).map(|metadata| stamp_of(&metadata)).map_err(|source| match source.kind() {
+    fs::metadata(path).map(|metadata| Stamp::of(&metadata)).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => SecretError::Missing { path: path.to_owned() },
         _ => SecretError::Io { action: "look at", path: path.to_owned(), source },
     })
-}
-
-fn stamp_of(metadata: &fs::Metadata) -> Stamp {
-    Stamp {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        length: metadata.len(),
-        modified: metadata.modified().ok(),
-    }
 }
 
 fn read(path: &Path, limit: u64) -> Result<(Stamp, Zeroizing<Vec<u8>>), SecretError> {
@@ -156,5 +141,5 @@ fn read(path: &Path, limit: u64) -> Result<(Stamp, Zeroizing<Vec<u8>>), SecretEr
     if bytes.len() as u64 > limit {
         return Err(refused("it is too large"));
     }
-    Ok((stamp_of(&metadata), bytes))
+    Ok((Stamp::of(&metadata), bytes))
 }

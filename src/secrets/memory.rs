@@ -1,6 +1,7 @@
 //! Secrets in memory, for tests and for library users who bring their own.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use super::{Secret, SecretError, SecretStore, normalise_name};
@@ -17,6 +18,8 @@ use super::{Secret, SecretError, SecretStore, normalise_name};
 pub struct MemorySecrets {
     // A lock, because a test or an operator's command changes secrets while workers read them.
     values: RwLock<BTreeMap<String, Secret>>,
+    /// Raised by every change, after it and before its lock is let go.
+    revision: AtomicU64,
 }
 
 impl MemorySecrets {
@@ -31,14 +34,19 @@ impl MemorySecrets {
     /// [`SecretError::BadName`].
     pub fn set(&self, name: &str, value: Secret) -> Result<(), SecretError> {
         let name = normalise_name(name)?;
-        self.values.write().unwrap_or_else(PoisonError::into_inner).insert(name, value);
+        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+        values.insert(name, value);
+        self.revision.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
     /// Removes a secret; says whether there was one.
     pub fn remove(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
-        self.values.write().unwrap_or_else(PoisonError::into_inner).remove(&name).is_some()
+        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+        let removed = values.remove(&name).is_some();
+        self.revision.fetch_add(1, Ordering::Release);
+        removed
     }
 }
 
@@ -49,7 +57,7 @@ impl<const N: usize> From<[(&str, &str); N]> for MemorySecrets {
             .into_iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), Secret::from(value)))
             .collect();
-        Self { values: RwLock::new(values) }
+        Self { values: RwLock::new(values), revision: AtomicU64::new(0) }
     }
 }
 
@@ -62,6 +70,10 @@ impl SecretStore for MemorySecrets {
 
     fn names(&self) -> Result<Vec<String>, SecretError> {
         Ok(self.values.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect())
+    }
+
+    fn revision(&self) -> Option<u64> {
+        Some(self.revision.load(Ordering::Acquire))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where secrets come from, and the one type that carries them.
 //!
-//! A guest never sees a [`Secret`]: the host reads it from a [`SecretStore`] at the moment of use and forgets it again.
+//! A guest never sees a [`Secret`]: the host reads it from a [`SecretStore`] at the moment of use; only the
+//! patterns that requests are searched for are kept, until a [`SecretStore::revision`] changes, and are erased then.
 //! Names are compared in lower case everywhere; [`normalise_name`] is the one place that says what a name may be.
 //!
 //! | backend | what for |
@@ -22,6 +23,7 @@ mod memory;
 mod name;
 mod sealed;
 mod secret;
+mod stamp;
 mod store;
 
 pub use allowed_names::AllowedNames;

@@ -24,6 +24,13 @@ pub trait SecretStore: Send + Sync {
     /// # Errors
     /// When the source is there but cannot be read.
     fn names(&self) -> Result<Vec<String>, SecretError>;
+
+    /// A number that is another one after every change of a name or a value, for callers that keep what they made of the
+    /// secrets. `None`: nothing can be said, so nothing is kept. It is asked for every outbound request and should cost less
+    /// than reading the values.
+    fn revision(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl<S: SecretStore + ?Sized> SecretStore for std::sync::Arc<S> {
@@ -33,5 +40,9 @@ impl<S: SecretStore + ?Sized> SecretStore for std::sync::Arc<S> {
 
     fn names(&self) -> Result<Vec<String>, SecretError> {
         (**self).names()
+    }
+
+    fn revision(&self) -> Option<u64> {
+        (**self).revision()
     }
 }

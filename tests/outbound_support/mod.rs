@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tinclaw::capability::http::HttpCapability;
 use tinclaw::egress::{
-    ChannelHttp, ChannelHttpSettings, NameResolver, OutboundAnswer, OutboundError, OutboundHttp,
-    OutboundHttpSettings, OutboundRequest,
+    ChannelHttp, ChannelHttpSettings, NameResolver, OutboundCall, OutboundError, OutboundHttp,
+    OutboundHttpSettings, OutboundRequest, OutboundResponse, Purpose,
 };
 use tinclaw::model::document::{Comments, read};
 use tinclaw::secrets::{AllowedNames, MemorySecrets, SecretStore};
@@ -152,7 +152,7 @@ impl Answers {
 }
 
 impl NameResolver for Answers {
-    fn resolve(&self, host: &str, _: Instant) -> std::io::Result<Vec<IpAddr>> {
+    fn resolve(&self, _: &str, host: &str, _: Instant) -> std::io::Result<Vec<IpAddr>> {
         self.asked.lock().unwrap().push(host.to_owned());
         let mut answers = self.answers.lock().unwrap();
         Ok(if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() })
@@ -272,8 +272,13 @@ pub fn request(method: &str, url: &str, headers: &str, body: Option<&[u8]>) -> O
 }
 
 /// Makes the request with time enough for a busy machine.
-pub fn send(channel: &ChannelHttp, request: OutboundRequest) -> Result<OutboundAnswer, OutboundError> {
-    channel.request(request, Instant::now() + Duration::from_secs(20), 0)
+pub fn send(channel: &ChannelHttp, request: OutboundRequest) -> Result<OutboundResponse, OutboundError> {
+    channel.request(request, until(Instant::now() + Duration::from_secs(20)))
+}
+
+/// The first request of a reply with this deadline.
+pub fn until(deadline: Instant) -> OutboundCall {
+    OutboundCall { deadline, calls_before: 0, purpose: Purpose::Reply }
 }
 
 /// No form of either secret stands in the text.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tinclaw::channel::workspace::{Workspace, WorkspaceChanges, workspace_path};
+use tinclaw::egress::{OutboundRequest, OutboundResponse};
 use tinclaw::event::callback::{Callback, CallbackKind, CallbackValue, TimerChange};
-use tinclaw::sandbox::{GuestHttpAnswer, GuestHttpRequest, WasmChannelError};
+use tinclaw::sandbox::WasmChannelError;
 use wit_abi::types::{AgentResponse, HttpResponse, LogLevel, StatusType, StatusUpdate};
 
 use crate::support::{Bench, Wat, lines, prepare};
@@ -105,13 +106,13 @@ const HTTP: &str = "(call $http (i32.const 1120) (i32.const 4) (i32.const 1140) 
 fn an_http_request_arrives_as_it_was_written_and_its_answer_comes_back() {
     // ok(http-response): discriminant at 64, status at 68, headers at 72, body at 80.
     let bench = bench(&format!("{HTTP} (call $say-at (i32.const 80)) {HTTP} (call $say-at (i32.const 72))"));
-    *bench.services.answer.lock().unwrap() = Ok(GuestHttpAnswer {
+    *bench.services.answer.lock().unwrap() = Ok(OutboundResponse {
         response: HttpResponse { status: 503, headers_json: r#"{"a":"b"}"#.into(), body: b"later".to_vec() },
         retry_after: Some(Duration::from_secs(7)),
     });
     let report = bench.poll();
     assert_eq!(lines(&report), ["later", r#"{"a":"b"}"#]);
-    let request = GuestHttpRequest {
+    let request = OutboundRequest {
         method: "POST".into(),
         url: "https://example.org/x".into(),
         headers_json: "{}".into(),

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tinclaw::channel::workspace::WorkspaceSnapshot;
+use tinclaw::egress::{OutboundCall, OutboundRequest, OutboundResponse};
 use tinclaw::event::callback::{Callback, CallbackReport};
 use tinclaw::sandbox::{
-    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpAnswer, GuestHttpError, GuestHttpRequest,
-    GuestServices, MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime,
-    WasmChannelRuntimeConfig,
+    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpError, GuestServices, MemoryBudget,
+    PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };
 use wit_abi::types::{HttpResponse, PairingUpsertResult};
 
@@ -85,11 +85,11 @@ impl Wat {
 
 /// Answers everything, and remembers what left the host.
 pub struct Services {
-    pub requests: Mutex<Vec<(GuestHttpRequest, u32)>>,
+    pub requests: Mutex<Vec<(OutboundRequest, u32)>>,
     pub frames: Mutex<Vec<String>>,
     /// How long an HTTP request takes.
     pub delay: Duration,
-    pub answer: Mutex<Result<GuestHttpAnswer, String>>,
+    pub answer: Mutex<Result<OutboundResponse, String>>,
 }
 
 impl Default for Services {
@@ -98,7 +98,7 @@ impl Default for Services {
             requests: Mutex::default(),
             frames: Mutex::default(),
             delay: Duration::ZERO,
-            answer: Mutex::new(Ok(GuestHttpAnswer {
+            answer: Mutex::new(Ok(OutboundResponse {
                 response: HttpResponse { status: 200, headers_json: "{}".into(), body: b"ok".to_vec() },
                 retry_after: None,
             })),
@@ -109,13 +109,12 @@ impl Default for Services {
 impl GuestServices for Services {
     fn http_request(
         &self,
-        request: GuestHttpRequest,
-        deadline: Instant,
-        calls_before: u32,
-    ) -> Result<GuestHttpAnswer, GuestHttpError> {
+        request: OutboundRequest,
+        call: OutboundCall,
+    ) -> Result<OutboundResponse, GuestHttpError> {
         assert_ne!(request.method, "PANIC", "a bug in the host");
-        self.requests.lock().unwrap().push((request, calls_before));
-        std::thread::sleep(self.delay.min(deadline.saturating_duration_since(Instant::now())));
+        self.requests.lock().unwrap().push((request, call.calls_before));
+        std::thread::sleep(self.delay.min(call.deadline.saturating_duration_since(Instant::now())));
         self.answer.lock().unwrap().clone().map_err(GuestHttpError::from)
     }
 

@@ -161,4 +161,8 @@ impl SecretStore for LateFile {
     fn names(&self) -> Result<Vec<String>, SecretError> {
         self.file()?.map_or(Ok(Vec::new()), SecretStore::names)
     }
+
+    fn revision(&self) -> Option<u64> {
+        self.file().ok()?.map_or(Some(0), SecretStore::revision)
+    }
 }
