@@ -13,8 +13,8 @@ use super::callback::CallbackReport;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// Work that has ended. These travel on a channel of their own, which has room for all work that can be under way; what
-/// is large is in a box, because that room is there from the start.
+/// Work that has ended. These travel on an unbounded channel of their own: whoever completes something never waits for the
+/// router. How many there can be is bounded by the work that is under way.
 #[derive(Debug)]
 pub enum Completion {
     /// A worker ran a callback.
@@ -23,8 +23,8 @@ pub enum Completion {
     StoreRequestFailed,
     /// Fewer requests to the store are under way, and the router wanted to know.
     StoreCaughtUp,
-    /// A request that can be recognised was answered, well or not.
-    Answered(Box<Answered>),
+    /// A request was answered whose repeats may wait for it.
+    RepeatsWait,
     /// A reply is durable and waits to be delivered.
     ReplyStored(Box<PendingReply>, Option<Permit>),
     /// The attempt of a reply is on record, and this is the reply; or it is gone.

@@ -68,7 +68,7 @@ impl Assembly {
         let setup = ChannelSetup {
             module: channel.module().clone(),
             runtime: Arc::new(ChannelRuntimeInfo {
-                name: name.as_str().into(),
+                name: name.shared(),
                 limits: callback_limits,
                 services: Arc::new(world),
             }),

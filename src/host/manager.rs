@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
@@ -32,6 +32,7 @@ use super::assembly::Assembly;
 use super::config::{ManagerConfig, StateLocation};
 use super::error::HostError;
 use super::needed_secrets::NeededSecrets;
+use super::supervision::spawn_vital;
 
 /// Events that may wait for the router; when they do, HTTP requests are answered 503.
 const EVENT_CAPACITY: usize = 1024;
@@ -121,7 +122,8 @@ impl ChannelManager {
         let pairing = Arc::new(PairingDesk::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
         let outbound = OutboundHttp::new(&config.outbound)?;
         let routes = WasmChannelRouter::new();
-        let replies_waiting = Arc::new(AtomicUsize::new(loaded.replies.len()));
+        // The router counts those whose channels are there.
+        let replies_waiting = Arc::new(AtomicUsize::new(0));
         let (scheduler, scheduler_thread) = scheduler::start(events.clone()).map_err(HostError::Thread)?;
         let router = Router::new(
             config.router.clone(),
@@ -138,10 +140,7 @@ impl ChannelManager {
                 replies_waiting: replies_waiting.clone(),
             },
         );
-        let router = thread::Builder::new()
-            .name("tinclaw-router".into())
-            .spawn(move || router.run())
-            .map_err(HostError::Thread)?;
+        let router = spawn_vital("tinclaw-router", move || router.run()).map_err(HostError::Thread)?;
         Ok(Self {
             events,
             completed,

@@ -106,7 +106,7 @@ impl ChannelManager {
         }
         let created_ms = unix_ms();
         let reply = NewReply {
-            channel: channel.as_str().into(),
+            channel: channel.shared(),
             conversation,
             kind,
             body: body_of(response),

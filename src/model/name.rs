@@ -60,6 +60,11 @@ impl ChannelName {
         &self.0
     }
 
+    /// The name as shared text, for those who keep any text as a key. No copy is made.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// Where this channel's files live inside the workspace: `channels/<name>/`.
     pub fn workspace_prefix(&self) -> String {
         format!("channels/{}/", self.0)

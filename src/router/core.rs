@@ -1,8 +1,8 @@
 //! The router's state and its loop.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select_biased};
@@ -19,9 +19,12 @@ use crate::router::scheduler::SchedulerHandle;
 use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
 use crate::store::{Loaded, LoadedChannel, PendingReply, ReplyId, StoreHandle};
 
+use super::answered::AnsweredQueue;
+use super::dispatch::Floors;
 use super::job::{Job, Running};
 use super::lane::LaneKind;
 use super::replies::RetryPolicy;
+use super::runnable::Runnable;
 use super::slot::{Slot, State};
 use super::storage::Storage;
 
@@ -88,13 +91,15 @@ pub struct Router {
     /// Callbacks that run, by lane.
     pub(super) running_in: [usize; LaneKind::COUNT],
     pub(super) last_ticket: u64,
-    /// Lanes that may have something to start, in the order in which they got it.
-    pub(super) runnable: VecDeque<(ChannelName, LaneKind)>,
+    pub(super) floors: Floors,
+    /// Lanes that may have something to start.
+    pub(super) runnable: Runnable<ChannelName>,
     /// What was durable for channels that are not there (yet).
     pub(super) stored: BTreeMap<Arc<str>, LoadedChannel>,
     pub(super) stored_replies: Vec<PendingReply>,
     pub(super) stored_seen: Vec<crate::store::SeenRecord>,
     pub(super) replies_waiting: Arc<AtomicUsize>,
+    pub(super) answered: AnsweredQueue,
     /// The newest reply that was ever heard of: ids grow, so one that is newer was stored without anybody being told.
     pub(super) newest_reply: ReplyId,
     /// Whether [`Wakeup::QueueTimeout`] is set.
@@ -111,6 +116,7 @@ impl Router {
     #[must_use]
     pub fn new(config: RouterConfig, parts: RouterParts) -> Self {
         let mut loaded = parts.loaded;
+        let (budget, floors) = Floors::split(config.memory_budget);
         let newest_reply = loaded.replies.iter().map(|reply| reply.id).max();
         Self {
             newest_reply: newest_reply.unwrap_or(ReplyId(0)),
@@ -119,16 +125,18 @@ impl Router {
             completed: parts.completed.clone(),
             scheduler: parts.scheduler,
             workers: parts.workers,
+            answered: AnsweredQueue::new(parts.completed.clone()),
             storage: Storage::new(parts.store, parts.completed),
             mailbox: parts.mailbox,
             stop: parts.stop,
-            budget: MemoryBudget::new(config.memory_budget),
+            budget,
             config,
             slots: BTreeMap::new(),
             running: HashMap::new(),
             running_in: [0; LaneKind::COUNT],
             last_ticket: 0,
-            runnable: VecDeque::new(),
+            runnable: Runnable::default(),
+            floors,
             stored: std::mem::take(&mut loaded.channels),
             stored_replies: std::mem::take(&mut loaded.replies),
             stored_seen: std::mem::take(&mut loaded.seen),
@@ -163,6 +171,7 @@ impl Router {
     }
 
     fn handle(&mut self, event: Event) {
+        self.take_answered();
         match event {
             Event::Webhook(webhook) => self.webhook_arrived(*webhook),
             Event::Due(wakeup) => self.due(wakeup),
@@ -200,12 +209,13 @@ impl Router {
     }
 
     fn complete(&mut self, completion: Completion) {
+        self.take_answered();
         match completion {
             Completion::Callback(ticket, report) => self.callback_ended(ticket, *report),
             Completion::StoreRequestFailed => self.storage.failed(),
             // Whatever waited for it is looked at after every completion.
             Completion::StoreCaughtUp => {}
-            Completion::Answered(answered) => self.answered(&answered),
+            Completion::RepeatsWait => {}
             Completion::ReplyStored(reply, _permit) => self.reply_stored(*reply),
             Completion::ReplyReady(id, record) => self.reply_ready(id, record),
             Completion::ReplyNotReady(id) => self.reply_not_ready(id),
@@ -223,10 +233,12 @@ impl Router {
         if self.slots.contains_key(&name) {
             return Err(AddChannelError::Duplicate(name));
         }
-        let key: Arc<str> = Arc::from(name.as_str());
+        let key: Arc<str> = name.shared();
         let mut slot = Slot::new(setup, self.stored.remove(&key).unwrap_or_default());
         let now = Instant::now();
         for reply in self.stored_replies.extract_if(.., |reply| reply.channel == key) {
+            // Only those that somebody can deliver count against the limit of all.
+            self.replies_waiting.fetch_add(1, Ordering::Relaxed);
             slot.replies.add(&reply, &self.config.retry, now);
         }
         for seen in self.stored_seen.extract_if(.., |seen| seen.channel == key) {
@@ -242,16 +254,16 @@ impl Router {
         let Some(slot) = self.slots.get_mut(channel) else { return Err(job) };
         let lane = job.purpose.lane();
         slot.lane(lane).push(job)?;
-        self.list(channel, lane);
+        self.mark_runnable(channel, lane);
         Ok(())
     }
 
     /// Notes that a lane may have something to start.
-    pub(super) fn list(&mut self, channel: &ChannelName, lane: LaneKind) {
+    pub(super) fn mark_runnable(&mut self, channel: &ChannelName, lane: LaneKind) {
         let Some(slot) = self.slots.get_mut(channel) else { return };
-        if !slot.listed[lane as usize] && slot.lane(lane).is_runnable() {
-            slot.listed[lane as usize] = true;
-            self.runnable.push_back((channel.clone(), lane));
+        if !slot.is_marked[lane as usize] && slot.lane(lane).is_runnable() {
+            slot.is_marked[lane as usize] = true;
+            self.runnable.push(channel.clone(), lane);
         }
     }
 

@@ -8,83 +8,88 @@ use crate::channel::ChannelName;
 use crate::event::callback::{CallbackKind, CallbackReport};
 use crate::event::completion::{Completion, Ticket};
 use crate::model::deadline::deadline_after;
-use crate::sandbox::{CallbackContext, MemoryReservation, WasmChannelError};
+use crate::sandbox::{CallbackContext, MemoryBudget, MemoryReservation, WasmChannelError};
 
 use super::core::Router;
 use super::job::{Job, Running};
 use super::lane::LaneKind;
+use super::runnable::Entry;
 use super::slot::{Slot, State};
 
 /// Why a lane's next job does not start.
-enum Wait {
+enum NotStarted {
     /// This lane has nothing to start, or may not.
-    NotNow,
-    /// No worker is free for lanes of this kind; other kinds may have one.
-    Workers,
-    /// The memory budget has no room. Later jobs must not overtake, or a large guest would wait for ever.
+    NotRunnable,
+    /// There is no room in the memory budget.
     Memory,
+}
+
+/// The share of the memory budget that is kept for small callbacks while large ones wait: every channel can then run one of
+/// up to [`Floors::FLOOR_SHARE`] of the budget.
+pub(super) struct Floors {
+    reserve: MemoryBudget,
+    floor: usize,
+}
+
+impl Floors {
+    const RESERVE_SHARE: usize = 8;
+    const FLOOR_SHARE: usize = 64;
+
+    /// Splits a budget: what all callbacks share, and what is kept for small ones.
+    pub fn split(bytes: usize) -> (MemoryBudget, Self) {
+        let reserve = bytes / Self::RESERVE_SHARE;
+        let floors = Self { reserve: MemoryBudget::new(reserve), floor: bytes / Self::FLOOR_SHARE };
+        (MemoryBudget::new(bytes - reserve), floors)
+    }
+
+    /// Memory for a callback of a channel that has none running, if it is small enough.
+    fn reserve(&self, wanted: usize) -> Option<MemoryReservation> {
+        if wanted <= self.floor { self.reserve.reserve(wanted) } else { None }
+    }
 }
 
 impl Router {
     /// Starts every job that can start, lanes in the order in which they got their jobs.
     pub(super) fn start_what_can_start(&mut self) {
-        let mut kept = Vec::new();
-        while let Some((channel, lane)) = self.runnable.pop_front() {
-            match self.start_next_of(&channel, lane) {
+        while !self.runnable.is_empty() && self.storage.takes_work() {
+            let (workers, running_in) = (self.workers.capacity(), self.running_in);
+            let next = self.runnable.pop(|kind| has_worker_for(kind, workers, &running_in));
+            let Some(entry) = next else { return };
+            match self.start_next_of(&entry) {
                 Ok(()) => {
-                    self.unlist(&channel, lane);
-                    self.list(&channel, lane);
+                    self.unmark(&entry);
+                    self.mark_runnable(&entry.key, entry.lane);
                 }
-                Err(Wait::NotNow) => self.unlist(&channel, lane),
-                Err(Wait::Workers) => kept.push((channel, lane)),
-                Err(Wait::Memory) => {
-                    kept.push((channel, lane));
-                    break;
-                }
+                Err(NotStarted::NotRunnable) => self.unmark(&entry),
+                Err(NotStarted::Memory) => self.runnable.starve(entry),
             }
         }
-        for entry in kept.into_iter().rev() {
-            self.runnable.push_front(entry);
+    }
+
+    fn unmark(&mut self, entry: &Entry<ChannelName>) {
+        if let Some(slot) = self.slots.get_mut(&entry.key) {
+            slot.is_marked[entry.lane as usize] = false;
         }
     }
 
-    fn unlist(&mut self, channel: &ChannelName, lane: LaneKind) {
-        if let Some(slot) = self.slots.get_mut(channel) {
-            slot.listed[lane as usize] = false;
-        }
-    }
-
-    fn start_next_of(&mut self, channel: &ChannelName, lane: LaneKind) -> Result<(), Wait> {
-        let has_worker = self.has_worker_for(lane);
-        let storage_works = self.storage.takes_work();
-        let Some(slot) = self.slots.get_mut(channel) else { return Err(Wait::NotNow) };
+    fn start_next_of(&mut self, entry: &Entry<ChannelName>) -> Result<(), NotStarted> {
+        let (channel, lane) = (&entry.key, entry.lane);
+        let Some(slot) = self.slots.get_mut(channel) else { return Err(NotStarted::NotRunnable) };
         if !slot.lane(lane).is_runnable() || !may_run(slot, lane) {
-            return Err(Wait::NotNow);
-        }
-        if !has_worker || !storage_works {
-            return Err(Wait::Workers);
+            return Err(NotStarted::NotRunnable);
         }
         // More than the whole budget would never be there, and everybody would wait for it.
         let wanted = wanted_memory(slot, lane).min(self.budget.limit());
-        let Some(memory) = self.budget.reserve(wanted) else { return Err(Wait::Memory) };
-        let Some(job) = slot.lane(lane).start_next() else { return Err(Wait::NotNow) };
+        let may_overtake = !self.runnable.is_behind_a_starved_one(entry);
+        let shared = if may_overtake { self.budget.reserve(wanted) } else { None };
+        let memory = match shared {
+            None if !slot.runs_anything() => self.floors.reserve(wanted),
+            shared => shared,
+        };
+        let Some(memory) = memory else { return Err(NotStarted::Memory) };
+        let Some(job) = slot.lane(lane).start_next() else { return Err(NotStarted::NotRunnable) };
         self.start(channel, lane, job, memory);
         Ok(())
-    }
-
-    /// A lane may use all workers but a few, so that a burst in one kind of lane leaves the others able to work;
-    /// polls, which may wait half a minute for an upstream server, use at most half, and status updates a quarter.
-    fn has_worker_for(&self, lane: LaneKind) -> bool {
-        let capacity = self.workers.capacity();
-        let running: usize = self.running_in.iter().sum();
-        let most = match lane {
-            LaneKind::Poll => (capacity / 2).max(1),
-            LaneKind::Status => (capacity / 4).max(1),
-            LaneKind::Inbound | LaneKind::Timer | LaneKind::Outbound => {
-                capacity.saturating_sub(capacity / 8).max(1)
-            }
-        };
-        running < capacity && self.running_in[lane as usize] < most
     }
 
     fn start(&mut self, channel: &ChannelName, lane: LaneKind, job: Job, memory: MemoryReservation) {
@@ -103,9 +108,10 @@ impl Router {
             kind: callback.kind(),
             report: None,
         };
-        // A job that finds no worker is dropped, and its outcome reports that.
+        // A job that finds no worker is dropped, and its outcome reports that: after the memory of its context is free.
+        let work = (context, outcome);
         let _ = self.workers.submit(Box::new(move || {
-            let mut outcome = outcome;
+            let (context, mut outcome) = work;
             outcome.report = Some(module.run(context, &callback));
         }));
     }
@@ -121,6 +127,17 @@ impl Router {
             memory,
         }
     }
+}
+
+/// A lane may use all workers but a few, so that a burst in one kind of lane leaves the others able to work; polls, which
+/// may wait half a minute for an upstream server, use at most half, and status updates a quarter.
+fn has_worker_for(lane: LaneKind, workers: usize, running_in: &[usize; LaneKind::COUNT]) -> bool {
+    let most = match lane {
+        LaneKind::Poll => workers / 2,
+        LaneKind::Status => workers / 4,
+        LaneKind::Inbound | LaneKind::Timer | LaneKind::Outbound => workers - workers / 8,
+    };
+    running_in.iter().sum::<usize>() < workers && running_in[lane as usize] < most.max(1)
 }
 
 /// Sends a callback's report when it is dropped: also when the worker panicked, or there was none. A lane whose callback
@@ -162,4 +179,45 @@ fn may_run(slot: &Slot, lane: LaneKind) -> bool {
 fn wanted_memory(slot: &mut Slot, lane: LaneKind) -> usize {
     let with_full_memory = slot.lane(lane).peek().is_some_and(|job| job.with_full_memory);
     if with_full_memory { slot.setup.limits.memory_bytes } else { slot.expected_memory }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_lane_has_its_share_of_the_workers() {
+        for (lane, workers, share) in [
+            (LaneKind::Inbound, 32, 28),
+            (LaneKind::Timer, 32, 28),
+            (LaneKind::Outbound, 32, 28),
+            (LaneKind::Poll, 32, 16),
+            (LaneKind::Status, 32, 8),
+            (LaneKind::Inbound, 4, 4),
+            (LaneKind::Poll, 1, 1),
+            (LaneKind::Status, 1, 1),
+        ] {
+            let running = |count| {
+                let mut running_in = [0; LaneKind::COUNT];
+                running_in[lane as usize] = count;
+                running_in
+            };
+            assert!(has_worker_for(lane, workers, &running(share - 1)), "{lane:?} of {workers}");
+            assert!(!has_worker_for(lane, workers, &running(share)), "{lane:?} of {workers}");
+        }
+        assert!(!has_worker_for(LaneKind::Inbound, 8, &[1, 4, 0, 2, 1]), "all workers are taken");
+        assert!(has_worker_for(LaneKind::Inbound, 8, &[1, 3, 0, 2, 1]));
+    }
+
+    /// A guest that waited for 200 MB held up every other channel.
+    #[test]
+    fn small_callbacks_have_memory_left_when_the_shared_part_is_taken() {
+        let (shared, floors) = Floors::split(64 << 20);
+        assert_eq!((shared.limit(), floors.reserve.limit(), floors.floor), (56 << 20, 8 << 20, 1 << 20));
+        let all = shared.reserve(56 << 20);
+        assert!(all.is_some() && shared.reserve(1).is_none());
+        let small = floors.reserve(1 << 20);
+        assert!(small.is_some());
+        assert!(floors.reserve((1 << 20) + 1).is_none(), "one byte more than the floor");
+    }
 }

@@ -1,6 +1,5 @@
 //! What follows from a callback's end.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::channel::ChannelName;
@@ -34,6 +33,7 @@ impl Router {
         let Some(running) = self.running.remove(&ticket) else { return };
         super::webhooks::check_answer(&running.channel, &mut report);
         self.running_in[running.lane as usize] -= 1;
+        self.runnable.memory_was_freed();
         let Some(slot) = self.slots.get_mut(&running.channel) else { return };
         slot.note_usage(&report);
         if slot.credentials.note(&report.effects.upstream) {
@@ -57,7 +57,7 @@ impl Router {
         change(&mut job);
         let Some(slot) = self.slots.get_mut(&channel) else { return };
         slot.lane(lane).put_back(job);
-        self.list(&channel, lane);
+        self.mark_runnable(&channel, lane);
     }
 
     /// A callback succeeded: its effects are applied, unless something stands in the way.
@@ -162,7 +162,7 @@ impl Router {
             self.hold_until(channel, wait);
             break;
         }
-        self.list_all(channel);
+        self.mark_all_runnable(channel);
     }
 
     /// At shutdown there is no later moment: what was held back is committed over its rate.
@@ -177,7 +177,7 @@ impl Router {
     fn commit(&mut self, running: Running, report: CallbackReport) {
         let Running { channel, lane, job, .. } = running;
         let Ok(value) = report.result else { return };
-        let key: ChannelKey = Arc::from(channel.as_str());
+        let key: ChannelKey = channel.shared();
         let now_ms = unix_ms();
         let polled = Polled { took: report.usage.elapsed, emitted: !report.effects.messages.is_empty() };
         let Some(slot) = self.slots.get_mut(&channel) else { return };
@@ -304,7 +304,7 @@ impl Router {
         }
         log::info!(target: channel.as_str(), "is tried again after its pause");
         slot.state = State::Ready;
-        self.list_all(channel);
+        self.mark_all_runnable(channel);
         self.schedule_poll(channel);
         self.begin_due_replies(channel);
     }
@@ -314,15 +314,15 @@ impl Router {
         if let Some(slot) = self.slots.get_mut(channel) {
             slot.lane(lane).finished();
         }
-        self.list(channel, lane);
+        self.mark_runnable(channel, lane);
         if lane == super::lane::LaneKind::Outbound {
             self.begin_due_replies(channel);
         }
     }
 
-    pub(super) fn list_all(&mut self, channel: &ChannelName) {
+    pub(super) fn mark_all_runnable(&mut self, channel: &ChannelName) {
         for lane in super::lane::LaneKind::ALL {
-            self.list(channel, lane);
+            self.mark_runnable(channel, lane);
         }
     }
 }

@@ -89,6 +89,11 @@ impl<J> Lane<J> {
         self.waiting.len()
     }
 
+    /// Whether a job runs.
+    pub fn runs_anything(&self) -> bool {
+        self.running > 0
+    }
+
     /// Whether nothing waits and nothing runs.
     pub fn is_idle(&self) -> bool {
         self.running == 0 && self.waiting.is_empty()

@@ -9,10 +9,10 @@
 //! | `core` | the router's state and its loop |
 //! | `slot` | what is known of one channel |
 //! | `job`, `lane` | work for a channel, in order |
-//! | `dispatch` | who may start now: workers, memory, a fresh instance |
+//! | `dispatch`, `runnable` | who may start now: workers, memory |
 //! | `finish` | what follows from a callback's end |
 //! | `changes` | a callback's effects as a batch for the store |
-//! | `webhooks` | requests and their answers |
+//! | `webhooks`, `answered` | requests and their answers |
 //! | `seen` | requests that came before |
 //! | `starts` | `on-start`, registration, `on-shutdown` |
 //! | `polls`, `timers` | what happens by the clock |
@@ -23,6 +23,7 @@
 //! | `report` | health |
 //! | `scheduler`, `deadlines` | the thread that sleeps until the next deadline, and its heap |
 
+mod answered;
 mod backoff;
 mod breaker;
 mod changes;
@@ -36,6 +37,7 @@ mod lane;
 mod polls;
 mod replies;
 mod report;
+mod runnable;
 pub(crate) mod scheduler;
 mod seen;
 mod slot;

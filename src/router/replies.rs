@@ -194,13 +194,12 @@ impl Router {
     /// A reply is durable.
     pub(super) fn reply_stored(&mut self, reply: PendingReply) {
         self.newest_reply = self.newest_reply.max(reply.id);
-        let slot = self.slots.iter_mut().find(|(name, _)| name.as_str() == &*reply.channel);
-        if let Some((name, slot)) = slot {
+        if let Some(slot) = self.slots.get_mut(&*reply.channel) {
             // One that was dropped and is wanted again while it is still under way has been counted all the time.
             if !slot.replies.add(&reply, &self.config.retry, Instant::now()) {
                 self.replies_waiting.fetch_sub(1, Ordering::Relaxed);
             }
-            let name = name.clone();
+            let name = slot.setup.name.clone();
             self.begin_due_replies(&name);
         } else {
             let before = self.stored_replies.len();
@@ -343,7 +342,7 @@ impl Router {
         attempt: &ReplyAttempt,
         report: CallbackReport,
     ) {
-        let key: ChannelKey = channel.as_str().into();
+        let key: ChannelKey = channel.shared();
         let now_ms = unix_ms();
         let mut batch = Batch::default();
         for (path, content) in report.effects.workspace.writes {

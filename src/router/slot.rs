@@ -36,8 +36,8 @@ pub(super) struct Slot {
     pub setup: ChannelSetup,
     pub state: State,
     lanes: [Lane<Job>; LaneKind::COUNT],
-    /// Whether each lane stands in the router's list of lanes that may have something to start.
-    pub listed: [bool; LaneKind::COUNT],
+    /// Whether each lane is among the router's runnable ones.
+    pub is_marked: [bool; LaneKind::COUNT],
     pub workspace: Workspace,
     pub breaker: Breaker,
     pub registration: Option<Registration>,
@@ -106,7 +106,7 @@ impl Slot {
         ];
         Self {
             lanes,
-            listed: [false; LaneKind::COUNT],
+            is_marked: [false; LaneKind::COUNT],
             workspace: load_workspace(&setup, &stored),
             breaker: Breaker::default(),
             registration: None,
@@ -135,6 +135,11 @@ impl Slot {
 
     pub fn lane(&mut self, kind: LaneKind) -> &mut Lane<Job> {
         &mut self.lanes[kind as usize]
+    }
+
+    /// Whether a callback of this channel runs.
+    pub fn runs_anything(&self) -> bool {
+        self.lanes.iter().any(Lane::runs_anything)
     }
 
     /// How many jobs wait: inbound; polls and timers; replies and status updates.

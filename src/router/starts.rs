@@ -74,7 +74,7 @@ impl Router {
                 is_stored.store(receipt.is_ok(), Ordering::Relaxed);
             });
         }
-        self.list_all(channel);
+        self.mark_all_runnable(channel);
         self.schedule_poll(channel);
         self.schedule_timers(channel);
         self.begin_due_replies(channel);
@@ -127,7 +127,7 @@ impl Router {
         }
         self.runnable.clear();
         for slot in self.slots.values_mut() {
-            slot.listed = [false; LaneKind::COUNT];
+            slot.is_marked = [false; LaneKind::COUNT];
         }
         self.start_on_shutdown();
     }
@@ -183,6 +183,7 @@ impl Router {
 
     /// Whether the router's work is done.
     pub(super) fn is_done(&mut self) -> bool {
+        self.take_answered();
         self.start_on_shutdown();
         self.stopping == Some(ShutdownPhase::OnShutdown)
             && self.running.is_empty()

@@ -294,7 +294,7 @@ impl Router {
         self.storage.works = true;
         let channels: Vec<_> = self.slots.keys().cloned().collect();
         for channel in &channels {
-            let key: Arc<str> = Arc::from(channel.as_str());
+            let key: Arc<str> = channel.shared();
             if let Some(slot) = self.slots.get_mut(channel) {
                 slot.reset_to(loaded.channels.remove(&key).unwrap_or_default());
                 slot.seen.forget_answered();
@@ -322,7 +322,7 @@ impl Router {
         }
         self.store_owed_messages();
         for channel in &channels {
-            self.list_all(channel);
+            self.mark_all_runnable(channel);
             self.begin_due_replies(channel);
         }
     }
@@ -347,7 +347,7 @@ impl Router {
     fn apply_owed(&mut self, change: &Change) {
         match change {
             Change::PutFile { channel, path, content } => {
-                let slot = self.slots.values_mut().find(|slot| slot.setup.name.as_str() == &**channel);
+                let slot = self.slots.get_mut(&**channel);
                 if let (Some(slot), Ok(path)) = (slot, workspace_path(path)) {
                     let writes = [(path, content.clone())].into();
                     slot.workspace.apply_over(&WorkspaceChanges { writes, ..WorkspaceChanges::default() });
@@ -364,7 +364,7 @@ impl Router {
             }
             Change::CancelTimer { channel, name } => self.set_owed_timer(channel, name, None),
             Change::Seen { channel, key, expires_ms, .. } => {
-                let slot = self.slots.values_mut().find(|slot| slot.setup.name.as_str() == &**channel);
+                let slot = self.slots.get_mut(&**channel);
                 if let Some(slot) = slot {
                     slot.seen.remember_message(*key, *expires_ms);
                 }

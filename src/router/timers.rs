@@ -205,8 +205,8 @@ impl Router {
 
     /// Sets or cancels a timer for a callback whose effects were stored late.
     pub(super) fn set_owed_timer(&mut self, channel: &ChannelKey, name: &Arc<str>, set: Option<TimerRecord>) {
-        let slot = self.slots.iter_mut().find(|(known, _)| known.as_str() == &**channel);
-        let Some((channel, slot)) = slot else { return };
+        let Some(slot) = self.slots.get_mut(&**channel) else { return };
+        let channel = slot.setup.name.clone();
         let wakeup = Wakeup::Timer(channel.clone(), name.clone());
         match set {
             Some(record) => {
@@ -245,7 +245,7 @@ impl Router {
         let Some(slot) = self.slots.get_mut(channel) else { return };
         if slot.timers.is_still(name, *setting) {
             slot.timers.set.remove(name);
-            batch.changes.push(Change::CancelTimer { channel: channel.as_str().into(), name: name.clone() });
+            batch.changes.push(Change::CancelTimer { channel: channel.shared(), name: name.clone() });
         }
     }
 
@@ -265,7 +265,7 @@ impl Router {
         }
         log::error!(target: channel.as_str(), "timer {name:?} failed {MOST_TRIES} times and is given up");
         slot.timers.set.remove(name);
-        let gone = Change::CancelTimer { channel: channel.as_str().into(), name: name.clone() };
+        let gone = Change::CancelTimer { channel: channel.shared(), name: name.clone() };
         self.storage.commit(Batch::of(gone), &self.mailbox);
     }
 }

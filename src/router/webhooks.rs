@@ -7,7 +7,7 @@ use crate::event::Wakeup;
 use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::arrival::{RequestIdentity, Webhook};
 use crate::event::callback::{Callback, CallbackReport, CallbackValue};
-use crate::event::completion::{Answered, Completion};
+use crate::event::completion::Answered;
 use crate::model::deadline::deadline_after;
 use crate::sandbox::WasmChannelError;
 use crate::server::responses::headers_of;
@@ -30,7 +30,7 @@ impl Router {
         let Some(slot) = self.slots.get_mut(&channel) else { return answer.refuse(Refusal::NotFound) };
         let answer = match slot.seen.arrive(&identities, answer, steady_ms()) {
             Arrival::New(answer) => answer,
-            Arrival::Waits => return,
+            Arrival::Waits => return self.await_answer(),
             Arrival::Refused(answer) => return answer.refuse(Refusal::Busy),
             Arrival::Repeat { answer, id } => return self.answer_repeat(&channel, answer, id),
         };
@@ -92,7 +92,7 @@ impl Router {
         }
         let now_ms = steady_ms();
         batch.changes.extend(identities.iter().map(|identity| Change::Seen {
-            channel: channel.as_str().into(),
+            channel: channel.shared(),
             key: *identity.key.as_bytes(),
             at_ms: now_ms,
             expires_ms: identity.expires_ms,
@@ -103,7 +103,7 @@ impl Router {
         if batch.changes.is_empty() && self.storage.is_settled() {
             return answer.send(HttpAnswer::Guest(response));
         }
-        let completed = self.completed.clone();
+        let answered_to = self.answered.sender();
         let channel = channel.clone();
         self.storage.commit_then(batch, &self.mailbox, move |receipt| {
             let sent = match receipt {
@@ -115,15 +115,27 @@ impl Router {
                 let mut seen = receipt.map(|receipt| receipt.seen).unwrap_or_default();
                 let stored = seen.split_off(seen.len().saturating_sub(identities.len()));
                 let answer = sent.clone();
-                let answered = Answered { channel, identities, stored, answer };
-                let _ = completed.send(Completion::Answered(Box::new(answered)));
+                answered_to.send(Answered { channel, identities, stored, answer });
             }
             answer.send(sent);
         });
     }
 
+    /// A repeat waits for the answer to the first. That may have been given just now.
+    fn await_answer(&mut self) {
+        self.answered.wake_at_next();
+        self.take_answered();
+    }
+
+    /// Notes what requests were answered with since the last time.
+    pub(super) fn take_answered(&mut self) {
+        while let Some(answered) = self.answered.take() {
+            self.answered(&answered);
+        }
+    }
+
     /// The first of several equal requests has its answer.
-    pub(super) fn answered(&mut self, answered: &Answered) {
+    fn answered(&mut self, answered: &Answered) {
         let Answered { channel, identities, stored, answer } = answered;
         let Some(slot) = self.slots.get_mut(channel) else { return };
         let waiting = match answer {

@@ -1,0 +1,74 @@
+//! Threads without which the host is of no use: when one of them panics, the process ends with an error, so that a
+//! supervisor starts it anew. Everything that was acknowledged is durable.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{self, JoinHandle};
+
+/// The exit status of a process whose vital thread has panicked (`EX_SOFTWARE` of sysexits.h).
+pub(super) const EXIT_STATUS: i32 = 70;
+
+/// Starts a thread whose panic ends the process.
+pub(super) fn spawn_vital(
+    name: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.into()).spawn(move || {
+        // Nothing is used after the panic, so no broken state can be seen.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            log::error!(
+                "thread {name} panicked and the process ends: {}; please report this",
+                reason_of(&*panic)
+            );
+            log::logger().flush();
+            std::process::exit(EXIT_STATUS);
+        }
+    })
+}
+
+fn reason_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    const IS_CHILD: &str = "TINCLAW_TEST_VITAL_THREAD";
+
+    /// A panic on the router's thread left a process that took requests and answered none of them.
+    #[test]
+    fn a_vital_thread_that_panics_ends_the_process_with_an_error() {
+        if std::env::var_os(IS_CHILD).is_some() {
+            spawn_vital("vital", || panic!("oh no")).expect("a thread").join().expect("never returns");
+            return;
+        }
+        let name = "host::supervision::tests::a_vital_thread_that_panics_ends_the_process_with_an_error";
+        let child = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", name, "--nocapture"])
+            .env(IS_CHILD, "1")
+            .output()
+            .expect("a child process");
+        assert_eq!(child.status.code(), Some(EXIT_STATUS), "{}", String::from_utf8_lossy(&child.stderr));
+        assert!(String::from_utf8_lossy(&child.stderr).contains("oh no"));
+    }
+
+    #[test]
+    fn a_vital_thread_may_end_well() {
+        spawn_vital("vital", || {}).expect("a thread").join().expect("it ended well");
+    }
+
+    #[test]
+    fn the_reason_of_a_panic_is_its_text() {
+        for (panic, reason) in [
+            (catch_unwind(|| panic!("plain")), "plain"),
+            (catch_unwind(|| panic!("with {}", 1)), "with 1"),
+            (catch_unwind(|| std::panic::panic_any(1)), "no reason given"),
+        ] {
+            assert_eq!(reason_of(&*panic.expect_err("it panicked")), reason);
+        }
+    }
+}
