@@ -210,7 +210,7 @@ fn a_server_that_ends_answers_what_it_has_and_takes_no_more() {
 
 #[test]
 fn a_server_waits_for_its_last_answers_only_so_long() {
-    let limits = ServerLimits { shutdown_time: Duration::from_millis(100), ..ServerLimits::default() };
+    let limits = ServerLimits { shutdown_timeout: Duration::from_millis(100), ..ServerLimits::default() };
     let (server, requests) = holding(limits);
     let mut client = ask(&server);
     let request = requests.recv_timeout(PATIENCE).unwrap();

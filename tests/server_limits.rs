@@ -75,7 +75,7 @@ fn a_body_that_never_ends_is_cut_off() {
 
 #[test]
 fn a_head_that_does_not_come_in_time_is_refused() {
-    let server = start(ServerLimits { head_time: SHORT, ..ServerLimits::default() }, describe);
+    let server = start(ServerLimits { header_timeout: SHORT, ..ServerLimits::default() }, describe);
     for bytes in [&b""[..], b"GET / HTTP/1.1\r\nHost: a\r\n"] {
         refused(&exchange(server.local_addr(), bytes), (408, "head_timeout"));
     }
@@ -91,7 +91,7 @@ fn a_head_that_does_not_come_in_time_is_refused() {
 
 #[test]
 fn a_body_that_does_not_come_in_time_is_refused() {
-    let server = start(ServerLimits { body_time: SHORT, ..ServerLimits::default() }, describe);
+    let server = start(ServerLimits { body_timeout: SHORT, ..ServerLimits::default() }, describe);
     for encoding in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
         let bytes = format!("POST / HTTP/1.1\r\nHost: a\r\n{encoding}\r\n\r\n1");
         refused(&exchange(server.local_addr(), bytes.as_bytes()), (408, "body_timeout"));
@@ -163,7 +163,7 @@ fn one_address_has_its_own_limit_unless_it_is_a_trusted_proxy() {
 
 #[test]
 fn an_answer_that_does_not_come_in_time_is_made_up_for() {
-    let (server, requests) = holding(ServerLimits { answer_time: SHORT, ..ServerLimits::default() });
+    let (server, requests) = holding(ServerLimits { response_timeout: SHORT, ..ServerLimits::default() });
     let mut client = ask(server.local_addr());
     let request = requests.recv_timeout(PATIENCE).unwrap();
     refused(&read_all(&mut client), (504, "no_answer_in_time"));
@@ -179,7 +179,7 @@ fn an_answer_that_does_not_come_in_time_is_made_up_for() {
 
 #[test]
 fn a_handler_that_does_not_return_costs_its_successors_and_they_are_not_handled_late() {
-    let limits = ServerLimits { handover_time: SHORT, ..ServerLimits::default() };
+    let limits = ServerLimits { dispatch_timeout: SHORT, ..ServerLimits::default() };
     let (entered, has_entered) = channel();
     let (release, released) = channel::<()>();
     let server = start(limits, move |request| {
@@ -203,7 +203,7 @@ fn a_handler_that_does_not_return_costs_its_successors_and_they_are_not_handled_
 #[test]
 fn an_answer_may_have_its_limit_and_one_byte_more_is_an_error() {
     let limits =
-        ServerLimits { response_bytes: 100_000, response_memory: 150_000, ..ServerLimits::default() };
+        ServerLimits { max_response_bytes: 100_000, response_memory: 150_000, ..ServerLimits::default() };
     let server = start(limits, |request| {
         let length: usize = request.query.parse().unwrap();
         request.responder.respond(Response { status: 200, headers: vec![], body: vec![b'x'; length] });
@@ -218,9 +218,9 @@ fn an_answer_may_have_its_limit_and_one_byte_more_is_an_error() {
 #[test]
 fn answers_share_a_memory_and_slow_readers_are_dropped() {
     let limits = ServerLimits {
-        response_bytes: 8 << 20,
+        max_response_bytes: 8 << 20,
         response_memory: 10 << 20,
-        write_time: Duration::from_millis(500),
+        write_timeout: Duration::from_millis(500),
         ..ServerLimits::default()
     };
     let server = start(limits, |request| {

@@ -8,7 +8,7 @@ use wit_abi::types::{IncomingHttpRequest, StatusUpdate};
 use crate::channel::ChannelName;
 use crate::model::oneshot::Teller;
 use crate::store::{PendingReply, ReplyId};
-use crate::webhook::SeenKey;
+use crate::webhook::DedupeKey;
 
 use super::answer::AnswerSlot;
 use super::health::ChannelHealth;
@@ -44,7 +44,7 @@ pub struct Webhook {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestIdentity {
     /// A digest of the provider's id or of the signature.
-    pub key: SeenKey,
+    pub key: DedupeKey,
     /// Until when a repeat is recognised, in Unix milliseconds.
     pub expires_ms: u64,
     /// Whether the first answer is kept for repeats. Without, a repeat gets an empty 200.

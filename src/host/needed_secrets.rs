@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::capability::{RequiredSecret, SetupSection};
 use crate::secrets::normalise_name;
 use crate::server::ChannelAccess;
+use crate::webhook::SecretProblem;
 
 /// What a channel needs. Asked anew each time, because an operator stores secrets while the host runs.
 pub(super) struct NeededSecrets {
@@ -22,7 +23,10 @@ impl NeededSecrets {
     /// What is missing or cannot be used, in words that say what stores it. It asks the secrets' store, so it may block.
     pub fn missing(&self) -> Vec<String> {
         let stored = |name: &str| self.access.secrets.get(name).ok().flatten();
-        let lookup = |name: &str| Some(Zeroizing::new(stored(name)?.expose().as_bytes().to_vec()));
+        let lookup = |name: &str| match self.access.secrets.get(name) {
+            Ok(secret) => Ok(secret.map(|secret| Zeroizing::new(secret.expose().as_bytes().to_vec()))),
+            Err(_) => Err(SecretProblem::Unreadable),
+        };
         let webhook = self.access.plan.secret_problems(&lookup);
         let of_webhooks = webhook.iter().map(|(name, problem)| {
             format!("secret {name}: {problem}; webhooks answer 503; {}", self.remedy(name))

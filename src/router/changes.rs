@@ -11,7 +11,7 @@ use wit_abi::types::{EmittedMessage, InboundAttachment};
 use crate::event::callback::{Emitted, TimerChange};
 use crate::model::clock::millis;
 use crate::store::{AttachmentMeta, Change, ChannelKey, MessageBody, NewAttachment, NewMessage};
-use crate::webhook::{SeenKey, SeenKeys};
+use crate::webhook::{DedupeKey, DedupeMemory};
 
 /// The change that stores an emitted message.
 pub(super) fn add_message(channel: &ChannelKey, emitted: Emitted, received_ms: u64) -> NewMessage {
@@ -78,23 +78,23 @@ pub(super) fn timer(channel: &ChannelKey, change: &TimerChange, now_ms: u64) -> 
 }
 
 /// By what a message is recognised that carries its provider's id as `message_id` in its metadata.
-pub(super) fn own_id(message: &EmittedMessage) -> Option<SeenKey> {
+pub(super) fn own_id(message: &EmittedMessage) -> Option<DedupeKey> {
     let metadata: serde_json::Value = serde_json::from_str(&message.metadata_json).ok()?;
     let id = match metadata.get("message_id")? {
         serde_json::Value::String(id) => id.clone(),
         serde_json::Value::Number(id) => id.to_string(),
         _ => return None,
     };
-    Some(SeenKey::derive("message id", id.as_bytes()))
+    Some(DedupeKey::derive("message id", id.as_bytes()))
 }
 
 /// The change that remembers such a message.
-pub(super) fn seen_message(channel: &ChannelKey, id: SeenKey, now_ms: u64) -> Change {
+pub(super) fn seen_message(channel: &ChannelKey, id: DedupeKey, now_ms: u64) -> Change {
     Change::Seen {
         channel: channel.clone(),
         key: *id.as_bytes(),
         at_ms: now_ms,
-        expires_ms: now_ms.saturating_add(SeenKeys::<()>::DEDUPE_MS),
+        expires_ms: now_ms.saturating_add(DedupeMemory::<()>::DEDUPE_MS),
         answer: None,
     }
 }

@@ -10,13 +10,13 @@ use crate::event::arrival::RequestIdentity;
 use crate::model::clock::{millis, remaining};
 use crate::server::responses::{headers_json, headers_of};
 use crate::store::{SeenId, SeenRecord, StoredAnswer};
-use crate::webhook::{Seen as Known, SeenKey, SeenKeys};
+use crate::webhook::{DedupeKey, DedupeMemory, Known};
 
 /// Requests of one channel that can be recognised.
 pub(super) struct Seen {
-    known: SeenKeys<Option<SeenId>>,
+    known: DedupeMemory<Option<SeenId>>,
     /// Repeats that came before the first one was answered.
-    waiting: HashMap<SeenKey, Vec<AnswerSlot>>,
+    waiting: HashMap<DedupeKey, Vec<AnswerSlot>>,
 }
 
 /// Repeats of one request that wait for its answer; more are told to come back.
@@ -36,7 +36,7 @@ pub(super) enum Arrival {
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { known: SeenKeys::new(SeenKeys::<()>::DEFAULT_MAX_ENTRIES), waiting: HashMap::new() }
+        Self { known: DedupeMemory::new(DedupeMemory::<()>::DEFAULT_MAX_ENTRIES), waiting: HashMap::new() }
     }
 }
 
@@ -46,7 +46,7 @@ impl Seen {
         // Not beyond its own window, should the clock have been ahead when it was seen.
         let window = Duration::from_millis(record.expires_ms.saturating_sub(record.at_ms));
         let expires_ms = now_ms.saturating_add(millis(remaining(record.expires_ms, now_ms, window)));
-        self.known.restore(SeenKey::from_bytes(record.key), Some(record.id), expires_ms);
+        self.known.restore(DedupeKey::from_bytes(record.key), Some(record.id), expires_ms);
     }
 
     /// Forgets what was answered, because what is durable is loaded anew. Requests that are under way stay, with those
@@ -78,7 +78,7 @@ impl Seen {
         Arrival::New(answer)
     }
 
-    fn wait_for(&mut self, key: SeenKey, answer: AnswerSlot) -> Arrival {
+    fn wait_for(&mut self, key: DedupeKey, answer: AnswerSlot) -> Arrival {
         let waiting = self.waiting.entry(key).or_default();
         if waiting.len() >= MOST_WAITING {
             return Arrival::Refused(answer);
@@ -110,9 +110,9 @@ impl Seen {
 
     /// Whether a message that carries its own id is the first with it. It counts as seen from now on; a store that fails
     /// makes the host forget what is not durable.
-    pub fn is_first_message(&mut self, key: SeenKey, now_ms: u64) -> bool {
+    pub fn is_first_message(&mut self, key: DedupeKey, now_ms: u64) -> bool {
         let is_new = matches!(
-            self.known.begin(key, now_ms.saturating_add(SeenKeys::<()>::DEDUPE_MS), now_ms),
+            self.known.begin(key, now_ms.saturating_add(DedupeMemory::<()>::DEDUPE_MS), now_ms),
             Known::New
         );
         if is_new {
@@ -123,7 +123,7 @@ impl Seen {
 
     /// A message that carries its own id is stored late: it counts as seen all the same.
     pub fn remember_message(&mut self, key: [u8; 16], expires_ms: u64) {
-        self.known.restore(SeenKey::from_bytes(key), None, expires_ms);
+        self.known.restore(DedupeKey::from_bytes(key), None, expires_ms);
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
     use crate::event::answer::{HttpAnswer, Refusal};
 
     const IDENTITY: fn() -> RequestIdentity =
-        || RequestIdentity { key: SeenKey::derive("id", b"1"), expires_ms: 60_000, keep_answer: true };
+        || RequestIdentity { key: DedupeKey::derive("id", b"1"), expires_ms: 60_000, keep_answer: true };
 
     fn slot() -> AnswerSlot {
         AnswerSlot::new(|_| {})
@@ -181,7 +181,7 @@ mod tests {
             at_ms: 900_000,
             expires_ms: 960_000,
         };
-        let identity = RequestIdentity { key: SeenKey::from_bytes([1; 16]), ..IDENTITY() };
+        let identity = RequestIdentity { key: DedupeKey::from_bytes([1; 16]), ..IDENTITY() };
         for (case, loaded_ms, forgotten_ms) in
             [("the clock is right", 910_000, 960_000), ("the clock was ahead", 100_000, 160_000)]
         {
@@ -204,8 +204,8 @@ mod tests {
     #[test]
     fn a_captured_request_with_another_id_is_a_repeat_by_its_signature() {
         let signed =
-            RequestIdentity { key: SeenKey::derive("signature", b"s"), keep_answer: false, ..IDENTITY() };
-        let other_id = RequestIdentity { key: SeenKey::derive("id", b"2"), ..IDENTITY() };
+            RequestIdentity { key: DedupeKey::derive("signature", b"s"), keep_answer: false, ..IDENTITY() };
+        let other_id = RequestIdentity { key: DedupeKey::derive("id", b"2"), ..IDENTITY() };
         let mut seen = Seen::default();
         seen.arrive(&[IDENTITY(), signed], slot(), 0);
         seen.done(&[IDENTITY(), signed], &[SeenId(7), SeenId(8)]);

@@ -1,5 +1,8 @@
 //! Lets authentic requests pass, and bounds what the others cost.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -11,7 +14,7 @@ use crate::model::clock;
 use crate::model::log_throttle::LogThrottle;
 use crate::secrets::SecretStore;
 use crate::webhook::{
-    AttemptLimits, Authenticated, FailedAttempts, Failure, Verdict, WebhookRequest, verify,
+    AttemptLimits, Authenticated, FailedAttempts, Failure, SecretProblem, Verdict, WebhookRequest, verify,
 };
 
 use super::routes::ChannelAccess;
@@ -35,6 +38,7 @@ pub(super) struct AuthenticationGate {
     unusable: LogThrottle<ChannelName>,
     /// When the host's clock was last said to be behind.
     clock_logged: Option<Instant>,
+    secrets: SecretCache,
 }
 
 /// How long nothing more is said of the host's clock.
@@ -48,6 +52,7 @@ impl Default for AuthenticationGate {
             logged: FailedAttempts::new(LOG_LIMITS),
             unusable: LogThrottle::default(),
             clock_logged: None,
+            secrets: SecretCache::default(),
         }
     }
 }
@@ -67,7 +72,7 @@ impl AuthenticationGate {
         {
             return Err(Refusal::TooManyRequests { retry_after });
         }
-        match verify(&access.plan, request, &|name| secret_bytes(&*access.secrets, name)) {
+        match self.verify(channel, access, request) {
             Verdict::Authentic(authenticated) => Ok(authenticated),
             Verdict::Refused(reason) => {
                 self.look_at_the_clock(channel, access, request, &reason, now);
@@ -85,6 +90,17 @@ impl AuthenticationGate {
         }
     }
 
+    fn verify(
+        &mut self,
+        channel: &ChannelName,
+        access: &ChannelAccess,
+        request: &WebhookRequest<'_>,
+    ) -> Verdict {
+        let secrets = &*access.secrets;
+        let cached = self.secrets.of(channel, secrets);
+        verify(&access.plan, request, &|name| cached.get(secrets, name))
+    }
+
     /// Says once that the host's clock is behind, where that is why a request is refused. Nobody but the holder of the key can
     /// have signed a time that is still to come, so such a request proves it; one that is too old may be a replay.
     fn look_at_the_clock(
@@ -92,10 +108,10 @@ impl AuthenticationGate {
         channel: &ChannelName,
         access: &ChannelAccess,
         request: &WebhookRequest<'_>,
-        reason: &crate::webhook::Refusal,
+        reason: &crate::webhook::AuthFailure,
         now: Instant,
     ) {
-        let crate::webhook::Refusal::TimestampOutsideTolerance { skew_secs: skew_secs @ 1.. } = *reason
+        let crate::webhook::AuthFailure::TimestampOutsideTolerance { skew_secs: skew_secs @ 1.. } = *reason
         else {
             return;
         };
@@ -104,8 +120,7 @@ impl AuthenticationGate {
         }
         let behind_ms = skew_secs.unsigned_abs().saturating_mul(1000);
         let then = WebhookRequest { now_ms: request.now_ms.saturating_add(behind_ms), ..*request };
-        let verdict = verify(&access.plan, &then, &|name| secret_bytes(&*access.secrets, name));
-        if matches!(verdict, Verdict::Authentic(_)) {
+        if matches!(self.verify(channel, access, &then), Verdict::Authentic(_)) {
             self.clock_logged = Some(now);
             log::error!(
                 "this host's clock is {} behind: channel {channel} got a request with a good signature from the future; \
@@ -120,7 +135,7 @@ impl AuthenticationGate {
         &mut self,
         channel: &ChannelName,
         client: IpAddr,
-        reason: &crate::webhook::Refusal,
+        reason: &crate::webhook::AuthFailure,
         now: Instant,
     ) -> Refusal {
         if reason.is_guess() {
@@ -139,7 +154,7 @@ impl AuthenticationGate {
         &mut self,
         channel: &ChannelName,
         client: IpAddr,
-        reason: &crate::webhook::Refusal,
+        reason: &crate::webhook::AuthFailure,
         unlogged: u64,
         now: Instant,
     ) {
@@ -158,22 +173,138 @@ impl AuthenticationGate {
     }
 }
 
-fn secret_bytes(secrets: &dyn SecretStore, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let secret = secrets.get(name).ok().flatten()?;
-    Some(Zeroizing::new(secret.expose().as_bytes().to_vec()))
+/// Secrets that were read, by channel. A store may take long to read one, and may be asked by others at the same time: while
+/// its revision stays the same, it is not asked again.
+#[derive(Default)]
+struct SecretCache {
+    by_channel: HashMap<ChannelName, CachedSecrets>,
+}
+
+#[derive(Default)]
+struct CachedSecrets {
+    revision: Option<u64>,
+    /// Behind a cell, because a look-up fills it while a request is verified.
+    values: RefCell<HashMap<String, Option<Zeroizing<Vec<u8>>>>>,
+}
+
+impl SecretCache {
+    /// The secrets of a channel as they are now.
+    fn of(&mut self, channel: &ChannelName, secrets: &dyn SecretStore) -> &CachedSecrets {
+        // Asked before any value is read: a value that is newer than its revision is read again, never the other way round.
+        let revision = secrets.revision();
+        if !self.by_channel.contains_key(channel) {
+            self.by_channel.insert(channel.clone(), CachedSecrets::default());
+        }
+        let cached = self.by_channel.get_mut(channel).expect("it was put in");
+        if revision.is_none() || cached.revision != revision {
+            *cached = CachedSecrets { revision, values: RefCell::default() };
+        }
+        cached
+    }
+}
+
+impl CachedSecrets {
+    fn get(
+        &self,
+        secrets: &dyn SecretStore,
+        name: &str,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, SecretProblem> {
+        if let Some(value) = self.values.borrow().get(name) {
+            return Ok(value.clone());
+        }
+        let secret = secrets.get(name).map_err(|_| SecretProblem::Unreadable)?;
+        let value = secret.map(|secret| Zeroizing::new(secret.expose().as_bytes().to_vec()));
+        self.values.borrow_mut().insert(name.to_owned(), value.clone());
+        Ok(value)
+    }
+}
+
+impl fmt::Debug for SecretCache {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SecretCache(…)")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
     use serde_json::json;
 
     use super::*;
     use crate::capability::webhook::WebhookCapability;
     use crate::model::document::{Comments, read};
-    use crate::secrets::{MemorySecrets, Secret};
+    use crate::secrets::{MemorySecrets, Secret, SecretError};
     use crate::webhook::AuthPlan;
+
+    /// A store that counts how often it is asked.
+    struct Counted {
+        secrets: MemorySecrets,
+        revision: AtomicU64,
+        reads: AtomicUsize,
+        fails: AtomicBool,
+    }
+
+    impl SecretStore for Counted {
+        fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
+            self.reads.fetch_add(1, SeqCst);
+            if self.fails.load(SeqCst) {
+                return Err(SecretError::BadName { name: name.to_owned() });
+            }
+            self.secrets.get(name)
+        }
+
+        fn names(&self) -> Result<Vec<String>, SecretError> {
+            self.secrets.names()
+        }
+
+        fn revision(&self) -> Option<u64> {
+            match self.revision.load(SeqCst) {
+                0 => None,
+                revision => Some(revision),
+            }
+        }
+    }
+
+    /// Every webhook used to read its secret anew, and waited for the store while anybody else read one: for a second where a
+    /// file is decrypted.
+    #[test]
+    fn secrets_are_read_again_only_when_the_store_has_changed() {
+        let store = Arc::new(Counted {
+            secrets: MemorySecrets::new(),
+            revision: AtomicU64::new(1),
+            reads: AtomicUsize::new(0),
+            fails: AtomicBool::new(false),
+        });
+        let set =
+            |value: &str| store.secrets.set("chat_webhook_secret", Secret::new(value.to_owned())).unwrap();
+        set("one");
+        let access = ChannelAccess { secrets: store.clone(), ..access(json!({"auth": "secret"})) };
+        let mut gate = AuthenticationGate::default();
+        let mut passes =
+            |value: &str| ask(&mut gate, "chat", &access, "POST", "", Some(("x-webhook-secret", value)));
+        let reads = || store.reads.swap(0, SeqCst);
+        assert_eq!(passes("one"), Ok(()));
+        assert_eq!(reads(), 2, "the secret and the one before it");
+        assert_eq!(passes("one"), Ok(()));
+        assert_eq!(passes("two"), Err(Refusal::Unauthorized));
+        assert_eq!(reads(), 0);
+        set("two");
+        store.revision.store(2, SeqCst);
+        assert_eq!(passes("two"), Ok(()));
+        assert_eq!(reads(), 2);
+        // A store that cannot say whether it has changed is asked each time.
+        store.revision.store(0, SeqCst);
+        assert_eq!((passes("two"), passes("two")), (Ok(()), Ok(())));
+        assert_eq!(reads(), 4);
+        // What cannot be read is not missing, and not remembered.
+        store.revision.store(3, SeqCst);
+        store.fails.store(true, SeqCst);
+        assert_eq!(passes("two"), Err(Refusal::NotConfigured));
+        store.fails.store(false, SeqCst);
+        assert_eq!(passes("two"), Ok(()));
+    }
 
     const GUESSER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 

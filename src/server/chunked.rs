@@ -1,6 +1,6 @@
 //! Decodes the chunked transfer coding (RFC 9112 section 7.1), strictly and without I/O.
 
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 
 /// Longest line with a chunk's size, its extensions included, in bytes. Nobody is known to use extensions.
 const LONGEST_SIZE_LINE: usize = 256;
@@ -40,7 +40,12 @@ impl ChunkedDecoder {
 
     /// Decodes the next bytes and appends what they carry to `body`, which never grows beyond `limit` bytes. Returns how
     /// many of the bytes were used: fewer than given only when the body has ended.
-    pub(crate) fn decode(&mut self, bytes: &[u8], body: &mut Vec<u8>, limit: u64) -> Result<usize, Refusal> {
+    pub(crate) fn decode(
+        &mut self,
+        bytes: &[u8],
+        body: &mut Vec<u8>,
+        limit: u64,
+    ) -> Result<usize, Rejection> {
         let mut used = 0;
         while used < bytes.len() && self.state != State::Done {
             if let State::Data(left) = self.state {
@@ -63,14 +68,14 @@ impl ChunkedDecoder {
     }
 
     /// One byte that is not data.
-    fn step(&mut self, byte: u8, decoded: u64, limit: u64) -> Result<State, Refusal> {
+    fn step(&mut self, byte: u8, decoded: u64, limit: u64) -> Result<State, Rejection> {
         match (self.state, byte) {
             (State::Size(size), digit) if digit.is_ascii_hexdigit() => {
                 self.count(LONGEST_SIZE_LINE)?;
                 let size = push_digit(size.unwrap_or(0), digit)?;
                 // Refused before the chunk is read, so that a body never stands for more than it may have.
                 if size > limit.saturating_sub(decoded) {
-                    Err(Refusal::BodyTooLarge)
+                    Err(Rejection::BodyTooLarge)
                 } else {
                     Ok(State::Size(Some(size)))
                 }
@@ -100,19 +105,19 @@ impl ChunkedDecoder {
             }
             (State::TrailerLineFeed(0), b'\n') => Ok(State::Done),
             (State::TrailerLineFeed(_), b'\n') => Ok(State::Trailer(0)),
-            _ => Err(Refusal::Chunk),
+            _ => Err(Rejection::Chunk),
         }
     }
 
-    fn count(&mut self, most: usize) -> Result<(), Refusal> {
+    fn count(&mut self, most: usize) -> Result<(), Rejection> {
         self.overhead += 1;
-        if self.overhead > most { Err(Refusal::Chunk) } else { Ok(()) }
+        if self.overhead > most { Err(Rejection::Chunk) } else { Ok(()) }
     }
 }
 
-fn push_digit(size: u64, digit: u8) -> Result<u64, Refusal> {
-    let value = char::from(digit).to_digit(16).ok_or(Refusal::Chunk)?;
-    size.checked_mul(16).map(|size| size + u64::from(value)).ok_or(Refusal::BodyTooLarge)
+fn push_digit(size: u64, digit: u8) -> Result<u64, Rejection> {
+    let value = char::from(digit).to_digit(16).ok_or(Rejection::Chunk)?;
+    size.checked_mul(16).map(|size| size + u64::from(value)).ok_or(Rejection::BodyTooLarge)
 }
 
 /// What a line may contain: no control characters but the tab.
@@ -126,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    fn decode(input: &[u8], limit: u64, piece: usize) -> Result<(Vec<u8>, usize, bool), Refusal> {
+    fn decode(input: &[u8], limit: u64, piece: usize) -> Result<(Vec<u8>, usize, bool), Rejection> {
         let mut decoder = ChunkedDecoder::new();
         let mut body = Vec::new();
         let mut used = 0;
@@ -171,25 +176,25 @@ mod tests {
     fn what_is_not_exactly_chunked_is_refused() {
         let long_extension = format!("1;{}\r\na\r\n0\r\n\r\n", "e".repeat(256));
         let long_trailer = format!("0\r\nA: {}\r\n\r\n", "b".repeat(LONGEST_TRAILER));
-        let rows: &[(&str, &[u8], Refusal)] = &[
-            ("no size", b"\r\n", Refusal::Chunk),
-            ("sign", b"+5\r\nhello\r\n", Refusal::Chunk),
-            ("prefix", b"0x5\r\nhello\r\n", Refusal::Chunk),
-            ("space before", b" 5\r\nhello\r\n", Refusal::Chunk),
-            ("space after", b"5 \r\nhello\r\n", Refusal::Chunk),
-            ("blanks before a line end", b"5 ;\r\nhello\r\n0 \r\n\r\n", Refusal::Chunk),
-            ("a digit after a blank", b"5 0;a\r\nhello\r\n", Refusal::Chunk),
-            ("underscore", b"1_0\r\n", Refusal::Chunk),
-            ("bare line feed after the size", b"5\nhello\r\n", Refusal::Chunk),
-            ("bare carriage return after the size", b"5\rhello\r\n", Refusal::Chunk),
-            ("line feed in an extension", b"5;a\nb\r\nhello\r\n", Refusal::Chunk),
-            ("NUL in an extension", b"5;\0\r\nhello\r\n", Refusal::Chunk),
-            ("data longer than its size", b"5\r\nhello!\r\n", Refusal::Chunk),
-            ("bare line feed after data", b"5\r\nhello\n0\r\n\r\n", Refusal::Chunk),
-            ("bare line feed in a trailer", b"0\r\nA: b\n\r\n", Refusal::Chunk),
-            ("size beyond 64 bits", b"10000000000000000\r\n", Refusal::BodyTooLarge),
-            ("size line one byte too long", long_extension.as_bytes(), Refusal::Chunk),
-            ("trailer too long", long_trailer.as_bytes(), Refusal::Chunk),
+        let rows: &[(&str, &[u8], Rejection)] = &[
+            ("no size", b"\r\n", Rejection::Chunk),
+            ("sign", b"+5\r\nhello\r\n", Rejection::Chunk),
+            ("prefix", b"0x5\r\nhello\r\n", Rejection::Chunk),
+            ("space before", b" 5\r\nhello\r\n", Rejection::Chunk),
+            ("space after", b"5 \r\nhello\r\n", Rejection::Chunk),
+            ("blanks before a line end", b"5 ;\r\nhello\r\n0 \r\n\r\n", Rejection::Chunk),
+            ("a digit after a blank", b"5 0;a\r\nhello\r\n", Rejection::Chunk),
+            ("underscore", b"1_0\r\n", Rejection::Chunk),
+            ("bare line feed after the size", b"5\nhello\r\n", Rejection::Chunk),
+            ("bare carriage return after the size", b"5\rhello\r\n", Rejection::Chunk),
+            ("line feed in an extension", b"5;a\nb\r\nhello\r\n", Rejection::Chunk),
+            ("NUL in an extension", b"5;\0\r\nhello\r\n", Rejection::Chunk),
+            ("data longer than its size", b"5\r\nhello!\r\n", Rejection::Chunk),
+            ("bare line feed after data", b"5\r\nhello\n0\r\n\r\n", Rejection::Chunk),
+            ("bare line feed in a trailer", b"0\r\nA: b\n\r\n", Rejection::Chunk),
+            ("size beyond 64 bits", b"10000000000000000\r\n", Rejection::BodyTooLarge),
+            ("size line one byte too long", long_extension.as_bytes(), Rejection::Chunk),
+            ("trailer too long", long_trailer.as_bytes(), Rejection::Chunk),
         ];
         for (name, input, expected) in rows {
             for piece in [1, 5, 100_000] {
@@ -201,9 +206,9 @@ mod tests {
     #[test]
     fn the_limit_counts_decoded_bytes_over_all_chunks() {
         assert!(decode(b"5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n", 10, 3).is_ok());
-        assert_eq!(decode(b"5\r\nhello\r\n6\r\nworlds\r\n0\r\n\r\n", 10, 3), Err(Refusal::BodyTooLarge));
+        assert_eq!(decode(b"5\r\nhello\r\n6\r\nworlds\r\n0\r\n\r\n", 10, 3), Err(Rejection::BodyTooLarge));
         // Before a single byte of the chunk has come.
-        assert_eq!(decode(b"b", 10, 1), Err(Refusal::BodyTooLarge));
+        assert_eq!(decode(b"b", 10, 1), Err(Rejection::BodyTooLarge));
     }
 
     #[test]

@@ -81,7 +81,7 @@ enum Route {
 pub(crate) struct ClientRoute {
     pub(crate) request: tiny_http::Request,
     pub(crate) arrival: u64,
-    pub(crate) response_bytes: u64,
+    pub(crate) max_response_bytes: u64,
     pub(crate) memory: Arc<AnswerMemory>,
 }
 
@@ -131,10 +131,10 @@ impl ClientRoute {
         if !(200..=599).contains(&response.status) {
             log::warn!("an answer with status {} was replaced by 502", response.status);
             Response::error(502, "bad_answer")
-        } else if length > self.response_bytes {
+        } else if length > self.max_response_bytes {
             log::warn!(
                 "an answer of {length} bytes was replaced by 500; at most {} are sent",
-                self.response_bytes
+                self.max_response_bytes
             );
             Response::error(500, "answer_too_large")
         } else if length > OWN_BODY_BYTES as u64 && !self.memory.take(self.arrival, length) {

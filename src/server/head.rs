@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use super::ServerLimits;
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use super::reply::is_token_byte;
 
 /// Finds the end of a head in bytes that come piece by piece.
@@ -27,23 +27,23 @@ const MOST_EMPTY_LINES: usize = 4;
 
 impl HeadScanner {
     /// Looks at the next bytes. `Some(n)`: the head ends after the first `n` of them.
-    pub(crate) fn scan(&mut self, bytes: &[u8], limits: &ServerLimits) -> Result<Option<usize>, Refusal> {
+    pub(crate) fn scan(&mut self, bytes: &[u8], limits: &ServerLimits) -> Result<Option<usize>, Rejection> {
         for (index, byte) in bytes.iter().enumerate() {
             self.length += 1;
-            if self.length > limits.head_bytes {
-                return Err(Refusal::HeadTooLarge);
+            if self.length > limits.max_header_bytes {
+                return Err(Rejection::HeadTooLarge);
             }
             match byte {
-                b'\n' if !self.after_carriage_return => return Err(Refusal::LineEnd),
+                b'\n' if !self.after_carriage_return => return Err(Rejection::LineEnd),
                 b'\n' => {
                     self.after_carriage_return = false;
                     if self.end_of_line(limits)? {
                         return Ok(Some(index + 1));
                     }
                 }
-                _ if self.after_carriage_return => return Err(Refusal::LineEnd),
+                _ if self.after_carriage_return => return Err(Rejection::LineEnd),
                 b'\r' => self.after_carriage_return = true,
-                0 => return Err(Refusal::Header),
+                0 => return Err(Rejection::Header),
                 _ => self.line_length += 1,
             }
         }
@@ -51,7 +51,7 @@ impl HeadScanner {
     }
 
     /// Whether this line end is the end of the head.
-    fn end_of_line(&mut self, limits: &ServerLimits) -> Result<bool, Refusal> {
+    fn end_of_line(&mut self, limits: &ServerLimits) -> Result<bool, Rejection> {
         let empty = self.line_length == 0;
         self.line_length = 0;
         if empty && self.lines > 0 {
@@ -60,11 +60,11 @@ impl HeadScanner {
         if empty {
             // Empty lines before the request line are ignored (RFC 9112 section 2.2): old clients end a body with one.
             self.empty_lines += 1;
-            return if self.empty_lines > MOST_EMPTY_LINES { Err(Refusal::RequestLine) } else { Ok(false) };
+            return if self.empty_lines > MOST_EMPTY_LINES { Err(Rejection::RequestLine) } else { Ok(false) };
         }
         self.lines += 1;
-        if self.lines > limits.head_fields + 1 {
-            return Err(Refusal::TooManyFields);
+        if self.lines > limits.max_headers + 1 {
+            return Err(Rejection::TooManyFields);
         }
         Ok(false)
     }
@@ -102,17 +102,17 @@ impl Head<'_> {
 }
 
 /// Parses a whole head, up to and including its empty line.
-pub(crate) fn read_head<'a>(bytes: &'a [u8], limits: &ServerLimits) -> Result<Head<'a>, Refusal> {
-    let mut storage = [const { MaybeUninit::<httparse::Header<'a>>::uninit() }; ServerLimits::MOST_FIELDS];
-    let room = limits.head_fields.min(ServerLimits::MOST_FIELDS);
+pub(crate) fn read_head<'a>(bytes: &'a [u8], limits: &ServerLimits) -> Result<Head<'a>, Rejection> {
+    let mut storage = [const { MaybeUninit::<httparse::Header<'a>>::uninit() }; ServerLimits::MAX_HEADERS];
+    let room = limits.max_headers.min(ServerLimits::MAX_HEADERS);
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(bytes, &mut storage[..room]) {
         Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(Refusal::RequestLine),
+        Ok(httparse::Status::Partial) => return Err(Rejection::RequestLine),
         Err(error) => return Err(refusal_for(error, bytes)),
     }
     let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
-        return Err(Refusal::RequestLine);
+        return Err(Rejection::RequestLine);
     };
     let is_about_server = method == "OPTIONS" && target == "*";
     let target = if is_about_server { Target::origin("/") } else { read_target(target)? };
@@ -132,12 +132,12 @@ pub(crate) fn read_head<'a>(bytes: &'a [u8], limits: &ServerLimits) -> Result<He
     })
 }
 
-fn refusal_for(error: httparse::Error, bytes: &[u8]) -> Refusal {
+fn refusal_for(error: httparse::Error, bytes: &[u8]) -> Rejection {
     match error {
-        httparse::Error::HeaderName | httparse::Error::HeaderValue => Refusal::Header,
-        httparse::Error::TooManyHeaders => Refusal::TooManyFields,
-        httparse::Error::Version if names_another_version(bytes) => Refusal::Version,
-        _ => Refusal::RequestLine,
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => Rejection::Header,
+        httparse::Error::TooManyHeaders => Rejection::TooManyFields,
+        httparse::Error::Version if names_another_version(bytes) => Rejection::Version,
+        _ => Rejection::RequestLine,
     }
 }
 
@@ -178,20 +178,20 @@ impl<'a> Target<'a> {
 
 /// `/path?query`, or the absolute form `http://host/path?query`, which every server must accept (RFC 9112 section 3.2.2).
 /// `host:port` names no resource, and a fragment is never sent.
-fn read_target(target: &str) -> Result<Target<'_>, Refusal> {
+fn read_target(target: &str) -> Result<Target<'_>, Rejection> {
     if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-        return Err(Refusal::Target);
+        return Err(Rejection::Target);
     }
     if target.starts_with('/') {
         return Ok(Target::origin(target));
     }
-    let (scheme, rest) = target.split_once("://").ok_or(Refusal::Target)?;
+    let (scheme, rest) = target.split_once("://").ok_or(Rejection::Target)?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return Err(Refusal::Target);
+        return Err(Rejection::Target);
     }
     let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     if authority.is_empty() || !authority.bytes().all(is_host_byte) {
-        return Err(Refusal::Target);
+        return Err(Rejection::Target);
     }
     let path_and_query =
         if tail.starts_with('/') { Cow::Borrowed(tail) } else { Cow::Owned(format!("/{tail}")) };
@@ -203,12 +203,12 @@ fn read_target(target: &str) -> Result<Target<'_>, Refusal> {
 fn agree_on_host<'a>(
     fields: &mut Vec<(&'a str, &'a [u8])>,
     authority: Option<&'a str>,
-) -> Result<(), Refusal> {
+) -> Result<(), Rejection> {
     let Some(authority) = authority else { return Ok(()) };
     let host = values(fields, "host").next();
     match host {
         Some(host) if host.eq_ignore_ascii_case(authority.as_bytes()) => Ok(()),
-        Some(_) => Err(Refusal::Host),
+        Some(_) => Err(Rejection::Host),
         None => {
             fields.push(("host", authority.as_bytes()));
             Ok(())
@@ -217,18 +217,18 @@ fn agree_on_host<'a>(
 }
 
 /// No control characters but the tab. Bytes above 0x7f are opaque data (RFC 9110 section 5.5), and proxies do send them.
-fn check_values(fields: &[(&str, &[u8])]) -> Result<(), Refusal> {
+fn check_values(fields: &[(&str, &[u8])]) -> Result<(), Rejection> {
     let fine = |byte: &u8| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f);
-    if fields.iter().all(|(_, value)| value.iter().all(fine)) { Ok(()) } else { Err(Refusal::Header) }
+    if fields.iter().all(|(_, value)| value.iter().all(fine)) { Ok(()) } else { Err(Rejection::Header) }
 }
 
 /// HTTP/1.1 needs exactly one `Host`; nobody may send two (RFC 9112 section 3.2).
-fn check_host(fields: &[(&str, &[u8])], version_1_0: bool) -> Result<(), Refusal> {
+fn check_host(fields: &[(&str, &[u8])], version_1_0: bool) -> Result<(), Rejection> {
     let mut hosts = values(fields, "host");
     match (hosts.next(), hosts.next()) {
         (None, _) if version_1_0 => Ok(()),
         (Some(host), None) if host.iter().all(|byte| is_host_byte(*byte)) => Ok(()),
-        _ => Err(Refusal::Host),
+        _ => Err(Rejection::Host),
     }
 }
 
@@ -238,21 +238,21 @@ fn is_host_byte(byte: u8) -> bool {
 }
 
 /// Two statements about the length, or one that is not plain, are refused even when they agree.
-fn framing(fields: &[(&str, &[u8])], version_1_0: bool) -> Result<Framing, Refusal> {
+fn framing(fields: &[(&str, &[u8])], version_1_0: bool) -> Result<Framing, Rejection> {
     let mut encodings = values(fields, "transfer-encoding");
     let mut lengths = values(fields, "content-length");
     match (encodings.next(), lengths.next()) {
         (None, None) => Ok(Framing::Length(0)),
-        (Some(_), Some(_)) => Err(Refusal::AmbiguousLength),
-        (None, Some(_)) if lengths.next().is_some() => Err(Refusal::AmbiguousLength),
+        (Some(_), Some(_)) => Err(Rejection::AmbiguousLength),
+        (None, Some(_)) if lengths.next().is_some() => Err(Rejection::AmbiguousLength),
         (None, Some(length)) => read_length(length).map(Framing::Length),
-        (Some(_), None) if version_1_0 || encodings.next().is_some() => Err(Refusal::TransferEncoding),
+        (Some(_), None) if version_1_0 || encodings.next().is_some() => Err(Rejection::TransferEncoding),
         (Some(encoding), None) => transfer_coding(encoding),
     }
 }
 
 /// `chunked` alone is understood. Another coding is 501 (RFC 9112 section 6.1); what is no list of codings is 400.
-fn transfer_coding(value: &[u8]) -> Result<Framing, Refusal> {
+fn transfer_coding(value: &[u8]) -> Result<Framing, Rejection> {
     if value.eq_ignore_ascii_case(b"chunked") {
         return Ok(Framing::Chunked);
     }
@@ -260,25 +260,25 @@ fn transfer_coding(value: &[u8]) -> Result<Framing, Refusal> {
     let is_token = |coding: &[u8]| !coding.is_empty() && coding.iter().all(|byte| is_token_byte(*byte));
     let is_list = codings().all(is_token);
     let names_another = codings().any(|coding| !coding.eq_ignore_ascii_case(b"chunked"));
-    Err(if is_list && names_another { Refusal::UnknownTransferCoding } else { Refusal::TransferEncoding })
+    Err(if is_list && names_another { Rejection::UnknownTransferCoding } else { Rejection::TransferEncoding })
 }
 
-fn read_length(value: &[u8]) -> Result<u64, Refusal> {
+fn read_length(value: &[u8]) -> Result<u64, Rejection> {
     // 18 digits always fit; nobody means more.
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
-        return Err(Refusal::Length);
+        return Err(Rejection::Length);
     }
     Ok(value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
 }
 
-fn expects_continue(fields: &[(&str, &[u8])], version_1_0: bool) -> Result<bool, Refusal> {
+fn expects_continue(fields: &[(&str, &[u8])], version_1_0: bool) -> Result<bool, Rejection> {
     let mut expectations = values(fields, "expect");
     match (expectations.next(), expectations.next()) {
         (None, _) => Ok(false),
         // A client of HTTP/1.0 would take the interim answer for the final one (RFC 9110 section 10.1.1).
         (Some(_), None) if version_1_0 => Ok(false),
         (Some(value), None) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
-        _ => Err(Refusal::Expectation),
+        _ => Err(Rejection::Expectation),
     }
 }
 
@@ -299,7 +299,7 @@ mod tests {
 
     use super::*;
 
-    fn scan(bytes: &[u8], piece: usize, limits: &ServerLimits) -> Result<Option<usize>, Refusal> {
+    fn scan(bytes: &[u8], piece: usize, limits: &ServerLimits) -> Result<Option<usize>, Rejection> {
         let mut scanner = HeadScanner::default();
         for (index, part) in bytes.chunks(piece).enumerate() {
             if let Some(end) = scanner.scan(part, limits)? {
@@ -324,18 +324,18 @@ mod tests {
 
     #[test]
     fn a_head_may_have_its_limits_and_no_more() {
-        let limits = ServerLimits { head_bytes: 300, head_fields: 3, ..ServerLimits::default() };
+        let limits = ServerLimits { max_header_bytes: 300, max_headers: 3, ..ServerLimits::default() };
         let with_length = |length: usize| {
             let start = "GET / HTTP/1.1\r\nHost: ";
             format!("{start}{}\r\n\r\n", "a".repeat(length - start.len() - 4)).into_bytes()
         };
         assert_eq!(scan(&with_length(300), 7, &limits), Ok(Some(300)));
-        assert_eq!(scan(&with_length(301), 7, &limits), Err(Refusal::HeadTooLarge));
+        assert_eq!(scan(&with_length(301), 7, &limits), Err(Rejection::HeadTooLarge));
         let with_fields =
             |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count)).into_bytes();
         assert!(scan(&with_fields(3), 7, &limits).is_ok());
-        assert_eq!(scan(&with_fields(4), 7, &limits), Err(Refusal::TooManyFields));
-        assert_eq!(read_head(&with_fields(4), &limits).err(), Some(Refusal::TooManyFields));
+        assert_eq!(scan(&with_fields(4), 7, &limits), Err(Rejection::TooManyFields));
+        assert_eq!(read_head(&with_fields(4), &limits).err(), Some(Rejection::TooManyFields));
     }
 
     #[test]
@@ -350,21 +350,21 @@ mod tests {
 
     #[test]
     fn targets_are_read_alike_or_refused() {
-        let rows: [(&str, &str, Result<(&str, &str), Refusal>); 14] = [
+        let rows: [(&str, &str, Result<(&str, &str), Rejection>); 14] = [
             ("http://a/p?q", "Host: a", Ok(("/p?q", "a"))),
             ("HTTPS://A:8080/p", "Host: a:8080", Ok(("/p", "a:8080"))),
             ("http://a", "Host: a", Ok(("/", "a"))),
             ("http://a?q=/x", "Host: a", Ok(("/?q=/x", "a"))),
             ("http://[::1]:80/", "Host: [::1]:80", Ok(("/", "[::1]:80"))),
             ("/p?u=http://b/", "Host: a", Ok(("/p?u=http://b/", "a"))),
-            ("http://a/", "Host: b", Err(Refusal::Host)),
-            ("http://a:80/", "Host: a", Err(Refusal::Host)),
-            ("http://u@a/", "Host: a", Err(Refusal::Target)),
-            ("http:///p", "Host: a", Err(Refusal::Target)),
-            ("ftp://a/", "Host: a", Err(Refusal::Target)),
-            ("http:/a", "Host: a", Err(Refusal::Target)),
-            ("http://a/#f", "Host: a", Err(Refusal::Target)),
-            ("*", "Host: a", Err(Refusal::Target)),
+            ("http://a/", "Host: b", Err(Rejection::Host)),
+            ("http://a:80/", "Host: a", Err(Rejection::Host)),
+            ("http://u@a/", "Host: a", Err(Rejection::Target)),
+            ("http:///p", "Host: a", Err(Rejection::Target)),
+            ("ftp://a/", "Host: a", Err(Rejection::Target)),
+            ("http:/a", "Host: a", Err(Rejection::Target)),
+            ("http://a/#f", "Host: a", Err(Rejection::Target)),
+            ("*", "Host: a", Err(Rejection::Target)),
         ];
         for (target, host, expected) in rows {
             let bytes = format!("GET {target} HTTP/1.1\r\n{host}\r\n\r\n");

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::backend::Backend;
-use super::front::{Door, Front};
+use super::front::{Front, Listener};
 use super::http_thread;
 use super::shared::Shared;
 use super::waker::Waker;
@@ -45,7 +45,7 @@ impl HttpServer {
     ///
     /// The handler is called with one request after the other, in the order in which they were complete. It must return
     /// at once, and leave the answer to whoever gets the request's [`Responder`](super::Responder): while it runs, no
-    /// other request is taken, and what waits for longer than [`ServerLimits::handover_time`] is refused with 503. When it panics, that request is
+    /// other request is taken, and what waits for longer than [`ServerLimits::dispatch_timeout`] is refused with 503. When it panics, that request is
     /// answered with 500.
     ///
     /// # Errors
@@ -73,14 +73,14 @@ impl HttpServer {
     ) -> Result<Self, ServerError> {
         limits.check()?;
         let address = listener.local_addr().map_err(ServerError::Listener)?;
-        let door = Door::new(listener).map_err(ServerError::Listener)?;
+        let listener = Listener::new(listener).map_err(ServerError::Listener)?;
         let token =
             Token::random().map_err(|_| ServerError::Backend("the system gives no random numbers".into()))?;
         let waker = Waker::new().map_err(|error| ServerError::Backend(error.to_string()))?;
         announce(address, &limits);
         let shared = Arc::new(Shared::new(limits, token, waker, Backend::start()?));
         let mut server = HttpServer { shared: shared.clone(), address, threads: Vec::new() };
-        let front = Front::new(shared.clone(), head_check, door);
+        let front = Front::new(shared.clone(), head_check, listener);
         server.threads.push(spawn("tinclaw-front", move || front.run())?);
         server.threads.push(spawn("tinclaw-http", move || http_thread::run(&shared, handler))?);
         Ok(server)
@@ -106,11 +106,11 @@ impl HttpServer {
     }
 
     /// Ends the server: closes the listener, refuses requests that are not complete, waits for the answers that are due
-    /// for at most [`ServerLimits::shutdown_time`], answers the rest with 503, and joins the server's threads.
+    /// for at most [`ServerLimits::shutdown_timeout`], answers the rest with 503, and joins the server's threads.
     ///
     /// tiny_http's own threads cannot be joined; they end by themselves within about 5 s.
     pub fn shutdown(mut self) {
-        self.end(self.shared.limits.shutdown_time);
+        self.end(self.shared.limits.shutdown_timeout);
     }
 
     fn end(&mut self, time: Duration) {

@@ -96,7 +96,7 @@ fn read_request(shared: &Arc<Shared>, arrival: u64, yielded: Yielded) -> Option<
         body,
         responder: Responder::to_client(ClientRoute {
             arrival,
-            response_bytes: shared.limits.response_bytes,
+            max_response_bytes: shared.limits.max_response_bytes,
             memory: shared.answer_memory.clone(),
             request,
         }),

@@ -4,7 +4,7 @@ use super::chunked::ChunkedDecoder;
 use super::head::{Framing, Head, HeadScanner, downgrade_version, read_head};
 use super::limits::OWN_BODY_BYTES;
 use super::memory::Memory;
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use super::wire;
 use super::{HeadDecision, Response, ServerLimits};
 
@@ -85,12 +85,12 @@ pub(crate) struct Complete {
 /// A refusal, and whether its answer may have a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused {
-    pub(crate) refusal: Refusal,
+    pub(crate) refusal: Rejection,
     pub(crate) with_body: bool,
 }
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
+impl From<Rejection> for Refused {
+    fn from(refusal: Rejection) -> Self {
         Refused { refusal, with_body: true }
     }
 }
@@ -116,7 +116,7 @@ impl Intake {
     }
 
     /// The refusal as an answer to this request.
-    pub(crate) fn refused(&self, refusal: Refusal) -> Refused {
+    pub(crate) fn refused(&self, refusal: Rejection) -> Refused {
         let with_body = !matches!(&self.stage, Stage::Body(body) if body.start.is_head_request);
         Refused { refusal, with_body }
     }
@@ -145,7 +145,7 @@ impl Intake {
                 self.begin_body(&head, &bytes[end..], rules)
             }
             Stage::Body(_) => self.feed_body(bytes),
-            Stage::Over => Err(self.refuse(Refusal::RequestLine)),
+            Stage::Over => Err(self.refuse(Rejection::RequestLine)),
         }
     }
 
@@ -172,7 +172,7 @@ impl Intake {
     }
 
     fn feed_body(&mut self, bytes: &[u8]) -> Result<Progress, Refused> {
-        let Stage::Body(body) = &mut self.stage else { return Err(self.refuse(Refusal::RequestLine)) };
+        let Stage::Body(body) = &mut self.stage else { return Err(self.refuse(Rejection::RequestLine)) };
         let used = match body.take_in(bytes) {
             Ok(used) => used,
             Err(refusal) => return Err(self.refuse(refusal)),
@@ -191,7 +191,7 @@ impl Intake {
         }))
     }
 
-    fn refuse(&mut self, refusal: Refusal) -> Refused {
+    fn refuse(&mut self, refusal: Rejection) -> Refused {
         let refused = self.refused(refusal);
         self.stage = Stage::Over;
         refused
@@ -208,11 +208,11 @@ fn decide(head: &Head<'_>, rules: &Rules<'_>) -> HeadDecision {
 }
 
 impl Body {
-    fn begin(head: &Head<'_>, limit: u64) -> Result<Self, Refusal> {
+    fn begin(head: &Head<'_>, limit: u64) -> Result<Self, Rejection> {
         let framing = match head.framing {
-            Framing::Length(length) if length > limit => return Err(Refusal::BodyTooLarge),
+            Framing::Length(length) if length > limit => return Err(Rejection::BodyTooLarge),
             Framing::Length(length) => {
-                BodyFraming::Length(usize::try_from(length).map_err(|_| Refusal::BodyTooLarge)?)
+                BodyFraming::Length(usize::try_from(length).map_err(|_| Rejection::BodyTooLarge)?)
             }
             Framing::Chunked => BodyFraming::Chunked {
                 decoder: ChunkedDecoder::new(),
@@ -259,7 +259,7 @@ impl Body {
     }
 
     /// Takes in bytes and says how many of them belong to this body.
-    fn take_in(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+    fn take_in(&mut self, bytes: &[u8]) -> Result<usize, Rejection> {
         match &mut self.framing {
             BodyFraming::Length(length) => {
                 let used = bytes.len().min(*length - self.bytes.len());
@@ -393,7 +393,7 @@ mod tests {
             let input = format!("POST /small?q HTTP/1.1\r\nHost: a\r\n{rest}");
             match feed(input.as_bytes(), usize::MAX, &mut Memory::new(0)).1 {
                 Ok(Progress::Complete(_)) => assert!(fits, "{rest}"),
-                Err(refused) => assert!(!fits && refused.refusal == Refusal::BodyTooLarge, "{rest}"),
+                Err(refused) => assert!(!fits && refused.refusal == Rejection::BodyTooLarge, "{rest}"),
                 Ok(_) => panic!("{rest}: incomplete"),
             }
         }
@@ -447,8 +447,8 @@ mod tests {
     fn refusals_of_a_head_request_carry_no_body() {
         let head = "HEAD /large HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
         let (intake, _, _) = feed(head.as_bytes(), usize::MAX, &mut Memory::new(0));
-        assert!(!intake.refused(Refusal::BodyTimeout).with_body);
+        assert!(!intake.refused(Rejection::BodyTimeout).with_body);
         let (_, progress, _) = feed(format!("{head}zz").as_bytes(), usize::MAX, &mut Memory::new(0));
-        assert_eq!(progress.err(), Some(Refused { refusal: Refusal::Chunk, with_body: false }));
+        assert_eq!(progress.err(), Some(Refused { refusal: Rejection::Chunk, with_body: false }));
     }
 }

@@ -21,35 +21,35 @@ pub struct ServerLimits {
     /// Default 127.0.0.0/8 and ::1, because a tunnel on the same machine connects from there.
     pub trusted_proxies: Vec<AddressRange>,
     /// Time from accepting a connection to the end of the request's head; then 408. Default 10 s.
-    pub head_time: Duration,
+    pub header_timeout: Duration,
     /// Bytes of a request's head, from the first byte to the empty line with its line end; more is 431. Default 16 KiB.
-    pub head_bytes: usize,
-    /// Header fields of a request; more is 431. Default 64, at most [`ServerLimits::MOST_FIELDS`].
-    pub head_fields: usize,
+    pub max_header_bytes: usize,
+    /// Header fields of a request; more is 431. Default 64, at most [`ServerLimits::MAX_HEADERS`].
+    pub max_headers: usize,
     /// Time from the end of the head to the end of the body; then 408. Default 30 s.
-    pub body_time: Duration,
+    pub body_timeout: Duration,
     /// Memory for all request bodies together, from their first byte to the answer, counting what is beyond the
     /// 16 KiB that every connection has for itself. While it is used up, bodies are not read on; when that lasts for
     /// [`ServerLimits::BODY_MEMORY_PATIENCE`], the oldest unfinished body is given up with 503. Default 64 MiB.
     pub body_memory: u64,
     /// Time that a complete request may wait for a private connection, and again for the handler to take it; then it is
     /// given up with 503 and the handler does not get it. Default 5 s.
-    pub handover_time: Duration,
+    pub dispatch_timeout: Duration,
     /// Time from handing over a request to its answer; then the client gets 504. Default 120 s.
-    pub answer_time: Duration,
+    pub response_timeout: Duration,
     /// Bytes of an answer's body; an answer with more is replaced by a 500. Default 4 MiB.
-    pub response_bytes: u64,
+    pub max_response_bytes: u64,
     /// Memory for all answers together that are on their way to their clients, counting bodies of more than 16 KiB.
     /// What does not fit is replaced by a 503. Default 32 MiB.
     pub response_memory: u64,
     /// Time to send an answer to its client; slower readers are dropped. Default 30 s.
-    pub write_time: Duration,
+    pub write_timeout: Duration,
     /// How long a connection without a request is kept after an answer. Zero, the default, closes it with the answer.
     /// A kept connection is the first to go when room is needed.
     pub keep_alive: Duration,
     /// How long [`HttpServer::shutdown`](super::HttpServer::shutdown) waits for answers that are still due.
     /// Default 10 s.
-    pub shutdown_time: Duration,
+    pub shutdown_timeout: Duration,
 }
 
 /// The limit for a request body that suits most webhooks, in bytes: 1 MiB.
@@ -64,25 +64,25 @@ impl Default for ServerLimits {
             connections: 256,
             connections_per_address: 16,
             trusted_proxies: vec![AddressRange::LOOPBACK_V4, AddressRange::LOOPBACK_V6],
-            head_time: Duration::from_secs(10),
-            head_bytes: 16 << 10,
-            head_fields: 64,
-            body_time: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(10),
+            max_header_bytes: 16 << 10,
+            max_headers: 64,
+            body_timeout: Duration::from_secs(30),
             body_memory: 64 << 20,
-            handover_time: Duration::from_secs(5),
-            answer_time: Duration::from_secs(120),
-            response_bytes: 4 << 20,
+            dispatch_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(120),
+            max_response_bytes: 4 << 20,
             response_memory: 32 << 20,
-            write_time: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             keep_alive: Duration::ZERO,
-            shutdown_time: Duration::from_secs(10),
+            shutdown_timeout: Duration::from_secs(10),
         }
     }
 }
 
 impl ServerLimits {
-    /// The highest value of `head_fields`.
-    pub const MOST_FIELDS: usize = 256;
+    /// The highest value of `max_headers`.
+    pub const MAX_HEADERS: usize = 256;
 
     /// How long bodies may stand still for lack of memory before the oldest is given up.
     pub const BODY_MEMORY_PATIENCE: Duration = Duration::from_secs(1);
@@ -92,7 +92,7 @@ impl ServerLimits {
     /// an answer, and the stack and buffers of its thread; and the memory that bodies and answers share. An answer is in
     /// memory twice while it is handed over. What the handler keeps is not included.
     pub fn worst_case_memory(&self) -> u64 {
-        let head = 5 * self.head_bytes as u64 + reply::LONGEST_REPLY_HEAD as u64;
+        let head = 5 * self.max_header_bytes as u64 + reply::LONGEST_REPLY_HEAD as u64;
         let bodies = 3 * OWN_BODY_BYTES as u64;
         let connections = self.connections as u64 * (head + bodies + THREAD_BYTES);
         let lingering = MOST_LINGERING as u64 * LINGERING_BYTES;
@@ -108,13 +108,13 @@ impl ServerLimits {
     /// Refuses values that cannot work.
     pub(crate) fn check(&self) -> Result<(), ServerError> {
         let needed = [
-            ("head_time", self.head_time),
-            ("body_time", self.body_time),
-            ("handover_time", self.handover_time),
-            ("answer_time", self.answer_time),
-            ("write_time", self.write_time),
+            ("header_timeout", self.header_timeout),
+            ("body_timeout", self.body_timeout),
+            ("dispatch_timeout", self.dispatch_timeout),
+            ("response_timeout", self.response_timeout),
+            ("write_timeout", self.write_timeout),
         ];
-        let optional = [("keep_alive", self.keep_alive), ("shutdown_time", self.shutdown_time)];
+        let optional = [("keep_alive", self.keep_alive), ("shutdown_timeout", self.shutdown_timeout)];
         let none =
             needed.iter().find(|(_, time)| time.is_zero()).map(|(field, _)| (*field, "must not be zero"));
         let endless = needed.iter().chain(&optional).find(|(_, time)| *time > LONGEST_TIME);
@@ -123,10 +123,10 @@ impl ServerLimits {
             Some(("connections", "must be at least 1"))
         } else if self.connections_per_address == 0 {
             Some(("connections_per_address", "must be at least 1"))
-        } else if self.head_bytes < SMALLEST_HEAD {
-            Some(("head_bytes", "must be at least 256"))
-        } else if self.head_fields == 0 || self.head_fields > Self::MOST_FIELDS {
-            Some(("head_fields", "must be 1 to 256"))
+        } else if self.max_header_bytes < SMALLEST_HEAD {
+            Some(("max_header_bytes", "must be at least 256"))
+        } else if self.max_headers == 0 || self.max_headers > Self::MAX_HEADERS {
+            Some(("max_headers", "must be 1 to 256"))
         } else {
             wrong_time
         };
@@ -160,12 +160,12 @@ mod tests {
         let wrong: [(&str, Change); 9] = [
             ("connections", |limits| limits.connections = 0),
             ("connections_per_address", |limits| limits.connections_per_address = 0),
-            ("head_bytes", |limits| limits.head_bytes = 255),
-            ("head_fields", |limits| limits.head_fields = 0),
-            ("head_fields", |limits| limits.head_fields = 257),
-            ("body_time", |limits| limits.body_time = Duration::ZERO),
-            ("answer_time", |limits| limits.answer_time = Duration::ZERO),
-            ("answer_time", |limits| limits.answer_time = Duration::MAX),
+            ("max_header_bytes", |limits| limits.max_header_bytes = 255),
+            ("max_headers", |limits| limits.max_headers = 0),
+            ("max_headers", |limits| limits.max_headers = 257),
+            ("body_timeout", |limits| limits.body_timeout = Duration::ZERO),
+            ("response_timeout", |limits| limits.response_timeout = Duration::ZERO),
+            ("response_timeout", |limits| limits.response_timeout = Duration::MAX),
             ("keep_alive", |limits| limits.keep_alive = Duration::from_secs(24 * 60 * 60 + 1)),
         ];
         for (name, change) in wrong {

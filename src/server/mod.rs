@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `limits` | every bound, and the memory that follows |
 //! | `head`, `chunked`, `intake` | bytes of a client → a complete request or a refusal, without I/O |
-//! | `refusal` | what the front answers by itself |
+//! | `rejection` | what the front answers by itself |
 //! | `wire`, `reply` | requests and answers on the private socket |
 //! | `sequence` | the order of arrival, restored |
 //! | `front/` | sockets: accepting, reading, handing over, answering |
@@ -43,7 +43,7 @@ mod intake;
 mod limits;
 mod memory;
 mod private_socket;
-mod refusal;
+mod rejection;
 mod reply;
 pub(crate) mod requests;
 pub(crate) mod responses;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 use super::Response;
-use super::refusal::reason_phrase;
+use super::rejection::reason_phrase;
 
 /// Longest head of an answer, in bytes. Fields that do not fit are dropped.
 pub(crate) const LONGEST_REPLY_HEAD: usize = 64 << 10;

@@ -18,7 +18,7 @@ use super::responses::response_for;
 use super::routes::{ChannelAccess, Route, WasmChannelRouter};
 use super::{HeadCheck, HeadDecision, IncomingRequest, Responder};
 use crate::webhook::{
-    Authenticated, SeenKeys, TrustedProxies, WebhookRequest, media_type_allowed, visible_headers,
+    Authenticated, DedupeMemory, TrustedProxies, WebhookRequest, media_type_allowed, visible_headers,
     visible_query,
 };
 
@@ -186,7 +186,7 @@ fn identities_of(
     let deduped = access.plan.dedupe().key(&request.headers, &request.body);
     let by_id = deduped.map(|key| RequestIdentity {
         key,
-        expires_ms: now.steady_ms.saturating_add(SeenKeys::<()>::DEDUPE_MS),
+        expires_ms: now.steady_ms.saturating_add(DedupeMemory::<()>::DEDUPE_MS),
         keep_answer: true,
     });
     let by_signature = authenticated.replay_key().map(|replay| RequestIdentity {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::error::StoreError;
 use super::record::{
-    AttachmentMeta, ChannelKey, MessageBody, MessageId, PairingRecord, ReplyBody, ReplyId, ReplyKind, SeenId,
-    SeenKey, StoredAnswer,
+    AttachmentMeta, ChannelKey, DedupeKey, MessageBody, MessageId, PairingRecord, ReplyBody, ReplyId,
+    ReplyKind, SeenId, StoredAnswer,
 };
 
 /// Most attachments of one message or reply. The host's own limits are far lower; this is what an engine must be able
@@ -173,7 +173,7 @@ pub enum Change {
         /// The channel.
         channel: ChannelKey,
         /// The key.
-        key: SeenKey,
+        key: DedupeKey,
         /// When.
         at_ms: u64,
         /// When it is to be forgotten.

@@ -7,10 +7,10 @@ use super::change::{Batch, Change, NewMessage, NewReply, PairingKey, Receipt};
 use super::engine::{Moment, Store, StoreUsage};
 use super::error::StoreError;
 use super::record::{
-    AttachmentRecord, ChannelKey, Loaded, LoadedChannel, MAX_ROWS, MessageFilter, MessageId, MessageRecord,
-    MessageState, MessageSummary, PairingRecord, PairingState, PendingMessage, PendingReply, ReplyFilter,
-    ReplyId, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenKey, SeenRecord, StoredAnswer, TimerRecord,
-    excerpt,
+    AttachmentRecord, ChannelKey, DedupeKey, Loaded, LoadedChannel, MAX_ROWS, MessageFilter, MessageId,
+    MessageRecord, MessageState, MessageSummary, PairingRecord, PairingState, PendingMessage, PendingReply,
+    ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenRecord, StoredAnswer,
+    TimerRecord, excerpt,
 };
 use super::retention::{Housekeeping, ROUND, Retention, Settled, choose};
 use super::sorted::{put, remove};
@@ -419,7 +419,7 @@ impl State {
 
 /// Of all records, oldest first, those that are the last of their channel and key and not expired.
 fn latest(oldest_first: &[Seen], now_ms: u64) -> Vec<SeenRecord> {
-    let mut known: HashSet<(ChannelKey, SeenKey)> = HashSet::new();
+    let mut known: HashSet<(ChannelKey, DedupeKey)> = HashSet::new();
     let mut newest_first = Vec::new();
     for Seen { record, .. } in oldest_first.iter().rev() {
         let last_of_its_key = known.insert((Arc::clone(&record.channel), record.key));

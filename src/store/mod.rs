@@ -42,11 +42,11 @@ pub use health::{StoreHealth, StoreState};
 pub use lock::{HostLock, LockError};
 pub use memory::MemoryStore;
 pub use record::{
-    AttachmentMeta, AttachmentRecord, ChannelKey, Loaded, LoadedChannel, MAX_ROWS, MessageBody,
+    AttachmentMeta, AttachmentRecord, ChannelKey, DedupeKey, Loaded, LoadedChannel, MAX_ROWS, MessageBody,
     MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, PairedIdentity, PairingLock,
     PairingRecord, PairingRequest, PairingState, PendingMessage, PendingReply, ReplyAttachment, ReplyBody,
-    ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenKey, SeenRecord,
-    StoredAnswer, TimerRecord,
+    ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenRecord, StoredAnswer,
+    TimerRecord,
 };
 pub use retention::{Housekeeping, Retention};
 #[cfg(feature = "sqlite")]

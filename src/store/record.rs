@@ -38,7 +38,7 @@ impl fmt::Display for ReplyId {
 
 /// A digest of what a provider calls a delivery or a message. The caller makes it (a hash cut to 16 bytes, over the kind
 /// of id and the id), so that keys have one size however long a provider's ids are.
-pub type SeenKey = [u8; 16];
+pub type DedupeKey = [u8; 16];
 
 /// What a guest emitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -324,7 +324,7 @@ pub struct SeenRecord {
     /// The channel that saw it.
     pub channel: ChannelKey,
     /// The key.
-    pub key: SeenKey,
+    pub key: DedupeKey,
     /// When it was seen.
     pub at_ms: u64,
     /// When it is to be forgotten.

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 
 use super::request::WebhookRequest;
 use super::shared_secret::digest;
-use super::verify::Refusal;
+use super::verify::AuthFailure;
 
 /// Which query parameter is compared with which stored secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,18 +26,18 @@ pub(super) fn check(
     challenge: &Challenge,
     token: &[u8],
     request: &WebhookRequest<'_>,
-) -> Result<(), Refusal> {
+) -> Result<(), AuthFailure> {
     if !request.body.is_empty() {
-        return Err(Refusal::ChallengeWithBody);
+        return Err(AuthFailure::ChallengeWithBody);
     }
     let mut tokens = tokens(challenge, request);
-    let sent = tokens.next().ok_or(Refusal::TokenMismatch)?;
+    let sent = tokens.next().ok_or(AuthFailure::TokenMismatch)?;
     if tokens.next().is_some() {
-        return Err(Refusal::TokenRepeated);
+        return Err(AuthFailure::TokenRepeated);
     }
     let equal = bool::from(digest(sent.as_bytes()).ct_eq(&digest(token)));
     // An empty stored token counts as missing long before; this is the second lock on that door.
-    if equal && !token.is_empty() { Ok(()) } else { Err(Refusal::TokenMismatch) }
+    if equal && !token.is_empty() { Ok(()) } else { Err(AuthFailure::TokenMismatch) }
 }
 
 fn tokens<'a>(challenge: &'a Challenge, request: &WebhookRequest<'a>) -> impl Iterator<Item = String> + 'a {

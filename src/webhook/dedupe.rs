@@ -5,9 +5,9 @@ use std::fmt;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::dedupe_memory::DedupeKey;
 use super::provider_ids::ProviderId;
 use super::scheme::Scheme;
-use super::seen::SeenKey;
 use crate::capability::webhook::WebhookDedupe;
 
 /// Where the id of a delivery is looked for: what the capability file declares, or else where the provider puts it. The
@@ -39,7 +39,7 @@ impl DedupeRule {
     /// Ids are the text of a header that is there once, or a string or whole number in the body. Nothing else counts:
     /// two fractions, or two whole numbers beyond 64 bits, may look the same after parsing, and taking one message for
     /// a duplicate of another would lose it.
-    pub fn key(&self, headers: &[(String, String)], body: &[u8]) -> Option<SeenKey> {
+    pub fn key(&self, headers: &[(String, String)], body: &[u8]) -> Option<DedupeKey> {
         let id = self.places.iter().find_map(|place| {
             let id = match place {
                 Place::Declared(WebhookDedupe::Header(name)) => header_id(name, headers)?.to_owned(),
@@ -48,7 +48,7 @@ impl DedupeRule {
             };
             (!id.is_empty()).then_some(id)
         })?;
-        Some(SeenKey::derive("dedupe", id.as_bytes()))
+        Some(DedupeKey::derive("dedupe", id.as_bytes()))
     }
 }
 

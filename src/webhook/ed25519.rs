@@ -12,7 +12,7 @@ use super::encoding;
 use super::replay::{self, ReplayKey};
 use super::request::WebhookRequest;
 use super::scheme::{CheckError, Ed25519};
-use super::verify::{Refusal, SecretProblem};
+use super::verify::{AuthFailure, SecretProblem};
 use crate::capability::webhook::SignatureEncoding;
 
 /// What a key looks like, for the message when a stored one does not.
@@ -27,12 +27,12 @@ pub(super) fn check(
     let key = PublicKey::from_hex(secret)?;
     let parts = scheme.signed.parts(request, scheme.tolerance_secs)?;
     let sent = request.only(&scheme.header)?;
-    let signature = encoding::decode(SignatureEncoding::Hex, sent).ok_or(Refusal::SignatureMalformed)?;
+    let signature = encoding::decode(SignatureEncoding::Hex, sent).ok_or(AuthFailure::SignatureMalformed)?;
     // The message is put together because the algorithm goes over it twice when signing and `ring` takes it whole.
     let mut message = Vec::with_capacity(request.body.len() + 64);
     scheme.signed.feed(&parts, request, |piece| message.extend_from_slice(piece));
     if !key.verifies(&message, &signature) {
-        return Err(Refusal::SignatureMismatch.into());
+        return Err(AuthFailure::SignatureMismatch.into());
     }
     let window = scheme.tolerance_secs;
     Ok(match parts.id {

@@ -7,7 +7,7 @@ use super::encoding;
 use super::replay::{self, ReplayKey};
 use super::request::WebhookRequest;
 use super::scheme::Keyed;
-use super::verify::Refusal;
+use super::verify::AuthFailure;
 use crate::capability::webhook::HmacAlgorithm;
 
 /// Checks the signature of a request.
@@ -15,16 +15,16 @@ pub(super) fn check(
     scheme: &Keyed,
     secret: &[u8],
     request: &WebhookRequest<'_>,
-) -> Result<Option<ReplayKey>, Refusal> {
+) -> Result<Option<ReplayKey>, AuthFailure> {
     let parts = scheme.signed.parts(request, scheme.tolerance_secs)?;
     let sent =
-        request.only(&scheme.header)?.strip_prefix(&scheme.prefix).ok_or(Refusal::SignatureMalformed)?;
-    let sent = encoding::decode(scheme.encoding, sent).ok_or(Refusal::SignatureMalformed)?;
+        request.only(&scheme.header)?.strip_prefix(&scheme.prefix).ok_or(AuthFailure::SignatureMalformed)?;
+    let sent = encoding::decode(scheme.encoding, sent).ok_or(AuthFailure::SignatureMalformed)?;
     let mut mac = Mac::new(scheme.algorithm, secret);
     scheme.signed.feed(&parts, request, |piece| mac.update(piece));
     let mac = mac.finish();
     if !mac.equals(&sent) {
-        return Err(Refusal::SignatureMismatch);
+        return Err(AuthFailure::SignatureMismatch);
     }
     let window = scheme.tolerance_secs;
     Ok(match parts.id {

@@ -13,7 +13,7 @@
 //! | `template`, `timestamp` | What was signed, and is it recent? |
 //! | `shared_secret`, `keyed`, `stripe`, `standard`, `twilio`, `ed25519`, `challenge` | Does this request pass that check? |
 //! | `verify` | Does it pass all of them? |
-//! | `replay`, `dedupe`, `provider_ids`, `seen` | Was it handled before? |
+//! | `replay`, `dedupe`, `provider_ids`, `dedupe_memory` | Was it handled before? |
 //! | `guest_view` | What of it does the guest see? |
 //! | `media_type` | Is its body of an accepted type? |
 //! | `peer`, `attempts` | Who sends it, and how often did they fail? |
@@ -22,6 +22,7 @@ mod attempts;
 mod challenge;
 mod declared;
 mod dedupe;
+mod dedupe_memory;
 mod ed25519;
 mod encoding;
 mod error;
@@ -36,7 +37,6 @@ mod published;
 mod replay;
 mod request;
 mod scheme;
-mod seen;
 mod shared_secret;
 mod standard;
 mod stripe;
@@ -50,6 +50,7 @@ mod tests;
 
 pub use attempts::{AttemptLimits, FailedAttempts, Failure};
 pub use dedupe::DedupeRule;
+pub use dedupe_memory::{DedupeKey, DedupeMemory, Known};
 pub use error::WebhookConfigError;
 pub use guest_view::{Hidden, visible_headers, visible_query};
 pub use media_type::media_type_allowed;
@@ -57,5 +58,4 @@ pub use peer::{PeerConfigError, TrustedProxies};
 pub use plan::{AuthPlan, NoRoute, Requirement};
 pub use replay::ReplayKey;
 pub use request::{SecretLookup, WebhookRequest};
-pub use seen::{Seen, SeenKey, SeenKeys};
-pub use verify::{Authenticated, Refusal, SecretProblem, Verdict, verify};
+pub use verify::{AuthFailure, Authenticated, SecretProblem, Verdict, verify};

@@ -2,16 +2,16 @@
 //!
 //! The key comes from what was *computed or verified*, never from how the header spelt it: a header with a second,
 //! bogus signature or a changed unsigned id is still the same request. The router remembers keys of requests that
-//! succeeded in a [`SeenKeys`](super::SeenKeys) and answers a repeat with 200 without running the guest.
+//! succeeded in a [`DedupeMemory`](super::DedupeMemory) and answers a repeat with 200 without running the guest.
 
-use super::seen::SeenKey;
+use super::dedupe_memory::DedupeKey;
 use super::timestamp::Timestamp;
 
 /// What to remember about an authentic request, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplayKey {
     /// The key, already hashed.
-    pub key: SeenKey,
+    pub key: DedupeKey,
     /// Unix time in milliseconds after which the signature is no longer accepted anyway (or, where no time is
     /// signed, after which the request counts as a new one).
     pub expires_ms: u64,
@@ -51,7 +51,7 @@ fn replay_key(
     // A timestamp ahead of the clock stays acceptable for longer than the tolerance from now on.
     let from_ms = timestamp.map_or(now_ms, |timestamp| timestamp.ms);
     Some(ReplayKey {
-        key: SeenKey::derive(kind, what),
+        key: DedupeKey::derive(kind, what),
         expires_ms: from_ms.saturating_add(tolerance_secs * 1000),
     })
 }

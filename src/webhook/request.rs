@@ -2,10 +2,11 @@
 
 use zeroize::Zeroizing;
 
-use super::verify::Refusal;
+use super::verify::{AuthFailure, SecretProblem};
 
-/// Where secrets come from: the stored value of a name in lower case, or nothing. An empty value counts as missing.
-pub type SecretLookup<'a> = dyn Fn(&str) -> Option<Zeroizing<Vec<u8>>> + 'a;
+/// Where secrets come from: the stored value of a name in lower case, nothing, or why it cannot be read. An empty value
+/// counts as missing.
+pub type SecretLookup<'a> = dyn Fn(&str) -> Result<Option<Zeroizing<Vec<u8>>>, SecretProblem> + 'a;
 
 /// One complete HTTP request, exactly as it arrived: nothing in it has been decoded or normalised, except that
 /// header names are in lower case.
@@ -31,16 +32,16 @@ pub struct WebhookRequest<'a> {
 impl<'a> WebhookRequest<'a> {
     /// The value of a header that must be there once. A second line with the same name is refused even when it is
     /// equal: what reads the request later might pick the other one.
-    pub(super) fn only(&self, name: &str) -> Result<&'a str, Refusal> {
-        self.at_most_one(name)?.ok_or_else(|| Refusal::HeaderMissing(name.to_owned()))
+    pub(super) fn only(&self, name: &str) -> Result<&'a str, AuthFailure> {
+        self.at_most_one(name)?.ok_or_else(|| AuthFailure::HeaderMissing(name.to_owned()))
     }
 
     /// The value of a header that may be absent, but not be there twice.
-    pub(super) fn at_most_one(&self, name: &str) -> Result<Option<&'a str>, Refusal> {
+    pub(super) fn at_most_one(&self, name: &str) -> Result<Option<&'a str>, AuthFailure> {
         let mut values = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         let first = values.next();
         match values.next() {
-            Some(_) => Err(Refusal::HeaderRepeated(name.to_owned())),
+            Some(_) => Err(AuthFailure::HeaderRepeated(name.to_owned())),
             None => Ok(first.map(|(_, value)| value.as_str())),
         }
     }

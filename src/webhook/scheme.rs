@@ -2,7 +2,7 @@
 
 use super::replay::ReplayKey;
 use super::request::WebhookRequest;
-use super::verify::{Refusal, SecretProblem};
+use super::verify::{AuthFailure, SecretProblem};
 use super::{ed25519, keyed, shared_secret, standard, stripe, twilio};
 use crate::capability::webhook::{HmacAlgorithm, SignatureEncoding};
 
@@ -59,13 +59,13 @@ pub(super) struct Ed25519 {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CheckError {
     /// The request's fault.
-    Refused(Refusal),
+    Refused(AuthFailure),
     /// The stored secret's fault.
     Secret(SecretProblem),
 }
 
-impl From<Refusal> for CheckError {
-    fn from(refusal: Refusal) -> Self {
+impl From<AuthFailure> for CheckError {
+    fn from(refusal: AuthFailure) -> Self {
         Self::Refused(refusal)
     }
 }

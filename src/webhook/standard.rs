@@ -18,7 +18,7 @@ use super::request::WebhookRequest;
 use super::scheme::{CheckError, KeyAndTolerance};
 use super::template::checked_id;
 use super::timestamp;
-use super::verify::{Refusal, SecretProblem};
+use super::verify::{AuthFailure, SecretProblem};
 use crate::capability::webhook::{HmacAlgorithm, SignatureEncoding};
 
 /// What a key looks like, for the message when a stored one does not.
@@ -69,7 +69,7 @@ pub(super) fn check(
     let matches =
         |text: &str| encoding::decode(SignatureEncoding::Base64, text).is_some_and(|sent| mac.equals(&sent));
     if !signatures.split(' ').filter_map(|item| item.strip_prefix("v1,")).any(matches) {
-        return Err(Refusal::SignatureMismatch.into());
+        return Err(AuthFailure::SignatureMismatch.into());
     }
     Ok(replay::by_id(id, Some(timestamp), request.now_ms, scheme.tolerance_secs))
 }

@@ -10,7 +10,7 @@ use super::replay::{self, ReplayKey};
 use super::request::WebhookRequest;
 use super::scheme::KeyAndTolerance;
 use super::timestamp;
-use super::verify::Refusal;
+use super::verify::AuthFailure;
 use crate::capability::webhook::{HmacAlgorithm, SignatureEncoding};
 
 const HEADER: &str = "stripe-signature";
@@ -20,7 +20,7 @@ pub(super) fn check(
     scheme: &KeyAndTolerance,
     secret: &[u8],
     request: &WebhookRequest<'_>,
-) -> Result<Option<ReplayKey>, Refusal> {
+) -> Result<Option<ReplayKey>, AuthFailure> {
     let header = SignatureHeader::parse(request.only(HEADER)?)?;
     let timestamp = timestamp::recent(header.timestamp, request.now_ms, scheme.tolerance_secs)?;
     let mut mac = Mac::new(HmacAlgorithm::Sha256, secret);
@@ -31,7 +31,7 @@ pub(super) fn check(
     let matches =
         |text: &&str| encoding::decode(SignatureEncoding::Hex, text).is_some_and(|sent| mac.equals(&sent));
     if !header.signatures.iter().any(matches) {
-        return Err(Refusal::SignatureMismatch);
+        return Err(AuthFailure::SignatureMismatch);
     }
     Ok(replay::by_signature(mac.as_bytes(), Some(timestamp), request.now_ms, scheme.tolerance_secs))
 }
@@ -43,12 +43,12 @@ struct SignatureHeader<'a> {
 }
 
 impl<'a> SignatureHeader<'a> {
-    fn parse(text: &'a str) -> Result<Self, Refusal> {
+    fn parse(text: &'a str) -> Result<Self, AuthFailure> {
         let mut timestamp = None;
         let mut signatures = Vec::new();
         for item in text.split(',') {
-            match item.split_once('=').ok_or(Refusal::SignatureMalformed)? {
-                ("t", _) if timestamp.is_some() => return Err(Refusal::SignatureMalformed),
+            match item.split_once('=').ok_or(AuthFailure::SignatureMalformed)? {
+                ("t", _) if timestamp.is_some() => return Err(AuthFailure::SignatureMalformed),
                 ("t", value) => timestamp = Some(value),
                 ("v1", value) => signatures.push(value),
                 _ => {}
@@ -56,7 +56,7 @@ impl<'a> SignatureHeader<'a> {
         }
         match timestamp {
             Some(timestamp) if !signatures.is_empty() => Ok(Self { timestamp, signatures }),
-            _ => Err(Refusal::SignatureMalformed),
+            _ => Err(AuthFailure::SignatureMalformed),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::plan::Signed;
 use super::request::WebhookRequest;
 use super::timestamp::{self, Timestamp};
-use super::verify::Refusal;
+use super::verify::AuthFailure;
 
 /// Longest `{id}` in bytes; providers use 20 to 64.
 const MAX_ID_BYTES: usize = 256;
@@ -129,7 +129,7 @@ impl SignedText {
         &self,
         request: &WebhookRequest<'a>,
         tolerance_secs: u64,
-    ) -> Result<SignedParts<'a>, Refusal> {
+    ) -> Result<SignedParts<'a>, AuthFailure> {
         let timestamp = match &self.timestamp_header {
             Some(name) => Some(timestamp::recent(request.only(name)?, request.now_ms, tolerance_secs)?),
             None => None,
@@ -156,10 +156,10 @@ impl SignedText {
 }
 
 /// An id is visible ASCII and free of the character that ends it in the signed string.
-pub(super) fn checked_id(id: &str, end: Option<char>) -> Result<&str, Refusal> {
+pub(super) fn checked_id(id: &str, end: Option<char>) -> Result<&str, AuthFailure> {
     let plain = !id.is_empty() && id.len() <= MAX_ID_BYTES && id.bytes().all(|byte| byte.is_ascii_graphic());
     if !plain || end.is_some_and(|end| id.contains(end)) {
-        return Err(Refusal::IdMalformed);
+        return Err(AuthFailure::IdMalformed);
     }
     Ok(id)
 }

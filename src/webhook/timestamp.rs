@@ -1,6 +1,6 @@
 //! Signed timestamps: Unix time in whole seconds, and how far from the host's clock it may be.
 
-use super::verify::Refusal;
+use super::verify::AuthFailure;
 
 /// Tolerance when none is configured, in seconds. Slack, Stripe and Standard Webhooks all recommend five minutes.
 pub(super) const DEFAULT_TOLERANCE_SECS: u64 = 300;
@@ -21,14 +21,14 @@ pub(super) struct Timestamp<'a> {
 }
 
 /// Reads a timestamp and compares it with the clock. Only ASCII digits are accepted: no sign, blank or fraction.
-pub(super) fn recent(text: &str, now_ms: u64, tolerance_secs: u64) -> Result<Timestamp<'_>, Refusal> {
+pub(super) fn recent(text: &str, now_ms: u64, tolerance_secs: u64) -> Result<Timestamp<'_>, AuthFailure> {
     if text.is_empty() || text.len() > MAX_DIGITS || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Refusal::TimestampMalformed);
+        return Err(AuthFailure::TimestampMalformed);
     }
-    let ms = text.parse::<u64>().map_err(|_| Refusal::TimestampMalformed)? * 1000;
+    let ms = text.parse::<u64>().map_err(|_| AuthFailure::TimestampMalformed)? * 1000;
     if now_ms.abs_diff(ms) > tolerance_secs * 1000 {
         let skew_secs = (i128::from(ms) - i128::from(now_ms)) / 1000;
-        return Err(Refusal::TimestampOutsideTolerance { skew_secs: skew_secs as i64 });
+        return Err(AuthFailure::TimestampOutsideTolerance { skew_secs: skew_secs as i64 });
     }
     Ok(Timestamp { text, ms })
 }
@@ -58,8 +58,8 @@ mod tests {
     #[test]
     fn the_clock_difference_is_told_with_its_direction() {
         let skew = |text| recent(text, 1_700_000_000_000, 300).unwrap_err();
-        assert_eq!(skew("1700000400"), Refusal::TimestampOutsideTolerance { skew_secs: 400 });
-        assert_eq!(skew("1699999000"), Refusal::TimestampOutsideTolerance { skew_secs: -1000 });
+        assert_eq!(skew("1700000400"), AuthFailure::TimestampOutsideTolerance { skew_secs: 400 });
+        assert_eq!(skew("1699999000"), AuthFailure::TimestampOutsideTolerance { skew_secs: -1000 });
     }
 
     #[test]
@@ -78,7 +78,11 @@ mod tests {
             "99999999999999999999999999",
         ];
         for text in spellings {
-            assert_eq!(recent(text, 1_700_000_000_000, 300), Err(Refusal::TimestampMalformed), "{text:?}");
+            assert_eq!(
+                recent(text, 1_700_000_000_000, 300),
+                Err(AuthFailure::TimestampMalformed),
+                "{text:?}"
+            );
         }
     }
 }

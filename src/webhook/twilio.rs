@@ -19,7 +19,7 @@ use super::replay::{self, ReplayKey};
 use super::request::WebhookRequest;
 use super::scheme::KeyAndTolerance;
 use super::shared_secret::digest;
-use super::verify::Refusal;
+use super::verify::AuthFailure;
 use crate::capability::webhook::{HmacAlgorithm, SignatureEncoding};
 
 const HEADER: &str = "x-twilio-signature";
@@ -33,16 +33,16 @@ pub(super) fn check(
     scheme: &KeyAndTolerance,
     secret: &[u8],
     request: &WebhookRequest<'_>,
-) -> Result<Option<ReplayKey>, Refusal> {
+) -> Result<Option<ReplayKey>, AuthFailure> {
     let sent = request.only(HEADER)?;
-    let sent = encoding::decode(SignatureEncoding::Base64, sent).ok_or(Refusal::SignatureMalformed)?;
+    let sent = encoding::decode(SignatureEncoding::Base64, sent).ok_or(AuthFailure::SignatureMalformed)?;
     let fields = signed_fields(request)?;
     // Twilio signs some URLs with their port and some without, whatever was configured.
     let tag = [Cow::Borrowed(request.public_url), with_or_without_port(request.public_url)]
         .iter()
         .map(|url| sign(secret, url, &fields))
         .find(|tag| tag.equals(&sent))
-        .ok_or(Refusal::SignatureMismatch)?;
+        .ok_or(AuthFailure::SignatureMismatch)?;
     Ok(replay::by_signature(tag.as_bytes(), None, request.now_ms, scheme.tolerance_secs))
 }
 
@@ -57,17 +57,17 @@ fn sign(secret: &[u8], url: &str, fields: &[Field<'_>]) -> Tag {
 }
 
 /// The form fields that are part of the signed string: none where the body is empty or covered by its hash.
-fn signed_fields<'a>(request: &WebhookRequest<'a>) -> Result<Vec<Field<'a>>, Refusal> {
+fn signed_fields<'a>(request: &WebhookRequest<'a>) -> Result<Vec<Field<'a>>, AuthFailure> {
     if let Some(hash) = body_hash(request.query)? {
         let matches = bool::from(digest(request.body).as_slice().ct_eq(&hash));
-        return if matches { Ok(Vec::new()) } else { Err(Refusal::SignatureMismatch) };
+        return if matches { Ok(Vec::new()) } else { Err(AuthFailure::SignatureMismatch) };
     }
     if request.body.is_empty() {
         return Ok(Vec::new());
     }
     let content_type = request.at_most_one("content-type")?.unwrap_or_default();
     if !essence(content_type).eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(Refusal::BodyNotSigned);
+        return Err(AuthFailure::BodyNotSigned);
     }
     let mut fields: Vec<_> = url::form_urlencoded::parse(request.body).collect();
     fields.sort_unstable();
@@ -77,14 +77,14 @@ fn signed_fields<'a>(request: &WebhookRequest<'a>) -> Result<Vec<Field<'a>>, Ref
 }
 
 /// The hash that the signed URL promises for the body.
-fn body_hash(query: &str) -> Result<Option<Vec<u8>>, Refusal> {
+fn body_hash(query: &str) -> Result<Option<Vec<u8>>, AuthFailure> {
     let mut hashes =
         query.split('&').filter_map(|pair| pair.strip_prefix(BODY_HASH_PARAM)?.strip_prefix('='));
     let Some(hash) = hashes.next() else { return Ok(None) };
     if hashes.next().is_some() {
-        return Err(Refusal::SignatureMalformed);
+        return Err(AuthFailure::SignatureMalformed);
     }
-    encoding::decode(SignatureEncoding::Hex, hash).map(Some).ok_or(Refusal::SignatureMalformed)
+    encoding::decode(SignatureEncoding::Hex, hash).map(Some).ok_or(AuthFailure::SignatureMalformed)
 }
 
 /// The same URL with the default port of its scheme written out, or with its port left out.

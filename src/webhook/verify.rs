@@ -18,7 +18,7 @@ pub enum Verdict {
     /// It may be handed to the guest.
     Authentic(Authenticated),
     /// It may not. Answer 401 with the same body whatever the reason was; the reason is for the log.
-    Refused(Refusal),
+    Refused(AuthFailure),
     /// It cannot be checked. Answer 503, and show the channel as unhealthy.
     SecretUnusable {
         /// The stored secret's name.
@@ -57,7 +57,7 @@ impl Authenticated {
 /// differences, never a value that was sent or stored.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum AuthFailure {
     /// The channel has no way to authenticate requests.
     #[error("the channel has no authentication configured")]
     NotConfigured,
@@ -105,7 +105,7 @@ pub enum Refusal {
     BodyNotSigned,
 }
 
-impl Refusal {
+impl AuthFailure {
     /// Whether a value was tried that could have been the secret or the token.
     pub const fn is_guess(&self) -> bool {
         matches!(self, Self::SecretMismatch | Self::TokenMismatch)
@@ -116,6 +116,9 @@ impl Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SecretProblem {
+    /// The place where it is stored cannot be read at present; whether it is there is not known.
+    #[error("it cannot be read")]
+    Unreadable,
     /// It is not stored, or it is empty or blank.
     #[error("it is not stored, or empty")]
     Missing,
@@ -129,7 +132,7 @@ pub enum SecretProblem {
 /// The secrets are looked at first, so that an unusable one answers the same to every request.
 pub fn verify(plan: &AuthPlan, request: &WebhookRequest<'_>, secrets: &SecretLookup<'_>) -> Verdict {
     match plan.requirement() {
-        Requirement::NoRoute(_) => Verdict::Refused(Refusal::NotConfigured),
+        Requirement::NoRoute(_) => Verdict::Refused(AuthFailure::NotConfigured),
         Requirement::Open => Verdict::Authentic(Authenticated {
             secret_validated: false,
             replay_key: None,
@@ -164,7 +167,7 @@ fn check_all(
     request: &WebhookRequest<'_>,
 ) -> Result<Option<ReplayKey>, Unverified> {
     if checks.schemes.is_empty() {
-        return Err(Unverified::Refused(Refusal::NoSchemeForMethod));
+        return Err(Unverified::Refused(AuthFailure::NoSchemeForMethod));
     }
     let mut replay_key = None;
     for (scheme, key) in checks.schemes.iter().zip(&keys.schemes) {
@@ -181,7 +184,7 @@ fn check_all(
 
 /// The other two ways a decision can end.
 enum Unverified {
-    Refused(Refusal),
+    Refused(AuthFailure),
     Secret(String, SecretProblem),
 }
 
@@ -267,7 +270,7 @@ impl fmt::Debug for Keys {
 
 /// The stored value of a name, unless it is missing or blank.
 pub(super) fn usable(name: &str, secrets: &SecretLookup<'_>) -> Result<Zeroizing<Vec<u8>>, SecretProblem> {
-    let value = secrets(name).ok_or(SecretProblem::Missing)?;
+    let value = secrets(name)?.ok_or(SecretProblem::Missing)?;
     if value.iter().all(u8::is_ascii_whitespace) {
         return Err(SecretProblem::Missing);
     }

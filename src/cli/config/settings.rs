@@ -321,18 +321,18 @@ fn server(table: &ServerTable, proxies: &TrustedProxies) -> ServerLimits {
             .connections_per_address
             .map_or(default.connections_per_address, Count::get),
         trusted_proxies: default.trusted_proxies.iter().chain(proxies.ranges()).copied().collect(),
-        head_time: table.header_timeout_secs.map_or(default.head_time, Secs::get),
-        head_bytes: table.head_bytes.map_or(default.head_bytes, Count::get),
-        head_fields: table.max_headers.map_or(default.head_fields, Count::get),
-        body_time: table.body_secs.map_or(default.body_time, Secs::get),
+        header_timeout: table.header_timeout_secs.map_or(default.header_timeout, Secs::get),
+        max_header_bytes: table.head_bytes.map_or(default.max_header_bytes, Count::get),
+        max_headers: table.max_headers.map_or(default.max_headers, Count::get),
+        body_timeout: table.body_secs.map_or(default.body_timeout, Secs::get),
         body_memory: table.body_memory_mb.map_or(default.body_memory, Megabytes::get_bytes),
-        handover_time: table.dispatch_timeout_secs.map_or(default.handover_time, Secs::get),
-        answer_time: table.response_timeout_secs.map_or(default.answer_time, Secs::get),
-        response_bytes: table.response_bytes.unwrap_or(default.response_bytes),
+        dispatch_timeout: table.dispatch_timeout_secs.map_or(default.dispatch_timeout, Secs::get),
+        response_timeout: table.response_timeout_secs.map_or(default.response_timeout, Secs::get),
+        max_response_bytes: table.response_bytes.unwrap_or(default.max_response_bytes),
         response_memory: table.response_memory_mb.map_or(default.response_memory, Megabytes::get_bytes),
-        write_time: table.write_secs.map_or(default.write_time, Secs::get),
+        write_timeout: table.write_secs.map_or(default.write_timeout, Secs::get),
         keep_alive: table.keep_alive_secs.map_or(default.keep_alive, Secs::get),
-        shutdown_time: default.shutdown_time,
+        shutdown_timeout: default.shutdown_timeout,
     }
 }
 

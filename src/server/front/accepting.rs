@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::super::ServerLimits;
 use super::super::intake::Intake;
-use super::super::refusal::Refusal;
+use super::super::rejection::Rejection;
 use super::super::stats::count;
-use super::client::{Claim, Client, Phase};
-use super::door::Knock;
+use super::client::{Client, EvictionPriority, Phase};
+use super::listener::Accepted;
 use super::run::Front;
 use crate::model::deadline::deadline_after;
 use crate::net::address_range::sender_key;
@@ -19,18 +19,18 @@ pub(super) const ACCEPTED_A_ROUND: usize = 64;
 impl Front {
     pub(super) fn accept(&mut self, now: Instant) {
         for _ in 0..ACCEPTED_A_ROUND {
-            let Some(door) = &mut self.door else { return };
-            match door.knock(now) {
-                Knock::Somebody(stream, address) => self.admit(stream, address, now),
-                Knock::Gone => count(&self.shared.counters.accept_errors),
-                Knock::Nobody => return,
-                Knock::Full => {
+            let Some(listener) = &mut self.listener else { return };
+            match listener.accept(now) {
+                Accepted::Connection(stream, address) => self.admit(stream, address, now),
+                Accepted::Aborted => count(&self.shared.counters.accept_errors),
+                Accepted::Nothing => return,
+                Accepted::NoDescriptor => {
                     count(&self.shared.counters.accept_errors);
                     if !self.free_a_descriptor(now) {
-                        return self.turn_one_away(now);
+                        return self.refuse_one(now);
                     }
                 }
-                Knock::Failed(error) => {
+                Accepted::Failed(error) => {
                     count(&self.shared.counters.accept_errors);
                     log::warn!("a connection could not be accepted; trying again shortly: {error}");
                     return;
@@ -42,7 +42,7 @@ impl Front {
     /// Closes the connection that can best be spared, because the process has no file descriptor left.
     pub(super) fn free_a_descriptor(&mut self, now: Instant) -> bool {
         let lingering = self.clients.oldest_lingering_beyond(0);
-        let spared = lingering.or_else(|| self.clients.least_worthy(None, now).map(|(id, _)| id));
+        let spared = lingering.or_else(|| self.clients.first_to_evict(None, now).map(|(id, _)| id));
         let Some(id) = spared else { return false };
         count(&self.shared.counters.evicted);
         self.close(id);
@@ -50,12 +50,12 @@ impl Front {
     }
 
     /// Nothing can be spared: tells one that is waiting, and lets accepting rest.
-    fn turn_one_away(&mut self, now: Instant) {
-        if let Some(door) = &mut self.door {
+    fn refuse_one(&mut self, now: Instant) {
+        if let Some(listener) = &mut self.listener {
             log::warn!(
                 "no file descriptor is left; raise the limit on open files or lower the limit on connections"
             );
-            door.turn_one_away(now);
+            listener.refuse_one(now);
         }
     }
 
@@ -74,15 +74,15 @@ impl Front {
     }
 
     /// Makes sure that there is a place, or says why there is none.
-    fn find_place(&mut self, sender: Option<IpAddr>, now: Instant) -> Option<Refusal> {
+    fn find_place(&mut self, sender: Option<IpAddr>, now: Instant) -> Option<Rejection> {
         let limits = &self.shared.limits;
         let (most, most_by_sender) = (limits.connections, limits.connections_per_address);
         let taken = self.clients.taken(sender);
         if taken.by_sender >= most_by_sender && !self.make_room(sender, now) {
-            return Some(Refusal::BusyForSender);
+            return Some(Rejection::BusyForSender);
         }
         if taken.all >= most && taken.by_sender < most_by_sender && !self.make_room(None, now) {
-            return Some(Refusal::Busy);
+            return Some(Rejection::Busy);
         }
         None
     }
@@ -97,18 +97,18 @@ impl Front {
             kept: false,
             phase: Phase::Reading { intake: Intake::new(), paused: false },
             since: now,
-            deadline: deadline_after(now, self.shared.limits.head_time),
+            deadline: deadline_after(now, self.shared.limits.header_timeout),
         })
     }
 
     /// Closes the connection that can best be spared, of one sender or of all.
     fn make_room(&mut self, sender: Option<IpAddr>, now: Instant) -> bool {
-        let Some((id, claim)) = self.clients.least_worthy(sender, now) else { return false };
+        let Some((id, claim)) = self.clients.first_to_evict(sender, now) else { return false };
         count(&self.shared.counters.evicted);
         match claim {
             // It is told why, but its place is free at once: nobody waits for it to take the news.
-            Claim::Incomplete => self.refuse(id, Refusal::Busy, now),
-            Claim::Idle | Claim::SlowReader => self.close(id),
+            EvictionPriority::Incomplete => self.refuse(id, Rejection::Busy, now),
+            EvictionPriority::Idle | EvictionPriority::SlowReader => self.close(id),
         }
         true
     }
@@ -133,7 +133,7 @@ impl Front {
             self.starves_until = Some(deadline_after(now, ServerLimits::BODY_MEMORY_PATIENCE / 4));
             if let Some(id) = self.clients.oldest_body() {
                 count(&self.shared.counters.evicted);
-                self.refuse(id, Refusal::OutOfMemory, now);
+                self.refuse(id, Rejection::OutOfMemory, now);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::super::intake::{Intake, Refused};
-use super::super::refusal::Refusal;
+use super::super::rejection::Rejection;
 use super::super::stats::count;
 use super::super::{Response, reply};
 use super::client::{Phase, Then};
@@ -26,7 +26,7 @@ pub(crate) const MOST_LINGERING: usize = 32;
 const DRAINS_A_ROUND: usize = 4;
 
 impl Front {
-    pub(super) fn refuse(&mut self, id: usize, refusal: Refusal, now: Instant) {
+    pub(super) fn refuse(&mut self, id: usize, refusal: Rejection, now: Instant) {
         let refused = match self.clients.get(id).map(|client| &client.phase) {
             Some(Phase::Reading { intake, .. }) => intake.refused(refusal),
             Some(Phase::Queued { request, .. }) => Refused { refusal, with_body: !request.is_head_request },
@@ -52,7 +52,7 @@ impl Front {
     ) {
         let bytes = reply::print(response, is_head_request, http_now());
         let Ok(Some(frame)) = reply::frame(&bytes, is_head_request) else {
-            return self.refuse(id, Refusal::Handover, now);
+            return self.refuse(id, Rejection::Handover, now);
         };
         count(&self.shared.counters.answered_at_head);
         self.begin_answer(id, Outgoing::answer(bytes, frame, true), Then::Linger, None, now);
@@ -67,7 +67,7 @@ impl Front {
         holds: Option<u64>,
         now: Instant,
     ) {
-        let time = self.shared.limits.write_time;
+        let time = self.shared.limits.write_timeout;
         self.change_phase(id, Phase::Writing { outgoing, then, holds }, now, time);
         self.write(id, now);
     }
@@ -133,19 +133,19 @@ impl Front {
         let counters = &self.shared.counters;
         match &client.phase {
             Phase::Reading { intake, .. } if client.kept && intake.is_untouched() => self.close(id),
-            Phase::Reading { paused: true, .. } => self.refuse(id, Refusal::OutOfMemory, now),
+            Phase::Reading { paused: true, .. } => self.refuse(id, Rejection::OutOfMemory, now),
             Phase::Reading { intake, .. } => {
                 count(&counters.timed_out);
                 let in_body = intake.is_in_body();
-                self.refuse(id, if in_body { Refusal::BodyTimeout } else { Refusal::HeadTimeout }, now);
+                self.refuse(id, if in_body { Rejection::BodyTimeout } else { Rejection::HeadTimeout }, now);
             }
             Phase::Queued { .. } => {
                 count(&counters.handover_failures);
-                self.refuse(id, Refusal::Handover, now);
+                self.refuse(id, Rejection::Handover, now);
             }
             Phase::Waiting { .. } => {
                 count(&counters.unanswered);
-                self.refuse(id, Refusal::NoAnswer, now);
+                self.refuse(id, Rejection::NoAnswer, now);
             }
             Phase::Writing { .. } => {
                 count(&counters.slow_readers);

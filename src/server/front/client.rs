@@ -58,7 +58,7 @@ pub(crate) enum Then {
 
 /// Who goes first when room is needed; the smallest goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Claim {
+pub(crate) enum EvictionPriority {
     /// Kept after an answer, without a new request.
     Idle,
     /// Without a complete request.
@@ -96,12 +96,14 @@ impl Client {
     }
 
     /// Whether, and how readily, it may be closed for a newcomer.
-    pub(crate) fn claim(&self, now: Instant) -> Option<Claim> {
+    pub(crate) fn eviction_priority(&self, now: Instant) -> Option<EvictionPriority> {
         match &self.phase {
-            Phase::Reading { intake, .. } if self.kept && intake.is_untouched() => Some(Claim::Idle),
-            Phase::Reading { .. } => Some(Claim::Incomplete),
+            Phase::Reading { intake, .. } if self.kept && intake.is_untouched() => {
+                Some(EvictionPriority::Idle)
+            }
+            Phase::Reading { .. } => Some(EvictionPriority::Incomplete),
             Phase::Writing { .. } if now.saturating_duration_since(self.since) > SLOW_WRITER => {
-                Some(Claim::SlowReader)
+                Some(EvictionPriority::SlowReader)
             }
             _ => None,
         }

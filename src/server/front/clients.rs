@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::client::{Claim, Client, Phase};
+use super::client::{Client, EvictionPriority, Phase};
 
 /// The connections, each under a number that stays the same while it is open.
 #[derive(Default)]
@@ -72,10 +72,14 @@ impl Clients {
 
     /// Who goes when room is needed, among those of one sender or among all: the oldest idle one, else the oldest
     /// without a complete request, else the slowest reader.
-    pub(crate) fn least_worthy(&self, sender: Option<IpAddr>, now: Instant) -> Option<(usize, Claim)> {
+    pub(crate) fn first_to_evict(
+        &self,
+        sender: Option<IpAddr>,
+        now: Instant,
+    ) -> Option<(usize, EvictionPriority)> {
         self.iter()
             .filter(|(_, client)| sender.is_none() || client.sender == sender)
-            .filter_map(|(id, client)| Some((client.claim(now)?, client.since, client.born, id)))
+            .filter_map(|(id, client)| Some((client.eviction_priority(now)?, client.since, client.born, id)))
             .min()
             .map(|(claim, .., id)| (id, claim))
     }

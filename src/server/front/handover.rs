@@ -8,13 +8,13 @@ use rustix::io::Errno;
 use super::super::backend::Backend;
 use super::super::intake::Complete;
 use super::super::limits::OWN_BODY_BYTES;
-use super::super::refusal::Refusal;
+use super::super::rejection::Rejection;
 use super::super::stats::count;
 use super::super::wire::{self, Envelope};
 use super::accepting::ACCEPTED_A_ROUND;
 use super::client::{Phase, Then};
-use super::door::descriptors_left;
 use super::link::{Answer, Job, Link, LinkState};
+use super::listener::descriptors_left;
 use super::outgoing::Outgoing;
 use super::run::Front;
 
@@ -40,7 +40,7 @@ impl Front {
     pub(super) fn queue_up(&mut self, id: usize, request: Complete, charged: u64, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
         // What its body has taken stays taken until it is answered, so nothing is given back here.
-        client.enter(Phase::Queued { request, charged }, now, self.shared.limits.handover_time);
+        client.enter(Phase::Queued { request, charged }, now, self.shared.limits.dispatch_timeout);
         self.queue.push_back(id);
         self.hand_over_those_in_turn(now);
     }
@@ -59,7 +59,7 @@ impl Front {
         let peer = client.peer;
         let waiting = Phase::Waiting { link: link_id };
         let Phase::Queued { mut request, charged } =
-            client.enter(waiting, now, self.shared.limits.answer_time)
+            client.enter(waiting, now, self.shared.limits.response_timeout)
         else {
             unreachable!("only clients with a complete request are in the queue")
         };
@@ -84,7 +84,7 @@ impl Front {
     }
 
     pub(super) fn serve_link(&mut self, id: usize, now: Instant) {
-        let longest = self.shared.limits.response_bytes.max(OWN_ANSWER);
+        let longest = self.shared.limits.max_response_bytes.max(OWN_ANSWER);
         let Some(link) = self.links.get_mut(id) else { return };
         match link.send().and_then(|()| link.receive(&mut self.scratch, longest)) {
             Ok(None) => {}
@@ -115,7 +115,7 @@ impl Front {
             holds.inspect(|arrival| self.shared.answer_memory.give_back(*arrival));
             return;
         };
-        let close = job.wants_close || self.shared.limits.keep_alive.is_zero() || self.door.is_none();
+        let close = job.wants_close || self.shared.limits.keep_alive.is_zero() || self.listener.is_none();
         let outgoing = Outgoing::answer(answer.bytes, answer.frame, close);
         self.begin_answer(id, outgoing, if close { Then::Close } else { Then::Keep }, holds, now);
     }
@@ -143,7 +143,7 @@ impl Front {
         self.memory.give_back(job.charged);
         self.shared.answer_memory.give_back(job.arrival);
         if let Some(id) = job.client {
-            self.refuse(id, Refusal::Handover, now);
+            self.refuse(id, Rejection::Handover, now);
         }
     }
 
@@ -263,7 +263,7 @@ impl Front {
                 _ => self.lose_link(id, now),
             }
         }
-        let time = self.shared.limits.handover_time;
+        let time = self.shared.limits.dispatch_timeout;
         self.give_up_links(now, |link| deadline_after(link.since, time) <= now);
     }
 
@@ -297,7 +297,7 @@ impl Front {
         let under_way = self.links.iter().filter_map(|(_, link)| match &link.state {
             LinkState::Proving => Some(deadline_after(link.since, PROOF_TIME)),
             LinkState::Busy(job) if !job.taken => {
-                Some(deadline_after(link.since, self.shared.limits.handover_time))
+                Some(deadline_after(link.since, self.shared.limits.dispatch_timeout))
             }
             LinkState::Busy(_) | LinkState::Idle => None,
         });

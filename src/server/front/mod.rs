@@ -13,10 +13,10 @@ mod accepting;
 mod answering;
 mod client;
 mod clients;
-mod door;
 mod handover;
 mod link;
 mod links;
+mod listener;
 mod outgoing;
 mod reading;
 mod run;
@@ -24,5 +24,5 @@ mod run;
 mod tests;
 
 pub(crate) use answering::MOST_LINGERING;
-pub(crate) use door::Door;
+pub(crate) use listener::Listener;
 pub(crate) use run::Front;

@@ -63,12 +63,12 @@ impl Front {
             Ok(Progress::Head) => {
                 if untouched && client.kept {
                     client.since = now;
-                    client.deadline = deadline_after(now, limits.head_time);
+                    client.deadline = deadline_after(now, limits.header_timeout);
                 }
             }
             Ok(Progress::Body { send_continue }) => {
                 if !in_body {
-                    client.deadline = deadline_after(now, limits.body_time);
+                    client.deadline = deadline_after(now, limits.body_timeout);
                 }
                 // It fits into any socket's buffer, unless the client has never read anything.
                 if send_continue

@@ -11,12 +11,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::super::HeadCheck;
 use super::super::memory::Memory;
-use super::super::refusal::Refusal;
+use super::super::rejection::Rejection;
 use super::super::shared::Shared;
 use super::client::Phase;
 use super::clients::Clients;
-use super::door::Door;
 use super::links::Links;
+use super::listener::Listener;
 
 /// Bytes that are read at a time at most.
 const SCRATCH: usize = 64 << 10;
@@ -26,7 +26,7 @@ pub(crate) struct Front {
     pub(super) shared: Arc<Shared>,
     pub(super) head_check: HeadCheck,
     /// Gone when no further connections are wanted.
-    pub(super) door: Option<Door>,
+    pub(super) listener: Option<Listener>,
     pub(super) clients: Clients,
     pub(super) links: Links,
     /// Clients with a complete request, in the order in which the requests were complete.
@@ -50,7 +50,7 @@ pub(crate) struct Front {
 /// What a socket that is waited for belongs to.
 enum Waited {
     Waker,
-    Door,
+    Listener,
     Link(usize),
     Client(usize),
 }
@@ -63,16 +63,16 @@ struct Ready {
     /// By `born`, which is the best guess at the order in which requests that were found complete together were in fact
     /// complete.
     clients: Vec<(u64, usize)>,
-    door: bool,
+    listener: bool,
 }
 
 impl Front {
-    pub(crate) fn new(shared: Arc<Shared>, head_check: HeadCheck, door: Door) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, head_check: HeadCheck, listener: Listener) -> Self {
         Front {
             memory: Memory::new(shared.limits.body_memory),
             shared,
             head_check,
-            door: Some(door),
+            listener: Some(listener),
             clients: Clients::default(),
             links: Links::default(),
             queue: VecDeque::new(),
@@ -111,16 +111,16 @@ impl Front {
 
     fn obey(&mut self, now: Instant) {
         if self.shared.closed.load(Acquire) {
-            self.door = None;
+            self.listener = None;
         }
         if self.shared.ends_at().is_some() && !self.ending {
             self.ending = true;
-            self.turn_out_unfinished(now);
+            self.close_incomplete_requests(now);
         }
     }
 
     /// Nobody will wait any longer for those that have not said what they want.
-    fn turn_out_unfinished(&mut self, now: Instant) {
+    fn close_incomplete_requests(&mut self, now: Instant) {
         let reading: Vec<_> = self
             .clients
             .iter()
@@ -130,7 +130,7 @@ impl Front {
             })
             .collect();
         for (id, untouched) in reading {
-            if untouched { self.close(id) } else { self.refuse(id, Refusal::ShuttingDown, now) }
+            if untouched { self.close(id) } else { self.refuse(id, Rejection::ShuttingDown, now) }
         }
     }
 
@@ -147,7 +147,7 @@ impl Front {
         let now = Instant::now();
         let waiting: Vec<_> = self.clients.iter().map(|(id, client)| (id, client.is_waiting())).collect();
         for (id, _) in waiting.into_iter().filter(|(_, waiting)| *waiting) {
-            self.refuse(id, Refusal::ShuttingDown, now);
+            self.refuse(id, Rejection::ShuttingDown, now);
         }
         self.give_up_untaken();
         drop(self.clients);
@@ -172,7 +172,7 @@ impl Front {
             }
         }
         if let Some(listener) = self.open_listener(now) {
-            waited.push(Waited::Door);
+            waited.push(Waited::Listener);
             sockets.push(PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN));
         }
         let timeout = self.next_deadline(now).map(|deadline| deadline.saturating_duration_since(now));
@@ -194,7 +194,7 @@ impl Front {
                 Waited::Client(id) => {
                     ready.clients.push((self.clients.get(id).map_or(0, |client| client.born), id));
                 }
-                Waited::Door => ready.door = true,
+                Waited::Listener => ready.listener = true,
             }
         }
         ready.clients.sort_unstable();
@@ -204,7 +204,7 @@ impl Front {
     /// The listener, when somebody may be let in.
     fn open_listener(&self, now: Instant) -> Option<&TcpListener> {
         let rests = self.accepting_rests_while_proving && self.links.is_proving();
-        self.door.as_ref().filter(|_| !rests).and_then(|door| door.open_listener(now))
+        self.listener.as_ref().filter(|_| !rests).and_then(|listener| listener.open_listener(now))
     }
 
     /// Answers first, because they make room; newcomers last.
@@ -218,7 +218,7 @@ impl Front {
         for (_, id) in ready.clients {
             self.serve_client(id, now);
         }
-        if ready.door {
+        if ready.listener {
             self.accept(now);
         }
     }
@@ -234,8 +234,8 @@ impl Front {
 
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let clients = self.clients.iter().map(|(_, client)| client.deadline);
-        let door = self.door.as_ref().and_then(|door| door.wakes_at(now));
-        let others = [door, self.link_deadline(now), self.starves_until, self.shared.ends_at()];
+        let listener = self.listener.as_ref().and_then(|listener| listener.wakes_at(now));
+        let others = [listener, self.link_deadline(now), self.starves_until, self.shared.ends_at()];
         clients.chain(others.into_iter().flatten()).min()
     }
 

@@ -16,7 +16,7 @@ use super::super::waker::Waker;
 use super::super::wire::Token;
 use super::super::{HeadDecision, IncomingRequest, Response, ServerLimits};
 use super::link::LinkState;
-use super::{Door, Front};
+use super::{Front, Listener};
 
 /// A server whose front is turned by hand. The thread behind tiny_http runs only when it is started.
 struct Bench {
@@ -38,7 +38,7 @@ impl Bench {
         let front = Front::new(
             shared.clone(),
             Arc::new(|_, _| HeadDecision::Read { max_body_bytes: 1 << 20 }),
-            Door::new(listener).unwrap(),
+            Listener::new(listener).unwrap(),
         );
         Bench { front, shared, address, private_listener, thread: None }
     }
@@ -151,7 +151,7 @@ fn idle_private_connections_that_die_are_replaced() {
 /// answers probes waited for the lock held here, and the front then gave up what it had, which takes the same lock.
 #[test]
 fn a_request_whose_connection_dies_before_the_handler_has_it_holds_up_no_other() {
-    let limits = ServerLimits { handover_time: Duration::from_secs(3600), ..ServerLimits::default() };
+    let limits = ServerLimits { dispatch_timeout: Duration::from_secs(3600), ..ServerLimits::default() };
     let mut bench = Bench::new(limits);
     let handled = bench.start_handler();
     assert_eq!(bench.serve(&handled), 0);
@@ -184,7 +184,7 @@ fn a_request_whose_connection_dies_before_the_handler_has_it_holds_up_no_other()
 
 #[test]
 fn a_request_that_the_handler_has_is_not_given_up_however_long_it_takes() {
-    let limits = ServerLimits { handover_time: Duration::from_millis(100), ..ServerLimits::default() };
+    let limits = ServerLimits { dispatch_timeout: Duration::from_millis(100), ..ServerLimits::default() };
     let mut bench = Bench::new(limits);
     let handled = bench.start_handler();
     assert_eq!(bench.serve(&handled), 0);
@@ -203,7 +203,7 @@ fn a_request_that_the_handler_has_is_not_given_up_however_long_it_takes() {
 
 #[test]
 fn without_anybody_behind_it_the_front_refuses_in_time() {
-    let limits = ServerLimits { handover_time: Duration::from_millis(100), ..ServerLimits::default() };
+    let limits = ServerLimits { dispatch_timeout: Duration::from_millis(100), ..ServerLimits::default() };
     let mut bench = Bench::new(limits);
     let client = bench.send("/");
     assert_eq!(bench.status(client), "503");

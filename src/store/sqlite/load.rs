@@ -9,8 +9,8 @@ use super::read::{has_flag, number, shared};
 use super::rows::{all_once, each_once};
 use super::write::{IN_FLIGHT, UNCERTAIN};
 use crate::store::{
-    ChannelKey, Loaded, LoadedChannel, MessageId, PairedIdentity, PairingLock, PairingRequest, PairingState,
-    PendingMessage, PendingReply, ReplyId, SeenId, SeenKey, SeenRecord, TimerRecord,
+    ChannelKey, DedupeKey, Loaded, LoadedChannel, MessageId, PairedIdentity, PairingLock, PairingRequest,
+    PairingState, PendingMessage, PendingReply, ReplyId, SeenId, SeenRecord, TimerRecord,
 };
 
 pub(super) fn load(conn: &Connection, now_ms: u64) -> rusqlite::Result<Loaded> {
@@ -111,7 +111,7 @@ fn replies(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingRepl
 
 fn seen(conn: &Connection, names: &Names, now_ms: u64) -> rusqlite::Result<Vec<SeenRecord>> {
     let all_keys = "SELECT id, channel, at_ms, expires_ms, key FROM seen ORDER BY id DESC";
-    let mut known: HashSet<(ChannelKey, SeenKey)> = HashSet::new();
+    let mut known: HashSet<(ChannelKey, DedupeKey)> = HashSet::new();
     let mut newest_first = Vec::new();
     each_once(conn, all_keys, &mut |row| {
         let record = SeenRecord {

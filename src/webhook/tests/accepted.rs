@@ -1,7 +1,7 @@
 //! Requests that must be accepted: the providers' own examples, key rotation, and what follows for replays and guests.
 
 use super::*;
-use crate::webhook::{Refusal, visible_headers, visible_query};
+use crate::webhook::{AuthFailure, visible_headers, visible_query};
 
 #[test]
 fn a_request_of_every_provider_is_accepted() {
@@ -153,11 +153,11 @@ fn every_declared_scheme_must_pass() {
         &[("signing", KEY.as_bytes()), ("gateway", b"let me pass")],
     );
     let mut sent = Provider::Slack.request();
-    assert_eq!(channel.verify(&sent), Verdict::Refused(Refusal::HeaderMissing("x-gateway".to_owned())));
+    assert_eq!(channel.verify(&sent), Verdict::Refused(AuthFailure::HeaderMissing("x-gateway".to_owned())));
     sent.add("x-gateway", "let me pass");
     channel.accept(&sent);
     sent.set("x-slack-signature", "v0=00");
-    assert_eq!(channel.verify(&sent), Verdict::Refused(Refusal::SignatureMismatch));
+    assert_eq!(channel.verify(&sent), Verdict::Refused(AuthFailure::SignatureMismatch));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Requests that must be refused, each one change away from a request that is accepted, and each for its own reason.
 
 use super::*;
-use crate::webhook::Refusal;
+use crate::webhook::AuthFailure;
 
 /// What is done to the request, to whose, the change, and how the refusal's debug text starts.
 type Row = (&'static str, Provider, fn(&mut Sent), &'static str);
@@ -691,7 +691,7 @@ fn challenges() {
 fn a_channel_without_authentication_refuses_even_good_requests() {
     for webhook in ["{}", r#"{"managed_by_host": false, "secret_name": "chat_webhook_secret"}"#] {
         let channel = Channel::with_key(webhook, KEY);
-        assert_eq!(channel.verify(&Provider::Secret.request()), Verdict::Refused(Refusal::NotConfigured));
+        assert_eq!(channel.verify(&Provider::Secret.request()), Verdict::Refused(AuthFailure::NotConfigured));
     }
 }
 
@@ -700,7 +700,7 @@ fn a_token_alone_lets_nothing_but_its_challenge_in() {
     let channel = Channel::with_key(r#"{"auth": "verify_token", "methods": ["GET"]}"#, KEY);
     channel.accept(&Sent::get("hub.verify_token=correct+horse+battery+staple"));
     for sent in [Sent::get("a=1"), Provider::Secret.request(), Provider::Github.request()] {
-        assert_eq!(channel.verify(&sent), Verdict::Refused(Refusal::NoSchemeForMethod));
+        assert_eq!(channel.verify(&sent), Verdict::Refused(AuthFailure::NoSchemeForMethod));
     }
 }
 

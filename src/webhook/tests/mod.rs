@@ -111,8 +111,8 @@ impl Channel {
 
     fn verify(&self, sent: &Sent) -> Verdict {
         verify(&self.plan, &sent.request(), &|name| {
-            let found = self.secrets.iter().find(|(key, _)| key == name)?;
-            Some(Zeroizing::new(found.1.clone()))
+            let found = self.secrets.iter().find(|(key, _)| key == name);
+            Ok(found.map(|found| Zeroizing::new(found.1.clone())))
         })
     }
 

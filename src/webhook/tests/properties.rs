@@ -11,8 +11,8 @@ use super::*;
 use crate::capability::webhook::WebhookDedupe;
 use crate::webhook::template::Template;
 use crate::webhook::{
-    AttemptLimits, DedupeRule, FailedAttempts, Hidden, Requirement, Seen, SeenKey, SeenKeys, TrustedProxies,
-    visible_headers, visible_query,
+    AttemptLimits, DedupeKey, DedupeMemory, DedupeRule, FailedAttempts, Hidden, Known, Requirement,
+    TrustedProxies, visible_headers, visible_query,
 };
 
 /// Names that some scheme looks at.
@@ -120,7 +120,7 @@ proptest! {
         prop_assert_ne!(plan.requirement(), Requirement::Open);
         prop_assert_eq!(plan.requirement() == Requirement::Checked, !plan.secret_names().is_empty());
         for sent in PROVIDERS.map(Provider::request) {
-            let verdict = verify(&plan, &sent.request(), &|_| None);
+            let verdict = verify(&plan, &sent.request(), &|_| Ok(None));
             prop_assert!(!matches!(verdict, Verdict::Authentic(_)), "{all:?}");
         }
     }
@@ -170,7 +170,7 @@ proptest! {
             _ => None,
         });
         let key = DedupeRule::of(Some(&source), &[], false).key(&[], body.to_string().as_bytes());
-        prop_assert_eq!(key, expected.map(|id| SeenKey::derive("dedupe", id.as_bytes())));
+        prop_assert_eq!(key, expected.map(|id| DedupeKey::derive("dedupe", id.as_bytes())));
     }
 
     #[test]
@@ -182,15 +182,15 @@ proptest! {
     fn the_memory_of_seen_keys_stays_bounded_and_runs_nothing_twice(
         steps in prop::collection::vec((0..4_u8, 0..6_u32, 0..20_u64), 0..80),
     ) {
-        let mut seen = SeenKeys::new(3);
+        let mut seen = DedupeMemory::new(3);
         let mut running = Vec::new();
         let mut now = 0;
         for (step, number, time) in steps {
-            let key = SeenKey::derive("test", &number.to_le_bytes());
+            let key = DedupeKey::derive("test", &number.to_le_bytes());
             now += time / 4;
             match step {
                 0 | 1 => {
-                    if seen.begin(key, now + time, now) == Seen::New {
+                    if seen.begin(key, now + time, now) == Known::New {
                         prop_assert!(!running.contains(&key));
                         running.push(key);
                     }

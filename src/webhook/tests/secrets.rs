@@ -90,11 +90,8 @@ fn a_challenge_needs_both_of_its_secrets() {
 fn health_lists_every_secret_that_is_missing_or_unusable() {
     let problems = |channel: &Channel| {
         channel.plan.secret_problems(&|name| {
-            channel
-                .secrets
-                .iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| Zeroizing::new(value.clone()))
+            let found = channel.secrets.iter().find(|(key, _)| key == name);
+            Ok(found.map(|(_, value)| Zeroizing::new(value.clone())))
         })
     };
     let mut channel = Provider::Challenge.channel();

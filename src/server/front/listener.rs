@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::super::refusal::Refusal;
+use super::super::rejection::Rejection;
 use super::outgoing::Outgoing;
 
 use crate::model::deadline::deadline_after;
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const BACKLOG: i32 = 1024;
 
 /// The listener and a spare file descriptor.
-pub(crate) struct Door {
+pub(crate) struct Listener {
     listener: TcpListener,
     /// Given up when no other is left, so that a waiting connection can still be accepted and told so. Otherwise it
     /// would wait for ever, and the listener would be ready for ever.
@@ -29,24 +29,24 @@ pub(crate) struct Door {
 }
 
 /// What came of an attempt to accept.
-pub(crate) enum Knock {
-    Somebody(TcpStream, SocketAddr),
-    Nobody,
+pub(crate) enum Accepted {
+    Connection(TcpStream, SocketAddr),
+    Nothing,
     /// The connection was gone already; there may be more.
-    Gone,
+    Aborted,
     /// No file descriptor is left. Somebody should go, or somebody be turned away.
-    Full,
+    NoDescriptor,
     /// Some other want of the system's. Accepting rests.
     Failed(io::Error),
 }
 
-impl Door {
+impl Listener {
     pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         // Accepted sockets inherit it. An answer is written at once, so there is nothing to gather.
         rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
         rustix::net::listen(&listener, BACKLOG)?;
-        Ok(Door { listener, spare: Some(open_spare()?), paused_until: None })
+        Ok(Listener { listener, spare: Some(open_spare()?), paused_until: None })
     }
 
     /// The listener, when connections may be accepted.
@@ -61,40 +61,40 @@ impl Door {
     }
 
     /// Accepts one connection, if there is one.
-    pub(crate) fn knock(&mut self, now: Instant) -> Knock {
+    pub(crate) fn accept(&mut self, now: Instant) -> Accepted {
         self.refill_spare();
         match self.listener.accept() {
             Ok((stream, address)) => match stream.set_nonblocking(true) {
-                Ok(()) => Knock::Somebody(stream, address),
-                Err(_) => Knock::Gone,
+                Ok(()) => Accepted::Connection(stream, address),
+                Err(_) => Accepted::Aborted,
             },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Knock::Nobody,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Accepted::Nothing,
             Err(error) => self.after_error(error, now),
         }
     }
 
     /// Sorts errors into those of one connection (accept(2) passes them on), and those of this process or the system.
-    fn after_error(&mut self, error: io::Error, now: Instant) -> Knock {
+    fn after_error(&mut self, error: io::Error, now: Instant) -> Accepted {
         match Errno::from_io_error(&error) {
             // accept(2) asks for a descriptor before it looks whether anybody is there.
-            Some(Errno::MFILE | Errno::NFILE) if !self.somebody_waits() => Knock::Nobody,
-            Some(Errno::MFILE | Errno::NFILE) => Knock::Full,
+            Some(Errno::MFILE | Errno::NFILE) if !self.somebody_waits() => Accepted::Nothing,
+            Some(Errno::MFILE | Errno::NFILE) => Accepted::NoDescriptor,
             Some(Errno::NOBUFS | Errno::NOMEM | Errno::BADF | Errno::INVAL | Errno::NOTSOCK) | None => {
                 self.paused_until = Some(deadline_after(now, PAUSE));
-                Knock::Failed(error)
+                Accepted::Failed(error)
             }
-            Some(_) => Knock::Gone,
+            Some(_) => Accepted::Aborted,
         }
     }
 
     /// Accepts one connection by means of the spare file descriptor, to say that there is no room; then rests.
-    pub(crate) fn turn_one_away(&mut self, now: Instant) {
+    pub(crate) fn refuse_one(&mut self, now: Instant) {
         self.spare = None;
         if let Ok((stream, _)) = self.listener.accept()
             && stream.set_nonblocking(true).is_ok()
         {
             // It is a courtesy; whether it arrives is not worth waiting for.
-            let _ = Outgoing::whole(Refusal::Busy.answer(true)).send(&stream);
+            let _ = Outgoing::whole(Rejection::Busy.answer(true)).send(&stream);
         }
         self.refill_spare();
         self.paused_until = Some(deadline_after(now, PAUSE));

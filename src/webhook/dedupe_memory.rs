@@ -9,9 +9,9 @@ use ring::digest;
 
 /// A hashed id or signature: the same size whatever the provider sends, and nothing of the original in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SeenKey([u8; 16]);
+pub struct DedupeKey([u8; 16]);
 
-impl SeenKey {
+impl DedupeKey {
     /// The key of `what`; keys of different `kind`s never meet.
     pub fn derive(kind: &str, what: &[u8]) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
@@ -35,16 +35,16 @@ impl SeenKey {
     }
 }
 
-impl fmt::Debug for SeenKey {
+impl fmt::Debug for DedupeKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "SeenKey({:02x}{:02x}{:02x}{:02x}…)", self.0[0], self.0[1], self.0[2], self.0[3])
+        write!(formatter, "DedupeKey({:02x}{:02x}{:02x}{:02x}…)", self.0[0], self.0[1], self.0[2], self.0[3])
     }
 }
 
 /// What is known about a key.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Seen<'a, A> {
-    /// Nothing: it is now in flight, and the caller owes a [`SeenKeys::done`] or [`SeenKeys::forget`].
+pub enum Known<'a, A> {
+    /// Nothing: it is now in flight, and the caller owes a [`DedupeMemory::done`] or [`DedupeMemory::forget`].
     New,
     /// The first request with this key has not finished.
     InFlight,
@@ -56,10 +56,10 @@ pub enum Seen<'a, A> {
 
 /// Keys of one channel, with what became of them. `A` is the answer that a repeat gets.
 #[derive(Debug)]
-pub struct SeenKeys<A> {
-    entries: HashMap<SeenKey, Entry<A>>,
+pub struct DedupeMemory<A> {
+    entries: HashMap<DedupeKey, Entry<A>>,
     /// Finished keys, the next to expire first.
-    by_expiry: BTreeMap<(u64, u64), SeenKey>,
+    by_expiry: BTreeMap<(u64, u64), DedupeKey>,
     max_entries: usize,
     next_serial: u64,
 }
@@ -70,7 +70,7 @@ enum Entry<A> {
     Done { answer: A, expires_ms: u64, serial: u64 },
 }
 
-impl<A> SeenKeys<A> {
+impl<A> DedupeMemory<A> {
     /// Entries per channel when nothing else is configured.
     pub const DEFAULT_MAX_ENTRIES: usize = 10_000;
 
@@ -100,31 +100,31 @@ impl<A> SeenKeys<A> {
 
     /// Says what is known about `key`, and takes an unknown one in as in flight. Once it is [`done`](Self::done), it
     /// is remembered until `expires_ms` (Unix time in milliseconds).
-    pub fn begin(&mut self, key: SeenKey, expires_ms: u64, now_ms: u64) -> Seen<'_, A> {
+    pub fn begin(&mut self, key: DedupeKey, expires_ms: u64, now_ms: u64) -> Known<'_, A> {
         self.drop_expired(now_ms);
         // Looked up twice, because the borrow checker does not let a returned borrow end in the other branch.
         if self.entries.contains_key(&key) {
             return match &self.entries[&key] {
-                Entry::InFlight { .. } => Seen::InFlight,
-                Entry::Done { answer, .. } => Seen::Done(answer),
+                Entry::InFlight { .. } => Known::InFlight,
+                Entry::Done { answer, .. } => Known::Done(answer),
             };
         }
         if !self.make_room() {
-            return Seen::Full;
+            return Known::Full;
         }
         self.entries.insert(key, Entry::InFlight { expires_ms });
-        Seen::New
+        Known::New
     }
 
     /// The request succeeded: a repeat gets `answer`. Does nothing for a key that is not in flight.
-    pub fn done(&mut self, key: SeenKey, answer: A) {
+    pub fn done(&mut self, key: DedupeKey, answer: A) {
         if let Some(&Entry::InFlight { expires_ms }) = self.entries.get(&key) {
             self.insert_done(key, answer, expires_ms);
         }
     }
 
     /// The request failed: the next one with this key runs.
-    pub fn forget(&mut self, key: SeenKey) {
+    pub fn forget(&mut self, key: DedupeKey) {
         if let Some(Entry::Done { expires_ms, serial, .. }) = self.entries.remove(&key) {
             self.by_expiry.remove(&(expires_ms, serial));
         }
@@ -137,14 +137,14 @@ impl<A> SeenKeys<A> {
     }
 
     /// Takes in a finished key that was stored by an earlier process.
-    pub fn restore(&mut self, key: SeenKey, answer: A, expires_ms: u64) {
+    pub fn restore(&mut self, key: DedupeKey, answer: A, expires_ms: u64) {
         self.forget(key);
         if self.make_room() {
             self.insert_done(key, answer, expires_ms);
         }
     }
 
-    fn insert_done(&mut self, key: SeenKey, answer: A, expires_ms: u64) {
+    fn insert_done(&mut self, key: DedupeKey, answer: A, expires_ms: u64) {
         let serial = self.next_serial;
         self.next_serial += 1;
         self.by_expiry.insert((expires_ms, serial), key);
@@ -172,7 +172,7 @@ impl<A> SeenKeys<A> {
     }
 }
 
-impl<A> Default for SeenKeys<A> {
+impl<A> Default for DedupeMemory<A> {
     fn default() -> Self {
         Self::new(Self::DEFAULT_MAX_ENTRIES)
     }
@@ -182,101 +182,101 @@ impl<A> Default for SeenKeys<A> {
 mod tests {
     use super::*;
 
-    fn key(number: u32) -> SeenKey {
-        SeenKey::derive("test", &number.to_le_bytes())
+    fn key(number: u32) -> DedupeKey {
+        DedupeKey::derive("test", &number.to_le_bytes())
     }
 
     #[test]
     fn a_repeat_gets_the_answer_of_the_first_until_it_expires() {
-        let mut seen = SeenKeys::new(10);
-        assert_eq!(seen.begin(key(1), 1000, 0), Seen::New);
-        assert_eq!(seen.begin(key(1), 1000, 0), Seen::InFlight);
+        let mut seen = DedupeMemory::new(10);
+        assert_eq!(seen.begin(key(1), 1000, 0), Known::New);
+        assert_eq!(seen.begin(key(1), 1000, 0), Known::InFlight);
         seen.done(key(1), "first");
-        assert_eq!(seen.begin(key(1), 5000, 1000), Seen::Done(&"first"));
-        assert_eq!(seen.begin(key(1), 5000, 1001), Seen::New);
+        assert_eq!(seen.begin(key(1), 5000, 1000), Known::Done(&"first"));
+        assert_eq!(seen.begin(key(1), 5000, 1001), Known::New);
     }
 
     #[test]
     fn a_failed_request_is_forgotten_so_that_the_next_try_runs() {
-        let mut seen = SeenKeys::<()>::new(10);
-        assert_eq!(seen.begin(key(1), 1000, 0), Seen::New);
+        let mut seen = DedupeMemory::<()>::new(10);
+        assert_eq!(seen.begin(key(1), 1000, 0), Known::New);
         seen.forget(key(1));
-        assert_eq!(seen.begin(key(1), 1000, 1), Seen::New);
+        assert_eq!(seen.begin(key(1), 1000, 1), Known::New);
         assert_eq!(seen.len(), 1);
     }
 
     #[test]
     fn what_is_in_flight_does_not_expire() {
-        let mut seen = SeenKeys::<()>::new(10);
+        let mut seen = DedupeMemory::<()>::new(10);
         seen.begin(key(1), 1000, 0);
-        assert_eq!(seen.begin(key(1), 9000, 5000), Seen::InFlight);
+        assert_eq!(seen.begin(key(1), 9000, 5000), Known::InFlight);
     }
 
     #[test]
     fn a_full_memory_drops_the_finished_key_that_expires_first() {
-        let mut seen = SeenKeys::new(3);
+        let mut seen = DedupeMemory::new(3);
         for number in 0..3 {
-            assert_eq!(seen.begin(key(number), 1000 + u64::from(number), 0), Seen::New);
+            assert_eq!(seen.begin(key(number), 1000 + u64::from(number), 0), Known::New);
             seen.done(key(number), number);
         }
-        assert_eq!(seen.begin(key(2), 0, 0), Seen::Done(&2), "three of three are held");
-        assert_eq!(seen.begin(key(3), 1003, 0), Seen::New, "a fourth takes the place of the first");
+        assert_eq!(seen.begin(key(2), 0, 0), Known::Done(&2), "three of three are held");
+        assert_eq!(seen.begin(key(3), 1003, 0), Known::New, "a fourth takes the place of the first");
         assert_eq!(seen.len(), 3);
-        assert_eq!(seen.begin(key(1), 0, 0), Seen::Done(&1));
-        assert_eq!(seen.begin(key(0), 1004, 0), Seen::New);
+        assert_eq!(seen.begin(key(1), 0, 0), Known::Done(&1));
+        assert_eq!(seen.begin(key(0), 1004, 0), Known::New);
     }
 
     #[test]
     fn a_memory_full_of_running_requests_takes_no_more() {
-        let mut seen = SeenKeys::<()>::new(2);
+        let mut seen = DedupeMemory::<()>::new(2);
         seen.begin(key(0), 1000, 0);
         seen.begin(key(1), 1000, 0);
-        assert_eq!(seen.begin(key(2), 1000, 0), Seen::Full);
+        assert_eq!(seen.begin(key(2), 1000, 0), Known::Full);
         assert_eq!(seen.len(), 2);
         seen.forget(key(0));
-        assert_eq!(seen.begin(key(2), 1000, 0), Seen::New);
+        assert_eq!(seen.begin(key(2), 1000, 0), Known::New);
     }
 
     #[test]
     fn what_is_in_flight_outlives_the_finished_keys() {
-        let mut seen = SeenKeys::new(3);
+        let mut seen = DedupeMemory::new(3);
         seen.begin(key(1), 1000, 0);
         seen.done(key(1), 1);
         seen.begin(key(2), 1000, 0);
         seen.forget_done();
-        assert_eq!(seen.begin(key(2), 1000, 0), Seen::InFlight);
-        assert_eq!(seen.begin(key(1), 1000, 0), Seen::New);
+        assert_eq!(seen.begin(key(2), 1000, 0), Known::InFlight);
+        assert_eq!(seen.begin(key(1), 1000, 0), Known::New);
         assert_eq!(seen.len(), 2);
     }
 
     #[test]
     fn stored_keys_come_back_and_stay_bounded() {
-        let mut seen = SeenKeys::new(2);
+        let mut seen = DedupeMemory::new(2);
         for number in 0..5 {
             seen.restore(key(number), number, 1000 + u64::from(number));
         }
         seen.restore(key(4), 40, 2000);
         assert_eq!(seen.len(), 2);
         assert_eq!(seen.by_expiry.len(), 2);
-        assert_eq!(seen.begin(key(3), 0, 0), Seen::Done(&3));
-        assert_eq!(seen.begin(key(4), 0, 1500), Seen::Done(&40), "restored twice: the later time counts");
-        assert_eq!(SeenKey::from_bytes(*key(3).as_bytes()), key(3));
+        assert_eq!(seen.begin(key(3), 0, 0), Known::Done(&3));
+        assert_eq!(seen.begin(key(4), 0, 1500), Known::Done(&40), "restored twice: the later time counts");
+        assert_eq!(DedupeKey::from_bytes(*key(3).as_bytes()), key(3));
     }
 
     #[test]
     fn finishing_an_unknown_or_finished_key_changes_nothing() {
-        let mut seen = SeenKeys::new(2);
+        let mut seen = DedupeMemory::new(2);
         seen.done(key(1), 1);
         assert!(seen.is_empty());
         seen.begin(key(1), 1000, 0);
         seen.done(key(1), 1);
         seen.done(key(1), 2);
-        assert_eq!(seen.begin(key(1), 1000, 0), Seen::Done(&1));
+        assert_eq!(seen.begin(key(1), 1000, 0), Known::Done(&1));
     }
 
     #[test]
     fn kinds_and_contents_are_kept_apart() {
-        assert_ne!(SeenKey::derive("a", b"bc"), SeenKey::derive("ab", b"c"));
-        assert_ne!(SeenKey::derive("a", b"x"), SeenKey::derive("b", b"x"));
+        assert_ne!(DedupeKey::derive("a", b"bc"), DedupeKey::derive("ab", b"c"));
+        assert_ne!(DedupeKey::derive("a", b"x"), DedupeKey::derive("b", b"x"));
     }
 }

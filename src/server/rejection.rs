@@ -6,7 +6,7 @@ use crate::model::clock::http_now;
 
 /// Why a request is refused by the front. Each has a status and a stable code; none tells anything about the inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     RequestLine,
     Target,
     Header,
@@ -32,33 +32,33 @@ pub(crate) enum Refusal {
     Version,
 }
 
-impl Refusal {
+impl Rejection {
     /// The status code and the code in the body.
     pub(crate) fn status_and_code(self) -> (u16, &'static str) {
         match self {
-            Refusal::RequestLine => (400, "bad_request_line"),
-            Refusal::Target => (400, "bad_target"),
-            Refusal::Header => (400, "bad_header"),
-            Refusal::LineEnd => (400, "bad_line_end"),
-            Refusal::Host => (400, "bad_host"),
-            Refusal::Length => (400, "bad_content_length"),
-            Refusal::AmbiguousLength => (400, "ambiguous_length"),
-            Refusal::TransferEncoding => (400, "bad_transfer_encoding"),
-            Refusal::Chunk => (400, "bad_chunk"),
-            Refusal::HeadTimeout => (408, "head_timeout"),
-            Refusal::BodyTimeout => (408, "body_timeout"),
-            Refusal::BodyTooLarge => (413, "body_too_large"),
-            Refusal::Expectation => (417, "unknown_expectation"),
-            Refusal::HeadTooLarge => (431, "head_too_large"),
-            Refusal::TooManyFields => (431, "too_many_fields"),
-            Refusal::UnknownTransferCoding => (501, "unknown_transfer_coding"),
-            Refusal::Busy => (503, "too_many_connections"),
-            Refusal::BusyForSender => (503, "too_many_connections_from_address"),
-            Refusal::OutOfMemory => (503, "out_of_memory"),
-            Refusal::ShuttingDown => (503, "shutting_down"),
-            Refusal::Handover => (503, "temporarily_unavailable"),
-            Refusal::NoAnswer => (504, "no_answer_in_time"),
-            Refusal::Version => (505, "version_not_supported"),
+            Rejection::RequestLine => (400, "bad_request_line"),
+            Rejection::Target => (400, "bad_target"),
+            Rejection::Header => (400, "bad_header"),
+            Rejection::LineEnd => (400, "bad_line_end"),
+            Rejection::Host => (400, "bad_host"),
+            Rejection::Length => (400, "bad_content_length"),
+            Rejection::AmbiguousLength => (400, "ambiguous_length"),
+            Rejection::TransferEncoding => (400, "bad_transfer_encoding"),
+            Rejection::Chunk => (400, "bad_chunk"),
+            Rejection::HeadTimeout => (408, "head_timeout"),
+            Rejection::BodyTimeout => (408, "body_timeout"),
+            Rejection::BodyTooLarge => (413, "body_too_large"),
+            Rejection::Expectation => (417, "unknown_expectation"),
+            Rejection::HeadTooLarge => (431, "head_too_large"),
+            Rejection::TooManyFields => (431, "too_many_fields"),
+            Rejection::UnknownTransferCoding => (501, "unknown_transfer_coding"),
+            Rejection::Busy => (503, "too_many_connections"),
+            Rejection::BusyForSender => (503, "too_many_connections_from_address"),
+            Rejection::OutOfMemory => (503, "out_of_memory"),
+            Rejection::ShuttingDown => (503, "shutting_down"),
+            Rejection::Handover => (503, "temporarily_unavailable"),
+            Rejection::NoAnswer => (504, "no_answer_in_time"),
+            Rejection::Version => (505, "version_not_supported"),
         }
     }
 
