@@ -62,7 +62,6 @@ pub mod capability;
 pub mod channel;
 pub mod egress;
 pub mod event;
-pub mod fields;
 pub mod host;
 pub mod inbox;
 pub mod model;

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Map, Value};
-use tinclaw::channel::{CapabilityError, ChannelCapabilitiesFile, ChannelLimits, ChannelName, HostCeilings};
+use tinclaw::channel::{CapabilityError, ChannelCapabilitiesFile, ChannelLimits, ChannelName, LimitCaps};
 
 const ENDING: &str = ".capabilities.json";
 
@@ -197,7 +197,7 @@ fn the_files_here_have_every_published_field() {
 fn published_files_get_what_they_ask_for() {
     for file in published().iter().chain([&with_our_fields()]) {
         let parsed = parse(&file.channel, file.text.as_bytes()).unwrap();
-        let (limits, adjusted) = ChannelLimits::resolve(&parsed.capabilities, &HostCeilings::default());
+        let (limits, adjusted) = ChannelLimits::resolve(&parsed.capabilities, &LimitCaps::default());
         assert_eq!(adjusted, [], "{}", file.channel);
         let asked =
             file.document.pointer("/capabilities/channel/callback_timeout_secs").and_then(Value::as_u64);
@@ -322,7 +322,7 @@ fn read_as_all(text: &[u8]) -> Result<(), TestCaseError> {
         let name = ChannelName::new(name).unwrap();
         let said: Vec<String> = match parse(&name, text) {
             Ok(file) => {
-                ChannelLimits::resolve(&file.capabilities, &HostCeilings::default());
+                ChannelLimits::resolve(&file.capabilities, &LimitCaps::default());
                 file.inspect().iter().map(|found| found.to_string()).collect()
             }
             Err(error) => vec![error.to_string()],

@@ -149,7 +149,7 @@ impl ChannelSection {
     }
 }
 
-/// Messages that a channel may emit.
+/// Messages that a channel may emit. Zero in either field: it may not emit at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]

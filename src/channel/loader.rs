@@ -12,7 +12,7 @@ use super::discover::{ChannelFiles, DiscoverError, DiscoveredChannel, discover_c
 use serde_json::{Map, Value};
 
 use super::config::HOST_KEYS;
-use crate::capability::limits::{ChannelLimits, HostCeilings};
+use crate::capability::limits::{ChannelLimits, LimitCaps};
 use crate::capability::{CapabilityError, CapabilityOverrides, ChannelCapabilitiesFile};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::document::{is_comment, nearest};
@@ -43,7 +43,7 @@ impl WasmChannel {
                 .map_err(|source| LoadError::Capabilities { channel: name.clone(), source })?,
             None => ChannelCapabilitiesFile::default(),
         };
-        let (limits, _) = ChannelLimits::resolve(&file.capabilities, &HostCeilings::default());
+        let (limits, _) = ChannelLimits::resolve(&file.capabilities, &LimitCaps::default());
         let module = runtime.prepare_for(name.as_str(), wasm, &CallbackLimits::from(&limits))?;
         let diagnostics = file.inspect();
         Ok(Self { name, module, file, diagnostics })

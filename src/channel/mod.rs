@@ -9,7 +9,7 @@ pub mod endpoints;
 mod loader;
 pub mod workspace;
 
-pub use crate::capability::limits::{Adjusted, ChannelLimits, HostCeilings};
+pub use crate::capability::limits::{ChannelLimits, ClampedLimit, LimitCaps};
 pub use crate::capability::{
     CapabilityError, CapabilityOverrides, ChannelCapabilities, ChannelCapabilitiesFile, EmitRateLimitConfig,
 };

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tinclaw::agent::status_type;
 use tinclaw::event::callback::{Callback, CallbackKind};
-use tinclaw::fields::{Fields, json, strictly};
+use tinclaw::model::document::{Comments, read};
 use tinclaw::{AgentResponse, Attachment, StatusUpdate};
 use wit_abi::types::IncomingHttpRequest;
 
@@ -36,90 +38,154 @@ pub fn call_input(
     first_path: Option<&str>,
 ) -> Result<CallInput, String> {
     let text = if text.trim().is_empty() { "{}" } else { text };
-    let read = |fields: &mut Fields| {
-        let workspace = fields.texts_by_name("workspace");
-        Some(CallInput { callback: callback(kind, fields, start_config, first_path)?, workspace })
-    };
-    let input = json(text).and_then(|value| strictly(value, read));
-    input.map_err(|wrong| format!("the input is not as expected: {wrong}"))
+    let input = serde_json::from_str(text)
+        .map_err(|error| format!("no JSON: {error}"))
+        .and_then(|value| input_of(kind, value, start_config, first_path));
+    input.map_err(|error| format!("the input is not as expected: {error}"))
 }
 
-fn callback(
+fn input_of(
     kind: CallbackKind,
-    fields: &mut Fields,
+    value: Value,
     start_config: Arc<str>,
     first_path: Option<&str>,
-) -> Option<Callback> {
-    Some(match kind {
-        CallbackKind::Start => Callback::Start { config_json: start_config },
-        CallbackKind::HttpRequest => Callback::HttpRequest(Arc::new(request(fields, first_path)?)),
-        CallbackKind::Poll => Callback::Poll,
-        CallbackKind::Shutdown => Callback::Shutdown,
-        CallbackKind::Timer => Callback::Timer {
-            name: text_or(fields, "name", "timer").into(),
-            payload: text_or(fields, "payload", "").into(),
-        },
+) -> Result<CallInput, String> {
+    let (callback, workspace) = match kind {
+        CallbackKind::Start => {
+            (Callback::Start { config_json: start_config }, fields::<Nothing>(value)?.workspace)
+        }
+        CallbackKind::Poll => (Callback::Poll, fields::<Nothing>(value)?.workspace),
+        CallbackKind::Shutdown => (Callback::Shutdown, fields::<Nothing>(value)?.workspace),
+        CallbackKind::HttpRequest => {
+            let input: RequestInput = fields(value)?;
+            let workspace = input.workspace.clone();
+            (Callback::HttpRequest(Arc::new(request(input, first_path)?)), workspace)
+        }
+        CallbackKind::Timer => {
+            let input: TimerInput = fields(value)?;
+            let name = input.name.unwrap_or_else(|| "timer".to_owned());
+            (Callback::Timer { name: name.into(), payload: input.payload.into() }, input.workspace)
+        }
         CallbackKind::Respond => {
-            if fields.any("user_id").is_some() {
-                return fields.check("user_id", Err("on-respond has none; on-broadcast has".into()));
+            let input: ResponseInput = fields(value)?;
+            if input.user_id.is_some() {
+                return Err("user_id: on-respond has none; on-broadcast has".to_owned());
             }
-            Callback::Respond(Arc::new(response(fields)))
+            let workspace = input.workspace.clone();
+            (Callback::Respond(Arc::new(response(input)?)), workspace)
         }
-        CallbackKind::Broadcast => Callback::Broadcast {
-            user_id: text_or(fields, "user_id", "user").into(),
-            response: Arc::new(response(fields)),
-        },
+        CallbackKind::Broadcast => {
+            let mut input: ResponseInput = fields(value)?;
+            let user_id = input.user_id.take().unwrap_or_else(|| "user".to_owned()).into();
+            let workspace = input.workspace.clone();
+            (Callback::Broadcast { user_id, response: Arc::new(response(input)?) }, workspace)
+        }
         CallbackKind::Status => {
-            let status = status_type(&text_or(fields, "status", "thinking"));
-            Callback::Status(Arc::new(StatusUpdate {
-                status: fields.check("status", status)?,
-                message: text_or(fields, "message", ""),
-                metadata_json: metadata(fields),
-            }))
+            let input: StatusInput = fields(value)?;
+            let status = status_type(input.status.as_deref().unwrap_or("thinking"))
+                .map_err(|error| format!("status: {error}"))?;
+            let metadata_json = metadata(input.metadata);
+            let update = StatusUpdate { status, message: input.message, metadata_json };
+            (Callback::Status(Arc::new(update)), input.workspace)
         }
-    })
-}
-
-fn text_or(fields: &mut Fields, name: &'static str, default: &str) -> String {
-    fields.text(name).unwrap_or_else(|| default.to_owned())
-}
-
-fn metadata(fields: &mut Fields) -> String {
-    fields.any("metadata").map_or_else(|| "{}".to_owned(), |metadata| metadata.to_string())
-}
-
-fn request(fields: &mut Fields, first_path: Option<&str>) -> Option<IncomingHttpRequest> {
-    let Some(path) = fields.text("path").or_else(|| first_path.map(str::to_owned)) else {
-        return fields
-            .check("path", Err("the channel has no allowed path, so the input must have one".into()));
     };
-    let body = body(fields)?;
-    let mut headers = BTreeMap::new();
-    for (name, value) in fields.texts_by_name("headers") {
-        headers.insert(name.to_lowercase(), value);
-    }
+    Ok(CallInput { callback, workspace })
+}
+
+fn fields<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    read(value, Comments::Refused).map_err(|error| error.to_string())
+}
+
+/// The input of a callback that takes nothing.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Nothing {
+    workspace: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RequestInput {
+    workspace: BTreeMap<String, String>,
+    path: Option<String>,
+    body: Option<Value>,
+    body_base64: Option<String>,
+    headers: BTreeMap<String, String>,
+    method: Option<String>,
+    query: BTreeMap<String, String>,
+    secret_validated: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TimerInput {
+    workspace: BTreeMap<String, String>,
+    name: Option<String>,
+    payload: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ResponseInput {
+    workspace: BTreeMap<String, String>,
+    user_id: Option<String>,
+    message_id: Option<String>,
+    content: Option<String>,
+    thread_id: Option<String>,
+    metadata: Option<Value>,
+    attachments: Vec<AttachmentInput>,
+}
+
+/// A file with its bytes in base64.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AttachmentInput {
+    filename: String,
+    #[serde(default)]
+    mime_type: Option<String>,
+    data: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct StatusInput {
+    workspace: BTreeMap<String, String>,
+    status: Option<String>,
+    message: String,
+    metadata: Option<Value>,
+}
+
+fn metadata(metadata: Option<Value>) -> String {
+    metadata.map_or_else(|| "{}".to_owned(), |metadata| metadata.to_string())
+}
+
+fn request(input: RequestInput, first_path: Option<&str>) -> Result<IncomingHttpRequest, String> {
+    let Some(path) = input.path.or_else(|| first_path.map(str::to_owned)) else {
+        return Err("path: the channel has no allowed path, so the input must have one".to_owned());
+    };
+    let body = body(input.body, input.body_base64)?;
+    let headers = input.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value));
+    let mut headers: BTreeMap<String, String> = headers.collect();
     if !body.is_empty() {
         headers.entry("content-type".into()).or_insert_with(|| "application/json".into());
     }
-    Some(IncomingHttpRequest {
-        method: text_or(fields, "method", "POST").to_uppercase(),
+    Ok(IncomingHttpRequest {
+        method: input.method.unwrap_or_else(|| "POST".to_owned()).to_uppercase(),
         path,
         headers_json: object(headers),
-        query_json: object(fields.texts_by_name("query")),
+        query_json: object(input.query),
         body,
-        secret_validated: fields.flag("secret_validated").unwrap_or(true),
+        secret_validated: input.secret_validated.unwrap_or(true),
     })
 }
 
-fn body(fields: &mut Fields) -> Option<Vec<u8>> {
-    match (fields.any("body"), fields.text("body_base64")) {
-        (Some(_), Some(_)) => fields.check("body", Err("give it or `body_base64`, not both".into())),
-        (Some(Value::String(text)), None) => Some(text.into_bytes()),
-        (Some(value), None) => Some(value.to_string().into_bytes()),
-        (None, Some(text)) => {
-            fields.check("body_base64", BASE64.decode(text).map_err(|error| error.to_string()))
-        }
-        (None, None) => Some(Vec::new()),
+fn body(body: Option<Value>, body_base64: Option<String>) -> Result<Vec<u8>, String> {
+    match (body, body_base64) {
+        (Some(_), Some(_)) => Err("body: give it or `body_base64`, not both".to_owned()),
+        (Some(Value::String(text)), None) => Ok(text.into_bytes()),
+        (Some(value), None) => Ok(value.to_string().into_bytes()),
+        (None, Some(text)) => BASE64.decode(text).map_err(|error| format!("body_base64: {error}")),
+        (None, None) => Ok(Vec::new()),
     }
 }
 
@@ -127,23 +193,22 @@ fn object(fields: BTreeMap<String, String>) -> String {
     Value::Object(fields.into_iter().map(|(name, value)| (name, Value::String(value))).collect()).to_string()
 }
 
-fn response(fields: &mut Fields) -> AgentResponse {
-    AgentResponse {
-        message_id: text_or(fields, "message_id", "1"),
-        content: text_or(fields, "content", "Hello"),
-        thread_id: fields.text("thread_id"),
-        metadata_json: metadata(fields),
-        attachments: fields.inner_list("attachments", attachment),
-    }
+fn response(input: ResponseInput) -> Result<AgentResponse, String> {
+    Ok(AgentResponse {
+        message_id: input.message_id.unwrap_or_else(|| "1".to_owned()),
+        content: input.content.unwrap_or_else(|| "Hello".to_owned()),
+        thread_id: input.thread_id,
+        metadata_json: metadata(input.metadata),
+        attachments: input.attachments.into_iter().map(attachment).collect::<Result<_, _>>()?,
+    })
 }
 
-/// A file with its bytes in base64.
-fn attachment(fields: &mut Fields) -> Option<Attachment> {
-    let filename = fields.text("filename")?;
-    let mime_type = fields.text("mime_type").unwrap_or_else(|| "application/octet-stream".to_owned());
-    let data = BASE64.decode(fields.text("data")?);
-    let data = data.map_err(|error| format!("the data of {filename:?} is not base64: {error}"));
-    Some(Attachment { data: fields.check("data", data)?, filename, mime_type })
+fn attachment(input: AttachmentInput) -> Result<Attachment, String> {
+    let AttachmentInput { filename, mime_type, data } = input;
+    let data = BASE64.decode(data);
+    let data = data.map_err(|error| format!("the data of {filename:?} is not base64: {error}"))?;
+    let mime_type = mime_type.unwrap_or_else(|| "application/octet-stream".to_owned());
+    Ok(Attachment { data, filename, mime_type })
 }
 
 #[cfg(test)]

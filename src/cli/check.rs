@@ -6,7 +6,7 @@ use serde::Serialize;
 use tinclaw::capability::http::AllowlistEntry;
 use tinclaw::capability::webhook::WebhookCapability;
 use tinclaw::channel::ChannelLimits;
-use tinclaw::egress::is_loose_prefix;
+use tinclaw::egress::is_unbounded_prefix;
 use tinclaw::event::callback::CallbackKind;
 use tinclaw::host::ChannelTrial;
 use tinclaw::host::ManagerConfig;
@@ -168,7 +168,7 @@ fn allowed(entry: &AllowlistEntry) -> Allowed {
         host: format!("{}{port}", entry.host),
         path_prefix: entry.path_prefix.clone(),
         methods: entry.methods.clone(),
-        loose: entry.path_prefix.as_deref().is_some_and(is_loose_prefix),
+        loose: entry.path_prefix.as_deref().is_some_and(is_unbounded_prefix),
     }
 }
 

@@ -10,7 +10,7 @@
 //! | `check`, `call`, `channels` | commands about channels |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
 //! | `secrets`, `prompt` | commands about secrets |
-//! | `object` | objects of JSON, made; `tinclaw::fields` reads them |
+//! | `object` | objects of JSON, made |
 //! | `logging`, `signals`, `memory`, `outcome`, `table` | log, signals, heap, exit codes, columns |
 
 mod agent;

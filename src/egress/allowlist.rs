@@ -94,7 +94,7 @@ impl PathPrefix {
 }
 
 /// Whether a published prefix may end inside a segment: it is not empty and has no trailing slash.
-pub fn is_loose_prefix(prefix: &str) -> bool {
+pub fn is_unbounded_prefix(prefix: &str) -> bool {
     !prefix.is_empty() && !prefix.ends_with('/')
 }
 
@@ -226,10 +226,10 @@ mod tests {
 
     #[test]
     fn loose_prefixes_are_told_apart() {
-        assert!(is_loose_prefix("/bot"));
-        assert!(!is_loose_prefix("/bot/"));
-        assert!(!is_loose_prefix("/"));
-        assert!(!is_loose_prefix(""));
+        assert!(is_unbounded_prefix("/bot"));
+        assert!(!is_unbounded_prefix("/bot/"));
+        assert!(!is_unbounded_prefix("/"));
+        assert!(!is_unbounded_prefix(""));
     }
 
     proptest! {
@@ -257,7 +257,7 @@ mod tests {
             let rooted = if prefix.starts_with('/') { prefix.clone() } else { format!("/{prefix}") };
             let path = target.path();
             prop_assert!(path.starts_with(&rooted), "{} {}", path, rooted);
-            if let Some(whole) = rooted.strip_suffix('/').filter(|_| !is_loose_prefix(&prefix)) {
+            if let Some(whole) = rooted.strip_suffix('/').filter(|_| !is_unbounded_prefix(&prefix)) {
                 let expected: Vec<&str> = whole.split('/').collect();
                 let segments: Vec<&str> = path.split('/').collect();
                 prop_assert_eq!(&segments[..expected.len()], &expected[..]);

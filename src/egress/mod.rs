@@ -40,7 +40,7 @@ mod settings;
 mod target;
 
 pub use addresses::{AddressKind, special_purpose};
-pub use allowlist::is_loose_prefix;
+pub use allowlist::is_unbounded_prefix;
 pub use channel::ChannelHttp;
 pub use client::MAX_RESPONSE_HEAD_BYTES;
 pub use error::OutboundError;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::channel::endpoints::DEFAULT_POLL_FLOOR;
-use crate::channel::{CapabilityError, CapabilityOverrides, ChannelName, HostCeilings, WasmChannel};
+use crate::channel::{CapabilityError, CapabilityOverrides, ChannelName, LimitCaps, WasmChannel};
 use crate::egress::OutboundHttpSettings;
 use crate::inbox::{DeliveryPolicy, QueueLimits};
 use crate::model::diagnostic::Diagnostic;
@@ -92,7 +92,7 @@ pub struct ManagerConfig {
     /// Settings by channel.
     pub channels: BTreeMap<ChannelName, ChannelSettings>,
     /// What no channel gets more of, whatever its file asks for.
-    pub ceilings: HostCeilings,
+    pub ceilings: LimitCaps,
     /// The shortest time between polls. Default 30 s.
     pub poll_floor: Duration,
     /// Callbacks that run at the same time, each on a thread that exists only while it is needed. Default 32.
@@ -162,7 +162,7 @@ impl Default for ManagerConfig {
             outbound: OutboundHttpSettings::default(),
             public_url: None,
             channels: BTreeMap::new(),
-            ceilings: HostCeilings::default(),
+            ceilings: LimitCaps::default(),
             poll_floor: DEFAULT_POLL_FLOOR,
             workers: 32,
             router: RouterConfig::default(),

@@ -8,14 +8,14 @@ use crate::capability::HttpCapability;
 
 /// The highest values that the host gives to any channel, whatever a file asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostCeilings {
+pub struct LimitCaps {
     limits: ChannelLimits,
     http: HttpCapability,
     /// The fields of [`HTTP_LIMITS`] that the host's configuration sets.
     set_http: Vec<&'static str>,
 }
 
-impl Default for HostCeilings {
+impl Default for LimitCaps {
     /// The `ceiling` columns of [`LIMITS`] and [`HTTP_LIMITS`].
     fn default() -> Self {
         let mut ceilings =
@@ -26,7 +26,7 @@ impl Default for HostCeilings {
     }
 }
 
-impl HostCeilings {
+impl LimitCaps {
     /// Sets one ceiling, named and counted as its capability field is: `"memory_mb"`, 64. Fields of
     /// `capabilities.http` have `http.` in front; `channel.` in front of the others may be left out.
     ///
@@ -34,11 +34,11 @@ impl HostCeilings {
     /// ([`HttpLimit::raises_default`](super::HttpLimit::raises_default)).
     ///
     /// # Errors
-    /// [`CeilingError`] when there is no such limit, or when the value is outside what any host may give: below the
+    /// [`LimitCapError`] when there is no such limit, or when the value is outside what any host may give: below the
     /// least that makes sense, or above a bound that is built in (lanes of
     /// [`MAX_LANE_CONCURRENCY`](super::MAX_LANE_CONCURRENCY), callbacks of
     /// [`MAX_CALLBACK_TIMEOUT_SECS`](super::MAX_CALLBACK_TIMEOUT_SECS)).
-    pub fn set(&mut self, name: &str, value: u64) -> Result<(), CeilingError> {
+    pub fn set(&mut self, name: &str, value: u64) -> Result<(), LimitCapError> {
         if let Some(limit) = LIMITS.iter().find(|limit| is_called(limit.field, name)) {
             check_range(limit.field, value, limit.least, limit.most)?;
             (limit.set)(&mut self.limits, value);
@@ -47,7 +47,7 @@ impl HostCeilings {
             (limit.set)(&mut self.http, value);
             self.set_http.push(limit.field);
         } else {
-            return Err(CeilingError::Unknown { field: name.to_owned() });
+            return Err(LimitCapError::Unknown { field: name.to_owned() });
         }
         Ok(())
     }
@@ -59,13 +59,13 @@ impl HostCeilings {
 
     /// Lowers the limits of outbound HTTP to what the host gives, and says which were lowered. A default is raised to what
     /// the host's configuration sets, where the table says so.
-    pub fn cap_http(&self, http: &mut HttpCapability) -> Vec<Adjusted> {
+    pub fn cap_http(&self, http: &mut HttpCapability) -> Vec<ClampedLimit> {
         let mut adjusted = Vec::new();
         for limit in HTTP_LIMITS {
             let (asked, most) = ((limit.get)(http), (limit.get)(&self.http));
             if asked > most {
                 (limit.set)(http, most);
-                adjusted.push(Adjusted { field: limit.field, unit: limit.unit, asked, given: most });
+                adjusted.push(ClampedLimit { field: limit.field, unit: limit.unit, asked, given: most });
             } else if limit.raises_default
                 && asked == (limit.get)(&HttpCapability::default())
                 && self.set_http.contains(&limit.field)
@@ -82,17 +82,17 @@ fn is_called(field: &str, name: &str) -> bool {
     field == name || field.strip_prefix("channel.") == Some(name)
 }
 
-fn check_range(field: &'static str, value: u64, least: u64, most: u64) -> Result<(), CeilingError> {
+fn check_range(field: &'static str, value: u64, least: u64, most: u64) -> Result<(), LimitCapError> {
     match (least..=most).contains(&value) {
         true => Ok(()),
-        false => Err(CeilingError::OutOfRange { field, value, least, most }),
+        false => Err(LimitCapError::OutOfRange { field, value, least, most }),
     }
 }
 
 /// Why a ceiling of the host's configuration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum CeilingError {
+pub enum LimitCapError {
     /// No limit has this name.
     #[error("there is no limit `{field}`: the limits are {}", field_names())]
     Unknown {
@@ -120,7 +120,7 @@ fn field_names() -> String {
 
 /// A value that a file asked for and did not get.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Adjusted {
+pub struct ClampedLimit {
     /// The field, below `capabilities`.
     pub field: &'static str,
     /// What its number counts.
@@ -131,7 +131,7 @@ pub struct Adjusted {
     pub given: u64,
 }
 
-impl fmt::Display for Adjusted {
+impl fmt::Display for ClampedLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { field, unit, asked, given } = self;
         let bound = if given < asked { "at most" } else { "at least" };
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_ceiling_is_set_by_the_name_of_its_field() {
-        let mut ceilings = HostCeilings::default();
+        let mut ceilings = LimitCaps::default();
         ceilings.set("memory_mb", 64).unwrap();
         ceilings.set("channel.max_timers", 3).unwrap();
         ceilings.set("http.max_requests_per_callback", 7).unwrap();
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn every_row_takes_its_bounds_and_nothing_beyond() {
         for limit in LIMITS {
-            let mut ceilings = HostCeilings::default();
+            let mut ceilings = LimitCaps::default();
             for value in [limit.least, limit.ceiling, limit.most] {
                 assert_eq!(ceilings.set(limit.field, value), Ok(()), "{}", limit.field);
                 assert_eq!(
@@ -171,12 +171,12 @@ mod tests {
             }
             for value in [limit.least.checked_sub(1), limit.most.checked_add(1)].into_iter().flatten() {
                 let refused =
-                    matches!(ceilings.set(limit.field, value), Err(CeilingError::OutOfRange { .. }));
+                    matches!(ceilings.set(limit.field, value), Err(LimitCapError::OutOfRange { .. }));
                 assert!(refused, "{} = {value}", limit.field);
             }
         }
         for limit in HTTP_LIMITS {
-            let mut ceilings = HostCeilings::default();
+            let mut ceilings = LimitCaps::default();
             assert_eq!(ceilings.set(limit.field, limit.most), Ok(()), "{}", limit.field);
             assert_eq!((limit.get)(&ceilings.http), limit.most, "{}", limit.field);
             assert!(ceilings.set(limit.field, limit.most + 1).is_err(), "{}", limit.field);
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn an_unknown_ceiling_is_refused_with_the_known_ones() {
-        let error = HostCeilings::default().set("memory", 64).unwrap_err();
+        let error = LimitCaps::default().set("memory", 64).unwrap_err();
         assert!(
             error.to_string().contains("memory_mb") && error.to_string().contains("http.timeout_secs"),
             "{error}"
@@ -198,13 +198,13 @@ mod tests {
             for (asked, expected) in [(limit.ceiling, None), (limit.ceiling + 1, Some(limit.ceiling))] {
                 let mut http = HttpCapability::default();
                 (limit.set)(&mut http, asked);
-                let adjusted = HostCeilings::default().cap_http(&mut http);
+                let adjusted = LimitCaps::default().cap_http(&mut http);
                 assert_eq!((limit.get)(&http), limit.ceiling, "{}", limit.field);
                 assert_eq!(adjusted.first().map(|told| told.given), expected, "{}", limit.field);
             }
         }
         let mut defaults = HttpCapability::default();
-        assert_eq!(HostCeilings::default().cap_http(&mut defaults), []);
+        assert_eq!(LimitCaps::default().cap_http(&mut defaults), []);
         assert_eq!(defaults, HttpCapability::default());
     }
 
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn an_operator_raises_and_lowers_the_bytes_of_requests_whose_file_names_none() {
         let resolved = |ceiling: Option<u64>, asked: Option<u64>| {
-            let mut ceilings = HostCeilings::default();
+            let mut ceilings = LimitCaps::default();
             if let Some(ceiling) = ceiling {
                 ceilings.set("http.max_request_bytes", ceiling).unwrap();
             }
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn an_operator_raises_no_rate_that_a_file_does_not_ask_for() {
-        let mut ceilings = HostCeilings::default();
+        let mut ceilings = LimitCaps::default();
         ceilings.set("http.rate_limit.requests_per_minute", 1_000).unwrap();
         let mut http = HttpCapability::default();
         ceilings.cap_http(&mut http);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ceilings::{Adjusted, HostCeilings};
+use super::ceilings::{ClampedLimit, LimitCaps};
 use super::{KIB, MIB};
 use crate::capability::http::DEFAULT_MAX_REQUESTS_PER_CALLBACK;
 use crate::capability::{ChannelCapabilities, ChannelSection, EmitRateLimitConfig};
@@ -161,7 +161,7 @@ impl ChannelLimits {
     /// The limits of a channel: what its file asks for, else the default, and never above the host's ceiling.
     ///
     /// Also returned is what was asked for and not given as it was asked, in the order of [`LIMITS`].
-    pub fn resolve(capabilities: &ChannelCapabilities, ceilings: &HostCeilings) -> (Self, Vec<Adjusted>) {
+    pub fn resolve(capabilities: &ChannelCapabilities, ceilings: &LimitCaps) -> (Self, Vec<ClampedLimit>) {
         let mut limits = Self::default();
         let mut adjusted = Vec::new();
         for limit in LIMITS {
@@ -170,7 +170,7 @@ impl ChannelLimits {
             let given = wanted.max(limit.least).min((limit.get)(ceilings.as_limits()));
             (limit.set)(&mut limits, given);
             if let Some(asked) = asked.filter(|asked| *asked != given) {
-                adjusted.push(Adjusted { field: limit.field, unit: limit.unit, asked, given });
+                adjusted.push(ClampedLimit { field: limit.field, unit: limit.unit, asked, given });
             }
         }
         (limits, adjusted)
@@ -351,8 +351,8 @@ mod tests {
         read(document, Comments::Refused).unwrap()
     }
 
-    fn resolve(capabilities: &ChannelCapabilities) -> (ChannelLimits, Vec<Adjusted>) {
-        ChannelLimits::resolve(capabilities, &HostCeilings::default())
+    fn resolve(capabilities: &ChannelCapabilities) -> (ChannelLimits, Vec<ClampedLimit>) {
+        ChannelLimits::resolve(capabilities, &LimitCaps::default())
     }
 
     #[test]
@@ -404,7 +404,7 @@ mod tests {
             let (limits, adjusted) = resolve(&asking(limit.field, past));
             assert_eq!((limit.get)(&limits), limit.ceiling, "{} one past its ceiling", limit.field);
             let expected =
-                Adjusted { field: limit.field, unit: limit.unit, asked: past, given: limit.ceiling };
+                ClampedLimit { field: limit.field, unit: limit.unit, asked: past, given: limit.ceiling };
             assert_eq!(adjusted, [expected], "{}", limit.field);
         }
     }
@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_ceiling_below_the_default_lowers_the_default() {
-        let mut ceilings = HostCeilings::default();
+        let mut ceilings = LimitCaps::default();
         ceilings.set("memory_mb", 8).unwrap();
         let (limits, adjusted) = ChannelLimits::resolve(&ChannelCapabilities::default(), &ceilings);
         assert_eq!((limits.memory_bytes, adjusted), (8 << 20, vec![]));

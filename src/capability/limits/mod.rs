@@ -9,7 +9,7 @@ mod ceilings;
 mod channel;
 mod http;
 
-pub use ceilings::{Adjusted, CeilingError, HostCeilings};
+pub use ceilings::{ClampedLimit, LimitCapError, LimitCaps};
 pub use channel::*;
 pub use http::{HTTP_LIMITS, HttpLimit};
 

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
 
-use tinclaw::fields::nearest;
+use tinclaw::model::document::nearest;
 
 use super::given::Given;
 use super::help::{WIDTH, title, usage, wrapped};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 
-use tinclaw::fields::nearest;
+use tinclaw::model::document::nearest;
 
 use super::error::{listed, needs_value, shown};
 use super::spec::Parameter;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use tinclaw::agent::{ExecSettings, HttpSettings};
-use tinclaw::channel::{CapabilityOverrides, ChannelName, HostCeilings};
+use tinclaw::channel::{CapabilityOverrides, ChannelName, LimitCaps};
 use tinclaw::egress::OutboundHttpSettings;
 use tinclaw::host::{ChannelSettings, ManagerConfig, RetryPolicy, RouterConfig, StateLocation};
 use tinclaw::inbox::{DeliveryPolicy, QueueLimits};
@@ -271,8 +271,8 @@ fn public_url(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-fn ceilings(limits: &BTreeMap<String, u64>) -> Result<HostCeilings, String> {
-    let mut ceilings = HostCeilings::default();
+fn ceilings(limits: &BTreeMap<String, u64>) -> Result<LimitCaps, String> {
+    let mut ceilings = LimitCaps::default();
     for (name, value) in limits {
         ceilings.set(name, *value).map_err(|error| format!("[limits]: {error}"))?;
     }
