@@ -15,13 +15,14 @@ fn open(directory: &TempDir) -> DirectorySecrets {
 }
 
 #[test]
-fn a_file_is_a_secret_without_its_last_line_break() {
+fn a_file_is_a_secret_without_what_surrounds_it() {
     let directory = TempDir::new("line-breaks");
     let rows: &[(&str, &[u8], Option<&str>)] = &[
         ("plain", b"value", Some("value")),
         ("line_feed", b"value\n", Some("value")),
         ("windows", b"value\r\n", Some("value")),
-        ("two", b"value\n\n", Some("value\n")),
+        ("two", b"value\n\n", Some("value")),
+        ("quoted", b"\xef\xbb\xbf\"value\"\n", Some("value")),
         ("inner", b"-----BEGIN-----\nx\n-----END-----\n", Some("-----BEGIN-----\nx\n-----END-----")),
         ("empty", b"", None),
         ("only_line_break", b"\n", None),

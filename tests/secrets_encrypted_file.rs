@@ -180,7 +180,7 @@ fn a_damaged_file_in_a_chain_is_not_passed_over() {
     let key = passphrase("correct horse");
     editor(&directory, &key).set("token", Secret::from("file")).unwrap();
     let file = EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap();
-    let env = EnvSecrets::from_table([("TOKEN", "environment")]);
+    let env = EnvSecrets::from_table([("TINCLAW_SECRET_TOKEN", "environment")]);
     let chain = ChainSecrets::new(vec![Arc::new(file), Arc::new(env)]);
     assert_eq!(chain.get("token").unwrap(), Some(Secret::from("file")));
     directory.write("secrets.enc", b"damage");

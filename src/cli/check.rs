@@ -137,7 +137,7 @@ fn look_at(channel: &WasmChannel, config: &ManagerConfig) -> Result<Checked, Str
         polls: capabilities.allows_polling(),
         websocket: capabilities.websocket.is_some(),
         http: capabilities.http.iter().flat_map(|http| &http.allowlist).map(allowed).collect(),
-        secrets: needed(file, &plan, &*config.secrets),
+        secrets: needed(file, &plan, config),
         problems: problems.cloned().collect(),
         remarks: remarks.chain(lowered.iter().cloned()).collect(),
     })
@@ -173,7 +173,7 @@ fn allowed(entry: &AllowlistEntry) -> Allowed {
 }
 
 /// Every secret that the files name, each once, and whether it is stored.
-fn needed(file: &ChannelCapabilitiesFile, plan: &AuthPlan, secrets: &dyn SecretStore) -> Vec<Needed> {
+fn needed(file: &ChannelCapabilitiesFile, plan: &AuthPlan, config: &ManagerConfig) -> Vec<Needed> {
     let mut names: Vec<(String, bool)> = Vec::new();
     let mut add = |name: &str, optional: bool| {
         let name = name.to_lowercase();
@@ -185,14 +185,20 @@ fn needed(file: &ChannelCapabilitiesFile, plan: &AuthPlan, secrets: &dyn SecretS
     };
     plan.secret_names().into_iter().for_each(|name| add(name, false));
     let http = file.capabilities.http.iter().flat_map(|http| http.credentials.values());
-    http.for_each(|credential| add(&credential.secret_name, credential.optional));
+    let required = |name: &str| {
+        let secret = file.setup.as_ref().and_then(|setup| setup.required_secret(name));
+        secret.is_some_and(|secret| !secret.optional)
+    };
+    http.for_each(|credential| {
+        add(&credential.secret_name, credential.optional || !required(&credential.secret_name));
+    });
     let setup = file.setup.iter().flat_map(|setup| &setup.required_secrets);
     setup.for_each(|secret| add(&secret.name, secret.optional));
-    let variable = file.auth.as_ref();
+    let variable = file.auth.as_ref().filter(|_| config.env_variables_of_files);
     let named = |name: &str| {
         variable.and_then(|auth| auth.env_var_for(name)).is_some_and(|v| std::env::var_os(v).is_some())
     };
-    let stored = |name: &str| secrets.get(name).ok().flatten().is_some() || named(name);
+    let stored = |name: &str| config.secrets.get(name).ok().flatten().is_some() || named(name);
     names.into_iter().map(|(name, optional)| Needed { stored: stored(&name), name, optional }).collect()
 }
 

@@ -19,9 +19,10 @@ pub fn generate_missing(settings: &Settings, channels: &[WasmChannel]) -> Result
     // By name, each for the first channel that wants it.
     let mut wanted: Vec<(String, &str, RequiredSecret)> = Vec::new();
     for channel in channels {
-        let (entered, generated): (Vec<_>, Vec<_>) = to_generate(channel, &*store)
-            .into_iter()
-            .partition(|(name, _)| is_entered_elsewhere(channel, name));
+        let (entered, generated): (Vec<_>, Vec<_>) =
+            to_generate(channel, &*store, settings.secrets.takes_any_variable())
+                .into_iter()
+                .partition(|(name, _)| is_entered_elsewhere(channel, name));
         for (name, _) in entered {
             log::warn!(
                 target: channel.name().as_str(),
@@ -64,10 +65,14 @@ fn is_entered_elsewhere(channel: &WasmChannel, name: &str) -> bool {
 }
 
 /// Secrets of a channel that are not stored and that it lets the host choose.
-fn to_generate(channel: &WasmChannel, store: &dyn SecretStore) -> Vec<(String, RequiredSecret)> {
+fn to_generate(
+    channel: &WasmChannel,
+    store: &dyn SecretStore,
+    any_variable: bool,
+) -> Vec<(String, RequiredSecret)> {
     let file = channel.capabilities_file();
     let by_variable = |name: &str| {
-        let variable = file.auth.as_ref().and_then(|auth| auth.env_var_for(name));
+        let variable = file.auth.as_ref().filter(|_| any_variable).and_then(|auth| auth.env_var_for(name));
         variable.is_some_and(|variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty()))
     };
     let declared = file.setup.iter().flat_map(|setup| &setup.required_secrets);

@@ -21,7 +21,7 @@ use super::target::Target;
 use crate::capability::http::HttpCapability;
 use crate::model::deadline::deadline_after;
 use crate::model::rate_limit::{RateLimit, RateLimited, TokenBucket};
-use crate::secrets::{AllowedNames, SecretError, SecretStore};
+use crate::secrets::{AllowedNames, SecretError, SecretStore, current_name};
 
 /// How many attempts to leak a secret are logged in a minute; of the others the number is.
 const LEAK_LINES_PER_MINUTE: u32 = 10;
@@ -338,10 +338,11 @@ impl ChannelHttp {
 
     fn use_of(&self, name: &str) -> Use {
         let SecretUses { given_to_guest, inbound, allowed } = &self.uses;
-        let is = |names: &[String]| names.iter().any(|other| other == name);
+        let current = current_name(name);
+        let is = |names: &[String]| names.iter().any(|other| other == current);
         if is(given_to_guest) {
             Use::GivenToGuest
-        } else if self.credentials.has_entry_for(name) || (allowed.allows(name) && !is(inbound)) {
+        } else if self.credentials.has_entry_for(current) || (allowed.allows(name) && !is(inbound)) {
             Use::InRequests
         } else {
             Use::Other

@@ -86,12 +86,14 @@ impl Assembly {
         Ok((setup, needed))
     }
 
-    /// The host's secrets, and the environment variable that the capability file names for one of them.
+    /// The host's secrets, and the environment variable that the capability file names for one of them, where the operator
+    /// lets it.
     fn secrets_of(&self, channel: &WasmChannel) -> Arc<dyn SecretStore> {
         let host = self.config.secrets.clone();
         let auth = channel.capabilities_file().auth.as_ref();
+        let auth = auth.filter(|_| self.config.env_variables_of_files);
         let named = auth.and_then(|auth| Some((auth.secret_name.as_deref()?, auth.env_var.as_deref()?)));
-        match named.map(|(secret, variable)| EnvSecrets::new().prefixed_only().map(secret, variable)) {
+        match named.map(|(secret, variable)| EnvSecrets::new().map(secret, variable)) {
             Some(Ok(variable)) => Arc::new(ChainSecrets::new(vec![host, Arc::new(variable)])),
             _ => host,
         }

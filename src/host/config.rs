@@ -85,6 +85,9 @@ pub struct ManagerConfig {
     pub state: StateLocation,
     /// Where secrets come from. Default the environment.
     pub secrets: Arc<dyn SecretStore>,
+    /// Whether the environment variable that a capability file names (`auth.env_var`) holds one of its secrets. Default
+    /// false: a file could name any variable of the process and send it to its own hosts.
+    pub env_variables_of_files: bool,
     /// Outbound requests. Default straight to public addresses only.
     pub outbound: OutboundHttpSettings,
     /// This host's address as providers call it, without a slash at the end. Default none.
@@ -159,6 +162,7 @@ impl Default for ManagerConfig {
         Self {
             state: StateLocation::Memory,
             secrets: Arc::new(EnvSecrets::new()),
+            env_variables_of_files: false,
             outbound: OutboundHttpSettings::default(),
             public_url: None,
             channels: BTreeMap::new(),

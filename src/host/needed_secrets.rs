@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::capability::{RequiredSecret, SetupSection};
-use crate::secrets::normalise_name;
+use crate::secrets::{SecretError, normalise_name};
 use crate::server::ChannelAccess;
 use crate::webhook::SecretProblem;
 
@@ -22,6 +22,10 @@ impl NeededSecrets {
 
     /// What is missing or cannot be used, in words that say what stores it. It asks the secrets' store, so it may block.
     pub fn missing(&self) -> Vec<String> {
+        // What cannot be read is not missing, and storing it again would be the wrong advice.
+        if let Some(error) = self.unreadable() {
+            return vec![format!("the secrets cannot be read: {error}")];
+        }
         let stored = |name: &str| self.access.secrets.get(name).ok().flatten();
         let lookup = |name: &str| match self.access.secrets.get(name) {
             Ok(secret) => Ok(secret.map(|secret| Zeroizing::new(secret.expose().as_bytes().to_vec()))),
@@ -46,6 +50,14 @@ impl NeededSecrets {
         of_webhooks.chain(of_setup).collect()
     }
 
+    /// Why one of the secrets cannot be read.
+    fn unreadable(&self) -> Option<SecretError> {
+        let webhook = self.access.plan.secret_names().into_iter();
+        let setup = self.required.iter().map(|required| required.name.as_str());
+        let read = |name: &str| self.access.secrets.get(name).err();
+        webhook.chain(setup).filter(|name| normalise_name(name).is_ok()).find_map(read)
+    }
+
     fn remedy(&self, name: &str) -> String {
         let declared = self.required.iter().find(|secret| secret.name.eq_ignore_ascii_case(name));
         // A command to be copied holds nothing but a secret's name.
@@ -54,5 +66,42 @@ impl NeededSecrets {
             (Ok(name), true) => format!("`tinclaw secrets set {name} --generate` makes one"),
             (Ok(name), false) => format!("`tinclaw secrets set {name}` stores it"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::WebhookCapability;
+    use crate::secrets::{Secret, SecretStore};
+    use crate::webhook::AuthPlan;
+
+    struct Broken;
+
+    impl SecretStore for Broken {
+        fn get(&self, _: &str) -> Result<Option<Secret>, SecretError> {
+            Err(SecretError::NoRandomness)
+        }
+
+        fn names(&self) -> Result<Vec<String>, SecretError> {
+            Err(SecretError::NoRandomness)
+        }
+    }
+
+    // A secrets file that could not be decrypted was reported as a secret that is not stored.
+    #[test]
+    fn secrets_that_cannot_be_read_are_not_reported_as_missing() {
+        let webhook = WebhookCapability::default();
+        let access = ChannelAccess {
+            plan: AuthPlan::from(&webhook, "team").unwrap(),
+            secrets: Arc::new(Broken),
+            max_body_bytes: webhook.max_body_bytes,
+            content_types: webhook.content_types.clone(),
+        };
+        let setup: SetupSection =
+            serde_json::from_value(serde_json::json!({"required_secrets": [{"name": "team_token"}]}))
+                .unwrap();
+        let missing = NeededSecrets::new(Some(&setup), Arc::new(access)).missing();
+        assert_eq!(missing, ["the secrets cannot be read: the system gave no random bytes"]);
     }
 }

@@ -35,6 +35,12 @@ const MAX_META_BYTES: usize = 4096;
 /// The most bytes of an id.
 const MAX_ID_BYTES: usize = 256;
 
+/// How often a guest gets the code of one person within [`TOLD_MS`], and so how many messages it sends them.
+const MAX_TOLD: u32 = 3;
+
+/// See [`MAX_TOLD`], in milliseconds.
+const TOLD_MS: u64 = 60_000;
+
 /// A stranger who waits for approval.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct PendingPairing {
@@ -70,6 +76,9 @@ pub enum UpsertError {
     /// The channel has as many pending requests as it may have.
     #[error("{0} strangers wait for approval already")]
     TooMany(usize),
+    /// The guest asks again and again for the same person, and would send them a message each time.
+    #[error("this person was told their code {MAX_TOLD} times within a minute")]
+    TooOften,
     /// The id or what is said about it is too long, or there is no id.
     #[error("an id of 1 to {MAX_ID_BYTES} bytes and at most {MAX_META_BYTES} bytes about it are accepted")]
     Unfit,
@@ -104,6 +113,8 @@ pub(super) struct PairingBook {
 struct Page {
     /// By the strangers' ids.
     pending: Vec<PairingRequest>,
+    /// How often guests got the codes of those who wait, and since when that is counted. By their ids.
+    told: BTreeMap<String, (u32, u64)>,
     /// By their own ids.
     identities: Vec<PairedIdentity>,
     allowed: Vec<String>,
@@ -117,6 +128,29 @@ pub(super) struct Upserted {
     pub code: String,
     /// What is to be stored, when the request is new.
     pub change: Option<Change>,
+}
+
+/// Somebody who was approved, and what there was before.
+#[derive(Debug, PartialEq)]
+pub(super) struct Approval {
+    /// Their id.
+    pub id: String,
+    request: Option<PairingRequest>,
+    known: Option<PairedIdentity>,
+    lock: (u32, u64),
+}
+
+/// Counts that a guest gets somebody's code.
+fn count_told(told: &mut BTreeMap<String, (u32, u64)>, id: &str, now_ms: u64) -> Result<(), UpsertError> {
+    let (count, since_ms) = told.entry(id.to_owned()).or_insert((0, now_ms));
+    if now_ms.abs_diff(*since_ms) >= TOLD_MS {
+        (*count, *since_ms) = (0, now_ms);
+    }
+    if *count >= MAX_TOLD {
+        return Err(UpsertError::TooOften);
+    }
+    *count += 1;
+    Ok(())
 }
 
 impl PairingBook {
@@ -160,7 +194,9 @@ impl PairingBook {
         let limits = self.limits;
         let page = self.page(channel);
         page.pending.retain(|request| request.expires_ms > now_ms);
+        page.forget_told();
         if let Some(request) = find(&page.pending, (channel, id)) {
+            count_told(&mut page.told, id, now_ms)?;
             return Ok(Upserted { code: request.code.clone(), change: None });
         }
         if page.pending.len() >= limits.most_pending {
@@ -175,6 +211,7 @@ impl PairingBook {
             expires_ms: now_ms + limits.code_ms,
         };
         put(&mut page.pending, request.clone());
+        count_told(&mut page.told, id, now_ms)?;
         let code = request.code.clone();
         Ok(Upserted { code, change: Some(Change::PutPairing(PairingRecord::Request(request))) })
     }
@@ -192,7 +229,7 @@ impl PairingBook {
         code: &str,
         identity: Option<&str>,
         now_ms: u64,
-    ) -> (Result<String, ApproveError>, Vec<Change>) {
+    ) -> (Result<Approval, ApproveError>, Vec<Change>) {
         let limits = self.limits;
         let page = self.page(channel);
         if page.locked_until_ms > now_ms {
@@ -205,6 +242,12 @@ impl PairingBook {
             let change = page.count_wrong(channel, &limits, now_ms);
             return (Err(ApproveError::WrongCode(channel.to_string())), vec![change]);
         };
+        let before = Approval {
+            request: find(&page.pending, (channel, &id)).cloned(),
+            known: find(&page.identities, (channel, &id)).cloned(),
+            lock: (page.wrong, page.locked_until_ms),
+            id: id.clone(),
+        };
         remove(&mut page.pending, (channel, &id));
         (page.wrong, page.locked_until_ms) = (0, 0);
         let identity = identity.unwrap_or(&id).to_owned();
@@ -216,7 +259,20 @@ impl PairingBook {
             Change::RemovePairing(PairingKey::Request { channel: channel.clone(), external_id: id.clone() }),
             Change::RemovePairing(PairingKey::Lock { channel: channel.clone() }),
         ];
-        (Ok(id), changes)
+        (Ok(before), changes)
+    }
+
+    /// Takes back an approval that could not be stored: the person waits with their code as before.
+    pub fn take_back(&mut self, channel: &ChannelKey, before: Approval) {
+        let page = self.page(channel);
+        remove(&mut page.identities, (channel, &before.id));
+        if let Some(known) = before.known {
+            put(&mut page.identities, known);
+        }
+        if let Some(request) = before.request {
+            put(&mut page.pending, request);
+        }
+        (page.wrong, page.locked_until_ms) = before.lock;
     }
 
     /// Forgets whoever was approved with this id, or when there is none, everybody who is known by this name. Returns what
@@ -287,6 +343,12 @@ impl PairingBook {
 }
 
 impl Page {
+    /// Counts only for those who wait, so that there are no more of them than may wait.
+    fn forget_told(&mut self) {
+        let pending = &self.pending;
+        self.told.retain(|id, _| pending.iter().any(|request| request.external_id == *id));
+    }
+
     fn known_as(&self, name: &str) -> impl Iterator<Item = &PairedIdentity> {
         self.identities.iter().filter(move |known| known.identity == name)
     }
@@ -332,6 +394,39 @@ mod tests {
         assert_eq!(code(&mut book, &channel, "ann", "BBBB", 15 * MINUTE).code, "BBBB");
     }
 
+    // An approval that could not be stored stayed in force until the next start.
+    #[test]
+    fn an_approval_that_is_taken_back_leaves_everything_as_it_was() {
+        let (mut book, channel) = book();
+        code(&mut book, &channel, "ann", "AAAA", 0);
+        book.approve(&channel, "WRONG", None, 1).0.unwrap_err();
+        let (approval, _) = book.approve(&channel, "AAAA", Some("owner"), 2);
+        book.take_back(&channel, approval.unwrap());
+        assert!(!book.is_allowed("telegram", "ann", None));
+        assert_eq!((book.pending(3).len(), book.page(&channel).wrong), (1, 1));
+        // The same code works when it is tried again, and somebody who was known before is known as before.
+        book.approve(&channel, "AAAA", Some("owner"), 3).0.unwrap();
+        code(&mut book, &channel, "ann", "BBBB", 4);
+        let (approval, _) = book.approve(&channel, "BBBB", Some("guest"), 5);
+        book.take_back(&channel, approval.unwrap());
+        assert_eq!(book.resolve("telegram", "ann"), Some("owner".into()));
+    }
+
+    // Somebody who wrote once a second got their code each time, and used up the channel's requests.
+    #[test]
+    fn a_guest_gets_the_code_of_one_person_three_times_a_minute() {
+        let (mut book, channel) = book();
+        let mut ask =
+            |id: &str, now_ms| book.upsert(&channel, id, "{}", || "AAAA".into(), now_ms).map(|_| ());
+        for now_ms in [0, 1_000, 2_000] {
+            assert_eq!(ask("ann", now_ms), Ok(()));
+        }
+        assert_eq!(ask("ann", 3_000), Err(UpsertError::TooOften));
+        assert_eq!(ask("ann", MINUTE - 1), Err(UpsertError::TooOften));
+        assert_eq!(ask("bob", 3_000), Ok(()), "others are not held up");
+        assert_eq!(ask("ann", MINUTE), Ok(()));
+    }
+
     #[test]
     fn twenty_strangers_may_wait_and_not_one_more() {
         let (mut book, channel) = book();
@@ -349,7 +444,7 @@ mod tests {
         code(&mut book, &channel, "ann", "AAAA", 0);
         code(&mut book, &channel, "bob", "BBBB", 0);
         let (approved, changes) = book.approve(&channel, "AAAA", Some("owner"), 1);
-        assert_eq!((approved, changes.len()), (Ok("ann".into()), 3));
+        assert_eq!((approved.unwrap().id.as_str(), changes.len()), ("ann", 3));
         assert_eq!(book.resolve("telegram", "ann"), Some("owner".into()));
         assert!(book.is_allowed("telegram", "ann", None));
         assert_eq!(book.allow_from("telegram"), ["ann"]);

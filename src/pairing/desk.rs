@@ -74,10 +74,15 @@ impl PairingDesk {
         code: &str,
         identity: Option<&str>,
     ) -> Result<String, PairingError> {
-        let (result, changes) =
-            self.book().approve(&key_of(channel), &normalised(code), identity, steady_ms());
-        self.keep(changes)?;
-        Ok(result?)
+        let key = key_of(channel);
+        let (result, changes) = self.book().approve(&key, &normalised(code), identity, steady_ms());
+        if let Err(error) = self.keep(changes) {
+            if let Ok(approval) = result {
+                self.book().take_back(&key, approval);
+            }
+            return Err(error);
+        }
+        Ok(result?.id)
     }
 
     /// Forgets who was approved with this id, or when nobody was, everybody who is known as this name. False when there is

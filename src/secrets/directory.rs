@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use super::stamp::{Stamp, revision_of};
+use super::trim::Trimmer;
 use super::{MAX_SECRET_BYTES, Secret, SecretError, SecretStore, normalise_name};
 
 /// The environment variable in which systemd names the directory of a unit's credentials (`systemd.exec(5)`).
@@ -17,14 +18,15 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// Reads secrets from the files of a directory: systemd's credentials, Docker's `/run/secrets`, a Kubernetes volume.
 ///
-/// The file's name is the secret's name, in any case (of two that differ only in case, the one in lower case wins). One
-/// line break at the end is not part of the value, because editors and `echo` put one there. A file may be a symbolic link
+/// The file's name is the secret's name, in any case (of two that differ only in case, the one in lower case wins). A
+/// byte order mark, white space and one pair of quotes around the value are not part of it. A file may be a symbolic link
 /// as long as it stays inside of the directory: Kubernetes links each file to `..data/NAME`, and `..data` to a directory
 /// that it exchanges as a whole. Links that lead out, sockets, pipes and directories are refused. Files are read at each
 /// use, so that an exchanged secret is used at once; at most [`MAX_SECRET_BYTES`] of each.
 #[derive(Clone, Debug)]
 pub struct DirectorySecrets {
     root: PathBuf,
+    trimmer: Trimmer,
 }
 
 impl DirectorySecrets {
@@ -37,7 +39,7 @@ impl DirectorySecrets {
         if !root.is_dir() {
             return Err(SecretError::Refused { path: root, reason: "it is not a directory" });
         }
-        Ok(Self { root })
+        Ok(Self { root, trimmer: Trimmer::default() })
     }
 
     /// The credentials that systemd gave to this unit (`LoadCredential=`, `LoadCredentialEncrypted=`).
@@ -87,13 +89,17 @@ impl DirectorySecrets {
             return Err(refused("it is a link that leads out of the directory"));
         }
         let value = read_bounded(&real, MAX_SECRET_BYTES + 2, refused)?;
-        let value = without_line_break(value);
-        if value.len() as u64 > MAX_SECRET_BYTES {
-            return Err(SecretError::TooLarge { name: name.to_owned(), limit: MAX_SECRET_BYTES });
+        let too_large = || SecretError::TooLarge { name: name.to_owned(), limit: MAX_SECRET_BYTES };
+        if value.len() as u64 > MAX_SECRET_BYTES + 2 {
+            return Err(too_large());
         }
         let secret =
             Secret::from_utf8(value).ok_or_else(|| SecretError::NotText { name: name.to_owned() })?;
-        Ok(Some(secret).filter(|secret| !secret.is_empty()))
+        let secret = self.trimmer.apply(name, secret);
+        match secret {
+            Some(secret) if secret.len() as u64 > MAX_SECRET_BYTES => Err(too_large()),
+            secret => Ok(secret),
+        }
     }
 }
 
@@ -122,16 +128,6 @@ fn read_bounded(
     let mut value = Zeroizing::new(Vec::with_capacity(room));
     file.take(limit + 1).read_to_end(&mut value).map_err(failed)?;
     Ok(value)
-}
-
-fn without_line_break(mut value: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
-    if value.last() == Some(&b'\n') {
-        value.pop();
-        if value.last() == Some(&b'\r') {
-            value.pop();
-        }
-    }
-    value
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> SecretError {

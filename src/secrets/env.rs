@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 
+use super::trim::Trimmer;
 use super::{MAX_SECRET_BYTES, Secret, SecretError, SecretStore, normalise_name};
 
 /// Variables that begin with this are secrets by their name alone: `TINCLAW_SECRET_SLACK_TOKEN` is `slack_token`.
@@ -13,16 +14,16 @@ pub const SECRET_ENV_PREFIX: &str = "TINCLAW_SECRET_";
 /// A secret `slack_token` is looked for, in this order, in
 /// 1. `TINCLAW_SECRET_SLACK_TOKEN`: nobody sets that by accident, so it wins;
 /// 2. the variable that a capability file's `auth.env_var` names for it (see [`EnvSecrets::map`]);
-/// 3. `SLACK_TOKEN`, unless [`EnvSecrets::prefixed_only`] turned that off.
+/// 3. `SLACK_TOKEN`, only when [`EnvSecrets::with_unprefixed`] turned that on.
 ///
 /// In variable names, `-` and `.` of a secret's name are `_`. The third place means that a capability file can name any
-/// variable of the process as a secret for its own hosts; where channels come from people whom the operator does not
-/// trust with that, `prefixed_only` is the setting to use. The variables are read at every use: a process's environment
+/// variable of the process as a secret for its own hosts, so it is off by default. The variables are read at every use: a process's environment
 /// does not change from outside, but nothing is kept that need not be.
 pub struct EnvSecrets {
     source: Box<dyn Source>,
     mapped: BTreeMap<String, String>,
     bare: bool,
+    trimmer: Trimmer,
 }
 
 /// The environment, exchangeable because a test cannot change that of its process.
@@ -62,7 +63,7 @@ impl Default for EnvSecrets {
 impl EnvSecrets {
     /// Secrets from this process's environment.
     pub fn new() -> Self {
-        Self { source: Box::new(Process), mapped: BTreeMap::new(), bare: true }
+        Self { source: Box::new(Process), mapped: BTreeMap::new(), bare: false, trimmer: Trimmer::default() }
     }
 
     /// Secrets from a table instead of the process's environment, for tests and for embedding.
@@ -74,7 +75,7 @@ impl EnvSecrets {
     {
         let table: BTreeMap<String, String> =
             variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { source: Box::new(table), mapped: BTreeMap::new(), bare: true }
+        Self { source: Box::new(table), mapped: BTreeMap::new(), bare: false, trimmer: Trimmer::default() }
     }
 
     /// Also looks for `secret` in the variable `variable`, as a capability file's `auth.env_var` says.
@@ -86,9 +87,10 @@ impl EnvSecrets {
         Ok(self)
     }
 
-    /// Takes a secret only from a variable with [`SECRET_ENV_PREFIX`] or from a mapped one.
-    pub fn prefixed_only(mut self) -> Self {
-        self.bare = false;
+    /// Also takes a secret from the variable that has its name alone, without [`SECRET_ENV_PREFIX`]. A capability file can
+    /// then name any variable of the process as a secret for its own hosts.
+    pub fn with_unprefixed(mut self) -> Self {
+        self.bare = true;
         self
     }
 
@@ -114,7 +116,7 @@ impl SecretStore for EnvSecrets {
             return Err(SecretError::TooLarge { name, limit: MAX_SECRET_BYTES });
         }
         match value.into_string() {
-            Ok(text) => Ok(Some(Secret::new(text))),
+            Ok(text) => Ok(self.trimmer.apply(&name, Secret::new(text))),
             Err(_) => Err(SecretError::NotText { name }),
         }
     }
@@ -146,27 +148,32 @@ mod tests {
     fn the_prefixed_variable_wins_then_the_mapped_then_the_bare_one() {
         let all = [("TINCLAW_SECRET_TOKEN", "prefixed"), ("BOT_KEY", "mapped"), ("TOKEN", "bare")];
         for (skip, expected) in [(0, Some("prefixed")), (1, Some("mapped")), (2, Some("bare")), (3, None)] {
-            let store = EnvSecrets::from_table(all[skip..].to_vec()).map("token", "BOT_KEY").unwrap();
+            let store = EnvSecrets::from_table(all[skip..].to_vec())
+                .with_unprefixed()
+                .map("token", "BOT_KEY")
+                .unwrap();
             assert_eq!(store.get("Token").unwrap(), expected.map(Secret::from), "{expected:?}");
         }
     }
 
+    // A capability file could name any variable of the process as its secret, and send it to its own hosts.
     #[test]
-    fn bare_variables_can_be_turned_off() {
-        let store = EnvSecrets::from_table([("HOME", "/root"), ("TINCLAW_SECRET_A", "x")]).prefixed_only();
+    fn variables_without_the_prefix_are_no_secrets_by_default() {
+        let store = EnvSecrets::from_table([("HOME", "/root"), ("TINCLAW_SECRET_A", "x")]);
         assert_eq!(store.get("home").unwrap(), None);
         assert_eq!(store.get("a").unwrap(), Some(Secret::from("x")));
     }
 
     #[test]
     fn an_empty_variable_is_no_secret_and_the_next_place_is_asked() {
-        let store = EnvSecrets::from_table([("TINCLAW_SECRET_TOKEN", ""), ("TOKEN", "bare")]);
+        let store =
+            EnvSecrets::from_table([("TINCLAW_SECRET_TOKEN", ""), ("TOKEN", "bare")]).with_unprefixed();
         assert_eq!(store.get("token").unwrap(), Some(Secret::from("bare")));
     }
 
     #[test]
     fn dashes_and_dots_are_underscores_in_a_variable() {
-        let store = EnvSecrets::from_table([("A_B_C", "x")]);
+        let store = EnvSecrets::from_table([("TINCLAW_SECRET_A_B_C", "x")]);
         assert_eq!(store.get("a-b.c").unwrap(), Some(Secret::from("x")));
     }
 
@@ -188,7 +195,8 @@ mod tests {
     #[test]
     fn a_value_at_the_size_limit_is_taken_and_one_past_it_is_not() {
         let limit = usize::try_from(MAX_SECRET_BYTES).unwrap();
-        let store = EnvSecrets::from_table([("A", "x".repeat(limit)), ("B", "x".repeat(limit + 1))]);
+        let store = EnvSecrets::from_table([("A", "x".repeat(limit)), ("B", "x".repeat(limit + 1))])
+            .with_unprefixed();
         assert_eq!(store.get("a").unwrap().unwrap().len(), limit);
         assert!(matches!(store.get("b"), Err(SecretError::TooLarge { .. })));
     }

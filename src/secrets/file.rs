@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::sealed::{self, Derivation, Key, KeyMaterial, KeySource, Secrets};
 use super::stamp::{Stamp, revision_of};
+use super::trim::Trimmer;
 use super::{DirectorySecrets, Secret, SecretError, SecretStore, normalise_name};
 
 /// The largest encrypted file that is read, in bytes: 4 MiB.
@@ -23,6 +24,7 @@ const MAX_KEY_FILE_BYTES: u64 = 64 * 1024;
 pub struct EncryptedFile {
     path: PathBuf,
     material: KeyMaterial,
+    trimmer: Trimmer,
     // A lock, because workers ask at the same time, and only one of them should decrypt a replaced file.
     loaded: Mutex<Option<Loaded>>,
 }
@@ -44,7 +46,12 @@ impl EncryptedFile {
     pub fn open(path: &Path, key: &KeySource) -> Result<Self, SecretError> {
         let material = load_key(key)?;
         let loaded = load(path, &material, None)?;
-        Ok(Self { path: path.to_owned(), material, loaded: Mutex::new(Some(loaded)) })
+        Ok(Self {
+            path: path.to_owned(),
+            material,
+            trimmer: Trimmer::default(),
+            loaded: Mutex::new(Some(loaded)),
+        })
     }
 
     fn with_secrets<T>(&self, use_them: impl FnOnce(&Secrets) -> T) -> Result<T, SecretError> {
@@ -65,7 +72,8 @@ impl EncryptedFile {
 impl SecretStore for EncryptedFile {
     fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
         let name = normalise_name(name)?;
-        self.with_secrets(|secrets| secrets.get(&name).filter(|value| !value.is_empty()).cloned())
+        let value = self.with_secrets(|secrets| secrets.get(&name).cloned())?;
+        Ok(value.and_then(|value| self.trimmer.apply(&name, value)))
     }
 
     fn names(&self) -> Result<Vec<String>, SecretError> {

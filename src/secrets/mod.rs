@@ -4,6 +4,8 @@
 //! patterns that requests are searched for are kept, until a [`SecretStore::revision`] changes, and are erased then.
 //! Names are compared in lower case everywhere; [`normalise_name`] is the one place that says what a name may be.
 //!
+//! Every source leaves out what stands around a value: a byte order mark, white space, one pair of quotes.
+//!
 //! | backend | what for |
 //! |---|---|
 //! | [`EnvSecrets`] | environment variables, for containers and first steps |
@@ -21,10 +23,12 @@ mod error;
 mod file;
 mod memory;
 mod name;
+mod rotation;
 mod sealed;
 mod secret;
 mod stamp;
 mod store;
+mod trim;
 
 pub use allowed_names::AllowedNames;
 pub use chain::ChainSecrets;
@@ -35,6 +39,8 @@ pub use error::SecretError;
 pub use file::{EncryptedFile, MAX_ENCRYPTED_FILE_BYTES};
 pub use memory::MemorySecrets;
 pub use name::{MAX_NAME_BYTES, normalise_name};
+pub(crate) use rotation::current_name;
+pub use rotation::{PREVIOUS_SUFFIX, accepted_values};
 pub use sealed::{KdfCost, KeySource};
 pub use secret::{MAX_SECRET_BYTES, Secret};
 pub use store::SecretStore;

@@ -129,8 +129,8 @@ pub enum DurabilityField {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SecretsTable {
-    /// Whether only variables that begin with `TINCLAW_SECRET_` are secrets.
-    pub env_prefixed_only: bool,
+    /// Whether only variables that begin with `TINCLAW_SECRET_` are secrets; without this, they are.
+    pub env_prefixed_only: Option<bool>,
     /// A directory with one file for each secret.
     pub directory: Option<PathBuf>,
     /// Whether systemd's credentials are secrets.

@@ -58,7 +58,7 @@ impl SecretSources {
             (None, None, None) => Key::Own(state_dir.join("secrets.key")),
         };
         Ok(Self {
-            env_prefixed_only: table.env_prefixed_only,
+            env_prefixed_only: table.env_prefixed_only.unwrap_or(true),
             directory: table.directory,
             systemd: table.systemd,
             file: table.file.unwrap_or_else(|| state_dir.join("secrets.enc")),
@@ -67,10 +67,15 @@ impl SecretSources {
         })
     }
 
+    /// Whether a capability file may name variables of the environment as its secrets.
+    pub fn takes_any_variable(&self) -> bool {
+        !self.env_prefixed_only
+    }
+
     /// All of them as one. Variables that are secrets by their name go first, those that could be there by accident
     /// last.
     pub fn store(&self) -> Result<Arc<dyn SecretStore>, Failure> {
-        let mut stores: Vec<Arc<dyn SecretStore>> = vec![Arc::new(EnvSecrets::new().prefixed_only())];
+        let mut stores: Vec<Arc<dyn SecretStore>> = vec![Arc::new(EnvSecrets::new())];
         if let Some(directory) = &self.directory {
             stores.push(Arc::new(DirectorySecrets::open(directory).map_err(Failure::problem)?));
         }
@@ -82,7 +87,7 @@ impl SecretSources {
         file.names().map_err(Failure::problem)?;
         stores.push(Arc::new(file));
         if !self.env_prefixed_only {
-            stores.push(Arc::new(EnvSecrets::new()));
+            stores.push(Arc::new(EnvSecrets::new().with_unprefixed()));
         }
         Ok(Arc::new(ChainSecrets::new(stores)))
     }

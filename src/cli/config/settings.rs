@@ -85,7 +85,11 @@ impl Settings {
 
     /// The configuration of a manager, with secrets.
     pub fn manager(&self) -> Result<ManagerConfig, Failure> {
-        Ok(ManagerConfig { secrets: self.secrets.store()?, ..self.manager.clone() })
+        Ok(ManagerConfig {
+            secrets: self.secrets.store()?,
+            env_variables_of_files: self.secrets.takes_any_variable(),
+            ..self.manager.clone()
+        })
     }
 
     /// The same without a state directory, for commands that only look at channels.
