@@ -21,7 +21,7 @@ fn replies_statuses_and_files_reach_the_person_and_nonsense_is_ignored() {
     let agent = program(
         &place,
         "    assert message['type'] == 'message' and message['channel'] == 'webchat', message
-    assert message['attempt'] == 1 and message['metadata'], message
+    assert message['attempt'] == 1 and message['metadata']['visitor'] == 'visitor-1', message
     print('nonsense', flush=True)
     print('a word for the log', file=sys.stderr, flush=True)
     say(type='status', id=message['id'], status='tool_started', message='looking')
