@@ -1,12 +1,36 @@
-//! What a channel is: names, capability files, limits, configuration, discovery, bundled channels.
+//! What a channel is: its files, limits and configuration, and its state while it runs.
 //!
-//! Everything here is a value or a pure decision; only [`discover`] and [`bundled`] touch the file system.
+//! Everything here is a value or a pure decision; only [`discover`] and [`bundled`] touch the file system. The state of a
+//! running channel is `state::Channel`, made of parts that know nothing of each other:
+//!
+//! | part | what it decides |
+//! |---|---|
+//! | `lane`, `job` | callbacks of one kind in order, so many at a time |
+//! | `poll` | when the next poll comes |
+//! | `timers` | which timers are set, and when a failed one is tried again |
+//! | `outbox` | order, attempts and end of replies |
+//! | `emission` | who waits for the emit rate |
+//! | `dedupe` | requests that came before |
+//! | `workspace` | files, conflicts, limits |
+//! | `breaker`, `credentials` | pauses, and services that refuse the channel |
+//! | `changes` | a callback's effects as a batch for the store |
 
+pub(crate) mod breaker;
 pub mod bundled;
+pub(crate) mod changes;
 pub mod config;
+pub(crate) mod credentials;
+pub(crate) mod dedupe;
 pub mod discover;
+pub(crate) mod emission;
 pub mod endpoints;
+pub(crate) mod job;
+pub(crate) mod lane;
 mod loader;
+pub(crate) mod outbox;
+pub(crate) mod poll;
+pub(crate) mod state;
+pub(crate) mod timers;
 pub mod workspace;
 
 pub use crate::capability::limits::{ChannelLimits, ClampedLimit, LimitCaps};

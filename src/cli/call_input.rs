@@ -269,7 +269,9 @@ mod tests {
             let expected = format!("the input is not as expected: {expected}");
             assert_eq!(input(kind, json).err(), Some(expected), "{json}");
         }
-        assert!(input(CallbackKind::Status, r#"{"status":"asleep"}"#).unwrap_err().contains("is not a status"));
+        assert!(
+            input(CallbackKind::Status, r#"{"status":"asleep"}"#).unwrap_err().contains("is not a status")
+        );
         let pathless = call_input(CallbackKind::HttpRequest, "", "{}".into(), None).err().unwrap();
         assert!(pathless.contains("must have one"), "{pathless}");
         assert!(kind("on-pol").is_err());

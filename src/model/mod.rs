@@ -1,5 +1,6 @@
 //! Values that every room uses: names, rate limits, and small parts without I/O.
 
+pub(crate) mod backoff;
 pub(crate) mod clock;
 pub mod deadline;
 pub mod diagnostic;

@@ -21,12 +21,12 @@ use crate::store::{Loaded, LoadedChannel, PendingReply, ReplyId, StoreHandle};
 
 use super::answered::AnsweredQueue;
 use super::dispatch::Floors;
-use super::job::{Job, Running};
-use super::lane::LaneKind;
-use super::replies::RetryPolicy;
 use super::runnable::Runnable;
-use super::slot::{Slot, State};
 use super::storage::Storage;
+use crate::channel::job::{Job, Running};
+use crate::channel::lane::LaneKind;
+use crate::channel::outbox::RetryPolicy;
+use crate::channel::state::{Channel, State};
 
 /// What an operator can set about the router.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ pub struct Router {
     pub(super) config: RouterConfig,
     pub(super) budget: MemoryBudget,
     /// In the order of their names, so that what is reported is too.
-    pub(super) slots: BTreeMap<ChannelName, Slot>,
+    pub(super) channels: BTreeMap<ChannelName, Channel>,
     pub(super) running: HashMap<Ticket, Running>,
     /// Callbacks that run, by lane.
     pub(super) running_in: [usize; LaneKind::COUNT],
@@ -131,7 +131,7 @@ impl Router {
             stop: parts.stop,
             budget,
             config,
-            slots: BTreeMap::new(),
+            channels: BTreeMap::new(),
             running: HashMap::new(),
             running_in: [0; LaneKind::COUNT],
             last_ticket: 0,
@@ -217,8 +217,8 @@ impl Router {
             Completion::StoreCaughtUp => {}
             Completion::RepeatsWait => {}
             Completion::ReplyStored(reply, _permit) => self.reply_stored(*reply),
-            Completion::ReplyReady(id, record) => self.reply_ready(id, record),
-            Completion::ReplyNotReady(id) => self.reply_not_ready(id),
+            Completion::ReplyReady(channel, id, record) => self.reply_ready(&channel, id, record),
+            Completion::ReplyNotReady(channel, id) => self.reply_not_ready(&channel, id),
             Completion::Owed(batch) => self.owe(batch),
             Completion::MessagesOwed => self.store_owed_messages(),
             Completion::Store(news) => self.store_news(news),
@@ -230,28 +230,28 @@ impl Router {
         if self.stopping.is_some() {
             return Err(AddChannelError::Stopping(name));
         }
-        if self.slots.contains_key(&name) {
+        if self.channels.contains_key(&name) {
             return Err(AddChannelError::Duplicate(name));
         }
         let key: Arc<str> = name.shared();
-        let mut slot = Slot::new(setup, self.stored.remove(&key).unwrap_or_default());
+        let mut slot = Channel::new(setup, self.stored.remove(&key).unwrap_or_default());
         let now = Instant::now();
         for reply in self.stored_replies.extract_if(.., |reply| reply.channel == key) {
             // Only those that somebody can deliver count against the limit of all.
             self.replies_waiting.fetch_add(1, Ordering::Relaxed);
-            slot.replies.add(&reply, &self.config.retry, now);
+            slot.outbox.add(&reply, &self.config.retry, now);
         }
         for seen in self.stored_seen.extract_if(.., |seen| seen.channel == key) {
             slot.seen.load(&seen, steady_ms());
         }
-        self.slots.insert(name.clone(), slot);
+        self.channels.insert(name.clone(), slot);
         self.start_channel(&name);
         Ok(())
     }
 
     /// Puts a job at the end of its lane.
     pub(super) fn enqueue(&mut self, channel: &ChannelName, job: Job) -> Result<(), Job> {
-        let Some(slot) = self.slots.get_mut(channel) else { return Err(job) };
+        let Some(slot) = self.channels.get_mut(channel) else { return Err(job) };
         let lane = job.purpose.lane();
         slot.lane(lane).push(job)?;
         self.mark_runnable(channel, lane);
@@ -260,7 +260,7 @@ impl Router {
 
     /// Notes that a lane may have something to start.
     pub(super) fn mark_runnable(&mut self, channel: &ChannelName, lane: LaneKind) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         if !slot.is_marked[lane as usize] && slot.lane(lane).is_runnable() {
             slot.is_marked[lane as usize] = true;
             self.runnable.push(channel.clone(), lane);
@@ -268,7 +268,7 @@ impl Router {
     }
 
     pub(super) fn is_ready(&self, channel: &ChannelName) -> bool {
-        self.slots.get(channel).is_some_and(|slot| slot.state == State::Ready)
+        self.channels.get(channel).is_some_and(|slot| slot.state == State::Ready)
     }
 }
 

@@ -11,10 +11,10 @@ use crate::model::deadline::deadline_after;
 use crate::sandbox::{CallbackContext, MemoryBudget, MemoryReservation, WasmChannelError};
 
 use super::core::Router;
-use super::job::{Job, Running};
-use super::lane::LaneKind;
 use super::runnable::Entry;
-use super::slot::{Slot, State};
+use crate::channel::job::{Job, Running};
+use crate::channel::lane::LaneKind;
+use crate::channel::state::{Channel, State};
 
 /// Why a lane's next job does not start.
 enum NotStarted {
@@ -67,14 +67,14 @@ impl Router {
     }
 
     fn unmark(&mut self, entry: &Entry<ChannelName>) {
-        if let Some(slot) = self.slots.get_mut(&entry.key) {
+        if let Some(slot) = self.channels.get_mut(&entry.key) {
             slot.is_marked[entry.lane as usize] = false;
         }
     }
 
     fn start_next_of(&mut self, entry: &Entry<ChannelName>) -> Result<(), NotStarted> {
         let (channel, lane) = (&entry.key, entry.lane);
-        let Some(slot) = self.slots.get_mut(channel) else { return Err(NotStarted::NotRunnable) };
+        let Some(slot) = self.channels.get_mut(channel) else { return Err(NotStarted::NotRunnable) };
         if !slot.lane(lane).is_runnable() || !may_run(slot, lane) {
             return Err(NotStarted::NotRunnable);
         }
@@ -96,7 +96,7 @@ impl Router {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         let callback = job.callback.clone();
-        let module = self.slots[channel].setup.module.clone();
+        let module = self.channels[channel].setup.module.clone();
         let context = self.context(channel, memory);
         let generation = self.storage.generation();
         self.running.insert(ticket, Running { channel: channel.clone(), lane, job, generation });
@@ -118,7 +118,7 @@ impl Router {
 
     /// What a callback is run with. Its instance is made by the worker.
     fn context(&self, channel: &ChannelName, memory: MemoryReservation) -> CallbackContext {
-        let slot = &self.slots[channel];
+        let slot = &self.channels[channel];
         CallbackContext {
             channel: slot.setup.runtime.clone(),
             workspace: slot.workspace.snapshot(),
@@ -166,7 +166,7 @@ impl Drop for Outcome {
 }
 
 /// Whether jobs of this lane may run in the channel's present state.
-fn may_run(slot: &Slot, lane: LaneKind) -> bool {
+fn may_run(slot: &Channel, lane: LaneKind) -> bool {
     match slot.state {
         State::Ready => true,
         State::Starting | State::Stopping => lane == LaneKind::Inbound,
@@ -176,7 +176,7 @@ fn may_run(slot: &Slot, lane: LaneKind) -> bool {
 
 /// What a job is given of the memory budget from the start: what the channel needed lately, or all that it may have
 /// when the budget has once refused it more.
-fn wanted_memory(slot: &mut Slot, lane: LaneKind) -> usize {
+fn wanted_memory(slot: &mut Channel, lane: LaneKind) -> usize {
     let with_full_memory = slot.lane(lane).peek().is_some_and(|job| job.with_full_memory);
     if with_full_memory { slot.setup.limits.memory_bytes } else { slot.expected_memory }
 }

@@ -7,16 +7,16 @@ use crate::channel::workspace::Conflict;
 use crate::event::Wakeup;
 use crate::event::callback::{CallbackReport, CallbackValue, Effects, Emitted};
 use crate::event::completion::Ticket;
-use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
 use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, ChannelKey};
 
-use super::changes;
 use super::core::Router;
-use super::job::{Job, Purpose, Running};
-use super::polls::Polled;
-use super::slot::{Slot, State};
+use crate::channel::changes;
+use crate::channel::job::{Job, Purpose, Running};
+use crate::channel::lane::LaneKind;
+use crate::channel::poll::Polled;
+use crate::channel::state::{Channel, State};
 use crate::model::clock::{steady_ms, unix_ms};
 
 /// How a callback ended, as far as its channel's reputation is concerned.
@@ -34,7 +34,7 @@ impl Router {
         super::webhooks::check_answer(&running.channel, &mut report);
         self.running_in[running.lane as usize] -= 1;
         self.runnable.memory_was_freed();
-        let Some(slot) = self.slots.get_mut(&running.channel) else { return };
+        let Some(slot) = self.channels.get_mut(&running.channel) else { return };
         slot.note_usage(&report);
         if slot.credentials.note(&report.effects.upstream) {
             let problem = slot.credentials.problem().unwrap_or_default();
@@ -55,7 +55,7 @@ impl Router {
     fn run_again(&mut self, running: Running, change: impl FnOnce(&mut Job)) {
         let Running { channel, lane, mut job, .. } = running;
         change(&mut job);
-        let Some(slot) = self.slots.get_mut(&channel) else { return };
+        let Some(slot) = self.channels.get_mut(&channel) else { return };
         slot.lane(lane).put_back(job);
         self.mark_runnable(&channel, lane);
     }
@@ -63,11 +63,9 @@ impl Router {
     /// A callback succeeded: its effects are applied, unless something stands in the way.
     fn commit_or_wait(&mut self, running: Running, report: CallbackReport) {
         let now = Instant::now();
-        let Some(slot) = self.slots.get(&running.channel) else { return };
-        // Those that were held back emit first: a channel that is written to all the time would never get to them.
-        let waits_for = slot.held_until.saturating_duration_since(now);
-        if !slot.held.is_empty() && !report.effects.messages.is_empty() {
-            return self.emitted_too_much(running, report, waits_for);
+        let Some(slot) = self.channels.get(&running.channel) else { return };
+        if let Some(wait) = slot.emission.waits_behind(report.effects.messages.len(), now) {
+            return self.emitted_too_much(running, report, wait);
         }
         if let Err(limited) = self.try_commit(running, report) {
             let (running, report, wait) = *limited;
@@ -86,7 +84,7 @@ impl Router {
             self.lost_with_the_store(running, report);
             return Ok(());
         }
-        let Some(slot) = self.slots.get_mut(&running.channel) else { return Ok(()) };
+        let Some(slot) = self.channels.get_mut(&running.channel) else { return Ok(()) };
         let may_run_again = !report.effects.had_side_effects && !running.job.is_rerun;
         match slot.workspace.check(&report.effects.workspace) {
             Ok(()) => {}
@@ -108,16 +106,15 @@ impl Router {
                 return Ok(());
             }
         }
-        if !slot.emit_rate.may_emit() {
+        if !slot.emission.may_emit() {
             slot.drop_messages(&mut report.effects);
         }
-        let messages = u32::try_from(report.effects.messages.len()).unwrap_or(u32::MAX);
-        match slot.emit_rate.check(messages, Instant::now()) {
+        match slot.emission.take(report.effects.messages.len(), Instant::now()) {
             Ok(()) => {
                 self.commit(running, report);
                 Ok(())
             }
-            Err(limited) => Err(Box::new((running, report, limited.retry_after))),
+            Err(wait) => Err(Box::new((running, report, wait))),
         }
     }
 
@@ -136,30 +133,22 @@ impl Router {
             let refusal = crate::event::answer::Refusal::TooManyRequests { retry_after: wait };
             return self.webhook_failed(&channel, &identities, answer, refusal);
         }
-        let Some(slot) = self.slots.get_mut(&channel) else { return };
-        slot.held.push_back((running, report));
-        if slot.held.len() == 1 {
-            self.hold_until(&channel, wait);
+        let Some(slot) = self.channels.get_mut(&channel) else { return };
+        if let Some(until) = slot.emission.hold((running, report), wait, Instant::now()) {
+            self.scheduler.set(Wakeup::EmitRoom(channel), until);
         }
-    }
-
-    /// The first of those that are held back may be committed after this time.
-    fn hold_until(&mut self, channel: &ChannelName, wait: Duration) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
-        slot.held_until = deadline_after(Instant::now(), wait);
-        self.scheduler.set(Wakeup::EmitRoom(channel.clone()), slot.held_until);
     }
 
     /// The emit rate has room again, perhaps.
     pub(super) fn release_held(&mut self, channel: &ChannelName) {
-        while let Some((running, report)) = self.slots.get_mut(channel).and_then(|slot| slot.held.pop_front())
+        while let Some((running, report)) =
+            self.channels.get_mut(channel).and_then(|slot| slot.emission.release())
         {
             let Err(limited) = self.try_commit(running, report) else { continue };
             let (running, report, wait) = *limited;
-            if let Some(slot) = self.slots.get_mut(channel) {
-                slot.held.push_front((running, report));
-            }
-            self.hold_until(channel, wait);
+            let Some(slot) = self.channels.get_mut(channel) else { return };
+            let until = slot.emission.hold_again((running, report), wait, Instant::now());
+            self.scheduler.set(Wakeup::EmitRoom(channel.clone()), until);
             break;
         }
         self.mark_all_runnable(channel);
@@ -167,7 +156,7 @@ impl Router {
 
     /// At shutdown there is no later moment: what was held back is committed over its rate.
     pub(super) fn commit_held(&mut self, channel: &ChannelName) {
-        let held = self.slots.get_mut(channel).map(|slot| std::mem::take(&mut slot.held));
+        let held = self.channels.get_mut(channel).map(|slot| slot.emission.release_all());
         for (running, report) in held.into_iter().flatten() {
             self.commit(running, report);
         }
@@ -180,7 +169,7 @@ impl Router {
         let key: ChannelKey = channel.shared();
         let now_ms = unix_ms();
         let polled = Polled { took: report.usage.elapsed, emitted: !report.effects.messages.is_empty() };
-        let Some(slot) = self.slots.get_mut(&channel) else { return };
+        let Some(slot) = self.channels.get_mut(&channel) else { return };
         slot.counters.succeeded += 1;
         // What ends well in another lane does not end a pause: only its time does.
         if !matches!(job.purpose, Purpose::Start) && slot.state != State::Paused {
@@ -214,7 +203,7 @@ impl Router {
         now_ms: u64,
         batch: &mut Batch,
     ) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         for (path, content) in slot.workspace.apply_over(&effects.workspace) {
             batch.changes.push(Change::PutFile { channel: key.clone(), path: path.as_str().into(), content });
         }
@@ -235,7 +224,7 @@ impl Router {
         now_ms: u64,
         batch: &mut Batch,
     ) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         slot.counters.emitted += messages.len() as u64;
         for emitted in messages {
             if slot.setup.message_id_from_metadata
@@ -258,7 +247,7 @@ impl Router {
         let Running { channel, lane, job, .. } = running;
         log::warn!(target: channel.as_str(), "{error}");
         self.free_lane(&channel, lane);
-        if let Some(slot) = self.slots.get_mut(&channel) {
+        if let Some(slot) = self.channels.get_mut(&channel) {
             slot.counters.failed += 1;
             slot.last_failure = Some(error.to_string());
         }
@@ -279,7 +268,7 @@ impl Router {
     }
 
     fn count_failure(&mut self, channel: &ChannelName, reason: &str) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         if slot.state != State::Ready {
             return;
         }
@@ -289,7 +278,7 @@ impl Router {
             target: channel.as_str(),
             "paused for {} after {} failures in a row: {reason}",
             HumanDuration(until.saturating_duration_since(Instant::now())),
-            super::breaker::FAILURES_BEFORE_PAUSE
+            crate::channel::breaker::FAILURES_BEFORE_PAUSE
         );
         slot.state = State::Paused;
         self.scheduler.set(Wakeup::Resume(channel.clone()), until);
@@ -298,7 +287,7 @@ impl Router {
 
     /// A pause is over: one more try.
     pub(super) fn resume(&mut self, channel: &ChannelName) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         if slot.state != State::Paused || !slot.breaker.resume(Instant::now()) {
             return;
         }
@@ -310,24 +299,24 @@ impl Router {
     }
 
     /// A callback's place in its lane is free again.
-    pub(super) fn free_lane(&mut self, channel: &ChannelName, lane: super::lane::LaneKind) {
-        if let Some(slot) = self.slots.get_mut(channel) {
+    pub(super) fn free_lane(&mut self, channel: &ChannelName, lane: LaneKind) {
+        if let Some(slot) = self.channels.get_mut(channel) {
             slot.lane(lane).finished();
         }
         self.mark_runnable(channel, lane);
-        if lane == super::lane::LaneKind::Outbound {
+        if lane == LaneKind::Outbound {
             self.begin_due_replies(channel);
         }
     }
 
     pub(super) fn mark_all_runnable(&mut self, channel: &ChannelName) {
-        for lane in super::lane::LaneKind::ALL {
+        for lane in LaneKind::ALL {
             self.mark_runnable(channel, lane);
         }
     }
 }
 
-impl Slot {
+impl Channel {
     /// The messages of a channel whose capability file allows none. The rest of the callback counts.
     fn drop_messages(&mut self, effects: &mut Effects) {
         let count = effects.messages.len();

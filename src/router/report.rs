@@ -4,16 +4,16 @@ use crate::channel::Registration;
 use crate::event::health::{ChannelHealth, ChannelState};
 
 use super::core::Router;
-use super::slot::{Slot, State};
+use crate::channel::state::{Channel, State};
 
 impl Router {
     /// The health of every channel, by name.
     pub(super) fn health(&self) -> Vec<ChannelHealth> {
-        self.slots.values().map(health_of).collect()
+        self.channels.values().map(health_of).collect()
     }
 }
 
-fn health_of(slot: &Slot) -> ChannelHealth {
+fn health_of(slot: &Channel) -> ChannelHealth {
     let registration = slot.registration.as_ref();
     ChannelHealth {
         name: slot.setup.name.clone(),
@@ -31,7 +31,7 @@ fn health_of(slot: &Slot) -> ChannelHealth {
         paths: registration.map(paths_of).unwrap_or_default(),
         poll_interval: registration.and_then(|registration| registration.poll).map(|poll| poll.interval),
         waiting: slot.waiting(),
-        replies_pending: slot.replies.len(),
+        replies_pending: slot.outbox.len(),
         succeeded: slot.counters.succeeded,
         failed: slot.counters.failed,
         emitted: slot.counters.emitted,
@@ -43,7 +43,7 @@ fn paths_of(registration: &Registration) -> Vec<String> {
     registration.endpoints.iter().map(|endpoint| endpoint.path.clone()).collect()
 }
 
-fn problems_of(slot: &Slot) -> Vec<String> {
+fn problems_of(slot: &Channel) -> Vec<String> {
     let mut problems = slot.setup.problems.clone();
     problems.extend(slot.registration.iter().flat_map(|registration| registration.warnings.clone()));
     problems.extend(slot.credentials.problem());

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::lane::LaneKind;
+use crate::channel::lane::LaneKind;
 
 /// Lanes that may have something to start. Kept by kind, so that nothing is looked at whose kind cannot start: with a
 /// thousand channels that wait for a worker, looking at each of them at every event took most of a core.

@@ -12,12 +12,12 @@ use crate::model::human_duration::HumanDuration;
 use crate::sandbox::{StopFlag, WasmChannelError};
 use crate::store::Batch;
 
-use super::backoff::Backoff;
 use super::core::{Router, random};
-use super::job::{Job, Purpose};
-use super::lane::LaneKind;
 use super::report::waits_for_websocket;
-use super::slot::State;
+use crate::channel::job::{Job, Purpose};
+use crate::channel::lane::LaneKind;
+use crate::channel::state::State;
+use crate::model::backoff::Backoff;
 
 /// The waits between tries of an `on-start` that fails.
 const START_RETRIES: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(300) };
@@ -28,7 +28,7 @@ const TIME_TO_STOP: Duration = Duration::from_millis(500);
 impl Router {
     /// Runs `on-start`, or tries it again.
     pub(super) fn start_channel(&mut self, channel: &ChannelName) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         if slot.state != State::Starting {
             return;
         }
@@ -53,7 +53,7 @@ impl Router {
         let CallbackValue::Started(config) = value else {
             return self.start_failed(channel, "on-start did not return a configuration");
         };
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         let registration = (slot.setup.register)(&config);
         for warning in &registration.warnings {
             log::warn!(target: channel.as_str(), "{warning}");
@@ -83,7 +83,7 @@ impl Router {
     /// After an outage: a channel whose `on-start` could not be stored starts again, because its guest counts on what it
     /// wrote there.
     pub(super) fn start_again_if_lost(&mut self, channel: &ChannelName) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         let has_started = matches!(slot.state, State::Ready | State::Paused);
         if has_started && !slot.start_is_stored.load(Ordering::Relaxed) {
             slot.state = State::Starting;
@@ -96,7 +96,7 @@ impl Router {
         if self.stopping.is_some() {
             return;
         }
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         slot.start_failures = slot.start_failures.saturating_add(1);
         slot.last_failure = Some(reason.to_owned());
         let wait = START_RETRIES.half_jitter(slot.start_failures, random());
@@ -112,21 +112,21 @@ impl Router {
         self.stopping = Some(ShutdownPhase::Draining);
         self.grace = grace;
         self.scheduler.set(Wakeup::GraceOver(ShutdownPhase::Draining), deadline_after(Instant::now(), grace));
-        let channels: Vec<_> = self.slots.keys().cloned().collect();
+        let channels: Vec<_> = self.channels.keys().cloned().collect();
         for channel in channels {
             self.refuse_waiting_webhooks(&channel);
             self.commit_held(&channel);
-            let Some(slot) = self.slots.get_mut(&channel) else { continue };
+            let Some(slot) = self.channels.get_mut(&channel) else { continue };
             let waiting: Vec<Job> =
                 LaneKind::ALL.iter().flat_map(|lane| slot.lane(*lane).take_all()).collect();
             for job in waiting {
                 if let Purpose::Reply(attempt) = job.purpose {
-                    self.reply_not_tried(&attempt);
+                    self.reply_not_tried(&channel, &attempt);
                 }
             }
         }
         self.runnable.clear();
-        for slot in self.slots.values_mut() {
+        for slot in self.channels.values_mut() {
             slot.is_marked = [false; LaneKind::COUNT];
         }
         self.start_on_shutdown();
@@ -168,9 +168,9 @@ impl Router {
         self.stop = StopFlag::default();
         let phase = Wakeup::GraceOver(ShutdownPhase::OnShutdown);
         self.scheduler.set(phase, deadline_after(Instant::now(), self.grace));
-        let channels: Vec<_> = self.slots.keys().cloned().collect();
+        let channels: Vec<_> = self.channels.keys().cloned().collect();
         for channel in channels {
-            let Some(slot) = self.slots.get_mut(&channel) else { continue };
+            let Some(slot) = self.channels.get_mut(&channel) else { continue };
             let had_started = slot.registration.is_some() && slot.state == State::Ready;
             slot.state = State::Stopping;
             if had_started {

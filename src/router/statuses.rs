@@ -11,9 +11,9 @@ use crate::event::callback::Callback;
 use crate::model::deadline::deadline_after;
 
 use super::core::Router;
-use super::job::{Job, Purpose};
-use super::lane::LaneKind;
-use super::slot::Thinking;
+use crate::channel::job::{Job, Purpose};
+use crate::channel::lane::LaneKind;
+use crate::channel::state::Thinking;
 
 /// How often `thinking` is repeated: providers show "typing…" for about five seconds.
 const REPEAT_EVERY: Duration = Duration::from_secs(4);
@@ -37,7 +37,7 @@ impl Router {
     }
 
     fn begin_thinking(&mut self, channel: &ChannelName, conversation: Arc<str>, update: &Arc<StatusUpdate>) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         if slot.thinking.len() >= MOST_THINKING && !slot.thinking.contains_key(&conversation) {
             return;
         }
@@ -50,7 +50,7 @@ impl Router {
 
     /// The conversation has its answer.
     pub(super) fn end_thinking(&mut self, channel: &ChannelName, conversation: &Arc<str>) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         if slot.thinking.remove(conversation).is_some() {
             self.scheduler.cancel(Wakeup::Thinking(channel.clone(), conversation.clone()));
         }
@@ -58,7 +58,7 @@ impl Router {
 
     /// What still waits to say that the agent thinks would come after its answer.
     pub(super) fn drop_thinking(&mut self, channel: &ChannelName, conversation: &str) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         slot.lane(LaneKind::Status).retain(|job| match &job.callback {
             Callback::Status(update) => {
                 update.status != StatusType::Thinking || update.metadata_json != conversation
@@ -70,7 +70,7 @@ impl Router {
     /// Four seconds have passed and the agent still thinks.
     pub(super) fn repeat_thinking(&mut self, channel: &ChannelName, conversation: &Arc<str>) {
         let now = Instant::now();
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         let Some(thinking) = slot.thinking.get(conversation).cloned() else { return };
         if thinking.until <= now {
             slot.thinking.remove(conversation);

@@ -17,7 +17,8 @@ use crate::store::{
 };
 
 use super::core::Router;
-use super::job::{Purpose, Running};
+use crate::channel::ChannelName;
+use crate::channel::job::{Purpose, Running};
 use crate::model::clock::{steady_ms, unix_ms};
 
 /// Requests to the store thread that may be under way before no further callback starts. The store thread's queue is
@@ -137,7 +138,14 @@ impl Storage {
     /// `outcome` is what came of the attempt before it, if there was one. Both are one transaction, or the lane would wait
     /// for two: the store thread may take up the first before it sees the second. The outcome has happened and is owed when
     /// it cannot be stored; the attempt is then not made.
-    pub fn begin_reply(&mut self, id: ReplyId, attempt: u32, outcome: Batch, mailbox: &Mailbox) {
+    pub fn begin_reply(
+        &mut self,
+        channel: &ChannelName,
+        id: ReplyId,
+        attempt: u32,
+        outcome: Batch,
+        mailbox: &Mailbox,
+    ) {
         let fact = outcome.clone();
         let mut batch = outcome;
         batch.changes.push(Change::ReplyAttempt { id, attempt, at_ms: unix_ms() });
@@ -153,6 +161,7 @@ impl Storage {
             }
         });
         let completed = self.completed.clone();
+        let channel = channel.clone();
         let request = self.begin();
         self.store.ask(
             move |engine| engine.reply(id),
@@ -160,9 +169,9 @@ impl Storage {
                 // The store thread answers in the order of asking, so what became of the record is known.
                 let _ = completed.send(match record {
                     Ok(record) if is_recorded.load(Ordering::Relaxed) => {
-                        Completion::ReplyReady(id, record.map(Box::new))
+                        Completion::ReplyReady(channel, id, record.map(Box::new))
                     }
-                    _ => Completion::ReplyNotReady(id),
+                    _ => Completion::ReplyNotReady(channel, id),
                 });
                 // A failure is told by the completion.
                 request.done();
@@ -177,8 +186,8 @@ impl Storage {
             move |engine| engine.seen_answer(id),
             move |stored| {
                 answer.send(match stored {
-                    Ok(Some(stored)) => HttpAnswer::Guest(super::seen::restored_answer(stored)),
-                    Ok(None) => HttpAnswer::Guest(super::seen::empty_ok()),
+                    Ok(Some(stored)) => HttpAnswer::Guest(crate::channel::dedupe::restored_answer(stored)),
+                    Ok(None) => HttpAnswer::Guest(crate::channel::dedupe::empty_ok()),
                     Err(_) => HttpAnswer::Refused(Refusal::StoreUnavailable),
                 });
                 request.done();
@@ -276,11 +285,11 @@ impl Router {
     fn store_failed(&mut self, reason: &Arc<str>) {
         log::error!("nothing can be stored, so nothing is accepted: {reason}");
         self.storage.works = false;
-        let channels: Vec<_> = self.slots.keys().cloned().collect();
+        let channels: Vec<_> = self.channels.keys().cloned().collect();
         for channel in channels {
             self.refuse_waiting_webhooks(&channel);
             // What was held back rests on a state that is void now; its cause comes again.
-            let held = self.slots.get_mut(&channel).map(|slot| std::mem::take(&mut slot.held));
+            let held = self.channels.get_mut(&channel).map(|slot| slot.emission.release_all());
             for (running, report) in held.into_iter().flatten() {
                 self.lost_with_the_store(running, report);
             }
@@ -292,10 +301,10 @@ impl Router {
         log::info!("the store works again");
         self.storage.generation = generation;
         self.storage.works = true;
-        let channels: Vec<_> = self.slots.keys().cloned().collect();
+        let channels: Vec<_> = self.channels.keys().cloned().collect();
         for channel in &channels {
             let key: Arc<str> = channel.shared();
-            if let Some(slot) = self.slots.get_mut(channel) {
+            if let Some(slot) = self.channels.get_mut(channel) {
                 slot.reset_to(loaded.channels.remove(&key).unwrap_or_default());
                 slot.seen.forget_answered();
                 for seen in loaded.seen.iter().filter(|seen| seen.channel == key) {
@@ -347,7 +356,7 @@ impl Router {
     fn apply_owed(&mut self, change: &Change) {
         match change {
             Change::PutFile { channel, path, content } => {
-                let slot = self.slots.get_mut(&**channel);
+                let slot = self.channels.get_mut(&**channel);
                 if let (Some(slot), Ok(path)) = (slot, workspace_path(path)) {
                     let writes = [(path, content.clone())].into();
                     slot.workspace.apply_over(&WorkspaceChanges { writes, ..WorkspaceChanges::default() });
@@ -364,7 +373,7 @@ impl Router {
             }
             Change::CancelTimer { channel, name } => self.set_owed_timer(channel, name, None),
             Change::Seen { channel, key, expires_ms, .. } => {
-                let slot = self.slots.get_mut(&**channel);
+                let slot = self.channels.get_mut(&**channel);
                 if let Some(slot) = slot {
                     slot.seen.remember_message(*key, *expires_ms);
                 }

@@ -1,132 +1,30 @@
-//! Guests' timers.
+//! Guests' timers: when they come, and what becomes of them.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::channel::{ChannelLimits, ChannelName};
+use crate::channel::ChannelName;
+use crate::channel::job::{Job, Purpose};
+use crate::channel::lane::LaneKind;
+use crate::channel::timers::{AfterFailure, MAX_TRIES};
 use crate::event::Wakeup;
 use crate::event::callback::{Callback, TimerChange};
+use crate::model::clock::{millis, unix_ms};
 use crate::model::deadline::deadline_after;
 use crate::store::{Batch, Change, ChannelKey, TimerRecord};
 
-use super::backoff::Backoff;
 use super::core::{Router, random};
-use super::job::{Job, Purpose};
-use super::lane::LaneKind;
-use crate::model::clock::{millis, remaining, unix_ms};
-
-/// The waits between tries of an `on-timer` that fails.
-const RETRIES: Backoff = Backoff { first: Duration::from_secs(5), most: Duration::from_secs(900) };
-
-/// Tries of one timer; after the last one it is given up with an error in the log.
-const MOST_TRIES: u32 = 10;
 
 /// The wait of a timer that is due while its channel cannot run it.
 const NOT_NOW: Duration = Duration::from_secs(5);
 
-/// The timers of one channel.
-#[derive(Debug, Default)]
-pub(super) struct Timers {
-    set: HashMap<Arc<str>, Timer>,
-    last_setting: u64,
-}
-
-#[derive(Debug)]
-struct Timer {
-    due_ms: u64,
-    /// The longest that it waits, whatever the wall clock said when it was set.
-    longest: Duration,
-    payload: Arc<str>,
-    /// Tells a timer from another one of the same name that was set later.
-    setting: u64,
-    failures: u32,
-}
-
-/// What a channel's timers may take.
-#[derive(Clone, Copy, Debug)]
-struct TimerLimits {
-    timers: usize,
-    name_bytes: usize,
-    payload_bytes: usize,
-    delay: Duration,
-}
-
-impl TimerLimits {
-    fn of(limits: &ChannelLimits) -> Self {
-        Self {
-            timers: limits.timers,
-            name_bytes: limits.timer_name_bytes,
-            payload_bytes: limits.timer_payload_bytes,
-            delay: limits.timer_delay,
-        }
-    }
-
-    fn fit(&self, name: &str, delay: Duration, payload: &str) -> bool {
-        name.len() <= self.name_bytes && payload.len() <= self.payload_bytes && delay <= self.delay
-    }
-}
-
-impl Timers {
-    pub fn load(records: Vec<TimerRecord>) -> Self {
-        let mut timers = Self::default();
-        timers.reset_to(records);
-        timers
-    }
-
-    /// Forgets all and takes these. Settings go on counting: a callback that still runs knows one of those before.
-    pub fn reset_to(&mut self, records: Vec<TimerRecord>) {
-        self.set.clear();
-        for record in records {
-            self.set(record);
-        }
-    }
-
-    fn set(&mut self, record: TimerRecord) {
-        let TimerRecord { name, set_ms, due_ms, payload } = record;
-        self.last_setting += 1;
-        let longest = Duration::from_millis(due_ms.saturating_sub(set_ms));
-        self.set.insert(name, Timer { due_ms, longest, payload, setting: self.last_setting, failures: 0 });
-    }
-
-    /// Timers that are due, of those that have not failed yet.
-    fn due(&self, now_ms: u64) -> Vec<Arc<str>> {
-        let due = |timer: &Timer| timer.due_ms <= now_ms && timer.failures == 0;
-        self.set.iter().filter(|(_, timer)| due(timer)).map(|(name, _)| name.clone()).collect()
-    }
-
-    /// The changes that keep to the limits; those that set a timer too many, or one that is too large, are left out.
-    fn within(&self, limits: &TimerLimits, changes: Vec<TimerChange>) -> Vec<TimerChange> {
-        let mut names: HashSet<Arc<str>> = self.set.keys().cloned().collect();
-        let mut keeps_to = |change: &TimerChange| match change {
-            TimerChange::Cancel { name } => {
-                names.remove(name);
-                true
-            }
-            TimerChange::Set { name, delay, payload } => {
-                let fits = limits.fit(name, *delay, payload);
-                let has_room = names.contains(name) || names.len() < limits.timers;
-                if fits && has_room {
-                    names.insert(name.clone());
-                }
-                fits && has_room
-            }
-        };
-        changes.into_iter().filter(|change| keeps_to(change)).collect()
-    }
-
-    fn is_still(&self, name: &str, setting: u64) -> bool {
-        self.set.get(name).is_some_and(|timer| timer.setting == setting)
-    }
-}
-
 impl Router {
     /// Sets the deadlines of all of a channel's timers, after a start or an outage.
     pub(super) fn schedule_timers(&mut self, channel: &ChannelName) {
-        let Some(slot) = self.slots.get(channel) else { return };
+        let Some(slot) = self.channels.get(channel) else { return };
         let now_ms = unix_ms();
-        for (name, timer) in &slot.timers.set {
-            self.scheduler.set(Wakeup::Timer(channel.clone(), name.clone()), timer.instant(now_ms));
+        for (name, due) in slot.timers.deadlines(now_ms) {
+            self.scheduler.set(Wakeup::Timer(channel.clone(), name.clone()), due);
         }
     }
 
@@ -134,7 +32,7 @@ impl Router {
     pub(super) fn clock_went_ahead(&mut self) {
         let now_ms = unix_ms();
         let due: Vec<_> = self
-            .slots
+            .channels
             .iter()
             .flat_map(|(channel, slot)| {
                 slot.timers.due(now_ms).into_iter().map(|name| (channel.clone(), name))
@@ -151,8 +49,9 @@ impl Router {
     fn is_timer_under_way(&mut self, channel: &ChannelName, name: &Arc<str>) -> bool {
         let is_it = |job: &Job| matches!(&job.purpose, Purpose::Timer { name: known, .. } if known == name);
         let runs = self.running.values().any(|running| running.channel == *channel && is_it(&running.job));
-        runs || self.slots.get_mut(channel).is_some_and(|slot| {
-            slot.held.iter().any(|(running, _)| is_it(&running.job)) || slot.lane(LaneKind::Timer).has(is_it)
+        runs || self.channels.get_mut(channel).is_some_and(|slot| {
+            slot.emission.held().any(|(running, _)| is_it(&running.job))
+                || slot.lane(LaneKind::Timer).has(is_it)
         })
     }
 
@@ -162,12 +61,9 @@ impl Router {
         channel: &ChannelName,
         changes: Vec<TimerChange>,
     ) -> Vec<TimerChange> {
-        if changes.is_empty() {
-            return changes;
-        }
-        let Some(slot) = self.slots.get_mut(channel) else { return Vec::new() };
+        let Some(slot) = self.channels.get_mut(channel) else { return Vec::new() };
         let wanted = changes.len();
-        let allowed = slot.timers.within(&TimerLimits::of(&slot.setup.limits), changes);
+        let allowed = slot.timers.within(&slot.setup.limits, changes);
         let dropped = wanted - allowed.len();
         if dropped > 0 {
             slot.counters.dropped += dropped as u64;
@@ -182,21 +78,21 @@ impl Router {
 
     /// Applies what a callback wants of its channel's timers.
     pub(super) fn change_timers(&mut self, channel: &ChannelName, changes: &[TimerChange], now_ms: u64) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         for change in changes {
             match change {
                 TimerChange::Set { name, delay, payload } => {
-                    slot.timers.set(TimerRecord {
+                    let record = TimerRecord {
                         name: name.clone(),
                         set_ms: now_ms,
                         due_ms: now_ms.saturating_add(millis(*delay)),
                         payload: payload.clone(),
-                    });
-                    let at = deadline_after(Instant::now(), *delay);
+                    };
+                    let at = slot.timers.set(record, now_ms);
                     self.scheduler.set(Wakeup::Timer(channel.clone(), name.clone()), at);
                 }
                 TimerChange::Cancel { name } => {
-                    slot.timers.set.remove(name);
+                    slot.timers.cancel(name);
                     self.scheduler.cancel(Wakeup::Timer(channel.clone(), name.clone()));
                 }
             }
@@ -205,18 +101,16 @@ impl Router {
 
     /// Sets or cancels a timer for a callback whose effects were stored late.
     pub(super) fn set_owed_timer(&mut self, channel: &ChannelKey, name: &Arc<str>, set: Option<TimerRecord>) {
-        let Some(slot) = self.slots.get_mut(&**channel) else { return };
+        let Some(slot) = self.channels.get_mut(&**channel) else { return };
         let channel = slot.setup.name.clone();
         let wakeup = Wakeup::Timer(channel.clone(), name.clone());
         match set {
             Some(record) => {
-                slot.timers.set(record);
-                if let Some(timer) = slot.timers.set.get(name) {
-                    self.scheduler.set(wakeup, timer.instant(unix_ms()));
-                }
+                let due = slot.timers.set(record, unix_ms());
+                self.scheduler.set(wakeup, due);
             }
             None => {
-                slot.timers.set.remove(name);
+                slot.timers.cancel(name);
                 self.scheduler.cancel(wakeup);
             }
         }
@@ -228,10 +122,10 @@ impl Router {
             return;
         }
         let can_run = self.is_ready(channel) && self.storage.works() && !self.mailbox.is_full();
-        let Some(slot) = self.slots.get_mut(channel) else { return };
-        let Some(timer) = slot.timers.set.get(name) else { return };
-        let callback = Callback::Timer { name: name.clone(), payload: timer.payload.clone() };
-        let purpose = Purpose::Timer { name: name.clone(), setting: timer.setting };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
+        let Some((payload, setting)) = slot.timers.get(name) else { return };
+        let callback = Callback::Timer { name: name.clone(), payload };
+        let purpose = Purpose::Timer { name: name.clone(), setting };
         let is_queued = can_run && self.enqueue(channel, Job::new(callback, purpose)).is_ok();
         if !is_queued {
             self.scheduler
@@ -242,95 +136,29 @@ impl Router {
     /// `on-timer` ended well: the timer is gone, unless it was set again meanwhile.
     pub(super) fn fired_timer(&mut self, channel: &ChannelName, purpose: &Purpose, batch: &mut Batch) {
         let Purpose::Timer { name, setting } = purpose else { return };
-        let Some(slot) = self.slots.get_mut(channel) else { return };
-        if slot.timers.is_still(name, *setting) {
-            slot.timers.set.remove(name);
+        let Some(slot) = self.channels.get_mut(channel) else { return };
+        if slot.timers.fired(name, *setting) {
             batch.changes.push(Change::CancelTimer { channel: channel.shared(), name: name.clone() });
         }
     }
 
     /// `on-timer` failed: it is tried again, a few times.
     pub(super) fn timer_failed(&mut self, channel: &ChannelName, name: &Arc<str>, setting: u64) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
-        if !slot.timers.is_still(name, setting) {
-            return;
-        }
-        let Some(timer) = slot.timers.set.get_mut(name) else { return };
-        timer.failures += 1;
-        if timer.failures < MOST_TRIES {
-            let wait = RETRIES.half_jitter(timer.failures, random());
-            self.scheduler
-                .set(Wakeup::Timer(channel.clone(), name.clone()), deadline_after(Instant::now(), wait));
-            return;
-        }
-        log::error!(target: channel.as_str(), "timer {name:?} failed {MOST_TRIES} times and is given up");
-        slot.timers.set.remove(name);
-        let gone = Change::CancelTimer { channel: channel.shared(), name: name.clone() };
-        self.storage.commit(Batch::of(gone), &self.mailbox);
-    }
-}
-
-impl Timer {
-    /// When it is due, by the clock that only goes forward.
-    fn instant(&self, now_ms: u64) -> Instant {
-        deadline_after(Instant::now(), remaining(self.due_ms, now_ms, self.longest))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // A host was restarted with its clock an hour behind: every timer waited for an hour more.
-    #[test]
-    fn a_timer_waits_no_longer_than_it_was_set_for_whatever_the_clock_says() {
-        let hour = 3_600_000;
-        for (case, set_ms, now_ms, seconds) in [
-            ("restarted half-way", 10 * hour, 10 * hour + 30_000, 30),
-            ("the clock was set back by an hour", 10 * hour, 9 * hour, 60),
-            ("the clock begins in 1970", 10 * hour, 0, 60),
-            ("the clock was set ahead", 10 * hour, 11 * hour, 0),
-            ("set by a release that did not say when", 0, 10 * hour, 60),
-        ] {
-            let mut timers = Timers::default();
-            let due_ms = 10 * hour + 60_000;
-            timers.set(TimerRecord { name: "t".into(), set_ms, due_ms, payload: "".into() });
-            let timer = &timers.set["t"];
-            assert_eq!(remaining(timer.due_ms, now_ms, timer.longest).as_secs(), seconds, "{case}");
-            assert_eq!(timers.due(now_ms).len(), usize::from(seconds == 0), "{case}");
-        }
-    }
-
-    const LIMITS: TimerLimits =
-        TimerLimits { timers: 2, name_bytes: 4, payload_bytes: 3, delay: Duration::from_secs(10) };
-
-    fn set(name: &str, seconds: u64, payload: &str) -> TimerChange {
-        TimerChange::Set { name: name.into(), delay: Duration::from_secs(seconds), payload: payload.into() }
-    }
-
-    fn cancel(name: &str) -> TimerChange {
-        TimerChange::Cancel { name: name.into() }
-    }
-
-    /// Timers were unbounded: a guest that set a new one in each callback filled the memory, the scheduler and the store.
-    #[test]
-    fn timers_are_kept_up_to_each_limit_and_not_one_past_it() {
-        let mut timers = Timers::default();
-        timers.set(TimerRecord { name: "a".into(), set_ms: 0, due_ms: 0, payload: "".into() });
-        for (case, changes, kept) in [
-            ("the last place", vec![set("b", 1, "")], 1),
-            ("one too many", vec![set("b", 1, ""), set("c", 1, "")], 1),
-            ("a name that is there", vec![set("b", 1, ""), set("a", 1, "")], 2),
-            ("a place made free", vec![cancel("a"), set("b", 1, ""), set("c", 1, "")], 3),
-            ("a place made free too late", vec![set("b", 1, ""), set("c", 1, ""), cancel("a")], 2),
-            ("the longest name", vec![set("name", 1, "")], 1),
-            ("a name one byte longer", vec![set("names", 1, "")], 0),
-            ("the largest payload", vec![set("b", 1, "abc")], 1),
-            ("a payload one byte larger", vec![set("b", 1, "abcd")], 0),
-            ("the longest delay", vec![set("b", 10, "")], 1),
-            ("a delay one second longer", vec![set("b", 11, "")], 0),
-        ] {
-            assert_eq!(timers.within(&LIMITS, changes).len(), kept, "{case}");
+        let Some(slot) = self.channels.get_mut(channel) else { return };
+        match slot.timers.failed(name, setting, random()) {
+            AfterFailure::WasSetAgain => {}
+            AfterFailure::Retry(wait) => {
+                let at = deadline_after(Instant::now(), wait);
+                self.scheduler.set(Wakeup::Timer(channel.clone(), name.clone()), at);
+            }
+            AfterFailure::GiveUp => {
+                log::error!(
+                    target: channel.as_str(),
+                    "channel {channel}: timer {name:?} failed {MAX_TRIES} times and is given up"
+                );
+                let gone = Change::CancelTimer { channel: channel.shared(), name: name.clone() };
+                self.storage.commit(Batch::of(gone), &self.mailbox);
+            }
         }
     }
 }

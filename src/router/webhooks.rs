@@ -14,10 +14,10 @@ use crate::server::responses::headers_of;
 use crate::store::{Batch, Change, SeenId};
 
 use super::core::Router;
-use super::job::{Job, Purpose};
-use super::lane::LaneKind;
-use super::seen::{Arrival, stored_answer};
-use super::slot::State;
+use crate::channel::dedupe::{Arrival, stored_answer};
+use crate::channel::job::{Job, Purpose};
+use crate::channel::lane::LaneKind;
+use crate::channel::state::State;
 use crate::model::clock::steady_ms;
 
 impl Router {
@@ -27,7 +27,7 @@ impl Router {
         if let Some(refusal) = self.refusal(&channel) {
             return answer.refuse(refusal);
         }
-        let Some(slot) = self.slots.get_mut(&channel) else { return answer.refuse(Refusal::NotFound) };
+        let Some(slot) = self.channels.get_mut(&channel) else { return answer.refuse(Refusal::NotFound) };
         let answer = match slot.seen.arrive(&identities, answer, steady_ms()) {
             Arrival::New(answer) => answer,
             Arrival::Waits => return self.await_answer(),
@@ -55,7 +55,7 @@ impl Router {
         if self.stopping.is_some() {
             return Some(Refusal::Stopping);
         }
-        let slot = self.slots.get(channel)?;
+        let slot = self.channels.get(channel)?;
         match slot.state {
             State::Starting => return Some(Refusal::Starting),
             State::Stopping => return Some(Refusal::Stopping),
@@ -137,7 +137,7 @@ impl Router {
     /// The first of several equal requests has its answer.
     fn answered(&mut self, answered: &Answered) {
         let Answered { channel, identities, stored, answer } = answered;
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         let waiting = match answer {
             HttpAnswer::Guest(_) => slot.seen.done(identities, stored),
             HttpAnswer::Refused(_) => slot.seen.forget(identities),
@@ -166,7 +166,7 @@ impl Router {
         identities: &[RequestIdentity],
         answer: &HttpAnswer,
     ) {
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         for waiting in slot.seen.forget(identities) {
             waiting.send(answer.clone());
         }
@@ -177,7 +177,7 @@ impl Router {
         log::debug!(target: channel.as_str(), "a repeated request is answered without running the guest");
         match id {
             Some(id) => self.storage.answer_from_store(id, answer),
-            None => answer.send(HttpAnswer::Guest(super::seen::empty_ok())),
+            None => answer.send(HttpAnswer::Guest(crate::channel::dedupe::empty_ok())),
         }
     }
 
@@ -185,10 +185,10 @@ impl Router {
     pub(super) fn refuse_overdue(&mut self) {
         let now = Instant::now();
         let timeout = self.config.queue_timeout;
-        let channels: Vec<_> = self.slots.keys().cloned().collect();
+        let channels: Vec<_> = self.channels.keys().cloned().collect();
         let mut next: Option<Instant> = None;
         for channel in channels {
-            while let Some(slot) = self.slots.get_mut(&channel) {
+            while let Some(slot) = self.channels.get_mut(&channel) {
                 let lane = slot.lane(LaneKind::Inbound);
                 let Some(job) = lane.peek() else { break };
                 if deadline_after(job.queued, timeout) > now
@@ -214,7 +214,7 @@ impl Router {
     /// A channel that rests or stops answers those that wait for it.
     pub(super) fn refuse_waiting_webhooks(&mut self, channel: &ChannelName) {
         let refusal = self.refusal(channel).unwrap_or(Refusal::Busy);
-        let Some(slot) = self.slots.get_mut(channel) else { return };
+        let Some(slot) = self.channels.get_mut(channel) else { return };
         let waiting: Vec<Job> = slot.lane(LaneKind::Inbound).take_all().into();
         let (webhooks, others): (Vec<Job>, Vec<Job>) =
             waiting.into_iter().partition(|job| matches!(job.purpose, Purpose::Webhook { .. }));

@@ -14,7 +14,7 @@ use crate::store::{AttachmentMeta, Change, ChannelKey, MessageBody, NewAttachmen
 use crate::webhook::{DedupeKey, DedupeMemory};
 
 /// The change that stores an emitted message.
-pub(super) fn add_message(channel: &ChannelKey, emitted: Emitted, received_ms: u64) -> NewMessage {
+pub fn add_message(channel: &ChannelKey, emitted: Emitted, received_ms: u64) -> NewMessage {
     let Emitted { message, attachment_data } = emitted;
     let conversation = conversation_of(channel, &message);
     let EmittedMessage { user_id, user_name, content, thread_id, metadata_json, attachments } = message;
@@ -64,7 +64,7 @@ fn attachment_meta(attachment: InboundAttachment) -> AttachmentMeta {
 }
 
 /// The change that stores what a callback wants of a timer.
-pub(super) fn timer(channel: &ChannelKey, change: &TimerChange, now_ms: u64) -> Change {
+pub fn timer(channel: &ChannelKey, change: &TimerChange, now_ms: u64) -> Change {
     match change {
         TimerChange::Set { name, delay, payload } => Change::SetTimer {
             channel: channel.clone(),
@@ -78,7 +78,7 @@ pub(super) fn timer(channel: &ChannelKey, change: &TimerChange, now_ms: u64) -> 
 }
 
 /// By what a message is recognised that carries its provider's id as `message_id` in its metadata.
-pub(super) fn own_id(message: &EmittedMessage) -> Option<DedupeKey> {
+pub fn own_id(message: &EmittedMessage) -> Option<DedupeKey> {
     let metadata: serde_json::Value = serde_json::from_str(&message.metadata_json).ok()?;
     let id = match metadata.get("message_id")? {
         serde_json::Value::String(id) => id.clone(),
@@ -89,7 +89,7 @@ pub(super) fn own_id(message: &EmittedMessage) -> Option<DedupeKey> {
 }
 
 /// The change that remembers such a message.
-pub(super) fn seen_message(channel: &ChannelKey, id: DedupeKey, now_ms: u64) -> Change {
+pub fn seen_message(channel: &ChannelKey, id: DedupeKey, now_ms: u64) -> Change {
     Change::Seen {
         channel: channel.clone(),
         key: *id.as_bytes(),
@@ -101,7 +101,7 @@ pub(super) fn seen_message(channel: &ChannelKey, id: DedupeKey, now_ms: u64) -> 
 
 /// Says in a reply's metadata that it may have been delivered before. The rest of the text stays as it is, byte for
 /// byte: guests find their numbers in it. A `redelivery` of the guest's own goes, which would be read in place of this one.
-pub(super) fn mark_redelivery(metadata_json: &str) -> String {
+pub fn mark_redelivery(metadata_json: &str) -> String {
     if let Some(Members(members)) = members_with_mark(metadata_json) {
         let mut marked = "{\"redelivery\":true".to_owned();
         for (name, value) in members.iter().filter(|(name, _)| name != REDELIVERY) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::backoff::Backoff;
+use crate::model::backoff::Backoff;
 
 use crate::model::deadline::deadline_after;
 

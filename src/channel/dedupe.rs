@@ -13,7 +13,7 @@ use crate::store::{SeenId, SeenRecord, StoredAnswer};
 use crate::webhook::{DedupeKey, DedupeMemory, Known};
 
 /// Requests of one channel that can be recognised.
-pub(super) struct Seen {
+pub struct Seen {
     known: DedupeMemory<Option<SeenId>>,
     /// Repeats that came before the first one was answered.
     waiting: HashMap<DedupeKey, Vec<AnswerSlot>>,
@@ -23,7 +23,7 @@ pub(super) struct Seen {
 const MOST_WAITING: usize = 8;
 
 /// What a request is.
-pub(super) enum Arrival {
+pub enum Arrival {
     /// The first of its kind: it is to be run.
     New(AnswerSlot),
     /// A repeat of one that has its answer.
@@ -128,7 +128,7 @@ impl Seen {
 }
 
 /// The guest's answer as it is kept for repeats.
-pub(super) fn stored_answer(response: &OutgoingHttpResponse) -> StoredAnswer {
+pub fn stored_answer(response: &OutgoingHttpResponse) -> StoredAnswer {
     StoredAnswer {
         status: response.status,
         headers: headers_of(response).unwrap_or_default(),
@@ -137,7 +137,7 @@ pub(super) fn stored_answer(response: &OutgoingHttpResponse) -> StoredAnswer {
 }
 
 /// The other way round.
-pub(super) fn restored_answer(stored: StoredAnswer) -> OutgoingHttpResponse {
+pub fn restored_answer(stored: StoredAnswer) -> OutgoingHttpResponse {
     OutgoingHttpResponse {
         status: stored.status,
         headers_json: headers_json(&stored.headers),
@@ -146,7 +146,7 @@ pub(super) fn restored_answer(stored: StoredAnswer) -> OutgoingHttpResponse {
 }
 
 /// What a repeat gets when no answer was kept.
-pub(super) fn empty_ok() -> OutgoingHttpResponse {
+pub fn empty_ok() -> OutgoingHttpResponse {
     OutgoingHttpResponse { status: 200, headers_json: "{}".to_owned(), body: Vec::new() }
 }
 

@@ -9,11 +9,11 @@ use crate::event::arrival::RequestIdentity;
 use crate::event::callback::Callback;
 use crate::store::{Generation, ReplyId};
 
-use super::lane::LaneKind;
+use crate::channel::lane::LaneKind;
 
 /// One callback that is to be run, and what it is for.
 #[derive(Debug)]
-pub(super) struct Job {
+pub struct Job {
     /// What is called.
     pub callback: Callback,
     /// What becomes of the result.
@@ -34,7 +34,7 @@ impl Job {
 
 /// What becomes of a callback's result.
 #[derive(Debug)]
-pub(super) enum Purpose {
+pub enum Purpose {
     /// The channel is ready, or is started again later.
     Start,
     /// The channel has been told.
@@ -56,7 +56,7 @@ pub(super) enum Purpose {
 
 /// One attempt at delivering a reply.
 #[derive(Clone, Debug)]
-pub(super) struct ReplyAttempt {
+pub struct ReplyAttempt {
     pub id: ReplyId,
     /// Counted from 1.
     pub attempt: u32,
@@ -77,7 +77,7 @@ impl Purpose {
 
 /// A callback that a worker runs.
 #[derive(Debug)]
-pub(super) struct Running {
+pub struct Running {
     pub channel: ChannelName,
     pub lane: LaneKind,
     pub job: Job,

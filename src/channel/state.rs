@@ -1,6 +1,6 @@
 //! What the router knows of one channel.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -12,14 +12,15 @@ use crate::model::log_throttle::LogThrottle;
 use crate::model::rate_limit::ChannelEmitRateLimiter;
 use crate::store::LoadedChannel;
 
-use super::breaker::Breaker;
-use super::credentials::CredentialHealth;
-use super::job::{Job, Running};
-use super::lane::{Lane, LaneKind};
-use super::polls::PollState;
-use super::replies::Replies;
-use super::seen::Seen;
+use super::dedupe::Seen;
+use super::emission::Emission;
+use super::outbox::Outbox;
+use super::poll::PollState;
 use super::timers::Timers;
+use crate::channel::breaker::Breaker;
+use crate::channel::credentials::CredentialHealth;
+use crate::channel::job::{Job, Running};
+use crate::channel::lane::{Lane, LaneKind};
 use crate::event::callback::CallbackReport;
 
 /// Webhooks of one channel that may wait for their turn.
@@ -32,7 +33,7 @@ const TIMER_CAPACITY: usize = 256;
 const STATUS_CAPACITY: usize = 64;
 
 /// One channel.
-pub(super) struct Slot {
+pub struct Channel {
     pub setup: ChannelSetup,
     pub state: State,
     lanes: [Lane<Job>; LaneKind::COUNT],
@@ -44,17 +45,12 @@ pub(super) struct Slot {
     pub start_failures: u32,
     pub poll: PollState,
     pub timers: Timers,
-    pub replies: Replies,
+    pub outbox: Outbox,
     pub thinking: HashMap<Arc<str>, Thinking>,
     pub seen: Seen,
-    pub emit_rate: ChannelEmitRateLimiter,
+    pub emission: Emission<(Running, CallbackReport)>,
     /// For the line that says that the channel emits although it may not.
     pub dropped_messages_log: LogThrottle,
-    /// Callbacks that may be committed when their channel's emit rate has room, in the order in which they ended. Each
-    /// keeps its place in its lane, and none that ends later emits before them.
-    pub held: VecDeque<(Running, CallbackReport)>,
-    /// When the first of them may be committed.
-    pub held_until: Instant,
     pub credentials: CredentialHealth,
     /// Whether what `on-start` did is durable.
     pub start_is_stored: Arc<AtomicBool>,
@@ -67,7 +63,7 @@ pub(super) struct Slot {
 
 /// Whether a channel takes work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub enum State {
     /// `on-start` is queued, running or waiting for its next try.
     Starting,
     Ready,
@@ -78,21 +74,21 @@ pub(super) enum State {
 
 /// A `thinking` that is repeated.
 #[derive(Clone, Debug)]
-pub(super) struct Thinking {
+pub struct Thinking {
     pub update: Arc<wit_abi::types::StatusUpdate>,
     pub until: Instant,
 }
 
 /// What happened since the host started.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counters {
+pub struct Counters {
     pub succeeded: u64,
     pub failed: u64,
     pub emitted: u64,
     pub dropped: u64,
 }
 
-impl Slot {
+impl Channel {
     pub fn new(setup: ChannelSetup, stored: LoadedChannel) -> Self {
         let limits = &setup.limits;
         let lanes = [
@@ -113,16 +109,17 @@ impl Slot {
             start_failures: 0,
             poll: PollState::default(),
             timers: Timers::load(stored.timers),
-            replies: Replies::default(),
+            outbox: Outbox::default(),
             thinking: HashMap::new(),
             seen: Seen::default(),
-            emit_rate: ChannelEmitRateLimiter::new(
-                limits.emit_rate.messages_per_minute,
-                limits.emit_rate.messages_per_hour,
+            emission: Emission::new(
+                ChannelEmitRateLimiter::new(
+                    limits.emit_rate.messages_per_minute,
+                    limits.emit_rate.messages_per_hour,
+                ),
+                Instant::now(),
             ),
             dropped_messages_log: LogThrottle::default(),
-            held: VecDeque::new(),
-            held_until: Instant::now(),
             credentials: CredentialHealth::default(),
             start_is_stored: Arc::default(),
             counters: Counters::default(),
