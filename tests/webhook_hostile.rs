@@ -431,6 +431,26 @@ fn equal_bodies_with_different_delivery_ids_both_run() {
     assert_nothing_came(&host, "a duplicate");
 }
 
+/// Twilio signs the URL as it was configured, also where a `?` stands at its end.
+#[test]
+fn a_signed_url_with_a_bare_question_mark_is_authentic() {
+    let (host, address) =
+        start(guarded(&json!({"auth": "twilio"}), &[("everything_webhook_secret", KEY)], json!({})));
+    let send = |signed_end: &str, query: &str| {
+        let signed = format!("https://bot.example{PATH}{signed_end}BodyhiFrom+1");
+        let signature = STANDARD.encode(mac(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, KEY.as_bytes(), &signed));
+        let content_type = "application/x-www-form-urlencoded";
+        let headers = [("x-twilio-signature", signature.as_str()), ("content-type", content_type)];
+        Sent { query: query.to_owned(), ..Sent::post(FORM, &headers) }.send(address, "198.51.100.1").status
+    };
+    // The guest cannot read a form, and answers 400.
+    assert_eq!(send("?", "?"), 400);
+    assert_eq!(send("", ""), 400);
+    assert_eq!(send("", "?"), 401);
+    assert_eq!(send("?", ""), 401);
+    host.shutdown();
+}
+
 #[test]
 fn a_retry_that_is_signed_anew_runs_once() {
     let (host, address) =

@@ -33,3 +33,46 @@ fn front_page(routes: &WasmChannelRouter) -> Response {
     };
     Response { status, headers: vec![(header.0.into(), header.1.into())], body: body.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::capability::webhook::WebhookCapability;
+    use crate::channel::RegisteredEndpoint;
+    use crate::secrets::MemorySecrets;
+    use crate::server::ChannelAccess;
+    use crate::webhook::AuthPlan;
+
+    /// `GET /` used to be a 404 in JSON, which told somebody with a browser nothing.
+    #[test]
+    fn the_front_page_leads_to_the_chat_or_names_no_channel() {
+        let routes = WasmChannelRouter::new();
+        let register = |channel: &str, path: &str| {
+            let access = Arc::new(ChannelAccess {
+                plan: AuthPlan::from(&WebhookCapability::default(), channel).unwrap(),
+                secrets: Arc::new(MemorySecrets::default()),
+                max_body_bytes: None,
+                content_types: None,
+            });
+            let endpoint =
+                RegisteredEndpoint { path: path.into(), methods: vec!["GET".into()], require_secret: false };
+            routes.register(&channel.parse().unwrap(), &[endpoint], &access);
+        };
+        register("telegram", "/webhook/telegram");
+        let plain = page("GET", "/", &routes).unwrap();
+        let text = String::from_utf8(plain.body).unwrap();
+        assert!(plain.status == 200 && text.contains("tinclaw runs here") && !text.contains("telegram"));
+        assert_eq!(page("POST", "/", &routes), None);
+        assert_eq!(page("GET", "/webhook/telegram", &routes), None);
+        assert_eq!(page("GET", HEALTH_PATH, &routes).unwrap().status, 200);
+
+        register("webchat", "/chat");
+        let chat = page("GET", "/", &routes).unwrap();
+        assert_eq!((chat.status, chat.headers), (303, vec![("Location".into(), "/chat".into())]));
+
+        register("site", "/");
+        assert_eq!(page("GET", "/", &routes), None, "a channel's own path is the channel's");
+    }
+}

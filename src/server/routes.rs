@@ -287,6 +287,27 @@ mod tests {
         assert_eq!(routes.lookup("/hook").unwrap().channel, name("a"));
     }
 
+    /// Listening beyond this machine with such a channel is worth a warning that names it.
+    #[test]
+    fn channels_without_authentication_are_known_by_name() {
+        let routes = WasmChannelRouter::new();
+        let open = WebhookCapability {
+            auth: Some(crate::capability::webhook::WebhookAuth::Named(
+                crate::capability::webhook::AuthName::None,
+            )),
+            ..WebhookCapability::default()
+        };
+        let open = Arc::new(ChannelAccess {
+            plan: AuthPlan::from(&open, "b").unwrap(),
+            secrets: Arc::new(MemorySecrets::default()),
+            max_body_bytes: None,
+            content_types: None,
+        });
+        routes.reserve(&name("b"), &["/b".to_owned(), "/c".to_owned()], &open);
+        routes.register(&name("a"), &[endpoint("/a")], &access());
+        assert_eq!(routes.unauthenticated_channels(), [name("b")]);
+    }
+
     #[test]
     fn paths_match_exactly() {
         let routes = WasmChannelRouter::new();
