@@ -32,8 +32,12 @@ fn shown(health: &Value) -> String {
     let oldest = health["oldest_message_ms"].as_u64();
     let oldest = oldest.map(|at| format!(", the oldest {}", age(at, now_ms()))).unwrap_or_default();
     let agent = agent_line(&health["agent"]);
+    let unrouted = match number(&health["unrouted_requests"]) {
+        0 => String::new(),
+        count => format!("requests  {count} to paths or methods that no channel takes; the log has them\n"),
+    };
     format!(
-        "store     {}{reason}, {} KiB, {} commits\nmessages  {} waiting, {} in flight{oldest}\n{agent}\n{}",
+        "store     {}{reason}, {} KiB, {} commits\nmessages  {} waiting, {} in flight{oldest}\n{unrouted}{agent}\n{}",
         store["state"].as_str().unwrap_or_default(),
         number(&store["usage"]["bytes"]) / 1024,
         number(&store["commits"]),

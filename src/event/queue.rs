@@ -180,6 +180,40 @@ mod tests {
         }
     }
 
+    /// Every order in which the three steps of a sender and the two of a router that ends can happen.
+    #[test]
+    fn an_event_is_answered_in_every_interleaving() {
+        let mut orders = 0;
+        for close in 0..5 {
+            for drain in close + 1..5 {
+                let (sender, receiver) = event_queue(4);
+                let answered = Arc::new(AtomicUsize::new(0));
+                let mut event = Some(webhook(&answered));
+                let mut steps_of_sender = 0;
+                for step in 0..5 {
+                    if step == close {
+                        receiver.closed.store(true, SeqCst);
+                    } else if step == drain {
+                        refuse_queued(&receiver.queued);
+                    } else {
+                        match steps_of_sender {
+                            0 if sender.closed.load(SeqCst) => {
+                                refuse(NotQueued::Closed(event.take().unwrap()));
+                            }
+                            1 if event.is_some() => sender.sender.try_send(event.take().unwrap()).unwrap(),
+                            2 => sender.refuse_if_closed(),
+                            _ => {}
+                        }
+                        steps_of_sender += 1;
+                    }
+                }
+                assert_eq!(answered.load(SeqCst), 1, "closed at {close}, drained at {drain}");
+                orders += 1;
+            }
+        }
+        assert_eq!(orders, 10);
+    }
+
     fn refuse(not_queued: NotQueued) -> bool {
         if let NotQueued::Full(Event::Webhook(webhook)) | NotQueued::Closed(Event::Webhook(webhook)) =
             not_queued

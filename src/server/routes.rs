@@ -196,6 +196,7 @@ impl fmt::Debug for WasmChannelRouter {
 mod tests {
     use super::*;
     use crate::capability::webhook::WebhookCapability;
+    use crate::model::document::{Comments, read};
     use crate::secrets::MemorySecrets;
 
     fn access() -> Arc<ChannelAccess> {
@@ -291,12 +292,7 @@ mod tests {
     #[test]
     fn channels_without_authentication_are_known_by_name() {
         let routes = WasmChannelRouter::new();
-        let open = WebhookCapability {
-            auth: Some(crate::capability::webhook::WebhookAuth::Named(
-                crate::capability::webhook::AuthName::None,
-            )),
-            ..WebhookCapability::default()
-        };
+        let open: WebhookCapability = read(serde_json::json!({"auth": "none"}), Comments::Refused).unwrap();
         let open = Arc::new(ChannelAccess {
             plan: AuthPlan::from(&open, "b").unwrap(),
             secrets: Arc::new(MemorySecrets::default()),
