@@ -4,11 +4,13 @@
 mod harness;
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use harness::upstream::{Upstream, ok};
 use harness::{client, eventually, fixtures};
 use serde_json::json;
+use tinclaw::secrets::{MemorySecrets, Secret, SecretError, SecretStore};
 use tinclaw::{Delivery, Host, HostBuilder};
 use wit_abi::types::{AgentResponse, StatusType, StatusUpdate};
 
@@ -207,4 +209,66 @@ fn what_no_channel_answers_is_answered_by_the_host() {
         }
     }
     assert_eq!(client::request(address, "GET", "/healthz", &[], b"").status, 200);
+}
+
+/// Secrets of which one takes as long to read as the test wants, as a passphrase's key or a slow disk does.
+struct SlowSecrets {
+    others: MemorySecrets,
+    slow: &'static str,
+    gate: (Mutex<bool>, Condvar),
+}
+
+impl SlowSecrets {
+    fn open(&self) {
+        *self.gate.0.lock().unwrap() = true;
+        self.gate.1.notify_all();
+    }
+}
+
+impl SecretStore for SlowSecrets {
+    fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
+        if name == self.slow {
+            let shut = self.gate.0.lock().unwrap();
+            let wait = self.gate.1.wait_timeout_while(shut, Duration::from_secs(120), |open| !*open);
+            drop(wait.unwrap());
+        }
+        self.others.get(name)
+    }
+
+    fn names(&self) -> Result<Vec<String>, SecretError> {
+        Ok(Vec::new())
+    }
+}
+
+// The configuration for `on-start` was made on the router's thread: one secret that was slow to read stopped every channel.
+#[test]
+fn a_secret_that_is_slow_to_read_holds_up_no_other_channel() {
+    let secret = "echo_webhook_secret";
+    let others = MemorySecrets::new();
+    for name in [secret, "echo_token", "slow"] {
+        others.set(name, Secret::new(fixtures::value_of(name))).expect("a secret's name");
+    }
+    let secrets = Arc::new(SlowSecrets { others, slow: "slow", gate: Default::default() });
+    let store = secrets.clone();
+    let runtime = fixtures::runtime();
+    let slow = fixtures::channel_with(&runtime, "echo_plain", |file| {
+        file["config"]["path"] = json!("/webhook/slow");
+        file["capabilities"]["channel"]["allowed_paths"] = json!(["/webhook/slow"]);
+        file["capabilities"]["channel"]["webhook"]["secret_name"] = json!(secret);
+        file["setup"] = json!({
+            "required_secrets": [{"name": "slow"}],
+            "secret_config_mappings": [{"config_key": "slow", "secret_name": "slow"}],
+        });
+    });
+    let (host, address) = start(
+        fixtures::host(&[], &[])
+            .configure(move |config| config.secrets = store)
+            .channel(slow)
+            .channel(fixtures::channel(&runtime, "echo")),
+    );
+    let body = json!({"user": "ann", "text": "hello"});
+    assert_eq!(posted(address, "echo", secret, &body).status, 200);
+    secrets.open();
+    assert_eq!(posted(address, "slow", secret, &body).status, 200);
+    host.shutdown();
 }

@@ -13,7 +13,7 @@ use outbound_support::{
 };
 use serde_json::json;
 use tinclaw::egress::{
-    OutboundCall, OutboundError, OutboundHttp, OutboundHttpSettings, OutboundRequest, Purpose,
+    OutboundCall, OutboundError, OutboundHttp, OutboundHttpSettings, OutboundRequest, RequestPurpose,
 };
 use tinclaw::secrets::{MemorySecrets, Secret, SecretError, SecretStore};
 
@@ -235,6 +235,28 @@ fn a_secret_that_the_guest_was_given_may_be_written() {
     assert_eq!(upstream.received().pop().unwrap().body, b"[redacted]");
 }
 
+// A guest that logs its configuration wrote the secrets in it to the host's log.
+#[test]
+fn what_the_guest_was_given_is_left_out_of_its_log_lines() {
+    let upstream = Upstream::fixed(response(200, "", ""));
+    let secrets =
+        Arc::new(MemorySecrets::from([("key", KEY), ("key_previous", "old-value-0815"), ("token", TOKEN)]));
+    let http = json!({"allowlist": []});
+    let setup = || Setup::new(http.clone()).secrets(Arc::clone(&secrets)).rewrite("a.example", &upstream);
+    let channel = setup().given_to_guest("Key").build();
+    let shown = |text: &str| channel.without_given_secrets(text.to_owned());
+    assert_eq!(
+        shown(&format!("config: {KEY}, before: old-value-0815.")),
+        "config: [redacted], before: [redacted]."
+    );
+    assert!(shown(&STANDARD.encode(KEY)).starts_with("[redacted]"));
+    assert_eq!(shown("nothing"), "nothing");
+    secrets.set("key", Secret::from("another-value")).unwrap();
+    assert_eq!(shown("another-value"), "[redacted]");
+    let not_given = setup().build();
+    assert_eq!(not_given.without_given_secrets(KEY.to_owned()), KEY);
+}
+
 #[test]
 fn a_secret_that_was_just_stored_is_guarded_at_once() {
     let upstream = Upstream::fixed(response(200, "", ""));
@@ -331,11 +353,11 @@ fn typing_stops_at_half_of_the_rate_and_a_quarter_is_for_replies() {
         (0..8).take_while(|_| channel.request(get(URL), call()).is_ok()).count()
     };
     for (purpose, expected) in [
-        (Purpose::Status, 4),
-        (Purpose::Poll, 2),
-        (Purpose::Other, 0),
-        (Purpose::Status, 0),
-        (Purpose::Reply, 2),
+        (RequestPurpose::Status, 4),
+        (RequestPurpose::Poll, 2),
+        (RequestPurpose::Other, 0),
+        (RequestPurpose::Status, 0),
+        (RequestPurpose::Reply, 2),
     ] {
         assert_eq!(sent(purpose), expected, "{purpose:?}");
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use outbound_support::{Setup, Upstream, channel, get, request, response, send, until};
 use serde_json::json;
-use tinclaw::egress::{OutboundCall, OutboundError, OutboundRequest, Purpose};
+use tinclaw::egress::{OutboundCall, OutboundError, OutboundRequest, RequestPurpose};
 
 const URL: &str = "https://api.example.com/x";
 
@@ -158,14 +158,14 @@ fn the_end_of_polls_cuts_long_polls_off_and_leaves_replies_alone() {
         channel.request(request, OutboundCall { purpose, ..until(deadline) })
     };
     std::thread::scope(|scope| {
-        let poll = scope.spawn(|| ask("/poll", Purpose::Poll));
-        let reply = scope.spawn(|| ask("/reply", Purpose::Reply));
+        let poll = scope.spawn(|| ask("/poll", RequestPurpose::Poll));
+        let reply = scope.spawn(|| ask("/reply", RequestPurpose::Reply));
         while upstream.received().len() < 2 {
             std::thread::sleep(Duration::from_millis(5));
         }
         outbound.end_polls();
         assert!(poll.join().unwrap().is_err());
-        assert!(ask("/poll", Purpose::Poll).is_err(), "a later poll fails at once");
+        assert!(ask("/poll", RequestPurpose::Poll).is_err(), "a later poll fails at once");
         release.send(()).unwrap();
         assert_eq!(reply.join().unwrap().unwrap().response.body, b"sent");
     });

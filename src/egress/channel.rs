@@ -14,14 +14,14 @@ use super::headers::{self, Header};
 use super::leak::{self, BodySearch, SecretMatcher, Use};
 use super::method::Method;
 use super::outbound::OutboundHttp;
-use super::request::{OutboundCall, OutboundRequest, OutboundResponse, Purpose};
+use super::request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose};
 use super::retry_after;
 use super::settings::{ChannelHttpSettings, HttpCapabilityError};
 use super::target::Target;
 use crate::capability::http::HttpCapability;
 use crate::model::deadline::deadline_after;
 use crate::model::rate_limit::{RateLimit, RateLimited, TokenBucket};
-use crate::secrets::{AllowedNames, SecretError, SecretStore, current_name};
+use crate::secrets::{AllowedNames, SecretError, SecretStore, accepted_values, current_name};
 
 /// How many attempts to leak a secret are logged in a minute; of the others the number is.
 const LEAK_LINES_PER_MINUTE: u32 = 10;
@@ -39,8 +39,35 @@ pub struct ChannelHttp {
     limits: Limits,
     // A lock, because lanes of one channel run on several workers, and all of them count together.
     traffic: Mutex<Traffic>,
-    /// The patterns of the secrets and the revision that they are of.
-    built: Mutex<Option<(u64, Arc<SecretMatcher>)>>,
+    /// For what the guest must not have.
+    searched: Patterns,
+    /// For what the guest was given.
+    given: Patterns,
+}
+
+/// The patterns of secrets and the revision that they are of. They are built anew when the store says that something
+/// changed.
+#[derive(Default)]
+struct Patterns(Mutex<Option<(u64, Arc<SecretMatcher>)>>);
+
+impl Patterns {
+    fn current(
+        &self,
+        store: &dyn SecretStore,
+        build: impl FnOnce() -> Result<SecretMatcher, SecretError>,
+    ) -> Result<Arc<SecretMatcher>, SecretError> {
+        // Asked before the values are read: a change in between makes the next request build them again.
+        let Some(revision) = store.revision() else { return build().map(Arc::new) };
+        let mut built = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, matcher)) = &*built
+            && *of == revision
+        {
+            return Ok(Arc::clone(matcher));
+        }
+        let matcher = Arc::new(build()?);
+        *built = Some((revision, Arc::clone(&matcher)));
+        Ok(matcher)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -69,11 +96,11 @@ struct SecretUses {
 
 /// How many quarters of the channel's rate a request leaves for those that matter more: replies use all of it, typing
 /// indicators stop at a half.
-const fn share_left(purpose: Purpose) -> u32 {
+const fn share_left(purpose: RequestPurpose) -> u32 {
     match purpose {
-        Purpose::Reply => 0,
-        Purpose::Poll | Purpose::Other => 1,
-        Purpose::Status => 2,
+        RequestPurpose::Reply => 0,
+        RequestPurpose::Poll | RequestPurpose::Other => 1,
+        RequestPurpose::Status => 2,
     }
 }
 
@@ -131,7 +158,8 @@ impl ChannelHttp {
                 leak_lines: TokenBucket::new(LEAK_LINES_PER_MINUTE, Duration::from_secs(60)),
                 unlogged_leaks: 0,
             }),
-            built: Mutex::new(None),
+            searched: Patterns::default(),
+            given: Patterns::default(),
         })
     }
 
@@ -149,7 +177,7 @@ impl ChannelHttp {
             let guest_headers = headers::parse(&request.headers_json)?;
             Ok((method, target, guest_headers))
         });
-        let matcher = self.current_matcher()?;
+        let matcher = self.searched.current(&*self.secrets, || self.matcher())?;
         let (method, target, mut guest_headers) =
             checked.map_err(|error| self.without_secrets(error, &matcher, &request))?;
         self.check_head(&matcher, &request.url, &guest_headers)?;
@@ -283,7 +311,7 @@ impl ChannelHttp {
             };
             drop(traffic);
             let in_time = retry_after < call.deadline.saturating_duration_since(now);
-            if !in_time || call.purpose == Purpose::Status {
+            if !in_time || call.purpose == RequestPurpose::Status {
                 return Err(OutboundError::RateLimited { retry_after });
             }
             if self.outbound.has_ended(call.purpose) {
@@ -301,19 +329,25 @@ impl ChannelHttp {
         deadline_after(Instant::now(), time).min(callback)
     }
 
-    /// The patterns of the secrets as they are now. They are built anew when the store says that something changed.
-    fn current_matcher(&self) -> Result<Arc<SecretMatcher>, SecretError> {
-        // Asked before the values are read: a change in between makes the next request build them again.
-        let Some(revision) = self.secrets.revision() else { return self.matcher().map(Arc::new) };
-        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, matcher)) = &*built
-            && *of == revision
-        {
-            return Ok(Arc::clone(matcher));
+    /// A text of the guest for a log or an error, without the secrets that it was given on purpose.
+    pub fn without_given_secrets(&self, text: String) -> String {
+        if self.uses.given_to_guest.is_empty() {
+            return text;
         }
-        let matcher = Arc::new(self.matcher()?);
-        *built = Some((revision, Arc::clone(&matcher)));
-        Ok(matcher)
+        match self.given.current(&*self.secrets, || self.given_matcher()) {
+            Ok(matcher) => String::from_utf8_lossy(&matcher.redact(text.into_bytes()).0).into_owned(),
+            Err(_) => "[left out, because the secrets in it cannot be read]".to_owned(),
+        }
+    }
+
+    fn given_matcher(&self) -> Result<SecretMatcher, SecretError> {
+        let mut secrets = Vec::new();
+        for name in &self.uses.given_to_guest {
+            secrets.extend(
+                accepted_values(&*self.secrets, name)?.into_iter().map(|value| (name.clone(), value)),
+            );
+        }
+        Ok(SecretMatcher::new(secrets))
     }
 
     /// The secrets to look for, out of those that the channel declares and all that the store lists.

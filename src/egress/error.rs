@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::addresses::AddressKind;
+use crate::model::human_duration::HumanDuration;
 use crate::model::rate_limit::RateLimited;
 use crate::secrets::SecretError;
 
@@ -108,10 +109,12 @@ pub enum OutboundError {
     #[error("secrets cannot be read: {0}")]
     Secrets(#[from] SecretError),
     /// The time for the request is over.
-    #[error("{host} did not answer in time")]
+    #[error("the request to {host} timed out after {}", HumanDuration(*after))]
     Timeout {
         /// The request's host.
         host: String,
+        /// The time that it had.
+        after: Duration,
     },
     /// The connection could not be made or broke.
     #[error("the request to {host} failed: {reason}")]

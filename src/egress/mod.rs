@@ -48,7 +48,7 @@ pub use headers::{MAX_REQUEST_HEADER_BYTES, MAX_REQUEST_HEADERS, MAX_REQUEST_HEA
 pub use leak::{MIN_GUARDED_BYTES, MIN_RANDOM_BYTES, MIN_SEARCHED_BYTES, REDACTED};
 pub use log_caps::LOG_CAPS;
 pub use outbound::OutboundHttp;
-pub use request::{OutboundCall, OutboundRequest, OutboundResponse, Purpose};
+pub use request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose};
 pub use resolver::{NameResolver, SystemResolver};
 pub use retry_after::MAX_RETRY_AFTER;
 pub use settings::{ChannelHttpSettings, HttpCapabilityError, OutboundHttpSettings, OutboundSettingsError};

@@ -13,7 +13,7 @@ use super::client::{Client, ClientError, Exchange, MAX_ADDRESSES, MAX_RESPONSE_H
 use super::error::OutboundError;
 use super::host_pattern::HostPattern;
 use super::private_hosts::{self, PrivateHosts};
-use super::request::Purpose;
+use super::request::RequestPurpose;
 use super::resolver::{NameResolver, SystemResolver};
 use super::settings::{OutboundHttpSettings, OutboundSettingsError};
 use super::target::Target;
@@ -46,8 +46,8 @@ impl Clients {
         Ok(Self { polls: Client::through_proxy(proxy, roots)?, others: Client::through_proxy(proxy, roots)? })
     }
 
-    fn of(&self, purpose: Purpose) -> &Client {
-        if purpose == Purpose::Poll { &self.polls } else { &self.others }
+    fn of(&self, purpose: RequestPurpose) -> &Client {
+        if purpose == RequestPurpose::Poll { &self.polls } else { &self.others }
     }
 }
 
@@ -144,8 +144,8 @@ impl OutboundHttp {
     }
 
     /// Whether requests for this purpose fail because the host is shutting down.
-    pub(super) fn has_ended(&self, purpose: Purpose) -> bool {
-        purpose == Purpose::Poll && self.0.polls_ended.load(Ordering::Relaxed)
+    pub(super) fn has_ended(&self, purpose: RequestPurpose) -> bool {
+        purpose == RequestPurpose::Poll && self.0.polls_ended.load(Ordering::Relaxed)
     }
 
     fn clients(&self) -> impl Iterator<Item = &Clients> {
@@ -201,8 +201,11 @@ impl OutboundHttp {
         if let Some(address) = literal {
             return Ok(vec![address]);
         }
+        let begun = Instant::now();
         self.0.resolver.resolve(channel, host, deadline).map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => OutboundError::Timeout { host: host.to_owned() },
+            io::ErrorKind::TimedOut => {
+                OutboundError::Timeout { host: host.to_owned(), after: begun.elapsed() }
+            }
             _ => OutboundError::Resolve { host: host.to_owned(), reason: error.to_string() },
         })
     }
@@ -212,7 +215,7 @@ impl OutboundHttp {
         &self,
         route: &Route<'_>,
         host: &str,
-        purpose: Purpose,
+        purpose: RequestPurpose,
         exchange: Exchange<'_>,
     ) -> Result<RawResponse, OutboundError> {
         let client = match &route.base {
@@ -220,10 +223,11 @@ impl OutboundHttp {
             RouteBase::Direct(_) | RouteBase::Rewritten(_) => self.0.direct.of(purpose),
         };
         let limit = exchange.max_body;
+        let begun = Instant::now();
         client.exchange(&Exchange { dial: &route.dial, ..exchange }).map_err(|error| {
             let host = host.to_owned();
             match error {
-                ClientError::Timeout => OutboundError::Timeout { host },
+                ClientError::Timeout => OutboundError::Timeout { host, after: begun.elapsed() },
                 ClientError::HeadTooLarge => {
                     OutboundError::ResponseHeadTooLarge { host, limit: MAX_RESPONSE_HEAD_BYTES }
                 }

@@ -51,12 +51,12 @@ pub struct OutboundCall {
     /// How many requests the same callback made before this one.
     pub calls_before: u32,
     /// What the callback is for.
-    pub purpose: Purpose,
+    pub purpose: RequestPurpose,
 }
 
 /// What a request serves, which decides who gives way to whom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Purpose {
+pub enum RequestPurpose {
     /// A reply or another message of the agent. It may use the whole of the channel's rate.
     Reply,
     /// What the agent is doing, a typing indicator for instance. It goes out only when there is plenty of room, and never

@@ -11,8 +11,9 @@ use crate::sandbox::{ChannelRuntimeInfo, PreparedChannelModule};
 /// Applies a capability file to what `on-start` returned, and publishes the routes that come of it.
 pub type Register = Box<dyn Fn(&ChannelConfig) -> Registration + Send>;
 
-/// The text that `on-start` gets, or why it cannot be made (a secret is missing, say). Asked anew for every start.
-pub type StartConfig = Box<dyn Fn() -> Result<Arc<str>, String> + Send>;
+/// The text that `on-start` gets, or why it cannot be made (the secrets cannot be read, say). Asked anew for every start, by
+/// the worker that runs it: it reads secrets, which takes files and perhaps the derivation of a key.
+pub type StartConfig = Arc<dyn Fn() -> Result<Arc<str>, String> + Send + Sync>;
 
 /// A channel that is ready to run.
 pub struct ChannelSetup {

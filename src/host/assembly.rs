@@ -1,5 +1,6 @@
 //! From a loaded channel to one that the router can run: its rights, its limits, its way to the world.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -156,10 +157,15 @@ impl Assembly {
         let settings = self.config.channels.get(channel.name()).cloned().unwrap_or_default();
         let file = channel.capabilities_file().clone();
         let tunnel_url = self.config.public_url.clone();
-        Box::new(move || {
-            let value_of = |name: &str| {
-                let secret = secrets.get(name).ok().flatten()?;
-                Some(Zeroizing::new(secret.expose().to_owned()))
+        Arc::new(move || {
+            // What cannot be read is not missing: a guest without its secret would register something else.
+            let unreadable = RefCell::new(None);
+            let value_of = |name: &str| match secrets.get(name) {
+                Ok(secret) => secret.map(|secret| Zeroizing::new(secret.expose().to_owned())),
+                Err(error) => {
+                    unreadable.replace(Some(error));
+                    None
+                }
             };
             let host = HostConfig {
                 tunnel_url: tunnel_url.clone(),
@@ -168,6 +174,9 @@ impl Assembly {
                 bot_username: settings.bot_username.clone(),
             };
             let config = start_config(&file, &settings.config, &host, &value_of);
+            if let Some(error) = unreadable.take() {
+                return Err(format!("the secrets cannot be read: {error}"));
+            }
             Ok(config.json().into())
         })
     }

@@ -5,8 +5,9 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 
 use crate::channel::ChannelName;
-use crate::event::callback::{CallbackKind, CallbackReport};
+use crate::event::callback::{Callback, CallbackKind, CallbackReport};
 use crate::event::completion::{Completion, Ticket};
+use crate::event::setup::StartConfig;
 use crate::model::deadline::deadline_after;
 use crate::sandbox::{CallbackContext, MemoryBudget, MemoryReservation, WasmChannelError};
 
@@ -96,6 +97,7 @@ impl Router {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         let callback = job.callback.clone();
+        let start_config = self.channels[channel].setup.start_config.clone();
         let module = self.channels[channel].setup.module.clone();
         let context = self.context(channel, memory);
         let generation = self.storage.generation();
@@ -112,7 +114,13 @@ impl Router {
         let work = (context, outcome);
         let _ = self.workers.submit(Box::new(move || {
             let (context, mut outcome) = work;
-            outcome.report = Some(module.run(context, &callback));
+            outcome.report = Some(match with_config(callback, &start_config) {
+                Ok(callback) => module.run(context, &callback),
+                Err(reason) => {
+                    let channel = outcome.channel.clone();
+                    CallbackReport::failed(outcome.kind, WasmChannelError::StartConfig { channel, reason })
+                }
+            });
         }));
     }
 
@@ -126,6 +134,15 @@ impl Router {
             stop: self.stop.clone(),
             memory,
         }
+    }
+}
+
+/// The callback as the guest gets it: `on-start` with the channel's configuration, which is made here, on a worker, because
+/// it reads secrets.
+fn with_config(callback: Callback, start_config: &StartConfig) -> Result<Callback, String> {
+    match callback {
+        Callback::Start { .. } => Ok(Callback::Start { config_json: start_config()? }),
+        other => Ok(other),
     }
 }
 

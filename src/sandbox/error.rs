@@ -21,6 +21,15 @@ pub enum WasmChannelError {
         reason: String,
     },
 
+    /// The configuration that `on-start` gets could not be made.
+    #[error("channel `{channel}` has no configuration to start with: {reason}")]
+    StartConfig {
+        /// The channel.
+        channel: String,
+        /// What could not be read.
+        reason: String,
+    },
+
     /// The file is no guest of a known flavour, or imports something that the host does not have.
     #[error("channel `{channel}` cannot be loaded: {reason}")]
     NotLoadable {

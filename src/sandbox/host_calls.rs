@@ -21,7 +21,11 @@ pub(super) fn run(
     let call = HostCall::lift(func, &state.flavour, args, memory)?;
     guest.charge_bytes(moved_bytes(&call))?;
     match call {
-        HostCall::Log { level, message } => guest.state().record.log(level, &message),
+        HostCall::Log { level, message } => {
+            let state = guest.state();
+            let message = state.channel.services.without_given_secrets(message);
+            state.record.log(level, &message);
+        }
         HostCall::NowMillis => {
             let now = guest.state().channel.services.now_millis();
             return Ok(Some(imports::lower_now_millis(now)));

@@ -19,7 +19,7 @@ use super::scan::MemoryPlan;
 use super::state::{ChannelHostState, Guest, Handles, wasmi_value};
 use super::text;
 use super::wasi;
-use crate::egress::Purpose;
+use crate::egress::RequestPurpose;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Usage};
 
 /// Bytes that are kept of what a guest says of its own failure.
@@ -86,12 +86,12 @@ impl<'a> ReusedInstance<'a> {
 }
 
 /// What a callback's requests serve.
-const fn purpose_of(kind: CallbackKind) -> Purpose {
+const fn purpose_of(kind: CallbackKind) -> RequestPurpose {
     match kind {
-        CallbackKind::Respond | CallbackKind::Broadcast => Purpose::Reply,
-        CallbackKind::Status => Purpose::Status,
-        CallbackKind::Poll => Purpose::Poll,
-        _ => Purpose::Other,
+        CallbackKind::Respond | CallbackKind::Broadcast => RequestPurpose::Reply,
+        CallbackKind::Status => RequestPurpose::Status,
+        CallbackKind::Poll => RequestPurpose::Poll,
+        _ => RequestPurpose::Other,
     }
 }
 
@@ -125,6 +125,7 @@ impl<'a> CallbackRun<'a> {
         match outcome {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(message)) => {
+                let message = self.store.data().channel.services.without_given_secrets(message);
                 let message = text::short_line(&message, MAX_GUEST_ERROR_BYTES);
                 Err(WasmChannelError::GuestError { channel: self.channel(), callback: kind, message })
             }

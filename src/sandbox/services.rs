@@ -38,6 +38,11 @@ pub trait GuestServices: Send + Sync {
         call: OutboundCall,
     ) -> Result<OutboundResponse, GuestHttpError>;
 
+    /// A text of the guest for a log or an error, without the secrets that the guest was given on purpose.
+    fn without_given_secrets(&self, text: String) -> String {
+        text
+    }
+
     /// Whether a secret of this name is stored and this channel may know that.
     fn secret_exists(&self, name: &str) -> bool;
 

@@ -14,7 +14,7 @@ use super::meter::{self, Meter, Metered, SliceSize};
 use super::record::Record;
 use super::wasi::WasiState;
 use crate::channel::workspace::WorkspaceView;
-use crate::egress::Purpose;
+use crate::egress::RequestPurpose;
 use crate::model::deadline::deadline_after;
 
 /// Fuel for a call of a host function, whatever it does.
@@ -38,7 +38,7 @@ pub struct ChannelHostState {
     pub(super) wasi: WasiState,
     pub(super) http_calls: u32,
     /// What the callback that runs is for.
-    pub(super) purpose: Purpose,
+    pub(super) purpose: RequestPurpose,
     handles: Handles,
     /// While the guest allocates for the host or cleans up behind it, it must not call the host
     /// (`may_leave` in the specification). This also bounds how deep host and guest can nest.
@@ -78,7 +78,7 @@ impl ChannelHostState {
             wasi: WasiState::default(),
             channel,
             http_calls: 0,
-            purpose: Purpose::default(),
+            purpose: RequestPurpose::default(),
             handles: Handles::default(),
             may_leave: true,
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tinclaw::capability::http::HttpCapability;
 use tinclaw::egress::{
     ChannelHttp, ChannelHttpSettings, NameResolver, OutboundCall, OutboundError, OutboundHttp,
-    OutboundHttpSettings, OutboundRequest, OutboundResponse, Purpose,
+    OutboundHttpSettings, OutboundRequest, OutboundResponse, RequestPurpose,
 };
 use tinclaw::model::document::{Comments, read};
 use tinclaw::secrets::{AllowedNames, MemorySecrets, SecretStore};
@@ -278,7 +278,7 @@ pub fn send(channel: &ChannelHttp, request: OutboundRequest) -> Result<OutboundR
 
 /// The first request of a reply with this deadline.
 pub fn until(deadline: Instant) -> OutboundCall {
-    OutboundCall { deadline, calls_before: 0, purpose: Purpose::Reply }
+    OutboundCall { deadline, calls_before: 0, purpose: RequestPurpose::Reply }
 }
 
 /// No form of either secret stands in the text.

@@ -438,6 +438,15 @@ fn a_waiting_host_call_ends_at_the_deadline() {
     assert_eq!(report.usage.http_calls, 1);
 }
 
+// A guest that logged its configuration wrote the secrets that it was given to the host's log.
+#[test]
+fn log_lines_of_a_guest_are_without_the_secrets_that_it_was_given() {
+    let more = r#"(data (i32.const 1000) "my token is hunter2")"#.to_owned();
+    let call = "(call $log (i32.const 2) (i32.const 1000) (i32.const 19))";
+    let report = Bench::of(Wat { imports: LOG, more, ..Wat::poll(call) }).poll();
+    assert_eq!(lines(&report), ["my token is [redacted]"]);
+}
+
 #[test]
 fn host_calls_cost_fuel_by_the_byte() {
     let log = |len: u32| {

@@ -47,7 +47,9 @@ fn end_line(state: &mut ChannelHostState, output: Output) {
         Output::Stdout => LogLevel::Info,
         Output::Stderr => LogLevel::Warn,
     };
-    state.record.log(level, &String::from_utf8_lossy(&line));
+    let text = String::from_utf8_lossy(&line).into_owned();
+    let text = state.channel.services.without_given_secrets(text);
+    state.record.log(level, &text);
 }
 
 fn buffer(state: &mut ChannelHostState, output: Output) -> &mut LineBuffer {
