@@ -42,6 +42,7 @@ use args::{Arguments, Command, Parsed};
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
+    no_core_dumps();
     memory::share_one_heap();
     match args::parse(std::env::args_os().skip(1).collect(), &|name| std::env::var_os(name)) {
         Ok(Parsed::Arguments(arguments)) => obey(arguments),
@@ -51,6 +52,16 @@ pub fn main() -> ExitCode {
             eprintln!("{error}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// A core dump would hold every secret. A limit of 1 byte is the one that a dump to a program heeds as well (core(5) and
+/// `fs/coredump.c`); where the limit is 0 already it cannot be raised to that.
+fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let limit = |bytes| setrlimit(Resource::Core, Rlimit { current: Some(bytes), maximum: Some(bytes) });
+    if let Err(error) = limit(1).or_else(|_| limit(0)) {
+        eprintln!("tinclaw: core dumps cannot be switched off: {error}");
     }
 }
 

@@ -24,9 +24,9 @@ use crate::router::scheduler;
 use crate::router::{Router, RouterParts};
 use crate::sandbox::{StopFlag, WorkerPool};
 use crate::server::WasmChannelRouter;
-#[cfg(feature = "sqlite")]
-use crate::store::SqliteStore;
 use crate::store::{HostLock, MemoryStore, Opener, StoreHandle, StoreHealth, StoreThread, StoreThreadConfig};
+#[cfg(feature = "sqlite")]
+use crate::store::{SqliteOptions, SqliteStore};
 
 use super::assembly::Assembly;
 use super::config::{ManagerConfig, StateLocation};
@@ -289,7 +289,8 @@ fn opener(state: StateLocation) -> Opener {
         }
         #[cfg(feature = "sqlite")]
         StateLocation::Directory { path, durability } => {
-            Box::new(move || Ok(Box::new(SqliteStore::open(path.join("tinclaw.db"), durability)?)))
+            let options = SqliteOptions { durability, ..SqliteOptions::default() };
+            SqliteStore::opener(path.join("tinclaw.db"), options)
         }
         StateLocation::Custom(opener) => Box::new(move || opener.open()),
     }

@@ -28,7 +28,7 @@ impl Router {
         if self.stopping.is_some() {
             return;
         }
-        let takes_messages = self.storage.works() && !self.mailbox.is_full();
+        let takes_messages = self.storage.takes_messages() && !self.mailbox.is_full();
         let is_ready = self.is_ready(channel);
         let Some(slot) = self.channels.get_mut(channel) else { return };
         let Some(interval) = slot.poll.interval else { return };

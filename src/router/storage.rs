@@ -31,6 +31,8 @@ pub(super) struct Storage {
     completed: Sender<Completion>,
     generation: Generation,
     works: bool,
+    /// There is room only for what lets stored messages and replies leave.
+    is_low: bool,
     under_way: Arc<UnderWay>,
     /// What has happened outside and could not be stored yet.
     owed: Vec<Batch>,
@@ -39,7 +41,15 @@ pub(super) struct Storage {
 impl Storage {
     pub fn new(store: StoreHandle, completed: Sender<Completion>) -> Self {
         let generation = store.generation();
-        Self { store, completed, generation, works: true, under_way: Arc::default(), owed: Vec::new() }
+        Self {
+            store,
+            completed,
+            generation,
+            works: true,
+            is_low: false,
+            under_way: Arc::default(),
+            owed: Vec::new(),
+        }
     }
 
     pub fn generation(&self) -> Generation {
@@ -49,6 +59,11 @@ impl Storage {
     /// Whether anything can be stored.
     pub fn works(&self) -> bool {
         self.works
+    }
+
+    /// Whether new messages can be stored.
+    pub fn takes_messages(&self) -> bool {
+        self.works && !self.is_low
     }
 
     /// Whether a further callback may start: what it does must find a way to the store. When it is not so, a completion
@@ -279,6 +294,8 @@ impl Router {
         match news {
             StoreEvent::Unavailable { reason } => self.store_failed(&reason),
             StoreEvent::Recovered { generation, loaded } => self.store_recovered(generation, *loaded),
+            StoreEvent::Low => self.storage.is_low = true,
+            StoreEvent::Roomy => self.storage.is_low = false,
         }
     }
 
@@ -301,6 +318,8 @@ impl Router {
         log::info!("the store works again");
         self.storage.generation = generation;
         self.storage.works = true;
+        // Said anew when it is so.
+        self.storage.is_low = false;
         let channels: Vec<_> = self.channels.keys().cloned().collect();
         for channel in &channels {
             let key: Arc<str> = channel.shared();

@@ -121,7 +121,7 @@ impl Router {
         if self.stopping.is_some() {
             return;
         }
-        let can_run = self.is_ready(channel) && self.storage.works() && !self.mailbox.is_full();
+        let can_run = self.is_ready(channel) && self.storage.takes_messages() && !self.mailbox.is_full();
         let Some(slot) = self.channels.get_mut(channel) else { return };
         let Some((payload, setting)) = slot.timers.get(name) else { return };
         let callback = Callback::Timer { name: name.clone(), payload };

@@ -67,7 +67,7 @@ impl Router {
             }
             State::Ready => {}
         }
-        if !self.storage.works() {
+        if !self.storage.takes_messages() {
             return Some(Refusal::StoreUnavailable);
         }
         self.mailbox.is_full().then_some(Refusal::Busy)

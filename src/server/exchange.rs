@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::model::clock::http_now;
 
 use super::answer_memory::AnswerMemory;
+use super::answer_thread::{AnswerThread, FITS_BYTES};
 use super::limits::OWN_BODY_BYTES;
 use super::reply;
 
@@ -83,6 +84,7 @@ pub(crate) struct ClientRoute {
     pub(crate) arrival: u64,
     pub(crate) max_response_bytes: u64,
     pub(crate) memory: Arc<AnswerMemory>,
+    pub(crate) thread: Arc<AnswerThread>,
 }
 
 impl Responder {
@@ -117,8 +119,16 @@ impl ClientRoute {
         let response = self.within_bounds(response, is_head_request);
         let bytes = reply::print(&response, is_head_request, http_now());
         drop(response);
+        if bytes.len() <= FITS_BYTES {
+            return self.write(&bytes);
+        }
+        let thread = self.thread.clone();
+        thread.run(move || self.write(&bytes));
+    }
+
+    fn write(self, bytes: &[u8]) {
         let mut writer = self.request.into_writer();
-        if let Err(error) = writer.write_all(&bytes).and_then(|()| writer.flush()) {
+        if let Err(error) = writer.write_all(bytes).and_then(|()| writer.flush()) {
             // The front has closed the private connection, so it will not read this answer nor give its memory back.
             log::debug!("the answer to request {} has nowhere to go: {error}", self.arrival);
             self.memory.give_back(self.arrival);

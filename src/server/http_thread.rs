@@ -98,6 +98,7 @@ fn read_request(shared: &Arc<Shared>, arrival: u64, yielded: Yielded) -> Option<
             arrival,
             max_response_bytes: shared.limits.max_response_bytes,
             memory: shared.answer_memory.clone(),
+            thread: shared.answer_thread.clone(),
             request,
         }),
     })

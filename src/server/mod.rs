@@ -30,6 +30,7 @@
 //! | `responses` | from a channel's answer to a response |
 
 mod answer_memory;
+mod answer_thread;
 mod authentication;
 mod backend;
 mod chunked;

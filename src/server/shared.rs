@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::ServerLimits;
 use super::answer_memory::AnswerMemory;
+use super::answer_thread::AnswerThread;
 use super::backend::Backend;
 use super::sequence::Sequence;
 use super::stats::Counters;
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) waker: Waker,
     pub(crate) counters: Counters,
     pub(crate) answer_memory: Arc<AnswerMemory>,
+    pub(crate) answer_thread: Arc<AnswerThread>,
     /// Behind a lock because the front gives up numbers that the other thread waits for; held for a look into a map.
     pub(crate) sequence: Mutex<Sequence<Yielded>>,
     /// Behind a lock because the front replaces it when it has died; the other thread looks only when it was woken.
@@ -46,6 +48,7 @@ impl Shared {
     pub(crate) fn new(limits: ServerLimits, token: Token, waker: Waker, backend: Backend) -> Self {
         Shared {
             answer_memory: Arc::new(AnswerMemory::new(limits.response_memory)),
+            answer_thread: Arc::default(),
             limits,
             token,
             waker,

@@ -76,6 +76,12 @@ pub trait Store: Send {
     /// What the engine has to do for itself.
     fn upkeep(&mut self, moment: Moment) -> Result<(), StoreError>;
 
+    /// Whether there is room only for what lets stored records leave: acknowledgements, deliveries, replies. The host then
+    /// takes nothing new.
+    fn is_low(&self) -> bool {
+        false
+    }
+
     /// Proves that the store can be written, by writing about 64 KiB durably and forgetting them again.
     fn probe(&mut self) -> Result<(), StoreError>;
 

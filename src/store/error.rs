@@ -70,6 +70,17 @@ pub enum StoreError {
         /// What the system said.
         detail: String,
     },
+    /// The files that were opened are no longer those in the state directory: somebody deleted or replaced them.
+    #[error(
+        "{path} was {what} while the host ran, so that nothing would be kept: put it back, or restart the host to begin \
+         with what is there"
+    )]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+        /// What happened to it.
+        what: &'static str,
+    },
     /// The thread of the store could not be started.
     #[error("the store's thread could not be started: {detail}")]
     Thread {

@@ -14,6 +14,8 @@ use crate::model::clock::unix_ms;
 pub enum StoreState {
     /// It takes batches.
     Up,
+    /// The disk is full: what is stored is delivered and completed, but nothing new is accepted.
+    Full,
     /// It has failed and is opened anew from time to time; everything that is sent fails at once.
     Down,
     /// It was stopped.
@@ -38,6 +40,10 @@ pub struct StoreHealth {
     /// What the engine takes, as of the last quiet moment.
     pub usage: StoreUsage,
 }
+
+/// What is said of a full disk.
+pub(super) const LOW: &str = "the disk is full: stored messages and replies are delivered, but no new messages are accepted \
+                              until there is room; free some";
 
 /// What the store thread shows to its handles.
 pub(super) struct Shared {
@@ -102,6 +108,14 @@ impl Shared {
     pub(super) fn came_up(&self, generation: Generation) {
         self.turn(StoreState::Up, None);
         self.generation.store(generation.0, Ordering::Release);
+    }
+
+    /// There is no more room for what is new, or there is again.
+    pub(super) fn is_low(&self, low: bool) {
+        match low {
+            true => self.turn(StoreState::Full, Some(LOW.into())),
+            false => self.turn(StoreState::Up, None),
+        }
     }
 
     pub(super) fn stopped(&self) {

@@ -1,11 +1,11 @@
 //! One host per state directory.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 /// The name of the lock file in the state directory.
@@ -41,6 +41,8 @@ pub enum LockError {
 pub struct HostLock {
     /// Open as long as the lock is held. The file stays: removing it would let two hosts lock two files of one name.
     _file: File,
+    /// The directory, locked as well: whoever removes the lock file lets no second host in.
+    _place: File,
 }
 
 impl HostLock {
@@ -56,14 +58,20 @@ impl HostLock {
             .create(directory)
             .map_err(|cause| failed(directory, cause))?;
         let path = directory.join(FILE);
+        warn_of_other_writers(directory);
+        let place = hold(directory)?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(&path)
-            .map_err(|cause| failed(&path, cause))?;
+            .map_err(|cause| failed(&path, explained(cause)))?;
+        let Some(place) = place else {
+            return Err(LockError::Held { directory: directory.to_owned(), holder: holder(&mut file) });
+        };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
@@ -75,7 +83,42 @@ impl HostLock {
         if let Err(error) = name_holder(&mut file) {
             log::debug!("{} does not name its holder: {error}", path.display());
         }
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, _place: place })
+    }
+}
+
+/// Locks the directory itself; none when another host has it.
+fn hold(directory: &Path) -> Result<Option<File>, LockError> {
+    let failed = |cause| LockError::Io { path: directory.to_owned(), cause };
+    let place = File::open(directory).map_err(failed)?;
+    match flock(&place, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(place)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        // Some network file systems lock files only; the lock file is locked all the same.
+        Err(error) => {
+            log::debug!("{} itself cannot be locked: {error}", directory.display());
+            Ok(Some(place))
+        }
+    }
+}
+
+/// Says so when others could replace what the host keeps there.
+fn warn_of_other_writers(directory: &Path) {
+    if let Ok(metadata) = fs::metadata(directory)
+        && metadata.permissions().mode() & 0o022 != 0
+    {
+        log::warn!(
+            "{} can be written by other users, who could replace what is stored there: chmod go-w {0}",
+            directory.display()
+        );
+    }
+}
+
+/// The system calls a symbolic link that is not followed a loop.
+fn explained(cause: io::Error) -> io::Error {
+    match Errno::from_io_error(&cause) {
+        Some(Errno::LOOP) => io::Error::other("it is a symbolic link, which is not followed: remove it"),
+        _ => cause,
     }
 }
 

@@ -31,6 +31,13 @@ impl Default for Retention {
     }
 }
 
+impl Retention {
+    /// What is kept when the disk is full: nothing that is completed but dead letters.
+    pub(super) fn without_completed(&self) -> Self {
+        Self { settled_ms: 0, ..self.clone() }
+    }
+}
+
 /// What one round of housekeeping forgot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Housekeeping {
@@ -66,7 +73,7 @@ pub(super) fn choose(newest_first: Vec<Settled>, retention: &Retention, now_ms: 
     let mut chosen = Vec::new();
     for record in newest_first {
         let keep_ms = if record.dead { retention.dead_ms } else { retention.settled_ms };
-        let too_old = age(record.changed_ms, now_ms) > keep_ms;
+        let too_old = keep_ms == 0 || age(record.changed_ms, now_ms) > keep_ms;
         let beyond = count >= retention.max_settled
             || bytes.saturating_add(record.bytes) > retention.max_settled_bytes;
         if too_old || beyond {

@@ -16,7 +16,7 @@ use super::change::{Batch, Receipt};
 use super::engine::{Moment, Store};
 use super::error::StoreError;
 use super::handle::{Commit, CommitError, Done, Generation, Query, Request, StoreHandle};
-use super::health::Shared;
+use super::health::{LOW, Shared};
 use super::later::LINGER;
 use super::record::Loaded;
 use super::retention::{Housekeeping, Retention};
@@ -43,6 +43,10 @@ pub enum StoreEvent {
         /// What is stored: everything that was in memory is to be replaced by it.
         loaded: Box<Loaded>,
     },
+    /// The disk is full: what is stored can still be completed, but nothing new should be accepted.
+    Low,
+    /// There is room again.
+    Roomy,
 }
 
 /// How the store thread works.
@@ -113,6 +117,7 @@ impl StoreThread {
             opener,
             on_event: Box::new(on_event),
             failures: 0,
+            low: false,
             house: House::tidy(config.housekeep_every),
             config,
         };
@@ -158,6 +163,8 @@ struct Worker {
     config: StoreThreadConfig,
     /// Failures since the last committed group; sets the pause.
     failures: u32,
+    /// There is room only for what lets stored records leave.
+    low: bool,
     house: House,
 }
 
@@ -175,6 +182,8 @@ impl House {
     const BATCHES: usize = 10_000;
     /// And the next ones after so many, as long as it is behind. A round forgets more than that, so it catches up.
     const BATCHES_BEHIND: usize = 1_000;
+    /// And after so many when the disk is full.
+    const BATCHES_LOW: usize = 64;
 
     fn tidy(every: Duration) -> Self {
         Self { at: deadline_after(Instant::now(), every), behind: false, batches: 0 }
@@ -186,8 +195,12 @@ impl House {
     }
 
     /// Whether it cannot wait for a quiet moment.
-    fn is_overdue(&self, every: Duration, now: Instant) -> bool {
-        let enough = if self.behind { Self::BATCHES_BEHIND } else { Self::BATCHES };
+    fn is_overdue(&self, every: Duration, low: bool, now: Instant) -> bool {
+        let enough = match (low, self.behind) {
+            (true, _) => Self::BATCHES_LOW,
+            (false, true) => Self::BATCHES_BEHIND,
+            (false, false) => Self::BATCHES,
+        };
         self.batches >= enough || (!self.behind && now >= deadline_after(self.at, every.saturating_mul(4)))
     }
 }
@@ -232,8 +245,9 @@ impl Worker {
     /// Works with a sound engine until it fails or the thread is to stop.
     fn serve(&mut self, engine: &mut dyn Store) -> Exit {
         let mut tidy = false;
+        self.tell_of_room(engine);
         loop {
-            let pause = if tidy { until(self.house.at) } else { self.config.quiet_after };
+            let pause = if tidy && !self.low { until(self.house.at) } else { self.config.quiet_after };
             let outcome = match self.next(self.later_due.map_or(pause, |due| pause.min(until(due)))) {
                 Err(RecvTimeoutError::Timeout) if self.later_due.is_some() => {
                     tidy = false;
@@ -318,7 +332,7 @@ impl Worker {
             done.tell(verdict);
         }
         self.house.batches += kept;
-        let overdue = self.house.is_overdue(self.config.housekeep_every, Instant::now());
+        let overdue = self.house.is_overdue(self.config.housekeep_every, self.low, Instant::now());
         let housekeeping = if overdue { self.housekeep(engine) } else { Ok(()) };
         housekeeping.and_then(|()| engine.upkeep(Moment::BetweenGroups)).map_err(|error| (error, Vec::new()))
     }
@@ -357,19 +371,36 @@ impl Worker {
     }
 
     fn quiet(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
-        if Instant::now() >= self.house.at {
+        if self.low || Instant::now() >= self.house.at {
             self.housekeep(engine)?;
         }
         engine.upkeep(Moment::Idle)?;
         self.shared.measured(engine.usage()?);
+        self.tell_of_room(engine);
         Ok(())
     }
 
     fn housekeep(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
-        let done = engine.housekeep(&self.config.retention, steady_ms())?;
+        let done = engine.housekeep(&self.retention(engine.is_low()), steady_ms())?;
         self.house = House::after(&done, self.config.housekeep_every);
         self.shared.measured(engine.usage()?);
         Ok(())
+    }
+
+    /// Tells when there is no more room for what is new, and when there is room again.
+    fn tell_of_room(&mut self, engine: &dyn Store) {
+        let low = engine.is_low();
+        if low == self.low {
+            return;
+        }
+        self.low = low;
+        self.shared.is_low(low);
+        if low {
+            warn!("{LOW}");
+        } else {
+            info!("there is room for new messages again");
+        }
+        (self.on_event)(if low { StoreEvent::Low } else { StoreEvent::Roomy });
     }
 
     fn went_down(&mut self, error: &StoreError, group: Vec<Done>) {
@@ -434,7 +465,7 @@ impl Worker {
     fn open_and_load(&self) -> Result<(Box<dyn Store>, Loaded), StoreError> {
         let mut engine = (self.opener)()?;
         // A store that is full by its own limit gets room this way, before the probe asks for some.
-        while engine.housekeep(&self.config.retention, steady_ms())?.more {}
+        while engine.housekeep(&self.retention(engine.is_low()), steady_ms())?.more {}
         engine.probe()?;
         let loaded = engine.load(steady_ms())?;
         Ok((engine, loaded))
@@ -445,6 +476,11 @@ impl Worker {
         let generation = Generation(self.shared.generation().0 + 1);
         (self.on_event)(StoreEvent::Recovered { generation, loaded: Box::new(loaded) });
         self.shared.came_up(generation);
+        self.low = false;
+    }
+
+    fn retention(&self, low: bool) -> Retention {
+        if low { self.config.retention.without_completed() } else { self.config.retention.clone() }
     }
 
     fn pause(&self) -> Duration {
@@ -522,8 +558,10 @@ mod tests {
         ];
         for (name, behind, batches, at, expected) in cases {
             let house = House { at: later(60), behind, batches };
-            assert_eq!(house.is_overdue(every, at), expected, "{name}");
+            assert_eq!(house.is_overdue(every, false, at), expected, "{name}");
         }
+        let house = |batches| House { at: later(60), behind: false, batches };
+        assert!(!house(63).is_overdue(every, true, now) && house(64).is_overdue(every, true, now));
         let behind = House::after(&Housekeeping { more: true, ..Housekeeping::default() }, every);
         assert!(behind.behind && behind.at <= Instant::now());
     }

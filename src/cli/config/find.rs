@@ -18,12 +18,21 @@ pub struct Found {
 }
 
 impl Found {
-    /// Paths in the file are relative to it.
+    /// Paths in the file are relative to it; `~/` is the home directory.
     pub fn beside(&self, path: PathBuf) -> PathBuf {
+        let path = from_home(path, |name| std::env::var_os(name).map(PathBuf::from));
         match self.path.as_deref().and_then(Path::parent) {
             Some(directory) => directory.join(path),
             None => path,
         }
+    }
+}
+
+/// `~/x` as a shell would read it. Without a home directory, and for `~somebody`, it is left as it is.
+fn from_home(path: PathBuf, variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    match (path.strip_prefix("~"), variable("HOME").filter(|home| home.is_absolute())) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path,
     }
 }
 
@@ -46,9 +55,20 @@ pub fn state_dir(
     named: Option<PathBuf>,
     variable: impl Fn(&str) -> Option<PathBuf>,
 ) -> Result<PathBuf, Failure> {
+    if let Some(named) = named {
+        let named = from_home(named, &variable);
+        // Nobody means a directory of this name, and it is hard to remove safely.
+        if named.to_string_lossy().starts_with('~') {
+            let text = named.display();
+            return Err(Failure::usage(format!(
+                "state_dir {text}: write the path in full, `~` is only read as `~/`"
+            )));
+        }
+        return Ok(named);
+    }
     let base = || variable("XDG_STATE_HOME").filter(|dir| dir.is_absolute());
     let home = || variable("HOME").filter(|home| home.is_absolute()).map(|home| home.join(".local/state"));
-    named.or_else(|| Some(base().or_else(home)?.join("tinclaw"))).ok_or_else(|| {
+    base().or_else(home).map(|base| base.join("tinclaw")).ok_or_else(|| {
         Failure::usage("there is no home directory to keep state in; name a directory with --state-dir")
     })
 }
@@ -65,8 +85,14 @@ mod tests {
             &'static [(&'static str, &'static str)],
             Option<&'static str>,
         );
-        let rows: [Row; 5] = [
+        let rows: [Row; 10] = [
             ("named", Some("s"), &[("XDG_STATE_HOME", "/x")], Some("s")),
+            // It made a directory called `~`.
+            ("home by tilde", Some("~/x"), &[("HOME", "/h")], Some("/h/x")),
+            ("home itself", Some("~"), &[("HOME", "/h")], Some("/h")),
+            ("somebody else's home", Some("~ann/x"), &[("HOME", "/h")], None),
+            ("a tilde without a home", Some("~/x"), &[], None),
+            ("a tilde within", Some("a/~/x"), &[("HOME", "/h")], Some("a/~/x")),
             ("xdg", None, &[("XDG_STATE_HOME", "/x"), ("HOME", "/h")], Some("/x/tinclaw")),
             (
                 "relative xdg",

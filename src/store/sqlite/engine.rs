@@ -1,14 +1,16 @@
 //! The trait, and what happens to the connection when something fails.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::fault::{fault, rejection};
-use super::keep;
+use super::identity::Identity;
+use super::keep::{self, Effort};
 use super::open::{Durability, SqliteOptions, open};
+use super::reserve::Reserve;
 use super::write::{Numbers, Writer};
 use super::{load, read};
 use crate::store::{
@@ -26,6 +28,12 @@ pub struct SqliteStore {
     path: PathBuf,
     numbers: Option<Numbers>,
     durability: Durability,
+    identity: Identity,
+    /// What the next opening must find; none for a file that is opened once.
+    next: Option<Arc<Mutex<Option<Identity>>>>,
+    reserve: Reserve,
+    /// The disk is full, or the database as large as it may be: what is stored should leave.
+    low: bool,
     /// How often a file was forced to the medium.
     syncs: u64,
     /// Something has failed: this connection writes nothing any more.
@@ -49,13 +57,49 @@ impl SqliteStore {
     pub fn open_with(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
         let conn = open(&path, options)?;
-        Ok(Self { conn, path, numbers: None, durability: options.durability, syncs: 0, broken: false })
+        let identity = Identity::of(&path)?;
+        let reserve = Reserve::beside(&path, options.reserve_bytes);
+        let durability = options.durability;
+        let mut store = Self {
+            conn,
+            path,
+            numbers: None,
+            durability,
+            identity,
+            next: None,
+            reserve,
+            low: false,
+            syncs: 0,
+            broken: false,
+        };
+        store.low = !store.reserve.take();
+        Ok(store)
     }
 
-    /// Opens a file again and again, for [`StoreThread::start`](crate::store::StoreThread::start).
+    /// Opens a file that was opened before, if it is still the same.
+    fn open_again(path: &Path, options: &SqliteOptions, before: &Identity) -> Result<Self, StoreError> {
+        before.check(path)?;
+        let store = Self::open_with(path, options)?;
+        store.identity.check(path)?;
+        Ok(store)
+    }
+
+    /// Opens a file again and again, for [`StoreThread::start`](crate::store::StoreThread::start). It must be the same file
+    /// each time: another one, or none, holds less than what was promised.
     pub fn opener(path: impl Into<PathBuf>, options: SqliteOptions) -> Opener {
         let path = path.into();
-        Box::new(move || Ok(Box::new(Self::open_with(&path, &options)?)))
+        // Behind a lock because a store that is closed says what it leaves; nobody else opens the file meanwhile.
+        let next: Arc<Mutex<Option<Identity>>> = Arc::default();
+        Box::new(move || {
+            let before = *next.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut store = match &before {
+                Some(identity) => Self::open_again(&path, &options, identity)?,
+                None => Self::open_with(&path, &options)?,
+            };
+            *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(store.identity);
+            store.next = Some(Arc::clone(&next));
+            Ok(Box::new(store))
+        })
     }
 
     /// Runs `work` in a transaction that is durable when this returns.
@@ -65,6 +109,10 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         if self.broken {
             return Err(StoreError::Broken);
+        }
+        if let Err(replaced) = self.identity.check(&self.path) {
+            self.leave_files_alone();
+            return Err(replaced);
         }
         let result = self.transact(work);
         if result.is_err() {
@@ -110,12 +158,39 @@ impl SqliteStore {
 
     /// Ends the use of this connection: not even closing it may write a checkpoint any more.
     fn failed(&mut self, error: &rusqlite::Error) -> StoreError {
+        let fault = fault(&self.path, error);
+        if matches!(fault, StoreError::Full { .. }) {
+            // The next opening finds the room.
+            self.reserve.give_up();
+        }
+        self.leave_files_alone();
+        fault
+    }
+
+    fn leave_files_alone(&mut self) {
         self.broken = true;
         let quiet = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         if let Err(error) = quiet {
             log::warn!("{}: a checkpoint at closing cannot be prevented: {error}", self.path.display());
         }
-        fault(&self.path, error)
+    }
+
+    /// Whether there is room for what is new. It counts as such only when there is twice as much as it takes to run out, so
+    /// that the host does not waver.
+    fn look_for_room(&mut self) -> Result<(), StoreError> {
+        let free = self.read(keep::pages_left)?;
+        let enough = if self.low { 2 * keep::FEW_PAGES } else { keep::FEW_PAGES };
+        self.low = free < enough || !self.reserve.take();
+        Ok(())
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // Closing a sound connection removes the log.
+        if let Some(next) = self.next.as_ref().filter(|_| !self.broken) {
+            *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.identity.without_log());
+        }
     }
 }
 
@@ -192,12 +267,19 @@ impl Store for SqliteStore {
 
     fn upkeep(&mut self, moment: Moment) -> Result<(), StoreError> {
         let log = super::open::log_path(&self.path);
-        self.syncs += self.read(|conn| keep::upkeep(conn, &log, moment))?;
-        Ok(())
+        let effort = Effort { low: self.low, reserve_bytes: self.reserve.bytes() };
+        self.syncs += self.read(|conn| keep::maintain(conn, &log, moment, effort))?;
+        if moment == Moment::Idle { self.look_for_room() } else { Ok(()) }
+    }
+
+    fn is_low(&self) -> bool {
+        self.low
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
-        self.write(|writer| Ok(writer.put_probe()?))?;
+        self.look_for_room()?;
+        let small = self.low;
+        self.write(|writer| Ok(writer.put_probe(small)?))?;
         self.write(|writer| Ok(writer.remove_probe()?))
     }
 

@@ -103,14 +103,49 @@ fn seen(conn: &Connection, retention: &Retention, now_ms: u64) -> rusqlite::Resu
     Ok((chosen, more))
 }
 
+/// Fewer pages than this that the database may still take are too few for what is new.
+pub(super) const FEW_PAGES: i64 = 64;
+
+/// How room is dealt with.
+#[derive(Clone, Copy)]
+pub(super) struct Effort {
+    /// There is little: everything that is free goes back to the file system.
+    pub(super) low: bool,
+    /// What is held back for a full disk. The log must fit in there when it is moved to the database.
+    pub(super) reserve_bytes: u64,
+}
+
+/// Pages that the database may still take: free ones, and those that it may grow by.
+pub(super) fn pages_left(conn: &Connection) -> rusqlite::Result<i64> {
+    let free = ask(conn, "PRAGMA freelist_count", &[])?;
+    let (most, pages) = (ask(conn, "PRAGMA max_page_count", &[])?, ask(conn, "PRAGMA page_count", &[])?);
+    Ok(most - pages + free)
+}
+
+/// Pages that may wait in the log.
+fn busy_pages(conn: &Connection, effort: Effort) -> rusqlite::Result<i64> {
+    if effort.low {
+        return Ok(FEW_PAGES);
+    }
+    let half = int(effort.reserve_bytes / 2) / ask(conn, "PRAGMA page_size", &[])?.max(1);
+    Ok(if effort.reserve_bytes == 0 { BUSY_PAGES } else { half.clamp(FEW_PAGES, BUSY_PAGES) })
+}
+
 /// Checkpoints and vacuum; how often a file was forced to the medium.
-pub(super) fn upkeep(conn: &Connection, log: &Path, moment: Moment) -> rusqlite::Result<u64> {
+pub(super) fn maintain(
+    conn: &Connection,
+    log: &Path,
+    moment: Moment,
+    effort: Effort,
+) -> rusqlite::Result<u64> {
     match moment {
-        Moment::BetweenGroups if pages_in_log(conn)? >= BUSY_PAGES => checkpoint(conn, "PASSIVE"),
+        Moment::BetweenGroups if pages_in_log(conn)? >= busy_pages(conn, effort)? => {
+            checkpoint(conn, "PASSIVE")
+        }
         Moment::BetweenGroups => Ok(0),
         Moment::Idle => {
-            vacuum(conn)?;
-            if file_bytes(log) < QUIET_LOG_BYTES {
+            vacuum(conn, effort.low)?;
+            if file_bytes(log) < QUIET_LOG_BYTES && !effort.low {
                 return Ok(0);
             }
             // Waiting for a reader is not worth a delay here: there is another quiet moment.
@@ -133,9 +168,9 @@ fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<u64> {
     conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(2))
 }
 
-fn vacuum(conn: &Connection) -> rusqlite::Result<()> {
+fn vacuum(conn: &Connection, low: bool) -> rusqlite::Result<()> {
     let (pages, free) = (ask(conn, "PRAGMA page_count", &[])?, ask(conn, "PRAGMA freelist_count", &[])?);
-    if free > FREE_PAGES && free > pages / 4 {
+    if low && free > 0 || free > FREE_PAGES && free > pages / 4 {
         // Each step of the statement frees one page.
         each_once(conn, &format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"), &mut |_| Ok(()))?;
     }

@@ -9,14 +9,18 @@
 //! | `write` | changes into rows |
 //! | `read` | rows into records and lists |
 //! | `load` | everything that the host keeps in memory |
-//! | `keep` | housekeeping, checkpoints, vacuum, probe, sizes |
+//! | `identity` | whether the open files are still those in the directory |
+//! | `reserve` | room that is given up when the disk is full |
+//! | `keep` | pruning, checkpoints, vacuum, probe, sizes |
 
 mod engine;
 mod fault;
+mod identity;
 mod keep;
 mod load;
 mod open;
 mod read;
+mod reserve;
 mod rows;
 mod schema;
 mod write;

@@ -25,13 +25,22 @@ pub enum Durability {
 }
 
 /// How to open a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteOptions {
     /// What a loss of power may take.
     pub durability: Durability,
     /// How large the database may grow, in bytes, its log (a few MiB) not counted: default no limit. Beyond it the store is
     /// full. A file that is larger already does not grow.
     pub max_bytes: Option<u64>,
+    /// How much of the disk is held back in `tinclaw.db-reserve` and given up when the disk is full, so that what is stored
+    /// can leave: default 8 MiB, or a sixteenth of a smaller file system.
+    pub reserve_bytes: u64,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { durability: Durability::default(), max_bytes: None, reserve_bytes: 8 << 20 }
+    }
 }
 
 /// Bytes of a page of a new file. A webhook changes a few bytes on each of some pages, and every changed page goes to the
@@ -60,6 +69,7 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Opens `path`, creating it when it does not exist.
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
     let failed = |error: rusqlite::Error| fault(path, &error);
+    refuse_links(path)?;
     let bytes = prepare_file(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -85,6 +95,17 @@ pub(super) fn log_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Whatever a link leads to is not the host's to change.
+fn refuse_links(path: &Path) -> Result<(), StoreError> {
+    for path in [path.to_owned(), log_path(path)] {
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+            let detail = "it is a symbolic link, which is not followed; set state_dir to the directory that it leads to";
+            return Err(StoreError::Damaged { path, detail: detail.to_owned() });
+        }
+    }
+    Ok(())
+}
+
 /// Creates the file, private from its first moment, or looks at what is there; its size.
 fn prepare_file(path: &Path) -> Result<u64, StoreError> {
     let failed = |error: io::Error| io_fault(path, &error);
@@ -108,6 +129,11 @@ fn prepare_file(path: &Path) -> Result<u64, StoreError> {
     }
     if metadata.len() == 0 {
         refuse_orphaned_log(path)?;
+        log::warn!(
+            "{} is there but empty, so the host begins with nothing stored: if it held anything, stop the host and \
+             restore it from a backup",
+            path.display()
+        );
         return Ok(0);
     }
     let mut head = [0; MAGIC.len()];

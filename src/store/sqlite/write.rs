@@ -442,8 +442,10 @@ impl<'a> Writer<'a> {
         self.run(sql, params![file_id(owner, 0), file_id(owner, MAX_ATTACHMENTS - 1)])
     }
 
-    pub(super) fn put_probe(&self) -> rusqlite::Result<()> {
-        self.run("REPLACE INTO meta VALUES ('probe', zeroblob(?1))", params![PROBE_BYTES])
+    /// A small one proves that an acknowledgement could be stored, a large one that messages could.
+    pub(super) fn put_probe(&self, small: bool) -> rusqlite::Result<()> {
+        let bytes = if small { 1 } else { PROBE_BYTES };
+        self.run("REPLACE INTO meta VALUES ('probe', zeroblob(?1))", params![bytes])
     }
 
     pub(super) fn remove_probe(&self) -> rusqlite::Result<()> {

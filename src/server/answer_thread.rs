@@ -1,0 +1,45 @@
+//! The thread that writes large answers.
+//!
+//! An answer that does not fit into a socket's buffer is written as fast as the front reads it. Whoever has the answer must
+//! not wait for that: it may be the thread of the store, and all commits would wait with it.
+
+use std::sync::OnceLock;
+
+use crossbeam_channel::{Sender, unbounded};
+
+use crate::model::wait::receive;
+
+/// What fits into the buffer of a socket on every system.
+pub(crate) const FITS_BYTES: usize = 16 << 10;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Starts its thread with the first job. The thread ends when this is dropped and all is written. What waits is bounded by
+/// the memory for answers.
+#[derive(Default)]
+pub(crate) struct AnswerThread(OnceLock<Option<Sender<Job>>>);
+
+impl AnswerThread {
+    /// Runs a job on the thread, or here when the system gives no thread.
+    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        match self.0.get_or_init(start) {
+            // The thread ends after all senders.
+            Some(jobs) => drop(jobs.send(Box::new(job))),
+            None => job(),
+        }
+    }
+}
+
+fn start() -> Option<Sender<Job>> {
+    let (jobs, queue) = unbounded::<Job>();
+    let work = move || {
+        while let Ok(job) = receive(&queue) {
+            job();
+        }
+    };
+    let started = std::thread::Builder::new().name("tinclaw-answers".to_owned()).spawn(work);
+    started
+        .map(|_| jobs)
+        .map_err(|error| log::warn!("large answers are written without a thread: {error}"))
+        .ok()
+}

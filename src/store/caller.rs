@@ -1,0 +1,75 @@
+//! A store in memory: it commits on the caller's thread.
+//!
+//! Nothing has to be waited for, so a thread that gathers groups would only cost two hand-overs for each batch.
+
+use std::slice;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::engine::Store;
+use super::handle::{Commit, CommitError, Query};
+use super::health::Shared;
+use super::memory::MemoryStore;
+use super::retention::Retention;
+use crate::model::clock::steady_ms;
+
+/// So many batches lie between two rounds of pruning.
+const PRUNE_EVERY: usize = 256;
+
+/// The store, and what its thread would know.
+pub(super) struct CallerStore {
+    store: MemoryStore,
+    retention: Retention,
+    /// Batches since the last round of pruning. Whoever makes it full prunes.
+    batches: AtomicUsize,
+    is_stopped: AtomicBool,
+}
+
+impl CallerStore {
+    pub(super) fn new(store: MemoryStore, retention: &Retention) -> Self {
+        let retention = retention.in_memory();
+        Self { store, retention, batches: AtomicUsize::new(0), is_stopped: AtomicBool::new(false) }
+    }
+
+    /// Commits a batch, and tells its owner when no lock is held any more.
+    pub(super) fn commit(&self, shared: &Shared, Commit { batch, done, .. }: Commit) {
+        if self.is_stopped.load(Ordering::SeqCst) {
+            return done.tell(Err(CommitError::Stopped));
+        }
+        // A clone is the same store.
+        let result = self.store.clone().commit(slice::from_ref(&batch));
+        let verdict = match result {
+            Ok(receipts) => receipts.into_iter().next().ok_or(CommitError::Stopped),
+            Err(error) => Err(CommitError::from_engine(&error)),
+        };
+        if verdict.is_ok() {
+            shared.committed(1);
+        }
+        done.tell(verdict);
+        if self.batches.fetch_add(1, Ordering::Relaxed) + 1 == PRUNE_EVERY {
+            self.prune(shared);
+        }
+    }
+
+    pub(super) fn ask(&self, query: Query) {
+        if self.is_stopped.load(Ordering::SeqCst) {
+            return drop(query(Err(CommitError::Stopped)));
+        }
+        // What makes a store on a disk unusable does not happen to this one.
+        drop(query(Ok(&mut self.store.clone())));
+    }
+
+    pub(super) fn stop(&self, shared: &Shared) {
+        self.is_stopped.store(true, Ordering::SeqCst);
+        shared.stopped();
+    }
+
+    fn prune(&self, shared: &Shared) {
+        self.batches.store(0, Ordering::Relaxed);
+        let mut store = self.store.clone();
+        // Neither of them fails in memory.
+        while store.prune(&self.retention, steady_ms()).is_ok_and(|done| done.more) {}
+        if let Ok(usage) = store.usage() {
+            shared.measured(usage);
+        }
+    }
+}
