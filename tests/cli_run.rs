@@ -30,6 +30,17 @@ fn with_no_channels_the_web_chat_echoes_and_sigterm_ends_it_cleanly() {
     assert_eq!(place.state().join("tinclaw.db").metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
 
+// A core dump of the daemon holds every secret.
+#[test]
+fn the_daemon_writes_no_core_dumps() {
+    let place = Place::new();
+    let host = place.host(&[], &[]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", host.process())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let most: Vec<u64> = core.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert!(most == [1, 1] || most == [0, 0], "{core}");
+}
+
 #[test]
 fn what_was_said_is_there_after_a_restart() {
     let place = Place::new();

@@ -81,7 +81,7 @@ engines! {
     what_was_committed_is_there_after_reopening
     a_message_comes_back_as_it_was
     a_reply_comes_back_as_it_was
-    ids_grow_across_batches_reopening_and_housekeeping
+    ids_grow_across_batches_reopening_and_pruning
     a_rejected_batch_is_named_and_nothing_of_its_group_is_kept
     attachments_up_to_the_limit_and_one_more
     a_message_goes_through_its_states
@@ -93,10 +93,10 @@ engines! {
     the_last_seen_of_a_key_counts_until_it_expires
     pairing_records_replace_each_other_by_key
     lists_filter_page_and_limit
-    housekeeping_forgets_what_is_settled_and_old_only
-    housekeeping_keeps_the_newest_seen_of_each_channel
-    housekeeping_works_in_rounds
-    a_requeued_message_survives_housekeeping
+    pruning_forgets_what_is_settled_and_old_only
+    pruning_keeps_the_newest_seen_of_each_channel
+    pruning_works_in_rounds
+    a_requeued_message_survives_pruning
     a_list_is_never_longer_than_its_limit
     a_probe_leaves_nothing_behind
     upkeep_changes_nothing
@@ -184,7 +184,7 @@ fn a_reply_comes_back_as_it_was(mut bench: Bench) {
     assert_eq!(bench.load().replies[0].bytes, new.bytes());
 }
 
-fn ids_grow_across_batches_reopening_and_housekeeping(mut bench: Bench) {
+fn ids_grow_across_batches_reopening_and_pruning(mut bench: Bench) {
     let both = || {
         batch([
             Change::AddMessage(message("a", "c", "x")),
@@ -203,7 +203,7 @@ fn ids_grow_across_batches_reopening_and_housekeeping(mut bench: Bench) {
     for id in receipts.iter().flat_map(|receipt| &receipt.replies) {
         bench.commit([Change::ReplyDelivered { id: *id, at_ms: 0 }]);
     }
-    let forgotten = bench.store.housekeep(&Retention::default(), u64::from(u32::MAX)).unwrap();
+    let forgotten = bench.store.prune(&Retention::default(), u64::from(u32::MAX)).unwrap();
     assert_eq!((forgotten.messages, forgotten.replies, forgotten.seen), (4, 2, 2));
     bench.reopen();
     let next = bench.store.commit(&[both()]).unwrap().remove(0);
@@ -548,7 +548,7 @@ fn a_list_is_never_longer_than_its_limit(mut bench: Bench) {
     assert_eq!(bench.store.messages(&rest).unwrap().len(), 1);
 }
 
-fn housekeeping_forgets_what_is_settled_and_old_only(mut bench: Bench) {
+fn pruning_forgets_what_is_settled_and_old_only(mut bench: Bench) {
     let retention = Retention { settled_ms: 100, dead_ms: 1_000, ..Retention::default() };
     let messages: Vec<_> = (0..5).map(|_| bench.add_message()).collect();
     let replies: Vec<_> = (0..5).map(|_| bench.add_reply()).collect();
@@ -565,7 +565,7 @@ fn housekeeping_forgets_what_is_settled_and_old_only(mut bench: Bench) {
         seen("a", 1, 0, 101, None),
         seen("a", 2, 0, 102, None),
     ]);
-    let forgotten = bench.store.housekeep(&retention, 101).unwrap();
+    let forgotten = bench.store.prune(&retention, 101).unwrap();
     assert_eq!((forgotten.messages, forgotten.replies, forgotten.seen, forgotten.more), (2, 2, 1, false));
     bench.reopen();
     let left = |bench: &mut Bench| {
@@ -578,12 +578,12 @@ fn housekeeping_forgets_what_is_settled_and_old_only(mut bench: Bench) {
     };
     let expected = (vec![messages[4], messages[3], messages[2]], vec![replies[4], replies[3], replies[2]]);
     assert_eq!(left(&mut bench), expected);
-    assert_eq!(bench.store.housekeep(&retention, 101).unwrap(), Housekeeping::default());
-    bench.store.housekeep(&retention, u64::from(u32::MAX)).unwrap();
+    assert_eq!(bench.store.prune(&retention, 101).unwrap(), PruneStats::default());
+    bench.store.prune(&retention, u64::from(u32::MAX)).unwrap();
     assert_eq!(left(&mut bench), (vec![messages[3]], vec![replies[4]]), "pending ones are never forgotten");
 }
 
-fn housekeeping_keeps_the_newest_seen_of_each_channel(mut bench: Bench) {
+fn pruning_keeps_the_newest_seen_of_each_channel(mut bench: Bench) {
     let retention = Retention { max_seen: 2, ..Retention::default() };
     bench.commit([
         seen("a", 1, 0, 1_000, None),
@@ -591,29 +591,29 @@ fn housekeeping_keeps_the_newest_seen_of_each_channel(mut bench: Bench) {
         seen("a", 2, 0, 1_000, None),
         seen("a", 3, 0, 1_000, None),
     ]);
-    assert_eq!(bench.store.housekeep(&retention, 0).unwrap().seen, 1);
+    assert_eq!(bench.store.prune(&retention, 0).unwrap().seen, 1);
     let left: Vec<_> =
         bench.load().seen.iter().map(|record| (record.channel.to_string(), record.key[0])).collect();
     assert_eq!(left, [("b".to_owned(), 1), ("a".to_owned(), 2), ("a".to_owned(), 3)]);
 }
 
-fn housekeeping_works_in_rounds(mut bench: Bench) {
+fn pruning_works_in_rounds(mut bench: Bench) {
     let changes: Vec<_> = (0..2001).map(|_| seen("a", 1, 0, 1, None)).collect();
     bench.commit(changes);
-    let first = bench.store.housekeep(&Retention::default(), 10).unwrap();
-    let second = bench.store.housekeep(&Retention::default(), 10).unwrap();
+    let first = bench.store.prune(&Retention::default(), 10).unwrap();
+    let second = bench.store.prune(&Retention::default(), 10).unwrap();
     assert_eq!((first.seen, first.more, second.seen, second.more), (2000, true, 1, false));
 }
 
-fn a_requeued_message_survives_housekeeping(mut bench: Bench) {
+fn a_requeued_message_survives_pruning(mut bench: Bench) {
     let mut new = message("a", "c", "x");
     new.attachments = vec![NewAttachment { meta: AttachmentMeta::default(), data: Some(bytes(9)) }];
     let id = bench.commit([Change::AddMessage(new)]).messages[0];
     bench.commit([Change::MessageAcked { id, at_ms: 0 }, Change::MessageRequeued { id, at_ms: 1 }]);
-    bench.store.housekeep(&Retention::default(), u64::from(u32::MAX)).unwrap();
+    bench.store.prune(&Retention::default(), u64::from(u32::MAX)).unwrap();
     assert_eq!(bench.load().messages.len(), 1);
     bench.commit([Change::MessageAcked { id, at_ms: 2 }]);
-    bench.store.housekeep(&Retention::default(), u64::from(u32::MAX)).unwrap();
+    bench.store.prune(&Retention::default(), u64::from(u32::MAX)).unwrap();
     assert_eq!(bench.store.message(id), Ok(None));
     assert_eq!(bench.store.attachment(id, 0), Ok(None), "its attachments go with it");
 }
@@ -632,7 +632,7 @@ fn upkeep_changes_nothing(mut bench: Bench) {
     bench.commit([Change::AddMessage(new)]);
     let before = bench.load();
     for moment in [Moment::BetweenGroups, Moment::Idle, Moment::Idle] {
-        bench.store.upkeep(moment).unwrap();
+        bench.store.maintain(moment).unwrap();
         assert_eq!(bench.load(), before);
     }
     assert!(bench.store.usage().unwrap().bytes >= 6_000_000);
@@ -698,8 +698,8 @@ proptest! {
             prop_assert_eq!(memory.store.messages(&messages), sqlite.store.messages(&messages));
             prop_assert_eq!(memory.store.replies(&replies), sqlite.store.replies(&replies));
             if round == 0 {
-                let forgotten = memory.store.housekeep(&retention, 900);
-                prop_assert_eq!(forgotten, sqlite.store.housekeep(&retention, 900));
+                let forgotten = memory.store.prune(&retention, 900);
+                prop_assert_eq!(forgotten, sqlite.store.prune(&retention, 900));
             }
         }
     }

@@ -48,7 +48,7 @@ fn run(commit: &mut dyn FnMut(Batch) -> Option<Receipt>) -> Told {
     told
 }
 
-/// In the future, so that housekeeping does not find old what these tests write.
+/// In the future, so that pruning does not find old what these tests write.
 const LATER: u64 = 4_000_000_000_000;
 
 /// How many commits `run` takes.
@@ -229,7 +229,7 @@ fn limit_files(bytes: Option<u64>) {
 }
 
 #[test]
-fn a_full_database_works_again_when_housekeeping_has_made_room() {
+fn a_full_database_works_again_when_pruning_has_made_room() {
     let scratch = Scratch::new();
     let options = SqliteOptions { max_bytes: Some(2 << 20), ..SqliteOptions::default() };
     let (sender, events) = channel();
@@ -239,7 +239,7 @@ fn a_full_database_works_again_when_housekeeping_has_made_room() {
     .unwrap();
     let handle = thread.handle();
     let generation = handle.generation();
-    // Acknowledged long ago, so that housekeeping may forget them.
+    // Acknowledged long ago, so that pruning may forget them.
     let old = |number: u64| {
         let id = MessageId(number);
         batch([

@@ -397,42 +397,77 @@ fn stopping_does_not_wait_for_an_outage_to_end() {
     assert_eq!(script.openings(), 1);
 }
 
+/// 2026-01-02: older than what is kept, and not so old that the clock must have been wrong.
+const LONG_AGO_MS: u64 = 1_767_312_000_000;
+
 #[test]
-fn quiet_moments_are_used_for_housekeeping() {
-    let config = StoreThreadConfig { housekeep_every: Duration::from_millis(10), ..quick() };
+fn quiet_moments_are_used_for_pruning() {
+    let config = StoreThreadConfig { prune_every: Duration::from_millis(10), ..quick() };
     let (thread, _events) = start(MemoryStore::new().opener(), config);
     let handle = thread.handle();
     let id = handle.commit_and_wait(handle.generation(), note("x")).unwrap().messages[0];
     let kept = handle.commit_and_wait(handle.generation(), note("y")).unwrap().messages[0];
-    handle.commit_and_wait(handle.generation(), Batch::of(Change::MessageAcked { id, at_ms: 1 })).unwrap();
+    handle
+        .commit_and_wait(handle.generation(), Batch::of(Change::MessageAcked { id, at_ms: LONG_AGO_MS }))
+        .unwrap();
     wait_until(|| handle.query(move |store| store.message(id)).unwrap().is_none());
     assert!(handle.query(move |store| store.message(kept)).unwrap().is_some());
 }
 
 #[test]
-fn housekeeping_runs_even_when_it_is_never_quiet() {
+fn pruning_runs_even_when_it_is_never_quiet() {
     let config = StoreThreadConfig {
-        housekeep_every: Duration::from_millis(1),
+        prune_every: Duration::from_millis(1),
         quiet_after: Duration::from_secs(3600),
         ..quick()
     };
     let (thread, _events) = start(MemoryStore::new().opener(), config);
     let handle = thread.handle();
     let id = handle.commit_and_wait(handle.generation(), note("x")).unwrap().messages[0];
-    handle.commit_and_wait(handle.generation(), Batch::of(Change::MessageAcked { id, at_ms: 1 })).unwrap();
+    handle
+        .commit_and_wait(handle.generation(), Batch::of(Change::MessageAcked { id, at_ms: LONG_AGO_MS }))
+        .unwrap();
     wait_until(|| {
         handle.commit_and_wait(handle.generation(), note("y")).unwrap();
         handle.query(move |store| store.message(id)).unwrap().is_none()
     });
 }
 
+// The thread ended, and the host went on without a store until somebody looked at its health.
 #[test]
-fn a_callback_that_panics_stops_the_store_and_health_says_so() {
-    let (thread, _events) = start(MemoryStore::new().opener(), quick());
+fn a_callback_that_panics_costs_a_generation_and_not_the_store() {
+    let (thread, events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
     handle.commit(handle.generation(), note("x"), |_| panic!("on purpose"));
+    let StoreEvent::Unavailable { reason } = next(&events) else { panic!("not told") };
+    assert!(reason.contains("please report this"), "{reason}");
+    let (generation, loaded) = recovered(&events);
+    assert_eq!(loaded.messages.len(), 1, "what was committed is there");
+    handle.commit_and_wait(generation, note("y")).unwrap();
+}
+
+#[test]
+fn a_store_in_memory_commits_on_the_caller_and_forgets_what_is_completed() {
+    let thread = StoreThread::in_memory(MemoryStore::new(), &Retention::default());
+    let handle = thread.handle();
+    let caller = std::thread::current().id();
+    let kept = handle.commit_and_wait(handle.generation(), note("kept")).unwrap().messages[0];
+    for _ in 0..2_000 {
+        let id = handle.commit_and_wait(handle.generation(), note("x")).unwrap().messages[0];
+        let ack = Batch::of(Change::MessageAcked { id, at_ms: 1 });
+        handle.commit_soon(handle.generation(), ack, move |receipt| {
+            assert!(receipt.is_ok());
+            assert_eq!(std::thread::current().id(), caller);
+        });
+    }
+    let all = MessageFilter { limit: MAX_ROWS, ..MessageFilter::default() };
+    let left = handle.query(move |store| store.messages(&all)).unwrap();
+    assert!(left.len() <= 1 + 256 + 128, "{}", left.len());
+    assert!(handle.query(move |store| store.message(kept)).unwrap().is_some());
+    thread.stop();
     assert_eq!(handle.commit_and_wait(handle.generation(), note("y")), Err(CommitError::Stopped));
-    wait_until(|| handle.health().state == StoreState::Stopped);
+    assert_eq!(handle.query(|store| store.usage()), Err(CommitError::Stopped));
+    assert_eq!(handle.health().state, StoreState::Stopped);
 }
 
 #[test]

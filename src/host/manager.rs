@@ -24,7 +24,9 @@ use crate::router::scheduler;
 use crate::router::{Router, RouterParts};
 use crate::sandbox::{StopFlag, WorkerPool};
 use crate::server::WasmChannelRouter;
-use crate::store::{HostLock, MemoryStore, Opener, StoreHandle, StoreHealth, StoreThread, StoreThreadConfig};
+use crate::store::{
+    HostLock, Loaded, MemoryStore, Opener, StoreHandle, StoreHealth, StoreThread, StoreThreadConfig,
+};
 #[cfg(feature = "sqlite")]
 use crate::store::{SqliteOptions, SqliteStore};
 
@@ -112,13 +114,17 @@ impl ChannelManager {
         let thread_config =
             StoreThreadConfig { retention: config.retention.clone(), ..StoreThreadConfig::default() };
         let news = completed.clone();
-        let (store, mut loaded) =
-            StoreThread::start(opener(config.state.clone()), thread_config, move |event| {
+        let (store, mut loaded) = match config.state.clone() {
+            StateLocation::Memory => {
+                (StoreThread::in_memory(MemoryStore::new(), &config.retention), Loaded::default())
+            }
+            state => StoreThread::start(opener(state), thread_config, move |event| {
                 let _ = news.send(Completion::Store(event));
-            })?;
+            })?,
+        };
         let handle = store.handle();
         let mailbox = Mailbox::new(handle.clone(), completed.clone(), config.queue, config.delivery);
-        mailbox.load(std::mem::take(&mut loaded.messages));
+        mailbox.load_after_restart(std::mem::take(&mut loaded.messages));
         let pairing = Arc::new(PairingDesk::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
         let outbound = OutboundHttp::new(&config.outbound)?;
         let routes = WasmChannelRouter::new();

@@ -138,7 +138,15 @@ impl Mailbox {
         self.0.changed.notify_all();
     }
 
-    /// Takes in what waits in the store: after a restart, or when an operator sends a message again.
+    /// Takes in what waits in the store after a restart. Each message may have been delivered once, which is not on record.
+    pub fn load_after_restart(&self, messages: Vec<PendingMessage>) {
+        self.load(messages.into_iter().map(|mut message| {
+            message.attempt = message.attempt.max(1);
+            message
+        }));
+    }
+
+    /// Takes in what waits in the store, such as a message that an operator sends again.
     pub fn load(&self, messages: impl IntoIterator<Item = PendingMessage>) {
         let mut state = self.lock();
         let now = Instant::now();
@@ -194,7 +202,10 @@ impl Mailbox {
                 None => self.read(lease),
             };
             if let Some(message) = message {
-                self.write_soon(Change::MessageAttempt { id: lease.id, attempt, at_ms: unix_ms() });
+                // A first delivery is not put on record: it would cost a write to flash memory for each message.
+                if attempt > 1 {
+                    self.write_soon(Change::MessageAttempt { id: lease.id, attempt, at_ms: unix_ms() });
+                }
                 return Ok((taken, message));
             }
         }

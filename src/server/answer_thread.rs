@@ -43,3 +43,27 @@ fn start() -> Option<Sender<Job>> {
         .map_err(|error| log::warn!("large answers are written without a thread: {error}"))
         .ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::bounded;
+
+    // The store's thread wrote an answer of 4 MiB into a socket, and every commit waited for its reader.
+    #[test]
+    fn a_job_that_waits_holds_up_nobody_else() {
+        let thread = AnswerThread::default();
+        let (go, wait) = bounded::<()>(0);
+        let (done, ended) = bounded(2);
+        let first = done.clone();
+        thread.run(move || {
+            let _ = wait.recv();
+            let _ = first.send(1);
+        });
+        // This is reached although the first job waits.
+        thread.run(move || drop(done.send(2)));
+        go.send(()).unwrap();
+        drop(thread);
+        assert_eq!(ended.iter().collect::<Vec<_>>(), [1, 2]);
+    }
+}

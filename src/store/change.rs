@@ -40,7 +40,7 @@ pub enum Change {
     },
     /// Adds a pending message.
     AddMessage(NewMessage),
-    /// A pending message is delivered to the agent.
+    /// A pending message is delivered to the agent. A first delivery need not be told: an acknowledgement says it as well.
     MessageAttempt {
         /// Which.
         id: MessageId,

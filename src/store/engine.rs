@@ -8,7 +8,7 @@ use super::record::{
     Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, ReplyFilter, ReplyId, ReplyRecord,
     ReplySummary, SeenId, StoredAnswer,
 };
-use super::retention::{Housekeeping, Retention};
+use super::retention::{PruneStats, Retention};
 
 /// A moment for upkeep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +71,10 @@ pub trait Store: Send {
     fn seen_answer(&mut self, id: SeenId) -> Result<Option<StoredAnswer>, StoreError>;
 
     /// Forgets what `retention` no longer keeps, a bounded number of records at a time.
-    fn housekeep(&mut self, retention: &Retention, now_ms: u64) -> Result<Housekeeping, StoreError>;
+    fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError>;
 
     /// What the engine has to do for itself.
-    fn upkeep(&mut self, moment: Moment) -> Result<(), StoreError>;
+    fn maintain(&mut self, moment: Moment) -> Result<(), StoreError>;
 
     /// Whether there is room only for what lets stored records leave: acknowledgements, deliveries, replies. The host then
     /// takes nothing new.

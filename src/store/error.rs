@@ -87,6 +87,9 @@ pub enum StoreError {
         /// What the system said.
         detail: String,
     },
+    /// The store's thread, or something that it called, has panicked.
+    #[error("the store's thread has panicked, and begins anew; please report this")]
+    Panicked,
     /// An earlier failure has closed this store; it has to be opened anew.
     #[error("the store was closed after an earlier failure")]
     Broken,

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use super::caller::CallerStore;
 use super::change::{Batch, Receipt};
+use super::deferred::Pushed;
 use super::engine::Store;
 use super::error::StoreError;
 use super::health::{Shared, StoreHealth};
-use super::later::Pushed;
 use crate::model::oneshot::once;
 
 /// Counts how often the store was opened: 1 at the start, one more after each recovery.
@@ -46,8 +47,17 @@ pub enum CommitError {
 /// A way to the store thread; cheap to clone.
 #[derive(Clone)]
 pub struct StoreHandle {
-    pub(super) requests: Sender<Request>,
+    pub(super) way: Way,
     pub(super) shared: Arc<Shared>,
+}
+
+/// Who commits.
+#[derive(Clone)]
+pub(super) enum Way {
+    /// The store thread.
+    Thread(Sender<Request>),
+    /// Whoever has something to commit.
+    Caller(Arc<CallerStore>),
 }
 
 impl StoreHandle {
@@ -56,7 +66,7 @@ impl StoreHandle {
         self.shared.generation()
     }
 
-    /// Sends a batch to be kept. `done` runs once on the store thread, after the commit or its failure, in the order in
+    /// Sends a batch to be kept. `done` runs once on the store thread, or on this one when the store is in memory, after the commit or its failure, in the order in
     /// which batches were sent; when the store has been stopped it runs here. It must be short and must never wait: above
     /// all not for a thread that may be waiting in `commit`.
     ///
@@ -67,13 +77,11 @@ impl StoreHandle {
         batch: Batch,
         done: impl FnOnce(Result<Receipt, CommitError>) + Send + 'static,
     ) {
-        let commit = Commit { generation, batch, done: Done::new(done) };
-        // A request that cannot be sent is dropped, and tells its owner so by itself.
-        drop(self.requests.send(Request::Commit(commit)));
+        self.send(Commit { generation, batch, done: Done::new(done) });
     }
 
     /// Like [`StoreHandle::commit`], for a batch that nobody waits for: it is kept together with the next one that is sent,
-    /// or within 10 ms.
+    /// or within 300 ms.
     pub fn commit_soon(
         &self,
         generation: Generation,
@@ -81,11 +89,20 @@ impl StoreHandle {
         done: impl FnOnce(Result<Receipt, CommitError>) + Send + 'static,
     ) {
         let commit = Commit { generation, batch, done: Done::new(done) };
-        match self.shared.later.push(commit) {
+        let Way::Thread(requests) = &self.way else { return self.send(commit) };
+        match self.shared.deferred.push(commit) {
             Pushed::Waits => {}
             // When it cannot be sent, the thread has ended and closes, or has closed, what waits.
-            Pushed::Announce => drop(self.requests.send(Request::Later)),
-            Pushed::Refused(commit) => drop(self.requests.send(Request::Commit(commit))),
+            Pushed::Announce => drop(requests.send(Request::Deferred)),
+            Pushed::Refused(commit) => self.send(commit),
+        }
+    }
+
+    fn send(&self, commit: Commit) {
+        match &self.way {
+            // A request that cannot be sent is dropped, and tells its owner so by itself.
+            Way::Thread(requests) => drop(requests.send(Request::Commit(commit))),
+            Way::Caller(store) => store.commit(&self.shared, commit),
         }
     }
 
@@ -134,7 +151,10 @@ impl StoreHandle {
                 Some(error)
             }
         });
-        drop(self.requests.send(Request::Query(query)));
+        match &self.way {
+            Way::Thread(requests) => drop(requests.send(Request::Query(query))),
+            Way::Caller(store) => store.ask(query),
+        }
     }
 
     /// How the store is.
@@ -159,7 +179,7 @@ pub(super) enum Request {
     Commit(Commit),
     Query(Query),
     /// Something waits that is to be kept soon.
-    Later,
+    Deferred,
     Stop,
 }
 

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::deferred::Deferred;
 use super::engine::StoreUsage;
 use super::handle::Generation;
-use super::later::Later;
 use crate::model::clock::unix_ms;
 
 /// Whether the store can be used.
@@ -52,7 +52,7 @@ pub(super) struct Shared {
     groups: AtomicU64,
     outages: AtomicU64,
     /// Batches that are to be kept soon.
-    pub(super) later: Later,
+    pub(super) deferred: Deferred,
     /// State, reason and time belong together, hence a lock; it is held for a copy only.
     standing: Mutex<Standing>,
 }
@@ -77,7 +77,7 @@ impl Shared {
             commits: AtomicU64::new(0),
             groups: AtomicU64::new(0),
             outages: AtomicU64::new(0),
-            later: Later::new(),
+            deferred: Deferred::new(),
             standing: Mutex::new(standing),
         }
     }
@@ -120,7 +120,7 @@ impl Shared {
 
     pub(super) fn stopped(&self) {
         self.turn(StoreState::Stopped, None);
-        self.later.close();
+        self.deferred.close();
     }
 
     pub(super) fn health(&self) -> StoreHealth {

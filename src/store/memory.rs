@@ -12,7 +12,7 @@ use super::record::{
     ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenRecord, StoredAnswer,
     TimerRecord, excerpt,
 };
-use super::retention::{Housekeeping, ROUND, Retention, Settled, choose};
+use super::retention::{PruneStats, ROUND, Retention, Settled, choose};
 use super::sorted::{put, remove};
 use super::thread::Opener;
 
@@ -125,11 +125,11 @@ impl Store for MemoryStore {
         Ok(place.and_then(|place| state.seen[place].answer.clone()))
     }
 
-    fn housekeep(&mut self, retention: &Retention, now_ms: u64) -> Result<Housekeeping, StoreError> {
-        Ok(self.state().housekeep(retention, now_ms))
+    fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError> {
+        Ok(self.state().prune(retention, now_ms))
     }
 
-    fn upkeep(&mut self, _moment: Moment) -> Result<(), StoreError> {
+    fn maintain(&mut self, _moment: Moment) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -270,8 +270,12 @@ impl State {
         let record = &mut self.message(id)?.record;
         match (change, record.state) {
             (Change::MessageAttempt { attempt, .. }, MessageState::Pending) => record.attempt = *attempt,
-            (Change::MessageAcked { .. }, MessageState::Pending) => record.state = MessageState::Acked,
+            (Change::MessageAcked { .. }, MessageState::Pending) => {
+                record.attempt = record.attempt.max(1);
+                record.state = MessageState::Acked;
+            }
             (Change::MessageDead { error, .. }, MessageState::Pending) => {
+                record.attempt = record.attempt.max(1);
                 record.state = MessageState::Dead;
                 record.error = Some(error.clone());
             }
@@ -377,7 +381,7 @@ impl State {
         }
     }
 
-    fn housekeep(&mut self, retention: &Retention, now_ms: u64) -> Housekeeping {
+    fn prune(&mut self, retention: &Retention, now_ms: u64) -> PruneStats {
         let settled =
             self.messages.iter().rev().filter(|message| message.record.state != MessageState::Pending);
         let (messages, more_messages) = choose(settled.map(Message::settled).collect(), retention, now_ms);
@@ -390,7 +394,7 @@ impl State {
         self.seen.retain(|each| seen.binary_search(&each.record.id.0).is_err());
         let before = self.pairing.requests.len();
         self.pairing.requests.retain(|request| request.expires_ms > now_ms);
-        Housekeeping {
+        PruneStats {
             messages: messages.len() as u64,
             replies: replies.len() as u64,
             seen: seen.len() as u64,

@@ -12,18 +12,21 @@
 //! | `error` | what can go wrong in an engine |
 //! | `retention` | how long settled records are kept: numbers and decisions |
 //! | `memory` | the engine without a disk |
+//! | `caller` | which commits on the caller's thread |
 //! | `sqlite/` | the engine of the daemon |
 //! | `handle`, `thread` | the one thread that owns an engine, group commit, reopening after a failure |
-//! | `later` | batches that nobody waits for |
+//! | `deferred` | batches that nobody waits for |
 //! | `health` | what other threads can see of it |
 //! | `lock` | one host per state directory |
 
+mod caller;
 mod change;
+mod deferred;
 mod engine;
 mod error;
 mod handle;
 mod health;
-mod later;
+
 mod lock;
 mod memory;
 mod record;
@@ -48,7 +51,7 @@ pub use record::{
     ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenRecord, StoredAnswer,
     TimerRecord,
 };
-pub use retention::{Housekeeping, Retention};
+pub use retention::{PruneStats, Retention};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Durability, SqliteOptions, SqliteStore};
 pub use thread::{Opener, StoreEvent, StoreThread, StoreThreadConfig};

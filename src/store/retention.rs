@@ -2,7 +2,7 @@
 
 use crate::model::clock;
 
-/// What housekeeping keeps of what is settled. Pending messages and replies are never forgotten.
+/// What pruning keeps of what is settled. Pending messages and replies are never forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// How long acknowledged and dropped messages, and delivered and dropped replies are kept: default 7 days.
@@ -32,15 +32,24 @@ impl Default for Retention {
 }
 
 impl Retention {
+    /// What a store in memory keeps: enough to look at what was completed last.
+    pub(super) fn in_memory(&self) -> Self {
+        Self {
+            max_settled: self.max_settled.min(256),
+            max_settled_bytes: self.max_settled_bytes.min(1 << 20),
+            ..self.clone()
+        }
+    }
+
     /// What is kept when the disk is full: nothing that is completed but dead letters.
     pub(super) fn without_completed(&self) -> Self {
         Self { settled_ms: 0, ..self.clone() }
     }
 }
 
-/// What one round of housekeeping forgot.
+/// What one round of pruning forgot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Housekeeping {
+pub struct PruneStats {
     /// Messages.
     pub messages: u64,
     /// Replies.
@@ -53,7 +62,7 @@ pub struct Housekeeping {
     pub more: bool,
 }
 
-/// Most records of a kind that one round of housekeeping forgets, so that commits do not wait long for it.
+/// Most records of a kind that one round of pruning forgets, so that commits do not wait long for it.
 pub(super) const ROUND: usize = 2000;
 
 /// A record that may be forgotten.

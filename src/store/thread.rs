@@ -5,6 +5,7 @@
 //! system may claim success for pages that it has lost. It is opened anew with growing pauses until it opens, takes a
 //! probe and can be read; what was read goes to [`StoreEvent::Recovered`], and only then does the next generation begin.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -12,14 +13,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use log::{error, info, warn};
 
+use super::caller::CallerStore;
 use super::change::{Batch, Receipt};
+use super::deferred::LINGER;
 use super::engine::{Moment, Store};
 use super::error::StoreError;
-use super::handle::{Commit, CommitError, Done, Generation, Query, Request, StoreHandle};
+use super::handle::{Commit, CommitError, Done, Generation, Query, Request, StoreHandle, Way};
 use super::health::{LOW, Shared};
-use super::later::LINGER;
+use super::memory::MemoryStore;
 use super::record::Loaded;
-use super::retention::{Housekeeping, Retention};
+use super::retention::{PruneStats, Retention};
 use crate::model::clock::steady_ms;
 use crate::model::wait::receive_within;
 
@@ -60,10 +63,10 @@ pub struct StoreThreadConfig {
     pub group_bytes: u64,
     /// How long nothing must have arrived for the moment to count as quiet: default 2 s.
     pub quiet_after: Duration,
-    /// How often housekeeping runs, in quiet moments; without one it waits up to five times as long, or for 10,000
+    /// How often pruning runs, in quiet moments; without one it waits up to five times as long, or for 10,000
     /// batches: default 60 s.
-    pub housekeep_every: Duration,
-    /// What housekeeping keeps.
+    pub prune_every: Duration,
+    /// What pruning keeps.
     pub retention: Retention,
     /// The first pause before the store is opened anew; doubles each time: default 1 s.
     pub reopen_min: Duration,
@@ -78,7 +81,7 @@ impl Default for StoreThreadConfig {
             group_batches: 512,
             group_bytes: 4 << 20,
             quiet_after: Duration::from_secs(2),
-            housekeep_every: Duration::from_secs(60),
+            prune_every: Duration::from_secs(60),
             retention: Retention::default(),
             reopen_min: Duration::from_secs(1),
             reopen_max: Duration::from_secs(30),
@@ -112,20 +115,30 @@ impl StoreThread {
         let worker = Worker {
             requests,
             carried: None,
-            later_due: None,
+            deferred_due: None,
             shared: Arc::clone(&shared),
             opener,
             on_event: Box::new(on_event),
             failures: 0,
             low: false,
-            house: House::tidy(config.housekeep_every),
+            schedule: PruneSchedule::after_pause(config.prune_every),
             config,
         };
         let thread = Builder::new()
             .name("tinclaw-store".to_owned())
             .spawn(move || worker.run(engine))
             .map_err(|cause| StoreError::Thread { detail: cause.to_string() })?;
-        Ok((Self { handle: StoreHandle { requests: sender, shared }, thread: Some(thread) }, loaded))
+        let handle = StoreHandle { way: Way::Thread(sender), shared };
+        Ok((Self { handle, thread: Some(thread) }, loaded))
+    }
+
+    /// A store in memory, without a thread: whoever has something to commit does so. Of what is completed it keeps little.
+    pub fn in_memory(store: MemoryStore, retention: &Retention) -> Self {
+        let store = Arc::new(CallerStore::new(store, retention));
+        Self {
+            handle: StoreHandle { way: Way::Caller(store), shared: Arc::new(Shared::new()) },
+            thread: None,
+        }
     }
 
     /// A way to it.
@@ -142,7 +155,10 @@ impl StoreThread {
 
 impl Drop for StoreThread {
     fn drop(&mut self) {
-        drop(self.handle.requests.send(Request::Stop));
+        match &self.handle.way {
+            Way::Thread(requests) => drop(requests.send(Request::Stop)),
+            Way::Caller(store) => store.stop(&self.handle.shared),
+        }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -156,7 +172,7 @@ struct Worker {
     /// Taken out of the queue while a group was gathered, and still to be done.
     carried: Option<Request>,
     /// When batches that are to be kept soon are a group of their own; none while there are none.
-    later_due: Option<Instant>,
+    deferred_due: Option<Instant>,
     shared: Arc<Shared>,
     opener: Opener,
     on_event: Box<dyn FnMut(StoreEvent) + Send>,
@@ -165,11 +181,11 @@ struct Worker {
     failures: u32,
     /// There is room only for what lets stored records leave.
     low: bool,
-    house: House,
+    schedule: PruneSchedule,
 }
 
-/// When housekeeping is due.
-struct House {
+/// When pruning is due.
+struct PruneSchedule {
     at: Instant,
     /// The last round left something.
     behind: bool,
@@ -177,7 +193,7 @@ struct House {
     batches: usize,
 }
 
-impl House {
+impl PruneSchedule {
     /// A busy store gets a round after so many batches.
     const BATCHES: usize = 10_000;
     /// And the next ones after so many, as long as it is behind. A round forgets more than that, so it catches up.
@@ -185,13 +201,13 @@ impl House {
     /// And after so many when the disk is full.
     const BATCHES_LOW: usize = 64;
 
-    fn tidy(every: Duration) -> Self {
+    fn after_pause(every: Duration) -> Self {
         Self { at: deadline_after(Instant::now(), every), behind: false, batches: 0 }
     }
 
-    fn after(done: &Housekeeping, every: Duration) -> Self {
+    fn after(done: &PruneStats, every: Duration) -> Self {
         let pause = if done.more { Duration::ZERO } else { every };
-        Self { behind: done.more, ..Self::tidy(pause) }
+        Self { behind: done.more, ..Self::after_pause(pause) }
     }
 
     /// Whether it cannot wait for a quiet moment.
@@ -205,7 +221,7 @@ impl House {
     }
 }
 
-/// Says that the thread has ended, even when a callback has panicked.
+/// Says that the thread has ended, however it ended.
 struct TellStopped(Arc<Shared>);
 
 impl Drop for TellStopped {
@@ -230,45 +246,59 @@ impl Worker {
     fn run(mut self, engine: Box<dyn Store>) {
         let _at_the_end = TellStopped(Arc::clone(&self.shared));
         let mut engine = Some(engine);
-        while let Some(mut present) = engine.take() {
-            match self.serve(present.as_mut()) {
-                Exit::Stop => {}
-                Exit::Failed(error, group) => {
-                    drop(present);
-                    self.went_down(&error, group);
-                    engine = self.reopen();
-                }
+        loop {
+            let present = engine.take();
+            // Nothing of what a panic left half-way is used again: the engine is dropped, and everything is read anew.
+            match catch_unwind(AssertUnwindSafe(|| self.turn(present))) {
+                Ok(Some(next)) => engine = Some(next),
+                Ok(None) => return,
+                Err(_) => error!("the store thread has panicked; please report this"),
+            }
+        }
+    }
+
+    /// Serves an engine until it fails, and opens the next one; `None` when the thread is to stop.
+    fn turn(&mut self, engine: Option<Box<dyn Store>>) -> Option<Box<dyn Store>> {
+        let exit = match engine {
+            Some(mut engine) => self.serve(engine.as_mut()),
+            None => Exit::Failed(StoreError::Panicked, Vec::new()),
+        };
+        match exit {
+            Exit::Stop => None,
+            Exit::Failed(error, group) => {
+                self.went_down(&error, group);
+                self.reopen()
             }
         }
     }
 
     /// Works with a sound engine until it fails or the thread is to stop.
     fn serve(&mut self, engine: &mut dyn Store) -> Exit {
-        let mut tidy = false;
+        let mut is_idle = false;
         self.tell_of_room(engine);
         loop {
-            let pause = if tidy && !self.low { until(self.house.at) } else { self.config.quiet_after };
-            let outcome = match self.next(self.later_due.map_or(pause, |due| pause.min(until(due)))) {
-                Err(RecvTimeoutError::Timeout) if self.later_due.is_some() => {
-                    tidy = false;
-                    self.keep_what_is_to_be_kept_soon(engine)
+            let pause = if is_idle && !self.low { until(self.schedule.at) } else { self.config.quiet_after };
+            let outcome = match self.next(self.deferred_due.map_or(pause, |due| pause.min(until(due)))) {
+                Err(RecvTimeoutError::Timeout) if self.deferred_due.is_some() => {
+                    is_idle = false;
+                    self.flush_deferred(engine)
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    tidy = true;
+                    is_idle = true;
                     self.quiet(engine).map_err(|error| (error, Vec::new()))
                 }
                 Ok(Request::Commit(first)) => {
-                    tidy = false;
-                    self.group(engine, self.shared.later.take(), Some(first))
+                    is_idle = false;
+                    self.group(engine, self.shared.deferred.take(), Some(first))
                 }
-                Ok(Request::Later) => {
-                    self.later_due.get_or_insert_with(|| deadline_after(Instant::now(), LINGER));
+                Ok(Request::Deferred) => {
+                    self.deferred_due.get_or_insert_with(|| deadline_after(Instant::now(), LINGER));
                     Ok(())
                 }
                 Ok(Request::Query(query)) => self.ask(engine, query),
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     // A failure is told to those who wait, and there is no time to mend it.
-                    drop(self.keep_what_is_to_be_kept_soon(engine));
+                    drop(self.flush_deferred(engine));
                     return Exit::Stop;
                 }
             };
@@ -287,7 +317,7 @@ impl Worker {
 
     /// A question sees everything that was sent before it.
     fn ask(&mut self, engine: &mut dyn Store, query: Query) -> Result<(), GroupFailure> {
-        if let Err(failure) = self.keep_what_is_to_be_kept_soon(engine) {
+        if let Err(failure) = self.flush_deferred(engine) {
             drop(query(Err(CommitError::from_engine(&failure.0))));
             return Err(failure);
         }
@@ -298,13 +328,13 @@ impl Worker {
     }
 
     /// Commits what no group has come by for.
-    fn keep_what_is_to_be_kept_soon(&mut self, engine: &mut dyn Store) -> Result<(), GroupFailure> {
-        if self.later_due.is_none() {
+    fn flush_deferred(&mut self, engine: &mut dyn Store) -> Result<(), GroupFailure> {
+        if self.deferred_due.is_none() {
             return Ok(());
         }
-        let commits = self.shared.later.take_or_rest(false);
+        let commits = self.shared.deferred.take_or_rest(false);
         if commits.is_empty() {
-            self.later_due = None;
+            self.deferred_due = None;
             return Ok(());
         }
         self.group(engine, commits, None)
@@ -317,7 +347,7 @@ impl Worker {
         soon: Vec<Commit>,
         first: Option<Commit>,
     ) -> Result<(), GroupFailure> {
-        self.later_due = self.later_due.map(|_| deadline_after(Instant::now(), LINGER));
+        self.deferred_due = self.deferred_due.map(|_| deadline_after(Instant::now(), LINGER));
         let (batches, waiting) = self.gather(soon, first);
         let verdicts = match commit_group(engine, batches) {
             Ok(verdicts) => verdicts,
@@ -331,10 +361,10 @@ impl Worker {
         for (done, verdict) in waiting.into_iter().zip(verdicts) {
             done.tell(verdict);
         }
-        self.house.batches += kept;
-        let overdue = self.house.is_overdue(self.config.housekeep_every, self.low, Instant::now());
-        let housekeeping = if overdue { self.housekeep(engine) } else { Ok(()) };
-        housekeeping.and_then(|()| engine.upkeep(Moment::BetweenGroups)).map_err(|error| (error, Vec::new()))
+        self.schedule.batches += kept;
+        let overdue = self.schedule.is_overdue(self.config.prune_every, self.low, Instant::now());
+        let pruned = if overdue { self.prune(engine) } else { Ok(()) };
+        pruned.and_then(|()| engine.maintain(Moment::BetweenGroups)).map_err(|error| (error, Vec::new()))
     }
 
     /// Takes what else is waiting, up to the limits of a group. Another kind of request ends the group, so that it sees
@@ -371,18 +401,18 @@ impl Worker {
     }
 
     fn quiet(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
-        if self.low || Instant::now() >= self.house.at {
-            self.housekeep(engine)?;
+        if self.low || Instant::now() >= self.schedule.at {
+            self.prune(engine)?;
         }
-        engine.upkeep(Moment::Idle)?;
+        engine.maintain(Moment::Idle)?;
         self.shared.measured(engine.usage()?);
         self.tell_of_room(engine);
         Ok(())
     }
 
-    fn housekeep(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
-        let done = engine.housekeep(&self.retention(engine.is_low()), steady_ms())?;
-        self.house = House::after(&done, self.config.housekeep_every);
+    fn prune(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
+        let done = engine.prune(&self.retention(engine.is_low()), steady_ms())?;
+        self.schedule = PruneSchedule::after(&done, self.config.prune_every);
         self.shared.measured(engine.usage()?);
         Ok(())
     }
@@ -407,10 +437,10 @@ impl Worker {
         let reason: Arc<str> = error.to_string().into();
         error!("nothing can be stored: {reason}");
         self.shared.went_down(Arc::clone(&reason));
-        self.later_due = None;
+        self.deferred_due = None;
         (self.on_event)(StoreEvent::Unavailable { reason: Arc::clone(&reason) });
         let retry_after = whole_seconds(self.pause());
-        let soon = self.shared.later.take_or_rest(true).into_iter().map(|commit| commit.done);
+        let soon = self.shared.deferred.take_or_rest(true).into_iter().map(|commit| commit.done);
         for done in group.into_iter().chain(soon) {
             done.tell(Err(CommitError::Unavailable { reason: Arc::clone(&reason), retry_after }));
         }
@@ -448,8 +478,8 @@ impl Worker {
             match self.next(until(next_try)) {
                 Ok(Request::Commit(commit)) => commit.done.tell(Err(unavailable())),
                 Ok(Request::Query(query)) => drop(query(Err(unavailable()))),
-                Ok(Request::Later) => {
-                    for commit in self.shared.later.take_or_rest(true) {
+                Ok(Request::Deferred) => {
+                    for commit in self.shared.deferred.take_or_rest(true) {
                         commit.done.tell(Err(unavailable()));
                     }
                 }
@@ -465,7 +495,7 @@ impl Worker {
     fn open_and_load(&self) -> Result<(Box<dyn Store>, Loaded), StoreError> {
         let mut engine = (self.opener)()?;
         // A store that is full by its own limit gets room this way, before the probe asks for some.
-        while engine.housekeep(&self.retention(engine.is_low()), steady_ms())?.more {}
+        while engine.prune(&self.retention(engine.is_low()), steady_ms())?.more {}
         engine.probe()?;
         let loaded = engine.load(steady_ms())?;
         Ok((engine, loaded))
@@ -545,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn housekeeping_that_finds_no_quiet_moment_comes_by_time_or_by_number() {
+    fn pruning_that_finds_no_quiet_moment_comes_by_time_or_by_number() {
         let (every, now) = (Duration::from_secs(60), Instant::now());
         let later = |seconds| now + Duration::from_secs(seconds);
         let cases = [
@@ -557,12 +587,12 @@ mod tests {
             ("behind, and more has come", true, 1_000, later(1), true),
         ];
         for (name, behind, batches, at, expected) in cases {
-            let house = House { at: later(60), behind, batches };
-            assert_eq!(house.is_overdue(every, false, at), expected, "{name}");
+            let schedule = PruneSchedule { at: later(60), behind, batches };
+            assert_eq!(schedule.is_overdue(every, false, at), expected, "{name}");
         }
-        let house = |batches| House { at: later(60), behind: false, batches };
-        assert!(!house(63).is_overdue(every, true, now) && house(64).is_overdue(every, true, now));
-        let behind = House::after(&Housekeeping { more: true, ..Housekeeping::default() }, every);
+        let schedule = |batches| PruneSchedule { at: later(60), behind: false, batches };
+        assert!(!schedule(63).is_overdue(every, true, now) && schedule(64).is_overdue(every, true, now));
+        let behind = PruneSchedule::after(&PruneStats { more: true, ..PruneStats::default() }, every);
         assert!(behind.behind && behind.at <= Instant::now());
     }
 

@@ -155,6 +155,10 @@ pub struct RunningHost {
 pub const SESSION: &str = "0123456789abcdef-test";
 
 impl RunningHost {
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }

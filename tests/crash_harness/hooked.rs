@@ -70,15 +70,15 @@ impl Store for Hooked {
         self.inner.seen_answer(id)
     }
 
-    fn housekeep(&mut self, retention: &Retention, now_ms: u64) -> Result<Housekeeping, StoreError> {
-        self.inner.housekeep(retention, now_ms)
+    fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError> {
+        self.inner.prune(retention, now_ms)
     }
 
-    fn upkeep(&mut self, moment: Moment) -> Result<(), StoreError> {
+    fn maintain(&mut self, moment: Moment) -> Result<(), StoreError> {
         match (self.hook)(Step::BeforeUpkeep) {
-            Ok(()) => self.inner.upkeep(moment),
+            Ok(()) => self.inner.maintain(moment),
             // A hook cannot fail here; it asks for the work of a quiet moment, which includes a checkpoint.
-            Err(_) => self.inner.upkeep(Moment::Idle),
+            Err(_) => self.inner.maintain(Moment::Idle),
         }
     }
 

@@ -188,12 +188,12 @@ impl Store for Faulty {
         self.inner().seen_answer(id)
     }
 
-    fn housekeep(&mut self, retention: &Retention, now_ms: u64) -> Result<Housekeeping, StoreError> {
-        self.inner().housekeep(retention, now_ms)
+    fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError> {
+        self.inner().prune(retention, now_ms)
     }
 
-    fn upkeep(&mut self, moment: Moment) -> Result<(), StoreError> {
-        self.inner().upkeep(moment)
+    fn maintain(&mut self, moment: Moment) -> Result<(), StoreError> {
+        self.inner().maintain(moment)
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {

@@ -8,13 +8,13 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::fault::{fault, rejection};
 use super::identity::Identity;
-use super::keep::{self, Effort};
+use super::maintenance::{self, Effort};
 use super::open::{Durability, SqliteOptions, open};
 use super::reserve::Reserve;
 use super::write::{Numbers, Writer};
 use super::{load, read};
 use crate::store::{
-    Batch, Housekeeping, Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, Moment, Opener,
+    Batch, Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, Moment, Opener, PruneStats,
     Receipt, ReplyFilter, ReplyId, ReplyRecord, ReplySummary, Retention, SeenId, Store, StoreError,
     StoreUsage, StoredAnswer,
 };
@@ -178,8 +178,8 @@ impl SqliteStore {
     /// Whether there is room for what is new. It counts as such only when there is twice as much as it takes to run out, so
     /// that the host does not waver.
     fn look_for_room(&mut self) -> Result<(), StoreError> {
-        let free = self.read(keep::pages_left)?;
-        let enough = if self.low { 2 * keep::FEW_PAGES } else { keep::FEW_PAGES };
+        let free = self.read(maintenance::pages_left)?;
+        let enough = if self.low { 2 * maintenance::FEW_PAGES } else { maintenance::FEW_PAGES };
         self.low = free < enough || !self.reserve.take();
         Ok(())
     }
@@ -257,18 +257,18 @@ impl Store for SqliteStore {
         self.read(|conn| read::seen_answer(conn, id))
     }
 
-    fn housekeep(&mut self, retention: &Retention, now_ms: u64) -> Result<Housekeeping, StoreError> {
-        let forget = self.read(|conn| keep::choose_all(conn, retention, now_ms))?;
+    fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError> {
+        let forget = self.read(|conn| maintenance::choose_all(conn, retention, now_ms))?;
         if !forget.is_empty() {
             self.write(|writer| Ok(writer.forget(&forget, now_ms)?))?;
         }
         Ok(forget.count())
     }
 
-    fn upkeep(&mut self, moment: Moment) -> Result<(), StoreError> {
+    fn maintain(&mut self, moment: Moment) -> Result<(), StoreError> {
         let log = super::open::log_path(&self.path);
         let effort = Effort { low: self.low, reserve_bytes: self.reserve.bytes() };
-        self.syncs += self.read(|conn| keep::maintain(conn, &log, moment, effort))?;
+        self.syncs += self.read(|conn| maintenance::maintain(conn, &log, moment, effort))?;
         if moment == Moment::Idle { self.look_for_room() } else { Ok(()) }
     }
 
@@ -286,6 +286,6 @@ impl Store for SqliteStore {
     fn usage(&mut self) -> Result<StoreUsage, StoreError> {
         let log = super::open::log_path(&self.path);
         let syncs = self.syncs;
-        self.read(|conn| Ok(StoreUsage { syncs, ..keep::usage(conn, &log)? }))
+        self.read(|conn| Ok(StoreUsage { syncs, ..maintenance::usage(conn, &log)? }))
     }
 }

@@ -11,13 +11,13 @@
 //! | `load` | everything that the host keeps in memory |
 //! | `identity` | whether the open files are still those in the directory |
 //! | `reserve` | room that is given up when the disk is full |
-//! | `keep` | pruning, checkpoints, vacuum, probe, sizes |
+//! | `maintenance` | pruning, checkpoints, vacuum, probe, sizes |
 
 mod engine;
 mod fault;
 mod identity;
-mod keep;
 mod load;
+mod maintenance;
 mod open;
 mod read;
 mod reserve;

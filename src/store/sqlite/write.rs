@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, Params, Statement, params};
 
-use super::keep::Forget;
+use super::maintenance::Forget;
 use super::rows::{ask, each_once, one};
 use crate::store::{
     Batch, Change, ChannelKey, MAX_ATTACHMENTS, MessageId, NewAttachment, NewMessage, NewReply, PairingKey,
@@ -219,11 +219,13 @@ impl<'a> Writer<'a> {
                 params![int(id.0), attempt, int(*at_ms)],
             ),
             Change::MessageAcked { id, at_ms } => self.run(
-                "UPDATE delivery SET state = ?2, changed_ms = ?3 WHERE id = ?1 AND state = ?4",
+                "UPDATE delivery SET state = ?2, changed_ms = ?3, attempt = max(attempt, 1)
+                 WHERE id = ?1 AND state = ?4",
                 params![int(id.0), ACKED, int(*at_ms), PENDING],
             ),
             Change::MessageDead { id, at_ms, error } => self.run(
-                "UPDATE delivery SET state = ?2, changed_ms = ?3, error = ?5 WHERE id = ?1 AND state = ?4",
+                "UPDATE delivery SET state = ?2, changed_ms = ?3, error = ?5,
+                     attempt = max(attempt, 1) WHERE id = ?1 AND state = ?4",
                 params![int(id.0), DEAD, int(*at_ms), PENDING, error],
             ),
             Change::MessageDropped { id, at_ms } => self.run(
@@ -417,7 +419,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Deletes what housekeeping has chosen. The largest ids are written down first, so that none is given twice.
+    /// Deletes what pruning has chosen. The largest ids are written down first, so that none is given twice.
     pub(super) fn forget(&mut self, forget: &Forget, now_ms: u64) -> rusqlite::Result<()> {
         for (name, last) in FLOORS.into_iter().zip(self.numbers.last) {
             self.run("REPLACE INTO meta VALUES (?1, ?2)", params![name, last])?;

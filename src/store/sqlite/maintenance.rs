@@ -1,4 +1,4 @@
-//! Housekeeping, checkpoints, vacuum, probe, sizes.
+//! PruneStats, checkpoints, vacuum, probe, sizes.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,7 +11,7 @@ use super::read::number;
 use super::rows::{all, ask, each, each_once};
 use super::write::{delivery_state, int, outbox_state};
 use crate::store::retention::{ROUND, Settled, choose};
-use crate::store::{Housekeeping, Moment, Retention, StoreUsage};
+use crate::store::{Moment, PruneStats, Retention, StoreUsage};
 
 /// So many pages in the log are moved to the database even when there is much to do. It bounds the log, and is enough that
 /// a page which changes with every message is written to the database once in many.
@@ -27,7 +27,7 @@ const FREE_PAGES: i64 = 256;
 /// How many pages one round of vacuum moves.
 const VACUUM_PAGES: i64 = 256;
 
-/// What one round of housekeeping forgets.
+/// What one round of pruning forgets.
 pub(super) struct Forget {
     pub(super) messages: Vec<u64>,
     pub(super) replies: Vec<u64>,
@@ -41,8 +41,8 @@ impl Forget {
         self.messages.is_empty() && self.replies.is_empty() && self.seen.is_empty() && self.pairing == 0
     }
 
-    pub(super) fn count(&self) -> Housekeeping {
-        Housekeeping {
+    pub(super) fn count(&self) -> PruneStats {
+        PruneStats {
             messages: self.messages.len() as u64,
             replies: self.replies.len() as u64,
             seen: self.seen.len() as u64,

@@ -1,4 +1,4 @@
-//! Batches that nobody waits for: they go with the next group, or are a group of their own soon.
+//! Deferred batches, which nobody waits for: they go with the next group, or are a group of their own after a while.
 //!
 //! Sending each of them as a request would wake the store thread for each, and on a disk cost a sync for each.
 
@@ -8,13 +8,16 @@ use std::time::Duration;
 use super::handle::Commit;
 
 /// How long such a batch waits for a group that it can go with.
-pub(super) const LINGER: Duration = Duration::from_millis(10);
+///
+/// What is deferred is an acknowledgement: one that a crash loses makes a message be delivered once more. A group of its own
+/// costs a write to flash memory.
+pub(super) const LINGER: Duration = Duration::from_millis(300);
 
 /// How many may wait. Whoever has more sends an ordinary request, and waits when the queue is full.
-const MOST_WAITING: usize = 1024;
+const MAX_WAITING: usize = 1024;
 
 /// What waits for the store thread.
-pub(super) struct Later {
+pub(super) struct Deferred {
     /// Senders add to it and the store thread empties it; held for that only, never while a batch is committed or its
     /// owner is told.
     waiting: Mutex<Waiting>,
@@ -38,14 +41,14 @@ pub(super) enum Pushed {
     Refused(Commit),
 }
 
-impl Later {
+impl Deferred {
     pub(super) fn new() -> Self {
         Self { waiting: Mutex::default() }
     }
 
     pub(super) fn push(&self, commit: Commit) -> Pushed {
         let mut waiting = self.lock();
-        if waiting.is_closed || waiting.commits.len() >= MOST_WAITING {
+        if waiting.is_closed || waiting.commits.len() >= MAX_WAITING {
             return Pushed::Refused(commit);
         }
         waiting.commits.push(commit);
