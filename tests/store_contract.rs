@@ -99,7 +99,7 @@ engines! {
     a_requeued_message_survives_pruning
     a_list_is_never_longer_than_its_limit
     a_probe_leaves_nothing_behind
-    upkeep_changes_nothing
+    maintenance_changes_nothing
 }
 
 fn an_empty_store_holds_nothing(mut bench: Bench) {
@@ -626,7 +626,7 @@ fn a_probe_leaves_nothing_behind(mut bench: Bench) {
     assert_eq!(bench.load(), before);
 }
 
-fn upkeep_changes_nothing(mut bench: Bench) {
+fn maintenance_changes_nothing(mut bench: Bench) {
     let mut new = message("a", "c", "x");
     new.attachments = vec![NewAttachment { meta: AttachmentMeta::default(), data: Some(bytes(6_000_000)) }];
     bench.commit([Change::AddMessage(new)]);

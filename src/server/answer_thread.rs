@@ -61,7 +61,9 @@ mod tests {
             let _ = first.send(1);
         });
         // This is reached although the first job waits.
-        thread.run(move || drop(done.send(2)));
+        thread.run(move || {
+            let _ = done.send(2);
+        });
         go.send(()).unwrap();
         drop(thread);
         assert_eq!(ended.iter().collect::<Vec<_>>(), [1, 2]);

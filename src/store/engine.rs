@@ -10,7 +10,7 @@ use super::record::{
 };
 use super::retention::{PruneStats, Retention};
 
-/// A moment for upkeep.
+/// A moment for maintenance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// Right after a group was committed and answered; others may be waiting. Only what cannot wait.
