@@ -10,6 +10,7 @@
 //! | `timers` | which timers are set, and when a failed one is tried again |
 //! | `outbox` | order, attempts and end of replies |
 //! | `emission` | who waits for the emit rate |
+//! | `thinking` | when a guest is told again that the agent thinks |
 //! | `dedupe` | requests that came before |
 //! | `workspace` | files, conflicts, limits |
 //! | `breaker`, `credentials` | pauses, and services that refuse the channel |
@@ -30,6 +31,7 @@ mod loader;
 pub(crate) mod outbox;
 pub(crate) mod poll;
 pub(crate) mod state;
+pub(crate) mod thinking;
 pub(crate) mod timers;
 pub mod workspace;
 

@@ -1,6 +1,5 @@
 //! What the router knows of one channel.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -16,6 +15,7 @@ use super::dedupe::Seen;
 use super::emission::Emission;
 use super::outbox::Outbox;
 use super::poll::PollState;
+use super::thinking::Thinking;
 use super::timers::Timers;
 use crate::channel::breaker::Breaker;
 use crate::channel::credentials::CredentialHealth;
@@ -46,7 +46,7 @@ pub struct Channel {
     pub poll: PollState,
     pub timers: Timers,
     pub outbox: Outbox,
-    pub thinking: HashMap<Arc<str>, Thinking>,
+    pub thinking: Thinking,
     pub seen: Seen,
     pub emission: Emission<(Running, CallbackReport)>,
     /// For the line that says that the channel emits although it may not.
@@ -70,13 +70,6 @@ pub enum State {
     /// Resting after failures.
     Paused,
     Stopping,
-}
-
-/// A `thinking` that is repeated.
-#[derive(Clone, Debug)]
-pub struct Thinking {
-    pub update: Arc<wit_abi::types::StatusUpdate>,
-    pub until: Instant,
 }
 
 /// What happened since the host started.
@@ -110,7 +103,7 @@ impl Channel {
             poll: PollState::default(),
             timers: Timers::load(stored.timers),
             outbox: Outbox::default(),
-            thinking: HashMap::new(),
+            thinking: Thinking::default(),
             seen: Seen::default(),
             emission: Emission::new(
                 ChannelEmitRateLimiter::new(

@@ -12,7 +12,7 @@ use crate::webhook::DedupeKey;
 
 use super::answer::AnswerSlot;
 use super::health::ChannelHealth;
-use super::setup::ChannelSetup;
+use super::setup::{ChannelSetup, StoredChannel};
 
 /// Something for the router to do.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ pub enum ShutdownPhase {
 #[derive(Debug)]
 pub enum Command {
     /// Adds a channel and runs its `on-start`.
-    Add(Box<ChannelSetup>, Teller<Result<(), AddChannelError>>),
+    Add(Box<ChannelSetup>, Box<StoredChannel>, Teller<Result<(), AddChannelError>>),
     /// Tells a guest what the agent is doing.
     Status(ChannelName, Arc<StatusUpdate>),
     /// A dead reply is to be tried again, from the first attempt on.

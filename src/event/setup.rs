@@ -7,6 +7,7 @@ use wit_abi::types::ChannelConfig;
 
 use crate::channel::{ChannelLimits, ChannelName, Registration};
 use crate::sandbox::{ChannelRuntimeInfo, PreparedChannelModule};
+use crate::store::{LoadedChannel, PendingReply, SeenRecord};
 
 /// Applies a capability file to what `on-start` returned, and publishes the routes that come of it.
 pub type Register = Box<dyn Fn(&ChannelConfig) -> Registration + Send>;
@@ -35,6 +36,17 @@ pub struct ChannelSetup {
     pub websocket: Option<String>,
     /// What is wrong with the channel although it can run.
     pub problems: Vec<String>,
+}
+
+/// What was durable for a channel before it was added.
+#[derive(Debug, Default)]
+pub struct StoredChannel {
+    /// Its workspace and timers.
+    pub state: LoadedChannel,
+    /// Its pending replies, oldest first.
+    pub replies: Vec<PendingReply>,
+    /// Requests and messages that it has seen.
+    pub seen: Vec<SeenRecord>,
 }
 
 impl fmt::Debug for ChannelSetup {

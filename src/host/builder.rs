@@ -224,6 +224,7 @@ impl HostBuilder {
                 failed.push(LoadError::Refused { channel: name, reason: error.to_string() });
             }
         }
+        manager.forget_unclaimed();
         let server = match self.listen {
             Some(address) => {
                 Some(serve(&manager, address, self.server, self.proxies, public_url, self.max_body_bytes)?)

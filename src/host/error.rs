@@ -47,6 +47,9 @@ pub enum HostError {
         /// What is wrong with it.
         source: HttpCapabilityError,
     },
+    /// The state of a channel that was added later could not be read.
+    #[error("the channel's state could not be read: {0}")]
+    State(#[from] CommitError),
     /// The channel cannot be added.
     #[error(transparent)]
     Add(#[from] AddChannelError),

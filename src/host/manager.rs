@@ -19,13 +19,14 @@ use crate::event::health::ChannelHealth;
 use crate::event::queue::{EventSender, event_queue};
 use crate::inbox::{AgentHealth, AgentReport, Mailbox, MessageStream};
 use crate::model::oneshot::once;
+use crate::model::vital_thread::spawn_vital;
 use crate::pairing::PairingDesk;
 use crate::router::scheduler;
 use crate::router::{Router, RouterParts};
 use crate::sandbox::{StopFlag, WorkerPool};
 use crate::server::WasmChannelRouter;
 use crate::store::{
-    HostLock, Loaded, MemoryStore, Opener, StoreHandle, StoreHealth, StoreThread, StoreThreadConfig,
+    HostLock, Loaded, MemoryStore, Opener, ReplyId, StoreHandle, StoreHealth, StoreThread, StoreThreadConfig,
 };
 #[cfg(feature = "sqlite")]
 use crate::store::{SqliteOptions, SqliteStore};
@@ -34,7 +35,7 @@ use super::assembly::Assembly;
 use super::config::{ManagerConfig, StateLocation};
 use super::error::HostError;
 use super::needed_secrets::NeededSecrets;
-use super::supervision::spawn_vital;
+use super::stored::StoredChannels;
 
 /// Events that may wait for the router; when they do, HTTP requests are answered 503.
 const EVENT_CAPACITY: usize = 1024;
@@ -80,6 +81,8 @@ pub struct ChannelManager {
     pub(super) reply_permits: Permits,
     pub(super) replies_waiting: Arc<AtomicUsize>,
     pub(super) most_replies: usize,
+    /// State of channels that are not added yet.
+    pub(super) stored: StoredChannels,
     assembly: Assembly,
     outbound: OutboundHttp,
     routes: WasmChannelRouter,
@@ -126,6 +129,8 @@ impl ChannelManager {
         let mailbox = Mailbox::new(handle.clone(), completed.clone(), config.queue, config.delivery);
         mailbox.load_after_restart(std::mem::take(&mut loaded.messages));
         let pairing = Arc::new(PairingDesk::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
+        let newest_reply = loaded.replies.iter().map(|reply| reply.id).max().unwrap_or(ReplyId(0));
+        let stored = StoredChannels::new(loaded);
         let outbound = OutboundHttp::new(&config.outbound)?;
         let routes = WasmChannelRouter::new();
         // The router counts those whose channels are there.
@@ -142,7 +147,7 @@ impl ChannelManager {
                 store: handle.clone(),
                 mailbox: mailbox.clone(),
                 stop: StopFlag::default(),
-                loaded,
+                newest_reply,
                 replies_waiting: replies_waiting.clone(),
             },
         );
@@ -159,6 +164,7 @@ impl ChannelManager {
             reply_permits: Permits::new(REPLIES_UNDER_WAY),
             replies_waiting,
             most_replies: config.most_replies,
+            stored,
             assembly: Assembly::new(config, outbound.clone(), pairing, routes.clone()),
             outbound,
             routes,
@@ -175,11 +181,17 @@ impl ChannelManager {
     pub fn add(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
         let name = channel.name().clone();
         let (setup, needed) = self.assembly.setup(&channel)?;
+        let stored = self.stored.take(&name.shared(), &self.store)?;
         let (done, result) = once();
-        self.send(Event::Command(Command::Add(Box::new(setup), done)))?;
+        self.send(Event::Command(Command::Add(Box::new(setup), Box::new(stored), done)))?;
         result.wait().ok_or(HostError::Closed)??;
         self.needed().insert(name, Arc::new(needed));
         Ok(())
+    }
+
+    /// All channels that are known at the start have been added: the state of others is no longer kept in memory.
+    pub(super) fn forget_unclaimed(&self) {
+        self.stored.forget();
     }
 
     /// The messages of all channels. Every stream of a manager reads the same messages: each goes to one reader.

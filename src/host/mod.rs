@@ -8,7 +8,7 @@
 //! | `assembly` | from a loaded channel to one that the router can run |
 //! | `needed_secrets` | what a channel needs and the host does not have |
 //! | `replies` | what the agent says, on its way to the store |
-//! | `supervision` | threads whose panic ends the process |
+//! | `stored` | what was durable for channels before they are added |
 //! | `operator` | looking into the queues, sending again, dropping |
 //! | `trial` | one channel without a host, to look at it and to try single callbacks |
 //! | `builder` | a manager with channels from a directory and an HTTP server |
@@ -22,7 +22,7 @@ mod manager;
 mod needed_secrets;
 mod operator;
 mod replies;
-mod supervision;
+mod stored;
 mod trial;
 
 pub use crate::router::{RetryPolicy, RouterConfig};

@@ -95,6 +95,7 @@ impl ChannelManager {
         let Some(record) = self.reply(id)?.filter(undelivered) else { return Ok(false) };
         let now_ms = unix_ms();
         self.keep(Change::ReplyRequeued { id, at_ms: now_ms })?;
+        self.stored.forget();
         self.replies_waiting.fetch_add(1, Ordering::Relaxed);
         let pending = PendingReply {
             id,
@@ -122,6 +123,7 @@ impl ChannelManager {
         let is_open = self.reply(id)?.is_some_and(open);
         if is_open {
             self.keep(Change::ReplyDropped { id, at_ms: unix_ms() })?;
+            self.stored.forget();
             drop(self.send(Event::Command(Command::DropReply(id))));
         }
         Ok(is_open)

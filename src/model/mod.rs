@@ -12,4 +12,5 @@ pub mod log_throttle;
 pub mod name;
 pub(crate) mod oneshot;
 pub mod rate_limit;
+pub(crate) mod vital_thread;
 pub(crate) mod wait;

@@ -11,13 +11,13 @@ use crate::channel::ChannelName;
 use crate::event::arrival::{AddChannelError, Command};
 use crate::event::completion::{Completion, Ticket};
 use crate::event::queue::EventReceiver;
-use crate::event::setup::ChannelSetup;
+use crate::event::setup::{ChannelSetup, StoredChannel};
 use crate::event::{Event, ShutdownPhase, Wakeup};
 use crate::inbox::Mailbox;
 use crate::model::clock::steady_ms;
 use crate::router::scheduler::SchedulerHandle;
 use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
-use crate::store::{Loaded, LoadedChannel, PendingReply, ReplyId, StoreHandle};
+use crate::store::{ReplyId, StoreHandle};
 
 use super::answered::AnsweredQueue;
 use super::dispatch::Floors;
@@ -67,8 +67,8 @@ pub struct RouterParts {
     pub mailbox: Mailbox,
     /// Ends running callbacks at shutdown.
     pub stop: StopFlag,
-    /// What was durable at start.
-    pub loaded: Loaded,
+    /// The newest reply that was durable at start.
+    pub newest_reply: ReplyId,
     /// Replies that are not settled, counted here for those who add some.
     pub replies_waiting: Arc<AtomicUsize>,
 }
@@ -94,10 +94,6 @@ pub struct Router {
     pub(super) floors: Floors,
     /// Lanes that may have something to start.
     pub(super) runnable: Runnable<ChannelName>,
-    /// What was durable for channels that are not there (yet).
-    pub(super) stored: BTreeMap<Arc<str>, LoadedChannel>,
-    pub(super) stored_replies: Vec<PendingReply>,
-    pub(super) stored_seen: Vec<crate::store::SeenRecord>,
     pub(super) replies_waiting: Arc<AtomicUsize>,
     pub(super) answered: AnsweredQueue,
     /// The newest reply that was ever heard of: ids grow, so one that is newer was stored without anybody being told.
@@ -115,11 +111,9 @@ impl Router {
     /// A router that has not begun.
     #[must_use]
     pub fn new(config: RouterConfig, parts: RouterParts) -> Self {
-        let mut loaded = parts.loaded;
         let (budget, floors) = Floors::split(config.memory_budget);
-        let newest_reply = loaded.replies.iter().map(|reply| reply.id).max();
         Self {
-            newest_reply: newest_reply.unwrap_or(ReplyId(0)),
+            newest_reply: parts.newest_reply,
             events: parts.events,
             completions: parts.completions,
             completed: parts.completed.clone(),
@@ -137,9 +131,6 @@ impl Router {
             last_ticket: 0,
             runnable: Runnable::default(),
             floors,
-            stored: std::mem::take(&mut loaded.channels),
-            stored_replies: std::mem::take(&mut loaded.replies),
-            stored_seen: std::mem::take(&mut loaded.seen),
             replies_waiting: parts.replies_waiting,
             watches_queues: false,
             stopping: None,
@@ -196,9 +187,9 @@ impl Router {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Add(setup, done) => {
+            Command::Add(setup, stored, done) => {
                 // Nobody may wait for the result any more; the channel is added all the same.
-                done.tell(self.add_channel(*setup));
+                done.tell(self.add_channel(*setup, *stored));
             }
             Command::Status(channel, update) => self.status(&channel, update),
             Command::RetryReply(reply) => self.reply_stored(reply),
@@ -225,7 +216,7 @@ impl Router {
         }
     }
 
-    fn add_channel(&mut self, setup: ChannelSetup) -> Result<(), AddChannelError> {
+    fn add_channel(&mut self, setup: ChannelSetup, stored: StoredChannel) -> Result<(), AddChannelError> {
         let name = setup.name.clone();
         if self.stopping.is_some() {
             return Err(AddChannelError::Stopping(name));
@@ -233,16 +224,16 @@ impl Router {
         if self.channels.contains_key(&name) {
             return Err(AddChannelError::Duplicate(name));
         }
-        let key: Arc<str> = name.shared();
-        let mut slot = Channel::new(setup, self.stored.remove(&key).unwrap_or_default());
+        let mut slot = Channel::new(setup, stored.state);
         let now = Instant::now();
-        for reply in self.stored_replies.extract_if(.., |reply| reply.channel == key) {
+        for reply in stored.replies {
             // Only those that somebody can deliver count against the limit of all.
             self.replies_waiting.fetch_add(1, Ordering::Relaxed);
             slot.outbox.add(&reply, &self.config.retry, now);
         }
-        for seen in self.stored_seen.extract_if(.., |seen| seen.channel == key) {
-            slot.seen.load(&seen, steady_ms());
+        let now_ms = steady_ms();
+        for seen in &stored.seen {
+            slot.seen.load(seen, now_ms);
         }
         self.channels.insert(name.clone(), slot);
         self.start_channel(&name);

@@ -36,10 +36,8 @@ impl Router {
             let name = slot.setup.name.clone();
             self.begin_due_replies(&name);
         } else {
-            // Counted when its channel is there.
+            // Counted, and read from the store, when its channel is added.
             self.replies_waiting.fetch_sub(1, Ordering::Relaxed);
-            self.stored_replies.retain(|stored| stored.id != reply.id);
-            self.stored_replies.push(reply);
         }
     }
 

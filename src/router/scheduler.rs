@@ -1,6 +1,6 @@
 //! The scheduler thread: sleeps until the next deadline and tells the router what is due.
 
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -9,6 +9,7 @@ use crate::event::queue::{EventSender, NotQueued};
 use crate::event::{Event, Wakeup};
 use crate::model::clock::{self, ClockJump, ClockWatch, millis};
 use crate::model::deadline::deadline_after;
+use crate::model::vital_thread::spawn_vital;
 use crate::model::wait::{receive, receive_until};
 
 use super::deadlines::Deadlines;
@@ -65,9 +66,7 @@ fn start_with(
     let (commands, inbox) = bounded(COMMAND_CAPACITY);
     let watch = ClockWatch::new(Instant::now(), wall());
     let mut scheduler = Scheduler { deadlines: Deadlines::default(), router, watch, wall, compare_every };
-    let thread = thread::Builder::new()
-        .name("tinclaw-scheduler".into())
-        .spawn(move || while scheduler.turn(&inbox) {})?;
+    let thread = spawn_vital("tinclaw-scheduler", move || while scheduler.turn(&inbox) {})?;
     Ok((SchedulerHandle { commands }, thread))
 }
 

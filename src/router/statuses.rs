@@ -1,28 +1,17 @@
 //! What the agent is doing, told to the guest; `thinking` is repeated until it is over.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wit_abi::types::{StatusType, StatusUpdate};
 
 use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::callback::Callback;
-use crate::model::deadline::deadline_after;
 
 use super::core::Router;
 use crate::channel::job::{Job, Purpose};
 use crate::channel::lane::LaneKind;
-use crate::channel::state::Thinking;
-
-/// How often `thinking` is repeated: providers show "typing…" for about five seconds.
-const REPEAT_EVERY: Duration = Duration::from_secs(4);
-
-/// How long `thinking` is repeated at most.
-const REPEAT_FOR: Duration = Duration::from_secs(300);
-
-/// Conversations of one channel in which `thinking` is repeated at one time.
-const MOST_THINKING: usize = 256;
 
 impl Router {
     /// The agent says what it does. The conversation is what the metadata says: agents pass on a message's own.
@@ -38,20 +27,15 @@ impl Router {
 
     fn begin_thinking(&mut self, channel: &ChannelName, conversation: Arc<str>, update: &Arc<StatusUpdate>) {
         let Some(slot) = self.channels.get_mut(channel) else { return };
-        if slot.thinking.len() >= MOST_THINKING && !slot.thinking.contains_key(&conversation) {
-            return;
+        if let Some(due) = slot.thinking.begin(&conversation, update, Instant::now()) {
+            self.scheduler.set(Wakeup::Thinking(channel.clone(), conversation), due);
         }
-        let now = Instant::now();
-        let thinking = Thinking { update: update.clone(), until: deadline_after(now, REPEAT_FOR) };
-        slot.thinking.insert(conversation.clone(), thinking);
-        self.scheduler
-            .set(Wakeup::Thinking(channel.clone(), conversation), deadline_after(now, REPEAT_EVERY));
     }
 
     /// The conversation has its answer.
     pub(super) fn end_thinking(&mut self, channel: &ChannelName, conversation: &Arc<str>) {
         let Some(slot) = self.channels.get_mut(channel) else { return };
-        if slot.thinking.remove(conversation).is_some() {
+        if slot.thinking.end(conversation) {
             self.scheduler.cancel(Wakeup::Thinking(channel.clone(), conversation.clone()));
         }
     }
@@ -69,16 +53,10 @@ impl Router {
 
     /// Four seconds have passed and the agent still thinks.
     pub(super) fn repeat_thinking(&mut self, channel: &ChannelName, conversation: &Arc<str>) {
-        let now = Instant::now();
         let Some(slot) = self.channels.get_mut(channel) else { return };
-        let Some(thinking) = slot.thinking.get(conversation).cloned() else { return };
-        if thinking.until <= now {
-            slot.thinking.remove(conversation);
-            return;
-        }
-        self.scheduler
-            .set(Wakeup::Thinking(channel.clone(), conversation.clone()), deadline_after(now, REPEAT_EVERY));
-        self.send_status(channel, thinking.update);
+        let Some((update, due)) = slot.thinking.repeat(conversation, Instant::now()) else { return };
+        self.scheduler.set(Wakeup::Thinking(channel.clone(), conversation.clone()), due);
+        self.send_status(channel, update);
     }
 
     /// A status that finds its lane full is dropped: it would be stale by the time it came out.

@@ -372,3 +372,31 @@ fn a_channel_whose_credentials_are_refused_is_degraded_until_they_are_accepted()
     running.reply_state(reply, ReplyState::Delivered);
     eventually("it is ready again", || (running.health("echo").state == ChannelState::Ready).then_some(()));
 }
+
+/// Replies of a channel whose files were removed counted against everybody's limit for ever, and its workspace stayed in
+/// memory.
+#[test]
+fn a_channel_that_was_removed_costs_the_others_nothing_and_finds_its_state_when_it_is_back() {
+    let state = Scratch::new();
+    let away = Upstream::start(|_, _| failing());
+    let few = |builder: HostBuilder| builder.configure(|config| config.most_replies = 1);
+    let first = start(kept_in(few(echo(&away, |_| {})), state.path()));
+    let waiting = first.host.respond(&said(&first, "ann"), text("later")).unwrap();
+    away.wait_for("an attempt", |_| true);
+    first.host.shutdown();
+
+    let upstream = Upstream::start(|_, _| ok());
+    let second = start(kept_in(few(everything(&upstream, |_| {})), state.path()));
+    second.ready("everything");
+    let reply = second.host.respond_to(&name("everything"), text("now")).unwrap();
+    second.reply_state(reply, ReplyState::Delivered);
+    assert_eq!(second.host.reply(waiting).unwrap().unwrap().state, ReplyState::Pending);
+    second.task(&write("a-file", "is kept"));
+    second.host.shutdown();
+
+    let third = start(kept_in(echo(&upstream, |_| {}), state.path()));
+    third.reply_state(waiting, ReplyState::Delivered);
+    let back = crate::harness::fixtures::channel(&crate::harness::fixtures::runtime(), "everything");
+    third.host.add(Box::new(back)).unwrap();
+    assert_eq!(third.file("a-file"), "is kept", "a channel that is added later is read from the store");
+}

@@ -7,10 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 
 /// The exit status of a process whose vital thread has panicked (`EX_SOFTWARE` of sysexits.h).
-pub(super) const EXIT_STATUS: i32 = 70;
+pub(crate) const EXIT_STATUS: i32 = 70;
 
 /// Starts a thread whose panic ends the process.
-pub(super) fn spawn_vital(
+pub(crate) fn spawn_vital(
     name: &'static str,
     work: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
@@ -46,7 +46,7 @@ mod tests {
             spawn_vital("vital", || panic!("oh no")).expect("a thread").join().expect("never returns");
             return;
         }
-        let name = "host::supervision::tests::a_vital_thread_that_panics_ends_the_process_with_an_error";
+        let name = "model::vital_thread::tests::a_vital_thread_that_panics_ends_the_process_with_an_error";
         let child = Command::new(std::env::current_exe().expect("this test"))
             .args(["--exact", name, "--nocapture"])
             .env(IS_CHILD, "1")
