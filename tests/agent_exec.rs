@@ -79,7 +79,7 @@ fn a_message_that_kills_the_agent_becomes_a_dead_letter_and_costs_the_others_one
         host.heard().iter().any(|heard| heard.starts_with("hello")).then_some(())
     });
     let messages = place.run(&["messages", "list", "--state", "dead", "--json"]).json();
-    let dead = &messages.as_array().unwrap()[..];
+    let dead = &messages["messages"].as_array().unwrap()[..];
     assert_eq!((dead.len(), &dead[0]["id"], &dead[0]["attempt"]), (1, &1.into(), &3.into()), "{messages}");
     assert!(dead[0]["error"].as_str().unwrap().contains("exit status: 3"), "{messages}");
     let health = place.run(&["health"]);
@@ -109,7 +109,7 @@ fn a_dead_letter_can_be_retried_and_has_all_its_attempts_again() {
     place.file("healed", "");
     harness::eventually("it is a dead letter", || {
         let listed = place.run(&["messages", "list", "--state", "dead", "--json"]).json();
-        (listed.as_array().unwrap().len() == 1).then_some(())
+        (listed["messages"].as_array().unwrap().len() == 1).then_some(())
     });
     place.run(&["messages", "replay", "1"]).good();
     host.hears("attempt 1");
@@ -240,7 +240,7 @@ fn a_refused_message_is_redelivered_and_one_without_a_reply_is_not() {
     assert_eq!(host.heard(), ["attempt 3"]);
     let messages = place.run(&["messages", "list", "--json"]).json();
     assert_eq!(
-        messages.as_array().unwrap().iter().filter(|row| row["state"] == "acked").count(),
+        messages["messages"].as_array().unwrap().iter().filter(|row| row["state"] == "acked").count(),
         2,
         "{messages}"
     );

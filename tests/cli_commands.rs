@@ -12,19 +12,20 @@ use harness::{client, eventually};
 use serde_json::{Value, json};
 
 #[test]
-fn check_tells_a_sound_channel_from_one_that_lacks_a_secret() {
+fn check_warns_about_missing_secrets_and_reports_none_when_they_are_stored() {
     let place = Place::new();
     let echo = place.channel("echo");
     let echo = echo.to_str().unwrap();
     let ran = place.run(&["check", echo]);
-    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    assert_eq!(ran.code, Some(0), "{}", ran.out);
     for part in [
         "component",
         "on-http-request",
         "/webhook/echo",
         "https://api.echo.example/",
-        "echo_token (NOT STORED)",
-        "things are wrong",
+        "echo_token (not stored)",
+        "warning: secret echo_token: it is not stored",
+        "1 channel, 2 warnings",
     ] {
         assert!(ran.out.contains(part), "{part}: {}", ran.out);
     }
@@ -37,7 +38,8 @@ fn check_tells_a_sound_channel_from_one_that_lacks_a_secret() {
     let channel = &found["channels"][0];
     assert_eq!((&channel["name"], &channel["kind"]), (&json!("echo"), &json!("component")));
     assert_eq!(channel["secrets"][0], json!({"name": "echo_token", "optional": false, "stored": true}));
-    assert_eq!(channel["problems"], json!([]));
+    assert_eq!(channel["diagnostics"], json!([]));
+    assert_eq!((&found["errors"], &found["warnings"]), (&json!(0), &json!(0)));
 }
 
 #[test]
@@ -51,20 +53,22 @@ fn check_says_of_files_that_are_no_channels_what_they_lack() {
     assert_eq!(ran.code, Some(1));
     for part in [
         "webchat\n",
-        "wrong: channel `torn`",
+        "error: channel `torn`",
         "allowed_path",
-        "note: torn: there is no torn.capabilities.json",
+        "warning: torn: there is no torn.capabilities.json",
+        "1 channel, 2 errors, ",
     ] {
         assert!(ran.out.contains(part), "{part}: {}", ran.out);
     }
-    assert_eq!(place.run(&["check", "nowhere"]).code, Some(1));
+    let nowhere = place.run(&["check", "nowhere"]);
+    assert!(nowhere.code == Some(1) && nowhere.err.contains("nowhere does not exist"), "{}", nowhere.err);
     place.file("empty/readme", "");
     let empty = place.run(&["check", "empty"]);
-    assert!(empty.code == Some(1) && empty.out.contains("there is no channel here"), "{}", empty.out);
+    assert!(empty.code == Some(1) && empty.out.contains("there is no channel in empty"), "{}", empty.out);
 }
 
 #[test]
-fn check_says_which_path_prefixes_are_loose() {
+fn check_says_which_path_prefixes_are_unbounded() {
     let place = Place::new();
     let echo = place.channel("echo");
     let path = "channels/echo.capabilities.json";
@@ -93,8 +97,89 @@ fn a_name_that_no_secret_can_have_is_no_part_of_a_command() {
     file["setup"]["required_secrets"] = json!([{"name": "a; reboot", "auto_generate": {}}, {"name": "fine"}]);
     place.file(path, file.to_string());
     let ran = place.run(&["check", echo.to_str().unwrap()]);
-    assert!(ran.code == Some(1) && ran.out.contains("`tinclaw secrets set fine` stores it"), "{}", ran.out);
+    assert!(ran.good().contains("`tinclaw secrets set fine` stores it"), "{}", ran.out);
     assert!(ran.out.contains("a; reboot") && !ran.out.contains("set a; reboot"), "{}", ran.out);
+}
+
+/// WhatsApp as it is published names only the verify token: nothing was reported, and Meta got 401 for every message.
+#[test]
+fn check_reports_a_verify_token_that_is_taken_for_a_signing_key() {
+    let place = Place::new();
+    let guest = place.channel("echo");
+    let file = |webhook: Value| {
+        let channel = json!({"allowed_paths": ["/webhook/echo"], "webhook": webhook});
+        let secrets = json!([{"name": "verify"}, {"name": "app_secret"}]);
+        let file = json!({"capabilities": {"channel": channel}, "setup": {"required_secrets": secrets}});
+        place.file("channels/echo.capabilities.json", file.to_string());
+        place.run(&["check", "--json", guest.to_str().unwrap()])
+    };
+    let published = json!({
+        "secret_header": "X-Hub-Signature-256", "secret_name": "verify", "verify_token_param": "hub.verify_token",
+    });
+    let ran = file(published.clone());
+    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    let first = &ran.json()["channels"][0]["diagnostics"][0];
+    assert_eq!((&first["severity"], &first["code"]), (&json!("error"), &json!("verify-token-as-key")));
+    assert!(first["help"].as_str().is_some_and(|help| help.contains("app secret")), "{first}");
+    let mut complete = published;
+    complete["hmac_secret_name"] = json!("app_secret");
+    assert_eq!(file(complete).code, Some(0));
+}
+
+#[test]
+fn check_runs_on_start_when_asked() {
+    let place = Place::new();
+    let echo = place.channel("echo");
+    let echo = echo.to_str().unwrap();
+    assert!(!place.run(&["check", echo]).good().contains("on-start succeeded"));
+    assert!(place.run(&["check", "--start", echo]).good().contains("note: on-start succeeded as"));
+    let wat = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hostile/trap_in_on_start.wat");
+    let guest = place.file("trap.wasm", wat::parse_file(wat).unwrap());
+    let ran = place.run(&["check", "--start", guest.to_str().unwrap()]);
+    assert!(
+        ran.code == Some(1) && ran.out.contains("error: channel `trap`: on-start trapped"),
+        "{}",
+        ran.out
+    );
+}
+
+/// A tool with a tool's capability file was refused for the file's `type`, as if that were a mistake in it.
+#[test]
+fn check_says_that_a_tool_is_a_tool_whatever_its_file_holds() {
+    let place = Place::new();
+    let tool = r#"(component
+        (core module $m (func (export "f")))
+        (core instance $i (instantiate $m))
+        (func $f (canon lift (core func $i "f")))
+        (instance $t (export "execute" (func $f)))
+        (export "near:agent/tool@0.3.0" (instance $t)))"#;
+    let guest = place.file("channels/search.wasm", wat::parse_str(tool).unwrap());
+    let expected = "`search` is a tool, not a channel: it exports `near:agent/tool@0.3.0`";
+    for file in [None, Some(r#"{"type": "tool"}"#), Some(r#"{"http": {"allowlist": []}}"#), Some("{")] {
+        if let Some(file) = file {
+            place.file("channels/search.capabilities.json", file);
+        }
+        let ran = place.run(&["check", guest.to_str().unwrap()]);
+        assert!(ran.code == Some(1) && ran.out.contains(expected), "{file:?}: {}", ran.out);
+    }
+}
+
+#[test]
+fn check_and_health_say_that_a_channel_waits_for_a_websocket() {
+    let place = Place::new();
+    let echo = place.channel("echo");
+    let path = "channels/echo.capabilities.json";
+    let mut file: Value = serde_json::from_slice(&std::fs::read(place.path().join(path)).unwrap()).unwrap();
+    file["capabilities"]["websocket"] = json!({"url": "wss://gateway.example/"});
+    place.file(path, file.to_string());
+    let expected = "`capabilities.websocket`: websockets are not supported yet";
+    assert!(place.run(&["check", echo.to_str().unwrap()]).good().contains(expected));
+    let host = place.host(&["--channels", "channels"], &[]);
+    for command in [&["channels", "list"][..], &["health"]] {
+        let ran = place.run(command);
+        assert!(ran.out.contains("waits for a websocket to gateway.example"), "{command:?}: {}", ran.out);
+    }
+    eventually("the log says so", || host.log().contains("channel echo waits for a websocket").then_some(()));
 }
 
 #[test]
@@ -133,7 +218,7 @@ fn call_sends_requests_where_it_is_told_and_fails_when_the_callback_does() {
     assert!(!text.contains("a-token-of-ours"));
     let failed = respond("api.echo.example=http://127.0.0.1:1", r#"{"metadata": {"user": "ann"}}"#);
     assert_eq!(failed.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&failed.stdout).contains("on-respond FAILED"));
+    assert!(String::from_utf8_lossy(&failed.stdout).contains("on-respond failed"));
     for (arguments, part) in [
         (["call", echo, "on-pol"], "is no callback: there are on-start"),
         (["call", "nowhere.wasm", "on-poll"], "nowhere.wasm"),
@@ -150,13 +235,13 @@ fn a_guest_that_loops_ends_with_its_fuel_and_exit_code_1() {
     let guest = place.file("looper.wasm", wat::parse_file(wat).unwrap());
     let ran = place.run(&["call", guest.to_str().unwrap(), "on-broadcast", "--no-start"]);
     assert_eq!(ran.code, Some(1));
-    assert!(ran.out.contains("FAILED") && ran.out.contains("fuel"), "{}", ran.out);
+    assert!(ran.out.contains("failed") && ran.out.contains("fuel"), "{}", ran.out);
 }
 
 #[test]
 fn channels_are_listed_with_and_without_a_host_and_installed() {
     let place = Place::new();
-    assert!(place.run(&["channels", "list"]).good().contains("no host runs; it would load: webchat"));
+    assert!(place.run(&["channels", "list"]).good().contains("no host is running; it would load: webchat"));
     let directory = place.path().join("mine");
     let directory = directory.to_str().unwrap();
     let installed = place.run(&["channels", "install", "webchat", "--to", directory]);
@@ -175,7 +260,7 @@ fn channels_are_listed_with_and_without_a_host_and_installed() {
 fn health_is_that_of_the_running_host() {
     let place = Place::new();
     let none = place.run(&["health"]);
-    assert!(none.code == Some(1) && none.err.contains("no host runs"), "{}", none.err);
+    assert!(none.code == Some(1) && none.err.contains("no host is running"), "{}", none.err);
     let host = place.host(&[], &[]);
     host.say("1", "hello");
     host.hears("hello");
@@ -187,7 +272,7 @@ fn health_is_that_of_the_running_host() {
 fn messages_are_shown_replayed_and_dropped_while_a_host_runs_and_when_none_does() {
     let place = Place::new();
     let nothing = place.run(&["messages", "list"]);
-    assert!(nothing.code == Some(1) && nothing.err.contains("no host runs"), "{}", nothing.err);
+    assert!(nothing.code == Some(1) && nothing.err.contains("no host is running"), "{}", nothing.err);
     let host = place.host(&[], &[]);
     host.say("1", "hello\u{1b}[2J");
     host.hears("hello\u{1b}[2J");
@@ -196,17 +281,17 @@ fn messages_are_shown_replayed_and_dropped_while_a_host_runs_and_when_none_does(
     assert!(listed.good().contains("webchat") && !listed.out.contains('\u{1b}'), "{}", listed.out);
     let shown = place.run(&["messages", "show", "1", "--json"]).json();
     assert_eq!(shown["content"], "hello\u{1b}[2J");
-    assert!(place.run(&["messages", "replay", "1"]).good().contains("handed out again"));
+    assert!(place.run(&["messages", "replay", "1"]).good().contains("redelivered"));
     eventually("the echo comes again", || (host.heard().len() == 2).then_some(()));
     let dropped = place.run(&["messages", "drop", "1"]);
     assert!(dropped.code == Some(1) && dropped.err.contains("left as it is"), "{}", dropped.err);
     assert_eq!(place.run(&["messages", "show", "99"]).code, Some(1));
     host.stop();
-    assert!(place.run(&["messages", "replay", "1"]).good().contains("handed out again"));
+    assert!(place.run(&["messages", "replay", "1"]).good().contains("redelivered"));
     let pending = ["messages", "list", "--state", "pending", "--json"];
-    assert_eq!(place.run(&pending).json()[0]["id"], 1);
+    assert_eq!(place.run(&pending).json()["messages"][0]["id"], 1);
     place.run(&["messages", "drop", "1", "--json"]).good();
-    assert_eq!(place.run(&pending).json(), json!([]));
+    assert_eq!(place.run(&pending).json(), json!({"messages": []}));
 }
 
 fn acked(place: &Place, id: u64) {
@@ -248,13 +333,13 @@ fn a_dead_reply_is_listed_with_its_error_and_sent_again() {
     });
     let reply = eventually("the broadcast is given up", || {
         let list = place.run(&["replies", "list", "--state", "dead", "--json"]).json();
-        list.get(0).cloned()
+        list["replies"].get(0).cloned()
     });
     assert_eq!(reply["broadcast_to"], "bob");
     let id = reply["id"].as_u64().unwrap().to_string();
     assert!(place.run(&["replies", "list"]).good().contains("to bob"));
     assert!(place.run(&["replies", "show", &id]).good().contains("error"));
-    assert!(place.run(&["replies", "retry", &id]).good().contains("sent again"));
+    assert!(place.run(&["replies", "retry", &id]).good().contains("retried"));
     eventually("the broadcast is delivered", || {
         let shown = place.run(&["replies", "show", &id, "--json"]).json();
         (shown["state"] == "delivered").then_some(())
@@ -264,7 +349,7 @@ fn a_dead_reply_is_listed_with_its_error_and_sent_again() {
 }
 
 #[test]
-fn a_stranger_is_approved_while_the_host_runs_listed_with_and_without_it_and_forgotten() {
+fn a_sender_is_approved_while_the_host_runs_listed_with_and_without_it_and_revoked() {
     let place = Place::new();
     place.channel("everything");
     let host = place.host(&["--channels", "channels"], &[]);
@@ -293,20 +378,26 @@ fn a_stranger_is_approved_while_the_host_runs_listed_with_and_without_it_and_for
         let known = &approved[0];
         let told = (&known["channel"], &known["external_id"], &known["identity"]);
         assert_eq!(told, (&json!("everything"), &json!("u1"), &json!("ann")), "{approved}");
-        assert!(known["approved_ms"].as_u64().is_some_and(|at| at > 0), "{approved}");
+        assert!(
+            known["approved_at"].as_str().is_some_and(|at| at.starts_with("20") && at.ends_with('Z')),
+            "{approved}"
+        );
         assert_eq!(approved.as_array().unwrap().len(), 1);
     };
     lists(&ann);
     host.stop();
     lists(&ann);
     let listed = place.run(&["pairing", "list"]);
-    assert!(listed.good().starts_with("nobody waits for approval\n\nCHANNEL"), "{}", listed.out);
+    assert!(listed.good().starts_with("no sender waits for approval\n\nCHANNEL"), "{}", listed.out);
     assert!(listed.out.contains("everything  u1  ann"), "{}", listed.out);
     // By the name that they are known as; by their id it would be the same.
-    assert!(place.run(&["pairing", "revoke", "everything", "ann"]).good().contains("forgotten"));
+    assert!(place.run(&["pairing", "revoke", "everything", "ann"]).good().contains("withdrawn"));
     assert_eq!(place.run(&["pairing", "revoke", "everything", "u1"]).code, Some(1));
     lists(&|approved| assert_eq!(*approved, json!([])));
-    assert_eq!(place.run(&["pairing", "list"]).good(), "nobody waits for approval\n\nnobody is approved\n");
+    assert_eq!(
+        place.run(&["pairing", "list"]).good(),
+        "no sender waits for approval\n\nno sender is approved\n"
+    );
 }
 
 fn task(host: &RunningHost, task: &Value) -> Value {

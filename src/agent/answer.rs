@@ -35,7 +35,7 @@ pub(super) fn keep(host: &Host, delivery: &Delivery, response: AgentResponse) ->
     // Expected at shutdown; the message is redelivered at the next start.
     let level = if matches!(error, ReplyError::Closed) { log::Level::Debug } else { log::Level::Error };
     let (channel, id) = (delivery.channel(), delivery.id());
-    log::log!(target: channel, level, "the reply to message {id} was not kept: {error}");
+    log::log!(target: channel, level, "channel {channel}: the reply to message {id} was not stored: {error}");
     Err(NotKept { error: error.to_string(), is_final: is_final(&error) })
 }
 

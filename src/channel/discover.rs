@@ -238,6 +238,12 @@ fn open_file(path: &Path) -> Result<File, DiscoverError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiscoverError {
+    /// Nothing is there.
+    #[error("{} does not exist: name a directory of channels, or a .wasm file", path.display())]
+    NotFound {
+        /// The path that was named.
+        path: PathBuf,
+    },
     /// The directory cannot be listed.
     #[error("the channels directory {} cannot be read: {source}", dir.display())]
     Directory {

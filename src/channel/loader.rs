@@ -1,7 +1,7 @@
 //! From files to channels that can be run.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -39,8 +39,10 @@ impl WasmChannel {
         capabilities: Option<&[u8]>,
     ) -> Result<Self, LoadError> {
         let file = match capabilities {
-            Some(bytes) => ChannelCapabilitiesFile::parse(&format!("{name}.capabilities.json"), &name, bytes)
-                .map_err(|source| LoadError::Capabilities { channel: name.clone(), source })?,
+            Some(bytes) => {
+                let file = ChannelCapabilitiesFile::parse(&format!("{name}.capabilities.json"), &name, bytes);
+                file.map_err(|source| capability_error(runtime, &name, wasm, source))?
+            }
             None => ChannelCapabilitiesFile::default(),
         };
         let (limits, _) = ChannelLimits::resolve(&file.capabilities, &LimitCaps::default());
@@ -109,6 +111,19 @@ impl WasmChannel {
     }
 }
 
+/// Why a channel is refused whose capability file is. A tool has a file of its own kind: that it is a tool says more.
+fn capability_error(
+    runtime: &WasmChannelRuntime,
+    name: &ChannelName,
+    wasm: &[u8],
+    source: CapabilityError,
+) -> LoadError {
+    match runtime.prepare(name.as_str(), wasm) {
+        Err(error @ WasmChannelError::Tool { .. }) => error.into(),
+        _ => LoadError::Capabilities { channel: name.clone(), source },
+    }
+}
+
 impl fmt::Debug for WasmChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WasmChannel").field("name", &self.name).finish_non_exhaustive()
@@ -170,6 +185,12 @@ impl WasmChannelLoader {
     pub fn load_from_dir(&self, dir: &Path) -> Result<LoadResults, DiscoverError> {
         let discovery = discover_channels(dir)?;
         let mut results = LoadResults { warnings: discovery.warnings, ..LoadResults::default() };
+        if discovery.channels.is_empty() && discovery.refused.is_empty() {
+            results.warnings.push(format!(
+                "there is no channel in {}: a channel is NAME.wasm with NAME.capabilities.json",
+                dir.display()
+            ));
+        }
         results.failed.extend(discovery.refused.into_iter().map(LoadError::from));
         for result in self.load_all(&discovery.channels) {
             match result {
@@ -222,13 +243,17 @@ impl WasmChannelLoader {
     /// Loads every channel that `path` names: a directory of channels, or one `.wasm`.
     ///
     /// # Errors
-    /// The path cannot be read. A channel that cannot be loaded is in the results.
+    /// There is nothing at the path, or it is no channel by its name. A channel that cannot be loaded is in the results.
     pub fn load(&self, path: &Path) -> Result<LoadResults, DiscoverError> {
         if path.is_dir() {
             return self.load_from_dir(path);
         }
+        if !path.try_exists().unwrap_or(true) {
+            return Err(DiscoverError::NotFound { path: path.to_owned() });
+        }
+        let found = DiscoveredChannel::at(path)?;
         let mut results = LoadResults::default();
-        match self.load_file(&PathBuf::from(path)) {
+        match self.load_found(&found) {
             Ok(channel) => results.loaded.push(channel),
             Err(error) => results.failed.push(error),
         }

@@ -160,7 +160,7 @@ fn load_workspace(setup: &ChannelSetup, stored: &LoadedChannel) -> Workspace {
     };
     let files = stored.files.iter().filter_map(|(path, content)| {
         checked(path)
-            .map_err(|error| log::error!(target: setup.name.as_str(), "stored file {path:?}: {error}"))
+            .map_err(|error| log::error!(target: setup.name.as_str(), "channel {}: stored file {path:?}: {error}", setup.name))
             .ok()
             .map(|path| (path, Arc::clone(content)))
     });

@@ -6,7 +6,8 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use log::LevelFilter;
+use serde_json::{Map, Value, json};
 use tinclaw::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Effects, TimerChange};
 use tinclaw::host::{ChannelTrial, ManagerConfig};
 use tinclaw::model::human_duration::HumanDuration;
@@ -15,8 +16,8 @@ use tinclaw::{WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRun
 use super::args::{CallArgs, Common};
 use super::call_input::{call_input, kind};
 use super::config::Settings;
-use super::object::object;
 use super::outcome::{Failure, Outcome};
+use super::output::print_json;
 use tinclaw::model::escape::{escaped, escaped_lines};
 
 /// The largest input, in bytes.
@@ -25,7 +26,7 @@ const MAX_INPUT_BYTES: u64 = 64 * 1024 * 1024;
 /// Runs one callback and shows everything that it did. Exit code 1 when it failed.
 pub fn call(common: &Common, options: &CallArgs) -> Outcome {
     let settings = Settings::load(common)?;
-    super::logging::start(common.log.as_deref(), "off");
+    super::logging::start(common, None, LevelFilter::Off)?;
     let kind = kind(&options.callback).map_err(Failure::usage)?;
     let input = options.input.as_deref().map_or(Ok(String::new()), read_input)?;
     let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).map_err(Failure::problem)?;
@@ -51,11 +52,11 @@ pub fn call(common: &Common, options: &CallArgs) -> Outcome {
     }
     let (report, written) = trial.run(&input.callback);
     if options.output.json {
-        println!("{}", as_json(&report, &written));
+        print_json(&as_json(&report, &written));
     } else {
         print!("{}", shown(&report, &written));
     }
-    if report.result.is_ok() { Ok(()) } else { Err(Failure::Told) }
+    if report.result.is_ok() { Ok(()) } else { Err(Failure::Reported) }
 }
 
 fn read_input(path: &Path) -> Result<String, Failure> {
@@ -98,7 +99,7 @@ fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
             let files = message.attachments.iter().zip(&emitted.attachment_data);
             let files: Value = files
                 .map(|(file, data)| {
-                    object!({
+                    json!({
                         "id": file.id,
                         "mime_type": file.mime_type,
                         "filename": file.filename,
@@ -106,7 +107,7 @@ fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
                     })
                 })
                 .collect();
-            object!({
+            json!({
                 "user_id": message.user_id,
                 "user_name": message.user_name,
                 "content": message.content,
@@ -120,15 +121,15 @@ fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
         .iter()
         .map(|change| match change {
             TimerChange::Set { name, delay, payload } => {
-                object!({"set": &**name, "delay_ms": millis(*delay), "payload": &**payload})
+                json!({"set": &**name, "delay_ms": millis(*delay), "payload": &**payload})
             }
-            TimerChange::Cancel { name } => object!({"cancel": &**name}),
+            TimerChange::Cancel { name } => json!({"cancel": &**name}),
         })
         .collect();
     let logs: Value = report
         .logs
         .iter()
-        .map(|line| object!({"level": format!("{:?}", line.level).to_lowercase(), "message": line.message}))
+        .map(|line| json!({"level": format!("{:?}", line.level).to_lowercase(), "message": line.message}))
         .collect();
     let mut files = BTreeMap::new();
     for (path, content) in written {
@@ -138,7 +139,7 @@ fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
         Ok(value) => (value_json(value), None),
         Err(error) => (Value::Null, Some(error.to_string())),
     };
-    object!({
+    json!({
         "callback": report.kind.name(),
         "result": result,
         "error": error,
@@ -146,7 +147,7 @@ fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
         "workspace": files,
         "timers": timers,
         "logs": logs,
-        "dropped": object!({
+        "dropped": json!({
             "messages": dropped.messages,
             "truncated": dropped.truncated,
             "attachments": dropped.attachments,
@@ -174,7 +175,7 @@ fn value_json(value: &CallbackValue) -> Value {
                 .http_endpoints
                 .iter()
                 .map(|endpoint| {
-                    object!({
+                    json!({
                         "path": endpoint.path,
                         "methods": endpoint.methods,
                         "require_secret": endpoint.require_secret,
@@ -182,16 +183,16 @@ fn value_json(value: &CallbackValue) -> Value {
                 })
                 .collect();
             let poll =
-                config.poll.map(|poll| object!({"interval_ms": poll.interval_ms, "enabled": poll.enabled}));
-            object!({"display_name": config.display_name, "http_endpoints": endpoints, "poll": poll})
+                config.poll.map(|poll| json!({"interval_ms": poll.interval_ms, "enabled": poll.enabled}));
+            json!({"display_name": config.display_name, "http_endpoints": endpoints, "poll": poll})
         }
         CallbackValue::Http(answer) => {
             let headers = serde_json::from_str(&answer.headers_json)
                 .unwrap_or_else(|_| Value::String(answer.headers_json.clone()));
-            object!({"status": answer.status, "headers": headers, "body": String::from_utf8_lossy(&answer.body)})
+            json!({"status": answer.status, "headers": headers, "body": String::from_utf8_lossy(&answer.body)})
         }
-        CallbackValue::Done => object!({}),
-        CallbackValue::NotExported => object!({"not_exported": true}),
+        CallbackValue::Done => json!({}),
+        CallbackValue::NotExported => json!({"not_exported": true}),
     }
 }
 
@@ -207,7 +208,7 @@ fn shown(report: &CallbackReport, written: &[(String, Arc<str>)]) -> String {
         Ok(CallbackValue::Started(_)) => {
             format!("{} returned {}\n", report.kind, escaped(&json["result"].to_string()))
         }
-        Err(error) => format!("{} FAILED: {}\n", report.kind, escaped(&error.to_string())),
+        Err(error) => format!("{} failed: {}\n", report.kind, escaped(&error.to_string())),
     };
     let mut line = |what: &str, value: &str| {
         let _ = writeln!(text, "  {what:<10}{}", escaped(value));

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use log::LevelFilter;
+use serde_json::{Value, json};
 use tinclaw::channel::bundled::{bundled_channel_files, install_bundled_channel};
 use tinclaw::default_channels_dir;
 use tinclaw::{WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig};
@@ -11,9 +12,9 @@ use tinclaw::{WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRun
 use super::args::{ChannelsCommand, Common, JsonArgs};
 use super::config::Settings;
 use super::control::{Request, Standing, ask_running};
-use super::object::object;
 use super::outcome::{Failure, Outcome};
-use super::table::columns;
+use super::output::{columns, print_json};
+use tinclaw::model::diagnostic::Severity;
 use tinclaw::model::escape::escaped;
 
 /// The web chat.
@@ -29,7 +30,7 @@ pub fn webchat(runtime: &WasmChannelRuntime) -> Result<WasmChannel, Failure> {
 /// Does what `tinclaw channels …` says.
 pub fn channels(common: &Common, command: &ChannelsCommand) -> Outcome {
     let settings = Settings::load(common)?;
-    super::logging::start(settings.log.as_deref(), "error");
+    super::logging::start(common, None, LevelFilter::Error)?;
     match command {
         ChannelsCommand::List(output) => list(&settings, *output),
         ChannelsCommand::Install { name, to, force } => install(&settings, name, to.as_deref(), *force),
@@ -51,7 +52,7 @@ fn list(settings: &Settings, output: JsonArgs) -> Outcome {
     match ask_running(settings, &Request::Health)? {
         Standing::Running(health) => {
             if output.json {
-                println!("{}", object!({"running": true, "channels": health["channels"]}));
+                print_json(&json!({"running": true, "channels": health["channels"], "failed": []}));
             } else {
                 print!("{}", running(&health));
             }
@@ -61,15 +62,18 @@ fn list(settings: &Settings, output: JsonArgs) -> Outcome {
     }
 }
 
-/// The channels of a running host, as columns and then what is wrong with them.
+/// The channels of a running host, as columns and then their errors and warnings.
 pub fn running(health: &Value) -> String {
     let channels = health["channels"].as_array().map(Vec::as_slice).unwrap_or_default();
     let rows: Vec<Vec<String>> = channels.iter().map(row).collect();
     let mut text = columns(&["name", "state", "ok", "failed", "messages", "replies waiting", "paths"], &rows);
     for channel in channels {
-        for problem in channel["problems"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let name = channel["name"].as_str().unwrap_or_default();
-            let _ = writeln!(text, "{name}: {}", escaped(problem));
+        let name = channel["name"].as_str().unwrap_or_default();
+        for problem in channel["problems"].as_array().into_iter().flatten() {
+            let part = |field: &str| problem[field].as_str().unwrap_or_default();
+            let help = problem["help"].as_str().map(|help| format!("; {help}")).unwrap_or_default();
+            let line = format!("{}: channel {name}: {}{help}", part("severity"), part("message"));
+            let _ = writeln!(text, "{}", escaped(&line));
         }
     }
     text
@@ -94,23 +98,30 @@ fn row(channel: &Value) -> Vec<String> {
 fn would_load(settings: &Settings, output: JsonArgs) -> Outcome {
     let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).map_err(Failure::problem)?;
     let loader = WasmChannelLoader::new(runtime);
-    let (mut names, mut failed) = (Vec::new(), Vec::new());
+    let (mut names, mut failed, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for path in settings.channel_paths() {
         let results = loader.load(&path).map_err(Failure::problem)?;
         names.extend(results.loaded.iter().map(|channel| channel.name().to_string()));
+        for channel in &results.loaded {
+            let found = channel.diagnostics().iter().filter(|found| found.severity < Severity::Note);
+            warnings.extend(found.map(|found| format!("channel {}: {found}", channel.name())));
+        }
+        warnings.extend(results.warnings);
         failed.extend(results.failed.iter().map(ToString::to_string));
     }
     if settings.webchat.unwrap_or(names.is_empty() && failed.is_empty()) {
         names.push("webchat".to_owned());
     }
     if output.json {
-        println!("{}", object!({"running": false, "channels": names, "failed": failed}));
+        let channels: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+        print_json(&json!({"running": false, "channels": channels, "failed": failed}));
     } else {
         println!(
-            "no host runs; it would load: {}",
+            "no host is running; it would load: {}",
             if names.is_empty() { "nothing".into() } else { names.join(", ") }
         );
-        failed.iter().for_each(|error| println!("{}", escaped(error)));
+        warnings.iter().for_each(|warning| println!("warning: {}", escaped(warning)));
+        failed.iter().for_each(|error| println!("error: {}", escaped(error)));
     }
-    if failed.is_empty() { Ok(()) } else { Err(Failure::Told) }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Reported) }
 }

@@ -2,18 +2,20 @@
 
 use std::fmt::Write as _;
 
+use log::LevelFilter;
 use serde::Serialize;
 use tinclaw::capability::http::AllowlistEntry;
 use tinclaw::capability::webhook::WebhookCapability;
-use tinclaw::channel::ChannelLimits;
 use tinclaw::egress::is_unbounded_prefix;
-use tinclaw::event::callback::CallbackKind;
-use tinclaw::host::ChannelTrial;
-use tinclaw::host::ManagerConfig;
+use tinclaw::event::callback::{Callback, CallbackKind, CallbackValue};
+use tinclaw::host::{ChannelTrial, ManagerConfig, inspect};
+use tinclaw::model::diagnostic::{Diagnostic, Severity};
+use tinclaw::model::escape::escaped;
 use tinclaw::secrets::SecretStore;
 use tinclaw::webhook::{AuthPlan, Requirement};
 use tinclaw::{
-    ChannelCapabilitiesFile, WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig,
+    ChannelCapabilitiesFile, LoadError, WasmChannel, WasmChannelLoader, WasmChannelRuntime,
+    WasmChannelRuntimeConfig,
 };
 use wit_abi::guest::GuestKind;
 use wit_abi::imports::HostFunc;
@@ -21,14 +23,14 @@ use wit_abi::imports::HostFunc;
 use super::args::{CheckArgs, Common};
 use super::config::Settings;
 use super::outcome::{Failure, Outcome};
-use tinclaw::model::escape::escaped;
+use super::output::{count, print_json};
 
 /// What is known about one channel.
 #[derive(Serialize)]
 struct Checked {
     name: String,
     kind: &'static str,
-    flavour: String,
+    abi_version: String,
     callbacks: Vec<&'static str>,
     imports: Vec<String>,
     initial_memory_bytes: usize,
@@ -38,9 +40,8 @@ struct Checked {
     websocket: bool,
     http: Vec<Allowed>,
     secrets: Vec<Needed>,
-    /// What it will not do as written, although it can run.
-    problems: Vec<String>,
-    remarks: Vec<String>,
+    /// The most severe first.
+    diagnostics: Vec<Diagnostic>,
 }
 
 #[derive(Serialize)]
@@ -49,7 +50,7 @@ struct Allowed {
     path_prefix: Option<String>,
     methods: Vec<String>,
     /// The prefix ends in the middle of a name, so `/bot` also allows `/bottom`.
-    loose: bool,
+    unbounded_prefix: bool,
 }
 
 #[derive(Serialize)]
@@ -61,75 +62,75 @@ struct Needed {
 
 /// Everything that was looked at.
 #[derive(Serialize)]
-struct Findings {
+struct Report {
     channels: Vec<Checked>,
-    /// Channels that cannot be loaded, and why.
-    failed: Vec<String>,
-    warnings: Vec<String>,
+    /// Channels that cannot be loaded, and files that look like one.
+    diagnostics: Vec<Diagnostic>,
+    errors: usize,
+    warnings: usize,
 }
 
-/// Loads what the paths name and says what is wrong with it. Exit code 1 when something is.
+/// Loads what the paths name and reports errors and warnings. Exit code 1 when there is an error, or no channel.
 pub fn check(common: &Common, options: &CheckArgs) -> Outcome {
     let settings = Settings::load(common)?;
-    super::logging::start(common.log.as_deref(), "error");
+    super::logging::start(common, None, LevelFilter::Error)?;
     let config = settings.manager_in_memory()?;
     let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).map_err(Failure::problem)?;
     let loader = WasmChannelLoader::new(runtime);
-    let mut findings = Findings { channels: Vec::new(), failed: Vec::new(), warnings: Vec::new() };
+    let mut report = Report { channels: Vec::new(), diagnostics: Vec::new(), errors: 0, warnings: 0 };
     for path in &options.paths {
         let results = loader.load(path).map_err(Failure::problem)?;
-        findings.warnings.extend(results.warnings);
-        findings.failed.extend(results.failed.iter().map(ToString::to_string));
+        let not_loaded = |error: &LoadError| Diagnostic::error("not-loaded", error.to_string());
+        report.diagnostics.extend(results.failed.iter().map(not_loaded));
+        let warnings = results.warnings.iter();
+        report.diagnostics.extend(warnings.map(|warning| Diagnostic::warning("channel-files", warning)));
         let channels = settings.configure(results.loaded)?;
-        let told = settings.inspect_channels(&channels);
-        findings.warnings.extend(told.iter().map(ToString::to_string));
+        report.diagnostics.extend(settings.inspect_channels(&channels));
         for channel in channels {
-            match look_at(&channel, &config) {
-                Ok(checked) => findings.channels.push(checked),
-                Err(error) => findings.failed.push(error),
+            match check_channel(&channel, &config, options.start) {
+                Ok(checked) => report.channels.push(checked),
+                Err(error) => report.diagnostics.push(Diagnostic::error("not-loaded", error)),
             }
         }
     }
+    report.errors = report.count(Severity::Error);
+    report.warnings = report.count(Severity::Warning);
     if options.output.json {
-        println!("{}", serde_json::to_string(&findings).map_err(Failure::problem)?);
+        print_json(&serde_json::to_value(&report).map_err(Failure::problem)?);
     } else {
-        print!("{}", shown(&findings));
+        print!("{}", shown(&report));
     }
-    if findings.is_sound() { Ok(()) } else { Err(Failure::Told) }
+    if report.errors == 0 && !report.channels.is_empty() { Ok(()) } else { Err(Failure::Reported) }
 }
 
-impl Findings {
-    fn is_sound(&self) -> bool {
-        let nothing = self.channels.is_empty() && self.failed.is_empty();
-        self.failed.is_empty() && !nothing && self.channels.iter().all(|channel| channel.problems.is_empty())
+impl Report {
+    fn count(&self, severity: Severity) -> usize {
+        let of_channels = self.channels.iter().flat_map(|channel| &channel.diagnostics);
+        of_channels.chain(&self.diagnostics).filter(|found| found.severity == severity).count()
     }
 }
 
-fn look_at(channel: &WasmChannel, config: &ManagerConfig) -> Result<Checked, String> {
-    let trial = ChannelTrial::new(channel, config.clone()).map_err(|error| error.to_string())?;
+fn check_channel(channel: &WasmChannel, config: &ManagerConfig, starts: bool) -> Result<Checked, String> {
+    let mut diagnostics = inspect(channel, config).map_err(|error| error.to_string())?;
+    if starts {
+        diagnostics.extend(run_on_start(channel, config));
+        diagnostics.sort_by_key(|found| found.severity);
+    }
     let (module, file) = (channel.module(), channel.capabilities_file());
     let capabilities = &file.capabilities;
     let section = capabilities.channel.as_ref();
     let webhook = capabilities.webhook().cloned().unwrap_or_default();
     let plan = AuthPlan::from(&webhook, channel.name().as_str()).map_err(|error| error.to_string())?;
-    // A channel that gets less than it asked for works all the same.
-    let (_, lowered) = ChannelLimits::resolve(capabilities, &config.ceilings);
-    let lowered: Vec<String> = lowered.iter().map(ToString::to_string).collect();
-    let problems = trial.problems().iter().filter(|problem| !lowered.contains(problem));
-    let remarks = channel.diagnostics().iter().map(ToString::to_string);
     let imports = HostFunc::ALL.into_iter().filter(|func| module.flavour().imports(*func));
+    let callbacks = CallbackKind::ALL.into_iter().filter(|kind| module.exports(*kind));
     Ok(Checked {
         name: channel.name().to_string(),
         kind: match module.kind() {
             GuestKind::Component => "component",
             _ => "module",
         },
-        flavour: module.flavour().to_string(),
-        callbacks: CallbackKind::ALL
-            .into_iter()
-            .filter(|kind| module.exports(*kind))
-            .map(CallbackKind::name)
-            .collect(),
+        abi_version: module.flavour().to_string(),
+        callbacks: callbacks.map(CallbackKind::name).collect(),
         imports: imports.map(import_name).collect(),
         initial_memory_bytes: module.initial_memory_bytes(),
         paths: section.map(|section| section.allowed_paths.clone()).unwrap_or_default(),
@@ -138,9 +139,38 @@ fn look_at(channel: &WasmChannel, config: &ManagerConfig) -> Result<Checked, Str
         websocket: capabilities.websocket.is_some(),
         http: capabilities.http.iter().flat_map(|http| &http.allowlist).map(allowed).collect(),
         secrets: needed(file, &plan, config),
-        problems: problems.cloned().collect(),
-        remarks: remarks.chain(lowered.iter().cloned()).collect(),
+        diagnostics,
     })
+}
+
+/// Runs `on-start` and reports what came of it.
+fn run_on_start(channel: &WasmChannel, config: &ManagerConfig) -> Vec<Diagnostic> {
+    let failed = |error: String| vec![Diagnostic::error("on-start-failed", error)];
+    let mut trial = match ChannelTrial::new(channel, config.clone()) {
+        Ok(trial) => trial,
+        Err(error) => return failed(error.to_string()),
+    };
+    let config_json = match trial.start_config() {
+        Ok(config_json) => config_json,
+        Err(error) => return failed(error),
+    };
+    let (report, _) = trial.run(&Callback::Start { config_json });
+    match report.result {
+        Ok(CallbackValue::Started(started)) => {
+            let registration = trial.register(&started);
+            let paths: Vec<&str> =
+                registration.endpoints.iter().map(|endpoint| endpoint.path.as_str()).collect();
+            let text =
+                format!("on-start succeeded as {:?}, paths: {}", started.display_name, paths.join(", "));
+            let refused = registration.warnings.iter();
+            let mut found: Vec<Diagnostic> =
+                refused.map(|warning| Diagnostic::warning("registration", warning)).collect();
+            found.push(Diagnostic::note("on-start", text));
+            found
+        }
+        Ok(_) => failed("on-start did not return a configuration".to_owned()),
+        Err(error) => failed(error.to_string()),
+    }
 }
 
 /// The timers' functions have names that say nothing alone.
@@ -168,7 +198,7 @@ fn allowed(entry: &AllowlistEntry) -> Allowed {
         host: format!("{}{port}", entry.host),
         path_prefix: entry.path_prefix.clone(),
         methods: entry.methods.clone(),
-        loose: entry.path_prefix.as_deref().is_some_and(is_unbounded_prefix),
+        unbounded_prefix: entry.path_prefix.as_deref().is_some_and(is_unbounded_prefix),
     }
 }
 
@@ -202,30 +232,22 @@ fn needed(file: &ChannelCapabilitiesFile, plan: &AuthPlan, config: &ManagerConfi
     names.into_iter().map(|(name, optional)| Needed { stored: stored(&name), name, optional }).collect()
 }
 
-fn shown(findings: &Findings) -> String {
+fn shown(report: &Report) -> String {
     let mut text = String::new();
-    for channel in &findings.channels {
+    for channel in &report.channels {
         text += &shown_channel(channel);
         text.push('\n');
     }
-    for warning in &findings.warnings {
-        let _ = writeln!(text, "note: {}", escaped(warning));
+    for found in &report.diagnostics {
+        let _ = writeln!(text, "{}: {}", found.severity, escaped(&found.to_string()));
     }
-    for error in &findings.failed {
-        let _ = writeln!(text, "wrong: {}", escaped(error));
-    }
-    let problems: usize = findings.channels.iter().map(|channel| channel.problems.len()).sum();
-    let wrong = problems + findings.failed.len();
-    let count = findings.channels.len();
-    let _ = match (wrong, count) {
-        (0, 0) => {
-            writeln!(text, "there is no channel here: a channel is NAME.wasm with NAME.capabilities.json")
-        }
-        (0, _) => {
-            writeln!(text, "{count} {}, nothing is wrong", if count == 1 { "channel" } else { "channels" })
-        }
-        (1, _) => writeln!(text, "1 thing is wrong"),
-        _ => writeln!(text, "{wrong} things are wrong"),
+    let channels = count(report.channels.len(), "channel");
+    let (errors, warnings) = (count(report.errors, "error"), count(report.warnings, "warning"));
+    let _ = match (report.errors, report.warnings) {
+        (0, 0) => writeln!(text, "{channels}, no errors, no warnings"),
+        (_, 0) => writeln!(text, "{channels}, {errors}"),
+        (0, _) => writeln!(text, "{channels}, {warnings}"),
+        _ => writeln!(text, "{channels}, {errors}, {warnings}"),
     };
     text
 }
@@ -238,7 +260,7 @@ fn shown_channel(channel: &Checked) -> String {
         }
     };
     let memory = channel.initial_memory_bytes / 1024;
-    line("guest", format!("{}, {}, {memory} KiB of memory at start", channel.kind, channel.flavour));
+    line("guest", format!("{}, {}, {memory} KiB of memory at start", channel.kind, channel.abi_version));
     line("callbacks", channel.callbacks.join(", "));
     line("imports", channel.imports.join(", "));
     line("paths", channel.paths.join(", "));
@@ -250,22 +272,26 @@ fn shown_channel(channel: &Checked) -> String {
         let methods =
             if entry.methods.is_empty() { "any method".to_owned() } else { entry.methods.join(", ") };
         let prefix = entry.path_prefix.as_deref().unwrap_or("/");
-        let loose =
-            if entry.loose { "; the prefix ends inside a name, so longer names are allowed too" } else { "" };
-        line("may call", format!("https://{}{prefix}… ({methods}){loose}", entry.host));
+        let note = if entry.unbounded_prefix {
+            "; the prefix ends inside a name, so longer names are allowed too"
+        } else {
+            ""
+        };
+        line("may call", format!("https://{}{prefix}… ({methods}){note}", entry.host));
     }
     for secret in &channel.secrets {
         let state = match (secret.stored, secret.optional) {
             (true, _) => "stored",
             (false, true) => "not stored, optional",
-            (false, false) => "NOT STORED",
+            (false, false) => "not stored",
         };
         line("secret", format!("{} ({state})", secret.name));
     }
     if channel.websocket {
-        line("websocket", "not supported yet: the channel runs without it".into());
+        line("websocket", "declared".into());
     }
-    channel.remarks.iter().for_each(|remark| line("note", remark.clone()));
-    channel.problems.iter().for_each(|problem| line("WRONG", problem.clone()));
+    for found in &channel.diagnostics {
+        let _ = writeln!(text, "  {}: {}", found.severity, escaped(&found.to_string()));
+    }
     text
 }

@@ -10,7 +10,7 @@ use super::outcome::Failure;
 use tinclaw::model::escape::escaped;
 
 /// Stores a random value for every secret that a channel declares with `auto_generate` and that is nowhere yet. The log
-/// gets names only. What cannot be made is told and left missing: its channel says so in its health.
+/// gets names only. What cannot be made is logged and stays missing, which the channel's health shows.
 pub fn generate_missing(settings: &Settings, channels: &[WasmChannel]) -> Result<(), Failure> {
     if !settings.secrets.generates {
         return Ok(());
@@ -41,12 +41,14 @@ pub fn generate_missing(settings: &Settings, channels: &[WasmChannel]) -> Result
         match generate(&settings.secrets, &name, &secret) {
             Ok(true) => log::info!(
                 target: channel,
-                "secret {name} was not stored, and the channel lets the host choose it: a random one is in {} now; where \
+                "channel {channel}: secret {name} was not stored, and the channel lets the host choose it: a random one is in {} now; where \
                  a provider must be told it, store one of your own with `tinclaw secrets set {name}`",
                 settings.secrets.file.display()
             ),
             Ok(false) => {}
-            Err(reason) => log::warn!(target: channel, "no secret {name} is made: {reason}"),
+            Err(reason) => {
+                log::warn!(target: channel, "channel {channel}: no secret {name} is made: {reason}")
+            }
         }
     }
     Ok(())

@@ -8,29 +8,29 @@ use super::channels::running;
 use super::config::Settings;
 use super::control::{Request, Standing, ask_running};
 use super::outcome::{Failure, Outcome};
-use super::table::{age, now_ms};
+use super::output::{age, now_ms};
 
-/// Asks the running host. Exit code 1 when none runs, its store is down, or a channel is not ready.
+/// Asks the running host. Exit code 1 when none runs or it is degraded: its store is down, or a channel is not ready.
 pub fn health(common: &Common, output: &JsonArgs) -> Outcome {
     let settings = Settings::load(common)?;
     let Standing::Running(health) = ask_running(&settings, &Request::Health)? else {
         let directory = settings.state_dir.display();
-        return Err(Failure::problem(format!("no host runs with the state directory {directory}")));
+        return Err(Failure::problem(format!("no host is running with the state directory {directory}")));
     };
     if output.json {
-        println!("{health}");
+        super::output::print_json(&health);
     } else {
         print!("{}", shown(&health));
     }
-    if is_well(&health) { Ok(()) } else { Err(Failure::Told) }
+    if is_healthy(&health) { Ok(()) } else { Err(Failure::Reported) }
 }
 
 fn shown(health: &Value) -> String {
     let store = &health["store"];
     let number = |value: &Value| value.as_u64().unwrap_or_default();
-    let reason = store["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    let oldest = health["oldest_message_ms"].as_u64();
-    let oldest = oldest.map(|at| format!(", the oldest {}", age(at, now_ms()))).unwrap_or_default();
+    let reason = store["reason"].as_str().map(|reason| format!(" ({})", escaped(reason))).unwrap_or_default();
+    let oldest = Some(age(&health["oldest_message_at"], now_ms())).filter(|age| !age.is_empty());
+    let oldest = oldest.map(|age| format!(", the oldest {age}")).unwrap_or_default();
     let agent = agent_line(&health["agent"]);
     let unrouted = match number(&health["unrouted_requests"]) {
         0 => String::new(),
@@ -50,11 +50,11 @@ fn shown(health: &Value) -> String {
 /// What is known of the agent; empty when there is none that reports its state.
 fn agent_line(agent: &Value) -> String {
     let Some(kind) = agent["kind"].as_str() else { return String::new() };
-    let ago = |field: &str| agent[field].as_u64().map(|at| age(at, now_ms()));
+    let ago = |field: &str| Some(age(&agent[field], now_ms())).filter(|age| !age.is_empty());
     let mut line = format!("agent     {kind}");
     line +=
-        &ago("last_success_ms").map_or(", no success yet".to_owned(), |ago| format!(", last success {ago}"));
-    if let (Some(ago), Some(error)) = (ago("last_error_ms"), agent["last_error"].as_str()) {
+        &ago("last_success_at").map_or(", no success yet".to_owned(), |ago| format!(", last success {ago}"));
+    if let (Some(ago), Some(error)) = (ago("last_error_at"), agent["last_error"].as_str()) {
         line += &format!(", last error {ago}: {}", escaped(error));
     }
     match agent["restarts"].as_u64() {
@@ -65,13 +65,13 @@ fn agent_line(agent: &Value) -> String {
     line + "\n"
 }
 
-fn is_well(health: &Value) -> bool {
+fn is_healthy(health: &Value) -> bool {
     let channels = health["channels"].as_array().map(Vec::as_slice).unwrap_or_default();
-    health["store"]["state"] == "up" && channels.iter().all(is_channel_well)
+    health["store"]["state"] == "up" && channels.iter().all(is_channel_healthy)
 }
 
-fn is_channel_well(channel: &Value) -> bool {
-    channel["state"] == "ready" && channel["lacks_secrets"] != true
+fn is_channel_healthy(channel: &Value) -> bool {
+    channel["state"] == "ready" && channel["missing_secrets"].as_array().is_none_or(Vec::is_empty)
 }
 
 #[cfg(test)]
@@ -79,14 +79,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::output::rfc3339;
 
     #[test]
     fn the_agent_has_a_line() {
         assert_eq!(agent_line(&Value::Null), "");
-        let agent = json!({"kind": "exec", "last_success_ms": null, "last_error_ms": null, "restarts": 0});
+        let agent = json!({"kind": "exec", "last_success_at": null, "last_error_at": null, "restarts": 0});
         assert_eq!(agent_line(&agent), "agent     exec, no success yet\n");
         let now = now_ms();
-        let agent = json!({"kind": "http", "last_success_ms": now - 1000 * 3600, "last_error_ms": now - 1000 * 7200,
+        let agent = json!({"kind": "http", "last_success_at": rfc3339(now - 1000 * 3600), "last_error_at": rfc3339(now - 1000 * 7200),
             "last_error": "status 500: a\u{1b}b", "restarts": 2});
         assert_eq!(
             agent_line(&agent),
@@ -95,18 +96,18 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_well_when_its_store_and_all_channels_are() {
+    fn a_host_is_healthy_when_its_store_and_all_channels_are() {
         let health = |store: &str, states: &[&str]| {
             let channels: Vec<Value> =
                 states.iter().map(|state| json!({"name": "a", "state": state})).collect();
             json!({"store": {"state": store, "usage": {}}, "channels": channels})
         };
-        assert!(is_well(&health("up", &["ready", "ready"])));
-        assert!(!is_well(&health("down", &["ready"])));
-        assert!(!is_well(&health("up", &["ready", "paused"])));
+        assert!(is_healthy(&health("up", &["ready", "ready"])));
+        assert!(!is_healthy(&health("down", &["ready"])));
+        assert!(!is_healthy(&health("up", &["ready", "paused"])));
         let mut lacking = health("up", &["ready", "ready"]);
-        lacking["channels"][1]["lacks_secrets"] = json!(true);
-        assert!(!is_well(&lacking));
+        lacking["channels"][1]["missing_secrets"] = json!(["a"]);
+        assert!(!is_healthy(&lacking));
         assert!(shown(&health("up", &["ready"])).contains("up"));
     }
 }

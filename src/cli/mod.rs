@@ -2,7 +2,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `args/` | what can be written on the command line |
+//! | `args`, `version`, `reference` | what can be written on the command line; `--version`; completions and manual pages |
 //! | `config/` | `tinclaw.toml`, and what it becomes together with the command line |
 //! | `run` | `tinclaw run` |
 //! | `agent/` | who answers messages: echo, a program, an HTTP server |
@@ -10,8 +10,8 @@
 //! | `check`, `call`, `channels` | commands about channels |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
 //! | `secrets`, `prompt` | commands about secrets |
-//! | `object` | objects of JSON, made |
-//! | `logging`, `signals`, `memory`, `outcome`, `table` | log, signals, heap, exit codes, columns |
+//! | `output`, `outcome` | JSON, columns and times; exit codes |
+//! | `logging`, `signals`, `memory` | log, signals, heap |
 
 mod agent;
 mod args;
@@ -25,33 +25,31 @@ mod generate;
 mod health;
 mod logging;
 mod memory;
-mod object;
 mod outcome;
+mod output;
 mod pairing;
 mod prompt;
 mod queues;
+mod reference;
 mod run;
 mod secrets;
 mod signals;
-mod table;
+mod version;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use args::{Arguments, Command, Parsed};
+use clap::error::ErrorKind;
+use tinclaw::model::escape::{escaped, escaped_lines};
+
+use args::{Arguments, Command};
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     no_core_dumps();
     memory::share_one_heap();
-    match args::parse(std::env::args_os().skip(1).collect(), &|name| std::env::var_os(name)) {
-        Ok(Parsed::Arguments(arguments)) => obey(arguments),
-        Ok(Parsed::Help(page)) => show(&page),
-        Ok(Parsed::Version) => show(concat!("tinclaw ", env!("CARGO_PKG_VERSION"), "\n")),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
+    match Arguments::from_environment() {
+        Ok(arguments) => run_command(arguments),
+        Err(error) => report_usage(&error),
     }
 }
 
@@ -65,7 +63,7 @@ fn no_core_dumps() {
     }
 }
 
-fn obey(Arguments { common, command }: Arguments) -> ExitCode {
+fn run_command(Arguments { common, command }: Arguments) -> ExitCode {
     let outcome = match command {
         Command::Run(options) => run::run(&common, options),
         Command::Check(options) => check::check(&common, &options),
@@ -76,6 +74,8 @@ fn obey(Arguments { common, command }: Arguments) -> ExitCode {
         Command::Pairing(command) => pairing::pairing(&common, &command),
         Command::Secrets(command) => secrets::secrets(&common, &command),
         Command::Health(options) => health::health(&common, &options),
+        Command::Completions { shell } => reference::completions(shell),
+        Command::Man { directory } => reference::man(&directory),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,8 +83,19 @@ fn obey(Arguments { common, command }: Arguments) -> ExitCode {
     }
 }
 
-fn show(text: &str) -> ExitCode {
-    // A reader that stops early, as `head` does, has seen what it wanted.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+/// Prints help, the version, or what is wrong with the command line. An argument that would move the cursor is quoted
+/// escaped, and without colour.
+fn report_usage(error: &clap::Error) -> ExitCode {
+    let is_error = !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let is_plain = |word: std::ffi::OsString| {
+        let text = word.to_string_lossy();
+        escaped(&text) == text
+    };
+    if is_error && !std::env::args_os().all(is_plain) {
+        eprint!("{}", escaped_lines(&error.render().to_string()));
+    } else {
+        // A reader that stops early, as `head` does, has seen what it wanted.
+        let _ = error.print();
+    }
+    ExitCode::from(if is_error { 2 } else { 0 })
 }

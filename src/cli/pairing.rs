@@ -1,23 +1,24 @@
 //! `tinclaw pairing`.
 
+use log::LevelFilter;
 use serde_json::Value;
 
 use super::args::{Common, PairingCommand};
 use super::config::Settings;
 use super::control::{Request, ask};
 use super::outcome::Outcome;
-use super::table::{age, columns, now_ms};
+use super::output::{age, columns, now_ms, print_json};
 use tinclaw::model::escape::escaped;
 
 /// Does what `tinclaw pairing …` says. The running host knows at once.
 pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
     let settings = Settings::load(common)?;
-    super::logging::start(common.log.as_deref(), "error");
+    super::logging::start(common, None, LevelFilter::Error)?;
     match command {
         PairingCommand::List(output) => {
             let lists = ask(&settings, Request::ListPairing)?;
             if output.json {
-                println!("{lists}");
+                print_json(&lists);
             } else {
                 print!("{}", shown(&lists, now_ms()));
             }
@@ -36,7 +37,7 @@ pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
         }
         PairingCommand::Revoke { channel, id } => {
             ask(&settings, Request::RevokePairing { channel: channel.clone(), id: id.clone() })?;
-            println!("{} is forgotten; a stranger again to {channel}", escaped(id));
+            println!("the approval of {} for {channel} is withdrawn", escaped(id));
         }
     }
     Ok(())
@@ -48,9 +49,9 @@ fn shown(lists: &Value, now_ms: u64) -> String {
         lists[list].as_array().into_iter().flatten().map(row).collect()
     };
     let text = |item: &Value, field: &str| item[field].as_str().unwrap_or_default().to_owned();
-    let at = |item: &Value, field: &str| age(item[field].as_u64().unwrap_or_default(), now_ms);
+    let at = |item: &Value, field: &str| age(&item[field], now_ms);
     let pending = rows("pending", &|item| {
-        let expires = at(item, "expires_ms");
+        let expires = at(item, "expires_at");
         vec![
             text(item, "channel"),
             text(item, "code"),
@@ -60,7 +61,7 @@ fn shown(lists: &Value, now_ms: u64) -> String {
         ]
     });
     let approved = rows("approved", &|item| {
-        let approved = at(item, "approved_ms");
+        let approved = at(item, "approved_at");
         vec![text(item, "channel"), text(item, "external_id"), text(item, "identity"), approved]
     });
     let table = |headings: &[&str], rows: &[Vec<String>], none: &str| match rows {
@@ -68,8 +69,8 @@ fn shown(lists: &Value, now_ms: u64) -> String {
         rows => columns(headings, rows),
     };
     let pending =
-        table(&["channel", "code", "id", "expires", "about"], &pending, "nobody waits for approval");
-    let approved = table(&["channel", "id", "known as", "approved"], &approved, "nobody is approved");
+        table(&["channel", "code", "id", "expires", "about"], &pending, "no sender waits for approval");
+    let approved = table(&["channel", "id", "identity", "approved"], &approved, "no sender is approved");
     format!("{pending}\n{approved}")
 }
 
@@ -80,14 +81,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_and_who_is_approved_are_two_tables() {
+    fn pending_and_approved_senders_are_two_tables() {
         let lists = json!({
-            "pending": [{"channel": "a", "code": "ACDE", "external_id": "1", "meta_json": "{}", "expires_ms": 60_000}],
-            "approved": [{"channel": "b", "external_id": "2\u{1b}", "identity": "ann", "approved_ms": 0}],
+            "pending": [{"channel": "a", "code": "ACDE", "external_id": "1", "meta_json": "{}", "expires_at": "1970-01-01T00:01:00Z"}],
+            "approved": [{"channel": "b", "external_id": "2\u{1b}", "identity": "ann", "approved_at": "1970-01-01T00:00:00Z"}],
         });
         let expected = "CHANNEL  CODE  ID  EXPIRES  ABOUT\na        ACDE  1   in 60 s  {}\n\n\
-                        CHANNEL  ID       KNOWN AS  APPROVED\nb        2\\u{1b}  ann       0 s ago\n";
+                        CHANNEL  ID       IDENTITY  APPROVED\nb        2\\u{1b}  ann       0 s ago\n";
         assert_eq!(shown(&lists, 0), expected);
-        assert_eq!(shown(&json!({}), 0), "nobody waits for approval\n\nnobody is approved\n");
+        assert_eq!(shown(&json!({}), 0), "no sender waits for approval\n\nno sender is approved\n");
     }
 }

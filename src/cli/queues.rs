@@ -1,12 +1,14 @@
 //! `tinclaw messages` and `tinclaw replies`.
 
+use clap::ValueEnum;
+use log::LevelFilter;
 use serde_json::Value;
 
 use super::args::{Common, JsonArgs, MessagesCommand, OneRow, RepliesCommand, Rows};
 use super::config::Settings;
 use super::control::{self, Request, ask};
 use super::outcome::Outcome;
-use super::table::{age, columns, now_ms};
+use super::output::{age, columns, now_ms, print_json};
 use tinclaw::model::escape::{escaped, escaped_lines};
 
 /// Does what `tinclaw messages …` says.
@@ -16,13 +18,13 @@ pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {
         MessagesCommand::List { rows, output } => {
             let list = ask(&settings, Request::ListMessages(asked(rows)))?;
             show_list(
-                &list,
+                (&list, "messages"),
                 *output,
                 &["id", "received", "channel", "from", "state", "attempt", "text", "error"],
                 |row| {
                     vec![
                         number(row, "id"),
-                        ago(row, "received_ms"),
+                        ago(row, "received_at"),
                         text(row, "channel"),
                         text(row, "user_id"),
                         text(row, "state"),
@@ -35,12 +37,9 @@ pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {
             Ok(())
         }
         MessagesCommand::Show(row) => show(&settings, *row, Request::ShowMessage { id: row.id }),
-        MessagesCommand::Replay(row) => change(
-            &settings,
-            *row,
-            Request::ReplayMessage { id: row.id },
-            "will be delivered to the agent again",
-        ),
+        MessagesCommand::Replay(row) => {
+            change(&settings, *row, Request::ReplayMessage { id: row.id }, "will be redelivered")
+        }
         MessagesCommand::Drop(row) => {
             change(&settings, *row, Request::DropMessage { id: row.id }, "is dropped")
         }
@@ -54,13 +53,13 @@ pub fn replies(common: &Common, command: &RepliesCommand) -> Outcome {
         RepliesCommand::List { rows, output } => {
             let list = ask(&settings, Request::ListReplies(asked(rows)))?;
             show_list(
-                &list,
+                (&list, "replies"),
                 *output,
-                &["id", "created", "channel", "state", "tries", "text", "error"],
+                &["id", "created", "channel", "state", "attempts", "text", "error"],
                 |row| {
                     vec![
                         number(row, "id"),
-                        ago(row, "created_ms"),
+                        ago(row, "created_at"),
                         text(row, "channel"),
                         text(row, "state"),
                         number(row, "attempts"),
@@ -73,7 +72,7 @@ pub fn replies(common: &Common, command: &RepliesCommand) -> Outcome {
         }
         RepliesCommand::Show(row) => show(&settings, *row, Request::ShowReply { id: row.id }),
         RepliesCommand::Retry(row) => {
-            change(&settings, *row, Request::RetryReply { id: row.id }, "will be sent again")
+            change(&settings, *row, Request::RetryReply { id: row.id }, "will be retried")
         }
         RepliesCommand::Drop(row) => change(&settings, *row, Request::DropReply { id: row.id }, "is dropped"),
     }
@@ -81,23 +80,29 @@ pub fn replies(common: &Common, command: &RepliesCommand) -> Outcome {
 
 fn quiet(common: &Common) -> Result<Settings, super::outcome::Failure> {
     let settings = Settings::load(common)?;
-    super::logging::start(common.log.as_deref(), "error");
+    super::logging::start(common, None, LevelFilter::Error)?;
     Ok(settings)
 }
 
-fn asked(rows: &Rows) -> control::Rows {
+fn asked<S: ValueEnum + Send + Sync>(rows: &Rows<S>) -> control::Rows {
+    let name = |state: &S| state.to_possible_value().map(|value| value.get_name().to_owned());
     control::Rows {
         channel: rows.channel.clone(),
-        state: rows.state.map(str::to_owned),
+        state: rows.state.as_ref().and_then(name),
         before: rows.before,
         limit: rows.limit,
     }
 }
 
-fn show_list(list: &Value, output: JsonArgs, headings: &[&str], row: impl Fn(&Value) -> Vec<String>) {
-    let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
+fn show_list(
+    (list, name): (&Value, &str),
+    output: JsonArgs,
+    headings: &[&str],
+    row: impl Fn(&Value) -> Vec<String>,
+) {
+    let items = list[name].as_array().map(Vec::as_slice).unwrap_or_default();
     if output.json {
-        println!("{list}");
+        print_json(list);
     } else if items.is_empty() {
         println!("none");
     } else {
@@ -108,18 +113,18 @@ fn show_list(list: &Value, output: JsonArgs, headings: &[&str], row: impl Fn(&Va
 fn show(settings: &Settings, row: OneRow, request: Request) -> Outcome {
     let record = ask(settings, request)?;
     if row.output.json {
-        println!("{record}");
+        print_json(&record);
         return Ok(());
     }
     for (field, value) in record.as_object().into_iter().flatten().filter(|(field, _)| *field != "content") {
         let shown = match value {
             Value::Null => continue,
             Value::Array(items) if items.is_empty() => continue,
-            Value::Number(_) if field.ends_with("_ms") => ago(&record, field),
+            Value::String(_) if field.ends_with("_at") => ago(&record, field),
             Value::String(text) => escaped(text).into_owned(),
             other => escaped(&other.to_string()).into_owned(),
         };
-        println!("{:<14}{shown}", field.trim_end_matches("_ms").trim_end_matches("_json").replace('_', " "));
+        println!("{:<14}{shown}", field.trim_end_matches("_at").trim_end_matches("_json").replace('_', " "));
     }
     println!("\n{}", escaped_lines(record["content"].as_str().unwrap_or_default()));
     Ok(())
@@ -128,7 +133,7 @@ fn show(settings: &Settings, row: OneRow, request: Request) -> Outcome {
 fn change(settings: &Settings, row: OneRow, request: Request, what: &str) -> Outcome {
     let answer = ask(settings, request)?;
     if row.output.json {
-        println!("{answer}");
+        print_json(&answer);
     } else {
         println!("{} {what}", row.id);
     }
@@ -144,5 +149,5 @@ fn number(row: &Value, field: &str) -> String {
 }
 
 fn ago(row: &Value, field: &str) -> String {
-    age(row[field].as_u64().unwrap_or_default(), now_ms())
+    age(&row[field], now_ms())
 }

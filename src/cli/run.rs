@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::thread;
 
 use crossbeam_channel::bounded;
+use log::LevelFilter;
 use tinclaw::agent::Agent;
 use tinclaw::server::ServerError;
 use tinclaw::{
@@ -24,13 +25,13 @@ use super::signals::StopSignal;
 /// Runs a host until a signal stops it.
 pub fn run(common: &Common, options: RunArgs) -> Outcome {
     let settings = Settings::load_for_run(common, options)?;
-    logging::start(settings.log.as_deref(), "info");
+    logging::start(common, settings.log.as_deref(), LevelFilter::Info)?;
     let signal = StopSignal::install()?;
     let channels = settings.configure(load(&settings)?)?;
     settings.inspect_channels(&channels).iter().for_each(|found| log::warn!("{found}"));
     generate_missing(&settings, &channels)?;
     let host = start(&settings, channels)?;
-    tell_problems(&host);
+    log_problems(&host);
     let control = ControlServer::open(&control_socket(&settings.state_dir));
     let agent = agent(&settings)?;
     greet(&settings, &host, &*agent);
@@ -51,13 +52,20 @@ fn load(settings: &Settings) -> Result<Vec<WasmChannel>, Failure> {
         failed += results.failed.len();
         channels.append(&mut results.loaded);
     }
+    if settings.webchat.is_none()
+        && channels.is_empty()
+        && failed == 0
+        && !settings.channel_paths().is_empty()
+    {
+        log::warn!("no channels were found: running the web chat instead");
+    }
     if settings.webchat.unwrap_or(channels.is_empty() && failed == 0) {
         channels.push(webchat(loader.runtime())?);
     }
     if channels.is_empty() {
         let why = if failed > 0 { "none of the channels could be loaded" } else { "there are no channels" };
         return Err(Failure::problem(format!(
-            "{why}; `tinclaw check PATH` says what is wrong with a channel, and --webchat runs the web chat"
+            "{why}; `tinclaw check PATH` reports why a channel cannot be loaded, and --webchat runs the web chat"
         )));
     }
     Ok(channels)
@@ -84,11 +92,11 @@ fn start(settings: &Settings, channels: Vec<WasmChannel>) -> Result<Host, Failur
     })
 }
 
-/// Says in the log what is wrong with channels that run all the same.
-fn tell_problems(host: &Host) {
+/// Logs errors and warnings about channels that run all the same.
+fn log_problems(host: &Host) {
     for channel in host.health().map(|health| health.channels).unwrap_or_default() {
         for problem in &channel.problems {
-            log::warn!(target: channel.name.as_str(), "{problem}");
+            problem.log(channel.name.as_str());
         }
     }
 }
@@ -116,7 +124,7 @@ fn greet(settings: &Settings, host: &Host, agent: &dyn Agent) {
 }
 
 /// Serves until the signal comes, then stops everything in order. An agent that does not end in time is left behind: its
-/// messages come again at the next start.
+/// messages are redelivered at the next start.
 fn serve(host: &Host, agent: &dyn Agent, control: Option<ControlServer>, signal: StopSignal) {
     thread::scope(|scope| {
         let (done, ended) = bounded::<()>(1);

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use log::LevelFilter;
+use serde_json::json;
 use tinclaw::capability::{DEFAULT_GENERATED_BYTES, RequiredSecret};
 use tinclaw::model::escape::escaped;
 use tinclaw::secrets::{Secret, normalise_name};
@@ -9,14 +11,14 @@ use tinclaw::{ChannelCapabilitiesFile, DiscoveredChannel, discover_channels};
 
 use super::args::{Common, JsonArgs, SecretsCommand};
 use super::config::Settings;
-use super::object::object;
 use super::outcome::{Failure, Outcome};
+use super::output::print_json;
 use super::prompt;
 
 /// Does what `tinclaw secrets …` says.
 pub fn secrets(common: &Common, command: &SecretsCommand) -> Outcome {
     let settings = Settings::load(common)?;
-    super::logging::start(common.log.as_deref(), "error");
+    super::logging::start(common, None, LevelFilter::Error)?;
     match command {
         SecretsCommand::Set { name, generate } => set(&settings, name, *generate),
         SecretsCommand::List(output) => list(&settings, *output),
@@ -69,9 +71,9 @@ fn list(settings: &Settings, output: JsonArgs) -> Outcome {
     if output.json {
         let missing: Vec<_> = missing
             .iter()
-            .map(|(name, channel, prompt)| object!({"name": name, "channel": channel, "prompt": prompt}))
+            .map(|(name, channel, prompt)| json!({"name": name, "channel": channel, "prompt": prompt}))
             .collect();
-        println!("{}", object!({"stored": stored, "missing": missing}));
+        print_json(&json!({"stored": stored, "missing": missing}));
         return Ok(());
     }
     if stored.is_empty() {

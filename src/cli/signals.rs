@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM.
+//! Signals that stop the host: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::net::UnixStream;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::outcome::Failure;
 
@@ -22,7 +22,8 @@ impl StopSignal {
         let failed = |error| Failure::problem(format!("signals cannot be waited for: {error}"));
         let (receiver, sender) = UnixStream::pair().map_err(failed)?;
         let has_come = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
+        // A terminal that closes sends SIGHUP; by default it would end the program without `on-shutdown`.
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
             // The order matters: the first signal finds the flag unset, and sets it afterwards.
             signal_hook::flag::register_conditional_shutdown(signal, EXIT_AT_ONCE, has_come.clone())
                 .and_then(|_| signal_hook::flag::register(signal, has_come.clone()))

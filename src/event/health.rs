@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::channel::ChannelName;
+use crate::model::diagnostic::Diagnostic;
 
 /// A channel's state of health.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -16,11 +17,11 @@ pub struct ChannelHealth {
     pub display_name: Option<String>,
     /// Whether it works.
     pub state: ChannelState,
-    /// Why it does not work, or what is wrong with it although it does.
-    pub problems: Vec<String>,
-    /// Whether a secret that it needs is not stored or cannot be used; `problems` says which. Without one that
+    /// Errors and warnings: why it does not work, or what about it probably is not as it was meant.
+    pub problems: Vec<Diagnostic>,
+    /// Secrets that it needs and that are not stored or cannot be used; `problems` says which of both. Without one that
     /// authenticates its webhooks, they answer 503.
-    pub lacks_secrets: bool,
+    pub missing_secrets: Vec<String>,
     /// Its HTTP paths.
     pub paths: Vec<String>,
     /// Time between polls, if it polls.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wit_abi::types::ChannelConfig;
 
 use crate::channel::{ChannelLimits, ChannelName, Registration};
+use crate::model::diagnostic::Diagnostic;
 use crate::sandbox::{ChannelRuntimeInfo, PreparedChannelModule};
 use crate::store::{LoadedChannel, PendingReply, SeenRecord};
 
@@ -34,8 +35,8 @@ pub struct ChannelSetup {
     pub message_id_from_metadata: bool,
     /// The host to which the capability file wants a websocket.
     pub websocket: Option<String>,
-    /// What is wrong with the channel although it can run.
-    pub problems: Vec<String>,
+    /// What was found about the channel, although it can run.
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 /// What was durable for a channel before it was added.

@@ -8,11 +8,12 @@ use zeroize::Zeroizing;
 use crate::capability::HttpCapability;
 use crate::channel::config::HostConfig;
 use crate::channel::{
-    ChannelLimits, ChannelName, Registration, WasmChannel, resolve_registration, start_config,
+    ChannelLimits, ChannelName, ClampedLimit, Registration, WasmChannel, resolve_registration, start_config,
 };
 use crate::egress::{ChannelHttp, ChannelHttpSettings, OutboundHttp};
 use crate::event::setup::{ChannelSetup, StartConfig};
 use crate::host::access::ChannelAccessToWorld;
+use crate::model::diagnostic::Diagnostic;
 use crate::pairing::PairingDesk;
 use crate::sandbox::{CallbackLimits, ChannelRuntimeInfo};
 use crate::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
@@ -21,6 +22,7 @@ use crate::webhook::{AuthPlan, Requirement};
 
 use super::config::ManagerConfig;
 use super::error::HostError;
+use super::inspect::inspect_channel;
 use super::needed_secrets::NeededSecrets;
 
 /// What channels are assembled with.
@@ -50,7 +52,8 @@ impl Assembly {
         let (limits, adjusted) = ChannelLimits::resolve(capabilities, &self.config.ceilings);
         let callback_limits = CallbackLimits::from(&limits);
         channel.module().check_fits(name.as_str(), &callback_limits)?;
-        let mut problems: Vec<String> = adjusted.iter().map(ToString::to_string).collect();
+        let mut diagnostics = inspect_channel(channel);
+        diagnostics.extend(adjusted.iter().map(clamped));
         let secrets = self.secrets_of(channel);
         let webhook = capabilities.webhook().cloned().unwrap_or_default();
         let plan = AuthPlan::from(&webhook, name.as_str())?;
@@ -61,9 +64,9 @@ impl Assembly {
             max_body_bytes: webhook.max_body_bytes,
             content_types: webhook.content_types.clone(),
         });
-        problems.extend(self.reserve_paths(channel, &access));
+        diagnostics.extend(self.reserve_paths(channel, &access));
         let mut http = capabilities.http.clone().unwrap_or_default();
-        problems.extend(self.config.ceilings.cap_http(&mut http).iter().map(ToString::to_string));
+        diagnostics.extend(self.config.ceilings.cap_http(&mut http).iter().map(clamped));
         let world = self.world(channel, http, &secrets, &access.plan)?;
         let needed = NeededSecrets::new(file.setup.as_ref(), access.clone());
         let setup = ChannelSetup {
@@ -81,7 +84,7 @@ impl Assembly {
             start_config: self.start_config(channel, secrets, guest_secret),
             register: self.register(channel, access),
             websocket: capabilities.websocket.as_ref().map(|websocket| host_of(&websocket.url)),
-            problems,
+            diagnostics,
             name,
         };
         Ok((setup, needed))
@@ -135,17 +138,17 @@ impl Assembly {
         })
     }
 
-    fn reserve_paths(&self, channel: &WasmChannel, access: &Arc<ChannelAccess>) -> Vec<String> {
+    fn reserve_paths(&self, channel: &WasmChannel, access: &Arc<ChannelAccess>) -> Vec<Diagnostic> {
         let section = channel.capabilities_file().capabilities.channel.as_ref();
         let paths = section.map(|section| section.allowed_paths.as_slice()).unwrap_or_default();
         if paths.is_empty() {
             return Vec::new();
         }
         if let Requirement::NoRoute(reason) = access.plan.requirement() {
-            return vec![format!("its paths are closed: {reason}")];
+            return vec![Diagnostic::error("no-authentication", format!("its paths are closed: {reason}"))];
         }
         let taken = self.routes.reserve(channel.name(), paths, access);
-        taken.iter().map(ToString::to_string).collect()
+        taken.iter().map(|taken| Diagnostic::error("path-taken", taken.to_string())).collect()
     }
 
     fn start_config(
@@ -221,4 +224,9 @@ fn open_paths(
 fn host_of(url: &str) -> String {
     let parsed = url::Url::parse(url).ok();
     parsed.as_ref().and_then(url::Url::host_str).unwrap_or(url).to_owned()
+}
+
+/// A limit that the host does not grant as the file asks for it.
+fn clamped(limit: &ClampedLimit) -> Diagnostic {
+    Diagnostic::note("clamped-limit", limit.to_string())
 }

@@ -1,16 +1,17 @@
 //! A manager with channels from a directory and an HTTP server: all of it in five lines.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::{LoadError, WasmChannel, WasmChannelLoader};
+use crate::model::subject::about_channel;
 use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig};
 use crate::server::requests::{OwnPages, RequestHandler, head_check};
 use crate::server::{DEFAULT_MAX_BODY_BYTES, WasmChannelRouter};
-use crate::server::{HttpServer, ServerLimits};
+use crate::server::{HttpServer, ServerError, ServerLimits};
 use crate::webhook::TrustedProxies;
 
 use super::config::ManagerConfig;
@@ -202,13 +203,14 @@ impl HostBuilder {
             Some(runtime) => runtime,
             None => WasmChannelRuntime::new(WasmChannelRuntimeConfig::default())?,
         };
+        // Before any channel starts: a second program on this port must not run `on-start`, which registers webhooks anew.
+        let listener = self.listen.map(bind).transpose()?;
         let loader = WasmChannelLoader::new(runtime);
         let (mut channels, mut failed) = (self.channels, Vec::new());
         for directory in &self.directories {
             let mut results = loader.load(directory)?;
-            for warning in &results.warnings {
-                log::warn!("{warning}");
-            }
+            results.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+            results.failed.iter().for_each(|error| log::error!("{error}"));
             failed.append(&mut results.failed);
             channels.append(&mut results.loaded);
         }
@@ -220,14 +222,14 @@ impl HostBuilder {
         for channel in channels {
             let name = channel.name().clone();
             if let Err(error) = manager.add(Box::new(channel)) {
-                log::error!(target: name.as_str(), "{error}");
+                log::error!(target: name.as_str(), "{}", about_channel(name.as_str(), &error.to_string()));
                 failed.push(LoadError::Refused { channel: name, reason: error.to_string() });
             }
         }
         manager.forget_unclaimed();
-        let server = match self.listen {
-            Some(address) => {
-                Some(serve(&manager, address, self.server, self.proxies, public_url, self.max_body_bytes)?)
+        let server = match listener {
+            Some(listener) => {
+                Some(serve(&manager, listener, self.server, self.proxies, public_url, self.max_body_bytes)?)
             }
             None => None,
         };
@@ -235,9 +237,13 @@ impl HostBuilder {
     }
 }
 
+fn bind(address: SocketAddr) -> Result<TcpListener, HostError> {
+    TcpListener::bind(address).map_err(|source| ServerError::Listen { address, source }.into())
+}
+
 fn serve(
     manager: &ChannelManager,
-    address: SocketAddr,
+    listener: TcpListener,
     limits: ServerLimits,
     proxies: TrustedProxies,
     public_url: Option<String>,
@@ -247,7 +253,8 @@ fn serve(
     let pages = own_pages(routes.clone());
     let check = head_check(routes.clone(), pages.clone(), max_body_bytes);
     let mut handler = RequestHandler::new(routes, manager.events.clone(), proxies, public_url, pages);
-    let server = HttpServer::start(address, limits, check, Box::new(move |request| handler.handle(request)))?;
+    let server =
+        HttpServer::start_on(listener, limits, check, Box::new(move |request| handler.handle(request)))?;
     warn_of_open_channels(manager, server.local_addr());
     Ok(server)
 }

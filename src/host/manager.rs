@@ -227,8 +227,9 @@ impl ChannelManager {
         for channel in &mut channels {
             let needed = self.needed().get(&channel.name).cloned();
             let missing = needed.map(|needed| needed.missing()).unwrap_or_default();
-            channel.lacks_secrets = !missing.is_empty();
-            channel.problems.splice(0..0, missing);
+            let (names, diagnostics): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
+            channel.missing_secrets = names;
+            channel.problems.splice(0..0, diagnostics);
         }
         Ok(Health {
             channels,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::capability::{RequiredSecret, SetupSection};
+use crate::model::diagnostic::Diagnostic;
 use crate::secrets::{SecretError, normalise_name};
 use crate::server::ChannelAccess;
 use crate::webhook::SecretProblem;
@@ -20,11 +21,13 @@ impl NeededSecrets {
         Self { required: setup.map(|setup| setup.required_secrets.clone()).unwrap_or_default(), access }
     }
 
-    /// What is missing or cannot be used, in words that say what stores it. It asks the secrets' store, so it may block.
-    pub fn missing(&self) -> Vec<String> {
+    /// The name of each that is missing or cannot be used, and what to do about it. It asks the secrets' store, so it
+    /// may block.
+    pub fn missing(&self) -> Vec<(String, Diagnostic)> {
         // What cannot be read is not missing, and storing it again would be the wrong advice.
-        if let Some(error) = self.unreadable() {
-            return vec![format!("the secrets cannot be read: {error}")];
+        if let Some((name, error)) = self.unreadable() {
+            let text = format!("the secrets cannot be read: {error}");
+            return vec![(name, Diagnostic::error("unreadable-secrets", text))];
         }
         let stored = |name: &str| self.access.secrets.get(name).ok().flatten();
         let lookup = |name: &str| match self.access.secrets.get(name) {
@@ -33,28 +36,30 @@ impl NeededSecrets {
         };
         let webhook = self.access.plan.secret_problems(&lookup);
         let of_webhooks = webhook.iter().map(|(name, problem)| {
-            format!("secret {name}: {problem}; webhooks answer 503; {}", self.remedy(name))
+            let text = format!("secret {name}: {problem}; webhooks answer 503");
+            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(name)))
         });
-        // What webhooks need has been told already.
-        let is_told = |required: &RequiredSecret| {
+        // Secrets of webhooks have been reported already.
+        let is_reported = |required: &RequiredSecret| {
             webhook.iter().any(|(name, _)| name.eq_ignore_ascii_case(&required.name))
         };
         let lacking = |required: &&RequiredSecret| {
-            !required.optional && !is_told(required) && stored(&required.name).is_none()
+            !required.optional && !is_reported(required) && stored(&required.name).is_none()
         };
         let of_setup = self.required.iter().filter(lacking).map(|required| {
             let RequiredSecret { name, prompt, .. } = required;
             let about = if prompt.is_empty() { String::new() } else { format!(" ({prompt})") };
-            format!("secret {name}: it is not stored{about}; {}", self.remedy(name))
+            let text = format!("secret {name}: it is not stored{about}");
+            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(name)))
         });
         of_webhooks.chain(of_setup).collect()
     }
 
-    /// Why one of the secrets cannot be read.
-    fn unreadable(&self) -> Option<SecretError> {
+    /// The first secret that cannot be read, and why.
+    fn unreadable(&self) -> Option<(String, SecretError)> {
         let webhook = self.access.plan.secret_names().into_iter();
         let setup = self.required.iter().map(|required| required.name.as_str());
-        let read = |name: &str| self.access.secrets.get(name).err();
+        let read = |name: &str| Some((name.to_owned(), self.access.secrets.get(name).err()?));
         webhook.chain(setup).filter(|name| normalise_name(name).is_ok()).find_map(read)
     }
 
@@ -102,6 +107,7 @@ mod tests {
             serde_json::from_value(serde_json::json!({"required_secrets": [{"name": "team_token"}]}))
                 .unwrap();
         let missing = NeededSecrets::new(Some(&setup), Arc::new(access)).missing();
-        assert_eq!(missing, ["the secrets cannot be read: the system gave no random bytes"]);
+        let texts: Vec<String> = missing.iter().map(|(_, found)| found.to_string()).collect();
+        assert_eq!(texts, ["the secrets cannot be read: the system gave no random bytes"]);
     }
 }

@@ -11,6 +11,7 @@ use crate::egress::OutboundHttp;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport};
 use crate::event::setup::ChannelSetup;
 use crate::model::deadline::deadline_after;
+use crate::model::diagnostic::Diagnostic;
 use crate::pairing::PairingDesk;
 use crate::sandbox::{CallbackContext, MemoryBudget, StopFlag};
 use crate::server::WasmChannelRouter;
@@ -42,15 +43,16 @@ impl ChannelTrial {
         let outbound = OutboundHttp::new(&config.outbound)?;
         let assembly = Assembly::new(config, outbound, pairing, WasmChannelRouter::new());
         let (mut setup, needed) = assembly.setup(channel)?;
-        setup.problems.extend(needed.missing());
+        setup.diagnostics.extend(needed.missing().into_iter().map(|(_, diagnostic)| diagnostic));
         let workspace = Workspace::new(workspace_limits(&setup.limits));
         Ok(Self { setup, workspace, store: Some(store) })
     }
 
-    /// What is wrong with the channel although it can run: missing secrets, closed paths, limits that were lowered.
+    /// What was found about the channel: missing secrets, closed paths, limits that were clamped. It can run all the
+    /// same.
     #[must_use]
-    pub fn problems(&self) -> &[String] {
-        &self.setup.problems
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.setup.diagnostics
     }
 
     /// What it may take.

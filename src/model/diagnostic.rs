@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::subject::about_channel;
+
 /// How much a [`Diagnostic`] matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -86,7 +88,7 @@ impl Diagnostic {
             Severity::Warning => log::Level::Warn,
             Severity::Note => log::Level::Info,
         };
-        log::log!(target: channel, level, "channel {channel}: {self}");
+        log::log!(target: channel, level, "{}", about_channel(channel, &self.to_string()));
     }
 }
 

@@ -24,6 +24,25 @@ pub fn escaped_lines(text: &str) -> String {
     text.split('\n').map(escaped).collect::<Vec<_>>().join("\n")
 }
 
+/// A JSON document with the same characters written as `\\uXXXX`: it means the same.
+pub fn escaped_json(document: &str) -> Cow<'_, str> {
+    if !document.chars().any(is_deceptive) {
+        return Cow::Borrowed(document);
+    }
+    let mut safe = String::with_capacity(document.len() + 16);
+    for c in document.chars() {
+        // A line break stands between tokens only.
+        if is_deceptive(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                safe += &format!("\\u{unit:04x}");
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    Cow::Owned(safe)
+}
+
 /// Control characters, and those of Unicode's category Cf that hide or reorder text (Unicode Technical Report 36, 2.7).
 /// The joiners U+200C and U+200D stay: Persian and emoji need them.
 fn is_deceptive(c: char) -> bool {
@@ -57,5 +76,14 @@ mod tests {
             assert_eq!(escaped(&escaped(text)), expected, "{case}, twice");
         }
         assert_eq!(escaped_lines("a\nb\u{1b}"), "a\nb\\u{1b}");
+    }
+
+    #[test]
+    fn escaped_json_means_the_same() {
+        let value = serde_json::json!({"a\u{202e}": "b\u{9b}\u{e0061}\n", "c": 1});
+        let text = value.to_string();
+        let safe = escaped_json(&text);
+        assert!(!safe.chars().any(is_deceptive), "{safe}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
     }
 }

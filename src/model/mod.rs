@@ -12,5 +12,6 @@ pub mod log_throttle;
 pub mod name;
 pub(crate) mod oneshot;
 pub mod rate_limit;
+pub mod subject;
 pub(crate) mod vital_thread;
 pub(crate) mod wait;

@@ -8,6 +8,7 @@ use crate::event::Wakeup;
 use crate::event::callback::{CallbackReport, CallbackValue, Effects, Emitted};
 use crate::event::completion::Ticket;
 use crate::model::human_duration::HumanDuration;
+use crate::model::subject::about_channel;
 use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, ChannelKey};
 
@@ -94,7 +95,8 @@ impl Router {
             }
             Err(Conflict::Changed(_)) => log::warn!(
                 target: running.channel.as_str(),
-                "two callbacks changed the same workspace file; the later one wins"
+                "channel {}: two callbacks changed the same workspace file; the later one wins",
+                running.channel
             ),
             Err(Conflict::Full(error)) => {
                 report.result = Err(WasmChannelError::WorkspaceFull {
@@ -232,7 +234,7 @@ impl Router {
             {
                 if !slot.seen.is_first_message(id, steady_ms()) {
                     slot.counters.dropped += 1;
-                    log::debug!(target: channel.as_str(), "a message that was emitted before is dropped");
+                    log::debug!(target: channel.as_str(), "channel {channel} emitted a message again; it is dropped");
                     continue;
                 }
                 batch.changes.push(changes::seen_message(key, id, steady_ms()));
@@ -245,7 +247,7 @@ impl Router {
     fn callback_failed(&mut self, running: Running, report: CallbackReport) {
         let Err(error) = &report.result else { return };
         let Running { channel, lane, job, .. } = running;
-        log::warn!(target: channel.as_str(), "{error}");
+        log::warn!(target: channel.as_str(), "{}", about_channel(channel.as_str(), &error.to_string()));
         self.free_lane(&channel, lane);
         if let Some(slot) = self.channels.get_mut(&channel) {
             slot.counters.failed += 1;
@@ -276,7 +278,7 @@ impl Router {
         let until = pause.until;
         log::error!(
             target: channel.as_str(),
-            "paused for {} after {} failures in a row: {reason}",
+            "channel {channel} is paused for {} after {} failures in a row: {reason}",
             HumanDuration(until.saturating_duration_since(Instant::now())),
             crate::channel::breaker::FAILURES_BEFORE_PAUSE
         );
@@ -291,7 +293,7 @@ impl Router {
         if slot.state != State::Paused || !slot.breaker.resume(Instant::now()) {
             return;
         }
-        log::info!(target: channel.as_str(), "is tried again after its pause");
+        log::info!(target: channel.as_str(), "channel {channel} is tried again after its pause");
         slot.state = State::Ready;
         self.mark_all_runnable(channel);
         self.schedule_poll(channel);

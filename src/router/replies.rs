@@ -214,7 +214,7 @@ impl Router {
     }
 
     fn give_up(&mut self, channel: &ChannelName, id: ReplyId, reason: &str, uncertain: bool) {
-        log::error!(target: channel.as_str(), "reply {id} is given up and kept as a dead letter: {reason}");
+        log::error!(target: channel.as_str(), "channel {channel}: reply {id} is given up and kept as a dead letter: {reason}");
         let change = Change::ReplyDead { id, at_ms: unix_ms(), error: reason.to_owned(), uncertain };
         self.reply_is_over(channel, id, Batch::of(change));
     }

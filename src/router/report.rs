@@ -2,9 +2,13 @@
 
 use crate::channel::Registration;
 use crate::event::health::{ChannelHealth, ChannelState};
+use crate::model::diagnostic::{Diagnostic, Severity};
 
 use super::core::Router;
 use crate::channel::state::{Channel, State};
+
+/// The code of what is said about a websocket.
+const WEBSOCKET_UNSUPPORTED: &str = "websocket-unsupported";
 
 impl Router {
     /// The health of every channel, by name.
@@ -27,7 +31,7 @@ fn health_of(slot: &Channel) -> ChannelHealth {
         },
         problems: problems_of(slot),
         // Looking into the secrets is not the router's: the manager does, when it is asked.
-        lacks_secrets: false,
+        missing_secrets: Vec::new(),
         paths: registration.map(paths_of).unwrap_or_default(),
         poll_interval: registration.and_then(|registration| registration.poll).map(|poll| poll.interval),
         waiting: slot.waiting(),
@@ -43,14 +47,25 @@ fn paths_of(registration: &Registration) -> Vec<String> {
     registration.endpoints.iter().map(|endpoint| endpoint.path.clone()).collect()
 }
 
-fn problems_of(slot: &Channel) -> Vec<String> {
-    let mut problems = slot.setup.problems.clone();
-    problems.extend(slot.registration.iter().flat_map(|registration| registration.warnings.clone()));
-    problems.extend(slot.credentials.problem());
-    problems.extend(slot.setup.websocket.iter().map(|host| waits_for_websocket(host)));
+fn problems_of(slot: &Channel) -> Vec<Diagnostic> {
+    // What is said about its websocket names the host, below.
+    let is_problem =
+        |found: &&Diagnostic| found.severity < Severity::Note && found.code != WEBSOCKET_UNSUPPORTED;
+    let mut problems: Vec<Diagnostic> = slot.setup.diagnostics.iter().filter(is_problem).cloned().collect();
+    let refused = slot.registration.iter().flat_map(|registration| &registration.warnings);
+    problems.extend(refused.map(|warning| Diagnostic::warning("registration", warning)));
+    problems.extend(slot.credentials.problem().map(|text| Diagnostic::error("refused-credential", text)));
+    let websocket = slot.setup.websocket.iter().map(|host| waits_for_websocket(host));
+    problems.extend(websocket.map(|text| Diagnostic::warning(WEBSOCKET_UNSUPPORTED, text)));
     match slot.breaker.pause() {
-        Some(pause) => problems.push(format!("paused after failures: {}", pause.reason)),
-        None => problems.extend(slot.last_failure.iter().map(|failure| format!("last failure: {failure}"))),
+        Some(pause) => {
+            let text = format!("paused after failures: {}", pause.reason);
+            problems.push(Diagnostic::error("paused", text));
+        }
+        None => {
+            let failure = slot.last_failure.iter().map(|failure| format!("last failure: {failure}"));
+            problems.extend(failure.map(|text| Diagnostic::warning("last-failure", text)));
+        }
     }
     problems
 }

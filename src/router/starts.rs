@@ -9,6 +9,7 @@ use crate::event::callback::{Callback, CallbackReport, CallbackValue};
 use crate::event::{ShutdownPhase, Wakeup};
 use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
+use crate::model::subject::about_channel;
 use crate::sandbox::{StopFlag, WasmChannelError};
 use crate::store::Batch;
 
@@ -52,7 +53,7 @@ impl Router {
         let Some(slot) = self.channels.get_mut(channel) else { return };
         let registration = (slot.setup.register)(&config);
         for warning in &registration.warnings {
-            log::warn!(target: channel.as_str(), "{warning}");
+            log::warn!(target: channel.as_str(), "channel {channel}: {warning}");
         }
         log::info!(target: channel.as_str(), "channel {channel} is ready: {}", describe(&registration));
         if let Some(host) = &slot.setup.websocket {
@@ -96,7 +97,12 @@ impl Router {
         slot.start_failures = slot.start_failures.saturating_add(1);
         slot.last_failure = Some(reason.to_owned());
         let wait = START_RETRIES.half_jitter(slot.start_failures, random());
-        log::error!(target: channel.as_str(), "cannot start, tries again in {}: {reason}", HumanDuration(wait));
+        log::error!(
+            target: channel.as_str(),
+            "{}; on-start is tried again in {}",
+            about_channel(channel.as_str(), reason),
+            HumanDuration(wait)
+        );
         self.scheduler.set(Wakeup::Start(channel.clone()), deadline_after(Instant::now(), wait));
     }
 

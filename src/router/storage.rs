@@ -300,7 +300,7 @@ impl Router {
     }
 
     fn store_failed(&mut self, reason: &Arc<str>) {
-        log::error!("nothing can be stored, so nothing is accepted: {reason}");
+        log::error!("the store is down, so nothing is accepted: {reason}");
         self.storage.works = false;
         let channels: Vec<_> = self.channels.keys().cloned().collect();
         for channel in channels {
@@ -315,7 +315,7 @@ impl Router {
 
     /// Everything in memory goes back to what is durable. What has happened outside meanwhile is stored on top.
     fn store_recovered(&mut self, generation: Generation, mut loaded: Loaded) {
-        log::info!("the store works again");
+        log::info!("the store is up again");
         self.storage.generation = generation;
         self.storage.works = true;
         // Said anew when it is so.

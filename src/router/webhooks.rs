@@ -174,7 +174,7 @@ impl Router {
 
     /// A repeat gets what the first one got, if that was kept.
     fn answer_repeat(&mut self, channel: &ChannelName, answer: AnswerSlot, id: Option<SeenId>) {
-        log::debug!(target: channel.as_str(), "a repeated request is answered without running the guest");
+        log::debug!(target: channel.as_str(), "channel {channel}: a duplicate request is answered without running the guest");
         match id {
             Some(id) => self.storage.answer_from_store(id, answer),
             None => answer.send(HttpAnswer::Guest(crate::channel::dedupe::empty_ok())),

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use wit_abi::guest::GuestError;
+
 use crate::event::callback::CallbackKind;
+
+/// What a tool exports instead of a channel's interface.
+const TOOL_INTERFACE: &str = "near:agent/tool";
 use crate::model::human_duration::HumanDuration;
 
 /// Why a guest could not be prepared, instantiated or run to its end.
@@ -37,6 +42,15 @@ pub enum WasmChannelError {
         channel: String,
         /// What is wrong and what would be accepted.
         reason: String,
+    },
+
+    /// The file is a tool of the same system.
+    #[error("`{channel}` is a tool, not a channel: it exports `{export}`")]
+    Tool {
+        /// What the file is called.
+        channel: String,
+        /// What it exports instead of a channel's interface.
+        export: String,
     },
 
     /// wasmi does not accept the guest's code.
@@ -223,4 +237,29 @@ pub enum WasmChannelError {
         /// What is known about it.
         reason: String,
     },
+}
+
+impl WasmChannelError {
+    /// A file that could not be read as a channel.
+    #[cold]
+    pub(super) fn unread(channel: &str, error: &GuestError) -> Self {
+        let channel = channel.to_owned();
+        if let GuestError::OtherWorld { exports } = error
+            && let Some(export) = exports.iter().find(|export| export.contains(TOOL_INTERFACE))
+        {
+            return Self::Tool { channel, export: export.clone() };
+        }
+        Self::NotLoadable { channel, reason: error.to_string() }
+    }
+
+    /// Says first what a compiler can do about a file that cannot be loaded, when that is known.
+    #[cold]
+    pub(super) fn with_advice(mut self, advice: impl FnOnce() -> Option<String>) -> Self {
+        if let Self::NotLoadable { reason, .. } | Self::InvalidModule { reason, .. } = &mut self
+            && let Some(advice) = advice()
+        {
+            *reason = format!("{advice} ({reason})");
+        }
+        self
+    }
 }

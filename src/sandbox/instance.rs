@@ -38,7 +38,7 @@ pub(super) fn run(
         Err(WasmChannelError::HostFailure { channel: call.channel(), callback: kind, reason })
     });
     if let Err(error @ WasmChannelError::HostFailure { .. }) = &outcome {
-        log::error!("{error}");
+        log::error!("{error}; this is a bug in the host");
     }
     call.report(kind, outcome)
 }

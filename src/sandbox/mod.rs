@@ -20,6 +20,7 @@ mod services;
 mod state;
 mod suitable;
 mod text;
+mod tool_chain;
 mod trial;
 mod wasi;
 
@@ -35,3 +36,4 @@ pub use prepared::PreparedChannelModule;
 pub use runtime::WasmChannelRuntime;
 pub use services::{GuestHttpError, GuestServices};
 pub use state::ChannelHostState;
+pub use tool_chain::KNOWN_TOOL_CHAINS;

@@ -189,7 +189,7 @@ impl Shared {
                 Ok(())
             }
             Err(error) if threads.alive > 0 => {
-                log::warn!("no further worker thread could be started, {} go on: {error}", threads.alive);
+                log::warn!("no further worker thread can be started; {} are running: {error}", threads.alive);
                 Ok(())
             }
             Err(error) => {

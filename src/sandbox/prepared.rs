@@ -64,8 +64,8 @@ impl PreparedChannelModule {
     ) -> Result<Self, WasmChannelError> {
         let not_loadable =
             |reason: String| WasmChannelError::NotLoadable { channel: channel.to_owned(), reason };
-        let guest =
-            read_guest(bytes, &imports::knowledge).map_err(|error| not_loadable(error.to_string()))?;
+        let guest = read_guest(bytes, &imports::knowledge)
+            .map_err(|error| WasmChannelError::unread(channel, &error))?;
         let mut names = ExportNames {
             callbacks: guest.exports.clone(),
             memory: guest.memory.clone(),

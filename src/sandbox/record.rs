@@ -13,6 +13,7 @@ use crate::channel::workspace::WorkspaceChanges;
 use crate::egress::OutboundResponse;
 use crate::event::callback::{Dropped, Effects, Emitted, LogLine, TimerChange};
 use crate::event::upstream::UpstreamOutcome;
+use crate::model::escape::escaped;
 
 /// Collects messages, attachments, timers and log lines of one callback.
 #[derive(Debug)]
@@ -64,7 +65,8 @@ impl Record {
     }
 
     fn push_line(&mut self, level: LogLevel, message: String) {
-        log::log!(target: &self.channel, log_level(level), "{message}");
+        // The line is a guest's own, under its channel's name.
+        log::log!(target: &self.channel, log_level(level), "{}", escaped(&message));
         self.logs.push(LogLine { level, message });
     }
 

@@ -12,6 +12,7 @@ use super::error::WasmChannelError;
 use super::limits::CallbackLimits;
 use super::prepared::PreparedChannelModule;
 use super::suitable;
+use super::tool_chain;
 use super::trial;
 
 /// How deep guest functions may call each other. wasmi's own limit of 1,000 is met by honest parsers; what bounds the
@@ -137,7 +138,9 @@ impl WasmChannelRuntime {
             return Ok(Arc::clone(known));
         }
         // Not under the lock: two threads that load the same file at once prepare it twice, and the first one counts.
-        let fresh = Arc::new(PreparedChannelModule::new(&self.0.engine, name, bytes, digest)?);
+        let fresh = PreparedChannelModule::new(&self.0.engine, name, bytes, digest)
+            .map_err(|error| error.with_advice(|| tool_chain::advice(bytes)))?;
+        let fresh = Arc::new(fresh);
         fresh.check_fits(name, limits)?;
         trial::instantiate(&fresh, name, *limits)?;
         Ok(Arc::clone(self.prepared().entry(digest).or_insert(fresh)))

@@ -82,7 +82,7 @@ impl AuthenticationGate {
                 if let Some(suppressed) = self.unusable.check(channel, now) {
                     log::error!(
                         target: channel.as_str(),
-                        "secret {secret_name} cannot be used: {problem}{suppressed}"
+                        "channel {channel}: secret {secret_name} cannot be used: {problem}{suppressed}"
                     );
                 }
                 Err(Refusal::NotConfigured)

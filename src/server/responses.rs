@@ -19,7 +19,8 @@ pub fn response_for(channel: Option<&ChannelName>, answer: HttpAnswer) -> Respon
         HttpAnswer::Refused(refusal) => refusal_response(&refusal),
         HttpAnswer::Guest(response) => guest_response(response).unwrap_or_else(|problem| {
             let target = channel.map_or("tinclaw", ChannelName::as_str);
-            log::warn!(target: target, "answered a request with {problem}");
+            let subject = channel.map_or("the host".to_owned(), |channel| format!("channel {channel}"));
+            log::warn!(target: target, "{subject} answered a request with {problem}");
             refusal_response(&Refusal::CallbackFailed)
         }),
     }

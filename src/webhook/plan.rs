@@ -151,6 +151,15 @@ impl AuthPlan {
         names
     }
 
+    /// The verify token's secret, when a signature is checked with it too: no provider signs with its verify token.
+    pub fn verify_token_as_key(&self) -> Option<&str> {
+        let challenge = self.checks.challenge.as_ref()?;
+        let is_key = |scheme: &Scheme| {
+            !matches!(scheme, Scheme::SharedSecret(_)) && scheme.secret_name() == challenge.secret_name
+        };
+        self.checks.schemes.iter().any(is_key).then_some(challenge.secret_name.as_str())
+    }
+
     /// Secrets that are missing or cannot be used, for the channel's health. While there is one, every request is
     /// answered 503.
     pub fn secret_problems(&self, secrets: &SecretLookup<'_>) -> Vec<(String, SecretProblem)> {

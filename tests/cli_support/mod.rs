@@ -84,7 +84,7 @@ impl Place {
         let log = Arc::new(Mutex::new(String::new()));
         let mut errors = child.stderr.take().unwrap();
         let sink = log.clone();
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(read @ 1..) = errors.read(&mut piece) {
                 sink.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..read]));
@@ -104,7 +104,7 @@ impl Place {
         thread::spawn(move || {
             let _ = output.read_to_string(&mut String::new());
         });
-        RunningHost { child, address, said, log }
+        RunningHost { child, address, said, log, reader }
     }
 }
 
@@ -150,6 +150,8 @@ pub struct RunningHost {
     /// What it said before it served.
     pub said: String,
     log: Arc<Mutex<String>>,
+    /// Reads the log until the host has closed it.
+    reader: thread::JoinHandle<()>,
 }
 
 pub const SESSION: &str = "0123456789abcdef-test";
@@ -177,6 +179,7 @@ impl RunningHost {
     pub fn stop(mut self) -> String {
         self.signal("TERM");
         let status = self.wait();
+        eventually("the whole log is read", || self.reader.is_finished().then_some(()));
         assert_eq!(status.code(), Some(0), "{}", self.log());
         self.log()
     }

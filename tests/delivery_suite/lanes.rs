@@ -116,7 +116,7 @@ fn a_channel_that_waits_for_a_websocket_says_so_in_its_health() {
     running.ready("everything");
     let problems = running.health("everything").problems;
     assert!(
-        problems.iter().any(|each| each.contains("waits for a websocket to gateway.example")),
+        problems.iter().any(|each| each.message.contains("waits for a websocket to gateway.example")),
         "{problems:?}"
     );
 }
@@ -132,7 +132,7 @@ fn a_channel_whose_start_fails_answers_503_until_it_has_started() {
     assert!(refused.header("retry-after").is_some());
     eventually("the reason is shown", || {
         let problems = running.health("everything").problems;
-        problems.iter().any(|problem| problem.starts_with("last failure")).then_some(())
+        problems.iter().any(|problem| problem.message.starts_with("last failure")).then_some(())
     });
     running.ready("everything");
     running.task(&emit("ann", "late"));

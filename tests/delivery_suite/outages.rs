@@ -88,7 +88,10 @@ fn channels_that_were_starting_or_waiting_to_start_in_an_outage_are_ready_after_
                 door.open();
                 eventually("the start is known to have failed", || {
                     let problems = running.health("everything").problems;
-                    problems.iter().any(|problem| problem.contains("store is not available")).then_some(())
+                    problems
+                        .iter()
+                        .any(|problem| problem.message.contains("store is not available"))
+                        .then_some(())
                 });
                 script.clear();
             }

@@ -20,7 +20,10 @@ fn assert_paused(running: &Running) {
     assert!(refused.header("retry-after").is_some());
     let health = running.health("everything");
     assert_eq!(health.state, ChannelState::Paused);
-    assert!(health.problems.iter().any(|problem| problem.starts_with("paused after failures")), "{health:?}");
+    assert!(
+        health.problems.iter().any(|problem| problem.message.starts_with("paused after failures")),
+        "{health:?}"
+    );
 }
 
 #[test]

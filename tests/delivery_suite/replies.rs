@@ -366,7 +366,7 @@ fn a_channel_whose_credentials_are_refused_is_degraded_until_they_are_accepted()
     let health = running.health("echo");
     assert_eq!(health.state, ChannelState::Degraded);
     let reason = "its credentials are refused: api.echo.example answered 401: Unauthorized";
-    assert!(health.problems.iter().any(|problem| problem == reason), "{:?}", health.problems);
+    assert!(health.problems.iter().any(|problem| problem.message == reason), "{:?}", health.problems);
     is_back.store(true, Ordering::Relaxed);
     let reply = running.host.respond(&ann, text("4")).unwrap();
     running.reply_state(reply, ReplyState::Delivered);

@@ -135,5 +135,8 @@ fn callbacks_beside_each_other_do_not_fill_the_workspace_beyond_its_limit() {
     let files = [running.file("a"), running.file("b")];
     assert_eq!(files.iter().filter(|file| file.is_string()).count(), 1);
     let problems = running.health("everything").problems;
-    assert!(problems.iter().any(|each| each.contains("filled up by other callbacks")), "{problems:?}");
+    assert!(
+        problems.iter().any(|each| each.message.contains("filled up by other callbacks")),
+        "{problems:?}"
+    );
 }

@@ -1,66 +1,68 @@
 //! What a manager answers to a request.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tinclaw::ChannelManager;
 use tinclaw::channel::ChannelName;
 use tinclaw::store::{MessageFilter, MessageId, MessageState, ReplyFilter, ReplyId, ReplyState};
 
 use super::request::{Request, Rows};
 use super::shown;
-use crate::cli::object::object;
 
 /// Does what is asked.
 pub fn answer(manager: &ChannelManager, request: Request) -> Result<Value, String> {
     match request {
         Request::Health => {
             let health = manager.health().map_err(text)?;
-            serde_json::to_value(health).map_err(text)
+            shown::health(&health).map_err(text)
         }
         Request::ListMessages(rows) => {
             let messages = manager.list_messages(message_filter(rows)?).map_err(text)?;
-            Ok(messages.iter().map(shown::message_summary).collect())
+            Ok(json!({"messages": messages.iter().map(shown::message_summary).collect::<Vec<_>>()}))
         }
         Request::ShowMessage { id } => {
             let message = manager.message(MessageId(id)).map_err(text)?;
             message.map(|message| shown::message(&message)).ok_or_else(|| no_such("message", id))
         }
         Request::ReplayMessage { id } => {
-            let settled = "it still waits for the agent, so there is nothing to replay";
-            changed(manager.replay_message(MessageId(id)), || known_message(manager, id, settled))
+            let reason = "it is still pending, so there is nothing to replay";
+            changed(manager.replay_message(MessageId(id)), || known_message(manager, id, reason))
         }
         Request::DropMessage { id } => {
-            let settled = "it does not wait any more";
-            changed(manager.drop_message(MessageId(id)), || known_message(manager, id, settled))
+            let reason = "it is not pending any more";
+            changed(manager.drop_message(MessageId(id)), || known_message(manager, id, reason))
         }
         Request::ListReplies(rows) => {
             let replies = manager.list_replies(reply_filter(rows)?).map_err(text)?;
-            Ok(replies.iter().map(shown::reply_summary).collect())
+            Ok(json!({"replies": replies.iter().map(shown::reply_summary).collect::<Vec<_>>()}))
         }
         Request::ShowReply { id } => {
             let reply = manager.reply(ReplyId(id)).map_err(text)?;
             reply.map(|reply| shown::reply(&reply)).ok_or_else(|| no_such("reply", id))
         }
         Request::RetryReply { id } => {
-            let settled = "it was delivered, so there is nothing to send again";
-            changed(manager.retry_reply(ReplyId(id)), || known_reply(manager, id, settled))
+            let reason = "it was delivered, so there is nothing to retry";
+            changed(manager.retry_reply(ReplyId(id)), || known_reply(manager, id, reason))
         }
         Request::DropReply { id } => {
-            let settled = "it was delivered or dropped already";
-            changed(manager.drop_reply(ReplyId(id)), || known_reply(manager, id, settled))
+            let reason = "it was delivered or dropped already";
+            changed(manager.drop_reply(ReplyId(id)), || known_reply(manager, id, reason))
         }
         Request::ListPairing => {
-            let desk = manager.pairing();
-            Ok(object!({"pending": desk.pending(), "approved": desk.approved()}))
+            let pending: Vec<Value> =
+                manager.pairing().pending().iter().map(shown::pending_pairing).collect();
+            let approved: Vec<Value> =
+                manager.pairing().approved().iter().map(shown::approved_pairing).collect();
+            Ok(json!({"pending": pending, "approved": approved}))
         }
         Request::ApprovePairing { channel, code, identity } => {
             let channel = channel_name(&channel)?;
             let id = manager.pairing().approve(&channel, &code, identity.as_deref()).map_err(text)?;
-            Ok(object!({"id": id}))
+            Ok(json!({"id": id}))
         }
         Request::RevokePairing { channel, id } => {
             let channel = channel_name(&channel)?;
             match manager.pairing().revoke(&channel, &id).map_err(text)? {
-                true => Ok(object!({"id": id})),
+                true => Ok(json!({"id": id})),
                 false => Err(format!("nobody is approved as {id} for channel {channel}")),
             }
         }
@@ -72,7 +74,7 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 fn no_such(what: &str, id: u64) -> String {
-    format!("there is no {what} {id} (settled ones are kept for some days only)")
+    format!("there is no {what} {id} (completed ones are kept for some days only)")
 }
 
 /// The answer to a change that may not have applied; `why` says why not.
@@ -81,7 +83,7 @@ fn changed<E: std::fmt::Display>(
     why: impl FnOnce() -> String,
 ) -> Result<Value, String> {
     match result.map_err(text)? {
-        true => Ok(object!({"changed": true})),
+        true => Ok(json!({"changed": true})),
         false => Err(why()),
     }
 }
@@ -103,7 +105,7 @@ fn known_reply(manager: &ChannelManager, id: u64, otherwise: &str) -> String {
 }
 
 fn channel_name(name: &str) -> Result<ChannelName, String> {
-    ChannelName::new(name).map_err(|error| format!("{name:?} is no channel's name: {error}"))
+    ChannelName::new(name).map_err(|error| format!("{name:?} is not a channel name: {error}"))
 }
 
 fn message_filter(rows: Rows) -> Result<MessageFilter, String> {

@@ -50,7 +50,7 @@ pub fn ask(settings: &Settings, request: Request) -> Result<Value, Failure> {
     if !settings.state_dir.join("tinclaw.db").exists() {
         let directory = settings.state_dir.display();
         return Err(Failure::problem(format!(
-            "no host runs, and none has kept anything in {directory}; is this the right --state-dir?"
+            "no host is running, and there is no state in {directory}; is this the right --state-dir?"
         )));
     }
     let manager = ChannelManager::new(settings.manager()?).map_err(|error| match error {

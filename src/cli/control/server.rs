@@ -5,19 +5,21 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread::{Scope, ScopedJoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use tinclaw::ChannelManager;
 
 use super::answer::answer;
+use super::connection::Connection;
 use super::request::Request;
-use super::wire::{MAX_REQUEST_BYTES, Wire, wait};
-use crate::cli::object::object;
+use super::wire::wait;
 
-/// What one client may take, from its connection to the last byte of its answer. Clients are served one at a time.
-const CLIENT_TIME: Duration = Duration::from_secs(5);
+/// Clients that are served at a time. One more closes the connection that has waited longest.
+const MAX_CLIENTS: usize = 64;
+/// How long nothing is accepted after the system refused to.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// A listening control socket.
 pub struct ControlServer {
@@ -55,19 +57,8 @@ impl ControlServer {
         let Self { listener, path } = self;
         let (stopped, stop) = UnixStream::pair().ok()?;
         let thread = scope.spawn(move || {
-            while wait(&listener, PollFlags::IN, Some(&stopped), None).unwrap_or(false) {
-                match listener.accept() {
-                    Ok((client, _)) => {
-                        if let Err(error) = attend(client, &stopped, manager) {
-                            log::debug!("a client of the control socket went away: {error}");
-                        }
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => {
-                        log::warn!("the control socket takes no client: {error}");
-                        std::thread::sleep(Duration::from_millis(200));
-                    }
-                }
+            if let Err(error) = serve_clients(&listener, &stopped, manager) {
+                log::error!("the control socket is not served any more: {error}");
             }
         });
         Some(Serving { stop, thread, path })
@@ -95,21 +86,81 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn attend(client: UnixStream, stopped: &UnixStream, manager: &ChannelManager) -> io::Result<()> {
-    let mut wire = Wire::new(client, Some(stopped), CLIENT_TIME)?;
-    let line = wire.read_line(MAX_REQUEST_BYTES)?;
-    let result = serde_json::from_str::<Request>(&line)
+/// Serves all clients side by side until `stopped` can be read, so that idle ones keep nobody waiting.
+fn serve_clients(listener: &UnixListener, stopped: &UnixStream, manager: &ChannelManager) -> io::Result<()> {
+    let mut clients: Vec<Connection> = Vec::new();
+    loop {
+        let is_stopped = wait_for_any(listener, stopped, &clients)?;
+        if is_stopped {
+            return Ok(());
+        }
+        accept_all(listener, stopped, &mut clients)?;
+        let now = Instant::now();
+        clients.retain_mut(|client| match client.advance(|line| respond(line, manager)) {
+            Ok(is_done) => !is_done && client.deadline > now,
+            Err(error) => {
+                log::debug!("a client of the control socket disconnected: {error}");
+                false
+            }
+        });
+    }
+}
+
+/// Waits until something can be done. True when it is to stop.
+fn wait_for_any(listener: &UnixListener, stopped: &UnixStream, clients: &[Connection]) -> io::Result<bool> {
+    let mut fds = vec![PollFd::new(stopped, PollFlags::IN), PollFd::new(listener, PollFlags::IN)];
+    fds.extend(clients.iter().map(|client| {
+        let (fd, flags) = client.interest();
+        PollFd::from_borrowed_fd(fd, flags)
+    }));
+    let first = clients.iter().map(|client| client.deadline).min();
+    let left = first.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    // A client's time is a few seconds, which always fits.
+    let time = left.and_then(|left| Timespec::try_from(left).ok());
+    match poll(&mut fds, time.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(!fds[0].revents().is_empty()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Accepts whoever waits, at most as many as may be served.
+fn accept_all(
+    listener: &UnixListener,
+    stopped: &UnixStream,
+    clients: &mut Vec<Connection>,
+) -> io::Result<()> {
+    for _ in 0..MAX_CLIENTS {
+        match listener.accept().and_then(|(stream, _)| Connection::new(stream)) {
+            Ok(client) => {
+                if clients.len() == MAX_CLIENTS {
+                    clients.remove(0);
+                }
+                clients.push(client);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => {
+                log::warn!("the control socket cannot accept a client: {error}");
+                wait(stopped, PollFlags::IN, None, Some(ACCEPT_PAUSE))?;
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn respond(line: &str, manager: &ChannelManager) -> String {
+    let result = serde_json::from_str::<Request>(line)
         .map_err(|error| {
             format!("the request is not understood ({error}); is this another version of tinclaw?")
         })
         .and_then(|request| answer(manager, request));
-    wire.write_line(&envelope(result).to_string())
+    envelope(result).to_string()
 }
 
 /// The answer as it is sent.
 fn envelope(result: Result<Value, String>) -> Value {
     match result {
-        Ok(value) => object!({"ok": value}),
-        Err(error) => object!({"error": error}),
+        Ok(value) => serde_json::json!({"ok": value}),
+        Err(error) => serde_json::json!({"error": error}),
     }
 }

@@ -1,0 +1,103 @@
+//! What commands print: JSON for programs, columns for people, times in both.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tinclaw::model::escape::{escaped, escaped_json};
+
+/// Prints a JSON document on one line.
+pub fn print_json(value: &Value) {
+    println!("{}", escaped_json(&value.to_string()));
+}
+
+/// A time in Unix milliseconds as RFC 3339 has it, in UTC; null when it is beyond the year 9999.
+pub fn rfc3339(unix_ms: u64) -> Value {
+    let time = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    time.map_or(Value::Null, |time| Value::String(time.to_string()))
+}
+
+/// How long ago a time of [`rfc3339`] was, or in how long it will be.
+pub fn age(time: &Value, now_ms: u64) -> String {
+    match time.as_str().and_then(|text| text.parse::<Timestamp>().ok()) {
+        Some(time) => age_of(u64::try_from(time.as_millisecond()).unwrap_or_default(), now_ms),
+        None => String::new(),
+    }
+}
+
+fn age_of(at_ms: u64, now_ms: u64) -> String {
+    let seconds = at_ms.abs_diff(now_ms) / 1000;
+    let text = match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    };
+    if at_ms <= now_ms { format!("{text} ago") } else { format!("in {text}") }
+}
+
+/// Now, in Unix milliseconds.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `1 error`, `2 errors`.
+pub fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Aligns rows under their headings; the last column is not filled up. Text is shown [`escaped`].
+pub fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| escaped(cell).into_owned()).collect()).collect();
+    let headings: Vec<String> = headings.iter().map(|heading| heading.to_uppercase()).collect();
+    let all = || std::iter::once(&headings).chain(&rows);
+    let widths: Vec<usize> = (0..headings.len())
+        .map(|column| {
+            all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for row in all() {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line += &format!("{cell:width$}  ");
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// `messages list` showed `\u{202e}` as it was, so a sender could reorder what the operator read.
+    #[test]
+    fn columns_are_aligned_and_hold_no_control_characters() {
+        let rows = [vec!["1".into(), "a\u{1b}[2J".into()], vec!["12".into(), "b\u{202e}".into()]];
+        assert_eq!(columns(&["id", "text"], &rows), "ID  TEXT\n1   a\\u{1b}[2J\n12  b\\u{202e}\n");
+    }
+
+    #[test]
+    fn times_are_rfc_3339_and_ages_are_short() {
+        assert_eq!(rfc3339(0), json!("1970-01-01T00:00:00Z"));
+        assert_eq!(rfc3339(1_700_000_000_123), json!("2023-11-14T22:13:20.123Z"));
+        assert_eq!((rfc3339(u64::MAX), rfc3339(i64::MAX as u64)), (Value::Null, Value::Null));
+        for (at, now, expected) in [
+            (0, 0, "0 s ago"),
+            (0, 119_000, "119 s ago"),
+            (0, 120_000, "2 min ago"),
+            (0, 7_200_000, "2 h ago"),
+            (0, 172_800_000, "2 d ago"),
+            (61_000, 1_000, "in 60 s"),
+        ] {
+            assert_eq!(age(&rfc3339(at), now), expected);
+        }
+        assert_eq!(age(&Value::Null, 0), "");
+    }
+}

@@ -1,0 +1,26 @@
+//! `tinclaw completions` and `tinclaw man`, made from the command line's definition.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+use super::args::Arguments;
+use super::outcome::{Failure, Outcome};
+
+/// Prints the completion script of a shell.
+pub fn completions(shell: Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "tinclaw", &mut script);
+    // A reader that stops early, as `head` does, has seen what it wanted.
+    let _ = std::io::stdout().write_all(&script);
+    Ok(())
+}
+
+/// Writes a manual page for each command.
+pub fn man(directory: &Path) -> Outcome {
+    clap_mangen::generate_to(Arguments::command(), directory).map_err(|error| {
+        Failure::problem(format!("cannot write manual pages into {}: {error}", directory.display()))
+    })
+}

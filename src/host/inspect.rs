@@ -1,0 +1,57 @@
+//! What can be said about a channel before it runs. `check`, the log and health show the same.
+
+use crate::capability::WebhookCapability;
+use crate::channel::WasmChannel;
+use crate::model::diagnostic::Diagnostic;
+use crate::sandbox::PreparedChannelModule;
+use crate::webhook::AuthPlan;
+
+use super::config::ManagerConfig;
+use super::error::HostError;
+use super::trial::ChannelTrial;
+
+/// Everything that is found about a channel with this configuration, the most severe first: its files, its guest, its
+/// secrets, its paths and its limits. Nothing of the guest is run.
+///
+/// # Errors
+/// What would keep a host from running the channel.
+pub fn inspect(channel: &WasmChannel, config: &ManagerConfig) -> Result<Vec<Diagnostic>, HostError> {
+    let trial = ChannelTrial::new(channel, config.clone())?;
+    let mut found = trial.diagnostics().to_vec();
+    found.sort_by_key(|diagnostic| diagnostic.severity);
+    Ok(found)
+}
+
+/// What its files and its guest say, whatever the host has.
+pub(super) fn inspect_channel(channel: &WasmChannel) -> Vec<Diagnostic> {
+    let mut found = channel.diagnostics().to_vec();
+    found.extend(inspect_guest(channel.module()));
+    if let Some(webhook) = channel.capabilities_file().capabilities.webhook() {
+        found.extend(inspect_webhook(webhook, channel.name().as_str()));
+    }
+    found
+}
+
+fn inspect_guest(module: &PreparedChannelModule) -> Option<Diagnostic> {
+    let flavour = module.flavour();
+    (!flavour.response_attachments).then(|| {
+        let text = format!("the guest is built for {flavour}, whose replies have no attachments");
+        Diagnostic::warning("no-attachments", text)
+            .help("replies are delivered without their attachments; build it for near:agent@0.3.0 or newer")
+    })
+}
+
+/// A signature needs the provider's signing secret. Published files for Meta name only the verify token, which the
+/// provider shows in its first request and never signs with.
+fn inspect_webhook(webhook: &WebhookCapability, channel: &str) -> Option<Diagnostic> {
+    let plan = AuthPlan::from(webhook, channel).ok()?;
+    let name = plan.verify_token_as_key()?;
+    let text = format!(
+        "the verify token {name} is taken for the key of signatures: the provider signs with another secret, so every \
+         signed webhook is answered 401"
+    );
+    Some(Diagnostic::error("verify-token-as-key", text).at("capabilities.channel.webhook").help(
+        "name the provider's signing secret (Meta calls it the app secret) in `hmac_secret_name`, and store it with \
+         `tinclaw secrets set`",
+    ))
+}
