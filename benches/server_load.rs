@@ -24,7 +24,7 @@ fn main() {
         }
     }
     slow_connections(2_000);
-    rude_connections(10_000);
+    misbehaving_connections(10_000);
 }
 
 fn start(keep_alive: Duration) -> HttpServer {
@@ -145,7 +145,7 @@ fn client(address: SocketAddr, keep_alive: bool, stop: &AtomicBool) -> Vec<Durat
     times
 }
 
-/// Many connections that send one byte a second, and come again when they are closed, while somebody sends webhooks.
+/// Many connections that send one byte a second, and reconnect when they are closed, while somebody sends webhooks.
 fn slow_connections(count: usize) {
     let server = start(Duration::ZERO);
     let address = server.local_addr();
@@ -206,7 +206,7 @@ fn send_slowly(address: SocketAddr, count: usize, stop: &AtomicBool) -> usize {
 }
 
 /// Connections that go away in the midst of things, or talk nonsense.
-fn rude_connections(count: usize) {
+fn misbehaving_connections(count: usize) {
     let server = start(Duration::ZERO);
     let address = server.local_addr();
     let request = webhook();
@@ -230,7 +230,7 @@ fn rude_connections(count: usize) {
     thread::sleep(Duration::from_millis(1_000));
     let after = (resident(), entries("/proc/self/fd"), entries("/proc/self/task"));
     println!(
-        "{count} rude connections in {took:.2?}: RSS {} KiB before, {} after; {} files before, {} after; {} threads \
+        "{count} misbehaving connections in {took:.2?}: RSS {} KiB before, {} after; {} files before, {} after; {} threads \
          before, {} after; {:?}",
         before.0 >> 10,
         after.0 >> 10,

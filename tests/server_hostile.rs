@@ -26,7 +26,7 @@ fn four_hundred_slow_connections_keep_nobody_waiting() {
     let mut slow: Vec<TcpStream> = (0..400).map(|_| slow_connection(address)).collect();
     for round in 0..20 {
         for stream in slow.iter_mut().skip(round).step_by(20) {
-            // Those that were closed for newer ones come again.
+            // Those that were closed for newer ones reconnect.
             if stream.write_all(b"x").is_err() {
                 *stream = slow_connection(address);
             }
@@ -46,12 +46,12 @@ fn slow_connection(address: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn rude_clients_leave_nothing_behind() {
+fn misbehaving_clients_leave_nothing_behind() {
     let _alone = alone();
     let server = start(ServerLimits::default(), describe);
     let address = server.local_addr();
     assert_eq!(status(&get(address, "/")), 200);
-    eventually("it has settled", || server.stats().private_connections == 4);
+    eventually("it is idle again", || server.stats().private_connections == 4);
     let (files, tasks) = (open_files(), threads());
     for index in 0..1_000 {
         let mut stream = connect(address);
@@ -151,7 +151,7 @@ fn a_server_without_file_descriptors_goes_on() {
     }
     drop(slow);
 
-    // More requests at a time than it can have private connections: they take turns, or are told to come again.
+    // More requests at a time than it can have private connections: they take turns, or are told to retry.
     let clients: Vec<_> =
         (0..40).map(|_| std::thread::spawn(move || status(&get(address, "/slow")))).collect();
     let answers: Vec<_> = clients.into_iter().map(|client| client.join().unwrap_or(0)).collect();

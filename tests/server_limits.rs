@@ -169,7 +169,7 @@ fn an_answer_that_does_not_come_in_time_is_made_up_for() {
     refused(&read_all(&mut client), (504, "no_answer_in_time"));
     // The late answer goes nowhere, and the private connection serves again.
     request.responder.respond(Response::json(200, vec![b'x'; 100_000]));
-    eventually("its memory is given back", || server.stats().response_memory_used == 0);
+    eventually("its memory is released", || server.stats().response_memory_used == 0);
     let mut client = ask(server.local_addr());
     requests.recv_timeout(PATIENCE).unwrap().responder.respond(Response::json(200, "{}"));
     assert!(read_all(&mut client).ends_with("\r\n\r\n{}"));
@@ -212,7 +212,7 @@ fn an_answer_may_have_its_limit_and_one_byte_more_is_an_error() {
     refused(&get(server.local_addr(), "/?100001"), (500, "answer_too_large"));
     let head = exchange(server.local_addr(), b"HEAD /?100000 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(head.contains("Content-Length: 100000\r\n") && head.ends_with("\r\n\r\n"), "{head:?}");
-    eventually("all memory is given back", || server.stats().response_memory_used == 0);
+    eventually("all memory is released", || server.stats().response_memory_used == 0);
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn answers_share_a_memory_and_slow_readers_are_dropped() {
     eventually("the answer is under way", || server.stats().response_memory_used == 8 << 20);
     refused(&get(server.local_addr(), "/"), (503, "out_of_memory"));
     eventually("the slow reader is dropped", || server.stats().slow_readers == 1);
-    eventually("its memory is given back", || server.stats().response_memory_used == 0);
+    eventually("its memory is released", || server.stats().response_memory_used == 0);
     let mut part = Vec::new();
     let _ = slow.read_to_end(&mut part);
     assert!(part.len() < 8 << 20, "{}", part.len());
@@ -260,7 +260,7 @@ fn bodies_share_a_memory_and_wait_for_it() {
     for client in [first, second, small] {
         assert_eq!(status(&client.join().unwrap()), 200);
     }
-    eventually("all memory is given back", || server.stats().body_memory_used == 0);
+    eventually("all memory is released", || server.stats().body_memory_used == 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::memory::Memory;
 
 /// Bounds the sum of all large answers. Whoever answers takes the memory before the answer is written, and the front
-/// gives it back when the client has it, or when the private connection is lost.
+/// releases it when the client has it, or when the private connection is lost.
 ///
 /// Behind a lock because answers come from any thread; it is held for a look into a map, and small answers skip it.
 #[derive(Debug)]
@@ -35,11 +35,11 @@ impl AnswerMemory {
         fits
     }
 
-    /// Gives back what the answer to this request has taken, if anything.
-    pub(crate) fn give_back(&self, arrival: u64) {
+    /// Releases what the answer to this request has taken, if anything.
+    pub(crate) fn release(&self, arrival: u64) {
         let mut taken = self.lock();
         if let Some(bytes) = taken.by_arrival.remove(&arrival) {
-            taken.memory.give_back(bytes);
+            taken.memory.release(bytes);
         }
     }
 
@@ -62,10 +62,10 @@ mod tests {
         let memory = AnswerMemory::new(10);
         assert!(memory.take(1, 6));
         assert!(!memory.take(2, 5));
-        memory.give_back(2);
+        memory.release(2);
         assert_eq!(memory.used(), 6);
-        memory.give_back(1);
-        memory.give_back(1);
+        memory.release(1);
+        memory.release(1);
         assert_eq!(memory.used(), 0);
         assert!(memory.take(2, 10));
     }

@@ -129,9 +129,9 @@ impl ClientRoute {
     fn write(self, bytes: &[u8]) {
         let mut writer = self.request.into_writer();
         if let Err(error) = writer.write_all(bytes).and_then(|()| writer.flush()) {
-            // The front has closed the private connection, so it will not read this answer nor give its memory back.
+            // The front has closed the private connection, so it will not read this answer nor release its memory.
             log::debug!("the answer to request {} has nowhere to go: {error}", self.arrival);
-            self.memory.give_back(self.arrival);
+            self.memory.release(self.arrival);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reads the head of a request, and refuses what two readers could understand differently.
 //!
 //! Two pure steps. [`HeadScanner`] finds the end of the head while bytes come in, looking at each byte once, and refuses
-//! at once what no later byte can mend. [`read_head`] then parses the whole. The rules are those of RFC 9112, read
+//! at once what no later byte can make valid. [`read_head`] then parses the whole. The rules are those of RFC 9112, read
 //! strictly: where it lets a server repair a request, this one refuses it, because whatever stands in front of us may
 //! have repaired it differently (request smuggling).
 

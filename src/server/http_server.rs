@@ -10,7 +10,7 @@ use super::backend::Backend;
 use super::front::{Front, Listener};
 use super::http_thread;
 use super::shared::Shared;
-use super::waker::Waker;
+use super::shared::Waker;
 use super::wire::Token;
 use super::{IncomingRequest, Response, ServerError, ServerLimits, ServerStats};
 

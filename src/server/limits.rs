@@ -10,12 +10,12 @@ use crate::net::address_range::AddressRange;
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerLimits {
     /// Connections from clients that are open at a time. When all are taken, the oldest one without a complete request
-    /// goes; when every one waits for its answer, the newcomer gets 503. Default 256, at least 1.
+    /// goes; when every one waits for its answer, the new connection gets 503. Default 256, at least 1.
     ///
     /// Each takes one file descriptor, and three more while its request is being answered.
     pub connections: usize,
     /// Connections from one IPv4 address or one IPv6 /64 network. When they are taken, the oldest one of that sender
-    /// without a complete request goes; when there is none, the newcomer gets 503. Default 16.
+    /// without a complete request goes; when there is none, the new connection gets 503. Default 16.
     pub connections_per_address: usize,
     /// Senders for which `connections_per_address` does not hold: reverse proxies and tunnels speak for many others.
     /// Default 127.0.0.0/8 and ::1, because a tunnel on the same machine connects from there.

@@ -1,4 +1,4 @@
-//! Memory that several connections share, handed out and taken back in bytes.
+//! Memory that several connections share, counted in bytes.
 
 /// A fixed amount of memory. Owned by one thread.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ impl Memory {
         fits
     }
 
-    /// Gives back what was taken.
-    pub(crate) fn give_back(&mut self, bytes: u64) {
+    /// Releases what was taken.
+    pub(crate) fn release(&mut self, bytes: u64) {
         self.used = self.used.saturating_sub(bytes);
     }
 
@@ -40,7 +40,7 @@ mod tests {
         let mut memory = Memory::new(10);
         assert!(memory.take(4) && memory.take(6));
         assert!(!memory.take(1));
-        memory.give_back(3);
+        memory.release(3);
         assert!(!memory.take(4));
         assert!(memory.take(3));
         assert_eq!(memory.used(), 10);

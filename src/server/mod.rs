@@ -21,7 +21,7 @@
 //! | `wire`, `reply` | requests and answers on the private socket |
 //! | `sequence` | the order of arrival, restored |
 //! | `front/` | sockets: accepting, reading, handing over, answering |
-//! | `backend`, `private_socket`, `http_thread` | tiny_http, and the thread that empties it |
+//! | `backend`, `http_thread` | tiny_http, and the thread that empties it |
 //! | `exchange`, `http_server` | what users of the server see |
 //! | `requests` | from a request to an event: routed, authenticated, deduplicated |
 //! | `authentication` | who may pass, and what those who may not cost |
@@ -43,7 +43,6 @@ mod http_thread;
 mod intake;
 mod limits;
 mod memory;
-mod private_socket;
 mod rejection;
 mod reply;
 pub(crate) mod requests;
@@ -53,7 +52,6 @@ mod sequence;
 mod shared;
 mod stats;
 mod unrouted;
-mod waker;
 mod wire;
 
 pub use error::ServerError;

@@ -2,8 +2,8 @@
 
 use super::error::WebhookConfigError;
 use super::plan::{Checks, Source};
+use super::presets::published_checks;
 use super::presets::{META_VERIFY_TOKEN, kind_of, scheme_named, signed_by};
-use super::published;
 use super::scheme::{Ed25519, Keyed, Scheme};
 use super::template::{SignedText, Template};
 use crate::capability::webhook::{
@@ -132,7 +132,7 @@ impl Reader<'_> {
         let others =
             [&capability.hmac_secret_name, &capability.signature_key_secret_name, &capability.secret_header];
         let schemes = match others.iter().any(|field| field.is_some()) {
-            true => published::checks(self.source)?.map(|checks| checks.schemes).unwrap_or_default(),
+            true => published_checks(self.source)?.map(|checks| checks.schemes).unwrap_or_default(),
             false => Vec::new(),
         };
         // An empty list means POST.

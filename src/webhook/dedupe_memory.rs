@@ -44,7 +44,7 @@ impl fmt::Debug for DedupeKey {
 /// What is known about a key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Known<'a, A> {
-    /// Nothing: it is now in flight, and the caller owes a [`DedupeMemory::done`] or [`DedupeMemory::forget`].
+    /// Nothing: it is now in flight, and the caller must call [`DedupeMemory::done`] or [`DedupeMemory::forget`].
     New,
     /// The first request with this key has not finished.
     InFlight,

@@ -8,38 +8,34 @@
 //! | file | question it answers |
 //! |---|---|
 //! | `plan` | What does this capability file ask for, and which stored secrets does that take? |
-//! | `published`, `declared` | What do the published fields mean alone, and what does `auth` mean beside them? |
+//! | `presets`, `declared` | What do the published fields mean alone, and what does `auth` mean beside them? |
 //! | `scheme`, `presets` | Which kinds of check are there, and what are the providers' formats? |
 //! | `template`, `timestamp` | What was signed, and is it recent? |
-//! | `shared_secret`, `keyed`, `stripe`, `standard`, `twilio`, `ed25519`, `challenge` | Does this request pass that check? |
+//! | `shared_secret`, `hmac`, `standard`, `twilio`, `ed25519` | Does this request pass that check? |
 //! | `verify` | Does it pass all of them? |
 //! | `replay`, `dedupe`, `provider_ids`, `dedupe_memory` | Was it handled before? |
-//! | `guest_view` | What of it does the guest see? |
+//! | `request` | What of it does the guest see? |
 //! | `media_type` | Is its body of an accepted type? |
 //! | `peer`, `attempts` | Who sends it, and how often did they fail? |
 
 mod attempts;
-mod challenge;
 mod declared;
 mod dedupe;
 mod dedupe_memory;
 mod ed25519;
 mod encoding;
 mod error;
-mod guest_view;
-mod keyed;
+mod hmac;
 mod media_type;
 mod peer;
 mod plan;
 mod presets;
 mod provider_ids;
-mod published;
 mod replay;
 mod request;
 mod scheme;
 mod shared_secret;
 mod standard;
-mod stripe;
 mod template;
 mod timestamp;
 mod twilio;
@@ -52,10 +48,9 @@ pub use attempts::{AttemptLimits, FailedAttempts, Failure};
 pub use dedupe::DedupeRule;
 pub use dedupe_memory::{DedupeKey, DedupeMemory, Known};
 pub use error::WebhookConfigError;
-pub use guest_view::{Hidden, visible_headers, visible_query};
 pub use media_type::media_type_allowed;
 pub use peer::{PeerConfigError, TrustedProxies};
 pub use plan::{AuthPlan, NoRoute, Requirement};
 pub use replay::ReplayKey;
-pub use request::{SecretLookup, WebhookRequest};
+pub use request::{Hidden, SecretLookup, WebhookRequest, visible_headers, visible_query};
 pub use verify::{AuthFailure, Authenticated, SecretProblem, Verdict, verify};

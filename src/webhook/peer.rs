@@ -100,8 +100,13 @@ mod tests {
         let trusted = TrustedProxies::parse(&["10.0.0.0/8", "127.0.0.1", "2001:db8:ffff::/48"]).unwrap();
         let cases: [(&str, &str, &[&str], &str); 20] = [
             ("no proxy", "203.0.113.9", &[], "203.0.113.9"),
-            ("a stranger's header is ignored", "203.0.113.9", &["10.0.0.1"], "203.0.113.9"),
-            ("a stranger claims a loopback address", "203.0.113.9", &["127.0.0.1, 127.0.0.1"], "203.0.113.9"),
+            ("a header of an untrusted peer is ignored", "203.0.113.9", &["10.0.0.1"], "203.0.113.9"),
+            (
+                "an untrusted peer claims a loopback address",
+                "203.0.113.9",
+                &["127.0.0.1, 127.0.0.1"],
+                "203.0.113.9",
+            ),
             ("one proxy", "127.0.0.1", &["203.0.113.9"], "203.0.113.9"),
             ("a proxy that reports nothing", "127.0.0.1", &[], "127.0.0.1"),
             (

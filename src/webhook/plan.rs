@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use super::challenge::{self, Challenge};
 use super::declared;
 use super::dedupe::{DedupeRule, pointer_path};
 use super::error::WebhookConfigError;
 use super::media_type;
 use super::presets::TELEGRAM_SECRET_HEADER;
-use super::published;
+use super::presets::published_checks;
 use super::request::{SecretLookup, WebhookRequest};
 use super::scheme::Scheme;
+use super::shared_secret::{Challenge, is_challenge};
 use super::timestamp::{DEFAULT_TOLERANCE_SECS, MAX_TOLERANCE_SECS};
 use super::verify::{SecretProblem, usable};
 use crate::capability::webhook::{WebhookCapability, WebhookDedupe};
@@ -95,7 +95,7 @@ impl AuthPlan {
             None if !capability.managed_by_host => {
                 (Requirement::NoRoute(NoRoute::LeftToGuest), Checks::default())
             }
-            None => match published::checks(&source)? {
+            None => match published_checks(&source)? {
                 Some(checks) => (Requirement::Checked, checks),
                 None => (Requirement::NoRoute(NoRoute::NothingDeclared), Checks::default()),
             },
@@ -130,7 +130,7 @@ impl AuthPlan {
     /// way. A signature cannot be guessed.
     pub fn is_guessable(&self, request: &WebhookRequest<'_>) -> bool {
         let checks = &self.checks;
-        if checks.challenge.as_ref().is_some_and(|challenge| challenge::is_meant(challenge, request)) {
+        if checks.challenge.as_ref().is_some_and(|challenge| is_challenge(challenge, request)) {
             return true;
         }
         let is_shared = |scheme: &Scheme| matches!(scheme, Scheme::SharedSecret(_));

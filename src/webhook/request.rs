@@ -1,7 +1,16 @@
-//! A request as the authenticator looks at it.
+//! A request as the authenticator looks at it, and what the guest sees of it: headers and query as JSON, without anything that
+//! carried a secret.
+//!
+//! Signature headers stay visible. They prove one request and cannot be turned into the key, and guests that were written for
+//! other hosts look at them.
 
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::plan::Checks;
+use super::scheme::Scheme;
 use super::verify::{AuthFailure, SecretProblem};
 
 /// Where secrets come from: the stored value of a name in lower case, nothing, or why it cannot be read. An empty value
@@ -44,5 +53,142 @@ impl<'a> WebhookRequest<'a> {
             Some(_) => Err(AuthFailure::HeaderRepeated(name.to_owned())),
             None => Ok(first.map(|(_, value)| value.as_str())),
         }
+    }
+}
+
+/// Shortest secret that is searched for in other headers and parameters; a shorter one would hide too much.
+const MIN_SEARCHED_SECRET_BYTES: usize = 8;
+
+/// Names of headers (lower case) and query parameters that the guest does not get.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    headers: Vec<String>,
+    params: Vec<String>,
+}
+
+impl Hidden {
+    /// What an authentic request carried secrets in: the declared places, and any other whose value contains one,
+    /// because a sender may be configured to put it there too.
+    pub(super) fn after(checks: &Checks, secrets: &[&[u8]], request: &WebhookRequest<'_>) -> Self {
+        let declared_headers = checks.schemes.iter().filter_map(|scheme| match scheme {
+            Scheme::SharedSecret(shared) => Some(shared.header.clone()),
+            _ => None,
+        });
+        let leaking_headers = request
+            .headers
+            .iter()
+            .filter(|(_, value)| contains_any(value, secrets))
+            .map(|(name, _)| name.to_ascii_lowercase());
+        let declared_params = checks.challenge.iter().map(|challenge| challenge.param.clone());
+        let leaking_params = parameters(request.query)
+            .filter(|(_, value)| contains_any(value, secrets))
+            .map(|(name, _)| name.into_owned());
+        Self {
+            headers: declared_headers.chain(leaking_headers).collect(),
+            params: declared_params.chain(leaking_params).collect(),
+        }
+    }
+
+    /// Names of the hidden headers, in lower case.
+    pub fn headers(&self) -> &[String] {
+        &self.headers
+    }
+
+    /// Names of the hidden query parameters.
+    pub fn params(&self) -> &[String] {
+        &self.params
+    }
+}
+
+fn contains_any(value: &str, secrets: &[&[u8]]) -> bool {
+    let value = value.as_bytes();
+    secrets
+        .iter()
+        .filter(|secret| secret.len() >= MIN_SEARCHED_SECRET_BYTES)
+        .any(|secret| value.windows(secret.len()).any(|window| window == *secret))
+}
+
+/// The `headers-json` of a request: one JSON object of strings, names in lower case, the values of a repeated header
+/// joined with `", "` in their order (RFC 9110, section 5.3); those of `cookie` with `"; "`, as one line would have them
+/// (RFC 9113, section 8.2.3).
+pub fn visible_headers(headers: &[(String, String)], hidden: &Hidden) -> String {
+    let pairs = headers
+        .iter()
+        .map(|(name, value)| (Cow::Owned(name.to_ascii_lowercase()), Cow::Borrowed(value.as_str())));
+    object(pairs, &hidden.headers, |name| Some(if name == "cookie" { "; " } else { ", " }))
+}
+
+/// The `query-json` of a request, from its raw query: one JSON object of strings, percent-decoded (what is not UTF-8
+/// becomes U+FFFD). Of a repeated parameter the last value counts, as in the readers of the guests' languages: joined, it
+/// would be a value that nobody sent.
+pub fn visible_query(query: &str, hidden: &Hidden) -> String {
+    object(parameters(query), &hidden.params, |_| None)
+}
+
+fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    url::form_urlencoded::parse(query.as_bytes())
+}
+
+/// `separator` says what stands between the values of a name that is there several times; without one, the last counts.
+fn object<'a>(
+    pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    hidden: &[String],
+    separator: impl Fn(&str) -> Option<&'static str>,
+) -> String {
+    let mut object = Map::new();
+    for (name, value) in pairs.filter(|(name, _)| !hidden.iter().any(|hidden| *hidden == *name)) {
+        match (object.get_mut(name.as_ref()), separator(&name)) {
+            (Some(Value::String(joined)), Some(separator)) => {
+                joined.push_str(separator);
+                joined.push_str(&value);
+            }
+            _ => {
+                object.insert(name.into_owned(), Value::String(value.into_owned()));
+            }
+        }
+    }
+    Value::Object(object).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn headers_are_lower_case_joined_and_without_what_is_hidden() {
+        let hidden = Hidden { headers: vec!["x-webhook-secret".to_owned()], params: vec![] };
+        let headers = headers(&[
+            ("X-Webhook-Secret", "s3cret"),
+            ("Accept", "a"),
+            ("x-quote", "\"\u{1}é"),
+            ("accept", "b"),
+            ("x-webhook-secret", "again"),
+            ("Cookie", "a=1"),
+            ("cookie", "b=2; c=3"),
+        ]);
+        let json = visible_headers(&headers, &hidden);
+        assert_eq!(json, r#"{"accept":"a, b","x-quote":"\"\u0001é","cookie":"a=1; b=2; c=3"}"#);
+    }
+
+    #[test]
+    fn the_query_is_decoded_and_without_the_token_and_the_last_of_equal_names_counts() {
+        let hidden = Hidden { headers: vec![], params: vec!["hub.verify_token".to_owned()] };
+        let query = "hub.mode=subscribe&hub%2Everify_token=t&hub.challenge=1%202+3&a&a=%ff&=x";
+        let json = visible_query(query, &hidden);
+        assert_eq!(
+            json,
+            "{\"hub.mode\":\"subscribe\",\"hub.challenge\":\"1 2 3\",\"a\":\"\u{fffd}\",\"\":\"x\"}"
+        );
+        assert_eq!(visible_query("", &hidden), "{}");
+    }
+
+    #[test]
+    fn short_secrets_are_not_searched_for() {
+        assert!(contains_any("Bearer 12345678", &[b"12345678"]));
+        assert!(!contains_any("Bearer 1234567", &[b"1234567"]));
     }
 }

@@ -3,7 +3,7 @@
 use super::replay::ReplayKey;
 use super::request::WebhookRequest;
 use super::verify::{AuthFailure, SecretProblem};
-use super::{ed25519, keyed, shared_secret, standard, stripe, twilio};
+use super::{ed25519, hmac, shared_secret, standard, twilio};
 use crate::capability::webhook::{HmacAlgorithm, SignatureEncoding};
 
 use super::template::SignedText;
@@ -104,8 +104,8 @@ impl Scheme {
     ) -> Result<Option<ReplayKey>, CheckError> {
         match self {
             Self::SharedSecret(scheme) => Ok(shared_secret::check(scheme, secret, request).map(|()| None)?),
-            Self::Keyed(scheme) => Ok(keyed::check(scheme, secret, request)?),
-            Self::Stripe(scheme) => Ok(stripe::check(scheme, secret, request)?),
+            Self::Keyed(scheme) => Ok(hmac::check(scheme, secret, request)?),
+            Self::Stripe(scheme) => Ok(hmac::check_stripe(scheme, secret, request)?),
             Self::Standard(scheme) => standard::check(scheme, secret, request),
             Self::Twilio(scheme) => Ok(twilio::check(scheme, secret, request)?),
             Self::Ed25519(scheme) => ed25519::check(scheme, secret, request),

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::encoding;
-use super::keyed::Mac;
+use super::hmac::Mac;
 use super::replay::{self, ReplayKey};
 use super::request::WebhookRequest;
 use super::scheme::{CheckError, KeyAndTolerance};

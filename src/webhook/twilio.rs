@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use subtle::ConstantTimeEq;
 
 use super::encoding;
-use super::keyed::{Mac, Tag};
+use super::hmac::{Mac, Tag};
 use super::media_type::essence;
 use super::replay::{self, ReplayKey};
 use super::request::WebhookRequest;

@@ -5,12 +5,12 @@ use std::fmt;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::challenge;
-use super::guest_view::Hidden;
 use super::plan::{AuthPlan, Checks, Requirement};
 use super::replay::ReplayKey;
+use super::request::Hidden;
 use super::request::{SecretLookup, WebhookRequest};
 use super::scheme::CheckError;
+use super::shared_secret::{check_challenge, is_challenge};
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,9 +149,9 @@ fn decide(
 ) -> Result<Verdict, Unverified> {
     let keys = Keys::load(checks, secrets)?;
     let replay_key = match &checks.challenge {
-        Some(challenge) if challenge::is_meant(challenge, request) => {
+        Some(challenge) if is_challenge(challenge, request) => {
             keys.token
-                .any(|token| challenge::check(challenge, token, request).map_err(Unverified::Refused))?;
+                .any(|token| check_challenge(challenge, token, request).map_err(Unverified::Refused))?;
             None
         }
         _ => check_all(checks, &keys, request)?,

@@ -1,4 +1,4 @@
-//! Newcomers: who gets in, and who goes for them.
+//! New connections: which are accepted, and which are closed to make room for them.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Instant;
@@ -7,13 +7,13 @@ use super::super::ServerLimits;
 use super::super::intake::Intake;
 use super::super::rejection::Rejection;
 use super::super::stats::count;
-use super::client::{Client, EvictionPriority, Phase};
+use super::clients::{Client, EvictionPriority, Phase};
 use super::listener::Accepted;
 use super::run::Front;
 use crate::model::deadline::deadline_after;
 use crate::net::address_range::sender_key;
 
-/// Connections accepted in one round, so that newcomers do not keep the others waiting.
+/// Connections accepted in one round, so that new connections do not keep the others waiting.
 pub(super) const ACCEPTED_A_ROUND: usize = 64;
 
 impl Front {

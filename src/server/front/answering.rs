@@ -8,7 +8,7 @@ use super::super::intake::{Intake, Refused};
 use super::super::rejection::Rejection;
 use super::super::stats::count;
 use super::super::{Response, reply};
-use super::client::{Phase, Then};
+use super::clients::{Phase, Then};
 use super::outgoing::Outgoing;
 use super::run::Front;
 use crate::model::clock::http_now;
@@ -168,16 +168,16 @@ impl Front {
         }
     }
 
-    /// Gives back what a phase held.
+    /// Releases what a phase held.
     fn leave(&mut self, id: usize, phase: Phase) {
         match phase {
-            Phase::Reading { intake, .. } => self.memory.give_back(intake.charged()),
+            Phase::Reading { intake, .. } => self.memory.release(intake.charged()),
             Phase::Queued { charged, .. } => {
-                self.memory.give_back(charged);
+                self.memory.release(charged);
                 self.queue.retain(|queued| *queued != id);
             }
             Phase::Waiting { link } => self.forget_client(link, id),
-            Phase::Writing { holds: Some(arrival), .. } => self.shared.answer_memory.give_back(arrival),
+            Phase::Writing { holds: Some(arrival), .. } => self.shared.answer_memory.release(arrival),
             Phase::Writing { holds: None, .. } | Phase::Lingering { .. } => {}
         }
     }

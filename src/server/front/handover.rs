@@ -12,8 +12,8 @@ use super::super::rejection::Rejection;
 use super::super::stats::count;
 use super::super::wire::{self, Envelope};
 use super::accepting::ACCEPTED_A_ROUND;
-use super::client::{Phase, Then};
-use super::link::{Answer, Job, Link, LinkState};
+use super::clients::{Phase, Then};
+use super::links::{Answer, Job, Link, LinkState};
 use super::listener::descriptors_left;
 use super::outgoing::Outgoing;
 use super::run::Front;
@@ -39,7 +39,7 @@ impl Front {
     /// A request is complete.
     pub(super) fn queue_up(&mut self, id: usize, request: Complete, charged: u64, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        // What its body has taken stays taken until it is answered, so nothing is given back here.
+        // What its body has taken stays taken until it is answered, so nothing is released here.
         client.enter(Phase::Queued { request, charged }, now, self.shared.limits.dispatch_timeout);
         self.queue.push_back(id);
         self.hand_over_those_in_turn(now);
@@ -108,11 +108,11 @@ impl Front {
     }
 
     fn deliver(&mut self, job: Job, answer: Answer, now: Instant) {
-        self.memory.give_back(job.charged);
+        self.memory.release(job.charged);
         let holds = (answer.frame.body > OWN_BODY_BYTES).then_some(job.arrival);
         let Some(id) = job.client else {
             // Whoever asked has gone.
-            holds.inspect(|arrival| self.shared.answer_memory.give_back(*arrival));
+            holds.inspect(|arrival| self.shared.answer_memory.release(*arrival));
             return;
         };
         let close = job.wants_close || self.shared.limits.keep_alive.is_zero() || self.listener.is_none();
@@ -140,8 +140,8 @@ impl Front {
 
     fn lose_job(&mut self, job: Job, now: Instant) {
         count(&self.shared.counters.handover_failures);
-        self.memory.give_back(job.charged);
-        self.shared.answer_memory.give_back(job.arrival);
+        self.memory.release(job.charged);
+        self.shared.answer_memory.release(job.arrival);
         if let Some(id) = job.client {
             self.refuse(id, Rejection::Handover, now);
         }
@@ -212,7 +212,7 @@ impl Front {
     /// loop ends.
     fn find_descriptors(&mut self, now: Instant) -> bool {
         let plenty = descriptors_left(DESCRIPTORS_A_LINK + ACCEPTED_A_ROUND);
-        // Otherwise newcomers could take them before tiny_http does.
+        // Otherwise new connections could take them before tiny_http does.
         self.accepting_rests_while_proving = !plenty;
         let mut enough = plenty || descriptors_left(DESCRIPTORS_A_LINK);
         // A complete request is worth more than connections without one.

@@ -1,6 +1,6 @@
 //! The front: the only part that meets the network. One thread, non-blocking sockets, `poll(2)`.
 //!
-//! A client's connection goes through these phases (see [`client::Phase`]):
+//! A client's connection goes through these phases (see [`clients::Phase`]):
 //!
 //! ```text
 //! Reading ──► Queued ──► Waiting ──► Writing ──► closed, Lingering, or Reading again (keep-alive)
@@ -11,10 +11,8 @@
 
 mod accepting;
 mod answering;
-mod client;
 mod clients;
 mod handover;
-mod link;
 mod links;
 mod listener;
 mod outgoing;

@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::time::Instant;
 
 use super::super::intake::{Progress, Rules};
-use super::client::Phase;
+use super::clients::Phase;
 use super::outgoing::Outgoing;
 use super::run::Front;
 

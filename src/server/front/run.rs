@@ -13,8 +13,8 @@ use super::super::HeadCheck;
 use super::super::memory::Memory;
 use super::super::rejection::Rejection;
 use super::super::shared::Shared;
-use super::client::Phase;
 use super::clients::Clients;
+use super::clients::Phase;
 use super::links::Links;
 use super::listener::Listener;
 
@@ -41,7 +41,7 @@ pub(crate) struct Front {
     pub(super) failed_proofs: u32,
     /// No private connection is opened before.
     pub(super) growth_rests_until: Option<Instant>,
-    /// File descriptors are scarce: nobody is let in while a private connection proves itself.
+    /// File descriptors are scarce: nothing is accepted while a private connection proves itself.
     pub(super) accepting_rests_while_proving: bool,
     pub(super) scratch: Vec<u8>,
     ending: bool,
@@ -180,7 +180,7 @@ impl Front {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return Ready::default(),
             Err(error) => {
-                // The system is out of memory. Not to be mended here, but not to be asked without a pause either.
+                // The system is out of memory. Nothing here can change that; wait before asking again.
                 log::error!("waiting for sockets failed: {error}");
                 std::thread::sleep(Duration::from_millis(10));
                 return Ready::default();
@@ -201,13 +201,13 @@ impl Front {
         ready
     }
 
-    /// The listener, when somebody may be let in.
+    /// The listener, when connections may be accepted.
     fn open_listener(&self, now: Instant) -> Option<&TcpListener> {
         let rests = self.accepting_rests_while_proving && self.links.is_proving();
         self.listener.as_ref().filter(|_| !rests).and_then(|listener| listener.open_listener(now))
     }
 
-    /// Answers first, because they make room; newcomers last.
+    /// Answers first, because they make room; new connections last.
     fn serve(&mut self, ready: Ready, now: Instant) {
         if ready.waker {
             self.shared.waker.clear();

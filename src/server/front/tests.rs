@@ -9,13 +9,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::super::backend::Backend;
+use super::super::backend::PrivateSocket;
 use super::super::http_thread;
-use super::super::private_socket::PrivateSocket;
 use super::super::shared::Shared;
-use super::super::waker::Waker;
+use super::super::shared::Waker;
 use super::super::wire::Token;
 use super::super::{HeadDecision, IncomingRequest, Response, ServerLimits};
-use super::link::LinkState;
+use super::links::LinkState;
 use super::{Front, Listener};
 
 /// A server whose front is turned by hand. The thread behind tiny_http runs only when it is started.
