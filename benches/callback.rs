@@ -10,8 +10,8 @@ use tinclaw::channel::workspace::WorkspaceSnapshot;
 use tinclaw::egress::{OutboundCall, OutboundRequest, OutboundResponse};
 use tinclaw::event::callback::{Callback, CallbackValue};
 use tinclaw::sandbox::{
-    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpError, GuestServices, MemoryBudget,
-    PreparedChannelModule, StopFlag, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
+    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices,
+    MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
 };
 use wit_abi::types::{IncomingHttpRequest, PairingUpsertResult};
 
@@ -151,6 +151,7 @@ fn context(prepared: &PreparedChannelModule) -> CallbackContext {
             name: "bench".into(),
             limits: CallbackLimits::default(),
             services: Arc::new(Nothing),
+            log_rate: GuestLogRate::default(),
         }),
         workspace: WorkspaceSnapshot::empty(),
         deadline: Instant::now() + Duration::from_secs(30),

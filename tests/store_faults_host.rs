@@ -7,7 +7,7 @@ mod store_support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-/// A webhook, the handing out of its message, the reply and its delivery take five writes or more; each of them fails once.
+/// A webhook, the delivery of its message, the reply and its delivery take five writes or more; each of them fails once.
 fn every_write_fails_once(fault: Fault) {
     let (script, state) = (Script::default(), Scratch::new());
     let upstream = Upstream::start(|_, _| ok());
@@ -311,9 +311,46 @@ fn a_reply_that_cannot_be_read_once_is_delivered_all_the_same() {
     assert_eq!(upstream.requests().len(), 2);
 }
 
+/// A message that could not be read from the store counted as an attempt of the agent, which never saw it: after an outage
+/// messages had used up all their attempts.
+#[test]
+fn a_message_that_cannot_be_read_has_used_up_no_attempt() {
+    const FAILURES: u32 = 3;
+    let state = Scratch::new();
+    let db = state.path().join("tinclaw.db");
+    let reads = Arc::new(AtomicU32::new(0));
+    let hook: Hook = {
+        let reads = reads.clone();
+        Arc::new(move |step| {
+            if step == Step::BeforeReadingMessage && reads.fetch_add(1, Ordering::Relaxed) < FAILURES {
+                return Err(StoreError::Io { path: "tinclaw.db".into(), detail: "read error".into() });
+            }
+            Ok(())
+        })
+    };
+    let upstream = Upstream::start(|_, _| ok());
+    let first = SqliteStore::opener(db.clone(), SqliteOptions::default());
+    let first = Mutex::new(first);
+    let kept = StateLocation::Custom(StoreOpener::new(move || first.lock().unwrap()()));
+    let (host, address) = start(echo(&upstream).configure(|config| config.state = kept));
+    eventually("the webhook is accepted", || (say(address, 1).status == 200).then_some(()));
+    host.shutdown();
+    // After a restart messages are read from the store.
+    let open = move || Ok(Box::new(SqliteStore::open(&db, Durability::Full)?) as Box<dyn Store>);
+    let (host, _) = start(echo(&upstream).configure(|config| {
+        config.state = hooked::state(open, hook);
+        config.delivery.max_attempts = FAILURES;
+    }));
+    let delivery = host.messages().recv_timeout(Duration::from_secs(60)).expect("a message");
+    // What was stored without an attempt may have been delivered before the restart, so that counts as one.
+    assert_eq!((delivery.message().content.as_str(), delivery.attempt()), ("1", 2));
+    assert_eq!(reads.load(Ordering::Relaxed), FAILURES + 1);
+    delivery.ack();
+}
+
 /// Acknowledged during an outage: the acknowledgement is stored when the store works again.
 #[test]
-fn what_is_acknowledged_during_an_outage_does_not_come_again() {
+fn what_is_acknowledged_during_an_outage_is_not_redelivered() {
     let (script, state) = (Script::default(), Scratch::new());
     let upstream = Upstream::start(|_, _| ok());
     let (host, address) = start(echo(&upstream).configure(|config| config.state = failing(&script, &state)));

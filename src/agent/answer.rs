@@ -35,7 +35,9 @@ pub(super) fn keep(host: &Host, delivery: &Delivery, response: AgentResponse) ->
     // Expected at shutdown; the message is redelivered at the next start.
     let level = if matches!(error, ReplyError::Closed) { log::Level::Debug } else { log::Level::Error };
     let (channel, id) = (delivery.channel(), delivery.id());
-    log::log!(target: channel, level, "channel {channel}: the reply to message {id} was not stored: {error}");
+    if let Some(suppressed) = host.agent_report().may_log() {
+        log::log!(target: channel, level, "channel {channel}: the reply to message {id} was not stored: {error}{suppressed}");
+    }
     Err(NotKept { error: error.to_string(), is_final: is_final(&error) })
 }
 
@@ -74,7 +76,7 @@ pub(super) fn fail(host: &Host, delivery: Delivery, error: &str, delay: Option<D
     host.agent_report().failed(&format!("message {}: {error}", delivery.id()));
     Recipient::of(&delivery).show(host, StatusType::Done, "");
     let delay = delay.unwrap_or_else(|| wait_after(delivery.attempt()));
-    host.fail_message(delivery, error, delay);
+    delivery.fail(error, delay);
 }
 
 /// The message is redelivered after `delay`; that the agent could not be asked is no failure of the message.

@@ -165,7 +165,13 @@ impl HttpAgent {
         let status = got.status().as_u16();
         let body = got.body_mut().with_config().limit(MAX_LINE_BYTES as u64).read_to_vec();
         let body = body.map_err(|error| self.ask_error(&error))?;
-        read_response(status, &kind, &body, secret.as_slice())
+        read_response(status, &kind, &body, &self.redacted_values(secret))
+    }
+
+    /// What is left out of quotes: the secret, and the last word of each header, which may be a key.
+    fn redacted_values(&self, secret: Option<Secret>) -> Vec<Secret> {
+        let words = self.settings.headers.iter().filter_map(|(_, value)| value.split_whitespace().last());
+        words.map(Secret::from).chain(secret).collect()
     }
 
     /// The secret is read for each request, so that a new value counts at once.

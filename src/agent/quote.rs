@@ -13,16 +13,22 @@ const MIN_REDACTED_BYTES: usize = 8;
 /// The beginning of what an agent said: escaped, on one line, and without the values of the agent's own secrets, which a
 /// server may repeat in an error.
 pub(super) fn quote(text: &str, secrets: &[Secret]) -> String {
-    let mut text = Cow::Borrowed(text.trim());
+    let text = redacted(text.trim(), secrets);
+    match text.char_indices().nth(MAX_QUOTED_CHARS) {
+        None => escaped(&text).into_owned(),
+        Some((end, _)) => format!("{}…", escaped(&text[..end])),
+    }
+}
+
+/// A text without the values of these secrets. Only exact values are found: a secret that was cut or encoded is not.
+pub(super) fn redacted<'a>(text: &'a str, secrets: &[Secret]) -> Cow<'a, str> {
+    let mut text = Cow::Borrowed(text);
     for secret in secrets.iter().filter(|secret| secret.len() >= MIN_REDACTED_BYTES) {
         if text.contains(secret.expose()) {
             text = Cow::Owned(text.replace(secret.expose(), "[redacted]"));
         }
     }
-    match text.char_indices().nth(MAX_QUOTED_CHARS) {
-        None => escaped(&text).into_owned(),
-        Some((end, _)) => format!("{}…", escaped(&text[..end])),
-    }
+    text
 }
 
 #[cfg(test)]

@@ -279,7 +279,7 @@ impl Outbox {
         if std::mem::take(&mut known.under_way) {
             self.under_way -= 1;
         }
-        self.order.give_back(id, due)
+        self.order.requeue(id, due)
     }
 
     /// Forgets a reply, which may be under way; false when it was not here.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::channel::Registration;
 use crate::channel::workspace::{Workspace, WorkspaceLimits, WorkspacePath, workspace_path};
 use crate::event::setup::ChannelSetup;
-use crate::model::log_throttle::LogThrottle;
+use crate::model::log_throttle::{LogThrottle, Suppressed};
 use crate::model::rate_limit::ChannelEmitRateLimiter;
 use crate::store::LoadedChannel;
 
@@ -32,6 +32,22 @@ const TIMER_CAPACITY: usize = 256;
 /// Status updates that may wait for their turn; what finds no room is dropped.
 const STATUS_CAPACITY: usize = 64;
 
+/// Lines of each kind that a channel may cause in a minute.
+const LINES_A_MINUTE: u32 = 20;
+
+/// Kinds of log lines that a guest, or whoever writes to it, can cause without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogKind {
+    CallbackFailed,
+    WorkspaceConflict,
+    MessagesDropped,
+    EmitRate,
+    TimersDropped,
+    TimerGivenUp,
+    ReplyStepsAside,
+    ReplyGivenUp,
+}
+
 /// One channel.
 pub struct Channel {
     pub setup: ChannelSetup,
@@ -49,8 +65,8 @@ pub struct Channel {
     pub thinking: Thinking,
     pub seen: Seen,
     pub emission: Emission<(Running, CallbackReport)>,
-    /// For the line that says that the channel emits although it may not.
-    pub dropped_messages_log: LogThrottle,
+    /// For lines that the guest, or whoever writes to it, can cause.
+    pub log: LogThrottle<LogKind>,
     pub credentials: CredentialHealth,
     /// Whether what `on-start` did is durable.
     pub start_is_stored: Arc<AtomicBool>,
@@ -82,6 +98,11 @@ pub struct Counters {
 }
 
 impl Channel {
+    /// Whether a line of this kind may be written now, and how many were left out before it.
+    pub fn may_log(&mut self, kind: LogKind) -> Option<Suppressed> {
+        self.log.check(&kind, Instant::now())
+    }
+
     pub fn new(setup: ChannelSetup, stored: LoadedChannel) -> Self {
         let limits = &setup.limits;
         let lanes = [
@@ -112,7 +133,7 @@ impl Channel {
                 ),
                 Instant::now(),
             ),
-            dropped_messages_log: LogThrottle::default(),
+            log: LogThrottle::new(LINES_A_MINUTE, Duration::from_secs(60)),
             credentials: CredentialHealth::default(),
             start_is_stored: Arc::default(),
             counters: Counters::default(),

@@ -33,8 +33,8 @@ pub enum Completion {
     ReplyNotReady(ChannelName, ReplyId),
     /// A batch that says what has already happened outside could not be stored, and must be when the store works again.
     Owed(Batch),
-    /// The same of messages that were handed out or acknowledged; the mailbox has them.
-    MessagesOwed,
+    /// What readers did with messages waits to be stored; the mailbox has it.
+    PendingMessageWrites,
     /// The store's state changed.
     Store(StoreEvent),
 }

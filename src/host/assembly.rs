@@ -15,7 +15,7 @@ use crate::event::setup::{ChannelSetup, StartConfig};
 use crate::host::access::ChannelAccessToWorld;
 use crate::model::diagnostic::Diagnostic;
 use crate::pairing::PairingDesk;
-use crate::sandbox::{CallbackLimits, ChannelRuntimeInfo};
+use crate::sandbox::{CallbackLimits, ChannelRuntimeInfo, GuestLogRate};
 use crate::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
 use crate::server::{ChannelAccess, WasmChannelRouter};
 use crate::webhook::{AuthPlan, Requirement};
@@ -75,6 +75,7 @@ impl Assembly {
                 name: name.shared(),
                 limits: callback_limits,
                 services: Arc::new(world),
+                log_rate: GuestLogRate::default(),
             }),
             message_id_from_metadata: capabilities
                 .channel

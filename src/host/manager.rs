@@ -33,6 +33,7 @@ use crate::store::{SqliteOptions, SqliteStore};
 
 use super::assembly::Assembly;
 use super::config::{ManagerConfig, StateLocation};
+use super::dead_letters::DeadLetterText;
 use super::error::HostError;
 use super::needed_secrets::NeededSecrets;
 use super::stored::StoredChannels;
@@ -73,10 +74,9 @@ pub struct ChannelManager {
     pub(super) store: StoreHandle,
     pub(super) mailbox: Mailbox,
     agent: AgentReport,
-    pub(super) dead_letter_text: Option<String>,
     pub(super) pairing: Arc<PairingDesk>,
     /// The channels. Behind a lock, because any thread may add a channel or reply to one; held for a look-up only.
-    needed: Mutex<HashMap<ChannelName, Arc<NeededSecrets>>>,
+    needed: Arc<Mutex<HashMap<ChannelName, Arc<NeededSecrets>>>>,
     /// Permits for replies that are on their way to the store.
     pub(super) reply_permits: Permits,
     pub(super) replies_waiting: Arc<AtomicUsize>,
@@ -126,15 +126,23 @@ impl ChannelManager {
             })?,
         };
         let handle = store.handle();
-        let mailbox = Mailbox::new(handle.clone(), completed.clone(), config.queue, config.delivery);
+        let (needed, replies_waiting) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
+        let notice = DeadLetterText {
+            text: config.dead_letter_text.clone(),
+            channels: Arc::clone(&needed),
+            // The router counts those whose channels are there.
+            replies_waiting: Arc::clone(&replies_waiting),
+            max_replies: config.most_replies,
+            completed: completed.clone(),
+        };
+        let mailbox =
+            Mailbox::new(handle.clone(), completed.clone(), config.queue, config.delivery, Box::new(notice));
         mailbox.load_after_restart(std::mem::take(&mut loaded.messages));
         let pairing = Arc::new(PairingDesk::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
         let newest_reply = loaded.replies.iter().map(|reply| reply.id).max().unwrap_or(ReplyId(0));
         let stored = StoredChannels::new(loaded);
         let outbound = OutboundHttp::new(&config.outbound)?;
         let routes = WasmChannelRouter::new();
-        // The router counts those whose channels are there.
-        let replies_waiting = Arc::new(AtomicUsize::new(0));
         let (scheduler, scheduler_thread) = scheduler::start(events.clone()).map_err(HostError::Thread)?;
         let router = Router::new(
             config.router.clone(),
@@ -158,9 +166,8 @@ impl ChannelManager {
             store: handle,
             mailbox,
             agent: AgentReport::default(),
-            dead_letter_text: config.dead_letter_text.clone(),
             pairing: pairing.clone(),
-            needed: Mutex::default(),
+            needed,
             reply_permits: Permits::new(REPLIES_UNDER_WAY),
             replies_waiting,
             most_replies: config.most_replies,

@@ -7,6 +7,7 @@
 //! | `access` | what one channel's guest may ask of the host |
 //! | `assembly` | from a loaded channel to one that the router can run |
 //! | `needed_secrets` | what a channel needs and the host does not have |
+//! | `dead_letters` | telling people that their message was given up |
 //! | `replies` | what the agent says, on its way to the store |
 //! | `stored` | what was durable for channels before they are added |
 //! | `operator` | looking into the queues, sending again, dropping |
@@ -17,6 +18,7 @@ pub(crate) mod access;
 mod assembly;
 mod builder;
 mod config;
+mod dead_letters;
 mod error;
 mod inspect;
 mod manager;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use wit_abi::types::AgentResponse;
 
@@ -12,8 +11,7 @@ use crate::inbox::Delivery;
 use crate::model::clock::unix_ms;
 use crate::model::oneshot::once;
 use crate::store::{
-    Batch, Change, CommitError, MessageId, NewReply, PendingReply, ReplyAttachment, ReplyBody, ReplyId,
-    ReplyKind,
+    Batch, Change, CommitError, MessageId, NewReply, ReplyAttachment, ReplyBody, ReplyId, ReplyKind,
 };
 
 use super::error::ReplyError;
@@ -41,20 +39,6 @@ impl ChannelManager {
         let channel = self.known(to.channel())?;
         let kind = ReplyKind::Respond;
         self.store_reply(&channel, to.conversation().clone(), kind, response, Some(to.id()))
-    }
-
-    /// The agent has failed on a message: it is redelivered after `delay`. After the last attempt it becomes a dead letter
-    /// with this reason, and the person is told so with the text of the configuration.
-    pub fn fail_message(&self, delivery: Delivery, error: &str, delay: Duration) {
-        let text = self.dead_letter_text.as_ref().filter(|text| !text.is_empty());
-        if let Some(text) = text.filter(|_| delivery.is_last_attempt()) {
-            let response = AgentResponse { content: text.clone(), ..AgentResponse::default() };
-            if let Err(error) = self.respond(&delivery, response) {
-                let (channel, id) = (delivery.channel(), delivery.id());
-                log::warn!(target: channel, "the sender of message {id} is not told that it failed: {error}");
-            }
-        }
-        delivery.fail(error, delay);
     }
 
     /// Replies to a conversation without a [`Delivery`] in hand: `response` says all by itself. Replies of one thread
@@ -113,17 +97,7 @@ impl ChannelManager {
             answers,
             created_ms,
         };
-        let mut pending = PendingReply {
-            id: ReplyId(0),
-            channel: reply.channel.clone(),
-            conversation: reply.conversation.clone(),
-            bytes: reply.bytes(),
-            attempts: 0,
-            since_ms: created_ms,
-            next_ms: created_ms,
-            redelivery: false,
-            traps: 0,
-        };
+        let mut pending = reply.pending(ReplyId(0));
         // The router frees the permit when it has the reply: only so many replies can wait in its queue, and the store
         // thread never has to wait there.
         let permit = self.reply_permits.take();

@@ -1,9 +1,11 @@
 //! What an agent says of its own state, for health.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+
+use crate::model::log_throttle::{LogThrottle, Suppressed};
 
 /// The state of the agent, at one moment. Times are Unix milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -23,7 +25,20 @@ pub struct AgentHealth {
 
 /// Where an agent reports its state, and health reads it. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct AgentReport(Arc<Mutex<Option<AgentHealth>>>);
+pub struct AgentReport {
+    health: Arc<Mutex<Option<AgentHealth>>>,
+    log: Arc<Mutex<Log>>,
+}
+
+/// For lines that whoever writes to the agent can cause.
+#[derive(Debug)]
+struct Log(LogThrottle);
+
+impl Default for Log {
+    fn default() -> Self {
+        Self(LogThrottle::new(20, Duration::from_secs(60)))
+    }
+}
 
 impl AgentReport {
     /// An agent of this kind begins to serve.
@@ -53,6 +68,11 @@ impl AgentReport {
         }
     }
 
+    /// Whether a line about a failure may be written now, and how many were left out before it.
+    pub(crate) fn may_log(&self) -> Option<Suppressed> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).0.check(&(), Instant::now())
+    }
+
     /// Its state; none when no agent reports here.
     #[must_use]
     pub fn health(&self) -> Option<AgentHealth> {
@@ -61,7 +81,7 @@ impl AgentReport {
 
     fn lock(&self) -> MutexGuard<'_, Option<AgentHealth>> {
         // Every change is an assignment, so a poisoned lock guards whole data.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

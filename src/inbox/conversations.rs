@@ -56,7 +56,7 @@ impl<I: Copy + Ord + std::hash::Hash> Conversations<I> {
     }
 
     /// Requeues a taken entry, to be taken again at `due`. False when the entry is not known (any more).
-    pub fn give_back(&mut self, id: I, due: Instant) -> bool {
+    pub fn requeue(&mut self, id: I, due: Instant) -> bool {
         let Some(head) = self.head_of(id) else { return false };
         if head.id != id {
             return false;
@@ -172,7 +172,7 @@ mod tests {
         let later = now + Duration::from_secs(5);
         let mut conversations = filled(&[(1, "ann"), (2, "ann")], now);
         assert_eq!(conversations.take_due(now), Some(1));
-        assert!(conversations.give_back(1, later));
+        assert!(conversations.requeue(1, later));
         assert_eq!(conversations.take_due(now), None);
         assert_eq!(conversations.next_due(), Some(later));
         assert_eq!(conversations.take_due(later), Some(1));
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(conversations.take_due(now), Some(1));
         assert!(conversations.step_aside(1));
         assert!(!conversations.step_aside(1), "it is alone already");
-        assert!(conversations.give_back(1, later));
+        assert!(conversations.requeue(1, later));
         assert_eq!(all_due(&mut conversations, now), [2], "3 waits for 2");
         assert!(conversations.finish(2));
         assert_eq!(all_due(&mut conversations, later), [3, 1]);
@@ -239,7 +239,7 @@ mod tests {
         let mut conversations = filled(&[(1, "ann")], now);
         assert!(conversations.finish(1));
         assert!(!conversations.finish(1));
-        assert!(!conversations.give_back(1, now));
+        assert!(!conversations.requeue(1, now));
         assert!(
             conversations.places.is_empty()
                 && conversations.queues.is_empty()

@@ -8,11 +8,13 @@ use crossbeam_channel::Sender;
 use crate::event::completion::Completion;
 use crate::model::clock::unix_ms;
 use crate::model::deadline::deadline_after;
+use crate::model::log_throttle::LogThrottle;
 use crate::store::{
     AttachmentMeta, Batch, Change, ChannelKey, CommitError, MessageBody, MessageId, MessageRecord,
-    NewMessage, PendingMessage, StoreHandle,
+    NewMessage, PendingMessage, PendingReply, ReplyId, StoreHandle,
 };
 
+use super::dead_letter::DeadLetterNotice;
 use super::pending_writes::PendingWrites;
 use super::queue::{DeliveryPolicy, Failed, Lease, MessageQueue, QueueLimits, Taken, Waiting};
 
@@ -82,6 +84,7 @@ struct Shared {
     store: StoreHandle,
     /// To the router, which knows when pending writes can be stored.
     completed: Sender<Completion>,
+    notice: Box<dyn DeadLetterNotice>,
 }
 
 struct State {
@@ -90,6 +93,8 @@ struct State {
     /// The newest message that was ever here: ids grow, so one that is newer was stored without a receipt.
     newest: MessageId,
     pending_writes: PendingWrites,
+    /// An agent that fails at everything makes a dead letter of every message.
+    dead_letter_log: LogThrottle,
     is_closed: bool,
 }
 
@@ -106,15 +111,18 @@ impl Mailbox {
         completed: Sender<Completion>,
         limits: QueueLimits,
         policy: DeliveryPolicy,
+        notice: Box<dyn DeadLetterNotice>,
     ) -> Self {
         let state = State {
             queue: MessageQueue::new(limits, policy),
             kept_bytes: 0,
             newest: MessageId(0),
             pending_writes: PendingWrites::default(),
+            dead_letter_log: LogThrottle::new(20, Duration::from_secs(60)),
             is_closed: false,
         };
-        Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), store, completed }))
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Self(Arc::new(Shared { state, changed, store, completed, notice }))
     }
 
     /// Takes in messages that are durable now.
@@ -272,24 +280,49 @@ impl Mailbox {
     /// A delivery has failed: the message is redelivered after `delay`, or becomes a dead letter. Once the host stops, it
     /// stays as it is in the store.
     pub(super) fn fail(&self, lease: Lease, error: &str, delay: Duration) -> Failed {
-        let due = deadline_after(Instant::now(), delay);
+        let now = Instant::now();
         let mut state = self.lock();
         if state.is_closed {
             return Failed::Stale;
         }
-        let kept = state.queue.kept(lease.id).unwrap_or(0);
-        let failed = state.queue.fail(lease, due);
-        if failed == Failed::DeadLetter {
-            state.kept_bytes = state.kept_bytes.saturating_sub(kept);
+        let (kept, body) = (state.queue.kept(lease.id).unwrap_or(0), state.queue.body(lease.id));
+        let failed = state.queue.fail(lease, deadline_after(now, delay));
+        if failed != Failed::DeadLetter {
+            drop(state);
+            self.0.changed.notify_all();
+            return failed;
         }
+        state.kept_bytes = state.kept_bytes.saturating_sub(kept);
+        let line = state.dead_letter_log.check(&(), now);
         drop(state);
-        if failed == Failed::DeadLetter {
-            log::error!("message {} is a dead letter: {error}", lease.id);
-            let error = error.to_owned();
-            self.write_soon(Change::MessageDead { id: lease.id, at_ms: unix_ms(), error });
+        if let Some(suppressed) = line {
+            log::error!("message {} is a dead letter: {error}{suppressed}", lease.id);
         }
+        self.store_dead_letter(lease.id, body, error);
         self.0.changed.notify_all();
         failed
+    }
+
+    /// Stores the end of a message, and in the same transaction what the person is told. When that cannot be stored now,
+    /// the end alone is stored later.
+    fn store_dead_letter(&self, id: MessageId, body: Option<Arc<StoredMessage>>, error: &str) {
+        let end = Change::MessageDead { id, at_ms: unix_ms(), error: error.to_owned() };
+        let read = || match self.0.store.query(move |engine| engine.message(id)) {
+            Ok(record) => record.map(|record| Arc::new(record.into())),
+            Err(_) => None,
+        };
+        let reply = body.or_else(read).and_then(|message| self.0.notice.reply_to(id, &message));
+        let Some(reply) = reply else { return self.write_soon(end) };
+        let (mailbox, again, pending) = (self.clone(), end.clone(), reply.pending(ReplyId(0)));
+        let batch = Batch { changes: vec![end, Change::AddReply(reply)] };
+        self.0.store.commit(self.0.store.generation(), batch, move |receipt| match receipt {
+            Ok(receipt) => {
+                if let Some(id) = receipt.replies.first() {
+                    mailbox.0.notice.stored(PendingReply { id: *id, ..pending });
+                }
+            }
+            Err(_) => mailbox.enqueue_writes([again]),
+        });
     }
 
     /// Ends a delivery that does not count as an attempt; the message is redelivered after `delay`.
@@ -346,7 +379,7 @@ impl Mailbox {
         let is_news = !std::mem::replace(&mut state.pending_writes.is_announced, true);
         drop(state);
         if is_news {
-            let _ = self.0.completed.send(Completion::MessagesOwed);
+            let _ = self.0.completed.send(Completion::PendingMessageWrites);
         }
     }
 

@@ -7,11 +7,13 @@
 //! | `pending_writes` | changes of messages that could not be stored yet: pure |
 //! | `mailbox` | the queue between the store thread and the readers |
 //! | `delivery` | one message that is in flight |
+//! | `dead_letter` | what the person is told whose message was given up |
 //! | `agent_report` | what an agent says of its own state |
 //! | `message_stream` | how readers read |
 
 mod agent_report;
 mod conversations;
+mod dead_letter;
 mod delivery;
 mod mailbox;
 mod message_stream;
@@ -20,7 +22,8 @@ mod queue;
 
 pub use agent_report::{AgentHealth, AgentReport};
 pub(crate) use conversations::Conversations;
+pub(crate) use dead_letter::DeadLetterNotice;
 pub use delivery::Delivery;
-pub(crate) use mailbox::{Mailbox, Posted};
+pub(crate) use mailbox::{Mailbox, Posted, StoredMessage};
 pub use message_stream::{MessageStream, RecvError};
 pub use queue::{DeliveryPolicy, QueueLimits};

@@ -164,6 +164,11 @@ impl<B: Clone> MessageQueue<B> {
         self.entries.get(&id).filter(|entry| entry.body.is_some()).map(|entry| entry.bytes)
     }
 
+    /// A message that is kept in memory.
+    pub fn body(&self, id: MessageId) -> Option<B> {
+        self.entries.get(&id)?.body.clone()
+    }
+
     /// Forgets a message. False when it was not here: acknowledged before, or dropped by the operator.
     pub fn acknowledge(&mut self, id: MessageId) -> bool {
         let Some(entry) = self.entries.remove(&id) else { return false };
@@ -255,7 +260,7 @@ impl<B: Clone> MessageQueue<B> {
         {
             self.expiries.remove(&(until, lease.id));
         }
-        self.order.give_back(lease.id, due)
+        self.order.requeue(lease.id, due)
     }
 
     fn leased(&self, lease: Lease) -> Option<&Entry<B>> {

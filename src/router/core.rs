@@ -211,7 +211,7 @@ impl Router {
             Completion::ReplyReady(channel, id, record) => self.reply_ready(&channel, id, record),
             Completion::ReplyNotReady(channel, id) => self.reply_not_ready(&channel, id),
             Completion::Owed(batch) => self.owe(batch),
-            Completion::MessagesOwed => self.store_owed_messages(),
+            Completion::PendingMessageWrites => self.store_message_writes(),
             Completion::Store(news) => self.store_news(news),
         }
     }

@@ -8,6 +8,7 @@ use crate::event::Wakeup;
 use crate::event::callback::{CallbackReport, CallbackValue, Effects, Emitted};
 use crate::event::completion::Ticket;
 use crate::model::human_duration::HumanDuration;
+use crate::model::log_throttle::Suppressed;
 use crate::model::subject::about_channel;
 use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, ChannelKey};
@@ -17,7 +18,7 @@ use crate::channel::changes;
 use crate::channel::job::{Job, Purpose, Running};
 use crate::channel::lane::LaneKind;
 use crate::channel::poll::Polled;
-use crate::channel::state::{Channel, State};
+use crate::channel::state::{Channel, LogKind, State};
 use crate::model::clock::{steady_ms, unix_ms};
 
 /// How a callback ended, as far as its channel's reputation is concerned.
@@ -93,11 +94,15 @@ impl Router {
                 self.run_again(running, |job| job.is_rerun = true);
                 return Ok(());
             }
-            Err(Conflict::Changed(_)) => log::warn!(
-                target: running.channel.as_str(),
-                "channel {}: two callbacks changed the same workspace file; the later one wins",
-                running.channel
-            ),
+            Err(Conflict::Changed(_)) => {
+                if let Some(suppressed) = slot.may_log(LogKind::WorkspaceConflict) {
+                    log::warn!(
+                        target: running.channel.as_str(),
+                        "channel {}: two callbacks changed the same workspace file; the later one wins{suppressed}",
+                        running.channel
+                    );
+                }
+            }
             Err(Conflict::Full(error)) => {
                 report.result = Err(WasmChannelError::WorkspaceFull {
                     channel: running.channel.to_string(),
@@ -124,12 +129,14 @@ impl Router {
     /// is room.
     fn emitted_too_much(&mut self, running: Running, report: CallbackReport, wait: Duration) {
         let channel = running.channel.clone();
-        log::warn!(
-            target: channel.as_str(),
-            "channel {channel} emits faster than its rate limit: {} waits for {}",
-            running.job.callback.kind(),
-            HumanDuration(wait)
-        );
+        if let Some(suppressed) = self.may_log(&channel, LogKind::EmitRate) {
+            log::warn!(
+                target: channel.as_str(),
+                "channel {channel} emits faster than its rate limit: {} waits for {}{suppressed}",
+                running.job.callback.kind(),
+                HumanDuration(wait)
+            );
+        }
         if let Purpose::Webhook { identities, answer } = running.job.purpose {
             self.free_lane(&channel, running.lane);
             let refusal = crate::event::answer::Refusal::TooManyRequests { retry_after: wait };
@@ -247,7 +254,10 @@ impl Router {
     fn callback_failed(&mut self, running: Running, report: CallbackReport) {
         let Err(error) = &report.result else { return };
         let Running { channel, lane, job, .. } = running;
-        log::warn!(target: channel.as_str(), "{}", about_channel(channel.as_str(), &error.to_string()));
+        if let Some(suppressed) = self.may_log(&channel, LogKind::CallbackFailed) {
+            let text = about_channel(channel.as_str(), &error.to_string());
+            log::warn!(target: channel.as_str(), "{text}{suppressed}");
+        }
         self.free_lane(&channel, lane);
         if let Some(slot) = self.channels.get_mut(&channel) {
             slot.counters.failed += 1;
@@ -267,6 +277,11 @@ impl Router {
         if !is_start && matches!(fault_of(error), Fault::Guest) {
             self.count_failure(&channel, &error.to_string());
         }
+    }
+
+    /// See [`Channel::may_log`].
+    pub(super) fn may_log(&mut self, channel: &ChannelName, kind: LogKind) -> Option<Suppressed> {
+        self.channels.get_mut(channel)?.may_log(kind)
     }
 
     fn count_failure(&mut self, channel: &ChannelName, reason: &str) {
@@ -328,7 +343,7 @@ impl Channel {
         effects.messages.clear();
         self.counters.dropped += count as u64;
         let channel = &self.setup.name;
-        if let Some(suppressed) = self.dropped_messages_log.check(&(), Instant::now()) {
+        if let Some(suppressed) = self.log.check(&LogKind::MessagesDropped, Instant::now()) {
             log::warn!(
                 target: channel.as_str(),
                 "channel {channel} emitted {count} messages and may emit none: emit_rate_limit is 0{suppressed}"

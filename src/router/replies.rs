@@ -10,7 +10,7 @@ use crate::channel::ChannelName;
 use crate::channel::changes;
 use crate::channel::job::{Job, Purpose, ReplyAttempt};
 use crate::channel::outbox::{AfterFailure, AttemptFailed, Next};
-use crate::channel::state::Channel;
+use crate::channel::state::{Channel, LogKind};
 use crate::event::Wakeup;
 use crate::event::callback::{Callback, CallbackReport, CallbackValue, Effects};
 use crate::model::clock::{millis, unix_ms};
@@ -194,10 +194,10 @@ impl Router {
         let Next::Retry { after: wait, .. } = next else {
             return self.give_up(channel, attempt.id, &with_words(error, refused), uncertain);
         };
-        if stepped_aside {
+        if stepped_aside && let Some(suppressed) = slot.may_log(LogKind::ReplyStepsAside) {
             log::warn!(
                 target: channel.as_str(),
-                "channel {channel}: reply {} has failed for {} and no longer holds up its conversation: {error}",
+                "channel {channel}: reply {} has failed for {} and no longer holds up its conversation: {error}{suppressed}",
                 attempt.id,
                 HumanDuration(tried_for)
             );
@@ -214,7 +214,12 @@ impl Router {
     }
 
     fn give_up(&mut self, channel: &ChannelName, id: ReplyId, reason: &str, uncertain: bool) {
-        log::error!(target: channel.as_str(), "channel {channel}: reply {id} is given up and kept as a dead letter: {reason}");
+        if let Some(suppressed) = self.may_log(channel, LogKind::ReplyGivenUp) {
+            log::error!(
+                target: channel.as_str(),
+                "channel {channel}: reply {id} is given up and kept as a dead letter: {reason}{suppressed}"
+            );
+        }
         let change = Change::ReplyDead { id, at_ms: unix_ms(), error: reason.to_owned(), uncertain };
         self.reply_is_over(channel, id, Batch::of(change));
     }

@@ -110,8 +110,8 @@ impl Storage {
         });
     }
 
-    /// Sends what is owed of messages, if it can be stored now.
-    pub fn commit_owed_messages(&mut self, mailbox: &Mailbox) {
+    /// Sends the pending writes of messages, if they can be stored now.
+    pub fn commit_message_writes(&mut self, mailbox: &Mailbox) {
         if !self.works {
             return;
         }
@@ -348,7 +348,7 @@ impl Router {
                 self.owe(batch);
             }
         }
-        self.store_owed_messages();
+        self.store_message_writes();
         for channel in &channels {
             self.mark_all_runnable(channel);
             self.begin_due_replies(channel);
@@ -368,8 +368,8 @@ impl Router {
     }
 
     /// What readers did while nothing could be stored.
-    pub(super) fn store_owed_messages(&mut self) {
-        self.storage.commit_owed_messages(&self.mailbox);
+    pub(super) fn store_message_writes(&mut self) {
+        self.storage.commit_message_writes(&self.mailbox);
     }
 
     fn apply_owed(&mut self, change: &Change) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::channel::ChannelName;
 use crate::channel::job::{Job, Purpose};
 use crate::channel::lane::LaneKind;
+use crate::channel::state::LogKind;
 use crate::channel::timers::{AfterFailure, MAX_TRIES};
 use crate::event::Wakeup;
 use crate::event::callback::{Callback, TimerChange};
@@ -67,11 +68,13 @@ impl Router {
         let dropped = wanted - allowed.len();
         if dropped > 0 {
             slot.counters.dropped += dropped as u64;
-            log::warn!(
-                target: channel.as_str(),
-                "channel {channel} set {dropped} timers over a limit (max_timers, max_timer_payload_bytes, \
-                 max_timer_name_bytes or max_timer_delay_days): they are dropped"
-            );
+            if let Some(suppressed) = slot.may_log(LogKind::TimersDropped) {
+                log::warn!(
+                    target: channel.as_str(),
+                    "channel {channel} set {dropped} timers over a limit (max_timers, max_timer_payload_bytes, \
+                     max_timer_name_bytes or max_timer_delay_days): they are dropped{suppressed}"
+                );
+            }
         }
         allowed
     }
@@ -152,10 +155,12 @@ impl Router {
                 self.scheduler.set(Wakeup::Timer(channel.clone(), name.clone()), at);
             }
             AfterFailure::GiveUp => {
-                log::error!(
-                    target: channel.as_str(),
-                    "channel {channel}: timer {name:?} failed {MAX_TRIES} times and is given up"
-                );
+                if let Some(suppressed) = slot.may_log(LogKind::TimerGivenUp) {
+                    log::error!(
+                        target: channel.as_str(),
+                        "channel {channel}: timer {name:?} failed {MAX_TRIES} times and is given up{suppressed}"
+                    );
+                }
                 let gone = Change::CancelTimer { channel: channel.shared(), name: name.clone() };
                 self.storage.commit(Batch::of(gone), &self.mailbox);
             }

@@ -1,14 +1,15 @@
 //! What a callback is run with, besides the guest itself.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::limits::CallbackLimits;
 use super::memory::MemoryReservation;
 use super::services::GuestServices;
 use crate::channel::workspace::WorkspaceSnapshot;
+use crate::model::log_throttle::{LogThrottle, Suppressed};
 
 /// What stays the same for all callbacks of a channel.
 pub struct ChannelRuntimeInfo {
@@ -18,6 +19,29 @@ pub struct ChannelRuntimeInfo {
     pub limits: CallbackLimits,
     /// The channel's access to the world.
     pub services: Arc<dyn GuestServices>,
+    /// How much the guest may write to the log over all callbacks.
+    pub log_rate: GuestLogRate,
+}
+
+/// Bounds the log lines of a channel's guest over all its callbacks: whoever sends it requests causes them. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct GuestLogRate(Arc<Mutex<LogThrottle>>);
+
+/// Lines that a guest may write to the log in a minute.
+const GUEST_LINES_A_MINUTE: u32 = 600;
+
+impl Default for GuestLogRate {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(LogThrottle::new(GUEST_LINES_A_MINUTE, Duration::from_secs(60)))))
+    }
+}
+
+impl GuestLogRate {
+    /// Whether a line may be written now, and how many were left out before it.
+    pub(super) fn check(&self, now: Instant) -> Option<Suppressed> {
+        // The throttle does not panic half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).check(&(), now)
+    }
 }
 
 impl fmt::Debug for ChannelRuntimeInfo {
@@ -60,4 +84,21 @@ pub struct CallbackContext {
     /// The guest's share of the host's memory, at least
     /// [`PreparedChannelModule::initial_memory_bytes`](super::PreparedChannelModule::initial_memory_bytes).
     pub memory: MemoryReservation,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each callback had a limit of log lines, but whoever sent requests without end filled the log.
+    #[test]
+    fn a_guest_writes_so_many_lines_a_minute_over_all_its_callbacks() {
+        let (rate, begin) = (GuestLogRate::default(), Instant::now());
+        let of_a_callback = rate.clone();
+        for _ in 0..GUEST_LINES_A_MINUTE {
+            assert_eq!(of_a_callback.check(begin), Some(Suppressed(0)));
+        }
+        assert_eq!(rate.check(begin), None);
+        assert_eq!(rate.check(begin + Duration::from_secs(60)), Some(Suppressed(1)));
+    }
 }

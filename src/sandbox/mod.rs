@@ -25,7 +25,7 @@ mod trial;
 mod wasi;
 
 pub use config::{DEFAULT_MAX_GUEST_BYTES, WasmChannelRuntimeConfig};
-pub use context::{CallbackContext, ChannelRuntimeInfo, StopFlag};
+pub use context::{CallbackContext, ChannelRuntimeInfo, GuestLogRate, StopFlag};
 pub use error::WasmChannelError;
 #[doc(hidden)]
 pub use instance::ReusedInstance;

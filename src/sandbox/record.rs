@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wit_abi::types::{EmittedMessage, HttpResponse, InboundAttachment, LogLevel};
 
+use super::context::GuestLogRate;
 use super::limits::{CallbackLimits, MAX_EMITTED_BYTES, MAX_MESSAGE_FIELDS_BYTES, MAX_TIMER_CHANGES};
 use super::services::GuestHttpError;
 use super::text;
@@ -20,6 +21,7 @@ use crate::model::escape::escaped;
 pub(super) struct Record {
     channel: Arc<str>,
     limits: CallbackLimits,
+    log_rate: GuestLogRate,
     messages: Vec<EmittedMessage>,
     message_bytes: usize,
     stored: HashMap<String, Arc<[u8]>>,
@@ -34,10 +36,11 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(channel: Arc<str>, limits: CallbackLimits) -> Self {
+    pub(super) fn new(channel: Arc<str>, limits: CallbackLimits, log_rate: GuestLogRate) -> Self {
         Self {
             channel,
             limits,
+            log_rate,
             messages: Vec::new(),
             message_bytes: 0,
             stored: HashMap::new(),
@@ -65,8 +68,10 @@ impl Record {
     }
 
     fn push_line(&mut self, level: LogLevel, message: String) {
-        // The line is a guest's own, under its channel's name.
-        log::log!(target: &self.channel, log_level(level), "{}", escaped(&message));
+        if let Some(suppressed) = self.log_rate.check(Instant::now()) {
+            // The line is a guest's own, under its channel's name.
+            log::log!(target: &self.channel, log_level(level), "{}{suppressed}", escaped(&message));
+        }
         self.logs.push(LogLine { level, message });
     }
 

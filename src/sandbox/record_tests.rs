@@ -4,7 +4,7 @@ fn record(change: impl FnOnce(&mut CallbackLimits)) -> Record {
     // Fields beyond the limit of a single one have a test of their own.
     let mut limits = CallbackLimits { metadata_bytes: usize::MAX, ..CallbackLimits::default() };
     change(&mut limits);
-    Record::new("chan".into(), limits)
+    Record::new("chan".into(), limits, GuestLogRate::default())
 }
 
 fn message(content: &str, attachments: &[&str]) -> EmittedMessage {

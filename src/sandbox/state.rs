@@ -74,7 +74,7 @@ impl ChannelHostState {
             limiter: InstanceLimiter::new(limits.memory_bytes, limits.table_elements, beside_memory, memory),
             flavour,
             workspace: WorkspaceView::new(workspace),
-            record: Record::new(Arc::clone(&channel.name), limits),
+            record: Record::new(Arc::clone(&channel.name), limits, channel.log_rate.clone()),
             wasi: WasiState::default(),
             channel,
             http_calls: 0,

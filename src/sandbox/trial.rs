@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use wit_abi::types::PairingUpsertResult;
 
-use super::context::{CallbackContext, ChannelRuntimeInfo, StopFlag};
+use super::context::{CallbackContext, ChannelRuntimeInfo, GuestLogRate, StopFlag};
 use super::error::WasmChannelError;
 use super::instance;
 use super::limits::CallbackLimits;
@@ -29,7 +29,12 @@ pub(super) fn instantiate(
     let budget = MemoryBudget::unlimited();
     let Some(memory) = budget.reserve(0) else { return Ok(()) };
     let context = CallbackContext {
-        channel: Arc::new(ChannelRuntimeInfo { name: channel.into(), limits, services: Arc::new(Nobody) }),
+        channel: Arc::new(ChannelRuntimeInfo {
+            name: channel.into(),
+            limits,
+            services: Arc::new(Nobody),
+            log_rate: GuestLogRate::default(),
+        }),
         workspace: WorkspaceSnapshot::empty(),
         deadline: deadline_after(Instant::now(), limits.timeout),
         stop: StopFlag::default(),

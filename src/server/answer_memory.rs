@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::memory::Memory;
+use crate::model::log_throttle::{LogThrottle, Suppressed};
 
 /// Bounds the sum of all large answers. Whoever answers takes the memory before the answer is written, and the front
 /// releases it when the client has it, or when the private connection is lost.
@@ -18,11 +20,18 @@ pub(crate) struct AnswerMemory {
 struct Taken {
     memory: Memory,
     by_arrival: HashMap<u64, u64>,
+    /// For answers that are replaced by one with this status.
+    replaced_log: LogThrottle<u16>,
 }
 
 impl AnswerMemory {
     pub(crate) fn new(size: u64) -> Self {
-        AnswerMemory { taken: Mutex::new(Taken { memory: Memory::new(size), by_arrival: HashMap::new() }) }
+        let taken = Taken {
+            memory: Memory::new(size),
+            by_arrival: HashMap::new(),
+            replaced_log: LogThrottle::default(),
+        };
+        AnswerMemory { taken: Mutex::new(taken) }
     }
 
     /// Takes memory for the answer to the request with this number; false when it is not left.
@@ -41,6 +50,11 @@ impl AnswerMemory {
         if let Some(bytes) = taken.by_arrival.remove(&arrival) {
             taken.memory.release(bytes);
         }
+    }
+
+    /// Whether it may be logged now that an answer is replaced by one with this status.
+    pub(crate) fn may_log_replaced(&self, status: u16) -> Option<Suppressed> {
+        self.lock().replaced_log.check(&status, Instant::now())
     }
 
     pub(crate) fn used(&self) -> u64 {

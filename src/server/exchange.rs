@@ -138,17 +138,20 @@ impl ClientRoute {
     /// The answer, or what is sent in its place when it is none or too much.
     fn within_bounds(&self, response: Response, is_head_request: bool) -> Response {
         let length = reply::sent_body(&response, is_head_request).len() as u64;
+        let replaced = |status: u16, problem: &dyn fmt::Display| {
+            if let Some(suppressed) = self.memory.may_log_replaced(status) {
+                log::warn!("an answer {problem} was replaced by {status}{suppressed}");
+            }
+        };
         if !(200..=599).contains(&response.status) {
-            log::warn!("an answer with status {} was replaced by 502", response.status);
+            replaced(502, &format_args!("with status {}", response.status));
             Response::error(502, "bad_answer")
         } else if length > self.max_response_bytes {
-            log::warn!(
-                "an answer of {length} bytes was replaced by 500; at most {} are sent",
-                self.max_response_bytes
-            );
+            let most = self.max_response_bytes;
+            replaced(500, &format_args!("of {length} bytes, where at most {most} are sent,"));
             Response::error(500, "answer_too_large")
         } else if length > OWN_BODY_BYTES as u64 && !self.memory.take(self.arrival, length) {
-            log::warn!("an answer of {length} bytes was replaced by 503: the memory for answers is used up");
+            replaced(503, &format_args!("of {length} bytes, for which no memory is left,"));
             let mut response = Response::error(503, "out_of_memory");
             response.headers.push(("Retry-After".into(), "1".into()));
             response

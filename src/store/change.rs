@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::error::StoreError;
 use super::record::{
-    AttachmentMeta, ChannelKey, DedupeKey, MessageBody, MessageId, PairingRecord, ReplyBody, ReplyId,
-    ReplyKind, SeenId, StoredAnswer,
+    AttachmentMeta, ChannelKey, DedupeKey, MessageBody, MessageId, PairingRecord, PendingReply, ReplyBody,
+    ReplyId, ReplyKind, SeenId, StoredAnswer,
 };
 
 /// Most attachments of one message or reply. The host's own limits are far lower; this is what an engine must be able
@@ -360,6 +360,21 @@ impl NewReply {
             as u64
             + length(&body.thread_id)
             + attachments.sum::<usize>() as u64
+    }
+
+    /// The reply once it is stored under this id, before its first attempt.
+    pub(crate) fn pending(&self, id: ReplyId) -> PendingReply {
+        PendingReply {
+            id,
+            channel: self.channel.clone(),
+            conversation: self.conversation.clone(),
+            bytes: self.bytes(),
+            attempts: 0,
+            since_ms: self.created_ms,
+            next_ms: self.created_ms,
+            redelivery: false,
+            traps: 0,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub enum Step {
     AfterCommit,
     BeforeUpkeep,
     BeforeReadingReply,
+    BeforeReadingMessage,
 }
 
 /// What the test does at a step; an error makes the store fail there.
@@ -46,6 +47,7 @@ impl Store for Hooked {
     }
 
     fn message(&mut self, id: MessageId) -> Result<Option<MessageRecord>, StoreError> {
+        (self.hook)(Step::BeforeReadingMessage)?;
         self.inner.message(id)
     }
 

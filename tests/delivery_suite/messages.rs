@@ -6,7 +6,7 @@ use serde_json::json;
 use tinclaw::store::{MessageFilter, MessageState};
 
 use super::support::*;
-use crate::harness::upstream::Upstream;
+use crate::harness::upstream::{Upstream, ok};
 use crate::harness::{eventually, fixtures};
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -122,6 +122,40 @@ fn a_message_that_failed_too_often_is_a_dead_letter_and_its_conversation_goes_on
     retried.ack();
 }
 
+/// Only agents of the program told people that their message was given up: readers of the library, and deliveries whose
+/// time was over, left them without a word.
+#[test]
+fn the_person_is_told_of_every_dead_letter_whoever_the_reader_is() {
+    let upstream = Upstream::start(|_, _| ok());
+    let running = start(echo(&upstream, |_| {}).configure(|config| {
+        config.delivery.ack_timeout = Duration::from_millis(300);
+        config.delivery.max_attempts = 1;
+        config.dead_letter_text = Some("given up".to_owned());
+    }));
+    let told = |count: usize| {
+        eventually("the person is told", || (upstream.requests().len() == count).then_some(()));
+        assert!(upstream.requests().iter().all(|request| request.json()["text"] == "given up"));
+    };
+    assert_eq!(running.say("ann", "failed").status, 200);
+    running.next().fail("once", Duration::ZERO);
+    told(1);
+    assert_eq!(running.say("ann", "dropped").status, 200);
+    drop(running.next());
+    told(2);
+    assert_eq!(running.say("ann", "expired").status, 200);
+    let expired = running.next();
+    // Whoever reads next notices.
+    eventually("its time is over", || {
+        assert!(running.host.messages().try_recv().is_err());
+        (running.host.health().unwrap().messages_waiting == 0).then_some(())
+    });
+    told(3);
+    let record = running.host.message(expired.id()).unwrap().unwrap();
+    assert_eq!(record.state, MessageState::Dead);
+    drop(expired);
+    assert_eq!(upstream.requests().len(), 3, "once for each");
+}
+
 #[test]
 fn a_host_without_order_delivers_a_whole_conversation_at_once() {
     let upstream = nobody();
@@ -195,13 +229,13 @@ fn an_operator_can_have_a_message_again_and_take_one_away() {
     running.task(&sequence([emit("ann", "again"), emit("bob", "away")]));
     let ann = running.next();
     let id = ann.id();
-    assert!(!running.host.replay_message(id).unwrap(), "it is not settled");
+    assert!(!running.host.replay_message(id).unwrap(), "it is not completed");
     ann.ack();
     assert!(running.host.replay_message(id).unwrap());
     let listed = running.host.list_messages(MessageFilter::default()).unwrap();
     let away = listed.iter().find(|message| message.excerpt == "away").expect("it waits").id;
     assert!(running.host.drop_message(away).unwrap());
-    assert!(!running.host.drop_message(away).unwrap(), "it is settled");
+    assert!(!running.host.drop_message(away).unwrap(), "it is completed");
     let replayed = running.next();
     assert_eq!((replayed.id(), replayed.attempt()), (id, 2));
     replayed.ack();

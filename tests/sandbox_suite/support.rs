@@ -7,8 +7,9 @@ use tinclaw::channel::workspace::WorkspaceSnapshot;
 use tinclaw::egress::{OutboundCall, OutboundRequest, OutboundResponse};
 use tinclaw::event::callback::{Callback, CallbackReport};
 use tinclaw::sandbox::{
-    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpError, GuestServices, MemoryBudget,
-    PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
+    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices,
+    MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime,
+    WasmChannelRuntimeConfig,
 };
 use wit_abi::types::{HttpResponse, PairingUpsertResult};
 
@@ -196,6 +197,7 @@ impl Bench {
                 name: "chan".into(),
                 limits: self.limits,
                 services: Arc::clone(&self.services) as Arc<dyn GuestServices>,
+                log_rate: GuestLogRate::default(),
             }),
             workspace: self.workspace.clone(),
             deadline: Instant::now() + self.limits.timeout,

@@ -8,13 +8,13 @@ use crate::host::Host;
 use crate::inbox::Delivery;
 use crate::model::escape::escaped;
 
-use super::ExecAgent;
 use super::child::Line;
 use super::desk::lease;
 use super::line::{AgentLine, BadLine, id_within, parse_line};
+use super::{ExecAgent, IgnoredLine};
 use crate::agent::answer::{self, Recipient};
 use crate::agent::message::MAX_LINE_BYTES;
-use crate::agent::quote::quote;
+use crate::agent::quote::{quote, redacted};
 
 /// The process that said something, or that is tried alone.
 pub(super) trait Process {
@@ -44,8 +44,9 @@ impl ExecAgent {
     fn refuse(&self, host: &Host, process: &dyn Process, bad: BadLine, line: &str) {
         let BadLine { error, id, is_final } = bad;
         let about = id.map(|id| format!(" about message {id}")).unwrap_or_default();
-        let quoted = quote(line, &[]);
-        if let Some(suppressed) = self.log().bad_lines.check(&(), Instant::now()) {
+        let quoted = quote(line, &self.secrets);
+        if let Some(suppressed) = self.log().ignored_lines.check(&IgnoredLine::NotUnderstood, Instant::now())
+        {
             log::warn!("a line of the agent{about} is ignored: {error}: {quoted}{suppressed}");
         }
         if let Some(delivery) = id.filter(|_| is_final).and_then(|id| process.take(id)) {
@@ -118,7 +119,8 @@ impl ExecAgent {
     }
 
     fn warn_of_unknown(&self, id: u64) {
-        if let Some(suppressed) = self.log().bad_lines.check(&(), Instant::now()) {
+        if let Some(suppressed) = self.log().ignored_lines.check(&IgnoredLine::UnknownMessage, Instant::now())
+        {
             log::warn!("agent referenced message {id}, which is unknown or already acknowledged{suppressed}");
         }
     }
@@ -128,19 +130,19 @@ impl ExecAgent {
         for line in lines {
             let (Line::Whole(line) | Line::TooLong(line)) = line;
             if let Some(suppressed) = self.log().errors.check(&(), Instant::now()) {
-                log::info!(target: "agent", "{}{suppressed}", escaped(&line));
+                log::info!(target: "agent", "{}{suppressed}", escaped(&redacted(&line, &self.secrets)));
             }
         }
     }
 
     /// What was left out and no later line has reported.
     pub(super) fn log_suppressed(&self) {
-        let (bad_lines, errors) = {
+        let (ignored, errors) = {
             let mut throttles = self.log();
-            (throttles.bad_lines.take_suppressed(), throttles.errors.take_suppressed())
+            (throttles.ignored_lines.take_suppressed(), throttles.errors.take_suppressed())
         };
-        if bad_lines > 0 {
-            log::warn!("{bad_lines} more lines of the agent were not understood");
+        if ignored > 0 {
+            log::warn!("{ignored} more lines of the agent were ignored");
         }
         if errors > 0 {
             log::warn!("{errors} more lines of the agent's standard error were left out");

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use crate::host::Host;
 use crate::inbox::Delivery;
 use crate::model::log_throttle::LogThrottle;
+use crate::secrets::Secret;
 
 use super::Agent;
 use desk::OpenMessages;
@@ -70,6 +71,8 @@ pub struct ExecAgent {
     /// Wakes all threads: a place among the open messages, a process, a suspect, the end.
     changed: Condvar,
     log: Mutex<Throttles>,
+    /// The values of the variables that the configuration names: they are left out of what is quoted.
+    secrets: Vec<Secret>,
 }
 
 /// What the threads share.
@@ -104,10 +107,17 @@ impl Desk {
     }
 }
 
+/// Why a line of the program is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum IgnoredLine {
+    NotUnderstood,
+    UnknownMessage,
+}
+
 /// For log lines that the program, or whoever writes to it, can cause without end.
 struct Throttles {
-    /// Lines that are not understood or are about unknown messages.
-    bad_lines: LogThrottle,
+    /// Lines that are ignored, by reason.
+    ignored_lines: LogThrottle<IgnoredLine>,
     /// Standard error.
     errors: LogThrottle,
     /// Deaths, time-outs and failed attempts.
@@ -120,11 +130,13 @@ impl ExecAgent {
     pub fn new(settings: ExecSettings) -> Self {
         let minute = Duration::from_secs(60);
         let log = Throttles {
-            bad_lines: LogThrottle::default(),
+            ignored_lines: LogThrottle::default(),
             errors: LogThrottle::new(600, minute),
             failures: LogThrottle::new(20, minute),
         };
-        Self { settings, desk: Mutex::default(), changed: Condvar::new(), log: Mutex::new(log) }
+        let secrets = settings.env.iter().filter_map(|name| std::env::var(name).ok());
+        let secrets = secrets.map(|value| Secret::from(value.as_str())).collect();
+        Self { settings, desk: Mutex::default(), changed: Condvar::new(), log: Mutex::new(log), secrets }
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {

@@ -110,7 +110,7 @@ impl ExecAgent {
 
     fn try_alone(&self, host: &Host, delivery: Delivery, line: &str, main: u64) {
         let id = delivery.id().0;
-        log::info!("message {id} is tried in a process of its own");
+        self.warn_of_failure(&format!("message {id} is tried in a process of its own"));
         answer::begin(host, &delivery);
         let trial = Trial { agent: self, open: Mutex::default(), acting: Mutex::default() };
         trial.put(id, delivery);

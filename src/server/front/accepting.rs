@@ -9,7 +9,7 @@ use super::super::rejection::Rejection;
 use super::super::stats::count;
 use super::clients::{Client, EvictionPriority, Phase};
 use super::listener::Accepted;
-use super::run::Front;
+use super::run::{Front, LogKind};
 use crate::model::deadline::deadline_after;
 use crate::net::address_range::sender_key;
 
@@ -32,7 +32,11 @@ impl Front {
                 }
                 Accepted::Failed(error) => {
                     count(&self.shared.counters.accept_errors);
-                    log::warn!("a connection could not be accepted; trying again shortly: {error}");
+                    if let Some(suppressed) = self.log.check(&LogKind::NotAccepted, now) {
+                        log::warn!(
+                            "a connection could not be accepted; trying again shortly: {error}{suppressed}"
+                        );
+                    }
                     return;
                 }
             }
@@ -52,9 +56,12 @@ impl Front {
     /// Nothing can be spared: tells one that is waiting, and lets accepting rest.
     fn refuse_one(&mut self, now: Instant) {
         if let Some(listener) = &mut self.listener {
-            log::warn!(
-                "no file descriptor is left; raise the limit on open files or lower the limit on connections"
-            );
+            if let Some(suppressed) = self.log.check(&LogKind::NoDescriptor, now) {
+                log::warn!(
+                    "no file descriptor is left; raise the limit on open files or lower the limit on connections\
+                     {suppressed}"
+                );
+            }
             listener.refuse_one(now);
         }
     }

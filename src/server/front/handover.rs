@@ -16,7 +16,7 @@ use super::clients::{Phase, Then};
 use super::links::{Answer, Job, Link, LinkState};
 use super::listener::descriptors_left;
 use super::outgoing::Outgoing;
-use super::run::Front;
+use super::run::{Front, LogKind};
 
 use crate::model::deadline::deadline_after;
 
@@ -282,7 +282,12 @@ impl Front {
         }
         for id in lost {
             if let Some(Link { state: LinkState::Busy(job), .. }) = self.links.remove(id) {
-                log::error!("request {} did not reach the handler in time and was given up", job.arrival);
+                if let Some(suppressed) = self.log.check(&LogKind::NotHandedOver, now) {
+                    let arrival = job.arrival;
+                    log::error!(
+                        "request {arrival} did not reach the handler in time and was given up{suppressed}"
+                    );
+                }
                 self.lose_job(job, now);
             }
         }

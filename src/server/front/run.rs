@@ -17,6 +17,7 @@ use super::clients::Clients;
 use super::clients::Phase;
 use super::links::Links;
 use super::listener::Listener;
+use crate::model::log_throttle::LogThrottle;
 
 /// Bytes that are read at a time at most.
 const SCRATCH: usize = 64 << 10;
@@ -44,7 +45,17 @@ pub(crate) struct Front {
     /// File descriptors are scarce: nothing is accepted while a private connection proves itself.
     pub(super) accepting_rests_while_proving: bool,
     pub(super) scratch: Vec<u8>,
+    /// For lines that clients can cause.
+    pub(super) log: LogThrottle<LogKind>,
     ending: bool,
+}
+
+/// Kinds of log lines that clients can cause without end; each is written once a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum LogKind {
+    NotAccepted,
+    NoDescriptor,
+    NotHandedOver,
 }
 
 /// What a socket that is waited for belongs to.
@@ -83,6 +94,7 @@ impl Front {
             growth_rests_until: None,
             accepting_rests_while_proving: false,
             scratch: vec![0; SCRATCH],
+            log: LogThrottle::default(),
             ending: false,
         }
     }
