@@ -255,7 +255,8 @@ impl Router {
         let Err(error) = &report.result else { return };
         let Running { channel, lane, job, .. } = running;
         if let Some(suppressed) = self.may_log(&channel, LogKind::CallbackFailed) {
-            let text = about_channel(channel.as_str(), &error.to_string());
+            let error = error.to_string();
+            let text = about_channel(channel.as_str(), &error);
             log::warn!(target: channel.as_str(), "{text}{suppressed}");
         }
         self.free_lane(&channel, lane);
