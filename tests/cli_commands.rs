@@ -363,7 +363,7 @@ fn a_sender_is_approved_while_the_host_runs_listed_with_and_without_it_and_revok
     let code = waiting["pending"][0]["code"].as_str().unwrap();
     assert!(place.run(&["pairing", "list"]).good().contains(code));
     let wrong = place.run(&["pairing", "approve", "everything", "WRONG111"]);
-    assert!(wrong.code == Some(1) && wrong.err.contains("no stranger"), "{}", wrong.err);
+    assert!(wrong.code == Some(1) && wrong.err.contains("no unknown sender"), "{}", wrong.err);
     let approved = place.run(&["pairing", "approve", "everything", code, "--as", "ann"]);
     assert!(approved.good().contains("u1 may talk"), "{}", approved.out);
     let who =

@@ -1,4 +1,4 @@
-//! Strangers who write to a channel: a guest asks for codes, an operator approves, and nobody gets in otherwise.
+//! Unknown senders who write to a channel: a guest asks for codes, an operator approves, and nobody gets in otherwise.
 
 mod harness;
 
@@ -46,7 +46,7 @@ fn resolve(address: SocketAddr, channel: &str, id: &str) -> Value {
 }
 
 #[test]
-fn a_stranger_gets_one_code_and_is_known_at_once_when_it_is_approved() {
+fn an_unknown_sender_gets_one_code_and_is_known_at_once_when_it_is_approved() {
     let (host, address) = host();
     let first = ask(address, "everything", "u1");
     let code = first["ok"]["code"].as_str().expect("a code").to_owned();
@@ -84,7 +84,7 @@ fn a_guest_speaks_for_its_own_channel_whatever_it_says() {
 }
 
 #[test]
-fn twenty_strangers_wait_and_no_more() {
+fn twenty_unknown_senders_wait_and_no_more() {
     let (host, address) = host();
     let asked: Vec<bool> =
         (0..25).map(|n| ask(address, "everything", &format!("u{n}"))["ok"]["code"].is_string()).collect();

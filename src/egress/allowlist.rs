@@ -78,7 +78,7 @@ fn compile(entry: &AllowlistEntry) -> Result<Entry, &'static str> {
 /// What a path must begin with.
 ///
 /// With a trailing slash the prefix ends on a segment boundary. Without one it may end inside a segment, as `/bot` must
-/// for `/bot123:ABC/getMe`: such a prefix is loose, and `check` says so.
+/// for `/bot123:ABC/getMe`: such a prefix is unbounded, and `check` says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PathPrefix(String);
 
@@ -130,9 +130,9 @@ mod tests {
             ("trailing slash, itself", "/api/", "/api/", true),
             ("trailing slash, without", "/api/", "/api", false),
             ("trailing slash, longer segment", "/api/", "/apiary/v1", false),
-            ("published loose prefix", "/bot", "/bot123:ABC/getMe", true),
-            ("published loose prefix and a placeholder", "/bot", "/bot{TELEGRAM_BOT_TOKEN}/getMe", true),
-            ("published loose prefix, written without its slash", "bot", "/bot123:ABC/getMe", true),
+            ("published unbounded prefix", "/bot", "/bot123:ABC/getMe", true),
+            ("published unbounded prefix and a placeholder", "/bot", "/bot{TELEGRAM_BOT_TOKEN}/getMe", true),
+            ("published unbounded prefix, written without its slash", "bot", "/bot123:ABC/getMe", true),
             (
                 "prefix with a placeholder",
                 "/bot{TELEGRAM_BOT_TOKEN}/",
@@ -140,14 +140,14 @@ mod tests {
                 true,
             ),
             ("prefix with another placeholder", "/bot{TELEGRAM_BOT_TOKEN}/", "/bot{OTHER}/getMe", false),
-            ("loose prefix is loose", "/bot", "/bottle", true),
-            ("loose prefix, exactly", "/api/chat.postMessage", "/api/chat.postMessage", true),
-            ("loose prefix, the next segment", "/api", "/api/v1", true),
-            ("loose prefix, a shorter path", "/api/v1", "/api/v", false),
-            ("loose prefix, the segment before it", "/api/v1", "/api/", false),
-            ("loose prefix, dots out of it", "/bot", "/bot1/../admin", false),
-            ("loose prefix, dots are part of a name", "/bot", "/bot..", true),
-            ("loose prefix, a query is no path", "/api/v1", "/?/api/v1", false),
+            ("unbounded prefix, a longer name", "/bot", "/bottle", true),
+            ("unbounded prefix, exactly", "/api/chat.postMessage", "/api/chat.postMessage", true),
+            ("unbounded prefix, the next segment", "/api", "/api/v1", true),
+            ("unbounded prefix, a shorter path", "/api/v1", "/api/v", false),
+            ("unbounded prefix, the segment before it", "/api/v1", "/api/", false),
+            ("unbounded prefix, dots out of it", "/bot", "/bot1/../admin", false),
+            ("unbounded prefix, dots are part of a name", "/bot", "/bot..", true),
+            ("unbounded prefix, a query is no path", "/api/v1", "/?/api/v1", false),
             ("two slashes are two segments", "/api/", "//api/", false),
             ("trailing slash, deep", "/a/b/", "/a/b/c/d", true),
             ("trailing slash, a placeholder after it", "/bot/", "/bot/{TELEGRAM_BOT_TOKEN}/getMe", true),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn loose_prefixes_are_told_apart() {
+    fn unbounded_prefixes_are_told_apart() {
         assert!(is_unbounded_prefix("/bot"));
         assert!(!is_unbounded_prefix("/bot/"));
         assert!(!is_unbounded_prefix("/"));
@@ -234,7 +234,7 @@ mod tests {
 
     proptest! {
         /// What is allowed can be read off the entry and off what another reading of the URL finds; and what `check` does
-        /// not call loose ends on a segment boundary.
+        /// not call unbounded ends on a segment boundary.
         #[test]
         fn what_is_allowed_is_what_the_entry_says(
             pattern in "(\\*\\.)?[ab]{1,2}(\\.[ab]{1,2}){1,2}(:(443|444))?",

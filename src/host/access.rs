@@ -7,7 +7,7 @@ use wit_abi::types::PairingUpsertResult;
 use crate::channel::ChannelName;
 use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, OutboundResponse};
 use crate::model::clock::unix_ms;
-use crate::pairing::PairingDesk;
+use crate::pairing::PairingService;
 use crate::sandbox::{GuestHttpError, GuestServices};
 use crate::secrets::{AllowedNames, SecretStore};
 
@@ -22,7 +22,7 @@ pub(crate) struct ChannelAccessToWorld {
     /// Which secrets the guest may ask about.
     pub allowed_secrets: AllowedNames,
     /// Who may talk to the agent.
-    pub pairing: Arc<PairingDesk>,
+    pub pairing: Arc<PairingService>,
 }
 
 impl GuestServices for ChannelAccessToWorld {

@@ -14,7 +14,7 @@ use crate::egress::{ChannelHttp, ChannelHttpSettings, OutboundHttp};
 use crate::event::setup::{ChannelSetup, StartConfig};
 use crate::host::access::ChannelAccessToWorld;
 use crate::model::diagnostic::Diagnostic;
-use crate::pairing::PairingDesk;
+use crate::pairing::PairingService;
 use crate::sandbox::{CallbackLimits, ChannelRuntimeInfo, GuestLogRate};
 use crate::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
 use crate::server::{ChannelAccess, WasmChannelRouter};
@@ -29,7 +29,7 @@ use super::needed_secrets::NeededSecrets;
 pub(super) struct Assembly {
     config: ManagerConfig,
     outbound: OutboundHttp,
-    pairing: Arc<PairingDesk>,
+    pairing: Arc<PairingService>,
     routes: WasmChannelRouter,
 }
 
@@ -37,7 +37,7 @@ impl Assembly {
     pub fn new(
         config: ManagerConfig,
         outbound: OutboundHttp,
-        pairing: Arc<PairingDesk>,
+        pairing: Arc<PairingService>,
         routes: WasmChannelRouter,
     ) -> Self {
         Self { config, outbound, pairing, routes }

@@ -20,7 +20,7 @@ use crate::event::queue::{EventSender, event_queue};
 use crate::inbox::{AgentHealth, AgentReport, Mailbox, MessageStream};
 use crate::model::oneshot::once;
 use crate::model::vital_thread::spawn_vital;
-use crate::pairing::PairingDesk;
+use crate::pairing::PairingService;
 use crate::router::scheduler;
 use crate::router::{Router, RouterParts};
 use crate::sandbox::{StopFlag, WorkerPool};
@@ -74,7 +74,7 @@ pub struct ChannelManager {
     pub(super) store: StoreHandle,
     pub(super) mailbox: Mailbox,
     agent: AgentReport,
-    pub(super) pairing: Arc<PairingDesk>,
+    pub(super) pairing: Arc<PairingService>,
     /// The channels. Behind a lock, because any thread may add a channel or reply to one; held for a look-up only.
     needed: Arc<Mutex<HashMap<ChannelName, Arc<NeededSecrets>>>>,
     /// Permits for replies that are on their way to the store.
@@ -138,7 +138,7 @@ impl ChannelManager {
         let mailbox =
             Mailbox::new(handle.clone(), completed.clone(), config.queue, config.delivery, Box::new(notice));
         mailbox.load_after_restart(std::mem::take(&mut loaded.messages));
-        let pairing = Arc::new(PairingDesk::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
+        let pairing = Arc::new(PairingService::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
         let newest_reply = loaded.replies.iter().map(|reply| reply.id).max().unwrap_or(ReplyId(0));
         let stored = StoredChannels::new(loaded);
         let outbound = OutboundHttp::new(&config.outbound)?;
@@ -257,7 +257,7 @@ impl ChannelManager {
 
     /// Who may talk to the agent.
     #[must_use]
-    pub fn pairing(&self) -> &Arc<PairingDesk> {
+    pub fn pairing(&self) -> &Arc<PairingService> {
         &self.pairing
     }
 

@@ -12,7 +12,7 @@ use crate::event::callback::{Callback, CallbackKind, CallbackReport};
 use crate::event::setup::ChannelSetup;
 use crate::model::deadline::deadline_after;
 use crate::model::diagnostic::Diagnostic;
-use crate::pairing::PairingDesk;
+use crate::pairing::PairingService;
 use crate::sandbox::{CallbackContext, MemoryBudget, StopFlag};
 use crate::server::WasmChannelRouter;
 use crate::store::{MemoryStore, StoreThread, StoreThreadConfig};
@@ -39,7 +39,7 @@ impl ChannelTrial {
     pub fn new(channel: &WasmChannel, config: ManagerConfig) -> Result<Self, HostError> {
         let opener = || Ok(Box::new(MemoryStore::default()) as Box<dyn crate::store::Store>);
         let (store, loaded) = StoreThread::start(Box::new(opener), StoreThreadConfig::default(), |_| {})?;
-        let pairing = Arc::new(PairingDesk::new(store.handle(), loaded.pairing));
+        let pairing = Arc::new(PairingService::new(store.handle(), loaded.pairing));
         let outbound = OutboundHttp::new(&config.outbound)?;
         let assembly = Assembly::new(config, outbound, pairing, WasmChannelRouter::new());
         let (mut setup, needed) = assembly.setup(channel)?;

@@ -1,12 +1,12 @@
-//! Pairing: how a stranger who writes to a channel becomes somebody that the agent listens to.
+//! Pairing: how an unknown sender who writes to a channel becomes somebody that the agent listens to.
 //!
-//! A guest that meets a stranger asks for a code and sends it to them; the stranger shows it to the operator, who approves
-//! it. `book` has the rules, without I/O and without a clock; `desk` keeps the book and stores what is written in it;
+//! A guest that meets an unknown sender asks for a code and sends it to them; the sender shows it to the operator, who
+//! approves it. `rules` decides, without I/O and without a clock; `service` keeps the pairings and stores their changes;
 //! `code` makes the codes.
 
-mod book;
 mod code;
-mod desk;
+mod rules;
+mod service;
 
-pub use book::{ApproveError, ApprovedPairing, PairingLimits, PendingPairing, UpsertError};
-pub use desk::{PairingDesk, PairingError};
+pub use rules::{ApproveError, ApprovedPairing, PairingLimits, PendingPairing, UpsertError};
+pub use service::{PairingError, PairingService};

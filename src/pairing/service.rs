@@ -1,4 +1,4 @@
-//! Keeps the book of pairings and stores what is written in it.
+//! Keeps the pairings and stores their changes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,8 +8,8 @@ use crate::channel::ChannelName;
 use crate::model::clock::steady_ms;
 use crate::store::{Batch, Change, ChannelKey, CommitError, PairingState, StoreHandle};
 
-use super::book::{ApproveError, ApprovedPairing, PairingBook, PairingLimits, PendingPairing, UpsertError};
 use super::code::{normalised, random_code};
+use super::rules::{ApproveError, ApprovedPairing, PairingLimits, Pairings, PendingPairing, UpsertError};
 
 /// Why pairing did not work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,20 +30,20 @@ pub enum PairingError {
 }
 
 /// Who may talk to the agent, for every channel. What is approved here is known to running channels at once.
-pub struct PairingDesk {
+pub struct PairingService {
     /// A lock, because guests ask in the middle of their callbacks while an operator approves; it is held for a look-up,
     /// never while something is stored.
-    book: Mutex<PairingBook>,
+    pairings: Mutex<Pairings>,
     store: StoreHandle,
 }
 
-impl PairingDesk {
+impl PairingService {
     pub(crate) fn new(store: StoreHandle, state: PairingState) -> Self {
-        Self { book: Mutex::new(PairingBook::new(PairingLimits::default(), state, steady_ms())), store }
+        Self { pairings: Mutex::new(Pairings::new(PairingLimits::default(), state, steady_ms())), store }
     }
 
-    /// The code of a stranger, which is kept before it is given out. It is not part of the callback's transaction: a
-    /// guest sends it to the stranger right away.
+    /// The code of an unknown sender, which is kept before it is given out. It is not part of the callback's transaction: a
+    /// guest sends it to the sender right away.
     pub(crate) fn upsert(
         &self,
         channel: &ChannelName,
@@ -52,18 +52,18 @@ impl PairingDesk {
     ) -> Result<PairingUpsertResult, PairingError> {
         let key = key_of(channel);
         let code = random_code().ok_or(PairingError::NoRandomness)?;
-        let upserted = self.book().upsert(&key, id, meta_json, || code, steady_ms())?;
+        let upserted = self.pairings().upsert(&key, id, meta_json, || code, steady_ms())?;
         let created = upserted.change.is_some();
         if let Some(change) = upserted.change
             && let Err(error) = self.keep(vec![change])
         {
-            self.book().forget(&key, id);
+            self.pairings().forget(&key, id);
             return Err(error);
         }
         Ok(PairingUpsertResult { code: upserted.code, created })
     }
 
-    /// Approves the stranger who has this code. From now on they are known as `identity`, or by their own id. Returns
+    /// Approves the sender who has this code. From now on they are known as `identity`, or by their own id. Returns
     /// their id.
     ///
     /// # Errors
@@ -75,10 +75,10 @@ impl PairingDesk {
         identity: Option<&str>,
     ) -> Result<String, PairingError> {
         let key = key_of(channel);
-        let (result, changes) = self.book().approve(&key, &normalised(code), identity, steady_ms());
+        let (result, changes) = self.pairings().approve(&key, &normalised(code), identity, steady_ms());
         if let Err(error) = self.keep(changes) {
             if let Ok(approval) = result {
-                self.book().take_back(&key, approval);
+                self.pairings().take_back(&key, approval);
             }
             return Err(error);
         }
@@ -91,7 +91,7 @@ impl PairingDesk {
     /// # Errors
     /// It could not be stored; they are unknown until the next start all the same.
     pub fn revoke(&self, channel: &ChannelName, id_or_name: &str) -> Result<bool, PairingError> {
-        let changes = self.book().revoke(&key_of(channel), id_or_name);
+        let changes = self.pairings().revoke(&key_of(channel), id_or_name);
         let was_known = !changes.is_empty();
         self.keep(changes)?;
         Ok(was_known)
@@ -100,25 +100,25 @@ impl PairingDesk {
     /// Everybody who was approved and not revoked, of all channels, by channel and id.
     #[must_use]
     pub fn approved(&self) -> Vec<ApprovedPairing> {
-        self.book().approved()
+        self.pairings().approved()
     }
 
-    /// Strangers who wait for approval.
+    /// Unknown senders who wait for approval.
     #[must_use]
     pub fn pending(&self) -> Vec<PendingPairing> {
-        self.book().pending(steady_ms())
+        self.pairings().pending(steady_ms())
     }
 
     pub(crate) fn resolve(&self, channel: &ChannelName, id: &str) -> Option<String> {
-        self.book().resolve(channel.as_str(), id)
+        self.pairings().resolve(channel.as_str(), id)
     }
 
     pub(crate) fn allow_from(&self, channel: &ChannelName) -> Vec<String> {
-        self.book().allow_from(channel.as_str())
+        self.pairings().allow_from(channel.as_str())
     }
 
     pub(crate) fn is_allowed(&self, channel: &ChannelName, id: &str, username: Option<&str>) -> bool {
-        self.book().is_allowed(channel.as_str(), id, username)
+        self.pairings().is_allowed(channel.as_str(), id, username)
     }
 
     fn keep(&self, changes: Vec<Change>) -> Result<(), PairingError> {
@@ -128,9 +128,9 @@ impl PairingDesk {
         Ok(())
     }
 
-    fn book(&self) -> MutexGuard<'_, PairingBook> {
-        // The book's methods do not panic, so a poisoned lock still guards a sound book.
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pairings(&self) -> MutexGuard<'_, Pairings> {
+        // The methods of the pairings do not panic, so a poisoned lock still guards a sound pairings.
+        self.pairings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,16 +16,16 @@ pub struct PairingLimits {
     /// How long a code is good, in milliseconds. Default 15 minutes.
     pub code_ms: u64,
     /// Codes of one channel that may be good at one time. Default 20.
-    pub most_pending: usize,
+    pub max_pending: usize,
     /// Wrong codes in a row after which approving is locked. Default 5.
-    pub most_wrong: u32,
+    pub max_wrong_codes: u32,
     /// How long it is locked, in milliseconds. Default 15 minutes.
     pub lock_ms: u64,
 }
 
 impl Default for PairingLimits {
     fn default() -> Self {
-        Self { code_ms: 15 * 60 * 1000, most_pending: 20, most_wrong: 5, lock_ms: 15 * 60 * 1000 }
+        Self { code_ms: 15 * 60 * 1000, max_pending: 20, max_wrong_codes: 5, lock_ms: 15 * 60 * 1000 }
     }
 }
 
@@ -41,12 +41,12 @@ const MAX_TOLD: u32 = 3;
 /// See [`MAX_TOLD`], in milliseconds.
 const TOLD_MS: u64 = 60_000;
 
-/// A stranger who waits for approval.
+/// An unknown sender who waits for approval.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct PendingPairing {
     /// The channel.
     pub channel: String,
-    /// The code that the stranger was given.
+    /// The code that the sender was given.
     pub code: String,
     /// Who it is, in the channel's own terms.
     pub external_id: String,
@@ -74,7 +74,7 @@ pub struct ApprovedPairing {
 #[non_exhaustive]
 pub enum UpsertError {
     /// The channel has as many pending requests as it may have.
-    #[error("{0} strangers wait for approval already")]
+    #[error("{0} unknown senders wait for approval already")]
     TooMany(usize),
     /// The guest asks again and again for the same person, and would send them a message each time.
     #[error("this person was told their code {MAX_TOLD} times within a minute")]
@@ -89,7 +89,7 @@ pub enum UpsertError {
 #[non_exhaustive]
 pub enum ApproveError {
     /// Nobody waits with this code.
-    #[error("no stranger of channel {0} has this code; codes are good for 15 minutes")]
+    #[error("no unknown sender of channel {0} has this code; codes are good for 15 minutes")]
     WrongCode(String),
     /// Too many wrong codes.
     #[error("too many wrong codes: approving for channel {channel} is locked for {seconds} s more")]
@@ -103,15 +103,15 @@ pub enum ApproveError {
 
 /// Who waits, who is known, and who is locked out.
 #[derive(Debug)]
-pub(super) struct PairingBook {
+pub(super) struct Pairings {
     limits: PairingLimits,
-    channels: BTreeMap<ChannelKey, Page>,
+    channels: BTreeMap<ChannelKey, ChannelPairings>,
 }
 
 /// What is known about one channel.
 #[derive(Debug, Default)]
-struct Page {
-    /// By the strangers' ids.
+struct ChannelPairings {
+    /// By the senders' ids.
     pending: Vec<PairingRequest>,
     /// How often guests got the codes of those who wait, and since when that is counted. By their ids.
     told: BTreeMap<String, (u32, u64)>,
@@ -153,33 +153,33 @@ fn count_told(told: &mut BTreeMap<String, (u32, u64)>, id: &str, now_ms: u64) ->
     Ok(())
 }
 
-impl PairingBook {
+impl Pairings {
     /// Takes in what was stored. Nothing lasts for longer than the limits say, whatever the clock said then.
     pub fn new(limits: PairingLimits, state: PairingState, now_ms: u64) -> Self {
-        let mut book = Self { limits, channels: BTreeMap::new() };
+        let mut pairings = Self { limits, channels: BTreeMap::new() };
         for mut request in state.requests {
             request.expires_ms = request.expires_ms.min(now_ms.saturating_add(limits.code_ms));
-            put(&mut book.page(&request.channel).pending, request);
+            put(&mut pairings.entry(&request.channel).pending, request);
         }
         for known in state.identities {
-            put(&mut book.page(&known.channel).identities, known);
+            put(&mut pairings.entry(&known.channel).identities, known);
         }
         for (channel, entry) in state.allowed {
-            book.page(&channel).allowed.push(entry);
+            pairings.entry(&channel).allowed.push(entry);
         }
         for lock in state.locks {
-            let page = book.page(&lock.channel);
-            page.wrong = lock.wrong;
-            page.locked_until_ms = lock.locked_until_ms.min(now_ms.saturating_add(limits.lock_ms));
+            let entry = pairings.entry(&lock.channel);
+            entry.wrong = lock.wrong;
+            entry.locked_until_ms = lock.locked_until_ms.min(now_ms.saturating_add(limits.lock_ms));
         }
-        book
+        pairings
     }
 
-    fn page(&mut self, channel: &ChannelKey) -> &mut Page {
+    fn entry(&mut self, channel: &ChannelKey) -> &mut ChannelPairings {
         self.channels.entry(channel.clone()).or_default()
     }
 
-    /// The code of a stranger: the one that they have, while it is good, else the new one.
+    /// The code of an unknown sender: the one that they have, while it is good, else the new one.
     pub fn upsert(
         &mut self,
         channel: &ChannelKey,
@@ -192,15 +192,15 @@ impl PairingBook {
             return Err(UpsertError::Unfit);
         }
         let limits = self.limits;
-        let page = self.page(channel);
-        page.pending.retain(|request| request.expires_ms > now_ms);
-        page.forget_told();
-        if let Some(request) = find(&page.pending, (channel, id)) {
-            count_told(&mut page.told, id, now_ms)?;
+        let entry = self.entry(channel);
+        entry.pending.retain(|request| request.expires_ms > now_ms);
+        entry.forget_told();
+        if let Some(request) = find(&entry.pending, (channel, id)) {
+            count_told(&mut entry.told, id, now_ms)?;
             return Ok(Upserted { code: request.code.clone(), change: None });
         }
-        if page.pending.len() >= limits.most_pending {
-            return Err(UpsertError::TooMany(limits.most_pending));
+        if entry.pending.len() >= limits.max_pending {
+            return Err(UpsertError::TooMany(limits.max_pending));
         }
         let request = PairingRequest {
             channel: channel.clone(),
@@ -210,18 +210,18 @@ impl PairingBook {
             created_ms: now_ms,
             expires_ms: now_ms + limits.code_ms,
         };
-        put(&mut page.pending, request.clone());
-        count_told(&mut page.told, id, now_ms)?;
+        put(&mut entry.pending, request.clone());
+        count_told(&mut entry.told, id, now_ms)?;
         let code = request.code.clone();
         Ok(Upserted { code, change: Some(Change::PutPairing(PairingRecord::Request(request))) })
     }
 
     /// Takes back a request that could not be stored.
     pub fn forget(&mut self, channel: &ChannelKey, id: &str) {
-        remove(&mut self.page(channel).pending, (channel, id));
+        remove(&mut self.entry(channel).pending, (channel, id));
     }
 
-    /// Approves a code: from now on the stranger is known as `identity`, or by their own id. Returns their id and what
+    /// Approves a code: from now on the sender is known as `identity`, or by their own id. Returns their id and what
     /// is to be stored, which is something even when the code is wrong.
     pub fn approve(
         &mut self,
@@ -231,29 +231,29 @@ impl PairingBook {
         now_ms: u64,
     ) -> (Result<Approval, ApproveError>, Vec<Change>) {
         let limits = self.limits;
-        let page = self.page(channel);
-        if page.locked_until_ms > now_ms {
-            let seconds = (page.locked_until_ms - now_ms).div_ceil(1000);
+        let entry = self.entry(channel);
+        if entry.locked_until_ms > now_ms {
+            let seconds = (entry.locked_until_ms - now_ms).div_ceil(1000);
             return (Err(ApproveError::Locked { channel: channel.to_string(), seconds }), Vec::new());
         }
-        page.pending.retain(|request| request.expires_ms > now_ms);
-        let matching = page.pending.iter().find(|request| same(&request.code, code));
+        entry.pending.retain(|request| request.expires_ms > now_ms);
+        let matching = entry.pending.iter().find(|request| same(&request.code, code));
         let Some(id) = matching.map(|request| request.external_id.clone()) else {
-            let change = page.count_wrong(channel, &limits, now_ms);
+            let change = entry.count_wrong(channel, &limits, now_ms);
             return (Err(ApproveError::WrongCode(channel.to_string())), vec![change]);
         };
         let before = Approval {
-            request: find(&page.pending, (channel, &id)).cloned(),
-            known: find(&page.identities, (channel, &id)).cloned(),
-            lock: (page.wrong, page.locked_until_ms),
+            request: find(&entry.pending, (channel, &id)).cloned(),
+            known: find(&entry.identities, (channel, &id)).cloned(),
+            lock: (entry.wrong, entry.locked_until_ms),
             id: id.clone(),
         };
-        remove(&mut page.pending, (channel, &id));
-        (page.wrong, page.locked_until_ms) = (0, 0);
+        remove(&mut entry.pending, (channel, &id));
+        (entry.wrong, entry.locked_until_ms) = (0, 0);
         let identity = identity.unwrap_or(&id).to_owned();
         let known =
             PairedIdentity { channel: channel.clone(), external_id: id.clone(), identity, at_ms: now_ms };
-        put(&mut page.identities, known.clone());
+        put(&mut entry.identities, known.clone());
         let changes = vec![
             Change::PutPairing(PairingRecord::Identity(known)),
             Change::RemovePairing(PairingKey::Request { channel: channel.clone(), external_id: id.clone() }),
@@ -264,27 +264,27 @@ impl PairingBook {
 
     /// Takes back an approval that could not be stored: the person waits with their code as before.
     pub fn take_back(&mut self, channel: &ChannelKey, before: Approval) {
-        let page = self.page(channel);
-        remove(&mut page.identities, (channel, &before.id));
+        let entry = self.entry(channel);
+        remove(&mut entry.identities, (channel, &before.id));
         if let Some(known) = before.known {
-            put(&mut page.identities, known);
+            put(&mut entry.identities, known);
         }
         if let Some(request) = before.request {
-            put(&mut page.pending, request);
+            put(&mut entry.pending, request);
         }
-        (page.wrong, page.locked_until_ms) = before.lock;
+        (entry.wrong, entry.locked_until_ms) = before.lock;
     }
 
     /// Forgets whoever was approved with this id, or when there is none, everybody who is known by this name. Returns what
     /// is to be stored: nothing when nobody was known.
     pub fn revoke(&mut self, channel: &ChannelKey, id_or_name: &str) -> Vec<Change> {
-        let page = self.page(channel);
-        let gone: Vec<String> = match find(&page.identities, (channel, id_or_name)).is_some() {
+        let entry = self.entry(channel);
+        let gone: Vec<String> = match find(&entry.identities, (channel, id_or_name)).is_some() {
             true => vec![id_or_name.to_owned()],
-            false => page.known_as(id_or_name).map(|known| known.external_id.clone()).collect(),
+            false => entry.known_as(id_or_name).map(|known| known.external_id.clone()).collect(),
         };
         let forget = |external_id: String| {
-            remove(&mut page.identities, (channel, &external_id));
+            remove(&mut entry.identities, (channel, &external_id));
             Change::RemovePairing(PairingKey::Identity { channel: channel.clone(), external_id })
         };
         gone.into_iter().map(forget).collect()
@@ -292,7 +292,7 @@ impl PairingBook {
 
     /// Who was approved, of all channels, by channel and id.
     pub fn approved(&self) -> Vec<ApprovedPairing> {
-        let identities = self.channels.values().flat_map(|page| &page.identities);
+        let identities = self.channels.values().flat_map(|entry| &entry.identities);
         identities
             .map(|known| ApprovedPairing {
                 channel: known.channel.to_string(),
@@ -305,7 +305,7 @@ impl PairingBook {
 
     /// Who waits, of all channels.
     pub fn pending(&self, now_ms: u64) -> Vec<PendingPairing> {
-        let requests = self.channels.values().flat_map(|page| &page.pending);
+        let requests = self.channels.values().flat_map(|entry| &entry.pending);
         requests
             .filter(|request| request.expires_ms > now_ms)
             .map(|request| PendingPairing {
@@ -320,29 +320,29 @@ impl PairingBook {
 
     /// Who somebody is to the host.
     pub fn resolve(&self, channel: &str, id: &str) -> Option<String> {
-        let page = self.channels.get(channel)?;
-        find(&page.identities, (channel, id)).map(|known| known.identity.clone())
+        let entry = self.channels.get(channel)?;
+        find(&entry.identities, (channel, id)).map(|known| known.identity.clone())
     }
 
     /// The ids that may talk to the agent.
     pub fn allow_from(&self, channel: &str) -> Vec<String> {
-        let Some(page) = self.channels.get(channel) else { return Vec::new() };
-        page.allowed.iter().chain(page.identities.iter().map(|known| &known.external_id)).cloned().collect()
+        let Some(entry) = self.channels.get(channel) else { return Vec::new() };
+        entry.allowed.iter().chain(entry.identities.iter().map(|known| &known.external_id)).cloned().collect()
     }
 
     /// Whether somebody may talk to the agent, by id or by name. A list may hold `@name` for a name and `*` for all.
     pub fn is_allowed(&self, channel: &str, id: &str, username: Option<&str>) -> bool {
-        let Some(page) = self.channels.get(channel) else { return false };
-        let by_name = |entry: &String| {
-            let name = entry.strip_prefix('@');
+        let Some(entry) = self.channels.get(channel) else { return false };
+        let by_name = |allowed: &String| {
+            let name = allowed.strip_prefix('@');
             username.is_some_and(|username| name.is_some_and(|name| name.eq_ignore_ascii_case(username)))
         };
-        find(&page.identities, (channel, id)).is_some()
-            || page.allowed.iter().any(|entry| entry == "*" || entry == id || by_name(entry))
+        find(&entry.identities, (channel, id)).is_some()
+            || entry.allowed.iter().any(|allowed| allowed == "*" || allowed == id || by_name(allowed))
     }
 }
 
-impl Page {
+impl ChannelPairings {
     /// Counts only for those who wait, so that there are no more of them than may wait.
     fn forget_told(&mut self) {
         let pending = &self.pending;
@@ -355,7 +355,7 @@ impl Page {
 
     fn count_wrong(&mut self, channel: &ChannelKey, limits: &PairingLimits, now_ms: u64) -> Change {
         self.wrong += 1;
-        if self.wrong >= limits.most_wrong {
+        if self.wrong >= limits.max_wrong_codes {
             self.wrong = 0;
             self.locked_until_ms = now_ms + limits.lock_ms;
         }
@@ -377,47 +377,47 @@ mod tests {
 
     const MINUTE: u64 = 60_000;
 
-    fn book() -> (PairingBook, ChannelKey) {
-        (PairingBook::new(PairingLimits::default(), PairingState::default(), 0), "telegram".into())
+    fn pairings() -> (Pairings, ChannelKey) {
+        (Pairings::new(PairingLimits::default(), PairingState::default(), 0), "telegram".into())
     }
 
-    fn code(book: &mut PairingBook, channel: &ChannelKey, id: &str, code: &str, now_ms: u64) -> Upserted {
-        book.upsert(channel, id, "{}", || code.to_owned(), now_ms).unwrap()
+    fn code(pairings: &mut Pairings, channel: &ChannelKey, id: &str, code: &str, now_ms: u64) -> Upserted {
+        pairings.upsert(channel, id, "{}", || code.to_owned(), now_ms).unwrap()
     }
 
     #[test]
-    fn a_stranger_who_writes_again_gets_the_same_code_for_15_minutes() {
-        let (mut book, channel) = book();
-        assert!(code(&mut book, &channel, "ann", "AAAA", 0).change.is_some());
-        let again = code(&mut book, &channel, "ann", "BBBB", 15 * MINUTE - 1);
+    fn an_unknown_sender_who_writes_again_gets_the_same_code_for_15_minutes() {
+        let (mut pairings, channel) = pairings();
+        assert!(code(&mut pairings, &channel, "ann", "AAAA", 0).change.is_some());
+        let again = code(&mut pairings, &channel, "ann", "BBBB", 15 * MINUTE - 1);
         assert_eq!((again.code.as_str(), again.change), ("AAAA", None));
-        assert_eq!(code(&mut book, &channel, "ann", "BBBB", 15 * MINUTE).code, "BBBB");
+        assert_eq!(code(&mut pairings, &channel, "ann", "BBBB", 15 * MINUTE).code, "BBBB");
     }
 
     // An approval that could not be stored stayed in force until the next start.
     #[test]
     fn an_approval_that_is_taken_back_leaves_everything_as_it_was() {
-        let (mut book, channel) = book();
-        code(&mut book, &channel, "ann", "AAAA", 0);
-        book.approve(&channel, "WRONG", None, 1).0.unwrap_err();
-        let (approval, _) = book.approve(&channel, "AAAA", Some("owner"), 2);
-        book.take_back(&channel, approval.unwrap());
-        assert!(!book.is_allowed("telegram", "ann", None));
-        assert_eq!((book.pending(3).len(), book.page(&channel).wrong), (1, 1));
+        let (mut pairings, channel) = pairings();
+        code(&mut pairings, &channel, "ann", "AAAA", 0);
+        pairings.approve(&channel, "WRONG", None, 1).0.unwrap_err();
+        let (approval, _) = pairings.approve(&channel, "AAAA", Some("owner"), 2);
+        pairings.take_back(&channel, approval.unwrap());
+        assert!(!pairings.is_allowed("telegram", "ann", None));
+        assert_eq!((pairings.pending(3).len(), pairings.entry(&channel).wrong), (1, 1));
         // The same code works when it is tried again, and somebody who was known before is known as before.
-        book.approve(&channel, "AAAA", Some("owner"), 3).0.unwrap();
-        code(&mut book, &channel, "ann", "BBBB", 4);
-        let (approval, _) = book.approve(&channel, "BBBB", Some("guest"), 5);
-        book.take_back(&channel, approval.unwrap());
-        assert_eq!(book.resolve("telegram", "ann"), Some("owner".into()));
+        pairings.approve(&channel, "AAAA", Some("owner"), 3).0.unwrap();
+        code(&mut pairings, &channel, "ann", "BBBB", 4);
+        let (approval, _) = pairings.approve(&channel, "BBBB", Some("guest"), 5);
+        pairings.take_back(&channel, approval.unwrap());
+        assert_eq!(pairings.resolve("telegram", "ann"), Some("owner".into()));
     }
 
     // Somebody who wrote once a second got their code each time, and used up the channel's requests.
     #[test]
     fn a_guest_gets_the_code_of_one_person_three_times_a_minute() {
-        let (mut book, channel) = book();
+        let (mut pairings, channel) = pairings();
         let mut ask =
-            |id: &str, now_ms| book.upsert(&channel, id, "{}", || "AAAA".into(), now_ms).map(|_| ());
+            |id: &str, now_ms| pairings.upsert(&channel, id, "{}", || "AAAA".into(), now_ms).map(|_| ());
         for now_ms in [0, 1_000, 2_000] {
             assert_eq!(ask("ann", now_ms), Ok(()));
         }
@@ -428,89 +428,95 @@ mod tests {
     }
 
     #[test]
-    fn twenty_strangers_may_wait_and_not_one_more() {
-        let (mut book, channel) = book();
+    fn twenty_unknown_senders_may_wait_and_not_one_more() {
+        let (mut pairings, channel) = pairings();
         for number in 0..20 {
-            code(&mut book, &channel, &format!("user{number}"), "AAAA", 0);
+            code(&mut pairings, &channel, &format!("user{number}"), "AAAA", 0);
         }
-        let more = book.upsert(&channel, "late", "{}", || "B".into(), 1);
+        let more = pairings.upsert(&channel, "late", "{}", || "B".into(), 1);
         assert_eq!(more, Err(UpsertError::TooMany(20)));
-        assert!(book.upsert(&channel, "late", "{}", || "B".into(), 15 * MINUTE).is_ok());
+        assert!(pairings.upsert(&channel, "late", "{}", || "B".into(), 15 * MINUTE).is_ok());
     }
 
     #[test]
-    fn an_approved_stranger_is_known_and_an_expired_code_is_wrong() {
-        let (mut book, channel) = book();
-        code(&mut book, &channel, "ann", "AAAA", 0);
-        code(&mut book, &channel, "bob", "BBBB", 0);
-        let (approved, changes) = book.approve(&channel, "AAAA", Some("owner"), 1);
+    fn an_approved_sender_is_known_and_an_expired_code_is_wrong() {
+        let (mut pairings, channel) = pairings();
+        code(&mut pairings, &channel, "ann", "AAAA", 0);
+        code(&mut pairings, &channel, "bob", "BBBB", 0);
+        let (approved, changes) = pairings.approve(&channel, "AAAA", Some("owner"), 1);
         assert_eq!((approved.unwrap().id.as_str(), changes.len()), ("ann", 3));
-        assert_eq!(book.resolve("telegram", "ann"), Some("owner".into()));
-        assert!(book.is_allowed("telegram", "ann", None));
-        assert_eq!(book.allow_from("telegram"), ["ann"]);
-        assert!(book.approve(&channel, "BBBB", None, 15 * MINUTE).0.is_err());
-        assert!(!book.is_allowed("telegram", "bob", None));
+        assert_eq!(pairings.resolve("telegram", "ann"), Some("owner".into()));
+        assert!(pairings.is_allowed("telegram", "ann", None));
+        assert_eq!(pairings.allow_from("telegram"), ["ann"]);
+        assert!(pairings.approve(&channel, "BBBB", None, 15 * MINUTE).0.is_err());
+        assert!(!pairings.is_allowed("telegram", "bob", None));
     }
 
     #[test]
     fn the_approved_are_listed_until_they_are_revoked_by_id_or_name() {
-        let (mut book, channel) = book();
+        let (mut pairings, channel) = pairings();
         for (id, typed, identity) in [
             ("1", "AAAA", Some("ann")),
             ("2", "BBBB", None),
             ("3", "CCCC", Some("ann")),
             ("4", "DDDD", Some("2")),
         ] {
-            code(&mut book, &channel, id, typed, 0);
-            book.approve(&channel, typed, identity, 7).0.unwrap();
+            code(&mut pairings, &channel, id, typed, 0);
+            pairings.approve(&channel, typed, identity, 7).0.unwrap();
         }
-        let known = |book: &PairingBook| -> Vec<(String, String)> {
-            book.approved().into_iter().map(|known| (known.external_id, known.identity)).collect()
+        let known = |pairings: &Pairings| -> Vec<(String, String)> {
+            pairings.approved().into_iter().map(|known| (known.external_id, known.identity)).collect()
         };
         let pair = |id: &str, identity: &str| (id.to_owned(), identity.to_owned());
-        assert_eq!(known(&book), [pair("1", "ann"), pair("2", "2"), pair("3", "ann"), pair("4", "2")]);
-        assert_eq!((book.approved()[0].channel.as_str(), book.approved()[0].approved_ms), ("telegram", 7));
+        assert_eq!(known(&pairings), [pair("1", "ann"), pair("2", "2"), pair("3", "ann"), pair("4", "2")]);
+        assert_eq!(
+            (pairings.approved()[0].channel.as_str(), pairings.approved()[0].approved_ms),
+            ("telegram", 7)
+        );
         // An id goes before a name, and a name is everybody who has it.
-        assert_eq!(book.revoke(&channel, "2").len(), 1);
-        assert_eq!(known(&book), [pair("1", "ann"), pair("3", "ann"), pair("4", "2")]);
-        assert_eq!(book.revoke(&channel, "ann").len(), 2);
-        assert_eq!(known(&book), [pair("4", "2")]);
-        assert_eq!((book.revoke(&channel, "ann"), book.revoke(&"slack".into(), "4")), (vec![], vec![]));
+        assert_eq!(pairings.revoke(&channel, "2").len(), 1);
+        assert_eq!(known(&pairings), [pair("1", "ann"), pair("3", "ann"), pair("4", "2")]);
+        assert_eq!(pairings.revoke(&channel, "ann").len(), 2);
+        assert_eq!(known(&pairings), [pair("4", "2")]);
+        assert_eq!(
+            (pairings.revoke(&channel, "ann"), pairings.revoke(&"slack".into(), "4")),
+            (vec![], vec![])
+        );
     }
 
     #[test]
     fn the_fifth_wrong_code_locks_approving_for_15_minutes() {
-        let (mut book, channel) = book();
-        code(&mut book, &channel, "ann", "AAAA", 10 * MINUTE);
+        let (mut pairings, channel) = pairings();
+        code(&mut pairings, &channel, "ann", "AAAA", 10 * MINUTE);
         for _ in 0..5 {
             assert!(matches!(
-                book.approve(&channel, "X", None, 10 * MINUTE).0,
+                pairings.approve(&channel, "X", None, 10 * MINUTE).0,
                 Err(ApproveError::WrongCode(_))
             ));
         }
         let locked = ApproveError::Locked { channel: "telegram".into(), seconds: 900 };
-        assert_eq!(book.approve(&channel, "AAAA", None, 10 * MINUTE).0, Err(locked));
-        assert!(book.approve(&channel, "AAAA", None, 25 * MINUTE - 1).0.is_err());
+        assert_eq!(pairings.approve(&channel, "AAAA", None, 10 * MINUTE).0, Err(locked));
+        assert!(pairings.approve(&channel, "AAAA", None, 25 * MINUTE - 1).0.is_err());
     }
 
     #[test]
     fn four_wrong_codes_and_a_right_one_lock_nothing() {
-        let (mut book, channel) = book();
-        code(&mut book, &channel, "ann", "AAAA", 0);
+        let (mut pairings, channel) = pairings();
+        code(&mut pairings, &channel, "ann", "AAAA", 0);
         for _ in 0..4 {
-            assert!(book.approve(&channel, "X", None, 1).0.is_err());
+            assert!(pairings.approve(&channel, "X", None, 1).0.is_err());
         }
-        assert!(book.approve(&channel, "AAAA", None, 1).0.is_ok());
-        assert!(matches!(book.approve(&channel, "X", None, 1).0, Err(ApproveError::WrongCode(_))));
+        assert!(pairings.approve(&channel, "AAAA", None, 1).0.is_ok());
+        assert!(matches!(pairings.approve(&channel, "X", None, 1).0, Err(ApproveError::WrongCode(_))));
     }
 
     #[test]
     fn a_channel_knows_nothing_of_anothers_strangers() {
-        let (mut book, channel) = book();
-        code(&mut book, &channel, "ann", "AAAA", 0);
-        assert!(book.approve(&"slack".into(), "AAAA", None, 1).0.is_err());
-        assert!(book.approve(&channel, "AAAA", None, 1).0.is_ok());
-        assert_eq!(book.resolve("slack", "ann"), None);
+        let (mut pairings, channel) = pairings();
+        code(&mut pairings, &channel, "ann", "AAAA", 0);
+        assert!(pairings.approve(&"slack".into(), "AAAA", None, 1).0.is_err());
+        assert!(pairings.approve(&channel, "AAAA", None, 1).0.is_ok());
+        assert_eq!(pairings.resolve("slack", "ann"), None);
     }
 
     // A clock that was a year ahead for a minute locked approving for a year.
@@ -527,10 +533,10 @@ mod tests {
         };
         let lock = PairingLock { channel: channel.clone(), wrong: 0, locked_until_ms: 1_000 * MINUTE };
         let state = PairingState { requests: vec![request], locks: vec![lock], ..PairingState::default() };
-        let mut book = PairingBook::new(PairingLimits::default(), state, 0);
-        assert_eq!(book.pending(15 * MINUTE - 1).len(), 1);
-        assert!(book.pending(15 * MINUTE).is_empty());
-        let mut refused = |now_ms| book.approve(&channel, "BBBB", None, now_ms).0.unwrap_err();
+        let mut pairings = Pairings::new(PairingLimits::default(), state, 0);
+        assert_eq!(pairings.pending(15 * MINUTE - 1).len(), 1);
+        assert!(pairings.pending(15 * MINUTE).is_empty());
+        let mut refused = |now_ms| pairings.approve(&channel, "BBBB", None, now_ms).0.unwrap_err();
         assert!(matches!(refused(15 * MINUTE - 1), ApproveError::Locked { .. }));
         assert!(matches!(refused(15 * MINUTE), ApproveError::WrongCode(_)));
     }
@@ -541,7 +547,7 @@ mod tests {
             allowed: vec![("a".into(), "@Ann".into()), ("b".into(), "*".into()), ("c".into(), "7".into())],
             ..PairingState::default()
         };
-        let book = PairingBook::new(PairingLimits::default(), state, 0);
+        let pairings = Pairings::new(PairingLimits::default(), state, 0);
         for (channel, id, username, allowed) in [
             ("a", "1", Some("ann"), true),
             ("a", "1", Some("bob"), false),
@@ -550,20 +556,20 @@ mod tests {
             ("c", "7", None, true),
             ("c", "8", None, false),
         ] {
-            assert_eq!(book.is_allowed(channel, id, username), allowed, "{channel} {id} {username:?}");
+            assert_eq!(pairings.is_allowed(channel, id, username), allowed, "{channel} {id} {username:?}");
         }
     }
 
     #[test]
     fn what_is_too_long_is_refused() {
-        let (mut book, channel) = book();
+        let (mut pairings, channel) = pairings();
         for (id, meta, is_fit) in [
             (String::new(), 0, false),
             ("i".repeat(256), 4096, true),
             ("i".repeat(257), 0, false),
             ("i".into(), 4097, false),
         ] {
-            let result = book.upsert(&channel, &id, &"m".repeat(meta), || "A".into(), 0);
+            let result = pairings.upsert(&channel, &id, &"m".repeat(meta), || "A".into(), 0);
             assert_eq!(result.is_ok(), is_fit, "{} {meta}", id.len());
         }
     }
