@@ -12,7 +12,7 @@ pub const FAILURES_BEFORE_PAUSE: u32 = 5;
 /// The first pause, and the longest one.
 pub const PAUSES: Backoff = Backoff { first: Duration::from_secs(30), most: Duration::from_secs(3600) };
 
-/// Counts a channel's failures and says when it rests.
+/// Counts a channel's failures and says when it is paused.
 #[derive(Debug, Default)]
 pub struct Breaker {
     failures: u32,
@@ -20,7 +20,7 @@ pub struct Breaker {
     paused: Option<Pause>,
 }
 
-/// A rest that a channel takes.
+/// A pause of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
     /// When it is tried again.
@@ -30,7 +30,7 @@ pub struct Pause {
 }
 
 impl Breaker {
-    /// A callback worked: everything is forgiven.
+    /// A callback succeeded: earlier failures no longer count.
     pub fn succeeded(&mut self) {
         *self = Self::default();
     }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_forgives_all() {
+    fn a_success_resets_the_count() {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         for _ in 0..4 {

@@ -2,7 +2,7 @@
 //!
 //! The router owns one [`Workspace`] per channel, in memory. A callback gets a [`WorkspaceSnapshot`], which costs one
 //! reference count, and works on a [`WorkspaceView`] of it that also shows the callback's own writes. What it wrote
-//! comes back as [`WorkspaceChanges`] and is applied in one step, or refused when it rests on something that has
+//! comes back as [`WorkspaceChanges`] and is applied in one step, or refused when it depends on something that has
 //! changed meanwhile.
 //!
 //! There is no way to remove a file: the guests' world has none.
@@ -198,7 +198,7 @@ impl WorkspaceChanges {
     }
 }
 
-/// A callback's changes rest on something that has changed since it read it.
+/// A callback's changes depend on something that has changed since it read it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Conflict {

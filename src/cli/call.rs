@@ -9,7 +9,7 @@ use std::sync::Arc;
 use log::LevelFilter;
 use serde_json::{Map, Value, json};
 use tinclaw::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Effects, TimerChange};
-use tinclaw::host::{ChannelTrial, ManagerConfig};
+use tinclaw::host::{ChannelHarness, ManagerConfig};
 use tinclaw::model::human_duration::HumanDuration;
 use tinclaw::{WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig};
 
@@ -32,7 +32,7 @@ pub fn call(common: &Common, options: &CallArgs) -> Outcome {
     let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).map_err(Failure::problem)?;
     let channel = WasmChannelLoader::new(runtime).load_file(&options.channel).map_err(Failure::problem)?;
     let config = configure(settings.manager_in_memory()?, &channel, options)?;
-    let mut trial = ChannelTrial::new(&channel, config).map_err(Failure::problem)?;
+    let mut trial = ChannelHarness::new(&channel, config).map_err(Failure::problem)?;
     let start_config = trial.start_config().map_err(Failure::problem)?;
     let section = channel.capabilities_file().capabilities.channel.as_ref();
     let first_path = section.and_then(|section| section.allowed_paths.first()).map(String::as_str);

@@ -8,7 +8,7 @@ use tinclaw::capability::http::AllowlistEntry;
 use tinclaw::capability::webhook::WebhookCapability;
 use tinclaw::egress::is_unbounded_prefix;
 use tinclaw::event::callback::{Callback, CallbackKind, CallbackValue};
-use tinclaw::host::{ChannelTrial, ManagerConfig, inspect};
+use tinclaw::host::{ChannelHarness, ManagerConfig, inspect};
 use tinclaw::model::diagnostic::{Diagnostic, Severity};
 use tinclaw::model::escape::escaped;
 use tinclaw::secrets::SecretStore;
@@ -146,7 +146,7 @@ fn check_channel(channel: &WasmChannel, config: &ManagerConfig, starts: bool) ->
 /// Runs `on-start` and reports what came of it.
 fn run_on_start(channel: &WasmChannel, config: &ManagerConfig) -> Vec<Diagnostic> {
     let failed = |error: String| vec![Diagnostic::error("on-start-failed", error)];
-    let mut trial = match ChannelTrial::new(channel, config.clone()) {
+    let mut trial = match ChannelHarness::new(channel, config.clone()) {
         Ok(trial) => trial,
         Err(error) => return failed(error.to_string()),
     };

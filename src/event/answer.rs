@@ -40,7 +40,7 @@ pub enum Refusal {
     NotConfigured,
     /// `on-start` has not succeeded yet.
     Starting,
-    /// The channel rests after failures.
+    /// The channel is paused after failures.
     Paused {
         /// When it is tried again.
         retry_after: Duration,

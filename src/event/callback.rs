@@ -200,7 +200,7 @@ pub struct Dropped {
 pub struct Effects {
     /// Messages for the agent, in the order they were emitted.
     pub messages: Vec<Emitted>,
-    /// Writes to the channel's workspace and the versions they rest on.
+    /// Writes to the channel's workspace and the versions that they depend on.
     pub workspace: WorkspaceChanges,
     /// Timers set and cancelled, in order.
     pub timers: Vec<TimerChange>,

@@ -32,7 +32,7 @@ pub enum Completion {
     /// The attempt of a reply could not be recorded.
     ReplyNotReady(ChannelName, ReplyId),
     /// A batch that says what has already happened outside could not be stored, and must be when the store works again.
-    Owed(Batch),
+    WritePending(Batch),
     /// What readers did with messages waits to be stored; the mailbox has it.
     PendingMessageWrites,
     /// The store's state changed.

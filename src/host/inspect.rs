@@ -8,7 +8,7 @@ use crate::webhook::AuthPlan;
 
 use super::config::ManagerConfig;
 use super::error::HostError;
-use super::trial::ChannelTrial;
+use super::harness::ChannelHarness;
 
 /// Everything that is found about a channel with this configuration, the most severe first: its files, its guest, its
 /// secrets, its paths and its limits. Nothing of the guest is run.
@@ -16,7 +16,7 @@ use super::trial::ChannelTrial;
 /// # Errors
 /// What would keep a host from running the channel.
 pub fn inspect(channel: &WasmChannel, config: &ManagerConfig) -> Result<Vec<Diagnostic>, HostError> {
-    let trial = ChannelTrial::new(channel, config.clone())?;
+    let trial = ChannelHarness::new(channel, config.clone())?;
     let mut found = trial.diagnostics().to_vec();
     found.sort_by_key(|diagnostic| diagnostic.severity);
     Ok(found)

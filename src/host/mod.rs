@@ -11,7 +11,7 @@
 //! | `replies` | what the agent says, on its way to the store |
 //! | `stored` | what was durable for channels before they are added |
 //! | `operator` | looking into the queues, sending again, dropping |
-//! | `trial` | one channel without a host, to look at it and to try single callbacks |
+//! | `harness` | one channel without a host, to look at it and to try single callbacks |
 //! | `builder` | a manager with channels from a directory and an HTTP server |
 
 pub(crate) mod access;
@@ -20,18 +20,18 @@ mod builder;
 mod config;
 mod dead_letters;
 mod error;
+mod harness;
 mod inspect;
 mod manager;
 mod needed_secrets;
 mod operator;
 mod replies;
 mod stored;
-mod trial;
 
 pub use crate::router::{RetryPolicy, RouterConfig};
 pub use builder::{Host, HostBuilder};
 pub use config::{ChannelSettings, ManagerConfig, StateLocation, StoreOpener};
 pub use error::{HostError, ReplyError};
+pub use harness::ChannelHarness;
 pub use inspect::inspect;
 pub use manager::{ChannelManager, Health};
-pub use trial::ChannelTrial;

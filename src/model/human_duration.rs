@@ -17,16 +17,18 @@ impl fmt::Display for HumanDuration {
         if millis < 1_000 {
             return write!(f, "{millis} ms");
         }
-        if millis < 10_000 && millis % 1_000 != 0 {
+        if millis < 10_000 && !millis.is_multiple_of(1_000) {
             return write!(f, "{}.{} s", millis / 1_000, millis % 1_000 / 100);
         }
         let seconds = (millis + 500) / 1_000;
         let (minutes, hours) = ((seconds + 30) / 60, (seconds + 1_800) / 3_600);
         match seconds {
             0..=119 => write!(f, "{seconds} s"),
-            120..=599 if seconds % 60 != 0 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
+            120..=599 if !seconds.is_multiple_of(60) => write!(f, "{} min {} s", seconds / 60, seconds % 60),
             120..=7_199 => write!(f, "{minutes} min"),
-            7_200..=86_399 if minutes % 60 != 0 => write!(f, "{} h {} min", minutes / 60, minutes % 60),
+            7_200..=86_399 if !minutes.is_multiple_of(60) => {
+                write!(f, "{} h {} min", minutes / 60, minutes % 60)
+            }
             7_200..=172_799 => write!(f, "{hours} h"),
             _ => write!(f, "{} days", (seconds + 43_200) / 86_400),
         }

@@ -69,7 +69,7 @@ pub struct RouterParts {
     pub stop: StopFlag,
     /// The newest reply that was durable at start.
     pub newest_reply: ReplyId,
-    /// Replies that are not settled, counted here for those who add some.
+    /// Replies that are not completed, counted here for those who add some.
     pub replies_waiting: Arc<AtomicUsize>,
 }
 
@@ -210,7 +210,7 @@ impl Router {
             Completion::ReplyStored(reply, _permit) => self.reply_stored(*reply),
             Completion::ReplyReady(channel, id, record) => self.reply_ready(&channel, id, record),
             Completion::ReplyNotReady(channel, id) => self.reply_not_ready(&channel, id),
-            Completion::Owed(batch) => self.owe(batch),
+            Completion::WritePending(batch) => self.enqueue_write(batch),
             Completion::PendingMessageWrites => self.store_message_writes(),
             Completion::Store(news) => self.store_news(news),
         }

@@ -147,8 +147,8 @@ impl Router {
         self.reply_is_over(channel, attempt.id, batch);
     }
 
-    /// The reply went out, but the store has failed meanwhile: that it went out is owed, with what the callback wrote.
-    pub(super) fn owe_delivery(
+    /// The reply went out, but the store has failed meanwhile: that it went out becomes a pending write, with what the callback wrote.
+    pub(super) fn enqueue_delivery(
         &mut self,
         channel: &ChannelName,
         attempt: &ReplyAttempt,
@@ -164,7 +164,7 @@ impl Router {
         self.add_messages(channel, &key, report.effects.messages, now_ms, &mut batch);
         batch.changes.extend(report.effects.timers.iter().map(|change| changes::timer(&key, change, now_ms)));
         batch.changes.push(Change::ReplyDelivered { id: attempt.id, at_ms: now_ms });
-        self.owe(batch);
+        self.enqueue_write(batch);
         self.reply_is_over(channel, attempt.id, Batch::default());
     }
 

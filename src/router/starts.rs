@@ -190,7 +190,7 @@ impl Router {
         self.stopping == Some(ShutdownPhase::OnShutdown)
             && self.running.is_empty()
             && (self.runnable.is_empty() || self.stop.is_stopped())
-            && self.storage.has_settled()
+            && self.storage.is_idle_or_wakes()
             // What a request to the store brought was sent before the request ended, and may still be unheard.
             && self.completions.is_empty()
     }

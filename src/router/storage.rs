@@ -35,7 +35,7 @@ pub(super) struct Storage {
     is_low: bool,
     under_way: Arc<UnderWay>,
     /// What has happened outside and could not be stored yet.
-    owed: Vec<Batch>,
+    pending_writes: Vec<Batch>,
 }
 
 impl Storage {
@@ -48,7 +48,7 @@ impl Storage {
             works: true,
             is_low: false,
             under_way: Arc::default(),
-            owed: Vec::new(),
+            pending_writes: Vec::new(),
         }
     }
 
@@ -73,12 +73,12 @@ impl Storage {
     }
 
     /// Whether everything that was sent has been dealt with. When it is not so, a completion comes when it may be.
-    pub fn has_settled(&self) -> bool {
+    pub fn is_idle_or_wakes(&self) -> bool {
         self.under_way.is_below(1)
     }
 
     /// Whether everything that was sent has been dealt with, for those who do not wait for it.
-    pub fn is_settled(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.under_way.count.load(Ordering::SeqCst) == 0
     }
 
@@ -88,7 +88,7 @@ impl Storage {
     }
 
     /// Sends a batch, if there is anything in it; nobody waits for it. When it cannot be stored, the callback that it
-    /// comes from has not happened, and what caused the callback comes again.
+    /// comes from has not happened, and what caused the callback is redelivered.
     pub fn commit(&mut self, batch: Batch, mailbox: &Mailbox) {
         if !batch.changes.is_empty() {
             self.commit_then(batch, mailbox, |_| {});
@@ -96,7 +96,7 @@ impl Storage {
     }
 
     /// Sends a batch that says what has already happened outside, if there is anything in it. When it cannot be stored, it
-    /// is owed.
+    /// becomes a pending write.
     pub fn commit_fact(&mut self, batch: Batch, mailbox: &Mailbox) {
         if batch.changes.is_empty() {
             return;
@@ -105,7 +105,7 @@ impl Storage {
         let fact = batch.clone();
         self.commit_then(batch, mailbox, move |receipt| {
             if let Err(CommitError::Unavailable { .. }) = receipt {
-                let _ = completed.send(Completion::Owed(fact));
+                let _ = completed.send(Completion::WritePending(fact));
             }
         });
     }
@@ -151,7 +151,7 @@ impl Storage {
     /// either may fail without the other.
     ///
     /// `outcome` is what came of the attempt before it, if there was one. Both are one transaction, or the lane would wait
-    /// for two: the store thread may take up the first before it sees the second. The outcome has happened and is owed when
+    /// for two: the store thread may take up the first before it sees the second. The outcome has happened and is a pending write when
     /// it cannot be stored; the attempt is then not made.
     pub fn begin_reply(
         &mut self,
@@ -172,7 +172,7 @@ impl Storage {
             if let Err(CommitError::Unavailable { .. }) = receipt
                 && !fact.changes.is_empty()
             {
-                let _ = completed.send(Completion::Owed(fact));
+                let _ = completed.send(Completion::WritePending(fact));
             }
         });
         let completed = self.completed.clone();
@@ -255,7 +255,7 @@ impl Request {
 impl Drop for Request {
     fn drop(&mut self) {
         if !self.is_done {
-            // Counted down by the router, after it has heard what else the failure brought: before that, nothing may rest
+            // Counted down by the router, after it has heard what else the failure brought: before that, nothing may depend
             // on what the request would have stored.
             let _ = self.completed.send(Completion::StoreRequestFailed);
             return;
@@ -267,7 +267,7 @@ impl Drop for Request {
     }
 }
 
-/// Whether an owed batch was kept although the store has said that it had failed: the reply whose delivery it tells is not
+/// Whether a pending write was kept although the store has said that it had failed: the reply whose delivery it tells is not
 /// pending any more. The rest of it, of which a second time would be one too many, was kept with that.
 fn is_kept(batch: &Batch, pending: &HashSet<ReplyId>) -> bool {
     batch.changes.iter().any(|change| match change {
@@ -305,7 +305,7 @@ impl Router {
         let channels: Vec<_> = self.channels.keys().cloned().collect();
         for channel in channels {
             self.refuse_waiting_webhooks(&channel);
-            // What was held back rests on a state that is void now; its cause comes again.
+            // What was held back depends on a state that is void now; its cause is redelivered.
             let held = self.channels.get_mut(&channel).map(|slot| slot.emission.release_all());
             for (running, report) in held.into_iter().flatten() {
                 self.lost_with_the_store(running, report);
@@ -343,9 +343,9 @@ impl Router {
                 self.reply_stored(reply);
             }
         }
-        for batch in std::mem::take(&mut self.storage.owed) {
+        for batch in std::mem::take(&mut self.storage.pending_writes) {
             if !is_kept(&batch, &pending) {
-                self.owe(batch);
+                self.enqueue_write(batch);
             }
         }
         self.store_message_writes();
@@ -356,13 +356,13 @@ impl Router {
     }
 
     /// Stores what has happened outside: now, or when the store works again.
-    pub(super) fn owe(&mut self, batch: Batch) {
+    pub(super) fn enqueue_write(&mut self, batch: Batch) {
         if !self.storage.works {
-            return self.storage.owed.push(batch);
+            return self.storage.pending_writes.push(batch);
         }
         // Memory was put back to what is durable, which this is not yet.
         for change in &batch.changes {
-            self.apply_owed(change);
+            self.apply_pending_write(change);
         }
         self.storage.commit_fact(batch, &self.mailbox);
     }
@@ -372,7 +372,7 @@ impl Router {
         self.storage.commit_message_writes(&self.mailbox);
     }
 
-    fn apply_owed(&mut self, change: &Change) {
+    fn apply_pending_write(&mut self, change: &Change) {
         match change {
             Change::PutFile { channel, path, content } => {
                 let slot = self.channels.get_mut(&**channel);
@@ -388,9 +388,9 @@ impl Router {
                     due_ms: *due_ms,
                     payload: payload.clone(),
                 };
-                self.set_owed_timer(channel, name, Some(timer));
+                self.set_pending_timer(channel, name, Some(timer));
             }
-            Change::CancelTimer { channel, name } => self.set_owed_timer(channel, name, None),
+            Change::CancelTimer { channel, name } => self.set_pending_timer(channel, name, None),
             Change::Seen { channel, key, expires_ms, .. } => {
                 let slot = self.channels.get_mut(&**channel);
                 if let Some(slot) = slot {
@@ -401,7 +401,7 @@ impl Router {
         }
     }
 
-    /// A callback ended well, but what it rests on, or what it did, could not be stored.
+    /// A callback ended well, but what it depends on, or what it did, could not be stored.
     pub(super) fn lost_with_the_store(&mut self, running: Running, report: CallbackReport) {
         let Running { channel, lane, job, .. } = running;
         self.free_lane(&channel, lane);
@@ -410,7 +410,7 @@ impl Router {
                 self.webhook_failed(&channel, &identities, answer, Refusal::StoreUnavailable);
             }
             // The reply has been delivered: that must be known once the store works again.
-            Purpose::Reply(attempt) => self.owe_delivery(&channel, &attempt, report),
+            Purpose::Reply(attempt) => self.enqueue_delivery(&channel, &attempt, report),
             Purpose::Start => self.start_failed(&channel, "the store is not available"),
             Purpose::Poll | Purpose::Timer { .. } | Purpose::Status | Purpose::Shutdown => {}
         }

@@ -103,7 +103,12 @@ impl Router {
     }
 
     /// Sets or cancels a timer for a callback whose effects were stored late.
-    pub(super) fn set_owed_timer(&mut self, channel: &ChannelKey, name: &Arc<str>, set: Option<TimerRecord>) {
+    pub(super) fn set_pending_timer(
+        &mut self,
+        channel: &ChannelKey,
+        name: &Arc<str>,
+        set: Option<TimerRecord>,
+    ) {
         let Some(slot) = self.channels.get_mut(&**channel) else { return };
         let channel = slot.setup.name.clone();
         let wakeup = Wakeup::Timer(channel.clone(), name.clone());

@@ -98,9 +98,9 @@ impl Router {
             expires_ms: identity.expires_ms,
             answer: identity.keep_answer.then(|| stored_answer(&response)),
         }));
-        // Without changes of its own the answer may still rest on an earlier callback's, which are in memory only: a guest
+        // Without changes of its own the answer may still depend on an earlier callback's, which are in memory only: a guest
         // that recognises a repeat by its workspace says 200 for the first one as well.
-        if batch.changes.is_empty() && self.storage.is_settled() {
+        if batch.changes.is_empty() && self.storage.is_idle() {
             return answer.send(HttpAnswer::Guest(response));
         }
         let answered_to = self.answered.sender();
@@ -211,7 +211,7 @@ impl Router {
         }
     }
 
-    /// A channel that rests or stops answers those that wait for it.
+    /// A channel that is paused or stops answers those that wait for it.
     pub(super) fn refuse_waiting_webhooks(&mut self, channel: &ChannelName) {
         let refusal = self.refusal(channel).unwrap_or(Refusal::Busy);
         let Some(slot) = self.channels.get_mut(channel) else { return };
@@ -231,7 +231,7 @@ impl Router {
 }
 
 /// An answer that cannot be sent is an error of the callback, found before anything of it is kept: the sender is told 500
-/// and comes again.
+/// and tries again.
 pub(super) fn check_answer(channel: &ChannelName, report: &mut CallbackReport) {
     if let Ok(CallbackValue::Http(response)) = &report.result
         && let Err(reason) = headers_of(response)

@@ -24,14 +24,14 @@ use super::error::HostError;
 /// A channel with its rights, limits and secrets, outside of a host. Callbacks are run on the calling thread, one at a
 /// time; what they write to the workspace is there for the next one. Nothing is kept, messages go nowhere, but requests
 /// to other servers are really made.
-pub struct ChannelTrial {
+pub struct ChannelHarness {
     setup: ChannelSetup,
     workspace: Workspace,
     /// Keeps pairings in memory; stopped with the trial.
     store: Option<StoreThread>,
 }
 
-impl ChannelTrial {
+impl ChannelHarness {
     /// Puts a channel together. [`ManagerConfig::state`] is not looked at: everything stays in memory.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl ChannelTrial {
     }
 }
 
-impl Drop for ChannelTrial {
+impl Drop for ChannelHarness {
     fn drop(&mut self) {
         if let Some(store) = self.store.take() {
             store.stop();
@@ -123,9 +123,9 @@ impl Drop for ChannelTrial {
     }
 }
 
-impl std::fmt::Debug for ChannelTrial {
+impl std::fmt::Debug for ChannelHarness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChannelTrial").field("setup", &self.setup).finish_non_exhaustive()
+        f.debug_struct("ChannelHarness").field("setup", &self.setup).finish_non_exhaustive()
     }
 }
 
