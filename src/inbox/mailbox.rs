@@ -11,7 +11,7 @@ use crate::model::deadline::deadline_after;
 use crate::model::log_throttle::LogThrottle;
 use crate::store::{
     AttachmentMeta, Batch, Change, ChannelKey, CommitError, MessageBody, MessageId, MessageRecord,
-    NewMessage, PendingMessage, PendingReply, ReplyId, StoreHandle,
+    NewMessage, PendingMessage, PendingReply, ReplyId, StoreHandle, StoreState,
 };
 
 use super::dead_letter::DeadLetterNotice;
@@ -274,12 +274,18 @@ impl Mailbox {
 
     /// Whether a failure of this delivery makes the message a dead letter.
     pub(super) fn is_last_attempt(&self, lease: Lease) -> bool {
-        self.lock().queue.is_last_attempt(lease)
+        !self.is_store_down() && self.lock().queue.is_last_attempt(lease)
     }
 
     /// A delivery has failed: the message is redelivered after `delay`, or becomes a dead letter. Once the host stops, it
     /// stays as it is in the store.
+    ///
+    /// While nothing can be stored no answer can be, whatever the agent does: that is not an attempt of the agent.
     pub(super) fn fail(&self, lease: Lease, error: &str, delay: Duration) -> Failed {
+        if self.is_store_down() {
+            self.release(lease, delay);
+            return Failed::Requeued;
+        }
         let now = Instant::now();
         let mut state = self.lock();
         if state.is_closed {
@@ -301,6 +307,10 @@ impl Mailbox {
         self.store_dead_letter(lease.id, body, error);
         self.0.changed.notify_all();
         failed
+    }
+
+    fn is_store_down(&self) -> bool {
+        self.0.store.health().state == StoreState::Down
     }
 
     /// Stores the end of a message, and in the same transaction what the person is told. When that cannot be stored now,
