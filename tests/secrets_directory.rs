@@ -150,3 +150,20 @@ fn credentials_of_systemd_are_secrets_and_keys() {
     let absent = KeySource::SystemdCredential("absent".to_owned());
     assert!(SecretEditor::open(&elsewhere.path("secrets.enc"), &absent).is_err());
 }
+
+#[test]
+fn the_revision_changes_with_every_value_and_only_then() {
+    let directory = TempDir::new("revision");
+    let store = open(&directory);
+    directory.write("one", b"first");
+    let mut seen = vec![store.revision().unwrap()];
+    assert_eq!(store.revision(), Some(seen[0]), "nothing changed");
+    directory.write("two", b"another");
+    seen.push(store.revision().unwrap());
+    directory.write("one", b"longer than before");
+    seen.push(store.revision().unwrap());
+    std::fs::remove_file(directory.path("two")).unwrap();
+    seen.push(store.revision().unwrap());
+    let distinct: std::collections::BTreeSet<u64> = seen.iter().copied().collect();
+    assert_eq!(distinct.len(), seen.len());
+}

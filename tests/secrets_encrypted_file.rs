@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use secrets_support::TempDir;
 use tinclaw::secrets::{
-    ChainSecrets, EncryptedFile, EnvSecrets, KdfCost, KeySource, MAX_SECRET_BYTES, Secret, SecretEditor,
-    SecretError, SecretStore,
+    ChainSecrets, EncryptedFile, EnvSecrets, KdfCost, KeySource, MAX_SECRET_BYTES, MemorySecrets, Secret,
+    SecretEditor, SecretError, SecretStore,
 };
 
 /// The least that Argon2 takes: these tests are not about its cost.
@@ -185,4 +185,25 @@ fn a_damaged_file_in_a_chain_is_not_passed_over() {
     assert_eq!(chain.get("token").unwrap(), Some(Secret::from("file")));
     directory.write("secrets.enc", b"damage");
     assert!(matches!(chain.get("token"), Err(SecretError::Damaged { .. })));
+}
+
+#[test]
+fn the_revision_of_a_file_and_of_its_chain_changes_with_every_value() {
+    let directory = TempDir::new("revision");
+    let key = passphrase("correct horse");
+    let editor = editor(&directory, &key);
+    editor.set("one", Secret::from("first")).unwrap();
+    let file = Arc::new(EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap());
+    let memory = Arc::new(MemorySecrets::new());
+    let chain = ChainSecrets::new(vec![memory.clone(), file.clone()]);
+    let before = (file.revision(), chain.revision());
+    assert!(before.0.is_some() && before.1.is_some());
+    assert_eq!((file.revision(), chain.revision()), before, "nothing changed");
+    editor.set("one", Secret::from("other")).unwrap();
+    let after = (file.revision(), chain.revision());
+    assert_ne!(after.0, before.0);
+    assert_ne!(after.1, before.1);
+    memory.set("two", Secret::from("second")).unwrap();
+    assert_ne!(chain.revision(), after.1);
+    assert_eq!(file.revision(), after.0);
 }
