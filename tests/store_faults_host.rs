@@ -82,7 +82,8 @@ fn answer_all(host: &Host, got: &Mutex<BTreeMap<String, BTreeSet<u64>>>) {
         got.lock().unwrap().entry(content.clone()).or_default().insert(delivery.id().0);
         match host.respond(&delivery, AgentResponse { content, ..AgentResponse::default() }) {
             Ok(_) => delivery.ack(),
-            Err(_) => delivery.nack(Duration::from_millis(20)),
+            // The store is away, which is no failure of the agent.
+            Err(_) => delivery.release(Duration::from_millis(20)),
         }
     }
 }
