@@ -350,7 +350,8 @@ mod tests {
 
     #[test]
     fn targets_are_read_alike_or_refused() {
-        let rows: [(&str, &str, Result<(&str, &str), Rejection>); 14] = [
+        type Row = (&'static str, &'static str, Result<(&'static str, &'static str), Rejection>);
+        let rows: [Row; 14] = [
             ("http://a/p?q", "Host: a", Ok(("/p?q", "a"))),
             ("HTTPS://A:8080/p", "Host: a:8080", Ok(("/p", "a:8080"))),
             ("http://a", "Host: a", Ok(("/", "a"))),

@@ -229,7 +229,8 @@ mod tests {
         let messenger = r#"{"object":"page","entry":[{"id":"1","time":2,"messaging":[{"sender":{"id":"3"},"recipient":{"id":"4"},
             "timestamp":5,"message":{"mid":"m_1","text":"hi"}}]}]}"#;
         let line = r#"{"destination":"U","events":[{"type":"message","webhookEventId":"01A"},{"webhookEventId":"01B"}]}"#;
-        let rows: [(ProviderId, &[(&str, &str)], &str, Option<&str>); 27] = [
+        type Row<'a> = (ProviderId, &'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
+        let rows: [Row<'_>; 27] = [
             (SlackEvent, &[], r#"{"type":"event_callback","event_id":"Ev1","event":{}}"#, Some("Ev1")),
             (SlackEvent, &[], r#"{"type":"url_verification","challenge":"x"}"#, None),
             (SlackEvent, &[], "payload=%7B%7D", None),
