@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tinclaw::channel::ChannelLimits;
 use tinclaw::channel::workspace::WorkspaceSnapshot;
 use tinclaw::egress::{OutboundCall, OutboundRequest, OutboundResponse};
 use tinclaw::event::callback::{Callback, CallbackValue};
 use tinclaw::sandbox::{
-    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices,
+    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices,
     MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
 };
 use wit_abi::types::{IncomingHttpRequest, PairingUpsertResult};
@@ -149,7 +150,7 @@ fn context(prepared: &PreparedChannelModule) -> CallbackContext {
     CallbackContext {
         channel: Arc::new(ChannelRuntimeInfo {
             name: "bench".into(),
-            limits: CallbackLimits::default(),
+            limits: ChannelLimits::default(),
             services: Arc::new(Nothing),
             log_rate: GuestLogRate::default(),
         }),

@@ -7,23 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// Default of [`HttpRateLimit::requests_per_minute`].
-pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 60;
-/// Default of [`HttpRateLimit::requests_per_hour`].
-pub const DEFAULT_REQUESTS_PER_HOUR: u32 = 1000;
-/// Default of [`HttpCapability::max_request_bytes`]: 50 MiB, as much as a reply's attachments may have.
-pub const DEFAULT_MAX_REQUEST_BYTES: u64 = 50 * 1024 * 1024;
-/// Default of [`HttpCapability::max_response_bytes`]: 10 MiB.
-pub const DEFAULT_MAX_RESPONSE_BYTES: u64 = 10 * 1024 * 1024;
-/// Default of [`HttpCapability::timeout_secs`].
-pub const DEFAULT_HTTP_TIMEOUT_SECS: u64 = 30;
-/// Default of [`HttpCapability::max_concurrent_requests`].
-pub const DEFAULT_MAX_CONCURRENT_REQUESTS: u32 = 8;
-/// Default of [`HttpCapability::max_requests_per_callback`].
-pub const DEFAULT_MAX_REQUESTS_PER_CALLBACK: u32 = 50;
+use super::limits::ChannelLimits;
 
 /// `capabilities.http`. Absent from a file: no outbound requests at all.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+///
+/// The fields that set a limit are optional; [`LIMITS`](crate::capability::limits::LIMITS) has their defaults and bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpCapability {
@@ -32,34 +21,18 @@ pub struct HttpCapability {
     /// Credentials that the host puts into requests, by an identifier of the author's choice.
     pub credentials: BTreeMap<String, HttpCredential>,
     /// How many requests the channel may make.
-    pub rate_limit: HttpRateLimit,
-    /// The longest request body, in bytes. Default 50 MiB.
-    pub max_request_bytes: u64,
-    /// The longest response body, in bytes. Default 10 MiB. A longer one is an error, nothing of it is given to the
-    /// guest.
-    pub max_response_bytes: u64,
-    /// The time for a whole request, in seconds, when the guest does not name one. Default 30. A guest's own time
+    pub rate_limit: Option<HttpRateLimit>,
+    /// The longest request body, in bytes (50 MiB).
+    pub max_request_bytes: Option<u64>,
+    /// The longest response body, in bytes (10 MiB). A longer one is an error, nothing of it is given to the guest.
+    pub max_response_bytes: Option<u64>,
+    /// The time for a whole request, in seconds, when the guest does not name one (30). A guest's own time
     /// (Telegram's long poll asks for 35 s) replaces it; neither is ever more than what is left of the callback.
-    pub timeout_secs: u64,
-    /// How many requests of the channel may be under way at once. Default 8.
-    pub max_concurrent_requests: u32,
-    /// How many requests one callback may make. Default 50.
-    pub max_requests_per_callback: u32,
-}
-
-impl Default for HttpCapability {
-    fn default() -> Self {
-        Self {
-            allowlist: Vec::new(),
-            credentials: BTreeMap::new(),
-            rate_limit: HttpRateLimit::default(),
-            max_request_bytes: DEFAULT_MAX_REQUEST_BYTES,
-            max_response_bytes: DEFAULT_MAX_RESPONSE_BYTES,
-            timeout_secs: DEFAULT_HTTP_TIMEOUT_SECS,
-            max_concurrent_requests: DEFAULT_MAX_CONCURRENT_REQUESTS,
-            max_requests_per_callback: DEFAULT_MAX_REQUESTS_PER_CALLBACK,
-        }
-    }
+    pub timeout_secs: Option<u64>,
+    /// How many requests of the channel may be under way at once (8).
+    pub max_concurrent_requests: Option<u64>,
+    /// How many requests one callback may make (50).
+    pub max_requests_per_callback: Option<u64>,
 }
 
 /// `http.allowlist[]`: one place that requests may go to.
@@ -151,10 +124,8 @@ pub struct HttpRateLimit {
 
 impl Default for HttpRateLimit {
     fn default() -> Self {
-        Self {
-            requests_per_minute: DEFAULT_REQUESTS_PER_MINUTE,
-            requests_per_hour: DEFAULT_REQUESTS_PER_HOUR,
-        }
+        let ChannelLimits { http_requests_per_minute, http_requests_per_hour, .. } = ChannelLimits::default();
+        Self { requests_per_minute: http_requests_per_minute, requests_per_hour: http_requests_per_hour }
     }
 }
 
@@ -169,17 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_object_has_every_default_and_allows_nothing() {
+    fn an_empty_object_allows_nothing() {
         let http = parse("{}").unwrap();
         assert_eq!(http, HttpCapability::default());
         assert!(http.allowlist.is_empty());
-        assert_eq!(http.max_request_bytes, 52_428_800);
-        assert_eq!(http.max_response_bytes, 10_485_760);
-        assert_eq!(
-            (http.timeout_secs, http.max_concurrent_requests, http.max_requests_per_callback),
-            (30, 8, 50)
-        );
-        assert_eq!((http.rate_limit.requests_per_minute, http.rate_limit.requests_per_hour), (60, 1000));
     }
 
     #[test]
@@ -210,7 +174,8 @@ mod tests {
             http.credentials["d"].location,
             CredentialLocation::Header { name: "X-K".into(), prefix: None }
         );
-        assert_eq!(http.rate_limit, HttpRateLimit { requests_per_minute: 5, requests_per_hour: 1000 });
+        let rate_limit = http.rate_limit.unwrap();
+        assert_eq!(rate_limit, HttpRateLimit { requests_per_minute: 5, requests_per_hour: 1000 });
     }
 
     #[test]
@@ -240,6 +205,19 @@ mod tests {
         ];
         for (what, json) in rows {
             assert!(parse(json).is_err(), "{what}");
+        }
+    }
+
+    // `preset` was taken for the name of the variant, and then refused as a field that no location has.
+    #[test]
+    fn a_location_without_its_type_is_told_so() {
+        for location in
+            [r#"{"preset": "bearer"}"#, r#"{"scheme": "header", "name": "X"}"#, r#"{"name": "X"}"#, "{}"]
+        {
+            let text =
+                format!(r#"{{"credentials": {{"a": {{"secret_name": "a", "location": {location}}}}}}}"#);
+            let error = parse(&text).unwrap_err().to_string();
+            assert_eq!(error, "`credentials.a.location.type` is missing", "{location}");
         }
     }
 }

@@ -203,8 +203,8 @@ mod tests {
         let changed = file.with_overrides(&name, &overrides(changes, false)).unwrap();
         let (http, section) =
             (changed.capabilities.http.as_ref().unwrap(), changed.capabilities.channel.as_ref().unwrap());
-        assert_eq!((section.callback_timeout_secs, http.max_request_bytes), (Some(7), 9));
-        assert_eq!(http.rate_limit.requests_per_minute, 3);
+        assert_eq!((section.callback_timeout_secs, http.max_request_bytes), (Some(7), Some(9)));
+        assert_eq!(http.rate_limit.unwrap().requests_per_minute, 3);
         assert_eq!(section.webhook.as_ref().unwrap().methods, ["PUT"]);
         assert_eq!(http.allowlist, file.capabilities.http.as_ref().unwrap().allowlist);
         assert_eq!(changed.config, file.config);

@@ -72,9 +72,9 @@ fn check_section(channel: &ChannelName, section: &ChannelSection) -> Result<(), 
 
 fn check_limits(capabilities: &ChannelCapabilities) -> Result<(), Refusal> {
     for limit in LIMITS {
-        if let Some(asked) = (limit.asked)(capabilities).filter(|asked| *asked < limit.least) {
+        if let Some(asked) = (limit.asked)(capabilities).filter(|asked| *asked < limit.min) {
             let place = format!("capabilities.{}", limit.field);
-            return Err((place, asked.to_string(), format!("{} or more {}", limit.least, limit.unit)));
+            return Err((place, asked.to_string(), format!("{} or more {}", limit.min, limit.unit)));
         }
     }
     Ok(())

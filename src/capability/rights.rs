@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use serde_json::{Map, Value};
 
-use super::limits::{DEFAULT_MESSAGES_PER_HOUR, DEFAULT_MESSAGES_PER_MINUTE};
+use super::limits::ChannelLimits;
 use super::{HttpCapability, WebhookCapability};
 
 /// The `capabilities` of a file. The default grants nothing: it is what a channel without a file gets.
@@ -104,7 +104,7 @@ pub struct ChannelSection {
     pub table_elements: Option<u64>,
     /// Callbacks of the inbound lane that may run at one time (1, at most 16).
     pub inbound_concurrency: Option<u64>,
-    /// Callbacks of the outbound lane that may run at one time (1, at most 16).
+    /// Callbacks of the outbound lane that may run at one time (4, at most 16).
     pub outbound_concurrency: Option<u64>,
     /// Messages that a callback may emit (100).
     pub max_messages_per_callback: Option<u64>,
@@ -161,12 +161,9 @@ pub struct EmitRateLimitConfig {
 }
 
 impl Default for EmitRateLimitConfig {
-    /// [`DEFAULT_MESSAGES_PER_MINUTE`] and [`DEFAULT_MESSAGES_PER_HOUR`].
     fn default() -> Self {
-        Self {
-            messages_per_minute: DEFAULT_MESSAGES_PER_MINUTE,
-            messages_per_hour: DEFAULT_MESSAGES_PER_HOUR,
-        }
+        let ChannelLimits { messages_per_minute, messages_per_hour, .. } = ChannelLimits::default();
+        Self { messages_per_minute, messages_per_hour }
     }
 }
 

@@ -141,12 +141,13 @@ fn add_limits(schema: &mut Value) {
         let (definition, field) = match steps[..] {
             ["channel", "emit_rate_limit", field] => ("EmitRateLimitConfig", field),
             ["channel", field] => ("ChannelSection", field),
+            ["http", "rate_limit", field] => ("HttpRateLimit", field),
             ["http", field] => ("HttpCapability", field),
             _ => panic!("a limit at a place that is not known here: {}", limit.field),
         };
         let property = schema["$defs"][definition]["properties"].get_mut(field).expect(limit.field);
         property["default"] = json!(limit.default);
-        property["minimum"] = json!(limit.least);
+        property["minimum"] = json!(limit.min);
     }
 }
 

@@ -88,10 +88,19 @@ pub enum WebhookAuth {
     /// A shared secret in a header.
     Secret(SharedSecretAuth),
     /// An HMAC over a template.
-    #[serde(alias = "slack", alias = "github", alias = "whatsapp", alias = "line")]
+    #[serde(
+        rename = "{\"scheme\": \"hmac\", \"header\": NAME}",
+        alias = "slack",
+        alias = "github",
+        alias = "whatsapp",
+        alias = "line"
+    )]
     Hmac(HmacAuth),
     /// An Ed25519 signature over a template.
-    #[serde(alias = "discord")]
+    #[serde(
+        rename = "{\"scheme\": \"ed25519\", \"header\": NAME, \"timestamp_header\": NAME}",
+        alias = "discord"
+    )]
     Ed25519(Ed25519Auth),
     /// A provider's format that has a grammar of its own.
     #[serde(rename = "stripe", alias = "standard-webhooks", alias = "twilio")]
@@ -499,6 +508,7 @@ mod tests {
             (r#"{"auth": {}}"#, "`auth.preset` is missing"),
             (r#"{"auth": {"header": "X-Sig"}}"#, "`auth.preset` is missing"),
             (r#"{"auth": {"preset": "hmac"}}"#, r#"auth.preset must be "none" or "secret""#),
+            (r#"{"auth": {"type": "slack"}}"#, "unknown field `auth.type`"),
             (r#"{"auth": {"scheme": "slack"}}"#, r#"auth.scheme must be "secret" or "hmac" or "ed25519""#),
             (r#"{"auth": "None"}"#, r#"not "None""#),
             (r#"{"dedupe": {"headers": "X"}}"#, "unknown field `dedupe.headers`; did you mean `header`?"),
@@ -511,6 +521,30 @@ mod tests {
         for (json, part) in cases {
             let error = parse(json).unwrap_err();
             assert!(error.contains(part), "{json}: {error}");
+        }
+    }
+
+    // `"auth": "hmca"` was answered with a list of words that had `hmac` and `ed25519` in it, which are refused alone.
+    #[test]
+    fn schemes_that_need_details_are_named_with_what_they_need() {
+        for auth in [r#""hmca""#, r#""hmac""#, r#""ed25519""#, r#"{"preset": "hmac"}"#] {
+            let error = parse(&format!(r#"{{"auth": {auth}}}"#)).unwrap_err();
+            let (accepted, _) = error.rsplit_once(", not ").unwrap();
+            for scheme in [
+                r#"{"scheme": "hmac", "header": NAME}"#,
+                r#"{"scheme": "ed25519", "header": NAME, "timestamp_header": NAME}"#,
+            ] {
+                assert!(accepted.contains(scheme), "{auth}: {error}");
+            }
+            let alone = [r#"or "hmac""#, r#"or "ed25519""#];
+            assert!(alone.iter().all(|word| !accepted.contains(word)), "{auth}: {error}");
+        }
+        for needed in [
+            r#"{"scheme": "hmac", "header": "A"}"#,
+            r#"{"scheme": "ed25519", "header": "A", "timestamp_header": "B"}"#,
+        ] {
+            let webhook = parse(&format!(r#"{{"auth": {needed}}}"#)).unwrap();
+            assert!(crate::webhook::AuthPlan::from(&webhook, "chan").is_ok(), "{needed}");
         }
     }
 

@@ -1,12 +1,13 @@
 //! From files to channels that can be run.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::sandbox::{CallbackLimits, PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
+use crate::sandbox::{PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
 
 use super::discover::{ChannelFiles, DiscoverError, DiscoveredChannel, discover_channels};
 use serde_json::{Map, Value};
@@ -28,7 +29,8 @@ pub struct WasmChannel {
 }
 
 impl WasmChannel {
-    /// Prepares a channel from the bytes of its two files. Without a capability file it has no rights.
+    /// Prepares a channel from the bytes of its two files, as no operator changes it. Without a capability file it has no
+    /// rights. With an operator's settings: [`WasmChannelLoader::load_bytes`].
     ///
     /// # Errors
     /// The guest is not one for this host, or its capability file is wrong; see [`LoadError`].
@@ -38,17 +40,7 @@ impl WasmChannel {
         wasm: &[u8],
         capabilities: Option<&[u8]>,
     ) -> Result<Self, LoadError> {
-        let file = match capabilities {
-            Some(bytes) => {
-                let file = ChannelCapabilitiesFile::parse(&format!("{name}.capabilities.json"), &name, bytes);
-                file.map_err(|source| capability_error(runtime, &name, wasm, source))?
-            }
-            None => ChannelCapabilitiesFile::default(),
-        };
-        let (limits, _) = ChannelLimits::resolve(&file.capabilities, &LimitCaps::default());
-        let module = runtime.prepare_for(name.as_str(), wasm, &CallbackLimits::from(&limits))?;
-        let diagnostics = file.inspect();
-        Ok(Self { name, module, file, diagnostics })
+        WasmChannelLoader::new(runtime.clone()).load_bytes(name, wasm, capabilities)
     }
 
     /// The same channel with what the operator changes about its capability file.
@@ -158,17 +150,35 @@ pub enum LoadError {
     Guest(#[from] WasmChannelError),
 }
 
+/// What an operator decides about channels before their guests are prepared.
+#[derive(Clone, Debug, Default)]
+pub struct LoadSettings {
+    /// What is changed about capability files, by channel.
+    pub overrides: BTreeMap<ChannelName, CapabilityOverrides>,
+    /// What no channel gets more of.
+    pub ceilings: LimitCaps,
+}
+
 /// Reads channels from files and prepares them with one runtime.
 #[derive(Clone)]
 pub struct WasmChannelLoader {
     runtime: WasmChannelRuntime,
+    settings: LoadSettings,
 }
 
 impl WasmChannelLoader {
     /// A loader for this runtime.
     #[must_use]
     pub fn new(runtime: WasmChannelRuntime) -> Self {
-        Self { runtime }
+        Self { runtime, settings: LoadSettings::default() }
+    }
+
+    /// The same loader with what an operator decides; a host's configuration has it
+    /// ([`ManagerConfig::load_settings`](crate::ManagerConfig::load_settings)). A guest that needs more memory than usual
+    /// loads only with the settings that give it.
+    #[must_use]
+    pub fn with_settings(self, settings: LoadSettings) -> Self {
+        Self { settings, ..self }
     }
 
     /// The runtime that channels are prepared with.
@@ -237,7 +247,36 @@ impl WasmChannelLoader {
 
     fn load_found(&self, found: &DiscoveredChannel) -> Result<WasmChannel, LoadError> {
         let ChannelFiles { wasm, capabilities } = found.read()?;
-        WasmChannel::from_bytes(&self.runtime, found.name.clone(), &wasm, capabilities.as_deref())
+        self.load_bytes(found.name.clone(), &wasm, capabilities.as_deref())
+    }
+
+    /// Prepares a channel from the bytes of its two files. Without a capability file it has no rights but those that the
+    /// operator gives.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load_bytes(
+        &self,
+        name: ChannelName,
+        wasm: &[u8],
+        capabilities: Option<&[u8]>,
+    ) -> Result<WasmChannel, LoadError> {
+        let refused = |source| capability_error(&self.runtime, &name, wasm, source);
+        let mut file = match capabilities {
+            Some(bytes) => ChannelCapabilitiesFile::parse(&format!("{name}.capabilities.json"), &name, bytes)
+                .map_err(refused)?,
+            None => ChannelCapabilitiesFile::default(),
+        };
+        let mut changed = Vec::new();
+        if let Some(overrides) = self.settings.overrides.get(&name) {
+            file = file.with_overrides(&name, overrides).map_err(refused)?;
+            changed = overrides.diagnostics();
+        }
+        let (limits, _) = ChannelLimits::resolve(&file.capabilities, &self.settings.ceilings);
+        let module = self.runtime.prepare_for(name.as_str(), wasm, &limits)?;
+        let mut diagnostics = file.inspect();
+        diagnostics.append(&mut changed);
+        Ok(WasmChannel { name, module, file, diagnostics })
     }
 
     /// Loads every channel that `path` names: a directory of channels, or one `.wasm`.

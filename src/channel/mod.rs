@@ -49,4 +49,4 @@ pub use discover::{
     ChannelFiles, DiscoverError, DiscoveredChannel, Discovery, default_channels_dir, discover_channels,
 };
 pub use endpoints::{PollSchedule, RegisteredEndpoint, Registration, resolve_registration};
-pub use loader::{LoadError, LoadResults, WasmChannel, WasmChannelLoader};
+pub use loader::{LoadError, LoadResults, LoadSettings, WasmChannel, WasmChannelLoader};

@@ -127,10 +127,7 @@ impl Channel {
             thinking: Thinking::default(),
             seen: Seen::default(),
             emission: Emission::new(
-                ChannelEmitRateLimiter::new(
-                    limits.emit_rate.messages_per_minute,
-                    limits.emit_rate.messages_per_hour,
-                ),
+                ChannelEmitRateLimiter::new(limits.messages_per_minute, limits.messages_per_hour),
                 Instant::now(),
             ),
             log: LogThrottle::new(LINES_A_MINUTE, Duration::from_secs(60)),

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use log::LevelFilter;
 use serde_json::{Map, Value, json};
+use tinclaw::WasmChannel;
 use tinclaw::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Effects, TimerChange};
 use tinclaw::host::{ChannelHarness, ManagerConfig};
 use tinclaw::model::human_duration::HumanDuration;
-use tinclaw::{WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig};
 
 use super::args::{CallArgs, Common};
 use super::call_input::{call_input, kind};
@@ -29,8 +29,7 @@ pub fn call(common: &Common, options: &CallArgs) -> Outcome {
     super::logging::start(common, None, LevelFilter::Off)?;
     let kind = kind(&options.callback).map_err(Failure::usage)?;
     let input = options.input.as_deref().map_or(Ok(String::new()), read_input)?;
-    let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).map_err(Failure::problem)?;
-    let channel = WasmChannelLoader::new(runtime).load_file(&options.channel).map_err(Failure::problem)?;
+    let channel = settings.loader()?.load_file(&options.channel).map_err(Failure::problem)?;
     let config = configure(settings.manager_in_memory()?, &channel, options)?;
     let mut trial = ChannelHarness::new(&channel, config).map_err(Failure::problem)?;
     let start_config = trial.start_config().map_err(Failure::problem)?;

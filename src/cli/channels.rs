@@ -7,7 +7,7 @@ use log::LevelFilter;
 use serde_json::{Value, json};
 use tinclaw::channel::bundled::{bundled_channel_files, install_bundled_channel};
 use tinclaw::default_channels_dir;
-use tinclaw::{WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig};
+use tinclaw::{WasmChannel, WasmChannelLoader};
 
 use super::args::{ChannelsCommand, Common, JsonArgs};
 use super::config::Settings;
@@ -18,13 +18,12 @@ use tinclaw::model::diagnostic::Severity;
 use tinclaw::model::escape::escaped;
 
 /// The web chat.
-pub fn webchat(runtime: &WasmChannelRuntime) -> Result<WasmChannel, Failure> {
+pub fn webchat(loader: &WasmChannelLoader) -> Result<WasmChannel, Failure> {
     let missing =
         || Failure::problem("this program was built without the web chat; name channels with --channels");
     let files = bundled_channel_files("webchat").ok_or_else(missing)?;
     let name = "webchat".parse().map_err(Failure::problem)?;
-    WasmChannel::from_bytes(runtime, name, &files.wasm, files.capabilities.as_deref())
-        .map_err(Failure::problem)
+    loader.load_bytes(name, &files.wasm, files.capabilities.as_deref()).map_err(Failure::problem)
 }
 
 /// Does what `tinclaw channels …` says.
@@ -96,8 +95,7 @@ fn row(channel: &Value) -> Vec<String> {
 
 /// What a host would load with this configuration.
 fn would_load(settings: &Settings, output: JsonArgs) -> Outcome {
-    let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).map_err(Failure::problem)?;
-    let loader = WasmChannelLoader::new(runtime);
+    let loader = settings.loader()?;
     let (mut names, mut failed, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for path in settings.channel_paths() {
         let results = loader.load(&path).map_err(Failure::problem)?;

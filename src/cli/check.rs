@@ -13,10 +13,7 @@ use tinclaw::model::diagnostic::{Diagnostic, Severity};
 use tinclaw::model::escape::escaped;
 use tinclaw::secrets::SecretStore;
 use tinclaw::webhook::{AuthPlan, Requirement};
-use tinclaw::{
-    ChannelCapabilitiesFile, LoadError, WasmChannel, WasmChannelLoader, WasmChannelRuntime,
-    WasmChannelRuntimeConfig,
-};
+use tinclaw::{ChannelCapabilitiesFile, LoadError, WasmChannel};
 use wit_abi::guest::GuestKind;
 use wit_abi::imports::HostFunc;
 
@@ -75,8 +72,7 @@ pub fn check(common: &Common, options: &CheckArgs) -> Outcome {
     let settings = Settings::load(common)?;
     super::logging::start(common, None, LevelFilter::Error)?;
     let config = settings.manager_in_memory()?;
-    let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).map_err(Failure::problem)?;
-    let loader = WasmChannelLoader::new(runtime);
+    let loader = settings.loader()?;
     let mut report = Report { channels: Vec::new(), diagnostics: Vec::new(), errors: 0, warnings: 0 };
     for path in &options.paths {
         let results = loader.load(path).map_err(Failure::problem)?;
@@ -84,7 +80,7 @@ pub fn check(common: &Common, options: &CheckArgs) -> Outcome {
         report.diagnostics.extend(results.failed.iter().map(not_loaded));
         let warnings = results.warnings.iter();
         report.diagnostics.extend(warnings.map(|warning| Diagnostic::warning("channel-files", warning)));
-        let channels = settings.configure(results.loaded)?;
+        let channels = results.loaded;
         report.diagnostics.extend(settings.inspect_channels(&channels));
         for channel in channels {
             match check_channel(&channel, &config, options.start) {

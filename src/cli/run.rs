@@ -7,9 +7,7 @@ use crossbeam_channel::bounded;
 use log::LevelFilter;
 use tinclaw::agent::Agent;
 use tinclaw::server::ServerError;
-use tinclaw::{
-    Host, HostError, WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig,
-};
+use tinclaw::{Host, HostError, WasmChannel};
 
 use super::agent::agent;
 use super::args::{Common, RunArgs};
@@ -27,7 +25,7 @@ pub fn run(common: &Common, options: RunArgs) -> Outcome {
     let settings = Settings::load_for_run(common, options)?;
     logging::start(common, settings.log.as_deref(), LevelFilter::Info)?;
     let signal = StopSignal::install()?;
-    let channels = settings.configure(load(&settings)?)?;
+    let channels = load(&settings)?;
     settings.inspect_channels(&channels).iter().for_each(|found| log::warn!("{found}"));
     generate_missing(&settings, &channels)?;
     let host = start(&settings, channels)?;
@@ -42,8 +40,7 @@ pub fn run(common: &Common, options: RunArgs) -> Outcome {
 
 /// The channels that the configuration names, and the web chat when it is wanted.
 fn load(settings: &Settings) -> Result<Vec<WasmChannel>, Failure> {
-    let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).map_err(Failure::problem)?;
-    let loader = WasmChannelLoader::new(runtime);
+    let loader = settings.loader()?;
     let (mut channels, mut failed) = (Vec::new(), 0);
     for path in settings.channel_paths() {
         let mut results = loader.load(&path).map_err(Failure::problem)?;
@@ -60,7 +57,7 @@ fn load(settings: &Settings) -> Result<Vec<WasmChannel>, Failure> {
         log::warn!("no channels were found: running the web chat instead");
     }
     if settings.webchat.unwrap_or(channels.is_empty() && failed == 0) {
-        channels.push(webchat(loader.runtime())?);
+        channels.push(webchat(&loader)?);
     }
     if channels.is_empty() {
         let why = if failed > 0 { "none of the channels could be loaded" } else { "there are no channels" };

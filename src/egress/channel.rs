@@ -18,7 +18,7 @@ use super::request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPur
 use super::retry_after;
 use super::settings::{ChannelHttpSettings, HttpCapabilityError};
 use super::target::Target;
-use crate::capability::http::HttpCapability;
+use crate::capability::limits::ChannelLimits;
 use crate::model::deadline::deadline_after;
 use crate::model::rate_limit::{RateLimit, RateLimited, TokenBucket};
 use crate::secrets::{AllowedNames, SecretError, SecretStore, accepted_values, current_name};
@@ -36,7 +36,7 @@ pub struct ChannelHttp {
     credentials: Credentials,
     secrets: Arc<dyn SecretStore>,
     uses: SecretUses,
-    limits: Limits,
+    limits: ChannelLimits,
     // A lock, because lanes of one channel run on several workers, and all of them count together.
     traffic: Mutex<Traffic>,
     /// For what the guest must not have.
@@ -68,15 +68,6 @@ impl Patterns {
         *built = Some((revision, Arc::clone(&matcher)));
         Ok(matcher)
     }
-}
-
-#[derive(Clone, Copy)]
-struct Limits {
-    max_request_bytes: u64,
-    max_response_bytes: u64,
-    timeout: Duration,
-    max_at_once: u32,
-    max_in_callback: u32,
 }
 
 struct Traffic {
@@ -122,6 +113,7 @@ impl ChannelHttp {
         let ChannelHttpSettings {
             channel,
             capability,
+            limits,
             allowed_secrets,
             secrets,
             given_to_guest,
@@ -129,7 +121,6 @@ impl ChannelHttp {
             required_secrets,
         } = settings;
         let lower = |names: Vec<String>| names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
-        let HttpCapability { rate_limit, .. } = capability;
         Ok(Self {
             outbound,
             channel,
@@ -145,15 +136,9 @@ impl ChannelHttp {
                 inbound: lower(inbound_secrets),
                 allowed: allowed_secrets,
             },
-            limits: Limits {
-                max_request_bytes: capability.max_request_bytes,
-                max_response_bytes: capability.max_response_bytes,
-                timeout: Duration::from_secs(capability.timeout_secs),
-                max_at_once: capability.max_concurrent_requests,
-                max_in_callback: capability.max_requests_per_callback,
-            },
+            limits,
             traffic: Mutex::new(Traffic {
-                rate: RateLimit::new(rate_limit.requests_per_minute, rate_limit.requests_per_hour),
+                rate: RateLimit::new(limits.http_requests_per_minute, limits.http_requests_per_hour),
                 under_way: 0,
                 leak_lines: TokenBucket::new(LEAK_LINES_PER_MINUTE, Duration::from_secs(60)),
                 unlogged_leaks: 0,
@@ -195,7 +180,7 @@ impl ChannelHttp {
             body: request.body.as_deref(),
             dial: &[],
             deadline,
-            max_body: self.limits.max_response_bytes,
+            max_body: self.limits.http_response_bytes,
         };
         let response = self.outbound.exchange(&route, target.host(), call.purpose, exchange)?;
         Ok(answer(&matcher, response))
@@ -289,19 +274,19 @@ impl ChannelHttp {
         host: &str,
         call: OutboundCall,
     ) -> Result<UnderWay<'_>, OutboundError> {
-        let Limits { max_request_bytes, max_at_once, max_in_callback, .. } = self.limits;
-        if call.calls_before >= max_in_callback {
-            return Err(OutboundError::TooManyInCallback { limit: max_in_callback });
+        let ChannelLimits { http_calls, http_request_bytes, http_concurrent_requests, .. } = self.limits;
+        if call.calls_before >= http_calls {
+            return Err(OutboundError::TooManyInCallback { limit: http_calls });
         }
         let size = request.body.as_ref().map_or(0, Vec::len);
-        if size as u64 > max_request_bytes {
-            return Err(OutboundError::RequestTooLarge { size, limit: max_request_bytes });
+        if size as u64 > http_request_bytes {
+            return Err(OutboundError::RequestTooLarge { size, limit: http_request_bytes });
         }
         loop {
             let now = Instant::now();
             let mut traffic = self.traffic();
-            if traffic.under_way >= max_at_once {
-                return Err(OutboundError::TooManyAtOnce { limit: max_at_once });
+            if traffic.under_way >= http_concurrent_requests {
+                return Err(OutboundError::TooManyAtOnce { limit: http_concurrent_requests });
             }
             let Err(RateLimited { retry_after }) =
                 traffic.rate.take_leaving(1, share_left(call.purpose), now)
@@ -325,7 +310,7 @@ impl ChannelHttp {
     }
 
     fn deadline(&self, request: &OutboundRequest, callback: Instant) -> Instant {
-        let time = request.timeout.unwrap_or(self.limits.timeout);
+        let time = request.timeout.unwrap_or(self.limits.http_timeout);
         deadline_after(Instant::now(), time).min(callback)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::capability::http::HttpCapability;
+use crate::capability::limits::ChannelLimits;
 use crate::secrets::{AllowedNames, SecretStore};
 
 /// A part of `capabilities.http` that cannot be meant; the channel does not load.
@@ -57,6 +58,8 @@ pub struct ChannelHttpSettings {
     pub channel: String,
     /// `capabilities.http` of its file.
     pub capability: HttpCapability,
+    /// What the channel may take, of which the requests' part is used here.
+    pub limits: ChannelLimits,
     /// `capabilities.secrets.allowed_names` of its file.
     pub allowed_secrets: AllowedNames,
     /// Where secrets come from.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::capability::HttpCapability;
 use crate::channel::config::HostConfig;
 use crate::channel::{
     ChannelLimits, ChannelName, ClampedLimit, Registration, WasmChannel, resolve_registration, start_config,
@@ -15,7 +14,7 @@ use crate::event::setup::{ChannelSetup, StartConfig};
 use crate::host::access::ChannelAccessToWorld;
 use crate::model::diagnostic::Diagnostic;
 use crate::pairing::PairingService;
-use crate::sandbox::{CallbackLimits, ChannelRuntimeInfo, GuestLogRate};
+use crate::sandbox::{ChannelRuntimeInfo, GuestLogRate};
 use crate::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
 use crate::server::{ChannelAccess, WasmChannelRouter};
 use crate::webhook::{AuthPlan, Requirement};
@@ -49,11 +48,10 @@ impl Assembly {
         let name = channel.name().clone();
         let file = channel.capabilities_file();
         let capabilities = &file.capabilities;
-        let (limits, adjusted) = ChannelLimits::resolve(capabilities, &self.config.ceilings);
-        let callback_limits = CallbackLimits::from(&limits);
-        channel.module().check_fits(name.as_str(), &callback_limits)?;
+        let (limits, lowered) = ChannelLimits::resolve(capabilities, &self.config.ceilings);
+        channel.module().check_fits(name.as_str(), &limits)?;
         let mut diagnostics = inspect_channel(channel);
-        diagnostics.extend(adjusted.iter().map(clamped));
+        diagnostics.extend(lowered.iter().map(clamped));
         let secrets = self.secrets_of(channel);
         let webhook = capabilities.webhook().cloned().unwrap_or_default();
         let plan = AuthPlan::from(&webhook, name.as_str())?;
@@ -65,15 +63,13 @@ impl Assembly {
             content_types: webhook.content_types.clone(),
         });
         diagnostics.extend(self.reserve_paths(channel, &access));
-        let mut http = capabilities.http.clone().unwrap_or_default();
-        diagnostics.extend(self.config.ceilings.cap_http(&mut http).iter().map(clamped));
-        let world = self.world(channel, http, &secrets, &access.plan)?;
+        let world = self.world(channel, limits, &secrets, &access.plan)?;
         let needed = NeededSecrets::new(file.setup.as_ref(), access.clone());
         let setup = ChannelSetup {
             module: channel.module().clone(),
             runtime: Arc::new(ChannelRuntimeInfo {
                 name: name.shared(),
-                limits: callback_limits,
+                limits,
                 services: Arc::new(world),
                 log_rate: GuestLogRate::default(),
             }),
@@ -107,7 +103,7 @@ impl Assembly {
     fn world(
         &self,
         channel: &WasmChannel,
-        capability: HttpCapability,
+        limits: ChannelLimits,
         secrets: &Arc<dyn SecretStore>,
         plan: &AuthPlan,
     ) -> Result<ChannelAccessToWorld, HostError> {
@@ -121,7 +117,8 @@ impl Assembly {
         let required = required.filter(|secret| !secret.optional);
         let settings = ChannelHttpSettings {
             channel: name.to_string(),
-            capability,
+            capability: file.capabilities.http.clone().unwrap_or_default(),
+            limits,
             allowed_secrets: allowed_secrets.clone(),
             secrets: secrets.clone(),
             given_to_guest: mapped.chain(plan.guest_secret_name().map(str::to_owned)).collect(),

@@ -205,7 +205,7 @@ impl HostBuilder {
         };
         // Before any channel starts: a second program on this port must not run `on-start`, which registers webhooks anew.
         let listener = self.listen.map(bind).transpose()?;
-        let loader = WasmChannelLoader::new(runtime);
+        let loader = WasmChannelLoader::new(runtime).with_settings(self.manager.load_settings());
         let (mut channels, mut failed) = (self.channels, Vec::new());
         for directory in &self.directories {
             let mut results = loader.load(directory)?;

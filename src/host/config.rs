@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::channel::endpoints::DEFAULT_POLL_FLOOR;
-use crate::channel::{CapabilityError, CapabilityOverrides, ChannelName, LimitCaps, WasmChannel};
+use crate::channel::{
+    CapabilityError, CapabilityOverrides, ChannelName, LimitCaps, LoadSettings, WasmChannel,
+};
 use crate::egress::OutboundHttpSettings;
 use crate::inbox::{DeliveryPolicy, QueueLimits};
 use crate::model::diagnostic::Diagnostic;
@@ -115,6 +117,14 @@ pub struct ManagerConfig {
 }
 
 impl ManagerConfig {
+    /// What a [`WasmChannelLoader`](crate::WasmChannelLoader) must know of this configuration.
+    #[must_use]
+    pub fn load_settings(&self) -> LoadSettings {
+        let overrides =
+            self.channels.iter().map(|(name, settings)| (name.clone(), settings.overrides.clone()));
+        LoadSettings { overrides: overrides.collect(), ceilings: self.ceilings.clone() }
+    }
+
     /// A channel with what the operator changes about its capability file.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Unexpected, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::document::{Expected, Found, Problem, shortened};
+use super::document::{Expected, Found, Problem, one_of, shortened};
 
 /// What becomes of fields that are comments or extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,6 +278,19 @@ struct Choice {
     chosen: Option<&'static str>,
 }
 
+/// The scheme of a variant that is only named by an object, whose name is the shortest such object:
+/// `{"scheme": "hmac", "header": "NAME"}`.
+fn scheme_of(variant: &str) -> Option<&str> {
+    variant.strip_prefix("{\"scheme\": \"")?.split('"').next()
+}
+
+/// The names of variants, words first.
+fn words_and_objects(variants: &[&str]) -> String {
+    let (objects, words): (Vec<&str>, Vec<&str>) =
+        variants.iter().partition(|known| scheme_of(known).is_some());
+    [one_of(&words), objects.join(" or ")].join(" or ")
+}
+
 impl Choice {
     fn new(document: Document, variants: &'static [&'static str]) -> Self {
         let tag = TAGS.into_iter().find(|tag| document.value.get(tag).is_some_and(|value| !value.is_null()));
@@ -285,13 +298,21 @@ impl Choice {
             Some(tag) => &document.value[tag],
             None => &document.value,
         };
-        let chosen = word.as_str().and_then(|word| variants.iter().copied().find(|known| *known == word));
+        let named = |word: &str| variants.iter().copied().find(|known| *known == word);
+        let by_scheme = |word: &str| variants.iter().copied().find(|known| scheme_of(known) == Some(word));
+        let chosen = match (tag, word.as_str()) {
+            (Some("scheme"), Some(word)) => by_scheme(word).or_else(|| named(word)),
+            (_, word) => word.and_then(named),
+        };
         Self { document, variants, tag, chosen }
     }
 
-    /// The value is none of the words of an enum whose variants have no fields.
+    /// The value is none of the words of an enum.
     fn no_such_word(&self) -> FormatError {
-        let expected = Expected::OneOf(self.variants);
+        let expected = match self.variants.iter().any(|known| scheme_of(known).is_some()) {
+            true => Expected::Words(words_and_objects(self.variants)),
+            false => Expected::OneOf(self.variants),
+        };
         match &self.document.value {
             Value::String(word) => {
                 FormatError::invalid(expected, Found::Words(format!("{:?}", shortened(word))))
@@ -318,17 +339,12 @@ impl Choice {
         }
     }
 
-    /// The object with the fields of the variant. `type` is not one of them; `preset` and `scheme` are.
+    /// The object with the fields of the variant; `preset` and `scheme` are among them.
     fn content(self, wanted: &str) -> Result<Document, FormatError> {
         let Some(chosen) = self.chosen else { return Err(self.no_such_variant(wanted)) };
         let comments = self.document.comments;
-        let value = match (self.document.value, self.tag) {
-            (Value::Object(mut fields), tag) => {
-                if tag == Some("type") {
-                    fields.shift_remove("type");
-                }
-                Value::Object(fields)
-            }
+        let value = match self.document.value {
+            Value::Object(fields) => Value::Object(fields),
             _ => serde_json::json!({ "preset": chosen }),
         };
         Ok(Document { value, comments })
@@ -374,7 +390,14 @@ impl<'de> de::VariantAccess<'de> for Choice {
         if !self.document.value.is_object() {
             return Err(self.document.invalid(Expected::Object));
         }
-        self.content("type")?.struct_fields(fields, visitor).map_err(|mut error| {
+        if self.tag != Some("type") {
+            return Err(FormatError::about("type", Problem::Missing));
+        }
+        let mut content = self.content("type")?;
+        if let Value::Object(fields) = &mut content.value {
+            fields.shift_remove("type");
+        }
+        content.struct_fields(fields, visitor).map_err(|mut error| {
             if let Problem::Unknown { known } = &mut error.problem {
                 known.insert(0, "type");
             }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::limits::CallbackLimits;
 use super::memory::MemoryReservation;
 use super::services::GuestServices;
+use crate::capability::limits::ChannelLimits;
 use crate::channel::workspace::WorkspaceSnapshot;
 use crate::model::log_throttle::{LogThrottle, Suppressed};
 
@@ -16,7 +16,7 @@ pub struct ChannelRuntimeInfo {
     /// The channel's name; also the target of its log lines.
     pub name: Arc<str>,
     /// What each callback may use.
-    pub limits: CallbackLimits,
+    pub limits: ChannelLimits,
     /// The channel's access to the world.
     pub services: Arc<dyn GuestServices>,
     /// How much the guest may write to the log over all callbacks.

@@ -109,7 +109,7 @@ fn http_request(
 ) -> Result<wit_abi::types::HttpResponse, String> {
     let deadline = state.meter.deadline();
     let (calls_before, limit) = (state.http_calls, state.channel.limits.http_calls);
-    if calls_before as usize >= limit {
+    if calls_before >= limit {
         return Err(format!("this callback has made its {limit} requests (http.max_requests_per_callback)"));
     }
     // The body is a copy of what the guest has in its own memory, so both count.

@@ -29,7 +29,6 @@ pub use context::{CallbackContext, ChannelRuntimeInfo, GuestLogRate, StopFlag};
 pub use error::WasmChannelError;
 #[doc(hidden)]
 pub use instance::ReusedInstance;
-pub use limits::CallbackLimits;
 pub use memory::{MemoryBudget, MemoryReservation};
 pub use pool::{Job, PoolError, WorkerPool};
 pub use prepared::PreparedChannelModule;

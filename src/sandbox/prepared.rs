@@ -12,12 +12,12 @@ use super::context::CallbackContext;
 use super::error::WasmChannelError;
 use super::imports::{self, HostImports};
 use super::instance::{self, ReusedInstance};
-use super::limits::CallbackLimits;
 use super::memory::{BYTES_PER_TABLE_ELEMENT, whole_pages};
 use super::meter::SliceSize;
 use super::runtime::Digest;
 use super::scan::{self, MemoryPlan};
 use super::state::ChannelHostState;
+use crate::capability::limits::ChannelLimits;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport};
 
 /// A guest that was read, checked, linked and translated. It can only be run with a [`CallbackContext`], which has the
@@ -137,7 +137,7 @@ impl PreparedChannelModule {
     ///
     /// # Errors
     /// [`WasmChannelError::NotLoadable`] with what is larger, and both numbers.
-    pub fn check_fits(&self, channel: &str, limits: &CallbackLimits) -> Result<(), WasmChannelError> {
+    pub fn check_fits(&self, channel: &str, limits: &ChannelLimits) -> Result<(), WasmChannelError> {
         self.size.fits(limits.memory_bytes, limits.table_elements).map_err(|error| {
             WasmChannelError::NotLoadable { channel: channel.to_owned(), reason: error.to_string() }
         })

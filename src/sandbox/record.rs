@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use wit_abi::types::{EmittedMessage, HttpResponse, InboundAttachment, LogLevel};
 
 use super::context::GuestLogRate;
-use super::limits::{CallbackLimits, MAX_EMITTED_BYTES, MAX_MESSAGE_FIELDS_BYTES, MAX_TIMER_CHANGES};
+use super::limits::{MAX_EMITTED_BYTES, MAX_MESSAGE_FIELDS_BYTES, MAX_TIMER_CHANGES};
 use super::services::GuestHttpError;
 use super::text;
+use crate::capability::limits::ChannelLimits;
 use crate::channel::workspace::WorkspaceChanges;
 use crate::egress::OutboundResponse;
 use crate::event::callback::{Dropped, Effects, Emitted, LogLine, TimerChange};
@@ -20,7 +21,7 @@ use crate::model::escape::escaped;
 #[derive(Debug)]
 pub(super) struct Record {
     channel: Arc<str>,
-    limits: CallbackLimits,
+    limits: ChannelLimits,
     log_rate: GuestLogRate,
     messages: Vec<EmittedMessage>,
     message_bytes: usize,
@@ -36,7 +37,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(channel: Arc<str>, limits: CallbackLimits, log_rate: GuestLogRate) -> Self {
+    pub(super) fn new(channel: Arc<str>, limits: ChannelLimits, log_rate: GuestLogRate) -> Self {
         Self {
             channel,
             limits,
@@ -85,7 +86,7 @@ impl Record {
         self.dropped.attachments = self.dropped.attachments.saturating_add(surplus as u32);
         let fields = field_bytes(&message);
         let bytes = self.message_bytes.saturating_add(fields + message.content.len());
-        if self.messages.len() >= self.limits.messages
+        if self.messages.len() >= self.limits.messages_per_callback
             || longest_field(&message) > self.limits.metadata_bytes
             || fields > MAX_MESSAGE_FIELDS_BYTES
             || bytes > MAX_EMITTED_BYTES
@@ -111,7 +112,7 @@ impl Record {
                 "the attachments of this callback would have {total} bytes and may have {limit}"
             ));
         }
-        let most = self.limits.messages.saturating_mul(self.limits.attachments_per_message);
+        let most = self.limits.messages_per_callback.saturating_mul(self.limits.attachments_per_message);
         if self.stored.len() >= most && !self.stored.contains_key(&id) {
             return Err(format!("this callback has stored its {most} attachments"));
         }
@@ -122,7 +123,7 @@ impl Record {
 
     /// Sets a timer; a change of the same name that this callback made before is replaced.
     pub(super) fn set_timer(&mut self, name: &str, delay: Duration, payload: &str) -> Result<(), String> {
-        let CallbackLimits { timer_name_bytes, timer_payload_bytes, timer_delay, timers, .. } = self.limits;
+        let ChannelLimits { timer_name_bytes, timer_payload_bytes, timer_delay, timers, .. } = self.limits;
         if name.is_empty() || name.len() > timer_name_bytes {
             return Err(format!("a timer's name has 1 to {timer_name_bytes} bytes, this one {}", name.len()));
         }

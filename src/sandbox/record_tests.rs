@@ -1,8 +1,8 @@
 use super::*;
 
-fn record(change: impl FnOnce(&mut CallbackLimits)) -> Record {
+fn record(change: impl FnOnce(&mut ChannelLimits)) -> Record {
     // Fields beyond the limit of a single one have a test of their own.
-    let mut limits = CallbackLimits { metadata_bytes: usize::MAX, ..CallbackLimits::default() };
+    let mut limits = ChannelLimits { metadata_bytes: usize::MAX, ..ChannelLimits::default() };
     change(&mut limits);
     Record::new("chan".into(), limits, GuestLogRate::default())
 }
@@ -22,7 +22,7 @@ fn commit(record: Record) -> (Effects, Vec<LogLine>) {
 
 #[test]
 fn messages_are_kept_up_to_their_number() {
-    let mut record = record(|limits| limits.messages = 2);
+    let mut record = record(|limits| limits.messages_per_callback = 2);
     (0..3).for_each(|n| record.emit(message(&n.to_string(), &[])));
     let (effects, logs) = commit(record);
     assert_eq!(effects.messages.iter().map(|m| m.message.content.as_str()).collect::<Vec<_>>(), ["0", "1"]);
@@ -108,7 +108,7 @@ fn stored_data_is_bounded_and_may_come_after_its_message() {
 
 #[test]
 fn the_number_of_stored_attachments_is_bounded() {
-    let mut record = record(|limits| (limits.messages, limits.attachments_per_message) = (1, 2));
+    let mut record = record(|limits| (limits.messages_per_callback, limits.attachments_per_message) = (1, 2));
     record.store_attachment("a".into(), vec![]).unwrap();
     record.store_attachment("b".into(), vec![]).unwrap();
     assert!(record.store_attachment("c".into(), vec![]).is_err());
@@ -147,7 +147,7 @@ fn changes_of_timers_are_bounded() {
 // own.
 #[test]
 fn timers_are_checked_at_the_limits_of_their_channel() {
-    let limits = |limits: &mut CallbackLimits| {
+    let limits = |limits: &mut ChannelLimits| {
         (limits.timers, limits.timer_name_bytes, limits.timer_payload_bytes) = (2, 10, 20);
         limits.timer_delay = Duration::from_secs(86_400);
     };

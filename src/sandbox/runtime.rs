@@ -9,11 +9,11 @@ use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, OperatorCost};
 
 use super::config::WasmChannelRuntimeConfig;
 use super::error::WasmChannelError;
-use super::limits::CallbackLimits;
 use super::prepared::PreparedChannelModule;
 use super::suitable;
 use super::tool_chain;
 use super::trial;
+use crate::capability::limits::ChannelLimits;
 
 /// How deep guest functions may call each other. wasmi's own limit of 1,000 is met by honest parsers; what bounds the
 /// memory of a call stack is [`MAX_VALUE_STACK_BYTES`].
@@ -125,7 +125,7 @@ impl WasmChannelRuntime {
         &self,
         name: &str,
         bytes: &[u8],
-        limits: &CallbackLimits,
+        limits: &ChannelLimits,
     ) -> Result<Arc<PreparedChannelModule>, WasmChannelError> {
         let limit = self.0.config.max_guest_bytes;
         if bytes.len() > limit {

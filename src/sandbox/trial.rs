@@ -9,10 +9,10 @@ use wit_abi::types::PairingUpsertResult;
 use super::context::{CallbackContext, ChannelRuntimeInfo, GuestLogRate, StopFlag};
 use super::error::WasmChannelError;
 use super::instance;
-use super::limits::CallbackLimits;
 use super::memory::MemoryBudget;
 use super::prepared::PreparedChannelModule;
 use super::services::{GuestHttpError, GuestServices};
+use crate::capability::limits::ChannelLimits;
 use crate::channel::workspace::WorkspaceSnapshot;
 use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse};
 use crate::model::deadline::deadline_after;
@@ -24,7 +24,7 @@ use crate::model::deadline::deadline_after;
 pub(super) fn instantiate(
     prepared: &PreparedChannelModule,
     channel: &str,
-    limits: CallbackLimits,
+    limits: ChannelLimits,
 ) -> Result<(), WasmChannelError> {
     let budget = MemoryBudget::unlimited();
     let Some(memory) = budget.reserve(0) else { return Ok(()) };
@@ -36,7 +36,7 @@ pub(super) fn instantiate(
             log_rate: GuestLogRate::default(),
         }),
         workspace: WorkspaceSnapshot::empty(),
-        deadline: deadline_after(Instant::now(), limits.timeout),
+        deadline: deadline_after(Instant::now(), limits.callback_timeout),
         stop: StopFlag::default(),
         memory,
     };

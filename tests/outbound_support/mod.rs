@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tinclaw::capability::http::HttpCapability;
+use tinclaw::capability::HttpCapability;
+use tinclaw::channel::{ChannelCapabilities, ChannelLimits, LimitCaps};
 use tinclaw::egress::{
     ChannelHttp, ChannelHttpSettings, NameResolver, OutboundCall, OutboundError, OutboundHttp,
     OutboundHttpSettings, OutboundRequest, OutboundResponse, RequestPurpose,
@@ -236,10 +237,20 @@ impl Setup {
     }
 
     pub fn build_on(self, outbound: OutboundHttp) -> ChannelHttp {
+        // What the file asks for is given, also above the usual caps.
+        let mut caps = LimitCaps::default();
+        for field in ["max_request_bytes", "max_response_bytes", "max_requests_per_callback"] {
+            if let Some(asked) = self.http[field].as_u64() {
+                caps.set(&format!("http.{field}"), asked).unwrap();
+            }
+        }
         let capability = read::<HttpCapability>(self.http, Comments::Refused).unwrap();
+        let capabilities = ChannelCapabilities { http: Some(capability.clone()), ..Default::default() };
+        let (limits, _) = ChannelLimits::resolve(&capabilities, &caps);
         let settings = ChannelHttpSettings {
             channel: "test".to_owned(),
             capability,
+            limits,
             allowed_secrets: self.allowed,
             secrets: self.secrets,
             given_to_guest: self.given_to_guest,

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tinclaw::channel::ChannelLimits;
 use tinclaw::event::callback::Callback;
-use tinclaw::sandbox::{CallbackLimits, PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
+use tinclaw::sandbox::{PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
 use wit_abi::types::{AgentResponse, IncomingHttpRequest, StatusType, StatusUpdate};
 
 use crate::support::{Bench, runtime};
@@ -154,7 +155,7 @@ fn ends(runtime: &WasmChannelRuntime, name: &str) -> Vec<(String, &'static str)>
         Err(error) => return vec![(error.to_string(), word(&error))],
     };
     let mut bench = Bench::with(prepared);
-    bench.limits = CallbackLimits { fuel: 5_000_000, ..CallbackLimits::for_testing() };
+    bench.limits = ChannelLimits { fuel: 5_000_000, ..ChannelLimits::for_testing() };
     let end = |callback: Callback| {
         let report = bench.run(&callback);
         let text = format!("{}: {:?} {:?}", report.kind, report.result, report.effects.dropped);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tinclaw::WasmChannel;
+use tinclaw::channel::ChannelLimits;
 use tinclaw::event::callback::{Callback, CallbackValue};
-use tinclaw::sandbox::{CallbackLimits, MemoryBudget, WasmChannelError};
+use tinclaw::sandbox::{MemoryBudget, WasmChannelError};
 
 use crate::support::{Bench, IsExpected, Wat, lines, prepare, runtime};
 
@@ -36,7 +37,7 @@ fn fuel_is_enough_at_its_limit_and_not_one_unit_below() {
 #[test]
 fn a_deadline_stops_a_loop_that_still_has_fuel() {
     let mut bench = Bench::of(Wat::poll(LOOP));
-    (bench.limits.fuel, bench.limits.timeout) = (u64::MAX, Duration::from_millis(30));
+    (bench.limits.fuel, bench.limits.callback_timeout) = (u64::MAX, Duration::from_millis(30));
     let error = bench.poll_error();
     assert!(matches!(error, WasmChannelError::DeadlineExceeded { .. }), "{error:?}");
 }
@@ -44,7 +45,7 @@ fn a_deadline_stops_a_loop_that_still_has_fuel() {
 #[test]
 fn the_stop_flag_ends_a_loop() {
     let mut bench = Bench::of(Wat::poll(LOOP));
-    (bench.limits.fuel, bench.limits.timeout) = (u64::MAX, Duration::from_secs(600));
+    (bench.limits.fuel, bench.limits.callback_timeout) = (u64::MAX, Duration::from_secs(600));
     let (prepared, context) = (bench.prepared.clone(), bench.context());
     let worker = std::thread::spawn(move || prepared.run(context, &Callback::Poll));
     std::thread::sleep(Duration::from_millis(20));
@@ -68,7 +69,7 @@ fn grow(pages: usize) -> String {
 
 #[test]
 fn memory_is_given_up_to_its_limit_and_no_page_further() {
-    let pages = CallbackLimits::for_testing().memory_bytes / 65_536;
+    let pages = ChannelLimits::for_testing().memory_bytes / 65_536;
     let bench = Bench::of(Wat::poll(grow(pages - 2)));
     let report = bench.poll();
     assert_eq!(report.result, Ok(CallbackValue::Done));
@@ -129,7 +130,7 @@ fn the_body_of_a_request_counts_in_the_memory_budget() {
 
 #[test]
 fn memory_that_is_too_large_from_the_start_is_refused_at_load_or_at_instantiation() {
-    let pages = CallbackLimits::for_testing().memory_bytes / 65_536;
+    let pages = ChannelLimits::for_testing().memory_bytes / 65_536;
     let with = |memory: String| Wat { memory: Box::leak(memory.into_boxed_str()), ..Wat::poll("") };
     let at_limit = with(format!(r#"(memory (export "memory") {pages})"#));
     let mut bench = Bench::of(at_limit);
@@ -233,7 +234,7 @@ fn making_an_instance_is_paid_for_and_meets_the_deadline() {
     bench.limits.fuel = 100_000;
     assert!(matches!(bench.poll_error(), WasmChannelError::OutOfFuel { limit: 100_000, .. }));
     let mut bench = with_items(0);
-    bench.limits.timeout = Duration::ZERO;
+    bench.limits.callback_timeout = Duration::ZERO;
     assert!(matches!(bench.poll_error(), WasmChannelError::DeadlineExceeded { .. }));
     let bench = with_items(0);
     bench.stop.stop();
@@ -345,7 +346,7 @@ fn a_loop_inside_a_nested_allocation_meets_the_deadline() {
     });
     let file = (tinclaw::channel::workspace::workspace_path("k").unwrap(), "content".into());
     bench.workspace = tinclaw::channel::workspace::Workspace::load(Default::default(), [file]).snapshot();
-    (bench.limits.fuel, bench.limits.timeout) = (u64::MAX, Duration::from_millis(30));
+    (bench.limits.fuel, bench.limits.callback_timeout) = (u64::MAX, Duration::from_millis(30));
     let error = bench.poll_error();
     assert!(matches!(error, WasmChannelError::DeadlineExceeded { .. }), "{error:?}");
 }
@@ -431,7 +432,7 @@ fn a_waiting_host_call_ends_at_the_deadline() {
     let wat = Wat { imports, ..Wat::poll(format!("(call $http {zeroes} (i32.const 64))")) };
     let mut bench = Bench::of(wat);
     std::sync::Arc::get_mut(&mut bench.services).unwrap().delay = Duration::from_secs(60);
-    bench.limits.timeout = Duration::from_millis(40);
+    bench.limits.callback_timeout = Duration::from_millis(40);
     let report = bench.poll();
     assert!(matches!(report.result, Err(WasmChannelError::DeadlineExceeded { .. })), "{report:?}");
     assert!(report.effects.had_side_effects, "a request that went out cannot be taken back");

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tinclaw::channel::ChannelLimits;
 use tinclaw::channel::workspace::WorkspaceSnapshot;
 use tinclaw::egress::{OutboundCall, OutboundRequest, OutboundResponse};
 use tinclaw::event::callback::{Callback, CallbackReport};
 use tinclaw::sandbox::{
-    CallbackContext, CallbackLimits, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices,
+    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices,
     MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime,
     WasmChannelRuntimeConfig,
 };
@@ -157,7 +158,7 @@ impl GuestServices for Services {
 pub struct Bench {
     pub prepared: Arc<PreparedChannelModule>,
     pub services: Arc<Services>,
-    pub limits: CallbackLimits,
+    pub limits: ChannelLimits,
     pub budget: MemoryBudget,
     pub stop: StopFlag,
     pub workspace: WorkspaceSnapshot,
@@ -180,7 +181,7 @@ impl Bench {
         Self {
             prepared,
             services: Arc::default(),
-            limits: CallbackLimits::for_testing(),
+            limits: ChannelLimits::for_testing(),
             budget: MemoryBudget::unlimited(),
             stop: StopFlag::default(),
             workspace: WorkspaceSnapshot::empty(),
@@ -200,7 +201,7 @@ impl Bench {
                 log_rate: GuestLogRate::default(),
             }),
             workspace: self.workspace.clone(),
-            deadline: Instant::now() + self.limits.timeout,
+            deadline: Instant::now() + self.limits.callback_timeout,
             stop: self.stop.clone(),
             memory: self.budget.reserve(0).unwrap(),
         }

@@ -108,7 +108,7 @@ fn a_guest_may_sleep_but_not_beyond_its_deadline() {
     assert!(began.elapsed() >= Duration::from_millis(30));
 
     let mut bench = preview1(&sleep(60_000));
-    bench.limits.timeout = Duration::from_millis(30);
+    bench.limits.callback_timeout = Duration::from_millis(30);
     let error = bench.poll_error();
     assert!(matches!(error, WasmChannelError::DeadlineExceeded { .. }), "{error:?}");
 }
@@ -116,7 +116,7 @@ fn a_guest_may_sleep_but_not_beyond_its_deadline() {
 #[test]
 fn a_sleeping_guest_hears_the_stop_flag() {
     let mut bench = preview1(&sleep(60_000));
-    bench.limits.timeout = Duration::from_secs(600);
+    bench.limits.callback_timeout = Duration::from_secs(600);
     bench.stop.stop();
     assert!(matches!(bench.poll_error(), WasmChannelError::Stopped { .. }));
 }

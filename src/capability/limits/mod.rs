@@ -1,17 +1,15 @@
 //! What a channel may take, and how much of it the host gives.
 //!
-//! A limit has a default, a field of the capability file with which a channel asks for another value, a least value
-//! that makes sense, and a ceiling that belongs to the host. What a file asks for above the ceiling is lowered to it
-//! and reported, never refused: a published file must load on a small machine too. [`LIMITS`] has a row for each limit
-//! that the host's own parts enforce, [`HTTP_LIMITS`] for those of outbound HTTP.
+//! [`LIMITS`] has a row for each limit: its field in the capability file, with which a channel asks for another value, its
+//! default, the lowest value that makes sense, and a cap that belongs to the host. What a file asks for above the cap is
+//! lowered to it and reported, never refused: a published file must load on a small machine too. The operator's `[limits]`
+//! sets other caps ([`LimitCaps`]).
 
-mod ceilings;
-mod channel;
-mod http;
+mod caps;
+mod table;
 
-pub use ceilings::{ClampedLimit, LimitCapError, LimitCaps};
-pub use channel::*;
-pub use http::{HTTP_LIMITS, HttpLimit};
+pub use caps::{ClampedLimit, LimitCapError, LimitCaps};
+pub use table::{ChannelLimits, Excess, LIMITS, Limit, MAX_CALLBACK_TIMEOUT_SECS, MAX_LANE_CONCURRENCY};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;

@@ -13,7 +13,10 @@ use tinclaw::model::diagnostic::Diagnostic;
 use tinclaw::server::ServerLimits;
 use tinclaw::store::{Durability, Retention};
 use tinclaw::webhook::TrustedProxies;
-use tinclaw::{WasmChannel, bundled_channel_names, discover_channels};
+use tinclaw::{
+    WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig, bundled_channel_names,
+    discover_channels,
+};
 
 use super::bounded::{Count, Days, Megabytes, Millis, Secs};
 use super::file::{
@@ -97,9 +100,11 @@ impl Settings {
         Ok(ManagerConfig { state: StateLocation::Memory, ..self.manager()? })
     }
 
-    /// The channels with what the configuration changes about their capability files.
-    pub fn configure(&self, channels: Vec<WasmChannel>) -> Result<Vec<WasmChannel>, Failure> {
-        channels.iter().map(|channel| self.manager.apply_overrides(channel).map_err(Failure::usage)).collect()
+    /// A loader of channels as this configuration wants them.
+    pub fn loader(&self) -> Result<WasmChannelLoader, Failure> {
+        let runtime =
+            WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).map_err(Failure::problem)?;
+        Ok(WasmChannelLoader::new(runtime).with_settings(self.manager.load_settings()))
     }
 
     /// What is probably not meant about the settings of channels. Channels that lie in the configured directories count,

@@ -1,0 +1,141 @@
+//! What the operator gives to any channel at most, and what of a file is changed by it.
+
+use std::fmt;
+
+use super::table::{ChannelLimits, LIMITS, Limit};
+use crate::capability::ChannelCapabilities;
+
+/// The highest values that the host gives to any channel, whatever a file asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitCaps {
+    caps: ChannelLimits,
+    /// The fields that the host's configuration sets.
+    set: Vec<&'static str>,
+}
+
+impl Default for LimitCaps {
+    /// The `cap` column of [`LIMITS`].
+    fn default() -> Self {
+        let mut caps = ChannelLimits::default();
+        LIMITS.iter().for_each(|limit| (limit.set)(&mut caps, limit.cap));
+        Self { caps, set: Vec::new() }
+    }
+}
+
+impl LimitCaps {
+    /// Sets one cap, named and counted as its capability field is: `"memory_mb"`, 64. Fields of `capabilities.http` have
+    /// `http.` in front; `channel.` in front of the others may be left out.
+    ///
+    /// A cap below the default lowers the default too. Those of `http.max_request_bytes` and `http.max_response_bytes` are
+    /// also what a channel gets whose file does not have these fields.
+    ///
+    /// # Errors
+    /// [`LimitCapError`] when there is no such limit, or when the value is outside what any host may give: below
+    /// [`Limit::min`], or above [`Limit::max_cap`].
+    pub fn set(&mut self, name: &str, value: u64) -> Result<(), LimitCapError> {
+        let Some(limit) = LIMITS.iter().find(|limit| is_called(limit.field, name)) else {
+            return Err(LimitCapError::Unknown { field: name.to_owned() });
+        };
+        let Limit { field, min, max_cap, .. } = *limit;
+        if !(min..=max_cap).contains(&value) {
+            return Err(LimitCapError::OutOfRange { field, value, min, max: max_cap });
+        }
+        (limit.set)(&mut self.caps, value);
+        self.set.push(field);
+        Ok(())
+    }
+
+    /// The caps, as the limits of a channel that gets all that the host gives.
+    #[must_use]
+    pub fn as_limits(&self) -> &ChannelLimits {
+        &self.caps
+    }
+
+    /// What a file gets that does not have the field of this limit.
+    fn default_of(&self, limit: &Limit) -> u64 {
+        match limit.cap_is_default() && self.set.contains(&limit.field) {
+            true => (limit.get)(&self.caps),
+            false => limit.default,
+        }
+    }
+}
+
+impl ChannelLimits {
+    /// The limits of a channel: what its file asks for, else the default, and never above the host's cap.
+    ///
+    /// Also returned is what was asked for and not given as it was asked, in the order of [`LIMITS`].
+    #[must_use]
+    pub fn resolve(capabilities: &ChannelCapabilities, caps: &LimitCaps) -> (Self, Vec<ClampedLimit>) {
+        let mut limits = Self::default();
+        let mut clamped = Vec::new();
+        for limit in LIMITS {
+            let asked = (limit.asked)(capabilities);
+            let wanted = asked.unwrap_or_else(|| caps.default_of(limit));
+            let given = wanted.max(limit.min).min((limit.get)(&caps.caps));
+            (limit.set)(&mut limits, given);
+            if let Some(asked) = asked.filter(|asked| *asked != given) {
+                clamped.push(ClampedLimit { field: limit.field, unit: limit.unit, asked, given });
+            }
+        }
+        (limits, clamped)
+    }
+}
+
+/// Whether the host's configuration means this field.
+fn is_called(field: &str, name: &str) -> bool {
+    field == name || field.strip_prefix("channel.") == Some(name)
+}
+
+/// Why a cap of the host's configuration is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LimitCapError {
+    /// No limit has this name.
+    #[error("there is no limit `{field}`: the limits are {}", field_names())]
+    Unknown {
+        /// The name that was given.
+        field: String,
+    },
+    /// The value cannot be a cap.
+    #[error("`{field}` cannot be {value}: give {min} to {max}")]
+    OutOfRange {
+        /// The limit.
+        field: &'static str,
+        /// The value that was given.
+        value: u64,
+        /// The lowest that is accepted.
+        min: u64,
+        /// The highest that is accepted.
+        max: u64,
+    },
+}
+
+fn field_names() -> String {
+    let names = LIMITS.iter().map(|limit| limit.field.trim_start_matches("channel."));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// A value that a file asked for and did not get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClampedLimit {
+    /// The field, below `capabilities`.
+    pub field: &'static str,
+    /// What its number counts.
+    pub unit: &'static str,
+    /// What the file asked for.
+    pub asked: u64,
+    /// What the channel gets.
+    pub given: u64,
+}
+
+impl fmt::Display for ClampedLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, unit, asked, given } = self;
+        let bound = if given < asked { "at most" } else { "at least" };
+        write!(f, "`capabilities.{field}` asks for {asked} {unit}; {bound} {given} is given")
+    }
+}
+
+#[cfg(test)]
+#[path = "caps_tests.rs"]
+mod tests;

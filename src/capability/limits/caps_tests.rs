@@ -1,0 +1,179 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::capability::{ChannelSection, HttpCapability};
+use crate::model::document::{Comments, read};
+
+/// Capabilities that ask for one limit, written as a file writes it.
+fn asking(field: &str, value: u64) -> ChannelCapabilities {
+    let mut document: Value = value.into();
+    for name in field.rsplit('.') {
+        document = json!({ name: document });
+    }
+    read(document, Comments::Refused).unwrap()
+}
+
+fn resolve(capabilities: &ChannelCapabilities) -> (ChannelLimits, Vec<ClampedLimit>) {
+    ChannelLimits::resolve(capabilities, &LimitCaps::default())
+}
+
+#[test]
+fn a_cap_is_set_by_the_name_of_its_field() {
+    let mut caps = LimitCaps::default();
+    caps.set("memory_mb", 64).unwrap();
+    caps.set("channel.max_timers", 3).unwrap();
+    caps.set("http.max_requests_per_callback", 7).unwrap();
+    caps.set("http.max_response_bytes", 1000).unwrap();
+    let limits = caps.as_limits();
+    assert_eq!((limits.memory_bytes, limits.timers), (64 << 20, 3));
+    assert_eq!((limits.http_calls, limits.http_response_bytes), (7, 1000));
+}
+
+#[test]
+fn every_cap_takes_its_bounds_and_nothing_beyond() {
+    for limit in LIMITS {
+        let mut caps = LimitCaps::default();
+        for value in [limit.min, limit.cap, limit.max_cap] {
+            assert_eq!(caps.set(limit.field, value), Ok(()), "{}", limit.field);
+            assert_eq!((limit.get)(caps.as_limits()), value, "{} comes back as it was set", limit.field);
+        }
+        for value in [limit.min.checked_sub(1), limit.max_cap.checked_add(1)].into_iter().flatten() {
+            let refused = matches!(caps.set(limit.field, value), Err(LimitCapError::OutOfRange { .. }));
+            assert!(refused, "{} = {value}", limit.field);
+        }
+    }
+}
+
+#[test]
+fn an_unknown_cap_is_refused_with_the_known_ones() {
+    let error = LimitCaps::default().set("memory", 64).unwrap_err().to_string();
+    assert!(error.contains("memory_mb") && error.contains("http.timeout_secs"), "{error}");
+}
+
+#[test]
+fn a_file_that_asks_for_nothing_gets_the_defaults() {
+    let empty_sections = ChannelCapabilities {
+        channel: Some(ChannelSection::default()),
+        http: Some(HttpCapability::default()),
+        ..Default::default()
+    };
+    for capabilities in [ChannelCapabilities::default(), empty_sections] {
+        assert_eq!(resolve(&capabilities), (ChannelLimits::default(), vec![]));
+    }
+    let limits = ChannelLimits::default();
+    for limit in LIMITS {
+        assert_eq!((limit.get)(&limits), limit.default, "{}", limit.field);
+    }
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let limits = ChannelLimits::default();
+    assert_eq!((limits.fuel, limits.memory_bytes), (500_000_000, 50 << 20));
+    assert_eq!(limits.callback_timeout, Duration::from_secs(30));
+    assert_eq!((limits.table_elements, limits.log_bytes), (10_000, 64 << 10));
+    assert_eq!((limits.messages_per_callback, limits.message_bytes), (100, 65_536));
+    assert_eq!((limits.attachments_per_message, limits.attachment_bytes_per_message), (10, 20 << 20));
+    assert_eq!((limits.stored_attachment_bytes, limits.attachment_bytes_per_callback), (20 << 20, 50 << 20));
+    assert_eq!((limits.workspace_bytes, limits.workspace_file_bytes), (16 << 20, 1 << 20));
+    assert_eq!((limits.workspace_files, limits.timers), (4096, 64));
+    assert_eq!(limits.timer_delay, Duration::from_secs(366 * 24 * 3600));
+    assert_eq!((limits.messages_per_minute, limits.messages_per_hour), (100, 5000));
+    assert_eq!((limits.inbound_concurrency, limits.outbound_concurrency), (1, 4));
+    assert_eq!(
+        (limits.http_calls, limits.http_request_bytes, limits.http_response_bytes),
+        (50, 50 << 20, 10 << 20)
+    );
+    assert_eq!((limits.http_timeout, limits.http_concurrent_requests), (Duration::from_secs(30), 8));
+    assert_eq!((limits.http_requests_per_minute, limits.http_requests_per_hour), (60, 1000));
+}
+
+#[test]
+fn each_field_sets_its_own_limit_up_to_the_cap_and_is_reported_beyond_it() {
+    for limit in LIMITS {
+        let (limits, clamped) = resolve(&asking(limit.field, limit.cap));
+        assert_eq!(((limit.get)(&limits), clamped), (limit.cap, vec![]), "{} at its cap", limit.field);
+        for other in LIMITS.iter().filter(|other| other.field != limit.field) {
+            assert_eq!((other.get)(&limits), other.default, "{} moved {}", limit.field, other.field);
+        }
+
+        let past = limit.cap + 1;
+        let (limits, clamped) = resolve(&asking(limit.field, past));
+        assert_eq!((limit.get)(&limits), limit.cap, "{} one past its cap", limit.field);
+        let expected = ClampedLimit { field: limit.field, unit: limit.unit, asked: past, given: limit.cap };
+        assert_eq!(clamped, [expected], "{}", limit.field);
+    }
+}
+
+#[test]
+fn a_value_that_makes_no_sense_is_raised_and_reported() {
+    for limit in LIMITS.iter().filter(|limit| limit.min > 0) {
+        let (limits, clamped) = resolve(&asking(limit.field, limit.min - 1));
+        assert_eq!(((limit.get)(&limits), clamped.len()), (limit.min, 1), "{}", limit.field);
+    }
+}
+
+#[test]
+fn a_cap_below_the_default_lowers_the_default() {
+    for limit in LIMITS {
+        let mut caps = LimitCaps::default();
+        caps.set(limit.field, limit.min).unwrap();
+        let (limits, clamped) = ChannelLimits::resolve(&ChannelCapabilities::default(), &caps);
+        assert_eq!(((limit.get)(&limits), clamped), (limit.min, vec![]), "{}", limit.field);
+    }
+}
+
+#[test]
+fn the_columns_are_in_order() {
+    for limit in LIMITS {
+        assert!(limit.min <= limit.default && limit.default <= limit.cap, "{}", limit.field);
+        assert!(limit.cap <= limit.max_cap, "{}", limit.field);
+    }
+}
+
+#[test]
+fn what_was_lowered_reads_as_a_sentence() {
+    let (_, clamped) = resolve(&asking("channel.memory_mb", 512));
+    let expected = "`capabilities.channel.memory_mb` asks for 512 MiB; at most 256 is given";
+    assert_eq!(clamped[0].to_string(), expected);
+}
+
+// A published Telegram file names no `max_request_bytes`, and the operator could only lower it: attachments of 1 MiB and
+// more were never sent.
+#[test]
+fn an_operator_raises_and_lowers_the_bytes_of_requests_whose_file_names_none() {
+    let mib = |n: u64| Some(n << 20);
+    for (case, cap, asked, expected) in [
+        ("what a reply may carry", None, None, 50),
+        ("raised", mib(80), None, 80),
+        ("lowered", mib(1), None, 1),
+        ("the file's own value stays", mib(80), mib(2), 2),
+        ("also when it is the default", mib(80), mib(50), 50),
+        ("and is lowered to the cap", None, mib(60), 50),
+    ] {
+        for field in ["http.max_request_bytes", "http.max_response_bytes"] {
+            let mut caps = LimitCaps::default();
+            cap.iter().for_each(|cap| caps.set(field, *cap).unwrap());
+            let capabilities = asked.map_or_else(ChannelCapabilities::default, |asked| asking(field, asked));
+            let (limits, _) = ChannelLimits::resolve(&capabilities, &caps);
+            let is_response = field == "http.max_response_bytes";
+            let expected = if is_response && (cap, asked) == (None, None) { 10 } else { expected };
+            let given = if is_response { limits.http_response_bytes } else { limits.http_request_bytes };
+            assert_eq!(given >> 20, expected, "{field}: {case}");
+        }
+    }
+}
+
+#[test]
+fn an_operator_raises_nothing_else_that_a_file_does_not_ask_for() {
+    for limit in LIMITS.iter().filter(|limit| !limit.cap_is_default()) {
+        let mut caps = LimitCaps::default();
+        caps.set(limit.field, limit.max_cap).unwrap();
+        assert_eq!(
+            ChannelLimits::resolve(&ChannelCapabilities::default(), &caps).0,
+            ChannelLimits::default()
+        );
+    }
+}
