@@ -11,8 +11,8 @@ use tinclaw::channel::workspace::WorkspaceSnapshot;
 use tinclaw::egress::{OutboundCall, OutboundRequest, OutboundResponse};
 use tinclaw::event::callback::{Callback, CallbackValue};
 use tinclaw::sandbox::{
-    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices,
-    MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
+    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, MemoryBudget,
+    PreparedChannelModule, StopFlag, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
 };
 use wit_abi::types::{IncomingHttpRequest, PairingUpsertResult};
 

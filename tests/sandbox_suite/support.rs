@@ -8,9 +8,8 @@ use tinclaw::channel::workspace::WorkspaceSnapshot;
 use tinclaw::egress::{OutboundCall, OutboundRequest, OutboundResponse};
 use tinclaw::event::callback::{Callback, CallbackReport};
 use tinclaw::sandbox::{
-    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices,
-    MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime,
-    WasmChannelRuntimeConfig,
+    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, MemoryBudget,
+    PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };
 use wit_abi::types::{HttpResponse, PairingUpsertResult};
 

@@ -64,7 +64,6 @@ impl ChannelLimits {
     /// The limits of a channel: what its file asks for, else the default, and never above the host's cap.
     ///
     /// Also returned is what was asked for and not given as it was asked, in the order of [`LIMITS`].
-    #[must_use]
     pub fn resolve(capabilities: &ChannelCapabilities, caps: &LimitCaps) -> (Self, Vec<ClampedLimit>) {
         let mut limits = Self::default();
         let mut clamped = Vec::new();
