@@ -8,6 +8,8 @@ use wasmparser::{
     BinaryReaderError, ConstExpr, DataKind, ElementItems, ElementKind, Encoding, Payload, TableInit,
 };
 
+use super::branches::BranchValues;
+
 /// Functions of a module. Each costs an instance about 10 ns.
 pub(super) const MAX_FUNCTIONS: u64 = 30_000;
 /// Function types of a module.
@@ -28,6 +30,11 @@ pub(super) const MAX_ELEMENT_ITEMS: u64 = 100_000;
 /// Bytes of one constant expression. wasmi evaluates it by recursion, so one of a megabyte would overflow the native
 /// stack; honest ones have at most eleven bytes.
 pub(super) const MAX_CONSTANT_BYTES: u64 = 64;
+/// Bytes of one function's code. It is translated in one go when it is first called, without a look at the clock.
+pub(super) const MAX_FUNCTION_BYTES: u64 = 512 * 1024;
+/// Bytes of code up to which branch tables are not looked at: translating that much takes less than a second whatever
+/// it is.
+const SMALL_CODE_BYTES: u64 = 512 * 1024;
 /// Imports of a module.
 pub(super) const MAX_IMPORTS: u64 = 1_000;
 /// Exports of a module.
@@ -72,6 +79,8 @@ pub(super) struct ModuleSize {
     pub(super) data_segments: u64,
     /// Bytes of active data segments: each instance copies them.
     pub(super) data_bytes: u64,
+    /// Bytes of all functions' code.
+    pub(super) code_bytes: u64,
 }
 
 impl ModuleSize {
@@ -83,6 +92,9 @@ impl ModuleSize {
         let mut size = Self::default();
         for payload in payloads {
             size.count(payload)?;
+        }
+        if size.code_bytes > SMALL_CODE_BYTES {
+            check_branches(payloads)?;
         }
         if size.data_bytes > size.memory_bytes {
             return Err(BoundsError::Data { bytes: size.data_bytes, memory: size.memory_bytes });
@@ -191,6 +203,11 @@ impl ModuleSize {
                     }
                 }
             }
+            Payload::CodeSectionEntry(body) => {
+                let bytes = body.range().len() as u64;
+                at_most("bytes of code in a function", bytes, MAX_FUNCTION_BYTES)?;
+                self.code_bytes += bytes;
+            }
             _ => {}
         }
         Ok(())
@@ -211,6 +228,32 @@ impl ModuleSize {
         }
         Ok(())
     }
+}
+
+fn check_branches(payloads: &[Payload<'_>]) -> Result<(), BoundsError> {
+    let (mut types, mut functions) = (Vec::new(), Vec::new());
+    for payload in payloads {
+        match payload {
+            Payload::TypeSection(section) => {
+                for ty in section.clone().into_iter_err_on_gc_types() {
+                    let ty = ty?;
+                    types.push((ty.params().len() as u64, ty.results().len() as u64));
+                }
+            }
+            Payload::FunctionSection(section) => {
+                functions = section.clone().into_iter().collect::<Result<_, _>>()?
+            }
+            _ => {}
+        }
+    }
+    let mut values = BranchValues::new(&types);
+    let mut functions = functions.into_iter();
+    for payload in payloads {
+        let Payload::CodeSectionEntry(body) = payload else { continue };
+        let ty = functions.next().and_then(|index: u32| types.get(index as usize));
+        values.add(body, ty.map_or(0, |ty| ty.1))?;
+    }
+    Ok(())
 }
 
 fn at_most(what: &'static str, count: u64, limit: u64) -> Result<(), BoundsError> {
@@ -337,6 +380,47 @@ mod tests {
             let error = size(&text.replace("EXPR", &sum(longest + 1))).unwrap_err();
             assert!(error.to_string().contains("bytes in a constant expression"), "{place}: {error}");
         }
+    }
+
+    // What happened: 7.5 MB of straight code in one function were translated for 1.3 s in a callback, whose deadline nobody
+    // looked at meanwhile.
+    #[test]
+    fn a_function_has_as_much_code_as_its_limit_and_no_more() {
+        // The body begins with a byte for its locals and ends with one for `end`.
+        let body = |bytes: u64| format!("(module (func {}))", "nop ".repeat(bytes as usize - 2));
+        assert_eq!(size(&body(MAX_FUNCTION_BYTES)).map(|size| size.code_bytes), Ok(MAX_FUNCTION_BYTES));
+        assert_eq!(
+            size(&body(MAX_FUNCTION_BYTES + 1)),
+            too_many("bytes of code in a function", MAX_FUNCTION_BYTES)
+        );
+    }
+
+    // What happened: branch tables out of blocks with 60 results took 8 s to load.
+    #[test]
+    fn branch_tables_carry_as_many_values_as_their_limit_and_no_more() {
+        use super::super::branches::MAX_BRANCH_VALUES;
+
+        let values = "i32 ".repeat(50);
+        let constants = "(i32.const 0) ".repeat(50);
+        // Fifty values for each of its 500 targets, one of which is the default.
+        let block = |body: &str, drops: &str| {
+            let table = format!("(br_table {} (i32.const 0))", "0 ".repeat(500));
+            format!("{constants} (block (type $t) {body} {table}) {drops}")
+        };
+        let drops = "drop ".repeat(50);
+        let out_of_blocks = format!("(type $t (func (param {values}) (result {values})))");
+        let tables = |count: u64| {
+            let blocks = block("", &drops).repeat(count as usize);
+            // Enough code beside them for branch tables to be looked at.
+            let filler = format!("(func {})", "nop ".repeat(SMALL_CODE_BYTES as usize - 10));
+            format!("(module {out_of_blocks} {filler} (func {blocks}))")
+        };
+        let limit = MAX_BRANCH_VALUES / (50 * 500);
+        assert!(size(&tables(limit)).is_ok());
+        let error = size(&tables(limit + 1)).unwrap_err().to_string();
+        assert!(error.contains("4025000 values carried by targets"), "{error}");
+        let into_loops = tables(limit + 1).replace("(block (type", "(loop (type");
+        assert!(size(&into_loops).unwrap_err().to_string().contains("values carried by targets"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! wasmi: engine, prepared modules, instances, fuel, deadline, pool, host imports, WASI.
 
 mod bounds;
+mod branches;
 mod config;
 mod context;
 mod error;

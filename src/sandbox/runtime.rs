@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ring::digest::{SHA256, digest};
 use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, OperatorCost};
@@ -24,22 +24,35 @@ const MAX_VALUE_STACK_BYTES: usize = 1024 * 1024;
 const BYTES_COPIED_PER_FUEL: u32 = 64;
 /// Call stacks that are kept for the next callback.
 const MAX_CACHED_STACKS: usize = 8;
+/// The same where each guest has its own engine: most have one callback at a time.
+const MAX_CACHED_STACKS_OF_A_GUEST: usize = 1;
 
 /// SHA-256 of a guest's file.
 pub(super) type Digest = [u8; 32];
 
 /// Compiles guests and keeps what it compiled. Cloning shares everything.
 ///
-/// The same bytes are prepared once, under whatever name they come. wasmi keeps translated code for as long as its
-/// engine lives, so a prepared guest is kept too, and a guest that was replaced is not given back.
+/// The same bytes are prepared once, under whatever name they come. wasmi frees translated code with its engine and not
+/// before, so each guest has an engine of its own, and both go when nobody uses the guest any more. Guests on an engine that
+/// the caller shares stay for as long as the runtime.
 #[derive(Clone)]
 pub struct WasmChannelRuntime(Arc<Shared>);
 
 struct Shared {
     engine: Engine,
+    /// Whether `engine` belongs to somebody else too, so that guests are prepared with it; else each has its own.
+    is_shared: bool,
     config: WasmChannelRuntimeConfig,
     /// Taken while channels are loaded, never while they run.
-    prepared: Mutex<HashMap<Digest, Arc<PreparedChannelModule>>>,
+    prepared: Mutex<Prepared>,
+}
+
+/// The guests that are prepared.
+#[derive(Default)]
+struct Prepared {
+    known: HashMap<Digest, Weak<PreparedChannelModule>>,
+    /// Those whose code the shared engine keeps anyway: preparing one again would keep it twice.
+    pinned: Vec<Arc<PreparedChannelModule>>,
 }
 
 impl WasmChannelRuntime {
@@ -48,7 +61,7 @@ impl WasmChannelRuntime {
     /// # Errors
     /// [`WasmChannelError::UnsuitableEngine`]: this build of wasmi cannot run guests safely, see there.
     pub fn new(config: WasmChannelRuntimeConfig) -> Result<Self, WasmChannelError> {
-        Self::with_engine(Engine::new(&Self::engine_config()), config)
+        Self::on(Engine::new(&Self::engine_config()), false, config)
     }
 
     /// A runtime on an engine that something else uses too, such as a tool runtime.
@@ -58,8 +71,26 @@ impl WasmChannelRuntime {
     /// [`WasmChannelError::UnsuitableEngine`]: the engine lacks one of these settings. For instance, running out of fuel in
     /// the middle of a translation cannot be resumed, so slices would fail.
     pub fn with_engine(engine: Engine, config: WasmChannelRuntimeConfig) -> Result<Self, WasmChannelError> {
+        Self::on(engine, true, config)
+    }
+
+    fn on(
+        engine: Engine,
+        is_shared: bool,
+        config: WasmChannelRuntimeConfig,
+    ) -> Result<Self, WasmChannelError> {
         suitable::check(&engine)?;
-        Ok(Self(Arc::new(Shared { engine, config, prepared: Mutex::default() })))
+        Ok(Self(Arc::new(Shared { engine, is_shared, config, prepared: Mutex::default() })))
+    }
+
+    /// The engine for the next guest.
+    fn engine_for_guest(&self) -> Engine {
+        if self.0.is_shared {
+            return self.0.engine.clone();
+        }
+        let mut config = Self::engine_config();
+        config.set_max_cached_stacks(MAX_CACHED_STACKS_OF_A_GUEST);
+        Engine::new(&config)
     }
 
     /// The engine settings that channels need: fuel metering with a price for growing, bounded stacks, one memory per
@@ -96,7 +127,7 @@ impl WasmChannelRuntime {
         config
     }
 
-    /// The engine, to share it.
+    /// An engine with the settings that channels need: the one that this runtime was made with, to share it.
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.0.engine
@@ -133,20 +164,34 @@ impl WasmChannelRuntime {
             return Err(WasmChannelError::NotLoadable { channel: name.to_owned(), reason });
         }
         let digest = sha256(bytes);
-        if let Some(known) = self.prepared().get(&digest) {
+        let known = self.prepared().known.get(&digest).and_then(Weak::upgrade);
+        if let Some(known) = known {
             known.check_fits(name, limits)?;
-            return Ok(Arc::clone(known));
+            return Ok(known);
         }
         // Not under the lock: two threads that load the same file at once prepare it twice, and the first one counts.
-        let fresh = PreparedChannelModule::new(&self.0.engine, name, bytes, digest)
+        let fresh = PreparedChannelModule::new(&self.engine_for_guest(), name, bytes, digest)
             .map_err(|error| error.with_advice(|| tool_chain::advice(bytes)))?;
         let fresh = Arc::new(fresh);
         fresh.check_fits(name, limits)?;
         trial::instantiate(&fresh, name, *limits)?;
-        Ok(Arc::clone(self.prepared().entry(digest).or_insert(fresh)))
+        Ok(self.keep(digest, fresh))
     }
 
-    fn prepared(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<PreparedChannelModule>>> {
+    fn keep(&self, digest: Digest, fresh: Arc<PreparedChannelModule>) -> Arc<PreparedChannelModule> {
+        let mut prepared = self.prepared();
+        if let Some(first) = prepared.known.get(&digest).and_then(Weak::upgrade) {
+            return first;
+        }
+        prepared.known.retain(|_, known| known.strong_count() > 0);
+        prepared.known.insert(digest, Arc::downgrade(&fresh));
+        if self.0.is_shared {
+            prepared.pinned.push(Arc::clone(&fresh));
+        }
+        fresh
+    }
+
+    fn prepared(&self) -> std::sync::MutexGuard<'_, Prepared> {
         // Entries are added whole, so a poisoned map is as good as another.
         self.0.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,7 +201,7 @@ impl fmt::Debug for WasmChannelRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WasmChannelRuntime")
             .field("config", &self.0.config)
-            .field("prepared", &self.prepared().len())
+            .field("prepared", &self.prepared().known.len())
             .finish_non_exhaustive()
     }
 }
@@ -170,6 +215,40 @@ fn sha256(bytes: &[u8]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn guest() -> Vec<u8> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/echo.wasm");
+        std::fs::read(path).expect("the fixture")
+    }
+
+    // What happened: a wasmi engine keeps the code of every module for as long as it lives, so a guest that was removed or
+    // replaced stayed in memory until the process ended.
+    #[test]
+    fn dropping_a_prepared_guest_frees_its_code() {
+        let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).unwrap();
+        let first = runtime.prepare("chan", &guest()).unwrap();
+        let again = runtime.prepare("other", &guest()).unwrap();
+        assert!(Arc::ptr_eq(&first, &again), "the same bytes are prepared once");
+        let engine = first.module.engine().weak();
+        drop(first);
+        assert!(engine.upgrade().is_some());
+        drop(again);
+        assert!(engine.upgrade().is_none(), "its engine, and all code in it, is gone");
+        assert!(runtime.prepare("chan", &guest()).is_ok());
+        assert_eq!(runtime.prepared().known.len(), 1);
+    }
+
+    #[test]
+    fn guests_on_a_shared_engine_use_it_and_are_prepared_once() {
+        let engine = Engine::new(&WasmChannelRuntime::engine_config());
+        let runtime =
+            WasmChannelRuntime::with_engine(engine.clone(), WasmChannelRuntimeConfig::default()).unwrap();
+        let first = runtime.prepare("chan", &guest()).unwrap();
+        assert!(Engine::same(first.module.engine(), &engine));
+        let address = Arc::as_ptr(&first);
+        drop(first);
+        assert_eq!(Arc::as_ptr(&runtime.prepare("chan", &guest()).unwrap()), address);
+    }
 
     #[test]
     fn a_file_over_the_limit_is_not_read() {
