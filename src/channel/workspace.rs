@@ -378,6 +378,8 @@ pub struct WorkspaceView {
     reads: BTreeMap<WorkspacePath, FileVersion>,
     bytes: usize,
     files: usize,
+    /// Bytes of the contents in `writes`.
+    written_bytes: usize,
 }
 
 impl WorkspaceView {
@@ -385,7 +387,13 @@ impl WorkspaceView {
     #[must_use]
     pub fn new(snapshot: WorkspaceSnapshot) -> Self {
         let (bytes, files) = (snapshot.bytes, snapshot.len());
-        Self { snapshot, writes: BTreeMap::new(), reads: BTreeMap::new(), bytes, files }
+        Self { snapshot, writes: BTreeMap::new(), reads: BTreeMap::new(), bytes, files, written_bytes: 0 }
+    }
+
+    /// Bytes that the callback's own writes hold.
+    #[must_use]
+    pub fn written_bytes(&self) -> usize {
+        self.written_bytes
     }
 
     /// The content of a file: the callback's own write, else the snapshot's.
@@ -413,7 +421,9 @@ impl WorkspaceView {
         };
         self.snapshot.check_growth((self.files, self.bytes), (files, size))?;
         (self.files, self.bytes) = (files, size);
-        self.writes.insert(path, content);
+        self.written_bytes += content.len();
+        let replaced = self.writes.insert(path, content);
+        self.written_bytes -= replaced.map_or(0, |old| old.len());
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use wit_abi::types::{
 
 use super::upstream::UpstreamOutcome;
 use crate::channel::workspace::WorkspaceChanges;
-use crate::sandbox::WasmChannelError;
+use crate::sandbox::{MemoryReservation, WasmChannelError};
 
 /// A call of one of a guest's exports. Payloads are shared, so that a callback can be run again cheaply.
 #[derive(Clone, Debug)]
@@ -219,7 +219,8 @@ pub struct Effects {
 pub struct Usage {
     /// Units of fuel, host calls included.
     pub fuel: u64,
-    /// The largest size of the guest's linear memory, in bytes.
+    /// The most memory that the callback took at once, in bytes: the guest's linear memory, and what the host copied out
+    /// of it.
     pub peak_memory: usize,
     /// From the worker's first instruction to its last; waiting in queues is not in it.
     pub elapsed: Duration,
@@ -249,6 +250,8 @@ pub struct CallbackReport {
     pub usage: Usage,
     /// What it logged; already handed to the `log` crate.
     pub logs: Vec<LogLine>,
+    /// The share of the memory budget that the result and the effects take, released when this is dropped.
+    pub memory: Option<MemoryReservation>,
 }
 
 impl CallbackReport {
@@ -261,6 +264,7 @@ impl CallbackReport {
             effects: Effects::default(),
             usage: Usage::default(),
             logs: Vec::new(),
+            memory: None,
         }
     }
 }

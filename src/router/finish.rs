@@ -160,6 +160,7 @@ impl Router {
             self.scheduler.set(Wakeup::EmitRoom(channel.clone()), until);
             break;
         }
+        self.runnable.memory_was_freed();
         self.mark_all_runnable(channel);
     }
 

@@ -146,6 +146,19 @@ pub enum WasmChannelError {
         limit: usize,
     },
 
+    /// The callback returned more than the host takes.
+    #[error("channel `{channel}`: {callback} returned {wanted} bytes or more and may return {limit}")]
+    ResultTooLarge {
+        /// The channel.
+        channel: String,
+        /// What was running.
+        callback: CallbackKind,
+        /// Bytes of what it returned, as far as the host looked.
+        wanted: usize,
+        /// Bytes that it may return.
+        limit: usize,
+    },
+
     /// The guest is within its own limit, but all running callbacks together are at theirs.
     #[error(
         "channel `{channel}`: {callback} found no room for {wanted} bytes of memory: all callbacks together may have \

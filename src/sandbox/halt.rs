@@ -87,6 +87,9 @@ impl Halt {
             (Self::Trap(_) | Self::Exit(_) | Self::Abi(_), Some(Refusal::Table { wanted, limit })) => {
                 WasmChannelError::TableLimit { channel, callback, wanted, limit }
             }
+            (Self::Abi(_), Some(Refusal::Result { wanted, limit })) => {
+                WasmChannelError::ResultTooLarge { channel, callback, wanted, limit }
+            }
             (Self::OutOfFuel, _) => {
                 WasmChannelError::OutOfFuel { channel, callback, limit: facts.fuel_limit }
             }
@@ -99,7 +102,7 @@ impl Halt {
             }
             (Self::Abi(reason), _) => WasmChannelError::AbiViolation { channel, callback, reason },
             (Self::Host(reason), _) => WasmChannelError::HostFailure { channel, callback, reason },
-            (halt @ (Self::Exit(_) | Self::Trap(_)), None) => {
+            (halt @ (Self::Exit(_) | Self::Trap(_)), _) => {
                 WasmChannelError::Trap { channel, callback, reason: halt.to_string() }
             }
         }

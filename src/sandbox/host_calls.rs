@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wit_abi::canonical::CoreValue;
+use wit_abi::canonical::{CoreValue, GuestMemory};
 use wit_abi::imports::{self, HostCall, HostFunc};
 use wit_abi::types::{EmittedMessage, LogLevel};
 
@@ -18,8 +18,16 @@ pub(super) fn run(
     args: &[CoreValue],
 ) -> Result<Option<CoreValue>, Halt> {
     let (memory, state) = guest.memory_and_state();
-    let call = HostCall::lift(func, &state.flavour, args, memory)?;
+    let ChannelHostState { limiter, flavour, .. } = state;
+    let mut room = |bytes| limiter.copy(bytes);
+    let call = HostCall::lift(func, flavour, args, GuestMemory::with_room(memory, &mut room))?;
     guest.charge_bytes(moved_bytes(&call))?;
+    let result = answer(guest, args, call);
+    guest.state().count_what_is_kept();
+    result
+}
+
+fn answer(guest: &mut Guest<'_>, args: &[CoreValue], call: HostCall) -> Result<Option<CoreValue>, Halt> {
     match call {
         HostCall::Log { level, message } => {
             let state = guest.state();
@@ -112,11 +120,6 @@ fn http_request(
     if calls_before >= limit {
         return Err(format!("this callback has made its {limit} requests (http.max_requests_per_callback)"));
     }
-    // The body is a copy of what the guest has in its own memory, so both count.
-    let size = request.body.as_ref().map_or(0, Vec::len);
-    let _body_memory = state.limiter.reserve_outside(size).ok_or_else(|| {
-        format!("there is no room for a request body of {size} bytes in the memory of all callbacks together")
-    })?;
     let call = OutboundCall { deadline, calls_before, purpose: state.purpose };
     state.http_calls = state.http_calls.saturating_add(1);
     // Also a request that fails may have reached its server.

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use wasmi::{AsContextMut, Func, Instance, Memory, MemoryType, Store, Val};
-use wit_abi::canonical::{CoreArgs, CoreValue, GuestAlloc};
+use wit_abi::canonical::{CoreArgs, CoreValue, GuestMemory};
 use wit_abi::exports;
 use wit_abi::guest::Export;
 
@@ -245,7 +245,14 @@ impl<'a> CallbackRun<'a> {
 
     fn lift(&mut self, kind: CallbackKind, pointer: u32) -> Result<Result<CallbackValue, String>, Halt> {
         let mut guest = Guest::new(self.store.as_context_mut());
-        let memory = guest.memory();
+        let (memory, state) = guest.memory_and_state();
+        let mut returned = 0;
+        let mut room = |bytes| {
+            let fits = state.limiter.copy_result(returned, bytes);
+            returned += bytes;
+            fits
+        };
+        let memory = GuestMemory::with_room(memory, &mut room);
         let value = match kind {
             CallbackKind::Start => exports::lift_on_start(pointer, memory)?.map(CallbackValue::Started),
             CallbackKind::HttpRequest => {
@@ -300,7 +307,8 @@ impl<'a> CallbackRun<'a> {
             Ok(_) => record.commit(workspace.into_changes()),
             Err(_) => record.abandon(),
         };
-        CallbackReport { kind, result, effects, usage, logs }
+        let memory = Some(limiter.into_reservation(result.is_ok()));
+        CallbackReport { kind, result, effects, usage, logs, memory }
     }
 }
 

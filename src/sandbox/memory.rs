@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wasmi::ResourceLimiter;
 use wasmi_core::{LimiterError, TableError};
 
+use super::limits::MAX_RESULT_BYTES;
+
 /// A sum of guest memory that is handed out and given back. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct MemoryBudget(Arc<Shared>);
@@ -77,6 +79,13 @@ impl MemoryReservation {
         }
         taken.is_ok()
     }
+
+    /// Makes this hold at most `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.bytes -= less;
+        self.budget.0.used.fetch_sub(less, Ordering::Relaxed);
+    }
 }
 
 impl Drop for MemoryReservation {
@@ -97,6 +106,9 @@ pub(super) enum Refusal {
     /// The limit of all tables of an instance.
     #[error("it needs {wanted} table elements and may have {limit}")]
     Table { wanted: usize, limit: usize },
+    /// The limit of what a callback returns.
+    #[error("it returns {wanted} bytes or more and may return {limit}")]
+    Result { wanted: usize, limit: usize },
 }
 
 /// Bytes that one element of a table takes.
@@ -114,6 +126,8 @@ pub(super) struct InstanceLimiter {
     memory_limit: usize,
     table_limit: usize,
     reservation: MemoryReservation,
+    /// What the reservation had at the start.
+    given: usize,
     held: Held,
     /// What was held before a table began to grow; wasmi says only when that fails.
     before_growth: Held,
@@ -130,12 +144,16 @@ struct Held {
     table_elements: usize,
     /// Functions, globals, segments.
     beside: usize,
+    /// What the host has copied out of the guest and still keeps.
+    copied: usize,
 }
 
 impl Held {
     fn bytes(self) -> usize {
         let tables = self.table_elements.saturating_mul(BYTES_PER_TABLE_ELEMENT);
-        whole_pages(self.beside.saturating_add(tables)).saturating_add(self.memory)
+        whole_pages(self.beside.saturating_add(tables))
+            .saturating_add(whole_pages(self.copied))
+            .saturating_add(self.memory)
     }
 }
 
@@ -147,15 +165,56 @@ impl InstanceLimiter {
         reservation: MemoryReservation,
     ) -> Self {
         let held = Held { beside, ..Held::default() };
-        Self { memory_limit, table_limit, reservation, held, before_growth: held, peak: 0, refusal: None }
+        let given = reservation.bytes();
+        Self {
+            memory_limit,
+            table_limit,
+            reservation,
+            given,
+            held,
+            before_growth: held,
+            peak: 0,
+            refusal: None,
+        }
     }
 
-    /// Takes room for bytes that the host holds for the guest outside of the instance. `None` when the budget has none left.
-    pub(super) fn reserve_outside(&self, bytes: usize) -> Option<MemoryReservation> {
-        self.reservation.budget.reserve(bytes)
+    /// Counts `bytes` that the host is about to copy out of the guest. False when the budget has no room for them.
+    pub(super) fn copy(&mut self, bytes: u64) -> bool {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let copied = self.held.copied.saturating_add(bytes);
+        let refusal = self.hold(Held { copied, ..self.held });
+        // A guest that was refused memory may still log that before it traps: success does not replace the reason.
+        if refusal.is_some() {
+            self.refusal = refusal;
+        }
+        refusal.is_none()
     }
 
-    /// The most bytes that the instance held, its linear memory before all.
+    /// The same for a part of what the callback returns, of which `before` bytes are copied already.
+    pub(super) fn copy_result(&mut self, before: u64, bytes: u64) -> bool {
+        let wanted = usize::try_from(before.saturating_add(bytes)).unwrap_or(usize::MAX);
+        if wanted > MAX_RESULT_BYTES {
+            self.refusal = Some(Refusal::Result { wanted, limit: MAX_RESULT_BYTES });
+            return false;
+        }
+        self.copy(bytes)
+    }
+
+    /// Of what was copied out of the guest, the host keeps at most `bytes`.
+    pub(super) fn keep_copied(&mut self, bytes: usize) {
+        self.held.copied = self.held.copied.min(bytes);
+        // What the callback was given at its start stays its own.
+        self.reservation.shrink_to(self.held.bytes().max(self.given));
+    }
+
+    /// The instance is gone. What is left of its reservation covers what was copied, if the host keeps that.
+    pub(super) fn into_reservation(mut self, keeps_copied: bool) -> MemoryReservation {
+        let copied = if keeps_copied { self.held.copied } else { 0 };
+        self.reservation.shrink_to(whole_pages(copied));
+        self.reservation
+    }
+
+    /// The most bytes that were held at once, the instance's linear memory before all.
     pub(super) fn peak(&self) -> usize {
         self.peak
     }
@@ -253,6 +312,14 @@ mod tests {
         drop(second);
         assert!(first.grow_to(100));
         assert!(first.grow_to(10), "asking for less than is held is no growth");
+        first.shrink_to(101);
+        assert_eq!(
+            (first.bytes(), budget.used()),
+            (100, 100),
+            "asking for more than is held is no shrinking"
+        );
+        first.shrink_to(30);
+        assert_eq!((first.bytes(), budget.used()), (30, 30));
         drop(first);
         assert_eq!(budget.used(), 0);
     }

@@ -83,6 +83,7 @@ impl Record {
         }
         let surplus = message.attachments.len().saturating_sub(self.limits.attachments_per_message);
         message.attachments.truncate(self.limits.attachments_per_message);
+        message.attachments.shrink_to_fit();
         self.dropped.attachments = self.dropped.attachments.saturating_add(surplus as u32);
         let fields = field_bytes(&message);
         let bytes = self.message_bytes.saturating_add(fields + message.content.len());
@@ -168,6 +169,15 @@ impl Record {
             self.timers.push(change);
         }
         fits
+    }
+
+    /// Bytes that this holds until the callback ends.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let timer = |change: &TimerChange| match change {
+            TimerChange::Set { name, payload, .. } => name.len() + payload.len(),
+            TimerChange::Cancel { name } => name.len(),
+        };
+        self.message_bytes + self.stored_bytes + self.log_bytes + self.timers.iter().map(timer).sum::<usize>()
     }
 
     /// Something has left the host, so the callback cannot simply be run again.

@@ -84,6 +84,11 @@ impl ChannelHostState {
         }
     }
 
+    /// A host call has ended: what it copied out of the guest is freed, unless it is kept.
+    pub(super) fn count_what_is_kept(&mut self) {
+        self.limiter.keep_copied(self.record.kept_bytes() + self.workspace.written_bytes());
+    }
+
     /// For an instance that goes on with a new state.
     pub(super) fn keep_handles(&mut self, before: &Self) {
         self.handles = before.handles;

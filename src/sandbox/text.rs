@@ -15,6 +15,7 @@ pub(super) fn cut(text: &mut String, limit: usize) -> bool {
         end -= 1;
     }
     text.truncate(end);
+    text.shrink_to_fit();
     // A limit that is smaller than the mark gets no mark.
     if end + CUT_MARK.len() <= limit {
         text.push_str(CUT_MARK);
@@ -99,5 +100,14 @@ mod tests {
         for (name, text, expected) in rows {
             assert_eq!(one_line(text), expected, "{name}");
         }
+    }
+
+    // What happened: a cut text kept the room that the whole one had, so a hundred messages of 47 MB took 4.7 GB.
+    #[test]
+    fn a_text_that_was_cut_takes_no_more_room_than_its_limit() {
+        let mut text = "a".repeat(1_000_000);
+        assert!(cut(&mut text, 100));
+        assert_eq!(text.len(), 100);
+        assert!(text.capacity() <= 200, "{}", text.capacity());
     }
 }

@@ -1,6 +1,7 @@
 //! The sandbox through its public surface: what guests may do, and what happens to those that do more.
 
 mod calls;
+mod copies;
 mod dispatch;
 mod guests;
 mod hostile;

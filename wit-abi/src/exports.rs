@@ -7,8 +7,8 @@
 use std::fmt;
 
 use crate::canonical::{
-    AbiError, ArgumentList, CoreArgs, CoreFuncType, Func, GuestAlloc, STATUS_UPDATE_5, Type, Value,
-    WithoutAttachments, lift_from_memory,
+    AbiError, ArgumentList, CoreArgs, CoreFuncType, Func, GuestAlloc, GuestMemory, STATUS_UPDATE_5, Type,
+    Value, WithoutAttachments, lift_from_memory,
 };
 use crate::flavour::{Flavour, StatusCases};
 use crate::types::*;
@@ -258,7 +258,10 @@ fn lower_response<A: GuestAlloc>(
 /// # Errors
 ///
 /// Whatever is wrong with what the guest handed over.
-pub fn lift_on_start(pointer: u32, memory: &[u8]) -> Result<Result<ChannelConfig, String>, AbiError> {
+pub fn lift_on_start<'m>(
+    pointer: u32,
+    memory: impl Into<GuestMemory<'m>>,
+) -> Result<Result<ChannelConfig, String>, AbiError> {
     lift_from_memory(pointer, memory)
 }
 
@@ -267,7 +270,10 @@ pub fn lift_on_start(pointer: u32, memory: &[u8]) -> Result<Result<ChannelConfig
 /// # Errors
 ///
 /// Whatever is wrong with what the guest handed over.
-pub fn lift_on_http_request(pointer: u32, memory: &[u8]) -> Result<OutgoingHttpResponse, AbiError> {
+pub fn lift_on_http_request<'m>(
+    pointer: u32,
+    memory: impl Into<GuestMemory<'m>>,
+) -> Result<OutgoingHttpResponse, AbiError> {
     lift_from_memory(pointer, memory)
 }
 
@@ -276,7 +282,10 @@ pub fn lift_on_http_request(pointer: u32, memory: &[u8]) -> Result<OutgoingHttpR
 /// # Errors
 ///
 /// Whatever is wrong with what the guest handed over.
-pub fn lift_on_respond(pointer: u32, memory: &[u8]) -> Result<Result<(), String>, AbiError> {
+pub fn lift_on_respond<'m>(
+    pointer: u32,
+    memory: impl Into<GuestMemory<'m>>,
+) -> Result<Result<(), String>, AbiError> {
     lift_from_memory(pointer, memory)
 }
 
@@ -285,6 +294,9 @@ pub fn lift_on_respond(pointer: u32, memory: &[u8]) -> Result<Result<(), String>
 /// # Errors
 ///
 /// Whatever is wrong with what the guest handed over.
-pub fn lift_on_broadcast(pointer: u32, memory: &[u8]) -> Result<Result<(), String>, AbiError> {
+pub fn lift_on_broadcast<'m>(
+    pointer: u32,
+    memory: impl Into<GuestMemory<'m>>,
+) -> Result<Result<(), String>, AbiError> {
     lift_from_memory(pointer, memory)
 }

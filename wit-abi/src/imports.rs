@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::canonical::{
-    AbiError, Arguments, CoreFuncType, CoreType, CoreValue, Func, GuestAlloc, Type, Value,
+    AbiError, Arguments, CoreFuncType, CoreType, CoreValue, Func, GuestAlloc, GuestMemory, Type, Value,
     WithoutAttachments, check_area, lower_to_memory,
 };
 use crate::flavour::Flavour;
@@ -307,12 +307,14 @@ impl HostCall {
     /// # Errors
     ///
     /// Whatever is wrong with what the guest handed over.
-    pub fn lift(
+    pub fn lift<'m>(
         func: HostFunc,
         flavour: &Flavour,
         args: &[CoreValue],
-        memory: &[u8],
+        memory: impl Into<GuestMemory<'m>>,
     ) -> Result<Self, AbiError> {
+        let memory = memory.into();
+        let size = memory.size();
         let mut next = Arguments::new(args, memory);
         let call = match func {
             HostFunc::Log => HostCall::Log { level: next.next()?, message: next.next()? },
@@ -354,14 +356,14 @@ impl HostCall {
             }
             HostFunc::TimerCancel => HostCall::TimerCancel { name: next.next()? },
         };
-        check_result_area(&func.func(flavour), args, memory)?;
+        check_result_area(&func.func(flavour), args, size)?;
         Ok(call)
     }
 }
 
-fn check_result_area(func: &Func, args: &[CoreValue], memory: &[u8]) -> Result<(), AbiError> {
+fn check_result_area(func: &Func, args: &[CoreValue], memory: usize) -> Result<(), AbiError> {
     match &func.result {
-        Some(result) if func.returns_by_memory() => check_area(result, result_pointer(args)?, memory.len()),
+        Some(result) if func.returns_by_memory() => check_area(result, result_pointer(args)?, memory),
         _ => Ok(()),
     }
 }

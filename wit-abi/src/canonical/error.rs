@@ -63,6 +63,12 @@ pub enum AbiError {
         /// The size of the guest's memory in bytes, which is what one value may take.
         memory: usize,
     },
+    /// A value for which the host has no room, see [`GuestMemory::with_room`](super::GuestMemory::with_room).
+    #[error("the host has no room for {needed} more bytes of a value")]
+    NoRoom {
+        /// The bytes that the next part would take.
+        needed: u64,
+    },
     /// A value of the host that is too long for a 32-bit guest.
     #[error("{what} with {count} elements is too long for a 32-bit guest")]
     TooLong {

@@ -14,7 +14,7 @@ pub(crate) trait Lift: Value + Sized {
 /// Where a value is read from: flattened core values, or a place in memory.
 pub(crate) trait Source<'m> {
     /// The guest's memory, and what may still be copied out of it.
-    fn memory(&mut self) -> &mut Memory<'m>;
+    fn memory(&mut self) -> &mut GuestMemory<'m>;
 
     /// Reads an integer or a `bool` of type `ty`.
     fn scalar(&mut self, ty: &Type) -> Result<u64, AbiError>;
@@ -39,15 +39,32 @@ pub(crate) trait Source<'m> {
     }
 }
 
-/// The guest's memory while one value or one call's arguments are lifted.
-pub(crate) struct Memory<'m> {
+/// A guest's memory while one value or one call's arguments are lifted from it.
+///
+/// A value never takes more room in the host than the guest's memory has; [`with_room`](Self::with_room) bounds it
+/// further.
+pub struct GuestMemory<'m> {
     bytes: &'m [u8],
     left: usize,
+    room: Option<&'m mut dyn FnMut(u64) -> bool>,
 }
 
-impl<'m> Memory<'m> {
-    pub(crate) fn new(bytes: &'m [u8]) -> Self {
-        Memory { bytes, left: bytes.len() }
+impl<'m, T: AsRef<[u8]> + ?Sized> From<&'m T> for GuestMemory<'m> {
+    fn from(bytes: &'m T) -> Self {
+        let bytes = bytes.as_ref();
+        GuestMemory { bytes, left: bytes.len(), room: None }
+    }
+}
+
+impl<'m> GuestMemory<'m> {
+    /// Memory of which each part is copied only after `room` was asked whether the host has room for its bytes.
+    pub fn with_room(bytes: &'m [u8], room: &'m mut dyn FnMut(u64) -> bool) -> Self {
+        GuestMemory { bytes, left: bytes.len(), room: Some(room) }
+    }
+
+    /// The size of the memory in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The `len` bytes at `address`.
@@ -57,11 +74,14 @@ impl<'m> Memory<'m> {
         Ok(&self.bytes[range])
     }
 
-    /// Takes `needed` bytes of the host's memory from the budget.
+    /// Takes `needed` bytes of the host's memory, before anything is copied.
     fn charge(&mut self, needed: u64) -> Result<(), AbiError> {
         let left = self.left as u64;
         if needed > left {
             return Err(AbiError::Oversized { needed, left: self.left, memory: self.bytes.len() });
+        }
+        if !self.room.as_mut().is_none_or(|room| room(needed)) {
+            return Err(AbiError::NoRoom { needed });
         }
         self.left = (left - needed) as usize;
         Ok(())
@@ -98,7 +118,7 @@ impl<'m> Memory<'m> {
 
 /// A place in memory.
 struct Place<'a, 'm> {
-    memory: &'a mut Memory<'m>,
+    memory: &'a mut GuestMemory<'m>,
     /// 64 bits wide, so that a value at the very end of 4 GiB does not wrap it.
     at: u64,
 }
@@ -110,7 +130,7 @@ impl Place<'_, '_> {
 }
 
 impl<'m> Source<'m> for Place<'_, 'm> {
-    fn memory(&mut self) -> &mut Memory<'m> {
+    fn memory(&mut self) -> &mut GuestMemory<'m> {
         self.memory
     }
 
@@ -148,13 +168,13 @@ impl<'m> Source<'m> for Place<'_, 'm> {
 pub(crate) struct Arguments<'a, 'm> {
     values: &'a [CoreValue],
     next: usize,
-    memory: Memory<'m>,
+    memory: GuestMemory<'m>,
 }
 
 impl<'a, 'm> Arguments<'a, 'm> {
     /// The arguments `values` of a guest whose memory is `memory`.
-    pub(crate) fn new(values: &'a [CoreValue], memory: &'m [u8]) -> Self {
-        Arguments { values, next: 0, memory: Memory::new(memory) }
+    pub(crate) fn new(values: &'a [CoreValue], memory: impl Into<GuestMemory<'m>>) -> Self {
+        Arguments { values, next: 0, memory: memory.into() }
     }
 
     /// Lifts the next parameter.
@@ -184,7 +204,7 @@ impl<'a, 'm> Arguments<'a, 'm> {
 }
 
 impl<'m> Source<'m> for Arguments<'_, 'm> {
-    fn memory(&mut self) -> &mut Memory<'m> {
+    fn memory(&mut self) -> &mut GuestMemory<'m> {
         &mut self.memory
     }
 
@@ -218,9 +238,12 @@ impl<'m> Source<'m> for Arguments<'_, 'm> {
 }
 
 /// Lifts the value at `address`, where a guest's exported function says that its result is.
-pub(crate) fn lift_from_memory<T: Lift>(address: u32, memory: &[u8]) -> Result<T, AbiError> {
-    lower::check_area(&T::TYPE, address, memory.len())?;
-    let mut memory = Memory::new(memory);
+pub(crate) fn lift_from_memory<'m, T: Lift>(
+    address: u32,
+    memory: impl Into<GuestMemory<'m>>,
+) -> Result<T, AbiError> {
+    let mut memory = memory.into();
+    lower::check_area(&T::TYPE, address, memory.bytes.len())?;
     T::lift(&mut Place { memory: &mut memory, at: u64::from(address) })
 }
 

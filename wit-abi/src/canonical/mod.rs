@@ -17,6 +17,7 @@ mod records;
 
 pub use self::core::{CoreArgs, CoreFuncType, CoreType, CoreValue, MAX_CORE_ARGS};
 pub use self::error::AbiError;
+pub use self::lift::GuestMemory;
 pub use self::lower::GuestAlloc;
 
 pub(crate) use self::lift::{Arguments, lift_from_memory};
