@@ -322,3 +322,23 @@ fn an_agent_that_ignores_everything_does_not_keep_the_host_from_ending() {
     host.say("1", "hello");
     host.stop();
 }
+
+/// A guest of an ABI whose replies have no attachments got the reply without them, and nothing said so.
+#[test]
+fn attachments_that_a_guest_cannot_take_are_left_out_with_a_warning() {
+    let place = Place::new();
+    let guest = place.channel("flavour_v1");
+    let checked = place.run(&["check", guest.to_str().unwrap()]);
+    let expected = "warning: the guest is built for near:agent (first), whose replies have no attachments";
+    assert!(checked.good().contains(expected), "{}", checked.out);
+    let agent = program(
+        &place,
+        "    say(type='reply', id=message['id'], content='c', attachments=[{'filename': 'a.txt', 'data': 'aGk='}])",
+    );
+    let host = place.host(&["--agent", &agent, "--channels", "channels"], &[]);
+    harness::eventually("the reply to what was polled is sent", || {
+        host.log().contains("reply 1 is sent without its attachments: the guest is built for").then_some(())
+    });
+    let log = host.stop();
+    assert!(log.contains("channel flavour_v1: the guest is built for"), "{log}");
+}

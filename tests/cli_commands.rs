@@ -120,7 +120,16 @@ fn check_reports_a_verify_token_that_is_taken_for_a_signing_key() {
     assert_eq!(ran.code, Some(1), "{}", ran.out);
     let first = &ran.json()["channels"][0]["diagnostics"][0];
     assert_eq!((&first["severity"], &first["code"]), (&json!("error"), &json!("verify-token-as-key")));
-    assert!(first["help"].as_str().is_some_and(|help| help.contains("app secret")), "{first}");
+    let help = first["help"].as_str().unwrap();
+    assert!(help.contains("app secret"), "{first}");
+    // The published file stays as it is.
+    assert!(help.contains("`[channel.echo.capabilities.channel.webhook]` in tinclaw.toml"), "{first}");
+    place.file(
+        "tinclaw.toml",
+        "[channel.echo.capabilities.channel.webhook]\nhmac_secret_name = \"app_secret\"\n",
+    );
+    assert_eq!(file(published.clone()).code, Some(0));
+    std::fs::remove_file(place.path().join("tinclaw.toml")).unwrap();
     let mut complete = published;
     complete["hmac_secret_name"] = json!("app_secret");
     assert_eq!(file(complete).code, Some(0));
@@ -179,7 +188,11 @@ fn check_and_health_say_that_a_channel_waits_for_a_websocket() {
         let ran = place.run(command);
         assert!(ran.out.contains("waits for a websocket to gateway.example"), "{command:?}: {}", ran.out);
     }
-    eventually("the log says so", || host.log().contains("channel echo waits for a websocket").then_some(()));
+    eventually("it has started", || host.log().contains("channel echo is ready").then_some(()));
+    // It was logged when the channel was added and once more when it had started.
+    let log = host.stop();
+    assert_eq!(log.matches("channel echo: waits for a websocket to gateway.example").count(), 1, "{log}");
+    assert_eq!(log.matches("websocket").count(), 1, "{log}");
 }
 
 #[test]

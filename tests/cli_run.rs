@@ -55,6 +55,10 @@ fn what_was_said_is_there_after_a_restart() {
 #[test]
 fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
     let place = Place::new();
+    // A channel whose secret is generated at the first start.
+    place.channel("echo");
+    let given = "[channel.echo.capabilities.channel.webhook]\ngive_secret_to_guest = true\n";
+    place.file("tinclaw.toml", format!("channels = [\"channels\"]\n{given}"));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let ran = place.run(&["run", "--listen", &address]);
@@ -66,6 +70,8 @@ fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
     );
     // It ran `on-start` of every channel first, which registers webhooks anew. Without its state nothing can have run.
     assert!(!place.state().join("tinclaw.db").exists());
+    // It generated secrets, too.
+    assert!(!place.state().join("secrets.enc").exists() && !ran.err.contains("a random one"), "{}", ran.err);
 }
 
 /// `--channels nodir` said that it is not a guest, and an empty directory started the web chat without a word.

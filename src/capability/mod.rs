@@ -24,6 +24,7 @@ pub use error::CapabilityError;
 pub use file::{ChannelCapabilitiesFile, FileKind, MAX_FILE_BYTES};
 pub use http::HttpCapability;
 pub use overrides::CapabilityOverrides;
+pub(crate) use review::WEBSOCKET_UNSUPPORTED;
 pub use rights::{
     ChannelCapabilities, ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, EmitRateLimitConfig,
     SecretsCapability, WebsocketCapability, WebsocketProtocol, WorkspaceCapability,

@@ -14,6 +14,9 @@ use crate::channel::endpoints::path_problem;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::document::shortened;
 
+/// The code of the warning about a websocket that is never opened.
+pub(crate) const WEBSOCKET_UNSUPPORTED: &str = "websocket-unsupported";
+
 /// Refuses a file whose values cannot be meant.
 pub(super) fn check(
     file: &str,
@@ -140,7 +143,7 @@ pub(super) fn inspect(file: &ChannelCapabilitiesFile) -> Vec<Diagnostic> {
     }
     if file.capabilities.websocket.is_some() {
         let text = "websockets are not supported yet: the channel runs without one";
-        found.push(Diagnostic::warning("websocket-unsupported", text).at("capabilities.websocket"));
+        found.push(Diagnostic::warning(WEBSOCKET_UNSUPPORTED, text).at("capabilities.websocket"));
     }
     found
 }

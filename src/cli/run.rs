@@ -1,13 +1,13 @@
 //! `tinclaw run`.
 
 use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
 use crossbeam_channel::bounded;
 use log::LevelFilter;
 use tinclaw::agent::Agent;
-use tinclaw::server::ServerError;
-use tinclaw::{Host, HostError, WasmChannel};
+use tinclaw::{Host, WasmChannel};
 
 use super::agent::agent;
 use super::args::{Common, RunArgs};
@@ -27,9 +27,10 @@ pub fn run(common: &Common, options: RunArgs) -> Outcome {
     let signal = StopSignal::install()?;
     let channels = load(&settings)?;
     settings.inspect_channels(&channels).iter().for_each(|found| log::warn!("{found}"));
+    // Bound first: a second program on this port must not change anything before it finds the port taken.
+    let listener = bind(settings.listen)?;
     generate_missing(&settings, &channels)?;
-    let host = start(&settings, channels)?;
-    log_problems(&host);
+    let host = start(&settings, channels, listener)?;
     let control = ControlServer::open(&control_socket(&settings.state_dir));
     let agent = agent(&settings)?;
     greet(&settings, &host, &*agent);
@@ -68,10 +69,19 @@ fn load(settings: &Settings) -> Result<Vec<WasmChannel>, Failure> {
     Ok(channels)
 }
 
-fn start(settings: &Settings, channels: Vec<WasmChannel>) -> Result<Host, Failure> {
+fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).map_err(|error| {
+        let port = address.port().checked_add(1).unwrap_or_default();
+        Failure::problem(format!(
+            "cannot listen on {address}: {error}; choose another address with --listen, such as --listen 127.0.0.1:{port}"
+        ))
+    })
+}
+
+fn start(settings: &Settings, channels: Vec<WasmChannel>, listener: TcpListener) -> Result<Host, Failure> {
     let mut builder = Host::builder()
         .manager(settings.manager()?)
-        .listen(settings.listen)
+        .listen_on(listener)
         .server_limits(settings.server.clone())
         .trusted_proxies(settings.proxies.clone());
     if let Some(bytes) = settings.max_body_bytes {
@@ -80,22 +90,7 @@ fn start(settings: &Settings, channels: Vec<WasmChannel>) -> Result<Host, Failur
     for channel in channels {
         builder = builder.channel(channel);
     }
-    builder.start().map_err(|error| match error {
-        HostError::Server(ServerError::Listen { address, source }) => Failure::problem(format!(
-            "cannot listen on {address}: {source}; choose another address with --listen, such as --listen 127.0.0.1:{}",
-            if address.port() == u16::MAX { 0 } else { address.port() + 1 }
-        )),
-        other => Failure::problem(other),
-    })
-}
-
-/// Logs errors and warnings about channels that run all the same.
-fn log_problems(host: &Host) {
-    for channel in host.health().map(|health| health.channels).unwrap_or_default() {
-        for problem in &channel.problems {
-            problem.log(channel.name.as_str());
-        }
-    }
+    builder.start().map_err(Failure::problem)
 }
 
 /// Says on standard output what runs and where. Programs may read it: the line `listening on URL` is there, and

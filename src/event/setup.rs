@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use wit_abi::types::ChannelConfig;
 
+use crate::capability::WEBSOCKET_UNSUPPORTED;
 use crate::channel::{ChannelLimits, ChannelName, Registration};
-use crate::model::diagnostic::Diagnostic;
+use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::sandbox::{ChannelRuntimeInfo, PreparedChannelModule};
 use crate::store::{LoadedChannel, PendingReply, SeenRecord};
 
@@ -37,6 +38,24 @@ pub struct ChannelSetup {
     pub websocket: Option<String>,
     /// What was found about the channel, although it can run.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+impl ChannelSetup {
+    /// Errors and warnings that hold as long as the channel runs, for its health and the log.
+    pub fn problems(&self) -> impl Iterator<Item = Diagnostic> {
+        // The capability file says only that websockets are not supported; here the host is named.
+        let is_problem =
+            |found: &&Diagnostic| found.severity < Severity::Note && found.code != WEBSOCKET_UNSUPPORTED;
+        let websocket = self.websocket.iter().map(|host| waits_for_websocket(host));
+        self.diagnostics.iter().filter(is_problem).cloned().chain(websocket)
+    }
+}
+
+fn waits_for_websocket(host: &str) -> Diagnostic {
+    let text = format!(
+        "waits for a websocket to {host}, which this host does not open yet: nothing arrives through it"
+    );
+    Diagnostic::warning(WEBSOCKET_UNSUPPORTED, text)
 }
 
 /// What was durable for a channel before it was added.

@@ -26,10 +26,16 @@ pub struct HostBuilder {
     runtime: Option<WasmChannelRuntime>,
     directories: Vec<PathBuf>,
     channels: Vec<WasmChannel>,
-    listen: Option<SocketAddr>,
+    listen: Option<Listen>,
     server: ServerLimits,
     proxies: TrustedProxies,
     max_body_bytes: u64,
+}
+
+/// Where HTTP is served.
+enum Listen {
+    At(SocketAddr),
+    On(TcpListener),
 }
 
 /// A running host: channels, their HTTP server, and a [`ChannelManager`], to which it dereferences.
@@ -168,7 +174,14 @@ impl HostBuilder {
     /// Serves HTTP at this address; port 0 takes a free one.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.listen = Some(address);
+        self.listen = Some(Listen::At(address));
+        self
+    }
+
+    /// Serves HTTP on this listener, such as one that was bound before channels were prepared.
+    #[must_use]
+    pub fn listen_on(mut self, listener: TcpListener) -> Self {
+        self.listen = Some(Listen::On(listener));
         self
     }
 
@@ -193,8 +206,8 @@ impl HostBuilder {
         self
     }
 
-    /// Starts everything. Channels that cannot be loaded are in [`Host::failed_channels`]; channels whose `on-start`
-    /// fails are tried again while the others run.
+    /// Starts everything. Channels that cannot be loaded are in [`Host::failed_channels`] while others run, and an error
+    /// when none is left; channels whose `on-start` fails are tried again.
     ///
     /// # Errors
     /// See [`HostError`].
@@ -204,7 +217,7 @@ impl HostBuilder {
             None => WasmChannelRuntime::new(WasmChannelRuntimeConfig::default())?,
         };
         // Before any channel starts: a second program on this port must not run `on-start`, which registers webhooks anew.
-        let listener = self.listen.map(bind).transpose()?;
+        let listener = self.listen.map(Listen::bind).transpose()?;
         let loader = WasmChannelLoader::new(runtime).with_settings(self.manager.load_settings());
         let (mut channels, mut failed) = (self.channels, Vec::new());
         for directory in &self.directories {
@@ -219,12 +232,20 @@ impl HostBuilder {
             log::warn!("requests to {host} go to {base} instead (http_rewrite)");
         }
         let manager = ChannelManager::new(self.manager)?;
+        let mut count = 0;
         for channel in channels {
             let name = channel.name().clone();
-            if let Err(error) = manager.add(Box::new(channel)) {
-                log::error!(target: name.as_str(), "{}", about_channel(name.as_str(), &error.to_string()));
-                failed.push(LoadError::Refused { channel: name, reason: error.to_string() });
+            match manager.add(Box::new(channel)) {
+                Ok(()) => count += 1,
+                Err(error) => {
+                    log::error!(target: name.as_str(), "{}", about_channel(name.as_str(), &error.to_string()));
+                    failed.push(LoadError::Refused { channel: name, reason: error.to_string() });
+                }
             }
+        }
+        // A host that was to run channels and has none would wait for ever.
+        if count == 0 && !failed.is_empty() {
+            return Err(HostError::NoChannels(failed));
         }
         manager.forget_unclaimed();
         let server = match listener {
@@ -237,8 +258,15 @@ impl HostBuilder {
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, HostError> {
-    TcpListener::bind(address).map_err(|source| ServerError::Listen { address, source }.into())
+impl Listen {
+    fn bind(self) -> Result<TcpListener, HostError> {
+        match self {
+            Self::On(listener) => Ok(listener),
+            Self::At(address) => {
+                TcpListener::bind(address).map_err(|source| ServerError::Listen { address, source }.into())
+            }
+        }
+    }
 }
 
 fn serve(
@@ -275,4 +303,59 @@ fn warn_of_open_channels(manager: &ChannelManager, address: SocketAddr) {
 
 fn own_pages(routes: WasmChannelRouter) -> OwnPages {
     Arc::new(move |method, path| crate::admin::page(method, path, &routes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory with a file that is no guest, removed with the test.
+    struct Channels(PathBuf);
+
+    impl Channels {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("tinclaw-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            std::fs::write(path.join("broken.wasm"), "no guest").unwrap();
+            std::fs::write(path.join("broken_too.wasm"), "").unwrap();
+            Self(path)
+        }
+
+        fn with_one_that_runs(self) -> Self {
+            let echo = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/echo.wasm");
+            std::fs::copy(echo, self.0.join("echo.wasm")).unwrap();
+            self
+        }
+    }
+
+    impl Drop for Channels {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// The host started without a single channel, and its stream of messages waited for ever.
+    #[test]
+    fn a_host_none_of_whose_channels_can_be_loaded_does_not_start() {
+        let channels = Channels::new("none-loaded");
+        let error = Host::builder().channels_from(&channels.0).start().err().expect("it does not start");
+        assert!(matches!(&error, HostError::NoChannels(failed) if failed.len() == 2), "{error:?}");
+        let text = error.to_string();
+        assert!(text.starts_with("no channel could be loaded: ") && text.contains("broken_too"), "{text}");
+        let error = Host::builder().channels_from(channels.0.join("nodir")).start().err();
+        assert!(matches!(error, Some(HostError::Channels(_))), "{error:?}");
+    }
+
+    #[test]
+    fn a_host_runs_the_channels_that_can_be_loaded_and_lists_the_others() {
+        let channels = Channels::new("one-loaded").with_one_that_runs();
+        let host = Host::builder().channels_from(&channels.0).start().expect("it starts");
+        assert_eq!(host.failed_channels().len(), 2);
+        assert_eq!(host.health().unwrap().channels.len(), 1);
+    }
+
+    #[test]
+    fn a_host_without_channels_takes_them_later() {
+        assert!(Host::builder().start().is_ok());
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::capability::CapabilityError;
-use crate::channel::{ChannelName, DiscoverError};
+use crate::channel::{ChannelName, DiscoverError, LoadError};
 use crate::egress::{HttpCapabilityError, OutboundSettingsError};
 use crate::event::arrival::AddChannelError;
 use crate::sandbox::WasmChannelError;
@@ -21,6 +21,9 @@ pub enum HostError {
     /// Another host uses the state directory, or it cannot be used at all.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// Channels were to be run, and not one of them can be.
+    #[error("no channel could be loaded: {}", listed(.0))]
+    NoChannels(Vec<LoadError>),
     /// The settings of outbound HTTP.
     #[error("outbound HTTP: {0}")]
     Outbound(#[from] OutboundSettingsError),
@@ -61,6 +64,10 @@ pub enum HostError {
     /// The host is shutting down.
     #[error("the host has shut down")]
     Closed,
+}
+
+fn listed(errors: &[LoadError]) -> String {
+    errors.iter().map(LoadError::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Why a reply was not taken.

@@ -51,7 +51,10 @@ fn inspect_webhook(webhook: &WebhookCapability, channel: &str) -> Option<Diagnos
          signed webhook is answered 401"
     );
     Some(Diagnostic::error("verify-token-as-key", text).at("capabilities.channel.webhook").help(
-        "name the provider's signing secret (Meta calls it the app secret) in `hmac_secret_name`, and store it with \
-         `tinclaw secrets set`",
+        format!(
+            "store the provider's signing secret (Meta calls it the app secret) with `tinclaw secrets set`, and name it in \
+             `hmac_secret_name`: in the capability file, or without touching that under `[channel.{channel}.capabilities.\
+             channel.webhook]` in tinclaw.toml"
+        ),
     ))
 }

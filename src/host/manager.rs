@@ -188,6 +188,8 @@ impl ChannelManager {
     pub fn add(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
         let name = channel.name().clone();
         let (setup, needed) = self.assembly.setup(&channel)?;
+        let missing = needed.missing().into_iter().map(|(_, diagnostic)| diagnostic);
+        setup.problems().chain(missing).for_each(|problem| problem.log(name.as_str()));
         let stored = self.stored.take(&name.shared(), &self.store)?;
         let (done, result) = once();
         self.send(Event::Command(Command::Add(Box::new(setup), Box::new(stored), done)))?;

@@ -92,9 +92,23 @@ impl Router {
         if self.stopping.is_some() {
             return self.reply_not_tried(channel, &attempt);
         }
+        self.warn_of_attachments(channel, &record);
         let job = Job::new(callback_for(*record, begun.redelivery), Purpose::Reply(attempt));
         // The lane takes every reply, and the channel is there.
         let _ = self.enqueue(channel, job);
+    }
+
+    /// Replies of a guest that is built for an older ABI have no attachments.
+    fn warn_of_attachments(&self, channel: &ChannelName, record: &ReplyRecord) {
+        let Some(slot) = self.channels.get(channel) else { return };
+        let flavour = slot.setup.module.flavour();
+        if !record.body.attachments.is_empty() && !flavour.response_attachments {
+            log::warn!(
+                target: channel.as_str(),
+                "channel {channel}: reply {} is sent without its attachments: the guest is built for {flavour}",
+                record.id
+            );
+        }
     }
 
     /// The host stops before the attempt that is on record was made. Without this the next start would take it for one

@@ -2,13 +2,10 @@
 
 use crate::channel::Registration;
 use crate::event::health::{ChannelHealth, ChannelState};
-use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::model::diagnostic::Diagnostic;
 
 use super::core::Router;
 use crate::channel::state::{Channel, State};
-
-/// The code of what is said about a websocket.
-const WEBSOCKET_UNSUPPORTED: &str = "websocket-unsupported";
 
 impl Router {
     /// The health of every channel, by name.
@@ -48,15 +45,10 @@ fn paths_of(registration: &Registration) -> Vec<String> {
 }
 
 fn problems_of(slot: &Channel) -> Vec<Diagnostic> {
-    // What is said about its websocket names the host, below.
-    let is_problem =
-        |found: &&Diagnostic| found.severity < Severity::Note && found.code != WEBSOCKET_UNSUPPORTED;
-    let mut problems: Vec<Diagnostic> = slot.setup.diagnostics.iter().filter(is_problem).cloned().collect();
+    let mut problems: Vec<Diagnostic> = slot.setup.problems().collect();
     let refused = slot.registration.iter().flat_map(|registration| &registration.warnings);
     problems.extend(refused.map(|warning| Diagnostic::warning("registration", warning)));
     problems.extend(slot.credentials.problem().map(|text| Diagnostic::error("refused-credential", text)));
-    let websocket = slot.setup.websocket.iter().map(|host| waits_for_websocket(host));
-    problems.extend(websocket.map(|text| Diagnostic::warning(WEBSOCKET_UNSUPPORTED, text)));
     match slot.breaker.pause() {
         Some(pause) => {
             let text = format!("paused after failures: {}", pause.reason);
@@ -68,9 +60,4 @@ fn problems_of(slot: &Channel) -> Vec<Diagnostic> {
         }
     }
     problems
-}
-
-/// What is said of a channel that needs a websocket.
-pub(super) fn waits_for_websocket(host: &str) -> String {
-    format!("waits for a websocket to {host}, which this host does not open yet: nothing arrives through it")
 }

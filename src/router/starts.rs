@@ -14,7 +14,6 @@ use crate::sandbox::{StopFlag, WasmChannelError};
 use crate::store::Batch;
 
 use super::core::{Router, random};
-use super::report::waits_for_websocket;
 use crate::channel::job::{Job, Purpose};
 use crate::channel::lane::LaneKind;
 use crate::channel::state::State;
@@ -56,9 +55,6 @@ impl Router {
             log::warn!(target: channel.as_str(), "channel {channel}: {warning}");
         }
         log::info!(target: channel.as_str(), "channel {channel} is ready: {}", describe(&registration));
-        if let Some(host) = &slot.setup.websocket {
-            log::warn!(target: channel.as_str(), "channel {channel} {}", waits_for_websocket(host));
-        }
         slot.poll.interval = registration.poll.map(|poll| poll.interval);
         slot.registration = Some(registration);
         slot.start_failures = 0;
