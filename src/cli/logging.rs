@@ -1,5 +1,6 @@
 //! The log on standard error.
 
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -76,7 +77,7 @@ fn install(filter: &str) {
     let mut builder = env_logger::Builder::new();
     builder.parse_filters(filter).format(|out, record| {
         let style = out.default_level_style(record.level());
-        let time = out.timestamp_seconds();
+        let time = shown_or(out.timestamp_seconds(), "(no date)");
         let message = record.args().to_string();
         let target =
             shown_target(record.target(), &message).map(|target| format!("{target}: ")).unwrap_or_default();
@@ -87,6 +88,15 @@ fn install(filter: &str) {
     log::set_max_level(logger.filter());
     // Only a second logger of one process is refused, and there is one.
     let _ = log::set_boxed_logger(Box::new(Capped(logger)));
+}
+
+/// What a value prints. A clock beyond the year 9999 has no date, and writing one would panic in every line.
+fn shown_or(value: impl fmt::Display, otherwise: &str) -> String {
+    let mut text = String::new();
+    match write!(text, "{value}") {
+        Ok(()) => text,
+        Err(fmt::Error) => otherwise.to_owned(),
+    }
 }
 
 /// The target, where the line does not name its subject itself: that of a guest's own lines, and of other crates.
@@ -124,6 +134,21 @@ fn is_harmless(target: &str, level: Level) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct NoDate;
+
+    impl fmt::Display for NoDate {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            Err(fmt::Error)
+        }
+    }
+
+    // With the clock in the year 11476 the first line of the log ended the program.
+    #[test]
+    fn a_time_that_cannot_be_printed_ends_nothing() {
+        assert_eq!(shown_or(NoDate, "(no date)"), "(no date)");
+        assert_eq!(shown_or(7, "(no date)"), "7");
+    }
 
     #[test]
     fn no_filter_shows_what_could_be_a_secret() {
