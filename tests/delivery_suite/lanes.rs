@@ -69,11 +69,13 @@ fn neither_a_hanging_typing_call_nor_a_slow_reply_delays_the_replies_of_others()
     let thinking =
         StatusUpdate { status: StatusType::Thinking, message: String::new(), metadata_json: "{}".into() };
     running.host.status(&name("everything"), thinking).unwrap();
-    running.host.broadcast(&name("everything"), "bob", text("large")).unwrap();
+    let large = running.host.broadcast(&name("everything"), "bob", text("large")).unwrap();
     upstream.wait_for("typing", |request| request.target == "/slow/typing");
     upstream.wait_for("a slow reply", |request| request.target == "/slow/broadcast");
     let reply = running.host.respond_to(&name("everything"), text("quick")).unwrap();
     running.reply_state(reply, tinclaw::store::ReplyState::Delivered);
+    let large = running.host.reply(large).unwrap().unwrap();
+    assert_eq!(large.error, None, "the reply did not wait until the slow one had failed");
     door.open();
 }
 
