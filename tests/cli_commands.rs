@@ -295,7 +295,7 @@ fn messages_are_shown_replayed_and_dropped_while_a_host_runs_and_when_none_does(
     let shown = place.run(&["messages", "show", "1", "--json"]).json();
     assert_eq!(shown["content"], "hello\u{1b}[2J");
     assert!(place.run(&["messages", "replay", "1"]).good().contains("redelivered"));
-    eventually("the echo comes again", || (host.heard().len() == 2).then_some(()));
+    eventually("the echo is redelivered", || (host.heard().len() == 2).then_some(()));
     let dropped = place.run(&["messages", "drop", "1"]);
     assert!(dropped.code == Some(1) && dropped.err.contains("left as it is"), "{}", dropped.err);
     assert_eq!(place.run(&["messages", "show", "99"]).code, Some(1));
@@ -389,8 +389,8 @@ fn a_sender_is_approved_while_the_host_runs_listed_with_and_without_it_and_revok
     };
     let ann = |approved: &Value| {
         let known = &approved[0];
-        let told = (&known["channel"], &known["external_id"], &known["identity"]);
-        assert_eq!(told, (&json!("everything"), &json!("u1"), &json!("ann")), "{approved}");
+        let shown = (&known["channel"], &known["external_id"], &known["identity"]);
+        assert_eq!(shown, (&json!("everything"), &json!("u1"), &json!("ann")), "{approved}");
         assert!(
             known["approved_at"].as_str().is_some_and(|at| at.starts_with("20") && at.ends_with('Z')),
             "{approved}"
@@ -465,11 +465,11 @@ fn a_secret_that_is_set_while_the_host_runs_is_used_at_once() {
     let host = place.host(&["--channels", "channels"], &[]);
     let body = json!({"user": "ann", "text": "hello"});
     assert_eq!(client::webhook(host.address, "/webhook/echo", "s", &body).status, 503);
-    let unwell = eventually("the channel has started", || {
+    let degraded = eventually("the channel has started", || {
         let health = place.run(&["health"]);
         health.out.contains("ready").then_some(health)
     });
-    assert!(unwell.code == Some(1) && unwell.out.contains("webhooks answer 503"), "{}", unwell.out);
+    assert!(degraded.code == Some(1) && degraded.out.contains("webhooks answer 503"), "{}", degraded.out);
     for (name, value) in [("echo_token", "t"), ("echo_webhook_secret", "s")] {
         place.run_with_input(&["secrets", "set", name], value).good();
     }

@@ -132,15 +132,15 @@ fn channels_secrets_and_everything_else_come_from_the_configuration_file() {
 }
 
 #[test]
-fn a_secret_that_is_missing_is_told_at_start() {
+fn a_missing_secret_is_logged_at_start() {
     let place = Place::new();
     place.channel("echo");
     let host = place.host(&["--channels", "channels"], &[]);
-    let told = |host: &cli_support::RunningHost| {
+    let logged = |host: &cli_support::RunningHost| {
         let log = host.log();
         (log.contains("WARN  channel echo: secret echo_token: it is not stored")).then_some(())
     };
-    eventually("it is told", || told(&host));
+    eventually("it is logged", || logged(&host));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_secret_that_a_channel_lets_the_host_choose_is_made_once_and_never_shown() {
     assert_eq!(refused.status, 401);
     let log = host.stop();
     assert!(log.contains("secret echo_webhook_secret was not stored"), "{log}");
-    // What it cannot make up is told with the command that stores it.
+    // What it cannot generate is logged with the command that stores it.
     assert!(log.contains("`tinclaw secrets set echo_token` stores it"), "{log}");
     assert!(!log.contains("secret echo_webhook_secret: "), "{log}");
     let longest = log.split(|c: char| !c.is_ascii_hexdigit()).map(str::len).max();
@@ -188,7 +188,7 @@ fn a_secret_that_must_be_entered_at_the_provider_is_not_generated() {
 }
 
 #[test]
-fn settings_of_channels_that_are_not_there_and_keys_that_are_not_declared_are_told() {
+fn settings_of_channels_that_are_not_there_and_keys_that_are_not_declared_are_reported() {
     let place = Place::new();
     place.channel("echo");
     place.file("tinclaw.toml", "channels = [\"channels\"]\n[channel.ecco]\nowner_id = 1\n");

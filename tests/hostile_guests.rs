@@ -20,7 +20,7 @@ use tinclaw::{Host, LoadError, WasmChannel, WasmChannelLoader, WasmChannelRuntim
 fn host(channels: Vec<WasmChannel>) -> (Host, SocketAddr) {
     let builder = fixtures::host(&["echo_webhook_secret", "echo_token"], &[]).configure(|config| {
         for (limit, value) in [("fuel", 3_000_000), ("callback_timeout_secs", 2), ("memory_mb", 16)] {
-            config.ceilings.set(limit, value).expect("a limit");
+            config.limit_caps.set(limit, value).expect("a limit");
         }
     });
     let host = channels.into_iter().fold(builder, tinclaw::HostBuilder::channel).start().expect("a host");

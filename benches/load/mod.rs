@@ -28,7 +28,7 @@ pub fn host(state: StateLocation, channels: usize) -> Host {
         config.secrets = Arc::new(secrets);
         config.state = state;
         for (limit, value) in RATES {
-            config.ceilings.set(limit, value).expect("a limit");
+            config.limit_caps.set(limit, value).expect("a limit");
         }
     });
     for number in 0..channels {

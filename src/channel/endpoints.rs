@@ -52,16 +52,17 @@ pub struct Registration {
 /// Decides what a channel gets of what its `on-start` returned.
 ///
 /// Nothing that a guest returns is an error: what it may not have is left out and told in
-/// [`Registration::warnings`]. `poll_floor` is the host's floor ([`DEFAULT_POLL_FLOOR`]).
+/// [`Registration::warnings`]. `min_poll_interval` is the host's floor ([`DEFAULT_POLL_FLOOR`]).
 pub fn resolve_registration(
     channel: &ChannelName,
     config: &ChannelConfig,
     capabilities: &ChannelCapabilities,
-    poll_floor: Duration,
+    min_poll_interval: Duration,
 ) -> Registration {
     let mut warnings = Vec::new();
     let endpoints = resolve_endpoints(&config.http_endpoints, capabilities, &mut warnings);
-    let poll = config.poll.and_then(|poll| resolve_poll(poll, capabilities, poll_floor, &mut warnings));
+    let poll =
+        config.poll.and_then(|poll| resolve_poll(poll, capabilities, min_poll_interval, &mut warnings));
     Registration { display_name: display_name(channel, &config.display_name), endpoints, poll, warnings }
 }
 

@@ -156,7 +156,7 @@ pub struct LoadSettings {
     /// What is changed about capability files, by channel.
     pub overrides: BTreeMap<ChannelName, CapabilityOverrides>,
     /// What no channel gets more of.
-    pub ceilings: LimitCaps,
+    pub limit_caps: LimitCaps,
 }
 
 /// Reads channels from files and prepares them with one runtime.
@@ -272,7 +272,7 @@ impl WasmChannelLoader {
             file = file.with_overrides(&name, overrides).map_err(refused)?;
             changed = overrides.diagnostics();
         }
-        let (limits, _) = ChannelLimits::resolve(&file.capabilities, &self.settings.ceilings);
+        let (limits, _) = ChannelLimits::resolve(&file.capabilities, &self.settings.limit_caps);
         let module = self.runtime.prepare_for(name.as_str(), wasm, &limits)?;
         let mut diagnostics = file.inspect();
         diagnostics.append(&mut changed);

@@ -115,7 +115,7 @@ struct Known {
     first_tried: Option<Instant>,
     /// An earlier attempt may have arrived.
     redelivery: bool,
-    /// Taken from the order and not yet given back.
+    /// Taken from the order and not yet returned to it.
     under_way: bool,
     /// The operator does not want it any more.
     dropped: bool,

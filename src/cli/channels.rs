@@ -11,7 +11,7 @@ use tinclaw::{WasmChannel, WasmChannelLoader};
 
 use super::args::{ChannelsCommand, Common, JsonArgs};
 use super::config::Settings;
-use super::control::{Request, Standing, ask_running};
+use super::control::{HostResponse, Request, ask_running};
 use super::outcome::{Failure, Outcome};
 use super::output::{columns, print_json};
 use tinclaw::model::diagnostic::Severity;
@@ -49,7 +49,7 @@ fn install(settings: &Settings, name: &str, to: Option<&Path>, force: bool) -> O
 
 fn list(settings: &Settings, output: JsonArgs) -> Outcome {
     match ask_running(settings, &Request::Health)? {
-        Standing::Running(health) => {
+        HostResponse::Running(health) => {
             if output.json {
                 print_json(&json!({"running": true, "channels": health["channels"], "failed": []}));
             } else {
@@ -57,7 +57,7 @@ fn list(settings: &Settings, output: JsonArgs) -> Outcome {
             }
             Ok(())
         }
-        Standing::NotRunning => would_load(settings, output),
+        HostResponse::NotRunning => would_load(settings, output),
     }
 }
 

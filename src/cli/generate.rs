@@ -42,7 +42,7 @@ pub fn generate_missing(settings: &Settings, channels: &[WasmChannel]) -> Result
             Ok(true) => log::info!(
                 target: channel,
                 "channel {channel}: secret {name} was not stored, and the channel lets the host choose it: a random one is in {} now; where \
-                 a provider must be told it, store one of your own with `tinclaw secrets set {name}`",
+                 a provider has to know it, store one of your own with `tinclaw secrets set {name}`",
                 settings.secrets.file.display()
             ),
             Ok(false) => {}

@@ -6,14 +6,14 @@ use tinclaw::model::escape::escaped;
 use super::args::{Common, JsonArgs};
 use super::channels::running;
 use super::config::Settings;
-use super::control::{Request, Standing, ask_running};
+use super::control::{HostResponse, Request, ask_running};
 use super::outcome::{Failure, Outcome};
 use super::output::{age, now_ms};
 
 /// Asks the running host. Exit code 1 when none runs or it is degraded: its store is down, or a channel is not ready.
 pub fn health(common: &Common, output: &JsonArgs) -> Outcome {
     let settings = Settings::load(common)?;
-    let Standing::Running(health) = ask_running(&settings, &Request::Health)? else {
+    let HostResponse::Running(health) = ask_running(&settings, &Request::Health)? else {
         let directory = settings.state_dir.display();
         return Err(Failure::problem(format!("no host is running with the state directory {directory}")));
     };

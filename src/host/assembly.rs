@@ -48,7 +48,7 @@ impl Assembly {
         let name = channel.name().clone();
         let file = channel.capabilities_file();
         let capabilities = &file.capabilities;
-        let (limits, lowered) = ChannelLimits::resolve(capabilities, &self.config.ceilings);
+        let (limits, lowered) = ChannelLimits::resolve(capabilities, &self.config.limit_caps);
         channel.module().check_fits(name.as_str(), &limits)?;
         let mut diagnostics = inspect_channel(channel);
         diagnostics.extend(lowered.iter().map(clamped));
@@ -185,10 +185,10 @@ impl Assembly {
     fn register(&self, channel: &WasmChannel, access: Arc<ChannelAccess>) -> crate::event::setup::Register {
         let name: ChannelName = channel.name().clone();
         let capabilities = channel.capabilities_file().capabilities.clone();
-        let poll_floor = self.config.poll_floor;
+        let min_poll_interval = self.config.min_poll_interval;
         let routes = self.routes.clone();
         Box::new(move |config| {
-            let mut registration = resolve_registration(&name, config, &capabilities, poll_floor);
+            let mut registration = resolve_registration(&name, config, &capabilities, min_poll_interval);
             open_paths(&name, &mut registration, &access, &routes);
             registration
         })

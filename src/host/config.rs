@@ -97,9 +97,9 @@ pub struct ManagerConfig {
     /// Settings by channel.
     pub channels: BTreeMap<ChannelName, ChannelSettings>,
     /// What no channel gets more of, whatever its file asks for.
-    pub ceilings: LimitCaps,
+    pub limit_caps: LimitCaps,
     /// The shortest time between polls. Default 30 s.
-    pub poll_floor: Duration,
+    pub min_poll_interval: Duration,
     /// Callbacks that run at the same time, each on a thread that exists only while it is needed. Default 32.
     pub workers: usize,
     /// Memory, retries and waits.
@@ -110,10 +110,10 @@ pub struct ManagerConfig {
     pub delivery: DeliveryPolicy,
     /// What a person is told when their message became a dead letter; nothing when there is no text.
     pub dead_letter_text: Option<String>,
-    /// How long settled messages and replies are kept.
+    /// How long completed messages and replies are kept.
     pub retention: Retention,
     /// Replies that may wait for delivery, over all channels; more are refused. Default 10,000.
-    pub most_replies: usize,
+    pub max_replies: usize,
 }
 
 impl ManagerConfig {
@@ -122,7 +122,7 @@ impl ManagerConfig {
     pub fn load_settings(&self) -> LoadSettings {
         let overrides =
             self.channels.iter().map(|(name, settings)| (name.clone(), settings.overrides.clone()));
-        LoadSettings { overrides: overrides.collect(), ceilings: self.ceilings.clone() }
+        LoadSettings { overrides: overrides.collect(), limit_caps: self.limit_caps.clone() }
     }
 
     /// A channel with what the operator changes about its capability file.
@@ -176,15 +176,15 @@ impl Default for ManagerConfig {
             outbound: OutboundHttpSettings::default(),
             public_url: None,
             channels: BTreeMap::new(),
-            ceilings: LimitCaps::default(),
-            poll_floor: DEFAULT_POLL_FLOOR,
+            limit_caps: LimitCaps::default(),
+            min_poll_interval: DEFAULT_POLL_FLOOR,
             workers: 32,
             router: RouterConfig::default(),
             queue: QueueLimits::default(),
             delivery: DeliveryPolicy::default(),
             dead_letter_text: Some(DEAD_LETTER_TEXT.to_owned()),
             retention: Retention::default(),
-            most_replies: 10_000,
+            max_replies: 10_000,
         }
     }
 }

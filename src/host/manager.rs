@@ -80,7 +80,7 @@ pub struct ChannelManager {
     /// Permits for replies that are on their way to the store.
     pub(super) reply_permits: Permits,
     pub(super) replies_waiting: Arc<AtomicUsize>,
-    pub(super) most_replies: usize,
+    pub(super) max_replies: usize,
     /// State of channels that are not added yet.
     pub(super) stored: StoredChannels,
     assembly: Assembly,
@@ -132,7 +132,7 @@ impl ChannelManager {
             channels: Arc::clone(&needed),
             // The router counts those whose channels are there.
             replies_waiting: Arc::clone(&replies_waiting),
-            max_replies: config.most_replies,
+            max_replies: config.max_replies,
             completed: completed.clone(),
         };
         let mailbox =
@@ -170,7 +170,7 @@ impl ChannelManager {
             needed,
             reply_permits: Permits::new(REPLIES_UNDER_WAY),
             replies_waiting,
-            most_replies: config.most_replies,
+            max_replies: config.max_replies,
             stored,
             assembly: Assembly::new(config, outbound.clone(), pairing, routes.clone()),
             outbound,
@@ -181,7 +181,7 @@ impl ChannelManager {
     }
 
     /// Adds a channel. Its `on-start` is run at once, and again and again until it succeeds; [`ChannelManager::health`]
-    /// says how it fares.
+    /// shows its status.
     ///
     /// # Errors
     /// Its capability file asks for something that cannot be, or a channel of this name is there already.

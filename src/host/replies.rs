@@ -54,7 +54,7 @@ impl ChannelManager {
         self.store_reply(channel, conversation.into(), ReplyKind::Respond, response, None)
     }
 
-    /// Sends a message that is no reply to somebody whom the channel knows as `user_id`. Kept, ordered and retried like
+    /// Sends a message that is no reply to a user that the channel knows as `user_id`. Kept, ordered and retried like
     /// a reply.
     ///
     /// # Errors
@@ -85,8 +85,8 @@ impl ChannelManager {
         answers: Option<MessageId>,
     ) -> Result<ReplyId, ReplyError> {
         let channel = self.known(channel.as_str())?;
-        if self.replies_waiting.load(Ordering::Relaxed) >= self.most_replies {
-            return Err(ReplyError::TooManyWaiting(self.most_replies));
+        if self.replies_waiting.load(Ordering::Relaxed) >= self.max_replies {
+            return Err(ReplyError::TooManyWaiting(self.max_replies));
         }
         let created_ms = unix_ms();
         let reply = NewReply {

@@ -18,6 +18,13 @@ pub fn is_about_channel(channel: &str, text: &str) -> bool {
     rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '-'))
 }
 
+/// The text without the channel in front, for lines that have named it already.
+pub fn without_channel<'a>(channel: &str, text: &'a str) -> &'a str {
+    let Some(rest) = text.strip_prefix("channel ") else { return text };
+    let quoted = rest.strip_prefix('`').and_then(|rest| rest.strip_prefix(channel)?.strip_prefix("`: "));
+    quoted.or_else(|| rest.strip_prefix(channel)?.strip_prefix(": ")).unwrap_or(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,6 +40,21 @@ mod tests {
             ("", "channel echo: "),
         ] {
             assert_eq!(about_channel("echo", text), expected);
+        }
+    }
+
+    /// "channel echo: reply 3 is given up: channel `echo`: on-respond used up its fuel".
+    #[test]
+    fn a_line_that_has_named_the_channel_does_not_name_it_again() {
+        for (text, expected) in [
+            ("channel `echo`: it failed", "it failed"),
+            ("channel echo: it failed", "it failed"),
+            ("channel `echo` cannot be loaded", "channel `echo` cannot be loaded"),
+            ("channel echo2: it failed", "channel echo2: it failed"),
+            ("it failed", "it failed"),
+            ("", ""),
+        ] {
+            assert_eq!(without_channel("echo", text), expected);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::event::callback::{CallbackReport, CallbackValue, Effects, Emitted};
 use crate::event::completion::Ticket;
 use crate::model::human_duration::HumanDuration;
 use crate::model::log_throttle::Suppressed;
-use crate::model::subject::about_channel;
+use crate::model::subject::{about_channel, without_channel};
 use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, ChannelKey};
 
@@ -297,7 +297,8 @@ impl Router {
             target: channel.as_str(),
             "channel {channel} is paused for {} after {} failures in a row: {reason}",
             HumanDuration(until.saturating_duration_since(Instant::now())),
-            crate::channel::breaker::FAILURES_BEFORE_PAUSE
+            crate::channel::breaker::FAILURES_BEFORE_PAUSE,
+            reason = without_channel(channel.as_str(), reason)
         );
         slot.state = State::Paused;
         self.scheduler.set(Wakeup::Resume(channel.clone()), until);

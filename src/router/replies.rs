@@ -16,6 +16,7 @@ use crate::event::callback::{Callback, CallbackReport, CallbackValue, Effects};
 use crate::model::clock::{millis, unix_ms};
 use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
+use crate::model::subject::without_channel;
 use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, ChannelKey, PendingReply, ReplyId, ReplyKind, ReplyRecord, ReplyState};
 
@@ -211,9 +212,10 @@ impl Router {
         if stepped_aside && let Some(suppressed) = slot.may_log(LogKind::ReplyStepsAside) {
             log::warn!(
                 target: channel.as_str(),
-                "channel {channel}: reply {} has failed for {} and no longer holds up its conversation: {error}{suppressed}",
+                "channel {channel}: reply {} has failed for {} and no longer holds up its conversation: {}{suppressed}",
                 attempt.id,
-                HumanDuration(tried_for)
+                HumanDuration(tried_for),
+                without_channel(channel.as_str(), &error.to_string())
             );
         }
         let change = Change::ReplyRetry {
@@ -231,7 +233,8 @@ impl Router {
         if let Some(suppressed) = self.may_log(channel, LogKind::ReplyGivenUp) {
             log::error!(
                 target: channel.as_str(),
-                "channel {channel}: reply {id} is given up and kept as a dead letter: {reason}{suppressed}"
+                "channel {channel}: reply {id} is given up and kept as a dead letter: {}{suppressed}",
+                without_channel(channel.as_str(), reason)
             );
         }
         let change = Change::ReplyDead { id, at_ms: unix_ms(), error: reason.to_owned(), uncertain };

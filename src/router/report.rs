@@ -3,6 +3,7 @@
 use crate::channel::Registration;
 use crate::event::health::{ChannelHealth, ChannelState};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::subject::without_channel;
 
 use super::core::Router;
 use crate::channel::state::{Channel, State};
@@ -49,14 +50,17 @@ fn problems_of(slot: &Channel) -> Vec<Diagnostic> {
     let refused = slot.registration.iter().flat_map(|registration| &registration.warnings);
     problems.extend(refused.map(|warning| Diagnostic::warning("registration", warning)));
     problems.extend(slot.credentials.problem().map(|text| Diagnostic::error("refused-credential", text)));
+    // Whoever shows them names the channel.
+    let name = slot.setup.name.as_str();
     match slot.breaker.pause() {
         Some(pause) => {
-            let text = format!("paused after failures: {}", pause.reason);
+            let text = format!("paused after failures: {}", without_channel(name, &pause.reason));
             problems.push(Diagnostic::error("paused", text));
         }
         None => {
-            let failure = slot.last_failure.iter().map(|failure| format!("last failure: {failure}"));
-            problems.extend(failure.map(|text| Diagnostic::warning("last-failure", text)));
+            let failures = slot.last_failure.iter();
+            let texts = failures.map(|failure| format!("last failure: {}", without_channel(name, failure)));
+            problems.extend(texts.map(|text| Diagnostic::warning("last-failure", text)));
         }
     }
     problems

@@ -123,7 +123,10 @@ pub struct Ran {
 
 impl Ran {
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+        let value = serde_json::from_str(&self.out);
+        let value = value.unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err));
+        fields_are_documented(&value);
+        value
     }
 
     /// Standard output of a command that went well.
@@ -140,6 +143,36 @@ impl From<Output> for Ran {
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+}
+
+/// A line named its channel as the target, at the beginning of the message and in the error that it quoted.
+fn names_its_channel_once(line: &str) {
+    let message = line.splitn(3, ' ').nth(2).unwrap_or_default().trim_start();
+    if let Some(rest) = message.strip_prefix("channel ") {
+        let name = rest.split([' ', ':']).next().unwrap_or_default().trim_matches('`');
+        let again = [format!("channel `{name}`: "), format!("channel {name}: ")];
+        let text = &rest[name.len()..];
+        assert!(again.iter().all(|again| !text.contains(again.as_str())), "{line}");
+    } else {
+        assert!(!message.contains(": channel "), "{line}");
+    }
+}
+
+/// Every field of an object that a command prints is in the documents. The keys of some objects are a guest's own.
+fn fields_are_documented(value: &Value) {
+    const DOCUMENTED: &str = include_str!("../../docs/cli.md");
+    match value {
+        Value::Array(items) => items.iter().for_each(fields_are_documented),
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                assert!(DOCUMENTED.contains(&format!("`{field}`")), "{field} is not in docs/cli.md");
+                if !["workspace", "headers", "result"].contains(&field.as_str()) {
+                    fields_are_documented(value);
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -181,7 +214,9 @@ impl RunningHost {
         let status = self.wait();
         eventually("the whole log is read", || self.reader.is_finished().then_some(()));
         assert_eq!(status.code(), Some(0), "{}", self.log());
-        self.log()
+        let log = self.log();
+        log.lines().for_each(names_its_channel_once);
+        log
     }
 
     /// Says something in the web chat, once it is there.

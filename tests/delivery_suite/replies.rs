@@ -336,7 +336,7 @@ fn a_reply_that_is_dropped_behind_one_that_is_under_way_goes_at_once() {
 #[test]
 fn no_more_replies_are_taken_than_may_wait() {
     let upstream = Upstream::start(|_, _| failing());
-    let running = start(echo(&upstream, |_| {}).configure(|config| config.most_replies = 2));
+    let running = start(echo(&upstream, |_| {}).configure(|config| config.max_replies = 2));
     let ann = said(&running, "ann");
     running.host.respond(&ann, text("1")).unwrap();
     let second = running.host.respond(&ann, text("2")).unwrap();
@@ -379,7 +379,7 @@ fn a_channel_whose_credentials_are_refused_is_degraded_until_they_are_accepted()
 fn a_channel_that_was_removed_costs_the_others_nothing_and_finds_its_state_when_it_is_back() {
     let state = Scratch::new();
     let away = Upstream::start(|_, _| failing());
-    let few = |builder: HostBuilder| builder.configure(|config| config.most_replies = 1);
+    let few = |builder: HostBuilder| builder.configure(|config| config.max_replies = 1);
     let first = start(kept_in(few(echo(&away, |_| {})), state.path()));
     let waiting = first.host.respond(&said(&first, "ann"), text("later")).unwrap();
     away.wait_for("an attempt", |_| true);

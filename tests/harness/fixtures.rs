@@ -78,7 +78,7 @@ pub fn host(secrets: &[&str], rewrites: &[(&str, String)]) -> HostBuilder {
     }
     Host::builder().listen(([127, 0, 0, 1], 0).into()).configure(|config| {
         config.secrets = Arc::new(store);
-        config.poll_floor = Duration::from_millis(20);
+        config.min_poll_interval = Duration::from_millis(20);
         config.outbound.http_rewrite =
             rewrites.iter().map(|(host, base)| ((*host).to_owned(), base.clone())).collect();
     })

@@ -64,7 +64,7 @@ pub struct ConfigFile {
     pub retry: RetryTable,
     /// How long completed messages and replies are kept.
     pub retention: RetentionTable,
-    /// Ceilings, named as the capability fields are.
+    /// Caps of limits, named as the capability fields are.
     pub limits: BTreeMap<String, u64>,
     /// What clients may take from the HTTP server.
     pub server: ServerTable,
@@ -84,7 +84,7 @@ pub struct AgentTable {
     pub timeout_secs: Option<Secs<1, 3_600>>,
     /// Failed attempts after which a message is a dead letter.
     pub max_attempts: Option<Count<1, 1_000>>,
-    /// What a person is told whose message is a dead letter; nothing when it is empty.
+    /// The reply to a sender whose message became a dead letter; none when it is empty.
     pub dead_letter_text: Option<String>,
     /// Variables of the host's environment that an `exec` agent gets.
     pub env: Vec<String>,

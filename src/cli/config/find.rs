@@ -28,7 +28,7 @@ impl Found {
     }
 }
 
-/// `~/x` as a shell would read it. Without a home directory, and for `~somebody`, it is left as it is.
+/// `~/x` as a shell would read it. Without a home directory, and for `~user`, it is left as it is.
 fn from_home(path: PathBuf, variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
     match (path.strip_prefix("~"), variable("HOME").filter(|home| home.is_absolute())) {
         (Ok(rest), Some(home)) => home.join(rest),
@@ -90,7 +90,7 @@ mod tests {
             // It made a directory called `~`.
             ("home by tilde", Some("~/x"), &[("HOME", "/h")], Some("/h/x")),
             ("home itself", Some("~"), &[("HOME", "/h")], Some("/h")),
-            ("somebody else's home", Some("~ann/x"), &[("HOME", "/h")], None),
+            ("another user's home", Some("~ann/x"), &[("HOME", "/h")], None),
             ("a tilde without a home", Some("~/x"), &[], None),
             ("a tilde within", Some("a/~/x"), &[("HOME", "/h")], Some("a/~/x")),
             ("xdg", None, &[("XDG_STATE_HOME", "/x"), ("HOME", "/h")], Some("/x/tinclaw")),

@@ -27,13 +27,13 @@ use super::secrets::SecretSources;
 use crate::cli::args::{Common, RunArgs};
 use crate::cli::outcome::Failure;
 
-/// Where HTTP is served when nobody says.
+/// Where HTTP is served by default.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// Who answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentChoice {
-    /// Says what it was told.
+    /// Repeats each message.
     Echo,
     /// A program.
     Exec(ExecSettings),
@@ -55,7 +55,7 @@ pub struct Settings {
     pub webchat: Option<bool>,
     /// Who answers.
     pub agent: AgentChoice,
-    /// What to log, if somebody said.
+    /// The log filter, if one is configured.
     pub log: Option<String>,
     /// Where secrets come from.
     pub secrets: SecretSources,
@@ -172,8 +172,8 @@ fn resolve(
             (None, None) => None,
         },
         channels: channel_settings(file.channel).map_err(&wrong)?,
-        ceilings: ceilings(&file.limits).map_err(&wrong)?,
-        poll_floor: file.min_poll_interval_ms.map_or(defaults.poll_floor, Millis::get),
+        limit_caps: limit_caps(&file.limits).map_err(&wrong)?,
+        min_poll_interval: file.min_poll_interval_ms.map_or(defaults.min_poll_interval, Millis::get),
         workers: file.workers.map_or(defaults.workers, Count::get),
         router: RouterConfig {
             memory_budget: file.memory_budget_mb.map_or(defaults.router.memory_budget, |mb| {
@@ -198,7 +198,7 @@ fn resolve(
             None => defaults.dead_letter_text.clone(),
         },
         retention: retention(&file.retention, defaults.retention.clone()),
-        most_replies: file.queue.replies.map_or(defaults.most_replies, Count::get),
+        max_replies: file.queue.replies.map_or(defaults.max_replies, Count::get),
         ..defaults
     };
     Ok(Settings {
@@ -280,12 +280,12 @@ fn public_url(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-fn ceilings(limits: &BTreeMap<String, u64>) -> Result<LimitCaps, String> {
-    let mut ceilings = LimitCaps::default();
+fn limit_caps(limits: &BTreeMap<String, u64>) -> Result<LimitCaps, String> {
+    let mut limit_caps = LimitCaps::default();
     for (name, value) in limits {
-        ceilings.set(name, *value).map_err(|error| format!("[limits]: {error}"))?;
+        limit_caps.set(name, *value).map_err(|error| format!("[limits]: {error}"))?;
     }
-    Ok(ceilings)
+    Ok(limit_caps)
 }
 
 fn channel_settings(
@@ -437,13 +437,13 @@ mod tests {
         let (said, left) = (said.manager, left.manager);
         assert_eq!(format!("{:?}", said.state), format!("{:?}", left.state));
         assert_eq!((said.retention, said.queue), (left.retention, left.queue));
-        assert_eq!((said.poll_floor, said.workers), (left.poll_floor, left.workers));
+        assert_eq!((said.min_poll_interval, said.workers), (left.min_poll_interval, left.workers));
         assert_eq!((said.delivery, &said.dead_letter_text), (left.delivery, &left.dead_letter_text));
-        assert_eq!(said.most_replies, left.most_replies);
+        assert_eq!(said.max_replies, left.max_replies);
         assert_eq!(said.router.retry, left.router.retry);
         assert_eq!(said.router.memory_budget, left.router.memory_budget);
         assert_eq!(said.router.queue_timeout, left.router.queue_timeout);
-        assert_eq!(said.ceilings, left.ceilings);
+        assert_eq!(said.limit_caps, left.limit_caps);
     }
 
     #[test]

@@ -14,37 +14,37 @@ use super::wire::{MAX_ANSWER_BYTES, Wire};
 use crate::cli::config::{Settings, control_socket};
 use crate::cli::outcome::Failure;
 
-/// How long the host may take: it serves one client at a time.
+/// How long the host may take to answer.
 const HOST_TIME: Duration = Duration::from_secs(30);
 
-/// Whether a host runs.
-pub enum Standing {
-    /// It does, and answers this.
+/// What came of asking the running host.
+pub enum HostResponse {
+    /// It runs and responds with this.
     Running(Value),
-    /// None does.
+    /// No host runs.
     NotRunning,
 }
 
 /// Asks the running host only.
-pub fn ask_running(settings: &Settings, request: &Request) -> Result<Standing, Failure> {
+pub fn ask_running(settings: &Settings, request: &Request) -> Result<HostResponse, Failure> {
     let path = control_socket(&settings.state_dir);
     let stream = match UnixStream::connect(&path) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-            return Ok(Standing::NotRunning);
+            return Ok(HostResponse::NotRunning);
         }
         Err(error) => return Err(unreachable(&path, &error)),
     };
     let answer = exchange(stream, request).map_err(|error| unreachable(&path, &error))?;
     match answer {
-        Ok(value) => Ok(Standing::Running(value)),
+        Ok(value) => Ok(HostResponse::Running(value)),
         Err(error) => Err(Failure::problem(error)),
     }
 }
 
 /// Asks the running host; when none runs, opens the store for this one request.
 pub fn ask(settings: &Settings, request: Request) -> Result<Value, Failure> {
-    if let Standing::Running(value) = ask_running(settings, &request)? {
+    if let HostResponse::Running(value) = ask_running(settings, &request)? {
         return Ok(value);
     }
     if !settings.state_dir.join("tinclaw.db").exists() {

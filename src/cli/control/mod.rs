@@ -20,6 +20,6 @@ mod server;
 mod shown;
 mod wire;
 
-pub use client::{Standing, ask, ask_running};
+pub use client::{HostResponse, ask, ask_running};
 pub use request::{Request, Rows};
 pub use server::ControlServer;

@@ -12,23 +12,23 @@ pub enum Request {
     ListMessages(Rows),
     /// One message in full.
     ShowMessage { id: u64 },
-    /// Hand a settled message out again.
+    /// Redeliver a completed message or a dead letter.
     ReplayMessage { id: u64 },
-    /// Take a waiting message away.
+    /// Drop a pending message or a dead letter.
     DropMessage { id: u64 },
     /// Replies, the newest first.
     ListReplies(Rows),
     /// One reply in full.
     ShowReply { id: u64 },
-    /// Try a dead or dropped reply again.
+    /// Retry a dead or dropped reply.
     RetryReply { id: u64 },
-    /// Give up a reply.
+    /// Drop a pending or dead reply.
     DropReply { id: u64 },
-    /// Strangers who wait, and those who were approved.
+    /// Senders that wait for approval, and approved ones.
     ListPairing,
-    /// Let a stranger in.
+    /// Approve the sender with this code.
     ApprovePairing { channel: String, code: String, identity: Option<String> },
-    /// Forget somebody.
+    /// Withdraw an approval.
     RevokePairing { channel: String, id: String },
 }
 
