@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Map, Value};
 use tinclaw::channel::{CapabilityError, ChannelCapabilitiesFile, ChannelLimits, ChannelName, LimitCaps};
+use tinclaw::{ManagerConfig, WasmChannel, WasmChannelRuntime, WasmChannelRuntimeConfig};
 
 const ENDING: &str = ".capabilities.json";
 
@@ -442,4 +443,38 @@ proptest! {
     fn a_published_file_with_pieces_put_in_is_read_without_a_panic(text in with_pieces_put_in()) {
         read_as_all(&text.0)?;
     }
+}
+
+/// A misspelt key of `[channel.NAME.config]` changed nothing, and nobody was told.
+#[test]
+fn keys_that_a_channel_does_not_declare_are_found() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let wasm = std::fs::read(root.join("echo.wasm")).unwrap();
+    let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).unwrap();
+    let name: ChannelName = "team".parse().unwrap();
+    let found = |file: Value, config: Value| {
+        let file = Some(file.to_string());
+        let file = file.as_deref().map(str::as_bytes);
+        let channel = WasmChannel::from_bytes(&runtime, name.clone(), &wasm, file).unwrap();
+        let mut manager = ManagerConfig::default();
+        let settings = manager.channels.entry(name.clone()).or_default();
+        settings.config = config.as_object().unwrap().clone();
+        let found = manager.inspect_channel_settings(&[channel], &[]);
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let declaring = serde_json::json!({
+        "setup": {
+            "required_secrets": [{"name": "app"}],
+            "secret_config_mappings": [{"config_key": "app_key", "secret_name": "app"}],
+        },
+        "config": {"dm_policy": "pairing"},
+    });
+    let known = serde_json::json!({"dm_policy": "open", "app_key": "k", "owner_id": 7, "bot_username": "b", "_why": 1});
+    assert_eq!(found(declaring.clone(), known), [""; 0]);
+    let [misspelt] = &found(declaring, serde_json::json!({"dm_polcy": "open"}))[..] else { panic!("one") };
+    assert!(
+        misspelt.contains("channel.team.config.dm_polcy") && misspelt.contains("did you mean `dm_policy`?")
+    );
+    let undeclaring = serde_json::json!({});
+    assert_eq!(found(undeclaring, serde_json::json!({"anything": 1})), [""; 0]);
 }

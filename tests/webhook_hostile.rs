@@ -259,7 +259,7 @@ fn guarded(webhook: &Value, secrets: &[(&str, &str)], config: Value) -> HostBuil
         .trusted_proxies(TrustedProxies::parse(&["127.0.0.1"]).expect("a proxy"))
         .configure(|settings| {
             settings.secrets = Arc::new(store);
-            settings.public_url = Some("https://bot.example".to_owned());
+            settings.public_url = Some("https://bot.example".parse().unwrap());
         })
         .channel(fixtures::channel_with(&runtime, "everything", |file| {
             file["capabilities"]["channel"]["webhook"] = webhook.clone();

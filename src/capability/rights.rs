@@ -233,4 +233,29 @@ mod tests {
         assert!(none.http.is_none() && none.secrets.is_none() && none.websocket.is_none());
         assert!(!none.is_path_allowed("/") && !none.allows_polling());
     }
+
+    // Files are published with either spelling; those with `_` did not load.
+    #[test]
+    fn published_names_of_protocols_and_secrets_are_known() {
+        use crate::model::document::{Comments, read};
+        use serde_json::json;
+
+        for (name, expected) in [
+            ("wecom-aibot", Some(WebsocketProtocol::WecomAibot)),
+            ("wecom_aibot", Some(WebsocketProtocol::WecomAibot)),
+            ("discord-gateway", Some(WebsocketProtocol::DiscordGateway)),
+            ("discord_gateway", Some(WebsocketProtocol::DiscordGateway)),
+            ("discordgateway", None),
+        ] {
+            let socket =
+                json!({"url": "wss://a.example/", "protocol": name, "bot_secret_secret_name": "key"});
+            let socket = read::<WebsocketCapability>(socket, Comments::Refused);
+            assert_eq!(socket.as_ref().ok().and_then(|socket| socket.protocol), expected, "{name}");
+            if let Ok(socket) = socket {
+                assert_eq!(socket.bot_secret_name.as_deref(), Some("key"));
+            }
+        }
+        let twice = json!({"url": "wss://a.example/", "bot_secret_name": "a", "bot_secret_secret_name": "b"});
+        assert!(read::<WebsocketCapability>(twice, Comments::Refused).is_err());
+    }
 }

@@ -134,7 +134,9 @@ pub enum WorkspaceError {
     #[error(transparent)]
     Path(#[from] PathError),
     /// The content is larger than one file may be.
-    #[error("the content is {size} bytes and a workspace file holds at most {limit}")]
+    #[error(
+        "the content is {size} bytes and a workspace file holds at most {limit} (workspace_max_file_bytes)"
+    )]
     FileTooLarge {
         /// Bytes of the content.
         size: usize,
@@ -142,7 +144,7 @@ pub enum WorkspaceError {
         limit: usize,
     },
     /// The workspace as a whole would be too large.
-    #[error("the workspace would hold {size} bytes and may hold {limit}")]
+    #[error("the workspace would hold {size} bytes and may hold {limit} (workspace_max_bytes)")]
     TooLarge {
         /// Bytes after the write.
         size: usize,
@@ -150,7 +152,7 @@ pub enum WorkspaceError {
         limit: usize,
     },
     /// There are as many files as there may be.
-    #[error("the workspace already has its {limit} files")]
+    #[error("the workspace already has its {limit} files (workspace_max_files)")]
     TooManyFiles {
         /// Files that are allowed.
         limit: usize,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use tinclaw::net::PublicUrl;
 
 use super::version;
 
@@ -149,7 +150,7 @@ pub struct RunArgs {
     pub agent: Option<String>,
     /// This host's address as providers call it, such as https://bot.example.org
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub public_url: Option<String>,
+    pub public_url: Option<PublicUrl>,
 }
 
 /// Options of commands that only show something.

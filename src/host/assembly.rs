@@ -157,7 +157,7 @@ impl Assembly {
     ) -> StartConfig {
         let settings = self.config.channels.get(channel.name()).cloned().unwrap_or_default();
         let file = channel.capabilities_file().clone();
-        let tunnel_url = self.config.public_url.clone();
+        let tunnel_url = self.config.public_url.as_ref().map(ToString::to_string);
         Arc::new(move || {
             // What cannot be read is not missing: a guest without its secret would register something else.
             let unreadable = RefCell::new(None);

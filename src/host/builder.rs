@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::channel::{LoadError, WasmChannel, WasmChannelLoader};
 use crate::model::subject::about_channel;
+use crate::net::PublicUrl;
 use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig};
 use crate::server::requests::{OwnPages, RequestHandler, head_check};
 use crate::server::{DEFAULT_MAX_BODY_BYTES, WasmChannelRouter};
@@ -274,7 +275,7 @@ fn serve(
     listener: TcpListener,
     limits: ServerLimits,
     proxies: TrustedProxies,
-    public_url: Option<String>,
+    public_url: Option<PublicUrl>,
     max_body_bytes: u64,
 ) -> Result<HttpServer, HostError> {
     let routes = manager.routes().clone();

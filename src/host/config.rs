@@ -17,6 +17,7 @@ use crate::egress::OutboundHttpSettings;
 use crate::inbox::{DeliveryPolicy, QueueLimits};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::document::nearest;
+use crate::net::PublicUrl;
 use crate::router::RouterConfig;
 use crate::secrets::{EnvSecrets, SecretStore};
 #[cfg(feature = "sqlite")]
@@ -92,8 +93,8 @@ pub struct ManagerConfig {
     pub env_variables_of_files: bool,
     /// Outbound requests. Default straight to public addresses only.
     pub outbound: OutboundHttpSettings,
-    /// This host's address as providers call it, without a slash at the end. Default none.
-    pub public_url: Option<String>,
+    /// This host's address as providers call it. Default none.
+    pub public_url: Option<PublicUrl>,
     /// Settings by channel.
     pub channels: BTreeMap<ChannelName, ChannelSettings>,
     /// What no channel gets more of, whatever its file asks for.

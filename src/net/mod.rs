@@ -1,4 +1,7 @@
 //! Network addresses.
 
 pub mod address_range;
+mod public_url;
 pub(crate) mod reachable;
+
+pub use public_url::{PublicUrl, PublicUrlError};

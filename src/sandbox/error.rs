@@ -83,7 +83,7 @@ pub enum WasmChannelError {
     /// The callback used all of its fuel.
     #[error(
         "channel `{channel}`: {callback} used up its fuel of {limit} units: it loops, or does more work than one \
-         callback may"
+         callback may (capabilities.channel.fuel sets it)"
     )]
     OutOfFuel {
         /// The channel.
@@ -121,7 +121,10 @@ pub enum WasmChannelError {
     },
 
     /// The guest asked for more memory than a callback may have, was told no, and gave up.
-    #[error("channel `{channel}`: {callback} needs {wanted} bytes of memory and may have {limit}")]
+    #[error(
+        "channel `{channel}`: {callback} needs {wanted} bytes of memory and may have {limit} \
+         (capabilities.channel.memory_mb sets it)"
+    )]
     OutOfMemory {
         /// The channel.
         channel: String,
@@ -134,7 +137,10 @@ pub enum WasmChannelError {
     },
 
     /// The guest asked for more table elements than a callback may have, was told no, and gave up.
-    #[error("channel `{channel}`: {callback} needs {wanted} table elements and may have {limit}")]
+    #[error(
+        "channel `{channel}`: {callback} needs {wanted} table elements and may have {limit} \
+         (capabilities.channel.table_elements sets it)"
+    )]
     TableLimit {
         /// The channel.
         channel: String,

@@ -103,14 +103,18 @@ impl Record {
     pub(super) fn store_attachment(&mut self, id: String, data: Vec<u8>) -> Result<(), String> {
         let limit = self.limits.stored_attachment_bytes;
         if data.len() > limit {
-            return Err(format!("the attachment has {} bytes and may have {limit}", data.len()));
+            return Err(format!(
+                "the attachment has {} bytes and may have {limit} (max_stored_attachment_bytes)",
+                data.len()
+            ));
         }
         let replaced = self.stored.get(&id).map_or(0, |old| old.len() + id.len());
         let total = self.stored_bytes - replaced + data.len() + id.len();
         let limit = self.limits.attachment_bytes_per_callback;
         if total > limit {
             return Err(format!(
-                "the attachments of this callback would have {total} bytes and may have {limit}"
+                "the attachments of this callback would have {total} bytes and may have {limit} \
+                 (max_attachment_bytes_per_callback)"
             ));
         }
         let most = self.limits.messages_per_callback.saturating_mul(self.limits.attachments_per_message);
@@ -126,22 +130,26 @@ impl Record {
     pub(super) fn set_timer(&mut self, name: &str, delay: Duration, payload: &str) -> Result<(), String> {
         let ChannelLimits { timer_name_bytes, timer_payload_bytes, timer_delay, timers, .. } = self.limits;
         if name.is_empty() || name.len() > timer_name_bytes {
-            return Err(format!("a timer's name has 1 to {timer_name_bytes} bytes, this one {}", name.len()));
+            return Err(format!(
+                "a timer's name has 1 to {timer_name_bytes} bytes, this one {} (max_timer_name_bytes)",
+                name.len()
+            ));
         }
         if payload.len() > timer_payload_bytes {
             let size = payload.len();
             return Err(format!(
-                "a timer's payload has at most {timer_payload_bytes} bytes, this one {size}"
+                "a timer's payload has at most {timer_payload_bytes} bytes, this one {size} \
+                 (max_timer_payload_bytes)"
             ));
         }
         if delay > timer_delay {
             let days = timer_delay.as_secs() / 86_400;
-            return Err(format!("a timer can be set at most {days} days ahead"));
+            return Err(format!("a timer can be set at most {days} days ahead (max_timer_delay_days)"));
         }
         let others =
             |change: &&TimerChange| matches!(change, TimerChange::Set { .. }) && change.name() != name;
         if self.timers.iter().filter(others).count() >= timers {
-            return Err(format!("this channel may have {timers} timers"));
+            return Err(format!("this channel may have {timers} timers (max_timers)"));
         }
         let change = TimerChange::Set { name: name.into(), delay, payload: payload.into() };
         match self.change_timer(change) {
@@ -261,12 +269,15 @@ impl Record {
     fn say_what_was_dropped(&mut self) {
         let dropped = self.dropped;
         let parts = [
-            (dropped.messages, "messages over the limit"),
-            (dropped.truncated, "messages cut to their limit"),
-            (dropped.attachments, "attachments over the limit of their message"),
+            (dropped.messages, "messages over a limit (max_messages_per_callback, max_metadata_bytes)"),
+            (dropped.truncated, "messages cut to their limit (max_message_size)"),
+            (
+                dropped.attachments,
+                "attachments over a limit (max_attachments_per_message, max_attachment_bytes_per_message)",
+            ),
             (dropped.unused_attachment_data, "stored attachments that no message has"),
             (dropped.timer_changes, "timer changes over the limit"),
-            (dropped.log_lines, "log lines over the limit"),
+            (dropped.log_lines, "log lines over a limit (max_log_lines, max_log_bytes)"),
         ];
         let parts =
             parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));

@@ -28,7 +28,10 @@ fn messages_are_kept_up_to_their_number() {
     assert_eq!(effects.messages.iter().map(|m| m.message.content.as_str()).collect::<Vec<_>>(), ["0", "1"]);
     assert_eq!(effects.dropped.messages, 1);
     assert_eq!(logs.len(), 1);
-    assert_eq!(logs[0].message, "not kept of this callback: 1 messages over the limit");
+    assert_eq!(
+        logs[0].message,
+        "not kept of this callback: 1 messages over a limit (max_messages_per_callback, max_metadata_bytes)"
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::arrival::{RequestIdentity, Webhook};
 use crate::event::queue::{EventSender, NotQueued};
 use crate::model::clock::{steady_ms, unix_ms};
+use crate::net::PublicUrl;
 
 use super::authentication::AuthenticationGate;
 use super::responses::response_for;
@@ -45,7 +46,7 @@ pub struct RequestHandler {
     router: EventSender,
     gate: AuthenticationGate,
     proxies: TrustedProxies,
-    public_url: Option<String>,
+    public_url: Option<PublicUrl>,
     own_pages: OwnPages,
 }
 
@@ -61,7 +62,7 @@ impl RequestHandler {
         routes: WasmChannelRouter,
         router: EventSender,
         proxies: TrustedProxies,
-        public_url: Option<String>,
+        public_url: Option<PublicUrl>,
         own_pages: OwnPages,
     ) -> Self {
         Self { routes, router, gate: AuthenticationGate::default(), proxies, public_url, own_pages }
@@ -126,7 +127,7 @@ impl RequestHandler {
     /// forges it has to sign the forged URL.
     fn public_url_of(&self, request: &IncomingRequest) -> String {
         let base = match &self.public_url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
+            Some(url) => url.as_str().to_owned(),
             None => {
                 let host = request.headers.iter().find(|(name, _)| name == "host");
                 format!("https://{}", host.map_or("localhost", |(_, value)| value.as_str()))

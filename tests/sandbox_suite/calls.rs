@@ -190,7 +190,12 @@ fn a_flood_of_messages_is_cut_at_the_limit_and_said() {
     let report = bench(body).poll();
     assert_eq!(report.effects.messages.len(), 100);
     assert_eq!(report.effects.dropped.messages, 30);
-    assert_eq!(lines(&report), ["not kept of this callback: 30 messages over the limit"]);
+    assert_eq!(
+        lines(&report),
+        [
+            "not kept of this callback: 30 messages over a limit (max_messages_per_callback, max_metadata_bytes)"
+        ]
+    );
 }
 
 #[test]

@@ -388,7 +388,10 @@ fn a_flood_of_log_lines_is_cut_short_and_said() {
     bench.limits.log_lines = 10;
     let report = bench.poll();
     assert_eq!(lines(&report)[..10], ["hello"; 10]);
-    assert_eq!(lines(&report)[10], "not kept of this callback: 2 log lines over the limit");
+    assert_eq!(
+        lines(&report)[10],
+        "not kept of this callback: 2 log lines over a limit (max_log_lines, max_log_bytes)"
+    );
     assert_eq!(report.effects.dropped.log_lines, 2);
 }
 

@@ -70,7 +70,7 @@ impl fmt::Display for Excess {
             Self::Stopped => "the callback is stopped",
             Self::Refused => "the guest gets an error",
             Self::Dropped => "dropped, and logged",
-            Self::Cut => "cut, and logged",
+            Self::Cut => "cut, with a mark",
             Self::Delayed => "waits",
         })
     }

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
+use tinclaw::net::PublicUrl;
+use tinclaw::store::Durability;
 
 use super::bounded::{Count, Days, Megabytes, Millis, Secs};
 
@@ -20,11 +22,11 @@ pub struct ConfigFile {
     #[serde(deserialize_with = "listen")]
     pub listen: Option<SocketAddr>,
     /// This host's address as providers call it.
-    pub public_url: Option<String>,
+    pub public_url: Option<PublicUrl>,
     /// Where state is kept; relative to the file.
     pub state_dir: Option<PathBuf>,
     /// What a loss of power may take.
-    pub durability: Option<DurabilityField>,
+    pub durability: Option<Durability>,
     /// Directories of channels and `.wasm` files; relative to the file.
     pub channels: Option<Vec<PathBuf>>,
     /// Whether the web chat runs; without this, when there are no other channels.
@@ -115,14 +117,6 @@ fn agent<'de, D: Deserializer<'de>>(field: D) -> Result<AgentTable, D::Error> {
         }
     }
     field.deserialize_any(TextOrTable)
-}
-
-/// `durability`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DurabilityField {
-    Full,
-    Normal,
 }
 
 /// `[secrets]`.

@@ -195,6 +195,11 @@ mod tests {
             ),
             ("durability = \"none\"", "line 1: durability must be \"full\" or \"normal\", not \"none\""),
             ("listen = \"a\"", "line 1: listen: \"a\" is not an address with a port, such as 127.0.0.1:8080"),
+            (
+                "\npublic_url = \"bot.example.org\"",
+                "line 2: public_url: \"bot.example.org\" is not an http:// or https:// address, such as \
+                 https://bot.example.org",
+            ),
             ("workers = 1\nworkers = 2", "line 2: duplicate key"),
             ("[queue]\n[queue]", "line 2: duplicate key"),
         ];

@@ -15,7 +15,8 @@ use super::schema;
 use crate::store::StoreError;
 
 /// How much of what was kept a loss of power may take. A crash of the process never takes anything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// Nothing: every commit is forced to the medium.
     #[default]
