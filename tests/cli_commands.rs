@@ -287,13 +287,16 @@ fn messages_are_shown_replayed_and_dropped_while_a_host_runs_and_when_none_does(
     let nothing = place.run(&["messages", "list"]);
     assert!(nothing.code == Some(1) && nothing.err.contains("no host is running"), "{}", nothing.err);
     let host = place.host(&[], &[]);
-    host.say("1", "hello\u{1b}[2J");
-    host.hears("hello\u{1b}[2J");
+    host.say("1", "hello\u{1b}[2J\u{202e}");
+    host.hears("hello\u{1b}[2J\u{202e}");
     acked(&place, 1);
     let listed = place.run(&["messages", "list"]);
-    assert!(listed.good().contains("webchat") && !listed.out.contains('\u{1b}'), "{}", listed.out);
+    assert!(listed.good().contains("hello\\u{1b}[2J\\u{202e}"), "{}", listed.out);
+    for shown in [&listed, &place.run(&["messages", "show", "1"])] {
+        assert!(!shown.good().contains(['\u{1b}', '\u{202e}']), "{}", shown.out);
+    }
     let shown = place.run(&["messages", "show", "1", "--json"]).json();
-    assert_eq!(shown["content"], "hello\u{1b}[2J");
+    assert_eq!(shown["content"], "hello\u{1b}[2J\u{202e}");
     assert!(place.run(&["messages", "replay", "1"]).good().contains("redelivered"));
     eventually("the echo is redelivered", || (host.heard().len() == 2).then_some(()));
     let dropped = place.run(&["messages", "drop", "1"]);

@@ -191,8 +191,18 @@ fn a_secret_that_must_be_entered_at_the_provider_is_not_generated() {
 fn settings_of_channels_that_are_not_there_and_keys_that_are_not_declared_are_reported() {
     let place = Place::new();
     place.channel("echo");
-    place.file("tinclaw.toml", "channels = [\"channels\"]\n[channel.ecco]\nowner_id = 1\n");
+    // Its file declares `path`, so other keys are probably misspelt.
+    place.channel("flavour_v1");
+    let settings =
+        "[channel.ecco]\nowner_id = 1\n[channel.flavour_v1.config]\n\"pth\\u001b[2J\\u202e\" = 1\n";
+    place.file("tinclaw.toml", format!("channels = [\"channels\"]\n{settings}"));
     let log = place.host(&[], &[]).stop();
+    // Whatever a line quotes, it moves no cursor and reorders no text.
+    let undeclared =
+        "`channel.flavour_v1.config.pth\\u{1b}[2J\\u{202e}`: channel flavour_v1 does not declare this key";
+    assert!(log.contains(undeclared) && !log.contains(['\u{1b}', '\u{202e}']), "{log}");
+    let checked = place.run(&["check", "channels"]).out;
+    assert!(checked.contains(undeclared) && !checked.contains(['\u{1b}', '\u{202e}']), "{checked}");
     let expected = "`channel.ecco`: there is no channel ecco; did you mean [channel.echo]?";
     assert!(log.contains(expected), "{log}");
     assert!(place.run(&["check", "channels"]).out.contains(expected));
