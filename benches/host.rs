@@ -17,14 +17,6 @@ use tinclaw::secrets::{MemorySecrets, Secret};
 use tinclaw::server::ServerLimits;
 use tinclaw::{Host, WasmChannel, WasmChannelRuntime, WasmChannelRuntimeConfig};
 
-#[path = "../src/cli/memory/stretches.rs"]
-#[allow(dead_code, reason = "memory is given back by the program only")]
-mod stretches;
-
-/// As in the program.
-#[global_allocator]
-static ALLOCATOR: stretches::Stretches = stretches::Stretches::new();
-
 const RUN: Duration = Duration::from_secs(4);
 /// How often the daemon is started for a figure.
 const STARTS: usize = 9;

@@ -125,7 +125,7 @@ fn serve(host: &Host, agent: &dyn Agent, control: Option<ControlServer>, signal:
             drop(done);
         });
         let control = control.and_then(|control| control.serve(scope, host));
-        signal.wait(memory::GIVE_BACK_EVERY, memory::give_back);
+        signal.wait(memory::RELEASE_EVERY, memory::release);
         log::info!("stopping; a second signal exits at once");
         agent.stop();
         if let Some(control) = control {

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use wasmi::{Caller, Extern, ExternType, Func, FuncType, Memory, Module, Store, Val};
+use wasmi::{AsContextMut, Caller, Extern, ExternType, Func, FuncType, Memory, Module, Val};
 use wit_abi::canonical::{CoreValue, MAX_CORE_ARGS};
 use wit_abi::guest::{Guest as GuestBinary, ImportKnowledge, ImportName};
 use wit_abi::imports::HostFunc;
@@ -68,7 +68,11 @@ impl HostImports {
     }
 
     /// Makes the imports of one instance.
-    pub(super) fn externs(&self, store: &mut Store<ChannelHostState>, memory: Option<Memory>) -> Vec<Extern> {
+    pub(super) fn externs(
+        &self,
+        mut store: impl AsContextMut<Data = ChannelHostState>,
+        memory: Option<Memory>,
+    ) -> Vec<Extern> {
         let mut externs = Vec::with_capacity(self.0.len());
         for slot in &self.0 {
             match slot {
@@ -82,7 +86,7 @@ impl HostImports {
                         let run = AssertUnwindSafe(|| call(caller, func, &label, params, results));
                         Ok(catch_unwind(run).unwrap_or_else(|panic| Err(panicked(&label, panic.as_ref())))?)
                     };
-                    externs.push(Func::new(&mut *store, ty.clone(), run).into());
+                    externs.push(Func::new(&mut store, ty.clone(), run).into());
                 }
                 Slot::Memory => externs.extend(memory.map(Extern::from)),
             }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use wasmi::{AsContextMut, Func, Instance, Memory, MemoryType, Store, Val};
+use wasmi::{AsContextMut, Func, Instance, Val};
 use wit_abi::canonical::{CoreArgs, CoreValue, GuestMemory};
 use wit_abi::exports;
 use wit_abi::guest::Export;
@@ -15,8 +15,8 @@ use super::memory::Refusal;
 use super::meter::{self, fuel_left};
 use super::pool::panic_text;
 use super::prepared::PreparedChannelModule;
-use super::scan::MemoryPlan;
 use super::state::{ChannelHostState, Guest, Handles, wasmi_value};
+use super::stretches::GuestStore;
 use super::text;
 use super::wasi;
 use crate::egress::RequestPurpose;
@@ -54,37 +54,6 @@ pub(super) fn try_out(
     CallbackRun::new(prepared, context).instantiate(CallbackKind::Start).map(drop)
 }
 
-/// An instance that is kept from callback to callback, which the host never does: the floor that a fresh instance is
-/// measured against.
-#[doc(hidden)]
-pub struct ReusedInstance<'a> {
-    call: CallbackRun<'a>,
-    instance: Instance,
-}
-
-impl<'a> ReusedInstance<'a> {
-    pub(super) fn new(
-        prepared: &'a PreparedChannelModule,
-        context: CallbackContext,
-    ) -> Result<Self, WasmChannelError> {
-        let mut call = CallbackRun::new(prepared, context);
-        let instance = call.instantiate(CallbackKind::Start)?;
-        Ok(Self { call, instance })
-    }
-
-    /// Runs a callback in the same instance as the one before.
-    pub fn run(
-        &mut self,
-        callback: &Callback,
-        context: CallbackContext,
-    ) -> Result<CallbackValue, WasmChannelError> {
-        let state = self.call.prepared.host_state(context);
-        let before = std::mem::replace(self.call.store.data_mut(), state);
-        self.call.store.data_mut().keep_handles(&before);
-        self.call.run_in(self.instance, callback)
-    }
-}
-
 /// What a callback's requests serve.
 const fn purpose_of(kind: CallbackKind) -> RequestPurpose {
     match kind {
@@ -99,12 +68,12 @@ const fn purpose_of(kind: CallbackKind) -> RequestPurpose {
 /// callback.
 struct CallbackRun<'a> {
     prepared: &'a PreparedChannelModule,
-    store: Store<ChannelHostState>,
+    store: GuestStore<ChannelHostState>,
 }
 
 impl<'a> CallbackRun<'a> {
     fn new(prepared: &'a PreparedChannelModule, context: CallbackContext) -> Self {
-        let mut store = Store::new(prepared.module.engine(), prepared.host_state(context));
+        let mut store = GuestStore::new(prepared.module.engine(), prepared.host_state(context));
         store.limiter(|state| &mut state.limiter);
         Self { prepared, store }
     }
@@ -313,16 +282,15 @@ impl<'a> CallbackRun<'a> {
 }
 
 fn link(
-    store: &mut Store<ChannelHostState>,
+    store: &mut GuestStore<ChannelHostState>,
     prepared: &PreparedChannelModule,
 ) -> Result<Instance, wasmi::Error> {
-    let memory = prepared.memory.map(|plan| make_memory(store, plan)).transpose()?;
-    let externs = prepared.imports.externs(store, memory);
-    Instance::new(store, &prepared.module, &externs)
+    let limit = store.data().channel.limits.memory_bytes;
+    let memory = prepared.memory.map(|plan| store.make_memory(plan, limit)).transpose()?;
+    let externs = prepared.imports.externs(&mut *store, memory);
+    Instance::new(&mut *store, &prepared.module, &externs)
 }
 
-fn make_memory(store: &mut Store<ChannelHostState>, plan: MemoryPlan) -> Result<Memory, wasmi::Error> {
-    let memory = Memory::new(&mut *store, MemoryType::new(plan.first, plan.maximum))?;
-    memory.grow(&mut *store, u64::from(plan.initial - plan.first))?;
-    Ok(memory)
-}
+#[cfg(test)]
+#[path = "reuse_tests.rs"]
+mod reuse_tests;

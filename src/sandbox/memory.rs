@@ -8,7 +8,7 @@ use wasmi_core::{LimiterError, TableError};
 
 use super::limits::MAX_RESULT_BYTES;
 
-/// A sum of guest memory that is handed out and given back. Cloning shares it.
+/// A bounded sum of memory that callbacks reserve and release. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct MemoryBudget(Arc<Shared>);
 
@@ -51,7 +51,7 @@ impl MemoryBudget {
     }
 }
 
-/// A part of a [`MemoryBudget`], given back when it is dropped.
+/// A part of a [`MemoryBudget`], released when it is dropped.
 #[derive(Debug)]
 pub struct MemoryReservation {
     budget: MemoryBudget,

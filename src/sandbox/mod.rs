@@ -19,6 +19,7 @@ mod runtime;
 mod scan;
 mod services;
 mod state;
+mod stretches;
 mod suitable;
 mod text;
 mod tool_chain;
@@ -28,8 +29,6 @@ mod wasi;
 pub use config::{DEFAULT_MAX_GUEST_BYTES, WasmChannelRuntimeConfig};
 pub use context::{CallbackContext, ChannelRuntimeInfo, GuestLogRate, StopFlag};
 pub use error::WasmChannelError;
-#[doc(hidden)]
-pub use instance::ReusedInstance;
 pub use memory::{MemoryBudget, MemoryReservation};
 pub use pool::{Job, PoolError, WorkerPool};
 pub use prepared::PreparedChannelModule;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
+use super::stretches;
 use crate::model::wait::receive_within;
 
 /// Native stack of a worker. Only a guest that does nothing but grow its memory ever touches more than a small part of
@@ -207,8 +208,12 @@ impl Shared {
         loop {
             match receive_within(&self.jobs, self.idle_time) {
                 Ok(job) => self.run(job),
-                Err(RecvTimeoutError::Timeout) if self.may_leave() => return,
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    stretches::release_idle();
+                    if self.may_leave() {
+                        return;
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     self.lock().alive -= 1;
                     return;

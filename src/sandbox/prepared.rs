@@ -11,7 +11,7 @@ use super::bounds::ModuleSize;
 use super::context::CallbackContext;
 use super::error::WasmChannelError;
 use super::imports::{self, HostImports};
-use super::instance::{self, ReusedInstance};
+use super::instance;
 use super::memory::{BYTES_PER_TABLE_ELEMENT, whole_pages};
 use super::meter::SliceSize;
 use super::runtime::Digest;
@@ -150,12 +150,6 @@ impl PreparedChannelModule {
     #[must_use]
     pub fn run(&self, context: CallbackContext, callback: &Callback) -> CallbackReport {
         instance::run(self, context, callback)
-    }
-
-    /// For the bench.
-    #[doc(hidden)]
-    pub fn reused_instance(&self, context: CallbackContext) -> Result<ReusedInstance<'_>, WasmChannelError> {
-        ReusedInstance::new(self, context)
     }
 
     pub(super) fn host_state(&self, context: CallbackContext) -> ChannelHostState {

@@ -89,9 +89,9 @@ impl ChannelHostState {
         self.limiter.keep_copied(self.record.kept_bytes() + self.workspace.written_bytes());
     }
 
-    /// For an instance that goes on with a new state.
-    pub(super) fn keep_handles(&mut self, before: &Self) {
-        self.handles = before.handles;
+    #[cfg(test)]
+    pub(super) fn handles(&self) -> Handles {
+        self.handles
     }
 
     pub(super) fn set_handles(&mut self, handles: Handles) {

@@ -26,9 +26,20 @@ pub(super) fn instantiate(
     channel: &str,
     limits: ChannelLimits,
 ) -> Result<(), WasmChannelError> {
-    let budget = MemoryBudget::unlimited();
-    let Some(memory) = budget.reserve(0) else { return Ok(()) };
-    let context = CallbackContext {
+    let Some(context) = context(channel, limits) else { return Ok(()) };
+    match instance::try_out(prepared, context) {
+        Ok(()) => Ok(()),
+        Err(WasmChannelError::Instantiation { channel, reason }) => {
+            let reason = format!("its initial state does not fit: {reason}");
+            Err(WasmChannelError::NotLoadable { channel, reason })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What an instance that nobody asks for anything is made with.
+pub(super) fn context(channel: &str, limits: ChannelLimits) -> Option<CallbackContext> {
+    Some(CallbackContext {
         channel: Arc::new(ChannelRuntimeInfo {
             name: channel.into(),
             limits,
@@ -38,16 +49,8 @@ pub(super) fn instantiate(
         workspace: WorkspaceSnapshot::empty(),
         deadline: deadline_after(Instant::now(), limits.callback_timeout),
         stop: StopFlag::default(),
-        memory,
-    };
-    match instance::try_out(prepared, context) {
-        Ok(()) => Ok(()),
-        Err(WasmChannelError::Instantiation { channel, reason }) => {
-            let reason = format!("its initial state does not fit: {reason}");
-            Err(WasmChannelError::NotLoadable { channel, reason })
-        }
-        Err(error) => Err(error),
-    }
+        memory: MemoryBudget::unlimited().reserve(0)?,
+    })
 }
 
 /// Services for an instance in which nothing runs, so nobody asks.

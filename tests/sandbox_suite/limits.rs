@@ -287,6 +287,23 @@ fn nothing_of_a_guests_memory_outlives_a_callback() {
     }
 }
 
+#[test]
+fn memory_that_a_guest_before_has_filled_is_zero_wherever_it_grows_to() {
+    let bytes = 42 * 65_536;
+    let body = format!(
+        "(local $at i32) {}
+        (loop $next
+            (if (i64.ne (i64.const 0) (i64.load (local.get $at))) (then unreachable))
+            (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 64))) (i32.const {bytes}))))
+        (memory.fill (i32.const 0) (i32.const 238) (i32.const {bytes}))",
+        grow(40)
+    );
+    let bench = Bench::of(Wat::poll(body));
+    for _ in 0..3 {
+        assert_eq!(bench.poll().result, Ok(CallbackValue::Done));
+    }
+}
+
 /// `cabi_realloc` with another body: called by the host to hand over `on-start`'s text.
 fn with_realloc(body: &str) -> Bench {
     let realloc = format!(r#"(func $r (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) {body})"#);

@@ -17,7 +17,7 @@ use crate::imports::HostFunc;
 /// The largest file that is read as a guest, in bytes: 64 MiB. A host may set a smaller limit of its own.
 pub const MAX_GUEST_SIZE: usize = 64 << 20;
 
-/// How many names a refusal lists of what a stranger exports.
+/// How many names a refusal lists of what an unknown module exports.
 const LISTED_EXPORTS: usize = 20;
 
 /// A guest that fits: its core module, and what the host has to know to link and call it.
