@@ -12,8 +12,8 @@ use crate::capability::limits::ChannelLimits;
 use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig, trial};
 
 /// Many short rounds, of which the best counts: other programs disturb some of them.
-const ROUNDS: usize = 100;
-const CALLS: u32 = 50;
+const ROUNDS: usize = 1000;
+const CALLS: u32 = 5;
 
 struct KeptInstance<'a> {
     call: CallbackRun<'a>,
