@@ -68,10 +68,10 @@ fn answers_of_every_kind_arrive_as_they_should() {
         (304, 304, ""),
         (404, 404, "body"),
         (599, 599, "body"),
-        (100, 502, "{\"error\":\"bad_answer\"}"),
-        (101, 502, "{\"error\":\"bad_answer\"}"),
-        (0, 502, "{\"error\":\"bad_answer\"}"),
-        (600, 502, "{\"error\":\"bad_answer\"}"),
+        (100, 502, "{\"error\":\"bad_response\"}"),
+        (101, 502, "{\"error\":\"bad_response\"}"),
+        (0, 502, "{\"error\":\"bad_response\"}"),
+        (600, 502, "{\"error\":\"bad_response\"}"),
     ] {
         let answer = get(address, &format!("/?{status_sent}"));
         assert_eq!(status(&answer), status_seen, "{answer:?}");
@@ -103,7 +103,7 @@ fn large_bodies_pass_both_ways() {
 fn a_request_that_is_dropped_is_answered_with_500() {
     let server = start(ServerLimits::default(), drop);
     let answer = get(server.local_addr(), "/");
-    assert_eq!((status(&answer), code(&answer)), (500, "no_answer"));
+    assert_eq!((status(&answer), code(&answer)), (500, "no_response"));
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn an_answer_that_does_not_come_in_time_is_made_up_for() {
     let (server, requests) = holding(ServerLimits { response_timeout: SHORT, ..ServerLimits::default() });
     let mut client = ask(server.local_addr());
     let request = requests.recv_timeout(PATIENCE).unwrap();
-    refused(&read_all(&mut client), (504, "no_answer_in_time"));
+    refused(&read_all(&mut client), (504, "response_timeout"));
     // The late answer goes nowhere, and the private connection serves again.
     request.responder.respond(Response::json(200, vec![b'x'; 100_000]));
     eventually("its memory is released", || server.stats().response_memory_used == 0);
@@ -209,7 +209,7 @@ fn an_answer_may_have_its_limit_and_one_byte_more_is_an_error() {
         request.responder.respond(Response { status: 200, headers: vec![], body: vec![b'x'; length] });
     });
     assert!(get(server.local_addr(), "/?100000").ends_with(&"x".repeat(100_000)));
-    refused(&get(server.local_addr(), "/?100001"), (500, "answer_too_large"));
+    refused(&get(server.local_addr(), "/?100001"), (500, "response_too_large"));
     let head = exchange(server.local_addr(), b"HEAD /?100000 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(head.contains("Content-Length: 100000\r\n") && head.ends_with("\r\n\r\n"), "{head:?}");
     eventually("all memory is released", || server.stats().response_memory_used == 0);

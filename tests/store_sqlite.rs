@@ -53,8 +53,8 @@ fn files_are_private_from_the_start_and_made_so_when_they_are_not() {
 fn what_is_not_a_sound_database_of_ours_is_refused_and_left_as_it_is() {
     let sound = |_: &Scratch, path: &Path| fs::read(path).unwrap();
     type Spoil = fn(&Scratch, &Path, Vec<u8>) -> Vec<u8>;
-    type Refusal = fn(&StoreError) -> bool;
-    let cases: [(&str, Spoil, Refusal); 9] = [
+    type WebhookRefusal = fn(&StoreError) -> bool;
+    let cases: [(&str, Spoil, WebhookRefusal); 9] = [
         ("a text", |_, _, _| b"dear diary, today I have".to_vec(), damaged),
         ("a few bytes", |_, _, _| b"SQL".to_vec(), damaged),
         ("a header that is garbage", |_, _, bytes| overwrite(bytes, 0, 100), damaged),

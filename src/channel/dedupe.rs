@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use wit_abi::types::OutgoingHttpResponse;
 
-use crate::event::answer::AnswerSlot;
 use crate::event::arrival::RequestIdentity;
+use crate::event::response::ResponseSender;
 use crate::model::clock::{millis, remaining};
 use crate::server::responses::{headers_json, headers_of};
 use crate::store::{SeenId, SeenRecord, StoredAnswer};
@@ -16,7 +16,7 @@ use crate::webhook::{DedupeKey, DedupeMemory, Known};
 pub struct Seen {
     known: DedupeMemory<Option<SeenId>>,
     /// Repeats that came before the first one was answered.
-    waiting: HashMap<DedupeKey, Vec<AnswerSlot>>,
+    waiting: HashMap<DedupeKey, Vec<ResponseSender>>,
 }
 
 /// Repeats of one request that wait for its answer; more are told to come back.
@@ -25,13 +25,13 @@ const MOST_WAITING: usize = 8;
 /// What a request is.
 pub enum Arrival {
     /// The first of its kind: it is to be run.
-    New(AnswerSlot),
+    New(ResponseSender),
     /// A repeat of one that has its answer.
-    Repeat { answer: AnswerSlot, id: Option<SeenId> },
+    Repeat { answer: ResponseSender, id: Option<SeenId> },
     /// A repeat of one that still runs; it is answered with it.
     Waits,
     /// A repeat too many, or there is no room to remember it.
-    Refused(AnswerSlot),
+    Refused(ResponseSender),
 }
 
 impl Default for Seen {
@@ -56,7 +56,7 @@ impl Seen {
     }
 
     /// A request has come. It is a repeat when any of its identities is known.
-    pub fn arrive(&mut self, identities: &[RequestIdentity], answer: AnswerSlot, now_ms: u64) -> Arrival {
+    pub fn arrive(&mut self, identities: &[RequestIdentity], answer: ResponseSender, now_ms: u64) -> Arrival {
         for (index, identity) in identities.iter().enumerate() {
             match self.known.begin(identity.key, identity.expires_ms, now_ms) {
                 Known::New => {}
@@ -78,7 +78,7 @@ impl Seen {
         Arrival::New(answer)
     }
 
-    fn wait_for(&mut self, key: DedupeKey, answer: AnswerSlot) -> Arrival {
+    fn wait_for(&mut self, key: DedupeKey, answer: ResponseSender) -> Arrival {
         let waiting = self.waiting.entry(key).or_default();
         if waiting.len() >= MOST_WAITING {
             return Arrival::Refused(answer);
@@ -89,7 +89,7 @@ impl Seen {
 
     /// The first one was answered. `stored` says where its identities are kept, in their order. Returns the repeats that
     /// waited for it.
-    pub fn done(&mut self, identities: &[RequestIdentity], stored: &[SeenId]) -> Vec<AnswerSlot> {
+    pub fn done(&mut self, identities: &[RequestIdentity], stored: &[SeenId]) -> Vec<ResponseSender> {
         for (index, identity) in identities.iter().enumerate() {
             self.known.done(identity.key, stored.get(index).copied());
         }
@@ -97,14 +97,14 @@ impl Seen {
     }
 
     /// The first one failed: the next one runs. Returns the repeats that waited for it.
-    pub fn forget(&mut self, identities: &[RequestIdentity]) -> Vec<AnswerSlot> {
+    pub fn forget(&mut self, identities: &[RequestIdentity]) -> Vec<ResponseSender> {
         for identity in identities {
             self.known.forget(identity.key);
         }
         self.take_waiting(identities)
     }
 
-    fn take_waiting(&mut self, identities: &[RequestIdentity]) -> Vec<AnswerSlot> {
+    fn take_waiting(&mut self, identities: &[RequestIdentity]) -> Vec<ResponseSender> {
         identities.iter().filter_map(|identity| self.waiting.remove(&identity.key)).flatten().collect()
     }
 
@@ -153,13 +153,13 @@ pub fn empty_ok() -> OutgoingHttpResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::answer::{HttpAnswer, Refusal};
+    use crate::event::response::{WebhookRefusal, WebhookResponse};
 
     const IDENTITY: fn() -> RequestIdentity =
         || RequestIdentity { key: DedupeKey::derive("id", b"1"), expires_ms: 60_000, keep_answer: true };
 
-    fn slot() -> AnswerSlot {
-        AnswerSlot::new(|_| {})
+    fn slot() -> ResponseSender {
+        ResponseSender::new(|_| {})
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
             assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Waits));
         }
         let Arrival::Refused(answer) = seen.arrive(&[IDENTITY()], slot(), 0) else { panic!("not refused") };
-        answer.send(HttpAnswer::Refused(Refusal::Busy));
+        answer.send(WebhookResponse::Refused(WebhookRefusal::Busy));
     }
 
     #[test]

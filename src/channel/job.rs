@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::channel::ChannelName;
-use crate::event::answer::AnswerSlot;
 use crate::event::arrival::RequestIdentity;
 use crate::event::callback::Callback;
+use crate::event::response::ResponseSender;
 use crate::store::{Generation, ReplyId};
 
 use crate::channel::lane::LaneKind;
@@ -42,7 +42,7 @@ pub enum Purpose {
     /// An answer for a client.
     Webhook {
         identities: Vec<RequestIdentity>,
-        answer: AnswerSlot,
+        answer: ResponseSender,
     },
     Poll,
     Timer {

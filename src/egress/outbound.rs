@@ -68,23 +68,25 @@ struct Base {
 }
 
 /// Where a request goes: the beginning of its URL, and the addresses to connect to.
-pub(super) struct Route<'a> {
-    base: RouteBase<'a>,
+pub(super) struct Upstream<'a> {
+    base: UpstreamBase<'a>,
     dial: Vec<SocketAddr>,
 }
 
-enum RouteBase<'a> {
+enum UpstreamBase<'a> {
     Direct(String),
     Proxied(String, &'a Clients),
     Rewritten(&'a str),
 }
 
-impl Route<'_> {
+impl Upstream<'_> {
     /// The whole URL of a request with this path and query.
     pub(super) fn url(&self, path_and_query: &str) -> String {
         match &self.base {
-            RouteBase::Direct(origin) | RouteBase::Proxied(origin, _) => format!("{origin}{path_and_query}"),
-            RouteBase::Rewritten(base) => format!("{base}{path_and_query}"),
+            UpstreamBase::Direct(origin) | UpstreamBase::Proxied(origin, _) => {
+                format!("{origin}{path_and_query}")
+            }
+            UpstreamBase::Rewritten(base) => format!("{base}{path_and_query}"),
         }
     }
 }
@@ -159,12 +161,12 @@ impl OutboundHttp {
         channel: &str,
         target: &Target,
         deadline: Instant,
-    ) -> Result<Route<'_>, OutboundError> {
+    ) -> Result<Upstream<'_>, OutboundError> {
         let rewrite =
             self.0.rewrites.iter().find(|rewrite| rewrite.host.matches(target.host(), target.port()));
         if let Some(Rewrite { base, .. }) = rewrite {
-            return Ok(Route {
-                base: RouteBase::Rewritten(&base.url),
+            return Ok(Upstream {
+                base: UpstreamBase::Rewritten(&base.url),
                 dial: self.addresses_of(channel, base, deadline)?,
             });
         }
@@ -173,12 +175,12 @@ impl OutboundHttp {
                 private_hosts::permitted(target.host(), &[address], &self.0.private)?;
             }
             let dial = self.addresses_of(channel, proxy, deadline)?;
-            return Ok(Route { base: RouteBase::Proxied(target.origin(), client), dial });
+            return Ok(Upstream { base: UpstreamBase::Proxied(target.origin(), client), dial });
         }
         let resolved = self.resolve(channel, target.host(), target.literal(), deadline)?;
         let permitted = private_hosts::permitted(target.host(), &resolved, &self.0.private)?;
         let dial = permitted.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, target.port()));
-        Ok(Route { base: RouteBase::Direct(target.origin()), dial: dial.collect() })
+        Ok(Upstream { base: UpstreamBase::Direct(target.origin()), dial: dial.collect() })
     }
 
     fn addresses_of(
@@ -213,14 +215,14 @@ impl OutboundHttp {
     /// Sends a request on its route. `host` is what the guest called the server, for errors.
     pub(super) fn exchange(
         &self,
-        route: &Route<'_>,
+        route: &Upstream<'_>,
         host: &str,
         purpose: RequestPurpose,
         exchange: Exchange<'_>,
     ) -> Result<RawResponse, OutboundError> {
         let client = match &route.base {
-            RouteBase::Proxied(_, clients) => clients.of(purpose),
-            RouteBase::Direct(_) | RouteBase::Rewritten(_) => self.0.direct.of(purpose),
+            UpstreamBase::Proxied(_, clients) => clients.of(purpose),
+            UpstreamBase::Direct(_) | UpstreamBase::Rewritten(_) => self.0.direct.of(purpose),
         };
         let limit = exchange.max_body;
         let begun = Instant::now();

@@ -38,7 +38,7 @@ pub(super) fn name_of_secret(secret: &str) -> String {
 
 /// A placeholder that was exchanged for a marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Slot {
+pub(super) struct Placeholder {
     /// What stands in the text now: small letters and digits only.
     pub(super) marker: String,
     /// The placeholder's name, without braces.
@@ -46,7 +46,7 @@ pub(super) struct Slot {
 }
 
 /// Exchanges every placeholder for a marker that occurs nowhere else in the text.
-pub(super) fn protect(text: &str) -> (String, Vec<Slot>) {
+pub(super) fn protect(text: &str) -> (String, Vec<Placeholder>) {
     let found = find(text);
     if found.is_empty() {
         return (text.to_owned(), Vec::new());
@@ -60,7 +60,7 @@ pub(super) fn protect(text: &str) -> (String, Vec<Slot>) {
         out.push_str(&text[copied..range.start]);
         out.push_str(&marker);
         copied = range.end;
-        slots.push(Slot { marker, name: name.to_owned() });
+        slots.push(Placeholder { marker, name: name.to_owned() });
     }
     out.push_str(&text[copied..]);
     (out, slots)
@@ -75,7 +75,11 @@ fn unused_stem(text: &str) -> String {
 }
 
 /// Exchanges markers for what `value` says.
-pub(super) fn fill(text: &str, slots: &[Slot], mut value: impl FnMut(&Slot) -> String) -> String {
+pub(super) fn fill(
+    text: &str,
+    slots: &[Placeholder],
+    mut value: impl FnMut(&Placeholder) -> String,
+) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     for slot in slots {

@@ -36,11 +36,11 @@ pub trait NameResolver: Send + Sync {
 /// them. At most 32 run at a time, 4 of one client; who asks for a name that is being looked up waits for the same lookup;
 /// and what was found is kept for 30 s.
 #[derive(Clone)]
-pub struct SystemResolver(Arc<Shared>);
+pub struct SystemResolver(Arc<LookupQueue>);
 
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-struct Shared {
+struct LookupQueue {
     lookup: Box<Lookup>,
     ttl: Duration,
     state: Mutex<State>,
@@ -80,7 +80,7 @@ impl SystemResolver {
         ttl: Duration,
         lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(LookupQueue {
             lookup: Box::new(lookup),
             ttl,
             state: Mutex::default(),
@@ -142,7 +142,7 @@ impl NameResolver for SystemResolver {
     }
 }
 
-impl Shared {
+impl LookupQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while the lock is held, so a poisoned one still guards a sound state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

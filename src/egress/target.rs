@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use super::error::OutboundError;
-use super::placeholders::{self, Slot};
+use super::placeholders::{self, Placeholder};
 
 /// The longest URL that a guest may write, in bytes: what common servers take at most.
 pub const MAX_URL_BYTES: usize = 8 * 1024;
@@ -24,7 +24,7 @@ const MAX_LABEL_BYTES: usize = 63;
 pub(super) struct Target {
     /// The normalised URL, with a marker for each placeholder.
     url: Url,
-    slots: Vec<Slot>,
+    slots: Vec<Placeholder>,
     host: String,
     literal: Option<IpAddr>,
     port: u16,

@@ -10,8 +10,8 @@ use crate::model::oneshot::Teller;
 use crate::store::{PendingReply, ReplyId};
 use crate::webhook::DedupeKey;
 
-use super::answer::AnswerSlot;
 use super::health::ChannelHealth;
+use super::response::ResponseSender;
 use super::setup::{ChannelSetup, StoredChannel};
 
 /// Something for the router to do.
@@ -36,8 +36,8 @@ pub struct Webhook {
     pub identities: Vec<RequestIdentity>,
     /// When it was complete.
     pub received: Instant,
-    /// Where the answer goes.
-    pub answer: AnswerSlot,
+    /// Where the response goes.
+    pub answer: ResponseSender,
 }
 
 /// By what a repeat of a request is recognised.
@@ -47,7 +47,7 @@ pub struct RequestIdentity {
     pub key: DedupeKey,
     /// Until when a repeat is recognised, in Unix milliseconds.
     pub expires_ms: u64,
-    /// Whether the first answer is kept for repeats. Without, a repeat gets an empty 200.
+    /// Whether the first response is kept for repeats. Without, a repeat gets an empty 200.
     pub keep_answer: bool,
 }
 

@@ -5,9 +5,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::channel::ChannelName;
 use crate::store::{Batch, PendingReply, ReplyId, ReplyRecord, SeenId, StoreEvent};
 
-use super::answer::HttpAnswer;
 use super::arrival::RequestIdentity;
 use super::callback::CallbackReport;
+use super::response::WebhookResponse;
 
 /// Which of the callbacks that run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,7 +39,7 @@ pub enum Completion {
     Store(StoreEvent),
 }
 
-/// The answer to a request that can be recognised.
+/// The response to a request that can be recognised.
 #[derive(Debug)]
 pub struct Answered {
     /// The channel.
@@ -48,8 +48,8 @@ pub struct Answered {
     pub identities: Vec<RequestIdentity>,
     /// Where they are kept, in their order; nothing when they could not be stored.
     pub stored: Vec<SeenId>,
-    /// The answer, for repeats that wait for it.
-    pub answer: HttpAnswer,
+    /// The response, for repeats that wait for it.
+    pub answer: WebhookResponse,
 }
 
 /// A place among the replies that may be on their way at one time; dropping it frees the place.

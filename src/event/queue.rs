@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::Event;
-use super::answer::Refusal;
+use super::response::WebhookRefusal;
 
 /// The way to the router. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ impl Drop for EventReceiver {
 fn refuse_queued(queued: &Receiver<Event>) {
     while let Ok(event) = queued.try_recv() {
         if let Event::Webhook(webhook) = event {
-            webhook.answer.refuse(Refusal::Stopping);
+            webhook.answer.refuse(WebhookRefusal::Stopping);
         }
     }
 }
@@ -123,8 +123,8 @@ mod tests {
     use wit_abi::types::IncomingHttpRequest;
 
     use super::*;
-    use crate::event::answer::{AnswerSlot, HttpAnswer};
     use crate::event::arrival::Webhook;
+    use crate::event::response::{ResponseSender, WebhookResponse};
 
     fn webhook(answered: &Arc<AtomicUsize>) -> Event {
         let answered = answered.clone();
@@ -141,8 +141,8 @@ mod tests {
             request: Arc::new(request),
             identities: Vec::new(),
             received: Instant::now(),
-            answer: AnswerSlot::new(move |answer| {
-                assert_eq!(answer, HttpAnswer::Refused(Refusal::Stopping));
+            answer: ResponseSender::new(move |answer| {
+                assert_eq!(answer, WebhookResponse::Refused(WebhookRefusal::Stopping));
                 answered.fetch_add(1, SeqCst);
             }),
         }))
@@ -218,7 +218,7 @@ mod tests {
         if let NotQueued::Full(Event::Webhook(webhook)) | NotQueued::Closed(Event::Webhook(webhook)) =
             not_queued
         {
-            webhook.answer.refuse(Refusal::Stopping);
+            webhook.answer.refuse(WebhookRefusal::Stopping);
         }
         true
     }

@@ -2,7 +2,7 @@
 
 use crate::model::escape::escaped;
 
-/// Bytes of a service's answer that are quoted.
+/// Bytes of a service's response that are quoted.
 const QUOTED_BYTES: usize = 300;
 
 /// How the requests of one callback went.
@@ -39,13 +39,13 @@ impl UpstreamOutcome {
         self.refused = Some(reason.to_owned());
     }
 
-    /// There was no answer, or the host could not make the request now.
+    /// There was no response, or the host could not make the request now.
     pub fn failed(&mut self) {
         self.refused = None;
     }
 }
 
-/// Whether the same request would get the same answer again. Request Timeout, Conflict, Too Early and Too Many Requests
+/// Whether the same request would get the same response again. Request Timeout, Conflict, Too Early and Too Many Requests
 /// pass (RFC 9110, section 15.5; RFC 8470, section 5.2; RFC 6585, section 4).
 fn is_permanent(status: u16) -> bool {
     (400..500).contains(&status) && !matches!(status, 408 | 409 | 425 | 429)
@@ -117,7 +117,7 @@ mod tests {
         }
         let mut outcome = after(&[400]);
         outcome.failed();
-        assert_eq!(outcome.refused, None, "no answer");
+        assert_eq!(outcome.refused, None, "no response");
         outcome.refused_by_host("too large");
         assert_eq!(outcome.refused.as_deref(), Some("too large"));
     }

@@ -73,9 +73,9 @@ impl Posted {
 
 /// Messages that are durable and wait for the agent. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Mailbox(Arc<Shared>);
+pub(crate) struct Mailbox(Arc<MailboxInner>);
 
-struct Shared {
+struct MailboxInner {
     /// A lock, because the store thread fills what the agent's threads empty; it is held for bookkeeping only, never
     /// during I/O.
     state: Mutex<State>,
@@ -122,7 +122,7 @@ impl Mailbox {
             is_closed: false,
         };
         let (state, changed) = (Mutex::new(state), Condvar::new());
-        Self(Arc::new(Shared { state, changed, store, completed, notice }))
+        Self(Arc::new(MailboxInner { state, changed, store, completed, notice }))
     }
 
     /// Takes in messages that are durable now.

@@ -61,14 +61,14 @@ impl AnsweredSender {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::answer::{HttpAnswer, Refusal};
+    use crate::event::response::{WebhookRefusal, WebhookResponse};
 
     fn answered() -> Answered {
         Answered {
             channel: "a".parse().expect("a name"),
             identities: Vec::new(),
             stored: Vec::new(),
-            answer: HttpAnswer::Refused(Refusal::Busy),
+            answer: WebhookResponse::Refused(WebhookRefusal::Busy),
         }
     }
 

@@ -139,7 +139,7 @@ impl Router {
         }
         if let Purpose::Webhook { identities, answer } = running.job.purpose {
             self.free_lane(&channel, running.lane);
-            let refusal = crate::event::answer::Refusal::TooManyRequests { retry_after: wait };
+            let refusal = crate::event::response::WebhookRefusal::TooManyRequests { retry_after: wait };
             return self.webhook_failed(&channel, &identities, answer, refusal);
         }
         let Some(slot) = self.channels.get_mut(&channel) else { return };
@@ -377,12 +377,12 @@ fn fault_of(error: &WasmChannelError) -> Fault {
     }
 }
 
-fn refusal_for(error: &WasmChannelError) -> crate::event::answer::Refusal {
-    use crate::event::answer::Refusal;
+fn refusal_for(error: &WasmChannelError) -> crate::event::response::WebhookRefusal {
+    use crate::event::response::WebhookRefusal;
     match error {
-        WasmChannelError::Stopped { .. } => Refusal::Stopping,
-        WasmChannelError::HostMemoryExhausted { .. } => Refusal::Busy,
-        _ => Refusal::CallbackFailed,
+        WasmChannelError::Stopped { .. } => WebhookRefusal::Stopping,
+        WasmChannelError::HostMemoryExhausted { .. } => WebhookRefusal::Busy,
+        _ => WebhookRefusal::CallbackFailed,
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crossbeam_channel::Sender;
 
 use crate::channel::workspace::{WorkspaceChanges, workspace_path};
-use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::callback::CallbackReport;
 use crate::event::completion::Completion;
+use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::inbox::{Mailbox, Posted};
 use crate::store::{
     Batch, Change, CommitError, Generation, Loaded, Receipt, ReplyId, SeenId, StoreEvent, StoreHandle,
@@ -195,15 +195,17 @@ impl Storage {
     }
 
     /// Answers a repeated request with the stored answer of the first.
-    pub fn answer_from_store(&mut self, id: SeenId, answer: AnswerSlot) {
+    pub fn answer_from_store(&mut self, id: SeenId, answer: ResponseSender) {
         let request = self.begin();
         self.store.ask(
             move |engine| engine.seen_answer(id),
             move |stored| {
                 answer.send(match stored {
-                    Ok(Some(stored)) => HttpAnswer::Guest(crate::channel::dedupe::restored_answer(stored)),
-                    Ok(None) => HttpAnswer::Guest(crate::channel::dedupe::empty_ok()),
-                    Err(_) => HttpAnswer::Refused(Refusal::StoreUnavailable),
+                    Ok(Some(stored)) => {
+                        WebhookResponse::Guest(crate::channel::dedupe::restored_answer(stored))
+                    }
+                    Ok(None) => WebhookResponse::Guest(crate::channel::dedupe::empty_ok()),
+                    Err(_) => WebhookResponse::Refused(WebhookRefusal::StoreUnavailable),
                 });
                 request.done();
             },
@@ -407,7 +409,7 @@ impl Router {
         self.free_lane(&channel, lane);
         match job.purpose {
             Purpose::Webhook { identities, answer } => {
-                self.webhook_failed(&channel, &identities, answer, Refusal::StoreUnavailable);
+                self.webhook_failed(&channel, &identities, answer, WebhookRefusal::StoreUnavailable);
             }
             // The reply has been delivered: that must be known once the store works again.
             Purpose::Reply(attempt) => self.enqueue_delivery(&channel, &attempt, report),

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::channel::ChannelName;
 use crate::event::Wakeup;
-use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::arrival::{RequestIdentity, Webhook};
 use crate::event::callback::{Callback, CallbackReport, CallbackValue};
 use crate::event::completion::Answered;
+use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::model::deadline::deadline_after;
 use crate::sandbox::WasmChannelError;
 use crate::server::responses::headers_of;
@@ -27,11 +27,13 @@ impl Router {
         if let Some(refusal) = self.refusal(&channel) {
             return answer.refuse(refusal);
         }
-        let Some(slot) = self.channels.get_mut(&channel) else { return answer.refuse(Refusal::NotFound) };
+        let Some(slot) = self.channels.get_mut(&channel) else {
+            return answer.refuse(WebhookRefusal::NotFound);
+        };
         let answer = match slot.seen.arrive(&identities, answer, steady_ms()) {
             Arrival::New(answer) => answer,
             Arrival::Waits => return self.await_answer(),
-            Arrival::Refused(answer) => return answer.refuse(Refusal::Busy),
+            Arrival::Refused(answer) => return answer.refuse(WebhookRefusal::Busy),
             Arrival::Repeat { answer, id } => return self.answer_repeat(&channel, answer, id),
         };
         let job = Job {
@@ -40,7 +42,7 @@ impl Router {
         };
         if let Err(job) = self.enqueue(&channel, job) {
             if let Purpose::Webhook { identities, answer } = job.purpose {
-                self.webhook_failed(&channel, &identities, answer, Refusal::Busy);
+                self.webhook_failed(&channel, &identities, answer, WebhookRefusal::Busy);
             }
         } else if !self.watches_queues {
             // One deadline for all queues, set anew when it passes: one for each request would wake the scheduler for
@@ -51,26 +53,26 @@ impl Router {
     }
 
     /// Why a channel takes no request now.
-    fn refusal(&self, channel: &ChannelName) -> Option<Refusal> {
+    fn refusal(&self, channel: &ChannelName) -> Option<WebhookRefusal> {
         if self.stopping.is_some() {
-            return Some(Refusal::Stopping);
+            return Some(WebhookRefusal::Stopping);
         }
         let slot = self.channels.get(channel)?;
         match slot.state {
-            State::Starting => return Some(Refusal::Starting),
-            State::Stopping => return Some(Refusal::Stopping),
+            State::Starting => return Some(WebhookRefusal::Starting),
+            State::Stopping => return Some(WebhookRefusal::Stopping),
             State::Paused => {
                 let until = slot.breaker.pause().map_or_else(Instant::now, |pause| pause.until);
-                return Some(Refusal::Paused {
+                return Some(WebhookRefusal::Paused {
                     retry_after: until.saturating_duration_since(Instant::now()),
                 });
             }
             State::Ready => {}
         }
         if !self.storage.takes_messages() {
-            return Some(Refusal::StoreUnavailable);
+            return Some(WebhookRefusal::StoreUnavailable);
         }
-        self.mailbox.is_full().then_some(Refusal::Busy)
+        self.mailbox.is_full().then_some(WebhookRefusal::Busy)
     }
 
     /// The guest has answered: the answer leaves when everything that the callback did is durable.
@@ -78,16 +80,16 @@ impl Router {
         &mut self,
         channel: &ChannelName,
         mut identities: Vec<RequestIdentity>,
-        answer: AnswerSlot,
+        answer: ResponseSender,
         value: CallbackValue,
         mut batch: Batch,
     ) {
         let CallbackValue::Http(response) = value else {
-            return self.webhook_failed(channel, &identities, answer, Refusal::CallbackFailed);
+            return self.webhook_failed(channel, &identities, answer, WebhookRefusal::CallbackFailed);
         };
         // The sender tries again after an error of the guest: it must not be taken for a repeat.
         if response.status >= 500 {
-            self.forget_identities(channel, &identities, &HttpAnswer::Guest(response.clone()));
+            self.forget_identities(channel, &identities, &WebhookResponse::Guest(response.clone()));
             identities.clear();
         }
         let now_ms = steady_ms();
@@ -101,14 +103,14 @@ impl Router {
         // Without changes of its own the answer may still depend on an earlier callback's, which are in memory only: a guest
         // that recognises a repeat by its workspace says 200 for the first one as well.
         if batch.changes.is_empty() && self.storage.is_idle() {
-            return answer.send(HttpAnswer::Guest(response));
+            return answer.send(WebhookResponse::Guest(response));
         }
         let answered_to = self.answered.sender();
         let channel = channel.clone();
         self.storage.commit_then(batch, &self.mailbox, move |receipt| {
             let sent = match receipt {
-                Ok(_) => HttpAnswer::Guest(response),
-                Err(_) => HttpAnswer::Refused(Refusal::StoreUnavailable),
+                Ok(_) => WebhookResponse::Guest(response),
+                Err(_) => WebhookResponse::Refused(WebhookRefusal::StoreUnavailable),
             };
             if !identities.is_empty() {
                 // The batch ends with them; messages with ids of their own come before.
@@ -139,8 +141,8 @@ impl Router {
         let Answered { channel, identities, stored, answer } = answered;
         let Some(slot) = self.channels.get_mut(channel) else { return };
         let waiting = match answer {
-            HttpAnswer::Guest(_) => slot.seen.done(identities, stored),
-            HttpAnswer::Refused(_) => slot.seen.forget(identities),
+            WebhookResponse::Guest(_) => slot.seen.done(identities, stored),
+            WebhookResponse::Refused(_) => slot.seen.forget(identities),
         };
         for slot in waiting {
             slot.send(answer.clone());
@@ -152,10 +154,10 @@ impl Router {
         &mut self,
         channel: &ChannelName,
         identities: &[RequestIdentity],
-        answer: AnswerSlot,
-        refusal: Refusal,
+        answer: ResponseSender,
+        refusal: WebhookRefusal,
     ) {
-        let refused = HttpAnswer::Refused(refusal);
+        let refused = WebhookResponse::Refused(refusal);
         self.forget_identities(channel, identities, &refused);
         answer.send(refused);
     }
@@ -164,7 +166,7 @@ impl Router {
         &mut self,
         channel: &ChannelName,
         identities: &[RequestIdentity],
-        answer: &HttpAnswer,
+        answer: &WebhookResponse,
     ) {
         let Some(slot) = self.channels.get_mut(channel) else { return };
         for waiting in slot.seen.forget(identities) {
@@ -173,11 +175,11 @@ impl Router {
     }
 
     /// A repeat gets what the first one got, if that was kept.
-    fn answer_repeat(&mut self, channel: &ChannelName, answer: AnswerSlot, id: Option<SeenId>) {
+    fn answer_repeat(&mut self, channel: &ChannelName, answer: ResponseSender, id: Option<SeenId>) {
         log::debug!(target: channel.as_str(), "channel {channel}: a duplicate request is answered without running the guest");
         match id {
             Some(id) => self.storage.answer_from_store(id, answer),
-            None => answer.send(HttpAnswer::Guest(crate::channel::dedupe::empty_ok())),
+            None => answer.send(WebhookResponse::Guest(crate::channel::dedupe::empty_ok())),
         }
     }
 
@@ -200,7 +202,7 @@ impl Router {
                 }
                 let Some(job) = lane.remove_first() else { break };
                 if let Purpose::Webhook { identities, answer } = job.purpose {
-                    self.webhook_failed(&channel, &identities, answer, Refusal::Busy);
+                    self.webhook_failed(&channel, &identities, answer, WebhookRefusal::Busy);
                 }
             }
         }
@@ -213,7 +215,7 @@ impl Router {
 
     /// A channel that is paused or stops answers those that wait for it.
     pub(super) fn refuse_waiting_webhooks(&mut self, channel: &ChannelName) {
-        let refusal = self.refusal(channel).unwrap_or(Refusal::Busy);
+        let refusal = self.refusal(channel).unwrap_or(WebhookRefusal::Busy);
         let Some(slot) = self.channels.get_mut(channel) else { return };
         let waiting: Vec<Job> = slot.lane(LaneKind::Inbound).take_all().into();
         let (webhooks, others): (Vec<Job>, Vec<Job>) =

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use crate::channel::ChannelName;
-use crate::event::answer::Refusal;
+use crate::event::response::WebhookRefusal;
 use crate::model::clock;
 use crate::model::log_throttle::LogThrottle;
 use crate::secrets::SecretStore;
@@ -65,12 +65,12 @@ impl AuthenticationGate {
         access: &ChannelAccess,
         request: &WebhookRequest<'_>,
         client: IpAddr,
-    ) -> Result<Authenticated, Refusal> {
+    ) -> Result<Authenticated, WebhookRefusal> {
         let now = Instant::now();
         if access.plan.is_guessable(request)
             && let Some(retry_after) = self.guesses.blocked(channel, client, now)
         {
-            return Err(Refusal::TooManyRequests { retry_after });
+            return Err(WebhookRefusal::TooManyRequests { retry_after });
         }
         match self.verify(channel, access, request) {
             Verdict::Authentic(authenticated) => Ok(authenticated),
@@ -85,7 +85,7 @@ impl AuthenticationGate {
                         "channel {channel}: secret {secret_name} cannot be used: {problem}{suppressed}"
                     );
                 }
-                Err(Refusal::NotConfigured)
+                Err(WebhookRefusal::NotConfigured)
             }
         }
     }
@@ -137,15 +137,15 @@ impl AuthenticationGate {
         client: IpAddr,
         reason: &crate::webhook::AuthFailure,
         now: Instant,
-    ) -> Refusal {
+    ) -> WebhookRefusal {
         if reason.is_guess() {
             self.guesses.failed(channel, client, now);
         }
         match self.failures.failed(channel, client, now) {
-            Failure::OverLimit { retry_after } => Refusal::TooManyRequests { retry_after },
+            Failure::OverLimit { retry_after } => WebhookRefusal::TooManyRequests { retry_after },
             Failure::WithinLimit { unlogged } => {
                 self.log(channel, client, reason, unlogged, now);
-                Refusal::Unauthorized
+                WebhookRefusal::Unauthorized
             }
         }
     }
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(passes("one"), Ok(()));
         assert_eq!(reads(), 2, "the secret and the one before it");
         assert_eq!(passes("one"), Ok(()));
-        assert_eq!(passes("two"), Err(Refusal::Unauthorized));
+        assert_eq!(passes("two"), Err(WebhookRefusal::Unauthorized));
         assert_eq!(reads(), 0);
         set("two");
         store.revision.store(2, SeqCst);
@@ -301,7 +301,7 @@ mod tests {
         // What cannot be read is not missing, and not remembered.
         store.revision.store(3, SeqCst);
         store.fails.store(true, SeqCst);
-        assert_eq!(passes("two"), Err(Refusal::NotConfigured));
+        assert_eq!(passes("two"), Err(WebhookRefusal::NotConfigured));
         store.fails.store(false, SeqCst);
         assert_eq!(passes("two"), Ok(()));
     }
@@ -329,7 +329,7 @@ mod tests {
         method: &str,
         query: &str,
         header: Option<(&str, &str)>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), WebhookRefusal> {
         let headers: Vec<_> =
             header.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let request = WebhookRequest {
@@ -344,8 +344,8 @@ mod tests {
         gate.admit(&channel.parse().unwrap(), access, &request, GUESSER).map(|_| ())
     }
 
-    fn is_429(result: &Result<(), Refusal>) -> bool {
-        matches!(result, Err(Refusal::TooManyRequests { .. }))
+    fn is_429(result: &Result<(), WebhookRefusal>) -> bool {
+        matches!(result, Err(WebhookRefusal::TooManyRequests { .. }))
     }
 
     /// Forged requests used to lock authentic ones out, at every channel and for as long as somebody sent one forged
@@ -359,7 +359,7 @@ mod tests {
         let results: Vec<_> = (0..100)
             .map(|_| ask(&mut gate, "chat", &access, "POST", "", Some(("x-hub-signature-256", &forged))))
             .collect();
-        assert_eq!(results.iter().filter(|result| **result == Err(Refusal::Unauthorized)).count(), 20);
+        assert_eq!(results.iter().filter(|result| **result == Err(WebhookRefusal::Unauthorized)).count(), 20);
         assert!(results[20..].iter().all(is_429));
         // HMAC-SHA256 of the empty body under "a long secret".
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"a long secret");
@@ -395,7 +395,10 @@ mod tests {
                 now_ms,
             };
             let channel = "chat".parse().unwrap();
-            assert_eq!(gate.admit(&channel, &access, &request, GUESSER).err(), Some(Refusal::Unauthorized));
+            assert_eq!(
+                gate.admit(&channel, &access, &request, GUESSER).err(),
+                Some(WebhookRefusal::Unauthorized)
+            );
             let first = gate.clock_logged;
             assert!(gate.admit(&channel, &access, &request, GUESSER).is_err());
             assert_eq!(gate.clock_logged, first, "once");
@@ -417,7 +420,7 @@ mod tests {
             ask(&mut gate, channel, &access, "POST", "", value.map(|value| ("x-webhook-secret", value)))
         };
         for _ in 0..20 {
-            assert_eq!(send("chat", Some("a guess")), Err(Refusal::Unauthorized));
+            assert_eq!(send("chat", Some("a guess")), Err(WebhookRefusal::Unauthorized));
         }
         assert!(is_429(&send("chat", Some("a long secret"))), "refused before it is compared");
         assert_eq!(send("other", Some("a long secret")), Ok(()));
@@ -443,7 +446,7 @@ mod tests {
         let mut gate = AuthenticationGate::default();
         for _ in 0..20 {
             let guess = ask(&mut gate, "chat", &access, "GET", "hub.verify_token=x", None);
-            assert_eq!(guess, Err(Refusal::Unauthorized));
+            assert_eq!(guess, Err(WebhookRefusal::Unauthorized));
         }
         assert!(is_429(&ask(&mut gate, "chat", &access, "GET", "hub.verify_token=a+long+secret", None)));
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"a long secret");

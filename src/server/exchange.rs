@@ -1,4 +1,4 @@
-//! A request as the handler gets it, the answer it gives, and the way from one to the other.
+//! A request as the handler gets it, the response it gives, and the way from one to the other.
 
 use std::fmt;
 use std::io::Write as _;
@@ -9,10 +9,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::model::clock::http_now;
 
-use super::answer_memory::AnswerMemory;
-use super::answer_thread::{AnswerThread, FITS_BYTES};
 use super::limits::OWN_BODY_BYTES;
 use super::reply;
+use super::response_memory::ResponseMemory;
+use super::response_thread::{FITS_BYTES, ResponseThread};
 
 /// A complete request. Bounds on its size and time have been kept, and its head is free of ambiguities.
 #[derive(Debug)]
@@ -35,11 +35,11 @@ pub struct IncomingRequest {
     pub headers: Vec<(String, String)>,
     /// The body, free of any transfer encoding.
     pub body: Vec<u8>,
-    /// Takes the answer.
+    /// Takes the response.
     pub responder: Responder,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// 200 to 599. Anything else is sent as 502, because a client could not make sense of it.
@@ -52,7 +52,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// An answer with a JSON body.
+    /// A response with a JSON body.
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Response {
             status,
@@ -67,54 +67,54 @@ impl Response {
     }
 }
 
-/// Takes the answer to one request, from any thread. Dropped without an answer, it answers 500.
+/// Takes the response to one request, from any thread. Dropped without a response, it responds with 500.
 pub struct Responder {
-    route: Option<Route>,
+    route: Option<ResponseTarget>,
 }
 
-/// Where an answer goes.
-enum Route {
+/// Where a response goes.
+enum ResponseTarget {
     Channel(Sender<Response>),
-    Client(ClientRoute),
+    Client(ClientResponse),
 }
 
 /// The way back to a client, through tiny_http's writer and the front.
-pub(crate) struct ClientRoute {
+pub(crate) struct ClientResponse {
     pub(crate) request: tiny_http::Request,
     pub(crate) arrival: u64,
     pub(crate) max_response_bytes: u64,
-    pub(crate) memory: Arc<AnswerMemory>,
-    pub(crate) thread: Arc<AnswerThread>,
+    pub(crate) memory: Arc<ResponseMemory>,
+    pub(crate) thread: Arc<ResponseThread>,
 }
 
 impl Responder {
-    /// A responder whose answer is received from a channel, for requests that did not come over the network.
+    /// A responder whose response is received from a channel, for requests that did not come over the network.
     pub fn to_channel() -> (Responder, Receiver<Response>) {
         let (sender, receiver) = bounded(1);
-        (Responder { route: Some(Route::Channel(sender)) }, receiver)
+        (Responder { route: Some(ResponseTarget::Channel(sender)) }, receiver)
     }
 
-    pub(crate) fn to_client(route: ClientRoute) -> Responder {
-        Responder { route: Some(Route::Client(route)) }
+    pub(crate) fn to_client(route: ClientResponse) -> Responder {
+        Responder { route: Some(ResponseTarget::Client(route)) }
     }
 
-    /// Answers. Never waits for the client: the answer is handed over, and the client's pace is the server's concern.
+    /// Responds. Never waits for the client: the response is handed over, and the client's pace is the server's concern.
     pub fn respond(mut self, response: Response) {
-        self.answer(response);
+        self.send(response);
     }
 
-    fn answer(&mut self, response: Response) {
+    fn send(&mut self, response: Response) {
         match self.route.take() {
-            // The receiver may have gone; then nobody wants the answer.
-            Some(Route::Channel(sender)) => drop(sender.try_send(response)),
-            Some(Route::Client(client)) => client.answer(response),
+            // The receiver may have gone; then nobody wants the response.
+            Some(ResponseTarget::Channel(sender)) => drop(sender.try_send(response)),
+            Some(ResponseTarget::Client(client)) => client.respond(response),
             None => {}
         }
     }
 }
 
-impl ClientRoute {
-    fn answer(self, response: Response) {
+impl ClientResponse {
+    fn respond(self, response: Response) {
         let is_head_request = *self.request.method() == tiny_http::Method::Head;
         let response = self.within_bounds(response, is_head_request);
         let bytes = reply::print(&response, is_head_request, http_now());
@@ -129,27 +129,27 @@ impl ClientRoute {
     fn write(self, bytes: &[u8]) {
         let mut writer = self.request.into_writer();
         if let Err(error) = writer.write_all(bytes).and_then(|()| writer.flush()) {
-            // The front has closed the private connection, so it will not read this answer nor release its memory.
-            log::debug!("the answer to request {} has nowhere to go: {error}", self.arrival);
+            // The front has closed the private connection, so it will not read this response nor release its memory.
+            log::debug!("the response to request {} has nowhere to go: {error}", self.arrival);
             self.memory.release(self.arrival);
         }
     }
 
-    /// The answer, or what is sent in its place when it is none or too much.
+    /// The response, or what is sent in its place when it is none or too much.
     fn within_bounds(&self, response: Response, is_head_request: bool) -> Response {
         let length = reply::sent_body(&response, is_head_request).len() as u64;
         let replaced = |status: u16, problem: &dyn fmt::Display| {
             if let Some(suppressed) = self.memory.may_log_replaced(status) {
-                log::warn!("an answer {problem} was replaced by {status}{suppressed}");
+                log::warn!("a response {problem} was replaced by {status}{suppressed}");
             }
         };
         if !(200..=599).contains(&response.status) {
             replaced(502, &format_args!("with status {}", response.status));
-            Response::error(502, "bad_answer")
+            Response::error(502, "bad_response")
         } else if length > self.max_response_bytes {
             let most = self.max_response_bytes;
             replaced(500, &format_args!("of {length} bytes, where at most {most} are sent,"));
-            Response::error(500, "answer_too_large")
+            Response::error(500, "response_too_large")
         } else if length > OWN_BODY_BYTES as u64 && !self.memory.take(self.arrival, length) {
             replaced(503, &format_args!("of {length} bytes, for which no memory is left,"));
             let mut response = Response::error(503, "out_of_memory");
@@ -164,7 +164,7 @@ impl ClientRoute {
 impl Drop for Responder {
     fn drop(&mut self) {
         if self.route.is_some() {
-            self.answer(Response::error(500, "no_answer"));
+            self.send(Response::error(500, "no_response"));
         }
     }
 }

@@ -275,7 +275,7 @@ fn expects_continue(fields: &[(&str, &[u8])], version_1_0: bool) -> Result<bool,
     let mut expectations = values(fields, "expect");
     match (expectations.next(), expectations.next()) {
         (None, _) => Ok(false),
-        // A client of HTTP/1.0 would take the interim answer for the final one (RFC 9110 section 10.1.1).
+        // A client of HTTP/1.0 would take the interim response for the final one (RFC 9110 section 10.1.1).
         (Some(_), None) if version_1_0 => Ok(false),
         (Some(value), None) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
         _ => Err(Rejection::Expectation),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::backend::Backend;
 use super::front::{Front, Listener};
 use super::http_thread;
-use super::shared::Shared;
-use super::shared::Waker;
+use super::server_state::ServerState;
+use super::server_state::Waker;
 use super::wire::Token;
 use super::{IncomingRequest, Response, ServerError, ServerLimits, ServerStats};
 
@@ -35,7 +35,7 @@ pub enum HeadDecision {
 
 /// A running HTTP server. Dropped, it ends at once; [`shutdown`](HttpServer::shutdown) lets it finish its work.
 pub struct HttpServer {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     address: SocketAddr,
     threads: Vec<JoinHandle<()>>,
 }
@@ -44,7 +44,7 @@ impl HttpServer {
     /// Listens on an address (port 0 takes any that is free) and starts to serve.
     ///
     /// The handler is called with one request after the other, in the order in which they were complete. It must return
-    /// at once, and leave the answer to whoever gets the request's [`Responder`](super::Responder): while it runs, no
+    /// at once, and leave the response to whoever gets the request's [`Responder`](super::Responder): while it runs, no
     /// other request is taken, and what waits for longer than [`ServerLimits::dispatch_timeout`] is refused with 503. When it panics, that request is
     /// answered with 500.
     ///
@@ -78,7 +78,7 @@ impl HttpServer {
             Token::random().map_err(|_| ServerError::Backend("the system gives no random numbers".into()))?;
         let waker = Waker::new().map_err(|error| ServerError::Backend(error.to_string()))?;
         announce(address, &limits);
-        let shared = Arc::new(Shared::new(limits, token, waker, Backend::start()?));
+        let shared = Arc::new(ServerState::new(limits, token, waker, Backend::start()?));
         let mut server = HttpServer { shared: shared.clone(), address, threads: Vec::new() };
         let front = Front::new(shared.clone(), head_check, listener);
         server.threads.push(spawn("tinclaw-front", move || front.run())?);
@@ -96,7 +96,7 @@ impl HttpServer {
         self.shared
             .counters
             .response_memory_used
-            .store(self.shared.answer_memory.used(), std::sync::atomic::Ordering::Relaxed);
+            .store(self.shared.response_memory.used(), std::sync::atomic::Ordering::Relaxed);
         self.shared.counters.snapshot()
     }
 
@@ -105,7 +105,7 @@ impl HttpServer {
         self.shared.close();
     }
 
-    /// Ends the server: closes the listener, refuses requests that are not complete, waits for the answers that are due
+    /// Ends the server: closes the listener, refuses requests that are not complete, waits for the responses that are due
     /// for at most [`ServerLimits::shutdown_timeout`], answers the rest with 503, and joins the server's threads.
     ///
     /// tiny_http's own threads cannot be joined; they end by themselves within about 5 s.

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 
 use crate::model::clock::http_now;
 
-use super::exchange::ClientRoute;
-use super::shared::{Shared, Yielded, lock};
+use super::exchange::ClientResponse;
+use super::server_state::{ServerState, Yielded, lock};
 use super::wire::{self, Envelope};
 use super::{IncomingRequest, Responder, Response, reply};
 
@@ -16,7 +16,7 @@ use super::{IncomingRequest, Responder, Response, reply};
 pub(crate) type Handler = Box<dyn FnMut(IncomingRequest) + Send>;
 
 /// Runs until the front has ended.
-pub(crate) fn run(shared: &Arc<Shared>, mut handler: Handler) {
+pub(crate) fn run(shared: &Arc<ServerState>, mut handler: Handler) {
     let mut backend = shared.backend();
     loop {
         match backend.receive() {
@@ -40,8 +40,8 @@ pub(crate) fn run(shared: &Arc<Shared>, mut handler: Handler) {
     }
 }
 
-/// Puts a request into the sequence, or answers it when it only asks whether the way is open.
-fn take(shared: &Shared, request: tiny_http::Request) {
+/// Puts a request into the sequence, or answers it when it is a readiness probe.
+fn take(shared: &ServerState, request: tiny_http::Request) {
     match wire::read_envelope(request.headers(), &shared.token) {
         Some(Envelope::Request { arrival, peer }) => {
             // What comes back was given up; the front has closed its connection.
@@ -51,17 +51,17 @@ fn take(shared: &Shared, request: tiny_http::Request) {
             }
         }
         Some(Envelope::Probe) => {
-            let answer =
+            let response =
                 reply::print(&Response { status: 204, headers: vec![], body: vec![] }, false, http_now());
             let mut writer = request.into_writer();
-            // The front notices by itself when the answer does not come.
-            let _ = std::io::Write::write_all(&mut writer, &answer).and_then(|()| writer.flush());
+            // The front notices by itself when the response does not come.
+            let _ = std::io::Write::write_all(&mut writer, &response).and_then(|()| writer.flush());
         }
         None => log::error!("a request over the private socket was not from this server, and was refused"),
     }
 }
 
-fn handle_those_in_turn(shared: &Arc<Shared>, handler: &mut Handler) {
+fn handle_those_in_turn(shared: &Arc<ServerState>, handler: &mut Handler) {
     loop {
         // The lock is released before the handler runs.
         let Some((arrival, yielded)) = lock(&shared.sequence).next() else { return };
@@ -75,7 +75,7 @@ fn handle_those_in_turn(shared: &Arc<Shared>, handler: &mut Handler) {
 }
 
 /// Reads the body and makes the request that the handler gets. `None` when the private connection broke meanwhile.
-fn read_request(shared: &Arc<Shared>, arrival: u64, yielded: Yielded) -> Option<IncomingRequest> {
+fn read_request(shared: &Arc<ServerState>, arrival: u64, yielded: Yielded) -> Option<IncomingRequest> {
     let Yielded { mut request, peer } = yielded;
     let length = request.body_length().unwrap_or(0);
     let mut body = Vec::with_capacity(length);
@@ -94,11 +94,11 @@ fn read_request(shared: &Arc<Shared>, arrival: u64, yielded: Yielded) -> Option<
         query: query.to_owned(),
         headers: wire::read_fields(request.headers()),
         body,
-        responder: Responder::to_client(ClientRoute {
+        responder: Responder::to_client(ClientResponse {
             arrival,
             max_response_bytes: shared.limits.max_response_bytes,
-            memory: shared.answer_memory.clone(),
-            thread: shared.answer_thread.clone(),
+            memory: shared.response_memory.clone(),
+            thread: shared.response_thread.clone(),
             request,
         }),
     })

@@ -76,13 +76,13 @@ pub(crate) struct Complete {
     /// The head for tiny_http, to be ended by [`wire::finish_head`].
     pub(crate) wire_head: String,
     pub(crate) body: Vec<u8>,
-    /// The answer to it has no body.
+    /// The response to it has no body.
     pub(crate) is_head_request: bool,
     /// The connection cannot serve another request: the client does not want it, or has sent more than one at a time.
     pub(crate) wants_close: bool,
 }
 
-/// A refusal, and whether its answer may have a body.
+/// A refusal, and whether its response may have a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) refusal: Rejection,
@@ -115,7 +115,7 @@ impl Intake {
         self.charged
     }
 
-    /// The refusal as an answer to this request.
+    /// The refusal as a response to this request.
     pub(crate) fn refused(&self, refusal: Rejection) -> Refused {
         let with_body = !matches!(&self.stage, Stage::Body(body) if body.start.is_head_request);
         Refused { refusal, with_body }

@@ -10,7 +10,7 @@ use crate::net::address_range::AddressRange;
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerLimits {
     /// Connections from clients that are open at a time. When all are taken, the oldest one without a complete request
-    /// goes; when every one waits for its answer, the new connection gets 503. Default 256, at least 1.
+    /// goes; when every one waits for its response, the new connection gets 503. Default 256, at least 1.
     ///
     /// Each takes one file descriptor, and three more while its request is being answered.
     pub connections: usize,
@@ -28,26 +28,26 @@ pub struct ServerLimits {
     pub max_headers: usize,
     /// Time from the end of the head to the end of the body; then 408. Default 30 s.
     pub body_timeout: Duration,
-    /// Memory for all request bodies together, from their first byte to the answer, counting what is beyond the
+    /// Memory for all request bodies together, from their first byte to the response, counting what is beyond the
     /// 16 KiB that every connection has for itself. While it is used up, bodies are not read on; when that lasts for
     /// [`ServerLimits::BODY_MEMORY_PATIENCE`], the oldest unfinished body is given up with 503. Default 64 MiB.
     pub body_memory: u64,
     /// Time that a complete request may wait for a private connection, and again for the handler to take it; then it is
     /// given up with 503 and the handler does not get it. Default 5 s.
     pub dispatch_timeout: Duration,
-    /// Time from handing over a request to its answer; then the client gets 504. Default 120 s.
+    /// Time from handing over a request to its response; then the client gets 504. Default 120 s.
     pub response_timeout: Duration,
-    /// Bytes of an answer's body; an answer with more is replaced by a 500. Default 4 MiB.
+    /// Bytes of a response's body; a response with more is replaced by a 500. Default 4 MiB.
     pub max_response_bytes: u64,
-    /// Memory for all answers together that are on their way to their clients, counting bodies of more than 16 KiB.
+    /// Memory for all responses together that are on their way to their clients, counting bodies of more than 16 KiB.
     /// What does not fit is replaced by a 503. Default 32 MiB.
     pub response_memory: u64,
-    /// Time to send an answer to its client; slower readers are dropped. Default 30 s.
+    /// Time to send a response to its client; slower readers are dropped. Default 30 s.
     pub write_timeout: Duration,
-    /// How long a connection without a request is kept after an answer. Zero, the default, closes it with the answer.
+    /// How long a connection without a request is kept after a response. Zero, the default, closes it with the response.
     /// A kept connection is the first to go when room is needed.
     pub keep_alive: Duration,
-    /// How long [`HttpServer::shutdown`](super::HttpServer::shutdown) waits for answers that are still due.
+    /// How long [`HttpServer::shutdown`](super::HttpServer::shutdown) waits for responses that are still due.
     /// Default 10 s.
     pub shutdown_timeout: Duration,
 }
@@ -55,7 +55,7 @@ pub struct ServerLimits {
 /// The limit for a request body that suits most webhooks, in bytes: 1 MiB.
 pub const DEFAULT_BODY_BYTES: u64 = 1 << 20;
 
-/// The part of a request's or an answer's body, in bytes, that every connection has for itself.
+/// The part of a request's or a response's body, in bytes, that every connection has for itself.
 pub(crate) const OWN_BODY_BYTES: usize = 16 << 10;
 
 impl Default for ServerLimits {
@@ -89,7 +89,7 @@ impl ServerLimits {
 
     /// The most memory, in bytes, that clients can make the server use at one time, whatever they send: for every
     /// connection its head (as it came, as it is handed over, and as the handler gets it), its own part of a body and of
-    /// an answer, and the stack and buffers of its thread; and the memory that bodies and answers share. An answer is in
+    /// a response, and the stack and buffers of its thread; and the memory that bodies and responses share. A response is in
     /// memory twice while it is handed over. What the handler keeps is not included.
     pub fn worst_case_memory(&self) -> u64 {
         let head = 5 * self.max_header_bytes as u64 + reply::LONGEST_REPLY_HEAD as u64;
@@ -137,7 +137,7 @@ impl ServerLimits {
 /// What a thread of tiny_http touches of its stack, and its two buffers.
 const THREAD_BYTES: u64 = 32 << 10;
 
-/// What a refused connection still has: its answer.
+/// What a refused connection still has: its response.
 const LINGERING_BYTES: u64 = 1 << 10;
 
 /// The front's buffer, and what is there without any connection.

@@ -11,26 +11,24 @@
 //! ```
 //!
 //! The front numbers requests in the order in which they were complete, and the thread behind tiny_http restores that
-//! order. Each request waits in a private connection of its own, so a slow answer holds up nobody else.
+//! order. Each request waits in a private connection of its own, so a slow response holds up nobody else.
 //!
 //! | file | job |
 //! |---|---|
 //! | `limits` | every bound, and the memory that follows |
 //! | `head`, `chunked`, `intake` | bytes of a client → a complete request or a refusal, without I/O |
 //! | `rejection` | what the front answers by itself |
-//! | `wire`, `reply` | requests and answers on the private socket |
+//! | `wire`, `reply` | requests and responses on the private socket |
 //! | `sequence` | the order of arrival, restored |
-//! | `front/` | sockets: accepting, reading, handing over, answering |
+//! | `front/` | sockets: accepting, reading, handing over, responding |
 //! | `backend`, `http_thread` | tiny_http, and the thread that empties it |
 //! | `exchange`, `http_server` | what users of the server see |
 //! | `requests` | from a request to an event: routed, authenticated, deduplicated |
 //! | `authentication` | who may pass, and what those who may not cost |
 //! | `routes` | which channel owns which path |
 //! | `unrouted` | requests that no channel takes, and what their senders may have meant |
-//! | `responses` | from a channel's answer to a response |
+//! | `responses` | from a channel's response to bytes |
 
-mod answer_memory;
-mod answer_thread;
 mod authentication;
 mod backend;
 mod chunked;
@@ -46,10 +44,12 @@ mod memory;
 mod rejection;
 mod reply;
 pub(crate) mod requests;
+mod response_memory;
+mod response_thread;
 pub(crate) mod responses;
 mod routes;
 mod sequence;
-mod shared;
+mod server_state;
 mod stats;
 mod unrouted;
 mod wire;

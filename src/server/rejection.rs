@@ -28,7 +28,7 @@ pub(crate) enum Rejection {
     OutOfMemory,
     ShuttingDown,
     Handover,
-    NoAnswer,
+    ResponseTimeout,
     Version,
 }
 
@@ -57,18 +57,18 @@ impl Rejection {
             Rejection::OutOfMemory => (503, "out_of_memory"),
             Rejection::ShuttingDown => (503, "shutting_down"),
             Rejection::Handover => (503, "temporarily_unavailable"),
-            Rejection::NoAnswer => (504, "no_answer_in_time"),
+            Rejection::ResponseTimeout => (504, "response_timeout"),
             Rejection::Version => (505, "version_not_supported"),
         }
     }
 
-    /// The whole answer. It always ends the connection. `with_body` is false for `HEAD`.
-    pub(crate) fn answer(self, with_body: bool) -> Vec<u8> {
+    /// The whole response. It always ends the connection. `with_body` is false for `HEAD`.
+    pub(crate) fn response(self, with_body: bool) -> Vec<u8> {
         let (status, code) = self.status_and_code();
         let body = format!("{{\"error\":\"{code}\"}}");
-        let mut answer = Vec::with_capacity(256);
+        let mut response = Vec::with_capacity(256);
         let printed = write!(
-            answer,
+            response,
             "HTTP/1.1 {status} {}\r\nContent-Length: {}\r\nContent-Type: application/json\r\nDate: {}\r\n{}\
              Connection: close\r\n\r\n{}",
             reason_phrase(status),
@@ -78,7 +78,7 @@ impl Rejection {
             if with_body { &body } else { "" },
         );
         printed.expect("writing to a vector cannot fail");
-        answer
+        response
     }
 }
 

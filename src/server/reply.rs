@@ -1,4 +1,4 @@
-//! An answer as bytes: printed for tiny_http's writer, and found again in what comes back over the private socket.
+//! A response as bytes: printed for tiny_http's writer, and found again in what comes back over the private socket.
 
 use std::io::Write as _;
 use std::time::SystemTime;
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::Response;
 use super::rejection::reason_phrase;
 
-/// Longest head of an answer, in bytes. Fields that do not fit are dropped.
+/// Longest head of a response, in bytes. Fields that do not fit are dropped.
 pub(crate) const LONGEST_REPLY_HEAD: usize = 64 << 10;
 
 /// Fields that are the server's: the framing, and what concerns one connection only (RFC 9110 section 7.6.1).
@@ -21,7 +21,7 @@ const DROPPED: [&str; 8] = [
     "upgrade",
 ];
 
-/// Prints an answer, without the `Connection` field, which the front puts in.
+/// Prints a response, without the `Connection` field, which the front puts in.
 pub(crate) fn print(response: &Response, is_head_request: bool, now: SystemTime) -> Vec<u8> {
     let has_body = may_have_body(response.status);
     let sent_body = sent_body(response, is_head_request);
@@ -70,7 +70,7 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Where an answer's head and body end.
+/// Where a response's head and body end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame {
     /// Bytes of the head, its empty line included.
@@ -79,30 +79,30 @@ pub(crate) struct Frame {
     pub(crate) body: usize,
 }
 
-/// What came back over the private socket is no answer.
+/// What came back over the private socket is no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NoAnswer;
+pub(crate) struct InvalidResponse;
 
-/// Finds the end of an answer as soon as its head is there.
-pub(crate) fn frame(bytes: &[u8], is_head_request: bool) -> Result<Option<Frame>, NoAnswer> {
+/// Finds the end of a response as soon as its head is there.
+pub(crate) fn frame(bytes: &[u8], is_head_request: bool) -> Result<Option<Frame>, InvalidResponse> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return if bytes.len() > LONGEST_REPLY_HEAD { Err(NoAnswer) } else { Ok(None) };
+        return if bytes.len() > LONGEST_REPLY_HEAD { Err(InvalidResponse) } else { Ok(None) };
     };
-    let head = std::str::from_utf8(&bytes[..end]).map_err(|_| NoAnswer)?;
+    let head = std::str::from_utf8(&bytes[..end]).map_err(|_| InvalidResponse)?;
     let mut lines = head.split("\r\n");
-    let status_line = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).ok_or(NoAnswer)?;
-    let status: u16 = status_line.get(..3).and_then(|digits| digits.parse().ok()).ok_or(NoAnswer)?;
+    let status_line = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).ok_or(InvalidResponse)?;
+    let status: u16 = status_line.get(..3).and_then(|digits| digits.parse().ok()).ok_or(InvalidResponse)?;
     let mut length = None;
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         if name.eq_ignore_ascii_case("content-length") {
-            length = Some(value.trim().parse().map_err(|_| NoAnswer)?);
+            length = Some(value.trim().parse().map_err(|_| InvalidResponse)?);
             break;
         }
     }
     let body = match length {
         _ if is_head_request || !may_have_body(status) => 0,
         Some(length) => length,
-        None => return Err(NoAnswer),
+        None => return Err(InvalidResponse),
     };
     Ok(Some(Frame { head: end + 4, body }))
 }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_leaves_as_it_was_given() {
+    fn a_response_is_printed_unchanged() {
         let given = response(
             201,
             &[("X-A", "1"), ("x-a", "2"), ("Content-Type", "text/plain"), ("X-City", "São")],
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_framed_as_it_was_printed() {
+    fn a_printed_response_is_framed() {
         let rows = [
             (200, false, "body", 4),
             (200, true, "body", 0),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_said_to_be_none() {
+    fn an_invalid_response_is_refused() {
         let rows: [&[u8]; 5] = [
             b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
             b"HTTP/1.1 2x0 OK\r\nContent-Length: 0\r\n\r\n",
@@ -219,8 +219,8 @@ mod tests {
             b"\r\n\r\n",
         ];
         for bytes in rows {
-            assert_eq!(frame(bytes, false), Err(NoAnswer));
+            assert_eq!(frame(bytes, false), Err(InvalidResponse));
         }
-        assert_eq!(frame(&[b'a'; LONGEST_REPLY_HEAD + 1], false), Err(NoAnswer));
+        assert_eq!(frame(&[b'a'; LONGEST_REPLY_HEAD + 1], false), Err(InvalidResponse));
     }
 }

@@ -8,9 +8,9 @@ use wit_abi::types::IncomingHttpRequest;
 
 use crate::channel::{ChannelName, RegisteredEndpoint};
 use crate::event::Event;
-use crate::event::answer::{AnswerSlot, HttpAnswer, Refusal};
 use crate::event::arrival::{RequestIdentity, Webhook};
 use crate::event::queue::{EventSender, NotQueued};
+use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::model::clock::{steady_ms, unix_ms};
 use crate::net::PublicUrl;
 
@@ -74,7 +74,7 @@ impl RequestHandler {
             return request.responder.respond(page);
         }
         let Some(route) = self.routes.lookup(&request.path) else {
-            return refuse(request.responder, Refusal::NotFound);
+            return refuse(request.responder, WebhookRefusal::NotFound);
         };
         let received = Instant::now();
         match self.admit(&request, &route) {
@@ -83,8 +83,8 @@ impl RequestHandler {
         }
     }
 
-    fn admit(&mut self, request: &IncomingRequest, route: &Route) -> Result<Admitted, Refusal> {
-        let Some(endpoint) = &route.endpoint else { return Err(Refusal::Starting) };
+    fn admit(&mut self, request: &IncomingRequest, route: &Route) -> Result<Admitted, WebhookRefusal> {
+        let Some(endpoint) = &route.endpoint else { return Err(WebhookRefusal::Starting) };
         check_shape(request, route, endpoint)?;
         let now_ms = unix_ms();
         let authenticated = self.authenticate(request, route, endpoint, now_ms)?;
@@ -100,9 +100,9 @@ impl RequestHandler {
         route: &Route,
         endpoint: &RegisteredEndpoint,
         now_ms: u64,
-    ) -> Result<Authenticated, Refusal> {
+    ) -> Result<Authenticated, WebhookRefusal> {
         if endpoint.require_secret && !route.access.plan.validates_secret() {
-            return Err(Refusal::NotConfigured);
+            return Err(WebhookRefusal::NotConfigured);
         }
         let client = self.client_of(request);
         let public_url = self.public_url_of(request);
@@ -138,12 +138,15 @@ impl RequestHandler {
 
     fn send(&self, channel: ChannelName, admitted: Admitted, received: Instant, responder: Responder) {
         let owner = channel.clone();
-        let answer = AnswerSlot::new(move |answer| responder.respond(response_for(Some(&owner), answer)));
+        let answer =
+            ResponseSender::new(move |response| responder.respond(response_for(Some(&owner), response)));
         let Admitted { request, identities } = admitted;
         let webhook = Webhook { channel, request: Arc::new(request), identities, received, answer };
         match self.router.try_send(Event::Webhook(Box::new(webhook))) {
-            Err(NotQueued::Full(Event::Webhook(webhook))) => webhook.answer.refuse(Refusal::Busy),
-            Err(NotQueued::Closed(Event::Webhook(webhook))) => webhook.answer.refuse(Refusal::Stopping),
+            Err(NotQueued::Full(Event::Webhook(webhook))) => webhook.answer.refuse(WebhookRefusal::Busy),
+            Err(NotQueued::Closed(Event::Webhook(webhook))) => {
+                webhook.answer.refuse(WebhookRefusal::Stopping)
+            }
             _ => {}
         }
     }
@@ -154,17 +157,17 @@ fn check_shape(
     request: &IncomingRequest,
     route: &Route,
     endpoint: &RegisteredEndpoint,
-) -> Result<(), Refusal> {
+) -> Result<(), WebhookRefusal> {
     if !endpoint.methods.contains(&request.method) {
-        return Err(Refusal::MethodNotAllowed { allow: endpoint.methods.clone() });
+        return Err(WebhookRefusal::MethodNotAllowed { allow: endpoint.methods.clone() });
     }
     if request.body.len() as u64 > route.access.max_body_bytes.unwrap_or(u64::MAX) {
-        return Err(Refusal::BodyTooLarge);
+        return Err(WebhookRefusal::BodyTooLarge);
     }
     let content_type = request.headers.iter().find(|(name, _)| name == "content-type");
     let content_type = content_type.map(|(_, value)| value.as_str());
     if !media_type_allowed(route.access.content_types.as_deref(), content_type, request.body.is_empty()) {
-        return Err(Refusal::UnsupportedMediaType);
+        return Err(WebhookRefusal::UnsupportedMediaType);
     }
     Ok(())
 }
@@ -176,7 +179,7 @@ struct Clocks {
     steady_ms: u64,
 }
 
-/// By what a repeat is recognised: the provider's id, whose first answer is kept, and what was signed. Both count, because
+/// By what a repeat is recognised: the provider's id, whose first response is kept, and what was signed. Both count, because
 /// an id in a header is rarely signed: whoever captured a request could send it again under another id.
 fn identities_of(
     request: &IncomingRequest,
@@ -209,6 +212,6 @@ fn guest_request(request: &IncomingRequest, authenticated: &Authenticated) -> In
     }
 }
 
-fn refuse(responder: Responder, refusal: Refusal) {
-    responder.respond(response_for(None, HttpAnswer::Refused(refusal)));
+fn refuse(responder: Responder, refusal: WebhookRefusal) {
+    responder.respond(response_for(None, WebhookResponse::Refused(refusal)));
 }

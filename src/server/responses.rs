@@ -1,4 +1,4 @@
-//! From an answer to the bytes of an HTTP response: pure.
+//! From what a channel or the host responds to the bytes of an HTTP response: pure.
 
 use std::fmt;
 
@@ -8,27 +8,27 @@ use serde_json::Value;
 use wit_abi::types::OutgoingHttpResponse;
 
 use crate::channel::ChannelName;
-use crate::event::answer::{HttpAnswer, Refusal};
+use crate::event::response::{WebhookRefusal, WebhookResponse};
 
 use super::Response;
 use super::reply::is_token_byte;
 
-/// The response for an answer. What a guest said that cannot be sent is a 500, and is logged.
-pub fn response_for(channel: Option<&ChannelName>, answer: HttpAnswer) -> Response {
-    match answer {
-        HttpAnswer::Refused(refusal) => refusal_response(&refusal),
-        HttpAnswer::Guest(response) => guest_response(response).unwrap_or_else(|problem| {
+/// The HTTP response to a webhook. A guest's response that cannot be sent is a 500, and is logged.
+pub fn response_for(channel: Option<&ChannelName>, response: WebhookResponse) -> Response {
+    match response {
+        WebhookResponse::Refused(refusal) => refusal_response(&refusal),
+        WebhookResponse::Guest(response) => guest_response(response).unwrap_or_else(|problem| {
             let target = channel.map_or("tinclaw", ChannelName::as_str);
             let subject = channel.map_or("the host".to_owned(), |channel| format!("channel {channel}"));
             log::warn!(target: target, "{subject} answered a request with {problem}");
-            refusal_response(&Refusal::CallbackFailed)
+            refusal_response(&WebhookRefusal::CallbackFailed)
         }),
     }
 }
 
-pub(super) fn refusal_response(refusal: &Refusal) -> Response {
+pub(super) fn refusal_response(refusal: &WebhookRefusal) -> Response {
     let mut response = Response::error(refusal.status(), refusal.code());
-    if let Refusal::MethodNotAllowed { allow } = refusal {
+    if let WebhookRefusal::MethodNotAllowed { allow } = refusal {
         response.headers.push(("Allow".to_owned(), allow.join(", ")));
     }
     if let Some(wait) = refusal.retry_after() {
@@ -43,7 +43,7 @@ fn guest_response(response: OutgoingHttpResponse) -> Result<Response, String> {
     Ok(Response { status: response.status, headers, body: response.body })
 }
 
-/// The headers of an answer that can be sent, in their order. A name may have a list of values, or be there several times:
+/// The headers of a response that can be sent, in their order. A name may have a list of values, or be there several times:
 /// each value is a line of its own. Cookies that were joined with commas are taken apart, because no client does that
 /// (RFC 6265 section 3).
 ///
@@ -147,7 +147,7 @@ mod tests {
     fn guest(status: u16, headers_json: &str) -> Response {
         let response =
             OutgoingHttpResponse { status, headers_json: headers_json.into(), body: b"body".to_vec() };
-        response_for(None, HttpAnswer::Guest(response))
+        response_for(None, WebhookResponse::Guest(response))
     }
 
     #[test]
@@ -206,12 +206,12 @@ mod tests {
 
     #[test]
     fn every_refusal_has_a_json_body_and_says_when_to_come_back() {
-        let refused = |refusal| response_for(None, HttpAnswer::Refused(refusal));
-        let response = refused(Refusal::MethodNotAllowed { allow: vec!["GET".into(), "POST".into()] });
+        let refused = |refusal| response_for(None, WebhookResponse::Refused(refusal));
+        let response = refused(WebhookRefusal::MethodNotAllowed { allow: vec!["GET".into(), "POST".into()] });
         assert!(response.headers.contains(&("Allow".into(), "GET, POST".into())));
-        let response = refused(Refusal::TooManyRequests { retry_after: Duration::from_millis(1500) });
+        let response = refused(WebhookRefusal::TooManyRequests { retry_after: Duration::from_millis(1500) });
         assert!(response.headers.contains(&("Retry-After".into(), "2".into())));
-        assert_eq!(refused(Refusal::NotFound).body, br#"{"error":"not_found"}"#);
-        assert!(refused(Refusal::Busy).headers.contains(&("Retry-After".into(), "1".into())));
+        assert_eq!(refused(WebhookRefusal::NotFound).body, br#"{"error":"not_found"}"#);
+        assert!(refused(WebhookRefusal::Busy).headers.contains(&("Retry-After".into(), "1".into())));
     }
 }

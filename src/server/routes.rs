@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::channel::{ChannelName, RegisteredEndpoint};
 use crate::secrets::SecretStore;
 
-use crate::event::answer::Refusal;
+use crate::event::response::WebhookRefusal;
 use crate::webhook::{AuthPlan, Requirement};
 
 use super::HeadDecision;
@@ -142,15 +142,15 @@ impl WasmChannelRouter {
     /// What becomes of a request, by its method and path: `max_body_bytes` holds for a route that does not say
     /// less.
     pub(super) fn decide(&self, method: &str, path: &str, max_body_bytes: u64) -> HeadDecision {
-        let refuse = |refusal: &Refusal| HeadDecision::Respond(refusal_response(refusal));
+        let refuse = |refusal: &WebhookRefusal| HeadDecision::Respond(refusal_response(refusal));
         let Some(route) = self.lookup(path) else {
             self.unrouted.note(method, path, Mismatch::NoPath, || self.nearest(path));
-            return refuse(&Refusal::NotFound);
+            return refuse(&WebhookRefusal::NotFound);
         };
-        let Some(endpoint) = &route.endpoint else { return refuse(&Refusal::Starting) };
+        let Some(endpoint) = &route.endpoint else { return refuse(&WebhookRefusal::Starting) };
         if !endpoint.methods.iter().any(|allowed| allowed == method) {
             self.unrouted.note(method, path, Mismatch::Method(&endpoint.methods), || None);
-            return refuse(&Refusal::MethodNotAllowed { allow: endpoint.methods.clone() });
+            return refuse(&WebhookRefusal::MethodNotAllowed { allow: endpoint.methods.clone() });
         }
         let of_route = route.access.max_body_bytes.unwrap_or(max_body_bytes);
         HeadDecision::Read { max_body_bytes: of_route.min(max_body_bytes) }

@@ -39,11 +39,11 @@ counters! {
     timed_out,
     /// Requests handed over to tiny_http.
     requests,
-    /// Answers sent to their clients in full.
+    /// Responses sent to their clients in full.
     answered,
-    /// Clients that were dropped because they took their answer too slowly.
+    /// Clients that were dropped because they took their response too slowly.
     slow_readers,
-    /// Clients that got 504 because no answer came in time.
+    /// Clients that got 504 because no response came in time.
     unanswered,
     /// Failed attempts to accept a connection.
     accept_errors,
@@ -53,13 +53,13 @@ counters! {
     handover_failures,
     /// Connections from clients that are open now.
     connections,
-    /// Complete requests that wait for their answer now.
+    /// Complete requests that wait for their response now.
     in_flight,
     /// Private connections to tiny_http that are open now.
     private_connections,
     /// Bytes of the memory for request bodies that are taken now.
     body_memory_used,
-    /// Bytes of the memory for answers that are taken now.
+    /// Bytes of the memory for responses that are taken now.
     response_memory_used,
 }
 

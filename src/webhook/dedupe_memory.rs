@@ -48,13 +48,13 @@ pub enum Known<'a, A> {
     New,
     /// The first request with this key has not finished.
     InFlight,
-    /// The first request succeeded with this answer.
+    /// The first request succeeded with this response.
     Done(&'a A),
     /// As many requests as the memory holds are in flight; nothing was remembered. Answer 503.
     Full,
 }
 
-/// Keys of one channel, with what became of them. `A` is the answer that a repeat gets.
+/// Keys of one channel, with what became of them. `A` is the response that a repeat gets.
 #[derive(Debug)]
 pub struct DedupeMemory<A> {
     entries: HashMap<DedupeKey, Entry<A>>,
@@ -67,7 +67,7 @@ pub struct DedupeMemory<A> {
 #[derive(Debug)]
 enum Entry<A> {
     InFlight { expires_ms: u64 },
-    Done { answer: A, expires_ms: u64, serial: u64 },
+    Done { response: A, expires_ms: u64, serial: u64 },
 }
 
 impl<A> DedupeMemory<A> {
@@ -106,7 +106,7 @@ impl<A> DedupeMemory<A> {
         if self.entries.contains_key(&key) {
             return match &self.entries[&key] {
                 Entry::InFlight { .. } => Known::InFlight,
-                Entry::Done { answer, .. } => Known::Done(answer),
+                Entry::Done { response, .. } => Known::Done(response),
             };
         }
         if !self.make_room() {
@@ -116,10 +116,10 @@ impl<A> DedupeMemory<A> {
         Known::New
     }
 
-    /// The request succeeded: a repeat gets `answer`. Does nothing for a key that is not in flight.
-    pub fn done(&mut self, key: DedupeKey, answer: A) {
+    /// The request succeeded: a repeat gets `response`. Does nothing for a key that is not in flight.
+    pub fn done(&mut self, key: DedupeKey, response: A) {
         if let Some(&Entry::InFlight { expires_ms }) = self.entries.get(&key) {
-            self.insert_done(key, answer, expires_ms);
+            self.insert_done(key, response, expires_ms);
         }
     }
 
@@ -137,18 +137,18 @@ impl<A> DedupeMemory<A> {
     }
 
     /// Takes in a finished key that was stored by an earlier process.
-    pub fn restore(&mut self, key: DedupeKey, answer: A, expires_ms: u64) {
+    pub fn restore(&mut self, key: DedupeKey, response: A, expires_ms: u64) {
         self.forget(key);
         if self.make_room() {
-            self.insert_done(key, answer, expires_ms);
+            self.insert_done(key, response, expires_ms);
         }
     }
 
-    fn insert_done(&mut self, key: DedupeKey, answer: A, expires_ms: u64) {
+    fn insert_done(&mut self, key: DedupeKey, response: A, expires_ms: u64) {
         let serial = self.next_serial;
         self.next_serial += 1;
         self.by_expiry.insert((expires_ms, serial), key);
-        self.entries.insert(key, Entry::Done { answer, expires_ms, serial });
+        self.entries.insert(key, Entry::Done { response, expires_ms, serial });
     }
 
     fn drop_expired(&mut self, now_ms: u64) {

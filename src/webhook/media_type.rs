@@ -1,6 +1,6 @@
 //! Which media types a channel's requests may have.
 
-/// Whether a request passes `content_types`; when not, the answer is 415.
+/// Whether a request passes `content_types`; when not, the response is 415.
 ///
 /// `allowed` entries are `type/subtype` or `type/*`; case and parameters (`; charset=utf-8`) do not matter. `None`
 /// allows everything, and a request without a body has no type to check.

@@ -1,7 +1,7 @@
 //! Secrets that a request carries as they are: a shared secret in a header, and the token of the GET challenge of Meta-style
 //! providers. Nothing else is taken from a query string, which ends up in the logs of every proxy.
 //!
-//! Of a challenge the host only checks the token. The answer (`hub.challenge` echoed) is the guest's, which sees the query
+//! Of a challenge the host only checks the token. The response (`hub.challenge` echoed) is the guest's, which sees the query
 //! without the token.
 
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN};

@@ -20,7 +20,7 @@ pub(crate) struct Client {
     pub(crate) sender: Option<IpAddr>,
     /// Grows with every accepted connection.
     pub(crate) born: u64,
-    /// Whether it has had an answer before.
+    /// Whether it has had a response before.
     pub(crate) kept: bool,
     pub(crate) phase: Phase,
     /// When the phase began.
@@ -37,14 +37,14 @@ pub(crate) enum Phase {
     Queued { request: Complete, charged: u64 },
     /// The request is with tiny_http, over this private connection.
     Waiting { link: usize },
-    /// An answer goes out. `holds` is the number of the request whose answer has memory of its own.
+    /// A response goes out. `holds` is the number of the request whose response has memory of its own.
     Writing { outgoing: Outgoing, then: Then, holds: Option<u64> },
     /// Everything is said; what the client still sends is thrown away, up to this many bytes, so that its system does
-    /// not throw away our answer because of a reset.
+    /// not throw away our response because of a reset.
     Lingering { left: usize },
 }
 
-/// What follows an answer.
+/// What follows a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
     /// Another request may come.
@@ -58,11 +58,11 @@ pub(crate) enum Then {
 /// Who goes first when room is needed; the smallest goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EvictionPriority {
-    /// Kept after an answer, without a new request.
+    /// Kept after a response, without a new request.
     Idle,
     /// Without a complete request.
     Incomplete,
-    /// Takes its answer too slowly.
+    /// Takes its response too slowly.
     SlowReader,
 }
 

@@ -1,4 +1,4 @@
-//! Complete requests on their way to tiny_http, and answers on their way back.
+//! Complete requests on their way to tiny_http, and responses on their way back.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::super::stats::count;
 use super::super::wire::{self, Envelope};
 use super::accepting::ACCEPTED_A_ROUND;
 use super::clients::{Phase, Then};
-use super::links::{Answer, Job, Link, LinkState};
+use super::links::{InFlightRequest, Link, LinkResponse, LinkState};
 use super::listener::descriptors_left;
 use super::outgoing::Outgoing;
 use super::run::{Front, LogKind};
@@ -32,8 +32,8 @@ const GROWTH_REST: Duration = Duration::from_millis(200);
 /// A private connection takes one file descriptor here and two in tiny_http, which cannot stand the want of one.
 const DESCRIPTORS_A_LINK: usize = 3;
 
-/// The longest answer that the server itself makes up.
-const OWN_ANSWER: u64 = 1 << 10;
+/// The longest response that the server itself makes up.
+const OWN_RESPONSE: u64 = 1 << 10;
 
 impl Front {
     /// A request is complete.
@@ -68,7 +68,7 @@ impl Front {
         count(&self.shared.counters.requests);
         let envelope = Envelope::Request { arrival, peer };
         wire::finish_head(&mut request.wire_head, &self.shared.token, envelope, request.body.len());
-        let job = Job {
+        let job = InFlightRequest {
             arrival,
             client: Some(id),
             is_head_request: request.is_head_request,
@@ -84,40 +84,40 @@ impl Front {
     }
 
     pub(super) fn serve_link(&mut self, id: usize, now: Instant) {
-        let longest = self.shared.limits.max_response_bytes.max(OWN_ANSWER);
+        let longest = self.shared.limits.max_response_bytes.max(OWN_RESPONSE);
         let Some(link) = self.links.get_mut(id) else { return };
         match link.send().and_then(|()| link.receive(&mut self.scratch, longest)) {
             Ok(None) => {}
-            // An answer before the end of the request is tiny_http's refusal; it closes the connection.
+            // A response before the end of the request is tiny_http's refusal; it closes the connection.
             Ok(Some(_)) if link.outgoing.is_some() => self.lose_link(id, now),
-            Ok(Some(answer)) => self.take_answer(id, answer, now),
+            Ok(Some(response)) => self.take_response(id, response, now),
             Err(_) => self.lose_link(id, now),
         }
     }
 
-    fn take_answer(&mut self, id: usize, answer: Answer, now: Instant) {
+    fn take_response(&mut self, id: usize, response: LinkResponse, now: Instant) {
         let Some(link) = self.links.get_mut(id) else { return };
         let state = std::mem::replace(&mut link.state, LinkState::Idle);
         self.links.make_idle(id, now);
         match state {
             LinkState::Proving => self.failed_proofs = 0,
-            LinkState::Busy(job) => self.deliver(job, answer, now),
+            LinkState::Busy(job) => self.deliver(job, response, now),
             LinkState::Idle => {}
         }
         self.hand_over_those_in_turn(now);
     }
 
-    fn deliver(&mut self, job: Job, answer: Answer, now: Instant) {
+    fn deliver(&mut self, job: InFlightRequest, response: LinkResponse, now: Instant) {
         self.memory.release(job.charged);
-        let holds = (answer.frame.body > OWN_BODY_BYTES).then_some(job.arrival);
+        let holds = (response.frame.body > OWN_BODY_BYTES).then_some(job.arrival);
         let Some(id) = job.client else {
             // Whoever asked has gone.
-            holds.inspect(|arrival| self.shared.answer_memory.release(*arrival));
+            holds.inspect(|arrival| self.shared.response_memory.release(*arrival));
             return;
         };
         let close = job.wants_close || self.shared.limits.keep_alive.is_zero() || self.listener.is_none();
-        let outgoing = Outgoing::answer(answer.bytes, answer.frame, close);
-        self.begin_answer(id, outgoing, if close { Then::Close } else { Then::Keep }, holds, now);
+        let outgoing = Outgoing::response(response.bytes, response.frame, close);
+        self.begin_response(id, outgoing, if close { Then::Close } else { Then::Keep }, holds, now);
     }
 
     /// A private connection is of no more use.
@@ -138,16 +138,16 @@ impl Front {
         }
     }
 
-    fn lose_job(&mut self, job: Job, now: Instant) {
+    fn lose_job(&mut self, job: InFlightRequest, now: Instant) {
         count(&self.shared.counters.handover_failures);
         self.memory.release(job.charged);
-        self.shared.answer_memory.release(job.arrival);
+        self.shared.response_memory.release(job.arrival);
         if let Some(id) = job.client {
             self.refuse(id, Rejection::Handover, now);
         }
     }
 
-    /// The client of this private connection has gone; its answer is read and thrown away.
+    /// The client of this private connection has gone; its response is read and thrown away.
     pub(super) fn forget_client(&mut self, link: usize, client: usize) {
         if let Some(Link { state: LinkState::Busy(job), .. }) = self.links.get_mut(link)
             && job.client == Some(client)

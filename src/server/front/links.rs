@@ -30,24 +30,24 @@ pub(crate) enum LinkState {
     /// It waits for a request.
     Idle,
     /// It serves one.
-    Busy(Job),
+    Busy(InFlightRequest),
 }
 
 /// A request that is with tiny_http.
-pub(crate) struct Job {
+pub(crate) struct InFlightRequest {
     pub(crate) arrival: u64,
-    /// Who waits for the answer, if anybody still does.
+    /// Who waits for the response, if anybody still does.
     pub(crate) client: Option<usize>,
     pub(crate) is_head_request: bool,
     pub(crate) wants_close: bool,
-    /// Memory for the body, released with the answer.
+    /// Memory for the body, released with the response.
     pub(crate) charged: u64,
     /// It is known that the handler has, or will have, the request.
     pub(crate) taken: bool,
 }
 
-/// An answer that came back.
-pub(crate) struct Answer {
+/// A response that came back.
+pub(crate) struct LinkResponse {
     pub(crate) bytes: Vec<u8>,
     pub(crate) frame: Frame,
 }
@@ -87,8 +87,12 @@ impl Link {
         Ok(())
     }
 
-    /// Reads what is there; an answer when it is complete. An error when the connection is of no more use.
-    pub(crate) fn receive(&mut self, scratch: &mut [u8], longest_body: u64) -> io::Result<Option<Answer>> {
+    /// Reads what is there; a response when it is complete. An error when the connection is of no more use.
+    pub(crate) fn receive(
+        &mut self,
+        scratch: &mut [u8],
+        longest_body: u64,
+    ) -> io::Result<Option<LinkResponse>> {
         loop {
             let count = match (&self.stream).read(scratch) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -97,8 +101,8 @@ impl Link {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            if let Some(answer) = self.take_in(&scratch[..count], longest_body)? {
-                return Ok(Some(answer));
+            if let Some(response) = self.take_in(&scratch[..count], longest_body)? {
+                return Ok(Some(response));
             }
             if count < scratch.len() {
                 return Ok(None);
@@ -106,7 +110,7 @@ impl Link {
         }
     }
 
-    fn take_in(&mut self, bytes: &[u8], longest_body: u64) -> io::Result<Option<Answer>> {
+    fn take_in(&mut self, bytes: &[u8], longest_body: u64) -> io::Result<Option<LinkResponse>> {
         let is_head_request = match &self.state {
             LinkState::Idle => return Err(io::ErrorKind::InvalidData.into()),
             LinkState::Proving => false,
@@ -129,7 +133,7 @@ impl Link {
             return Err(io::ErrorKind::InvalidData.into());
         }
         self.frame = None;
-        Ok(Some(Answer { bytes: std::mem::take(&mut self.inbox), frame: found }))
+        Ok(Some(LinkResponse { bytes: std::mem::take(&mut self.inbox), frame: found }))
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) enum Accepted {
 impl Listener {
     pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        // Accepted sockets inherit it. An answer is written at once, so there is nothing to gather.
+        // Accepted sockets inherit it. A response is written at once, so there is nothing to gather.
         rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
         rustix::net::listen(&listener, BACKLOG)?;
         Ok(Listener { listener, spare: Some(open_spare()?), paused_until: None })
@@ -94,7 +94,7 @@ impl Listener {
             && stream.set_nonblocking(true).is_ok()
         {
             // It is a courtesy; whether it arrives is not worth waiting for.
-            let _ = Outgoing::whole(Rejection::Busy.answer(true)).send(&stream);
+            let _ = Outgoing::whole(Rejection::Busy.response(true)).send(&stream);
         }
         self.refill_spare();
         self.paused_until = Some(deadline_after(now, PAUSE));

@@ -4,23 +4,23 @@
 //!
 //! ```text
 //! Reading ──► Queued ──► Waiting ──► Writing ──► closed, Lingering, or Reading again (keep-alive)
-//!    │  a request is    handed over     the answer
+//!    │  a request is    handed over     the response
 //!    │  complete        to tiny_http    has come
 //!    └──► Writing a refusal ──► Lingering ──► closed
 //! ```
 
 mod accepting;
-mod answering;
 mod clients;
 mod handover;
 mod links;
 mod listener;
 mod outgoing;
 mod reading;
+mod responding;
 mod run;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use answering::MOST_LINGERING;
 pub(crate) use listener::Listener;
+pub(crate) use responding::MOST_LINGERING;
 pub(crate) use run::Front;

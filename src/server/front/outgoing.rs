@@ -21,7 +21,7 @@ pub(crate) struct Outgoing {
     flags: SendFlags,
 }
 
-/// The end of an answer may wait for the end of the connection, which follows at once: then both leave in one segment.
+/// The end of a response may wait for the end of the connection, which follows at once: then both leave in one segment.
 #[cfg(target_os = "linux")]
 const BEFORE_CLOSE: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::MORE);
 #[cfg(not(target_os = "linux"))]
@@ -34,15 +34,15 @@ impl Outgoing {
         Outgoing { split: first.len(), first, middle: b"", last: body, sent: 0, flags: SendFlags::NOSIGNAL }
     }
 
-    /// An answer as the handler gave it. With `close`, the connection must be closed or shut down when it is sent.
-    pub(crate) fn answer(bytes: Vec<u8>, frame: Frame, close: bool) -> Self {
+    /// A response as the handler gave it. With `close`, the connection must be closed or shut down when it is sent.
+    pub(crate) fn response(bytes: Vec<u8>, frame: Frame, close: bool) -> Self {
         // Before the empty line that ends the head.
         let split = frame.head - 2;
         let (middle, flags) = if close { (CLOSE, BEFORE_CLOSE) } else { (&b""[..], SendFlags::NOSIGNAL) };
         Outgoing { first: bytes, split, middle, last: Vec::new(), sent: 0, flags }
     }
 
-    /// An answer of the front's own.
+    /// A response of the front's own.
     pub(crate) fn whole(bytes: Vec<u8>) -> Self {
         Outgoing {
             split: bytes.len(),
@@ -115,10 +115,10 @@ mod tests {
         let head = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
         let bytes = [head.as_slice(), &body].concat();
         let frame = Frame { head: head.len(), body: body.len() };
-        let closed = received(Outgoing::answer(bytes.clone(), frame, true));
+        let closed = received(Outgoing::response(bytes.clone(), frame, true));
         assert!(closed.starts_with(b"HTTP/1.1 200 OK\r\nA: b\r\nConnection: close\r\n\r\n"));
         assert_eq!(closed.len(), bytes.len() + CLOSE.len());
-        assert!(received(Outgoing::answer(bytes.clone(), frame, false)) == bytes);
+        assert!(received(Outgoing::response(bytes.clone(), frame, false)) == bytes);
     }
 
     #[test]

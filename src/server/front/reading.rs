@@ -13,7 +13,7 @@ use crate::model::deadline::deadline_after;
 /// Reads from one socket in one round, so that a fast sender does not keep the others waiting.
 const READS_A_ROUND: usize = 4;
 
-/// The interim answer that a careful client waits for (RFC 9110 section 15.2.1).
+/// The interim response that a careful client waits for (RFC 9110 section 15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Whether to look for more on a socket.

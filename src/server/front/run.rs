@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::super::HeadCheck;
 use super::super::memory::Memory;
 use super::super::rejection::Rejection;
-use super::super::shared::Shared;
+use super::super::server_state::ServerState;
 use super::clients::Clients;
 use super::clients::Phase;
 use super::links::Links;
@@ -24,7 +24,7 @@ const SCRATCH: usize = 64 << 10;
 
 /// Everything that the front owns.
 pub(crate) struct Front {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ServerState>,
     pub(super) head_check: HeadCheck,
     /// Gone when no further connections are wanted.
     pub(super) listener: Option<Listener>,
@@ -78,7 +78,7 @@ struct Ready {
 }
 
 impl Front {
-    pub(crate) fn new(shared: Arc<Shared>, head_check: HeadCheck, listener: Listener) -> Self {
+    pub(crate) fn new(shared: Arc<ServerState>, head_check: HeadCheck, listener: Listener) -> Self {
         Front {
             memory: Memory::new(shared.limits.body_memory),
             shared,
@@ -219,7 +219,7 @@ impl Front {
         self.listener.as_ref().filter(|_| !rests).and_then(|listener| listener.open_listener(now))
     }
 
-    /// Answers first, because they make room; new connections last.
+    /// Responses first, because they make room; new connections last.
     fn serve(&mut self, ready: Ready, now: Instant) {
         if ready.waker {
             self.shared.waker.clear();

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use super::super::backend::Backend;
 use super::super::backend::PrivateSocket;
 use super::super::http_thread;
-use super::super::shared::Shared;
-use super::super::shared::Waker;
+use super::super::server_state::ServerState;
+use super::super::server_state::Waker;
 use super::super::wire::Token;
 use super::super::{HeadDecision, IncomingRequest, Response, ServerLimits};
 use super::links::LinkState;
@@ -21,7 +21,7 @@ use super::{Front, Listener};
 /// A server whose front is turned by hand. The thread behind tiny_http runs only when it is started.
 struct Bench {
     front: Front,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     address: SocketAddr,
     /// The listener of the first backend, to break it.
     private_listener: UnixListener,
@@ -34,7 +34,8 @@ impl Bench {
         let address = listener.local_addr().unwrap();
         let (socket, private_listener) = PrivateSocket::create().unwrap();
         let backend = Backend::on(socket, private_listener.try_clone().unwrap()).unwrap();
-        let shared = Arc::new(Shared::new(limits, Token::random().unwrap(), Waker::new().unwrap(), backend));
+        let shared =
+            Arc::new(ServerState::new(limits, Token::random().unwrap(), Waker::new().unwrap(), backend));
         let front = Front::new(
             shared.clone(),
             Arc::new(|_, _| HeadDecision::Read { max_body_bytes: 1 << 20 }),
@@ -77,22 +78,22 @@ impl Bench {
         request.unwrap()
     }
 
-    /// The status of the answer that a client gets, while the front turns.
+    /// The status of the response that a client gets, while the front turns.
     fn status(&mut self, mut client: TcpStream) -> String {
         client.set_nonblocking(true).unwrap();
-        let mut answer = Vec::new();
-        self.until("an answer", |_| {
+        let mut response = Vec::new();
+        self.until("a response", |_| {
             let mut bytes = [0; 1024];
             match client.read(&mut bytes) {
                 Ok(0) => true,
                 Ok(count) => {
-                    answer.extend_from_slice(&bytes[..count]);
+                    response.extend_from_slice(&bytes[..count]);
                     false
                 }
                 Err(_) => false,
             }
         });
-        String::from_utf8_lossy(&answer[9..12]).into_owned()
+        String::from_utf8_lossy(&response[9..12]).into_owned()
     }
 
     fn serve(&mut self, handled: &Receiver<IncomingRequest>) -> u64 {

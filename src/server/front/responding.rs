@@ -1,4 +1,4 @@
-//! Answers as they go out, and how connections end.
+//! Responses as they go out, and how connections end.
 
 use std::io::{self, Read as _};
 use std::net::Shutdown;
@@ -38,11 +38,11 @@ impl Front {
 
     pub(super) fn refuse_as(&mut self, id: usize, refused: Refused, now: Instant) {
         count(&self.shared.counters.refused);
-        let outgoing = Outgoing::whole(refused.refusal.answer(refused.with_body));
-        self.begin_answer(id, outgoing, Then::Linger, None, now);
+        let outgoing = Outgoing::whole(refused.refusal.response(refused.with_body));
+        self.begin_response(id, outgoing, Then::Linger, None, now);
     }
 
-    /// Answers a request by its head. Its body may be on its way, so the connection ends.
+    /// Responds to a request by its head. Its body may be on its way, so the connection ends.
     pub(super) fn respond_at_head(
         &mut self,
         id: usize,
@@ -55,11 +55,11 @@ impl Front {
             return self.refuse(id, Rejection::Handover, now);
         };
         count(&self.shared.counters.answered_at_head);
-        self.begin_answer(id, Outgoing::answer(bytes, frame, true), Then::Linger, None, now);
+        self.begin_response(id, Outgoing::response(bytes, frame, true), Then::Linger, None, now);
     }
 
-    /// Starts to send an answer. `holds` is the number of the request whose answer has memory of its own.
-    pub(super) fn begin_answer(
+    /// Starts to send a response. `holds` is the number of the request whose response has memory of its own.
+    pub(super) fn begin_response(
         &mut self,
         id: usize,
         outgoing: Outgoing,
@@ -79,13 +79,13 @@ impl Front {
             Ok(false) => {}
             Ok(true) => {
                 let then = *then;
-                self.after_answer(id, then, now);
+                self.after_response(id, then, now);
             }
             Err(_) => self.close(id),
         }
     }
 
-    fn after_answer(&mut self, id: usize, then: Then, now: Instant) {
+    fn after_response(&mut self, id: usize, then: Then, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
         if then != Then::Linger {
             count(&self.shared.counters.answered);
@@ -96,7 +96,7 @@ impl Front {
                 let phase = Phase::Reading { intake: Intake::new(), paused: false };
                 self.change_phase(id, phase, now, self.shared.limits.keep_alive);
             }
-            // Closing with bytes unread would reset the connection, and the client might lose the answer.
+            // Closing with bytes unread would reset the connection, and the client might lose the response.
             Then::Close if rustix::io::ioctl_fionread(&client.stream) == Ok(0) => self.close(id),
             Then::Close | Then::Linger => self.linger(id, now),
         }
@@ -145,7 +145,7 @@ impl Front {
             }
             Phase::Waiting { .. } => {
                 count(&counters.unanswered);
-                self.refuse(id, Rejection::NoAnswer, now);
+                self.refuse(id, Rejection::ResponseTimeout, now);
             }
             Phase::Writing { .. } => {
                 count(&counters.slow_readers);
@@ -177,7 +177,7 @@ impl Front {
                 self.queue.retain(|queued| *queued != id);
             }
             Phase::Waiting { link } => self.forget_client(link, id),
-            Phase::Writing { holds: Some(arrival), .. } => self.shared.answer_memory.release(arrival),
+            Phase::Writing { holds: Some(arrival), .. } => self.shared.response_memory.release(arrival),
             Phase::Writing { holds: None, .. } | Phase::Lingering { .. } => {}
         }
     }

@@ -1,6 +1,6 @@
-//! The thread that writes large answers.
+//! The thread that writes large responses.
 //!
-//! An answer that does not fit into a socket's buffer is written as fast as the front reads it. Whoever has the answer must
+//! A response that does not fit into a socket's buffer is written as fast as the front reads it. Whoever has the response must
 //! not wait for that: it may be the thread of the store, and all commits would wait with it.
 
 use std::sync::OnceLock;
@@ -12,14 +12,14 @@ use crate::model::wait::receive;
 /// What fits into the buffer of a socket on every system.
 pub(crate) const FITS_BYTES: usize = 16 << 10;
 
-type Job = Box<dyn FnOnce() + Send>;
+type WriteTask = Box<dyn FnOnce() + Send>;
 
 /// Starts its thread with the first job. The thread ends when this is dropped and all is written. What waits is bounded by
-/// the memory for answers.
+/// the memory for responses.
 #[derive(Default)]
-pub(crate) struct AnswerThread(OnceLock<Option<Sender<Job>>>);
+pub(crate) struct ResponseThread(OnceLock<Option<Sender<WriteTask>>>);
 
-impl AnswerThread {
+impl ResponseThread {
     /// Runs a job on the thread, or here when the system gives no thread.
     pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
         match self.0.get_or_init(start) {
@@ -30,17 +30,17 @@ impl AnswerThread {
     }
 }
 
-fn start() -> Option<Sender<Job>> {
-    let (jobs, queue) = unbounded::<Job>();
+fn start() -> Option<Sender<WriteTask>> {
+    let (jobs, queue) = unbounded::<WriteTask>();
     let work = move || {
         while let Ok(job) = receive(&queue) {
             job();
         }
     };
-    let started = std::thread::Builder::new().name("tinclaw-answers".to_owned()).spawn(work);
+    let started = std::thread::Builder::new().name("tinclaw-responses".to_owned()).spawn(work);
     started
         .map(|_| jobs)
-        .map_err(|error| log::warn!("large answers are written without a thread: {error}"))
+        .map_err(|error| log::warn!("large responses are written without a thread: {error}"))
         .ok()
 }
 
@@ -49,10 +49,10 @@ mod tests {
     use super::*;
     use crossbeam_channel::bounded;
 
-    // The store's thread wrote an answer of 4 MiB into a socket, and every commit waited for its reader.
+    // The store's thread wrote a response of 4 MiB into a socket, and every commit waited for its reader.
     #[test]
     fn a_job_that_waits_holds_up_nobody_else() {
-        let thread = AnswerThread::default();
+        let thread = ResponseThread::default();
         let (go, wait) = bounded::<()>(0);
         let (done, ended) = bounded(2);
         let first = done.clone();

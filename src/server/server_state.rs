@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::ServerLimits;
-use super::answer_memory::AnswerMemory;
-use super::answer_thread::AnswerThread;
 use super::backend::Backend;
+use super::response_memory::ResponseMemory;
+use super::response_thread::ResponseThread;
 use super::sequence::Sequence;
 use super::stats::Counters;
 use super::wire::Token;
@@ -23,13 +23,13 @@ pub(crate) struct Yielded {
 }
 
 /// One per server.
-pub(crate) struct Shared {
+pub(crate) struct ServerState {
     pub(crate) limits: ServerLimits,
     pub(crate) token: Token,
     pub(crate) waker: Waker,
     pub(crate) counters: Counters,
-    pub(crate) answer_memory: Arc<AnswerMemory>,
-    pub(crate) answer_thread: Arc<AnswerThread>,
+    pub(crate) response_memory: Arc<ResponseMemory>,
+    pub(crate) response_thread: Arc<ResponseThread>,
     /// Behind a lock because the front gives up numbers that the other thread waits for; held for a look into a map.
     pub(crate) sequence: Mutex<Sequence<Yielded>>,
     /// Behind a lock because the front replaces it when it has died; the other thread looks only when it was woken.
@@ -46,11 +46,11 @@ pub(crate) struct Shared {
     pub(crate) front_ended: AtomicBool,
 }
 
-impl Shared {
+impl ServerState {
     pub(crate) fn new(limits: ServerLimits, token: Token, waker: Waker, backend: Backend) -> Self {
-        Shared {
-            answer_memory: Arc::new(AnswerMemory::new(limits.response_memory)),
-            answer_thread: Arc::default(),
+        ServerState {
+            response_memory: Arc::new(ResponseMemory::new(limits.response_memory)),
+            response_thread: Arc::default(),
             limits,
             token,
             waker,

@@ -1,4 +1,4 @@
-//! The answer to an HTTP request on its way back to whoever holds the connection.
+//! The response to an HTTP request on its way back to whoever holds the connection.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use wit_abi::types::OutgoingHttpResponse;
 
 /// What an HTTP request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HttpAnswer {
+pub enum WebhookResponse {
     /// What the guest said.
     Guest(OutgoingHttpResponse),
     /// What the host says, because the guest was not run or failed.
-    Refused(Refusal),
+    Refused(WebhookRefusal),
 }
 
 /// Why a request is not answered by the guest. Each has a status and a stable `error` code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum WebhookRefusal {
     /// No channel has this path.
     NotFound,
     /// The path exists, the method does not.
@@ -55,7 +55,7 @@ pub enum Refusal {
     CallbackFailed,
 }
 
-impl Refusal {
+impl WebhookRefusal {
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -109,39 +109,39 @@ impl Refusal {
     }
 }
 
-/// Takes one answer. Dropping it unanswered answers [`Refusal::CallbackFailed`], so that no client waits for ever.
-pub struct AnswerSlot(Option<Box<dyn FnOnce(HttpAnswer) + Send>>);
+/// Takes one response. Dropping it unused sends [`WebhookRefusal::CallbackFailed`], so that no client waits for ever.
+pub struct ResponseSender(Option<Box<dyn FnOnce(WebhookResponse) + Send>>);
 
-impl AnswerSlot {
-    /// A slot that hands the answer to `send`.
-    pub fn new(send: impl FnOnce(HttpAnswer) + Send + 'static) -> Self {
+impl ResponseSender {
+    /// A sender that passes the response to `send`.
+    pub fn new(send: impl FnOnce(WebhookResponse) + Send + 'static) -> Self {
         Self(Some(Box::new(send)))
     }
 
-    /// Sends the answer.
-    pub fn send(mut self, answer: HttpAnswer) {
+    /// Sends the response.
+    pub fn send(mut self, response: WebhookResponse) {
         if let Some(send) = self.0.take() {
-            send(answer);
+            send(response);
         }
     }
 
     /// Sends a refusal.
-    pub fn refuse(self, refusal: Refusal) {
-        self.send(HttpAnswer::Refused(refusal));
+    pub fn refuse(self, refusal: WebhookRefusal) {
+        self.send(WebhookResponse::Refused(refusal));
     }
 }
 
-impl Drop for AnswerSlot {
+impl Drop for ResponseSender {
     fn drop(&mut self) {
         if let Some(send) = self.0.take() {
-            send(HttpAnswer::Refused(Refusal::CallbackFailed));
+            send(WebhookResponse::Refused(WebhookRefusal::CallbackFailed));
         }
     }
 }
 
-impl fmt::Debug for AnswerSlot {
+impl fmt::Debug for ResponseSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AnswerSlot")
+        f.write_str("ResponseSender")
     }
 }
 
@@ -151,16 +151,16 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn a_slot_that_is_dropped_still_answers() {
+    fn a_dropped_sender_still_responds() {
         let (sender, receiver) = channel();
-        drop(AnswerSlot::new(move |answer| sender.send(answer).unwrap()));
-        assert_eq!(receiver.recv(), Ok(HttpAnswer::Refused(Refusal::CallbackFailed)));
+        drop(ResponseSender::new(move |response| sender.send(response).unwrap()));
+        assert_eq!(receiver.recv(), Ok(WebhookResponse::Refused(WebhookRefusal::CallbackFailed)));
     }
 
     #[test]
-    fn a_slot_answers_once() {
+    fn a_sender_responds_once() {
         let (sender, receiver) = channel();
-        AnswerSlot::new(move |answer| sender.send(answer).unwrap()).refuse(Refusal::Busy);
+        ResponseSender::new(move |response| sender.send(response).unwrap()).refuse(WebhookRefusal::Busy);
         assert_eq!(receiver.iter().count(), 1);
     }
 }
