@@ -25,26 +25,26 @@ declare -A PROPERTIES=(
     a_published_file_with_bytes_changed_is_read_without_a_panic
     a_published_file_with_pieces_put_in_is_read_without_a_panic"
   [urls]="tinclaw
-    services::http::target::tests::nothing_panics_and_what_is_accepted_is_stable
-    services::http::target::tests::arbitrary_text_never_panics
-    services::http::allowlist::tests::what_is_allowed_is_what_the_entry_says"
+    egress::target::tests::nothing_panics_and_what_is_accepted_is_stable
+    egress::target::tests::arbitrary_text_never_panics
+    egress::allowlist::tests::what_is_allowed_is_what_the_entry_says"
   [paths]="tinclaw
-    services::workspace::tests::an_accepted_path_stays_inside_and_is_stable
-    services::workspace::tests::any_text_is_answered_without_a_panic"
+    channel::workspace::tests::an_accepted_path_stays_inside_and_is_stable
+    channel::workspace::tests::any_text_is_answered_without_a_panic"
   [signatures]="tinclaw
-    ingress::webhook::tests::properties::invented_requests_never_panic_and_never_pass
-    ingress::webhook::tests::properties::a_flipped_bit_never_verifies
-    ingress::webhook::tests::properties::a_changed_field_of_a_form_never_verifies
-    ingress::webhook::tests::properties::templates_never_panic_and_always_sign_the_body
-    ingress::webhook::tests::properties::closed_unless_opened"
+    webhook::tests::properties::invented_requests_never_panic_and_never_pass
+    webhook::tests::properties::a_flipped_bit_never_verifies
+    webhook::tests::properties::a_changed_field_of_a_form_never_verifies
+    webhook::tests::properties::templates_never_panic_and_always_sign_the_body
+    webhook::tests::properties::closed_unless_opened"
   [http_heads]="tinclaw
-    ingress::server::head::tests::any_bytes_are_refused_or_understood
-    ingress::server::head::tests::near_heads_are_refused_or_understood
-    ingress::server::chunked::tests::cuts_make_no_difference"
+    server::head::tests::any_bytes_are_refused_or_understood
+    server::head::tests::near_heads_are_refused_or_understood
+    server::chunked::tests::cuts_make_no_difference"
   [header_json]="tinclaw
-    services::http::headers::tests::nothing_panics_and_no_line_break_survives
-    services::http::headers::tests::near_objects_are_refused_or_say_the_same_to_another_parser
-    services::http::headers::tests::any_object_of_strings_is_judged_by_its_bytes"
+    egress::headers::tests::nothing_panics_and_no_line_break_survives
+    egress::headers::tests::near_objects_are_refused_or_say_the_same_to_another_parser
+    egress::headers::tests::any_object_of_strings_is_judged_by_its_bytes"
 )
 ORDER=(components lifting capability_files urls paths signatures http_heads header_json)
 
