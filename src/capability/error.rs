@@ -6,7 +6,7 @@ use crate::model::document::{DocumentError, Expected, Found, Problem, one_of};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CapabilityError {
-    /// The file is larger than [`MAX_FILE_BYTES`](super::MAX_FILE_BYTES).
+    /// The file is larger than 256 KiB.
     #[error("{file}: {bytes} bytes are more than the {limit} that a capability file may have")]
     TooLarge {
         /// The file.

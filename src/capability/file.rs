@@ -11,7 +11,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::document::{Comments, read};
 
 /// The most bytes that a capability file may have.
-pub const MAX_FILE_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_FILE_BYTES: usize = 256 * 1024;
 
 /// A capability file, as it was published.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -9,7 +9,7 @@
 
 mod error;
 mod file;
-pub mod http;
+pub(crate) mod http;
 mod json;
 pub mod limits;
 mod overrides;
@@ -18,16 +18,18 @@ mod rights;
 #[cfg(test)]
 mod schema;
 mod setup;
-pub mod webhook;
+pub(crate) mod webhook;
 
 pub use error::CapabilityError;
-pub use file::{ChannelCapabilitiesFile, FileKind, MAX_FILE_BYTES};
-pub use http::HttpCapability;
+pub(crate) use file::MAX_FILE_BYTES;
+pub use file::{ChannelCapabilitiesFile, FileKind};
+pub use http::{AllowlistEntry, CredentialLocation, HttpCapability, HttpCredential, HttpRateLimit};
 pub use overrides::CapabilityOverrides;
 pub(crate) use review::WEBSOCKET_UNSUPPORTED;
+pub(crate) use rights::DEFAULT_MIN_POLL_INTERVAL_MS;
 pub use rights::{
-    ChannelCapabilities, ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, EmitRateLimitConfig,
-    SecretsCapability, WebsocketCapability, WebsocketProtocol, WorkspaceCapability,
+    ChannelCapabilities, ChannelSection, EmitRateLimitConfig, SecretsCapability, WebsocketCapability,
+    WebsocketProtocol, WorkspaceCapability,
 };
 pub use setup::{
     AuthSection, AutoGenerate, DEFAULT_GENERATED_BYTES, RequiredSecret, SecretConfigMapping, SetupSection,

@@ -65,7 +65,7 @@ pub struct WorkspaceCapability {
 }
 
 /// Milliseconds between two polls when the file does not say, and the least that a file can ask for.
-pub const DEFAULT_MIN_POLL_INTERVAL_MS: u64 = 30_000;
+pub(crate) const DEFAULT_MIN_POLL_INTERVAL_MS: u64 = 30_000;
 
 /// The `capabilities.channel` section.
 ///
@@ -141,9 +141,9 @@ pub struct ChannelSection {
 }
 
 impl ChannelSection {
-    /// The least time between two polls: what the file says, or [`DEFAULT_MIN_POLL_INTERVAL_MS`] when it says nothing.
+    /// The least time between two polls: what the file says, or 30 s when it says nothing.
     ///
-    /// The host's own floor comes on top, see [`resolve_registration`](crate::channel::resolve_registration).
+    /// The host's own least time comes on top ([`ManagerConfig::min_poll_interval`](crate::ManagerConfig::min_poll_interval)).
     pub fn min_poll_interval(&self) -> Duration {
         Duration::from_millis(self.min_poll_interval_ms.unwrap_or(DEFAULT_MIN_POLL_INTERVAL_MS))
     }

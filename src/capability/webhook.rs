@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use serde_json::json;
-//! use tinclaw::capability::webhook::WebhookCapability;
+//! use tinclaw::capability::WebhookCapability;
 //! use tinclaw::model::document::{Comments, DocumentError, read};
 //!
 //! let webhook =
@@ -40,7 +40,7 @@ pub struct WebhookCapability {
     /// Query parameter of a GET challenge whose value is compared with the stored `secret_name`.
     pub verify_token_param: Option<String>,
     /// How requests are authenticated: the name of a scheme or preset, or an object with every detail.
-    pub auth: Option<WebhookAuth>,
+    pub(crate) auth: Option<WebhookAuth>,
     /// How far a signed timestamp may be from the host's clock, in seconds and both directions; also how long a
     /// signature without a timestamp is remembered to recognise a replay. Default 300 where a time or an id is signed,
     /// else 0: two equal bodies may be two messages. At most 604,800 (7 days).
@@ -52,7 +52,7 @@ pub struct WebhookCapability {
     pub max_body_bytes: Option<u64>,
     /// Where the provider puts an id to recognise a duplicate by. Default: where the provider of the authentication
     /// scheme puts it; for other schemes nowhere, and duplicates run.
-    pub dedupe: Option<WebhookDedupe>,
+    pub(crate) dedupe: Option<WebhookDedupe>,
     /// Media types that a request with a body may have: `application/json`, `text/*`. Default: any.
     pub content_types: Option<Vec<String>>,
 }
@@ -82,7 +82,7 @@ impl Default for WebhookCapability {
 /// In a file it is the name of a preset, or an object with `preset` or `scheme` and details.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum WebhookAuth {
+pub(crate) enum WebhookAuth {
     /// No check.
     None(NoAuth),
     /// A shared secret in a header.
@@ -112,6 +112,7 @@ pub enum WebhookAuth {
 
 impl WebhookAuth {
     /// The preset, when one is named.
+    #[cfg(test)]
     pub fn preset(&self) -> Option<AuthName> {
         self.details().preset
     }
@@ -177,7 +178,7 @@ pub(crate) struct AuthDetails {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-pub struct NoAuth {
+pub(crate) struct NoAuth {
     /// `none`.
     pub preset: Option<AuthName>,
 }
@@ -186,7 +187,7 @@ pub struct NoAuth {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-pub struct SharedSecretAuth {
+pub(crate) struct SharedSecretAuth {
     /// `secret`.
     pub preset: Option<AuthName>,
     /// `secret`.
@@ -203,7 +204,7 @@ pub struct SharedSecretAuth {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-pub struct HmacAuth {
+pub(crate) struct HmacAuth {
     /// A provider whose format is the starting point.
     pub preset: Option<AuthName>,
     /// `hmac`; follows from `preset` where that is given.
@@ -233,7 +234,7 @@ pub struct HmacAuth {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-pub struct Ed25519Auth {
+pub(crate) struct Ed25519Auth {
     /// A provider whose format is the starting point.
     pub preset: Option<AuthName>,
     /// `ed25519`; follows from `preset` where that is given.
@@ -257,7 +258,7 @@ pub struct Ed25519Auth {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-pub struct FixedAuth {
+pub(crate) struct FixedAuth {
     /// The provider.
     pub preset: Option<AuthName>,
     /// `hmac`; follows from `preset`.
@@ -272,7 +273,7 @@ pub struct FixedAuth {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-pub struct VerifyTokenAuth {
+pub(crate) struct VerifyTokenAuth {
     /// `verify_token`.
     pub preset: Option<AuthName>,
     /// Name of the stored token, default `<channel>_webhook_secret`.
@@ -283,7 +284,7 @@ pub struct VerifyTokenAuth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum AuthName {
+pub(crate) enum AuthName {
     /// No authentication, written out: everybody may call the channel.
     None,
     /// A shared secret in a header.
@@ -332,7 +333,7 @@ impl AuthName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum AuthScheme {
+pub(crate) enum AuthScheme {
     /// A shared secret in a header.
     Secret,
     /// An HMAC over a template.
@@ -345,7 +346,7 @@ pub enum AuthScheme {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum HmacAlgorithm {
+pub(crate) enum HmacAlgorithm {
     /// SHA-256.
     #[default]
     Sha256,
@@ -359,7 +360,7 @@ pub enum HmacAlgorithm {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum SignatureEncoding {
+pub(crate) enum SignatureEncoding {
     /// Hexadecimal, lower case.
     #[default]
     Hex,
@@ -373,7 +374,7 @@ pub enum SignatureEncoding {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "DedupeFields")]
-pub enum WebhookDedupe {
+pub(crate) enum WebhookDedupe {
     /// The value of this header, such as `X-GitHub-Delivery` or `webhook-id`.
     Header(String),
     /// The string or whole number at this JSON pointer (RFC 6901) into the body, such as `/update_id`.

@@ -10,11 +10,11 @@ pub use wit_abi::types::{ChannelConfig, HttpEndpointConfig, PollConfig};
 use crate::capability::{ChannelCapabilitiesFile, SecretConfigMapping, SetupSection};
 
 /// The keys of a channel's configuration that the host fills in; no secret can be mapped to them.
-pub const HOST_KEYS: &[&str] = &["tunnel_url", "webhook_secret", "owner_id", "bot_username"];
+pub(crate) const HOST_KEYS: &[&str] = &["tunnel_url", "webhook_secret", "owner_id", "bot_username"];
 
 /// What the host knows and adds to a channel's configuration. What it does not know stays as the file has it.
 #[derive(Clone, Default)]
-pub struct HostConfig {
+pub(crate) struct HostConfig {
     /// The public base URL of this host, without a slash at the end.
     pub tunnel_url: Option<String>,
     /// The secret that webhooks of this channel carry. A guest sees no secret, with this one exception: a guest that
@@ -39,7 +39,7 @@ impl fmt::Debug for HostConfig {
 }
 
 /// The text that `on-start` gets. It may hold secrets, so it cannot be printed and is erased when it is dropped.
-pub struct StartConfig {
+pub(crate) struct StartConfig {
     json: Zeroizing<String>,
     keys: Vec<String>,
 }
@@ -63,7 +63,7 @@ impl fmt::Debug for StartConfig {
 /// `secret` gives the value of a secret, or nothing when it is not stored; it is asked only for names that the file
 /// lists in `setup.required_secrets`. A mapping to a key of [`HOST_KEYS`] or of another secret is ignored, which
 /// [`ChannelCapabilitiesFile::inspect`] reports.
-pub fn start_config(
+pub(crate) fn start_config(
     file: &ChannelCapabilitiesFile,
     settings: &Map<String, Value>,
     host: &HostConfig,

@@ -18,9 +18,9 @@ use crate::capability::MAX_FILE_BYTES;
 use crate::model::name::{ChannelName, ChannelNameError};
 
 /// The most bytes that a guest may have.
-pub const MAX_WASM_BYTES: usize = crate::sandbox::DEFAULT_MAX_GUEST_BYTES;
+pub(crate) const MAX_WASM_BYTES: usize = crate::sandbox::DEFAULT_MAX_GUEST_BYTES;
 /// Environment variable that names the directory of channels.
-pub const CHANNELS_DIR_VARIABLE: &str = "TINCLAW_CHANNELS_DIR";
+pub(crate) const CHANNELS_DIR_VARIABLE: &str = "TINCLAW_CHANNELS_DIR";
 
 const WASM: &str = ".wasm";
 const CAPABILITIES: &str = ".capabilities.json";

@@ -8,15 +8,16 @@ use crate::capability::ChannelCapabilities;
 use crate::model::name::ChannelName;
 
 /// Paths that belong to the host, with everything below them.
-pub const RESERVED_PATHS: &[&str] = &["/admin", "/healthz", "/livez", "/metrics", "/readyz", "/status"];
+pub(crate) const RESERVED_PATHS: &[&str] =
+    &["/admin", "/healthz", "/livez", "/metrics", "/readyz", "/status"];
 /// The longest path that a channel may register, in bytes.
-pub const MAX_PATH_BYTES: usize = 256;
+pub(crate) const MAX_PATH_BYTES: usize = 256;
 /// Endpoints of one channel that are looked at; the rest is ignored with a warning.
-pub const MAX_ENDPOINTS: usize = 64;
+pub(crate) const MAX_ENDPOINTS: usize = 64;
 /// The most characters of a channel's display name that are kept.
-pub const MAX_DISPLAY_NAME_CHARS: usize = 80;
+pub(crate) const MAX_DISPLAY_NAME_CHARS: usize = 80;
 /// The host's floor for the time between two polls, when its configuration does not set another.
-pub const DEFAULT_POLL_FLOOR: Duration = Duration::from_secs(30);
+pub(crate) const DEFAULT_POLL_FLOOR: Duration = Duration::from_secs(30);
 
 /// A path that a channel serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub struct Registration {
 ///
 /// Nothing that a guest returns is an error: what it may not have is left out and told in
 /// [`Registration::warnings`]. `min_poll_interval` is the host's floor ([`DEFAULT_POLL_FLOOR`]).
-pub fn resolve_registration(
+pub(crate) fn resolve_registration(
     channel: &ChannelName,
     config: &ChannelConfig,
     capabilities: &ChannelCapabilities,

@@ -1,6 +1,6 @@
 //! What a channel is: its files, limits and configuration, and its state while it runs.
 //!
-//! Everything here is a value or a pure decision; only [`discover`] and [`bundled`] touch the file system. The state of a
+//! Everything here is a value or a pure decision; only `discover` and `bundled` touch the file system. The state of a
 //! running channel is `state::Channel`, made of parts that know nothing of each other:
 //!
 //! | part | what it decides |
@@ -17,14 +17,14 @@
 //! | `changes` | a callback's effects as a batch for the store |
 
 pub(crate) mod breaker;
-pub mod bundled;
+pub(crate) mod bundled;
 pub(crate) mod changes;
-pub mod config;
+pub(crate) mod config;
 pub(crate) mod credentials;
 pub(crate) mod dedupe;
-pub mod discover;
+pub(crate) mod discover;
 pub(crate) mod emission;
-pub mod endpoints;
+pub(crate) mod endpoints;
 pub(crate) mod job;
 pub(crate) mod lane;
 mod loader;
@@ -44,9 +44,11 @@ pub use bundled::{
     BundledError, available_channel_names, bundled_channel_files, bundled_channel_names,
     install_bundled_channel,
 };
-pub use config::{ChannelConfig, HttpEndpointConfig, PollConfig, StartConfig, start_config};
+pub(crate) use config::start_config;
+pub use config::{ChannelConfig, HttpEndpointConfig, PollConfig};
 pub use discover::{
     ChannelFiles, DiscoverError, DiscoveredChannel, Discovery, default_channels_dir, discover_channels,
 };
-pub use endpoints::{PollSchedule, RegisteredEndpoint, Registration, resolve_registration};
+pub(crate) use endpoints::resolve_registration;
+pub use endpoints::{PollSchedule, RegisteredEndpoint, Registration};
 pub use loader::{LoadError, LoadResults, LoadSettings, WasmChannel, WasmChannelLoader};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 use serde_json::{Value, json};
-use tinclaw::channel::bundled::{bundled_channel_files, install_bundled_channel};
+use tinclaw::channel::{bundled_channel_files, install_bundled_channel};
 use tinclaw::default_channels_dir;
 use tinclaw::{WasmChannel, WasmChannelLoader};
 

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use log::LevelFilter;
 use serde::Serialize;
-use tinclaw::capability::http::AllowlistEntry;
-use tinclaw::capability::webhook::WebhookCapability;
+use tinclaw::capability::AllowlistEntry;
+use tinclaw::capability::WebhookCapability;
 use tinclaw::egress::is_unbounded_prefix;
 use tinclaw::event::callback::{Callback, CallbackKind, CallbackValue};
 use tinclaw::host::{ChannelHarness, ManagerConfig, inspect};
