@@ -101,7 +101,7 @@ impl ChannelCapabilitiesFile {
     }
 
     /// What is worth saying about a file that is accepted: a mapping that is not honoured, a pattern that cannot be
-    /// used, a part that is not there yet. Limits that are adjusted are told by
+    /// used, a part that is not there yet. Limits that are clamped are reported by
     /// [`ChannelLimits::resolve`](crate::channel::ChannelLimits::resolve).
     pub fn inspect(&self) -> Vec<Diagnostic> {
         review::inspect(self)

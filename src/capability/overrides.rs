@@ -76,10 +76,10 @@ impl CapabilityOverrides {
     pub fn diagnostics(&self) -> Vec<Diagnostic> {
         let mut places = Vec::new();
         leaves(&self.capabilities, "capabilities", &mut places);
-        let told = |place: String| {
+        let overridden = |place: String| {
             Diagnostic::note("overridden", "the configuration overrides the capability file").at(place)
         };
-        places.into_iter().map(told).collect()
+        places.into_iter().map(overridden).collect()
     }
 }
 
@@ -240,8 +240,8 @@ mod tests {
             "[channel.telegram] over telegram.capabilities.json: unknown field \
              `capabilities.channel.webhook.methds`: did you mean `methods`?"
         );
-        let told = changes.diagnostics();
-        assert_eq!(told[0].field.as_deref(), Some("capabilities.channel.webhook.methds"));
+        let found = changes.diagnostics();
+        assert_eq!(found[0].field.as_deref(), Some("capabilities.channel.webhook.methds"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) const MAX_ENDPOINTS: usize = 64;
 /// The most characters of a channel's display name that are kept.
 pub(crate) const MAX_DISPLAY_NAME_CHARS: usize = 80;
 /// The host's floor for the time between two polls, when its configuration does not set another.
-pub(crate) const DEFAULT_POLL_FLOOR: Duration = Duration::from_secs(30);
+pub(crate) const DEFAULT_MIN_POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A path that a channel serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +52,8 @@ pub struct Registration {
 
 /// Decides what a channel gets of what its `on-start` returned.
 ///
-/// Nothing that a guest returns is an error: what it may not have is left out and told in
-/// [`Registration::warnings`]. `min_poll_interval` is the host's floor ([`DEFAULT_POLL_FLOOR`]).
+/// Nothing that a guest returns is an error: what it may not have is left out and reported in
+/// [`Registration::warnings`]. `min_poll_interval` is the host's lower bound ([`DEFAULT_MIN_POLL_INTERVAL`]).
 pub(crate) fn resolve_registration(
     channel: &ChannelName,
     config: &ChannelConfig,
@@ -232,7 +232,12 @@ mod tests {
     }
 
     fn resolve(config: &ChannelConfig, capabilities: &ChannelCapabilities) -> Registration {
-        resolve_registration(&ChannelName::new("test").unwrap(), config, capabilities, DEFAULT_POLL_FLOOR)
+        resolve_registration(
+            &ChannelName::new("test").unwrap(),
+            config,
+            capabilities,
+            DEFAULT_MIN_POLL_INTERVAL,
+        )
     }
 
     fn serve(endpoints: Vec<HttpEndpointConfig>, channel: Value) -> Registration {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::channel::endpoints::DEFAULT_POLL_FLOOR;
+use crate::channel::endpoints::DEFAULT_MIN_POLL_INTERVAL;
 use crate::channel::{
     CapabilityError, CapabilityOverrides, ChannelName, LimitCaps, LoadSettings, WasmChannel,
 };
@@ -178,7 +178,7 @@ impl Default for ManagerConfig {
             public_url: None,
             channels: BTreeMap::new(),
             limit_caps: LimitCaps::default(),
-            min_poll_interval: DEFAULT_POLL_FLOOR,
+            min_poll_interval: DEFAULT_MIN_POLL_INTERVAL,
             workers: 32,
             router: RouterConfig::default(),
             queue: QueueLimits::default(),

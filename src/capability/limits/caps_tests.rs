@@ -177,3 +177,38 @@ fn an_operator_raises_nothing_else_that_a_file_does_not_ask_for() {
         );
     }
 }
+
+/// `docs/limits.md`, from the table.
+fn page() -> String {
+    let amount = |limit: &Limit, value: u64| match (limit.unit, value) {
+        (_, u64::MAX) => "any".to_owned(),
+        ("bytes", value) if value >= 1 << 20 && value % (1 << 20) == 0 => format!("{} MiB", value >> 20),
+        ("bytes", value) if value >= 1 << 10 && value % (1 << 10) == 0 => format!("{} KiB", value >> 10),
+        (unit, value) => format!("{value} {unit}"),
+    };
+    let mut page = "# Limits\n\nWhat a channel may take. `capabilities.FIELD` of its capability file asks for another value than the default, \
+        up to the cap; what\nis above it is lowered, and `tinclaw check` says so. `[limits]` in `tinclaw.toml` sets caps: `memory_mb = 64`, \
+        `\"http.timeout_secs\" = 60`.\nThe caps of `http.max_request_bytes` and `http.max_response_bytes` that are set there are also the \
+        defaults of files without these\nfields. A file with less than the lowest value is refused.\n\n\
+        | field | default | lowest | cap | highest cap | past it |\n|---|---|---|---|---|---|\n"
+        .to_owned();
+    for limit in LIMITS {
+        let Limit { field, default, min, cap, max_cap, excess, .. } = *limit;
+        let [default, min, cap, max_cap] = [default, min, cap, max_cap].map(|value| amount(limit, value));
+        page += &format!("| `{field}` | {default} | {min} | {cap} | {max_cap} | {excess} |\n");
+    }
+    page
+}
+
+#[test]
+fn the_page_of_limits_is_that_of_the_table() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/limits.md");
+    if std::env::var_os("TINCLAW_WRITE_LIMITS").is_some() {
+        std::fs::write(&path, page()).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == page(),
+        "docs/limits.md is old: write it anew with TINCLAW_WRITE_LIMITS=1 cargo test page_of_limits"
+    );
+}
