@@ -149,7 +149,7 @@ fn a_secret_that_a_channel_lets_the_host_choose_is_made_once_and_never_shown() {
     place.channel("echo");
     // The guest is given the secret, as Telegram's is, which tells its provider: nobody has to enter it anywhere.
     let given = "[channel.echo.capabilities.channel.webhook]\ngive_secret_to_guest = true\n";
-    place.file("tinclaw.toml", &format!("channels = [\"channels\"]\n{given}"));
+    place.file("tinclaw.toml", format!("channels = [\"channels\"]\n{given}"));
     let host = place.host(&[], &[]);
     let body = serde_json::json!({"user": "ann", "text": "hello"});
     let refused = eventually("the channel starts", || {

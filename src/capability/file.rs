@@ -71,7 +71,7 @@ impl ChannelCapabilitiesFile {
     /// ```
     ///
     /// # Errors
-    /// [`CapabilityError`]: the file is larger than [`MAX_FILE_BYTES`], is not JSON, has a field that is not known or
+    /// [`CapabilityError`]: the file is larger than 256 KiB, is not JSON, has a field that is not known or
     /// that stands twice, has a value that is not accepted, or belongs to another channel.
     pub fn parse(file: &str, channel: &ChannelName, bytes: &[u8]) -> Result<Self, CapabilityError> {
         if bytes.len() > MAX_FILE_BYTES {

@@ -50,9 +50,9 @@ pub struct Discovery {
 /// The bytes of a channel's files.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChannelFiles {
-    /// The guest; at most [`MAX_WASM_BYTES`].
+    /// The guest; at most 16 MiB.
     pub wasm: Vec<u8>,
-    /// The capability file, when there is one; at most [`MAX_FILE_BYTES`].
+    /// The capability file, when there is one; at most 256 KiB.
     pub capabilities: Option<Vec<u8>>,
 }
 

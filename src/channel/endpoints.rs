@@ -40,7 +40,7 @@ pub struct PollSchedule {
 /// What a channel has registered, within what it may.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// What people call the channel: one line, at most [`MAX_DISPLAY_NAME_CHARS`].
+    /// What people call the channel: one line, at most 80 characters.
     pub display_name: String,
     /// The paths that it serves; no path twice.
     pub endpoints: Vec<RegisteredEndpoint>,
