@@ -53,7 +53,7 @@
 //! - `cli` (default): the daemon. A library does without.
 //! - `agent-exec`, `agent-http`: agents that are a program or an HTTP server, in [`agent`]; part of `cli`.
 //! - `sqlite` (default): the store on disk. Without it there is the one in memory.
-// Only `sandbox::stretches` allows it, and argues each use.
+// Only `sandbox::memory_pool` allows it, and argues each use.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -11,10 +11,10 @@ use wit_abi::imports::HostFunc;
 
 use super::halt::Halt;
 use super::host_calls;
-use super::pool::panic_text;
 use super::scan;
 use super::state::{ChannelHostState, Guest, core_value, wasmi_value};
 use super::wasi::{self, Wasi, WasiFunc};
+use super::worker_pool::panic_text;
 
 /// What an import is.
 #[derive(Clone, Copy)]

@@ -12,13 +12,13 @@ use super::context::CallbackContext;
 use super::error::WasmChannelError;
 use super::halt::{Circumstances, Halt};
 use super::memory::Refusal;
+use super::memory_pool::GuestStore;
 use super::meter::{self, fuel_left};
-use super::pool::panic_text;
 use super::prepared::PreparedChannelModule;
 use super::state::{ChannelHostState, Guest, Handles, wasmi_value};
-use super::stretches::GuestStore;
 use super::text;
 use super::wasi;
+use super::worker_pool::panic_text;
 use crate::egress::RequestPurpose;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Usage};
 

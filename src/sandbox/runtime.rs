@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use ring::digest::{SHA256, digest};
 use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, OperatorCost};
 
-use super::config::WasmChannelRuntimeConfig;
 use super::error::WasmChannelError;
 use super::prepared::PreparedChannelModule;
 use super::suitable;
@@ -26,6 +25,34 @@ const BYTES_COPIED_PER_FUEL: u32 = 64;
 const MAX_CACHED_STACKS: usize = 8;
 /// The same where each guest has its own engine: most have one callback at a time.
 const MAX_CACHED_STACKS_OF_A_GUEST: usize = 1;
+
+/// Bytes of a guest's file that are read at most.
+pub const DEFAULT_MAX_GUEST_BYTES: usize = 16 * 1024 * 1024;
+
+/// The settings of a [`WasmChannelRuntime`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WasmChannelRuntimeConfig {
+    /// What a callback may use, unless its channel's capability file says otherwise.
+    pub limits: ChannelLimits,
+    /// Bytes of a guest's file. Default 16 MiB; a larger one is refused.
+    pub max_guest_bytes: usize,
+}
+
+impl Default for WasmChannelRuntimeConfig {
+    /// 500,000,000 units of fuel, 30 s and 50 MiB of memory per callback.
+    fn default() -> Self {
+        Self { limits: ChannelLimits::default(), max_guest_bytes: DEFAULT_MAX_GUEST_BYTES }
+    }
+}
+
+impl WasmChannelRuntimeConfig {
+    /// A small and quick configuration: see [`ChannelLimits::for_testing`].
+    #[must_use]
+    pub fn for_testing() -> Self {
+        Self { limits: ChannelLimits::for_testing(), ..Self::default() }
+    }
+}
 
 /// SHA-256 of a guest's file.
 pub(super) type Digest = [u8; 32];

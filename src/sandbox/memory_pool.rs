@@ -2,19 +2,19 @@
 //!
 //! A guest's memory grows while it is made, and again when the guest first allocates. A vector moves then, unless what is
 //! behind it happens to be free: a megabyte is copied, which takes as long as the callback itself. Here the memory lies
-//! in a stretch of address space that is reserved up to the channel's limit, so it never moves, and the next
+//! in a mapping whose addresses are reserved up to the channel's limit, so it never moves, and the next
 //! instance finds the pages of the one before, which saves their faults. wasmi clears every byte before a guest can read
 //! it ([`Memory::new_static`]).
 //!
-//! There are few stretches, for all runtimes of the process together. Where none is left, or the system has no addresses,
+//! There is a bounded number of mappings, for all runtimes of the process together. Where none is left, or the system has no addresses,
 //! a memory is a vector.
 //!
 //! # Why this is sound
 //!
-//! A stretch is a private mapping of this file's own: readable, writable, filled with zeroes or with what guests wrote,
-//! so always initialised. A [`Lease`] has its stretch alone, because [`Pool`] moves it out of its list under a lock. The
+//! A [`Mapping`] is private to the process and known to this file only: readable, writable, filled with zeroes or with what guests wrote,
+//! so always initialised. A [`Lease`] has its mapping alone, because [`Pool`] moves it out of its list under a lock. The
 //! one slice that is made of it goes to a memory in the store of the same [`GuestStore`]. Its fields are private and the
-//! store itself is never exposed, so nobody can move it away from its lease: the store is gone before the stretch returns to
+//! store itself is never exposed, so nobody can move it away from its lease: the store is gone before the mapping returns to
 //! its pool (fields are dropped in the order in which they are declared, and [`GuestStore::into_data`] keeps to it). After that
 //! nothing refers to the slice, and it may be made again.
 #![allow(
@@ -35,24 +35,24 @@ use super::scan::MemoryPlan;
 const MIB: usize = 1024 * 1024;
 const WASM_PAGE: usize = 64 * 1024;
 
-/// How much of a stretch stays in memory when its instance is gone. A multiple of every system's page.
+/// How much of a mapping stays in memory when its instance is gone. A multiple of every system's page.
 const KEPT: usize = 4 * MIB;
-/// Stretches have a multiple of this size, so that channels with different limits can use the same ones.
+/// Mappings have a multiple of this size, so that channels with different limits can use the same ones.
 const GRAIN: usize = if cfg!(target_pointer_width = "64") { 64 * MIB } else { 4 * MIB };
 
-/// The stretches of this process.
-static STRETCHES: Pool = Pool::new(Bounds {
-    stretches: 64,
+/// The mappings of this process.
+static POOL: Pool = Pool::new(Bounds {
+    mappings: 64,
     bytes: if cfg!(target_pointer_width = "64") { 64 * GRAIN } else { 32 * GRAIN },
     part_of_limit: 4,
 });
 
-/// Returns the pages and addresses of all stretches that no instance uses to the system.
+/// Returns the pages and addresses of all mappings that no instance uses to the system.
 pub(super) fn release_idle() {
-    STRETCHES.release_idle();
+    POOL.release_idle();
 }
 
-/// A store for one guest, and the stretch that the guest's memory lies in.
+/// A store for one guest, and the mapping that the guest's memory lies in.
 pub(super) struct GuestStore<T: 'static> {
     // Before the lease: fields are dropped in this order.
     store: Store<T>,
@@ -78,7 +78,7 @@ impl<T> GuestStore<T> {
         self.store.data_mut()
     }
 
-    /// Drops the instance, then returns its stretch to the pool.
+    /// Drops the instance, then returns its mapping to the pool.
     pub(super) fn into_data(mut self) -> T {
         if let (Some(memory), Some(lease)) = (self.memory, &mut self.lease) {
             lease.used = memory.data_size(&self.store);
@@ -94,7 +94,7 @@ impl<T> GuestStore<T> {
     /// # Errors
     /// The limiter refuses its initial size.
     pub(super) fn make_memory(&mut self, plan: MemoryPlan, limit: usize) -> Result<Memory, wasmi::Error> {
-        self.make_memory_in(&STRETCHES, plan, limit)
+        self.make_memory_in(&POOL, plan, limit)
     }
 
     fn make_memory_in(
@@ -106,7 +106,7 @@ impl<T> GuestStore<T> {
         let initial = (plan.initial as usize).saturating_mul(WASM_PAGE);
         let largest =
             plan.maximum.map_or(limit, |pages| limit.min((pages as usize).saturating_mul(WASM_PAGE)));
-        // One memory at most lies in the stretch: a second one would be given the same bytes.
+        // One memory at most lies in the mapping: a second one would be given the same bytes.
         if self.lease.is_none() && initial <= largest {
             self.lease = pool.take(largest);
             if let Some(lease) = &mut self.lease {
@@ -140,47 +140,47 @@ impl<T> AsContextMut for GuestStore<T> {
     }
 }
 
-/// The use of one stretch, which goes back to its pool when this is dropped.
+/// The use of one mapping, which goes back to its pool when this is dropped.
 struct Lease {
     pool: &'static Pool,
     /// `None` only while it is dropped.
-    stretch: Option<Stretch>,
+    mapping: Option<Mapping>,
     /// Bytes from its start on that may have been written to.
     used: usize,
 }
 
 impl Lease {
-    /// The whole stretch.
+    /// The whole mapping.
     ///
     /// # Safety
     /// Called once, and the slice is not used any more when the lease is dropped, although its type would allow it.
     unsafe fn bytes(&mut self) -> &'static mut [u8] {
-        let Some(stretch) = &self.stretch else { return &mut [] };
+        let Some(mapping) = &self.mapping else { return &mut [] };
         // SAFETY: the mapping has `len` bytes that can be read and written and are initialised; nobody else refers to
         // them, because the pool gave them to this lease alone and the caller keeps to one slice.
-        unsafe { std::slice::from_raw_parts_mut(stretch.start.as_ptr(), stretch.len) }
+        unsafe { std::slice::from_raw_parts_mut(mapping.start.as_ptr(), mapping.len) }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(mut stretch) = self.stretch.take() {
-            stretch.discard(KEPT, self.used);
-            self.pool.lock().free.push(stretch);
+        if let Some(mut mapping) = self.mapping.take() {
+            mapping.discard(KEPT, self.used);
+            self.pool.lock().free.push(mapping);
         }
     }
 }
 
-/// A reserved stretch of address space. Memory is there where it was written to.
-struct Stretch {
+/// Reserved addresses. Memory is there where it was written to.
+struct Mapping {
     start: NonNull<u8>,
     len: usize,
 }
 
 // SAFETY: it owns its mapping, which belongs to the process and to no thread.
-unsafe impl Send for Stretch {}
+unsafe impl Send for Mapping {}
 
-impl Stretch {
+impl Mapping {
     /// `None` when the system has no addresses.
     fn reserve(len: usize) -> Option<Self> {
         let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
@@ -203,7 +203,7 @@ impl Stretch {
     }
 }
 
-impl Drop for Stretch {
+impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the mapping is this one's own, of this size, and nothing refers to it: its lease has ended. Without it
         // the addresses stay reserved, which does no harm.
@@ -211,17 +211,17 @@ impl Drop for Stretch {
     }
 }
 
-/// How many stretches there may be.
+/// How many mappings there may be.
 #[derive(Clone, Copy)]
 struct Bounds {
-    stretches: usize,
+    mappings: usize,
     /// Addresses of all of them together.
     bytes: usize,
     /// They take no more than this part of the process' limit of address space, if it has one.
     part_of_limit: usize,
 }
 
-/// Stretches that are free, and a count of those that are leased.
+/// Mappings that are free, and a count of those that are leased.
 struct Pool {
     bounds: Bounds,
     state: Mutex<PoolState>,
@@ -229,15 +229,15 @@ struct Pool {
 
 struct PoolState {
     /// The one that was used last is at the end: its pages are in the processor's caches.
-    free: Vec<Stretch>,
+    free: Vec<Mapping>,
     /// All that exist, leased ones included.
-    stretches: usize,
+    mappings: usize,
     bytes: usize,
 }
 
 impl Pool {
     const fn new(bounds: Bounds) -> Self {
-        Self { bounds, state: Mutex::new(PoolState { free: Vec::new(), stretches: 0, bytes: 0 }) }
+        Self { bounds, state: Mutex::new(PoolState { free: Vec::new(), mappings: 0, bytes: 0 }) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, PoolState> {
@@ -245,32 +245,32 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A stretch of at least `len` bytes that nobody else has.
+    /// A mapping of at least `len` bytes that nobody else has.
     fn take(&'static self, len: usize) -> Option<Lease> {
         let len = len.max(1).checked_next_multiple_of(GRAIN)?;
         let mut state = self.lock();
-        let stretch = match state.free.iter().rposition(|stretch| stretch.len >= len) {
+        let mapping = match state.free.iter().rposition(|mapping| mapping.len >= len) {
             Some(index) => state.free.remove(index),
             None => self.reserve(&mut state, len)?,
         };
-        let used = stretch.len;
-        Some(Lease { pool: self, stretch: Some(stretch), used })
+        let used = mapping.len;
+        Some(Lease { pool: self, mapping: Some(mapping), used })
     }
 
-    fn reserve(&self, state: &mut PoolState, len: usize) -> Option<Stretch> {
+    fn reserve(&self, state: &mut PoolState, len: usize) -> Option<Mapping> {
         let bytes = self.bounds.bytes.min(address_space() / self.bounds.part_of_limit);
         let fits = |state: &PoolState| {
-            state.stretches < self.bounds.stretches && len <= bytes.saturating_sub(state.bytes)
+            state.mappings < self.bounds.mappings && len <= bytes.saturating_sub(state.bytes)
         };
         // What is free is too small for this one, or it would have been taken.
         while !fits(state) && state.free_one() {}
         if !fits(state) {
             return None;
         }
-        let stretch = Stretch::reserve(len)?;
-        state.stretches += 1;
+        let mapping = Mapping::reserve(len)?;
+        state.mappings += 1;
         state.bytes += len;
-        Some(stretch)
+        Some(mapping)
     }
 
     fn release_idle(&self) {
@@ -280,14 +280,14 @@ impl Pool {
 }
 
 impl PoolState {
-    /// Returns the free stretch that was used the longest time ago to the system. False when there is none.
+    /// Returns the free mapping that was used the longest time ago to the system. False when there is none.
     fn free_one(&mut self) -> bool {
         if self.free.is_empty() {
             return false;
         }
-        let stretch = self.free.remove(0);
-        self.stretches -= 1;
-        self.bytes -= stretch.len;
+        let mapping = self.free.remove(0);
+        self.mappings -= 1;
+        self.bytes -= mapping.len;
         true
     }
 }
@@ -299,5 +299,5 @@ fn address_space() -> usize {
 }
 
 #[cfg(test)]
-#[path = "stretches_tests.rs"]
+#[path = "memory_pool_tests.rs"]
 mod tests;

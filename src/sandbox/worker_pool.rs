@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-use super::stretches;
+use super::memory_pool;
 use crate::model::wait::receive_within;
 
 /// Native stack of a worker. Only a guest that does nothing but grow its memory ever touches more than a small part of
@@ -209,7 +209,7 @@ impl Shared {
             match receive_within(&self.jobs, self.idle_time) {
                 Ok(job) => self.run(job),
                 Err(RecvTimeoutError::Timeout) => {
-                    stretches::release_idle();
+                    memory_pool::release_idle();
                     if self.may_leave() {
                         return;
                     }

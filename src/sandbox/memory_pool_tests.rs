@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds { stretches: 4, bytes: 6 * GRAIN, part_of_limit: 1 };
+const BOUNDS: Bounds = Bounds { mappings: 4, bytes: 6 * GRAIN, part_of_limit: 1 };
 
 /// A pool of its own for a test; it stays until the process ends.
 fn pool(bounds: Bounds) -> &'static Pool {
@@ -16,9 +16,9 @@ fn pool(bounds: Bounds) -> &'static Pool {
 
 impl Lease {
     fn range(&self) -> std::ops::Range<usize> {
-        let stretch = self.stretch.as_ref().unwrap();
-        let start = stretch.start.as_ptr() as usize;
-        start..start + stretch.len
+        let mapping = self.mapping.as_ref().unwrap();
+        let start = mapping.start.as_ptr() as usize;
+        start..start + mapping.len
     }
 }
 
@@ -54,7 +54,7 @@ proptest! {
                 Step::Take { len, fill } => {
                     let held: usize = leases.iter().map(|(lease, ..)| lease.range().len()).sum();
                     let size = len.next_multiple_of(GRAIN);
-                    let must_fit = leases.len() < BOUNDS.stretches && size <= BOUNDS.bytes - held;
+                    let must_fit = leases.len() < BOUNDS.mappings && size <= BOUNDS.bytes - held;
                     let lease = pool.take(len);
                     prop_assert_eq!(lease.is_some(), must_fit);
                     if let Some(mut lease) = lease {
@@ -83,20 +83,20 @@ proptest! {
             prop_assert!(by_start.values().zip(by_start.keys().skip(1)).all(|(end, next)| end <= next));
             let state = pool.lock();
             let held: usize = leases.iter().map(|(lease, ..)| lease.range().len()).sum();
-            let free: usize = state.free.iter().map(|stretch| stretch.len).sum();
-            prop_assert_eq!(state.stretches, leases.len() + state.free.len());
+            let free: usize = state.free.iter().map(|mapping| mapping.len).sum();
+            prop_assert_eq!(state.mappings, leases.len() + state.free.len());
             prop_assert_eq!(state.bytes, held + free);
-            prop_assert!(state.stretches <= BOUNDS.stretches && state.bytes <= BOUNDS.bytes);
+            prop_assert!(state.mappings <= BOUNDS.mappings && state.bytes <= BOUNDS.bytes);
         }
         leases.clear();
         pool.release_idle();
         let state = pool.lock();
-        prop_assert_eq!((state.stretches, state.bytes), (0, 0));
+        prop_assert_eq!((state.mappings, state.bytes), (0, 0));
     }
 }
 
 #[test]
-fn threads_that_take_and_free_at_the_same_time_never_meet_in_one_stretch() {
+fn threads_that_take_and_free_at_the_same_time_never_meet_in_one_mapping() {
     let pool = pool(BOUNDS);
     let begin = Barrier::new(4);
     std::thread::scope(|scope| {
@@ -118,7 +118,7 @@ fn threads_that_take_and_free_at_the_same_time_never_meet_in_one_stretch() {
 }
 
 #[test]
-fn a_freed_stretch_keeps_its_first_pages_only_and_is_the_next_to_be_taken() {
+fn a_freed_mapping_keeps_its_first_pages_only_and_is_the_next_to_be_taken() {
     let pool = pool(BOUNDS);
     let mut lease = pool.take(KEPT + 1).unwrap();
     let range = lease.range();
@@ -136,7 +136,7 @@ fn a_freed_stretch_keeps_its_first_pages_only_and_is_the_next_to_be_taken() {
 }
 
 #[test]
-fn a_limit_of_address_space_leaves_the_stretches_their_part_of_it() {
+fn a_limit_of_address_space_leaves_the_mappings_their_part_of_it() {
     // Of the largest number of addresses that there can be, this is one grain.
     let part_of_limit = address_space() / GRAIN;
     let pool = pool(Bounds { part_of_limit, ..BOUNDS });
@@ -171,13 +171,13 @@ fn a_memory_is_zero_wherever_it_grows_to_and_does_not_move() {
         memory.data_mut(&mut store).fill(0xEE);
         store.into_data();
     }
-    assert_eq!(addresses[0], addresses[1], "the same stretch, full of another guest's bytes, was used again");
+    assert_eq!(addresses[0], addresses[1], "the same mapping, full of another guest's bytes, was used again");
     assert_eq!(addresses[1], addresses[2]);
 }
 
 #[test]
-fn a_memory_without_a_stretch_is_an_ordinary_one() {
-    let pool = pool(Bounds { stretches: 1, ..BOUNDS });
+fn a_memory_without_a_mapping_is_an_ordinary_one() {
+    let pool = pool(Bounds { mappings: 1, ..BOUNDS });
     let (first, _) = store_with_memory(pool, 1, MIB);
     let (mut second, memory) = store_with_memory(pool, 1, MIB);
     assert!(first.lease.is_some() && second.lease.is_none());
@@ -191,7 +191,7 @@ fn a_memory_without_a_stretch_is_an_ordinary_one() {
 }
 
 #[test]
-fn a_second_memory_of_a_store_gets_no_part_of_the_first_ones_stretch() {
+fn a_second_memory_of_a_store_gets_no_part_of_the_first_ones_mapping() {
     let pool = pool(BOUNDS);
     let (mut store, first) = store_with_memory(pool, 1, MIB);
     let second = store.make_memory_in(pool, MemoryPlan { first: 1, initial: 1, maximum: None }, MIB).unwrap();
