@@ -18,10 +18,19 @@ pub enum PeerConfigError {
     Everybody(String),
 }
 
-/// Addresses whose `X-Forwarded-For` is believed. Empty by default: nobody's is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Addresses whose `X-Forwarded-For` is believed. Empty by default: nobody's is. Deserialises from a list of texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "Vec<String>")]
 pub struct TrustedProxies {
     ranges: Vec<AddressRange>,
+}
+
+impl TryFrom<Vec<String>> for TrustedProxies {
+    type Error = PeerConfigError;
+
+    fn try_from(entries: Vec<String>) -> Result<Self, PeerConfigError> {
+        Self::parse(&entries)
+    }
 }
 
 impl TrustedProxies {

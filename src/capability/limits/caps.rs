@@ -1,12 +1,17 @@
 //! What the operator gives to any channel at most, and what of a file is changed by it.
 
+use std::collections::BTreeMap;
 use std::fmt;
+
+use serde::Deserialize;
 
 use super::table::{ChannelLimits, LIMITS, Limit};
 use crate::capability::ChannelCapabilities;
 
-/// The highest values that the host gives to any channel, whatever a file asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The highest values that the host gives to any channel, whatever a file asks for. Deserialises from a map of fields to
+/// values, as [`set`](Self::set) takes them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, u64>")]
 pub struct LimitCaps {
     caps: ChannelLimits,
     /// The fields that the host's configuration sets.
@@ -57,6 +62,16 @@ impl LimitCaps {
             true => (limit.get)(&self.caps),
             false => limit.default,
         }
+    }
+}
+
+impl TryFrom<BTreeMap<String, u64>> for LimitCaps {
+    type Error = LimitCapError;
+
+    fn try_from(values: BTreeMap<String, u64>) -> Result<Self, LimitCapError> {
+        let mut caps = Self::default();
+        values.iter().try_for_each(|(name, value)| caps.set(name, *value))?;
+        Ok(caps)
     }
 }
 

@@ -9,8 +9,10 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
+use tinclaw::channel::{ChannelName, LimitCaps};
 use tinclaw::net::PublicUrl;
 use tinclaw::store::Durability;
+use tinclaw::webhook::TrustedProxies;
 
 use super::bounded::{Count, Days, Megabytes, Millis, Secs};
 
@@ -43,7 +45,7 @@ pub struct ConfigFile {
     /// A proxy for outbound requests.
     pub proxy: Option<String>,
     /// Proxies in front of this host.
-    pub trusted_proxies: Vec<String>,
+    pub trusted_proxies: TrustedProxies,
     /// The shortest time between polls.
     pub min_poll_interval_ms: Option<Millis<1, 86_400_000>>,
     /// Guest memory that all running callbacks may have together.
@@ -67,11 +69,11 @@ pub struct ConfigFile {
     /// How long completed messages and replies are kept.
     pub retention: RetentionTable,
     /// Caps of limits, named as the capability fields are.
-    pub limits: BTreeMap<String, u64>,
+    pub limits: LimitCaps,
     /// What clients may take from the HTTP server.
     pub server: ServerTable,
     /// Settings by channel.
-    pub channel: BTreeMap<String, ChannelTable>,
+    pub channel: BTreeMap<ChannelName, ChannelTable>,
 }
 
 /// `[agent]`, or `agent = "…"` for one that needs no settings.

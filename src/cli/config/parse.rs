@@ -284,7 +284,7 @@ mod tests {
              since = 2024-01-02T03:04:05Z\nminus = -1.5\n",
         )
         .unwrap();
-        assert_eq!(file.limits["memory_mb"], 64);
+        assert_eq!(file.limits.as_limits().memory_bytes, 64 << 20);
         assert_eq!(file.http_rewrite["a.example"], "http://127.0.0.1:1");
         let channel = &file.channel["telegram"];
         assert_eq!(channel.owner_id, Some(7.into()));

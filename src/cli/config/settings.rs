@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use tinclaw::agent::{ExecSettings, HttpSettings};
-use tinclaw::channel::{CapabilityOverrides, ChannelName, LimitCaps};
+use tinclaw::channel::{CapabilityOverrides, ChannelName};
 use tinclaw::egress::OutboundHttpSettings;
 use tinclaw::host::{ChannelSettings, ManagerConfig, RetryPolicy, RouterConfig, StateLocation};
 use tinclaw::inbox::{DeliveryPolicy, QueueLimits};
@@ -150,7 +150,7 @@ fn resolve(
     };
     let from_file = || file.channels.unwrap_or_default().into_iter().map(beside).collect();
     let channels = if run.channels.is_empty() { from_file() } else { run.channels };
-    let proxies = TrustedProxies::parse(&file.trusted_proxies).map_err(|error| wrong(error.to_string()))?;
+    let proxies = file.trusted_proxies;
     let defaults = ManagerConfig::default();
     let durability = file.durability.unwrap_or_default();
     let manager = ManagerConfig {
@@ -163,7 +163,7 @@ fn resolve(
         },
         public_url: run.public_url.or(file.public_url),
         channels: channel_settings(file.channel).map_err(&wrong)?,
-        limit_caps: limit_caps(&file.limits).map_err(&wrong)?,
+        limit_caps: file.limits,
         min_poll_interval: file.min_poll_interval_ms.map_or(defaults.min_poll_interval, Millis::get),
         workers: file.workers.map_or(defaults.workers, Count::get),
         router: RouterConfig {
@@ -258,24 +258,15 @@ fn agent_url(text: &str) -> Result<AgentChoice, String> {
     Ok(AgentChoice::Http(HttpSettings::new(parsed.as_str())))
 }
 
-fn limit_caps(limits: &BTreeMap<String, u64>) -> Result<LimitCaps, String> {
-    let mut limit_caps = LimitCaps::default();
-    for (name, value) in limits {
-        limit_caps.set(name, *value).map_err(|error| format!("[limits]: {error}"))?;
-    }
-    Ok(limit_caps)
-}
-
 fn channel_settings(
-    tables: BTreeMap<String, ChannelTable>,
+    tables: BTreeMap<ChannelName, ChannelTable>,
 ) -> Result<BTreeMap<ChannelName, ChannelSettings>, String> {
     let mut settings = BTreeMap::new();
     for (name, table) in tables {
-        let checked = ChannelName::new(&name).map_err(|error| format!("[channel.{name}]: {error}"))?;
         let ChannelTable { config, owner_id, bot_username, capabilities, extend_rights } = table;
         let overrides = CapabilityOverrides { capabilities, extend_rights };
         overrides.check().map_err(|error| format!("[channel.{name}]: {error}"))?;
-        settings.insert(checked, ChannelSettings { config, owner_id, bot_username, overrides });
+        settings.insert(name, ChannelSettings { config, owner_id, bot_username, overrides });
     }
     Ok(settings)
 }
@@ -444,15 +435,18 @@ mod tests {
                 "[channel.a.capabilities.http]\nallowlist = []",
                 "[channel.a]: capabilities.http.allowlist needs `extend_rights = true`",
             ),
-            ("[limits]\nmemory = 3", "there is no limit `memory`"),
-            ("trusted_proxies = [\"proxy\"]", "trusted_proxies"),
-            ("[channel.\"a b\"]\nowner_id = 1", "[channel.a b]"),
+            ("[limits]\nmemory = 3", "line 1: limits: there is no limit `memory`"),
+            ("\n[limits]\nmemory_mb = 0", "line 2: limits: `channel.memory_mb` cannot be 0: give 1 to 4095"),
+            ("trusted_proxies = [\"proxy\"]", "line 1: trusted_proxies"),
+            ("[channel.\"a b\"]\nowner_id = 1", "line 1: channel"),
             ("agent = \"parrot\"", "agent: \"parrot\" is no agent"),
             ("[agent]\nkind = \"http://a/\"\nheaders = { \"a b\" = \"a\" }", "\"a b\" is not a header name"),
         ] {
-            let file = super::super::parse::parse(text).unwrap();
             let found = Found { file: ConfigFile::default(), path: None };
-            match resolve(found, file, "state".into(), &Common::default(), RunArgs::default()) {
+            let resolved = super::super::parse::parse(text).map_err(Failure::usage).and_then(|file| {
+                resolve(found, file, "state".into(), &Common::default(), RunArgs::default())
+            });
+            match resolved {
                 Err(Failure::Usage(error)) => assert!(error.contains(part), "{text}: {error}"),
                 _ => panic!("{text} was accepted"),
             }
