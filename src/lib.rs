@@ -20,6 +20,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The crate writes to [`log`]; a program that wants to read it installs a logger.
+//!
 //! # The parts
 //!
 //! A [`WasmChannelRuntime`] prepares guests, a [`WasmChannelLoader`] reads channels from files, a [`ChannelManager`] runs
@@ -48,11 +50,30 @@
 //!   too often becomes a dead letter, and its conversation goes on.
 //! - One bad channel hurts itself only: it is throttled, then paused, and says why in [`ChannelManager::health`].
 //!
+//! # A tour
+//!
+//! - **Start**: [`Host::builder`] takes directories of channels ([`HostBuilder::channels_from`]), an address for HTTP
+//!   ([`HostBuilder::listen`]) and a directory for state (`HostBuilder::state_dir`). Everything else is in
+//!   [`ManagerConfig`]: [`HostBuilder::configure`].
+//! - **Messages**: [`Host::messages`] is a [`MessageStream`] of [`Delivery`]s: acknowledge, fail or release each. Several
+//!   threads may read from streams of one host.
+//! - **Replies**: [`Host::respond`] for a delivery, [`Host::respond_to`] for a conversation, [`Host::broadcast`] for a user.
+//!   All return when the reply is durable.
+//! - **Agents**: implement [`agent::Agent`] to have an agent that is stopped with its host.
+//! - **Operation**: [`Host::health`] for the state of everything; [`Host::list_messages`] and [`Host::list_replies`] for the
+//!   queues, with dead letters; [`Host::pairing`] for users who ask to be let in.
+//! - **Parts of one's own**: a source of secrets ([`secrets::SecretStore`]), a store ([`store::Store`]), a resolver
+//!   ([`egress::NameResolver`]), an engine that is shared ([`WasmChannelRuntime::with_engine`], with [`wasmi`]).
+//!
+//! The folder `examples/` has a bot in five lines, an agent, a bridge between two channels and a shared engine.
+//!
 //! # Features
 //!
-//! - `cli` (default): the daemon. A library does without.
-//! - `agent-exec`, `agent-http`: agents that are a program or an HTTP server, in [`agent`]; part of `cli`.
 //! - `sqlite` (default): the store on disk. Without it there is the one in memory.
+//! - `bundled` (default): the files of the channels that come with the crate, for [`install_bundled_channel`].
+//! - `agent-exec`, `agent-http`: agents that are a program or an HTTP server, in [`agent`]; part of `cli`.
+//! - `cli`: the daemon `tinclaw`. A library does without: no feature that is on by default starts threads, reads files or
+//!   changes the log of the program that it is part of.
 // Only `sandbox::memory_pool` allows it, and argues each use.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -81,6 +102,7 @@ pub use channel::{
     WasmChannel, WasmChannelLoader, available_channel_names, bundled_channel_names, default_channels_dir,
     discover_channels, install_bundled_channel,
 };
+#[doc(inline)]
 pub use host::{ChannelManager, Host, HostBuilder, HostError, ManagerConfig, ReplyError};
 pub use inbox::{Delivery, MessageStream, RecvError};
 pub use model::rate_limit::ChannelEmitRateLimiter;
@@ -89,6 +111,8 @@ pub use sandbox::{
     ChannelHostState, PreparedChannelModule, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };
 pub use server::WasmChannelRouter;
+/// The interpreter, for programs that share an engine with it.
+pub use wasmi;
 pub use wit_abi::types::{
     AgentResponse, Attachment, EmittedMessage, HttpResponse, InboundAttachment, StatusType, StatusUpdate,
 };

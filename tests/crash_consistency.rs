@@ -335,7 +335,7 @@ fn child_that_is_killed() {
         assert!(Instant::now() < give_up, "work is left: {:?}", host.health());
         thread::sleep(Duration::from_millis(20));
     }
-    tinclaw::ChannelManager::shutdown(&host, Duration::from_secs(5));
+    host.manager().shutdown(Duration::from_secs(5));
     agents.into_iter().for_each(|agent| agent.join().expect("the agent ends with the host"));
 }
 

@@ -93,7 +93,7 @@ struct StopAtEnd<'a>(&'a Host);
 
 impl Drop for StopAtEnd<'_> {
     fn drop(&mut self) {
-        tinclaw::ChannelManager::shutdown(self.0, Duration::from_secs(5));
+        self.0.manager().shutdown(Duration::from_secs(5));
     }
 }
 
@@ -381,7 +381,7 @@ fn a_host_whose_store_is_away_can_be_shut_down() {
     eventually("the store fails", || (say(address, 2).status == 503).then_some(()));
     let (done, is_done) = std::sync::mpsc::channel();
     thread::spawn(move || {
-        tinclaw::ChannelManager::shutdown(&host, Duration::from_millis(100));
+        host.manager().shutdown(Duration::from_millis(100));
         done.send(()).unwrap();
     });
     is_done.recv_timeout(Duration::from_secs(20)).expect("the shutdown ends");

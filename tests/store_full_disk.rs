@@ -185,7 +185,7 @@ fn child_with_a_host_on_a_full_disk() {
         });
         wait_until("a new message is accepted", || say(&again, 1_000_000, 10) == 200);
         wait_until("it is read", || again.health().unwrap().messages_waiting == 0);
-        tinclaw::ChannelManager::shutdown(&again, Duration::from_secs(5));
+        again.manager().shutdown(Duration::from_secs(5));
         assert!(reader.join().unwrap() >= waiting);
     });
 }

@@ -57,21 +57,33 @@ impl HttpSettings {
         }
     }
 
-    /// Says what cannot be sent.
+    /// Whether the headers can be sent.
     ///
     /// # Errors
     /// A name or a value is not one of a header.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), HeaderError> {
         for (name, value) in &self.headers {
             header_name(name)?;
-            HeaderValue::from_str(value).map_err(|_| format!("{value:?} is not a header value"))?;
+            HeaderValue::from_str(value).map_err(|_| HeaderError::Value(value.clone()))?;
         }
         header_name(&self.auth_header).map(drop)
     }
 }
 
-fn header_name(name: &str) -> Result<HeaderName, String> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header name"))
+fn header_name(name: &str) -> Result<HeaderName, HeaderError> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| HeaderError::Name(name.to_owned()))
+}
+
+/// Why a header of [`HttpSettings`] cannot be sent with requests to the agent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// The name has characters that HTTP does not allow in one.
+    #[error("{0:?} is not a header name; use letters, digits and -")]
+    Name(String),
+    /// The value has line ends or other characters that HTTP does not allow in one.
+    #[error("{0:?} is not a header value; use printable ASCII on one line")]
+    Value(String),
 }
 
 const AUTHORIZATION: &str = "authorization";

@@ -35,8 +35,8 @@ pub use echo::EchoAgent;
 #[cfg(feature = "agent-exec")]
 pub use exec::{ExecAgent, ExecSettings};
 #[cfg(feature = "agent-http")]
-pub use http::{HttpAgent, HttpSettings};
-pub use status::status_type;
+pub use http::{HeaderError, HttpAgent, HttpSettings};
+pub use status::{UnknownStatus, status_type};
 
 /// Answers messages. A message is acknowledged only when its answer is durable; whatever else happens to the agent, the
 /// message is redelivered.

@@ -19,15 +19,17 @@ const STATUSES: [(&str, StatusType); 11] = [
 /// The status of this name, with `-` or `_` between words.
 ///
 /// # Errors
-/// The name is unknown; the text lists the known ones.
-pub fn status_type(name: &str) -> Result<StatusType, String> {
+/// The name is unknown; the error's text lists the known ones.
+pub fn status_type(name: &str) -> Result<StatusType, UnknownStatus> {
     let normal = name.replace('-', "_");
     let found = STATUSES.iter().find(|(known, _)| *known == normal).map(|(_, status)| *status);
-    found.ok_or_else(|| {
-        let known = STATUSES.map(|(known, _)| known).join(", ");
-        format!("{name:?} is not a status: known are {known}")
-    })
+    found.ok_or_else(|| UnknownStatus(name.to_owned()))
 }
+
+/// There is no status of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a status: known are {known}", known = STATUSES.map(|(known, _)| known).join(", "))]
+pub struct UnknownStatus(pub String);
 
 #[cfg(test)]
 mod tests {
@@ -37,7 +39,7 @@ mod tests {
     fn words_of_a_status_are_joined_by_either_sign() {
         assert_eq!(status_type("tool-started"), Ok(StatusType::ToolStarted));
         assert_eq!(status_type("tool_started"), Ok(StatusType::ToolStarted));
-        let unknown = status_type("asleep").unwrap_err();
+        let unknown = status_type("asleep").unwrap_err().to_string();
         assert!(unknown.starts_with(r#""asleep" is not a status: known are thinking, done"#), "{unknown}");
     }
 }

@@ -124,7 +124,7 @@ fn serve(host: &Host, agent: &dyn Agent, control: Option<ControlServer>, signal:
             agent.serve(host);
             drop(done);
         });
-        let control = control.and_then(|control| control.serve(scope, host));
+        let control = control.and_then(|control| control.serve(scope, host.manager()));
         signal.wait(memory::RELEASE_EVERY, memory::release);
         log::info!("stopping; a second signal exits at once");
         agent.stop();

@@ -1,7 +1,6 @@
 //! A manager with channels from a directory and an HTTP server: all of it in five lines.
 
 use std::net::{SocketAddr, TcpListener};
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,11 +38,10 @@ enum Listen {
     On(TcpListener),
 }
 
-/// A running host: channels, their HTTP server, and a [`ChannelManager`], to which it dereferences.
+/// A running host: channels, their HTTP server, the messages, the replies.
 ///
 /// ```no_run
-/// use tinclaw::Host;
-/// use wit_abi::types::AgentResponse;
+/// use tinclaw::{AgentResponse, Host};
 ///
 /// let host = Host::builder().listen(([127, 0, 0, 1], 8080).into()).channels_from("channels").start()?;
 /// for delivery in host.messages() {
@@ -54,7 +52,7 @@ enum Listen {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Host {
-    manager: ChannelManager,
+    pub(super) manager: ChannelManager,
     server: Option<HttpServer>,
     failed: Vec<LoadError>,
     grace: Duration,
@@ -107,14 +105,6 @@ impl Host {
     /// host does the same.
     pub fn shutdown(self) {
         drop(self);
-    }
-}
-
-impl Deref for Host {
-    type Target = ChannelManager;
-
-    fn deref(&self) -> &ChannelManager {
-        &self.manager
     }
 }
 

@@ -8,7 +8,7 @@ use crate::egress::{HttpCapabilityError, OutboundSettingsError};
 use crate::event::arrival::AddChannelError;
 use crate::sandbox::WasmChannelError;
 use crate::server::ServerError;
-use crate::store::{CommitError, LockError, StoreError};
+use crate::store::{CommitError, LockError, ReadError, StoreError};
 use crate::webhook::WebhookConfigError;
 
 /// Why a host could not be started, or a channel not be added to it.
@@ -52,7 +52,7 @@ pub enum HostError {
     },
     /// The state of a channel that was added later could not be read.
     #[error("the channel's state could not be read: {0}")]
-    State(#[from] CommitError),
+    State(#[from] ReadError),
     /// The channel cannot be added.
     #[error(transparent)]
     Add(#[from] AddChannelError),

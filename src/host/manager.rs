@@ -26,7 +26,8 @@ use crate::router::{Router, RouterParts};
 use crate::sandbox::{StopFlag, WorkerPool};
 use crate::server::WasmChannelRouter;
 use crate::store::{
-    HostLock, Loaded, MemoryStore, Opener, ReplyId, StoreHandle, StoreHealth, StoreThread, StoreThreadConfig,
+    HostLock, Loaded, MemoryStore, Opener, ReadError, ReplyId, StoreHandle, StoreHealth, StoreThread,
+    StoreThreadConfig,
 };
 #[cfg(feature = "sqlite")]
 use crate::store::{SqliteOptions, SqliteStore};
@@ -190,7 +191,7 @@ impl ChannelManager {
         let (setup, needed) = self.assembly.setup(&channel)?;
         let missing = needed.missing().into_iter().map(|(_, diagnostic)| diagnostic);
         setup.problems().chain(missing).for_each(|problem| problem.log(name.as_str()));
-        let stored = self.stored.take(&name.shared(), &self.store)?;
+        let stored = self.stored.take(&name.shared(), &self.store).map_err(ReadError::from)?;
         let (done, result) = once();
         self.send(Event::Command(Command::Add(Box::new(setup), Box::new(stored), done)))?;
         result.wait().ok_or(HostError::Closed)??;

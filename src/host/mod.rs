@@ -12,6 +12,7 @@
 //! | `stored` | what was durable for channels before they are added |
 //! | `operator` | looking into the queues, sending again, dropping |
 //! | `harness` | one channel without a host, to look at it and to try single callbacks |
+//! | `forwarding` | what a host leaves to its manager |
 //! | `builder` | a manager with channels from a directory and an HTTP server |
 
 pub(crate) mod access;
@@ -20,6 +21,7 @@ mod builder;
 mod config;
 mod dead_letters;
 mod error;
+mod forwarding;
 mod harness;
 mod inspect;
 mod manager;

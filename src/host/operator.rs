@@ -7,7 +7,7 @@ use crate::event::arrival::Command;
 use crate::model::clock::unix_ms;
 use crate::store::{
     Batch, Change, CommitError, MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary,
-    PendingMessage, PendingReply, ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary,
+    PendingMessage, PendingReply, ReadError, ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary,
 };
 
 use super::manager::ChannelManager;
@@ -17,16 +17,16 @@ impl ChannelManager {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn list_messages(&self, filter: MessageFilter) -> Result<Vec<MessageSummary>, CommitError> {
-        self.store.query(move |engine| engine.messages(&filter))
+    pub fn list_messages(&self, filter: MessageFilter) -> Result<Vec<MessageSummary>, ReadError> {
+        Ok(self.store.query(move |engine| engine.messages(&filter))?)
     }
 
     /// One message with its whole content.
     ///
     /// # Errors
     /// The store is not available.
-    pub fn message(&self, id: MessageId) -> Result<Option<MessageRecord>, CommitError> {
-        self.store.query(move |engine| engine.message(id))
+    pub fn message(&self, id: MessageId) -> Result<Option<MessageRecord>, ReadError> {
+        Ok(self.store.query(move |engine| engine.message(id))?)
     }
 
     /// Delivers a completed, dropped or dead message again: a new delivery of the stored message, not a copy. False when
@@ -35,11 +35,19 @@ impl ChannelManager {
     /// # Errors
     /// The store is not available.
     pub fn replay_message(&self, id: MessageId) -> Result<bool, CommitError> {
-        let Some(record) = self.message(id)?.filter(|record| record.state != MessageState::Pending) else {
+        let Some(record) = self
+            .store
+            .query(move |engine| engine.message(id))?
+            .filter(|record| record.state != MessageState::Pending)
+        else {
             return Ok(false);
         };
         let alone = MessageFilter { before: Some(MessageId(id.0 + 1)), limit: 1, ..MessageFilter::default() };
-        let bytes = self.list_messages(alone)?.first().map_or(0, |summary| summary.bytes);
+        let bytes = self
+            .store
+            .query(move |engine| engine.messages(&alone))?
+            .first()
+            .map_or(0, |summary| summary.bytes);
         self.keep(Change::MessageRequeued { id, at_ms: unix_ms() })?;
         self.mailbox.load([PendingMessage {
             id,
@@ -61,7 +69,7 @@ impl ChannelManager {
     pub fn drop_message(&self, id: MessageId) -> Result<bool, CommitError> {
         let can_drop =
             |record: MessageRecord| matches!(record.state, MessageState::Pending | MessageState::Dead);
-        let waits = self.message(id)?.is_some_and(can_drop);
+        let waits = self.store.query(move |engine| engine.message(id))?.is_some_and(can_drop);
         if waits {
             self.keep(Change::MessageDropped { id, at_ms: unix_ms() })?;
             self.mailbox.forget(id);
@@ -73,16 +81,16 @@ impl ChannelManager {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn list_replies(&self, filter: ReplyFilter) -> Result<Vec<ReplySummary>, CommitError> {
-        self.store.query(move |engine| engine.replies(&filter))
+    pub fn list_replies(&self, filter: ReplyFilter) -> Result<Vec<ReplySummary>, ReadError> {
+        Ok(self.store.query(move |engine| engine.replies(&filter))?)
     }
 
     /// One reply with its whole content.
     ///
     /// # Errors
     /// The store is not available.
-    pub fn reply(&self, id: ReplyId) -> Result<Option<ReplyRecord>, CommitError> {
-        self.store.query(move |engine| engine.reply(id))
+    pub fn reply(&self, id: ReplyId) -> Result<Option<ReplyRecord>, ReadError> {
+        Ok(self.store.query(move |engine| engine.reply(id))?)
     }
 
     /// Tries a reply that waits, is dead or was dropped at once, from the first attempt on. False when there is no such
@@ -92,7 +100,9 @@ impl ChannelManager {
     /// The store is not available.
     pub fn retry_reply(&self, id: ReplyId) -> Result<bool, CommitError> {
         let undelivered = |record: &ReplyRecord| record.state != ReplyState::Delivered;
-        let Some(record) = self.reply(id)?.filter(undelivered) else { return Ok(false) };
+        let Some(record) = self.store.query(move |engine| engine.reply(id))?.filter(undelivered) else {
+            return Ok(false);
+        };
         let now_ms = unix_ms();
         self.keep(Change::ReplyRequeued { id, at_ms: now_ms })?;
         self.stored.forget();
@@ -120,7 +130,7 @@ impl ChannelManager {
     /// The store is not available.
     pub fn drop_reply(&self, id: ReplyId) -> Result<bool, CommitError> {
         let open = |record: ReplyRecord| matches!(record.state, ReplyState::Pending | ReplyState::Dead);
-        let is_open = self.reply(id)?.is_some_and(open);
+        let is_open = self.store.query(move |engine| engine.reply(id))?.is_some_and(open);
         if is_open {
             self.keep(Change::ReplyDropped { id, at_ms: unix_ms() })?;
             self.stored.forget();

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use wit_abi::types::{EmittedMessage, InboundAttachment};
 
-use crate::store::{AttachmentMeta, CommitError, MessageBody, MessageId};
+use crate::store::{AttachmentMeta, MessageBody, MessageId, ReadError};
 
 use super::mailbox::{Mailbox, StoredMessage};
 use super::queue::{Failed, Lease, Taken};
@@ -63,8 +63,13 @@ impl Delivery {
         &self.conversation
     }
 
-    /// When it was emitted, in Unix milliseconds.
-    pub fn received_ms(&self) -> u64 {
+    /// When it was emitted.
+    pub fn received_at(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.received_ms)
+    }
+
+    #[cfg(any(feature = "agent-exec", feature = "agent-http"))]
+    pub(crate) fn received_ms(&self) -> u64 {
         self.received_ms
     }
 
@@ -77,8 +82,8 @@ impl Delivery {
     ///
     /// # Errors
     /// The store is not available at the moment.
-    pub fn attachment_data(&self, index: usize) -> Result<Option<Arc<[u8]>>, CommitError> {
-        self.mailbox.attachment(self.lease.id, index)
+    pub fn attachment_data(&self, index: usize) -> Result<Option<Arc<[u8]>>, ReadError> {
+        Ok(self.mailbox.attachment(self.lease.id, index)?)
     }
 
     /// The message has been dealt with and is never redelivered. Nothing is waited for: after a crash that loses an

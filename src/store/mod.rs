@@ -29,6 +29,7 @@ mod health;
 
 mod lock;
 mod memory;
+mod read_error;
 mod record;
 mod retention;
 pub(crate) mod sorted;
@@ -44,6 +45,7 @@ pub use handle::{CommitError, Generation, StoreHandle};
 pub use health::{StoreHealth, StoreState};
 pub use lock::{HostLock, LockError};
 pub use memory::MemoryStore;
+pub use read_error::ReadError;
 pub use record::{
     AttachmentMeta, AttachmentRecord, ChannelKey, DedupeKey, Loaded, LoadedChannel, MAX_ROWS, MessageBody,
     MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, PairedIdentity, PairingLock,

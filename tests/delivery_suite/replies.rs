@@ -158,7 +158,7 @@ fn a_trap_before_a_restart_counts_as_one_of_three() {
     first.task_in("on-respond", &sequence([get("/sent"), json!({"do": "panic", "message": "oh no"})]));
     let reply = first.host.respond_to(&name("everything"), text("hello")).unwrap();
     eventually("the second attempt", || (away.requests().len() == 2).then_some(()));
-    tinclaw::ChannelManager::shutdown(&first.host, Duration::from_millis(100));
+    first.host.manager().shutdown(Duration::from_millis(100));
     drop(first);
     let upstream = Upstream::start(|_, _| ok());
     let second = start(kept_in(retrying_soon(everything(&upstream, |_| {})), state.path()));

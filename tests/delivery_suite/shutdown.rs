@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tinclaw::ChannelManager;
 use tinclaw::store::ReplyState;
 
 use super::lanes::{polling, slow};
@@ -26,7 +25,7 @@ fn shutdown_lets_what_runs_end_and_runs_on_shutdown_once() {
     std::thread::scope(|scope| {
         let last = scope.spawn(|| first.post(&sequence([get("/slow"), emit("ann", "last")])));
         upstream.wait_for("the last request", |_| true);
-        let stopped = scope.spawn(|| ChannelManager::shutdown(&first.host, Duration::from_secs(20)));
+        let stopped = scope.spawn(|| first.host.manager().shutdown(Duration::from_secs(20)));
         crate::harness::eventually("the shutdown begins", || first.host.health().is_err().then_some(()));
         door.open();
         assert_eq!(last.join().unwrap().status, 200);
@@ -52,7 +51,7 @@ fn shutdown_does_not_wait_for_an_upstream_server_and_a_reply_that_was_out_is_mar
     upstream.wait_for("the reply", |request| request.target == "/slow/reply");
     upstream.wait_for("the poll", |request| request.target == "/slow/poll");
     let begin = Instant::now();
-    ChannelManager::shutdown(&first.host, Duration::from_millis(100));
+    first.host.manager().shutdown(Duration::from_millis(100));
     assert!(begin.elapsed() < Duration::from_secs(10), "it took {:?}", begin.elapsed());
     drop(first);
     let back = Upstream::start(|_, _| ok());
@@ -81,7 +80,7 @@ fn a_shutdown_ends_when_nothing_is_left_to_do_however_long_its_grace() {
     std::thread::spawn({
         let running = running.clone();
         move || {
-            ChannelManager::shutdown(&running.host, Duration::from_secs(3600));
+            running.host.manager().shutdown(Duration::from_secs(3600));
             done.send(()).unwrap();
         }
     });

@@ -227,7 +227,7 @@ fn agent_choice(text: &str, table: &AgentTable) -> Result<AgentChoice, String> {
             if let Some(header) = &table.auth_header {
                 settings.auth_header.clone_from(header);
             }
-            settings.check()?;
+            settings.check().map_err(|error| error.to_string())?;
         }
     }
     Ok(choice)
