@@ -3,7 +3,7 @@
 //! the long one (20,000 without).
 //!
 //! The store begins as it is after a busy day: each channel remembers as many ids of requests as it may, and as many
-//! settled messages are kept as may be. Without that both would grow up to these limits for as long as the run takes.
+//! completed messages are kept as may be. Without that both would grow up to these limits for as long as the run takes.
 //!
 //! Client, agent and host are one process, so the memory is that of all three.
 
@@ -19,7 +19,7 @@ use load::{Client, Scratch};
 use tinclaw::host::StateLocation;
 use tinclaw::store::{
     Batch, Change, ChannelKey, Durability, MessageBody, MessageId, NewMessage, Retention, SqliteStore, Store,
-    StoredAnswer,
+    StoredResponse,
 };
 
 const CHANNELS: usize = 20;
@@ -91,13 +91,13 @@ fn fill(path: &Path) {
             key: (u128::MAX - u128::from(number)).to_le_bytes(),
             at_ms: now_ms,
             expires_ms: now_ms + 24 * 3_600_000,
-            answer: Some(StoredAnswer {
+            answer: Some(StoredResponse {
                 status: 200,
                 headers: vec![("content-type".to_owned(), "application/json".to_owned())],
                 body: b"{\"ok\":true}".as_slice().into(),
             }),
         };
-        commit(&mut store, (0..retention.max_seen).map(seen).collect());
+        commit(&mut store, (0..retention.max_dedupe_keys).map(seen).collect());
     }
     let body = |number: u64| MessageBody {
         user_id: format!("user{}", number % 100),
@@ -105,7 +105,7 @@ fn fill(path: &Path) {
         metadata_json: "{}".to_owned(),
         ..MessageBody::default()
     };
-    let settled = |number: u64| {
+    let completed = |number: u64| {
         let message = NewMessage {
             channel: "echo_0".into(),
             conversation: format!("echo_0/user/user{}", number % 100).into(),
@@ -115,7 +115,7 @@ fn fill(path: &Path) {
         };
         [Change::AddMessage(message), Change::MessageAcked { id: MessageId(number), at_ms: now_ms }]
     };
-    commit(&mut store, (1..=retention.max_settled).flat_map(settled).collect());
+    commit(&mut store, (1..=retention.max_completed).flat_map(completed).collect());
 }
 
 fn commit(store: &mut SqliteStore, changes: Vec<Change>) {

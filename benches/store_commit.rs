@@ -129,7 +129,7 @@ fn webhook_changes(caller: usize, number: u64) -> Vec<Change> {
             key: key.to_be_bytes(),
             at_ms: number,
             expires_ms: number + 86_400_000,
-            answer: Some(StoredAnswer { status: 200, headers: Vec::new(), body: b"ok".as_slice().into() }),
+            answer: Some(StoredResponse { status: 200, headers: Vec::new(), body: b"ok".as_slice().into() }),
         },
     ]
 }

@@ -42,7 +42,7 @@ fn the_daemon_writes_no_core_dumps() {
 }
 
 #[test]
-fn what_was_said_is_there_after_a_restart() {
+fn conversations_survive_a_restart() {
     let place = Place::new();
     let host = place.host(&[], &[]);
     host.say("1", "remember this");

@@ -376,7 +376,7 @@ fn answer_all(host: &Host, messages: MessageStream, log: &File, run: u64) {
                 message: delivery.id().0,
             },
         );
-        // Some come again: without order the next one of the conversation would overtake.
+        // Some are redelivered: without order the next one of the conversation would overtake.
         if delivery.attempt() == 1 && delivery.id().0 % 5 == 0 {
             delivery.nack(Duration::from_millis(20));
             continue;

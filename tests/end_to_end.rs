@@ -132,7 +132,7 @@ fn a_timer_comes_back_and_a_broadcast_leaves() {
 }
 
 #[test]
-fn every_older_flavour_takes_a_webhook_a_poll_a_status_a_reply_and_from_0_3_on_a_broadcast() {
+fn every_older_abi_version_takes_a_webhook_a_poll_a_status_a_reply_and_from_0_3_on_a_broadcast() {
     for version in 1..=8 {
         let name = format!("flavour_v{version}");
         let secret = format!("{name}_webhook_secret");

@@ -1,10 +1,10 @@
-//! Every channel among the fixtures loads with its capability file, and is of the form and flavour that it is there for.
+//! Every channel among the fixtures loads with its capability file, and is of the form and ABI version that it is there for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tinclaw::{LoadResults, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig};
-use wit_abi::flavour::{NamedFlavour, PackageVersion};
+use wit_abi::abi_version::{NamedAbiVersion, PackageVersion};
 use wit_abi::guest::{GuestKind, ImportKnowledge, ImportName, read_guest};
 
 fn fixtures() -> PathBuf {
@@ -21,12 +21,12 @@ fn known(_: &ImportName<'_>) -> ImportKnowledge {
     ImportKnowledge::AnyType
 }
 
-/// Kind, nearest named flavour, and the modules that the main module imports from.
-fn shape(name: &str) -> (GuestKind, NamedFlavour, Vec<String>) {
+/// Kind, nearest named ABI version, and the modules that the main module imports from.
+fn shape(name: &str) -> (GuestKind, NamedAbiVersion, Vec<String>) {
     let bytes = fs::read(fixtures().join(format!("{name}.wasm"))).unwrap();
     let guest = read_guest(&bytes, &known).unwrap_or_else(|error| panic!("{name}: {error}"));
     let modules = guest.imports.iter().map(|import| import.module.clone()).collect();
-    (guest.kind, guest.flavour.nearest(), modules)
+    (guest.kind, guest.abi_version.nearest(), modules)
 }
 
 #[test]
@@ -39,20 +39,20 @@ fn every_fixture_loads_with_its_capability_file() {
 }
 
 #[test]
-fn the_flavours_are_those_of_their_rows_oldest_first() {
+fn the_abi_versions_are_those_of_their_rows_oldest_first() {
     let rows = [
-        ("flavour_v1", NamedFlavour::Unversioned1),
-        ("flavour_v2", NamedFlavour::Unversioned2),
-        ("flavour_v3", NamedFlavour::Unversioned3),
-        ("flavour_v4", NamedFlavour::Unversioned4),
-        ("flavour_v5", NamedFlavour::Unversioned5),
-        ("flavour_v6", NamedFlavour::V0_2_0),
-        ("flavour_v7", NamedFlavour::V0_3_0First),
-        ("flavour_v8", NamedFlavour::V0_3_0Second),
+        ("flavour_v1", NamedAbiVersion::Unversioned1),
+        ("flavour_v2", NamedAbiVersion::Unversioned2),
+        ("flavour_v3", NamedAbiVersion::Unversioned3),
+        ("flavour_v4", NamedAbiVersion::Unversioned4),
+        ("flavour_v5", NamedAbiVersion::Unversioned5),
+        ("flavour_v6", NamedAbiVersion::V0_2_0),
+        ("flavour_v7", NamedAbiVersion::V0_3_0First),
+        ("flavour_v8", NamedAbiVersion::V0_3_0Second),
     ];
-    for (name, flavour) in rows {
+    for (name, abi_version) in rows {
         let (kind, found, _) = shape(name);
-        assert_eq!((kind, found), (GuestKind::Component, flavour), "{name}");
+        assert_eq!((kind, found), (GuestKind::Component, abi_version), "{name}");
     }
 }
 
@@ -70,9 +70,9 @@ fn the_forms_are_components_and_modules_with_each_kind_of_wasi() {
         ("webchat", GuestKind::Module, ""),
     ];
     for (name, form, wasi) in rows {
-        let (kind, flavour, modules) = shape(name);
+        let (kind, abi_version, modules) = shape(name);
         assert_eq!(kind, form, "{name}");
-        assert_eq!(flavour.version(), PackageVersion::V0_3_1, "{name} is {flavour:?}");
+        assert_eq!(abi_version.version(), PackageVersion::V0_3_1, "{name} is {abi_version:?}");
         let has_wasi = modules.iter().any(|module| module.starts_with("wasi"));
         let has_this = modules.iter().any(|module| module.starts_with(wasi));
         assert_eq!(has_wasi, !wasi.is_empty(), "{name} imports from {modules:?}");

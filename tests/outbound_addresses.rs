@@ -109,7 +109,7 @@ fn dns_that_changes_its_answer_moves_no_connection() {
 }
 
 #[test]
-fn of_a_mixed_answer_only_what_is_permitted_is_connected_to() {
+fn only_permitted_addresses_of_a_mixed_dns_response_are_connected_to() {
     let (port, checked) = first_bytes("127.0.0.4:0");
     let (_, other) = first_bytes(&format!("127.0.0.5:{port}"));
     let resolver = Answers::new(&[&["127.0.0.5", "127.0.0.4"]]);

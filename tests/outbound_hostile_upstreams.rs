@@ -181,7 +181,7 @@ fn a_head_at_the_limit_is_taken_and_one_byte_more_is_not() {
 }
 
 #[test]
-fn what_is_not_http_is_an_error() {
+fn a_response_that_is_not_http_is_an_error() {
     let rows = [
         "",
         "SSH-2.0-OpenSSH\r\n",

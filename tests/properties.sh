@@ -15,7 +15,7 @@ declare -A PROPERTIES=(
     guest::tests::a_mutated_guest_never_panics
     guest::tests::a_shortened_guest_never_panics"
   [lifting]="wit_abi
-    canonical::properties::what_a_guest_is_given_is_what_it_reads
+    canonical::properties::a_guest_reads_the_values_that_were_lowered
     canonical::properties::a_response_without_attachments_keeps_everything_else
     canonical::properties::no_memory_harms_the_host"
   [capability_files]="capability_files
@@ -27,7 +27,7 @@ declare -A PROPERTIES=(
   [urls]="tinclaw
     egress::target::tests::nothing_panics_and_what_is_accepted_is_stable
     egress::target::tests::arbitrary_text_never_panics
-    egress::allowlist::tests::what_is_allowed_is_what_the_entry_says"
+    egress::allowlist::tests::an_allowlist_entry_allows_exactly_what_it_declares"
   [paths]="tinclaw
     channel::workspace::tests::an_accepted_path_stays_inside_and_is_stable
     channel::workspace::tests::any_text_is_answered_without_a_panic"

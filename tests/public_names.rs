@@ -12,7 +12,7 @@ use tinclaw::{
 
 /// Without the feature `bundled` a name is known, but its files are not here.
 #[test]
-fn what_is_available_is_bundled_and_can_be_installed() {
+fn available_channels_are_bundled_and_can_be_installed() {
     let available = available_channel_names();
     assert_eq!(available.contains(&"webchat"), cfg!(feature = "bundled"));
     for name in &available {

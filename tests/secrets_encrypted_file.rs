@@ -24,7 +24,7 @@ fn editor(directory: &TempDir, key: &KeySource) -> SecretEditor {
 }
 
 #[test]
-fn what_is_set_is_read_listed_and_removed() {
+fn a_secret_is_set_read_listed_and_removed() {
     let directory = TempDir::new("set-list-remove");
     let key = passphrase("correct horse");
     let editor = editor(&directory, &key);
@@ -44,7 +44,7 @@ fn what_is_set_is_read_listed_and_removed() {
 }
 
 #[test]
-fn what_is_set_only_when_missing_replaces_nothing() {
+fn setting_only_when_missing_keeps_the_present_value() {
     let directory = TempDir::new("set-missing");
     let key = passphrase("correct horse");
     let editor = editor(&directory, &key);
@@ -147,7 +147,7 @@ fn values_are_bounded() {
 }
 
 #[test]
-fn what_a_crash_left_behind_does_no_harm() {
+fn files_left_by_a_crash_are_ignored() {
     let directory = TempDir::new("crash");
     let editor = editor(&directory, &passphrase("correct horse"));
     editor.set("a", Secret::from("1")).unwrap();

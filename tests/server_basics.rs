@@ -41,7 +41,7 @@ fn a_request_reaches_the_handler_and_its_answer_the_client() {
 }
 
 #[test]
-fn the_handler_learns_who_asks() {
+fn the_handler_sees_the_address_of_the_client() {
     let (server, requests) = holding(ServerLimits::default());
     let _client = ask(&server);
     let request = requests.recv_timeout(PATIENCE).unwrap();
@@ -117,7 +117,7 @@ fn a_handler_that_panics_costs_one_request() {
 }
 
 #[test]
-fn slow_answers_hold_up_nobody() {
+fn slow_responses_do_not_delay_others() {
     let (server, requests) = holding(ServerLimits::default());
     let mut clients: Vec<_> = (0..100).map(|_| ask(&server)).collect();
     let held: Vec<_> = (0..100).map(|_| requests.recv_timeout(PATIENCE).unwrap()).collect();

@@ -19,7 +19,7 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 #[test]
-fn four_hundred_slow_connections_keep_nobody_waiting() {
+fn four_hundred_slow_connections_do_not_delay_others() {
     let _alone = alone();
     let server = start(ServerLimits::default(), describe);
     let address = server.local_addr();

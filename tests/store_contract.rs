@@ -78,7 +78,7 @@ macro_rules! engines {
 
 engines! {
     an_empty_store_holds_nothing
-    what_was_committed_is_there_after_reopening
+    committed_records_are_there_after_reopening
     a_message_comes_back_as_it_was
     a_reply_comes_back_as_it_was
     ids_grow_across_batches_reopening_and_pruning
@@ -93,7 +93,7 @@ engines! {
     the_last_seen_of_a_key_counts_until_it_expires
     pairing_records_replace_each_other_by_key
     lists_filter_page_and_limit
-    pruning_forgets_what_is_settled_and_old_only
+    pruning_forgets_old_completed_records_only
     pruning_keeps_the_newest_seen_of_each_channel
     pruning_works_in_rounds
     a_requeued_message_survives_pruning
@@ -107,14 +107,14 @@ fn an_empty_store_holds_nothing(mut bench: Bench) {
     assert_eq!(bench.store.message(MessageId(1)), Ok(None));
     assert_eq!(bench.store.reply(ReplyId(1)), Ok(None));
     assert_eq!(bench.store.attachment(MessageId(1), 0), Ok(None));
-    assert_eq!(bench.store.seen_answer(SeenId(1)), Ok(None));
+    assert_eq!(bench.store.stored_response(SeenId(1)), Ok(None));
     assert_eq!(bench.store.messages(&MessageFilter::default()), Ok(vec![]));
     assert_eq!(bench.store.replies(&ReplyFilter::default()), Ok(vec![]));
     assert_eq!(bench.store.commit(&[]), Ok(vec![]));
     assert_eq!(bench.store.commit(&[Batch::default()]), Ok(vec![Receipt::default()]));
 }
 
-fn what_was_committed_is_there_after_reopening(mut bench: Bench) {
+fn committed_records_are_there_after_reopening(mut bench: Bench) {
     bench.commit([
         file("a", "state/cursor", "17"),
         Change::AddMessage(message("a", "c", "one")),
@@ -436,10 +436,10 @@ fn the_last_seen_of_a_key_counts_until_it_expires(mut bench: Bench) {
     assert_eq!(ids(bench.load_at(150)), [second[0]]);
     let record = &bench.load_at(150).seen[0];
     assert_eq!((&*record.channel, record.key, record.at_ms, record.expires_ms), ("a", [1; 16], 10, 200));
-    let answer = bench.store.seen_answer(second[0]).unwrap().unwrap();
+    let answer = bench.store.stored_response(second[0]).unwrap().unwrap();
     assert_eq!((answer.status, &*answer.body), (200, b"two".as_slice()));
     assert_eq!(answer.headers, [("content-type".to_owned(), "text/plain".to_owned())]);
-    assert_eq!(bench.store.seen_answer(first[1]), Ok(None));
+    assert_eq!(bench.store.stored_response(first[1]), Ok(None));
 }
 
 fn pairing_records_replace_each_other_by_key(mut bench: Bench) {
@@ -462,7 +462,9 @@ fn pairing_records_replace_each_other_by_key(mut bench: Bench) {
         })
     };
     let allowed = |channel: &str| PairingRecord::Allowed { channel: channel.into(), entry: "7".to_owned() };
-    let lock = |wrong| PairingRecord::Lock(PairingLock { channel: "a".into(), wrong, locked_until_ms: 4 });
+    let lock = |wrong| {
+        PairingRecord::Lock(PairingLock { channel: "a".into(), wrong_codes: wrong, locked_until_ms: 4 })
+    };
     let records = [
         request("8", "AAAA"),
         request("7", "BBBB"),
@@ -482,7 +484,7 @@ fn pairing_records_replace_each_other_by_key(mut bench: Bench) {
     assert_eq!(codes, [("7", "CCCC"), ("8", "AAAA")]);
     assert_eq!(pairing.identities.iter().map(|each| &*each.identity).collect::<Vec<_>>(), ["eve"]);
     assert_eq!(pairing.allowed, [("a".into(), "7".to_owned()), ("b".into(), "7".to_owned())]);
-    assert_eq!(pairing.locks, [PairingLock { channel: "a".into(), wrong: 5, locked_until_ms: 4 }]);
+    assert_eq!(pairing.locks, [PairingLock { channel: "a".into(), wrong_codes: 5, locked_until_ms: 4 }]);
     assert!(!format!("{pairing:?}").contains("CCCC"), "a code is a secret");
     let keys = [
         PairingKey::Request { channel: "a".into(), external_id: "7".to_owned() },
@@ -548,8 +550,8 @@ fn a_list_is_never_longer_than_its_limit(mut bench: Bench) {
     assert_eq!(bench.store.messages(&rest).unwrap().len(), 1);
 }
 
-fn pruning_forgets_what_is_settled_and_old_only(mut bench: Bench) {
-    let retention = Retention { settled_ms: 100, dead_ms: 1_000, ..Retention::default() };
+fn pruning_forgets_old_completed_records_only(mut bench: Bench) {
+    let retention = Retention { completed_ms: 100, dead_ms: 1_000, ..Retention::default() };
     let messages: Vec<_> = (0..5).map(|_| bench.add_message()).collect();
     let replies: Vec<_> = (0..5).map(|_| bench.add_reply()).collect();
     let dead = |id, at_ms| Change::ReplyDead { id, at_ms, error: String::new(), uncertain: false };
@@ -584,7 +586,7 @@ fn pruning_forgets_what_is_settled_and_old_only(mut bench: Bench) {
 }
 
 fn pruning_keeps_the_newest_seen_of_each_channel(mut bench: Bench) {
-    let retention = Retention { max_seen: 2, ..Retention::default() };
+    let retention = Retention { max_dedupe_keys: 2, ..Retention::default() };
     bench.commit([
         seen("a", 1, 0, 1_000, None),
         seen("b", 1, 0, 1_000, None),
@@ -682,7 +684,7 @@ proptest! {
     fn engines_agree_whatever_happens(batches in prop::collection::vec(prop::collection::vec(any_change(), 1..8), 1..12)) {
         let (mut memory, mut sqlite) = (Bench::memory(), Bench::sqlite());
         let batches: Vec<_> = batches.into_iter().map(|changes| Batch { changes }).collect();
-        let retention = Retention { settled_ms: 300, dead_ms: 600, max_settled: 3, max_seen: 2, ..Retention::default() };
+        let retention = Retention { completed_ms: 300, dead_ms: 600, max_completed: 3, max_dedupe_keys: 2, ..Retention::default() };
         for group in batches.chunks(3) {
             prop_assert_eq!(memory.store.commit(group), sqlite.store.commit(group));
         }
@@ -692,7 +694,7 @@ proptest! {
             for number in 0..100 {
                 prop_assert_eq!(memory.store.reply(ReplyId(number)), sqlite.store.reply(ReplyId(number)));
                 prop_assert_eq!(memory.store.message(MessageId(number)), sqlite.store.message(MessageId(number)));
-                prop_assert_eq!(memory.store.seen_answer(SeenId(number)), sqlite.store.seen_answer(SeenId(number)));
+                prop_assert_eq!(memory.store.stored_response(SeenId(number)), sqlite.store.stored_response(SeenId(number)));
             }
             let (messages, replies) = (MessageFilter::default(), ReplyFilter::default());
             prop_assert_eq!(memory.store.messages(&messages), sqlite.store.messages(&messages));

@@ -15,37 +15,37 @@ use tinclaw::store::*;
 
 /// How far a webhook and the reply to it have come, as far as the store has said so.
 #[derive(Debug, Default, PartialEq)]
-struct Told {
+struct Confirmed {
     message: Option<MessageId>,
-    handed_out: bool,
+    delivery_started: bool,
     reply: Option<ReplyId>,
     tried: bool,
     delivered: bool,
 }
 
 /// The steps of a webhook and of its reply, in order; stops at the first that fails.
-fn run(commit: &mut dyn FnMut(Batch) -> Option<Receipt>) -> Told {
-    let mut told = Told::default();
+fn run(commit: &mut dyn FnMut(Batch) -> Option<Receipt>) -> Confirmed {
+    let mut confirmed = Confirmed::default();
     let _: Option<()> = (|| {
         let mut new = message("a", "c", "hello");
         new.attachments = vec![NewAttachment { meta: AttachmentMeta::default(), data: Some(bytes(20_000)) }];
         let changes =
             [file("a", "cursor", "1"), Change::AddMessage(new), seen("a", 1, 0, u64::MAX, Some("ok"))];
         let id = commit(batch(changes))?.messages[0];
-        told.message = Some(id);
+        confirmed.message = Some(id);
         commit(Batch::of(Change::MessageAttempt { id, attempt: 1, at_ms: LATER + 10 }))?;
-        told.handed_out = true;
+        confirmed.delivery_started = true;
         let answer = NewReply { answers: Some(id), ..reply("a", "c", &"y".repeat(10_000)) };
         let changes = [Change::MessageAcked { id, at_ms: LATER + 20 }, Change::AddReply(answer)];
         let id = commit(batch(changes))?.replies[0];
-        told.reply = Some(id);
+        confirmed.reply = Some(id);
         commit(Batch::of(Change::ReplyAttempt { id, attempt: 1, at_ms: LATER + 30 }))?;
-        told.tried = true;
+        confirmed.tried = true;
         commit(Batch::of(Change::ReplyDelivered { id, at_ms: LATER + 40 }))?;
-        told.delivered = true;
+        confirmed.delivered = true;
         Some(())
     })();
-    told
+    confirmed
 }
 
 /// In the future, so that pruning does not find old what these tests write.
@@ -55,13 +55,13 @@ const LATER: u64 = 4_000_000_000_000;
 const STEPS: u32 = 5;
 
 /// The store has everything that it has said, and every step of it as a whole.
-fn verify(store: &mut dyn Store, told: &Told, case: &str) {
+fn verify(store: &mut dyn Store, confirmed: &Confirmed, case: &str) {
     let loaded = store.load(0).unwrap();
-    let message = told.message.map(|id| store.message(id).unwrap().expect(case));
+    let message = confirmed.message.map(|id| store.message(id).unwrap().expect(case));
     if let Some(message) = &message {
-        assert!(message.attempt >= u32::from(told.handed_out), "{case}");
+        assert!(message.attempt >= u32::from(confirmed.delivery_started), "{case}");
         assert_eq!(store.attachment(message.id, 0).unwrap(), Some(bytes(20_000)), "{case}");
-        assert_eq!(store.seen_answer(loaded.seen[0].id).unwrap().unwrap().status, 200, "{case}");
+        assert_eq!(store.stored_response(loaded.seen[0].id).unwrap().unwrap().status, 200, "{case}");
     }
     let first = store.messages(&MessageFilter::default()).unwrap();
     let webhook =
@@ -70,13 +70,13 @@ fn verify(store: &mut dyn Store, told: &Told, case: &str) {
     let acked = first.first().is_some_and(|message| message.state == MessageState::Acked);
     let replies = store.replies(&ReplyFilter::default()).unwrap();
     assert_eq!(acked, !replies.is_empty(), "{case}: an acknowledgement without its reply, or the reverse");
-    if let Some(id) = told.reply {
+    if let Some(id) = confirmed.reply {
         let reply = store.reply(id).unwrap().expect(case);
         assert_eq!(reply.body.content.len(), 10_000, "{case}");
-        assert!(reply.attempts >= u32::from(told.tried), "{case}");
-        if told.delivered {
+        assert!(reply.attempts >= u32::from(confirmed.tried), "{case}");
+        if confirmed.delivered {
             assert_eq!(reply.state, ReplyState::Delivered, "{case}");
-        } else if told.tried && reply.state == ReplyState::Pending {
+        } else if confirmed.tried && reply.state == ReplyState::Pending {
             assert!(loaded.replies[0].redelivery, "{case}: it may have arrived");
         }
     }
@@ -114,12 +114,12 @@ fn every_fault_at_every_step() {
             let handle = thread.handle();
             script.fail_at(step, fault);
             let generation = handle.generation();
-            let told = run(&mut |batch| handle.commit_and_wait(generation, batch).ok());
-            assert!(!told.delivered, "{case}: the failure was told");
+            let confirmed = run(&mut |batch| handle.commit_and_wait(generation, batch).ok());
+            assert!(!confirmed.delivered, "{case}: the failure was reported");
             let generation = recovered(&events);
             handle
                 .query(move |store| {
-                    verify(store, &told, &case);
+                    verify(store, &confirmed, &case);
                     Ok(())
                 })
                 .unwrap();
@@ -143,7 +143,7 @@ fn a_database_that_is_full_at_every_step() {
         let options = SqliteOptions { max_bytes: Some(empty + extra), ..SqliteOptions::default() };
         let mut store = SqliteStore::open_with(scratch.db(), &options).unwrap();
         let mut steps = 0;
-        let told = run(&mut |batch| match store.commit(&[batch]) {
+        let confirmed = run(&mut |batch| match store.commit(&[batch]) {
             Ok(mut receipts) => {
                 steps += 1;
                 Some(receipts.remove(0))
@@ -153,7 +153,7 @@ fn a_database_that_is_full_at_every_step() {
         });
         assert!(steps >= step_reached, "{case}: more room, but less was kept");
         step_reached = steps;
-        if !told.delivered {
+        if !confirmed.delivered {
             assert_eq!(
                 store.commit(&[]),
                 Err(StoreError::Broken),
@@ -161,8 +161,8 @@ fn a_database_that_is_full_at_every_step() {
             );
         }
         drop(store);
-        verify(&mut SqliteStore::open_with(scratch.db(), &options).unwrap(), &told, &case);
-        if told.delivered {
+        verify(&mut SqliteStore::open_with(scratch.db(), &options).unwrap(), &confirmed, &case);
+        if confirmed.delivered {
             complete = true;
             break;
         }
@@ -200,7 +200,7 @@ fn child_whose_files_end() {
         let mut store = SqliteStore::open(scratch.db(), Durability::Full).unwrap();
         limit_files(Some(std::fs::metadata(scratch.log()).unwrap().len() + room));
         let mut steps = 0;
-        let told = run(&mut |batch| match store.commit(&[batch]) {
+        let confirmed = run(&mut |batch| match store.commit(&[batch]) {
             Ok(mut receipts) => {
                 steps += 1;
                 Some(receipts.remove(0))
@@ -213,9 +213,9 @@ fn child_whose_files_end() {
         drop(store);
         limit_files(None);
         let mut store = SqliteStore::open(scratch.db(), Durability::Full).unwrap();
-        verify(&mut store, &told, &format!("{room} bytes more"));
+        verify(&mut store, &confirmed, &format!("{room} bytes more"));
         store.commit(&[Batch::of(file("b", "after", "x"))]).unwrap();
-        if told.delivered {
+        if confirmed.delivered {
             return;
         }
         println!("failed in step {steps}");

@@ -191,7 +191,7 @@ fn during_an_outage_webhooks_get_503_polls_pause_and_everything_resumes_by_itsel
         (reply.status != 200).then_some(reply)
     });
     assert_eq!((refused.status, refused.json()), (503, json!({"error": "store_unavailable"})));
-    let retry_after: u64 = refused.header("retry-after").expect("when to come again").parse().unwrap();
+    let retry_after: u64 = refused.header("retry-after").expect("when to retry").parse().unwrap();
     assert!(retry_after >= 1);
     let store = host.health().unwrap().store;
     assert_eq!(store.state, StoreState::Down);
@@ -351,7 +351,7 @@ fn a_message_that_cannot_be_read_has_used_up_no_attempt() {
 
 /// Acknowledged during an outage: the acknowledgement is stored when the store works again.
 #[test]
-fn what_is_acknowledged_during_an_outage_is_not_redelivered() {
+fn a_message_acknowledged_during_an_outage_is_not_redelivered() {
     let (script, state) = (Script::default(), Scratch::new());
     let upstream = Upstream::start(|_, _| ok());
     let (host, address) = start(echo(&upstream).configure(|config| config.state = failing(&script, &state)));

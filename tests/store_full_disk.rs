@@ -149,7 +149,7 @@ fn say(host: &Host, number: u64, length: usize) -> u16 {
 }
 
 #[test]
-fn a_host_on_a_full_disk_delivers_what_it_has_and_refuses_what_is_new() {
+fn a_host_on_a_full_disk_delivers_stored_messages_and_refuses_new_ones() {
     on_a_small_disk("child_with_a_host_on_a_full_disk");
 }
 

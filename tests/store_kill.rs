@@ -16,7 +16,7 @@ const CHILD: &str = "TINCLAW_TEST_STORE_KILLED";
 const ROUNDS: u64 = 20;
 
 #[test]
-fn what_was_acknowledged_survives_sigkill_at_random_moments() {
+fn acknowledged_commits_survive_sigkill_at_random_moments() {
     let scratch = Scratch::new();
     let (mut told_in_all, mut unfinished) = (0, 0);
     let mut random = Random(0x5EED ^ u64::from(std::process::id()));

@@ -145,7 +145,7 @@ fn an_empty_database_is_spoken_of() {
 
 // Whoever removed the lock file let a second host in.
 #[test]
-fn removing_the_lock_file_lets_nobody_in() {
+fn removing_the_lock_file_does_not_release_the_lock() {
     let scratch = Scratch::new();
     let _lock = HostLock::acquire(scratch.path()).unwrap();
     fs::remove_file(scratch.path().join("tinclaw.lock")).unwrap();

@@ -50,7 +50,7 @@ fn files_are_private_from_the_start_and_made_so_when_they_are_not() {
 }
 
 #[test]
-fn what_is_not_a_sound_database_of_ours_is_refused_and_left_as_it_is() {
+fn a_damaged_or_foreign_database_is_refused_and_left_unchanged() {
     let sound = |_: &Scratch, path: &Path| fs::read(path).unwrap();
     type Spoil = fn(&Scratch, &Path, Vec<u8>) -> Vec<u8>;
     type WebhookRefusal = fn(&StoreError) -> bool;
@@ -156,7 +156,7 @@ fn a_read_only_file_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_file_that_another_process_has_locked_works_again_when_it_is_let_go() {
+fn a_locked_database_file_works_again_once_it_is_released() {
     let scratch = Scratch::new();
     let path = filled(&scratch);
     let mut store = open(&path).unwrap();
@@ -249,7 +249,7 @@ fn a_small_log_is_left_alone_in_quiet_moments() {
 fn the_database_does_not_grow_with_messages_that_are_done() {
     let scratch = Scratch::new();
     let mut store = SqliteStore::open(scratch.db(), Durability::Normal).unwrap();
-    let retention = Retention { max_settled: 50, max_seen: 50, ..Retention::default() };
+    let retention = Retention { max_completed: 50, max_dedupe_keys: 50, ..Retention::default() };
     let mut sizes = Vec::new();
     for round in 0..12_u64 {
         for number in 0..100 {
@@ -270,7 +270,7 @@ fn the_database_does_not_grow_with_messages_that_are_done() {
 }
 
 #[test]
-fn room_that_is_not_needed_any_more_is_given_back() {
+fn free_pages_are_returned_to_the_file_system() {
     let scratch = Scratch::new();
     let mut store = open(&scratch.db()).unwrap();
     let mut new = message("a", "c", "x");

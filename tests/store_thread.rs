@@ -139,7 +139,7 @@ fn many_callers_get_ids_of_their_own() {
 }
 
 #[test]
-fn a_question_sees_what_was_sent_before_it() {
+fn a_read_sees_earlier_commits() {
     let (thread, _events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
     for count in 1..=20 {
@@ -149,7 +149,7 @@ fn a_question_sees_what_was_sent_before_it() {
 }
 
 #[test]
-fn what_nobody_waits_for_goes_with_the_next_group() {
+fn deferred_batches_are_committed_with_the_next_group() {
     let (thread, _events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
     let occupied = occupy(&handle);
@@ -164,7 +164,7 @@ fn what_nobody_waits_for_goes_with_the_next_group() {
 }
 
 #[test]
-fn what_nobody_waits_for_is_kept_without_a_further_request_again_and_again() {
+fn deferred_batches_are_committed_without_a_further_request() {
     let (thread, _events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
     for kept in 1..=3 {
@@ -186,7 +186,7 @@ fn more_than_may_wait_is_kept_all_the_same() {
 }
 
 #[test]
-fn a_question_and_the_end_see_what_nobody_waited_for() {
+fn reads_and_shutdown_see_deferred_batches() {
     let store = MemoryStore::new();
     let (thread, _events) = start(store.opener(), quick());
     let handle = thread.handle();
@@ -203,7 +203,7 @@ fn a_question_and_the_end_see_what_nobody_waited_for() {
 }
 
 #[test]
-fn an_outage_is_told_to_what_nobody_waited_for() {
+fn an_outage_is_reported_to_deferred_batches() {
     let script = Script::default();
     let (thread, events) = start(script.opener(MemoryStore::new().opener()), quick());
     let handle = thread.handle();
@@ -370,7 +370,7 @@ fn a_question_that_meets_damage_takes_the_store_down() {
 }
 
 #[test]
-fn stopping_keeps_what_was_sent_before_and_refuses_the_rest() {
+fn stopping_commits_earlier_batches_and_refuses_later_ones() {
     let store = MemoryStore::new();
     let (thread, _events) = start(store.opener(), quick());
     let handle = thread.handle();
@@ -447,7 +447,7 @@ fn a_callback_that_panics_costs_a_generation_and_not_the_store() {
 }
 
 #[test]
-fn a_store_in_memory_commits_on_the_caller_and_forgets_what_is_completed() {
+fn a_store_in_memory_commits_on_the_caller_and_forgets_completed_records() {
     let thread = StoreThread::in_memory(MemoryStore::new(), &Retention::default());
     let handle = thread.handle();
     let caller = std::thread::current().id();

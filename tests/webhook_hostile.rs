@@ -282,7 +282,7 @@ fn assert_nothing_came(host: &Host, what: &str) {
 }
 
 #[test]
-fn what_is_not_authentic_is_refused_alike_and_runs_no_guest() {
+fn unauthenticated_requests_are_refused_alike_and_run_no_guest() {
     let mut count = 0;
     for scheme in schemes() {
         let secrets = [("everything_webhook_secret", scheme.secret.as_str())];
@@ -387,8 +387,8 @@ fn a_channel_is_closed_unless_its_file_opens_it_and_its_secret_is_there() {
         assert_nothing_came(&host, what);
         let channel = host.health().expect("health").channels.remove(0);
         assert!(!channel.problems.is_empty(), "{what}");
-        let lacks_secrets = what.starts_with("a ");
-        assert_eq!(!channel.missing_secrets.is_empty(), lacks_secrets, "{what}: {:?}", channel.problems);
+        let expects_missing = what.starts_with("a ");
+        assert_eq!(!channel.missing_secrets.is_empty(), expects_missing, "{what}: {:?}", channel.problems);
     }
 }
 

@@ -333,7 +333,7 @@ mod tests {
 
     /// A 2xx JSON object without a reply was acknowledged in silence: whoever wrote got no answer, and no log said why.
     #[test]
-    fn what_is_not_understood_is_an_error_that_quotes_it() {
+    fn an_unknown_response_is_an_error_that_quotes_it() {
         let json = "application/json";
         type Row = (u16, &'static str, &'static [u8], &'static str);
         let rows: [Row; 11] = [

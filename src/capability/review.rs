@@ -24,7 +24,7 @@ pub(super) fn check(
     parsed: &ChannelCapabilitiesFile,
 ) -> Result<(), CapabilityError> {
     check_name(file, channel, parsed.name.as_deref())?;
-    let refuse = |(path, found, accepted): Refusal| CapabilityError::Invalid {
+    let refuse = |(path, found, accepted): RuleError| CapabilityError::Invalid {
         file: file.into(),
         path,
         found,
@@ -44,7 +44,7 @@ pub(super) fn check(
 }
 
 /// Path, what was found, what is accepted.
-type Refusal = (String, String, String);
+type RuleError = (String, String, String);
 
 fn check_name(file: &str, channel: &ChannelName, name: Option<&str>) -> Result<(), CapabilityError> {
     match name {
@@ -57,7 +57,7 @@ fn check_name(file: &str, channel: &ChannelName, name: Option<&str>) -> Result<(
     }
 }
 
-fn check_section(channel: &ChannelName, section: &ChannelSection) -> Result<(), Refusal> {
+fn check_section(channel: &ChannelName, section: &ChannelSection) -> Result<(), RuleError> {
     if let Some(prefix) = &section.workspace_prefix
         && *prefix != channel.workspace_prefix()
     {
@@ -73,7 +73,7 @@ fn check_section(channel: &ChannelName, section: &ChannelSection) -> Result<(), 
     Ok(())
 }
 
-fn check_limits(capabilities: &ChannelCapabilities) -> Result<(), Refusal> {
+fn check_limits(capabilities: &ChannelCapabilities) -> Result<(), RuleError> {
     for limit in LIMITS {
         if let Some(asked) = (limit.asked)(capabilities).filter(|asked| *asked < limit.min) {
             let place = format!("capabilities.{}", limit.field);
@@ -83,7 +83,7 @@ fn check_limits(capabilities: &ChannelCapabilities) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_setup(setup: &SetupSection) -> Result<(), Refusal> {
+fn check_setup(setup: &SetupSection) -> Result<(), RuleError> {
     for (index, secret) in setup.required_secrets.iter().enumerate() {
         if let Some(generate) = secret.auto_generate
             && !(1..=MAX_GENERATED_BYTES).contains(&generate.length)
@@ -95,7 +95,7 @@ fn check_setup(setup: &SetupSection) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_websocket_url(text: &str) -> Result<(), Refusal> {
+fn check_websocket_url(text: &str) -> Result<(), RuleError> {
     let accepted = "a ws:// or wss:// URL with a host and without user and password";
     let good = url::Url::parse(text).is_ok_and(|url| {
         matches!(url.scheme(), "ws" | "wss")

@@ -18,7 +18,7 @@ const FILE: &str = "docs/capabilities.schema.json";
 /// What the types say, and what they cannot say themselves.
 fn schema() -> Value {
     let mut schema = schemars::schema_for!(ChannelCapabilitiesFile).to_value();
-    tidy(&mut schema);
+    simplify(&mut schema);
     schema["title"] = json!("Capability file of a tinclaw channel");
     schema["description"] =
         json!("NAME.capabilities.json, beside NAME.wasm. Without it a channel has no rights.");
@@ -82,10 +82,10 @@ fn require_one_place_of_the_id(schema: &mut Value) {
 }
 
 /// Closes every object as the reader does, and takes out what only helps in Rust.
-fn tidy(schema: &mut Value) {
+fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            fields.values_mut().for_each(tidy);
+            fields.values_mut().for_each(simplify);
             if fields.get("properties").is_some_and(is_closed) {
                 close(fields);
             }
@@ -102,7 +102,7 @@ fn tidy(schema: &mut Value) {
                 *text = without_links(text);
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(tidy),
+        Value::Array(items) => items.iter_mut().for_each(simplify),
         _ => {}
     }
 }

@@ -9,11 +9,11 @@ use crate::event::arrival::RequestIdentity;
 use crate::event::response::ResponseSender;
 use crate::model::clock::{millis, remaining};
 use crate::server::responses::{headers_json, headers_of};
-use crate::store::{SeenId, SeenRecord, StoredAnswer};
+use crate::store::{SeenId, SeenRecord, StoredResponse};
 use crate::webhook::{DedupeKey, DedupeMemory, Known};
 
 /// Requests of one channel that can be recognised.
-pub struct Seen {
+pub struct RecentRequests {
     known: DedupeMemory<Option<SeenId>>,
     /// Repeats that came before the first one was answered.
     waiting: HashMap<DedupeKey, Vec<ResponseSender>>,
@@ -34,13 +34,13 @@ pub enum Arrival {
     Refused(ResponseSender),
 }
 
-impl Default for Seen {
+impl Default for RecentRequests {
     fn default() -> Self {
         Self { known: DedupeMemory::new(DedupeMemory::<()>::DEFAULT_MAX_ENTRIES), waiting: HashMap::new() }
     }
 }
 
-impl Seen {
+impl RecentRequests {
     /// Takes in what was seen before a restart.
     pub fn load(&mut self, record: &SeenRecord, now_ms: u64) {
         // Not beyond its own window, should the clock have been ahead when it was seen.
@@ -128,8 +128,8 @@ impl Seen {
 }
 
 /// The guest's answer as it is kept for repeats.
-pub fn stored_answer(response: &OutgoingHttpResponse) -> StoredAnswer {
-    StoredAnswer {
+pub fn stored_response(response: &OutgoingHttpResponse) -> StoredResponse {
+    StoredResponse {
         status: response.status,
         headers: headers_of(response).unwrap_or_default(),
         body: response.body.as_slice().into(),
@@ -137,7 +137,7 @@ pub fn stored_answer(response: &OutgoingHttpResponse) -> StoredAnswer {
 }
 
 /// The other way round.
-pub fn restored_answer(stored: StoredAnswer) -> OutgoingHttpResponse {
+pub fn restored_response(stored: StoredResponse) -> OutgoingHttpResponse {
     OutgoingHttpResponse {
         status: stored.status,
         headers_json: headers_json(&stored.headers),
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_repeat_waits_for_the_first_and_is_handed_its_slot_back() {
-        let mut seen = Seen::default();
+        let mut seen = RecentRequests::default();
         assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::New(_)));
         assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Waits));
         assert_eq!(seen.done(&[IDENTITY()], &[SeenId(7)]).len(), 1);
@@ -185,7 +185,7 @@ mod tests {
         for (case, loaded_ms, forgotten_ms) in
             [("the clock is right", 910_000, 960_000), ("the clock was ahead", 100_000, 160_000)]
         {
-            let mut seen = Seen::default();
+            let mut seen = RecentRequests::default();
             seen.load(&record, loaded_ms);
             let mut arrive = |now_ms| seen.arrive(&[identity], slot(), now_ms);
             assert!(matches!(arrive(forgotten_ms), Arrival::Repeat { .. }), "{case}");
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_request_that_failed_runs_again() {
-        let mut seen = Seen::default();
+        let mut seen = RecentRequests::default();
         assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::New(_)));
         assert!(seen.forget(&[IDENTITY()]).is_empty());
         assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::New(_)));
@@ -206,7 +206,7 @@ mod tests {
         let signed =
             RequestIdentity { key: DedupeKey::derive("signature", b"s"), keep_answer: false, ..IDENTITY() };
         let other_id = RequestIdentity { key: DedupeKey::derive("id", b"2"), ..IDENTITY() };
-        let mut seen = Seen::default();
+        let mut seen = RecentRequests::default();
         seen.arrive(&[IDENTITY(), signed], slot(), 0);
         seen.done(&[IDENTITY(), signed], &[SeenId(7), SeenId(8)]);
         assert!(matches!(seen.arrive(&[other_id, signed], slot(), 0), Arrival::Repeat { id: None, .. }));
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn eight_repeats_wait_and_the_ninth_is_refused() {
-        let mut seen = Seen::default();
+        let mut seen = RecentRequests::default();
         seen.arrive(&[IDENTITY()], slot(), 0);
         for _ in 0..MOST_WAITING {
             assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Waits));
@@ -231,6 +231,6 @@ mod tests {
             headers_json: r#"{"content-type":"text/plain"}"#.into(),
             body: b"ok".to_vec(),
         };
-        assert_eq!(restored_answer(stored_answer(&response)), response);
+        assert_eq!(restored_response(stored_response(&response)), response);
     }
 }

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_holds_as_many_jobs_as_its_capacity_and_gives_back_one_more() {
+    fn a_lane_holds_as_many_jobs_as_its_capacity_and_refuses_one_more() {
         let mut lane = Lane::new(1, 2);
         lane.push('a').unwrap();
         lane.push('b').unwrap();

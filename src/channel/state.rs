@@ -11,7 +11,7 @@ use crate::model::log_throttle::{LogThrottle, Suppressed};
 use crate::model::rate_limit::ChannelEmitRateLimiter;
 use crate::store::LoadedChannel;
 
-use super::dedupe::Seen;
+use super::dedupe::RecentRequests;
 use super::emission::Emission;
 use super::outbox::Outbox;
 use super::poll::PollState;
@@ -63,7 +63,7 @@ pub struct Channel {
     pub timers: Timers,
     pub outbox: Outbox,
     pub thinking: Thinking,
-    pub seen: Seen,
+    pub seen: RecentRequests,
     pub emission: Emission<(Running, CallbackReport)>,
     /// For lines that the guest, or whoever writes to it, can cause.
     pub log: LogThrottle<LogKind>,
@@ -125,7 +125,7 @@ impl Channel {
             timers: Timers::load(stored.timers),
             outbox: Outbox::default(),
             thinking: Thinking::default(),
-            seen: Seen::default(),
+            seen: RecentRequests::default(),
             emission: Emission::new(
                 ChannelEmitRateLimiter::new(limits.messages_per_minute, limits.messages_per_hour),
                 Instant::now(),

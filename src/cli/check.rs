@@ -117,7 +117,7 @@ fn check_channel(channel: &WasmChannel, config: &ManagerConfig, starts: bool) ->
     let section = capabilities.channel.as_ref();
     let webhook = capabilities.webhook().cloned().unwrap_or_default();
     let plan = AuthPlan::from(&webhook, channel.name().as_str()).map_err(|error| error.to_string())?;
-    let imports = HostFunc::ALL.into_iter().filter(|func| module.flavour().imports(*func));
+    let imports = HostFunc::ALL.into_iter().filter(|func| module.abi_version().imports(*func));
     let callbacks = CallbackKind::ALL.into_iter().filter(|kind| module.exports(*kind));
     Ok(Checked {
         name: channel.name().to_string(),
@@ -125,7 +125,7 @@ fn check_channel(channel: &WasmChannel, config: &ManagerConfig, starts: bool) ->
             GuestKind::Component => "component",
             _ => "module",
         },
-        abi_version: module.flavour().to_string(),
+        abi_version: module.abi_version().to_string(),
         callbacks: callbacks.map(CallbackKind::name).collect(),
         imports: imports.map(import_name).collect(),
         initial_memory_bytes: module.initial_memory_bytes(),

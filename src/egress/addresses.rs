@@ -111,7 +111,7 @@ const SPECIAL_V6: &[RangeV6] = &[
     ([0xff00, 0, 0, 0, 0, 0, 0, 0], 8, "multicast (RFC 4291)"),
 ];
 
-/// All global unicast addresses that IANA hands out (RFC 4291, RFC 3587).
+/// All global unicast addresses that IANA allocates (RFC 4291, RFC 3587).
 const GLOBAL_UNICAST: ([u16; 8], u32) = ([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 
 fn special_v6(address: Ipv6Addr) -> Option<AddressKind> {
@@ -189,8 +189,8 @@ mod tests {
             ("link-local v6", "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
             ("site-local", "fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
             ("multicast v6", "ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-            ("not handed out, below", "200::", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-            ("not handed out, above", "4000::", "fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            ("not allocated, below", "200::", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            ("not allocated, above", "4000::", "fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
             ("ISATAP of a private address", "2a00::5efe:10.0.0.1", "2a00::200:5efe:c0a8:1"),
         ];
         for (what, first, last) in rows {

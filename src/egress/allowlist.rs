@@ -236,7 +236,7 @@ mod tests {
         /// What is allowed can be read off the entry and off what another reading of the URL finds; and what `check` does
         /// not call unbounded ends on a segment boundary.
         #[test]
-        fn what_is_allowed_is_what_the_entry_says(
+        fn an_allowlist_entry_allows_exactly_what_it_declares(
             pattern in "(\\*\\.)?[ab]{1,2}(\\.[ab]{1,2}){1,2}(:(443|444))?",
             prefix in "(/?[ab.]{0,2}(/([ab.%]|\\{A\\}){0,3}){0,3})?",
             url in "https://[abA]{1,2}(\\.[ab]{1,2}){1,3}(:(443|444))?(/([ab.%;]|\\{A\\}){0,3}){0,4}([?#][ab/.]{0,4})?",

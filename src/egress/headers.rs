@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_hosts_to_say_is_dropped() {
+    fn headers_that_the_host_sets_are_dropped() {
         let rows = [
             ("host", r#"{"Host": "evil.example", "a": "b"}"#),
             ("length", r#"{"CONTENT-LENGTH": "5", "a": "b"}"#),

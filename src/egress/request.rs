@@ -54,7 +54,7 @@ pub struct OutboundCall {
     pub purpose: RequestPurpose,
 }
 
-/// What a request serves, which decides who gives way to whom.
+/// What a request serves, which decides its priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RequestPurpose {
     /// A reply or another message of the agent. It may use the whole of the channel's rate.

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn one_lookup_answers_everybody_who_asks_for_the_same_name() {
+    fn concurrent_lookups_of_a_name_share_one_query() {
         let (resolver, count) = with_slow_zone(CACHE_TTL);
         for client in ["one", "two", "three"] {
             ask(&resolver, client, "same.slow");
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_is_looked_up_again_when_its_time_is_over() {
+    fn an_expired_cache_entry_is_looked_up_again() {
         let (resolver, count) = with_slow_zone(Duration::ZERO);
         for expected in 1..=3 {
             resolver.resolve("one", "quick", soon()).unwrap();

@@ -41,7 +41,7 @@ pub enum Callback {
     Status(Arc<StatusUpdate>),
     /// `on-broadcast`: a message of the agent that is no reply.
     Broadcast {
-        /// Whom it is for, in the channel's own terms.
+        /// The recipient, in the channel's own terms.
         user_id: Arc<str>,
         /// The message.
         response: Arc<AgentResponse>,

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_room_is_released_when_the_router_ends() {
+    fn waiting_senders_are_released_when_the_router_ends() {
         let (sender, receiver) = event_queue(1);
         let answered = Arc::new(AtomicUsize::new(0));
         assert!(sender.try_send(webhook(&answered)).is_ok());

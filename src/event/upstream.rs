@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_says_when_to_come_again_has_not_refused_for_good() {
+    fn a_refusal_with_retry_after_is_not_final() {
         let mut outcome = UpstreamOutcome::default();
         outcome.answered(URL, 403, b"slow down", true);
         assert_eq!(outcome.refused, None);

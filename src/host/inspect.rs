@@ -33,9 +33,9 @@ pub(super) fn inspect_channel(channel: &WasmChannel) -> Vec<Diagnostic> {
 }
 
 fn inspect_guest(module: &PreparedChannelModule) -> Option<Diagnostic> {
-    let flavour = module.flavour();
-    (!flavour.response_attachments).then(|| {
-        let text = format!("the guest is built for {flavour}, whose replies have no attachments");
+    let abi_version = module.abi_version();
+    (!abi_version.response_attachments).then(|| {
+        let text = format!("the guest is built for {abi_version}, whose replies have no attachments");
         Diagnostic::warning("no-attachments", text)
             .help("replies are delivered without their attachments; build it for near:agent@0.3.0 or newer")
     })

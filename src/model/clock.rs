@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// How far the clocks may part before the wall clock counts as set: more than slewing and rounding make of a minute.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// 2026-01-01. A clock that says less is wrong: this program is younger.
+/// 2026-01-01. No clock can be right that says less, as this program is younger.
 const RELEASED_MS: u64 = 1_767_225_600_000;
 
 /// 2100-01-01. A clock that says more is wrong for all that anybody can tell.

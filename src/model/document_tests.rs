@@ -161,7 +161,7 @@ fn comments_and_extensions_are_skipped_and_free_parts_are_kept() {
 }
 
 #[test]
-fn what_a_text_says_is_not_told() {
+fn errors_do_not_quote_the_text_of_a_value() {
     for name in ["small", "flag", "inner", "list", "free", "place"] {
         let error = strictly::<Outer>(json!({ name: "hunter2" })).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{name}");

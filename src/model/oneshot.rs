@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_arrives_on_another_thread() {
+    fn a_sent_value_arrives_on_another_thread() {
         let (teller, waiter) = once();
         let waiting = std::thread::spawn(|| waiter.wait());
         teller.tell("told");
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn telling_nobody_is_no_harm() {
+    fn sending_without_a_receiver_is_harmless() {
         let (teller, waiter) = once();
         drop(waiter);
         teller.tell(1);

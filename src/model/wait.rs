@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_ends_when_nobody_can_send_any_more() {
+    fn waiting_ends_when_every_sender_is_dropped() {
         let (sender, queue) = bounded::<u8>(1);
         let waiting = std::thread::spawn(move || receive_within(&queue, Duration::MAX));
         drop(sender);

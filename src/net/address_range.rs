@@ -43,7 +43,7 @@ impl AddressRange {
     }
 
     /// Whether the range is every address of its family.
-    pub fn is_everybody(&self) -> bool {
+    pub fn covers_every_address(&self) -> bool {
         self.prefix == 0
     }
 
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_refused() {
+    fn an_invalid_range_is_refused() {
         for text in
             ["", "/", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "::/129", "10.0.0.0/+8", "10.0.0.0/8/8", "host"]
         {

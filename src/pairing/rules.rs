@@ -118,7 +118,7 @@ struct ChannelPairings {
     /// By their own ids.
     identities: Vec<PairedIdentity>,
     allowed: Vec<String>,
-    wrong: u32,
+    wrong_codes: u32,
     locked_until_ms: u64,
 }
 
@@ -169,7 +169,7 @@ impl Pairings {
         }
         for lock in state.locks {
             let entry = pairings.entry(&lock.channel);
-            entry.wrong = lock.wrong;
+            entry.wrong_codes = lock.wrong_codes;
             entry.locked_until_ms = lock.locked_until_ms.min(now_ms.saturating_add(limits.lock_ms));
         }
         pairings
@@ -245,11 +245,11 @@ impl Pairings {
         let before = Approval {
             request: find(&entry.pending, (channel, &id)).cloned(),
             known: find(&entry.identities, (channel, &id)).cloned(),
-            lock: (entry.wrong, entry.locked_until_ms),
+            lock: (entry.wrong_codes, entry.locked_until_ms),
             id: id.clone(),
         };
         remove(&mut entry.pending, (channel, &id));
-        (entry.wrong, entry.locked_until_ms) = (0, 0);
+        (entry.wrong_codes, entry.locked_until_ms) = (0, 0);
         let identity = identity.unwrap_or(&id).to_owned();
         let known =
             PairedIdentity { channel: channel.clone(), external_id: id.clone(), identity, at_ms: now_ms };
@@ -272,7 +272,7 @@ impl Pairings {
         if let Some(request) = before.request {
             put(&mut entry.pending, request);
         }
-        (entry.wrong, entry.locked_until_ms) = before.lock;
+        (entry.wrong_codes, entry.locked_until_ms) = before.lock;
     }
 
     /// Forgets whoever was approved with this id, or when there is none, everybody who is known by this name. Returns what
@@ -354,14 +354,14 @@ impl ChannelPairings {
     }
 
     fn count_wrong(&mut self, channel: &ChannelKey, limits: &PairingLimits, now_ms: u64) -> Change {
-        self.wrong += 1;
-        if self.wrong >= limits.max_wrong_codes {
-            self.wrong = 0;
+        self.wrong_codes += 1;
+        if self.wrong_codes >= limits.max_wrong_codes {
+            self.wrong_codes = 0;
             self.locked_until_ms = now_ms + limits.lock_ms;
         }
         Change::PutPairing(PairingRecord::Lock(PairingLock {
             channel: Arc::clone(channel),
-            wrong: self.wrong,
+            wrong_codes: self.wrong_codes,
             locked_until_ms: self.locked_until_ms,
         }))
     }
@@ -403,7 +403,7 @@ mod tests {
         let (approval, _) = pairings.approve(&channel, "AAAA", Some("owner"), 2);
         pairings.take_back(&channel, approval.unwrap());
         assert!(!pairings.is_allowed("telegram", "ann", None));
-        assert_eq!((pairings.pending(3).len(), pairings.entry(&channel).wrong), (1, 1));
+        assert_eq!((pairings.pending(3).len(), pairings.entry(&channel).wrong_codes), (1, 1));
         // The same code works when it is tried again, and somebody who was known before is known as before.
         pairings.approve(&channel, "AAAA", Some("owner"), 3).0.unwrap();
         code(&mut pairings, &channel, "ann", "BBBB", 4);
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_knows_nothing_of_anothers_strangers() {
+    fn a_channel_sees_no_unknown_senders_of_another() {
         let (mut pairings, channel) = pairings();
         code(&mut pairings, &channel, "ann", "AAAA", 0);
         assert!(pairings.approve(&"slack".into(), "AAAA", None, 1).0.is_err());
@@ -521,7 +521,7 @@ mod tests {
 
     // A clock that was a year ahead for a minute locked approving for a year.
     #[test]
-    fn what_was_stored_lasts_no_longer_than_the_limits_whatever_the_clock_said() {
+    fn stored_codes_and_locks_expire_within_the_limits_even_when_the_clock_was_ahead() {
         let channel: ChannelKey = "a".into();
         let request = PairingRequest {
             channel: channel.clone(),
@@ -531,7 +531,7 @@ mod tests {
             created_ms: 1_000 * MINUTE,
             expires_ms: 1_015 * MINUTE,
         };
-        let lock = PairingLock { channel: channel.clone(), wrong: 0, locked_until_ms: 1_000 * MINUTE };
+        let lock = PairingLock { channel: channel.clone(), wrong_codes: 0, locked_until_ms: 1_000 * MINUTE };
         let state = PairingState { requests: vec![request], locks: vec![lock], ..PairingState::default() };
         let mut pairings = Pairings::new(PairingLimits::default(), state, 0);
         assert_eq!(pairings.pending(15 * MINUTE - 1).len(), 1);
@@ -561,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_refused() {
+    fn too_long_values_are_refused() {
         let (mut pairings, channel) = pairings();
         for (id, meta, is_fit) in [
             (String::new(), 0, false),

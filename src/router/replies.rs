@@ -102,11 +102,11 @@ impl Router {
     /// Replies of a guest that is built for an older ABI have no attachments.
     fn warn_of_attachments(&self, channel: &ChannelName, record: &ReplyRecord) {
         let Some(slot) = self.channels.get(channel) else { return };
-        let flavour = slot.setup.module.flavour();
-        if !record.body.attachments.is_empty() && !flavour.response_attachments {
+        let abi_version = slot.setup.module.abi_version();
+        if !record.body.attachments.is_empty() && !abi_version.response_attachments {
             log::warn!(
                 target: channel.as_str(),
-                "channel {channel}: reply {} is sent without its attachments: the guest is built for {flavour}",
+                "channel {channel}: reply {} is sent without its attachments: the guest is built for {abi_version}",
                 record.id
             );
         }

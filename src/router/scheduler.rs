@@ -23,7 +23,7 @@ const RETRY_WHEN_FULL: Duration = Duration::from_millis(20);
 /// How often the clocks are compared while something waits.
 const COMPARE_CLOCKS: Duration = Duration::from_secs(15);
 
-enum Command {
+enum TimerCommand {
     Set(Wakeup, Instant),
     Cancel(Wakeup),
 }
@@ -31,19 +31,19 @@ enum Command {
 /// Sets and cancels deadlines. Cheap to clone; when the last handle is gone the thread ends.
 #[derive(Clone, Debug)]
 pub struct SchedulerHandle {
-    commands: Sender<Command>,
+    commands: Sender<TimerCommand>,
 }
 
 impl SchedulerHandle {
     /// Sets or replaces the deadline of `wakeup`.
     pub fn set(&self, wakeup: Wakeup, at: Instant) {
         // The thread ends only after every handle is gone, so there is always a receiver.
-        let _ = self.commands.send(Command::Set(wakeup, at));
+        let _ = self.commands.send(TimerCommand::Set(wakeup, at));
     }
 
     /// Forgets `wakeup`.
     pub fn cancel(&self, wakeup: Wakeup) {
-        let _ = self.commands.send(Command::Cancel(wakeup));
+        let _ = self.commands.send(TimerCommand::Cancel(wakeup));
     }
 }
 
@@ -80,14 +80,14 @@ struct Scheduler<W> {
 
 impl<W: Fn() -> u64> Scheduler<W> {
     /// Waits for a command or a deadline, and deals with it; false when nobody can use the scheduler any more.
-    fn turn(&mut self, inbox: &Receiver<Command>) -> bool {
+    fn turn(&mut self, inbox: &Receiver<TimerCommand>) -> bool {
         let command = match self.deadlines.next() {
             Some(at) => receive_until(inbox, at.min(deadline_after(Instant::now(), self.compare_every))),
             None => receive(inbox).map_err(|_| RecvTimeoutError::Disconnected),
         };
         match command {
-            Ok(Command::Set(wakeup, at)) => self.deadlines.set(wakeup, at),
-            Ok(Command::Cancel(wakeup)) => {
+            Ok(TimerCommand::Set(wakeup, at)) => self.deadlines.set(wakeup, at),
+            Ok(TimerCommand::Cancel(wakeup)) => {
                 self.deadlines.cancel(&wakeup);
             }
             Err(RecvTimeoutError::Timeout) => self.compare_clocks(),

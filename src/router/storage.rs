@@ -198,11 +198,11 @@ impl Storage {
     pub fn answer_from_store(&mut self, id: SeenId, answer: ResponseSender) {
         let request = self.begin();
         self.store.ask(
-            move |engine| engine.seen_answer(id),
+            move |engine| engine.stored_response(id),
             move |stored| {
                 answer.send(match stored {
                     Ok(Some(stored)) => {
-                        WebhookResponse::Guest(crate::channel::dedupe::restored_answer(stored))
+                        WebhookResponse::Guest(crate::channel::dedupe::restored_response(stored))
                     }
                     Ok(None) => WebhookResponse::Guest(crate::channel::dedupe::empty_ok()),
                     Err(_) => WebhookResponse::Refused(WebhookRefusal::StoreUnavailable),
@@ -214,9 +214,9 @@ impl Storage {
 
     /// Counts a request to the store until what is returned is dropped, which also happens to a request that a store
     /// thread left behind.
-    fn begin(&mut self) -> Request {
+    fn begin(&mut self) -> PendingCommit {
         self.under_way.count.fetch_add(1, Ordering::SeqCst);
-        Request { under_way: self.under_way.clone(), completed: self.completed.clone(), is_done: false }
+        PendingCommit { under_way: self.under_way.clone(), completed: self.completed.clone(), is_done: false }
     }
 }
 
@@ -241,20 +241,20 @@ impl UnderWay {
 }
 
 /// A request to the store.
-struct Request {
+struct PendingCommit {
     under_way: Arc<UnderWay>,
     completed: Sender<Completion>,
     is_done: bool,
 }
 
-impl Request {
+impl PendingCommit {
     /// The request was carried out.
     fn done(mut self) {
         self.is_done = true;
     }
 }
 
-impl Drop for Request {
+impl Drop for PendingCommit {
     fn drop(&mut self) {
         if !self.is_done {
             // Counted down by the router, after it has heard what else the failure brought: before that, nothing may depend

@@ -14,7 +14,7 @@ use crate::server::responses::headers_of;
 use crate::store::{Batch, Change, SeenId};
 
 use super::core::Router;
-use crate::channel::dedupe::{Arrival, stored_answer};
+use crate::channel::dedupe::{Arrival, stored_response};
 use crate::channel::job::{Job, Purpose};
 use crate::channel::lane::LaneKind;
 use crate::channel::state::State;
@@ -98,7 +98,7 @@ impl Router {
             key: *identity.key.as_bytes(),
             at_ms: now_ms,
             expires_ms: identity.expires_ms,
-            answer: identity.keep_answer.then(|| stored_answer(&response)),
+            answer: identity.keep_answer.then(|| stored_response(&response)),
         }));
         // Without changes of its own the answer may still depend on an earlier callback's, which are in memory only: a guest
         // that recognises a repeat by its workspace says 200 for the first one as well.

@@ -35,7 +35,7 @@ pub enum WasmChannelError {
         reason: String,
     },
 
-    /// The file is no guest of a known flavour, or imports something that the host does not have.
+    /// The file is no guest of a known ABI version, or imports something that the host does not have.
     #[error("channel `{channel}` cannot be loaded: {reason}")]
     NotLoadable {
         /// The channel.

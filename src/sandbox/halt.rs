@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wasmi::errors::HostError;
 
 use super::error::WasmChannelError;
-use super::memory::Refusal;
+use super::memory::GrowthRefusal;
 use crate::event::callback::CallbackKind;
 
 /// Why a callback ends before it returned. Travels through wasmi as a host error.
@@ -68,7 +68,7 @@ pub(super) struct Circumstances<'a> {
     pub(super) fuel_limit: u64,
     pub(super) elapsed: std::time::Duration,
     /// The last growth of memory, if it was refused.
-    pub(super) refusal: Option<Refusal>,
+    pub(super) refusal: Option<GrowthRefusal>,
 }
 
 impl Halt {
@@ -78,16 +78,18 @@ impl Halt {
         match (self, facts.refusal) {
             // A guest that was told no by `memory.grow` usually has nothing better to do than to trap or exit, or its
             // allocator answers with a pointer to nowhere.
-            (Self::Trap(_) | Self::Exit(_) | Self::Abi(_), Some(Refusal::OverLimit { wanted, limit })) => {
-                WasmChannelError::OutOfMemory { channel, callback, wanted, limit }
-            }
-            (Self::Trap(_) | Self::Exit(_) | Self::Abi(_), Some(Refusal::OverBudget { wanted, budget })) => {
-                WasmChannelError::HostMemoryExhausted { channel, callback, wanted, budget }
-            }
-            (Self::Trap(_) | Self::Exit(_) | Self::Abi(_), Some(Refusal::Table { wanted, limit })) => {
+            (
+                Self::Trap(_) | Self::Exit(_) | Self::Abi(_),
+                Some(GrowthRefusal::OverLimit { wanted, limit }),
+            ) => WasmChannelError::OutOfMemory { channel, callback, wanted, limit },
+            (
+                Self::Trap(_) | Self::Exit(_) | Self::Abi(_),
+                Some(GrowthRefusal::OverBudget { wanted, budget }),
+            ) => WasmChannelError::HostMemoryExhausted { channel, callback, wanted, budget },
+            (Self::Trap(_) | Self::Exit(_) | Self::Abi(_), Some(GrowthRefusal::Table { wanted, limit })) => {
                 WasmChannelError::TableLimit { channel, callback, wanted, limit }
             }
-            (Self::Abi(_), Some(Refusal::Result { wanted, limit })) => {
+            (Self::Abi(_), Some(GrowthRefusal::Result { wanted, limit })) => {
                 WasmChannelError::ResultTooLarge { channel, callback, wanted, limit }
             }
             (Self::OutOfFuel, _) => {

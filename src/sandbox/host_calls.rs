@@ -18,9 +18,9 @@ pub(super) fn run(
     args: &[CoreValue],
 ) -> Result<Option<CoreValue>, Halt> {
     let (memory, state) = guest.memory_and_state();
-    let ChannelHostState { limiter, flavour, .. } = state;
+    let ChannelHostState { limiter, abi_version, .. } = state;
     let mut room = |bytes| limiter.copy(bytes);
-    let call = HostCall::lift(func, flavour, args, GuestMemory::with_room(memory, &mut room))?;
+    let call = HostCall::lift(func, abi_version, args, GuestMemory::with_room(memory, &mut room))?;
     guest.charge_bytes(moved_bytes(&call))?;
     let result = answer(guest, args, call);
     guest.state().count_what_is_kept();

@@ -34,9 +34,9 @@ pub(super) fn knowledge(import: &ImportName<'_>) -> ImportKnowledge {
 }
 
 /// What an instance is linked with, in the order of the module's imports: no name is looked up any more.
-pub(super) struct HostImports(Vec<Slot>);
+pub(super) struct HostImports(Vec<LinkedImport>);
 
-enum Slot {
+enum LinkedImport {
     Func {
         ty: FuncType,
         func: HostImport,
@@ -55,12 +55,12 @@ impl HostImports {
         let slot = |import: wasmi::ImportType<'_>| {
             let (module, name) = (import.module(), import.name());
             match import.ty() {
-                ExternType::Func(ty) => Ok(Slot::Func {
+                ExternType::Func(ty) => Ok(LinkedImport::Func {
                     ty: ty.clone(),
                     func: resolve(guest, module, name)?,
                     label: format!("{module} {name}").into(),
                 }),
-                ExternType::Memory(_) if (module, name) == scan::MEMORY_IMPORT => Ok(Slot::Memory),
+                ExternType::Memory(_) if (module, name) == scan::MEMORY_IMPORT => Ok(LinkedImport::Memory),
                 _ => Err(format!("it imports `{module}` `{name}`, which is no function")),
             }
         };
@@ -76,7 +76,7 @@ impl HostImports {
         let mut externs = Vec::with_capacity(self.0.len());
         for slot in &self.0 {
             match slot {
-                Slot::Func { ty, func, label } => {
+                LinkedImport::Func { ty, func, label } => {
                     let (func, label) = (*func, Arc::clone(label));
                     let run = move |caller: Caller<'_, ChannelHostState>,
                                     params: &[Val],
@@ -88,7 +88,7 @@ impl HostImports {
                     };
                     externs.push(Func::new(&mut store, ty.clone(), run).into());
                 }
-                Slot::Memory => externs.extend(memory.map(Extern::from)),
+                LinkedImport::Memory => externs.extend(memory.map(Extern::from)),
             }
         }
         externs

@@ -11,7 +11,7 @@ use wit_abi::guest::Export;
 use super::context::CallbackContext;
 use super::error::WasmChannelError;
 use super::halt::{Circumstances, Halt};
-use super::memory::Refusal;
+use super::memory::GrowthRefusal;
 use super::memory_pool::GuestStore;
 use super::meter::{self, fuel_left};
 use super::prepared::PreparedChannelModule;
@@ -140,7 +140,7 @@ impl<'a> CallbackRun<'a> {
         let channel = self.channel();
         match self.store.data().limiter.refusal() {
             // The guest is within its limits, and others have what it needs.
-            Some(Refusal::OverBudget { wanted, budget }) => {
+            Some(GrowthRefusal::OverBudget { wanted, budget }) => {
                 WasmChannelError::HostMemoryExhausted { channel, callback, wanted, budget }
             }
             Some(refusal) => {
@@ -196,17 +196,17 @@ impl<'a> CallbackRun<'a> {
     /// Hands the callback's payload over; none when the guest does not know this status.
     fn lower(&mut self, instance: Instance, callback: &Callback) -> Result<Option<CoreArgs>, Halt> {
         let realloc = instance.get_func(&self.store, &self.prepared.names.realloc_for_arguments);
-        let flavour = *self.prepared.flavour();
+        let abi_version = *self.prepared.abi_version();
         let guest = &mut Guest::new(self.store.as_context_mut()).with_realloc(realloc);
         let args = match callback {
             Callback::Start { config_json } => exports::lower_on_start(config_json, guest)?,
             Callback::HttpRequest(request) => exports::lower_on_http_request(request, guest)?,
             Callback::Poll | Callback::Shutdown => CoreArgs::new(),
             Callback::Timer { name, payload } => exports::lower_on_timer(name, payload, guest)?,
-            Callback::Respond(response) => exports::lower_on_respond(response, &flavour, guest)?,
-            Callback::Status(update) => return exports::lower_on_status(update, &flavour, guest),
+            Callback::Respond(response) => exports::lower_on_respond(response, &abi_version, guest)?,
+            Callback::Status(update) => return exports::lower_on_status(update, &abi_version, guest),
             Callback::Broadcast { user_id, response } => {
-                exports::lower_on_broadcast(user_id, response, &flavour, guest)?
+                exports::lower_on_broadcast(user_id, response, &abi_version, guest)?
             }
         };
         Ok(Some(args))

@@ -10,10 +10,10 @@ use super::limits::MAX_RESULT_BYTES;
 
 /// A bounded sum of memory that callbacks reserve and release. Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct MemoryBudget(Arc<Shared>);
+pub struct MemoryBudget(Arc<BudgetInner>);
 
 #[derive(Debug)]
-struct Shared {
+struct BudgetInner {
     limit: usize,
     used: AtomicUsize,
 }
@@ -22,7 +22,7 @@ impl MemoryBudget {
     /// A budget of `limit` bytes over all callbacks that run at the same time.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Shared { limit, used: AtomicUsize::new(0) }))
+        Self(Arc::new(BudgetInner { limit, used: AtomicUsize::new(0) }))
     }
 
     /// A budget that never runs out; each callback still has its own limit.
@@ -96,7 +96,7 @@ impl Drop for MemoryReservation {
 
 /// Why a growth of linear memory or of a table was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum GrowthRefusal {
     /// The callback's own limit.
     #[error("it needs {wanted} bytes of memory and may have {limit}")]
     OverLimit { wanted: usize, limit: usize },
@@ -132,7 +132,7 @@ pub(super) struct InstanceLimiter {
     /// What was held before a table began to grow; wasmi says only when that fails.
     before_growth: Held,
     peak: usize,
-    refusal: Option<Refusal>,
+    refusal: Option<GrowthRefusal>,
 }
 
 /// What an instance has of the host.
@@ -194,7 +194,7 @@ impl InstanceLimiter {
     pub(super) fn copy_result(&mut self, before: u64, bytes: u64) -> bool {
         let wanted = usize::try_from(before.saturating_add(bytes)).unwrap_or(usize::MAX);
         if wanted > MAX_RESULT_BYTES {
-            self.refusal = Some(Refusal::Result { wanted, limit: MAX_RESULT_BYTES });
+            self.refusal = Some(GrowthRefusal::Result { wanted, limit: MAX_RESULT_BYTES });
             return false;
         }
         self.copy(bytes)
@@ -220,15 +220,15 @@ impl InstanceLimiter {
     }
 
     /// Set when the last growth was refused.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
+    pub(super) fn refusal(&self) -> Option<GrowthRefusal> {
         self.refusal
     }
 
     /// Makes `held` what the instance has, unless the budget has no room for it.
-    fn hold(&mut self, held: Held) -> Option<Refusal> {
+    fn hold(&mut self, held: Held) -> Option<GrowthRefusal> {
         let wanted = held.bytes();
         if !self.reservation.grow_to(wanted) {
-            return Some(Refusal::OverBudget { wanted, budget: self.reservation.budget.limit() });
+            return Some(GrowthRefusal::OverBudget { wanted, budget: self.reservation.budget.limit() });
         }
         self.before_growth = std::mem::replace(&mut self.held, held);
         self.peak = self.peak.max(wanted);
@@ -248,7 +248,7 @@ impl ResourceLimiter for InstanceLimiter {
             return Ok(false);
         }
         self.refusal = if desired > self.memory_limit {
-            Some(Refusal::OverLimit { wanted: desired, limit: self.memory_limit })
+            Some(GrowthRefusal::OverLimit { wanted: desired, limit: self.memory_limit })
         } else {
             // When fuel for the growth is missing, wasmi asks again after the next slice: the largest size counts.
             self.hold(Held { memory: self.held.memory.max(desired), ..self.held })
@@ -267,7 +267,7 @@ impl ResourceLimiter for InstanceLimiter {
         }
         let wanted = (self.held.table_elements - current).saturating_add(desired);
         self.refusal = if wanted > self.table_limit {
-            Some(Refusal::Table { wanted, limit: self.table_limit })
+            Some(GrowthRefusal::Table { wanted, limit: self.table_limit })
         } else {
             self.hold(Held { table_elements: wanted, ..self.held })
         };

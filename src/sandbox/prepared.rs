@@ -3,8 +3,8 @@
 use std::fmt;
 
 use wasmi::{Engine, Module};
+use wit_abi::abi_version::AbiVersion;
 use wit_abi::exports::GuestFunc;
-use wit_abi::flavour::Flavour;
 use wit_abi::guest::{Export, GuestKind, read_guest};
 
 use super::bounds::ModuleSize;
@@ -25,7 +25,7 @@ use crate::event::callback::{Callback, CallbackKind, CallbackReport};
 pub struct PreparedChannelModule {
     digest: Digest,
     kind: GuestKind,
-    flavour: Flavour,
+    abi_version: AbiVersion,
     pub(super) module: Module,
     pub(super) imports: HostImports,
     pub(super) memory: Option<MemoryPlan>,
@@ -87,7 +87,7 @@ impl PreparedChannelModule {
         Ok(Self {
             digest,
             kind: guest.kind,
-            flavour: guest.flavour,
+            abi_version: guest.abi_version,
             module,
             imports,
             memory: scanned.memory,
@@ -111,8 +111,8 @@ impl PreparedChannelModule {
 
     /// The shape of the channel world that the guest was built for.
     #[must_use]
-    pub fn flavour(&self) -> &Flavour {
-        &self.flavour
+    pub fn abi_version(&self) -> &AbiVersion {
+        &self.abi_version
     }
 
     /// Whether the guest has this callback. `on-status`, `on-broadcast` and `on-timer` are optional.
@@ -154,7 +154,7 @@ impl PreparedChannelModule {
 
     pub(super) fn host_state(&self, context: CallbackContext) -> ChannelHostState {
         let beside_memory = usize::try_from(self.size.instance_bytes()).unwrap_or(usize::MAX);
-        ChannelHostState::new(context, self.flavour, self.slice.clone(), beside_memory)
+        ChannelHostState::new(context, self.abi_version, self.slice.clone(), beside_memory)
     }
 
     pub(super) fn export(&self, callback: CallbackKind) -> Option<&Export> {
@@ -167,7 +167,7 @@ impl fmt::Debug for PreparedChannelModule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PreparedChannelModule")
             .field("kind", &self.kind)
-            .field("flavour", &self.flavour)
+            .field("abi_version", &self.abi_version)
             .field("initial_memory_bytes", &self.initial_memory_bytes())
             .finish_non_exhaustive()
     }

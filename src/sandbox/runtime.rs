@@ -63,9 +63,9 @@ pub(super) type Digest = [u8; 32];
 /// before, so each guest has an engine of its own, and both go when nobody uses the guest any more. Guests on an engine that
 /// the caller shares stay for as long as the runtime.
 #[derive(Clone)]
-pub struct WasmChannelRuntime(Arc<Shared>);
+pub struct WasmChannelRuntime(Arc<RuntimeInner>);
 
-struct Shared {
+struct RuntimeInner {
     engine: Engine,
     /// Whether `engine` belongs to somebody else too, so that guests are prepared with it; else each has its own.
     is_shared: bool,
@@ -107,7 +107,7 @@ impl WasmChannelRuntime {
         config: WasmChannelRuntimeConfig,
     ) -> Result<Self, WasmChannelError> {
         suitable::check(&engine)?;
-        Ok(Self(Arc::new(Shared { engine, is_shared, config, prepared: Mutex::default() })))
+        Ok(Self(Arc::new(RuntimeInner { engine, is_shared, config, prepared: Mutex::default() })))
     }
 
     /// The engine for the next guest.
@@ -170,7 +170,7 @@ impl WasmChannelRuntime {
     /// only for messages. Its initial state must fit [`WasmChannelRuntimeConfig::limits`].
     ///
     /// # Errors
-    /// The file is no guest of a known flavour, imports something that the host does not have, or is not valid.
+    /// The file is no guest of a known ABI version, imports something that the host does not have, or is not valid.
     pub fn prepare(&self, name: &str, bytes: &[u8]) -> Result<Arc<PreparedChannelModule>, WasmChannelError> {
         self.prepare_for(name, bytes, &self.0.config.limits)
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmi::{AsContextMut, Func, Memory, StoreContextMut, Val};
+use wit_abi::abi_version::AbiVersion;
 use wit_abi::canonical::{AbiError, CoreValue, GuestAlloc};
-use wit_abi::flavour::Flavour;
 
 use super::context::{CallbackContext, ChannelRuntimeInfo};
 use super::halt::Halt;
@@ -32,7 +32,7 @@ pub struct ChannelHostState {
     pub(super) meter: Meter,
     pub(super) limiter: InstanceLimiter,
     pub(super) channel: Arc<ChannelRuntimeInfo>,
-    pub(super) flavour: Flavour,
+    pub(super) abi_version: AbiVersion,
     pub(super) workspace: WorkspaceView,
     pub(super) record: Record,
     pub(super) wasi: WasiState,
@@ -63,7 +63,7 @@ impl ChannelHostState {
     /// `beside_memory` is what the instance takes of the host beside its memory and its tables.
     pub(super) fn new(
         context: CallbackContext,
-        flavour: Flavour,
+        abi_version: AbiVersion,
         size: SliceSize,
         beside_memory: usize,
     ) -> Self {
@@ -72,7 +72,7 @@ impl ChannelHostState {
         Self {
             meter: Meter::new(limits.fuel, deadline, stop, size),
             limiter: InstanceLimiter::new(limits.memory_bytes, limits.table_elements, beside_memory, memory),
-            flavour,
+            abi_version,
             workspace: WorkspaceView::new(workspace),
             record: Record::new(Arc::clone(&channel.name), limits, channel.log_rate.clone()),
             wasi: WasiState::default(),

@@ -42,12 +42,12 @@ pub enum PoolError {
 /// Submitting never blocks. Whoever submits keeps at most [`capacity`](Self::capacity) jobs in flight; as many again
 /// fit into the queue before [`PoolError::Full`].
 pub struct WorkerPool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolInner>,
     /// `None` once the pool is shut down.
     queue: Option<Sender<Job>>,
 }
 
-struct Shared {
+struct PoolInner {
     capacity: usize,
     idle_time: Duration,
     jobs: Receiver<Job>,
@@ -76,7 +76,7 @@ impl WorkerPool {
     fn with_idle_time(capacity: usize, idle_time: Duration) -> Self {
         let capacity = capacity.max(1);
         let (queue, jobs) = bounded(capacity * 2);
-        let shared = Shared {
+        let shared = PoolInner {
             capacity,
             idle_time,
             jobs,
@@ -166,7 +166,7 @@ impl fmt::Debug for WorkerPool {
     }
 }
 
-impl Shared {
+impl PoolInner {
     fn lock(&self) -> std::sync::MutexGuard<'_, Threads> {
         // The counters are valid after every statement, so a poisoned lock is as good as another.
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_certainly_a_secret_is_listed() {
+    fn only_variables_that_are_certainly_secrets_are_listed() {
         let store = EnvSecrets::from_table([
             ("PATH", "/bin"),
             ("TINCLAW_SECRET_B", "x"),

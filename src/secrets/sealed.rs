@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens_with_the_same_key() {
+    fn sealed_data_opens_with_the_same_key() {
         let key_file = KeyMaterial::from_file_content(Zeroizing::new(vec![7; 32])).unwrap();
         for material in [passphrase("correct horse"), key_file] {
             let bytes = sealed(&material, &two());

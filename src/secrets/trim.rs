@@ -52,7 +52,7 @@ mod tests {
     // A token with a second line break, a blank or quotes was sent to its provider as it stood, and every request was
     // answered 401.
     #[test]
-    fn what_surrounds_a_value_is_left_out_and_what_is_in_it_stays() {
+    fn surrounding_whitespace_is_trimmed_and_inner_whitespace_kept() {
         let rows = [
             ("plain", "value", "value", false),
             ("line break", "value\n", "value", false),

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_exactly_chunked_is_refused() {
+    fn malformed_chunks_are_refused() {
         let long_extension = format!("1;{}\r\na\r\n0\r\n\r\n", "e".repeat(256));
         let long_trailer = format!("0\r\nA: {}\r\n\r\n", "b".repeat(LONGEST_TRAILER));
         let rows: &[(&str, &[u8], Rejection)] = &[

@@ -119,7 +119,7 @@ impl ServerLimits {
             needed.iter().find(|(_, time)| time.is_zero()).map(|(field, _)| (*field, "must not be zero"));
         let endless = needed.iter().chain(&optional).find(|(_, time)| *time > LONGEST_TIME);
         let wrong_time = none.or(endless.map(|(field, _)| (*field, "must be at most a day")));
-        let wrong = if self.connections == 0 {
+        let invalid = if self.connections == 0 {
             Some(("connections", "must be at least 1"))
         } else if self.connections_per_address == 0 {
             Some(("connections_per_address", "must be at least 1"))
@@ -130,7 +130,7 @@ impl ServerLimits {
         } else {
             wrong_time
         };
-        wrong.map_or(Ok(()), |(field, reason)| Err(ServerError::Limit { field, reason }))
+        invalid.map_or(Ok(()), |(field, reason)| Err(ServerError::Limit { field, reason }))
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
     fn defaults_are_accepted_and_nonsense_is_not() {
         assert!(ServerLimits::default().check().is_ok());
         type Change = fn(&mut ServerLimits);
-        let wrong: [(&str, Change); 9] = [
+        let invalid: [(&str, Change); 9] = [
             ("connections", |limits| limits.connections = 0),
             ("connections_per_address", |limits| limits.connections_per_address = 0),
             ("max_header_bytes", |limits| limits.max_header_bytes = 255),
@@ -168,7 +168,7 @@ mod tests {
             ("response_timeout", |limits| limits.response_timeout = Duration::MAX),
             ("keep_alive", |limits| limits.keep_alive = Duration::from_secs(24 * 60 * 60 + 1)),
         ];
-        for (name, change) in wrong {
+        for (name, change) in invalid {
             let mut limits = ServerLimits::default();
             change(&mut limits);
             assert!(

@@ -51,7 +51,7 @@ mod tests {
 
     // The store's thread wrote a response of 4 MiB into a socket, and every commit waited for its reader.
     #[test]
-    fn a_job_that_waits_holds_up_nobody_else() {
+    fn a_waiting_write_does_not_block_its_caller() {
         let thread = ResponseThread::default();
         let (go, wait) = bounded::<()>(0);
         let (done, ended) = bounded(2);

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_after_it_was_given_up_comes_back() {
+    fn an_abandoned_request_that_arrives_late_is_returned() {
         let mut sequence = Sequence::new();
         assert!(sequence.give_up(0));
         assert_eq!(sequence.arrive(0, "a"), Err("a"));

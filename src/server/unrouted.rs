@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_near_a_path_is_named_with_the_difference() {
+    fn a_similar_path_is_suggested_with_the_difference() {
         let known = ["/webhook/telegram", "/webhook/slack", "/chat/"];
         let rows = [
             ("/webhook/telegram/", Some("/webhook/telegram differs by a trailing slash")),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::engine::Store;
 use super::handle::{Commit, CommitError, Query};
-use super::health::Shared;
+use super::health::StoreStatus;
 use super::memory::MemoryStore;
 use super::retention::Retention;
 use crate::model::clock::steady_ms;
@@ -31,7 +31,7 @@ impl CallerStore {
     }
 
     /// Commits a batch, and tells its owner when no lock is held any more.
-    pub(super) fn commit(&self, shared: &Shared, Commit { batch, done, .. }: Commit) {
+    pub(super) fn commit(&self, shared: &StoreStatus, Commit { batch, done, .. }: Commit) {
         if self.is_stopped.load(Ordering::SeqCst) {
             return done.tell(Err(CommitError::Stopped));
         }
@@ -58,12 +58,12 @@ impl CallerStore {
         drop(query(Ok(&mut self.store.clone())));
     }
 
-    pub(super) fn stop(&self, shared: &Shared) {
+    pub(super) fn stop(&self, shared: &StoreStatus) {
         self.is_stopped.store(true, Ordering::SeqCst);
         shared.stopped();
     }
 
-    fn prune(&self, shared: &Shared) {
+    fn prune(&self, shared: &StoreStatus) {
         self.batches.store(0, Ordering::Relaxed);
         let mut store = self.store.clone();
         // Neither of them fails in memory.

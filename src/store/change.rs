@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::error::StoreError;
 use super::record::{
     AttachmentMeta, ChannelKey, DedupeKey, MessageBody, MessageId, PairingRecord, PendingReply, ReplyBody,
-    ReplyId, ReplyKind, SeenId, StoredAnswer,
+    ReplyId, ReplyKind, SeenId, StoredResponse,
 };
 
 /// Most attachments of one message or reply. The host's own limits are far lower; this is what an engine must be able
@@ -179,7 +179,7 @@ pub enum Change {
         /// When it is to be forgotten.
         expires_ms: u64,
         /// What a repeat is answered; `None` for ids of emitted messages, which have no answer.
-        answer: Option<StoredAnswer>,
+        answer: Option<StoredResponse>,
     },
     /// Writes a record of pairing, in place of the one with the same key.
     PutPairing(PairingRecord),
@@ -231,7 +231,7 @@ pub struct NewReply {
 /// Names a record of pairing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PairingKey {
-    /// A stranger's request.
+    /// An unknown sender's request.
     Request {
         /// The channel.
         channel: ChannelKey,
@@ -378,7 +378,7 @@ impl NewReply {
     }
 }
 
-impl StoredAnswer {
+impl StoredResponse {
     fn bytes(&self) -> usize {
         self.body.len() + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }

@@ -6,7 +6,7 @@ use super::change::{Batch, Receipt};
 use super::error::StoreError;
 use super::record::{
     Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, ReplyFilter, ReplyId, ReplyRecord,
-    ReplySummary, SeenId, StoredAnswer,
+    ReplySummary, SeenId, StoredResponse,
 };
 use super::retention::{PruneStats, Retention};
 
@@ -68,7 +68,7 @@ pub trait Store: Send {
     fn replies(&mut self, filter: &ReplyFilter) -> Result<Vec<ReplySummary>, StoreError>;
 
     /// What was answered when a key was seen.
-    fn seen_answer(&mut self, id: SeenId) -> Result<Option<StoredAnswer>, StoreError>;
+    fn stored_response(&mut self, id: SeenId) -> Result<Option<StoredResponse>, StoreError>;
 
     /// Forgets what `retention` no longer keeps, a bounded number of records at a time.
     fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError>;

@@ -10,7 +10,7 @@ use super::change::{Batch, Receipt};
 use super::deferred::Pushed;
 use super::engine::Store;
 use super::error::StoreError;
-use super::health::{Shared, StoreHealth};
+use super::health::{StoreHealth, StoreStatus};
 use crate::model::oneshot::once;
 
 /// Counts how often the store was opened: 1 at the start, one more after each recovery.
@@ -48,7 +48,7 @@ pub enum CommitError {
 #[derive(Clone)]
 pub struct StoreHandle {
     pub(super) way: Way,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<StoreStatus>,
 }
 
 /// Who commits.

@@ -46,7 +46,7 @@ pub(super) const LOW: &str = "the disk is full: stored messages and replies are 
                               until there is room; free some";
 
 /// What the store thread shows to its handles.
-pub(super) struct Shared {
+pub(super) struct StoreStatus {
     generation: AtomicU64,
     commits: AtomicU64,
     groups: AtomicU64,
@@ -54,19 +54,19 @@ pub(super) struct Shared {
     /// Batches that are to be kept soon.
     pub(super) deferred: Deferred,
     /// State, reason and time belong together, hence a lock; it is held for a copy only.
-    standing: Mutex<Standing>,
+    condition: Mutex<Condition>,
 }
 
-struct Standing {
+struct Condition {
     state: StoreState,
     reason: Option<Arc<str>>,
     since_ms: u64,
     usage: StoreUsage,
 }
 
-impl Shared {
+impl StoreStatus {
     pub(super) fn new() -> Self {
-        let standing = Standing {
+        let condition = Condition {
             state: StoreState::Up,
             reason: None,
             since_ms: unix_ms(),
@@ -78,7 +78,7 @@ impl Shared {
             groups: AtomicU64::new(0),
             outages: AtomicU64::new(0),
             deferred: Deferred::new(),
-            standing: Mutex::new(standing),
+            condition: Mutex::new(condition),
         }
     }
 
@@ -92,7 +92,7 @@ impl Shared {
     }
 
     pub(super) fn measured(&self, usage: StoreUsage) {
-        self.standing().usage = usage;
+        self.condition().usage = usage;
     }
 
     pub(super) fn went_down(&self, reason: Arc<str>) {
@@ -102,7 +102,7 @@ impl Shared {
 
     /// Another reason for the same outage.
     pub(super) fn still_down(&self, reason: Arc<str>) {
-        self.standing().reason = Some(reason);
+        self.condition().reason = Some(reason);
     }
 
     pub(super) fn came_up(&self, generation: Generation) {
@@ -124,27 +124,27 @@ impl Shared {
     }
 
     pub(super) fn health(&self) -> StoreHealth {
-        let standing = self.standing();
+        let condition = self.condition();
         StoreHealth {
-            state: standing.state,
-            reason: standing.reason.clone(),
-            since_ms: standing.since_ms,
+            state: condition.state,
+            reason: condition.reason.clone(),
+            since_ms: condition.since_ms,
             commits: self.commits.load(Ordering::Relaxed),
             groups: self.groups.load(Ordering::Relaxed),
             outages: self.outages.load(Ordering::Relaxed),
-            usage: standing.usage,
+            usage: condition.usage,
         }
     }
 
     fn turn(&self, state: StoreState, reason: Option<Arc<str>>) {
-        let mut standing = self.standing();
-        standing.state = state;
-        standing.reason = reason;
-        standing.since_ms = unix_ms();
+        let mut condition = self.condition();
+        condition.state = state;
+        condition.reason = reason;
+        condition.since_ms = unix_ms();
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
+    fn condition(&self) -> MutexGuard<'_, Condition> {
         // Plain data that is whole at every moment: a panic elsewhere does not spoil it.
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

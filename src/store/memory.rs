@@ -9,10 +9,10 @@ use super::error::StoreError;
 use super::record::{
     AttachmentRecord, ChannelKey, DedupeKey, Loaded, LoadedChannel, MAX_ROWS, MessageFilter, MessageId,
     MessageRecord, MessageState, MessageSummary, PairingRecord, PairingState, PendingMessage, PendingReply,
-    ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenRecord, StoredAnswer,
+    ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenRecord, StoredResponse,
     TimerRecord, excerpt,
 };
-use super::retention::{PruneStats, ROUND, Retention, Settled, choose};
+use super::retention::{CompletedRecord, PruneStats, ROUND, Retention, choose};
 use super::sorted::{put, remove};
 use super::thread::Opener;
 
@@ -32,7 +32,7 @@ struct State {
     /// Oldest first, as the next two: ids only grow, and adding at the end keeps the order.
     messages: Vec<Message>,
     replies: Vec<Reply>,
-    seen: Vec<Seen>,
+    seen: Vec<StoredKey>,
     pairing: PairingState,
 }
 
@@ -51,9 +51,9 @@ struct Reply {
     bytes: u64,
 }
 
-struct Seen {
+struct StoredKey {
     record: SeenRecord,
-    answer: Option<StoredAnswer>,
+    answer: Option<StoredResponse>,
 }
 
 impl MemoryStore {
@@ -119,7 +119,7 @@ impl Store for MemoryStore {
         Ok(matching.take(filter.limit.min(MAX_ROWS)).map(Reply::summary).collect())
     }
 
-    fn seen_answer(&mut self, id: SeenId) -> Result<Option<StoredAnswer>, StoreError> {
+    fn stored_response(&mut self, id: SeenId) -> Result<Option<StoredResponse>, StoreError> {
         let state = self.state();
         let place = state.seen.binary_search_by_key(&id, |seen| seen.record.id).ok();
         Ok(place.and_then(|place| state.seen[place].answer.clone()))
@@ -186,7 +186,7 @@ impl State {
                     at_ms: *at_ms,
                     expires_ms: *expires_ms,
                 };
-                self.seen.push(Seen { record, answer: answer.clone() });
+                self.seen.push(StoredKey { record, answer: answer.clone() });
                 receipt.seen.push(id);
             }
             Change::PutPairing(record) => self.put_pairing(record),
@@ -382,11 +382,12 @@ impl State {
     }
 
     fn prune(&mut self, retention: &Retention, now_ms: u64) -> PruneStats {
-        let settled =
+        let completed =
             self.messages.iter().rev().filter(|message| message.record.state != MessageState::Pending);
-        let (messages, more_messages) = choose(settled.map(Message::settled).collect(), retention, now_ms);
-        let settled = self.replies.iter().rev().filter(|reply| reply.record.state != ReplyState::Pending);
-        let (replies, more_replies) = choose(settled.map(Reply::settled).collect(), retention, now_ms);
+        let (messages, more_messages) =
+            choose(completed.map(Message::completed).collect(), retention, now_ms);
+        let completed = self.replies.iter().rev().filter(|reply| reply.record.state != ReplyState::Pending);
+        let (replies, more_replies) = choose(completed.map(Reply::completed).collect(), retention, now_ms);
         let (seen, more_seen) = self.seen_to_forget(retention, now_ms);
         // What was chosen is in order, too.
         self.messages.retain(|message| messages.binary_search(&message.record.id.0).is_err());
@@ -408,7 +409,7 @@ impl State {
         let mut chosen = Vec::new();
         for seen in self.seen.iter().rev() {
             let count = kept.entry(&seen.record.channel).or_default();
-            if seen.record.expires_ms <= now_ms || *count >= retention.max_seen {
+            if seen.record.expires_ms <= now_ms || *count >= retention.max_dedupe_keys {
                 chosen.push(seen.record.id.0);
             } else {
                 *count += 1;
@@ -422,10 +423,10 @@ impl State {
 }
 
 /// Of all records, oldest first, those that are the last of their channel and key and not expired.
-fn latest(oldest_first: &[Seen], now_ms: u64) -> Vec<SeenRecord> {
+fn latest(oldest_first: &[StoredKey], now_ms: u64) -> Vec<SeenRecord> {
     let mut known: HashSet<(ChannelKey, DedupeKey)> = HashSet::new();
     let mut newest_first = Vec::new();
-    for Seen { record, .. } in oldest_first.iter().rev() {
+    for StoredKey { record, .. } in oldest_first.iter().rev() {
         let last_of_its_key = known.insert((Arc::clone(&record.channel), record.key));
         if last_of_its_key && record.expires_ms > now_ms {
             newest_first.push(record.clone());
@@ -465,9 +466,9 @@ impl Message {
         }
     }
 
-    fn settled(&self) -> Settled {
+    fn completed(&self) -> CompletedRecord {
         let dead = self.record.state == MessageState::Dead;
-        Settled { id: self.record.id.0, changed_ms: self.record.changed_ms, bytes: self.bytes, dead }
+        CompletedRecord { id: self.record.id.0, changed_ms: self.record.changed_ms, bytes: self.bytes, dead }
     }
 }
 
@@ -506,9 +507,9 @@ impl Reply {
         }
     }
 
-    fn settled(&self) -> Settled {
+    fn completed(&self) -> CompletedRecord {
         let record = &self.record;
         let dead = record.state == ReplyState::Dead;
-        Settled { id: record.id.0, changed_ms: record.changed_ms, bytes: self.bytes, dead }
+        CompletedRecord { id: record.id.0, changed_ms: record.changed_ms, bytes: self.bytes, dead }
     }
 }

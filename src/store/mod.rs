@@ -10,7 +10,7 @@
 //! | `change` | what a batch can do to it |
 //! | `engine` | the trait [`Store`], which another engine would implement |
 //! | `error` | what can go wrong in an engine |
-//! | `retention` | how long settled records are kept: numbers and decisions |
+//! | `retention` | how long completed records are kept: numbers and decisions |
 //! | `memory` | the engine without a disk |
 //! | `caller` | which commits on the caller's thread |
 //! | `sqlite/` | the engine of the daemon |
@@ -50,8 +50,8 @@ pub use record::{
     AttachmentMeta, AttachmentRecord, ChannelKey, DedupeKey, Loaded, LoadedChannel, MAX_ROWS, MessageBody,
     MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, PairedIdentity, PairingLock,
     PairingRecord, PairingRequest, PairingState, PendingMessage, PendingReply, ReplyAttachment, ReplyBody,
-    ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenRecord, StoredAnswer,
-    TimerRecord,
+    ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenRecord,
+    StoredResponse, TimerRecord,
 };
 pub use retention::{PruneStats, Retention};
 #[cfg(feature = "sqlite")]

@@ -306,7 +306,7 @@ impl Default for ReplyFilter {
 
 /// The answer that a webhook got; given again to a repeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredAnswer {
+pub struct StoredResponse {
     /// HTTP status.
     pub status: u16,
     /// Header names and values, as they were sent.
@@ -316,7 +316,7 @@ pub struct StoredAnswer {
 }
 
 /// A key that was seen and is not forgotten yet. Its answer comes from
-/// [`Store::seen_answer`](super::Store::seen_answer).
+/// [`Store::stored_response`](super::Store::stored_response).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenRecord {
     /// What was kept for it.
@@ -344,7 +344,7 @@ pub struct TimerRecord {
     pub payload: Arc<str>,
 }
 
-/// A stranger who asked to be let in.
+/// An unknown sender who asked to be paired.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PairingRequest {
     /// The channel.
@@ -353,7 +353,7 @@ pub struct PairingRequest {
     pub external_id: String,
     /// What an operator types to approve. Not in `Debug`.
     pub code: String,
-    /// What the guest says about the stranger.
+    /// What the guest says about the sender.
     pub meta_json: String,
     /// When they asked first.
     pub created_ms: u64,
@@ -390,7 +390,7 @@ pub struct PairingLock {
     /// The channel.
     pub channel: ChannelKey,
     /// Wrong codes in a row.
-    pub wrong: u32,
+    pub wrong_codes: u32,
     /// No approval before this time; 0 when not locked.
     pub locked_until_ms: u64,
 }
@@ -398,7 +398,7 @@ pub struct PairingLock {
 /// One thing that pairing keeps. Putting one replaces what has the same [`PairingKey`](super::PairingKey).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PairingRecord {
-    /// A stranger who asked; one per channel and external id.
+    /// An unknown sender who asked; one per channel and external id.
     Request(PairingRequest),
     /// Somebody approved; one per channel and external id.
     Identity(PairedIdentity),
@@ -467,7 +467,7 @@ pub struct LoadedChannel {
 /// What pairing keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PairingState {
-    /// Strangers who asked, by channel and external id; expired ones may be among them.
+    /// Unknown senders who asked, by channel and external id; expired ones may be among them.
     pub requests: Vec<PairingRequest>,
     /// Those approved, by channel and external id.
     pub identities: Vec<PairedIdentity>,

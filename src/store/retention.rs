@@ -1,32 +1,32 @@
-//! How long settled records are kept: numbers and decisions.
+//! How long completed records are kept: numbers and decisions.
 
 use crate::model::clock;
 
-/// What pruning keeps of what is settled. Pending messages and replies are never forgotten.
+/// What pruning keeps of what is completed. Pending messages and replies are never forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// How long acknowledged and dropped messages, and delivered and dropped replies are kept: default 7 days.
-    pub settled_ms: u64,
+    pub completed_ms: u64,
     /// How long dead letters, messages and replies, are kept: default 30 days.
     pub dead_ms: u64,
-    /// How many settled messages are kept, and how many settled replies (dead ones included): default 10,000 each.
-    pub max_settled: u64,
-    /// How many bytes of settled messages are kept, attachments included, and how many of settled replies: default
+    /// How many completed messages are kept, and how many completed replies (dead ones included): default 10,000 each.
+    pub max_completed: u64,
+    /// How many bytes of completed messages are kept, attachments included, and how many of completed replies: default
     /// 256 MiB each.
-    pub max_settled_bytes: u64,
+    pub max_completed_bytes: u64,
     /// How many seen keys are kept for each channel: default 10,000.
-    pub max_seen: u64,
+    pub max_dedupe_keys: u64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         const DAY_MS: u64 = 24 * 60 * 60 * 1000;
         Self {
-            settled_ms: 7 * DAY_MS,
+            completed_ms: 7 * DAY_MS,
             dead_ms: 30 * DAY_MS,
-            max_settled: 10_000,
-            max_settled_bytes: 256 << 20,
-            max_seen: 10_000,
+            max_completed: 10_000,
+            max_completed_bytes: 256 << 20,
+            max_dedupe_keys: 10_000,
         }
     }
 }
@@ -35,15 +35,15 @@ impl Retention {
     /// What a store in memory keeps: enough to look at what was completed last.
     pub(super) fn in_memory(&self) -> Self {
         Self {
-            max_settled: self.max_settled.min(256),
-            max_settled_bytes: self.max_settled_bytes.min(1 << 20),
+            max_completed: self.max_completed.min(256),
+            max_completed_bytes: self.max_completed_bytes.min(1 << 20),
             ..self.clone()
         }
     }
 
     /// What is kept when the disk is full: nothing that is completed but dead letters.
     pub(super) fn without_completed(&self) -> Self {
-        Self { settled_ms: 0, ..self.clone() }
+        Self { completed_ms: 0, ..self.clone() }
     }
 }
 
@@ -67,7 +67,7 @@ pub(super) const ROUND: usize = 2000;
 
 /// A record that may be forgotten.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Settled {
+pub(super) struct CompletedRecord {
     pub(super) id: u64,
     pub(super) changed_ms: u64,
     pub(super) bytes: u64,
@@ -75,16 +75,20 @@ pub(super) struct Settled {
     pub(super) dead: bool,
 }
 
-/// Chooses from the settled records, newest first, those to be forgotten: too old, beyond the count, or beyond the bytes.
+/// Chooses from the completed records, newest first, those to be forgotten: too old, beyond the count, or beyond the bytes.
 /// Oldest first, at most [`ROUND`], and whether there are more.
-pub(super) fn choose(newest_first: Vec<Settled>, retention: &Retention, now_ms: u64) -> (Vec<u64>, bool) {
+pub(super) fn choose(
+    newest_first: Vec<CompletedRecord>,
+    retention: &Retention,
+    now_ms: u64,
+) -> (Vec<u64>, bool) {
     let (mut count, mut bytes) = (0_u64, 0_u64);
     let mut chosen = Vec::new();
     for record in newest_first {
-        let keep_ms = if record.dead { retention.dead_ms } else { retention.settled_ms };
+        let keep_ms = if record.dead { retention.dead_ms } else { retention.completed_ms };
         let too_old = keep_ms == 0 || age(record.changed_ms, now_ms) > keep_ms;
-        let beyond = count >= retention.max_settled
-            || bytes.saturating_add(record.bytes) > retention.max_settled_bytes;
+        let beyond = count >= retention.max_completed
+            || bytes.saturating_add(record.bytes) > retention.max_completed_bytes;
         if too_old || beyond {
             chosen.push(record.id);
         } else {
@@ -109,24 +113,33 @@ fn age(changed_ms: u64, now_ms: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn settled(id: u64, changed_ms: u64, bytes: u64, dead: bool) -> Settled {
-        Settled { id, changed_ms, bytes, dead }
+    fn completed(id: u64, changed_ms: u64, bytes: u64, dead: bool) -> CompletedRecord {
+        CompletedRecord { id, changed_ms, bytes, dead }
     }
 
     #[test]
     fn forgets_by_age_count_and_bytes() {
-        let retention =
-            Retention { settled_ms: 100, dead_ms: 200, max_settled: 3, max_settled_bytes: 50, max_seen: 1 };
-        let rows: [(&str, Vec<Settled>, Vec<u64>); 7] = [
+        let retention = Retention {
+            completed_ms: 100,
+            dead_ms: 200,
+            max_completed: 3,
+            max_completed_bytes: 50,
+            max_dedupe_keys: 1,
+        };
+        let rows: [(&str, Vec<CompletedRecord>, Vec<u64>); 7] = [
             ("nothing", vec![], vec![]),
-            ("exactly as old as kept", vec![settled(1, 900, 1, false)], vec![]),
-            ("one millisecond older", vec![settled(1, 899, 1, false)], vec![1]),
-            ("a dead letter at its age", vec![settled(1, 800, 1, true)], vec![]),
-            ("a dead letter past its age", vec![settled(1, 799, 1, true)], vec![1]),
-            ("one beyond the count", (1..=4).rev().map(|id| settled(id, 1000, 1, false)).collect(), vec![1]),
+            ("exactly as old as kept", vec![completed(1, 900, 1, false)], vec![]),
+            ("one millisecond older", vec![completed(1, 899, 1, false)], vec![1]),
+            ("a dead letter at its age", vec![completed(1, 800, 1, true)], vec![]),
+            ("a dead letter past its age", vec![completed(1, 799, 1, true)], vec![1]),
+            (
+                "one beyond the count",
+                (1..=4).rev().map(|id| completed(id, 1000, 1, false)).collect(),
+                vec![1],
+            ),
             (
                 "bytes at the limit and past it",
-                vec![settled(2, 1000, 50, false), settled(1, 1000, 1, false)],
+                vec![completed(2, 1000, 50, false), completed(1, 1000, 1, false)],
                 vec![1],
             ),
         ];
@@ -145,20 +158,20 @@ mod tests {
             ("stamped in 1970, seen in 1970", then, then + 8 * day, true),
             ("stamped today", now, now + 8 * day, true),
         ] {
-            let (ids, _) = choose(vec![settled(1, changed_ms, 1, false)], &Retention::default(), now_ms);
+            let (ids, _) = choose(vec![completed(1, changed_ms, 1, false)], &Retention::default(), now_ms);
             assert_eq!(!ids.is_empty(), is_forgotten, "{case}");
         }
     }
 
     #[test]
     fn a_clock_that_was_set_back_forgets_nothing() {
-        assert_eq!(choose(vec![settled(1, 5_000, 1, false)], &Retention::default(), 0), (vec![], false));
+        assert_eq!(choose(vec![completed(1, 5_000, 1, false)], &Retention::default(), 0), (vec![], false));
     }
 
     #[test]
     fn a_round_is_bounded_and_begins_with_the_oldest() {
-        let records = |count: u64| (1..=count).rev().map(|id| settled(id, 0, 1, false)).collect();
-        let now = Retention::default().settled_ms + 1;
+        let records = |count: u64| (1..=count).rev().map(|id| completed(id, 0, 1, false)).collect();
+        let now = Retention::default().completed_ms + 1;
         let (ids, more) = choose(records(ROUND as u64), &Retention::default(), now);
         assert_eq!((ids.len(), more), (ROUND, false));
         let (ids, more) = choose(records(ROUND as u64 + 1), &Retention::default(), now);

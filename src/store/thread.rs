@@ -19,7 +19,7 @@ use super::deferred::LINGER;
 use super::engine::{Moment, Store};
 use super::error::StoreError;
 use super::handle::{Commit, CommitError, Done, Generation, Query, Request, StoreHandle, Way};
-use super::health::{LOW, Shared};
+use super::health::{LOW, StoreStatus};
 use super::memory::MemoryStore;
 use super::record::Loaded;
 use super::retention::{PruneStats, Retention};
@@ -109,7 +109,7 @@ impl StoreThread {
     ) -> Result<(Self, Loaded), StoreError> {
         let mut engine = opener()?;
         let loaded = engine.load(steady_ms())?;
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(StoreStatus::new());
         shared.measured(engine.usage()?);
         let (sender, requests) = bounded(config.queue);
         let worker = Worker {
@@ -136,7 +136,7 @@ impl StoreThread {
     pub fn in_memory(store: MemoryStore, retention: &Retention) -> Self {
         let store = Arc::new(CallerStore::new(store, retention));
         Self {
-            handle: StoreHandle { way: Way::Caller(store), shared: Arc::new(Shared::new()) },
+            handle: StoreHandle { way: Way::Caller(store), shared: Arc::new(StoreStatus::new()) },
             thread: None,
         }
     }
@@ -173,7 +173,7 @@ struct Worker {
     carried: Option<Request>,
     /// When batches that are to be kept soon are a group of their own; none while there are none.
     deferred_due: Option<Instant>,
-    shared: Arc<Shared>,
+    shared: Arc<StoreStatus>,
     opener: Opener,
     on_event: Box<dyn FnMut(StoreEvent) + Send>,
     config: StoreThreadConfig,
@@ -222,7 +222,7 @@ impl PruneSchedule {
 }
 
 /// Says that the thread has ended, however it ended.
-struct TellStopped(Arc<Shared>);
+struct TellStopped(Arc<StoreStatus>);
 
 impl Drop for TellStopped {
     fn drop(&mut self) {
@@ -297,7 +297,7 @@ impl Worker {
                 }
                 Ok(Request::Query(query)) => self.ask(engine, query),
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                    // A failure is told to those who wait, and there is no time to mend it.
+                    // A failure is told to those who wait, and there is no time to repair it.
                     drop(self.flush_deferred(engine));
                     return Exit::Stop;
                 }

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_flight_does_not_expire() {
+    fn keys_in_flight_do_not_expire() {
         let mut seen = DedupeMemory::<()>::new(10);
         seen.begin(key(1), 1000, 0);
         assert_eq!(seen.begin(key(1), 9000, 5000), Known::InFlight);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_flight_outlives_the_finished_keys() {
+    fn keys_in_flight_outlive_completed_keys() {
         let mut seen = DedupeMemory::new(3);
         seen.begin(key(1), 1000, 0);
         seen.done(key(1), 1);

@@ -42,7 +42,11 @@ impl TrustedProxies {
         let range = |entry: &S| {
             let text = entry.as_ref().trim();
             let range: AddressRange = text.parse()?;
-            if range.is_everybody() { Err(PeerConfigError::Everybody(text.to_owned())) } else { Ok(range) }
+            if range.covers_every_address() {
+                Err(PeerConfigError::Everybody(text.to_owned()))
+            } else {
+                Ok(range)
+            }
         };
         Ok(Self { ranges: entries.iter().map(range).collect::<Result<_, _>>()? })
     }
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_trusted_by_default() {
+    fn no_proxy_is_trusted_by_default() {
         let peer = "127.0.0.1".parse().unwrap();
         assert_eq!(TrustedProxies::default().client(peer, ["203.0.113.9"].into_iter()), peer);
     }

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_lower_case_joined_and_without_what_is_hidden() {
+    fn headers_are_lower_case_and_joined_and_hidden_ones_are_left_out() {
         let hidden = Hidden { headers: vec!["x-webhook-secret".to_owned()], params: vec![] };
         let headers = headers(&[
             ("X-Webhook-Secret", "s3cret"),

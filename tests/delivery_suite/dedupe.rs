@@ -81,8 +81,8 @@ fn a_header_recognises_a_repeat_and_a_request_without_it_runs() {
 
 #[test]
 fn a_repeat_of_a_request_that_still_runs_is_answered_with_it() {
-    let door = Door::default();
-    let upstream = behind(&door);
+    let gate = Gate::default();
+    let upstream = behind(&gate);
     let running = start(everything(&upstream, by_pointer));
     running.ready("everything");
     let task = with_id(sequence([get("/slow"), emit("ann", "once")]), 7);
@@ -92,7 +92,7 @@ fn a_repeat_of_a_request_that_still_runs_is_answered_with_it() {
         let second = scope.spawn(|| running.post(&task));
         // The repeat is with the host, or on its way; what is asserted holds for both.
         std::thread::sleep(std::time::Duration::from_millis(50));
-        door.open();
+        gate.open();
         let (first, second) = (first.join().unwrap(), second.join().unwrap());
         assert_eq!((first.status, second.status), (200, 200));
         assert_eq!(first.body, second.body);

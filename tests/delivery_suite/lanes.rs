@@ -9,12 +9,12 @@ use super::support::*;
 use crate::harness::upstream::{Upstream, ok};
 use crate::harness::{client, eventually};
 
-/// An upstream server whose `/slow…` waits for the door.
-pub fn slow(door: &Door) -> Upstream {
-    let door = door.clone();
+/// An upstream server whose `/slow…` waits for the gate.
+pub fn slow(gate: &Gate) -> Upstream {
+    let gate = gate.clone();
     Upstream::start(move |request, _| {
         if request.target.starts_with("/slow") {
-            door.pass();
+            gate.pass();
         }
         ok()
     })
@@ -27,8 +27,8 @@ pub fn polling(file: &mut serde_json::Value) {
 
 #[test]
 fn a_long_poll_delays_neither_a_webhook_nor_a_reply() {
-    let door = Door::default();
-    let upstream = slow(&door);
+    let gate = Gate::default();
+    let upstream = slow(&gate);
     let running = start(everything(&upstream, polling));
     running.task_in("on-respond", &get("/sent"));
     running.task_in("on-poll", &sequence([get("/slow"), emit("feed", "polled")]));
@@ -39,29 +39,29 @@ fn a_long_poll_delays_neither_a_webhook_nor_a_reply() {
     upstream.wait_for("the reply", |request| request.target == "/sent");
     assert_eq!(delivery.message().content, "hello");
     running.assert_no_message();
-    door.open();
+    gate.open();
     assert_eq!(running.take(1), ["polled"]);
 }
 
 /// Timers had the lane of the polls: a reminder waited for up to 35 s behind a long poll.
 #[test]
 fn a_timer_does_not_wait_for_a_long_poll() {
-    let door = Door::default();
-    let upstream = slow(&door);
+    let gate = Gate::default();
+    let upstream = slow(&gate);
     let running = start(everything(&upstream, polling));
     running.task_in("on-poll", &get("/slow"));
     upstream.wait_for("the poll", |request| request.target == "/slow");
     let payload = emit("ann", "timer");
     running.task(&json!({"do": "timer-set", "name": "t", "delay_ms": 1, "payload": payload}));
     assert_eq!(running.take(1), ["timer"]);
-    door.open();
+    gate.open();
 }
 
 /// One slow download, or a typing call that hung, held up every chat of its channel.
 #[test]
 fn neither_a_hanging_typing_call_nor_a_slow_reply_delays_the_replies_of_others() {
-    let door = Door::default();
-    let upstream = slow(&door);
+    let gate = Gate::default();
+    let upstream = slow(&gate);
     let running = start(everything(&upstream, |_| {}));
     running.task_in("on-status", &get("/slow/typing"));
     running.task_in("on-broadcast", &get("/slow/broadcast"));
@@ -76,7 +76,7 @@ fn neither_a_hanging_typing_call_nor_a_slow_reply_delays_the_replies_of_others()
     running.reply_state(reply, tinclaw::store::ReplyState::Delivered);
     let large = running.host.reply(large).unwrap().unwrap();
     assert_eq!(large.error, None, "the reply did not wait until the slow one had failed");
-    door.open();
+    gate.open();
 }
 
 /// The tick of a poll that was still running was skipped, and the first poll after a restart waited for the interval.
@@ -143,8 +143,8 @@ fn a_channel_whose_start_fails_answers_503_until_it_has_started() {
 
 #[test]
 fn webhooks_of_a_channel_are_handled_in_the_order_in_which_they_came() {
-    let door = Door::default();
-    let upstream = slow(&door);
+    let gate = Gate::default();
+    let upstream = slow(&gate);
     let running = start(everything(&upstream, |_| {}));
     running.ready("everything");
     std::thread::scope(|scope| {
@@ -158,15 +158,15 @@ fn webhooks_of_a_channel_are_handled_in_the_order_in_which_they_came() {
                 (running.health("everything").waiting[0] == number).then_some(())
             });
         }
-        door.open();
+        gate.open();
     });
     assert_eq!(running.take(6), ["0", "1", "2", "3", "4", "5"]);
 }
 
 #[test]
 fn a_webhook_that_waits_too_long_for_its_turn_is_told_to_come_back() {
-    let door = Door::default();
-    let upstream = slow(&door);
+    let gate = Gate::default();
+    let upstream = slow(&gate);
     let builder = everything(&upstream, |_| {})
         .configure(|config| config.router.queue_timeout = Duration::from_millis(100));
     let running = start(builder);
@@ -176,7 +176,7 @@ fn a_webhook_that_waits_too_long_for_its_turn_is_told_to_come_back() {
         upstream.wait_for("the first", |_| true);
         let second = running.post(&emit("ann", "late"));
         assert_eq!((second.status, second.json()), (503, json!({"error": "busy"})));
-        door.open();
+        gate.open();
         assert_eq!(first.join().unwrap().status, 200);
     });
     running.assert_no_message();

@@ -125,7 +125,7 @@ fn a_message_that_failed_too_often_is_a_dead_letter_and_its_conversation_goes_on
 /// Only agents of the program told people that their message was given up: readers of the library, and deliveries whose
 /// time was over, left them without a word.
 #[test]
-fn the_person_is_told_of_every_dead_letter_whoever_the_reader_is() {
+fn the_sender_is_notified_of_every_dead_letter_with_any_reader() {
     let upstream = Upstream::start(|_, _| ok());
     let running = start(echo(&upstream, |_| {}).configure(|config| {
         config.delivery.ack_timeout = Duration::from_millis(300);

@@ -67,8 +67,8 @@ enum Ends {
 #[test]
 fn channels_that_were_starting_or_waiting_to_start_in_an_outage_are_ready_after_it() {
     for ends in [Ends::BeforeTheCallback, Ends::AfterTheCallback] {
-        let (script, memory, door) = (Script::default(), MemoryStore::new(), Door::default());
-        let upstream = slow(&door);
+        let (script, memory, gate) = (Script::default(), MemoryStore::new(), Gate::default());
+        let upstream = slow(&gate);
         let runtime = fixtures::runtime();
         let waiting = fixtures::channel(&runtime, "echo_plain");
         let builder = everything(&upstream, |file| file["config"] = json!({"on_start": get("/slow")}));
@@ -82,10 +82,10 @@ fn channels_that_were_starting_or_waiting_to_start_in_an_outage_are_ready_after_
             Ends::BeforeTheCallback => {
                 script.clear();
                 running.store_is(StoreState::Up);
-                door.open();
+                gate.open();
             }
             Ends::AfterTheCallback => {
-                door.open();
+                gate.open();
                 eventually("the start is known to have failed", || {
                     let problems = running.health("everything").problems;
                     problems
@@ -105,8 +105,8 @@ fn channels_that_were_starting_or_waiting_to_start_in_an_outage_are_ready_after_
 /// A request from before the outage still runs when the channel must start again.
 #[test]
 fn a_start_that_was_lost_is_made_again_when_the_last_request_from_before_has_ended() {
-    let (memory, fails, door) = (MemoryStore::new(), Door::default(), Door::default());
-    let upstream = slow(&door);
+    let (memory, fails, gate) = (MemoryStore::new(), Gate::default(), Gate::default());
+    let upstream = slow(&gate);
     let has_failed = AtomicBool::new(false);
     let hook: Hook = {
         let fails = fails.clone();
@@ -127,7 +127,7 @@ fn a_start_that_was_lost_is_made_again_when_the_last_request_from_before_has_end
         eventually("the channel starts again", || {
             (running.health("everything").state == ChannelState::Starting).then_some(())
         });
-        door.open();
+        gate.open();
         assert_eq!(old.join().unwrap().status, 503);
     });
     running.ready("everything");
@@ -137,8 +137,8 @@ fn a_start_that_was_lost_is_made_again_when_the_last_request_from_before_has_end
 /// `on-respond` writes a file, emits a message and sets a timer; the store fails around its end. `fail` makes it fail
 /// while the callback waits for its upstream server, `after` follows when that has answered.
 fn a_reply_with_effects(case: &str, fail: impl Fn(&Script, &Running), after: impl Fn(&Script, &Running)) {
-    let (script, memory, door) = (Script::default(), MemoryStore::new(), Door::default());
-    let upstream = slow(&door);
+    let (script, memory, gate) = (Script::default(), MemoryStore::new(), Gate::default());
+    let upstream = slow(&gate);
     let first = start(failing(everything(&upstream, |_| {}), &script, &memory));
     let timer = json!({"do": "timer-set", "name": "t", "delay_ms": 1, "payload": emit("bob", "the timer's")});
     let effects = [get("/slow"), write("written", "late"), emit("ann", "the reply's"), timer];
@@ -146,7 +146,7 @@ fn a_reply_with_effects(case: &str, fail: impl Fn(&Script, &Running), after: imp
     let reply = first.host.respond_to(&name("everything"), text("hello")).unwrap();
     upstream.wait_for("the reply", |_| true);
     fail(&script, &first);
-    door.open();
+    gate.open();
     after(&script, &first);
     let mut taken = first.take(2);
     taken.sort();
@@ -164,7 +164,7 @@ fn a_reply_with_effects(case: &str, fail: impl Fn(&Script, &Running), after: imp
 }
 
 #[test]
-fn what_a_reply_did_during_an_outage_comes_when_it_is_over_and_once() {
+fn emissions_of_a_reply_during_an_outage_are_stored_once_afterwards() {
     let outage = |script: &Script, running: &Running| {
         script.fail_always(Fault::DiskFull);
         running.fail_a_write();
@@ -182,7 +182,7 @@ fn what_a_reply_did_during_an_outage_comes_when_it_is_over_and_once() {
 }
 
 #[test]
-fn what_a_reply_did_is_stored_once_when_its_own_commit_fails() {
+fn emissions_of_a_reply_are_stored_once_when_its_commit_fails() {
     for fault in Fault::ALL {
         let fail = |script: &Script, _: &Running| script.fail_at(1, fault);
         a_reply_with_effects(&format!("{fault:?}"), fail, |_, running| running.store_is(StoreState::Down));
@@ -213,8 +213,8 @@ fn acknowledgements_of_thousands_of_messages_in_an_outage_are_all_stored_after_i
 
 #[test]
 fn a_reply_behind_a_lane_full_of_status_updates_is_tried_once() {
-    let (memory, door) = (MemoryStore::new(), Door::default());
-    let upstream = slow(&door);
+    let (memory, gate) = (MemoryStore::new(), Gate::default());
+    let upstream = slow(&gate);
     let running = start(hooked(everything(&upstream, |_| {}), &memory, Arc::new(|_| Ok(()))));
     running.task_in("on-status", &get("/slow"));
     running.host.status(&name("everything"), status()).unwrap();
@@ -226,7 +226,7 @@ fn a_reply_behind_a_lane_full_of_status_updates_is_tried_once() {
         (running.host.reply(reply).unwrap().unwrap().attempts > 0).then_some(())
     });
     std::thread::sleep(Duration::from_millis(500));
-    door.open();
+    gate.open();
     running.reply_state(reply, ReplyState::Delivered);
     let record = running.host.reply(reply).unwrap().unwrap();
     assert_eq!((record.attempts, record.redelivery), (1, false));
@@ -234,16 +234,16 @@ fn a_reply_behind_a_lane_full_of_status_updates_is_tried_once() {
 
 /// Another channel keeps the store busy when an attempt fails; nothing of its own tells the channel when that is over.
 #[test]
-fn a_reply_that_is_due_while_the_store_is_busy_is_begun_later() {
+fn a_reply_that_is_due_while_the_store_is_busy_starts_later() {
     // The store may be asked for 512 things at a time, so only so many callbacks run ahead of it.
     const MORE_THAN_RUN: u64 = 600;
-    let (memory, door, is_held) = (MemoryStore::new(), Door::default(), Arc::new(AtomicBool::new(false)));
+    let (memory, gate, is_held) = (MemoryStore::new(), Gate::default(), Arc::new(AtomicBool::new(false)));
     let (answers, upstream) = answering_late(500);
     let hook: Hook = {
-        let (door, is_held) = (door.clone(), is_held.clone());
+        let (gate, is_held) = (gate.clone(), is_held.clone());
         Arc::new(move |step| {
             if step == Step::BeforeCommit && is_held.load(Ordering::Relaxed) {
-                door.pass();
+                gate.pass();
             }
             Ok(())
         })
@@ -270,22 +270,22 @@ fn a_reply_that_is_due_while_the_store_is_busy_is_begun_later() {
     assert!((1..MORE_THAN_RUN).contains(&done), "{done}");
     answers.open();
     eventually("the attempt has failed", || (running.health("echo").failed == 1).then_some(()));
-    door.open();
+    gate.open();
     running.reply_state(reply, ReplyState::Delivered);
 }
 
-/// An upstream server that answers its first request with this status when the door is opened, and the others well.
-fn answering_late(status: u16) -> (Door, Upstream) {
-    let door = Door::default();
+/// An upstream server that answers its first request with this status when the gate is opened, and the others well.
+fn answering_late(status: u16) -> (Gate, Upstream) {
+    let gate = Gate::default();
     let upstream = Upstream::start({
-        let door = door.clone();
+        let gate = gate.clone();
         move |_, before| {
             if before > 0 {
                 return ok();
             }
-            door.pass();
+            gate.pass();
             (status, Vec::new(), Vec::new())
         }
     });
-    (door, upstream)
+    (gate, upstream)
 }

@@ -48,15 +48,15 @@ fn a_channel_that_traps_five_times_rests_with_its_reason_and_the_others_do_not_n
 /// then rested for ever.
 #[test]
 fn what_ends_well_in_another_lane_does_not_end_a_pause() {
-    let door = Door::default();
-    let upstream = slow(&door);
+    let gate = Gate::default();
+    let upstream = slow(&gate);
     let running = start(everything(&upstream, polling));
     running.task_in("on-poll", &get("/slow"));
     upstream.wait_for("the poll", |_| true);
     let before = running.health("everything").succeeded;
     trap(&running, 5);
     assert_paused(&running);
-    door.open();
+    gate.open();
     eventually("the poll ends", || (running.health("everything").succeeded > before).then_some(()));
     assert_paused(&running);
 }

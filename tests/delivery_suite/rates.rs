@@ -85,8 +85,8 @@ fn a_channel_whose_limit_is_zero_may_not_emit_and_goes_on() {
 /// The second callback that had to wait took the place of the first, whose messages were lost and whose lane stood still.
 #[test]
 fn two_callbacks_over_the_rate_both_wait_and_both_are_kept() {
-    let door = Door::default();
-    let upstream: Upstream = slow(&door);
+    let gate = Gate::default();
+    let upstream: Upstream = slow(&gate);
     let running = start(everything(&upstream, |file| {
         at_most(60)(file);
         file["config"] = json!({"poll_interval_ms": 20});
@@ -102,7 +102,7 @@ fn two_callbacks_over_the_rate_both_wait_and_both_are_kept() {
     let mut task = emit("burst", "burst");
     task["times"] = json!(1);
     while running.post(&task).status == 200 {}
-    door.open();
+    gate.open();
     let mut arrived: Vec<String> = Vec::new();
     while arrived.iter().filter(|content| *content != "burst").count() < 2 {
         arrived.extend(running.take(1));

@@ -124,8 +124,8 @@ fn a_reply_that_traps_three_times_is_a_dead_letter_until_an_operator_sends_it_ag
 #[test]
 fn each_reply_of_a_lane_costs_one_transaction() {
     const REPLIES: u64 = 12;
-    let door = Door::default();
-    let upstream = behind(&door);
+    let gate = Gate::default();
+    let upstream = behind(&gate);
     let running = start(everything(&upstream, |_| {}));
     running.task_in("on-respond", &get("/sent"));
     let reply = || running.host.respond_to(&name("everything"), text("hello")).unwrap();
@@ -135,7 +135,7 @@ fn each_reply_of_a_lane_costs_one_transaction() {
     let last = *others.last().unwrap();
     let commits = || running.host.health().unwrap().store.commits;
     let before = commits();
-    door.open();
+    gate.open();
     running.reply_state(last, ReplyState::Delivered);
     running.reply_state(first, ReplyState::Delivered);
     assert_eq!(commits() - before, REPLIES);
@@ -144,12 +144,12 @@ fn each_reply_of_a_lane_costs_one_transaction() {
 
 #[test]
 fn a_trap_before_a_restart_counts_as_one_of_three() {
-    let (state, door) = (Scratch::new(), Door::default());
+    let (state, gate) = (Scratch::new(), Gate::default());
     let away = Upstream::start({
-        let door = door.clone();
+        let gate = gate.clone();
         move |_, before| {
             if before > 0 {
-                door.pass();
+                gate.pass();
             }
             ok()
         }
@@ -164,7 +164,7 @@ fn a_trap_before_a_restart_counts_as_one_of_three() {
     let second = start(kept_in(retrying_soon(everything(&upstream, |_| {})), state.path()));
     second.reply_state(reply, ReplyState::Dead);
     assert_eq!(upstream.requests().len(), 2, "the one that was stopped is no trap, the one before it is");
-    door.open();
+    gate.open();
 }
 
 #[test]
@@ -319,8 +319,8 @@ fn replies_survive_a_restart_in_order() {
 /// A dropped reply kept its place, and was counted, as long as an earlier one of its conversation was being retried.
 #[test]
 fn a_reply_that_is_dropped_behind_one_that_is_under_way_goes_at_once() {
-    let door = Door::default();
-    let upstream = behind(&door);
+    let gate = Gate::default();
+    let upstream = behind(&gate);
     let running = start(echo(&upstream, |_| {}));
     let ann = said(&running, "ann");
     running.host.respond(&ann, text("1")).unwrap();
@@ -328,7 +328,7 @@ fn a_reply_that_is_dropped_behind_one_that_is_under_way_goes_at_once() {
     upstream.wait_for("the first reply", |_| true);
     assert!(running.host.drop_reply(second).unwrap());
     eventually("only the first is left", || (running.health("echo").replies_pending == 1).then_some(()));
-    door.open();
+    gate.open();
     eventually("nothing is left", || (running.health("echo").replies_pending == 0).then_some(()));
     assert_eq!(texts(&upstream), ["1"]);
 }

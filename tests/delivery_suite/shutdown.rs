@@ -17,8 +17,8 @@ fn seen(running: &Running, callback: &str) -> Value {
 
 #[test]
 fn shutdown_lets_what_runs_end_and_runs_on_shutdown_once() {
-    let door = Door::default();
-    let (state, upstream) = (Scratch::new(), slow(&door));
+    let gate = Gate::default();
+    let (state, upstream) = (Scratch::new(), slow(&gate));
     let host = || start(kept_in(everything(&upstream, |_| {}), state.path()));
     let first = host();
     first.ready("everything");
@@ -27,7 +27,7 @@ fn shutdown_lets_what_runs_end_and_runs_on_shutdown_once() {
         upstream.wait_for("the last request", |_| true);
         let stopped = scope.spawn(|| first.host.manager().shutdown(Duration::from_secs(20)));
         crate::harness::eventually("the shutdown begins", || first.host.health().is_err().then_some(()));
-        door.open();
+        gate.open();
         assert_eq!(last.join().unwrap().status, 200);
         stopped.join().unwrap();
     });
@@ -39,8 +39,8 @@ fn shutdown_lets_what_runs_end_and_runs_on_shutdown_once() {
 
 #[test]
 fn shutdown_does_not_wait_for_an_upstream_server_and_a_reply_that_was_out_is_marked() {
-    let door = Door::default();
-    let (state, upstream) = (Scratch::new(), slow(&door));
+    let gate = Gate::default();
+    let (state, upstream) = (Scratch::new(), slow(&gate));
     let first = start(kept_in(everything(&upstream, polling), state.path()));
     first.task_in("on-respond", &get("/slow/reply"));
     first.task_in("on-poll", &get("/slow/poll"));
@@ -61,14 +61,14 @@ fn shutdown_does_not_wait_for_an_upstream_server_and_a_reply_that_was_out_is_mar
     let metadata: Value =
         serde_json::from_str(seen(&second, "on-respond")["last"]["metadata"].as_str().unwrap()).unwrap();
     assert_eq!(metadata["redelivery"], true);
-    door.open();
+    gate.open();
 }
 
-/// The farewell was queued and nobody started it before the next event, which was the end of the grace.
+/// `on-shutdown` was queued and nobody started it before the next event, which was the end of the grace.
 #[test]
 fn a_shutdown_ends_when_nothing_is_left_to_do_however_long_its_grace() {
-    let door = Door::default();
-    let upstream = slow(&door);
+    let gate = Gate::default();
+    let upstream = slow(&gate);
     // The watch over requests that wait would wake the router, too.
     let builder = everything(&upstream, |_| {});
     let builder = builder.configure(|config| config.router.queue_timeout = Duration::from_secs(3600));
@@ -85,7 +85,7 @@ fn a_shutdown_ends_when_nothing_is_left_to_do_however_long_its_grace() {
         }
     });
     crate::harness::eventually("the shutdown begins", || running.host.health().is_err().then_some(()));
-    door.open();
+    gate.open();
     let ends = is_done.recv_timeout(PATIENCE);
     // A host whose shutdown does not end cannot be dropped either.
     std::mem::forget(running);
@@ -93,7 +93,7 @@ fn a_shutdown_ends_when_nothing_is_left_to_do_however_long_its_grace() {
 }
 
 #[test]
-fn what_was_held_back_for_its_rate_is_kept_at_shutdown() {
+fn rate_limited_messages_are_stored_at_shutdown() {
     let (state, upstream) = (Scratch::new(), nobody());
     let host = || {
         let everything = everything(&upstream, |file| {

@@ -136,28 +136,28 @@ impl Running {
     }
 }
 
-/// A door that is closed until the test opens it.
+/// A gate that is closed until the test opens it.
 #[derive(Clone, Default)]
-pub struct Door(Arc<(Mutex<bool>, Condvar)>);
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
-impl Door {
+impl Gate {
     pub fn open(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_all();
     }
 
-    /// Waits for the door; a test that fails without opening it does not wait for ever.
+    /// Waits for the gate; a test that fails without opening it does not wait for ever.
     pub fn pass(&self) {
         let open = self.0.0.lock().unwrap();
         drop(self.0.1.wait_timeout_while(open, Duration::from_secs(60), |open| !*open).unwrap());
     }
 }
 
-/// An upstream server that answers when the door is open.
-pub fn behind(door: &Door) -> Upstream {
-    let door = door.clone();
+/// An upstream server that answers when the gate is open.
+pub fn behind(gate: &Gate) -> Upstream {
+    let gate = gate.clone();
     Upstream::start(move |_, _| {
-        door.pass();
+        gate.pass();
         ok()
     })
 }

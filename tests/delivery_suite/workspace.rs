@@ -62,7 +62,7 @@ fn a_guest_that_traps_or_cannot_be_understood_after_its_effects_leaves_nothing()
 
 /// A callback that returns has succeeded, whatever it says to the client: `docs/writing-a-channel.md` tells guests so.
 #[test]
-fn what_a_guest_did_before_it_answered_an_error_is_kept_and_the_next_try_runs() {
+fn writes_before_a_guests_error_are_kept_and_the_next_attempt_runs() {
     let (running, answer) = ending("answer_error_after_effects");
     assert_eq!((answer.status, again(&running).status), (503, 503));
     assert_eq!(running.take(2).len(), 2);
@@ -89,8 +89,8 @@ fn a_callback_whose_file_was_changed_meanwhile_runs_again_and_no_count_is_lost()
 
 #[test]
 fn a_callback_that_has_left_the_host_is_not_repeated_and_its_write_wins() {
-    let door = Door::default();
-    let upstream = slow(&door);
+    let gate = Gate::default();
+    let upstream = slow(&gate);
     let running = start(everything(&upstream, |file| {
         file["capabilities"]["channel"]["inbound_concurrency"] = json!(2);
     }));
@@ -100,7 +100,7 @@ fn a_callback_that_has_left_the_host_is_not_repeated_and_its_write_wins() {
         upstream.wait_for("the late one", |_| true);
         running.task(&sequence([read("k"), write("k", "early")]));
         assert_eq!(running.file("k"), "early");
-        door.open();
+        gate.open();
         assert_eq!(late.join().unwrap().status, 200);
     });
     assert_eq!(running.file("k"), "late");
@@ -110,8 +110,8 @@ fn a_callback_that_has_left_the_host_is_not_repeated_and_its_write_wins() {
 /// The limit was looked at while a callback wrote and not when it was committed: callbacks beside each other went over it.
 #[test]
 fn callbacks_beside_each_other_do_not_fill_the_workspace_beyond_its_limit() {
-    let door = Door::default();
-    let upstream = slow(&door);
+    let gate = Gate::default();
+    let upstream = slow(&gate);
     let running = start(everything(&upstream, |file| {
         let section = &mut file["capabilities"]["channel"];
         section["inbound_concurrency"] = json!(2);
@@ -127,7 +127,7 @@ fn callbacks_beside_each_other_do_not_fill_the_workspace_beyond_its_limit() {
         for path in ["/slow/a", "/slow/b"] {
             upstream.wait_for("both", |request| request.target == path);
         }
-        door.open();
+        gate.open();
         let mut statuses = posts.map(|post| post.join().unwrap());
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 500]);

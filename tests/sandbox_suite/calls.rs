@@ -310,7 +310,7 @@ fn a_guests_own_error_is_told_apart_and_drops_its_effects() {
 }
 
 #[test]
-fn older_flavours_are_called_as_they_were_built() {
+fn older_abi_versions_are_called_as_they_were_built() {
     // The first shape: no versions in names, `http-request` without a timeout, messages and replies without
     // attachments.
     let text = r#"(module
@@ -371,7 +371,7 @@ fn the_same_bytes_are_prepared_once_under_any_name() {
 }
 
 #[test]
-fn imports_that_nobody_has_are_all_named_in_the_refusal() {
+fn unknown_imports_are_all_named_in_the_refusal() {
     let imports = r#"(import "env" "system" (func (param i32))) (import "near:agent/channel-host@0.3.1" "fly" (func))
         (import "wasi:clocks/wall-clock@0.2.3" "now" (func (param i32))) (import "env" "memory2" (memory 1))"#;
     let error = prepare(&Wat { imports, memory: "", ..Wat::default() }.bytes());

@@ -112,7 +112,7 @@ fn arguments_of_a_host_call_count_in_the_memory_budget_until_it_ends() {
 }
 
 #[test]
-fn what_a_callback_writes_counts_in_the_memory_budget_until_it_ends() {
+fn writes_of_a_callback_count_in_the_memory_budget_until_it_ends() {
     const WRITE: &str = r#"(import "near:agent/channel-host@0.3.1" "workspace-write"
         (func $write (param i32 i32 i32 i32 i32)))"#;
     let write = |name: char| {

@@ -123,7 +123,7 @@ fn module(instruction: &str) -> String {
     )
 }
 
-/// Bytes of native stack that each passing of an instruction takes and does not give back, and the fuel that it costs.
+/// Bytes of native stack that each passing of an instruction takes and does not release, and the fuel that it costs.
 fn measure(engine: &Engine, instruction: &str) -> (f64, u64) {
     let depths = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&depths);

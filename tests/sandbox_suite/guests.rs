@@ -1,4 +1,4 @@
-//! Guests as real toolchains build them: components and plain modules, with each kind of WASI, of each flavour.
+//! Guests as real toolchains build them: components and plain modules, with each kind of WASI, of each ABI version.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ fn post(bench: &Bench, path: &str, body: &str) -> CallbackReport {
 }
 
 #[test]
-fn a_component_and_a_plain_module_emit_what_a_webhook_brings() {
+fn components_and_plain_modules_emit_the_messages_of_a_webhook() {
     for name in ["echo", "echo_plain"] {
         let bench = fixture(name);
         let path = format!("/webhook/{name}");
@@ -55,7 +55,7 @@ fn guests_of_the_size_of_a_real_channel_do_a_webhook_within_the_test_limits() {
 }
 
 #[test]
-fn every_older_flavour_starts_and_replies() {
+fn every_older_abi_version_starts_and_replies() {
     for version in 1..=8 {
         let bench = fixture(&format!("flavour_v{version}"));
         let report = start(&bench, "/webhook/here");

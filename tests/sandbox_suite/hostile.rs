@@ -129,7 +129,7 @@ const FATES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn every_hostile_guest_meets_its_fate_and_nobody_else_does() {
+fn every_hostile_guest_fails_as_declared_and_affects_no_other_channel() {
     let runtime = runtime();
     let honest = Bench::with(prepare(&runtime, "honest").unwrap());
     let mut surprises = Vec::new();
@@ -165,7 +165,7 @@ fn ends(runtime: &WasmChannelRuntime, name: &str) -> Vec<(String, &'static str)>
 }
 
 #[test]
-fn what_a_guest_says_of_its_failure_is_kept_short_and_printable() {
+fn error_texts_of_a_guest_are_shortened_and_printable() {
     let bench = Bench::with(prepare(&runtime(), "result_error_huge").unwrap());
     let errors =
         callbacks().iter().filter_map(|callback| bench.run(callback).result.err()).collect::<Vec<_>>();

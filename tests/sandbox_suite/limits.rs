@@ -103,7 +103,7 @@ fn all_callbacks_together_have_a_memory_budget() {
     let _other = bench.budget.reserve(9 * 65_536).unwrap();
     let error = bench.poll_error();
     assert!(matches!(error, WasmChannelError::HostMemoryExhausted { .. }), "{error:?}");
-    assert_eq!(bench.budget.used(), 9 * 65_536, "what a callback took is given back");
+    assert_eq!(bench.budget.used(), 9 * 65_536, "what a callback took is released");
 }
 
 #[test]

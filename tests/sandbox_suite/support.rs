@@ -13,7 +13,7 @@ use tinclaw::sandbox::{
 };
 use wit_abi::types::{HttpResponse, PairingUpsertResult};
 
-/// A guest of the newest flavour as text. Fields are parts of the module.
+/// A guest of the newest ABI version as text. Fields are parts of the module.
 pub struct Wat {
     /// Imports, one after the other.
     pub imports: &'static str,

@@ -34,7 +34,7 @@ fn preview1(body: &str) -> Bench {
 }
 
 #[test]
-fn what_is_written_to_the_standard_streams_becomes_log_lines() {
+fn output_to_the_standard_streams_becomes_log_lines() {
     let body = "(call $is (call $fd_write (i32.const 1) (i32.const 1100) (i32.const 2) (i32.const 64)) (i32.const 0))
         (call $is (i32.load (i32.const 64)) (i32.const 11))
         (call $is (call $fd_write (i32.const 2) (i32.const 1100) (i32.const 1) (i32.const 64)) (i32.const 0))";
@@ -131,7 +131,7 @@ fn leaving_the_program_fails_the_callback() {
 }
 
 #[test]
-fn what_is_known_and_not_given_traps_with_its_name() {
+fn unsupported_wasi_functions_trap_with_their_name() {
     let zeroes = "(i32.const 0) ".repeat(6);
     let error = preview1(&format!("(drop (call $recv {zeroes}))")).poll_error();
     let WasmChannelError::ImportNotGiven { import, .. } = &error else { panic!("{error:?}") };

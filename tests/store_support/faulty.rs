@@ -184,8 +184,8 @@ impl Store for Faulty {
         self.inner().replies(filter)
     }
 
-    fn seen_answer(&mut self, id: SeenId) -> Result<Option<StoredAnswer>, StoreError> {
-        self.inner().seen_answer(id)
+    fn stored_response(&mut self, id: SeenId) -> Result<Option<StoredResponse>, StoreError> {
+        self.inner().stored_response(id)
     }
 
     fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError> {

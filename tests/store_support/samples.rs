@@ -46,7 +46,7 @@ pub fn timer(channel: &str, name: &str, due_ms: u64) -> Change {
 }
 
 pub fn seen(channel: &str, key: u8, at_ms: u64, expires_ms: u64, answer: Option<&str>) -> Change {
-    let answer = answer.map(|body| StoredAnswer {
+    let answer = answer.map(|body| StoredResponse {
         status: 200,
         headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
         body: body.as_bytes().into(),

@@ -6,11 +6,11 @@
 
 use std::fmt;
 
+use crate::abi_version::{AbiVersion, StatusCases};
 use crate::canonical::{
     AbiError, ArgumentList, CoreArgs, CoreFuncType, Func, GuestAlloc, GuestMemory, STATUS_UPDATE_5, Type,
     Value, WithoutAttachments, lift_from_memory,
 };
-use crate::flavour::{Flavour, StatusCases};
 use crate::types::*;
 
 /// A callback: a function that a guest exports to the host.
@@ -91,9 +91,9 @@ impl GuestFunc {
         )
     }
 
-    /// The core type under which a guest of this flavour exports it.
-    pub fn core_type(self, flavour: &Flavour) -> CoreFuncType {
-        self.func(flavour).export_type()
+    /// The core type under which a guest of this ABI version exports it.
+    pub fn core_type(self, abi_version: &AbiVersion) -> CoreFuncType {
+        self.func(abi_version).export_type()
     }
 
     /// The function of this name in `interface`.
@@ -101,12 +101,12 @@ impl GuestFunc {
         Self::ALL.into_iter().find(|func| func.interface() == interface && func.name() == name)
     }
 
-    /// The interface function as a guest of this flavour knows it.
-    pub(crate) fn func(self, flavour: &Flavour) -> Func {
+    /// The interface function as a guest of this ABI version knows it.
+    pub(crate) fn func(self, abi_version: &AbiVersion) -> Func {
         let shapes = self.shapes();
         let newest = match self {
-            GuestFunc::OnRespond | GuestFunc::OnBroadcast => flavour.response_attachments,
-            GuestFunc::OnStatus => flavour.status_cases == StatusCases::Eleven,
+            GuestFunc::OnRespond | GuestFunc::OnBroadcast => abi_version.response_attachments,
+            GuestFunc::OnStatus => abi_version.status_cases == StatusCases::Eleven,
             _ => true,
         };
         shapes[usize::from(newest) * (shapes.len() - 1)]
@@ -187,11 +187,11 @@ pub fn lower_on_http_request<A: GuestAlloc>(
 /// As [`lower_on_start`].
 pub fn lower_on_respond<A: GuestAlloc>(
     response: &AgentResponse,
-    flavour: &Flavour,
+    abi_version: &AbiVersion,
     alloc: &mut A,
 ) -> Result<CoreArgs, A::Error> {
     let mut args = ArgumentList::new(alloc);
-    lower_response(response, flavour, &mut args)?;
+    lower_response(response, abi_version, &mut args)?;
     Ok(args.finish())
 }
 
@@ -202,10 +202,10 @@ pub fn lower_on_respond<A: GuestAlloc>(
 /// As [`lower_on_start`].
 pub fn lower_on_status<A: GuestAlloc>(
     update: &StatusUpdate,
-    flavour: &Flavour,
+    abi_version: &AbiVersion,
     alloc: &mut A,
 ) -> Result<Option<CoreArgs>, A::Error> {
-    if !flavour.status_cases.contains(update.status) {
+    if !abi_version.status_cases.contains(update.status) {
         return Ok(None);
     }
     let mut args = ArgumentList::new(alloc);
@@ -221,12 +221,12 @@ pub fn lower_on_status<A: GuestAlloc>(
 pub fn lower_on_broadcast<A: GuestAlloc>(
     user_id: &str,
     response: &AgentResponse,
-    flavour: &Flavour,
+    abi_version: &AbiVersion,
     alloc: &mut A,
 ) -> Result<CoreArgs, A::Error> {
     let mut args = ArgumentList::new(alloc);
     args.lower(user_id)?;
-    lower_response(response, flavour, &mut args)?;
+    lower_response(response, abi_version, &mut args)?;
     Ok(args.finish())
 }
 
@@ -244,10 +244,10 @@ pub fn lower_on_timer<A: GuestAlloc>(name: &str, payload: &str, alloc: &mut A) -
 
 fn lower_response<A: GuestAlloc>(
     response: &AgentResponse,
-    flavour: &Flavour,
+    abi_version: &AbiVersion,
     args: &mut ArgumentList<'_, A>,
 ) -> Result<(), A::Error> {
-    match flavour.response_attachments {
+    match abi_version.response_attachments {
         true => args.lower(response),
         false => args.lower(&WithoutAttachments(response)),
     }

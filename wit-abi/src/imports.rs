@@ -6,11 +6,11 @@
 
 use std::fmt;
 
+use crate::abi_version::AbiVersion;
 use crate::canonical::{
     AbiError, Arguments, CoreFuncType, CoreType, CoreValue, Func, GuestAlloc, GuestMemory, Type, Value,
     WithoutAttachments, check_area, lower_to_memory,
 };
-use crate::flavour::Flavour;
 use crate::types::*;
 
 /// A function that a guest may import from the host.
@@ -108,9 +108,9 @@ impl HostFunc {
         }
     }
 
-    /// The core type under which a guest of this flavour imports it.
-    pub fn core_type(self, flavour: &Flavour) -> CoreFuncType {
-        self.func(flavour).import_type()
+    /// The core type under which a guest of this ABI version imports it.
+    pub fn core_type(self, abi_version: &AbiVersion) -> CoreFuncType {
+        self.func(abi_version).import_type()
     }
 
     /// The function of this name in `interface`.
@@ -118,12 +118,12 @@ impl HostFunc {
         Self::ALL.into_iter().find(|func| func.interface() == interface && func.name() == name)
     }
 
-    /// The interface function as a guest of this flavour knows it.
-    pub(crate) fn func(self, flavour: &Flavour) -> Func {
+    /// The interface function as a guest of this ABI version knows it.
+    pub(crate) fn func(self, abi_version: &AbiVersion) -> Func {
         let shapes = self.shapes();
         let newest = match self {
-            HostFunc::HttpRequest => flavour.http_timeout,
-            HostFunc::EmitMessage => flavour.message_attachments,
+            HostFunc::HttpRequest => abi_version.http_timeout,
+            HostFunc::EmitMessage => abi_version.message_attachments,
             _ => true,
         };
         shapes[usize::from(newest) * (shapes.len() - 1)]
@@ -301,7 +301,7 @@ pub enum HostCall {
 }
 
 impl HostCall {
-    /// Lifts the parameters of a call of `func` by a guest of this flavour. `args` are all of its core arguments,
+    /// Lifts the parameters of a call of `func` by a guest of this ABI version. `args` are all of its core arguments,
     /// the pointer for the result included; that pointer is checked here too, before the call has an effect.
     ///
     /// # Errors
@@ -309,7 +309,7 @@ impl HostCall {
     /// Whatever is wrong with what the guest handed over.
     pub fn lift<'m>(
         func: HostFunc,
-        flavour: &Flavour,
+        abi_version: &AbiVersion,
         args: &[CoreValue],
         memory: impl Into<GuestMemory<'m>>,
     ) -> Result<Self, AbiError> {
@@ -328,13 +328,13 @@ impl HostCall {
                 url: next.next()?,
                 headers_json: next.next()?,
                 body: next.next()?,
-                timeout_ms: if flavour.http_timeout { next.next()? } else { None },
+                timeout_ms: if abi_version.http_timeout { next.next()? } else { None },
             },
             HostFunc::SecretExists => HostCall::SecretExists { name: next.next()? },
             HostFunc::StoreAttachmentData => {
                 HostCall::StoreAttachmentData { attachment_id: next.next()?, data: next.next()? }
             }
-            HostFunc::EmitMessage => HostCall::EmitMessage(match flavour.message_attachments {
+            HostFunc::EmitMessage => HostCall::EmitMessage(match abi_version.message_attachments {
                 true => next.next()?,
                 false => next.next::<WithoutAttachments<EmittedMessage>>()?.0,
             }),
@@ -356,7 +356,7 @@ impl HostCall {
             }
             HostFunc::TimerCancel => HostCall::TimerCancel { name: next.next()? },
         };
-        check_result_area(&func.func(flavour), args, size)?;
+        check_result_area(&func.func(abi_version), args, size)?;
         Ok(call)
     }
 }

@@ -3,11 +3,11 @@
 //!
 //! - [`types`]: the records and enums of the world `near:agent/sandboxed-channel`.
 //! - [`guest`]: reads a component or a core module, and says what it needs or why it is refused.
-//! - [`flavour`]: the shapes that the world had, and which of them a guest shows.
+//! - [`abi_version`]: the shapes that the world had, and which of them a guest shows.
 //! - [`imports`] and [`exports`]: the functions, their core types, lifting and lowering.
 //! - [`canonical`]: core values, the trait for a guest's memory and allocator, and what can be wrong with a value.
 //!
-//! The `.wit` files of every flavour are in `wit/`, with documentation for those who write channels. Nothing here runs
+//! The `.wit` files of every ABI version are in `wit/`, with documentation for those who write channels. Nothing here runs
 //! a guest: the crate turns bytes into values and back, and leaves the engine to its user.
 //!
 //! # Example
@@ -34,9 +34,9 @@
 //! #     (func (export "near:agent/channel@0.3.1#on-shutdown")))"#)?;
 //! // `bytes` is a component or a core module; this host has no WASI.
 //! let guest = read_guest(&bytes, &|_| ImportKnowledge::Unknown)?;
-//! assert_eq!(guest.flavour.version.suffix(), "@0.3.1");
+//! assert_eq!(guest.abi_version.version.suffix(), "@0.3.1");
 //! assert_eq!(guest.export(GuestFunc::OnPoll).unwrap().name, "near:agent/channel@0.3.1#on-poll");
-//! assert_eq!(HostFunc::Log.core_type(&guest.flavour).to_string(), "(i32, i32, i32)");
+//! assert_eq!(HostFunc::Log.core_type(&guest.abi_version).to_string(), "(i32, i32, i32)");
 //!
 //! // A guest's memory and its allocator; a real one calls `cabi_realloc` of an instance.
 //! struct Memory(Vec<u8>, u32);
@@ -61,7 +61,7 @@
 //!
 //! // The guest logs, at level 2, the text that it was started with.
 //! let args = [CoreValue::I32(2), args[0], args[1]];
-//! let HostCall::Log { level, message } = HostCall::lift(HostFunc::Log, &guest.flavour, &args, &memory.0)? else {
+//! let HostCall::Log { level, message } = HostCall::lift(HostFunc::Log, &guest.abi_version, &args, &memory.0)? else {
 //!     unreachable!()
 //! };
 //! assert_eq!((level, message.as_str()), (wit_abi::types::LogLevel::Info, r#"{"name":"web"}"#));
@@ -76,9 +76,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod abi_version;
 pub mod canonical;
 pub mod exports;
-pub mod flavour;
 pub mod guest;
 pub mod imports;
 pub mod types;

@@ -1,7 +1,7 @@
 //! The records and enums of the world `near:agent/sandboxed-channel`, in their newest shape.
 //!
-//! Older flavours have fewer fields; lifting fills what is missing with the empty value, lowering leaves out what the
-//! guest's flavour does not have.
+//! Older ABI versions have fewer fields; lifting fills what is missing with the empty value, lowering leaves out what the
+//! guest's ABI version does not have.
 
 /// How severe a guest says its log line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -12,7 +12,7 @@ fn package_name(directory: &str) -> String {
 }
 
 #[test]
-fn every_flavour_has_its_package_name() {
+fn every_abi_version_has_its_package_name() {
     let rows = [
         ("unversioned-1", "near:agent"),
         ("unversioned-2", "near:agent"),

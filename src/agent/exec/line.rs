@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_lines_say_what_is_wrong() {
+    fn malformed_lines_are_refused_with_the_reason() {
         for (line, expected) in [
             ("hello", "not JSON: expected value at line 1 column 1"),
             ("3", "invalid type: integer `3`, expected an object"),

@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_duration_has_bounds_and_takes_both() {
-        // `visibility_secs` and `queue_timeout_secs` had none: a wait of 2^64 s overflowed the clock of a thread.
+        // The timeouts of acknowledgements and of the queue had no bound: a wait of 2^64 s overflowed the clock of a thread.
         for (field, min, max) in [
             ("agent.timeout_secs", 1, 3_600),
             ("min_poll_interval_ms", 1, 86_400_000),

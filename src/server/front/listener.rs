@@ -77,7 +77,7 @@ impl Listener {
     fn after_error(&mut self, error: io::Error, now: Instant) -> Accepted {
         match Errno::from_io_error(&error) {
             // accept(2) asks for a descriptor before it looks whether anybody is there.
-            Some(Errno::MFILE | Errno::NFILE) if !self.somebody_waits() => Accepted::Nothing,
+            Some(Errno::MFILE | Errno::NFILE) if !self.has_waiting_connection() => Accepted::Nothing,
             Some(Errno::MFILE | Errno::NFILE) => Accepted::NoDescriptor,
             Some(Errno::NOBUFS | Errno::NOMEM | Errno::BADF | Errno::INVAL | Errno::NOTSOCK) | None => {
                 self.paused_until = Some(deadline_after(now, PAUSE));
@@ -100,7 +100,7 @@ impl Listener {
         self.paused_until = Some(deadline_after(now, PAUSE));
     }
 
-    fn somebody_waits(&self) -> bool {
+    fn has_waiting_connection(&self) -> bool {
         let mut sockets = [PollFd::new(&self.listener, PollFlags::IN)];
         poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
     }

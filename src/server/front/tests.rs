@@ -214,7 +214,7 @@ fn without_anybody_behind_it_the_front_refuses_in_time() {
 }
 
 #[test]
-fn a_dead_accept_loop_is_replaced_and_what_is_being_answered_is_still_answered() {
+fn a_dead_accept_loop_is_replaced_and_requests_in_flight_get_their_responses() {
     let mut bench = Bench::new(ServerLimits::default());
     let handled = bench.start_handler();
     let before = bench.send("/before");

@@ -16,7 +16,7 @@ use super::{load, read};
 use crate::store::{
     Batch, Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, Moment, Opener, PruneStats,
     Receipt, ReplyFilter, ReplyId, ReplyRecord, ReplySummary, Retention, SeenId, Store, StoreError,
-    StoreUsage, StoredAnswer,
+    StoreUsage, StoredResponse,
 };
 
 /// A store in one SQLite file.
@@ -253,8 +253,8 @@ impl Store for SqliteStore {
         self.read(|conn| read::replies(conn, filter))
     }
 
-    fn seen_answer(&mut self, id: SeenId) -> Result<Option<StoredAnswer>, StoreError> {
-        self.read(|conn| read::seen_answer(conn, id))
+    fn stored_response(&mut self, id: SeenId) -> Result<Option<StoredResponse>, StoreError> {
+        self.read(|conn| read::stored_response(conn, id))
     }
 
     fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError> {

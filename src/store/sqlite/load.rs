@@ -161,7 +161,7 @@ fn pairing(conn: &Connection, names: &Names) -> rusqlite::Result<PairingState> {
     let locks = all_once(conn, locks, |row| {
         Ok(PairingLock {
             channel: names.of(row)?,
-            wrong: row.get("wrong")?,
+            wrong_codes: row.get("wrong")?,
             locked_until_ms: number(row, "locked_until_ms")?,
         })
     })?;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use super::read::number;
 use super::rows::{all, ask, each, each_once};
 use super::write::{delivery_state, int, outbox_state};
-use crate::store::retention::{ROUND, Settled, choose};
+use crate::store::retention::{CompletedRecord, ROUND, choose};
 use crate::store::{Moment, PruneStats, Retention, StoreUsage};
 
 /// So many pages in the log are moved to the database even when there is much to do. It bounds the log, and is enough that
@@ -21,7 +21,7 @@ const BUSY_PAGES: i64 = 2000;
 /// would wear its flash for nothing.
 const QUIET_LOG_BYTES: u64 = 1 << 20;
 
-/// Free pages are given back when they are a quarter of the file and more than this; others are used again soon.
+/// Free pages are returned to the file system when they are a quarter of the file and more than this; others are used again soon.
 const FREE_PAGES: i64 = 256;
 
 /// How many pages one round of vacuum moves.
@@ -53,12 +53,12 @@ impl Forget {
 }
 
 pub(super) fn choose_all(conn: &Connection, retention: &Retention, now_ms: u64) -> rusqlite::Result<Forget> {
-    let messages = settled(
+    let messages = completed(
         conn,
         "SELECT id, changed_ms, bytes, state = ?1 AS dead FROM delivery WHERE state <> 0 ORDER BY id DESC",
         delivery_state::DEAD,
     )?;
-    let replies = settled(
+    let replies = completed(
         conn,
         "SELECT id, changed_ms, bytes, state = ?1 AS dead FROM outbox WHERE state <> 0 ORDER BY id DESC",
         outbox_state::DEAD,
@@ -72,9 +72,9 @@ pub(super) fn choose_all(conn: &Connection, retention: &Retention, now_ms: u64) 
     Ok(Forget { messages, replies, seen, pairing: pairing.unsigned_abs(), more })
 }
 
-fn settled(conn: &Connection, sql: &str, parameter: i64) -> rusqlite::Result<Vec<Settled>> {
+fn completed(conn: &Connection, sql: &str, parameter: i64) -> rusqlite::Result<Vec<CompletedRecord>> {
     all(conn, sql, params![parameter], |row| {
-        Ok(Settled {
+        Ok(CompletedRecord {
             id: number(row, "id")?,
             changed_ms: number(row, "changed_ms")?,
             bytes: number(row, "bytes")?,
@@ -90,7 +90,7 @@ fn seen(conn: &Connection, retention: &Retention, now_ms: u64) -> rusqlite::Resu
     let mut chosen = Vec::new();
     each(conn, newest_first, &[], &mut |row| {
         let count = kept.entry(row.get("channel")?).or_default();
-        if number(row, "expires_ms")? <= now_ms || *count >= retention.max_seen {
+        if number(row, "expires_ms")? <= now_ms || *count >= retention.max_dedupe_keys {
             chosen.push(number(row, "id")?);
         } else {
             *count += 1;

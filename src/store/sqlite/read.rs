@@ -10,7 +10,7 @@ use super::write::{UNCERTAIN, delivery_state, file_id, int, outbox_state};
 use crate::store::{
     AttachmentMeta, AttachmentRecord, MAX_ATTACHMENTS, MAX_ROWS, MessageBody, MessageFilter, MessageId,
     MessageRecord, MessageState, MessageSummary, ReplyAttachment, ReplyBody, ReplyFilter, ReplyId, ReplyKind,
-    ReplyRecord, ReplyState, ReplySummary, SeenId, StoredAnswer,
+    ReplyRecord, ReplyState, ReplySummary, SeenId, StoredResponse,
 };
 
 /// A number as the records hold it.
@@ -216,11 +216,11 @@ pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> rusqlite::Resu
     )
 }
 
-pub(super) fn seen_answer(conn: &Connection, id: SeenId) -> rusqlite::Result<Option<StoredAnswer>> {
+pub(super) fn stored_response(conn: &Connection, id: SeenId) -> rusqlite::Result<Option<StoredResponse>> {
     let answer = "SELECT status, headers_json, body FROM seen WHERE id = ?1 AND status IS NOT NULL";
     one(conn, answer, params![int(id.0)], |row| {
         let headers: String = row.get("headers_json")?;
-        Ok(StoredAnswer {
+        Ok(StoredResponse {
             status: row.get("status")?,
             headers: serde_json::from_str(&headers)
                 .map_err(|error| Error::FromSqlConversionFailure(1, Type::Text, error.into()))?,

@@ -8,7 +8,7 @@ use super::maintenance::Forget;
 use super::rows::{ask, each_once, one};
 use crate::store::{
     Batch, Change, ChannelKey, MAX_ATTACHMENTS, MessageId, NewAttachment, NewMessage, NewReply, PairingKey,
-    PairingRecord, Receipt, ReplyAttachment, ReplyId, ReplyKind, SeenId, StoredAnswer,
+    PairingRecord, Receipt, ReplyAttachment, ReplyId, ReplyKind, SeenId, StoredResponse,
 };
 
 /// `delivery.state`.
@@ -327,7 +327,7 @@ impl<'a> Writer<'a> {
         key: &[u8],
         at_ms: u64,
         expires_ms: u64,
-        answer: Option<&StoredAnswer>,
+        answer: Option<&StoredResponse>,
     ) -> rusqlite::Result<SeenId> {
         let channel = self.channel(channel)?;
         let id = self.next(2);
@@ -383,7 +383,7 @@ impl<'a> Writer<'a> {
                 let channel = self.channel(&lock.channel)?;
                 self.run(
                     "REPLACE INTO pairing_lock VALUES (?1, ?2, ?3)",
-                    params![channel, lock.wrong, int(lock.locked_until_ms)],
+                    params![channel, lock.wrong_codes, int(lock.locked_until_ms)],
                 )
             }
         }

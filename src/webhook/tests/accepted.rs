@@ -223,7 +223,7 @@ fn a_body_that_is_sent_again_is_a_replay_where_the_capability_file_asks_for_it()
 /// A second message with the same body used to be taken for a replay of the first, and answered 200 without running:
 /// where nothing but the body is signed, nothing tells the two apart.
 #[test]
-fn who_signs_a_time_or_an_id_has_a_replay_key_and_who_does_not_has_none() {
+fn only_schemes_that_sign_a_time_or_an_id_have_a_replay_key() {
     for provider in PROVIDERS {
         let replay = provider.channel().accept(&provider.request()).replay_key();
         let expected = matches!(

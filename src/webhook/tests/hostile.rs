@@ -261,7 +261,7 @@ fn signatures_of_the_body_alone() {
             "SignatureMalformed",
         ),
         (
-            "loose last bits",
+            "non-zero trailing bits",
             Line,
             |sent| sent.set(SIGNATURE, &LINE.replace("8g=", "8h=")),
             "SignatureMalformed",

@@ -126,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_client_writes_in_front_never_changes_who_it_is(prefix in ".{0,60}", lines in prop::collection::vec(".{0,30}", 0..3)) {
+    fn forwarded_headers_of_a_client_never_change_its_address(prefix in ".{0,60}", lines in prop::collection::vec(".{0,30}", 0..3)) {
         let trusted = TrustedProxies::parse(&["10.0.0.0/8"]).unwrap();
         let client: IpAddr = "203.0.113.9".parse().unwrap();
         let last = format!("{prefix}, {client}, 10.1.2.3");
@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn the_guests_json_is_always_an_object_of_strings_without_what_is_hidden(
+    fn headers_for_the_guest_are_an_object_of_strings_without_hidden_headers(
         pairs in prop::collection::vec(("[a-cA-C]{1,2}|.{0,6}", ".{0,12}"), 0..8),
     ) {
         let mut hidden_by = Provider::Secret.request();

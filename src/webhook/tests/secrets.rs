@@ -7,7 +7,7 @@ const MISSING: &str = "Missing";
 const MALFORMED: &str = "Malformed";
 
 #[test]
-fn an_unusable_secret_is_told_by_name_and_lets_nobody_in() {
+fn an_unusable_secret_is_reported_by_name_and_authenticates_no_request() {
     let small_order = "0100000000000000000000000000000000000000000000000000000000000000";
     let not_canonical = "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f";
     let order_eight = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa";

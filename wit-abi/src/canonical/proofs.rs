@@ -1,4 +1,4 @@
-//! Layouts, field offsets and flattened signatures of every type and function of every flavour, proven against
+//! Layouts, field offsets and flattened signatures of every type and function of every ABI version, proven against
 //! `wit-parser` on the `.wit` files.
 
 use std::collections::BTreeSet;
@@ -9,8 +9,8 @@ use wit_parser::{Function, InterfaceId, Resolve, SizeAlign, TypeDefKind, WorldIt
 
 use super::properties::FakeGuest;
 use super::{CoreFuncType, CoreType, Func, Type, lower_to_memory};
+use crate::abi_version::{AbiVersion, NamedAbiVersion};
 use crate::exports::{GuestFunc, GuestInterface};
-use crate::flavour::{Flavour, NamedFlavour};
 use crate::guest::tests::DIRECTORIES;
 use crate::imports::{HostFunc, HostInterface};
 use crate::types::*;
@@ -143,48 +143,48 @@ fn core_func_type(signature: &WasmSignature) -> CoreFuncType {
 }
 
 fn host_funcs(
-    flavour: &Flavour,
+    abi_version: &AbiVersion,
     interface: HostInterface,
     is_there: impl Fn(HostFunc) -> bool,
 ) -> Vec<(&'static str, Func)> {
     let funcs = HostFunc::ALL.into_iter().filter(|func| func.interface() == interface && is_there(*func));
-    funcs.map(|func| (func.name(), func.func(flavour))).collect()
+    funcs.map(|func| (func.name(), func.func(abi_version))).collect()
 }
 
 fn guest_funcs(
-    flavour: &Flavour,
+    abi_version: &AbiVersion,
     interface: GuestInterface,
     is_there: impl Fn(GuestFunc) -> bool,
 ) -> Vec<(&'static str, Func)> {
     let funcs = GuestFunc::ALL.into_iter().filter(|func| func.interface() == interface && is_there(*func));
-    funcs.map(|func| (func.name(), func.func(flavour))).collect()
+    funcs.map(|func| (func.name(), func.func(abi_version))).collect()
 }
 
 #[test]
-fn every_function_and_type_of_every_flavour_is_laid_out_as_wit_parser_says() {
+fn every_function_and_type_of_every_abi_version_is_laid_out_as_wit_parser_says() {
     for (directory, named) in DIRECTORIES {
-        let (reference, flavour) = (Reference::of(directory), named.flavour());
-        let imports = host_funcs(&flavour, HostInterface::ChannelHost, |func| named.imports(func));
+        let (reference, abi_version) = (Reference::of(directory), named.abi_version());
+        let imports = host_funcs(&abi_version, HostInterface::ChannelHost, |func| named.imports(func));
         reference.prove_interface(reference.imported, &imports, AbiVariant::GuestImport);
-        let exports = guest_funcs(&flavour, GuestInterface::Channel, |func| named.exports(func));
+        let exports = guest_funcs(&abi_version, GuestInterface::Channel, |func| named.exports(func));
         reference.prove_interface(reference.exported, &exports, AbiVariant::GuestExport);
     }
 }
 
 #[test]
 fn the_timers_are_laid_out_as_wit_parser_says() {
-    let (reference, flavour) = (Reference::of("tinclaw-timers"), NamedFlavour::V0_3_1.flavour());
-    let imports = host_funcs(&flavour, HostInterface::Timers, |_| true);
+    let (reference, abi_version) = (Reference::of("tinclaw-timers"), NamedAbiVersion::V0_3_1.abi_version());
+    let imports = host_funcs(&abi_version, HostInterface::Timers, |_| true);
     reference.prove_interface(reference.imported, &imports, AbiVariant::GuestImport);
-    let exports = guest_funcs(&flavour, GuestInterface::TimerHandler, |_| true);
+    let exports = guest_funcs(&abi_version, GuestInterface::TimerHandler, |_| true);
     reference.prove_interface(reference.exported, &exports, AbiVariant::GuestExport);
 }
 
 #[test]
 fn the_callbacks_that_return_a_pointer_are_those_with_a_result_in_memory() {
-    let flavour = NamedFlavour::V0_3_1.flavour();
+    let abi_version = NamedAbiVersion::V0_3_1.abi_version();
     for func in GuestFunc::ALL {
-        assert_eq!(func.returns_pointer(), func.func(&flavour).returns_by_memory(), "{func}");
+        assert_eq!(func.returns_pointer(), func.func(&abi_version).returns_by_memory(), "{func}");
     }
 }
 

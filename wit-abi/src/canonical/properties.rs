@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::lift::{Arguments, Lift};
 use super::lower::{ArgumentList, Lower};
 use super::*;
+use crate::abi_version::NamedAbiVersion;
 use crate::exports;
-use crate::flavour::NamedFlavour;
 use crate::imports::{HostCall, HostFunc};
 use crate::types::*;
 
@@ -18,7 +18,7 @@ pub(crate) fn cases(usual: u32) -> ProptestConfig {
     if asked { ProptestConfig::default() } else { ProptestConfig::with_cases(usual) }
 }
 
-/// A guest of nothing but memory, whose allocator hands out one piece after the other.
+/// A guest of nothing but memory, whose allocator returns one piece after the other.
 pub(super) struct FakeGuest {
     pub memory: Vec<u8>,
     next: u32,
@@ -176,7 +176,7 @@ proptest! {
     #![proptest_config(cases(128))]
 
     #[test]
-    fn what_a_guest_is_given_is_what_it_reads(
+    fn a_guest_reads_the_values_that_were_lowered(
         config in channel_config(),
         message in emitted_message(),
         response in agent_response(),
@@ -230,15 +230,15 @@ proptest! {
         args in vec(argument(), MAX_CORE_ARGS),
         pointer in address(),
     ) {
-        for named in NamedFlavour::ALL {
-            let flavour = named.flavour();
+        for named in NamedAbiVersion::ALL {
+            let abi_version = named.abi_version();
             for func in HostFunc::ALL {
-                let types = func.core_type(&flavour).params;
+                let types = func.core_type(&abi_version).params;
                 let args: Vec<CoreValue> = types.iter().zip(&args).map(|(ty, value)| match ty {
                     CoreType::I64 => CoreValue::I64(u64::from(*value)),
                     _ => CoreValue::I32(*value),
                 }).collect();
-                if let Ok(HostCall::EmitMessage(message)) = HostCall::lift(func, &flavour, &args, &memory) {
+                if let Ok(HostCall::EmitMessage(message)) = HostCall::lift(func, &abi_version, &args, &memory) {
                     prop_assert!(size_of_message(&message) <= memory.len());
                 }
             }
@@ -364,7 +364,7 @@ fn a_list_that_is_longer_than_the_memory_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn what_is_not_aligned_is_refused() {
+fn unaligned_pointers_are_refused() {
     let list = lift::<Vec<String>>(&words(64, &[10, 0]));
     assert_eq!(list, Err(AbiError::Unaligned { what: "a list", address: 10, align: 4 }));
     let area = lift_from_memory::<OutgoingHttpResponse>(2, &[0; 64]);
@@ -440,20 +440,20 @@ fn an_allocator_that_lies_is_found_out() {
     assert_eq!(lower(53, &start), Err(out(53)));
     assert_eq!(lower(u32::MAX, &start), Err(out(u32::MAX)));
 
-    let flavour = NamedFlavour::V0_3_1.flavour();
+    let abi_version = NamedAbiVersion::V0_3_1.abi_version();
     let response = AgentResponse { attachments: vec![Attachment::default()], ..Default::default() };
-    let respond = |guest: &mut Liar| exports::lower_on_respond(&response, &flavour, guest);
+    let respond = |guest: &mut Liar| exports::lower_on_respond(&response, &abi_version, guest);
     assert!(lower(8, &respond).is_ok());
     assert_eq!(lower(9, &respond), Err(AbiError::Unaligned { what, address: 9, align: 4 }));
 }
 
 #[test]
 fn a_result_area_is_checked_before_the_call_and_when_it_is_written() {
-    let flavour = NamedFlavour::V0_3_1.flavour();
+    let abi_version = NamedAbiVersion::V0_3_1.abi_version();
     let memory = vec![0; 64];
     let call = |area| {
         let args = [0, 4, area].map(CoreValue::I32);
-        HostCall::lift(HostFunc::WorkspaceRead, &flavour, &args, &memory)
+        HostCall::lift(HostFunc::WorkspaceRead, &abi_version, &args, &memory)
     };
     assert!(call(52).is_ok());
     assert!(matches!(call(56), Err(AbiError::OutOfBounds { address: 56, .. })));
@@ -480,6 +480,6 @@ fn the_allocator_is_asked_for_empty_strings_and_lists_too() {
     }
     let mut guest = Counting(FakeGuest::new(), vec![]);
     let response = AgentResponse { content: "hi".into(), ..Default::default() };
-    exports::lower_on_respond(&response, &NamedFlavour::V0_3_1.flavour(), &mut guest).unwrap();
+    exports::lower_on_respond(&response, &NamedAbiVersion::V0_3_1.abi_version(), &mut guest).unwrap();
     assert_eq!(guest.1, [(1, 0), (1, 2), (1, 0), (4, 0)]);
 }

@@ -1,4 +1,4 @@
-//! Reading guest binaries: what is inside, whether it fits, and which flavour it is of.
+//! Reading guest binaries: what is inside, whether it fits, and which ABI version it is of.
 //!
 //! A guest is a component or a plain core module. A component is taken apart only as far as the main core module in
 //! it: the encoders that make components give the main module's imports and exports fixed names, and the other core

@@ -5,8 +5,8 @@
 //! versions to what semantic versioning tells apart: `cm32p2|near:agent/channel@0.3|on-start`
 //! (`BuildTargets.md` of the component model).
 
+use crate::abi_version::PackageVersion;
 use crate::exports::{GuestFunc, GuestInterface};
-use crate::flavour::PackageVersion;
 use crate::imports::{HostFunc, HostInterface};
 
 const CHANNEL_HOST: &str = "near:agent/channel-host";

@@ -9,9 +9,9 @@ use super::component::{Survey, World, validate};
 use super::module::{CoreImport, CoreModule};
 use super::names::{self, INTRINSICS};
 use super::shape::shape_of;
+use crate::abi_version::{AbiVersion, PackageVersion, StatusCases};
 use crate::canonical::{CoreFuncType, CoreType, Func};
 use crate::exports::{GuestFunc, GuestInterface};
-use crate::flavour::{Flavour, PackageVersion, StatusCases};
 use crate::imports::HostFunc;
 
 /// The largest file that is read as a guest, in bytes: 64 MiB. A host may set a smaller limit of its own.
@@ -28,7 +28,7 @@ pub struct Guest<'a> {
     /// The main core module, to be handed to the engine. Its function bodies are not validated yet.
     pub module: &'a [u8],
     /// What the binary shows of its world.
-    pub flavour: Flavour,
+    pub abi_version: AbiVersion,
     /// The functions that the module imports, in its order. There are no other imports.
     pub imports: Vec<Import>,
     /// The callbacks that it exports, in the order of [`GuestFunc::ALL`].
@@ -111,7 +111,7 @@ impl fmt::Debug for Guest<'_> {
         f.debug_struct("Guest")
             .field("kind", &self.kind)
             .field("module_len", &self.module.len())
-            .field("flavour", &self.flavour)
+            .field("abi_version", &self.abi_version)
             .field("imports", &self.imports)
             .field("exports", &self.exports)
             .finish_non_exhaustive()
@@ -122,7 +122,7 @@ impl fmt::Debug for Guest<'_> {
 ///
 /// `known` is asked about every imported function that is not the channel host's or the timers'.
 ///
-/// A guest's flavour is read from interface types where the binary has them: in a component always, in a plain core
+/// A guest's ABI version is read from interface types where the binary has them: in a component always, in a plain core
 /// module when `wit-bindgen` left its world in a custom section. Without them it is read from core types, which tell
 /// everything but the number of cases of `status-type`: then an unversioned guest is taken to have five and a
 /// versioned one eleven, so that none gets a case that it may not know.
@@ -183,17 +183,17 @@ impl<'a> Parts<'a> {
     }
 
     fn check(self, known: &dyn Fn(&ImportName<'_>) -> ImportKnowledge) -> Result<Guest<'a>, GuestError> {
-        let mut flavour = Flavour::bare(self.version);
+        let mut abi_version = AbiVersion::bare(self.version);
         let exports = self.callbacks();
         self.check_present(&exports)?;
         self.check_imports_known(known)?;
-        let imports = self.read_imports(&mut flavour, known)?;
-        exports.iter().try_for_each(|export| self.read_export(export, &mut flavour))?;
-        flavour.complete();
+        let imports = self.read_imports(&mut abi_version, known)?;
+        exports.iter().try_for_each(|export| self.read_export(export, &mut abi_version))?;
+        abi_version.complete();
         Ok(Guest {
             kind: self.kind,
             module: self.bytes,
-            flavour,
+            abi_version,
             imports,
             exports,
             memory: self.memory_name().unwrap_or_default().to_owned(),
@@ -263,7 +263,7 @@ impl<'a> Parts<'a> {
 
     fn read_imports(
         &self,
-        flavour: &mut Flavour,
+        abi_version: &mut AbiVersion,
         known: &dyn Fn(&ImportName<'_>) -> ImportKnowledge,
     ) -> Result<Vec<Import>, GuestError> {
         let mut imports = Vec::new();
@@ -272,7 +272,7 @@ impl<'a> Parts<'a> {
             let Ok(ty) = &import.ty else { continue };
             let host_func = names::host_func(import.module, import.name);
             match host_func {
-                Some(func) => self.read_host_func(func, import.module, ty, flavour)?,
+                Some(func) => self.read_host_func(func, import.module, ty, abi_version)?,
                 None => check_foreign(import.module, import.name, ty, known)?,
             }
             let (module, name) = (import.module.to_owned(), import.name.to_owned());
@@ -286,11 +286,12 @@ impl<'a> Parts<'a> {
         func: HostFunc,
         module: &str,
         ty: &CoreFuncType,
-        flavour: &mut Flavour,
+        abi_version: &mut AbiVersion,
     ) -> Result<(), GuestError> {
         let function = format!("{module}#{func}");
         // The same import may be there twice; then both must be of one shape.
-        let shapes = if flavour.imports(func) { vec![func.func(flavour)] } else { func.shapes().to_vec() };
+        let shapes =
+            if abi_version.imports(func) { vec![func.func(abi_version)] } else { func.shapes().to_vec() };
         let newest = func.shapes().len() - 1;
         let index = self.shape(&function, ty, &shapes, Func::import_type, |world| {
             let same_name = world.import(|name| name == module, func.name());
@@ -298,34 +299,34 @@ impl<'a> Parts<'a> {
                 world.import(|name| names::host_interface(name) == Some(func.interface()), func.name())
             })
         })?;
-        if !flavour.imports(func) {
+        if !abi_version.imports(func) {
             match func {
-                HostFunc::HttpRequest => flavour.http_timeout = index == newest,
-                HostFunc::EmitMessage => flavour.message_attachments = index == newest,
+                HostFunc::HttpRequest => abi_version.http_timeout = index == newest,
+                HostFunc::EmitMessage => abi_version.message_attachments = index == newest,
                 _ => {}
             }
         }
-        flavour.add_import(func);
+        abi_version.add_import(func);
         Ok(())
     }
 
-    fn read_export(&self, export: &Export, flavour: &mut Flavour) -> Result<(), GuestError> {
+    fn read_export(&self, export: &Export, abi_version: &mut AbiVersion) -> Result<(), GuestError> {
         let func = export.func;
         let Some(ty) = self.module.exported_func(&export.name) else { return Ok(()) };
         // A broadcast's response is the record that `on-respond` has, which comes first.
         let shapes = match func {
-            GuestFunc::OnBroadcast => vec![func.func(flavour)],
+            GuestFunc::OnBroadcast => vec![func.func(abi_version)],
             _ => func.shapes().to_vec(),
         };
         let index = self.shape(&export.name, ty, &shapes, Func::export_type, |world| {
             world.export(|name| is_interface(name, func.interface(), self.version), func.name())
         })?;
         match func {
-            GuestFunc::OnRespond => flavour.response_attachments = index == 1,
-            GuestFunc::OnStatus => flavour.status_cases = self.status_cases(index, export),
+            GuestFunc::OnRespond => abi_version.response_attachments = index == 1,
+            GuestFunc::OnStatus => abi_version.status_cases = self.status_cases(index, export),
             _ => {}
         }
-        flavour.add_export(func);
+        abi_version.add_export(func);
         self.check_post_return(export)
     }
 

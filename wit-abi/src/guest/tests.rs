@@ -8,23 +8,23 @@ use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, WorldId};
 
 use super::depth::MAX_DEPTH;
 use super::*;
+use crate::abi_version::{NamedAbiVersion, PackageVersion, StatusCases};
 use crate::canonical::properties::cases;
 use crate::canonical::{CoreFuncType, CoreType};
 use crate::exports::GuestFunc;
-use crate::flavour::{NamedFlavour, PackageVersion, StatusCases};
 use crate::imports::HostFunc;
 
-/// The directory of each flavour's `.wit` file.
-pub(crate) const DIRECTORIES: [(&str, NamedFlavour); 9] = [
-    ("unversioned-1", NamedFlavour::Unversioned1),
-    ("unversioned-2", NamedFlavour::Unversioned2),
-    ("unversioned-3", NamedFlavour::Unversioned3),
-    ("unversioned-4", NamedFlavour::Unversioned4),
-    ("unversioned-5", NamedFlavour::Unversioned5),
-    ("0.2.0", NamedFlavour::V0_2_0),
-    ("0.3.0-first", NamedFlavour::V0_3_0First),
-    ("0.3.0-second", NamedFlavour::V0_3_0Second),
-    ("0.3.1", NamedFlavour::V0_3_1),
+/// The directory of each ABI version's `.wit` file.
+pub(crate) const DIRECTORIES: [(&str, NamedAbiVersion); 9] = [
+    ("unversioned-1", NamedAbiVersion::Unversioned1),
+    ("unversioned-2", NamedAbiVersion::Unversioned2),
+    ("unversioned-3", NamedAbiVersion::Unversioned3),
+    ("unversioned-4", NamedAbiVersion::Unversioned4),
+    ("unversioned-5", NamedAbiVersion::Unversioned5),
+    ("0.2.0", NamedAbiVersion::V0_2_0),
+    ("0.3.0-first", NamedAbiVersion::V0_3_0First),
+    ("0.3.0-second", NamedAbiVersion::V0_3_0Second),
+    ("0.3.1", NamedAbiVersion::V0_3_1),
 ];
 
 const LEGACY: ManglingAndAbi = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);
@@ -33,7 +33,7 @@ fn wit(directory: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("wit").join(directory)
 }
 
-fn flavour_world(directory: &str) -> (Resolve, WorldId) {
+fn abi_world(directory: &str) -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(wit(directory)).unwrap();
     let world = resolve.select_world(package, Some("sandboxed-channel")).unwrap();
@@ -92,7 +92,7 @@ fn read_any_wasi(bytes: &[u8]) -> Result<Guest<'_>, GuestError> {
 
 #[track_caller]
 fn refusal(bytes: &[u8]) -> GuestError {
-    read(bytes).map(|guest| guest.flavour).expect_err("a refusal")
+    read(bytes).map(|guest| guest.abi_version).expect_err("a refusal")
 }
 
 fn wat(text: &str) -> Vec<u8> {
@@ -118,63 +118,63 @@ fn hand_written(interface: &str, more: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_component_of_every_flavour_is_read() {
+fn a_component_of_every_abi_version_is_read() {
     for (directory, named) in DIRECTORIES {
-        let bytes = component(&whole_module(&flavour_world(directory)));
+        let bytes = component(&whole_module(&abi_world(directory)));
         let guest = read(&bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
         assert_eq!(guest.kind, GuestKind::Component);
-        assert_eq!(guest.flavour, named.flavour(), "{directory}");
-        assert_eq!(guest.flavour.nearest(), named);
+        assert_eq!(guest.abi_version, named.abi_version(), "{directory}");
+        assert_eq!(guest.abi_version.nearest(), named);
         assert_eq!(guest.imports.len(), HostFunc::ALL.iter().filter(|func| named.imports(**func)).count());
     }
 }
 
 #[test]
-fn a_core_module_of_every_flavour_is_read() {
+fn a_core_module_of_every_abi_version_is_read() {
     for (directory, named) in DIRECTORIES {
-        let bytes = whole_module(&flavour_world(directory));
+        let bytes = whole_module(&abi_world(directory));
         let guest = read(&bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
         assert_eq!(guest.kind, GuestKind::Module);
         assert_eq!(guest.module, bytes);
-        assert_eq!(guest.flavour, named.flavour(), "{directory}");
+        assert_eq!(guest.abi_version, named.abi_version(), "{directory}");
     }
 }
 
 #[test]
 fn a_core_module_without_interface_types_tells_everything_but_the_status_cases() {
     for (directory, named) in DIRECTORIES {
-        let bytes = bare_module(&flavour_world(directory), LEGACY);
+        let bytes = bare_module(&abi_world(directory), LEGACY);
         let guest = read(&bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
-        let mut expected = named.flavour();
-        if named == NamedFlavour::Unversioned5 {
+        let mut expected = named.abi_version();
+        if named == NamedAbiVersion::Unversioned5 {
             expected.status_cases = StatusCases::Five;
         }
-        assert_eq!(guest.flavour, expected, "{directory}");
+        assert_eq!(guest.abi_version, expected, "{directory}");
     }
 }
 
 #[test]
 fn the_newer_core_names_are_read() {
     for (directory, named) in DIRECTORIES {
-        let world = flavour_world(directory);
+        let world = abi_world(directory);
         let module = with_world(bare_module(&world, ManglingAndAbi::Standard32), &world);
         let bytes = component(&module);
         let guest = read(&bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
-        assert_eq!(guest.flavour, named.flavour(), "{directory}");
+        assert_eq!(guest.abi_version, named.abi_version(), "{directory}");
         assert_eq!(guest.memory, "cm32p2_memory");
         assert_eq!(guest.realloc_for_arguments, "cm32p2_realloc");
         let start = guest.export(GuestFunc::OnStart).unwrap();
         assert_eq!(start.post_return, Some(format!("{}_post", start.name)));
 
         let guest = read(&module).unwrap_or_else(|error| panic!("{directory}: {error}"));
-        assert_eq!(guest.flavour.status_cases, named.flavour().status_cases, "{directory}");
-        assert!(guest.flavour.version.agrees_with(named.version()));
+        assert_eq!(guest.abi_version.status_cases, named.abi_version().status_cases, "{directory}");
+        assert!(guest.abi_version.version.agrees_with(named.version()));
     }
 }
 
 #[test]
-fn what_is_needed_to_link_and_call_a_guest_is_there() {
-    let world = flavour_world("0.3.1");
+fn a_guest_has_the_exports_needed_to_link_and_call_it() {
+    let world = abi_world("0.3.1");
     let bytes = component(&whole_module(&world));
     let guest = read(&bytes).unwrap();
     assert_eq!((guest.memory.as_str(), guest.realloc_for_arguments.as_str()), ("memory", "cabi_realloc"));
@@ -191,7 +191,7 @@ fn what_is_needed_to_link_and_call_a_guest_is_there() {
         (request.module.as_str(), request.name.as_str()),
         ("near:agent/channel-host@0.3.1", "http-request")
     );
-    assert_eq!(request.ty, HostFunc::HttpRequest.core_type(&guest.flavour));
+    assert_eq!(request.ty, HostFunc::HttpRequest.core_type(&guest.abi_version));
     assert_eq!(guest.initialize.as_deref(), Some("_initialize"));
     assert!(!guest.has_start);
 }
@@ -208,29 +208,31 @@ fn a_guest_with_timers_is_read() {
     let module = whole_module(&world);
     for bytes in [module.clone(), component(&module)] {
         let guest = read(&bytes).unwrap();
-        assert!(guest.flavour.imports(HostFunc::TimerSet) && guest.flavour.imports(HostFunc::TimerCancel));
-        assert!(guest.flavour.exports(GuestFunc::OnTimer));
+        assert!(
+            guest.abi_version.imports(HostFunc::TimerSet) && guest.abi_version.imports(HostFunc::TimerCancel)
+        );
+        assert!(guest.abi_version.exports(GuestFunc::OnTimer));
         assert_eq!(guest.export(GuestFunc::OnTimer).unwrap().name, "tinclaw:timers/handler@0.1.0#on-timer");
-        assert_eq!(guest.flavour.to_string(), "near:agent@0.3.1");
+        assert_eq!(guest.abi_version.to_string(), "near:agent@0.3.1");
     }
 }
 
 #[test]
 fn a_component_that_shows_little_is_of_the_oldest_shape_that_has_it() {
     let rows = [
-        ("0.3.0-second", "", NamedFlavour::V0_3_0First),
-        ("0.3.0-second", PAIRING_RESOLVE, NamedFlavour::V0_3_0Second),
-        ("0.3.0-first", "", NamedFlavour::V0_3_0First),
-        ("0.2.0", "", NamedFlavour::V0_2_0),
-        ("unversioned-5", "", NamedFlavour::Unversioned5),
-        ("unversioned-4", "", NamedFlavour::Unversioned2),
-        ("unversioned-1", "", NamedFlavour::Unversioned1),
+        ("0.3.0-second", "", NamedAbiVersion::V0_3_0First),
+        ("0.3.0-second", PAIRING_RESOLVE, NamedAbiVersion::V0_3_0Second),
+        ("0.3.0-first", "", NamedAbiVersion::V0_3_0First),
+        ("0.2.0", "", NamedAbiVersion::V0_2_0),
+        ("unversioned-5", "", NamedAbiVersion::Unversioned5),
+        ("unversioned-4", "", NamedAbiVersion::Unversioned2),
+        ("unversioned-1", "", NamedAbiVersion::Unversioned1),
     ];
     for (directory, import, nearest) in rows {
-        let world = flavour_world(directory);
+        let world = abi_world(directory);
         let bytes = component(&with_world(without_imports(&world, import), &world));
         let guest = read(&bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
-        assert_eq!(guest.flavour.nearest(), nearest, "{directory}");
+        assert_eq!(guest.abi_version.nearest(), nearest, "{directory}");
         assert_eq!(guest.imports.len(), usize::from(!import.is_empty()));
     }
 }
@@ -274,7 +276,7 @@ fn wasi_of_an_adapter_is_linked_directly() {
         (func (export "random_get") (param i32 i32) (result i32) unreachable))"#);
     let empty = written_world("package test:adapter; world guest {}");
     embed_component_metadata(&mut adapter, &empty.0, empty.1, StringEncoding::UTF8).unwrap();
-    let world = flavour_world("0.3.1");
+    let world = abi_world("0.3.1");
     let import =
         r#"(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))"#;
     let module = with_world(without_imports(&world, import), &world);
@@ -327,12 +329,12 @@ fn a_module_written_by_hand_is_read() {
         (func (export "near:agent/channel#on-status") (param i32 i32 i32 i32 i32))"#;
     let bytes = hand_written("near:agent/channel", more);
     let guest = read(&bytes).unwrap();
-    assert_eq!(guest.flavour.version, PackageVersion::Unversioned);
-    assert_eq!(guest.flavour.status_cases, StatusCases::Five);
+    assert_eq!(guest.abi_version.version, PackageVersion::Unversioned);
+    assert_eq!(guest.abi_version.status_cases, StatusCases::Five);
     assert_eq!(guest.initialize.as_deref(), Some("_initialize"));
     assert!(guest.has_start);
     assert_eq!(guest.export(GuestFunc::OnStart).unwrap().post_return, None);
-    assert_eq!(guest.flavour.to_string(), "near:agent (second)");
+    assert_eq!(guest.abi_version.to_string(), "near:agent (second)");
     assert_eq!(read(&hand_written("near:agent/channel", "")).unwrap().initialize, None);
 }
 
@@ -346,7 +348,7 @@ fn allocators_for_arguments_and_results_may_differ() {
 }
 
 #[test]
-fn what_is_not_webassembly_is_refused() {
+fn files_that_are_not_webassembly_are_refused() {
     let rows: [(&[u8], &str); 3] = [
         (b"", "nothing, it is empty"),
         (b"#!/bin/sh\n", "`23 21 2f 62 69 6e 2f 73`"),
@@ -367,7 +369,7 @@ fn a_file_at_the_limit_is_read_and_one_past_it_is_not() {
 
 #[test]
 fn a_damaged_file_is_refused_with_the_place() {
-    let whole = component(&whole_module(&flavour_world("0.3.1")));
+    let whole = component(&whole_module(&abi_world("0.3.1")));
     let cut = refusal(&whole[..whole.len() / 2]);
     assert!(matches!(cut, GuestError::Malformed { offset, .. } if offset > 8), "{cut}");
     let version = refusal(b"\0asm\x63\0\0\0");
@@ -446,7 +448,7 @@ fn the_hosts_own_imports_are_checked_against_its_types() {
     let typed =
         |ty: CoreType| read_guest(&bytes, &move |_| ImportKnowledge::Typed(CoreFuncType::new([ty], [])));
     assert!(typed(CoreType::I64).is_ok());
-    let error = typed(CoreType::I32).map(|guest| guest.flavour).unwrap_err();
+    let error = typed(CoreType::I32).map(|guest| guest.abi_version).unwrap_err();
     assert_eq!(
         error.to_string(),
         "`wasi_snapshot_preview1 proc_exit` differs from what this host has: its core type is `(i64)`, \
@@ -542,7 +544,7 @@ fn other_names_of_parameters_are_no_difference() {
 fn a_core_type_must_be_that_of_the_interface_type() {
     // The section says that the world is the newest, the module has the functions of the first.
     let module = hand_written("near:agent/channel@0.3.1", "");
-    let error = refusal(&with_world(module, &flavour_world("0.3.1")));
+    let error = refusal(&with_world(module, &abi_world("0.3.1")));
     let GuestError::SignatureDiffers { function, place, .. } = &error else { panic!("{error}") };
     assert_eq!((function.as_str(), place.as_str()), ("near:agent/channel@0.3.1#on-respond", "its core type"));
 }
@@ -554,7 +556,7 @@ fn a_world_that_cannot_be_read_is_as_good_as_none() {
     bytes.extend([0, name.len() as u8 + 5, name.len() as u8]);
     bytes.extend(name);
     bytes.extend([1, 2, 3, 4]);
-    assert_eq!(read(&bytes).unwrap().flavour.nearest(), NamedFlavour::Unversioned1);
+    assert_eq!(read(&bytes).unwrap().abi_version.nearest(), NamedAbiVersion::Unversioned1);
 }
 
 #[test]
@@ -587,7 +589,7 @@ fn a_component_without_canonical_core_names_is_refused() {
 
 #[test]
 fn another_string_encoding_is_refused() {
-    let (resolve, world) = flavour_world("0.3.1");
+    let (resolve, world) = abi_world("0.3.1");
     let rows = [(StringEncoding::UTF16, "UTF-16"), (StringEncoding::CompactUTF16, "Latin-1 or UTF-16")];
     for (encoding, found) in rows {
         let mut module = dummy_module(&resolve, world, LEGACY);
@@ -680,7 +682,7 @@ fn nesting_that_would_exhaust_the_stack_is_an_error() {
 }
 
 fn samples() -> Vec<Vec<u8>> {
-    let module = whole_module(&flavour_world("0.3.1"));
+    let module = whole_module(&abi_world("0.3.1"));
     vec![component(&module), module, nested(20), options(20)]
 }
 

@@ -66,7 +66,7 @@ impl PackageVersion {
 
 /// The shapes that the channel world had, one after the other. Each has a `.wit` file of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum NamedFlavour {
+pub enum NamedAbiVersion {
     /// `near:agent` as first published.
     Unversioned1,
     /// `near:agent` with `on-status` and its five cases.
@@ -87,26 +87,26 @@ pub enum NamedFlavour {
     V0_3_1,
 }
 
-impl NamedFlavour {
+impl NamedAbiVersion {
     /// Every shape, oldest first.
-    pub const ALL: [NamedFlavour; 9] = [
-        NamedFlavour::Unversioned1,
-        NamedFlavour::Unversioned2,
-        NamedFlavour::Unversioned3,
-        NamedFlavour::Unversioned4,
-        NamedFlavour::Unversioned5,
-        NamedFlavour::V0_2_0,
-        NamedFlavour::V0_3_0First,
-        NamedFlavour::V0_3_0Second,
-        NamedFlavour::V0_3_1,
+    pub const ALL: [NamedAbiVersion; 9] = [
+        NamedAbiVersion::Unversioned1,
+        NamedAbiVersion::Unversioned2,
+        NamedAbiVersion::Unversioned3,
+        NamedAbiVersion::Unversioned4,
+        NamedAbiVersion::Unversioned5,
+        NamedAbiVersion::V0_2_0,
+        NamedAbiVersion::V0_3_0First,
+        NamedAbiVersion::V0_3_0Second,
+        NamedAbiVersion::V0_3_1,
     ];
 
     /// The version in its interface names.
     pub fn version(self) -> PackageVersion {
         match self {
-            NamedFlavour::V0_2_0 => PackageVersion::V0_2_0,
-            NamedFlavour::V0_3_0First | NamedFlavour::V0_3_0Second => PackageVersion::V0_3_0,
-            NamedFlavour::V0_3_1 => PackageVersion::V0_3_1,
+            NamedAbiVersion::V0_2_0 => PackageVersion::V0_2_0,
+            NamedAbiVersion::V0_3_0First | NamedAbiVersion::V0_3_0Second => PackageVersion::V0_3_0,
+            NamedAbiVersion::V0_3_1 => PackageVersion::V0_3_1,
             _ => PackageVersion::Unversioned,
         }
     }
@@ -116,14 +116,14 @@ impl NamedFlavour {
         match func {
             HostFunc::TimerSet | HostFunc::TimerCancel => false,
             HostFunc::PairingUpsertRequest | HostFunc::PairingReadAllowFrom => {
-                self >= NamedFlavour::Unversioned4
+                self >= NamedAbiVersion::Unversioned4
             }
             HostFunc::PairingIsAllowed => {
-                (NamedFlavour::Unversioned4..=NamedFlavour::V0_3_0First).contains(&self)
+                (NamedAbiVersion::Unversioned4..=NamedAbiVersion::V0_3_0First).contains(&self)
             }
-            HostFunc::StoreAttachmentData => self >= NamedFlavour::V0_3_0First,
-            HostFunc::PairingResolveIdentity => self >= NamedFlavour::V0_3_0Second,
-            HostFunc::WebsocketSendText => self >= NamedFlavour::V0_3_1,
+            HostFunc::StoreAttachmentData => self >= NamedAbiVersion::V0_3_0First,
+            HostFunc::PairingResolveIdentity => self >= NamedAbiVersion::V0_3_0Second,
+            HostFunc::WebsocketSendText => self >= NamedAbiVersion::V0_3_1,
             _ => true,
         }
     }
@@ -132,21 +132,21 @@ impl NamedFlavour {
     pub fn exports(self, func: GuestFunc) -> bool {
         match func {
             GuestFunc::OnTimer => false,
-            GuestFunc::OnStatus => self >= NamedFlavour::Unversioned2,
-            GuestFunc::OnBroadcast => self >= NamedFlavour::V0_3_0First,
+            GuestFunc::OnStatus => self >= NamedAbiVersion::Unversioned2,
+            GuestFunc::OnBroadcast => self >= NamedAbiVersion::V0_3_0First,
             _ => true,
         }
     }
 
     /// This shape with every import and export it has, as a guest that uses all of it shows it.
-    pub fn flavour(self) -> Flavour {
-        let attachments = self >= NamedFlavour::V0_3_0First;
-        let mut flavour = Flavour {
+    pub fn abi_version(self) -> AbiVersion {
+        let attachments = self >= NamedAbiVersion::V0_3_0First;
+        let mut abi_version = AbiVersion {
             version: self.version(),
-            http_timeout: self >= NamedFlavour::Unversioned3,
+            http_timeout: self >= NamedAbiVersion::Unversioned3,
             message_attachments: attachments,
             response_attachments: attachments,
-            status_cases: match self >= NamedFlavour::Unversioned5 {
+            status_cases: match self >= NamedAbiVersion::Unversioned5 {
                 true => StatusCases::Eleven,
                 false => StatusCases::Five,
             },
@@ -156,27 +156,27 @@ impl NamedFlavour {
         HostFunc::ALL
             .into_iter()
             .filter(|func| self.imports(*func))
-            .for_each(|func| flavour.add_import(func));
+            .for_each(|func| abi_version.add_import(func));
         GuestFunc::ALL
             .into_iter()
             .filter(|func| self.exports(*func))
-            .for_each(|func| flavour.add_export(func));
-        flavour
+            .for_each(|func| abi_version.add_export(func));
+        abi_version
     }
 }
 
-impl fmt::Display for NamedFlavour {
+impl fmt::Display for NamedAbiVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            NamedFlavour::Unversioned1 => "near:agent (first)",
-            NamedFlavour::Unversioned2 => "near:agent (second)",
-            NamedFlavour::Unversioned3 => "near:agent (third)",
-            NamedFlavour::Unversioned4 => "near:agent (fourth)",
-            NamedFlavour::Unversioned5 => "near:agent (fifth)",
-            NamedFlavour::V0_2_0 => "near:agent@0.2.0",
-            NamedFlavour::V0_3_0First => "near:agent@0.3.0 (first)",
-            NamedFlavour::V0_3_0Second => "near:agent@0.3.0 (second)",
-            NamedFlavour::V0_3_1 => "near:agent@0.3.1",
+            NamedAbiVersion::Unversioned1 => "near:agent (first)",
+            NamedAbiVersion::Unversioned2 => "near:agent (second)",
+            NamedAbiVersion::Unversioned3 => "near:agent (third)",
+            NamedAbiVersion::Unversioned4 => "near:agent (fourth)",
+            NamedAbiVersion::Unversioned5 => "near:agent (fifth)",
+            NamedAbiVersion::V0_2_0 => "near:agent@0.2.0",
+            NamedAbiVersion::V0_3_0First => "near:agent@0.3.0 (first)",
+            NamedAbiVersion::V0_3_0Second => "near:agent@0.3.0 (second)",
+            NamedAbiVersion::V0_3_1 => "near:agent@0.3.1",
         })
     }
 }
@@ -200,12 +200,12 @@ impl StatusCases {
 /// What a guest's binary shows of its world, as far as lifting and lowering depend on it.
 ///
 /// It is read from the binary's names and types, never from a version that something else claims. A guest shows only
-/// what it uses, because encoders leave out the rest: so this is not one of the [`NamedFlavour`]s but the facts that
-/// tell them apart. What a guest does not show is as in the nearest named flavour, and does not matter to it.
+/// what it uses, because encoders leave out the rest: so this is not one of the [`NamedAbiVersion`]s but the facts that
+/// tell them apart. What a guest does not show is as in the nearest named ABI version, and does not matter to it.
 ///
-/// `Display` writes the nearest named flavour, for example `near:agent@0.3.0 (first)`.
+/// `Display` writes the nearest named ABI version, for example `near:agent@0.3.0 (first)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Flavour {
+pub struct AbiVersion {
     /// The version in the names of its exports.
     pub version: PackageVersion,
     /// Whether `http-request` has its fifth parameter, `timeout-ms`.
@@ -222,13 +222,13 @@ pub struct Flavour {
     exports: u16,
 }
 
-impl Flavour {
+impl AbiVersion {
     /// A guest that shows nothing yet but the version of its names.
     pub(crate) fn bare(version: PackageVersion) -> Self {
-        let newest = NamedFlavour::ALL.into_iter().rev().find(|row| version.agrees_with(row.version()));
-        // Every version has a row: `every_version_has_a_named_flavour` proves it.
-        let shape = newest.unwrap_or(NamedFlavour::V0_3_1).flavour();
-        Flavour { version, imports: 0, exports: 0, ..shape }
+        let newest = NamedAbiVersion::ALL.into_iter().rev().find(|row| version.agrees_with(row.version()));
+        // Every version has a row: `every_version_has_a_named_abi_version` proves it.
+        let shape = newest.unwrap_or(NamedAbiVersion::V0_3_1).abi_version();
+        AbiVersion { version, imports: 0, exports: 0, ..shape }
     }
 
     /// Whether the guest imports `func`.
@@ -249,9 +249,9 @@ impl Flavour {
         self.exports |= 1 << func as u16;
     }
 
-    /// Takes from the nearest named flavour what the guest does not show.
+    /// Takes from the nearest named ABI version what the guest does not show.
     pub(crate) fn complete(&mut self) {
-        let shape = self.nearest().flavour();
+        let shape = self.nearest().abi_version();
         if !self.imports(HostFunc::HttpRequest) {
             self.http_timeout = shape.http_timeout;
         }
@@ -263,16 +263,16 @@ impl Flavour {
         }
     }
 
-    /// The named flavour that this guest differs least from; the oldest where several are equally near, because a
+    /// The named ABI version that this guest differs least from; the oldest where several are equally near, because a
     /// guest that shows nothing newer needs nothing newer.
-    pub fn nearest(&self) -> NamedFlavour {
-        let rows = NamedFlavour::ALL.into_iter().filter(|row| self.version.agrees_with(row.version()));
-        rows.min_by_key(|row| self.distance(*row)).unwrap_or(NamedFlavour::V0_3_1)
+    pub fn nearest(&self) -> NamedAbiVersion {
+        let rows = NamedAbiVersion::ALL.into_iter().filter(|row| self.version.agrees_with(row.version()));
+        rows.min_by_key(|row| self.distance(*row)).unwrap_or(NamedAbiVersion::V0_3_1)
     }
 
     /// What the guest shows and `row` has not counts twice; what `row` has and a guest need not show, once.
-    fn distance(&self, row: NamedFlavour) -> usize {
-        let shape = row.flavour();
+    fn distance(&self, row: NamedAbiVersion) -> usize {
+        let shape = row.abi_version();
         let excess = HostFunc::ALL
             .into_iter()
             .filter(|func| self.imports(*func) && !shape.imports(*func))
@@ -290,7 +290,7 @@ impl Flavour {
     }
 }
 
-impl fmt::Display for Flavour {
+impl fmt::Display for AbiVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.nearest().fmt(f)
     }
@@ -301,18 +301,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_named_flavour_is_nearest_to_itself() {
-        for row in NamedFlavour::ALL {
-            assert_eq!(row.flavour().nearest(), row);
-            assert_eq!(row.flavour().to_string(), row.to_string());
+    fn every_named_abi_version_is_nearest_to_itself() {
+        for row in NamedAbiVersion::ALL {
+            assert_eq!(row.abi_version().nearest(), row);
+            assert_eq!(row.abi_version().to_string(), row.to_string());
         }
     }
 
     #[test]
-    fn every_version_has_a_named_flavour() {
+    fn every_version_has_a_named_abi_version() {
         for version in PackageVersion::ALL {
             assert!(
-                NamedFlavour::ALL.into_iter().any(|row| version.agrees_with(row.version())),
+                NamedAbiVersion::ALL.into_iter().any(|row| version.agrees_with(row.version())),
                 "{version:?}"
             );
             assert_eq!(PackageVersion::from_suffix(version.suffix()), Some(version));
@@ -321,19 +321,19 @@ mod tests {
 
     #[test]
     fn a_guest_that_shows_little_is_of_the_oldest_shape_that_has_it() {
-        let mut flavour = NamedFlavour::V0_3_0Second.flavour();
-        flavour.imports = 0;
-        assert_eq!(flavour.nearest(), NamedFlavour::V0_3_0First);
-        flavour.add_import(HostFunc::PairingResolveIdentity);
-        assert_eq!(flavour.nearest(), NamedFlavour::V0_3_0Second);
+        let mut abi_version = NamedAbiVersion::V0_3_0Second.abi_version();
+        abi_version.imports = 0;
+        assert_eq!(abi_version.nearest(), NamedAbiVersion::V0_3_0First);
+        abi_version.add_import(HostFunc::PairingResolveIdentity);
+        assert_eq!(abi_version.nearest(), NamedAbiVersion::V0_3_0Second);
     }
 
     #[test]
     fn timers_do_not_change_the_name() {
-        let mut flavour = NamedFlavour::V0_2_0.flavour();
-        flavour.add_import(HostFunc::TimerSet);
-        flavour.add_export(GuestFunc::OnTimer);
-        assert_eq!(flavour.to_string(), "near:agent@0.2.0");
+        let mut abi_version = NamedAbiVersion::V0_2_0.abi_version();
+        abi_version.add_import(HostFunc::TimerSet);
+        abi_version.add_export(GuestFunc::OnTimer);
+        assert_eq!(abi_version.to_string(), "near:agent@0.2.0");
     }
 
     #[test]
