@@ -227,19 +227,6 @@ impl<'de> Deserialize<'de> for WebsocketProtocol {
 mod tests {
     use super::*;
 
-    /// Published files write `wecom_aibot`, and were refused.
-    #[test]
-    fn the_name_of_a_protocol_has_hyphens_or_underscores() {
-        for (name, expected) in [
-            ("wecom_aibot", Some(WebsocketProtocol::WecomAibot)),
-            ("wecom-aibot", Some(WebsocketProtocol::WecomAibot)),
-            ("discord_gateway", Some(WebsocketProtocol::DiscordGateway)),
-            ("irc", None),
-        ] {
-            assert_eq!(serde_json::from_value(name.into()).ok(), expected, "{name}");
-        }
-    }
-
     #[test]
     fn no_file_means_no_rights() {
         let none = ChannelCapabilities::default();
