@@ -59,8 +59,8 @@ impl Host {
         self.manager.respond_to(channel, response)
     }
 
-    /// Sends a message that is no reply to the user whom the channel knows as `user_id`. Stored, ordered and retried like a
-    /// reply.
+    /// Sends a message that is no reply, to the user with the channel's own id `user_id`. Stored, ordered and retried like
+    /// a reply.
     ///
     /// # Errors
     /// See [`ReplyError`].
