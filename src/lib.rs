@@ -78,7 +78,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod admin;
+pub(crate) mod admin;
 pub mod agent;
 pub mod capability;
 pub mod channel;
@@ -105,7 +105,7 @@ pub use channel::{
 #[doc(inline)]
 pub use host::{ChannelManager, Host, HostBuilder, HostError, ManagerConfig, ReplyError};
 pub use inbox::{Delivery, MessageStream, RecvError};
-pub use model::rate_limit::ChannelEmitRateLimiter;
+pub use model::rate_limit::{ChannelEmitRateLimiter, RateLimited};
 pub use net::address_range::{AddressRange, AddressRangeError};
 pub use sandbox::{
     ChannelHostState, PreparedChannelModule, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,

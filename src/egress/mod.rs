@@ -39,17 +39,12 @@ mod retry_after;
 mod settings;
 mod target;
 
-pub use addresses::{AddressKind, special_purpose};
 pub use allowlist::is_unbounded_prefix;
 pub use channel::ChannelHttp;
 pub use client::MAX_RESPONSE_HEAD_BYTES;
 pub use error::OutboundError;
-pub use headers::{MAX_REQUEST_HEADER_BYTES, MAX_REQUEST_HEADERS, MAX_REQUEST_HEADERS_BYTES};
-pub use leak::{MIN_GUARDED_BYTES, MIN_RANDOM_BYTES, MIN_SEARCHED_BYTES, REDACTED};
 pub use log_caps::LOG_CAPS;
 pub use outbound::OutboundHttp;
 pub use request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose};
 pub use resolver::{NameResolver, SystemResolver};
-pub use retry_after::MAX_RETRY_AFTER;
 pub use settings::{ChannelHttpSettings, HttpCapabilityError, OutboundHttpSettings, OutboundSettingsError};
-pub use target::MAX_URL_BYTES;

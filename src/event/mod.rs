@@ -1,12 +1,12 @@
 //! The types that cross between threads.
 
-pub mod arrival;
+pub(crate) mod arrival;
 pub mod callback;
-pub mod completion;
+pub(crate) mod completion;
 pub mod health;
-pub mod queue;
-pub mod response;
-pub mod setup;
-pub mod upstream;
+pub(crate) mod queue;
+pub(crate) mod response;
+pub(crate) mod setup;
+pub(crate) mod upstream;
 
-pub use arrival::{Event, ShutdownPhase, Wakeup};
+pub(crate) use arrival::{Event, ShutdownPhase, Wakeup};

@@ -30,6 +30,7 @@ mod operator;
 mod replies;
 mod stored;
 
+pub use crate::event::arrival::AddChannelError;
 pub use crate::router::{RetryPolicy, RouterConfig};
 pub use builder::{Host, HostBuilder};
 pub use config::{ChannelSettings, ManagerConfig, StateLocation, StoreOpener};

@@ -77,6 +77,7 @@ impl<K: Clone + Eq + Hash> LogThrottle<K> {
     }
 
     /// What was left out and not reported yet, of all keys: for a last line when no more input comes.
+    #[cfg(any(test, feature = "agent-exec"))]
     pub fn take_suppressed(&mut self) -> u64 {
         let windows = self.windows.values_mut().chain(&mut self.others);
         windows.map(|window| std::mem::take(&mut window.suppressed)).fold(0, u64::saturating_add)

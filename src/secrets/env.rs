@@ -87,7 +87,7 @@ impl EnvSecrets {
         Ok(self)
     }
 
-    /// Also takes a secret from the variable that has its name alone, without [`SECRET_ENV_PREFIX`]. A capability file can
+    /// Also takes a secret from the variable that has its name alone, without the prefix. A capability file can
     /// then name any variable of the process as a secret for its own hosts.
     pub fn with_unprefixed(mut self) -> Self {
         self.bare = true;

@@ -28,7 +28,8 @@ pub(crate) fn current_name(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secrets::{MAX_NAME_BYTES, MemorySecrets};
+    use crate::secrets::MemorySecrets;
+    use crate::secrets::name::MAX_NAME_BYTES;
 
     #[test]
     fn the_previous_value_is_accepted_while_it_is_stored() {

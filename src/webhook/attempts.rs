@@ -126,13 +126,9 @@ impl FailedAttempts {
     }
 
     /// Pairs of channel and address that are remembered.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.by_source.len()
-    }
-
-    /// Whether nobody failed.
-    pub fn is_empty(&self) -> bool {
-        self.by_source.is_empty()
     }
 
     fn make_room(&mut self) {

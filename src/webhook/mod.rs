@@ -1,7 +1,7 @@
 //! Webhook authentication: declared as data, decided without I/O.
 //!
 //! A channel's [`WebhookCapability`](crate::capability::webhook::WebhookCapability) becomes an [`AuthPlan`]
-//! once, when the channel is loaded. For each request [`verify`] says whether it is authentic, before any guest is
+//! once, when the channel is loaded. For each request `verify` says whether it is authentic, before any guest is
 //! made. Nothing here opens a socket, reads a clock or keeps a secret: what is needed comes in as arguments, so every
 //! decision can be tested as a table.
 //!
@@ -44,13 +44,11 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use attempts::{AttemptLimits, FailedAttempts, Failure};
-pub use dedupe::DedupeRule;
-pub use dedupe_memory::{DedupeKey, DedupeMemory, Known};
+pub(crate) use attempts::{AttemptLimits, FailedAttempts, Failure};
+pub(crate) use dedupe_memory::{DedupeKey, DedupeMemory, Known};
 pub use error::WebhookConfigError;
-pub use media_type::media_type_allowed;
+pub(crate) use media_type::media_type_allowed;
 pub use peer::{PeerConfigError, TrustedProxies};
 pub use plan::{AuthPlan, NoRoute, Requirement};
-pub use replay::ReplayKey;
-pub use request::{Hidden, SecretLookup, WebhookRequest, visible_headers, visible_query};
-pub use verify::{AuthFailure, Authenticated, SecretProblem, Verdict, verify};
+pub(crate) use request::{WebhookRequest, visible_headers, visible_query};
+pub(crate) use verify::{AuthFailure, Authenticated, SecretProblem, Verdict, verify};

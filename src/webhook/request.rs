@@ -90,13 +90,9 @@ impl Hidden {
     }
 
     /// Names of the hidden headers, in lower case.
+    #[cfg(test)]
     pub fn headers(&self) -> &[String] {
         &self.headers
-    }
-
-    /// Names of the hidden query parameters.
-    pub fn params(&self) -> &[String] {
-        &self.params
     }
 }
 

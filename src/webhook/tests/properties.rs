@@ -9,10 +9,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::capability::webhook::WebhookDedupe;
+use crate::webhook::dedupe::DedupeRule;
+use crate::webhook::request::Hidden;
 use crate::webhook::template::Template;
 use crate::webhook::{
-    AttemptLimits, DedupeKey, DedupeMemory, DedupeRule, FailedAttempts, Hidden, Known, Requirement,
-    TrustedProxies, visible_headers, visible_query,
+    AttemptLimits, DedupeKey, DedupeMemory, FailedAttempts, Known, Requirement, TrustedProxies,
+    visible_headers, visible_query,
 };
 
 /// Names that some scheme looks at.
