@@ -37,7 +37,7 @@ impl ChannelName {
     ///
     /// # Errors
     /// [`ChannelNameError`] says what is wrong with it: empty, too long, a character that is not allowed, or a name
-    /// that the host keeps for itself ([`RESERVED_NAMES`]).
+    /// that the host keeps for itself (`host`, `status`, `metrics` and the like).
     pub fn new(name: &str) -> Result<Self, ChannelNameError> {
         if name.is_empty() {
             return Err(ChannelNameError::Empty);
@@ -144,7 +144,7 @@ pub enum ChannelNameError {
     /// There is no name at all.
     #[error("a channel's name is empty: give it 1 to {MAX_NAME_BYTES} characters of a-z, 0-9 and _")]
     Empty,
-    /// The name is longer than [`MAX_NAME_BYTES`].
+    /// The name is longer than 64 bytes.
     #[error("a channel's name has {bytes} bytes: at most {MAX_NAME_BYTES} are allowed")]
     TooLong {
         /// How long it is.

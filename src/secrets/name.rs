@@ -7,7 +7,7 @@ pub const MAX_NAME_BYTES: usize = 128;
 
 /// Brings a name into the form in which names are compared: lower case.
 ///
-/// A name has 1 to [`MAX_NAME_BYTES`] characters out of `a-z`, `0-9`, `_`, `-` and `.`, and does not begin with a dot, so
+/// A name has 1 to 128 characters out of `a-z`, `0-9`, `_`, `-` and `.`, and does not begin with a dot, so
 /// that it can be a file's name in a directory of secrets.
 ///
 /// # Errors
