@@ -74,7 +74,7 @@ fn a_server_that_is_not_there_costs_no_attempt() {
         place.run(&["health"]).out.contains("agent     http, no success yet, last error").then_some(())
     });
     let messages = place.run(&["messages", "list", "--json"]).json();
-    assert_eq!(messages[0]["state"], "pending", "{messages}");
+    assert_eq!(messages["messages"][0]["state"], "pending", "{messages}");
     host.stop();
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
@@ -189,13 +189,14 @@ impl ChannelManager {
     pub fn add(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
         let name = channel.name().clone();
         let (setup, needed) = self.assembly.setup(&channel)?;
-        let missing = needed.missing().into_iter().map(|(_, diagnostic)| diagnostic);
-        setup.problems().chain(missing).for_each(|problem| problem.log(name.as_str()));
+        setup.problems().for_each(|problem| problem.log(name.as_str()));
         let stored = self.stored.take(&name.shared(), &self.store).map_err(ReadError::from)?;
         let (done, result) = once();
         self.send(Event::Command(Command::Add(Box::new(setup), Box::new(stored), done)))?;
         result.wait().ok_or(HostError::Closed)??;
-        self.needed().insert(name, Arc::new(needed));
+        let needed = Arc::new(needed);
+        log_missing_secrets(&name, &needed);
+        self.needed().insert(name, needed);
         Ok(())
     }
 
@@ -322,5 +323,19 @@ fn opener(state: StateLocation) -> Opener {
             SqliteStore::opener(path.join("tinclaw.db"), options)
         }
         StateLocation::Custom(opener) => Box::new(move || opener.open()),
+    }
+}
+
+/// Logs which secrets of a channel are missing, on a thread of its own: a source of secrets may be slow, and no other channel
+/// waits for it. Without a thread nothing is logged; `health` says the same.
+fn log_missing_secrets(channel: &ChannelName, needed: &Arc<NeededSecrets>) {
+    let (channel, needed) = (channel.clone(), needed.clone());
+    let check = move || {
+        for (_, problem) in needed.missing() {
+            problem.log(channel.as_str());
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("tinclaw-secrets".to_owned()).spawn(check) {
+        log::warn!("the secrets of a new channel were not checked: no thread can be started: {error}");
     }
 }
