@@ -1,6 +1,7 @@
 //! Why a file that some tool chain made cannot be run here, and which option of its compiler is the reason.
 
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+use wit_abi::guest::check_nesting;
 
 /// The tool chains whose guests are known to load and run.
 pub const KNOWN_TOOL_CHAINS: &str =
@@ -46,6 +47,8 @@ pub(super) fn advice(bytes: &[u8]) -> Option<String> {
              this host runs one module; {KNOWN_TOOL_CHAINS}"
         ));
     }
+    // A validator reads types by recursion: a file that is nested without end would exhaust the stack.
+    check_nesting(bytes).ok()?;
     let used = unsupported_features(bytes);
     if used.is_empty() {
         return None;

@@ -16,19 +16,6 @@ use super::verify::{SecretProblem, usable};
 use crate::capability::webhook::{WebhookCapability, WebhookDedupe};
 
 /// How requests of one channel are authenticated; made once, when the channel is loaded.
-///
-/// ```
-/// use serde_json::json;
-/// use tinclaw::capability::webhook::WebhookCapability;
-/// use tinclaw::model::document::{Comments, read};
-/// use tinclaw::webhook::{AuthPlan, Requirement};
-///
-/// let webhook: WebhookCapability = read(json!({"auth": "slack"}), Comments::Refused)?;
-/// let plan = AuthPlan::from(&webhook, "team_chat")?;
-/// assert_eq!(plan.requirement(), Requirement::Checked);
-/// assert_eq!(plan.secret_names(), ["team_chat_webhook_secret"]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthPlan {
     requirement: Requirement,

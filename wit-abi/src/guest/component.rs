@@ -38,9 +38,22 @@ impl<'a> Survey<'a> {
     }
 }
 
+/// Refuses a binary that is nested too deeply for what reads types by recursion, such as a validator; everything else about
+/// it may be wrong. [`read_guest`](super::read_guest) does this by itself.
+///
+/// # Errors
+///
+/// [`GuestError::TooDeep`], or what makes the binary unreadable.
+pub fn check_nesting(bytes: &[u8]) -> Result<(), GuestError> {
+    let mut surveyor = Surveyor { bytes, only_nesting: true, ..Surveyor::default() };
+    Parser::new(0).parse_all(bytes).try_for_each(|payload| surveyor.payload(payload?))
+}
+
 #[derive(Default)]
 struct Surveyor<'a> {
     bytes: &'a [u8],
+    /// Whether the rest of what a channel must not contain is left alone.
+    only_nesting: bool,
     offset: usize,
     survey: Survey<'a>,
     /// What encloses the payload that is being looked at, outermost first.
@@ -63,6 +76,7 @@ impl<'a> Surveyor<'a> {
         }
         self.nesting(&payload)?;
         match self.enclosing.len() {
+            _ if self.only_nesting => Ok(()),
             1 => self.top_level(payload),
             _ => inner_component(&payload),
         }

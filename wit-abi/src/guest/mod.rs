@@ -16,6 +16,7 @@ mod names;
 mod read;
 mod shape;
 
+pub use self::component::check_nesting;
 pub use self::error::GuestError;
 pub use self::read::{
     Export, Guest, GuestKind, Import, ImportKnowledge, ImportName, MAX_GUEST_SIZE, read_guest,
