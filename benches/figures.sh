@@ -22,8 +22,8 @@ figures() {
   awk '
     # large: 405 KB, 1.11 MB of initial memory; prepared in 3573.4 µs, 8825.8 µs per MB
     / of initial memory; / { guest = $1; preparing[guest] = $(NF - 3) }
-    #   fresh 81.1 µs (making and dropping the instance 28.8 µs), reused 47.1 µs: 1.72 times
-    / reused .* times$/ { fresh[guest] = $2; reused[guest] = $(NF - 3); times[guest] = $(NF - 1) }
+    #   in an instance of its own: 81.1 µs
+    / in an instance of its own: / { fresh[guest] = $(NF - 1) }
     # large  8 connections, kept:    6485 webhooks/s, p50  1.17 ms, p99  2.29 ms
     / webhooks\/s, p50 / { rate[$1, $2, $4] = $5 " (p99 " $11 " ms)" }
     # program: 6.40 MB
@@ -38,7 +38,6 @@ figures() {
       print "| resident memory with one large channel, and with six | " resident[1] " MiB, " resident[6] " MiB |"
       large = "large:"
       print "| one callback of the large guest, in a fresh instance | " fresh[large] " µs |"
-      print "| the same in an instance that is kept, which the host never does | " reused[large] " µs (" times[large] " times less) |"
       printf "| preparing a guest, per MB | %.1f ms |\n", preparing[large] / 1000
       print ""
       print "| webhooks a second, state in memory | 1 connection | 8 connections | 64 connections |"
