@@ -84,6 +84,8 @@ pub mod capability;
 pub mod channel;
 pub mod egress;
 pub mod event;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod host;
 pub mod inbox;
 pub mod model;

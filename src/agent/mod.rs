@@ -15,6 +15,8 @@ mod answer;
 mod echo;
 #[cfg(feature = "agent-exec")]
 mod exec;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 #[cfg(feature = "agent-http")]
 mod http;
 #[cfg(any(feature = "agent-exec", feature = "agent-http"))]

@@ -24,6 +24,8 @@ mod channel;
 mod client;
 mod credentials;
 mod error;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod glob;
 mod headers;
 mod host_pattern;

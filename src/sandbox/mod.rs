@@ -4,6 +4,8 @@ mod bounds;
 mod branches;
 mod context;
 mod error;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod halt;
 mod host_calls;
 mod imports;

@@ -21,6 +21,8 @@ mod editor;
 mod env;
 mod error;
 mod file;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod memory;
 mod name;
 mod rotation;

@@ -318,7 +318,7 @@ fn write_records(secrets: &Secrets) -> Zeroizing<Vec<u8>> {
     out
 }
 
-fn read_records(mut rest: &[u8]) -> Option<Secrets> {
+pub(super) fn read_records(mut rest: &[u8]) -> Option<Secrets> {
     let mut secrets = Secrets::new();
     while !rest.is_empty() {
         let name = normalise_name(take_text(&mut rest)?).ok()?;

@@ -35,6 +35,8 @@ mod chunked;
 mod error;
 mod exchange;
 mod front;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod head;
 mod http_server;
 mod http_thread;

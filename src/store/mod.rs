@@ -24,6 +24,8 @@ mod change;
 mod deferred;
 mod engine;
 mod error;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod handle;
 mod health;
 

@@ -25,6 +25,8 @@ mod dedupe_memory;
 mod ed25519;
 mod encoding;
 mod error;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod hmac;
 mod media_type;
 mod peer;

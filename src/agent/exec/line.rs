@@ -15,7 +15,7 @@ const MAX_DELAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What an agent says in one line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum AgentLine {
+pub(in crate::agent) enum AgentLine {
     /// A reply to a message, none when there is nothing to say; `done` when it was the last one.
     Reply { id: u64, response: Option<AgentResponse>, done: bool },
     /// The message needs no (further) reply.
@@ -30,7 +30,7 @@ pub(super) enum AgentLine {
 
 /// A line that is not understood.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadLine {
+pub(in crate::agent) struct BadLine {
     /// What is wrong with it.
     pub error: String,
     /// The message that it seems to be about.
@@ -40,7 +40,7 @@ pub(super) struct BadLine {
 }
 
 /// Reads one line of an agent. Unknown fields are ignored.
-pub(super) fn parse_line(line: &str) -> Result<AgentLine, BadLine> {
+pub(in crate::agent) fn parse_line(line: &str) -> Result<AgentLine, BadLine> {
     let kind = read::<Kind>(line).map(|kind| kind.kind);
     let parsed = match &kind {
         Ok(kind) => parse_kind(kind, line),

@@ -16,6 +16,8 @@
 mod child;
 mod desk;
 mod line;
+#[cfg(fuzzing)]
+pub(super) use line::parse_line;
 mod lines;
 mod main_process;
 mod trial;
