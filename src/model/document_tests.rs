@@ -59,7 +59,7 @@ struct Details {
     header: Option<String>,
 }
 
-fn strictly<T: DeserializeOwned>(value: Value) -> Result<T, DocumentError> {
+fn read_without_comments<T: DeserializeOwned>(value: Value) -> Result<T, DocumentError> {
     read(value, Comments::Refused)
 }
 
@@ -115,22 +115,26 @@ fn errors_name_the_place_and_what_is_accepted() {
             r#"unknown field `["a\n"]`; known here are inner, list, by_name, free, any, mode, small, flag, place, check"#,
         ),
     ] {
-        assert_eq!(strictly::<Outer>(value.clone()).unwrap_err().to_string(), expected, "{value}");
+        assert_eq!(
+            read_without_comments::<Outer>(value.clone()).unwrap_err().to_string(),
+            expected,
+            "{value}"
+        );
     }
 }
 
 #[test]
 fn an_object_names_its_variant_and_a_name_alone_stands_for_an_object() {
-    let outer: Outer = strictly(json!({
+    let outer: Outer = read_without_comments(json!({
         "place": {"type": "header", "header_name": "X"},
         "check": {"preset": "signed", "header": "X"},
     }))
     .unwrap();
     assert_eq!(outer.place, Some(Place::Header { name: "X".into() }));
-    let open = |value: Value| strictly::<Outer>(json!({ "check": value })).unwrap().check;
+    let open = |value: Value| read_without_comments::<Outer>(json!({ "check": value })).unwrap().check;
     assert_eq!(open(json!("open")), open(json!({"preset": "open"})));
     assert_eq!(
-        strictly::<Outer>(json!({"place": {"type": "bearer"}})).unwrap().place,
+        read_without_comments::<Outer>(json!({"place": {"type": "bearer"}})).unwrap().place,
         Some(Place::Bearer {})
     );
 }
@@ -138,7 +142,7 @@ fn an_object_names_its_variant_and_a_name_alone_stands_for_an_object() {
 #[test]
 fn numbers_reach_to_their_bounds() {
     for small in [0, u16::MAX] {
-        assert_eq!(strictly::<Outer>(json!({ "small": small })).unwrap().small, Some(small));
+        assert_eq!(read_without_comments::<Outer>(json!({ "small": small })).unwrap().small, Some(small));
     }
 }
 
@@ -155,7 +159,7 @@ fn comments_and_extensions_are_skipped_and_free_parts_are_kept() {
     assert_eq!(outer.free.map(Value::Object).as_ref(), value.get("free"));
     assert_eq!(outer.any.as_ref(), value.get("any"));
     assert_eq!((outer.flag, outer.mode), (Some(true), None));
-    let error = strictly::<Outer>(value).unwrap_err().to_string();
+    let error = read_without_comments::<Outer>(value).unwrap_err().to_string();
     assert!(error.starts_with("unknown field `$schema`"), "{error}");
     assert!(read::<Outer>(json!({"inner": {"host": "a", "y": 1}}), Comments::Skipped).is_err());
 }
@@ -163,7 +167,7 @@ fn comments_and_extensions_are_skipped_and_free_parts_are_kept() {
 #[test]
 fn errors_do_not_quote_the_text_of_a_value() {
     for name in ["small", "flag", "inner", "list", "free", "place"] {
-        let error = strictly::<Outer>(json!({ name: "hunter2" })).unwrap_err();
+        let error = read_without_comments::<Outer>(json!({ name: "hunter2" })).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{name}");
     }
 }
