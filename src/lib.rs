@@ -74,7 +74,7 @@
 //! - `agent-exec`, `agent-http`: agents that are a program or an HTTP server, in [`agent`]; part of `cli`.
 //! - `cli`: the daemon `tinclaw`. A library does without: no feature that is on by default starts threads, reads files or
 //!   changes the log of the program that it is part of.
-// Only `sandbox::memory_pool` allows it, and argues each use.
+// Only `sandbox::memory_pool` and `cli::memory` allow it, and argue each use.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -82,6 +82,8 @@ pub(crate) mod admin;
 pub mod agent;
 pub mod capability;
 pub mod channel;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod egress;
 pub mod event;
 #[cfg(fuzzing)]

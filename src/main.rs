@@ -1,8 +1,6 @@
 //! The tinclaw daemon.
-#![deny(unsafe_code)]
-
-mod cli;
+#![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    cli::main()
+    tinclaw::cli::main()
 }

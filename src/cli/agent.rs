@@ -1,6 +1,6 @@
 //! The agent that the configuration asks for.
 
-use tinclaw::agent::{Agent, EchoAgent, ExecAgent, HttpAgent};
+use crate::agent::{Agent, EchoAgent, ExecAgent, HttpAgent};
 
 use super::config::{AgentChoice, Settings};
 use super::outcome::Failure;

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 
+use crate::net::PublicUrl;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
-use tinclaw::net::PublicUrl;
 
 use super::version;
 

@@ -6,19 +6,19 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::WasmChannel;
+use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Effects, TimerChange};
+use crate::host::{ChannelHarness, ManagerConfig};
+use crate::model::human_duration::HumanDuration;
 use log::LevelFilter;
 use serde_json::{Map, Value, json};
-use tinclaw::WasmChannel;
-use tinclaw::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Effects, TimerChange};
-use tinclaw::host::{ChannelHarness, ManagerConfig};
-use tinclaw::model::human_duration::HumanDuration;
 
 use super::args::{CallArgs, Common};
 use super::call_input::{call_input, kind};
 use super::config::Settings;
 use super::outcome::{Failure, Outcome};
 use super::output::print_json;
-use tinclaw::model::escape::{escaped, escaped_lines};
+use crate::model::escape::{escaped, escaped_lines};
 
 /// The largest input, in bytes.
 const MAX_INPUT_BYTES: u64 = 64 * 1024 * 1024;

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::agent::status_type;
+use crate::event::callback::{Callback, CallbackKind};
+use crate::model::document::{Comments, read};
+use crate::{AgentResponse, Attachment, StatusUpdate};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tinclaw::agent::status_type;
-use tinclaw::event::callback::{Callback, CallbackKind};
-use tinclaw::model::document::{Comments, read};
-use tinclaw::{AgentResponse, Attachment, StatusUpdate};
 use wit_abi::types::IncomingHttpRequest;
 
 /// What a callback is called with, and the files that are there before.

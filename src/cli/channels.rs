@@ -3,19 +3,19 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use crate::channel::{bundled_channel_files, install_bundled_channel};
+use crate::default_channels_dir;
+use crate::{WasmChannel, WasmChannelLoader};
 use log::LevelFilter;
 use serde_json::{Value, json};
-use tinclaw::channel::{bundled_channel_files, install_bundled_channel};
-use tinclaw::default_channels_dir;
-use tinclaw::{WasmChannel, WasmChannelLoader};
 
 use super::args::{ChannelsCommand, Common, JsonArgs};
 use super::config::Settings;
 use super::control::{HostResponse, Request, ask_running};
 use super::outcome::{Failure, Outcome};
 use super::output::{columns, print_json};
-use tinclaw::model::diagnostic::Severity;
-use tinclaw::model::escape::escaped;
+use crate::model::diagnostic::Severity;
+use crate::model::escape::escaped;
 
 /// The web chat.
 pub fn webchat(loader: &WasmChannelLoader) -> Result<WasmChannel, Failure> {

@@ -2,18 +2,18 @@
 
 use std::fmt::Write as _;
 
+use crate::capability::AllowlistEntry;
+use crate::capability::WebhookCapability;
+use crate::egress::is_unbounded_prefix;
+use crate::event::callback::{Callback, CallbackKind, CallbackValue};
+use crate::host::{ChannelHarness, ManagerConfig, inspect};
+use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::model::escape::escaped;
+use crate::secrets::SecretStore;
+use crate::webhook::{AuthPlan, Requirement};
+use crate::{ChannelCapabilitiesFile, LoadError, WasmChannel};
 use log::LevelFilter;
 use serde::Serialize;
-use tinclaw::capability::AllowlistEntry;
-use tinclaw::capability::WebhookCapability;
-use tinclaw::egress::is_unbounded_prefix;
-use tinclaw::event::callback::{Callback, CallbackKind, CallbackValue};
-use tinclaw::host::{ChannelHarness, ManagerConfig, inspect};
-use tinclaw::model::diagnostic::{Diagnostic, Severity};
-use tinclaw::model::escape::escaped;
-use tinclaw::secrets::SecretStore;
-use tinclaw::webhook::{AuthPlan, Requirement};
-use tinclaw::{ChannelCapabilitiesFile, LoadError, WasmChannel};
 use wit_abi::guest::GuestKind;
 use wit_abi::imports::HostFunc;
 

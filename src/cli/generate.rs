@@ -1,13 +1,13 @@
 //! Makes the secrets that a channel lets the host choose, before it runs.
 
-use tinclaw::WasmChannel;
-use tinclaw::capability::RequiredSecret;
-use tinclaw::secrets::{Secret, SecretStore, normalise_name};
-use tinclaw::webhook::AuthPlan;
+use crate::WasmChannel;
+use crate::capability::RequiredSecret;
+use crate::secrets::{Secret, SecretStore, normalise_name};
+use crate::webhook::AuthPlan;
 
 use super::config::{SecretSources, Settings};
 use super::outcome::Failure;
-use tinclaw::model::escape::escaped;
+use crate::model::escape::escaped;
 
 /// Stores a random value for every secret that a channel declares with `auto_generate` and that is nowhere yet. The log
 /// gets names only. What cannot be made is logged and stays missing, which the channel's health shows.

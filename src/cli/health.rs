@@ -1,7 +1,7 @@
 //! `tinclaw health`.
 
+use crate::model::escape::escaped;
 use serde_json::Value;
-use tinclaw::model::escape::escaped;
 
 use super::args::{Common, JsonArgs};
 use super::channels::running;

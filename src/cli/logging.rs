@@ -3,10 +3,10 @@
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 
+use crate::egress::LOG_CAPS;
+use crate::model::escape::escaped;
+use crate::model::subject::is_about_channel;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use tinclaw::egress::LOG_CAPS;
-use tinclaw::model::escape::escaped;
-use tinclaw::model::subject::is_about_channel;
 
 use super::args::Common;
 use super::outcome::Failure;

@@ -1,4 +1,7 @@
-//! The command line of the daemon.
+//! The daemon: its commands, its configuration and its log.
+//!
+//! A program that wants a host of its own uses [`Host`](crate::Host). This is for one that wants to be the daemon under
+//! another name.
 //!
 //! | file | job |
 //! |---|---|
@@ -38,12 +41,16 @@ mod version;
 
 use std::process::ExitCode;
 
+use crate::model::escape::{escaped, escaped_lines};
 use clap::error::ErrorKind;
-use tinclaw::model::escape::{escaped, escaped_lines};
 
 use args::{Arguments, Command};
 
-/// Does what the command line says.
+/// Does what the command line says: what the program `tinclaw` is.
+///
+/// It reads the arguments and the environment of the process, installs a logger, takes over SIGINT, SIGTERM and SIGHUP,
+/// and prints to standard output and standard error. `docs/cli.md` describes the commands.
+#[must_use]
 pub fn main() -> ExitCode {
     no_core_dumps();
     memory::share_one_heap();

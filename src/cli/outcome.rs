@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 
-use tinclaw::model::escape::escaped_lines;
+use crate::model::escape::escaped_lines;
 
 /// Why a command did not do what was asked. The text goes to standard error and says what to do.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::model::escape::{escaped, escaped_json};
 use jiff::Timestamp;
 use serde_json::Value;
-use tinclaw::model::escape::{escaped, escaped_json};
 
 /// Prints a JSON document on one line.
 pub fn print_json(value: &Value) {

@@ -8,7 +8,7 @@ use super::config::Settings;
 use super::control::{Request, ask};
 use super::outcome::Outcome;
 use super::output::{age, columns, now_ms, print_json};
-use tinclaw::model::escape::escaped;
+use crate::model::escape::escaped;
 
 /// Does what `tinclaw pairing …` says. The running host knows at once.
 pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {

@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 
+use crate::secrets::{MAX_SECRET_BYTES, Secret};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
-use tinclaw::secrets::{MAX_SECRET_BYTES, Secret};
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// What ends typing without a value.

@@ -9,7 +9,7 @@ use super::config::Settings;
 use super::control::{self, Request, ask};
 use super::outcome::Outcome;
 use super::output::{age, columns, now_ms, print_json};
-use tinclaw::model::escape::{escaped, escaped_lines};
+use crate::model::escape::{escaped, escaped_lines};
 
 /// Does what `tinclaw messages …` says.
 pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {

@@ -4,10 +4,10 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
+use crate::agent::Agent;
+use crate::{Host, WasmChannel};
 use crossbeam_channel::bounded;
 use log::LevelFilter;
-use tinclaw::agent::Agent;
-use tinclaw::{Host, WasmChannel};
 
 use super::agent::agent;
 use super::args::{Common, RunArgs};

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use crate::capability::{DEFAULT_GENERATED_BYTES, RequiredSecret};
+use crate::model::escape::escaped;
+use crate::secrets::{Secret, normalise_name};
+use crate::{ChannelCapabilitiesFile, DiscoveredChannel, discover_channels};
 use log::LevelFilter;
 use serde_json::json;
-use tinclaw::capability::{DEFAULT_GENERATED_BYTES, RequiredSecret};
-use tinclaw::model::escape::escaped;
-use tinclaw::secrets::{Secret, normalise_name};
-use tinclaw::{ChannelCapabilitiesFile, DiscoveredChannel, discover_channels};
 
 use super::args::{Common, JsonArgs, SecretsCommand};
 use super::config::Settings;

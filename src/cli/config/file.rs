@@ -5,14 +5,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::channel::{ChannelName, LimitCaps};
+use crate::net::PublicUrl;
+use crate::store::Durability;
+use crate::webhook::TrustedProxies;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
-use tinclaw::channel::{ChannelName, LimitCaps};
-use tinclaw::net::PublicUrl;
-use tinclaw::store::Durability;
-use tinclaw::webhook::TrustedProxies;
 
 use super::bounded::{Count, Days, Megabytes, Millis, Secs};
 

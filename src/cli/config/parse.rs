@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
+use crate::model::document::{Comments, DocumentError, Expected, Found, Problem, Step, read};
 use serde_json::{Number, Value};
-use tinclaw::model::document::{Comments, DocumentError, Expected, Found, Problem, Step, read};
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::file::{ConfigFile, RENAMED};

@@ -6,11 +6,11 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use ring::rand::{SecureRandom as _, SystemRandom};
-use tinclaw::secrets::{
+use crate::secrets::{
     ChainSecrets, DirectorySecrets, EncryptedFile, EnvSecrets, KeySource, Secret, SecretEditor, SecretError,
     SecretStore,
 };
+use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::file::SecretsTable;

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use tinclaw::agent::{ExecSettings, HttpSettings};
-use tinclaw::channel::{CapabilityOverrides, ChannelName};
-use tinclaw::egress::OutboundHttpSettings;
-use tinclaw::host::{ChannelSettings, ManagerConfig, RetryPolicy, RouterConfig, StateLocation};
-use tinclaw::inbox::{DeliveryPolicy, QueueLimits};
-use tinclaw::model::diagnostic::Diagnostic;
-use tinclaw::server::ServerLimits;
-use tinclaw::store::Retention;
-use tinclaw::webhook::TrustedProxies;
-use tinclaw::{
+use crate::agent::{ExecSettings, HttpSettings};
+use crate::channel::{CapabilityOverrides, ChannelName};
+use crate::egress::OutboundHttpSettings;
+use crate::host::{ChannelSettings, ManagerConfig, RetryPolicy, RouterConfig, StateLocation};
+use crate::inbox::{DeliveryPolicy, QueueLimits};
+use crate::model::diagnostic::Diagnostic;
+use crate::server::ServerLimits;
+use crate::store::Retention;
+use crate::webhook::TrustedProxies;
+use crate::{
     WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig, bundled_channel_names,
     discover_channels,
 };
@@ -120,7 +120,7 @@ impl Settings {
         if !self.channels.is_empty() {
             return self.channels.clone();
         }
-        Some(tinclaw::default_channels_dir()).filter(|dir| dir.is_dir()).into_iter().collect()
+        Some(crate::default_channels_dir()).filter(|dir| dir.is_dir()).into_iter().collect()
     }
 }
 
@@ -323,7 +323,7 @@ pub fn control_socket(state_dir: &Path) -> PathBuf {
 mod tests {
     use std::time::Duration;
 
-    use tinclaw::net::PublicUrl;
+    use crate::net::PublicUrl;
 
     use super::*;
 
@@ -404,7 +404,7 @@ mod tests {
         let (said, left) = (settings(include_str!("../../../docs/tinclaw.toml")), settings(""));
         assert_eq!((said.listen, &said.agent), (left.listen, &left.agent));
         assert_eq!(&said.server, &left.server);
-        assert_eq!(said.max_body_bytes, Some(tinclaw::server::DEFAULT_MAX_BODY_BYTES));
+        assert_eq!(said.max_body_bytes, Some(crate::server::DEFAULT_MAX_BODY_BYTES));
         let (said, left) = (said.manager, left.manager);
         assert_eq!(format!("{:?}", said.state), format!("{:?}", left.state));
         assert_eq!((said.retention, said.queue), (left.retention, left.queue));

@@ -1,9 +1,9 @@
 //! What a manager answers to a request.
 
+use crate::ChannelManager;
+use crate::channel::ChannelName;
+use crate::store::{MessageFilter, MessageId, MessageState, ReplyFilter, ReplyId, ReplyState};
 use serde_json::{Value, json};
-use tinclaw::ChannelManager;
-use tinclaw::channel::ChannelName;
-use tinclaw::store::{MessageFilter, MessageId, MessageState, ReplyFilter, ReplyId, ReplyState};
 
 use super::request::{Request, Rows};
 use super::shown;

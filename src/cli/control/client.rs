@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::{ChannelManager, HostError};
 use serde_json::Value;
-use tinclaw::{ChannelManager, HostError};
 
 use super::answer::answer;
 use super::request::Request;

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use crate::model::deadline::deadline_after;
 use rustix::event::PollFlags;
-use tinclaw::model::deadline::deadline_after;
 
 use super::wire::MAX_REQUEST_BYTES;
 

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::ChannelManager;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
-use tinclaw::ChannelManager;
 
 use super::answer::answer;
 use super::connection::Connection;

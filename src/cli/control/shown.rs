@@ -1,11 +1,11 @@
 //! Records as JSON.
 
-use serde_json::{Value, json};
-use tinclaw::host::Health;
-use tinclaw::pairing::{ApprovedPairing, PendingPairing};
-use tinclaw::store::{
+use crate::host::Health;
+use crate::pairing::{ApprovedPairing, PendingPairing};
+use crate::store::{
     MessageRecord, MessageState, MessageSummary, ReplyKind, ReplyRecord, ReplyState, ReplySummary,
 };
+use serde_json::{Value, json};
 
 use crate::cli::output::rfc3339;
 

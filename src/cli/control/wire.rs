@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use crate::model::deadline::deadline_after;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tinclaw::model::deadline::deadline_after;
 
 /// The longest request, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
