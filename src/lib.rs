@@ -62,7 +62,7 @@
 //! - **Agents**: implement [`agent::Agent`] to have an agent that is stopped with its host.
 //! - **Operation**: [`Host::health`] for the state of everything; [`Host::list_messages`] and [`Host::list_replies`] for the
 //!   queues, with dead letters; [`Host::pairing`] for users who ask to be let in.
-//! - **Parts of one's own**: a source of secrets ([`secrets::SecretStore`]), a store ([`store::Store`]), a resolver
+//! - **Parts of one's own**: a source of secrets ([`secrets::SecretStore`]), a resolver
 //!   ([`egress::NameResolver`]), an engine that is shared ([`WasmChannelRuntime::with_engine`], with [`wasmi`]).
 //!
 //! The folder `examples/` has a bot in five lines, an agent, a bridge between two channels and a shared engine.
@@ -77,40 +77,56 @@
 // Only `sandbox::memory_pool` and `cli::memory` allow it, and argue each use.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
+// Parts that only the daemon uses are compiled, and looked at, with its feature.
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
+// Whatever a public signature names, its user can name.
+#![cfg_attr(not(test), warn(unnameable_types))]
+
+// What the tests share names the library as every program does.
+#[cfg(test)]
+extern crate self as tinclaw;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod test_support;
 
 pub(crate) mod admin;
 pub mod agent;
-pub mod capability;
+pub(crate) mod capability;
 pub mod channel;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod egress;
-pub mod event;
+pub(crate) mod event;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod host;
 pub mod inbox;
-pub mod model;
-pub mod net;
+pub(crate) mod model;
+pub(crate) mod net;
 pub mod pairing;
 pub(crate) mod router;
-pub mod sandbox;
+pub(crate) mod sandbox;
 pub mod secrets;
 pub mod server;
 pub mod store;
-pub mod webhook;
+pub(crate) mod webhook;
 
 pub use channel::{
-    ChannelCapabilities, ChannelCapabilitiesFile, ChannelConfig, ChannelName, DiscoveredChannel,
-    EmitRateLimitConfig, HttpEndpointConfig, LoadError, LoadResults, PollConfig, RegisteredEndpoint,
-    WasmChannel, WasmChannelLoader, available_channel_names, bundled_channel_names, default_channels_dir,
-    discover_channels, install_bundled_channel,
+    ChannelCapabilities, ChannelCapabilitiesFile, ChannelName, DiscoveredChannel, EmitRateLimitConfig,
+    LoadError, LoadResults, RegisteredEndpoint, WasmChannel, WasmChannelLoader, available_channel_names,
+    bundled_channel_names, default_channels_dir, discover_channels, install_bundled_channel,
 };
+pub use event::callback::CallbackKind;
 #[doc(inline)]
-pub use host::{ChannelManager, Host, HostBuilder, HostError, ManagerConfig, ReplyError};
+pub use host::builder::{Host, HostBuilder};
+pub use host::config::ManagerConfig;
+pub use host::error::{HostError, ReplyError};
+pub use host::manager::ChannelManager;
 pub use inbox::{Delivery, MessageStream, RecvError};
+pub use model::diagnostic::{Diagnostic, Severity};
 pub use model::rate_limit::{ChannelEmitRateLimiter, RateLimited};
 pub use net::address_range::{AddressRange, AddressRangeError};
+pub use net::{PublicUrl, PublicUrlError};
 pub use sandbox::{
     ChannelHostState, PreparedChannelModule, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };
@@ -118,5 +134,6 @@ pub use server::WasmChannelRouter;
 /// The interpreter, for programs that share an engine with it.
 pub use wasmi;
 pub use wit_abi::types::{
-    AgentResponse, Attachment, EmittedMessage, HttpResponse, InboundAttachment, StatusType, StatusUpdate,
+    AgentResponse, Attachment, ChannelConfig, EmittedMessage, HttpEndpointConfig, HttpResponse,
+    InboundAttachment, PollConfig, StatusType, StatusUpdate,
 };

@@ -1,7 +1,7 @@
 //! The `exec` agent: a program that reads and writes JSON lines.
 
 mod cli_support;
-mod harness;
+mod support;
 
 use cli_support::Place;
 
@@ -75,7 +75,7 @@ fn a_message_that_kills_the_agent_becomes_a_dead_letter_and_costs_the_others_one
     host.say("1", "fatal");
     host.say("2", "hello");
     host.hears("I gave up");
-    harness::eventually("the conversation goes on", || {
+    support::eventually("the conversation goes on", || {
         host.heard().iter().any(|heard| heard.starts_with("hello")).then_some(())
     });
     let messages = place.run(&["messages", "list", "--state", "dead", "--json"]).json();
@@ -107,7 +107,7 @@ fn a_dead_letter_can_be_retried_and_has_all_its_attempts_again() {
     host.say("1", "hello");
     host.hears("Sorry, this message could not be answered.");
     place.file("healed", "");
-    harness::eventually("it is a dead letter", || {
+    support::eventually("it is a dead letter", || {
         let listed = place.run(&["messages", "list", "--state", "dead", "--json"]).json();
         (listed["messages"].as_array().unwrap().len() == 1).then_some(())
     });
@@ -126,7 +126,7 @@ fn a_program_that_never_runs_makes_no_dead_letters() {
     assert!(agent.contains("agent.py"));
     let host = place.host(&["--agent", &format!("exec:sh {}", broken.display())], &[]);
     host.say("1", "hello");
-    harness::eventually("it died some times", || {
+    support::eventually("it died some times", || {
         (host.log().matches("the agent is started again").count() >= 3).then_some(())
     });
     place.file("works", "");
@@ -185,7 +185,7 @@ fn an_agent_that_writes_garbage_without_end_writes_few_lines_to_the_log() {
     let place = Place::new();
     let host =
         place.host(&["--agent", "exec:yes garbage | head -n 200000; yes broken | head -n 5000 >&2"], &[]);
-    harness::eventually("the program ended", || {
+    support::eventually("the program ended", || {
         host.log().contains("the agent is started again").then_some(())
     });
     let log = host.stop();
@@ -212,7 +212,7 @@ fn a_program_gets_no_variables_but_the_usual_and_the_named_ones() {
     ];
     let host = place.host(&["--agent", &agent], &environment);
     host.say("1", "hello");
-    let heard = harness::eventually("the agent answers", || host.heard().first().cloned());
+    let heard = support::eventually("the agent answers", || host.heard().first().cloned());
     // The shell, Python and what chooses its version add their own.
     let added =
         |name: &str| ["PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"].contains(&name) || name.contains("PYENV");
@@ -297,7 +297,7 @@ fn a_message_without_an_answer_is_redelivered_after_a_restart() {
     let deaf = program(&place, "    print(message['id'], file=sys.stderr, flush=True)");
     let host = place.host(&["--agent", &deaf], &[]);
     host.say("1", "hello");
-    harness::eventually("the agent has it", || host.log().contains("agent: 1").then_some(()));
+    support::eventually("the agent has it", || host.log().contains("agent: 1").then_some(()));
     let log = host.stop();
     assert!(!log.contains("still busy"), "{log}");
     let host = place.host(&["--agent", "echo"], &[]);
@@ -318,7 +318,7 @@ fn an_agent_that_ignores_everything_does_not_keep_the_host_from_ending() {
             .display()
     );
     let host = place.host(&["--agent", &stubborn], &[]);
-    harness::eventually("the agent is up", || host.log().contains("agent: up").then_some(()));
+    support::eventually("the agent is up", || host.log().contains("agent: up").then_some(()));
     host.say("1", "hello");
     host.stop();
 }
@@ -336,7 +336,7 @@ fn attachments_that_a_guest_cannot_take_are_left_out_with_a_warning() {
         "    say(type='reply', id=message['id'], content='c', attachments=[{'filename': 'a.txt', 'data': 'aGk='}])",
     );
     let host = place.host(&["--agent", &agent, "--channels", "channels"], &[]);
-    harness::eventually("the reply to what was polled is sent", || {
+    support::eventually("the reply to what was polled is sent", || {
         host.log().contains("reply 1 is sent without its attachments: the guest is built for").then_some(())
     });
     let log = host.stop();

@@ -1,10 +1,10 @@
 //! The `http` agent: a server that is asked for each message.
 
 mod cli_support;
-mod harness;
+mod support;
 
 use cli_support::Place;
-use harness::upstream::Upstream;
+use support::upstream::Upstream;
 
 fn kind(value: &str) -> Vec<(String, String)> {
     vec![("content-type".to_owned(), value.to_owned())]
@@ -69,8 +69,8 @@ fn a_server_that_is_not_there_costs_no_attempt() {
     drop(reserved);
     let host = place.host(&["--agent", &format!("http:http://{address}/")], &[]);
     host.say("1", "hello");
-    harness::eventually("it failed", || host.log().contains("did not answer message 1").then_some(()));
-    harness::eventually("health says so", || {
+    support::eventually("it failed", || host.log().contains("did not answer message 1").then_some(()));
+    support::eventually("health says so", || {
         place.run(&["health"]).out.contains("agent     http, no success yet, last error").then_some(())
     });
     let messages = place.run(&["messages", "list", "--json"]).json();
@@ -137,7 +137,7 @@ fn a_second_signal_ends_the_host_at_once() {
     host.say("1", "hello");
     server.wait_for("the message arrives", |_| true);
     host.signal("INT");
-    harness::eventually("the host begins to stop", || host.log().contains("stopping").then_some(()));
+    support::eventually("the host begins to stop", || host.log().contains("stopping").then_some(()));
     host.signal("TERM");
     assert_eq!(host.wait().code(), Some(130));
     assert!(!host.log().contains("still busy"));

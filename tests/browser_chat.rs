@@ -2,13 +2,13 @@
 //!
 //! Needs `chromium` and `chromedriver`; where they are not installed the test says so and passes.
 
-mod harness;
+mod support;
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
-use harness::{client, eventually, fixtures};
 use serde_json::{Value, json};
+use support::{client, eventually, fixtures};
 use tinclaw::{AgentResponse, Host};
 
 /// A browser, driven through the WebDriver protocol (W3C Recommendation of 5 June 2018).

@@ -1,15 +1,15 @@
 //! The commands beside `run`: check, call, channels, messages, replies, pairing, secrets, health.
 
 mod cli_support;
-mod harness;
+mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cli_support::{Place, RunningHost};
-use harness::upstream::{Upstream, ok};
-use harness::{client, eventually};
 use serde_json::{Value, json};
+use support::upstream::{Upstream, ok};
+use support::{client, eventually};
 
 #[test]
 fn check_warns_about_missing_secrets_and_reports_none_when_they_are_stored() {

@@ -1,7 +1,7 @@
 //! `tinclaw run`: a conversation, its signals, its errors, its configuration.
 
 mod cli_support;
-mod harness;
+mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 
 use cli_support::Place;
-use harness::{client, eventually};
+use support::{client, eventually};
 
 #[test]
 fn with_no_channels_the_web_chat_echoes_and_sigterm_ends_it_cleanly() {

@@ -1,16 +1,16 @@
 //! The whole way: a request, a poll or a timer wakes a guest, its message reaches the agent, the agent's answer leaves
 //! through `on-respond` with the credential that the host puts in.
 
-mod harness;
+mod support;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use harness::upstream::{Upstream, ok};
-use harness::{client, eventually, fixtures};
 use serde_json::json;
+use support::upstream::{Upstream, ok};
+use support::{client, eventually, fixtures};
 use tinclaw::secrets::{MemorySecrets, Secret, SecretError, SecretStore};
 use tinclaw::{Delivery, Host, HostBuilder};
 use wit_abi::types::{AgentResponse, StatusType, StatusUpdate};

@@ -1,6 +1,6 @@
 //! Stopping a host under load: whoever has sent a request gets a response, and nobody waits for one that does not come.
 
-mod harness;
+mod support;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use harness::{eventually, fixtures};
-use tinclaw::event::health::ChannelState;
+use support::{eventually, fixtures};
+use tinclaw::host::ChannelState;
 use tinclaw::server::ServerLimits;
 
 const REQUEST: &[u8] =

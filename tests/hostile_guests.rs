@@ -5,15 +5,16 @@
 //! overflowed the worker's native stack within one slice of fuel. Since then growing costs so much fuel that a slice ends
 //! before the stack does.
 
-mod harness;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use harness::{client, eventually, fixtures};
 use serde_json::{Value, json};
+use support::temp_dir::TempDir;
+use support::{client, eventually, fixtures};
 use tinclaw::{Host, LoadError, WasmChannel, WasmChannelLoader, WasmChannelRuntime};
 
 /// Small limits, so that a guest that loops comes to its end quickly. They are also what a small machine would set.
@@ -164,13 +165,11 @@ fn a_component_of_fifty_megabytes_is_refused_as_bytes_and_as_a_file() {
     let error =
         WasmChannel::from_bytes(&runtime, name, &huge, None).expect_err("it is too large").to_string();
     assert!(error.contains("huge") && error.contains("16777216"), "{error}");
-    let dir = std::env::temp_dir().join(format!("tinclaw-huge-{}", std::process::id()));
-    fs::create_dir_all(&dir).expect("a directory");
+    let dir = TempDir::new();
     // Nothing is written: a file with a hole is as long, and costs no disk.
     let file = fs::File::create(dir.join("huge.wasm")).expect("a file");
     file.set_len(50 << 20).expect("its length");
-    let results = WasmChannelLoader::new(runtime).load(&dir);
-    fs::remove_dir_all(&dir).expect("it is removed");
+    let results = WasmChannelLoader::new(runtime).load(dir.path());
     let results = results.expect("the directory is read");
     assert!(results.loaded.is_empty());
     let error = results.failed[0].to_string();

@@ -1,12 +1,12 @@
 //! Unknown senders who write to a channel: a guest asks for codes, an operator approves, and nobody gets in otherwise.
 
-mod harness;
+mod support;
 
 use std::net::SocketAddr;
 
-use harness::{client, eventually, fixtures};
 use serde_json::{Value, json};
-use tinclaw::event::health::ChannelState;
+use support::{client, eventually, fixtures};
+use tinclaw::host::ChannelState;
 use tinclaw::pairing::{ApproveError, PairingError};
 use tinclaw::{ChannelName, Host};
 

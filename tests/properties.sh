@@ -18,12 +18,12 @@ declare -A PROPERTIES=(
     canonical::properties::a_guest_reads_the_values_that_were_lowered
     canonical::properties::a_response_without_attachments_keeps_everything_else
     canonical::properties::no_memory_harms_the_host"
-  [capability_files]="capability_files
-    any_bytes_are_read_without_a_panic
-    any_json_is_read_without_a_panic
-    a_published_file_with_one_place_replaced_is_read_without_a_panic
-    a_published_file_with_bytes_changed_is_read_without_a_panic
-    a_published_file_with_pieces_put_in_is_read_without_a_panic"
+  [capability_files]="tinclaw
+    capability::tests::any_bytes_are_read_without_a_panic
+    capability::tests::any_json_is_read_without_a_panic
+    capability::tests::a_published_file_with_one_place_replaced_is_read_without_a_panic
+    capability::tests::a_published_file_with_bytes_changed_is_read_without_a_panic
+    capability::tests::a_published_file_with_pieces_put_in_is_read_without_a_panic"
   [urls]="tinclaw
     egress::target::tests::nothing_panics_and_what_is_accepted_is_stable
     egress::target::tests::arbitrary_text_never_panics
@@ -58,7 +58,7 @@ targets=("$@")
 binaries=${PROPERTIES_DIR:-target/properties}
 if [ -z "${PROPERTIES_DIR:-}" ]; then
   mkdir -p "$binaries"
-  cargo test --no-run -p tinclaw -p wit-abi --lib --test capability_files 2>&1 |
+  cargo test --no-run -p tinclaw -p wit-abi --lib 2>&1 |
     sed -n 's/.*Executable .*(\(.*\))$/\1/p' |
     while read -r built; do
       name=$(basename "$built")

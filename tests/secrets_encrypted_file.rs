@@ -1,12 +1,12 @@
 //! Secrets in an encrypted file: what an operator sets is what the host reads, and nothing else reads it.
 
-mod secrets_support;
+mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use secrets_support::TempDir;
+use support::temp_dir::TempDir;
 use tinclaw::secrets::{
     ChainSecrets, EncryptedFile, EnvSecrets, KdfCost, KeySource, MAX_SECRET_BYTES, MemorySecrets, Secret,
     SecretEditor, SecretError, SecretStore,
@@ -20,12 +20,12 @@ fn passphrase(text: &str) -> KeySource {
 }
 
 fn editor(directory: &TempDir, key: &KeySource) -> SecretEditor {
-    SecretEditor::open(&directory.path("secrets.enc"), key).unwrap().with_cost(QUICK)
+    SecretEditor::open(&directory.join("secrets.enc"), key).unwrap().with_cost(QUICK)
 }
 
 #[test]
 fn a_secret_is_set_read_listed_and_removed() {
-    let directory = TempDir::new("set-list-remove");
+    let directory = TempDir::new();
     let key = passphrase("correct horse");
     let editor = editor(&directory, &key);
     assert!(editor.list().unwrap().is_empty());
@@ -33,7 +33,7 @@ fn a_secret_is_set_read_listed_and_removed() {
     editor.set("other", Secret::from("o")).unwrap();
     assert_eq!(editor.list().unwrap(), ["other", "slack_token"]);
 
-    let store = EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap();
+    let store = EncryptedFile::open(&directory.join("secrets.enc"), &key).unwrap();
     assert_eq!(store.get("slack_token").unwrap(), Some(Secret::from("xoxb-1")));
     assert_eq!(store.get("missing").unwrap(), None);
     assert_eq!(store.names().unwrap(), ["other", "slack_token"]);
@@ -45,12 +45,12 @@ fn a_secret_is_set_read_listed_and_removed() {
 
 #[test]
 fn setting_only_when_missing_keeps_the_present_value() {
-    let directory = TempDir::new("set-missing");
+    let directory = TempDir::new();
     let key = passphrase("correct horse");
     let editor = editor(&directory, &key);
     assert!(editor.set_missing("Token", Secret::from("first")).unwrap());
     assert!(!editor.set_missing("token", Secret::from("second")).unwrap());
-    let store = EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap();
+    let store = EncryptedFile::open(&directory.join("secrets.enc"), &key).unwrap();
     assert_eq!(store.get("token").unwrap(), Some(Secret::from("first")));
     editor.remove("token").unwrap();
     assert!(editor.set_missing("token", Secret::from("third")).unwrap());
@@ -58,11 +58,11 @@ fn setting_only_when_missing_keeps_the_present_value() {
 
 #[test]
 fn a_running_host_uses_a_changed_secret_at_once() {
-    let directory = TempDir::new("reload");
+    let directory = TempDir::new();
     let key = passphrase("correct horse");
     let editor = editor(&directory, &key);
     editor.set("token", Secret::from("old")).unwrap();
-    let store = EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap();
+    let store = EncryptedFile::open(&directory.join("secrets.enc"), &key).unwrap();
     for value in ["new", "two", "six"] {
         editor.set("token", Secret::from(value)).unwrap();
         assert_eq!(store.get("token").unwrap(), Some(Secret::from(value)));
@@ -71,8 +71,8 @@ fn a_running_host_uses_a_changed_secret_at_once() {
 
 #[test]
 fn missing_wrong_key_damaged_and_newer_are_told_apart() {
-    let directory = TempDir::new("told-apart");
-    let path = directory.path("secrets.enc");
+    let directory = TempDir::new();
+    let path = directory.join("secrets.enc");
     let key = passphrase("correct horse");
     assert!(matches!(EncryptedFile::open(&path, &key), Err(SecretError::Missing { .. })));
     editor(&directory, &key).set("token", Secret::from("the value of it")).unwrap();
@@ -94,8 +94,8 @@ fn missing_wrong_key_damaged_and_newer_are_told_apart() {
 
 #[test]
 fn a_wrong_key_never_replaces_the_file() {
-    let directory = TempDir::new("not-replaced");
-    let path = directory.path("secrets.enc");
+    let directory = TempDir::new();
+    let path = directory.join("secrets.enc");
     editor(&directory, &passphrase("correct horse")).set("token", Secret::from("v")).unwrap();
     let before = fs::read(&path).unwrap();
     assert!(editor(&directory, &passphrase("battery staple")).set("token", Secret::from("w")).is_err());
@@ -105,8 +105,8 @@ fn a_wrong_key_never_replaces_the_file() {
 
 #[test]
 fn the_file_is_for_its_owner_only_and_holds_no_plain_text() {
-    let directory = TempDir::new("mode");
-    let path = directory.path("deep/er/secrets.enc");
+    let directory = TempDir::new();
+    let path = directory.join("deep/er/secrets.enc");
     let editor = SecretEditor::open(&path, &passphrase("correct horse")).unwrap().with_cost(QUICK);
     editor.set("some_name", Secret::from("some value")).unwrap();
     editor.set("some_name", Secret::from("some other value")).unwrap();
@@ -122,21 +122,21 @@ fn the_file_is_for_its_owner_only_and_holds_no_plain_text() {
 
 #[test]
 fn a_key_file_works_and_a_short_one_is_refused() {
-    let directory = TempDir::new("key-file");
+    let directory = TempDir::new();
     let good = directory.write("key", &[b"0123456789abcdef0123456789abcdef".as_slice(), b"\n"].concat());
     let key = KeySource::File(good);
     editor(&directory, &key).set("token", Secret::from("v")).unwrap();
-    let store = EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap();
+    let store = EncryptedFile::open(&directory.join("secrets.enc"), &key).unwrap();
     assert_eq!(store.get("token").unwrap(), Some(Secret::from("v")));
     let short = KeySource::File(directory.write("short", b"0123456789abcdef0123456789abcde"));
-    assert!(matches!(SecretEditor::open(&directory.path("x"), &short), Err(SecretError::BadKey { .. })));
-    let none = KeySource::File(directory.path("none"));
-    assert!(matches!(SecretEditor::open(&directory.path("x"), &none), Err(SecretError::Io { .. })));
+    assert!(matches!(SecretEditor::open(&directory.join("x"), &short), Err(SecretError::BadKey { .. })));
+    let none = KeySource::File(directory.join("none"));
+    assert!(matches!(SecretEditor::open(&directory.join("x"), &none), Err(SecretError::Io { .. })));
 }
 
 #[test]
 fn values_are_bounded() {
-    let directory = TempDir::new("bounds");
+    let directory = TempDir::new();
     let editor = editor(&directory, &passphrase("correct horse"));
     let limit = usize::try_from(MAX_SECRET_BYTES).unwrap();
     editor.set("a", Secret::new("x".repeat(limit))).unwrap();
@@ -148,7 +148,7 @@ fn values_are_bounded() {
 
 #[test]
 fn files_left_by_a_crash_are_ignored() {
-    let directory = TempDir::new("crash");
+    let directory = TempDir::new();
     let editor = editor(&directory, &passphrase("correct horse"));
     editor.set("a", Secret::from("1")).unwrap();
     directory.write("secrets.enc.new", b"half a file");
@@ -159,7 +159,7 @@ fn files_left_by_a_crash_are_ignored() {
 
 #[test]
 fn two_editors_at_once_lose_nothing() {
-    let directory = TempDir::new("two-editors");
+    let directory = TempDir::new();
     let key = passphrase("correct horse");
     std::thread::scope(|scope| {
         for writer in ["a", "b"] {
@@ -176,10 +176,10 @@ fn two_editors_at_once_lose_nothing() {
 
 #[test]
 fn a_damaged_file_in_a_chain_is_not_passed_over() {
-    let directory = TempDir::new("chain");
+    let directory = TempDir::new();
     let key = passphrase("correct horse");
     editor(&directory, &key).set("token", Secret::from("file")).unwrap();
-    let file = EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap();
+    let file = EncryptedFile::open(&directory.join("secrets.enc"), &key).unwrap();
     let env = EnvSecrets::from_table([("TINCLAW_SECRET_TOKEN", "environment")]);
     let chain = ChainSecrets::new(vec![Arc::new(file), Arc::new(env)]);
     assert_eq!(chain.get("token").unwrap(), Some(Secret::from("file")));
@@ -189,11 +189,11 @@ fn a_damaged_file_in_a_chain_is_not_passed_over() {
 
 #[test]
 fn the_revision_of_a_file_and_of_its_chain_changes_with_every_value() {
-    let directory = TempDir::new("revision");
+    let directory = TempDir::new();
     let key = passphrase("correct horse");
     let editor = editor(&directory, &key);
     editor.set("one", Secret::from("first")).unwrap();
-    let file = Arc::new(EncryptedFile::open(&directory.path("secrets.enc"), &key).unwrap());
+    let file = Arc::new(EncryptedFile::open(&directory.join("secrets.enc"), &key).unwrap());
     let memory = Arc::new(MemorySecrets::new());
     let chain = ChainSecrets::new(vec![memory.clone(), file.clone()]);
     let before = (file.revision(), chain.revision());

@@ -38,7 +38,7 @@ fn rows() -> Vec<Row> {
         .collect()
 }
 
-/// The sources in which the tests of a place are: a file, or everything in a directory of `tests/`.
+/// The sources in which the tests of a place are: a file, or everything in a directory.
 fn sources(place: &[&str]) -> Vec<PathBuf> {
     let file = |directory: &str, parts: &[&str]| {
         let path = parts.iter().fold(root().join(directory), |path, part| path.join(part));
@@ -48,8 +48,8 @@ fn sources(place: &[&str]) -> Vec<PathBuf> {
         ["wit_abi", rest @ ..] => file("wit-abi/src", rest),
         _ => file("src", place),
     };
-    let suite = root().join("tests").join(place.join("/"));
-    let suite = fs::read_dir(suite).into_iter().flatten().flatten().map(|entry| entry.path());
+    let suite = fs::read_dir(root().join("src").join(place.join("/")));
+    let suite = suite.into_iter().flatten().flatten().map(|entry| entry.path());
     let all = of_sources.into_iter().chain(file("tests", place)).chain(suite);
     all.filter(|path| path.is_file()).collect()
 }

@@ -1,7 +1,7 @@
 //! Senders that mean no good, over HTTP: each request is one change away from one that is taken, every refusal looks alike,
 //! and no guest ever runs for one.
 
-mod harness;
+mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use harness::upstream::Upstream;
-use harness::{client, eventually, fixtures};
 use ring::hmac;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
-use tinclaw::event::health::ChannelState;
+use support::upstream::Upstream;
+use support::{client, eventually, fixtures};
+use tinclaw::host::ChannelState;
 use tinclaw::secrets::{MemorySecrets, Secret};
-use tinclaw::webhook::TrustedProxies;
+use tinclaw::server::TrustedProxies;
 use tinclaw::{Host, HostBuilder, RecvError};
 
 const PATH: &str = "/webhook/everything";

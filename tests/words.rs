@@ -84,7 +84,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("tests/cli_run.rs", "flavour", "the name of a built fixture"),
     ("tests/end_to_end.rs", "flavour", "the name of a built fixture"),
     ("tests/fixtures_load.rs", "flavour", "the name of a built fixture"),
-    ("tests/sandbox_suite/guests.rs", "flavour", "the name of a built fixture"),
+    ("src/sandbox/tests/guests.rs", "flavour", "the name of a built fixture"),
 ];
 
 /// What is read: texts that people of the project write.

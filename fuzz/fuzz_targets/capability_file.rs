@@ -2,8 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tinclaw::ChannelName;
-use tinclaw::capability::ChannelCapabilitiesFile;
+use tinclaw::{ChannelCapabilitiesFile, ChannelName};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(channel) = "echo".parse::<ChannelName>() else { return };

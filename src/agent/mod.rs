@@ -38,7 +38,8 @@ pub use echo::EchoAgent;
 pub use exec::{ExecAgent, ExecSettings};
 #[cfg(feature = "agent-http")]
 pub use http::{HeaderError, HttpAgent, HttpSettings};
-pub use status::{UnknownStatus, status_type};
+#[cfg(feature = "cli")]
+pub(crate) use status::status_type;
 
 /// Answers messages. A message is acknowledged only when its answer is durable; whatever else happens to the agent, the
 /// message is redelivered.

@@ -20,7 +20,7 @@ pub(crate) const MAX_FILE_BYTES: usize = 256 * 1024;
 pub struct ChannelCapabilitiesFile {
     /// What the file describes: a channel.
     #[serde(rename = "type")]
-    pub kind: FileKind,
+    pub(crate) kind: FileKind,
     /// The channel's name; when present, it must be what follows from the file's own name.
     pub name: Option<String>,
     /// The version of the channel, as text.
@@ -30,9 +30,9 @@ pub struct ChannelCapabilitiesFile {
     /// What the channel is for.
     pub description: Option<String>,
     /// Texts for the person who sets the channel up.
-    pub auth: Option<AuthSection>,
+    pub(crate) auth: Option<AuthSection>,
     /// The secrets that the channel needs.
-    pub setup: Option<SetupSection>,
+    pub(crate) setup: Option<SetupSection>,
     /// What the channel may do.
     pub capabilities: ChannelCapabilities,
     /// What `on-start` gets, completed by the host; free-form.

@@ -18,20 +18,20 @@ mod rights;
 #[cfg(test)]
 mod schema;
 mod setup;
+#[cfg(test)]
+mod tests;
 pub(crate) mod webhook;
 
 pub use error::CapabilityError;
+pub use file::ChannelCapabilitiesFile;
 pub(crate) use file::MAX_FILE_BYTES;
-pub use file::{ChannelCapabilitiesFile, FileKind};
-pub use http::{AllowlistEntry, CredentialLocation, HttpCapability, HttpCredential, HttpRateLimit};
+pub(crate) use http::{AllowlistEntry, HttpCapability};
 pub use overrides::CapabilityOverrides;
 pub(crate) use review::WEBSOCKET_UNSUPPORTED;
+pub(crate) use rights::ChannelSection;
 pub(crate) use rights::DEFAULT_MIN_POLL_INTERVAL_MS;
-pub use rights::{
-    ChannelCapabilities, ChannelSection, EmitRateLimitConfig, SecretsCapability, WebsocketCapability,
-    WebsocketProtocol, WorkspaceCapability,
+pub use rights::{ChannelCapabilities, EmitRateLimitConfig};
+pub(crate) use setup::{
+    AuthSection, DEFAULT_GENERATED_BYTES, RequiredSecret, SecretConfigMapping, SetupSection,
 };
-pub use setup::{
-    AuthSection, AutoGenerate, DEFAULT_GENERATED_BYTES, RequiredSecret, SecretConfigMapping, SetupSection,
-};
-pub use webhook::WebhookCapability;
+pub(crate) use webhook::WebhookCapability;

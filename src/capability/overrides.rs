@@ -20,12 +20,12 @@ use crate::model::document::{Comments, read};
 /// use tinclaw::channel::{CapabilityOverrides, ChannelCapabilitiesFile, ChannelName};
 ///
 /// let name = ChannelName::new("feishu")?;
-/// let published = br#"{"capabilities": {"channel": {"webhook": {"managed_by_host": false}}}}"#;
+/// let published = br#"{"capabilities": {"channel": {"allowed_paths": ["/a"]}}}"#;
 /// let file = ChannelCapabilitiesFile::parse("feishu.capabilities.json", &name, published)?;
 /// let mut overrides = CapabilityOverrides::default();
-/// overrides.capabilities.insert("channel".into(), json!({"webhook": {"methods": ["GET"]}}));
+/// overrides.capabilities.insert("channel".into(), json!({"allowed_paths": ["/b"]}));
 /// let file = file.with_overrides(&name, &overrides)?;
-/// assert_eq!(file.capabilities.webhook().unwrap().methods, ["GET"]);
+/// assert!(file.capabilities.is_path_allowed("/b"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]

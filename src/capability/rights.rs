@@ -15,15 +15,15 @@ use super::{HttpCapability, WebhookCapability};
 #[serde(deny_unknown_fields, default)]
 pub struct ChannelCapabilities {
     /// Outbound HTTP. Absent: none.
-    pub http: Option<HttpCapability>,
+    pub(crate) http: Option<HttpCapability>,
     /// Which secrets the guest may ask about.
-    pub secrets: Option<SecretsCapability>,
+    pub(crate) secrets: Option<SecretsCapability>,
     /// Workspace rights of tools. A channel has its own workspace always.
-    pub workspace: Option<WorkspaceCapability>,
+    pub(crate) workspace: Option<WorkspaceCapability>,
     /// What the channel may do inside the host.
-    pub channel: Option<ChannelSection>,
+    pub(crate) channel: Option<ChannelSection>,
     /// A socket that the host keeps open for the channel.
-    pub websocket: Option<WebsocketCapability>,
+    pub(crate) websocket: Option<WebsocketCapability>,
 }
 
 impl ChannelCapabilities {
@@ -40,7 +40,7 @@ impl ChannelCapabilities {
     }
 
     /// How webhooks are authenticated, when the file says so.
-    pub fn webhook(&self) -> Option<&WebhookCapability> {
+    pub(crate) fn webhook(&self) -> Option<&WebhookCapability> {
         self.channel.as_ref().and_then(|section| section.webhook.as_ref())
     }
 }

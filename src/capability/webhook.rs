@@ -4,18 +4,6 @@
 //! `secret_name`, `signature_key_secret_name`, `hmac_secret_name`, `managed_by_host`, `methods` and
 //! `verify_token_param`, and load as they are. New files say `auth`. What follows from both together, and what
 //! contradicts, is decided in [`AuthPlan::from`](crate::webhook::AuthPlan::from); here is only the shape.
-//!
-//! ```
-//! use serde_json::json;
-//! use tinclaw::capability::WebhookCapability;
-//! use tinclaw::model::document::{Comments, DocumentError, read};
-//!
-//! let webhook =
-//!     json!({"auth": "github", "secret_name": "github_hook_key", "dedupe": {"header": "X-GitHub-Delivery"}});
-//! let webhook: WebhookCapability = read(webhook, Comments::Refused)?;
-//! assert_eq!(webhook.methods, ["POST"]);
-//! # Ok::<(), DocumentError>(())
-//! ```
 
 use serde::Deserialize;
 

@@ -193,12 +193,12 @@ mod tests {
     #[test]
     fn what_is_there_stays_unless_it_is_to_be_replaced() {
         let dir = Dir::with(&[("webchat.capabilities.json", b"mine")]);
-        let error = install_bundled_channel("webchat", &dir.0, false).unwrap_err();
+        let error = install_bundled_channel("webchat", dir.directory(), false).unwrap_err();
         assert!(matches!(error, BundledError::Exists { .. }), "{error}");
         assert!(!dir.path("webchat.wasm").exists());
         assert_eq!(std::fs::read(dir.path("webchat.capabilities.json")).unwrap(), b"mine");
-        install_bundled_channel("webchat", &dir.0, true).unwrap();
-        install_bundled_channel("webchat", &dir.0, true).unwrap();
+        install_bundled_channel("webchat", dir.directory(), true).unwrap();
+        install_bundled_channel("webchat", dir.directory(), true).unwrap();
         assert_ne!(std::fs::read(dir.path("webchat.capabilities.json")).unwrap(), b"mine");
     }
 
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn other_names_are_refused() {
         let dir = Dir::new();
-        let refused = |name: &str| install_bundled_channel(name, &dir.0, false).unwrap_err();
+        let refused = |name: &str| install_bundled_channel(name, dir.directory(), false).unwrap_err();
         assert!(matches!(refused("telegram"), BundledError::Unknown { .. }));
         assert!(matches!(refused("../webchat"), BundledError::Name { .. }));
         assert!(bundled_channel_files("telegram").is_none());

@@ -193,7 +193,7 @@ impl DiscoveredChannel {
     ///
     /// # Errors
     /// [`DiscoverError`] when a file is a link, is not an ordinary file, is too large, or cannot be read.
-    pub fn read(&self) -> Result<ChannelFiles, DiscoverError> {
+    pub(crate) fn read(&self) -> Result<ChannelFiles, DiscoverError> {
         let wasm = read_file(&self.wasm, MAX_WASM_BYTES)?;
         let capabilities =
             self.capabilities.as_deref().map(|path| read_file(path, MAX_FILE_BYTES)).transpose()?;

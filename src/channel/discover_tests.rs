@@ -1,36 +1,31 @@
 use super::*;
 
 use std::os::unix::fs::symlink;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory of its own for each test, removed afterwards.
-pub(in crate::channel) struct Dir(pub(in crate::channel) PathBuf);
+use crate::test_support::temp_dir::TempDir;
+
+/// A directory of channels.
+pub(in crate::channel) struct Dir(TempDir);
 
 impl Dir {
     pub(in crate::channel) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("tinclaw-discover-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(TempDir::new())
     }
 
     pub(in crate::channel) fn with(files: &[(&str, &[u8])]) -> Self {
         let dir = Self::new();
         for (name, bytes) in files {
-            std::fs::write(dir.0.join(name), bytes).unwrap();
+            dir.0.write(name, bytes);
         }
         dir
     }
 
+    pub(in crate::channel) fn directory(&self) -> &Path {
+        self.0.path()
+    }
+
     pub(in crate::channel) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
     }
 }
 
@@ -51,7 +46,7 @@ fn channels_are_found_with_their_capability_files() {
         ("echo.json", b"x"),
     ]);
     std::fs::create_dir(dir.path("sub")).unwrap();
-    let found = discover_channels(&dir.0).unwrap();
+    let found = discover_channels(dir.directory()).unwrap();
     assert_eq!(names(&found), ["a_b", "echo", "lonely"]);
     assert!(found.refused.is_empty());
     assert_eq!(found.channels[1].capabilities, Some(dir.path("echo.capabilities.json")));
@@ -78,7 +73,7 @@ fn names_that_no_channel_can_have_are_refused_and_the_others_found() {
         ("a.b.wasm", b""),
         ("ok.wasm", b""),
     ]);
-    let found = discover_channels(&dir.0).unwrap();
+    let found = discover_channels(dir.directory()).unwrap();
     assert_eq!(names(&found), ["ok"]);
     assert_eq!(found.refused.len(), 4);
     assert!(
@@ -92,17 +87,17 @@ fn names_that_no_channel_can_have_are_refused_and_the_others_found() {
 fn a_name_that_is_not_text_is_refused() {
     use std::os::unix::ffi::OsStrExt;
     let dir = Dir::new();
-    if std::fs::write(dir.0.join(OsStr::from_bytes(b"a\xFF.wasm")), b"").is_err() {
+    if std::fs::write(dir.directory().join(OsStr::from_bytes(b"a\xFF.wasm")), b"").is_err() {
         return; // a file system whose names are text
     }
-    let found = discover_channels(&dir.0).unwrap();
+    let found = discover_channels(dir.directory()).unwrap();
     assert!(matches!(&found.refused[..], [DiscoverError::Name { source: ChannelNameError::NotText, .. }]));
 }
 
 #[test]
 fn two_files_of_one_name_are_both_refused() {
     let dir = Dir::with(&[("a-b.wasm", b""), ("a_b.wasm", b""), ("c.wasm", b"")]);
-    let found = discover_channels(&dir.0).unwrap();
+    let found = discover_channels(dir.directory()).unwrap();
     assert_eq!(names(&found), ["c"]);
     let [error @ DiscoverError::SameName { files, .. }] = &found.refused[..] else {
         panic!("{:?}", found.refused)
@@ -120,7 +115,7 @@ fn links_are_refused_wherever_they_lead() {
     symlink("nowhere", dir.path("dangles.wasm")).unwrap();
     symlink(outside.path("secret"), dir.path("linked_file.capabilities.json")).unwrap();
 
-    let found = discover_channels(&dir.0).unwrap();
+    let found = discover_channels(dir.directory()).unwrap();
     assert_eq!(names(&found), ["linked_file", "real"]);
     assert_eq!(found.refused.len(), 3);
     assert!(
@@ -139,7 +134,7 @@ fn links_are_refused_wherever_they_lead() {
 fn a_link_that_appears_after_the_listing_is_refused() {
     let outside = Dir::with(&[("secret", b"secret")]);
     let dir = Dir::with(&[("a.wasm", b"guest")]);
-    let found = discover_channels(&dir.0).unwrap();
+    let found = discover_channels(dir.directory()).unwrap();
     std::fs::remove_file(dir.path("a.wasm")).unwrap();
     symlink(outside.path("secret"), dir.path("a.wasm")).unwrap();
     assert!(matches!(found.channels[0].read(), Err(DiscoverError::Link { .. })));
@@ -151,7 +146,7 @@ fn what_is_not_an_ordinary_file_is_refused_without_waiting() {
     std::fs::create_dir(dir.path("directory.wasm")).unwrap();
     let pipe = rustix::fs::CWD;
     rustix::fs::mknodat(pipe, dir.path("pipe.wasm"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    let found = discover_channels(&dir.0).unwrap();
+    let found = discover_channels(dir.directory()).unwrap();
     assert_eq!(names(&found), ["directory", "pipe"]);
     for channel in &found.channels {
         let error = channel.read().unwrap_err();

@@ -177,7 +177,7 @@ impl WasmChannelLoader {
     /// ([`ManagerConfig::load_settings`](crate::ManagerConfig::load_settings)). A guest that needs more memory than usual
     /// loads only with the settings that give it.
     #[must_use]
-    pub fn with_settings(self, settings: LoadSettings) -> Self {
+    pub(crate) fn with_settings(self, settings: LoadSettings) -> Self {
         Self { settings, ..self }
     }
 

@@ -33,22 +33,21 @@ pub(crate) mod poll;
 pub(crate) mod state;
 pub(crate) mod thinking;
 pub(crate) mod timers;
-pub mod workspace;
+pub(crate) mod workspace;
 
-pub use crate::capability::limits::{ChannelLimits, ClampedLimit, LimitCaps};
+pub(crate) use crate::capability::limits::ClampedLimit;
+pub use crate::capability::limits::{ChannelLimits, LimitCapError, LimitCaps};
 pub use crate::capability::{
     CapabilityError, CapabilityOverrides, ChannelCapabilities, ChannelCapabilitiesFile, EmitRateLimitConfig,
 };
 pub use crate::model::name::{ChannelName, ChannelNameError};
-pub use bundled::{
-    BundledError, available_channel_names, bundled_channel_files, bundled_channel_names,
-    install_bundled_channel,
-};
+pub use crate::webhook::WebhookConfigError;
+pub(crate) use bundled::bundled_channel_files;
+pub use bundled::{BundledError, available_channel_names, bundled_channel_names, install_bundled_channel};
 pub(crate) use config::start_config;
-pub use config::{ChannelConfig, HttpEndpointConfig, PollConfig};
-pub use discover::{
-    ChannelFiles, DiscoverError, DiscoveredChannel, Discovery, default_channels_dir, discover_channels,
-};
+pub use discover::{DiscoverError, DiscoveredChannel, Discovery, default_channels_dir, discover_channels};
+pub use endpoints::RegisteredEndpoint;
+pub(crate) use endpoints::Registration;
 pub(crate) use endpoints::resolve_registration;
-pub use endpoints::{PollSchedule, RegisteredEndpoint, Registration};
-pub use loader::{LoadError, LoadResults, LoadSettings, WasmChannel, WasmChannelLoader};
+pub(crate) use loader::LoadSettings;
+pub use loader::{LoadError, LoadResults, WasmChannel, WasmChannelLoader};

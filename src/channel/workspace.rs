@@ -244,6 +244,7 @@ impl Workspace {
     /// # Errors
     /// A path that the callback read and wrote has changed since it read it, or there is no longer room. Nothing is
     /// applied then.
+    #[cfg(test)]
     pub fn apply(&mut self, changes: &WorkspaceChanges) -> Result<Vec<(WorkspacePath, Arc<str>)>, Conflict> {
         self.check(changes)?;
         Ok(self.apply_over(changes))
@@ -252,7 +253,7 @@ impl Workspace {
     /// What stands in the way of applying `changes`. That there is no room comes first: it cannot be overridden.
     ///
     /// # Errors
-    /// As of [`Workspace::apply`].
+    /// A path that the callback read and wrote has changed since it read it, or there is no longer room.
     pub fn check(&self, changes: &WorkspaceChanges) -> Result<(), Conflict> {
         if changes.is_empty() {
             return Ok(());
@@ -322,7 +323,7 @@ impl WorkspaceSnapshot {
     }
 
     /// Bytes of all paths and contents.
-    #[must_use]
+    #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -331,12 +332,6 @@ impl WorkspaceSnapshot {
     #[must_use]
     pub fn len(&self) -> usize {
         self.files.len()
-    }
-
-    /// There are no files.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
     }
 
     /// Whether the limits hold after all of `writes`.

@@ -40,13 +40,18 @@ mod resolver;
 mod retry_after;
 mod settings;
 mod target;
+#[cfg(test)]
+mod tests;
 
-pub use allowlist::is_unbounded_prefix;
-pub use channel::ChannelHttp;
-pub use client::MAX_RESPONSE_HEAD_BYTES;
-pub use error::OutboundError;
+pub(crate) use allowlist::is_unbounded_prefix;
+pub(crate) use channel::ChannelHttp;
+#[cfg(test)]
+pub(crate) use client::MAX_RESPONSE_HEAD_BYTES;
+#[cfg(test)]
+pub(crate) use error::OutboundError;
 pub use log_caps::LOG_CAPS;
-pub use outbound::OutboundHttp;
-pub use request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose};
+pub(crate) use outbound::OutboundHttp;
+pub(crate) use request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose};
 pub use resolver::{NameResolver, SystemResolver};
-pub use settings::{ChannelHttpSettings, HttpCapabilityError, OutboundHttpSettings, OutboundSettingsError};
+pub(crate) use settings::ChannelHttpSettings;
+pub use settings::{HttpCapabilityError, OutboundHttpSettings, OutboundSettingsError};

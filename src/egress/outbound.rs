@@ -54,7 +54,6 @@ impl Clients {
 /// One entry of `http_rewrite`.
 struct Rewrite {
     host: HostPattern,
-    written: (String, String),
     base: Base,
 }
 
@@ -125,11 +124,6 @@ impl OutboundHttp {
             private: PrivateHosts::new(&settings.allow_private_hosts)?,
             resolver,
         })))
-    }
-
-    /// The rewrites in force, host and base, for the log at start.
-    pub fn rewrites(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.rewrites.iter().map(|rewrite| (rewrite.written.0.as_str(), rewrite.written.1.as_str()))
     }
 
     /// Ends the requests of polls that are under way, which may wait for most of a minute; later ones fail at once. It is
@@ -245,8 +239,7 @@ fn rewrites(table: &BTreeMap<String, String>) -> Result<Vec<Rewrite>, OutboundSe
         let error = |reason| OutboundSettingsError::new(format!("http_rewrite: '{host}'"), reason);
         let pattern = HostPattern::parse(host).map_err(error)?;
         let parsed = Base::parse(base, false).map_err(error)?;
-        let written = (host.clone(), parsed.url.clone());
-        Ok(Rewrite { host: pattern, written, base: parsed })
+        Ok(Rewrite { host: pattern, base: parsed })
     };
     table.iter().map(rewrite).collect()
 }

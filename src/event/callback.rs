@@ -251,6 +251,7 @@ pub struct CallbackReport {
     /// What it logged; already handed to the `log` crate.
     pub logs: Vec<LogLine>,
     /// The share of the memory budget that the result and the effects take, released when this is dropped.
+    #[expect(dead_code, reason = "held, not read")]
     pub memory: Option<MemoryReservation>,
 }
 

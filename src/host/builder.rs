@@ -11,7 +11,7 @@ use crate::net::PublicUrl;
 use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig};
 use crate::server::requests::{OwnPages, RequestHandler, head_check};
 use crate::server::{DEFAULT_MAX_BODY_BYTES, WasmChannelRouter};
-use crate::server::{HttpServer, ServerError, ServerLimits};
+use crate::server::{HttpServer, ServerError, ServerLimits, ServerStats};
 use crate::webhook::TrustedProxies;
 
 use super::config::ManagerConfig;
@@ -78,6 +78,12 @@ impl Host {
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.server.as_ref().map(HttpServer::local_addr)
+    }
+
+    /// What the HTTP server has counted, if there is one.
+    #[must_use]
+    pub fn server_stats(&self) -> Option<ServerStats> {
+        self.server.as_ref().map(HttpServer::stats)
     }
 
     /// An address at which others reach the HTTP server: that of this machine where it listens on all interfaces.
@@ -299,48 +305,34 @@ fn own_pages(routes: WasmChannelRouter) -> OwnPages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_support::fixtures;
+    use crate::test_support::temp_dir::TempDir;
 
-    /// A directory with a file that is no guest, removed with the test.
-    struct Channels(PathBuf);
-
-    impl Channels {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("tinclaw-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(&path).unwrap();
-            std::fs::write(path.join("broken.wasm"), "no guest").unwrap();
-            std::fs::write(path.join("broken_too.wasm"), "").unwrap();
-            Self(path)
-        }
-
-        fn with_one_that_runs(self) -> Self {
-            let echo = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/echo.wasm");
-            std::fs::copy(echo, self.0.join("echo.wasm")).unwrap();
-            self
-        }
-    }
-
-    impl Drop for Channels {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
+    /// A directory with two files that are no guests.
+    fn broken_channels() -> TempDir {
+        let directory = TempDir::new();
+        directory.write("broken.wasm", "no guest");
+        directory.write("broken_too.wasm", "");
+        directory
     }
 
     /// The host started without a single channel, and its stream of messages waited for ever.
     #[test]
     fn a_host_none_of_whose_channels_can_be_loaded_does_not_start() {
-        let channels = Channels::new("none-loaded");
-        let error = Host::builder().channels_from(&channels.0).start().err().expect("it does not start");
+        let channels = broken_channels();
+        let error = Host::builder().channels_from(channels.path()).start().err().expect("it does not start");
         assert!(matches!(&error, HostError::NoChannels(failed) if failed.len() == 2), "{error:?}");
         let text = error.to_string();
         assert!(text.starts_with("no channel could be loaded: ") && text.contains("broken_too"), "{text}");
-        let error = Host::builder().channels_from(channels.0.join("nodir")).start().err();
+        let error = Host::builder().channels_from(channels.join("nodir")).start().err();
         assert!(matches!(error, Some(HostError::Channels(_))), "{error:?}");
     }
 
     #[test]
     fn a_host_runs_the_channels_that_can_be_loaded_and_lists_the_others() {
-        let channels = Channels::new("one-loaded").with_one_that_runs();
-        let host = Host::builder().channels_from(&channels.0).start().expect("it starts");
+        let channels = broken_channels();
+        channels.write("echo.wasm", fixtures::guest("echo"));
+        let host = Host::builder().channels_from(channels.path()).start().expect("it starts");
         assert_eq!(host.failed_channels().len(), 2);
         assert_eq!(host.health().unwrap().channels.len(), 1);
     }

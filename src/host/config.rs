@@ -1,6 +1,7 @@
 //! What an operator decides about a host.
 
 use std::collections::BTreeMap;
+#[cfg(test)]
 use std::fmt;
 #[cfg(feature = "sqlite")]
 use std::path::PathBuf;
@@ -22,7 +23,9 @@ use crate::router::RouterConfig;
 use crate::secrets::{EnvSecrets, SecretStore};
 #[cfg(feature = "sqlite")]
 use crate::store::Durability;
-use crate::store::{Retention, Store, StoreError};
+use crate::store::Retention;
+#[cfg(test)]
+use crate::store::{Store, StoreError};
 
 /// What a person is told whose message the agent could not answer.
 pub const DEAD_LETTER_TEXT: &str = "Sorry, this message could not be answered.";
@@ -41,15 +44,18 @@ pub enum StateLocation {
         /// What a power loss may take.
         durability: Durability,
     },
-    /// In a [`Store`] of the embedder's own. Whoever gives it sees to it that hosts do not share what must not be shared.
+    /// In a store of a test's own.
+    #[cfg(test)]
     Custom(StoreOpener),
 }
 
-/// Opens a [`Store`] of the embedder's own: once at the start, and again after each failure of the one before, which is
+/// Opens a store of a test's own: once at the start, and again after each failure of the one before, which is
 /// dropped first.
+#[cfg(test)]
 #[derive(Clone)]
 pub struct StoreOpener(Arc<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync>);
 
+#[cfg(test)]
 impl StoreOpener {
     /// Opens with `open`, which is called on the store thread and, at the start, on the caller's.
     pub fn new(open: impl Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync + 'static) -> Self {
@@ -61,6 +67,7 @@ impl StoreOpener {
     }
 }
 
+#[cfg(test)]
 impl fmt::Debug for StoreOpener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("StoreOpener")
@@ -120,7 +127,7 @@ pub struct ManagerConfig {
 impl ManagerConfig {
     /// What a [`WasmChannelLoader`](crate::WasmChannelLoader) must know of this configuration.
     #[must_use]
-    pub fn load_settings(&self) -> LoadSettings {
+    pub(crate) fn load_settings(&self) -> LoadSettings {
         let overrides =
             self.channels.iter().map(|(name, settings)| (name.clone(), settings.overrides.clone()));
         LoadSettings { overrides: overrides.collect(), limit_caps: self.limit_caps.clone() }

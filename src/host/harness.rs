@@ -55,12 +55,6 @@ impl ChannelHarness {
         &self.setup.diagnostics
     }
 
-    /// What it may take.
-    #[must_use]
-    pub fn limits(&self) -> &ChannelLimits {
-        &self.setup.limits
-    }
-
     /// The text that `on-start` gets. It may hold secrets that the channel is given on purpose.
     ///
     /// # Errors

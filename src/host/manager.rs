@@ -111,7 +111,9 @@ impl ChannelManager {
         let (completed, completions) = unbounded();
         let (events, inbox) = event_queue(EVENT_CAPACITY);
         let lock = match &config.state {
-            StateLocation::Memory | StateLocation::Custom(_) => None,
+            StateLocation::Memory => None,
+            #[cfg(test)]
+            StateLocation::Custom(_) => None,
             #[cfg(feature = "sqlite")]
             StateLocation::Directory { path, .. } => Some(HostLock::acquire(path)?),
         };
@@ -322,6 +324,7 @@ fn opener(state: StateLocation) -> Opener {
             let options = SqliteOptions { durability, ..SqliteOptions::default() };
             SqliteStore::opener(path.join("tinclaw.db"), options)
         }
+        #[cfg(test)]
         StateLocation::Custom(opener) => Box::new(move || opener.open()),
     }
 }

@@ -17,24 +17,30 @@
 
 pub(crate) mod access;
 mod assembly;
-mod builder;
-mod config;
+pub(crate) mod builder;
+pub(crate) mod config;
 mod dead_letters;
-mod error;
+pub(crate) mod error;
 mod forwarding;
 mod harness;
 mod inspect;
-mod manager;
+pub(crate) mod manager;
 mod needed_secrets;
 mod operator;
 mod replies;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 pub use crate::event::arrival::AddChannelError;
+pub use crate::event::health::{ChannelHealth, ChannelState};
 pub use crate::router::{RetryPolicy, RouterConfig};
-pub use builder::{Host, HostBuilder};
-pub use config::{ChannelSettings, ManagerConfig, StateLocation, StoreOpener};
-pub use error::{HostError, ReplyError};
-pub use harness::ChannelHarness;
+pub(crate) use builder::Host;
+pub(crate) use config::ManagerConfig;
+#[cfg(test)]
+pub(crate) use config::StoreOpener;
+pub use config::{ChannelSettings, StateLocation};
+pub(crate) use error::ReplyError;
+pub(crate) use harness::ChannelHarness;
 pub use inspect::inspect;
-pub use manager::{ChannelManager, Health};
+pub use manager::Health;

@@ -108,22 +108,6 @@ pub enum Found {
 
 /// Reads a value.
 ///
-/// ```
-/// use serde::Deserialize;
-/// use serde_json::json;
-/// use tinclaw::model::document::{Comments, read};
-///
-/// #[derive(Debug, Deserialize)]
-/// struct Route {
-///     path: String,
-///     #[serde(default)]
-///     methods: Vec<String>,
-/// }
-///
-/// let error = read::<Route>(json!({"path": "/", "method": []}), Comments::Refused).unwrap_err();
-/// assert_eq!(error.to_string(), "unknown field `method`; did you mean `methods`?");
-/// ```
-///
 /// # Errors
 /// The first thing that is wrong, and where.
 pub fn read<T: DeserializeOwned>(value: Value, comments: Comments) -> Result<T, DocumentError> {
@@ -298,13 +282,6 @@ pub(crate) fn shortened(text: &str) -> String {
 
 /// The known word that is most like what was written: at most a third of its letters differ. Case does not count, and
 /// `-` is `_`.
-///
-/// ```
-/// use tinclaw::model::document::nearest;
-///
-/// assert_eq!(nearest("Path-Prefx", &["host", "path_prefix"]), Some("path_prefix"));
-/// assert_eq!(nearest("colour", &["host", "path_prefix"]), None);
-/// ```
 pub fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     /// No known name is half as long; the time to compare grows with the length.
     const MAX_BYTES: usize = 128;

@@ -2,16 +2,16 @@
 
 pub(crate) mod backoff;
 pub(crate) mod clock;
-pub mod deadline;
-pub mod diagnostic;
-pub mod document;
+pub(crate) mod deadline;
+pub(crate) mod diagnostic;
+pub(crate) mod document;
 mod document_format;
-pub mod escape;
-pub mod human_duration;
+pub(crate) mod escape;
+pub(crate) mod human_duration;
 pub(crate) mod log_throttle;
 pub(crate) mod name;
 pub(crate) mod oneshot;
 pub(crate) mod rate_limit;
-pub mod subject;
+pub(crate) mod subject;
 pub(crate) mod vital_thread;
 pub(crate) mod wait;

@@ -1,6 +1,6 @@
 //! Network addresses.
 
-pub mod address_range;
+pub(crate) mod address_range;
 mod public_url;
 pub(crate) mod reachable;
 

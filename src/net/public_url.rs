@@ -10,12 +10,12 @@ use url::Url;
 /// without a slash at the end.
 ///
 /// ```
-/// use tinclaw::net::PublicUrl;
+/// use tinclaw::PublicUrl;
 ///
 /// let url: PublicUrl = "https://bot.example.org/".parse()?;
 /// assert_eq!(url.as_str(), "https://bot.example.org");
 /// assert!("bot.example.org".parse::<PublicUrl>().is_err());
-/// # Ok::<(), tinclaw::net::PublicUrlError>(())
+/// # Ok::<(), tinclaw::PublicUrlError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

@@ -15,17 +15,28 @@ use super::rules::{ApproveError, ApprovedPairing, PairingLimits, Pairings, Pendi
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PairingError {
-    /// A guest gets no code.
-    #[error(transparent)]
-    Upsert(#[from] UpsertError),
     /// A code is not approved.
     #[error(transparent)]
     Approve(#[from] ApproveError),
     /// It could not be stored.
     #[error(transparent)]
     NotStored(#[from] CommitError),
+}
+
+/// Why a guest gets no code for an unknown sender.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UpsertFailure {
+    /// The channel or the sender is not one that gets a code.
+    #[error(transparent)]
+    Refused(#[from] UpsertError),
+    /// It could not be stored.
+    #[error(transparent)]
+    NotStored(#[from] CommitError),
     /// The system gives no randomness to make a code of.
-    #[error("the system gives no randomness")]
+    #[error(
+        "no pairing code can be made, because the system gives no random numbers: see that the host may read /dev/urandom or \
+         call getrandom(2); the sender can ask again"
+    )]
     NoRandomness,
 }
 
@@ -49,16 +60,16 @@ impl PairingService {
         channel: &ChannelName,
         id: &str,
         meta_json: &str,
-    ) -> Result<PairingUpsertResult, PairingError> {
+    ) -> Result<PairingUpsertResult, UpsertFailure> {
         let key = key_of(channel);
-        let code = random_code().ok_or(PairingError::NoRandomness)?;
+        let code = random_code().ok_or(UpsertFailure::NoRandomness)?;
         let upserted = self.pairings().upsert(&key, id, meta_json, || code, steady_ms())?;
         let created = upserted.change.is_some();
         if let Some(change) = upserted.change
             && let Err(error) = self.keep(vec![change])
         {
             self.pairings().forget(&key, id);
-            return Err(error);
+            return Err(error.into());
         }
         Ok(PairingUpsertResult { code: upserted.code, created })
     }
@@ -80,7 +91,7 @@ impl PairingService {
             if let Ok(approval) = result {
                 self.pairings().take_back(&key, approval);
             }
-            return Err(error);
+            return Err(error.into());
         }
         Ok(result?.id)
     }
@@ -121,7 +132,7 @@ impl PairingService {
         self.pairings().is_allowed(channel.as_str(), id, username)
     }
 
-    fn keep(&self, changes: Vec<Change>) -> Result<(), PairingError> {
+    fn keep(&self, changes: Vec<Change>) -> Result<(), CommitError> {
         if !changes.is_empty() {
             self.store.commit_and_wait(self.store.generation(), Batch { changes })?;
         }

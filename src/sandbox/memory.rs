@@ -38,7 +38,7 @@ impl MemoryBudget {
     }
 
     /// Bytes in use now.
-    #[must_use]
+    #[cfg(test)]
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }

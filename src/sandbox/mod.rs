@@ -21,18 +21,20 @@ mod scan;
 mod services;
 mod state;
 mod suitable;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tool_chain;
 mod trial;
 mod wasi;
 mod worker_pool;
 
-pub use context::{CallbackContext, ChannelRuntimeInfo, GuestLogRate, StopFlag};
+pub(crate) use context::{CallbackContext, ChannelRuntimeInfo, GuestLogRate, StopFlag};
 pub use error::WasmChannelError;
-pub use memory::{MemoryBudget, MemoryReservation};
+pub(crate) use memory::{MemoryBudget, MemoryReservation};
 pub use prepared::PreparedChannelModule;
-pub use runtime::{DEFAULT_MAX_GUEST_BYTES, WasmChannelRuntime, WasmChannelRuntimeConfig};
-pub use services::{GuestHttpError, GuestServices};
+pub(crate) use runtime::DEFAULT_MAX_GUEST_BYTES;
+pub use runtime::{WasmChannelRuntime, WasmChannelRuntimeConfig};
+pub(crate) use services::{GuestHttpError, GuestServices};
 pub use state::ChannelHostState;
-pub use tool_chain::KNOWN_TOOL_CHAINS;
-pub use worker_pool::{Job, PoolError, WorkerPool};
+pub(crate) use worker_pool::WorkerPool;

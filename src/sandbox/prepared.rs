@@ -20,7 +20,7 @@ use super::state::ChannelHostState;
 use crate::capability::limits::ChannelLimits;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport};
 
-/// A guest that was read, checked, linked and translated. It can only be run with a [`CallbackContext`], which has the
+/// A guest that was read, checked, linked and translated. It can only be run with a context, which has the
 /// limits.
 pub struct PreparedChannelModule {
     digest: Digest,
@@ -105,19 +105,19 @@ impl PreparedChannelModule {
 
     /// Whether the file is a component or a plain core module.
     #[must_use]
-    pub fn kind(&self) -> GuestKind {
+    pub(crate) fn kind(&self) -> GuestKind {
         self.kind
     }
 
     /// The shape of the channel world that the guest was built for.
     #[must_use]
-    pub fn abi_version(&self) -> &AbiVersion {
+    pub(crate) fn abi_version(&self) -> &AbiVersion {
         &self.abi_version
     }
 
     /// Whether the guest has this callback. `on-status`, `on-broadcast` and `on-timer` are optional.
     #[must_use]
-    pub fn exports(&self, callback: CallbackKind) -> bool {
+    pub(crate) fn exports(&self, callback: CallbackKind) -> bool {
         self.export(callback).is_some()
     }
 
@@ -148,7 +148,7 @@ impl PreparedChannelModule {
     ///
     /// The thread needs 2 MiB of stack, as every thread of Rust has unless it is made with less.
     #[must_use]
-    pub fn run(&self, context: CallbackContext, callback: &Callback) -> CallbackReport {
+    pub(crate) fn run(&self, context: CallbackContext, callback: &Callback) -> CallbackReport {
         instance::run(self, context, callback)
     }
 

@@ -27,7 +27,7 @@ const STOP_CHECK: Duration = Duration::from_millis(20);
 
 /// What the host keeps for one instance while its callback runs: how much fuel and memory it has, a snapshot of the
 /// channel's workspace, and a record of what the callback did. It is the data of the instance's wasmi store, and is gone
-/// with it; what the callback did is in its [`CallbackReport`](crate::event::callback::CallbackReport).
+/// with it; what the callback did is in its report.
 pub struct ChannelHostState {
     pub(super) meter: Meter,
     pub(super) limiter: InstanceLimiter,

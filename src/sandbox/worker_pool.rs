@@ -106,7 +106,7 @@ impl WorkerPool {
     }
 
     /// Jobs that panicked. Each is a bug in the host.
-    #[must_use]
+    #[cfg(test)]
     pub fn panics(&self) -> u64 {
         self.shared.panics.load(Ordering::Relaxed)
     }

@@ -2,7 +2,7 @@
 //!
 //! A guest never sees a [`Secret`]: the host reads it from a [`SecretStore`] at the moment of use; only the
 //! patterns that requests are searched for are kept, until a [`SecretStore::revision`] changes, and are erased then.
-//! Names are compared in lower case everywhere; [`normalise_name`] is the one place that says what a name may be.
+//! Names are compared in lower case everywhere; `normalise_name` is the one place that says what a name may be.
 //!
 //! Every source leaves out what stands around a value: a byte order mark, white space, one pair of quotes.
 //!
@@ -32,7 +32,7 @@ mod stamp;
 mod store;
 mod trim;
 
-pub use allowed_names::AllowedNames;
+pub(crate) use allowed_names::AllowedNames;
 pub use chain::ChainSecrets;
 pub use directory::DirectorySecrets;
 pub use editor::SecretEditor;
@@ -40,7 +40,7 @@ pub use env::EnvSecrets;
 pub use error::SecretError;
 pub use file::EncryptedFile;
 pub use memory::MemorySecrets;
-pub use name::normalise_name;
+pub(crate) use name::normalise_name;
 pub(crate) use rotation::accepted_values;
 pub(crate) use rotation::current_name;
 pub use sealed::{KdfCost, KeySource};

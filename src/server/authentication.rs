@@ -334,7 +334,6 @@ mod tests {
             header.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let request = WebhookRequest {
             method,
-            path: "/x",
             query,
             public_url: "https://a.example/x",
             headers: &headers,
@@ -387,7 +386,6 @@ mod tests {
             let mut gate = AuthenticationGate::default();
             let request = WebhookRequest {
                 method: "POST",
-                path: "/x",
                 query: "",
                 public_url: "https://a.example/x",
                 headers,

@@ -5,8 +5,6 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
 use crate::model::clock::http_now;
 
 use super::limits::OWN_BODY_BYTES;
@@ -18,6 +16,7 @@ use super::response_thread::{FITS_BYTES, ResponseThread};
 #[derive(Debug)]
 pub struct IncomingRequest {
     /// Counts requests in the order in which they were complete at the socket; the handler sees them in this order.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests look at the order"))]
     pub arrival: u64,
     /// Who connected: the client, or a proxy that speaks for it.
     pub peer: IpAddr,
@@ -69,13 +68,8 @@ impl Response {
 
 /// Takes the response to one request, from any thread. Dropped without a response, it responds with 500.
 pub struct Responder {
-    route: Option<ResponseTarget>,
-}
-
-/// Where a response goes.
-enum ResponseTarget {
-    Channel(Sender<Response>),
-    Client(ClientResponse),
+    /// Gone once it has responded.
+    client: Option<ClientResponse>,
 }
 
 /// The way back to a client, through tiny_http's writer and the front.
@@ -88,14 +82,8 @@ pub(crate) struct ClientResponse {
 }
 
 impl Responder {
-    /// A responder whose response is received from a channel, for requests that did not come over the network.
-    pub fn to_channel() -> (Responder, Receiver<Response>) {
-        let (sender, receiver) = bounded(1);
-        (Responder { route: Some(ResponseTarget::Channel(sender)) }, receiver)
-    }
-
-    pub(crate) fn to_client(route: ClientResponse) -> Responder {
-        Responder { route: Some(ResponseTarget::Client(route)) }
+    pub(crate) fn to_client(client: ClientResponse) -> Responder {
+        Responder { client: Some(client) }
     }
 
     /// Responds. Never waits for the client: the response is handed over, and the client's pace is the server's concern.
@@ -104,11 +92,8 @@ impl Responder {
     }
 
     fn send(&mut self, response: Response) {
-        match self.route.take() {
-            // The receiver may have gone; then nobody wants the response.
-            Some(ResponseTarget::Channel(sender)) => drop(sender.try_send(response)),
-            Some(ResponseTarget::Client(client)) => client.respond(response),
-            None => {}
+        if let Some(client) = self.client.take() {
+            client.respond(response);
         }
     }
 }
@@ -163,7 +148,7 @@ impl ClientResponse {
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        if self.route.is_some() {
+        if self.client.is_some() {
             self.send(Response::error(500, "no_response"));
         }
     }

@@ -50,6 +50,7 @@ impl HttpServer {
     ///
     /// # Errors
     /// The address cannot be bound, a limit makes no sense, or the system gives no private socket or thread.
+    #[cfg(test)]
     pub fn start(
         listen: SocketAddr,
         limits: ServerLimits,

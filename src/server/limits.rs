@@ -47,12 +47,13 @@ pub struct ServerLimits {
     /// How long a connection without a request is kept after a response. Zero, the default, closes it with the response.
     /// A kept connection is the first to go when room is needed.
     pub keep_alive: Duration,
-    /// How long [`HttpServer::shutdown`](super::HttpServer::shutdown) waits for responses that are still due.
+    /// How long the server waits at shutdown for responses that are still due.
     /// Default 10 s.
     pub shutdown_timeout: Duration,
 }
 
 /// The limit for a request body that suits most webhooks, in bytes: 1 MiB.
+#[cfg(test)]
 pub const DEFAULT_BODY_BYTES: u64 = 1 << 20;
 
 /// The part of a request's or a response's body, in bytes, that every connection has for itself.

@@ -53,13 +53,19 @@ mod routes;
 mod sequence;
 mod server_state;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod unrouted;
 mod wire;
 
+pub use crate::webhook::{PeerConfigError, TrustedProxies};
 pub use error::ServerError;
-pub use exchange::{IncomingRequest, Responder, Response};
-pub use http_server::{HeadCheck, HeadDecision, HttpServer};
-pub use limits::{DEFAULT_BODY_BYTES, ServerLimits};
-pub use requests::DEFAULT_MAX_BODY_BYTES;
-pub use routes::{ChannelAccess, PathTaken, Route, WasmChannelRouter};
+pub(crate) use exchange::{IncomingRequest, Responder, Response};
+pub(crate) use http_server::{HeadCheck, HeadDecision, HttpServer};
+#[cfg(test)]
+pub(crate) use limits::DEFAULT_BODY_BYTES;
+pub use limits::ServerLimits;
+pub(crate) use requests::DEFAULT_MAX_BODY_BYTES;
+pub(crate) use routes::ChannelAccess;
+pub use routes::WasmChannelRouter;
 pub use stats::ServerStats;

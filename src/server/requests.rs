@@ -108,7 +108,6 @@ impl RequestHandler {
         let public_url = self.public_url_of(request);
         let presented = WebhookRequest {
             method: &request.method,
-            path: &request.path,
             query: &request.query,
             public_url: &public_url,
             headers: &request.headers,

@@ -95,7 +95,7 @@ impl WasmChannelRouter {
 
     /// Reserves the paths that a channel's capability file allows. Until the channel has started, they answer 503.
     /// Returns those that another channel owns.
-    pub fn reserve(
+    pub(crate) fn reserve(
         &self,
         channel: &ChannelName,
         paths: &[String],
@@ -117,7 +117,7 @@ impl WasmChannelRouter {
 
     /// Opens the paths that `on-start` registered, and closes the channel's other reserved paths. Paths that the
     /// channel does not own are left alone; they are returned with their owners.
-    pub fn register(
+    pub(crate) fn register(
         &self,
         channel: &ChannelName,
         endpoints: &[RegisteredEndpoint],
@@ -180,7 +180,7 @@ impl WasmChannelRouter {
 
     /// What stands at a path, which must match exactly.
     #[must_use]
-    pub fn lookup(&self, path: &str) -> Option<Arc<Route>> {
+    pub(crate) fn lookup(&self, path: &str) -> Option<Arc<Route>> {
         self.table.read().unwrap_or_else(PoisonError::into_inner).routes.get(path).cloned()
     }
 }

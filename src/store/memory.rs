@@ -14,6 +14,7 @@ use super::record::{
 };
 use super::retention::{CompletedRecord, PruneStats, ROUND, Retention, choose};
 use super::sorted::{put, remove};
+#[cfg(test)]
 use super::thread::Opener;
 
 /// A store in memory. Clones share what they hold, so that "opening" it again finds everything.
@@ -63,6 +64,7 @@ impl MemoryStore {
     }
 
     /// Opens this store again and again, for [`StoreThread::start`](super::StoreThread::start).
+    #[cfg(test)]
     pub fn opener(&self) -> Opener {
         let store = self.clone();
         Box::new(move || Ok(Box::new(store.clone())))

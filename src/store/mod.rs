@@ -1,14 +1,14 @@
 //! Durable state behind one trait: in memory and SQLite.
 //!
 //! Everything that must survive a crash goes through here: messages and their attachments, replies, workspaces, timers,
-//! poll times, seen ids, stored answers, pairing. What a callback did is one [`Batch`]; batches of many callbacks are
+//! poll times, seen ids, stored answers, pairing. What a callback did is one `Batch`; batches of many callbacks are
 //! committed together in one durable transaction.
 //!
 //! | file | job |
 //! |---|---|
 //! | `record` | what is kept, as plain data, and how it is asked for |
 //! | `change` | what a batch can do to it |
-//! | `engine` | the trait [`Store`], which another engine would implement |
+//! | `engine` | the trait `Store`, which another engine would implement |
 //! | `error` | what can go wrong in an engine |
 //! | `retention` | how long completed records are kept: numbers and decisions |
 //! | `memory` | the engine without a disk |
@@ -37,25 +37,36 @@ mod retention;
 pub(crate) mod sorted;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(test)]
+pub(crate) mod tests;
 mod thread;
 
-pub use change::{Batch, Change, NewAttachment, NewMessage, NewReply, PairingKey, Receipt};
-pub use change::{MAX_ATTACHMENTS, MAX_BATCH_BYTES};
-pub use engine::{Moment, Store, StoreUsage};
+pub(crate) use change::MAX_ATTACHMENTS;
+pub(crate) use change::{Batch, Change, NewAttachment, NewMessage, NewReply, PairingKey, Receipt};
+pub use engine::StoreUsage;
+pub(crate) use engine::{Moment, Store};
 pub use error::StoreError;
-pub use handle::{CommitError, Generation, StoreHandle};
+pub use handle::CommitError;
+pub(crate) use handle::{Generation, StoreHandle};
 pub use health::{StoreHealth, StoreState};
-pub use lock::{HostLock, LockError};
-pub use memory::MemoryStore;
+pub(crate) use lock::HostLock;
+pub use lock::LockError;
+pub(crate) use memory::MemoryStore;
 pub use read_error::ReadError;
 pub use record::{
-    AttachmentMeta, AttachmentRecord, ChannelKey, DedupeKey, Loaded, LoadedChannel, MAX_ROWS, MessageBody,
-    MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, PairedIdentity, PairingLock,
-    PairingRecord, PairingRequest, PairingState, PendingMessage, PendingReply, ReplyAttachment, ReplyBody,
-    ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenRecord,
-    StoredResponse, TimerRecord,
+    AttachmentMeta, AttachmentRecord, MessageBody, MessageFilter, MessageId, MessageRecord, MessageState,
+    MessageSummary, ReplyAttachment, ReplyBody, ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState,
+    ReplySummary,
 };
-pub use retention::{PruneStats, Retention};
+pub(crate) use record::{
+    ChannelKey, DedupeKey, Loaded, LoadedChannel, MAX_ROWS, PairedIdentity, PairingLock, PairingRecord,
+    PairingRequest, PairingState, PendingMessage, PendingReply, SeenId, SeenRecord, StoredResponse,
+    TimerRecord,
+};
+pub(crate) use retention::PruneStats;
+pub use retention::Retention;
 #[cfg(feature = "sqlite")]
-pub use sqlite::{Durability, SqliteOptions, SqliteStore};
-pub use thread::{Opener, StoreEvent, StoreThread, StoreThreadConfig};
+pub use sqlite::Durability;
+#[cfg(feature = "sqlite")]
+pub(crate) use sqlite::{SqliteOptions, SqliteStore};
+pub(crate) use thread::{Opener, StoreEvent, StoreThread, StoreThreadConfig};

@@ -44,7 +44,6 @@ pub fn webhook_signature(bytes: &[u8]) {
     }
     let request = WebhookRequest {
         method: "POST",
-        path: "/webhook/echo",
         query: "",
         public_url: "https://hooks.example.org/webhook/echo",
         headers: &headers,

@@ -51,6 +51,6 @@ pub(crate) use dedupe_memory::{DedupeKey, DedupeMemory, Known};
 pub use error::WebhookConfigError;
 pub(crate) use media_type::media_type_allowed;
 pub use peer::{PeerConfigError, TrustedProxies};
-pub use plan::{AuthPlan, NoRoute, Requirement};
+pub(crate) use plan::{AuthPlan, Requirement};
 pub(crate) use request::{WebhookRequest, visible_headers, visible_query};
 pub(crate) use verify::{AuthFailure, Authenticated, SecretProblem, Verdict, verify};

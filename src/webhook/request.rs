@@ -23,8 +23,6 @@ pub type SecretLookup<'a> = dyn Fn(&str) -> Result<Option<Zeroizing<Vec<u8>>>, S
 pub struct WebhookRequest<'a> {
     /// The method, in capitals.
     pub method: &'a str,
-    /// The path, without the query. No format signs it alone; those that sign the URL take `public_url`.
-    pub path: &'a str,
     /// What stands after `?` in the request target, not decoded; empty when there is none.
     pub query: &'a str,
     /// The whole URL as the provider called it (scheme, public host, path and query), for providers that sign it.

@@ -5,28 +5,24 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
 
-use super::harness::{client, eventually};
+use super::support::temp_dir::TempDir;
+use super::support::{client, eventually};
 
-/// A directory that is removed with the test.
-pub struct Place(PathBuf);
+/// Where the program runs: a home with a state directory and channels.
+pub struct Place(TempDir);
 
 impl Place {
     pub fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("tinclaw-cli-{}-{count}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(TempDir::new())
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 
     pub fn state(&self) -> PathBuf {
@@ -35,10 +31,7 @@ impl Place {
 
     /// Writes a file and gives its path.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, content).unwrap();
-        path
+        self.0.write(name, content)
     }
 
     /// A fixture guest in the directory `channels` of this place.
@@ -53,8 +46,8 @@ impl Place {
     /// The program in this place, with nothing of the tester's environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tinclaw"));
-        command.args(arguments).current_dir(&self.0).env_clear();
-        command.env("HOME", &self.0).env("TINCLAW_STATE_DIR", self.state());
+        command.args(arguments).current_dir(self.path()).env_clear();
+        command.env("HOME", self.path()).env("TINCLAW_STATE_DIR", self.state());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null());
         command
@@ -105,12 +98,6 @@ impl Place {
             let _ = output.read_to_string(&mut String::new());
         });
         RunningHost { child, address, said, log, reader }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -19,7 +19,7 @@ pub struct LimitCaps {
 }
 
 impl Default for LimitCaps {
-    /// The `cap` column of [`LIMITS`].
+    /// The column "cap" of `docs/limits.md`.
     fn default() -> Self {
         let mut caps = ChannelLimits::default();
         LIMITS.iter().for_each(|limit| (limit.set)(&mut caps, limit.cap));
@@ -36,7 +36,7 @@ impl LimitCaps {
     ///
     /// # Errors
     /// [`LimitCapError`] when there is no such limit, or when the value is outside what any host may give: below
-    /// [`Limit::min`], or above [`Limit::max_cap`].
+    /// the least that the limit may be, or above the highest cap that it may have.
     pub fn set(&mut self, name: &str, value: u64) -> Result<(), LimitCapError> {
         let Some(limit) = LIMITS.iter().find(|limit| is_called(limit.field, name)) else {
             return Err(LimitCapError::Unknown { field: name.to_owned() });
@@ -78,8 +78,8 @@ impl TryFrom<BTreeMap<String, u64>> for LimitCaps {
 impl ChannelLimits {
     /// The limits of a channel: what its file asks for, else the default, and never above the host's cap.
     ///
-    /// Also returned is what was asked for and not given as it was asked, in the order of [`LIMITS`].
-    pub fn resolve(capabilities: &ChannelCapabilities, caps: &LimitCaps) -> (Self, Vec<ClampedLimit>) {
+    /// Also returned is what was asked for and not given as it was asked, in the order of the table.
+    pub(crate) fn resolve(capabilities: &ChannelCapabilities, caps: &LimitCaps) -> (Self, Vec<ClampedLimit>) {
         let mut limits = Self::default();
         let mut clamped = Vec::new();
         for limit in LIMITS {

@@ -9,7 +9,10 @@ mod caps;
 mod table;
 
 pub use caps::{ClampedLimit, LimitCapError, LimitCaps};
-pub use table::{ChannelLimits, Excess, LIMITS, Limit, MAX_CALLBACK_TIMEOUT_SECS, MAX_LANE_CONCURRENCY};
+pub use table::ChannelLimits;
+pub(crate) use table::LIMITS;
+#[cfg(test)]
+pub(crate) use table::Limit;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;

@@ -29,6 +29,7 @@ pub struct Limit {
     /// The highest cap that the host's configuration may set.
     pub max_cap: u64,
     /// What happens past the limit.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the page of limits is written from it"))]
     pub excess: Excess,
     pub(crate) asked: fn(&ChannelCapabilities) -> Option<u64>,
     pub(super) get: fn(&ChannelLimits) -> u64,
@@ -37,6 +38,7 @@ pub struct Limit {
 
 impl Limit {
     /// The last part of the field, which errors and log lines about this limit name.
+    #[cfg(test)]
     pub fn name(&self) -> &'static str {
         self.field.rsplit('.').next().unwrap_or(self.field)
     }

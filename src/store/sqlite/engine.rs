@@ -46,6 +46,7 @@ impl SqliteStore {
     /// # Errors
     /// A file that is damaged, of another program, or of a newer release is refused and left as it is; also
     /// [`StoreError::ReadOnly`], [`StoreError::Full`], [`StoreError::Locked`] and [`StoreError::Io`].
+    #[cfg(test)]
     pub fn open(path: impl AsRef<Path>, durability: Durability) -> Result<Self, StoreError> {
         Self::open_with(path, &SqliteOptions { durability, ..SqliteOptions::default() })
     }

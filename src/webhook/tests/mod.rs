@@ -49,7 +49,6 @@ impl Sent {
     fn request(&self) -> WebhookRequest<'_> {
         WebhookRequest {
             method: &self.method,
-            path: "/webhook/x",
             query: &self.query,
             public_url: &self.public_url,
             headers: &self.headers,

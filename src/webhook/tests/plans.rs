@@ -1,7 +1,8 @@
 //! What capability files mean: published ones as they are, new ones, and contradictions.
 
 use super::*;
-use crate::webhook::{NoRoute, Requirement, WebhookConfigError};
+use crate::webhook::plan::NoRoute;
+use crate::webhook::{Requirement, WebhookConfigError};
 
 fn plan(webhook: &str) -> Result<AuthPlan, WebhookConfigError> {
     AuthPlan::from(&capability(webhook), "chat")

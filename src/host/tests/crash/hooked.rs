@@ -1,0 +1,94 @@
+//! A store that asks the test before and after each step of another store.
+
+use std::sync::Arc;
+
+use crate::host::{StateLocation, StoreOpener};
+use crate::store::*;
+
+/// A step of the store thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    BeforeCommit,
+    AfterCommit,
+    BeforeUpkeep,
+    BeforeReadingReply,
+    BeforeReadingMessage,
+}
+
+/// What the test does at a step; an error makes the store fail there.
+pub type Hook = Arc<dyn Fn(Step) -> Result<(), StoreError> + Send + Sync>;
+
+/// State in a store that `open` gives, with `hook` around its steps.
+pub fn state(
+    open: impl Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync + 'static,
+    hook: Hook,
+) -> StateLocation {
+    let opener = StoreOpener::new(move || {
+        Ok(Box::new(Hooked { inner: open()?, hook: hook.clone() }) as Box<dyn Store>)
+    });
+    StateLocation::Custom(opener)
+}
+
+struct Hooked {
+    inner: Box<dyn Store>,
+    hook: Hook,
+}
+
+impl Store for Hooked {
+    fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Receipt>, StoreError> {
+        (self.hook)(Step::BeforeCommit)?;
+        let receipts = self.inner.commit(batches)?;
+        (self.hook)(Step::AfterCommit)?;
+        Ok(receipts)
+    }
+
+    fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError> {
+        self.inner.load(now_ms)
+    }
+
+    fn message(&mut self, id: MessageId) -> Result<Option<MessageRecord>, StoreError> {
+        (self.hook)(Step::BeforeReadingMessage)?;
+        self.inner.message(id)
+    }
+
+    fn messages(&mut self, filter: &MessageFilter) -> Result<Vec<MessageSummary>, StoreError> {
+        self.inner.messages(filter)
+    }
+
+    fn attachment(&mut self, id: MessageId, index: usize) -> Result<Option<Arc<[u8]>>, StoreError> {
+        self.inner.attachment(id, index)
+    }
+
+    fn reply(&mut self, id: ReplyId) -> Result<Option<ReplyRecord>, StoreError> {
+        (self.hook)(Step::BeforeReadingReply)?;
+        self.inner.reply(id)
+    }
+
+    fn replies(&mut self, filter: &ReplyFilter) -> Result<Vec<ReplySummary>, StoreError> {
+        self.inner.replies(filter)
+    }
+
+    fn stored_response(&mut self, id: SeenId) -> Result<Option<StoredResponse>, StoreError> {
+        self.inner.stored_response(id)
+    }
+
+    fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError> {
+        self.inner.prune(retention, now_ms)
+    }
+
+    fn maintain(&mut self, moment: Moment) -> Result<(), StoreError> {
+        match (self.hook)(Step::BeforeUpkeep) {
+            Ok(()) => self.inner.maintain(moment),
+            // A hook cannot fail here; it asks for the work of a quiet moment, which includes a checkpoint.
+            Err(_) => self.inner.maintain(Moment::Idle),
+        }
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.inner.probe()
+    }
+
+    fn usage(&mut self) -> Result<StoreUsage, StoreError> {
+        self.inner.usage()
+    }
+}

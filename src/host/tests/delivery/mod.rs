@@ -1,0 +1,13 @@
+//! How messages, replies and everything in between are delivered.
+
+mod dedupe;
+mod lanes;
+mod messages;
+mod outages;
+mod pauses;
+mod rates;
+mod replies;
+mod shutdown;
+mod support;
+mod timers;
+mod workspace;

@@ -1,0 +1,63 @@
+//! Records to write.
+
+use std::sync::Arc;
+
+use crate::store::*;
+
+pub fn message(channel: &str, conversation: &str, content: &str) -> NewMessage {
+    NewMessage {
+        channel: channel.into(),
+        conversation: conversation.into(),
+        body: MessageBody {
+            user_id: "u1".to_owned(),
+            user_name: Some("Ada".to_owned()),
+            content: content.to_owned(),
+            thread_id: None,
+            metadata_json: r#"{"chat_id":123456789012345678}"#.to_owned(),
+        },
+        attachments: Vec::new(),
+        received_ms: 1_000,
+    }
+}
+
+pub fn reply(channel: &str, conversation: &str, content: &str) -> NewReply {
+    NewReply {
+        channel: channel.into(),
+        conversation: conversation.into(),
+        kind: ReplyKind::Respond,
+        body: ReplyBody {
+            message_id: "m-1".to_owned(),
+            content: content.to_owned(),
+            thread_id: Some("t".to_owned()),
+            metadata_json: "{}".to_owned(),
+            attachments: Vec::new(),
+        },
+        answers: None,
+        created_ms: 2_000,
+    }
+}
+
+pub fn file(channel: &str, path: &str, content: &str) -> Change {
+    Change::PutFile { channel: channel.into(), path: path.into(), content: content.into() }
+}
+
+pub fn timer(channel: &str, name: &str, due_ms: u64) -> Change {
+    Change::SetTimer { channel: channel.into(), name: name.into(), set_ms: 500, due_ms, payload: "p".into() }
+}
+
+pub fn seen(channel: &str, key: u8, at_ms: u64, expires_ms: u64, answer: Option<&str>) -> Change {
+    let answer = answer.map(|body| StoredResponse {
+        status: 200,
+        headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
+        body: body.as_bytes().into(),
+    });
+    Change::Seen { channel: channel.into(), key: [key; 16], at_ms, expires_ms, answer }
+}
+
+pub fn batch<const N: usize>(changes: [Change; N]) -> Batch {
+    Batch { changes: changes.into() }
+}
+
+pub fn bytes(length: usize) -> Arc<[u8]> {
+    (0..length).map(|at| (at % 251) as u8).collect()
+}
