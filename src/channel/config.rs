@@ -5,8 +5,6 @@ use std::fmt;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-pub use wit_abi::types::{ChannelConfig, HttpEndpointConfig, PollConfig};
-
 use crate::capability::{ChannelCapabilitiesFile, SecretConfigMapping, SetupSection};
 
 /// The keys of a channel's configuration that the host fills in; no secret can be mapped to them.

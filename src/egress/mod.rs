@@ -54,4 +54,4 @@ pub(crate) use outbound::OutboundHttp;
 pub(crate) use request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose};
 pub use resolver::{NameResolver, SystemResolver};
 pub(crate) use settings::ChannelHttpSettings;
-pub use settings::{HttpCapabilityError, OutboundHttpSettings, OutboundSettingsError};
+pub use settings::{OutboundHttpSettings, OutboundSettingsError};

@@ -125,8 +125,9 @@ impl Assembly {
             required_secrets: required.map(|secret| secret.name.clone()).collect(),
             inbound_secrets: plan.secret_names().into_iter().map(str::to_owned).collect(),
         };
-        let http = ChannelHttp::new(self.outbound.clone(), settings)
-            .map_err(|source| HostError::HttpCapability { channel: name.clone(), source })?;
+        let http = ChannelHttp::new(self.outbound.clone(), settings).map_err(|error| {
+            HostError::HttpCapability { channel: name.clone(), place: error.place, reason: error.reason }
+        })?;
         Ok(ChannelAccessToWorld {
             name: name.clone(),
             http,

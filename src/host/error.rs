@@ -4,7 +4,7 @@ use std::io;
 
 use crate::capability::CapabilityError;
 use crate::channel::{ChannelName, DiscoverError, LoadError};
-use crate::egress::{HttpCapabilityError, OutboundSettingsError};
+use crate::egress::OutboundSettingsError;
 use crate::event::arrival::AddChannelError;
 use crate::sandbox::WasmChannelError;
 use crate::server::ServerError;
@@ -43,12 +43,14 @@ pub enum HostError {
     #[error(transparent)]
     Overrides(#[from] CapabilityError),
     /// A channel's http section.
-    #[error("channel {channel}: capabilities.{source}")]
+    #[error("channel {channel}: capabilities.{place}: {reason}")]
     HttpCapability {
         /// The channel.
         channel: ChannelName,
-        /// What is wrong with it.
-        source: HttpCapabilityError,
+        /// Where in the capability file, as `http.allowlist[0]`.
+        place: String,
+        /// What is wrong and what would be accepted.
+        reason: String,
     },
     /// The state of a channel that was added later could not be read.
     #[error("the channel's state could not be read: {0}")]

@@ -8,5 +8,5 @@ mod code;
 mod rules;
 mod service;
 
-pub use rules::{ApproveError, ApprovedPairing, PendingPairing};
-pub use service::{PairingError, PairingService};
+pub use rules::{ApprovedPairing, PairingError, PendingPairing};
+pub use service::PairingService;

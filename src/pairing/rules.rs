@@ -7,7 +7,8 @@ use subtle::ConstantTimeEq;
 
 use crate::store::sorted::{find, put, remove};
 use crate::store::{
-    Change, ChannelKey, PairedIdentity, PairingKey, PairingLock, PairingRecord, PairingRequest, PairingState,
+    Change, ChannelKey, CommitError, PairedIdentity, PairingKey, PairingLock, PairingRecord, PairingRequest,
+    PairingState,
 };
 
 /// The numbers of pairing.
@@ -84,10 +85,10 @@ pub enum UpsertError {
     Unfit,
 }
 
-/// Why a code is not approved.
+/// Why a pairing was not approved or revoked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ApproveError {
+pub enum PairingError {
     /// Nobody waits with this code.
     #[error("no unknown sender of channel {0} has this code; codes are good for 15 minutes")]
     WrongCode(String),
@@ -99,6 +100,9 @@ pub enum ApproveError {
         /// For how long.
         seconds: u64,
     },
+    /// It could not be stored.
+    #[error(transparent)]
+    NotStored(#[from] CommitError),
 }
 
 /// Who waits, who is known, and who is locked out.
@@ -229,18 +233,18 @@ impl Pairings {
         code: &str,
         identity: Option<&str>,
         now_ms: u64,
-    ) -> (Result<Approval, ApproveError>, Vec<Change>) {
+    ) -> (Result<Approval, PairingError>, Vec<Change>) {
         let limits = self.limits;
         let entry = self.entry(channel);
         if entry.locked_until_ms > now_ms {
             let seconds = (entry.locked_until_ms - now_ms).div_ceil(1000);
-            return (Err(ApproveError::Locked { channel: channel.to_string(), seconds }), Vec::new());
+            return (Err(PairingError::Locked { channel: channel.to_string(), seconds }), Vec::new());
         }
         entry.pending.retain(|request| request.expires_ms > now_ms);
         let matching = entry.pending.iter().find(|request| same(&request.code, code));
         let Some(id) = matching.map(|request| request.external_id.clone()) else {
             let change = entry.count_wrong(channel, &limits, now_ms);
-            return (Err(ApproveError::WrongCode(channel.to_string())), vec![change]);
+            return (Err(PairingError::WrongCode(channel.to_string())), vec![change]);
         };
         let before = Approval {
             request: find(&entry.pending, (channel, &id)).cloned(),
@@ -491,10 +495,10 @@ mod tests {
         for _ in 0..5 {
             assert!(matches!(
                 pairings.approve(&channel, "X", None, 10 * MINUTE).0,
-                Err(ApproveError::WrongCode(_))
+                Err(PairingError::WrongCode(_))
             ));
         }
-        let locked = ApproveError::Locked { channel: "telegram".into(), seconds: 900 };
+        let locked = PairingError::Locked { channel: "telegram".into(), seconds: 900 };
         assert_eq!(pairings.approve(&channel, "AAAA", None, 10 * MINUTE).0, Err(locked));
         assert!(pairings.approve(&channel, "AAAA", None, 25 * MINUTE - 1).0.is_err());
     }
@@ -507,7 +511,7 @@ mod tests {
             assert!(pairings.approve(&channel, "X", None, 1).0.is_err());
         }
         assert!(pairings.approve(&channel, "AAAA", None, 1).0.is_ok());
-        assert!(matches!(pairings.approve(&channel, "X", None, 1).0, Err(ApproveError::WrongCode(_))));
+        assert!(matches!(pairings.approve(&channel, "X", None, 1).0, Err(PairingError::WrongCode(_))));
     }
 
     #[test]
@@ -537,8 +541,8 @@ mod tests {
         assert_eq!(pairings.pending(15 * MINUTE - 1).len(), 1);
         assert!(pairings.pending(15 * MINUTE).is_empty());
         let mut refused = |now_ms| pairings.approve(&channel, "BBBB", None, now_ms).0.unwrap_err();
-        assert!(matches!(refused(15 * MINUTE - 1), ApproveError::Locked { .. }));
-        assert!(matches!(refused(15 * MINUTE), ApproveError::WrongCode(_)));
+        assert!(matches!(refused(15 * MINUTE - 1), PairingError::Locked { .. }));
+        assert!(matches!(refused(15 * MINUTE), PairingError::WrongCode(_)));
     }
 
     #[test]

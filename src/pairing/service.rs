@@ -9,19 +9,7 @@ use crate::model::clock::steady_ms;
 use crate::store::{Batch, Change, ChannelKey, CommitError, PairingState, StoreHandle};
 
 use super::code::{normalised, random_code};
-use super::rules::{ApproveError, ApprovedPairing, PairingLimits, Pairings, PendingPairing, UpsertError};
-
-/// Why pairing did not work.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PairingError {
-    /// A code is not approved.
-    #[error(transparent)]
-    Approve(#[from] ApproveError),
-    /// It could not be stored.
-    #[error(transparent)]
-    NotStored(#[from] CommitError),
-}
+use super::rules::{ApprovedPairing, PairingError, PairingLimits, Pairings, PendingPairing, UpsertError};
 
 /// Why a guest gets no code for an unknown sender.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
