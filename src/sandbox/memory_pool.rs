@@ -35,8 +35,12 @@ use super::scan::MemoryPlan;
 const MIB: usize = 1024 * 1024;
 const WASM_PAGE: usize = 64 * 1024;
 
-/// How much of a mapping stays in memory when its instance is gone. A multiple of every system's page.
+/// How much of a mapping stays in memory when its instance is gone, if it is one of the few that are kept warm. A multiple of
+/// every system's page.
 const KEPT: usize = 4 * MIB;
+/// So many free mappings keep their pages. More callbacks than there are cores run at once only while many wait for something,
+/// and new pages cost little beside that.
+const WARM: usize = 2;
 /// Mappings have a multiple of this size, so that channels with different limits can use the same ones.
 const GRAIN: usize = if cfg!(target_pointer_width = "64") { 64 * MIB } else { 4 * MIB };
 
@@ -164,9 +168,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(mut mapping) = self.mapping.take() {
-            mapping.discard(KEPT, self.used);
-            self.pool.lock().free.push(mapping);
+        if let Some(mapping) = self.mapping.take() {
+            self.pool.take_back(mapping, self.used);
         }
     }
 }
@@ -175,6 +178,8 @@ impl Drop for Lease {
 struct Mapping {
     start: NonNull<u8>,
     len: usize,
+    /// Whether it keeps pages while it is free.
+    is_warm: bool,
 }
 
 // SAFETY: it owns its mapping, which belongs to the process and to no thread.
@@ -186,7 +191,7 @@ impl Mapping {
         let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
         // SAFETY: without an address the system chooses one where nothing is, so no memory of anybody changes.
         let start = unsafe { mmap_anonymous(ptr::null_mut(), len, access, flags) }.ok()?;
-        NonNull::new(start.cast()).map(|start| Self { start, len })
+        NonNull::new(start.cast()).map(|start| Self { start, len, is_warm: false })
     }
 
     /// Returns the pages from `from` up to `to` to the system. `from` is a multiple of its page.
@@ -273,6 +278,15 @@ impl Pool {
         Some(mapping)
     }
 
+    /// Warm ones are at the end of the list, from where they are taken first.
+    fn take_back(&self, mut mapping: Mapping, used: usize) {
+        mapping.is_warm = self.lock().warm() < WARM;
+        mapping.discard(if mapping.is_warm { KEPT } else { 0 }, used);
+        let mut state = self.lock();
+        let place = if mapping.is_warm { state.free.len() } else { 0 };
+        state.free.insert(place, mapping);
+    }
+
     fn release_idle(&self) {
         let mut state = self.lock();
         while state.free_one() {}
@@ -280,6 +294,11 @@ impl Pool {
 }
 
 impl PoolState {
+    /// Free mappings with pages.
+    fn warm(&self) -> usize {
+        self.free.iter().filter(|mapping| mapping.is_warm).count()
+    }
+
     /// Returns the free mapping that was used the longest time ago to the system. False when there is none.
     fn free_one(&mut self) -> bool {
         if self.free.is_empty() {

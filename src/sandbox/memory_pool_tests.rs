@@ -198,3 +198,27 @@ fn a_second_memory_of_a_store_gets_no_part_of_the_first_ones_mapping() {
     second.data_mut(&mut store).fill(7);
     assert!(first.data(&store).iter().all(|byte| *byte == 0));
 }
+
+/// Six channels that started at once left the memory of six instances resident.
+#[cfg(target_os = "linux")]
+#[test]
+fn few_free_mappings_keep_their_pages_and_those_are_used_first() {
+    let pool = pool(BOUNDS);
+    let mut leases: Vec<Lease> = (0..WARM + 1).map(|_| pool.take(1).unwrap()).collect();
+    for lease in &mut leases {
+        // SAFETY: the only slice of this lease, dropped before it.
+        let bytes = unsafe { lease.bytes() };
+        bytes[0] = 7;
+    }
+    drop(leases);
+    let mut first_bytes = Vec::new();
+    let mut again: Vec<Lease> = (0..WARM + 1).map(|_| pool.take(1).unwrap()).collect();
+    for lease in &mut again {
+        // SAFETY: the only slice of this lease, dropped before it.
+        let bytes = unsafe { lease.bytes() };
+        first_bytes.push(bytes[0]);
+    }
+    let mut expected = vec![7; WARM];
+    expected.push(0);
+    assert_eq!(first_bytes, expected);
+}
