@@ -108,10 +108,14 @@ impl<I: Copy + Ord + std::hash::Hash> Conversations<I> {
         let Some(conversation) = self.places.remove(&id) else { return false };
         let Some(queue) = self.queues.get_mut(&conversation) else { return false };
         let was_head = queue.front().is_some_and(|head| head.id == id);
-        if let Some(entry) = queue.iter().find(|entry| entry.id == id) {
-            self.heads.remove(&(entry.due, id));
+        if was_head {
+            // Nearly always: without looking at all that wait behind it.
+            if let Some(entry) = queue.pop_front() {
+                self.heads.remove(&(entry.due, id));
+            }
+        } else {
+            queue.retain(|entry| entry.id != id);
         }
-        queue.retain(|entry| entry.id != id);
         match queue.front() {
             Some(next) if was_head => {
                 self.heads.insert((next.due, next.id));

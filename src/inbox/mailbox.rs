@@ -95,6 +95,8 @@ struct State {
     pending_writes: PendingWrites,
     /// An agent that fails at everything makes a dead letter of every message.
     dead_letter_log: LogThrottle,
+    /// Readers that wait for `changed`, or are about to: they count up and down under the lock.
+    waiting_readers: usize,
     is_closed: bool,
 }
 
@@ -119,6 +121,7 @@ impl Mailbox {
             newest: MessageId(0),
             pending_writes: PendingWrites::default(),
             dead_letter_log: LogThrottle::new(20, Duration::from_secs(60)),
+            waiting_readers: 0,
             is_closed: false,
         };
         let (state, changed) = (Mutex::new(state), Condvar::new());
@@ -142,8 +145,7 @@ impl Mailbox {
             state.newest = state.newest.max(id);
             state.queue.push(Waiting { id, conversation, bytes, attempt: 0, received_ms, body }, now);
         }
-        drop(state);
-        self.0.changed.notify_all();
+        self.unlock_and_wake(state);
     }
 
     /// Takes in what waits in the store after a restart. Each message may have been delivered once, which is not on record.
@@ -163,8 +165,7 @@ impl Mailbox {
             state.newest = state.newest.max(id);
             state.queue.push(Waiting { id, conversation, bytes, attempt, received_ms, body: None }, now);
         }
-        drop(state);
-        self.0.changed.notify_all();
+        self.unlock_and_wake(state);
     }
 
     /// After an outage: takes in what the store kept although it said that it had not. What was here before is left as it
@@ -239,6 +240,7 @@ impl Mailbox {
                 return Err(Nothing::TimedOut);
             }
             let wake = [until, state.queue.next_due()].into_iter().flatten().min();
+            state.waiting_readers += 1;
             state = match wake {
                 Some(wake) => {
                     let wait = wake.saturating_duration_since(now);
@@ -246,6 +248,7 @@ impl Mailbox {
                 }
                 None => self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
+            state.waiting_readers -= 1;
         }
     }
 
@@ -294,8 +297,7 @@ impl Mailbox {
         let (kept, body) = (state.queue.kept(lease.id).unwrap_or(0), state.queue.body(lease.id));
         let failed = state.queue.fail(lease, deadline_after(now, delay));
         if failed != Failed::DeadLetter {
-            drop(state);
-            self.0.changed.notify_all();
+            self.unlock_and_wake(state);
             return failed;
         }
         state.kept_bytes = state.kept_bytes.saturating_sub(kept);
@@ -357,9 +359,8 @@ impl Mailbox {
             state.kept_bytes = kept;
         }
         let was_here = state.queue.acknowledge(id);
-        drop(state);
         // The next message of the conversation may have waited for this one.
-        self.0.changed.notify_all();
+        self.unlock_and_wake(state);
         was_here
     }
 
@@ -396,6 +397,15 @@ impl Mailbox {
     /// The pending writes, to be stored now.
     pub fn take_pending_writes(&self) -> Vec<Batch> {
         self.lock().pending_writes.take()
+    }
+
+    /// Something may be taken now. Waking costs a call of the system, also where nobody waits.
+    fn unlock_and_wake(&self, state: MutexGuard<'_, State>) {
+        let somebody_waits = state.waiting_readers > 0;
+        drop(state);
+        if somebody_waits {
+            self.0.changed.notify_all();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
