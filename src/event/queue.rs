@@ -10,8 +10,9 @@
 //! An event that was sent before the router looked at the queue for the last time is refused there. One that was sent later
 //! was sent after `closed` was set, so its sender sees that, and refuses it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock, Weak};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -24,14 +25,38 @@ pub struct EventSender {
     sender: Sender<Event>,
     /// To refuse what is queued when the router has ended; never to handle anything.
     queued: Receiver<Event>,
-    closed: Arc<AtomicBool>,
+    shared: Arc<QueueState>,
 }
 
 /// The router's end. Dropped, it closes the queue.
 #[derive(Debug)]
 pub struct EventReceiver {
     queued: Receiver<Event>,
-    closed: Arc<AtomicBool>,
+    shared: Arc<QueueState>,
+}
+
+#[derive(Default)]
+struct QueueState {
+    closed: AtomicBool,
+    /// Events that are sent and not handled. Senders count up before they send, the router counts down when it has handled
+    /// one; so it is never less than what is queued or in the router's hands.
+    unhandled: AtomicUsize,
+    direct: OnceLock<Weak<dyn HandleNow>>,
+}
+
+/// Somebody who handles events on the sender's thread.
+pub trait HandleNow: Send + Sync {
+    /// Handles an event before any that is sent later.
+    ///
+    /// # Errors
+    /// The event: it cannot be handled at once, or others come first.
+    fn handle_now(&self, event: Event) -> Result<(), Event>;
+}
+
+impl fmt::Debug for QueueState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueState").field("unhandled", &self.unhandled).finish_non_exhaustive()
+    }
 }
 
 /// Why an event was not queued.
@@ -46,27 +71,45 @@ pub enum NotQueued {
 /// A queue of at most `capacity` events.
 pub fn event_queue(capacity: usize) -> (EventSender, EventReceiver) {
     let (sender, queued) = bounded(capacity);
-    let closed = Arc::new(AtomicBool::new(false));
-    (EventSender { sender, queued: queued.clone(), closed: closed.clone() }, EventReceiver { queued, closed })
+    let shared = Arc::<QueueState>::default();
+    (EventSender { sender, queued: queued.clone(), shared: shared.clone() }, EventReceiver { queued, shared })
 }
 
 impl EventSender {
+    /// From now on, whoever offers an event asks `direct` first. Only the first call counts.
+    pub fn handle_directly(&self, direct: Weak<dyn HandleNow>) {
+        let _ = self.shared.direct.set(direct);
+    }
+
+    /// Has an event handled on this thread, or queues it without waiting. The events of one thread are handled in order.
+    ///
+    /// # Errors
+    /// The queue is full, or the router has ended.
+    pub fn offer(&self, event: Event) -> Result<(), NotQueued> {
+        let direct = self.shared.direct.get().and_then(Weak::upgrade);
+        let Some(direct) = direct else { return self.try_send(event) };
+        direct.handle_now(event).or_else(|event| self.try_send(event))
+    }
+
     /// Queues an event without waiting.
     ///
     /// # Errors
     /// The queue is full, or the router has ended.
     pub fn try_send(&self, event: Event) -> Result<(), NotQueued> {
-        if self.closed.load(SeqCst) {
+        if self.shared.closed.load(SeqCst) {
             return Err(NotQueued::Closed(event));
         }
-        match self.sender.try_send(event) {
+        self.shared.unhandled.fetch_add(1, SeqCst);
+        let error = match self.sender.try_send(event) {
             Ok(()) => {
                 self.refuse_if_closed();
-                Ok(())
+                return Ok(());
             }
-            Err(TrySendError::Full(event)) => Err(NotQueued::Full(event)),
-            Err(TrySendError::Disconnected(event)) => Err(NotQueued::Closed(event)),
-        }
+            Err(TrySendError::Full(event)) => NotQueued::Full(event),
+            Err(TrySendError::Disconnected(event)) => NotQueued::Closed(event),
+        };
+        self.shared.unhandled.fetch_sub(1, SeqCst);
+        Err(error)
     }
 
     /// Queues an event, and waits while the queue is full.
@@ -74,9 +117,10 @@ impl EventSender {
     /// # Errors
     /// The event, when the router has ended.
     pub fn send(&self, event: Event) -> Result<(), Box<Event>> {
-        if self.closed.load(SeqCst) {
+        if self.shared.closed.load(SeqCst) {
             return Err(Box::new(event));
         }
+        self.shared.unhandled.fetch_add(1, SeqCst);
         // A router that ends empties the queue, so nobody waits here for longer than it runs.
         self.sender.send(event).map_err(|error| Box::new(error.0))?;
         self.refuse_if_closed();
@@ -84,7 +128,7 @@ impl EventSender {
     }
 
     fn refuse_if_closed(&self) {
-        if self.closed.load(SeqCst) {
+        if self.shared.closed.load(SeqCst) {
             refuse_queued(&self.queued);
         }
     }
@@ -95,11 +139,21 @@ impl EventReceiver {
     pub fn channel(&self) -> &Receiver<Event> {
         &self.queued
     }
+
+    /// An event from the channel was handled.
+    pub fn handled(&self) {
+        self.shared.unhandled.fetch_sub(1, SeqCst);
+    }
+
+    /// Whether every event that was sent has been handled.
+    pub fn is_caught_up(&self) -> bool {
+        self.shared.unhandled.load(SeqCst) == 0
+    }
 }
 
 impl Drop for EventReceiver {
     fn drop(&mut self) {
-        self.closed.store(true, SeqCst);
+        self.shared.closed.store(true, SeqCst);
         refuse_queued(&self.queued);
     }
 }
@@ -192,12 +246,12 @@ mod tests {
                 let mut steps_of_sender = 0;
                 for step in 0..5 {
                     if step == close {
-                        receiver.closed.store(true, SeqCst);
+                        receiver.shared.closed.store(true, SeqCst);
                     } else if step == drain {
                         refuse_queued(&receiver.queued);
                     } else {
                         match steps_of_sender {
-                            0 if sender.closed.load(SeqCst) => {
+                            0 if sender.shared.closed.load(SeqCst) => {
                                 refuse(NotQueued::Closed(event.take().unwrap()));
                             }
                             1 if event.is_some() => sender.sender.try_send(event.take().unwrap()).unwrap(),
@@ -212,6 +266,53 @@ mod tests {
             }
         }
         assert_eq!(orders, 10);
+    }
+
+    /// Takes events when it is free.
+    struct Direct {
+        is_free: AtomicBool,
+        taken: AtomicUsize,
+    }
+
+    impl HandleNow for Direct {
+        fn handle_now(&self, event: Event) -> Result<(), Event> {
+            if !self.is_free.load(SeqCst) {
+                return Err(event);
+            }
+            self.taken.fetch_add(1, SeqCst);
+            assert!(refuse(NotQueued::Full(event)));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_offered_event_is_queued_only_when_nobody_handles_it_at_once() {
+        let (sender, receiver) = event_queue(4);
+        let answered = Arc::new(AtomicUsize::new(0));
+        let direct = Arc::new(Direct { is_free: AtomicBool::new(true), taken: AtomicUsize::new(0) });
+        let weak: Weak<Direct> = Arc::downgrade(&direct);
+        sender.handle_directly(weak);
+        sender.offer(webhook(&answered)).unwrap();
+        assert!(direct.taken.load(SeqCst) == 1 && receiver.channel().is_empty());
+        direct.is_free.store(false, SeqCst);
+        sender.offer(webhook(&answered)).unwrap();
+        drop(direct);
+        sender.offer(webhook(&answered)).unwrap();
+        assert_eq!(receiver.channel().len(), 2, "also when it has gone");
+    }
+
+    #[test]
+    fn the_router_has_caught_up_when_what_was_sent_is_handled_and_not_when_it_is_taken() {
+        let (sender, receiver) = event_queue(1);
+        let answered = Arc::new(AtomicUsize::new(0));
+        assert!(receiver.is_caught_up());
+        sender.try_send(webhook(&answered)).unwrap();
+        assert!(sender.try_send(webhook(&answered)).is_err_and(refuse), "what was not queued does not count");
+        let event = receiver.channel().recv().unwrap();
+        assert!(!receiver.is_caught_up());
+        assert!(refuse(NotQueued::Full(event)));
+        receiver.handled();
+        assert!(receiver.is_caught_up());
     }
 
     fn refuse(not_queued: NotQueued) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::model::oneshot::once;
 use crate::model::vital_thread::spawn_vital;
 use crate::pairing::PairingService;
 use crate::router::scheduler;
-use crate::router::{Router, RouterParts};
+use crate::router::{Router, RouterParts, SharedRouter};
 use crate::sandbox::{StopFlag, WorkerPool};
 use crate::server::WasmChannelRouter;
 use crate::store::{
@@ -147,7 +147,7 @@ impl ChannelManager {
         let outbound = OutboundHttp::new(&config.outbound)?;
         let routes = WasmChannelRouter::new();
         let (scheduler, scheduler_thread) = scheduler::start(events.clone()).map_err(HostError::Thread)?;
-        let router = Router::new(
+        let router = SharedRouter::new(Router::new(
             config.router.clone(),
             RouterParts {
                 events: inbox,
@@ -161,7 +161,9 @@ impl ChannelManager {
                 newest_reply,
                 replies_waiting: replies_waiting.clone(),
             },
-        );
+        ));
+        let direct: Weak<SharedRouter> = Arc::downgrade(&router);
+        events.handle_directly(direct);
         let router = spawn_vital("tinclaw-router", move || router.run()).map_err(HostError::Thread)?;
         Ok(Self {
             events,

@@ -14,9 +14,15 @@ pub(crate) fn spawn_vital(
     name: &'static str,
     work: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.into()).spawn(move || {
-        // Nothing is used after the panic, so no broken state can be seen.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+    thread::Builder::new().name(name.into()).spawn(move || end_process_on_panic(name, work))
+}
+
+/// Does the work of a vital thread, on whichever thread: a panic ends the process.
+pub(crate) fn end_process_on_panic<T>(name: &str, work: impl FnOnce() -> T) -> T {
+    // Nothing is used after the panic, so no broken state can be seen.
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(value) => value,
+        Err(panic) => {
             log::error!(
                 "thread {name} panicked and the process ends: {}; please report this",
                 reason_of(&*panic)
@@ -24,7 +30,7 @@ pub(crate) fn spawn_vital(
             log::logger().flush();
             std::process::exit(EXIT_STATUS);
         }
-    })
+    }
 }
 
 fn reason_of(panic: &(dyn Any + Send)) -> &str {

@@ -1,14 +1,15 @@
 //! The router's state and its loop.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, select_biased};
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::channel::ChannelName;
 use crate::event::arrival::{AddChannelError, Command};
+use crate::event::callback::CallbackReport;
 use crate::event::completion::{Completion, Ticket};
 use crate::event::queue::EventReceiver;
 use crate::event::setup::{ChannelSetup, StoredChannel};
@@ -20,8 +21,9 @@ use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
 use crate::store::{ReplyId, StoreHandle};
 
 use super::answered::AnsweredQueue;
-use super::dispatch::Floors;
+use super::dispatch::{Floors, Work};
 use super::runnable::Runnable;
+use super::shared::SharedRouter;
 use super::storage::Storage;
 use crate::channel::job::{Job, Running};
 use crate::channel::lane::LaneKind;
@@ -80,6 +82,12 @@ pub struct Router {
     pub(super) completed: Sender<Completion>,
     pub(super) scheduler: SchedulerHandle,
     pub(super) workers: WorkerPool,
+    /// How workers find the router.
+    pub(super) shared: Weak<SharedRouter>,
+    /// A worker runs the router, and takes what is started first.
+    pub(super) worker_is_free: bool,
+    /// What that worker is to run.
+    pub(super) for_this_worker: Option<Work>,
     pub(super) storage: Storage,
     pub(super) mailbox: Mailbox,
     pub(super) stop: StopFlag,
@@ -119,6 +127,9 @@ impl Router {
             completed: parts.completed.clone(),
             scheduler: parts.scheduler,
             workers: parts.workers,
+            shared: Weak::new(),
+            worker_is_free: false,
+            for_this_worker: None,
             answered: AnsweredQueue::new(parts.completed.clone()),
             storage: Storage::new(parts.store, parts.completed),
             mailbox: parts.mailbox,
@@ -139,25 +150,72 @@ impl Router {
         }
     }
 
-    /// Works until a shutdown is complete, or until nobody can send events any more.
-    pub fn run(mut self) {
-        while !self.is_done() {
-            select_biased! {
-                recv(self.completions) -> completion => match completion {
-                    Ok(completion) => self.complete(completion),
-                    Err(_) => return,
-                },
-                recv(self.events.channel()) -> event => match event {
-                    Ok(event) => self.handle(event),
-                    Err(_) => return,
-                },
-            }
-            self.start_what_can_start();
-        }
+    /// The router as its workers find it.
+    #[must_use]
+    pub(super) fn shared_as(mut self, shared: Weak<SharedRouter>) -> Self {
+        self.shared = shared;
+        self
+    }
+
+    /// Where news come in.
+    pub(super) fn queues(&self) -> (Receiver<Completion>, Receiver<Event>) {
+        (self.completions.clone(), self.events.channel().clone())
+    }
+
+    /// A completion was taken from its queue.
+    pub(super) fn completed(&mut self, completion: Completion) {
+        self.complete(completion);
+        self.start_what_can_start();
+    }
+
+    /// An event was taken from its queue.
+    pub(super) fn queued_event(&mut self, event: Event) {
+        self.handle(event);
+        self.events.handled();
+        self.start_what_can_start();
+    }
+
+    /// An event that came when no other one waited.
+    pub(super) fn event_at_once(&mut self, event: Event) {
+        self.complete_queued();
+        self.handle(event);
+        self.start_what_can_start();
+    }
+
+    /// A callback has ended on the calling worker, which runs what is returned.
+    pub(super) fn ended_on_worker(&mut self, ticket: Ticket, report: CallbackReport) -> Option<Work> {
+        self.complete_queued();
+        self.take_answered();
+        self.callback_ended(ticket, report);
+        self.worker_is_free = true;
+        self.start_what_can_start();
+        self.worker_is_free = false;
+        self.for_this_worker.take()
+    }
+
+    /// Whether threads other than the router's own may run it.
+    pub(super) fn may_be_run_by_all(&self) -> bool {
+        self.stopping.is_none()
+    }
+
+    /// Whether every event that was sent has been handled.
+    pub(super) fn has_no_event(&self) -> bool {
+        self.events.is_caught_up()
+    }
+
+    /// Ends the workers. Those whose callback does not end are left behind.
+    pub(super) fn end(self) {
         if self.abandoned > 0 {
             self.workers.detach();
         } else {
             self.workers.shutdown();
+        }
+    }
+
+    /// Completions come before events.
+    fn complete_queued(&mut self) {
+        while let Ok(completion) = self.completions.try_recv() {
+            self.complete(completion);
         }
     }
 

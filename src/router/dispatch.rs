@@ -1,5 +1,6 @@
 //! Who may start now: free workers, free memory.
 
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
@@ -9,10 +10,14 @@ use crate::event::callback::{Callback, CallbackKind, CallbackReport};
 use crate::event::completion::{Completion, Ticket};
 use crate::event::setup::StartConfig;
 use crate::model::deadline::deadline_after;
-use crate::sandbox::{CallbackContext, MemoryBudget, MemoryReservation, WasmChannelError};
+use crate::sandbox::{
+    CallbackContext, MemoryBudget, MemoryReservation, PreparedChannelModule, WasmChannelError,
+};
 
 use super::core::Router;
 use super::runnable::Entry;
+use super::shared::SharedRouter;
+use super::webhooks::check_answer;
 use crate::channel::job::{Job, Running};
 use crate::channel::lane::LaneKind;
 use crate::channel::state::{Channel, State};
@@ -106,22 +111,19 @@ impl Router {
         let outcome = Outcome {
             completed: self.completed.clone(),
             ticket,
-            channel: channel.to_string(),
+            channel: channel.shared(),
             kind: callback.kind(),
             report: None,
+            is_told: false,
         };
-        // A job that finds no worker is dropped, and its outcome reports that: after the memory of its context is free.
-        let work = (context, outcome);
-        let _ = self.workers.submit(Box::new(move || {
-            let (context, mut outcome) = work;
-            outcome.report = Some(match with_config(callback, &start_config) {
-                Ok(callback) => module.run(context, &callback),
-                Err(reason) => {
-                    let channel = outcome.channel.clone();
-                    CallbackReport::failed(outcome.kind, WasmChannelError::StartConfig { channel, reason })
-                }
-            });
-        }));
+        let work = Work { context, callback, start_config, module, outcome };
+        if self.worker_is_free && self.for_this_worker.is_none() {
+            self.for_this_worker = Some(work);
+            return;
+        }
+        let shared = self.shared.clone();
+        // A job that finds no worker is dropped, and its outcome reports that.
+        let _ = self.workers.submit(Box::new(move || work.run_and_go_on(&shared)));
     }
 
     /// What a callback is run with. Its instance is made by the worker.
@@ -157,28 +159,84 @@ fn has_worker_for(lane: LaneKind, workers: usize, running_in: &[usize; LaneKind:
     running_in.iter().sum::<usize>() < workers && running_in[lane as usize] < most.max(1)
 }
 
+/// A callback that a worker is to run.
+pub(super) struct Work {
+    // Before the outcome: fields are dropped in this order, and the memory of its context is free when a callback that found
+    // no worker is reported.
+    context: CallbackContext,
+    callback: Callback,
+    start_config: StartConfig,
+    module: Arc<PreparedChannelModule>,
+    outcome: Outcome,
+}
+
+impl Work {
+    /// Runs it, and what the router has for this worker after it.
+    fn run_and_go_on(self, router: &Weak<SharedRouter>) {
+        let mut next = Some(self);
+        while let Some(work) = next {
+            next = work.run().tell(router);
+        }
+    }
+
+    fn run(self) -> Outcome {
+        let Self { context, callback, start_config, module, mut outcome } = self;
+        let mut report = match with_config(callback, &start_config) {
+            Ok(callback) => module.run(context, &callback),
+            Err(reason) => {
+                let channel = outcome.channel.to_string();
+                CallbackReport::failed(outcome.kind, WasmChannelError::StartConfig { channel, reason })
+            }
+        };
+        check_answer(&outcome.channel, &mut report);
+        outcome.report = Some(Box::new(report));
+        outcome
+    }
+}
+
 /// Sends a callback's report when it is dropped: also when the worker panicked, or there was none. A lane whose callback
 /// never ended would stand still for ever.
 struct Outcome {
     completed: Sender<Completion>,
     ticket: Ticket,
-    channel: String,
+    channel: Arc<str>,
     kind: CallbackKind,
-    report: Option<CallbackReport>,
+    report: Option<Box<CallbackReport>>,
+    is_told: bool,
+}
+
+impl Outcome {
+    /// Tells the router at once when nobody has it, else by its queue. Returns what this worker is to run next.
+    fn tell(mut self, router: &Weak<SharedRouter>) -> Option<Work> {
+        let (router, report) = (router.upgrade()?, self.report.take()?);
+        match router.callback_ended(self.ticket, report) {
+            Ok(next) => {
+                self.is_told = true;
+                next
+            }
+            Err(report) => {
+                self.report = Some(report);
+                None
+            }
+        }
+    }
 }
 
 impl Drop for Outcome {
     fn drop(&mut self) {
+        if self.is_told {
+            return;
+        }
         let report = self.report.take().unwrap_or_else(|| {
             let reason = "the worker did not end as it should; please report this".to_owned();
-            let channel = self.channel.clone();
-            CallbackReport::failed(
+            let channel = self.channel.to_string();
+            Box::new(CallbackReport::failed(
                 self.kind,
                 WasmChannelError::HostFailure { channel, callback: self.kind, reason },
-            )
+            ))
         });
         // The router is gone only when the process ends.
-        let _ = self.completed.send(Completion::Callback(self.ticket, Box::new(report)));
+        let _ = self.completed.send(Completion::Callback(self.ticket, report));
     }
 }
 

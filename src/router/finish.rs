@@ -31,9 +31,8 @@ enum Fault {
 
 impl Router {
     /// A callback has ended, or could not even begin.
-    pub(super) fn callback_ended(&mut self, ticket: Ticket, mut report: CallbackReport) {
+    pub(super) fn callback_ended(&mut self, ticket: Ticket, report: CallbackReport) {
         let Some(running) = self.running.remove(&ticket) else { return };
-        super::webhooks::check_answer(&running.channel, &mut report);
         self.running_in[running.lane as usize] -= 1;
         self.runnable.memory_was_freed();
         let Some(slot) = self.channels.get_mut(&running.channel) else { return };

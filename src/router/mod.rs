@@ -1,12 +1,14 @@
-//! The one thread that owns all routing state.
+//! All routing state, and what is decided with it.
 //!
-//! It waits for nothing but its two queues: events from outside, and completions of work that it gave away. What is
+//! It is run by one thread at a time, which holds its lock. News come from outside, as events, and from work that it gave
+//! away, as completions. What is
 //! decided about one channel stands in the parts of [`crate::channel`], which are pure; here is what carries that out.
 //! Each file has an `impl Router` with the steps of its subject.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `core` | the channels, and the loop |
+//! | `core` | the channels, and what each kind of news leads to |
+//! | `shared` | the lock, and who runs the router when |
 //! | `dispatch`, `runnable` | who may start now: workers, memory |
 //! | `finish` | what follows from a callback's end |
 //! | `webhooks`, `answered` | requests and their answers |
@@ -27,6 +29,7 @@ mod replies;
 mod report;
 mod runnable;
 pub(crate) mod scheduler;
+mod shared;
 mod starts;
 mod statuses;
 mod storage;
@@ -34,4 +37,5 @@ mod timers;
 mod webhooks;
 
 pub use self::core::{Router, RouterConfig, RouterParts};
+pub use self::shared::SharedRouter;
 pub use crate::channel::outbox::RetryPolicy;

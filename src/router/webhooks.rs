@@ -233,11 +233,11 @@ impl Router {
 }
 
 /// An answer that cannot be sent is an error of the callback, found before anything of it is kept: the sender is told 500
-/// and tries again.
-pub(super) fn check_answer(channel: &ChannelName, report: &mut CallbackReport) {
+/// and tries again. Done by the worker.
+pub(super) fn check_answer(channel: &str, report: &mut CallbackReport) {
     if let Ok(CallbackValue::Http(response)) = &report.result
         && let Err(reason) = headers_of(response)
     {
-        report.result = Err(WasmChannelError::UnusableAnswer { channel: channel.to_string(), reason });
+        report.result = Err(WasmChannelError::UnusableAnswer { channel: channel.to_owned(), reason });
     }
 }

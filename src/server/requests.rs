@@ -68,7 +68,7 @@ impl RequestHandler {
         Self { routes, router, gate: AuthenticationGate::default(), proxies, public_url, own_pages }
     }
 
-    /// Answers a request, or hands it to the router. Never waits.
+    /// Answers a request, or hands it to the router. Waits for nobody but where the router does.
     pub fn handle(&mut self, request: IncomingRequest) {
         if let Some(page) = (self.own_pages)(&request.method, &request.path) {
             return request.responder.respond(page);
@@ -141,7 +141,7 @@ impl RequestHandler {
             ResponseSender::new(move |response| responder.respond(response_for(Some(&owner), response)));
         let Admitted { request, identities } = admitted;
         let webhook = Webhook { channel, request: Arc::new(request), identities, received, answer };
-        match self.router.try_send(Event::Webhook(Box::new(webhook))) {
+        match self.router.offer(Event::Webhook(Box::new(webhook))) {
             Err(NotQueued::Full(Event::Webhook(webhook))) => webhook.answer.refuse(WebhookRefusal::Busy),
             Err(NotQueued::Closed(Event::Webhook(webhook))) => {
                 webhook.answer.refuse(WebhookRefusal::Stopping)
