@@ -56,8 +56,9 @@ impl ExportNames {
 }
 
 impl PreparedChannelModule {
+    /// `engine` gets the number of bytes of code.
     pub(super) fn new(
-        engine: &Engine,
+        engine: impl FnOnce(u64) -> Engine,
         channel: &str,
         bytes: &[u8],
         digest: Digest,
@@ -82,7 +83,7 @@ impl PreparedChannelModule {
             channel: channel.to_owned(),
             reason: error.to_string(),
         };
-        let module = Module::new(engine, &scanned.bytes).map_err(invalid)?;
+        let module = Module::new(&engine(scanned.size.code_bytes), &scanned.bytes).map_err(invalid)?;
         let imports = HostImports::of(&module, &guest).map_err(not_loadable)?;
         Ok(Self {
             digest,

@@ -26,6 +26,11 @@ const MAX_CACHED_STACKS: usize = 8;
 /// The same where each guest has its own engine: most have one callback at a time.
 const MAX_CACHED_STACKS_OF_A_GUEST: usize = 1;
 
+/// Bytes of code of a guest whose functions are translated when they are first called. Nobody looks at the clock or the stop
+/// flag meanwhile, so one callback that calls every function once is late by what all of them take: a fifth of a second
+/// on a desktop computer, a second on a small board.
+const MAX_LAZY_CODE_BYTES: u64 = 2 * 1024 * 1024;
+
 /// Bytes of a guest's file that are read at most.
 pub const DEFAULT_MAX_GUEST_BYTES: usize = 16 * 1024 * 1024;
 
@@ -110,13 +115,17 @@ impl WasmChannelRuntime {
         Ok(Self(Arc::new(RuntimeInner { engine, is_shared, config, prepared: Mutex::default() })))
     }
 
-    /// The engine for the next guest.
-    fn engine_for_guest(&self) -> Engine {
-        if self.0.is_shared {
+    /// The engine for a guest with so many bytes of code.
+    fn engine_for_guest(&self, code_bytes: u64) -> Engine {
+        let is_translated_now = code_bytes > MAX_LAZY_CODE_BYTES;
+        if self.0.is_shared && !is_translated_now {
             return self.0.engine.clone();
         }
         let mut config = Self::engine_config();
         config.set_max_cached_stacks(MAX_CACHED_STACKS_OF_A_GUEST);
+        if is_translated_now {
+            config.compilation_mode(CompilationMode::Eager);
+        }
         Engine::new(&config)
     }
 
@@ -125,7 +134,9 @@ impl WasmChannelRuntime {
     ///
     /// A guest is validated when it is prepared; each function is translated when it is first called, so those that are
     /// never called take neither time nor memory. Translation takes time in proportion to a function's size, once in the
-    /// life of the engine, so it goes without fuel; a function that cannot be translated traps.
+    /// life of the engine, so it goes without fuel; a function that cannot be translated traps. A guest with more than
+    /// 2 MiB of code gets an engine of its own, whatever this runtime was made with, and is translated whole when it is
+    /// prepared.
     ///
     /// SIMD is not compiled in: the interpreter gains nothing from it, and it costs a third more program.
     #[must_use]
@@ -197,7 +208,8 @@ impl WasmChannelRuntime {
             return Ok(known);
         }
         // Not under the lock: two threads that load the same file at once prepare it twice, and the first one counts.
-        let fresh = PreparedChannelModule::new(&self.engine_for_guest(), name, bytes, digest)
+        let engine = |code_bytes| self.engine_for_guest(code_bytes);
+        let fresh = PreparedChannelModule::new(engine, name, bytes, digest)
             .map_err(|error| error.with_advice(|| tool_chain::advice(bytes)))?;
         let fresh = Arc::new(fresh);
         fresh.check_fits(name, limits)?;
@@ -212,7 +224,7 @@ impl WasmChannelRuntime {
         }
         prepared.known.retain(|_, known| known.strong_count() > 0);
         prepared.known.insert(digest, Arc::downgrade(&fresh));
-        if self.0.is_shared {
+        if self.0.is_shared && Engine::same(fresh.module.engine(), &self.0.engine) {
             prepared.pinned.push(Arc::clone(&fresh));
         }
         fresh
@@ -275,6 +287,15 @@ mod tests {
         let address = Arc::as_ptr(&first);
         drop(first);
         assert_eq!(Arc::as_ptr(&runtime.prepare("chan", &guest()).unwrap()), address);
+    }
+
+    #[test]
+    fn a_guest_with_more_code_than_may_be_lazy_gets_an_engine_that_translates_at_once() {
+        let engine = Engine::new(&WasmChannelRuntime::engine_config());
+        let runtime =
+            WasmChannelRuntime::with_engine(engine.clone(), WasmChannelRuntimeConfig::default()).unwrap();
+        assert!(Engine::same(&runtime.engine_for_guest(MAX_LAZY_CODE_BYTES), &engine));
+        assert!(!Engine::same(&runtime.engine_for_guest(MAX_LAZY_CODE_BYTES + 1), &engine));
     }
 
     #[test]

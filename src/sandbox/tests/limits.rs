@@ -480,3 +480,22 @@ fn host_calls_cost_fuel_by_the_byte() {
     let (short, long) = (log(8), log(100_008));
     assert!(long - short >= 100_000 / 16, "100,000 bytes cost {} units", long - short);
 }
+
+/// A guest with so many bytes of code in functions that nobody calls, and one that wasmi cannot translate: it needs more
+/// slots than there are. `on-poll` calls that one.
+fn with_code_of(filler_bytes: usize) -> Vec<u8> {
+    let filler = format!("(func {})", "nop ".repeat(100_000)).repeat(filler_bytes / 100_000);
+    let (locals, values) = ("i64 ".repeat(49_000), "(i64.eqz (local.get 0)) ".repeat(20_000));
+    let wide = format!("(func $wide (local {locals}) {values} {})", "drop ".repeat(20_000));
+    Wat { more: format!("{filler} {wide}"), ..Wat::poll("(call $wide)") }.bytes()
+}
+
+// What happened: each function is translated when it is first called, without fuel and without a look at the clock. Ten
+// thousand small ones that one callback called once each added up unseen.
+#[test]
+fn a_guest_with_much_code_is_translated_when_it_is_loaded() {
+    let error = Bench::new(&with_code_of(1_500_000)).poll_error();
+    assert!(matches!(error, WasmChannelError::Trap { .. }), "translated when it is called: {error:?}");
+    let error = prepare(&with_code_of(2_200_000)).err().expect("it is translated at once");
+    assert!(matches!(error, WasmChannelError::InvalidModule { .. }), "{error:?}");
+}
