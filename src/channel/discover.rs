@@ -195,9 +195,12 @@ impl DiscoveredChannel {
     /// [`DiscoverError`] when a file is a link, is not an ordinary file, is too large, or cannot be read.
     pub(crate) fn read(&self) -> Result<ChannelFiles, DiscoverError> {
         let wasm = read_file(&self.wasm, MAX_WASM_BYTES)?;
-        let capabilities =
-            self.capabilities.as_deref().map(|path| read_file(path, MAX_FILE_BYTES)).transpose()?;
-        Ok(ChannelFiles { wasm, capabilities })
+        Ok(ChannelFiles { wasm, capabilities: self.read_capabilities()? })
+    }
+
+    /// Reads the capability file alone, when there is one.
+    pub(super) fn read_capabilities(&self) -> Result<Option<Vec<u8>>, DiscoverError> {
+        self.capabilities.as_deref().map(|path| read_file(path, MAX_FILE_BYTES)).transpose()
     }
 }
 

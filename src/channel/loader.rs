@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
 
 use crate::sandbox::{PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
 
-use super::discover::{ChannelFiles, DiscoverError, DiscoveredChannel, discover_channels};
+use super::discover::{ChannelFiles, DiscoverError, DiscoveredChannel, Discovery, discover_channels};
 use serde_json::{Map, Value};
 
 use super::config::HOST_KEYS;
@@ -17,6 +22,7 @@ use crate::capability::limits::{ChannelLimits, LimitCaps};
 use crate::capability::{CapabilityError, CapabilityOverrides, ChannelCapabilitiesFile};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::document::{is_comment, nearest};
+use crate::model::human_duration::HumanDuration;
 use crate::model::name::ChannelName;
 
 /// A channel that has been read and prepared, and is not running yet.
@@ -151,12 +157,25 @@ pub enum LoadError {
 }
 
 /// What an operator decides about channels before their guests are prepared.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LoadSettings {
     /// What is changed about capability files, by channel.
     pub overrides: BTreeMap<ChannelName, CapabilityOverrides>,
     /// What no channel gets more of.
     pub limit_caps: LimitCaps,
+    /// How long preparing one guest may take; then it is refused, and others are not held up. Default 60 s, which is
+    /// several times what the largest guest takes on a small board.
+    pub prepare_timeout: Duration,
+}
+
+impl Default for LoadSettings {
+    fn default() -> Self {
+        Self {
+            overrides: BTreeMap::new(),
+            limit_caps: LimitCaps::default(),
+            prepare_timeout: Duration::from_secs(60),
+        }
+    }
 }
 
 /// Reads channels from files and prepares them with one runtime.
@@ -196,10 +215,7 @@ impl WasmChannelLoader {
         let discovery = discover_channels(dir)?;
         let mut results = LoadResults { warnings: discovery.warnings, ..LoadResults::default() };
         if discovery.channels.is_empty() && discovery.refused.is_empty() {
-            results.warnings.push(format!(
-                "there is no channel in {}: a channel is NAME.wasm with NAME.capabilities.json",
-                dir.display()
-            ));
+            results.warnings.push(no_channel_in(dir));
         }
         results.failed.extend(discovery.refused.into_iter().map(LoadError::from));
         for result in self.load_all(&discovery.channels) {
@@ -211,30 +227,58 @@ impl WasmChannelLoader {
         Ok(results)
     }
 
-    /// Loads channels on all processors: translating guests is nearly all of the time that a host takes to start.
     fn load_all(&self, found: &[DiscoveredChannel]) -> Vec<Result<WasmChannel, LoadError>> {
+        let in_order = Mutex::new(found.iter().map(|_| None).collect::<Vec<_>>());
+        self.load_each(found, &|index, result| {
+            in_order.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
+        });
+        in_order.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
+    }
+
+    /// Loads channels on all processors, because preparing guests is nearly all of the time that a host takes to start.
+    /// `take` gets each result as soon as it is there, with its place in `found`.
+    pub(crate) fn load_each(
+        &self,
+        found: &[DiscoveredChannel],
+        take: &(dyn Fn(usize, Result<WasmChannel, LoadError>) + Sync),
+    ) {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(found.len());
         let next = AtomicUsize::new(0);
         let work = || {
-            let mine = std::iter::from_fn(|| {
+            while let Some((index, found)) = {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                found.get(index).map(|found| (index, self.load_found(found)))
-            });
-            mine.collect::<Vec<_>>()
-        };
-        let mut in_order: Vec<_> = found.iter().map(|_| None).collect();
-        let mut keep = |loaded: Vec<(usize, _)>| {
-            loaded.into_iter().for_each(|(index, result)| in_order[index] = Some(result));
-        };
-        thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            keep(work());
-            for other in others {
-                // Loading does not panic on any file; if it did, the panic would be the caller's to see.
-                keep(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+                found.get(index).map(|found| (index, found))
+            } {
+                take(index, self.load_found(found));
             }
+        };
+        // Loading does not panic on any file; if it did, the panic would be the caller's to see.
+        thread::scope(|scope| {
+            (1..threads).for_each(|_| drop(scope.spawn(work)));
+            work();
         });
-        in_order.into_iter().flatten().collect()
+    }
+
+    /// The channels at a path, a directory of channels or one `.wasm`, not yet read.
+    ///
+    /// # Errors
+    /// There is nothing at the path, or it is no channel by its name.
+    pub(crate) fn discover(path: &Path) -> Result<Discovery, DiscoverError> {
+        if path.is_dir() {
+            return discover_channels(path);
+        }
+        if !path.try_exists().unwrap_or(true) {
+            return Err(DiscoverError::NotFound { path: path.to_owned() });
+        }
+        Ok(Discovery { channels: vec![DiscoveredChannel::at(path)?], ..Discovery::default() })
+    }
+
+    /// The paths that a channel's capability file allows. None when it is wrong, which loading the channel reports.
+    pub(crate) fn allowed_paths(&self, found: &DiscoveredChannel) -> Vec<String> {
+        let file =
+            found.read_capabilities().ok().and_then(|bytes| self.file(&found.name, bytes.as_deref()).ok());
+        let section = file.and_then(|(file, _)| file.capabilities.channel);
+        section.map(|section| section.allowed_paths).unwrap_or_default()
     }
 
     /// Loads one channel: a path to its `.wasm`.
@@ -261,22 +305,44 @@ impl WasmChannelLoader {
         wasm: &[u8],
         capabilities: Option<&[u8]>,
     ) -> Result<WasmChannel, LoadError> {
-        let refused = |source| capability_error(&self.runtime, &name, wasm, source);
-        let mut file = match capabilities {
-            Some(bytes) => ChannelCapabilitiesFile::parse(&format!("{name}.capabilities.json"), &name, bytes)
-                .map_err(refused)?,
-            None => ChannelCapabilitiesFile::default(),
-        };
-        let mut changed = Vec::new();
-        if let Some(overrides) = self.settings.overrides.get(&name) {
-            file = file.with_overrides(&name, overrides).map_err(refused)?;
-            changed = overrides.diagnostics();
-        }
+        let (file, mut changed) = self
+            .file(&name, capabilities)
+            .map_err(|source| capability_error(&self.runtime, &name, wasm, source))?;
         let (limits, _) = ChannelLimits::resolve(&file.capabilities, &self.settings.limit_caps);
-        let module = self.runtime.prepare_for(name.as_str(), wasm, &limits)?;
+        let module = self.prepare(&name, wasm, limits)?;
         let mut diagnostics = file.inspect();
         diagnostics.append(&mut changed);
         Ok(WasmChannel { name, module, file, diagnostics })
+    }
+
+    /// A channel's capability file with what the operator changes about it, and what is to be said of the changes.
+    fn file(
+        &self,
+        name: &ChannelName,
+        capabilities: Option<&[u8]>,
+    ) -> Result<(ChannelCapabilitiesFile, Vec<Diagnostic>), CapabilityError> {
+        let file = match capabilities {
+            Some(bytes) => ChannelCapabilitiesFile::parse(&format!("{name}.capabilities.json"), name, bytes)?,
+            None => ChannelCapabilitiesFile::default(),
+        };
+        match self.settings.overrides.get(name) {
+            Some(overrides) => Ok((file.with_overrides(name, overrides)?, overrides.diagnostics())),
+            None => Ok((file, Vec::new())),
+        }
+    }
+
+    /// Prepares a guest in the time that one may take. One that takes longer is left to its thread, which ends by itself:
+    /// what a guest may hold is bounded.
+    fn prepare(
+        &self,
+        name: &ChannelName,
+        wasm: &[u8],
+        limits: ChannelLimits,
+    ) -> Result<Arc<PreparedChannelModule>, WasmChannelError> {
+        let limit = self.settings.prepare_timeout;
+        let (runtime, channel, wasm) = (self.runtime.clone(), name.clone(), wasm.to_vec());
+        within(limit, move || runtime.prepare_for(channel.as_str(), &wasm, &limits))
+            .unwrap_or_else(|error| Err(error.explain(name, limit)))
     }
 
     /// Loads every channel that `path` names: a directory of channels, or one `.wasm`.
@@ -287,16 +353,54 @@ impl WasmChannelLoader {
         if path.is_dir() {
             return self.load_from_dir(path);
         }
-        if !path.try_exists().unwrap_or(true) {
-            return Err(DiscoverError::NotFound { path: path.to_owned() });
-        }
-        let found = DiscoveredChannel::at(path)?;
         let mut results = LoadResults::default();
-        match self.load_found(&found) {
-            Ok(channel) => results.loaded.push(channel),
-            Err(error) => results.failed.push(error),
+        for result in self.load_all(&Self::discover(path)?.channels) {
+            match result {
+                Ok(channel) => results.loaded.push(channel),
+                Err(error) => results.failed.push(error),
+            }
         }
         Ok(results)
+    }
+}
+
+/// What is said of a directory without channels.
+pub(crate) fn no_channel_in(dir: &Path) -> String {
+    format!("there is no channel in {}: a channel is NAME.wasm with NAME.capabilities.json", dir.display())
+}
+
+/// Why there is no result of work with a time limit.
+enum NotPrepared {
+    Late,
+    NoThread(io::Error),
+}
+
+impl NotPrepared {
+    fn explain(&self, channel: &ChannelName, limit: Duration) -> WasmChannelError {
+        let reason = match self {
+            Self::Late => format!("preparing it took longer than {}", HumanDuration(limit)),
+            Self::NoThread(error) => format!("no thread can be started: {error}"),
+        };
+        WasmChannelError::NotLoadable { channel: channel.to_string(), reason }
+    }
+}
+
+/// Does `work` on a thread of its own, and waits for it no longer than `limit`.
+fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, NotPrepared> {
+    let (done, result) = bounded(1);
+    let run = move || {
+        // Nobody may wait for it any more.
+        let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+    };
+    thread::Builder::new().name("tinclaw-prepare".to_owned()).spawn(run).map_err(NotPrepared::NoThread)?;
+    match result.recv_timeout(limit) {
+        Ok(Ok(value)) => Ok(value),
+        // Preparing does not panic on any file; if it did, the panic would be the caller's to see.
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_) => Err(NotPrepared::Late),
     }
 }
 
@@ -317,5 +421,26 @@ impl IntoIterator for LoadResults {
 
     fn into_iter(self) -> Self::IntoIter {
         self.loaded.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A guest whose preparation took 8 s kept all other channels from starting.
+    #[test]
+    fn work_that_is_late_is_not_waited_for() {
+        let (release, held) = bounded::<()>(0);
+        let late = within(Duration::from_millis(1), move || held.recv().is_ok());
+        assert!(matches!(late, Err(NotPrepared::Late)));
+        drop(release);
+        assert!(matches!(within(Duration::from_secs(600), || 7), Ok(7)));
+    }
+
+    #[test]
+    fn a_guest_that_takes_too_long_to_prepare_is_refused_with_the_limit() {
+        let error = NotPrepared::Late.explain(&"slow".parse().unwrap(), Duration::from_secs(60)).to_string();
+        assert!(error.contains("slow") && error.contains("preparing it took longer than 60 s"), "{error}");
     }
 }

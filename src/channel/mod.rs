@@ -50,4 +50,5 @@ pub use endpoints::RegisteredEndpoint;
 pub(crate) use endpoints::Registration;
 pub(crate) use endpoints::resolve_registration;
 pub(crate) use loader::LoadSettings;
+pub(crate) use loader::no_channel_in;
 pub use loader::{LoadError, LoadResults, WasmChannel, WasmChannelLoader};

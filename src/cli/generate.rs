@@ -1,57 +1,61 @@
 //! Makes the secrets that a channel lets the host choose, before it runs.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::WasmChannel;
 use crate::capability::RequiredSecret;
 use crate::secrets::{Secret, SecretStore, normalise_name};
 use crate::webhook::AuthPlan;
 
-use super::config::{SecretSources, Settings};
+use super::config::SecretSources;
 use super::outcome::Failure;
 use crate::model::escape::escaped;
 
-/// Stores a random value for every secret that a channel declares with `auto_generate` and that is nowhere yet. The log
-/// gets names only. What cannot be made is logged and stays missing, which the channel's health shows.
-pub fn generate_missing(settings: &Settings, channels: &[WasmChannel]) -> Result<(), Failure> {
-    if !settings.secrets.generates {
-        return Ok(());
+/// Makes secrets in the daemon's own file.
+pub struct SecretGenerator {
+    sources: SecretSources,
+    /// Where secrets may be already; none when nothing is generated.
+    store: Option<Arc<dyn SecretStore>>,
+    /// Held while secrets are stored, so that channels that are loaded at once make one key and one secret of a name.
+    writing: Mutex<()>,
+}
+
+impl SecretGenerator {
+    /// Opens the sources of secrets, when secrets are to be generated at all.
+    pub fn new(sources: &SecretSources) -> Result<Self, Failure> {
+        let store = sources.generates.then(|| sources.store()).transpose()?;
+        Ok(Self { sources: sources.clone(), store, writing: Mutex::new(()) })
     }
-    let store = settings.secrets.store()?;
-    // By name, each for the first channel that wants it.
-    let mut wanted: Vec<(String, &str, RequiredSecret)> = Vec::new();
-    for channel in channels {
-        let (entered, generated): (Vec<_>, Vec<_>) =
-            to_generate(channel, &*store, settings.secrets.takes_any_variable())
-                .into_iter()
-                .partition(|(name, _)| is_entered_elsewhere(channel, name));
-        for (name, _) in entered {
-            log::warn!(
-                target: channel.name().as_str(),
-                "channel {}: secret {name} is missing and is not generated, because it must be the same at the provider: \
-                 store it with `tinclaw secrets set {name}`",
-                channel.name()
-            );
-        }
-        for (name, secret) in generated {
-            if let Err(place) = wanted.binary_search_by(|(known, ..)| known.cmp(&name)) {
-                wanted.insert(place, (name, channel.name().as_str(), secret));
+
+    /// Stores a random value for every secret that the channel declares with `auto_generate` and that is nowhere yet. The
+    /// log gets names only. What cannot be made is logged and stays missing, which the channel's health shows.
+    pub fn generate_missing(&self, channel: &WasmChannel) {
+        let Some(store) = &self.store else { return };
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (target, name) = (channel.name().as_str(), channel.name());
+        for (secret, declared) in to_generate(channel, &**store, self.sources.takes_any_variable()) {
+            if is_entered_elsewhere(channel, &secret) {
+                log::warn!(
+                    target: target,
+                    "channel {name}: secret {secret} is missing and is not generated, because it must be the same at the \
+                     provider: store it with `tinclaw secrets set {secret}`"
+                );
+                continue;
+            }
+            match generate(&self.sources, &secret, &declared) {
+                Ok(true) => log::info!(
+                    target: target,
+                    "channel {name}: secret {secret} was not stored, and the channel lets the host choose it: a random one is \
+                     in {} now; where a provider has to know it, store one of your own with `tinclaw secrets set {secret}`",
+                    self.sources.file.display()
+                ),
+                Ok(false) => {}
+                Err(reason) => {
+                    log::warn!(target: target, "channel {name}: no secret {secret} is made: {reason}");
+                }
             }
         }
     }
-    for (name, channel, secret) in wanted {
-        match generate(&settings.secrets, &name, &secret) {
-            Ok(true) => log::info!(
-                target: channel,
-                "channel {channel}: secret {name} was not stored, and the channel lets the host choose it: a random one is in {} now; where \
-                 a provider has to know it, store one of your own with `tinclaw secrets set {name}`",
-                settings.secrets.file.display()
-            ),
-            Ok(false) => {}
-            Err(reason) => {
-                log::warn!(target: channel, "channel {channel}: no secret {name} is made: {reason}")
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Whether a person has to enter the secret at the provider: requests are checked with it, and the guest, which could tell

@@ -2,10 +2,12 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::agent::Agent;
-use crate::{Host, WasmChannel};
+use crate::{Host, HostError, WasmChannelLoader};
 use crossbeam_channel::bounded;
 use log::LevelFilter;
 
@@ -14,7 +16,7 @@ use super::args::{Common, RunArgs};
 use super::channels::webchat;
 use super::config::{Settings, control_socket};
 use super::control::ControlServer;
-use super::generate::generate_missing;
+use super::generate::SecretGenerator;
 use super::logging;
 use super::memory;
 use super::outcome::{Failure, Outcome};
@@ -25,11 +27,9 @@ pub fn run(common: &Common, options: RunArgs) -> Outcome {
     let settings = Settings::load_for_run(common, options)?;
     logging::start(common, settings.log.as_deref(), LevelFilter::Info)?;
     let signal = StopSignal::install()?;
-    let channels = load(&settings)?;
-    settings.inspect_channels(&channels).iter().for_each(|found| log::warn!("{found}"));
+    let channels = find_channels(&settings)?;
     // Bound first: a second program on this port must not change anything before it finds the port taken.
     let listener = bind(settings.listen)?;
-    generate_missing(&settings, &channels)?;
     let host = start(&settings, channels, listener)?;
     let control = ControlServer::open(&control_socket(&settings.state_dir));
     let agent = agent(&settings)?;
@@ -39,34 +39,34 @@ pub fn run(common: &Common, options: RunArgs) -> Outcome {
     Ok(())
 }
 
+/// What a host is to run.
+struct Channels {
+    paths: Vec<PathBuf>,
+    has_webchat: bool,
+}
+
 /// The channels that the configuration names, and the web chat when it is wanted.
-fn load(settings: &Settings) -> Result<Vec<WasmChannel>, Failure> {
-    let loader = settings.loader()?;
-    let (mut channels, mut failed) = (Vec::new(), 0);
-    for path in settings.channel_paths() {
-        let mut results = loader.load(&path).map_err(Failure::problem)?;
-        results.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-        results.failed.iter().for_each(|error| log::error!("{error}"));
-        failed += results.failed.len();
-        channels.append(&mut results.loaded);
+fn find_channels(settings: &Settings) -> Result<Channels, Failure> {
+    let paths = settings.channel_paths();
+    let mut is_empty = true;
+    for path in &paths {
+        let found = WasmChannelLoader::discover(path).map_err(Failure::problem)?;
+        is_empty &= found.channels.is_empty() && found.refused.is_empty();
     }
-    if settings.webchat.is_none()
-        && channels.is_empty()
-        && failed == 0
-        && !settings.channel_paths().is_empty()
-    {
+    if settings.webchat.is_none() && is_empty && !paths.is_empty() {
         log::warn!("no channels were found: running the web chat instead");
     }
-    if settings.webchat.unwrap_or(channels.is_empty() && failed == 0) {
-        channels.push(webchat(&loader)?);
+    let has_webchat = settings.webchat.unwrap_or(is_empty);
+    if is_empty && !has_webchat {
+        return Err(no_channels("there are no channels"));
     }
-    if channels.is_empty() {
-        let why = if failed > 0 { "none of the channels could be loaded" } else { "there are no channels" };
-        return Err(Failure::problem(format!(
-            "{why}; `tinclaw check PATH` reports why a channel cannot be loaded, and --webchat runs the web chat"
-        )));
-    }
-    Ok(channels)
+    Ok(Channels { paths, has_webchat })
+}
+
+fn no_channels(why: &str) -> Failure {
+    Failure::problem(format!(
+        "{why}; `tinclaw check PATH` reports why a channel cannot be loaded, and --webchat runs the web chat"
+    ))
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -78,19 +78,38 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-fn start(settings: &Settings, channels: Vec<WasmChannel>, listener: TcpListener) -> Result<Host, Failure> {
+fn start(settings: &Settings, channels: Channels, listener: TcpListener) -> Result<Host, Failure> {
+    let loader = settings.loader()?;
     let mut builder = Host::builder()
         .manager(settings.manager()?)
+        .runtime(loader.runtime().clone())
         .listen_on(listener)
         .server_limits(settings.server.clone())
         .trusted_proxies(settings.proxies.clone());
     if let Some(bytes) = settings.max_body_bytes {
         builder = builder.max_body_bytes(bytes);
     }
-    for channel in channels {
-        builder = builder.channel(channel);
+    for path in &channels.paths {
+        builder = builder.channels_from(path);
     }
-    builder.start().map_err(Failure::problem)
+    if channels.has_webchat {
+        builder = builder.channel(webchat(&loader)?);
+    }
+    let generator = SecretGenerator::new(&settings.secrets)?;
+    let loaded = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&loaded);
+    let host = builder.before_start(move |channel| {
+        generator.generate_missing(channel);
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push(channel.clone());
+    });
+    let host = host.start().map_err(|error| match error {
+        // Each reason is in the log.
+        HostError::NoChannels(_) => no_channels("none of the channels could be loaded"),
+        error => Failure::problem(error),
+    })?;
+    let loaded = std::mem::take(&mut *loaded.lock().unwrap_or_else(PoisonError::into_inner));
+    settings.inspect_channels(&loaded).iter().for_each(|found| log::warn!("{found}"));
+    Ok(host)
 }
 
 /// Says on standard output what runs and where. Programs may read it: the line `listening on URL` is there, and

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::{LoadError, WasmChannel, WasmChannelLoader};
-use crate::model::subject::about_channel;
 use crate::net::PublicUrl;
 use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig};
 use crate::server::requests::{OwnPages, RequestHandler, head_check};
@@ -18,18 +17,21 @@ use super::config::ManagerConfig;
 #[cfg(feature = "sqlite")]
 use super::config::StateLocation;
 use super::error::HostError;
+use super::load_plan::{BeforeStart, LoadPlan};
 use super::manager::ChannelManager;
 
 /// Collects what a [`Host`] is made of.
 pub struct HostBuilder {
     manager: ManagerConfig,
     runtime: Option<WasmChannelRuntime>,
+    /// Directories of channels, and single guests.
     directories: Vec<PathBuf>,
     channels: Vec<WasmChannel>,
     listen: Option<Listen>,
     server: ServerLimits,
     proxies: TrustedProxies,
     max_body_bytes: u64,
+    before_start: Option<BeforeStart>,
 }
 
 /// Where HTTP is served.
@@ -71,6 +73,7 @@ impl Host {
             server: ServerLimits::default(),
             proxies: TrustedProxies::default(),
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            before_start: None,
         }
     }
 
@@ -154,10 +157,18 @@ impl HostBuilder {
         self
     }
 
-    /// Runs every channel of this directory. May be called several times.
+    /// Runs every channel of this directory, or the one channel whose `.wasm` it is. May be called several times.
     #[must_use]
-    pub fn channels_from(mut self, dir: impl AsRef<Path>) -> Self {
-        self.directories.push(dir.as_ref().to_owned());
+    pub fn channels_from(mut self, path: impl AsRef<Path>) -> Self {
+        self.directories.push(path.as_ref().to_owned());
+        self
+    }
+
+    /// Calls `hook` with each channel that was loaded, before its `on-start` runs. Channels are loaded beside each other, and
+    /// so are the calls.
+    #[must_use]
+    pub fn before_start(mut self, hook: impl Fn(&WasmChannel) + Send + Sync + 'static) -> Self {
+        self.before_start = Some(Box::new(hook));
         self
     }
 
@@ -203,7 +214,8 @@ impl HostBuilder {
         self
     }
 
-    /// Starts everything. Channels that cannot be loaded are in [`Host::failed_channels`] while others run, and an error
+    /// Starts everything, and returns when all channels are there. HTTP is served from the beginning: requests to a channel that
+    /// is still being loaded are answered 503 with `Retry-After`. Channels that cannot be loaded are in [`Host::failed_channels`] while others run, and an error
     /// when none is left; channels whose `on-start` fails are tried again.
     ///
     /// # Errors
@@ -216,41 +228,29 @@ impl HostBuilder {
         // Before any channel starts: a second program on this port must not run `on-start`, which registers webhooks anew.
         let listener = self.listen.map(Listen::bind).transpose()?;
         let loader = WasmChannelLoader::new(runtime).with_settings(self.manager.load_settings());
-        let (mut channels, mut failed) = (self.channels, Vec::new());
-        for directory in &self.directories {
-            let mut results = loader.load(directory)?;
-            results.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-            results.failed.iter().for_each(|error| log::error!("{error}"));
-            failed.append(&mut results.failed);
-            channels.append(&mut results.loaded);
+        let mut plan = LoadPlan::default();
+        for path in &self.directories {
+            plan.discover(path)?;
         }
         let public_url = self.manager.public_url.clone();
         for (host, base) in &self.manager.outbound.http_rewrite {
             log::warn!("requests to {host} go to {base} instead (http_rewrite)");
         }
         let manager = ChannelManager::new(self.manager)?;
-        let mut count = 0;
-        for channel in channels {
-            let name = channel.name().clone();
-            match manager.add(Box::new(channel)) {
-                Ok(()) => count += 1,
-                Err(error) => {
-                    log::error!(target: name.as_str(), "{}", about_channel(name.as_str(), &error.to_string()));
-                    failed.push(LoadError::Refused { channel: name, reason: error.to_string() });
-                }
-            }
-        }
+        plan.claim_paths(&self.channels, &loader, manager.routes());
+        // Before guests are prepared, which may take long: a provider that gets a 503 retries.
+        let serve =
+            |listener| serve(&manager, listener, self.server, self.proxies, public_url, self.max_body_bytes);
+        let server = listener.map(serve).transpose()?;
+        let failed = plan.load(self.channels, &loader, &manager, self.before_start);
         // A host that was to run channels and has none would wait for ever.
-        if count == 0 && !failed.is_empty() {
+        if manager.is_empty() && !failed.is_empty() {
             return Err(HostError::NoChannels(failed));
         }
         manager.forget_unclaimed();
-        let server = match listener {
-            Some(listener) => {
-                Some(serve(&manager, listener, self.server, self.proxies, public_url, self.max_body_bytes)?)
-            }
-            None => None,
-        };
+        if let Some(server) = &server {
+            warn_of_open_channels(&manager, server.local_addr());
+        }
         Ok(Host { manager, server, failed, grace: Duration::from_secs(10) })
     }
 }
@@ -278,10 +278,7 @@ fn serve(
     let pages = own_pages(routes.clone());
     let check = head_check(routes.clone(), pages.clone(), max_body_bytes);
     let mut handler = RequestHandler::new(routes, manager.events.clone(), proxies, public_url, pages);
-    let server =
-        HttpServer::start_on(listener, limits, check, Box::new(move |request| handler.handle(request)))?;
-    warn_of_open_channels(manager, server.local_addr());
-    Ok(server)
+    Ok(HttpServer::start_on(listener, limits, check, Box::new(move |request| handler.handle(request)))?)
 }
 
 /// Channels that anybody may call are meant for this machine; beyond it, somebody should know.

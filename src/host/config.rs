@@ -106,6 +106,8 @@ pub struct ManagerConfig {
     pub channels: BTreeMap<ChannelName, ChannelSettings>,
     /// What no channel gets more of, whatever its file asks for.
     pub limit_caps: LimitCaps,
+    /// How long preparing one guest may take. Default 60 s.
+    pub prepare_timeout: Duration,
     /// The shortest time between polls. Default 30 s.
     pub min_poll_interval: Duration,
     /// Callbacks that run at the same time, each on a thread that exists only while it is needed. Default 32.
@@ -130,7 +132,11 @@ impl ManagerConfig {
     pub(crate) fn load_settings(&self) -> LoadSettings {
         let overrides =
             self.channels.iter().map(|(name, settings)| (name.clone(), settings.overrides.clone()));
-        LoadSettings { overrides: overrides.collect(), limit_caps: self.limit_caps.clone() }
+        LoadSettings {
+            overrides: overrides.collect(),
+            limit_caps: self.limit_caps.clone(),
+            prepare_timeout: self.prepare_timeout,
+        }
     }
 
     /// A channel with what the operator changes about its capability file.
@@ -185,6 +191,7 @@ impl Default for ManagerConfig {
             public_url: None,
             channels: BTreeMap::new(),
             limit_caps: LimitCaps::default(),
+            prepare_timeout: LoadSettings::default().prepare_timeout,
             min_poll_interval: DEFAULT_MIN_POLL_INTERVAL,
             workers: 32,
             router: RouterConfig::default(),

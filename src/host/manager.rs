@@ -13,7 +13,7 @@ use wit_abi::types::StatusUpdate;
 use crate::channel::{ChannelName, WasmChannel};
 use crate::egress::OutboundHttp;
 use crate::event::Event;
-use crate::event::arrival::Command;
+use crate::event::arrival::{AddChannelError, Command};
 use crate::event::completion::{Completion, Permits};
 use crate::event::health::ChannelHealth;
 use crate::event::queue::{EventSender, event_queue};
@@ -192,6 +192,10 @@ impl ChannelManager {
     /// Its capability file asks for something that cannot be, or a channel of this name is there already.
     pub fn add(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
         let name = channel.name().clone();
+        // Before its paths are reserved: those of the other channel are open.
+        if self.has(&name) {
+            return Err(AddChannelError::Duplicate(name).into());
+        }
         let (setup, needed) = self.assembly.setup(&channel)?;
         setup.problems().for_each(|problem| problem.log(name.as_str()));
         let stored = self.stored.take(&name.shared(), &self.store).map_err(ReadError::from)?;
@@ -288,6 +292,11 @@ impl ChannelManager {
 
     pub(super) fn has(&self, channel: &ChannelName) -> bool {
         self.needed().contains_key(channel)
+    }
+
+    /// Whether there is no channel.
+    pub(super) fn is_empty(&self) -> bool {
+        self.needed().is_empty()
     }
 
     fn needed(&self) -> MutexGuard<'_, HashMap<ChannelName, Arc<NeededSecrets>>> {

@@ -24,6 +24,7 @@ pub(crate) mod error;
 mod forwarding;
 mod harness;
 mod inspect;
+mod load_plan;
 pub(crate) mod manager;
 mod needed_secrets;
 mod operator;

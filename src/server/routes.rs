@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::channel::{ChannelName, RegisteredEndpoint};
@@ -50,6 +51,8 @@ pub struct Route {
 pub struct WasmChannelRouter {
     /// A lock, because the server's threads look up what the router thread registers. It is held for a look-up only.
     table: Arc<RwLock<Table>>,
+    /// Whether channels are still being loaded.
+    is_loading: Arc<AtomicBool>,
     unrouted: Arc<UnroutedRequests>,
 }
 
@@ -91,6 +94,29 @@ impl WasmChannelRouter {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes a channel the owner of its paths while its guest is not there yet, so that the order in which channels are
+    /// loaded decides nothing. Requests to them are answered 503 until [`loading_is_over`](Self::loading_is_over).
+    pub(crate) fn claim(&self, channel: &ChannelName, paths: &[String]) {
+        self.is_loading.store(true, Ordering::Relaxed);
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        for path in paths {
+            // Whoever comes second hears of it when it reserves its paths.
+            let _ = table.own(channel, path);
+        }
+    }
+
+    /// All channels that are known at the start are there, or have been refused.
+    pub(crate) fn loading_is_over(&self) {
+        self.is_loading.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes out everything of a channel. Its paths may have another owner from now on.
+    pub(crate) fn remove(&self, channel: &ChannelName) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.routes.retain(|_, route| route.channel != *channel);
+        table.owners.retain(|_, owner| owner != channel);
     }
 
     /// Reserves the paths that a channel's capability file allows. Until the channel has started, they answer 503.
@@ -144,6 +170,9 @@ impl WasmChannelRouter {
     pub(super) fn decide(&self, method: &str, path: &str, max_body_bytes: u64) -> HeadDecision {
         let refuse = |refusal: &WebhookRefusal| HeadDecision::Respond(refusal_response(refusal));
         let Some(route) = self.lookup(path) else {
+            if self.is_about_to_load(path) {
+                return refuse(&WebhookRefusal::Starting);
+            }
             self.unrouted.note(method, path, Mismatch::NoPath, || self.nearest(path));
             return refuse(&WebhookRefusal::NotFound);
         };
@@ -171,6 +200,11 @@ impl WasmChannelRouter {
         names.sort();
         names.dedup();
         names
+    }
+
+    fn is_about_to_load(&self, path: &str) -> bool {
+        self.is_loading.load(Ordering::Relaxed)
+            && self.table.read().unwrap_or_else(PoisonError::into_inner).owners.contains_key(path)
     }
 
     fn nearest(&self, path: &str) -> Option<String> {
@@ -259,6 +293,46 @@ mod tests {
         assert_eq!(routes.reserve(&name("b"), &path, &access()), std::slice::from_ref(&taken));
         assert_eq!(routes.register(&name("b"), &[endpoint("/hook")], &access()), [taken]);
         assert_eq!(routes.lookup("/hook").unwrap().channel, name("a"));
+    }
+
+    #[test]
+    fn a_claimed_path_answers_503_until_loading_is_over_and_belongs_to_the_first_claim() {
+        let routes = WasmChannelRouter::new();
+        let decide = |path| match routes.decide("POST", path, 100) {
+            HeadDecision::Read { .. } => (200, false),
+            HeadDecision::Respond(response) => {
+                let is_told_when = response.headers.iter().any(|(name, _)| name == "Retry-After");
+                (response.status, is_told_when)
+            }
+        };
+        let path = ["/hook".to_owned()];
+        routes.claim(&name("a"), &path);
+        routes.claim(&name("b"), &path);
+        assert_eq!((decide("/hook"), decide("/other")), ((503, true), (404, false)));
+        assert_eq!(
+            routes.reserve(&name("b"), &path, &access()).len(),
+            1,
+            "b was loaded first, a comes first"
+        );
+        routes.register(&name("a"), &[endpoint("/hook")], &access());
+        assert_eq!(decide("/hook"), (200, false));
+        routes.remove(&name("a"));
+        assert_eq!(decide("/hook"), (404, false), "nobody has it");
+        routes.claim(&name("c"), &path);
+        routes.loading_is_over();
+        assert_eq!(decide("/hook"), (404, false), "it was refused");
+    }
+
+    #[test]
+    fn paths_of_a_removed_channel_may_have_another_owner() {
+        let routes = WasmChannelRouter::new();
+        routes.reserve(&name("a"), &["/hook".to_owned(), "/unused".to_owned()], &access());
+        routes.register(&name("a"), &[endpoint("/hook")], &access());
+        routes.register(&name("b"), &[endpoint("/b")], &access());
+        routes.remove(&name("a"));
+        assert!(routes.lookup("/hook").is_none());
+        assert_eq!(routes.reserve(&name("b"), &["/hook".to_owned(), "/unused".to_owned()], &access()), []);
+        assert!(routes.lookup("/b").is_some());
     }
 
     #[test]
