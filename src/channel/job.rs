@@ -83,4 +83,6 @@ pub struct Running {
     pub job: Job,
     /// The store's generation when it began: what it read may be undone when the store has failed since.
     pub generation: Generation,
+    /// Its channel was removed since: nothing of it is kept.
+    pub is_removed: bool,
 }

@@ -22,6 +22,7 @@ use crate::channel::credentials::CredentialHealth;
 use crate::channel::job::{Job, Running};
 use crate::channel::lane::{Lane, LaneKind};
 use crate::event::callback::CallbackReport;
+use crate::sandbox::StopFlag;
 
 /// Webhooks of one channel that may wait for their turn.
 const INBOUND_CAPACITY: usize = 256;
@@ -52,6 +53,8 @@ pub enum LogKind {
 pub struct Channel {
     pub setup: ChannelSetup,
     pub state: State,
+    /// Ends what runs when the channel is removed.
+    pub stop: StopFlag,
     lanes: [Lane<Job>; LaneKind::COUNT],
     /// Whether each lane is among the router's runnable ones.
     pub is_marked: [bool; LaneKind::COUNT],
@@ -137,6 +140,7 @@ impl Channel {
             last_failure: None,
             expected_memory: setup.module.initial_memory_bytes(),
             state: State::Starting,
+            stop: StopFlag::default(),
             setup,
         }
     }

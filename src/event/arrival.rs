@@ -77,6 +77,22 @@ pub enum Wakeup {
     GraceOver(ShutdownPhase),
 }
 
+impl Wakeup {
+    /// The channel that it is for, if it is for one.
+    pub fn channel(&self) -> Option<&ChannelName> {
+        match self {
+            Self::Start(channel)
+            | Self::Poll(channel)
+            | Self::Timer(channel, _)
+            | Self::Resume(channel)
+            | Self::Replies(channel)
+            | Self::Thinking(channel, _)
+            | Self::EmitRoom(channel) => Some(channel),
+            Self::ClockAhead | Self::QueueTimeout | Self::GraceOver(_) => None,
+        }
+    }
+}
+
 /// How far a shutdown has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ShutdownPhase {
@@ -91,6 +107,8 @@ pub enum ShutdownPhase {
 pub enum Command {
     /// Adds a channel and runs its `on-start`.
     Add(Box<ChannelSetup>, Box<StoredChannel>, Teller<Result<(), AddChannelError>>),
+    /// Takes a channel out; false when there is none of this name.
+    Remove(ChannelName, Teller<bool>),
     /// Tells a guest what the agent is doing.
     Status(ChannelName, Arc<StatusUpdate>),
     /// A dead reply is to be tried again, from the first attempt on.

@@ -33,6 +33,14 @@ impl Host {
         self.manager.add(channel)
     }
 
+    /// See [`ChannelManager::remove`].
+    ///
+    /// # Errors
+    /// The host has shut down.
+    pub fn remove(&self, channel: &ChannelName) -> Result<bool, HostError> {
+        self.manager.remove(channel)
+    }
+
     /// The messages of all channels. Every stream reads the same messages: each message goes to one reader.
     #[must_use]
     pub fn messages(&self) -> MessageStream {

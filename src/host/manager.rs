@@ -208,6 +208,28 @@ impl ChannelManager {
         Ok(())
     }
 
+    /// Takes a channel out at once: its paths answer 404, its polls and timers stop, and its guest, its workspace and its
+    /// access to secrets leave the memory. False when there is none of this name.
+    ///
+    /// `on-shutdown` is not called. What runs is ended within milliseconds (one that waits for a response: when that is
+    /// there), and nothing of it is kept. Messages and replies that wait stay in the store, are listed, and count against
+    /// no limit of replies; they go on when the channel is added again, as do its workspace and its timers.
+    ///
+    /// # Errors
+    /// The host has shut down.
+    pub fn remove(&self, channel: &ChannelName) -> Result<bool, HostError> {
+        self.routes.remove(channel);
+        let (done, result) = once();
+        self.send(Event::Command(Command::Remove(channel.clone(), done)))?;
+        let was_there = result.wait().ok_or(HostError::Closed)?;
+        // A start that ended meanwhile has opened paths.
+        self.routes.remove(channel);
+        self.needed().remove(channel);
+        // What was read at the start is not how things are now.
+        self.stored.forget();
+        Ok(was_there)
+    }
+
     /// All channels that are known at the start have been added: the state of others is no longer kept in memory.
     pub(super) fn forget_unclaimed(&self) {
         self.stored.forget();

@@ -249,6 +249,7 @@ impl Router {
                 // Nobody may wait for the result any more; the channel is added all the same.
                 done.tell(self.add_channel(*setup, *stored));
             }
+            Command::Remove(channel, done) => done.tell(self.remove_channel(&channel)),
             Command::Status(channel, update) => self.status(&channel, update),
             Command::RetryReply(reply) => self.reply_stored(reply),
             Command::DropReply(id) => self.drop_reply(id),

@@ -46,6 +46,18 @@ impl<K: Clone + Eq + Hash> Deadlines<K> {
         }
     }
 
+    /// Forgets every key that `matches`.
+    pub fn cancel_all(&mut self, matches: impl Fn(&K) -> bool) {
+        let Self { keys, valid, .. } = self;
+        valid.retain(|key, (entry, _)| {
+            let stays = !matches(key);
+            if !stays {
+                keys.remove(entry);
+            }
+            stays
+        });
+    }
+
     /// The earliest deadline.
     pub fn next(&mut self) -> Option<Instant> {
         self.drop_stale();
@@ -118,6 +130,18 @@ mod tests {
         assert!(!deadlines.cancel(&"a"));
         assert_eq!(deadlines.pop_due(after(start, 9)), None);
         assert_eq!(deadlines.next(), None);
+    }
+
+    #[test]
+    fn keys_that_are_cancelled_together_leave_the_others() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::default();
+        ["a1", "b1", "a2"].into_iter().for_each(|key| deadlines.set(key, start));
+        deadlines.cancel_all(|key| key.starts_with('a'));
+        assert_eq!(deadlines.pop_due(start), Some("b1"));
+        assert_eq!((deadlines.pop_due(after(start, 9)), deadlines.keys.len()), (None, 0));
+        deadlines.set("a1", start);
+        assert_eq!(deadlines.pop_due(start), Some("a1"));
     }
 
     #[test]

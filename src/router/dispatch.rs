@@ -106,7 +106,8 @@ impl Router {
         let module = self.channels[channel].setup.module.clone();
         let context = self.context(channel, memory);
         let generation = self.storage.generation();
-        self.running.insert(ticket, Running { channel: channel.clone(), lane, job, generation });
+        self.running
+            .insert(ticket, Running { channel: channel.clone(), lane, job, generation, is_removed: false });
         self.running_in[lane as usize] += 1;
         let outcome = Outcome {
             completed: self.completed.clone(),
@@ -133,7 +134,7 @@ impl Router {
             channel: slot.setup.runtime.clone(),
             workspace: slot.workspace.snapshot(),
             deadline: deadline_after(Instant::now(), slot.setup.limits.callback_timeout),
-            stop: self.stop.clone(),
+            stop: self.stop.or(&slot.stop),
             memory,
         }
     }

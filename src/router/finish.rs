@@ -35,6 +35,9 @@ impl Router {
         let Some(running) = self.running.remove(&ticket) else { return };
         self.running_in[running.lane as usize] -= 1;
         self.runnable.memory_was_freed();
+        if running.is_removed {
+            return;
+        }
         let Some(slot) = self.channels.get_mut(&running.channel) else { return };
         slot.note_usage(&report);
         if slot.credentials.note(&report.effects.upstream) {

@@ -13,6 +13,7 @@
 //! | `finish` | what follows from a callback's end |
 //! | `webhooks`, `answered` | requests and their answers |
 //! | `starts` | `on-start`, registration, `on-shutdown` |
+//! | `removal` | taking a channel out |
 //! | `polls`, `timers` | what happens by the clock |
 //! | `replies`, `statuses` | what the agent says |
 //! | `storage` | a store that fails and comes back |
@@ -25,6 +26,7 @@ pub(crate) mod deadlines;
 mod dispatch;
 mod finish;
 mod polls;
+mod removal;
 mod replies;
 mod report;
 mod runnable;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use crate::channel::ChannelName;
 use crate::event::queue::{EventSender, NotQueued};
 use crate::event::{Event, Wakeup};
 use crate::model::clock::{self, ClockJump, ClockWatch, millis};
@@ -26,6 +27,7 @@ const COMPARE_CLOCKS: Duration = Duration::from_secs(15);
 enum TimerCommand {
     Set(Wakeup, Instant),
     Cancel(Wakeup),
+    CancelChannel(ChannelName),
 }
 
 /// Sets and cancels deadlines. Cheap to clone; when the last handle is gone the thread ends.
@@ -44,6 +46,11 @@ impl SchedulerHandle {
     /// Forgets `wakeup`.
     pub fn cancel(&self, wakeup: Wakeup) {
         let _ = self.commands.send(TimerCommand::Cancel(wakeup));
+    }
+
+    /// Forgets every deadline of a channel.
+    pub fn cancel_channel(&self, channel: ChannelName) {
+        let _ = self.commands.send(TimerCommand::CancelChannel(channel));
     }
 }
 
@@ -89,6 +96,9 @@ impl<W: Fn() -> u64> Scheduler<W> {
             Ok(TimerCommand::Set(wakeup, at)) => self.deadlines.set(wakeup, at),
             Ok(TimerCommand::Cancel(wakeup)) => {
                 self.deadlines.cancel(&wakeup);
+            }
+            Ok(TimerCommand::CancelChannel(channel)) => {
+                self.deadlines.cancel_all(|wakeup| wakeup.channel() == Some(&channel));
             }
             Err(RecvTimeoutError::Timeout) => self.compare_clocks(),
             Err(RecvTimeoutError::Disconnected) => return false,

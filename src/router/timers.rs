@@ -49,7 +49,10 @@ impl Router {
     /// Whether `on-timer` runs for it, or waits for its turn.
     fn is_timer_under_way(&mut self, channel: &ChannelName, name: &Arc<str>) -> bool {
         let is_it = |job: &Job| matches!(&job.purpose, Purpose::Timer { name: known, .. } if known == name);
-        let runs = self.running.values().any(|running| running.channel == *channel && is_it(&running.job));
+        let runs = self
+            .running
+            .values()
+            .any(|running| running.channel == *channel && !running.is_removed && is_it(&running.job));
         runs || self.channels.get_mut(channel).is_some_and(|slot| {
             slot.emission.held().any(|(running, _)| is_it(&running.job))
                 || slot.lane(LaneKind::Timer).has(is_it)

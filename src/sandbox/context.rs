@@ -55,18 +55,29 @@ impl fmt::Debug for ChannelRuntimeInfo {
 
 /// Asks callbacks to end early. Cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
+pub struct StopFlag {
+    own: Arc<AtomicBool>,
+    /// Another flag that stops these callbacks too.
+    other: Option<Arc<AtomicBool>>,
+}
 
 impl StopFlag {
+    /// A flag for callbacks that this flag stops, and `other` too.
+    #[must_use]
+    pub(crate) fn or(&self, other: &Self) -> Self {
+        Self { own: Arc::clone(&self.own), other: Some(Arc::clone(&other.own)) }
+    }
+
     /// From now on guests that hold this flag end within one slice of a few milliseconds.
     pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.own.store(true, Ordering::Relaxed);
     }
 
     /// Whether [`StopFlag::stop`] was called.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        let is_set = |flag: &Arc<AtomicBool>| flag.load(Ordering::Relaxed);
+        is_set(&self.own) || self.other.as_ref().is_some_and(is_set)
     }
 }
 
@@ -89,6 +100,17 @@ pub struct CallbackContext {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flag_of_two_is_stopped_by_either_and_stops_neither() {
+        let (host, channel, neighbour) = (StopFlag::default(), StopFlag::default(), StopFlag::default());
+        let (both, other) = (host.or(&channel), host.or(&neighbour));
+        assert!(!both.is_stopped());
+        channel.stop();
+        assert!(both.is_stopped() && !host.is_stopped() && !other.is_stopped());
+        host.stop();
+        assert!(other.is_stopped());
+    }
 
     /// Each callback had a limit of log lines, but whoever sent requests without end filled the log.
     #[test]

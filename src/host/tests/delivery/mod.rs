@@ -6,6 +6,7 @@ mod messages;
 mod outages;
 mod pauses;
 mod rates;
+mod removal;
 mod replies;
 mod shutdown;
 mod support;

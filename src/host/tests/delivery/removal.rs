@@ -1,0 +1,74 @@
+//! A channel that is taken out while the host runs.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::lanes::slow;
+use super::support::*;
+use crate::store::{ReplyFilter, ReplyState};
+use crate::test_support::{eventually, fixtures};
+
+/// What a removed channel had stayed in memory, its paths stayed its own, and its replies counted against everybody's limit.
+#[test]
+fn a_removed_channel_leaves_nothing_in_memory_and_goes_on_when_it_is_added_again() {
+    let gate = Gate::default();
+    let (state, upstream) = (TempDir::new(), slow(&gate));
+    let runtime = fixtures::runtime();
+    let everything = || fixtures::channel(&runtime, "everything");
+    let first = everything();
+    let guest = Arc::downgrade(first.module());
+    let builder =
+        fixtures::host(&["echo_token"], &[("api.everything.example", upstream.url())]).channel(first);
+    let host = start(kept_in(builder, state.path()).configure(|config| config.max_replies = 1));
+    host.task(&json!({"do": "workspace-write", "path": "kept", "content": "text"}));
+    host.task_in("on-respond", &get("/slow"));
+    let channel = name("everything");
+    let reply = host.host.respond_to(&channel, text("hello")).unwrap();
+    upstream.wait_for("the reply", |_| true);
+
+    assert_eq!(host.host.remove(&channel).ok(), Some(true));
+    assert_eq!(host.host.remove(&channel).ok(), Some(false));
+    assert!(host.host.health().unwrap().channels.is_empty());
+    assert_eq!(host.post(&json!({"do": "none"})).status, 404);
+    assert!(host.host.respond_to(&channel, text("hello")).is_err(), "there is no such channel");
+    let waiting = host.host.list_replies(ReplyFilter::default()).unwrap();
+    assert!(waiting.iter().any(|each| each.id == reply && each.state == ReplyState::Pending), "{waiting:?}");
+    host.host.add(Box::new(fixtures::channel(&runtime, "echo"))).unwrap();
+    assert!(host.host.respond_to(&name("echo"), text("hello")).is_ok(), "the limit has room for one reply");
+    gate.open();
+    eventually("the guest leaves the memory", || (guest.strong_count() == 0).then_some(()));
+    host.host.remove(&name("echo")).unwrap();
+
+    host.host.add(Box::new(everything())).unwrap();
+    host.reply_state(reply, ReplyState::Delivered);
+    assert_eq!(host.file("kept"), "text");
+}
+
+/// A request that waits for its turn, and one whose callback runs, are told to come back.
+#[test]
+fn requests_of_a_removed_channel_are_answered_at_once() {
+    let gate = Gate::default();
+    let upstream = slow(&gate);
+    let host = start(everything(&upstream, |file| {
+        file["capabilities"]["channel"]["inbound_concurrency"] = 1.into();
+    }));
+    host.ready("everything");
+    std::thread::scope(|scope| {
+        let post = || host.post(&sequence([get("/slow"), emit("ann", "lost")])).status;
+        let requests: Vec<_> = (0..2).map(|_| scope.spawn(post)).collect();
+        upstream.wait_for("one of them", |_| true);
+        eventually("the other one waits", || (host.health("everything").waiting[0] == 1).then_some(()));
+        assert_eq!(host.host.remove(&name("everything")).ok(), Some(true));
+        for request in requests {
+            assert_eq!(request.join().unwrap(), 503);
+        }
+    });
+    gate.open();
+    // A callback that ends now leaves nothing.
+    let runtime = fixtures::runtime();
+    host.host.add(Box::new(fixtures::channel(&runtime, "everything"))).unwrap();
+    host.task(&emit("ann", "kept"));
+    assert_eq!(host.take(1), ["kept"]);
+    host.assert_no_message();
+}
