@@ -101,6 +101,7 @@ pub(crate) mod event;
 pub mod fuzzing;
 pub mod host;
 pub mod inbox;
+pub(crate) mod link;
 pub(crate) mod model;
 pub(crate) mod net;
 pub mod pairing;

@@ -30,11 +30,11 @@ const RATE_CHECK: Duration = Duration::from_millis(50);
 
 /// A channel's right to make requests, compiled from its capability file. Several threads may use it at once.
 pub struct ChannelHttp {
-    outbound: OutboundHttp,
-    channel: String,
-    allowlist: Allowlist,
-    credentials: Credentials,
-    secrets: Arc<dyn SecretStore>,
+    pub(super) outbound: OutboundHttp,
+    pub(super) channel: String,
+    pub(super) allowlist: Allowlist,
+    pub(super) credentials: Credentials,
+    pub(super) secrets: Arc<dyn SecretStore>,
     uses: SecretUses,
     limits: ChannelLimits,
     // A lock, because lanes of one channel run on several workers, and all of them count together.
@@ -162,7 +162,7 @@ impl ChannelHttp {
             let guest_headers = headers::parse(&request.headers_json)?;
             Ok((method, target, guest_headers))
         });
-        let matcher = self.searched.current(&*self.secrets, || self.matcher())?;
+        let matcher = self.searched_secrets()?;
         let (method, target, mut guest_headers) =
             checked.map_err(|error| self.without_secrets(error, &matcher, &request))?;
         self.check_head(&matcher, &request.url, &guest_headers)?;
@@ -184,6 +184,11 @@ impl ChannelHttp {
         };
         let response = self.outbound.exchange(&route, target.host(), call.purpose, exchange)?;
         Ok(answer(&matcher, response))
+    }
+
+    /// The secrets that the guest must not have.
+    pub(super) fn searched_secrets(&self) -> Result<Arc<SecretMatcher>, SecretError> {
+        self.searched.current(&*self.secrets, || self.matcher())
     }
 
     /// Step 1: URL, allow-list, method.
@@ -218,7 +223,7 @@ impl ChannelHttp {
     }
 
     /// Logs what was done about a secret that a guest wrote, and counts what is not logged.
-    fn log_leak(&self, secret: &str, place: &str, action: &str) {
+    pub(super) fn log_leak(&self, secret: &str, place: &str, action: &str) {
         let mut traffic = self.traffic();
         if traffic.leak_lines.take(1, Instant::now()).is_err() {
             traffic.unlogged_leaks += 1;

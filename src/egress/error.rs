@@ -116,6 +116,14 @@ pub enum OutboundError {
         /// The time that it had.
         after: Duration,
     },
+    /// A server answered the handshake of a websocket with another status than 101.
+    #[error("{host} answered the websocket's handshake with status {status}")]
+    Handshake {
+        /// The server's host.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+    },
     /// The connection could not be made or broke.
     #[error("the request to {host} failed: {reason}")]
     Connection {
@@ -165,6 +173,7 @@ impl OutboundError {
             | Self::Address { .. }
             | Self::Secrets(_)
             | Self::Timeout { .. }
+            | Self::Handshake { .. }
             | Self::Connection { .. }
             | Self::ResponseHeadTooLarge { .. }
             | Self::ResponseTooLarge { .. } => false,

@@ -12,7 +12,7 @@
 //! 7. the request is made without following redirects, the answer read up to its limits and in time, and secrets are
 //!    taken out of it.
 //!
-//! No error says a secret's value. Sockets are opened in `client.rs` and names resolved in `resolver.rs`; everything else
+//! No error says a secret's value. Sockets are opened in `client.rs` and `websocket.rs`, and names resolved in `resolver.rs`; everything else
 //! is a decision without I/O.
 //!
 //! `ureq` writes requests with their secrets to the log at level `trace`, and only there: a program that lets its
@@ -42,12 +42,13 @@ mod settings;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod websocket;
 
 pub(crate) use allowlist::is_unbounded_prefix;
 pub(crate) use channel::ChannelHttp;
 #[cfg(test)]
 pub(crate) use client::MAX_RESPONSE_HEAD_BYTES;
-#[cfg(test)]
 pub(crate) use error::OutboundError;
 pub use log_caps::LOG_CAPS;
 pub(crate) use outbound::OutboundHttp;
@@ -55,3 +56,4 @@ pub(crate) use request::{OutboundCall, OutboundRequest, OutboundResponse, Reques
 pub use resolver::{NameResolver, SystemResolver};
 pub(crate) use settings::ChannelHttpSettings;
 pub use settings::{OutboundHttpSettings, OutboundSettingsError};
+pub(crate) use websocket::LinkSocket;

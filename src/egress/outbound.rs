@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use percent_encoding::percent_decode_str;
+use rustls::ClientConfig;
 use url::{Host, Url};
+use zeroize::Zeroizing;
 
 use super::client::{Client, ClientError, Exchange, MAX_ADDRESSES, MAX_RESPONSE_HEAD_BYTES, RawResponse};
 use super::error::OutboundError;
@@ -17,6 +20,8 @@ use super::request::RequestPurpose;
 use super::resolver::{NameResolver, SystemResolver};
 use super::settings::{OutboundHttpSettings, OutboundSettingsError};
 use super::target::Target;
+use super::tls;
+use super::websocket::{Endpoint, Tunnel};
 
 /// Outbound HTTP of a host. Cloning it is cheap and shares connections and settings.
 #[derive(Clone)]
@@ -24,11 +29,23 @@ pub struct OutboundHttp(Arc<Inner>);
 
 struct Inner {
     direct: Clients,
-    proxied: Option<(Clients, Base)>,
+    proxied: Option<Proxy>,
     polls_ended: AtomicBool,
     rewrites: Vec<Rewrite>,
     private: PrivateHosts,
     resolver: Arc<dyn NameResolver>,
+    /// The authorities to trust instead of the compiled-in ones.
+    root_certificates_pem: Option<String>,
+    /// For websockets; made when the first one is opened.
+    tls: OnceLock<Arc<ClientConfig>>,
+}
+
+/// The proxy that requests go through.
+struct Proxy {
+    clients: Clients,
+    base: Base,
+    /// `user:password`.
+    authorization: Option<Zeroizing<String>>,
 }
 
 /// Polls have connections of their own, so that they can be ended before everything else.
@@ -74,7 +91,7 @@ pub(super) struct Upstream<'a> {
 
 enum UpstreamBase<'a> {
     Direct(String),
-    Proxied(String, &'a Clients),
+    Proxied(String, &'a Proxy),
     Rewritten(&'a str),
 }
 
@@ -112,7 +129,8 @@ impl OutboundHttp {
             Some(proxy) => {
                 let base =
                     Base::parse(proxy, true).map_err(|reason| OutboundSettingsError::new("proxy", reason))?;
-                Some((Clients::through_proxy(proxy, roots)?, base))
+                let clients = Clients::through_proxy(proxy, roots)?;
+                Some(Proxy { clients, base, authorization: authorization(proxy) })
             }
             None => None,
         };
@@ -123,6 +141,8 @@ impl OutboundHttp {
             rewrites: rewrites(&settings.http_rewrite)?,
             private: PrivateHosts::new(&settings.allow_private_hosts)?,
             resolver,
+            root_certificates_pem: settings.root_certificates_pem.clone(),
+            tls: OnceLock::new(),
         })))
     }
 
@@ -145,7 +165,7 @@ impl OutboundHttp {
     }
 
     fn clients(&self) -> impl Iterator<Item = &Clients> {
-        let proxied = self.0.proxied.as_ref().map(|(clients, _)| clients);
+        let proxied = self.0.proxied.as_ref().map(|proxy| &proxy.clients);
         std::iter::once(&self.0.direct).chain(proxied)
     }
 
@@ -164,17 +184,31 @@ impl OutboundHttp {
                 dial: self.addresses_of(channel, base, deadline)?,
             });
         }
-        if let Some((client, proxy)) = &self.0.proxied {
+        if let Some(proxy) = &self.0.proxied {
             if let Some(address) = target.literal() {
                 private_hosts::permitted(target.host(), &[address], &self.0.private)?;
             }
-            let dial = self.addresses_of(channel, proxy, deadline)?;
-            return Ok(Upstream { base: UpstreamBase::Proxied(target.origin(), client), dial });
+            let dial = self.addresses_of(channel, &proxy.base, deadline)?;
+            return Ok(Upstream { base: UpstreamBase::Proxied(target.origin(), proxy), dial });
         }
         let resolved = self.resolve(channel, target.host(), target.literal(), deadline)?;
         let permitted = private_hosts::permitted(target.host(), &resolved, &self.0.private)?;
         let dial = permitted.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, target.port()));
         Ok(Upstream { base: UpstreamBase::Direct(target.origin()), dial: dial.collect() })
+    }
+
+    /// Where a link's connection on this route goes.
+    pub(super) fn endpoint(&self, route: &Upstream<'_>, path_and_query: &str) -> Endpoint {
+        let tunnel = match &route.base {
+            UpstreamBase::Proxied(_, proxy) => Some(Tunnel { authorization: proxy.authorization.clone() }),
+            UpstreamBase::Direct(_) | UpstreamBase::Rewritten(_) => None,
+        };
+        Endpoint { url: Zeroizing::new(route.url(path_and_query)), dial: route.dial.clone(), tunnel }
+    }
+
+    /// What certificates of websocket servers are checked with.
+    pub(super) fn tls(&self) -> &Arc<ClientConfig> {
+        self.0.tls.get_or_init(|| tls::client_config(self.0.root_certificates_pem.as_deref()))
     }
 
     fn addresses_of(
@@ -215,7 +249,7 @@ impl OutboundHttp {
         exchange: Exchange<'_>,
     ) -> Result<RawResponse, OutboundError> {
         let client = match &route.base {
-            UpstreamBase::Proxied(_, clients) => clients.of(purpose),
+            UpstreamBase::Proxied(_, proxy) => proxy.clients.of(purpose),
             UpstreamBase::Direct(_) | UpstreamBase::Rewritten(_) => self.0.direct.of(purpose),
         };
         let limit = exchange.max_body;
@@ -232,6 +266,14 @@ impl OutboundHttp {
             }
         })
     }
+}
+
+/// User and password of a proxy's URL, decoded.
+fn authorization(proxy: &str) -> Option<Zeroizing<String>> {
+    let url = Url::parse(proxy).ok().filter(|url| !url.username().is_empty())?;
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let pair = format!("{}:{}", decode(url.username()), decode(url.password().unwrap_or_default()));
+    Some(Zeroizing::new(pair))
 }
 
 fn rewrites(table: &BTreeMap<String, String>) -> Result<Vec<Rewrite>, OutboundSettingsError> {

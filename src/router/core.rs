@@ -20,6 +20,7 @@ use crate::router::scheduler::SchedulerHandle;
 use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
 use crate::store::{ReplyId, StoreHandle};
 
+pub(super) use crate::model::random::random;
 use super::answered::AnsweredQueue;
 use super::dispatch::{Floors, Work};
 use super::runnable::Runnable;
@@ -320,13 +321,4 @@ impl Router {
     pub(super) fn is_ready(&self, channel: &ChannelName) -> bool {
         self.channels.get(channel).is_some_and(|slot| slot.state == State::Ready)
     }
-}
-
-/// A number between 0 and 1, for jitter. Not for anything that must not be guessed.
-pub(super) fn random() -> f64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    let bits = RandomState::new().build_hasher().finish() >> 11;
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit a double exactly")]
-    let fraction = bits as f64 / (1_u64 << 53) as f64;
-    fraction
 }

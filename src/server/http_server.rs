@@ -10,7 +10,7 @@ use super::backend::Backend;
 use super::front::{Front, Listener};
 use super::http_thread;
 use super::server_state::ServerState;
-use super::server_state::Waker;
+use crate::net::waker::Waker;
 use super::wire::Token;
 use super::{IncomingRequest, Response, ServerError, ServerLimits, ServerStats};
 

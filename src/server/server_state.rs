@@ -1,9 +1,6 @@
-//! What the front and the thread behind tiny_http share, and how the front is woken.
+//! What the front and the thread behind tiny_http share.
 
-use std::io::{self, Read as _, Write as _};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -15,6 +12,7 @@ use super::response_thread::ResponseThread;
 use super::sequence::Sequence;
 use super::stats::Counters;
 use super::wire::Token;
+use crate::net::waker::Waker;
 
 /// A request that tiny_http has yielded and whose turn may not have come.
 pub(crate) struct Yielded {
@@ -104,35 +102,4 @@ impl ServerState {
 /// Locks. What the locks here protect is never left half-way, so a poisoned one is as good as any.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// One end is written to by whoever wants the front's attention, the other is among what the front waits for.
-#[derive(Debug)]
-pub(crate) struct Waker {
-    sender: UnixStream,
-    receiver: UnixStream,
-}
-
-impl Waker {
-    pub(crate) fn new() -> io::Result<Self> {
-        let (sender, receiver) = UnixStream::pair()?;
-        sender.set_nonblocking(true)?;
-        receiver.set_nonblocking(true)?;
-        Ok(Waker { sender, receiver })
-    }
-
-    pub(crate) fn wake(&self) {
-        // A full socket means that a wake-up is pending already.
-        let _ = (&self.sender).write(&[1]);
-    }
-
-    /// Takes in all wake-ups so far.
-    pub(crate) fn clear(&self) {
-        let mut bytes = [0; 64];
-        while matches!((&self.receiver).read(&mut bytes), Ok(count) if count == bytes.len()) {}
-    }
-
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.receiver.as_fd()
-    }
 }

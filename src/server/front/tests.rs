@@ -12,7 +12,7 @@ use super::super::backend::Backend;
 use super::super::backend::PrivateSocket;
 use super::super::http_thread;
 use super::super::server_state::ServerState;
-use super::super::server_state::Waker;
+use crate::net::waker::Waker;
 use super::super::wire::Token;
 use super::super::{HeadDecision, IncomingRequest, Response, ServerLimits};
 use super::links::LinkState;

@@ -1,0 +1,61 @@
+//! No protocol: every frame is for the guest, and the connection is kept alive by pings of the websocket itself.
+
+use std::time::Instant;
+
+use super::{Login, Protocol, Receipt, Step, connection_lost};
+
+/// A link without a protocol of its own.
+#[derive(Debug, Default)]
+pub struct Plain {
+    is_open: bool,
+}
+
+impl Protocol for Plain {
+    fn opened(&mut self, _: Login, _: Instant) -> Vec<Step> {
+        self.is_open = true;
+        vec![Step::Ready]
+    }
+
+    fn received(&mut self, frame: &str, _: Instant, _: f64) -> Vec<Step> {
+        vec![Step::Deliver { frame: frame.to_owned(), receipt: Receipt::None }]
+    }
+
+    fn due(&mut self, _: Instant) -> Vec<Step> {
+        Vec::new()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn acknowledged(&mut self, _: Receipt) -> Vec<Step> {
+        Vec::new()
+    }
+
+    fn closed(&mut self, code: Option<u16>, reason: &str) -> Step {
+        self.is_open = false;
+        connection_lost(code, reason)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_frame_is_for_the_guest() {
+        let mut plain = Plain::default();
+        let now = Instant::now();
+        assert!(!plain.is_ready());
+        assert_eq!(plain.opened(Login::default(), now), [Step::Ready]);
+        assert!(plain.is_ready());
+        let deliver = Step::Deliver { frame: "hello".into(), receipt: Receipt::None };
+        assert_eq!(plain.received("hello", now, 0.5), [deliver]);
+        assert!(matches!(plain.closed(Some(1000), ""), Step::Reconnect { .. }));
+        assert!(!plain.is_ready());
+    }
+}

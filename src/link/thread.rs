@@ -1,0 +1,349 @@
+//! The thread of a link: opens connections, carries out what the protocol says, and waits.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::AsFd as _;
+
+use super::address::Address;
+use super::connection::{Connection, Incoming};
+use super::handle::{FrameAcknowledgement, LinkFrame, LinkHandle, News};
+use super::login::{LoginSecrets, NoLogin};
+use super::protocol::{Protocol, Receipt, Step};
+use super::status::LinkState;
+use crate::egress::{ChannelHttp, OutboundError};
+use crate::model::backoff::Backoff;
+use crate::model::deadline::deadline_after;
+use crate::model::human_duration::HumanDuration;
+use crate::model::random::random;
+use crate::net::waker::Waker;
+use crate::secrets::SecretStore;
+
+/// Between connections that fail.
+const RECONNECT: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(300) };
+/// For resolving, connecting, TLS and the websocket's handshake together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a link that only an operator can mend looks whether a secret has changed.
+const SECRETS_CHECK: Duration = Duration::from_secs(10);
+/// The wait after a service has refused the credentials.
+const REFUSED_WAIT: Duration = Duration::from_secs(60);
+/// Frames that may be in flight to the guest; then the link reads no further until one of them is done with.
+pub const MAX_FRAMES_IN_FLIGHT: usize = 64;
+/// Their bytes together.
+pub const MAX_BYTES_IN_FLIGHT: usize = 4 * 1024 * 1024;
+
+/// What a link is made of.
+pub struct LinkSettings {
+    /// The channel, for log lines and the thread's name.
+    pub channel: String,
+    /// Where connections go.
+    pub address: Address,
+    /// What is spoken.
+    pub protocol: Box<dyn Protocol>,
+    /// The channel's way out.
+    pub http: Arc<ChannelHttp>,
+    /// Where the login's secrets are.
+    pub secrets: Arc<dyn SecretStore>,
+    /// Their names.
+    pub login: LoginSecrets,
+    /// Takes frames for the guest; it may block. `false`: the host is shutting down.
+    pub deliver: Box<dyn Fn(LinkFrame) -> bool + Send>,
+}
+
+/// Starts a link.
+///
+/// # Errors
+/// The system has no thread or no socket left.
+pub fn start(settings: LinkSettings) -> io::Result<(LinkHandle, JoinHandle<()>)> {
+    let (handle, news) = LinkHandle::new(settings.address.host().to_owned(), Waker::new()?);
+    let thread = Thread {
+        settings,
+        link: handle.clone(),
+        news,
+        failures: 0,
+        frames_in_flight: 0,
+        bytes_in_flight: 0,
+    };
+    let name = format!("tinclaw-link-{}", thread.settings.channel);
+    let joined = std::thread::Builder::new().name(name).spawn(move || thread.run())?;
+    Ok((handle, joined))
+}
+
+struct Thread {
+    settings: LinkSettings,
+    link: LinkHandle,
+    news: Receiver<News>,
+    /// Connections in a row that ended before the service accepted the login.
+    failures: u32,
+    frames_in_flight: usize,
+    bytes_in_flight: usize,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+enum End {
+    /// Connect again, after this wait at least.
+    Again { reason: String, wait: Option<Duration> },
+    /// Wait for an operator.
+    Stopped { reason: String },
+    /// The host or the channel ends.
+    Closing,
+}
+
+impl Thread {
+    fn run(mut self) {
+        while !self.link.is_closing() {
+            match self.one_connection() {
+                End::Again { reason, wait } => self.wait_for_next(reason, wait),
+                End::Stopped { reason } => self.wait_for_operator(reason),
+                End::Closing => break,
+            }
+        }
+    }
+
+    /// Opens a connection and serves it until it ends.
+    fn one_connection(&mut self) -> End {
+        self.link.update(|health| health.enter(LinkState::Connecting, health.reason.clone()));
+        let login = match self.settings.login.read(&*self.settings.secrets) {
+            Ok(login) => login,
+            Err(error @ NoLogin::Missing { .. }) => return End::Stopped { reason: error.to_string() },
+            Err(error @ NoLogin::Unreadable(_)) => return again(error.to_string()),
+        };
+        let mut connection = match self.connect() {
+            Ok(connection) => connection,
+            Err(end) => return end,
+        };
+        self.link.update(|health| health.connections += 1);
+        let steps = self.settings.protocol.opened(login, Instant::now());
+        let end = self.carry_out(steps, &mut connection).err();
+        let end = end.unwrap_or_else(|| self.serve(&mut connection));
+        if !matches!(end, End::Again { .. }) {
+            connection.close(1000);
+        }
+        end
+    }
+
+    fn connect(&self) -> Result<Connection, End> {
+        let deadline = deadline_after(Instant::now(), CONNECT_TIMEOUT);
+        let resume = self.settings.protocol.resume_url();
+        let http = &self.settings.http;
+        let url = self.settings.address.url(http, resume, deadline).map_err(|(reason, is_refusal)| {
+            End::Again { reason, wait: is_refusal.then_some(REFUSED_WAIT) }
+        })?;
+        match http.open_websocket(&url, deadline) {
+            Ok(socket) => Ok(Connection::new(socket, Instant::now())),
+            Err(error) => Err(not_opened(&error)),
+        }
+    }
+
+    /// Serves a connection until it ends.
+    fn serve(&mut self, connection: &mut Connection) -> End {
+        loop {
+            match self.turn(connection) {
+                Ok(()) => self.wait_for_something(connection),
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// Does everything that can be done without waiting.
+    fn turn(&mut self, connection: &mut Connection) -> Result<(), End> {
+        if self.link.is_closing() {
+            return Err(End::Closing);
+        }
+        self.take_news(Some(connection))?;
+        let now = Instant::now();
+        if self.settings.protocol.deadline().is_some_and(|deadline| deadline <= now) {
+            let steps = self.settings.protocol.due(now);
+            self.carry_out(steps, connection)?;
+        }
+        while self.has_room() {
+            match connection.receive(Instant::now()) {
+                Incoming::Nothing => break,
+                Incoming::Text(frame) => self.received(&frame, connection)?,
+                Incoming::Closed { code, reason } => return Err(self.closed(code, &reason)),
+            }
+        }
+        let kept = connection.keep_alive(now).and_then(|()| connection.flush());
+        kept.map_err(|reason| self.closed(None, reason))
+    }
+
+    fn received(&mut self, frame: &str, connection: &mut Connection) -> Result<(), End> {
+        let steps = self.settings.protocol.received(frame, Instant::now(), random());
+        self.carry_out(steps, connection)
+    }
+
+    fn closed(&mut self, code: Option<u16>, reason: &str) -> End {
+        match self.settings.protocol.closed(code, reason) {
+            Step::Stop { reason } => End::Stopped { reason },
+            Step::Reconnect { reason, wait, .. } => End::Again { reason, wait },
+            _ => again(reason.to_owned()),
+        }
+    }
+
+    fn carry_out(&mut self, steps: Vec<Step>, connection: &mut Connection) -> Result<(), End> {
+        for step in steps {
+            match step {
+                Step::Send(frame) => {
+                    if let Err(reason) = connection.send(frame.as_str()) {
+                        return Err(self.closed(None, reason));
+                    }
+                }
+                Step::Deliver { frame, receipt } => self.deliver(frame, receipt)?,
+                Step::Ready => self.ready(),
+                Step::Reconnect { reason, code, wait } => {
+                    connection.close(code);
+                    self.settings.protocol.closed(None, &reason);
+                    return Err(End::Again { reason, wait });
+                }
+                Step::Stop { reason } => {
+                    self.settings.protocol.closed(None, &reason);
+                    return Err(End::Stopped { reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self) {
+        self.failures = 0;
+        let host = self.settings.address.host();
+        log::info!(
+            target: &self.settings.channel,
+            "channel {}: the websocket to {host} is ready",
+            self.settings.channel
+        );
+        self.link.update(|health| health.enter(LinkState::Ready, None));
+    }
+
+    fn deliver(&mut self, frame: String, receipt: Receipt) -> Result<(), End> {
+        let text = self.settings.http.redacted_frame(frame).map_err(|error| again(error.to_string()))?;
+        let bytes = text.len();
+        self.frames_in_flight += 1;
+        self.bytes_in_flight += bytes;
+        self.link.update(|health| health.frames_received += 1);
+        let acknowledgement = FrameAcknowledgement::new(self.link.clone(), receipt, bytes);
+        let is_taken = (self.settings.deliver)(LinkFrame { text, acknowledgement });
+        if is_taken { Ok(()) } else { Err(End::Closing) }
+    }
+
+    fn has_room(&self) -> bool {
+        self.frames_in_flight < MAX_FRAMES_IN_FLIGHT && self.bytes_in_flight < MAX_BYTES_IN_FLIGHT
+    }
+
+    /// Takes what others had to tell; without a connection what the guest wanted to send is lost with it.
+    fn take_news(&mut self, mut connection: Option<&mut Connection>) -> Result<(), End> {
+        while let Ok(news) = self.news.try_recv() {
+            let steps = match news {
+                News::Send(frame) => {
+                    self.link.0.queued.fetch_sub(1, Ordering::Relaxed);
+                    self.link.update(|health| health.frames_sent += 1);
+                    vec![Step::Send(frame.into())]
+                }
+                News::Durable(receipt, bytes) => {
+                    self.done_with(bytes);
+                    self.settings.protocol.acknowledged(receipt)
+                }
+                News::Returned(bytes) => {
+                    self.done_with(bytes);
+                    Vec::new()
+                }
+            };
+            if let Some(connection) = connection.as_deref_mut() {
+                self.carry_out(steps, connection)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn done_with(&mut self, bytes: usize) {
+        self.frames_in_flight -= 1;
+        self.bytes_in_flight -= bytes;
+    }
+
+    fn wait_for_something(&self, connection: &Connection) {
+        let deadline = [self.settings.protocol.deadline(), Some(connection.keep_alive_at())];
+        let deadline = deadline.into_iter().flatten().min();
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, self.has_room());
+        flags.set(PollFlags::OUT, connection.has_unsent());
+        let socket = PollFd::from_borrowed_fd(connection.as_fd(), flags);
+        wait(&self.link.0.waker, Some(socket), deadline);
+    }
+
+    /// After a connection that failed.
+    fn wait_for_next(&mut self, reason: String, wait: Option<Duration>) {
+        self.failures = self.failures.saturating_add(1);
+        let backoff = match wait {
+            // What the service asked for at once is no failure.
+            Some(Duration::ZERO) if self.failures <= 1 => Duration::ZERO,
+            wait => RECONNECT.half_jitter(self.failures, random()).max(wait.unwrap_or_default()),
+        };
+        log::warn!(
+            target: &self.settings.channel,
+            "channel {}: the websocket to {} is down: {reason}; it is opened again in {}",
+            self.settings.channel,
+            self.settings.address.host(),
+            HumanDuration(backoff)
+        );
+        self.link.update(|health| health.enter(LinkState::Waiting, Some(reason)));
+        let until = deadline_after(Instant::now(), backoff);
+        self.sleep_until(until);
+    }
+
+    /// After an end that only an operator can mend: until a secret changes.
+    fn wait_for_operator(&mut self, reason: String) {
+        log::error!(
+            target: &self.settings.channel,
+            "channel {}: the websocket to {} is closed: {reason}",
+            self.settings.channel,
+            self.settings.address.host()
+        );
+        self.link.update(|health| health.enter(LinkState::Stopped, Some(reason)));
+        let revision = self.settings.secrets.revision();
+        while !self.link.is_closing() && self.settings.secrets.revision() == revision {
+            self.sleep_until(deadline_after(Instant::now(), SECRETS_CHECK));
+        }
+        self.failures = 0;
+    }
+
+    fn sleep_until(&mut self, deadline: Instant) {
+        while !self.link.is_closing() && Instant::now() < deadline {
+            wait(&self.link.0.waker, None, Some(deadline));
+            // Without a connection there is nothing that could end.
+            let _ = self.take_news(None);
+        }
+    }
+}
+
+fn not_opened(error: &OutboundError) -> End {
+    let reason = error.to_string();
+    match error {
+        OutboundError::Handshake { status: 401 | 403, .. } => End::Again { reason, wait: Some(REFUSED_WAIT) },
+        error if error.is_permanent() => End::Stopped { reason },
+        _ => again(reason),
+    }
+}
+
+fn again(reason: String) -> End {
+    End::Again { reason, wait: None }
+}
+
+/// Waits for news, for the socket, or for the deadline.
+fn wait(waker: &Waker, socket: Option<PollFd<'_>>, deadline: Option<Instant>) {
+    let mut waited = vec![PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN)];
+    waited.extend(socket);
+    let timeout = deadline.map(|deadline| {
+        // A millisecond more, so that a deadline has passed when the wait for it ends.
+        let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
+    });
+    // An interrupted wait ends early, and so does one that the system has no memory for: whoever waits looks again.
+    let _ = poll(&mut waited, timeout.as_ref());
+    waker.clear();
+}
