@@ -5,7 +5,7 @@ use std::fmt;
 use super::setup::MAX_GENERATED_BYTES;
 use super::{
     CapabilityError, ChannelCapabilities, ChannelCapabilitiesFile, ChannelSection,
-    DEFAULT_MIN_POLL_INTERVAL_MS, SetupSection,
+    DEFAULT_MIN_POLL_INTERVAL_MS, SetupSection, WebsocketCapability, WebsocketProtocol,
 };
 use crate::capability::limits::LIMITS;
 use crate::channel::ChannelName;
@@ -13,9 +13,6 @@ use crate::channel::config::{RefusedMapping, mapping_problem};
 use crate::channel::endpoints::path_problem;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::document::shortened;
-
-/// The code of the warning about a websocket that is never opened.
-pub(crate) const WEBSOCKET_UNSUPPORTED: &str = "websocket-unsupported";
 
 /// Refuses a file whose values cannot be meant.
 pub(super) fn check(
@@ -38,7 +35,7 @@ pub(super) fn check(
         check_setup(setup).map_err(refuse)?;
     }
     if let Some(websocket) = &parsed.capabilities.websocket {
-        check_websocket_url(&websocket.url).map_err(refuse)?;
+        check_websocket_url(websocket).map_err(refuse)?;
     }
     Ok(())
 }
@@ -95,10 +92,15 @@ fn check_setup(setup: &SetupSection) -> Result<(), RuleError> {
     Ok(())
 }
 
-fn check_websocket_url(text: &str) -> Result<(), RuleError> {
-    let accepted = "a ws:// or wss:// URL with a host and without user and password";
-    let good = url::Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "ws" | "wss")
+fn check_websocket_url(websocket: &WebsocketCapability) -> Result<(), RuleError> {
+    let (schemes, accepted): (&[&str], _) = match websocket.protocol {
+        Some(WebsocketProtocol::SlackSocketMode) => {
+            (&["https"], "the https:// URL of apps.connections.open, without user and password")
+        }
+        _ => (&["ws", "wss"], "a ws:// or wss:// URL with a host and without user and password"),
+    };
+    let good = url::Url::parse(&websocket.url).is_ok_and(|url| {
+        schemes.contains(&url.scheme())
             && url.has_host()
             && url.username().is_empty()
             && url.password().is_none()
@@ -141,11 +143,23 @@ pub(super) fn inspect(file: &ChannelCapabilitiesFile) -> Vec<Diagnostic> {
         let place = "capabilities.channel.min_poll_interval_ms";
         found.push(Diagnostic::note("short-poll-interval", text).at(place));
     }
-    if file.capabilities.websocket.is_some() {
-        let text = "websockets are not supported yet: the channel runs without one";
-        found.push(Diagnostic::warning(WEBSOCKET_UNSUPPORTED, text).at("capabilities.websocket"));
+    if let Some(websocket) = &file.capabilities.websocket {
+        found.extend(inspect_websocket(websocket));
     }
     found
+}
+
+/// A websocket that the host will not open as the file wants it.
+fn inspect_websocket(websocket: &WebsocketCapability) -> Option<Diagnostic> {
+    if websocket.connect_on_start == Some(false) {
+        let text = "connect_on_start is false: the websocket is never opened, and nothing arrives through it";
+        return Some(Diagnostic::warning("websocket-closed", text).at("capabilities.websocket.connect_on_start"));
+    }
+    let is_plain = websocket.url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("ws://"));
+    is_plain.then(|| {
+        let text = "only wss:// websockets are opened: use wss://, or name the server in http_rewrite";
+        Diagnostic::warning("websocket-not-encrypted", text).at("capabilities.websocket.url")
+    })
 }
 
 impl fmt::Display for RefusedMapping {

@@ -167,23 +167,23 @@ impl Default for EmitRateLimitConfig {
     }
 }
 
-/// The `capabilities.websocket` section. It is read and checked; the sockets themselves are not there yet.
+/// The `capabilities.websocket` section: a websocket that the host keeps open for the channel.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WebsocketCapability {
-    /// A `ws://` or `wss://` URL.
+    /// A `wss://` URL that `http.allowlist` has too. For `slack-socket-mode` the `https://` URL of `apps.connections.open`.
     pub url: String,
-    /// Whether the socket is opened when the channel starts.
+    /// Whether the socket is opened when the channel starts. Default: it is; with `false` it is never opened.
     #[serde(default)]
-    pub connect_on_start: bool,
-    /// The protocol that is spoken over the socket.
+    pub connect_on_start: Option<bool>,
+    /// The protocol that is spoken over the socket. Default: `discord-gateway`.
     #[serde(default)]
     pub protocol: Option<WebsocketProtocol>,
-    /// What is sent to log in; free-form.
+    /// What is sent to log in (`d` of Discord's operation 2), without the token.
     #[serde(default)]
     pub identify: Option<Map<String, Value>>,
-    /// The secret that `identify` is completed with.
+    /// The secret that `identify` is completed with: the bot's token.
     #[serde(default)]
     pub identify_secret_name: Option<String>,
     /// The secret that holds the bot's id.
@@ -192,10 +192,10 @@ pub struct WebsocketCapability {
     /// The secret that holds the bot's password; `bot_secret_secret_name` in some published files.
     #[serde(default, alias = "bot_secret_secret_name")]
     pub bot_secret_name: Option<String>,
-    /// Milliseconds between two signs of life, where the protocol does not say.
+    /// Milliseconds between two heartbeats, where the service does not say. Default 30,000.
     #[serde(default)]
     pub heartbeat_interval_ms: Option<u64>,
-    /// Signs of life without an answer after which the socket is opened anew.
+    /// Heartbeats without an acknowledgement after which the socket is opened anew. Default 2.
     #[serde(default)]
     pub max_missed_heartbeat_acks: Option<u32>,
 }
@@ -210,6 +210,10 @@ pub enum WebsocketProtocol {
     DiscordGateway,
     /// WeCom's smart bot link.
     WecomAibot,
+    /// Slack's Socket Mode: envelopes, each of which is acknowledged.
+    SlackSocketMode,
+    /// None: every text frame is for the guest.
+    Plain,
 }
 
 impl<'de> Deserialize<'de> for WebsocketProtocol {
@@ -218,7 +222,12 @@ impl<'de> Deserialize<'de> for WebsocketProtocol {
         match name.replace('_', "-").as_str() {
             "discord-gateway" => Ok(Self::DiscordGateway),
             "wecom-aibot" => Ok(Self::WecomAibot),
-            _ => Err(D::Error::unknown_variant(&name, &["discord-gateway", "wecom-aibot"])),
+            "slack-socket-mode" => Ok(Self::SlackSocketMode),
+            "plain" => Ok(Self::Plain),
+            _ => Err(D::Error::unknown_variant(
+                &name,
+                &["discord-gateway", "wecom-aibot", "slack-socket-mode", "plain"],
+            )),
         }
     }
 }

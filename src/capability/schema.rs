@@ -167,8 +167,10 @@ fn add_second_names(schema: &mut Value) {
     let protocols = schema["$defs"]["WebsocketProtocol"]["oneOf"].as_array_mut().expect("an enum");
     for mut protocol in protocols.clone() {
         let name = protocol["const"].as_str().expect("a name").replace('-', "_");
-        protocol["const"] = json!(name);
-        protocols.push(protocol);
+        if protocol["const"] != json!(name) {
+            protocol["const"] = json!(name);
+            protocols.push(protocol);
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) mod credentials;
 pub(crate) mod dedupe;
 pub(crate) mod discover;
 pub(crate) mod emission;
+pub(crate) mod frames;
 pub(crate) mod endpoints;
 pub(crate) mod job;
 pub(crate) mod lane;

@@ -1,5 +1,6 @@
 //! What the router knows of one channel.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use crate::channel::credentials::CredentialHealth;
 use crate::channel::job::{Job, Running};
 use crate::channel::lane::{Lane, LaneKind};
 use crate::event::callback::CallbackReport;
+use crate::event::link::{ChannelLink, LinkFrame};
 use crate::sandbox::StopFlag;
 
 /// Webhooks of one channel that may wait for their turn.
@@ -66,6 +68,10 @@ pub struct Channel {
     pub timers: Timers,
     pub outbox: Outbox,
     pub thinking: Thinking,
+    /// The websocket, once it was opened.
+    pub link: Option<Arc<dyn ChannelLink>>,
+    /// Frames that are not durable yet, in the order of arrival; their number is bounded by the link.
+    pub held_frames: VecDeque<LinkFrame>,
     pub seen: RecentRequests,
     pub emission: Emission<(Running, CallbackReport)>,
     /// For lines that the guest, or whoever writes to it, can cause.
@@ -128,6 +134,8 @@ impl Channel {
             timers: Timers::load(stored.timers),
             outbox: Outbox::default(),
             thinking: Thinking::default(),
+            link: None,
+            held_frames: VecDeque::new(),
             seen: RecentRequests::default(),
             emission: Emission::new(
                 ChannelEmitRateLimiter::new(limits.messages_per_minute, limits.messages_per_hour),

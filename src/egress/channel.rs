@@ -82,6 +82,7 @@ struct Traffic {
 struct SecretUses {
     given_to_guest: Vec<String>,
     inbound: Vec<String>,
+    login: Vec<String>,
     allowed: AllowedNames,
 }
 
@@ -118,6 +119,7 @@ impl ChannelHttp {
             secrets,
             given_to_guest,
             inbound_secrets,
+            login_secrets,
             required_secrets,
         } = settings;
         let lower = |names: Vec<String>| names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
@@ -134,6 +136,7 @@ impl ChannelHttp {
             uses: SecretUses {
                 given_to_guest: lower(given_to_guest),
                 inbound: lower(inbound_secrets),
+                login: lower(login_secrets),
                 allowed: allowed_secrets,
             },
             limits,
@@ -344,6 +347,7 @@ impl ChannelHttp {
     fn matcher(&self) -> Result<SecretMatcher, SecretError> {
         let mut names = BTreeSet::new();
         names.extend(self.credentials.declared().map(str::to_owned));
+        names.extend(self.uses.login.iter().cloned());
         names.extend(self.secrets.names()?);
         let mut secrets = Vec::with_capacity(names.len());
         for name in names {
@@ -361,12 +365,12 @@ impl ChannelHttp {
     }
 
     fn use_of(&self, name: &str) -> Use {
-        let SecretUses { given_to_guest, inbound, allowed } = &self.uses;
+        let SecretUses { given_to_guest, inbound, login, allowed } = &self.uses;
         let current = current_name(name);
         let is = |names: &[String]| names.iter().any(|other| other == current);
         if is(given_to_guest) {
             Use::GivenToGuest
-        } else if self.credentials.has_entry_for(current) || (allowed.allows(name) && !is(inbound)) {
+        } else if self.credentials.has_entry_for(current) || is(login) || (allowed.allows(name) && !is(inbound)) {
             Use::InRequests
         } else {
             Use::Other

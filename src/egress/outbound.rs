@@ -96,6 +96,11 @@ enum UpstreamBase<'a> {
 }
 
 impl Upstream<'_> {
+    /// Whether the operator said where requests to this host really go.
+    pub(super) fn is_rewritten(&self) -> bool {
+        matches!(self.base, UpstreamBase::Rewritten(_))
+    }
+
     /// The whole URL of a request with this path and query.
     pub(super) fn url(&self, path_and_query: &str) -> String {
         match &self.base {

@@ -70,6 +70,8 @@ pub struct ChannelHttpSettings {
     /// The secrets that only check the channel's inbound requests. When such a value is a short word that a person chose,
     /// it is not searched for in requests and responses.
     pub inbound_secrets: Vec<String>,
+    /// The secrets that the channel's websocket logs in with.
+    pub login_secrets: Vec<String>,
     /// The secrets without which the channel does not work (`setup.required_secrets`). A credential whose secret is missing
     /// and not one of them is left out of requests.
     pub required_secrets: Vec<String>,

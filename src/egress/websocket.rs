@@ -58,9 +58,12 @@ impl ChannelHttp {
     /// As for requests: what was refused, or what failed. [`OutboundError::Handshake`] when the server answers the handshake
     /// with another status than 101.
     pub fn open_websocket(&self, url: &str, deadline: Instant) -> Result<LinkSocket, OutboundError> {
-        let target = Target::parse(&https_of(url)?)?;
+        let (target, is_encrypted) = target_of(url)?;
         self.allowlist.permit(Method::Get, &target)?;
         let route = self.outbound.route(&self.channel, &target, deadline)?;
+        if !is_encrypted && !route.is_rewritten() {
+            return Err(OutboundError::Url("only wss:// is allowed, but for hosts that http_rewrite names"));
+        }
         let injected = self.credentials.inject(&self.channel, &target, &[], &*self.secrets)?;
         let endpoint = self.outbound.endpoint(&route, &injected.path_and_query);
         let failed = |reason| failure(target.host(), reason);
@@ -72,9 +75,7 @@ impl ChannelHttp {
 
     /// Whether the allow-list has the place of a `wss://` URL.
     pub fn permits_websocket(&self, url: &str) -> bool {
-        https_of(url)
-            .and_then(|url| Target::parse(&url))
-            .is_ok_and(|target| self.allowlist.permit(Method::Get, &target).is_ok())
+        target_of(url).is_ok_and(|(target, _)| self.allowlist.permit(Method::Get, &target).is_ok())
     }
 
     /// A frame that the guest wants to send, without the secrets that it must not have.
@@ -115,10 +116,15 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// `wss://` is checked as the `https://` that its handshake is.
-fn https_of(url: &str) -> Result<String, OutboundError> {
-    let rest = url.get(..6).filter(|scheme| scheme.eq_ignore_ascii_case("wss://")).map(|_| &url[6..]);
-    rest.map(|rest| format!("https://{rest}")).ok_or(OutboundError::Url("only wss:// is allowed for a link"))
+/// The URL of a websocket, checked as the `https://` URL that its handshake goes to, and whether it is `wss://`.
+fn target_of(url: &str) -> Result<(Target, bool), OutboundError> {
+    let refused = OutboundError::Url("a websocket has a wss:// URL");
+    let (scheme, rest) = url.split_once("://").ok_or(refused)?;
+    let is_encrypted = scheme.eq_ignore_ascii_case("wss");
+    if !is_encrypted && !scheme.eq_ignore_ascii_case("ws") {
+        return Err(OutboundError::Url("a websocket has a wss:// URL"));
+    }
+    Ok((Target::parse(&format!("https://{rest}"))?, is_encrypted))
 }
 
 fn failure(host: &str, reason: &'static str) -> OutboundError {

@@ -11,6 +11,7 @@ use crate::store::{PendingReply, ReplyId};
 use crate::webhook::DedupeKey;
 
 use super::health::ChannelHealth;
+use super::link::LinkFrame;
 use super::response::ResponseSender;
 use super::setup::{ChannelSetup, StoredChannel};
 
@@ -19,6 +20,8 @@ use super::setup::{ChannelSetup, StoredChannel};
 pub enum Event {
     /// A request to one of a channel's paths, routed and authenticated.
     Webhook(Box<Webhook>),
+    /// A frame of a channel's websocket.
+    Frame(Box<FrameArrival>),
     /// A deadline that the router set.
     Due(Wakeup),
     /// A call of the library.
@@ -38,6 +41,15 @@ pub struct Webhook {
     pub received: Instant,
     /// Where the response goes.
     pub answer: ResponseSender,
+}
+
+/// A frame of a channel's websocket.
+#[derive(Debug)]
+pub struct FrameArrival {
+    /// Whose websocket it is.
+    pub channel: ChannelName,
+    /// The frame.
+    pub frame: LinkFrame,
 }
 
 /// By what a repeat of a request is recognised.
@@ -64,6 +76,8 @@ pub enum Wakeup {
     Resume(ChannelName),
     /// A reply may be tried (again).
     Replies(ChannelName),
+    /// Frames of the websocket that could not be worked on are looked at again.
+    Frames(ChannelName),
     /// `thinking` is repeated for a conversation.
     Thinking(ChannelName, Arc<str>),
     /// A callback that emitted more than its channel's rate allows may be committed.

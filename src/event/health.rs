@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::channel::ChannelName;
 use crate::model::diagnostic::Diagnostic;
 
+use super::link::LinkHealth;
+
 /// A channel's state of health.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -24,6 +26,8 @@ pub struct ChannelHealth {
     pub missing_secrets: Vec<String>,
     /// Its HTTP paths.
     pub paths: Vec<String>,
+    /// Its websocket, if it has one that was opened.
+    pub link: Option<LinkHealth>,
     /// Time between polls, if it polls.
     pub poll_interval: Option<Duration>,
     /// Jobs that wait in its three lanes: inbound, poll, outbound.

@@ -4,6 +4,7 @@ pub(crate) mod arrival;
 pub(crate) mod callback;
 pub(crate) mod completion;
 pub(crate) mod health;
+pub(crate) mod link;
 pub(crate) mod queue;
 pub(crate) mod response;
 pub(crate) mod setup;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use wit_abi::types::ChannelConfig;
 
-use crate::capability::WEBSOCKET_UNSUPPORTED;
 use crate::channel::{ChannelLimits, ChannelName, Registration};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::sandbox::{ChannelRuntimeInfo, PreparedChannelModule};
+use super::link::OpenLink;
 use crate::store::{LoadedChannel, PendingReply, SeenRecord};
 
 /// Applies a capability file to what `on-start` returned, and publishes the routes that come of it.
@@ -34,8 +34,8 @@ pub struct ChannelSetup {
     pub register: Register,
     /// Whether a message's own `message_id` recognises repeats.
     pub message_id_from_metadata: bool,
-    /// The host to which the capability file wants a websocket.
-    pub websocket: Option<String>,
+    /// Opens the channel's websocket, if it has one.
+    pub open_link: Option<OpenLink>,
     /// What was found about the channel, although it can run.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -43,19 +43,8 @@ pub struct ChannelSetup {
 impl ChannelSetup {
     /// Errors and warnings that hold as long as the channel runs, for its health and the log.
     pub fn problems(&self) -> impl Iterator<Item = Diagnostic> {
-        // The capability file says only that websockets are not supported; here the host is named.
-        let is_problem =
-            |found: &&Diagnostic| found.severity < Severity::Note && found.code != WEBSOCKET_UNSUPPORTED;
-        let websocket = self.websocket.iter().map(|host| waits_for_websocket(host));
-        self.diagnostics.iter().filter(is_problem).cloned().chain(websocket)
+        self.diagnostics.iter().filter(|found| found.severity < Severity::Note).cloned()
     }
-}
-
-fn waits_for_websocket(host: &str) -> Diagnostic {
-    let text = format!(
-        "waits for a websocket to {host}, which this host does not open yet: nothing arrives through it"
-    );
-    Diagnostic::warning(WEBSOCKET_UNSUPPORTED, text)
 }
 
 /// What was durable for a channel before it was added.

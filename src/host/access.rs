@@ -1,11 +1,12 @@
 //! One channel's access to the world, with that channel's rights.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wit_abi::types::PairingUpsertResult;
 
 use crate::channel::ChannelName;
 use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, OutboundResponse};
+use crate::link::{LinkHandle, NotSent};
 use crate::model::clock::unix_ms;
 use crate::pairing::PairingService;
 use crate::sandbox::{GuestHttpError, GuestServices};
@@ -16,7 +17,9 @@ pub(crate) struct ChannelAccessToWorld {
     /// The channel. A guest that names another one in a call is not listened to.
     pub name: ChannelName,
     /// Outbound requests.
-    pub http: ChannelHttp,
+    pub http: Arc<ChannelHttp>,
+    /// The channel's websocket, once it was opened.
+    pub link: Arc<OnceLock<LinkHandle>>,
     /// Where secrets are; only their existence is told.
     pub secrets: Arc<dyn SecretStore>,
     /// Which secrets the guest may ask about.
@@ -46,8 +49,10 @@ impl GuestServices for ChannelAccessToWorld {
         self.allowed_secrets.exists(&*self.secrets, name).unwrap_or(false)
     }
 
-    fn websocket_send(&self, _payload: String) -> Result<(), String> {
-        Err("this host has no sockets yet".to_owned())
+    fn websocket_send(&self, payload: String) -> Result<(), String> {
+        let link = self.link.get().ok_or_else(|| NotSent::NotConnected.to_string())?;
+        let frame = self.http.checked_frame(payload).map_err(|error| error.to_string())?;
+        link.send(frame).map_err(|error| error.to_string())
     }
 
     fn pairing_upsert(&self, id: &str, meta_json: &str) -> Result<PairingUpsertResult, String> {

@@ -10,6 +10,7 @@ use crate::channel::{
     ChannelLimits, ChannelName, ClampedLimit, Registration, WasmChannel, resolve_registration, start_config,
 };
 use crate::egress::{ChannelHttp, ChannelHttpSettings, OutboundHttp};
+use crate::event::queue::EventSender;
 use crate::event::setup::{ChannelSetup, StartConfig};
 use crate::host::access::ChannelAccessToWorld;
 use crate::model::diagnostic::Diagnostic;
@@ -22,6 +23,7 @@ use crate::webhook::{AuthPlan, Requirement};
 use super::config::ManagerConfig;
 use super::error::HostError;
 use super::inspect::inspect_channel;
+use super::link;
 use super::needed_secrets::NeededSecrets;
 
 /// What channels are assembled with.
@@ -30,6 +32,7 @@ pub(super) struct Assembly {
     outbound: OutboundHttp,
     pairing: Arc<PairingService>,
     routes: WasmChannelRouter,
+    events: EventSender,
 }
 
 impl Assembly {
@@ -38,8 +41,9 @@ impl Assembly {
         outbound: OutboundHttp,
         pairing: Arc<PairingService>,
         routes: WasmChannelRouter,
+        events: EventSender,
     ) -> Self {
-        Self { config, outbound, pairing, routes }
+        Self { config, outbound, pairing, routes, events }
     }
 
     /// Puts a channel together and reserves its paths; and says what to ask for what it lacks.
@@ -64,6 +68,8 @@ impl Assembly {
         });
         diagnostics.extend(self.reserve_paths(channel, &access));
         let world = self.world(channel, limits, &secrets, &access.plan)?;
+        let link = link::plan(channel, &world, &secrets, &self.events);
+        diagnostics.extend(link.problem);
         let needed = NeededSecrets::new(file.setup.as_ref(), access.clone());
         let setup = ChannelSetup {
             module: channel.module().clone(),
@@ -80,7 +86,7 @@ impl Assembly {
             limits,
             start_config: self.start_config(channel, secrets, guest_secret),
             register: self.register(channel, access),
-            websocket: capabilities.websocket.as_ref().map(|websocket| host_of(&websocket.url)),
+            open_link: link.open,
             diagnostics,
             name,
         };
@@ -123,6 +129,7 @@ impl Assembly {
             secrets: secrets.clone(),
             given_to_guest: mapped.chain(plan.guest_secret_name().map(str::to_owned)).collect(),
             required_secrets: required.map(|secret| secret.name.clone()).collect(),
+            login_secrets: link::secret_names(channel),
             inbound_secrets: plan.secret_names().into_iter().map(str::to_owned).collect(),
         };
         let http = ChannelHttp::new(self.outbound.clone(), settings).map_err(|error| {
@@ -130,7 +137,8 @@ impl Assembly {
         })?;
         Ok(ChannelAccessToWorld {
             name: name.clone(),
-            http,
+            http: Arc::new(http),
+            link: Arc::default(),
             secrets: secrets.clone(),
             allowed_secrets,
             pairing: self.pairing.clone(),
@@ -217,12 +225,6 @@ fn open_paths(
             ));
         }
     }
-}
-
-/// The host of a URL, which the capability file's review has found to be one.
-fn host_of(url: &str) -> String {
-    let parsed = url::Url::parse(url).ok();
-    parsed.as_ref().and_then(url::Url::host_str).unwrap_or(url).to_owned()
 }
 
 /// A limit that the host does not grant as the file asks for it.

@@ -8,6 +8,7 @@ use wit_abi::types::ChannelConfig;
 use crate::channel::workspace::{PathError, Workspace, WorkspaceLimits, workspace_path};
 use crate::channel::{ChannelLimits, Registration, WasmChannel};
 use crate::egress::OutboundHttp;
+use crate::event::queue::event_queue;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport};
 use crate::event::setup::ChannelSetup;
 use crate::model::deadline::deadline_after;
@@ -41,7 +42,9 @@ impl ChannelHarness {
         let (store, loaded) = StoreThread::start(Box::new(opener), StoreThreadConfig::default(), |_| {})?;
         let pairing = Arc::new(PairingService::new(store.handle(), loaded.pairing));
         let outbound = OutboundHttp::new(&config.outbound)?;
-        let assembly = Assembly::new(config, outbound, pairing, WasmChannelRouter::new());
+        // No router takes events; without one, no websocket is opened.
+        let (events, _) = event_queue(1);
+        let assembly = Assembly::new(config, outbound, pairing, WasmChannelRouter::new(), events);
         let (mut setup, needed) = assembly.setup(channel)?;
         setup.diagnostics.extend(needed.missing().into_iter().map(|(_, diagnostic)| diagnostic));
         let workspace = Workspace::new(workspace_limits(&setup.limits));

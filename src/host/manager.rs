@@ -166,7 +166,7 @@ impl ChannelManager {
         events.handle_directly(direct);
         let router = spawn_vital("tinclaw-router", move || router.run()).map_err(HostError::Thread)?;
         Ok(Self {
-            events,
+            events: events.clone(),
             completed,
             store: handle,
             mailbox,
@@ -177,7 +177,7 @@ impl ChannelManager {
             replies_waiting,
             max_replies: config.max_replies,
             stored,
-            assembly: Assembly::new(config, outbound.clone(), pairing, routes.clone()),
+            assembly: Assembly::new(config, outbound.clone(), pairing, routes.clone(), events),
             outbound,
             routes,
             is_closed: AtomicBool::new(false),

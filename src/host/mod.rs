@@ -6,6 +6,7 @@
 //! | `manager` | channels, router, workers, scheduler and store together |
 //! | `access` | what one channel's guest may ask of the host |
 //! | `assembly` | from a loaded channel to one that the router can run |
+//! | `link` | from `capabilities.websocket` to a link that the router can open |
 //! | `needed_secrets` | what a channel needs and the host does not have |
 //! | `dead_letters` | telling people that their message was given up |
 //! | `replies` | what the agent says, on its way to the store |
@@ -24,6 +25,7 @@ pub(crate) mod error;
 mod forwarding;
 mod harness;
 mod inspect;
+mod link;
 mod load_plan;
 pub(crate) mod manager;
 mod needed_secrets;
@@ -35,6 +37,7 @@ mod tests;
 
 pub use crate::event::arrival::AddChannelError;
 pub use crate::event::health::{ChannelHealth, ChannelState};
+pub use crate::event::link::{LinkHealth, LinkState};
 pub use crate::router::{RetryPolicy, RouterConfig};
 pub(crate) use builder::Host;
 pub(crate) use config::ManagerConfig;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::protocol::Receipt;
-use super::status::{LinkHealth, LinkState};
+use crate::event::link::{ChannelLink, FrameAcknowledgement, LinkHealth, LinkState};
 use crate::net::waker::Waker;
 
 /// Frames of the guest that may wait to be sent.
@@ -17,10 +17,8 @@ pub const MAX_QUEUED_FRAMES: usize = 32;
 pub(super) enum News {
     /// The guest wants to send this frame.
     Send(String),
-    /// The effects of a delivered frame of this many bytes are durable.
-    Durable(Receipt, usize),
-    /// A delivered frame of this many bytes was not worked on, because the host is shutting down.
-    Returned(usize),
+    /// A delivered frame of this many bytes is not in flight any more. [`Receipt::None`] when it is not durable.
+    Done(Receipt, usize),
 }
 
 /// A link. Clones are the same link.
@@ -81,15 +79,13 @@ impl LinkHandle {
         Ok(())
     }
 
-    /// How the link is.
-    pub fn health(&self) -> LinkHealth {
-        self.0.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Ends the link; its thread closes the connection and returns.
-    pub fn close(&self) {
-        self.0.is_closing.store(true, Ordering::Relaxed);
-        self.0.waker.wake();
+    /// What tells this link that a frame is done with.
+    pub(super) fn acknowledgement(&self, receipt: Receipt, bytes: usize) -> FrameAcknowledgement {
+        let link = self.clone();
+        FrameAcknowledgement::new(move |is_durable| {
+            let receipt = if is_durable { receipt } else { Receipt::None };
+            link.tell(News::Done(receipt, bytes));
+        })
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -107,46 +103,13 @@ impl LinkHandle {
     }
 }
 
-/// A frame for the guest.
-#[derive(Debug)]
-pub struct LinkFrame {
-    /// The frame, without secrets.
-    pub text: String,
-    /// Tells the service that it was worked on.
-    pub acknowledgement: FrameAcknowledgement,
-}
-
-/// Tells the link what became of a frame. Dropped without [`FrameAcknowledgement::durable`], the frame counts as not worked on: a service that
-/// knows acknowledgements sends it again after the next login.
-pub struct FrameAcknowledgement {
-    link: LinkHandle,
-    receipt: Option<Receipt>,
-    bytes: usize,
-}
-
-impl FrameAcknowledgement {
-    pub(super) fn new(link: LinkHandle, receipt: Receipt, bytes: usize) -> Self {
-        Self { link, receipt: Some(receipt), bytes }
+impl ChannelLink for LinkHandle {
+    fn health(&self) -> LinkHealth {
+        self.0.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What the frame caused is durable.
-    pub fn durable(mut self) {
-        if let Some(receipt) = self.receipt.take() {
-            self.link.tell(News::Durable(receipt, self.bytes));
-        }
-    }
-}
-
-impl Drop for FrameAcknowledgement {
-    fn drop(&mut self) {
-        if self.receipt.is_some() {
-            self.link.tell(News::Returned(self.bytes));
-        }
-    }
-}
-
-impl std::fmt::Debug for FrameAcknowledgement {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FrameAcknowledgement").field("receipt", &self.receipt).finish_non_exhaustive()
+    fn close(&self) {
+        self.0.is_closing.store(true, Ordering::Relaxed);
+        self.0.waker.wake();
     }
 }

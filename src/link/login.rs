@@ -52,12 +52,12 @@ impl LoginSecrets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secrets::MemorySecrets;
+    use crate::secrets::{MemorySecrets, Secret};
 
     #[test]
     fn a_missing_secret_is_named() {
         let secrets = MemorySecrets::new();
-        secrets.set("bot_id", "b-1").expect("a name");
+        secrets.set("bot_id", Secret::new("b-1".to_owned())).expect("a name");
         let names = LoginSecrets {
             token: None,
             bot_id: Some("BOT_ID".to_owned()),
@@ -65,7 +65,7 @@ mod tests {
         };
         let error = names.read(&secrets).expect_err("one is missing").to_string();
         assert!(error.contains("`tinclaw secrets set bot_secret`"), "{error}");
-        secrets.set("bot_secret", "s-1").expect("a name");
+        secrets.set("bot_secret", Secret::new("s-1".to_owned())).expect("a name");
         let login = names.read(&secrets).expect("both are there");
         assert_eq!((login.bot_id.as_str(), login.bot_secret.as_str(), login.token.as_str()), ("b-1", "s-1", ""));
     }

@@ -9,16 +9,14 @@ mod connection;
 mod handle;
 mod login;
 mod protocol;
-mod status;
 mod thread;
 
 pub use address::Address;
-pub use handle::{FrameAcknowledgement, LinkFrame, LinkHandle, NotSent};
+pub use handle::{LinkHandle, NotSent};
 pub use login::LoginSecrets;
 pub use protocol::Protocol;
 pub use protocol::discord_gateway::DiscordGateway;
 pub use protocol::plain::Plain;
 pub use protocol::slack_socket_mode::SlackSocketMode;
 pub use protocol::wecom_aibot::WecomAibot;
-pub use status::{LinkHealth, LinkState};
 pub use thread::{LinkSettings, start};

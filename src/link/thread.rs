@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -12,10 +11,10 @@ use std::os::fd::AsFd as _;
 
 use super::address::Address;
 use super::connection::{Connection, Incoming};
-use super::handle::{FrameAcknowledgement, LinkFrame, LinkHandle, News};
+use super::handle::{LinkHandle, News};
 use super::login::{LoginSecrets, NoLogin};
 use super::protocol::{Protocol, Receipt, Step};
-use super::status::LinkState;
+use crate::event::link::{LinkFrame, LinkState};
 use crate::egress::{ChannelHttp, OutboundError};
 use crate::model::backoff::Backoff;
 use crate::model::deadline::deadline_after;
@@ -59,7 +58,7 @@ pub struct LinkSettings {
 ///
 /// # Errors
 /// The system has no thread or no socket left.
-pub fn start(settings: LinkSettings) -> io::Result<(LinkHandle, JoinHandle<()>)> {
+pub fn start(settings: LinkSettings) -> io::Result<LinkHandle> {
     let (handle, news) = LinkHandle::new(settings.address.host().to_owned(), Waker::new()?);
     let thread = Thread {
         settings,
@@ -70,8 +69,9 @@ pub fn start(settings: LinkSettings) -> io::Result<(LinkHandle, JoinHandle<()>)>
         bytes_in_flight: 0,
     };
     let name = format!("tinclaw-link-{}", thread.settings.channel);
-    let joined = std::thread::Builder::new().name(name).spawn(move || thread.run())?;
-    Ok((handle, joined))
+    // Nobody joins it: it ends soon after it was told to, and holds nothing that others wait for.
+    std::thread::Builder::new().name(name).spawn(move || thread.run())?;
+    Ok(handle)
 }
 
 struct Thread {
@@ -227,7 +227,7 @@ impl Thread {
         self.frames_in_flight += 1;
         self.bytes_in_flight += bytes;
         self.link.update(|health| health.frames_received += 1);
-        let acknowledgement = FrameAcknowledgement::new(self.link.clone(), receipt, bytes);
+        let acknowledgement = self.link.acknowledgement(receipt, bytes);
         let is_taken = (self.settings.deliver)(LinkFrame { text, acknowledgement });
         if is_taken { Ok(()) } else { Err(End::Closing) }
     }
@@ -245,13 +245,10 @@ impl Thread {
                     self.link.update(|health| health.frames_sent += 1);
                     vec![Step::Send(frame.into())]
                 }
-                News::Durable(receipt, bytes) => {
-                    self.done_with(bytes);
+                News::Done(receipt, bytes) => {
+                    self.frames_in_flight -= 1;
+                    self.bytes_in_flight -= bytes;
                     self.settings.protocol.acknowledged(receipt)
-                }
-                News::Returned(bytes) => {
-                    self.done_with(bytes);
-                    Vec::new()
                 }
             };
             if let Some(connection) = connection.as_deref_mut() {
@@ -259,11 +256,6 @@ impl Thread {
             }
         }
         Ok(())
-    }
-
-    fn done_with(&mut self, bytes: usize) {
-        self.frames_in_flight -= 1;
-        self.bytes_in_flight -= bytes;
     }
 
     fn wait_for_something(&self, connection: &Connection) {

@@ -224,6 +224,7 @@ impl Router {
         self.take_answered();
         match event {
             Event::Webhook(webhook) => self.webhook_arrived(*webhook),
+            Event::Frame(arrival) => self.frame_arrived(*arrival),
             Event::Due(wakeup) => self.due(wakeup),
             Event::Command(command) => self.command(command),
         }
@@ -236,6 +237,7 @@ impl Router {
             Wakeup::Timer(channel, name) => self.timer_due(&channel, &name),
             Wakeup::Resume(channel) => self.resume(&channel),
             Wakeup::Replies(channel) => self.begin_due_replies(&channel),
+            Wakeup::Frames(channel) => self.frames_due(&channel),
             Wakeup::Thinking(channel, conversation) => self.repeat_thinking(&channel, &conversation),
             Wakeup::EmitRoom(channel) => self.release_held(&channel),
             Wakeup::ClockAhead => self.clock_went_ahead(),

@@ -25,6 +25,7 @@ mod core;
 pub(crate) mod deadlines;
 mod dispatch;
 mod finish;
+mod frames;
 mod polls;
 mod removal;
 mod replies;

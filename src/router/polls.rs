@@ -47,6 +47,7 @@ impl Router {
         if let Some(wait) = slot.poll.succeeded(polled) {
             self.scheduler.set(Wakeup::Poll(channel.clone()), deadline_after(Instant::now(), wait));
         }
+        self.polled_frames(channel, true);
     }
 
     /// A poll failed: the next one comes later, and not at the same moment as everybody else's.
@@ -55,5 +56,6 @@ impl Router {
         if let Some(wait) = slot.poll.failed(random()) {
             self.scheduler.set(Wakeup::Poll(channel.clone()), deadline_after(Instant::now(), wait));
         }
+        self.polled_frames(channel, false);
     }
 }

@@ -1,6 +1,7 @@
 //! How the channels are.
 
 use crate::channel::Registration;
+use crate::event::link::{LinkHealth, LinkState};
 use crate::event::health::{ChannelHealth, ChannelState};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::subject::without_channel;
@@ -22,7 +23,9 @@ fn health_of(slot: &Channel) -> ChannelHealth {
         display_name: registration.map(|registration| registration.display_name.clone()),
         state: match slot.state {
             State::Starting => ChannelState::Starting,
-            State::Ready if slot.credentials.problem().is_some() => ChannelState::Degraded,
+            State::Ready if slot.credentials.problem().is_some() || link_problem(slot).is_some() => {
+                ChannelState::Degraded
+            }
             State::Ready => ChannelState::Ready,
             State::Paused => ChannelState::Paused,
             State::Stopping => ChannelState::Stopping,
@@ -31,6 +34,7 @@ fn health_of(slot: &Channel) -> ChannelHealth {
         // Looking into the secrets is not the router's: the manager does, when it is asked.
         missing_secrets: Vec::new(),
         paths: registration.map(paths_of).unwrap_or_default(),
+        link: slot.link.as_ref().map(|link| link.health()),
         poll_interval: registration.and_then(|registration| registration.poll).map(|poll| poll.interval),
         waiting: slot.waiting(),
         replies_pending: slot.outbox.len(),
@@ -45,11 +49,23 @@ fn paths_of(registration: &Registration) -> Vec<String> {
     registration.endpoints.iter().map(|endpoint| endpoint.path.clone()).collect()
 }
 
+/// Why nothing arrives through the channel's websocket. One that is being opened is no problem yet.
+fn link_problem(slot: &Channel) -> Option<String> {
+    let LinkHealth { host, state, reason, .. } = slot.link.as_ref()?.health();
+    let what = match state {
+        LinkState::Connecting | LinkState::Ready => return None,
+        LinkState::Waiting => "is down and will be opened again",
+        LinkState::Stopped => "is closed",
+    };
+    Some(format!("the websocket to {host} {what}: {}", reason.as_deref().unwrap_or("no reason given")))
+}
+
 fn problems_of(slot: &Channel) -> Vec<Diagnostic> {
     let mut problems: Vec<Diagnostic> = slot.setup.problems().collect();
     let refused = slot.registration.iter().flat_map(|registration| &registration.warnings);
     problems.extend(refused.map(|warning| Diagnostic::warning("registration", warning)));
     problems.extend(slot.credentials.problem().map(|text| Diagnostic::error("refused-credential", text)));
+    problems.extend(link_problem(slot).map(|text| Diagnostic::error("websocket", text)));
     // Whoever shows them names the channel.
     let name = slot.setup.name.as_str();
     match slot.breaker.pause() {

@@ -69,6 +69,8 @@ impl Router {
         }
         self.mark_all_runnable(channel);
         self.schedule_poll(channel);
+        self.open_link(channel);
+        self.poll_for_frames(channel);
         self.schedule_timers(channel);
         self.begin_due_replies(channel);
     }
@@ -115,6 +117,7 @@ impl Router {
             self.refuse_waiting_webhooks(&channel);
             self.commit_held(&channel);
             let Some(slot) = self.channels.get_mut(&channel) else { continue };
+            slot.link.iter().for_each(|link| link.close());
             let waiting: Vec<Job> =
                 LaneKind::ALL.iter().flat_map(|lane| slot.lane(*lane).take_all()).collect();
             for job in waiting {

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod fixtures;
+pub mod gateway;
 pub mod own_process;
 pub mod temp_dir;
 pub mod upstream;

@@ -51,7 +51,6 @@ pub struct DiscordGateway {
     heart: Option<Heart>,
     hello_by: Option<Instant>,
     identifies: TokenBucket,
-    is_ready: bool,
 }
 
 /// What a connection that broke is resumed with.
@@ -103,7 +102,6 @@ impl DiscordGateway {
             heart: None,
             hello_by: None,
             identifies: TokenBucket::new(IDENTIFIES_PER_DAY, Duration::from_secs(24 * 3600)),
-            is_ready: false,
         }
     }
 
@@ -150,10 +148,7 @@ impl DiscordGateway {
                 self.begin_session(&payload.d);
                 steps.push(Step::Ready);
             }
-            Some("RESUMED") => {
-                self.is_ready = true;
-                return vec![Step::Ready];
-            }
+            Some("RESUMED") => return vec![Step::Ready],
             _ => {}
         }
         let Some(session) = &mut self.session else { return steps };
@@ -174,7 +169,6 @@ impl DiscordGateway {
             delivered: 0,
             pending: BTreeSet::new(),
         });
-        self.is_ready = true;
     }
 
     fn beat(&mut self, now: Instant) -> Vec<Step> {
@@ -192,7 +186,6 @@ impl DiscordGateway {
     }
 
     fn end_connection(&mut self) {
-        self.is_ready = false;
         self.heart = None;
         self.hello_by = None;
     }
@@ -289,10 +282,6 @@ impl Protocol for DiscordGateway {
             step => step,
         }
     }
-
-    fn is_ready(&self) -> bool {
-        self.is_ready
-    }
 }
 
 /// The close codes after which connecting again cannot help.
@@ -377,11 +366,9 @@ mod tests {
         let d = json!({"intents": 4609, "properties": {"os": "linux"}, "token": "t0ken"});
         assert_eq!(sent(&steps), [json!({"op": 2, "d": d})]);
         assert_eq!(gateway.deadline(), Some(now + Duration::from_secs(20)), "the first beat comes at random");
-        assert!(!gateway.is_ready());
         let steps = gateway.received(READY, now, 0.5);
         assert_eq!(steps[0], Step::Ready);
         assert!(matches!(&steps[1], Step::Deliver { frame, .. } if frame == READY), "{steps:?}");
-        assert!(gateway.is_ready());
     }
 
     #[test]
@@ -466,7 +453,7 @@ mod tests {
             let step = gateway.closed(Some(code), "");
             assert_eq!(matches!(step, Step::Stop { .. }), stops, "{code}: {step:?}");
             assert_eq!(gateway.resume_url().is_some(), keeps, "{code}");
-            assert!(!gateway.is_ready() && gateway.deadline().is_none());
+            assert!(gateway.deadline().is_none(), "{code}");
         }
     }
 

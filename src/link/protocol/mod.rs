@@ -79,9 +79,6 @@ pub trait Protocol: Send {
 
     /// The service closed the connection with this code, or it broke. Returns [`Step::Stop`] or [`Step::Reconnect`].
     fn closed(&mut self, code: Option<u16>, reason: &str) -> Step;
-
-    /// Whether the guest may send frames now.
-    fn is_ready(&self) -> bool;
 }
 
 /// What a channel logs in with, read from the secrets for each connection, so that a new value is used at once.

@@ -6,13 +6,10 @@ use super::{Login, Protocol, Receipt, Step, connection_lost};
 
 /// A link without a protocol of its own.
 #[derive(Debug, Default)]
-pub struct Plain {
-    is_open: bool,
-}
+pub struct Plain;
 
 impl Protocol for Plain {
     fn opened(&mut self, _: Login, _: Instant) -> Vec<Step> {
-        self.is_open = true;
         vec![Step::Ready]
     }
 
@@ -33,12 +30,7 @@ impl Protocol for Plain {
     }
 
     fn closed(&mut self, code: Option<u16>, reason: &str) -> Step {
-        self.is_open = false;
         connection_lost(code, reason)
-    }
-
-    fn is_ready(&self) -> bool {
-        self.is_open
     }
 }
 
@@ -48,14 +40,11 @@ mod tests {
 
     #[test]
     fn every_frame_is_for_the_guest() {
-        let mut plain = Plain::default();
+        let mut plain = Plain;
         let now = Instant::now();
-        assert!(!plain.is_ready());
         assert_eq!(plain.opened(Login::default(), now), [Step::Ready]);
-        assert!(plain.is_ready());
         let deliver = Step::Deliver { frame: "hello".into(), receipt: Receipt::None };
         assert_eq!(plain.received("hello", now, 0.5), [deliver]);
         assert!(matches!(plain.closed(Some(1000), ""), Step::Reconnect { .. }));
-        assert!(!plain.is_ready());
     }
 }

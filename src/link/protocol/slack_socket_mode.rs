@@ -80,10 +80,6 @@ impl Protocol for SlackSocketMode {
         (self.hello_by, self.is_ready) = (None, false);
         connection_lost(code, reason)
     }
-
-    fn is_ready(&self) -> bool {
-        self.is_ready
-    }
 }
 
 fn disconnect(reason: Option<&str>) -> Step {
