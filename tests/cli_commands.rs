@@ -174,25 +174,29 @@ fn check_says_that_a_tool_is_a_tool_whatever_its_file_holds() {
 }
 
 #[test]
-fn check_and_health_say_that_a_channel_waits_for_a_websocket() {
+fn check_and_health_say_why_nothing_arrives_through_a_websocket() {
     let place = Place::new();
     let echo = place.channel("echo");
     let path = "channels/echo.capabilities.json";
     let mut file: Value = serde_json::from_slice(&std::fs::read(place.path().join(path)).unwrap()).unwrap();
     file["capabilities"]["websocket"] = json!({"url": "wss://gateway.example/"});
     place.file(path, file.to_string());
-    let expected = "`capabilities.websocket`: websockets are not supported yet";
-    assert!(place.run(&["check", echo.to_str().unwrap()]).good().contains(expected));
+    let expected = "the websocket to gateway.example is not on the channel's allow-list";
+    let ran = place.run(&["check", echo.to_str().unwrap()]);
+    assert!(ran.out.contains(expected), "{}", ran.out);
     let host = place.host(&["--channels", "channels"], &[]);
-    for command in [&["channels", "list"][..], &["health"]] {
-        let ran = place.run(command);
-        assert!(ran.out.contains("waits for a websocket to gateway.example"), "{command:?}: {}", ran.out);
-    }
     eventually("it has started", || host.log().contains("channel echo is ready").then_some(()));
-    // It was logged when the channel was added and once more when it had started.
+    for command in [&["channels", "list"][..], &["health"]] {
+        eventually("the link has stopped", || {
+            let ran = place.run(command);
+            ran.out.contains("channel echo: the websocket to gateway.example is closed").then_some(())
+        });
+        assert!(place.run(command).out.contains(expected));
+    }
+    let shown: Value = serde_json::from_str(&place.run(&["health", "--json"]).out).unwrap();
+    assert_eq!(shown["channels"][0]["link"]["state"], "stopped", "{shown}");
     let log = host.stop();
-    assert_eq!(log.matches("channel echo: waits for a websocket to gateway.example").count(), 1, "{log}");
-    assert_eq!(log.matches("websocket").count(), 1, "{log}");
+    assert_eq!(log.matches(expected).count(), 1, "{log}");
 }
 
 #[test]

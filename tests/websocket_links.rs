@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use support::gateway::{Connection, Gateway};
 use support::upstream::Upstream;
 use support::{eventually, fixtures};
-use serde_json::{Value, json};
 use tinclaw::host::{ChannelHealth, ChannelState, LinkState};
 use tinclaw::secrets::{MemorySecrets, Secret};
 use tinclaw::{AgentResponse, Host, HostBuilder, WasmChannel};
@@ -183,7 +183,8 @@ fn a_missing_secret_is_named_and_no_connection_is_made() {
 #[test]
 fn a_websocket_outside_of_the_allow_list_is_not_opened() {
     let gateway = Gateway::start(|_, _| {});
-    let elsewhere = |file: &mut Value| file["capabilities"]["http"]["allowlist"][0]["host"] = json!("h.example");
+    let elsewhere =
+        |file: &mut Value| file["capabilities"]["http"]["allowlist"][0]["host"] = json!("h.example");
     let host = host(&gateway, guest(elsewhere));
     let health = eventually("the link stops", || {
         let health = health(&host);
@@ -262,7 +263,8 @@ fn slack_gives_the_address_and_gets_an_acknowledgement_of_each_envelope() {
             "protocol": "slack-socket-mode",
         });
     });
-    let host = fixtures::host(&["gateway_token"], &rewrites).channel(channel).start().expect("the host starts");
+    let host =
+        fixtures::host(&["gateway_token"], &rewrites).channel(channel).start().expect("the host starts");
     assert_eq!(next_report(&got), json!({"envelope_id": "e-1"}));
     assert!(next_message(&host).contains("hello"));
 }
@@ -283,11 +285,13 @@ fn frames_that_a_guest_fails_at_are_kept_and_tried_again() {
     });
     let rewrites = [("gateway.example", gateway.url()), ("slack.example", slack.url())];
     let channel = guest(|file| {
-        file["capabilities"]["http"]["allowlist"] = json!([{"host": "gateway.example"}, {"host": "slack.example"}]);
+        file["capabilities"]["http"]["allowlist"] =
+            json!([{"host": "gateway.example"}, {"host": "slack.example"}]);
         file["capabilities"]["websocket"] =
             json!({"url": "https://slack.example/open", "protocol": "slack-socket-mode"});
     });
-    let host = fixtures::host(&["gateway_token"], &rewrites).channel(channel).start().expect("the host starts");
+    let host =
+        fixtures::host(&["gateway_token"], &rewrites).channel(channel).start().expect("the host starts");
     assert_eq!(next_report(&got), json!({"envelope_id": "poison"}));
     eventually("the guest fails twice", || (health(&host).failed >= 2).then_some(()));
 }

@@ -27,9 +27,9 @@ pub use file::ChannelCapabilitiesFile;
 pub(crate) use file::MAX_FILE_BYTES;
 pub(crate) use http::{AllowlistEntry, HttpCapability};
 pub use overrides::CapabilityOverrides;
-pub(crate) use rights::{ChannelSection, WebsocketCapability, WebsocketProtocol};
 pub(crate) use rights::DEFAULT_MIN_POLL_INTERVAL_MS;
 pub use rights::{ChannelCapabilities, EmitRateLimitConfig};
+pub(crate) use rights::{ChannelSection, WebsocketCapability, WebsocketProtocol};
 pub(crate) use setup::{
     AuthSection, DEFAULT_GENERATED_BYTES, RequiredSecret, SecretConfigMapping, SetupSection,
 };

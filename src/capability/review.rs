@@ -153,7 +153,9 @@ pub(super) fn inspect(file: &ChannelCapabilitiesFile) -> Vec<Diagnostic> {
 fn inspect_websocket(websocket: &WebsocketCapability) -> Option<Diagnostic> {
     if websocket.connect_on_start == Some(false) {
         let text = "connect_on_start is false: the websocket is never opened, and nothing arrives through it";
-        return Some(Diagnostic::warning("websocket-closed", text).at("capabilities.websocket.connect_on_start"));
+        return Some(
+            Diagnostic::warning("websocket-closed", text).at("capabilities.websocket.connect_on_start"),
+        );
     }
     let is_plain = websocket.url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("ws://"));
     is_plain.then(|| {
@@ -283,10 +285,16 @@ mod tests {
         let table: &[(&str, Value, Option<&str>)] = &[
             ("nothing", json!({}), None),
             (
-                "sockets",
-                json!({"capabilities": {"websocket": {"url": "wss://example.org/"}}}),
-                Some("not supported yet"),
+                "a websocket that is never opened",
+                json!({"capabilities": {"websocket": {"url": "wss://example.org/", "connect_on_start": false}}}),
+                Some("connect_on_start is false"),
             ),
+            (
+                "a websocket without TLS",
+                json!({"capabilities": {"websocket": {"url": "ws://example.org/"}}}),
+                Some("only wss:// websockets are opened"),
+            ),
+            ("a websocket", json!({"capabilities": {"websocket": {"url": "wss://example.org/"}}}), None),
             (
                 "fast polls",
                 with_channel("min_poll_interval_ms", json!(29_999)),

@@ -370,7 +370,10 @@ impl ChannelHttp {
         let is = |names: &[String]| names.iter().any(|other| other == current);
         if is(given_to_guest) {
             Use::GivenToGuest
-        } else if self.credentials.has_entry_for(current) || is(login) || (allowed.allows(name) && !is(inbound)) {
+        } else if self.credentials.has_entry_for(current)
+            || is(login)
+            || (allowed.allows(name) && !is(inbound))
+        {
             Use::InRequests
         } else {
             Use::Other

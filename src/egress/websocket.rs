@@ -23,7 +23,6 @@ use super::channel::ChannelHttp;
 use super::error::OutboundError;
 use super::leak::BodySearch;
 use super::method::Method;
-use super::outbound::Upstream;
 use super::target::Target;
 
 /// The longest text frame, in bytes, fragments joined.
@@ -67,7 +66,8 @@ impl ChannelHttp {
         let injected = self.credentials.inject(&self.channel, &target, &[], &*self.secrets)?;
         let endpoint = self.outbound.endpoint(&route, &injected.path_and_query);
         let failed = |reason| failure(target.host(), reason);
-        let stream = connect(&endpoint, self.outbound.tls(), deadline).map_err(|error| failed(words(&error)))?;
+        let stream =
+            connect(&endpoint, self.outbound.tls(), deadline).map_err(|error| failed(words(&error)))?;
         let mut websocket = handshake(stream, target.host(), &endpoint.url, &injected.headers)?;
         websocket.get_mut().stop_blocking().map_err(|error| failed(words(&error)))?;
         Ok(websocket)
@@ -169,8 +169,9 @@ fn open_tunnel(tcp: &mut DeadlineTcp, tunnel: &Tunnel, host: &str, port: u16) ->
         Zeroizing::new(format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(pair.as_bytes())))
     });
     let authorization = authorization.as_ref().map_or("", |line| line.as_str());
-    let head =
-        Zeroizing::new(format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{authorization}\r\n"));
+    let head = Zeroizing::new(format!(
+        "CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{authorization}\r\n"
+    ));
     tcp.write_all(head.as_bytes())?;
     let mut response = Vec::new();
     // Byte by byte: what follows the head belongs to the tunnel.

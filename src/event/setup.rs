@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use wit_abi::types::ChannelConfig;
 
+use super::link::OpenLink;
 use crate::channel::{ChannelLimits, ChannelName, Registration};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::sandbox::{ChannelRuntimeInfo, PreparedChannelModule};
-use super::link::OpenLink;
 use crate::store::{LoadedChannel, PendingReply, SeenRecord};
 
 /// Applies a capability file to what `on-start` returned, and publishes the routes that come of it.

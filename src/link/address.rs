@@ -37,7 +37,9 @@ impl Address {
         deadline: Instant,
     ) -> Result<String, NoAddress> {
         match self {
-            Self::Fixed(url) => Ok(resume.filter(|url| http.permits_websocket(url)).unwrap_or_else(|| url.clone())),
+            Self::Fixed(url) => {
+                Ok(resume.filter(|url| http.permits_websocket(url)).unwrap_or_else(|| url.clone()))
+            }
             Self::Asked(url) => ask(url, http, deadline),
         }
     }
@@ -99,7 +101,11 @@ mod tests {
     #[test]
     fn an_address_is_taken_from_a_good_response_only() {
         for (status, body, expected) in [
-            (200, r#"{"ok":true,"url":"wss://wss.slack.com/link/?ticket=1"}"#, Ok("wss://wss.slack.com/link/?ticket=1")),
+            (
+                200,
+                r#"{"ok":true,"url":"wss://wss.slack.com/link/?ticket=1"}"#,
+                Ok("wss://wss.slack.com/link/?ticket=1"),
+            ),
             (200, r#"{"ok":false,"error":"invalid_auth"}"#, Err(("invalid_auth", true))),
             (200, r#"{"ok":true}"#, Err(("status 200", false))),
             (401, "no", Err(("status 401", true))),

@@ -53,13 +53,8 @@ impl LinkHandle {
         // Its length is bounded by `MAX_QUEUED_FRAMES` and by the frames that are in flight.
         let (news, receiver) = unbounded();
         let health = Mutex::new(LinkHealth::new(host));
-        let shared = Shared {
-            news,
-            waker,
-            queued: AtomicUsize::new(0),
-            is_closing: AtomicBool::new(false),
-            health,
-        };
+        let shared =
+            Shared { news, waker, queued: AtomicUsize::new(0), is_closing: AtomicBool::new(false), health };
         (Self(Arc::new(shared)), receiver)
     }
 

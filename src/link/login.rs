@@ -67,6 +67,9 @@ mod tests {
         assert!(error.contains("`tinclaw secrets set bot_secret`"), "{error}");
         secrets.set("bot_secret", Secret::new("s-1".to_owned())).expect("a name");
         let login = names.read(&secrets).expect("both are there");
-        assert_eq!((login.bot_id.as_str(), login.bot_secret.as_str(), login.token.as_str()), ("b-1", "s-1", ""));
+        assert_eq!(
+            (login.bot_id.as_str(), login.bot_secret.as_str(), login.token.as_str()),
+            ("b-1", "s-1", "")
+        );
     }
 }

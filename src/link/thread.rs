@@ -14,8 +14,8 @@ use super::connection::{Connection, Incoming};
 use super::handle::{LinkHandle, News};
 use super::login::{LoginSecrets, NoLogin};
 use super::protocol::{Protocol, Receipt, Step};
-use crate::event::link::{LinkFrame, LinkState};
 use crate::egress::{ChannelHttp, OutboundError};
+use crate::event::link::{LinkFrame, LinkState};
 use crate::model::backoff::Backoff;
 use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
@@ -60,14 +60,8 @@ pub struct LinkSettings {
 /// The system has no thread or no socket left.
 pub fn start(settings: LinkSettings) -> io::Result<LinkHandle> {
     let (handle, news) = LinkHandle::new(settings.address.host().to_owned(), Waker::new()?);
-    let thread = Thread {
-        settings,
-        link: handle.clone(),
-        news,
-        failures: 0,
-        frames_in_flight: 0,
-        bytes_in_flight: 0,
-    };
+    let thread =
+        Thread { settings, link: handle.clone(), news, failures: 0, frames_in_flight: 0, bytes_in_flight: 0 };
     let name = format!("tinclaw-link-{}", thread.settings.channel);
     // Nobody joins it: it ends soon after it was told to, and holds nothing that others wait for.
     std::thread::Builder::new().name(name).spawn(move || thread.run())?;
@@ -333,7 +327,10 @@ fn wait(waker: &Waker, socket: Option<PollFd<'_>>, deadline: Option<Instant>) {
     let timeout = deadline.map(|deadline| {
         // A millisecond more, so that a deadline has passed when the wait for it ends.
         let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-        Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
+        Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        }
     });
     // An interrupted wait ends early, and so does one that the system has no memory for: whoever waits looks again.
     let _ = poll(&mut waited, timeout.as_ref());

@@ -20,7 +20,6 @@ use crate::router::scheduler::SchedulerHandle;
 use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
 use crate::store::{ReplyId, StoreHandle};
 
-pub(super) use crate::model::random::random;
 use super::answered::AnsweredQueue;
 use super::dispatch::{Floors, Work};
 use super::runnable::Runnable;
@@ -30,6 +29,7 @@ use crate::channel::job::{Job, Running};
 use crate::channel::lane::LaneKind;
 use crate::channel::outbox::RetryPolicy;
 use crate::channel::state::{Channel, State};
+pub(super) use crate::model::random::random;
 
 /// What an operator can set about the router.
 #[derive(Clone, Debug)]

@@ -134,7 +134,11 @@ impl Router {
         let mut batch = Batch::default();
         let Some(slot) = self.channels.get_mut(channel) else { return batch };
         for (path, content) in slot.workspace.apply_over(&changes) {
-            batch.changes.push(Change::PutFile { channel: channel.shared(), path: path.as_str().into(), content });
+            batch.changes.push(Change::PutFile {
+                channel: channel.shared(),
+                path: path.as_str().into(),
+                content,
+            });
         }
         batch
     }

@@ -1,8 +1,8 @@
 //! How the channels are.
 
 use crate::channel::Registration;
-use crate::event::link::{LinkHealth, LinkState};
 use crate::event::health::{ChannelHealth, ChannelState};
+use crate::event::link::{LinkHealth, LinkState};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::subject::without_channel;
 

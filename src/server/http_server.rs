@@ -10,9 +10,9 @@ use super::backend::Backend;
 use super::front::{Front, Listener};
 use super::http_thread;
 use super::server_state::ServerState;
-use crate::net::waker::Waker;
 use super::wire::Token;
 use super::{IncomingRequest, Response, ServerError, ServerLimits, ServerStats};
+use crate::net::waker::Waker;
 
 use crate::model::deadline::deadline_after;
 

@@ -1,6 +1,9 @@
 //! Records as JSON.
 
+use std::time::SystemTime;
+
 use crate::host::Health;
+use crate::model::clock::millis;
 use crate::pairing::{ApprovedPairing, PendingPairing};
 use crate::store::{
     MessageRecord, MessageState, MessageSummary, ReplyKind, ReplyRecord, ReplyState, ReplySummary,
@@ -179,6 +182,10 @@ pub fn health(health: &Health) -> serde_json::Result<Value> {
             status.poll_interval.and_then(|interval| u64::try_from(interval.as_millis()).ok()).into();
         if let Some(fields) = channel.as_object_mut() {
             fields.shift_remove("poll_interval");
+        }
+        if let Some(link) = &status.link {
+            let since = link.since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            channel["link"]["since"] = rfc3339(millis(since));
         }
     }
     Ok(value)

@@ -261,6 +261,7 @@ impl Setup {
             secrets: self.secrets,
             given_to_guest: self.given_to_guest,
             inbound_secrets: self.inbound_secrets,
+            login_secrets: Vec::new(),
             required_secrets: self.required_secrets,
         };
         ChannelHttp::new(outbound, settings).unwrap()

@@ -121,7 +121,8 @@ impl DiscordGateway {
 
     fn log_in(&mut self, now: Instant) -> Vec<Step> {
         if let Err(limited) = self.identifies.take(1, now) {
-            let reason = "the bot logged in too often today, and waits so that Discord does not reset its token";
+            let reason =
+                "the bot logged in too often today, and waits so that Discord does not reset its token";
             return vec![reconnect(reason, Some(limited.retry_after))];
         }
         let mut d = self.identify.clone();
@@ -327,7 +328,8 @@ mod tests {
     const READY: &str = r#"{"op":0,"s":1,"t":"READY","d":{"session_id":"abc","resume_gateway_url":"wss://resume.discord.gg"}}"#;
 
     fn gateway() -> DiscordGateway {
-        let identify = json!({"intents": 4609, "_why": "comments stay here", "properties": {"os": "linux", "_x": 1}});
+        let identify =
+            json!({"intents": 4609, "_why": "comments stay here", "properties": {"os": "linux", "_x": 1}});
         let Value::Object(identify) = identify else { unreachable!("it is an object") };
         DiscordGateway::new(URL, identify, 1)
     }

@@ -85,7 +85,8 @@ impl Protocol for SlackSocketMode {
 fn disconnect(reason: Option<&str>) -> Step {
     match reason {
         Some("link_disabled") => Step::Stop {
-            reason: "Slack has Socket Mode switched off for this app: switch it on in the app's settings".to_owned(),
+            reason: "Slack has Socket Mode switched off for this app: switch it on in the app's settings"
+                .to_owned(),
         },
         reason => {
             let reason = format!("Slack asks for a new connection ({})", reason.unwrap_or("no reason given"));
@@ -102,7 +103,8 @@ fn lost(reason: &str, wait: Option<Duration>) -> Step {
 mod tests {
     use super::*;
 
-    const EVENT: &str = r#"{"envelope_id":"e-1","type":"events_api","payload":{},"accepts_response_payload":false}"#;
+    const EVENT: &str =
+        r#"{"envelope_id":"e-1","type":"events_api","payload":{},"accepts_response_payload":false}"#;
 
     fn open(now: Instant) -> SlackSocketMode {
         let mut slack = SlackSocketMode::default();

@@ -121,7 +121,9 @@ impl Protocol for WecomAibot {
 
     fn due(&mut self, now: Instant) -> Vec<Step> {
         match &self.state {
-            State::Subscribing { by, .. } if *by <= now => vec![lost("WeCom does not answer the subscription")],
+            State::Subscribing { by, .. } if *by <= now => {
+                vec![lost("WeCom does not answer the subscription")]
+            }
             State::Open { next_ping, .. } if *next_ping <= now => self.ping(now),
             _ => Vec::new(),
         }
@@ -200,9 +202,12 @@ mod tests {
         let now = Instant::now();
         let mut wecom = WecomAibot::new(None, 2);
         wecom.opened(login(), now);
-        let refused = r#"{"headers":{"req_id":"aibot_subscribe-1"},"errcode":40001,"errmsg":"invalid secret"}"#;
+        let refused =
+            r#"{"headers":{"req_id":"aibot_subscribe-1"},"errcode":40001,"errmsg":"invalid secret"}"#;
         let steps = wecom.received(refused, now, 0.5);
-        let [Step::Reconnect { reason, wait: Some(REFUSED_WAIT), .. }] = &steps[..] else { panic!("{steps:?}") };
+        let [Step::Reconnect { reason, wait: Some(REFUSED_WAIT), .. }] = &steps[..] else {
+            panic!("{steps:?}")
+        };
         assert!(reason.contains("40001") && reason.contains("invalid secret"), "{reason}");
     }
 
@@ -235,7 +240,8 @@ mod tests {
         let event = r#"{"cmd":"aibot_msg_callback","headers":{"req_id":"x"},"body":{"msgtype":"text"}}"#;
         let deliver = Step::Deliver { frame: event.to_owned(), receipt: Receipt::None };
         assert_eq!(wecom.received(event, now, 0.5), [deliver]);
-        let displaced = r#"{"cmd":"aibot_event_callback","body":{"event":{"eventtype":"disconnected_event"}}}"#;
+        let displaced =
+            r#"{"cmd":"aibot_event_callback","body":{"event":{"eventtype":"disconnected_event"}}}"#;
         assert!(matches!(wecom.received(displaced, now, 0.5)[..], [Step::Stop { .. }]));
     }
 

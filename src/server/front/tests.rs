@@ -12,11 +12,11 @@ use super::super::backend::Backend;
 use super::super::backend::PrivateSocket;
 use super::super::http_thread;
 use super::super::server_state::ServerState;
-use crate::net::waker::Waker;
 use super::super::wire::Token;
 use super::super::{HeadDecision, IncomingRequest, Response, ServerLimits};
 use super::links::LinkState;
 use super::{Front, Listener};
+use crate::net::waker::Waker;
 
 /// A server whose front is turned by hand. The thread behind tiny_http runs only when it is started.
 struct Bench {
