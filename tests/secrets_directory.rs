@@ -108,7 +108,7 @@ fn sizes_and_encodings_are_checked() {
     directory.write("full_with_line_break", format!("{}\n", "x".repeat(limit)).as_bytes());
     directory.write("over", "x".repeat(limit + 1).as_bytes());
     directory.write("far_over", "x".repeat(limit * 4).as_bytes());
-    directory.write("binary", &[0xff, 0xfe, 0x00]);
+    directory.write("binary", [0xff, 0xfe, 0x00]);
     let store = open(&directory);
     assert_eq!(store.get("full").unwrap().unwrap().len(), limit);
     assert_eq!(store.get("full_with_line_break").unwrap().unwrap().len(), limit);

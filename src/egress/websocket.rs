@@ -185,8 +185,8 @@ fn open_tunnel(tcp: &mut DeadlineTcp, tunnel: &Tunnel, host: &str, port: u16) ->
     }
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Response::new(&mut headers);
-    let status = parsed.parse(&response).ok().and_then(|_| parsed.code);
-    if matches!(status, Some(200..=299)) { Ok(()) } else { Err(io::ErrorKind::ConnectionRefused.into()) }
+    parsed.parse(&response).map_err(|_| io::ErrorKind::InvalidData)?;
+    if matches!(parsed.code, Some(200..=299)) { Ok(()) } else { Err(io::ErrorKind::ConnectionRefused.into()) }
 }
 
 fn handshake(

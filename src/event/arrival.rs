@@ -100,6 +100,7 @@ impl Wakeup {
             | Self::Timer(channel, _)
             | Self::Resume(channel)
             | Self::Replies(channel)
+            | Self::Frames(channel)
             | Self::Thinking(channel, _)
             | Self::EmitRoom(channel) => Some(channel),
             Self::ClockAhead | Self::QueueTimeout | Self::GraceOver(_) => None,

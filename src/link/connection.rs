@@ -13,8 +13,6 @@ use crate::model::deadline::deadline_after;
 const PING_AFTER: Duration = Duration::from_secs(60);
 /// The silence after which the connection counts as broken.
 const BROKEN_AFTER: Duration = Duration::from_secs(120);
-/// The longest reason for a close, in bytes, that is shown: the protocol's own limit (RFC 6455, section 5.5).
-const MAX_REASON_BYTES: usize = 123;
 
 /// An open connection.
 pub(super) struct Connection {
@@ -138,10 +136,9 @@ impl AsFd for Connection {
 fn closed(frame: Option<CloseFrame>) -> Incoming {
     match frame {
         None => Incoming::Closed { code: None, reason: "the service closed the connection".to_owned() },
+        // The protocol bounds a reason: 123 bytes (RFC 6455, section 5.5).
         Some(frame) => {
-            let mut reason = frame.reason.as_str().to_owned();
-            reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-            Incoming::Closed { code: Some(frame.code.into()), reason }
+            Incoming::Closed { code: Some(frame.code.into()), reason: frame.reason.as_str().to_owned() }
         }
     }
 }

@@ -15,6 +15,7 @@
 //! | `starts` | `on-start`, registration, `on-shutdown` |
 //! | `removal` | taking a channel out |
 //! | `polls`, `timers` | what happens by the clock |
+//! | `frames` | what arrives through websockets |
 //! | `replies`, `statuses` | what the agent says |
 //! | `storage` | a store that fails and comes back |
 //! | `report` | health |

@@ -22,6 +22,7 @@ impl Router {
         self.close_lanes(channel);
         let Some(slot) = self.channels.remove(channel) else { return false };
         slot.stop.stop();
+        slot.link.iter().for_each(|link| link.close());
         for running in self.running.values_mut().filter(|running| running.channel == *channel) {
             running.is_removed = true;
             let purpose = std::mem::replace(&mut running.job.purpose, Purpose::Status);

@@ -496,6 +496,6 @@ fn with_code_of(filler_bytes: usize) -> Vec<u8> {
 fn a_guest_with_much_code_is_translated_when_it_is_loaded() {
     let error = Bench::new(&with_code_of(1_500_000)).poll_error();
     assert!(matches!(error, WasmChannelError::Trap { .. }), "translated when it is called: {error:?}");
-    let error = prepare(&with_code_of(2_200_000)).err().expect("it is translated at once");
+    let error = prepare(&with_code_of(2_200_000)).expect_err("it is translated at once");
     assert!(matches!(error, WasmChannelError::InvalidModule { .. }), "{error:?}");
 }
