@@ -10,11 +10,13 @@ use wit_abi::types::{EmittedMessage, InboundAttachment};
 
 use crate::event::callback::{Emitted, TimerChange};
 use crate::model::clock::millis;
-use crate::store::{AttachmentMeta, Change, ChannelKey, MessageBody, NewAttachment, NewMessage};
+use crate::store::{
+    AttachmentMeta, Change, ChannelKey, MessageBody, MessageId, NewAttachment, NewMessage, SeenId,
+};
 use crate::webhook::{DedupeKey, DedupeMemory};
 
 /// The change that stores an emitted message.
-pub fn add_message(channel: &ChannelKey, emitted: Emitted, received_ms: u64) -> NewMessage {
+pub fn add_message(id: MessageId, channel: &ChannelKey, emitted: Emitted, received_ms: u64) -> NewMessage {
     let Emitted { message, attachment_data } = emitted;
     let conversation = conversation_of(channel, &message);
     let EmittedMessage { user_id, user_name, content, thread_id, metadata_json, attachments } = message;
@@ -24,6 +26,7 @@ pub fn add_message(channel: &ChannelKey, emitted: Emitted, received_ms: u64) -> 
         .map(|(attachment, data)| NewAttachment { meta: attachment_meta(attachment), data })
         .collect();
     NewMessage {
+        id,
         channel: channel.clone(),
         conversation,
         body: MessageBody { user_id, user_name, content, thread_id, metadata_json },
@@ -89,10 +92,11 @@ pub fn own_id(message: &EmittedMessage) -> Option<DedupeKey> {
 }
 
 /// The change that remembers such a message.
-pub fn seen_message(channel: &ChannelKey, id: DedupeKey, now_ms: u64) -> Change {
+pub fn seen_message(id: SeenId, channel: &ChannelKey, key: DedupeKey, now_ms: u64) -> Change {
     Change::Seen {
+        id,
         channel: channel.clone(),
-        key: *id.as_bytes(),
+        key: *key.as_bytes(),
         at_ms: now_ms,
         expires_ms: now_ms.saturating_add(DedupeMemory::<()>::DEDUPE_MS),
         answer: None,

@@ -49,12 +49,6 @@ impl RecentRequests {
         self.known.restore(DedupeKey::from_bytes(record.key), Some(record.id), expires_ms);
     }
 
-    /// Forgets what was answered, because what is durable is loaded anew. Requests that are under way stay, with those
-    /// that wait for them: each is going to be answered or forgotten.
-    pub fn forget_answered(&mut self) {
-        self.known.forget_done();
-    }
-
     /// A request has come. It is a repeat when any of its identities is known.
     pub fn arrive(&mut self, identities: &[RequestIdentity], answer: ResponseSender, now_ms: u64) -> Arrival {
         for (index, identity) in identities.iter().enumerate() {
@@ -104,12 +98,12 @@ impl RecentRequests {
         self.take_waiting(identities)
     }
 
-    fn take_waiting(&mut self, identities: &[RequestIdentity]) -> Vec<ResponseSender> {
+    /// Repeats that wait for a request whose answer takes longer; the request itself stays known.
+    pub fn take_waiting(&mut self, identities: &[RequestIdentity]) -> Vec<ResponseSender> {
         identities.iter().filter_map(|identity| self.waiting.remove(&identity.key)).flatten().collect()
     }
 
-    /// Whether a message that carries its own id is the first with it. It counts as seen from now on; a store that fails
-    /// makes the host forget what is not durable.
+    /// Whether a message that carries its own id is the first with it. It counts as seen from now on.
     pub fn is_first_message(&mut self, key: DedupeKey, now_ms: u64) -> bool {
         let is_new = matches!(
             self.known.begin(key, now_ms.saturating_add(DedupeMemory::<()>::DEDUPE_MS), now_ms),
@@ -119,11 +113,6 @@ impl RecentRequests {
             self.known.done(key, None);
         }
         is_new
-    }
-
-    /// A message that carries its own id is stored late: it counts as seen all the same.
-    pub fn remember_message(&mut self, key: [u8; 16], expires_ms: u64) {
-        self.known.restore(DedupeKey::from_bytes(key), None, expires_ms);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::channel::ChannelName;
 use crate::event::arrival::RequestIdentity;
 use crate::event::callback::Callback;
 use crate::event::response::ResponseSender;
-use crate::store::{Generation, ReplyId};
+use crate::store::ReplyId;
 
 use crate::channel::lane::LaneKind;
 
@@ -81,8 +81,6 @@ pub struct Running {
     pub channel: ChannelName,
     pub lane: LaneKind,
     pub job: Job,
-    /// The store's generation when it began: what it read may be undone when the store has failed since.
-    pub generation: Generation,
     /// Its channel was removed since: nothing of it is kept.
     pub is_removed: bool,
 }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::channel::Registration;
@@ -77,8 +76,6 @@ pub struct Channel {
     /// For lines that the guest, or whoever writes to it, can cause.
     pub log: LogThrottle<LogKind>,
     pub credentials: CredentialHealth,
-    /// Whether what `on-start` did is durable.
-    pub start_is_stored: Arc<AtomicBool>,
     pub counters: Counters,
     /// The last failure, for health.
     pub last_failure: Option<String>,
@@ -143,7 +140,6 @@ impl Channel {
             ),
             log: LogThrottle::new(LINES_A_MINUTE, Duration::from_secs(60)),
             credentials: CredentialHealth::default(),
-            start_is_stored: Arc::default(),
             counters: Counters::default(),
             last_failure: None,
             expected_memory: setup.module.initial_memory_bytes(),
@@ -170,15 +166,6 @@ impl Channel {
             of(LaneKind::Poll) + of(LaneKind::Timer),
             of(LaneKind::Outbound) + of(LaneKind::Status),
         ]
-    }
-
-    /// Puts the workspace and the timers back to what is durable. Polls and timers that wait for their turn go away: their
-    /// deadlines are set anew.
-    pub fn reset_to(&mut self, stored: LoadedChannel) {
-        self.workspace = load_workspace(&self.setup, &stored);
-        self.timers.reset_to(stored.timers);
-        self.lane(LaneKind::Poll).take_all();
-        self.lane(LaneKind::Timer).take_all();
     }
 }
 

@@ -74,16 +74,10 @@ impl Timers {
     /// Those that were stored.
     pub fn load(records: Vec<TimerRecord>) -> Self {
         let mut timers = Self::default();
-        timers.reset_to(records);
-        timers
-    }
-
-    /// Forgets all and takes these. Settings go on counting: a callback that still runs knows one of those before.
-    pub fn reset_to(&mut self, records: Vec<TimerRecord>) {
-        self.set.clear();
         for record in records {
-            self.set(record, 0);
+            timers.set(record, 0);
         }
+        timers
     }
 
     /// Sets a timer, or sets it again. Returns when it is due.

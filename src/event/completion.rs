@@ -3,7 +3,7 @@
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::channel::ChannelName;
-use crate::store::{Batch, PendingReply, ReplyId, ReplyRecord, SeenId, StoreEvent};
+use crate::store::{PendingReply, ReplyId, ReplyRecord, SeenId, StoreEvent};
 
 use super::arrival::RequestIdentity;
 use super::callback::CallbackReport;
@@ -19,22 +19,14 @@ pub struct Ticket(pub u64);
 pub enum Completion {
     /// A worker ran a callback.
     Callback(Ticket, Box<CallbackReport>),
-    /// A request of the router's to the store was not carried out.
-    StoreRequestFailed,
-    /// Fewer requests to the store are under way, and the router wanted to know.
-    StoreCaughtUp,
     /// A request was answered whose repeats may wait for it.
     RepeatsWait,
     /// A reply is durable and waits to be delivered.
     ReplyStored(Box<PendingReply>, Option<Permit>),
     /// The attempt of a reply is on record, and this is the reply; or it is gone.
     ReplyReady(ChannelName, ReplyId, Option<Box<ReplyRecord>>),
-    /// The attempt of a reply could not be recorded.
+    /// The attempt of a reply was rejected by the store.
     ReplyNotReady(ChannelName, ReplyId),
-    /// A batch that says what has already happened outside could not be stored, and must be when the store works again.
-    WritePending(Batch),
-    /// What readers did with messages waits to be stored; the mailbox has it.
-    PendingMessageWrites,
     /// The store's state changed.
     Store(StoreEvent),
 }
@@ -46,8 +38,11 @@ pub struct Answered {
     pub channel: ChannelName,
     /// By what the request is recognised.
     pub identities: Vec<RequestIdentity>,
-    /// Where they are kept, in their order; nothing when they could not be stored.
+    /// Where they are kept, in their order.
     pub stored: Vec<SeenId>,
+    /// Whether what its callback did waits for a store that has failed. It is going to be kept all the same, so the request
+    /// stays known; but whoever repeats it now is told to come back.
+    pub is_delayed: bool,
     /// The response, for repeats that wait for it.
     pub answer: WebhookResponse,
 }

@@ -10,7 +10,7 @@ use crate::channel::ChannelName;
 use crate::event::completion::Completion;
 use crate::inbox::{DeadLetterNotice, StoredMessage};
 use crate::model::clock::unix_ms;
-use crate::store::{MessageId, NewReply, PendingReply, ReplyBody, ReplyKind};
+use crate::store::{Ids, MessageId, NewReply, PendingReply, ReplyBody, ReplyKind};
 
 use super::needed_secrets::NeededSecrets;
 
@@ -20,6 +20,7 @@ pub(super) struct DeadLetterText {
     pub channels: Arc<Mutex<HashMap<ChannelName, Arc<NeededSecrets>>>>,
     pub replies_waiting: Arc<AtomicUsize>,
     pub max_replies: usize,
+    pub ids: Ids,
     pub completed: Sender<Completion>,
 }
 
@@ -36,6 +37,7 @@ impl DeadLetterNotice for DeadLetterText {
     fn reply_to(&self, id: MessageId, message: &StoredMessage) -> Option<NewReply> {
         let text = self.text.as_ref().filter(|text| !text.is_empty())?;
         self.is_deliverable(&message.channel).then(|| NewReply {
+            id: self.ids.reply(),
             channel: message.channel.clone(),
             conversation: message.conversation.clone(),
             kind: ReplyKind::Respond,

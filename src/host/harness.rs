@@ -16,7 +16,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::pairing::PairingService;
 use crate::sandbox::{CallbackContext, MemoryBudget, StopFlag};
 use crate::server::WasmChannelRouter;
-use crate::store::{MemoryStore, StoreThread, StoreThreadConfig};
+use crate::store::{MemoryStore, PairingState, StoreThread};
 
 use super::assembly::Assembly;
 use super::config::ManagerConfig;
@@ -38,9 +38,8 @@ impl ChannelHarness {
     /// # Errors
     /// What would keep a host from running the channel.
     pub fn new(channel: &WasmChannel, config: ManagerConfig) -> Result<Self, HostError> {
-        let opener = || Ok(Box::new(MemoryStore::default()) as Box<dyn crate::store::Store>);
-        let (store, loaded) = StoreThread::start(Box::new(opener), StoreThreadConfig::default(), |_| {})?;
-        let pairing = Arc::new(PairingService::new(store.handle(), loaded.pairing));
+        let store = StoreThread::in_memory(MemoryStore::default(), &config.retention);
+        let pairing = Arc::new(PairingService::new(store.handle(), PairingState::default()));
         let outbound = OutboundHttp::new(&config.outbound)?;
         // No router takes events; without one, no websocket is opened.
         let (events, _) = event_queue(1);

@@ -26,7 +26,7 @@ use crate::router::{Router, RouterParts, SharedRouter};
 use crate::sandbox::{StopFlag, WorkerPool};
 use crate::server::WasmChannelRouter;
 use crate::store::{
-    HostLock, Loaded, MemoryStore, Opener, ReadError, ReplyId, StoreHandle, StoreHealth, StoreThread,
+    HostLock, Loaded, MemoryStore, Opener, ReadError, StoreHandle, StoreHealth, StoreThread,
     StoreThreadConfig,
 };
 #[cfg(feature = "sqlite")]
@@ -136,13 +136,12 @@ impl ChannelManager {
             // The router counts those whose channels are there.
             replies_waiting: Arc::clone(&replies_waiting),
             max_replies: config.max_replies,
+            ids: handle.ids().clone(),
             completed: completed.clone(),
         };
-        let mailbox =
-            Mailbox::new(handle.clone(), completed.clone(), config.queue, config.delivery, Box::new(notice));
+        let mailbox = Mailbox::new(handle.clone(), config.queue, config.delivery, Box::new(notice));
         mailbox.load_after_restart(std::mem::take(&mut loaded.messages));
         let pairing = Arc::new(PairingService::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
-        let newest_reply = loaded.replies.iter().map(|reply| reply.id).max().unwrap_or(ReplyId(0));
         let stored = StoredChannels::new(loaded);
         let outbound = OutboundHttp::new(&config.outbound)?;
         let routes = WasmChannelRouter::new();
@@ -158,7 +157,6 @@ impl ChannelManager {
                 store: handle.clone(),
                 mailbox: mailbox.clone(),
                 stop: StopFlag::default(),
-                newest_reply,
                 replies_waiting: replies_waiting.clone(),
             },
         ));

@@ -140,6 +140,6 @@ impl ChannelManager {
     }
 
     fn keep(&self, change: Change) -> Result<(), CommitError> {
-        self.store.commit_and_wait(self.store.generation(), Batch::of(change)).map(drop)
+        self.store.try_commit_and_wait(Batch::of(change))
     }
 }

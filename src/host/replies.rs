@@ -89,7 +89,9 @@ impl ChannelManager {
             return Err(ReplyError::TooManyWaiting(self.max_replies));
         }
         let created_ms = unix_ms();
+        let id = self.store.ids().reply();
         let reply = NewReply {
+            id,
             channel: channel.shared(),
             conversation,
             kind,
@@ -97,28 +99,26 @@ impl ChannelManager {
             answers,
             created_ms,
         };
-        let mut pending = reply.pending(ReplyId(0));
+        let pending = Box::new(reply.pending());
         // The router frees the permit when it has the reply: only so many replies can wait in its queue, and the store
         // thread never has to wait there.
         let permit = self.reply_permits.take();
+        let mut waits = Some((pending, permit));
         let (done, stored) = once();
+        let mut done = Some(done);
         let completed = self.completed.clone();
         let waiting = self.replies_waiting.clone();
-        self.store.commit(self.store.generation(), Batch::of(Change::AddReply(reply)), move |receipt| {
-            let id = receipt.map(|receipt| receipt.replies.first().copied());
-            if let Ok(Some(id)) = id {
-                pending.id = id;
+        self.store.try_commit(Batch::of(Change::AddReply(reply)), move |outcome| {
+            if let Some((pending, permit)) = waits.take_if(|_| outcome.is_ok()) {
                 waiting.fetch_add(1, Ordering::Relaxed);
-                let _ = completed.send(Completion::ReplyStored(Box::new(pending), Some(permit)));
+                let _ = completed.send(Completion::ReplyStored(pending, Some(permit)));
             }
-            done.tell(id);
+            if let Some(done) = done.take() {
+                done.tell(outcome);
+            }
         });
-        match stored.wait() {
-            Some(Ok(Some(id))) => Ok(id),
-            Some(Err(error)) => Err(error.into()),
-            // The store gives one id for each reply, so none means that it has stopped.
-            Some(Ok(None)) | None => Err(CommitError::Stopped.into()),
-        }
+        stored.wait().unwrap_or(Err(CommitError::Stopped))?;
+        Ok(id)
     }
 }
 

@@ -3,19 +3,15 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
-
-use crate::event::completion::Completion;
 use crate::model::clock::unix_ms;
 use crate::model::deadline::deadline_after;
 use crate::model::log_throttle::LogThrottle;
 use crate::store::{
     AttachmentMeta, Batch, Change, ChannelKey, CommitError, MessageBody, MessageId, MessageRecord,
-    NewMessage, PendingMessage, PendingReply, ReplyId, StoreHandle, StoreState,
+    NewMessage, PendingMessage, StoreHandle, StoreState,
 };
 
 use super::dead_letter::DeadLetterNotice;
-use super::pending_writes::PendingWrites;
 use super::queue::{DeliveryPolicy, Failed, Lease, MessageQueue, QueueLimits, Taken, Waiting};
 
 /// Bytes of messages that are kept in memory until they are read; the others are read from the store.
@@ -49,6 +45,7 @@ impl From<MessageRecord> for StoredMessage {
 /// A message that is being stored, as the mailbox will keep it.
 #[derive(Debug)]
 pub(crate) struct Posted {
+    id: MessageId,
     conversation: Arc<str>,
     bytes: u64,
     message_body: Arc<StoredMessage>,
@@ -58,6 +55,7 @@ impl Posted {
     /// What is kept of a message that goes to the store.
     pub fn of(message: &NewMessage) -> Self {
         Self {
+            id: message.id,
             conversation: message.conversation.clone(),
             bytes: message.bytes(),
             message_body: Arc::new(StoredMessage {
@@ -82,17 +80,12 @@ struct MailboxInner {
     /// Notified when something can be taken, or nothing will ever be again.
     changed: Condvar,
     store: StoreHandle,
-    /// To the router, which knows when pending writes can be stored.
-    completed: Sender<Completion>,
     notice: Box<dyn DeadLetterNotice>,
 }
 
 struct State {
     queue: MessageQueue<Arc<StoredMessage>>,
     kept_bytes: u64,
-    /// The newest message that was ever here: ids grow, so one that is newer was stored without a receipt.
-    newest: MessageId,
-    pending_writes: PendingWrites,
     /// An agent that fails at everything makes a dead letter of every message.
     dead_letter_log: LogThrottle,
     /// Readers that wait for `changed`, or are about to: they count up and down under the lock.
@@ -110,7 +103,6 @@ pub(super) enum Nothing {
 impl Mailbox {
     pub fn new(
         store: StoreHandle,
-        completed: Sender<Completion>,
         limits: QueueLimits,
         policy: DeliveryPolicy,
         notice: Box<dyn DeadLetterNotice>,
@@ -118,31 +110,27 @@ impl Mailbox {
         let state = State {
             queue: MessageQueue::new(limits, policy),
             kept_bytes: 0,
-            newest: MessageId(0),
-            pending_writes: PendingWrites::default(),
             dead_letter_log: LogThrottle::new(20, Duration::from_secs(60)),
             waiting_readers: 0,
             is_closed: false,
         };
         let (state, changed) = (Mutex::new(state), Condvar::new());
-        Self(Arc::new(MailboxInner { state, changed, store, completed, notice }))
+        Self(Arc::new(MailboxInner { state, changed, store, notice }))
     }
 
     /// Takes in messages that are durable now.
-    pub fn post(&self, messages: impl Iterator<Item = (MessageId, Posted)>) {
-        let mut messages = messages.peekable();
-        if messages.peek().is_none() {
+    pub fn post(&self, messages: Vec<Posted>) {
+        if messages.is_empty() {
             return;
         }
         let mut state = self.lock();
         let now = Instant::now();
-        for (id, Posted { conversation, bytes, message_body }) in messages {
+        for Posted { id, conversation, bytes, message_body } in messages {
             let received_ms = message_body.received_ms;
             let body = (state.kept_bytes + bytes <= KEPT_BYTES).then_some(message_body);
             if body.is_some() {
                 state.kept_bytes += bytes;
             }
-            state.newest = state.newest.max(id);
             state.queue.push(Waiting { id, conversation, bytes, attempt: 0, received_ms, body }, now);
         }
         self.unlock_and_wake(state);
@@ -162,17 +150,9 @@ impl Mailbox {
         let now = Instant::now();
         for message in messages {
             let PendingMessage { id, conversation, bytes, attempt, received_ms, .. } = message;
-            state.newest = state.newest.max(id);
             state.queue.push(Waiting { id, conversation, bytes, attempt, received_ms, body: None }, now);
         }
         self.unlock_and_wake(state);
-    }
-
-    /// After an outage: takes in what the store kept although it said that it had not. What was here before is left as it
-    /// is, be it acknowledged meanwhile.
-    pub fn load_missed(&self, messages: Vec<PendingMessage>) {
-        let newest = self.lock().newest;
-        self.load(messages.into_iter().filter(|message| message.id > newest));
     }
 
     /// Whether so much waits that no new message should be accepted.
@@ -211,8 +191,9 @@ impl Mailbox {
                 None => self.read(lease),
             };
             if let Some(message) = message {
-                // A first delivery is not put on record: it would cost a write to flash memory for each message.
-                if attempt > 1 {
+                // A first delivery is not put on record: it would cost a write to flash memory for each message. While the
+                // store is down a delivery is no attempt, and there may be any number of them.
+                if attempt > 1 && !self.is_store_down() {
                     self.write_soon(Change::MessageAttempt { id: lease.id, attempt, at_ms: unix_ms() });
                 }
                 return Ok((taken, message));
@@ -315,8 +296,7 @@ impl Mailbox {
         self.0.store.health().state == StoreState::Down
     }
 
-    /// Stores the end of a message, and in the same transaction what the person is told. When that cannot be stored now,
-    /// the end alone is stored later.
+    /// Stores the end of a message, and in the same transaction what the person is told.
     fn store_dead_letter(&self, id: MessageId, body: Option<Arc<StoredMessage>>, error: &str) {
         let end = Change::MessageDead { id, at_ms: unix_ms(), error: error.to_owned() };
         let read = || match self.0.store.query(move |engine| engine.message(id)) {
@@ -325,15 +305,12 @@ impl Mailbox {
         };
         let reply = body.or_else(read).and_then(|message| self.0.notice.reply_to(id, &message));
         let Some(reply) = reply else { return self.write_soon(end) };
-        let (mailbox, again, pending) = (self.clone(), end.clone(), reply.pending(ReplyId(0)));
+        let (mailbox, mut pending) = (self.clone(), Some(reply.pending()));
         let batch = Batch { changes: vec![end, Change::AddReply(reply)] };
-        self.0.store.commit(self.0.store.generation(), batch, move |receipt| match receipt {
-            Ok(receipt) => {
-                if let Some(id) = receipt.replies.first() {
-                    mailbox.0.notice.stored(PendingReply { id: *id, ..pending });
-                }
+        self.0.store.commit(batch, move |outcome| {
+            if let Some(pending) = pending.take_if(|_| outcome.is_ok()) {
+                mailbox.0.notice.stored(pending);
             }
-            Err(_) => mailbox.enqueue_writes([again]),
         });
     }
 
@@ -368,35 +345,10 @@ impl Mailbox {
         self.0.store.query(move |engine| engine.attachment(id, index))
     }
 
-    /// Stores a change that nobody waits for. One that cannot be stored now is kept until the store works again; a host
-    /// that ends before that redelivers the message once more, which at-least-once allows.
+    /// Stores a change that nobody waits for. A host that ends before it is stored redelivers the message once more, which
+    /// at-least-once allows.
     fn write_soon(&self, change: Change) {
-        let mailbox = self.clone();
-        let again = change.clone();
-        self.0.store.commit_soon(self.0.store.generation(), Batch::of(change), move |receipt| {
-            if let Err(CommitError::Unavailable { .. }) = receipt {
-                mailbox.enqueue_writes([again]);
-            }
-        });
-    }
-
-    /// Keeps changes that could not be stored, and has the router ask for them. It is asked once however many there are:
-    /// the store thread, which may be the caller, must never wait for it.
-    pub fn enqueue_writes(&self, changes: impl IntoIterator<Item = Change>) {
-        let mut state = self.lock();
-        for change in changes {
-            state.pending_writes.add(change);
-        }
-        let is_news = !std::mem::replace(&mut state.pending_writes.is_announced, true);
-        drop(state);
-        if is_news {
-            let _ = self.0.completed.send(Completion::PendingMessageWrites);
-        }
-    }
-
-    /// The pending writes, to be stored now.
-    pub fn take_pending_writes(&self) -> Vec<Batch> {
-        self.lock().pending_writes.take()
+        self.0.store.commit_soon(Batch::of(change));
     }
 
     /// Something may be taken now. Waking costs a call of the system, also where nobody waits.

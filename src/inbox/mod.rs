@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `conversations` | order within a conversation: pure bookkeeping, also used for replies |
 //! | `queue` | what waits, what is in flight, what is redelivered or given up: pure |
-//! | `pending_writes` | changes of messages that could not be stored yet: pure |
 //! | `mailbox` | the queue between the store thread and the readers |
 //! | `delivery` | one message that is in flight |
 //! | `dead_letter` | what the person is told whose message was given up |
@@ -17,7 +16,6 @@ mod dead_letter;
 mod delivery;
 mod mailbox;
 mod message_stream;
-mod pending_writes;
 mod queue;
 
 pub use agent_report::{AgentHealth, AgentReport};

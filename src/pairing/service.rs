@@ -88,7 +88,7 @@ impl PairingService {
     /// no such person.
     ///
     /// # Errors
-    /// It could not be stored; they are unknown until the next start all the same.
+    /// The store is unavailable: they are unknown at once, and this is stored when it works again.
     pub fn revoke(&self, channel: &ChannelName, id_or_name: &str) -> Result<bool, PairingError> {
         let changes = self.pairings().revoke(&key_of(channel), id_or_name);
         let was_known = !changes.is_empty();
@@ -122,7 +122,7 @@ impl PairingService {
 
     fn keep(&self, changes: Vec<Change>) -> Result<(), CommitError> {
         if !changes.is_empty() {
-            self.store.commit_and_wait(self.store.generation(), Batch { changes })?;
+            self.store.commit_and_wait(Batch { changes })?;
         }
         Ok(())
     }

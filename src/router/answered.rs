@@ -68,6 +68,7 @@ mod tests {
             channel: "a".parse().expect("a name"),
             identities: Vec::new(),
             stored: Vec::new(),
+            is_delayed: false,
             answer: WebhookResponse::Refused(WebhookRefusal::Busy),
         }
     }

@@ -18,7 +18,7 @@ use crate::inbox::Mailbox;
 use crate::model::clock::steady_ms;
 use crate::router::scheduler::SchedulerHandle;
 use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
-use crate::store::{ReplyId, StoreHandle};
+use crate::store::StoreHandle;
 
 use super::answered::AnsweredQueue;
 use super::dispatch::{Floors, Work};
@@ -70,8 +70,6 @@ pub struct RouterParts {
     pub mailbox: Mailbox,
     /// Ends running callbacks at shutdown.
     pub stop: StopFlag,
-    /// The newest reply that was durable at start.
-    pub newest_reply: ReplyId,
     /// Replies that are not completed, counted here for those who add some.
     pub replies_waiting: Arc<AtomicUsize>,
 }
@@ -105,8 +103,6 @@ pub struct Router {
     pub(super) runnable: Runnable<ChannelName>,
     pub(super) replies_waiting: Arc<AtomicUsize>,
     pub(super) answered: AnsweredQueue,
-    /// The newest reply that was ever heard of: ids grow, so one that is newer was stored without anybody being told.
-    pub(super) newest_reply: ReplyId,
     /// Whether [`Wakeup::QueueTimeout`] is set.
     pub(super) watches_queues: bool,
     pub(super) stopping: Option<ShutdownPhase>,
@@ -122,7 +118,6 @@ impl Router {
     pub fn new(config: RouterConfig, parts: RouterParts) -> Self {
         let (budget, floors) = Floors::split(config.memory_budget);
         Self {
-            newest_reply: parts.newest_reply,
             events: parts.events,
             completions: parts.completions,
             completed: parts.completed.clone(),
@@ -265,15 +260,10 @@ impl Router {
         self.take_answered();
         match completion {
             Completion::Callback(ticket, report) => self.callback_ended(ticket, *report),
-            Completion::StoreRequestFailed => self.storage.failed(),
-            // Whatever waited for it is looked at after every completion.
-            Completion::StoreCaughtUp => {}
             Completion::RepeatsWait => {}
             Completion::ReplyStored(reply, _permit) => self.reply_stored(*reply),
             Completion::ReplyReady(channel, id, record) => self.reply_ready(&channel, id, record),
             Completion::ReplyNotReady(channel, id) => self.reply_not_ready(&channel, id),
-            Completion::WritePending(batch) => self.enqueue_write(batch),
-            Completion::PendingMessageWrites => self.store_message_writes(),
             Completion::Store(news) => self.store_news(news),
         }
     }

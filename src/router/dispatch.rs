@@ -105,9 +105,7 @@ impl Router {
         let start_config = self.channels[channel].setup.start_config.clone();
         let module = self.channels[channel].setup.module.clone();
         let context = self.context(channel, memory);
-        let generation = self.storage.generation();
-        self.running
-            .insert(ticket, Running { channel: channel.clone(), lane, job, generation, is_removed: false });
+        self.running.insert(ticket, Running { channel: channel.clone(), lane, job, is_removed: false });
         self.running_in[lane as usize] += 1;
         let outcome = Outcome {
             completed: self.completed.clone(),

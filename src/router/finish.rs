@@ -84,10 +84,6 @@ impl Router {
         running: Running,
         mut report: CallbackReport,
     ) -> Result<(), Box<(Running, CallbackReport, Duration)>> {
-        if running.generation != self.storage.generation() || !self.storage.works() {
-            self.lost_with_the_store(running, report);
-            return Ok(());
-        }
         let Some(slot) = self.channels.get_mut(&running.channel) else { return Ok(()) };
         let may_run_again = !report.effects.had_side_effects && !running.job.is_rerun;
         match slot.workspace.check(&report.effects.workspace) {
@@ -236,6 +232,7 @@ impl Router {
         now_ms: u64,
         batch: &mut Batch,
     ) {
+        let ids = self.storage.ids();
         let Some(slot) = self.channels.get_mut(channel) else { return };
         slot.counters.emitted += messages.len() as u64;
         for emitted in messages {
@@ -247,9 +244,9 @@ impl Router {
                     log::debug!(target: channel.as_str(), "channel {channel} emitted a message again; it is dropped");
                     continue;
                 }
-                batch.changes.push(changes::seen_message(key, id, steady_ms()));
+                batch.changes.push(changes::seen_message(ids.seen(), key, id, steady_ms()));
             }
-            batch.changes.push(Change::AddMessage(changes::add_message(key, emitted, now_ms)));
+            batch.changes.push(Change::AddMessage(changes::add_message(ids.message(), key, emitted, now_ms)));
         }
     }
 

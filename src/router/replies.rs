@@ -12,13 +12,13 @@ use crate::channel::job::{Job, Purpose, ReplyAttempt};
 use crate::channel::outbox::{AfterFailure, AttemptFailed, Next};
 use crate::channel::state::{Channel, LogKind};
 use crate::event::Wakeup;
-use crate::event::callback::{Callback, CallbackReport, CallbackValue, Effects};
+use crate::event::callback::{Callback, CallbackValue, Effects};
 use crate::model::clock::{millis, unix_ms};
 use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
 use crate::model::subject::without_channel;
 use crate::sandbox::WasmChannelError;
-use crate::store::{Batch, Change, ChannelKey, PendingReply, ReplyId, ReplyKind, ReplyRecord, ReplyState};
+use crate::store::{Batch, Change, PendingReply, ReplyId, ReplyKind, ReplyRecord, ReplyState};
 
 use super::core::{Router, random};
 
@@ -28,7 +28,6 @@ const SOON: Duration = Duration::from_millis(200);
 impl Router {
     /// A reply is durable.
     pub(super) fn reply_stored(&mut self, reply: PendingReply) {
-        self.newest_reply = self.newest_reply.max(reply.id);
         if let Some(slot) = self.channels.get_mut(&*reply.channel) {
             // One that was dropped and is wanted again while it is still under way has been counted all the time.
             if !slot.outbox.add(&reply, &self.config.retry, Instant::now()) {
@@ -50,7 +49,7 @@ impl Router {
     /// The same when an attempt has ended, with what came of it.
     fn settle_and_begin(&mut self, channel: &ChannelName, outcome: Batch) {
         let rest = self.begin_due_replies_after(channel, outcome);
-        self.storage.commit_fact(rest, &self.mailbox);
+        self.storage.commit(rest, &self.mailbox);
     }
 
     /// Has `outcome` go on record with the first attempt that begins; gives it back when there is none.
@@ -123,7 +122,7 @@ impl Router {
         self.storage.commit(Batch::of(change), &self.mailbox);
     }
 
-    /// The attempt could not be recorded, so it is not made.
+    /// The store has rejected the record of the attempt, so it is not made.
     pub(super) fn reply_not_ready(&mut self, channel: &ChannelName, id: ReplyId) {
         let Some(slot) = self.channels.get_mut(channel).filter(|slot| slot.outbox.has(id)) else { return };
         slot.outbox.not_made(id);
@@ -160,27 +159,6 @@ impl Router {
         }
         batch.changes.push(Change::ReplyDelivered { id: attempt.id, at_ms: unix_ms() });
         self.reply_is_over(channel, attempt.id, batch);
-    }
-
-    /// The reply went out, but the store has failed meanwhile: that it went out becomes a pending write, with what the callback wrote.
-    pub(super) fn enqueue_delivery(
-        &mut self,
-        channel: &ChannelName,
-        attempt: &ReplyAttempt,
-        report: CallbackReport,
-    ) {
-        let key: ChannelKey = channel.shared();
-        let now_ms = unix_ms();
-        let mut batch = Batch::default();
-        for (path, content) in report.effects.workspace.writes {
-            let path = path.as_str().into();
-            batch.changes.push(Change::PutFile { channel: key.clone(), path, content });
-        }
-        self.add_messages(channel, &key, report.effects.messages, now_ms, &mut batch);
-        batch.changes.extend(report.effects.timers.iter().map(|change| changes::timer(&key, change, now_ms)));
-        batch.changes.push(Change::ReplyDelivered { id: attempt.id, at_ms: now_ms });
-        self.enqueue_write(batch);
-        self.reply_is_over(channel, attempt.id, Batch::default());
     }
 
     /// An attempt failed.

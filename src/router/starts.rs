@@ -1,7 +1,5 @@
 //! `on-start`, registration, `on-shutdown`: how a channel begins and ends.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::channel::{ChannelName, Registration};
@@ -60,30 +58,13 @@ impl Router {
         slot.start_failures = 0;
         slot.last_failure = None;
         slot.state = State::Ready;
-        let is_stored = Arc::new(AtomicBool::new(batch.changes.is_empty()));
-        slot.start_is_stored = is_stored.clone();
-        if !batch.changes.is_empty() {
-            self.storage.commit_then(batch, &self.mailbox, move |receipt| {
-                is_stored.store(receipt.is_ok(), Ordering::Relaxed);
-            });
-        }
+        self.storage.commit(batch, &self.mailbox);
         self.mark_all_runnable(channel);
         self.schedule_poll(channel);
         self.open_link(channel);
         self.poll_for_frames(channel);
         self.schedule_timers(channel);
         self.begin_due_replies(channel);
-    }
-
-    /// After an outage: a channel whose `on-start` could not be stored starts again, because its guest counts on what it
-    /// wrote there.
-    pub(super) fn start_again_if_lost(&mut self, channel: &ChannelName) {
-        let Some(slot) = self.channels.get_mut(channel) else { return };
-        let has_started = matches!(slot.state, State::Ready | State::Paused);
-        if has_started && !slot.start_is_stored.load(Ordering::Relaxed) {
-            slot.state = State::Starting;
-            self.start_channel(channel);
-        }
     }
 
     /// `on-start` failed: it is tried again, later each time.
@@ -189,7 +170,7 @@ impl Router {
         self.stopping == Some(ShutdownPhase::OnShutdown)
             && self.running.is_empty()
             && (self.runnable.is_empty() || self.stop.is_stopped())
-            && self.storage.is_idle_or_wakes()
+            && self.storage.has_ended_or_wakes()
             // What a request to the store brought was sent before the request ended, and may still be unheard.
             && self.completions.is_empty()
     }

@@ -12,7 +12,7 @@ use crate::event::Wakeup;
 use crate::event::callback::{Callback, TimerChange};
 use crate::model::clock::{millis, unix_ms};
 use crate::model::deadline::deadline_after;
-use crate::store::{Batch, Change, ChannelKey, TimerRecord};
+use crate::store::{Batch, Change, TimerRecord};
 
 use super::core::{Router, random};
 
@@ -101,28 +101,6 @@ impl Router {
                     slot.timers.cancel(name);
                     self.scheduler.cancel(Wakeup::Timer(channel.clone(), name.clone()));
                 }
-            }
-        }
-    }
-
-    /// Sets or cancels a timer for a callback whose effects were stored late.
-    pub(super) fn set_pending_timer(
-        &mut self,
-        channel: &ChannelKey,
-        name: &Arc<str>,
-        set: Option<TimerRecord>,
-    ) {
-        let Some(slot) = self.channels.get_mut(&**channel) else { return };
-        let channel = slot.setup.name.clone();
-        let wakeup = Wakeup::Timer(channel.clone(), name.clone());
-        match set {
-            Some(record) => {
-                let due = slot.timers.set(record, unix_ms());
-                self.scheduler.set(wakeup, due);
-            }
-            None => {
-                slot.timers.cancel(name);
-                self.scheduler.cancel(wakeup);
             }
         }
     }

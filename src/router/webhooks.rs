@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use wit_abi::types::OutgoingHttpResponse;
+
 use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::arrival::{RequestIdentity, Webhook};
@@ -11,8 +13,9 @@ use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::model::deadline::deadline_after;
 use crate::sandbox::WasmChannelError;
 use crate::server::responses::headers_of;
-use crate::store::{Batch, Change, SeenId};
+use crate::store::{Batch, Change, CommitError, SeenId};
 
+use super::answered::AnsweredSender;
 use super::core::Router;
 use crate::channel::dedupe::{Arrival, stored_response};
 use crate::channel::job::{Job, Purpose};
@@ -93,7 +96,9 @@ impl Router {
             identities.clear();
         }
         let now_ms = steady_ms();
-        batch.changes.extend(identities.iter().map(|identity| Change::Seen {
+        let stored: Vec<SeenId> = identities.iter().map(|_| self.storage.ids().seen()).collect();
+        batch.changes.extend(identities.iter().zip(&stored).map(|(identity, id)| Change::Seen {
+            id: *id,
             channel: channel.shared(),
             key: *identity.key.as_bytes(),
             at_ms: now_ms,
@@ -105,22 +110,15 @@ impl Router {
         if batch.changes.is_empty() && self.storage.is_idle() {
             return answer.send(WebhookResponse::Guest(response));
         }
-        let answered_to = self.answered.sender();
-        let channel = channel.clone();
-        self.storage.commit_then(batch, &self.mailbox, move |receipt| {
-            let sent = match receipt {
-                Ok(_) => WebhookResponse::Guest(response),
-                Err(_) => WebhookResponse::Refused(WebhookRefusal::StoreUnavailable),
-            };
-            if !identities.is_empty() {
-                // The batch ends with them; messages with ids of their own come before.
-                let mut seen = receipt.map(|receipt| receipt.seen).unwrap_or_default();
-                let stored = seen.split_off(seen.len().saturating_sub(identities.len()));
-                let answer = sent.clone();
-                answered_to.send(Answered { channel, identities, stored, answer });
-            }
-            answer.send(sent);
-        });
+        let mut unanswered = Unanswered {
+            channel: channel.clone(),
+            identities,
+            stored,
+            response,
+            answer: Some(answer),
+            answered: self.answered.sender(),
+        };
+        self.storage.commit_then(batch, &self.mailbox, move |outcome| unanswered.stored(outcome));
     }
 
     /// A repeat waits for the answer to the first. That may have been given just now.
@@ -138,9 +136,10 @@ impl Router {
 
     /// The first of several equal requests has its answer.
     fn answered(&mut self, answered: &Answered) {
-        let Answered { channel, identities, stored, answer } = answered;
+        let Answered { channel, identities, stored, is_delayed, answer } = answered;
         let Some(slot) = self.channels.get_mut(channel) else { return };
         let waiting = match answer {
+            _ if *is_delayed => slot.seen.take_waiting(identities),
             WebhookResponse::Guest(_) => slot.seen.done(identities, stored),
             WebhookResponse::Refused(_) => slot.seen.forget(identities),
         };
@@ -228,6 +227,42 @@ impl Router {
             if let Purpose::Webhook { identities, answer } = job.purpose {
                 self.webhook_failed(channel, &identities, answer, refusal.clone());
             }
+        }
+    }
+}
+
+/// The answer to a request, until what its callback did is durable.
+struct Unanswered {
+    channel: ChannelName,
+    identities: Vec<RequestIdentity>,
+    /// Where they are kept.
+    stored: Vec<SeenId>,
+    response: OutgoingHttpResponse,
+    /// None once the client has been told to come back.
+    answer: Option<ResponseSender>,
+    answered: AnsweredSender,
+}
+
+impl Unanswered {
+    /// The store has the batch, has failed, or will never have it. After a failure the client is told to come back, although
+    /// the batch will be kept: at-least-once allows that, and an id of the provider's makes it once.
+    fn stored(&mut self, outcome: Result<(), CommitError>) {
+        let is_delayed = matches!(outcome, Err(CommitError::Unavailable { .. }));
+        let response = match outcome {
+            Ok(()) => WebhookResponse::Guest(std::mem::take(&mut self.response)),
+            Err(_) => WebhookResponse::Refused(WebhookRefusal::StoreUnavailable),
+        };
+        if !self.identities.is_empty() {
+            self.answered.send(Answered {
+                channel: self.channel.clone(),
+                identities: self.identities.clone(),
+                stored: self.stored.clone(),
+                is_delayed,
+                answer: response.clone(),
+            });
+        }
+        if let Some(answer) = self.answer.take() {
+            answer.send(response);
         }
     }
 }

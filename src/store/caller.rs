@@ -3,10 +3,11 @@
 //! Nothing has to be waited for, so a thread that gathers groups would only cost two hand-overs for each batch.
 
 use std::slice;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use super::change::Entry;
 use super::engine::Store;
-use super::handle::{Commit, CommitError, Query};
+use super::handle::{Commit, CommitError, Query, Question};
 use super::health::StoreStatus;
 use super::memory::MemoryStore;
 use super::retention::Retention;
@@ -19,6 +20,8 @@ const PRUNE_EVERY: usize = 256;
 pub(super) struct CallerStore {
     store: MemoryStore,
     retention: Retention,
+    /// The number of the last batch.
+    number: AtomicU64,
     /// Batches since the last round of pruning. Whoever makes it full prunes.
     batches: AtomicUsize,
     is_stopped: AtomicBool,
@@ -27,24 +30,27 @@ pub(super) struct CallerStore {
 impl CallerStore {
     pub(super) fn new(store: MemoryStore, retention: &Retention) -> Self {
         let retention = retention.in_memory();
-        Self { store, retention, batches: AtomicUsize::new(0), is_stopped: AtomicBool::new(false) }
+        Self {
+            store,
+            retention,
+            number: AtomicU64::new(0),
+            batches: AtomicUsize::new(0),
+            is_stopped: AtomicBool::new(false),
+        }
     }
 
     /// Commits a batch, and tells its owner when no lock is held any more.
-    pub(super) fn commit(&self, shared: &StoreStatus, Commit { batch, done, .. }: Commit) {
+    pub(super) fn commit(&self, shared: &StoreStatus, Commit { batch, owner }: Commit) {
         if self.is_stopped.load(Ordering::SeqCst) {
-            return done.tell(Err(CommitError::Stopped));
+            return owner.done.end(Err(CommitError::Stopped));
         }
+        let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
         // A clone is the same store.
-        let result = self.store.clone().commit(slice::from_ref(&batch));
-        let verdict = match result {
-            Ok(receipts) => receipts.into_iter().next().ok_or(CommitError::Stopped),
-            Err(error) => Err(CommitError::from_engine(&error)),
-        };
-        if verdict.is_ok() {
+        let outcome = self.store.clone().commit(slice::from_ref(&Entry { number, batch }));
+        if outcome.is_ok() {
             shared.committed(1);
         }
-        done.tell(verdict);
+        owner.done.end(outcome.map_err(|error| CommitError::from_engine(&error)));
         if self.batches.fetch_add(1, Ordering::Relaxed) + 1 == PRUNE_EVERY {
             self.prune(shared);
         }
@@ -56,6 +62,13 @@ impl CallerStore {
         }
         // What makes a store on a disk unusable does not happen to this one.
         drop(query(Ok(&mut self.store.clone())));
+    }
+
+    pub(super) fn answer(&self, mut question: Question) {
+        if !self.is_stopped.load(Ordering::SeqCst) {
+            // Reading from memory does not fail.
+            drop(question(&mut self.store.clone()));
+        }
     }
 
     pub(super) fn stop(&self, shared: &StoreStatus) {

@@ -22,6 +22,15 @@ pub struct Batch {
     pub changes: Vec<Change>,
 }
 
+/// A batch with its number, as an engine keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Its place in the row of all batches. It grows, with gaps where a batch was rejected.
+    pub number: u64,
+    /// What is to be kept.
+    pub batch: Batch,
+}
+
 /// One change.
 ///
 /// A change that names a message or reply which is unknown, or whose state does not allow it, does nothing: an agent may
@@ -161,16 +170,10 @@ pub enum Change {
         /// Its name.
         name: Arc<str>,
     },
-    /// A channel was polled.
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the stored format; nothing writes it"))]
-    PollRan {
-        /// The channel.
-        channel: ChannelKey,
-        /// When.
-        at_ms: u64,
-    },
     /// A key was seen. The last one of a channel and key counts.
     Seen {
+        /// Its id, from [`Ids`](super::Ids).
+        id: SeenId,
         /// The channel.
         channel: ChannelKey,
         /// The key.
@@ -191,6 +194,8 @@ pub enum Change {
 /// A message to be kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMessage {
+    /// Its id, from [`Ids`](super::Ids).
+    pub id: MessageId,
     /// The channel that it came through.
     pub channel: ChannelKey,
     /// The conversation within which order is kept.
@@ -215,6 +220,8 @@ pub struct NewAttachment {
 /// A reply to be sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewReply {
+    /// Its id, from [`Ids`](super::Ids).
+    pub id: ReplyId,
     /// The channel that sends it.
     pub channel: ChannelKey,
     /// The conversation within which order is kept.
@@ -259,17 +266,6 @@ pub enum PairingKey {
         /// The channel.
         channel: ChannelKey,
     },
-}
-
-/// What the store assigned to a batch: one id for each change that adds something, in the order of the changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Receipt {
-    /// For each [`Change::AddMessage`].
-    pub messages: Vec<MessageId>,
-    /// For each [`Change::AddReply`].
-    pub replies: Vec<ReplyId>,
-    /// For each [`Change::Seen`].
-    pub seen: Vec<SeenId>,
 }
 
 impl Batch {
@@ -364,10 +360,10 @@ impl NewReply {
             + attachments.sum::<usize>() as u64
     }
 
-    /// The reply once it is stored under this id, before its first attempt.
-    pub(crate) fn pending(&self, id: ReplyId) -> PendingReply {
+    /// The reply once it is stored, before its first attempt.
+    pub(crate) fn pending(&self) -> PendingReply {
         PendingReply {
-            id,
+            id: self.id,
             channel: self.channel.clone(),
             conversation: self.conversation.clone(),
             bytes: self.bytes(),
@@ -407,7 +403,7 @@ mod tests {
         assert_eq!(most.bytes(), MAX_BATCH_BYTES);
         assert_eq!(most.check(0), Ok(()));
         let mut more = most;
-        more.changes.push(Change::PollRan { channel: "a".into(), at_ms: 0 });
+        more.changes.push(Change::CancelTimer { channel: "a".into(), name: "".into() });
         assert!(matches!(more.check(7), Err(StoreError::Rejected { batch: 7, .. })));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::change::{Batch, Receipt};
+use super::change::Entry;
 use super::error::StoreError;
 use super::record::{
     Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, ReplyFilter, ReplyId, ReplyRecord,
@@ -37,17 +37,25 @@ pub struct StoreUsage {
 /// One thread uses an engine at a time. An engine may be shared with other hosts as far as this trait goes: nothing here
 /// assumes that what was read last is still so.
 ///
+/// A host numbers its batches. An engine keeps the number of the last one in the same transaction, so that a host which has
+/// opened it anew after a failure knows what it has. An engine that several hosts share keeps one number for each of them,
+/// refuses batches of a host whose channels have passed on, and gives out stretches of ids that do not overlap.
+///
 /// Errors: whatever a method returns, an error other than [`StoreError::Rejected`] means that the engine is done for: it
 /// is dropped and opened anew. An engine never tries a failed write again by itself, since after a failed sync the system
 /// may claim success for pages that it has lost.
 pub trait Store: Send {
     /// Keeps all batches in one durable transaction: when it returns, a loss of power takes nothing of them away (unless
-    /// the engine was opened with a weaker durability). One receipt for each batch, in order.
+    /// the engine was opened with a weaker durability). The number of the last one becomes
+    /// [`last_number`](Self::last_number).
     ///
     /// # Errors
-    /// [`StoreError::Rejected`]: nothing is kept, and one batch is to blame. Every other error: none of the batches may be
-    /// taken as kept. Rarely one is all the same (the failure hit after the write); what is loaded after reopening says.
-    fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Receipt>, StoreError>;
+    /// [`StoreError::Rejected`]: nothing is kept, and one batch is to blame, for an id that is taken, say. Every other
+    /// error: all of the batches are kept or none (the failure may hit after the write); `last_number` says after reopening.
+    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError>;
+
+    /// The number of the last batch that was kept; 0 when there was none.
+    fn last_number(&mut self) -> Result<u64, StoreError>;
 
     /// Reads everything that the host keeps in memory. Keys that expired before `now_ms` are left out.
     fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError>;

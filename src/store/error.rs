@@ -81,6 +81,20 @@ pub enum StoreError {
         /// What happened to it.
         what: &'static str,
     },
+    /// The store that was opened anew is not the one that was open before: it lacks batches that were reported as durable, or has
+    /// some that this host never sent.
+    #[error(
+        "the store was replaced by another one while the host ran: it ends with batch {found}, but {promised} had been \
+         kept and {last} had been sent; put the right one back, or restart the host to begin with what is there"
+    )]
+    OtherStore {
+        /// The last batch that was reported as durable.
+        promised: u64,
+        /// The last batch that was sent.
+        last: u64,
+        /// The last batch that the store has.
+        found: u64,
+    },
     /// The thread of the store could not be started.
     #[error("the store's thread could not be started: {detail}")]
     Thread {

@@ -6,26 +6,19 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::caller::CallerStore;
-use super::change::{Batch, Receipt};
+use super::change::Batch;
 use super::deferred::Pushed;
 use super::engine::Store;
 use super::error::StoreError;
 use super::health::{StoreHealth, StoreStatus};
-use crate::model::oneshot::once;
-
-/// Counts how often the store was opened: 1 at the start, one more after each recovery.
-///
-/// A batch belongs to the generation of the state that it was computed from. When the store fails, what was in memory
-/// ahead of it is void, and so is every batch that builds on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Generation(pub(super) u64);
+use super::ids::Ids;
+use crate::model::oneshot::{Waiter, once};
 
 /// Why a batch was not kept, or a question not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The store cannot be used at present, or was opened anew since the batch was computed. The same request may be
-    /// kept later.
+    /// The store cannot be used at present. It is opened anew by itself.
     #[error("nothing can be stored at present: {reason}")]
     Unavailable {
         /// What is the matter, and what an operator can do.
@@ -49,6 +42,7 @@ pub enum CommitError {
 pub struct StoreHandle {
     pub(super) way: Way,
     pub(super) shared: Arc<StoreStatus>,
+    pub(super) ids: Ids,
 }
 
 /// Who commits.
@@ -61,34 +55,35 @@ pub(super) enum Way {
 }
 
 impl StoreHandle {
-    /// The present generation. To be read before the state is read that a batch is computed from.
-    pub fn generation(&self) -> Generation {
-        self.shared.generation()
+    /// Ids for what is to be stored.
+    pub fn ids(&self) -> &Ids {
+        &self.ids
     }
 
-    /// Sends a batch to be kept. `done` runs once on the store thread, or on this one when the store is in memory, after the commit or its failure, in the order in
-    /// which batches were sent; when the store has been stopped it runs here. It must be short and must never wait: above
-    /// all not for a thread that may be waiting in `commit`.
+    /// Sends a batch of what has happened: memory has it already, or somebody outside. It is kept in any case, and in the
+    /// order in which batches were sent: after a failure it is sent to the store again when that works.
+    ///
+    /// `done` is told on the store thread, or on this one when the store is in memory or has been stopped:
+    /// [`CommitError::Unavailable`] at most once, as soon as the batch has to wait for a store that has failed, and then the
+    /// end: `Ok` when it is durable, [`CommitError::Rejected`], or [`CommitError::Stopped`]. It must be short and must never
+    /// wait: above all not for a thread that may be waiting in `commit`.
     ///
     /// Waits while the queue is full.
-    pub fn commit(
-        &self,
-        generation: Generation,
-        batch: Batch,
-        done: impl FnOnce(Result<Receipt, CommitError>) + Send + 'static,
-    ) {
-        self.send(Commit { generation, batch, done: Done::new(done) });
+    pub fn commit(&self, batch: Batch, done: impl FnMut(Result<(), CommitError>) + Send + 'static) {
+        self.send(Commit::new(batch, false, self.done(done)));
+    }
+
+    /// Sends a batch on which nothing depends yet, like [`StoreHandle::commit`]. It is refused while the store is
+    /// unavailable, and not sent again after a failure: `Unavailable` says that it will not be kept. Rarely it was kept
+    /// all the same, by the transaction that failed; then `done` is told `Ok` later.
+    pub fn try_commit(&self, batch: Batch, done: impl FnMut(Result<(), CommitError>) + Send + 'static) {
+        self.send(Commit::new(batch, true, self.done(done)));
     }
 
     /// Like [`StoreHandle::commit`], for a batch that nobody waits for: it is kept together with the next one that is sent,
     /// or within 300 ms.
-    pub fn commit_soon(
-        &self,
-        generation: Generation,
-        batch: Batch,
-        done: impl FnOnce(Result<Receipt, CommitError>) + Send + 'static,
-    ) {
-        let commit = Commit { generation, batch, done: Done::new(done) };
+    pub fn commit_soon(&self, batch: Batch) {
+        let commit = Commit::new(batch, false, self.done(|_| {}));
         let Way::Thread(requests) = &self.way else { return self.send(commit) };
         match self.shared.deferred.push(commit) {
             Pushed::Waits => {}
@@ -96,6 +91,14 @@ impl StoreHandle {
             Pushed::Announce => drop(requests.send(Request::Deferred)),
             Pushed::Refused(commit) => self.send(commit),
         }
+    }
+
+    fn done(&self, callback: impl FnMut(Result<(), CommitError>) + Send + 'static) -> Done {
+        Done { callback: Some(Box::new(callback)), is_delayed: false, under_way: self.under_way() }
+    }
+
+    fn under_way(&self) -> UnderWay {
+        UnderWay::begin(self.shared.clone())
     }
 
     fn send(&self, commit: Commit) {
@@ -106,14 +109,41 @@ impl StoreHandle {
         }
     }
 
-    /// Sends a batch and waits until it is kept. Not to be used on the store thread (in a `done`).
+    /// Sends a batch like [`StoreHandle::commit`] and waits until it is kept, or has to wait for a store that has failed.
+    /// Not to be used on the store thread (in a `done`).
+    ///
+    /// # Errors
+    /// See [`CommitError`]. `Unavailable`: it is kept when the store works again.
+    pub fn commit_and_wait(&self, batch: Batch) -> Result<(), CommitError> {
+        let (news, waiter) = first_news();
+        self.commit(batch, news);
+        waiter.wait().unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// Sends a batch like [`StoreHandle::try_commit`] and waits until it is kept. Not to be used on the store thread.
     ///
     /// # Errors
     /// See [`CommitError`].
-    pub fn commit_and_wait(&self, generation: Generation, batch: Batch) -> Result<Receipt, CommitError> {
-        let (teller, waiter) = once();
-        self.commit(generation, batch, move |result| teller.tell(result));
+    pub fn try_commit_and_wait(&self, batch: Batch) -> Result<(), CommitError> {
+        let (news, waiter) = first_news();
+        self.try_commit(batch, news);
         waiter.wait().unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// Whether more may be begun that has to be stored. When not, [`StoreEvent::Room`](super::StoreEvent::Room) comes once there
+    /// may be room.
+    pub fn has_room(&self) -> bool {
+        self.shared.backlog.has_room()
+    }
+
+    /// Whether everything that was sent or asked has its outcome.
+    pub fn is_idle(&self) -> bool {
+        self.shared.backlog.is_empty()
+    }
+
+    /// The same; when not, [`StoreEvent::Room`](super::StoreEvent::Room) comes once that may have changed.
+    pub fn is_idle_or_wakes(&self) -> bool {
+        self.shared.backlog.is_empty_or_awaited()
     }
 
     /// Asks the engine something, after everything that this thread has sent before, and waits for the answer. Meanwhile
@@ -137,23 +167,48 @@ impl StoreHandle {
         question: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
         done: impl FnOnce(Result<T, CommitError>) + Send + 'static,
     ) {
-        let query: Query = Box::new(move |engine| match engine.map(question) {
-            Err(unavailable) => {
-                done(Err(unavailable));
-                None
-            }
-            Ok(Ok(answer)) => {
-                done(Ok(answer));
-                None
-            }
-            Ok(Err(error)) => {
-                done(Err(CommitError::from_engine(&error)));
-                Some(error)
+        let under_way = self.under_way();
+        let query: Query = Box::new(move |engine| {
+            let _until_told = under_way;
+            match engine.map(question) {
+                Err(unavailable) => {
+                    done(Err(unavailable));
+                    None
+                }
+                Ok(Ok(answer)) => {
+                    done(Ok(answer));
+                    None
+                }
+                Ok(Err(error)) => {
+                    done(Err(CommitError::from_engine(&error)));
+                    Some(error)
+                }
             }
         });
         match &self.way {
             Way::Thread(requests) => drop(requests.send(Request::Query(query))),
             Way::Caller(store) => store.ask(query),
+        }
+    }
+
+    /// Asks the engine something like [`StoreHandle::ask`], and waits for a store that is unavailable, as the batches do that
+    /// were sent before.
+    pub fn ask_when_available<T: 'static>(
+        &self,
+        mut question: impl FnMut(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
+        done: impl FnOnce(T) + Send + 'static,
+    ) {
+        let mut done = Some((done, self.under_way()));
+        let question: Question = Box::new(move |engine| {
+            let answer = question(engine)?;
+            if let Some((done, _until_told)) = done.take() {
+                done(answer);
+            }
+            Ok(())
+        });
+        match &self.way {
+            Way::Thread(requests) => drop(requests.send(Request::Question(question))),
+            Way::Caller(store) => store.answer(question),
         }
     }
 
@@ -178,41 +233,114 @@ impl CommitError {
 pub(super) enum Request {
     Commit(Commit),
     Query(Query),
+    Question(Question),
     /// Something waits that is to be kept soon.
     Deferred,
     Stop,
 }
 
 pub(super) struct Commit {
-    pub(super) generation: Generation,
     pub(super) batch: Batch,
+    pub(super) owner: Owner,
+}
+
+/// The sender of a batch.
+pub(super) struct Owner {
+    /// Nothing depends on the batch: it is given up when the store fails.
+    pub(super) is_optional: bool,
     pub(super) done: Done,
 }
 
-/// A question; returns what makes the engine unusable.
+impl Commit {
+    fn new(batch: Batch, is_optional: bool, mut done: Done) -> Self {
+        done.under_way.add(batch.bytes());
+        Self { batch, owner: Owner { is_optional, done } }
+    }
+}
+
+/// A question that is refused while the store is unavailable; returns what makes the engine unusable.
 pub(super) type Query = Box<dyn FnOnce(Result<&mut dyn Store, CommitError>) -> Option<StoreError> + Send>;
 
-type Callback = Box<dyn FnOnce(Result<Receipt, CommitError>) + Send>;
+/// A question that is asked again until the engine answers.
+pub(super) type Question = Box<dyn FnMut(&mut dyn Store) -> Result<(), StoreError> + Send>;
 
-/// Tells the sender of a batch how it went, exactly once: one that is dropped says that the store has stopped.
-pub(super) struct Done(Option<Callback>);
+/// Counts in the backlog until it is dropped.
+struct UnderWay {
+    shared: Arc<StoreStatus>,
+    bytes: u64,
+}
 
-impl Done {
-    fn new(callback: impl FnOnce(Result<Receipt, CommitError>) + Send + 'static) -> Self {
-        Self(Some(Box::new(callback)))
+impl UnderWay {
+    fn begin(shared: Arc<StoreStatus>) -> Self {
+        shared.backlog.begin();
+        Self { shared, bytes: 0 }
     }
 
-    pub(super) fn tell(mut self, result: Result<Receipt, CommitError>) {
-        if let Some(callback) = self.0.take() {
-            callback(result);
+    fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.shared.backlog.add_bytes(bytes);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.shared.backlog.end(self.bytes);
+    }
+}
+
+type Outcome = Result<(), CommitError>;
+
+type Callback = Box<dyn FnMut(Outcome) + Send>;
+
+/// Tells the sender of a batch how it fares: perhaps that it has to wait, and how it ends, exactly once. One that is dropped
+/// says that the store has stopped.
+pub(super) struct Done {
+    callback: Option<Callback>,
+    is_delayed: bool,
+    /// Last, so that whoever sees the backlog shrink finds the sender told.
+    under_way: UnderWay,
+}
+
+impl Done {
+    /// The batch has to wait for a store that has failed.
+    pub(super) fn delay(&mut self, unavailable: CommitError) {
+        if std::mem::replace(&mut self.is_delayed, true) {
+            return;
         }
+        if let Some(callback) = &mut self.callback {
+            callback(Err(unavailable));
+        }
+    }
+
+    /// This is how it ended.
+    pub(super) fn end(mut self, outcome: Result<(), CommitError>) {
+        if let Some(mut callback) = self.callback.take() {
+            callback(outcome);
+        }
+    }
+
+    /// The batch is not kept, which its sender knows.
+    pub(super) fn give_up(mut self) {
+        self.callback = None;
     }
 }
 
 impl Drop for Done {
     fn drop(&mut self) {
-        if let Some(callback) = self.0.take() {
+        if let Some(mut callback) = self.callback.take() {
             callback(Err(CommitError::Stopped));
         }
     }
+}
+
+/// Both ends of a wait for the first news of a batch.
+fn first_news() -> (impl FnMut(Outcome) + Send + 'static, Waiter<Outcome>) {
+    let (teller, waiter) = once();
+    let mut teller = Some(teller);
+    let tell = move |outcome| {
+        if let Some(teller) = teller.take() {
+            teller.tell(outcome);
+        }
+    };
+    (tell, waiter)
 }

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::backlog::Backlog;
 use super::deferred::Deferred;
 use super::engine::StoreUsage;
-use super::handle::Generation;
 use crate::model::clock::unix_ms;
 
 /// Whether the store can be used.
@@ -16,7 +16,7 @@ pub enum StoreState {
     Up,
     /// The disk is full: what is stored is delivered and completed, but nothing new is accepted.
     Full,
-    /// It has failed and is opened anew from time to time; everything that is sent fails at once.
+    /// It has failed and is opened anew from time to time. What has happened waits for it; everything else is refused.
     Down,
     /// It was stopped.
     Stopped,
@@ -47,12 +47,13 @@ pub(super) const LOW: &str = "the disk is full: stored messages and replies are 
 
 /// What the store thread shows to its handles.
 pub(super) struct StoreStatus {
-    generation: AtomicU64,
     commits: AtomicU64,
     groups: AtomicU64,
     outages: AtomicU64,
     /// Batches that are to be kept soon.
     pub(super) deferred: Deferred,
+    /// What was sent and has no outcome yet.
+    pub(super) backlog: Backlog,
     /// State, reason and time belong together, hence a lock; it is held for a copy only.
     condition: Mutex<Condition>,
 }
@@ -73,17 +74,13 @@ impl StoreStatus {
             usage: StoreUsage::default(),
         };
         Self {
-            generation: AtomicU64::new(1),
             commits: AtomicU64::new(0),
             groups: AtomicU64::new(0),
             outages: AtomicU64::new(0),
             deferred: Deferred::new(),
+            backlog: Backlog::default(),
             condition: Mutex::new(condition),
         }
-    }
-
-    pub(super) fn generation(&self) -> Generation {
-        Generation(self.generation.load(Ordering::Acquire))
     }
 
     pub(super) fn committed(&self, batches: usize) {
@@ -105,9 +102,8 @@ impl StoreStatus {
         self.condition().reason = Some(reason);
     }
 
-    pub(super) fn came_up(&self, generation: Generation) {
+    pub(super) fn came_up(&self) {
         self.turn(StoreState::Up, None);
-        self.generation.store(generation.0, Ordering::Release);
     }
 
     /// There is no more room for what is new, or there is again.

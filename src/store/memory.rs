@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::change::{Batch, Change, NewMessage, NewReply, PairingKey, Receipt};
+use super::change::{Change, Entry, NewMessage, NewReply, PairingKey};
 use super::engine::{Moment, Store, StoreUsage};
 use super::error::StoreError;
+use super::ids::LastIds;
 use super::record::{
     AttachmentRecord, ChannelKey, DedupeKey, Loaded, LoadedChannel, MAX_ROWS, MessageFilter, MessageId,
     MessageRecord, MessageState, MessageSummary, PairingRecord, PairingState, PendingMessage, PendingReply,
@@ -26,11 +27,11 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct State {
-    last_message: u64,
-    last_reply: u64,
-    last_seen: u64,
+    /// The number of the last batch.
+    number: u64,
+    last_ids: LastIds,
     channels: BTreeMap<ChannelKey, LoadedChannel>,
-    /// Oldest first, as the next two: ids only grow, and adding at the end keeps the order.
+    /// By id, as the next two.
     messages: Vec<Message>,
     replies: Vec<Reply>,
     seen: Vec<StoredKey>,
@@ -70,6 +71,11 @@ impl MemoryStore {
         Box::new(move || Ok(Box::new(store.clone())))
     }
 
+    /// The largest ids that were ever stored.
+    pub(super) fn last_ids(&self) -> LastIds {
+        self.state().last_ids
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A group is checked before it is applied, and applying cannot fail: the state is whole at every moment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -77,12 +83,25 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Receipt>, StoreError> {
-        for (index, batch) in batches.iter().enumerate() {
-            batch.check(index)?;
-        }
+    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
         let mut state = self.state();
-        Ok(batches.iter().map(|batch| state.apply(batch)).collect())
+        let mut added = HashSet::new();
+        for (index, Entry { batch, .. }) in entries.iter().enumerate() {
+            batch.check(index)?;
+            let taken = batch.changes.iter().find_map(|change| state.takes_id(change, &mut added));
+            if let Some(reason) = taken {
+                return Err(StoreError::Rejected { batch: index, reason });
+            }
+        }
+        for Entry { number, batch } in entries {
+            batch.changes.iter().for_each(|change| state.apply(change));
+            state.number = *number;
+        }
+        Ok(())
+    }
+
+    fn last_number(&mut self) -> Result<u64, StoreError> {
+        Ok(self.state().number)
     }
 
     fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError> {
@@ -123,7 +142,7 @@ impl Store for MemoryStore {
 
     fn stored_response(&mut self, id: SeenId) -> Result<Option<StoredResponse>, StoreError> {
         let state = self.state();
-        let place = state.seen.binary_search_by_key(&id, |seen| seen.record.id).ok();
+        let place = state.place_of_seen(id).ok();
         Ok(place.and_then(|place| state.seen[place].answer.clone()))
     }
 
@@ -150,15 +169,19 @@ impl Store for MemoryStore {
 }
 
 impl State {
-    fn apply(&mut self, batch: &Batch) -> Receipt {
-        let mut receipt = Receipt::default();
-        for change in &batch.changes {
-            self.apply_change(change, &mut receipt);
-        }
-        receipt
+    /// Why a change cannot be applied whose id is taken, be it by another one of its group.
+    fn takes_id(&self, change: &Change, added: &mut HashSet<(&'static str, u64)>) -> Option<String> {
+        let (kind, id, is_taken) = match change {
+            Change::AddMessage(new) => ("message", new.id.0, self.place_of_message(new.id).is_ok()),
+            Change::AddReply(new) => ("reply", new.id.0, self.place_of_reply(new.id).is_ok()),
+            Change::Seen { id, .. } => ("seen key", id.0, self.place_of_seen(*id).is_ok()),
+            _ => return None,
+        };
+        let is_free = !is_taken && added.insert((kind, id));
+        (!is_free).then(|| format!("there is a {kind} {id} already"))
     }
 
-    fn apply_change(&mut self, change: &Change, receipt: &mut Receipt) {
+    fn apply(&mut self, change: &Change) {
         match change {
             Change::PutFile { channel, path, content } => {
                 self.channel(channel).files.insert(Arc::clone(path), Arc::clone(content));
@@ -175,21 +198,21 @@ impl State {
             Change::CancelTimer { channel, name } => {
                 remove(&mut self.channel(channel).timers, (name, ""));
             }
-            Change::PollRan { channel, at_ms } => self.channel(channel).polled_ms = Some(*at_ms),
-            Change::AddMessage(new) => receipt.messages.push(self.add_message(new)),
-            Change::AddReply(new) => receipt.replies.push(self.add_reply(new)),
-            Change::Seen { channel, key, at_ms, expires_ms, answer } => {
-                self.last_seen += 1;
-                let id = SeenId(self.last_seen);
+            Change::AddMessage(new) => self.add_message(new),
+            Change::AddReply(new) => self.add_reply(new),
+            Change::Seen { id, channel, key, at_ms, expires_ms, answer } => {
+                self.last_ids.seen = self.last_ids.seen.max(id.0);
                 let record = SeenRecord {
-                    id,
+                    id: *id,
                     channel: Arc::clone(channel),
                     key: *key,
                     at_ms: *at_ms,
                     expires_ms: *expires_ms,
                 };
-                self.seen.push(StoredKey { record, answer: answer.clone() });
-                receipt.seen.push(id);
+                let stored = StoredKey { record, answer: answer.clone() };
+                if let Err(place) = self.place_of_seen(*id) {
+                    self.seen.insert(place, stored);
+                }
             }
             Change::PutPairing(record) => self.put_pairing(record),
             Change::RemovePairing(key) => self.remove_pairing(key),
@@ -201,19 +224,32 @@ impl State {
         self.channels.entry(Arc::clone(key)).or_default()
     }
 
+    /// Where a message is, or belongs: nearly always at the end, because ids grow.
+    fn place_of_message(&self, id: MessageId) -> Result<usize, usize> {
+        self.messages.binary_search_by_key(&id, |message| message.record.id)
+    }
+
+    fn place_of_reply(&self, id: ReplyId) -> Result<usize, usize> {
+        self.replies.binary_search_by_key(&id, |reply| reply.record.id)
+    }
+
+    fn place_of_seen(&self, id: SeenId) -> Result<usize, usize> {
+        self.seen.binary_search_by_key(&id, |seen| seen.record.id)
+    }
+
     fn message(&mut self, id: MessageId) -> Option<&mut Message> {
-        let place = self.messages.binary_search_by_key(&id, |message| message.record.id).ok()?;
+        let place = self.place_of_message(id).ok()?;
         self.messages.get_mut(place)
     }
 
     fn reply(&mut self, id: ReplyId) -> Option<&mut Reply> {
-        let place = self.replies.binary_search_by_key(&id, |reply| reply.record.id).ok()?;
+        let place = self.place_of_reply(id).ok()?;
         self.replies.get_mut(place)
     }
 
-    fn add_message(&mut self, new: &NewMessage) -> MessageId {
-        self.last_message += 1;
-        let id = MessageId(self.last_message);
+    fn add_message(&mut self, new: &NewMessage) {
+        let id = new.id;
+        self.last_ids.message = self.last_ids.message.max(id.0);
         let stored = |data: &Option<Arc<[u8]>>| data.as_ref().map(|data| data.len() as u64);
         let record = MessageRecord {
             id,
@@ -232,13 +268,14 @@ impl State {
             error: None,
         };
         let data = new.attachments.iter().map(|each| each.data.clone()).collect();
-        self.messages.push(Message { record, data, bytes: new.bytes() });
-        id
+        if let Err(place) = self.place_of_message(id) {
+            self.messages.insert(place, Message { record, data, bytes: new.bytes() });
+        }
     }
 
-    fn add_reply(&mut self, new: &NewReply) -> ReplyId {
-        self.last_reply += 1;
-        let id = ReplyId(self.last_reply);
+    fn add_reply(&mut self, new: &NewReply) {
+        let id = new.id;
+        self.last_ids.reply = self.last_ids.reply.max(id.0);
         let record = ReplyRecord {
             id,
             channel: Arc::clone(&new.channel),
@@ -255,8 +292,9 @@ impl State {
             error: None,
             redelivery: false,
         };
-        self.replies.push(Reply { record, in_flight: false, traps: 0, bytes: new.bytes() });
-        id
+        if let Err(place) = self.place_of_reply(id) {
+            self.replies.insert(place, Reply { record, in_flight: false, traps: 0, bytes: new.bytes() });
+        }
     }
 
     /// Moves a message to another state; `None` when the change is not about one that allows it.
@@ -375,6 +413,7 @@ impl State {
         let messages = self.messages.iter().filter(|message| message.record.state == MessageState::Pending);
         let replies = self.replies.iter().filter(|reply| reply.record.state == ReplyState::Pending);
         Loaded {
+            last_ids: self.last_ids,
             channels: self.channels.clone(),
             messages: messages.map(Message::pending).collect(),
             replies: replies.map(Reply::pending).collect(),

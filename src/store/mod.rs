@@ -1,7 +1,7 @@
 //! Durable state behind one trait: in memory and SQLite.
 //!
 //! Everything that must survive a crash goes through here: messages and their attachments, replies, workspaces, timers,
-//! poll times, seen ids, stored answers, pairing. What a callback did is one `Batch`; batches of many callbacks are
+//! seen ids, stored answers, pairing. What a callback did is one `Batch`; batches of many callbacks are
 //! committed together in one durable transaction.
 //!
 //! | file | job |
@@ -14,11 +14,15 @@
 //! | `memory` | the engine without a disk |
 //! | `caller` | which commits on the caller's thread |
 //! | `sqlite/` | the engine of the daemon |
+//! | `ids` | ids for what is to be stored |
 //! | `handle`, `thread` | the one thread that owns an engine, group commit, reopening after a failure |
+//! | `journal` | batches that are not known to be durable, and are sent again after a failure: pure |
+//! | `backlog` | how much is under way |
 //! | `deferred` | batches that nobody waits for |
 //! | `health` | what other threads can see of it |
 //! | `lock` | one host per state directory |
 
+mod backlog;
 mod caller;
 mod change;
 mod deferred;
@@ -28,7 +32,8 @@ mod error;
 pub(crate) mod fuzz;
 mod handle;
 mod health;
-
+mod ids;
+mod journal;
 mod lock;
 mod memory;
 mod read_error;
@@ -42,13 +47,14 @@ pub(crate) mod tests;
 mod thread;
 
 pub(crate) use change::MAX_ATTACHMENTS;
-pub(crate) use change::{Batch, Change, NewAttachment, NewMessage, NewReply, PairingKey, Receipt};
+pub(crate) use change::{Batch, Change, Entry, NewAttachment, NewMessage, NewReply, PairingKey};
 pub use engine::StoreUsage;
 pub(crate) use engine::{Moment, Store};
 pub use error::StoreError;
 pub use handle::CommitError;
-pub(crate) use handle::{Generation, StoreHandle};
+pub(crate) use handle::StoreHandle;
 pub use health::{StoreHealth, StoreState};
+pub(crate) use ids::{Ids, LastIds};
 pub(crate) use lock::HostLock;
 pub use lock::LockError;
 pub(crate) use memory::MemoryStore;

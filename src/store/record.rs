@@ -6,21 +6,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::ids::LastIds;
+
 /// The name of a channel, as the store sees it: any text, compared byte by byte.
 pub type ChannelKey = Arc<str>;
 
 /// Most rows that one listing returns, whatever its filter asks for.
 pub const MAX_ROWS: usize = 1000;
 
-/// Identifies a message. Assigned by the store at commit; later messages have larger ids and none is used twice.
+/// Identifies a message. Given out by the host ([`Ids`](super::Ids)); later messages have larger ids and none is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(pub u64);
 
-/// Identifies a reply. Assigned by the store at commit; later replies have larger ids and none is used twice.
+/// Identifies a reply. Given out by the host ([`Ids`](super::Ids)); later replies have larger ids and none is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReplyId(pub u64);
 
-/// Identifies what was kept for a seen key. Assigned by the store at commit, increasing.
+/// Identifies what was kept for a seen key. Given out by the host ([`Ids`](super::Ids)), increasing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeenId(pub u64);
 
@@ -461,8 +463,6 @@ pub struct LoadedChannel {
     pub files: BTreeMap<Arc<str>, Arc<str>>,
     /// Its timers, by name.
     pub timers: Vec<TimerRecord>,
-    /// When it was polled last.
-    pub polled_ms: Option<u64>,
 }
 
 /// What pairing keeps.
@@ -478,9 +478,11 @@ pub struct PairingState {
     pub locks: Vec<PairingLock>,
 }
 
-/// Everything that the host keeps in memory, as read at start and after the store was reopened.
+/// Everything that the host keeps in memory, as read at start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
+    /// The largest ids that were ever stored: new ones come after them.
+    pub last_ids: LastIds,
     /// By channel. A channel that has nothing may be absent or empty.
     pub channels: BTreeMap<ChannelKey, LoadedChannel>,
     /// Pending messages, oldest first.

@@ -1,10 +1,10 @@
 //! The one thread that owns an engine: group commit, quiet moments, and what happens when the engine fails.
 //!
-//! A failure ends a generation. From then on every batch of it fails, whether it was in the failed group or only waited,
-//! because each may build on one before it. The engine is dropped, and never written to again: after a failed sync the
-//! system may claim success for pages that it has lost. It is opened anew with growing pauses until it opens, takes a
-//! probe and can be read; what was read goes to [`StoreEvent::Recovered`], and only then does the next generation begin.
+//! Every batch stays in the journal until it is durable. After a failure the engine is dropped, and never written to again:
+//! after a failed sync the system may claim success for pages that it has lost. It is opened anew with growing pauses until it
+//! opens, shows the number of a batch that it may have, takes a probe, and has taken every batch after that number.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -14,12 +14,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use log::{error, info, warn};
 
 use super::caller::CallerStore;
-use super::change::{Batch, Receipt};
 use super::deferred::LINGER;
 use super::engine::{Moment, Store};
 use super::error::StoreError;
-use super::handle::{Commit, CommitError, Done, Generation, Query, Request, StoreHandle, Way};
+use super::handle::Owner;
+use super::handle::{Commit, CommitError, Query, Question, Request, StoreHandle, Way};
 use super::health::{LOW, StoreStatus};
+use super::ids::Ids;
+use super::journal::Journal;
 use super::memory::MemoryStore;
 use super::record::Loaded;
 use super::retention::{PruneStats, Retention};
@@ -34,18 +36,15 @@ pub type Opener = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send>;
 /// What the store thread tells by itself.
 #[derive(Debug)]
 pub enum StoreEvent {
-    /// The store has failed. Batches of the present generation fail from now on.
+    /// The store has failed. What has happened waits for it; everything else is refused.
     Unavailable {
         /// What is the matter, and what an operator can do.
         reason: Arc<str>,
     },
-    /// The store was opened anew. Nothing of the new generation is committed before this event's callback returns.
-    Recovered {
-        /// The generation that begins.
-        generation: Generation,
-        /// What is stored: everything that was in memory is to be replaced by it.
-        loaded: Box<Loaded>,
-    },
+    /// The store was opened anew and has everything that waited for it.
+    Recovered,
+    /// Less is under way than before, and somebody has asked for that.
+    Room,
     /// The disk is full: what is stored can still be completed, but nothing new should be accepted.
     Low,
     /// There is room again.
@@ -109,12 +108,15 @@ impl StoreThread {
     ) -> Result<(Self, Loaded), StoreError> {
         let mut engine = opener()?;
         let loaded = engine.load(steady_ms())?;
+        let journal = Journal::after(engine.last_number()?);
         let shared = Arc::new(StoreStatus::new());
         shared.measured(engine.usage()?);
         let (sender, requests) = bounded(config.queue);
         let worker = Worker {
             requests,
             carried: None,
+            journal,
+            questions: VecDeque::new(),
             deferred_due: None,
             shared: Arc::clone(&shared),
             opener,
@@ -128,17 +130,15 @@ impl StoreThread {
             .name("tinclaw-store".to_owned())
             .spawn(move || worker.run(engine))
             .map_err(|cause| StoreError::Thread { detail: cause.to_string() })?;
-        let handle = StoreHandle { way: Way::Thread(sender), shared };
+        let handle = StoreHandle { way: Way::Thread(sender), shared, ids: Ids::after(loaded.last_ids) };
         Ok((Self { handle, thread: Some(thread) }, loaded))
     }
 
     /// A store in memory, without a thread: whoever has something to commit does so. Of what is completed it keeps little.
     pub fn in_memory(store: MemoryStore, retention: &Retention) -> Self {
-        let store = Arc::new(CallerStore::new(store, retention));
-        Self {
-            handle: StoreHandle { way: Way::Caller(store), shared: Arc::new(StoreStatus::new()) },
-            thread: None,
-        }
+        let ids = Ids::after(store.last_ids());
+        let way = Way::Caller(Arc::new(CallerStore::new(store, retention)));
+        Self { handle: StoreHandle { way, shared: Arc::new(StoreStatus::new()), ids }, thread: None }
     }
 
     /// A way to it.
@@ -171,6 +171,10 @@ struct Worker {
     requests: Receiver<Request>,
     /// Taken out of the queue while a group was gathered, and still to be done.
     carried: Option<Request>,
+    /// Batches that are not known to be durable.
+    journal: Journal<Owner>,
+    /// Questions that wait for the engine to be opened anew.
+    questions: VecDeque<Question>,
     /// When batches that are to be kept soon are a group of their own; none while there are none.
     deferred_due: Option<Instant>,
     shared: Arc<StoreStatus>,
@@ -233,14 +237,8 @@ impl Drop for TellStopped {
 /// Why the engine is served no longer.
 enum Exit {
     Stop,
-    Failed(StoreError, Vec<Done>),
+    Failed(StoreError),
 }
-
-/// A group whose commit has failed, with those who wait for it.
-type GroupFailure = (StoreError, Vec<Done>);
-
-/// What was decided about one batch of a group.
-type Verdict = Result<Receipt, CommitError>;
 
 impl Worker {
     fn run(mut self, engine: Box<dyn Store>) {
@@ -261,12 +259,12 @@ impl Worker {
     fn turn(&mut self, engine: Option<Box<dyn Store>>) -> Option<Box<dyn Store>> {
         let exit = match engine {
             Some(mut engine) => self.serve(engine.as_mut()),
-            None => Exit::Failed(StoreError::Panicked, Vec::new()),
+            None => Exit::Failed(StoreError::Panicked),
         };
         match exit {
             Exit::Stop => None,
-            Exit::Failed(error, group) => {
-                self.went_down(&error, group);
+            Exit::Failed(error) => {
+                self.went_down(&error);
                 self.reopen()
             }
         }
@@ -285,25 +283,28 @@ impl Worker {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     is_idle = true;
-                    self.quiet(engine).map_err(|error| (error, Vec::new()))
+                    self.quiet(engine)
                 }
                 Ok(Request::Commit(first)) => {
                     is_idle = false;
-                    self.group(engine, self.shared.deferred.take(), Some(first))
+                    self.gather(first);
+                    self.commit_waiting(engine)
                 }
                 Ok(Request::Deferred) => {
                     self.deferred_due.get_or_insert_with(|| deadline_after(Instant::now(), LINGER));
                     Ok(())
                 }
                 Ok(Request::Query(query)) => self.ask(engine, query),
+                Ok(Request::Question(question)) => self.answer(engine, question),
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                    // A failure is told to those who wait, and there is no time to repair it.
+                    // There is no time to repair a failure: those who wait are told that the store has stopped.
                     drop(self.flush_deferred(engine));
                     return Exit::Stop;
                 }
             };
-            if let Err((error, group)) = outcome {
-                return Exit::Failed(error, group);
+            self.tell_of_less_work();
+            if let Err(error) = outcome {
+                return Exit::Failed(error);
             }
         }
     }
@@ -316,19 +317,36 @@ impl Worker {
     }
 
     /// A question sees everything that was sent before it.
-    fn ask(&mut self, engine: &mut dyn Store, query: Query) -> Result<(), GroupFailure> {
+    fn ask(&mut self, engine: &mut dyn Store, query: Query) -> Result<(), StoreError> {
         if let Err(failure) = self.flush_deferred(engine) {
-            drop(query(Err(CommitError::from_engine(&failure.0))));
+            drop(query(Err(CommitError::from_engine(&failure))));
             return Err(failure);
         }
         match query(Ok(engine)) {
-            Some(error) if error.is_unavailable() => Err((error, Vec::new())),
+            Some(error) if error.is_unavailable() => Err(error),
             _ => Ok(()),
         }
     }
 
+    /// The same for a question that is asked again until there is an answer.
+    fn answer(&mut self, engine: &mut dyn Store, question: Question) -> Result<(), StoreError> {
+        self.questions.push_back(question);
+        self.flush_deferred(engine)?;
+        self.answer_waiting(engine)
+    }
+
+    fn answer_waiting(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
+        while let Some(mut question) = self.questions.pop_front() {
+            if let Err(error) = question(engine) {
+                self.questions.push_front(question);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     /// Commits what no group has come by for.
-    fn flush_deferred(&mut self, engine: &mut dyn Store) -> Result<(), GroupFailure> {
+    fn flush_deferred(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
         if self.deferred_due.is_none() {
             return Ok(());
         }
@@ -337,59 +355,26 @@ impl Worker {
             self.deferred_due = None;
             return Ok(());
         }
-        self.group(engine, commits, None)
+        commits.into_iter().for_each(|commit| self.append(commit));
+        self.commit_waiting(engine)
     }
 
-    /// Commits a batch together with what else has arrived, and answers all of it.
-    fn group(
-        &mut self,
-        engine: &mut dyn Store,
-        soon: Vec<Commit>,
-        first: Option<Commit>,
-    ) -> Result<(), GroupFailure> {
-        self.deferred_due = self.deferred_due.map(|_| deadline_after(Instant::now(), LINGER));
-        let (batches, waiting) = self.gather(soon, first);
-        let verdicts = match commit_group(engine, batches) {
-            Ok(verdicts) => verdicts,
-            Err(error) => return Err((error, waiting)),
-        };
-        let kept = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
-        if kept > 0 {
-            self.failures = 0;
-            self.shared.committed(kept);
-        }
-        for (done, verdict) in waiting.into_iter().zip(verdicts) {
-            done.tell(verdict);
-        }
-        self.schedule.batches += kept;
-        let overdue = self.schedule.is_overdue(self.config.prune_every, self.low, Instant::now());
-        let pruned = if overdue { self.prune(engine) } else { Ok(()) };
-        pruned.and_then(|()| engine.maintain(Moment::BetweenGroups)).map_err(|error| (error, Vec::new()))
+    fn append(&mut self, commit: Commit) {
+        self.journal.push(commit.batch, commit.owner);
     }
 
-    /// Takes what else is waiting, up to the limits of a group. Another kind of request ends the group, so that it sees
-    /// what was sent before it.
-    fn gather(&mut self, soon: Vec<Commit>, first: Option<Commit>) -> (Vec<Batch>, Vec<Done>) {
-        let generation = self.shared.generation();
-        let (mut batches, mut waiting, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let mut add = |commit: Commit| {
-            if commit.generation == generation {
-                bytes += commit.batch.bytes();
-                batches.push(commit.batch);
-                waiting.push(commit.done);
-            } else {
-                commit.done.tell(Err(outdated()));
-            }
-            (batches.len(), bytes)
-        };
-        for commit in soon {
-            add(commit);
+    /// Puts a batch into the journal together with what else has arrived, up to the limits of a group. Another kind of request
+    /// ends the group, so that it sees what was sent before it.
+    fn gather(&mut self, first: Commit) {
+        for commit in self.shared.deferred.take() {
+            self.append(commit);
         }
-        let mut next = first;
+        let (mut next, mut bytes) = (Some(first), 0);
         while let Some(commit) = next.take() {
-            let (batches, bytes) = add(commit);
-            if batches >= self.config.group_batches || bytes >= self.config.group_bytes {
-                break;
+            bytes += commit.batch.bytes();
+            self.append(commit);
+            if self.journal.len() >= self.config.group_batches || bytes >= self.config.group_bytes {
+                return;
             }
             match self.requests.try_recv() {
                 Ok(Request::Commit(commit)) => next = Some(commit),
@@ -397,7 +382,59 @@ impl Worker {
                 Err(_) => {}
             }
         }
-        (batches, waiting)
+    }
+
+    /// Commits everything in the journal, group by group, and tells the owners.
+    fn commit_waiting(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
+        self.deferred_due = self.deferred_due.map(|_| deadline_after(Instant::now(), LINGER));
+        while !self.journal.is_empty() {
+            let kept = self.commit_group(engine)?;
+            self.tell_durable();
+            self.schedule.batches += kept;
+            if self.schedule.is_overdue(self.config.prune_every, self.low, Instant::now()) {
+                self.prune(engine)?;
+            }
+            engine.maintain(Moment::BetweenGroups)?;
+        }
+        Ok(())
+    }
+
+    /// Commits the first group of the journal; how many batches it had. A batch that is at fault is left out, and the rest is
+    /// tried again without it.
+    fn commit_group(&mut self, engine: &mut dyn Store) -> Result<usize, StoreError> {
+        loop {
+            let group = self.journal.group(self.config.group_batches, self.config.group_bytes);
+            let Some(last) = group.last().map(|entry| entry.number) else { return Ok(0) };
+            let count = group.len();
+            match engine.commit(group) {
+                Ok(()) => {
+                    self.failures = 0;
+                    self.shared.committed(count);
+                    self.journal.committed(last);
+                    return Ok(count);
+                }
+                Err(StoreError::Rejected { batch, reason }) if batch < count => {
+                    if let Some(owner) = self.journal.reject(batch) {
+                        owner.done.end(Err(CommitError::Rejected { reason }));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Tells the owners of durable batches. Each is out of the journal before it is told: one that panics takes no other
+    /// with it.
+    fn tell_durable(&mut self) {
+        while let Some(owner) = self.journal.pop_durable() {
+            owner.done.end(Ok(()));
+        }
+    }
+
+    fn tell_of_less_work(&mut self) {
+        if self.shared.backlog.take_awaited() {
+            (self.on_event)(StoreEvent::Room);
+        }
     }
 
     fn quiet(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
@@ -433,30 +470,34 @@ impl Worker {
         (self.on_event)(if low { StoreEvent::Low } else { StoreEvent::Roomy });
     }
 
-    fn went_down(&mut self, error: &StoreError, group: Vec<Done>) {
+    fn went_down(&mut self, error: &StoreError) {
         let reason: Arc<str> = error.to_string().into();
         error!("nothing can be stored: {reason}");
         self.shared.went_down(Arc::clone(&reason));
         self.deferred_due = None;
         (self.on_event)(StoreEvent::Unavailable { reason: Arc::clone(&reason) });
-        let retry_after = whole_seconds(self.pause());
-        let soon = self.shared.deferred.take_or_rest(true).into_iter().map(|commit| commit.done);
-        for done in group.into_iter().chain(soon) {
-            done.tell(Err(CommitError::Unavailable { reason: Arc::clone(&reason), retry_after }));
+        for commit in self.shared.deferred.take_or_rest(true) {
+            self.append(commit);
+        }
+        let unavailable = CommitError::Unavailable { reason, retry_after: whole_seconds(self.pause()) };
+        for owner in self.journal.owners() {
+            owner.done.delay(unavailable.clone());
         }
     }
 
-    /// Refuses everything until the store could be opened anew; `None` when the thread is to stop.
+    /// Lets wait or refuses what arrives until the store could be opened anew and has what waited; `None` when the thread is
+    /// to stop.
     fn reopen(&mut self) -> Option<Box<dyn Store>> {
         loop {
             let next_try = deadline_after(Instant::now(), self.pause());
             self.failures = self.failures.saturating_add(1);
-            if !self.refuse_until(next_try) {
+            if !self.hold_until(next_try) {
+                self.warn_of_loss();
                 return None;
             }
-            match self.open_and_load() {
-                Ok((engine, loaded)) => {
-                    self.came_up(loaded);
+            match self.open_and_resend() {
+                Ok(engine) => {
+                    self.came_up();
                     return Some(engine);
                 }
                 Err(error) => {
@@ -467,8 +508,8 @@ impl Worker {
         }
     }
 
-    /// Refuses what arrives; false when the thread is to stop.
-    fn refuse_until(&mut self, next_try: Instant) -> bool {
+    /// Lets wait what has happened, and refuses the rest; false when the thread is to stop.
+    fn hold_until(&mut self, next_try: Instant) -> bool {
         let reason = self.shared.health().reason.unwrap_or_else(|| "the store has failed".into());
         loop {
             let unavailable = || CommitError::Unavailable {
@@ -476,37 +517,62 @@ impl Worker {
                 retry_after: whole_seconds(until(next_try)),
             };
             match self.next(until(next_try)) {
-                Ok(Request::Commit(commit)) => commit.done.tell(Err(unavailable())),
+                Ok(Request::Commit(Commit { owner, .. })) if owner.is_optional => {
+                    owner.done.end(Err(unavailable()));
+                }
+                Ok(Request::Commit(mut commit)) => {
+                    commit.owner.done.delay(unavailable());
+                    self.append(commit);
+                }
                 Ok(Request::Query(query)) => drop(query(Err(unavailable()))),
+                Ok(Request::Question(question)) => self.questions.push_back(question),
                 Ok(Request::Deferred) => {
                     for commit in self.shared.deferred.take_or_rest(true) {
-                        commit.done.tell(Err(unavailable()));
+                        self.append(commit);
                     }
                 }
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => return true,
             }
+            self.tell_of_less_work();
             if Instant::now() >= next_try {
                 return true;
             }
         }
     }
 
-    fn open_and_load(&self) -> Result<(Box<dyn Store>, Loaded), StoreError> {
+    fn open_and_resend(&mut self) -> Result<Box<dyn Store>, StoreError> {
         let mut engine = (self.opener)()?;
+        self.journal.reopened(engine.last_number()?)?;
         // A store that is full by its own limit gets room this way, before the probe asks for some.
         while engine.prune(&self.retention(engine.is_low()), steady_ms())?.more {}
         engine.probe()?;
-        let loaded = engine.load(steady_ms())?;
-        Ok((engine, loaded))
+        self.tell_durable();
+        for owner in self.journal.withdraw(|owner| !owner.is_optional) {
+            owner.done.give_up();
+        }
+        self.commit_waiting(engine.as_mut())?;
+        self.answer_waiting(engine.as_mut())?;
+        Ok(engine)
     }
 
-    fn came_up(&mut self, loaded: Loaded) {
+    fn came_up(&mut self) {
         info!("the store is available again");
-        let generation = Generation(self.shared.generation().0 + 1);
-        (self.on_event)(StoreEvent::Recovered { generation, loaded: Box::new(loaded) });
-        self.shared.came_up(generation);
+        (self.on_event)(StoreEvent::Recovered);
+        self.shared.came_up();
         self.low = false;
+        self.tell_of_less_work();
+    }
+
+    /// The host ends while the store is unavailable.
+    fn warn_of_loss(&self) {
+        if !self.journal.is_empty() {
+            error!(
+                "the host ends while nothing can be stored: what was done with {} messages, replies or callbacks is lost; \
+                 some messages and replies may be delivered again",
+                self.journal.len()
+            );
+        }
     }
 
     fn retention(&self, low: bool) -> Retention {
@@ -515,36 +581,6 @@ impl Worker {
 
     fn pause(&self) -> Duration {
         backoff(self.config.reopen_min, self.config.reopen_max, self.failures)
-    }
-}
-
-/// Commits a group; a batch that is at fault is left out, and the rest is tried again without it.
-fn commit_group(engine: &mut dyn Store, mut batches: Vec<Batch>) -> Result<Vec<Verdict>, StoreError> {
-    let mut verdicts: Vec<Option<Verdict>> = batches.iter().map(|_| None).collect();
-    let mut places: Vec<usize> = (0..batches.len()).collect();
-    while !batches.is_empty() {
-        match engine.commit(&batches) {
-            Ok(receipts) => {
-                for (place, receipt) in places.drain(..).zip(receipts) {
-                    verdicts[place] = Some(Ok(receipt));
-                }
-                batches.clear();
-            }
-            Err(StoreError::Rejected { batch, reason }) if batch < batches.len() => {
-                batches.remove(batch);
-                verdicts[places.remove(batch)] = Some(Err(CommitError::Rejected { reason }));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    // An engine that gives too few receipts has not said what became of the others.
-    Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or(Err(CommitError::Stopped))).collect())
-}
-
-fn outdated() -> CommitError {
-    CommitError::Unavailable {
-        reason: "the store was opened anew since this was computed".into(),
-        retry_after: Duration::from_secs(1),
     }
 }
 

@@ -126,12 +126,6 @@ impl<A> DedupeMemory<A> {
         }
     }
 
-    /// Forgets all requests that succeeded, and keeps those that are in flight.
-    pub fn forget_done(&mut self) {
-        self.by_expiry.clear();
-        self.entries.retain(|_, entry| matches!(entry, Entry::InFlight { .. }));
-    }
-
     /// Takes in a finished key that was stored by an earlier process.
     pub fn restore(&mut self, key: DedupeKey, response: A, expires_ms: u64) {
         self.forget(key);
@@ -231,18 +225,6 @@ mod tests {
         assert_eq!(seen.len(), 2);
         seen.forget(key(0));
         assert_eq!(seen.begin(key(2), 1000, 0), Known::New);
-    }
-
-    #[test]
-    fn keys_in_flight_outlive_completed_keys() {
-        let mut seen = DedupeMemory::new(3);
-        seen.begin(key(1), 1000, 0);
-        seen.done(key(1), 1);
-        seen.begin(key(2), 1000, 0);
-        seen.forget_done();
-        assert_eq!(seen.begin(key(2), 1000, 0), Known::InFlight);
-        assert_eq!(seen.begin(key(1), 1000, 0), Known::New);
-        assert_eq!(seen.len(), 2);
     }
 
     #[test]

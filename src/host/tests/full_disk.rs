@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::StateLocation;
 use crate::store::tests::samples::*;
+use crate::store::tests::writing::*;
 use crate::store::*;
 use crate::test_support::temp_dir::TempDir;
 use crate::test_support::upstream::{Upstream, ok};
@@ -81,12 +82,12 @@ fn open(disk: &Path) -> (StoreThread, Loaded, Receiver<StoreEvent>) {
 
 fn add(handle: &StoreHandle) -> Result<Receipt, CommitError> {
     let new = message("a", "c", &"x".repeat(20_000));
-    handle.commit_and_wait(handle.generation(), Batch::of(Change::AddMessage(new)))
+    keep(handle, Batch::of(Change::AddMessage(new)))
 }
 
 fn ack(handle: &StoreHandle, id: MessageId) -> Result<Receipt, CommitError> {
     let reply = Change::AddReply(reply("a", "c", "thank you"));
-    handle.commit_and_wait(handle.generation(), batch([reply, Change::MessageAcked { id, at_ms: 5_000 }]))
+    keep(handle, batch([reply, Change::MessageAcked { id, at_ms: 5_000 }]))
 }
 
 #[test]

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::load::{self, Client, Scratch};
 use crate::host::StateLocation;
 use crate::store::{
-    Batch, Change, ChannelKey, Durability, MessageBody, MessageId, NewMessage, Retention, SqliteStore, Store,
-    StoredResponse,
+    Batch, Change, ChannelKey, Durability, Entry, MessageBody, MessageId, NewMessage, Retention, SeenId,
+    SqliteStore, Store, StoredResponse,
 };
 
 const CHANNELS: usize = 20;
@@ -84,9 +84,11 @@ fn fill(path: &Path) {
     let retention = Retention::default();
     let mut store = SqliteStore::open(path, Durability::Normal).expect("a store");
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis() as u64;
-    for channel in 0..CHANNELS {
-        let channel: ChannelKey = format!("echo_{channel}").into();
+    for place in 0..CHANNELS {
+        let first = place as u64 * retention.max_dedupe_keys + 1;
+        let channel: ChannelKey = format!("echo_{place}").into();
         let seen = |number: u64| Change::Seen {
+            id: SeenId(first + number),
             channel: channel.clone(),
             key: (u128::MAX - u128::from(number)).to_le_bytes(),
             at_ms: now_ms,
@@ -107,6 +109,7 @@ fn fill(path: &Path) {
     };
     let completed = |number: u64| {
         let message = NewMessage {
+            id: MessageId(number),
             channel: "echo_0".into(),
             conversation: format!("echo_0/user/user{}", number % 100).into(),
             body: body(number),
@@ -119,7 +122,8 @@ fn fill(path: &Path) {
 }
 
 fn commit(store: &mut SqliteStore, changes: Vec<Change>) {
-    store.commit(&[Batch { changes }]).expect("it is kept");
+    let number = store.last_number().expect("it is sound") + 1;
+    store.commit(&[Entry { number, batch: Batch { changes } }]).expect("it is kept");
 }
 
 fn megabytes(file: &Path) -> f64 {

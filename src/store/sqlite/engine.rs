@@ -14,9 +14,9 @@ use super::reserve::Reserve;
 use super::write::{Numbers, Writer};
 use super::{load, read};
 use crate::store::{
-    Batch, Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, Moment, Opener, PruneStats,
-    Receipt, ReplyFilter, ReplyId, ReplyRecord, ReplySummary, Retention, SeenId, Store, StoreError,
-    StoreUsage, StoredResponse,
+    Entry, Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, Moment, Opener, PruneStats,
+    ReplyFilter, ReplyId, ReplyRecord, ReplySummary, Retention, SeenId, Store, StoreError, StoreUsage,
+    StoredResponse,
 };
 
 /// A store in one SQLite file.
@@ -215,19 +215,26 @@ impl From<rusqlite::Error> for WriteError {
 }
 
 impl Store for SqliteStore {
-    fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Receipt>, StoreError> {
-        for (index, batch) in batches.iter().enumerate() {
-            batch.check(index)?;
+    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        for (index, entry) in entries.iter().enumerate() {
+            entry.batch.check(index)?;
         }
         self.write(|writer| {
-            let keep = |(index, batch)| {
-                writer.batch(batch).map_err(|error| match rejection(&error) {
+            for (index, entry) in entries.iter().enumerate() {
+                writer.batch(&entry.batch).map_err(|error| match rejection(&error) {
                     Some(reason) => WriteError::Rejected { batch: index, reason },
                     None => WriteError::Sqlite(error),
-                })
-            };
-            batches.iter().enumerate().map(keep).collect()
+                })?;
+            }
+            match entries.last() {
+                Some(last) => Ok(writer.put_number(last.number)?),
+                None => Ok(()),
+            }
         })
+    }
+
+    fn last_number(&mut self) -> Result<u64, StoreError> {
+        self.read(load::last_number)
     }
 
     fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError> {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rusqlite::{Connection, Error, Row};
 
 use super::read::{has_flag, number, shared};
-use super::rows::{all_once, each_once};
-use super::write::{IN_FLIGHT, UNCERTAIN};
+use super::rows::{all_once, ask, each_once};
+use super::write::{IN_FLIGHT, UNCERTAIN, last_id};
 use crate::store::{
-    ChannelKey, DedupeKey, Loaded, LoadedChannel, MessageId, PairedIdentity, PairingLock, PairingRequest,
-    PairingState, PendingMessage, PendingReply, ReplyId, SeenId, SeenRecord, TimerRecord,
+    ChannelKey, DedupeKey, LastIds, Loaded, LoadedChannel, MessageId, PairedIdentity, PairingLock,
+    PairingRequest, PairingState, PendingMessage, PendingReply, ReplyId, SeenId, SeenRecord, TimerRecord,
 };
 
 pub(super) fn load(conn: &Connection, now_ms: u64) -> rusqlite::Result<Loaded> {
@@ -18,6 +18,7 @@ pub(super) fn load(conn: &Connection, now_ms: u64) -> rusqlite::Result<Loaded> {
     let moment = conn.unchecked_transaction()?;
     let names = Names::read(&moment)?;
     let loaded = Loaded {
+        last_ids: last_ids(&moment)?,
         channels: channels(&moment, &names)?,
         messages: messages(&moment, &names)?,
         replies: replies(&moment, &names)?,
@@ -26,6 +27,18 @@ pub(super) fn load(conn: &Connection, now_ms: u64) -> rusqlite::Result<Loaded> {
     };
     moment.finish()?;
     Ok(loaded)
+}
+
+/// The number of the last batch.
+pub(super) fn last_number(conn: &Connection) -> rusqlite::Result<u64> {
+    ask(conn, "SELECT coalesce((SELECT value FROM meta WHERE name = 'last_batch'), 0)", &[])
+        .map(i64::unsigned_abs)
+}
+
+/// The largest ids: of what is there, or of what was there.
+fn last_ids(conn: &Connection) -> rusqlite::Result<LastIds> {
+    let of = |kind| ask(conn, &format!("SELECT {}", last_id(kind)), &[]).map(i64::unsigned_abs);
+    Ok(LastIds { message: of("message")?, reply: of("reply")?, seen: of("seen")? })
 }
 
 /// The channels' names by number: one for all records of a channel, of which there may be many.
@@ -47,11 +60,6 @@ impl Names {
 
 fn channels(conn: &Connection, names: &Names) -> rusqlite::Result<BTreeMap<ChannelKey, LoadedChannel>> {
     let mut channels: BTreeMap<ChannelKey, LoadedChannel> = BTreeMap::new();
-    each_once(conn, "SELECT id AS channel, polled_ms FROM channel", &mut |row| {
-        let polled_ms: Option<i64> = row.get("polled_ms")?;
-        channels.entry(names.of(row)?).or_default().polled_ms = polled_ms.map(i64::unsigned_abs);
-        Ok(())
-    })?;
     each_once(conn, "SELECT channel, path, content FROM file", &mut |row| {
         let files = &mut channels.entry(names.of(row)?).or_default().files;
         files.insert(shared(row, "path")?, shared(row, "content")?);

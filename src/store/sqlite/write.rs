@@ -7,8 +7,8 @@ use rusqlite::{Connection, Params, Statement, params};
 use super::maintenance::Forget;
 use super::rows::{ask, each_once, one};
 use crate::store::{
-    Batch, Change, ChannelKey, MAX_ATTACHMENTS, MessageId, NewAttachment, NewMessage, NewReply, PairingKey,
-    PairingRecord, Receipt, ReplyAttachment, ReplyId, ReplyKind, SeenId, StoredResponse,
+    Batch, Change, ChannelKey, MAX_ATTACHMENTS, NewAttachment, NewMessage, NewReply, PairingKey,
+    PairingRecord, ReplyAttachment, ReplyKind, SeenId, StoredResponse,
 };
 
 /// `delivery.state`.
@@ -33,16 +33,20 @@ pub(super) const IN_FLIGHT: i64 = 1;
 /// other by shifting.
 pub(super) const UNCERTAIN: i64 = 2;
 
-/// Names in `meta` of the largest ids that were ever given, written when rows are deleted.
-const FLOORS: [&str; 3] = ["last_message", "last_reply", "last_seen"];
+/// The largest id of a table that was ever given, as a term of SQL: of its rows, or of those that were deleted.
+pub(super) fn last_id(table: &str) -> String {
+    format!(
+        "max(coalesce((SELECT max(id) FROM {table}), 0),
+             coalesce((SELECT value FROM meta WHERE name = 'last_{table}'), 0))"
+    )
+}
 
 /// How many bytes a probe writes.
 const PROBE_BYTES: i64 = 64 << 10;
 
-/// The ids that were given last, and the channels' numbers. Valid as long as nobody else has written.
+/// The channels' numbers. Valid as long as nobody else has written.
 pub(super) struct Numbers {
     data_version: i64,
-    last: [i64; 3],
     channels: HashMap<ChannelKey, i64>,
 }
 
@@ -57,20 +61,12 @@ impl Numbers {
     }
 
     fn read(conn: &Connection, data_version: i64) -> rusqlite::Result<Self> {
-        let mut last = [0; 3];
-        for ((last, table), floor) in last.iter_mut().zip(["message", "reply", "seen"]).zip(FLOORS) {
-            let question = format!(
-                "SELECT max(coalesce((SELECT max(id) FROM {table}), 0),
-                            coalesce((SELECT value FROM meta WHERE name = ?1), 0))"
-            );
-            *last = conn.query_row(&question, [floor], |row| row.get(0))?;
-        }
         let mut channels = HashMap::new();
         each_once(conn, "SELECT name, id FROM channel", &mut |row| {
             channels.insert(ChannelKey::from(row.get::<_, String>(0)?), row.get(1)?);
             Ok(())
         })?;
-        Ok(Self { data_version, last, channels })
+        Ok(Self { data_version, channels })
     }
 }
 
@@ -99,25 +95,23 @@ impl<'a> Writer<'a> {
         self.numbers
     }
 
-    pub(super) fn batch(&mut self, batch: &Batch) -> rusqlite::Result<Receipt> {
-        let mut receipt = Receipt::default();
-        for change in &batch.changes {
-            self.change(change, &mut receipt)?;
-        }
-        Ok(receipt)
+    pub(super) fn batch(&mut self, batch: &Batch) -> rusqlite::Result<()> {
+        batch.changes.iter().try_for_each(|change| self.change(change))
     }
 
-    fn change(&mut self, change: &Change, receipt: &mut Receipt) -> rusqlite::Result<()> {
+    /// Keeps the number of the last batch of a transaction.
+    pub(super) fn put_number(&mut self, number: u64) -> rusqlite::Result<()> {
+        self.run("REPLACE INTO meta VALUES ('last_batch', ?1)", params![int(number)])
+    }
+
+    fn change(&mut self, change: &Change) -> rusqlite::Result<()> {
         match change {
-            Change::AddMessage(new) => receipt.messages.push(self.add_message(new)?),
-            Change::AddReply(new) => receipt.replies.push(self.add_reply(new)?),
-            Change::Seen { channel, key, at_ms, expires_ms, answer } => {
-                receipt.seen.push(self.seen(channel, key, *at_ms, *expires_ms, answer.as_ref())?);
+            Change::AddMessage(new) => self.add_message(new)?,
+            Change::AddReply(new) => self.add_reply(new)?,
+            Change::Seen { id, channel, key, at_ms, expires_ms, answer } => {
+                self.seen(*id, channel, key, *at_ms, *expires_ms, answer.as_ref())?;
             }
-            Change::PutFile { .. }
-            | Change::SetTimer { .. }
-            | Change::CancelTimer { .. }
-            | Change::PollRan { .. } => {
+            Change::PutFile { .. } | Change::SetTimer { .. } | Change::CancelTimer { .. } => {
                 self.change_channel(change)?;
             }
             Change::PutPairing(record) => self.put_pairing(record)?,
@@ -155,17 +149,13 @@ impl<'a> Writer<'a> {
                 let channel = self.channel(channel)?;
                 self.run("DELETE FROM timer WHERE channel = ?1 AND name = ?2", params![channel, name])
             }
-            Change::PollRan { channel, at_ms } => {
-                let channel = self.channel(channel)?;
-                self.run("UPDATE channel SET polled_ms = ?2 WHERE id = ?1", params![channel, int(*at_ms)])
-            }
             _ => Ok(()),
         }
     }
 
-    fn add_message(&mut self, new: &NewMessage) -> rusqlite::Result<MessageId> {
+    fn add_message(&mut self, new: &NewMessage) -> rusqlite::Result<()> {
         let channel = self.channel(&new.channel)?;
-        let id = self.next(0);
+        let id = int(new.id.0);
         let body = &new.body;
         self.run(
             "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -185,11 +175,10 @@ impl<'a> Writer<'a> {
             "INSERT INTO delivery (id, state, attempt, changed_ms, bytes) VALUES (?1, ?2, 0, ?3, ?4)",
             params![id, delivery_state::PENDING, int(new.received_ms), int(new.bytes())],
         )?;
-        let id = MessageId(id.unsigned_abs());
         for (place, attachment) in new.attachments.iter().enumerate() {
-            self.add_message_file(file_id(id.0, place), attachment)?;
+            self.add_message_file(file_id(new.id.0, place), attachment)?;
         }
-        Ok(id)
+        Ok(())
     }
 
     fn add_message_file(&self, id: i64, attachment: &NewAttachment) -> rusqlite::Result<()> {
@@ -241,9 +230,9 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn add_reply(&mut self, new: &NewReply) -> rusqlite::Result<ReplyId> {
+    fn add_reply(&mut self, new: &NewReply) -> rusqlite::Result<()> {
         let channel = self.channel(&new.channel)?;
-        let id = self.next(1);
+        let id = int(new.id.0);
         let body = &new.body;
         let broadcast_to = match &new.kind {
             ReplyKind::Respond => None,
@@ -268,11 +257,10 @@ impl<'a> Writer<'a> {
             "INSERT INTO outbox VALUES (?1, ?2, 0, 0, ?3, ?3, ?3, ?4, NULL, 0)",
             params![id, outbox_state::PENDING, int(new.created_ms), int(new.bytes())],
         )?;
-        let id = ReplyId(id.unsigned_abs());
         for (place, attachment) in body.attachments.iter().enumerate() {
-            self.add_reply_file(file_id(id.0, place), attachment)?;
+            self.add_reply_file(file_id(new.id.0, place), attachment)?;
         }
-        Ok(id)
+        Ok(())
     }
 
     fn add_reply_file(&self, id: i64, attachment: &ReplyAttachment) -> rusqlite::Result<()> {
@@ -323,14 +311,14 @@ impl<'a> Writer<'a> {
 
     fn seen(
         &mut self,
+        id: SeenId,
         channel: &ChannelKey,
         key: &[u8],
         at_ms: u64,
         expires_ms: u64,
         answer: Option<&StoredResponse>,
-    ) -> rusqlite::Result<SeenId> {
+    ) -> rusqlite::Result<()> {
         let channel = self.channel(channel)?;
-        let id = self.next(2);
         let headers = answer
             .map(|answer| serde_json::to_string(&answer.headers))
             .transpose()
@@ -338,7 +326,7 @@ impl<'a> Writer<'a> {
         self.run(
             "INSERT INTO seen VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
-                id,
+                int(id.0),
                 channel,
                 int(at_ms),
                 int(expires_ms),
@@ -347,8 +335,7 @@ impl<'a> Writer<'a> {
                 headers,
                 answer.map(|answer| &*answer.body),
             ],
-        )?;
-        Ok(SeenId(id.unsigned_abs()))
+        )
     }
 
     fn put_pairing(&mut self, record: &PairingRecord) -> rusqlite::Result<()> {
@@ -421,8 +408,8 @@ impl<'a> Writer<'a> {
 
     /// Deletes what pruning has chosen. The largest ids are written down first, so that none is given twice.
     pub(super) fn forget(&mut self, forget: &Forget, now_ms: u64) -> rusqlite::Result<()> {
-        for (name, last) in FLOORS.into_iter().zip(self.numbers.last) {
-            self.run("REPLACE INTO meta VALUES (?1, ?2)", params![name, last])?;
+        for table in ["message", "reply", "seen"] {
+            self.run(&format!("REPLACE INTO meta VALUES ('last_{table}', {})", last_id(table)), [])?;
         }
         for &id in &forget.messages {
             self.run("DELETE FROM delivery WHERE id = ?1", params![int(id)])?;
@@ -469,11 +456,6 @@ impl<'a> Writer<'a> {
         };
         self.numbers.channels.insert(ChannelKey::clone(key), id);
         Ok(id)
-    }
-
-    fn next(&mut self, kind: usize) -> i64 {
-        self.numbers.last[kind] += 1;
-        self.numbers.last[kind]
     }
 
     fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<()> {

@@ -84,31 +84,41 @@ fn opener(engine: &str, path: PathBuf) -> Opener {
 }
 
 fn webhook(handle: &StoreHandle, caller: usize, number: u64) -> u64 {
-    keep(handle, webhook_changes(caller, number));
+    keep(handle, webhook_changes(handle.ids(), caller, number).1);
     1
 }
 
 fn life(handle: &StoreHandle, caller: usize, number: u64) -> u64 {
-    let id = keep(handle, webhook_changes(caller, number)).messages[0];
+    let (id, changes) = webhook_changes(handle.ids(), caller, number);
+    keep(handle, changes);
     keep(handle, vec![Change::MessageAttempt { id, attempt: 1, at_ms: number }]);
-    let answered = vec![Change::MessageAcked { id, at_ms: number }, Change::AddReply(reply(id))];
-    let id = keep(handle, answered).replies[0];
+    let reply = NewReply { id: handle.ids().reply(), ..reply(id) };
+    let id = reply.id;
+    keep(
+        handle,
+        vec![
+            Change::MessageAcked { id: reply.answers.expect("it answers"), at_ms: number },
+            Change::AddReply(reply),
+        ],
+    );
     keep(handle, vec![Change::ReplyAttempt { id, attempt: 1, at_ms: number }]);
     keep(handle, vec![Change::ReplyDelivered { id, at_ms: number }]);
     1
 }
 
-fn keep(handle: &StoreHandle, changes: Vec<Change>) -> Receipt {
-    handle.commit_and_wait(handle.generation(), Batch { changes }).expect("a sound store")
+fn keep(handle: &StoreHandle, changes: Vec<Change>) {
+    handle.commit_and_wait(Batch { changes }).expect("a sound store");
 }
 
-fn webhook_changes(caller: usize, number: u64) -> Vec<Change> {
+fn webhook_changes(ids: &Ids, caller: usize, number: u64) -> (MessageId, Vec<Change>) {
+    let id = ids.message();
     let channel: ChannelKey = format!("channel_{}", caller % 20).into();
     // Random as digests are.
     let key =
         (u128::from(number) << 64 | caller as u128).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
-    vec![
+    let changes = vec![
         Change::AddMessage(NewMessage {
+            id,
             channel: channel.clone(),
             conversation: format!("chat-{caller}").into(),
             body: MessageBody {
@@ -127,17 +137,20 @@ fn webhook_changes(caller: usize, number: u64) -> Vec<Change> {
             content: number.to_string().into(),
         },
         Change::Seen {
+            id: ids.seen(),
             channel,
             key: key.to_be_bytes(),
             at_ms: number,
             expires_ms: number + 86_400_000,
             answer: Some(StoredResponse { status: 200, headers: Vec::new(), body: b"ok".as_slice().into() }),
         },
-    ]
+    ];
+    (id, changes)
 }
 
 fn reply(id: MessageId) -> NewReply {
     NewReply {
+        id: ReplyId(0),
         channel: "channel_0".into(),
         conversation: "chat-0".into(),
         kind: ReplyKind::Respond,

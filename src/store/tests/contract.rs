@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::samples::*;
+use super::writing::{self, Receipt};
 use crate::store::*;
 use crate::test_support::temp_dir::TempDir;
 use proptest::prelude::*;
@@ -36,7 +37,11 @@ impl Bench {
     }
 
     fn commit(&mut self, changes: impl Into<Vec<Change>>) -> Receipt {
-        self.store.commit(&[Batch { changes: changes.into() }]).unwrap().remove(0)
+        self.commit_group(&[Batch { changes: changes.into() }]).unwrap().remove(0)
+    }
+
+    fn commit_group(&mut self, batches: &[Batch]) -> Result<Vec<Receipt>, StoreError> {
+        writing::commit(self.store.as_mut(), batches)
     }
 
     fn load(&mut self) -> Loaded {
@@ -80,6 +85,8 @@ engines! {
     a_message_comes_back_as_it_was
     a_reply_comes_back_as_it_was
     ids_grow_across_batches_reopening_and_pruning
+    an_id_that_is_taken_is_rejected
+    the_number_of_the_last_batch_is_kept_with_it
     a_rejected_batch_is_named_and_nothing_of_its_group_is_kept
     attachments_up_to_the_limit_and_one_more
     a_message_goes_through_its_states
@@ -87,7 +94,7 @@ engines! {
     an_attempt_without_an_outcome_makes_a_redelivery
     traps_are_counted_until_an_operator_sends_the_reply_again
     a_change_of_something_unknown_does_nothing_and_spares_its_batch
-    files_timers_and_polls_are_those_written_last
+    files_and_timers_are_those_written_last
     the_last_seen_of_a_key_counts_until_it_expires
     pairing_records_replace_each_other_by_key
     lists_filter_page_and_limit
@@ -108,8 +115,8 @@ fn an_empty_store_holds_nothing(mut bench: Bench) {
     assert_eq!(bench.store.stored_response(SeenId(1)), Ok(None));
     assert_eq!(bench.store.messages(&MessageFilter::default()), Ok(vec![]));
     assert_eq!(bench.store.replies(&ReplyFilter::default()), Ok(vec![]));
-    assert_eq!(bench.store.commit(&[]), Ok(vec![]));
-    assert_eq!(bench.store.commit(&[Batch::default()]), Ok(vec![Receipt::default()]));
+    assert_eq!(bench.commit_group(&[]), Ok(vec![]));
+    assert_eq!(bench.commit_group(&[Batch::default()]), Ok(vec![Receipt::default()]));
 }
 
 fn committed_records_are_there_after_reopening(mut bench: Bench) {
@@ -117,15 +124,13 @@ fn committed_records_are_there_after_reopening(mut bench: Bench) {
         file("a", "state/cursor", "17"),
         Change::AddMessage(message("a", "c", "one")),
         timer("a", "t", 5),
-        Change::PollRan { channel: "b".into(), at_ms: 99 },
         seen("b", 1, 10, 1_000, Some("ok")),
         Change::AddReply(reply("b", "d", "two")),
         Change::PutPairing(PairingRecord::Allowed { channel: "b".into(), entry: "ada".to_owned() }),
     ]);
     let before = bench.load();
-    assert_eq!((before.channels.len(), before.messages.len(), before.replies.len()), (2, 1, 1));
+    assert_eq!((before.channels.len(), before.messages.len(), before.replies.len()), (1, 1, 1));
     assert_eq!((before.seen.len(), before.pairing.allowed.len()), (1, 1));
-    assert_eq!(before.channels["b"].polled_ms, Some(99));
     bench.reopen();
     assert_eq!(bench.load(), before);
 }
@@ -191,7 +196,7 @@ fn ids_grow_across_batches_reopening_and_pruning(mut bench: Bench) {
             seen("a", 1, 0, 1, None),
         ])
     };
-    let receipts = bench.store.commit(&[both(), both()]).unwrap();
+    let receipts = bench.commit_group(&[both(), both()]).unwrap();
     let messages: Vec<_> = receipts.iter().flat_map(|receipt| receipt.messages.clone()).collect();
     assert!(messages.is_sorted_by(|a, b| a < b), "{messages:?}");
     assert!(receipts[0].replies < receipts[1].replies && receipts[0].seen < receipts[1].seen);
@@ -204,9 +209,53 @@ fn ids_grow_across_batches_reopening_and_pruning(mut bench: Bench) {
     let forgotten = bench.store.prune(&Retention::default(), u64::from(u32::MAX)).unwrap();
     assert_eq!((forgotten.messages, forgotten.replies, forgotten.seen), (4, 2, 2));
     bench.reopen();
-    let next = bench.store.commit(&[both()]).unwrap().remove(0);
+    let next = bench.commit_group(&[both()]).unwrap().remove(0);
     assert!(next.messages[0] > messages[3], "{next:?} after {messages:?}");
     assert!(next.replies[0] > receipts[1].replies[0] && next.seen[0] > receipts[1].seen[0]);
+}
+
+fn an_id_that_is_taken_is_rejected(mut bench: Bench) {
+    bench.add_message();
+    bench.add_reply();
+    bench.commit([seen("a", 1, 0, 1, None)]);
+    let before = bench.load();
+    let message = |id| Change::AddMessage(NewMessage { id: MessageId(id), ..message("a", "c", "x") });
+    let reply = Change::AddReply(NewReply { id: ReplyId(1), ..reply("a", "c", "x") });
+    let key = Change::Seen {
+        id: SeenId(1),
+        channel: "a".into(),
+        key: [2; 16],
+        at_ms: 0,
+        expires_ms: 1,
+        answer: None,
+    };
+    for (case, changes) in [
+        ("a message", vec![message(1)]),
+        ("a message of the same batch", vec![message(2), message(2)]),
+        ("a reply", vec![reply]),
+        ("a seen key", vec![key]),
+    ] {
+        let good = Entry { number: 8, batch: Batch::of(file("a", "f", "x")) };
+        let error = bench.store.commit(&[good, Entry { number: 9, batch: Batch { changes } }]).unwrap_err();
+        assert!(matches!(error, StoreError::Rejected { batch: 1, .. }), "{case}: {error:?}");
+        assert_eq!(bench.load(), before, "{case}");
+    }
+}
+
+fn the_number_of_the_last_batch_is_kept_with_it(mut bench: Bench) {
+    let entry = |number| Entry { number, batch: Batch::of(file("a", "f", &number.to_string())) };
+    assert_eq!(bench.store.last_number(), Ok(0));
+    bench.store.commit(&[entry(1), entry(2)]).unwrap();
+    assert_eq!(bench.store.last_number(), Ok(2));
+    bench.store.commit(&[entry(7)]).unwrap();
+    bench.reopen();
+    assert_eq!((bench.store.last_number(), &*bench.load().channels["a"].files["f"]), (Ok(7), "7"));
+    let bad = NewReply { id: ReplyId(1), ..reply("a", "c", "x") };
+    let bad = Batch { changes: vec![Change::AddReply(bad.clone()), Change::AddReply(bad)] };
+    bench.store.commit(&[entry(8), Entry { number: 9, batch: bad }]).unwrap_err();
+    assert_eq!(bench.store.last_number(), Ok(7), "nothing of the group is kept");
+    bench.store.prune(&Retention::default(), u64::from(u32::MAX)).unwrap();
+    assert_eq!(bench.store.last_number(), Ok(7));
 }
 
 fn a_rejected_batch_is_named_and_nothing_of_its_group_is_kept(mut bench: Bench) {
@@ -217,11 +266,11 @@ fn a_rejected_batch_is_named_and_nothing_of_its_group_is_kept(mut bench: Bench) 
         batch([file("a", "f", "x"), Change::AddReply(bad)]),
         Batch::of(file("a", "g", "x")),
     ];
-    let error = bench.store.commit(&group).unwrap_err();
+    let error = bench.commit_group(&group).unwrap_err();
     assert!(matches!(error, StoreError::Rejected { batch: 1, .. }), "{error:?}");
     assert!(!error.is_unavailable());
     assert_eq!(bench.load(), Loaded::default());
-    bench.store.commit(&[group[0].clone(), group[2].clone()]).unwrap();
+    bench.commit_group(&[group[0].clone(), group[2].clone()]).unwrap();
     assert_eq!(bench.load().messages.len(), 1);
 }
 
@@ -236,12 +285,12 @@ fn attachments_up_to_the_limit_and_one_more(mut bench: Bench) {
             .collect();
         Batch::of(Change::AddMessage(new))
     };
-    let receipts = bench.store.commit(&[with(MAX_ATTACHMENTS), with(1)]).unwrap();
+    let receipts = bench.commit_group(&[with(MAX_ATTACHMENTS), with(1)]).unwrap();
     let full = bench.message(receipts[0].messages[0]);
     let names: Vec<_> = full.attachments.iter().map(|each| each.meta.id.clone()).collect();
     assert_eq!(names, (0..MAX_ATTACHMENTS).map(|at| at.to_string()).collect::<Vec<_>>());
     assert_eq!(bench.message(receipts[1].messages[0]).attachments.len(), 1);
-    let error = bench.store.commit(&[with(MAX_ATTACHMENTS + 1)]).unwrap_err();
+    let error = bench.commit_group(&[with(MAX_ATTACHMENTS + 1)]).unwrap_err();
     assert!(matches!(error, StoreError::Rejected { batch: 0, .. }), "{error:?}");
 }
 
@@ -396,7 +445,7 @@ fn a_change_of_something_unknown_does_nothing_and_spares_its_batch(mut bench: Be
     assert_eq!((loaded.messages.len(), loaded.replies.len()), (0, 1));
 }
 
-fn files_timers_and_polls_are_those_written_last(mut bench: Bench) {
+fn files_and_timers_are_those_written_last(mut bench: Bench) {
     bench.commit([
         file("a", "x", "1"),
         file("a", "y", ""),
@@ -404,15 +453,8 @@ fn files_timers_and_polls_are_those_written_last(mut bench: Bench) {
         timer("a", "t", 5),
         timer("a", "u", 6),
     ]);
-    bench.commit([
-        file("a", "x", "3"),
-        timer("a", "t", 7),
-        Change::PollRan { channel: "a".into(), at_ms: 8 },
-    ]);
-    bench.commit([
-        Change::CancelTimer { channel: "a".into(), name: "u".into() },
-        Change::PollRan { channel: "a".into(), at_ms: 9 },
-    ]);
+    bench.commit([file("a", "x", "3"), timer("a", "t", 7)]);
+    bench.commit([Change::CancelTimer { channel: "a".into(), name: "u".into() }]);
     let loaded = bench.load();
     let files: Vec<_> =
         loaded.channels["a"].files.iter().map(|(path, content)| (&**path, &**content)).collect();
@@ -421,7 +463,6 @@ fn files_timers_and_polls_are_those_written_last(mut bench: Bench) {
     let timers: Vec<_> =
         loaded.channels["a"].timers.iter().map(|timer| (&*timer.name, timer.due_ms)).collect();
     assert_eq!(timers, [("t", 7)]);
-    assert_eq!(loaded.channels["a"].polled_ms, Some(9));
 }
 
 fn the_last_seen_of_a_key_counts_until_it_expires(mut bench: Bench) {
@@ -684,7 +725,7 @@ proptest! {
         let batches: Vec<_> = batches.into_iter().map(|changes| Batch { changes }).collect();
         let retention = Retention { completed_ms: 300, dead_ms: 600, max_completed: 3, max_dedupe_keys: 2, ..Retention::default() };
         for group in batches.chunks(3) {
-            prop_assert_eq!(memory.store.commit(group), sqlite.store.commit(group));
+            prop_assert_eq!(memory.commit_group(group), sqlite.commit_group(group));
         }
         sqlite.reopen();
         for round in 0..2 {

@@ -1,12 +1,13 @@
 //! Whatever the disk does, at whichever step: nothing that was acknowledged is missing afterwards, nothing is half, and
 //! work goes on.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::faulty::{Fault, Script};
 use super::samples::*;
+use super::writing::*;
 use crate::store::*;
 use crate::test_support::own_process::test_in_a_child;
 use crate::test_support::temp_dir::TempDir;
@@ -88,12 +89,9 @@ fn quick() -> StoreThreadConfig {
     }
 }
 
-fn recovered(events: &Receiver<StoreEvent>) -> Generation {
-    loop {
-        let event = events.recv_timeout(Duration::from_secs(20)).expect("a recovery");
-        if let StoreEvent::Recovered { generation, .. } = event {
-            return generation;
-        }
+fn recovered(events: &Receiver<StoreEvent>) {
+    while !matches!(events.recv_timeout(Duration::from_secs(60)).expect("a recovery"), StoreEvent::Recovered)
+    {
     }
 }
 
@@ -111,17 +109,62 @@ fn every_fault_at_every_step() {
                     .unwrap();
             let handle = thread.handle();
             script.fail_at(step, fault);
-            let generation = handle.generation();
-            let confirmed = run(&mut |batch| handle.commit_and_wait(generation, batch).ok());
+            let confirmed = run(&mut |batch| keep(&handle, batch).ok());
             assert!(!confirmed.delivered, "{case}: the failure was reported");
-            let generation = recovered(&events);
+            recovered(&events);
             handle
                 .query(move |store| {
                     verify(store, &confirmed, &case);
                     Ok(())
                 })
                 .unwrap();
-            handle.commit_and_wait(generation, Batch::of(file("b", "after", "x"))).unwrap();
+            keep(&handle, Batch::of(file("b", "after", "x"))).unwrap();
+            assert!(!script.used_after_failure());
+        }
+    }
+}
+
+/// What has happened is sent again after the failure, and nothing of it is there twice.
+#[test]
+fn what_has_happened_outlives_every_fault_at_every_step() {
+    for fault in Fault::ALL {
+        for step in 1..=STEPS {
+            let case = format!("{fault:?} at step {step}");
+            let scratch = TempDir::new();
+            let script = Script::default();
+            let opener = SqliteStore::opener(scratch.join("tinclaw.db"), SqliteOptions::default());
+            let (thread, _) = StoreThread::start(script.opener(opener), quick(), |_| {}).unwrap();
+            let handle = thread.handle();
+            script.fail_at(step, fault);
+            let told = Arc::new(Mutex::new(Vec::new()));
+            let mut steps = 0;
+            let confirmed = run(&mut |batch| {
+                steps += 1;
+                let (batch, receipt) = with_ids(handle.ids(), batch);
+                let (told, number) = (told.clone(), steps);
+                let (news, first_news) = channel();
+                handle.commit(batch, move |outcome| {
+                    told.lock().unwrap().push((number, outcome.is_ok()));
+                    let _ = news.send(());
+                });
+                // Each is a write of its own, so that the fault hits each of them.
+                first_news.recv_timeout(Duration::from_secs(60)).unwrap();
+                Some(receipt)
+            });
+            assert!(confirmed.delivered && steps == STEPS);
+            // Asked until the store works again: it then has everything.
+            while handle.query(|store| store.usage()).is_err() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            thread.stop();
+            let mut store = SqliteStore::open(scratch.join("tinclaw.db"), Durability::Full).unwrap();
+            verify(&mut store, &confirmed, &case);
+            assert_eq!(store.messages(&MessageFilter::default()).unwrap().len(), 1, "{case}");
+            assert_eq!(store.replies(&ReplyFilter::default()).unwrap().len(), 1, "{case}");
+            let told = told.lock().unwrap();
+            let kept: Vec<u32> = told.iter().filter(|(_, kept)| *kept).map(|(number, _)| *number).collect();
+            assert_eq!(kept, (1..=STEPS).collect::<Vec<_>>(), "{case}: each is told once, in order");
+            assert!(told.len() > kept.len(), "{case}: one at least was told to wait");
             assert!(!script.used_after_failure());
         }
     }
@@ -141,7 +184,7 @@ fn a_database_that_is_full_at_every_step() {
         let options = SqliteOptions { max_bytes: Some(empty + extra), ..SqliteOptions::default() };
         let mut store = SqliteStore::open_with(scratch.join("tinclaw.db"), &options).unwrap();
         let mut steps = 0;
-        let confirmed = run(&mut |batch| match store.commit(&[batch]) {
+        let confirmed = run(&mut |batch| match commit(&mut store, &[batch]) {
             Ok(mut receipts) => {
                 steps += 1;
                 Some(receipts.remove(0))
@@ -194,7 +237,7 @@ fn child_whose_files_end() {
         let mut store = SqliteStore::open(scratch.join("tinclaw.db"), Durability::Full).unwrap();
         limit_files(Some(std::fs::metadata(scratch.join("tinclaw.db-wal")).unwrap().len() + room));
         let mut steps = 0;
-        let confirmed = run(&mut |batch| match store.commit(&[batch]) {
+        let confirmed = run(&mut |batch| match commit(&mut store, &[batch]) {
             Ok(mut receipts) => {
                 steps += 1;
                 Some(receipts.remove(0))
@@ -208,7 +251,7 @@ fn child_whose_files_end() {
         limit_files(None);
         let mut store = SqliteStore::open(scratch.join("tinclaw.db"), Durability::Full).unwrap();
         verify(&mut store, &confirmed, &format!("{room} bytes more"));
-        store.commit(&[Batch::of(file("b", "after", "x"))]).unwrap();
+        commit(&mut store, &[Batch::of(file("b", "after", "x"))]).unwrap();
         if confirmed.delivered {
             return;
         }
@@ -233,7 +276,6 @@ fn a_full_database_works_again_when_pruning_has_made_room() {
         })
         .unwrap();
     let handle = thread.handle();
-    let generation = handle.generation();
     // Acknowledged long ago, so that pruning may forget them.
     let old = |number: u64| {
         let id = MessageId(number);
@@ -244,7 +286,7 @@ fn a_full_database_works_again_when_pruning_has_made_room() {
     };
     let mut kept = 0;
     let error = loop {
-        match handle.commit_and_wait(generation, old(kept + 1)) {
+        match keep(&handle, old(kept + 1)) {
             Ok(_) => kept += 1,
             Err(error) => break error,
         }
@@ -254,8 +296,8 @@ fn a_full_database_works_again_when_pruning_has_made_room() {
         "{error:?}"
     );
     assert!(kept > 50, "{kept}");
-    let generation = recovered(&events);
-    handle.commit_and_wait(generation, Batch::of(Change::AddMessage(message("a", "c", "new")))).unwrap();
+    recovered(&events);
+    keep(&handle, Batch::of(Change::AddMessage(message("a", "c", "new")))).unwrap();
     let left = handle.query(|store| store.messages(&MessageFilter::default())).unwrap();
     assert_eq!(left.len(), 1);
 }

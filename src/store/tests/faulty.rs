@@ -152,8 +152,12 @@ impl Faulty {
 }
 
 impl Store for Faulty {
-    fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Receipt>, StoreError> {
-        self.write(|store| store.commit(batches))
+    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.write(|store| store.commit(entries))
+    }
+
+    fn last_number(&mut self) -> Result<u64, StoreError> {
+        self.inner().last_number()
     }
 
     fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError> {

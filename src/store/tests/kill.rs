@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::samples::*;
+use super::writing::commit;
 use crate::store::*;
 use crate::test_support::own_process::test_in_a_child;
 use crate::test_support::temp_dir::TempDir;
@@ -101,7 +102,7 @@ fn child_that_is_killed() {
     let mut out = std::io::stdout();
     loop {
         let group: Vec<_> = (0..1 + number % 3).map(|at| numbered(number + at)).collect();
-        let receipts = store.commit(&group).unwrap();
+        let receipts = commit(&mut store, &group).unwrap();
         for receipt in receipts {
             let (messages, reply) = (&receipt.messages, receipt.replies[0]);
             let line = format!("kept {number} {} {} {reply}.\n", messages[0], messages[1]);

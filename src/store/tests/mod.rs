@@ -16,3 +16,4 @@ pub(crate) mod samples;
 mod sqlite;
 #[cfg(feature = "sqlite")]
 mod thread;
+pub(crate) mod writing;

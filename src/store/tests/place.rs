@@ -8,6 +8,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use super::samples::*;
+use super::writing::*;
 use crate::store::*;
 use crate::test_support::own_process::is_alone;
 use crate::test_support::temp_dir::TempDir;
@@ -95,12 +96,7 @@ fn nothing_is_committed_to_files_that_were_deleted_or_replaced() {
         let opener = SqliteStore::opener(scratch.join("tinclaw.db"), SqliteOptions::default());
         let (thread, _) = StoreThread::start(opener, quick(), |_| {}).unwrap();
         let handle = thread.handle();
-        let commit = |content| {
-            handle.commit_and_wait(
-                handle.generation(),
-                Batch::of(Change::AddMessage(message("a", "c", content))),
-            )
-        };
+        let commit = |content| keep(&handle, Batch::of(Change::AddMessage(message("a", "c", content))));
         commit("before").unwrap();
         let existed = scratch.join("tinclaw.db").exists();
         change(&scratch);
@@ -125,9 +121,7 @@ fn files_that_are_put_back_are_used_again() {
     let (events, recovered) = channel();
     let (thread, _) = StoreThread::start(opener, quick(), move |event| drop(events.send(event))).unwrap();
     let handle = thread.handle();
-    let commit = |content| {
-        handle.commit_and_wait(handle.generation(), Batch::of(Change::AddMessage(message("a", "c", content))))
-    };
+    let commit = |content| keep(&handle, Batch::of(Change::AddMessage(message("a", "c", content))));
     commit("before").unwrap();
     fs::rename(scratch.join("tinclaw.db"), away.join("tinclaw.db")).unwrap();
     assert!(commit("meanwhile").is_err());

@@ -1,4 +1,4 @@
-//! Records to write.
+//! Records to write. Their ids are 0 until they are given some: see `writing`.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use crate::store::*;
 
 pub fn message(channel: &str, conversation: &str, content: &str) -> NewMessage {
     NewMessage {
+        id: MessageId(0),
         channel: channel.into(),
         conversation: conversation.into(),
         body: MessageBody {
@@ -22,6 +23,7 @@ pub fn message(channel: &str, conversation: &str, content: &str) -> NewMessage {
 
 pub fn reply(channel: &str, conversation: &str, content: &str) -> NewReply {
     NewReply {
+        id: ReplyId(0),
         channel: channel.into(),
         conversation: conversation.into(),
         kind: ReplyKind::Respond,
@@ -51,7 +53,7 @@ pub fn seen(channel: &str, key: u8, at_ms: u64, expires_ms: u64, answer: Option<
         headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
         body: body.as_bytes().into(),
     });
-    Change::Seen { channel: channel.into(), key: [key; 16], at_ms, expires_ms, answer }
+    Change::Seen { id: SeenId(0), channel: channel.into(), key: [key; 16], at_ms, expires_ms, answer }
 }
 
 pub fn batch<const N: usize>(changes: [Change; N]) -> Batch {

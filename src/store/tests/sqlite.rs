@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::samples::*;
+use super::writing::commit;
 use crate::store::*;
 use crate::test_support::own_process::test_in_a_child;
 use crate::test_support::temp_dir::TempDir;
@@ -23,7 +24,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 fn add(store: &mut SqliteStore, text: &str) -> MessageId {
-    store.commit(&[Batch::of(Change::AddMessage(message("a", "c", text)))]).unwrap()[0].messages[0]
+    commit(store, &[Batch::of(Change::AddMessage(message("a", "c", text)))]).unwrap()[0].messages[0]
 }
 
 /// A database with some hundred messages, closed.
@@ -31,7 +32,7 @@ fn filled(scratch: &TempDir) -> PathBuf {
     let mut store = open(&scratch.join("tinclaw.db")).unwrap();
     let changes =
         (0..300).map(|at| Change::AddMessage(message("a", "c", &format!("{at} {}", "x".repeat(500)))));
-    store.commit(&[Batch { changes: changes.collect() }]).unwrap();
+    commit(&mut store, &[Batch { changes: changes.collect() }]).unwrap();
     scratch.join("tinclaw.db")
 }
 
@@ -135,14 +136,14 @@ fn damage_that_is_met_later_makes_the_store_unusable() {
     let mut store = open(&path).unwrap();
     let changes: Vec<_> =
         (0..300).map(|_| Change::AddMessage(message("a", "c", &"x".repeat(20_000)))).collect();
-    store.commit(&[Batch { changes }]).unwrap();
+    commit(&mut store, &[Batch { changes }]).unwrap();
     store.maintain(Moment::Idle).unwrap();
     // Behind the store's back, as a worn card does. There is more of it than SQLite's cache holds.
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, overwrite(bytes.clone(), 2048 * 4, bytes.len() - 2048 * 4)).unwrap();
     let error = (1..=300).find_map(|id| store.message(MessageId(id)).err()).expect("an error");
     assert!(damaged(&error), "{error:?}");
-    assert_eq!(store.commit(&[Batch::default()]), Err(StoreError::Broken));
+    assert_eq!(commit(&mut store, &[]), Err(StoreError::Broken));
 }
 
 #[test]
@@ -164,7 +165,7 @@ fn a_locked_database_file_works_again_once_it_is_released() {
     let mut store = open(&path).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let error = store.commit(&[Batch::of(Change::AddMessage(message("a", "c", "x")))]).unwrap_err();
+    let error = commit(&mut store, &[Batch::of(Change::AddMessage(message("a", "c", "x")))]).unwrap_err();
     assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
     drop(store);
     other.execute_batch("ROLLBACK").unwrap();
@@ -173,7 +174,7 @@ fn a_locked_database_file_works_again_once_it_is_released() {
 }
 
 #[test]
-fn two_writers_do_not_give_the_same_ids() {
+fn two_writers_see_what_the_other_has_numbered() {
     let scratch = TempDir::new();
     let (mut one, mut two) =
         (open(&scratch.join("tinclaw.db")).unwrap(), open(&scratch.join("tinclaw.db")).unwrap());
@@ -182,14 +183,40 @@ fn two_writers_do_not_give_the_same_ids() {
         ids.push(add(&mut one, "x"));
         ids.push(add(&mut two, "x"));
         let channel = format!("channel {at}");
-        one.commit(&[Batch::of(file(&channel, "f", "1"))]).unwrap();
-        two.commit(&[Batch::of(file(&channel, "f", "2"))]).unwrap();
+        commit(&mut one, &[Batch::of(file(&channel, "f", "1"))]).unwrap();
+        commit(&mut two, &[Batch::of(file(&channel, "f", "2"))]).unwrap();
     }
     assert_eq!(ids, (1..=10).map(MessageId).collect::<Vec<_>>());
     let loaded = one.load(0).unwrap();
     assert!(
         loaded.channels.values().flat_map(|channel| channel.files.values()).all(|content| &**content == "2")
     );
+}
+
+/// Made by the release before batches had numbers.
+#[test]
+fn a_database_of_the_release_before_is_brought_forward_with_everything_in_it() {
+    let scratch = TempDir::new();
+    fs::write(scratch.join("tinclaw.db"), include_bytes!("version_4.db")).unwrap();
+    let mut store = open(&scratch.join("tinclaw.db")).unwrap();
+    let loaded = store.load(0).unwrap();
+    assert_eq!(&*loaded.channels["a"].files["state/cursor"], "17");
+    assert_eq!(loaded.channels["a"].timers[0].due_ms, 9_000);
+    assert_eq!((loaded.messages.len(), loaded.messages[0].id), (1, MessageId(1)));
+    assert_eq!(store.attachment(MessageId(1), 0).unwrap(), Some(bytes(300)));
+    assert!(loaded.replies[0].redelivery && loaded.replies[0].attempts == 1);
+    assert_eq!(store.stored_response(loaded.seen[0].id).unwrap().unwrap().status, 200);
+    assert_eq!(loaded.pairing.allowed, [("a".into(), "ada".to_owned())]);
+    assert_eq!(
+        loaded.last_ids,
+        LastIds { message: 2, reply: 1, seen: 1 },
+        "2 was acknowledged and forgotten"
+    );
+    assert_eq!(store.last_number(), Ok(0));
+    assert_eq!(add(&mut store, "new"), MessageId(3));
+    drop(store);
+    let mut store = open(&scratch.join("tinclaw.db")).unwrap();
+    assert_eq!((store.last_number(), store.load(0).unwrap().messages.len()), (Ok(1), 2));
 }
 
 #[test]
@@ -203,7 +230,7 @@ fn a_limit_of_the_size_is_kept_and_can_be_raised() {
     let large = Batch::of(Change::AddMessage(message("a", "c", &"x".repeat(50_000))));
     let mut kept = 0;
     let error = loop {
-        match store.commit(std::slice::from_ref(&large)) {
+        match commit(&mut store, std::slice::from_ref(&large)) {
             Ok(_) => kept += 1,
             Err(error) => break error,
         }
@@ -214,7 +241,7 @@ fn a_limit_of_the_size_is_kept_and_can_be_raised() {
     assert!(fs::metadata(scratch.join("tinclaw.db")).unwrap().len() <= 300_000);
     let mut store = with(600_000);
     assert_eq!(store.load(0).unwrap().messages.len(), kept);
-    store.commit(&[large]).unwrap();
+    commit(&mut store, &[large]).unwrap();
 }
 
 #[test]
@@ -225,7 +252,7 @@ fn the_log_is_bounded_under_load_and_emptied_in_quiet_moments() {
         (0..64).map(|_| Batch::of(Change::AddMessage(message("a", "c", &"x".repeat(4_000))))).collect();
     let mut largest = 0;
     for _ in 0..80 {
-        store.commit(&group).unwrap();
+        commit(&mut store, &group).unwrap();
         store.maintain(Moment::BetweenGroups).unwrap();
         largest = largest.max(store.usage().unwrap().log_bytes);
     }
@@ -262,7 +289,7 @@ fn the_database_does_not_grow_with_messages_that_are_done() {
                 seen("a", number as u8, 0, u64::MAX, Some("ok")),
                 Change::MessageAcked { id, at_ms: u64::MAX },
             ]);
-            store.commit(&[changes]).unwrap();
+            commit(&mut store, &[changes]).unwrap();
         }
         while store.prune(&retention, 0).unwrap().more {}
         store.maintain(Moment::Idle).unwrap();
@@ -278,8 +305,8 @@ fn free_pages_are_returned_to_the_file_system() {
     let mut store = open(&scratch.join("tinclaw.db")).unwrap();
     let mut new = message("a", "c", "x");
     new.attachments = vec![NewAttachment { meta: AttachmentMeta::default(), data: Some(bytes(8 << 20)) }];
-    let id = store.commit(&[Batch::of(Change::AddMessage(new))]).unwrap()[0].messages[0];
-    store.commit(&[Batch::of(Change::MessageAcked { id, at_ms: 0 })]).unwrap();
+    let id = commit(&mut store, &[Batch::of(Change::AddMessage(new))]).unwrap()[0].messages[0];
+    commit(&mut store, &[Batch::of(Change::MessageAcked { id, at_ms: 0 })]).unwrap();
     store.prune(&Retention::default(), u64::from(u32::MAX)).unwrap();
     assert!(store.usage().unwrap().bytes > 8 << 20);
     for _ in 0..40 {
@@ -344,7 +371,7 @@ fn child_with_a_limited_file_size() {
     let limit = rustix::process::Rlimit { current: Some(room), maximum: None };
     rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
     for _ in 0..500 {
-        match store.commit(&[Batch::of(Change::AddMessage(message("a", "c", &"x".repeat(3_000))))]) {
+        match commit(&mut store, &[Batch::of(Change::AddMessage(message("a", "c", &"x".repeat(3_000))))]) {
             Ok(receipts) => println!("kept {}", receipts[0].messages[0]),
             Err(error) => {
                 println!("failed {error:?}");

@@ -1,11 +1,13 @@
 //! The store thread: group commit, order, outages and recovery.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::faulty::{Fault, Script};
 use super::samples::*;
+use super::writing::*;
 use crate::store::*;
 
 fn quick() -> StoreThreadConfig {
@@ -27,12 +29,14 @@ fn next(events: &Receiver<StoreEvent>) -> StoreEvent {
     events.recv_timeout(Duration::from_secs(20)).expect("an event")
 }
 
-fn recovered(events: &Receiver<StoreEvent>) -> (Generation, Loaded) {
-    loop {
-        if let StoreEvent::Recovered { generation, loaded } = next(events) {
-            return (generation, *loaded);
-        }
-    }
+fn recovered(events: &Receiver<StoreEvent>) {
+    while !matches!(next(events), StoreEvent::Recovered) {}
+}
+
+fn texts(handle: &StoreHandle) -> Vec<String> {
+    let all = MessageFilter { limit: MAX_ROWS, ..MessageFilter::default() };
+    let messages = handle.query(move |store| store.messages(&all)).unwrap();
+    messages.into_iter().rev().map(|message| message.excerpt).collect()
 }
 
 fn note(text: &str) -> Batch {
@@ -74,13 +78,22 @@ fn occupy(handle: &StoreHandle) -> impl Drop + use<> {
 
 type Outcomes = Arc<Mutex<Vec<(usize, Result<Receipt, CommitError>)>>>;
 
-fn send(handle: &StoreHandle, generation: Generation, batches: Vec<Batch>) -> Outcomes {
+/// Sends what has happened. Notes everything that is told of it.
+fn send(handle: &StoreHandle, batches: Vec<Batch>) -> Outcomes {
     let outcomes = Outcomes::default();
     for (place, batch) in batches.into_iter().enumerate() {
         let outcomes = Arc::clone(&outcomes);
-        handle.commit(generation, batch, move |outcome| outcomes.lock().unwrap().push((place, outcome)));
+        let (batch, receipt) = with_ids(handle.ids(), batch);
+        handle.commit(batch, move |outcome| {
+            outcomes.lock().unwrap().push((place, outcome.map(|()| receipt.clone())));
+        });
     }
     outcomes
+}
+
+/// Sends something that nobody waits for.
+fn send_soon(handle: &StoreHandle, text: &str) {
+    handle.commit_soon(with_ids(handle.ids(), note(text)).0);
 }
 
 #[test]
@@ -88,7 +101,7 @@ fn what_gathers_is_committed_in_one_transaction_and_answered_in_order() {
     let (thread, _events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
     let occupied = occupy(&handle);
-    let outcomes = send(&handle, handle.generation(), (0..50).map(|at| note(&at.to_string())).collect());
+    let outcomes = send(&handle, (0..50).map(|at| note(&at.to_string())).collect());
     drop(occupied);
     wait_until(|| outcomes.lock().unwrap().len() == 50);
     let outcomes = outcomes.lock().unwrap();
@@ -112,7 +125,7 @@ fn a_group_is_bounded_in_number_and_in_bytes() {
         let (thread, _events) = start(MemoryStore::new().opener(), config);
         let handle = thread.handle();
         let occupied = occupy(&handle);
-        let outcomes = send(&handle, handle.generation(), vec![note("x"); 50]);
+        let outcomes = send(&handle, vec![note("x"); 50]);
         drop(occupied);
         wait_until(|| outcomes.lock().unwrap().len() == 50);
         assert_eq!(handle.health().groups, groups, "{name}");
@@ -126,7 +139,7 @@ fn many_callers_get_ids_of_their_own() {
     let mut ids: Vec<_> = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..8)
             .map(|_| {
-                let commit = || handle.commit_and_wait(handle.generation(), note("x")).unwrap().messages[0];
+                let commit = || keep(&handle, note("x")).unwrap().messages[0];
                 scope.spawn(move || (0..50).map(|_| commit()).collect::<Vec<_>>())
             })
             .collect();
@@ -141,7 +154,7 @@ fn a_read_sees_earlier_commits() {
     let (thread, _events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
     for count in 1..=20 {
-        handle.commit(handle.generation(), note("x"), |_| ());
+        handle.commit(with_ids(handle.ids(), note("x")).0, |_| ());
         assert_eq!(handle.query(|store| store.load(0)).unwrap().messages.len(), count);
     }
 }
@@ -152,9 +165,9 @@ fn deferred_batches_are_committed_with_the_next_group() {
     let handle = thread.handle();
     let occupied = occupy(&handle);
     for _ in 0..20 {
-        handle.commit_soon(handle.generation(), note("soon"), |receipt| drop(receipt.unwrap()));
+        send_soon(&handle, "soon");
     }
-    let outcomes = send(&handle, handle.generation(), vec![note("now")]);
+    let outcomes = send(&handle, vec![note("now")]);
     drop(occupied);
     wait_until(|| outcomes.lock().unwrap().len() == 1);
     let health = handle.health();
@@ -166,7 +179,7 @@ fn deferred_batches_are_committed_without_a_further_request() {
     let (thread, _events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
     for kept in 1..=3 {
-        handle.commit_soon(handle.generation(), note("soon"), |_| ());
+        send_soon(&handle, "soon");
         wait_until(|| handle.health().commits == kept);
     }
 }
@@ -177,7 +190,7 @@ fn more_than_may_wait_is_kept_all_the_same() {
     let handle = thread.handle();
     let occupied = occupy(&handle);
     for _ in 0..1025 {
-        handle.commit_soon(handle.generation(), note("soon"), |_| ());
+        send_soon(&handle, "soon");
     }
     drop(occupied);
     wait_until(|| handle.health().commits == 1025);
@@ -189,36 +202,30 @@ fn reads_and_shutdown_see_deferred_batches() {
     let (thread, _events) = start(store.opener(), quick());
     let handle = thread.handle();
     for count in 1..=5 {
-        handle.commit_soon(handle.generation(), note("x"), |_| ());
+        send_soon(&handle, "x");
         assert_eq!(handle.query(|store| store.load(0)).unwrap().messages.len(), count);
     }
-    handle.commit_soon(handle.generation(), note("last"), |_| ());
+    send_soon(&handle, "last");
     thread.stop();
     assert_eq!((store.opener())().unwrap().load(0).unwrap().messages.len(), 6);
-    let (sender, told) = channel();
-    handle.commit_soon(handle.generation(), note("too late"), move |outcome| sender.send(outcome).unwrap());
-    assert_eq!(told.recv().unwrap(), Err(CommitError::Stopped));
+    send_soon(&handle, "too late");
+    let late = send(&handle, vec![note("too late")]);
+    assert_eq!(*late.lock().unwrap(), [(0, Err(CommitError::Stopped))]);
+    assert!(handle.is_idle(), "nothing is left that waits");
 }
 
 #[test]
-fn an_outage_is_reported_to_deferred_batches() {
+fn deferred_batches_outlive_an_outage() {
     let script = Script::default();
     let (thread, events) = start(script.opener(MemoryStore::new().opener()), quick());
     let handle = thread.handle();
-    let (sender, told) = channel();
-    let send_soon = |text: &str| {
-        let sender = sender.clone();
-        let tell = move |outcome: Result<Receipt, CommitError>| sender.send(outcome.is_ok()).unwrap();
-        handle.commit_soon(handle.generation(), note(text), tell);
-    };
     script.fail_at(1, Fault::DiskFull);
-    send_soon("lost");
-    assert!(!told.recv().unwrap());
+    send_soon(&handle, "before");
     assert!(matches!(next(&events), StoreEvent::Unavailable { .. }));
-    let (second, _) = recovered(&events);
-    wait_until(|| handle.generation() == second);
-    send_soon("kept");
-    assert!(told.recv().unwrap());
+    send_soon(&handle, "meanwhile or after");
+    recovered(&events);
+    wait_until(|| handle.health().commits == 2);
+    assert_eq!(texts(&handle), ["before", "meanwhile or after"]);
 }
 
 #[test]
@@ -229,14 +236,10 @@ fn a_batch_at_fault_fails_alone() {
     bad.attachments = vec![NewAttachment::default(); MAX_ATTACHMENTS + 1];
     let bad = Batch::of(Change::AddMessage(bad));
     let occupied = occupy(&handle);
-    let outcomes = send(
-        &handle,
-        handle.generation(),
-        vec![note("1"), bad.clone(), note("2"), bad.clone(), bad, note("3")],
-    );
+    let outcomes = send(&handle, vec![note("1"), bad.clone(), note("2"), bad.clone(), bad, note("3")]);
     drop(occupied);
     wait_until(|| outcomes.lock().unwrap().len() == 6);
-    let kept: Vec<_> = outcomes
+    let mut kept: Vec<_> = outcomes
         .lock()
         .unwrap()
         .iter()
@@ -246,76 +249,151 @@ fn a_batch_at_fault_fails_alone() {
             Err(other) => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(kept, [(0, 1), (1, 0), (2, 2), (3, 0), (4, 0), (5, 3)]);
+    kept.sort();
+    assert_eq!(kept, [(0, 1), (1, 0), (2, 3), (3, 0), (4, 0), (5, 6)]);
     assert_eq!(handle.health().state, StoreState::Up);
     assert!(events.try_recv().is_err(), "the store is well");
 }
 
+/// What is sent has happened: the store that failed has it later, once and in order.
 #[test]
-fn a_failure_ends_its_generation_for_all_that_was_sent_or_will_be() {
+fn what_was_sent_before_and_in_an_outage_is_kept_after_it_once_and_in_order() {
+    for fault in Fault::ALL {
+        let script = Script::default();
+        let (thread, events) = start(script.opener(MemoryStore::new().opener()), quick());
+        let handle = thread.handle();
+        keep(&handle, note("first")).unwrap();
+        script.fail_at(1, fault);
+        script.refuse_openings(1);
+        let occupied = occupy(&handle);
+        let before = send(&handle, (0..20).map(|at| note(&at.to_string())).collect());
+        drop(occupied);
+        assert!(matches!(next(&events), StoreEvent::Unavailable { .. }));
+        let meanwhile = send(&handle, (20..30).map(|at| note(&at.to_string())).collect());
+        recovered(&events);
+        wait_until(|| handle.is_idle());
+        let numbers = (0..30).map(|at| at.to_string());
+        let expected: Vec<_> = std::iter::once("first".to_owned()).chain(numbers).collect();
+        assert_eq!(texts(&handle), expected, "{fault:?}");
+        for (sent, count) in [(before, 20), (meanwhile, 10)] {
+            let told = sent.lock().unwrap();
+            let kept = told.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(place, _)| *place);
+            assert_eq!(kept.collect::<Vec<_>>(), (0..count).collect::<Vec<_>>(), "{fault:?}");
+            let waits = told.iter().filter_map(|(_, outcome)| outcome.as_ref().err());
+            for outcome in waits {
+                let CommitError::Unavailable { retry_after, .. } = outcome else { panic!("{outcome:?}") };
+                assert!(*retry_after >= Duration::from_secs(1));
+            }
+        }
+        assert!(!script.used_after_failure());
+    }
+}
+
+#[test]
+fn what_may_fail_is_refused_in_an_outage_and_not_kept_after_it() {
+    for (fault, kept_all_the_same) in [(Fault::SyncLost, false), (Fault::SyncKept, true)] {
+        let script = Script::default();
+        let (thread, events) = start(script.opener(MemoryStore::new().opener()), quick());
+        let handle = thread.handle();
+        script.fail_at(1, fault);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let news = told.clone();
+        let (batch, _) = with_ids(handle.ids(), note("under way"));
+        handle.try_commit(batch, move |outcome| news.lock().unwrap().push(outcome.is_ok()));
+        recovered(&events);
+        wait_until(|| handle.is_idle());
+        let (expected, stored) = if kept_all_the_same { (vec![false, true], 1) } else { (vec![false], 0) };
+        assert_eq!(*told.lock().unwrap(), expected, "{fault:?}");
+        assert_eq!(texts(&handle).len(), stored, "{fault:?}");
+    }
+}
+
+// The host went on with an old copy of the database, or an empty one, and what it had told others to be kept was gone.
+#[test]
+fn a_store_that_shows_less_than_it_had_promised_is_not_used() {
+    let script = Script::default();
+    let (right, wrong) = (MemoryStore::new(), MemoryStore::new());
+    let is_replaced = Arc::new(AtomicBool::new(true));
+    let (first, openings) = (AtomicBool::new(true), is_replaced.clone());
+    let (right_one, wrong_one) = (right.clone(), wrong.clone());
+    let opener: Opener = Box::new(move || {
+        let is_wrong = !first.swap(false, Ordering::SeqCst) && openings.load(Ordering::SeqCst);
+        Ok(Box::new(if is_wrong { wrong_one.clone() } else { right_one.clone() }))
+    });
+    let (thread, events) = start(script.opener(opener), quick());
+    let handle = thread.handle();
+    keep(&handle, note("promised")).unwrap();
+    script.fail_at(1, Fault::DiskFull);
+    let sent = send(&handle, vec![note("sent")]);
+    wait_until(|| handle.health().reason.is_some_and(|reason| reason.contains("replaced by another one")));
+    assert_eq!(handle.health().state, StoreState::Down);
+    assert!(keep(&handle, note("new")).is_err());
+    assert_eq!(wrong.clone().load(0).unwrap(), Loaded::default(), "nothing was written to it");
+    is_replaced.store(false, Ordering::SeqCst);
+    recovered(&events);
+    assert_eq!(texts(&handle), ["promised", "sent"]);
+    assert!(sent.lock().unwrap().last().unwrap().1.is_ok());
+}
+
+#[test]
+fn a_question_that_may_wait_is_answered_after_an_outage_and_sees_what_was_sent_before_it() {
     let script = Script::default();
     let (thread, events) = start(script.opener(MemoryStore::new().opener()), quick());
     let handle = thread.handle();
-    let first = handle.generation();
-    handle.commit_and_wait(first, note("kept")).unwrap();
-    script.fail_at(1, Fault::DiskFull);
-
+    script.fail_at(1, Fault::SyncLost);
+    let (sender, answers) = channel();
     let occupied = occupy(&handle);
-    let outcomes = send(&handle, first, vec![note("lost"); 20]);
+    let _sent = send(&handle, vec![note("x")]);
+    handle
+        .ask_when_available(|store| store.load(0), move |loaded| sender.send(loaded.messages.len()).unwrap());
+    assert!(!handle.is_idle());
     drop(occupied);
-    wait_until(|| outcomes.lock().unwrap().len() == 20);
-    for (_, outcome) in outcomes.lock().unwrap().iter() {
-        let Err(CommitError::Unavailable { reason, retry_after }) = outcome else { panic!("{outcome:?}") };
-        assert!(reason.contains("no space left"), "{reason}");
-        assert!(*retry_after >= Duration::from_secs(1));
-    }
+    recovered(&events);
+    assert_eq!(answers.recv_timeout(Duration::from_secs(60)), Ok(1));
+    wait_until(|| handle.is_idle());
+}
 
-    assert!(matches!(next(&events), StoreEvent::Unavailable { .. }));
-    let (second, loaded) = recovered(&events);
-    assert!(second > first);
-    assert_eq!(loaded.messages.len(), 1);
-    wait_until(|| handle.generation() == second);
-    let late = handle.commit_and_wait(first, note("builds on what was lost"));
-    assert!(matches!(late, Err(CommitError::Unavailable { .. })), "{late:?}");
-    handle.commit_and_wait(second, note("kept")).unwrap();
-    assert_eq!(handle.query(|store| store.load(0)).unwrap().messages.len(), 2);
-    assert!(!script.used_after_failure());
+/// Half a thousand batches under way are enough: who has more waits, and is told when there may be room.
+#[test]
+fn who_finds_no_room_is_told_when_there_may_be_some() {
+    let (thread, events) = start(MemoryStore::new().opener(), quick());
+    let handle = thread.handle();
+    let occupied = occupy(&handle);
+    let _sent = send(&handle, vec![note("x"); 511]);
+    assert!(!handle.has_room(), "with the question that occupies the store");
+    drop(occupied);
+    while !matches!(next(&events), StoreEvent::Room) {}
+    wait_until(|| handle.has_room() && handle.is_idle_or_wakes());
 }
 
 #[test]
-fn the_event_of_a_recovery_comes_before_anything_of_the_new_generation() {
+fn the_event_of_a_recovery_comes_when_the_store_has_what_waited_for_it() {
     let script = Script::default();
     let store = MemoryStore::new();
-    let handle: Arc<OnceLock<StoreHandle>> = Arc::default();
-    let (sender, seen) = channel();
-    let on_event = {
-        let handle = Arc::clone(&handle);
-        move |event| {
-            if let StoreEvent::Recovered { generation, .. } = event {
-                let handle = handle.get().unwrap();
-                sender.send((generation, handle.generation(), handle.health().state)).unwrap();
-            }
+    let seen = store.clone();
+    let (sender, counts) = channel();
+    let on_event = move |event| {
+        if let StoreEvent::Recovered = event {
+            sender.send(seen.clone().load(0).unwrap().messages.len()).unwrap();
         }
     };
     let (thread, _) = StoreThread::start(script.opener(store.opener()), quick(), on_event).unwrap();
-    assert!(handle.set(thread.handle()).is_ok());
+    let handle = thread.handle();
     script.fail_at(1, Fault::SyncLost);
-    drop(thread.handle().commit_and_wait(thread.handle().generation(), note("x")));
-    let (announced, valid, state) = seen.recv_timeout(Duration::from_secs(20)).unwrap();
-    assert!(valid < announced);
-    assert_eq!(state, StoreState::Down);
-    wait_until(|| thread.handle().generation() == announced);
+    let _sent = send(&handle, vec![note("x"), note("y")]);
+    assert_eq!(counts.recv_timeout(Duration::from_secs(60)), Ok(2));
+    wait_until(|| handle.health().state == StoreState::Up);
 }
 
 #[test]
-fn while_it_is_down_everything_is_refused_at_once_and_health_says_why() {
+fn while_it_is_down_what_may_fail_is_refused_at_once_and_health_says_why() {
     let script = Script::default();
     let (thread, events) = start(script.opener(MemoryStore::new().opener()), quick());
     let handle = thread.handle();
     script.fail_always(Fault::ReadOnly);
-    handle.commit_and_wait(handle.generation(), note("x")).unwrap_err();
+    keep(&handle, note("x")).unwrap_err();
     for _ in 0..10 {
-        let refused = handle.commit_and_wait(handle.generation(), note("x")).unwrap_err();
+        let refused = keep(&handle, note("x")).unwrap_err();
         let CommitError::Unavailable { reason, .. } = refused else { panic!("{refused:?}") };
         assert!(reason.contains("read-only"), "{reason}");
         let refused = handle.query(|store| store.load(0)).unwrap_err();
@@ -327,8 +405,8 @@ fn while_it_is_down_everything_is_refused_at_once_and_health_says_why() {
     wait_until(|| script.openings() > 3);
     assert_eq!(handle.health().outages, 1, "it is one outage, however often it is tried");
     script.clear();
-    let (generation, _) = recovered(&events);
-    handle.commit_and_wait(generation, note("x")).unwrap();
+    recovered(&events);
+    keep(&handle, note("x")).unwrap();
     let health = handle.health();
     assert_eq!((health.state, health.reason, health.outages), (StoreState::Up, None, 1));
 }
@@ -340,10 +418,10 @@ fn openings_that_fail_are_tried_again() {
     let handle = thread.handle();
     script.refuse_openings(3);
     script.fail_at(1, Fault::ShortWrite);
-    handle.commit_and_wait(handle.generation(), note("x")).unwrap_err();
-    let (generation, _) = recovered(&events);
+    keep(&handle, note("x")).unwrap_err();
+    recovered(&events);
     assert_eq!(script.openings(), 5);
-    handle.commit_and_wait(generation, note("x")).unwrap();
+    keep(&handle, note("x")).unwrap();
 }
 
 #[test]
@@ -372,11 +450,10 @@ fn stopping_commits_earlier_batches_and_refuses_later_ones() {
     let store = MemoryStore::new();
     let (thread, _events) = start(store.opener(), quick());
     let handle = thread.handle();
-    let generation = handle.generation();
-    let outcomes = send(&handle, generation, vec![note("x"); 100]);
+    let outcomes = send(&handle, vec![note("x"); 100]);
     thread.stop();
     assert_eq!(outcomes.lock().unwrap().iter().filter(|(_, outcome)| outcome.is_ok()).count(), 100);
-    assert_eq!(handle.commit_and_wait(generation, note("late")), Err(CommitError::Stopped));
+    assert_eq!(keep(&handle, note("late")), Err(CommitError::Stopped));
     assert_eq!(handle.query(|store| store.load(0)), Err(CommitError::Stopped));
     assert_eq!(handle.health().state, StoreState::Stopped);
     assert_eq!(store.clone().load(0).unwrap().messages.len(), 100);
@@ -390,7 +467,7 @@ fn stopping_does_not_wait_for_an_outage_to_end() {
     let (thread, _events) = start(script.opener(MemoryStore::new().opener()), config);
     let handle = thread.handle();
     script.fail_always(Fault::DiskFull);
-    handle.commit_and_wait(handle.generation(), note("x")).unwrap_err();
+    keep(&handle, note("x")).unwrap_err();
     thread.stop();
     assert_eq!(script.openings(), 1);
 }
@@ -403,11 +480,9 @@ fn quiet_moments_are_used_for_pruning() {
     let config = StoreThreadConfig { prune_every: Duration::from_millis(10), ..quick() };
     let (thread, _events) = start(MemoryStore::new().opener(), config);
     let handle = thread.handle();
-    let id = handle.commit_and_wait(handle.generation(), note("x")).unwrap().messages[0];
-    let kept = handle.commit_and_wait(handle.generation(), note("y")).unwrap().messages[0];
-    handle
-        .commit_and_wait(handle.generation(), Batch::of(Change::MessageAcked { id, at_ms: LONG_AGO_MS }))
-        .unwrap();
+    let id = keep(&handle, note("x")).unwrap().messages[0];
+    let kept = keep(&handle, note("y")).unwrap().messages[0];
+    keep(&handle, Batch::of(Change::MessageAcked { id, at_ms: LONG_AGO_MS })).unwrap();
     wait_until(|| handle.query(move |store| store.message(id)).unwrap().is_none());
     assert!(handle.query(move |store| store.message(kept)).unwrap().is_some());
 }
@@ -421,27 +496,29 @@ fn pruning_runs_even_when_it_is_never_quiet() {
     };
     let (thread, _events) = start(MemoryStore::new().opener(), config);
     let handle = thread.handle();
-    let id = handle.commit_and_wait(handle.generation(), note("x")).unwrap().messages[0];
-    handle
-        .commit_and_wait(handle.generation(), Batch::of(Change::MessageAcked { id, at_ms: LONG_AGO_MS }))
-        .unwrap();
+    let id = keep(&handle, note("x")).unwrap().messages[0];
+    keep(&handle, Batch::of(Change::MessageAcked { id, at_ms: LONG_AGO_MS })).unwrap();
     wait_until(|| {
-        handle.commit_and_wait(handle.generation(), note("y")).unwrap();
+        keep(&handle, note("y")).unwrap();
         handle.query(move |store| store.message(id)).unwrap().is_none()
     });
 }
 
 // The thread ended, and the host went on without a store until somebody looked at its health.
 #[test]
-fn a_callback_that_panics_costs_a_generation_and_not_the_store() {
+fn a_callback_that_panics_costs_an_outage_and_nothing_that_was_sent() {
     let (thread, events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
-    handle.commit(handle.generation(), note("x"), |_| panic!("on purpose"));
+    let occupied = occupy(&handle);
+    handle.commit(with_ids(handle.ids(), note("x")).0, |_| panic!("on purpose"));
+    let behind = send(&handle, vec![note("y")]);
+    drop(occupied);
     let StoreEvent::Unavailable { reason } = next(&events) else { panic!("not told") };
     assert!(reason.contains("please report this"), "{reason}");
-    let (generation, loaded) = recovered(&events);
-    assert_eq!(loaded.messages.len(), 1, "what was committed is there");
-    handle.commit_and_wait(generation, note("y")).unwrap();
+    recovered(&events);
+    wait_until(|| handle.is_idle());
+    assert_eq!(texts(&handle), ["x", "y"]);
+    assert!(behind.lock().unwrap().last().unwrap().1.is_ok());
 }
 
 #[test]
@@ -449,12 +526,12 @@ fn a_store_in_memory_commits_on_the_caller_and_forgets_completed_records() {
     let thread = StoreThread::in_memory(MemoryStore::new(), &Retention::default());
     let handle = thread.handle();
     let caller = std::thread::current().id();
-    let kept = handle.commit_and_wait(handle.generation(), note("kept")).unwrap().messages[0];
+    let kept = keep(&handle, note("kept")).unwrap().messages[0];
     for _ in 0..2_000 {
-        let id = handle.commit_and_wait(handle.generation(), note("x")).unwrap().messages[0];
+        let id = keep(&handle, note("x")).unwrap().messages[0];
         let ack = Batch::of(Change::MessageAcked { id, at_ms: 1 });
-        handle.commit_soon(handle.generation(), ack, move |receipt| {
-            assert!(receipt.is_ok());
+        handle.commit(ack, move |outcome| {
+            assert!(outcome.is_ok());
             assert_eq!(std::thread::current().id(), caller);
         });
     }
@@ -463,7 +540,7 @@ fn a_store_in_memory_commits_on_the_caller_and_forgets_completed_records() {
     assert!(left.len() <= 1 + 256 + 128, "{}", left.len());
     assert!(handle.query(move |store| store.message(kept)).unwrap().is_some());
     thread.stop();
-    assert_eq!(handle.commit_and_wait(handle.generation(), note("y")), Err(CommitError::Stopped));
+    assert_eq!(keep(&handle, note("y")), Err(CommitError::Stopped));
     assert_eq!(handle.query(|store| store.usage()), Err(CommitError::Stopped));
     assert_eq!(handle.health().state, StoreState::Stopped);
 }

@@ -35,11 +35,14 @@ struct Hooked {
 }
 
 impl Store for Hooked {
-    fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Receipt>, StoreError> {
+    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
         (self.hook)(Step::BeforeCommit)?;
-        let receipts = self.inner.commit(batches)?;
-        (self.hook)(Step::AfterCommit)?;
-        Ok(receipts)
+        self.inner.commit(entries)?;
+        (self.hook)(Step::AfterCommit)
+    }
+
+    fn last_number(&mut self) -> Result<u64, StoreError> {
+        self.inner.last_number()
     }
 
     fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError> {
