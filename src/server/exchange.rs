@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::model::clock::http_now;
 
 use super::limits::OWN_BODY_BYTES;
+use super::parked::{PARKED, ParkedResponses};
 use super::reply;
 use super::response_memory::ResponseMemory;
 use super::response_thread::{FITS_BYTES, ResponseThread};
@@ -74,11 +75,21 @@ pub struct Responder {
 
 /// The way back to a client, through tiny_http's writer and the front.
 pub(crate) struct ClientResponse {
-    pub(crate) request: tiny_http::Request,
+    pub(crate) way: Way,
+    pub(crate) is_head_request: bool,
     pub(crate) arrival: u64,
     pub(crate) max_response_bytes: u64,
     pub(crate) memory: Arc<ResponseMemory>,
     pub(crate) thread: Arc<ResponseThread>,
+    pub(crate) parked: Arc<ParkedResponses>,
+}
+
+/// How a response reaches the front.
+pub(crate) enum Way {
+    /// Through tiny_http's writer.
+    Backend(tiny_http::Request),
+    /// Around tiny_http, because the request is parked.
+    Parked,
 }
 
 impl Responder {
@@ -91,6 +102,12 @@ impl Responder {
         self.send(response);
     }
 
+    /// Lets the request wait for its response without a thread and without a private connection.
+    #[must_use]
+    pub fn park(mut self) -> Responder {
+        Responder { client: self.client.take().map(ClientResponse::park) }
+    }
+
     fn send(&mut self, response: Response) {
         if let Some(client) = self.client.take() {
             client.respond(response);
@@ -100,24 +117,25 @@ impl Responder {
 
 impl ClientResponse {
     fn respond(self, response: Response) {
-        let is_head_request = *self.request.method() == tiny_http::Method::Head;
-        let response = self.within_bounds(response, is_head_request);
-        let bytes = reply::print(&response, is_head_request, http_now());
+        let response = self.within_bounds(response, self.is_head_request);
+        let bytes = reply::print(&response, self.is_head_request, http_now());
         drop(response);
+        let request = match self.way {
+            Way::Backend(request) => request,
+            Way::Parked => return self.parked.send(self.arrival, bytes),
+        };
+        let (arrival, memory) = (self.arrival, self.memory);
         if bytes.len() <= FITS_BYTES {
-            return self.write(&bytes);
+            return write(request, &bytes, arrival, &memory);
         }
-        let thread = self.thread.clone();
-        thread.run(move || self.write(&bytes));
+        self.thread.run(move || write(request, &bytes, arrival, &memory));
     }
 
-    fn write(self, bytes: &[u8]) {
-        let mut writer = self.request.into_writer();
-        if let Err(error) = writer.write_all(bytes).and_then(|()| writer.flush()) {
-            // The front has closed the private connection, so it will not read this response nor release its memory.
-            log::debug!("the response to request {} has nowhere to go: {error}", self.arrival);
-            self.memory.release(self.arrival);
+    fn park(mut self) -> Self {
+        if let Way::Backend(request) = std::mem::replace(&mut self.way, Way::Parked) {
+            write(request, PARKED, self.arrival, &self.memory);
         }
+        self
     }
 
     /// The response, or what is sent in its place when it is none or too much.
@@ -143,6 +161,15 @@ impl ClientResponse {
         } else {
             response
         }
+    }
+}
+
+fn write(request: tiny_http::Request, bytes: &[u8], arrival: u64, memory: &ResponseMemory) {
+    let mut writer = request.into_writer();
+    if let Err(error) = writer.write_all(bytes).and_then(|()| writer.flush()) {
+        // The front has closed the private connection, so it will not read this response nor release its memory.
+        log::debug!("the response to request {arrival} has nowhere to go: {error}");
+        memory.release(arrival);
     }
 }
 

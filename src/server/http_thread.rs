@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::model::clock::http_now;
 
-use super::exchange::ClientResponse;
+use super::exchange::{ClientResponse, Way};
 use super::server_state::{ServerState, Yielded, lock};
 use super::wire::{self, Envelope};
 use super::{IncomingRequest, Responder, Response, reply};
@@ -99,7 +99,9 @@ fn read_request(shared: &Arc<ServerState>, arrival: u64, yielded: Yielded) -> Op
             max_response_bytes: shared.limits.max_response_bytes,
             memory: shared.response_memory.clone(),
             thread: shared.response_thread.clone(),
-            request,
+            parked: shared.parked.clone(),
+            is_head_request: *request.method() == tiny_http::Method::Head,
+            way: Way::Backend(request),
         }),
     })
 }

@@ -43,6 +43,7 @@ mod http_thread;
 mod intake;
 mod limits;
 mod memory;
+mod parked;
 mod rejection;
 mod reply;
 pub(crate) mod requests;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::ServerLimits;
 use super::backend::Backend;
+use super::parked::ParkedResponses;
 use super::response_memory::ResponseMemory;
 use super::response_thread::ResponseThread;
 use super::sequence::Sequence;
@@ -24,10 +25,11 @@ pub(crate) struct Yielded {
 pub(crate) struct ServerState {
     pub(crate) limits: ServerLimits,
     pub(crate) token: Token,
-    pub(crate) waker: Waker,
+    pub(crate) waker: Arc<Waker>,
     pub(crate) counters: Counters,
     pub(crate) response_memory: Arc<ResponseMemory>,
     pub(crate) response_thread: Arc<ResponseThread>,
+    pub(crate) parked: Arc<ParkedResponses>,
     /// Behind a lock because the front gives up numbers that the other thread waits for; held for a look into a map.
     pub(crate) sequence: Mutex<Sequence<Yielded>>,
     /// Behind a lock because the front replaces it when it has died; the other thread looks only when it was woken.
@@ -46,7 +48,9 @@ pub(crate) struct ServerState {
 
 impl ServerState {
     pub(crate) fn new(limits: ServerLimits, token: Token, waker: Waker, backend: Backend) -> Self {
+        let waker = Arc::new(waker);
         ServerState {
+            parked: Arc::new(ParkedResponses::new(waker.clone())),
             response_memory: Arc::new(ResponseMemory::new(limits.response_memory)),
             response_thread: Arc::default(),
             limits,

@@ -37,11 +37,23 @@ pub(crate) enum Phase {
     Queued { request: Complete, charged: u64 },
     /// The request is with tiny_http, over this private connection.
     Waiting { link: usize },
+    /// The request is with somebody who lets it wait; it has this number.
+    Parked(ParkedRequest),
     /// A response goes out. `holds` is the number of the request whose response has memory of its own.
     Writing { outgoing: Outgoing, then: Then, holds: Option<u64> },
     /// Everything is said; what the client still sends is thrown away, up to this many bytes, so that its system does
     /// not throw away our response because of a reset.
     Lingering { left: usize },
+}
+
+/// A request that waits without a private connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ParkedRequest {
+    pub(crate) arrival: u64,
+    pub(crate) is_head_request: bool,
+    pub(crate) wants_close: bool,
+    /// Memory for the body, released with the response.
+    pub(crate) charged: u64,
 }
 
 /// What follows a response.
@@ -76,7 +88,7 @@ impl Client {
 
     /// Whether its request is complete and not answered.
     pub(crate) fn is_waiting(&self) -> bool {
-        matches!(self.phase, Phase::Queued { .. } | Phase::Waiting { .. })
+        matches!(self.phase, Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Parked(_))
     }
 
     /// What its socket has to be ready for. One whose request is being answered is not looked at: that it closes the
@@ -85,7 +97,10 @@ impl Client {
         match &self.phase {
             Phase::Reading { paused: false, .. } | Phase::Lingering { .. } => Some(PollFlags::IN),
             Phase::Writing { .. } => Some(PollFlags::OUT),
-            Phase::Reading { paused: true, .. } | Phase::Queued { .. } | Phase::Waiting { .. } => None,
+            Phase::Reading { paused: true, .. }
+            | Phase::Queued { .. }
+            | Phase::Waiting { .. }
+            | Phase::Parked(_) => None,
         }
     }
 

@@ -8,11 +8,13 @@ use rustix::io::Errno;
 use super::super::backend::Backend;
 use super::super::intake::Complete;
 use super::super::limits::OWN_BODY_BYTES;
+use super::super::parked::PARKED;
 use super::super::rejection::Rejection;
+use super::super::reply;
 use super::super::stats::count;
 use super::super::wire::{self, Envelope};
 use super::accepting::ACCEPTED_A_ROUND;
-use super::clients::{Phase, Then};
+use super::clients::{ParkedRequest, Phase, Then};
 use super::links::{InFlightRequest, Link, LinkResponse, LinkState};
 use super::listener::descriptors_left;
 use super::outgoing::Outgoing;
@@ -108,6 +110,9 @@ impl Front {
     }
 
     fn deliver(&mut self, job: InFlightRequest, response: LinkResponse, now: Instant) {
+        if response.bytes == PARKED {
+            return self.park(&job, now);
+        }
         self.memory.release(job.charged);
         let holds = (response.frame.body > OWN_BODY_BYTES).then_some(job.arrival);
         let Some(id) = job.client else {
@@ -118,6 +123,52 @@ impl Front {
         let close = job.wants_close || self.shared.limits.keep_alive.is_zero() || self.listener.is_none();
         let outgoing = Outgoing::response(response.bytes, response.frame, close);
         self.begin_response(id, outgoing, if close { Then::Close } else { Then::Keep }, holds, now);
+    }
+
+    /// A request waits for its response without its private connection.
+    fn park(&mut self, job: &InFlightRequest, now: Instant) {
+        let Some(id) = job.client else { return self.memory.release(job.charged) };
+        let InFlightRequest { arrival, is_head_request, wants_close, charged, .. } = *job;
+        let parked = ParkedRequest { arrival, is_head_request, wants_close, charged };
+        let Some(client) = self.clients.get_mut(id) else { return self.memory.release(charged) };
+        // Its private connection has let it go already.
+        client.enter(Phase::Parked(parked), now, self.shared.limits.response_timeout);
+        self.parked.insert(arrival, id);
+    }
+
+    /// Sends the responses to parked requests that have come.
+    pub(super) fn respond_to_parked(&mut self, now: Instant) {
+        let mut early = Vec::new();
+        for (arrival, bytes) in self.shared.parked.take() {
+            if let Some(id) = self.parked.remove(&arrival) {
+                self.respond_to(id, bytes, now);
+            } else if self.is_in_flight(arrival) {
+                early.push((arrival, bytes));
+            } else {
+                // Whoever asked has gone.
+                self.shared.response_memory.release(arrival);
+            }
+        }
+        if !early.is_empty() {
+            self.shared.parked.put_back(early);
+        }
+    }
+
+    fn respond_to(&mut self, id: usize, bytes: Vec<u8>, now: Instant) {
+        let Some(Phase::Parked(parked)) = self.clients.get(id).map(|client| &client.phase) else { return };
+        let ParkedRequest { arrival, is_head_request, wants_close, .. } = *parked;
+        let Ok(Some(frame)) = reply::frame(&bytes, is_head_request) else {
+            return self.refuse(id, Rejection::Handover, now);
+        };
+        let holds = (frame.body > OWN_BODY_BYTES).then_some(arrival);
+        let close = wants_close || self.shared.limits.keep_alive.is_zero() || self.listener.is_none();
+        let then = if close { Then::Close } else { Then::Keep };
+        self.begin_response(id, Outgoing::response(bytes, frame, close), then, holds, now);
+    }
+
+    fn is_in_flight(&self, arrival: u64) -> bool {
+        let is_it = |link: &Link| matches!(&link.state, LinkState::Busy(job) if job.arrival == arrival);
+        self.links.iter().any(|(_, link)| is_it(link))
     }
 
     /// A private connection is of no more use.

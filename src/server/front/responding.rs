@@ -30,6 +30,7 @@ impl Front {
         let refused = match self.clients.get(id).map(|client| &client.phase) {
             Some(Phase::Reading { intake, .. }) => intake.refused(refusal),
             Some(Phase::Queued { request, .. }) => Refused { refusal, with_body: !request.is_head_request },
+            Some(Phase::Parked(parked)) => Refused { refusal, with_body: !parked.is_head_request },
             Some(Phase::Waiting { link }) => Refused { refusal, with_body: !self.serves_head_request(*link) },
             _ => refusal.into(),
         };
@@ -143,7 +144,7 @@ impl Front {
                 count(&counters.handover_failures);
                 self.refuse(id, Rejection::Handover, now);
             }
-            Phase::Waiting { .. } => {
+            Phase::Waiting { .. } | Phase::Parked(_) => {
                 count(&counters.unanswered);
                 self.refuse(id, Rejection::ResponseTimeout, now);
             }
@@ -177,6 +178,10 @@ impl Front {
                 self.queue.retain(|queued| *queued != id);
             }
             Phase::Waiting { link } => self.forget_client(link, id),
+            Phase::Parked(parked) => {
+                self.parked.remove(&parked.arrival);
+                self.memory.release(parked.charged);
+            }
             Phase::Writing { holds: Some(arrival), .. } => self.shared.response_memory.release(arrival),
             Phase::Writing { holds: None, .. } | Phase::Lingering { .. } => {}
         }

@@ -1,6 +1,6 @@
 //! The loop: waits for sockets and deadlines, and passes each on to the part that it concerns.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ pub(crate) struct Front {
     pub(super) links: Links,
     /// Clients with a complete request, in the order in which the requests were complete.
     pub(super) queue: VecDeque<usize>,
+    /// Clients whose requests are parked, by the number of the request.
+    pub(super) parked: HashMap<u64, usize>,
     /// The memory for request bodies.
     pub(super) memory: Memory,
     /// Until when bodies may stand still for lack of memory, when some do.
@@ -87,6 +89,7 @@ impl Front {
             clients: Clients::default(),
             links: Links::default(),
             queue: VecDeque::new(),
+            parked: HashMap::new(),
             starves_until: None,
             next_arrival: 0,
             next_born: 0,
@@ -149,7 +152,10 @@ impl Front {
     fn is_over(&self, now: Instant) -> bool {
         let Some(latest) = self.shared.ends_at() else { return false };
         let at_work = |phase: &Phase| {
-            matches!(phase, Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Writing { .. })
+            matches!(
+                phase,
+                Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Parked(_) | Phase::Writing { .. }
+            )
         };
         now >= latest || !self.clients.iter().any(|(_, client)| at_work(&client.phase))
     }
@@ -227,6 +233,8 @@ impl Front {
         for id in ready.links {
             self.serve_link(id, now);
         }
+        // After the private connections, over which a request is parked before its response comes.
+        self.respond_to_parked(now);
         for (_, id) in ready.clients {
             self.serve_client(id, now);
         }
@@ -240,7 +248,7 @@ impl Front {
             Some(Phase::Reading { .. }) => self.read(id, now),
             Some(Phase::Writing { .. }) => self.write(id, now),
             Some(Phase::Lingering { .. }) => self.drain(id),
-            Some(Phase::Queued { .. } | Phase::Waiting { .. }) | None => {}
+            Some(Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Parked(_)) | None => {}
         }
     }
 

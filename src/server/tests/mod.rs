@@ -5,6 +5,7 @@ mod hostile;
 mod limits;
 mod load;
 mod order;
+mod parked;
 mod smuggling;
 
 use std::io::{Read, Write};

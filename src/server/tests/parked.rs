@@ -1,0 +1,96 @@
+//! Requests that wait for their response without a private connection.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use super::*;
+use crate::server::{HttpServer, Responder, Response, ServerLimits};
+
+/// A server that parks every request but those to `/now`, and the parked ones.
+fn parking(limits: ServerLimits) -> (HttpServer, Receiver<Responder>) {
+    let (sender, receiver) = channel();
+    let server = start(limits, move |request| match request.path.as_str() {
+        "/now" => request.responder.respond(Response::json(200, "\"now\"")),
+        _ => sender.send(request.responder.park()).unwrap(),
+    });
+    (server, receiver)
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str) -> TcpStream {
+    let mut stream = connect(address);
+    stream.write_all(format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+    stream
+}
+
+fn next(requests: &Receiver<Responder>) -> Responder {
+    requests.recv_timeout(PATIENCE).unwrap()
+}
+
+#[test]
+fn parked_requests_hold_up_no_other_and_get_their_responses() {
+    let limits = ServerLimits { connections: 100, connections_per_client: 100, ..ServerLimits::default() };
+    let (server, requests) = parking(limits);
+    let mut clients: Vec<_> = (0..64).map(|_| ask(server.local_addr(), "GET", "/")).collect();
+    let parked: Vec<_> = clients.iter().map(|_| next(&requests)).collect();
+    assert_eq!(status(&read_answer(&mut ask(server.local_addr(), "GET", "/now"))), 200);
+    // Each is one of those that were parked, whichever it is.
+    for (number, responder) in parked.into_iter().enumerate() {
+        responder.respond(Response::json(200, format!("{number:02}")));
+    }
+    let mut numbers: Vec<_> = clients.iter_mut().map(|client| read_answer(client)).collect();
+    numbers.iter_mut().for_each(|answer| *answer = answer.split_off(answer.len() - 2));
+    numbers.sort();
+    assert_eq!(numbers, (0..64).map(|number| format!("{number:02}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_connection_takes_the_next_request_after_a_parked_one() {
+    let (server, requests) = parking(ServerLimits::default());
+    let mut client = ask(server.local_addr(), "GET", "/");
+    next(&requests).respond(Response::json(201, "1"));
+    assert_eq!(status(&read_answer(&mut client)), 201);
+    client.write_all(b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert_eq!(status(&read_answer(&mut client)), 200);
+}
+
+#[test]
+fn a_parked_request_may_have_a_large_response_and_head_has_no_body() {
+    let (server, requests) = parking(ServerLimits::default());
+    let mut client = ask(server.local_addr(), "GET", "/");
+    next(&requests).respond(Response { status: 200, headers: vec![], body: vec![b'x'; 2 << 20] });
+    assert_eq!(read_answer(&mut client).matches('x').count(), 2 << 20);
+    let mut client = ask(server.local_addr(), "HEAD", "/");
+    next(&requests).respond(Response { status: 200, headers: vec![], body: b"body".to_vec() });
+    client.write_all(b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let both = read_all(&mut client);
+    assert!(both.contains("Content-Length: 4\r\n") && !both.contains("body") && both.ends_with("\"now\""), "{both}");
+}
+
+#[test]
+fn a_parked_request_without_a_response_is_answered_in_time() {
+    let limits = ServerLimits { response_timeout: Duration::from_millis(200), ..ServerLimits::default() };
+    let (server, requests) = parking(limits);
+    let mut client = ask(server.local_addr(), "GET", "/");
+    let late = next(&requests);
+    let answer = read_all(&mut client);
+    assert_eq!((status(&answer), code(&answer)), (504, "response_timeout"));
+    // Whoever asked has gone.
+    late.respond(Response::json(200, "1"));
+    let mut client = ask(server.local_addr(), "GET", "/");
+    drop(next(&requests));
+    assert_eq!(status(&read_answer(&mut client)), 500, "dropped");
+}
+
+#[test]
+fn parked_requests_are_refused_when_the_server_stops() {
+    let (server, requests) = parking(ServerLimits::default());
+    let mut client = ask(server.local_addr(), "GET", "/");
+    let parked = next(&requests);
+    server.shutdown(Duration::from_millis(50));
+    let answer = read_all(&mut client);
+    assert_eq!((status(&answer), code(&answer)), (503, "shutting_down"));
+    parked.respond(Response::json(200, "1"));
+}
