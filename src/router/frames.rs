@@ -11,6 +11,7 @@ use crate::channel::workspace::{WorkspaceChanges, workspace_path};
 use crate::event::Wakeup;
 use crate::event::arrival::FrameArrival;
 use crate::event::callback::Callback;
+use crate::event::link::FrameAcknowledgement;
 use crate::model::deadline::deadline_after;
 use crate::store::{Batch, Change};
 
@@ -72,10 +73,11 @@ impl Router {
         let texts: Vec<&str> = held.iter().map(|frame| frame.text.as_str()).collect();
         let content = frames::appended(waiting.as_deref(), &texts);
         let batch = self.write_frame_files(channel, &[(WAITING_FILE, content)]);
-        let acknowledgements: Vec<_> = held.into_iter().map(|frame| frame.acknowledgement).collect();
-        self.storage.commit_then(batch, &self.mailbox, move |receipt| {
-            if receipt.is_ok() {
-                acknowledgements.into_iter().for_each(|acknowledgement| acknowledgement.durable());
+        let mut acknowledgements: Vec<_> = held.into_iter().map(|frame| frame.acknowledgement).collect();
+        // Told once more when the store has been down.
+        self.storage.commit_then(batch, &self.mailbox, move |outcome| {
+            if outcome.is_ok() {
+                acknowledgements.drain(..).for_each(FrameAcknowledgement::durable);
             }
         });
     }

@@ -30,7 +30,7 @@ fn next(requests: &Receiver<Responder>) -> Responder {
 
 #[test]
 fn parked_requests_hold_up_no_other_and_get_their_responses() {
-    let limits = ServerLimits { connections: 100, connections_per_client: 100, ..ServerLimits::default() };
+    let limits = ServerLimits { connections: 100, connections_per_address: 100, ..ServerLimits::default() };
     let (server, requests) = parking(limits);
     let mut clients: Vec<_> = (0..64).map(|_| ask(server.local_addr(), "GET", "/")).collect();
     let parked: Vec<_> = clients.iter().map(|_| next(&requests)).collect();
@@ -66,7 +66,10 @@ fn a_parked_request_may_have_a_large_response_and_head_has_no_body() {
     client.write_all(b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     let both = read_all(&mut client);
-    assert!(both.contains("Content-Length: 4\r\n") && !both.contains("body") && both.ends_with("\"now\""), "{both}");
+    assert!(
+        both.contains("Content-Length: 4\r\n") && !both.contains("body") && both.ends_with("\"now\""),
+        "{both}"
+    );
 }
 
 #[test]
@@ -86,11 +89,14 @@ fn a_parked_request_without_a_response_is_answered_in_time() {
 
 #[test]
 fn parked_requests_are_refused_when_the_server_stops() {
-    let (server, requests) = parking(ServerLimits::default());
+    let limits = ServerLimits { shutdown_timeout: Duration::from_millis(50), ..ServerLimits::default() };
+    let (server, requests) = parking(limits);
     let mut client = ask(server.local_addr(), "GET", "/");
     let parked = next(&requests);
-    server.shutdown(Duration::from_millis(50));
+    // It waits for those that are being answered, and for no longer than this.
+    let stop = std::thread::spawn(move || server.shutdown());
     let answer = read_all(&mut client);
+    stop.join().unwrap();
     assert_eq!((status(&answer), code(&answer)), (503, "shutting_down"));
     parked.respond(Response::json(200, "1"));
 }
