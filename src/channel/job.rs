@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::channel::ChannelName;
+use crate::channel::workspace::FileVersion;
 use crate::event::arrival::RequestIdentity;
 use crate::event::callback::Callback;
 use crate::event::response::ResponseSender;
@@ -20,6 +21,8 @@ pub struct Job {
     pub purpose: Purpose,
     /// When the job came into its lane.
     pub queued: Instant,
+    /// When the request began to wait for a change of the workspace, if it did.
+    pub waiting_since: Option<Instant>,
     /// Run again after a conflict: a second one is not a reason for a third run.
     pub is_rerun: bool,
     /// Run again with all the memory that the channel may have, after the budget had no room for its growth.
@@ -28,7 +31,14 @@ pub struct Job {
 
 impl Job {
     pub fn new(callback: Callback, purpose: Purpose) -> Self {
-        Self { callback, purpose, queued: Instant::now(), is_rerun: false, with_full_memory: false }
+        Self {
+            callback,
+            purpose,
+            queued: Instant::now(),
+            waiting_since: None,
+            is_rerun: false,
+            with_full_memory: false,
+        }
     }
 }
 
@@ -81,6 +91,8 @@ pub struct Running {
     pub channel: ChannelName,
     pub lane: LaneKind,
     pub job: Job,
+    /// The state of the workspace that it reads.
+    pub workspace_version: FileVersion,
     /// Its channel was removed since: nothing of it is kept.
     pub is_removed: bool,
 }

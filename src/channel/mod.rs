@@ -34,6 +34,7 @@ pub(crate) mod poll;
 pub(crate) mod state;
 pub(crate) mod thinking;
 pub(crate) mod timers;
+pub(crate) mod waiting;
 pub(crate) mod workspace;
 
 pub(crate) use crate::capability::limits::ClampedLimit;

@@ -17,6 +17,7 @@ use super::outbox::Outbox;
 use super::poll::PollState;
 use super::thinking::Thinking;
 use super::timers::Timers;
+use super::waiting::WaitingRequests;
 use crate::channel::breaker::Breaker;
 use crate::channel::credentials::CredentialHealth;
 use crate::channel::job::{Job, Running};
@@ -72,6 +73,8 @@ pub struct Channel {
     /// Frames that are not durable yet, in the order of arrival; their number is bounded by the link.
     pub held_frames: VecDeque<LinkFrame>,
     pub seen: RecentRequests,
+    /// Requests that wait for a change of the workspace.
+    pub waiting_requests: WaitingRequests,
     pub emission: Emission<(Running, CallbackReport)>,
     /// For lines that the guest, or whoever writes to it, can cause.
     pub log: LogThrottle<LogKind>,
@@ -134,6 +137,7 @@ impl Channel {
             link: None,
             held_frames: VecDeque::new(),
             seen: RecentRequests::default(),
+            waiting_requests: WaitingRequests::default(),
             emission: Emission::new(
                 ChannelEmitRateLimiter::new(limits.messages_per_minute, limits.messages_per_hour),
                 Instant::now(),

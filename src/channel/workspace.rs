@@ -232,6 +232,12 @@ impl Workspace {
         workspace
     }
 
+    /// Counts up with every change.
+    #[must_use]
+    pub fn version(&self) -> FileVersion {
+        self.last_version
+    }
+
     /// The state as it is now, for a callback to read.
     #[must_use]
     pub fn snapshot(&self) -> WorkspaceSnapshot {

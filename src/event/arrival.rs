@@ -78,6 +78,8 @@ pub enum Wakeup {
     Replies(ChannelName),
     /// Frames of the websocket that could not be worked on are looked at again.
     Frames(ChannelName),
+    /// The time of requests that wait for a change of the workspace is up.
+    WaitingRequests(ChannelName),
     /// `thinking` is repeated for a conversation.
     Thinking(ChannelName, Arc<str>),
     /// A callback that emitted more than its channel's rate allows may be committed.
@@ -101,6 +103,7 @@ impl Wakeup {
             | Self::Resume(channel)
             | Self::Replies(channel)
             | Self::Frames(channel)
+            | Self::WaitingRequests(channel)
             | Self::Thinking(channel, _)
             | Self::EmitRoom(channel) => Some(channel),
             Self::ClockAhead | Self::QueueTimeout | Self::GraceOver(_) => None,

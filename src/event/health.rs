@@ -32,6 +32,8 @@ pub struct ChannelHealth {
     pub poll_interval: Option<Duration>,
     /// Jobs that wait in its three lanes: inbound, poll, outbound.
     pub waiting: [usize; 3],
+    /// Requests that wait for a change of the channel's workspace, because their guest asked for it.
+    pub requests_parked: usize,
     /// Replies that are not delivered yet.
     pub replies_pending: usize,
     /// Callbacks that ended well, since the host started.

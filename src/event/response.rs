@@ -109,19 +109,39 @@ impl WebhookRefusal {
     }
 }
 
+/// Whoever holds the connection that a response goes to.
+pub trait Respond: Send {
+    /// Sends the response.
+    fn respond(self: Box<Self>, response: WebhookResponse);
+
+    /// Frees what the request holds while it waits for long.
+    fn park(self: Box<Self>) -> Box<dyn Respond>;
+}
+
+/// A function that takes the response; nothing is held.
+impl<F: FnOnce(WebhookResponse) + Send + 'static> Respond for F {
+    fn respond(self: Box<Self>, response: WebhookResponse) {
+        self(response);
+    }
+
+    fn park(self: Box<Self>) -> Box<dyn Respond> {
+        self
+    }
+}
+
 /// Takes one response. Dropping it unused sends [`WebhookRefusal::CallbackFailed`], so that no client waits for ever.
-pub struct ResponseSender(Option<Box<dyn FnOnce(WebhookResponse) + Send>>);
+pub struct ResponseSender(Option<Box<dyn Respond>>);
 
 impl ResponseSender {
-    /// A sender that passes the response to `send`.
-    pub fn new(send: impl FnOnce(WebhookResponse) + Send + 'static) -> Self {
-        Self(Some(Box::new(send)))
+    /// A sender that passes the response on.
+    pub fn new(respond: impl Respond + 'static) -> Self {
+        Self(Some(Box::new(respond)))
     }
 
     /// Sends the response.
     pub fn send(mut self, response: WebhookResponse) {
-        if let Some(send) = self.0.take() {
-            send(response);
+        if let Some(respond) = self.0.take() {
+            respond.respond(response);
         }
     }
 
@@ -129,12 +149,18 @@ impl ResponseSender {
     pub fn refuse(self, refusal: WebhookRefusal) {
         self.send(WebhookResponse::Refused(refusal));
     }
+
+    /// Frees what the request holds, because its response comes much later.
+    #[must_use]
+    pub fn park(mut self) -> Self {
+        Self(self.0.take().map(Respond::park))
+    }
 }
 
 impl Drop for ResponseSender {
     fn drop(&mut self) {
-        if let Some(send) = self.0.take() {
-            send(WebhookResponse::Refused(WebhookRefusal::CallbackFailed));
+        if let Some(respond) = self.0.take() {
+            respond.respond(WebhookResponse::Refused(WebhookRefusal::CallbackFailed));
         }
     }
 }

@@ -232,6 +232,7 @@ impl Router {
             Wakeup::Timer(channel, name) => self.timer_due(&channel, &name),
             Wakeup::Resume(channel) => self.resume(&channel),
             Wakeup::Replies(channel) => self.begin_due_replies(&channel),
+            Wakeup::WaitingRequests(channel) => self.waiting_due(&channel),
             Wakeup::Frames(channel) => self.frames_due(&channel),
             Wakeup::Thinking(channel, conversation) => self.repeat_thinking(&channel, &conversation),
             Wakeup::EmitRoom(channel) => self.release_held(&channel),

@@ -105,7 +105,9 @@ impl Router {
         let start_config = self.channels[channel].setup.start_config.clone();
         let module = self.channels[channel].setup.module.clone();
         let context = self.context(channel, memory);
-        self.running.insert(ticket, Running { channel: channel.clone(), lane, job, is_removed: false });
+        let workspace_version = self.channels[channel].workspace.version();
+        let running = Running { channel: channel.clone(), lane, job, workspace_version, is_removed: false };
+        self.running.insert(ticket, running);
         self.running_in[lane as usize] += 1;
         let outcome = Outcome {
             completed: self.completed.clone(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::channel::ChannelName;
 use crate::channel::workspace::Conflict;
 use crate::event::Wakeup;
-use crate::event::callback::{CallbackReport, CallbackValue, Effects, Emitted};
+use crate::event::callback::{Callback, CallbackReport, CallbackValue, Effects, Emitted};
 use crate::event::completion::Ticket;
 use crate::model::human_duration::HumanDuration;
 use crate::model::log_throttle::Suppressed;
@@ -14,6 +14,7 @@ use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, ChannelKey};
 
 use super::core::Router;
+use super::waiting::AnsweredRequest;
 use crate::channel::changes;
 use crate::channel::job::{Job, Purpose, Running};
 use crate::channel::lane::LaneKind;
@@ -172,8 +173,8 @@ impl Router {
 
     /// Applies a callback's effects in memory, sends them to the store, and lets the lane go on.
     fn commit(&mut self, running: Running, report: CallbackReport) {
-        let Running { channel, lane, job, .. } = running;
-        let Ok(value) = report.result else { return };
+        let Running { channel, lane, job, workspace_version, .. } = running;
+        let Ok(mut value) = report.result else { return };
         let key: ChannelKey = channel.shared();
         let now_ms = unix_ms();
         let polled = Polled { took: report.usage.elapsed, emitted: !report.effects.messages.is_empty() };
@@ -183,13 +184,22 @@ impl Router {
         if !matches!(job.purpose, Purpose::Start) && slot.state != State::Paused {
             slot.breaker.succeeded();
         }
+        let is_outdated = slot.workspace.version() != workspace_version;
         let mut batch = Batch::default();
         self.fired_timer(&channel, &job.purpose, &mut batch);
         self.apply_effects(&channel, &key, report.effects, now_ms, &mut batch);
         self.free_lane(&channel, lane);
         match job.purpose {
             Purpose::Webhook { identities, answer } => {
-                self.webhook_succeeded(&channel, identities, answer, value, batch);
+                let Callback::HttpRequest(request) = job.callback else { return };
+                let since = job.waiting_since;
+                let answered = AnsweredRequest { request, identities, answer, since, is_outdated };
+                match self.wait_if_asked(&channel, answered, &mut value) {
+                    Some(AnsweredRequest { identities, answer, .. }) => {
+                        self.webhook_succeeded(&channel, identities, answer, value, batch);
+                    }
+                    None => self.storage.commit(batch, &self.mailbox),
+                }
             }
             Purpose::Start => self.started(&channel, value, batch),
             Purpose::Shutdown | Purpose::Status | Purpose::Timer { .. } => {
@@ -212,8 +222,13 @@ impl Router {
         batch: &mut Batch,
     ) {
         let Some(slot) = self.channels.get_mut(channel) else { return };
-        for (path, content) in slot.workspace.apply_over(&effects.workspace) {
+        let written = slot.workspace.apply_over(&effects.workspace);
+        let has_changed = !written.is_empty();
+        for (path, content) in written {
             batch.changes.push(Change::PutFile { channel: key.clone(), path: path.as_str().into(), content });
+        }
+        if has_changed {
+            self.workspace_changed(channel);
         }
         self.add_messages(channel, key, effects.messages, now_ms, batch);
         let timers = self.allowed_timers(channel, effects.timers);

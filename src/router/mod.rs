@@ -12,6 +12,7 @@
 //! | `dispatch`, `runnable` | who may start now: workers, memory |
 //! | `finish` | what follows from a callback's end |
 //! | `webhooks`, `answered` | requests and their answers |
+//! | `waiting` | requests that wait for a change of the workspace |
 //! | `starts` | `on-start`, registration, `on-shutdown` |
 //! | `removal` | taking a channel out |
 //! | `polls`, `timers` | what happens by the clock |
@@ -38,6 +39,7 @@ mod starts;
 mod statuses;
 mod storage;
 mod timers;
+mod waiting;
 mod webhooks;
 
 pub use self::core::{Router, RouterConfig, RouterParts};

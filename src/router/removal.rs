@@ -19,6 +19,7 @@ impl Router {
             return false;
         }
         self.commit_held(channel);
+        self.refuse_parked(channel, &WebhookRefusal::Stopping);
         self.close_lanes(channel);
         let Some(slot) = self.channels.remove(channel) else { return false };
         slot.stop.stop();

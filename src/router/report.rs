@@ -37,6 +37,7 @@ fn health_of(slot: &Channel) -> ChannelHealth {
         link: slot.link.as_ref().map(|link| link.health()),
         poll_interval: registration.and_then(|registration| registration.poll).map(|poll| poll.interval),
         waiting: slot.waiting(),
+        requests_parked: slot.waiting_requests.len(),
         replies_pending: slot.outbox.len(),
         succeeded: slot.counters.succeeded,
         failed: slot.counters.failed,

@@ -215,6 +215,7 @@ impl Router {
     /// A channel that is paused or stops answers those that wait for it.
     pub(super) fn refuse_waiting_webhooks(&mut self, channel: &ChannelName) {
         let refusal = self.refusal(channel).unwrap_or(WebhookRefusal::Busy);
+        self.refuse_parked(channel, &refusal);
         let Some(slot) = self.channels.get_mut(channel) else { return };
         let waiting: Vec<Job> = slot.lane(LaneKind::Inbound).take_all().into();
         let (webhooks, others): (Vec<Job>, Vec<Job>) =

@@ -10,7 +10,7 @@ use crate::channel::{ChannelName, RegisteredEndpoint};
 use crate::event::Event;
 use crate::event::arrival::{RequestIdentity, Webhook};
 use crate::event::queue::{EventSender, NotQueued};
-use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
+use crate::event::response::{Respond, ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::model::clock::{steady_ms, unix_ms};
 use crate::net::PublicUrl;
 
@@ -136,9 +136,7 @@ impl RequestHandler {
     }
 
     fn send(&self, channel: ChannelName, admitted: Admitted, received: Instant, responder: Responder) {
-        let owner = channel.clone();
-        let answer =
-            ResponseSender::new(move |response| responder.respond(response_for(Some(&owner), response)));
+        let answer = ResponseSender::new(ToClient { responder, channel: channel.clone() });
         let Admitted { request, identities } = admitted;
         let webhook = Webhook { channel, request: Arc::new(request), identities, received, answer };
         match self.router.offer(Event::Webhook(Box::new(webhook))) {
@@ -208,6 +206,22 @@ fn guest_request(request: &IncomingRequest, authenticated: &Authenticated) -> In
         query_json: visible_query(&request.query, authenticated.hidden()),
         body: request.body.clone(),
         secret_validated: authenticated.secret_validated(),
+    }
+}
+
+/// The way back to the client of one request.
+struct ToClient {
+    responder: Responder,
+    channel: ChannelName,
+}
+
+impl Respond for ToClient {
+    fn respond(self: Box<Self>, response: WebhookResponse) {
+        self.responder.respond(response_for(Some(&self.channel), response));
+    }
+
+    fn park(self: Box<Self>) -> Box<dyn Respond> {
+        Box::new(Self { responder: self.responder.park(), channel: self.channel })
     }
 }
 

@@ -102,13 +102,17 @@ fn contains_any(value: &str, secrets: &[&[u8]]) -> bool {
         .any(|secret| value.windows(secret.len()).any(|window| window == *secret))
 }
 
+/// Headers whose names begin so are the host's to write: what a client sends under such a name is left out.
+const HOST_HEADER_PREFIX: &str = "tinclaw-";
+
 /// The `headers-json` of a request: one JSON object of strings, names in lower case, the values of a repeated header
 /// joined with `", "` in their order (RFC 9110, section 5.3); those of `cookie` with `"; "`, as one line would have them
 /// (RFC 9113, section 8.2.3).
 pub fn visible_headers(headers: &[(String, String)], hidden: &Hidden) -> String {
     let pairs = headers
         .iter()
-        .map(|(name, value)| (Cow::Owned(name.to_ascii_lowercase()), Cow::Borrowed(value.as_str())));
+        .map(|(name, value)| (Cow::Owned(name.to_ascii_lowercase()), Cow::Borrowed(value.as_str())))
+        .filter(|(name, _): &(Cow<'_, str>, _)| !name.starts_with(HOST_HEADER_PREFIX));
     object(pairs, &hidden.headers, |name| Some(if name == "cookie" { "; " } else { ", " }))
 }
 

@@ -10,6 +10,7 @@ use crate::server::{HttpServer, Responder, Response, ServerLimits};
 
 /// A server that parks every request but those to `/now`, and the parked ones.
 fn parking(limits: ServerLimits) -> (HttpServer, Receiver<Responder>) {
+    let limits = ServerLimits { keep_alive: PATIENCE, ..limits };
     let (sender, receiver) = channel();
     let server = start(limits, move |request| match request.path.as_str() {
         "/now" => request.responder.respond(Response::json(200, "\"now\"")),
