@@ -123,7 +123,7 @@ fn the_file_is_for_its_owner_only_and_holds_no_plain_text() {
 #[test]
 fn a_key_file_works_and_a_short_one_is_refused() {
     let directory = TempDir::new();
-    let good = directory.write("key", &[b"0123456789abcdef0123456789abcdef".as_slice(), b"\n"].concat());
+    let good = directory.write("key", [b"0123456789abcdef0123456789abcdef".as_slice(), b"\n"].concat());
     let key = KeySource::File(good);
     editor(&directory, &key).set("token", Secret::from("v")).unwrap();
     let store = EncryptedFile::open(&directory.join("secrets.enc"), &key).unwrap();

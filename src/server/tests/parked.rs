@@ -40,7 +40,7 @@ fn parked_requests_hold_up_no_other_and_get_their_responses() {
     for (number, responder) in parked.into_iter().enumerate() {
         responder.respond(Response::json(200, format!("{number:02}")));
     }
-    let mut numbers: Vec<_> = clients.iter_mut().map(|client| read_answer(client)).collect();
+    let mut numbers: Vec<_> = clients.iter_mut().map(read_answer).collect();
     numbers.iter_mut().for_each(|answer| *answer = answer.split_off(answer.len() - 2));
     numbers.sort();
     assert_eq!(numbers, (0..64).map(|number| format!("{number:02}")).collect::<Vec<_>>());
