@@ -41,7 +41,8 @@ pub struct HttpCapability {
 #[serde(deny_unknown_fields)]
 pub struct AllowlistEntry {
     /// The host: exact (`api.example.com`), or any real subdomain (`*.example.com`, which is not `example.com` itself).
-    /// May name a port (`api.example.com:8443`).
+    /// May name a port (`api.example.com:8443`). `{setting}` stands for the server that the operator names in that setting
+    /// of the channel's `config`, as a base URL: its scheme, port and address are allowed as they are written there.
     pub host: String,
     /// The port, 443 when neither this field nor `host` names one.
     #[serde(default)]
@@ -64,7 +65,7 @@ pub struct HttpCredential {
     pub secret_name: String,
     /// Where in a request the host puts it.
     pub location: CredentialLocation,
-    /// The hosts that it may be sent to, as in [`AllowlistEntry::host`]. Empty: none.
+    /// The hosts that it may be sent to, as in [`AllowlistEntry::host`], `{setting}` included. Empty: none.
     #[serde(default)]
     pub host_patterns: Vec<String>,
     /// The paths that it may be sent to. Empty: every path of those hosts. A pattern is a path prefix as in

@@ -99,7 +99,9 @@ fn check_websocket_url(websocket: &WebsocketCapability) -> Result<(), RuleError>
         }
         _ => (&["ws", "wss"], "a ws:// or wss:// URL with a host and without user and password"),
     };
-    let good = url::Url::parse(&websocket.url).is_ok_and(|url| {
+    // A setting stands for the whole host.
+    let url = websocket.url.replace(['{', '}'], "");
+    let good = url::Url::parse(&url).is_ok_and(|url| {
         schemes.contains(&url.scheme())
             && url.has_host()
             && url.username().is_empty()

@@ -172,7 +172,7 @@ impl Default for EmitRateLimitConfig {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WebsocketCapability {
-    /// A `wss://` URL that `http.allowlist` has too. For `slack-socket-mode` the `https://` URL of `apps.connections.open`.
+    /// A `wss://` URL that `http.allowlist` has too; its host may be `{setting}`, as there. For `slack-socket-mode` the `https://` URL of `apps.connections.open`.
     pub url: String,
     /// Whether the socket is opened when the channel starts. Default: it is; with `false` it is never opened.
     #[serde(default)]

@@ -6,6 +6,7 @@ use crate::capability::AllowlistEntry;
 use crate::capability::WebhookCapability;
 use crate::egress::is_unbounded_prefix;
 use crate::event::callback::{Callback, CallbackKind, CallbackValue};
+use crate::host::setting_hosts;
 use crate::host::{ChannelHarness, ManagerConfig, inspect};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::escape::escaped;
@@ -133,10 +134,17 @@ fn check_channel(channel: &WasmChannel, config: &ManagerConfig, starts: bool) ->
         auth: auth(&webhook, &plan),
         polls: capabilities.allows_polling(),
         websocket: capabilities.websocket.is_some(),
-        http: capabilities.http.iter().flat_map(|http| &http.allowlist).map(allowed).collect(),
+        http: filled_allowlist(channel, config).iter().map(allowed).collect(),
         secrets: needed(file, &plan, config),
         diagnostics,
     })
+}
+
+/// The allow-list with the hosts that the operator's settings fill in.
+fn filled_allowlist(channel: &WasmChannel, config: &ManagerConfig) -> Vec<AllowlistEntry> {
+    let http = channel.capabilities_file().capabilities.http.as_ref();
+    let settings = config.channels.get(channel.name()).map(|settings| &settings.config);
+    setting_hosts::fill(http, None, settings.unwrap_or(&serde_json::Map::new())).http.allowlist
 }
 
 /// Runs `on-start` and reports what came of it.

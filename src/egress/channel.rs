@@ -13,7 +13,8 @@ use super::error::OutboundError;
 use super::headers::{self, Header};
 use super::leak::{self, BodySearch, SecretMatcher, Use};
 use super::method::Method;
-use super::outbound::OutboundHttp;
+use super::operator_host::OperatorHost;
+use super::outbound::{OutboundHttp, Upstream};
 use super::request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose};
 use super::retry_after;
 use super::settings::{ChannelHttpSettings, HttpCapabilityError};
@@ -33,6 +34,7 @@ pub struct ChannelHttp {
     pub(super) outbound: OutboundHttp,
     pub(super) channel: String,
     pub(super) allowlist: Allowlist,
+    pub(super) operator_hosts: Vec<OperatorHost>,
     pub(super) credentials: Credentials,
     pub(super) secrets: Arc<dyn SecretStore>,
     uses: SecretUses,
@@ -115,6 +117,7 @@ impl ChannelHttp {
             channel,
             capability,
             limits,
+            operator_hosts,
             allowed_secrets,
             secrets,
             given_to_guest,
@@ -127,6 +130,7 @@ impl ChannelHttp {
             outbound,
             channel,
             allowlist: Allowlist::new(&capability.allowlist)?,
+            operator_hosts,
             credentials: Credentials::new(
                 &capability.credentials,
                 allowed_secrets.clone(),
@@ -173,7 +177,7 @@ impl ChannelHttp {
         headers::drop_host_owned(&mut guest_headers);
         let _under_way = self.check_limits(&request, target.host(), call)?;
         let deadline = self.deadline(&request, call.deadline);
-        let route = self.outbound.route(&self.channel, &target, deadline)?;
+        let route = self.route(&target, deadline)?;
         let injected = self.credentials.inject(&self.channel, &target, &guest_headers, &*self.secrets)?;
         let url = zeroize::Zeroizing::new(route.url(&injected.path_and_query));
         let exchange = Exchange {
@@ -194,10 +198,16 @@ impl ChannelHttp {
         self.searched.current(&*self.secrets, || self.matcher())
     }
 
+    /// Resolves the target, once, and checks each address.
+    pub(super) fn route(&self, target: &Target, deadline: Instant) -> Result<Upstream<'_>, OutboundError> {
+        let named = self.operator_hosts.iter().find(|host| host.is(target.host(), target.port()));
+        self.outbound.route(&self.channel, target, named, deadline)
+    }
+
     /// Step 1: URL, allow-list, method.
     fn check_destination(&self, request: &OutboundRequest) -> Result<(Method, Target), OutboundError> {
         let method = Method::parse(&request.method).ok_or(OutboundError::Method)?;
-        let target = Target::parse(&request.url)?;
+        let target = Target::parse_for(&request.url, &self.operator_hosts)?;
         self.allowlist.permit(method, &target)?;
         Ok((method, target))
     }

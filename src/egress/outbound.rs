@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::client::{Client, ClientError, Exchange, MAX_ADDRESSES, MAX_RESPONSE_HEAD_BYTES, RawResponse};
 use super::error::OutboundError;
 use super::host_pattern::HostPattern;
+use super::operator_host::OperatorHost;
 use super::private_hosts::{self, PrivateHosts};
 use super::request::RequestPurpose;
 use super::resolver::{NameResolver, SystemResolver};
@@ -174,11 +175,13 @@ impl OutboundHttp {
         std::iter::once(&self.0.direct).chain(proxied)
     }
 
-    /// Resolves the target, once, and checks each address.
+    /// Resolves the target, once, and checks each address. `named` is the server of the operator that the target is, if it
+    /// is one: its address may be any, and one on the network here is not asked for at a proxy.
     pub(super) fn route(
         &self,
         channel: &str,
         target: &Target,
+        named: Option<&OperatorHost>,
         deadline: Instant,
     ) -> Result<Upstream<'_>, OutboundError> {
         let rewrite =
@@ -189,15 +192,19 @@ impl OutboundHttp {
                 dial: self.addresses_of(channel, base, deadline)?,
             });
         }
-        if let Some(proxy) = &self.0.proxied {
-            if let Some(address) = target.literal() {
+        let is_direct = named.is_some_and(|named| !named.is_encrypted() || named.literal().is_some());
+        if let Some(proxy) = self.0.proxied.as_ref().filter(|_| !is_direct) {
+            if let Some(address) = target.literal().filter(|_| named.is_none()) {
                 private_hosts::permitted(target.host(), &[address], &self.0.private)?;
             }
             let dial = self.addresses_of(channel, &proxy.base, deadline)?;
             return Ok(Upstream { base: UpstreamBase::Proxied(target.origin(), proxy), dial });
         }
         let resolved = self.resolve(channel, target.host(), target.literal(), deadline)?;
-        let permitted = private_hosts::permitted(target.host(), &resolved, &self.0.private)?;
+        let permitted = match named {
+            Some(_) => resolved,
+            None => private_hosts::permitted(target.host(), &resolved, &self.0.private)?,
+        };
         let dial = permitted.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, target.port()));
         Ok(Upstream { base: UpstreamBase::Direct(target.origin()), dial: dial.collect() })
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::operator_host::OperatorHost;
 use crate::capability::http::HttpCapability;
 use crate::capability::limits::ChannelLimits;
 use crate::secrets::{AllowedNames, SecretStore};
@@ -60,6 +61,8 @@ pub struct ChannelHttpSettings {
     pub capability: HttpCapability,
     /// What the channel may take, of which the requests' part is used here.
     pub limits: ChannelLimits,
+    /// Servers that the operator named in this channel's settings.
+    pub operator_hosts: Vec<OperatorHost>,
     /// `capabilities.secrets.allowed_names` of its file.
     pub allowed_secrets: AllowedNames,
     /// Where secrets come from.

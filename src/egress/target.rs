@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use super::error::OutboundError;
+use super::operator_host::OperatorHost;
 use super::placeholders::{self, Placeholder};
 
 /// The longest URL that a guest may write, in bytes: what common servers take at most.
@@ -29,9 +30,27 @@ pub(super) struct Target {
     literal: Option<IpAddr>,
     port: u16,
     path: String,
+    /// Whether it is `https`; a plain one leads to a server that the operator named.
+    is_encrypted: bool,
 }
 
 impl Target {
+    /// Parses what a guest wrote. A plain `http://` URL is taken when it leads to one of these servers of the operator.
+    ///
+    /// # Errors
+    /// As of [`Target::parse`].
+    pub(super) fn parse_for(text: &str, operator_hosts: &[OperatorHost]) -> Result<Self, OutboundError> {
+        let plain =
+            operator_hosts.iter().find_map(|host| Some((host.authority(), host.rest_of_plain(text)?)));
+        match plain {
+            // Everything else about it is checked as of the encrypted URL.
+            Some((authority, rest)) => {
+                Ok(Self { is_encrypted: false, ..Self::parse(&format!("https://{authority}{rest}"))? })
+            }
+            None => Self::parse(text),
+        }
+    }
+
     /// Parses what a guest wrote.
     ///
     /// # Errors
@@ -53,7 +72,7 @@ impl Target {
             Some(port) => port,
         };
         let path = placeholders::fill(url.path(), &slots, |slot| format!("{{{}}}", slot.name));
-        Ok(Self { url, slots, host, literal, port, path })
+        Ok(Self { url, slots, host, literal, port, path, is_encrypted: true })
     }
 
     /// The host in lower case and ASCII; an IPv6 address without brackets.
@@ -96,9 +115,12 @@ impl Target {
         Some(placeholders::fill(self.url.query()?, &self.slots, |slot| value(&slot.name)))
     }
 
-    /// `https://host` or `https://host:port`, as it stands in a URL.
+    /// `https://host` or `https://host:port`, as it stands in a URL; with `http` for a plain one.
     pub(super) fn origin(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
+        if !self.is_encrypted {
+            return format!("http://{host}:{}", self.port);
+        }
         if self.port == HTTPS_PORT {
             format!("https://{host}")
         } else {

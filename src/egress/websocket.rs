@@ -32,6 +32,8 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// The longest response of a proxy to `CONNECT`.
 const MAX_PROXY_RESPONSE_BYTES: usize = 8 * 1024;
 
+const NOT_A_WEBSOCKET: OutboundError = OutboundError::Url("a websocket has a wss:// URL");
+
 /// An open websocket, whose socket does not block.
 pub type LinkSocket = WebSocket<LinkStream>;
 
@@ -57,11 +59,11 @@ impl ChannelHttp {
     /// As for requests: what was refused, or what failed. [`OutboundError::Handshake`] when the server answers the handshake
     /// with another status than 101.
     pub fn open_websocket(&self, url: &str, deadline: Instant) -> Result<LinkSocket, OutboundError> {
-        let (target, is_encrypted) = target_of(url)?;
+        let (target, may_be_plain) = self.target_of(url)?;
         self.allowlist.permit(Method::Get, &target)?;
-        let route = self.outbound.route(&self.channel, &target, deadline)?;
-        if !is_encrypted && !route.is_rewritten() {
-            return Err(OutboundError::Url("only wss:// is allowed, but for hosts that http_rewrite names"));
+        let route = self.route(&target, deadline)?;
+        if !may_be_plain && !route.is_rewritten() {
+            return Err(OutboundError::Url("only wss:// is allowed, but for hosts that the operator names"));
         }
         let injected = self.credentials.inject(&self.channel, &target, &[], &*self.secrets)?;
         let endpoint = self.outbound.endpoint(&route, &injected.path_and_query);
@@ -75,7 +77,23 @@ impl ChannelHttp {
 
     /// Whether the allow-list has the place of a `wss://` URL.
     pub fn permits_websocket(&self, url: &str) -> bool {
-        target_of(url).is_ok_and(|(target, _)| self.allowlist.permit(Method::Get, &target).is_ok())
+        self.target_of(url).is_ok_and(|(target, _)| self.allowlist.permit(Method::Get, &target).is_ok())
+    }
+
+    /// The URL of a websocket, checked as the URL of its handshake, and whether the connection may be made as it says: a
+    /// plain one only to a server that the operator named.
+    fn target_of(&self, url: &str) -> Result<(Target, bool), OutboundError> {
+        let (scheme, rest) = url.split_once("://").ok_or(NOT_A_WEBSOCKET)?;
+        if scheme.eq_ignore_ascii_case("wss") {
+            return Ok((Target::parse(&format!("https://{rest}"))?, true));
+        }
+        if !scheme.eq_ignore_ascii_case("ws") {
+            return Err(NOT_A_WEBSOCKET);
+        }
+        match Target::parse_for(&format!("http://{rest}"), &self.operator_hosts) {
+            Ok(named) => Ok((named, true)),
+            Err(_) => Ok((Target::parse(&format!("https://{rest}"))?, false)),
+        }
     }
 
     /// A frame that the guest wants to send, without the secrets that it must not have.
@@ -114,17 +132,6 @@ impl ChannelHttp {
 /// What was UTF-8 and had whole secrets replaced is UTF-8.
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The URL of a websocket, checked as the `https://` URL that its handshake goes to, and whether it is `wss://`.
-fn target_of(url: &str) -> Result<(Target, bool), OutboundError> {
-    let refused = OutboundError::Url("a websocket has a wss:// URL");
-    let (scheme, rest) = url.split_once("://").ok_or(refused)?;
-    let is_encrypted = scheme.eq_ignore_ascii_case("wss");
-    if !is_encrypted && !scheme.eq_ignore_ascii_case("ws") {
-        return Err(OutboundError::Url("a websocket has a wss:// URL"));
-    }
-    Ok((Target::parse(&format!("https://{rest}"))?, is_encrypted))
 }
 
 fn failure(host: &str, reason: &'static str) -> OutboundError {

@@ -25,6 +25,7 @@ use super::error::HostError;
 use super::inspect::inspect_channel;
 use super::link;
 use super::needed_secrets::NeededSecrets;
+use super::setting_hosts::{self, FilledHosts};
 
 /// What channels are assembled with.
 pub(super) struct Assembly {
@@ -67,8 +68,15 @@ impl Assembly {
             content_types: webhook.content_types.clone(),
         });
         diagnostics.extend(self.reserve_paths(channel, &access));
-        let world = self.world(channel, limits, &secrets, &access.plan)?;
-        let link = link::plan(channel, &world, &secrets, &self.events);
+        let config = self.config.channels.get(&name).map(|settings| &settings.config);
+        let hosts = setting_hosts::fill(
+            capabilities.http.as_ref(),
+            capabilities.websocket.as_ref(),
+            config.unwrap_or(&serde_json::Map::new()),
+        );
+        diagnostics.extend(hosts.problems.iter().cloned());
+        let world = self.world(channel, limits, &secrets, &access.plan, &hosts)?;
+        let link = link::plan(&name, hosts.websocket.as_ref(), &world, &secrets, &self.events);
         diagnostics.extend(link.problem);
         let needed = NeededSecrets::new(file.setup.as_ref(), access.clone());
         let setup = ChannelSetup {
@@ -112,6 +120,7 @@ impl Assembly {
         limits: ChannelLimits,
         secrets: &Arc<dyn SecretStore>,
         plan: &AuthPlan,
+        hosts: &FilledHosts,
     ) -> Result<ChannelAccessToWorld, HostError> {
         let name = channel.name();
         let file = channel.capabilities_file();
@@ -123,13 +132,14 @@ impl Assembly {
         let required = required.filter(|secret| !secret.optional);
         let settings = ChannelHttpSettings {
             channel: name.to_string(),
-            capability: file.capabilities.http.clone().unwrap_or_default(),
+            capability: hosts.http.clone(),
+            operator_hosts: hosts.named.clone(),
             limits,
             allowed_secrets: allowed_secrets.clone(),
             secrets: secrets.clone(),
             given_to_guest: mapped.chain(plan.guest_secret_name().map(str::to_owned)).collect(),
             required_secrets: required.map(|secret| secret.name.clone()).collect(),
-            login_secrets: link::secret_names(channel),
+            login_secrets: link::secret_names(hosts.websocket.as_ref()),
             inbound_secrets: plan.secret_names().into_iter().map(str::to_owned).collect(),
         };
         let http = ChannelHttp::new(self.outbound.clone(), settings).map_err(|error| {

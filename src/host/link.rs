@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::capability::{WebsocketCapability, WebsocketProtocol};
-use crate::channel::WasmChannel;
+use crate::channel::ChannelName;
 use crate::event::Event;
 use crate::event::arrival::FrameArrival;
 use crate::event::link::{ChannelLink, OpenLink};
@@ -30,12 +30,12 @@ pub(super) struct LinkPlan {
 
 /// Prepares the websocket of a channel, if it has one.
 pub(super) fn plan(
-    channel: &WasmChannel,
+    channel: &ChannelName,
+    websocket: Option<&WebsocketCapability>,
     world: &ChannelAccessToWorld,
     secrets: &Arc<dyn SecretStore>,
     events: &EventSender,
 ) -> LinkPlan {
-    let websocket = channel.capabilities_file().capabilities.websocket.as_ref();
     let Some(websocket) = websocket.filter(|websocket| websocket.connect_on_start != Some(false)) else {
         return LinkPlan::default();
     };
@@ -44,7 +44,7 @@ pub(super) fn plan(
         Address::Fixed(url) if !world.http.permits_websocket(url) => Some(not_allowed(&address)),
         _ => None,
     };
-    let (websocket, name) = (websocket.clone(), channel.name().clone());
+    let (websocket, name) = (websocket.clone(), channel.clone());
     let (http, secrets, events, handle) =
         (world.http.clone(), secrets.clone(), events.clone(), world.link.clone());
     let open: OpenLink = Box::new(move || {
@@ -69,8 +69,7 @@ pub(super) fn plan(
 }
 
 /// The secrets that the channel's websocket logs in with.
-pub(super) fn secret_names(channel: &WasmChannel) -> Vec<String> {
-    let websocket = channel.capabilities_file().capabilities.websocket.as_ref();
+pub(super) fn secret_names(websocket: Option<&WebsocketCapability>) -> Vec<String> {
     // The bot's id is told to everybody in what the service sends.
     let LoginSecrets { token, bot_secret, bot_id: _ } = websocket.map(login_of).unwrap_or_default();
     [token, bot_secret].into_iter().flatten().collect()

@@ -7,6 +7,7 @@
 //! | `access` | what one channel's guest may ask of the host |
 //! | `assembly` | from a loaded channel to one that the router can run |
 //! | `link` | from `capabilities.websocket` to a link that the router can open |
+//! | `setting_hosts` | hosts of a capability file that the operator's settings fill in |
 //! | `needed_secrets` | what a channel needs and the host does not have |
 //! | `dead_letters` | telling people that their message was given up |
 //! | `replies` | what the agent says, on its way to the store |
@@ -31,6 +32,7 @@ pub(crate) mod manager;
 mod needed_secrets;
 mod operator;
 mod replies;
+pub(crate) mod setting_hosts;
 mod stored;
 #[cfg(test)]
 mod tests;

@@ -262,6 +262,7 @@ impl Setup {
             given_to_guest: self.given_to_guest,
             inbound_secrets: self.inbound_secrets,
             login_secrets: Vec::new(),
+            operator_hosts: Vec::new(),
             required_secrets: self.required_secrets,
         };
         ChannelHttp::new(outbound, settings).unwrap()
