@@ -92,7 +92,7 @@ pub enum LinkState {
     Ready,
     /// The last connection failed; another one is opened after a wait.
     Waiting,
-    /// It ended for good: only an operator can mend this. It is tried again when a secret changes.
+    /// It ended for good: only an operator can fix this. It is tried again when a secret changes.
     Stopped,
 }
 

@@ -27,7 +27,7 @@ use crate::secrets::SecretStore;
 const RECONNECT: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(300) };
 /// For resolving, connecting, TLS and the websocket's handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a link that only an operator can mend looks whether a secret has changed.
+/// How often a link that only an operator can fix looks whether a secret has changed.
 const SECRETS_CHECK: Duration = Duration::from_secs(10);
 /// The wait after a service has refused the credentials.
 const REFUSED_WAIT: Duration = Duration::from_secs(60);
@@ -282,7 +282,7 @@ impl Thread {
         self.sleep_until(until);
     }
 
-    /// After an end that only an operator can mend: until a secret changes.
+    /// After an end that only an operator can fix: until a secret changes.
     fn wait_for_operator(&mut self, reason: String) {
         log::error!(
             target: &self.settings.channel,

@@ -33,7 +33,7 @@ impl ParkedResponses {
         std::mem::take(&mut self.lock())
     }
 
-    /// Gives back what came before its request was known to be parked.
+    /// Keeps for the next call what came before its request was known to be parked.
     pub(crate) fn put_back(&self, early: Vec<(u64, Vec<u8>)>) {
         self.lock().splice(0..0, early);
     }

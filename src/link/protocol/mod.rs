@@ -32,7 +32,7 @@ pub enum Step {
         /// The shortest wait before the next connection. `None`: the link's backoff decides alone.
         wait: Option<Duration>,
     },
-    /// Close the connection and open no other one: only an operator can mend this.
+    /// Close the connection and open no other one: only an operator can fix this.
     Stop {
         /// What is wrong and what to do.
         reason: String,
