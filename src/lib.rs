@@ -42,6 +42,23 @@
 //! # }
 //! ```
 //!
+//! # Tools
+//!
+//! Tools are guests of another world in the same sandbox: they are called with JSON and return text. A [`WasmToolRuntime`]
+//! may share the engine of channels ([`WasmToolRuntime::on`]).
+//!
+//! ```no_run
+//! use tinclaw::{ToolRegistry, WasmToolRuntime, WasmToolRuntimeConfig};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let tools = ToolRegistry::new(WasmToolRuntime::new(WasmToolRuntimeConfig::default())?);
+//! tools.load("tools".as_ref())?;
+//! let answer = tools.call("weather", r#"{"city": "Oslo"}"#)?;
+//! # println!("{answer}");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What is promised
 //!
 //! - A callback is a transaction: what it did is kept when it succeeds and dropped when it fails.
@@ -110,8 +127,10 @@ pub(crate) mod sandbox;
 pub mod secrets;
 pub mod server;
 pub mod store;
+pub(crate) mod tool;
 pub(crate) mod webhook;
 
+pub use capability::ToolCapabilities;
 pub use channel::{
     ChannelCapabilities, ChannelCapabilitiesFile, ChannelName, DiscoveredChannel, EmitRateLimitConfig,
     LoadError, LoadResults, RegisteredEndpoint, WasmChannel, WasmChannelLoader, available_channel_names,
@@ -132,6 +151,10 @@ pub use sandbox::{
     ChannelHostState, PreparedChannelModule, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };
 pub use server::WasmChannelRouter;
+pub use tool::{
+    LoadedTools, PreparedTool, ToolCall, ToolError, ToolFailure, ToolRegistry, ToolReport, WasmToolRuntime,
+    WasmToolRuntimeConfig,
+};
 /// The interpreter, for programs that share an engine with it.
 pub use wasmi;
 pub use wit_abi::types::{

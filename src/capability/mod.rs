@@ -20,6 +20,7 @@ mod schema;
 mod setup;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tool;
 pub(crate) mod webhook;
 
 pub use error::CapabilityError;
@@ -33,4 +34,5 @@ pub(crate) use rights::{ChannelSection, WebsocketCapability, WebsocketProtocol};
 pub(crate) use setup::{
     AuthSection, DEFAULT_GENERATED_BYTES, RequiredSecret, SecretConfigMapping, SetupSection,
 };
+pub use tool::ToolCapabilities;
 pub(crate) use webhook::WebhookCapability;

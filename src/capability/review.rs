@@ -4,10 +4,10 @@ use std::fmt;
 
 use super::setup::MAX_GENERATED_BYTES;
 use super::{
-    CapabilityError, ChannelCapabilities, ChannelCapabilitiesFile, ChannelSection,
-    DEFAULT_MIN_POLL_INTERVAL_MS, SetupSection, WebsocketCapability, WebsocketProtocol,
+    CapabilityError, ChannelCapabilitiesFile, ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, SetupSection,
+    WebsocketCapability, WebsocketProtocol,
 };
-use crate::capability::limits::LIMITS;
+use crate::capability::limits::{LIMITS, Sections};
 use crate::channel::ChannelName;
 use crate::channel::config::{RefusedMapping, mapping_problem};
 use crate::channel::endpoints::path_problem;
@@ -30,7 +30,7 @@ pub(super) fn check(
     if let Some(section) = &parsed.capabilities.channel {
         check_section(channel, section).map_err(refuse)?;
     }
-    check_limits(&parsed.capabilities).map_err(refuse)?;
+    check_limits(&(&parsed.capabilities).into()).map_err(refuse)?;
     if let Some(setup) = &parsed.setup {
         check_setup(setup).map_err(refuse)?;
     }
@@ -41,7 +41,7 @@ pub(super) fn check(
 }
 
 /// Path, what was found, what is accepted.
-type RuleError = (String, String, String);
+pub(super) type RuleError = (String, String, String);
 
 fn check_name(file: &str, channel: &ChannelName, name: Option<&str>) -> Result<(), CapabilityError> {
     match name {
@@ -70,7 +70,7 @@ fn check_section(channel: &ChannelName, section: &ChannelSection) -> Result<(), 
     Ok(())
 }
 
-fn check_limits(capabilities: &ChannelCapabilities) -> Result<(), RuleError> {
+pub(super) fn check_limits(capabilities: &Sections<'_>) -> Result<(), RuleError> {
     for limit in LIMITS {
         if let Some(asked) = (limit.asked)(capabilities).filter(|asked| *asked < limit.min) {
             let place = format!("capabilities.{}", limit.field);
@@ -80,7 +80,7 @@ fn check_limits(capabilities: &ChannelCapabilities) -> Result<(), RuleError> {
     Ok(())
 }
 
-fn check_setup(setup: &SetupSection) -> Result<(), RuleError> {
+pub(super) fn check_setup(setup: &SetupSection) -> Result<(), RuleError> {
     for (index, secret) in setup.required_secrets.iter().enumerate() {
         if let Some(generate) = secret.auto_generate
             && !(1..=MAX_GENERATED_BYTES).contains(&generate.length)

@@ -138,6 +138,10 @@ fn without_links(text: &str) -> String {
 fn add_limits(schema: &mut Value) {
     for limit in LIMITS {
         let steps: Vec<&str> = limit.field.split('.').collect();
+        // Tools have a file of their own kind.
+        if steps[0].starts_with("tool") {
+            continue;
+        }
         let (definition, field) = match steps[..] {
             ["channel", "emit_rate_limit", field] => ("EmitRateLimitConfig", field),
             ["channel", field] => ("ChannelSection", field),

@@ -71,18 +71,23 @@ impl fmt::Debug for ChannelFiles {
 /// directory specification ignores a relative one); `~/.local/share/tinclaw/channels`; `channels` in the working
 /// directory when there is no home. The directory need not exist.
 pub fn default_channels_dir() -> PathBuf {
-    channels_dir_from(|variable| {
+    data_directory(CHANNELS_DIR_VARIABLE, "channels")
+}
+
+/// The directory that `variable` names, or else `folder` where this program's data is.
+pub(crate) fn data_directory(variable: &str, folder: &str) -> PathBuf {
+    data_directory_from(variable, folder, |variable| {
         std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
     })
 }
 
-fn channels_dir_from(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
-    if let Some(dir) = variable(CHANNELS_DIR_VARIABLE) {
+fn data_directory_from(named: &str, folder: &str, variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    if let Some(dir) = variable(named) {
         return dir;
     }
     let data = variable("XDG_DATA_HOME").filter(|dir| dir.is_absolute());
     let data = data.or_else(|| variable("HOME").map(|home| home.join(".local/share")));
-    data.map_or_else(|| PathBuf::from("channels"), |data| data.join("tinclaw/channels"))
+    data.map_or_else(|| PathBuf::from(folder), |data| data.join("tinclaw").join(folder))
 }
 
 /// Lists the channels in a directory: every `NAME.wasm`, with `NAME.capabilities.json` beside it. Nothing is read yet.

@@ -201,7 +201,7 @@ fn the_default_directory_follows_the_environment() {
         ("nothing", &[], "channels"),
     ];
     for (case, variables, expected) in table {
-        let dir = channels_dir_from(|name| {
+        let dir = data_directory_from(CHANNELS_DIR_VARIABLE, "channels", |name| {
             variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| PathBuf::from(value))
         });
         assert_eq!(dir, Path::new(expected), "{case}");

@@ -44,9 +44,10 @@ pub use crate::capability::{
 };
 pub use crate::model::name::{ChannelName, ChannelNameError};
 pub use crate::webhook::WebhookConfigError;
-pub(crate) use bundled::bundled_channel_files;
 pub use bundled::{BundledError, available_channel_names, bundled_channel_names, install_bundled_channel};
+pub(crate) use bundled::{bundled_channel_files, replace_file};
 pub(crate) use config::start_config;
+pub(crate) use discover::{ChannelFiles, data_directory};
 pub use discover::{DiscoverError, DiscoveredChannel, Discovery, default_channels_dir, discover_channels};
 pub use endpoints::RegisteredEndpoint;
 pub(crate) use endpoints::Registration;

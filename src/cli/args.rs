@@ -106,6 +106,9 @@ pub enum Command {
     /// Show channels and their status, or install one that comes with tinclaw
     #[command(subcommand)]
     Channels(ChannelsCommand),
+    /// Show, check, call, install and remove tools for agents
+    #[command(subcommand)]
+    Tools(ToolsCommand),
     /// Inspect messages for the agent; redeliver or drop them
     #[command(subcommand)]
     Messages(MessagesCommand),
@@ -215,6 +218,65 @@ pub enum ChannelsCommand {
         #[arg(long)]
         force: bool,
     },
+}
+
+/// `tinclaw tools`.
+#[derive(Debug, Subcommand)]
+pub enum ToolsCommand {
+    /// The tools of the configured directories
+    List(JsonArgs),
+    /// Load tools and report what they are, what they may do and what is wrong with them
+    Check {
+        /// Directories of tools, or .wasm files
+        #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+        paths: Vec<PathBuf>,
+        #[command(flatten)]
+        output: JsonArgs,
+    },
+    /// Call a tool in the sandbox and print what it returns; requests to other servers are really made
+    Call(ToolCallArgs),
+    /// Copy a tool and its capability file into a directory of tools
+    Install {
+        /// The tool; its capability file is looked for beside it
+        #[arg(value_name = "TOOL.wasm", value_hint = ValueHint::FilePath)]
+        wasm: PathBuf,
+        /// The directory; by default the first configured one, then the default one
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        to: Option<PathBuf>,
+        /// Replace existing files
+        #[arg(long)]
+        force: bool,
+    },
+    /// Remove a tool from a directory of tools
+    Remove {
+        /// Its name
+        name: String,
+        /// The directory; by default the first configured one, then the default one
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        from: Option<PathBuf>,
+    },
+}
+
+/// `tinclaw tools call`.
+#[derive(Args, Debug)]
+pub struct ToolCallArgs {
+    /// The name of a configured tool, or a .wasm file
+    #[arg(value_name = "TOOL", value_hint = ValueHint::FilePath)]
+    pub tool: String,
+    /// The parameters as a JSON object; - is standard input
+    #[arg(value_name = "PARAMS", default_value = "{}")]
+    pub params: String,
+    /// What the call is for, as a JSON object: conversation, channel, user
+    #[arg(long, value_name = "JSON")]
+    pub context: Option<String>,
+    /// The directory that the tool may read, as far as its capability file allows
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub files: Option<PathBuf>,
+    /// Send the tool's requests for HOST to another base URL; may be repeated
+    #[arg(long, value_name = "HOST=URL")]
+    pub http_rewrite: Vec<String>,
+    #[command(flatten)]
+    pub output: JsonArgs,
 }
 
 /// The state of a message.

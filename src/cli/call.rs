@@ -190,7 +190,8 @@ fn value_json(value: &CallbackValue) -> Value {
                 .unwrap_or_else(|_| Value::String(answer.headers_json.clone()));
             json!({"status": answer.status, "headers": headers, "body": String::from_utf8_lossy(&answer.body)})
         }
-        CallbackValue::Done => json!({}),
+        // Tools have a command of their own.
+        CallbackValue::Done | CallbackValue::Executed(_) | CallbackValue::Text(_) => json!({}),
         CallbackValue::NotExported => json!({"not_exported": true}),
     }
 }
@@ -202,7 +203,9 @@ fn shown(report: &CallbackReport, written: &[(String, Arc<str>)]) -> String {
             let body = escaped_lines(&String::from_utf8_lossy(&answer.body));
             format!("{} answered {} {}\n{body}\n", report.kind, answer.status, escaped(&answer.headers_json))
         }
-        Ok(CallbackValue::Done) => format!("{} succeeded\n", report.kind),
+        Ok(CallbackValue::Done | CallbackValue::Executed(_) | CallbackValue::Text(_)) => {
+            format!("{} succeeded\n", report.kind)
+        }
         Ok(CallbackValue::NotExported) => format!("{} is not exported by this guest\n", report.kind),
         Ok(CallbackValue::Started(_)) => {
             format!("{} returned {}\n", report.kind, escaped(&json["result"].to_string()))

@@ -88,6 +88,10 @@ fn input_of(
             let update = StatusUpdate { status, message: input.message, metadata_json };
             (Callback::Status(Arc::new(update)), input.workspace)
         }
+        // `CallbackKind::ALL`, of which the command line takes one, does not have these.
+        CallbackKind::Execute | CallbackKind::Schema | CallbackKind::Description => {
+            return Err("tools are called with `tinclaw tools call`".to_owned());
+        }
     };
     Ok(CallInput { callback, workspace })
 }

@@ -11,6 +11,7 @@
 //! | `agent/` | who answers messages: echo, a program, an HTTP server |
 //! | `control/` | the socket through which other commands reach the running host |
 //! | `check`, `call`, `channels` | commands about channels |
+//! | `tools` | commands about tools |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
 //! | `secrets`, `prompt` | commands about secrets |
 //! | `output`, `outcome` | JSON, columns and times; exit codes |
@@ -37,6 +38,7 @@ mod reference;
 mod run;
 mod secrets;
 mod signals;
+mod tools;
 mod version;
 
 use std::process::ExitCode;
@@ -76,6 +78,7 @@ fn run_command(Arguments { common, command }: Arguments) -> ExitCode {
         Command::Check(options) => check::check(&common, &options),
         Command::Call(options) => call::call(&common, &options),
         Command::Channels(command) => channels::channels(&common, &command),
+        Command::Tools(command) => tools::tools(&common, &command),
         Command::Messages(command) => queues::messages(&common, &command),
         Command::Replies(command) => queues::replies(&common, &command),
         Command::Pairing(command) => pairing::pairing(&common, &command),

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::agent::Agent;
-use crate::{Host, HostError, WasmChannelLoader};
+use crate::model::diagnostic::Severity;
+use crate::{Host, HostError, ToolRegistry, WasmChannelLoader};
 use crossbeam_channel::bounded;
 use log::LevelFilter;
 
@@ -21,6 +22,7 @@ use super::logging;
 use super::memory;
 use super::outcome::{Failure, Outcome};
 use super::signals::StopSignal;
+use super::tools::configured as configured_tools;
 
 /// Runs a host until a signal stops it.
 pub fn run(common: &Common, options: RunArgs) -> Outcome {
@@ -30,7 +32,7 @@ pub fn run(common: &Common, options: RunArgs) -> Outcome {
     let channels = find_channels(&settings)?;
     // Bound first: a second program on this port must not change anything before it finds the port taken.
     let listener = bind(settings.listen)?;
-    let host = start(&settings, channels, listener)?;
+    let host = start(&settings, channels, tools(&settings)?, listener)?;
     let control = ControlServer::open(&control_socket(&settings.state_dir));
     let agent = agent(&settings)?;
     greet(&settings, &host, &*agent);
@@ -69,6 +71,18 @@ fn no_channels(why: &str) -> Failure {
     ))
 }
 
+/// The tools that the configuration names. One that cannot be loaded does not keep the host from running.
+fn tools(settings: &Settings) -> Result<ToolRegistry, Failure> {
+    let (tools, loaded) = configured_tools(settings)?;
+    loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    loaded.failed.iter().for_each(|error| log::error!("{error}"));
+    for tool in tools.tools() {
+        let found = tool.diagnostics().iter().filter(|found| found.severity < Severity::Note);
+        found.for_each(|found| log::warn!("tool {}: {found}", tool.name()));
+    }
+    Ok(tools)
+}
+
 fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).map_err(|error| {
         let port = address.port().checked_add(1).unwrap_or_default();
@@ -78,9 +92,15 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-fn start(settings: &Settings, channels: Channels, listener: TcpListener) -> Result<Host, Failure> {
+fn start(
+    settings: &Settings,
+    channels: Channels,
+    tools: ToolRegistry,
+    listener: TcpListener,
+) -> Result<Host, Failure> {
     let loader = settings.loader()?;
     let mut builder = Host::builder()
+        .tools(tools)
         .manager(settings.manager()?)
         .runtime(loader.runtime().clone())
         .listen_on(listener)
@@ -124,6 +144,11 @@ fn greet(settings: &Settings, host: &Host, agent: &dyn Agent) {
     }
     text += &format!("  state     {}\n", settings.state_dir.display());
     text += &format!("  channels  {}\n", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    let tools = host.tools().map(ToolRegistry::tools).unwrap_or_default();
+    if !tools.is_empty() {
+        let names: Vec<&str> = tools.iter().map(|tool| tool.name()).collect();
+        text += &format!("  tools     {}\n", names.join(", "));
+    }
     text += &format!("  agent     {}\n", agent.describe());
     text += &format!("listening on http://{address}\n");
     if names.contains(&"webchat") {

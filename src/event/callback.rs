@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use wit_abi::types::{
     AgentResponse, ChannelConfig, EmittedMessage, IncomingHttpRequest, LogLevel, OutgoingHttpResponse,
-    StatusUpdate,
+    StatusUpdate, ToolRequest, ToolResponse,
 };
 
 use super::upstream::UpstreamOutcome;
@@ -48,6 +48,12 @@ pub enum Callback {
     },
     /// `on-shutdown`.
     Shutdown,
+    /// `execute` of a tool: a call with its parameters.
+    Execute(Arc<ToolRequest>),
+    /// `schema` of a tool.
+    Schema,
+    /// `description` of a tool.
+    Description,
 }
 
 impl Callback {
@@ -63,11 +69,14 @@ impl Callback {
             Self::Status(_) => CallbackKind::Status,
             Self::Broadcast { .. } => CallbackKind::Broadcast,
             Self::Shutdown => CallbackKind::Shutdown,
+            Self::Execute(_) => CallbackKind::Execute,
+            Self::Schema => CallbackKind::Schema,
+            Self::Description => CallbackKind::Description,
         }
     }
 }
 
-/// The eight callbacks, without their payloads.
+/// The eight callbacks of channels and what tools are asked, without their payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallbackKind {
     /// `on-start`
@@ -86,10 +95,16 @@ pub enum CallbackKind {
     Broadcast,
     /// `on-shutdown`
     Shutdown,
+    /// `execute` of a tool
+    Execute,
+    /// `schema` of a tool
+    Schema,
+    /// `description` of a tool
+    Description,
 }
 
 impl CallbackKind {
-    /// All of them, in the order of the world.
+    /// Those of channels, in the order of the world.
     pub const ALL: [Self; 8] = [
         Self::Start,
         Self::HttpRequest,
@@ -113,6 +128,9 @@ impl CallbackKind {
             Self::Status => "on-status",
             Self::Broadcast => "on-broadcast",
             Self::Shutdown => "on-shutdown",
+            Self::Execute => "execute",
+            Self::Schema => "schema",
+            Self::Description => "description",
         }
     }
 }
@@ -132,6 +150,10 @@ pub enum CallbackValue {
     Http(OutgoingHttpResponse),
     /// One of the callbacks without a result value succeeded.
     Done,
+    /// `execute` returned this, which may be an error of the tool's own.
+    Executed(ToolResponse),
+    /// `schema` or `description` returned this.
+    Text(String),
     /// Nothing was run: the guest lacks this optional export (`on-status`, `on-broadcast`, `on-timer`), or its
     /// `status-type` is from before this case existed.
     NotExported,

@@ -11,6 +11,7 @@ use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig};
 use crate::server::requests::{OwnPages, RequestHandler, head_check};
 use crate::server::{DEFAULT_MAX_BODY_BYTES, WasmChannelRouter};
 use crate::server::{HttpServer, ServerError, ServerLimits, ServerStats};
+use crate::tool::ToolRegistry;
 use crate::webhook::TrustedProxies;
 
 use super::config::ManagerConfig;
@@ -27,6 +28,7 @@ pub struct HostBuilder {
     /// Directories of channels, and single guests.
     directories: Vec<PathBuf>,
     channels: Vec<WasmChannel>,
+    tools: Option<ToolRegistry>,
     listen: Option<Listen>,
     server: ServerLimits,
     proxies: TrustedProxies,
@@ -56,6 +58,7 @@ enum Listen {
 pub struct Host {
     pub(super) manager: ChannelManager,
     server: Option<HttpServer>,
+    tools: Option<ToolRegistry>,
     failed: Vec<LoadError>,
     grace: Duration,
 }
@@ -69,6 +72,7 @@ impl Host {
             runtime: None,
             directories: Vec::new(),
             channels: Vec::new(),
+            tools: None,
             listen: None,
             server: ServerLimits::default(),
             proxies: TrustedProxies::default(),
@@ -101,11 +105,20 @@ impl Host {
         &self.failed
     }
 
+    /// The tools that its agents may call, when there are any.
+    #[must_use]
+    pub fn tools(&self) -> Option<&ToolRegistry> {
+        self.tools.as_ref()
+    }
+
     /// Does what [`Host::shutdown`] does, except that answers which are still being sent are not waited for. For programs
     /// whose threads share the host: their streams of messages end, and the last of them drops the host.
     pub fn stop(&self) {
         if let Some(server) = &self.server {
             server.stop_accepting();
+        }
+        if let Some(tools) = &self.tools {
+            tools.shutdown();
         }
         self.manager.shutdown(self.grace);
     }
@@ -176,6 +189,13 @@ impl HostBuilder {
     #[must_use]
     pub fn channel(mut self, channel: WasmChannel) -> Self {
         self.channels.push(channel);
+        self
+    }
+
+    /// Has these tools for agents to call. Calls that run are ended with the host.
+    #[must_use]
+    pub fn tools(mut self, tools: ToolRegistry) -> Self {
+        self.tools = Some(tools);
         self
     }
 
@@ -251,7 +271,7 @@ impl HostBuilder {
         if let Some(server) = &server {
             warn_of_open_channels(&manager, server.local_addr());
         }
-        Ok(Host { manager, server, failed, grace: Duration::from_secs(10) })
+        Ok(Host { manager, server, tools: self.tools, failed, grace: Duration::from_secs(10) })
     }
 }
 

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
+use wit_abi::abi_version::World;
 use wit_abi::guest::GuestError;
 
 use crate::event::callback::CallbackKind;
-
-/// What a tool exports instead of a channel's interface.
-const TOOL_INTERFACE: &str = "near:agent/tool";
 use crate::model::human_duration::HumanDuration;
 
 /// Why a guest could not be prepared, instantiated or run to its end.
@@ -263,8 +261,8 @@ impl WasmChannelError {
     #[cold]
     pub(super) fn unread(channel: &str, error: &GuestError) -> Self {
         let channel = channel.to_owned();
-        if let GuestError::OtherWorld { exports } = error
-            && let Some(export) = exports.iter().find(|export| export.contains(TOOL_INTERFACE))
+        if let GuestError::OtherWorld { world: World::Channel, exports } = error
+            && let Some(export) = exports.iter().find(|export| export.contains(World::Tool.interface()))
         {
             return Self::Tool { channel, export: export.clone() };
         }

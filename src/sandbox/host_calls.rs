@@ -1,12 +1,14 @@
-//! What the channel's own imports do when a guest calls them.
+//! What the imports of the two worlds do when a guest calls them.
 
 use std::time::Duration;
 
+use wit_abi::abi_version::World;
 use wit_abi::canonical::{CoreValue, GuestMemory};
 use wit_abi::imports::{self, HostCall, HostFunc};
 use wit_abi::types::{EmittedMessage, LogLevel};
 
 use super::halt::Halt;
+use super::services::ToolBudget;
 use super::state::{ChannelHostState, Guest};
 use crate::channel::workspace::workspace_path;
 use crate::egress::{OutboundCall, OutboundRequest};
@@ -43,7 +45,10 @@ fn answer(guest: &mut Guest<'_>, args: &[CoreValue], call: HostCall) -> Result<O
             return Ok(Some(imports::lower_secret_exists(exists)));
         }
         HostCall::WorkspaceRead { path } => {
-            let content = workspace_read(guest.state(), &path);
+            let content = match guest.state().abi_version.world {
+                World::Channel => workspace_read(guest.state(), &path),
+                World::Tool => guest.blocking(|state| read_file(state, &path))?,
+            };
             imports::lower_workspace_read(args, &content, guest)?;
         }
         HostCall::WorkspaceWrite { path, content } => {
@@ -91,8 +96,42 @@ fn answer(guest: &mut Guest<'_>, args: &[CoreValue], call: HostCall) -> Result<O
             imports::lower_nothing_or_error(args, &result, guest)?;
         }
         HostCall::TimerCancel { name } => guest.state().record.cancel_timer(&name),
+        HostCall::ToolInvoke { alias, params_json } => {
+            let result = tool_invoke(guest, &alias, params_json)?;
+            imports::lower_tool_invoke(args, &result, guest)?;
+        }
     }
     Ok(None)
+}
+
+/// A tool reads what its capability file allows of a directory that the operator chose.
+fn read_file(state: &mut ChannelHostState, path: &str) -> Option<String> {
+    state.channel.services.read_file(path).unwrap_or_else(|error| {
+        state.record.log(LogLevel::Warn, &format!("workspace-read was refused: {error}"));
+        None
+    })
+}
+
+/// The other tool runs on what is left to this one, which pays for it.
+fn tool_invoke(
+    guest: &mut Guest<'_>,
+    alias: &str,
+    params_json: String,
+) -> Result<Result<String, String>, Halt> {
+    let fuel = guest.fuel_left();
+    let state = guest.state();
+    let limit = state.channel.limits.tool_invokes;
+    if state.tool_calls >= limit {
+        return Ok(Err(format!("this call has invoked its {limit} tools (tool.max_invokes_per_call)")));
+    }
+    state.tool_calls += 1;
+    let budget = ToolBudget { fuel, deadline: state.meter.deadline(), stop: state.meter.stop().clone() };
+    let invoked = guest.blocking(|state| {
+        state.record.had_side_effects();
+        state.channel.services.tool_invoke(alias, params_json, budget)
+    })?;
+    guest.charge_fuel(invoked.fuel)?;
+    Ok(invoked.result)
 }
 
 fn workspace_read(state: &mut ChannelHostState, path: &str) -> Option<String> {
@@ -156,6 +195,7 @@ fn moved_bytes(call: &HostCall) -> usize {
         HostCall::PairingIsAllowed { id, username, .. } => id.len() + optional(username),
         HostCall::PairingResolveIdentity { external_id, .. } => external_id.len(),
         HostCall::TimerSet { name, payload, .. } => name.len() + payload.len(),
+        HostCall::ToolInvoke { alias, params_json } => alias.len() + params_json.len(),
     }
 }
 

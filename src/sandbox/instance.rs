@@ -201,7 +201,8 @@ impl<'a> CallbackRun<'a> {
         let args = match callback {
             Callback::Start { config_json } => exports::lower_on_start(config_json, guest)?,
             Callback::HttpRequest(request) => exports::lower_on_http_request(request, guest)?,
-            Callback::Poll | Callback::Shutdown => CoreArgs::new(),
+            Callback::Poll | Callback::Shutdown | Callback::Schema | Callback::Description => CoreArgs::new(),
+            Callback::Execute(request) => exports::lower_execute(request, guest)?,
             Callback::Timer { name, payload } => exports::lower_on_timer(name, payload, guest)?,
             Callback::Respond(response) => exports::lower_on_respond(response, &abi_version, guest)?,
             Callback::Status(update) => return exports::lower_on_status(update, &abi_version, guest),
@@ -230,6 +231,10 @@ impl<'a> CallbackRun<'a> {
             CallbackKind::Respond => exports::lift_on_respond(pointer, memory)?.map(|()| CallbackValue::Done),
             CallbackKind::Broadcast => {
                 exports::lift_on_broadcast(pointer, memory)?.map(|()| CallbackValue::Done)
+            }
+            CallbackKind::Execute => Ok(CallbackValue::Executed(exports::lift_execute(pointer, memory)?)),
+            CallbackKind::Schema | CallbackKind::Description => {
+                Ok(CallbackValue::Text(exports::lift_text(pointer, memory)?))
             }
             CallbackKind::Poll | CallbackKind::Timer | CallbackKind::Status | CallbackKind::Shutdown => {
                 Ok(CallbackValue::Done)

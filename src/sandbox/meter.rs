@@ -101,6 +101,10 @@ impl Meter {
         self.started.elapsed()
     }
 
+    pub(super) fn stop(&self) -> &StopFlag {
+        &self.stop
+    }
+
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use wasmi::{Engine, Module};
-use wit_abi::abi_version::AbiVersion;
+use wit_abi::abi_version::{AbiVersion, World};
 use wit_abi::exports::GuestFunc;
-use wit_abi::guest::{Export, GuestKind, read_guest};
+use wit_abi::guest::{Export, GuestKind, read_guest_of};
 
 use super::bounds::ModuleSize;
 use super::context::CallbackContext;
@@ -59,13 +59,14 @@ impl PreparedChannelModule {
     /// `engine` gets the number of bytes of code.
     pub(super) fn new(
         engine: impl FnOnce(u64) -> Engine,
+        world: World,
         channel: &str,
         bytes: &[u8],
         digest: Digest,
     ) -> Result<Self, WasmChannelError> {
         let not_loadable =
             |reason: String| WasmChannelError::NotLoadable { channel: channel.to_owned(), reason };
-        let guest = read_guest(bytes, &imports::knowledge)
+        let guest = read_guest_of(world, bytes, &imports::knowledge)
             .map_err(|error| WasmChannelError::unread(channel, &error))?;
         let mut names = ExportNames {
             callbacks: guest.exports.clone(),
@@ -184,5 +185,8 @@ fn guest_func(callback: CallbackKind) -> GuestFunc {
         CallbackKind::Status => GuestFunc::OnStatus,
         CallbackKind::Broadcast => GuestFunc::OnBroadcast,
         CallbackKind::Shutdown => GuestFunc::OnShutdown,
+        CallbackKind::Execute => GuestFunc::Execute,
+        CallbackKind::Schema => GuestFunc::Schema,
+        CallbackKind::Description => GuestFunc::Description,
     }
 }

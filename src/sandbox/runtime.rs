@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ring::digest::{SHA256, digest};
 use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, OperatorCost};
+use wit_abi::abi_version::World;
 
 use super::error::WasmChannelError;
 use super::prepared::PreparedChannelModule;
@@ -82,7 +83,7 @@ struct RuntimeInner {
 /// The guests that are prepared.
 #[derive(Default)]
 struct Prepared {
-    known: HashMap<Digest, Weak<PreparedChannelModule>>,
+    known: HashMap<(World, Digest), Weak<PreparedChannelModule>>,
     /// Those whose code the shared engine keeps anyway: preparing one again would keep it twice.
     pinned: Vec<Arc<PreparedChannelModule>>,
 }
@@ -196,34 +197,45 @@ impl WasmChannelRuntime {
         bytes: &[u8],
         limits: &ChannelLimits,
     ) -> Result<Arc<PreparedChannelModule>, WasmChannelError> {
+        self.prepare_guest(World::Channel, name, bytes, limits)
+    }
+
+    /// The same for a guest of either world.
+    pub(crate) fn prepare_guest(
+        &self,
+        world: World,
+        name: &str,
+        bytes: &[u8],
+        limits: &ChannelLimits,
+    ) -> Result<Arc<PreparedChannelModule>, WasmChannelError> {
         let limit = self.0.config.max_guest_bytes;
         if bytes.len() > limit {
             let reason = format!("the file has {} bytes, and at most {limit} are read", bytes.len());
             return Err(WasmChannelError::NotLoadable { channel: name.to_owned(), reason });
         }
         let digest = sha256(bytes);
-        let known = self.prepared().known.get(&digest).and_then(Weak::upgrade);
+        let known = self.prepared().known.get(&(world, digest)).and_then(Weak::upgrade);
         if let Some(known) = known {
             known.check_fits(name, limits)?;
             return Ok(known);
         }
         // Not under the lock: two threads that load the same file at once prepare it twice, and the first one counts.
         let engine = |code_bytes| self.engine_for_guest(code_bytes);
-        let fresh = PreparedChannelModule::new(engine, name, bytes, digest)
+        let fresh = PreparedChannelModule::new(engine, world, name, bytes, digest)
             .map_err(|error| error.with_advice(|| tool_chain::advice(bytes)))?;
         let fresh = Arc::new(fresh);
         fresh.check_fits(name, limits)?;
         trial::instantiate(&fresh, name, *limits)?;
-        Ok(self.keep(digest, fresh))
+        Ok(self.keep((world, digest), fresh))
     }
 
-    fn keep(&self, digest: Digest, fresh: Arc<PreparedChannelModule>) -> Arc<PreparedChannelModule> {
+    fn keep(&self, key: (World, Digest), fresh: Arc<PreparedChannelModule>) -> Arc<PreparedChannelModule> {
         let mut prepared = self.prepared();
-        if let Some(first) = prepared.known.get(&digest).and_then(Weak::upgrade) {
+        if let Some(first) = prepared.known.get(&key).and_then(Weak::upgrade) {
             return first;
         }
         prepared.known.retain(|_, known| known.strong_count() > 0);
-        prepared.known.insert(digest, Arc::downgrade(&fresh));
+        prepared.known.insert(key, Arc::downgrade(&fresh));
         if self.0.is_shared && Engine::same(fresh.module.engine(), &self.0.engine) {
             prepared.pinned.push(Arc::clone(&fresh));
         }

@@ -37,6 +37,7 @@ pub struct ChannelHostState {
     pub(super) record: Record,
     pub(super) wasi: WasiState,
     pub(super) http_calls: u32,
+    pub(super) tool_calls: u32,
     /// What the callback that runs is for.
     pub(super) purpose: RequestPurpose,
     handles: Handles,
@@ -78,6 +79,7 @@ impl ChannelHostState {
             wasi: WasiState::default(),
             channel,
             http_calls: 0,
+            tool_calls: 0,
             purpose: RequestPurpose::default(),
             handles: Handles::default(),
             may_leave: true,
@@ -129,6 +131,18 @@ impl<'a> Guest<'a> {
 
     pub(super) fn state(&mut self) -> &mut ChannelHostState {
         self.ctx.data_mut()
+    }
+
+    /// Units of fuel that the call may still spend.
+    pub(super) fn fuel_left(&mut self) -> u64 {
+        let left = meter::fuel_left(&self.ctx);
+        let meter = &self.state().meter;
+        meter.limit().saturating_sub(meter.spent(left))
+    }
+
+    /// Charges fuel that was spent for the guest elsewhere.
+    pub(super) fn charge_fuel(&mut self, units: u64) -> Result<(), Halt> {
+        meter::charge(&mut self.ctx, units)
     }
 
     /// Charges fuel for `bytes` bytes that the host moves.

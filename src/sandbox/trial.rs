@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wit_abi::types::PairingUpsertResult;
-
 use super::context::{CallbackContext, ChannelRuntimeInfo, GuestLogRate, StopFlag};
 use super::error::WasmChannelError;
 use super::instance;
@@ -65,26 +63,6 @@ impl GuestServices for Nobody {
 
     fn secret_exists(&self, _: &str) -> bool {
         false
-    }
-
-    fn websocket_send(&self, _: String) -> Result<(), String> {
-        Err(NOBODY.to_owned())
-    }
-
-    fn pairing_upsert(&self, _: &str, _: &str) -> Result<PairingUpsertResult, String> {
-        Err(NOBODY.to_owned())
-    }
-
-    fn pairing_resolve(&self, _: &str) -> Result<Option<String>, String> {
-        Err(NOBODY.to_owned())
-    }
-
-    fn pairing_allow_from(&self) -> Result<Vec<String>, String> {
-        Err(NOBODY.to_owned())
-    }
-
-    fn pairing_is_allowed(&self, _: &str, _: Option<&str>) -> Result<bool, String> {
-        Err(NOBODY.to_owned())
     }
 
     fn now_millis(&self) -> u64 {

@@ -15,7 +15,7 @@ use crate::model::wait::receive_within;
 
 /// Native stack of a worker. Only a guest that does nothing but grow its memory ever touches more than a small part of
 /// it; see [`GROW_FUEL`](super::suitable::GROW_FUEL).
-const STACK_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const STACK_BYTES: usize = 4 * 1024 * 1024;
 /// How long a thread waits for work before it ends.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 

@@ -6,6 +6,34 @@ use crate::exports::GuestFunc;
 use crate::imports::HostFunc;
 use crate::types::StatusType;
 
+/// What kind of guest a binary is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum World {
+    /// `near:agent/sandboxed-channel`.
+    Channel,
+    /// `near:agent/sandboxed-tool`.
+    Tool,
+}
+
+impl World {
+    /// The interface that its guests export.
+    pub fn interface(self) -> &'static str {
+        match self {
+            World::Channel => "near:agent/channel",
+            World::Tool => "near:agent/tool",
+        }
+    }
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            World::Channel => "channel",
+            World::Tool => "tool",
+        })
+    }
+}
+
 /// The version in the names of a guest's interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PackageVersion {
@@ -64,7 +92,7 @@ impl PackageVersion {
     }
 }
 
-/// The shapes that the channel world had, one after the other. Each has a `.wit` file of its own.
+/// The shapes that the two worlds had, those of a world one after the other. Each has a `.wit` file of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NamedAbiVersion {
     /// `near:agent` as first published.
@@ -85,11 +113,21 @@ pub enum NamedAbiVersion {
     V0_3_0Second,
     /// `near:agent@0.3.1` with `websocket-send-text`.
     V0_3_1,
+    /// The tool world as first published: `log`, `now-millis` and `workspace-read`.
+    ToolUnversioned1,
+    /// The tool world with `http-request`, `tool-invoke` and `secret-exists`.
+    ToolUnversioned2,
+    /// The tool world with a timeout for `http-request`, and a response's text named `output`.
+    ToolUnversioned3,
+    /// The tool world of `near:agent@0.2.0`.
+    ToolV0_2_0,
+    /// The tool world of `near:agent@0.3.0`.
+    ToolV0_3_0,
 }
 
 impl NamedAbiVersion {
-    /// Every shape, oldest first.
-    pub const ALL: [NamedAbiVersion; 9] = [
+    /// Every shape, those of a world oldest first.
+    pub const ALL: [NamedAbiVersion; 14] = [
         NamedAbiVersion::Unversioned1,
         NamedAbiVersion::Unversioned2,
         NamedAbiVersion::Unversioned3,
@@ -99,13 +137,38 @@ impl NamedAbiVersion {
         NamedAbiVersion::V0_3_0First,
         NamedAbiVersion::V0_3_0Second,
         NamedAbiVersion::V0_3_1,
+        NamedAbiVersion::ToolUnversioned1,
+        NamedAbiVersion::ToolUnversioned2,
+        NamedAbiVersion::ToolUnversioned3,
+        NamedAbiVersion::ToolV0_2_0,
+        NamedAbiVersion::ToolV0_3_0,
     ];
+
+    /// The world that this is a shape of.
+    pub fn world(self) -> World {
+        if self < NamedAbiVersion::ToolUnversioned1 { World::Channel } else { World::Tool }
+    }
+
+    /// The shapes of one world, oldest first.
+    pub(crate) fn of_world(world: World) -> impl DoubleEndedIterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |row| row.world() == world)
+    }
+
+    /// The newest shape of a world.
+    fn newest(world: World) -> Self {
+        match world {
+            World::Channel => NamedAbiVersion::V0_3_1,
+            World::Tool => NamedAbiVersion::ToolV0_3_0,
+        }
+    }
 
     /// The version in its interface names.
     pub fn version(self) -> PackageVersion {
         match self {
-            NamedAbiVersion::V0_2_0 => PackageVersion::V0_2_0,
-            NamedAbiVersion::V0_3_0First | NamedAbiVersion::V0_3_0Second => PackageVersion::V0_3_0,
+            NamedAbiVersion::V0_2_0 | NamedAbiVersion::ToolV0_2_0 => PackageVersion::V0_2_0,
+            NamedAbiVersion::V0_3_0First | NamedAbiVersion::V0_3_0Second | NamedAbiVersion::ToolV0_3_0 => {
+                PackageVersion::V0_3_0
+            }
             NamedAbiVersion::V0_3_1 => PackageVersion::V0_3_1,
             _ => PackageVersion::Unversioned,
         }
@@ -113,8 +176,25 @@ impl NamedAbiVersion {
 
     /// Whether this shape has the import. Timers are no part of the package, so of no shape.
     pub fn imports(self, func: HostFunc) -> bool {
+        match self.world() {
+            World::Channel => self.channel_imports(func),
+            World::Tool => self.tool_imports(func),
+        }
+    }
+
+    fn tool_imports(self, func: HostFunc) -> bool {
         match func {
-            HostFunc::TimerSet | HostFunc::TimerCancel => false,
+            HostFunc::Log | HostFunc::NowMillis | HostFunc::WorkspaceRead => true,
+            HostFunc::HttpRequest | HostFunc::ToolInvoke | HostFunc::SecretExists => {
+                self >= NamedAbiVersion::ToolUnversioned2
+            }
+            _ => false,
+        }
+    }
+
+    fn channel_imports(self, func: HostFunc) -> bool {
+        match func {
+            HostFunc::TimerSet | HostFunc::TimerCancel | HostFunc::ToolInvoke => false,
             HostFunc::PairingUpsertRequest | HostFunc::PairingReadAllowFrom => {
                 self >= NamedAbiVersion::Unversioned4
             }
@@ -130,6 +210,9 @@ impl NamedAbiVersion {
 
     /// Whether this shape has the export. Timers are no part of the package, so of no shape.
     pub fn exports(self, func: GuestFunc) -> bool {
+        if func.world() != self.world() {
+            return false;
+        }
         match func {
             GuestFunc::OnTimer => false,
             GuestFunc::OnStatus => self >= NamedAbiVersion::Unversioned2,
@@ -140,16 +223,20 @@ impl NamedAbiVersion {
 
     /// This shape with every import and export it has, as a guest that uses all of it shows it.
     pub fn abi_version(self) -> AbiVersion {
-        let attachments = self >= NamedAbiVersion::V0_3_0First;
+        let is_tool = self.world() == World::Tool;
+        let attachments = !is_tool && self >= NamedAbiVersion::V0_3_0First;
+        let newer_tool = self >= NamedAbiVersion::ToolUnversioned3;
         let mut abi_version = AbiVersion {
+            world: self.world(),
             version: self.version(),
-            http_timeout: self >= NamedAbiVersion::Unversioned3,
+            http_timeout: if is_tool { newer_tool } else { self >= NamedAbiVersion::Unversioned3 },
             message_attachments: attachments,
             response_attachments: attachments,
-            status_cases: match self >= NamedAbiVersion::Unversioned5 {
+            status_cases: match !is_tool && self >= NamedAbiVersion::Unversioned5 {
                 true => StatusCases::Eleven,
                 false => StatusCases::Five,
             },
+            output_named: newer_tool,
             imports: 0,
             exports: 0,
         };
@@ -177,6 +264,11 @@ impl fmt::Display for NamedAbiVersion {
             NamedAbiVersion::V0_3_0First => "near:agent@0.3.0 (first)",
             NamedAbiVersion::V0_3_0Second => "near:agent@0.3.0 (second)",
             NamedAbiVersion::V0_3_1 => "near:agent@0.3.1",
+            NamedAbiVersion::ToolUnversioned1 => "near:agent (first)",
+            NamedAbiVersion::ToolUnversioned2 => "near:agent (second)",
+            NamedAbiVersion::ToolUnversioned3 => "near:agent (third)",
+            NamedAbiVersion::ToolV0_2_0 => "near:agent@0.2.0",
+            NamedAbiVersion::ToolV0_3_0 => "near:agent@0.3.0",
         })
     }
 }
@@ -206,6 +298,8 @@ impl StatusCases {
 /// `Display` writes the nearest named ABI version, for example `near:agent@0.3.0 (first)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AbiVersion {
+    /// The world that it belongs to.
+    pub world: World,
     /// The version in the names of its exports.
     pub version: PackageVersion,
     /// Whether `http-request` has its fifth parameter, `timeout-ms`.
@@ -216,18 +310,21 @@ pub struct AbiVersion {
     pub response_attachments: bool,
     /// How many cases `status-type` has.
     pub status_cases: StatusCases,
+    /// Whether a tool's response calls its text `output`; in older ones it is `result`. The layout is the same.
+    pub output_named: bool,
     /// One bit for each [`HostFunc`].
-    imports: u16,
+    imports: u32,
     /// One bit for each [`GuestFunc`].
-    exports: u16,
+    exports: u32,
 }
 
 impl AbiVersion {
     /// A guest that shows nothing yet but the version of its names.
-    pub(crate) fn bare(version: PackageVersion) -> Self {
-        let newest = NamedAbiVersion::ALL.into_iter().rev().find(|row| version.agrees_with(row.version()));
+    pub(crate) fn bare(world: World, version: PackageVersion) -> Self {
+        let mut rows = NamedAbiVersion::of_world(world).rev();
+        let newest = rows.find(|row| version.agrees_with(row.version()));
         // Every version has a row: `every_version_has_a_named_abi_version` proves it.
-        let shape = newest.unwrap_or(NamedAbiVersion::V0_3_1).abi_version();
+        let shape = newest.unwrap_or(NamedAbiVersion::newest(world)).abi_version();
         AbiVersion { version, imports: 0, exports: 0, ..shape }
     }
 
@@ -266,8 +363,9 @@ impl AbiVersion {
     /// The named ABI version that this guest differs least from; the oldest where several are equally near, because a
     /// guest that shows nothing newer needs nothing newer.
     pub fn nearest(&self) -> NamedAbiVersion {
-        let rows = NamedAbiVersion::ALL.into_iter().filter(|row| self.version.agrees_with(row.version()));
-        rows.min_by_key(|row| self.distance(*row)).unwrap_or(NamedAbiVersion::V0_3_1)
+        let rows = NamedAbiVersion::of_world(self.world);
+        let rows = rows.filter(|row| self.version.agrees_with(row.version()));
+        rows.min_by_key(|row| self.distance(*row)).unwrap_or(NamedAbiVersion::newest(self.world))
     }
 
     /// What the guest shows and `row` has not counts twice; what `row` has and a guest need not show, once.
@@ -285,6 +383,7 @@ impl AbiVersion {
             self.imports(HostFunc::EmitMessage) && self.message_attachments != shape.message_attachments,
             self.response_attachments != shape.response_attachments,
             self.exports(GuestFunc::OnStatus) && self.status_cases != shape.status_cases,
+            self.output_named != shape.output_named,
         ];
         2 * (excess + facts.into_iter().filter(|differs| *differs).count()) + absent
     }
@@ -315,6 +414,8 @@ mod tests {
                 NamedAbiVersion::ALL.into_iter().any(|row| version.agrees_with(row.version())),
                 "{version:?}"
             );
+            let bare = AbiVersion::bare(World::Channel, version);
+            assert_eq!((bare.world, bare.version), (World::Channel, version));
             assert_eq!(PackageVersion::from_suffix(version.suffix()), Some(version));
         }
     }

@@ -6,14 +6,14 @@
 
 use std::fmt;
 
-use crate::abi_version::{AbiVersion, StatusCases};
+use crate::abi_version::{AbiVersion, StatusCases, World};
 use crate::canonical::{
-    AbiError, ArgumentList, CoreArgs, CoreFuncType, Func, GuestAlloc, GuestMemory, STATUS_UPDATE_5, Type,
-    Value, WithoutAttachments, lift_from_memory,
+    AbiError, ArgumentList, CoreArgs, CoreFuncType, Func, GuestAlloc, GuestMemory, STATUS_UPDATE_5,
+    TOOL_RESPONSE_WITH_RESULT, Type, Value, WithoutAttachments, lift_from_memory,
 };
 use crate::types::*;
 
-/// A callback: a function that a guest exports to the host.
+/// A function that a guest exports to the host: a callback of a channel, or what a tool is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GuestFunc {
     /// `on-start`
@@ -32,6 +32,12 @@ pub enum GuestFunc {
     OnShutdown,
     /// `on-timer` of the timers; optional.
     OnTimer,
+    /// `execute` of a tool.
+    Execute,
+    /// `schema` of a tool.
+    Schema,
+    /// `description` of a tool.
+    Description,
 }
 
 /// The interface that a [`GuestFunc`] belongs to.
@@ -41,11 +47,13 @@ pub enum GuestInterface {
     Channel,
     /// `tinclaw:timers/handler@0.1.0`.
     TimerHandler,
+    /// `near:agent/tool`, at any version of the history.
+    Tool,
 }
 
 impl GuestFunc {
-    /// Every callback.
-    pub const ALL: [GuestFunc; 8] = [
+    /// Every function of both worlds.
+    pub const ALL: [GuestFunc; 11] = [
         GuestFunc::OnStart,
         GuestFunc::OnHttpRequest,
         GuestFunc::OnPoll,
@@ -54,6 +62,9 @@ impl GuestFunc {
         GuestFunc::OnBroadcast,
         GuestFunc::OnShutdown,
         GuestFunc::OnTimer,
+        GuestFunc::Execute,
+        GuestFunc::Schema,
+        GuestFunc::Description,
     ];
 
     /// The name in its interface.
@@ -67,6 +78,9 @@ impl GuestFunc {
             GuestFunc::OnBroadcast => "on-broadcast",
             GuestFunc::OnShutdown => "on-shutdown",
             GuestFunc::OnTimer => "on-timer",
+            GuestFunc::Execute => "execute",
+            GuestFunc::Schema => "schema",
+            GuestFunc::Description => "description",
         }
     }
 
@@ -74,11 +88,20 @@ impl GuestFunc {
     pub fn interface(self) -> GuestInterface {
         match self {
             GuestFunc::OnTimer => GuestInterface::TimerHandler,
+            GuestFunc::Execute | GuestFunc::Schema | GuestFunc::Description => GuestInterface::Tool,
             _ => GuestInterface::Channel,
         }
     }
 
-    /// Whether a guest without it is refused.
+    /// The world whose guests export it.
+    pub fn world(self) -> World {
+        match self.interface() {
+            GuestInterface::Channel | GuestInterface::TimerHandler => World::Channel,
+            GuestInterface::Tool => World::Tool,
+        }
+    }
+
+    /// Whether a guest of its world is refused without it.
     pub fn is_required(self) -> bool {
         !matches!(self, GuestFunc::OnStatus | GuestFunc::OnBroadcast | GuestFunc::OnTimer)
     }
@@ -87,7 +110,13 @@ impl GuestFunc {
     pub fn returns_pointer(self) -> bool {
         matches!(
             self,
-            GuestFunc::OnStart | GuestFunc::OnHttpRequest | GuestFunc::OnRespond | GuestFunc::OnBroadcast
+            GuestFunc::OnStart
+                | GuestFunc::OnHttpRequest
+                | GuestFunc::OnRespond
+                | GuestFunc::OnBroadcast
+                | GuestFunc::Execute
+                | GuestFunc::Schema
+                | GuestFunc::Description
         )
     }
 
@@ -107,6 +136,7 @@ impl GuestFunc {
         let newest = match self {
             GuestFunc::OnRespond | GuestFunc::OnBroadcast => abi_version.response_attachments,
             GuestFunc::OnStatus => abi_version.status_cases == StatusCases::Eleven,
+            GuestFunc::Execute => abi_version.output_named,
             _ => true,
         };
         shapes[usize::from(newest) * (shapes.len() - 1)]
@@ -144,6 +174,11 @@ impl GuestFunc {
                 },
             ],
             GuestFunc::OnTimer => &[Func { params: &[("name", STRING), ("payload", STRING)], result: None }],
+            GuestFunc::Execute => &[
+                Func { params: &[("req", ToolRequest::TYPE)], result: Some(TOOL_RESPONSE_WITH_RESULT) },
+                Func { params: &[("req", ToolRequest::TYPE)], result: Some(ToolResponse::TYPE) },
+            ],
+            GuestFunc::Schema | GuestFunc::Description => &[Func { params: &[], result: Some(STRING) }],
         }
     }
 }
@@ -242,6 +277,17 @@ pub fn lower_on_timer<A: GuestAlloc>(name: &str, payload: &str, alloc: &mut A) -
     Ok(args.finish())
 }
 
+/// The core arguments of a tool's `execute`.
+///
+/// # Errors
+///
+/// As [`lower_on_start`].
+pub fn lower_execute<A: GuestAlloc>(request: &ToolRequest, alloc: &mut A) -> Result<CoreArgs, A::Error> {
+    let mut args = ArgumentList::new(alloc);
+    args.lower(request)?;
+    Ok(args.finish())
+}
+
 fn lower_response<A: GuestAlloc>(
     response: &AgentResponse,
     abi_version: &AbiVersion,
@@ -298,5 +344,23 @@ pub fn lift_on_broadcast<'m>(
     pointer: u32,
     memory: impl Into<GuestMemory<'m>>,
 ) -> Result<Result<(), String>, AbiError> {
+    lift_from_memory(pointer, memory)
+}
+
+/// The result of a tool's `execute`, from the pointer that it returned.
+///
+/// # Errors
+///
+/// Whatever is wrong with what the guest handed over.
+pub fn lift_execute<'m>(pointer: u32, memory: impl Into<GuestMemory<'m>>) -> Result<ToolResponse, AbiError> {
+    lift_from_memory(pointer, memory)
+}
+
+/// The result of a tool's `schema` or `description`, from the pointer that it returned.
+///
+/// # Errors
+///
+/// Whatever is wrong with what the guest handed over.
+pub fn lift_text<'m>(pointer: u32, memory: impl Into<GuestMemory<'m>>) -> Result<String, AbiError> {
     lift_from_memory(pointer, memory)
 }

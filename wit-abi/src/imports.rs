@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::abi_version::AbiVersion;
+use crate::abi_version::{AbiVersion, World};
 use crate::canonical::{
     AbiError, Arguments, CoreFuncType, CoreType, CoreValue, Func, GuestAlloc, GuestMemory, Type, Value,
     WithoutAttachments, check_area, lower_to_memory,
@@ -46,6 +46,8 @@ pub enum HostFunc {
     TimerSet,
     /// `cancel` of the timers.
     TimerCancel,
+    /// `tool-invoke`, for tools.
+    ToolInvoke,
 }
 
 /// The interface that a [`HostFunc`] belongs to.
@@ -55,13 +57,25 @@ pub enum HostInterface {
     ChannelHost,
     /// `tinclaw:timers/host@0.1.0`.
     Timers,
+    /// `near:agent/host`, at any version of the history: what tools import.
+    ToolHost,
+}
+
+impl HostInterface {
+    /// The world whose guests import it.
+    pub fn world(self) -> World {
+        match self {
+            HostInterface::ChannelHost | HostInterface::Timers => World::Channel,
+            HostInterface::ToolHost => World::Tool,
+        }
+    }
 }
 
 const NOTHING_OR_ERROR: Option<Type> = Some(<Result<(), String>>::TYPE);
 
 impl HostFunc {
     /// Every function.
-    pub const ALL: [HostFunc; 15] = [
+    pub const ALL: [HostFunc; 16] = [
         HostFunc::Log,
         HostFunc::NowMillis,
         HostFunc::WorkspaceRead,
@@ -77,6 +91,7 @@ impl HostFunc {
         HostFunc::PairingReadAllowFrom,
         HostFunc::TimerSet,
         HostFunc::TimerCancel,
+        HostFunc::ToolInvoke,
     ];
 
     /// The name in its interface.
@@ -97,14 +112,19 @@ impl HostFunc {
             HostFunc::PairingReadAllowFrom => "pairing-read-allow-from",
             HostFunc::TimerSet => "set",
             HostFunc::TimerCancel => "cancel",
+            HostFunc::ToolInvoke => "tool-invoke",
         }
     }
 
-    /// The interface that it belongs to.
-    pub fn interface(self) -> HostInterface {
-        match self {
-            HostFunc::TimerSet | HostFunc::TimerCancel => HostInterface::Timers,
-            _ => HostInterface::ChannelHost,
+    /// Whether `interface` has it. Channels and tools have several functions in common.
+    pub fn is_in(self, interface: HostInterface) -> bool {
+        use HostFunc::*;
+        match interface {
+            HostInterface::Timers => matches!(self, TimerSet | TimerCancel),
+            HostInterface::ToolHost => {
+                matches!(self, Log | NowMillis | WorkspaceRead | HttpRequest | ToolInvoke | SecretExists)
+            }
+            HostInterface::ChannelHost => !matches!(self, TimerSet | TimerCancel | ToolInvoke),
         }
     }
 
@@ -115,7 +135,7 @@ impl HostFunc {
 
     /// The function of this name in `interface`.
     pub(crate) fn named(interface: HostInterface, name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|func| func.interface() == interface && func.name() == name)
+        Self::ALL.into_iter().find(|func| func.is_in(interface) && func.name() == name)
     }
 
     /// The interface function as a guest of this ABI version knows it.
@@ -187,6 +207,10 @@ impl HostFunc {
                 result: NOTHING_OR_ERROR,
             }],
             HostFunc::TimerCancel => &[Func { params: &[("name", STRING)], result: None }],
+            HostFunc::ToolInvoke => &[Func {
+                params: &[("alias", STRING), ("params-json", STRING)],
+                result: Some(<Result<String, String>>::TYPE),
+            }],
         }
     }
 }
@@ -212,7 +236,7 @@ pub enum HostCall {
     NowMillis,
     /// `workspace-read`: answered by [`lower_workspace_read`].
     WorkspaceRead {
-        /// The path in the channel's workspace.
+        /// The path in the channel's workspace, or in the directory that tools read.
         path: String,
     },
     /// `workspace-write`: answered by [`lower_nothing_or_error`].
@@ -298,6 +322,13 @@ pub enum HostCall {
         /// The timer's name.
         name: String,
     },
+    /// `tool-invoke`: answered by [`lower_tool_invoke`].
+    ToolInvoke {
+        /// The alias of the other tool, as the capability file has it.
+        alias: String,
+        /// What should be JSON that fits the other tool's schema. It is not looked at here.
+        params_json: String,
+    },
 }
 
 impl HostCall {
@@ -355,6 +386,7 @@ impl HostCall {
                 HostCall::TimerSet { name: next.next()?, delay_ms: next.next()?, payload: next.next()? }
             }
             HostFunc::TimerCancel => HostCall::TimerCancel { name: next.next()? },
+            HostFunc::ToolInvoke => HostCall::ToolInvoke { alias: next.next()?, params_json: next.next()? },
         };
         check_result_area(&func.func(abi_version), args, size)?;
         Ok(call)
@@ -422,6 +454,19 @@ pub fn lower_workspace_read<A: GuestAlloc>(
 pub fn lower_http_request<A: GuestAlloc>(
     args: &[CoreValue],
     result: &Result<HttpResponse, String>,
+    alloc: &mut A,
+) -> Result<(), A::Error> {
+    lower_to_memory(result, result_pointer(args)?, alloc)
+}
+
+/// Hands back the result of `tool-invoke`.
+///
+/// # Errors
+///
+/// As [`lower_nothing_or_error`].
+pub fn lower_tool_invoke<A: GuestAlloc>(
+    args: &[CoreValue],
+    result: &Result<String, String>,
     alloc: &mut A,
 ) -> Result<(), A::Error> {
     lower_to_memory(result, result_pointer(args)?, alloc)

@@ -1,4 +1,5 @@
-//! The records and enums of the world `near:agent/sandboxed-channel`, in their newest shape.
+//! The records and enums of the worlds `near:agent/sandboxed-channel` and `near:agent/sandboxed-tool`, in their newest
+//! shape.
 //!
 //! Older ABI versions have fewer fields; lifting fills what is missing with the empty value, lowering leaves out what the
 //! guest's ABI version does not have.
@@ -159,6 +160,24 @@ pub struct AgentResponse {
     pub metadata_json: String,
     /// Files to send with it. They are left out for guests before `near:agent@0.3.0`.
     pub attachments: Vec<Attachment>,
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolRequest {
+    /// The parameters: JSON that fits the tool's schema.
+    pub params: String,
+    /// A JSON object with the conversation, the channel and the user that the call is for.
+    pub context: Option<String>,
+}
+
+/// What came of a call of a tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolResponse {
+    /// What the tool found or did, as text for the caller.
+    pub output: Option<String>,
+    /// Why the call failed, where it did.
+    pub error: Option<String>,
 }
 
 /// What the agent is doing.

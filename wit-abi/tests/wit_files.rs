@@ -24,6 +24,11 @@ fn every_abi_version_has_its_package_name() {
         ("0.3.0-second", "near:agent@0.3.0"),
         ("0.3.1", "near:agent@0.3.1"),
         ("tinclaw-timers", "tinclaw:timers@0.1.0"),
+        ("tool-unversioned-1", "near:agent"),
+        ("tool-unversioned-2", "near:agent"),
+        ("tool-unversioned-3", "near:agent"),
+        ("tool-0.2.0", "near:agent@0.2.0"),
+        ("tool-0.3.0", "near:agent@0.3.0"),
     ];
     for (directory, name) in rows {
         assert_eq!(package_name(directory), name, "{directory}");

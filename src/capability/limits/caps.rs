@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::table::{ChannelLimits, LIMITS, Limit};
+use super::table::{ChannelLimits, LIMITS, Limit, Sections};
 use crate::capability::ChannelCapabilities;
 
 /// The highest values that the host gives to any channel, whatever a file asks for. Deserialises from a map of fields to
@@ -80,6 +80,14 @@ impl ChannelLimits {
     ///
     /// Also returned is what was asked for and not given as it was asked, in the order of the table.
     pub(crate) fn resolve(capabilities: &ChannelCapabilities, caps: &LimitCaps) -> (Self, Vec<ClampedLimit>) {
+        Self::resolve_sections(&capabilities.into(), caps)
+    }
+
+    /// The same for either kind of capability file.
+    pub(crate) fn resolve_sections(
+        capabilities: &Sections<'_>,
+        caps: &LimitCaps,
+    ) -> (Self, Vec<ClampedLimit>) {
         let mut limits = Self::default();
         let mut clamped = Vec::new();
         for limit in LIMITS {

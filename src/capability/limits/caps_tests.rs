@@ -3,20 +3,40 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::capability::{ChannelSection, HttpCapability};
+use crate::capability::{ChannelSection, HttpCapability, ToolCapabilities};
 use crate::model::document::{Comments, read};
 
-/// Capabilities that ask for one limit, written as a file writes it.
-fn asking(field: &str, value: u64) -> ChannelCapabilities {
+/// A file that asks for one limit. A limit of tools is asked for in a tool's file.
+enum Asking {
+    Channel(ChannelCapabilities),
+    Tool(Box<ToolCapabilities>),
+}
+
+/// The file, written as one writes it.
+fn asking(field: &str, value: u64) -> Asking {
     let mut document: Value = value.into();
     for name in field.rsplit('.') {
         document = json!({ name: document });
     }
-    read(document, Comments::Refused).unwrap()
+    if field.starts_with("tool") {
+        let text = document.to_string();
+        return Asking::Tool(Box::new(ToolCapabilities::read(text.as_bytes()).unwrap()));
+    }
+    Asking::Channel(read(document, Comments::Refused).unwrap())
 }
 
-fn resolve(capabilities: &ChannelCapabilities) -> (ChannelLimits, Vec<ClampedLimit>) {
-    ChannelLimits::resolve(capabilities, &LimitCaps::default())
+impl Asking {
+    fn resolve(&self, caps: &LimitCaps) -> (ChannelLimits, Vec<ClampedLimit>) {
+        let sections: Sections<'_> = match self {
+            Self::Channel(capabilities) => capabilities.into(),
+            Self::Tool(capabilities) => (&**capabilities).into(),
+        };
+        ChannelLimits::resolve_sections(&sections, caps)
+    }
+}
+
+fn resolve(asking: &Asking) -> (ChannelLimits, Vec<ClampedLimit>) {
+    asking.resolve(&LimitCaps::default())
 }
 
 #[test]
@@ -60,8 +80,10 @@ fn a_file_that_asks_for_nothing_gets_the_defaults() {
         ..Default::default()
     };
     for capabilities in [ChannelCapabilities::default(), empty_sections] {
-        assert_eq!(resolve(&capabilities), (ChannelLimits::default(), vec![]));
+        assert_eq!(resolve(&Asking::Channel(capabilities)), (ChannelLimits::default(), vec![]));
     }
+    let nothing = Asking::Tool(Box::default());
+    assert_eq!(resolve(&nothing), (ChannelLimits::default(), vec![]));
     let limits = ChannelLimits::default();
     for limit in LIMITS {
         assert_eq!((limit.get)(&limits), limit.default, "{}", limit.field);
@@ -88,6 +110,9 @@ fn the_defaults_are_the_documented_ones() {
     );
     assert_eq!((limits.http_timeout, limits.http_concurrent_requests), (Duration::from_secs(30), 8));
     assert_eq!((limits.http_requests_per_minute, limits.http_requests_per_hour), (60, 1000));
+    assert_eq!((limits.tool_fuel, limits.tool_memory_bytes), (500_000_000, 10 << 20));
+    assert_eq!((limits.tool_timeout, limits.tool_invokes), (Duration::from_secs(60), 20));
+    assert_eq!((limits.tool_invokes_per_minute, limits.tool_invokes_per_hour), (60, 1000));
 }
 
 #[test]
@@ -156,8 +181,8 @@ fn an_operator_raises_and_lowers_the_bytes_of_requests_whose_file_names_none() {
         for field in ["http.max_request_bytes", "http.max_response_bytes"] {
             let mut caps = LimitCaps::default();
             cap.iter().for_each(|cap| caps.set(field, *cap).unwrap());
-            let capabilities = asked.map_or_else(ChannelCapabilities::default, |asked| asking(field, asked));
-            let (limits, _) = ChannelLimits::resolve(&capabilities, &caps);
+            let nothing = || Asking::Channel(ChannelCapabilities::default());
+            let (limits, _) = asked.map_or_else(nothing, |asked| asking(field, asked)).resolve(&caps);
             let is_response = field == "http.max_response_bytes";
             let expected = if is_response && (cap, asked) == (None, None) { 10 } else { expected };
             let given = if is_response { limits.http_response_bytes } else { limits.http_request_bytes };
@@ -186,10 +211,11 @@ fn page() -> String {
         ("bytes", value) if value >= 1 << 10 && value % (1 << 10) == 0 => format!("{} KiB", value >> 10),
         (unit, value) => format!("{value} {unit}"),
     };
-    let mut page = "# Limits\n\nWhat a channel may take. `capabilities.FIELD` of its capability file asks for another value than the default, \
+    let mut page = "# Limits\n\nWhat a channel or a tool may take. `capabilities.FIELD` of its capability file asks for another value than the default, \
         up to the cap; what\nis above it is lowered, and `tinclaw check` says so. `[limits]` in `tinclaw.toml` sets caps: `memory_mb = 64`, \
         `\"http.timeout_secs\" = 60`.\nThe caps of `http.max_request_bytes` and `http.max_response_bytes` that are set there are also the \
-        defaults of files without these\nfields. A file with less than the lowest value is refused.\n\n\
+        defaults of files without these\nfields. A file with less than the lowest value is refused.\n\nThe rows of `tool` and `tool_invoke` are for files \
+        of tools, those of `channel` for files of channels, those of `http` for both.\n\n\
         | field | default | lowest | cap | highest cap | past it |\n|---|---|---|---|---|---|\n"
         .to_owned();
     for limit in LIMITS {

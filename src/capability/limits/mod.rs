@@ -10,9 +10,9 @@ mod table;
 
 pub use caps::{ClampedLimit, LimitCapError, LimitCaps};
 pub use table::ChannelLimits;
-pub(crate) use table::LIMITS;
 #[cfg(test)]
 pub(crate) use table::Limit;
+pub(crate) use table::{LIMITS, Sections};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;

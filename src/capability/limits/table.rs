@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{KIB, MIB};
 use crate::capability::http::{HttpCapability, HttpRateLimit};
-use crate::capability::{ChannelCapabilities, ChannelSection, EmitRateLimitConfig};
+use crate::capability::tool::{ToolInvokeCapability, ToolSection};
+use crate::capability::{ChannelCapabilities, ChannelSection, EmitRateLimitConfig, ToolCapabilities};
 
 /// The most callbacks of one lane that can ever run at one time, whatever the host's configuration says.
 pub const MAX_LANE_CONCURRENCY: u64 = 16;
@@ -31,7 +32,7 @@ pub struct Limit {
     /// What happens past the limit.
     #[cfg_attr(not(test), expect(dead_code, reason = "the page of limits is written from it"))]
     pub excess: Excess,
-    pub(crate) asked: fn(&ChannelCapabilities) -> Option<u64>,
+    pub(crate) asked: fn(&Sections<'_>) -> Option<u64>,
     pub(super) get: fn(&ChannelLimits) -> u64,
     pub(super) set: fn(&mut ChannelLimits, u64),
 }
@@ -47,6 +48,29 @@ impl Limit {
     /// operator can raise it for a published channel.
     pub(super) fn cap_is_default(&self) -> bool {
         matches!(self.field, "http.max_request_bytes" | "http.max_response_bytes")
+    }
+}
+
+/// The sections of a capability file in which limits are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sections<'a> {
+    channel: Option<&'a ChannelSection>,
+    http: Option<&'a HttpCapability>,
+    tool: Option<&'a ToolSection>,
+    tool_invoke: Option<&'a ToolInvokeCapability>,
+}
+
+impl<'a> From<&'a ChannelCapabilities> for Sections<'a> {
+    fn from(capabilities: &'a ChannelCapabilities) -> Self {
+        let ChannelCapabilities { channel, http, .. } = capabilities;
+        Self { channel: channel.as_ref(), http: http.as_ref(), ..Self::default() }
+    }
+}
+
+impl<'a> From<&'a ToolCapabilities> for Sections<'a> {
+    fn from(capabilities: &'a ToolCapabilities) -> Self {
+        let ToolCapabilities { http, tool, tool_invoke, .. } = capabilities;
+        Self { channel: None, http: http.as_ref(), tool: tool.as_ref(), tool_invoke: tool_invoke.as_ref() }
     }
 }
 
@@ -254,6 +278,46 @@ limits! {
     /// Outbound requests per hour.
     http_requests_per_hour: u32, in 1, "http.rate_limit.requests_per_hour" (|all| Some(http_rate(all)?.requests_per_hour.into())),
     default 1_000, "requests", min 0, cap 10_000_000, max_cap 10_000_000, Delayed;
+
+    /// Fuel of one call of a tool.
+    tool_fuel: u64, in 1, "tool.call_fuel" (|all| all.tool?.call_fuel),
+    default 500_000_000, "units of fuel", min 1_000_000, cap 10_000_000_000, max_cap u64::MAX, Stopped;
+
+    /// Wall-clock time of one call of a tool.
+    tool_timeout: Duration, in 1, "tool.call_timeout_secs" (|all| all.tool?.call_timeout_secs),
+    default 60, "seconds", min 1, cap MAX_CALLBACK_TIMEOUT_SECS, max_cap MAX_CALLBACK_TIMEOUT_SECS, Stopped;
+
+    /// Linear memory of one call of a tool.
+    tool_memory_bytes: usize, in MIB, "tool.call_memory_mb" (|all| all.tool?.call_memory_mb),
+    default 10, "MiB", min 1, cap 256, max_cap 4_095, Stopped;
+
+    /// Parameters of one call of a tool.
+    tool_params_bytes: usize, in 1, "tool.max_params_bytes" (|all| all.tool?.max_params_bytes),
+    default MIB, "bytes", min 2, cap 16 * MIB, max_cap 16 * MIB, Refused;
+
+    /// What one call of a tool returns.
+    tool_output_bytes: usize, in 1, "tool.max_output_bytes" (|all| all.tool?.max_output_bytes),
+    default MIB, "bytes", min 0, cap 16 * MIB, max_cap 16 * MIB, Refused;
+
+    /// A tool's schema, and its description.
+    tool_schema_bytes: usize, in 1, "tool.max_schema_bytes" (|all| all.tool?.max_schema_bytes),
+    default 256 * KIB, "bytes", min 2, cap MIB, max_cap 16 * MIB, Refused;
+
+    /// One file that a tool reads.
+    tool_file_bytes: usize, in 1, "tool.max_file_bytes" (|all| all.tool?.max_file_bytes),
+    default MIB, "bytes", min 0, cap 16 * MIB, max_cap 1_024 * MIB, Refused;
+
+    /// Other tools that one call of a tool invokes.
+    tool_invokes: u32, in 1, "tool.max_invokes_per_call" (|all| all.tool?.max_invokes_per_call),
+    default 20, "invocations", min 0, cap 100, max_cap 10_000, Refused;
+
+    /// Other tools that a tool invokes per minute.
+    tool_invokes_per_minute: u32, in 1, "tool_invoke.rate_limit.requests_per_minute" (|all| Some(invoke_rate(all)?.requests_per_minute.into())),
+    default 60, "invocations", min 0, cap 1_000_000, max_cap 1_000_000, Refused;
+
+    /// Other tools that a tool invokes per hour.
+    tool_invokes_per_hour: u32, in 1, "tool_invoke.rate_limit.requests_per_hour" (|all| Some(invoke_rate(all)?.requests_per_hour.into())),
+    default 1_000, "invocations", min 0, cap 10_000_000, max_cap 10_000_000, Refused;
 }
 
 impl ChannelLimits {
@@ -267,22 +331,36 @@ impl ChannelLimits {
             ..Self::default()
         }
     }
+
+    /// The limits of one call of a tool: fuel, time and memory are those of tools. `fuel` is what the call may spend at most.
+    pub(crate) fn for_tool_call(self, fuel: u64) -> Self {
+        Self {
+            fuel: self.tool_fuel.min(fuel),
+            callback_timeout: self.tool_timeout,
+            memory_bytes: self.tool_memory_bytes,
+            ..self
+        }
+    }
 }
 
-fn channel(capabilities: &ChannelCapabilities) -> Option<&ChannelSection> {
-    capabilities.channel.as_ref()
+fn channel<'a>(all: &Sections<'a>) -> Option<&'a ChannelSection> {
+    all.channel
 }
 
-fn emit_rate(capabilities: &ChannelCapabilities) -> Option<EmitRateLimitConfig> {
-    channel(capabilities)?.emit_rate_limit
+fn emit_rate(all: &Sections<'_>) -> Option<EmitRateLimitConfig> {
+    all.channel?.emit_rate_limit
 }
 
-fn http(capabilities: &ChannelCapabilities) -> Option<&HttpCapability> {
-    capabilities.http.as_ref()
+fn http<'a>(all: &Sections<'a>) -> Option<&'a HttpCapability> {
+    all.http
 }
 
-fn http_rate(capabilities: &ChannelCapabilities) -> Option<HttpRateLimit> {
-    http(capabilities)?.rate_limit
+fn http_rate(all: &Sections<'_>) -> Option<HttpRateLimit> {
+    all.http?.rate_limit
+}
+
+fn invoke_rate(all: &Sections<'_>) -> Option<HttpRateLimit> {
+    all.tool_invoke?.rate_limit
 }
 
 /// A type of [`ChannelLimits`], as a number and back. A number above what the type holds is the highest that it holds: it is

@@ -31,6 +31,10 @@ pub struct ConfigFile {
     pub durability: Option<Durability>,
     /// Directories of channels and `.wasm` files; relative to the file.
     pub channels: Option<Vec<PathBuf>>,
+    /// Directories of tools and `.wasm` files; relative to the file.
+    pub tools: Option<Vec<PathBuf>>,
+    /// The directory that tools may read, as far as their capability files allow; relative to the file.
+    pub tool_files: Option<PathBuf>,
     /// Whether the web chat runs; without this, when there are no other channels.
     pub webchat: Option<bool>,
     /// Who answers, and how.

@@ -12,6 +12,7 @@ use crate::inbox::{DeliveryPolicy, QueueLimits};
 use crate::model::diagnostic::Diagnostic;
 use crate::server::ServerLimits;
 use crate::store::Retention;
+use crate::tool::WasmToolRuntimeConfig;
 use crate::webhook::TrustedProxies;
 use crate::{
     WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmChannelRuntimeConfig, bundled_channel_names,
@@ -49,6 +50,10 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Directories of channels and `.wasm` files; none when the default directory is meant.
     pub channels: Vec<PathBuf>,
+    /// Directories of tools and `.wasm` files; none when the default directory is meant.
+    pub tools: Vec<PathBuf>,
+    /// The directory that tools may read.
+    tool_files: Option<PathBuf>,
     /// Whether the web chat runs; none: when there are no other channels.
     pub webchat: Option<bool>,
     /// Who answers.
@@ -96,6 +101,21 @@ impl Settings {
     /// The same without a state directory, for commands that only look at channels.
     pub fn manager_in_memory(&self) -> Result<ManagerConfig, Failure> {
         Ok(ManagerConfig { state: StateLocation::Memory, ..self.manager()? })
+    }
+
+    /// The configuration of a runtime of tools, with secrets.
+    pub fn tool_runtime(&self) -> Result<WasmToolRuntimeConfig, Failure> {
+        let ManagerConfig { secrets, env_variables_of_files, outbound, limit_caps, router, .. } =
+            self.manager()?;
+        Ok(WasmToolRuntimeConfig {
+            limit_caps,
+            memory_budget: router.memory_budget,
+            outbound,
+            secrets,
+            env_variables_of_files,
+            files: self.tool_files.clone(),
+            ..WasmToolRuntimeConfig::default()
+        })
     }
 
     /// A loader of channels as this configuration wants them.
@@ -150,6 +170,8 @@ fn resolve(
     };
     let from_file = || file.channels.unwrap_or_default().into_iter().map(beside).collect();
     let channels = if run.channels.is_empty() { from_file() } else { run.channels };
+    let tools = file.tools.unwrap_or_default().into_iter().map(beside).collect();
+    let tool_files = file.tool_files.map(beside);
     let proxies = file.trusted_proxies;
     let defaults = ManagerConfig::default();
     let durability = file.durability.unwrap_or_default();
@@ -195,6 +217,8 @@ fn resolve(
     Ok(Settings {
         listen: run.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
         channels,
+        tools,
+        tool_files,
         webchat: if run.webchat { Some(true) } else { file.webchat },
         agent,
         log: common.log.clone().or(file.log),

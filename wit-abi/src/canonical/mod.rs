@@ -23,7 +23,7 @@ pub use self::lower::GuestAlloc;
 pub(crate) use self::lift::{Arguments, lift_from_memory};
 pub(crate) use self::lower::{ArgumentList, check_area, lower_to_memory};
 pub(crate) use self::model::{Func, Type};
-pub(crate) use self::records::{STATUS_UPDATE_5, Value, WithoutAttachments};
+pub(crate) use self::records::{STATUS_UPDATE_5, TOOL_RESPONSE_WITH_RESULT, Value, WithoutAttachments};
 
 #[cfg(test)]
 mod proofs;

@@ -9,7 +9,7 @@ use wit_parser::{Function, InterfaceId, Resolve, SizeAlign, TypeDefKind, WorldIt
 
 use super::properties::FakeGuest;
 use super::{CoreFuncType, CoreType, Func, Type, lower_to_memory};
-use crate::abi_version::{AbiVersion, NamedAbiVersion};
+use crate::abi_version::{AbiVersion, NamedAbiVersion, World};
 use crate::exports::{GuestFunc, GuestInterface};
 use crate::guest::tests::DIRECTORIES;
 use crate::imports::{HostFunc, HostInterface};
@@ -147,7 +147,7 @@ fn host_funcs(
     interface: HostInterface,
     is_there: impl Fn(HostFunc) -> bool,
 ) -> Vec<(&'static str, Func)> {
-    let funcs = HostFunc::ALL.into_iter().filter(|func| func.interface() == interface && is_there(*func));
+    let funcs = HostFunc::ALL.into_iter().filter(|func| func.is_in(interface) && is_there(*func));
     funcs.map(|func| (func.name(), func.func(abi_version))).collect()
 }
 
@@ -164,9 +164,13 @@ fn guest_funcs(
 fn every_function_and_type_of_every_abi_version_is_laid_out_as_wit_parser_says() {
     for (directory, named) in DIRECTORIES {
         let (reference, abi_version) = (Reference::of(directory), named.abi_version());
-        let imports = host_funcs(&abi_version, HostInterface::ChannelHost, |func| named.imports(func));
+        let (imported, exported) = match named.world() {
+            World::Channel => (HostInterface::ChannelHost, GuestInterface::Channel),
+            World::Tool => (HostInterface::ToolHost, GuestInterface::Tool),
+        };
+        let imports = host_funcs(&abi_version, imported, |func| named.imports(func));
         reference.prove_interface(reference.imported, &imports, AbiVariant::GuestImport);
-        let exports = guest_funcs(&abi_version, GuestInterface::Channel, |func| named.exports(func));
+        let exports = guest_funcs(&abi_version, exported, |func| named.exports(func));
         reference.prove_interface(reference.exported, &exports, AbiVariant::GuestExport);
     }
 }
@@ -255,6 +259,21 @@ fn written_import<T: super::lower::Lower>(function: &str, value: &T) -> String {
     let function = &reference.resolve.interfaces[reference.imported].functions[function];
     let ty = function.result.unwrap();
     written(&reference, &ty, value)
+}
+
+/// What `wit-parser`'s layout reads of a tool's response.
+fn written_response(directory: &str, response: &ToolResponse) -> String {
+    let reference = Reference::of(directory);
+    let ty = reference.resolve.interfaces[reference.exported].functions["execute"].result.unwrap();
+    written(&reference, &ty, response)
+}
+
+#[test]
+fn a_tools_response_lies_at_the_offsets_of_wit_parser() {
+    let response = ToolResponse { output: Some("42".into()), error: None };
+    assert_eq!(written_response("tool-0.3.0", &response), r#"{output: some("42"), error: none}"#);
+    let response = ToolResponse { output: None, error: Some("no".into()) };
+    assert_eq!(written_response("tool-unversioned-1", &response), r#"{result: none, error: some("no")}"#);
 }
 
 fn written<T: super::lower::Lower>(reference: &Reference, ty: &wit_parser::Type, value: &T) -> String {

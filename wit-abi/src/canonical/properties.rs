@@ -251,6 +251,10 @@ proptest! {
         }
         let _ = exports::lift_on_respond(pointer, &memory);
         let _ = exports::lift_on_broadcast(pointer, &memory);
+        let of_tools = [exports::lift_text(pointer, &memory).ok(), exports::lift_execute(pointer, &memory).ok().and_then(|response| response.output)];
+        for text in of_tools.into_iter().flatten() {
+            prop_assert!(text.len() <= memory.len());
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What each type of the channel world looks like in the ABI, and how it moves field by field.
+//! What each type of the two worlds looks like in the ABI, and how it moves field by field.
 
 use super::AbiError;
 use super::lift::{Lift, Source};
@@ -239,6 +239,26 @@ record! {
         metadata_json: String = "metadata-json",
     }
 }
+
+record! {
+    ToolRequest = "request" {
+        params: String = "params",
+        context: Option<String> = "context",
+    }
+}
+
+record! {
+    ToolResponse = "response" {
+        output: Option<String> = "output",
+        error: Option<String> = "error",
+    }
+}
+
+/// The `response` of the first shapes of the tool world, whose text is called `result`. The layout is the same.
+pub(crate) const TOOL_RESPONSE_WITH_RESULT: Type = Type::Record(&Record {
+    name: "response",
+    fields: &[("result", <Option<String>>::TYPE), ("error", <Option<String>>::TYPE)],
+});
 
 /// The `status-update` of the guests whose `status-type` has five cases.
 pub(crate) const STATUS_UPDATE_5: Type = Type::Record(&Record {

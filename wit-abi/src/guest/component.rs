@@ -1,4 +1,4 @@
-//! Taking a component apart, as far as a channel needs it: its core modules, and the types of what it imports and
+//! Taking a component apart, as far as a guest needs it: its core modules, and the types of what it imports and
 //! exports.
 
 use std::ops::Range;
@@ -207,7 +207,7 @@ pub(super) fn validate(bytes: &[u8], offset: usize) -> Result<Option<Types>, Gue
 }
 
 /// The interface types of what a guest imports and exports.
-pub(super) struct World {
+pub(super) struct InterfaceTypes {
     types: Types,
     imports: Vec<Interface>,
     exports: Vec<Interface>,
@@ -218,7 +218,7 @@ struct Interface {
     ty: ComponentInstanceTypeId,
 }
 
-impl World {
+impl InterfaceTypes {
     /// The world of a component that was surveyed and validated.
     pub(super) fn of_component(survey: &Survey<'_>, types: Types) -> Self {
         let instances = |names: &[&str], entity: &dyn Fn(&str) -> Option<ComponentEntityType>| {
@@ -227,7 +227,7 @@ impl World {
         };
         let imports = instances(&survey.imports, &|name| types.component_entity_type_of_import(name));
         let exports = instances(&survey.exports, &|name| types.component_entity_type_of_export(name));
-        World { types, imports, exports }
+        InterfaceTypes { types, imports, exports }
     }
 
     /// The world that `wit-bindgen` left in a custom section of a core module: a component that exports a component
@@ -245,7 +245,7 @@ impl World {
         };
         let imports = interfaces(&mut types[world].imports.iter());
         let exports = interfaces(&mut types[world].exports.iter());
-        Some(World { types, imports, exports })
+        Some(InterfaceTypes { types, imports, exports })
     }
 
     pub(super) fn types(&self) -> TypesRef<'_> {

@@ -19,7 +19,7 @@ mod shape;
 pub use self::component::check_nesting;
 pub use self::error::GuestError;
 pub use self::read::{
-    Export, Guest, GuestKind, Import, ImportKnowledge, ImportName, MAX_GUEST_SIZE, read_guest,
+    Export, Guest, GuestKind, Import, ImportKnowledge, ImportName, MAX_GUEST_SIZE, read_guest, read_guest_of,
 };
 
 #[cfg(test)]

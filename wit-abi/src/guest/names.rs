@@ -5,45 +5,55 @@
 //! versions to what semantic versioning tells apart: `cm32p2|near:agent/channel@0.3|on-start`
 //! (`BuildTargets.md` of the component model).
 
-use crate::abi_version::PackageVersion;
+use crate::abi_version::{NamedAbiVersion, PackageVersion, World};
 use crate::exports::{GuestFunc, GuestInterface};
 use crate::imports::{HostFunc, HostInterface};
 
 const CHANNEL_HOST: &str = "near:agent/channel-host";
-const CHANNEL: &str = "near:agent/channel";
+const TOOL_HOST: &str = "near:agent/host";
 const TIMERS_HOST: &str = "tinclaw:timers/host";
 const TIMERS_HANDLER: &str = "tinclaw:timers/handler";
 
 /// The prefix of the newer names.
 const STANDARD: &str = "cm32p2|";
 
-/// The host interface that a core import's module, or a component's import, names.
-pub(super) fn host_interface(name: &str) -> Option<HostInterface> {
+/// The host interface of `world` that a core import's module, or a component's import, names.
+pub(super) fn host_interface(world: World, name: &str) -> Option<HostInterface> {
     let (standard, path) = split_standard(name);
-    if channel_version(path, CHANNEL_HOST, standard).is_some() {
-        return Some(HostInterface::ChannelHost);
+    let (interface, own) = match world {
+        World::Channel => (HostInterface::ChannelHost, CHANNEL_HOST),
+        World::Tool => (HostInterface::ToolHost, TOOL_HOST),
+    };
+    if version_of(world, path, own, standard).is_some() {
+        return Some(interface);
     }
-    is_timers(path, TIMERS_HOST, standard).then_some(HostInterface::Timers)
+    let has_timers = world == World::Channel && is_timers(path, TIMERS_HOST, standard);
+    has_timers.then_some(HostInterface::Timers)
 }
 
-/// The function that a core import names.
-pub(super) fn host_func(module: &str, name: &str) -> Option<HostFunc> {
-    HostFunc::named(host_interface(module)?, name)
+/// The function that a core import of a guest of `world` names.
+pub(super) fn host_func(world: World, module: &str, name: &str) -> Option<HostFunc> {
+    HostFunc::named(host_interface(world, module)?, name)
 }
 
-/// The interface of the guest that a component's export names, and its version when it is the channel's.
-pub(super) fn guest_interface(name: &str) -> Option<(GuestInterface, Option<PackageVersion>)> {
+/// The interface of a guest of `world` that a component's export names, and its version when it is the world's own.
+pub(super) fn guest_interface(world: World, name: &str) -> Option<(GuestInterface, Option<PackageVersion>)> {
     let (standard, path) = split_standard(name);
-    if let Some(version) = channel_version(path, CHANNEL, standard) {
-        return Some((GuestInterface::Channel, Some(version)));
+    let interface = match world {
+        World::Channel => GuestInterface::Channel,
+        World::Tool => GuestInterface::Tool,
+    };
+    if let Some(version) = version_of(world, path, world.interface(), standard) {
+        return Some((interface, Some(version)));
     }
-    is_timers(path, TIMERS_HANDLER, standard).then_some((GuestInterface::TimerHandler, None))
+    let has_timers = world == World::Channel && is_timers(path, TIMERS_HANDLER, standard);
+    has_timers.then_some((GuestInterface::TimerHandler, None))
 }
 
-/// The callback that a core export names, and its version when it is one of the channel's.
-pub(super) fn guest_func(name: &str) -> Option<(GuestFunc, Option<PackageVersion>)> {
+/// The function that a core export of a guest of `world` names, and its version when it is one of the world's own.
+pub(super) fn guest_func(world: World, name: &str) -> Option<(GuestFunc, Option<PackageVersion>)> {
     let (interface, func) = split_export(name)?;
-    let (interface, version) = guest_interface(interface)?;
+    let (interface, version) = guest_interface(world, interface)?;
     Some((GuestFunc::named(interface, func)?, version))
 }
 
@@ -86,8 +96,11 @@ fn split_standard(name: &str) -> (bool, &str) {
     }
 }
 
-fn channel_version(path: &str, interface: &str, standard: bool) -> Option<PackageVersion> {
+fn version_of(world: World, path: &str, interface: &str, standard: bool) -> Option<PackageVersion> {
     let version = PackageVersion::from_suffix(path.strip_prefix(interface)?)?;
+    if !NamedAbiVersion::of_world(world).any(|row| version.agrees_with(row.version())) {
+        return None;
+    }
     let fits = match version {
         PackageVersion::Unversioned => true,
         PackageVersion::V0_2 | PackageVersion::V0_3 => standard,
@@ -125,7 +138,7 @@ mod tests {
             ("env", "log", None),
         ];
         for (module, name, func) in rows {
-            assert_eq!(host_func(module, name), func, "{module} {name}");
+            assert_eq!(host_func(World::Channel, module, name), func, "{module} {name}");
         }
     }
 
@@ -144,8 +157,39 @@ mod tests {
             ("on-start", None),
         ];
         for (name, func) in rows {
-            assert_eq!(guest_func(name), func, "{name}");
+            assert_eq!(guest_func(World::Channel, name), func, "{name}");
         }
+    }
+
+    #[test]
+    fn the_names_of_tools_are_their_own() {
+        use PackageVersion::*;
+        let imports = [
+            ("near:agent/host", "tool-invoke", Some(HostFunc::ToolInvoke)),
+            ("near:agent/host@0.2.0", "http-request", Some(HostFunc::HttpRequest)),
+            ("cm32p2|near:agent/host@0.3", "workspace-read", Some(HostFunc::WorkspaceRead)),
+            ("near:agent/host@0.3.0", "workspace-write", None),
+            ("near:agent/host@0.3.0", "emit-message", None),
+            ("near:agent/host@0.3.1", "log", None),
+            ("near:agent/channel-host@0.3.0", "log", None),
+            ("tinclaw:timers/host@0.1.0", "set", None),
+        ];
+        for (module, name, func) in imports {
+            assert_eq!(host_func(World::Tool, module, name), func, "{module} {name}");
+        }
+        assert_eq!(host_func(World::Channel, "near:agent/host", "log"), None);
+        let exports = [
+            ("near:agent/tool#execute", Some((GuestFunc::Execute, Some(Unversioned)))),
+            ("near:agent/tool@0.3.0#schema", Some((GuestFunc::Schema, Some(V0_3_0)))),
+            ("cm32p2|near:agent/tool@0.2|description", Some((GuestFunc::Description, Some(V0_2)))),
+            ("near:agent/tool@0.3.1#execute", None),
+            ("near:agent/tool#on-start", None),
+            ("near:agent/channel#on-start", None),
+        ];
+        for (name, func) in exports {
+            assert_eq!(guest_func(World::Tool, name), func, "{name}");
+        }
+        assert_eq!(guest_func(World::Channel, "near:agent/tool#execute"), None);
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::fmt;
 use wasmparser::{ExternalKind, Parser};
 
 use super::GuestError;
-use super::component::{Survey, World, validate};
+use super::component::{InterfaceTypes, Survey, validate};
 use super::module::{CoreImport, CoreModule};
 use super::names::{self, INTRINSICS};
 use super::shape::shape_of;
-use crate::abi_version::{AbiVersion, PackageVersion, StatusCases};
+use crate::abi_version::{AbiVersion, PackageVersion, StatusCases, World};
 use crate::canonical::{CoreFuncType, CoreType, Func};
-use crate::exports::{GuestFunc, GuestInterface};
+use crate::exports::GuestFunc;
 use crate::imports::HostFunc;
 
 /// The largest file that is read as a guest, in bytes: 64 MiB. A host may set a smaller limit of its own.
@@ -63,14 +63,14 @@ pub struct Import {
     pub name: String,
     /// Its core type; already checked where `host_func` is there.
     pub ty: CoreFuncType,
-    /// Which function of the channel's host it is; none where it is something else, such as WASI.
+    /// Which function of the world's host it is; none where it is something else, such as WASI.
     pub host_func: Option<HostFunc>,
 }
 
-/// A callback that a guest exports.
+/// A function of its world that a guest exports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
-    /// Which callback it is.
+    /// Which function it is.
     pub func: GuestFunc,
     /// The name under which the core module exports it.
     pub name: String,
@@ -78,7 +78,7 @@ pub struct Export {
     pub post_return: Option<String>,
 }
 
-/// The name of an import that is not the channel host's.
+/// The name of an import that is not of the world's host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ImportName<'a> {
     /// The module's name in the import.
@@ -87,7 +87,7 @@ pub struct ImportName<'a> {
     pub name: &'a str,
 }
 
-/// What the host knows about an import that is not the channel host's.
+/// What the host knows about an import that is not of the world's host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImportKnowledge {
     /// The host does not have it: the guest is refused.
@@ -118,7 +118,7 @@ impl fmt::Debug for Guest<'_> {
     }
 }
 
-/// Reads a guest binary, and checks that it fits the channel world and what the host has.
+/// Reads a channel's binary, and checks that it fits the channel world and what the host has.
 ///
 /// `known` is asked about every imported function that is not the channel host's or the timers'.
 ///
@@ -134,14 +134,29 @@ pub fn read_guest<'a>(
     bytes: &'a [u8],
     known: &dyn Fn(&ImportName<'_>) -> ImportKnowledge,
 ) -> Result<Guest<'a>, GuestError> {
+    read_guest_of(World::Channel, bytes, known)
+}
+
+/// The same for a guest of either world: as [`read_guest`], a tool's binary is checked against the tool world.
+///
+/// # Errors
+///
+/// As [`read_guest`].
+pub fn read_guest_of<'a>(
+    world: World,
+    bytes: &'a [u8],
+    known: &dyn Fn(&ImportName<'_>) -> ImportKnowledge,
+) -> Result<Guest<'a>, GuestError> {
     if bytes.len() > MAX_GUEST_SIZE {
         return Err(GuestError::TooLarge { size: bytes.len(), limit: MAX_GUEST_SIZE });
     }
     if !bytes.starts_with(b"\0asm") {
         return Err(GuestError::NotWebAssembly { found: first_bytes(bytes) });
     }
-    let parts =
-        if Parser::is_component(bytes) { Parts::of_component(bytes)? } else { Parts::of_module(bytes)? };
+    let parts = match Parser::is_component(bytes) {
+        true => Parts::of_component(world, bytes)?,
+        false => Parts::of_module(world, bytes)?,
+    };
     parts.check(known)
 }
 
@@ -155,35 +170,38 @@ fn first_bytes(bytes: &[u8]) -> String {
 
 /// A guest's main module with the interface types that belong to it.
 struct Parts<'a> {
+    world: World,
     kind: GuestKind,
     bytes: &'a [u8],
     module: CoreModule<'a>,
-    worlds: Vec<World>,
+    worlds: Vec<InterfaceTypes>,
     version: PackageVersion,
 }
 
 impl<'a> Parts<'a> {
-    fn of_module(bytes: &'a [u8]) -> Result<Self, GuestError> {
+    fn of_module(world: World, bytes: &'a [u8]) -> Result<Self, GuestError> {
         validate(bytes, 0)?;
         let module = CoreModule::read(bytes, 0)?;
-        let worlds = module.worlds.iter().filter_map(|(world, offset)| World::of_section(world, *offset));
+        let worlds =
+            module.worlds.iter().filter_map(|(world, offset)| InterfaceTypes::of_section(world, *offset));
         let worlds = worlds.collect();
-        let version = channel_version(&module).ok_or_else(|| other_world(&exported_interfaces(&module)))?;
-        Ok(Parts { kind: GuestKind::Module, bytes, module, worlds, version })
+        let version =
+            world_version(world, &module).ok_or_else(|| other_world(world, &exported_interfaces(&module)))?;
+        Ok(Parts { world, kind: GuestKind::Module, bytes, module, worlds, version })
     }
 
-    fn of_component(bytes: &'a [u8]) -> Result<Self, GuestError> {
+    fn of_component(world: World, bytes: &'a [u8]) -> Result<Self, GuestError> {
         let survey = Survey::of(bytes, 0)?;
         let types = validate(bytes, 0)?;
-        let mut version = survey.exports.iter().filter_map(|name| names::guest_interface(name)?.1);
-        let version = version.next().ok_or_else(|| other_world(&survey.exports))?;
-        let (bytes, module) = main_module(bytes, &survey)?;
-        let worlds = types.map(|types| World::of_component(&survey, types)).into_iter().collect();
-        Ok(Parts { kind: GuestKind::Component, bytes, module, worlds, version })
+        let mut version = survey.exports.iter().filter_map(|name| names::guest_interface(world, name)?.1);
+        let version = version.next().ok_or_else(|| other_world(world, &survey.exports))?;
+        let (bytes, module) = main_module(world, bytes, &survey)?;
+        let worlds = types.map(|types| InterfaceTypes::of_component(&survey, types)).into_iter().collect();
+        Ok(Parts { world, kind: GuestKind::Component, bytes, module, worlds, version })
     }
 
     fn check(self, known: &dyn Fn(&ImportName<'_>) -> ImportKnowledge) -> Result<Guest<'a>, GuestError> {
-        let mut abi_version = AbiVersion::bare(self.version);
+        let mut abi_version = AbiVersion::bare(self.world, self.version);
         let exports = self.callbacks();
         self.check_present(&exports)?;
         self.check_imports_known(known)?;
@@ -210,10 +228,10 @@ impl<'a> Parts<'a> {
 
     /// The callbacks that the module exports under the names of its version.
     fn callbacks(&self) -> Vec<Export> {
-        let version = channel_version(&self.module);
+        let version = world_version(self.world, &self.module);
         let find = |func: GuestFunc| {
             let is_it = |name: &str| {
-                names::guest_func(name)
+                names::guest_func(self.world, name)
                     .is_some_and(|(found, at)| found == func && (at.is_none() || at == version))
             };
             let export =
@@ -226,12 +244,13 @@ impl<'a> Parts<'a> {
         GuestFunc::ALL.into_iter().filter_map(find).collect()
     }
 
-    /// That everything is there that every channel exports.
+    /// That everything is there that every guest of the world exports.
     fn check_present(&self, exports: &[Export]) -> Result<(), GuestError> {
         let mut names = Vec::new();
-        for func in GuestFunc::ALL.into_iter().filter(|func| func.is_required()) {
+        let required = |func: &GuestFunc| func.world() == self.world && func.is_required();
+        for func in GuestFunc::ALL.into_iter().filter(required) {
             if !exports.iter().any(|export| export.func == func) {
-                names.push(format!("near:agent/channel{}#{func}", self.version.suffix()));
+                names.push(format!("{}{}#{func}", self.world.interface(), self.version.suffix()));
             }
         }
         if self.memory_name().is_none() {
@@ -240,7 +259,11 @@ impl<'a> Parts<'a> {
         if self.realloc_name(INTRINSICS.realloc_for_arguments).is_none() {
             names.push("cabi_realloc".to_owned());
         }
-        if names.is_empty() { Ok(()) } else { Err(GuestError::MissingExport { names }) }
+        if names.is_empty() { Ok(()) } else { Err(self.missing(names)) }
+    }
+
+    fn missing(&self, names: Vec<String>) -> GuestError {
+        GuestError::MissingExport { world: self.world, names }
     }
 
     fn check_imports_known(
@@ -251,14 +274,17 @@ impl<'a> Parts<'a> {
             let (module, name) = (import.module, import.name);
             match &import.ty {
                 Err(kind) => Some(format!("{module} {name} ({kind})")),
-                Ok(_) if names::host_func(module, name).is_some() => None,
+                Ok(_) if names::host_func(self.world, module, name).is_some() => None,
                 Ok(_) if known(&ImportName { module, name }) != ImportKnowledge::Unknown => None,
                 Ok(_) => Some(format!("{module} {name}")),
             }
         };
         let mut imports: Vec<String> = self.module.imports.iter().filter_map(unknown).collect();
         imports.dedup();
-        if imports.is_empty() { Ok(()) } else { Err(GuestError::UnknownImports { imports }) }
+        match imports.is_empty() {
+            true => Ok(()),
+            false => Err(GuestError::UnknownImports { world: self.world, imports }),
+        }
     }
 
     fn read_imports(
@@ -270,7 +296,7 @@ impl<'a> Parts<'a> {
         for import in &self.module.imports {
             // What is no function was refused as unknown.
             let Ok(ty) = &import.ty else { continue };
-            let host_func = names::host_func(import.module, import.name);
+            let host_func = names::host_func(self.world, import.module, import.name);
             match host_func {
                 Some(func) => self.read_host_func(func, import.module, ty, abi_version)?,
                 None => check_foreign(import.module, import.name, ty, known)?,
@@ -296,7 +322,10 @@ impl<'a> Parts<'a> {
         let index = self.shape(&function, ty, &shapes, Func::import_type, |world| {
             let same_name = world.import(|name| name == module, func.name());
             same_name.or_else(|| {
-                world.import(|name| names::host_interface(name) == Some(func.interface()), func.name())
+                let is_it = |name: &str| {
+                    names::host_interface(self.world, name).is_some_and(|interface| func.is_in(interface))
+                };
+                world.import(is_it, func.name())
             })
         })?;
         if !abi_version.imports(func) {
@@ -319,11 +348,16 @@ impl<'a> Parts<'a> {
             _ => func.shapes().to_vec(),
         };
         let index = self.shape(&export.name, ty, &shapes, Func::export_type, |world| {
-            world.export(|name| is_interface(name, func.interface(), self.version), func.name())
+            world.export(|name| self.is_interface(name, func), func.name())
         })?;
         match func {
             GuestFunc::OnRespond => abi_version.response_attachments = index == 1,
             GuestFunc::OnStatus => abi_version.status_cases = self.status_cases(index, export),
+            GuestFunc::Execute => {
+                // Nobody can tell without the name, and nothing depends on it.
+                let is_newer = abi_version.http_timeout || self.version != PackageVersion::Unversioned;
+                abi_version.output_named = if self.has_type(export) { index == 1 } else { is_newer };
+            }
             _ => {}
         }
         abi_version.add_export(func);
@@ -338,7 +372,7 @@ impl<'a> Parts<'a> {
         ty: &CoreFuncType,
         shapes: &[Func],
         core_type: fn(&Func) -> CoreFuncType,
-        interface_type: impl Fn(&World) -> Option<wasmparser::component_types::ComponentFuncTypeId>,
+        interface_type: impl Fn(&InterfaceTypes) -> Option<wasmparser::component_types::ComponentFuncTypeId>,
     ) -> Result<usize, GuestError> {
         let differs = |expected: &Func| {
             Err(GuestError::core_type_differs(function.to_owned(), ty, &core_type(expected)))
@@ -363,16 +397,24 @@ impl<'a> Parts<'a> {
 
     /// Core types do not tell the number of cases; see [`read_guest`] for the rule.
     fn status_cases(&self, index: usize, export: &Export) -> StatusCases {
-        let interface = export.func.interface();
-        let has_type = |world: &World| {
-            let is_it = |name: &str| is_interface(name, interface, self.version);
-            world.export(is_it, export.func.name()).is_some()
-        };
-        let eleven = match self.worlds.iter().any(has_type) {
+        let eleven = match self.has_type(export) {
             true => index == 1,
             false => self.version != PackageVersion::Unversioned,
         };
         if eleven { StatusCases::Eleven } else { StatusCases::Five }
+    }
+
+    /// Whether the binary has the export's interface type.
+    fn has_type(&self, export: &Export) -> bool {
+        let is_it = |name: &str| self.is_interface(name, export.func);
+        self.worlds.iter().any(|world| world.export(is_it, export.func.name()).is_some())
+    }
+
+    /// Whether `name` is that of the interface that `func` belongs to, at this guest's version.
+    fn is_interface(&self, name: &str, func: GuestFunc) -> bool {
+        names::guest_interface(self.world, name).is_some_and(|(found, at)| {
+            found == func.interface() && at.is_none_or(|at| at.agrees_with(self.version))
+        })
     }
 
     fn check_post_return(&self, export: &Export) -> Result<(), GuestError> {
@@ -401,39 +443,38 @@ impl<'a> Parts<'a> {
         match self.module.exported_func(name) {
             Some(found) if found == expected => Ok(()),
             Some(found) => Err(GuestError::core_type_differs(name.to_owned(), found, expected)),
-            None => Err(GuestError::MissingExport { names: vec![name.to_owned()] }),
+            None => Err(self.missing(vec![name.to_owned()])),
         }
     }
 }
 
-/// The version of the channel interface that a core module exports: that of the first function of it.
-fn channel_version(module: &CoreModule<'_>) -> Option<PackageVersion> {
-    module.exports.iter().find_map(|export| names::guest_func(export.name)?.1)
+/// The version of the world's interface that a core module exports: that of the first function of it.
+fn world_version(world: World, module: &CoreModule<'_>) -> Option<PackageVersion> {
+    module.exports.iter().find_map(|export| names::guest_func(world, export.name)?.1)
 }
 
-/// The one core module of a component that exports the channel's functions.
-fn main_module<'a>(bytes: &'a [u8], survey: &Survey<'_>) -> Result<(&'a [u8], CoreModule<'a>), GuestError> {
+/// The one core module of a component that exports the world's functions.
+fn main_module<'a>(
+    world: World,
+    bytes: &'a [u8],
+    survey: &Survey<'_>,
+) -> Result<(&'a [u8], CoreModule<'a>), GuestError> {
     let mut mains = Vec::new();
     for range in &survey.modules {
         let module_bytes = bytes.get(range.clone()).unwrap_or_default();
         let module = CoreModule::read(module_bytes, range.start)?;
-        if channel_version(&module).is_some() {
+        if world_version(world, &module).is_some() {
             mains.push((module_bytes, module));
         }
     }
     match mains.len() {
-        0 => Err(GuestError::NoMainModule),
+        0 => Err(GuestError::NoMainModule { world }),
         1 => Ok(mains.remove(0)),
         count => {
-            let what = format!("{count} core modules in it export the channel's functions");
+            let what = format!("{count} core modules in it export the {world}'s functions");
             Err(GuestError::Composed { what })
         }
     }
-}
-
-fn is_interface(name: &str, interface: GuestInterface, version: PackageVersion) -> bool {
-    names::guest_interface(name)
-        .is_some_and(|(found, at)| found == interface && at.is_none_or(|at| at.agrees_with(version)))
 }
 
 fn check_foreign(
@@ -450,9 +491,9 @@ fn check_foreign(
     }
 }
 
-fn other_world<T: AsRef<str>>(exports: &[T]) -> GuestError {
+fn other_world<T: AsRef<str>>(world: World, exports: &[T]) -> GuestError {
     let exports = exports.iter().take(LISTED_EXPORTS).map(|name| name.as_ref().to_owned());
-    GuestError::OtherWorld { exports: exports.collect() }
+    GuestError::OtherWorld { world, exports: exports.collect() }
 }
 
 /// The interfaces that a core module exports, and the functions that belong to none.

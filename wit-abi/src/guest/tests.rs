@@ -8,14 +8,14 @@ use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, WorldId};
 
 use super::depth::MAX_DEPTH;
 use super::*;
-use crate::abi_version::{NamedAbiVersion, PackageVersion, StatusCases};
+use crate::abi_version::{NamedAbiVersion, PackageVersion, StatusCases, World};
 use crate::canonical::properties::cases;
 use crate::canonical::{CoreFuncType, CoreType};
 use crate::exports::GuestFunc;
 use crate::imports::HostFunc;
 
 /// The directory of each ABI version's `.wit` file.
-pub(crate) const DIRECTORIES: [(&str, NamedAbiVersion); 9] = [
+pub(crate) const DIRECTORIES: [(&str, NamedAbiVersion); 14] = [
     ("unversioned-1", NamedAbiVersion::Unversioned1),
     ("unversioned-2", NamedAbiVersion::Unversioned2),
     ("unversioned-3", NamedAbiVersion::Unversioned3),
@@ -25,6 +25,11 @@ pub(crate) const DIRECTORIES: [(&str, NamedAbiVersion); 9] = [
     ("0.3.0-first", NamedAbiVersion::V0_3_0First),
     ("0.3.0-second", NamedAbiVersion::V0_3_0Second),
     ("0.3.1", NamedAbiVersion::V0_3_1),
+    ("tool-unversioned-1", NamedAbiVersion::ToolUnversioned1),
+    ("tool-unversioned-2", NamedAbiVersion::ToolUnversioned2),
+    ("tool-unversioned-3", NamedAbiVersion::ToolUnversioned3),
+    ("tool-0.2.0", NamedAbiVersion::ToolV0_2_0),
+    ("tool-0.3.0", NamedAbiVersion::ToolV0_3_0),
 ];
 
 const LEGACY: ManglingAndAbi = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);
@@ -36,7 +41,7 @@ fn wit(directory: &str) -> PathBuf {
 fn abi_world(directory: &str) -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(wit(directory)).unwrap();
-    let world = resolve.select_world(package, Some("sandboxed-channel")).unwrap();
+    let world = resolve.select_world(package, None).unwrap();
     (resolve, world)
 }
 
@@ -83,6 +88,11 @@ fn read(bytes: &[u8]) -> Result<Guest<'_>, GuestError> {
     read_guest(bytes, &|_| ImportKnowledge::Unknown)
 }
 
+/// Reads a guest of the world that `named` is a shape of.
+fn read_of(named: NamedAbiVersion, bytes: &[u8]) -> Result<Guest<'_>, GuestError> {
+    read_guest_of(named.world(), bytes, &|_| ImportKnowledge::Unknown)
+}
+
 fn read_any_wasi(bytes: &[u8]) -> Result<Guest<'_>, GuestError> {
     read_guest(bytes, &|import| match import.module.starts_with("wasi") {
         true => ImportKnowledge::AnyType,
@@ -121,7 +131,7 @@ fn hand_written(interface: &str, more: &str) -> Vec<u8> {
 fn a_component_of_every_abi_version_is_read() {
     for (directory, named) in DIRECTORIES {
         let bytes = component(&whole_module(&abi_world(directory)));
-        let guest = read(&bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
+        let guest = read_of(named, &bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
         assert_eq!(guest.kind, GuestKind::Component);
         assert_eq!(guest.abi_version, named.abi_version(), "{directory}");
         assert_eq!(guest.abi_version.nearest(), named);
@@ -133,7 +143,7 @@ fn a_component_of_every_abi_version_is_read() {
 fn a_core_module_of_every_abi_version_is_read() {
     for (directory, named) in DIRECTORIES {
         let bytes = whole_module(&abi_world(directory));
-        let guest = read(&bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
+        let guest = read_of(named, &bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
         assert_eq!(guest.kind, GuestKind::Module);
         assert_eq!(guest.module, bytes);
         assert_eq!(guest.abi_version, named.abi_version(), "{directory}");
@@ -144,7 +154,7 @@ fn a_core_module_of_every_abi_version_is_read() {
 fn a_core_module_without_interface_types_tells_everything_but_the_status_cases() {
     for (directory, named) in DIRECTORIES {
         let bytes = bare_module(&abi_world(directory), LEGACY);
-        let guest = read(&bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
+        let guest = read_of(named, &bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
         let mut expected = named.abi_version();
         if named == NamedAbiVersion::Unversioned5 {
             expected.status_cases = StatusCases::Five;
@@ -159,17 +169,72 @@ fn the_newer_core_names_are_read() {
         let world = abi_world(directory);
         let module = with_world(bare_module(&world, ManglingAndAbi::Standard32), &world);
         let bytes = component(&module);
-        let guest = read(&bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
+        let guest = read_of(named, &bytes).unwrap_or_else(|error| panic!("{directory}: {error}"));
         assert_eq!(guest.abi_version, named.abi_version(), "{directory}");
         assert_eq!(guest.memory, "cm32p2_memory");
         assert_eq!(guest.realloc_for_arguments, "cm32p2_realloc");
-        let start = guest.export(GuestFunc::OnStart).unwrap();
+        let start = guest.exports.iter().find(|export| export.func.returns_pointer()).unwrap();
         assert_eq!(start.post_return, Some(format!("{}_post", start.name)));
 
-        let guest = read(&module).unwrap_or_else(|error| panic!("{directory}: {error}"));
+        let guest = read_of(named, &module).unwrap_or_else(|error| panic!("{directory}: {error}"));
         assert_eq!(guest.abi_version.status_cases, named.abi_version().status_cases, "{directory}");
         assert!(guest.abi_version.version.agrees_with(named.version()));
     }
+}
+
+#[test]
+fn a_guest_of_the_other_world_is_refused_with_what_it_exports() {
+    let tool = whole_module(&abi_world("tool-0.3.0"));
+    for bytes in [component(&tool), tool] {
+        let text = refusal(&bytes).to_string();
+        assert!(text.starts_with("this is no channel: it exports `near:agent/tool@0.3.0`"), "{text}");
+    }
+    let channel = component(&whole_module(&abi_world("0.3.0-second")));
+    let text = read_of(NamedAbiVersion::ToolV0_3_0, &channel).unwrap_err().to_string();
+    assert!(text.starts_with("this is no tool: it exports `near:agent/channel@0.3.0`"), "{text}");
+    assert!(text.ends_with("`near:agent/tool`, without a version or at 0.2.0 or 0.3.0"), "{text}");
+}
+
+#[test]
+fn a_tool_lacks_what_its_world_has_and_no_more() {
+    let named = NamedAbiVersion::ToolUnversioned1;
+    let bytes = wat(r#"(module
+        (import "near:agent/host" "log" (func (param i32 i32 i32)))
+        (import "near:agent/host" "emit-message" (func))
+        (import "near:agent/channel-host" "log" (func (param i32 i32 i32)))
+        (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+        (func (export "near:agent/tool#execute") (param i32 i32 i32 i32 i32) (result i32) unreachable)
+        (func (export "near:agent/tool#schema") (result i32) unreachable)
+        (func (export "near:agent/tool#description") (result i32) unreachable))"#);
+    let imports = ["near:agent/host emit-message", "near:agent/channel-host log"].map(str::to_owned).to_vec();
+    let refused = read_of(named, &bytes).map(|guest| guest.abi_version).unwrap_err();
+    assert_eq!(refused, GuestError::UnknownImports { world: World::Tool, imports });
+
+    let bytes = wat(r#"(module (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+        (func (export "near:agent/tool@0.2.0#schema") (result i32) unreachable))"#);
+    let names = ["near:agent/tool@0.2.0#execute", "near:agent/tool@0.2.0#description"];
+    let refused = read_of(named, &bytes).map(|guest| guest.abi_version).unwrap_err();
+    assert_eq!(
+        refused,
+        GuestError::MissingExport { world: World::Tool, names: names.map(str::to_owned).to_vec() }
+    );
+}
+
+#[test]
+fn facts_of_a_tool_are_read_one_by_one() {
+    // Five parameters under the old name of the response's text: each fact is what the binary says.
+    let text = std::fs::read_to_string(wit("tool-unversioned-2").join("world.wit")).unwrap();
+    let changed =
+        text.replace("body: option<list<u8>>,\n    )", "body: option<list<u8>>,\n timeout-ms: option<u32>)");
+    assert_ne!(text, changed);
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("changed.wit", &changed).unwrap();
+    let world = resolve.select_world(package, None).unwrap();
+    let bytes = component(&whole_module(&(resolve, world)));
+    let abi_version = read_of(NamedAbiVersion::ToolUnversioned2, &bytes).unwrap().abi_version;
+    assert!(abi_version.http_timeout && !abi_version.output_named);
 }
 
 #[test]
@@ -384,7 +449,7 @@ fn a_program_that_is_no_channel_is_refused_with_what_it_exports() {
     let module = whole_module(&world);
     let exports = vec!["run".to_owned(), "test:other/greet".to_owned()];
     let mut found = [refusal(&component(&module)), refusal(&module)].map(|error| match error {
-        GuestError::OtherWorld { exports } => exports,
+        GuestError::OtherWorld { exports, .. } => exports,
         other => panic!("{other}"),
     });
     found.iter_mut().for_each(|names| {
@@ -404,7 +469,7 @@ fn a_version_that_is_not_known_is_refused_by_its_name() {
     let module = whole_module(&world);
     for bytes in [module.clone(), component(&module)] {
         let error = refusal(&bytes);
-        let GuestError::OtherWorld { exports } = &error else { panic!("{error}") };
+        let GuestError::OtherWorld { exports, .. } = &error else { panic!("{error}") };
         assert!(exports.contains(&"near:agent/channel@0.9.0".to_owned()), "{error}");
     }
 }
@@ -420,7 +485,10 @@ fn everything_that_is_missing_is_named() {
         "memory",
         "cabi_realloc",
     ];
-    assert_eq!(refusal(&bytes), GuestError::MissingExport { names: names.map(str::to_owned).to_vec() });
+    assert_eq!(
+        refusal(&bytes),
+        GuestError::MissingExport { world: World::Channel, names: names.map(str::to_owned).to_vec() }
+    );
 }
 
 #[test]
@@ -438,7 +506,10 @@ fn every_unknown_import_is_named() {
         "wasi:sockets/tcp@0.2.0 [method]tcp-socket.bind",
     ];
     let bytes = hand_written("near:agent/channel", more);
-    assert_eq!(refusal(&bytes), GuestError::UnknownImports { imports: imports.map(str::to_owned).to_vec() });
+    assert_eq!(
+        refusal(&bytes),
+        GuestError::UnknownImports { world: World::Channel, imports: imports.map(str::to_owned).to_vec() }
+    );
 }
 
 #[test]
@@ -584,7 +655,7 @@ fn a_component_without_canonical_core_names_is_refused() {
         (func $f (canon lift (core func $i "poll")))
         (instance $c (export "on-poll" (func $f)))
         (export "near:agent/channel" (instance $c)))"#);
-    assert_eq!(refusal(&bytes), GuestError::NoMainModule);
+    assert_eq!(refusal(&bytes), GuestError::NoMainModule { world: World::Channel });
 }
 
 #[test]

@@ -1,0 +1,247 @@
+//! `tinclaw tools`.
+
+use std::fmt::Write as _;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use log::LevelFilter;
+use serde_json::{Value, json};
+
+use super::args::{Common, JsonArgs, ToolCallArgs, ToolsCommand};
+use super::config::Settings;
+use super::outcome::{Failure, Outcome};
+use super::output::{columns, count, print_json};
+use crate::egress::is_unbounded_prefix;
+use crate::model::diagnostic::Severity;
+use crate::model::escape::{escaped, escaped_lines};
+use crate::tool::{
+    LoadedTools, PreparedTool, ToolCall, ToolRegistry, WasmToolRuntime, default_tools_dir, install_tool,
+    remove_tool,
+};
+
+/// Bytes of parameters that are read from standard input.
+const MAX_INPUT_BYTES: u64 = 16 * 1024 * 1024;
+/// Characters of a description in a list.
+const SHOWN_DESCRIPTION: usize = 72;
+
+/// Does what `tinclaw tools …` says.
+pub fn tools(common: &Common, command: &ToolsCommand) -> Outcome {
+    let settings = Settings::load(common)?;
+    super::logging::start(common, None, LevelFilter::Error)?;
+    match command {
+        ToolsCommand::List(output) => list(&settings, *output),
+        ToolsCommand::Check { paths, output } => check(&settings, paths, *output),
+        ToolsCommand::Call(options) => call(&settings, options),
+        ToolsCommand::Install { wasm, to, force } => install(&settings, wasm, to.as_deref(), *force),
+        ToolsCommand::Remove { name, from } => remove(&settings, name, from.as_deref()),
+    }
+}
+
+/// The tools that the configuration names.
+pub fn configured(settings: &Settings) -> Result<(ToolRegistry, LoadedTools), Failure> {
+    let runtime = WasmToolRuntime::new(settings.tool_runtime()?).map_err(Failure::problem)?;
+    let tools = ToolRegistry::new(runtime);
+    let loaded = load(&tools, &paths(settings))?;
+    Ok((tools, loaded))
+}
+
+/// Where tools are looked for: what was named, else the default directory when it is there.
+fn paths(settings: &Settings) -> Vec<PathBuf> {
+    if !settings.tools.is_empty() {
+        return settings.tools.clone();
+    }
+    Some(default_tools_dir()).filter(|dir| dir.is_dir()).into_iter().collect()
+}
+
+fn load(tools: &ToolRegistry, paths: &[PathBuf]) -> Result<LoadedTools, Failure> {
+    let mut all = LoadedTools::default();
+    for path in paths {
+        let LoadedTools { loaded, failed, warnings } = tools.load(path).map_err(Failure::problem)?;
+        all.loaded.extend(loaded);
+        all.failed.extend(failed);
+        all.warnings.extend(warnings);
+    }
+    Ok(all)
+}
+
+fn list(settings: &Settings, output: JsonArgs) -> Outcome {
+    let (tools, loaded) = configured(settings)?;
+    let failed: Vec<String> = loaded.failed.iter().map(ToString::to_string).collect();
+    if output.json {
+        let tools: Vec<Value> = tools.tools().iter().map(|tool| shown_json(tool)).collect();
+        print_json(&json!({"tools": tools, "failed": failed}));
+    } else {
+        let row = |tool: &PreparedTool| vec![tool.name().to_owned(), first_line(tool.description())];
+        let rows: Vec<Vec<String>> = tools.tools().iter().map(|tool| row(tool)).collect();
+        match rows.is_empty() {
+            true => println!("no tools; tinclaw tools install TOOL.wasm adds one"),
+            false => print!("{}", columns(&["name", "description"], &rows)),
+        }
+        failed.iter().for_each(|error| println!("error: {}", escaped(error)));
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Reported) }
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(SHOWN_DESCRIPTION) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+fn shown_json(tool: &PreparedTool) -> Value {
+    let diagnostics: Vec<String> = tool.diagnostics().iter().map(ToString::to_string).collect();
+    json!({
+        "name": tool.name(),
+        "description": tool.description(),
+        "schema": tool.schema(),
+        "abi_version": tool.abi_version().to_string(),
+        "diagnostics": diagnostics,
+    })
+}
+
+fn check(settings: &Settings, paths: &[PathBuf], output: JsonArgs) -> Outcome {
+    let runtime = WasmToolRuntime::new(settings.tool_runtime()?).map_err(Failure::problem)?;
+    let tools = ToolRegistry::new(runtime);
+    let loaded = load(&tools, paths)?;
+    let failed: Vec<String> = loaded.failed.iter().map(ToString::to_string).collect();
+    if output.json {
+        let tools: Vec<Value> = tools.tools().iter().map(|tool| shown_json(tool)).collect();
+        print_json(&json!({"tools": tools, "failed": failed, "warnings": loaded.warnings}));
+    } else {
+        tools.tools().iter().for_each(|tool| print!("{}", shown(tool)));
+        loaded.warnings.iter().for_each(|warning| println!("warning: {}", escaped(warning)));
+        failed.iter().for_each(|error| println!("error: {}", escaped(error)));
+        println!("{}, {}", count(loaded.loaded.len(), "tool"), count(failed.len(), "error"));
+    }
+    if failed.is_empty() && !loaded.loaded.is_empty() { Ok(()) } else { Err(Failure::Reported) }
+}
+
+/// What a tool is and may do, a line each.
+fn shown(tool: &PreparedTool) -> String {
+    let mut text = format!("{}\n", tool.name());
+    let mut line = |what: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "  {what:<12}{}", escaped(value));
+        }
+    };
+    line("guest", &tool.abi_version().to_string());
+    line("description", &first_line(tool.description()));
+    let parameters = tool.schema()["properties"].as_object();
+    let names = parameters.into_iter().flatten().map(|(name, _)| name.as_str());
+    line("parameters", &names.collect::<Vec<_>>().join(", "));
+    let capabilities = tool.capabilities();
+    for entry in capabilities.http.iter().flat_map(|http| &http.allowlist) {
+        let methods = match entry.methods.is_empty() {
+            true => "any method".to_owned(),
+            false => entry.methods.join(", "),
+        };
+        let port = entry.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let prefix = entry.path_prefix.as_deref().unwrap_or("/");
+        let note = match entry.path_prefix.as_deref().is_some_and(is_unbounded_prefix) {
+            true => "; the prefix ends inside a name, so longer names are allowed too",
+            false => "",
+        };
+        line("may call", &format!("https://{}{port}{prefix}… ({methods}){note}", entry.host));
+    }
+    if let Some(workspace) = &capabilities.workspace {
+        line("may read", &workspace.allowed_prefixes.join(", "));
+    }
+    for (alias, name) in capabilities.tool_invoke.iter().flat_map(|invoke| &invoke.aliases) {
+        line("may invoke", &format!("{name} as {alias}"));
+    }
+    for found in tool.diagnostics().iter().filter(|found| found.severity <= Severity::Note) {
+        let _ = writeln!(text, "  {}: {}", found.severity, escaped(&found.to_string()));
+    }
+    text
+}
+
+fn call(settings: &Settings, options: &ToolCallArgs) -> Outcome {
+    let mut config = settings.tool_runtime()?;
+    if let Some(files) = &options.files {
+        config.files = Some(files.clone());
+    }
+    for rewrite in &options.http_rewrite {
+        let Some((host, base)) = rewrite.split_once('=') else {
+            return Err(Failure::usage(format!("--http-rewrite {rewrite:?} is not HOST=URL")));
+        };
+        config.outbound.http_rewrite.insert(host.to_owned(), base.to_owned());
+    }
+    let tools = ToolRegistry::new(WasmToolRuntime::new(config).map_err(Failure::problem)?);
+    let path = Path::new(&options.tool);
+    let name = match path.extension().is_some_and(|extension| extension == "wasm") {
+        true => load_one(&tools, path)?,
+        false => options.tool.clone(),
+    };
+    // The configured tools are there for the aliases of this one. What is wrong with others does not keep it from running.
+    let others = load(&tools, &paths(settings))?;
+    if tools.find(&name).is_err()
+        && let Some(error) = others.failed.first()
+    {
+        return Err(Failure::problem(error));
+    }
+    let params = match options.params.as_str() {
+        "-" => read_params()?,
+        params => params.to_owned(),
+    };
+    let report = tools.call_with(&name, ToolCall { params, context: options.context.clone() });
+    if options.output.json {
+        let (output, error) = match &report.result {
+            Ok(output) => (Some(output), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        print_json(&json!({
+            "output": output,
+            "error": error,
+            "logs": report.logs,
+            "fuel": report.fuel,
+            "peak_memory_bytes": report.peak_memory,
+            "http_calls": report.http_calls,
+            "elapsed_us": u64::try_from(report.elapsed.as_micros()).unwrap_or(u64::MAX),
+        }));
+        return report.result.map(drop).map_err(|_| Failure::Reported);
+    }
+    let output = report.result.map_err(Failure::problem)?;
+    println!("{}", escaped_lines(&output));
+    Ok(())
+}
+
+fn load_one(tools: &ToolRegistry, path: &Path) -> Result<String, Failure> {
+    let mut loaded = tools.load(path).map_err(Failure::problem)?;
+    match (loaded.loaded.pop(), loaded.failed.pop()) {
+        (Some(name), _) => Ok(name),
+        (None, Some(error)) => Err(Failure::problem(error)),
+        (None, None) => Err(Failure::problem(format!("there is no tool in {}", path.display()))),
+    }
+}
+
+fn read_params() -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = std::io::stdin().take(MAX_INPUT_BYTES).read_to_string(&mut text);
+    read.map_err(|error| Failure::usage(format!("standard input cannot be read: {error}")))?;
+    Ok(text)
+}
+
+/// The directory that tools are put into: the first configured one, else the default one.
+fn directory(settings: &Settings, named: Option<&Path>) -> PathBuf {
+    let configured = settings.tools.iter().find(|path| path.is_dir());
+    named.or(configured.map(PathBuf::as_path)).map_or_else(default_tools_dir, Path::to_owned)
+}
+
+fn install(settings: &Settings, wasm: &Path, to: Option<&Path>, force: bool) -> Outcome {
+    let runtime = WasmToolRuntime::new(settings.tool_runtime()?).map_err(Failure::problem)?;
+    let tools = ToolRegistry::new(runtime);
+    let name = load_one(&tools, wasm)?;
+    print!("{}", shown(&*tools.find(&name).map_err(Failure::problem)?));
+    let installed = install_tool(wasm, &directory(settings, to), force).map_err(Failure::problem)?;
+    println!("installed {}", escaped(&installed.display().to_string()));
+    Ok(())
+}
+
+fn remove(settings: &Settings, name: &str, from: Option<&Path>) -> Outcome {
+    for path in remove_tool(name, &directory(settings, from)).map_err(Failure::problem)? {
+        println!("removed {}", escaped(&path.display().to_string()));
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! Tools: what an agent may call, in the same sandbox as channels.
+//!
+//! A tool is a guest of the world `near:agent/sandboxed-tool`: it is called with JSON and returns text. Each call has a fresh
+//! instance on the engine, in the memory budget, the fuel slices and the outbound requests that channels have.
+
+mod call;
+mod error;
+mod files;
+mod install;
+mod prepared;
+mod registry;
+mod rights;
+mod runtime;
+mod schema;
+
+pub use call::{ToolCall, ToolReport};
+pub use error::{ToolError, ToolFailure};
+#[cfg(feature = "cli")]
+pub(crate) use install::{default_tools_dir, install_tool, remove_tool};
+pub use prepared::PreparedTool;
+pub use registry::{LoadedTools, ToolRegistry};
+pub use runtime::{WasmToolRuntime, WasmToolRuntimeConfig};

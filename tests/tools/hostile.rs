@@ -1,0 +1,111 @@
+//! Each hostile tool fails alone, in words, and the next call is as good as ever.
+
+use serde_json::{Value, json};
+
+use crate::support::{call, hostile, one, task};
+
+/// Small limits, so that guests that use all of something are quick about it.
+fn rights() -> Value {
+    json!({
+        "tool": {"call_fuel": 1_000_000, "call_timeout_secs": 10},
+        "tool_invoke": {"aliases": {"self": "hostile"}, "rate_limit": {"requests_per_minute": 1_000_000}},
+    })
+}
+
+/// Hostile tools that are refused when they are loaded, and a part of the reason.
+const REFUSED: &[(&str, &str)] = &[
+    ("loop_schema", "schema: it used up its fuel"),
+    ("loop_description", "description: it used up its fuel"),
+    ("grow_schema", "schema: it needs"),
+    ("memory_initial_11_mib", "memory"),
+    ("trap_schema", "schema: it trapped"),
+    ("schema_outside", "schema: it broke the calling convention"),
+    ("schema_not_json", "its schema cannot be used: it is not JSON"),
+    ("schema_is_a_list", "neither an object nor a boolean"),
+    ("schema_huge", "tool.max_schema_bytes"),
+];
+
+/// Hostile tools whose call fails, and a part of the reason.
+const FAILING: &[(&str, &str)] = &[
+    ("loop_execute", "execute: it used up its fuel"),
+    ("loop_realloc", "execute: it used up its fuel"),
+    ("grow", "tool.call_memory_mb"),
+    ("trap", "execute: it trapped"),
+    ("recursion", "execute: it trapped"),
+    ("response_outside", "broke the calling convention"),
+    ("response_misaligned", "broke the calling convention"),
+    ("response_straddles_end", "broke the calling convention"),
+    ("response_discriminant", "broke the calling convention"),
+    ("response_text_outside", "broke the calling convention"),
+    ("response_not_utf8", "broke the calling convention"),
+    ("output_huge", "tool.max_output_bytes"),
+    ("invoke_itself_for_ever", "execute: it used up its fuel"),
+    ("invoke_result_outside", "broke the calling convention"),
+    ("realloc_outside", "broke the calling convention"),
+    ("log_flood", "execute: it used up its fuel"),
+];
+
+#[test]
+fn a_tool_that_nobody_could_call_is_refused() {
+    for (name, part) in REFUSED {
+        let error = hostile(name, &rights()).expect_err(name).to_string();
+        assert!(error.contains(part), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_call_that_misbehaves_fails_alone() {
+    for (name, part) in FAILING {
+        let tools = hostile(name, &rights()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for _ in 0..2 {
+            let error = tools.call("hostile", "{}").expect_err(name).to_string();
+            assert!(error.contains(part), "{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn every_hostile_tool_is_tried_here() {
+    let elsewhere = ["honest", "error_huge", "invoke_itself", "schema_invokes", "read_outside"];
+    let known: Vec<&str> = REFUSED.iter().chain(FAILING).map(|(name, _)| *name).chain(elsewhere).collect();
+    for entry in std::fs::read_dir(crate::support::fixtures().join("hostile/tools")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(known.contains(&name), "{name} is tried nowhere");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with(&format!(";; {name}: ")), "{name} does not say what it does");
+    }
+}
+
+#[test]
+fn what_a_loading_tool_asks_for_is_refused_and_the_rest_is_harmless() {
+    for name in ["honest", "schema_invokes", "read_outside"] {
+        let tools = hostile(name, &rights()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(tools.call("hostile", "{}").unwrap(), "Hostile", "{name}");
+    }
+    let tools = hostile("error_huge", &rights()).unwrap();
+    let error = tools.call("hostile", "{}").unwrap_err().to_string();
+    assert!(error.len() <= 4096, "{}", error.len());
+}
+
+#[test]
+fn invoking_deeper_and_deeper_ends_with_an_answer() {
+    let tools = hostile("invoke_itself", &rights()).unwrap();
+    let report = tools.call_with("hostile", tinclaw::ToolCall::default());
+    let text = report.result.unwrap();
+    assert!(text.contains("4 deep"), "{text}");
+    // The caller pays for what it invoked.
+    assert!(report.fuel > 4 * 300, "{}", report.fuel);
+}
+
+#[test]
+fn a_loop_takes_no_time_from_others() {
+    let looping = hostile("loop_execute", &json!({"tool": {"call_timeout_secs": 60}})).unwrap();
+    let honest = one(&json!({}));
+    std::thread::scope(|scope| {
+        let stuck = scope.spawn(|| looping.call("hostile", "{}"));
+        assert_eq!(call(&honest, task("echo", "here")), Ok("here".to_owned()));
+        looping.shutdown();
+        assert!(stuck.join().unwrap().is_err());
+    });
+}
