@@ -7,4 +7,5 @@ pub use crate::sandbox::fuzz::guest_binary;
 pub use crate::secrets::fuzz::secrets_file;
 pub use crate::server::fuzz::http_request;
 pub use crate::store::fuzz::database;
+pub use crate::tool::fuzz::{tool_capability_file, tool_parameters};
 pub use crate::webhook::fuzz::webhook_signature;

@@ -152,7 +152,7 @@ pub use sandbox::{
 };
 pub use server::WasmChannelRouter;
 pub use tool::{
-    LoadedTools, PreparedTool, ToolCall, ToolError, ToolFailure, ToolRegistry, ToolReport, WasmToolRuntime,
+    PreparedTool, ToolCall, ToolError, ToolFailure, ToolRegistry, ToolReport, WasmToolRuntime,
     WasmToolRuntimeConfig,
 };
 /// The interpreter, for programs that share an engine with it.

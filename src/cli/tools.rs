@@ -56,7 +56,7 @@ fn paths(settings: &Settings) -> Vec<PathBuf> {
 fn load(tools: &ToolRegistry, paths: &[PathBuf]) -> Result<LoadedTools, Failure> {
     let mut all = LoadedTools::default();
     for path in paths {
-        let LoadedTools { loaded, failed, warnings } = tools.load(path).map_err(Failure::problem)?;
+        let LoadedTools { loaded, failed, warnings } = tools.load_all(path).map_err(Failure::problem)?;
         all.loaded.extend(loaded);
         all.failed.extend(failed);
         all.warnings.extend(warnings);
@@ -208,7 +208,7 @@ fn call(settings: &Settings, options: &ToolCallArgs) -> Outcome {
 }
 
 fn load_one(tools: &ToolRegistry, path: &Path) -> Result<String, Failure> {
-    let mut loaded = tools.load(path).map_err(Failure::problem)?;
+    let mut loaded = tools.load_all(path).map_err(Failure::problem)?;
     match (loaded.loaded.pop(), loaded.failed.pop()) {
         (Some(name), _) => Ok(name),
         (None, Some(error)) => Err(Failure::problem(error)),

@@ -59,7 +59,7 @@ pub enum ToolError {
         known: Vec<String>,
     },
     /// The parameters are not what the tool's schema asks for. The guest has not run.
-    #[error("tool {tool}: the parameters are wrong: {}", .problems.join("; "))]
+    #[error("tool {tool}: the parameters do not fit its schema: {}", .problems.join("; "))]
     Parameters {
         /// The tool.
         tool: String,

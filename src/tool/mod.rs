@@ -6,6 +6,8 @@
 mod call;
 mod error;
 mod files;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod install;
 mod prepared;
 mod registry;
@@ -18,5 +20,7 @@ pub use error::{ToolError, ToolFailure};
 #[cfg(feature = "cli")]
 pub(crate) use install::{default_tools_dir, install_tool, remove_tool};
 pub use prepared::PreparedTool;
-pub use registry::{LoadedTools, ToolRegistry};
+#[cfg(feature = "cli")]
+pub(crate) use registry::LoadedTools;
+pub use registry::ToolRegistry;
 pub use runtime::{WasmToolRuntime, WasmToolRuntimeConfig};

@@ -28,14 +28,13 @@ pub(super) struct Tools {
 
 /// What became of the tools of a directory.
 #[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct LoadedTools {
+pub(crate) struct LoadedTools {
     /// The names of those that can be called.
-    pub loaded: Vec<String>,
+    pub(crate) loaded: Vec<String>,
     /// Why the others cannot.
-    pub failed: Vec<ToolError>,
+    pub(crate) failed: Vec<ToolError>,
     /// What is worth saying: a tool without a capability file, a capability file without a tool.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl ToolRegistry {
@@ -52,11 +51,18 @@ impl ToolRegistry {
     }
 
     /// Loads every tool that `path` names: a directory with `NAME.wasm` and `NAME.capabilities.json` beside it, or one
-    /// `.wasm`. A tool that cannot be loaded does not keep the others from it; the results say which and why.
+    /// `.wasm`. A tool that cannot be loaded does not keep the others from it: returned is why each of those cannot.
     ///
     /// # Errors
     /// There is nothing at the path, or it cannot be read.
-    pub fn load(&self, path: &Path) -> Result<LoadedTools, ToolError> {
+    pub fn load(&self, path: &Path) -> Result<Vec<ToolError>, ToolError> {
+        let LoadedTools { failed, warnings, .. } = self.load_all(path)?;
+        warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        Ok(failed)
+    }
+
+    /// The same with what was loaded, and what is worth saying.
+    pub(crate) fn load_all(&self, path: &Path) -> Result<LoadedTools, ToolError> {
         let mut results = LoadedTools::default();
         let found = if path.is_dir() {
             let discovery = discover_channels(path)?;

@@ -32,7 +32,10 @@ fn an_alias_of_the_file_reaches_its_tool_and_no_other() {
     let error = call(&tools, invoke("other", &task("fail", "sorry"), 1)).unwrap_err();
     assert_eq!(error, "sorry");
     let error = call(&tools, invoke("other", &json!({"do": "fly"}), 1)).unwrap_err();
-    assert!(error.contains("other_tool: the parameters are wrong: `do`: it must be one of"), "{error}");
+    assert!(
+        error.contains("other_tool: the parameters do not fit its schema: `do`: it must be one of"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Tools in the sandbox: of every flavour, hostile ones, at their limits, and one calling another.
+//! Tools in the sandbox: of every ABI version, hostile ones, at their limits, and one calling another.
 
-mod flavours;
+mod abi_versions;
 mod hostile;
 mod invoke;
 mod limits;

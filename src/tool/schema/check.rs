@@ -4,13 +4,21 @@ use serde_json::{Map, Value};
 
 use super::pattern;
 use super::report::{MAX_PROBLEMS, Place, Problem, one_of, shown, type_of};
-use crate::model::document::nearest;
+use crate::model::document::{nearest, shortened};
 
 /// How deep schemas may lead into each other, `$ref` included. What is deeper is not checked.
 const MAX_DEPTH: u32 = 64;
-/// Rules that are looked at for one call. What is beyond is not checked: a schema whose alternatives multiply would
-/// otherwise keep the host busy without paying for it.
-const MAX_STEPS: u32 = 100_000;
+/// What the check of one call may cost: a step is a rule, a name or a value that is looked at. What is beyond is not checked: a
+/// schema whose alternatives multiply would otherwise keep the host busy, and its guest would not pay for it.
+const MAX_STEPS: usize = 100_000;
+/// How many types JSON Schema has.
+const KINDS: usize = 7;
+/// Steps of a match with a pattern, besides one for each byte of the text.
+const PATTERN_STEPS: usize = 50;
+/// Fields that an unknown one is compared with.
+const MAX_NAMES: usize = 100;
+/// Bytes of a text that one step compares.
+const BYTES_PER_STEP: usize = 64;
 
 /// What is wrong with `params`.
 pub(super) fn problems(schema: &Value, params: &Value) -> Vec<Problem> {
@@ -18,22 +26,51 @@ pub(super) fn problems(schema: &Value, params: &Value) -> Vec<Problem> {
     let mut found = Vec::new();
     checker.check(schema, params, &Place::Whole, 0, &mut found);
     // What was begun when the steps ran out is no finding.
-    if checker.steps == 0 {
-        return Vec::new();
+    if checker.steps == 0 { Vec::new() } else { found }
+}
+
+/// Adds what is wrong, unless enough is told already.
+fn add(found: &mut Vec<Problem>, problem: impl FnOnce() -> Problem) {
+    if found.len() < MAX_PROBLEMS {
+        found.push(problem());
     }
-    found.truncate(MAX_PROBLEMS);
-    found
 }
 
 struct Checker<'a> {
     root: &'a Value,
-    steps: u32,
+    steps: usize,
 }
 
 impl<'a> Checker<'a> {
-    fn step(&mut self) -> bool {
-        self.steps = self.steps.saturating_sub(1);
+    /// Pays for what comes next; false when nothing is left, and then it is not done.
+    fn spend(&mut self, steps: usize) -> bool {
+        self.steps = self.steps.saturating_sub(steps);
         self.steps > 0
+    }
+
+    /// Whether two values are equal. Numbers are equal by their value: 1 is 1.0.
+    fn is_equal(&mut self, a: &Value, b: &Value) -> bool {
+        if !self.spend(1) {
+            return false;
+        }
+        match (a, b) {
+            (Value::Number(_), Value::Number(_)) => a == b || a.as_f64() == b.as_f64(),
+            (Value::String(a), Value::String(b)) => {
+                a.len() == b.len() && self.spend(a.len() / BYTES_PER_STEP) && a == b
+            }
+            (Value::Array(a), Value::Array(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.is_equal(a, b))
+            }
+            (Value::Object(a), Value::Object(b)) => {
+                a.len() == b.len()
+                    && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| self.is_equal(a, b)))
+            }
+            (a, b) => a == b,
+        }
+    }
+
+    fn is_match(&mut self, pattern: &str, text: &str) -> Option<bool> {
+        if self.spend(PATTERN_STEPS + text.len()) { pattern::is_match(pattern, text) } else { None }
     }
 
     fn check(
@@ -44,12 +81,12 @@ impl<'a> Checker<'a> {
         depth: u32,
         found: &mut Vec<Problem>,
     ) {
-        if depth >= MAX_DEPTH || !self.step() {
+        if depth >= MAX_DEPTH || !self.spend(1) {
             return;
         }
         let rules = match schema {
             Value::Object(rules) => rules,
-            Value::Bool(false) => return found.push(place.problem("it must not be there")),
+            Value::Bool(false) => return add(found, || place.problem("it must not be there")),
             _ => return,
         };
         if value.is_null() && rules.get("nullable") == Some(&Value::Bool(true)) {
@@ -63,7 +100,7 @@ impl<'a> Checker<'a> {
         }
         match value {
             Value::Number(_) => check_number(rules, value, place, found),
-            Value::String(text) => check_text(rules, text, place, found),
+            Value::String(text) => self.check_text(rules, text, place, found),
             Value::Array(items) => self.check_array(rules, items, place, depth, found),
             Value::Object(object) => self.check_object(rules, object, place, depth, found),
             Value::Null | Value::Bool(_) => {}
@@ -72,7 +109,7 @@ impl<'a> Checker<'a> {
     }
 
     fn check_kind(
-        &self,
+        &mut self,
         rules: &Map<String, Value>,
         value: &Value,
         place: &Place<'_>,
@@ -80,23 +117,23 @@ impl<'a> Checker<'a> {
     ) {
         if let Some(kind) = rules.get("type") {
             let names: Vec<&str> = match kind {
-                Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+                Value::Array(kinds) => kinds.iter().take(KINDS).filter_map(Value::as_str).collect(),
                 kind => kind.as_str().into_iter().collect(),
             };
             if !names.is_empty() && !names.iter().any(|name| is_of_type(name, value)) {
                 let (expected, is) = (names.join(" or "), type_of(value));
-                return found.push(place.problem(format!("it must be of type {expected}, and is {is}")));
+                return add(found, || place.problem(format!("it must be of type {expected}, and is {is}")));
             }
         }
         if let Some(Value::Array(values)) = rules.get("enum")
-            && !values.iter().any(|allowed| is_equal(allowed, value))
+            && !values.iter().any(|allowed| self.is_equal(allowed, value))
         {
-            found.push(place.problem(format!("it must be one of {}", one_of(values))));
+            add(found, || place.problem(format!("it must be one of {}", one_of(values))));
         }
         if let Some(allowed) = rules.get("const")
-            && !is_equal(allowed, value)
+            && !self.is_equal(allowed, value)
         {
-            found.push(place.problem(format!("it must be {}", shown(allowed))));
+            add(found, || place.problem(format!("it must be {}", shown(allowed))));
         }
     }
 
@@ -120,20 +157,33 @@ impl<'a> Checker<'a> {
             }
         }
         if rules.get("uniqueItems") == Some(&Value::Bool(true)) {
-            let repeated = (1..items.len()).find(|index| {
-                items[..*index].iter().any(|other| self.step() && is_equal(other, &items[*index]))
-            });
-            if let Some(index) = repeated {
-                found.push(Place::Item(place, index).problem("it is there twice, and items must differ"));
+            if let Some(index) = self.first_repeated(items) {
+                let problem = "it is there twice, and items must differ";
+                add(found, || Place::Item(place, index).problem(problem));
             }
         }
         if let Some(schema) = rules.get("contains") {
             let count = items.iter().filter(|item| self.fits(schema, item, place, depth)).count();
             let least = rules.get("minContains").and_then(Value::as_u64).unwrap_or(1);
             if (count as u64) < least {
-                found.push(place.problem("too few of its items are of the kind that must be in it"));
+                add(found, || place.problem("too few of its items are of the kind that must be in it"));
             }
         }
+    }
+
+    /// The first item that is equal to one before it.
+    fn first_repeated(&mut self, items: &[Value]) -> Option<usize> {
+        for (index, item) in items.iter().enumerate() {
+            for other in &items[..index] {
+                if self.is_equal(other, item) {
+                    return Some(index);
+                }
+                if self.steps == 0 {
+                    return None;
+                }
+            }
+        }
+        None
     }
 
     fn check_object(
@@ -147,33 +197,48 @@ impl<'a> Checker<'a> {
         check_count(rules, ("minProperties", "maxProperties"), object.len(), "fields", place, found);
         let required = rules.get("required").and_then(Value::as_array);
         for name in required.into_iter().flatten().filter_map(Value::as_str) {
-            if !object.contains_key(name) {
-                found.push(Place::Field(place, name).problem("it is missing"));
+            if self.spend(1) && !object.contains_key(name) {
+                add(found, || Place::Field(place, name).problem("it is missing"));
             }
         }
         let known = rules.get("properties").and_then(Value::as_object);
         for (name, value) in object {
+            if self.steps == 0 {
+                return;
+            }
             let place = Place::Field(place, name);
             let own = known.and_then(|known| known.get(name));
             if let Some(schema) = own {
                 self.check(schema, value, &place, depth + 1, found);
             }
-            let by_pattern = self.check_patterns(rules, name, value, &place, depth, found);
+            let by_pattern = self.check_patterns(rules, (name, value), &place, depth, found);
             if own.is_none() && !by_pattern {
-                self.check_additional(rules, known, name, value, &place, depth, found);
+                self.check_additional(rules, (name, value), &place, depth, found);
             }
             if let Some(schema) = rules.get("propertyNames") {
                 self.check(schema, &Value::String(name.clone()), &place, depth + 1, found);
             }
         }
         let dependent = rules.get("dependentRequired").and_then(Value::as_object);
-        for (name, others) in dependent.into_iter().flatten().filter(|(name, _)| object.contains_key(*name)) {
-            for other in others.as_array().into_iter().flatten().filter_map(Value::as_str) {
-                if !object.contains_key(other) {
-                    found.push(
-                        Place::Field(place, other).problem(format!("it is missing, and `{name}` needs it")),
-                    );
-                }
+        for (name, others) in dependent.into_iter().flatten() {
+            if self.spend(1) && object.contains_key(name) {
+                self.check_dependent(others, name, object, place, found);
+            }
+        }
+    }
+
+    fn check_dependent(
+        &mut self,
+        others: &Value,
+        name: &str,
+        object: &Map<String, Value>,
+        place: &Place<'_>,
+        found: &mut Vec<Problem>,
+    ) {
+        for other in others.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if self.spend(1) && !object.contains_key(other) {
+                let problem = || format!("it is missing, and `{}` needs it", shortened(name));
+                add(found, || Place::Field(place, other).problem(problem()));
             }
         }
     }
@@ -182,17 +247,15 @@ impl<'a> Checker<'a> {
     fn check_patterns(
         &mut self,
         rules: &'a Map<String, Value>,
-        name: &str,
-        value: &Value,
+        (name, value): (&str, &Value),
         place: &Place<'_>,
         depth: u32,
         found: &mut Vec<Problem>,
     ) -> bool {
         let mut known = false;
-        for (pattern, schema) in
-            rules.get("patternProperties").and_then(Value::as_object).into_iter().flatten()
-        {
-            match pattern::is_match(pattern, name) {
+        let patterns = rules.get("patternProperties").and_then(Value::as_object);
+        for (pattern, schema) in patterns.into_iter().flatten() {
+            match self.is_match(pattern, name) {
                 Some(true) => {
                     known = true;
                     self.check(schema, value, place, depth + 1, found);
@@ -204,26 +267,23 @@ impl<'a> Checker<'a> {
         known
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// A field that neither `properties` nor `patternProperties` knows.
     fn check_additional(
         &mut self,
         rules: &'a Map<String, Value>,
-        known: Option<&'a Map<String, Value>>,
-        name: &str,
-        value: &Value,
+        (name, value): (&str, &Value),
         place: &Place<'_>,
         depth: u32,
         found: &mut Vec<Problem>,
     ) {
         match rules.get("additionalProperties") {
             Some(Value::Bool(false)) => {
-                let names: Vec<&str> = known.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-                let reason = match nearest(name, &names) {
-                    Some(nearest) => format!("it is not known; did you mean `{nearest}`?"),
-                    None if names.is_empty() => "it is not known; no field is".to_owned(),
-                    None => format!("it is not known; known are {}", names.join(", ")),
-                };
-                found.push(place.problem(reason));
+                let known = rules.get("properties").and_then(Value::as_object);
+                let names: Vec<&str> =
+                    known.into_iter().flatten().take(MAX_NAMES).map(|(name, _)| name.as_str()).collect();
+                if self.spend(names.len()) {
+                    add(found, || place.problem(unknown_field(name, &names)));
+                }
             }
             Some(schema) => self.check(schema, value, place, depth + 1, found),
             None => {}
@@ -240,7 +300,8 @@ impl<'a> Checker<'a> {
     ) {
         let list =
             |word: &str| rules.get(word).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        if let Some(target) = rules.get("$ref").and_then(Value::as_str).and_then(|text| self.target(text)) {
+        let reference = rules.get("$ref").and_then(Value::as_str);
+        if let Some(target) = reference.and_then(|reference| self.target(reference)) {
             self.check(target, value, place, depth + 1, found);
         }
         for schema in list("allOf") {
@@ -255,13 +316,16 @@ impl<'a> Checker<'a> {
             match fitting {
                 0 => self.check_any(list("oneOf"), value, place, depth, found),
                 1 => {}
-                _ => found.push(place.problem("it fits more than one of the alternatives, and must fit one")),
+                _ => {
+                    let problem = "it fits more than one of the alternatives, and must fit one";
+                    add(found, || place.problem(problem));
+                }
             }
         }
         if let Some(schema) = rules.get("not")
             && self.fits(schema, value, place, depth)
         {
-            found.push(place.problem("it is of a kind that it must not be"));
+            add(found, || place.problem("it is of a kind that it must not be"));
         }
         if let Some(schema) = rules.get("if") {
             let word = if self.fits(schema, value, place, depth) { "then" } else { "else" };
@@ -296,7 +360,7 @@ impl<'a> Checker<'a> {
                 nearest = Some(of_this);
             }
         }
-        found.extend(nearest.unwrap_or_default());
+        nearest.into_iter().flatten().for_each(|problem| add(found, || problem));
     }
 
     fn fits(&mut self, schema: &'a Value, value: &Value, place: &Place<'_>, depth: u32) -> bool {
@@ -306,10 +370,40 @@ impl<'a> Checker<'a> {
     }
 
     /// The schema that a reference within the document names.
-    fn target(&self, reference: &str) -> Option<&'a Value> {
+    fn target(&mut self, reference: &str) -> Option<&'a Value> {
+        if !self.spend(reference.len() / BYTES_PER_STEP) {
+            return None;
+        }
         let pointer = reference.strip_prefix('#')?;
         let pointer = percent_encoding::percent_decode_str(pointer).decode_utf8().ok()?;
         self.root.pointer(&pointer)
+    }
+
+    fn check_text(
+        &mut self,
+        rules: &Map<String, Value>,
+        text: &str,
+        place: &Place<'_>,
+        found: &mut Vec<Problem>,
+    ) {
+        if rules.contains_key("minLength") || rules.contains_key("maxLength") {
+            let count = if self.spend(text.len() / BYTES_PER_STEP) { text.chars().count() } else { 0 };
+            check_count(rules, ("minLength", "maxLength"), count, "characters", place, found);
+        }
+        if let Some(rule) = rules.get("pattern").and_then(Value::as_str)
+            && self.is_match(rule, text) == Some(false)
+        {
+            let problem = || format!("it does not match the pattern {}", shown(&Value::from(rule)));
+            add(found, || place.problem(problem()));
+        }
+    }
+}
+
+fn unknown_field(name: &str, known: &[&str]) -> String {
+    match nearest(name, known) {
+        Some(nearest) => format!("it is not known; did you mean `{}`?", shortened(nearest)),
+        None if known.is_empty() => "it is not known; no field is".to_owned(),
+        None => format!("it is not known; known are {}", shortened(&known.join(", "))),
     }
 }
 
@@ -319,14 +413,6 @@ fn is_of_type(name: &str, value: &Value) -> bool {
             value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
         }
         name => type_of(value) == name,
-    }
-}
-
-/// Numbers are equal by their value: 1 is 1.0.
-fn is_equal(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(_), Value::Number(_)) => a == b || a.as_f64() == b.as_f64(),
-        _ => a == b,
     }
 }
 
@@ -347,26 +433,14 @@ fn check_number(rules: &Map<String, Value>, value: &Value, place: &Place<'_>, fo
     ];
     for (bound, words) in broken {
         if let Some(bound) = bound {
-            found.push(place.problem(format!("it must be {words} {bound}, and is {number}")));
+            add(found, || place.problem(format!("it must be {words} {bound}, and is {number}")));
         }
     }
     if let Some(step) = rule("multipleOf").filter(|step| *step > 0.0) {
         let quotient = number / step;
         if (quotient - quotient.round()).abs() > 1e-9 * quotient.abs().max(1.0) {
-            found.push(place.problem(format!("it must be a multiple of {step}, and is {number}")));
+            add(found, || place.problem(format!("it must be a multiple of {step}, and is {number}")));
         }
-    }
-}
-
-fn check_text(rules: &Map<String, Value>, text: &str, place: &Place<'_>, found: &mut Vec<Problem>) {
-    if rules.contains_key("minLength") || rules.contains_key("maxLength") {
-        let count = text.chars().count();
-        check_count(rules, ("minLength", "maxLength"), count, "characters", place, found);
-    }
-    if let Some(rule) = rules.get("pattern").and_then(Value::as_str)
-        && pattern::is_match(rule, text) == Some(false)
-    {
-        found.push(place.problem(format!("it does not match the pattern {}", shown(&Value::from(rule)))));
     }
 }
 
@@ -380,9 +454,9 @@ fn check_count(
 ) {
     let rule = |word: &str| rules.get(word).and_then(Value::as_u64);
     if let Some(least) = rule(least).filter(|least| (count as u64) < *least) {
-        found.push(place.problem(format!("it must have at least {least} {what}, and has {count}")));
+        add(found, || place.problem(format!("it must have at least {least} {what}, and has {count}")));
     }
     if let Some(most) = rule(most).filter(|most| (count as u64) > *most) {
-        found.push(place.problem(format!("it must have at most {most} {what}, and has {count}")));
+        add(found, || place.problem(format!("it must have at most {most} {what}, and has {count}")));
     }
 }

@@ -163,6 +163,15 @@ fn what_a_schema_costs_is_bounded() {
     assert!(problems(&doubling, &json!({})).len() <= report::MAX_PROBLEMS);
     let tree = json!({"oneOf": [{"$ref": "#"}, {"$ref": "#"}, {"not": {}}]});
     assert_eq!(problems(&tree, &json!({})), [""; 0], "not checked to the end, so not refused");
+    // Long lists that are looked at for each of many values, as a tool that invokes itself may have them.
+    let names: Vec<String> = (0..20_000).map(|index| format!("f{index}")).collect();
+    let many: Vec<Value> = (0..20_000).map(|_| json!({})).collect();
+    assert_eq!(problems(&json!({"items": {"required": names}}), &json!(many)), [""; 0]);
+    assert_eq!(problems(&json!({"items": {"enum": names}}), &json!(names)), [""; 0]);
+    let numbers: Vec<usize> = (0..200_000).collect();
+    assert_eq!(problems(&json!({"uniqueItems": true}), &json!(numbers)), [""; 0]);
+    let fields: serde_json::Map<String, Value> = names.iter().map(|name| (name.clone(), json!(1))).collect();
+    assert_eq!(problems(&json!({"patternProperties": fields}), &Value::Object(fields.clone())), [""; 0]);
     let dear = json!({"pattern": "(a{1000}){1000}"});
     assert_eq!(problems(&dear, &json!("a")), [""; 0]);
 }

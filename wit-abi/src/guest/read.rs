@@ -355,7 +355,8 @@ impl<'a> Parts<'a> {
             GuestFunc::OnStatus => abi_version.status_cases = self.status_cases(index, export),
             GuestFunc::Execute => {
                 // Nobody can tell without the name, and nothing depends on it.
-                let is_newer = abi_version.http_timeout || self.version != PackageVersion::Unversioned;
+                let has_timeout = abi_version.imports(HostFunc::HttpRequest) && abi_version.http_timeout;
+                let is_newer = has_timeout || self.version != PackageVersion::Unversioned;
                 abi_version.output_named = if self.has_type(export) { index == 1 } else { is_newer };
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! The fixture tool in every flavour, as a component and as a plain core module.
+//! The fixture tool of every ABI version, as a component and as a plain core module.
 
 use serde_json::json;
 use tinclaw::{ToolError, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig};
@@ -6,12 +6,12 @@ use tinclaw::{ToolError, WasmChannelError, WasmChannelRuntime, WasmChannelRuntim
 use crate::support::{fixtures, hostile_bytes, registry, tool_bytes};
 
 #[test]
-fn every_flavour_loads_and_runs() {
+fn every_abi_version_loads_and_runs() {
     let tools = registry();
-    let loaded = tools.load(&fixtures().join("tools")).unwrap();
-    assert!(loaded.failed.is_empty(), "{:?}", loaded.failed);
-    assert_eq!(loaded.loaded.len(), 6);
-    let flavours = [
+    let failed = tools.load(&fixtures().join("tools")).unwrap();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(tools.tools().len(), 6);
+    let versions = [
         ("tool_v1", "near:agent (first)"),
         ("tool_v2", "near:agent (second)"),
         ("tool_v3", "near:agent (third)"),
@@ -19,9 +19,9 @@ fn every_flavour_loads_and_runs() {
         ("tool_v5", "near:agent@0.3.0"),
         ("tool_plain", "near:agent@0.3.0"),
     ];
-    for (name, flavour) in flavours {
+    for (name, version) in versions {
         let tool = tools.find(name).unwrap();
-        assert_eq!(tool.abi_version().to_string(), flavour, "{name}");
+        assert_eq!(tool.abi_version().to_string(), version, "{name}");
         assert_eq!(tool.description(), "Does one small thing, for tests.", "{name}");
         assert_eq!(tool.schema()["required"], json!(["do"]), "{name}");
         let echoed = tools.call(name, r#"{"do": "echo", "text": "größer"}"#).unwrap();
