@@ -26,7 +26,7 @@ pub enum ToolError {
         /// The tool.
         tool: String,
         /// What is wrong.
-        source: CapabilityError,
+        source: Box<CapabilityError>,
     },
     /// The file is no tool for this host, or its guest is not valid.
     #[error("tool {tool} cannot be loaded: {reason}")]

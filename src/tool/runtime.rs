@@ -136,8 +136,9 @@ impl WasmToolRuntime {
             .map_err(|error| ToolError::NotLoadable { tool: name.to_owned(), reason: error.to_string() })?;
         let file = format!("{name}.capabilities.json");
         let capabilities = match capabilities {
-            Some(bytes) => ToolCapabilities::parse(&file, &name, bytes)
-                .map_err(|source| ToolError::Capabilities { tool: name.to_string(), source })?,
+            Some(bytes) => ToolCapabilities::parse(&file, &name, bytes).map_err(|source| {
+                ToolError::Capabilities { tool: name.to_string(), source: source.into() }
+            })?,
             None => ToolCapabilities::default(),
         };
         let (limits, lowered) =

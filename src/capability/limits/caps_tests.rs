@@ -8,7 +8,7 @@ use crate::model::document::{Comments, read};
 
 /// A file that asks for one limit. A limit of tools is asked for in a tool's file.
 enum Asking {
-    Channel(ChannelCapabilities),
+    Channel(Box<ChannelCapabilities>),
     Tool(Box<ToolCapabilities>),
 }
 
@@ -22,13 +22,13 @@ fn asking(field: &str, value: u64) -> Asking {
         let text = document.to_string();
         return Asking::Tool(Box::new(ToolCapabilities::read(text.as_bytes()).unwrap()));
     }
-    Asking::Channel(read(document, Comments::Refused).unwrap())
+    Asking::Channel(Box::new(read(document, Comments::Refused).unwrap()))
 }
 
 impl Asking {
     fn resolve(&self, caps: &LimitCaps) -> (ChannelLimits, Vec<ClampedLimit>) {
         let sections: Sections<'_> = match self {
-            Self::Channel(capabilities) => capabilities.into(),
+            Self::Channel(capabilities) => (&**capabilities).into(),
             Self::Tool(capabilities) => (&**capabilities).into(),
         };
         ChannelLimits::resolve_sections(&sections, caps)
@@ -80,7 +80,7 @@ fn a_file_that_asks_for_nothing_gets_the_defaults() {
         ..Default::default()
     };
     for capabilities in [ChannelCapabilities::default(), empty_sections] {
-        assert_eq!(resolve(&Asking::Channel(capabilities)), (ChannelLimits::default(), vec![]));
+        assert_eq!(resolve(&Asking::Channel(Box::new(capabilities))), (ChannelLimits::default(), vec![]));
     }
     let nothing = Asking::Tool(Box::default());
     assert_eq!(resolve(&nothing), (ChannelLimits::default(), vec![]));
@@ -181,7 +181,7 @@ fn an_operator_raises_and_lowers_the_bytes_of_requests_whose_file_names_none() {
         for field in ["http.max_request_bytes", "http.max_response_bytes"] {
             let mut caps = LimitCaps::default();
             cap.iter().for_each(|cap| caps.set(field, *cap).unwrap());
-            let nothing = || Asking::Channel(ChannelCapabilities::default());
+            let nothing = || Asking::Channel(Box::default());
             let (limits, _) = asked.map_or_else(nothing, |asked| asking(field, asked)).resolve(&caps);
             let is_response = field == "http.max_response_bytes";
             let expected = if is_response && (cap, asked) == (None, None) { 10 } else { expected };

@@ -156,11 +156,11 @@ impl<'a> Checker<'a> {
                 self.check(schema, item, &Place::Item(place, index), depth + 1, found);
             }
         }
-        if rules.get("uniqueItems") == Some(&Value::Bool(true)) {
-            if let Some(index) = self.first_repeated(items) {
-                let problem = "it is there twice, and items must differ";
-                add(found, || Place::Item(place, index).problem(problem));
-            }
+        if rules.get("uniqueItems") == Some(&Value::Bool(true))
+            && let Some(index) = self.first_repeated(items)
+        {
+            let problem = "it is there twice, and items must differ";
+            add(found, || Place::Item(place, index).problem(problem));
         }
         if let Some(schema) = rules.get("contains") {
             let count = items.iter().filter(|item| self.fits(schema, item, place, depth)).count();
