@@ -12,7 +12,7 @@ use super::runtime::{EXECUTE, WasmToolRuntime, execute};
 use crate::event::callback::{CallbackReport, CallbackValue};
 use crate::model::deadline::deadline_after;
 use crate::model::document::shortened;
-use crate::sandbox::{GUEST_STACK_BYTES, InvokedTool, StopFlag, ToolBudget};
+use crate::sandbox::{GUEST_STACK_BYTES, InvokedTool, ToolBudget};
 
 /// Bytes that are kept of what a tool says of its own failure.
 const MAX_ERROR_BYTES: usize = 4096;
@@ -121,11 +121,9 @@ impl Tools {
     /// Runs a call of the agent, on a worker.
     pub(super) fn execute(
         self: &Arc<Self>,
-        runtime: &WasmToolRuntime,
         tool: &Arc<PreparedTool>,
         params: String,
         context: Option<String>,
-        stop: StopFlag,
     ) -> ToolReport {
         let rights = CallRights {
             tool: Arc::clone(tool),
@@ -134,7 +132,8 @@ impl Tools {
             context: context.clone(),
         };
         let info = WasmToolRuntime::info_for(tool, Arc::new(rights), u64::MAX);
-        let report = runtime.run(tool.module(), &info, &execute(params, context), Instant::now(), stop);
+        let callback = execute(params, context);
+        let report = self.runtime().run(tool.module(), &info, &callback, Instant::now(), self.stop());
         ToolReport::of(tool, report)
     }
 

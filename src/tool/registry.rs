@@ -146,9 +146,12 @@ impl ToolRegistry {
         let name = tool.name().to_owned();
         let tools = Arc::clone(&self.0);
         let job = move || {
-            let stop = tools.stop.clone();
-            let runtime = tools.runtime.clone();
-            tell.tell(tools.execute(&runtime, &tool, params, context, stop));
+            // Nothing of the registry is held here when the caller goes on: the last one to hold it joins the workers.
+            let report = {
+                let (tools, tool) = (tools, tool);
+                tools.execute(&tool, params, context)
+            };
+            tell.tell(report);
         };
         if let Err(error) = self.runtime().workers().submit(Box::new(job)) {
             let error = match error {
@@ -175,6 +178,11 @@ impl ToolRegistry {
 impl Tools {
     pub(super) fn runtime(&self) -> &WasmToolRuntime {
         &self.runtime
+    }
+
+    /// Ends every call.
+    pub(super) fn stop(&self) -> StopFlag {
+        self.stop.clone()
     }
 
     pub(super) fn find(&self, name: &str) -> Result<Arc<PreparedTool>, ToolError> {

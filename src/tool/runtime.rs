@@ -13,8 +13,8 @@ use super::files::ToolFiles;
 use super::prepared::{PreparedTool, ToolParts};
 use super::rights::{NoRights, ToolRights};
 use super::schema::ParameterSchema;
-use crate::capability::ToolCapabilities;
 use crate::capability::limits::{ChannelLimits, LimitCaps};
+use crate::capability::{CapabilityError, ToolCapabilities};
 use crate::channel::workspace::WorkspaceSnapshot;
 use crate::egress::{ChannelHttp, ChannelHttpSettings, OutboundHttp, OutboundHttpSettings};
 use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue};
@@ -175,6 +175,15 @@ impl WasmToolRuntime {
             description,
             diagnostics,
         }))
+    }
+
+    /// Why a tool is refused whose capability file is. A channel has a file of its own kind: that it is no tool says more.
+    fn capability_error(&self, name: &ChannelName, wasm: &[u8], source: CapabilityError) -> ToolError {
+        let limits = ChannelLimits::default();
+        match self.0.guests.prepare_guest(World::Tool, name.as_str(), wasm, &limits) {
+            Err(error @ WasmChannelError::NotLoadable { .. }) => ToolError::unprepared(name.as_str(), error),
+            _ => ToolError::Capabilities { tool: name.to_string(), source: source.into() },
+        }
     }
 
     /// What the guest says of itself.

@@ -98,6 +98,16 @@ fn invoking_deeper_and_deeper_ends_with_an_answer() {
     assert!(report.fuel > 4 * 300, "{}", report.fuel);
 }
 
+// The worker that had run the last call held the registry for a moment longer than its caller, and would have waited for
+// its own end.
+#[test]
+fn a_registry_goes_right_after_its_last_call() {
+    for _ in 0..200 {
+        let tools = hostile("honest", &json!({})).unwrap();
+        assert!(tools.call("hostile", "{}").is_ok());
+    }
+}
+
 #[test]
 fn a_loop_takes_no_time_from_others() {
     let looping = hostile("loop_execute", &json!({"tool": {"call_timeout_secs": 60}})).unwrap();

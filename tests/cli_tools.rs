@@ -1,0 +1,109 @@
+//! `tinclaw tools`, and the tools of a running host.
+
+mod cli_support;
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use cli_support::{Place, Ran};
+use serde_json::Value;
+
+/// A fixture tool under a name of its own, in a directory of this place.
+fn tool(place: &Place, path: &str, capabilities: &str) -> PathBuf {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tools/tool_v5.wasm");
+    place.file(&format!("{path}.capabilities.json"), capabilities);
+    place.file(&format!("{path}.wasm"), std::fs::read(fixture).unwrap())
+}
+
+#[track_caller]
+fn said(ran: &Ran, code: i32, parts: &[&str]) {
+    assert_eq!(ran.code, Some(code), "{}{}", ran.out, ran.err);
+    for part in parts {
+        assert!(ran.out.contains(part) || ran.err.contains(part), "{part}: {}{}", ran.out, ran.err);
+    }
+}
+
+#[test]
+fn a_tool_is_checked_called_installed_listed_and_removed() {
+    let place = Place::new();
+    tool(&place, "here/my-tool", r#"{"http": {"allowlist": [{"host": "a.example", "path_prefix": "/v"}]}}"#);
+    let check = place.run(&["tools", "check", "here"]);
+    said(
+        &check,
+        0,
+        &["my_tool", "near:agent@0.3.0", "https://a.example/v", "inside a name", "1 tool, 0 errors"],
+    );
+    said(
+        &place.run(&["tools", "call", "here/my-tool.wasm", r#"{"do":"echo","text":"hello"}"#]),
+        0,
+        &["hello\n"],
+    );
+    let input =
+        place.run_with_input(&["tools", "call", "here/my-tool.wasm", "-"], r#"{"do":"echo","text":"in"}"#);
+    said(&input, 0, &["in\n"]);
+
+    said(&place.run(&["tools", "list"]), 0, &["no tools"]);
+    said(
+        &place.run(&["tools", "install", "here/my-tool.wasm"]),
+        0,
+        &["installed", "tinclaw/tools/my_tool.wasm"],
+    );
+    said(&place.run(&["tools", "install", "here/my-tool.wasm"]), 1, &["--force"]);
+    said(&place.run(&["tools", "list"]), 0, &["NAME", "my_tool", "Does one small thing"]);
+    said(&place.run(&["tools", "call", "my-tool", r#"{"do":"echo","text":"again"}"#]), 0, &["again\n"]);
+    said(&place.run(&["tools", "remove", "my-tool"]), 0, &["removed", "my_tool.capabilities.json"]);
+    said(&place.run(&["tools", "remove", "my-tool"]), 1, &["there is no tool my-tool"]);
+}
+
+#[test]
+fn what_is_refused_says_why_and_ends_with_1() {
+    let place = Place::new();
+    tool(&place, "here/tool", "{}");
+    let wrong = place.run(&["tools", "call", "here/tool.wasm", r#"{"do":"echo","txt":"a"}"#]);
+    said(&wrong, 1, &["error:", "`txt`: it is not known; did you mean `text`?"]);
+    tool(&place, "bad/typo", r#"{"htp": {}}"#);
+    place.file("bad/torn.wasm", "no wasm");
+    let check = place.run(&["tools", "check", "bad"]);
+    said(&check, 1, &["did you mean `http`", "this is not WebAssembly", "0 tools, 2 errors"]);
+    said(&place.run(&["tools", "install", "bad/typo.wasm"]), 1, &["did you mean `http`"]);
+    said(&place.run(&["tools", "check", "nowhere"]), 1, &["nowhere does not exist"]);
+    let echo = place.channel("echo");
+    said(
+        &place.run(&["tools", "check", echo.to_str().unwrap()]),
+        1,
+        &["this is no tool: it exports `near:agent/channel@0.3.1`"],
+    );
+}
+
+#[test]
+fn a_call_in_json_has_what_it_took() {
+    let place = Place::new();
+    tool(&place, "tools/a", r#"{"tool_invoke": {"aliases": {"other": "b"}}}"#);
+    tool(&place, "tools/b", "{}");
+    place.file("tinclaw.toml", "tools = [\"tools\"]\n");
+    let params = r#"{"do":"invoke","text":"other","params":{"do":"echo","text":"from b"}}"#;
+    let ran = place.run(&["tools", "call", "a", params, "--json"]);
+    let found: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((found["output"].as_str(), &found["error"]), (Some("from b"), &Value::Null));
+    assert!(found["fuel"].as_u64().unwrap() > 0 && found["peak_memory_bytes"].as_u64().unwrap() > 0);
+    let ran = place.run(&["tools", "list", "--json"]);
+    let found: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(found["tools"][1]["name"], "b");
+    assert_eq!(found["tools"][0]["schema"]["type"], "object");
+}
+
+#[test]
+fn files_are_read_from_the_directory_of_the_configuration_or_the_command_line() {
+    let place = Place::new();
+    tool(&place, "tools/reader", r#"{"workspace": {"allowed_prefixes": ["notes/"]}}"#);
+    place.file("tinclaw.toml", "tools = [\"tools\"]\ntool_files = \"files\"\n");
+    place.file("files/notes/a.md", "text");
+    place.file("others/notes/a.md", "other");
+    let read = |more: &[&str]| {
+        let arguments = ["tools", "call", "reader", r#"{"do":"read","text":"notes/a.md"}"#];
+        place.run(&[&arguments, more].concat())
+    };
+    said(&read(&[]), 0, &["read text\n"]);
+    said(&read(&["--files", "others"]), 0, &["read other\n"]);
+    said(&read(&["--files", "nowhere"]), 1, &["nowhere", "is no directory"]);
+}
