@@ -136,9 +136,8 @@ impl WasmToolRuntime {
             .map_err(|error| ToolError::NotLoadable { tool: name.to_owned(), reason: error.to_string() })?;
         let file = format!("{name}.capabilities.json");
         let capabilities = match capabilities {
-            Some(bytes) => ToolCapabilities::parse(&file, &name, bytes).map_err(|source| {
-                ToolError::Capabilities { tool: name.to_string(), source: source.into() }
-            })?,
+            Some(bytes) => ToolCapabilities::parse(&file, &name, bytes)
+                .map_err(|source| self.capability_error(&name, wasm, source))?,
             None => ToolCapabilities::default(),
         };
         let (limits, lowered) =
@@ -228,6 +227,7 @@ impl WasmToolRuntime {
             secrets: secrets.clone(),
             given_to_guest: Vec::new(),
             inbound_secrets: Vec::new(),
+            login_secrets: Vec::new(),
             required_secrets: required.map(|secret| secret.name.clone()).collect(),
         };
         let http = ChannelHttp::new(self.0.outbound.clone(), settings).map_err(|source| {
