@@ -8,7 +8,7 @@ use std::thread;
 
 use crate::agent::Agent;
 use crate::model::diagnostic::Severity;
-use crate::{Host, HostError, ToolRegistry, WasmChannelLoader};
+use crate::{Host, HostError, ToolRegistry, WasmChannelLoader, WasmChannelRuntime, WasmToolRuntime};
 use crossbeam_channel::bounded;
 use log::LevelFilter;
 
@@ -22,7 +22,7 @@ use super::logging;
 use super::memory;
 use super::outcome::{Failure, Outcome};
 use super::signals::StopSignal;
-use super::tools::configured as configured_tools;
+use super::tools::{configured as configured_tools, paths as tool_paths};
 
 /// Runs a host until a signal stops it.
 pub fn run(common: &Common, options: RunArgs) -> Outcome {
@@ -32,7 +32,7 @@ pub fn run(common: &Common, options: RunArgs) -> Outcome {
     let channels = find_channels(&settings)?;
     // Bound first: a second program on this port must not change anything before it finds the port taken.
     let listener = bind(settings.listen)?;
-    let host = start(&settings, channels, tools(&settings)?, listener)?;
+    let host = start(&settings, channels, listener)?;
     let control = ControlServer::open(&control_socket(&settings.state_dir));
     let agent = agent(&settings)?;
     greet(&settings, &host, &*agent);
@@ -71,16 +71,21 @@ fn no_channels(why: &str) -> Failure {
     ))
 }
 
-/// The tools that the configuration names. One that cannot be loaded does not keep the host from running.
-fn tools(settings: &Settings) -> Result<ToolRegistry, Failure> {
-    let (tools, loaded) = configured_tools(settings)?;
+/// The tools that the configuration names, when there are any. One that cannot be loaded does not keep the host from
+/// running.
+fn tools(settings: &Settings, engine: &WasmChannelRuntime) -> Result<Option<ToolRegistry>, Failure> {
+    if tool_paths(settings).is_empty() {
+        return Ok(None);
+    }
+    let runtime = WasmToolRuntime::on(engine, settings.tool_runtime()?).map_err(Failure::problem)?;
+    let (tools, loaded) = configured_tools(settings, runtime)?;
     loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     loaded.failed.iter().for_each(|error| log::error!("{error}"));
     for tool in tools.tools() {
         let found = tool.diagnostics().iter().filter(|found| found.severity < Severity::Note);
         found.for_each(|found| log::warn!("tool {}: {found}", tool.name()));
     }
-    Ok(tools)
+    Ok(Some(tools))
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -92,16 +97,17 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-fn start(
-    settings: &Settings,
-    channels: Channels,
-    tools: ToolRegistry,
-    listener: TcpListener,
-) -> Result<Host, Failure> {
+fn start(settings: &Settings, channels: Channels, listener: TcpListener) -> Result<Host, Failure> {
     let loader = settings.loader()?;
-    let mut builder = Host::builder()
-        .tools(tools)
-        .manager(settings.manager()?)
+    let mut manager = settings.manager()?;
+    let mut builder = Host::builder();
+    if let Some(tools) = tools(settings, loader.runtime())? {
+        // Tools have their part of what all guests together may have.
+        manager.router.memory_budget -= settings.tool_memory();
+        builder = builder.tools(tools);
+    }
+    builder = builder
+        .manager(manager)
         .runtime(loader.runtime().clone())
         .listen_on(listener)
         .server_limits(settings.server.clone())

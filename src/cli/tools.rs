@@ -38,19 +38,26 @@ pub fn tools(common: &Common, command: &ToolsCommand) -> Outcome {
 }
 
 /// The tools that the configuration names.
-pub fn configured(settings: &Settings) -> Result<(ToolRegistry, LoadedTools), Failure> {
-    let runtime = WasmToolRuntime::new(settings.tool_runtime()?).map_err(Failure::problem)?;
+pub fn configured(
+    settings: &Settings,
+    runtime: WasmToolRuntime,
+) -> Result<(ToolRegistry, LoadedTools), Failure> {
     let tools = ToolRegistry::new(runtime);
     let loaded = load(&tools, &paths(settings))?;
     Ok((tools, loaded))
 }
 
 /// Where tools are looked for: what was named, else the default directory when it is there.
-fn paths(settings: &Settings) -> Vec<PathBuf> {
+pub fn paths(settings: &Settings) -> Vec<PathBuf> {
     if !settings.tools.is_empty() {
         return settings.tools.clone();
     }
     Some(default_tools_dir()).filter(|dir| dir.is_dir()).into_iter().collect()
+}
+
+/// A runtime with an engine of its own.
+fn runtime(settings: &Settings) -> Result<WasmToolRuntime, Failure> {
+    WasmToolRuntime::new(settings.tool_runtime()?).map_err(Failure::problem)
 }
 
 fn load(tools: &ToolRegistry, paths: &[PathBuf]) -> Result<LoadedTools, Failure> {
@@ -65,7 +72,7 @@ fn load(tools: &ToolRegistry, paths: &[PathBuf]) -> Result<LoadedTools, Failure>
 }
 
 fn list(settings: &Settings, output: JsonArgs) -> Outcome {
-    let (tools, loaded) = configured(settings)?;
+    let (tools, loaded) = configured(settings, runtime(settings)?)?;
     let failed: Vec<String> = loaded.failed.iter().map(ToString::to_string).collect();
     if output.json {
         let tools: Vec<Value> = tools.tools().iter().map(|tool| shown_json(tool)).collect();
@@ -102,8 +109,7 @@ fn shown_json(tool: &PreparedTool) -> Value {
 }
 
 fn check(settings: &Settings, paths: &[PathBuf], output: JsonArgs) -> Outcome {
-    let runtime = WasmToolRuntime::new(settings.tool_runtime()?).map_err(Failure::problem)?;
-    let tools = ToolRegistry::new(runtime);
+    let tools = ToolRegistry::new(runtime(settings)?);
     let loaded = load(&tools, paths)?;
     let failed: Vec<String> = loaded.failed.iter().map(ToString::to_string).collect();
     if output.json {
@@ -230,8 +236,7 @@ fn directory(settings: &Settings, named: Option<&Path>) -> PathBuf {
 }
 
 fn install(settings: &Settings, wasm: &Path, to: Option<&Path>, force: bool) -> Outcome {
-    let runtime = WasmToolRuntime::new(settings.tool_runtime()?).map_err(Failure::problem)?;
-    let tools = ToolRegistry::new(runtime);
+    let tools = ToolRegistry::new(runtime(settings)?);
     let name = load_one(&tools, wasm)?;
     print!("{}", shown(&*tools.find(&name).map_err(Failure::problem)?));
     let installed = install_tool(wasm, &directory(settings, to), force).map_err(Failure::problem)?;

@@ -188,7 +188,7 @@ fn failure_of(error: WasmChannelError) -> ToolFailure {
             trap(format!("it needs {wanted} table elements and may have {limit}"))
         }
         Error::ResultTooLarge { wanted, limit, .. } => {
-            ToolFailure::ResultTooLarge { bytes: wanted, limit, field: "a fixed limit" }
+            trap(format!("it returned {wanted} bytes or more and may return {limit}"))
         }
         Error::HostMemoryExhausted { wanted, budget, .. } => {
             ToolFailure::HostMemoryExhausted { wanted, budget }

@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::error::ToolError;
-use crate::channel::{ChannelFiles, DiscoveredChannel, data_directory, discover_channels, replace_file};
+use crate::channel::{
+    ChannelFiles, DiscoverError, DiscoveredChannel, data_directory, discover_channels, replace_file,
+};
 
 /// Environment variable that names the directory of tools.
 const TOOLS_DIR_VARIABLE: &str = "TINCLAW_TOOLS_DIR";
@@ -23,19 +24,17 @@ pub(crate) fn default_tools_dir() -> PathBuf {
 ///
 /// # Errors
 /// A file is there already, or cannot be read or written. Whether the files are a tool is not looked at here.
-pub(crate) fn install_tool(wasm: &Path, directory: &Path, force: bool) -> Result<PathBuf, ToolError> {
-    let found = DiscoveredChannel::at(wasm)?;
-    let ChannelFiles { wasm, capabilities } = found.read()?;
+pub(crate) fn install_tool(wasm: &Path, directory: &Path, force: bool) -> Result<PathBuf, String> {
+    let unread = |error: DiscoverError| error.to_string();
+    let found = DiscoveredChannel::at(wasm).map_err(unread)?;
+    let ChannelFiles { wasm, capabilities } = found.read().map_err(unread)?;
     let place = |ending: &str| directory.join(format!("{}{ending}", found.name));
     let (guest, file) = (place(".wasm"), place(".capabilities.json"));
     let installed = installed_files(found.name.as_str(), directory)?;
     if let Some(path) = installed.first().filter(|_| !force) {
-        let reason = format!("{} is there already: replace it with --force", path.display());
-        return Err(ToolError::Settings { reason });
+        return Err(format!("{} is there already: replace it with --force", path.display()));
     }
-    let failed = |path: &Path, error: &io::Error| ToolError::Settings {
-        reason: format!("{} cannot be written: {error}", path.display()),
-    };
+    let failed = |path: &Path, error: &io::Error| format!("{} cannot be written: {error}", path.display());
     std::fs::create_dir_all(directory).map_err(|error| failed(directory, &error))?;
     if let Some(capabilities) = &capabilities {
         replace_file(&file, capabilities).map_err(|error| failed(&file, &error))?;
@@ -54,27 +53,25 @@ pub(crate) fn install_tool(wasm: &Path, directory: &Path, force: bool) -> Result
 ///
 /// # Errors
 /// There is no such tool, or a file cannot be removed.
-pub(crate) fn remove_tool(name: &str, directory: &Path) -> Result<Vec<PathBuf>, ToolError> {
+pub(crate) fn remove_tool(name: &str, directory: &Path) -> Result<Vec<PathBuf>, String> {
     let files = installed_files(name, directory)?;
     if files.is_empty() {
-        let reason = format!("there is no tool {name} in {}", directory.display());
-        return Err(ToolError::Settings { reason });
+        return Err(format!("there is no tool {name} in {}", directory.display()));
     }
     for path in &files {
-        std::fs::remove_file(path).map_err(|error| ToolError::Settings {
-            reason: format!("{} cannot be removed: {error}", path.display()),
-        })?;
+        let removed = std::fs::remove_file(path);
+        removed.map_err(|error| format!("{} cannot be removed: {error}", path.display()))?;
     }
     Ok(files)
 }
 
 /// The files of the tool of this name in a directory, the guest first.
-fn installed_files(name: &str, directory: &Path) -> Result<Vec<PathBuf>, ToolError> {
+fn installed_files(name: &str, directory: &Path) -> Result<Vec<PathBuf>, String> {
     if !directory.is_dir() {
         return Ok(Vec::new());
     }
     let normal = name.replace('-', "_");
-    let found = discover_channels(directory)?.channels;
+    let found = discover_channels(directory).map_err(|error| error.to_string())?.channels;
     let tool = found.into_iter().find(|tool| tool.name.as_str() == normal);
     Ok(tool.map(|tool| std::iter::once(tool.wasm).chain(tool.capabilities).collect()).unwrap_or_default())
 }
@@ -99,7 +96,7 @@ mod tests {
 
         std::fs::write(&source, "second").unwrap();
         std::fs::remove_file(&file).unwrap();
-        let error = install_tool(&source, &to, false).unwrap_err().to_string();
+        let error = install_tool(&source, &to, false).unwrap_err();
         assert!(error.contains("--force"), "{error}");
         assert_eq!(std::fs::read(&installed).unwrap(), b"first");
         install_tool(&source, &to, true).unwrap();
@@ -110,7 +107,7 @@ mod tests {
         );
 
         assert_eq!(remove_tool("my-tool", &to).unwrap(), [installed]);
-        assert!(remove_tool("my-tool", &to).unwrap_err().to_string().contains("there is no tool"));
+        assert!(remove_tool("my-tool", &to).unwrap_err().contains("there is no tool"));
         std::fs::remove_dir_all(base).unwrap();
     }
 }

@@ -228,6 +228,7 @@ impl WasmToolRuntime {
             given_to_guest: Vec::new(),
             inbound_secrets: Vec::new(),
             login_secrets: Vec::new(),
+            operator_hosts: Vec::new(),
             required_secrets: required.map(|secret| secret.name.clone()).collect(),
         };
         let http = ChannelHttp::new(self.0.outbound.clone(), settings).map_err(|source| {

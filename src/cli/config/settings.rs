@@ -29,6 +29,9 @@ use crate::cli::outcome::Failure;
 /// Where HTTP is served by default.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
+/// The part of the memory budget that is for tools: one of so many.
+const TOOL_MEMORY_SHARE: usize = 4;
+
 /// Who answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentChoice {
@@ -109,13 +112,18 @@ impl Settings {
             self.manager()?;
         Ok(WasmToolRuntimeConfig {
             limit_caps,
-            memory_budget: router.memory_budget,
+            memory_budget: router.memory_budget / TOOL_MEMORY_SHARE,
             outbound,
             secrets,
             env_variables_of_files,
             files: self.tool_files.clone(),
             ..WasmToolRuntimeConfig::default()
         })
+    }
+
+    /// Bytes of the memory budget that are for tools, where there are any.
+    pub fn tool_memory(&self) -> usize {
+        self.manager.router.memory_budget / TOOL_MEMORY_SHARE
     }
 
     /// A loader of channels as this configuration wants them.
