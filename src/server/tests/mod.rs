@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::server::{DEFAULT_BODY_BYTES, HeadDecision, HttpServer, IncomingRequest, Response, ServerLimits};
 
 /// Far longer than anything takes; only a test that fails waits for so long.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A server on a free port of the loopback interface, with the usual body limit.
 pub fn start(limits: ServerLimits, handler: impl FnMut(IncomingRequest) + Send + 'static) -> HttpServer {
