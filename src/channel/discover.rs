@@ -15,6 +15,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::capability::MAX_FILE_BYTES;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::name::{ChannelName, ChannelNameError};
 
 /// The most bytes that a guest may have.
@@ -44,7 +45,7 @@ pub struct Discovery {
     /// Files that look like a channel and cannot be one.
     pub refused: Vec<DiscoverError>,
     /// What is worth saying: a channel without a capability file, a capability file without a channel.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// The bytes of a channel's files.
@@ -136,9 +137,8 @@ fn sort_out(dir: &Path, entries: &[(&OsStr, bool)]) -> Discovery {
         match (channels.pop(), channels.is_empty()) {
             (Some(channel), true) => {
                 if channel.capabilities.is_none() {
-                    found
-                        .warnings
-                        .push(format!("{name}: there is no {name}{CAPABILITIES}, so it has no rights"));
+                    let text = format!("{name}: there is no {name}{CAPABILITIES}, so it has no rights");
+                    found.warnings.push(Diagnostic::warning("channel-files", text));
                 }
                 found.channels.push(channel);
             }
@@ -159,12 +159,12 @@ fn stem_of<'a>(file: &'a OsStr, ending: &str) -> Option<Option<&'a str>> {
     }
 }
 
-fn orphans(entries: &[(&OsStr, bool)]) -> Vec<String> {
+fn orphans(entries: &[(&OsStr, bool)]) -> Vec<Diagnostic> {
     let stems = entries.iter().filter_map(|(file, _)| stem_of(file, CAPABILITIES).flatten());
     let has_guest = |stem: &str| entries.iter().any(|(file, _)| stem_of(file, WASM).flatten() == Some(stem));
     stems
         .filter(|stem| !has_guest(stem))
-        .map(|stem| format!("{stem}{CAPABILITIES} has no {stem}{WASM}"))
+        .map(|stem| Diagnostic::warning("channel-files", format!("{stem}{CAPABILITIES} has no {stem}{WASM}")))
         .collect()
 }
 
@@ -253,7 +253,7 @@ pub enum DiscoverError {
         path: PathBuf,
     },
     /// The directory cannot be listed.
-    #[error("the channels directory {} cannot be read: {source}", dir.display())]
+    #[error("the channels directory {} cannot be read: {source}; check its owner and mode", dir.display())]
     Directory {
         /// The directory.
         dir: PathBuf,
@@ -275,7 +275,7 @@ pub enum DiscoverError {
         path: PathBuf,
     },
     /// A directory, a pipe, a device.
-    #[error("{} is not an ordinary file", path.display())]
+    #[error("{} is not an ordinary file: put the file itself into the channels directory", path.display())]
     NotAFile {
         /// What it is not.
         path: PathBuf,
@@ -287,7 +287,7 @@ pub enum DiscoverError {
         path: PathBuf,
     },
     /// A file is larger than allowed.
-    #[error("{} is larger than the {limit} bytes that are allowed", path.display())]
+    #[error("{} is larger than the {limit} bytes that are allowed: build a smaller guest", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,

@@ -54,8 +54,8 @@ fn channels_are_found_with_their_capability_files() {
     assert_eq!((files.wasm.as_slice(), files.capabilities.as_deref()), (&b"guest"[..], Some(&b"{}"[..])));
     assert_eq!(found.channels[2].read().unwrap().capabilities, None, "no file, no rights");
     assert_eq!(found.warnings.len(), 2, "{:?}", found.warnings);
-    assert!(found.warnings[0].contains("orphan.capabilities.json"), "{:?}", found.warnings);
-    assert!(found.warnings[1].contains("lonely"), "{:?}", found.warnings);
+    assert!(found.warnings[0].message.contains("orphan.capabilities.json"), "{:?}", found.warnings);
+    assert!(found.warnings[1].message.contains("lonely"), "{:?}", found.warnings);
 }
 
 #[test]

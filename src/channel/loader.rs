@@ -365,8 +365,10 @@ impl WasmChannelLoader {
 }
 
 /// What is said of a directory without channels.
-pub(crate) fn no_channel_in(dir: &Path) -> String {
-    format!("there is no channel in {}: a channel is NAME.wasm with NAME.capabilities.json", dir.display())
+pub(crate) fn no_channel_in(dir: &Path) -> Diagnostic {
+    let text =
+        format!("there is no channel in {}: a channel is NAME.wasm with NAME.capabilities.json", dir.display());
+    Diagnostic::warning("channel-files", text)
 }
 
 /// Why there is no result of work with a time limit.
@@ -412,7 +414,7 @@ pub struct LoadResults {
     /// Channels that cannot, with the reason.
     pub failed: Vec<LoadError>,
     /// What is worth saying: a channel without a capability file, a capability file without a channel.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl IntoIterator for LoadResults {

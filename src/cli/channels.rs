@@ -104,7 +104,7 @@ fn would_load(settings: &Settings, output: JsonArgs) -> Outcome {
             let found = channel.diagnostics().iter().filter(|found| found.severity < Severity::Note);
             warnings.extend(found.map(|found| format!("channel {}: {found}", channel.name())));
         }
-        warnings.extend(results.warnings);
+        warnings.extend(results.warnings.iter().map(ToString::to_string));
         failed.extend(results.failed.iter().map(ToString::to_string));
     }
     if settings.webchat.unwrap_or(names.is_empty() && failed.is_empty()) {

@@ -79,8 +79,7 @@ pub fn check(common: &Common, options: &CheckArgs) -> Outcome {
         let results = loader.load(path).map_err(Failure::problem)?;
         let not_loaded = |error: &LoadError| Diagnostic::error("not-loaded", error.to_string());
         report.diagnostics.extend(results.failed.iter().map(not_loaded));
-        let warnings = results.warnings.iter();
-        report.diagnostics.extend(warnings.map(|warning| Diagnostic::warning("channel-files", warning)));
+        report.diagnostics.extend(results.warnings);
         let channels = results.loaded;
         report.diagnostics.extend(settings.inspect_channels(&channels));
         for channel in channels {
@@ -156,7 +155,7 @@ fn run_on_start(channel: &WasmChannel, config: &ManagerConfig) -> Vec<Diagnostic
     };
     let config_json = match trial.start_config() {
         Ok(config_json) => config_json,
-        Err(error) => return failed(error),
+        Err(error) => return failed(error.to_string()),
     };
     let (report, _) = trial.run(&Callback::Start { config_json });
     match report.result {

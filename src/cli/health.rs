@@ -76,6 +76,8 @@ fn is_channel_healthy(channel: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use serde_json::json;
 
     use super::*;
@@ -86,8 +88,8 @@ mod tests {
         assert_eq!(agent_line(&Value::Null), "");
         let agent = json!({"kind": "exec", "last_success_at": null, "last_error_at": null, "restarts": 0});
         assert_eq!(agent_line(&agent), "agent     exec, no success yet\n");
-        let now = now_ms();
-        let agent = json!({"kind": "http", "last_success_at": rfc3339(now - 1000 * 3600), "last_error_at": rfc3339(now - 1000 * 7200),
+        let ago = |hours: u64| rfc3339(SystemTime::now() - Duration::from_secs(hours * 3600));
+        let agent = json!({"kind": "http", "last_success_at": ago(1), "last_error_at": ago(2),
             "last_error": "status 500: a\u{1b}b", "restarts": 2});
         assert_eq!(
             agent_line(&agent),

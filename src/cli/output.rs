@@ -11,9 +11,10 @@ pub fn print_json(value: &Value) {
     println!("{}", escaped_json(&value.to_string()));
 }
 
-/// A time in Unix milliseconds as RFC 3339 has it, in UTC; null when it is beyond the year 9999.
-pub fn rfc3339(unix_ms: u64) -> Value {
-    let time = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+/// A time as RFC 3339 has it, in UTC and whole milliseconds; null when it is beyond the year 9999.
+pub fn rfc3339(time: SystemTime) -> Value {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = i64::try_from(since.as_millis()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     time.map_or(Value::Null, |time| Value::String(time.to_string()))
 }
 
@@ -72,6 +73,8 @@ pub fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
@@ -85,9 +88,10 @@ mod tests {
 
     #[test]
     fn times_are_rfc_3339_and_ages_are_short() {
-        assert_eq!(rfc3339(0), json!("1970-01-01T00:00:00Z"));
-        assert_eq!(rfc3339(1_700_000_000_123), json!("2023-11-14T22:13:20.123Z"));
-        assert_eq!((rfc3339(u64::MAX), rfc3339(i64::MAX as u64)), (Value::Null, Value::Null));
+        let of = |unix_ms: u64| rfc3339(UNIX_EPOCH + Duration::from_millis(unix_ms));
+        assert_eq!(of(0), json!("1970-01-01T00:00:00Z"));
+        assert_eq!(of(1_700_000_000_123), json!("2023-11-14T22:13:20.123Z"));
+        assert_eq!(of(i64::MAX as u64), Value::Null);
         for (at, now, expected) in [
             (0, 0, "0 s ago"),
             (0, 119_000, "119 s ago"),
@@ -96,7 +100,7 @@ mod tests {
             (0, 172_800_000, "2 d ago"),
             (61_000, 1_000, "in 60 s"),
         ] {
-            assert_eq!(age(&rfc3339(at), now), expected);
+            assert_eq!(age(&of(at), now), expected);
         }
         assert_eq!(age(&Value::Null, 0), "");
     }

@@ -1,4 +1,5 @@
-//! Why a request was refused or failed. The guest gets the text, so no variant carries a secret's value.
+//! Why a request was refused or failed. The guest gets the text, so no variant carries a secret's value; the channel's name is
+//! put before it where it is logged or shown.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use crate::model::diagnostic::Diagnostic;
 use super::link::LinkHealth;
 
 /// A channel's state of health.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelHealth {
     /// The channel.

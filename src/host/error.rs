@@ -77,10 +77,12 @@ fn listed(errors: &[LoadError]) -> String {
 #[non_exhaustive]
 pub enum ReplyError {
     /// No channel of this name runs here.
-    #[error("there is no channel {0}")]
+    #[error("there is no channel {0}: `tinclaw channels list` names those that run")]
     UnknownChannel(String),
     /// More than the configured number of replies wait for delivery.
-    #[error("{0} replies wait for delivery already; try again later")]
+    #[error(
+        "{0} replies wait for delivery already; try again later, or see with `tinclaw replies list` why they wait"
+    )]
     TooManyWaiting(usize),
     /// It could not be stored.
     #[error(transparent)]

@@ -14,7 +14,7 @@ use crate::event::setup::ChannelSetup;
 use crate::model::deadline::deadline_after;
 use crate::model::diagnostic::Diagnostic;
 use crate::pairing::PairingService;
-use crate::sandbox::{CallbackContext, MemoryBudget, StopFlag};
+use crate::sandbox::{CallbackContext, MemoryBudget, StopFlag, WasmChannelError};
 use crate::server::WasmChannelRouter;
 use crate::store::{MemoryStore, PairingState, StoreThread};
 
@@ -60,9 +60,10 @@ impl ChannelHarness {
     /// The text that `on-start` gets. It may hold secrets that the channel is given on purpose.
     ///
     /// # Errors
-    /// It cannot be made, in words.
-    pub fn start_config(&self) -> Result<Arc<str>, String> {
+    /// [`WasmChannelError::StartConfig`].
+    pub fn start_config(&self) -> Result<Arc<str>, WasmChannelError> {
         (self.setup.start_config)()
+            .map_err(|reason| WasmChannelError::StartConfig { channel: self.setup.name.to_string(), reason })
     }
 
     /// What follows from what `on-start` returned: paths, polling, and what was refused.
@@ -137,5 +138,5 @@ fn workspace_limits(limits: &ChannelLimits) -> WorkspaceLimits {
 fn failed(kind: CallbackKind, channel: &str) -> CallbackReport {
     let reason = "there is no room for its memory".to_owned();
     let channel = channel.to_owned();
-    CallbackReport::failed(kind, crate::sandbox::WasmChannelError::Instantiation { channel, reason })
+    CallbackReport::failed(kind, WasmChannelError::Instantiation { channel, reason })
 }

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Sender, unbounded};
-use serde::Serialize;
 use wit_abi::types::StatusUpdate;
 
 use crate::channel::{ChannelName, WasmChannel};
@@ -18,6 +17,7 @@ use crate::event::completion::{Completion, Permits};
 use crate::event::health::ChannelHealth;
 use crate::event::queue::{EventSender, event_queue};
 use crate::inbox::{AgentHealth, AgentReport, Mailbox, MessageStream};
+use crate::model::clock::time_of;
 use crate::model::oneshot::once;
 use crate::model::vital_thread::spawn_vital;
 use crate::pairing::PairingService;
@@ -46,7 +46,7 @@ const EVENT_CAPACITY: usize = 1024;
 const REPLIES_UNDER_WAY: usize = 256;
 
 /// How everything is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Health {
     /// Every channel, by name.
@@ -59,8 +59,8 @@ pub struct Health {
     pub messages_waiting: usize,
     /// Messages that are delivered to the agent and not acknowledged.
     pub messages_in_flight: usize,
-    /// When the oldest of them was emitted, in Unix milliseconds.
-    pub oldest_message_ms: Option<u64>,
+    /// When the oldest of them was emitted.
+    pub oldest_message_at: Option<SystemTime>,
     /// Requests since the start that no channel took, because of their path or method; the log says which.
     pub unrouted_requests: u64,
 }
@@ -275,7 +275,7 @@ impl ChannelManager {
             store: self.store.health(),
             messages_waiting: self.mailbox.waiting(),
             messages_in_flight: self.mailbox.in_flight(),
-            oldest_message_ms: self.mailbox.oldest_ms(),
+            oldest_message_at: self.mailbox.oldest_ms().map(time_of),
             agent: self.agent.health(),
             unrouted_requests: self.routes.unrouted_requests(),
         })

@@ -1,22 +1,20 @@
 //! What an agent says of its own state, for health.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use serde::Serialize;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::log_throttle::{LogThrottle, Suppressed};
 
-/// The state of the agent, at one moment. Times are Unix milliseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// The state of the agent, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AgentHealth {
     /// What kind of agent it is (`exec`, `http` …).
     pub kind: String,
     /// When it last dealt with a message.
-    pub last_success_ms: Option<u64>,
+    pub last_success_at: Option<SystemTime>,
     /// When it failed last.
-    pub last_error_ms: Option<u64>,
+    pub last_error_at: Option<SystemTime>,
     /// How.
     pub last_error: Option<String>,
     /// How often its process was started again.
@@ -49,14 +47,14 @@ impl AgentReport {
     /// It has dealt with a message.
     pub fn succeeded(&self) {
         if let Some(health) = &mut *self.lock() {
-            health.last_success_ms = Some(unix_ms());
+            health.last_success_at = Some(SystemTime::now());
         }
     }
 
     /// It has failed on a message, or as a whole.
     pub fn failed(&self, error: &str) {
         if let Some(health) = &mut *self.lock() {
-            health.last_error_ms = Some(unix_ms());
+            health.last_error_at = Some(SystemTime::now());
             health.last_error = Some(error.to_owned());
         }
     }
@@ -85,10 +83,6 @@ impl AgentReport {
     }
 }
 
-fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +100,6 @@ mod tests {
         let health = report.health().unwrap();
         assert_eq!((health.kind.as_str(), health.restarts), ("exec", 1));
         assert_eq!(health.last_error.as_deref(), Some("second"));
-        assert!(health.last_success_ms.is_some() && health.last_error_ms.is_some());
+        assert!(health.last_success_at.is_some() && health.last_error_at.is_some());
     }
 }

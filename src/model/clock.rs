@@ -29,6 +29,11 @@ pub(crate) fn unix_ms() -> u64 {
     millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
+/// The moment of so many Unix milliseconds; the last one that an HTTP date can name, for what is beyond it.
+pub(crate) fn time_of(unix_ms: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(unix_ms).min(LAST_HTTP_DATE)
+}
+
 /// Now by the wall clock, as a moment that an HTTP date can name, whatever the clock says.
 pub(crate) fn http_now() -> SystemTime {
     UNIX_EPOCH + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST_HTTP_DATE)

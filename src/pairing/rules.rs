@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use subtle::ConstantTimeEq;
 
+use crate::model::clock::time_of;
 use crate::store::sorted::{find, put, remove};
 use crate::store::{
     Change, ChannelKey, CommitError, PairedIdentity, PairingKey, PairingLock, PairingRecord, PairingRequest,
@@ -43,7 +45,7 @@ const MAX_TOLD: u32 = 3;
 const TOLD_MS: u64 = 60_000;
 
 /// An unknown sender who waits for approval.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingPairing {
     /// The channel.
     pub channel: String,
@@ -54,11 +56,19 @@ pub struct PendingPairing {
     /// What the guest says about them, as JSON text.
     pub meta_json: String,
     /// Unix milliseconds after which the code is no longer good.
-    pub expires_ms: u64,
+    pub(crate) expires_ms: u64,
+}
+
+impl PendingPairing {
+    /// Until when the code is good.
+    #[must_use]
+    pub fn expires_at(&self) -> SystemTime {
+        time_of(self.expires_ms)
+    }
 }
 
 /// Somebody who was approved.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovedPairing {
     /// The channel.
     pub channel: String,
@@ -67,7 +77,15 @@ pub struct ApprovedPairing {
     /// Who they are to the host: the name that the operator gave them, or their own id.
     pub identity: String,
     /// Unix milliseconds of their approval.
-    pub approved_ms: u64,
+    pub(crate) approved_ms: u64,
+}
+
+impl ApprovedPairing {
+    /// When they were approved.
+    #[must_use]
+    pub fn approved_at(&self) -> SystemTime {
+        time_of(self.approved_ms)
+    }
 }
 
 /// Why a guest gets no code.

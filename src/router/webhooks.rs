@@ -274,6 +274,6 @@ pub(super) fn check_answer(channel: &str, report: &mut CallbackReport) {
     if let Ok(CallbackValue::Http(response)) = &report.result
         && let Err(reason) = headers_of(response)
     {
-        report.result = Err(WasmChannelError::UnusableAnswer { channel: channel.to_owned(), reason });
+        report.result = Err(WasmChannelError::UnusableResponse { channel: channel.to_owned(), reason });
     }
 }

@@ -70,7 +70,9 @@ pub enum WasmChannelError {
     },
 
     /// The guest lacks an export that every channel must have.
-    #[error("channel `{channel}` does not export `{export}`")]
+    #[error(
+        "channel `{channel}` does not export `{export}`, which every channel must; build it for a known ABI version"
+    )]
     MissingExport {
         /// The channel.
         channel: String,
@@ -81,7 +83,7 @@ pub enum WasmChannelError {
     /// The callback used all of its fuel.
     #[error(
         "channel `{channel}`: {callback} used up its fuel of {limit} units: it loops, or does more work than one \
-         callback may (capabilities.channel.fuel sets it)"
+         callback may; report it to the channel's author, or raise capabilities.channel.fuel"
     )]
     OutOfFuel {
         /// The channel.
@@ -94,8 +96,8 @@ pub enum WasmChannelError {
 
     /// The callback was still running at its deadline.
     #[error(
-        "channel `{channel}`: {callback} was stopped at its deadline after {} \
-         (capabilities.channel.callback_timeout_secs sets it)",
+        "channel `{channel}`: {callback} was stopped at its deadline after {}; if a slow service is \
+         the reason, raise capabilities.channel.callback_timeout_secs",
         HumanDuration(*elapsed)
     )]
     DeadlineExceeded {
@@ -120,8 +122,8 @@ pub enum WasmChannelError {
 
     /// The guest asked for more memory than a callback may have, was told no, and gave up.
     #[error(
-        "channel `{channel}`: {callback} needs {wanted} bytes of memory and may have {limit} \
-         (capabilities.channel.memory_mb sets it)"
+        "channel `{channel}`: {callback} needs {wanted} bytes of memory and may have {limit}; raise \
+         capabilities.channel.memory_mb if the machine has the room"
     )]
     OutOfMemory {
         /// The channel.
@@ -136,8 +138,8 @@ pub enum WasmChannelError {
 
     /// The guest asked for more table elements than a callback may have, was told no, and gave up.
     #[error(
-        "channel `{channel}`: {callback} needs {wanted} table elements and may have {limit} \
-         (capabilities.channel.table_elements sets it)"
+        "channel `{channel}`: {callback} needs {wanted} table elements and may have {limit}; raise \
+         capabilities.channel.table_elements"
     )]
     TableLimit {
         /// The channel.
@@ -151,7 +153,10 @@ pub enum WasmChannelError {
     },
 
     /// The callback returned more than the host takes.
-    #[error("channel `{channel}`: {callback} returned {wanted} bytes or more and may return {limit}")]
+    #[error(
+        "channel `{channel}`: {callback} returned {wanted} bytes or more and may return {limit}; report it to the channel's \
+         author"
+    )]
     ResultTooLarge {
         /// The channel.
         channel: String,
@@ -166,7 +171,7 @@ pub enum WasmChannelError {
     /// The guest is within its own limit, but all running callbacks together are at theirs.
     #[error(
         "channel `{channel}`: {callback} found no room for {wanted} bytes of memory: all callbacks together may have \
-         {budget}"
+         {budget}; it is tried again, and fewer callbacks at once or a larger budget make room"
     )]
     HostMemoryExhausted {
         /// The channel.
@@ -179,13 +184,15 @@ pub enum WasmChannelError {
         budget: usize,
     },
 
-    /// The guest answered a request with what cannot be sent: a status that is none, or headers that are not a JSON
+    /// The guest responded to a request with what cannot be sent: a status that is none, or headers that are not a JSON
     /// object of strings.
-    #[error("channel `{channel}`: on-http-request answered with {reason}")]
-    UnusableAnswer {
+    #[error(
+        "channel `{channel}`: on-http-request responded with {reason}; report it to the channel's author"
+    )]
+    UnusableResponse {
         /// The channel.
         channel: String,
-        /// What is wrong with the answer.
+        /// What is wrong with the response.
         reason: String,
     },
 
@@ -201,7 +208,10 @@ pub enum WasmChannelError {
     },
 
     /// The guest's code trapped.
-    #[error("channel `{channel}`: {callback} trapped: {reason}")]
+    #[error(
+        "channel `{channel}`: {callback} trapped: {reason}; the guest has a bug: report it to the channel's author with what \
+         `tinclaw call` prints for it"
+    )]
     Trap {
         /// The channel.
         channel: String,
@@ -212,7 +222,10 @@ pub enum WasmChannelError {
     },
 
     /// The guest called an import that exists in the world but is not given to channels.
-    #[error("channel `{channel}`: {callback} called `{import}`, which this host does not give to channels")]
+    #[error(
+        "channel `{channel}`: {callback} called `{import}`, which this host does not give to channels; ask the channel's \
+         author for a build without it"
+    )]
     ImportNotGiven {
         /// The channel.
         channel: String,
@@ -223,7 +236,10 @@ pub enum WasmChannelError {
     },
 
     /// The guest broke the canonical ABI: a pointer outside of its memory, text that is not UTF-8 and the like.
-    #[error("channel `{channel}`: {callback} broke the calling convention: {reason}")]
+    #[error(
+        "channel `{channel}`: {callback} broke the calling convention: {reason}; build the guest again with the tools for \
+         its ABI version, or ask the channel's author for another build"
+    )]
     AbiViolation {
         /// The channel.
         channel: String,
@@ -245,7 +261,7 @@ pub enum WasmChannelError {
     },
 
     /// The host itself failed while it ran the callback. This is a bug in the host.
-    #[error("channel `{channel}`: the host failed while it ran {callback}: {reason}")]
+    #[error("channel `{channel}`: the host failed while it ran {callback}: {reason}; please report this")]
     HostFailure {
         /// The channel.
         channel: String,

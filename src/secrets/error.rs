@@ -28,7 +28,7 @@ pub enum SecretError {
         name: String,
     },
     /// The value is longer than this host takes.
-    #[error("the secret '{name}' is larger than {limit} bytes")]
+    #[error("the secret '{name}' is larger than {limit} bytes: store a shorter one")]
     TooLarge {
         /// The secret's name.
         name: String,
@@ -81,7 +81,7 @@ pub enum SecretError {
         reason: &'static str,
     },
     /// The file was written by a newer version.
-    #[error("{path} has format version {version}, this program knows up to {known}", path = path.display())]
+    #[error("{path} has format version {version}, this program knows up to {known}: run the newer release", path = path.display())]
     UnknownVersion {
         /// The encrypted file.
         path: PathBuf,
@@ -91,18 +91,23 @@ pub enum SecretError {
         known: u64,
     },
     /// The key material cannot be used.
-    #[error("the key cannot be used: {reason}")]
+    #[error("the key of the secrets file cannot be used: {reason}")]
     BadKey {
         /// Why.
         reason: &'static str,
     },
     /// An environment variable that a backend needs is not set.
-    #[error("the environment variable {variable} is not set")]
+    #[error(
+        "the environment variable {variable} is not set: systemd sets it for a service with LoadCredential=; elsewhere name \
+         another source of secrets or of the key"
+    )]
     NoVariable {
         /// The variable's name.
         variable: &'static str,
     },
     /// The operating system gave no random bytes.
-    #[error("the system gave no random bytes")]
+    #[error(
+        "the system gave no random bytes: see that the program may read /dev/urandom or call getrandom(2)"
+    )]
     NoRandomness,
 }

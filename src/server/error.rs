@@ -16,7 +16,7 @@ pub enum ServerError {
         source: io::Error,
     },
     /// The listener that was handed over cannot be used.
-    #[error("cannot use the listener that was given: {0}")]
+    #[error("cannot use the listener that was given: {0}; give a TCP socket that is bound and listens")]
     Listener(#[source] io::Error),
     /// The private socket between the front and the HTTP server could not be made in any of the directories tried.
     #[error(
@@ -29,7 +29,9 @@ pub enum ServerError {
         source: io::Error,
     },
     /// The HTTP server behind the front did not start.
-    #[error("the HTTP server did not start: {0}")]
+    #[error(
+        "the HTTP server did not start: {0}; raise the limits on open files and processes of this user or service"
+    )]
     Backend(String),
     /// A thread could not be started.
     #[error("cannot start the thread `{name}`: {source}; look at the limits on processes and memory")]

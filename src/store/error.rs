@@ -11,7 +11,9 @@ use std::path::PathBuf;
 pub enum StoreError {
     /// One batch of the group cannot be kept, now or later. Nothing of the group was committed; without that batch the
     /// others can be.
-    #[error("a batch was rejected: {reason}")]
+    #[error(
+        "not stored, now or later: {reason}; the store itself works, so what asked for it must ask for less"
+    )]
     Rejected {
         /// Its place in the slice that was given.
         batch: usize,
@@ -63,7 +65,9 @@ pub enum StoreError {
         known: i64,
     },
     /// Reading, writing or syncing failed.
-    #[error("{path} cannot be read or written: {detail}")]
+    #[error(
+        "{path} cannot be read or written: {detail}; check the disk, its file system and the kernel's log"
+    )]
     Io {
         /// The file.
         path: PathBuf,
@@ -96,7 +100,9 @@ pub enum StoreError {
         found: u64,
     },
     /// The thread of the store could not be started.
-    #[error("the store's thread could not be started: {detail}")]
+    #[error(
+        "the store's thread could not be started: {detail}; raise the limits on processes and memory of this user or service"
+    )]
     Thread {
         /// What the system said.
         detail: String,
@@ -105,7 +111,9 @@ pub enum StoreError {
     #[error("the store's thread has panicked, and begins anew; please report this")]
     Panicked,
     /// An earlier failure has closed this store; it has to be opened anew.
-    #[error("the store was closed after an earlier failure")]
+    #[error(
+        "the store was closed after an earlier failure, which the log tells; it is opened again by itself"
+    )]
     Broken,
 }
 

@@ -27,13 +27,15 @@ pub enum CommitError {
         retry_after: Duration,
     },
     /// This batch cannot be kept, now or later; the store is well.
-    #[error("not stored: {reason}")]
+    #[error(
+        "not stored, now or later: {reason}; the store itself works, so what asked for it must ask for less"
+    )]
     Rejected {
         /// What is wrong with it.
         reason: String,
     },
     /// The host is stopping.
-    #[error("the store has been stopped")]
+    #[error("the store has been stopped: the host is shutting down")]
     Stopped,
 }
 

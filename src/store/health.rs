@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use super::backlog::Backlog;
 use super::deferred::Deferred;
 use super::engine::StoreUsage;
-use crate::model::clock::unix_ms;
+use crate::model::clock::{time_of, unix_ms};
 
 /// Whether the store can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -23,14 +24,15 @@ pub enum StoreState {
 }
 
 /// How the store is, at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StoreHealth {
     /// Whether it can be used.
     pub state: StoreState,
     /// Why not.
     pub reason: Option<Arc<str>>,
-    /// Since when `state` is what it is, in Unix milliseconds.
-    pub since_ms: u64,
+    /// When `state` became what it is.
+    pub changed_at: SystemTime,
     /// Batches that were committed since the start.
     pub commits: u64,
     /// Transactions that they took.
@@ -124,7 +126,7 @@ impl StoreStatus {
         StoreHealth {
             state: condition.state,
             reason: condition.reason.clone(),
-            since_ms: condition.since_ms,
+            changed_at: time_of(condition.since_ms),
             commits: self.commits.load(Ordering::Relaxed),
             groups: self.groups.load(Ordering::Relaxed),
             outages: self.outages.load(Ordering::Relaxed),

@@ -5,6 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::model::clock::time_of;
 
 use super::ids::LastIds;
 
@@ -114,15 +117,29 @@ pub struct MessageRecord {
     /// Its attachments, in the guest's order.
     pub attachments: Vec<AttachmentRecord>,
     /// When it arrived.
-    pub received_ms: u64,
+    pub(crate) received_ms: u64,
     /// Where it stands.
     pub state: MessageState,
     /// How often it was delivered to the agent.
     pub attempt: u32,
     /// When `state` or `attempt` changed last.
-    pub changed_ms: u64,
+    pub(crate) changed_ms: u64,
     /// Why it is a dead letter.
     pub error: Option<String>,
+}
+
+impl MessageRecord {
+    /// When it arrived.
+    #[must_use]
+    pub fn received_at(&self) -> SystemTime {
+        time_of(self.received_ms)
+    }
+
+    /// When `state` or `attempt` changed last.
+    #[must_use]
+    pub fn changed_at(&self) -> SystemTime {
+        time_of(self.changed_ms)
+    }
 }
 
 /// One line of a list of messages.
@@ -141,15 +158,29 @@ pub struct MessageSummary {
     /// Text, metadata and stored attachments together.
     pub bytes: u64,
     /// When it arrived.
-    pub received_ms: u64,
+    pub(crate) received_ms: u64,
     /// Where it stands.
     pub state: MessageState,
     /// How often it was delivered to the agent.
     pub attempt: u32,
     /// When `state` or `attempt` changed last.
-    pub changed_ms: u64,
+    pub(crate) changed_ms: u64,
     /// Why it is a dead letter.
     pub error: Option<String>,
+}
+
+impl MessageSummary {
+    /// When it arrived.
+    #[must_use]
+    pub fn received_at(&self) -> SystemTime {
+        time_of(self.received_ms)
+    }
+
+    /// When `state` or `attempt` changed last.
+    #[must_use]
+    pub fn changed_at(&self) -> SystemTime {
+        time_of(self.changed_ms)
+    }
 }
 
 /// Which messages to list: newest first, at most 1,000.
@@ -238,22 +269,48 @@ pub struct ReplyRecord {
     /// The message that it answers. That message may be gone already.
     pub answers: Option<MessageId>,
     /// When the agent gave it.
-    pub created_ms: u64,
+    pub(crate) created_ms: u64,
     /// Where it stands.
     pub state: ReplyState,
-    /// How often it has been tried since `since_ms`.
+    /// How often it has been tried since [`attempts_since`](Self::attempts_since).
     pub attempts: u32,
     /// When its present row of attempts began: its creation, or the last time an operator sent it again.
-    pub since_ms: u64,
+    pub(crate) since_ms: u64,
     /// Not to be tried before.
-    pub next_ms: u64,
+    pub(crate) next_ms: u64,
     /// When its state changed last.
-    pub changed_ms: u64,
+    pub(crate) changed_ms: u64,
     /// What the last failed attempt said.
     pub error: Option<String>,
     /// The upstream may have it already: the outcome of an earlier attempt is unknown. Read after a
     /// `Change::ReplyAttempt` was kept, it says so of the attempt that begins.
     pub redelivery: bool,
+}
+
+impl ReplyRecord {
+    /// When the agent gave it.
+    #[must_use]
+    pub fn created_at(&self) -> SystemTime {
+        time_of(self.created_ms)
+    }
+
+    /// When its present row of attempts began: its creation, or the last time an operator sent it again.
+    #[must_use]
+    pub fn attempts_since(&self) -> SystemTime {
+        time_of(self.since_ms)
+    }
+
+    /// When it is tried next, if it will be.
+    #[must_use]
+    pub fn next_attempt_at(&self) -> Option<SystemTime> {
+        (self.state == ReplyState::Pending).then(|| time_of(self.next_ms))
+    }
+
+    /// When its state changed last.
+    #[must_use]
+    pub fn changed_at(&self) -> SystemTime {
+        time_of(self.changed_ms)
+    }
 }
 
 /// One line of a list of replies.
@@ -272,19 +329,39 @@ pub struct ReplySummary {
     /// Text, metadata and attachments together.
     pub bytes: u64,
     /// When the agent gave it.
-    pub created_ms: u64,
+    pub(crate) created_ms: u64,
     /// Where it stands.
     pub state: ReplyState,
     /// How often it has been tried.
     pub attempts: u32,
     /// Not to be tried before.
-    pub next_ms: u64,
+    pub(crate) next_ms: u64,
     /// When its state changed last.
-    pub changed_ms: u64,
+    pub(crate) changed_ms: u64,
     /// What the last failed attempt said.
     pub error: Option<String>,
     /// The upstream may have it already.
     pub redelivery: bool,
+}
+
+impl ReplySummary {
+    /// When the agent gave it.
+    #[must_use]
+    pub fn created_at(&self) -> SystemTime {
+        time_of(self.created_ms)
+    }
+
+    /// When it is tried next, if it will be.
+    #[must_use]
+    pub fn next_attempt_at(&self) -> Option<SystemTime> {
+        (self.state == ReplyState::Pending).then(|| time_of(self.next_ms))
+    }
+
+    /// When its state changed last.
+    #[must_use]
+    pub fn changed_at(&self) -> SystemTime {
+        time_of(self.changed_ms)
+    }
 }
 
 /// Which replies to list: newest first, at most 1,000.
@@ -444,7 +521,7 @@ pub struct PendingReply {
     pub conversation: Arc<str>,
     /// Text, metadata and attachments together.
     pub bytes: u64,
-    /// How often it has been tried since `since_ms`.
+    /// How often it has been tried since [`attempts_since`](Self::attempts_since).
     pub attempts: u32,
     /// When its present row of attempts began.
     pub since_ms: u64,

@@ -1,14 +1,16 @@
 //! How long completed records are kept: numbers and decisions.
 
+use std::time::Duration;
+
 use crate::model::clock;
 
 /// What pruning keeps of what is completed. Pending messages and replies are never forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// How long acknowledged and dropped messages, and delivered and dropped replies are kept: default 7 days.
-    pub completed_ms: u64,
+    pub completed: Duration,
     /// How long dead letters, messages and replies, are kept: default 30 days.
-    pub dead_ms: u64,
+    pub dead: Duration,
     /// How many completed messages are kept, and how many completed replies (dead ones included): default 10,000 each.
     pub max_completed: u64,
     /// How many bytes of completed messages are kept, attachments included, and how many of completed replies: default
@@ -20,10 +22,10 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
-            completed_ms: 7 * DAY_MS,
-            dead_ms: 30 * DAY_MS,
+            completed: 7 * DAY,
+            dead: 30 * DAY,
             max_completed: 10_000,
             max_completed_bytes: 256 << 20,
             max_dedupe_keys: 10_000,
@@ -43,7 +45,7 @@ impl Retention {
 
     /// What is kept when the disk is full: nothing that is completed but dead letters.
     pub(super) fn without_completed(&self) -> Self {
-        Self { completed_ms: 0, ..self.clone() }
+        Self { completed: Duration::ZERO, ..self.clone() }
     }
 }
 
@@ -85,7 +87,7 @@ pub(super) fn choose(
     let (mut count, mut bytes) = (0_u64, 0_u64);
     let mut chosen = Vec::new();
     for record in newest_first {
-        let keep_ms = if record.dead { retention.dead_ms } else { retention.completed_ms };
+        let keep_ms = clock::millis(if record.dead { retention.dead } else { retention.completed });
         let too_old = keep_ms == 0 || age(record.changed_ms, now_ms) > keep_ms;
         let beyond = count >= retention.max_completed
             || bytes.saturating_add(record.bytes) > retention.max_completed_bytes;
@@ -120,8 +122,8 @@ mod tests {
     #[test]
     fn forgets_by_age_count_and_bytes() {
         let retention = Retention {
-            completed_ms: 100,
-            dead_ms: 200,
+            completed: Duration::from_millis(100),
+            dead: Duration::from_millis(200),
             max_completed: 3,
             max_completed_bytes: 50,
             max_dedupe_keys: 1,
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn a_round_is_bounded_and_begins_with_the_oldest() {
         let records = |count: u64| (1..=count).rev().map(|id| completed(id, 0, 1, false)).collect();
-        let now = Retention::default().completed_ms + 1;
+        let now = clock::millis(Retention::default().completed) + 1;
         let (ids, more) = choose(records(ROUND as u64), &Retention::default(), now);
         assert_eq!((ids.len(), more), (ROUND, false));
         let (ids, more) = choose(records(ROUND as u64 + 1), &Retention::default(), now);

@@ -54,10 +54,10 @@ bounded!(
     |value| Duration::from_millis(value)
 );
 bounded!(
-    /// Days, in milliseconds.
+    /// Days, as a duration.
     Days,
-    get_ms -> u64,
-    |value| value.saturating_mul(24 * 60 * 60 * 1000)
+    get -> Duration,
+    |value| Duration::from_secs(value.saturating_mul(24 * 60 * 60))
 );
 bounded!(
     /// MiB, in bytes.

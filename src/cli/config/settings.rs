@@ -315,8 +315,8 @@ fn retry(table: &RetryTable, default: RetryPolicy) -> RetryPolicy {
 
 fn retention(table: &RetentionTable, default: Retention) -> Retention {
     Retention {
-        completed_ms: table.completed_days.map_or(default.completed_ms, Days::get_ms),
-        dead_ms: table.dead_days.map_or(default.dead_ms, Days::get_ms),
+        completed: table.completed_days.map_or(default.completed, Days::get),
+        dead: table.dead_days.map_or(default.dead, Days::get),
         max_completed: table.max_completed.unwrap_or(default.max_completed),
         max_completed_bytes: table.max_completed_mb.map_or(default.max_completed_bytes, Megabytes::get_bytes),
         max_dedupe_keys: table.max_dedupe_keys.unwrap_or(default.max_dedupe_keys),

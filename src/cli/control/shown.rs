@@ -1,8 +1,7 @@
 //! Records as JSON.
 
-use std::time::SystemTime;
-
-use crate::host::Health;
+use crate::host::{ChannelHealth, Health, LinkHealth};
+use crate::inbox::AgentHealth;
 use crate::model::clock::millis;
 use crate::pairing::{ApprovedPairing, PendingPairing};
 use crate::store::{
@@ -41,10 +40,10 @@ pub fn message_summary(message: &MessageSummary) -> Value {
         "user_id": message.user_id,
         "excerpt": message.excerpt,
         "size_bytes": message.bytes,
-        "received_at": rfc3339(message.received_ms),
+        "received_at": rfc3339(message.received_at()),
         "state": message_state(message.state),
         "attempt": message.attempt,
-        "changed_at": rfc3339(message.changed_ms),
+        "changed_at": rfc3339(message.changed_at()),
         "error": message.error,
     })
 }
@@ -73,8 +72,8 @@ pub fn message(message: &MessageRecord) -> Value {
         "conversation": &*message.conversation,
         "state": message_state(message.state),
         "attempt": message.attempt,
-        "received_at": rfc3339(message.received_ms),
-        "changed_at": rfc3339(message.changed_ms),
+        "received_at": rfc3339(message.received_at()),
+        "changed_at": rfc3339(message.changed_at()),
         "error": message.error,
         "user_id": body.user_id,
         "user_name": body.user_name,
@@ -83,11 +82,6 @@ pub fn message(message: &MessageRecord) -> Value {
         "attachments": attachments,
         "content": body.content,
     })
-}
-
-/// When a reply is tried next, if it will be.
-fn next_attempt(state: ReplyState, next_ms: u64) -> Option<Value> {
-    (state == ReplyState::Pending).then(|| rfc3339(next_ms))
 }
 
 fn broadcast_to(kind: &ReplyKind) -> Option<&str> {
@@ -106,11 +100,11 @@ pub fn reply_summary(reply: &ReplySummary) -> Value {
         "broadcast_to": broadcast_to(&reply.kind),
         "excerpt": reply.excerpt,
         "size_bytes": reply.bytes,
-        "created_at": rfc3339(reply.created_ms),
+        "created_at": rfc3339(reply.created_at()),
         "state": reply_state(reply.state),
         "attempts": reply.attempts,
-        "next_attempt_at": next_attempt(reply.state, reply.next_ms),
-        "changed_at": rfc3339(reply.changed_ms),
+        "next_attempt_at": reply.next_attempt_at().map(rfc3339),
+        "changed_at": rfc3339(reply.changed_at()),
         "error": reply.error,
         "redelivery": reply.redelivery,
     })
@@ -129,12 +123,12 @@ pub fn reply(reply: &ReplyRecord) -> Value {
         "channel": &*reply.channel,
         "conversation": &*reply.conversation,
         "broadcast_to": broadcast_to(&reply.kind),
-        "answers": reply.answers.map(|id| id.0),
+        "in_reply_to": reply.answers.map(|id| id.0),
         "state": reply_state(reply.state),
         "attempts": reply.attempts,
-        "created_at": rfc3339(reply.created_ms),
-        "next_attempt_at": next_attempt(reply.state, reply.next_ms),
-        "changed_at": rfc3339(reply.changed_ms),
+        "created_at": rfc3339(reply.created_at()),
+        "next_attempt_at": reply.next_attempt_at().map(rfc3339),
+        "changed_at": rfc3339(reply.changed_at()),
         "error": reply.error,
         "redelivery": reply.redelivery,
         "thread_id": body.thread_id,
@@ -151,7 +145,7 @@ pub fn pending_pairing(pairing: &PendingPairing) -> Value {
         "code": pairing.code,
         "external_id": pairing.external_id,
         "meta_json": pairing.meta_json,
-        "expires_at": rfc3339(pairing.expires_ms),
+        "expires_at": rfc3339(pairing.expires_at()),
     })
 }
 
@@ -161,41 +155,70 @@ pub fn approved_pairing(pairing: &ApprovedPairing) -> Value {
         "channel": pairing.channel,
         "external_id": pairing.external_id,
         "identity": pairing.identity,
-        "approved_at": rfc3339(pairing.approved_ms),
+        "approved_at": rfc3339(pairing.approved_at()),
     })
 }
 
 /// The status of everything.
-pub fn health(health: &Health) -> serde_json::Result<Value> {
-    let mut value = serde_json::to_value(health)?;
-    let store = &mut value["store"];
-    store["since"] = rfc3339(health.store.since_ms);
-    if let Some(fields) = store.as_object_mut() {
-        fields.shift_remove("since_ms");
-    }
-    rename_time(&mut value, "oldest_message_ms", "oldest_message_at");
-    rename_time(&mut value["agent"], "last_success_ms", "last_success_at");
-    rename_time(&mut value["agent"], "last_error_ms", "last_error_at");
-    let channels = value["channels"].as_array_mut().into_iter().flatten();
-    for (channel, status) in channels.zip(&health.channels) {
-        channel["poll_interval_ms"] =
-            status.poll_interval.and_then(|interval| u64::try_from(interval.as_millis()).ok()).into();
-        if let Some(fields) = channel.as_object_mut() {
-            fields.shift_remove("poll_interval");
-        }
-        if let Some(link) = &status.link {
-            let since = link.since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            channel["link"]["since"] = rfc3339(millis(since));
-        }
-    }
-    Ok(value)
+pub fn health(health: &Health) -> Value {
+    let store = &health.store;
+    json!({
+        "channels": health.channels.iter().map(channel).collect::<Value>(),
+        "store": {
+            "state": store.state,
+            "reason": store.reason.as_deref(),
+            "changed_at": rfc3339(store.changed_at),
+            "commits": store.commits,
+            "groups": store.groups,
+            "outages": store.outages,
+            "usage": store.usage,
+        },
+        "agent": health.agent.as_ref().map(agent),
+        "messages_waiting": health.messages_waiting,
+        "messages_in_flight": health.messages_in_flight,
+        "oldest_message_at": health.oldest_message_at.map(rfc3339),
+        "unrouted_requests": health.unrouted_requests,
+    })
 }
 
-/// Replaces a time in Unix milliseconds by one in RFC 3339.
-fn rename_time(value: &mut Value, from: &str, to: &str) {
-    if let Some(fields) = value.as_object_mut()
-        && let Some(time) = fields.shift_remove(from)
-    {
-        fields.insert(to.to_owned(), time.as_u64().map_or(Value::Null, rfc3339));
-    }
+fn channel(channel: &ChannelHealth) -> Value {
+    json!({
+        "name": channel.name.as_str(),
+        "display_name": channel.display_name,
+        "state": channel.state,
+        "problems": channel.problems,
+        "missing_secrets": channel.missing_secrets,
+        "paths": channel.paths,
+        "link": channel.link.as_ref().map(link),
+        "poll_interval_ms": channel.poll_interval.map(millis),
+        "requests_parked": channel.requests_parked,
+        "waiting": channel.waiting,
+        "replies_pending": channel.replies_pending,
+        "succeeded": channel.succeeded,
+        "failed": channel.failed,
+        "emitted": channel.emitted,
+        "dropped": channel.dropped,
+    })
+}
+
+fn link(link: &LinkHealth) -> Value {
+    json!({
+        "host": link.host,
+        "state": link.state,
+        "changed_at": rfc3339(link.since),
+        "reason": link.reason,
+        "connections": link.connections,
+        "frames_received": link.frames_received,
+        "frames_sent": link.frames_sent,
+    })
+}
+
+fn agent(agent: &AgentHealth) -> Value {
+    json!({
+        "kind": agent.kind,
+        "last_success_at": agent.last_success_at.map(rfc3339),
+        "last_error_at": agent.last_error_at.map(rfc3339),
+        "last_error": agent.last_error,
+        "restarts": agent.restarts,
+    })
 }

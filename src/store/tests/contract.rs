@@ -1,6 +1,7 @@
 //! What every engine does, run against each of them. A further engine adds one line to `engines!`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::samples::*;
 use super::writing::{self, Receipt};
@@ -590,7 +591,11 @@ fn a_list_is_never_longer_than_its_limit(mut bench: Bench) {
 }
 
 fn pruning_forgets_old_completed_records_only(mut bench: Bench) {
-    let retention = Retention { completed_ms: 100, dead_ms: 1_000, ..Retention::default() };
+    let retention = Retention {
+        completed: Duration::from_millis(100),
+        dead: Duration::from_millis(1_000),
+        ..Retention::default()
+    };
     let messages: Vec<_> = (0..5).map(|_| bench.add_message()).collect();
     let replies: Vec<_> = (0..5).map(|_| bench.add_reply()).collect();
     let dead = |id, at_ms| Change::ReplyDead { id, at_ms, error: String::new(), uncertain: false };
@@ -723,7 +728,7 @@ proptest! {
     fn engines_agree_whatever_happens(batches in prop::collection::vec(prop::collection::vec(any_change(), 1..8), 1..12)) {
         let (mut memory, mut sqlite) = (Bench::memory(), Bench::sqlite());
         let batches: Vec<_> = batches.into_iter().map(|changes| Batch { changes }).collect();
-        let retention = Retention { completed_ms: 300, dead_ms: 600, max_completed: 3, max_dedupe_keys: 2, ..Retention::default() };
+        let retention = Retention { completed: Duration::from_millis(300), dead: Duration::from_millis(600), max_completed: 3, max_dedupe_keys: 2, ..Retention::default() };
         for group in batches.chunks(3) {
             prop_assert_eq!(memory.commit_group(group), sqlite.commit_group(group));
         }
