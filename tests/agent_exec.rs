@@ -155,7 +155,7 @@ fn a_message_that_is_not_answered_in_time_is_tried_alone_and_then_given_up() {
     host.hears("too long");
     host.hears("said hello");
     let log = host.stop();
-    assert!(log.contains("the agent did not answer message 1: no answer within 5 s"), "{log}");
+    assert!(log.contains("the agent did not answer message 1: no response within 5 s"), "{log}");
     assert!(log.contains("the agent has said nothing for 5 s: its process is replaced"), "{log}");
     assert!(log.contains("message 1 is tried in a process of its own"), "{log}");
 }

@@ -116,7 +116,7 @@ fn a_visitor_types_a_message_and_reads_the_answer() {
     browser.open(&format!("http://{address}/chat"));
     browser.type_into("#text", "is <b>anybody</b> there?");
     browser.click("#send");
-    let words = eventually("the answer is on the page", || {
+    let words = eventually("the response is on the page", || {
         echo(&host);
         let words = browser.script("return document.querySelector('#log').innerText").as_str()?.to_owned();
         words.contains("you said:").then_some(words)

@@ -476,7 +476,11 @@ fn a_secret_that_is_set_while_the_host_runs_is_used_at_once() {
         let health = place.run(&["health"]);
         health.out.contains("ready").then_some(health)
     });
-    assert!(degraded.code == Some(1) && degraded.out.contains("webhooks answer 503"), "{}", degraded.out);
+    assert!(
+        degraded.code == Some(1) && degraded.out.contains("webhooks respond with 503"),
+        "{}",
+        degraded.out
+    );
     for (name, value) in [("echo_token", "t"), ("echo_webhook_secret", "s")] {
         place.run_with_input(&["secrets", "set", name], value).good();
     }

@@ -1,4 +1,4 @@
-//! The whole way: a request, a poll or a timer wakes a guest, its message reaches the agent, the agent's answer leaves
+//! The whole way: a request, a poll or a timer wakes a guest, its message reaches the agent, the agent's response leaves
 //! through `on-respond` with the credential that the host puts in.
 
 mod support;

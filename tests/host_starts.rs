@@ -48,7 +48,7 @@ fn requests_are_answered_503_while_their_channel_is_loaded_and_others_run() {
     });
 }
 
-/// The paths of the second one replaced those of the first, which then answered 503 for ever.
+/// The paths of the second one replaced those of the first, which then responded with 503 for ever.
 #[test]
 fn a_second_channel_of_a_name_is_refused_and_the_first_keeps_its_paths() {
     let runtime = fixtures::runtime();

@@ -443,7 +443,7 @@ fn a_signed_url_with_a_bare_question_mark_is_authentic() {
         let headers = [("x-twilio-signature", signature.as_str()), ("content-type", content_type)];
         Sent { query: query.to_owned(), ..Sent::post(FORM, &headers) }.send(address, "198.51.100.1").status
     };
-    // The guest cannot read a form, and answers 400.
+    // The guest cannot read a form, and responds with 400.
     assert_eq!(send("?", "?"), 400);
     assert_eq!(send("", ""), 400);
     assert_eq!(send("", "?"), 401);
@@ -481,7 +481,7 @@ fn an_authentic_request_is_taken_from_the_address_of_ten_thousand_forged_ones() 
     // Twenty at once, and one more every six seconds.
     let allowed = 21 + usize::try_from(began.elapsed().as_secs() / 6).expect("a short test");
     let refused = statuses.iter().filter(|status| **status == 401).count();
-    assert!((20..=allowed).contains(&refused), "{refused} were answered 401, {allowed} may be");
+    assert!((20..=allowed).contains(&refused), "{refused} got 401, {allowed} may be");
     assert!(statuses.iter().all(|status| matches!(status, 401 | 429)));
     // The provider itself is not locked out, not even at the address that the forged ones came from.
     assert_eq!(slack(KEY, BODY, now()).send(address, "203.0.113.9").status, 200);
@@ -501,7 +501,7 @@ fn bad_signature(address: SocketAddr, number: usize) -> u16 {
     );
     stream.write_all(head.as_bytes()).expect("it is sent");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
+    stream.read_to_string(&mut answer).expect("a response");
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
 }
 

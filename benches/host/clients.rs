@@ -172,7 +172,7 @@ fn client(
             break;
         }
         let begin = Instant::now();
-        assert!(exchange(&mut stream, address, request, kept), "a webhook was not answered 200");
+        assert!(exchange(&mut stream, address, request, kept), "a webhook was not responded with 200");
         times.push(begin.elapsed());
     }
     times

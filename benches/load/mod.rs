@@ -74,7 +74,7 @@ impl Client {
         Self { address: host.local_addr().expect("an address"), stream: None }
     }
 
-    /// Sends a webhook until it is answered 200; how often it was told to come back.
+    /// Sends a webhook until it gets 200; how often it was told to come back.
     pub fn deliver(&mut self, channel: usize, id: u64) -> u64 {
         let body = json!({"user": format!("user{}", id % 100), "text": "hello there", "id": id}).to_string();
         let request = format!(
@@ -91,7 +91,7 @@ impl Client {
                     refused += 1;
                     thread::sleep(Duration::from_millis(2));
                 }
-                Ok(other) => panic!("a webhook was answered {other}"),
+                Ok(other) => panic!("a webhook got {other}"),
                 // The host has closed an idle connection.
                 Err(_) => self.stream = None,
             }
@@ -106,15 +106,15 @@ impl Client {
         stream.write_all(request)?;
         let mut head = Vec::new();
         let mut buffer = [0; 4096];
-        // The answers of this guest and of the host are a few hundred bytes: head and body come together or in two parts.
+        // The responses of this guest and of the host are a few hundred bytes: head and body come together or in two parts.
         let (status, keeps) = loop {
             let length = stream.read(&mut buffer)?;
             if length == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
             head.extend_from_slice(&buffer[..length]);
-            if let Some(answer) = whole_answer(&head) {
-                break answer;
+            if let Some(response) = whole_response(&head) {
+                break response;
             }
         };
         if keeps {
@@ -125,7 +125,7 @@ impl Client {
 }
 
 /// Status, and whether the connection stays open, once head and body are there.
-fn whole_answer(bytes: &[u8]) -> Option<(u16, bool)> {
+fn whole_response(bytes: &[u8]) -> Option<(u16, bool)> {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let head = head.to_ascii_lowercase();

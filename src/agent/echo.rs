@@ -4,7 +4,7 @@ use wit_abi::types::AgentResponse;
 
 use crate::host::Host;
 
-use super::{Agent, answer};
+use super::{Agent, outcome};
 
 /// Repeats every message to whoever wrote it.
 #[derive(Debug, Default)]
@@ -14,9 +14,9 @@ impl Agent for EchoAgent {
     fn serve(&self, host: &Host) {
         host.agent_report().begin("echo");
         for delivery in host.messages() {
-            answer::begin(host, &delivery);
+            outcome::begin(host, &delivery);
             let content = delivery.message().content.clone();
-            answer::reply(host, delivery, AgentResponse { content, ..AgentResponse::default() });
+            outcome::reply(host, delivery, AgentResponse { content, ..AgentResponse::default() });
         }
     }
 

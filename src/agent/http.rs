@@ -19,11 +19,11 @@ use super::message::{MAX_LINE_BYTES, message_json};
 use super::quote::quote;
 use super::response::{ResponseFields, read};
 use super::text::lossy;
-use super::{Agent, answer};
+use super::{Agent, outcome};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a delivery lasts beyond the time for an answer.
+/// How long a delivery lasts beyond the time for a response.
 const LEASE_MARGIN: Duration = Duration::from_secs(60);
 
 /// How an `http` agent is asked.
@@ -33,7 +33,7 @@ pub struct HttpSettings {
     pub url: String,
     /// Messages that are asked for at a time, never two of one conversation. Default 8.
     pub concurrency: usize,
-    /// How long an answer may take. Default 2 min.
+    /// How long a response may take. Default 2 min.
     pub timeout: Duration,
     /// Headers of every request.
     pub headers: Vec<(String, String)>,
@@ -99,7 +99,7 @@ pub struct HttpAgent {
     log: Mutex<LogThrottle>,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, PartialEq, Eq)]
 enum AskError {
     /// The server cannot be asked at present: no failure of the message.
@@ -127,26 +127,26 @@ impl HttpAgent {
 
     fn work(&self, host: &Host) {
         for delivery in host.messages() {
-            answer::begin(host, &delivery);
+            outcome::begin(host, &delivery);
             delivery.extend(self.settings.timeout.saturating_add(LEASE_MARGIN));
             match self.ask(&delivery) {
                 Ok(response) => {
                     self.unreachable.store(0, Ordering::Relaxed);
                     match response {
-                        Some(response) => answer::reply(host, delivery, response),
-                        None => answer::complete(host, delivery),
+                        Some(response) => outcome::reply(host, delivery, response),
+                        None => outcome::complete(host, delivery),
                     }
                 }
                 Err(AskError::Failed(error)) => {
                     self.unreachable.store(0, Ordering::Relaxed);
                     self.log_failure(&delivery, &error);
-                    answer::fail(host, delivery, &error, None);
+                    outcome::fail(host, delivery, &error, None);
                 }
                 Err(AskError::Unavailable(error)) => {
                     let failures = self.unreachable.fetch_add(1, Ordering::Relaxed).saturating_add(1);
                     self.log_failure(&delivery, &error);
                     host.agent_report().failed(&error);
-                    answer::release(host, delivery, answer::wait_after(failures).min(MAX_UNAVAILABLE_WAIT));
+                    outcome::release(host, delivery, outcome::wait_after(failures).min(MAX_UNAVAILABLE_WAIT));
                 }
             }
         }
@@ -331,7 +331,7 @@ mod tests {
         }
     }
 
-    /// A 2xx JSON object without a reply was acknowledged in silence: whoever wrote got no answer, and no log said why.
+    /// A 2xx JSON object without a reply was acknowledged in silence: whoever wrote got no response, and no log said why.
     #[test]
     fn an_unknown_response_is_an_error_that_quotes_it() {
         let json = "application/json";

@@ -2,7 +2,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `answer` | what every agent does with a message and with an answer |
+//! | `outcome` | what every agent does with a message and with a response |
 //! | `echo` | repeats what was said |
 //! | `message` | a message as JSON: pure |
 //! | `response` | a reply as JSON: pure |
@@ -11,7 +11,6 @@
 //! | `exec` | a program that reads and writes JSON lines (feature `agent-exec`) |
 //! | `http` | an HTTP server that is asked for each message (feature `agent-http`) |
 
-mod answer;
 mod echo;
 #[cfg(feature = "agent-exec")]
 mod exec;
@@ -21,6 +20,7 @@ pub(crate) mod fuzz;
 mod http;
 #[cfg(any(feature = "agent-exec", feature = "agent-http"))]
 mod message;
+mod outcome;
 #[cfg(any(feature = "agent-exec", feature = "agent-http"))]
 mod quote;
 #[cfg(any(feature = "agent-exec", feature = "agent-http"))]
@@ -41,7 +41,7 @@ pub use http::{HeaderError, HttpAgent, HttpSettings};
 #[cfg(feature = "cli")]
 pub(crate) use status::status_type;
 
-/// Answers messages. A message is acknowledged only when its answer is durable; whatever else happens to the agent, the
+/// Answers messages. A message is acknowledged only when its response is durable; whatever else happens to the agent, the
 /// message is redelivered.
 pub trait Agent: Sync {
     /// Takes messages and answers them until the host's messages end.

@@ -50,7 +50,7 @@ pub struct SetupSection {
     pub required_secrets: Vec<RequiredSecret>,
     /// Secrets that the guest gets as values of its configuration.
     pub secret_config_mappings: Vec<SecretConfigMapping>,
-    /// A URL that answers 2xx when the secrets are right; `{secret_name}` stands for a secret's value.
+    /// A URL that responds with 2xx when the secrets are right; `{secret_name}` stands for a secret's value.
     pub validation_endpoint: Option<String>,
     /// Where to read how the channel is set up.
     pub setup_url: Option<String>,

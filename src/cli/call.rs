@@ -185,10 +185,10 @@ fn value_json(value: &CallbackValue) -> Value {
                 config.poll.map(|poll| json!({"interval_ms": poll.interval_ms, "enabled": poll.enabled}));
             json!({"display_name": config.display_name, "http_endpoints": endpoints, "poll": poll})
         }
-        CallbackValue::Http(answer) => {
-            let headers = serde_json::from_str(&answer.headers_json)
-                .unwrap_or_else(|_| Value::String(answer.headers_json.clone()));
-            json!({"status": answer.status, "headers": headers, "body": String::from_utf8_lossy(&answer.body)})
+        CallbackValue::Http(response) => {
+            let headers = serde_json::from_str(&response.headers_json)
+                .unwrap_or_else(|_| Value::String(response.headers_json.clone()));
+            json!({"status": response.status, "headers": headers, "body": String::from_utf8_lossy(&response.body)})
         }
         // Tools have a command of their own.
         CallbackValue::Done | CallbackValue::Executed(_) | CallbackValue::Text(_) => json!({}),
@@ -199,9 +199,14 @@ fn value_json(value: &CallbackValue) -> Value {
 fn shown(report: &CallbackReport, written: &[(String, Arc<str>)]) -> String {
     let json = as_json(report, written);
     let mut text = match &report.result {
-        Ok(CallbackValue::Http(answer)) => {
-            let body = escaped_lines(&String::from_utf8_lossy(&answer.body));
-            format!("{} answered {} {}\n{body}\n", report.kind, answer.status, escaped(&answer.headers_json))
+        Ok(CallbackValue::Http(response)) => {
+            let body = escaped_lines(&String::from_utf8_lossy(&response.body));
+            format!(
+                "{} responded with {} {}\n{body}\n",
+                report.kind,
+                response.status,
+                escaped(&response.headers_json)
+            )
         }
         Ok(CallbackValue::Done | CallbackValue::Executed(_) | CallbackValue::Text(_)) => {
             format!("{} succeeded\n", report.kind)

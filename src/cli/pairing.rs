@@ -29,10 +29,10 @@ pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
                 code: code.clone(),
                 identity: identity.clone(),
             };
-            let answer = ask(&settings, request)?;
+            let response = ask(&settings, request)?;
             println!(
                 "{} may talk to the agent through {channel}",
-                escaped(answer["id"].as_str().unwrap_or_default())
+                escaped(response["id"].as_str().unwrap_or_default())
             );
         }
         PairingCommand::Revoke { channel, id } => {

@@ -131,9 +131,9 @@ fn show(settings: &Settings, row: OneRow, request: Request) -> Outcome {
 }
 
 fn change(settings: &Settings, row: OneRow, request: Request, what: &str) -> Outcome {
-    let answer = ask(settings, request)?;
+    let response = ask(settings, request)?;
     if row.output.json {
-        print_json(&answer);
+        print_json(&response);
     } else {
         println!("{} {what}", row.id);
     }

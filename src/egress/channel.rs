@@ -155,11 +155,11 @@ impl ChannelHttp {
         })
     }
 
-    /// Makes a request for the guest. Blocks until the answer is there, at most until the deadline of the
+    /// Makes a request for the guest. Blocks until the response is there, at most until the deadline of the
     /// callback. A request over `http.rate_limit` waits for its turn within that time, but for one that only tells a status.
     ///
     /// # Errors
-    /// [`OutboundError`]: what was refused, or what failed. A response of any status is an answer, not an error.
+    /// [`OutboundError`]: what was refused, or what failed. A response of any status is a response, not an error.
     pub fn request(
         &self,
         mut request: OutboundRequest,
@@ -190,7 +190,7 @@ impl ChannelHttp {
             max_body: self.limits.http_response_bytes,
         };
         let response = self.outbound.exchange(&route, target.host(), call.purpose, exchange)?;
-        Ok(answer(&matcher, response))
+        Ok(for_guest(&matcher, response))
     }
 
     /// The secrets that the guest must not have.
@@ -395,8 +395,8 @@ impl ChannelHttp {
     }
 }
 
-/// Step 7: the answer as the guest gets it, without secrets.
-fn answer(matcher: &SecretMatcher, response: RawResponse) -> OutboundResponse {
+/// Step 7: the response as the guest gets it, without secrets.
+fn for_guest(matcher: &SecretMatcher, response: RawResponse) -> OutboundResponse {
     let RawResponse { status, headers, body } = response;
     let (body, redacted) = matcher.redact(body);
     let mut shown: Vec<(String, String)> = Vec::with_capacity(headers.len());

@@ -102,7 +102,7 @@ impl Client {
         Ok(Self { agent: Agent::with_parts(config, connector, HandedOver) })
     }
 
-    /// Makes the request, without following redirects, and reads the whole answer within its bounds.
+    /// Makes the request, without following redirects, and reads the whole response within its bounds.
     pub(super) fn exchange(&self, exchange: &Exchange<'_>) -> Result<RawResponse, ClientError> {
         let _handed_over = hand_over(exchange.dial);
         let response = self.send(exchange).map_err(client_error)?;
@@ -205,7 +205,7 @@ fn client_error(error: Error) -> ClientError {
             Kind::TimedOut | Kind::WouldBlock => return ClientError::Timeout,
             Kind::ConnectionRefused => "the connection was refused",
             Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => "the connection was reset",
-            Kind::UnexpectedEof => "the connection was closed before the answer was complete",
+            Kind::UnexpectedEof => "the connection was closed before the response was complete",
             Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => {
                 "the network is unreachable"
             }
@@ -216,7 +216,7 @@ fn client_error(error: Error) -> ClientError {
         Error::Rustls(_) | Error::Tls(_) | Error::TlsRequired => {
             "the server's certificate or TLS is not acceptable"
         }
-        Error::Protocol(_) => "the server's answer is not HTTP/1.1",
+        Error::Protocol(_) => "the server's response is not HTTP/1.1",
         Error::ConnectProxyFailed(_) => "the proxy refused the tunnel",
         Error::HostNotFound | Error::ConnectionFailed => "no connection could be made",
         Error::Http(_) | Error::BadUri(_) => "the request cannot be written as HTTP/1.1",

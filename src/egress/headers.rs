@@ -17,7 +17,7 @@ pub const MAX_REQUEST_HEADERS_BYTES: usize = 32 * 1024;
 /// Headers that belong to the connection or to the message's framing (RFC 9110, sections 7.6.1, 7.2, 8.6 and 10.1.1; RFC
 /// 9112, section 6). The host sets them; what a guest says about them is dropped, because real guests do say it.
 ///
-/// `accept-encoding` is the host's, too: it searches answers for secrets, and would find none in one that came compressed
+/// `accept-encoding` is the host's, too: it searches responses for secrets, and would find none in one that came compressed
 /// because the guest asked for that.
 const HOST_OWNED: &[&str] = &[
     "accept-encoding",

@@ -9,7 +9,7 @@
 //! 4. limits: requests per callback, size, requests at once, requests per minute and hour;
 //! 5. the name is resolved once, and each address checked; only those are connected to;
 //! 6. credentials and placeholders are put in;
-//! 7. the request is made without following redirects, the answer read up to its limits and in time, and secrets are
+//! 7. the request is made without following redirects, the response read up to its limits and in time, and secrets are
 //!    taken out of it.
 //!
 //! No error says a secret's value. Sockets are opened in `client.rs` and `websocket.rs`, and names resolved in `resolver.rs`; everything else

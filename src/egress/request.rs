@@ -36,7 +36,7 @@ impl fmt::Debug for OutboundRequest {
 /// What the upstream server answered, with secrets taken out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboundResponse {
-    /// What the guest gets. Any status is an answer, also 3xx (redirects are not followed), 4xx and 5xx.
+    /// What the guest gets. Any status is a response, also 3xx (redirects are not followed), 4xx and 5xx.
     pub response: HttpResponse,
     /// How long the server asks to wait before the next try: the header `Retry-After` (RFC 9110, section 10.2.3), or
     /// `parameters.retry_after` in the body of a 429 (Telegram Bot API, `ResponseParameters`). At most a day.
@@ -62,7 +62,7 @@ pub enum RequestPurpose {
     /// What the agent is doing, a typing indicator for instance. It goes out only when there is plenty of room, and never
     /// waits.
     Status,
-    /// A poll, which may wait for its answer for most of a minute and is cut off when the host shuts down.
+    /// A poll, which may wait for its response for most of a minute and is cut off when the host shuts down.
     Poll,
     /// Everything else.
     #[default]

@@ -220,7 +220,7 @@ mod tests {
         (resolver, count)
     }
 
-    /// Asks for a name and does not wait for the answer.
+    /// Asks for a name and does not wait for the response.
     fn ask(resolver: &SystemResolver, client: &str, host: &str) -> io::Error {
         resolver.resolve(client, host, Instant::now()).unwrap_err()
     }

@@ -22,7 +22,7 @@ pub struct ChannelHealth {
     /// Errors and warnings: why it does not work, or what about it probably is not as it was meant.
     pub problems: Vec<Diagnostic>,
     /// Secrets that it needs and that are not stored or cannot be used; `problems` says which of both. Without one that
-    /// authenticates its webhooks, they answer 503.
+    /// authenticates its webhooks, they respond with 503.
     pub missing_secrets: Vec<String>,
     /// Its HTTP paths.
     pub paths: Vec<String>,

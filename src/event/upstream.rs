@@ -18,8 +18,8 @@ pub struct UpstreamOutcome {
 }
 
 impl UpstreamOutcome {
-    /// A service answered. `asks_to_wait`: it said when to try again.
-    pub fn answered(&mut self, url: &str, status: u16, body: &[u8], asks_to_wait: bool) {
+    /// A service responded. `asks_to_wait`: it said when to try again.
+    pub fn responded(&mut self, url: &str, status: u16, body: &[u8], asks_to_wait: bool) {
         match status {
             200..=299 => self.was_accepted = true,
             400..=499 if !asks_to_wait && is_permanent(status) => {
@@ -57,8 +57,8 @@ fn quoted(url: &str, status: u16, body: &[u8]) -> String {
     let words = String::from_utf8_lossy(cut);
     let words = words.trim();
     match words.is_empty() {
-        true => format!("{host} answered {status}"),
-        false => format!("{host} answered {status}: {}", escaped(words)),
+        true => format!("{host} responded with {status}"),
+        false => format!("{host} responded with {status}: {}", escaped(words)),
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
 
     fn after(statuses: &[u16]) -> UpstreamOutcome {
         let mut outcome = UpstreamOutcome::default();
-        statuses.iter().for_each(|status| outcome.answered(URL, *status, b"no", false));
+        statuses.iter().for_each(|status| outcome.responded(URL, *status, b"no", false));
         outcome
     }
 
@@ -125,18 +125,18 @@ mod tests {
     #[test]
     fn a_refusal_with_retry_after_is_not_final() {
         let mut outcome = UpstreamOutcome::default();
-        outcome.answered(URL, 403, b"slow down", true);
+        outcome.responded(URL, 403, b"slow down", true);
         assert_eq!(outcome.refused, None);
     }
 
     #[test]
     fn the_words_of_the_service_are_quoted_without_the_path() {
         let mut outcome = UpstreamOutcome::default();
-        outcome.answered(URL, 401, "{\"description\":\"Unauthorized\u{202e}\"}".as_bytes(), false);
-        let words = "api.example answered 401: {\"description\":\"Unauthorized\\u{202e}\"}";
+        outcome.responded(URL, 401, "{\"description\":\"Unauthorized\u{202e}\"}".as_bytes(), false);
+        let words = "api.example responded with 401: {\"description\":\"Unauthorized\\u{202e}\"}";
         assert_eq!(outcome.refused.as_deref(), Some(words));
         assert_eq!(outcome.unauthorized.as_deref(), Some(words));
-        outcome.answered(URL, 400, &[b'x'; 5_000], false);
-        assert_eq!(outcome.refused.unwrap().len(), "api.example answered 400: ".len() + QUOTED_BYTES);
+        outcome.responded(URL, 400, &[b'x'; 5_000], false);
+        assert_eq!(outcome.refused.unwrap().len(), "api.example responded with 400: ".len() + QUOTED_BYTES);
     }
 }

@@ -230,7 +230,7 @@ fn open_paths(
     for endpoint in registration.endpoints.iter().filter(|endpoint| endpoint.require_secret) {
         if !access.plan.validates_secret() {
             registration.warnings.push(format!(
-                "path {} requires a secret, and no authentication is declared for it: it answers 503",
+                "path {} requires a secret, and no authentication is declared for it: it responds with 503",
                 endpoint.path
             ));
         }

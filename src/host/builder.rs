@@ -235,7 +235,7 @@ impl HostBuilder {
     }
 
     /// Starts everything, and returns when all channels are there. HTTP is served from the beginning: requests to a channel that
-    /// is still being loaded are answered 503 with `Retry-After`. Channels that cannot be loaded are in [`Host::failed_channels`] while others run, and an error
+    /// is still being loaded get 503 with `Retry-After`. Channels that cannot be loaded are in [`Host::failed_channels`] while others run, and an error
     /// when none is left; channels whose `on-start` fails are tried again.
     ///
     /// # Errors

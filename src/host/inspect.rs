@@ -48,7 +48,7 @@ fn inspect_webhook(webhook: &WebhookCapability, channel: &str) -> Option<Diagnos
     let name = plan.verify_token_as_key()?;
     let text = format!(
         "the verify token {name} is taken for the key of signatures: the provider signs with another secret, so every \
-         signed webhook is answered 401"
+         signed webhook gets 401"
     );
     Some(Diagnostic::error("verify-token-as-key", text).at("capabilities.channel.webhook").help(
         format!(

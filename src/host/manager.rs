@@ -39,7 +39,7 @@ use super::error::HostError;
 use super::needed_secrets::NeededSecrets;
 use super::stored::StoredChannels;
 
-/// Events that may wait for the router; when they do, HTTP requests are answered 503.
+/// Events that may wait for the router; when they do, HTTP requests get 503.
 const EVENT_CAPACITY: usize = 1024;
 
 /// Replies that may be on their way to the store at one time.
@@ -206,7 +206,7 @@ impl ChannelManager {
         Ok(())
     }
 
-    /// Takes a channel out at once: its paths answer 404, its polls and timers stop, and its guest, its workspace and its
+    /// Takes a channel out at once: its paths respond with 404, its polls and timers stop, and its guest, its workspace and its
     /// access to secrets leave the memory. False when there is none of this name.
     ///
     /// `on-shutdown` is not called. What runs is ended within milliseconds (one that waits for a response: when that is
@@ -260,9 +260,9 @@ impl ChannelManager {
     /// # Errors
     /// The host has shut down.
     pub fn health(&self) -> Result<Health, HostError> {
-        let (reply, answer) = once();
+        let (reply, channels) = once();
         self.send(Event::Command(Command::Health(reply)))?;
-        let mut channels = answer.wait().ok_or(HostError::Closed)?;
+        let mut channels = channels.wait().ok_or(HostError::Closed)?;
         for channel in &mut channels {
             let needed = self.needed().get(&channel.name).cloned();
             let missing = needed.map(|needed| needed.missing()).unwrap_or_default();

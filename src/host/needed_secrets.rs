@@ -36,7 +36,7 @@ impl NeededSecrets {
         };
         let webhook = self.access.plan.secret_problems(&lookup);
         let of_webhooks = webhook.iter().map(|(name, problem)| {
-            let text = format!("secret {name}: {problem}; webhooks answer 503");
+            let text = format!("secret {name}: {problem}; webhooks respond with 503");
             (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(name)))
         });
         // Secrets of webhooks have been reported already.

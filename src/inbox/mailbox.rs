@@ -264,7 +264,7 @@ impl Mailbox {
     /// A delivery has failed: the message is redelivered after `delay`, or becomes a dead letter. Once the host stops, it
     /// stays as it is in the store.
     ///
-    /// While nothing can be stored no answer can be, whatever the agent does: that is not an attempt of the agent.
+    /// While nothing can be stored no response can be, whatever the agent does: that is not an attempt of the agent.
     pub(super) fn fail(&self, lease: Lease, error: &str, delay: Duration) -> Failed {
         if self.is_store_down() {
             self.release(lease, delay);

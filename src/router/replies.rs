@@ -292,13 +292,14 @@ mod tests {
             callback: crate::event::callback::CallbackKind::Respond,
             message: message.into(),
         };
-        let words = Some("api.example answered 400: chat not found");
+        let words = Some("api.example responded with 400: chat not found");
         assert!(
             with_words(&error("not sent"), words)
-                .ends_with("not sent (api.example answered 400: chat not found)")
+                .ends_with("not sent (api.example responded with 400: chat not found)")
         );
         assert!(
-            with_words(&error("api.example answered 400: chat not found"), words).ends_with("chat not found")
+            with_words(&error("api.example responded with 400: chat not found"), words)
+                .ends_with("chat not found")
         );
         assert!(with_words(&error("not sent"), None).ends_with("not sent"));
     }

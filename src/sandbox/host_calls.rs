@@ -165,12 +165,12 @@ fn http_request(
     state.record.had_side_effects();
     let url = request.url.clone();
     match state.channel.services.http_request(request, call) {
-        Ok(answer) => {
-            state.record.answered(&url, &answer);
-            Ok(answer.response)
+        Ok(response) => {
+            state.record.responded(&url, &response);
+            Ok(response.response)
         }
         Err(error) => {
-            state.record.not_answered(&error);
+            state.record.failed_to_respond(&error);
             Err(error.message)
         }
     }

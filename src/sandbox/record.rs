@@ -194,14 +194,14 @@ impl Record {
     }
 
     /// An upstream server answered.
-    pub(super) fn answered(&mut self, url: &str, answer: &OutboundResponse) {
-        self.retry_after = self.retry_after.max(answer.retry_after);
-        let HttpResponse { status, body, .. } = &answer.response;
-        self.upstream.answered(url, *status, body, answer.retry_after.is_some());
+    pub(super) fn responded(&mut self, url: &str, response: &OutboundResponse) {
+        self.retry_after = self.retry_after.max(response.retry_after);
+        let HttpResponse { status, body, .. } = &response.response;
+        self.upstream.responded(url, *status, body, response.retry_after.is_some());
     }
 
     /// An outbound request was refused by the host, or nobody answered it.
-    pub(super) fn not_answered(&mut self, error: &GuestHttpError) {
+    pub(super) fn failed_to_respond(&mut self, error: &GuestHttpError) {
         if error.is_permanent {
             self.upstream.refused_by_host(&error.message);
         } else {

@@ -219,14 +219,14 @@ fn a_failed_callback_keeps_only_its_log_and_what_left_the_host() {
     record.had_side_effects();
     for (status, seconds) in [(429, Some(3)), (429, Some(2)), (400, None)] {
         let response = HttpResponse { status, headers_json: "{}".into(), body: b"no".to_vec() };
-        let answer = OutboundResponse { response, retry_after: seconds.map(Duration::from_secs) };
-        record.answered("https://api.example/", &answer);
+        let response = OutboundResponse { response, retry_after: seconds.map(Duration::from_secs) };
+        record.responded("https://api.example/", &response);
     }
     record.log(LogLevel::Error, "said before it failed");
     let (effects, logs) = record.abandon();
     assert!(effects.messages.is_empty() && effects.timers.is_empty() && effects.workspace.is_empty());
     assert!(effects.had_side_effects);
     assert_eq!(effects.retry_after, Some(Duration::from_secs(3)));
-    assert_eq!(effects.upstream.refused.as_deref(), Some("api.example answered 400: no"));
+    assert_eq!(effects.upstream.refused.as_deref(), Some("api.example responded with 400: no"));
     assert_eq!(logs, [LogLine { level: LogLevel::Error, message: "said before it failed".into() }]);
 }

@@ -10,7 +10,7 @@ use wit_abi::types::PairingUpsertResult;
 use super::context::StopFlag;
 use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse};
 
-/// Why an outbound request got no answer.
+/// Why an outbound request got no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestHttpError {
     /// In words, for the guest.

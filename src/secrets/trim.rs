@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     // A token with a second line break, a blank or quotes was sent to its provider as it stood, and every request was
-    // answered 401.
+    // refused with 401.
     #[test]
     fn surrounding_whitespace_is_trimmed_and_inner_whitespace_kept() {
         let rows = [

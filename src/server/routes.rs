@@ -97,7 +97,7 @@ impl WasmChannelRouter {
     }
 
     /// Makes a channel the owner of its paths while its guest is not there yet, so that the order in which channels are
-    /// loaded decides nothing. Requests to them are answered 503 until [`loading_is_over`](Self::loading_is_over).
+    /// loaded decides nothing. Requests to them get 503 until [`loading_is_over`](Self::loading_is_over).
     pub(crate) fn claim(&self, channel: &ChannelName, paths: &[String]) {
         self.is_loading.store(true, Ordering::Relaxed);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
@@ -119,7 +119,7 @@ impl WasmChannelRouter {
         table.owners.retain(|_, owner| owner != channel);
     }
 
-    /// Reserves the paths that a channel's capability file allows. Until the channel has started, they answer 503.
+    /// Reserves the paths that a channel's capability file allows. Until the channel has started, they respond with 503.
     /// Returns those that another channel owns.
     pub(crate) fn reserve(
         &self,

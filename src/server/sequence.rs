@@ -1,7 +1,7 @@
 //! Puts requests back into the order in which they were complete at the front.
 //!
 //! Between the front and the handler lie tiny_http's threads, which overtake each other. Guests keep the highest id that
-//! they have seen, so a swapped pair of webhooks would lose one of the two although both were answered with 200.
+//! they have seen, so a swapped pair of webhooks would lose one of the two although both got 200.
 
 use std::collections::{BTreeMap, BTreeSet};
 

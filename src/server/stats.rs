@@ -31,20 +31,20 @@ counters! {
     accepted,
     /// Connections closed to make room for newer ones.
     evicted,
-    /// Connections or requests that the server answered by itself, with a 4xx or 5xx status.
+    /// Connections or requests that the server refused by itself, with a 4xx or 5xx status.
     refused,
-    /// Requests that were answered by their head alone, without the handler.
-    answered_at_head,
+    /// Responses to the head of a request alone, without the handler.
+    responses_at_head,
     /// Requests that did not come in time (408), counted in `refused` too.
     timed_out,
     /// Requests handed over to tiny_http.
     requests,
     /// Responses sent to their clients in full.
-    answered,
+    responses_sent,
     /// Clients that were dropped because they took their response too slowly.
     slow_readers,
     /// Clients that got 504 because no response came in time.
-    unanswered,
+    response_timeouts,
     /// Failed attempts to accept a connection.
     accept_errors,
     /// Times that tiny_http was started anew because its accept loop or its connections had died.

@@ -182,7 +182,7 @@ pub enum Change {
         at_ms: u64,
         /// When it is to be forgotten.
         expires_ms: u64,
-        /// What a repeat is answered; `None` for ids of emitted messages, which have no answer.
+        /// What a repeat gets; `None` for ids of emitted messages, which have no response.
         answer: Option<StoredResponse>,
     },
     /// Writes a record of pairing, in place of the one with the same key.

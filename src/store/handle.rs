@@ -148,7 +148,7 @@ impl StoreHandle {
         self.shared.backlog.is_empty_or_awaited()
     }
 
-    /// Asks the engine something, after everything that this thread has sent before, and waits for the answer. Meanwhile
+    /// Asks the engine something, after everything that this thread has sent before, and waits for the response. Meanwhile
     /// nothing is committed, so the question should be quick. Not to be used on the store thread.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ impl StoreHandle {
         waiter.wait().unwrap_or(Err(CommitError::Stopped))
     }
 
-    /// Asks the engine something, like [`StoreHandle::query`], without waiting for the answer. `done` runs on the store
+    /// Asks the engine something, like [`StoreHandle::query`], without waiting for the response. `done` runs on the store
     /// thread under the rules of [`StoreHandle::commit`]; when the store has been stopped it is dropped.
     pub fn ask<T: 'static>(
         &self,

@@ -383,7 +383,7 @@ impl Default for ReplyFilter {
     }
 }
 
-/// The answer that a webhook got; given again to a repeat.
+/// The response that a webhook got; given again to a repeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredResponse {
     /// HTTP status.
@@ -394,7 +394,7 @@ pub struct StoredResponse {
     pub body: Arc<[u8]>,
 }
 
-/// A key that was seen and is not forgotten yet. Its answer comes from
+/// A key that was seen and is not forgotten yet. Its response comes from
 /// [`Store::stored_response`](super::Store::stored_response).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenRecord {

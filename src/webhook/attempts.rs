@@ -1,7 +1,7 @@
 //! How often one source address may fail to authenticate at one channel.
 //!
 //! A token bucket for each channel and address: a failure takes a token, and time refills them. What the limit does is
-//! decided by the caller: a failed request over it is answered 429 and not logged, and only where a plain shared secret
+//! decided by the caller: a failed request over it gets 429 and is not logged, and only where a plain shared secret
 //! could be guessed is a request also refused before it is checked. An authentic signature is never refused because of
 //! other requests: anybody can point a provider's own servers at this host. IPv6 addresses count by their /64, which is
 //! what one customer usually gets.
@@ -64,7 +64,7 @@ pub enum Failure {
         /// Failures over the limit that were not logged.
         unlogged: u64,
     },
-    /// It was not; leave it out of the log and answer 429.
+    /// It was not; leave it out of the log and respond with 429.
     OverLimit {
         /// How long until a failure is within the limit again, for `Retry-After`.
         retry_after: Duration,

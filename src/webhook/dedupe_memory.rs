@@ -50,7 +50,7 @@ pub enum Known<'a, A> {
     InFlight,
     /// The first request succeeded with this response.
     Done(&'a A),
-    /// As many requests as the memory holds are in flight; nothing was remembered. Answer 503.
+    /// As many requests as the memory holds are in flight; nothing was remembered. Respond with 503.
     Full,
 }
 

@@ -103,7 +103,7 @@ impl AuthPlan {
     }
 
     /// Whether a request that passes has `secret-validated` set: what an endpoint with `require-secret` needs. Such an
-    /// endpoint of a channel where this is false answers 503 and shows as unhealthy.
+    /// endpoint of a channel where this is false responds with 503 and shows as unhealthy.
     pub fn validates_secret(&self) -> bool {
         self.requirement == Requirement::Checked
     }
@@ -148,7 +148,7 @@ impl AuthPlan {
     }
 
     /// Secrets that are missing or cannot be used, for the channel's health. While there is one, every request is
-    /// answered 503.
+    /// refused with 503.
     pub fn secret_problems(&self, secrets: &SecretLookup<'_>) -> Vec<(String, SecretProblem)> {
         let of_scheme = |scheme: &Scheme| {
             let problem =

@@ -17,9 +17,9 @@ use super::shared_secret::{check_challenge, is_challenge};
 pub enum Verdict {
     /// It may be handed to the guest.
     Authentic(Authenticated),
-    /// It may not. Answer 401 with the same body whatever the reason was; the reason is for the log.
+    /// It may not. Respond with 401 with the same body whatever the reason was; the reason is for the log.
     Refused(AuthFailure),
-    /// It cannot be checked. Answer 503, and show the channel as unhealthy.
+    /// It cannot be checked. Respond with 503, and show the channel as unhealthy.
     SecretUnusable {
         /// The stored secret's name.
         secret_name: String,

@@ -20,7 +20,7 @@ impl Reply {
 
 /// Sends a request and gives whatever comes back; an error of the connection fails the test.
 pub fn request(host: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-    try_request(host, method, target, headers, body).expect("an answer")
+    try_request(host, method, target, headers, body).expect("a response")
 }
 
 pub fn try_request(

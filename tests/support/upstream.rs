@@ -1,4 +1,4 @@
-//! A fake upstream server on loopback. It records every request and answers what the test says.
+//! A fake upstream server on loopback. It records every request and responds as the test says.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -24,10 +24,10 @@ impl Recorded {
     }
 }
 
-/// What the server answers: status, extra headers, body.
-pub type Answer = (u16, Vec<(String, String)>, Vec<u8>);
+/// What the server sends: status, extra headers, body.
+pub type Response = (u16, Vec<(String, String)>, Vec<u8>);
 
-pub fn ok() -> Answer {
+pub fn ok() -> Response {
     (200, Vec::new(), b"{}".to_vec())
 }
 
@@ -37,18 +37,18 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// A server that answers what `answer` says of each request and of the number of requests before it.
-    pub fn start(answer: impl Fn(&Recorded, usize) -> Answer + Send + Sync + 'static) -> Self {
+    /// A server that sends what `respond` says of each request and of the number of requests before it.
+    pub fn start(respond: impl Fn(&Recorded, usize) -> Response + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let recorded = requests.clone();
-        let answer = Arc::new(answer);
+        let respond = Arc::new(respond);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (recorded, answer) = (recorded.clone(), answer.clone());
+                let (recorded, respond) = (recorded.clone(), respond.clone());
                 thread::spawn(move || {
-                    let _ = serve(&stream, &recorded, &*answer);
+                    let _ = serve(&stream, &recorded, &*respond);
                 });
             }
         });
@@ -74,7 +74,7 @@ impl Upstream {
 fn serve(
     stream: &TcpStream,
     recorded: &Mutex<Vec<Recorded>>,
-    answer: &(dyn Fn(&Recorded, usize) -> Answer + Send + Sync),
+    respond: &(dyn Fn(&Recorded, usize) -> Response + Send + Sync),
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader)? {
@@ -83,7 +83,7 @@ fn serve(
             recorded.push(request.clone());
             recorded.len() - 1
         };
-        let (status, headers, body) = answer(&request, before);
+        let (status, headers, body) = respond(&request, before);
         let mut head = format!("HTTP/1.1 {status} -\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");

@@ -22,7 +22,7 @@ pub enum LogLevel {
 /// What the host answers to `http-request`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpResponse {
-    /// The status code. A status outside 200 to 299 is an answer too, not an error.
+    /// The status code. A status outside 200 to 299 is a response too, not an error.
     pub status: u16,
     /// A JSON object of string to string; header names are in lower case.
     pub headers_json: String,

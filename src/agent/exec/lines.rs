@@ -12,8 +12,8 @@ use super::child::Line;
 use super::desk::lease;
 use super::line::{AgentLine, BadLine, id_within, parse_line};
 use super::{ExecAgent, IgnoredLine};
-use crate::agent::answer::{self, Recipient};
 use crate::agent::message::MAX_LINE_BYTES;
+use crate::agent::outcome::{self, Recipient};
 use crate::agent::quote::{quote, redacted};
 
 /// The process that said something, or that is tried alone.
@@ -50,7 +50,12 @@ impl ExecAgent {
             log::warn!("a line of the agent{about} is ignored: {error}: {quoted}{suppressed}");
         }
         if let Some(delivery) = id.filter(|_| is_final).and_then(|id| process.take(id)) {
-            answer::fail(host, delivery, &format!("its answer is not understood: {error}: {quoted}"), None);
+            outcome::fail(
+                host,
+                delivery,
+                &format!("its response is not understood: {error}: {quoted}"),
+                None,
+            );
         }
     }
 
@@ -68,7 +73,7 @@ impl ExecAgent {
             }
             AgentLine::Nack { id, delay } => {
                 if let Some(delivery) = self.known(process, id) {
-                    answer::fail(host, delivery, "the agent refused it (nack)", delay);
+                    outcome::fail(host, delivery, "the agent refused it (nack)", delay);
                 }
             }
             AgentLine::Status { id, status, message } => match process.touch(id) {
@@ -94,7 +99,7 @@ impl ExecAgent {
         response: Option<AgentResponse>,
         done: bool,
     ) {
-        let kept = response.map_or(Ok(()), |response| answer::keep(host, &delivery, response));
+        let kept = response.map_or(Ok(()), |response| outcome::keep(host, &delivery, response));
         match kept {
             Err(not_kept) => not_kept.end(host, delivery),
             Ok(()) if done => self.complete(host, delivery),
@@ -107,7 +112,7 @@ impl ExecAgent {
         desk.suspects.remove(&delivery.id().0);
         desk.has_answered = true;
         drop(desk);
-        answer::complete(host, delivery);
+        outcome::complete(host, delivery);
     }
 
     fn known(&self, process: &dyn Process, id: u64) -> Option<Delivery> {

@@ -1,4 +1,4 @@
-//! The process that answers: fed, supervised, started again.
+//! The program of the agent: fed, supervised, started again.
 
 use std::io::Write as _;
 use std::thread;
@@ -11,8 +11,8 @@ use crate::model::human_duration::HumanDuration;
 use super::ExecAgent;
 use super::child::{self, Pipes, Running};
 use super::desk::lease;
-use crate::agent::answer;
 use crate::agent::message::message_json;
+use crate::agent::outcome;
 
 /// The wait before a program that died is started again; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -70,7 +70,7 @@ impl ExecAgent {
             }
             Err(error) => {
                 self.warn_of_failure(&format!("message {} cannot be read: {error}", delivery.id()));
-                answer::release(host, delivery, UNREADABLE_PAUSE);
+                outcome::release(host, delivery, UNREADABLE_PAUSE);
                 None
             }
         }
@@ -83,11 +83,11 @@ impl ExecAgent {
         let Some(mut input) = desk.input.take() else {
             drop(desk);
             // The process has ended since: it never saw the message.
-            return answer::release(host, delivery, Duration::ZERO);
+            return outcome::release(host, delivery, Duration::ZERO);
         };
         let process = desk.process;
-        answer::begin(host, &delivery);
-        // On the desk before it is written: the answer may be quick.
+        outcome::begin(host, &delivery);
+        // On the desk before it is written: the response may be quick.
         desk.open.insert(id, delivery, Instant::now(), self.settings.timeout);
         drop(desk);
         let written = input.write_all(line.as_bytes()).and_then(|()| input.flush());
@@ -172,9 +172,9 @@ impl ExecAgent {
                 desk.suspect(id);
                 let is_stuck = desk.last_line.is_none_or(|last| last < silent_since);
                 drop(desk);
-                let error = format!("no answer within {}", HumanDuration(self.settings.timeout));
+                let error = format!("no response within {}", HumanDuration(self.settings.timeout));
                 self.warn_of_failure(&format!("the agent did not answer message {id}: {error}"));
-                answer::fail(host, delivery, &error, None);
+                outcome::fail(host, delivery, &error, None);
                 self.changed.notify_all();
                 if is_stuck {
                     return Turn::Stuck;
@@ -208,11 +208,11 @@ impl ExecAgent {
         }
         for (id, delivery) in open {
             if is_over {
-                answer::release(host, delivery, Duration::ZERO);
+                outcome::release(host, delivery, Duration::ZERO);
             } else {
                 self.desk().suspect(id);
                 let error = format!("the agent ended ({status}) while it had this message");
-                answer::fail(host, delivery, &error, Some(Duration::ZERO));
+                outcome::fail(host, delivery, &error, Some(Duration::ZERO));
             }
         }
         self.changed.notify_all();
@@ -227,7 +227,7 @@ impl ExecAgent {
         self.close_input();
         running.end();
         for (_, delivery) in self.take_open() {
-            answer::release(host, delivery, Duration::ZERO);
+            outcome::release(host, delivery, Duration::ZERO);
         }
         self.changed.notify_all();
     }

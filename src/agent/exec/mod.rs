@@ -1,4 +1,4 @@
-//! A program that reads messages and writes answers as JSON lines.
+//! A program that reads messages and writes responses as JSON lines.
 //!
 //! Three threads: one takes messages and writes them, one starts the process, reads what it says and starts it again when
 //! it dies, one tries alone what may have killed it. A message that was in flight when the process died is tried in a process of its own, so
@@ -10,7 +10,7 @@
 //! | `desk` | messages that a process has: pure but for the deliveries |
 //! | `line` | what a program says in one line: pure |
 //! | `lines` | doing what it says |
-//! | `main_process` | the process that answers: fed, supervised, replaced |
+//! | `main_process` | the program of the agent: fed, supervised, replaced |
 //! | `trial` | a process for one message |
 
 mod child;

@@ -15,7 +15,7 @@ use super::ExecAgent;
 use super::child::{self, Pipes};
 use super::desk::{OpenMessages, lease};
 use super::lines::Process;
-use crate::agent::answer::{self, Recipient};
+use crate::agent::outcome::{self, Recipient};
 
 /// A trial begins when the agent has run for so long: a program that dies whatever it is asked has died again by then.
 const PROVEN_AFTER: Duration = Duration::from_secs(1);
@@ -111,7 +111,7 @@ impl ExecAgent {
     fn try_alone(&self, host: &Host, delivery: Delivery, line: &str, main: u64) {
         let id = delivery.id().0;
         self.warn_of_failure(&format!("message {id} is tried in a process of its own"));
-        answer::begin(host, &delivery);
+        outcome::begin(host, &delivery);
         let trial = Trial { agent: self, open: Mutex::default(), acting: Mutex::default() };
         trial.put(id, delivery);
         let outcome = match child::start(&self.settings) {
@@ -121,8 +121,10 @@ impl ExecAgent {
         // None when the message was dealt with, well or not.
         let Some(delivery) = trial.take(id) else { return };
         let (error, is_proof) = match outcome {
-            Outcome::Stopped => return answer::release(host, delivery, Duration::ZERO),
-            Outcome::TimedOut => (format!("no answer within {}", HumanDuration(self.settings.timeout)), true),
+            Outcome::Stopped => return outcome::release(host, delivery, Duration::ZERO),
+            Outcome::TimedOut => {
+                (format!("no response within {}", HumanDuration(self.settings.timeout)), true)
+            }
             Outcome::Died(status) => {
                 let desk = self.desk();
                 let agent_runs = desk.process == main && desk.alive_since.is_some();
@@ -131,10 +133,10 @@ impl ExecAgent {
         };
         self.warn_of_failure(&format!("the agent failed on message {id}: {error}"));
         if is_proof {
-            answer::fail(host, delivery, &error, None);
+            outcome::fail(host, delivery, &error, None);
         } else {
             // The agent itself does not run: its death says nothing about the message.
-            answer::release(host, delivery, PAUSE);
+            outcome::release(host, delivery, PAUSE);
         }
     }
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::{ChannelManager, HostError};
 use serde_json::Value;
 
-use super::answer::answer;
+use super::execute::execute;
 use super::request::Request;
 use super::wire::{MAX_ANSWER_BYTES, Wire};
 use crate::cli::config::{Settings, control_socket};
 use crate::cli::outcome::Failure;
 
-/// How long the host may take to answer.
+/// How long the host may take to respond.
 const HOST_TIME: Duration = Duration::from_secs(30);
 
 /// What came of asking the running host.
@@ -35,8 +35,8 @@ pub fn ask_running(settings: &Settings, request: &Request) -> Result<HostRespons
         }
         Err(error) => return Err(unreachable(&path, &error)),
     };
-    let answer = exchange(stream, request).map_err(|error| unreachable(&path, &error))?;
-    match answer {
+    let response = exchange(stream, request).map_err(|error| unreachable(&path, &error))?;
+    match response {
         Ok(value) => Ok(HostResponse::Running(value)),
         Err(error) => Err(Failure::problem(error)),
     }
@@ -55,11 +55,11 @@ pub fn ask(settings: &Settings, request: Request) -> Result<Value, Failure> {
     }
     let manager = ChannelManager::new(settings.manager()?).map_err(|error| match error {
         HostError::Lock(error) => {
-            Failure::problem(format!("the host does not answer on its control socket: {error}"))
+            Failure::problem(format!("the host does not respond on its control socket: {error}"))
         }
         other => Failure::problem(other),
     })?;
-    answer(&manager, request).map_err(Failure::problem)
+    execute(&manager, request).map_err(Failure::problem)
 }
 
 fn unreachable(path: &Path, error: &io::Error) -> Failure {
@@ -75,9 +75,9 @@ fn exchange(stream: UnixStream, request: &Request) -> io::Result<Result<Value, S
     let mut wire = Wire::new(stream, None, HOST_TIME)?;
     wire.write_line(&serde_json::to_string(request)?)?;
     let line = wire.read_line(MAX_ANSWER_BYTES)?;
-    let mut answer: Value = serde_json::from_str(&line)?;
-    match answer.get("error").and_then(Value::as_str) {
+    let mut response: Value = serde_json::from_str(&line)?;
+    match response.get("error").and_then(Value::as_str) {
         Some(error) => Ok(Err(error.to_owned())),
-        None => Ok(Ok(answer["ok"].take())),
+        None => Ok(Ok(response["ok"].take())),
     }
 }

@@ -122,7 +122,7 @@ mod tests {
             let mut response = String::new();
             client.read_to_string(&mut response).map(|_| response.len())
         });
-        while !connection.advance(|_| unreachable!("it was answered")).unwrap() {
+        while !connection.advance(|_| unreachable!("it has responded")).unwrap() {
             std::thread::yield_now();
         }
         drop(connection);

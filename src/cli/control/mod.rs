@@ -6,15 +6,15 @@
 //! | file | job |
 //! |---|---|
 //! | `request` | what can be asked |
-//! | `answer` | what a manager answers, running or not |
+//! | `execute` | what a manager does for a request, running or not |
 //! | `shown` | records as JSON |
 //! | `server`, `connection` | the socket of a running host, and one client of it |
 //! | `client` | asks the running host, or opens its store when none runs |
 //! | `wire` | lines over a socket, within time and size |
 
-mod answer;
 mod client;
 mod connection;
+mod execute;
 mod request;
 mod server;
 mod shown;

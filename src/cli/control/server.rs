@@ -11,8 +11,8 @@ use crate::ChannelManager;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
-use super::answer::answer;
 use super::connection::Connection;
+use super::execute::execute;
 use super::request::Request;
 use super::wire::wait;
 
@@ -153,11 +153,11 @@ fn respond(line: &str, manager: &ChannelManager) -> String {
         .map_err(|error| {
             format!("the request is not understood ({error}); is this another version of tinclaw?")
         })
-        .and_then(|request| answer(manager, request));
+        .and_then(|request| execute(manager, request));
     envelope(result).to_string()
 }
 
-/// The answer as it is sent.
+/// The response as it is sent.
 fn envelope(result: Result<Value, String>) -> Value {
     match result {
         Ok(value) => serde_json::json!({"ok": value}),

@@ -127,7 +127,7 @@ fn an_address_that_refuses_is_followed_by_the_next() {
     assert!(second.recv_timeout(Duration::from_secs(10)).is_ok());
 }
 
-/// A TLS server for `secure.test` that answers one request per connection.
+/// A TLS server for `secure.test` that serves one request per connection.
 fn tls_server() -> (u16, mpsc::Receiver<Received>) {
     let certificates =
         CertificateDer::pem_slice_iter(CERTIFICATE.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();

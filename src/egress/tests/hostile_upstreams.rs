@@ -274,7 +274,7 @@ fn compressed_bytes_stay_bytes_and_are_not_asked_for() {
     assert_eq!(answer.response.body, bomb);
     assert_eq!(headers(&answer)["content-encoding"], "gzip");
     assert_eq!(upstream.only().header("accept-encoding"), None);
-    // A guest that could ask for compression would get an answer in which no secret is found.
+    // A guest that could ask for compression would get a response in which no secret is found.
     for asked in [r#"{"Accept-Encoding": "gzip"}"#, r#"{"ACCEPT-ENCODING": "br", "TE": "gzip"}"#] {
         send(&channel, request("GET", URL, asked, None)).unwrap();
         let received = upstream.received();

@@ -141,7 +141,7 @@ pub fn response(status: u16, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// A resolver that gives its answers one after the other, the last one for ever, and counts.
+/// A resolver that gives its lists one after the other, the last one for ever, and counts.
 pub struct Answers {
     answers: Mutex<Vec<Vec<IpAddr>>>,
     pub asked: Mutex<Vec<String>>,

@@ -1,4 +1,4 @@
-//! Kill the host at any instruction: whatever was answered 200 reaches the agent, in order, and the agent's answer
+//! Kill the host at any instruction: whatever got 200 reaches the agent, in order, and the agent's response
 //! reaches the upstream server.
 //!
 //! A child process runs a host with a durable store under load from this process, which is also the upstream server. It
@@ -147,7 +147,7 @@ impl World {
         self.scratch.path().join("agent.log")
     }
 
-    /// A provider: sends the messages of one conversation, each until it is answered 200, then the next.
+    /// A provider: sends the messages of one conversation, each until it gets 200, then the next.
     fn send_until_stopped(&self, channel: &str, user: &str) {
         let conversation = format!("{channel}/{user}");
         let secret = fixtures::value_of("echo_webhook_secret");
@@ -231,7 +231,7 @@ impl World {
         }
         let twice = messages.values().filter(|messages| messages.len() > 1).count();
         println!(
-            "answered 200: {}; delivered to the agent: {} ids in {} deliveries, {twice} ids as more than one message; \
+            "got 200: {}; delivered to the agent: {} ids in {} deliveries, {twice} ids as more than one message; \
              replies: {} ids in {} requests",
             answered.len(),
             messages.len(),
@@ -240,7 +240,7 @@ impl World {
             replies.values().sum::<usize>(),
         );
         let lost: Vec<_> = answered.iter().filter(|id| !messages.contains_key(*id)).collect();
-        assert!(lost.is_empty(), "answered 200 and never delivered: {lost:?}");
+        assert!(lost.is_empty(), "got 200 and were never delivered: {lost:?}");
         let unanswered: Vec<_> = messages.keys().filter(|id| !replies.contains_key(*id)).collect();
         assert!(unanswered.is_empty(), "delivered, and the reply never arrived: {unanswered:?}");
         log::check_order(&lines);

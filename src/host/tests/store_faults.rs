@@ -72,7 +72,7 @@ fn read(host: SocketAddr, path: &str) -> Value {
     accepted(host, &json!({"do": "workspace-read", "path": path}))
 }
 
-/// An agent that answers everything, and counts what it gets by the provider's id.
+/// An agent that responses everything, and counts what it gets by the provider's id.
 fn answer_all(host: &Host, got: &Mutex<BTreeMap<String, BTreeSet<u64>>>) {
     for delivery in host.messages() {
         let content = delivery.message().content.clone();
@@ -116,7 +116,7 @@ fn every_write_fails_once(fault: Fault) {
                 assert!(Instant::now() < give_up, "{fault:?} {number}: {:?}", host.health());
                 thread::sleep(Duration::from_millis(5));
             }
-            // An answer that arrived, a reply that was delivered: both stay so when the provider asks again.
+            // A response that arrived, a reply that was delivered: both stay so when the provider asks again.
             eventually("the repeat is answered", || (say(address, number).status == 200).then_some(()));
         }
         script.clear();
@@ -276,7 +276,7 @@ fn an_answer_without_changes_waits_for_the_state_that_it_rests_on() {
         let was_answered = is_answered.load(Ordering::Relaxed);
         gate.open();
         assert_eq!((first.join().unwrap().status, second.join().unwrap().status), (200, 200));
-        assert!(!was_answered, "the answer left before what it rests on was durable");
+        assert!(!was_answered, "the response left before what it rests on was durable");
     });
 }
 

@@ -55,7 +55,7 @@ impl Front {
         let Ok(Some(frame)) = reply::frame(&bytes, is_head_request) else {
             return self.refuse(id, Rejection::Handover, now);
         };
-        count(&self.shared.counters.answered_at_head);
+        count(&self.shared.counters.responses_at_head);
         self.begin_response(id, Outgoing::response(bytes, frame, true), Then::Linger, None, now);
     }
 
@@ -89,7 +89,7 @@ impl Front {
     fn after_response(&mut self, id: usize, then: Then, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
         if then != Then::Linger {
-            count(&self.shared.counters.answered);
+            count(&self.shared.counters.responses_sent);
         }
         match then {
             Then::Keep => {
@@ -145,7 +145,7 @@ impl Front {
                 self.refuse(id, Rejection::Handover, now);
             }
             Phase::Waiting { .. } | Phase::Parked(_) => {
-                count(&counters.unanswered);
+                count(&counters.response_timeouts);
                 self.refuse(id, Rejection::ResponseTimeout, now);
             }
             Phase::Writing { .. } => {

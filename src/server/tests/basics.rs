@@ -25,16 +25,16 @@ fn ask(server: &HttpServer) -> TcpStream {
 #[test]
 fn a_request_reaches_the_handler_and_its_answer_the_client() {
     let server = start(ServerLimits::default(), describe);
-    let answer = exchange(
+    let response = exchange(
         server.local_addr(),
         b"POST /hook/a%20b?x=1&y=%3F?z HTTP/1.1\r\nHost: localhost\r\nX-One: 1\r\nX-One: 2\r\nContent-Length: 5\r\n\r\nhello",
     );
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+    assert!(response.contains("\r\nConnection: close\r\n"), "{response}");
     assert!(
-        answer
+        response
             .ends_with("POST /hook/a%20b [x=1&y=%3F?z]\nhost: localhost\nx-one: 1\nx-one: 2\nbody 5\nhello"),
-        "{answer}"
+        "{response}"
     );
 }
 
@@ -71,16 +71,16 @@ fn answers_of_every_kind_arrive_as_they_should() {
         (0, 502, "{\"error\":\"bad_response\"}"),
         (600, 502, "{\"error\":\"bad_response\"}"),
     ] {
-        let answer = get(address, &format!("/?{status_sent}"));
-        assert_eq!(status(&answer), status_seen, "{answer:?}");
-        let (head, seen) = answer.split_once("\r\n\r\n").unwrap();
-        assert_eq!(seen, body, "{answer:?}");
+        let response = get(address, &format!("/?{status_sent}"));
+        assert_eq!(status(&response), status_seen, "{response:?}");
+        let (head, seen) = response.split_once("\r\n\r\n").unwrap();
+        assert_eq!(seen, body, "{response:?}");
         assert!(
             !head.contains("Smuggled") && !head.contains("999") && !head.contains("chunked"),
-            "{answer:?}"
+            "{response:?}"
         );
-        assert_eq!(head.contains("X-Kept: yes"), status_seen == status_sent, "{answer:?}");
-        assert_eq!(head.contains("Content-Length"), ![204, 304].contains(&status_seen), "{answer:?}");
+        assert_eq!(head.contains("X-Kept: yes"), status_seen == status_sent, "{response:?}");
+        assert_eq!(head.contains("Content-Length"), ![204, 304].contains(&status_seen), "{response:?}");
     }
     let head = exchange(address, b"HEAD /?200 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(head.contains("Content-Length: 4\r\n") && head.ends_with("\r\n\r\n"), "{head:?}");
@@ -93,15 +93,15 @@ fn large_bodies_pass_both_ways() {
     });
     let body: String = (0..1 << 20).map(|index| char::from(b'a' + (index % 26) as u8)).collect();
     let request = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    let answer = exchange(server.local_addr(), request.as_bytes());
-    assert!(answer.split_once("\r\n\r\n").unwrap().1 == body);
+    let response = exchange(server.local_addr(), request.as_bytes());
+    assert!(response.split_once("\r\n\r\n").unwrap().1 == body);
 }
 
 #[test]
 fn a_request_that_is_dropped_is_answered_with_500() {
     let server = start(ServerLimits::default(), drop);
-    let answer = get(server.local_addr(), "/");
-    assert_eq!((status(&answer), code(&answer)), (500, "no_response"));
+    let response = get(server.local_addr(), "/");
+    assert_eq!((status(&response), code(&response)), (500, "no_response"));
 }
 
 #[test]
@@ -150,21 +150,21 @@ fn connections_are_kept_only_when_that_is_wanted() {
         stream
             .write_all(format!("POST /{round} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").as_bytes())
             .unwrap();
-        let answer = read_answer(&mut stream);
+        let response = read_response(&mut stream);
         assert!(
-            answer.contains(&format!("POST /{round} ")) && !answer.contains("Connection: close"),
-            "{answer:?}"
+            response.contains(&format!("POST /{round} ")) && !response.contains("Connection: close"),
+            "{response:?}"
         );
     }
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     assert!(read_all(&mut stream).contains("\r\nConnection: close\r\n"));
-    eventually("all are counted", || server.stats().answered == 4);
+    eventually("all are counted", || server.stats().responses_sent == 4);
     assert_eq!(server.stats().accepted, 1);
 
-    // HTTP/1.0 clients and those that send two requests at once get one answer.
+    // HTTP/1.0 clients and those that send two requests at once get one response.
     for bytes in [&b"GET / HTTP/1.0\r\n\r\n"[..], &[GET, GET].concat()] {
-        let answer = exchange(server.local_addr(), bytes);
-        assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer:?}");
+        let response = exchange(server.local_addr(), bytes);
+        assert_eq!(response.matches("HTTP/1.1 200").count(), 1, "{response:?}");
     }
 }
 
@@ -173,7 +173,7 @@ fn a_kept_connection_ends_after_its_time_and_is_the_first_to_go() {
     let limits = ServerLimits { keep_alive: Duration::from_millis(200), ..ServerLimits::default() };
     let server = start(limits.clone(), describe);
     let mut stream = ask(&server);
-    assert_eq!(status(&read_answer(&mut stream)), 200);
+    assert_eq!(status(&read_response(&mut stream)), 200);
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 
     let server = start(ServerLimits { keep_alive: PATIENCE, connections: 2, ..limits }, describe);
@@ -181,9 +181,9 @@ fn a_kept_connection_ends_after_its_time_and_is_the_first_to_go() {
     unfinished.write_all(b"GET / HT").unwrap();
     eventually("it is accepted", || server.stats().accepted == 1);
     let mut idle = ask(&server);
-    assert_eq!(status(&read_answer(&mut idle)), 200);
+    assert_eq!(status(&read_response(&mut idle)), 200);
     let mut newcomer = ask(&server);
-    assert_eq!(status(&read_answer(&mut newcomer)), 200);
+    assert_eq!(status(&read_response(&mut newcomer)), 200);
     assert_eq!(idle.read(&mut [0]).unwrap(), 0);
     unfinished.write_all(b"TP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     assert_eq!(status(&read_all(&mut unfinished)), 200);

@@ -55,7 +55,7 @@ fn misbehaving_clients_leave_nothing_behind() {
             2 => stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\n\n\0\0\0"),
             3 => stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nsome"),
             4 => stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz"),
-            // Leaves before its answer has come, or with the answer unread, which resets the connection.
+            // Leaves before its response has come, or with the response unread, which resets the connection.
             _ => stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
         };
         if index % 6 == 5 {
@@ -141,17 +141,17 @@ fn a_server_without_file_descriptors_goes_on() {
     // More connections than it can have files: the oldest go, and everybody with a request is served.
     let slow: Vec<_> = (0..100).map(|_| slow_connection(address)).collect();
     for _ in 0..20 {
-        let answer = get(address, "/");
-        assert_eq!(status(&answer), 200, "{answer:?}");
+        let response = get(address, "/");
+        assert_eq!(status(&response), 200, "{response:?}");
     }
     drop(slow);
 
     // More requests at a time than it can have private connections: they take turns, or are told to retry.
     let clients: Vec<_> =
         (0..40).map(|_| std::thread::spawn(move || status(&get(address, "/slow")))).collect();
-    let answers: Vec<_> = clients.into_iter().map(|client| client.join().unwrap_or(0)).collect();
-    assert!(answers.iter().filter(|status| **status == 200).count() >= 4, "{answers:?}");
-    assert!(answers.iter().all(|status| [0, 200, 503].contains(status)), "{answers:?}");
+    let responses: Vec<_> = clients.into_iter().map(|client| client.join().unwrap_or(0)).collect();
+    assert!(responses.iter().filter(|status| **status == 200).count() >= 4, "{responses:?}");
+    assert!(responses.iter().all(|status| [0, 200, 503].contains(status)), "{responses:?}");
 
     assert_eq!(status(&get(address, "/")), 200);
     drop(child.stdin.take());

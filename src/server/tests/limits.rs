@@ -18,8 +18,8 @@ fn post(path: &str, length: usize) -> Vec<u8> {
     bytes
 }
 
-fn refused(answer: &str, expected: (u16, &str)) {
-    assert_eq!((status(answer), code(answer)), expected, "{answer:?}");
+fn refused(response: &str, expected: (u16, &str)) {
+    assert_eq!((status(response), code(response)), expected, "{response:?}");
 }
 
 #[test]
@@ -45,8 +45,8 @@ fn sixty_four_fields_pass_and_one_more_does_not() {
 fn a_body_may_have_the_limit_of_its_route() {
     let server = start(ServerLimits::default(), describe);
     for (path, limit) in [("/small", 10), ("/large", 1 << 20)] {
-        let answer = exchange(server.local_addr(), &post(path, limit));
-        assert!(answer.contains(&format!("\nbody {limit}\n")), "{path}: {:?}", &answer[..200]);
+        let response = exchange(server.local_addr(), &post(path, limit));
+        assert!(response.contains(&format!("\nbody {limit}\n")), "{path}: {:?}", &response[..200]);
         refused(&exchange(server.local_addr(), &post(path, limit + 1)), (413, "body_too_large"));
     }
 }
@@ -133,9 +133,9 @@ fn when_every_place_waits_for_its_answer_the_newcomer_is_refused() {
     let (server, requests) = holding(ServerLimits { connections: 3, ..ServerLimits::default() });
     let mut clients: Vec<_> = (0..3).map(|_| ask(server.local_addr())).collect();
     let held: Vec<_> = (0..3).map(|_| requests.recv_timeout(PATIENCE).unwrap()).collect();
-    let answer = get(server.local_addr(), "/");
-    refused(&answer, (503, "too_many_connections"));
-    assert!(answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
+    let response = get(server.local_addr(), "/");
+    refused(&response, (503, "too_many_connections"));
+    assert!(response.contains("\r\nRetry-After: 1\r\n"), "{response}");
     for request in held {
         request.responder.respond(Response::json(200, "{}"));
     }
@@ -171,7 +171,7 @@ fn an_answer_that_does_not_come_in_time_is_made_up_for() {
     let mut client = ask(server.local_addr());
     requests.recv_timeout(PATIENCE).unwrap().responder.respond(Response::json(200, "{}"));
     assert!(read_all(&mut client).ends_with("\r\n\r\n{}"));
-    assert_eq!(server.stats().unanswered, 1);
+    assert_eq!(server.stats().response_timeouts, 1);
     eventually("there are as many private connections as always", || server.stats().private_connections == 4);
 }
 
@@ -224,9 +224,9 @@ fn answers_share_a_memory_and_slow_readers_are_dropped() {
     let server = start(limits, |request| {
         request.responder.respond(Response { status: 200, headers: vec![], body: vec![b'x'; 8 << 20] });
     });
-    // More than the sockets between us hold, so the answer stays with the server while nobody reads.
+    // More than the sockets between us hold, so the response stays with the server while nobody reads.
     let mut slow = ask(server.local_addr());
-    eventually("the answer is under way", || server.stats().response_memory_used == 8 << 20);
+    eventually("the response is under way", || server.stats().response_memory_used == 8 << 20);
     refused(&get(server.local_addr(), "/"), (503, "out_of_memory"));
     eventually("the slow reader is dropped", || server.stats().slow_readers == 1);
     eventually("its memory is released", || server.stats().response_memory_used == 0);
@@ -273,8 +273,8 @@ fn unfinished_bodies_do_not_keep_the_memory_from_others() {
         })
         .collect();
     eventually("the memory is taken", || server.stats().body_memory_used > 400 << 10);
-    let answer = exchange(server.local_addr(), &post("/", 400 << 10));
-    assert!(answer.contains("\nbody 409600\n"), "{:?}", &answer[..200]);
+    let response = exchange(server.local_addr(), &post("/", 400 << 10));
+    assert!(response.contains("\nbody 409600\n"), "{:?}", &response[..200]);
     refused(&read_all(&mut hoarders[0]), (503, "out_of_memory"));
 }
 

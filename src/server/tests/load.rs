@@ -191,9 +191,9 @@ fn send_slowly(address: SocketAddr, count: usize, stop: &AtomicBool) -> usize {
     while !stop.load(Ordering::Relaxed) {
         let begin = Instant::now();
         for stream in &mut streams {
-            let mut answer = [0; 512];
+            let mut response = [0; 512];
             let closed =
-                stream.read(&mut answer).is_ok() || stream.write(&[text[byte % text.len()]]).is_err();
+                stream.read(&mut response).is_ok() || stream.write(&[text[byte % text.len()]]).is_err();
             if closed {
                 *stream = connect();
                 opened += 1;

@@ -60,24 +60,26 @@ pub fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
 }
 
 pub fn read_all(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
+    let mut response = Vec::new();
+    match stream.read_to_end(&mut response) {
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
-        Err(error) => panic!("no end of the answer: {error}; so far {:?}", String::from_utf8_lossy(&answer)),
+        Err(error) => {
+            panic!("no end of the response: {error}; so far {:?}", String::from_utf8_lossy(&response))
+        }
     }
-    String::from_utf8_lossy(&answer).into_owned()
+    String::from_utf8_lossy(&response).into_owned()
 }
 
-/// Reads one answer from a connection that stays open.
-pub fn read_answer(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
+/// Reads one response from a connection that stays open.
+pub fn read_response(stream: &mut TcpStream) -> String {
+    let mut response = Vec::new();
     let mut byte = [0];
-    while !answer.ends_with(b"\r\n\r\n") {
+    while !response.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte).unwrap();
-        answer.push(byte[0]);
+        response.push(byte[0]);
     }
-    let head = String::from_utf8(answer).unwrap();
+    let head = String::from_utf8(response).unwrap();
     let length = head
         .lines()
         .find_map(|line| line.strip_prefix("Content-Length: "))
@@ -91,16 +93,16 @@ pub fn get(address: SocketAddr, target: &str) -> String {
     exchange(address, format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
 }
 
-pub fn status(answer: &str) -> u16 {
-    answer
+pub fn status(response: &str) -> u16 {
+    response
         .get(9..12)
         .and_then(|digits| digits.parse().ok())
-        .unwrap_or_else(|| panic!("no answer: {answer:?}"))
+        .unwrap_or_else(|| panic!("no response: {response:?}"))
 }
 
 /// The stable code of a refusal.
-pub fn code(answer: &str) -> &str {
-    answer.split("{\"error\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default()
+pub fn code(response: &str) -> &str {
+    response.split("{\"error\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default()
 }
 
 /// Waits until something is so.

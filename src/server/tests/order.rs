@@ -13,7 +13,7 @@ fn the_handler_sees_every_arrival_once_and_in_order() {
     let seen = arrivals.clone();
     let server = start(ServerLimits::default(), move |request| {
         seen.lock().unwrap().push(request.arrival);
-        // Answered elsewhere, so that answers and requests overlap as they do in the host.
+        // Answered elsewhere, so that responses and requests overlap as they do in the host.
         thread::spawn(move || request.responder.respond(Response::json(200, "{}")));
     });
     let address = server.local_addr();
@@ -46,7 +46,7 @@ fn a_short_request_does_not_overtake_a_long_one_that_was_complete_before() {
         seen.lock().unwrap().push(request.path.clone());
         request.responder.respond(Response::json(200, "{}"));
     });
-    // One after the other in time, without waiting for answers, each over a connection of its own.
+    // One after the other in time, without waiting for responses, each over a connection of its own.
     let mut clients = Vec::new();
     for round in 0..60_u64 {
         let length = if round % 2 == 0 { 200_000 } else { 0 };

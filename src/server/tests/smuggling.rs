@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::server::{Response, ServerLimits};
 
-/// A name, the bytes, and the status and code of the answer (no code: the handler answered).
+/// A name, the bytes, and the status and code of the response (no code: the handler answered).
 type Row = (&'static str, &'static [u8], u16, &'static str);
 
 const REQUEST_LINES: &[Row] = &[
@@ -210,11 +210,11 @@ fn each_row_gets_its_answer_and_only_plain_requests_reach_the_handler() {
     let tables = [REQUEST_LINES, TARGETS, LINES, FIELDS, LENGTHS, ENCODINGS, ACCEPTED];
     let mut failures = Vec::new();
     for (name, bytes, expected_status, expected_code) in tables.into_iter().flatten() {
-        let answer = exchange(server.local_addr(), bytes);
-        if status(&answer) != *expected_status || code(&answer) != *expected_code {
-            failures.push(format!("{name}: {answer:?}"));
+        let response = exchange(server.local_addr(), bytes);
+        if status(&response) != *expected_status || code(&response) != *expected_code {
+            failures.push(format!("{name}: {response:?}"));
         }
-        assert!(answer.contains("\r\nConnection: close\r\n"), "{name}: {answer:?}");
+        assert!(response.contains("\r\nConnection: close\r\n"), "{name}: {response:?}");
     }
     assert!(failures.is_empty(), "{failures:#?}");
     assert_eq!(handled.load(Ordering::SeqCst), ACCEPTED.len());
@@ -236,9 +236,9 @@ fn what_follows_a_request_is_never_taken_for_another() {
         format!("POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{hidden}", hidden.len()),
     ];
     for row in &rows {
-        let answer = exchange(server.local_addr(), row.as_bytes());
-        assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{row:?}: {answer:?}");
-        assert!(answer.contains("/first []"), "{row:?}: {answer:?}");
+        let response = exchange(server.local_addr(), row.as_bytes());
+        assert_eq!(response.matches("HTTP/1.1 200").count(), 1, "{row:?}: {response:?}");
+        assert!(response.contains("/first []"), "{row:?}: {response:?}");
     }
     assert_eq!(handled.load(Ordering::SeqCst), rows.len());
 }
@@ -248,8 +248,8 @@ fn a_question_about_the_whole_server_is_answered_by_the_server() {
     let server = start(ServerLimits::default(), |request| {
         panic!("the handler got {}", request.target);
     });
-    let answer = exchange(server.local_addr(), b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 204 "), "{answer:?}");
+    let response = exchange(server.local_addr(), b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(response.starts_with("HTTP/1.1 204 "), "{response:?}");
 }
 
 /// A request to a path that nobody takes used to be read whole: its body took memory that others waited for.
@@ -263,33 +263,33 @@ fn what_the_head_decides_is_answered_before_any_body_comes() {
         let head = format!("POST /nope HTTP/1.1\r\nHost: a\r\n{rest}\r\n\r\n");
         let mut stream = connect(server.local_addr());
         stream.write_all(head.as_bytes()).unwrap();
-        let answer = read_all(&mut stream);
+        let response = read_all(&mut stream);
         assert!(
-            answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("{\"error\":\"not_found\"}"),
-            "{answer:?}"
+            response.starts_with("HTTP/1.1 404 ") && response.ends_with("{\"error\":\"not_found\"}"),
+            "{response:?}"
         );
     }
-    assert_eq!(server.stats().answered_at_head, 3);
+    assert_eq!(server.stats().responses_at_head, 3);
 }
 
 #[test]
 fn fields_of_the_private_connection_cannot_be_forged() {
     let server = start(ServerLimits::default(), describe);
-    let answer = exchange(
+    let response = exchange(
         server.local_addr(),
         b"GET / HTTP/1.1\r\nX-Tinclaw-Envelope: a 7 203.0.113.1\r\nHost: a\r\nx-tinclaw-hex-cookie: 61\r\nX-TINCLAW: 1\r\n\r\n",
     );
-    assert!(answer.ends_with("GET / []\nhost: a\nbody 0\n"), "{answer:?}");
+    assert!(response.ends_with("GET / []\nhost: a\nbody 0\n"), "{response:?}");
 }
 
 #[test]
 fn a_value_beyond_ascii_reaches_the_handler() {
     let server = start(ServerLimits::default(), describe);
-    let answer = exchange(
+    let response = exchange(
         server.local_addr(),
         "GET / HTTP/1.1\r\nHost: a\r\nX-City: S\u{e3}o Paulo\r\n\r\n".as_bytes(),
     );
-    assert!(answer.contains("x-city: S\u{e3}o Paulo\n"), "{answer:?}");
+    assert!(response.contains("x-city: S\u{e3}o Paulo\n"), "{response:?}");
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn a_careful_client_is_told_to_continue_only_when_its_body_is_welcome() {
     let head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
     let mut stream = connect(server.local_addr());
     stream.write_all(head.as_bytes()).unwrap();
-    assert_eq!(read_answer(&mut stream), "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(read_response(&mut stream), "HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(b"hi").unwrap();
     assert!(read_all(&mut stream).ends_with("body 2\nhi"));
 

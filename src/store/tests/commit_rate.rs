@@ -1,7 +1,7 @@
 //! Prints how many webhooks per second the store keeps, how many transactions they took, how many batches there were in
 //! each, and how many bytes were written for a webhook. A bench to be read, not a test: `cargo test --release --lib measure_commit_rate -- --ignored --nocapture`.
 //!
-//! A batch is what a webhook leaves: a message of 300 bytes, a cursor in the workspace, a seen id with its answer. "Life"
+//! A batch is what a webhook leaves: a message of 300 bytes, a cursor in the workspace, a seen id with its response. "Life"
 //! adds what follows: handed to the agent, acknowledged together with a reply, the reply tried and delivered.
 
 use std::path::{Path, PathBuf};

@@ -335,7 +335,7 @@ fn a_reply_goes_through_its_states(mut bench: Bench) {
     use ReplyState::{Dead, Delivered, Dropped, Pending};
     let id = bench.add_reply();
     let retry = |at_ms, next_ms| {
-        let error = format!("no answer at {at_ms}");
+        let error = format!("no response at {at_ms}");
         Change::ReplyRetry { id, at_ms, next_ms, error, uncertain: false, traps: 0 }
     };
     let dead = |at_ms| Change::ReplyDead { id, at_ms, error: "gone".to_owned(), uncertain: false };

@@ -22,7 +22,7 @@ pub enum Moment {
     /// The transaction is durable, nobody has been told.
     AfterCommit,
     DuringCheckpoint,
-    /// The guest has sent its request and waits for the answer: the upstream server, in the parent, kills.
+    /// The guest has sent its request and waits for the response: the upstream server, in the parent, kills.
     InsideRespond,
 }
 

@@ -294,7 +294,7 @@ fn a_reply_that_is_due_while_the_store_is_busy_starts_later() {
     running.reply_state(reply, ReplyState::Delivered);
 }
 
-/// An upstream server that answers its first request with this status when the gate is opened, and the others well.
+/// An upstream server that responds to its first request with this status when the gate is opened, and the others well.
 fn answering_late(status: u16) -> (Gate, Upstream) {
     let gate = Gate::default();
     let upstream = Upstream::start({

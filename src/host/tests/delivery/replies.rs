@@ -12,7 +12,7 @@ use super::support::*;
 use crate::test_support::eventually;
 use crate::test_support::upstream::{Recorded, Upstream, ok};
 
-fn failing() -> crate::test_support::upstream::Answer {
+fn failing() -> crate::test_support::upstream::Response {
     (500, Vec::new(), b"away".to_vec())
 }
 
@@ -177,7 +177,7 @@ fn a_reply_is_given_up_when_its_time_is_over_and_can_be_dropped() {
     let reply = running.host.respond(&said(&running, "ann"), text("hello back")).unwrap();
     running.reply_state(reply, ReplyState::Dead);
     let error = running.host.reply(reply).unwrap().unwrap().error.expect("the last error");
-    assert!(error.contains("answered 500: away"), "{error}");
+    assert!(error.contains("responded with 500: away"), "{error}");
     assert!(running.host.drop_reply(reply).unwrap());
     assert!(!running.host.drop_reply(reply).unwrap());
     assert_eq!(running.host.reply(reply).unwrap().unwrap().state, ReplyState::Dropped);
@@ -199,7 +199,7 @@ fn a_reply_that_is_refused_for_good_is_a_dead_letter_at_once_and_the_next_goes_o
     let record = running.host.reply(refused).unwrap().unwrap();
     assert_eq!((record.state, record.attempts), (ReplyState::Dead, 1));
     let error = record.error.expect("the service's words");
-    assert!(error.contains("answered 400") && error.contains("chat not found"), "{error}");
+    assert!(error.contains("responded with 400") && error.contains("chat not found"), "{error}");
     assert_eq!(texts(&upstream), ["refused", "next"]);
 }
 
@@ -365,7 +365,7 @@ fn a_channel_whose_credentials_are_refused_is_degraded_until_they_are_accepted()
     }
     let health = running.health("echo");
     assert_eq!(health.state, ChannelState::Degraded);
-    let reason = "its credentials are refused: api.echo.example answered 401: Unauthorized";
+    let reason = "its credentials are refused: api.echo.example responded with 401: Unauthorized";
     assert!(health.problems.iter().any(|problem| problem.message == reason), "{:?}", health.problems);
     is_back.store(true, Ordering::Relaxed);
     let reply = running.host.respond(&ann, text("4")).unwrap();

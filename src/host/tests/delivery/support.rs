@@ -153,7 +153,7 @@ impl Gate {
     }
 }
 
-/// An upstream server that answers when the gate is open.
+/// An upstream server that responds when the gate is open.
 pub fn behind(gate: &Gate) -> Upstream {
     let gate = gate.clone();
     Upstream::start(move |_, _| {

@@ -55,7 +55,7 @@ fn a_guest_that_traps_or_cannot_be_understood_after_its_effects_leaves_nothing()
         assert_eq!(
             again(&running).status,
             500,
-            "{guest}: a repeat runs, and gets no answer that was never sent"
+            "{guest}: a repeat runs, and gets no response that was never sent"
         );
         running.assert_no_message();
     }

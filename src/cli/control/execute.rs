@@ -1,4 +1,4 @@
-//! What a manager answers to a request.
+//! What a manager does for a request.
 
 use crate::ChannelManager;
 use crate::channel::ChannelName;
@@ -9,7 +9,7 @@ use super::request::{Request, Rows};
 use super::shown;
 
 /// Does what is asked.
-pub fn answer(manager: &ChannelManager, request: Request) -> Result<Value, String> {
+pub fn execute(manager: &ChannelManager, request: Request) -> Result<Value, String> {
     match request {
         Request::Health => {
             let health = manager.health().map_err(text)?;
@@ -77,7 +77,7 @@ fn no_such(what: &str, id: u64) -> String {
     format!("there is no {what} {id} (completed ones are kept for some days only)")
 }
 
-/// The answer to a change that may not have applied; `why` says why not.
+/// The response to a change that may not have applied; `why` says why not.
 fn changed<E: std::fmt::Display>(
     result: Result<bool, E>,
     why: impl FnOnce() -> String,

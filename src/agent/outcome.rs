@@ -1,4 +1,4 @@
-//! What every agent does with a message and with an answer.
+//! What every agent does with a message and with a response.
 
 use std::time::Duration;
 
