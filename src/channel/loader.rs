@@ -366,8 +366,10 @@ impl WasmChannelLoader {
 
 /// What is said of a directory without channels.
 pub(crate) fn no_channel_in(dir: &Path) -> Diagnostic {
-    let text =
-        format!("there is no channel in {}: a channel is NAME.wasm with NAME.capabilities.json", dir.display());
+    let text = format!(
+        "there is no channel in {}: a channel is NAME.wasm with NAME.capabilities.json",
+        dir.display()
+    );
     Diagnostic::warning("channel-files", text)
 }
 

@@ -95,7 +95,7 @@ pub struct Common {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the host: channels, their HTTP server, and an agent that responses
+    /// Run the host: channels, their HTTP server, and an agent that answers
     #[command(after_help = RUN_NOTES)]
     Run(RunArgs),
     /// Load channels and report errors and warnings about them

@@ -111,7 +111,7 @@ impl Host {
         self.tools.as_ref()
     }
 
-    /// Does what [`Host::shutdown`] does, except that answers which are still being sent are not waited for. For programs
+    /// Does what [`Host::shutdown`] does, except that responses which are still being sent are not waited for. For programs
     /// whose threads share the host: their streams of messages end, and the last of them drops the host.
     pub fn stop(&self) {
         if let Some(server) = &self.server {

@@ -40,7 +40,6 @@ mod tests;
 pub use crate::event::arrival::AddChannelError;
 pub use crate::event::health::{ChannelHealth, ChannelState};
 pub use crate::event::link::{LinkHealth, LinkState};
-pub use crate::event::link::{LinkHealth, LinkState};
 pub use crate::router::{RetryPolicy, RouterConfig};
 pub(crate) use builder::Host;
 pub(crate) use config::ManagerConfig;

@@ -66,7 +66,7 @@ impl ToolRegistry {
         let mut results = LoadedTools::default();
         let found = if path.is_dir() {
             let discovery = discover_channels(path)?;
-            results.warnings = discovery.warnings;
+            results.warnings = discovery.warnings.iter().map(ToString::to_string).collect();
             results.failed.extend(discovery.refused.into_iter().map(ToolError::from));
             discovery.channels
         } else if path.try_exists().unwrap_or(true) {

@@ -72,7 +72,7 @@ fn read(host: SocketAddr, path: &str) -> Value {
     accepted(host, &json!({"do": "workspace-read", "path": path}))
 }
 
-/// An agent that responses everything, and counts what it gets by the provider's id.
+/// An agent that answers everything, and counts what it gets by the provider's id.
 fn answer_all(host: &Host, got: &Mutex<BTreeMap<String, BTreeSet<u64>>>) {
     for delivery in host.messages() {
         let content = delivery.message().content.clone();

@@ -35,12 +35,12 @@ fn parked_requests_hold_up_no_other_and_get_their_responses() {
     let (server, requests) = parking(limits);
     let mut clients: Vec<_> = (0..64).map(|_| ask(server.local_addr(), "GET", "/")).collect();
     let parked: Vec<_> = clients.iter().map(|_| next(&requests)).collect();
-    assert_eq!(status(&read_answer(&mut ask(server.local_addr(), "GET", "/now"))), 200);
+    assert_eq!(status(&read_response(&mut ask(server.local_addr(), "GET", "/now"))), 200);
     // Each is one of those that were parked, whichever it is.
     for (number, responder) in parked.into_iter().enumerate() {
         responder.respond(Response::json(200, format!("{number:02}")));
     }
-    let mut numbers: Vec<_> = clients.iter_mut().map(read_answer).collect();
+    let mut numbers: Vec<_> = clients.iter_mut().map(read_response).collect();
     numbers.iter_mut().for_each(|answer| *answer = answer.split_off(answer.len() - 2));
     numbers.sort();
     assert_eq!(numbers, (0..64).map(|number| format!("{number:02}")).collect::<Vec<_>>());
@@ -51,9 +51,9 @@ fn a_connection_takes_the_next_request_after_a_parked_one() {
     let (server, requests) = parking(ServerLimits::default());
     let mut client = ask(server.local_addr(), "GET", "/");
     next(&requests).respond(Response::json(201, "1"));
-    assert_eq!(status(&read_answer(&mut client)), 201);
+    assert_eq!(status(&read_response(&mut client)), 201);
     client.write_all(b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    assert_eq!(status(&read_answer(&mut client)), 200);
+    assert_eq!(status(&read_response(&mut client)), 200);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_parked_request_may_have_a_large_response_and_head_has_no_body() {
     let (server, requests) = parking(ServerLimits::default());
     let mut client = ask(server.local_addr(), "GET", "/");
     next(&requests).respond(Response { status: 200, headers: vec![], body: vec![b'x'; 2 << 20] });
-    assert_eq!(read_answer(&mut client).matches('x').count(), 2 << 20);
+    assert_eq!(read_response(&mut client).matches('x').count(), 2 << 20);
     let mut client = ask(server.local_addr(), "HEAD", "/");
     next(&requests).respond(Response { status: 200, headers: vec![], body: b"body".to_vec() });
     client.write_all(b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -85,7 +85,7 @@ fn a_parked_request_without_a_response_is_answered_in_time() {
     late.respond(Response::json(200, "1"));
     let mut client = ask(server.local_addr(), "GET", "/");
     drop(next(&requests));
-    assert_eq!(status(&read_answer(&mut client)), 500, "dropped");
+    assert_eq!(status(&read_response(&mut client)), 500, "dropped");
 }
 
 #[test]
