@@ -108,6 +108,11 @@ mod tests {
                 .unwrap();
         let missing = NeededSecrets::new(Some(&setup), Arc::new(access)).missing();
         let texts: Vec<String> = missing.iter().map(|(_, found)| found.to_string()).collect();
-        assert_eq!(texts, ["the secrets cannot be read: the system gave no random bytes: see that the program may read /dev/urandom or call getrandom(2)"]);
+        assert_eq!(
+            texts,
+            [
+                "the secrets cannot be read: the system gave no random bytes: see that the program may read /dev/urandom or call getrandom(2)"
+            ]
+        );
     }
 }
