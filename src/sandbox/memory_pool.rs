@@ -25,6 +25,7 @@
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use rustix::process::{Resource, getrlimit};
@@ -51,9 +52,9 @@ static POOL: Pool = Pool::new(Bounds {
     part_of_limit: 4,
 });
 
-/// Returns the pages and addresses of all mappings that no instance uses to the system.
-pub(super) fn release_idle() {
-    POOL.release_idle();
+/// Returns the pages and addresses of all mappings that no instance has used for so long to the system.
+pub(super) fn release_idle(time: Duration) {
+    POOL.release_idle(time);
 }
 
 /// A store for one guest, and the mapping that the guest's memory lies in.
@@ -180,6 +181,8 @@ struct Mapping {
     len: usize,
     /// Whether it keeps pages while it is free.
     is_warm: bool,
+    /// When it was last used.
+    used_at: Instant,
 }
 
 // SAFETY: it owns its mapping, which belongs to the process and to no thread.
@@ -191,7 +194,7 @@ impl Mapping {
         let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
         // SAFETY: without an address the system chooses one where nothing is, so no memory of anybody changes.
         let start = unsafe { mmap_anonymous(ptr::null_mut(), len, access, flags) }.ok()?;
-        NonNull::new(start.cast()).map(|start| Self { start, len, is_warm: false })
+        NonNull::new(start.cast()).map(|start| Self { start, len, is_warm: false, used_at: Instant::now() })
     }
 
     /// Returns the pages from `from` up to `to` to the system. `from` is a multiple of its page.
@@ -282,14 +285,20 @@ impl Pool {
     fn take_back(&self, mut mapping: Mapping, used: usize) {
         mapping.is_warm = self.lock().warm() < WARM;
         mapping.discard(if mapping.is_warm { KEPT } else { 0 }, used);
+        mapping.used_at = Instant::now();
         let mut state = self.lock();
         let place = if mapping.is_warm { state.free.len() } else { 0 };
         state.free.insert(place, mapping);
     }
 
-    fn release_idle(&self) {
+    fn release_idle(&self, time: Duration) {
         let mut state = self.lock();
-        while state.free_one() {}
+        let (idle, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut state.free)
+            .into_iter()
+            .partition(|mapping| mapping.used_at.elapsed() >= time);
+        state.mappings -= idle.len();
+        state.bytes -= idle.iter().map(|mapping| mapping.len).sum::<usize>();
+        state.free = kept;
     }
 }
 

@@ -72,7 +72,7 @@ proptest! {
                     drop(lease);
                 }
                 Step::Drop { .. } => {}
-                Step::Release => pool.release_idle(),
+                Step::Release => pool.release_idle(Duration::ZERO),
             }
             let mut by_start = BTreeMap::new();
             for (lease, bytes, fill) in &leases {
@@ -89,7 +89,7 @@ proptest! {
             prop_assert!(state.mappings <= BOUNDS.mappings && state.bytes <= BOUNDS.bytes);
         }
         leases.clear();
-        pool.release_idle();
+        pool.release_idle(Duration::ZERO);
         let state = pool.lock();
         prop_assert_eq!((state.mappings, state.bytes), (0, 0));
     }
@@ -221,4 +221,18 @@ fn few_free_mappings_keep_their_pages_and_those_are_used_first() {
     let mut expected = vec![7; WARM];
     expected.push(0);
     assert_eq!(first_bytes, expected);
+}
+
+#[test]
+fn only_what_was_not_used_for_a_while_is_released() {
+    let pool = pool(BOUNDS);
+    drop(pool.take(1).unwrap());
+    let counts = || {
+        let state = pool.lock();
+        (state.mappings, state.free.len(), state.bytes)
+    };
+    pool.release_idle(Duration::from_secs(3600));
+    assert_eq!(counts(), (1, 1, GRAIN));
+    pool.release_idle(Duration::ZERO);
+    assert_eq!(counts(), (0, 0, 0));
 }

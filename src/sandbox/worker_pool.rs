@@ -18,6 +18,9 @@ use crate::model::wait::receive_within;
 pub(crate) const STACK_BYTES: usize = 4 * 1024 * 1024;
 /// How long a thread waits for work before it ends.
 const IDLE_TIME: Duration = Duration::from_secs(30);
+/// How long a thread waits for work before it returns the memory of guests to the system. The next callback makes its pages
+/// anew, in half a millisecond.
+const RELEASE_TIME: Duration = Duration::from_secs(2);
 
 /// Something for a worker to do.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -206,10 +209,9 @@ impl PoolInner {
 
     fn work(&self) {
         loop {
-            match receive_within(&self.jobs, self.idle_time) {
+            match self.next_job() {
                 Ok(job) => self.run(job),
                 Err(RecvTimeoutError::Timeout) => {
-                    memory_pool::release_idle();
                     if self.may_leave() {
                         return;
                     }
@@ -219,6 +221,16 @@ impl PoolInner {
                     return;
                 }
             }
+        }
+    }
+
+    fn next_job(&self) -> Result<Job, RecvTimeoutError> {
+        match receive_within(&self.jobs, RELEASE_TIME) {
+            Err(RecvTimeoutError::Timeout) => {
+                memory_pool::release_idle(RELEASE_TIME);
+                receive_within(&self.jobs, self.idle_time)
+            }
+            received => received,
         }
     }
 
