@@ -26,7 +26,7 @@ use crate::router::{Router, RouterParts, SharedRouter};
 use crate::sandbox::{StopFlag, WorkerPool};
 use crate::server::WasmChannelRouter;
 use crate::store::{
-    HostLock, Loaded, MemoryStore, Opener, ReadError, StoreHandle, StoreHealth, StoreThread,
+    HostLock, Loaded, LockError, MemoryStore, Opener, ReadError, StoreHandle, StoreHealth, StoreThread,
     StoreThreadConfig,
 };
 #[cfg(feature = "sqlite")]
@@ -110,13 +110,7 @@ impl ChannelManager {
         // be in it is bounded by the work that is under way.
         let (completed, completions) = unbounded();
         let (events, inbox) = event_queue(EVENT_CAPACITY);
-        let lock = match &config.state {
-            StateLocation::Memory => None,
-            #[cfg(test)]
-            StateLocation::Custom(_) => None,
-            #[cfg(feature = "sqlite")]
-            StateLocation::Directory { path, .. } => Some(HostLock::acquire(path)?),
-        };
+        let lock = lock(&config.state)?;
         let thread_config =
             StoreThreadConfig { retention: config.retention.clone(), ..StoreThreadConfig::default() };
         let news = completed.clone();
@@ -344,7 +338,18 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
-fn opener(state: StateLocation) -> Opener {
+/// Keeps other hosts away from a state directory.
+pub(super) fn lock(state: &StateLocation) -> Result<Option<HostLock>, LockError> {
+    match state {
+        #[cfg(test)]
+        StateLocation::Custom(_) => Ok(None),
+        StateLocation::Memory => Ok(None),
+        #[cfg(feature = "sqlite")]
+        StateLocation::Directory { path, .. } => HostLock::acquire(path).map(Some),
+    }
+}
+
+pub(super) fn opener(state: StateLocation) -> Opener {
     match state {
         StateLocation::Memory => {
             // A memory store that failed would have lost everything, but it does not fail.

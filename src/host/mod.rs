@@ -13,6 +13,7 @@
 //! | `replies` | what the agent says, on its way to the store |
 //! | `stored` | what was durable for channels before they are added |
 //! | `operator` | looking into the queues, sending again, dropping |
+//! | `offline` | what is stored, for commands while no host runs |
 //! | `harness` | one channel without a host, to look at it and to try single callbacks |
 //! | `forwarding` | what a host leaves to its manager |
 //! | `builder` | a manager with channels from a directory and an HTTP server |
@@ -30,6 +31,8 @@ mod link;
 mod load_plan;
 pub(crate) mod manager;
 mod needed_secrets;
+#[cfg(feature = "cli")]
+mod offline;
 mod operator;
 mod replies;
 pub(crate) mod setting_hosts;
@@ -50,3 +53,7 @@ pub(crate) use error::ReplyError;
 pub(crate) use harness::ChannelHarness;
 pub use inspect::inspect;
 pub use manager::Health;
+#[cfg(feature = "cli")]
+pub(crate) use offline::StoredState;
+#[cfg(feature = "cli")]
+pub(crate) use operator::Operator;

@@ -101,6 +101,11 @@ impl Settings {
         })
     }
 
+    /// Where the state is, and what of it is kept. No secret is read for it.
+    pub fn stored_state(&self) -> (StateLocation, Retention) {
+        (self.manager.state.clone(), self.manager.retention.clone())
+    }
+
     /// The same without a state directory, for commands that only look at channels.
     pub fn manager_in_memory(&self) -> Result<ManagerConfig, Failure> {
         Ok(ManagerConfig { state: StateLocation::Memory, ..self.manager()? })

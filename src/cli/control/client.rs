@@ -5,10 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::{ChannelManager, HostError};
+use crate::HostError;
+use crate::host::StoredState;
 use serde_json::Value;
 
-use super::execute::execute;
+use super::execute::execute_on_store;
 use super::request::Request;
 use super::wire::{MAX_ANSWER_BYTES, Wire};
 use crate::cli::config::{Settings, control_socket};
@@ -53,13 +54,14 @@ pub fn ask(settings: &Settings, request: Request) -> Result<Value, Failure> {
             "no host is running, and there is no state in {directory}; is this the right --state-dir?"
         )));
     }
-    let manager = ChannelManager::new(settings.manager()?).map_err(|error| match error {
+    let (state, retention) = settings.stored_state();
+    let state = StoredState::open(state, retention).map_err(|error| match error {
         HostError::Lock(error) => {
             Failure::problem(format!("the host does not respond on its control socket: {error}"))
         }
         other => Failure::problem(other),
     })?;
-    execute(&manager, request).map_err(Failure::problem)
+    execute_on_store(&state, request).map_err(Failure::problem)
 }
 
 fn unreachable(path: &Path, error: &io::Error) -> Failure {

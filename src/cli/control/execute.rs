@@ -1,67 +1,76 @@
-//! What a manager does for a request.
+//! What a running host does for a request, or the store of one that does not run.
 
 use crate::ChannelManager;
 use crate::channel::ChannelName;
+use crate::host::Operator;
 use crate::store::{MessageFilter, MessageId, MessageState, ReplyFilter, ReplyId, ReplyState};
 use serde_json::{Value, json};
 
 use super::request::{Request, Rows};
 use super::shown;
 
-/// Does what is asked.
+/// Does what is asked of a running host.
 pub fn execute(manager: &ChannelManager, request: Request) -> Result<Value, String> {
     match request {
         Request::Health => {
             let health = manager.health().map_err(text)?;
             Ok(shown::health(&health))
         }
+        other => execute_on_store(manager, other),
+    }
+}
+
+/// Does what is asked and needs nothing but what is stored.
+pub fn execute_on_store(operator: &dyn Operator, request: Request) -> Result<Value, String> {
+    match request {
+        Request::Health => Err("no host is running".to_owned()),
         Request::ListMessages(rows) => {
-            let messages = manager.list_messages(message_filter(rows)?).map_err(text)?;
+            let messages = operator.list_messages(message_filter(rows)?).map_err(text)?;
             Ok(json!({"messages": messages.iter().map(shown::message_summary).collect::<Vec<_>>()}))
         }
         Request::ShowMessage { id } => {
-            let message = manager.message(MessageId(id)).map_err(text)?;
+            let message = operator.message(MessageId(id)).map_err(text)?;
             message.map(|message| shown::message(&message)).ok_or_else(|| no_such("message", id))
         }
         Request::ReplayMessage { id } => {
             let reason = "it is still pending, so there is nothing to replay";
-            changed(manager.replay_message(MessageId(id)), || known_message(manager, id, reason))
+            changed(operator.replay_message(MessageId(id)), || known_message(operator, id, reason))
         }
         Request::DropMessage { id } => {
             let reason = "it is not pending any more";
-            changed(manager.drop_message(MessageId(id)), || known_message(manager, id, reason))
+            changed(operator.drop_message(MessageId(id)), || known_message(operator, id, reason))
         }
         Request::ListReplies(rows) => {
-            let replies = manager.list_replies(reply_filter(rows)?).map_err(text)?;
+            let replies = operator.list_replies(reply_filter(rows)?).map_err(text)?;
             Ok(json!({"replies": replies.iter().map(shown::reply_summary).collect::<Vec<_>>()}))
         }
         Request::ShowReply { id } => {
-            let reply = manager.reply(ReplyId(id)).map_err(text)?;
+            let reply = operator.reply(ReplyId(id)).map_err(text)?;
             reply.map(|reply| shown::reply(&reply)).ok_or_else(|| no_such("reply", id))
         }
         Request::RetryReply { id } => {
             let reason = "it was delivered, so there is nothing to retry";
-            changed(manager.retry_reply(ReplyId(id)), || known_reply(manager, id, reason))
+            changed(operator.retry_reply(ReplyId(id)), || known_reply(operator, id, reason))
         }
         Request::DropReply { id } => {
             let reason = "it was delivered or dropped already";
-            changed(manager.drop_reply(ReplyId(id)), || known_reply(manager, id, reason))
+            changed(operator.drop_reply(ReplyId(id)), || known_reply(operator, id, reason))
         }
         Request::ListPairing => {
             let pending: Vec<Value> =
-                manager.pairing().pending().iter().map(shown::pending_pairing).collect();
+                operator.pairing().pending().iter().map(shown::pending_pairing).collect();
             let approved: Vec<Value> =
-                manager.pairing().approved().iter().map(shown::approved_pairing).collect();
+                operator.pairing().approved().iter().map(shown::approved_pairing).collect();
             Ok(json!({"pending": pending, "approved": approved}))
         }
         Request::ApprovePairing { channel, code, identity } => {
             let channel = channel_name(&channel)?;
-            let id = manager.pairing().approve(&channel, &code, identity.as_deref()).map_err(text)?;
+            let id = operator.pairing().approve(&channel, &code, identity.as_deref()).map_err(text)?;
             Ok(json!({"id": id}))
         }
         Request::RevokePairing { channel, id } => {
             let channel = channel_name(&channel)?;
-            match manager.pairing().revoke(&channel, &id).map_err(text)? {
+            match operator.pairing().revoke(&channel, &id).map_err(text)? {
                 true => Ok(json!({"id": id})),
                 false => Err(format!("nobody is approved as {id} for channel {channel}")),
             }
@@ -88,16 +97,16 @@ fn changed<E: std::fmt::Display>(
     }
 }
 
-fn known_message(manager: &ChannelManager, id: u64, otherwise: &str) -> String {
-    match manager.message(MessageId(id)) {
+fn known_message(operator: &dyn Operator, id: u64, otherwise: &str) -> String {
+    match operator.message(MessageId(id)) {
         Ok(Some(_)) => format!("message {id} was left as it is: {otherwise}"),
         Ok(None) => no_such("message", id),
         Err(error) => error.to_string(),
     }
 }
 
-fn known_reply(manager: &ChannelManager, id: u64, otherwise: &str) -> String {
-    match manager.reply(ReplyId(id)) {
+fn known_reply(operator: &dyn Operator, id: u64, otherwise: &str) -> String {
+    match operator.reply(ReplyId(id)) {
         Ok(Some(_)) => format!("reply {id} was left as it is: {otherwise}"),
         Ok(None) => no_such("reply", id),
         Err(error) => error.to_string(),
