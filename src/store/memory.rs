@@ -14,6 +14,9 @@ use super::record::{
     TimerRecord, excerpt,
 };
 use super::retention::{CompletedRecord, PruneStats, ROUND, Retention, choose};
+use super::rules::{
+    MessageStatus, ReplyStatus, changed_message, changed_reply, error_of, message_after, reply_after,
+};
 use super::sorted::{put, remove};
 #[cfg(test)]
 use super::thread::Opener;
@@ -297,95 +300,31 @@ impl State {
         }
     }
 
-    /// Moves a message to another state; `None` when the change is not about one that allows it.
+    /// Applies a change of a message; `None` when it is about none, or its state does not allow it.
     fn move_message(&mut self, change: &Change) -> Option<()> {
-        let (id, at_ms) = match change {
-            Change::MessageAttempt { id, at_ms, .. }
-            | Change::MessageAcked { id, at_ms }
-            | Change::MessageDead { id, at_ms, .. }
-            | Change::MessageDropped { id, at_ms }
-            | Change::MessageRequeued { id, at_ms } => (*id, *at_ms),
-            _ => return None,
-        };
+        let (id, at_ms) = changed_message(change)?;
         let record = &mut self.message(id)?.record;
-        match (change, record.state) {
-            (Change::MessageAttempt { attempt, .. }, MessageState::Pending) => record.attempt = *attempt,
-            (Change::MessageAcked { .. }, MessageState::Pending) => {
-                record.attempt = record.attempt.max(1);
-                record.state = MessageState::Acked;
-            }
-            (Change::MessageDead { error, .. }, MessageState::Pending) => {
-                record.attempt = record.attempt.max(1);
-                record.state = MessageState::Dead;
-                record.error = Some(error.clone());
-            }
-            (Change::MessageDropped { .. }, MessageState::Pending | MessageState::Dead) => {
-                record.state = MessageState::Dropped;
-            }
-            (Change::MessageRequeued { .. }, MessageState::Acked | MessageState::Dropped) => {
-                record.state = MessageState::Pending;
-            }
-            (Change::MessageRequeued { .. }, MessageState::Dead) => {
-                record.state = MessageState::Pending;
-                record.attempt = 0;
-            }
-            _ => return None,
+        let before = MessageStatus { state: record.state, attempt: record.attempt };
+        let MessageStatus { state, attempt } = message_after(before, change)?;
+        (record.state, record.attempt, record.changed_ms) = (state, attempt, at_ms);
+        if let Some(error) = error_of(change) {
+            record.error = Some(error.to_owned());
         }
-        record.changed_ms = at_ms;
         Some(())
     }
 
-    /// Moves a reply to another state; `None` when the change is not about one that allows it.
+    /// Applies a change of a reply; `None` when it is about none, or its state does not allow it.
     fn move_reply(&mut self, change: &Change) -> Option<()> {
-        use ReplyState::{Dead, Delivered, Dropped, Pending};
-        let (id, now_ms) = match change {
-            Change::ReplyAttempt { id, at_ms, .. }
-            | Change::ReplyRetry { id, at_ms, .. }
-            | Change::ReplyDelivered { id, at_ms }
-            | Change::ReplyDead { id, at_ms, .. }
-            | Change::ReplyRequeued { id, at_ms }
-            | Change::ReplyDropped { id, at_ms } => (*id, *at_ms),
-            _ => return None,
-        };
-        let Reply { record, in_flight, traps, .. } = self.reply(id)?;
-        match (change, record.state) {
-            (Change::ReplyAttempt { attempt, .. }, Pending) => {
-                record.redelivery |= *in_flight;
-                *in_flight = true;
-                record.attempts = *attempt;
-            }
-            (Change::ReplyRetry { next_ms, error, uncertain, traps: so_far, .. }, Pending) => {
-                *in_flight = false;
-                *traps = *so_far;
-                record.next_ms = *next_ms;
-                record.error = Some(error.clone());
-                record.redelivery |= uncertain;
-            }
-            (Change::ReplyDelivered { .. }, _) => {
-                *in_flight = false;
-                record.state = Delivered;
-            }
-            (Change::ReplyDead { error, uncertain, .. }, Pending) => {
-                *in_flight = false;
-                record.state = Dead;
-                record.error = Some(error.clone());
-                record.redelivery |= uncertain;
-            }
-            (Change::ReplyRequeued { .. }, state) => {
-                record.redelivery |= state == Delivered;
-                record.state = Pending;
-                record.attempts = 0;
-                *traps = 0;
-                record.since_ms = now_ms;
-                record.next_ms = now_ms;
-            }
-            (Change::ReplyDropped { .. }, Pending | Dead) => {
-                *in_flight = false;
-                record.state = Dropped;
-            }
-            _ => return None,
+        let (id, at_ms) = changed_reply(change)?;
+        let reply = self.reply(id)?;
+        let after = reply_after(reply.status(), change)?;
+        (reply.in_flight, reply.traps) = (after.in_flight, after.traps);
+        let record = &mut reply.record;
+        (record.state, record.attempts, record.redelivery) = (after.state, after.attempts, after.redelivery);
+        (record.since_ms, record.next_ms, record.changed_ms) = (after.since_ms, after.next_ms, at_ms);
+        if let Some(error) = error_of(change) {
+            record.error = Some(error.to_owned());
         }
-        record.changed_ms = now_ms;
         Some(())
     }
 
@@ -514,6 +453,19 @@ impl Message {
 }
 
 impl Reply {
+    fn status(&self) -> ReplyStatus {
+        let record = &self.record;
+        ReplyStatus {
+            state: record.state,
+            attempts: record.attempts,
+            traps: self.traps,
+            since_ms: record.since_ms,
+            next_ms: record.next_ms,
+            in_flight: self.in_flight,
+            redelivery: record.redelivery,
+        }
+    }
+
     fn summary(&self) -> ReplySummary {
         let record = &self.record;
         ReplySummary {

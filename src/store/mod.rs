@@ -10,6 +10,7 @@
 //! | `change` | what a batch can do to it |
 //! | `engine` | the trait `Store`, which another engine would implement |
 //! | `error` | what can go wrong in an engine |
+//! | `rules` | what a change does to a message or a reply, by its state |
 //! | `retention` | how long completed records are kept: numbers and decisions |
 //! | `memory` | the engine without a disk |
 //! | `caller` | which commits on the caller's thread |
@@ -39,6 +40,7 @@ mod memory;
 mod read_error;
 mod record;
 mod retention;
+mod rules;
 pub(crate) mod sorted;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -246,7 +246,7 @@ fn reply_kind(row: &Row<'_>) -> rusqlite::Result<ReplyKind> {
     Ok(broadcast_to.map_or(ReplyKind::Respond, |user_id| ReplyKind::Broadcast { user_id }))
 }
 
-fn message_state_number(state: MessageState) -> i64 {
+pub(super) fn message_state_number(state: MessageState) -> i64 {
     match state {
         MessageState::Pending => delivery_state::PENDING,
         MessageState::Acked => delivery_state::ACKED,
@@ -255,7 +255,7 @@ fn message_state_number(state: MessageState) -> i64 {
     }
 }
 
-fn message_state(row: &Row<'_>) -> rusqlite::Result<MessageState> {
+pub(super) fn message_state(row: &Row<'_>) -> rusqlite::Result<MessageState> {
     match row.get("state")? {
         delivery_state::PENDING => Ok(MessageState::Pending),
         delivery_state::ACKED => Ok(MessageState::Acked),
@@ -265,7 +265,7 @@ fn message_state(row: &Row<'_>) -> rusqlite::Result<MessageState> {
     }
 }
 
-fn reply_state_number(state: ReplyState) -> i64 {
+pub(super) fn reply_state_number(state: ReplyState) -> i64 {
     match state {
         ReplyState::Pending => outbox_state::PENDING,
         ReplyState::Delivered => outbox_state::DELIVERED,
@@ -274,7 +274,7 @@ fn reply_state_number(state: ReplyState) -> i64 {
     }
 }
 
-fn reply_state(row: &Row<'_>) -> rusqlite::Result<ReplyState> {
+pub(super) fn reply_state(row: &Row<'_>) -> rusqlite::Result<ReplyState> {
     match row.get("state")? {
         outbox_state::PENDING => Ok(ReplyState::Pending),
         outbox_state::DELIVERED => Ok(ReplyState::Delivered),

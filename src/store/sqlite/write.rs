@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use rusqlite::{Connection, Params, Statement, params};
 
 use super::maintenance::Forget;
+use super::read::{has_flag, message_state, message_state_number, number, reply_state, reply_state_number};
 use super::rows::{ask, each_once, one};
+use crate::store::rules::{
+    MessageStatus, ReplyStatus, changed_message, changed_reply, error_of, message_after, reply_after,
+};
 use crate::store::{
     Batch, Change, ChannelKey, MAX_ATTACHMENTS, NewAttachment, NewMessage, NewReply, PairingKey,
     PairingRecord, ReplyAttachment, ReplyKind, SeenId, StoredResponse,
@@ -29,8 +33,7 @@ pub(super) mod outbox_state {
 
 /// `outbox.flags`: an attempt was begun and has no outcome yet.
 pub(super) const IN_FLIGHT: i64 = 1;
-/// `outbox.flags`: the outcome of an earlier attempt is unknown. Twice [`IN_FLIGHT`], so that the one can be made from the
-/// other by shifting.
+/// `outbox.flags`: the outcome of an earlier attempt is unknown.
 pub(super) const UNCERTAIN: i64 = 2;
 
 /// The largest id of a table that was ever given, as a term of SQL: of its rows, or of those that were deleted.
@@ -200,34 +203,18 @@ impl<'a> Writer<'a> {
         )
     }
 
+    /// Applies a change of a message as far as its state allows it.
     fn move_message(&self, change: &Change) -> rusqlite::Result<()> {
-        use delivery_state::{ACKED, DEAD, DROPPED, PENDING};
-        match change {
-            Change::MessageAttempt { id, attempt, at_ms } => self.run(
-                "UPDATE delivery SET attempt = ?2, changed_ms = ?3 WHERE id = ?1 AND state = 0",
-                params![int(id.0), attempt, int(*at_ms)],
-            ),
-            Change::MessageAcked { id, at_ms } => self.run(
-                "UPDATE delivery SET state = ?2, changed_ms = ?3, attempt = max(attempt, 1)
-                 WHERE id = ?1 AND state = ?4",
-                params![int(id.0), ACKED, int(*at_ms), PENDING],
-            ),
-            Change::MessageDead { id, at_ms, error } => self.run(
-                "UPDATE delivery SET state = ?2, changed_ms = ?3, error = ?5,
-                     attempt = max(attempt, 1) WHERE id = ?1 AND state = ?4",
-                params![int(id.0), DEAD, int(*at_ms), PENDING, error],
-            ),
-            Change::MessageDropped { id, at_ms } => self.run(
-                "UPDATE delivery SET state = ?2, changed_ms = ?3 WHERE id = ?1 AND state IN (?4, ?5)",
-                params![int(id.0), DROPPED, int(*at_ms), PENDING, DEAD],
-            ),
-            Change::MessageRequeued { id, at_ms } => self.run(
-                "UPDATE delivery SET state = ?2, changed_ms = ?3, attempt = iif(state = ?4, 0, attempt)
-                 WHERE id = ?1 AND state <> ?2",
-                params![int(id.0), PENDING, int(*at_ms), DEAD],
-            ),
-            _ => Ok(()),
-        }
+        let Some((id, at_ms)) = changed_message(change) else { return Ok(()) };
+        let found = "SELECT state, attempt FROM delivery WHERE id = ?1";
+        let before = one(self.conn, found, params![int(id.0)], |row| {
+            Ok(MessageStatus { state: message_state(row)?, attempt: row.get("attempt")? })
+        })?;
+        let Some(after) = before.and_then(|before| message_after(before, change)) else { return Ok(()) };
+        self.run(
+            "UPDATE delivery SET state = ?2, attempt = ?3, changed_ms = ?4, error = coalesce(?5, error) WHERE id = ?1",
+            params![int(id.0), message_state_number(after.state), after.attempt, int(at_ms), error_of(change)],
+        )
     }
 
     fn add_reply(&mut self, new: &NewReply) -> rusqlite::Result<()> {
@@ -270,43 +257,39 @@ impl<'a> Writer<'a> {
         )
     }
 
+    /// Applies a change of a reply as far as its state allows it.
     fn move_reply(&self, change: &Change) -> rusqlite::Result<()> {
-        use outbox_state::{DEAD, DELIVERED, DROPPED, PENDING};
-        let doubt = |uncertain: bool| if uncertain { UNCERTAIN } else { 0 };
-        match change {
-            // An attempt that follows one without an outcome: from now on the reply is a redelivery.
-            Change::ReplyAttempt { id, attempt, at_ms } => self.run(
-                "UPDATE outbox SET attempts = ?2, changed_ms = ?3, flags = flags | ?4 | ((flags & ?4) << 1)
-                 WHERE id = ?1 AND state = 0",
-                params![int(id.0), attempt, int(*at_ms), IN_FLIGHT],
-            ),
-            Change::ReplyRetry { id, at_ms, next_ms, error, uncertain, traps } => self.run(
-                "UPDATE outbox SET next_ms = ?2, error = ?3, changed_ms = ?4, flags = (flags & ?5) | ?6, traps = ?7
-                 WHERE id = ?1 AND state = 0",
-                params![int(id.0), int(*next_ms), error, int(*at_ms), UNCERTAIN, doubt(*uncertain), traps],
-            ),
-            Change::ReplyDelivered { id, at_ms } => self.run(
-                "UPDATE outbox SET state = ?2, changed_ms = ?3, flags = flags & ?4 WHERE id = ?1",
-                params![int(id.0), DELIVERED, int(*at_ms), UNCERTAIN],
-            ),
-            Change::ReplyDead { id, at_ms, error, uncertain } => self.run(
-                "UPDATE outbox SET state = ?2, error = ?3, changed_ms = ?4, flags = (flags & ?5) | ?6
-                 WHERE id = ?1 AND state = 0",
-                params![int(id.0), DEAD, error, int(*at_ms), UNCERTAIN, doubt(*uncertain)],
-            ),
-            Change::ReplyRequeued { id, at_ms } => self.run(
-                "UPDATE outbox SET flags = flags | (CASE state WHEN ?4 THEN ?5 ELSE 0 END), state = ?2,
-                     attempts = 0, traps = 0, since_ms = ?3, next_ms = ?3, changed_ms = ?3
-                 WHERE id = ?1",
-                params![int(id.0), PENDING, int(*at_ms), DELIVERED, UNCERTAIN],
-            ),
-            Change::ReplyDropped { id, at_ms } => self.run(
-                "UPDATE outbox SET state = ?2, changed_ms = ?3, flags = flags & ?4
-                 WHERE id = ?1 AND state IN (?5, ?6)",
-                params![int(id.0), DROPPED, int(*at_ms), UNCERTAIN, PENDING, DEAD],
-            ),
-            _ => Ok(()),
-        }
+        let Some((id, at_ms)) = changed_reply(change) else { return Ok(()) };
+        let found = "SELECT state, attempts, traps, since_ms, next_ms, flags FROM outbox WHERE id = ?1";
+        let before = one(self.conn, found, params![int(id.0)], |row| {
+            Ok(ReplyStatus {
+                state: reply_state(row)?,
+                attempts: row.get("attempts")?,
+                traps: row.get("traps")?,
+                since_ms: number(row, "since_ms")?,
+                next_ms: number(row, "next_ms")?,
+                in_flight: has_flag(row, IN_FLIGHT)?,
+                redelivery: has_flag(row, UNCERTAIN)?,
+            })
+        })?;
+        let Some(after) = before.and_then(|before| reply_after(before, change)) else { return Ok(()) };
+        let flag = |is_set: bool, flag: i64| if is_set { flag } else { 0 };
+        self.run(
+            "UPDATE outbox SET state = ?2, attempts = ?3, traps = ?4, since_ms = ?5, next_ms = ?6, flags = ?7,
+                 changed_ms = ?8, error = coalesce(?9, error)
+             WHERE id = ?1",
+            params![
+                int(id.0),
+                reply_state_number(after.state),
+                after.attempts,
+                after.traps,
+                int(after.since_ms),
+                int(after.next_ms),
+                flag(after.in_flight, IN_FLIGHT) | flag(after.redelivery, UNCERTAIN),
+                int(at_ms),
+                error_of(change),
+            ],
+        )
     }
 
     fn seen(
