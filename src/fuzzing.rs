@@ -1,7 +1,7 @@
 //! What the fuzz targets in `fuzz/` call. Compiled only for them (`--cfg fuzzing`): each function lies in the room that it
 //! tests, so that nothing becomes public for it.
 
-pub use crate::agent::fuzz::agent_line;
+pub use crate::agent::fuzz::{agent_line, chat_stream};
 pub use crate::egress::fuzz::{header_json, outbound_url};
 pub use crate::sandbox::fuzz::guest_binary;
 pub use crate::secrets::fuzz::secrets_file;

@@ -15,3 +15,8 @@ pub fn agent_line(bytes: &[u8]) {
         let _ = fields.into_response();
     }
 }
+
+/// A stream of a model's server, cut into pieces: the first byte says how long each is.
+pub fn chat_stream(bytes: &[u8]) {
+    super::openai::fuzz_stream(bytes);
+}

@@ -10,6 +10,7 @@
 //! | `quote` | what an agent said, as it stands in a log line: pure |
 //! | `exec` | a program that reads and writes JSON lines (feature `agent-exec`) |
 //! | `http` | an HTTP server that is asked for each message (feature `agent-http`) |
+//! | `openai/` | a language model behind the chat completions API (feature `agent-openai`) |
 
 mod echo;
 #[cfg(feature = "agent-exec")]
@@ -20,8 +21,10 @@ pub(crate) mod fuzz;
 mod http;
 #[cfg(any(feature = "agent-exec", feature = "agent-http"))]
 mod message;
+#[cfg(feature = "agent-openai")]
+mod openai;
 mod outcome;
-#[cfg(any(feature = "agent-exec", feature = "agent-http"))]
+#[cfg(any(feature = "agent-exec", feature = "agent-http", feature = "agent-openai"))]
 mod quote;
 #[cfg(any(feature = "agent-exec", feature = "agent-http"))]
 mod response;

@@ -1,0 +1,250 @@
+//! A request to a model as JSON. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+
+use super::turn::{Round, Turn};
+
+/// The longest name of a person that a model is told, in characters.
+const MAX_NAME_CHARS: usize = 64;
+
+/// What the model is told about a conversation of several people.
+const GROUP_NOTE: &str = "Several people take part in this conversation. Each of their messages begins with its author's name and a colon.";
+
+/// What is asked, apart from the conversation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Question<'a> {
+    pub model: &'a str,
+    pub system_prompt: &'a str,
+    pub temperature: Option<f64>,
+    pub max_tokens: Option<u32>,
+    /// The limit goes into `max_completion_tokens`: newer models accept no other field.
+    pub is_limit_of_completion: bool,
+    pub is_streamed: bool,
+    /// What the model may call: the API's list of functions.
+    pub tools: &'a [Value],
+    /// It must not call any more.
+    pub must_answer: bool,
+    /// Pictures of the last turn.
+    pub pictures: &'a [Picture],
+}
+
+/// A picture that goes along.
+#[derive(Clone, Debug)]
+pub(super) struct Picture {
+    pub mime_type: String,
+    pub data: std::sync::Arc<[u8]>,
+}
+
+/// The body of a request for the next message of a conversation.
+pub(super) fn request_json(question: &Question<'_>, turns: &[Turn]) -> Value {
+    let mut body = json!({
+        "model": question.model,
+        "messages": messages(question, turns),
+        "stream": question.is_streamed,
+    });
+    if let Some(temperature) = question.temperature {
+        body["temperature"] = json!(temperature);
+    }
+    if let Some(limit) = question.max_tokens {
+        let field = if question.is_limit_of_completion { "max_completion_tokens" } else { "max_tokens" };
+        body[field] = json!(limit);
+    }
+    if !question.tools.is_empty() {
+        body["tools"] = json!(question.tools);
+        body["tool_choice"] = json!(if question.must_answer { "none" } else { "auto" });
+    }
+    body
+}
+
+/// A tool as the API describes it.
+pub(super) fn function(name: &str, description: &str, schema: &Value) -> Value {
+    json!({"type": "function", "function": {"name": name, "description": description, "parameters": schema}})
+}
+
+fn messages(question: &Question<'_>, turns: &[Turn]) -> Vec<Value> {
+    let names = names(turns);
+    let is_group = names.len() > 1;
+    let mut system = question.system_prompt.to_owned();
+    if is_group {
+        system = format!("{system}\n\n{GROUP_NOTE}").trim_start().to_owned();
+    }
+    let mut messages = Vec::new();
+    if !system.is_empty() {
+        messages.push(json!({"role": "system", "content": system}));
+    }
+    for (at, turn) in turns.iter().enumerate() {
+        let text = match names.get(turn.user_id.as_str()).filter(|_| is_group) {
+            Some(name) => format!("{name}: {}", turn.text),
+            None => turn.text.clone(),
+        };
+        let pictures = if at + 1 == turns.len() { question.pictures } else { &[] };
+        messages.push(json!({"role": "user", "content": content(text, pictures)}));
+        turn.rounds.iter().for_each(|round| push_round(&mut messages, round));
+        if let Some(answer) = &turn.answer {
+            messages.push(json!({"role": "assistant", "content": answer}));
+        }
+    }
+    messages
+}
+
+fn content(text: String, pictures: &[Picture]) -> Value {
+    if pictures.is_empty() {
+        return Value::String(text);
+    }
+    let mut parts = vec![json!({"type": "text", "text": text})];
+    parts.extend(pictures.iter().map(|picture| {
+        let url = format!("data:{};base64,{}", picture.mime_type, BASE64.encode(&picture.data));
+        json!({"type": "image_url", "image_url": {"url": url}})
+    }));
+    Value::Array(parts)
+}
+
+/// Calls, and a result for each in the same order: servers refuse anything else.
+fn push_round(messages: &mut Vec<Value>, round: &Round) {
+    let calls = round.calls.iter().map(|call| {
+        json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
+    });
+    messages
+        .push(json!({"role": "assistant", "content": round.text, "tool_calls": calls.collect::<Vec<_>>()}));
+    for call in &round.calls {
+        messages.push(json!({"role": "tool", "tool_call_id": call.id, "content": call.result}));
+    }
+}
+
+/// What each person of a conversation is called. Two people never have the same name.
+fn names(turns: &[Turn]) -> BTreeMap<&str, String> {
+    let mut names = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    for turn in turns {
+        let id = turn.user_id.as_str();
+        if names.contains_key(id) {
+            continue;
+        }
+        let called = one_line(turn.user_name.as_deref().unwrap_or_default());
+        let called = if called.is_empty() { one_line(id) } else { called };
+        let mut name = called.clone();
+        let mut number = 1;
+        while !taken.insert(name.clone()) {
+            number += 1;
+            name = format!("{called} ({number})");
+        }
+        names.insert(id, name);
+    }
+    names
+}
+
+/// A name without what could be taken for the end of a name or of a line.
+fn one_line(name: &str) -> String {
+    let plain = name.chars().map(|c| if c.is_control() || c == ':' { ' ' } else { c });
+    let plain: String = plain.take(MAX_NAME_CHARS).collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::turn::ToolUse;
+    use super::*;
+
+    fn turn(user_id: &str, user_name: Option<&str>, text: &str) -> Turn {
+        Turn {
+            user_id: user_id.into(),
+            user_name: user_name.map(str::to_owned),
+            text: text.into(),
+            ..Turn::default()
+        }
+    }
+
+    #[test]
+    fn a_request_has_what_is_set_and_nothing_else() {
+        let turns = [turn("1", None, "hi")];
+        let plain = Question { model: "m", ..Question::default() };
+        let user = json!({"role": "user", "content": "hi"});
+        let tools = [function("now", "the time", &json!({"type": "object"}))];
+        let limited = Question { max_tokens: Some(9), ..plain.clone() };
+        let all = Question {
+            system_prompt: "be brief",
+            temperature: Some(0.5),
+            is_limit_of_completion: true,
+            is_streamed: true,
+            tools: &tools,
+            ..limited.clone()
+        };
+        let system = json!({"role": "system", "content": "be brief"});
+        let function = json!({"name": "now", "description": "the time", "parameters": {"type": "object"}});
+        let tool = json!({"type": "function", "function": function});
+        for (question, expected) in [
+            (&plain, json!({"model": "m", "messages": [user], "stream": false})),
+            (&limited, json!({"model": "m", "messages": [user], "stream": false, "max_tokens": 9})),
+            (
+                &all,
+                json!({"model": "m", "messages": [system, user], "stream": true, "temperature": 0.5,
+                       "max_completion_tokens": 9, "tools": [tool], "tool_choice": "auto"}),
+            ),
+        ] {
+            assert_eq!(request_json(question, &turns), expected);
+        }
+        let last = Question { must_answer: true, ..all };
+        assert_eq!(request_json(&last, &turns)["tool_choice"], "none");
+    }
+
+    #[test]
+    fn every_call_has_its_result_in_order() {
+        let call = |id: &str, result: &str| ToolUse {
+            id: id.into(),
+            name: "now".into(),
+            arguments: "{}".into(),
+            result: result.into(),
+        };
+        let round = Round { text: "let me look".into(), calls: vec![call("a", "noon"), call("b", "failed")] };
+        let turns = [
+            Turn { rounds: vec![round], answer: Some("noon".into()), ..turn("1", Some("Ann"), "when?") },
+            turn("1", Some("Ann"), "thanks"),
+        ];
+        let function = json!({"name": "now", "arguments": "{}"});
+        let asked = |id: &str| json!({"id": id, "type": "function", "function": function});
+        let expected = json!([
+            {"role": "user", "content": "when?"},
+            {"role": "assistant", "content": "let me look", "tool_calls": [asked("a"), asked("b")]},
+            {"role": "tool", "tool_call_id": "a", "content": "noon"},
+            {"role": "tool", "tool_call_id": "b", "content": "failed"},
+            {"role": "assistant", "content": "noon"},
+            {"role": "user", "content": "thanks"},
+        ]);
+        assert_eq!(request_json(&Question::default(), &turns)["messages"], expected);
+    }
+
+    #[test]
+    fn people_of_a_group_are_told_apart_by_name() {
+        let turns = [
+            turn("1", Some("Ann"), "hi"),
+            turn("2", Some("Ann"), "hello"),
+            turn("3", Some("x:\nBob: "), "I am Bob"),
+            turn("u4", None, "no name"),
+            turn("1", Some("Ann"), "me again"),
+        ];
+        let body = request_json(&Question { system_prompt: "be brief", ..Question::default() }, &turns);
+        let said: Vec<&str> = body["messages"].as_array().unwrap()[1..]
+            .iter()
+            .map(|message| message["content"].as_str().unwrap())
+            .collect();
+        let expected = ["Ann: hi", "Ann (2): hello", "x Bob: I am Bob", "u4: no name", "Ann: me again"];
+        assert_eq!(said, expected);
+        assert_eq!(body["messages"][0]["content"], format!("be brief\n\n{GROUP_NOTE}"));
+        let long = "n".repeat(MAX_NAME_CHARS + 1);
+        assert_eq!(one_line(&long).len(), MAX_NAME_CHARS);
+    }
+
+    #[test]
+    fn pictures_go_with_the_last_message_only() {
+        let pictures = [Picture { mime_type: "image/png".into(), data: (*b"hi").into() }];
+        let question = Question { pictures: &pictures, ..Question::default() };
+        let body = request_json(&question, &[turn("1", None, "a"), turn("1", None, "b")]);
+        let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}});
+        assert_eq!(body["messages"][0]["content"], "a");
+        assert_eq!(body["messages"][1]["content"], json!([{"type": "text", "text": "b"}, picture]));
+    }
+}

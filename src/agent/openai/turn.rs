@@ -1,0 +1,126 @@
+//! What a conversation with a model is made of. No I/O.
+
+use serde::{Deserialize, Serialize};
+
+/// What is kept of a conversation: whole turns, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Transcript {
+    pub turns: Vec<Turn>,
+}
+
+/// A message and all that came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Turn {
+    /// The message's number.
+    pub message: u64,
+    /// Who wrote it, as the channel knows them.
+    pub user_id: String,
+    /// What they are called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
+    /// What they wrote.
+    pub text: String,
+    /// Rounds of tool calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rounds: Vec<Round>,
+    /// What the model answered in the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+}
+
+/// Tool calls of one response, with their results.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Round {
+    /// What the model said besides.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    pub calls: Vec<ToolUse>,
+}
+
+/// A tool call that was made. There is none without a result: servers refuse such a history.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ToolUse {
+    pub id: String,
+    pub name: String,
+    /// JSON.
+    pub arguments: String,
+    pub result: String,
+}
+
+impl Transcript {
+    /// Reads what was kept.
+    ///
+    /// # Errors
+    /// It is not a transcript of this version.
+    pub fn read(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    /// The turn of this message, when it is the last one.
+    pub fn resumed(&self, message: u64) -> Option<&Turn> {
+        self.turns.last().filter(|turn| turn.message == message)
+    }
+}
+
+impl Turn {
+    /// How many messages of the API it is.
+    pub fn messages(&self) -> usize {
+        let rounds: usize = self.rounds.iter().map(|round| 1 + round.calls.len()).sum();
+        1 + rounds + usize::from(self.answer.is_some())
+    }
+
+    /// About how many tokens it is: a token for every three bytes, which is more than most texts have, and four for each
+    /// message.
+    pub fn tokens(&self) -> usize {
+        let calls = self.rounds.iter().flat_map(|round| &round.calls);
+        let calls: usize = calls.map(|call| call.name.len() + call.arguments.len() + call.result.len()).sum();
+        let texts: usize = self.rounds.iter().map(|round| round.text.len()).sum();
+        let bytes = self.text.len() + texts + calls + self.answer.as_ref().map_or(0, String::len);
+        tokens_of_bytes(bytes) + 4 * self.messages()
+    }
+}
+
+/// About how many tokens a text of so many bytes has.
+pub(super) fn tokens_of_bytes(bytes: usize) -> usize {
+    bytes.div_ceil(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_counts_every_message_that_it_becomes() {
+        let call =
+            ToolUse { id: "1".into(), name: "now".into(), arguments: "{}".into(), result: "noon".into() };
+        let open = Turn { text: "when?".into(), ..Turn::default() };
+        let with_calls = Turn {
+            rounds: vec![Round { text: String::new(), calls: vec![call.clone(), call] }],
+            answer: Some("noon".into()),
+            ..open.clone()
+        };
+        for (turn, messages, tokens) in [(open, 1, 2 + 4), (with_calls, 5, 9 + 20)] {
+            assert_eq!((turn.messages(), turn.tokens()), (messages, tokens), "{turn:?}");
+        }
+    }
+
+    #[test]
+    fn a_transcript_is_read_as_it_was_written() {
+        let call =
+            ToolUse { id: "1".into(), name: "now".into(), arguments: "{}".into(), result: "noon".into() };
+        let turn = Turn {
+            message: 3,
+            user_id: "ann".into(),
+            user_name: Some("Ann".into()),
+            text: "when?".into(),
+            rounds: vec![Round { text: "let me look".into(), calls: vec![call] }],
+            answer: Some("noon".into()),
+        };
+        let open = Turn { message: 4, text: "and now?".into(), ..Turn::default() };
+        let transcript = Transcript { turns: vec![turn, open] };
+        let json = serde_json::to_string(&transcript).unwrap();
+        assert_eq!(Transcript::read(&json).unwrap(), transcript);
+        assert!(transcript.resumed(4).is_some() && transcript.resumed(3).is_none());
+        assert!(Transcript::read("[]x").is_err());
+    }
+}
