@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -190,5 +191,65 @@ fn a_schema_is_an_object_or_a_boolean() {
         [("{}", true), ("true", true), ("", false), ("{", false), ("[]", false), ("\"a\"", false)]
     {
         assert_eq!(ParameterSchema::parse(text).is_ok(), is_good, "{text}");
+    }
+}
+
+/// Any JSON, whose names are often words of JSON Schema, so that it often is a schema that says something.
+fn any_json() -> impl Strategy<Value = Value> {
+    let word = prop::sample::select(vec![
+        "type",
+        "enum",
+        "const",
+        "properties",
+        "required",
+        "items",
+        "prefixItems",
+        "additionalProperties",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "not",
+        "if",
+        "then",
+        "else",
+        "$ref",
+        "pattern",
+        "patternProperties",
+        "minimum",
+        "multipleOf",
+        "uniqueItems",
+        "contains",
+        "maxLength",
+        "dependentRequired",
+        "propertyNames",
+        "a",
+        "b",
+    ]);
+    let text = prop::sample::select(vec!["#", "#/a", "object", "string", "integer", "a", "^a+$", "ä", ""]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-3i64..4).prop_map(Value::from),
+        (-2.0f64..2.0).prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 64, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::vec((word.clone(), inner), 0..6).prop_map(|fields| {
+                Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_schema_and_no_parameters_panic(schema in any_json(), params in any_json()) {
+        if let Ok(schema) = ParameterSchema::parse(&schema.to_string()) {
+            let found = schema.problems(&params);
+            prop_assert!(found.len() <= report::MAX_PROBLEMS);
+            prop_assert_eq!(&found, &schema.problems(&params));
+        }
     }
 }
