@@ -1,0 +1,152 @@
+//! A reply of the agent, and how it is sent in parts.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::bindings::exports::near::agent::channel::{AgentResponse, Attachment};
+use crate::failure::Failure;
+use crate::state;
+
+/// Files that remember how much of a long reply was sent: enough for the replies that are under way at one time.
+const PROGRESS_FILES: u64 = 32;
+
+/// A reply of the agent.
+#[derive(Debug)]
+pub struct Reply {
+    /// The id of the message that it answers; empty for a broadcast.
+    pub message_id: String,
+    /// The text, in Markdown.
+    pub content: String,
+    /// The conversation.
+    pub thread_id: Option<String>,
+    /// Files to send with it.
+    pub attachments: Vec<Attachment>,
+    /// An earlier attempt may have arrived: the host does not know.
+    pub is_redelivery: bool,
+    pub(crate) metadata_json: String,
+}
+
+/// How many parts of a reply are sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Progress {
+    reply: u64,
+    sent: usize,
+}
+
+impl Reply {
+    pub(crate) fn of(response: AgentResponse) -> Self {
+        let metadata: Value = serde_json::from_str(&response.metadata_json).unwrap_or_default();
+        Self {
+            message_id: response.message_id,
+            content: response.content,
+            thread_id: response.thread_id,
+            attachments: response.attachments,
+            is_redelivery: metadata["redelivery"] == true,
+            metadata_json: response.metadata_json,
+        }
+    }
+
+    /// A number that is the same for each attempt of this reply, and another one for every other reply.
+    pub fn key(&self) -> u64 {
+        let mut hash = Fnv::default();
+        hash.add(self.message_id.as_bytes());
+        hash.add(self.thread_id.as_deref().unwrap_or_default().as_bytes());
+        hash.add(self.content.as_bytes());
+        for file in &self.attachments {
+            hash.add(file.filename.as_bytes());
+            hash.add(&file.data);
+        }
+        hash.0
+    }
+
+    /// Sends the parts of this reply one after the other. When one fails, the next attempt goes on with it: those that
+    /// have arrived are not sent twice. `send` gets the number of the part and the part.
+    ///
+    /// # Errors
+    /// What `send` returns.
+    pub fn send_parts<T>(
+        &self,
+        parts: &[T],
+        mut send: impl FnMut(usize, &T) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let reply = self.key();
+        let path = format!("replies/{}.json", reply % PROGRESS_FILES);
+        let known = state::find::<Progress>(&path).filter(|known| known.reply == reply);
+        let before = known.map_or(0, |known| known.sent);
+        for (number, part) in parts.iter().enumerate().skip(before) {
+            if let Err(failure) = send(number, part) {
+                if number > before {
+                    state::set(&path, &Progress { reply, sent: number });
+                }
+                return Err(failure.keeping_progress(number > before));
+            }
+        }
+        if before > 0 {
+            state::set(&path, &Progress::default());
+        }
+        Ok(())
+    }
+}
+
+/// FNV-1a with 64 bits (the page of Fowler, Noll and Vo): small, and nobody gains by a collision.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, bytes: &[u8]) {
+        // A byte that is in no text keeps "ab", "c" and "a", "bc" apart.
+        for byte in bytes.iter().chain(&[0xff]) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::FakeHost;
+
+    fn reply(content: &str) -> Reply {
+        Reply {
+            message_id: "7".into(),
+            content: content.into(),
+            thread_id: None,
+            attachments: Vec::new(),
+            is_redelivery: false,
+            metadata_json: "{}".into(),
+        }
+    }
+
+    // A reply of three messages whose second one was rate limited began anew at each attempt.
+    #[test]
+    fn the_next_attempt_goes_on_with_the_part_that_failed() {
+        let _host = FakeHost::new();
+        let (reply, mut sent) = (reply("long"), Vec::new());
+        let first = reply.send_parts(&["a", "b", "c"], |number, part| {
+            if number == 1 {
+                return Err(Failure::temporary("slow down"));
+            }
+            sent.push(*part);
+            Ok(())
+        });
+        assert_eq!(first, Err(Failure::temporary("slow down")));
+        reply
+            .send_parts(&["a", "b", "c"], |_, part| {
+                sent.push(*part);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(sent, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn replies_are_told_apart() {
+        assert_eq!(reply("a").key(), reply("a").key());
+        assert_ne!(reply("a").key(), reply("b").key());
+    }
+}
