@@ -13,46 +13,25 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use super::discover::{ChannelFiles, DiscoveredChannel};
 use crate::model::name::{ChannelName, ChannelNameError};
 
-/// A channel that comes with the program.
-struct Bundled {
-    name: &'static str,
-    /// The guest and its capability file, when they are in this build.
-    files: Option<(&'static [u8], &'static [u8])>,
-}
-
-macro_rules! bundled {
-    ($name:literal) => {
-        Bundled {
-            name: $name,
-            #[cfg(feature = "bundled")]
-            files: Some((
-                include_bytes!(concat!("../../fixtures/", $name, ".wasm")),
-                include_bytes!(concat!("../../fixtures/", $name, ".capabilities.json")),
-            )),
-            #[cfg(not(feature = "bundled"))]
-            files: None,
-        }
-    };
-}
-
-const BUNDLED: &[Bundled] = &[bundled!("webchat")];
+/// The channels that come with the program. `channels/build.sh` packs their files.
+const NAMES: &[&str] = &["slack", "telegram", "webchat", "webhook"];
 
 /// The names of the channels that belong to the program, whether or not their files are in this build.
 pub fn bundled_channel_names() -> Vec<&'static str> {
-    BUNDLED.iter().map(|channel| channel.name).collect()
+    NAMES.to_vec()
 }
 
 /// The names of the channels that [`install_bundled_channel`] can install: all of them, or none in a build without
 /// the feature `bundled`.
 pub fn available_channel_names() -> Vec<&'static str> {
-    BUNDLED.iter().filter(|channel| channel.files.is_some()).map(|channel| channel.name).collect()
+    if cfg!(feature = "bundled") { NAMES.to_vec() } else { Vec::new() }
 }
 
 /// The files of a bundled channel, for those who run it without a directory. Nothing when there is no such channel in
 /// this build.
 pub fn bundled_channel_files(name: &str) -> Option<ChannelFiles> {
     let (wasm, capabilities) = find(name).ok()?.1;
-    Some(ChannelFiles { wasm: wasm.to_vec(), capabilities: Some(capabilities.to_vec()) })
+    Some(ChannelFiles { wasm, capabilities: Some(capabilities) })
 }
 
 /// Writes the two files of a bundled channel into `target_dir`, which is made if it is not there.
@@ -74,7 +53,7 @@ pub fn install_bundled_channel(
         capabilities: Some(target_dir.join(format!("{name}.capabilities.json"))),
         name,
     };
-    let files = [(installed.capabilities.as_ref(), capabilities), (Some(&installed.wasm), wasm)];
+    let files = [(installed.capabilities.as_ref(), &capabilities), (Some(&installed.wasm), &wasm)];
     let files = files.into_iter().filter_map(|(path, bytes)| Some((path?, bytes)));
     if let Some((path, _)) = files.clone().find(|(path, _)| !force && path.symlink_metadata().is_ok()) {
         return Err(BundledError::Exists { path: path.clone() });
@@ -87,16 +66,32 @@ pub fn install_bundled_channel(
     Ok(installed)
 }
 
-type Files = (&'static [u8], &'static [u8]);
+/// The guest and its capability file.
+type Files = (Vec<u8>, Vec<u8>);
 
 fn find(name: &str) -> Result<(ChannelName, Files), BundledError> {
     let wanted = ChannelName::new(name).map_err(|source| BundledError::Name { source })?;
-    let channel = BUNDLED.iter().find(|channel| wanted == channel.name);
-    match channel.map(|channel| channel.files) {
-        Some(Some(files)) => Ok((wanted, files)),
-        Some(None) => Err(BundledError::NotBuiltIn { name: wanted }),
-        None => Err(BundledError::Unknown { name: wanted }),
+    if !NAMES.contains(&wanted.as_str()) {
+        return Err(BundledError::Unknown { name: wanted });
     }
+    match unpack(wanted.as_str()) {
+        Some(files) => Ok((wanted, files)),
+        None => Err(BundledError::NotBuiltIn { name: wanted }),
+    }
+}
+
+/// The files of a channel, out of the archive in the program.
+#[cfg(feature = "bundled")]
+fn unpack(name: &str) -> Option<Files> {
+    let wasm = format!("{name}.wasm");
+    let capabilities = format!("{name}.capabilities.json");
+    let [wasm, capabilities] = super::archive::read([&wasm, &capabilities]).ok()?;
+    Some((wasm, capabilities))
+}
+
+#[cfg(not(feature = "bundled"))]
+fn unpack(_: &str) -> Option<Files> {
+    None
 }
 
 /// Writes a file beside its place and moves it there when it is complete and on the disk.
@@ -218,9 +213,9 @@ mod tests {
     fn other_names_are_refused() {
         let dir = Dir::new();
         let refused = |name: &str| install_bundled_channel(name, dir.directory(), false).unwrap_err();
-        assert!(matches!(refused("telegram"), BundledError::Unknown { .. }));
+        assert!(matches!(refused("irc"), BundledError::Unknown { .. }));
         assert!(matches!(refused("../webchat"), BundledError::Name { .. }));
-        assert!(bundled_channel_files("telegram").is_none());
+        assert!(bundled_channel_files("irc").is_none());
     }
 
     #[test]

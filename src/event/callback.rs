@@ -217,7 +217,8 @@ pub struct Dropped {
 /// What a callback did to the world.
 ///
 /// When the callback failed, everything that is still inside the host is dropped: only `had_side_effects`, `retry_after`,
-/// `upstream` and `dropped` can then be set.
+/// `upstream` and `dropped` can then be set, and `workspace` when a guest wants its reply to be tried again
+/// ([`GuestFailure::Temporary`](super::guest_failure::GuestFailure::Temporary)).
 #[derive(Clone, Debug, Default)]
 pub struct Effects {
     /// Messages for the agent, in the order they were emitted.

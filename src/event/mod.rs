@@ -3,6 +3,7 @@
 pub(crate) mod arrival;
 pub(crate) mod callback;
 pub(crate) mod completion;
+pub(crate) mod guest_failure;
 pub(crate) mod health;
 pub(crate) mod link;
 pub(crate) mod queue;

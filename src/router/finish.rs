@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::channel::ChannelName;
-use crate::channel::workspace::Conflict;
+use crate::channel::workspace::{Conflict, WorkspacePath};
 use crate::event::Wakeup;
 use crate::event::callback::{Callback, CallbackReport, CallbackValue, Effects, Emitted};
 use crate::event::completion::Ticket;
@@ -287,12 +287,35 @@ impl Router {
             }
             Purpose::Poll => self.poll_failed(&channel),
             Purpose::Timer { name, setting } => self.timer_failed(&channel, &name, setting),
-            Purpose::Reply(attempt) => self.reply_failed(&channel, &attempt, error, &report.effects),
+            Purpose::Reply(attempt) => {
+                let progress = self.keep_progress(&channel, &report.effects);
+                self.reply_failed(&channel, &attempt, error, &report.effects, progress);
+            }
             Purpose::Status | Purpose::Shutdown => {}
         }
         if !is_start && matches!(fault_of(error), Fault::Guest) {
             self.count_failure(&channel, &error.to_string());
         }
+    }
+
+    /// Applies what a failed attempt wrote about how far it came. When there is no room for that, the next attempt begins
+    /// anew.
+    fn keep_progress(&mut self, channel: &ChannelName, effects: &Effects) -> Vec<Change> {
+        let Some(slot) = self.channels.get_mut(channel) else { return Vec::new() };
+        if let Err(Conflict::Full(_)) = slot.workspace.check(&effects.workspace) {
+            return Vec::new();
+        }
+        let key: ChannelKey = channel.shared();
+        let written = slot.workspace.apply_over(&effects.workspace);
+        if !written.is_empty() {
+            self.workspace_changed(channel);
+        }
+        let put = |(path, content): (WorkspacePath, _)| Change::PutFile {
+            channel: key.clone(),
+            path: path.as_str().into(),
+            content,
+        };
+        written.into_iter().map(put).collect()
     }
 
     /// See [`Channel::may_log`].

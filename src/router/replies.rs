@@ -13,6 +13,7 @@ use crate::channel::outbox::{AfterFailure, AttemptFailed, Next};
 use crate::channel::state::{Channel, LogKind};
 use crate::event::Wakeup;
 use crate::event::callback::{Callback, CallbackValue, Effects};
+use crate::event::guest_failure::GuestFailure;
 use crate::model::clock::{millis, unix_ms};
 use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
@@ -161,30 +162,35 @@ impl Router {
         self.reply_is_over(channel, attempt.id, batch);
     }
 
-    /// An attempt failed.
+    /// An attempt failed. `progress`: what it wrote to its workspace and wants to know at the next one.
     pub(super) fn reply_failed(
         &mut self,
         channel: &ChannelName,
         attempt: &ReplyAttempt,
         error: &WasmChannelError,
         effects: &Effects,
+        progress: Vec<Change>,
     ) {
         let policy = self.config.retry;
         let now_ms = unix_ms();
         let Some(slot) = self.channels.get_mut(channel) else { return };
         let is_answer = matches!(error, WasmChannelError::GuestError { .. });
-        let refused = effects.upstream.refused.as_deref().filter(|_| is_answer);
+        let said = said_by_guest(error);
+        let refused = effects.upstream.refused.as_deref().filter(|_| is_answer && said.is_none());
         let uncertain = !is_answer && effects.had_side_effects;
         let failed = AttemptFailed {
             number: attempt.attempt,
             is_trap: is_trap(error),
             is_uncertain: uncertain,
-            retry_after: effects.retry_after,
-            is_permanent: refused.is_some(),
+            retry_after: effects.retry_after.max(said.and_then(GuestFailure::retry_after)),
+            is_permanent: refused.is_some() || said.is_some_and(GuestFailure::is_permanent),
         };
         let after = slot.outbox.failed(attempt.id, failed, &policy, Instant::now(), random());
         let Some(AfterFailure { next, traps, tried_for, stepped_aside }) = after else { return };
         let Next::Retry { after: wait, .. } = next else {
+            if !progress.is_empty() {
+                self.storage.commit(Batch { changes: progress, ..Batch::default() }, &self.mailbox);
+            }
             return self.give_up(channel, attempt.id, &with_words(error, refused), uncertain);
         };
         if stepped_aside && let Some(suppressed) = slot.may_log(LogKind::ReplyStepsAside) {
@@ -204,7 +210,9 @@ impl Router {
             uncertain,
             traps,
         };
-        self.reply_waits(channel, attempt.id, wait, Batch::of(change));
+        let mut batch = Batch::of(change);
+        batch.changes.extend(progress);
+        self.reply_waits(channel, attempt.id, wait, batch);
     }
 
     fn give_up(&mut self, channel: &ChannelName, id: ReplyId, reason: &str, uncertain: bool) {
@@ -228,6 +236,14 @@ impl Router {
         }
         let channel = channel.clone();
         self.begin_due_replies(&channel);
+    }
+}
+
+/// What the guest says about its failure.
+fn said_by_guest(error: &WasmChannelError) -> Option<GuestFailure> {
+    match error {
+        WasmChannelError::GuestError { message, .. } => GuestFailure::read(message),
+        _ => None,
     }
 }
 

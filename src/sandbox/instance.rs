@@ -21,6 +21,7 @@ use super::wasi;
 use super::worker_pool::panic_text;
 use crate::egress::RequestPurpose;
 use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Usage};
+use crate::event::guest_failure::GuestFailure;
 
 /// Bytes that are kept of what a guest says of its own failure.
 const MAX_GUEST_ERROR_BYTES: usize = 4096;
@@ -279,10 +280,22 @@ impl<'a> CallbackRun<'a> {
         };
         let (effects, logs) = match &result {
             Ok(_) => record.commit(workspace.into_changes()),
-            Err(_) => record.abandon(),
+            Err(error) => record.abandon(failure_of(error), workspace),
         };
-        let memory = Some(limiter.into_reservation(result.is_ok()));
+        let memory = Some(limiter.into_reservation(result.is_ok() || !effects.workspace.is_empty()));
         CallbackReport { kind, result, effects, usage, logs, memory }
+    }
+}
+
+/// What the guest says about a reply that it did not deliver.
+fn failure_of(error: &WasmChannelError) -> Option<(GuestFailure, &str)> {
+    match error {
+        WasmChannelError::GuestError {
+            callback: CallbackKind::Respond | CallbackKind::Broadcast,
+            message,
+            ..
+        } => Some((GuestFailure::read(message)?, message)),
+        _ => None,
     }
 }
 

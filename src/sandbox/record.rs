@@ -11,9 +11,10 @@ use super::limits::{MAX_EMITTED_BYTES, MAX_MESSAGE_FIELDS_BYTES, MAX_TIMER_CHANG
 use super::services::GuestHttpError;
 use super::text;
 use crate::capability::limits::ChannelLimits;
-use crate::channel::workspace::WorkspaceChanges;
+use crate::channel::workspace::{WorkspaceChanges, WorkspaceView};
 use crate::egress::OutboundResponse;
 use crate::event::callback::{Dropped, Effects, Emitted, LogLine, TimerChange};
+use crate::event::guest_failure::GuestFailure;
 use crate::event::upstream::UpstreamOutcome;
 use crate::model::escape::escaped;
 
@@ -225,10 +226,20 @@ impl Record {
         (effects, self.logs)
     }
 
-    /// The callback failed: only what cannot be undone.
-    pub(super) fn abandon(mut self) -> (Effects, Vec<LogLine>) {
+    /// The callback failed: only what cannot be undone, and what it wrote when it says itself that it wants to be tried
+    /// again.
+    pub(super) fn abandon(
+        mut self,
+        failure: Option<(GuestFailure, &str)>,
+        workspace: WorkspaceView,
+    ) -> (Effects, Vec<LogLine>) {
         self.say_what_was_dropped();
+        if let Some((GuestFailure::Unauthorized, words)) = failure {
+            self.upstream.unauthorized = Some(words.to_owned());
+        }
+        let is_temporary = matches!(failure, Some((GuestFailure::Temporary { .. }, _)));
         let effects = Effects {
+            workspace: if is_temporary { workspace.into_changes() } else { WorkspaceChanges::default() },
             had_side_effects: self.had_side_effects,
             retry_after: self.retry_after,
             upstream: self.upstream,

@@ -16,6 +16,10 @@ fn message(content: &str, attachments: &[&str]) -> EmittedMessage {
     }
 }
 
+fn no_writes() -> WorkspaceView {
+    WorkspaceView::new(crate::channel::workspace::WorkspaceSnapshot::empty())
+}
+
 fn commit(record: Record) -> (Effects, Vec<LogLine>) {
     record.commit(WorkspaceChanges::default())
 }
@@ -223,7 +227,7 @@ fn a_failed_callback_keeps_only_its_log_and_what_left_the_host() {
         record.responded("https://api.example/", &response);
     }
     record.log(LogLevel::Error, "said before it failed");
-    let (effects, logs) = record.abandon();
+    let (effects, logs) = record.abandon(None, no_writes());
     assert!(effects.messages.is_empty() && effects.timers.is_empty() && effects.workspace.is_empty());
     assert!(effects.had_side_effects);
     assert_eq!(effects.retry_after, Some(Duration::from_secs(3)));

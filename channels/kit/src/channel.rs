@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::incoming::{Incoming, Response};
 use crate::registration::Registration;
 use crate::reply::Reply;
-use crate::{host, state};
+use crate::{host, json, policy, state};
 
 /// Where the settings are kept in the workspace.
 const SETTINGS: &str = "settings.json";
@@ -91,7 +91,8 @@ pub struct Exported<C>(PhantomData<C>);
 impl<C: Channel> raw::Guest for Exported<C> {
     fn on_start(config_json: String) -> Result<raw::ChannelConfig, String> {
         let settings: C::Settings =
-            serde_json::from_str(&config_json).map_err(|error| format!("the configuration: {error}"))?;
+            json::read(config_json.as_bytes()).map_err(|error| format!("the configuration: {error}"))?;
+        policy::keep(&json::fields(&config_json))?;
         let registration = C::start(&settings)?;
         state::set(SETTINGS, &settings);
         Ok(registration.into_raw())
@@ -107,14 +108,15 @@ impl<C: Channel> raw::Guest for Exported<C> {
 
     fn on_respond(response: raw::AgentResponse) -> Result<(), String> {
         let reply = Reply::of(response);
-        let origin = serde_json::from_str(&reply.metadata_json).map_err(|error| {
-            Failure::permanent(format!("the metadata of the message is not this channel's: {error}")).to_string()
+        let origin = json::read(reply.metadata_json.as_bytes()).map_err(|error| {
+            Failure::permanent(format!("the metadata of the message is not this channel's: {error}"))
+                .to_string()
         })?;
         C::reply(&settings::<C>(), origin, reply).map_err(|failure| failure.to_string())
     }
 
     fn on_status(update: raw::StatusUpdate) {
-        if let Ok(origin) = serde_json::from_str(&update.metadata_json) {
+        if let Ok(origin) = json::read(update.metadata_json.as_bytes()) {
             C::status(&settings::<C>(), origin, Status { kind: update.status, message: update.message });
         }
     }

@@ -1,9 +1,9 @@
 //! What the host does for a channel. Outside WebAssembly the calls go to [`fake::FakeHost`](crate::fake::FakeHost).
 
-#[cfg(not(target_family = "wasm"))]
-use crate::fake as imports;
 #[cfg(target_family = "wasm")]
 use crate::bindings::near::agent::channel_host as imports;
+#[cfg(not(target_family = "wasm"))]
+use crate::fake as imports;
 
 pub use crate::bindings::near::agent::channel_host::{
     EmittedMessage, HttpResponse, InboundAttachment, LogLevel, PairingUpsertResult,

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::host;
+use crate::json;
 use crate::multipart::Multipart;
 use crate::retry_after;
 
@@ -56,8 +57,7 @@ impl Request {
     /// # Panics
     /// When the value is none that JSON has, such as a map whose keys are no texts.
     pub fn json(self, value: &impl Serialize) -> Self {
-        let body = serde_json::to_vec(value).expect("the value has a form in JSON");
-        self.header("content-type", "application/json; charset=utf-8").body(body)
+        self.header("content-type", "application/json; charset=utf-8").body(json::text(value).into_bytes())
     }
 
     /// Sends a form with files.
@@ -91,7 +91,7 @@ impl Request {
         match sent {
             Ok(response) => Ok(Response {
                 status: response.status,
-                headers: serde_json::from_str(&response.headers_json).unwrap_or_default(),
+                headers: json::fields(&response.headers_json),
                 body: response.body,
             }),
             Err(words) => Err(Failure::NotSent(words)),
@@ -125,13 +125,13 @@ impl Response {
     /// # Errors
     /// [`Failure::Temporary`]: it is not what the service documents, which a proxy in between may have caused.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body)
+        json::read(&self.body)
             .map_err(|error| Failure::temporary(format!("the service's response is not readable: {error}")))
     }
 
     /// The body as JSON, or null.
     pub fn value(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+        json::value(&self.body)
     }
 
     /// How long the service asks to wait, in milliseconds.

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::bindings::exports::near::agent::channel::{IncomingHttpRequest, OutgoingHttpResponse};
+use crate::json;
 
 /// A request to one of the channel's paths.
 #[derive(Debug)]
@@ -28,8 +29,8 @@ impl Incoming {
             path: request.path,
             body: request.body,
             is_authenticated: request.secret_validated,
-            headers: serde_json::from_str(&request.headers_json).unwrap_or_default(),
-            query: serde_json::from_str(&request.query_json).unwrap_or_default(),
+            headers: json::fields(&request.headers_json),
+            query: json::fields(&request.query_json),
         }
     }
 
@@ -48,7 +49,7 @@ impl Incoming {
     /// # Errors
     /// What does not fit.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, String> {
-        serde_json::from_slice(&self.body).map_err(|error| error.to_string())
+        json::read(&self.body)
     }
 
     /// The body as JSON, or the fields of a form (`application/x-www-form-urlencoded`) as an object of texts.
@@ -59,7 +60,7 @@ impl Incoming {
         if is_form {
             return Value::Object(form_fields(&self.body));
         }
-        serde_json::from_slice(&self.body).unwrap_or_default()
+        json::value(&self.body)
     }
 }
 
@@ -80,7 +81,8 @@ fn form_text(bytes: &[u8]) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
-        let decoded = (*byte == b'%').then(|| Some((hex(bytes.get(at + 1))?, hex(bytes.get(at + 2))?))).flatten();
+        let decoded =
+            (*byte == b'%').then(|| Some((hex(bytes.get(at + 1))?, hex(bytes.get(at + 2))?))).flatten();
         match (byte, decoded) {
             (_, Some((high, low))) => {
                 out.push((high * 16 + low) as u8);
@@ -123,8 +125,7 @@ impl Response {
     /// # Panics
     /// When the value is none that JSON has.
     pub fn json(status: u16, value: &impl Serialize) -> Self {
-        let body = serde_json::to_vec(value).expect("the value has a form in JSON");
-        Self::new(status, body).header("content-type", "application/json")
+        Self::new(status, json::text(value).into_bytes()).header("content-type", "application/json")
     }
 
     /// Sets a header.

@@ -56,15 +56,18 @@
 //!
 //! On the machine that develops a channel, `cargo test` runs it against [`fake::FakeHost`].
 
+pub mod base64;
 #[doc(hidden)]
 pub mod bindings;
 mod channel;
+mod cluster;
 mod failure;
 #[cfg(not(target_family = "wasm"))]
 pub mod fake;
 pub mod host;
 pub mod http;
 mod incoming;
+mod json;
 pub mod markdown;
 mod message;
 pub mod multipart;

@@ -73,7 +73,9 @@ impl Message {
     /// When `origin` is no struct or map: it would not come back.
     pub fn emit(mut self, origin: &impl Serialize) {
         let origin = serde_json::to_value(origin).expect("the origin has a form in JSON");
-        let Value::Object(mut metadata) = origin else { panic!("the origin of a message is a struct or a map") };
+        let Value::Object(mut metadata) = origin else {
+            panic!("the origin of a message is a struct or a map")
+        };
         if let Some(id) = self.id {
             metadata.insert("message_id".to_owned(), Value::from(id));
         }

@@ -56,7 +56,8 @@ impl Multipart {
         let mut number = 0u32;
         loop {
             let boundary = format!("tinclaw-part-{number}");
-            let is_taken = |data: &[u8]| data.windows(boundary.len()).any(|window| window == boundary.as_bytes());
+            let is_taken =
+                |data: &[u8]| data.windows(boundary.len()).any(|window| window == boundary.as_bytes());
             if !self.parts.iter().any(|part| is_taken(&part.data)) {
                 return boundary;
             }

@@ -10,31 +10,28 @@
 //! People are known by the service's id, never by a name that they choose. In a group, whoever speaks to the bot must be
 //! somebody who may talk.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
-use crate::host;
+use crate::{host, state};
 
-/// The settings; put them into a channel's own with `#[serde(flatten)]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+/// Where the policy is kept in the workspace.
+const PATH: &str = "policy.json";
+
+/// The policy of a channel. The kit reads it from the channel's settings when the channel starts.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
     /// Who may talk.
-    #[serde(deserialize_with = "or_default")]
     pub dm_policy: DmPolicy,
     /// Ids of those who may always talk; numbers and texts.
-    #[serde(deserialize_with = "ids")]
     pub allow_from: Vec<String>,
     /// The owner's id; a number or a text.
-    #[serde(deserialize_with = "id")]
     pub owner_id: Option<String>,
     /// What the bot hears in groups.
-    #[serde(deserialize_with = "or_default")]
     pub group_policy: GroupPolicy,
 }
 
 /// Who may talk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DmPolicy {
     /// Those who are approved; unknown senders get a code for that.
     #[default]
@@ -46,8 +43,7 @@ pub enum DmPolicy {
 }
 
 /// What the bot hears in groups.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupPolicy {
     /// Mentions, answers to it, and commands.
     #[default]
@@ -82,6 +78,40 @@ pub enum Verdict {
 }
 
 impl Policy {
+    /// Reads a policy. What is not there, or null, has its default.
+    ///
+    /// # Errors
+    /// A value that is none of those that exist.
+    pub fn of(config: &Map<String, Value>) -> Result<Self, String> {
+        let word = |name: &str| config.get(name).filter(|value| !value.is_null());
+        let dm_policy = match word("dm_policy").map(|value| value.as_str().unwrap_or_default()) {
+            None | Some("pairing") => DmPolicy::Pairing,
+            Some("allowlist") => DmPolicy::Allowlist,
+            Some("open") => DmPolicy::Open,
+            Some(_) => return Err("dm_policy is `pairing`, `allowlist` or `open`".to_owned()),
+        };
+        let group_policy = match word("group_policy").map(|value| value.as_str().unwrap_or_default()) {
+            None | Some("mention") => GroupPolicy::Mention,
+            Some("all") => GroupPolicy::All,
+            Some("none") => GroupPolicy::None,
+            Some(_) => return Err("group_policy is `mention`, `all` or `none`".to_owned()),
+        };
+        let allow_from = match word("allow_from") {
+            None => Vec::new(),
+            Some(Value::Array(ids)) => ids.iter().filter_map(id).collect(),
+            Some(_) => return Err("allow_from is a list of ids".to_owned()),
+        };
+        Ok(Self { dm_policy, allow_from, owner_id: word("owner_id").and_then(id), group_policy })
+    }
+
+    /// The policy of this channel.
+    pub fn current() -> Self {
+        // The start has checked it; without a start nobody may talk.
+        state::find::<Map<String, Value>>(PATH)
+            .and_then(|config| Self::of(&config).ok())
+            .unwrap_or(Self { dm_policy: DmPolicy::Allowlist, ..Self::default() })
+    }
+
     /// Decides about a message of the sender with this id. `channel` is the name of the channel, `about` what the operator
     /// sees of the sender: a name, which proves nothing.
     pub fn decide(&self, channel: &str, sender: &str, about: Option<&str>, place: Place) -> Verdict {
@@ -98,7 +128,11 @@ impl Policy {
         }
         // In a group, only who speaks to the bot is told what to do.
         let may_pair = !matches!(place, Place::Group { is_addressed: false });
-        if self.dm_policy == DmPolicy::Pairing && may_pair { pair(channel, sender, about) } else { Verdict::Ignored }
+        if self.dm_policy == DmPolicy::Pairing && may_pair {
+            pair(channel, sender, about)
+        } else {
+            Verdict::Ignored
+        }
     }
 
     /// Whether somebody may talk at all; for invitations and the like, which are no messages.
@@ -131,35 +165,23 @@ fn pair(channel: &str, sender: &str, about: Option<&str>) -> Verdict {
     }
 }
 
-/// Null is the default, as a file may have it.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
+/// Keeps the settings that the policy has, for the calls after the start.
+pub(crate) fn keep(config: &Map<String, Value>) -> Result<(), String> {
+    Policy::of(config)?;
+    let names = ["dm_policy", "allow_from", "owner_id", "group_policy"];
+    let kept: Map<String, Value> =
+        names.into_iter().filter_map(|name| Some((name.to_owned(), config.get(name)?.clone()))).collect();
+    state::set(PATH, &Value::Object(kept));
+    Ok(())
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Number(i64),
-    Text(String),
-}
-
-impl From<Id> for String {
-    fn from(id: Id) -> Self {
-        match id {
-            Id::Number(number) => number.to_string(),
-            Id::Text(text) => text,
-        }
+/// An id as text: services have numbers and texts.
+fn id(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
-}
-
-fn id<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    let id: Option<Id> = Option::deserialize(from)?;
-    Ok(id.map(String::from).filter(|id| !id.is_empty()))
-}
-
-fn ids<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    let ids: Option<Vec<Id>> = Option::deserialize(from)?;
-    Ok(ids.unwrap_or_default().into_iter().map(String::from).collect())
 }
 
 #[cfg(test)]
@@ -167,8 +189,12 @@ mod tests {
     use super::*;
     use crate::fake::FakeHost;
 
+    fn read(json: &str) -> Result<Policy, String> {
+        Policy::of(&crate::json::fields(json))
+    }
+
     fn policy(json: &str) -> Policy {
-        serde_json::from_str(json).unwrap()
+        read(json).unwrap()
     }
 
     const ADDRESSED: Place = Place::Group { is_addressed: true };
@@ -176,10 +202,20 @@ mod tests {
 
     #[test]
     fn ids_are_numbers_or_texts() {
-        let read = policy(r#"{"owner_id": 7, "allow_from": [1, "U2"], "dm_policy": null, "other": true}"#);
-        assert_eq!((read.owner_id.as_deref(), &read.allow_from[..]), (Some("7"), &["1".to_owned(), "U2".to_owned()][..]));
+        let all = policy(r#"{"owner_id": 7, "allow_from": [1, "U2"], "dm_policy": null, "other": true}"#);
+        assert_eq!(
+            (all.owner_id.as_deref(), &all.allow_from[..]),
+            (Some("7"), &["1".to_owned(), "U2".to_owned()][..])
+        );
         assert_eq!(policy(r#"{"owner_id": null, "allow_from": null}"#), Policy::default());
-        assert!(serde_json::from_str::<Policy>(r#"{"dm_policy": "openn"}"#).is_err());
+        for wrong in [
+            r#"{"dm_policy": "openn"}"#,
+            r#"{"dm_policy": 1}"#,
+            r#"{"group_policy": "some"}"#,
+            r#"{"allow_from": "7"}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -202,7 +238,11 @@ mod tests {
             (r#"{"group_policy": "all"}"#, "9", OVERHEARD, Verdict::Ignored),
             (r#"{"dm_policy": "open"}"#, "", Place::Direct, Verdict::Ignored),
         ] {
-            assert_eq!(policy(settings).decide("test", sender, None, place), expected, "{settings} {sender} {place:?}");
+            assert_eq!(
+                policy(settings).decide("test", sender, None, place),
+                expected,
+                "{settings} {sender} {place:?}"
+            );
         }
     }
 

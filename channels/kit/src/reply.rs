@@ -1,10 +1,8 @@
 //! A reply of the agent, and how it is sent in parts.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
 use crate::bindings::exports::near::agent::channel::{AgentResponse, Attachment};
 use crate::failure::Failure;
+use crate::json;
 use crate::state;
 
 /// Files that remember how much of a long reply was sent: enough for the replies that are under way at one time.
@@ -26,16 +24,9 @@ pub struct Reply {
     pub(crate) metadata_json: String,
 }
 
-/// How many parts of a reply are sent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Progress {
-    reply: u64,
-    sent: usize,
-}
-
 impl Reply {
     pub(crate) fn of(response: AgentResponse) -> Self {
-        let metadata: Value = serde_json::from_str(&response.metadata_json).unwrap_or_default();
+        let metadata = json::value(response.metadata_json.as_bytes());
         Self {
             message_id: response.message_id,
             content: response.content,
@@ -71,18 +62,19 @@ impl Reply {
     ) -> Result<(), Failure> {
         let reply = self.key();
         let path = format!("replies/{}.json", reply % PROGRESS_FILES);
-        let known = state::find::<Progress>(&path).filter(|known| known.reply == reply);
-        let before = known.map_or(0, |known| known.sent);
+        // The reply, and how many of its parts are sent.
+        let (known, sent) = state::get::<(u64, usize)>(&path);
+        let before = if known == reply { sent } else { 0 };
         for (number, part) in parts.iter().enumerate().skip(before) {
             if let Err(failure) = send(number, part) {
                 if number > before {
-                    state::set(&path, &Progress { reply, sent: number });
+                    state::set(&path, &(reply, number));
                 }
                 return Err(failure.keeping_progress(number > before));
             }
         }
         if before > 0 {
-            state::set(&path, &Progress::default());
+            state::set(&path, &(0, 0));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::host;
+use crate::json;
 
 /// The value at `path`, or its default where there is none.
 ///
@@ -22,7 +23,7 @@ pub fn get<T: DeserializeOwned + Default>(path: &str) -> T {
 /// As [`get`].
 pub fn find<T: DeserializeOwned>(path: &str) -> Option<T> {
     let text = host::workspace_read(path)?;
-    match serde_json::from_str(&text) {
+    match json::read(text.as_bytes()) {
         Ok(value) => Some(value),
         Err(error) => panic!("{path} in the workspace is not readable: {error}"),
     }
@@ -33,8 +34,7 @@ pub fn find<T: DeserializeOwned>(path: &str) -> Option<T> {
 /// # Panics
 /// When the host refuses it, because the workspace is full: the call then fails and keeps nothing.
 pub fn set(path: &str, value: &impl Serialize) {
-    let text = serde_json::to_string(value).expect("the value has a form in JSON");
-    if let Err(error) = host::workspace_write(path, &text) {
+    if let Err(error) = host::workspace_write(path, &json::text(value)) {
         panic!("{path} in the workspace is not written: {error}");
     }
 }

@@ -21,7 +21,8 @@ impl Dialect for TelegramHtml {
     }
 
     fn link(&self, url: &str, content: &str) -> String {
-        let is_known = ["https://", "http://", "mailto:", "tg://"].iter().any(|scheme| url.starts_with(scheme));
+        let is_known =
+            ["https://", "http://", "mailto:", "tg://"].iter().any(|scheme| url.starts_with(scheme));
         match (is_known, content.is_empty()) {
             (true, false) => format!("<a href=\"{}\">{content}</a>", escaped(url)),
             (_, true) => escaped(url),
@@ -32,11 +33,9 @@ impl Dialect for TelegramHtml {
     fn code_block(&self, language: &str, code: &str) -> String {
         match language.is_empty() {
             true => format!("<pre>{}</pre>", escaped(code)),
-            false => format!(
-                "<pre><code class=\"language-{}\">{}</code></pre>",
-                escaped(language),
-                escaped(code)
-            ),
+            false => {
+                format!("<pre><code class=\"language-{}\">{}</code></pre>", escaped(language), escaped(code))
+            }
         }
     }
 

@@ -67,7 +67,14 @@ fn safe_html_has_neither_scripts_nor_other_schemes() {
     let html = safe_html("<script>alert(1)</script>\n\n**b** <img src=x onerror=y>\n\n```js\n</script>\n```");
     assert!(html.contains("<strong>b</strong>") && html.contains("<code class=\"language-js\">"), "{html}");
     assert!(!html.contains("<script") && !html.contains("<img"), "{html}");
-    for url in ["javascript:x", "JaVaScRiPt:x", "java\u{1}script:x", "data:text/html,x", "vbscript:x", "//evil.example"] {
+    for url in [
+        "javascript:x",
+        "JaVaScRiPt:x",
+        "java\u{1}script:x",
+        "data:text/html,x",
+        "vbscript:x",
+        "//evil.example",
+    ] {
         let html = safe_html(&format!("[a](<{url}>)"));
         assert_eq!(html, "<p><a href=\"#\">a</a></p>\n", "{url}");
     }

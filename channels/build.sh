@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Builds the channels into their folders (channels/NAME/NAME.wasm) and writes their digests into channels/digests.txt.
+#
+#   channels/build.sh              all of them
+#   channels/build.sh telegram     only these
+#
+# Uses rustup's target where it is installed (`rustup target add wasm32-unknown-unknown`). Elsewhere GUEST_RUST_SH names a
+# script that gives a shell function `guest_cargo`, which is cargo with a compiler for the target. Binaryen's `wasm-opt`
+# makes the channels a seventh smaller; the digests are those of version 108 (Debian 12: `apt-get install binaryen`).
+set -euo pipefail
+export LC_ALL=C
+cd "$(dirname "$0")/.."
+
+target=wasm32-unknown-unknown
+names() { for file in channels/*/*.capabilities.json; do basename "$file" .capabilities.json; done; }
+
+have_target() { rustup target list --installed 2>/dev/null | grep -qx "$target"; }
+
+guest_build() {
+  local sysroot own
+  # No path of the machine that builds ends in a guest.
+  sysroot=$("${RUSTC:-rustc}" --print sysroot)
+  local flags="\"--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo\", \"--remap-path-prefix=$PWD=tinclaw\""
+  if have_target; then
+    flags="$flags, \"--remap-path-prefix=$sysroot=rust\""
+    (cd channels && cargo --config "target.$target.rustflags=[$flags]" "$@" --target "$target")
+  elif [ -n "${GUEST_RUST_SH:-}" ]; then
+    # shellcheck source=/dev/null
+    . "$GUEST_RUST_SH"
+    # Where that script keeps a compiler of its own.
+    own=${GUEST_RUST:-$sysroot}
+    flags="$flags, \"--remap-path-prefix=$own=rust\", \"--remap-path-prefix=$own/root=rust\""
+    (cd channels && GUEST_TARGET=$target guest_cargo "$@" --config "target.$target.rustflags=[$flags]")
+  else
+    echo "build.sh: no compiler for $target: run \`rustup target add $target\`, or set GUEST_RUST_SH" >&2
+    return 1
+  fi
+}
+
+build() {
+  local name=$1 module
+  echo "== $name"
+  guest_build build --release --locked -p "$name"
+  module="${CARGO_TARGET_DIR:-channels/target}/$target/release/$name.wasm"
+  wasm-opt -Oz --strip-debug --strip-producers --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
+    --enable-nontrapping-float-to-int "$module" -o "$module.small"
+  module="$module.small"
+  cargo run --quiet --locked --manifest-path fixtures/tool/Cargo.toml -- component "$module" "channels/$name/$name.wasm"
+}
+
+# The sources of a channel, one path a line, sorted: its crate, the kit, what all crates share, and the tool.
+sources() {
+  find "channels/$1" channels/kit channels/Cargo.toml channels/Cargo.lock channels/.cargo/config.toml \
+    fixtures/tool/Cargo.toml fixtures/tool/Cargo.lock fixtures/tool/src \
+    -type f ! -name '*.wasm' ! -name '*.capabilities.json' | sort
+}
+
+digest() { sha256sum | cut -d ' ' -f 1; }
+
+# Name, digest of the sources (digest and path of each file), digest of the binary.
+digests_of() {
+  local name=$1 source
+  source=$(sources "$name" | while read -r file; do sha256sum "$file"; done | digest)
+  echo "$name $source $(digest <"channels/$name/$name.wasm")"
+}
+
+is_wanted() { [ "$wanted" = "  " ] || [[ "$wanted" == *" $1 "* ]]; }
+
+wasm-opt --version | grep -q 'version 108' ||
+  { echo "build.sh: wasm-opt of binaryen 108 is needed, which Debian 12 has" >&2; exit 1; }
+
+wanted=" $* "
+names | while read -r name; do
+  if is_wanted "$name"; then build "$name" </dev/null; fi
+done
+
+touch channels/digests.txt
+{
+  echo "# Written by build.sh. Channel, SHA-256 of its sources, SHA-256 of its binary."
+  names | while read -r name; do
+    # The line of a channel that was not built now stays as it was.
+    if is_wanted "$name"; then digests_of "$name"; else grep "^$name " channels/digests.txt || true; fi
+  done
+} >channels/digests.txt.new
+mv channels/digests.txt.new channels/digests.txt
+
+# The archive that the program carries (src/channel/archive.rs says its format).
+files() {
+  for name in $(names); do echo "channels/$name/$name.wasm"; echo "channels/$name/$name.capabilities.json"; done
+  echo fixtures/webchat.wasm
+  echo fixtures/webchat.capabilities.json
+}
+{
+  for file in $(files); do echo "$(wc -c <"$file" | tr -d ' ') $(basename "$file")"; done
+  echo
+  for file in $(files); do cat "$file"; done
+} | xz -9e --check=crc32 >channels/bundle.xz

@@ -1,0 +1,85 @@
+//! The archive with the files of the channels that come with the program.
+//!
+//! `channels/build.sh` packs it as one xz stream, because the channels have much in common: a line `SIZE NAME` for each
+//! file, an empty line, and the files in that order.
+
+use std::io::{self, Read};
+
+use lzma_rust2::XzReader;
+
+static ARCHIVE: &[u8] = include_bytes!("../../channels/bundle.xz");
+
+/// The most bytes of all lines together.
+const MAX_INDEX_BYTES: u64 = 64 * 1024;
+
+/// The files with these names.
+///
+/// # Errors
+/// The archive is damaged, or has no such file.
+pub(super) fn read<const N: usize>(names: [&str; N]) -> io::Result<[Vec<u8>; N]> {
+    let mut archive = XzReader::new(ARCHIVE, false);
+    let mut found = [const { Vec::new() }; N];
+    let mut missing = N;
+    for (size, name) in index(&mut archive)? {
+        let mut file = Vec::new();
+        archive.by_ref().take(size).read_to_end(&mut file)?;
+        if let Some(at) = names.iter().position(|wanted| *wanted == name) {
+            found[at] = file;
+            missing -= 1;
+        }
+        if missing == 0 {
+            return Ok(found);
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+/// Sizes and names of the files.
+fn index(archive: &mut impl Read) -> io::Result<Vec<(u64, String)>> {
+    let mut bytes = Vec::new();
+    for byte in archive.take(MAX_INDEX_BYTES).bytes() {
+        bytes.push(byte?);
+        if bytes.ends_with(b"\n\n") {
+            break;
+        }
+    }
+    let text = String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
+    let entry = |line: &str| {
+        let (size, name) = line.split_once(' ')?;
+        Some((size.parse().ok()?, name.to_owned()))
+    };
+    text.trim_end().lines().map(|line| entry(line).ok_or_else(|| io::ErrorKind::InvalidData.into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_archive_has_the_files_that_were_built() {
+        let mut archive = XzReader::new(ARCHIVE, false);
+        let entries = index(&mut archive).unwrap();
+        assert!(!entries.is_empty());
+        for (size, name) in entries {
+            let mut file = Vec::new();
+            archive.by_ref().take(size).read_to_end(&mut file).unwrap();
+            let channel = name.split('.').next().unwrap();
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let path = root.join("channels").join(channel).join(&name);
+            let path = if path.exists() { path } else { root.join("fixtures").join(&name) };
+            assert!(std::fs::read(&path).unwrap() == file, "{name} is an older one: run channels/build.sh");
+        }
+    }
+
+    #[test]
+    fn the_archive_is_small() {
+        assert!(ARCHIVE.len() < 1024 * 1024, "{} bytes", ARCHIVE.len());
+    }
+
+    #[test]
+    fn what_is_not_there_is_said() {
+        assert_eq!(read(["irc.wasm"]).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
