@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use serde_json::Value;
 
-use crate::support::upstream::Answer;
+use crate::support::upstream::Response as Answer;
 
 /// A status and JSON.
 pub fn json(status: u16, body: &Value) -> Answer {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::fake::{Orders, Told, json as answer, locked};
 use crate::play::Play;
 use crate::support::client::Reply;
-use crate::support::upstream::{Answer, Recorded, Upstream};
+use crate::support::upstream::{Recorded, Response as Answer, Upstream};
 
 pub const TOKEN: &str = "Bearer value-of-slack_bot_token";
 const SIGNING_SECRET: &str = "value-of-slack_signing_secret";

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fake::{Orders, Told, json as answer, locked};
 use crate::form;
-use crate::support::upstream::{Answer, Recorded, Upstream};
+use crate::support::upstream::{Recorded, Response as Answer, Upstream};
 
 pub const TOKEN: &str = "value-of-telegram_bot_token";
 pub const BOT_ID: i64 = 42;
