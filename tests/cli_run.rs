@@ -30,6 +30,35 @@ fn with_no_channels_the_web_chat_echoes_and_sigterm_ends_it_cleanly() {
     assert_eq!(place.state().join("tinclaw.db").metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
 
+// SIGTERM waited ten seconds for a long poll, in which nothing is lost when it is cut off.
+#[test]
+fn sigterm_does_not_wait_for_a_long_poll() {
+    let place = Place::new();
+    place.channel("everything");
+    // A service that takes requests and never answers.
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = service.local_addr().unwrap();
+    place.file(
+        "tinclaw.toml",
+        format!(
+            "channels = [\"channels\"]\nmin_poll_interval_ms = 20\n\
+             [http_rewrite]\n\"api.everything.example\" = \"http://{address}\"\n\
+             [channel.everything.config]\npoll_interval_ms = 20\n\
+             [channel.everything.capabilities.channel]\nmin_poll_interval_ms = 20\n"
+        ),
+    );
+    let host = place.host(&[], &[]);
+    let poll = r#"{"do": "http-request", "method": "GET", "url": "https://api.everything.example/updates"}"#;
+    let task = format!(r#"{{"do": "workspace-write", "path": "tasks/on-poll", "content": {poll}}}"#);
+    eventually("the guest has its task", || {
+        let reply = client::request(host.address, "POST", "/webhook/everything", &[], task.as_bytes());
+        (reply.status == 200).then_some(())
+    });
+    let _poll = service.accept().unwrap();
+    let log = host.stop();
+    assert!(log.contains("stopped") && !log.contains("did not end in time"), "{log}");
+}
+
 // A core dump of the daemon holds every secret.
 #[test]
 fn the_daemon_writes_no_core_dumps() {

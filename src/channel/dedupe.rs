@@ -7,7 +7,7 @@ use wit_abi::types::OutgoingHttpResponse;
 
 use crate::event::arrival::RequestIdentity;
 use crate::event::response::ResponseSender;
-use crate::model::clock::{millis, remaining};
+use crate::model::clock::{millis, remaining, was_unset};
 use crate::server::responses::{headers_json, headers_of};
 use crate::store::{SeenId, SeenRecord, StoredResponse};
 use crate::webhook::{DedupeKey, DedupeMemory, Known};
@@ -43,9 +43,14 @@ impl Default for RecentRequests {
 impl RecentRequests {
     /// Takes in what was seen before a restart.
     pub fn load(&mut self, record: &SeenRecord, now_ms: u64) {
-        // Not beyond its own window, should the clock have been ahead when it was seen.
+        // Not beyond its own window, should the clock have been ahead when it was seen; and for a window from now on, should
+        // it not have been set yet.
         let window = Duration::from_millis(record.expires_ms.saturating_sub(record.at_ms));
-        let expires_ms = now_ms.saturating_add(millis(remaining(record.expires_ms, now_ms, window)));
+        let left = match was_unset(record.at_ms, now_ms) {
+            true => window,
+            false => remaining(record.expires_ms, now_ms, window),
+        };
+        let expires_ms = now_ms.saturating_add(millis(left));
         self.known.restore(DedupeKey::from_bytes(record.key), Some(record.id), expires_ms);
     }
 
@@ -158,6 +163,28 @@ mod tests {
         assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Waits));
         assert_eq!(seen.done(&[IDENTITY()], &[SeenId(7)]).len(), 1);
         assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Repeat { id: Some(SeenId(7)), .. }));
+    }
+
+    // A board that boots in 1970 forgot at its next start what it had seen before it heard of the year: duplicates ran again.
+    #[test]
+    fn what_was_seen_before_the_clock_was_set_is_remembered_for_its_window_from_the_restart_on() {
+        const NOW_MS: u64 = 1_800_000_000_000;
+        let record = SeenRecord {
+            id: SeenId(7),
+            channel: "a".into(),
+            key: [1; 16],
+            at_ms: 63_072_000_000,
+            expires_ms: 63_072_060_000,
+        };
+        assert!(
+            record.is_known(NOW_MS) && record.is_known(63_072_059_999) && !record.is_known(63_072_060_000)
+        );
+        let mut seen = RecentRequests::default();
+        seen.load(&record, NOW_MS);
+        let identity = RequestIdentity { key: DedupeKey::from_bytes([1; 16]), ..IDENTITY() };
+        let mut arrive = |now_ms| seen.arrive(&[identity], slot(), now_ms);
+        assert!(matches!(arrive(NOW_MS + 60_000), Arrival::Repeat { .. }));
+        assert!(matches!(arrive(NOW_MS + 60_001), Arrival::New(_)));
     }
 
     // A clock that was a year ahead for a minute made ids be remembered for a year.

@@ -177,7 +177,7 @@ impl ChannelHttp {
         headers::drop_host_owned(&mut guest_headers);
         let _under_way = self.check_limits(&request, target.host(), call)?;
         let deadline = self.deadline(&request, call.deadline);
-        let route = self.route(&target, deadline)?;
+        let route = self.route(&target, call.purpose, deadline)?;
         let injected = self.credentials.inject(&self.channel, &target, &guest_headers, &*self.secrets)?;
         let url = zeroize::Zeroizing::new(route.url(&injected.path_and_query));
         let exchange = Exchange {
@@ -199,9 +199,14 @@ impl ChannelHttp {
     }
 
     /// Resolves the target, once, and checks each address.
-    pub(super) fn route(&self, target: &Target, deadline: Instant) -> Result<Upstream<'_>, OutboundError> {
+    pub(super) fn route(
+        &self,
+        target: &Target,
+        purpose: RequestPurpose,
+        deadline: Instant,
+    ) -> Result<Upstream<'_>, OutboundError> {
         let named = self.operator_hosts.iter().find(|host| host.is(target.host(), target.port()));
-        self.outbound.route(&self.channel, target, named, deadline)
+        self.outbound.route(&self.channel, target, named, purpose, deadline)
     }
 
     /// Step 1: URL, allow-list, method.
@@ -409,8 +414,10 @@ fn for_guest(matcher: &SecretMatcher, response: RawResponse) -> OutboundResponse
         };
         shown.push((matcher.redact_header(name.as_bytes()).0, value));
     }
-    let retry_header = shown.iter().find(|(name, _)| name == "retry-after").map(|(_, value)| value.as_str());
-    let retry_after = retry_after::of_response(status, retry_header, &body, SystemTime::now());
+    let header =
+        |wanted: &str| shown.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let (asked, date) = (header("retry-after"), header("date"));
+    let retry_after = retry_after::of_response(status, asked, date, &body, SystemTime::now());
     let headers_json = headers::to_json(shown.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     OutboundResponse { response: HttpResponse { status, headers_json, body }, retry_after }
 }

@@ -5,12 +5,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
 use rustls::ClientConfig;
 use url::{Host, Url};
 use zeroize::Zeroizing;
+
+use crate::model::deadline::deadline_after;
 
 use super::client::{Client, ClientError, Exchange, MAX_ADDRESSES, MAX_RESPONSE_HEAD_BYTES, RawResponse};
 use super::error::OutboundError;
@@ -18,11 +20,14 @@ use super::host_pattern::HostPattern;
 use super::operator_host::OperatorHost;
 use super::private_hosts::{self, PrivateHosts};
 use super::request::RequestPurpose;
-use super::resolver::{NameResolver, SystemResolver};
+use super::resolver::{LOOKUP_TIMEOUT, NameResolver, SystemResolver};
 use super::settings::{OutboundHttpSettings, OutboundSettingsError};
 use super::target::Target;
 use super::tls;
 use super::websocket::{Endpoint, Tunnel};
+
+/// How often a poll that waits for a lookup looks whether the host is shutting down.
+const LOOKUP_CHECK: Duration = Duration::from_millis(100);
 
 /// Outbound HTTP of a host. Cloning it is cheap and shares connections and settings.
 #[derive(Clone)]
@@ -182,6 +187,7 @@ impl OutboundHttp {
         channel: &str,
         target: &Target,
         named: Option<&OperatorHost>,
+        purpose: RequestPurpose,
         deadline: Instant,
     ) -> Result<Upstream<'_>, OutboundError> {
         let rewrite =
@@ -189,7 +195,7 @@ impl OutboundHttp {
         if let Some(Rewrite { base, .. }) = rewrite {
             return Ok(Upstream {
                 base: UpstreamBase::Rewritten(&base.url),
-                dial: self.addresses_of(channel, base, deadline)?,
+                dial: self.addresses_of(channel, base, purpose, deadline)?,
             });
         }
         let is_direct = named.is_some_and(|named| !named.is_encrypted() || named.literal().is_some());
@@ -197,10 +203,10 @@ impl OutboundHttp {
             if let Some(address) = target.literal().filter(|_| named.is_none()) {
                 private_hosts::permitted(target.host(), &[address], &self.0.private)?;
             }
-            let dial = self.addresses_of(channel, &proxy.base, deadline)?;
+            let dial = self.addresses_of(channel, &proxy.base, purpose, deadline)?;
             return Ok(Upstream { base: UpstreamBase::Proxied(target.origin(), proxy), dial });
         }
-        let resolved = self.resolve(channel, target.host(), target.literal(), deadline)?;
+        let resolved = self.resolve(channel, target.host(), target.literal(), purpose, deadline)?;
         let permitted = match named {
             Some(_) => resolved,
             None => private_hosts::permitted(target.host(), &resolved, &self.0.private)?,
@@ -227,9 +233,10 @@ impl OutboundHttp {
         &self,
         channel: &str,
         base: &Base,
+        purpose: RequestPurpose,
         deadline: Instant,
     ) -> Result<Vec<SocketAddr>, OutboundError> {
-        let resolved = self.resolve(channel, &base.host, base.literal, deadline)?;
+        let resolved = self.resolve(channel, &base.host, base.literal, purpose, deadline)?;
         Ok(resolved.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, base.port)).collect())
     }
 
@@ -238,18 +245,44 @@ impl OutboundHttp {
         channel: &str,
         host: &str,
         literal: Option<IpAddr>,
+        purpose: RequestPurpose,
         deadline: Instant,
     ) -> Result<Vec<IpAddr>, OutboundError> {
         if let Some(address) = literal {
             return Ok(vec![address]);
         }
         let begun = Instant::now();
-        self.0.resolver.resolve(channel, host, deadline).map_err(|error| match error.kind() {
+        self.look_up(channel, host, purpose, deadline).map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => {
                 OutboundError::Timeout { host: host.to_owned(), after: begun.elapsed() }
             }
             _ => OutboundError::Resolve { host: host.to_owned(), reason: error.to_string() },
         })
+    }
+
+    /// Asks the resolver. A lookup cannot be interrupted, so that of a poll is waited for in short pieces: whoever joins it
+    /// again finds it where it was.
+    fn look_up(
+        &self,
+        channel: &str,
+        host: &str,
+        purpose: RequestPurpose,
+        deadline: Instant,
+    ) -> io::Result<Vec<IpAddr>> {
+        if purpose != RequestPurpose::Poll {
+            return self.0.resolver.resolve(channel, host, deadline);
+        }
+        let last = deadline.min(deadline_after(Instant::now(), LOOKUP_TIMEOUT));
+        loop {
+            if self.has_ended(purpose) {
+                return Err(io::Error::other("the host is shutting down"));
+            }
+            let until = last.min(deadline_after(Instant::now(), LOOKUP_CHECK));
+            match self.0.resolver.resolve(channel, host, until) {
+                Err(_) if until < last && Instant::now() >= until => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Sends a request on its route. `host` is what the guest called the server, for errors.

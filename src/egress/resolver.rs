@@ -13,7 +13,7 @@ const MAX_LOOKUPS: usize = 32;
 /// How many of them are one client's, so that the names of a slow zone leave threads for everybody else's.
 const MAX_LOOKUPS_PER_CLIENT: usize = 4;
 /// The longest that a request waits for a lookup.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long addresses are kept. `getaddrinfo` does not tell the time to live of what it found, so this is short.
 const CACHE_TTL: Duration = Duration::from_secs(30);
 /// How many names are kept.

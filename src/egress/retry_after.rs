@@ -12,12 +12,17 @@ const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 /// The header `Retry-After` (RFC 9110, section 10.2.3: seconds or a date) counts with any status; without it a 429 whose
 /// JSON body has `parameters.retry_after` in seconds (Telegram Bot API, `ResponseParameters`), or `retry_after` in seconds,
 /// possibly with a fraction (Discord), counts too.
+///
+/// A date is counted from the `Date` of the same response (RFC 9110, section 6.6.1), because this host's clock may be wrong;
+/// without one, from `now`.
 pub(super) fn of_response(
     status: u16,
     header: Option<&str>,
+    date: Option<&str>,
     body: &[u8],
     now: SystemTime,
 ) -> Option<Duration> {
+    let now = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).unwrap_or(now);
     let wait = header.and_then(|value| of_header(value, now));
     let wait = wait.or_else(|| if status == 429 { of_body(body) } else { None });
     wait.map(|wait| wait.min(MAX_RETRY_AFTER))
@@ -72,8 +77,20 @@ mod tests {
             ("no JSON", 429, None, "slow down", None),
         ];
         for (what, status, header, body, expected) in rows {
-            let wait = of_response(*status, *header, body.as_bytes(), now);
+            let wait = of_response(*status, *header, None, body.as_bytes(), now);
             assert_eq!(wait, expected.map(Duration::from_secs_f64), "{what}");
         }
+    }
+
+    // A host whose clock was behind waited for a day, and one whose clock was ahead not at all.
+    #[test]
+    fn a_date_is_counted_from_the_clock_of_the_server() {
+        let until = Some("Sun, 06 Nov 1994 08:50:37 GMT");
+        let of = |date, now| of_response(503, until, date, b"", now);
+        let here = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for now in [SystemTime::UNIX_EPOCH, here, here + Duration::from_secs(1 << 30)] {
+            assert_eq!(of(Some("Sun, 06 Nov 1994 08:50:00 GMT"), now), Some(Duration::from_secs(37)));
+        }
+        assert_eq!(of(Some("yesterday"), here), Some(Duration::from_secs(60)));
     }
 }

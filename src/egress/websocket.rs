@@ -23,6 +23,7 @@ use super::channel::ChannelHttp;
 use super::error::OutboundError;
 use super::leak::BodySearch;
 use super::method::Method;
+use super::request::RequestPurpose;
 use super::target::Target;
 
 /// The longest text frame, in bytes, fragments joined.
@@ -61,7 +62,7 @@ impl ChannelHttp {
     pub fn open_websocket(&self, url: &str, deadline: Instant) -> Result<LinkSocket, OutboundError> {
         let (target, may_be_plain) = self.target_of(url)?;
         self.allowlist.permit(Method::Get, &target)?;
-        let route = self.route(&target, deadline)?;
+        let route = self.route(&target, RequestPurpose::Other, deadline)?;
         if !may_be_plain && !route.is_rewritten() {
             return Err(OutboundError::Url("only wss:// is allowed, but for hosts that the operator names"));
         }

@@ -5,6 +5,9 @@ use crate::model::escape::escaped;
 /// Bytes of a service's response that are quoted.
 const QUOTED_BYTES: usize = 300;
 
+/// Bytes of a service's response that are looked at: a secret in what is quoted lies within them.
+const READ_BYTES: usize = 16 * 1024;
+
 /// How the requests of one callback went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamOutcome {
@@ -18,12 +21,20 @@ pub struct UpstreamOutcome {
 }
 
 impl UpstreamOutcome {
-    /// A service responded. `asks_to_wait`: it said when to try again.
-    pub fn responded(&mut self, url: &str, status: u16, body: &[u8], asks_to_wait: bool) {
+    /// A service responded. `asks_to_wait`: it said when to try again. What is quoted of its words has gone through `redact`:
+    /// a service may repeat what it was sent.
+    pub fn responded(
+        &mut self,
+        url: &str,
+        status: u16,
+        body: &[u8],
+        asks_to_wait: bool,
+        redact: impl Fn(String) -> String,
+    ) {
         match status {
             200..=299 => self.was_accepted = true,
             400..=499 if !asks_to_wait && is_permanent(status) => {
-                let words = quoted(url, status, body);
+                let words = quoted(url, status, body, redact);
                 if status == 401 {
                     self.unauthorized = Some(words.clone());
                 }
@@ -51,11 +62,13 @@ fn is_permanent(status: u16) -> bool {
     (400..500).contains(&status) && !matches!(status, 408 | 409 | 425 | 429)
 }
 
-fn quoted(url: &str, status: u16, body: &[u8]) -> String {
+fn quoted(url: &str, status: u16, body: &[u8], redact: impl Fn(String) -> String) -> String {
     let host = host_of(url);
-    let cut = &body[..body.len().min(QUOTED_BYTES)];
-    let words = String::from_utf8_lossy(cut);
+    // Redacted before it is cut: the beginning of a secret is not recognised.
+    let read = &body[..body.len().min(READ_BYTES)];
+    let words = redact(String::from_utf8_lossy(read).into_owned());
     let words = words.trim();
+    let words = &words[..words.floor_char_boundary(QUOTED_BYTES)];
     match words.is_empty() {
         true => format!("{host} responded with {status}"),
         false => format!("{host} responded with {status}: {}", escaped(words)),
@@ -74,9 +87,26 @@ mod tests {
 
     const URL: &str = "https://api.example/bot{TOKEN}/send?x=1";
 
+    fn as_it_is(text: String) -> String {
+        text
+    }
+
+    // A service that repeated the token it was sent put it into the log, the dead letter and health.
+    #[test]
+    fn secrets_in_the_words_of_a_service_are_redacted_before_they_are_cut() {
+        let redact = |text: String| text.replace("hunter2", "[redacted]");
+        let mut outcome = UpstreamOutcome::default();
+        // The secret begins within what is quoted and ends behind it.
+        let body = format!("{}hunter2 is wrong", "x".repeat(QUOTED_BYTES - 3));
+        outcome.responded(URL, 401, body.as_bytes(), false, redact);
+        for words in [outcome.refused.unwrap(), outcome.unauthorized.unwrap()] {
+            assert!(words.ends_with("xxx[re") && !words.contains("hun"), "{words}");
+        }
+    }
+
     fn after(statuses: &[u16]) -> UpstreamOutcome {
         let mut outcome = UpstreamOutcome::default();
-        statuses.iter().for_each(|status| outcome.responded(URL, *status, b"no", false));
+        statuses.iter().for_each(|status| outcome.responded(URL, *status, b"no", false, as_it_is));
         outcome
     }
 
@@ -125,18 +155,18 @@ mod tests {
     #[test]
     fn a_refusal_with_retry_after_is_not_final() {
         let mut outcome = UpstreamOutcome::default();
-        outcome.responded(URL, 403, b"slow down", true);
+        outcome.responded(URL, 403, b"slow down", true, as_it_is);
         assert_eq!(outcome.refused, None);
     }
 
     #[test]
     fn the_words_of_the_service_are_quoted_without_the_path() {
         let mut outcome = UpstreamOutcome::default();
-        outcome.responded(URL, 401, "{\"description\":\"Unauthorized\u{202e}\"}".as_bytes(), false);
+        outcome.responded(URL, 401, "{\"description\":\"Unauthorized\u{202e}\"}".as_bytes(), false, as_it_is);
         let words = "api.example responded with 401: {\"description\":\"Unauthorized\\u{202e}\"}";
         assert_eq!(outcome.refused.as_deref(), Some(words));
         assert_eq!(outcome.unauthorized.as_deref(), Some(words));
-        outcome.responded(URL, 400, &[b'x'; 5_000], false);
+        outcome.responded(URL, 400, &[b'x'; 5_000], false, as_it_is);
         assert_eq!(outcome.refused.unwrap().len(), "api.example responded with 400: ".len() + QUOTED_BYTES);
     }
 }

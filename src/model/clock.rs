@@ -101,6 +101,11 @@ pub(crate) fn implausible(now_ms: u64) -> Option<String> {
     }
 }
 
+/// Whether a stored moment comes from a clock that was not set yet, while it is now: how long ago it was is not known.
+pub(crate) fn was_unset(stored_ms: u64, now_ms: u64) -> bool {
+    stored_ms < RELEASED_MS && now_ms >= RELEASED_MS
+}
+
 /// A length of time in its largest unit.
 pub(crate) fn in_words(ms: u64) -> String {
     const UNITS: [(u64, &str); 5] =
@@ -133,6 +138,19 @@ mod tests {
             let mut watch = ClockWatch::new(begin, 100_000);
             assert_eq!(watch.look(begin + SECOND * 60, now_ms), expected, "{case}");
             assert_eq!(watch.look(begin + SECOND * 61, now_ms + 1000), None, "{case}, told once");
+        }
+    }
+
+    #[test]
+    fn a_moment_of_a_clock_that_was_not_set_yet_is_known_once_the_clock_is_set() {
+        let rows = [
+            (0, RELEASED_MS, true),
+            (RELEASED_MS - 1, RELEASED_MS, true),
+            (RELEASED_MS, RELEASED_MS, false),
+            (0, RELEASED_MS - 1, false),
+        ];
+        for (stored_ms, now_ms, expected) in rows {
+            assert_eq!(was_unset(stored_ms, now_ms), expected, "{stored_ms} at {now_ms}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use subtle::ConstantTimeEq;
 
-use crate::model::clock::time_of;
+use crate::model::clock::{time_of, was_unset};
 use crate::store::sorted::{find, put, remove};
 use crate::store::{
     Change, ChannelKey, CommitError, PairedIdentity, PairingKey, PairingLock, PairingRecord, PairingRequest,
@@ -180,7 +180,11 @@ impl Pairings {
     pub fn new(limits: PairingLimits, state: PairingState, now_ms: u64) -> Self {
         let mut pairings = Self { limits, channels: BTreeMap::new() };
         for mut request in state.requests {
-            request.expires_ms = request.expires_ms.min(now_ms.saturating_add(limits.code_ms));
+            let longest = now_ms.saturating_add(limits.code_ms);
+            request.expires_ms = match was_unset(request.created_ms, now_ms) {
+                true => longest,
+                false => request.expires_ms.min(longest),
+            };
             put(&mut pairings.entry(&request.channel).pending, request);
         }
         for known in state.identities {
@@ -561,6 +565,24 @@ mod tests {
         let mut refused = |now_ms| pairings.approve(&channel, "BBBB", None, now_ms).0.unwrap_err();
         assert!(matches!(refused(15 * MINUTE - 1), PairingError::Locked { .. }));
         assert!(matches!(refused(15 * MINUTE), PairingError::WrongCode(_)));
+    }
+
+    // A code that was made before a board heard of the year was gone after its next start.
+    #[test]
+    fn a_code_from_before_the_clock_was_set_lasts_from_the_restart_on() {
+        const NOW_MS: u64 = 1_800_000_000_000;
+        let request = PairingRequest {
+            channel: "a".into(),
+            external_id: "ann".into(),
+            code: "AAAA".into(),
+            meta_json: "{}".into(),
+            created_ms: MINUTE,
+            expires_ms: 16 * MINUTE,
+        };
+        let state = PairingState { requests: vec![request], ..PairingState::default() };
+        let pairings = Pairings::new(PairingLimits::default(), state, NOW_MS);
+        assert_eq!(pairings.pending(NOW_MS + 15 * MINUTE - 1).len(), 1);
+        assert!(pairings.pending(NOW_MS + 15 * MINUTE).is_empty());
     }
 
     #[test]

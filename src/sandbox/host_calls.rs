@@ -164,13 +164,15 @@ fn http_request(
     // Also a request that fails may have reached its server.
     state.record.had_side_effects();
     let url = request.url.clone();
-    match state.channel.services.http_request(request, call) {
+    let services = &state.channel.services;
+    let redact = |text| services.without_given_secrets(text);
+    match services.http_request(request, call) {
         Ok(response) => {
-            state.record.responded(&url, &response);
+            state.record.responded(&url, &response, redact);
             Ok(response.response)
         }
         Err(error) => {
-            state.record.failed_to_respond(&error);
+            state.record.failed_to_respond(&error, redact);
             Err(error.message)
         }
     }

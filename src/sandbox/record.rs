@@ -195,16 +195,21 @@ impl Record {
     }
 
     /// An upstream server answered.
-    pub(super) fn responded(&mut self, url: &str, response: &OutboundResponse) {
+    pub(super) fn responded(
+        &mut self,
+        url: &str,
+        response: &OutboundResponse,
+        redact: impl Fn(String) -> String,
+    ) {
         self.retry_after = self.retry_after.max(response.retry_after);
         let HttpResponse { status, body, .. } = &response.response;
-        self.upstream.responded(url, *status, body, response.retry_after.is_some());
+        self.upstream.responded(url, *status, body, response.retry_after.is_some(), redact);
     }
 
     /// An outbound request was refused by the host, or nobody answered it.
-    pub(super) fn failed_to_respond(&mut self, error: &GuestHttpError) {
+    pub(super) fn failed_to_respond(&mut self, error: &GuestHttpError, redact: impl Fn(String) -> String) {
         if error.is_permanent {
-            self.upstream.refused_by_host(&error.message);
+            self.upstream.refused_by_host(&redact(error.message.clone()));
         } else {
             self.upstream.failed();
         }

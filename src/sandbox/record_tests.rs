@@ -224,7 +224,7 @@ fn a_failed_callback_keeps_only_its_log_and_what_left_the_host() {
     for (status, seconds) in [(429, Some(3)), (429, Some(2)), (400, None)] {
         let response = HttpResponse { status, headers_json: "{}".into(), body: b"no".to_vec() };
         let response = OutboundResponse { response, retry_after: seconds.map(Duration::from_secs) };
-        record.responded("https://api.example/", &response);
+        record.responded("https://api.example/", &response, |text| text);
     }
     record.log(LogLevel::Error, "said before it failed");
     let (effects, logs) = record.abandon(None, no_writes());

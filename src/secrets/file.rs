@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::sealed::{self, Derivation, Key, KeyMaterial, KeySource, Secrets};
 use super::stamp::{Stamp, revision_of};
-use super::trim::Trimmer;
+use super::trim::{Trimmer, trim_text};
 use super::{DirectorySecrets, Secret, SecretError, SecretStore, normalise_name};
 
 /// The largest encrypted file that is read, in bytes: 4 MiB.
@@ -91,9 +91,7 @@ pub(super) fn load_key(source: &KeySource) -> Result<KeyMaterial, SecretError> {
         KeySource::Passphrase(passphrase) => KeyMaterial::from_passphrase(passphrase),
         KeySource::File(path) => {
             let (_, mut bytes) = read(path, MAX_KEY_FILE_BYTES)?;
-            if bytes.last() == Some(&b'\n') {
-                bytes.pop();
-            }
+            trim_text(&mut bytes);
             KeyMaterial::from_file_content(bytes)
         }
         KeySource::SystemdCredential(name) => {

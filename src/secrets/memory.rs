@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
+use super::trim::Trimmer;
 use super::{Secret, SecretError, SecretStore, normalise_name};
 
 /// Secrets held in memory.
@@ -20,6 +21,7 @@ pub struct MemorySecrets {
     values: RwLock<BTreeMap<String, Secret>>,
     /// Raised by every change, after it and before its lock is let go.
     revision: AtomicU64,
+    trimmer: Trimmer,
 }
 
 impl MemorySecrets {
@@ -57,7 +59,7 @@ impl<const N: usize> From<[(&str, &str); N]> for MemorySecrets {
             .into_iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), Secret::from(value)))
             .collect();
-        Self { values: RwLock::new(values), revision: AtomicU64::new(0) }
+        Self { values: RwLock::new(values), ..Self::default() }
     }
 }
 
@@ -65,7 +67,7 @@ impl SecretStore for MemorySecrets {
     fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
         let name = normalise_name(name)?;
         let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(values.get(&name).filter(|value| !value.is_empty()).cloned())
+        Ok(values.get(&name).cloned().and_then(|value| self.trimmer.apply(&name, value)))
     }
 
     fn names(&self) -> Result<Vec<String>, SecretError> {
@@ -91,5 +93,13 @@ mod tests {
         assert!(store.remove("NEW"));
         assert!(!store.remove("new"));
         assert!(store.set("a/b", Secret::from("x")).is_err());
+    }
+
+    // What a library's user read from a file was sent with its line break.
+    #[test]
+    fn values_are_trimmed_as_those_of_every_source() {
+        let store = MemorySecrets::from([("token", "\u{feff}\"value\"\n"), ("nothing", " \n")]);
+        assert_eq!(store.get("token").unwrap(), Some(Secret::from("value")));
+        assert_eq!(store.get("nothing").unwrap(), None);
     }
 }

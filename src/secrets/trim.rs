@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use zeroize::Zeroizing;
+
 use super::Secret;
 
 /// A value without a byte order mark at its beginning, white space at its ends, and then one pair of quotes around it. No
@@ -11,6 +13,16 @@ fn trim(text: &str) -> &str {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
     let within = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
     within('"').or_else(|| within('\'')).unwrap_or(text)
+}
+
+/// The same for a key, which may be text or any bytes: bytes that are no text stay as they are, but for one line break at
+/// their end.
+pub(super) fn trim_text(bytes: &mut Zeroizing<Vec<u8>>) {
+    let trimmed = match std::str::from_utf8(bytes) {
+        Ok(text) => Zeroizing::new(trim(text).as_bytes().to_vec()),
+        Err(_) => Zeroizing::new(bytes.strip_suffix(b"\n").unwrap_or(bytes).to_vec()),
+    };
+    *bytes = trimmed;
 }
 
 /// Whether nothing but one line break at the end was left out, which every editor writes.
@@ -48,6 +60,21 @@ impl Trimmer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // A key file that was written with a byte order mark, quotes or a second line break gave another key than its text.
+    #[test]
+    fn a_key_of_text_is_trimmed_and_one_of_bytes_keeps_them() {
+        for (bytes, expected) in [
+            (&b"\xef\xbb\xbf'key'\r\n\n"[..], &b"key"[..]),
+            (b"key", b"key"),
+            (b"\xff key \n", b"\xff key "),
+            (b"\xff key\n\n", b"\xff key\n"),
+        ] {
+            let mut key = Zeroizing::new(bytes.to_vec());
+            trim_text(&mut key);
+            assert_eq!(&key[..], expected, "{bytes:?}");
+        }
+    }
 
     // A token with a second line break, a blank or quotes was sent to its provider as it stood, and every request was
     // refused with 401.

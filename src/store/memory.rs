@@ -408,7 +408,7 @@ fn latest(oldest_first: &[StoredKey], now_ms: u64) -> Vec<SeenRecord> {
     let mut newest_first = Vec::new();
     for StoredKey { record, .. } in oldest_first.iter().rev() {
         let last_of_its_key = known.insert((Arc::clone(&record.channel), record.key));
-        if last_of_its_key && record.expires_ms > now_ms {
+        if last_of_its_key && record.is_known(now_ms) {
             newest_first.push(record.clone());
         }
     }

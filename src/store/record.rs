@@ -9,6 +9,8 @@ use std::time::SystemTime;
 
 use crate::model::clock::time_of;
 
+use crate::model::clock::was_unset;
+
 use super::ids::LastIds;
 
 /// The name of a channel, as the store sees it: any text, compared byte by byte.
@@ -408,6 +410,14 @@ pub struct SeenRecord {
     pub at_ms: u64,
     /// When it is to be forgotten.
     pub expires_ms: u64,
+}
+
+impl SeenRecord {
+    /// Whether it is not to be forgotten yet. One that was seen before the host's clock was set is not: how long ago it was
+    /// is not known.
+    pub(crate) fn is_known(&self, now_ms: u64) -> bool {
+        self.expires_ms > now_ms || was_unset(self.at_ms, now_ms)
+    }
 }
 
 /// A timer that a guest has set.

@@ -165,6 +165,38 @@ fn the_end_of_polls_cuts_long_polls_off_and_leaves_replies_alone() {
     });
 }
 
+/// A resolver that finds nothing for as long as it may look.
+struct Silent(std::sync::mpsc::SyncSender<()>);
+
+impl crate::egress::resolver::NameResolver for Silent {
+    fn resolve(&self, _: &str, _: &str, deadline: Instant) -> std::io::Result<Vec<std::net::IpAddr>> {
+        let _ = self.0.try_send(());
+        let most = Duration::from_secs(20);
+        std::thread::sleep(deadline.saturating_duration_since(Instant::now()).min(most));
+        Err(std::io::ErrorKind::TimedOut.into())
+    }
+}
+
+// A poll that waited for a lookup was not cut off, and the host waited with it.
+#[test]
+fn the_end_of_polls_ends_their_lookups() {
+    let (asked, is_asked) = std::sync::mpsc::sync_channel(1);
+    let mut setup = Setup::new(json!({"allowlist": [{"host": "api.example.com"}]}));
+    setup.resolver = Some(std::sync::Arc::new(Silent(asked)));
+    let outbound = setup.outbound();
+    let channel = setup.build_on(outbound.clone());
+    std::thread::scope(|scope| {
+        let poll = scope.spawn(|| {
+            let call = until(Instant::now() + Duration::from_secs(300));
+            channel.request(get(URL), OutboundCall { purpose: RequestPurpose::Poll, ..call })
+        });
+        is_asked.recv().unwrap();
+        outbound.end_polls();
+        let error = poll.join().unwrap().unwrap_err().to_string();
+        assert!(error.contains("the host is shutting down"), "{error}");
+    });
+}
+
 #[test]
 fn the_end_of_the_host_ends_requests_that_are_under_way() {
     let (arrived, has_arrived) = std::sync::mpsc::channel();

@@ -130,7 +130,7 @@ fn seen(conn: &Connection, names: &Names, now_ms: u64) -> rusqlite::Result<Vec<S
             expires_ms: number(row, "expires_ms")?,
         };
         let last_of_its_key = known.insert((Arc::clone(&record.channel), record.key));
-        if last_of_its_key && record.expires_ms > now_ms {
+        if last_of_its_key && record.is_known(now_ms) {
             newest_first.push(record);
         }
         Ok(())
