@@ -44,7 +44,6 @@ impl Breaker {
         if self.failures < allowed || self.paused.is_some() {
             return None;
         }
-        self.failures = 0;
         self.pauses += 1;
         let until = deadline_after(now, PAUSES.ceiling(self.pauses));
         Some(self.paused.insert(Pause { until, reason: reason.to_owned() }))
@@ -118,5 +117,13 @@ mod tests {
         let until = breaker.pause().expect("paused").until;
         assert_eq!(breaker.failed("late", now), None);
         assert_eq!(breaker.pause().expect("still paused").until, until);
+    }
+
+    #[test]
+    fn without_a_pause_there_is_nothing_to_resume() {
+        let mut breaker = Breaker::default();
+        assert!(!breaker.resume(Instant::now()));
+        assert!(breaker.failed("once", Instant::now()).is_none());
+        assert!(!breaker.resume(Instant::now()));
     }
 }

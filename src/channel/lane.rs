@@ -148,4 +148,46 @@ mod tests {
         lane.put_back(first);
         assert_eq!((lane.running, lane.start_next()), (0, Some('a')));
     }
+
+    #[test]
+    fn a_lane_runs_as_many_jobs_as_its_concurrency_and_at_least_one() {
+        for (concurrency, at_once) in [(0, 1), (1, 1), (3, 3)] {
+            let mut lane = Lane::new(concurrency, 8);
+            (0..8).for_each(|job| lane.push(job).unwrap());
+            let started = std::iter::from_fn(|| lane.start_next()).count();
+            assert_eq!(started, at_once, "{concurrency}");
+            assert!(!lane.is_runnable(), "{concurrency}");
+            // One that ends makes room for one.
+            lane.finished();
+            assert!(lane.start_next().is_some() && lane.start_next().is_none(), "{concurrency}");
+        }
+    }
+
+    #[test]
+    fn a_lane_is_idle_when_nothing_waits_and_nothing_runs() {
+        let mut lane = Lane::new(2, 8);
+        assert!(lane.is_idle() && !lane.runs_anything() && !lane.is_runnable());
+        lane.push('a').unwrap();
+        assert!(!lane.is_idle() && !lane.runs_anything() && lane.is_runnable());
+        lane.start_next();
+        assert!(!lane.is_idle() && lane.runs_anything() && !lane.is_runnable());
+        lane.finished();
+        assert!(lane.is_idle() && !lane.runs_anything());
+        lane.finished();
+        assert!(lane.is_idle(), "nothing ran");
+    }
+
+    #[test]
+    fn the_oldest_job_is_seen_and_removed_first() {
+        let mut lane = Lane::new(1, 8);
+        ['a', 'b', 'c', 'd'].into_iter().for_each(|job| lane.push(job).unwrap());
+        assert_eq!(lane.peek(), Some(&'a'));
+        assert_eq!(lane.remove_first(), Some('a'));
+        assert_eq!(lane.peek(), Some(&'b'));
+        assert!(lane.has(|job| *job == 'c') && !lane.has(|job| *job == 'a'));
+        lane.retain(|job| *job != 'c');
+        assert_eq!(lane.take_all(), ['b', 'd']);
+        assert_eq!(lane.waiting(), 0);
+        assert!(!lane.runs_anything(), "none of them was started");
+    }
 }
