@@ -56,7 +56,7 @@ fn a_message_is_redelivered_after_its_agent_died() {
     host.say("2", "hello");
     host.hears("attempt 1 of hello");
     let log = host.stop();
-    assert!(log.contains("the agent ended (exit status: 3) with 1 unanswered messages"), "{log}");
+    assert!(log.contains("the agent ended (exit status: 3) with 1 message in flight"), "{log}");
     assert!(log.contains("message 1 is tried in a process of its own"), "{log}");
 }
 
@@ -88,7 +88,7 @@ fn a_message_that_kills_the_agent_becomes_a_dead_letter_and_costs_the_others_one
     assert!(health.out.contains("1 restart\n"), "{}", health.out);
     place.run(&["messages", "drop", "1"]).good();
     let log = host.stop();
-    assert_eq!(log.matches("the agent is started again").count(), 1, "{log}");
+    assert_eq!(log.matches("the agent is restarted").count(), 1, "{log}");
     assert!(log.contains("message 1 is a dead letter"), "{log}");
 }
 
@@ -127,7 +127,7 @@ fn a_program_that_never_runs_makes_no_dead_letters() {
     let host = place.host(&["--agent", &format!("exec:sh {}", broken.display())], &[]);
     host.say("1", "hello");
     support::eventually("it died some times", || {
-        (host.log().matches("the agent is started again").count() >= 3).then_some(())
+        (host.log().matches("the agent is restarted").count() >= 3).then_some(())
     });
     place.file("works", "");
     host.hears("up");
@@ -185,9 +185,7 @@ fn an_agent_that_writes_garbage_without_end_writes_few_lines_to_the_log() {
     let place = Place::new();
     let host =
         place.host(&["--agent", "exec:yes garbage | head -n 200000; yes broken | head -n 5000 >&2"], &[]);
-    support::eventually("the program ended", || {
-        host.log().contains("the agent is started again").then_some(())
-    });
+    support::eventually("the program ended", || host.log().contains("the agent is restarted").then_some(()));
     let log = host.stop();
     assert!(log.lines().count() < 2_000, "{} lines", log.lines().count());
     // Once a minute.

@@ -64,7 +64,11 @@ fn check_says_of_files_that_are_no_channels_what_they_lack() {
     assert!(nowhere.code == Some(1) && nowhere.err.contains("nowhere does not exist"), "{}", nowhere.err);
     place.file("empty/readme", "");
     let empty = place.run(&["check", "empty"]);
-    assert!(empty.code == Some(1) && empty.out.contains("there is no channel in empty"), "{}", empty.out);
+    assert!(
+        empty.code == Some(1) && empty.out.contains("error: there is no channel in empty"),
+        "{}",
+        empty.out
+    );
 }
 
 #[test]
@@ -212,6 +216,7 @@ fn call_runs_one_callback_and_shows_what_it_did() {
     assert_eq!(did["messages"][0]["content"], "hello");
     assert!(did["fuel"].as_u64().unwrap() > 1000 && did["peak_memory_bytes"].as_u64().unwrap() > 0, "{did}");
     let shown = place.run(&["call", echo, "on-start"]);
+    assert!(shown.good().contains("log       info: echo listens"), "{}", shown.out);
     assert!(shown.good().contains("on-start returned") && shown.out.contains("fuel"), "{}", shown.out);
 }
 
@@ -266,6 +271,12 @@ fn channels_are_listed_with_and_without_a_host_and_installed() {
     let again = place.run(&["channels", "install", "webchat", "--to", directory]);
     assert!(again.code == Some(1) && again.err.contains("--force"), "{}", again.err);
     assert_eq!(place.run(&["channels", "install", "nothing"]).code, Some(1));
+    let typo = place.run(&["channels", "install", "telgram"]);
+    assert!(typo.code == Some(1) && typo.err.contains("did you mean telegram?"), "{}", typo.err);
+    let telegram = place.run(&["channels", "install", "telegram", "--to", "others"]);
+    let needs = "it needs a secret: tinclaw secrets set telegram_bot_token\n";
+    assert!(telegram.good().contains(needs), "{}", telegram.out);
+    assert!(!telegram.out.contains("telegram_webhook_secret"), "the host makes it: {}", telegram.out);
     let host = place.host(&["--channels", directory], &[]);
     host.say("1", "hello");
     let list = place.run(&["channels", "list", "--json"]).json();
@@ -301,7 +312,7 @@ fn messages_are_shown_replayed_and_dropped_while_a_host_runs_and_when_none_does(
     }
     let shown = place.run(&["messages", "show", "1", "--json"]).json();
     assert_eq!(shown["content"], "hello\u{1b}[2J\u{202e}");
-    assert!(place.run(&["messages", "replay", "1"]).good().contains("redelivered"));
+    assert!(place.run(&["messages", "replay", "1"]).good().contains("message 1 will be redelivered"));
     eventually("the echo is redelivered", || (host.heard().len() == 2).then_some(()));
     let dropped = place.run(&["messages", "drop", "1"]);
     assert!(dropped.code == Some(1) && dropped.err.contains("left as it is"), "{}", dropped.err);
@@ -312,6 +323,12 @@ fn messages_are_shown_replayed_and_dropped_while_a_host_runs_and_when_none_does(
     assert_eq!(place.run(&pending).json()["messages"][0]["id"], 1);
     place.run(&["messages", "drop", "1", "--json"]).good();
     assert_eq!(place.run(&pending).json(), json!({"messages": []}));
+    assert_eq!(place.run(&["messages", "list", "--state", "pending"]).good(), "no messages\n");
+    for limit in ["0", "1001"] {
+        let ran = place.run(&["messages", "list", "--limit", limit]);
+        assert!(ran.code == Some(2) && ran.err.contains("expected 1 to 1000"), "{limit}: {}", ran.err);
+    }
+    assert_eq!(place.run(&["messages", "list", "--limit", "1000"]).code, Some(0));
 }
 
 fn acked(place: &Place, id: u64) {

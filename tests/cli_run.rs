@@ -331,13 +331,14 @@ fn completions_and_manual_pages_are_printed_and_written() {
         let script = place.run(&["completions", shell]);
         assert!(script.good().contains("channels"), "{shell}");
     }
-    place.file("man/keep", "");
-    place.run(&["man", "man"]).good();
-    let page = std::fs::read_to_string(place.path().join("man/tinclaw-messages-list.1")).unwrap();
+    // A new user has no `~/.local/share/man/man1`, and was told "No such file or directory".
+    place.run(&["man", "new/man"]).good();
+    let page = std::fs::read_to_string(place.path().join("new/man/tinclaw-messages-list.1")).unwrap();
     assert!(page.contains("state"), "{page}");
-    assert!(place.path().join("man/tinclaw.1").exists());
-    let ran = place.run(&["man", "nowhere"]);
-    assert!(ran.code == Some(1) && ran.err.contains("cannot write manual pages into nowhere"), "{}", ran.err);
+    assert!(place.path().join("new/man/tinclaw.1").exists());
+    place.file("taken", "");
+    let ran = place.run(&["man", "taken"]);
+    assert!(ran.code == Some(1) && ran.err.contains("cannot write manual pages into taken"), "{}", ran.err);
 }
 
 #[test]

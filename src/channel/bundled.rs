@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::discover::{ChannelFiles, DiscoveredChannel};
+use crate::model::document::nearest;
 use crate::model::name::{ChannelName, ChannelNameError};
 
 /// The channels that come with the program. `channels/build.sh` packs their files.
@@ -119,6 +120,15 @@ fn write_new(dir: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// The bundled channel that may have been meant, or all of them.
+fn meant(name: &ChannelName) -> String {
+    let known = bundled_channel_names();
+    match nearest(name.as_str(), &known) {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None => format!("there is {}", known.join(", ")),
+    }
+}
+
 /// Why a bundled channel is not installed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -130,7 +140,7 @@ pub enum BundledError {
         source: ChannelNameError,
     },
     /// No channel of this name comes with the program.
-    #[error("no channel `{name}` comes with the program: there is {}", bundled_channel_names().join(", "))]
+    #[error("no channel `{name}` comes with the program; {}", meant(name))]
     Unknown {
         /// The name.
         name: ChannelName,

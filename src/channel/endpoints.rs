@@ -5,6 +5,7 @@ use std::time::Duration;
 use wit_abi::types::{ChannelConfig, HttpEndpointConfig, PollConfig};
 
 use crate::capability::ChannelCapabilities;
+use crate::model::human_duration::HumanDuration;
 use crate::model::name::ChannelName;
 
 /// Paths that belong to the host, with everything below them.
@@ -140,8 +141,9 @@ fn resolve_poll(
     let interval = Duration::from_millis(asked.interval_ms.into());
     let floor = section.min_poll_interval().max(host_floor);
     if interval < floor {
-        let (asked, floor) = (interval.as_millis(), floor.as_millis());
-        warnings.push(format!("polling every {asked} ms is asked for: it is done every {floor} ms"));
+        let (asked, floor) = (HumanDuration(interval), HumanDuration(floor));
+        warnings
+            .push(format!("it polls every {floor}, not every {asked}: `min_poll_interval_ms` is the least"));
     }
     Some(PollSchedule { interval: interval.max(floor) })
 }

@@ -370,7 +370,7 @@ pub(crate) fn no_channel_in(dir: &Path) -> Diagnostic {
         "there is no channel in {}: a channel is NAME.wasm with NAME.capabilities.json",
         dir.display()
     );
-    Diagnostic::warning("channel-files", text)
+    Diagnostic::error("channel-files", text)
 }
 
 /// Why there is no result of work with a time limit.

@@ -130,7 +130,7 @@ pub enum Command {
     },
     /// Write manual pages into a directory
     Man {
-        /// An existing directory, such as ~/.local/share/man/man1
+        /// The directory, such as ~/.local/share/man/man1; it is made when it does not exist
         #[arg(value_hint = ValueHint::DirPath)]
         directory: PathBuf,
     },
@@ -318,7 +318,7 @@ pub struct Rows<S: ValueEnum + Send + Sync + 'static> {
     #[arg(long, value_name = "ID", value_parser = whole_number)]
     pub before: Option<u64>,
     /// How many, at most 1000
-    #[arg(long, value_name = "N", default_value = DEFAULT_LIMIT)]
+    #[arg(long, value_name = "N", default_value = DEFAULT_LIMIT, value_parser = page_size)]
     pub limit: usize,
 }
 
@@ -434,6 +434,14 @@ fn whole_number(text: &str) -> Result<u64, &'static str> {
         IntErrorKind::PosOverflow => "it is too large",
         _ => "expected a whole number",
     })
+}
+
+/// As many rows as the control socket returns at most.
+fn page_size(text: &str) -> Result<usize, &'static str> {
+    match text.parse() {
+        Ok(rows @ 1..=1000) => Ok(rows),
+        _ => Err("expected 1 to 1000"),
+    }
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {

@@ -12,6 +12,7 @@ use crate::host::{ChannelHarness, ManagerConfig};
 use crate::model::human_duration::HumanDuration;
 use log::LevelFilter;
 use serde_json::{Map, Value, json};
+use wit_abi::types::LogLevel;
 
 use super::args::{CallArgs, Common};
 use super::call_input::{call_input, kind};
@@ -128,7 +129,7 @@ fn as_json(report: &CallbackReport, written: &[(String, Arc<str>)]) -> Value {
     let logs: Value = report
         .logs
         .iter()
-        .map(|line| json!({"level": format!("{:?}", line.level).to_lowercase(), "message": line.message}))
+        .map(|line| json!({"level": level_name(line.level), "message": line.message}))
         .collect();
     let mut files = BTreeMap::new();
     for (path, content) in written {
@@ -196,6 +197,17 @@ fn value_json(value: &CallbackValue) -> Value {
     }
 }
 
+/// A level of a guest's log, as options of the command line and JSON name it.
+fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Trace => "trace",
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    }
+}
+
 fn shown(report: &CallbackReport, written: &[(String, Arc<str>)]) -> String {
     let json = as_json(report, written);
     let mut text = match &report.result {
@@ -221,7 +233,7 @@ fn shown(report: &CallbackReport, written: &[(String, Arc<str>)]) -> String {
         let _ = writeln!(text, "  {what:<10}{}", escaped(value));
     };
     for line_of_guest in &report.logs {
-        line("log", &format!("{:?}: {}", line_of_guest.level, line_of_guest.message));
+        line("log", &format!("{}: {}", level_name(line_of_guest.level), line_of_guest.message));
     }
     for message in json["messages"].as_array().into_iter().flatten() {
         line("message", &message.to_string());

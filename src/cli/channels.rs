@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::channel::{bundled_channel_files, install_bundled_channel};
 use crate::default_channels_dir;
-use crate::{WasmChannel, WasmChannelLoader};
+use crate::{ChannelCapabilitiesFile, DiscoveredChannel, WasmChannel, WasmChannelLoader};
 use log::LevelFilter;
 use serde_json::{Value, json};
 
@@ -41,10 +41,30 @@ fn install(settings: &Settings, name: &str, to: Option<&Path>, force: bool) -> O
     let directory = to.or(configured.map(PathBuf::as_path)).map_or_else(default_channels_dir, Path::to_owned);
     let installed = install_bundled_channel(name, &directory, force).map_err(Failure::problem)?;
     println!("installed {}", installed.wasm.display());
+    for name in unstored_secrets(settings, &installed)? {
+        println!("it needs a secret: tinclaw secrets set {name}");
+    }
     let loads = settings.channel_paths().contains(&directory);
     let how = if loads { String::new() } else { format!(" --channels {}", directory.display()) };
     println!("it runs from the next start on: tinclaw run{how}");
     Ok(())
+}
+
+/// The secrets that a channel needs from a person and that are not stored.
+fn unstored_secrets(settings: &Settings, channel: &DiscoveredChannel) -> Result<Vec<String>, Failure> {
+    let files = channel.read().map_err(Failure::problem)?;
+    let Some(bytes) = files.capabilities else { return Ok(Vec::new()) };
+    let file = ChannelCapabilitiesFile::parse(&channel.capabilities_file_name(), &channel.name, &bytes)
+        .map_err(Failure::problem)?;
+    let store = settings.secrets.store()?;
+    let mut unstored = Vec::new();
+    for secret in file.setup.into_iter().flat_map(|setup| setup.required_secrets) {
+        let is_made = settings.secrets.generates && secret.auto_generate.is_some();
+        if !secret.optional && !is_made && store.get(&secret.name).map_err(Failure::problem)?.is_none() {
+            unstored.push(secret.name);
+        }
+    }
+    Ok(unstored)
 }
 
 fn list(settings: &Settings, output: JsonArgs) -> Outcome {
@@ -65,7 +85,8 @@ fn list(settings: &Settings, output: JsonArgs) -> Outcome {
 pub fn running(health: &Value) -> String {
     let channels = health["channels"].as_array().map(Vec::as_slice).unwrap_or_default();
     let rows: Vec<Vec<String>> = channels.iter().map(row).collect();
-    let mut text = columns(&["name", "state", "ok", "failed", "messages", "replies waiting", "paths"], &rows);
+    let mut text =
+        columns(&["name", "state", "callbacks ok", "failed", "messages", "replies pending", "paths"], &rows);
     for channel in channels {
         let name = channel["name"].as_str().unwrap_or_default();
         for problem in channel["problems"].as_array().into_iter().flatten() {

@@ -163,8 +163,8 @@ fn run_on_start(channel: &WasmChannel, config: &ManagerConfig) -> Vec<Diagnostic
             let registration = trial.register(&started);
             let paths: Vec<&str> =
                 registration.endpoints.iter().map(|endpoint| endpoint.path.as_str()).collect();
-            let text =
-                format!("on-start succeeded as {:?}, paths: {}", started.display_name, paths.join(", "));
+            let paths = if paths.is_empty() { "no paths".to_owned() } else { paths.join(", ") };
+            let text = format!("on-start succeeded as {:?}: {paths}", started.display_name);
             let refused = registration.warnings.iter();
             let mut found: Vec<Diagnostic> =
                 refused.map(|warning| Diagnostic::warning("registration", warning)).collect();

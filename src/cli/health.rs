@@ -10,7 +10,8 @@ use super::control::{HostResponse, Request, ask_running};
 use super::outcome::{Failure, Outcome};
 use super::output::{age, now_ms};
 
-/// Asks the running host. Exit code 1 when none runs or it is degraded: its store is down, or a channel is not ready.
+/// Asks the running host. Exit code 1 when none runs or it is degraded: its store is down, or a channel is not ready
+/// or lacks a secret.
 pub fn health(common: &Common, output: &JsonArgs) -> Outcome {
     let settings = Settings::load(common)?;
     let HostResponse::Running(health) = ask_running(&settings, &Request::Health)? else {

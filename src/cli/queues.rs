@@ -38,10 +38,10 @@ pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {
         }
         MessagesCommand::Show(row) => show(&settings, *row, Request::ShowMessage { id: row.id }),
         MessagesCommand::Replay(row) => {
-            change(&settings, *row, Request::ReplayMessage { id: row.id }, "will be redelivered")
+            change(&settings, *row, Request::ReplayMessage { id: row.id }, ("message", "will be redelivered"))
         }
         MessagesCommand::Drop(row) => {
-            change(&settings, *row, Request::DropMessage { id: row.id }, "is dropped")
+            change(&settings, *row, Request::DropMessage { id: row.id }, ("message", "is dropped"))
         }
     }
 }
@@ -72,9 +72,11 @@ pub fn replies(common: &Common, command: &RepliesCommand) -> Outcome {
         }
         RepliesCommand::Show(row) => show(&settings, *row, Request::ShowReply { id: row.id }),
         RepliesCommand::Retry(row) => {
-            change(&settings, *row, Request::RetryReply { id: row.id }, "will be retried")
+            change(&settings, *row, Request::RetryReply { id: row.id }, ("reply", "will be retried"))
         }
-        RepliesCommand::Drop(row) => change(&settings, *row, Request::DropReply { id: row.id }, "is dropped"),
+        RepliesCommand::Drop(row) => {
+            change(&settings, *row, Request::DropReply { id: row.id }, ("reply", "is dropped"))
+        }
     }
 }
 
@@ -104,7 +106,7 @@ fn show_list(
     if output.json {
         print_json(list);
     } else if items.is_empty() {
-        println!("none");
+        println!("no {name}");
     } else {
         print!("{}", columns(headings, &items.iter().map(row).collect::<Vec<_>>()));
     }
@@ -130,12 +132,12 @@ fn show(settings: &Settings, row: OneRow, request: Request) -> Outcome {
     Ok(())
 }
 
-fn change(settings: &Settings, row: OneRow, request: Request, what: &str) -> Outcome {
+fn change(settings: &Settings, row: OneRow, request: Request, (kind, what): (&str, &str)) -> Outcome {
     let response = ask(settings, request)?;
     if row.output.json {
         print_json(&response);
     } else {
-        println!("{} {what}", row.id);
+        println!("{kind} {} {what}", row.id);
     }
     Ok(())
 }

@@ -20,7 +20,9 @@ pub fn completions(shell: Shell) -> Outcome {
 
 /// Writes a manual page for each command.
 pub fn man(directory: &Path) -> Outcome {
-    clap_mangen::generate_to(Arguments::command(), directory).map_err(|error| {
+    let written = std::fs::create_dir_all(directory)
+        .and_then(|()| clap_mangen::generate_to(Arguments::command(), directory));
+    written.map_err(|error| {
         Failure::problem(format!("cannot write manual pages into {}: {error}", directory.display()))
     })
 }

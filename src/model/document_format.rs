@@ -67,8 +67,10 @@ impl de::Error for FormatError {
         Self::invalid(Expected::OneOf(known), Found::Words(format!("{:?}", shortened(word))))
     }
 
-    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        Self::about(field, Problem::Unknown { known: known.to_vec() })
+    /// A derived reader says this while it reads the key, which is then part of the path already. [`Document`] finds
+    /// unknown fields itself wherever it knows the struct beforehand.
+    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
+        Self { field: None, problem: Problem::Unknown { known: known.to_vec() } }
     }
 
     fn missing_field(field: &'static str) -> Self {

@@ -11,10 +11,10 @@ use crate::net::address_range::{AddressRange, AddressRangeError};
 #[non_exhaustive]
 pub enum PeerConfigError {
     /// It is no range of addresses.
-    #[error("trusted_proxies: {0}")]
+    #[error("{0}")]
     Range(#[from] AddressRangeError),
     /// It covers every address, so that anybody could choose his own.
-    #[error("`{0}` in trusted_proxies covers every address, and anybody could claim any; name your proxy's")]
+    #[error("`{0}` covers every address, and anybody could claim any; name your proxy's")]
     Everybody(String),
 }
 

@@ -119,7 +119,7 @@ impl ExecAgent {
             if !desk.is_over {
                 host.agent_report().restarted();
                 drop(desk);
-                self.warn_of_failure(&format!("the agent is started again in {}", HumanDuration(wait)));
+                self.warn_of_failure(&format!("the agent is restarted in {}", HumanDuration(wait)));
                 let desk = self.desk();
                 let _ = self.changed.wait_timeout_while(desk, wait, |desk| !desk.is_over);
             }
@@ -201,8 +201,10 @@ impl ExecAgent {
         let is_over = self.desk().is_over;
         let status = status.map_or_else(|| "an unknown status".to_owned(), |status| status.to_string());
         if !is_over {
-            let unanswered = open.len();
-            let text = format!("the agent ended ({status}) with {unanswered} unanswered messages");
+            let text = match open.len() {
+                1 => format!("the agent ended ({status}) with 1 message in flight"),
+                in_flight => format!("the agent ended ({status}) with {in_flight} messages in flight"),
+            };
             host.agent_report().failed(&text);
             self.warn_of_failure(&text);
         }

@@ -155,6 +155,20 @@ mod tests {
                 "[queue]\nzzz = 1",
                 "line 2: unknown field `queue.zzz`; known here are messages, megabytes, replies",
             ),
+            // `agent` is a text or a table, so its fields are found out only while they are read: the name stood there twice.
+            (
+                "[agent]\nconcurency = 3",
+                "line 2: unknown field `agent.concurency`; did you mean `concurrency`?",
+            ),
+            (
+                "agent = { agent = 1 }",
+                "line 1: unknown field `agent.agent`; known here are kind, concurrency, timeout_secs, max_attempts, dead_letter_text, env, headers, auth_secret, auth_header",
+            ),
+            (
+                "trusted_proxies = [\"proxy\"]",
+                "line 1: trusted_proxies: `proxy` is no address range: expected something like 192.0.2.0/24, 2001:db8::/32 or \
+                 192.0.2.7",
+            ),
             ("\nworkers = \"many\"", "line 2: workers must be a whole number, not a string"),
             ("workers = 1.0", "line 1: workers must be a whole number, not 1.0"),
             ("workers = 0", "line 1: workers: 0 is out of range; give 1 to 1024"),

@@ -75,12 +75,14 @@ impl SecretSources {
     /// All of them as one. Variables that are secrets by their name go first, those that could be there by accident
     /// last.
     pub fn store(&self) -> Result<Arc<dyn SecretStore>, Failure> {
+        let setting =
+            |name| move |error: SecretError| Failure::problem(format!("{name} under [secrets]: {error}"));
         let mut stores: Vec<Arc<dyn SecretStore>> = vec![Arc::new(EnvSecrets::new())];
         if let Some(directory) = &self.directory {
-            stores.push(Arc::new(DirectorySecrets::open(directory).map_err(Failure::problem)?));
+            stores.push(Arc::new(DirectorySecrets::open(directory).map_err(setting("directory"))?));
         }
         if self.systemd {
-            stores.push(Arc::new(DirectorySecrets::from_systemd().map_err(Failure::problem)?));
+            stores.push(Arc::new(DirectorySecrets::from_systemd().map_err(setting("systemd"))?));
         }
         let file = LateFile::new(self.file.clone(), self.key_source());
         // A wrong key shows at start and not at the first request.
@@ -150,7 +152,8 @@ impl LateFile {
         if let Some(file) = self.opened.get() {
             return Ok(Some(file));
         }
-        if !self.path.exists() {
+        // A file that nobody may look at is not one that does not exist.
+        if self.path.try_exists().is_ok_and(|exists| !exists) {
             return Ok(None);
         }
         let file = EncryptedFile::open(&self.path, &self.key)?;
