@@ -41,6 +41,8 @@ pub use echo::EchoAgent;
 pub use exec::{ExecAgent, ExecSettings};
 #[cfg(feature = "agent-http")]
 pub use http::{HeaderError, HttpAgent, HttpSettings};
+#[cfg(feature = "agent-openai")]
+pub use openai::{OpenAiAgent, OpenAiSettings};
 #[cfg(feature = "cli")]
 pub(crate) use status::status_type;
 

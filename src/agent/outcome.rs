@@ -6,7 +6,7 @@ use wit_abi::types::{AgentResponse, StatusType, StatusUpdate};
 
 use crate::channel::ChannelName;
 use crate::host::{Host, ReplyError};
-use crate::inbox::Delivery;
+use crate::inbox::{Delivery, Failure};
 use crate::store::CommitError;
 
 /// The wait after the first failed attempt; it doubles with each attempt.
@@ -73,10 +73,15 @@ pub(super) fn complete(host: &Host, delivery: Delivery) {
 /// This attempt has failed: the message is redelivered after `delay`, or else after a wait that grows with its attempts,
 /// or becomes a dead letter.
 pub(super) fn fail(host: &Host, delivery: Delivery, error: &str, delay: Option<Duration>) {
-    host.agent_report().failed(&format!("message {}: {error}", delivery.id()));
-    Recipient::of(&delivery).show(host, StatusType::Done, "");
     let delay = delay.unwrap_or_else(|| wait_after(delivery.attempt()));
-    delivery.fail(error, delay);
+    fail_with(host, delivery, Failure::new(error, delay));
+}
+
+/// The same with more to say.
+pub(super) fn fail_with(host: &Host, delivery: Delivery, failure: Failure<'_>) {
+    host.agent_report().failed(&format!("message {}: {}", delivery.id(), failure.error));
+    Recipient::of(&delivery).show(host, StatusType::Done, "");
+    delivery.fail_with(failure);
 }
 
 /// The message is redelivered after `delay`; that the agent could not be asked is no failure of the message.

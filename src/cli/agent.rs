@@ -1,6 +1,6 @@
 //! The agent that the configuration asks for.
 
-use crate::agent::{Agent, EchoAgent, ExecAgent, HttpAgent};
+use crate::agent::{Agent, EchoAgent, ExecAgent, HttpAgent, OpenAiAgent};
 
 use super::config::{AgentChoice, Settings};
 use super::outcome::Failure;
@@ -11,5 +11,6 @@ pub fn agent(settings: &Settings) -> Result<Box<dyn Agent>, Failure> {
         AgentChoice::Echo => Box::new(EchoAgent),
         AgentChoice::Exec(exec) => Box::new(ExecAgent::new(exec.clone())),
         AgentChoice::Http(http) => Box::new(HttpAgent::new(http.clone(), settings.secrets.store()?)),
+        AgentChoice::OpenAi(openai) => Box::new(OpenAiAgent::new(openai.clone(), settings.secrets.store()?)),
     })
 }

@@ -36,6 +36,7 @@ Agents:
   exec:COMMAND  one program, run by `sh -c`, that reads messages and writes replies as JSON lines; its standard \
 error goes to the log
   http:URL      POSTs each message as JSON; the body of the response is the reply
+  openai:URL    asks a language model with the chat completions API, such as openai:http://127.0.0.1:11434/v1
 
 SIGINT (Ctrl-C), SIGTERM and SIGHUP stop the host; a second one exits at once. Messages that were not acknowledged are \
 redelivered at the next start.";
@@ -148,7 +149,7 @@ pub struct RunArgs {
     /// Run the web chat too, although there are other channels
     #[arg(long)]
     pub webchat: bool,
-    /// Who answers: echo, exec:COMMAND or http:URL [default: echo]
+    /// Who answers: echo, exec:COMMAND, http:URL or openai:URL [default: echo]
     #[arg(long, value_name = "AGENT", allow_hyphen_values = true)]
     pub agent: Option<String>,
     /// This host's address as providers call it, such as https://bot.example.org

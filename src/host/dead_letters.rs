@@ -34,8 +34,9 @@ impl DeadLetterText {
 }
 
 impl DeadLetterNotice for DeadLetterText {
-    fn reply_to(&self, id: MessageId, message: &StoredMessage) -> Option<NewReply> {
-        let text = self.text.as_ref().filter(|text| !text.is_empty())?;
+    fn reply_to(&self, id: MessageId, message: &StoredMessage, text: Option<&str>) -> Option<NewReply> {
+        let configured = self.text.as_deref().filter(|text| !text.is_empty())?;
+        let text = text.unwrap_or(configured);
         self.is_deliverable(&message.channel).then(|| NewReply {
             id: self.ids.reply(),
             channel: message.channel.clone(),
@@ -43,7 +44,7 @@ impl DeadLetterNotice for DeadLetterText {
             kind: ReplyKind::Respond,
             body: ReplyBody {
                 message_id: id.to_string(),
-                content: text.clone(),
+                content: text.to_owned(),
                 thread_id: message.body.thread_id.clone(),
                 metadata_json: message.body.metadata_json.clone(),
                 attachments: Vec::new(),

@@ -8,6 +8,7 @@ use wit_abi::types::{EmittedMessage, InboundAttachment};
 
 use crate::store::{AttachmentMeta, MessageBody, MessageId, ReadError};
 
+use super::dead_letter::Failure;
 use super::mailbox::{Mailbox, StoredMessage};
 use super::queue::{Failed, Lease, Taken};
 
@@ -86,6 +87,24 @@ impl Delivery {
         Ok(self.mailbox.attachment(self.lease.id, index)?)
     }
 
+    /// What the agent remembers of the conversation.
+    ///
+    /// # Errors
+    /// The store is not available at the moment.
+    #[cfg(feature = "agent-openai")]
+    pub(crate) fn transcript(&self) -> Result<Option<String>, ReadError> {
+        Ok(self.mailbox.transcript(self.conversation.clone())?)
+    }
+
+    /// Keeps what the agent remembers of the conversation, or forgets it; returns when that is durable.
+    ///
+    /// # Errors
+    /// It was not kept.
+    #[cfg(feature = "agent-openai")]
+    pub(crate) fn remember(&self, content: Option<String>) -> Result<(), crate::store::CommitError> {
+        self.mailbox.remember(self.conversation.clone(), content.map(Arc::from))
+    }
+
     /// The message has been dealt with and is never redelivered. Nothing is waited for: after a crash that loses an
     /// acknowledgement, the message is delivered once more.
     pub fn ack(mut self) {
@@ -100,9 +119,14 @@ impl Delivery {
 
     /// Like [`Delivery::nack`], with a reason for the operator, who sees it when the message becomes a dead letter: true
     /// when it did, and is not redelivered.
-    pub fn fail(mut self, error: &str, delay: Duration) -> bool {
+    pub fn fail(self, error: &str, delay: Duration) -> bool {
+        self.fail_with(Failure::new(error, delay))
+    }
+
+    /// The same with more to say.
+    pub(crate) fn fail_with(mut self, failure: Failure<'_>) -> bool {
         self.is_completed = true;
-        self.mailbox.fail(self.lease, error, delay) == Failed::DeadLetter
+        self.mailbox.fail(self.lease, failure) == Failed::DeadLetter
     }
 
     /// Whether a failure of this attempt makes the message a dead letter.
@@ -127,7 +151,7 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.is_completed {
-            self.mailbox.fail(self.lease, "its reader dropped it", Duration::ZERO);
+            self.mailbox.fail(self.lease, Failure::new("its reader dropped it", Duration::ZERO));
         }
     }
 }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use crate::model::clock::unix_ms;
 use crate::model::deadline::deadline_after;
 use crate::model::log_throttle::LogThrottle;
+use crate::model::oneshot::once;
 use crate::store::{
     AttachmentMeta, Batch, Change, ChannelKey, CommitError, MessageBody, MessageId, MessageRecord,
     NewMessage, PendingMessage, StoreHandle, StoreState,
 };
 
-use super::dead_letter::DeadLetterNotice;
+use super::dead_letter::{DeadLetterNotice, Failure};
 use super::queue::{DeliveryPolicy, Failed, Lease, MessageQueue, QueueLimits, Taken, Waiting};
 
 /// Bytes of messages that are kept in memory until they are read; the others are read from the store.
@@ -210,7 +211,7 @@ impl Mailbox {
             let now = Instant::now();
             if let Some(expired) = state.queue.expired(now) {
                 drop(state);
-                self.fail(expired, "it was not acknowledged in time", Duration::ZERO);
+                self.fail(expired, Failure::new("it was not acknowledged in time", Duration::ZERO));
                 state = self.lock();
                 continue;
             }
@@ -265,7 +266,8 @@ impl Mailbox {
     /// stays as it is in the store.
     ///
     /// While nothing can be stored no response can be, whatever the agent does: that is not an attempt of the agent.
-    pub(super) fn fail(&self, lease: Lease, error: &str, delay: Duration) -> Failed {
+    pub(super) fn fail(&self, lease: Lease, failure: Failure<'_>) -> Failed {
+        let Failure { error, delay, is_final, notice } = failure;
         if self.is_store_down() {
             self.release(lease, delay);
             return Failed::Requeued;
@@ -276,7 +278,10 @@ impl Mailbox {
             return Failed::Stale;
         }
         let (kept, body) = (state.queue.kept(lease.id).unwrap_or(0), state.queue.body(lease.id));
-        let failed = state.queue.fail(lease, deadline_after(now, delay));
+        let failed = match is_final {
+            true => state.queue.give_up(lease),
+            false => state.queue.fail(lease, deadline_after(now, delay)),
+        };
         if failed != Failed::DeadLetter {
             self.unlock_and_wake(state);
             return failed;
@@ -287,7 +292,7 @@ impl Mailbox {
         if let Some(suppressed) = line {
             log::error!("message {} is a dead letter: {error}{suppressed}", lease.id);
         }
-        self.store_dead_letter(lease.id, body, error);
+        self.store_dead_letter(lease.id, body, error, notice);
         self.0.changed.notify_all();
         failed
     }
@@ -297,13 +302,19 @@ impl Mailbox {
     }
 
     /// Stores the end of a message, and in the same transaction what the person is told.
-    fn store_dead_letter(&self, id: MessageId, body: Option<Arc<StoredMessage>>, error: &str) {
+    fn store_dead_letter(
+        &self,
+        id: MessageId,
+        body: Option<Arc<StoredMessage>>,
+        error: &str,
+        notice: Option<&str>,
+    ) {
         let end = Change::MessageDead { id, at_ms: unix_ms(), error: error.to_owned() };
         let read = || match self.0.store.query(move |engine| engine.message(id)) {
             Ok(record) => record.map(|record| Arc::new(record.into())),
             Err(_) => None,
         };
-        let reply = body.or_else(read).and_then(|message| self.0.notice.reply_to(id, &message));
+        let reply = body.or_else(read).and_then(|message| self.0.notice.reply_to(id, &message, notice));
         let Some(reply) = reply else { return self.write_soon(end) };
         let (mailbox, mut pending) = (self.clone(), Some(reply.pending()));
         let batch = Batch { changes: vec![end, Change::AddReply(reply)] };
@@ -339,6 +350,31 @@ impl Mailbox {
         // The next message of the conversation may have waited for this one.
         self.unlock_and_wake(state);
         was_here
+    }
+
+    /// What the agent remembers of a conversation.
+    pub(super) fn transcript(&self, conversation: Arc<str>) -> Result<Option<String>, CommitError> {
+        self.0.store.query(move |engine| engine.transcript(&conversation))
+    }
+
+    /// Keeps what the agent remembers of a conversation, or forgets it; returns when that is durable.
+    pub(super) fn remember(
+        &self,
+        conversation: Arc<str>,
+        content: Option<Arc<str>>,
+    ) -> Result<(), CommitError> {
+        let change = match content {
+            Some(content) => Change::PutTranscript { conversation, at_ms: unix_ms(), content },
+            None => Change::RemoveTranscript { conversation },
+        };
+        let (teller, stored) = once();
+        let mut teller = Some(teller);
+        self.0.store.try_commit(Batch::of(change), move |outcome| {
+            if let Some(teller) = teller.take() {
+                teller.tell(outcome);
+            }
+        });
+        stored.wait().unwrap_or(Err(CommitError::Stopped))
     }
 
     pub(super) fn attachment(&self, id: MessageId, index: usize) -> Result<Option<Arc<[u8]>>, CommitError> {

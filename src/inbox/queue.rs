@@ -190,11 +190,19 @@ impl<B: Clone> MessageQueue<B> {
             return Failed::Stale;
         }
         if self.is_last_attempt(lease) {
-            self.acknowledge(lease.id);
-            return Failed::DeadLetter;
+            return self.give_up(lease);
         }
         self.requeue(lease, due);
         Failed::Requeued
+    }
+
+    /// A delivery has failed in a way that another attempt would not change.
+    pub fn give_up(&mut self, lease: Lease) -> Failed {
+        if self.leased(lease).is_none() {
+            return Failed::Stale;
+        }
+        self.acknowledge(lease.id);
+        Failed::DeadLetter
     }
 
     /// Ends a delivery that came to nothing through no fault of the message: it does not count as an attempt.
@@ -299,6 +307,18 @@ mod tests {
     fn lease(queue: &MessageQueue<()>, id: u64) -> Lease {
         let (number, _) = queue.entries[&MessageId(id)].in_flight.unwrap();
         Lease { id: MessageId(id), number }
+    }
+
+    #[test]
+    fn a_message_that_is_given_up_is_gone_whatever_its_attempt_and_only_by_its_reader() {
+        let (mut queue, now) = (queue(true), Instant::now());
+        queue.push(message(1, "a"), now);
+        let first = queue.take(now).unwrap().lease;
+        assert_eq!(queue.fail(first, now), Failed::Requeued);
+        let second = queue.take(now).unwrap().lease;
+        assert_eq!(queue.give_up(first), Failed::Stale);
+        assert_eq!(queue.give_up(second), Failed::DeadLetter);
+        assert_eq!((queue.len(), queue.in_flight()), (0, 0));
     }
 
     #[test]

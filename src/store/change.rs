@@ -185,6 +185,20 @@ pub enum Change {
         /// What a repeat gets; `None` for ids of emitted messages, which have no response.
         answer: Option<StoredResponse>,
     },
+    /// Writes what an agent remembers of a conversation, in place of what it did before.
+    PutTranscript {
+        /// The conversation.
+        conversation: Arc<str>,
+        /// When.
+        at_ms: u64,
+        /// What it remembers, in its own format.
+        content: Arc<str>,
+    },
+    /// Forgets what an agent remembers of a conversation.
+    RemoveTranscript {
+        /// The conversation.
+        conversation: Arc<str>,
+    },
     /// Writes a record of pairing, in place of the one with the same key.
     PutPairing(PairingRecord),
     /// Removes a record of pairing.
@@ -310,6 +324,7 @@ impl Change {
     pub(super) fn bytes(&self) -> u64 {
         let carried = match self {
             Self::PutFile { path, content, .. } => path.len() + content.len(),
+            Self::PutTranscript { conversation, content, .. } => conversation.len() + content.len(),
             Self::SetTimer { name, payload, .. } => name.len() + payload.len(),
             Self::ReplyRetry { error, .. }
             | Self::ReplyDead { error, .. }

@@ -78,6 +78,9 @@ pub trait Store: Send {
     /// What was answered when a key was seen.
     fn stored_response(&mut self, id: SeenId) -> Result<Option<StoredResponse>, StoreError>;
 
+    /// What an agent remembers of a conversation.
+    fn transcript(&mut self, conversation: &str) -> Result<Option<String>, StoreError>;
+
     /// Forgets what `retention` no longer keeps, a bounded number of records at a time.
     fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError>;
 

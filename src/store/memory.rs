@@ -39,6 +39,17 @@ struct State {
     replies: Vec<Reply>,
     seen: Vec<StoredKey>,
     pairing: PairingState,
+    /// Oldest first.
+    transcripts: Vec<Transcript>,
+    last_transcript: u64,
+}
+
+/// What an agent remembers of a conversation.
+struct Transcript {
+    id: u64,
+    conversation: Arc<str>,
+    changed_ms: u64,
+    content: Arc<str>,
 }
 
 struct Message {
@@ -149,6 +160,12 @@ impl Store for MemoryStore {
         Ok(place.and_then(|place| state.seen[place].answer.clone()))
     }
 
+    fn transcript(&mut self, conversation: &str) -> Result<Option<String>, StoreError> {
+        let state = self.state();
+        let found = state.transcripts.iter().find(|transcript| &*transcript.conversation == conversation);
+        Ok(found.map(|transcript| transcript.content.to_string()))
+    }
+
     fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError> {
         Ok(self.state().prune(retention, now_ms))
     }
@@ -217,10 +234,25 @@ impl State {
                     self.seen.insert(place, stored);
                 }
             }
+            Change::PutTranscript { conversation, at_ms, content } => {
+                self.remove_transcript(conversation);
+                self.last_transcript += 1;
+                self.transcripts.push(Transcript {
+                    id: self.last_transcript,
+                    conversation: Arc::clone(conversation),
+                    changed_ms: *at_ms,
+                    content: Arc::clone(content),
+                });
+            }
+            Change::RemoveTranscript { conversation } => self.remove_transcript(conversation),
             Change::PutPairing(record) => self.put_pairing(record),
             Change::RemovePairing(key) => self.remove_pairing(key),
             other => self.move_message(other).or_else(|| self.move_reply(other)).unwrap_or(()),
         }
+    }
+
+    fn remove_transcript(&mut self, conversation: &str) {
+        self.transcripts.retain(|transcript| &*transcript.conversation != conversation);
     }
 
     fn channel(&mut self, key: &ChannelKey) -> &mut LoadedChannel {
@@ -373,6 +405,15 @@ impl State {
         self.messages.retain(|message| messages.binary_search(&message.record.id.0).is_err());
         self.replies.retain(|reply| replies.binary_search(&reply.record.id.0).is_err());
         self.seen.retain(|each| seen.binary_search(&each.record.id.0).is_err());
+        let remembered = self.transcripts.iter().rev().map(|transcript| CompletedRecord {
+            id: transcript.id,
+            changed_ms: transcript.changed_ms,
+            bytes: transcript.content.len() as u64,
+            dead: false,
+        });
+        let (transcripts, more_transcripts) =
+            choose(remembered.collect(), &retention.of_transcripts(), now_ms);
+        self.transcripts.retain(|transcript| transcripts.binary_search(&transcript.id).is_err());
         let before = self.pairing.requests.len();
         self.pairing.requests.retain(|request| request.expires_ms > now_ms);
         PruneStats {
@@ -380,7 +421,8 @@ impl State {
             replies: replies.len() as u64,
             seen: seen.len() as u64,
             pairing: (before - self.pairing.requests.len()) as u64,
-            more: more_messages || more_replies || more_seen,
+            transcripts: transcripts.len() as u64,
+            more: more_messages || more_replies || more_seen || more_transcripts,
         }
     }
 

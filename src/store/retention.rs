@@ -18,7 +18,15 @@ pub struct Retention {
     pub max_completed_bytes: u64,
     /// How many seen keys are kept for each channel: default 10,000.
     pub max_dedupe_keys: u64,
+    /// How long an agent remembers a conversation in which nothing is said: default 30 days. At most 10,000 conversations and
+    /// 256 MiB of them are remembered.
+    pub history: Duration,
 }
+
+/// How many conversations an agent remembers.
+const MAX_TRANSCRIPTS: u64 = 10_000;
+/// How many bytes of them.
+const MAX_TRANSCRIPT_BYTES: u64 = 256 << 20;
 
 impl Default for Retention {
     fn default() -> Self {
@@ -29,6 +37,7 @@ impl Default for Retention {
             max_completed: 10_000,
             max_completed_bytes: 256 << 20,
             max_dedupe_keys: 10_000,
+            history: 30 * DAY,
         }
     }
 }
@@ -39,6 +48,16 @@ impl Retention {
         Self {
             max_completed: self.max_completed.min(256),
             max_completed_bytes: self.max_completed_bytes.min(1 << 20),
+            ..self.clone()
+        }
+    }
+
+    /// The same rules for what an agent remembers of conversations.
+    pub(super) fn of_transcripts(&self) -> Self {
+        Self {
+            completed: self.history,
+            max_completed: MAX_TRANSCRIPTS,
+            max_completed_bytes: MAX_TRANSCRIPT_BYTES,
             ..self.clone()
         }
     }
@@ -60,6 +79,8 @@ pub struct PruneStats {
     pub seen: u64,
     /// Expired pairing requests.
     pub pairing: u64,
+    /// Conversations of an agent.
+    pub transcripts: u64,
     /// Whether there is more to forget; call again.
     pub more: bool,
 }
@@ -127,6 +148,7 @@ mod tests {
             max_completed: 3,
             max_completed_bytes: 50,
             max_dedupe_keys: 1,
+            ..Retention::default()
         };
         let rows: [(&str, Vec<CompletedRecord>, Vec<u64>); 7] = [
             ("nothing", vec![], vec![]),

@@ -118,6 +118,11 @@ impl Draft {
         self.is_done || self.finish.is_some()
     }
 
+    /// Whether the server has said that nothing more arrives.
+    pub fn is_done(&self) -> bool {
+        self.is_done
+    }
+
     /// Nothing more arrives.
     pub fn finish(self) -> Result<Completion, DraftError> {
         if !self.is_complete() {

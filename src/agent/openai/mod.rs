@@ -11,17 +11,209 @@
 //! | `thinking` | what a model writes to itself: pure |
 //! | `refusal` | what an error means: pure |
 //! | `wait` | how long a server asks to wait: pure |
-#![expect(dead_code, reason = "the parts come before the whole")]
+//! | `failure` | what a failure means for the message, and what the person is told: pure |
+//! | `client` | HTTP to the server |
+//! | `tools` | what a model may call |
+//! | `attached` | what a model gets of a message's files |
+//! | `conversation` | from a message to an answer |
+//! | `stop` | the end of the host, for an agent that waits |
 
+mod attached;
+mod client;
+mod conversation;
 mod draft;
+mod failure;
 mod refusal;
 mod request;
 mod settings;
 mod sse;
+mod stop;
 mod thinking;
+mod tools;
 mod turn;
 mod wait;
 mod window;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wit_abi::types::AgentResponse;
+
+use crate::host::Host;
+use crate::inbox::{Delivery, Failure};
+use crate::model::human_duration::HumanDuration;
+use crate::model::log_throttle::LogThrottle;
+use crate::secrets::SecretStore;
+
+use super::{Agent, outcome};
+use client::{AskError, AskErrorKind, Client};
+use conversation::Conversation;
+use failure::{NoAnswer, Then};
+use refusal::Refusal;
+use stop::Stop;
+
+pub use settings::OpenAiSettings;
+
+/// The longest wait while the server cannot be asked and does not say how long.
+const MAX_UNAVAILABLE_WAIT: Duration = Duration::from_secs(60);
+/// What the person is told whose conversation was forgotten.
+const FORGOTTEN: &str = "I have forgotten our conversation.";
+
+/// The `openai` agent: asks a language model for the answer to each message.
+pub struct OpenAiAgent {
+    settings: OpenAiSettings,
+    client: Client,
+    flags: Flags,
+    /// The only model of the server, when the settings name none.
+    found_model: Mutex<Option<String>>,
+    /// Failures in a row to reach the server at all.
+    unreachable: AtomicU32,
+    /// Anybody who writes to a failing agent causes a line.
+    log: Mutex<LogThrottle>,
+    stop: Stop,
+}
+
+/// What the server has taught about itself.
+#[derive(Default)]
+struct Flags {
+    is_limit_of_completion: AtomicBool,
+    has_no_tools: AtomicBool,
+}
+
+impl OpenAiAgent {
+    /// An agent that asks a model.
+    #[must_use]
+    pub fn new(settings: OpenAiSettings, secrets: Arc<dyn SecretStore>) -> Self {
+        Self {
+            client: Client::new(&settings, secrets),
+            settings,
+            flags: Flags::default(),
+            found_model: Mutex::default(),
+            unreachable: AtomicU32::new(0),
+            log: Mutex::new(LogThrottle::new(20, Duration::from_secs(60))),
+            stop: Stop::default(),
+        }
+    }
+
+    fn work(&self, host: &Host) {
+        for delivery in host.messages() {
+            outcome::begin(host, &delivery);
+            match self.answer(host, &delivery) {
+                Ok(content) => {
+                    self.unreachable.store(0, Ordering::Relaxed);
+                    outcome::reply(host, delivery, AgentResponse { content, ..AgentResponse::default() });
+                }
+                Err(no_answer) => self.end(host, delivery, &no_answer),
+            }
+        }
+    }
+
+    fn answer(&self, host: &Host, delivery: &Delivery) -> Result<String, NoAnswer> {
+        let command = self.settings.reset_command.as_str();
+        if !command.is_empty() && delivery.message().content.trim() == command {
+            delivery.remember(None).map_err(NoAnswer::of_store)?;
+            return Ok(FORGOTTEN.to_owned());
+        }
+        Conversation::open(self, host, delivery)?.answer()
+    }
+
+    /// Ends a delivery without an answer.
+    fn end(&self, host: &Host, delivery: Delivery, no_answer: &NoAnswer) {
+        let NoAnswer { error, then } = no_answer;
+        if *then != Then::Stop {
+            self.log_failure(&delivery, error);
+        }
+        let delay = outcome::wait_after(delivery.attempt());
+        let (is_final, notice) = match *then {
+            Then::Stop => return outcome::release(host, delivery, Duration::ZERO),
+            Then::Wait(wait) => {
+                host.agent_report().failed(error);
+                let failures = self.unreachable.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+                let wait = wait.unwrap_or_else(|| outcome::wait_after(failures).min(MAX_UNAVAILABLE_WAIT));
+                return outcome::release(host, delivery, wait);
+            }
+            Then::TryAgain(notice) => (false, notice),
+            Then::GiveUp(notice) => (true, notice),
+        };
+        self.unreachable.store(0, Ordering::Relaxed);
+        outcome::fail_with(host, delivery, Failure { error, delay, is_final, notice: Some(notice) });
+    }
+
+    fn log_failure(&self, delivery: &Delivery, error: &str) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(suppressed) = log.check(&(), Instant::now()) {
+            let (url, id) = (&self.settings.url, delivery.id());
+            log::error!("agent {url} did not answer message {id}: {error}{suppressed}");
+        }
+    }
+
+    /// The model to ask: that of the settings, or the only one that the server has.
+    fn model(&self) -> Result<String, AskError> {
+        if let Some(model) = &self.settings.model {
+            return Ok(model.clone());
+        }
+        // Not held while the server is asked: two threads may both ask it once.
+        let found = self.found_model.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(model) = found {
+            return Ok(model);
+        }
+        let unknown =
+            |error: String| AskError::new(AskErrorKind::Refused(Refusal::UnknownModel, None), error);
+        let models = self.client.models()?;
+        let [model] = models.as_slice() else {
+            return Err(unknown(format!("no model is set as `model` under [agent]: {}", named(&models))));
+        };
+        log::info!("agent {}: the model is {model}", self.settings.url);
+        *self.found_model.lock().unwrap_or_else(PoisonError::into_inner) = Some(model.clone());
+        Ok(model.clone())
+    }
+
+    /// The error about a model that is not there, with those that are.
+    fn name_models(&self, error: AskError) -> AskError {
+        *self.found_model.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        match self.client.models() {
+            Ok(models) => AskError { error: format!("{}; {}", error.error, named(&models)), ..error },
+            Err(_) => error,
+        }
+    }
+}
+
+/// Which models a server has.
+fn named(models: &[String]) -> String {
+    const MAX_NAMED: usize = 20;
+    if models.is_empty() {
+        return "the server lists no models".to_owned();
+    }
+    let more = models.len().saturating_sub(MAX_NAMED);
+    let names = models.iter().take(MAX_NAMED).map(|name| crate::model::document::shortened(name));
+    let names = names.collect::<Vec<_>>().join(", ");
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("the server has {}{more}", crate::model::escape::escaped(&names))
+}
+
+impl Agent for OpenAiAgent {
+    fn serve(&self, host: &Host) {
+        host.agent_report().begin("openai");
+        thread::scope(|scope| {
+            for _ in 1..self.settings.concurrency {
+                scope.spawn(|| self.work(host));
+            }
+            self.work(host);
+        });
+    }
+
+    fn stop(&self) {
+        self.stop.set();
+    }
+
+    fn describe(&self) -> String {
+        let OpenAiSettings { url, model, concurrency, timeout, .. } = &self.settings;
+        let model = model.as_deref().unwrap_or("the server's only model");
+        format!("{model} at {url} (at most {concurrency} at a time, {} each)", HumanDuration(*timeout))
+    }
+}
 
 /// Reads a stream in pieces and as a whole; both must come to the same.
 #[cfg(fuzzing)]

@@ -13,6 +13,8 @@ pub(super) enum Refusal {
     TooLong,
     /// It does not have the model.
     UnknownModel,
+    /// The model, or the server as it was started, takes no tools.
+    NoTools,
     /// It wants the limit of tokens in `max_completion_tokens`.
     MaxCompletionTokens,
     /// The key is missing or not accepted, or its account has no credit.
@@ -59,6 +61,9 @@ pub(super) fn refusal(status: u16, text: &str) -> Refusal {
     if says(&["insufficient_quota", "exceeded your current quota"]) {
         return Refusal::Key;
     }
+    if says(&NO_TOOLS) {
+        return Refusal::NoTools;
+    }
     match status {
         429 => Refusal::RateLimited,
         401..=403 => Refusal::Key,
@@ -85,6 +90,15 @@ const TOO_LONG: [&str; 9] = [
     "prompt is too long",
     "too many tokens",
     "input is too long",
+];
+
+/// How servers say that they take no tools: Ollama, llama.cpp, vLLM, OpenRouter.
+const NO_TOOLS: [&str; 5] = [
+    "does not support tools",
+    "requires --jinja",
+    "--enable-auto-tool-choice",
+    "no endpoints found that support tool use",
+    "tools are not supported",
 ];
 
 const NOT_FOUND: [&str; 4] = ["not found", "does not exist", "not exist", "invalid model"];
@@ -128,6 +142,8 @@ mod tests {
             ),
             (404, r#"{"error":{"message":"x","code":"model_not_found"}}"#, UnknownModel),
             (404, r#"{"object":"error","message":"The model `x` does not exist."}"#, UnknownModel),
+            (400, r#"{"error":{"message":"library/gemma:2b does not support tools"}}"#, NoTools),
+            (500, r#"{"error":{"message":"tools param requires --jinja flag"}}"#, NoTools),
             (404, "404 page not found", Invalid),
             (
                 400,

@@ -77,7 +77,8 @@ mod tests {
     #[test]
     fn waits_are_read_from_what_servers_send() {
         let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        let rows: [(&str, &[(&str, &str)], Option<f64>); 18] = [
+        type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<f64>);
+        let rows: [Row<'_>; 18] = [
             ("nothing", &[], None),
             ("seconds", &[("retry-after", "30")], Some(30.0)),
             ("a fraction", &[("retry-after", "0.5")], Some(0.5)),

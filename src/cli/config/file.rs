@@ -84,7 +84,7 @@ pub struct ConfigFile {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AgentTable {
-    /// `echo`, `exec:COMMAND` or `http:URL`.
+    /// `echo`, `exec:COMMAND`, `http:URL` or `openai:URL`.
     pub kind: Option<String>,
     /// Messages that it works on at a time.
     pub concurrency: Option<Count<1, 1024>>,
@@ -102,6 +102,49 @@ pub struct AgentTable {
     pub auth_secret: Option<String>,
     /// The header that it is in.
     pub auth_header: Option<String>,
+    /// The model of an `openai` agent.
+    pub model: Option<String>,
+    /// What it is told before each conversation: the text, or a file.
+    pub system_prompt: Option<SystemPrompt>,
+    /// How freely it chooses its words.
+    pub temperature: Option<f64>,
+    /// The most tokens of one response.
+    pub max_tokens: Option<Count<1, 1_000_000>>,
+    /// The secret that is the key of an `openai` agent.
+    pub api_key: Option<String>,
+    /// Whether its responses are streamed.
+    pub stream: Option<bool>,
+    /// Whether pictures go to the model.
+    pub images: Option<bool>,
+    /// The tools that it may call; all without this.
+    pub tools: Option<Vec<String>>,
+    /// How much of a conversation goes along.
+    pub history: HistoryTable,
+    /// The message that makes it forget the conversation.
+    pub reset_command: Option<String>,
+}
+
+/// A text, or `{ file = "…" }`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a text or { file = \"…\" }")]
+pub enum SystemPrompt {
+    /// The text itself.
+    Text(String),
+    /// Where it is.
+    File {
+        /// Relative to the configuration file.
+        file: PathBuf,
+    },
+}
+
+/// `history` of `[agent]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistoryTable {
+    /// Messages.
+    pub messages: Option<Count<1, 10_000>>,
+    /// Tokens, as they are estimated.
+    pub tokens: Option<Count<100, 10_000_000>>,
 }
 
 /// Reads `[agent]`, or its `kind` alone.
@@ -181,6 +224,8 @@ pub struct RetentionTable {
     pub completed_days: Option<Days<0, 36_500>>,
     /// Days for dead letters.
     pub dead_days: Option<Days<0, 36_500>>,
+    /// Days for what an agent remembers of a conversation in which nothing is said.
+    pub history_days: Option<Days<0, 36_500>>,
     /// How many completed messages, and how many completed replies.
     pub max_completed: Option<u64>,
     /// Megabytes of each.

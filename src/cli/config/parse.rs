@@ -237,6 +237,7 @@ mod tests {
             ("retry.max_blocking_secs", 0, 86_400),
             ("retention.completed_days", 0, 36_500),
             ("retention.dead_days", 0, 36_500),
+            ("retention.history_days", 0, 36_500),
             ("server.header_timeout_secs", 1, 300),
             ("server.body_secs", 1, 3_600),
             ("server.dispatch_timeout_secs", 1, 300),
@@ -259,7 +260,7 @@ mod tests {
                 name.ends_with("_secs") || name.ends_with("_ms") || name.ends_with("_days")
             })
         });
-        assert_eq!(durations.clone().count(), 16, "every duration is a row above");
+        assert_eq!(durations.clone().count(), 17, "every duration is a row above");
         for line in durations {
             assert!(line.contains("Secs<") || line.contains("Millis<") || line.contains("Days<"), "{line}");
         }

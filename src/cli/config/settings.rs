@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::agent::{ExecSettings, HttpSettings};
+use crate::agent::{ExecSettings, HttpSettings, OpenAiSettings};
 use crate::channel::{CapabilityOverrides, ChannelName};
 use crate::egress::OutboundHttpSettings;
 use crate::host::{ChannelSettings, ManagerConfig, RetryPolicy, RouterConfig, StateLocation};
@@ -20,7 +20,9 @@ use crate::{
 };
 
 use super::bounded::{Count, Days, Megabytes, Millis, Secs};
-use super::file::{AgentTable, ChannelTable, ConfigFile, RetentionTable, RetryTable, ServerTable};
+use super::file::{
+    AgentTable, ChannelTable, ConfigFile, RetentionTable, RetryTable, ServerTable, SystemPrompt,
+};
 use super::find::{Found, find, state_dir};
 use super::secrets::SecretSources;
 use crate::cli::args::{Common, RunArgs};
@@ -33,7 +35,7 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 const TOOL_MEMORY_SHARE: usize = 4;
 
 /// Who answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum AgentChoice {
     /// Repeats each message.
     Echo,
@@ -41,6 +43,8 @@ pub enum AgentChoice {
     Exec(ExecSettings),
     /// A server.
     Http(HttpSettings),
+    /// A language model.
+    OpenAi(OpenAiSettings),
 }
 
 /// Everything that a command may need to know.
@@ -159,7 +163,7 @@ impl Settings {
 
 fn resolve(
     found: Found,
-    file: ConfigFile,
+    mut file: ConfigFile,
     state_dir: PathBuf,
     common: &Common,
     run: RunArgs,
@@ -172,6 +176,9 @@ fn resolve(
     secrets.directory = secrets.directory.map(beside);
     secrets.file = secrets.file.map(beside);
     secrets.key_file = secrets.key_file.map(beside);
+    if let Some(SystemPrompt::File { file: path }) = &mut file.agent.system_prompt {
+        *path = beside(std::mem::take(path));
+    }
     let agent = match (&run.agent, &file.agent.kind) {
         (Some(kind), _) => {
             agent_choice(kind, &file.agent).map_err(|error| Failure::usage(format!("--agent: {error}")))?
@@ -245,7 +252,7 @@ fn resolve(
     })
 }
 
-/// Reads `echo`, `exec:COMMAND` or `http:URL`, and takes the settings that belong to it.
+/// Reads `echo`, `exec:COMMAND`, `http:URL` or `openai:URL`, and takes the settings that belong to it.
 fn agent_choice(text: &str, table: &AgentTable) -> Result<AgentChoice, String> {
     let mut choice = agent_kind(text)?;
     let (concurrency, timeout) = (table.concurrency.map(Count::get), table.timeout_secs.map(Secs::get));
@@ -266,13 +273,46 @@ fn agent_choice(text: &str, table: &AgentTable) -> Result<AgentChoice, String> {
             }
             settings.check().map_err(|error| error.to_string())?;
         }
+        AgentChoice::OpenAi(settings) => {
+            settings.concurrency = concurrency.unwrap_or(settings.concurrency);
+            settings.timeout = timeout.unwrap_or(settings.timeout);
+            openai_settings(settings, table)?;
+        }
     }
     Ok(choice)
 }
 
-/// Reads `echo`, `exec:COMMAND` or `http:URL`.
+/// What only an `openai` agent has.
+fn openai_settings(settings: &mut OpenAiSettings, table: &AgentTable) -> Result<(), String> {
+    if let Some(temperature) = table.temperature
+        && !(0.0..=10.0).contains(&temperature)
+    {
+        return Err(format!("temperature {temperature} is out of range; give 0 to 10"));
+    }
+    settings.model.clone_from(&table.model);
+    settings.temperature = table.temperature;
+    settings.max_tokens = table.max_tokens.map(|limit| u32::try_from(limit.get()).unwrap_or(u32::MAX));
+    settings.api_key.clone_from(&table.api_key);
+    settings.stream = table.stream.unwrap_or(settings.stream);
+    settings.images = table.images.unwrap_or(settings.images);
+    settings.tools.clone_from(&table.tools);
+    settings.history_messages = table.history.messages.map_or(settings.history_messages, Count::get);
+    settings.history_tokens = table.history.tokens.map_or(settings.history_tokens, Count::get);
+    if let Some(command) = &table.reset_command {
+        command.trim().clone_into(&mut settings.reset_command);
+    }
+    settings.system_prompt = match &table.system_prompt {
+        None => String::new(),
+        Some(SystemPrompt::Text(text)) => text.clone(),
+        Some(SystemPrompt::File { file }) => std::fs::read_to_string(file)
+            .map_err(|error| format!("system_prompt: {}: {error}", file.display()))?,
+    };
+    Ok(())
+}
+
+/// Reads `echo`, `exec:COMMAND`, `http:URL` or `openai:URL`.
 fn agent_kind(text: &str) -> Result<AgentChoice, String> {
-    let expected = "expected echo, exec:COMMAND or http:URL";
+    let expected = "expected echo, exec:COMMAND, http:URL or openai:URL";
     if text == "echo" {
         return Ok(AgentChoice::Echo);
     }
@@ -281,18 +321,21 @@ fn agent_kind(text: &str) -> Result<AgentChoice, String> {
             Ok(AgentChoice::Exec(ExecSettings::new(command.trim())))
         }
         // `http://host` alone can only be meant as `http:http://host`.
-        Some(("http" | "https", rest)) if rest.starts_with("//") => agent_url(text),
-        Some(("http", url)) => agent_url(url),
+        Some(("http" | "https", rest)) if rest.starts_with("//") => {
+            Ok(AgentChoice::Http(HttpSettings::new(agent_url(text)?.as_str())))
+        }
+        Some(("http", url)) => Ok(AgentChoice::Http(HttpSettings::new(agent_url(url)?.as_str()))),
+        Some(("openai", url)) => Ok(AgentChoice::OpenAi(OpenAiSettings::new(agent_url(url)?.as_str()))),
         _ => Err(format!("{text:?} is no agent: {expected}")),
     }
 }
 
-fn agent_url(text: &str) -> Result<AgentChoice, String> {
+fn agent_url(text: &str) -> Result<url::Url, String> {
     let parsed = url::Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
     if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
         return Err(format!("{text:?} is no http:// or https:// URL"));
     }
-    Ok(AgentChoice::Http(HttpSettings::new(parsed.as_str())))
+    Ok(parsed)
 }
 
 fn channel_settings(
@@ -325,6 +368,7 @@ fn retention(table: &RetentionTable, default: Retention) -> Retention {
         max_completed: table.max_completed.unwrap_or(default.max_completed),
         max_completed_bytes: table.max_completed_mb.map_or(default.max_completed_bytes, Megabytes::get_bytes),
         max_dedupe_keys: table.max_dedupe_keys.unwrap_or(default.max_dedupe_keys),
+        history: table.history_days.map_or(default.history, Days::get),
     }
 }
 
@@ -367,7 +411,8 @@ mod tests {
     #[test]
     fn agents_are_told_apart() {
         let url = |text: &str| Ok(AgentChoice::Http(HttpSettings::new(text)));
-        let rows: [(&str, Result<AgentChoice, &str>); 9] = [
+        let openai = |text: &str| Ok(AgentChoice::OpenAi(OpenAiSettings::new(text)));
+        let rows: [(&str, Result<AgentChoice, &str>); 12] = [
             ("echo", Ok(AgentChoice::Echo)),
             (
                 "exec:python3 agent.py --fast",
@@ -379,7 +424,10 @@ mod tests {
             ("http://127.0.0.1:9/a", url("http://127.0.0.1:9/a")),
             ("http:ftp://a/", Err("is no http")),
             ("http:", Err("is no URL")),
-            ("parrot", Err("expected echo, exec:COMMAND or http:URL")),
+            ("openai:http://127.0.0.1:11434/v1", openai("http://127.0.0.1:11434/v1")),
+            ("openai:https://a.example/v1/chat/completions", openai("https://a.example/v1")),
+            ("openai:llama", Err("is no URL")),
+            ("parrot", Err("expected echo, exec:COMMAND, http:URL or openai:URL")),
         ];
         for (text, expected) in rows {
             match (agent_kind(text), expected) {
@@ -427,6 +475,25 @@ mod tests {
             ..HttpSettings::new("http://a/")
         };
         assert_eq!(agent(text), AgentChoice::Http(expected));
+        let text = "[agent]\nkind = \"openai:http://a/v1\"\nmodel = \"m\"\nsystem_prompt = \"p\"\ntemperature = 1\n\
+                    max_tokens = 9\napi_key = \"k\"\nstream = false\nimages = true\ntools = [\"t\"]\n\
+                    history = { messages = 5, tokens = 100 }\nreset_command = \"\"\ntimeout_secs = 7";
+        let expected = OpenAiSettings {
+            model: Some("m".to_owned()),
+            system_prompt: "p".to_owned(),
+            temperature: Some(1.0),
+            max_tokens: Some(9),
+            api_key: Some("k".to_owned()),
+            stream: false,
+            images: true,
+            tools: Some(vec!["t".to_owned()]),
+            history_messages: 5,
+            history_tokens: 100,
+            reset_command: String::new(),
+            timeout: Duration::from_secs(7),
+            ..OpenAiSettings::new("http://a/v1")
+        };
+        assert_eq!(agent(text), AgentChoice::OpenAi(expected));
         let misspelt = super::super::parse::parse("[agent]\nkid = \"echo\"").unwrap_err();
         assert!(misspelt.contains("did you mean `kind`"), "{misspelt}");
     }
@@ -476,6 +543,14 @@ mod tests {
             ("\n[limits]\nmemory_mb = 0", "line 2: limits: `channel.memory_mb` cannot be 0: give 1 to 4095"),
             ("trusted_proxies = [\"proxy\"]", "line 1: trusted_proxies"),
             ("[channel.\"a b\"]\nowner_id = 1", "line 1: channel"),
+            (
+                "[agent]\nkind = \"openai:http://a/\"\ntemperature = 11",
+                "agent: temperature 11 is out of range; give 0 to 10",
+            ),
+            (
+                "[agent]\nkind = \"openai:http://a/\"\nsystem_prompt = { file = \"/no/such\" }",
+                "agent: system_prompt: /no/such: No such file",
+            ),
             ("agent = \"parrot\"", "agent: \"parrot\" is no agent"),
             ("[agent]\nkind = \"http://a/\"\nheaders = { \"a b\" = \"a\" }", "\"a b\" is not a header name"),
         ] {

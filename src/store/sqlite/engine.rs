@@ -265,6 +265,10 @@ impl Store for SqliteStore {
         self.read(|conn| read::stored_response(conn, id))
     }
 
+    fn transcript(&mut self, conversation: &str) -> Result<Option<String>, StoreError> {
+        self.read(|conn| read::transcript(conn, conversation))
+    }
+
     fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError> {
         let forget = self.read(|conn| maintenance::choose_all(conn, retention, now_ms))?;
         if !forget.is_empty() {

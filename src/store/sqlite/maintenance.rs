@@ -32,13 +32,18 @@ pub(super) struct Forget {
     pub(super) messages: Vec<u64>,
     pub(super) replies: Vec<u64>,
     pub(super) seen: Vec<u64>,
+    pub(super) transcripts: Vec<u64>,
     pairing: u64,
     more: bool,
 }
 
 impl Forget {
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.replies.is_empty() && self.seen.is_empty() && self.pairing == 0
+        self.messages.is_empty()
+            && self.replies.is_empty()
+            && self.seen.is_empty()
+            && self.pairing == 0
+            && self.transcripts.is_empty()
     }
 
     pub(super) fn count(&self) -> PruneStats {
@@ -47,6 +52,7 @@ impl Forget {
             replies: self.replies.len() as u64,
             seen: self.seen.len() as u64,
             pairing: self.pairing,
+            transcripts: self.transcripts.len() as u64,
             more: self.more,
         }
     }
@@ -63,13 +69,19 @@ pub(super) fn choose_all(conn: &Connection, retention: &Retention, now_ms: u64) 
         "SELECT id, changed_ms, bytes, state = ?1 AS dead FROM outbox WHERE state <> 0 ORDER BY id DESC",
         outbox_state::DEAD,
     )?;
+    let transcripts = completed(
+        conn,
+        "SELECT id, changed_ms, length(CAST(content AS BLOB)) AS bytes, ?1 AS dead FROM transcript ORDER BY id DESC",
+        0,
+    )?;
+    let (transcripts, more_transcripts) = choose(transcripts, &retention.of_transcripts(), now_ms);
     let (messages, more_messages) = choose(messages, retention, now_ms);
     let (replies, more_replies) = choose(replies, retention, now_ms);
     let (seen, more_seen) = seen(conn, retention, now_ms)?;
     let expired = "SELECT count(*) FROM pairing_request WHERE expires_ms <= ?1";
     let pairing = ask(conn, expired, params![int(now_ms)])?;
-    let more = more_messages || more_replies || more_seen;
-    Ok(Forget { messages, replies, seen, pairing: pairing.unsigned_abs(), more })
+    let more = more_messages || more_replies || more_seen || more_transcripts;
+    Ok(Forget { messages, replies, seen, transcripts, pairing: pairing.unsigned_abs(), more })
 }
 
 fn completed(conn: &Connection, sql: &str, parameter: i64) -> rusqlite::Result<Vec<CompletedRecord>> {

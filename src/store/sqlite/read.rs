@@ -56,6 +56,13 @@ pub(super) fn message(conn: &Connection, id: MessageId) -> rusqlite::Result<Opti
     Ok(Some(record))
 }
 
+/// What an agent remembers of a conversation.
+pub(super) fn transcript(conn: &Connection, conversation: &str) -> rusqlite::Result<Option<String>> {
+    one(conn, "SELECT content FROM transcript WHERE conversation = ?1", params![conversation], |row| {
+        row.get("content")
+    })
+}
+
 fn message_files(conn: &Connection, id: MessageId) -> rusqlite::Result<Vec<AttachmentRecord>> {
     all(
         conn,

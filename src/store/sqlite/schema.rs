@@ -21,7 +21,7 @@ pub(super) const APPLICATION_ID: i64 = 0x7463_6c77;
 
 /// Each entry brings the schema from the version that is its index to the next. An entry that was released is never
 /// changed.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -170,6 +170,16 @@ const VERSION_4: &str = "ALTER TABLE delivery ADD COLUMN error TEXT;";
 /// From here on `meta` has the number of the last batch, `last_batch`, from which a host that has opened the file anew sees what is
 /// in it. When a channel was polled was never used.
 const VERSION_5: &str = "ALTER TABLE channel DROP COLUMN polled_ms;";
+
+/// What an agent remembers of conversations. A row is replaced as a whole and then has the largest id.
+const VERSION_6: &str = "
+CREATE TABLE transcript (
+    id           INTEGER PRIMARY KEY,
+    conversation TEXT NOT NULL UNIQUE,
+    changed_ms   INTEGER NOT NULL,
+    content      TEXT NOT NULL
+) STRICT;
+";
 
 /// Looks at a database without changing it: `None` for an empty one, else its schema version.
 ///

@@ -117,6 +117,13 @@ impl<'a> Writer<'a> {
             Change::PutFile { .. } | Change::SetTimer { .. } | Change::CancelTimer { .. } => {
                 self.change_channel(change)?;
             }
+            Change::PutTranscript { conversation, at_ms, content } => self.run(
+                "REPLACE INTO transcript (conversation, changed_ms, content) VALUES (?1, ?2, ?3)",
+                params![conversation, int(*at_ms), content],
+            )?,
+            Change::RemoveTranscript { conversation } => {
+                self.run("DELETE FROM transcript WHERE conversation = ?1", params![conversation])?;
+            }
             Change::PutPairing(record) => self.put_pairing(record)?,
             Change::RemovePairing(key) => self.remove_pairing(key)?,
             Change::MessageAttempt { .. }
@@ -406,6 +413,9 @@ impl<'a> Writer<'a> {
         }
         for &id in &forget.seen {
             self.run("DELETE FROM seen WHERE id = ?1", params![int(id)])?;
+        }
+        for &id in &forget.transcripts {
+            self.run("DELETE FROM transcript WHERE id = ?1", params![int(id)])?;
         }
         self.run("DELETE FROM pairing_request WHERE expires_ms <= ?1", params![int(now_ms)])
     }

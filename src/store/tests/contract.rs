@@ -97,6 +97,8 @@ engines! {
     a_change_of_something_unknown_does_nothing_and_spares_its_batch
     files_and_timers_are_those_written_last
     the_last_seen_of_a_key_counts_until_it_expires
+    a_transcript_is_the_one_written_last
+    pruning_forgets_conversations_in_which_nothing_was_said
     pairing_records_replace_each_other_by_key
     lists_filter_page_and_limit
     pruning_forgets_old_completed_records_only
@@ -627,6 +629,33 @@ fn pruning_forgets_old_completed_records_only(mut bench: Bench) {
     assert_eq!(bench.store.prune(&retention, 101).unwrap(), PruneStats::default());
     bench.store.prune(&retention, u64::from(u32::MAX)).unwrap();
     assert_eq!(left(&mut bench), (vec![messages[3]], vec![replies[4]]), "pending ones are never forgotten");
+}
+
+fn transcript(conversation: &str, at_ms: u64, content: &str) -> Change {
+    Change::PutTranscript { conversation: conversation.into(), at_ms, content: content.into() }
+}
+
+fn a_transcript_is_the_one_written_last(mut bench: Bench) {
+    assert_eq!(bench.store.transcript("a").unwrap(), None);
+    bench.commit([transcript("a", 1, "one"), transcript("b", 1, "other"), transcript("a", 2, "two")]);
+    bench.reopen();
+    assert_eq!(bench.store.transcript("a").unwrap().as_deref(), Some("two"));
+    bench.commit([
+        Change::RemoveTranscript { conversation: "a".into() },
+        Change::RemoveTranscript { conversation: "unknown".into() },
+    ]);
+    assert_eq!(bench.store.transcript("a").unwrap(), None);
+    assert_eq!(bench.store.transcript("b").unwrap().as_deref(), Some("other"));
+}
+
+fn pruning_forgets_conversations_in_which_nothing_was_said(mut bench: Bench) {
+    let retention = Retention { history: Duration::from_millis(100), ..Retention::default() };
+    bench.commit([transcript("a", 0, "a"), transcript("b", 1, "b"), transcript("c", 0, "c")]);
+    bench.commit([transcript("c", 50, "c again")]);
+    let forgotten = bench.store.prune(&retention, 101).unwrap();
+    assert_eq!((forgotten.transcripts, forgotten.more), (1, false));
+    let left = ["a", "b", "c"].map(|name| bench.store.transcript(name).unwrap().is_some());
+    assert_eq!(left, [false, true, true]);
 }
 
 fn pruning_keeps_the_newest_seen_of_each_channel(mut bench: Bench) {

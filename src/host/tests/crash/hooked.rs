@@ -75,6 +75,10 @@ impl Store for Hooked {
         self.inner.stored_response(id)
     }
 
+    fn transcript(&mut self, conversation: &str) -> Result<Option<String>, StoreError> {
+        self.inner.transcript(conversation)
+    }
+
     fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError> {
         self.inner.prune(retention, now_ms)
     }

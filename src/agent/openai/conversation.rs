@@ -1,0 +1,251 @@
+//! From a message to an answer: the conversation so far, the model, its tool calls.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::host::Host;
+use crate::inbox::Delivery;
+use crate::model::deadline::deadline_after;
+
+use super::client::{AskError, AskErrorKind};
+use super::draft::{Completion, Finish};
+use super::failure::NoAnswer;
+use super::refusal::Refusal;
+use super::request::{Picture, Question, request_json};
+use super::tools::{Tools, cut};
+use super::turn::{Round, Transcript, Turn};
+use super::window::Window;
+use super::{OpenAiAgent, attached};
+
+/// Rounds of tool calls for one message.
+const MAX_ROUNDS: usize = 10;
+/// How often a response that did not arrive as a whole is asked for once more.
+const MAX_CUT_RETRIES: u32 = 2;
+/// The longest wait that a message is held for; one that has to wait longer is redelivered.
+const MAX_HELD_WAIT: Duration = Duration::from_secs(60);
+/// How often a rate-limited request is repeated while its message is held.
+const MAX_RATE_RETRIES: u32 = 5;
+/// The wait when a server does not say how long.
+const DEFAULT_RATE_WAIT: Duration = Duration::from_secs(5);
+/// How long a delivery lasts beyond the time for an answer: a tool call may have begun just before.
+const LEASE_MARGIN: Duration = Duration::from_secs(300);
+/// Bytes of a tool's result when the server says that there is too much.
+const SHORT_RESULT_BYTES: usize = 1024;
+/// Bytes of an answer that go to the chat.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+
+/// The work on one message.
+pub(super) struct Conversation<'a> {
+    agent: &'a OpenAiAgent,
+    host: &'a Host,
+    delivery: &'a Delivery,
+    deadline: Instant,
+    window: Window,
+    transcript: Transcript,
+    pictures: Vec<Picture>,
+}
+
+impl<'a> Conversation<'a> {
+    /// The conversation of this message as it is on record.
+    pub fn open(agent: &'a OpenAiAgent, host: &'a Host, delivery: &'a Delivery) -> Result<Self, NoAnswer> {
+        let stored = delivery.transcript().map_err(NoAnswer::of_store)?;
+        let transcript = stored.map(|json| Transcript::read(&json)).transpose().unwrap_or_else(|error| {
+            log::warn!(
+                "conversation {}: what was remembered cannot be read: {error}",
+                delivery.conversation()
+            );
+            None
+        });
+        let mut transcript = transcript.unwrap_or_default();
+        let pictures = if agent.settings.images {
+            attached::pictures(delivery).map_err(NoAnswer::of_store)?
+        } else {
+            Vec::new()
+        };
+        if transcript.resumed(delivery.id().0).is_none() {
+            // A turn without an answer is of a message that was given up.
+            transcript.turns.retain(|turn| turn.answer.is_some());
+            transcript.turns.push(new_turn(delivery, pictures.len()));
+        }
+        Ok(Self {
+            agent,
+            host,
+            delivery,
+            deadline: deadline_after(Instant::now(), agent.settings.timeout),
+            window: agent.settings.window(),
+            transcript,
+            pictures,
+        })
+    }
+
+    /// The answer to the message. It and the tool calls before it are on record when this returns.
+    pub fn answer(mut self) -> Result<String, NoAnswer> {
+        // The host ended after the answer was put on record, and before the message was acknowledged.
+        if let Some(answer) = self.turn().and_then(|turn| turn.answer.clone()) {
+            return Ok(answer);
+        }
+        let tools = Tools::new(self.host.tools(), self.agent.settings.tools.as_deref());
+        let functions = tools.functions();
+        loop {
+            let rounds = self.turn().map_or(0, |turn| turn.rounds.len());
+            let must_answer = rounds >= MAX_ROUNDS;
+            let completion = self.ask(&functions, must_answer)?;
+            if completion.calls.is_empty() || must_answer {
+                return self.end(said(completion, rounds));
+            }
+            let text = completion.text;
+            let calls = tools.call_all(self.host, self.delivery, completion.calls);
+            if let Some(turn) = self.transcript.turns.last_mut() {
+                turn.rounds.push(Round { text, calls });
+            }
+            self.keep()?;
+        }
+    }
+
+    fn turn(&self) -> Option<&Turn> {
+        self.transcript.turns.last()
+    }
+
+    fn end(mut self, answer: String) -> Result<String, NoAnswer> {
+        if let Some(turn) = self.transcript.turns.last_mut() {
+            turn.answer = Some(answer.clone());
+        }
+        self.keep()?;
+        Ok(answer)
+    }
+
+    /// Puts on record what the next request may take along.
+    fn keep(&mut self) -> Result<(), NoAnswer> {
+        let turns = self.agent.settings.window().of(&self.transcript.turns).to_vec();
+        let json = serde_json::to_string(&Transcript { turns }).map_err(NoAnswer::of_store)?;
+        self.delivery.remember(Some(json)).map_err(NoAnswer::of_store)
+    }
+
+    /// Asks until there is an answer or a reason that asking again does not remove.
+    fn ask(&mut self, functions: &[Value], must_answer: bool) -> Result<Completion, AskError> {
+        let (mut cuts, mut waits, mut is_shortened) = (0, 0, false);
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if !self.delivery.extend(left.saturating_add(LEASE_MARGIN)) {
+                return Err(AskError::new(AskErrorKind::Stopped, "the message has gone to another reader"));
+            }
+            let error = match self.ask_once(functions, must_answer) {
+                Ok(completion) => return Ok(completion),
+                Err(error) => error,
+            };
+            let AskErrorKind::Refused(refusal, wait) = error.kind else {
+                if error.kind == AskErrorKind::Cut && cuts < MAX_CUT_RETRIES {
+                    cuts += 1;
+                    continue;
+                }
+                return Err(error);
+            };
+            let flags = &self.agent.flags;
+            match refusal {
+                Refusal::TooLong if !is_shortened => {
+                    is_shortened = true;
+                    self.shorten();
+                }
+                Refusal::MaxCompletionTokens
+                    if !flags.is_limit_of_completion.swap(true, Ordering::Relaxed) => {}
+                Refusal::NoTools if !flags.has_no_tools.swap(true, Ordering::Relaxed) => {
+                    log::warn!("agent {}: tools are not used: {}", self.agent.settings.url, error.error);
+                }
+                Refusal::UnknownModel => return Err(self.agent.name_models(error)),
+                Refusal::RateLimited if waits < MAX_RATE_RETRIES => {
+                    waits += 1;
+                    let wait = wait.unwrap_or(DEFAULT_RATE_WAIT * waits);
+                    if wait > MAX_HELD_WAIT || wait >= left {
+                        return Err(error);
+                    }
+                    if !self.agent.stop.sleep(wait) {
+                        return Err(AskError::new(AskErrorKind::Stopped, "the host stops"));
+                    }
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    fn ask_once(&self, functions: &[Value], must_answer: bool) -> Result<Completion, AskError> {
+        let (settings, flags) = (&self.agent.settings, &self.agent.flags);
+        let model = self.agent.model()?;
+        let has_no_tools = flags.has_no_tools.load(Ordering::Relaxed);
+        let question = Question {
+            model: &model,
+            system_prompt: &settings.system_prompt,
+            temperature: settings.temperature,
+            max_tokens: settings.max_tokens,
+            is_limit_of_completion: flags.is_limit_of_completion.load(Ordering::Relaxed),
+            is_streamed: settings.stream,
+            tools: if has_no_tools { &[] } else { functions },
+            must_answer,
+            pictures: &self.pictures,
+        };
+        let body = request_json(&question, self.window.of(&self.transcript.turns));
+        self.agent.client.ask(&body, self.deadline, &self.agent.stop)
+    }
+
+    /// Takes less along: half of the conversation, and the beginnings of results.
+    fn shorten(&mut self) {
+        self.window = self.window.halved(&self.transcript.turns);
+        for round in self.transcript.turns.iter_mut().flat_map(|turn| &mut turn.rounds) {
+            for call in &mut round.calls {
+                call.result = cut(std::mem::take(&mut call.result), SHORT_RESULT_BYTES);
+            }
+        }
+    }
+}
+
+fn new_turn(delivery: &Delivery, pictures: usize) -> Turn {
+    let message = delivery.message();
+    Turn {
+        message: delivery.id().0,
+        user_id: message.user_id.clone(),
+        user_name: message.user_name.clone(),
+        text: attached::with_names(message, pictures > 0),
+        ..Turn::default()
+    }
+}
+
+/// What the chat gets of the last response. It is text and nothing else: a model decides about no thread and no file.
+fn said(completion: Completion, rounds: usize) -> String {
+    let Completion { text, finish, .. } = completion;
+    let text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+    let text = cut(text.trim().to_owned(), MAX_ANSWER_BYTES);
+    match (text.is_empty(), finish) {
+        (true, Finish::Filtered) => "The language model's server held its answer back.".to_owned(),
+        (true, Finish::Length) => "The language model reached its limit before it answered.".to_owned(),
+        (true, Finish::Stop) => {
+            format!("The language model came to no answer after {rounds} rounds of tool calls.")
+        }
+        (false, Finish::Length) => {
+            format!("{text}\n\n[The answer ends here: it reached the limit of its length.]")
+        }
+        (false, _) => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_plain_text_that_says_when_it_is_not_whole() {
+        let completion =
+            |text: &str, finish| Completion { text: text.to_owned(), finish, ..Completion::default() };
+        let cut_off = "hi\n\n[The answer ends here: it reached the limit of its length.]";
+        for (text, finish, expected) in [
+            (" hi\r\n\tthere\u{1b}[2J\0 ", Finish::Stop, "hi\n\tthere[2J"),
+            ("hi", Finish::Length, cut_off),
+            ("hi", Finish::Filtered, "hi"),
+            ("", Finish::Filtered, "The language model's server held its answer back."),
+            ("", Finish::Length, "The language model reached its limit before it answered."),
+            ("", Finish::Stop, "The language model came to no answer after 10 rounds of tool calls."),
+        ] {
+            assert_eq!(said(completion(text, finish), MAX_ROUNDS), expected, "{text:?} {finish:?}");
+        }
+    }
+}
