@@ -162,7 +162,8 @@ mod tests {
             ),
             (
                 "agent = { agent = 1 }",
-                "line 1: unknown field `agent.agent`; known here are kind, concurrency, timeout_secs, max_attempts, dead_letter_text, env, headers, auth_secret, auth_header",
+                "line 1: unknown field `agent.agent`; known here are kind, concurrency, timeout_secs, max_attempts, dead_letter_text, env, headers, auth_secret, auth_header, \
+                 model, system_prompt, temperature, max_tokens, api_key, stream, images, tools, history, reset_command",
             ),
             (
                 "trusted_proxies = [\"proxy\"]",
