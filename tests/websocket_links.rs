@@ -295,3 +295,46 @@ fn frames_that_a_guest_fails_at_are_kept_and_tried_again() {
     assert_eq!(next_report(&got), json!({"envelope_id": "poison"}));
     eventually("the guest fails twice", || (health(&host).failed >= 2).then_some(()));
 }
+
+/// A service that sent pings without a pause kept the link of a removed channel, and its thread, for ever.
+#[test]
+fn a_flood_of_pings_does_not_keep_the_link_of_a_removed_channel() {
+    let (ended, has_ended) = channel();
+    let gateway = Gateway::start(move |connection, _| {
+        while connection.ping() {}
+        let _ = ended.send(());
+    });
+    let host = host(&gateway, plain());
+    wait_until_ready(&host);
+    let name = "gateway".parse().expect("a channel's name");
+    assert!(host.remove(&name).expect("the host takes the channel out"));
+    has_ended.recv_timeout(Duration::from_secs(90)).expect("the link ends");
+}
+
+/// Frames for a service that read nothing were kept without a limit.
+#[test]
+fn no_more_frames_wait_for_a_service_that_reads_nothing_than_the_limit() {
+    let (_keep, kept) = channel::<()>();
+    let kept = std::sync::Mutex::new(kept);
+    let gateway = Gateway::start(move |_, _| {
+        let _ = kept.lock().expect("nothing panics").recv();
+    });
+    let host = host(&gateway, plain());
+    wait_until_ready(&host);
+    let name = "gateway".parse().expect("a channel's name");
+    // More than the limit of frames and the system's buffers hold.
+    for conversation in 0..64 {
+        let content = "x".repeat(1_000_000);
+        let reply =
+            AgentResponse { content, thread_id: Some(conversation.to_string()), ..AgentResponse::default() };
+        host.respond_to(&name, reply).expect("the reply is stored");
+    }
+    eventually("a frame is refused", || (health(&host).failed > 0).then_some(()));
+}
+
+/// The guest with a websocket that has no protocol.
+fn plain() -> WasmChannel {
+    guest(|file| {
+        file["capabilities"]["websocket"] = json!({"url": "wss://gateway.example/", "protocol": "plain"});
+    })
+}

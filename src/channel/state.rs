@@ -72,6 +72,8 @@ pub struct Channel {
     pub link: Option<Arc<dyn ChannelLink>>,
     /// Frames that are not durable yet, in the order of arrival; their number is bounded by the link.
     pub held_frames: VecDeque<LinkFrame>,
+    /// Whether frames are on their way to the store.
+    pub is_storing_frames: bool,
     pub seen: RecentRequests,
     /// Requests that wait for a change of the workspace.
     pub waiting_requests: WaitingRequests,
@@ -136,6 +138,7 @@ impl Channel {
             thinking: Thinking::default(),
             link: None,
             held_frames: VecDeque::new(),
+            is_storing_frames: false,
             seen: RecentRequests::default(),
             waiting_requests: WaitingRequests::default(),
             emission: Emission::new(

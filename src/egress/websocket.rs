@@ -30,6 +30,9 @@ use super::target::Target;
 pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
 /// What is read from the socket at once.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// What may wait for a service that reads nothing: a frame of the guest with what the protocol and pings add. The connection ends
+/// when a frame would go past it; a pong then waits.
+const MAX_UNSENT_BYTES: usize = 4 * MAX_FRAME_BYTES;
 /// The longest response of a proxy to `CONNECT`.
 const MAX_PROXY_RESPONSE_BYTES: usize = 8 * 1024;
 
@@ -215,6 +218,7 @@ fn handshake(
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
+        .max_write_buffer_size(MAX_UNSENT_BYTES)
         .max_message_size(Some(MAX_FRAME_BYTES))
         .max_frame_size(Some(MAX_FRAME_BYTES));
     match tungstenite::client::client_with_config(request, stream, Some(config)) {

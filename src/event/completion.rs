@@ -27,6 +27,8 @@ pub enum Completion {
     ReplyReady(ChannelName, ReplyId, Option<Box<ReplyRecord>>),
     /// The attempt of a reply was rejected by the store.
     ReplyNotReady(ChannelName, ReplyId),
+    /// The frames of a channel that were on their way to the store have an outcome.
+    FramesStored(ChannelName),
     /// The store's state changed.
     Store(StoreEvent),
 }

@@ -30,6 +30,8 @@ pub(super) enum Incoming {
     Nothing,
     /// A text frame.
     Text(String),
+    /// A ping, a pong, or a binary frame, which is no part of any protocol here. A ping is answered.
+    Other,
     /// The end of the connection.
     Closed {
         /// The service's code, when it gave one.
@@ -44,22 +46,20 @@ impl Connection {
         Self { socket, heard: now, is_pinged: false, has_unsent: false }
     }
 
-    /// The next text frame, if one is there. Pings are answered on the way; binary frames are no part of any protocol
-    /// here and are left out.
+    /// The next frame, if one is there.
     pub fn receive(&mut self, now: Instant) -> Incoming {
-        loop {
-            match self.socket.read() {
-                Ok(Message::Text(text)) => {
-                    self.hear(now);
-                    return Incoming::Text(text.as_str().to_owned());
-                }
-                Ok(Message::Close(frame)) => return closed(frame),
-                Ok(_) => self.hear(now),
-                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    return Incoming::Nothing;
-                }
-                Err(error) => return Incoming::Closed { code: None, reason: words(&error).to_owned() },
+        match self.socket.read() {
+            Ok(Message::Text(text)) => {
+                self.hear(now);
+                Incoming::Text(text.as_str().to_owned())
             }
+            Ok(Message::Close(frame)) => closed(frame),
+            Ok(_) => {
+                self.hear(now);
+                Incoming::Other
+            }
+            Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => Incoming::Nothing,
+            Err(error) => Incoming::Closed { code: None, reason: words(&error).to_owned() },
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Shared {
     /// Wakes the thread after news.
     pub waker: Waker,
     /// Frames of the guest that wait. [`LinkHandle::send`] adds one before the frame is queued; the thread takes one away
-    /// when it has taken the frame.
+    /// when it hands the frame to the socket.
     pub queued: AtomicUsize,
     pub is_closing: AtomicBool,
     // A lock, because the thread writes it and `health` reads it; nobody holds it for longer than a copy takes.

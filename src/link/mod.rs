@@ -9,6 +9,7 @@ mod connection;
 mod handle;
 mod login;
 mod protocol;
+mod reconnect;
 mod thread;
 
 pub use address::Address;

@@ -1,5 +1,6 @@
 //! The thread of a link: opens connections, carries out what the protocol says, and waits.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,17 +15,15 @@ use super::connection::{Connection, Incoming};
 use super::handle::{LinkHandle, News};
 use super::login::{LoginSecrets, NoLogin};
 use super::protocol::{Protocol, Receipt, Step};
+use super::reconnect::Reconnects;
 use crate::egress::{ChannelHttp, OutboundError};
 use crate::event::link::{LinkFrame, LinkState};
-use crate::model::backoff::Backoff;
 use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
 use crate::model::random::random;
 use crate::net::waker::Waker;
 use crate::secrets::SecretStore;
 
-/// Between connections that fail.
-const RECONNECT: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(300) };
 /// For resolving, connecting, TLS and the websocket's handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a link that only an operator can fix looks whether a secret has changed.
@@ -35,6 +34,8 @@ const REFUSED_WAIT: Duration = Duration::from_secs(60);
 pub const MAX_FRAMES_IN_FLIGHT: usize = 64;
 /// Their bytes together.
 pub const MAX_BYTES_IN_FLIGHT: usize = 4 * 1024 * 1024;
+/// Frames of any kind that are read before the link looks at its deadlines again, and whether it is to end.
+const FRAMES_PER_TURN: usize = 64;
 
 /// What a link is made of.
 pub struct LinkSettings {
@@ -60,8 +61,15 @@ pub struct LinkSettings {
 /// The system has no thread or no socket left.
 pub fn start(settings: LinkSettings) -> io::Result<LinkHandle> {
     let (handle, news) = LinkHandle::new(settings.address.host().to_owned(), Waker::new()?);
-    let thread =
-        Thread { settings, link: handle.clone(), news, failures: 0, frames_in_flight: 0, bytes_in_flight: 0 };
+    let thread = Thread {
+        settings,
+        link: handle.clone(),
+        news,
+        reconnects: Reconnects::default(),
+        unsent: VecDeque::new(),
+        frames_in_flight: 0,
+        bytes_in_flight: 0,
+    };
     let name = format!("tinclaw-link-{}", thread.settings.channel);
     // Nobody joins it: it ends soon after it was told to, and holds nothing that others wait for.
     std::thread::Builder::new().name(name).spawn(move || thread.run())?;
@@ -72,10 +80,19 @@ struct Thread {
     settings: LinkSettings,
     link: LinkHandle,
     news: Receiver<News>,
-    /// Connections in a row that ended before the service accepted the login.
-    failures: u32,
+    reconnects: Reconnects,
+    /// Frames of the guest that wait until the socket has taken those before them. They count as queued.
+    unsent: VecDeque<String>,
     frames_in_flight: usize,
     bytes_in_flight: usize,
+}
+
+/// What is left after a turn.
+enum Turn {
+    /// Nothing, until something happens.
+    Idle,
+    /// More to read, perhaps.
+    More,
 }
 
 /// How a connection ended.
@@ -103,6 +120,7 @@ impl Thread {
     /// Opens a connection and serves it until it ends.
     fn one_connection(&mut self) -> End {
         self.link.update(|health| health.enter(LinkState::Connecting, health.reason.clone()));
+        self.take_news_without_connection();
         let login = match self.settings.login.read(&*self.settings.secrets) {
             Ok(login) => login,
             Err(error @ NoLogin::Missing { .. }) => return End::Stopped { reason: error.to_string() },
@@ -139,32 +157,44 @@ impl Thread {
     fn serve(&mut self, connection: &mut Connection) -> End {
         loop {
             match self.turn(connection) {
-                Ok(()) => self.wait_for_something(connection),
+                Ok(Turn::Idle) => self.wait_for_something(connection),
+                Ok(Turn::More) => {}
                 Err(end) => return end,
             }
         }
     }
 
-    /// Does everything that can be done without waiting.
-    fn turn(&mut self, connection: &mut Connection) -> Result<(), End> {
+    /// Does what can be done without waiting.
+    fn turn(&mut self, connection: &mut Connection) -> Result<Turn, End> {
         if self.link.is_closing() {
             return Err(End::Closing);
         }
-        self.take_news(Some(connection))?;
+        self.take_news(connection)?;
         let now = Instant::now();
         if self.settings.protocol.deadline().is_some_and(|deadline| deadline <= now) {
             let steps = self.settings.protocol.due(now);
             self.carry_out(steps, connection)?;
         }
-        while self.has_room() {
+        let mut turn = Turn::More;
+        for _ in 0..FRAMES_PER_TURN {
+            if !self.has_room() {
+                turn = Turn::Idle;
+                break;
+            }
             match connection.receive(Instant::now()) {
-                Incoming::Nothing => break,
+                Incoming::Nothing => {
+                    turn = Turn::Idle;
+                    break;
+                }
+                Incoming::Other => {}
                 Incoming::Text(frame) => self.received(&frame, connection)?,
                 Incoming::Closed { code, reason } => return Err(self.closed(code, &reason)),
             }
         }
         let kept = connection.keep_alive(now).and_then(|()| connection.flush());
-        kept.map_err(|reason| self.closed(None, reason))
+        kept.map_err(|reason| self.closed(None, reason))?;
+        self.send_queued(connection)?;
+        Ok(turn)
     }
 
     fn received(&mut self, frame: &str, connection: &mut Connection) -> Result<(), End> {
@@ -205,7 +235,7 @@ impl Thread {
     }
 
     fn ready(&mut self) {
-        self.failures = 0;
+        self.reconnects.ready(Instant::now());
         let host = self.settings.address.host();
         log::info!(
             target: &self.settings.channel,
@@ -230,24 +260,45 @@ impl Thread {
         self.frames_in_flight < MAX_FRAMES_IN_FLIGHT && self.bytes_in_flight < MAX_BYTES_IN_FLIGHT
     }
 
-    /// Takes what others had to tell; without a connection what the guest wanted to send is lost with it.
-    fn take_news(&mut self, mut connection: Option<&mut Connection>) -> Result<(), End> {
+    /// Takes what others had to tell.
+    fn take_news(&mut self, connection: &mut Connection) -> Result<(), End> {
         while let Ok(news) = self.news.try_recv() {
-            let steps = match news {
-                News::Send(frame) => {
-                    self.link.0.queued.fetch_sub(1, Ordering::Relaxed);
-                    self.link.update(|health| health.frames_sent += 1);
-                    vec![Step::Send(frame.into())]
-                }
-                News::Done(receipt, bytes) => {
-                    self.frames_in_flight -= 1;
-                    self.bytes_in_flight -= bytes;
-                    self.settings.protocol.acknowledged(receipt)
-                }
-            };
-            if let Some(connection) = connection.as_deref_mut() {
-                self.carry_out(steps, connection)?;
+            let steps = self.note(news);
+            self.carry_out(steps, connection)?;
+        }
+        Ok(())
+    }
+
+    /// The same without a connection: what the guest wanted to send is lost with it.
+    fn take_news_without_connection(&mut self) {
+        while let Ok(news) = self.news.try_recv() {
+            self.note(news);
+        }
+        self.link.0.queued.fetch_sub(self.unsent.len(), Ordering::Relaxed);
+        self.unsent.clear();
+    }
+
+    fn note(&mut self, news: News) -> Vec<Step> {
+        match news {
+            News::Send(frame) => {
+                self.unsent.push_back(frame);
+                Vec::new()
             }
+            News::Done(receipt, bytes) => {
+                self.frames_in_flight -= 1;
+                self.bytes_in_flight -= bytes;
+                self.settings.protocol.acknowledged(receipt)
+            }
+        }
+    }
+
+    /// Sends frames of the guest, one when the socket has taken the one before.
+    fn send_queued(&mut self, connection: &mut Connection) -> Result<(), End> {
+        while !connection.has_unsent() {
+            let Some(frame) = self.unsent.pop_front() else { break };
+            self.link.0.queued.fetch_sub(1, Ordering::Relaxed);
+            self.link.update(|health| health.frames_sent += 1);
+            self.carry_out(vec![Step::Send(frame.into())], connection)?;
         }
         Ok(())
     }
@@ -255,21 +306,14 @@ impl Thread {
     fn wait_for_something(&self, connection: &Connection) {
         let deadline = [self.settings.protocol.deadline(), Some(connection.keep_alive_at())];
         let deadline = deadline.into_iter().flatten().min();
-        let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN, self.has_room());
-        flags.set(PollFlags::OUT, connection.has_unsent());
-        let socket = PollFd::from_borrowed_fd(connection.as_fd(), flags);
-        wait(&self.link.0.waker, Some(socket), deadline);
+        let flags = waited_for(self.has_room(), connection.has_unsent());
+        let socket = flags.map(|flags| PollFd::from_borrowed_fd(connection.as_fd(), flags));
+        wait(&self.link.0.waker, socket, deadline);
     }
 
     /// After a connection that failed.
     fn wait_for_next(&mut self, reason: String, wait: Option<Duration>) {
-        self.failures = self.failures.saturating_add(1);
-        let backoff = match wait {
-            // What the service asked for at once is no failure.
-            Some(Duration::ZERO) if self.failures <= 1 => Duration::ZERO,
-            wait => RECONNECT.half_jitter(self.failures, random()).max(wait.unwrap_or_default()),
-        };
+        let backoff = self.reconnects.wait(wait, Instant::now(), random());
         log::warn!(
             target: &self.settings.channel,
             "channel {}: the websocket to {} is down: {reason}; it is opened again in {}",
@@ -295,14 +339,13 @@ impl Thread {
         while !self.link.is_closing() && self.settings.secrets.revision() == revision {
             self.sleep_until(deadline_after(Instant::now(), SECRETS_CHECK));
         }
-        self.failures = 0;
+        self.reconnects.forget();
     }
 
     fn sleep_until(&mut self, deadline: Instant) {
         while !self.link.is_closing() && Instant::now() < deadline {
             wait(&self.link.0.waker, None, Some(deadline));
-            // Without a connection there is nothing that could end.
-            let _ = self.take_news(None);
+            self.take_news_without_connection();
         }
     }
 }
@@ -320,6 +363,15 @@ fn again(reason: String) -> End {
     End::Again { reason, wait: None }
 }
 
+/// What the socket is waited for, if at all: the end of a connection is reported whatever is asked for, but it is read only when
+/// there is room.
+fn waited_for(has_room: bool, has_unsent: bool) -> Option<PollFlags> {
+    let mut flags = PollFlags::empty();
+    flags.set(PollFlags::IN, has_room);
+    flags.set(PollFlags::OUT, has_unsent);
+    (!flags.is_empty()).then_some(flags)
+}
+
 /// Waits for news, for the socket, or for the deadline.
 fn wait(waker: &Waker, socket: Option<PollFd<'_>>, deadline: Option<Instant>) {
     let mut waited = vec![PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN)];
@@ -335,4 +387,23 @@ fn wait(waker: &Waker, socket: Option<PollFd<'_>>, deadline: Option<Instant>) {
     // An interrupted wait ends early, and so does one that the system has no memory for: whoever waits looks again.
     let _ = poll(&mut waited, timeout.as_ref());
     waker.clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link without room for frames whose service had reset the connection took a whole processor: the end was reported all
+    /// the time, and not read.
+    #[test]
+    fn a_socket_that_nothing_is_done_with_is_not_waited_for() {
+        for (has_room, has_unsent, expected) in [
+            (false, false, None),
+            (true, false, Some(PollFlags::IN)),
+            (false, true, Some(PollFlags::OUT)),
+            (true, true, Some(PollFlags::IN | PollFlags::OUT)),
+        ] {
+            assert_eq!(waited_for(has_room, has_unsent), expected);
+        }
+    }
 }

@@ -264,6 +264,7 @@ impl Router {
             Completion::RepeatsWait => {}
             Completion::ReplyStored(reply, _permit) => self.reply_stored(*reply),
             Completion::ReplyReady(channel, id, record) => self.reply_ready(&channel, id, record),
+            Completion::FramesStored(channel) => self.frames_stored(&channel),
             Completion::ReplyNotReady(channel, id) => self.reply_not_ready(&channel, id),
             Completion::Store(news) => self.store_news(news),
         }

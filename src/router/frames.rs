@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::channel::ChannelName;
-use crate::channel::frames::{self, MAX_WAITING_BYTES, NONE, PROCESSING_FILE, WAITING_FILE};
+use crate::channel::frames::{self, MAX_WAITING_BYTES, Moved, PROCESSING_FILE, WAITING_FILE};
 use crate::channel::job::{Job, Purpose};
 use crate::channel::lane::LaneKind;
 use crate::channel::workspace::{WorkspaceChanges, workspace_path};
 use crate::event::Wakeup;
 use crate::event::arrival::FrameArrival;
 use crate::event::callback::Callback;
-use crate::event::link::FrameAcknowledgement;
 use crate::model::deadline::deadline_after;
 use crate::store::{Batch, Change};
 
@@ -57,49 +56,53 @@ impl Router {
         self.poll_for_frames(channel);
     }
 
-    /// Appends the frames that are held to the waiting file; they are acknowledged when that is durable.
+    /// What was stored of a channel's frames is durable: those that arrived meanwhile are next.
+    pub(super) fn frames_stored(&mut self, channel: &ChannelName) {
+        let Some(slot) = self.channels.get_mut(channel) else { return };
+        slot.is_storing_frames = false;
+        self.store_frames(channel);
+        self.poll_for_frames(channel);
+    }
+
+    /// Appends the frames that are held to the waiting file; they are acknowledged when that is durable. Those that arrive
+    /// before that are stored together, because each time the whole file is written.
     fn store_frames(&mut self, channel: &ChannelName) {
         let takes_messages = self.storage.takes_messages() && !self.mailbox.is_full();
         let waiting = self.frame_file(channel, WAITING_FILE);
         let has_room = waiting.as_ref().is_none_or(|file| file.len() < MAX_WAITING_BYTES);
         let Some(slot) = self.channels.get_mut(channel) else { return };
-        if slot.held_frames.is_empty() {
+        if slot.held_frames.is_empty() || slot.is_storing_frames {
             return;
         }
         if !takes_messages || !has_room || self.stopping.is_some() {
             return self.look_at_frames_later(channel);
         }
+        slot.is_storing_frames = true;
         let held: Vec<_> = slot.held_frames.drain(..).collect();
         let texts: Vec<&str> = held.iter().map(|frame| frame.text.as_str()).collect();
         let content = frames::appended(waiting.as_deref(), &texts);
         let batch = self.write_frame_files(channel, &[(WAITING_FILE, content)]);
-        let mut acknowledgements: Vec<_> = held.into_iter().map(|frame| frame.acknowledgement).collect();
-        // Told once more when the store has been down.
-        self.storage.commit_then(batch, &self.mailbox, move |outcome| {
-            if outcome.is_ok() {
-                acknowledgements.drain(..).for_each(FrameAcknowledgement::durable);
-            }
-        });
+        let acknowledgements = held.into_iter().map(|frame| frame.acknowledgement).collect();
+        self.storage.commit_frames(channel, batch, acknowledgements, &self.mailbox);
     }
 
     /// Runs `on-poll` when frames wait for it and none runs.
     pub(super) fn poll_for_frames(&mut self, channel: &ChannelName) {
+        let Some(slot) = self.channels.get_mut(channel) else { return };
+        if slot.setup.open_link.is_none() || self.stopping.is_some() || !slot.lane(LaneKind::Poll).is_idle() {
+            return;
+        }
         let (waiting, processing) =
             (self.frame_file(channel, WAITING_FILE), self.frame_file(channel, PROCESSING_FILE));
         if frames::is_empty(waiting.as_deref()) && frames::is_empty(processing.as_deref()) {
             return;
         }
-        let is_able = self.is_ready(channel) && self.storage.takes_messages() && !self.mailbox.is_full();
-        let Some(slot) = self.channels.get_mut(channel) else { return };
-        if slot.setup.open_link.is_none() || self.stopping.is_some() || !slot.lane(LaneKind::Poll).is_idle() {
-            return;
-        }
-        if !is_able {
+        if !self.is_ready(channel) || !self.storage.takes_messages() || self.mailbox.is_full() {
             return self.look_at_frames_later(channel);
         }
-        if !frames::is_empty(waiting.as_deref()) {
-            let moved = frames::moved(processing.as_deref(), waiting.as_deref());
-            let files = [(WAITING_FILE, NONE.to_owned()), (PROCESSING_FILE, moved)];
+        if let Some(Moved { processing, waiting }) = frames::moved(processing.as_deref(), waiting.as_deref())
+        {
+            let files = [(WAITING_FILE, waiting), (PROCESSING_FILE, processing)];
             let batch = self.write_frame_files(channel, &files);
             self.storage.commit(batch, &self.mailbox);
         }

@@ -7,6 +7,7 @@ use crossbeam_channel::Sender;
 
 use crate::channel::ChannelName;
 use crate::event::completion::Completion;
+use crate::event::link::FrameAcknowledgement;
 use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::inbox::{Mailbox, Posted};
 use crate::model::clock::unix_ms;
@@ -81,6 +82,24 @@ impl Storage {
                 mailbox.post(std::mem::take(&mut messages));
             }
             then(outcome);
+        });
+    }
+
+    /// Stores frames of a channel, acknowledges them when they are durable, and tells the router that further ones may be
+    /// stored. While the store is down it tells at once; the frames are acknowledged when it is back.
+    pub fn commit_frames(
+        &self,
+        channel: &ChannelName,
+        batch: Batch,
+        mut acknowledgements: Vec<FrameAcknowledgement>,
+        mailbox: &Mailbox,
+    ) {
+        let (channel, completed) = (channel.clone(), self.completed.clone());
+        self.commit_then(batch, mailbox, move |outcome| {
+            if outcome.is_ok() {
+                acknowledgements.drain(..).for_each(FrameAcknowledgement::durable);
+            }
+            let _ = completed.send(Completion::FramesStored(channel.clone()));
         });
     }
 

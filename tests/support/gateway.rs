@@ -22,6 +22,11 @@ impl Connection {
         let _ = self.0.send(Message::text(frame));
     }
 
+    /// Whether the connection took a ping.
+    pub fn ping(&mut self) -> bool {
+        self.0.send(Message::Ping(Default::default())).is_ok()
+    }
+
     /// The next text frame as JSON, or nothing when the host has closed the connection.
     pub fn receive(&mut self) -> Option<Value> {
         loop {
