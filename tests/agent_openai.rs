@@ -320,3 +320,54 @@ fn a_model_calls_a_tool_of_the_host() {
     assert!(said[2].contains("do not fit its schema: `txt`"), "{}", said[2]);
     assert!(said[3].ends_with("[cut: this is the beginning of 20000 bytes]"), "{}", said[3]);
 }
+
+#[test]
+fn a_server_is_tried_before_the_host_runs() {
+    let place = Place::new();
+    let server = server(|body, _| match body["model"].as_str().unwrap() {
+        "small" => text("hello there"),
+        _ => error(500, json!({"message": "out of memory"})),
+    });
+    let agent = format!("openai:{}/v1", server.url());
+    let ran = place.run(&["setup", "agent", &agent, "--model", "small"]);
+    for part in ["models    small, large", "response  hello there", "model = \"small\""] {
+        assert!(ran.good().contains(part), "{}", ran.out);
+    }
+    for (arguments, code, part) in [
+        (vec![&*agent], 1, "no model is set as `model` under [agent]: the server has small, large"),
+        (vec![&*agent, "--model", "large"], 1, "status 500: {\"error\":{\"message\":\"out of memory\"}}"),
+        (vec![], 2, "the agent is no language model"),
+    ] {
+        let ran = place.run(&[&["setup", "agent"], arguments.as_slice()].concat());
+        assert_eq!(ran.code, Some(code), "{}{}", ran.out, ran.err);
+        assert!(ran.err.contains(part), "{}{}", ran.out, ran.err);
+    }
+}
+
+/// The host is killed while the model has the result of a tool and has not answered yet.
+#[test]
+fn a_tool_call_whose_result_is_on_record_is_not_made_again_after_a_crash() {
+    let place = Place::new();
+    let server = server(|body, before| match before {
+        0 => whole(
+            json!({"tool_calls": [{"id": "a", "function": {"name": "now", "arguments": "{}"}}]}),
+            "stop",
+        ),
+        1 => {
+            std::thread::sleep(std::time::Duration::from_secs(3600));
+            text("nobody hears it")
+        }
+        _ => text(&format!("{} messages", body["messages"].as_array().unwrap().len())),
+    });
+    let mut first = host(&place, &server, "");
+    first.say("1", "when?");
+    support::eventually("the result is sent", || (asked(&server).len() == 2).then_some(()));
+    first.signal("KILL");
+    first.wait();
+    let second = host(&place, &server, "");
+    second.hears("3 messages");
+    second.stop();
+    let requests = asked(&server);
+    assert_eq!(requests.len(), 3);
+    assert_eq!(messages(&requests[2]), messages(&requests[1]));
+}

@@ -122,6 +122,9 @@ pub enum Command {
     /// Set, list and remove secrets; values are never shown
     #[command(subcommand)]
     Secrets(SecretsCommand),
+    /// Try what the host is set up with, before it runs
+    #[command(subcommand)]
+    Setup(SetupCommand),
     /// Show the status of the running host
     Health(JsonArgs),
     /// Print a completion script for a shell
@@ -201,6 +204,20 @@ pub struct CallArgs {
     pub no_start: bool,
     #[command(flatten)]
     pub output: JsonArgs,
+}
+
+/// `tinclaw setup`.
+#[derive(Debug, Subcommand)]
+pub enum SetupCommand {
+    /// List the models of a language model's server and ask one of them a question
+    Agent {
+        /// openai:URL; by default the agent of the configuration
+        #[arg(value_name = "AGENT")]
+        agent: Option<String>,
+        /// The model to ask; by default that of the configuration, or the only one
+        #[arg(long, value_name = "NAME")]
+        model: Option<String>,
+    },
 }
 
 /// `tinclaw channels`.

@@ -14,6 +14,7 @@
 //! | `tools` | commands about tools |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
 //! | `secrets`, `prompt` | commands about secrets |
+//! | `setup` | trying an agent before the host runs |
 //! | `output`, `outcome` | JSON, columns and times; exit codes |
 //! | `logging`, `signals`, `memory` | log, signals, heap |
 
@@ -37,6 +38,7 @@ mod queues;
 mod reference;
 mod run;
 mod secrets;
+mod setup;
 mod signals;
 mod tools;
 mod version;
@@ -83,6 +85,7 @@ fn run_command(Arguments { common, command }: Arguments) -> ExitCode {
         Command::Replies(command) => queues::replies(&common, &command),
         Command::Pairing(command) => pairing::pairing(&common, &command),
         Command::Secrets(command) => secrets::secrets(&common, &command),
+        Command::Setup(command) => setup::setup(&common, command),
         Command::Health(options) => health::health(&common, &options),
         Command::Completions { shell } => reference::completions(shell),
         Command::Man { directory } => reference::man(&directory),

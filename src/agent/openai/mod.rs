@@ -43,6 +43,8 @@ use wit_abi::types::AgentResponse;
 
 use crate::host::Host;
 use crate::inbox::{Delivery, Failure};
+#[cfg(feature = "cli")]
+use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
 use crate::model::log_throttle::LogThrottle;
 use crate::secrets::SecretStore;
@@ -52,7 +54,11 @@ use client::{AskError, AskErrorKind, Client};
 use conversation::Conversation;
 use failure::{NoAnswer, Then};
 use refusal::Refusal;
+#[cfg(feature = "cli")]
+use request::{Question, request_json};
 use stop::Stop;
+#[cfg(feature = "cli")]
+use turn::Turn;
 
 pub use settings::OpenAiSettings;
 
@@ -95,6 +101,42 @@ impl OpenAiAgent {
             log: Mutex::new(LogThrottle::new(20, Duration::from_secs(60))),
             stop: Stop::default(),
         }
+    }
+
+    /// The models that the server has.
+    ///
+    /// # Errors
+    /// Why it did not say.
+    #[cfg(feature = "cli")]
+    pub(crate) fn models(&self) -> Result<Vec<String>, String> {
+        self.client.models().map_err(|error| error.error)
+    }
+
+    /// Asks one question outside of any conversation, without tools: the model, and what it said.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    #[cfg(feature = "cli")]
+    pub(crate) fn try_question(&self, text: &str) -> Result<(String, String), String> {
+        let deadline = deadline_after(Instant::now(), self.settings.timeout);
+        let ask = || {
+            let model = self.model()?;
+            let OpenAiSettings { system_prompt, temperature, max_tokens, stream, .. } = &self.settings;
+            let question = Question {
+                model: &model,
+                system_prompt,
+                temperature: *temperature,
+                max_tokens: *max_tokens,
+                is_limit_of_completion: self.flags.is_limit_of_completion.load(Ordering::Relaxed),
+                is_streamed: *stream,
+                ..Question::default()
+            };
+            let turn = Turn { text: text.to_owned(), ..Turn::default() };
+            let body = request_json(&question, &[turn]);
+            let completion = self.client.ask(&body, deadline, &self.stop)?;
+            Ok((model, completion.text))
+        };
+        ask().map_err(|error: AskError| error.error)
     }
 
     fn work(&self, host: &Host) {

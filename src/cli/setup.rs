@@ -1,0 +1,44 @@
+//! `tinclaw setup`.
+
+use crate::agent::OpenAiAgent;
+use crate::model::escape::{escaped, escaped_lines};
+
+use super::args::{Common, RunArgs, SetupCommand};
+use super::config::{AgentChoice, Settings};
+use super::outcome::{Failure, Outcome};
+
+/// What a model is asked.
+const QUESTION: &str = "Say hello in one short sentence.";
+
+/// Tries what the host is set up with.
+pub fn setup(common: &Common, command: SetupCommand) -> Outcome {
+    match command {
+        SetupCommand::Agent { agent, model } => try_agent(common, agent, model),
+    }
+}
+
+/// Lists the models of the server and asks one of them a question.
+fn try_agent(common: &Common, agent: Option<String>, model: Option<String>) -> Outcome {
+    let settings = Settings::load_for_run(common, RunArgs { agent, ..RunArgs::default() })?;
+    let AgentChoice::OpenAi(mut openai) = settings.agent.clone() else {
+        return Err(Failure::usage(
+            "the agent is no language model; name its server, as in \
+             `tinclaw setup agent openai:http://127.0.0.1:11434/v1`",
+        ));
+    };
+    openai.model = model.or(openai.model);
+    let url = openai.url.clone();
+    let agent = OpenAiAgent::new(openai, settings.secrets.store()?);
+    println!("server    {url}");
+    match agent.models() {
+        Ok(models) if models.is_empty() => println!("models    the server lists none"),
+        Ok(models) => println!("models    {}", escaped(&models.join(", "))),
+        // Some servers answer questions and list nothing.
+        Err(error) => println!("models    not listed: {}", escaped(&error)),
+    }
+    let (model, said) = agent.try_question(QUESTION).map_err(Failure::problem)?;
+    let model = escaped(&model);
+    println!("model     {model}\nquestion  {QUESTION}\nresponse  {}", escaped_lines(said.trim()));
+    println!("\nin tinclaw.toml:\n\n[agent]\nkind = \"openai:{url}\"\nmodel = \"{model}\"");
+    Ok(())
+}
