@@ -53,8 +53,8 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let tools = ToolRegistry::new(WasmToolRuntime::new(WasmToolRuntimeConfig::default())?);
 //! tools.load("tools".as_ref())?;
-//! let answer = tools.call("weather", r#"{"city": "Oslo"}"#)?;
-//! # println!("{answer}");
+//! let weather = tools.call("weather", r#"{"city": "Oslo"}"#)?;
+//! # println!("{weather}");
 //! # Ok(())
 //! # }
 //! ```
@@ -62,7 +62,7 @@
 //! # What is promised
 //!
 //! - A callback is a transaction: what it did is kept when it succeeds and dropped when it fails.
-//! - An answered webhook is a kept message; a reply is delivered or accounted for. See [`store`] for what "kept" means.
+//! - A webhook that got 200 is a kept message; a reply is delivered or accounted for. See [`store`] for what "kept" means.
 //! - A [`Delivery`] that is not acknowledged is redelivered, with its attempt number; a message that its agent fails on
 //!   too often becomes a dead letter, and its conversation goes on.
 //! - One bad channel hurts itself only: it is throttled, then paused, and says why in [`ChannelManager::health`].

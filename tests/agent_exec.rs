@@ -290,7 +290,7 @@ fn a_reply_that_is_not_understood_is_quoted_with_its_message_and_is_a_failed_att
 }
 
 #[test]
-fn a_message_without_an_answer_is_redelivered_after_a_restart() {
+fn a_message_without_a_reply_is_redelivered_after_a_restart() {
     let place = Place::new();
     let deaf = program(&place, "    print(message['id'], file=sys.stderr, flush=True)");
     let host = place.host(&["--agent", &deaf], &[]);

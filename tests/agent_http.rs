@@ -11,7 +11,7 @@ fn kind(value: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn an_answer_is_the_reply_and_an_empty_one_is_none() {
+fn a_response_is_the_reply_and_an_empty_one_is_none() {
     let place = Place::new();
     let server = Upstream::start(|request, _| {
         let message = request.json();

@@ -101,7 +101,7 @@ fn echo(host: &Host) {
 }
 
 #[test]
-fn a_visitor_types_a_message_and_reads_the_answer() {
+fn a_visitor_types_a_message_and_reads_the_reply() {
     let Some(browser) = Browser::start() else {
         eprintln!("skipped: chromium and chromedriver are not installed");
         return;

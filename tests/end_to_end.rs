@@ -43,7 +43,7 @@ fn broadcast(host: &Host, channel: &str) {
 }
 
 #[test]
-fn a_webhook_becomes_a_message_and_its_answer_and_a_broadcast_leave_with_the_credential() {
+fn a_webhook_becomes_a_message_and_its_reply_and_a_broadcast_leave_with_the_credential() {
     for guest in ["echo", "echo_plain"] {
         let upstream = Upstream::start(|_, _| ok());
         let runtime = fixtures::runtime();

@@ -1,4 +1,4 @@
-//! A stream of a model's server: an answer, or an error that says why there is none, wherever it is cut.
+//! A stream of a model's server: a response, or an error that says why there is none, wherever it is cut.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

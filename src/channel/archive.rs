@@ -37,6 +37,8 @@ pub(super) fn read<const N: usize>(names: [&str; N]) -> io::Result<[Vec<u8>; N]>
 /// Sizes and names of the files.
 fn index(archive: &mut impl Read) -> io::Result<Vec<(u64, String)>> {
     let mut bytes = Vec::new();
+    // One byte at a time, because what follows belongs to whoever reads on; the decoder has the bytes in memory.
+    #[expect(clippy::unbuffered_bytes, reason = "a buffer would take bytes of the files")]
     for byte in archive.take(MAX_INDEX_BYTES).bytes() {
         bytes.push(byte?);
         if bytes.ends_with(b"\n\n") {

@@ -11,7 +11,7 @@ use wit_abi::types::{EmittedMessage, InboundAttachment};
 use crate::event::callback::{Emitted, TimerChange};
 use crate::model::clock::millis;
 use crate::store::{
-    AttachmentMeta, Change, ChannelKey, MessageBody, MessageId, NewAttachment, NewMessage, SeenId,
+    AttachmentMeta, Change, ChannelKey, DedupeId, MessageBody, MessageId, NewAttachment, NewMessage,
 };
 use crate::webhook::{DedupeKey, DedupeMemory};
 
@@ -92,14 +92,14 @@ pub fn own_id(message: &EmittedMessage) -> Option<DedupeKey> {
 }
 
 /// The change that remembers such a message.
-pub fn seen_message(id: SeenId, channel: &ChannelKey, key: DedupeKey, now_ms: u64) -> Change {
-    Change::Seen {
+pub fn seen_message(id: DedupeId, channel: &ChannelKey, key: DedupeKey, now_ms: u64) -> Change {
+    Change::Dedupe {
         id,
         channel: channel.clone(),
         key: *key.as_bytes(),
         at_ms: now_ms,
         expires_ms: now_ms.saturating_add(DedupeMemory::<()>::DEDUPE_MS),
-        answer: None,
+        response: None,
     }
 }
 

@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn the_third_callback_in_a_row_with_a_401_degrades_and_a_success_ends_it() {
         let refused = UpstreamOutcome {
-            unauthorized: Some("api.example answered 401".into()),
+            unauthorized: Some("api.example responded with 401".into()),
             ..UpstreamOutcome::default()
         };
         let accepted = UpstreamOutcome { was_accepted: true, ..UpstreamOutcome::default() };
@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(health.problem(), None, "two in a row");
         assert!(health.note(&refused));
         let problem = health.problem().expect("degraded");
-        assert_eq!(problem, "its credentials are refused: api.example answered 401");
+        assert_eq!(problem, "its credentials are refused: api.example responded with 401");
         assert!(!health.note(&refused), "said once");
         assert!(!health.note(&accepted));
         assert_eq!(health.problem(), None);

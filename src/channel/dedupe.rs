@@ -1,4 +1,4 @@
-//! Requests that came before: the first one runs, repeats get its answer.
+//! Requests that came before: the first one runs, repeats get its response.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,26 +9,26 @@ use crate::event::arrival::RequestIdentity;
 use crate::event::response::ResponseSender;
 use crate::model::clock::{millis, remaining, was_unset};
 use crate::server::responses::{headers_json, headers_of};
-use crate::store::{SeenId, SeenRecord, StoredResponse};
+use crate::store::{DedupeId, DedupeRecord, StoredResponse};
 use crate::webhook::{DedupeKey, DedupeMemory, Known};
 
 /// Requests of one channel that can be recognised.
 pub struct RecentRequests {
-    known: DedupeMemory<Option<SeenId>>,
-    /// Repeats that came before the first one was answered.
+    known: DedupeMemory<Option<DedupeId>>,
+    /// Duplicates that came before the response to the first one.
     waiting: HashMap<DedupeKey, Vec<ResponseSender>>,
 }
 
-/// Repeats of one request that wait for its answer; more are told to come back.
+/// Repeats of one request that wait for its response; more are told to come back.
 const MOST_WAITING: usize = 8;
 
 /// What a request is.
 pub enum Arrival {
     /// The first of its kind: it is to be run.
     New(ResponseSender),
-    /// A repeat of one that has its answer.
-    Repeat { answer: ResponseSender, id: Option<SeenId> },
-    /// A repeat of one that still runs; it is answered with it.
+    /// A repeat of one that has its response.
+    Repeat { responder: ResponseSender, id: Option<DedupeId> },
+    /// A repeat of one that still runs; it gets the same response.
     Waits,
     /// A repeat too many, or there is no room to remember it.
     Refused(ResponseSender),
@@ -42,7 +42,7 @@ impl Default for RecentRequests {
 
 impl RecentRequests {
     /// Takes in what was seen before a restart.
-    pub fn load(&mut self, record: &SeenRecord, now_ms: u64) {
+    pub fn load(&mut self, record: &DedupeRecord, now_ms: u64) {
         // Not beyond its own window, should the clock have been ahead when it was seen; and for a window from now on, should
         // it not have been set yet.
         let window = Duration::from_millis(record.expires_ms.saturating_sub(record.at_ms));
@@ -55,16 +55,21 @@ impl RecentRequests {
     }
 
     /// A request has come. It is a repeat when any of its identities is known.
-    pub fn arrive(&mut self, identities: &[RequestIdentity], answer: ResponseSender, now_ms: u64) -> Arrival {
+    pub fn arrive(
+        &mut self,
+        identities: &[RequestIdentity],
+        responder: ResponseSender,
+        now_ms: u64,
+    ) -> Arrival {
         for (index, identity) in identities.iter().enumerate() {
             match self.known.begin(identity.key, identity.expires_ms, now_ms) {
                 Known::New => {}
                 known => {
                     let arrival = match known {
-                        Known::Done(id) if identity.keep_answer => Arrival::Repeat { answer, id: *id },
-                        Known::Done(_) | Known::New => Arrival::Repeat { answer, id: None },
-                        Known::Full => Arrival::Refused(answer),
-                        Known::InFlight => self.wait_for(identity.key, answer),
+                        Known::Done(id) if identity.keep_response => Arrival::Repeat { responder, id: *id },
+                        Known::Done(_) | Known::New => Arrival::Repeat { responder, id: None },
+                        Known::Full => Arrival::Refused(responder),
+                        Known::InFlight => self.wait_for(identity.key, responder),
                     };
                     // The others were taken in just now, for a request that is not going to run.
                     for begun in &identities[..index] {
@@ -74,21 +79,21 @@ impl RecentRequests {
                 }
             }
         }
-        Arrival::New(answer)
+        Arrival::New(responder)
     }
 
-    fn wait_for(&mut self, key: DedupeKey, answer: ResponseSender) -> Arrival {
+    fn wait_for(&mut self, key: DedupeKey, responder: ResponseSender) -> Arrival {
         let waiting = self.waiting.entry(key).or_default();
         if waiting.len() >= MOST_WAITING {
-            return Arrival::Refused(answer);
+            return Arrival::Refused(responder);
         }
-        waiting.push(answer);
+        waiting.push(responder);
         Arrival::Waits
     }
 
-    /// The first one was answered. `stored` says where its identities are kept, in their order. Returns the repeats that
+    /// The first one has its response. `stored` says where its identities are kept, in their order. Returns the repeats that
     /// waited for it.
-    pub fn done(&mut self, identities: &[RequestIdentity], stored: &[SeenId]) -> Vec<ResponseSender> {
+    pub fn done(&mut self, identities: &[RequestIdentity], stored: &[DedupeId]) -> Vec<ResponseSender> {
         for (index, identity) in identities.iter().enumerate() {
             self.known.done(identity.key, stored.get(index).copied());
         }
@@ -103,7 +108,7 @@ impl RecentRequests {
         self.take_waiting(identities)
     }
 
-    /// Repeats that wait for a request whose answer takes longer; the request itself stays known.
+    /// Repeats that wait for a request whose response takes longer; the request itself stays known.
     pub fn take_waiting(&mut self, identities: &[RequestIdentity]) -> Vec<ResponseSender> {
         identities.iter().filter_map(|identity| self.waiting.remove(&identity.key)).flatten().collect()
     }
@@ -121,7 +126,7 @@ impl RecentRequests {
     }
 }
 
-/// The guest's answer as it is kept for repeats.
+/// The guest's response as it is kept for duplicates.
 pub fn stored_response(response: &OutgoingHttpResponse) -> StoredResponse {
     StoredResponse {
         status: response.status,
@@ -139,7 +144,7 @@ pub fn restored_response(stored: StoredResponse) -> OutgoingHttpResponse {
     }
 }
 
-/// What a repeat gets when no answer was kept.
+/// What a repeat gets when no response was kept.
 pub fn empty_ok() -> OutgoingHttpResponse {
     OutgoingHttpResponse { status: 200, headers_json: "{}".to_owned(), body: Vec::new() }
 }
@@ -150,7 +155,7 @@ mod tests {
     use crate::event::response::{WebhookRefusal, WebhookResponse};
 
     const IDENTITY: fn() -> RequestIdentity =
-        || RequestIdentity { key: DedupeKey::derive("id", b"1"), expires_ms: 60_000, keep_answer: true };
+        || RequestIdentity { key: DedupeKey::derive("id", b"1"), expires_ms: 60_000, keep_response: true };
 
     fn slot() -> ResponseSender {
         ResponseSender::new(|_| {})
@@ -161,16 +166,19 @@ mod tests {
         let mut seen = RecentRequests::default();
         assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::New(_)));
         assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Waits));
-        assert_eq!(seen.done(&[IDENTITY()], &[SeenId(7)]).len(), 1);
-        assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Repeat { id: Some(SeenId(7)), .. }));
+        assert_eq!(seen.done(&[IDENTITY()], &[DedupeId(7)]).len(), 1);
+        assert!(matches!(
+            seen.arrive(&[IDENTITY()], slot(), 0),
+            Arrival::Repeat { id: Some(DedupeId(7)), .. }
+        ));
     }
 
     // A board that boots in 1970 forgot at its next start what it had seen before it heard of the year: duplicates ran again.
     #[test]
     fn what_was_seen_before_the_clock_was_set_is_remembered_for_its_window_from_the_restart_on() {
         const NOW_MS: u64 = 1_800_000_000_000;
-        let record = SeenRecord {
-            id: SeenId(7),
+        let record = DedupeRecord {
+            id: DedupeId(7),
             channel: "a".into(),
             key: [1; 16],
             at_ms: 63_072_000_000,
@@ -190,8 +198,8 @@ mod tests {
     // A clock that was a year ahead for a minute made ids be remembered for a year.
     #[test]
     fn what_was_seen_before_a_restart_is_remembered_for_its_window_at_most() {
-        let record = SeenRecord {
-            id: SeenId(7),
+        let record = DedupeRecord {
+            id: DedupeId(7),
             channel: "a".into(),
             key: [1; 16],
             at_ms: 900_000,
@@ -220,11 +228,11 @@ mod tests {
     #[test]
     fn a_captured_request_with_another_id_is_a_repeat_by_its_signature() {
         let signed =
-            RequestIdentity { key: DedupeKey::derive("signature", b"s"), keep_answer: false, ..IDENTITY() };
+            RequestIdentity { key: DedupeKey::derive("signature", b"s"), keep_response: false, ..IDENTITY() };
         let other_id = RequestIdentity { key: DedupeKey::derive("id", b"2"), ..IDENTITY() };
         let mut seen = RecentRequests::default();
         seen.arrive(&[IDENTITY(), signed], slot(), 0);
-        seen.done(&[IDENTITY(), signed], &[SeenId(7), SeenId(8)]);
+        seen.done(&[IDENTITY(), signed], &[DedupeId(7), DedupeId(8)]);
         assert!(matches!(seen.arrive(&[other_id, signed], slot(), 0), Arrival::Repeat { id: None, .. }));
         assert!(matches!(seen.arrive(&[other_id], slot(), 0), Arrival::New(_)), "the other id is not taken");
     }
@@ -236,12 +244,14 @@ mod tests {
         for _ in 0..MOST_WAITING {
             assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Waits));
         }
-        let Arrival::Refused(answer) = seen.arrive(&[IDENTITY()], slot(), 0) else { panic!("not refused") };
-        answer.send(WebhookResponse::Refused(WebhookRefusal::Busy));
+        let Arrival::Refused(responder) = seen.arrive(&[IDENTITY()], slot(), 0) else {
+            panic!("not refused")
+        };
+        responder.send(WebhookResponse::Refused(WebhookRefusal::Busy));
     }
 
     #[test]
-    fn an_answer_comes_back_from_the_store_as_it_was() {
+    fn a_response_comes_back_from_the_store_as_it_was() {
         let response = OutgoingHttpResponse {
             status: 202,
             headers_json: r#"{"content-type":"text/plain"}"#.into(),

@@ -45,14 +45,14 @@ impl Job {
 /// What becomes of a callback's result.
 #[derive(Debug)]
 pub enum Purpose {
-    /// The channel is ready, or is started again later.
+    /// The channel is ready, or is restarted later.
     Start,
     /// The channel has been told.
     Shutdown,
-    /// An answer for a client.
+    /// A response for a client.
     Webhook {
         identities: Vec<RequestIdentity>,
-        answer: ResponseSender,
+        responder: ResponseSender,
     },
     Poll,
     Timer {

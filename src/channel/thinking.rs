@@ -46,7 +46,7 @@ impl Thinking {
         Some(deadline_after(now, REPEAT_EVERY))
     }
 
-    /// The conversation has its answer. False when nobody thought there.
+    /// The conversation has its response. False when nobody thought there.
     pub fn end(&mut self, conversation: &str) -> bool {
         self.conversations.remove(conversation).is_some()
     }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_ends_it() {
+    fn a_reply_ends_it() {
         let (now, conversation) = (Instant::now(), Arc::from("c"));
         let mut thinking = Thinking::default();
         thinking.begin(&conversation, &update(), now);

@@ -1,6 +1,6 @@
 //! Requests that a guest lets wait until its workspace changes: which wait, and for how long. Pure decisions.
 //!
-//! A guest answers with the header [`WAIT_HEADER`] and the response that is to be sent when nothing happens. The host runs
+//! A guest responds with the header [`WAIT_HEADER`] and the response that is to be sent when nothing happens. The host runs
 //! it again with the same request when the channel's workspace has changed, and when the time is up.
 
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub struct WaitingRequest {
     /// By what a repeat of it is recognised.
     pub identities: Vec<RequestIdentity>,
     /// Where the response goes.
-    pub answer: ResponseSender,
+    pub responder: ResponseSender,
     /// When it began to wait for the first time.
     pub since: Instant,
     /// When the guest is run again although nothing has changed.
@@ -73,7 +73,7 @@ impl WaitingRequest {
 pub struct WaitingRequests(Vec<WaitingRequest>);
 
 impl WaitingRequests {
-    /// When a request that asks for this wait is to be looked at again; nothing when it must be answered now, because it
+    /// When a request that asks for this wait is to be looked at again; nothing when the response must be sent now, because it
     /// has waited long enough or too many wait.
     pub fn until(&self, since: Instant, wait: Duration, now: Instant) -> Option<Instant> {
         let until = deadline_after(since, wait.min(MAX_WAIT));
@@ -123,8 +123,8 @@ mod tests {
             body: Vec::new(),
             secret_validated: false,
         };
-        let answer = ResponseSender::new(|_| {});
-        WaitingRequest { request: Arc::new(request), identities: Vec::new(), answer, since, until }
+        let responder = ResponseSender::new(|_| {});
+        WaitingRequest { request: Arc::new(request), identities: Vec::new(), responder, since, until }
     }
 
     #[test]

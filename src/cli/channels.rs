@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::args::{ChannelsCommand, Common, JsonArgs};
 use super::config::Settings;
-use super::control::{HostResponse, Request, ask_running};
+use super::control::{ControlRequest, HostResponse, ask_running};
 use super::outcome::{Failure, Outcome};
 use super::output::{columns, print_json};
 use crate::model::diagnostic::Severity;
@@ -68,7 +68,7 @@ fn unstored_secrets(settings: &Settings, channel: &DiscoveredChannel) -> Result<
 }
 
 fn list(settings: &Settings, output: JsonArgs) -> Outcome {
-    match ask_running(settings, &Request::Health)? {
+    match ask_running(settings, &ControlRequest::Health)? {
         HostResponse::Running(health) => {
             if output.json {
                 print_json(&json!({"running": true, "channels": health["channels"], "failed": []}));

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::args::{Common, JsonArgs};
 use super::channels::running;
 use super::config::Settings;
-use super::control::{HostResponse, Request, ask_running};
+use super::control::{ControlRequest, HostResponse, ask_running};
 use super::outcome::{Failure, Outcome};
 use super::output::{age, now_ms};
 
@@ -14,7 +14,7 @@ use super::output::{age, now_ms};
 /// or lacks a secret.
 pub fn health(common: &Common, output: &JsonArgs) -> Outcome {
     let settings = Settings::load(common)?;
-    let HostResponse::Running(health) = ask_running(&settings, &Request::Health)? else {
+    let HostResponse::Running(health) = ask_running(&settings, &ControlRequest::Health)? else {
         let directory = settings.state_dir.display();
         return Err(Failure::problem(format!("no host is running with the state directory {directory}")));
     };

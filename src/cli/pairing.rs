@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::args::{Common, PairingCommand};
 use super::config::Settings;
-use super::control::{Request, ask};
+use super::control::{ControlRequest, ask};
 use super::outcome::Outcome;
 use super::output::{age, columns, now_ms, print_json};
 use crate::model::escape::escaped;
@@ -16,7 +16,7 @@ pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
     super::logging::start(common, None, LevelFilter::Error)?;
     match command {
         PairingCommand::List(output) => {
-            let lists = ask(&settings, Request::ListPairing)?;
+            let lists = ask(&settings, ControlRequest::ListPairing)?;
             if output.json {
                 print_json(&lists);
             } else {
@@ -24,7 +24,7 @@ pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
             }
         }
         PairingCommand::Approve { channel, code, identity } => {
-            let request = Request::ApprovePairing {
+            let request = ControlRequest::ApprovePairing {
                 channel: channel.clone(),
                 code: code.clone(),
                 identity: identity.clone(),
@@ -36,7 +36,7 @@ pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
             );
         }
         PairingCommand::Revoke { channel, id } => {
-            ask(&settings, Request::RevokePairing { channel: channel.clone(), id: id.clone() })?;
+            ask(&settings, ControlRequest::RevokePairing { channel: channel.clone(), id: id.clone() })?;
             println!("the approval of {} for {channel} is withdrawn", escaped(id));
         }
     }

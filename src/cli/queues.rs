@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::args::{Common, JsonArgs, MessagesCommand, OneRow, RepliesCommand, Rows};
 use super::config::Settings;
-use super::control::{self, Request, ask};
+use super::control::{self, ControlRequest, ask};
 use super::outcome::Outcome;
 use super::output::{age, columns, now_ms, print_json};
 use crate::model::escape::{escaped, escaped_lines};
@@ -16,7 +16,7 @@ pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {
     let settings = quiet(common)?;
     match command {
         MessagesCommand::List { rows, output } => {
-            let list = ask(&settings, Request::ListMessages(asked(rows)))?;
+            let list = ask(&settings, ControlRequest::ListMessages(asked(rows)))?;
             show_list(
                 (&list, "messages"),
                 *output,
@@ -36,12 +36,15 @@ pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {
             );
             Ok(())
         }
-        MessagesCommand::Show(row) => show(&settings, *row, Request::ShowMessage { id: row.id }),
-        MessagesCommand::Replay(row) => {
-            change(&settings, *row, Request::ReplayMessage { id: row.id }, ("message", "will be redelivered"))
-        }
+        MessagesCommand::Show(row) => show(&settings, *row, ControlRequest::ShowMessage { id: row.id }),
+        MessagesCommand::Replay(row) => change(
+            &settings,
+            *row,
+            ControlRequest::ReplayMessage { id: row.id },
+            ("message", "will be redelivered"),
+        ),
         MessagesCommand::Drop(row) => {
-            change(&settings, *row, Request::DropMessage { id: row.id }, ("message", "is dropped"))
+            change(&settings, *row, ControlRequest::DropMessage { id: row.id }, ("message", "is dropped"))
         }
     }
 }
@@ -51,7 +54,7 @@ pub fn replies(common: &Common, command: &RepliesCommand) -> Outcome {
     let settings = quiet(common)?;
     match command {
         RepliesCommand::List { rows, output } => {
-            let list = ask(&settings, Request::ListReplies(asked(rows)))?;
+            let list = ask(&settings, ControlRequest::ListReplies(asked(rows)))?;
             show_list(
                 (&list, "replies"),
                 *output,
@@ -70,12 +73,12 @@ pub fn replies(common: &Common, command: &RepliesCommand) -> Outcome {
             );
             Ok(())
         }
-        RepliesCommand::Show(row) => show(&settings, *row, Request::ShowReply { id: row.id }),
+        RepliesCommand::Show(row) => show(&settings, *row, ControlRequest::ShowReply { id: row.id }),
         RepliesCommand::Retry(row) => {
-            change(&settings, *row, Request::RetryReply { id: row.id }, ("reply", "will be retried"))
+            change(&settings, *row, ControlRequest::RetryReply { id: row.id }, ("reply", "will be retried"))
         }
         RepliesCommand::Drop(row) => {
-            change(&settings, *row, Request::DropReply { id: row.id }, ("reply", "is dropped"))
+            change(&settings, *row, ControlRequest::DropReply { id: row.id }, ("reply", "is dropped"))
         }
     }
 }
@@ -112,7 +115,7 @@ fn show_list(
     }
 }
 
-fn show(settings: &Settings, row: OneRow, request: Request) -> Outcome {
+fn show(settings: &Settings, row: OneRow, request: ControlRequest) -> Outcome {
     let record = ask(settings, request)?;
     if row.output.json {
         print_json(&record);
@@ -132,7 +135,7 @@ fn show(settings: &Settings, row: OneRow, request: Request) -> Outcome {
     Ok(())
 }
 
-fn change(settings: &Settings, row: OneRow, request: Request, (kind, what): (&str, &str)) -> Outcome {
+fn change(settings: &Settings, row: OneRow, request: ControlRequest, (kind, what): (&str, &str)) -> Outcome {
     let response = ask(settings, request)?;
     if row.output.json {
         print_json(&response);

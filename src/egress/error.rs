@@ -117,8 +117,8 @@ pub enum OutboundError {
         /// The time that it had.
         after: Duration,
     },
-    /// A server answered the handshake of a websocket with another status than 101.
-    #[error("{host} answered the websocket's handshake with status {status}")]
+    /// A server responded to the handshake of a websocket with another status than 101.
+    #[error("{host} responded to the websocket's handshake with status {status}")]
     Handshake {
         /// The server's host.
         host: String,

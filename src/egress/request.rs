@@ -33,7 +33,7 @@ impl fmt::Debug for OutboundRequest {
     }
 }
 
-/// What the upstream server answered, with secrets taken out.
+/// The response of the upstream server, with secrets taken out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboundResponse {
     /// What the guest gets. Any status is a response, also 3xx (redirects are not followed), 4xx and 5xx.

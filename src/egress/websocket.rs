@@ -60,7 +60,7 @@ impl ChannelHttp {
     /// Opens the websocket at a `wss://` URL. Blocks until the handshake is over, at most until the deadline.
     ///
     /// # Errors
-    /// As for requests: what was refused, or what failed. [`OutboundError::Handshake`] when the server answers the handshake
+    /// As for requests: what was refused, or what failed. [`OutboundError::Handshake`] when the server responds to the handshake
     /// with another status than 101.
     pub fn open_websocket(&self, url: &str, deadline: Instant) -> Result<LinkSocket, OutboundError> {
         let (target, may_be_plain) = self.target_of(url)?;

@@ -25,7 +25,7 @@ pub enum Event {
     /// A deadline that the router set.
     Due(Wakeup),
     /// A call of the library.
-    Command(Command),
+    Command(RouterCommand),
 }
 
 /// A routed and authenticated request.
@@ -40,7 +40,7 @@ pub struct Webhook {
     /// When it was complete.
     pub received: Instant,
     /// Where the response goes.
-    pub answer: ResponseSender,
+    pub responder: ResponseSender,
 }
 
 /// A frame of a channel's websocket.
@@ -60,7 +60,7 @@ pub struct RequestIdentity {
     /// Until when a repeat is recognised, in Unix milliseconds.
     pub expires_ms: u64,
     /// Whether the first response is kept for repeats. Without, a repeat gets an empty 200.
-    pub keep_answer: bool,
+    pub keep_response: bool,
 }
 
 /// A deadline of the router.
@@ -122,7 +122,7 @@ pub enum ShutdownPhase {
 
 /// A call of the library.
 #[derive(Debug)]
-pub enum Command {
+pub enum RouterCommand {
     /// Adds a channel and runs its `on-start`.
     Add(Box<ChannelSetup>, Box<StoredChannel>, Teller<Result<(), AddChannelError>>),
     /// Takes a channel out; false when there is none of this name.

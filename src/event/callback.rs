@@ -1,6 +1,6 @@
 //! One call into a guest: what goes in, what comes out, and what it did on the way.
 //!
-//! A [`Callback`] is made by whoever has news for a channel, run by a worker in an instance of its own, and answered
+//! A [`Callback`] is made by whoever has news for a channel, run by a worker in an instance of its own, and completed
 //! with a [`CallbackReport`]. The [`Effects`] in it are a transaction: the router applies all of them or none.
 
 use std::fmt;
@@ -146,7 +146,7 @@ impl fmt::Display for CallbackKind {
 pub enum CallbackValue {
     /// `on-start` succeeded with this.
     Started(ChannelConfig),
-    /// `on-http-request` answered this.
+    /// The response of `on-http-request`.
     Http(OutgoingHttpResponse),
     /// One of the callbacks without a result value succeeded.
     Done,
@@ -229,7 +229,7 @@ pub struct Effects {
     pub timers: Vec<TimerChange>,
     /// An HTTP request or a socket frame went out: running the callback again would repeat it.
     pub had_side_effects: bool,
-    /// The longest `Retry-After` that an upstream server answered with.
+    /// The longest `Retry-After` that an upstream server responded with.
     pub retry_after: Option<Duration>,
     /// What its outbound requests came to.
     pub upstream: UpstreamOutcome,

@@ -3,7 +3,7 @@
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::channel::ChannelName;
-use crate::store::{PendingReply, ReplyId, ReplyRecord, SeenId, StoreEvent};
+use crate::store::{DedupeId, PendingReply, ReplyId, ReplyRecord, StoreEvent};
 
 use super::arrival::RequestIdentity;
 use super::callback::CallbackReport;
@@ -19,7 +19,7 @@ pub struct Ticket(pub u64);
 pub enum Completion {
     /// A worker ran a callback.
     Callback(Ticket, Box<CallbackReport>),
-    /// A request was answered whose repeats may wait for it.
+    /// A request was responded to whose duplicates may wait for it.
     RepeatsWait,
     /// A reply is durable and waits to be delivered.
     ReplyStored(Box<PendingReply>, Option<Permit>),
@@ -35,18 +35,18 @@ pub enum Completion {
 
 /// The response to a request that can be recognised.
 #[derive(Debug)]
-pub struct Answered {
+pub struct RespondedRequest {
     /// The channel.
     pub channel: ChannelName,
     /// By what the request is recognised.
     pub identities: Vec<RequestIdentity>,
     /// Where they are kept, in their order.
-    pub stored: Vec<SeenId>,
+    pub stored: Vec<DedupeId>,
     /// Whether what its callback did waits for a store that has failed. It is going to be kept all the same, so the request
     /// stays known; but whoever repeats it now is told to come back.
     pub is_delayed: bool,
     /// The response, for repeats that wait for it.
-    pub answer: WebhookResponse,
+    pub response: WebhookResponse,
 }
 
 /// A place among the replies that may be on their way at one time; dropping it frees the place.

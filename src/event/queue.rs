@@ -158,11 +158,11 @@ impl Drop for EventReceiver {
     }
 }
 
-/// Answers requests with 503. Whoever waits for a command learns of its end when it is dropped.
+/// Responds to requests with 503. Whoever waits for a command learns of its end when it is dropped.
 fn refuse_queued(queued: &Receiver<Event>) {
     while let Ok(event) = queued.try_recv() {
         if let Event::Webhook(webhook) = event {
-            webhook.answer.refuse(WebhookRefusal::Stopping);
+            webhook.responder.refuse(WebhookRefusal::Stopping);
         }
     }
 }
@@ -180,8 +180,8 @@ mod tests {
     use crate::event::arrival::Webhook;
     use crate::event::response::{ResponseSender, WebhookResponse};
 
-    fn webhook(answered: &Arc<AtomicUsize>) -> Event {
-        let answered = answered.clone();
+    fn webhook(responded: &Arc<AtomicUsize>) -> Event {
+        let responded = responded.clone();
         let request = IncomingHttpRequest {
             method: "POST".into(),
             path: "/".into(),
@@ -195,9 +195,9 @@ mod tests {
             request: Arc::new(request),
             identities: Vec::new(),
             received: Instant::now(),
-            answer: ResponseSender::new(move |answer| {
-                assert_eq!(answer, WebhookResponse::Refused(WebhookRefusal::Stopping));
-                answered.fetch_add(1, SeqCst);
+            responder: ResponseSender::new(move |responder| {
+                assert_eq!(responder, WebhookResponse::Refused(WebhookRefusal::Stopping));
+                responded.fetch_add(1, SeqCst);
             }),
         }))
     }
@@ -205,19 +205,19 @@ mod tests {
     /// Of a hundred stops under load, five used to leave clients without a response until the server gave them up 10 s
     /// later: their requests were queued after the router had looked for the last time.
     #[test]
-    fn every_event_is_answered_whenever_the_router_ends() {
+    fn every_event_gets_a_response_whenever_the_router_ends() {
         let rounds = std::env::var("TINCLAW_STOPS").map_or(500, |rounds| rounds.parse().unwrap());
         for round in 0..rounds {
             let (sender, receiver) = event_queue(4);
-            let answered = Arc::new(AtomicUsize::new(0));
+            let responded = Arc::new(AtomicUsize::new(0));
             let start = Barrier::new(4);
             let refused: usize = thread::scope(|scope| {
                 let senders: Vec<_> = (0..3)
                     .map(|_| {
-                        let (sender, answered, start) = (sender.clone(), &answered, &start);
+                        let (sender, responded, start) = (sender.clone(), &responded, &start);
                         scope.spawn(move || {
                             start.wait();
-                            (0..20).filter(|_| sender.try_send(webhook(answered)).is_err_and(refuse)).count()
+                            (0..20).filter(|_| sender.try_send(webhook(responded)).is_err_and(refuse)).count()
                         })
                     })
                     .collect();
@@ -229,20 +229,20 @@ mod tests {
                 senders.into_iter().map(|sender| sender.join().unwrap()).sum()
             });
             // The senders are still there, as the HTTP server's is in a host that shuts down.
-            assert_eq!(answered.load(SeqCst), 60, "round {round}, {refused} were not queued");
+            assert_eq!(responded.load(SeqCst), 60, "round {round}, {refused} were not queued");
             drop(sender);
         }
     }
 
     /// Every order in which the three steps of a sender and the two of a router that ends can happen.
     #[test]
-    fn an_event_is_answered_in_every_interleaving() {
+    fn an_event_gets_a_response_in_every_interleaving() {
         let mut orders = 0;
         for close in 0..5 {
             for drain in close + 1..5 {
                 let (sender, receiver) = event_queue(4);
-                let answered = Arc::new(AtomicUsize::new(0));
-                let mut event = Some(webhook(&answered));
+                let responded = Arc::new(AtomicUsize::new(0));
+                let mut event = Some(webhook(&responded));
                 let mut steps_of_sender = 0;
                 for step in 0..5 {
                     if step == close {
@@ -261,7 +261,7 @@ mod tests {
                         steps_of_sender += 1;
                     }
                 }
-                assert_eq!(answered.load(SeqCst), 1, "closed at {close}, drained at {drain}");
+                assert_eq!(responded.load(SeqCst), 1, "closed at {close}, drained at {drain}");
                 orders += 1;
             }
         }
@@ -288,26 +288,29 @@ mod tests {
     #[test]
     fn an_offered_event_is_queued_only_when_nobody_handles_it_at_once() {
         let (sender, receiver) = event_queue(4);
-        let answered = Arc::new(AtomicUsize::new(0));
+        let responded = Arc::new(AtomicUsize::new(0));
         let direct = Arc::new(Direct { is_free: AtomicBool::new(true), taken: AtomicUsize::new(0) });
         let weak: Weak<Direct> = Arc::downgrade(&direct);
         sender.handle_directly(weak);
-        sender.offer(webhook(&answered)).unwrap();
+        sender.offer(webhook(&responded)).unwrap();
         assert!(direct.taken.load(SeqCst) == 1 && receiver.channel().is_empty());
         direct.is_free.store(false, SeqCst);
-        sender.offer(webhook(&answered)).unwrap();
+        sender.offer(webhook(&responded)).unwrap();
         drop(direct);
-        sender.offer(webhook(&answered)).unwrap();
+        sender.offer(webhook(&responded)).unwrap();
         assert_eq!(receiver.channel().len(), 2, "also when it has gone");
     }
 
     #[test]
     fn the_router_has_caught_up_when_what_was_sent_is_handled_and_not_when_it_is_taken() {
         let (sender, receiver) = event_queue(1);
-        let answered = Arc::new(AtomicUsize::new(0));
+        let responded = Arc::new(AtomicUsize::new(0));
         assert!(receiver.is_caught_up());
-        sender.try_send(webhook(&answered)).unwrap();
-        assert!(sender.try_send(webhook(&answered)).is_err_and(refuse), "what was not queued does not count");
+        sender.try_send(webhook(&responded)).unwrap();
+        assert!(
+            sender.try_send(webhook(&responded)).is_err_and(refuse),
+            "what was not queued does not count"
+        );
         let event = receiver.channel().recv().unwrap();
         assert!(!receiver.is_caught_up());
         assert!(refuse(NotQueued::Full(event)));
@@ -319,7 +322,7 @@ mod tests {
         if let NotQueued::Full(Event::Webhook(webhook)) | NotQueued::Closed(Event::Webhook(webhook)) =
             not_queued
         {
-            webhook.answer.refuse(WebhookRefusal::Stopping);
+            webhook.responder.refuse(WebhookRefusal::Stopping);
         }
         true
     }
@@ -327,18 +330,18 @@ mod tests {
     #[test]
     fn waiting_senders_are_released_when_the_router_ends() {
         let (sender, receiver) = event_queue(1);
-        let answered = Arc::new(AtomicUsize::new(0));
-        assert!(sender.try_send(webhook(&answered)).is_ok());
-        assert!(sender.try_send(webhook(&answered)).is_err_and(refuse), "the queue is full");
+        let responded = Arc::new(AtomicUsize::new(0));
+        assert!(sender.try_send(webhook(&responded)).is_ok());
+        assert!(sender.try_send(webhook(&responded)).is_err_and(refuse), "the queue is full");
         thread::scope(|scope| {
             scope.spawn(|| {
-                if let Err(event) = sender.send(webhook(&answered)) {
+                if let Err(event) = sender.send(webhook(&responded)) {
                     refuse(NotQueued::Closed(*event));
                 }
             });
             drop(receiver);
         });
-        assert_eq!(answered.load(SeqCst), 3);
-        assert!(sender.send(webhook(&answered)).is_err_and(|event| refuse(NotQueued::Closed(*event))));
+        assert_eq!(responded.load(SeqCst), 3);
+        assert!(sender.send(webhook(&responded)).is_err_and(|event| refuse(NotQueued::Closed(*event))));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wit_abi::types::OutgoingHttpResponse;
 
-/// What an HTTP request is answered with.
+/// The response to an HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebhookResponse {
     /// What the guest said.
@@ -14,7 +14,7 @@ pub enum WebhookResponse {
     Refused(WebhookRefusal),
 }
 
-/// Why a request is not answered by the guest. Each has a status and a stable `error` code.
+/// Why the guest does not respond to a request. Each has a status and a stable `error` code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WebhookRefusal {
@@ -51,7 +51,7 @@ pub enum WebhookRefusal {
     StoreUnavailable,
     /// The host is shutting down.
     Stopping,
-    /// The callback trapped, ran out of something or answered nonsense.
+    /// The callback trapped, ran out of something or returned nonsense.
     CallbackFailed,
 }
 

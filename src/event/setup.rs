@@ -9,7 +9,7 @@ use super::link::OpenLink;
 use crate::channel::{ChannelLimits, ChannelName, Registration};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::sandbox::{ChannelRuntimeInfo, PreparedChannelModule};
-use crate::store::{LoadedChannel, PendingReply, SeenRecord};
+use crate::store::{DedupeRecord, LoadedChannel, PendingReply};
 
 /// Applies a capability file to what `on-start` returned, and publishes the routes that come of it.
 pub type Register = Box<dyn Fn(&ChannelConfig) -> Registration + Send>;
@@ -55,7 +55,7 @@ pub struct StoredChannel {
     /// Its pending replies, oldest first.
     pub replies: Vec<PendingReply>,
     /// Requests and messages that it has seen.
-    pub seen: Vec<SeenRecord>,
+    pub seen: Vec<DedupeRecord>,
 }
 
 impl fmt::Debug for ChannelSetup {

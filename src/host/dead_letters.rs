@@ -49,7 +49,7 @@ impl DeadLetterNotice for DeadLetterText {
                 metadata_json: message.body.metadata_json.clone(),
                 attachments: Vec::new(),
             },
-            answers: Some(id),
+            in_reply_to: Some(id),
             created_ms: unix_ms(),
         })
     }

@@ -12,7 +12,7 @@ use wit_abi::types::StatusUpdate;
 use crate::channel::{ChannelName, WasmChannel};
 use crate::egress::OutboundHttp;
 use crate::event::Event;
-use crate::event::arrival::{AddChannelError, Command};
+use crate::event::arrival::{AddChannelError, RouterCommand};
 use crate::event::completion::{Completion, Permits};
 use crate::event::health::ChannelHealth;
 use crate::event::queue::{EventSender, event_queue};
@@ -87,6 +87,7 @@ pub struct ChannelManager {
     assembly: Assembly,
     outbound: OutboundHttp,
     routes: WasmChannelRouter,
+    /// Set once, when the shutdown begins: later requests of the library are refused.
     is_closed: AtomicBool,
     /// Behind a lock, so that shutting down twice joins once.
     threads: Mutex<Option<Threads>>,
@@ -192,7 +193,7 @@ impl ChannelManager {
         setup.problems().for_each(|problem| problem.log(name.as_str()));
         let stored = self.stored.take(&name.shared(), &self.store).map_err(ReadError::from)?;
         let (done, result) = once();
-        self.send(Event::Command(Command::Add(Box::new(setup), Box::new(stored), done)))?;
+        self.send(Event::Command(RouterCommand::Add(Box::new(setup), Box::new(stored), done)))?;
         result.wait().ok_or(HostError::Closed)??;
         let needed = Arc::new(needed);
         log_missing_secrets(&name, &needed);
@@ -212,7 +213,7 @@ impl ChannelManager {
     pub fn remove(&self, channel: &ChannelName) -> Result<bool, HostError> {
         self.routes.remove(channel);
         let (done, result) = once();
-        self.send(Event::Command(Command::Remove(channel.clone(), done)))?;
+        self.send(Event::Command(RouterCommand::Remove(channel.clone(), done)))?;
         let was_there = result.wait().ok_or(HostError::Closed)?;
         // A start that ended meanwhile has opened paths.
         self.routes.remove(channel);
@@ -246,7 +247,7 @@ impl ChannelManager {
     /// # Errors
     /// The host has shut down.
     pub fn status(&self, channel: &ChannelName, update: StatusUpdate) -> Result<(), HostError> {
-        self.send(Event::Command(Command::Status(channel.clone(), Arc::new(update))))
+        self.send(Event::Command(RouterCommand::Status(channel.clone(), Arc::new(update))))
     }
 
     /// How everything is.
@@ -255,7 +256,7 @@ impl ChannelManager {
     /// The host has shut down.
     pub fn health(&self) -> Result<Health, HostError> {
         let (reply, channels) = once();
-        self.send(Event::Command(Command::Health(reply)))?;
+        self.send(Event::Command(RouterCommand::Health(reply)))?;
         let mut channels = channels.wait().ok_or(HostError::Closed)?;
         for channel in &mut channels {
             let needed = self.needed().get(&channel.name).cloned();
@@ -294,7 +295,7 @@ impl ChannelManager {
         let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
-        let _ = self.events.send(Event::Command(Command::Shutdown { grace }));
+        let _ = self.events.send(Event::Command(RouterCommand::Shutdown { grace }));
         // A long poll may wait for most of a minute, and there is nothing in it that would be lost. Replies go on.
         self.outbound.end_polls();
         join(threads.router);

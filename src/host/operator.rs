@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::event::Event;
-use crate::event::arrival::Command;
+use crate::event::arrival::RouterCommand;
 use crate::model::clock::unix_ms;
 #[cfg(feature = "cli")]
 use crate::pairing::PairingService;
@@ -151,12 +151,12 @@ impl Operator for ChannelManager {
         self.stored.forget();
         self.replies_waiting.fetch_add(1, Ordering::Relaxed);
         // A host that shuts down finds the reply in the store when it starts again.
-        drop(self.send(Event::Command(Command::RetryReply(reply))));
+        drop(self.send(Event::Command(RouterCommand::RetryReply(reply))));
     }
 
     fn reply_dropped(&self, id: ReplyId) {
         self.stored.forget();
-        drop(self.send(Event::Command(Command::DropReply(id))));
+        drop(self.send(Event::Command(RouterCommand::DropReply(id))));
     }
 }
 

@@ -82,7 +82,7 @@ impl ChannelManager {
         conversation: Arc<str>,
         kind: ReplyKind,
         response: AgentResponse,
-        answers: Option<MessageId>,
+        in_reply_to: Option<MessageId>,
     ) -> Result<ReplyId, ReplyError> {
         let channel = self.known(channel.as_str())?;
         if self.replies_waiting.load(Ordering::Relaxed) >= self.max_replies {
@@ -96,7 +96,7 @@ impl ChannelManager {
             conversation,
             kind,
             body: body_of(response),
-            answers,
+            in_reply_to,
             created_ms,
         };
         let pending = Box::new(reply.pending());

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::event::setup::StoredChannel;
 use crate::model::clock::steady_ms;
-use crate::store::{ChannelKey, CommitError, Loaded, PendingReply, SeenRecord, StoreHandle};
+use crate::store::{ChannelKey, CommitError, DedupeRecord, Loaded, PendingReply, StoreHandle};
 
 /// What was durable when the host started, until [`StoredChannels::forget`].
 pub(super) struct StoredChannels {
@@ -54,7 +54,7 @@ fn by_channel(loaded: Loaded) -> HashMap<ChannelKey, StoredChannel> {
         channels.entry(channel.clone()).or_default().replies.push(reply);
     }
     for seen in loaded.seen {
-        let SeenRecord { channel, .. } = &seen;
+        let DedupeRecord { channel, .. } = &seen;
         channels.entry(channel.clone()).or_default().seen.push(seen);
     }
     channels

@@ -17,7 +17,7 @@ pub struct AgentHealth {
     pub last_error_at: Option<SystemTime>,
     /// How.
     pub last_error: Option<String>,
-    /// How often its process was started again.
+    /// How often its process was restarted.
     pub restarts: u64,
 }
 
@@ -59,7 +59,7 @@ impl AgentReport {
         }
     }
 
-    /// Its process is started again.
+    /// Its process is restarted.
     pub fn restarted(&self) {
         if let Some(health) = &mut *self.lock() {
             health.restarts += 1;

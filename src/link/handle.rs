@@ -32,6 +32,7 @@ pub(super) struct Shared {
     /// Frames of the guest that wait. [`LinkHandle::send`] adds one before the frame is queued; the thread takes one away
     /// when it hands the frame to the socket.
     pub queued: AtomicUsize,
+    /// Set once, by the handle; the thread looks at it whenever it was woken.
     pub is_closing: AtomicBool,
     // A lock, because the thread writes it and `health` reads it; nobody holds it for longer than a copy takes.
     health: Mutex<LinkHealth>,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::channel::ChannelName;
-use crate::event::arrival::{AddChannelError, Command};
+use crate::event::arrival::{AddChannelError, RouterCommand};
 use crate::event::callback::CallbackReport;
 use crate::event::completion::{Completion, Ticket};
 use crate::event::queue::EventReceiver;
@@ -20,8 +20,8 @@ use crate::router::scheduler::SchedulerHandle;
 use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
 use crate::store::StoreHandle;
 
-use super::answered::AnsweredQueue;
 use super::dispatch::{Floors, Work};
+use super::responded::RespondedQueue;
 use super::runnable::Runnable;
 use super::shared::SharedRouter;
 use super::storage::Storage;
@@ -38,7 +38,7 @@ pub struct RouterConfig {
     pub memory_budget: usize,
     /// How replies are retried.
     pub retry: RetryPolicy,
-    /// How long a webhook may wait for its turn before it is answered 503.
+    /// How long a webhook may wait for its turn before it gets 503.
     pub queue_timeout: Duration,
 }
 
@@ -70,7 +70,9 @@ pub struct RouterParts {
     pub mailbox: Mailbox,
     /// Ends running callbacks at shutdown.
     pub stop: StopFlag,
-    /// Replies that are not completed, counted here for those who add some.
+    /// Replies of channels that are loaded, which are not completed. Whoever makes one durable adds it before the router hears
+    /// of it, and the router adds what a channel brings from the store; the router takes away what is delivered, dead,
+    /// dropped, or goes with a removed channel. Read by those who add, against the limit of all.
     pub replies_waiting: Arc<AtomicUsize>,
 }
 
@@ -102,13 +104,13 @@ pub struct Router {
     /// Lanes that may have something to start.
     pub(super) runnable: Runnable<ChannelName>,
     pub(super) replies_waiting: Arc<AtomicUsize>,
-    pub(super) answered: AnsweredQueue,
+    pub(super) responded: RespondedQueue,
     /// Whether [`Wakeup::QueueTimeout`] is set.
     pub(super) watches_queues: bool,
     pub(super) stopping: Option<ShutdownPhase>,
     /// How long callbacks may take at shutdown: those that ran, and then `on-shutdown`.
     pub(super) grace: Duration,
-    /// Callbacks that did not end when they were told to: a worker waits for somebody's answer.
+    /// Callbacks that did not end when they were told to: a worker waits for somebody's response.
     pub(super) abandoned: usize,
 }
 
@@ -126,7 +128,7 @@ impl Router {
             shared: Weak::new(),
             worker_is_free: false,
             for_this_worker: None,
-            answered: AnsweredQueue::new(parts.completed.clone()),
+            responded: RespondedQueue::new(parts.completed.clone()),
             storage: Storage::new(parts.store, parts.completed),
             mailbox: parts.mailbox,
             stop: parts.stop,
@@ -181,7 +183,7 @@ impl Router {
     /// A callback has ended on the calling worker, which runs what is returned.
     pub(super) fn ended_on_worker(&mut self, ticket: Ticket, report: CallbackReport) -> Option<Work> {
         self.complete_queued();
-        self.take_answered();
+        self.take_responded();
         self.callback_ended(ticket, report);
         self.worker_is_free = true;
         self.start_what_can_start();
@@ -216,7 +218,7 @@ impl Router {
     }
 
     fn handle(&mut self, event: Event) {
-        self.take_answered();
+        self.take_responded();
         match event {
             Event::Webhook(webhook) => self.webhook_arrived(*webhook),
             Event::Frame(arrival) => self.frame_arrived(*arrival),
@@ -242,23 +244,23 @@ impl Router {
         }
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, command: RouterCommand) {
         match command {
-            Command::Add(setup, stored, done) => {
+            RouterCommand::Add(setup, stored, done) => {
                 // Nobody may wait for the result any more; the channel is added all the same.
                 done.tell(self.add_channel(*setup, *stored));
             }
-            Command::Remove(channel, done) => done.tell(self.remove_channel(&channel)),
-            Command::Status(channel, update) => self.status(&channel, update),
-            Command::RetryReply(reply) => self.reply_stored(reply),
-            Command::DropReply(id) => self.drop_reply(id),
-            Command::Health(reply) => reply.tell(self.health()),
-            Command::Shutdown { grace } => self.begin_shutdown(grace),
+            RouterCommand::Remove(channel, done) => done.tell(self.remove_channel(&channel)),
+            RouterCommand::Status(channel, update) => self.status(&channel, update),
+            RouterCommand::RetryReply(reply) => self.reply_stored(reply),
+            RouterCommand::DropReply(id) => self.drop_reply(id),
+            RouterCommand::Health(reply) => reply.tell(self.health()),
+            RouterCommand::Shutdown { grace } => self.begin_shutdown(grace),
         }
     }
 
     fn complete(&mut self, completion: Completion) {
-        self.take_answered();
+        self.take_responded();
         match completion {
             Completion::Callback(ticket, report) => self.callback_ended(ticket, *report),
             Completion::RepeatsWait => {}

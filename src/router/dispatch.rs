@@ -17,7 +17,7 @@ use crate::sandbox::{
 use super::core::Router;
 use super::runnable::Entry;
 use super::shared::SharedRouter;
-use super::webhooks::check_answer;
+use super::webhooks::check_response;
 use crate::channel::job::{Job, Running};
 use crate::channel::lane::LaneKind;
 use crate::channel::state::{Channel, State};
@@ -189,7 +189,7 @@ impl Work {
                 CallbackReport::failed(outcome.kind, WasmChannelError::StartConfig { channel, reason })
             }
         };
-        check_answer(&outcome.channel, &mut report);
+        check_response(&outcome.channel, &mut report);
         outcome.report = Some(Box::new(report));
         outcome
     }

@@ -14,7 +14,7 @@ use crate::sandbox::WasmChannelError;
 use crate::store::{Batch, Change, ChannelKey};
 
 use super::core::Router;
-use super::waiting::AnsweredRequest;
+use super::waiting::HandledRequest;
 use crate::channel::changes;
 use crate::channel::job::{Job, Purpose, Running};
 use crate::channel::lane::LaneKind;
@@ -136,10 +136,10 @@ impl Router {
                 HumanDuration(wait)
             );
         }
-        if let Purpose::Webhook { identities, answer } = running.job.purpose {
+        if let Purpose::Webhook { identities, responder } = running.job.purpose {
             self.free_lane(&channel, running.lane);
             let refusal = crate::event::response::WebhookRefusal::TooManyRequests { retry_after: wait };
-            return self.webhook_failed(&channel, &identities, answer, refusal);
+            return self.webhook_failed(&channel, &identities, responder, refusal);
         }
         let Some(slot) = self.channels.get_mut(&channel) else { return };
         if let Some(until) = slot.emission.hold((running, report), wait, Instant::now()) {
@@ -190,13 +190,13 @@ impl Router {
         self.apply_effects(&channel, &key, report.effects, now_ms, &mut batch);
         self.free_lane(&channel, lane);
         match job.purpose {
-            Purpose::Webhook { identities, answer } => {
+            Purpose::Webhook { identities, responder } => {
                 let Callback::HttpRequest(request) = job.callback else { return };
                 let since = job.waiting_since;
-                let answered = AnsweredRequest { request, identities, answer, since, is_outdated };
-                match self.wait_if_asked(&channel, answered, &mut value) {
-                    Some(AnsweredRequest { identities, answer, .. }) => {
-                        self.webhook_succeeded(&channel, identities, answer, value, batch);
+                let handled = HandledRequest { request, identities, responder, since, is_outdated };
+                match self.wait_if_asked(&channel, handled, &mut value) {
+                    Some(HandledRequest { identities, responder, .. }) => {
+                        self.webhook_succeeded(&channel, identities, responder, value, batch);
                     }
                     None => self.storage.commit(batch, &self.mailbox),
                 }
@@ -282,8 +282,8 @@ impl Router {
         let is_start = matches!(job.purpose, Purpose::Start);
         match job.purpose {
             Purpose::Start => self.start_failed(&channel, &error.to_string()),
-            Purpose::Webhook { identities, answer } => {
-                self.webhook_failed(&channel, &identities, answer, refusal_for(error));
+            Purpose::Webhook { identities, responder } => {
+                self.webhook_failed(&channel, &identities, responder, refusal_for(error));
             }
             Purpose::Poll => self.poll_failed(&channel),
             Purpose::Timer { name, setting } => self.timer_failed(&channel, &name, setting),

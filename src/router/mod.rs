@@ -11,7 +11,7 @@
 //! | `shared` | the lock, and who runs the router when |
 //! | `dispatch`, `runnable` | who may start now: workers, memory |
 //! | `finish` | what follows from a callback's end |
-//! | `webhooks`, `answered` | requests and their answers |
+//! | `webhooks`, `responded` | requests and their responses |
 //! | `waiting` | requests that wait for a change of the workspace |
 //! | `starts` | `on-start`, registration, `on-shutdown` |
 //! | `removal` | taking a channel out |
@@ -22,7 +22,6 @@
 //! | `report` | health |
 //! | `scheduler`, `deadlines` | the thread that sleeps until the next deadline, and its heap |
 
-mod answered;
 mod core;
 pub(crate) mod deadlines;
 mod dispatch;
@@ -32,6 +31,7 @@ mod polls;
 mod removal;
 mod replies;
 mod report;
+mod responded;
 mod runnable;
 pub(crate) mod scheduler;
 mod shared;

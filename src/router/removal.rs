@@ -12,7 +12,7 @@ use super::core::Router;
 impl Router {
     /// Takes a channel out at once, with all that it has in memory; false when there is none of this name.
     ///
-    /// What ran is ended, and nothing of it is kept: its requests are answered 503, and its reply is redelivered when the
+    /// What ran is ended, and nothing of it is kept: its requests get 503, and its reply is redelivered when the
     /// channel is there again. What had succeeded and waited for room in the emit rate is kept. What is durable stays.
     pub(super) fn remove_channel(&mut self, channel: &ChannelName) -> bool {
         if !self.channels.contains_key(channel) {
@@ -27,8 +27,8 @@ impl Router {
         for running in self.running.values_mut().filter(|running| running.channel == *channel) {
             running.is_removed = true;
             let purpose = std::mem::replace(&mut running.job.purpose, Purpose::Status);
-            if let Purpose::Webhook { answer, .. } = purpose {
-                answer.refuse(WebhookRefusal::Stopping);
+            if let Purpose::Webhook { responder, .. } = purpose {
+                responder.refuse(WebhookRefusal::Stopping);
             }
         }
         // They are counted again when the channel is added again.
@@ -44,7 +44,7 @@ impl Router {
         let waiting: Vec<Job> = LaneKind::ALL.iter().flat_map(|lane| slot.lane(*lane).take_all()).collect();
         for job in waiting {
             match job.purpose {
-                Purpose::Webhook { answer, .. } => answer.refuse(WebhookRefusal::Stopping),
+                Purpose::Webhook { responder, .. } => responder.refuse(WebhookRefusal::Stopping),
                 Purpose::Reply(attempt) => self.reply_not_tried(channel, &attempt),
                 _ => {}
             }

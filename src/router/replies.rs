@@ -86,7 +86,7 @@ impl Router {
         let Some(record) = record.filter(|record| is_wanted(record)) else {
             return self.reply_is_over(channel, id, Batch::default());
         };
-        // The answer is on its way: nobody needs to see that the agent thinks any more.
+        // The response is on its way: nobody needs to see that the agent thinks any more.
         self.end_thinking(channel, &record.body.metadata_json.as_str().into());
         self.drop_thinking(channel, &record.body.metadata_json);
         let attempt = ReplyAttempt { id, attempt: begun.number };
@@ -174,10 +174,10 @@ impl Router {
         let policy = self.config.retry;
         let now_ms = unix_ms();
         let Some(slot) = self.channels.get_mut(channel) else { return };
-        let is_answer = matches!(error, WasmChannelError::GuestError { .. });
+        let is_response = matches!(error, WasmChannelError::GuestError { .. });
         let said = said_by_guest(error);
-        let refused = effects.upstream.refused.as_deref().filter(|_| is_answer && said.is_none());
-        let uncertain = !is_answer && effects.had_side_effects;
+        let refused = effects.upstream.refused.as_deref().filter(|_| is_response && said.is_none());
+        let uncertain = !is_response && effects.had_side_effects;
         let failed = AttemptFailed {
             number: attempt.attempt,
             is_trap: is_trap(error),
@@ -189,7 +189,7 @@ impl Router {
         let Some(AfterFailure { next, traps, tried_for, stepped_aside }) = after else { return };
         let Next::Retry { after: wait, .. } = next else {
             if !progress.is_empty() {
-                self.storage.commit(Batch { changes: progress, ..Batch::default() }, &self.mailbox);
+                self.storage.commit(Batch { changes: progress }, &self.mailbox);
             }
             return self.give_up(channel, attempt.id, &with_words(error, refused), uncertain);
         };

@@ -114,7 +114,7 @@ impl Router {
         self.start_on_shutdown();
     }
 
-    /// What still runs has had its time: it ends within one slice of fuel, unless it waits for an answer from outside.
+    /// What still runs has had its time: it ends within one slice of fuel, unless it waits for a response from outside.
     /// Nothing of a callback that does not even end then is kept, and nobody waits for it.
     pub(super) fn grace_is_over(&mut self, phase: ShutdownPhase) {
         if self.stopping != Some(phase) {
@@ -165,7 +165,7 @@ impl Router {
 
     /// Whether the router's work is done.
     pub(super) fn is_done(&mut self) -> bool {
-        self.take_answered();
+        self.take_responded();
         self.start_on_shutdown();
         self.stopping == Some(ShutdownPhase::OnShutdown)
             && self.running.is_empty()

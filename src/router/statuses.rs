@@ -32,7 +32,7 @@ impl Router {
         }
     }
 
-    /// The conversation has its answer.
+    /// The conversation has its response.
     pub(super) fn end_thinking(&mut self, channel: &ChannelName, conversation: &Arc<str>) {
         let Some(slot) = self.channels.get_mut(channel) else { return };
         if slot.thinking.end(conversation) {
@@ -40,7 +40,7 @@ impl Router {
         }
     }
 
-    /// What still waits to say that the agent thinks would come after its answer.
+    /// What still waits to say that the agent thinks would come after its response.
     pub(super) fn drop_thinking(&mut self, channel: &ChannelName, conversation: &str) {
         let Some(slot) = self.channels.get_mut(channel) else { return };
         slot.lane(LaneKind::Status).retain(|job| match &job.callback {

@@ -11,7 +11,7 @@ use crate::event::link::FrameAcknowledgement;
 use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::inbox::{Mailbox, Posted};
 use crate::model::clock::unix_ms;
-use crate::store::{Batch, Change, CommitError, Ids, ReplyId, SeenId, StoreEvent, StoreHandle};
+use crate::store::{Batch, Change, CommitError, DedupeId, Ids, ReplyId, StoreEvent, StoreHandle};
 
 use super::core::Router;
 
@@ -130,7 +130,7 @@ impl Storage {
         self.store.ask_when_available(
             move |engine| engine.reply(id),
             move |record| {
-                // The store thread answers in the order of asking, so what became of the record is known.
+                // The store thread responds in the order of the requests, so what became of the record is known.
                 let _ = completed.send(match is_rejected.load(Ordering::Relaxed) {
                     false => Completion::ReplyReady(channel, id, record.map(Box::new)),
                     true => Completion::ReplyNotReady(channel, id),
@@ -139,12 +139,12 @@ impl Storage {
         );
     }
 
-    /// Answers a repeated request with the stored answer of the first.
-    pub fn answer_from_store(&self, id: SeenId, answer: ResponseSender) {
+    /// Responds to a duplicate with the stored response to the first request.
+    pub fn respond_from_store(&self, id: DedupeId, responder: ResponseSender) {
         self.store.ask(
             move |engine| engine.stored_response(id),
             move |stored| {
-                answer.send(match stored {
+                responder.send(match stored {
                     Ok(Some(stored)) => {
                         WebhookResponse::Guest(crate::channel::dedupe::restored_response(stored))
                     }

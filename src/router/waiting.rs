@@ -15,11 +15,11 @@ use crate::event::response::{ResponseSender, WebhookRefusal};
 
 use super::core::Router;
 
-/// A request that a guest has answered.
-pub(super) struct AnsweredRequest {
+/// A request that a guest has handled.
+pub(super) struct HandledRequest {
     pub request: Arc<IncomingHttpRequest>,
     pub identities: Vec<RequestIdentity>,
-    pub answer: ResponseSender,
+    pub responder: ResponseSender,
     /// When it began to wait, if it has waited.
     pub since: Option<Instant>,
     /// The workspace has changed since the guest read it.
@@ -31,18 +31,18 @@ impl Router {
     pub(super) fn wait_if_asked(
         &mut self,
         channel: &ChannelName,
-        answered: AnsweredRequest,
+        handled: HandledRequest,
         value: &mut CallbackValue,
-    ) -> Option<AnsweredRequest> {
-        let CallbackValue::Http(response) = value else { return Some(answered) };
-        let Some(wait) = take_wait(response) else { return Some(answered) };
+    ) -> Option<HandledRequest> {
+        let CallbackValue::Http(response) = value else { return Some(handled) };
+        let Some(wait) = take_wait(response) else { return Some(handled) };
         let now = Instant::now();
-        let since = answered.since.unwrap_or(now);
-        let Some(slot) = self.channels.get_mut(channel) else { return Some(answered) };
+        let since = handled.since.unwrap_or(now);
+        let Some(slot) = self.channels.get_mut(channel) else { return Some(handled) };
         let until = slot.waiting_requests.until(since, wait, now);
-        let Some(until) = until.filter(|_| self.stopping.is_none()) else { return Some(answered) };
-        let AnsweredRequest { request, identities, answer, is_outdated, .. } = answered;
-        let waiting = WaitingRequest { request, identities, answer: answer.park(), since, until };
+        let Some(until) = until.filter(|_| self.stopping.is_none()) else { return Some(handled) };
+        let HandledRequest { request, identities, responder, is_outdated, .. } = handled;
+        let waiting = WaitingRequest { request, identities, responder: responder.park(), since, until };
         if is_outdated {
             self.run_waiting(channel, waiting);
         } else {
@@ -73,19 +73,19 @@ impl Router {
     pub(super) fn refuse_parked(&mut self, channel: &ChannelName, refusal: &WebhookRefusal) {
         let Some(slot) = self.channels.get_mut(channel) else { return };
         for waiting in slot.waiting_requests.take_all() {
-            self.webhook_failed(channel, &waiting.identities, waiting.answer, refusal.clone());
+            self.webhook_failed(channel, &waiting.identities, waiting.responder, refusal.clone());
         }
     }
 
     fn run_waiting(&mut self, channel: &ChannelName, waiting: WaitingRequest) {
         let request = waiting.again(Instant::now());
-        let WaitingRequest { identities, answer, since, .. } = waiting;
-        let purpose = Purpose::Webhook { identities, answer };
+        let WaitingRequest { identities, responder, since, .. } = waiting;
+        let purpose = Purpose::Webhook { identities, responder };
         let job = Job { waiting_since: Some(since), ..Job::new(Callback::HttpRequest(request), purpose) };
         if let Err(job) = self.enqueue(channel, job)
-            && let Purpose::Webhook { identities, answer } = job.purpose
+            && let Purpose::Webhook { identities, responder } = job.purpose
         {
-            self.webhook_failed(channel, &identities, answer, WebhookRefusal::Busy);
+            self.webhook_failed(channel, &identities, responder, WebhookRefusal::Busy);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Requests and their answers.
+//! Requests and their responses.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,15 @@ use crate::channel::ChannelName;
 use crate::event::Wakeup;
 use crate::event::arrival::{RequestIdentity, Webhook};
 use crate::event::callback::{Callback, CallbackReport, CallbackValue};
-use crate::event::completion::Answered;
+use crate::event::completion::RespondedRequest;
 use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::model::deadline::deadline_after;
 use crate::sandbox::WasmChannelError;
 use crate::server::responses::headers_of;
-use crate::store::{Batch, Change, CommitError, SeenId};
+use crate::store::{Batch, Change, CommitError, DedupeId};
 
-use super::answered::AnsweredSender;
 use super::core::Router;
+use super::responded::RespondedSender;
 use crate::channel::dedupe::{Arrival, stored_response};
 use crate::channel::job::{Job, Purpose};
 use crate::channel::lane::LaneKind;
@@ -26,26 +26,26 @@ use crate::model::clock::steady_ms;
 impl Router {
     /// A request has come in: it is refused at once, recognised as a repeat, or queued.
     pub(super) fn webhook_arrived(&mut self, webhook: Webhook) {
-        let Webhook { channel, request, identities, received, answer } = webhook;
+        let Webhook { channel, request, identities, received, responder } = webhook;
         if let Some(refusal) = self.refusal(&channel) {
-            return answer.refuse(refusal);
+            return responder.refuse(refusal);
         }
         let Some(slot) = self.channels.get_mut(&channel) else {
-            return answer.refuse(WebhookRefusal::NotFound);
+            return responder.refuse(WebhookRefusal::NotFound);
         };
-        let answer = match slot.seen.arrive(&identities, answer, steady_ms()) {
-            Arrival::New(answer) => answer,
-            Arrival::Waits => return self.await_answer(),
-            Arrival::Refused(answer) => return answer.refuse(WebhookRefusal::Busy),
-            Arrival::Repeat { answer, id } => return self.answer_repeat(&channel, answer, id),
+        let responder = match slot.seen.arrive(&identities, responder, steady_ms()) {
+            Arrival::New(responder) => responder,
+            Arrival::Waits => return self.await_response(),
+            Arrival::Refused(responder) => return responder.refuse(WebhookRefusal::Busy),
+            Arrival::Repeat { responder, id } => return self.respond_to_duplicate(&channel, responder, id),
         };
         let job = Job {
             queued: received,
-            ..Job::new(Callback::HttpRequest(request), Purpose::Webhook { identities, answer })
+            ..Job::new(Callback::HttpRequest(request), Purpose::Webhook { identities, responder })
         };
         if let Err(job) = self.enqueue(&channel, job) {
-            if let Purpose::Webhook { identities, answer } = job.purpose {
-                self.webhook_failed(&channel, &identities, answer, WebhookRefusal::Busy);
+            if let Purpose::Webhook { identities, responder } = job.purpose {
+                self.webhook_failed(&channel, &identities, responder, WebhookRefusal::Busy);
             }
         } else if !self.watches_queues {
             // One deadline for all queues, set anew when it passes: one for each request would wake the scheduler for
@@ -78,17 +78,17 @@ impl Router {
         self.mailbox.is_full().then_some(WebhookRefusal::Busy)
     }
 
-    /// The guest has answered: the answer leaves when everything that the callback did is durable.
+    /// The guest has returned its response, which leaves when everything that the callback did is durable.
     pub(super) fn webhook_succeeded(
         &mut self,
         channel: &ChannelName,
         mut identities: Vec<RequestIdentity>,
-        answer: ResponseSender,
+        responder: ResponseSender,
         value: CallbackValue,
         mut batch: Batch,
     ) {
         let CallbackValue::Http(response) = value else {
-            return self.webhook_failed(channel, &identities, answer, WebhookRefusal::CallbackFailed);
+            return self.webhook_failed(channel, &identities, responder, WebhookRefusal::CallbackFailed);
         };
         // The sender tries again after an error of the guest: it must not be taken for a repeat.
         if response.status >= 500 {
@@ -96,89 +96,94 @@ impl Router {
             identities.clear();
         }
         let now_ms = steady_ms();
-        let stored: Vec<SeenId> = identities.iter().map(|_| self.storage.ids().seen()).collect();
-        batch.changes.extend(identities.iter().zip(&stored).map(|(identity, id)| Change::Seen {
+        let stored: Vec<DedupeId> = identities.iter().map(|_| self.storage.ids().seen()).collect();
+        batch.changes.extend(identities.iter().zip(&stored).map(|(identity, id)| Change::Dedupe {
             id: *id,
             channel: channel.shared(),
             key: *identity.key.as_bytes(),
             at_ms: now_ms,
             expires_ms: identity.expires_ms,
-            answer: identity.keep_answer.then(|| stored_response(&response)),
+            response: identity.keep_response.then(|| stored_response(&response)),
         }));
-        // Without changes of its own the answer may still depend on an earlier callback's, which are in memory only: a guest
+        // Without changes of its own the response may still depend on an earlier callback's, which are in memory only: a guest
         // that recognises a repeat by its workspace says 200 for the first one as well.
         if batch.changes.is_empty() && self.storage.is_idle() {
-            return answer.send(WebhookResponse::Guest(response));
+            return responder.send(WebhookResponse::Guest(response));
         }
-        let mut unanswered = Unanswered {
+        let mut pending = PendingResponse {
             channel: channel.clone(),
             identities,
             stored,
             response,
-            answer: Some(answer),
-            answered: self.answered.sender(),
+            responder: Some(responder),
+            responded: self.responded.sender(),
         };
-        self.storage.commit_then(batch, &self.mailbox, move |outcome| unanswered.stored(outcome));
+        self.storage.commit_then(batch, &self.mailbox, move |outcome| pending.stored(outcome));
     }
 
-    /// A repeat waits for the answer to the first. That may have been given just now.
-    fn await_answer(&mut self) {
-        self.answered.wake_at_next();
-        self.take_answered();
+    /// A repeat waits for the response to the first. That may have been given just now.
+    fn await_response(&mut self) {
+        self.responded.wake_at_next();
+        self.take_responded();
     }
 
-    /// Notes what requests were answered with since the last time.
-    pub(super) fn take_answered(&mut self) {
-        while let Some(answered) = self.answered.take() {
-            self.answered(&answered);
+    /// Notes the responses to requests since the last time.
+    pub(super) fn take_responded(&mut self) {
+        while let Some(request) = self.responded.take() {
+            self.request_responded(&request);
         }
     }
 
-    /// The first of several equal requests has its answer.
-    fn answered(&mut self, answered: &Answered) {
-        let Answered { channel, identities, stored, is_delayed, answer } = answered;
+    /// The first of several equal requests has its response.
+    fn request_responded(&mut self, responded: &RespondedRequest) {
+        let RespondedRequest { channel, identities, stored, is_delayed, response } = responded;
         let Some(slot) = self.channels.get_mut(channel) else { return };
-        let waiting = match answer {
+        let waiting = match response {
             _ if *is_delayed => slot.seen.take_waiting(identities),
             WebhookResponse::Guest(_) => slot.seen.done(identities, stored),
             WebhookResponse::Refused(_) => slot.seen.forget(identities),
         };
         for slot in waiting {
-            slot.send(answer.clone());
+            slot.send(response.clone());
         }
     }
 
-    /// A request got no answer of the guest.
+    /// A request got no response of the guest.
     pub(super) fn webhook_failed(
         &mut self,
         channel: &ChannelName,
         identities: &[RequestIdentity],
-        answer: ResponseSender,
+        responder: ResponseSender,
         refusal: WebhookRefusal,
     ) {
         let refused = WebhookResponse::Refused(refusal);
         self.forget_identities(channel, identities, &refused);
-        answer.send(refused);
+        responder.send(refused);
     }
 
     fn forget_identities(
         &mut self,
         channel: &ChannelName,
         identities: &[RequestIdentity],
-        answer: &WebhookResponse,
+        responder: &WebhookResponse,
     ) {
         let Some(slot) = self.channels.get_mut(channel) else { return };
         for waiting in slot.seen.forget(identities) {
-            waiting.send(answer.clone());
+            waiting.send(responder.clone());
         }
     }
 
     /// A repeat gets what the first one got, if that was kept.
-    fn answer_repeat(&mut self, channel: &ChannelName, answer: ResponseSender, id: Option<SeenId>) {
-        log::debug!(target: channel.as_str(), "channel {channel}: a duplicate request is answered without running the guest");
+    fn respond_to_duplicate(
+        &mut self,
+        channel: &ChannelName,
+        responder: ResponseSender,
+        id: Option<DedupeId>,
+    ) {
+        log::debug!(target: channel.as_str(), "channel {channel}: a duplicate request gets its response without running the guest");
         match id {
-            Some(id) => self.storage.answer_from_store(id, answer),
-            None => answer.send(WebhookResponse::Guest(crate::channel::dedupe::empty_ok())),
+            Some(id) => self.storage.respond_from_store(id, responder),
+            None => responder.send(WebhookResponse::Guest(crate::channel::dedupe::empty_ok())),
         }
     }
 
@@ -200,8 +205,8 @@ impl Router {
                     break;
                 }
                 let Some(job) = lane.remove_first() else { break };
-                if let Purpose::Webhook { identities, answer } = job.purpose {
-                    self.webhook_failed(&channel, &identities, answer, WebhookRefusal::Busy);
+                if let Purpose::Webhook { identities, responder } = job.purpose {
+                    self.webhook_failed(&channel, &identities, responder, WebhookRefusal::Busy);
                 }
             }
         }
@@ -212,7 +217,7 @@ impl Router {
         }
     }
 
-    /// A channel that is paused or stops answers those that wait for it.
+    /// A channel that is paused or stops responds to those that wait for it.
     pub(super) fn refuse_waiting_webhooks(&mut self, channel: &ChannelName) {
         let refusal = self.refusal(channel).unwrap_or(WebhookRefusal::Busy);
         self.refuse_parked(channel, &refusal);
@@ -225,26 +230,26 @@ impl Router {
             let _ = slot.lane(LaneKind::Inbound).push(job);
         }
         for job in webhooks {
-            if let Purpose::Webhook { identities, answer } = job.purpose {
-                self.webhook_failed(channel, &identities, answer, refusal.clone());
+            if let Purpose::Webhook { identities, responder } = job.purpose {
+                self.webhook_failed(channel, &identities, responder, refusal.clone());
             }
         }
     }
 }
 
-/// The answer to a request, until what its callback did is durable.
-struct Unanswered {
+/// The response to a request, until what its callback did is durable.
+struct PendingResponse {
     channel: ChannelName,
     identities: Vec<RequestIdentity>,
     /// Where they are kept.
-    stored: Vec<SeenId>,
+    stored: Vec<DedupeId>,
     response: OutgoingHttpResponse,
     /// None once the client has been told to come back.
-    answer: Option<ResponseSender>,
-    answered: AnsweredSender,
+    responder: Option<ResponseSender>,
+    responded: RespondedSender,
 }
 
-impl Unanswered {
+impl PendingResponse {
     /// The store has the batch, has failed, or will never have it. After a failure the client is told to come back, although
     /// the batch will be kept: at-least-once allows that, and an id of the provider's makes it once.
     fn stored(&mut self, outcome: Result<(), CommitError>) {
@@ -254,23 +259,23 @@ impl Unanswered {
             Err(_) => WebhookResponse::Refused(WebhookRefusal::StoreUnavailable),
         };
         if !self.identities.is_empty() {
-            self.answered.send(Answered {
+            self.responded.send(RespondedRequest {
                 channel: self.channel.clone(),
                 identities: self.identities.clone(),
                 stored: self.stored.clone(),
                 is_delayed,
-                answer: response.clone(),
+                response: response.clone(),
             });
         }
-        if let Some(answer) = self.answer.take() {
-            answer.send(response);
+        if let Some(responder) = self.responder.take() {
+            responder.send(response);
         }
     }
 }
 
-/// An answer that cannot be sent is an error of the callback, found before anything of it is kept: the sender is told 500
+/// A response that cannot be sent is an error of the callback, found before anything of it is kept: the sender is told 500
 /// and tries again. Done by the worker.
-pub(super) fn check_answer(channel: &str, report: &mut CallbackReport) {
+pub(super) fn check_response(channel: &str, report: &mut CallbackReport) {
     if let Ok(CallbackValue::Http(response)) = &report.result
         && let Err(reason) = headers_of(response)
     {

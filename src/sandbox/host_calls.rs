@@ -24,12 +24,12 @@ pub(super) fn run(
     let mut room = |bytes| limiter.copy(bytes);
     let call = HostCall::lift(func, abi_version, args, GuestMemory::with_room(memory, &mut room))?;
     guest.charge_bytes(moved_bytes(&call))?;
-    let result = answer(guest, args, call);
+    let result = perform(guest, args, call);
     guest.state().count_what_is_kept();
     result
 }
 
-fn answer(guest: &mut Guest<'_>, args: &[CoreValue], call: HostCall) -> Result<Option<CoreValue>, Halt> {
+fn perform(guest: &mut Guest<'_>, args: &[CoreValue], call: HostCall) -> Result<Option<CoreValue>, Halt> {
     match call {
         HostCall::Log { level, message } => {
             let state = guest.state();

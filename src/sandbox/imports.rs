@@ -24,7 +24,7 @@ enum HostImport {
     NotGiven,
 }
 
-/// Answers the reader's question about imports that are not the channel's.
+/// What the reader has to know about imports that are not the channel's.
 pub(super) fn knowledge(import: &ImportName<'_>) -> ImportKnowledge {
     match wasi::find(import.module, import.name) {
         Some(Wasi::Given(func)) => ImportKnowledge::Typed(func.core_type()),

@@ -15,6 +15,8 @@ pub struct MemoryBudget(Arc<BudgetInner>);
 #[derive(Debug)]
 struct BudgetInner {
     limit: usize,
+    /// The sum of all reservations: one that is made or grows adds its bytes, where the sum stays within `limit`, and takes
+    /// them away when it shrinks or is dropped. So it is 0 when nothing runs.
     used: AtomicUsize,
 }
 

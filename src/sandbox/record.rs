@@ -194,7 +194,7 @@ impl Record {
         self.had_side_effects = true;
     }
 
-    /// An upstream server answered.
+    /// An upstream server responded.
     pub(super) fn responded(
         &mut self,
         url: &str,
@@ -206,7 +206,7 @@ impl Record {
         self.upstream.responded(url, *status, body, response.retry_after.is_some(), redact);
     }
 
-    /// An outbound request was refused by the host, or nobody answered it.
+    /// An outbound request was refused by the host, or had no response.
     pub(super) fn failed_to_respond(&mut self, error: &GuestHttpError, redact: impl Fn(String) -> String) {
         if error.is_permanent {
             self.upstream.refused_by_host(&redact(error.message.clone()));

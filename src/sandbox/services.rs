@@ -57,7 +57,7 @@ pub trait GuestServices: Send + Sync {
     /// Sends an HTTP request for a callback.
     ///
     /// # Errors
-    /// The request is not allowed, could not be sent or was not answered in time.
+    /// The request is not allowed, could not be sent or had no response in time.
     fn http_request(
         &self,
         request: OutboundRequest,

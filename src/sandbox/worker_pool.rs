@@ -23,7 +23,7 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 const RELEASE_TIME: Duration = Duration::from_secs(2);
 
 /// Something for a worker to do.
-pub type Job = Box<dyn FnOnce() + Send>;
+pub type Task = Box<dyn FnOnce() + Send>;
 
 /// Why a job was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,15 +47,17 @@ pub enum PoolError {
 pub struct WorkerPool {
     shared: Arc<PoolInner>,
     /// `None` once the pool is shut down.
-    queue: Option<Sender<Job>>,
+    queue: Option<Sender<Task>>,
 }
 
 struct PoolInner {
     capacity: usize,
     idle_time: Duration,
-    jobs: Receiver<Job>,
-    /// Jobs that are queued or running.
+    jobs: Receiver<Task>,
+    /// Tasks that are queued or running. [`WorkerPool::submit`] counts up before a task is queued; the worker counts down
+    /// after it has run, panicked or not, and whoever could not queue it takes it back.
     in_flight: AtomicUsize,
+    /// Tasks that panicked. Only ever counted up, by the worker that ran one.
     panics: AtomicU64,
     /// Guards the decision to start or to end a thread: a thread must not leave while a job is put in the queue that
     /// counts on it.
@@ -96,7 +98,8 @@ impl WorkerPool {
         self.shared.capacity
     }
 
-    /// Jobs that are queued or running.
+    /// Tasks that are queued or running. [`WorkerPool::submit`] counts up before a task is queued; the worker counts down
+    /// after it has run, panicked or not, and whoever could not queue it takes it back.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.shared.in_flight.load(Ordering::Acquire)
@@ -118,7 +121,7 @@ impl WorkerPool {
     ///
     /// # Errors
     /// The job was dropped: there is no room, or no thread to run it.
-    pub fn submit(&self, job: Job) -> Result<(), PoolError> {
+    pub fn submit(&self, job: Task) -> Result<(), PoolError> {
         let Some(queue) = &self.queue else { return Err(PoolError::ShutDown) };
         let in_flight = self.shared.in_flight.fetch_add(1, Ordering::AcqRel) + 1;
         if let Err(error) = queue.try_send(job) {
@@ -224,7 +227,7 @@ impl PoolInner {
         }
     }
 
-    fn next_job(&self) -> Result<Job, RecvTimeoutError> {
+    fn next_job(&self) -> Result<Task, RecvTimeoutError> {
         match receive_within(&self.jobs, RELEASE_TIME) {
             Err(RecvTimeoutError::Timeout) => {
                 memory_pool::release_idle(RELEASE_TIME);
@@ -234,7 +237,7 @@ impl PoolInner {
         }
     }
 
-    fn run(&self, job: Job) {
+    fn run(&self, job: Task) {
         let outcome = catch_unwind(AssertUnwindSafe(job));
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
         if let Err(panic) = outcome {

@@ -58,7 +58,7 @@ impl Default for AuthenticationGate {
 }
 
 impl AuthenticationGate {
-    /// The request as an authentic one, or what its client is answered.
+    /// The request as an authentic one, or what its client is told.
     pub fn admit(
         &mut self,
         channel: &ChannelName,

@@ -29,7 +29,7 @@ pub enum HeadDecision {
         /// The largest body; a larger one is 413.
         max_body_bytes: u64,
     },
-    /// It is answered at once, and its body is not read.
+    /// Its response is sent at once, and its body is not read.
     Respond(Response),
 }
 
@@ -107,7 +107,7 @@ impl HttpServer {
     }
 
     /// Ends the server: closes the listener, refuses requests that are not complete, waits for the responses that are due
-    /// for at most [`ServerLimits::shutdown_timeout`], answers the rest with 503, and joins the server's threads.
+    /// for at most [`ServerLimits::shutdown_timeout`], responds to the rest with 503, and joins the server's threads.
     ///
     /// tiny_http's own threads cannot be joined; they end by themselves within about 5 s.
     pub fn shutdown(mut self) {
@@ -154,7 +154,7 @@ fn announce(address: SocketAddr, limits: &ServerLimits) {
     let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     if allowed.is_some_and(|allowed| allowed < limits.file_descriptors()) {
         log::warn!(
-            "the limit on open files is {}, less than {} connections may need; fewer requests are answered at a time",
+            "the limit on open files is {}, less than {} connections may need; fewer requests are handled at a time",
             allowed.unwrap_or(u64::MAX),
             limits.connections,
         );

@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `limits` | every bound, and the memory that follows |
 //! | `head`, `chunked`, `intake` | bytes of a client → a complete request or a refusal, without I/O |
-//! | `rejection` | what the front answers by itself |
+//! | `rejection` | what the front responds by itself |
 //! | `wire`, `reply` | requests and responses on the private socket |
 //! | `sequence` | the order of arrival, restored |
 //! | `front/` | sockets: accepting, reading, handing over, responding |

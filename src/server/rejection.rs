@@ -1,4 +1,4 @@
-//! What the front answers by itself: the requests that never reach the handler, and why.
+//! What the front responds by itself: the requests that never reach the handler, and why.
 
 use std::io::Write as _;
 

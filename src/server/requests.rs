@@ -68,7 +68,7 @@ impl RequestHandler {
         Self { routes, router, gate: AuthenticationGate::default(), proxies, public_url, own_pages }
     }
 
-    /// Answers a request, or hands it to the router. Waits for nobody but where the router does.
+    /// Responds to a request, or hands it to the router. Waits for nobody but where the router does.
     pub fn handle(&mut self, request: IncomingRequest) {
         if let Some(page) = (self.own_pages)(&request.method, &request.path) {
             return request.responder.respond(page);
@@ -136,13 +136,13 @@ impl RequestHandler {
     }
 
     fn send(&self, channel: ChannelName, admitted: Admitted, received: Instant, responder: Responder) {
-        let answer = ResponseSender::new(ToClient { responder, channel: channel.clone() });
+        let responder = ResponseSender::new(ToClient { responder, channel: channel.clone() });
         let Admitted { request, identities } = admitted;
-        let webhook = Webhook { channel, request: Arc::new(request), identities, received, answer };
+        let webhook = Webhook { channel, request: Arc::new(request), identities, received, responder };
         match self.router.offer(Event::Webhook(Box::new(webhook))) {
-            Err(NotQueued::Full(Event::Webhook(webhook))) => webhook.answer.refuse(WebhookRefusal::Busy),
+            Err(NotQueued::Full(Event::Webhook(webhook))) => webhook.responder.refuse(WebhookRefusal::Busy),
             Err(NotQueued::Closed(Event::Webhook(webhook))) => {
-                webhook.answer.refuse(WebhookRefusal::Stopping)
+                webhook.responder.refuse(WebhookRefusal::Stopping)
             }
             _ => {}
         }
@@ -188,12 +188,12 @@ fn identities_of(
     let by_id = deduped.map(|key| RequestIdentity {
         key,
         expires_ms: now.steady_ms.saturating_add(DedupeMemory::<()>::DEDUPE_MS),
-        keep_answer: true,
+        keep_response: true,
     });
     let by_signature = authenticated.replay_key().map(|replay| RequestIdentity {
         key: replay.key,
         expires_ms: now.steady_ms.saturating_add(replay.expires_ms.saturating_sub(now.wall_ms)),
-        keep_answer: false,
+        keep_response: false,
     });
     by_id.into_iter().chain(by_signature).collect()
 }

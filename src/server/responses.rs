@@ -20,7 +20,7 @@ pub fn response_for(channel: Option<&ChannelName>, response: WebhookResponse) ->
         WebhookResponse::Guest(response) => guest_response(response).unwrap_or_else(|problem| {
             let target = channel.map_or("tinclaw", ChannelName::as_str);
             let subject = channel.map_or("the host".to_owned(), |channel| format!("channel {channel}"));
-            log::warn!(target: target, "{subject} answered a request with {problem}");
+            log::warn!(target: target, "{subject} responded to a request with {problem}");
             refusal_response(&WebhookRefusal::CallbackFailed)
         }),
     }

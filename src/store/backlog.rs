@@ -11,9 +11,13 @@ const MOST_BYTES: u64 = 64 << 20;
 /// What was sent to the store and has no outcome yet.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
+    /// Batches and questions: [`Backlog::begin`] adds one before it is sent, [`Backlog::end`] takes it away when it has its
+    /// outcome, whatever that is.
     count: AtomicUsize,
+    /// Bytes of these batches: added once they are known, taken away with the batch. Never less than 0, because a batch's
+    /// bytes are added before it is sent.
     bytes: AtomicU64,
-    /// Somebody waits for there to be less.
+    /// Somebody waits for there to be less. Set by whoever found no room and looks again; cleared by the one that wakes them.
     is_awaited: AtomicBool,
 }
 

@@ -20,10 +20,11 @@ const PRUNE_EVERY: usize = 256;
 pub(super) struct CallerStore {
     store: MemoryStore,
     retention: Retention,
-    /// The number of the last batch.
+    /// The number of the last batch. Each caller takes the next one, so no two batches share one.
     number: AtomicU64,
     /// Batches since the last round of pruning. Whoever makes it full prunes.
     batches: AtomicUsize,
+    /// Set once, by [`CallerStore::stop`]; nothing is stored afterwards.
     is_stopped: AtomicBool,
 }
 

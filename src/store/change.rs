@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::error::StoreError;
 use super::record::{
-    AttachmentMeta, ChannelKey, DedupeKey, MessageBody, MessageId, PairingRecord, PendingReply, ReplyBody,
-    ReplyId, ReplyKind, SeenId, StoredResponse,
+    AttachmentMeta, ChannelKey, DedupeId, DedupeKey, MessageBody, MessageId, PairingRecord, PendingReply,
+    ReplyBody, ReplyId, ReplyKind, StoredResponse,
 };
 
 /// Most attachments of one message or reply. The host's own limits are far lower; this is what an engine must be able
@@ -171,9 +171,9 @@ pub enum Change {
         name: Arc<str>,
     },
     /// A key was seen. The last one of a channel and key counts.
-    Seen {
+    Dedupe {
         /// Its id, from [`Ids`](super::Ids).
-        id: SeenId,
+        id: DedupeId,
         /// The channel.
         channel: ChannelKey,
         /// The key.
@@ -183,7 +183,7 @@ pub enum Change {
         /// When it is to be forgotten.
         expires_ms: u64,
         /// What a repeat gets; `None` for ids of emitted messages, which have no response.
-        answer: Option<StoredResponse>,
+        response: Option<StoredResponse>,
     },
     /// Writes what an agent remembers of a conversation, in place of what it did before.
     PutTranscript {
@@ -245,7 +245,7 @@ pub struct NewReply {
     /// What it says; at most [`MAX_ATTACHMENTS`] attachments.
     pub body: ReplyBody,
     /// The message that it answers.
-    pub answers: Option<MessageId>,
+    pub in_reply_to: Option<MessageId>,
     /// When the agent gave it; also the earliest time of its first attempt.
     pub created_ms: u64,
 }
@@ -329,7 +329,7 @@ impl Change {
             Self::ReplyRetry { error, .. }
             | Self::ReplyDead { error, .. }
             | Self::MessageDead { error, .. } => error.len(),
-            Self::Seen { answer: Some(answer), .. } => answer.bytes(),
+            Self::Dedupe { response: Some(response), .. } => response.bytes(),
             Self::PutPairing(PairingRecord::Request(request)) => request.meta_json.len(),
             Self::AddMessage(new) => return Self::OVERHEAD + new.bytes(),
             Self::AddReply(new) => return Self::OVERHEAD + new.bytes(),

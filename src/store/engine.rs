@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::change::Entry;
 use super::error::StoreError;
 use super::record::{
-    Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, ReplyFilter, ReplyId, ReplyRecord,
-    ReplySummary, SeenId, StoredResponse,
+    DedupeId, Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, ReplyFilter, ReplyId,
+    ReplyRecord, ReplySummary, StoredResponse,
 };
 use super::retention::{PruneStats, Retention};
 
@@ -76,7 +76,7 @@ pub trait Store: Send {
     fn replies(&mut self, filter: &ReplyFilter) -> Result<Vec<ReplySummary>, StoreError>;
 
     /// What was answered when a key was seen.
-    fn stored_response(&mut self, id: SeenId) -> Result<Option<StoredResponse>, StoreError>;
+    fn stored_response(&mut self, id: DedupeId) -> Result<Option<StoredResponse>, StoreError>;
 
     /// What an agent remembers of a conversation.
     fn transcript(&mut self, conversation: &str) -> Result<Option<String>, StoreError>;

@@ -51,7 +51,7 @@ pub struct StoreHandle {
 #[derive(Clone)]
 pub(super) enum Way {
     /// The store thread.
-    Thread(Sender<Request>),
+    Thread(Sender<StoreRequest>),
     /// Whoever has something to commit.
     Caller(Arc<CallerStore>),
 }
@@ -90,7 +90,7 @@ impl StoreHandle {
         match self.shared.deferred.push(commit) {
             Pushed::Waits => {}
             // When it cannot be sent, the thread has ended and closes, or has closed, what waits.
-            Pushed::Announce => drop(requests.send(Request::Deferred)),
+            Pushed::Announce => drop(requests.send(StoreRequest::Deferred)),
             Pushed::Refused(commit) => self.send(commit),
         }
     }
@@ -106,7 +106,7 @@ impl StoreHandle {
     fn send(&self, commit: Commit) {
         match &self.way {
             // A request that cannot be sent is dropped, and tells its owner so by itself.
-            Way::Thread(requests) => drop(requests.send(Request::Commit(commit))),
+            Way::Thread(requests) => drop(requests.send(StoreRequest::Commit(commit))),
             Way::Caller(store) => store.commit(&self.shared, commit),
         }
     }
@@ -188,7 +188,7 @@ impl StoreHandle {
             }
         });
         match &self.way {
-            Way::Thread(requests) => drop(requests.send(Request::Query(query))),
+            Way::Thread(requests) => drop(requests.send(StoreRequest::Query(query))),
             Way::Caller(store) => store.ask(query),
         }
     }
@@ -209,7 +209,7 @@ impl StoreHandle {
             Ok(())
         });
         match &self.way {
-            Way::Thread(requests) => drop(requests.send(Request::Question(question))),
+            Way::Thread(requests) => drop(requests.send(StoreRequest::Question(question))),
             Way::Caller(store) => store.answer(question),
         }
     }
@@ -232,7 +232,7 @@ impl CommitError {
 }
 
 /// What the store thread is asked to do.
-pub(super) enum Request {
+pub(super) enum StoreRequest {
     Commit(Commit),
     Query(Query),
     Question(Question),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::record::{MessageId, ReplyId, SeenId};
+use super::record::{DedupeId, MessageId, ReplyId};
 
 /// The largest ids that were ever stored, of records that are forgotten by now too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,8 +54,8 @@ impl Ids {
 
     /// For a key that was seen.
     #[must_use]
-    pub fn seen(&self) -> SeenId {
-        SeenId(next(&self.0.seen))
+    pub fn seen(&self) -> DedupeId {
+        DedupeId(next(&self.0.seen))
     }
 }
 
@@ -72,6 +72,6 @@ mod tests {
         let ids = Ids::after(LastIds { message: 7, reply: 0, seen: 3 });
         let same = ids.clone();
         assert_eq!((ids.message(), same.message(), ids.reply()), (MessageId(8), MessageId(9), ReplyId(1)));
-        assert_eq!(ids.seen(), SeenId(4));
+        assert_eq!(ids.seen(), DedupeId(4));
     }
 }

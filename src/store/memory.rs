@@ -8,10 +8,10 @@ use super::engine::{Moment, Store, StoreUsage};
 use super::error::StoreError;
 use super::ids::LastIds;
 use super::record::{
-    AttachmentRecord, ChannelKey, DedupeKey, Loaded, LoadedChannel, MAX_ROWS, MessageFilter, MessageId,
-    MessageRecord, MessageState, MessageSummary, PairingRecord, PairingState, PendingMessage, PendingReply,
-    ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary, SeenId, SeenRecord, StoredResponse,
-    TimerRecord, excerpt,
+    AttachmentRecord, ChannelKey, DedupeId, DedupeKey, DedupeRecord, Loaded, LoadedChannel, MAX_ROWS,
+    MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, PairingRecord, PairingState,
+    PendingMessage, PendingReply, ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary,
+    StoredResponse, TimerRecord, excerpt,
 };
 use super::retention::{CompletedRecord, PruneStats, ROUND, Retention, choose};
 use super::rules::{
@@ -68,8 +68,8 @@ struct Reply {
 }
 
 struct StoredKey {
-    record: SeenRecord,
-    answer: Option<StoredResponse>,
+    record: DedupeRecord,
+    response: Option<StoredResponse>,
 }
 
 impl MemoryStore {
@@ -154,10 +154,10 @@ impl Store for MemoryStore {
         Ok(matching.take(filter.limit.min(MAX_ROWS)).map(Reply::summary).collect())
     }
 
-    fn stored_response(&mut self, id: SeenId) -> Result<Option<StoredResponse>, StoreError> {
+    fn stored_response(&mut self, id: DedupeId) -> Result<Option<StoredResponse>, StoreError> {
         let state = self.state();
         let place = state.place_of_seen(id).ok();
-        Ok(place.and_then(|place| state.seen[place].answer.clone()))
+        Ok(place.and_then(|place| state.seen[place].response.clone()))
     }
 
     fn transcript(&mut self, conversation: &str) -> Result<Option<String>, StoreError> {
@@ -194,7 +194,7 @@ impl State {
         let (kind, id, is_taken) = match change {
             Change::AddMessage(new) => ("message", new.id.0, self.place_of_message(new.id).is_ok()),
             Change::AddReply(new) => ("reply", new.id.0, self.place_of_reply(new.id).is_ok()),
-            Change::Seen { id, .. } => ("seen key", id.0, self.place_of_seen(*id).is_ok()),
+            Change::Dedupe { id, .. } => ("seen key", id.0, self.place_of_seen(*id).is_ok()),
             _ => return None,
         };
         let is_free = !is_taken && added.insert((kind, id));
@@ -220,16 +220,16 @@ impl State {
             }
             Change::AddMessage(new) => self.add_message(new),
             Change::AddReply(new) => self.add_reply(new),
-            Change::Seen { id, channel, key, at_ms, expires_ms, answer } => {
+            Change::Dedupe { id, channel, key, at_ms, expires_ms, response } => {
                 self.last_ids.seen = self.last_ids.seen.max(id.0);
-                let record = SeenRecord {
+                let record = DedupeRecord {
                     id: *id,
                     channel: Arc::clone(channel),
                     key: *key,
                     at_ms: *at_ms,
                     expires_ms: *expires_ms,
                 };
-                let stored = StoredKey { record, answer: answer.clone() };
+                let stored = StoredKey { record, response: response.clone() };
                 if let Err(place) = self.place_of_seen(*id) {
                     self.seen.insert(place, stored);
                 }
@@ -268,7 +268,7 @@ impl State {
         self.replies.binary_search_by_key(&id, |reply| reply.record.id)
     }
 
-    fn place_of_seen(&self, id: SeenId) -> Result<usize, usize> {
+    fn place_of_seen(&self, id: DedupeId) -> Result<usize, usize> {
         self.seen.binary_search_by_key(&id, |seen| seen.record.id)
     }
 
@@ -317,7 +317,7 @@ impl State {
             conversation: Arc::clone(&new.conversation),
             kind: new.kind.clone(),
             body: new.body.clone(),
-            answers: new.answers,
+            in_reply_to: new.in_reply_to,
             created_ms: new.created_ms,
             state: ReplyState::Pending,
             attempts: 0,
@@ -445,7 +445,7 @@ impl State {
 }
 
 /// Of all records, oldest first, those that are the last of their channel and key and not expired.
-fn latest(oldest_first: &[StoredKey], now_ms: u64) -> Vec<SeenRecord> {
+fn latest(oldest_first: &[StoredKey], now_ms: u64) -> Vec<DedupeRecord> {
     let mut known: HashSet<(ChannelKey, DedupeKey)> = HashSet::new();
     let mut newest_first = Vec::new();
     for StoredKey { record, .. } in oldest_first.iter().rev() {

@@ -67,8 +67,8 @@ pub use record::{
     ReplySummary,
 };
 pub(crate) use record::{
-    ChannelKey, DedupeKey, Loaded, LoadedChannel, MAX_ROWS, PairedIdentity, PairingLock, PairingRecord,
-    PairingRequest, PairingState, PendingMessage, PendingReply, SeenId, SeenRecord, StoredResponse,
+    ChannelKey, DedupeId, DedupeKey, DedupeRecord, Loaded, LoadedChannel, MAX_ROWS, PairedIdentity,
+    PairingLock, PairingRecord, PairingRequest, PairingState, PendingMessage, PendingReply, StoredResponse,
     TimerRecord,
 };
 pub(crate) use retention::PruneStats;

@@ -29,7 +29,7 @@ pub struct ReplyId(pub u64);
 
 /// Identifies what was kept for a seen key. Given out by the host ([`Ids`](super::Ids)), increasing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SeenId(pub u64);
+pub struct DedupeId(pub u64);
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -269,7 +269,7 @@ pub struct ReplyRecord {
     /// What it says.
     pub body: ReplyBody,
     /// The message that it answers. That message may be gone already.
-    pub answers: Option<MessageId>,
+    pub in_reply_to: Option<MessageId>,
     /// When the agent gave it.
     pub(crate) created_ms: u64,
     /// Where it stands.
@@ -399,9 +399,9 @@ pub struct StoredResponse {
 /// A key that was seen and is not forgotten yet. Its response comes from
 /// [`Store::stored_response`](super::Store::stored_response).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeenRecord {
+pub struct DedupeRecord {
     /// What was kept for it.
-    pub id: SeenId,
+    pub id: DedupeId,
     /// The channel that saw it.
     pub channel: ChannelKey,
     /// The key.
@@ -412,7 +412,7 @@ pub struct SeenRecord {
     pub expires_ms: u64,
 }
 
-impl SeenRecord {
+impl DedupeRecord {
     /// Whether it is not to be forgotten yet. One that was seen before the host's clock was set is not: how long ago it was
     /// is not known.
     pub(crate) fn is_known(&self, now_ms: u64) -> bool {
@@ -577,7 +577,7 @@ pub struct Loaded {
     /// Pending replies, oldest first.
     pub replies: Vec<PendingReply>,
     /// Keys that are not expired, oldest first, the last one of each channel and key.
-    pub seen: Vec<SeenRecord>,
+    pub seen: Vec<DedupeRecord>,
     /// Pairing.
     pub pairing: PairingState,
 }

@@ -18,7 +18,7 @@ use super::deferred::LINGER;
 use super::engine::{Moment, Store};
 use super::error::StoreError;
 use super::handle::Owner;
-use super::handle::{Commit, CommitError, Query, Question, Request, StoreHandle, Way};
+use super::handle::{Commit, CommitError, Query, Question, StoreHandle, StoreRequest, Way};
 use super::health::{LOW, StoreStatus};
 use super::ids::Ids;
 use super::journal::Journal;
@@ -156,7 +156,7 @@ impl StoreThread {
 impl Drop for StoreThread {
     fn drop(&mut self) {
         match &self.handle.way {
-            Way::Thread(requests) => drop(requests.send(Request::Stop)),
+            Way::Thread(requests) => drop(requests.send(StoreRequest::Stop)),
             Way::Caller(store) => store.stop(&self.handle.shared),
         }
         if let Some(thread) = self.thread.take()
@@ -168,9 +168,9 @@ impl Drop for StoreThread {
 }
 
 struct Worker {
-    requests: Receiver<Request>,
+    requests: Receiver<StoreRequest>,
     /// Taken out of the queue while a group was gathered, and still to be done.
-    carried: Option<Request>,
+    carried: Option<StoreRequest>,
     /// Batches that are not known to be durable.
     journal: Journal<Owner>,
     /// Questions that wait for the engine to be opened anew.
@@ -285,18 +285,18 @@ impl Worker {
                     is_idle = true;
                     self.quiet(engine)
                 }
-                Ok(Request::Commit(first)) => {
+                Ok(StoreRequest::Commit(first)) => {
                     is_idle = false;
                     self.gather(first);
                     self.commit_waiting(engine)
                 }
-                Ok(Request::Deferred) => {
+                Ok(StoreRequest::Deferred) => {
                     self.deferred_due.get_or_insert_with(|| deadline_after(Instant::now(), LINGER));
                     Ok(())
                 }
-                Ok(Request::Query(query)) => self.ask(engine, query),
-                Ok(Request::Question(question)) => self.answer(engine, question),
-                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                Ok(StoreRequest::Query(query)) => self.ask(engine, query),
+                Ok(StoreRequest::Question(question)) => self.answer(engine, question),
+                Ok(StoreRequest::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     // There is no time to repair a failure: those who wait are told that the store has stopped.
                     drop(self.flush_deferred(engine));
                     return Exit::Stop;
@@ -309,7 +309,7 @@ impl Worker {
         }
     }
 
-    fn next(&mut self, pause: Duration) -> Result<Request, RecvTimeoutError> {
+    fn next(&mut self, pause: Duration) -> Result<StoreRequest, RecvTimeoutError> {
         match self.carried.take() {
             Some(request) => Ok(request),
             None => receive_within(&self.requests, pause),
@@ -328,7 +328,7 @@ impl Worker {
         }
     }
 
-    /// The same for a question that is asked again until there is an answer.
+    /// The same for a question that is asked again until there is a response.
     fn answer(&mut self, engine: &mut dyn Store, question: Question) -> Result<(), StoreError> {
         self.questions.push_back(question);
         self.flush_deferred(engine)?;
@@ -377,7 +377,7 @@ impl Worker {
                 return;
             }
             match self.requests.try_recv() {
-                Ok(Request::Commit(commit)) => next = Some(commit),
+                Ok(StoreRequest::Commit(commit)) => next = Some(commit),
                 Ok(other) => self.carried = Some(other),
                 Err(_) => {}
             }
@@ -517,21 +517,21 @@ impl Worker {
                 retry_after: whole_seconds(until(next_try)),
             };
             match self.next(until(next_try)) {
-                Ok(Request::Commit(Commit { owner, .. })) if owner.is_optional => {
+                Ok(StoreRequest::Commit(Commit { owner, .. })) if owner.is_optional => {
                     owner.done.end(Err(unavailable()));
                 }
-                Ok(Request::Commit(mut commit)) => {
+                Ok(StoreRequest::Commit(mut commit)) => {
                     commit.owner.done.delay(unavailable());
                     self.append(commit);
                 }
-                Ok(Request::Query(query)) => drop(query(Err(unavailable()))),
-                Ok(Request::Question(question)) => self.questions.push_back(question),
-                Ok(Request::Deferred) => {
+                Ok(StoreRequest::Query(query)) => drop(query(Err(unavailable()))),
+                Ok(StoreRequest::Question(question)) => self.questions.push_back(question),
+                Ok(StoreRequest::Deferred) => {
                     for commit in self.shared.deferred.take_or_rest(true) {
                         self.append(commit);
                     }
                 }
-                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+                Ok(StoreRequest::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => return true,
             }
             self.tell_of_less_work();

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_gets_the_answer_of_the_first_until_it_expires() {
+    fn a_repeat_gets_the_response_to_the_first_until_it_expires() {
         let mut seen = DedupeMemory::new(10);
         assert_eq!(seen.begin(key(1), 1000, 0), Known::New);
         assert_eq!(seen.begin(key(1), 1000, 0), Known::InFlight);

@@ -129,7 +129,7 @@ pub enum SecretProblem {
 
 /// Decides about one request, with the stored secrets that `secrets` gives out.
 ///
-/// The secrets are looked at first, so that an unusable one answers the same to every request.
+/// The secrets are looked at first, so that an unusable one gives the same response to every request.
 pub fn verify(plan: &AuthPlan, request: &WebhookRequest<'_>, secrets: &SecretLookup<'_>) -> Verdict {
     match plan.requirement() {
         Requirement::NoRoute(_) => Verdict::Refused(AuthFailure::NotConfigured),

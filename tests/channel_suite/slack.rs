@@ -107,7 +107,7 @@ fn in_a_channel_the_bot_hears_mentions_once_and_answers_in_a_thread() {
     let id = play.answer(delivery, "hello");
     play.until(id, ReplyState::Delivered);
     assert_eq!(service.inner.sent.all()[0].thread.as_deref(), Some("2.0"));
-    // In the thread of its answer it is spoken to without a mention.
+    // In the thread of its response it is spoken to without a mention.
     let mut below = in_channel("and more", "3.0");
     below["thread_ts"] = json!("2.0");
     below["parent_user_id"] = json!("UBOT");

@@ -89,7 +89,7 @@ fn what_a_loading_tool_asks_for_is_refused_and_the_rest_is_harmless() {
 }
 
 #[test]
-fn invoking_deeper_and_deeper_ends_with_an_answer() {
+fn invoking_deeper_and_deeper_ends_with_an_error() {
     let tools = hostile("invoke_itself", &rights()).unwrap();
     let report = tools.call_with("hostile", tinclaw::ToolCall::default());
     let text = report.result.unwrap();

@@ -1,4 +1,4 @@
-//! The program of the agent: fed, supervised, started again.
+//! The program of the agent: fed, supervised, restarted.
 
 use std::io::Write as _;
 use std::thread;
@@ -14,7 +14,7 @@ use super::desk::lease;
 use crate::agent::message::message_json;
 use crate::agent::outcome;
 
-/// The wait before a program that died is started again; it doubles.
+/// The wait before a program that died is restarted; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The longest such wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

@@ -105,7 +105,7 @@ impl Draft {
                 None => DraftError::NotUnderstood("it has no `choices`".to_owned()),
             });
         };
-        // Of several choices only the first is the answer; the chunk that tells the usage has none.
+        // Of several choices only the first is the response; the chunk that tells the usage has none.
         let is_first = |choice: &&Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
         match choices.as_array().into_iter().flatten().find(is_first) {
             Some(choice) => self.add_choice(choice),

@@ -162,7 +162,7 @@ fn tool_calls_are_put_together_from_their_pieces() {
 }
 
 #[test]
-fn a_stream_is_an_answer_only_when_it_says_that_it_ended() {
+fn a_stream_is_a_response_only_when_it_says_that_it_ended() {
     let piece = |text: &str| delta(json!({"content": text}), None);
     let (first, second) = (piece("hel"), piece("lo"));
     let end = delta(json!({}), Some("stop"));

@@ -3,7 +3,7 @@
 const TAGS: [(&str, &str); 2] = [("<think>", "</think>"), ("<thinking>", "</thinking>")];
 
 /// The text without `<think>…</think>`. Also without what stands before a lone `</think>`, since some templates put the first tag
-/// into the prompt, and without what follows a tag that is never closed. A tag after a backtick is part of the answer.
+/// into the prompt, and without what follows a tag that is never closed. A tag after a backtick is part of the response.
 pub(super) fn without_thinking(text: &str) -> String {
     let mut kept = text.to_owned();
     for (open, close) in TAGS {

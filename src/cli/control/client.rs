@@ -10,7 +10,7 @@ use crate::host::StoredState;
 use serde_json::Value;
 
 use super::execute::execute_on_store;
-use super::request::Request;
+use super::request::ControlRequest;
 use super::wire::{MAX_ANSWER_BYTES, Wire};
 use crate::cli::config::{Settings, control_socket};
 use crate::cli::outcome::Failure;
@@ -27,7 +27,7 @@ pub enum HostResponse {
 }
 
 /// Asks the running host only.
-pub fn ask_running(settings: &Settings, request: &Request) -> Result<HostResponse, Failure> {
+pub fn ask_running(settings: &Settings, request: &ControlRequest) -> Result<HostResponse, Failure> {
     let path = control_socket(&settings.state_dir);
     let stream = match UnixStream::connect(&path) {
         Ok(stream) => stream,
@@ -44,7 +44,7 @@ pub fn ask_running(settings: &Settings, request: &Request) -> Result<HostRespons
 }
 
 /// Asks the running host; when none runs, opens the store for this one request.
-pub fn ask(settings: &Settings, request: Request) -> Result<Value, Failure> {
+pub fn ask(settings: &Settings, request: ControlRequest) -> Result<Value, Failure> {
     if let HostResponse::Running(value) = ask_running(settings, &request)? {
         return Ok(value);
     }
@@ -73,7 +73,7 @@ fn unreachable(path: &Path, error: &io::Error) -> Failure {
     Failure::problem(format!("the host cannot be asked at {path}: {error}; {hint}"))
 }
 
-fn exchange(stream: UnixStream, request: &Request) -> io::Result<Result<Value, String>> {
+fn exchange(stream: UnixStream, request: &ControlRequest) -> io::Result<Result<Value, String>> {
     let mut wire = Wire::new(stream, None, HOST_TIME)?;
     wire.write_line(&serde_json::to_string(request)?)?;
     let line = wire.read_line(MAX_ANSWER_BYTES)?;

@@ -6,13 +6,13 @@ use crate::host::Operator;
 use crate::store::{MessageFilter, MessageId, MessageState, ReplyFilter, ReplyId, ReplyState};
 use serde_json::{Value, json};
 
-use super::request::{Request, Rows};
+use super::request::{ControlRequest, Rows};
 use super::shown;
 
 /// Does what is asked of a running host.
-pub fn execute(manager: &ChannelManager, request: Request) -> Result<Value, String> {
+pub fn execute(manager: &ChannelManager, request: ControlRequest) -> Result<Value, String> {
     match request {
-        Request::Health => {
+        ControlRequest::Health => {
             let health = manager.health().map_err(text)?;
             Ok(shown::health(&health))
         }
@@ -21,54 +21,54 @@ pub fn execute(manager: &ChannelManager, request: Request) -> Result<Value, Stri
 }
 
 /// Does what is asked and needs nothing but what is stored.
-pub fn execute_on_store(operator: &dyn Operator, request: Request) -> Result<Value, String> {
+pub fn execute_on_store(operator: &dyn Operator, request: ControlRequest) -> Result<Value, String> {
     match request {
-        Request::Health => Err("no host is running".to_owned()),
-        Request::ListMessages(rows) => {
+        ControlRequest::Health => Err("no host is running".to_owned()),
+        ControlRequest::ListMessages(rows) => {
             let messages = operator.list_messages(message_filter(rows)?).map_err(text)?;
             Ok(json!({"messages": messages.iter().map(shown::message_summary).collect::<Vec<_>>()}))
         }
-        Request::ShowMessage { id } => {
+        ControlRequest::ShowMessage { id } => {
             let message = operator.message(MessageId(id)).map_err(text)?;
             message.map(|message| shown::message(&message)).ok_or_else(|| no_such("message", id))
         }
-        Request::ReplayMessage { id } => {
+        ControlRequest::ReplayMessage { id } => {
             let reason = "it is still pending, so there is nothing to replay";
             changed(operator.replay_message(MessageId(id)), || known_message(operator, id, reason))
         }
-        Request::DropMessage { id } => {
+        ControlRequest::DropMessage { id } => {
             let reason = "it is not pending any more";
             changed(operator.drop_message(MessageId(id)), || known_message(operator, id, reason))
         }
-        Request::ListReplies(rows) => {
+        ControlRequest::ListReplies(rows) => {
             let replies = operator.list_replies(reply_filter(rows)?).map_err(text)?;
             Ok(json!({"replies": replies.iter().map(shown::reply_summary).collect::<Vec<_>>()}))
         }
-        Request::ShowReply { id } => {
+        ControlRequest::ShowReply { id } => {
             let reply = operator.reply(ReplyId(id)).map_err(text)?;
             reply.map(|reply| shown::reply(&reply)).ok_or_else(|| no_such("reply", id))
         }
-        Request::RetryReply { id } => {
+        ControlRequest::RetryReply { id } => {
             let reason = "it was delivered, so there is nothing to retry";
             changed(operator.retry_reply(ReplyId(id)), || known_reply(operator, id, reason))
         }
-        Request::DropReply { id } => {
+        ControlRequest::DropReply { id } => {
             let reason = "it was delivered or dropped already";
             changed(operator.drop_reply(ReplyId(id)), || known_reply(operator, id, reason))
         }
-        Request::ListPairing => {
+        ControlRequest::ListPairing => {
             let pending: Vec<Value> =
                 operator.pairing().pending().iter().map(shown::pending_pairing).collect();
             let approved: Vec<Value> =
                 operator.pairing().approved().iter().map(shown::approved_pairing).collect();
             Ok(json!({"pending": pending, "approved": approved}))
         }
-        Request::ApprovePairing { channel, code, identity } => {
+        ControlRequest::ApprovePairing { channel, code, identity } => {
             let channel = channel_name(&channel)?;
             let id = operator.pairing().approve(&channel, &code, identity.as_deref()).map_err(text)?;
             Ok(json!({"id": id}))
         }
-        Request::RevokePairing { channel, id } => {
+        ControlRequest::RevokePairing { channel, id } => {
             let channel = channel_name(&channel)?;
             match operator.pairing().revoke(&channel, &id).map_err(text)? {
                 true => Ok(json!({"id": id})),

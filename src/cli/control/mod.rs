@@ -21,5 +21,5 @@ mod shown;
 mod wire;
 
 pub use client::{HostResponse, ask, ask_running};
-pub use request::{Request, Rows};
+pub use request::{ControlRequest, Rows};
 pub use server::ControlServer;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Request {
+pub enum ControlRequest {
     /// How everything is.
     Health,
     /// Messages, the newest first.
@@ -38,7 +38,7 @@ pub enum Request {
 pub struct Rows {
     /// Only of this channel.
     pub channel: Option<String>,
-    /// Only in this state, as [`Request`]s name it.
+    /// Only in this state, as [`ControlRequest`]s name it.
     pub state: Option<String>,
     /// Only with a smaller id.
     pub before: Option<u64>,
@@ -50,7 +50,7 @@ pub struct Rows {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<Request, String> {
+    fn read(line: &str) -> Result<ControlRequest, String> {
         serde_json::from_str(line).map_err(|error| error.to_string())
     }
 
@@ -59,19 +59,23 @@ mod tests {
         let rows = Rows { channel: Some("echo".into()), state: None, before: Some(3), limit: 2 };
         let (channel, id) = (|| "echo".to_owned(), 7);
         for request in [
-            Request::Health,
-            Request::ListMessages(rows.clone()),
-            Request::ShowMessage { id },
-            Request::ReplayMessage { id },
-            Request::DropMessage { id },
-            Request::ListReplies(Rows { state: Some("dead".into()), ..rows }),
-            Request::ShowReply { id },
-            Request::RetryReply { id },
-            Request::DropReply { id },
-            Request::ListPairing,
-            Request::ApprovePairing { channel: channel(), code: "ABCD".into(), identity: None },
-            Request::ApprovePairing { channel: channel(), code: "ABCD".into(), identity: Some("ann".into()) },
-            Request::RevokePairing { channel: channel(), id: "9".into() },
+            ControlRequest::Health,
+            ControlRequest::ListMessages(rows.clone()),
+            ControlRequest::ShowMessage { id },
+            ControlRequest::ReplayMessage { id },
+            ControlRequest::DropMessage { id },
+            ControlRequest::ListReplies(Rows { state: Some("dead".into()), ..rows }),
+            ControlRequest::ShowReply { id },
+            ControlRequest::RetryReply { id },
+            ControlRequest::DropReply { id },
+            ControlRequest::ListPairing,
+            ControlRequest::ApprovePairing { channel: channel(), code: "ABCD".into(), identity: None },
+            ControlRequest::ApprovePairing {
+                channel: channel(),
+                code: "ABCD".into(),
+                identity: Some("ann".into()),
+            },
+            ControlRequest::RevokePairing { channel: channel(), id: "9".into() },
         ] {
             let line = serde_json::to_string(&request).unwrap();
             assert_eq!(read(&line), Ok(request), "{line}");

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::connection::Connection;
 use super::execute::execute;
-use super::request::Request;
+use super::request::ControlRequest;
 use super::wire::wait;
 
 /// Clients that are served at a time. One more closes the connection that has waited longest.
@@ -149,7 +149,7 @@ fn accept_all(
 }
 
 fn respond(line: &str, manager: &ChannelManager) -> String {
-    let result = serde_json::from_str::<Request>(line)
+    let result = serde_json::from_str::<ControlRequest>(line)
         .map_err(|error| {
             format!("the request is not understood ({error}); is this another version of tinclaw?")
         })

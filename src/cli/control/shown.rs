@@ -123,7 +123,7 @@ pub fn reply(reply: &ReplyRecord) -> Value {
         "channel": &*reply.channel,
         "conversation": &*reply.conversation,
         "broadcast_to": broadcast_to(&reply.kind),
-        "in_reply_to": reply.answers.map(|id| id.0),
+        "in_reply_to": reply.in_reply_to.map(|id| id.0),
         "state": reply_state(reply.state),
         "attempts": reply.attempts,
         "created_at": rfc3339(reply.created_at()),

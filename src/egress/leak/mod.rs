@@ -1,7 +1,7 @@
-//! Finding the values of secrets in what guests write and in what servers answer.
+//! Finding the values of secrets in what guests write and in what servers respond.
 //!
 //! A guest should never have a secret. A request whose URL or headers contain one is refused; in a request's body, which
-//! is mostly what people wrote, the value is replaced and the request is sent; what a server answers is freed of them
+//! is mostly what people wrote, the value is replaced and the request is sent; what a server responds is freed of them
 //! before the guest sees it. All of it is logged by the secret's name.
 //!
 //! # Which secrets

@@ -110,7 +110,7 @@ fn a_value_at_the_searched_length_is_found_anywhere() {
 }
 
 #[test]
-fn answers_are_redacted_in_every_encoding_and_stay_whole_otherwise() {
+fn responses_are_redacted_in_every_encoding_and_stay_whole_otherwise() {
     let matcher = matcher(&[VALUE, "word"]);
     let rows = [
         ("raw", format!("a{VALUE}b"), "a[redacted]b".to_owned()),

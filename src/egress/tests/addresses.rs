@@ -91,7 +91,7 @@ fn first_bytes(address: &str) -> (u16, mpsc::Receiver<Vec<u8>>) {
 }
 
 #[test]
-fn dns_that_changes_its_answer_moves_no_connection() {
+fn dns_that_changes_its_records_moves_no_connection() {
     let (port, checked) = first_bytes("127.0.0.2:0");
     let (_, other) = first_bytes(&format!("127.0.0.3:{port}"));
     let resolver = Answers::new(&[&["127.0.0.2"], &["127.0.0.3"]]);
@@ -168,8 +168,8 @@ fn tls_to_a_checked_address_is_verified_by_name() {
     let (port, received) = tls_server();
     let channel = tls_setup(port, Some(AUTHORITY)).build();
     for _ in 0..2 {
-        let answer = send(&channel, get(&format!("https://secure.test:{port}/x"))).unwrap();
-        assert_eq!(answer.response.body, b"over TLS");
+        let got = send(&channel, get(&format!("https://secure.test:{port}/x"))).unwrap();
+        assert_eq!(got.response.body, b"over TLS");
         let request = received.recv_timeout(Duration::from_secs(10)).unwrap();
         assert_eq!(request.header("host"), Some(format!("secure.test:{port}").as_str()));
         assert_eq!(request.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
@@ -225,8 +225,8 @@ fn a_configured_proxy_tunnels_by_name_and_addresses_in_urls_are_still_checked() 
     setup.operator.proxy = Some(format!("http://{proxy}"));
     setup.operator.allow_private_hosts.clear();
     let channel = setup.resolver(resolver.clone()).build();
-    let answer = send(&channel, get(&format!("https://secure.test:{tls_port}/x"))).unwrap();
-    assert_eq!(answer.response.body, b"over TLS");
+    let got = send(&channel, get(&format!("https://secure.test:{tls_port}/x"))).unwrap();
+    assert_eq!(got.response.body, b"over TLS");
     let connect = asked.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!(connect.line, format!("CONNECT secure.test:{tls_port} HTTP/1.1"));
     assert_eq!(connect.header("authorization"), None, "the proxy sees no credential");

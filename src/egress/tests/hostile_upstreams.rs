@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 const URL: &str = "https://api.example.com/x";
 
-fn headers(answer: &OutboundResponse) -> Value {
-    serde_json::from_str(&answer.response.headers_json).unwrap()
+fn headers(got: &OutboundResponse) -> Value {
+    serde_json::from_str(&got.response.headers_json).unwrap()
 }
 
 fn with_limit(upstream: &Upstream, limit: u64) -> crate::egress::ChannelHttp {
@@ -21,26 +21,26 @@ fn with_limit(upstream: &Upstream, limit: u64) -> crate::egress::ChannelHttp {
 }
 
 #[test]
-fn any_status_is_an_answer_with_its_body() {
+fn any_status_is_a_response_with_its_body() {
     for status in [200, 201, 204, 304, 400, 401, 404, 409, 418, 429, 500, 503, 599] {
         let body = if matches!(status, 204 | 304) { "" } else { "{\"ok\":false}" };
         let upstream = Upstream::fixed(response(status, "", body));
-        let answer = send(&channel(&upstream), get(URL)).unwrap();
-        assert_eq!((answer.response.status, answer.response.body.as_slice()), (status, body.as_bytes()));
+        let got = send(&channel(&upstream), get(URL)).unwrap();
+        assert_eq!((got.response.status, got.response.body.as_slice()), (status, body.as_bytes()));
     }
 }
 
 #[test]
-fn a_redirect_is_an_answer_and_is_not_followed() {
+fn a_redirect_is_a_response_and_is_not_followed() {
     let other = Upstream::fixed(response(200, "", "never"));
     for status in [301, 302, 303, 307, 308] {
         let location = format!("Location: http://{}/x\r\n", other.address);
         let upstream = Upstream::fixed(response(status, &location, "moved"));
         let channel = channel(&upstream);
         for method in ["GET", "POST"] {
-            let answer = send(&channel, request(method, URL, "{}", None)).unwrap();
-            assert_eq!(answer.response.status, status);
-            assert_eq!(headers(&answer)["location"], format!("http://{}/x", other.address));
+            let got = send(&channel, request(method, URL, "{}", None)).unwrap();
+            assert_eq!(got.response.status, status);
+            assert_eq!(headers(&got)["location"], format!("http://{}/x", other.address));
         }
         assert_eq!(upstream.received().len(), 2);
     }
@@ -48,7 +48,7 @@ fn a_redirect_is_an_answer_and_is_not_followed() {
 }
 
 #[test]
-fn secrets_in_an_answer_are_replaced_and_the_call_succeeds() {
+fn secrets_in_a_response_are_replaced_and_the_call_succeeds() {
     let body =
         json!({"echo": TOKEN, "again": KEY, "b64": STANDARD.encode(format!("user:{KEY}")), "text": "stays"});
     let extra = format!(
@@ -57,14 +57,14 @@ fn secrets_in_an_answer_are_replaced_and_the_call_succeeds() {
     );
     for status in [200, 302, 500] {
         let upstream = Upstream::fixed(response(status, &extra, body.to_string()));
-        let answer = send(&channel(&upstream), get(URL)).unwrap();
-        let text = String::from_utf8(answer.response.body.clone()).unwrap();
+        let got = send(&channel(&upstream), get(URL)).unwrap();
+        let text = String::from_utf8(got.response.body.clone()).unwrap();
         assert_no_secret(&text);
-        assert_no_secret(&answer.response.headers_json);
+        assert_no_secret(&got.response.headers_json);
         assert!(!text.contains("eS0wMTIzNDU2Nzg5YWJjZGVm"), "{text}");
         let parsed: Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&parsed["echo"], &parsed["text"]), (&json!("[redacted]"), &json!("stays")));
-        let headers = headers(&answer);
+        let headers = headers(&got);
         assert_eq!(headers["location"], "https://h/?t=[redacted]");
         assert_eq!(headers["x-odd"], "[redacted]");
         assert_eq!(headers["x-plain"], "stays");
@@ -270,9 +270,9 @@ fn compressed_bytes_stay_bytes_and_are_not_asked_for() {
     let bomb = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03not really deflate";
     let upstream = Upstream::fixed(response(200, "Content-Encoding: gzip\r\n", bomb));
     let channel = with_limit(&upstream, bomb.len() as u64);
-    let answer = send(&channel, get(URL)).unwrap();
-    assert_eq!(answer.response.body, bomb);
-    assert_eq!(headers(&answer)["content-encoding"], "gzip");
+    let got = send(&channel, get(URL)).unwrap();
+    assert_eq!(got.response.body, bomb);
+    assert_eq!(headers(&got)["content-encoding"], "gzip");
     assert_eq!(upstream.only().header("accept-encoding"), None);
     // A guest that could ask for compression would get a response in which no secret is found.
     for asked in [r#"{"Accept-Encoding": "gzip"}"#, r#"{"ACCEPT-ENCODING": "br", "TE": "gzip"}"#] {

@@ -213,11 +213,11 @@ fn a_short_word_that_only_checks_inbound_requests_is_an_ordinary_word() {
     ];
     for (what, channel, word, passes) in rows {
         let url = format!("https://api.example.com/?q={word}");
-        let answer = send(channel, request("POST", &url, "{}", Some(word.as_bytes())));
-        assert_eq!(answer.is_ok(), passes, "{what}");
+        let got = send(channel, request("POST", &url, "{}", Some(word.as_bytes())));
+        assert_eq!(got.is_ok(), passes, "{what}");
         if passes {
             assert_eq!(upstream.received().pop().unwrap().body, word.as_bytes(), "{what}");
-            assert_eq!(answer.unwrap().response.body, b"hello", "{what}");
+            assert_eq!(got.unwrap().response.body, b"hello", "{what}");
         }
     }
 }
@@ -227,8 +227,8 @@ fn a_secret_that_the_guest_was_given_may_be_written() {
     let upstream = Upstream::fixed(response(200, "", KEY));
     let http = json!({"allowlist": [{"host": "api.example.com"}]});
     let channel = Setup::new(http).rewrite("api.example.com", &upstream).given_to_guest("KEY").build();
-    let answer = send(&channel, request("POST", URL, "{}", Some(KEY.as_bytes()))).unwrap();
-    assert_eq!(answer.response.body, KEY.as_bytes());
+    let got = send(&channel, request("POST", URL, "{}", Some(KEY.as_bytes()))).unwrap();
+    assert_eq!(got.response.body, KEY.as_bytes());
     send(&channel, request("POST", URL, "{}", Some(TOKEN.as_bytes()))).unwrap();
     assert_eq!(upstream.received().pop().unwrap().body, b"[redacted]");
 }

@@ -27,11 +27,11 @@ fn methods_and_bodies_arrive() {
     ];
     for (method, body, length) in rows {
         let upstream = Upstream::start(move |request, stream| {
-            let body = if request.line.starts_with("HEAD") { "" } else { "answer" };
+            let body = if request.line.starts_with("HEAD") { "" } else { "response" };
             stream.write_all(&response(200, "", body)).is_ok()
         });
-        let answer = send(&channel(&upstream), request(method, URL, "{}", body)).unwrap();
-        assert_eq!(answer.response.status, 200);
+        let got = send(&channel(&upstream), request(method, URL, "{}", body)).unwrap();
+        assert_eq!(got.response.status, 200);
         let received = upstream.only();
         assert_eq!(received.line, format!("{} /x HTTP/1.1", method.to_uppercase()));
         assert_eq!(received.body, body.unwrap_or_default(), "{method}");
@@ -121,7 +121,7 @@ fn a_connection_with_bytes_left_over_is_not_used_again() {
     let channel = channel(&upstream);
     for _ in 0..3 {
         assert_eq!(send(&channel, get(URL)).unwrap().response.body, b"ok");
-        // The second answer may come a moment after the first.
+        // The second response may come a moment after the first.
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(upstream.connections(), 3);

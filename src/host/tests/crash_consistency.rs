@@ -2,7 +2,7 @@
 //! reaches the upstream server.
 //!
 //! A child process runs a host with a durable store under load from this process, which is also the upstream server. It
-//! is killed at random and at chosen moments, started again on the same state, and at the end left to finish its work.
+//! is killed at random and at chosen moments, restarted on the same state, and at the end left to finish its work.
 //! `TINCLAW_CRASH_ROUNDS` sets the number of kills (20).
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -207,8 +207,8 @@ fn check(limit: &Limit, row: &Row, upstream: &Upstream) -> Result<(), String> {
 #[derive(Debug)]
 struct Outcome {
     report: CallbackReport,
-    /// What the guest answered, with the errors of its calls.
-    answer: String,
+    /// What the guest responded, with the errors of its calls.
+    response: String,
 }
 
 impl Outcome {
@@ -216,14 +216,14 @@ impl Outcome {
         let is_cut = self.report.logs.iter().any(|line| line.message.contains("truncated"));
         self.report.result.is_ok()
             && self.report.effects.dropped == Default::default()
-            && !self.answer.contains("\"err\"")
+            && !self.response.contains("\"err\"")
             && !is_cut
     }
 
     fn words(&self) -> String {
         let logs: Vec<&str> = self.report.logs.iter().map(|line| line.message.as_str()).collect();
         let error = self.report.result.as_ref().err().map(ToString::to_string);
-        format!("{} {} {}", self.answer, logs.join(" "), error.unwrap_or_default())
+        format!("{} {} {}", self.response, logs.join(" "), error.unwrap_or_default())
     }
 }
 
@@ -248,11 +248,11 @@ fn run_with(limits: &[(&str, u64)], task: &Value, upstream: &Upstream) -> Outcom
     };
     let mut harness = ChannelHarness::new(&channel, config).expect("the channel can be run");
     let (report, _) = harness.run(&Callback::HttpRequest(Arc::new(request)));
-    let answer = match &report.result {
-        Ok(CallbackValue::Http(answer)) => String::from_utf8_lossy(&answer.body).into_owned(),
+    let response = match &report.result {
+        Ok(CallbackValue::Http(response)) => String::from_utf8_lossy(&response.body).into_owned(),
         _ => String::new(),
     };
-    Outcome { report, answer }
+    Outcome { report, response }
 }
 
 fn set(file: &mut Value, field: &str, value: u64) {
@@ -331,7 +331,7 @@ fn a_request_has_the_time_of_its_channel_and_ends_after_it() {
     let hung = run_with(&limits, &request("/hangs", 0), &upstream);
     *release.0.lock().unwrap() = true;
     release.1.notify_all();
-    assert!(hung.answer.contains("\"err\"") && hung.report.result.is_ok(), "{hung:?}");
+    assert!(hung.response.contains("\"err\"") && hung.report.result.is_ok(), "{hung:?}");
     assert!(hung.report.usage.elapsed >= Duration::from_secs(1), "{hung:?}");
 }
 

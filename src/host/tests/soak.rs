@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::load::{self, Client, Scratch};
 use crate::host::StateLocation;
 use crate::store::{
-    Batch, Change, ChannelKey, Durability, Entry, MessageBody, MessageId, NewMessage, Retention, SeenId,
+    Batch, Change, ChannelKey, DedupeId, Durability, Entry, MessageBody, MessageId, NewMessage, Retention,
     SqliteStore, Store, StoredResponse,
 };
 
@@ -87,13 +87,13 @@ fn fill(path: &Path) {
     for place in 0..CHANNELS {
         let first = place as u64 * retention.max_dedupe_keys + 1;
         let channel: ChannelKey = format!("echo_{place}").into();
-        let seen = |number: u64| Change::Seen {
-            id: SeenId(first + number),
+        let seen = |number: u64| Change::Dedupe {
+            id: DedupeId(first + number),
             channel: channel.clone(),
             key: (u128::MAX - u128::from(number)).to_le_bytes(),
             at_ms: now_ms,
             expires_ms: now_ms + 24 * 3_600_000,
-            answer: Some(StoredResponse {
+            response: Some(StoredResponse {
                 status: 200,
                 headers: vec![("content-type".to_owned(), "application/json".to_owned())],
                 body: b"{\"ok\":true}".as_slice().into(),

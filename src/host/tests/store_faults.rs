@@ -253,7 +253,7 @@ fn in_memory(hook: Hook) -> StateLocation {
 /// A guest that recognises repeats by its workspace answers the second request without doing anything. That answer
 /// acknowledges the first one, too: it must not leave before the first one is durable.
 #[test]
-fn an_answer_without_changes_waits_for_the_state_that_it_rests_on() {
+fn a_response_without_changes_waits_for_the_state_that_it_rests_on() {
     let gate = Gate::default();
     let upstream = Upstream::start(|_, _| ok());
     let (host, address) =

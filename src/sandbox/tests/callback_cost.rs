@@ -102,7 +102,7 @@ fn measure(name: &str, bytes: &[u8], callback: &Callback) {
     );
     let report = prepared.run(context(&prepared), callback);
     match &report.result {
-        Ok(CallbackValue::Http(answer)) if answer.status == 200 => {}
+        Ok(CallbackValue::Http(response)) if response.status == 200 => {}
         other => println!("  warning: the callback did something else: {other:?} {:?}", report.logs),
     }
     println!(

@@ -103,10 +103,10 @@ const HTTP: &str = "(call $http (i32.const 1120) (i32.const 4) (i32.const 1140) 
     (i32.const 2) (i32.const 1) (i32.const 1020) (i32.const 5) (i32.const 1) (i32.const 1500) (i32.const 64))";
 
 #[test]
-fn an_http_request_arrives_as_it_was_written_and_its_answer_comes_back() {
+fn an_http_request_arrives_as_it_was_written_and_its_response_comes_back() {
     // ok(http-response): discriminant at 64, status at 68, headers at 72, body at 80.
     let bench = bench(&format!("{HTTP} (call $say-at (i32.const 80)) {HTTP} (call $say-at (i32.const 72))"));
-    *bench.services.answer.lock().unwrap() = Ok(OutboundResponse {
+    *bench.services.response.lock().unwrap() = Ok(OutboundResponse {
         response: HttpResponse { status: 503, headers_json: r#"{"a":"b"}"#.into(), body: b"later".to_vec() },
         retry_after: Some(Duration::from_secs(7)),
     });
@@ -129,7 +129,7 @@ fn an_http_request_arrives_as_it_was_written_and_its_answer_comes_back() {
 fn an_http_error_is_a_text_for_the_guest() {
     let bench =
         bench(&format!("{HTTP} (call $yes-no (i32.load8_u (i32.const 64))) (call $say-at (i32.const 68))"));
-    *bench.services.answer.lock().unwrap() = Err("not on the allow-list".into());
+    *bench.services.response.lock().unwrap() = Err("not on the allow-list".into());
     let report = bench.poll();
     assert_eq!(report.result, Ok(CallbackValue::Done));
     assert_eq!(lines(&report), ["y", "not on the allow-list"]);
@@ -149,7 +149,7 @@ fn a_panic_of_the_host_fails_that_callback_and_says_where() {
 #[test]
 fn retry_after_is_known_also_when_the_callback_fails() {
     let bench = bench(&format!("{HTTP} unreachable"));
-    bench.services.answer.lock().unwrap().as_mut().unwrap().retry_after = Some(Duration::from_secs(9));
+    bench.services.response.lock().unwrap().as_mut().unwrap().retry_after = Some(Duration::from_secs(9));
     let report = bench.poll();
     assert!(report.result.is_err());
     assert_eq!(report.effects.retry_after, Some(Duration::from_secs(9)));

@@ -13,8 +13,8 @@ const MB: usize = 1024 * 1024;
 /// What one callback may return.
 const MAX_RESULT: usize = 16 * MB;
 
-/// A guest whose answer to a request has this many bytes, `{}` for its headers included.
-fn answers_with(bytes: usize) -> Bench {
+/// A guest whose response to a request has this many bytes, `{}` for its headers included.
+fn responds_with(bytes: usize) -> Bench {
     let body = bytes - 2;
     let pages = body / PAGE;
     let http = format!(
@@ -46,7 +46,7 @@ fn request(bench: &Bench) -> CallbackReport {
 fn what_ten_channels_return_stays_within_the_memory_budget() {
     let budget = MemoryBudget::new(256 * MB);
     let in_budget = |bytes: usize| {
-        let mut bench = answers_with(bytes);
+        let mut bench = responds_with(bytes);
         bench.budget = budget.clone();
         bench
     };
@@ -78,10 +78,10 @@ fn what_ten_channels_return_stays_within_the_memory_budget() {
 
 #[test]
 fn a_callback_returns_as_much_as_its_limit_and_not_one_byte_more() {
-    let answer = request(&answers_with(MAX_RESULT)).result;
-    let Ok(CallbackValue::Http(answer)) = answer else { panic!("{:?}", answer.map(|_| ())) };
-    assert_eq!(answer.body.len() + answer.headers_json.len(), MAX_RESULT);
-    let error = request(&answers_with(MAX_RESULT + 1)).result.unwrap_err();
+    let result = request(&responds_with(MAX_RESULT)).result;
+    let Ok(CallbackValue::Http(result)) = result else { panic!("{:?}", result.map(|_| ())) };
+    assert_eq!(result.body.len() + result.headers_json.len(), MAX_RESULT);
+    let error = request(&responds_with(MAX_RESULT + 1)).result.unwrap_err();
     assert!(
         matches!(error, WasmChannelError::ResultTooLarge { wanted, .. } if wanted == MAX_RESULT + 1),
         "{error:?}"

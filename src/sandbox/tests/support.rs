@@ -84,13 +84,13 @@ impl Wat {
     }
 }
 
-/// Answers everything, and remembers what left the host.
+/// Responds to everything, and remembers what left the host.
 pub struct Services {
     pub requests: Mutex<Vec<(OutboundRequest, u32)>>,
     pub frames: Mutex<Vec<String>>,
     /// How long an HTTP request takes.
     pub delay: Duration,
-    pub answer: Mutex<Result<OutboundResponse, String>>,
+    pub response: Mutex<Result<OutboundResponse, String>>,
 }
 
 impl Default for Services {
@@ -99,7 +99,7 @@ impl Default for Services {
             requests: Mutex::default(),
             frames: Mutex::default(),
             delay: Duration::ZERO,
-            answer: Mutex::new(Ok(OutboundResponse {
+            response: Mutex::new(Ok(OutboundResponse {
                 response: HttpResponse { status: 200, headers_json: "{}".into(), body: b"ok".to_vec() },
                 retry_after: None,
             })),
@@ -116,7 +116,7 @@ impl GuestServices for Services {
         assert_ne!(request.method, "PANIC", "a bug in the host");
         self.requests.lock().unwrap().push((request, call.calls_before));
         std::thread::sleep(self.delay.min(call.deadline.saturating_duration_since(Instant::now())));
-        self.answer.lock().unwrap().clone().map_err(GuestHttpError::from)
+        self.response.lock().unwrap().clone().map_err(GuestHttpError::from)
     }
 
     fn without_given_secrets(&self, text: String) -> String {

@@ -32,11 +32,11 @@ pub(super) struct WasiFunc {
     params: &'static str,
     /// The same for the result; empty for none.
     result: &'static str,
-    run: fn(&mut Guest<'_>, &Args<'_>) -> Result<Answer, Halt>,
+    run: fn(&mut Guest<'_>, &Args<'_>) -> Result<Returned, Halt>,
 }
 
 /// What a WASI function returns.
-type Answer = Option<CoreValue>;
+type Returned = Option<CoreValue>;
 
 impl WasiFunc {
     pub(super) fn core_type(&self) -> CoreFuncType {
@@ -44,7 +44,7 @@ impl WasiFunc {
         CoreFuncType::new(types(self.params), types(self.result))
     }
 
-    pub(super) fn call(&self, guest: &mut Guest<'_>, args: &[CoreValue]) -> Result<Answer, Halt> {
+    pub(super) fn call(&self, guest: &mut Guest<'_>, args: &[CoreValue]) -> Result<Returned, Halt> {
         (self.run)(guest, &Args(args))
     }
 }

@@ -7,12 +7,12 @@ use wit_abi::canonical::CoreValue;
 use super::clock;
 use super::output::{self, Output};
 use super::resources::Ready;
-use super::{Answer, Args, Wasi, WasiFunc, fill_random, read_u32, write_u32, write_u64};
+use super::{Args, Returned, Wasi, WasiFunc, fill_random, read_u32, write_u32, write_u64};
 use crate::model::deadline::deadline_after;
 use crate::sandbox::halt::Halt;
 use crate::sandbox::state::Guest;
 
-type Outcome = Result<Answer, Halt>;
+type Outcome = Result<Returned, Halt>;
 
 const SUCCESS: u32 = 0;
 const BADF: u32 = 8;

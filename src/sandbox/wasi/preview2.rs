@@ -12,12 +12,12 @@ use super::clock;
 use super::output::{self, Output};
 use super::preview1::wait_for_any;
 use super::resources::{Ready, Resource};
-use super::{Answer, Args, Wasi, WasiFunc, fill_random, random_u64, read_u32, write_u32, write_u64};
+use super::{Args, Returned, Wasi, WasiFunc, fill_random, random_u64, read_u32, write_u32, write_u64};
 use crate::model::deadline::deadline_after;
 use crate::sandbox::halt::Halt;
 use crate::sandbox::state::Guest;
 
-type Outcome = Result<Answer, Halt>;
+type Outcome = Result<Returned, Halt>;
 type Run = fn(&mut Guest<'_>, &Args<'_>) -> Outcome;
 
 /// The packages of WASI 0.2. What is in them and not given is known, and traps when it is called.

@@ -23,7 +23,7 @@ fn ask(server: &HttpServer) -> TcpStream {
 }
 
 #[test]
-fn a_request_reaches_the_handler_and_its_answer_the_client() {
+fn a_request_reaches_the_handler_and_its_response_the_client() {
     let server = start(ServerLimits::default(), describe);
     let response = exchange(
         server.local_addr(),
@@ -48,7 +48,7 @@ fn the_handler_sees_the_address_of_the_client() {
 }
 
 #[test]
-fn answers_of_every_kind_arrive_as_they_should() {
+fn responses_of_every_kind_arrive_as_they_should() {
     let server = start(ServerLimits::default(), |request| {
         let status = request.query.parse().unwrap();
         let headers = vec![

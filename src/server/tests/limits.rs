@@ -129,7 +129,7 @@ fn ask(address: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn when_every_place_waits_for_its_answer_the_newcomer_is_refused() {
+fn when_every_place_waits_for_its_response_the_newcomer_is_refused() {
     let (server, requests) = holding(ServerLimits { connections: 3, ..ServerLimits::default() });
     let mut clients: Vec<_> = (0..3).map(|_| ask(server.local_addr())).collect();
     let held: Vec<_> = (0..3).map(|_| requests.recv_timeout(PATIENCE).unwrap()).collect();
@@ -160,12 +160,12 @@ fn one_address_has_its_own_limit_unless_it_is_a_trusted_proxy() {
 }
 
 #[test]
-fn an_answer_that_does_not_come_in_time_is_made_up_for() {
+fn a_response_that_does_not_come_in_time_is_made_up_for() {
     let (server, requests) = holding(ServerLimits { response_timeout: SHORT, ..ServerLimits::default() });
     let mut client = ask(server.local_addr());
     let request = requests.recv_timeout(PATIENCE).unwrap();
     refused(&read_all(&mut client), (504, "response_timeout"));
-    // The late answer goes nowhere, and the private connection serves again.
+    // The late response goes nowhere, and the private connection serves again.
     request.responder.respond(Response::json(200, vec![b'x'; 100_000]));
     eventually("its memory is released", || server.stats().response_memory_used == 0);
     let mut client = ask(server.local_addr());
@@ -199,7 +199,7 @@ fn a_handler_that_does_not_return_costs_its_successors_and_they_are_not_handled_
 }
 
 #[test]
-fn an_answer_may_have_its_limit_and_one_byte_more_is_an_error() {
+fn a_response_may_have_its_limit_and_one_byte_more_is_an_error() {
     let limits =
         ServerLimits { max_response_bytes: 100_000, response_memory: 150_000, ..ServerLimits::default() };
     let server = start(limits, |request| {
@@ -214,7 +214,7 @@ fn an_answer_may_have_its_limit_and_one_byte_more_is_an_error() {
 }
 
 #[test]
-fn answers_share_a_memory_and_slow_readers_are_dropped() {
+fn responses_share_a_memory_and_slow_readers_are_dropped() {
     let limits = ServerLimits {
         max_response_bytes: 8 << 20,
         response_memory: 10 << 20,

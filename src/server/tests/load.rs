@@ -222,7 +222,7 @@ fn misbehaving_connections(count: usize) {
             0 => {}
             1 => drop(stream.write_all(&request[..request.len() / 3])),
             2 => drop(stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\n\n")),
-            // Closing with an unread answer resets the connection.
+            // Closing with an unread response resets the connection.
             _ => drop(stream.write_all(&request)),
         }
     }

@@ -28,7 +28,7 @@ pub fn start(limits: ServerLimits, handler: impl FnMut(IncomingRequest) + Send +
     HttpServer::start("127.0.0.1:0".parse().unwrap(), limits, check, Box::new(handler)).unwrap()
 }
 
-/// Answers each request with what was understood of it.
+/// Responds to each request with what was understood of it.
 pub fn describe(request: IncomingRequest) {
     let mut text = format!("{} {} [{}]\n", request.method, request.path, request.query);
     for (name, value) in &request.headers {

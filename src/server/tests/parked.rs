@@ -41,7 +41,7 @@ fn parked_requests_hold_up_no_other_and_get_their_responses() {
         responder.respond(Response::json(200, format!("{number:02}")));
     }
     let mut numbers: Vec<_> = clients.iter_mut().map(read_response).collect();
-    numbers.iter_mut().for_each(|answer| *answer = answer.split_off(answer.len() - 2));
+    numbers.iter_mut().for_each(|response| *response = response.split_off(response.len() - 2));
     numbers.sort();
     assert_eq!(numbers, (0..64).map(|number| format!("{number:02}")).collect::<Vec<_>>());
 }
@@ -79,8 +79,8 @@ fn a_parked_request_without_a_response_is_answered_in_time() {
     let (server, requests) = parking(limits);
     let mut client = ask(server.local_addr(), "GET", "/");
     let late = next(&requests);
-    let answer = read_all(&mut client);
-    assert_eq!((status(&answer), code(&answer)), (504, "response_timeout"));
+    let response = read_all(&mut client);
+    assert_eq!((status(&response), code(&response)), (504, "response_timeout"));
     // Whoever asked has gone.
     late.respond(Response::json(200, "1"));
     let mut client = ask(server.local_addr(), "GET", "/");
@@ -96,8 +96,8 @@ fn parked_requests_are_refused_when_the_server_stops() {
     let parked = next(&requests);
     // It waits for those that are being answered, and for no longer than this.
     let stop = std::thread::spawn(move || server.shutdown());
-    let answer = read_all(&mut client);
+    let response = read_all(&mut client);
     stop.join().unwrap();
-    assert_eq!((status(&answer), code(&answer)), (503, "shutting_down"));
+    assert_eq!((status(&response), code(&response)), (503, "shutting_down"));
     parked.respond(Response::json(200, "1"));
 }

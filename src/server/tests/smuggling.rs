@@ -200,7 +200,7 @@ const ACCEPTED: &[Row] = &[
 ];
 
 #[test]
-fn each_row_gets_its_answer_and_only_plain_requests_reach_the_handler() {
+fn each_row_gets_its_response_and_only_plain_requests_reach_the_handler() {
     let handled = Arc::new(AtomicUsize::new(0));
     let counted = handled.clone();
     let server = start(ServerLimits::default(), move |request| {

@@ -14,8 +14,8 @@ use super::reserve::Reserve;
 use super::write::{Numbers, Writer};
 use super::{load, read};
 use crate::store::{
-    Entry, Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, Moment, Opener, PruneStats,
-    ReplyFilter, ReplyId, ReplyRecord, ReplySummary, Retention, SeenId, Store, StoreError, StoreUsage,
+    DedupeId, Entry, Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, Moment, Opener,
+    PruneStats, ReplyFilter, ReplyId, ReplyRecord, ReplySummary, Retention, Store, StoreError, StoreUsage,
     StoredResponse,
 };
 
@@ -261,7 +261,7 @@ impl Store for SqliteStore {
         self.read(|conn| read::replies(conn, filter))
     }
 
-    fn stored_response(&mut self, id: SeenId) -> Result<Option<StoredResponse>, StoreError> {
+    fn stored_response(&mut self, id: DedupeId) -> Result<Option<StoredResponse>, StoreError> {
         self.read(|conn| read::stored_response(conn, id))
     }
 

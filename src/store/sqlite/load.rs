@@ -9,8 +9,8 @@ use super::read::{has_flag, number, shared};
 use super::rows::{all_once, ask, each_once};
 use super::write::{IN_FLIGHT, UNCERTAIN, last_id};
 use crate::store::{
-    ChannelKey, DedupeKey, LastIds, Loaded, LoadedChannel, MessageId, PairedIdentity, PairingLock,
-    PairingRequest, PairingState, PendingMessage, PendingReply, ReplyId, SeenId, SeenRecord, TimerRecord,
+    ChannelKey, DedupeId, DedupeKey, DedupeRecord, LastIds, Loaded, LoadedChannel, MessageId, PairedIdentity,
+    PairingLock, PairingRequest, PairingState, PendingMessage, PendingReply, ReplyId, TimerRecord,
 };
 
 pub(super) fn load(conn: &Connection, now_ms: u64) -> rusqlite::Result<Loaded> {
@@ -117,13 +117,13 @@ fn replies(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingRepl
     )
 }
 
-fn seen(conn: &Connection, names: &Names, now_ms: u64) -> rusqlite::Result<Vec<SeenRecord>> {
+fn seen(conn: &Connection, names: &Names, now_ms: u64) -> rusqlite::Result<Vec<DedupeRecord>> {
     let all_keys = "SELECT id, channel, at_ms, expires_ms, key FROM seen ORDER BY id DESC";
     let mut known: HashSet<(ChannelKey, DedupeKey)> = HashSet::new();
     let mut newest_first = Vec::new();
     each_once(conn, all_keys, &mut |row| {
-        let record = SeenRecord {
-            id: SeenId(number(row, "id")?),
+        let record = DedupeRecord {
+            id: DedupeId(number(row, "id")?),
             channel: names.of(row)?,
             key: row.get("key")?,
             at_ms: number(row, "at_ms")?,

@@ -172,7 +172,7 @@ fn configure(conn: &Connection, options: &SqliteOptions, new: bool) -> rusqlite:
         Durability::Full => "FULL",
         Durability::Normal => "NORMAL",
     };
-    // Checkpoints are made between groups, where their failure is seen and nobody waits for an answer.
+    // Checkpoints are made between groups, where their failure is seen and nobody waits for a response.
     conn.execute_batch(&format!(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = {synchronous};

@@ -8,9 +8,9 @@ use rusqlite::{Connection, Error, Row, params};
 use super::rows::{all, one};
 use super::write::{UNCERTAIN, delivery_state, file_id, int, outbox_state};
 use crate::store::{
-    AttachmentMeta, AttachmentRecord, MAX_ATTACHMENTS, MAX_ROWS, MessageBody, MessageFilter, MessageId,
-    MessageRecord, MessageState, MessageSummary, ReplyAttachment, ReplyBody, ReplyFilter, ReplyId, ReplyKind,
-    ReplyRecord, ReplyState, ReplySummary, SeenId, StoredResponse,
+    AttachmentMeta, AttachmentRecord, DedupeId, MAX_ATTACHMENTS, MAX_ROWS, MessageBody, MessageFilter,
+    MessageId, MessageRecord, MessageState, MessageSummary, ReplyAttachment, ReplyBody, ReplyFilter, ReplyId,
+    ReplyKind, ReplyRecord, ReplyState, ReplySummary, StoredResponse,
 };
 
 /// A number as the records hold it.
@@ -154,7 +154,7 @@ pub(super) fn reply(conn: &Connection, id: ReplyId) -> rusqlite::Result<Option<R
                     metadata_json: row.get("metadata_json")?,
                     attachments: Vec::new(),
                 },
-                answers: row
+                in_reply_to: row
                     .get::<_, Option<i64>>("answers")?
                     .map(|message| MessageId(message.unsigned_abs())),
                 created_ms: number(row, "created_ms")?,
@@ -223,7 +223,7 @@ pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> rusqlite::Resu
     )
 }
 
-pub(super) fn stored_response(conn: &Connection, id: SeenId) -> rusqlite::Result<Option<StoredResponse>> {
+pub(super) fn stored_response(conn: &Connection, id: DedupeId) -> rusqlite::Result<Option<StoredResponse>> {
     let answer = "SELECT status, headers_json, body FROM seen WHERE id = ?1 AND status IS NOT NULL";
     one(conn, answer, params![int(id.0)], |row| {
         let headers: String = row.get("headers_json")?;

@@ -11,8 +11,8 @@ use crate::store::rules::{
     MessageStatus, ReplyStatus, changed_message, changed_reply, error_of, message_after, reply_after,
 };
 use crate::store::{
-    Batch, Change, ChannelKey, MAX_ATTACHMENTS, NewAttachment, NewMessage, NewReply, PairingKey,
-    PairingRecord, ReplyAttachment, ReplyKind, SeenId, StoredResponse,
+    Batch, Change, ChannelKey, DedupeId, MAX_ATTACHMENTS, NewAttachment, NewMessage, NewReply, PairingKey,
+    PairingRecord, ReplyAttachment, ReplyKind, StoredResponse,
 };
 
 /// `delivery.state`.
@@ -111,8 +111,8 @@ impl<'a> Writer<'a> {
         match change {
             Change::AddMessage(new) => self.add_message(new)?,
             Change::AddReply(new) => self.add_reply(new)?,
-            Change::Seen { id, channel, key, at_ms, expires_ms, answer } => {
-                self.seen(*id, channel, key, *at_ms, *expires_ms, answer.as_ref())?;
+            Change::Dedupe { id, channel, key, at_ms, expires_ms, response } => {
+                self.seen(*id, channel, key, *at_ms, *expires_ms, response.as_ref())?;
             }
             Change::PutFile { .. } | Change::SetTimer { .. } | Change::CancelTimer { .. } => {
                 self.change_channel(change)?;
@@ -238,7 +238,7 @@ impl<'a> Writer<'a> {
                 id,
                 channel,
                 int(new.created_ms),
-                new.answers.map(|message| int(message.0)),
+                new.in_reply_to.map(|message| int(message.0)),
                 new.conversation,
                 broadcast_to,
                 body.message_id,
@@ -301,16 +301,16 @@ impl<'a> Writer<'a> {
 
     fn seen(
         &mut self,
-        id: SeenId,
+        id: DedupeId,
         channel: &ChannelKey,
         key: &[u8],
         at_ms: u64,
         expires_ms: u64,
-        answer: Option<&StoredResponse>,
+        response: Option<&StoredResponse>,
     ) -> rusqlite::Result<()> {
         let channel = self.channel(channel)?;
-        let headers = answer
-            .map(|answer| serde_json::to_string(&answer.headers))
+        let headers = response
+            .map(|response| serde_json::to_string(&response.headers))
             .transpose()
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         self.run(
@@ -321,9 +321,9 @@ impl<'a> Writer<'a> {
                 int(at_ms),
                 int(expires_ms),
                 key,
-                answer.map(|answer| answer.status),
+                response.map(|response| response.status),
                 headers,
-                answer.map(|answer| &*answer.body),
+                response.map(|response| &*response.body),
             ],
         )
     }

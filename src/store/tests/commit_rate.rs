@@ -97,7 +97,7 @@ fn life(handle: &StoreHandle, caller: usize, number: u64) -> u64 {
     keep(
         handle,
         vec![
-            Change::MessageAcked { id: reply.answers.expect("it answers"), at_ms: number },
+            Change::MessageAcked { id: reply.in_reply_to.expect("it answers"), at_ms: number },
             Change::AddReply(reply),
         ],
     );
@@ -136,13 +136,17 @@ fn webhook_changes(ids: &Ids, caller: usize, number: u64) -> (MessageId, Vec<Cha
             path: "state/last_update_id".into(),
             content: number.to_string().into(),
         },
-        Change::Seen {
+        Change::Dedupe {
             id: ids.seen(),
             channel,
             key: key.to_be_bytes(),
             at_ms: number,
             expires_ms: number + 86_400_000,
-            answer: Some(StoredResponse { status: 200, headers: Vec::new(), body: b"ok".as_slice().into() }),
+            response: Some(StoredResponse {
+                status: 200,
+                headers: Vec::new(),
+                body: b"ok".as_slice().into(),
+            }),
         },
     ];
     (id, changes)
@@ -161,7 +165,7 @@ fn reply(id: MessageId) -> NewReply {
             metadata_json: "{\"chat_id\":123456789}".to_owned(),
             attachments: Vec::new(),
         },
-        answers: Some(id),
+        in_reply_to: Some(id),
         created_ms: 0,
     }
 }

@@ -115,7 +115,7 @@ fn an_empty_store_holds_nothing(mut bench: Bench) {
     assert_eq!(bench.store.message(MessageId(1)), Ok(None));
     assert_eq!(bench.store.reply(ReplyId(1)), Ok(None));
     assert_eq!(bench.store.attachment(MessageId(1), 0), Ok(None));
-    assert_eq!(bench.store.stored_response(SeenId(1)), Ok(None));
+    assert_eq!(bench.store.stored_response(DedupeId(1)), Ok(None));
     assert_eq!(bench.store.messages(&MessageFilter::default()), Ok(vec![]));
     assert_eq!(bench.store.replies(&ReplyFilter::default()), Ok(vec![]));
     assert_eq!(bench.commit_group(&[]), Ok(vec![]));
@@ -176,7 +176,7 @@ fn a_message_comes_back_as_it_was(mut bench: Bench) {
 fn a_reply_comes_back_as_it_was(mut bench: Bench) {
     let mut new = reply("a", "c", "hello");
     new.kind = ReplyKind::Broadcast { user_id: "u9".to_owned() };
-    new.answers = Some(MessageId(77));
+    new.in_reply_to = Some(MessageId(77));
     new.body.attachments = vec![
         ReplyAttachment { filename: "x".to_owned(), mime_type: "a/b".to_owned(), data: bytes(10_000) },
         ReplyAttachment { filename: String::new(), mime_type: String::new(), data: bytes(0) },
@@ -184,7 +184,10 @@ fn a_reply_comes_back_as_it_was(mut bench: Bench) {
     let id = bench.commit([Change::AddReply(new.clone())]).replies[0];
     bench.reopen();
     let record = bench.reply(id);
-    assert_eq!((record.body, record.kind, record.answers), (new.body.clone(), new.kind.clone(), new.answers));
+    assert_eq!(
+        (record.body, record.kind, record.in_reply_to),
+        (new.body.clone(), new.kind.clone(), new.in_reply_to)
+    );
     assert_eq!((record.state, record.attempts, record.redelivery), (ReplyState::Pending, 0, false));
     assert_eq!((record.created_ms, record.since_ms, record.next_ms), (2_000, 2_000, 2_000));
     assert_eq!(bench.load().replies[0].bytes, new.bytes());
@@ -224,13 +227,13 @@ fn an_id_that_is_taken_is_rejected(mut bench: Bench) {
     let before = bench.load();
     let message = |id| Change::AddMessage(NewMessage { id: MessageId(id), ..message("a", "c", "x") });
     let reply = Change::AddReply(NewReply { id: ReplyId(1), ..reply("a", "c", "x") });
-    let key = Change::Seen {
-        id: SeenId(1),
+    let key = Change::Dedupe {
+        id: DedupeId(1),
         channel: "a".into(),
         key: [2; 16],
         at_ms: 0,
         expires_ms: 1,
-        answer: None,
+        response: None,
     };
     for (case, changes) in [
         ("a message", vec![message(1)]),
@@ -478,9 +481,9 @@ fn the_last_seen_of_a_key_counts_until_it_expires(mut bench: Bench) {
     assert_eq!(ids(bench.load_at(150)), [second[0]]);
     let record = &bench.load_at(150).seen[0];
     assert_eq!((&*record.channel, record.key, record.at_ms, record.expires_ms), ("a", [1; 16], 10, 200));
-    let answer = bench.store.stored_response(second[0]).unwrap().unwrap();
-    assert_eq!((answer.status, &*answer.body), (200, b"two".as_slice()));
-    assert_eq!(answer.headers, [("content-type".to_owned(), "text/plain".to_owned())]);
+    let response = bench.store.stored_response(second[0]).unwrap().unwrap();
+    assert_eq!((response.status, &*response.body), (200, b"two".as_slice()));
+    assert_eq!(response.headers, [("content-type".to_owned(), "text/plain".to_owned())]);
     assert_eq!(bench.store.stored_response(first[1]), Ok(None));
 }
 
@@ -767,7 +770,7 @@ proptest! {
             for number in 0..100 {
                 prop_assert_eq!(memory.store.reply(ReplyId(number)), sqlite.store.reply(ReplyId(number)));
                 prop_assert_eq!(memory.store.message(MessageId(number)), sqlite.store.message(MessageId(number)));
-                prop_assert_eq!(memory.store.stored_response(SeenId(number)), sqlite.store.stored_response(SeenId(number)));
+                prop_assert_eq!(memory.store.stored_response(DedupeId(number)), sqlite.store.stored_response(DedupeId(number)));
             }
             let (messages, replies) = (MessageFilter::default(), ReplyFilter::default());
             prop_assert_eq!(memory.store.messages(&messages), sqlite.store.messages(&messages));

@@ -34,8 +34,8 @@ fn run(commit: &mut dyn FnMut(Batch) -> Option<Receipt>) -> Confirmed {
         confirmed.message = Some(id);
         commit(Batch::of(Change::MessageAttempt { id, attempt: 1, at_ms: LATER + 10 }))?;
         confirmed.delivery_started = true;
-        let answer = NewReply { answers: Some(id), ..reply("a", "c", &"y".repeat(10_000)) };
-        let changes = [Change::MessageAcked { id, at_ms: LATER + 20 }, Change::AddReply(answer)];
+        let response = NewReply { in_reply_to: Some(id), ..reply("a", "c", &"y".repeat(10_000)) };
+        let changes = [Change::MessageAcked { id, at_ms: LATER + 20 }, Change::AddReply(response)];
         let id = commit(batch(changes))?.replies[0];
         confirmed.reply = Some(id);
         commit(Batch::of(Change::ReplyAttempt { id, attempt: 1, at_ms: LATER + 30 }))?;

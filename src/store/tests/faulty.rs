@@ -184,7 +184,7 @@ impl Store for Faulty {
         self.inner().replies(filter)
     }
 
-    fn stored_response(&mut self, id: SeenId) -> Result<Option<StoredResponse>, StoreError> {
+    fn stored_response(&mut self, id: DedupeId) -> Result<Option<StoredResponse>, StoreError> {
         self.inner().stored_response(id)
     }
 

@@ -34,7 +34,7 @@ pub fn reply(channel: &str, conversation: &str, content: &str) -> NewReply {
             metadata_json: "{}".to_owned(),
             attachments: Vec::new(),
         },
-        answers: None,
+        in_reply_to: None,
         created_ms: 2_000,
     }
 }
@@ -47,13 +47,13 @@ pub fn timer(channel: &str, name: &str, due_ms: u64) -> Change {
     Change::SetTimer { channel: channel.into(), name: name.into(), set_ms: 500, due_ms, payload: "p".into() }
 }
 
-pub fn seen(channel: &str, key: u8, at_ms: u64, expires_ms: u64, answer: Option<&str>) -> Change {
-    let answer = answer.map(|body| StoredResponse {
+pub fn seen(channel: &str, key: u8, at_ms: u64, expires_ms: u64, response: Option<&str>) -> Change {
+    let response = response.map(|body| StoredResponse {
         status: 200,
         headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
         body: body.as_bytes().into(),
     });
-    Change::Seen { id: SeenId(0), channel: channel.into(), key: [key; 16], at_ms, expires_ms, answer }
+    Change::Dedupe { id: DedupeId(0), channel: channel.into(), key: [key; 16], at_ms, expires_ms, response }
 }
 
 pub fn batch<const N: usize>(changes: [Change; N]) -> Batch {

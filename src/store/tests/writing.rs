@@ -7,7 +7,7 @@ use crate::store::*;
 pub struct Receipt {
     pub messages: Vec<MessageId>,
     pub replies: Vec<ReplyId>,
-    pub seen: Vec<SeenId>,
+    pub seen: Vec<DedupeId>,
 }
 
 /// Gives ids to what a batch adds.
@@ -23,7 +23,7 @@ pub fn with_ids(ids: &Ids, mut batch: Batch) -> (Batch, Receipt) {
                 new.id = ids.reply();
                 receipt.replies.push(new.id);
             }
-            Change::Seen { id, .. } => {
+            Change::Dedupe { id, .. } => {
                 *id = ids.seen();
                 receipt.seen.push(*id);
             }

@@ -168,7 +168,7 @@ fn the_signature_on_post_and_the_token_on_get_stand_beside_each_other() {
     let query = visible_query(&Provider::Challenge.request().query, authenticated.hidden());
     assert_eq!(
         query, r#"{"hub.mode":"subscribe","hub.challenge":"1158201444"}"#,
-        "the guest answers, without the token"
+        "the guest responds, without the token"
     );
     assert_eq!(authenticated.replay_key(), None);
 }
@@ -220,7 +220,7 @@ fn a_body_that_is_sent_again_is_a_replay_where_the_capability_file_asks_for_it()
     assert_eq!(key(twilio, Provider::Twilio, |_| {}), key(twilio, Provider::Twilio, with_port));
 }
 
-/// A second message with the same body used to be taken for a replay of the first, and answered without running:
+/// A second message with the same body used to be taken for a replay of the first, and got a response without running:
 /// where nothing but the body is signed, nothing tells the two apart.
 #[test]
 fn only_schemes_that_sign_a_time_or_an_id_have_a_replay_key() {

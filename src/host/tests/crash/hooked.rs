@@ -71,7 +71,7 @@ impl Store for Hooked {
         self.inner.replies(filter)
     }
 
-    fn stored_response(&mut self, id: SeenId) -> Result<Option<StoredResponse>, StoreError> {
+    fn stored_response(&mut self, id: DedupeId) -> Result<Option<StoredResponse>, StoreError> {
         self.inner.stored_response(id)
     }
 

@@ -14,21 +14,21 @@ fn with_id(mut task: Value, id: u64) -> Value {
     task
 }
 
-fn answer(status: u16, body: &str) -> Value {
+fn respond_with(status: u16, body: &str) -> Value {
     json!({"do": "answer", "status": status, "headers": {"x-told": body}, "body": body})
 }
 
 #[test]
-fn a_repeat_gets_the_stored_answer_without_running_the_guest_also_after_a_restart() {
+fn a_repeat_gets_the_stored_response_without_running_the_guest_also_after_a_restart() {
     let (state, upstream) = (TempDir::new(), nobody());
     let host = || start(kept_in(everything(&upstream, by_pointer), state.path()));
     let first = host();
     first.ready("everything");
-    let told = first.post(&with_id(answer(201, "first"), 7));
+    let told = first.post(&with_id(respond_with(201, "first"), 7));
     assert_eq!((told.status, told.body.as_slice()), (201, &b"first"[..]));
     first.task(&with_id(emit("ann", "once"), 8));
     let check = |running: &Running| {
-        let repeated = running.post(&with_id(answer(202, "second"), 7));
+        let repeated = running.post(&with_id(respond_with(202, "second"), 7));
         assert_eq!((repeated.status, repeated.body.as_slice()), (201, &b"first"[..]));
         assert_eq!(repeated.header("x-told"), Some("first"));
         assert_eq!(running.post(&with_id(emit("ann", "once"), 8)).status, 200);
@@ -41,7 +41,7 @@ fn a_repeat_gets_the_stored_answer_without_running_the_guest_also_after_a_restar
     second.ready("everything");
     check(&second);
     second.assert_no_message();
-    assert_eq!(second.post(&with_id(answer(202, "another"), 9)).status, 202);
+    assert_eq!(second.post(&with_id(respond_with(202, "another"), 9)).status, 202);
 }
 
 #[test]
@@ -50,9 +50,9 @@ fn a_request_that_failed_runs_again() {
     let running = start(everything(&upstream, by_pointer));
     running.ready("everything");
     assert_eq!(running.post(&with_id(json!({"do": "panic"}), 7)).status, 500);
-    assert_eq!(running.post(&with_id(answer(503, "not now"), 7)).status, 503);
-    assert_eq!(running.post(&with_id(answer(200, "now"), 7)).status, 200);
-    assert_eq!(running.post(&with_id(answer(503, "repeat"), 7)).body, b"now");
+    assert_eq!(running.post(&with_id(respond_with(503, "not now"), 7)).status, 503);
+    assert_eq!(running.post(&with_id(respond_with(200, "now"), 7)).status, 200);
+    assert_eq!(running.post(&with_id(respond_with(503, "repeat"), 7)).body, b"now");
 }
 
 #[test]
@@ -65,17 +65,17 @@ fn a_header_recognises_a_repeat_and_a_request_without_it_runs() {
     let post = |id: Option<&str>, body: &str| {
         let mut headers = vec![("content-type", "application/json")];
         headers.extend(id.map(|id| ("x-github-delivery", id)));
-        let body = answer(200, body).to_string();
+        let body = respond_with(200, body).to_string();
         client::request(running.address, "POST", "/webhook/everything", &headers, body.as_bytes()).body
     };
-    for (id, body, answered) in [
+    for (id, body, response) in [
         (Some("one"), "1", "1"),
         (Some("one"), "2", "1"),
         (Some("two"), "3", "3"),
         (None, "4", "4"),
         (None, "5", "5"),
     ] {
-        assert_eq!(post(id, body), answered.as_bytes(), "{id:?} {body}");
+        assert_eq!(post(id, body), response.as_bytes(), "{id:?} {body}");
     }
 }
 

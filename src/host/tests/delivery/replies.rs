@@ -47,7 +47,7 @@ fn a_reply_that_fails_is_sent_again_until_it_arrives() {
 
 #[test]
 fn a_reply_is_not_sent_again_before_the_upstream_wants_it() {
-    for answer in [
+    for response in [
         (429, vec![("retry-after".to_owned(), "1".to_owned())], Vec::new()),
         (429, Vec::new(), json!({"ok": false, "parameters": {"retry_after": 1}}).to_string().into_bytes()),
     ] {
@@ -56,7 +56,7 @@ fn a_reply_is_not_sent_again_before_the_upstream_wants_it() {
             let times = times.clone();
             move |_, before| {
                 times.lock().unwrap().push(Instant::now());
-                if before == 0 { answer.clone() } else { ok() }
+                if before == 0 { response.clone() } else { ok() }
             }
         });
         let running = start(retrying_soon(echo(&upstream, |_| {})));

@@ -37,8 +37,8 @@ fn ending(guest: &str) -> (Running, crate::test_support::client::Reply) {
     let channel = crate::test_support::fixtures::hostile(&runtime, guest, &file);
     let running = start(crate::test_support::fixtures::host(&[], &[]).channel(channel));
     running.ready(guest);
-    let answer = again(&running);
-    (running, answer)
+    let response = again(&running);
+    (running, response)
 }
 
 fn again(running: &Running) -> crate::test_support::client::Reply {
@@ -48,8 +48,8 @@ fn again(running: &Running) -> crate::test_support::client::Reply {
 #[test]
 fn a_guest_that_traps_or_cannot_be_understood_after_its_effects_leaves_nothing() {
     for guest in ["trap_after_effects", "answer_unusable_after_effects"] {
-        let (running, answer) = ending(guest);
-        assert_eq!((answer.status, answer.json()), (500, json!({"error": "callback_failed"})), "{guest}");
+        let (running, response) = ending(guest);
+        assert_eq!((response.status, response.json()), (500, json!({"error": "callback_failed"})), "{guest}");
         running.assert_no_message();
         assert_eq!(running.health(guest).failed, 1, "{guest}");
         assert_eq!(
@@ -64,8 +64,8 @@ fn a_guest_that_traps_or_cannot_be_understood_after_its_effects_leaves_nothing()
 /// A callback that returns has succeeded, whatever it says to the client: `docs/writing-a-channel.md` tells guests so.
 #[test]
 fn writes_before_a_guests_error_are_kept_and_the_next_attempt_runs() {
-    let (running, answer) = ending("answer_error_after_effects");
-    assert_eq!((answer.status, again(&running).status), (503, 503));
+    let (running, response) = ending("answer_error_after_effects");
+    assert_eq!((response.status, again(&running).status), (503, 503));
     assert_eq!(running.take(2).len(), 2);
     assert_eq!(running.health("answer_error_after_effects").failed, 0);
 }

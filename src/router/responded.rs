@@ -1,4 +1,4 @@
-//! Requests whose answer is on its way, for those that repeat them.
+//! Requests that were responded to, for duplicates of them.
 //!
 //! What became of a request that can be recognised matters only to a later repeat. So it waits here until the router works
 //! on something else, and wakes the router only while a repeat waits for it.
@@ -8,50 +8,50 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use crate::event::completion::{Answered, Completion};
+use crate::event::completion::{Completion, RespondedRequest};
 
 /// The router's end.
-pub(super) struct AnsweredQueue {
-    queue: Receiver<Answered>,
-    sender: AnsweredSender,
+pub(super) struct RespondedQueue {
+    queue: Receiver<RespondedRequest>,
+    sender: RespondedSender,
 }
 
-/// The end of those who answer.
+/// The end of those who respond.
 #[derive(Clone)]
-pub(super) struct AnsweredSender {
-    queue: Sender<Answered>,
+pub(super) struct RespondedSender {
+    queue: Sender<RespondedRequest>,
     /// Set by the router before it looks into the queue for the last time; taken back by whoever wakes it.
     is_awaited: Arc<AtomicBool>,
     completed: Sender<Completion>,
 }
 
-impl AnsweredQueue {
+impl RespondedQueue {
     pub fn new(completed: Sender<Completion>) -> Self {
-        let (queue, answered) = unbounded();
-        Self { queue: answered, sender: AnsweredSender { queue, is_awaited: Arc::default(), completed } }
+        let (sender, queue) = unbounded();
+        Self { queue, sender: RespondedSender { queue: sender, is_awaited: Arc::default(), completed } }
     }
 
-    /// For one who is going to answer.
-    pub fn sender(&self) -> AnsweredSender {
+    /// For one who is going to respond.
+    pub fn sender(&self) -> RespondedSender {
         self.sender.clone()
     }
 
-    /// The next request that was answered.
-    pub fn take(&self) -> Option<Answered> {
+    /// The next request that was responded to.
+    pub fn take(&self) -> Option<RespondedRequest> {
         self.queue.try_recv().ok()
     }
 
-    /// From now on the next answer wakes the router. What was answered before is in the queue already: look again.
+    /// From now on the next response wakes the router. What was sent before is in the queue already: look again.
     pub fn wake_at_next(&self) {
         self.sender.is_awaited.store(true, Ordering::SeqCst);
     }
 }
 
-impl AnsweredSender {
-    /// Tells what a request was answered with.
-    pub fn send(&self, answered: Answered) {
+impl RespondedSender {
+    /// Notes the response to a request.
+    pub fn send(&self, request: RespondedRequest) {
         // The router is gone only when nobody repeats anything.
-        let _ = self.queue.send(answered);
+        let _ = self.queue.send(request);
         if self.is_awaited.swap(false, Ordering::SeqCst) {
             let _ = self.completed.send(Completion::RepeatsWait);
         }
@@ -63,25 +63,25 @@ mod tests {
     use super::*;
     use crate::event::response::{WebhookRefusal, WebhookResponse};
 
-    fn answered() -> Answered {
-        Answered {
+    fn responded() -> RespondedRequest {
+        RespondedRequest {
             channel: "a".parse().expect("a name"),
             identities: Vec::new(),
             stored: Vec::new(),
             is_delayed: false,
-            answer: WebhookResponse::Refused(WebhookRefusal::Busy),
+            response: WebhookResponse::Refused(WebhookRefusal::Busy),
         }
     }
 
     #[test]
-    fn an_answer_wakes_the_router_only_while_a_repeat_waits_for_it() {
+    fn a_response_wakes_the_router_only_while_a_duplicate_waits_for_it() {
         let (completed, completions) = unbounded();
-        let queue = AnsweredQueue::new(completed);
-        queue.sender().send(answered());
+        let queue = RespondedQueue::new(completed);
+        queue.sender().send(responded());
         assert!(completions.is_empty() && queue.take().is_some());
         queue.wake_at_next();
-        queue.sender().send(answered());
-        queue.sender().send(answered());
+        queue.sender().send(responded());
+        queue.sender().send(responded());
         assert_eq!(completions.len(), 1, "woken once");
         assert!(queue.take().is_some() && queue.take().is_some() && queue.take().is_none());
     }
