@@ -89,9 +89,13 @@ files() {
   for name in $(names); do echo "channels/$name/$name.wasm"; echo "channels/$name/$name.capabilities.json"; done
   echo fixtures/webchat.wasm
   echo fixtures/webchat.capabilities.json
+  # What `tinclaw new` writes beside a new channel.
+  find channels/kit -type f | sort
 }
+# Files of the kit have their path as name, the others the last part of it.
+name_in_archive() { case $1 in channels/kit/*) echo "${1#channels/}" ;; *) basename "$1" ;; esac; }
 {
-  for file in $(files); do echo "$(wc -c <"$file" | tr -d ' ') $(basename "$file")"; done
+  for file in $(files); do echo "$(wc -c <"$file" | tr -d ' ') $(name_in_archive "$file")"; done
   echo
   for file in $(files); do cat "$file"; done
 } | xz -9e --check=crc32 >channels/bundle.xz

@@ -1,4 +1,4 @@
-//! The archive with the files of the channels that come with the program.
+//! The archive with the files of the channels that come with the program, and with the kit that they are written with.
 //!
 //! `channels/build.sh` packs it as one xz stream, because the channels have much in common: a line `SIZE NAME` for each
 //! file, an empty line, and the files in that order.
@@ -32,6 +32,23 @@ pub(super) fn read<const N: usize>(names: [&str; N]) -> io::Result<[Vec<u8>; N]>
         }
     }
     Err(io::ErrorKind::NotFound.into())
+}
+
+/// The files of the kit: paths that begin with `kit/`, and contents.
+///
+/// # Errors
+/// The archive is damaged.
+pub(super) fn kit() -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut archive = XzReader::new(ARCHIVE, false);
+    let mut found = Vec::new();
+    for (size, name) in index(&mut archive)? {
+        let mut file = Vec::new();
+        archive.by_ref().take(size).read_to_end(&mut file)?;
+        if name.starts_with("kit/") {
+            found.push((name, file));
+        }
+    }
+    Ok(found)
 }
 
 /// Sizes and names of the files.
@@ -69,10 +86,34 @@ mod tests {
             archive.by_ref().take(size).read_to_end(&mut file).unwrap();
             let channel = name.split('.').next().unwrap();
             let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-            let path = root.join("channels").join(channel).join(&name);
-            let path = if path.exists() { path } else { root.join("fixtures").join(&name) };
+            let channels = root.join("channels");
+            let places =
+                [channels.join(&name), channels.join(channel).join(&name), root.join("fixtures").join(&name)];
+            let path =
+                places.into_iter().find(|path| path.exists()).unwrap_or_else(|| panic!("{name} is gone"));
             assert!(std::fs::read(&path).unwrap() == file, "{name} is an older one: run channels/build.sh");
         }
+    }
+
+    #[test]
+    fn the_archive_has_the_whole_kit() {
+        let mut names: Vec<String> = kit().unwrap().into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        let mut expected = Vec::new();
+        let channels = Path::new(env!("CARGO_MANIFEST_DIR")).join("channels");
+        let mut folders = vec![channels.join("kit")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    expected.push(path.strip_prefix(&channels).unwrap().to_str().unwrap().to_owned());
+                }
+            }
+        }
+        expected.sort();
+        assert_eq!(names, expected, "run channels/build.sh");
     }
 
     #[test]

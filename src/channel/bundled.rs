@@ -95,6 +95,16 @@ fn unpack(_: &str) -> Option<Files> {
     None
 }
 
+/// The source of the kit that channels are written with: paths that begin with `kit/`, and contents. Nothing in a build
+/// without the feature `bundled`.
+#[cfg(feature = "cli")]
+pub(crate) fn kit_files() -> Option<Vec<(String, Vec<u8>)>> {
+    #[cfg(feature = "bundled")]
+    return super::archive::kit().ok();
+    #[cfg(not(feature = "bundled"))]
+    None
+}
+
 /// Writes a file beside its place and moves it there when it is complete and on the disk.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();

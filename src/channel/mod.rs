@@ -46,6 +46,8 @@ pub use crate::capability::{
 };
 pub use crate::model::name::{ChannelName, ChannelNameError};
 pub use crate::webhook::WebhookConfigError;
+#[cfg(feature = "cli")]
+pub(crate) use bundled::kit_files;
 pub use bundled::{BundledError, available_channel_names, bundled_channel_names, install_bundled_channel};
 pub(crate) use bundled::{bundled_channel_files, replace_file};
 pub(crate) use config::start_config;

@@ -107,6 +107,11 @@ pub enum Command {
     /// Show channels and their status, or install one that comes with tinclaw
     #[command(subcommand)]
     Channels(ChannelsCommand),
+    /// Write the source of a new channel, in Rust, into a folder of its name
+    New {
+        /// The channel's name: a-z, 0-9 and _, beginning with a letter
+        name: String,
+    },
     /// Show, check, call, install and remove tools for agents
     #[command(subcommand)]
     Tools(ToolsCommand),

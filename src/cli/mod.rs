@@ -11,6 +11,7 @@
 //! | `agent/` | who answers messages: echo, a program, an HTTP server |
 //! | `control/` | the socket through which other commands reach the running host |
 //! | `check`, `call`, `channels` | commands about channels |
+//! | `new` | `tinclaw new`: the source of a new channel |
 //! | `tools` | commands about tools |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
 //! | `secrets`, `prompt` | commands about secrets |
@@ -30,6 +31,7 @@ mod generate;
 mod health;
 mod logging;
 mod memory;
+mod new;
 mod outcome;
 mod output;
 mod pairing;
@@ -80,6 +82,7 @@ fn run_command(Arguments { common, command }: Arguments) -> ExitCode {
         Command::Check(options) => check::check(&common, &options),
         Command::Call(options) => call::call(&common, &options),
         Command::Channels(command) => channels::channels(&common, &command),
+        Command::New { name } => new::new(&name),
         Command::Tools(command) => tools::tools(&common, &command),
         Command::Messages(command) => queues::messages(&common, &command),
         Command::Replies(command) => queues::replies(&common, &command),
