@@ -69,8 +69,9 @@ fn a_setting_opens_nothing_else() {
         let answer = get(&host, &url);
         assert!(answer["err"].is_string(), "{url}: {answer}");
     }
-    // Plain text stays plain text: an encrypted request to the same place fails by its handshake.
-    assert!(get(&host, &format!("{encrypted}/api/x"))["err"].is_string());
+    // The setting names the scheme too. An encrypted request to the same place was sent, and failed by its handshake.
+    let answer = get(&host, &format!("{encrypted}/api/x"));
+    assert!(answer["err"].as_str().is_some_and(|error| error.contains("named with http://")), "{answer}");
     assert_eq!(other.requests().len(), 0);
     assert_eq!(server.requests().iter().filter(|request| request.target != "/api/states").count(), 0);
 }

@@ -47,8 +47,17 @@ impl Target {
             Some((authority, rest)) => {
                 Ok(Self { is_encrypted: false, ..Self::parse(&format!("https://{authority}{rest}"))? })
             }
-            None => Self::parse(text),
+            None => Self::parse(text).and_then(|target| target.unless_plain(operator_hosts)),
         }
+    }
+
+    /// Refuses an encrypted URL for a server that the operator named with `http`: only what was written is allowed.
+    fn unless_plain(self, operator_hosts: &[OperatorHost]) -> Result<Self, OutboundError> {
+        let is_it = |host: &OperatorHost| host.is(&self.host, self.port) && !host.is_encrypted();
+        if operator_hosts.iter().any(is_it) {
+            return Err(OutboundError::Url("its server is named with http:// in the channel's settings"));
+        }
+        Ok(self)
     }
 
     /// Parses what a guest wrote.
