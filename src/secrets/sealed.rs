@@ -39,7 +39,7 @@ const SALT_BYTES: usize = 16;
 /// The longest first line that is looked at.
 const MAX_HEADER_BYTES: usize = 1024;
 /// The shortest content of a key file, in bytes: 256 bits if they are random, as `head -c 32 /dev/urandom` gives.
-const MIN_KEY_FILE_BYTES: usize = 32;
+pub(super) const MIN_KEY_FILE_BYTES: usize = 32;
 /// The shortest passphrase, in bytes.
 const MIN_PASSPHRASE_BYTES: usize = 8;
 

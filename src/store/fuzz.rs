@@ -1,6 +1,6 @@
 //! Fuzzing of the database.
 
-use super::{Durability, MessageFilter, ReplyFilter, SqliteStore, Store};
+use super::{MessageFilter, ReplyFilter, SqliteOptions, SqliteStore, Store};
 
 /// A file that lies where the database should be: it is refused, or everything in it can be asked for.
 pub fn database(bytes: &[u8]) {
@@ -11,7 +11,7 @@ pub fn database(bytes: &[u8]) {
         let _ = std::fs::remove_file(directory.join(name));
     }
     std::fs::write(&path, bytes).expect("the temporary directory can be written");
-    let Ok(mut store) = SqliteStore::open(&path, Durability::default()) else { return };
+    let Ok(mut store) = SqliteStore::open_with(&path, &SqliteOptions::default()) else { return };
     let _ = store.load(0);
     if let Ok(messages) = store.messages(&MessageFilter::default()) {
         for message in messages {
