@@ -412,6 +412,69 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_that_an_operator_sends_again_has_all_its_traps_and_all_its_time_again() {
+        let (policy, begin) = (RetryPolicy::default(), Instant::now());
+        let mut outbox = Outbox::default();
+        outbox.add(&PendingReply { traps: 2, ..stored(9, 0, 600_000) }, &policy, begin);
+        let now = begin + DAY;
+        outbox.begin(1, now);
+        assert_eq!(outbox.traps(ReplyId(1)), 2);
+        outbox.add(&stored(0, 0, 0), &policy, now);
+        let after = outbox.failed(ReplyId(1), failed(1), &policy, now, 1.0).unwrap();
+        assert_eq!((after.traps, after.tried_for), (0, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_stored_reply_that_had_failed_for_five_minutes_holds_up_nobody() {
+        let (policy, now) = (RetryPolicy::default(), Instant::now());
+        for (case, attempts, tried_ms, first) in [
+            ("never tried", 0, 300_000, 1),
+            ("tried once, for five minutes", 1, 300_000, 2),
+            ("tried for less", 1, 299_999, 1),
+        ] {
+            let mut outbox = Outbox::default();
+            outbox.add(&stored(attempts, 0, tried_ms), &policy, now);
+            outbox.add(&reply(2), &policy, now);
+            // The one that was tried is due again after a wait.
+            outbox.order.make_due(ReplyId(1), now + SECOND);
+            let begun = outbox.begin(1, now).map_or(1, |(id, _)| id.0);
+            assert_eq!(begun, first, "{case}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_is_not_made_does_not_count() {
+        let (policy, now) = (RetryPolicy::default(), Instant::now());
+        let mut outbox = Outbox::default();
+        outbox.add(&stored(3, 0, 0), &policy, now);
+        assert_eq!(outbox.begin(1, now), Some((ReplyId(1), 4)));
+        outbox.not_made(ReplyId(1));
+        assert!(outbox.retry_at(ReplyId(1), now));
+        assert_eq!(outbox.begin(1, now), Some((ReplyId(1), 4)));
+    }
+
+    #[test]
+    fn traps_are_counted_and_what_is_uncertain_stays_so() {
+        let (policy, now) = (RetryPolicy::default(), Instant::now());
+        let mut outbox = Outbox::default();
+        assert_eq!(outbox.traps(ReplyId(1)), 0, "it is not known");
+        outbox.add(&stored(0, 0, 0), &policy, now);
+        for (number, is_trap, is_uncertain, traps, redelivery) in [
+            (1, false, false, 0, false),
+            (2, true, false, 1, false),
+            (3, false, true, 1, true),
+            (4, true, false, 2, true),
+        ] {
+            outbox.begin(1, now);
+            let attempt = AttemptFailed { is_trap, is_uncertain, ..failed(number) };
+            let after = outbox.failed(ReplyId(1), attempt, &policy, now, 0.0).unwrap();
+            assert!(outbox.retry_at(ReplyId(1), now));
+            assert_eq!((after.traps, outbox.traps(ReplyId(1))), (traps, traps), "attempt {number}");
+            assert_eq!(outbox.attempt(ReplyId(1)).unwrap().redelivery, redelivery, "attempt {number}");
+        }
+    }
+
+    #[test]
     fn jitter_never_undercuts_what_upstream_asked_for() {
         let failure = Failure { retry_after: Some(SECOND * 7), ..failure(9) };
         assert_eq!(RetryPolicy::default().next(failure, 0.0), retry(7));

@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn methods_and_ports_are_matched() {
         let json = r#"[{"host": "a.example", "methods": ["get", "POST"]},
-                       {"host": "b.example:8443"}, {"host": "c.example", "port": 444}, {"host": "d.example", "methods": ["*"]}]"#;
+                       {"host": "b.example:8443"}, {"host": "c.example", "port": 444}, {"host": "d.example", "methods": ["*"]},
+                       {"host": "e.example:1", "methods": ["GET", "*"]}]"#;
         let rows = [
             ("listed", "GET", "https://a.example/", true),
             ("listed in another case", "post", "https://a.example/", true),
@@ -182,6 +183,7 @@ mod tests {
             ("wrong port", "GET", "https://b.example/", false),
             ("port field", "GET", "https://c.example:444/", true),
             ("star", "PATCH", "https://d.example/", true),
+            ("star beside another, and the lowest port", "PATCH", "https://e.example:1/", true),
         ];
         for (what, method, url, expected) in rows {
             assert_eq!(permits(json, method, url).is_ok(), expected, "{what}");
@@ -199,7 +201,7 @@ mod tests {
         ];
         for (url, method, expected) in rows {
             let text = permits(json, method, url).unwrap_err();
-            assert!(text.contains(expected), "{url}: {text}");
+            assert!(text.contains(&format!("allow-list: {expected}")), "{url}: {text}");
         }
     }
 
@@ -210,6 +212,7 @@ mod tests {
             r#"[{"host": "*"}]"#,
             r#"[{"host": "a.example:444", "port": 445}]"#,
             r#"[{"host": "a.example", "port": 0}]"#,
+            r#"[{"host": "a.example:0"}]"#,
             r#"[{"host": "a.example", "path_prefix": "/x?y"}]"#,
             r#"[{"host": "a.example", "path_prefix": "/a/%2e%2e/"}]"#,
             r#"[{"host": "a.example", "path_prefix": "/api/.."}]"#,

@@ -313,6 +313,36 @@ mod tests {
     }
 
     #[test]
+    fn limits_hold_at_their_edge_and_not_past_it() {
+        let long = |bytes: usize| format!("https://h.example/{}", "a".repeat(bytes - 18));
+        let host = |bytes: usize| {
+            let label = "a".repeat(63);
+            format!("https://{label}.{label}.{label}.{}/", "a".repeat(bytes - 192))
+        };
+        for (what, fits, over) in [
+            ("bytes of the URL", long(8192), long(8193)),
+            ("bytes of the host", host(253), host(254)),
+            ("encodings", "https://h.example/%252561".into(), "https://h.example/%25252561".into()),
+        ] {
+            assert!(Target::parse(&fits).is_ok(), "{what}: {fits}");
+            assert!(Target::parse(&over).is_err(), "{what}: {over}");
+        }
+    }
+
+    #[test]
+    fn a_plain_url_stays_plain_for_the_server_that_the_operator_named_and_for_no_other() {
+        let hosts = [OperatorHost::parse("http://box.example:8123").unwrap()];
+        let target = Target::parse_for("http://box.example:8123/x", &hosts).unwrap();
+        assert_eq!(target.origin(), "http://box.example:8123");
+        assert!(Target::parse_for("https://box.example:8123/x", &hosts).is_err());
+        assert_eq!(
+            Target::parse_for("https://box.example/x", &hosts).unwrap().origin(),
+            "https://box.example"
+        );
+        assert!(Target::parse_for("http://other.example:8123/x", &hosts).is_err());
+    }
+
+    #[test]
     fn what_parsers_disagree_about_is_refused() {
         let long = format!("https://h.example/{}", "a".repeat(MAX_URL_BYTES));
         let label = format!("https://{}.example/", "a".repeat(64));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::channel::{LoadError, WasmChannel, WasmChannelLoader};
+use crate::channel::{ChannelName, LoadError, WasmChannel, WasmChannelLoader};
 use crate::net::PublicUrl;
 use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig};
 use crate::server::requests::{OwnPages, RequestHandler, head_check};
@@ -303,15 +303,20 @@ fn serve(
 
 /// Channels that anybody may call are meant for this machine; beyond it, somebody should know.
 fn warn_of_open_channels(manager: &ChannelManager, address: SocketAddr) {
-    if address.ip().to_canonical().is_loopback() {
-        return;
-    }
-    for channel in manager.routes().unauthenticated_channels() {
+    for channel in open_channels(manager, address) {
         log::warn!(
             target: channel.as_str(),
             "channel {channel} has no authentication, and this host listens on {address}: whoever reaches that address \
              can talk to it; listen on 127.0.0.1, or declare an authentication scheme in its capability file"
         );
+    }
+}
+
+/// The channels without authentication that can be reached from other machines.
+fn open_channels(manager: &ChannelManager, address: SocketAddr) -> Vec<ChannelName> {
+    match address.ip().to_canonical().is_loopback() {
+        true => Vec::new(),
+        false => manager.routes().unauthenticated_channels(),
     }
 }
 
@@ -352,6 +357,28 @@ mod tests {
         let host = Host::builder().channels_from(channels.path()).start().expect("it starts");
         assert_eq!(host.failed_channels().len(), 2);
         assert_eq!(host.health().unwrap().channels.len(), 1);
+    }
+
+    // Nobody was told that strangers could write to a channel as soon as the host listened on more than loopback.
+    #[test]
+    fn a_channel_without_authentication_is_named_when_others_can_reach_it() {
+        let runtime = fixtures::runtime();
+        let host = fixtures::host(&["echo_token", "echo_webhook_secret"], &[])
+            .channel(fixtures::channel(&runtime, "everything"))
+            .channel(fixtures::channel(&runtime, "echo"))
+            .start()
+            .expect("it starts");
+        for (address, expected) in [
+            ("127.0.0.1:80", &[][..]),
+            ("[::1]:80", &[]),
+            ("[::ffff:127.0.0.1]:80", &[]),
+            ("0.0.0.0:80", &["everything"]),
+            ("[::]:80", &["everything"]),
+            ("192.168.1.2:80", &["everything"]),
+        ] {
+            let found = open_channels(host.manager(), address.parse().expect("an address"));
+            assert_eq!(found.iter().map(ChannelName::as_str).collect::<Vec<_>>(), expected, "{address}");
+        }
     }
 
     #[test]

@@ -254,8 +254,57 @@ mod tests {
     #[test]
     fn an_entry_that_is_pushed_twice_is_taken_once() {
         let now = Instant::now();
-        let mut conversations = filled(&[(1, "ann"), (1, "ann")], now);
+        let mut conversations = filled(&[(1, "ann"), (1, "ann"), (2, "ann")], now);
         assert_eq!(all_due(&mut conversations, now), [1]);
-        assert_eq!(conversations.len(), 1);
+        assert_eq!(conversations.len(), 2);
+        assert!(conversations.finish(1));
+        assert_eq!(all_due(&mut conversations, now), [2]);
+    }
+
+    #[test]
+    fn an_entry_behind_the_first_one_cannot_be_requeued() {
+        let now = Instant::now();
+        let mut conversations = filled(&[(1, "ann"), (2, "ann")], now);
+        assert!(!conversations.requeue(2, now + Duration::from_secs(5)));
+        assert_eq!(all_due(&mut conversations, now), [1]);
+        assert!(conversations.finish(1));
+        assert_eq!(all_due(&mut conversations, now), [2], "it is due when it was");
+    }
+
+    #[test]
+    fn an_entry_that_is_requeued_before_it_was_taken_is_due_only_then() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(5);
+        let mut conversations = filled(&[(1, "ann")], now);
+        assert!(conversations.requeue(1, later));
+        assert_eq!(conversations.take_due(now), None);
+        assert_eq!(all_due(&mut conversations, later), [1]);
+    }
+
+    #[test]
+    fn the_next_in_order_follows_and_the_ones_behind_it_wait() {
+        let now = Instant::now();
+        let mut conversations = filled(&[(1, "ann"), (2, "ann"), (3, "ann")], now);
+        assert_eq!(all_due(&mut conversations, now), [1]);
+        assert!(conversations.finish(1));
+        assert_eq!(all_due(&mut conversations, now), [2]);
+    }
+
+    #[test]
+    fn an_entry_that_was_taken_and_steps_aside_is_not_taken_twice() {
+        let now = Instant::now();
+        let mut conversations = filled(&[(1, "ann"), (2, "ann")], now);
+        assert_eq!(conversations.take_due(now), Some(1));
+        assert!(conversations.step_aside(1));
+        assert_eq!(all_due(&mut conversations, now), [2]);
+    }
+
+    #[test]
+    fn entries_that_stepped_aside_do_not_wait_for_each_other() {
+        let now = Instant::now();
+        let mut conversations = filled(&[(1, "ann"), (2, "ann"), (3, "ann")], now);
+        assert!(conversations.step_aside(1) && conversations.step_aside(2) && conversations.step_aside(3));
+        assert_eq!(conversations.queues.len(), 3, "their conversation is gone");
+        assert_eq!(all_due(&mut conversations, now), [1, 2, 3]);
     }
 }

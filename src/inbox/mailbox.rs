@@ -272,12 +272,18 @@ impl Mailbox {
             self.release(lease, delay);
             return Failed::Requeued;
         }
+        let Ok(stored) = self.read_before_end(lease, is_final) else {
+            // Without the message nobody could be told of its end.
+            self.release(lease, delay.max(UNREADABLE_PAUSE));
+            return Failed::Requeued;
+        };
         let now = Instant::now();
         let mut state = self.lock();
         if state.is_closed {
             return Failed::Stale;
         }
-        let (kept, body) = (state.queue.kept(lease.id).unwrap_or(0), state.queue.body(lease.id));
+        let kept = state.queue.kept(lease.id).unwrap_or(0);
+        let body = state.queue.body(lease.id).or(stored);
         let failed = match is_final {
             true => state.queue.give_up(lease),
             false => state.queue.fail(lease, deadline_after(now, delay)),
@@ -297,6 +303,23 @@ impl Mailbox {
         failed
     }
 
+    /// Reads a message that is about to be a dead letter and is not kept in memory.
+    fn read_before_end(
+        &self,
+        lease: Lease,
+        is_final: bool,
+    ) -> Result<Option<Arc<StoredMessage>>, CommitError> {
+        let is_needed = {
+            let state = self.lock();
+            (is_final || state.queue.is_last_attempt(lease)) && state.queue.body(lease.id).is_none()
+        };
+        if !is_needed {
+            return Ok(None);
+        }
+        let record = self.0.store.query(move |engine| engine.message(lease.id))?;
+        Ok(record.map(|record| Arc::new(record.into())))
+    }
+
     fn is_store_down(&self) -> bool {
         self.0.store.health().state == StoreState::Down
     }
@@ -310,11 +333,7 @@ impl Mailbox {
         notice: Option<&str>,
     ) {
         let end = Change::MessageDead { id, at_ms: unix_ms(), error: error.to_owned() };
-        let read = || match self.0.store.query(move |engine| engine.message(id)) {
-            Ok(record) => record.map(|record| Arc::new(record.into())),
-            Err(_) => None,
-        };
-        let reply = body.or_else(read).and_then(|message| self.0.notice.reply_to(id, &message, notice));
+        let reply = body.and_then(|message| self.0.notice.reply_to(id, &message, notice));
         let Some(reply) = reply else { return self.write_soon(end) };
         let (mailbox, mut pending) = (self.clone(), Some(reply.pending()));
         let batch = Batch { changes: vec![end, Change::AddReply(reply)] };

@@ -76,7 +76,7 @@ impl TokenBucket {
     }
 
     fn commit(&mut self, count: u32, now: Instant) {
-        if count > 0 && self.capacity > 0 {
+        if self.capacity > 0 {
             self.full_at = now.checked_add(self.missing(now).saturating_add(self.time_of(count)));
         }
     }
@@ -232,6 +232,34 @@ mod tests {
         }
         let text = RateLimited { retry_after: Duration::MAX }.to_string();
         assert_eq!(text, "over the rate limit, which is 0 and allows none");
+    }
+
+    #[test]
+    fn taking_none_waits_for_nothing_whatever_is_to_be_left() {
+        let now = Instant::now();
+        for capacity in [0, 1, 4] {
+            let mut limit = RateLimit::new(capacity, capacity);
+            let _ = limit.take(capacity, now);
+            assert_eq!(limit.take_leaving(0, 2, now), Ok(()), "{capacity}");
+        }
+    }
+
+    #[test]
+    fn the_wait_that_is_told_is_rounded_up_past_its_end() {
+        for (wait, expected) in [(0, "1 s"), (999, "1 s"), (1_000, "2 s"), (59_500, "60 s")] {
+            let text = RateLimited { retry_after: Duration::from_millis(wait) }.to_string();
+            assert_eq!(text, format!("over the rate limit, try again in {expected}"), "{wait} ms");
+        }
+    }
+
+    #[test]
+    fn a_minute_and_an_hour_are_as_long_as_their_names_say() {
+        let now = Instant::now();
+        for (per_minute, per_hour, wait) in [(1, 100, 60), (100, 1, 3600)] {
+            let mut limit = RateLimit::new(per_minute, per_hour);
+            limit.take(1, now).unwrap();
+            assert_eq!(limit.take(1, now), Err(RateLimited { retry_after: seconds(wait) }));
+        }
     }
 
     #[test]

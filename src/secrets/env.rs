@@ -164,6 +164,19 @@ mod tests {
         assert_eq!(store.get("a").unwrap(), Some(Secret::from("x")));
     }
 
+    // A capability file could name any variable of the process as its secret, and send it to its own hosts.
+    #[test]
+    fn no_variable_of_this_process_without_the_prefix_is_a_secret() {
+        let names: Vec<String> =
+            std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+        assert!(names.iter().any(|name| name == "PATH"), "cargo sets it");
+        for name in names.iter().filter(|name| !name.starts_with(SECRET_ENV_PREFIX)) {
+            if let Ok(found) = EnvSecrets::new().get(name) {
+                assert!(found.is_none(), "{name}");
+            }
+        }
+    }
+
     #[test]
     fn an_empty_variable_is_no_secret_and_the_next_place_is_asked() {
         let store =

@@ -56,6 +56,21 @@ mod tests {
     }
 
     #[test]
+    fn the_tolerances_are_five_minutes_and_at_most_a_week() {
+        assert_eq!((DEFAULT_TOLERANCE_SECS, MAX_TOLERANCE_SECS), (300, 604_800));
+        let now = MAX_TOLERANCE_SECS * 1000;
+        assert!(recent("0", now, MAX_TOLERANCE_SECS).is_ok());
+        assert!(recent("0", now + 1, MAX_TOLERANCE_SECS).is_err());
+    }
+
+    #[test]
+    fn twelve_digits_are_a_time_and_thirteen_are_not() {
+        let twelve = recent("999999999999", 999_999_999_999_000, 300);
+        assert_eq!(twelve, Ok(Timestamp { text: "999999999999", ms: 999_999_999_999_000 }));
+        assert_eq!(recent("1000000000000", 1_000_000_000_000_000, 300), Err(AuthFailure::TimestampMalformed));
+    }
+
+    #[test]
     fn the_clock_difference_is_told_with_its_direction() {
         let skew = |text| recent(text, 1_700_000_000_000, 300).unwrap_err();
         assert_eq!(skew("1700000400"), AuthFailure::TimestampOutsideTolerance { skew_secs: 400 });

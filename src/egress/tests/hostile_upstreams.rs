@@ -292,4 +292,8 @@ fn a_wait_that_the_server_asks_for_is_reported() {
     assert_eq!(send(&channel(&upstream), get(URL)).unwrap().retry_after, Some(Duration::from_secs(5)));
     let upstream = Upstream::fixed(response(200, "", "{}"));
     assert_eq!(send(&channel(&upstream), get(URL)).unwrap().retry_after, None);
+    // Counted from this host's clock, this date is long past.
+    let dates = "Date: Fri, 31 Dec 1999 23:59:30 GMT\r\nRetry-After: Sat, 01 Jan 2000 00:00:00 GMT\r\n";
+    let upstream = Upstream::fixed(response(503, dates, ""));
+    assert_eq!(send(&channel(&upstream), get(URL)).unwrap().retry_after, Some(Duration::from_secs(30)));
 }

@@ -205,6 +205,25 @@ fn during_an_outage_webhooks_get_503_polls_pause_and_everything_resumes_by_itsel
     assert_eq!(kept.message().content, "hello");
 }
 
+/// An approval that could not be stored held until the next restart, although the operator had been told that it failed.
+#[test]
+fn a_pairing_whose_approval_cannot_be_stored_is_not_approved_and_can_be_later() {
+    let (script, state) = (Script::default(), TempDir::new());
+    let upstream = Upstream::start(|_, _| ok());
+    let (host, address) =
+        start(everything(&upstream, |_| {}).configure(|config| config.state = failing(&script, &state)));
+    let ask = json!({"do": "pairing-upsert-request", "channel": "everything", "id": "u1", "meta_json": "{}"});
+    let code = accepted(address, &ask)["code"].as_str().expect("a code").to_owned();
+    let channel = "everything".parse().expect("a name");
+    script.fail_always(Fault::DiskFull);
+    host.pairing().approve(&channel, &code, Some("ann")).expect_err("the disk is full");
+    assert!(host.pairing().approved().is_empty());
+    assert_eq!(host.pairing().pending().len(), 1, "they wait as before");
+    script.clear();
+    eventually("the store works", || host.pairing().approve(&channel, &code, Some("ann")).ok());
+    assert_eq!(host.pairing().approved()[0].identity, "ann");
+}
+
 /// The guest counts on what it wrote in `on-start`: a channel that was ready before this was durable starts again.
 #[test]
 fn a_start_that_could_not_be_stored_is_made_again() {
@@ -344,6 +363,37 @@ fn a_message_that_cannot_be_read_has_used_up_no_attempt() {
     assert_eq!((delivery.message().content.as_str(), delivery.attempt()), ("1", 2));
     assert_eq!(reads.load(Ordering::Relaxed), FAILURES + 1);
     delivery.ack();
+}
+
+/// The message could not be read at the moment when it was given up: it ended, and its sender was never told.
+#[test]
+fn a_message_that_cannot_be_read_is_not_given_up_before_its_sender_can_be_told() {
+    let state = TempDir::new();
+    let db = state.path().join("tinclaw.db");
+    let reads = Arc::new(AtomicU32::new(0));
+    let hook: Hook = Arc::new(move |step| {
+        // The first read is that of the delivery.
+        if step == Step::BeforeReadingMessage && reads.fetch_add(1, Ordering::Relaxed) == 1 {
+            return Err(StoreError::Io { path: "tinclaw.db".into(), detail: "read error".into() });
+        }
+        Ok(())
+    });
+    let upstream = Upstream::start(|_, _| ok());
+    let first = Mutex::new(SqliteStore::opener(db.clone(), SqliteOptions::default()));
+    let kept = StateLocation::Custom(StoreOpener::new(move || first.lock().unwrap()()));
+    let (host, address) = start(echo(&upstream).configure(|config| config.state = kept));
+    eventually("the webhook is accepted", || (say(address, 1).status == 200).then_some(()));
+    host.shutdown();
+    let open = move || Ok(Box::new(SqliteStore::open(&db, Durability::Full)?) as Box<dyn Store>);
+    let (host, _) = start(echo(&upstream).configure(|config| {
+        config.state = hooked::state(open, hook);
+        config.delivery.max_attempts = 2;
+        config.dead_letter_text = Some("given up".to_owned());
+    }));
+    let next = || host.messages().recv_timeout(Duration::from_secs(60)).expect("the message");
+    assert!(!next().fail("once", Duration::ZERO), "it cannot be read");
+    assert!(next().fail("twice", Duration::ZERO));
+    upstream.wait_for("the sentence", |request| request.json()["text"] == "given up");
 }
 
 /// Acknowledged during an outage: the acknowledgement is stored when the store works again.

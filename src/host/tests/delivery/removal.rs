@@ -50,9 +50,12 @@ fn a_removed_channel_leaves_nothing_in_memory_and_goes_on_when_it_is_added_again
 fn requests_of_a_removed_channel_are_answered_at_once() {
     let gate = Gate::default();
     let upstream = slow(&gate);
-    let host = start(everything(&upstream, |file| {
+    let runtime = fixtures::runtime();
+    let first = fixtures::channel_with(&runtime, "everything", |file| {
         file["capabilities"]["channel"]["inbound_concurrency"] = 1.into();
-    }));
+    });
+    let guest = Arc::downgrade(first.module());
+    let host = start(fixtures::host(&[], &[("api.everything.example", upstream.url())]).channel(first));
     host.ready("everything");
     std::thread::scope(|scope| {
         let post = || host.post(&sequence([get("/slow"), emit("ann", "lost")])).status;
@@ -64,11 +67,13 @@ fn requests_of_a_removed_channel_are_answered_at_once() {
             assert_eq!(request.join().unwrap(), 503);
         }
     });
+    // A callback that ends now leaves nothing, although there is a channel of its name again.
+    host.host.add(Box::new(fixtures::channel(&fixtures::runtime(), "everything"))).unwrap();
+    host.ready("everything");
     gate.open();
-    // A callback that ends now leaves nothing.
-    let runtime = fixtures::runtime();
-    host.host.add(Box::new(fixtures::channel(&runtime, "everything"))).unwrap();
+    eventually("the guest leaves the memory", || (guest.strong_count() == 0).then_some(()));
     host.task(&emit("ann", "kept"));
+    assert_eq!(host.health("everything").failed, 0);
     assert_eq!(host.take(1), ["kept"]);
     host.assert_no_message();
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::event::{Event, ShutdownPhase, Wakeup};
 use crate::store::ReplyState;
 use serde_json::{Value, json};
 
@@ -90,6 +91,25 @@ fn a_shutdown_ends_when_nothing_is_left_to_do_however_long_its_grace() {
     // A host whose shutdown does not end cannot be dropped either.
     std::mem::forget(running);
     ends.expect("the shutdown ends");
+}
+
+/// The end of the grace for what ran before was queued already when the last of it ended, and stopped `on-shutdown`.
+#[test]
+fn the_end_of_an_earlier_grace_does_not_cut_on_shutdown_short() {
+    let gate = Gate::default();
+    let (state, upstream) = (TempDir::new(), slow(&gate));
+    let first = start(kept_in(everything(&upstream, |_| {}), state.path()));
+    first.task_in("on-shutdown", &sequence([get("/slow"), write("last", "written")]));
+    std::thread::scope(|scope| {
+        scope.spawn(|| first.host.manager().shutdown(Duration::from_secs(3600)));
+        upstream.wait_for("on-shutdown", |_| true);
+        let late = Event::Due(Wakeup::GraceOver(ShutdownPhase::Draining));
+        first.host.manager().events.send(late).expect("the router runs");
+        gate.open();
+    });
+    drop(first);
+    let second = start(kept_in(everything(&upstream, |_| {}), state.path()));
+    assert_eq!(second.file("last"), "written");
 }
 
 #[test]
