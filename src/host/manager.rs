@@ -115,13 +115,12 @@ impl ChannelManager {
         let thread_config =
             StoreThreadConfig { retention: config.retention.clone(), ..StoreThreadConfig::default() };
         let news = completed.clone();
-        let (store, mut loaded) = match config.state.clone() {
-            StateLocation::Memory => {
-                (StoreThread::in_memory(MemoryStore::new(), &config.retention), Loaded::default())
-            }
-            state => StoreThread::start(opener(state), thread_config, move |event| {
+        let (store, mut loaded) = if matches!(config.state, StateLocation::Memory) {
+            (StoreThread::in_memory(MemoryStore::new(), &config.retention), Loaded::default())
+        } else {
+            StoreThread::start(opener(config.state.clone()), thread_config, move |event| {
                 let _ = news.send(Completion::Store(event));
-            })?,
+            })?
         };
         let handle = store.handle();
         let (needed, replies_waiting) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
