@@ -101,8 +101,8 @@ impl ChannelCapabilitiesFile {
     }
 
     /// What is worth saying about a file that is accepted: a mapping that is not honoured, a pattern that cannot be
-    /// used, a part that is not there yet. Limits that are clamped are reported by
-    /// [`ChannelLimits::resolve`](crate::channel::ChannelLimits::resolve).
+    /// used, a part that is not there yet. The host reports limits that it clamps
+    /// when the channel is added.
     pub fn inspect(&self) -> Vec<Diagnostic> {
         review::inspect(self)
     }

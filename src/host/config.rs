@@ -87,7 +87,7 @@ pub struct ChannelSettings {
     pub overrides: CapabilityOverrides,
 }
 
-/// Everything that can be set about a [`ChannelManager`](super::ChannelManager). The default keeps nothing on disk and
+/// Everything that can be set about a [`ChannelManager`](crate::ChannelManager). The default keeps nothing on disk and
 /// takes secrets from the environment.
 #[derive(Clone)]
 pub struct ManagerConfig {

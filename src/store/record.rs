@@ -19,11 +19,11 @@ pub type ChannelKey = Arc<str>;
 /// Most rows that one listing returns, whatever its filter asks for.
 pub const MAX_ROWS: usize = 1000;
 
-/// Identifies a message. Given out by the host ([`Ids`](super::Ids)); later messages have larger ids and none is used twice.
+/// Identifies a message. Given out by the host; later messages have larger ids and none is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(pub u64);
 
-/// Identifies a reply. Given out by the host ([`Ids`](super::Ids)); later replies have larger ids and none is used twice.
+/// Identifies a reply. Given out by the host; later replies have larger ids and none is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReplyId(pub u64);
 
