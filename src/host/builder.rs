@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(host.health().unwrap().channels.len(), 1);
     }
 
-    // Nobody was told that strangers could write to a channel as soon as the host listened on more than loopback.
+    // Nobody was told that unknown senders could write to a channel as soon as the host listened on more than loopback.
     #[test]
     fn a_channel_without_authentication_is_named_when_others_can_reach_it() {
         let runtime = fixtures::runtime();
