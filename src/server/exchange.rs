@@ -89,7 +89,6 @@ pub(crate) enum Way {
     /// Through tiny_http's writer.
     Backend(tiny_http::Request),
     /// Around tiny_http, because the request is parked.
-    #[cfg_attr(not(test), allow(dead_code, reason = "tested; no handler parks its requests yet"))]
     Parked,
 }
 
@@ -105,7 +104,6 @@ impl Responder {
 
     /// Lets the request wait for its response without a thread and without a private connection.
     #[must_use]
-    #[cfg_attr(not(test), allow(dead_code, reason = "tested; no handler parks its requests yet"))]
     pub fn park(mut self) -> Responder {
         Responder { client: self.client.take().map(ClientResponse::park) }
     }
@@ -133,7 +131,6 @@ impl ClientResponse {
         self.thread.run(move || write(request, &bytes, arrival, &memory));
     }
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "tested; no handler parks its requests yet"))]
     fn park(mut self) -> Self {
         if let Way::Backend(request) = std::mem::replace(&mut self.way, Way::Parked) {
             write(request, PARKED, self.arrival, &self.memory);

@@ -1,4 +1,4 @@
-//! Reads `multipart/form-data` (RFC 7578), as strictly as services do.
+//! Parses `multipart/form-data` bodies (RFC 7578) and refuses what services refuse.
 
 /// One field of a form.
 #[derive(Clone, Debug)]
