@@ -1,6 +1,7 @@
 //! What the outbound requests of one callback came to, as far as the host acts on it: pure bookkeeping.
 
 use crate::model::escape::escaped;
+use crate::model::prefix::prefix;
 
 /// Bytes of a service's response that are quoted.
 const QUOTED_BYTES: usize = 300;
@@ -62,18 +63,13 @@ fn is_permanent(status: u16) -> bool {
     (400..500).contains(&status) && !matches!(status, 408 | 409 | 425 | 429)
 }
 
-/// The last end of a character that is not beyond this many bytes.
-fn char_boundary_within(text: &str, bytes: usize) -> usize {
-    (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
-}
-
 fn quoted(url: &str, status: u16, body: &[u8], redact: impl Fn(String) -> String) -> String {
     let host = host_of(url);
     // Redacted before it is cut: the beginning of a secret is not recognised.
     let read = &body[..body.len().min(READ_BYTES)];
     let words = redact(String::from_utf8_lossy(read).into_owned());
     let words = words.trim();
-    let words = &words[..char_boundary_within(words, QUOTED_BYTES)];
+    let words = prefix(words, QUOTED_BYTES);
     match words.is_empty() {
         true => format!("{host} responded with {status}"),
         false => format!("{host} responded with {status}: {}", escaped(words)),

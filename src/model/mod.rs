@@ -11,6 +11,7 @@ pub(crate) mod human_duration;
 pub(crate) mod log_throttle;
 pub(crate) mod name;
 pub(crate) mod oneshot;
+pub(crate) mod prefix;
 pub(crate) mod random;
 pub(crate) mod rate_limit;
 pub(crate) mod subject;

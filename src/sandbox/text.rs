@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::model::prefix::prefix;
+
 /// What stands at the end of a text that was cut.
 pub(super) const CUT_MARK: &str = "…[truncated]";
 
@@ -10,10 +12,7 @@ pub(super) fn cut(text: &mut String, limit: usize) -> bool {
     if text.len() <= limit {
         return false;
     }
-    let mut end = limit.saturating_sub(CUT_MARK.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = prefix(text, limit.saturating_sub(CUT_MARK.len())).len();
     text.truncate(end);
     text.shrink_to_fit();
     // A limit that is smaller than the mark gets no mark.
@@ -29,15 +28,6 @@ pub(super) fn short_line(text: &str, limit: usize) -> String {
     let mut line = one_line(prefix(text, limit.saturating_add(4)));
     cut(&mut line, limit);
     line
-}
-
-/// At most `bytes` bytes of the beginning of `text`.
-fn prefix(text: &str, bytes: usize) -> &str {
-    let mut end = bytes.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// One printable line: control characters, and the ones that turn the direction of writing, are escaped, so that a

@@ -12,6 +12,7 @@ use super::runtime::{EXECUTE, WasmToolRuntime, execute};
 use crate::event::callback::{CallbackReport, CallbackValue};
 use crate::model::deadline::deadline_after;
 use crate::model::document::shortened;
+use crate::model::prefix::prefix;
 use crate::sandbox::{GUEST_STACK_BYTES, InvokedTool, ToolBudget};
 
 /// Bytes that are kept of what a tool says of its own failure.
@@ -100,11 +101,7 @@ fn cut(text: &mut String, limit: usize) {
     if text.len() <= limit {
         return;
     }
-    let mut end = limit - CUT.len();
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
+    text.truncate(prefix(text, limit.saturating_sub(CUT.len())).len());
     text.push_str(CUT);
 }
 

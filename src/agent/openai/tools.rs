@@ -9,6 +9,7 @@ use wit_abi::types::StatusType;
 use crate::host::Host;
 use crate::inbox::Delivery;
 use crate::model::document::shortened;
+use crate::model::prefix::prefix;
 use crate::tool::{ToolCall, ToolRegistry};
 
 use super::super::outcome::Recipient;
@@ -132,11 +133,7 @@ pub(super) fn cut(mut text: String, limit: usize) -> String {
         return text;
     }
     let bytes = text.len();
-    let mut end = limit;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
+    text.truncate(prefix(&text, limit).len());
     text + &format!("\n[cut: this is the beginning of {bytes} bytes]")
 }
 
