@@ -92,7 +92,7 @@ pub fn own_id(message: &EmittedMessage) -> Option<DedupeKey> {
 }
 
 /// The change that remembers such a message.
-pub fn seen_message(id: DedupeId, channel: &ChannelKey, key: DedupeKey, now_ms: u64) -> Change {
+pub fn dedupe_message(id: DedupeId, channel: &ChannelKey, key: DedupeKey, now_ms: u64) -> Change {
     Change::Dedupe {
         id,
         channel: channel.clone(),

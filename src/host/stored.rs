@@ -53,9 +53,9 @@ fn by_channel(loaded: Loaded) -> HashMap<ChannelKey, StoredChannel> {
         let PendingReply { channel, .. } = &reply;
         channels.entry(channel.clone()).or_default().replies.push(reply);
     }
-    for seen in loaded.seen {
-        let DedupeRecord { channel, .. } = &seen;
-        channels.entry(channel.clone()).or_default().seen.push(seen);
+    for key in loaded.dedupe_keys {
+        let DedupeRecord { channel, .. } = &key;
+        channels.entry(channel.clone()).or_default().seen.push(key);
     }
     channels
 }

@@ -259,7 +259,7 @@ impl Router {
                     log::debug!(target: channel.as_str(), "channel {channel} emitted a message again; it is dropped");
                     continue;
                 }
-                batch.changes.push(changes::seen_message(ids.seen(), key, id, steady_ms()));
+                batch.changes.push(changes::dedupe_message(ids.dedupe_key(), key, id, steady_ms()));
             }
             batch.changes.push(Change::AddMessage(changes::add_message(ids.message(), key, emitted, now_ms)));
         }

@@ -96,7 +96,7 @@ impl Router {
             identities.clear();
         }
         let now_ms = steady_ms();
-        let stored: Vec<DedupeId> = identities.iter().map(|_| self.storage.ids().seen()).collect();
+        let stored: Vec<DedupeId> = identities.iter().map(|_| self.storage.ids().dedupe_key()).collect();
         batch.changes.extend(identities.iter().zip(&stored).map(|(identity, id)| Change::Dedupe {
             id: *id,
             channel: channel.shared(),

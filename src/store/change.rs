@@ -170,7 +170,7 @@ pub enum Change {
         /// Its name.
         name: Arc<str>,
     },
-    /// A key was seen. The last one of a channel and key counts.
+    /// A dedupe key and its response. The last one of a channel and key counts.
     Dedupe {
         /// Its id, from [`Ids`](super::Ids).
         id: DedupeId,

@@ -13,7 +13,7 @@ use super::retention::{PruneStats, Retention};
 /// A moment for maintenance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// Right after a group was committed and answered; others may be waiting. Only what cannot wait.
+    /// Right after a group was committed and its writers notified; others may be waiting. Only what cannot wait.
     BetweenGroups,
     /// Nothing has arrived for a while.
     Idle,
@@ -75,7 +75,7 @@ pub trait Store: Send {
     /// Lists replies, newest first.
     fn replies(&mut self, filter: &ReplyFilter) -> Result<Vec<ReplySummary>, StoreError>;
 
-    /// What was answered when a key was seen.
+    /// The response that is stored with a dedupe key.
     fn stored_response(&mut self, id: DedupeId) -> Result<Option<StoredResponse>, StoreError>;
 
     /// What an agent remembers of a conversation.

@@ -45,7 +45,7 @@ pub enum StoreError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What was seen.
+        /// What was found.
         detail: String,
     },
     /// The file is a database of another program. It is left as it is.

@@ -1,4 +1,4 @@
-//! Ids of messages, replies and seen keys: the host gives them out before anything is stored.
+//! Ids of messages, replies and dedupe keys: the host gives them out before anything is stored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +12,8 @@ pub struct LastIds {
     pub message: u64,
     /// Of replies.
     pub reply: u64,
-    /// Of seen keys.
-    pub seen: u64,
+    /// Of dedupe keys.
+    pub dedupe_key: u64,
 }
 
 /// Gives out ids, each once. Clones give out from the same row.
@@ -26,7 +26,7 @@ pub struct Ids(Arc<Counters>);
 struct Counters {
     message: AtomicU64,
     reply: AtomicU64,
-    seen: AtomicU64,
+    dedupe_key: AtomicU64,
 }
 
 impl Ids {
@@ -36,7 +36,7 @@ impl Ids {
         Self(Arc::new(Counters {
             message: last.message.into(),
             reply: last.reply.into(),
-            seen: last.seen.into(),
+            dedupe_key: last.dedupe_key.into(),
         }))
     }
 
@@ -52,10 +52,10 @@ impl Ids {
         ReplyId(next(&self.0.reply))
     }
 
-    /// For a key that was seen.
+    /// For a dedupe key.
     #[must_use]
-    pub fn seen(&self) -> DedupeId {
-        DedupeId(next(&self.0.seen))
+    pub fn dedupe_key(&self) -> DedupeId {
+        DedupeId(next(&self.0.dedupe_key))
     }
 }
 
@@ -69,9 +69,9 @@ mod tests {
 
     #[test]
     fn ids_go_on_after_the_last_of_their_kind() {
-        let ids = Ids::after(LastIds { message: 7, reply: 0, seen: 3 });
+        let ids = Ids::after(LastIds { message: 7, reply: 0, dedupe_key: 3 });
         let same = ids.clone();
         assert_eq!((ids.message(), same.message(), ids.reply()), (MessageId(8), MessageId(9), ReplyId(1)));
-        assert_eq!(ids.seen(), DedupeId(4));
+        assert_eq!(ids.dedupe_key(), DedupeId(4));
     }
 }

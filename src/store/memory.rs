@@ -37,7 +37,7 @@ struct State {
     /// By id, as the next two.
     messages: Vec<Message>,
     replies: Vec<Reply>,
-    seen: Vec<StoredKey>,
+    dedupe_keys: Vec<StoredKey>,
     pairing: PairingState,
     /// Oldest first.
     transcripts: Vec<Transcript>,
@@ -156,8 +156,8 @@ impl Store for MemoryStore {
 
     fn stored_response(&mut self, id: DedupeId) -> Result<Option<StoredResponse>, StoreError> {
         let state = self.state();
-        let place = state.place_of_seen(id).ok();
-        Ok(place.and_then(|place| state.seen[place].response.clone()))
+        let place = state.place_of_key(id).ok();
+        Ok(place.and_then(|place| state.dedupe_keys[place].response.clone()))
     }
 
     fn transcript(&mut self, conversation: &str) -> Result<Option<String>, StoreError> {
@@ -194,7 +194,7 @@ impl State {
         let (kind, id, is_taken) = match change {
             Change::AddMessage(new) => ("message", new.id.0, self.place_of_message(new.id).is_ok()),
             Change::AddReply(new) => ("reply", new.id.0, self.place_of_reply(new.id).is_ok()),
-            Change::Dedupe { id, .. } => ("seen key", id.0, self.place_of_seen(*id).is_ok()),
+            Change::Dedupe { id, .. } => ("dedupe key", id.0, self.place_of_key(*id).is_ok()),
             _ => return None,
         };
         let is_free = !is_taken && added.insert((kind, id));
@@ -221,7 +221,7 @@ impl State {
             Change::AddMessage(new) => self.add_message(new),
             Change::AddReply(new) => self.add_reply(new),
             Change::Dedupe { id, channel, key, at_ms, expires_ms, response } => {
-                self.last_ids.seen = self.last_ids.seen.max(id.0);
+                self.last_ids.dedupe_key = self.last_ids.dedupe_key.max(id.0);
                 let record = DedupeRecord {
                     id: *id,
                     channel: Arc::clone(channel),
@@ -230,8 +230,8 @@ impl State {
                     expires_ms: *expires_ms,
                 };
                 let stored = StoredKey { record, response: response.clone() };
-                if let Err(place) = self.place_of_seen(*id) {
-                    self.seen.insert(place, stored);
+                if let Err(place) = self.place_of_key(*id) {
+                    self.dedupe_keys.insert(place, stored);
                 }
             }
             Change::PutTranscript { conversation, at_ms, content } => {
@@ -268,8 +268,8 @@ impl State {
         self.replies.binary_search_by_key(&id, |reply| reply.record.id)
     }
 
-    fn place_of_seen(&self, id: DedupeId) -> Result<usize, usize> {
-        self.seen.binary_search_by_key(&id, |seen| seen.record.id)
+    fn place_of_key(&self, id: DedupeId) -> Result<usize, usize> {
+        self.dedupe_keys.binary_search_by_key(&id, |stored| stored.record.id)
     }
 
     fn message(&mut self, id: MessageId) -> Option<&mut Message> {
@@ -388,7 +388,7 @@ impl State {
             channels: self.channels.clone(),
             messages: messages.map(Message::pending).collect(),
             replies: replies.map(Reply::pending).collect(),
-            seen: latest(&self.seen, now_ms),
+            dedupe_keys: latest(&self.dedupe_keys, now_ms),
             pairing: self.pairing.clone(),
         }
     }
@@ -400,11 +400,11 @@ impl State {
             choose(completed.map(Message::completed).collect(), retention, now_ms);
         let completed = self.replies.iter().rev().filter(|reply| reply.record.state != ReplyState::Pending);
         let (replies, more_replies) = choose(completed.map(Reply::completed).collect(), retention, now_ms);
-        let (seen, more_seen) = self.seen_to_forget(retention, now_ms);
+        let (keys, more_keys) = self.keys_to_forget(retention, now_ms);
         // What was chosen is in order, too.
         self.messages.retain(|message| messages.binary_search(&message.record.id.0).is_err());
         self.replies.retain(|reply| replies.binary_search(&reply.record.id.0).is_err());
-        self.seen.retain(|each| seen.binary_search(&each.record.id.0).is_err());
+        self.dedupe_keys.retain(|each| keys.binary_search(&each.record.id.0).is_err());
         let remembered = self.transcripts.iter().rev().map(|transcript| CompletedRecord {
             id: transcript.id,
             changed_ms: transcript.changed_ms,
@@ -419,20 +419,20 @@ impl State {
         PruneStats {
             messages: messages.len() as u64,
             replies: replies.len() as u64,
-            seen: seen.len() as u64,
+            dedupe_keys: keys.len() as u64,
             pairing: (before - self.pairing.requests.len()) as u64,
             transcripts: transcripts.len() as u64,
-            more: more_messages || more_replies || more_seen || more_transcripts,
+            more: more_messages || more_replies || more_keys || more_transcripts,
         }
     }
 
-    fn seen_to_forget(&self, retention: &Retention, now_ms: u64) -> (Vec<u64>, bool) {
+    fn keys_to_forget(&self, retention: &Retention, now_ms: u64) -> (Vec<u64>, bool) {
         let mut kept: HashMap<&ChannelKey, u64> = HashMap::new();
         let mut chosen = Vec::new();
-        for seen in self.seen.iter().rev() {
-            let count = kept.entry(&seen.record.channel).or_default();
-            if seen.record.expires_ms <= now_ms || *count >= retention.max_dedupe_keys {
-                chosen.push(seen.record.id.0);
+        for stored in self.dedupe_keys.iter().rev() {
+            let count = kept.entry(&stored.record.channel).or_default();
+            if stored.record.expires_ms <= now_ms || *count >= retention.max_dedupe_keys {
+                chosen.push(stored.record.id.0);
             } else {
                 *count += 1;
             }

@@ -1,7 +1,7 @@
 //! Durable state behind one trait: in memory and SQLite.
 //!
 //! Everything that must survive a crash goes through here: messages and their attachments, replies, workspaces, timers,
-//! seen ids, stored responses, pairing. What a callback did is one `Batch`; batches of many callbacks are
+//! dedupe keys, stored responses, pairing. What a callback did is one `Batch`; batches of many callbacks are
 //! committed together in one durable transaction.
 //!
 //! | file | job |

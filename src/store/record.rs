@@ -27,7 +27,7 @@ pub struct MessageId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReplyId(pub u64);
 
-/// Identifies what was kept for a seen key. Given out by the host ([`Ids`](super::Ids)), increasing.
+/// Identifies a stored dedupe key. Allocated by the host ([`Ids`](super::Ids)), increasing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DedupeId(pub u64);
 
@@ -396,24 +396,24 @@ pub struct StoredResponse {
     pub body: Arc<[u8]>,
 }
 
-/// A key that was seen and is not forgotten yet. Its response comes from
+/// A dedupe key that has not expired. Its response comes from
 /// [`Store::stored_response`](super::Store::stored_response).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DedupeRecord {
-    /// What was kept for it.
+    /// Its id.
     pub id: DedupeId,
-    /// The channel that saw it.
+    /// The channel that received the request or message.
     pub channel: ChannelKey,
     /// The key.
     pub key: DedupeKey,
-    /// When it was seen.
+    /// When it was received.
     pub at_ms: u64,
     /// When it is to be forgotten.
     pub expires_ms: u64,
 }
 
 impl DedupeRecord {
-    /// Whether it is not to be forgotten yet. One that was seen before the host's clock was set is not: how long ago it was
+    /// Whether it has not expired. One that was received before the host's clock was set has not: how long ago it was
     /// is not known.
     pub(crate) fn is_known(&self, now_ms: u64) -> bool {
         self.expires_ms > now_ms || was_unset(self.at_ms, now_ms)
@@ -577,7 +577,7 @@ pub struct Loaded {
     /// Pending replies, oldest first.
     pub replies: Vec<PendingReply>,
     /// Keys that are not expired, oldest first, the last one of each channel and key.
-    pub seen: Vec<DedupeRecord>,
+    pub dedupe_keys: Vec<DedupeRecord>,
     /// Pairing.
     pub pairing: PairingState,
 }

@@ -16,7 +16,7 @@ pub struct Retention {
     /// How many bytes of completed messages are kept, attachments included, and how many of completed replies: default
     /// 256 MiB each.
     pub max_completed_bytes: u64,
-    /// How many seen keys are kept for each channel: default 10,000.
+    /// How many dedupe keys are kept for each channel: default 10,000.
     pub max_dedupe_keys: u64,
     /// How long an agent remembers a conversation in which nothing is said: default 30 days. At most 10,000 conversations and
     /// 256 MiB of them are remembered.
@@ -75,8 +75,8 @@ pub struct PruneStats {
     pub messages: u64,
     /// Replies.
     pub replies: u64,
-    /// Seen keys.
-    pub seen: u64,
+    /// Dedupe keys.
+    pub dedupe_keys: u64,
     /// Expired pairing requests.
     pub pairing: u64,
     /// Conversations of an agent.

@@ -22,7 +22,7 @@ pub(super) fn load(conn: &Connection, now_ms: u64) -> rusqlite::Result<Loaded> {
         channels: channels(&moment, &names)?,
         messages: messages(&moment, &names)?,
         replies: replies(&moment, &names)?,
-        seen: seen(&moment, &names, now_ms)?,
+        dedupe_keys: dedupe_keys(&moment, &names, now_ms)?,
         pairing: pairing(&moment, &names)?,
     };
     moment.finish()?;
@@ -38,7 +38,7 @@ pub(super) fn last_number(conn: &Connection) -> rusqlite::Result<u64> {
 /// The largest ids: of what is there, or of what was there.
 fn last_ids(conn: &Connection) -> rusqlite::Result<LastIds> {
     let of = |kind| ask(conn, &format!("SELECT {}", last_id(kind)), &[]).map(i64::unsigned_abs);
-    Ok(LastIds { message: of("message")?, reply: of("reply")?, seen: of("seen")? })
+    Ok(LastIds { message: of("message")?, reply: of("reply")?, dedupe_key: of("dedupe_key")? })
 }
 
 /// The channels' names by number: one for all records of a channel, of which there may be many.
@@ -117,8 +117,8 @@ fn replies(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingRepl
     )
 }
 
-fn seen(conn: &Connection, names: &Names, now_ms: u64) -> rusqlite::Result<Vec<DedupeRecord>> {
-    let all_keys = "SELECT id, channel, at_ms, expires_ms, key FROM seen ORDER BY id DESC";
+fn dedupe_keys(conn: &Connection, names: &Names, now_ms: u64) -> rusqlite::Result<Vec<DedupeRecord>> {
+    let all_keys = "SELECT id, channel, at_ms, expires_ms, key FROM dedupe_key ORDER BY id DESC";
     let mut known: HashSet<(ChannelKey, DedupeKey)> = HashSet::new();
     let mut newest_first = Vec::new();
     each_once(conn, all_keys, &mut |row| {
@@ -169,7 +169,7 @@ fn pairing(conn: &Connection, names: &Names) -> rusqlite::Result<PairingState> {
     let locks = all_once(conn, locks, |row| {
         Ok(PairingLock {
             channel: names.of(row)?,
-            wrong_codes: row.get("wrong")?,
+            wrong_codes: row.get("wrong_codes")?,
             locked_until_ms: number(row, "locked_until_ms")?,
         })
     })?;

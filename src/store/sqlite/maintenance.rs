@@ -31,7 +31,7 @@ const VACUUM_PAGES: i64 = 256;
 pub(super) struct Forget {
     pub(super) messages: Vec<u64>,
     pub(super) replies: Vec<u64>,
-    pub(super) seen: Vec<u64>,
+    pub(super) dedupe_keys: Vec<u64>,
     pub(super) transcripts: Vec<u64>,
     pairing: u64,
     more: bool,
@@ -41,7 +41,7 @@ impl Forget {
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
             && self.replies.is_empty()
-            && self.seen.is_empty()
+            && self.dedupe_keys.is_empty()
             && self.pairing == 0
             && self.transcripts.is_empty()
     }
@@ -50,7 +50,7 @@ impl Forget {
         PruneStats {
             messages: self.messages.len() as u64,
             replies: self.replies.len() as u64,
-            seen: self.seen.len() as u64,
+            dedupe_keys: self.dedupe_keys.len() as u64,
             pairing: self.pairing,
             transcripts: self.transcripts.len() as u64,
             more: self.more,
@@ -77,11 +77,11 @@ pub(super) fn choose_all(conn: &Connection, retention: &Retention, now_ms: u64) 
     let (transcripts, more_transcripts) = choose(transcripts, &retention.of_transcripts(), now_ms);
     let (messages, more_messages) = choose(messages, retention, now_ms);
     let (replies, more_replies) = choose(replies, retention, now_ms);
-    let (seen, more_seen) = seen(conn, retention, now_ms)?;
+    let (dedupe_keys, more_keys) = dedupe_keys(conn, retention, now_ms)?;
     let expired = "SELECT count(*) FROM pairing_request WHERE expires_ms <= ?1";
     let pairing = ask(conn, expired, params![int(now_ms)])?;
-    let more = more_messages || more_replies || more_seen || more_transcripts;
-    Ok(Forget { messages, replies, seen, transcripts, pairing: pairing.unsigned_abs(), more })
+    let more = more_messages || more_replies || more_keys || more_transcripts;
+    Ok(Forget { messages, replies, dedupe_keys, transcripts, pairing: pairing.unsigned_abs(), more })
 }
 
 fn completed(conn: &Connection, sql: &str, parameter: i64) -> rusqlite::Result<Vec<CompletedRecord>> {
@@ -96,8 +96,8 @@ fn completed(conn: &Connection, sql: &str, parameter: i64) -> rusqlite::Result<V
 }
 
 /// Keys that have expired or are beyond their channel's count, oldest first, at most a round of them.
-fn seen(conn: &Connection, retention: &Retention, now_ms: u64) -> rusqlite::Result<(Vec<u64>, bool)> {
-    let newest_first = "SELECT id, channel, expires_ms FROM seen ORDER BY id DESC";
+fn dedupe_keys(conn: &Connection, retention: &Retention, now_ms: u64) -> rusqlite::Result<(Vec<u64>, bool)> {
+    let newest_first = "SELECT id, channel, expires_ms FROM dedupe_key ORDER BY id DESC";
     let mut kept: HashMap<i64, u64> = HashMap::new();
     let mut chosen = Vec::new();
     each(conn, newest_first, &[], &mut |row| {

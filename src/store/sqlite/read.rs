@@ -155,7 +155,7 @@ pub(super) fn reply(conn: &Connection, id: ReplyId) -> rusqlite::Result<Option<R
                     attachments: Vec::new(),
                 },
                 in_reply_to: row
-                    .get::<_, Option<i64>>("answers")?
+                    .get::<_, Option<i64>>("in_reply_to")?
                     .map(|message| MessageId(message.unsigned_abs())),
                 created_ms: number(row, "created_ms")?,
                 state: reply_state(row)?,
@@ -224,8 +224,8 @@ pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> rusqlite::Resu
 }
 
 pub(super) fn stored_response(conn: &Connection, id: DedupeId) -> rusqlite::Result<Option<StoredResponse>> {
-    let answer = "SELECT status, headers_json, body FROM seen WHERE id = ?1 AND status IS NOT NULL";
-    one(conn, answer, params![int(id.0)], |row| {
+    let response = "SELECT status, headers_json, body FROM dedupe_key WHERE id = ?1 AND status IS NOT NULL";
+    one(conn, response, params![int(id.0)], |row| {
         let headers: String = row.get("headers_json")?;
         Ok(StoredResponse {
             status: row.get("status")?,

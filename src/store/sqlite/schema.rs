@@ -3,7 +3,7 @@
 //! What is written often is kept small and together, because flash wears by the page:
 //! - What a message says never changes and is written once, at the end of its table. What does change (state, attempts) is
 //!   a row of a few bytes in a table of its own, beside those of its neighbours in time. The same for replies.
-//! - Seen keys are appended. Nobody looks one up by its key here: the host has them in memory. An index over random keys
+//! - Dedupe keys are appended. Nobody looks one up by its key here: the host has them in memory. An index over random keys
 //!   would touch another page with every webhook.
 //! - No index serves a listing alone.
 //! - Channels are numbered.
@@ -21,7 +21,7 @@ pub(super) const APPLICATION_ID: i64 = 0x7463_6c77;
 
 /// Each entry brings the schema from the version that is its index to the next. An entry that was released is never
 /// changed.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -179,6 +179,14 @@ CREATE TABLE transcript (
     changed_ms   INTEGER NOT NULL,
     content      TEXT NOT NULL
 ) STRICT;
+";
+
+/// The names that the program has for these since.
+const VERSION_7: &str = "
+ALTER TABLE reply RENAME COLUMN answers TO in_reply_to;
+ALTER TABLE pairing_lock RENAME COLUMN wrong TO wrong_codes;
+ALTER TABLE seen RENAME TO dedupe_key;
+UPDATE meta SET name = 'last_dedupe_key' WHERE name = 'last_seen';
 ";
 
 /// Looks at a database without changing it: `None` for an empty one, else its schema version.

@@ -112,7 +112,7 @@ impl<'a> Writer<'a> {
             Change::AddMessage(new) => self.add_message(new)?,
             Change::AddReply(new) => self.add_reply(new)?,
             Change::Dedupe { id, channel, key, at_ms, expires_ms, response } => {
-                self.seen(*id, channel, key, *at_ms, *expires_ms, response.as_ref())?;
+                self.add_dedupe_key(*id, channel, key, *at_ms, *expires_ms, response.as_ref())?;
             }
             Change::PutFile { .. } | Change::SetTimer { .. } | Change::CancelTimer { .. } => {
                 self.change_channel(change)?;
@@ -299,7 +299,7 @@ impl<'a> Writer<'a> {
         )
     }
 
-    fn seen(
+    fn add_dedupe_key(
         &mut self,
         id: DedupeId,
         channel: &ChannelKey,
@@ -314,7 +314,7 @@ impl<'a> Writer<'a> {
             .transpose()
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         self.run(
-            "INSERT INTO seen VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO dedupe_key VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 int(id.0),
                 channel,
@@ -398,7 +398,7 @@ impl<'a> Writer<'a> {
 
     /// Deletes what pruning has chosen. The largest ids are written down first, so that none is given twice.
     pub(super) fn forget(&mut self, forget: &Forget, now_ms: u64) -> rusqlite::Result<()> {
-        for table in ["message", "reply", "seen"] {
+        for table in ["message", "reply", "dedupe_key"] {
             self.run(&format!("REPLACE INTO meta VALUES ('last_{table}', {})", last_id(table)), [])?;
         }
         for &id in &forget.messages {
@@ -411,8 +411,8 @@ impl<'a> Writer<'a> {
             self.delete_files("DELETE FROM reply_file WHERE id BETWEEN ?1 AND ?2", id)?;
             self.run("DELETE FROM reply WHERE id = ?1", params![int(id)])?;
         }
-        for &id in &forget.seen {
-            self.run("DELETE FROM seen WHERE id = ?1", params![int(id)])?;
+        for &id in &forget.dedupe_keys {
+            self.run("DELETE FROM dedupe_key WHERE id = ?1", params![int(id)])?;
         }
         for &id in &forget.transcripts {
             self.run("DELETE FROM transcript WHERE id = ?1", params![int(id)])?;

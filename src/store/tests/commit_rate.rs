@@ -1,7 +1,7 @@
 //! Prints how many webhooks per second the store keeps, how many transactions they took, how many batches there were in
 //! each, and how many bytes were written for a webhook. A bench to be read, not a test: `cargo test --release --lib measure_commit_rate -- --ignored --nocapture`.
 //!
-//! A batch is what a webhook leaves: a message of 300 bytes, a cursor in the workspace, a seen id with its response. "Life"
+//! A batch is what a webhook leaves: a message of 300 bytes, a cursor in the workspace, a dedupe key with its response. "Life"
 //! adds what follows: handed to the agent, acknowledged together with a reply, the reply tried and delivered.
 
 use std::path::{Path, PathBuf};
@@ -137,7 +137,7 @@ fn webhook_changes(ids: &Ids, caller: usize, number: u64) -> (MessageId, Vec<Cha
             content: number.to_string().into(),
         },
         Change::Dedupe {
-            id: ids.seen(),
+            id: ids.dedupe_key(),
             channel,
             key: key.to_be_bytes(),
             at_ms: number,

@@ -96,13 +96,13 @@ engines! {
     traps_are_counted_until_an_operator_sends_the_reply_again
     a_change_of_something_unknown_does_nothing_and_spares_its_batch
     files_and_timers_are_those_written_last
-    the_last_seen_of_a_key_counts_until_it_expires
+    the_last_use_of_a_dedupe_key_counts_until_it_expires
     a_transcript_is_the_one_written_last
     pruning_forgets_conversations_in_which_nothing_was_said
     pairing_records_replace_each_other_by_key
     lists_filter_page_and_limit
     pruning_forgets_old_completed_records_only
-    pruning_keeps_the_newest_seen_of_each_channel
+    pruning_keeps_the_newest_dedupe_keys_of_each_channel
     pruning_works_in_rounds
     a_requeued_message_survives_pruning
     a_list_is_never_longer_than_its_limit
@@ -127,13 +127,13 @@ fn committed_records_are_there_after_reopening(mut bench: Bench) {
         file("a", "state/cursor", "17"),
         Change::AddMessage(message("a", "c", "one")),
         timer("a", "t", 5),
-        seen("b", 1, 10, 1_000, Some("ok")),
+        dedupe("b", 1, 10, 1_000, Some("ok")),
         Change::AddReply(reply("b", "d", "two")),
         Change::PutPairing(PairingRecord::Allowed { channel: "b".into(), entry: "ada".to_owned() }),
     ]);
     let before = bench.load();
     assert_eq!((before.channels.len(), before.messages.len(), before.replies.len()), (1, 1, 1));
-    assert_eq!((before.seen.len(), before.pairing.allowed.len()), (1, 1));
+    assert_eq!((before.dedupe_keys.len(), before.pairing.allowed.len()), (1, 1));
     bench.reopen();
     assert_eq!(bench.load(), before);
 }
@@ -199,13 +199,13 @@ fn ids_grow_across_batches_reopening_and_pruning(mut bench: Bench) {
             Change::AddMessage(message("a", "c", "x")),
             Change::AddReply(reply("a", "c", "x")),
             Change::AddMessage(message("a", "c", "y")),
-            seen("a", 1, 0, 1, None),
+            dedupe("a", 1, 0, 1, None),
         ])
     };
     let receipts = bench.commit_group(&[both(), both()]).unwrap();
     let messages: Vec<_> = receipts.iter().flat_map(|receipt| receipt.messages.clone()).collect();
     assert!(messages.is_sorted_by(|a, b| a < b), "{messages:?}");
-    assert!(receipts[0].replies < receipts[1].replies && receipts[0].seen < receipts[1].seen);
+    assert!(receipts[0].replies < receipts[1].replies && receipts[0].dedupe_keys < receipts[1].dedupe_keys);
     for id in &messages {
         bench.commit([Change::MessageAcked { id: *id, at_ms: 0 }]);
     }
@@ -213,17 +213,17 @@ fn ids_grow_across_batches_reopening_and_pruning(mut bench: Bench) {
         bench.commit([Change::ReplyDelivered { id: *id, at_ms: 0 }]);
     }
     let forgotten = bench.store.prune(&Retention::default(), u64::from(u32::MAX)).unwrap();
-    assert_eq!((forgotten.messages, forgotten.replies, forgotten.seen), (4, 2, 2));
+    assert_eq!((forgotten.messages, forgotten.replies, forgotten.dedupe_keys), (4, 2, 2));
     bench.reopen();
     let next = bench.commit_group(&[both()]).unwrap().remove(0);
     assert!(next.messages[0] > messages[3], "{next:?} after {messages:?}");
-    assert!(next.replies[0] > receipts[1].replies[0] && next.seen[0] > receipts[1].seen[0]);
+    assert!(next.replies[0] > receipts[1].replies[0] && next.dedupe_keys[0] > receipts[1].dedupe_keys[0]);
 }
 
 fn an_id_that_is_taken_is_rejected(mut bench: Bench) {
     bench.add_message();
     bench.add_reply();
-    bench.commit([seen("a", 1, 0, 1, None)]);
+    bench.commit([dedupe("a", 1, 0, 1, None)]);
     let before = bench.load();
     let message = |id| Change::AddMessage(NewMessage { id: MessageId(id), ..message("a", "c", "x") });
     let reply = Change::AddReply(NewReply { id: ReplyId(1), ..reply("a", "c", "x") });
@@ -239,7 +239,7 @@ fn an_id_that_is_taken_is_rejected(mut bench: Bench) {
         ("a message", vec![message(1)]),
         ("a message of the same batch", vec![message(2), message(2)]),
         ("a reply", vec![reply]),
-        ("a seen key", vec![key]),
+        ("a dedupe key", vec![key]),
     ] {
         let good = Entry { number: 8, batch: Batch::of(file("a", "f", "x")) };
         let error = bench.store.commit(&[good, Entry { number: 9, batch: Batch { changes } }]).unwrap_err();
@@ -471,15 +471,17 @@ fn files_and_timers_are_those_written_last(mut bench: Bench) {
     assert_eq!(timers, [("t", 7)]);
 }
 
-fn the_last_seen_of_a_key_counts_until_it_expires(mut bench: Bench) {
-    let first = bench.commit([seen("a", 1, 0, 100, Some("one")), seen("b", 1, 0, 100, None)]).seen;
-    let second = bench.commit([seen("a", 1, 10, 200, Some("two")), seen("a", 2, 10, 50, Some("three"))]).seen;
-    let ids = |loaded: Loaded| loaded.seen.iter().map(|record| record.id).collect::<Vec<_>>();
+fn the_last_use_of_a_dedupe_key_counts_until_it_expires(mut bench: Bench) {
+    let first = bench.commit([dedupe("a", 1, 0, 100, Some("one")), dedupe("b", 1, 0, 100, None)]).dedupe_keys;
+    let second = bench
+        .commit([dedupe("a", 1, 10, 200, Some("two")), dedupe("a", 2, 10, 50, Some("three"))])
+        .dedupe_keys;
+    let ids = |loaded: Loaded| loaded.dedupe_keys.iter().map(|record| record.id).collect::<Vec<_>>();
     assert_eq!(ids(bench.load_at(0)), [first[1], second[0], second[1]]);
     assert_eq!(ids(bench.load_at(49)), [first[1], second[0], second[1]]);
     assert_eq!(ids(bench.load_at(50)), [first[1], second[0]]);
     assert_eq!(ids(bench.load_at(150)), [second[0]]);
-    let record = &bench.load_at(150).seen[0];
+    let record = &bench.load_at(150).dedupe_keys[0];
     assert_eq!((&*record.channel, record.key, record.at_ms, record.expires_ms), ("a", [1; 16], 10, 200));
     let response = bench.store.stored_response(second[0]).unwrap().unwrap();
     assert_eq!((response.status, &*response.body), (200, b"two".as_slice()));
@@ -613,11 +615,14 @@ fn pruning_forgets_old_completed_records_only(mut bench: Bench) {
         Change::ReplyDropped { id: replies[1], at_ms: 0 },
         dead(replies[2], 0),
         Change::ReplyDelivered { id: replies[3], at_ms: 100 },
-        seen("a", 1, 0, 101, None),
-        seen("a", 2, 0, 102, None),
+        dedupe("a", 1, 0, 101, None),
+        dedupe("a", 2, 0, 102, None),
     ]);
     let forgotten = bench.store.prune(&retention, 101).unwrap();
-    assert_eq!((forgotten.messages, forgotten.replies, forgotten.seen, forgotten.more), (2, 2, 1, false));
+    assert_eq!(
+        (forgotten.messages, forgotten.replies, forgotten.dedupe_keys, forgotten.more),
+        (2, 2, 1, false)
+    );
     bench.reopen();
     let left = |bench: &mut Bench| {
         let messages = bench.store.messages(&MessageFilter::default()).unwrap();
@@ -661,26 +666,26 @@ fn pruning_forgets_conversations_in_which_nothing_was_said(mut bench: Bench) {
     assert_eq!(left, [false, true, true]);
 }
 
-fn pruning_keeps_the_newest_seen_of_each_channel(mut bench: Bench) {
+fn pruning_keeps_the_newest_dedupe_keys_of_each_channel(mut bench: Bench) {
     let retention = Retention { max_dedupe_keys: 2, ..Retention::default() };
     bench.commit([
-        seen("a", 1, 0, 1_000, None),
-        seen("b", 1, 0, 1_000, None),
-        seen("a", 2, 0, 1_000, None),
-        seen("a", 3, 0, 1_000, None),
+        dedupe("a", 1, 0, 1_000, None),
+        dedupe("b", 1, 0, 1_000, None),
+        dedupe("a", 2, 0, 1_000, None),
+        dedupe("a", 3, 0, 1_000, None),
     ]);
-    assert_eq!(bench.store.prune(&retention, 0).unwrap().seen, 1);
+    assert_eq!(bench.store.prune(&retention, 0).unwrap().dedupe_keys, 1);
     let left: Vec<_> =
-        bench.load().seen.iter().map(|record| (record.channel.to_string(), record.key[0])).collect();
+        bench.load().dedupe_keys.iter().map(|record| (record.channel.to_string(), record.key[0])).collect();
     assert_eq!(left, [("b".to_owned(), 1), ("a".to_owned(), 2), ("a".to_owned(), 3)]);
 }
 
 fn pruning_works_in_rounds(mut bench: Bench) {
-    let changes: Vec<_> = (0..2001).map(|_| seen("a", 1, 0, 1, None)).collect();
+    let changes: Vec<_> = (0..2001).map(|_| dedupe("a", 1, 0, 1, None)).collect();
     bench.commit(changes);
     let first = bench.store.prune(&Retention::default(), 10).unwrap();
     let second = bench.store.prune(&Retention::default(), 10).unwrap();
-    assert_eq!((first.seen, first.more, second.seen, second.more), (2000, true, 1, false));
+    assert_eq!((first.dedupe_keys, first.more, second.dedupe_keys, second.more), (2000, true, 1, false));
 }
 
 fn a_requeued_message_survives_pruning(mut bench: Bench) {
@@ -746,7 +751,7 @@ fn any_change() -> impl Strategy<Value = Change> {
                 15 => Change::ReplyDropped { id, at_ms },
                 16 => Change::MessageDead { id: message_id, at_ms, error: text },
                 17 => timer(channel, &number.to_string(), at_ms),
-                _ => seen(channel, number as u8, at_ms, at_ms + 500, uncertain.then_some(&*text)),
+                _ => dedupe(channel, number as u8, at_ms, at_ms + 500, uncertain.then_some(&*text)),
             }
         },
     )

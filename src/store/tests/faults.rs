@@ -29,7 +29,7 @@ fn run(commit: &mut dyn FnMut(Batch) -> Option<Receipt>) -> Confirmed {
         let mut new = message("a", "c", "hello");
         new.attachments = vec![NewAttachment { meta: AttachmentMeta::default(), data: Some(bytes(20_000)) }];
         let changes =
-            [file("a", "cursor", "1"), Change::AddMessage(new), seen("a", 1, 0, u64::MAX, Some("ok"))];
+            [file("a", "cursor", "1"), Change::AddMessage(new), dedupe("a", 1, 0, u64::MAX, Some("ok"))];
         let id = commit(batch(changes))?.messages[0];
         confirmed.message = Some(id);
         commit(Batch::of(Change::MessageAttempt { id, attempt: 1, at_ms: LATER + 10 }))?;
@@ -60,11 +60,14 @@ fn verify(store: &mut dyn Store, confirmed: &Confirmed, case: &str) {
     if let Some(message) = &message {
         assert!(message.attempt >= u32::from(confirmed.delivery_started), "{case}");
         assert_eq!(store.attachment(message.id, 0).unwrap(), Some(bytes(20_000)), "{case}");
-        assert_eq!(store.stored_response(loaded.seen[0].id).unwrap().unwrap().status, 200, "{case}");
+        assert_eq!(store.stored_response(loaded.dedupe_keys[0].id).unwrap().unwrap().status, 200, "{case}");
     }
     let first = store.messages(&MessageFilter::default()).unwrap();
-    let webhook =
-        (loaded.channels.get("a").map_or(0, |channel| channel.files.len()), first.len(), loaded.seen.len());
+    let webhook = (
+        loaded.channels.get("a").map_or(0, |channel| channel.files.len()),
+        first.len(),
+        loaded.dedupe_keys.len(),
+    );
     assert!(webhook == (0, 0, 0) || webhook == (1, 1, 1), "{case}: half a webhook {webhook:?}");
     let acked = first.first().is_some_and(|message| message.state == MessageState::Acked);
     let replies = store.replies(&ReplyFilter::default()).unwrap();

@@ -47,7 +47,7 @@ pub fn timer(channel: &str, name: &str, due_ms: u64) -> Change {
     Change::SetTimer { channel: channel.into(), name: name.into(), set_ms: 500, due_ms, payload: "p".into() }
 }
 
-pub fn seen(channel: &str, key: u8, at_ms: u64, expires_ms: u64, response: Option<&str>) -> Change {
+pub fn dedupe(channel: &str, key: u8, at_ms: u64, expires_ms: u64, response: Option<&str>) -> Change {
     let response = response.map(|body| StoredResponse {
         status: 200,
         headers: vec![("content-type".to_owned(), "text/plain".to_owned())],

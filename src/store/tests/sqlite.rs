@@ -205,11 +205,11 @@ fn a_database_of_the_release_before_is_brought_forward_with_everything_in_it() {
     assert_eq!((loaded.messages.len(), loaded.messages[0].id), (1, MessageId(1)));
     assert_eq!(store.attachment(MessageId(1), 0).unwrap(), Some(bytes(300)));
     assert!(loaded.replies[0].redelivery && loaded.replies[0].attempts == 1);
-    assert_eq!(store.stored_response(loaded.seen[0].id).unwrap().unwrap().status, 200);
+    assert_eq!(store.stored_response(loaded.dedupe_keys[0].id).unwrap().unwrap().status, 200);
     assert_eq!(loaded.pairing.allowed, [("a".into(), "ada".to_owned())]);
     assert_eq!(
         loaded.last_ids,
-        LastIds { message: 2, reply: 1, seen: 1 },
+        LastIds { message: 2, reply: 1, dedupe_key: 1 },
         "2 was acknowledged and forgotten"
     );
     assert_eq!(store.last_number(), Ok(0));
@@ -217,6 +217,28 @@ fn a_database_of_the_release_before_is_brought_forward_with_everything_in_it() {
     drop(store);
     let mut store = open(&scratch.join("tinclaw.db")).unwrap();
     assert_eq!((store.last_number(), store.load(0).unwrap().messages.len()), (Ok(1), 2));
+}
+
+/// Made by the release whose tables had other names. The largest id of a dedupe key was that of one that had expired.
+#[test]
+fn a_database_with_the_names_of_schema_6_is_brought_forward_with_everything_in_it() {
+    let scratch = TempDir::new();
+    let path = scratch.join("tinclaw.db");
+    fs::write(&path, include_bytes!("version_6.db")).unwrap();
+    let mut store = open(&path).unwrap();
+    let loaded = store.load(0).unwrap();
+    let reply = store.reply(loaded.replies[0].id).unwrap().unwrap();
+    assert_eq!(reply.in_reply_to, Some(MessageId(1)));
+    assert_eq!(loaded.dedupe_keys.len(), 1);
+    assert_eq!(&*store.stored_response(loaded.dedupe_keys[0].id).unwrap().unwrap().body, b"first");
+    assert_eq!(loaded.last_ids, LastIds { message: 1, reply: 1, dedupe_key: 2 });
+    let lock = &loaded.pairing.locks[0];
+    assert_eq!((lock.wrong_codes, lock.locked_until_ms), (3, 5_000));
+
+    let receipts = commit(&mut store, &[batch([dedupe("a", 3, 0, u64::MAX, None)])]).unwrap();
+    assert_eq!(receipts[0].dedupe_keys, [DedupeId(3)]);
+    drop(store);
+    assert_eq!(open(&path).unwrap().load(0).unwrap().dedupe_keys.len(), 2, "and it opens again");
 }
 
 #[test]
@@ -286,7 +308,7 @@ fn the_database_does_not_grow_with_messages_that_are_done() {
             let id = MessageId(round * 100 + number + 1);
             let changes = batch([
                 Change::AddMessage(message("a", "c", &"x".repeat(1_000))),
-                seen("a", number as u8, 0, u64::MAX, Some("ok")),
+                dedupe("a", number as u8, 0, u64::MAX, Some("ok")),
                 Change::MessageAcked { id, at_ms: u64::MAX },
             ]);
             commit(&mut store, &[changes]).unwrap();

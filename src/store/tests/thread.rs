@@ -370,11 +370,11 @@ fn who_finds_no_room_is_told_when_there_may_be_some() {
 fn the_event_of_a_recovery_comes_when_the_store_has_what_waited_for_it() {
     let script = Script::default();
     let store = MemoryStore::new();
-    let seen = store.clone();
+    let reader = store.clone();
     let (sender, counts) = channel();
     let on_event = move |event| {
         if let StoreEvent::Recovered = event {
-            sender.send(seen.clone().load(0).unwrap().messages.len()).unwrap();
+            sender.send(reader.clone().load(0).unwrap().messages.len()).unwrap();
         }
     };
     let (thread, _) = StoreThread::start(script.opener(store.opener()), quick(), on_event).unwrap();

@@ -7,7 +7,7 @@ use crate::store::*;
 pub struct Receipt {
     pub messages: Vec<MessageId>,
     pub replies: Vec<ReplyId>,
-    pub seen: Vec<DedupeId>,
+    pub dedupe_keys: Vec<DedupeId>,
 }
 
 /// Gives ids to what a batch adds.
@@ -24,8 +24,8 @@ pub fn with_ids(ids: &Ids, mut batch: Batch) -> (Batch, Receipt) {
                 receipt.replies.push(new.id);
             }
             Change::Dedupe { id, .. } => {
-                *id = ids.seen();
-                receipt.seen.push(*id);
+                *id = ids.dedupe_key();
+                receipt.dedupe_keys.push(*id);
             }
             _ => {}
         }

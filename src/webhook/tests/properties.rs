@@ -181,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn the_memory_of_seen_keys_stays_bounded_and_runs_nothing_twice(
+    fn the_dedupe_memory_stays_bounded_and_runs_nothing_twice(
         steps in prop::collection::vec((0..4_u8, 0..6_u32, 0..20_u64), 0..80),
     ) {
         let mut seen = DedupeMemory::new(3);
