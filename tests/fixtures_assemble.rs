@@ -1,4 +1,4 @@
-//! The hostile guests assemble, say what they do, and are as hostile as they claim: those that a host must refuse at load
+//! The hostile guests assemble, say what they do, and are as hostile as they say: those that a host must refuse at load
 //! are refused for the reason that they are made for, and all others get past the reader, so that what they do is met by
 //! the sandbox and not by an accident of their form.
 

@@ -10,9 +10,9 @@ use crate::inbox::{Delivery, Failure};
 use crate::store::CommitError;
 
 /// The wait after the first failed attempt; it doubles with each attempt.
-const FIRST_WAIT: Duration = Duration::from_secs(2);
+const INITIAL_BACKOFF: Duration = Duration::from_secs(2);
 /// The longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+const MAX_BACKOFF: Duration = Duration::from_secs(300);
 /// The wait when the host could not keep a reply.
 const UNAVAILABLE_WAIT: Duration = Duration::from_secs(2);
 
@@ -114,7 +114,7 @@ impl Recipient {
 
 /// The wait after the `attempt`-th attempt, counted from 1.
 pub(super) fn wait_after(attempt: u32) -> Duration {
-    FIRST_WAIT.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST_WAIT)
+    INITIAL_BACKOFF.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(MAX_BACKOFF)
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ pub(super) fn inspect(file: &ChannelCapabilitiesFile) -> Vec<Diagnostic> {
         && asked < DEFAULT_MIN_POLL_INTERVAL_MS
     {
         let text = format!(
-            "{asked} ms is below {DEFAULT_MIN_POLL_INTERVAL_MS} ms: only a host whose own floor is lower polls so often"
+            "{asked} ms is below {DEFAULT_MIN_POLL_INTERVAL_MS} ms: only a host whose own minimum is lower polls so often"
         );
         let place = "capabilities.channel.min_poll_interval_ms";
         found.push(Diagnostic::note("short-poll-interval", text).at(place));

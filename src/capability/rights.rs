@@ -78,7 +78,7 @@ pub struct ChannelSection {
     pub allowed_paths: Vec<String>,
     /// Whether the channel may poll.
     pub allow_polling: bool,
-    /// Milliseconds between two polls, at least. 30000 when absent, and never lower than the host's floor.
+    /// Milliseconds between two polls, at least. 30000 when absent, and never lower than the host's minimum.
     pub min_poll_interval_ms: Option<u64>,
     /// Where the channel's files live; must be `channels/<name>/` when present.
     pub workspace_prefix: Option<String>,

@@ -198,8 +198,8 @@ fn the_files_here_have_every_published_field() {
 fn published_files_get_what_they_ask_for() {
     for file in published().iter().chain([&with_our_fields()]) {
         let parsed = parse(&file.channel, file.text.as_bytes()).unwrap();
-        let (limits, adjusted) = ChannelLimits::resolve(&parsed.capabilities, &LimitCaps::default());
-        assert_eq!(adjusted, [], "{}", file.channel);
+        let (limits, clamped) = ChannelLimits::resolve(&parsed.capabilities, &LimitCaps::default());
+        assert_eq!(clamped, [], "{}", file.channel);
         let asked =
             file.document.pointer("/capabilities/channel/callback_timeout_secs").and_then(Value::as_u64);
         assert_eq!(limits.callback_timeout.as_secs(), asked.unwrap_or(30), "{}", file.channel);
@@ -316,7 +316,7 @@ fn replace_nth(value: &mut Value, n: &mut usize, replacement: &Value) {
     }
 }
 
-/// Reads a text as every published channel's file. That nothing panics is the test; an error or remark must be one short
+/// Reads a text as every published channel's file. That nothing panics is the test; an error or diagnostic must be one short
 /// line without control characters.
 fn read_as_all(text: &[u8]) -> Result<(), TestCaseError> {
     for name in ["telegram", "slack", "discord", "a"] {

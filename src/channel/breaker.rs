@@ -10,7 +10,7 @@ use crate::model::deadline::deadline_after;
 pub const FAILURES_BEFORE_PAUSE: u32 = 5;
 
 /// The first pause, and the longest one.
-pub const PAUSES: Backoff = Backoff { first: Duration::from_secs(30), most: Duration::from_secs(3600) };
+pub const PAUSES: Backoff = Backoff { initial: Duration::from_secs(30), max: Duration::from_secs(3600) };
 
 /// Counts a channel's failures and says when it is paused.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Breaker {
             return None;
         }
         self.pauses += 1;
-        let until = deadline_after(now, PAUSES.ceiling(self.pauses));
+        let until = deadline_after(now, PAUSES.delay(self.pauses));
         Some(self.paused.insert(Pause { until, reason: reason.to_owned() }))
     }
 

@@ -20,7 +20,7 @@ pub struct RecentRequests {
 }
 
 /// Repeats of one request that wait for its response; more are told to come back.
-const MOST_WAITING: usize = 8;
+const MAX_WAITING: usize = 8;
 
 /// What a request is.
 pub enum Arrival {
@@ -84,7 +84,7 @@ impl RecentRequests {
 
     fn wait_for(&mut self, key: DedupeKey, responder: ResponseSender) -> Arrival {
         let waiting = self.waiting.entry(key).or_default();
-        if waiting.len() >= MOST_WAITING {
+        if waiting.len() >= MAX_WAITING {
             return Arrival::Refused(responder);
         }
         waiting.push(responder);
@@ -241,7 +241,7 @@ mod tests {
     fn eight_repeats_wait_and_the_ninth_is_refused() {
         let mut seen = RecentRequests::default();
         seen.arrive(&[IDENTITY()], slot(), 0);
-        for _ in 0..MOST_WAITING {
+        for _ in 0..MAX_WAITING {
             assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Waits));
         }
         let Arrival::Refused(responder) = seen.arrive(&[IDENTITY()], slot(), 0) else {

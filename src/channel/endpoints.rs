@@ -17,7 +17,7 @@ pub(crate) const MAX_PATH_BYTES: usize = 256;
 pub(crate) const MAX_ENDPOINTS: usize = 64;
 /// The most characters of a channel's display name that are kept.
 pub(crate) const MAX_DISPLAY_NAME_CHARS: usize = 80;
-/// The host's floor for the time between two polls, when its configuration does not set another.
+/// The host's minimum for the time between two polls, when its configuration does not set another.
 pub(crate) const DEFAULT_MIN_POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A path that a channel serves.
@@ -128,7 +128,7 @@ fn methods_of(
 fn resolve_poll(
     asked: PollConfig,
     capabilities: &ChannelCapabilities,
-    host_floor: Duration,
+    host_minimum: Duration,
     warnings: &mut Vec<String>,
 ) -> Option<PollSchedule> {
     if !asked.enabled {
@@ -139,13 +139,14 @@ fn resolve_poll(
         return None;
     };
     let interval = Duration::from_millis(asked.interval_ms.into());
-    let floor = section.min_poll_interval().max(host_floor);
-    if interval < floor {
-        let (asked, floor) = (HumanDuration(interval), HumanDuration(floor));
-        warnings
-            .push(format!("it polls every {floor}, not every {asked}: `min_poll_interval_ms` is the least"));
+    let minimum = section.min_poll_interval().max(host_minimum);
+    if interval < minimum {
+        let (asked, minimum) = (HumanDuration(interval), HumanDuration(minimum));
+        warnings.push(format!(
+            "it polls every {minimum}, not every {asked}: `min_poll_interval_ms` is the least"
+        ));
     }
-    Some(PollSchedule { interval: interval.max(floor) })
+    Some(PollSchedule { interval: interval.max(minimum) })
 }
 
 fn display_name(channel: &ChannelName, asked: &str) -> String {
@@ -353,12 +354,12 @@ mod tests {
         let secs = Duration::from_secs;
         type Row = (&'static str, u32, Value, Duration, Option<Duration>, usize);
         let table: &[Row] = &[
-            ("slower than the floor", 60_000, json!({"allow_polling": true}), secs(30), Some(secs(60)), 0),
-            ("at the floor", 30_000, json!({"allow_polling": true}), secs(30), Some(secs(30)), 0),
-            ("one below the floor", 29_999, json!({"allow_polling": true}), secs(30), Some(secs(30)), 1),
+            ("slower than the minimum", 60_000, json!({"allow_polling": true}), secs(30), Some(secs(60)), 0),
+            ("at the minimum", 30_000, json!({"allow_polling": true}), secs(30), Some(secs(30)), 0),
+            ("one below the minimum", 29_999, json!({"allow_polling": true}), secs(30), Some(secs(30)), 1),
             ("nothing", 0, json!({"allow_polling": true}), secs(30), Some(secs(30)), 1),
             (
-                "the file's floor is higher",
+                "the file's minimum is higher",
                 30_000,
                 json!({"allow_polling": true, "min_poll_interval_ms": 45_000}),
                 secs(30),
@@ -366,7 +367,7 @@ mod tests {
                 1,
             ),
             (
-                "the file's floor is lower",
+                "the file's minimum is lower",
                 1_000,
                 json!({"allow_polling": true, "min_poll_interval_ms": 1}),
                 secs(30),
@@ -374,7 +375,7 @@ mod tests {
                 1,
             ),
             (
-                "both floors are lower",
+                "both minimums are lower",
                 100,
                 json!({"allow_polling": true, "min_poll_interval_ms": 50}),
                 Duration::from_millis(10),
@@ -384,11 +385,11 @@ mod tests {
             ("the file says nothing", 100, json!({"allow_polling": true}), secs(1), Some(secs(30)), 1),
             ("not allowed", 60_000, json!({}), secs(30), None, 1),
         ];
-        for (case, interval_ms, channel, floor, expected, warnings) in table {
+        for (case, interval_ms, channel, minimum, expected, warnings) in table {
             let poll = Some(PollConfig { interval_ms: *interval_ms, enabled: true });
             let config = ChannelConfig { poll, ..Default::default() };
             let name = ChannelName::new("test").unwrap();
-            let registration = resolve_registration(&name, &config, &capabilities(channel.clone()), *floor);
+            let registration = resolve_registration(&name, &config, &capabilities(channel.clone()), *minimum);
             assert_eq!(registration.poll.map(|poll| poll.interval), *expected, "{case}");
             assert_eq!(registration.warnings.len(), *warnings, "{case}: {:?}", registration.warnings);
         }

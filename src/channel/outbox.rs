@@ -69,7 +69,7 @@ impl RetryPolicy {
     /// time that is left ends the tries.
     fn next(&self, failure: Failure, random: f64) -> Next {
         let Failure { attempt, traps, tried_for, retry_after, is_permanent } = failure;
-        let backoff = Backoff { first: self.initial_backoff, most: self.max_backoff };
+        let backoff = Backoff { initial: self.initial_backoff, max: self.max_backoff };
         let after = backoff.full_jitter(attempt, random).max(retry_after.unwrap_or_default());
         if is_permanent || traps >= self.max_traps || tried_for.saturating_add(after) > self.max_elapsed {
             return Next::GiveUp;

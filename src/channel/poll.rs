@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::backoff::Backoff;
 
 /// The longest wait between polls that fail.
-const LONGEST_RETRY: Duration = Duration::from_secs(15 * 60);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 /// A poll that took this long has waited for its service to have something (long polling): the next one follows at once,
 /// or the channel would be deaf until its next tick.
@@ -60,7 +60,7 @@ impl PollState {
         let interval = self.interval?;
         (self.missed, self.catch_ups) = (false, 0);
         self.failures = self.failures.saturating_add(1);
-        let backoff = Backoff { first: interval, most: LONGEST_RETRY.max(interval) };
+        let backoff = Backoff { initial: interval, max: MAX_RETRY_INTERVAL.max(interval) };
         Some(interval.max(backoff.half_jitter(self.failures.saturating_add(1), random)))
     }
 }

@@ -12,7 +12,7 @@ use crate::model::deadline::deadline_after;
 use crate::store::TimerRecord;
 
 /// The waits between tries of an `on-timer` that fails.
-const RETRIES: Backoff = Backoff { first: Duration::from_secs(5), most: Duration::from_secs(900) };
+const RETRIES: Backoff = Backoff { initial: Duration::from_secs(5), max: Duration::from_secs(900) };
 
 /// Tries of one timer; after the last one it is given up with an error in the log.
 pub const MAX_TRIES: u32 = 10;

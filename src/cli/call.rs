@@ -54,7 +54,7 @@ pub fn call(common: &Common, options: &CallArgs) -> Outcome {
     if options.output.json {
         print_json(&as_json(&report, &written));
     } else {
-        print!("{}", shown(&report, &written));
+        print!("{}", to_text(&report, &written));
     }
     if report.result.is_ok() { Ok(()) } else { Err(Failure::Reported) }
 }
@@ -208,7 +208,7 @@ fn level_name(level: LogLevel) -> &'static str {
     }
 }
 
-fn shown(report: &CallbackReport, written: &[(String, Arc<str>)]) -> String {
+fn to_text(report: &CallbackReport, written: &[(String, Arc<str>)]) -> String {
     let json = as_json(report, written);
     let mut text = match &report.result {
         Ok(CallbackValue::Http(response)) => {

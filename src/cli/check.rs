@@ -94,7 +94,7 @@ pub fn check(common: &Common, options: &CheckArgs) -> Outcome {
     if options.output.json {
         print_json(&serde_json::to_value(&report).map_err(Failure::problem)?);
     } else {
-        print!("{}", shown(&report));
+        print!("{}", to_text(&report));
     }
     if report.errors == 0 && !report.channels.is_empty() { Ok(()) } else { Err(Failure::Reported) }
 }
@@ -235,10 +235,10 @@ fn needed(file: &ChannelCapabilitiesFile, plan: &AuthPlan, config: &ManagerConfi
     names.into_iter().map(|(name, optional)| Needed { stored: stored(&name), name, optional }).collect()
 }
 
-fn shown(report: &Report) -> String {
+fn to_text(report: &Report) -> String {
     let mut text = String::new();
     for channel in &report.channels {
-        text += &shown_channel(channel);
+        text += &channel_to_text(channel);
         text.push('\n');
     }
     for found in &report.diagnostics {
@@ -255,7 +255,7 @@ fn shown(report: &Report) -> String {
     text
 }
 
-fn shown_channel(channel: &Checked) -> String {
+fn channel_to_text(channel: &Checked) -> String {
     let mut text = format!("{}\n", channel.name);
     let mut line = |what: &str, value: String| {
         if !value.is_empty() {

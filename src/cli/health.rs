@@ -11,7 +11,7 @@ use super::outcome::{Failure, Outcome};
 use super::output::{age, now_ms};
 
 /// Asks the running host. Exit code 1 when none runs or it is degraded: its store is down, or a channel is not ready
-/// or lacks a secret.
+/// or has a missing secret.
 pub fn health(common: &Common, output: &JsonArgs) -> Outcome {
     let settings = Settings::load(common)?;
     let HostResponse::Running(health) = ask_running(&settings, &ControlRequest::Health)? else {
@@ -21,12 +21,12 @@ pub fn health(common: &Common, output: &JsonArgs) -> Outcome {
     if output.json {
         super::output::print_json(&health);
     } else {
-        print!("{}", shown(&health));
+        print!("{}", to_text(&health));
     }
     if is_healthy(&health) { Ok(()) } else { Err(Failure::Reported) }
 }
 
-fn shown(health: &Value) -> String {
+fn to_text(health: &Value) -> String {
     let store = &health["store"];
     let number = |value: &Value| value.as_u64().unwrap_or_default();
     let reason = store["reason"].as_str().map(|reason| format!(" ({})", escaped(reason))).unwrap_or_default();
@@ -111,6 +111,6 @@ mod tests {
         let mut lacking = health("up", &["ready", "ready"]);
         lacking["channels"][1]["missing_secrets"] = json!(["a"]);
         assert!(!is_healthy(&lacking));
-        assert!(shown(&health("up", &["ready"])).contains("up"));
+        assert!(to_text(&health("up", &["ready"])).contains("up"));
     }
 }

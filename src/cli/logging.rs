@@ -77,10 +77,10 @@ fn install(filter: &str) {
     let mut builder = env_logger::Builder::new();
     builder.parse_filters(filter).format(|out, record| {
         let style = out.default_level_style(record.level());
-        let time = shown_or(out.timestamp_seconds(), "(no date)");
+        let time = display_or(out.timestamp_seconds(), "(no date)");
         let message = record.args().to_string();
         let target =
-            shown_target(record.target(), &message).map(|target| format!("{target}: ")).unwrap_or_default();
+            target_prefix(record.target(), &message).map(|target| format!("{target}: ")).unwrap_or_default();
         // The last line of defence: whatever a line quotes, it stays one line and moves no cursor.
         writeln!(out, "{time} {style}{:<5}{style:#} {target}{}", record.level(), escaped(&message))
     });
@@ -91,7 +91,7 @@ fn install(filter: &str) {
 }
 
 /// What a value prints. A clock beyond the year 9999 has no date, and writing one would panic in every line.
-fn shown_or(value: impl fmt::Display, otherwise: &str) -> String {
+fn display_or(value: impl fmt::Display, otherwise: &str) -> String {
     let mut text = String::new();
     match write!(text, "{value}") {
         Ok(()) => text,
@@ -100,7 +100,7 @@ fn shown_or(value: impl fmt::Display, otherwise: &str) -> String {
 }
 
 /// The target, where the line does not name its subject itself: that of a guest's own lines, and of other crates.
-fn shown_target<'a>(target: &'a str, message: &str) -> Option<&'a str> {
+fn target_prefix<'a>(target: &'a str, message: &str) -> Option<&'a str> {
     let is_host = target == "tinclaw" || target.starts_with("tinclaw::");
     (!is_host && !is_about_channel(target, message)).then_some(target)
 }
@@ -146,8 +146,8 @@ mod tests {
     // With the clock in the year 11476 the first line of the log ended the program.
     #[test]
     fn a_time_that_cannot_be_printed_ends_nothing() {
-        assert_eq!(shown_or(NoDate, "(no date)"), "(no date)");
-        assert_eq!(shown_or(7, "(no date)"), "7");
+        assert_eq!(display_or(NoDate, "(no date)"), "(no date)");
+        assert_eq!(display_or(7, "(no date)"), "7");
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
             ("agent", "message 1: it is said again", Some("agent")),
             ("ureq::run", "connecting", Some("ureq::run")),
         ] {
-            assert_eq!(shown_target(target, message), shown, "{target}: {message}");
+            assert_eq!(target_prefix(target, message), shown, "{target}: {message}");
         }
     }
 }

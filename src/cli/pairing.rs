@@ -20,7 +20,7 @@ pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
             if output.json {
                 print_json(&lists);
             } else {
-                print!("{}", shown(&lists, now_ms()));
+                print!("{}", to_text(&lists, now_ms()));
             }
         }
         PairingCommand::Approve { channel, code, identity } => {
@@ -44,7 +44,7 @@ pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
 }
 
 /// Both lists as text.
-fn shown(lists: &Value, now_ms: u64) -> String {
+fn to_text(lists: &Value, now_ms: u64) -> String {
     let rows = |list: &str, row: &dyn Fn(&Value) -> Vec<String>| -> Vec<Vec<String>> {
         lists[list].as_array().into_iter().flatten().map(row).collect()
     };
@@ -88,7 +88,7 @@ mod tests {
         });
         let expected = "CHANNEL  CODE  ID  EXPIRES  ABOUT\na        ACDE  1   in 60 s  {}\n\n\
                         CHANNEL  ID       IDENTITY  APPROVED\nb        2\\u{1b}  ann       0 s ago\n";
-        assert_eq!(shown(&lists, 0), expected);
-        assert_eq!(shown(&json!({}), 0), "no sender waits for approval\n\nno sender is approved\n");
+        assert_eq!(to_text(&lists, 0), expected);
+        assert_eq!(to_text(&json!({}), 0), "no sender waits for approval\n\nno sender is approved\n");
     }
 }

@@ -75,7 +75,7 @@ fn list(settings: &Settings, output: JsonArgs) -> Outcome {
     let (tools, loaded) = configured(settings, runtime(settings)?)?;
     let failed: Vec<String> = loaded.failed.iter().map(ToString::to_string).collect();
     if output.json {
-        let tools: Vec<Value> = tools.tools().iter().map(|tool| shown_json(tool)).collect();
+        let tools: Vec<Value> = tools.tools().iter().map(|tool| to_json(tool)).collect();
         print_json(&json!({"tools": tools, "failed": failed}));
     } else {
         let row = |tool: &PreparedTool| vec![tool.name().to_owned(), first_line(tool.description())];
@@ -97,7 +97,7 @@ fn first_line(text: &str) -> String {
     }
 }
 
-fn shown_json(tool: &PreparedTool) -> Value {
+fn to_json(tool: &PreparedTool) -> Value {
     let diagnostics: Vec<String> = tool.diagnostics().iter().map(ToString::to_string).collect();
     json!({
         "name": tool.name(),
@@ -113,10 +113,10 @@ fn check(settings: &Settings, paths: &[PathBuf], output: JsonArgs) -> Outcome {
     let loaded = load(&tools, paths)?;
     let failed: Vec<String> = loaded.failed.iter().map(ToString::to_string).collect();
     if output.json {
-        let tools: Vec<Value> = tools.tools().iter().map(|tool| shown_json(tool)).collect();
+        let tools: Vec<Value> = tools.tools().iter().map(|tool| to_json(tool)).collect();
         print_json(&json!({"tools": tools, "failed": failed, "warnings": loaded.warnings}));
     } else {
-        tools.tools().iter().for_each(|tool| print!("{}", shown(tool)));
+        tools.tools().iter().for_each(|tool| print!("{}", to_text(tool)));
         loaded.warnings.iter().for_each(|warning| println!("warning: {}", escaped(warning)));
         failed.iter().for_each(|error| println!("error: {}", escaped(error)));
         println!("{}, {}", count(loaded.loaded.len(), "tool"), count(failed.len(), "error"));
@@ -125,7 +125,7 @@ fn check(settings: &Settings, paths: &[PathBuf], output: JsonArgs) -> Outcome {
 }
 
 /// What a tool is and may do, a line each.
-fn shown(tool: &PreparedTool) -> String {
+fn to_text(tool: &PreparedTool) -> String {
     let mut text = format!("{}\n", tool.name());
     let mut line = |what: &str, value: &str| {
         if !value.is_empty() {
@@ -238,7 +238,7 @@ fn directory(settings: &Settings, named: Option<&Path>) -> PathBuf {
 fn install(settings: &Settings, wasm: &Path, to: Option<&Path>, force: bool) -> Outcome {
     let tools = ToolRegistry::new(runtime(settings)?);
     let name = load_one(&tools, wasm)?;
-    print!("{}", shown(&*tools.find(&name).map_err(Failure::problem)?));
+    print!("{}", to_text(&*tools.find(&name).map_err(Failure::problem)?));
     let installed = install_tool(wasm, &directory(settings, to), force).map_err(Failure::problem)?;
     println!("installed {}", escaped(&installed.display().to_string()));
     Ok(())

@@ -51,11 +51,14 @@ impl LoadPlan {
         for channel in loaded {
             names.insert(channel.name().clone());
             let section = channel.capabilities_file().capabilities.channel.as_ref();
-            routes.claim(channel.name(), section.map(|section| &*section.allowed_paths).unwrap_or_default());
+            routes.set_owner(
+                channel.name(),
+                section.map(|section| &*section.allowed_paths).unwrap_or_default(),
+            );
         }
         for found in std::mem::take(&mut self.found) {
             if names.insert(found.name.clone()) {
-                routes.claim(&found.name, &loader.allowed_paths(&found));
+                routes.set_owner(&found.name, &loader.allowed_paths(&found));
                 self.found.push(found);
             } else {
                 let reason = format!("{} has the name of another channel; rename it", found.wasm.display());

@@ -10,7 +10,7 @@ use crate::store::MessageId;
 
 use super::conversations::Conversations;
 
-/// How much may wait before new work is refused at the door.
+/// How much may wait before new work is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
     /// Messages, those in flight included. Default 10,000.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::model::backoff::Backoff;
 
 /// Between connections that fail.
-const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(300) };
+const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(300) };
 /// A connection that ends sooner after its login counts as a failure, too: a service that accepts every login and ends every
 /// connection must not be asked all the time.
 const STABLE_AFTER: Duration = Duration::from_secs(10);

@@ -2,31 +2,31 @@
 
 use std::time::Duration;
 
-/// Exponential backoff: `first`, doubling, never more than `most`.
+/// Exponential backoff: `initial`, doubling, never more than `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The wait after the first failure.
-    pub first: Duration,
+    pub initial: Duration,
     /// The longest wait.
-    pub most: Duration,
+    pub max: Duration,
 }
 
 impl Backoff {
     /// The wait after the `failures`-th failure in a row (counted from 1), without jitter.
-    pub fn ceiling(&self, failures: u32) -> Duration {
+    pub fn delay(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
-        self.first.saturating_mul(1 << doublings).min(self.most)
+        self.initial.saturating_mul(1 << doublings).min(self.max)
     }
 
-    /// Full jitter: anything between nothing and the ceiling. `random` is in `0.0..1.0`.
+    /// Full jitter: anything between nothing and the delay. `random` is in `0.0..1.0`.
     pub fn full_jitter(&self, failures: u32, random: f64) -> Duration {
-        self.ceiling(failures).mul_f64(random.clamp(0.0, 1.0))
+        self.delay(failures).mul_f64(random.clamp(0.0, 1.0))
     }
 
-    /// Half jitter: at least half of the ceiling, for work that must not come back at once.
+    /// Half jitter: at least half of the delay, for work that must not come back at once.
     pub fn half_jitter(&self, failures: u32, random: f64) -> Duration {
-        let ceiling = self.ceiling(failures);
-        ceiling / 2 + (ceiling / 2).mul_f64(random.clamp(0.0, 1.0))
+        let delay = self.delay(failures);
+        delay / 2 + (delay / 2).mul_f64(random.clamp(0.0, 1.0))
     }
 }
 
@@ -34,12 +34,12 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(300) };
+    const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(300) };
 
     #[test]
     fn the_wait_doubles_until_its_ceiling() {
         for (failures, seconds) in [(0, 1), (1, 1), (2, 2), (3, 4), (9, 256), (10, 300), (u32::MAX, 300)] {
-            assert_eq!(BACKOFF.ceiling(failures), Duration::from_secs(seconds), "{failures} failures");
+            assert_eq!(BACKOFF.delay(failures), Duration::from_secs(seconds), "{failures} failures");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::channel::state::State;
 use crate::model::backoff::Backoff;
 
 /// The waits between tries of an `on-start` that fails.
-const START_RETRIES: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(300) };
+const START_RETRIES: Backoff = Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(300) };
 
 /// A guest that is stopped notices after one slice of fuel, which takes milliseconds.
 const TIME_TO_STOP: Duration = Duration::from_millis(500);
@@ -33,7 +33,7 @@ impl Router {
         if !slot.lane(LaneKind::Inbound).is_idle() {
             // A request from before still runs, or this start is tried already.
             self.scheduler
-                .set(Wakeup::Start(channel.clone()), deadline_after(Instant::now(), START_RETRIES.first));
+                .set(Wakeup::Start(channel.clone()), deadline_after(Instant::now(), START_RETRIES.initial));
             return;
         }
         // The worker puts in the configuration.

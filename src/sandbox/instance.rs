@@ -81,7 +81,7 @@ impl<'a> CallbackRun<'a> {
 
     fn run(&mut self, callback: &Callback) -> Result<CallbackValue, WasmChannelError> {
         if self.prepared.export(callback.kind()).is_none() {
-            return self.lacks(callback.kind());
+            return self.missing_export(callback.kind());
         }
         let instance = self.instantiate(callback.kind())?;
         self.run_in(instance, callback)
@@ -89,7 +89,7 @@ impl<'a> CallbackRun<'a> {
 
     fn run_in(&mut self, instance: Instance, callback: &Callback) -> Result<CallbackValue, WasmChannelError> {
         let kind = callback.kind();
-        let Some(export) = self.prepared.export(kind) else { return self.lacks(kind) };
+        let Some(export) = self.prepared.export(kind) else { return self.missing_export(kind) };
         self.store.data_mut().purpose = purpose_of(kind);
         let outcome = self.begin(instance).and_then(|()| self.call(instance, export, callback));
         match outcome {
@@ -103,7 +103,7 @@ impl<'a> CallbackRun<'a> {
         }
     }
 
-    fn lacks(&self, kind: CallbackKind) -> Result<CallbackValue, WasmChannelError> {
+    fn missing_export(&self, kind: CallbackKind) -> Result<CallbackValue, WasmChannelError> {
         match kind {
             CallbackKind::Status | CallbackKind::Broadcast | CallbackKind::Timer => {
                 Ok(CallbackValue::NotExported)

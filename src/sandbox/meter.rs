@@ -15,9 +15,9 @@ use super::context::StopFlag;
 use super::halt::Halt;
 
 /// A slice that takes less is too short to be worth its overhead.
-const SHORTEST_SLICE: Duration = Duration::from_millis(1);
+const MIN_SLICE: Duration = Duration::from_millis(1);
 /// A slice that takes more makes the host slow to stop a guest.
-const LONGEST_SLICE: Duration = Duration::from_millis(4);
+const MAX_SLICE: Duration = Duration::from_millis(4);
 /// What calibration aims at.
 const SLICE_GOAL: Duration = Duration::from_millis(2);
 /// Units that the first slice of a new guest has: well below a millisecond on a slow machine.
@@ -51,7 +51,7 @@ impl SliceSize {
 /// The size of the next slice after one of size `current`, of which `used` units took `time`.
 fn next_slice(current: u64, used: u64, time: Duration) -> u64 {
     // A slice that ended early, because its next instruction is a dear one, says little about the others.
-    if used < current / 2 || (SHORTEST_SLICE..=LONGEST_SLICE).contains(&time) {
+    if used < current / 2 || (MIN_SLICE..=MAX_SLICE).contains(&time) {
         return current;
     }
     let goal = u128::from(used) * SLICE_GOAL.as_nanos() / time.as_nanos().max(1);
@@ -239,7 +239,7 @@ mod tests {
             ("far too long shrinks by no more than four", 100_000, 100_000, 400 * MS, 25_000),
             ("an early end teaches nothing", 100_000, 49_000, MS / 100, 100_000),
             ("never above the cap", MAX_SLICE_FUEL, MAX_SLICE_FUEL, MS / 10, MAX_SLICE_FUEL),
-            ("never below the floor", MIN_SLICE_FUEL, MIN_SLICE_FUEL, 9 * MS, MIN_SLICE_FUEL),
+            ("never below the minimum", MIN_SLICE_FUEL, MIN_SLICE_FUEL, 9 * MS, MIN_SLICE_FUEL),
         ];
         for (name, current, used, time, expected) in rows {
             assert_eq!(next_slice(*current, *used, *time), *expected, "{name}");

@@ -3,10 +3,10 @@
 use super::rejection::Rejection;
 
 /// Longest line with a chunk's size, its extensions included, in bytes. Nobody is known to use extensions.
-const LONGEST_SIZE_LINE: usize = 256;
+const MAX_SIZE_LINE_BYTES: usize = 256;
 
 /// Most bytes of trailer fields. They are dropped: nothing here is to learn a field after it was checked.
-const LONGEST_TRAILER: usize = 8 << 10;
+const MAX_TRAILER_BYTES: usize = 8 << 10;
 
 /// Decodes a body that comes piece by piece.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl ChunkedDecoder {
     fn step(&mut self, byte: u8, decoded: u64, limit: u64) -> Result<State, Rejection> {
         match (self.state, byte) {
             (State::Size(size), digit) if digit.is_ascii_hexdigit() => {
-                self.count(LONGEST_SIZE_LINE)?;
+                self.count(MAX_SIZE_LINE_BYTES)?;
                 let size = push_digit(size.unwrap_or(0), digit)?;
                 // Refused before the chunk is read, so that a body never stands for more than it may have.
                 if size > limit.saturating_sub(decoded) {
@@ -84,12 +84,12 @@ impl ChunkedDecoder {
                 Ok(State::SizeLineFeed(size))
             }
             (State::Size(Some(size)) | State::SizeBlank(size), b' ' | b'\t') => {
-                self.count(LONGEST_SIZE_LINE)?;
+                self.count(MAX_SIZE_LINE_BYTES)?;
                 Ok(State::SizeBlank(size))
             }
             (State::Size(Some(size)) | State::SizeBlank(size), b';') => Ok(State::Extension(size)),
             (State::Extension(size), byte) if is_text(byte) => {
-                self.count(LONGEST_SIZE_LINE)?;
+                self.count(MAX_SIZE_LINE_BYTES)?;
                 Ok(State::Extension(size))
             }
             (State::SizeLineFeed(size), b'\n') => {
@@ -100,7 +100,7 @@ impl ChunkedDecoder {
             (State::DataLineFeed, b'\n') => Ok(State::Size(None)),
             (State::Trailer(length), b'\r') => Ok(State::TrailerLineFeed(length)),
             (State::Trailer(length), byte) if is_text(byte) => {
-                self.count(LONGEST_TRAILER)?;
+                self.count(MAX_TRAILER_BYTES)?;
                 Ok(State::Trailer(length + 1))
             }
             (State::TrailerLineFeed(0), b'\n') => Ok(State::Done),
@@ -109,9 +109,9 @@ impl ChunkedDecoder {
         }
     }
 
-    fn count(&mut self, most: usize) -> Result<(), Rejection> {
+    fn count(&mut self, max: usize) -> Result<(), Rejection> {
         self.overhead += 1;
-        if self.overhead > most { Err(Rejection::Chunk) } else { Ok(()) }
+        if self.overhead > max { Err(Rejection::Chunk) } else { Ok(()) }
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn malformed_chunks_are_refused() {
         let long_extension = format!("1;{}\r\na\r\n0\r\n\r\n", "e".repeat(256));
-        let long_trailer = format!("0\r\nA: {}\r\n\r\n", "b".repeat(LONGEST_TRAILER));
+        let long_trailer = format!("0\r\nA: {}\r\n\r\n", "b".repeat(MAX_TRAILER_BYTES));
         let rows: &[(&str, &[u8], Rejection)] = &[
             ("no size", b"\r\n", Rejection::Chunk),
             ("sign", b"+5\r\nhello\r\n", Rejection::Chunk),

@@ -23,7 +23,7 @@ pub(crate) struct HeadScanner {
 }
 
 /// Empty lines that may stand before the request line.
-const MOST_EMPTY_LINES: usize = 4;
+const MAX_EMPTY_LINES: usize = 4;
 
 impl HeadScanner {
     /// Looks at the next bytes. `Some(n)`: the head ends after the first `n` of them.
@@ -60,7 +60,7 @@ impl HeadScanner {
         if empty {
             // Empty lines before the request line are ignored (RFC 9112 section 2.2): old clients end a body with one.
             self.empty_lines += 1;
-            return if self.empty_lines > MOST_EMPTY_LINES { Err(Rejection::RequestLine) } else { Ok(false) };
+            return if self.empty_lines > MAX_EMPTY_LINES { Err(Rejection::RequestLine) } else { Ok(false) };
         }
         self.lines += 1;
         if self.lines > limits.max_headers + 1 {

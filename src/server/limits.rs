@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::front::MOST_LINGERING;
+use super::front::MAX_LINGERING;
 use super::{ServerError, reply};
 use crate::net::address_range::AddressRange;
 
@@ -93,17 +93,17 @@ impl ServerLimits {
     /// a response, and the stack and buffers of its thread; and the memory that bodies and responses share. A response is in
     /// memory twice while it is handed over. What the handler keeps is not included.
     pub fn worst_case_memory(&self) -> u64 {
-        let head = 5 * self.max_header_bytes as u64 + reply::LONGEST_REPLY_HEAD as u64;
+        let head = 5 * self.max_header_bytes as u64 + reply::MAX_REPLY_HEAD_BYTES as u64;
         let bodies = 3 * OWN_BODY_BYTES as u64;
         let connections = self.connections as u64 * (head + bodies + THREAD_BYTES);
-        let lingering = MOST_LINGERING as u64 * LINGERING_BYTES;
+        let lingering = MAX_LINGERING as u64 * LINGERING_BYTES;
         connections + lingering + self.body_memory + 2 * self.response_memory + FIXED_BYTES
     }
 
     /// The most file descriptors that the server uses at one time.
     pub fn file_descriptors(&self) -> u64 {
         // A connection, and one private connection with three ends; the rest is the listeners, the waker and the spare.
-        4 * self.connections as u64 + MOST_LINGERING as u64 + 8
+        4 * self.connections as u64 + MAX_LINGERING as u64 + 8
     }
 
     /// Refuses values that cannot work.
@@ -118,7 +118,7 @@ impl ServerLimits {
         let optional = [("keep_alive", self.keep_alive), ("shutdown_timeout", self.shutdown_timeout)];
         let none =
             needed.iter().find(|(_, time)| time.is_zero()).map(|(field, _)| (*field, "must not be zero"));
-        let endless = needed.iter().chain(&optional).find(|(_, time)| *time > LONGEST_TIME);
+        let endless = needed.iter().chain(&optional).find(|(_, time)| *time > MAX_TIMEOUT);
         let wrong_time = none.or(endless.map(|(field, _)| (*field, "must be at most a day")));
         let invalid = if self.connections == 0 {
             Some(("connections", "must be at least 1"))
@@ -145,7 +145,7 @@ const LINGERING_BYTES: u64 = 1 << 10;
 const FIXED_BYTES: u64 = 256 << 10;
 
 /// A time that is longer means no limit at all.
-const LONGEST_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Below this not even a modest request fits.
 const SMALLEST_HEAD: usize = 256;

@@ -7,7 +7,7 @@ use super::Response;
 use super::rejection::reason_phrase;
 
 /// Longest head of a response, in bytes. Fields that do not fit are dropped.
-pub(crate) const LONGEST_REPLY_HEAD: usize = 64 << 10;
+pub(crate) const MAX_REPLY_HEAD_BYTES: usize = 64 << 10;
 
 /// Fields that are the server's: the framing, and what concerns one connection only (RFC 9110 section 7.6.1).
 const DROPPED: [&str; 8] = [
@@ -35,7 +35,7 @@ pub(crate) fn print(response: &Response, is_head_request: bool, now: SystemTime)
         put(&mut bytes, format_args!("Date: {}\r\n", httpdate::HttpDate::from(now)));
     }
     for (name, value) in &response.headers {
-        let room = LONGEST_REPLY_HEAD - bytes.len() - 2;
+        let room = MAX_REPLY_HEAD_BYTES - bytes.len() - 2;
         if is_sendable(name, value) && name.len() + value.len() + 4 <= room {
             put(&mut bytes, format_args!("{name}: {}\r\n", value.trim_matches([' ', '\t'])));
         }
@@ -86,7 +86,7 @@ pub(crate) struct InvalidResponse;
 /// Finds the end of a response as soon as its head is there.
 pub(crate) fn frame(bytes: &[u8], is_head_request: bool) -> Result<Option<Frame>, InvalidResponse> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return if bytes.len() > LONGEST_REPLY_HEAD { Err(InvalidResponse) } else { Ok(None) };
+        return if bytes.len() > MAX_REPLY_HEAD_BYTES { Err(InvalidResponse) } else { Ok(None) };
     };
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| InvalidResponse)?;
     let mut lines = head.split("\r\n");
@@ -171,10 +171,10 @@ mod tests {
 
     #[test]
     fn a_head_grows_to_its_limit_only() {
-        let long = "v".repeat(LONGEST_REPLY_HEAD / 3);
+        let long = "v".repeat(MAX_REPLY_HEAD_BYTES / 3);
         let text =
             printed(&response(200, &[("A", &long), ("B", &long), ("C", &long), ("D", "short")], ""), false);
-        assert!(text.len() <= LONGEST_REPLY_HEAD);
+        assert!(text.len() <= MAX_REPLY_HEAD_BYTES);
         assert!(text.contains("B: ") && !text.contains("C: ") && text.contains("D: "));
     }
 
@@ -221,6 +221,6 @@ mod tests {
         for bytes in rows {
             assert_eq!(frame(bytes, false), Err(InvalidResponse));
         }
-        assert_eq!(frame(&[b'a'; LONGEST_REPLY_HEAD + 1], false), Err(InvalidResponse));
+        assert_eq!(frame(&[b'a'; MAX_REPLY_HEAD_BYTES + 1], false), Err(InvalidResponse));
     }
 }

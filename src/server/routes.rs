@@ -98,7 +98,7 @@ impl WasmChannelRouter {
 
     /// Makes a channel the owner of its paths while its guest is not there yet, so that the order in which channels are
     /// loaded decides nothing. Requests to them get 503 until [`loading_is_over`](Self::loading_is_over).
-    pub(crate) fn claim(&self, channel: &ChannelName, paths: &[String]) {
+    pub(crate) fn set_owner(&self, channel: &ChannelName, paths: &[String]) {
         self.is_loading.store(true, Ordering::Relaxed);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         for path in paths {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claimed_path_answers_503_until_loading_is_over_and_belongs_to_the_first_claim() {
+    fn a_path_that_is_owned_gets_503_until_loading_is_over_and_keeps_its_first_owner() {
         let routes = WasmChannelRouter::new();
         let decide = |path| match routes.decide("POST", path, 100) {
             HeadDecision::Read { .. } => (200, false),
@@ -306,8 +306,8 @@ mod tests {
             }
         };
         let path = ["/hook".to_owned()];
-        routes.claim(&name("a"), &path);
-        routes.claim(&name("b"), &path);
+        routes.set_owner(&name("a"), &path);
+        routes.set_owner(&name("b"), &path);
         assert_eq!((decide("/hook"), decide("/other")), ((503, true), (404, false)));
         assert_eq!(
             routes.reserve(&name("b"), &path, &access()).len(),
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(decide("/hook"), (200, false));
         routes.remove(&name("a"));
         assert_eq!(decide("/hook"), (404, false), "nobody has it");
-        routes.claim(&name("c"), &path);
+        routes.set_owner(&name("c"), &path);
         routes.loading_is_over();
         assert_eq!(decide("/hook"), (404, false), "it was refused");
     }

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Batches and questions under way at which nothing more should be begun.
-const MOST: usize = 512;
+const MAX_BATCHES: usize = 512;
 
 /// Bytes of batches under way at which nothing more should be begun.
-const MOST_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// What was sent to the store and has no outcome yet.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl Backlog {
 
     /// Whether more may be begun. When not, [`Backlog::take_awaited`] says so once there may be room.
     pub fn has_room(&self) -> bool {
-        self.check(|count, bytes| count < MOST && bytes < MOST_BYTES)
+        self.check(|count, bytes| count < MAX_BATCHES && bytes < MAX_BYTES)
     }
 
     /// Whether nothing is under way, for those who do not wait for it.
@@ -76,9 +76,9 @@ mod tests {
     #[test]
     fn there_is_room_below_each_limit_and_none_at_it() {
         for (case, others, bytes, has_room) in [
-            ("below both", MOST - 2, MOST_BYTES - 1, true),
-            ("as many as may be", MOST - 1, 0, false),
-            ("as many bytes as may be", 0, MOST_BYTES, false),
+            ("below both", MAX_BATCHES - 2, MAX_BYTES - 1, true),
+            ("as many as may be", MAX_BATCHES - 1, 0, false),
+            ("as many bytes as may be", 0, MAX_BYTES, false),
         ] {
             let backlog = Backlog::default();
             (0..=others).for_each(|_| backlog.begin());

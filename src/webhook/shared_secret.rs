@@ -20,7 +20,7 @@ pub(super) fn check(
     let sent = request.only(&scheme.header)?;
     let sent = sent.strip_prefix(&scheme.prefix).ok_or(AuthFailure::SecretMismatch)?;
     let equal = bool::from(digest(sent.as_bytes()).ct_eq(&digest(secret)));
-    // An empty stored secret counts as missing long before; this is the second lock on that door.
+    // An empty stored secret counts as missing long before; this is a second check.
     if equal && !secret.is_empty() { Ok(()) } else { Err(AuthFailure::SecretMismatch) }
 }
 
@@ -58,7 +58,7 @@ pub(super) fn check_challenge(
         return Err(AuthFailure::TokenRepeated);
     }
     let equal = bool::from(digest(sent.as_bytes()).ct_eq(&digest(token)));
-    // An empty stored token counts as missing long before; this is the second lock on that door.
+    // An empty stored token counts as missing long before; this is a second check.
     if equal && !token.is_empty() { Ok(()) } else { Err(AuthFailure::TokenMismatch) }
 }
 

@@ -91,7 +91,7 @@ pub struct HttpEndpointConfig {
 /// How often a channel wants `on-poll`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PollConfig {
-    /// The time between two polls in milliseconds, before the host applies its floor.
+    /// The time between two polls in milliseconds, before the host applies its minimum.
     pub interval_ms: u32,
     /// Whether to poll at all.
     pub enabled: bool,

@@ -9,7 +9,7 @@ use crate::inbox::Delivery;
 use crate::model::escape::escaped;
 
 use super::child::Line;
-use super::desk::lease;
+use super::in_flight::lease;
 use super::line::{AgentLine, BadLine, id_within, parse_line};
 use super::{ExecAgent, IgnoredLine};
 use crate::agent::message::MAX_LINE_BYTES;
@@ -108,10 +108,10 @@ impl ExecAgent {
     }
 
     fn complete(&self, host: &Host, delivery: Delivery) {
-        let mut desk = self.desk();
-        desk.suspects.remove(&delivery.id().0);
-        desk.has_answered = true;
-        drop(desk);
+        let mut state = self.state();
+        state.suspects.remove(&delivery.id().0);
+        state.has_responded = true;
+        drop(state);
         outcome::complete(host, delivery);
     }
 
@@ -155,23 +155,23 @@ impl ExecAgent {
     }
 }
 
-/// The main process: its messages are on the desk.
+/// The main process: its messages are in flight.
 impl Process for ExecAgent {
     fn take(&self, id: u64) -> Option<Delivery> {
-        let delivery = self.desk().open.remove(id);
+        let delivery = self.state().open.remove(id);
         self.changed.notify_all();
         delivery
     }
 
     fn put(&self, id: u64, delivery: Delivery) {
         delivery.extend(lease(self.settings.timeout));
-        self.desk().open.insert(id, delivery, Instant::now(), self.settings.timeout);
+        self.state().open.insert(id, delivery, Instant::now(), self.settings.timeout);
     }
 
     fn touch(&self, id: u64) -> Option<Recipient> {
         let timeout = self.settings.timeout;
-        let mut desk = self.desk();
-        let delivery = desk.open.touch(id, Instant::now(), timeout)?;
+        let mut state = self.state();
+        let delivery = state.open.touch(id, Instant::now(), timeout)?;
         delivery.extend(lease(timeout));
         Some(Recipient::of(delivery))
     }

@@ -10,14 +10,14 @@ use crate::model::human_duration::HumanDuration;
 
 use super::ExecAgent;
 use super::child::{self, Pipes, Running};
-use super::desk::lease;
+use super::in_flight::lease;
 use crate::agent::message::message_json;
 use crate::agent::outcome;
 
 /// The wait before a program that died is restarted; it doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
+const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
 /// The longest such wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// A program that ran for so long, or has answered a message, begins again with the first wait.
 const GOOD_RUN: Duration = Duration::from_secs(60);
 /// The pause after a message could not be read from the store.
@@ -37,10 +37,10 @@ impl ExecAgent {
     pub(super) fn feed(&self, host: &Host) {
         while self.wait_for_place() {
             let Ok(delivery) = host.messages().recv() else { break };
-            if self.desk().suspects.contains(&delivery.id().0) {
+            if self.state().suspects.contains(&delivery.id().0) {
                 // Others may be tried before it.
                 delivery.extend(lease(self.settings.timeout).saturating_mul(8));
-                self.desk().to_try.push_back(delivery);
+                self.state().to_try.push_back(delivery);
                 self.changed.notify_all();
             } else if let Some((delivery, line)) = self.line_of(host, delivery) {
                 self.deliver(host, delivery, &line);
@@ -52,10 +52,10 @@ impl ExecAgent {
     /// Whether a process has a free place; false at the end.
     fn wait_for_place(&self) -> bool {
         let concurrency = self.settings.concurrency;
-        let desk = self.wait_while(self.desk(), |desk| {
-            !desk.is_over && (desk.input.is_none() || desk.open.len() >= concurrency)
+        let state = self.wait_while(self.state(), |state| {
+            !state.is_over && (state.input.is_none() || state.open.len() >= concurrency)
         });
-        !desk.is_over
+        !state.is_over
     }
 
     /// The line of a message. One that cannot be read from the store is redelivered: the agent never saw it.
@@ -79,21 +79,21 @@ impl ExecAgent {
     fn deliver(&self, host: &Host, delivery: Delivery, line: &str) {
         let id = delivery.id().0;
         delivery.extend(lease(self.settings.timeout));
-        let mut desk = self.desk();
-        let Some(mut input) = desk.input.take() else {
-            drop(desk);
+        let mut state = self.state();
+        let Some(mut input) = state.input.take() else {
+            drop(state);
             // The process has ended since: it never saw the message.
             return outcome::release(host, delivery, Duration::ZERO);
         };
-        let process = desk.process;
+        let process = state.process;
         outcome::begin(host, &delivery);
-        // On the desk before it is written: the response may be quick.
-        desk.open.insert(id, delivery, Instant::now(), self.settings.timeout);
-        drop(desk);
+        // Recorded as in flight before it is written: the response may be quick.
+        state.open.insert(id, delivery, Instant::now(), self.settings.timeout);
+        drop(state);
         let written = input.write_all(line.as_bytes()).and_then(|()| input.flush());
-        let mut desk = self.desk();
-        if desk.process == process && written.is_ok() && !desk.is_over {
-            desk.input = Some(input);
+        let mut state = self.state();
+        if state.process == process && written.is_ok() && !state.is_over {
+            state.input = Some(input);
         }
         // A process that no longer reads is found dead by whoever reads its output, who requeues its messages.
         self.changed.notify_all();
@@ -101,8 +101,8 @@ impl ExecAgent {
 
     /// Runs the process again and again.
     pub(super) fn supervise(&self, host: &Host) {
-        let mut wait = FIRST_WAIT;
-        while !self.desk().is_over {
+        let mut wait = INITIAL_BACKOFF;
+        while !self.state().is_over {
             let since = Instant::now();
             match child::start(&self.settings) {
                 Ok((running, pipes)) => self.attend(host, running, pipes),
@@ -111,19 +111,19 @@ impl ExecAgent {
                     log::error!("the agent cannot be started: {error}");
                 }
             }
-            let mut desk = self.desk();
-            if desk.has_answered || since.elapsed() >= GOOD_RUN {
-                wait = FIRST_WAIT;
+            let mut state = self.state();
+            if state.has_responded || since.elapsed() >= GOOD_RUN {
+                wait = INITIAL_BACKOFF;
             }
-            desk.has_answered = false;
-            if !desk.is_over {
+            state.has_responded = false;
+            if !state.is_over {
                 host.agent_report().restarted();
-                drop(desk);
+                drop(state);
                 self.warn_of_failure(&format!("the agent is restarted in {}", HumanDuration(wait)));
-                let desk = self.desk();
-                let _ = self.changed.wait_timeout_while(desk, wait, |desk| !desk.is_over);
+                let state = self.state();
+                let _ = self.changed.wait_timeout_while(state, wait, |state| !state.is_over);
             }
-            wait = (wait * 2).min(LONGEST_WAIT);
+            wait = (wait * 2).min(MAX_BACKOFF);
         }
     }
 
@@ -131,25 +131,25 @@ impl ExecAgent {
     fn attend(&self, host: &Host, running: Running, pipes: Pipes) {
         let Pipes { input, output, errors } = pipes;
         {
-            let mut desk = self.desk();
-            desk.process += 1;
-            desk.alive_since = Some(Instant::now());
-            desk.last_line = None;
+            let mut state = self.state();
+            state.process += 1;
+            state.alive_since = Some(Instant::now());
+            state.last_line = None;
             // Otherwise the end of its input, here and now, tells the process to end.
-            desk.input = (!desk.is_over).then_some(input);
+            state.input = (!state.is_over).then_some(input);
             self.changed.notify_all();
         }
         thread::scope(|scope| {
             scope.spawn(|| self.log_errors(child::error_lines(errors)));
             scope.spawn(|| {
                 for line in child::output_lines(output) {
-                    self.desk().last_line = Some(Instant::now());
+                    self.state().last_line = Some(Instant::now());
                     self.take_line(host, self, &line);
                 }
                 // It writes no more, so it cannot answer: no more is written to it either.
-                let mut desk = self.desk();
-                desk.input = None;
-                desk.alive_since = None;
+                let mut state = self.state();
+                state.input = None;
+                state.alive_since = None;
                 self.changed.notify_all();
             });
             match self.watch(host) {
@@ -162,16 +162,16 @@ impl ExecAgent {
 
     /// Waits for the end of the process; meanwhile fails the messages that it does not answer in time.
     fn watch(&self, host: &Host) -> Turn {
-        let mut desk = self.desk();
+        let mut state = self.state();
         loop {
-            if desk.alive_since.is_none() || desk.is_over {
+            if state.alive_since.is_none() || state.is_over {
                 return Turn::Ended;
             }
             let now = Instant::now();
-            if let Some((id, delivery, silent_since)) = desk.open.remove_expired(now) {
-                desk.suspect(id);
-                let is_stuck = desk.last_line.is_none_or(|last| last < silent_since);
-                drop(desk);
+            if let Some((id, delivery, silent_since)) = state.open.remove_expired(now) {
+                state.suspect(id);
+                let is_stuck = state.last_line.is_none_or(|last| last < silent_since);
+                drop(state);
                 let error = format!("no response within {}", HumanDuration(self.settings.timeout));
                 self.warn_of_failure(&format!("the agent did not answer message {id}: {error}"));
                 outcome::fail(host, delivery, &error, None);
@@ -179,14 +179,14 @@ impl ExecAgent {
                 if is_stuck {
                     return Turn::Stuck;
                 }
-                desk = self.desk();
+                state = self.state();
                 continue;
             }
-            let wait = desk.open.next_expiry().map(|until| until.saturating_duration_since(now));
+            let wait = state.open.next_expiry().map(|until| until.saturating_duration_since(now));
             // A message that is delivered meanwhile wakes this thread.
             let wait = wait.unwrap_or(Duration::from_secs(3600));
-            desk = match self.changed.wait_timeout(desk, wait) {
-                Ok((desk, _)) => desk,
+            state = match self.changed.wait_timeout(state, wait) {
+                Ok((state, _)) => state,
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
@@ -198,7 +198,7 @@ impl ExecAgent {
         self.close_input();
         let status = running.end();
         let open = self.take_open();
-        let is_over = self.desk().is_over;
+        let is_over = self.state().is_over;
         let status = status.map_or_else(|| "an unknown status".to_owned(), |status| status.to_string());
         if !is_over {
             let text = match open.len() {
@@ -212,7 +212,7 @@ impl ExecAgent {
             if is_over {
                 outcome::release(host, delivery, Duration::ZERO);
             } else {
-                self.desk().suspect(id);
+                self.state().suspect(id);
                 let error = format!("the agent ended ({status}) while it had this message");
                 outcome::fail(host, delivery, &error, Some(Duration::ZERO));
             }
@@ -236,13 +236,13 @@ impl ExecAgent {
 
     /// The end of its input tells a process to end.
     fn close_input(&self) {
-        let mut desk = self.desk();
-        desk.input = None;
+        let mut state = self.state();
+        state.input = None;
         // An input that is being written to is not put back.
-        desk.process += 1;
+        state.process += 1;
     }
 
     fn take_open(&self) -> Vec<(u64, Delivery)> {
-        self.desk().open.drain()
+        self.state().open.drain()
     }
 }

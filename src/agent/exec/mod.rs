@@ -7,14 +7,14 @@
 //! | file | job |
 //! |---|---|
 //! | `child` | the process: started, fed, ended |
-//! | `desk` | messages that a process has: pure but for the deliveries |
+//! | `in_flight` | messages that a process has: pure but for the deliveries |
 //! | `line` | what a program says in one line: pure |
 //! | `lines` | doing what it says |
 //! | `main_process` | the program of the agent: fed, supervised, replaced |
 //! | `trial` | a process for one message |
 
 mod child;
-mod desk;
+mod in_flight;
 mod line;
 #[cfg(fuzzing)]
 pub(super) use line::parse_line;
@@ -34,7 +34,7 @@ use crate::model::log_throttle::LogThrottle;
 use crate::secrets::Secret;
 
 use super::Agent;
-use desk::OpenMessages;
+use in_flight::InFlightMessages;
 
 /// Suspects that are remembered.
 const MAX_SUSPECTS: usize = 10_000;
@@ -69,7 +69,7 @@ impl ExecSettings {
 pub struct ExecAgent {
     settings: ExecSettings,
     /// The lock is held for look-ups only, never while something is written or stored.
-    desk: Mutex<Desk>,
+    state: Mutex<ProcessState>,
     /// Wakes all threads: a place among the open messages, a process, a suspect, the end.
     changed: Condvar,
     log: Mutex<Throttles>,
@@ -79,9 +79,9 @@ pub struct ExecAgent {
 
 /// What the threads share.
 #[derive(Default)]
-struct Desk {
+struct ProcessState {
     /// Messages that the process has and has not answered.
-    open: OpenMessages,
+    open: InFlightMessages,
     /// Where messages are written. Taken out while something is written to it.
     input: Option<ChildStdin>,
     /// Counts processes, so that an input that was taken out does not come back to another one.
@@ -89,7 +89,7 @@ struct Desk {
     /// Since when the process runs, as long as it writes and so can answer.
     alive_since: Option<Instant>,
     /// Whether this process has dealt with a message.
-    has_answered: bool,
+    has_responded: bool,
     /// When the process last said anything.
     last_line: Option<Instant>,
     /// Messages that were in flight when a process died, or that it did not answer in time.
@@ -99,7 +99,7 @@ struct Desk {
     is_over: bool,
 }
 
-impl Desk {
+impl ProcessState {
     /// The message is tried alone next time.
     fn suspect(&mut self, id: u64) {
         if self.suspects.len() >= MAX_SUSPECTS {
@@ -138,12 +138,12 @@ impl ExecAgent {
         };
         let secrets = settings.env.iter().filter_map(|name| std::env::var(name).ok());
         let secrets = secrets.map(|value| Secret::from(value.as_str())).collect();
-        Self { settings, desk: Mutex::default(), changed: Condvar::new(), log: Mutex::new(log), secrets }
+        Self { settings, state: Mutex::default(), changed: Condvar::new(), log: Mutex::new(log), secrets }
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        // Every change under the lock is one statement, so a poisoned desk is in order.
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ProcessState> {
+        // Every change under the lock is one statement, so a poisoned state is in order.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn log(&self) -> MutexGuard<'_, Throttles> {
@@ -152,10 +152,10 @@ impl ExecAgent {
 
     fn wait_while<'a>(
         &self,
-        desk: MutexGuard<'a, Desk>,
-        busy: impl Fn(&Desk) -> bool,
-    ) -> MutexGuard<'a, Desk> {
-        self.changed.wait_while(desk, |desk| busy(desk)).unwrap_or_else(PoisonError::into_inner)
+        state: MutexGuard<'a, ProcessState>,
+        busy: impl Fn(&ProcessState) -> bool,
+    ) -> MutexGuard<'a, ProcessState> {
+        self.changed.wait_while(state, |state| busy(state)).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Logs a failure, within the limit.
@@ -177,10 +177,10 @@ impl Agent for ExecAgent {
     }
 
     fn stop(&self) {
-        let mut desk = self.desk();
-        desk.is_over = true;
+        let mut state = self.state();
+        state.is_over = true;
         // The end of its input tells the process to end.
-        desk.input = None;
+        state.input = None;
         self.changed.notify_all();
     }
 

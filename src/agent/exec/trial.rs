@@ -13,7 +13,7 @@ use crate::model::human_duration::HumanDuration;
 
 use super::ExecAgent;
 use super::child::{self, Pipes};
-use super::desk::{OpenMessages, lease};
+use super::in_flight::{InFlightMessages, lease};
 use super::lines::Process;
 use crate::agent::outcome::{self, Recipient};
 
@@ -27,13 +27,13 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// The one message that a process has.
 struct Trial<'a> {
     agent: &'a ExecAgent,
-    open: Mutex<OpenMessages>,
+    open: Mutex<InFlightMessages>,
     /// Held while a line is acted upon: meanwhile the message may be neither here nor dealt with.
     acting: Mutex<()>,
 }
 
 impl Trial<'_> {
-    fn open(&self) -> MutexGuard<'_, OpenMessages> {
+    fn open(&self) -> MutexGuard<'_, InFlightMessages> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -82,27 +82,27 @@ impl ExecAgent {
                 self.try_alone(host, delivery, &line, process);
             }
         }
-        for delivery in self.desk().to_try.drain(..) {
+        for delivery in self.state().to_try.drain(..) {
             delivery.release(Duration::ZERO);
         }
     }
 
     /// The next suspect, once the agent runs, and which process that is.
     fn next_suspect(&self) -> Option<(Delivery, u64)> {
-        let mut desk = self.desk();
+        let mut state = self.state();
         loop {
-            if desk.is_over {
+            if state.is_over {
                 return None;
             }
-            let runs_for = desk.alive_since.map(|since| since.elapsed());
+            let runs_for = state.alive_since.map(|since| since.elapsed());
             let wait = match runs_for {
-                _ if desk.to_try.is_empty() => None,
+                _ if state.to_try.is_empty() => None,
                 None => None,
                 Some(time) if time < PROVEN_AFTER => Some(PROVEN_AFTER - time),
-                Some(_) => return desk.to_try.pop_front().map(|delivery| (delivery, desk.process)),
+                Some(_) => return state.to_try.pop_front().map(|delivery| (delivery, state.process)),
             };
-            desk = match self.changed.wait_timeout(desk, wait.unwrap_or(Duration::from_secs(3600))) {
-                Ok((desk, _)) => desk,
+            state = match self.changed.wait_timeout(state, wait.unwrap_or(Duration::from_secs(3600))) {
+                Ok((state, _)) => state,
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
@@ -126,8 +126,8 @@ impl ExecAgent {
                 (format!("no response within {}", HumanDuration(self.settings.timeout)), true)
             }
             Outcome::Died(status) => {
-                let desk = self.desk();
-                let agent_runs = desk.process == main && desk.alive_since.is_some();
+                let state = self.state();
+                let agent_runs = state.process == main && state.alive_since.is_some();
                 (format!("the agent ended ({status}) while it had only this message"), agent_runs)
             }
         };
@@ -171,7 +171,7 @@ impl ExecAgent {
                 if trial.is_dealt_with(id) {
                     break None;
                 }
-                if self.desk().is_over {
+                if self.state().is_over {
                     break Some(Outcome::Stopped);
                 }
                 if trial.open().next_expiry().is_some_and(|until| until <= Instant::now()) {

@@ -14,7 +14,7 @@ use crate::secrets::{Secret, SecretStore};
 
 use super::super::quote::quote;
 use super::draft::{Completion, Draft, DraftError, MAX_RESPONSE_BYTES};
-use super::refusal::{Refusal, error_text, refusal, status_within};
+use super::server_error::{ServerErrorKind, classify, error_text, status_within};
 use super::settings::OpenAiSettings;
 use super::sse::{EventReader, LineTooLong};
 use super::stop::Stop;
@@ -48,7 +48,7 @@ pub(super) struct AskError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AskErrorKind {
     /// The server has said no, and possibly when to ask again.
-    Refused(Refusal, Option<Duration>),
+    Refused(ServerErrorKind, Option<Duration>),
     /// The response did not arrive as a whole, or there was nothing in it.
     Cut,
     /// The time for the whole answer is over.
@@ -65,7 +65,7 @@ impl AskError {
     }
 
     fn unavailable(error: impl Into<String>) -> Self {
-        Self::new(AskErrorKind::Refused(Refusal::Unavailable, None), error)
+        Self::new(AskErrorKind::Refused(ServerErrorKind::Unavailable, None), error)
     }
 }
 
@@ -156,11 +156,11 @@ fn refused(mut response: Response<Body>, secrets: &[Secret]) -> AskError {
     let quoted = quote(&body, secrets);
     let mut error =
         if quoted.is_empty() { format!("status {status}") } else { format!("status {status}: {quoted}") };
-    let refusal = refusal(status, &error_text(&body));
-    if status == 404 && refusal == Refusal::Invalid {
+    let kind = classify(status, &error_text(&body));
+    if status == 404 && kind == ServerErrorKind::Invalid {
         error += " (does the URL of the agent lack /v1?)";
     }
-    AskError::new(AskErrorKind::Refused(refusal, wait), error)
+    AskError::new(AskErrorKind::Refused(kind, wait), error)
 }
 
 fn is_event_stream(response: &Response<Body>) -> bool {
@@ -233,8 +233,8 @@ fn draft_error(error: DraftError) -> AskError {
     match error {
         DraftError::Refused(value) => {
             let text = value.to_string();
-            let refusal = refusal(status_within(&value), &error_text(&text));
-            AskError::new(AskErrorKind::Refused(refusal, None), format!("error in the response: {text}"))
+            let kind = classify(status_within(&value), &error_text(&text));
+            AskError::new(AskErrorKind::Refused(kind, None), format!("error in the response: {text}"))
         }
         DraftError::NotUnderstood(reason) => {
             AskError::new(AskErrorKind::NotUnderstood, format!("the response is not understood: {reason}"))

@@ -12,8 +12,8 @@ use crate::model::deadline::deadline_after;
 use super::client::{AskError, AskErrorKind};
 use super::draft::{Completion, Finish};
 use super::failure::NoAnswer;
-use super::refusal::Refusal;
 use super::request::{Picture, Question, request_json};
+use super::server_error::ServerErrorKind;
 use super::tools::{Tools, cut};
 use super::turn::{Round, Transcript, Turn};
 use super::window::Window;
@@ -135,7 +135,7 @@ impl<'a> Conversation<'a> {
                 Ok(completion) => return Ok(completion),
                 Err(error) => error,
             };
-            let AskErrorKind::Refused(refusal, wait) = error.kind else {
+            let AskErrorKind::Refused(kind, wait) = error.kind else {
                 if error.kind == AskErrorKind::Cut && cuts < MAX_CUT_RETRIES {
                     cuts += 1;
                     continue;
@@ -143,18 +143,18 @@ impl<'a> Conversation<'a> {
                 return Err(error);
             };
             let flags = &self.agent.flags;
-            match refusal {
-                Refusal::TooLong if !is_shortened => {
+            match kind {
+                ServerErrorKind::TooLong if !is_shortened => {
                     is_shortened = true;
                     self.shorten();
                 }
-                Refusal::MaxCompletionTokens
+                ServerErrorKind::MaxCompletionTokens
                     if !flags.is_limit_of_completion.swap(true, Ordering::Relaxed) => {}
-                Refusal::NoTools if !flags.has_no_tools.swap(true, Ordering::Relaxed) => {
+                ServerErrorKind::NoTools if !flags.has_no_tools.swap(true, Ordering::Relaxed) => {
                     log::warn!("agent {}: tools are not used: {}", self.agent.settings.url, error.error);
                 }
-                Refusal::UnknownModel => return Err(self.agent.name_models(error)),
-                Refusal::RateLimited if waits < MAX_RATE_RETRIES => {
+                ServerErrorKind::UnknownModel => return Err(self.agent.name_models(error)),
+                ServerErrorKind::RateLimited if waits < MAX_RATE_RETRIES => {
                     waits += 1;
                     let wait = wait.unwrap_or(DEFAULT_RATE_WAIT * waits);
                     if wait > MAX_HELD_WAIT || wait >= left {

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use super::client::{AskError, AskErrorKind};
-use super::refusal::Refusal;
+use super::server_error::ServerErrorKind;
 
 /// Why a message has no answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NoAnswer {
     /// For the operator.
     pub error: String,
-    pub then: Then,
+    pub then: FailureAction,
 }
 
 /// What becomes of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum FailureAction {
     /// It waits; this is no attempt. Without a time, the wait grows with the failures in a row.
     Wait(Option<Duration>),
     /// It is tried again a few times. When it becomes a dead letter, the person is told this.
@@ -30,7 +30,10 @@ impl NoAnswer {
     /// The store did not keep or give what the agent remembers.
     pub fn of_store(error: impl std::fmt::Display) -> Self {
         let wait = Duration::from_secs(2);
-        Self { error: format!("the conversation cannot be kept: {error}"), then: Then::Wait(Some(wait)) }
+        Self {
+            error: format!("the conversation cannot be kept: {error}"),
+            then: FailureAction::Wait(Some(wait)),
+        }
     }
 }
 
@@ -40,29 +43,33 @@ impl From<AskError> for NoAnswer {
     }
 }
 
-fn then(kind: AskErrorKind) -> Then {
-    use Refusal::{
+fn then(kind: AskErrorKind) -> FailureAction {
+    use ServerErrorKind::{
         Failed, Invalid, Key, MaxCompletionTokens, NoTools, RateLimited, TooLong, Unavailable, UnknownModel,
     };
     match kind {
-        AskErrorKind::Refused(RateLimited | Unavailable, wait) => Then::Wait(wait),
+        AskErrorKind::Refused(RateLimited | Unavailable, wait) => FailureAction::Wait(wait),
         AskErrorKind::Refused(Failed, _) => {
-            Then::TryAgain("The language model failed to answer this message.")
+            FailureAction::TryAgain("The language model failed to answer this message.")
         }
-        AskErrorKind::Refused(TooLong, _) => Then::GiveUp("This message is too long for the language model."),
-        AskErrorKind::Refused(UnknownModel, _) => Then::GiveUp(
+        AskErrorKind::Refused(TooLong, _) => {
+            FailureAction::GiveUp("This message is too long for the language model.")
+        }
+        AskErrorKind::Refused(UnknownModel, _) => FailureAction::GiveUp(
             "The language model that this bot is set to is not on its server; the operator can change that.",
         ),
-        AskErrorKind::Refused(Key, _) => Then::GiveUp(
+        AskErrorKind::Refused(Key, _) => FailureAction::GiveUp(
             "The language model's server does not accept this bot's key; the operator can change that.",
         ),
         AskErrorKind::Refused(Invalid | MaxCompletionTokens | NoTools, _) => {
-            Then::GiveUp("The language model refused this message.")
+            FailureAction::GiveUp("The language model refused this message.")
         }
-        AskErrorKind::Cut => Then::TryAgain("The language model's answer did not arrive."),
-        AskErrorKind::TimedOut => Then::TryAgain("The language model took too long to answer."),
-        AskErrorKind::NotUnderstood => Then::TryAgain("The language model's answer could not be read."),
-        AskErrorKind::Stopped => Then::Stop,
+        AskErrorKind::Cut => FailureAction::TryAgain("The language model's answer did not arrive."),
+        AskErrorKind::TimedOut => FailureAction::TryAgain("The language model took too long to answer."),
+        AskErrorKind::NotUnderstood => {
+            FailureAction::TryAgain("The language model's answer could not be read.")
+        }
+        AskErrorKind::Stopped => FailureAction::Stop,
     }
 }
 
@@ -72,22 +79,22 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again_and_what_will_not_is_told_at_once() {
-        let refused = |refusal| AskErrorKind::Refused(refusal, None);
+        let refused = |kind| AskErrorKind::Refused(kind, None);
         for (kind, is_final, waits) in [
-            (refused(Refusal::RateLimited), false, true),
-            (refused(Refusal::Unavailable), false, true),
-            (refused(Refusal::Failed), false, false),
-            (refused(Refusal::TooLong), true, false),
-            (refused(Refusal::UnknownModel), true, false),
-            (refused(Refusal::Key), true, false),
-            (refused(Refusal::Invalid), true, false),
+            (refused(ServerErrorKind::RateLimited), false, true),
+            (refused(ServerErrorKind::Unavailable), false, true),
+            (refused(ServerErrorKind::Failed), false, false),
+            (refused(ServerErrorKind::TooLong), true, false),
+            (refused(ServerErrorKind::UnknownModel), true, false),
+            (refused(ServerErrorKind::Key), true, false),
+            (refused(ServerErrorKind::Invalid), true, false),
             (AskErrorKind::Cut, false, false),
             (AskErrorKind::TimedOut, false, false),
             (AskErrorKind::NotUnderstood, false, false),
         ] {
             let then = then(kind);
-            assert_eq!(matches!(then, Then::GiveUp(_)), is_final, "{kind:?}");
-            assert_eq!(matches!(then, Then::Wait(_)), waits, "{kind:?}");
+            assert_eq!(matches!(then, FailureAction::GiveUp(_)), is_final, "{kind:?}");
+            assert_eq!(matches!(then, FailureAction::Wait(_)), waits, "{kind:?}");
         }
     }
 }

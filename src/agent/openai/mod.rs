@@ -9,7 +9,7 @@
 //! | `sse` | events of a stream: pure |
 //! | `draft` | a response, whole or in pieces: pure |
 //! | `thinking` | what a model writes to itself: pure |
-//! | `refusal` | what an error means: pure |
+//! | `server_error` | what an error means: pure |
 //! | `wait` | how long a server asks to wait: pure |
 //! | `failure` | what a failure means for the message, and what the person is told: pure |
 //! | `client` | HTTP to the server |
@@ -23,8 +23,8 @@ mod client;
 mod conversation;
 mod draft;
 mod failure;
-mod refusal;
 mod request;
+mod server_error;
 mod settings;
 mod sse;
 mod stop;
@@ -52,10 +52,10 @@ use crate::secrets::SecretStore;
 use super::{Agent, outcome};
 use client::{AskError, AskErrorKind, Client};
 use conversation::Conversation;
-use failure::{NoAnswer, Then};
-use refusal::Refusal;
+use failure::{FailureAction, NoAnswer};
 #[cfg(feature = "cli")]
 use request::{Question, request_json};
+use server_error::ServerErrorKind;
 use stop::Stop;
 #[cfg(feature = "cli")]
 use turn::Turn;
@@ -164,20 +164,20 @@ impl OpenAiAgent {
     /// Ends a delivery without an answer.
     fn end(&self, host: &Host, delivery: Delivery, no_answer: &NoAnswer) {
         let NoAnswer { error, then } = no_answer;
-        if *then != Then::Stop {
+        if *then != FailureAction::Stop {
             self.log_failure(&delivery, error);
         }
         let delay = outcome::wait_after(delivery.attempt());
         let (is_final, notice) = match *then {
-            Then::Stop => return outcome::release(host, delivery, Duration::ZERO),
-            Then::Wait(wait) => {
+            FailureAction::Stop => return outcome::release(host, delivery, Duration::ZERO),
+            FailureAction::Wait(wait) => {
                 host.agent_report().failed(error);
                 let failures = self.unreachable.fetch_add(1, Ordering::Relaxed).saturating_add(1);
                 let wait = wait.unwrap_or_else(|| outcome::wait_after(failures).min(MAX_UNAVAILABLE_WAIT));
                 return outcome::release(host, delivery, wait);
             }
-            Then::TryAgain(notice) => (false, notice),
-            Then::GiveUp(notice) => (true, notice),
+            FailureAction::TryAgain(notice) => (false, notice),
+            FailureAction::GiveUp(notice) => (true, notice),
         };
         self.unreachable.store(0, Ordering::Relaxed);
         outcome::fail_with(host, delivery, Failure { error, delay, is_final, notice: Some(notice) });
@@ -202,7 +202,7 @@ impl OpenAiAgent {
             return Ok(model);
         }
         let unknown =
-            |error: String| AskError::new(AskErrorKind::Refused(Refusal::UnknownModel, None), error);
+            |error: String| AskError::new(AskErrorKind::Refused(ServerErrorKind::UnknownModel, None), error);
         let models = self.client.models()?;
         let [model] = models.as_slice() else {
             return Err(unknown(format!("no model is set as `model` under [agent]: {}", named(&models))));
@@ -277,5 +277,5 @@ pub(super) fn fuzz_stream(bytes: &[u8]) {
     }
     let text = String::from_utf8_lossy(stream);
     let _ = draft::Draft::of_response(&text);
-    let _ = refusal::refusal(400, &refusal::error_text(&text));
+    let _ = server_error::classify(400, &server_error::error_text(&text));
 }

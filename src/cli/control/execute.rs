@@ -6,15 +6,15 @@ use crate::host::Operator;
 use crate::store::{MessageFilter, MessageId, MessageState, ReplyFilter, ReplyId, ReplyState};
 use serde_json::{Value, json};
 
+use super::records;
 use super::request::{ControlRequest, Rows};
-use super::shown;
 
 /// Does what is asked of a running host.
 pub fn execute(manager: &ChannelManager, request: ControlRequest) -> Result<Value, String> {
     match request {
         ControlRequest::Health => {
             let health = manager.health().map_err(text)?;
-            Ok(shown::health(&health))
+            Ok(records::health(&health))
         }
         other => execute_on_store(manager, other),
     }
@@ -26,11 +26,11 @@ pub fn execute_on_store(operator: &dyn Operator, request: ControlRequest) -> Res
         ControlRequest::Health => Err("no host is running".to_owned()),
         ControlRequest::ListMessages(rows) => {
             let messages = operator.list_messages(message_filter(rows)?).map_err(text)?;
-            Ok(json!({"messages": messages.iter().map(shown::message_summary).collect::<Vec<_>>()}))
+            Ok(json!({"messages": messages.iter().map(records::message_summary).collect::<Vec<_>>()}))
         }
         ControlRequest::ShowMessage { id } => {
             let message = operator.message(MessageId(id)).map_err(text)?;
-            message.map(|message| shown::message(&message)).ok_or_else(|| no_such("message", id))
+            message.map(|message| records::message(&message)).ok_or_else(|| no_such("message", id))
         }
         ControlRequest::ReplayMessage { id } => {
             let reason = "it is still pending, so there is nothing to replay";
@@ -42,11 +42,11 @@ pub fn execute_on_store(operator: &dyn Operator, request: ControlRequest) -> Res
         }
         ControlRequest::ListReplies(rows) => {
             let replies = operator.list_replies(reply_filter(rows)?).map_err(text)?;
-            Ok(json!({"replies": replies.iter().map(shown::reply_summary).collect::<Vec<_>>()}))
+            Ok(json!({"replies": replies.iter().map(records::reply_summary).collect::<Vec<_>>()}))
         }
         ControlRequest::ShowReply { id } => {
             let reply = operator.reply(ReplyId(id)).map_err(text)?;
-            reply.map(|reply| shown::reply(&reply)).ok_or_else(|| no_such("reply", id))
+            reply.map(|reply| records::reply(&reply)).ok_or_else(|| no_such("reply", id))
         }
         ControlRequest::RetryReply { id } => {
             let reason = "it was delivered, so there is nothing to retry";
@@ -58,9 +58,9 @@ pub fn execute_on_store(operator: &dyn Operator, request: ControlRequest) -> Res
         }
         ControlRequest::ListPairing => {
             let pending: Vec<Value> =
-                operator.pairing().pending().iter().map(shown::pending_pairing).collect();
+                operator.pairing().pending().iter().map(records::pending_pairing).collect();
             let approved: Vec<Value> =
-                operator.pairing().approved().iter().map(shown::approved_pairing).collect();
+                operator.pairing().approved().iter().map(records::approved_pairing).collect();
             Ok(json!({"pending": pending, "approved": approved}))
         }
         ControlRequest::ApprovePairing { channel, code, identity } => {
@@ -120,7 +120,7 @@ fn channel_name(name: &str) -> Result<ChannelName, String> {
 fn message_filter(rows: Rows) -> Result<MessageFilter, String> {
     let state = rows.state.as_deref().map(|name| {
         let states = [MessageState::Pending, MessageState::Acked, MessageState::Dropped, MessageState::Dead];
-        let found = states.into_iter().find(|state| shown::message_state(*state) == name);
+        let found = states.into_iter().find(|state| records::message_state(*state) == name);
         found.ok_or_else(|| format!("messages are never {name}"))
     });
     Ok(MessageFilter {
@@ -134,7 +134,7 @@ fn message_filter(rows: Rows) -> Result<MessageFilter, String> {
 fn reply_filter(rows: Rows) -> Result<ReplyFilter, String> {
     let state = rows.state.as_deref().map(|name| {
         let states = [ReplyState::Pending, ReplyState::Delivered, ReplyState::Dead, ReplyState::Dropped];
-        let found = states.into_iter().find(|state| shown::reply_state(*state) == name);
+        let found = states.into_iter().find(|state| records::reply_state(*state) == name);
         found.ok_or_else(|| format!("replies are never {name}"))
     });
     Ok(ReplyFilter {

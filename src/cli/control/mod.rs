@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `request` | what can be asked |
 //! | `execute` | what a manager does for a request, running or not |
-//! | `shown` | records as JSON |
+//! | `records` | records as JSON |
 //! | `server`, `connection` | the socket of a running host, and one client of it |
 //! | `client` | asks the running host, or opens its store when none runs |
 //! | `wire` | lines over a socket, within time and size |
@@ -15,9 +15,9 @@
 mod client;
 mod connection;
 mod execute;
+mod records;
 mod request;
 mod server;
-mod shown;
 mod wire;
 
 pub use client::{HostResponse, ask, ask_running};

@@ -38,7 +38,7 @@ const RUN: &str = "TINCLAW_TEST_CRASH_RUN";
 const CHANNELS: [&str; 2] = ["echo", "echo_plain"];
 
 /// Messages of one conversation that wait for their reply; more would only wait longer at the end.
-const MOST_UNANSWERED: u64 = 8;
+const MAX_WITHOUT_REPLY: u64 = 8;
 
 #[test]
 fn what_was_answered_200_is_delivered_and_answered_whenever_the_host_is_killed() {
@@ -155,7 +155,7 @@ impl World {
         let mut number = 0;
         while !self.stopped.load(Ordering::Relaxed) {
             let replied = self.child.replied.lock().unwrap().get(&conversation).copied().unwrap_or_default();
-            if number > replied + MOST_UNANSWERED {
+            if number > replied + MAX_WITHOUT_REPLY {
                 thread::sleep(Duration::from_millis(5));
                 continue;
             }

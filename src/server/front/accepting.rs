@@ -110,9 +110,9 @@ impl Front {
 
     /// Closes the connection that can best be spared, of one sender or of all.
     fn make_room(&mut self, sender: Option<IpAddr>, now: Instant) -> bool {
-        let Some((id, claim)) = self.clients.first_to_evict(sender, now) else { return false };
+        let Some((id, priority)) = self.clients.first_to_evict(sender, now) else { return false };
         count(&self.shared.counters.evicted);
-        match claim {
+        match priority {
             // It is told why, but its place is free at once: nobody waits for it to take the news.
             EvictionPriority::Incomplete => self.refuse(id, Rejection::Busy, now),
             EvictionPriority::Idle | EvictionPriority::SlowReader => self.close(id),

@@ -40,7 +40,7 @@ pub(crate) enum Phase {
     /// The request is with somebody who lets it wait; it has this number.
     Parked(ParkedRequest),
     /// A response goes out. `holds` is the number of the request whose response has memory of its own.
-    Writing { outgoing: Outgoing, then: Then, holds: Option<u64> },
+    Writing { outgoing: Outgoing, then: AfterResponse, holds: Option<u64> },
     /// Everything is said; what the client still sends is thrown away, up to this many bytes, so that its system does
     /// not throw away our response because of a reset.
     Lingering { left: usize },
@@ -58,7 +58,7 @@ pub(crate) struct ParkedRequest {
 
 /// What follows a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Then {
+pub(crate) enum AfterResponse {
     /// Another request may come.
     Keep,
     /// The connection ends.
@@ -200,13 +200,13 @@ impl Clients {
             .filter(|(_, client)| sender.is_none() || client.sender == sender)
             .filter_map(|(id, client)| Some((client.eviction_priority(now)?, client.since, client.born, id)))
             .min()
-            .map(|(claim, .., id)| (id, claim))
+            .map(|(priority, .., id)| (id, priority))
     }
 
     /// The oldest of those that linger, when there are more of them than this.
-    pub(crate) fn oldest_lingering_beyond(&self, most: usize) -> Option<usize> {
+    pub(crate) fn oldest_lingering_beyond(&self, max: usize) -> Option<usize> {
         let lingering = || self.iter().filter(|(_, client)| matches!(client.phase, Phase::Lingering { .. }));
-        if lingering().count() <= most {
+        if lingering().count() <= max {
             return None;
         }
         lingering().min_by_key(|(_, client)| (client.since, client.born)).map(|(id, _)| id)

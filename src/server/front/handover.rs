@@ -14,7 +14,7 @@ use super::super::reply;
 use super::super::stats::count;
 use super::super::wire::{self, Envelope};
 use super::accepting::ACCEPTED_A_ROUND;
-use super::clients::{ParkedRequest, Phase, Then};
+use super::clients::{AfterResponse, ParkedRequest, Phase};
 use super::links::{InFlightRequest, Link, LinkResponse, LinkState};
 use super::listener::descriptors_left;
 use super::outgoing::Outgoing;
@@ -26,7 +26,7 @@ use crate::model::deadline::deadline_after;
 const PROOF_TIME: Duration = Duration::from_secs(2);
 
 /// Private connections in a row that do not prove themselves before tiny_http is taken for dead.
-const MOST_FAILED_PROOFS: u32 = 2;
+const MAX_FAILED_PROOFS: u32 = 2;
 
 /// How long growing rests when the system has nothing to grow with.
 const GROWTH_REST: Duration = Duration::from_millis(200);
@@ -122,7 +122,13 @@ impl Front {
         };
         let close = job.wants_close || self.shared.limits.keep_alive.is_zero() || self.listener.is_none();
         let outgoing = Outgoing::response(response.bytes, response.frame, close);
-        self.begin_response(id, outgoing, if close { Then::Close } else { Then::Keep }, holds, now);
+        self.begin_response(
+            id,
+            outgoing,
+            if close { AfterResponse::Close } else { AfterResponse::Keep },
+            holds,
+            now,
+        );
     }
 
     /// A request waits for its response without its private connection.
@@ -162,7 +168,7 @@ impl Front {
         };
         let holds = (frame.body > OWN_BODY_BYTES).then_some(arrival);
         let close = wants_close || self.shared.limits.keep_alive.is_zero() || self.listener.is_none();
-        let then = if close { Then::Close } else { Then::Keep };
+        let then = if close { AfterResponse::Close } else { AfterResponse::Keep };
         self.begin_response(id, Outgoing::response(bytes, frame, close), then, holds, now);
     }
 
@@ -221,7 +227,7 @@ impl Front {
             return;
         }
         self.growth_rests_until = None;
-        if self.shared.backend_failed.load(Acquire) || self.failed_proofs >= MOST_FAILED_PROOFS {
+        if self.shared.backend_failed.load(Acquire) || self.failed_proofs >= MAX_FAILED_PROOFS {
             self.restart_backend(now);
         } else if self.growth_at(now).is_some_and(|at| at <= now) {
             self.open_link(now);
@@ -358,7 +364,7 @@ impl Front {
             LinkState::Busy(_) | LinkState::Idle => None,
         });
         let surplus = self.links.surplus(now).map(|surplus| surplus.err().unwrap_or(now));
-        let restart = self.shared.backend_failed.load(Acquire) || self.failed_proofs >= MOST_FAILED_PROOFS;
+        let restart = self.shared.backend_failed.load(Acquire) || self.failed_proofs >= MAX_FAILED_PROOFS;
         let growth = if restart { Some(now) } else { self.growth_at(now) };
         let growth = growth.map(|at| self.growth_rests_until.map_or(at, |until| until.max(at)));
         under_way.chain(surplus).chain(growth).min()

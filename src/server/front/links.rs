@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use super::super::reply::{Frame, LONGEST_REPLY_HEAD, frame};
+use super::super::reply::{Frame, MAX_REPLY_HEAD_BYTES, frame};
 use super::outgoing::Outgoing;
 use crate::model::deadline::deadline_after;
 
@@ -91,7 +91,7 @@ impl Link {
     pub(crate) fn receive(
         &mut self,
         scratch: &mut [u8],
-        longest_body: u64,
+        max_body_bytes: u64,
     ) -> io::Result<Option<LinkResponse>> {
         loop {
             let count = match (&self.stream).read(scratch) {
@@ -101,7 +101,7 @@ impl Link {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            if let Some(response) = self.take_in(&scratch[..count], longest_body)? {
+            if let Some(response) = self.take_in(&scratch[..count], max_body_bytes)? {
                 return Ok(Some(response));
             }
             if count < scratch.len() {
@@ -110,7 +110,7 @@ impl Link {
         }
     }
 
-    fn take_in(&mut self, bytes: &[u8], longest_body: u64) -> io::Result<Option<LinkResponse>> {
+    fn take_in(&mut self, bytes: &[u8], max_body_bytes: u64) -> io::Result<Option<LinkResponse>> {
         let is_head_request = match &self.state {
             LinkState::Idle => return Err(io::ErrorKind::InvalidData.into()),
             LinkState::Proving => false,
@@ -121,7 +121,7 @@ impl Link {
             self.frame = frame(&self.inbox, is_head_request).map_err(|_| io::ErrorKind::InvalidData)?;
         }
         let Some(found) = self.frame else { return Ok(None) };
-        if found.head > LONGEST_REPLY_HEAD + 4 || found.body as u64 > longest_body {
+        if found.head > MAX_REPLY_HEAD_BYTES + 4 || found.body as u64 > max_body_bytes {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let total = found.head + found.body;
@@ -212,14 +212,14 @@ impl Links {
     /// kept, else when a request has waited for long enough.
     pub(crate) fn grows_at(
         &self,
-        most: usize,
+        max: usize,
         waiting_since: Option<Instant>,
         now: Instant,
     ) -> Option<Instant> {
         let count = self.count();
-        if count >= most || self.is_proving() {
+        if count >= max || self.is_proving() {
             None
-        } else if count < KEPT.min(most) {
+        } else if count < KEPT.min(max) {
             Some(now)
         } else if self.idle.is_empty() {
             waiting_since.map(|since| deadline_after(since, PATIENCE))

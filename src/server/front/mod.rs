@@ -22,5 +22,5 @@ mod run;
 mod tests;
 
 pub(crate) use listener::Listener;
-pub(crate) use responding::MOST_LINGERING;
+pub(crate) use responding::MAX_LINGERING;
 pub(crate) use run::Front;

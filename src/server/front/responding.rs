@@ -8,7 +8,7 @@ use super::super::intake::{Intake, Refused};
 use super::super::rejection::Rejection;
 use super::super::stats::count;
 use super::super::{Response, reply};
-use super::clients::{Phase, Then};
+use super::clients::{AfterResponse, Phase};
 use super::outgoing::Outgoing;
 use super::run::Front;
 use crate::model::clock::http_now;
@@ -20,7 +20,7 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
 
 /// How many such connections there are at most, beyond the limit on connections.
-pub(crate) const MOST_LINGERING: usize = 32;
+pub(crate) const MAX_LINGERING: usize = 32;
 
 /// Reads of what is thrown away, in one round.
 const DRAINS_A_ROUND: usize = 4;
@@ -40,7 +40,7 @@ impl Front {
     pub(super) fn refuse_as(&mut self, id: usize, refused: Refused, now: Instant) {
         count(&self.shared.counters.refused);
         let outgoing = Outgoing::whole(refused.refusal.response(refused.with_body));
-        self.begin_response(id, outgoing, Then::Linger, None, now);
+        self.begin_response(id, outgoing, AfterResponse::Linger, None, now);
     }
 
     /// Responds to a request by its head. Its body may be on its way, so the connection ends.
@@ -56,7 +56,7 @@ impl Front {
             return self.refuse(id, Rejection::Handover, now);
         };
         count(&self.shared.counters.responses_at_head);
-        self.begin_response(id, Outgoing::response(bytes, frame, true), Then::Linger, None, now);
+        self.begin_response(id, Outgoing::response(bytes, frame, true), AfterResponse::Linger, None, now);
     }
 
     /// Starts to send a response. `holds` is the number of the request whose response has memory of its own.
@@ -64,7 +64,7 @@ impl Front {
         &mut self,
         id: usize,
         outgoing: Outgoing,
-        then: Then,
+        then: AfterResponse,
         holds: Option<u64>,
         now: Instant,
     ) {
@@ -86,20 +86,20 @@ impl Front {
         }
     }
 
-    fn after_response(&mut self, id: usize, then: Then, now: Instant) {
+    fn after_response(&mut self, id: usize, then: AfterResponse, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        if then != Then::Linger {
+        if then != AfterResponse::Linger {
             count(&self.shared.counters.responses_sent);
         }
         match then {
-            Then::Keep => {
+            AfterResponse::Keep => {
                 client.kept = true;
                 let phase = Phase::Reading { intake: Intake::new(), paused: false };
                 self.change_phase(id, phase, now, self.shared.limits.keep_alive);
             }
             // Closing with bytes unread would reset the connection, and the client might lose the response.
-            Then::Close if rustix::io::ioctl_fionread(&client.stream) == Ok(0) => self.close(id),
-            Then::Close | Then::Linger => self.linger(id, now),
+            AfterResponse::Close if rustix::io::ioctl_fionread(&client.stream) == Ok(0) => self.close(id),
+            AfterResponse::Close | AfterResponse::Linger => self.linger(id, now),
         }
     }
 
@@ -110,7 +110,7 @@ impl Front {
         }
         self.change_phase(id, Phase::Lingering { left: LINGER_BYTES }, now, LINGER_TIME);
         self.drain(id);
-        if let Some(oldest) = self.clients.oldest_lingering_beyond(MOST_LINGERING) {
+        if let Some(oldest) = self.clients.oldest_lingering_beyond(MAX_LINGERING) {
             self.close(oldest);
         }
     }

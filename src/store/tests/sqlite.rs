@@ -56,8 +56,8 @@ fn files_are_private_from_the_start_and_made_so_when_they_are_not() {
 fn a_damaged_or_foreign_database_is_refused_and_left_unchanged() {
     let sound = |_: &TempDir, path: &Path| fs::read(path).unwrap();
     type Spoil = fn(&TempDir, &Path, Vec<u8>) -> Vec<u8>;
-    type WebhookRefusal = fn(&StoreError) -> bool;
-    let cases: [(&str, Spoil, WebhookRefusal); 9] = [
+    type IsExpected = fn(&StoreError) -> bool;
+    let cases: [(&str, Spoil, IsExpected); 9] = [
         ("a text", |_, _, _| b"dear diary, today I have".to_vec(), damaged),
         ("a few bytes", |_, _, _| b"SQL".to_vec(), damaged),
         ("a header that is garbage", |_, _, bytes| overwrite(bytes, 0, 100), damaged),

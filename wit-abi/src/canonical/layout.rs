@@ -1,7 +1,7 @@
 //! Sizes, alignments and flattening: the rules of the Canonical ABI (`CanonicalABI.md` of the component model) for
 //! a 32-bit memory.
 
-use super::core::{CoreFuncType, CoreType};
+use super::core_types::{CoreFuncType, CoreType};
 use super::model::{Func, Type};
 
 /// How many core values the parameters of a function may flatten to; more go through memory

@@ -1,6 +1,6 @@
 //! Lifting: from a guest's core values and memory to values of the host.
 
-use super::core::{CoreType, CoreValue};
+use super::core_types::{CoreType, CoreValue};
 use super::model::Type;
 use super::records::Value;
 use super::{AbiError, lower};

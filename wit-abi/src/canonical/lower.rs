@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::AbiError;
-use super::core::{CoreArgs, CoreType, CoreValue, MAX_CORE_ARGS};
+use super::core_types::{CoreArgs, CoreType, CoreValue, MAX_CORE_ARGS};
 use super::model::Type;
 use super::records::Value;
 

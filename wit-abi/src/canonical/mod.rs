@@ -7,7 +7,7 @@
 //! One lifted value never takes more room in the host than the guest's memory has: every string and list is charged
 //! to a budget of that size before it is copied, so overlapping lists cannot make the host allocate without bounds.
 
-mod core;
+mod core_types;
 mod error;
 mod layout;
 mod lift;
@@ -15,7 +15,7 @@ mod lower;
 mod model;
 mod records;
 
-pub use self::core::{CoreArgs, CoreFuncType, CoreType, CoreValue, MAX_CORE_ARGS};
+pub use self::core_types::{CoreArgs, CoreFuncType, CoreType, CoreValue, MAX_CORE_ARGS};
 pub use self::error::AbiError;
 pub use self::lift::GuestMemory;
 pub use self::lower::GuestAlloc;

@@ -10,24 +10,24 @@ use crate::model::deadline::deadline_after;
 const LEASE_MARGIN: Duration = Duration::from_secs(60);
 
 /// Messages that a process has, by their ids.
-pub(super) struct OpenMessages<D = Delivery>(HashMap<u64, Open<D>>);
+pub(super) struct InFlightMessages<D = Delivery>(HashMap<u64, InFlight<D>>);
 
-struct Open<D> {
+struct InFlight<D> {
     delivery: D,
     since: Instant,
     until: Instant,
 }
 
-impl<D> Default for OpenMessages<D> {
+impl<D> Default for InFlightMessages<D> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<D> OpenMessages<D> {
+impl<D> InFlightMessages<D> {
     /// The process gets a message and may be silent about it for `timeout`.
     pub fn insert(&mut self, id: u64, delivery: D, now: Instant, timeout: Duration) {
-        self.0.insert(id, Open { delivery, since: now, until: deadline_after(now, timeout) });
+        self.0.insert(id, InFlight { delivery, since: now, until: deadline_after(now, timeout) });
     }
 
     /// It has said something about a message, whose time begins anew.
@@ -82,7 +82,7 @@ mod tests {
     fn a_message_expires_when_its_process_was_silent_about_it_for_the_whole_time() {
         let (now, timeout) = (Instant::now(), Duration::from_secs(10));
         let after = |seconds| now + Duration::from_secs(seconds);
-        let mut open = OpenMessages::default();
+        let mut open = InFlightMessages::default();
         open.insert(1, "one", now, timeout);
         open.insert(2, "two", now, timeout);
         assert_eq!(open.touch(1, after(5), timeout), Some(&"one"));

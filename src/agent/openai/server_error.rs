@@ -1,10 +1,10 @@
-//! What a server's refusal means. No I/O.
+//! What an error of the server means. No I/O.
 
 use serde_json::Value;
 
 /// Why a server does not answer, as far as that decides what to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum ServerErrorKind {
     /// Too many requests: it may be asked again after a while.
     RateLimited,
     /// It cannot take any request at present.
@@ -53,29 +53,29 @@ pub(super) fn status_within(error: &Value) -> u16 {
 }
 
 /// What is to be done about an error: `text` is that of [`error_text`].
-pub(super) fn refusal(status: u16, text: &str) -> Refusal {
+pub(super) fn classify(status: u16, text: &str) -> ServerErrorKind {
     let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     if says(&TOO_LONG) {
-        return Refusal::TooLong;
+        return ServerErrorKind::TooLong;
     }
     if says(&["insufficient_quota", "exceeded your current quota"]) {
-        return Refusal::Key;
+        return ServerErrorKind::Key;
     }
     if says(&NO_TOOLS) {
-        return Refusal::NoTools;
+        return ServerErrorKind::NoTools;
     }
     match status {
-        429 => Refusal::RateLimited,
-        401..=403 => Refusal::Key,
-        502..=504 | 529 => Refusal::Unavailable,
-        _ if says(&["model_not_found"]) => Refusal::UnknownModel,
-        400 | 404 if text.contains("model") && says(&NOT_FOUND) => Refusal::UnknownModel,
+        429 => ServerErrorKind::RateLimited,
+        401..=403 => ServerErrorKind::Key,
+        502..=504 | 529 => ServerErrorKind::Unavailable,
+        _ if says(&["model_not_found"]) => ServerErrorKind::UnknownModel,
+        400 | 404 if text.contains("model") && says(&NOT_FOUND) => ServerErrorKind::UnknownModel,
         400 if text.contains("max_tokens") && text.contains("max_completion_tokens") => {
-            Refusal::MaxCompletionTokens
+            ServerErrorKind::MaxCompletionTokens
         }
         // The model is being loaded (llama.cpp), or the request took too long to arrive.
-        408 | 409 | 425 | 500.. => Refusal::Failed,
-        _ => Refusal::Invalid,
+        408 | 409 | 425 | 500.. => ServerErrorKind::Failed,
+        _ => ServerErrorKind::Invalid,
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn errors_are_told_apart() {
-        use Refusal::*;
+        use ServerErrorKind::*;
         for (status, body, expected) in [
             (429, r#"{"error":{"message":"Rate limit reached"}}"#, RateLimited),
             (429, r#"{"error":{"message":"x","code":"insufficient_quota"}}"#, Key),
@@ -154,7 +154,7 @@ mod tests {
             (422, r#"{"detail":[{"msg":"field required"}]}"#, Invalid),
             (302, "", Invalid),
         ] {
-            assert_eq!(refusal(status, &error_text(body)), expected, "{status} {body}");
+            assert_eq!(classify(status, &error_text(body)), expected, "{status} {body}");
         }
     }
 
