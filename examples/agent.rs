@@ -1,4 +1,4 @@
-//! An agent of one's own: it counts the words of a message, and says when a message cannot be answered at present.
+//! An agent of one's own: it counts the words of a message, and says when a message cannot be processed at present.
 //!
 //! ```sh
 //! cargo run --example agent -- channels

@@ -1,4 +1,4 @@
-//! Five lines to a bot: it repeats what it is told, over every channel of a directory.
+//! Five lines to a bot: it replies with the same text, over every channel of a directory.
 //!
 //! ```sh
 //! tinclaw channels install webchat --dir channels

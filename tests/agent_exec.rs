@@ -105,7 +105,7 @@ fn a_dead_letter_can_be_retried_and_has_all_its_attempts_again() {
     );
     let host = place.host(&["--agent", &agent], &[]);
     host.say("1", "hello");
-    host.hears("Sorry, this message could not be answered.");
+    host.hears("Sorry, this message could not be processed.");
     place.file("healed", "");
     support::eventually("it is a dead letter", || {
         let listed = place.run(&["messages", "list", "--state", "dead", "--json"]).json();
@@ -136,7 +136,7 @@ fn a_program_that_never_runs_makes_no_dead_letters() {
 }
 
 #[test]
-fn a_message_that_is_not_answered_in_time_is_tried_alone_and_then_given_up() {
+fn a_message_without_a_reply_in_time_is_tried_alone_and_then_given_up() {
     let place = Place::new();
     place.file(
         "tinclaw.toml",
@@ -155,7 +155,7 @@ fn a_message_that_is_not_answered_in_time_is_tried_alone_and_then_given_up() {
     host.hears("too long");
     host.hears("said hello");
     let log = host.stop();
-    assert!(log.contains("the agent did not answer message 1: no response within 5 s"), "{log}");
+    assert!(log.contains("the agent did not reply to message 1: no response within 5 s"), "{log}");
     assert!(log.contains("the agent has said nothing for 5 s: its process is replaced"), "{log}");
     assert!(log.contains("message 1 is tried in a process of its own"), "{log}");
 }
@@ -210,7 +210,7 @@ fn a_program_gets_no_variables_but_the_usual_and_the_named_ones() {
     ];
     let host = place.host(&["--agent", &agent], &environment);
     host.say("1", "hello");
-    let heard = support::eventually("the agent answers", || host.heard().first().cloned());
+    let heard = support::eventually("the agent replies", || host.heard().first().cloned());
     // The shell, Python and what chooses its version add their own.
     let added =
         |name: &str| ["PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"].contains(&name) || name.contains("PYENV");

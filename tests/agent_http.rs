@@ -54,7 +54,7 @@ fn an_agent_that_fails_is_asked_again_and_its_secret_stays_out_of_the_log() {
     assert_eq!(request.header("x-team"), Some("blue"));
     let log = host.stop();
     let expected =
-        format!("agent {}/ did not answer message 1: status 500: not now, Bearer [redacted]", server.url());
+        format!("agent {}/ did not reply to message 1: status 500: not now, Bearer [redacted]", server.url());
     assert!(log.contains(&expected), "{log}");
 }
 
@@ -69,7 +69,7 @@ fn a_server_that_is_not_there_costs_no_attempt() {
     drop(reserved);
     let host = place.host(&["--agent", &format!("http:http://{address}/")], &[]);
     host.say("1", "hello");
-    support::eventually("it failed", || host.log().contains("did not answer message 1").then_some(()));
+    support::eventually("it failed", || host.log().contains("did not reply to message 1").then_some(()));
     support::eventually("health says so", || {
         place.run(&["health"]).out.contains("agent     http, no success yet, last error").then_some(())
     });
@@ -109,7 +109,7 @@ fn a_2xx_response_without_content_is_an_error_that_quotes_it() {
     host.say("1", "hello");
     host.hears("understood");
     let log = host.stop();
-    assert!(log.contains(r#"did not answer message 1: the response is not understood"#), "{log}");
+    assert!(log.contains(r#"did not reply to message 1: the response is not understood"#), "{log}");
     assert!(log.contains(r#"neither `content` nor `attachments`: {"reply":"x"}"#), "{log}");
 }
 

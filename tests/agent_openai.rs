@@ -38,13 +38,13 @@ fn error(status: u16, error: Value) -> Response {
     (status, kind("application/json"), json!({"error": error}).to_string().into_bytes())
 }
 
-/// A server with two models; `answer` gets the body of each request and how many there were before.
-fn server(answer: impl Fn(&Value, usize) -> Response + Send + Sync + 'static) -> Upstream {
+/// A server with two models; `respond` gets the body of each request and how many there were before.
+fn server(respond: impl Fn(&Value, usize) -> Response + Send + Sync + 'static) -> Upstream {
     Upstream::start(move |request, before| match request.target.as_str() {
         "/v1/models" => {
             (200, kind("application/json"), br#"{"data":[{"id":"small"},{"id":"large"}]}"#.to_vec())
         }
-        "/v1/chat/completions" => answer(&request.json(), before),
+        "/v1/chat/completions" => respond(&request.json(), before),
         _ => (404, kind("text/plain"), b"404 page not found".to_vec()),
     })
 }
@@ -159,7 +159,7 @@ fn rounds_of_tool_calls_end() {
 
 /// One message for each oddity: the first response is odd, the second one is fine.
 #[test]
-fn what_may_pass_is_tried_again_within_the_same_message() {
+fn temporary_errors_are_retried_within_the_same_message() {
     let place = Place::new();
     let hello = json!({"content": "hel"});
     let server = server(move |body, _| {
@@ -230,7 +230,7 @@ fn a_conversation_that_is_too_long_is_shortened_once() {
 }
 
 #[test]
-fn what_will_not_pass_is_told_to_the_person_at_once_and_to_the_operator_in_full() {
+fn permanent_errors_are_reported_to_the_sender_at_once_and_to_the_operator_in_full() {
     let place = Place::new();
     let server = server(|body, _| match last(body).as_str() {
         "no model" => error(404, json!({"message": "model \"small\" not found"})),
@@ -344,7 +344,7 @@ fn a_server_is_tried_before_the_host_runs() {
     }
 }
 
-/// The host is killed while the model has the result of a tool and has not answered yet.
+/// The host is killed while the model has the result of a tool and has not replied yet.
 #[test]
 fn a_tool_call_whose_result_is_on_record_is_not_made_again_after_a_crash() {
     let place = Place::new();

@@ -28,7 +28,7 @@ impl Browser {
             .spawn()
             .ok()?;
         let mut browser = Self { driver, address: ([127, 0, 0, 1], port).into(), session: String::new() };
-        eventually("chromedriver answers", || {
+        eventually("chromedriver responds", || {
             client::try_request(browser.address, "GET", "/status", &[], b"").ok()
         });
         let arguments = [

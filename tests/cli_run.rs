@@ -35,7 +35,7 @@ fn with_no_channels_the_web_chat_echoes_and_sigterm_ends_it_cleanly() {
 fn sigterm_does_not_wait_for_a_long_poll() {
     let place = Place::new();
     place.channel("everything");
-    // A service that takes requests and never answers.
+    // A service that takes requests and never responds.
     let service = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = service.local_addr().unwrap();
     place.file(
@@ -359,7 +359,8 @@ fn an_argument_that_would_move_the_cursor_is_quoted_escaped() {
 }
 
 #[test]
-fn misbehaving_clients_of_the_control_socket_are_answered_or_closed_and_never_keep_the_host_from_ending() {
+fn misbehaving_clients_of_the_control_socket_get_a_response_or_are_closed_and_never_keep_the_host_from_ending()
+ {
     let place = Place::new();
     let host = place.host(&[], &[]);
     let connect = || UnixStream::connect(place.state().join("control.sock")).unwrap();
@@ -368,9 +369,9 @@ fn misbehaving_clients_of_the_control_socket_are_answered_or_closed_and_never_ke
     {
         let mut client = connect();
         client.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("{\"error\":\"the request is not understood"), "{request}: {answer}");
+        let mut response = String::new();
+        client.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("{\"error\":\"the request is not understood"), "{request}: {response}");
     }
     let mut flood = connect();
     // Cut off somewhere after the limit; what is not taken any more is an error of the writer.

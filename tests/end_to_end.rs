@@ -60,8 +60,9 @@ fn a_webhook_becomes_a_message_and_its_reply_and_a_broadcast_leave_with_the_cred
                 file["capabilities"]["channel"]["webhook"]["secret_name"] = json!(secret);
             })),
         );
-        let answer = posted(address, guest, &secret, &json!({"user": "ann", "text": "hello", "thread": "7"}));
-        assert_eq!((answer.status, answer.json()), (200, json!({"ok": true})), "{guest}");
+        let response =
+            posted(address, guest, &secret, &json!({"user": "ann", "text": "hello", "thread": "7"}));
+        assert_eq!((response.status, response.json()), (200, json!({"ok": true})), "{guest}");
         let delivery = next(&host);
         assert_eq!((delivery.channel(), delivery.attempt()), (guest, 1));
         assert_eq!(delivery.message().content, "hello");
@@ -148,8 +149,8 @@ fn every_older_abi_version_takes_a_webhook_a_poll_a_status_a_reply_and_from_0_3_
         let polled = next(&host);
         assert_eq!(polled.message().content, "poll 1, token true", "{name}");
         polled.ack();
-        let answer = posted(address, &name, &secret, &json!({"user": "ann", "text": "hello"}));
-        assert_eq!(answer.status, 200, "{name}");
+        let response = posted(address, &name, &secret, &json!({"user": "ann", "text": "hello"}));
+        assert_eq!(response.status, 200, "{name}");
         let delivery = next(&host);
         let metadata_json = delivery.message().metadata_json.clone();
         let channel = name.parse().unwrap();
@@ -190,7 +191,7 @@ fn a_guest_never_sees_the_header_that_carried_the_secret_and_a_wrong_secret_is_r
 }
 
 #[test]
-fn what_no_channel_answers_is_answered_by_the_host() {
+fn paths_of_no_channel_get_the_response_of_the_host() {
     let runtime = fixtures::runtime();
     let (_host, address) = start(
         fixtures::host(&["echo_token", "echo_webhook_secret"], &[])

@@ -17,7 +17,7 @@ const SECRETS: [&str; 1] = ["echo_webhook_secret"];
 /// A guest that was slow to prepare kept the host from listening: providers were refused their connections, and some turn a
 /// webhook off for that.
 #[test]
-fn requests_are_answered_503_while_their_channel_is_loaded_and_others_run() {
+fn requests_get_503_while_their_channel_is_loaded_and_others_run() {
     let directory = TempDir::new();
     for file in ["echo.wasm", "echo.capabilities.json", "everything.wasm", "everything.capabilities.json"] {
         std::fs::copy(fixtures::path(file), directory.path().join(file)).expect("a copy");

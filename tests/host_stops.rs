@@ -31,12 +31,12 @@ fn ask(address: SocketAddr) -> Outcome {
     if stream.write_all(REQUEST).is_err() {
         return Outcome::NoServer;
     }
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
+    let mut response = Vec::new();
+    match stream.read_to_end(&mut response) {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Outcome::Silence,
-        _ if answer.is_empty() => Outcome::NoServer,
+        _ if response.is_empty() => Outcome::NoServer,
         _ => {
-            let text = String::from_utf8_lossy(&answer);
+            let text = String::from_utf8_lossy(&response);
             Outcome::Status(text.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status"))
         }
     }
@@ -45,7 +45,7 @@ fn ask(address: SocketAddr) -> Outcome {
 /// Of a hundred stops under load, five left clients without a response for 10 s. The server here waits for an hour, so a
 /// request that is lost is seen as silence.
 #[test]
-fn every_client_is_answered_whenever_the_host_stops() {
+fn every_client_gets_a_response_whenever_the_host_stops() {
     let rounds: u32 = std::env::var("TINCLAW_STOPS").map_or(100, |rounds| rounds.parse().expect("a number"));
     let runtime = fixtures::runtime();
     for round in 0..rounds {

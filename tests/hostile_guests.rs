@@ -49,10 +49,10 @@ fn hostile_channels(runtime: &WasmChannelRuntime) -> (BTreeMap<String, WasmChann
     (loaded, refused)
 }
 
-fn honest_channel_answers(address: SocketAddr, beside: &str) {
+fn honest_channel_responds(address: SocketAddr, beside: &str) {
     let body = json!({"user": "ann", "text": "hello"});
     let secret = fixtures::value_of("echo_webhook_secret");
-    let reply = eventually(&format!("the honest channel answers beside {beside}"), || {
+    let reply = eventually(&format!("the honest channel responds beside {beside}"), || {
         let reply = client::webhook(address, "/webhook/echo", &secret, &body);
         (reply.status != 503).then_some(reply)
     });
@@ -67,7 +67,7 @@ fn no_hostile_guest_is_noticed_by_the_channel_beside_it() {
     let honest = fixtures::channel(&runtime, "echo");
     for (name, channel) in hostile {
         let (host, address) = host(vec![channel, honest.clone()]);
-        honest_channel_answers(address, &name);
+        honest_channel_responds(address, &name);
         for _ in 0..2 {
             let reply = client::request(address, "POST", "/webhook/hostile", &[], b"{}");
             assert!(
@@ -80,7 +80,7 @@ fn no_hostile_guest_is_noticed_by_the_channel_beside_it() {
                 assert_eq!(body.keys().collect::<Vec<_>>(), ["error"], "{name}: internals are told");
             }
         }
-        honest_channel_answers(address, &name);
+        honest_channel_responds(address, &name);
         while let Ok(delivery) = host.messages().recv_timeout(Duration::ZERO) {
             assert!(delivery.message().content.len() <= 64 * 1024 + 64, "{name}: a message of any size");
             delivery.ack();
@@ -135,7 +135,7 @@ fn a_guest_of_many_segments_is_refused_past_the_bound_and_not_noticed_below_it()
                 }
             });
         }
-        (0..30).for_each(|_| honest_channel_answers(address, "many segments"));
+        (0..30).for_each(|_| honest_channel_responds(address, "many segments"));
     });
     let health = host.health().expect("health");
     let echo = health.channels.iter().find(|channel| channel.name.as_str() == "echo");

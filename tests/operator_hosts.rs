@@ -48,8 +48,8 @@ fn get(host: &Host, url: &str) -> Value {
 fn a_setting_opens_its_server_with_its_scheme_port_and_private_address() {
     let server = Upstream::start(|_, _| ok());
     let host = host(Some(&server.url()));
-    let answer = get(&host, &format!("{}/api/states", server.url()));
-    assert_eq!(answer["ok"]["status"], 200, "{answer}");
+    let response = get(&host, &format!("{}/api/states", server.url()));
+    assert_eq!(response["ok"]["status"], 200, "{response}");
     let request = &server.requests()[0];
     assert_eq!(request.target, "/api/states");
     assert_eq!(request.header("authorization"), Some("Bearer value-of-server_key"));
@@ -66,12 +66,12 @@ fn a_setting_opens_nothing_else() {
         "http://127.0.0.1/api/x".to_owned(),
         format!("{}/api/../other", server.url()),
     ] {
-        let answer = get(&host, &url);
-        assert!(answer["err"].is_string(), "{url}: {answer}");
+        let response = get(&host, &url);
+        assert!(response["err"].is_string(), "{url}: {response}");
     }
     // The setting names the scheme too. An encrypted request to the same place was sent, and failed by its handshake.
-    let answer = get(&host, &format!("{encrypted}/api/x"));
-    assert!(answer["err"].as_str().is_some_and(|error| error.contains("named with http://")), "{answer}");
+    let response = get(&host, &format!("{encrypted}/api/x"));
+    assert!(response["err"].as_str().is_some_and(|error| error.contains("named with http://")), "{response}");
     assert_eq!(other.requests().len(), 0);
     assert_eq!(server.requests().iter().filter(|request| request.target != "/api/states").count(), 0);
 }

@@ -30,7 +30,7 @@ declare -A PROPERTIES=(
     egress::allowlist::tests::an_allowlist_entry_allows_exactly_what_it_declares"
   [paths]="tinclaw
     channel::workspace::tests::an_accepted_path_stays_inside_and_is_stable
-    channel::workspace::tests::any_text_is_answered_without_a_panic"
+    channel::workspace::tests::any_text_is_handled_without_a_panic"
   [signatures]="tinclaw
     webhook::tests::properties::invented_requests_never_panic_and_never_pass
     webhook::tests::properties::a_flipped_bit_never_verifies

@@ -43,7 +43,7 @@ fn wait_until_parked(host: &Host, count: usize) {
 }
 
 #[test]
-fn a_request_that_waits_is_answered_when_the_workspace_changes() {
+fn a_request_that_waits_gets_its_response_when_the_workspace_changes() {
     let (host, address) = host();
     let waiting: Vec<_> = (0..3).map(|_| wait_for(address, "notes/a", 50)).collect();
     wait_until_parked(&host, 3);

@@ -406,7 +406,7 @@ fn a_captured_request_runs_once_however_it_is_dressed_up() {
     let delivery = host.messages().recv_timeout(Duration::from_secs(20)).expect("a message");
     assert_eq!(delivery.message().content, "got in");
     delivery.ack();
-    assert_nothing_came(&host, "a repeat");
+    assert_nothing_came(&host, "a duplicate");
 }
 
 /// With the GitHub preset a second delivery with the same body got an empty 200 and never ran. Slack's retries are signed
@@ -500,9 +500,9 @@ fn bad_signature(address: SocketAddr, number: usize) -> u16 {
         BODY.len()
     );
     stream.write_all(head.as_bytes()).expect("it is sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("a response");
-    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    response.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{response}"))
 }
 
 #[test]

@@ -19,7 +19,7 @@ const SECRET: &str = "open-sesame";
 const RATES: [(&str, u64); 2] =
     [("emit_rate_limit.messages_per_minute", 1_000_000), ("emit_rate_limit.messages_per_hour", 10_000_000)];
 
-/// A host with so many copies of the plain echo guest, each of which recognises repeats by their id.
+/// A host with so many copies of the plain echo guest, each of which recognises duplicates by their id.
 pub fn host(state: StateLocation, channels: usize) -> Host {
     let runtime = WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).expect("a runtime");
     let secrets = MemorySecrets::new();

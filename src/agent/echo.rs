@@ -6,7 +6,7 @@ use crate::host::Host;
 
 use super::{Agent, outcome};
 
-/// Repeats every message to whoever wrote it.
+/// Replies to every message with its own text.
 #[derive(Debug, Default)]
 pub struct EchoAgent;
 

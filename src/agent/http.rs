@@ -156,7 +156,7 @@ impl HttpAgent {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(suppressed) = log.check(&(), Instant::now()) {
             let (url, id) = (&self.settings.url, delivery.id());
-            log::error!("agent {url} did not answer message {id}: {error}{suppressed}");
+            log::error!("agent {url} did not reply to message {id}: {error}{suppressed}");
         }
     }
 

@@ -1,9 +1,9 @@
-//! Who answers messages: agents that a host can be given.
+//! Who replies to messages: agents that a host can be given.
 //!
 //! | file | job |
 //! |---|---|
 //! | `outcome` | what every agent does with a message and with a response |
-//! | `echo` | repeats what was said |
+//! | `echo` | replies with the same text |
 //! | `message` | a message as JSON: pure |
 //! | `response` | a reply as JSON: pure |
 //! | `text` | bytes that should have been JSON: pure |
@@ -46,10 +46,10 @@ pub use openai::{OpenAiAgent, OpenAiSettings};
 #[cfg(feature = "cli")]
 pub(crate) use status::status_type;
 
-/// Answers messages. A message is acknowledged only when its response is durable; whatever else happens to the agent, the
+/// Replies to messages. A message is acknowledged only when its response is durable; whatever else happens to the agent, the
 /// message is redelivered.
 pub trait Agent: Sync {
-    /// Takes messages and answers them until the host's messages end.
+    /// Takes messages and replies to them until the host's messages end.
     fn serve(&self, host: &Host);
 
     /// The host is about to stop: the agent gives up what would keep it from noticing.

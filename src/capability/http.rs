@@ -211,7 +211,7 @@ mod tests {
 
     // `preset` was taken for the name of the variant, and then refused as a field that no location has.
     #[test]
-    fn a_location_without_its_type_is_told_so() {
+    fn a_location_without_its_type_is_an_error_that_names_it() {
         for location in
             [r#"{"preset": "bearer"}"#, r#"{"scheme": "header", "name": "X"}"#, r#"{"name": "X"}"#, "{}"]
         {

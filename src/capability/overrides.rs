@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn rights_are_extended_only_when_that_is_said() {
+    fn rights_are_extended_only_when_that_is_asked_for() {
         let (name, file) = published("telegram");
         for capabilities in [
             json!({"http": {"allowlist": [{"host": "evil.example"}]}}),

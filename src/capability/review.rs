@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_accepted_and_not_honoured_is_told() {
+    fn what_is_accepted_and_not_honoured_is_reported() {
         let table: &[(&str, Value, Option<&str>)] = &[
             ("nothing", json!({}), None),
             (

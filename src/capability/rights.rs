@@ -86,8 +86,8 @@ pub struct ChannelSection {
     pub durable_workspace_paths: Vec<String>,
     /// How authentic webhooks are recognised. Absent: the channel has no authenticated route.
     pub webhook: Option<WebhookCapability>,
-    /// Whether `emit-message` takes the id by which a repeated message is recognised from the `message_id` of
-    /// `metadata-json`. A provider that sends an event twice is then answered twice and kept once.
+    /// Whether `emit-message` takes the id by which a duplicate message is recognised from the `message_id` of
+    /// `metadata-json`. A provider that sends an event twice then gets two responses and is kept once.
     pub message_id_from_metadata: bool,
 
     /// Messages that the channel may emit per minute and hour.

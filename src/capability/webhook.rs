@@ -337,7 +337,7 @@ pub(crate) enum SignatureEncoding {
     Base64,
 }
 
-/// Where an id to recognise a repeat by stands: `{"header": NAME}` or `{"json_pointer": "/path"}`.
+/// Where an id to recognise a duplicate by stands: `{"header": NAME}` or `{"json_pointer": "/path"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "DedupeFields")]

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_captured_request_with_another_id_is_a_repeat_by_its_signature() {
+    fn a_captured_request_with_another_id_is_a_duplicate_by_its_signature() {
         let signed =
             RequestIdentity { key: DedupeKey::derive("signature", b"s"), keep_response: false, ..IDENTITY() };
         let other_id = RequestIdentity { key: DedupeKey::derive("id", b"2"), ..IDENTITY() };

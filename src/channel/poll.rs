@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_poll_that_ended_well() {
+    fn the_next_poll_after_one_that_succeeded() {
         for (case, took, emitted, missed, expected) in [
             ("nothing new", SECOND, false, false, None),
             ("a message", SECOND, true, false, Some(SECOND)),

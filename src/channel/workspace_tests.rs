@@ -70,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_answered_without_a_panic(input in any::<String>()) {
+    fn any_text_is_handled_without_a_panic(input in any::<String>()) {
         let _ = workspace_path(&input);
     }
 

@@ -28,11 +28,11 @@ invalid.";
 
 const RUN_NOTES: &str = "\
 Without arguments, the channels of the default directory run, or the web chat when there are none; the echo agent \
-answers; HTTP is served at 127.0.0.1:8080. Everything can be set in tinclaw.toml too; the command line takes \
+replies; HTTP is served at 127.0.0.1:8080. Everything can be set in tinclaw.toml too; the command line takes \
 precedence.
 
 Agents:
-  echo          repeats each message
+  echo          replies with the same text
   exec:COMMAND  one program, run by `sh -c`, that reads messages and writes replies as JSON lines; its standard \
 error goes to the log
   http:URL      POSTs each message as JSON; the body of the response is the reply
@@ -96,7 +96,7 @@ pub struct Common {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the host: channels, their HTTP server, and an agent that answers
+    /// Run the host: channels, their HTTP server, and an agent that replies
     #[command(after_help = RUN_NOTES)]
     Run(RunArgs),
     /// Load channels and report errors and warnings about them
@@ -157,7 +157,7 @@ pub struct RunArgs {
     /// Run the web chat too, although there are other channels
     #[arg(long)]
     pub webchat: bool,
-    /// Who answers: echo, exec:COMMAND, http:URL or openai:URL [default: echo]
+    /// The agent that replies: echo, exec:COMMAND, http:URL or openai:URL [default: echo]
     #[arg(long, value_name = "AGENT", allow_hyphen_values = true)]
     pub agent: Option<String>,
     /// This host's address as providers call it, such as https://bot.example.org

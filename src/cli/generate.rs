@@ -51,7 +51,7 @@ impl SecretGenerator {
                 ),
                 Ok(false) => {}
                 Err(reason) => {
-                    log::warn!(target: target, "channel {name}: no secret {secret} is made: {reason}");
+                    log::warn!(target: target, "channel {name}: no secret {secret} is generated: {reason}");
                 }
             }
         }

@@ -8,7 +8,7 @@
 //! | `args`, `version`, `reference` | what can be written on the command line; `--version`; completions and manual pages |
 //! | `config/` | `tinclaw.toml`, and what it becomes together with the command line |
 //! | `run` | `tinclaw run` |
-//! | `agent/` | who answers messages: echo, a program, an HTTP server |
+//! | `agent/` | who replies to messages: echo, a program, an HTTP server |
 //! | `control/` | the socket through which other commands reach the running host |
 //! | `check`, `call`, `channels` | commands about channels |
 //! | `new` | `tinclaw new`: the source of a new channel |

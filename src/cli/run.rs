@@ -139,7 +139,7 @@ fn start(settings: &Settings, channels: Channels, listener: TcpListener) -> Resu
 }
 
 /// Says on standard output what runs and where. Programs may read it: the line `listening on URL` is there, and
-/// everything is written before the first request is answered by an agent.
+/// everything is written before an agent gets the first message.
 fn greet(settings: &Settings, host: &Host, agent: &dyn Agent) {
     let Some(address) = host.reachable_addr() else { return };
     let health = host.health().map(|health| health.channels).unwrap_or_default();

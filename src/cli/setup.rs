@@ -33,7 +33,7 @@ fn try_agent(common: &Common, agent: Option<String>, model: Option<String>) -> O
     match agent.models() {
         Ok(models) if models.is_empty() => println!("models    the server lists none"),
         Ok(models) => println!("models    {}", escaped(&models.join(", "))),
-        // Some servers answer questions and list nothing.
+        // Some servers complete chats and list no models.
         Err(error) => println!("models    not listed: {}", escaped(&error)),
     }
     let (model, said) = agent.try_question(QUESTION).map_err(Failure::problem)?;

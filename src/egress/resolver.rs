@@ -234,7 +234,7 @@ mod tests {
         assert!(resolver.resolve("one", "no spaces in names", soon()).is_err());
     }
 
-    // 32 lookups were shared by all channels: one whose zone did not answer took them all, and no other channel could
+    // 32 lookups were shared by all channels: one whose name server did not respond took them all, and no other channel could
     // make a request.
     #[test]
     fn a_slow_zone_of_one_client_leaves_lookups_for_the_others() {

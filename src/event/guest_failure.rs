@@ -9,7 +9,7 @@
 //!
 //! An error without such a word is judged by the responses that the callback got
 //! ([`UpstreamOutcome`](super::upstream::UpstreamOutcome)): so guests that know nothing of this work as before, and one that
-//! does can speak of a service that answers 200 and means an error.
+//! does can speak of a service that responds with 200 and means an error.
 
 use std::time::Duration;
 

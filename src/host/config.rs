@@ -27,8 +27,8 @@ use crate::store::Retention;
 #[cfg(test)]
 use crate::store::{Store, StoreError};
 
-/// What a person is told whose message the agent could not answer.
-pub const DEAD_LETTER_TEXT: &str = "Sorry, this message could not be answered.";
+/// What the sender of a message is told that the agent could not process.
+pub const DEAD_LETTER_TEXT: &str = "Sorry, this message could not be processed.";
 
 /// Where a host keeps what must survive.
 #[derive(Clone, Debug)]

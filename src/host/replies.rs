@@ -18,7 +18,7 @@ use super::error::ReplyError;
 use super::manager::ChannelManager;
 
 impl ChannelManager {
-    /// Answers a message. Returns when the reply is durable; it is delivered in order within its conversation, retried,
+    /// Replies to a message. Returns when the reply is durable; it is delivered in order within its conversation, retried,
     /// and in the end kept as a dead letter.
     ///
     /// The message's id, thread and metadata are filled in where `response` leaves them empty.

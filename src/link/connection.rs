@@ -30,7 +30,7 @@ pub(super) enum Incoming {
     Nothing,
     /// A text frame.
     Text(String),
-    /// A ping, a pong, or a binary frame, which is no part of any protocol here. A ping is answered.
+    /// A ping, a pong, or a binary frame, which is no part of any protocol here. A ping gets its pong.
     Other,
     /// The end of the connection.
     Closed {

@@ -1,6 +1,6 @@
 //! Links: websockets that the host keeps open for a channel.
 //!
-//! A link has a thread of its own, which blocks in `poll(2)`. What it says and answers is decided by a protocol, a state
+//! A link has a thread of its own, which blocks in `poll(2)`. What it sends is decided by a protocol, a state
 //! machine without I/O. A frame for the guest is acknowledged to the service only after what it caused is durable; while
 //! too many frames are in flight, the link does not read.
 

@@ -316,7 +316,7 @@ impl Thread {
         let backoff = self.reconnects.wait(wait, Instant::now(), random());
         log::warn!(
             target: &self.settings.channel,
-            "channel {}: the websocket to {} is down: {reason}; it is opened again in {}",
+            "channel {}: the websocket to {} is down: {reason}; reconnecting in {}",
             self.settings.channel,
             self.settings.address.host(),
             HumanDuration(backoff)

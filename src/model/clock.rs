@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_cannot_be_right_is_said_to_be_wrong() {
+    fn a_clock_that_cannot_be_right_is_reported() {
         for (now_ms, expected) in [
             (0, Some("this host's clock is at least 56 years behind")),
             (RELEASED_MS - 1000, Some("this host's clock is at least 1 second behind")),

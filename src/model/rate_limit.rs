@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_that_is_told_is_rounded_up_past_its_end() {
+    fn the_wait_of_an_error_is_rounded_up_past_its_end() {
         for (wait, expected) in [(0, "1 s"), (999, "1 s"), (1_000, "2 s"), (59_500, "60 s")] {
             let text = RateLimited { retry_after: Duration::from_millis(wait) }.to_string();
             assert_eq!(text, format!("over the rate limit, try again in {expected}"), "{wait} ms");

@@ -45,7 +45,7 @@ mod tests {
 
     const IS_CHILD: &str = "TINCLAW_TEST_VITAL_THREAD";
 
-    /// A panic on the router's thread left a process that took requests and answered none of them.
+    /// A panic on the router's thread left a process that took requests and responded to none of them.
     #[test]
     fn a_vital_thread_that_panics_ends_the_process_with_an_error() {
         if std::env::var_os(IS_CHILD).is_some() {

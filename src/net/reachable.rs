@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_others_can_use_is_told() {
+    fn an_address_that_others_can_use_is_reported() {
         for text in ["127.0.0.1:80", "192.0.2.7:8080", "[::1]:80"] {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(reachable(address), address);

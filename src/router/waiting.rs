@@ -69,7 +69,7 @@ impl Router {
         self.watch_waiting(channel);
     }
 
-    /// Answers those that wait, because their channel takes no more work.
+    /// Responds to the requests that wait, because their channel takes no more work.
     pub(super) fn refuse_parked(&mut self, channel: &ChannelName, refusal: &WebhookRefusal) {
         let Some(slot) = self.channels.get_mut(channel) else { return };
         for waiting in slot.waiting_requests.take_all() {

@@ -77,7 +77,7 @@ impl Halt {
         let (channel, callback) = (facts.channel.to_owned(), facts.callback);
         match (self, facts.refusal) {
             // A guest that was told no by `memory.grow` usually has nothing better to do than to trap or exit, or its
-            // allocator answers with a pointer to nowhere.
+            // allocator returns a pointer to nowhere.
             (
                 Self::Trap(_) | Self::Exit(_) | Self::Abi(_),
                 Some(GrowthRefusal::OverLimit { wanted, limit }),

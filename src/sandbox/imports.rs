@@ -120,12 +120,12 @@ fn call(
     let mut guest = Guest::new(caller.as_context_mut());
     guest.enter(label)?;
     let mut args = [CoreValue::I32(0); MAX_CORE_ARGS];
-    let answer = match func {
+    let outcome = match func {
         HostImport::NotGiven => return Err(Halt::NotGiven(Arc::clone(label))),
         HostImport::Channel(func) => host_calls::run(&mut guest, func, core_args(params, &mut args)?)?,
         HostImport::Wasi(func) => func.call(&mut guest, core_args(params, &mut args)?)?,
     };
-    match (results, answer) {
+    match (results, outcome) {
         ([result], Some(value)) => *result = wasmi_value(value),
         ([], None) => {}
         _ => return Err(Halt::Host(format!("`{label}` was linked with a type that was not checked"))),

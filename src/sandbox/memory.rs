@@ -122,7 +122,7 @@ pub(super) fn whole_pages(bytes: usize) -> usize {
     bytes / PAGE * PAGE
 }
 
-/// Answers wasmi's questions whether an instance may have more, and counts what it has into the memory budget.
+/// Tells wasmi whether an instance may have more, and counts what it has into the memory budget.
 #[derive(Debug)]
 pub(super) struct InstanceLimiter {
     memory_limit: usize,

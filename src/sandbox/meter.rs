@@ -164,7 +164,7 @@ pub(super) trait Metered {
     fn meter(&mut self) -> &mut Meter;
 }
 
-/// The engine is checked for fuel metering when a runtime is made, so its counters always answer.
+/// The engine is checked for fuel metering when a runtime is made, so its counters can always be read.
 const METERED: &str = "fuel metering is on";
 
 /// Units that are left of the running slice.
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_settle_between_one_and_four_milliseconds() {
+    fn slices_converge_to_between_one_and_four_milliseconds() {
         let rows: &[(&str, u64, u64, Duration, u64)] = &[
             ("just right stays", 100_000, 100_000, 2 * MS, 100_000),
             ("at the short edge stays", 100_000, 100_000, MS, 100_000),

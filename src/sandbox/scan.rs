@@ -306,7 +306,7 @@ mod tests {
         }
 
         #[test]
-        fn damaged_modules_are_answered_without_a_panic(at in 0_usize..200, byte in any::<u8>()) {
+        fn damaged_modules_are_refused_without_a_panic(at in 0_usize..200, byte in any::<u8>()) {
             let text = r#"(module (func $f) (memory (export "keep") 1) (table 2 funcref) (elem func $f)
                 (data (i32.const 0) "abc") (global i32 (i32.const 1)) (start $f))"#;
             let mut module = wat::parse_str(text).unwrap();

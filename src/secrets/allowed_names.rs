@@ -40,7 +40,7 @@ impl AllowedNames {
         self.exact.iter().map(String::as_str)
     }
 
-    /// What the import `secret-exists` answers: true only for an allowed name that is stored.
+    /// What the import `secret-exists` returns: true only for an allowed name that is stored.
     ///
     /// # Errors
     /// When the store cannot be read. A name that no secret can have is no error, it simply does not exist.

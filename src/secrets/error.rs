@@ -50,7 +50,7 @@ pub enum SecretError {
         action: &'static str,
         /// On which path.
         path: PathBuf,
-        /// What the system answered.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The encrypted file does not exist yet.

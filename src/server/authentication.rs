@@ -130,7 +130,7 @@ impl AuthenticationGate {
         }
     }
 
-    /// Counts a failure, logs it while it is within the limits, and says what the client is answered.
+    /// Counts a failure, logs it while it is within the limits, and returns the response to the client.
     fn failed(
         &mut self,
         channel: &ChannelName,
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_behind_is_said_once_and_only_when_a_good_signature_proves_it() {
+    fn a_clock_that_is_behind_is_logged_once_and_only_when_a_good_signature_proves_it() {
         let access = access(json!({"auth": "slack"}));
         let signed = |key: &[u8], time: u64| {
             let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);

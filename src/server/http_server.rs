@@ -46,7 +46,7 @@ impl HttpServer {
     /// The handler is called with one request after the other, in the order in which they were complete. It must return
     /// at once, and leave the response to whoever gets the request's [`Responder`](super::Responder): while it runs, no
     /// other request is taken, and what waits for longer than [`ServerLimits::dispatch_timeout`] is refused with 503. When it panics, that request is
-    /// answered with 500.
+    /// gets 500.
     ///
     /// # Errors
     /// The address cannot be bound, a limit makes no sense, or the system gives no private socket or thread.

@@ -40,13 +40,13 @@ pub(crate) fn run(shared: &Arc<ServerState>, mut handler: Handler) {
     }
 }
 
-/// Puts a request into the sequence, or answers it when it is a readiness probe.
+/// Puts a request into the sequence, or responds to it when it is a readiness probe.
 fn take(shared: &ServerState, request: tiny_http::Request) {
     match wire::read_envelope(request.headers(), &shared.token) {
         Some(Envelope::Request { arrival, peer }) => {
             // What comes back was given up; the front has closed its connection.
             if let Err(given_up) = lock(&shared.sequence).arrive(arrival, Yielded { request, peer }) {
-                // Not dropped as it is: tiny_http would answer with a date, and it panics where the clock is before 1970.
+                // Not dropped as it is: tiny_http would respond with a date, and it panics where the clock is before 1970.
                 drop(given_up.request.into_writer());
             }
         }

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_about_the_whole_server_is_answered_by_its_head() {
+    fn a_request_about_the_whole_server_gets_its_response_after_its_head() {
         let progress = feed(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 3, &mut Memory::new(0)).1;
         assert!(matches!(progress, Ok(Progress::Respond { response, .. }) if response.status == 204));
     }

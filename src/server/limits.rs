@@ -12,7 +12,7 @@ pub struct ServerLimits {
     /// Connections from clients that are open at a time. When all are taken, the oldest one without a complete request
     /// goes; when every one waits for its response, the new connection gets 503. Default 256, at least 1.
     ///
-    /// Each takes one file descriptor, and three more while its request is being answered.
+    /// Each takes one file descriptor, and three more while its request is being handled.
     pub connections: usize,
     /// Connections from one IPv4 address or one IPv6 /64 network. When they are taken, the oldest one of that sender
     /// without a complete request goes; when there is none, the new connection gets 503. Default 16.

@@ -30,7 +30,7 @@ pub(crate) fn print(response: &Response, is_head_request: bool, now: SystemTime)
     if has_body {
         put(&mut bytes, format_args!("Content-Length: {}\r\n", response.body.len()));
     }
-    // A server with a clock says when it answered (RFC 9110 section 6.6.1).
+    // A server with a clock says when it responded (RFC 9110 section 6.6.1).
     if !response.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("date")) {
         put(&mut bytes, format_args!("Date: {}\r\n", httpdate::HttpDate::from(now)));
     }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tiny_http_answers_by_itself_is_framed_too() {
+    fn responses_of_tiny_http_itself_are_framed_too() {
         let text =
             b"HTTP/1.1 500 Internal Server Error\r\nServer: tiny-http (Rust)\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(frame(text, false), Ok(Some(Frame { head: text.len(), body: 0 })));

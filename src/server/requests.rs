@@ -176,7 +176,7 @@ struct Clocks {
     steady_ms: u64,
 }
 
-/// By what a repeat is recognised: the provider's id, whose first response is kept, and what was signed. Both count, because
+/// By what a duplicate is recognised: the provider's id, whose first response is kept, and what was signed. Both count, because
 /// an id in a header is rarely signed: whoever captured a request could send it again under another id.
 fn identities_of(
     request: &IncomingRequest,

@@ -242,7 +242,7 @@ mod tests {
         })
     }
 
-    /// Requests to unknown paths used to be read whole before they were answered.
+    /// Requests to unknown paths used to be read whole before they got a response.
     #[test]
     fn path_and_method_are_decided_before_the_body_is_read() {
         let routes = WasmChannelRouter::new();

@@ -1,8 +1,8 @@
-//! How much is on its way to the store: one counter of batches, questions and bytes, for all that have to hold back.
+//! How much is on its way to the store: one counter of batches, queries and bytes, for all that have to hold back.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// Batches and questions under way at which nothing more should be begun.
+/// Batches and queries under way at which nothing more should be begun.
 const MAX_BATCHES: usize = 512;
 
 /// Bytes of batches under way at which nothing more should be begun.
@@ -11,7 +11,7 @@ const MAX_BYTES: u64 = 64 << 20;
 /// What was sent to the store and has no outcome yet.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    /// Batches and questions: [`Backlog::begin`] adds one before it is sent, [`Backlog::end`] takes it away when it has its
+    /// Batches and queries: [`Backlog::begin`] adds one before it is sent, [`Backlog::end`] takes it away when it has its
     /// outcome, whatever that is.
     count: AtomicUsize,
     /// Bytes of these batches: added once they are known, taken away with the batch. Never less than 0, because a batch's

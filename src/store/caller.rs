@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::change::Entry;
 use super::engine::Store;
-use super::handle::{Commit, CommitError, Query, Question};
+use super::handle::{Commit, CommitError, Query, RetriedQuery};
 use super::health::StoreStatus;
 use super::memory::MemoryStore;
 use super::retention::Retention;
@@ -65,10 +65,10 @@ impl CallerStore {
         drop(query(Ok(&mut self.store.clone())));
     }
 
-    pub(super) fn answer(&self, mut question: Question) {
+    pub(super) fn run_until_done(&self, mut query: RetriedQuery) {
         if !self.is_stopped.load(Ordering::SeqCst) {
             // Reading from memory does not fail.
-            drop(question(&mut self.store.clone()));
+            drop(query(&mut self.store.clone()));
         }
     }
 

@@ -182,7 +182,7 @@ pub enum Change {
         at_ms: u64,
         /// When it is to be forgotten.
         expires_ms: u64,
-        /// What a repeat gets; `None` for ids of emitted messages, which have no response.
+        /// What a duplicate gets; `None` for ids of emitted messages, which have no response.
         response: Option<StoredResponse>,
     },
     /// Writes what an agent remembers of a conversation, in place of what it did before.
@@ -244,7 +244,7 @@ pub struct NewReply {
     pub kind: ReplyKind,
     /// What it says; at most [`MAX_ATTACHMENTS`] attachments.
     pub body: ReplyBody,
-    /// The message that it answers.
+    /// The message that it replies to.
     pub in_reply_to: Option<MessageId>,
     /// When the agent gave it; also the earliest time of its first attempt.
     pub created_ms: u64,

@@ -14,7 +14,7 @@ use super::health::{StoreHealth, StoreStatus};
 use super::ids::Ids;
 use crate::model::oneshot::{Waiter, once};
 
-/// Why a batch was not kept, or a question not answered.
+/// Why a batch was not kept, or a query not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
@@ -149,16 +149,16 @@ impl StoreHandle {
     }
 
     /// Asks the engine something, after everything that this thread has sent before, and waits for the response. Meanwhile
-    /// nothing is committed, so the question should be quick. Not to be used on the store thread.
+    /// nothing is committed, so the query should be quick. Not to be used on the store thread.
     ///
     /// # Errors
-    /// [`CommitError::Unavailable`], also when the question itself met a failure; [`CommitError::Stopped`].
+    /// [`CommitError::Unavailable`], also when the query itself met a failure; [`CommitError::Stopped`].
     pub fn query<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
+        query: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, CommitError> {
         let (teller, waiter) = once();
-        self.ask(question, move |answer| teller.tell(answer));
+        self.ask(query, move |result| teller.tell(result));
         waiter.wait().unwrap_or(Err(CommitError::Stopped))
     }
 
@@ -166,19 +166,19 @@ impl StoreHandle {
     /// thread under the rules of [`StoreHandle::commit`]; when the store has been stopped it is dropped.
     pub fn ask<T: 'static>(
         &self,
-        question: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
+        query: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
         done: impl FnOnce(Result<T, CommitError>) + Send + 'static,
     ) {
         let under_way = self.under_way();
         let query: Query = Box::new(move |engine| {
             let _until_told = under_way;
-            match engine.map(question) {
+            match engine.map(query) {
                 Err(unavailable) => {
                     done(Err(unavailable));
                     None
                 }
-                Ok(Ok(answer)) => {
-                    done(Ok(answer));
+                Ok(Ok(result)) => {
+                    done(Ok(result));
                     None
                 }
                 Ok(Err(error)) => {
@@ -197,20 +197,20 @@ impl StoreHandle {
     /// were sent before.
     pub fn ask_when_available<T: 'static>(
         &self,
-        mut question: impl FnMut(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
+        mut query: impl FnMut(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
         done: impl FnOnce(T) + Send + 'static,
     ) {
         let mut done = Some((done, self.under_way()));
-        let question: Question = Box::new(move |engine| {
-            let answer = question(engine)?;
+        let query: RetriedQuery = Box::new(move |engine| {
+            let result = query(engine)?;
             if let Some((done, _until_told)) = done.take() {
-                done(answer);
+                done(result);
             }
             Ok(())
         });
         match &self.way {
-            Way::Thread(requests) => drop(requests.send(StoreRequest::Question(question))),
-            Way::Caller(store) => store.answer(question),
+            Way::Thread(requests) => drop(requests.send(StoreRequest::RetriedQuery(query))),
+            Way::Caller(store) => store.run_until_done(query),
         }
     }
 
@@ -235,7 +235,7 @@ impl CommitError {
 pub(super) enum StoreRequest {
     Commit(Commit),
     Query(Query),
-    Question(Question),
+    RetriedQuery(RetriedQuery),
     /// Something waits that is to be kept soon.
     Deferred,
     Stop,
@@ -260,11 +260,11 @@ impl Commit {
     }
 }
 
-/// A question that is refused while the store is unavailable; returns what makes the engine unusable.
+/// A query that is refused while the store is unavailable; returns what makes the engine unusable.
 pub(super) type Query = Box<dyn FnOnce(Result<&mut dyn Store, CommitError>) -> Option<StoreError> + Send>;
 
-/// A question that is asked again until the engine answers.
-pub(super) type Question = Box<dyn FnMut(&mut dyn Store) -> Result<(), StoreError> + Send>;
+/// A query that is run again until the engine succeeds.
+pub(super) type RetriedQuery = Box<dyn FnMut(&mut dyn Store) -> Result<(), StoreError> + Send>;
 
 /// Counts in the backlog until it is dropped.
 struct UnderWay {

@@ -18,7 +18,7 @@ pub enum ReadError {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The store works, but not for this question: what it holds cannot be understood.
+    /// The store works, but not for this query: what it holds cannot be understood.
     #[error("the store could not be read: {reason}")]
     Failed {
         /// What happened.

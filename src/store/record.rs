@@ -219,13 +219,13 @@ pub enum ReplyKind {
 /// What the agent says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplyBody {
-    /// The agent's or guest's id of the message that is answered; text that passes through.
+    /// The agent's or guest's id of the message that is replied to; text that passes through.
     pub message_id: String,
     /// The text.
     pub content: String,
     /// The provider's thread, topic or chat.
     pub thread_id: Option<String>,
-    /// The metadata of the message that is answered.
+    /// The metadata of the message that is replied to.
     pub metadata_json: String,
     /// Files that go with it, in order.
     pub attachments: Vec<ReplyAttachment>,
@@ -268,7 +268,7 @@ pub struct ReplyRecord {
     pub kind: ReplyKind,
     /// What it says.
     pub body: ReplyBody,
-    /// The message that it answers. That message may be gone already.
+    /// The message that it replies to. That message may be gone already.
     pub in_reply_to: Option<MessageId>,
     /// When the agent gave it.
     pub(crate) created_ms: u64,
@@ -385,7 +385,7 @@ impl Default for ReplyFilter {
     }
 }
 
-/// The response that a webhook got; given again to a repeat.
+/// The response that a webhook got, and that its duplicates get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredResponse {
     /// HTTP status.

@@ -18,7 +18,7 @@ use super::deferred::LINGER;
 use super::engine::{Moment, Store};
 use super::error::StoreError;
 use super::handle::Owner;
-use super::handle::{Commit, CommitError, Query, Question, StoreHandle, StoreRequest, Way};
+use super::handle::{Commit, CommitError, Query, RetriedQuery, StoreHandle, StoreRequest, Way};
 use super::health::{LOW, StoreStatus};
 use super::ids::Ids;
 use super::journal::Journal;
@@ -116,7 +116,7 @@ impl StoreThread {
             requests,
             carried: None,
             journal,
-            questions: VecDeque::new(),
+            retried_queries: VecDeque::new(),
             deferred_due: None,
             shared: Arc::clone(&shared),
             opener,
@@ -173,8 +173,8 @@ struct Worker {
     carried: Option<StoreRequest>,
     /// Batches that are not known to be durable.
     journal: Journal<Owner>,
-    /// Questions that wait for the engine to be opened anew.
-    questions: VecDeque<Question>,
+    /// Queries that wait for the engine to be opened anew.
+    retried_queries: VecDeque<RetriedQuery>,
     /// When batches that are to be kept soon are a group of their own; none while there are none.
     deferred_due: Option<Instant>,
     shared: Arc<StoreStatus>,
@@ -295,7 +295,7 @@ impl Worker {
                     Ok(())
                 }
                 Ok(StoreRequest::Query(query)) => self.ask(engine, query),
-                Ok(StoreRequest::Question(question)) => self.answer(engine, question),
+                Ok(StoreRequest::RetriedQuery(query)) => self.run_until_done(engine, query),
                 Ok(StoreRequest::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     // There is no time to repair a failure: those who wait are told that the store has stopped.
                     drop(self.flush_deferred(engine));
@@ -316,7 +316,7 @@ impl Worker {
         }
     }
 
-    /// A question sees everything that was sent before it.
+    /// A query sees everything that was sent before it.
     fn ask(&mut self, engine: &mut dyn Store, query: Query) -> Result<(), StoreError> {
         if let Err(failure) = self.flush_deferred(engine) {
             drop(query(Err(CommitError::from_engine(&failure))));
@@ -328,17 +328,17 @@ impl Worker {
         }
     }
 
-    /// The same for a question that is asked again until there is a response.
-    fn answer(&mut self, engine: &mut dyn Store, question: Question) -> Result<(), StoreError> {
-        self.questions.push_back(question);
+    /// The same for a query that is run again until it succeeds.
+    fn run_until_done(&mut self, engine: &mut dyn Store, query: RetriedQuery) -> Result<(), StoreError> {
+        self.retried_queries.push_back(query);
         self.flush_deferred(engine)?;
-        self.answer_waiting(engine)
+        self.run_waiting_queries(engine)
     }
 
-    fn answer_waiting(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
-        while let Some(mut question) = self.questions.pop_front() {
-            if let Err(error) = question(engine) {
-                self.questions.push_front(question);
+    fn run_waiting_queries(&mut self, engine: &mut dyn Store) -> Result<(), StoreError> {
+        while let Some(mut query) = self.retried_queries.pop_front() {
+            if let Err(error) = query(engine) {
+                self.retried_queries.push_front(query);
                 return Err(error);
             }
         }
@@ -525,7 +525,7 @@ impl Worker {
                     self.append(commit);
                 }
                 Ok(StoreRequest::Query(query)) => drop(query(Err(unavailable()))),
-                Ok(StoreRequest::Question(question)) => self.questions.push_back(question),
+                Ok(StoreRequest::RetriedQuery(query)) => self.retried_queries.push_back(query),
                 Ok(StoreRequest::Deferred) => {
                     for commit in self.shared.deferred.take_or_rest(true) {
                         self.append(commit);
@@ -552,7 +552,7 @@ impl Worker {
             owner.done.give_up();
         }
         self.commit_waiting(engine.as_mut())?;
-        self.answer_waiting(engine.as_mut())?;
+        self.run_waiting_queries(engine.as_mut())?;
         Ok(engine)
     }
 

@@ -54,7 +54,7 @@ pub enum Known<'a, A> {
     Full,
 }
 
-/// Keys of one channel, with what became of them. `A` is the response that a repeat gets.
+/// Keys of one channel, with what became of them. `A` is the response that a duplicate gets.
 #[derive(Debug)]
 pub struct DedupeMemory<A> {
     entries: HashMap<DedupeKey, Entry<A>>,
@@ -112,7 +112,7 @@ impl<A> DedupeMemory<A> {
         Known::New
     }
 
-    /// The request succeeded: a repeat gets `response`. Does nothing for a key that is not in flight.
+    /// The request succeeded: a duplicate gets `response`. Does nothing for a key that is not in flight.
     pub fn done(&mut self, key: DedupeKey, response: A) {
         if let Some(&Entry::InFlight { expires_ms }) = self.entries.get(&key) {
             self.insert_done(key, response, expires_ms);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_gets_the_response_to_the_first_until_it_expires() {
+    fn a_duplicate_gets_the_response_to_the_first_until_it_expires() {
         let mut seen = DedupeMemory::new(10);
         assert_eq!(seen.begin(key(1), 1000, 0), Known::New);
         assert_eq!(seen.begin(key(1), 1000, 0), Known::InFlight);

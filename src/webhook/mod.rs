@@ -5,7 +5,7 @@
 //! made. Nothing here opens a socket, reads a clock or keeps a secret: what is needed comes in as arguments, so every
 //! decision can be tested as a table.
 //!
-//! | file | question it answers |
+//! | file | what it decides |
 //! |---|---|
 //! | `plan` | What does this capability file ask for, and which stored secrets does that take? |
 //! | `presets`, `declared` | What do the published fields mean alone, and what does `auth` mean beside them? |

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_difference_is_told_with_its_direction() {
+    fn the_clock_difference_is_reported_with_its_direction() {
         let skew = |text| recent(text, 1_700_000_000_000, 300).unwrap_err();
         assert_eq!(skew("1700000400"), AuthFailure::TimestampOutsideTolerance { skew_secs: 400 });
         assert_eq!(skew("1699999000"), AuthFailure::TimestampOutsideTolerance { skew_secs: -1000 });

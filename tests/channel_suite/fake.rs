@@ -5,34 +5,34 @@ use std::sync::{Mutex, MutexGuard};
 
 use serde_json::Value;
 
-use crate::support::upstream::Response as Answer;
+use crate::support::upstream::Response;
 
 /// A status and JSON.
-pub fn json(status: u16, body: &Value) -> Answer {
+pub fn json(status: u16, body: &Value) -> Response {
     (status, vec![("content-type".into(), "application/json".into())], body.to_string().into_bytes())
 }
 
 /// A status, one more header, and JSON.
 #[allow(dead_code, reason = "not every service names its wait in a header")]
-pub fn json_with(status: u16, header: (&str, &str), body: &Value) -> Answer {
-    let mut answer = json(status, body);
-    answer.1.push((header.0.into(), header.1.into()));
-    answer
+pub fn json_with(status: u16, header: (&str, &str), body: &Value) -> Response {
+    let mut response = json(status, body);
+    response.1.push((header.0.into(), header.1.into()));
+    response
 }
 
-/// Answers that a test has ordered: the next call of a method gets them instead of its own.
+/// Responses that a test has ordered: the next call of a method gets them instead of its own.
 #[derive(Default)]
-pub struct Orders(Mutex<VecDeque<(String, Answer)>>);
+pub struct Orders(Mutex<VecDeque<(String, Response)>>);
 
 impl Orders {
-    pub fn next_answer(&self, method: &str, answer: Answer) {
-        self.0.lock().unwrap().push_back((method.to_owned(), answer));
+    pub fn next_response(&self, method: &str, response: Response) {
+        self.0.lock().unwrap().push_back((method.to_owned(), response));
     }
 
-    pub fn take(&self, method: &str) -> Option<Answer> {
+    pub fn take(&self, method: &str) -> Option<Response> {
         let mut orders = self.0.lock().unwrap();
         let at = orders.iter().position(|(of, _)| of == method)?;
-        orders.remove(at).map(|(_, answer)| answer)
+        orders.remove(at).map(|(_, response)| response)
     }
 }
 

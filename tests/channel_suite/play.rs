@@ -103,12 +103,12 @@ impl Play {
         assert_eq!(self.host.messages().try_recv().err(), Some(RecvError::TimedOut));
     }
 
-    /// Answers a message and acknowledges it.
-    pub fn answer(&self, delivery: Delivery, content: &str) -> ReplyId {
-        self.answer_with(delivery, content, Vec::new())
+    /// Replies to a message and acknowledges it.
+    pub fn reply(&self, delivery: Delivery, content: &str) -> ReplyId {
+        self.reply_with(delivery, content, Vec::new())
     }
 
-    pub fn answer_with(&self, delivery: Delivery, content: &str, attachments: Vec<Attachment>) -> ReplyId {
+    pub fn reply_with(&self, delivery: Delivery, content: &str, attachments: Vec<Attachment>) -> ReplyId {
         let response = AgentResponse { content: content.to_owned(), attachments, ..AgentResponse::default() };
         let id = self.host.respond(&delivery, response).expect("the reply is kept");
         delivery.ack();

@@ -58,7 +58,7 @@ fn a_message_arrives_and_its_reply_leaves_in_mrkdwn() {
         (delivery.message().user_id.as_str(), delivery.message().thread_id.as_deref()),
         ("UANN", Some("D1"))
     );
-    let id = play.answer(delivery, "**bold** <!channel> [x](https://b.example)");
+    let id = play.reply(delivery, "**bold** <!channel> [x](https://b.example)");
     play.until(id, ReplyState::Delivered);
     let sent = service.inner.sent.all();
     assert_eq!(sent[0].text, "*bold* &lt;!channel&gt; <https://b.example|x>");
@@ -82,7 +82,7 @@ fn an_unknown_sender_gets_a_code() {
 }
 
 #[test]
-fn in_a_channel_the_bot_hears_mentions_once_and_answers_in_a_thread() {
+fn in_a_channel_the_bot_hears_mentions_once_and_replies_in_a_thread() {
     let service = Slack::start();
     let play = open(&service);
     service.event(&play, "Ev1", &in_channel("between us", "1.0"));
@@ -104,7 +104,7 @@ fn in_a_channel_the_bot_hears_mentions_once_and_answers_in_a_thread() {
         )
         .expect("the host runs");
     assert_eq!(service.inner.statuses.wait(1), ["is typing…"]);
-    let id = play.answer(delivery, "hello");
+    let id = play.reply(delivery, "hello");
     play.until(id, ReplyState::Delivered);
     assert_eq!(service.inner.sent.all()[0].thread.as_deref(), Some("2.0"));
     // In the thread of its response it is spoken to without a mention.
@@ -117,7 +117,7 @@ fn in_a_channel_the_bot_hears_mentions_once_and_answers_in_a_thread() {
 }
 
 #[test]
-fn edits_commands_and_buttons_are_told_and_bots_are_not_heard() {
+fn edits_commands_and_buttons_are_delivered_and_bots_are_ignored() {
     let service = Slack::start();
     let play = open(&service);
     let mut bot = direct("I am a bot", "1.0");
@@ -162,7 +162,7 @@ fn files_come_in_and_go_out() {
     assert_eq!(delivery.message().attachments[0].filename.as_deref(), Some("a.pdf"));
     let data = delivery.attachment_data(0).expect("the store works").expect("it is kept");
     assert_eq!(&data[..], b"%PDF");
-    let id = play.answer_with(delivery, "here", vec![file("ü.txt", "text/plain", b"text")]);
+    let id = play.reply_with(delivery, "here", vec![file("ü.txt", "text/plain", b"text")]);
     play.until(id, ReplyState::Delivered);
     let sent = service.inner.sent.all();
     assert_eq!((sent[0].text.as_str(), &sent[1].file), ("here", &Some(("ü.txt".into(), b"text".to_vec()))));
@@ -175,9 +175,9 @@ fn a_long_reply_is_split_and_goes_on_where_it_was_stopped() {
     service.event(&play, "Ev1", &direct("tell me", "1.0"));
     let text: Vec<String> = (0..50).map(|number| format!("{number} {}", "some words. ".repeat(20))).collect();
     let limited = json_with(429, ("retry-after", "1"), &json!({"ok": false, "error": "ratelimited"}));
-    service.inner.orders.next_answer("chat.postMessage", crate::fake::json(200, &json!({"ok": true})));
-    service.inner.orders.next_answer("chat.postMessage", limited);
-    let id = play.answer(play.next(), &text.join("\n\n"));
+    service.inner.orders.next_response("chat.postMessage", crate::fake::json(200, &json!({"ok": true})));
+    service.inner.orders.next_response("chat.postMessage", limited);
+    let id = play.reply(play.next(), &text.join("\n\n"));
     play.until(id, ReplyState::Delivered);
     let sent = service.inner.sent.all();
     assert!(sent.len() >= 2 && !sent[0].text.starts_with("0 "), "the first message was sent again");
@@ -185,7 +185,7 @@ fn a_long_reply_is_split_and_goes_on_where_it_was_stopped() {
     assert_eq!(play.host.reply(id).unwrap().unwrap().attempts, 2);
 }
 
-// Slack answers 200 and means an error: every such reply was retried for a day.
+// Slack responds with 200 and means an error: every such reply was retried for a day.
 #[test]
 fn an_error_in_a_200_is_retried_or_a_dead_letter() {
     for (error, words) in [
@@ -199,17 +199,17 @@ fn an_error_in_a_200_is_retried_or_a_dead_letter() {
         service.event(&play, "Ev1", &direct("hello", "1.0"));
         let delivery = play.next();
         service.fail_with(error);
-        let why = play.until_dead(play.answer(delivery, "hi"));
+        let why = play.until_dead(play.reply(delivery, "hi"));
         assert!(why.contains(words), "{why}");
     }
     let service = Slack::start();
     let play = open(&service);
     service.event(&play, "Ev1", &direct("hello", "1.0"));
     let failed = |error: &str| crate::fake::json(200, &json!({"ok": false, "error": error}));
-    service.inner.orders.next_answer("chat.postMessage", failed("internal_error"));
-    service.inner.orders.next_answer("chat.postMessage", (502, Vec::new(), b"<html>".to_vec()));
-    service.inner.orders.next_answer("chat.postMessage", (200, Vec::new(), b"<html>".to_vec()));
-    let id = play.answer(play.next(), "hi");
+    service.inner.orders.next_response("chat.postMessage", failed("internal_error"));
+    service.inner.orders.next_response("chat.postMessage", (502, Vec::new(), b"<html>".to_vec()));
+    service.inner.orders.next_response("chat.postMessage", (200, Vec::new(), b"<html>".to_vec()));
+    let id = play.reply(play.next(), "hi");
     play.until(id, ReplyState::Delivered);
     assert_eq!(play.host.reply(id).unwrap().unwrap().attempts, 4);
 }
@@ -222,7 +222,7 @@ fn a_revoked_token_degrades_the_channel() {
         service.event(&play, &format!("Ev{number}"), &direct("hello", &format!("{number}.0")));
         let delivery = play.next();
         service.fail_with("token_revoked");
-        let why = play.until_dead(play.answer(delivery, "hi"));
+        let why = play.until_dead(play.reply(delivery, "hi"));
         assert!(why.contains("token_revoked"), "{why}");
     }
     let problem = eventually("the channel is degraded", || {
@@ -245,7 +245,7 @@ fn the_same_event_is_heard_once_also_after_a_restart_and_a_failure() {
     assert_eq!(service.event(&play, "Ev1", &direct("hello", "1.0")).status, 200);
     let delivery = play.next();
     service.set_down(true);
-    let id = play.answer(delivery, "an answer");
+    let id = play.reply(delivery, "a reply");
     eventually("it was tried", || (play.host.reply(id).unwrap().unwrap().attempts > 0).then_some(()));
     play.host.shutdown();
     service.set_down(false);

@@ -7,10 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::fake::{Orders, Told, json as answer, locked};
+use crate::fake::{Orders, Told, json as response, locked};
 use crate::play::Play;
 use crate::support::client::Reply;
-use crate::support::upstream::{Recorded, Response as Answer, Upstream};
+use crate::support::upstream::{Recorded, Response, Upstream};
 
 pub const TOKEN: &str = "Bearer value-of-slack_bot_token";
 const SIGNING_SECRET: &str = "value-of-slack_signing_secret";
@@ -50,7 +50,7 @@ impl Slack {
         let inner = Arc::new(Inner::default());
         let upstream = Upstream::start({
             let inner = inner.clone();
-            move |request, _| inner.answer(request)
+            move |request, _| inner.respond(request)
         });
         Self { inner, upstream }
     }
@@ -89,12 +89,12 @@ impl Slack {
     }
 }
 
-fn refused(error: &str) -> Answer {
-    answer(200, &json!({"ok": false, "error": error}))
+fn refused(error: &str) -> Response {
+    response(200, &json!({"ok": false, "error": error}))
 }
 
 impl Inner {
-    fn answer(&self, request: &Recorded) -> Answer {
+    fn respond(&self, request: &Recorded) -> Response {
         if locked(&self.state).is_down {
             return (503, Vec::new(), b"down".to_vec());
         }
@@ -127,12 +127,12 @@ impl Inner {
         let body: Value = if is_json { request.json() } else { Value::Null };
         match method {
             "auth.test" => {
-                answer(200, &json!({"ok": true, "user_id": "UBOT", "bot_id": "B1", "team_id": "T1"}))
+                response(200, &json!({"ok": true, "user_id": "UBOT", "bot_id": "B1", "team_id": "T1"}))
             }
             "chat.postMessage" => self.message(&body),
             "assistant.threads.setStatus" => {
                 self.statuses.push(body["status"].as_str().expect("a status").to_owned());
-                answer(200, &json!({"ok": true}))
+                response(200, &json!({"ok": true}))
             }
             "files.getUploadURLExternal" => self.place(query),
             "files.completeUploadExternal" => self.complete(&body),
@@ -140,7 +140,7 @@ impl Inner {
         }
     }
 
-    fn message(&self, body: &Value) -> Answer {
+    fn message(&self, body: &Value) -> Response {
         let text = body["text"].as_str().unwrap_or_default();
         let channel = body["channel"].as_str().unwrap_or_default();
         if text.is_empty() {
@@ -159,10 +159,10 @@ impl Inner {
             text: text.to_owned(),
             file: None,
         });
-        answer(200, &json!({"ok": true, "ts": "1.1"}))
+        response(200, &json!({"ok": true, "ts": "1.1"}))
     }
 
-    fn place(&self, query: &str) -> Answer {
+    fn place(&self, query: &str) -> Response {
         let query: BTreeMap<String, String> =
             url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let Some(length) = query.get("length").and_then(|length| length.parse().ok()) else {
@@ -172,10 +172,10 @@ impl Inner {
         state.places.push((query["filename"].clone(), length, None));
         let id = format!("F{}", state.places.len() - 1);
         let url = format!("https://files.slack.com/upload/{id}");
-        answer(200, &json!({"ok": true, "upload_url": url, "file_id": id}))
+        response(200, &json!({"ok": true, "upload_url": url, "file_id": id}))
     }
 
-    fn upload(&self, path: &str, request: &Recorded) -> Answer {
+    fn upload(&self, path: &str, request: &Recorded) -> Response {
         let number: usize = path.trim_start_matches('F').parse().expect("a place");
         let mut state = locked(&self.state);
         let (_, length, data) = &mut state.places[number];
@@ -186,7 +186,7 @@ impl Inner {
         (200, Vec::new(), b"OK".to_vec())
     }
 
-    fn complete(&self, body: &Value) -> Answer {
+    fn complete(&self, body: &Value) -> Response {
         let id = body["files"][0]["id"].as_str().unwrap_or_default();
         let number: usize = id.trim_start_matches('F').parse().expect("a place");
         let (name, _, data) = locked(&self.state).places[number].clone();
@@ -197,6 +197,6 @@ impl Inner {
             text: String::new(),
             file: Some((name, data)),
         });
-        answer(200, &json!({"ok": true}))
+        response(200, &json!({"ok": true}))
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tinclaw::store::ReplyState;
 
-use crate::fake::json as answer;
+use crate::fake::json as response;
 use crate::play::{Play, Setting, file};
 use crate::support::eventually;
 use crate::support::temp_dir::TempDir;
@@ -70,12 +70,12 @@ fn a_message_arrives_and_its_reply_leaves_with_marks_and_typing() {
         )
         .expect("the host runs");
     assert_eq!(service.inner.typing.wait(1), [ANN]);
-    let id = play.answer(delivery, "**hi** `a<b` [x](https://a.example)");
+    let id = play.reply(delivery, "**hi** `a<b` [x](https://a.example)");
     play.until(id, ReplyState::Delivered);
     let sent = service.inner.sent.all();
     assert_eq!(sent.len(), 1);
     assert_eq!((sent[0].chat, sent[0].text.as_str(), sent[0].is_html), (ANN, "hi a<b x", true));
-    assert_eq!(sent[0].reply_to, None, "in a conversation of two it is clear what is answered");
+    assert_eq!(sent[0].reply_to, None, "in a conversation of two it is clear what is replied to");
     let id = play.host.broadcast(
         &play.channel,
         "7",
@@ -116,9 +116,9 @@ fn a_long_reply_is_split_and_goes_on_where_it_was_stopped() {
     let text = format!("{}\n\n{code}", paragraphs.join("\n\n"));
     // The second message is rate limited: the first one must not be sent again.
     let slow_down = json!({"ok": false, "error_code": 429, "description": "Too Many Requests: retry after 1", "parameters": {"retry_after": 1}});
-    service.inner.orders.next_answer("sendMessage", answer(200, &json!({"ok": true, "result": {}})));
-    service.inner.orders.next_answer("sendMessage", answer(429, &slow_down));
-    let id = play.answer(delivery, &text);
+    service.inner.orders.next_response("sendMessage", response(200, &json!({"ok": true, "result": {}})));
+    service.inner.orders.next_response("sendMessage", response(429, &slow_down));
+    let id = play.reply(delivery, &text);
     play.until(id, ReplyState::Delivered);
     let sent = service.inner.sent.all();
     assert!(sent.len() > 3, "{}", sent.len());
@@ -135,8 +135,8 @@ fn marks_that_telegram_refuses_are_left_out() {
     let play = open(&service);
     service.update("message", private("hello"));
     let refused = json!({"ok": false, "error_code": 400, "description": "Bad Request: can't parse entities: no end tag"});
-    service.inner.orders.next_answer("sendMessage", answer(400, &refused));
-    let id = play.answer(play.next(), "**hi**");
+    service.inner.orders.next_response("sendMessage", response(400, &refused));
+    let id = play.reply(play.next(), "**hi**");
     play.until(id, ReplyState::Delivered);
     let sent = service.inner.sent.all();
     assert_eq!((sent[0].text.as_str(), sent[0].is_html), ("hi", false));
@@ -167,8 +167,8 @@ fn failures_that_pass_are_tried_again() {
         let service = Telegram::start();
         let play = open(&service);
         service.update("message", private("hello"));
-        service.inner.orders.next_answer("sendMessage", failure);
-        let id = play.answer(play.next(), "hi");
+        service.inner.orders.next_response("sendMessage", failure);
+        let id = play.reply(play.next(), "hi");
         play.until(id, ReplyState::Delivered);
         assert_eq!(play.host.reply(id).unwrap().unwrap().attempts, 2, "{case}");
         assert_eq!(service.inner.sent.len(), 1, "{case}");
@@ -182,7 +182,7 @@ fn a_refusal_for_good_is_a_dead_letter_at_once_in_telegrams_words() {
     service.update("message", private("hello"));
     let delivery = play.next();
     service.block(ANN);
-    let id = play.answer(delivery, "hi");
+    let id = play.reply(delivery, "hi");
     let why = play.until_dead(id);
     assert!(why.contains("Forbidden: bot was blocked by the user"), "{why}");
     let id = play.host.broadcast(
@@ -217,7 +217,7 @@ fn files_come_in_and_go_out() {
     );
     let data = delivery.attachment_data(0).expect("the store works").expect("it is kept");
     assert_eq!(&data[..], b"a large picture");
-    let id = play.answer_with(delivery, "**here**", vec![file("a.png", "image/png", b"png")]);
+    let id = play.reply_with(delivery, "**here**", vec![file("a.png", "image/png", b"png")]);
     play.until(id, ReplyState::Delivered);
     let sent = service.inner.sent.all();
     assert_eq!((sent[0].method.as_str(), sent[0].text.as_str()), ("sendPhoto", "here"));
@@ -242,7 +242,7 @@ fn files_come_in_and_go_out() {
     assert_eq!(names, ["doc.pdf"]);
     assert!(text.contains("huge.pdf is larger than the 20 MB"), "{text}");
     let files = vec![file("a.txt", "text/plain", b"a"), file("b.jpg", "image/jpeg", b"no picture")];
-    let id = play.answer_with(last.expect("a message"), "two", files);
+    let id = play.reply_with(last.expect("a message"), "two", files);
     play.until(id, ReplyState::Delivered);
     let methods: Vec<String> = service.inner.sent.all()[1..].iter().map(|sent| sent.method.clone()).collect();
     assert_eq!(
@@ -253,7 +253,7 @@ fn files_come_in_and_go_out() {
 }
 
 #[test]
-fn in_a_group_the_bot_hears_what_is_for_it_and_answers_in_its_topic() {
+fn in_a_group_the_bot_hears_what_is_for_it_and_replies_in_its_topic() {
     let service = Telegram::start();
     let play = open(&service);
     service.update("message", in_group("between us", json!([])));
@@ -283,7 +283,7 @@ fn in_a_group_the_bot_hears_what_is_for_it_and_answers_in_its_topic() {
     let delivery = play.next();
     assert_eq!(delivery.message().content, "and you?");
     assert_eq!(delivery.message().thread_id.as_deref(), Some("-100:77"));
-    let id = play.answer(delivery, "fine");
+    let id = play.reply(delivery, "fine");
     play.until(id, ReplyState::Delivered);
     let sent = service.inner.sent.all();
     assert_eq!((sent[0].chat, sent[0].topic, sent[0].reply_to), (GROUP, Some(77), Some(13)));
@@ -295,7 +295,7 @@ fn in_a_group_the_bot_hears_what_is_for_it_and_answers_in_its_topic() {
         service.update("message", message);
         let delivery = play.next();
         assert_eq!(delivery.message().content, "more");
-        let id = play.answer(delivery, "sure");
+        let id = play.reply(delivery, "sure");
         play.until(id, ReplyState::Delivered);
     }
     let chats: Vec<i64> = service.inner.sent.all()[1..].iter().map(|sent| sent.chat).collect();
@@ -304,7 +304,7 @@ fn in_a_group_the_bot_hears_what_is_for_it_and_answers_in_its_topic() {
 }
 
 #[test]
-fn edits_buttons_and_quotations_are_told_and_other_bots_are_not_heard() {
+fn edits_buttons_and_quotations_are_delivered_and_other_bots_are_ignored() {
     let service = Telegram::start();
     let play = open(&service);
     let mut bot = private("I am a bot");
@@ -317,12 +317,12 @@ fn edits_buttons_and_quotations_are_told_and_other_bots_are_not_heard() {
     service.update("callback_query", json!({"id": "cb1", "from": from_ann(), "data": "yes",
         "message": {"message_id": 3, "chat": {"id": ANN, "type": "private"}, "from": {"id": BOT_ID, "is_bot": true}}}));
     assert_eq!(play.hear(), "yes");
-    assert_eq!(service.inner.answered.all(), ["cb1"]);
-    let mut answer = private("what about this?");
-    answer["message_id"] = json!(50);
-    answer["reply_to_message"] =
+    assert_eq!(service.inner.answered_callbacks.all(), ["cb1"]);
+    let mut reply = private("what about this?");
+    reply["message_id"] = json!(50);
+    reply["reply_to_message"] =
         json!({"message_id": 4, "from": {"id": 8, "first_name": "Bob"}, "text": "the plan"});
-    service.update("message", answer);
+    service.update("message", reply);
     assert_eq!(play.hear(), "> Bob:\n> the plan\n\nwhat about this?");
     play.hear_nothing();
 }
@@ -339,7 +339,7 @@ fn the_same_update_is_heard_once_also_after_a_restart() {
     service.again(&update);
     eventually("it is fetched again", || service.is_drained().then_some(()));
     service.set_down(true);
-    let id = play.answer(delivery, "an answer");
+    let id = play.reply(delivery, "a reply");
     eventually("it was tried", || (play.host.reply(id).unwrap().unwrap().attempts > 0).then_some(()));
     play.host.shutdown();
     service.set_down(false);
@@ -363,7 +363,7 @@ fn a_revoked_token_degrades_the_channel_and_its_replies_are_dead_letters() {
     service.update("message", private("hello"));
     let delivery = play.next();
     service.revoke();
-    let id = play.answer(delivery, "hi");
+    let id = play.reply(delivery, "hi");
     let why = play.until_dead(id);
     assert!(why.contains("Unauthorized"), "{why}");
     let problem = eventually("the channel is degraded", || {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fake::{Orders, Told, json as answer, locked};
+use crate::fake::{Orders, Told, json as response, locked};
 use crate::form;
-use crate::support::upstream::{Recorded, Response as Answer, Upstream};
+use crate::support::upstream::{Recorded, Response, Upstream};
 
 pub const TOKEN: &str = "value-of-telegram_bot_token";
 pub const BOT_ID: i64 = 42;
@@ -43,7 +43,7 @@ pub struct Inner {
     pub orders: Orders,
     pub sent: Told<Sent>,
     pub typing: Told<i64>,
-    pub answered: Told<String>,
+    pub answered_callbacks: Told<String>,
 }
 
 pub struct Telegram {
@@ -57,7 +57,7 @@ impl Telegram {
         locked(&inner.state).next_update = 1000;
         let upstream = Upstream::start({
             let inner = inner.clone();
-            move |request, _| inner.answer(request)
+            move |request, _| inner.respond(request)
         });
         Self { inner, upstream }
     }
@@ -109,16 +109,16 @@ impl Telegram {
     }
 }
 
-fn refused(code: u16, description: &str) -> Answer {
-    answer(code, &json!({"ok": false, "error_code": code, "description": description}))
+fn refused(code: u16, description: &str) -> Response {
+    response(code, &json!({"ok": false, "error_code": code, "description": description}))
 }
 
-fn done(result: Value) -> Answer {
-    answer(200, &json!({"ok": true, "result": result}))
+fn done(result: Value) -> Response {
+    response(200, &json!({"ok": true, "result": result}))
 }
 
 impl Inner {
-    fn answer(&self, request: &Recorded) -> Answer {
+    fn respond(&self, request: &Recorded) -> Response {
         if locked(&self.state).is_down {
             return (502, Vec::new(), b"<html>bad gateway</html>".to_vec());
         }
@@ -165,7 +165,7 @@ impl Inner {
                 done(json!(true))
             }
             "answerCallbackQuery" => {
-                self.answered
+                self.answered_callbacks
                     .push(arguments.json["callback_query_id"].as_str().unwrap_or_default().to_owned());
                 done(json!(true))
             }
@@ -174,7 +174,7 @@ impl Inner {
         }
     }
 
-    fn updates(&self, query: &str) -> Answer {
+    fn updates(&self, query: &str) -> Response {
         let query: BTreeMap<String, String> =
             url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let allowed: Vec<String> = serde_json::from_str(&query["allowed_updates"]).expect("a list of kinds");
@@ -198,7 +198,7 @@ impl Inner {
         done(json!(found))
     }
 
-    fn set_webhook(&self, body: &Value) -> Answer {
+    fn set_webhook(&self, body: &Value) -> Response {
         let url = body["url"].as_str().unwrap_or_default();
         let secret = body["secret_token"].as_str().unwrap_or_default();
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -212,7 +212,7 @@ impl Inner {
         done(json!(true))
     }
 
-    fn locate(&self, body: &Value) -> Answer {
+    fn locate(&self, body: &Value) -> Response {
         let id = body["file_id"].as_str().unwrap_or_default();
         let state = locked(&self.state);
         match state.files.get(id) {
@@ -222,7 +222,7 @@ impl Inner {
         }
     }
 
-    fn send(&self, method: &str, arguments: &Arguments) -> Answer {
+    fn send(&self, method: &str, arguments: &Arguments) -> Response {
         let body = &arguments.json;
         let Some(chat) = body["chat_id"].as_i64() else {
             return refused(400, "Bad Request: chat_id is empty");
@@ -230,7 +230,7 @@ impl Inner {
         {
             let state = locked(&self.state);
             if let Some(to) = state.moved.get(&chat) {
-                return answer(
+                return response(
                     400,
                     &json!({"ok": false, "error_code": 400,
                     "description": "Bad Request: group chat was upgraded to a supergroup chat",

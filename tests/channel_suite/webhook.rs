@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 use tinclaw::store::ReplyState;
 
-use crate::fake::{Orders, json as answer, json_with};
+use crate::fake::{Orders, json as response, json_with};
 use crate::play::{Play, Setting, file};
 use crate::support::client;
 use crate::support::upstream::Upstream;
@@ -36,11 +36,11 @@ impl Receiver {
                 let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
                 match body["say"].as_str() {
                     _ if !request.target.starts_with("/in/") => {
-                        answer(404, &json!({"error": "no such place"}))
+                        response(404, &json!({"error": "no such place"}))
                     }
-                    Some(text) if text.chars().count() > 20 => answer(413, &json!({"error": "too long"})),
-                    Some(_) => answer(200, &json!({})),
-                    None => answer(400, &json!({"error": "say is needed"})),
+                    Some(text) if text.chars().count() > 20 => response(413, &json!({"error": "too long"})),
+                    Some(_) => response(200, &json!({})),
+                    None => response(400, &json!({"error": "say is needed"})),
                 }
             }
         });
@@ -84,7 +84,7 @@ fn json_forms_and_text_are_messages_and_replies_go_where_they_shall() {
     }
     let delivery = play.next();
     assert_eq!((delivery.message().content.as_str(), delivery.message().user_id.as_str()), ("hello", "ann"));
-    let id = play.answer_with(delivery, "hi", vec![file("a.txt", "text/plain", b"abc")]);
+    let id = play.reply_with(delivery, "hi", vec![file("a.txt", "text/plain", b"abc")]);
     play.until(id, ReplyState::Delivered);
     let sent = &receiver.upstream.requests()[0];
     assert_eq!(sent.target, "/in/x?to=a%2Fb");
@@ -117,7 +117,7 @@ fn a_template_makes_the_text_and_files_come_in() {
     assert_eq!(delivery.message().attachments.len(), 1);
     assert_eq!(&delivery.attachment_data(0).expect("the store works").expect("it is kept")[..], [0, 1, 2]);
     // Without an address for replies they wait until they are fetched.
-    let id = play.answer(delivery, "thanks");
+    let id = play.reply(delivery, "thanks");
     play.until(id, ReplyState::Delivered);
     let get =
         |query: &str| client::request(play.address, "GET", &format!("{PATH}?{query}"), &[SECRET], b"").json();
@@ -141,16 +141,16 @@ fn a_long_reply_is_split_and_failures_that_pass_are_tried_again() {
     let receiver = Receiver::start();
     let play = start(&receiver, replying());
     play.post(PATH, &[SECRET], "{\"user\": \"ann\", \"text\": \"hi\"}");
-    receiver.orders.next_answer("POST", answer(200, &json!({})));
-    receiver.orders.next_answer("POST", json_with(429, ("retry-after", "1"), &json!({})));
-    receiver.orders.next_answer("POST", (502, Vec::new(), b"<html>".to_vec()));
-    let id = play.answer(play.next(), "First sentence here. Second sentence here.");
+    receiver.orders.next_response("POST", response(200, &json!({})));
+    receiver.orders.next_response("POST", json_with(429, ("retry-after", "1"), &json!({})));
+    receiver.orders.next_response("POST", (502, Vec::new(), b"<html>".to_vec()));
+    let id = play.reply(play.next(), "First sentence here. Second sentence here.");
     play.until(id, ReplyState::Delivered);
     let expected = ["First sentence here.", "Second sentence", "Second sentence", "Second sentence", "here."];
     assert_eq!(receiver.said(), expected);
     receiver.is_down.store(true, Ordering::Relaxed);
     play.post(PATH, &[SECRET], "{\"user\": \"ann\", \"text\": \"again\"}");
-    let id = play.answer(play.next(), "late");
+    let id = play.reply(play.next(), "late");
     crate::support::eventually("it was tried", || {
         (play.host.reply(id).unwrap().unwrap().attempts > 1).then_some(())
     });
@@ -166,7 +166,7 @@ fn a_refusal_for_good_is_a_dead_letter_in_the_words_of_the_receiver() {
         json!({"reply_url": "https://home.example/elsewhere", "reply_body": {"say": "{text}"}}),
     );
     play.post(PATH, &[SECRET], "{\"user\": \"ann\", \"text\": \"hi\"}");
-    let id = play.answer(play.next(), "hello");
+    let id = play.reply(play.next(), "hello");
     let why = play.until_dead(id);
     assert!(why.contains("the service answered 404: no such place"), "{why}");
 }

@@ -52,7 +52,7 @@ fn tools_and_channels_are_told_apart() {
 #[test]
 fn each_call_has_a_fresh_instance() {
     let tools = registry();
-    // A second answer that came of the first call's memory would be another one.
+    // A second response that came of the first call's memory would be another one.
     let bytes = wat::parse_str(
         r#"(module (memory (export "memory") 1)
             (data (i32.const 0x40) "\01\00\00\00\60\00\00\00\01\00\00\00")

@@ -61,7 +61,7 @@ pub fn task(name: &str, text: &str) -> Value {
     json!({"do": name, "text": text})
 }
 
-/// A server that answers each request with its head.
+/// A server that responds to each request with its head.
 pub struct Upstream {
     pub base: String,
     heads: Arc<Mutex<Vec<String>>>,
@@ -82,12 +82,12 @@ impl Upstream {
                     head.push(byte[0]);
                 }
                 let head = String::from_utf8(head).unwrap();
-                let answer = format!(
+                let response = format!(
                     "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{head}",
                     head.len()
                 );
                 seen.lock().unwrap().push(head);
-                connection.write_all(answer.as_bytes()).unwrap();
+                connection.write_all(response.as_bytes()).unwrap();
             }
         });
         Self { base, heads }

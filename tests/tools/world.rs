@@ -79,9 +79,9 @@ fn requests_go_where_the_file_says_with_its_credentials_and_secrets_do_not_come_
     });
     add(&tools, "tool", &rights);
     // The server sends the request's head back, in which the credential was.
-    let answer = call(&tools, task("http", "https://api.example.org/v1/echo")).unwrap();
-    assert!(answer.starts_with("200 GET /v1/echo"), "{answer}");
-    assert!(!answer.contains("0123456789abcdef0123"), "{answer}");
+    let response = call(&tools, task("http", "https://api.example.org/v1/echo")).unwrap();
+    assert!(response.starts_with("200 GET /v1/echo"), "{response}");
+    assert!(!response.contains("0123456789abcdef0123"), "{response}");
     assert!(server.heads().iter().all(|head| head.contains("Bearer 0123456789abcdef0123")));
     let error = call(&tools, task("http", "https://api.example.org/other")).unwrap_err();
     assert!(error.contains("api.example.org"), "{error}");

@@ -232,21 +232,21 @@ pub enum HostCall {
         /// The line.
         message: String,
     },
-    /// `now-millis`: answered by [`lower_now_millis`].
+    /// `now-millis`: lowered by [`lower_now_millis`].
     NowMillis,
-    /// `workspace-read`: answered by [`lower_workspace_read`].
+    /// `workspace-read`: lowered by [`lower_workspace_read`].
     WorkspaceRead {
         /// The path in the channel's workspace, or in the directory that tools read.
         path: String,
     },
-    /// `workspace-write`: answered by [`lower_nothing_or_error`].
+    /// `workspace-write`: lowered by [`lower_nothing_or_error`].
     WorkspaceWrite {
         /// The path in the channel's workspace.
         path: String,
         /// The new content.
         content: String,
     },
-    /// `http-request`: answered by [`lower_http_request`].
+    /// `http-request`: lowered by [`lower_http_request`].
     HttpRequest {
         /// The method, as the guest wrote it.
         method: String,
@@ -259,12 +259,12 @@ pub enum HostCall {
         /// The timeout in milliseconds; none from guests whose function has no such parameter.
         timeout_ms: Option<u32>,
     },
-    /// `secret-exists`: answered by [`lower_secret_exists`].
+    /// `secret-exists`: lowered by [`lower_secret_exists`].
     SecretExists {
         /// The secret's name.
         name: String,
     },
-    /// `store-attachment-data`: answered by [`lower_nothing_or_error`].
+    /// `store-attachment-data`: lowered by [`lower_nothing_or_error`].
     StoreAttachmentData {
         /// The attachment's `id`.
         attachment_id: String,
@@ -273,12 +273,12 @@ pub enum HostCall {
     },
     /// `emit-message`: no result.
     EmitMessage(EmittedMessage),
-    /// `websocket-send-text`: answered by [`lower_nothing_or_error`].
+    /// `websocket-send-text`: lowered by [`lower_nothing_or_error`].
     WebsocketSendText {
         /// The frame's text.
         payload: String,
     },
-    /// `pairing-upsert-request`: answered by [`lower_pairing_upsert_request`].
+    /// `pairing-upsert-request`: lowered by [`lower_pairing_upsert_request`].
     PairingUpsertRequest {
         /// The channel's name, as the guest gives it.
         channel: String,
@@ -287,7 +287,7 @@ pub enum HostCall {
         /// What should be a JSON object. It is not looked at here.
         meta_json: String,
     },
-    /// `pairing-is-allowed`: answered by [`lower_pairing_is_allowed`].
+    /// `pairing-is-allowed`: lowered by [`lower_pairing_is_allowed`].
     PairingIsAllowed {
         /// The channel's name, as the guest gives it.
         channel: String,
@@ -296,19 +296,19 @@ pub enum HostCall {
         /// The user's name on the channel.
         username: Option<String>,
     },
-    /// `pairing-resolve-identity`: answered by [`lower_pairing_resolve_identity`].
+    /// `pairing-resolve-identity`: lowered by [`lower_pairing_resolve_identity`].
     PairingResolveIdentity {
         /// The channel's name, as the guest gives it.
         channel: String,
         /// The user's identifier on the channel.
         external_id: String,
     },
-    /// `pairing-read-allow-from`: answered by [`lower_pairing_read_allow_from`].
+    /// `pairing-read-allow-from`: lowered by [`lower_pairing_read_allow_from`].
     PairingReadAllowFrom {
         /// The channel's name, as the guest gives it.
         channel: String,
     },
-    /// `set` of the timers: answered by [`lower_nothing_or_error`].
+    /// `set` of the timers: lowered by [`lower_nothing_or_error`].
     TimerSet {
         /// The timer's name.
         name: String,
@@ -322,7 +322,7 @@ pub enum HostCall {
         /// The timer's name.
         name: String,
     },
-    /// `tool-invoke`: answered by [`lower_tool_invoke`].
+    /// `tool-invoke`: lowered by [`lower_tool_invoke`].
     ToolInvoke {
         /// The alias of the other tool, as the capability file has it.
         alias: String,

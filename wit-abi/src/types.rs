@@ -19,7 +19,7 @@ pub enum LogLevel {
     Error,
 }
 
-/// What the host answers to `http-request`.
+/// What the host returns from `http-request`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpResponse {
     /// The status code. A status outside 200 to 299 is a response too, not an error.
@@ -68,7 +68,7 @@ pub struct EmittedMessage {
     pub attachments: Vec<InboundAttachment>,
 }
 
-/// What the host answers to `pairing-upsert-request`.
+/// What the host returns from `pairing-upsert-request`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PairingUpsertResult {
     /// The code that the user shows to the operator.
@@ -102,7 +102,7 @@ pub struct PollConfig {
 pub struct ChannelConfig {
     /// The channel's name for people.
     pub display_name: String,
-    /// The paths that it answers.
+    /// The paths that it serves.
     pub http_endpoints: Vec<HttpEndpointConfig>,
     /// Its polling, if it polls.
     pub poll: Option<PollConfig>,
@@ -125,7 +125,7 @@ pub struct IncomingHttpRequest {
     pub secret_validated: bool,
 }
 
-/// What `on-http-request` answers.
+/// What `on-http-request` returns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutgoingHttpResponse {
     /// The status code, as the guest gave it: any 16-bit number.
@@ -150,13 +150,13 @@ pub struct Attachment {
 /// A reply of the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AgentResponse {
-    /// The identifier of the message that it answers.
+    /// The identifier of the message that it replies to.
     pub message_id: String,
     /// The text to send.
     pub content: String,
     /// The conversation or thread to send it to.
     pub thread_id: Option<String>,
-    /// What the channel gave with the message that it answers.
+    /// What the channel gave with the message that it replies to.
     pub metadata_json: String,
     /// Files to send with it. They are left out for guests before `near:agent@0.3.0`.
     pub attachments: Vec<Attachment>,

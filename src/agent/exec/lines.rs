@@ -39,7 +39,7 @@ impl ExecAgent {
         }
     }
 
-    /// Quotes a line that is not understood. The process will not answer a message again that it thinks it has answered,
+    /// Quotes a line that is not understood. The process will not reply again to a message that it thinks it has replied to,
     /// so that attempt has failed.
     fn refuse(&self, host: &Host, process: &dyn Process, bad: BadLine, line: &str) {
         let BadLine { error, id, is_final } = bad;

@@ -18,7 +18,7 @@ use crate::agent::outcome;
 const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
 /// The longest such wait.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
-/// A program that ran for so long, or has answered a message, begins again with the first wait.
+/// A program that ran for so long, or has replied to a message, begins again with the first wait.
 const GOOD_RUN: Duration = Duration::from_secs(60);
 /// The pause after a message could not be read from the store.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(2);
@@ -146,7 +146,7 @@ impl ExecAgent {
                     self.state().last_line = Some(Instant::now());
                     self.take_line(host, self, &line);
                 }
-                // It writes no more, so it cannot answer: no more is written to it either.
+                // It writes no more, so it cannot reply: no more is written to it either.
                 let mut state = self.state();
                 state.input = None;
                 state.alive_since = None;
@@ -160,7 +160,7 @@ impl ExecAgent {
         self.log_suppressed();
     }
 
-    /// Waits for the end of the process; meanwhile fails the messages that it does not answer in time.
+    /// Waits for the end of the process; meanwhile fails the messages that it does not reply to in time.
     fn watch(&self, host: &Host) -> Turn {
         let mut state = self.state();
         loop {
@@ -173,7 +173,7 @@ impl ExecAgent {
                 let is_stuck = state.last_line.is_none_or(|last| last < silent_since);
                 drop(state);
                 let error = format!("no response within {}", HumanDuration(self.settings.timeout));
-                self.warn_of_failure(&format!("the agent did not answer message {id}: {error}"));
+                self.warn_of_failure(&format!("the agent did not reply to message {id}: {error}"));
                 outcome::fail(host, delivery, &error, None);
                 self.changed.notify_all();
                 if is_stuck {
@@ -192,7 +192,7 @@ impl ExecAgent {
         }
     }
 
-    /// Ends a process that has ended its output, and requeues what it has not answered: one of these messages may have
+    /// Ends a process that has ended its output, and requeues what it has not replied to: one of these messages may have
     /// killed it, so each is tried alone.
     fn part(&self, host: &Host, running: Running) {
         self.close_input();

@@ -80,19 +80,19 @@ pub struct ExecAgent {
 /// What the threads share.
 #[derive(Default)]
 struct ProcessState {
-    /// Messages that the process has and has not answered.
+    /// Messages that the process has and has not replied to.
     open: InFlightMessages,
     /// Where messages are written. Taken out while something is written to it.
     input: Option<ChildStdin>,
     /// Counts processes, so that an input that was taken out does not come back to another one.
     process: u64,
-    /// Since when the process runs, as long as it writes and so can answer.
+    /// Since when the process runs, as long as it writes and so can reply.
     alive_since: Option<Instant>,
     /// Whether this process has dealt with a message.
     has_responded: bool,
     /// When the process last said anything.
     last_line: Option<Instant>,
-    /// Messages that were in flight when a process died, or that it did not answer in time.
+    /// Messages that were in flight when a process died, or that it did not reply to in time.
     suspects: HashSet<u64>,
     /// Suspects that wait to be tried alone.
     to_try: VecDeque<Delivery>,

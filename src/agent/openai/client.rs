@@ -37,7 +37,7 @@ pub(super) struct Client {
     http: ureq::Agent,
 }
 
-/// Why the model did not answer. `error` is for the operator, without secrets.
+/// Why the model did not reply. `error` is for the operator, without secrets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct AskError {
     pub kind: AskErrorKind,
@@ -51,7 +51,7 @@ pub(super) enum AskErrorKind {
     Refused(ServerErrorKind, Option<Duration>),
     /// The response did not arrive as a whole, or there was nothing in it.
     Cut,
-    /// The time for the whole answer is over.
+    /// The time for the whole reply is over.
     TimedOut,
     /// The response is not one of this API.
     NotUnderstood,
@@ -97,13 +97,13 @@ impl Client {
         if !response.status().is_success() {
             return Err(refused(response, secret.as_slice()));
         }
-        let answered = if is_event_stream(&response) {
+        let completion = if is_event_stream(&response) {
             read_stream(response, deadline, stop)
         } else {
             read_whole(response, deadline)
         };
         // A server may repeat the key.
-        answered.map_err(|error| AskError { error: quote(&error.error, secret.as_slice()), ..error })
+        completion.map_err(|error| AskError { error: quote(&error.error, secret.as_slice()), ..error })
     }
 
     /// The models that the server has.
@@ -245,7 +245,7 @@ fn draft_error(error: DraftError) -> AskError {
 }
 
 fn timed_out() -> AskError {
-    AskError::new(AskErrorKind::TimedOut, "the time for the answer is over")
+    AskError::new(AskErrorKind::TimedOut, "the time for the reply is over")
 }
 
 fn read_error(error: &io::Error, deadline: Instant) -> AskError {

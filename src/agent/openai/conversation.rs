@@ -1,4 +1,4 @@
-//! From a message to an answer: the conversation so far, the model, its tool calls.
+//! From a message to a reply: the conversation so far, the model, its tool calls.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use crate::model::deadline::deadline_after;
 
 use super::client::{AskError, AskErrorKind};
 use super::draft::{Completion, Finish};
-use super::failure::NoAnswer;
-use super::request::{Picture, Question, request_json};
+use super::failure::NoReply;
+use super::request::{ChatRequest, Picture, request_json};
 use super::server_error::ServerErrorKind;
 use super::tools::{Tools, cut};
 use super::turn::{Round, Transcript, Turn};
@@ -29,12 +29,12 @@ const MAX_HELD_WAIT: Duration = Duration::from_secs(60);
 const MAX_RATE_RETRIES: u32 = 5;
 /// The wait when a server does not say how long.
 const DEFAULT_RATE_WAIT: Duration = Duration::from_secs(5);
-/// How long a delivery lasts beyond the time for an answer: a tool call may have begun just before.
+/// How long a delivery lasts beyond the time for a reply: a tool call may have begun just before.
 const LEASE_MARGIN: Duration = Duration::from_secs(300);
 /// Bytes of a tool's result when the server says that there is too much.
 const SHORT_RESULT_BYTES: usize = 1024;
-/// Bytes of an answer that go to the chat.
-const MAX_ANSWER_BYTES: usize = 256 * 1024;
+/// Bytes of a reply that go to the chat.
+const MAX_REPLY_BYTES: usize = 256 * 1024;
 
 /// The work on one message.
 pub(super) struct Conversation<'a> {
@@ -49,8 +49,8 @@ pub(super) struct Conversation<'a> {
 
 impl<'a> Conversation<'a> {
     /// The conversation of this message as it is on record.
-    pub fn open(agent: &'a OpenAiAgent, host: &'a Host, delivery: &'a Delivery) -> Result<Self, NoAnswer> {
-        let stored = delivery.transcript().map_err(NoAnswer::of_store)?;
+    pub fn open(agent: &'a OpenAiAgent, host: &'a Host, delivery: &'a Delivery) -> Result<Self, NoReply> {
+        let stored = delivery.transcript().map_err(NoReply::of_store)?;
         let transcript = stored.map(|json| Transcript::read(&json)).transpose().unwrap_or_else(|error| {
             log::warn!(
                 "conversation {}: what was remembered cannot be read: {error}",
@@ -60,13 +60,13 @@ impl<'a> Conversation<'a> {
         });
         let mut transcript = transcript.unwrap_or_default();
         let pictures = if agent.settings.images {
-            attached::pictures(delivery).map_err(NoAnswer::of_store)?
+            attached::pictures(delivery).map_err(NoReply::of_store)?
         } else {
             Vec::new()
         };
         if transcript.resumed(delivery.id().0).is_none() {
-            // A turn without an answer is of a message that was given up.
-            transcript.turns.retain(|turn| turn.answer.is_some());
+            // A turn without a reply is of a message that was given up.
+            transcript.turns.retain(|turn| turn.reply.is_some());
             transcript.turns.push(new_turn(delivery, pictures.len()));
         }
         Ok(Self {
@@ -80,19 +80,19 @@ impl<'a> Conversation<'a> {
         })
     }
 
-    /// The answer to the message. It and the tool calls before it are on record when this returns.
-    pub fn answer(mut self) -> Result<String, NoAnswer> {
-        // The host ended after the answer was put on record, and before the message was acknowledged.
-        if let Some(answer) = self.turn().and_then(|turn| turn.answer.clone()) {
-            return Ok(answer);
+    /// The reply to the message. It and the tool calls before it are on record when this returns.
+    pub fn reply(mut self) -> Result<String, NoReply> {
+        // The host ended after the reply was put on record, and before the message was acknowledged.
+        if let Some(reply) = self.turn().and_then(|turn| turn.reply.clone()) {
+            return Ok(reply);
         }
         let tools = Tools::new(self.host.tools(), self.agent.settings.tools.as_deref());
         let functions = tools.functions();
         loop {
             let rounds = self.turn().map_or(0, |turn| turn.rounds.len());
-            let must_answer = rounds >= MAX_ROUNDS;
-            let completion = self.ask(&functions, must_answer)?;
-            if completion.calls.is_empty() || must_answer {
+            let must_reply = rounds >= MAX_ROUNDS;
+            let completion = self.ask(&functions, must_reply)?;
+            if completion.calls.is_empty() || must_reply {
                 return self.end(said(completion, rounds));
             }
             let text = completion.text;
@@ -108,30 +108,30 @@ impl<'a> Conversation<'a> {
         self.transcript.turns.last()
     }
 
-    fn end(mut self, answer: String) -> Result<String, NoAnswer> {
+    fn end(mut self, reply: String) -> Result<String, NoReply> {
         if let Some(turn) = self.transcript.turns.last_mut() {
-            turn.answer = Some(answer.clone());
+            turn.reply = Some(reply.clone());
         }
         self.keep()?;
-        Ok(answer)
+        Ok(reply)
     }
 
     /// Puts on record what the next request may take along.
-    fn keep(&mut self) -> Result<(), NoAnswer> {
+    fn keep(&mut self) -> Result<(), NoReply> {
         let turns = self.agent.settings.window().of(&self.transcript.turns).to_vec();
-        let json = serde_json::to_string(&Transcript { turns }).map_err(NoAnswer::of_store)?;
-        self.delivery.remember(Some(json)).map_err(NoAnswer::of_store)
+        let json = serde_json::to_string(&Transcript { turns }).map_err(NoReply::of_store)?;
+        self.delivery.remember(Some(json)).map_err(NoReply::of_store)
     }
 
-    /// Asks until there is an answer or a reason that asking again does not remove.
-    fn ask(&mut self, functions: &[Value], must_answer: bool) -> Result<Completion, AskError> {
+    /// Asks until there is a reply or a reason that asking again does not remove.
+    fn ask(&mut self, functions: &[Value], must_reply: bool) -> Result<Completion, AskError> {
         let (mut cuts, mut waits, mut is_shortened) = (0, 0, false);
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             if !self.delivery.extend(left.saturating_add(LEASE_MARGIN)) {
                 return Err(AskError::new(AskErrorKind::Stopped, "the message has gone to another reader"));
             }
-            let error = match self.ask_once(functions, must_answer) {
+            let error = match self.ask_once(functions, must_reply) {
                 Ok(completion) => return Ok(completion),
                 Err(error) => error,
             };
@@ -169,11 +169,11 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn ask_once(&self, functions: &[Value], must_answer: bool) -> Result<Completion, AskError> {
+    fn ask_once(&self, functions: &[Value], must_reply: bool) -> Result<Completion, AskError> {
         let (settings, flags) = (&self.agent.settings, &self.agent.flags);
         let model = self.agent.model()?;
         let has_no_tools = flags.has_no_tools.load(Ordering::Relaxed);
-        let question = Question {
+        let request = ChatRequest {
             model: &model,
             system_prompt: &settings.system_prompt,
             temperature: settings.temperature,
@@ -181,10 +181,10 @@ impl<'a> Conversation<'a> {
             is_limit_of_completion: flags.is_limit_of_completion.load(Ordering::Relaxed),
             is_streamed: settings.stream,
             tools: if has_no_tools { &[] } else { functions },
-            must_answer,
+            must_reply,
             pictures: &self.pictures,
         };
-        let body = request_json(&question, self.window.of(&self.transcript.turns));
+        let body = request_json(&request, self.window.of(&self.transcript.turns));
         self.agent.client.ask(&body, self.deadline, &self.agent.stop)
     }
 
@@ -214,15 +214,15 @@ fn new_turn(delivery: &Delivery, pictures: usize) -> Turn {
 fn said(completion: Completion, rounds: usize) -> String {
     let Completion { text, finish, .. } = completion;
     let text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
-    let text = cut(text.trim().to_owned(), MAX_ANSWER_BYTES);
+    let text = cut(text.trim().to_owned(), MAX_REPLY_BYTES);
     match (text.is_empty(), finish) {
-        (true, Finish::Filtered) => "The language model's server held its answer back.".to_owned(),
-        (true, Finish::Length) => "The language model reached its limit before it answered.".to_owned(),
+        (true, Finish::Filtered) => "The language model's server held its reply back.".to_owned(),
+        (true, Finish::Length) => "The language model reached its limit before it replied.".to_owned(),
         (true, Finish::Stop) => {
-            format!("The language model came to no answer after {rounds} rounds of tool calls.")
+            format!("The language model came to no reply after {rounds} rounds of tool calls.")
         }
         (false, Finish::Length) => {
-            format!("{text}\n\n[The answer ends here: it reached the limit of its length.]")
+            format!("{text}\n\n[The reply ends here: it reached the limit of its length.]")
         }
         (false, _) => text,
     }
@@ -233,17 +233,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_plain_text_that_says_when_it_is_not_whole() {
+    fn a_reply_is_plain_text_that_says_when_it_is_not_whole() {
         let completion =
             |text: &str, finish| Completion { text: text.to_owned(), finish, ..Completion::default() };
-        let cut_off = "hi\n\n[The answer ends here: it reached the limit of its length.]";
+        let cut_off = "hi\n\n[The reply ends here: it reached the limit of its length.]";
         for (text, finish, expected) in [
             (" hi\r\n\tthere\u{1b}[2J\0 ", Finish::Stop, "hi\n\tthere[2J"),
             ("hi", Finish::Length, cut_off),
             ("hi", Finish::Filtered, "hi"),
-            ("", Finish::Filtered, "The language model's server held its answer back."),
-            ("", Finish::Length, "The language model reached its limit before it answered."),
-            ("", Finish::Stop, "The language model came to no answer after 10 rounds of tool calls."),
+            ("", Finish::Filtered, "The language model's server held its reply back."),
+            ("", Finish::Length, "The language model reached its limit before it replied."),
+            ("", Finish::Stop, "The language model came to no reply after 10 rounds of tool calls."),
         ] {
             assert_eq!(said(completion(text, finish), MAX_ROUNDS), expected, "{text:?} {finish:?}");
         }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::client::{AskError, AskErrorKind};
 use super::server_error::ServerErrorKind;
 
-/// Why a message has no answer.
+/// Why a message has no reply.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NoAnswer {
+pub(super) struct NoReply {
     /// For the operator.
     pub error: String,
     pub then: FailureAction,
@@ -26,7 +26,7 @@ pub(super) enum FailureAction {
     Stop,
 }
 
-impl NoAnswer {
+impl NoReply {
     /// The store did not keep or give what the agent remembers.
     pub fn of_store(error: impl std::fmt::Display) -> Self {
         let wait = Duration::from_secs(2);
@@ -37,7 +37,7 @@ impl NoAnswer {
     }
 }
 
-impl From<AskError> for NoAnswer {
+impl From<AskError> for NoReply {
     fn from(AskError { kind, error }: AskError) -> Self {
         Self { error, then: then(kind) }
     }
@@ -50,7 +50,7 @@ fn then(kind: AskErrorKind) -> FailureAction {
     match kind {
         AskErrorKind::Refused(RateLimited | Unavailable, wait) => FailureAction::Wait(wait),
         AskErrorKind::Refused(Failed, _) => {
-            FailureAction::TryAgain("The language model failed to answer this message.")
+            FailureAction::TryAgain("The language model failed to reply to this message.")
         }
         AskErrorKind::Refused(TooLong, _) => {
             FailureAction::GiveUp("This message is too long for the language model.")
@@ -64,10 +64,10 @@ fn then(kind: AskErrorKind) -> FailureAction {
         AskErrorKind::Refused(Invalid | MaxCompletionTokens | NoTools, _) => {
             FailureAction::GiveUp("The language model refused this message.")
         }
-        AskErrorKind::Cut => FailureAction::TryAgain("The language model's answer did not arrive."),
-        AskErrorKind::TimedOut => FailureAction::TryAgain("The language model took too long to answer."),
+        AskErrorKind::Cut => FailureAction::TryAgain("The language model's reply did not arrive."),
+        AskErrorKind::TimedOut => FailureAction::TryAgain("The language model took too long to reply."),
         AskErrorKind::NotUnderstood => {
-            FailureAction::TryAgain("The language model's answer could not be read.")
+            FailureAction::TryAgain("The language model's reply could not be read.")
         }
         AskErrorKind::Stopped => FailureAction::Stop,
     }
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_pass_is_tried_again_and_what_will_not_is_told_at_once() {
+    fn temporary_errors_are_retried_and_permanent_ones_are_reported_at_once() {
         let refused = |kind| AskErrorKind::Refused(kind, None);
         for (kind, is_final, waits) in [
             (refused(ServerErrorKind::RateLimited), false, true),

@@ -15,7 +15,7 @@
 //! | `client` | HTTP to the server |
 //! | `tools` | what a model may call |
 //! | `attached` | what a model gets of a message's files |
-//! | `conversation` | from a message to an answer |
+//! | `conversation` | from a message to a reply |
 //! | `stop` | the end of the host, for an agent that waits |
 
 mod attached;
@@ -52,9 +52,9 @@ use crate::secrets::SecretStore;
 use super::{Agent, outcome};
 use client::{AskError, AskErrorKind, Client};
 use conversation::Conversation;
-use failure::{FailureAction, NoAnswer};
+use failure::{FailureAction, NoReply};
 #[cfg(feature = "cli")]
-use request::{Question, request_json};
+use request::{ChatRequest, request_json};
 use server_error::ServerErrorKind;
 use stop::Stop;
 #[cfg(feature = "cli")]
@@ -67,7 +67,7 @@ const MAX_UNAVAILABLE_WAIT: Duration = Duration::from_secs(60);
 /// What the person is told whose conversation was forgotten.
 const FORGOTTEN: &str = "I have forgotten our conversation.";
 
-/// The `openai` agent: asks a language model for the answer to each message.
+/// The `openai` agent: asks a language model for the reply to each message.
 pub struct OpenAiAgent {
     settings: OpenAiSettings,
     client: Client,
@@ -115,24 +115,24 @@ impl OpenAiAgent {
     /// Asks one question outside of any conversation, without tools: the model, and what it said.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// Why there is no reply.
     #[cfg(feature = "cli")]
     pub(crate) fn try_question(&self, text: &str) -> Result<(String, String), String> {
         let deadline = deadline_after(Instant::now(), self.settings.timeout);
         let ask = || {
             let model = self.model()?;
             let OpenAiSettings { system_prompt, temperature, max_tokens, stream, .. } = &self.settings;
-            let question = Question {
+            let request = ChatRequest {
                 model: &model,
                 system_prompt,
                 temperature: *temperature,
                 max_tokens: *max_tokens,
                 is_limit_of_completion: self.flags.is_limit_of_completion.load(Ordering::Relaxed),
                 is_streamed: *stream,
-                ..Question::default()
+                ..ChatRequest::default()
             };
             let turn = Turn { text: text.to_owned(), ..Turn::default() };
-            let body = request_json(&question, &[turn]);
+            let body = request_json(&request, &[turn]);
             let completion = self.client.ask(&body, deadline, &self.stop)?;
             Ok((model, completion.text))
         };
@@ -142,28 +142,28 @@ impl OpenAiAgent {
     fn work(&self, host: &Host) {
         for delivery in host.messages() {
             outcome::begin(host, &delivery);
-            match self.answer(host, &delivery) {
+            match self.reply(host, &delivery) {
                 Ok(content) => {
                     self.unreachable.store(0, Ordering::Relaxed);
                     outcome::reply(host, delivery, AgentResponse { content, ..AgentResponse::default() });
                 }
-                Err(no_answer) => self.end(host, delivery, &no_answer),
+                Err(no_reply) => self.end(host, delivery, &no_reply),
             }
         }
     }
 
-    fn answer(&self, host: &Host, delivery: &Delivery) -> Result<String, NoAnswer> {
+    fn reply(&self, host: &Host, delivery: &Delivery) -> Result<String, NoReply> {
         let command = self.settings.reset_command.as_str();
         if !command.is_empty() && delivery.message().content.trim() == command {
-            delivery.remember(None).map_err(NoAnswer::of_store)?;
+            delivery.remember(None).map_err(NoReply::of_store)?;
             return Ok(FORGOTTEN.to_owned());
         }
-        Conversation::open(self, host, delivery)?.answer()
+        Conversation::open(self, host, delivery)?.reply()
     }
 
-    /// Ends a delivery without an answer.
-    fn end(&self, host: &Host, delivery: Delivery, no_answer: &NoAnswer) {
-        let NoAnswer { error, then } = no_answer;
+    /// Ends a delivery without a reply.
+    fn end(&self, host: &Host, delivery: Delivery, no_reply: &NoReply) {
+        let NoReply { error, then } = no_reply;
         if *then != FailureAction::Stop {
             self.log_failure(&delivery, error);
         }
@@ -187,7 +187,7 @@ impl OpenAiAgent {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(suppressed) = log.check(&(), Instant::now()) {
             let (url, id) = (&self.settings.url, delivery.id());
-            log::error!("agent {url} did not answer message {id}: {error}{suppressed}");
+            log::error!("agent {url} did not reply to message {id}: {error}{suppressed}");
         }
     }
 

@@ -16,7 +16,7 @@ const GROUP_NOTE: &str = "Several people take part in this conversation. Each of
 
 /// What is asked, apart from the conversation.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Question<'a> {
+pub(super) struct ChatRequest<'a> {
     pub model: &'a str,
     pub system_prompt: &'a str,
     pub temperature: Option<f64>,
@@ -27,7 +27,7 @@ pub(super) struct Question<'a> {
     /// What the model may call: the API's list of functions.
     pub tools: &'a [Value],
     /// It must not call any more.
-    pub must_answer: bool,
+    pub must_reply: bool,
     /// Pictures of the last turn.
     pub pictures: &'a [Picture],
 }
@@ -40,22 +40,22 @@ pub(super) struct Picture {
 }
 
 /// The body of a request for the next message of a conversation.
-pub(super) fn request_json(question: &Question<'_>, turns: &[Turn]) -> Value {
+pub(super) fn request_json(request: &ChatRequest<'_>, turns: &[Turn]) -> Value {
     let mut body = json!({
-        "model": question.model,
-        "messages": messages(question, turns),
-        "stream": question.is_streamed,
+        "model": request.model,
+        "messages": messages(request, turns),
+        "stream": request.is_streamed,
     });
-    if let Some(temperature) = question.temperature {
+    if let Some(temperature) = request.temperature {
         body["temperature"] = json!(temperature);
     }
-    if let Some(limit) = question.max_tokens {
-        let field = if question.is_limit_of_completion { "max_completion_tokens" } else { "max_tokens" };
+    if let Some(limit) = request.max_tokens {
+        let field = if request.is_limit_of_completion { "max_completion_tokens" } else { "max_tokens" };
         body[field] = json!(limit);
     }
-    if !question.tools.is_empty() {
-        body["tools"] = json!(question.tools);
-        body["tool_choice"] = json!(if question.must_answer { "none" } else { "auto" });
+    if !request.tools.is_empty() {
+        body["tools"] = json!(request.tools);
+        body["tool_choice"] = json!(if request.must_reply { "none" } else { "auto" });
     }
     body
 }
@@ -65,10 +65,10 @@ pub(super) fn function(name: &str, description: &str, schema: &Value) -> Value {
     json!({"type": "function", "function": {"name": name, "description": description, "parameters": schema}})
 }
 
-fn messages(question: &Question<'_>, turns: &[Turn]) -> Vec<Value> {
+fn messages(request: &ChatRequest<'_>, turns: &[Turn]) -> Vec<Value> {
     let names = names(turns);
     let is_group = names.len() > 1;
-    let mut system = question.system_prompt.to_owned();
+    let mut system = request.system_prompt.to_owned();
     if is_group {
         system = format!("{system}\n\n{GROUP_NOTE}").trim_start().to_owned();
     }
@@ -81,11 +81,11 @@ fn messages(question: &Question<'_>, turns: &[Turn]) -> Vec<Value> {
             Some(name) => format!("{name}: {}", turn.text),
             None => turn.text.clone(),
         };
-        let pictures = if at + 1 == turns.len() { question.pictures } else { &[] };
+        let pictures = if at + 1 == turns.len() { request.pictures } else { &[] };
         messages.push(json!({"role": "user", "content": content(text, pictures)}));
         turn.rounds.iter().for_each(|round| push_round(&mut messages, round));
-        if let Some(answer) = &turn.answer {
-            messages.push(json!({"role": "assistant", "content": answer}));
+        if let Some(reply) = &turn.reply {
+            messages.push(json!({"role": "assistant", "content": reply}));
         }
     }
     messages
@@ -161,11 +161,11 @@ mod tests {
     #[test]
     fn a_request_has_what_is_set_and_nothing_else() {
         let turns = [turn("1", None, "hi")];
-        let plain = Question { model: "m", ..Question::default() };
+        let plain = ChatRequest { model: "m", ..ChatRequest::default() };
         let user = json!({"role": "user", "content": "hi"});
         let tools = [function("now", "the time", &json!({"type": "object"}))];
-        let limited = Question { max_tokens: Some(9), ..plain.clone() };
-        let all = Question {
+        let limited = ChatRequest { max_tokens: Some(9), ..plain.clone() };
+        let all = ChatRequest {
             system_prompt: "be brief",
             temperature: Some(0.5),
             is_limit_of_completion: true,
@@ -176,7 +176,7 @@ mod tests {
         let system = json!({"role": "system", "content": "be brief"});
         let function = json!({"name": "now", "description": "the time", "parameters": {"type": "object"}});
         let tool = json!({"type": "function", "function": function});
-        for (question, expected) in [
+        for (request, expected) in [
             (&plain, json!({"model": "m", "messages": [user], "stream": false})),
             (&limited, json!({"model": "m", "messages": [user], "stream": false, "max_tokens": 9})),
             (
@@ -185,9 +185,9 @@ mod tests {
                        "max_completion_tokens": 9, "tools": [tool], "tool_choice": "auto"}),
             ),
         ] {
-            assert_eq!(request_json(question, &turns), expected);
+            assert_eq!(request_json(request, &turns), expected);
         }
-        let last = Question { must_answer: true, ..all };
+        let last = ChatRequest { must_reply: true, ..all };
         assert_eq!(request_json(&last, &turns)["tool_choice"], "none");
     }
 
@@ -201,7 +201,7 @@ mod tests {
         };
         let round = Round { text: "let me look".into(), calls: vec![call("a", "noon"), call("b", "failed")] };
         let turns = [
-            Turn { rounds: vec![round], answer: Some("noon".into()), ..turn("1", Some("Ann"), "when?") },
+            Turn { rounds: vec![round], reply: Some("noon".into()), ..turn("1", Some("Ann"), "when?") },
             turn("1", Some("Ann"), "thanks"),
         ];
         let function = json!({"name": "now", "arguments": "{}"});
@@ -214,7 +214,7 @@ mod tests {
             {"role": "assistant", "content": "noon"},
             {"role": "user", "content": "thanks"},
         ]);
-        assert_eq!(request_json(&Question::default(), &turns)["messages"], expected);
+        assert_eq!(request_json(&ChatRequest::default(), &turns)["messages"], expected);
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
             turn("u4", None, "no name"),
             turn("1", Some("Ann"), "me again"),
         ];
-        let body = request_json(&Question { system_prompt: "be brief", ..Question::default() }, &turns);
+        let body = request_json(&ChatRequest { system_prompt: "be brief", ..ChatRequest::default() }, &turns);
         let said: Vec<&str> = body["messages"].as_array().unwrap()[1..]
             .iter()
             .map(|message| message["content"].as_str().unwrap())
@@ -241,8 +241,8 @@ mod tests {
     #[test]
     fn pictures_go_with_the_last_message_only() {
         let pictures = [Picture { mime_type: "image/png".into(), data: (*b"hi").into() }];
-        let question = Question { pictures: &pictures, ..Question::default() };
-        let body = request_json(&question, &[turn("1", None, "a"), turn("1", None, "b")]);
+        let request = ChatRequest { pictures: &pictures, ..ChatRequest::default() };
+        let body = request_json(&request, &[turn("1", None, "a"), turn("1", None, "b")]);
         let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}});
         assert_eq!(body["messages"][0]["content"], "a");
         assert_eq!(body["messages"][1]["content"], json!([{"type": "text", "text": "b"}, picture]));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Why a server does not answer, as far as that decides what to do next.
+/// Why a server refuses a request, as far as that decides what to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ServerErrorKind {
     /// Too many requests: it may be asked again after a while.

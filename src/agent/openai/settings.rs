@@ -33,7 +33,7 @@ pub struct OpenAiSettings {
     pub reset_command: String,
     /// Conversations that are worked on at a time. Default 8.
     pub concurrency: usize,
-    /// How long the whole answer to a message may take, tool calls included. Default 10 min.
+    /// How long the whole reply to a message may take, tool calls included. Default 10 min.
     pub timeout: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What a model writes to itself before it answers. No I/O.
+//! What a model writes to itself before it replies. No I/O.
 
 const TAGS: [(&str, &str); 2] = [("<think>", "</think>"), ("<thinking>", "</thinking>")];
 

@@ -23,9 +23,9 @@ pub(super) struct Turn {
     /// Rounds of tool calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rounds: Vec<Round>,
-    /// What the model answered in the end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer: Option<String>,
+    /// What the model replied in the end.
+    #[serde(default, alias = "answer", skip_serializing_if = "Option::is_none")]
+    pub reply: Option<String>,
 }
 
 /// Tool calls of one response, with their results.
@@ -66,7 +66,7 @@ impl Turn {
     /// How many messages of the API it is.
     pub fn messages(&self) -> usize {
         let rounds: usize = self.rounds.iter().map(|round| 1 + round.calls.len()).sum();
-        1 + rounds + usize::from(self.answer.is_some())
+        1 + rounds + usize::from(self.reply.is_some())
     }
 
     /// About how many tokens it is: a token for every three bytes, which is more than most texts have, and four for each
@@ -75,7 +75,7 @@ impl Turn {
         let calls = self.rounds.iter().flat_map(|round| &round.calls);
         let calls: usize = calls.map(|call| call.name.len() + call.arguments.len() + call.result.len()).sum();
         let texts: usize = self.rounds.iter().map(|round| round.text.len()).sum();
-        let bytes = self.text.len() + texts + calls + self.answer.as_ref().map_or(0, String::len);
+        let bytes = self.text.len() + texts + calls + self.reply.as_ref().map_or(0, String::len);
         tokens_of_bytes(bytes) + 4 * self.messages()
     }
 }
@@ -96,7 +96,7 @@ mod tests {
         let open = Turn { text: "when?".into(), ..Turn::default() };
         let with_calls = Turn {
             rounds: vec![Round { text: String::new(), calls: vec![call.clone(), call] }],
-            answer: Some("noon".into()),
+            reply: Some("noon".into()),
             ..open.clone()
         };
         for (turn, messages, tokens) in [(open, 1, 2 + 4), (with_calls, 5, 9 + 20)] {
@@ -114,12 +114,14 @@ mod tests {
             user_name: Some("Ann".into()),
             text: "when?".into(),
             rounds: vec![Round { text: "let me look".into(), calls: vec![call] }],
-            answer: Some("noon".into()),
+            reply: Some("noon".into()),
         };
         let open = Turn { message: 4, text: "and now?".into(), ..Turn::default() };
         let transcript = Transcript { turns: vec![turn, open] };
         let json = serde_json::to_string(&transcript).unwrap();
         assert_eq!(Transcript::read(&json).unwrap(), transcript);
+        let older = json.replace("\"reply\":", "\"answer\":");
+        assert_eq!(Transcript::read(&older).unwrap(), transcript, "the field's name before it was `reply`");
         assert!(transcript.resumed(4).is_some() && transcript.resumed(3).is_none());
         assert!(Transcript::read("[]x").is_err());
     }

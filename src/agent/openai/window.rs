@@ -42,7 +42,7 @@ mod tests {
 
     /// Two messages and 10 tokens.
     fn turn(message: u64) -> Turn {
-        Turn { message, text: "abc".into(), answer: Some("def".into()), ..Turn::default() }
+        Turn { message, text: "abc".into(), reply: Some("def".into()), ..Turn::default() }
     }
 
     /// Four messages.

@@ -37,7 +37,7 @@ pub struct ConfigFile {
     pub tool_files: Option<PathBuf>,
     /// Whether the web chat runs; without this, when there are no other channels.
     pub webchat: Option<bool>,
-    /// Who answers, and how.
+    /// The agent that replies, and its settings.
     #[serde(deserialize_with = "agent")]
     pub agent: AgentTable,
     /// What to log.

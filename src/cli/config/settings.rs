@@ -34,10 +34,10 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 /// The part of the memory budget that is for tools: one of so many.
 const TOOL_MEMORY_SHARE: usize = 4;
 
-/// Who answers.
+/// The agent that replies.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AgentChoice {
-    /// Repeats each message.
+    /// Replies with the same text.
     Echo,
     /// A program.
     Exec(ExecSettings),
@@ -63,7 +63,7 @@ pub struct Settings {
     tool_files: Option<PathBuf>,
     /// Whether the web chat runs; none: when there are no other channels.
     pub webchat: Option<bool>,
-    /// Who answers.
+    /// The agent that replies.
     pub agent: AgentChoice,
     /// The log filter, if one is configured.
     pub log: Option<String>,

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::execute::execute_on_store;
 use super::request::ControlRequest;
-use super::wire::{MAX_ANSWER_BYTES, Wire};
+use super::wire::{MAX_RESPONSE_BYTES, Wire};
 use crate::cli::config::{Settings, control_socket};
 use crate::cli::outcome::Failure;
 
@@ -76,7 +76,7 @@ fn unreachable(path: &Path, error: &io::Error) -> Failure {
 fn exchange(stream: UnixStream, request: &ControlRequest) -> io::Result<Result<Value, String>> {
     let mut wire = Wire::new(stream, None, HOST_TIME)?;
     wire.write_line(&serde_json::to_string(request)?)?;
-    let line = wire.read_line(MAX_ANSWER_BYTES)?;
+    let line = wire.read_line(MAX_RESPONSE_BYTES)?;
     let mut response: Value = serde_json::from_str(&line)?;
     match response.get("error").and_then(Value::as_str) {
         Some(error) => Ok(Err(error.to_owned())),

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_in_pieces_is_answered_when_its_line_is_complete() {
+    fn a_request_in_pieces_gets_its_response_when_its_line_is_complete() {
         let (mut connection, mut client) = pair();
         assert!(!connection.advance(|_| panic!("nothing was sent")).unwrap());
         client.write_all(b"{\"ask\":").unwrap();

@@ -42,7 +42,9 @@ impl ControlServer {
             Ok(listener) => Some(Self { listener, path: path.to_owned() }),
             Err(error) => {
                 let path = path.display();
-                log::warn!("commands cannot reach this host, because {path} cannot be made: {error}");
+                log::warn!(
+                    "the control socket {path} could not be created, so no command can reach this host: {error}"
+                );
                 None
             }
         }

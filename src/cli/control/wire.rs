@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// The longest request, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
 /// The longest response, in bytes: a thousand rows, or a message with its metadata.
-pub const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+pub const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A connection whose other end may be slow or gone, and which is given up when `stop` can be read.
 pub struct Wire<'a> {

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use super::{Answers, KEY, Received, Setup, Upstream, get, read_request, response, send};
+use super::{FakeResolver, KEY, Received, Setup, Upstream, get, read_request, response, send};
 use crate::egress::{OutboundError, OutboundRequest};
 use crate::test_support::own_process::test_in_a_child;
 use rustls::pki_types::pem::PemObject as _;
@@ -46,7 +46,7 @@ fn names_that_lead_to_special_addresses_are_refused_before_any_connection() {
         &["127.0.0.1", "::1", "10.0.0.1"],
     ];
     for addresses in rows {
-        let channel = Setup::new(anywhere_on(port)).resolver(Answers::new(&[addresses])).build();
+        let channel = Setup::new(anywhere_on(port)).resolver(FakeResolver::new(&[addresses])).build();
         let error = send(&channel, get(&format!("https://rebound.test:{port}/"))).unwrap_err();
         let shown = matches!(&error, OutboundError::Address { host, address, .. }
             if host == "rebound.test" && address.to_string().parse::<std::net::IpAddr>().ok() == addresses[0].parse().ok());
@@ -71,7 +71,7 @@ fn a_name_without_addresses_or_that_does_not_resolve_is_an_error() {
     }
     let channel = Setup::new(anywhere_on(443)).resolver(Arc::new(Nothing)).build();
     assert!(matches!(send(&channel, get("https://a.test/")), Err(OutboundError::Resolve { .. })));
-    let channel = Setup::new(anywhere_on(443)).resolver(Answers::new(&[&[]])).build();
+    let channel = Setup::new(anywhere_on(443)).resolver(FakeResolver::new(&[&[]])).build();
     assert!(matches!(send(&channel, get("https://a.test/")), Err(OutboundError::Resolve { .. })));
 }
 
@@ -94,14 +94,14 @@ fn first_bytes(address: &str) -> (u16, mpsc::Receiver<Vec<u8>>) {
 fn dns_that_changes_its_records_moves_no_connection() {
     let (port, checked) = first_bytes("127.0.0.2:0");
     let (_, other) = first_bytes(&format!("127.0.0.3:{port}"));
-    let resolver = Answers::new(&[&["127.0.0.2"], &["127.0.0.3"]]);
+    let resolver = FakeResolver::new(&[&["127.0.0.2"], &["127.0.0.3"]]);
     let channel = Setup::new(anywhere_on(port)).private(&["127.0.0.2"]).resolver(resolver.clone()).build();
     let url = format!("https://rebound.test:{port}/");
     assert!(matches!(send(&channel, get(&url)), Err(OutboundError::Connection { .. })));
     // The beginning of a TLS handshake (RFC 8446, section 5.1), at the address that was checked.
     assert_eq!(checked.recv_timeout(Duration::from_secs(10)).unwrap()[..2], [0x16, 0x03]);
     assert_eq!(resolver.count(), 1);
-    // The next request asks again, and the new answer is judged anew.
+    // The next request asks again, and the new addresses are checked anew.
     assert!(matches!(send(&channel, get(&url)), Err(OutboundError::Address { .. })));
     assert_eq!(resolver.count(), 2);
     assert!(other.try_recv().is_err());
@@ -111,7 +111,7 @@ fn dns_that_changes_its_records_moves_no_connection() {
 fn only_permitted_addresses_of_a_mixed_dns_response_are_connected_to() {
     let (port, checked) = first_bytes("127.0.0.4:0");
     let (_, other) = first_bytes(&format!("127.0.0.5:{port}"));
-    let resolver = Answers::new(&[&["127.0.0.5", "127.0.0.4"]]);
+    let resolver = FakeResolver::new(&[&["127.0.0.5", "127.0.0.4"]]);
     let channel = Setup::new(anywhere_on(port)).private(&["127.0.0.4/32"]).resolver(resolver).build();
     let _ = send(&channel, get(&format!("https://mixed.test:{port}/")));
     assert!(checked.recv_timeout(Duration::from_secs(10)).is_ok());
@@ -121,7 +121,7 @@ fn only_permitted_addresses_of_a_mixed_dns_response_are_connected_to() {
 #[test]
 fn an_address_that_refuses_is_followed_by_the_next() {
     let (port, second) = first_bytes("127.0.0.6:0");
-    let resolver = Answers::new(&[&["127.0.0.7", "127.0.0.6"]]);
+    let resolver = FakeResolver::new(&[&["127.0.0.7", "127.0.0.6"]]);
     let channel = Setup::new(anywhere_on(port)).private(&["two.test"]).resolver(resolver).build();
     let _ = send(&channel, get(&format!("https://two.test:{port}/")));
     assert!(second.recv_timeout(Duration::from_secs(10)).is_ok());
@@ -158,7 +158,7 @@ fn tls_setup(port: u16, roots: Option<&str>) -> Setup {
     let mut http = anywhere_on(port);
     http["credentials"] = json!({"k": {"secret_name": "key", "location": {"type": "bearer"},
         "host_patterns": [format!("secure.test:{port}")]}});
-    let mut setup = Setup::new(http).private(&["*.test"]).resolver(Answers::new(&[&["127.0.0.1"]]));
+    let mut setup = Setup::new(http).private(&["*.test"]).resolver(FakeResolver::new(&[&["127.0.0.1"]]));
     setup.operator.root_certificates_pem = roots.map(str::to_owned);
     setup
 }
@@ -221,7 +221,7 @@ fn a_configured_proxy_tunnels_by_name_and_addresses_in_urls_are_still_checked() 
         }
     });
     let mut setup = tls_setup(tls_port, Some(AUTHORITY));
-    let resolver = Answers::new(&[&["10.0.0.1"]]);
+    let resolver = FakeResolver::new(&[&["10.0.0.1"]]);
     setup.operator.proxy = Some(format!("http://{proxy}"));
     setup.operator.allow_private_hosts.clear();
     let channel = setup.resolver(resolver.clone()).build();

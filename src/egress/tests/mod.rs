@@ -49,21 +49,21 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Serves each connection on a thread of its own: reads a request, lets `answer` write, and so on until either side
-    /// closes. `answer` says whether the connection stays open.
-    pub fn start(answer: impl Fn(&Received, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
+    /// Serves each connection on a thread of its own: reads a request, lets `respond` write, and so on until either side
+    /// closes. `respond` says whether the connection stays open.
+    pub fn start(respond: impl Fn(&Received, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let received = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(Mutex::new(0));
-        let answer = Arc::new(answer);
+        let respond = Arc::new(respond);
         let (log, count) = (Arc::clone(&received), Arc::clone(&connections));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 *count.lock().unwrap() += 1;
-                let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
-                std::thread::spawn(move || serve(stream, &log, &*answer));
+                let (log, respond) = (Arc::clone(&log), Arc::clone(&respond));
+                std::thread::spawn(move || serve(stream, &log, &*respond));
             }
         });
         Self { address, received, connections }
@@ -98,14 +98,14 @@ impl Upstream {
 fn serve(
     stream: TcpStream,
     log: &Mutex<Vec<Received>>,
-    answer: &(dyn Fn(&Received, &mut TcpStream) -> bool + Send + Sync),
+    respond: &(dyn Fn(&Received, &mut TcpStream) -> bool + Send + Sync),
 ) {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut writer = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader) {
         log.lock().unwrap().push(request.clone());
-        if !answer(&request, &mut writer) {
+        if !respond(&request, &mut writer) {
             return;
         }
     }
@@ -142,15 +142,18 @@ pub fn response(status: u16, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// A resolver that gives its lists one after the other, the last one for ever, and counts.
-pub struct Answers {
-    answers: Mutex<Vec<Vec<IpAddr>>>,
+pub struct FakeResolver {
+    addresses: Mutex<Vec<Vec<IpAddr>>>,
     pub asked: Mutex<Vec<String>>,
 }
 
-impl Answers {
-    pub fn new(answers: &[&[&str]]) -> Arc<Self> {
+impl FakeResolver {
+    pub fn new(addresses: &[&[&str]]) -> Arc<Self> {
         let parse = |list: &&[&str]| list.iter().map(|address| address.parse().unwrap()).collect();
-        Arc::new(Self { answers: Mutex::new(answers.iter().map(parse).collect()), asked: Mutex::default() })
+        Arc::new(Self {
+            addresses: Mutex::new(addresses.iter().map(parse).collect()),
+            asked: Mutex::default(),
+        })
     }
 
     pub fn count(&self) -> usize {
@@ -158,11 +161,11 @@ impl Answers {
     }
 }
 
-impl NameResolver for Answers {
+impl NameResolver for FakeResolver {
     fn resolve(&self, _: &str, host: &str, _: Instant) -> std::io::Result<Vec<IpAddr>> {
         self.asked.lock().unwrap().push(host.to_owned());
-        let mut answers = self.answers.lock().unwrap();
-        Ok(if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() })
+        let mut addresses = self.addresses.lock().unwrap();
+        Ok(if addresses.len() > 1 { addresses.remove(0) } else { addresses[0].clone() })
     }
 }
 

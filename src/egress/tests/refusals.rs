@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use super::{
-    Answers, KEY, Setup, TOKEN, Upstream, assert_no_secret, channel, get, request, response, send, until,
+    FakeResolver, KEY, Setup, TOKEN, Upstream, assert_no_secret, channel, get, request, response, send, until,
 };
 use crate::egress::{
     OutboundCall, OutboundError, OutboundHttp, OutboundHttpSettings, OutboundRequest, RequestPurpose,
@@ -30,7 +30,7 @@ fn places_off_the_allow_list_are_never_asked() {
     let upstream = Upstream::fixed(response(200, "", ""));
     let http =
         json!({"allowlist": [{"host": "api.example.com", "path_prefix": "/api/", "methods": ["GET"]}]});
-    let resolver = Answers::new(&[&["127.0.0.1"]]);
+    let resolver = FakeResolver::new(&[&["127.0.0.1"]]);
     let channel = Setup::new(http).rewrite("api.example.com", &upstream).resolver(resolver.clone()).build();
     let rows = [
         ("another host", "GET", "https://evil.example/api/"),
@@ -418,7 +418,7 @@ fn one_channel_has_so_many_requests_at_once_and_room_comes_back() {
 
 #[test]
 fn checks_come_in_their_order() {
-    let resolver = Answers::new(&[&["10.0.0.1"]]);
+    let resolver = FakeResolver::new(&[&["10.0.0.1"]]);
     let http = json!({
         "allowlist": [{"host": "api.example.com"}], "max_request_bytes": 0,
         "credentials": {"g": {"secret_name": "gone", "location": {"type": "bearer"}, "host_patterns": ["api.example.com"]}}
@@ -437,7 +437,7 @@ fn checks_come_in_their_order() {
     let step_5 = OutboundRequest { body: None, ..step_4 };
     assert!(matches!(send(&channel, step_5.clone()), Err(OutboundError::Address { .. })));
     assert_eq!(resolver.count(), 1);
-    let public = Answers::new(&[&["192.0.1.1"]]);
+    let public = FakeResolver::new(&[&["192.0.1.1"]]);
     let channel = Setup::new(http).resolver(public).build();
     assert!(matches!(send(&channel, step_5), Err(OutboundError::MissingSecret { .. })));
 }

@@ -34,14 +34,14 @@ const UPSTREAM: &str = "TINCLAW_TEST_CRASH_UPSTREAM";
 const PLAN: &str = "TINCLAW_TEST_CRASH_PLAN";
 const RUN: &str = "TINCLAW_TEST_CRASH_RUN";
 
-/// The channel that recognises repeats by an id, and the one that does not.
+/// The channel that recognises duplicates by an id, and the one that does not.
 const CHANNELS: [&str; 2] = ["echo", "echo_plain"];
 
 /// Messages of one conversation that wait for their reply; more would only wait longer at the end.
 const MAX_WITHOUT_REPLY: u64 = 8;
 
 #[test]
-fn what_was_answered_200_is_delivered_and_answered_whenever_the_host_is_killed() {
+fn what_got_200_is_delivered_and_replied_to_whenever_the_host_is_killed() {
     let rounds = std::env::var("TINCLAW_CRASH_ROUNDS").map_or(20, |rounds| rounds.parse().expect("a number"));
     let seed = u64::from(std::process::id()) | 1 << 32;
     println!("{rounds} rounds, seed {seed}");
@@ -78,7 +78,7 @@ struct World {
     upstream: Upstream,
     child: Arc<Victim>,
     host: Mutex<Option<SocketAddr>>,
-    answered: Mutex<BTreeSet<String>>,
+    accepted: Mutex<BTreeSet<String>>,
     stopped: AtomicBool,
 }
 
@@ -138,7 +138,7 @@ impl World {
             upstream,
             child,
             host: Mutex::default(),
-            answered: Mutex::default(),
+            accepted: Mutex::default(),
             stopped: AtomicBool::new(false),
         }
     }
@@ -168,11 +168,11 @@ impl World {
             });
             match reply.map(|reply| reply.status) {
                 Some(200) => {
-                    self.answered.lock().unwrap().insert(id);
+                    self.accepted.lock().unwrap().insert(id);
                     number += 1;
                 }
                 Some(503) | None => thread::sleep(Duration::from_millis(5)),
-                Some(other) => panic!("{id} was answered {other}"),
+                Some(other) => panic!("{id} got {other}"),
             }
         }
     }
@@ -222,7 +222,7 @@ impl World {
     }
 
     fn check(&self) {
-        let answered = self.answered.lock().unwrap().clone();
+        let accepted = self.accepted.lock().unwrap().clone();
         let lines = log::read(&self.log());
         let messages = log::messages_by_provider_id(&lines);
         let mut replies: BTreeMap<String, usize> = BTreeMap::new();
@@ -233,21 +233,21 @@ impl World {
         println!(
             "got 200: {}; delivered to the agent: {} ids in {} deliveries, {twice} ids as more than one message; \
              replies: {} ids in {} requests",
-            answered.len(),
+            accepted.len(),
             messages.len(),
             lines.len(),
             replies.len(),
             replies.values().sum::<usize>(),
         );
-        let lost: Vec<_> = answered.iter().filter(|id| !messages.contains_key(*id)).collect();
+        let lost: Vec<_> = accepted.iter().filter(|id| !messages.contains_key(*id)).collect();
         assert!(lost.is_empty(), "got 200 and were never delivered: {lost:?}");
-        let unanswered: Vec<_> = messages.keys().filter(|id| !replies.contains_key(*id)).collect();
-        assert!(unanswered.is_empty(), "delivered, and the reply never arrived: {unanswered:?}");
+        let without_reply: Vec<_> = messages.keys().filter(|id| !replies.contains_key(*id)).collect();
+        assert!(without_reply.is_empty(), "delivered, and the reply never arrived: {without_reply:?}");
         log::check_order(&lines);
         let deduped = messages.iter().filter(|(id, _)| id.starts_with("echo/"));
         let doubled: Vec<_> = deduped.filter(|(_, messages)| messages.len() != 1).collect();
         assert!(doubled.is_empty(), "one id, several messages: {doubled:?}");
-        assert!(answered.len() > 50, "there was load");
+        assert!(accepted.len() > 50, "there was load");
         self.check_store(&replies);
     }
 
@@ -316,7 +316,7 @@ fn child_that_is_killed() {
     let agents: Vec<_> = (0..2)
         .map(|_| {
             let (host, log) = (host.clone(), log.clone());
-            thread::spawn(move || answer_all(&host, host.messages(), &log, run))
+            thread::spawn(move || reply_to_all(&host, host.messages(), &log, run))
         })
         .collect();
     println!("listening {}", host.local_addr().expect("an address"));
@@ -360,8 +360,8 @@ fn child_host(state: &Path, plan: Option<Plan>) -> Arc<Host> {
     Arc::new(host)
 }
 
-/// The agent: writes down what it gets, answers it, acknowledges what it has answered.
-fn answer_all(host: &Host, messages: MessageStream, log: &File, run: u64) {
+/// The agent: writes down what it gets, replies to it, acknowledges what it has replied to.
+fn reply_to_all(host: &Host, messages: MessageStream, log: &File, run: u64) {
     for delivery in messages {
         let id = delivery.message().content.clone();
         let (conversation, number) = id.rsplit_once(':').expect("an id of this test");

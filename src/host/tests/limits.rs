@@ -326,8 +326,8 @@ fn a_request_has_the_time_of_its_channel_and_ends_after_it() {
         ok()
     });
     let limits = [("http.timeout_secs", 1), ("channel.callback_timeout_secs", 300)];
-    let answered = run_with(&limits, &request("/", 0), &upstream);
-    assert!(answered.is_whole(), "{answered:?}");
+    let outcome = run_with(&limits, &request("/", 0), &upstream);
+    assert!(outcome.is_whole(), "{outcome:?}");
     let hung = run_with(&limits, &request("/hangs", 0), &upstream);
     *release.0.lock().unwrap() = true;
     release.1.notify_all();

@@ -72,8 +72,8 @@ fn read(host: SocketAddr, path: &str) -> Value {
     accepted(host, &json!({"do": "workspace-read", "path": path}))
 }
 
-/// An agent that answers everything, and counts what it gets by the provider's id.
-fn answer_all(host: &Host, got: &Mutex<BTreeMap<String, BTreeSet<u64>>>) {
+/// An agent that replies to everything, and counts what it gets by the provider's id.
+fn reply_to_all(host: &Host, got: &Mutex<BTreeMap<String, BTreeSet<u64>>>) {
     for delivery in host.messages() {
         let content = delivery.message().content.clone();
         got.lock().unwrap().entry(content.clone()).or_default().insert(delivery.id().0);
@@ -101,7 +101,7 @@ fn every_write_fails_once(fault: Fault) {
     let (host, address) = start(echo(&upstream).configure(|config| config.state = failing(&script, &state)));
     let got = Mutex::default();
     thread::scope(|scope| {
-        scope.spawn(|| answer_all(&host, &got));
+        scope.spawn(|| reply_to_all(&host, &got));
         let stop = StopAtEnd(&host);
         for number in 1..=6 {
             script.fail_at(u32::try_from(number).unwrap(), fault);
@@ -117,7 +117,9 @@ fn every_write_fails_once(fault: Fault) {
                 thread::sleep(Duration::from_millis(5));
             }
             // A response that arrived, a reply that was delivered: both stay so when the provider asks again.
-            eventually("the repeat is answered", || (say(address, number).status == 200).then_some(()));
+            eventually("the duplicate gets a response", || {
+                (say(address, number).status == 200).then_some(())
+            });
         }
         script.clear();
         eventually("the store works", || (say(address, 1).status == 200).then_some(()));
@@ -269,7 +271,7 @@ fn in_memory(hook: Hook) -> StateLocation {
     hooked::state(|| Ok(Box::new(MemoryStore::default())), hook)
 }
 
-/// A guest that recognises repeats by its workspace answers the second request without doing anything. That answer
+/// A guest that recognises duplicates by its workspace responds to the second request without doing anything. That response
 /// acknowledges the first one, too: it must not leave before the first one is durable.
 #[test]
 fn a_response_without_changes_waits_for_the_state_that_it_rests_on() {
@@ -279,23 +281,23 @@ fn a_response_without_changes_waits_for_the_state_that_it_rests_on() {
         start(everything(&upstream, |_| {}).configure(|config| config.state = in_memory(gate.hook())));
     accepted(address, &json!({"do": "now-millis"}));
     gate.close();
-    let is_answered = AtomicBool::new(false);
+    let has_response = AtomicBool::new(false);
     thread::scope(|scope| {
         let first = scope.spawn(|| task(address, &json!({"do": "emit-message", "content": "hello"})));
         eventually("the first has run", || (host.health().unwrap().channels[0].emitted == 1).then_some(()));
         let second = scope.spawn(|| {
             let reply = task(address, &json!({"do": "now-millis"}));
-            is_answered.store(true, Ordering::Relaxed);
+            has_response.store(true, Ordering::Relaxed);
             reply
         });
         eventually("the second has run", || {
             (host.health().unwrap().channels[0].succeeded >= 4).then_some(())
         });
         thread::sleep(Duration::from_millis(100));
-        let was_answered = is_answered.load(Ordering::Relaxed);
+        let had_response = has_response.load(Ordering::Relaxed);
         gate.open();
         assert_eq!((first.join().unwrap().status, second.join().unwrap().status), (200, 200));
-        assert!(!was_answered, "the response left before what it rests on was durable");
+        assert!(!had_response, "the response left before what it rests on was durable");
     });
 }
 
@@ -367,7 +369,7 @@ fn a_message_that_cannot_be_read_has_used_up_no_attempt() {
 
 /// The message could not be read at the moment when it was given up: it ended, and its sender was never told.
 #[test]
-fn a_message_that_cannot_be_read_is_not_given_up_before_its_sender_can_be_told() {
+fn a_message_that_cannot_be_read_is_not_given_up_before_its_sender_can_be_notified() {
     let state = TempDir::new();
     let db = state.path().join("tinclaw.db");
     let reads = Arc::new(AtomicU32::new(0));
@@ -462,24 +464,24 @@ fn child_whose_files_may_not_grow() {
     eventually("the channel starts", || (say(address, 0).status == 200).then_some(()));
     let log = std::fs::metadata(state.path().join("tinclaw.db-wal")).unwrap().len();
     limit_files(Some(log + 50_000));
-    let mut answered = vec![0];
+    let mut accepted = vec![0];
     let refused = loop {
-        let number = answered.len() as u64;
+        let number = accepted.len() as u64;
         let reply = say(address, number);
         if reply.status != 200 {
             break reply;
         }
-        answered.push(number);
+        accepted.push(number);
     };
     assert_eq!((refused.status, refused.json()), (503, json!({"error": "store_unavailable"})));
     assert!(refused.header("retry-after").is_some());
     let store = host.health().unwrap().store;
     assert!(store.state == StoreState::Down && store.reason.is_some(), "{store:?}");
     limit_files(None);
-    let next = answered.len() as u64;
+    let next = accepted.len() as u64;
     eventually("work resumes", || (say(address, next).status == 200).then_some(()));
-    answered.push(next);
-    for number in &answered {
+    accepted.push(next);
+    for number in &accepted {
         let delivery = host.messages().recv_timeout(Duration::from_secs(20)).expect("a message");
         assert_eq!(delivery.message().content, number.to_string());
         host.respond(&delivery, AgentResponse { content: number.to_string(), ..AgentResponse::default() })
@@ -488,7 +490,7 @@ fn child_whose_files_may_not_grow() {
     }
     let last = next.to_string();
     upstream.wait_for("the last reply", |request| request.json()["text"] == last);
-    println!("resumed after {} answers", answered.len());
+    println!("resumed after {} responses", accepted.len());
 }
 
 fn limit_files(bytes: Option<u64>) {

@@ -92,7 +92,7 @@ pub struct Login {
     pub bot_secret: Zeroizing<String>,
 }
 
-/// The code for a connection that this side gives up because the other one does not answer (4000 to 4999 are for
+/// The code for a connection that this side gives up because the other one does not respond (4000 to 4999 are for
 /// applications: RFC 6455, section 7.4.2). Discord keeps a session that is closed so.
 pub const CLOSE_UNRESPONSIVE: u16 = 4000;
 

@@ -39,7 +39,7 @@ enum State {
     Open {
         next_ping: Instant,
         /// Pings without a response.
-        unanswered: u32,
+        missed_pongs: u32,
     },
 }
 
@@ -62,7 +62,7 @@ impl WecomAibot {
     fn subscribed(&mut self, response: &Value, now: Instant) -> Vec<Step> {
         let code = response.get("errcode").and_then(Value::as_i64);
         if code == Some(0) {
-            self.state = State::Open { next_ping: deadline_after(now, self.heartbeat), unanswered: 0 };
+            self.state = State::Open { next_ping: deadline_after(now, self.heartbeat), missed_pongs: 0 };
             return vec![Step::Ready];
         }
         let words = response.get("errmsg").and_then(Value::as_str).unwrap_or("no reason given");
@@ -73,11 +73,11 @@ impl WecomAibot {
 
     fn ping(&mut self, now: Instant) -> Vec<Step> {
         let next = deadline_after(now, self.heartbeat);
-        let State::Open { next_ping, unanswered } = &mut self.state else { return Vec::new() };
-        if *unanswered >= self.max_missed_acks {
-            return vec![lost("WeCom does not answer pings")];
+        let State::Open { next_ping, missed_pongs } = &mut self.state else { return Vec::new() };
+        if *missed_pongs >= self.max_missed_acks {
+            return vec![lost("WeCom does not respond to pings")];
         }
-        *unanswered += 1;
+        *missed_pongs += 1;
         *next_ping = next;
         let id = self.request_id(PING);
         vec![send(&json!({"cmd": PING, "headers": {"req_id": id}}))]
@@ -107,8 +107,8 @@ impl Protocol for WecomAibot {
             return self.subscribed(&message, now);
         }
         if id.starts_with("ping-") && message.get("errcode").is_some() {
-            if let State::Open { unanswered, .. } = &mut self.state {
-                *unanswered = 0;
+            if let State::Open { missed_pongs, .. } = &mut self.state {
+                *missed_pongs = 0;
             }
             return Vec::new();
         }
@@ -122,7 +122,7 @@ impl Protocol for WecomAibot {
     fn due(&mut self, now: Instant) -> Vec<Step> {
         match &self.state {
             State::Subscribing { by, .. } if *by <= now => {
-                vec![lost("WeCom does not answer the subscription")]
+                vec![lost("WeCom does not respond to the subscription")]
             }
             State::Open { next_ping, .. } if *next_ping <= now => self.ping(now),
             _ => Vec::new(),

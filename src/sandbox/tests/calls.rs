@@ -181,7 +181,7 @@ fn messages_carry_their_fields_and_their_stored_attachments() {
 }
 
 #[test]
-fn a_flood_of_messages_is_cut_at_the_limit_and_said() {
+fn a_flood_of_messages_is_cut_at_the_limit_and_reported() {
     let body = "(local $n i32) (loop $again
         (call $emit (i32.const 1100) (i32.const 6) (i32.const 0) (i32.const 0) (i32.const 0)
             (i32.const 1020) (i32.const 5) (i32.const 0) (i32.const 0) (i32.const 0)

@@ -77,7 +77,7 @@ fn word(error: &WasmChannelError) -> &'static str {
 /// What must become of the guests whose names begin so: at least one callback ends with this word, and each ends with it
 /// or well. Later rows are for single guests and go before earlier ones.
 const FATES: &[(&str, &str)] = &[
-    ("answer_", "ok"),
+    ("respond_", "ok"),
     ("enum_", "abi"),
     ("feature_", "ok"),
     ("flood_", "fuel"),

@@ -397,7 +397,7 @@ fn a_trap_says_what_it_was_and_where() {
 }
 
 #[test]
-fn a_flood_of_log_lines_is_cut_short_and_said() {
+fn a_flood_of_log_lines_is_cut_short_and_reported() {
     let body = r#"(local $n i32) (loop $again (call $log (i32.const 2) (i32.const 0) (i32.const 5))
         (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 12))))"#;
     let wat = Wat { imports: LOG, more: r#"(data (i32.const 0) "hello")"#.into(), ..Wat::poll(body) };

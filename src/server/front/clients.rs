@@ -86,12 +86,12 @@ impl Client {
         std::mem::replace(&mut self.phase, phase)
     }
 
-    /// Whether its request is complete and not answered.
+    /// Whether its request is complete and has no response yet.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.phase, Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Parked(_))
     }
 
-    /// What its socket has to be ready for. One whose request is being answered is not looked at: that it closes the
+    /// What its socket has to be ready for. One whose request is being handled is not looked at: that it closes the
     /// connection does not undo the request.
     pub(crate) fn waits_for(&self) -> Option<PollFlags> {
         match &self.phase {

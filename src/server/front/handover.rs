@@ -41,7 +41,7 @@ impl Front {
     /// A request is complete.
     pub(super) fn queue_up(&mut self, id: usize, request: Complete, charged: u64, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        // What its body has taken stays taken until it is answered, so nothing is released here.
+        // What its body has taken stays taken until it has its response, so nothing is released here.
         client.enter(Phase::Queued { request, charged }, now, self.shared.limits.dispatch_timeout);
         self.queue.push_back(id);
         self.hand_over_those_in_turn(now);
@@ -280,7 +280,7 @@ impl Front {
     }
 
     /// Puts another tiny_http in the place of one that accepts no more connections. What the handler has got from the
-    /// old one is still answered over the old connections.
+    /// old one still gets its responses over the old connections.
     fn restart_backend(&mut self, now: Instant) {
         let backend = match Backend::start() {
             Ok(backend) => backend,
@@ -314,7 +314,7 @@ impl Front {
             .map(|(id, _)| id)
             .collect();
         for id in slow {
-            // While the handler runs, nobody answers probes.
+            // While the handler runs, nobody responds to probes.
             match self.links.get_mut(id) {
                 Some(link) if self.shared.in_handler.load(Acquire) => link.since = now,
                 _ => self.lose_link(id, now),

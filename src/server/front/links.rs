@@ -2,7 +2,7 @@
 //!
 //! tiny_http's pool counts a thread as waiting until it has in fact taken up its connection, so that of two connections
 //! opened at once one may be left without a thread for ever. Therefore they are opened one at a time, and each has to
-//! answer a probe before it is used and before the next is opened: then its thread is its own until it is closed.
+//! respond to a probe before it is used and before the next is opened: then its thread is its own until it is closed.
 
 use std::io::{self, Read as _};
 use std::os::unix::net::UnixStream;

@@ -149,7 +149,7 @@ fn idle_private_connections_that_die_are_replaced() {
 }
 
 /// The test once held up itself: a private connection that was still to prove itself could not, because the thread that
-/// answers probes waited for the lock held here, and the front then gave up what it had, which takes the same lock.
+/// responds to probes waited for the lock held here, and the front then gave up what it had, which takes the same lock.
 #[test]
 fn a_request_whose_connection_dies_before_the_handler_has_it_holds_up_no_other() {
     let limits = ServerLimits { dispatch_timeout: Duration::from_secs(3600), ..ServerLimits::default() };

@@ -98,7 +98,7 @@ fn large_bodies_pass_both_ways() {
 }
 
 #[test]
-fn a_request_that_is_dropped_is_answered_with_500() {
+fn a_request_that_is_dropped_gets_500() {
     let server = start(ServerLimits::default(), drop);
     let response = get(server.local_addr(), "/");
     assert_eq!((status(&response), code(&response)), (500, "no_response"));
@@ -190,7 +190,7 @@ fn a_kept_connection_ends_after_its_time_and_is_the_first_to_go() {
 }
 
 #[test]
-fn a_server_that_ends_answers_what_it_has_and_takes_no_more() {
+fn a_server_that_ends_responds_to_what_it_has_and_takes_no_more() {
     let (server, requests) = holding(ServerLimits::default());
     let address = server.local_addr();
     let mut client = ask(&server);
@@ -207,7 +207,7 @@ fn a_server_that_ends_answers_what_it_has_and_takes_no_more() {
 }
 
 #[test]
-fn a_server_waits_for_its_last_answers_only_so_long() {
+fn a_server_waits_for_its_last_responses_only_so_long() {
     let limits = ServerLimits { shutdown_timeout: Duration::from_millis(100), ..ServerLimits::default() };
     let (server, requests) = holding(limits);
     let mut client = ask(&server);
@@ -218,7 +218,7 @@ fn a_server_waits_for_its_last_answers_only_so_long() {
 }
 
 #[test]
-fn a_closed_door_lets_those_inside_finish() {
+fn a_closed_queue_lets_requests_inside_finish() {
     let (server, requests) = holding(ServerLimits { keep_alive: PATIENCE, ..ServerLimits::default() });
     let mut client = connect(server.local_addr());
     client.write_all(&GET[..10]).unwrap();

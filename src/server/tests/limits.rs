@@ -245,7 +245,7 @@ fn bodies_share_a_memory_and_wait_for_it() {
     let first = send(500 << 10);
     let held = requests.recv_timeout(PATIENCE).unwrap();
     eventually("its memory is taken", || server.stats().body_memory_used == (500 << 10) - (16 << 10));
-    // There is no memory for this one until the first is answered; small ones need none.
+    // There is no memory for this one until the first has its response; small ones need none.
     let second = send(400 << 10);
     let small = send(16 << 10);
     let passed = requests.recv_timeout(PATIENCE).unwrap();

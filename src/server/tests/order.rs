@@ -13,7 +13,7 @@ fn the_handler_sees_every_arrival_once_and_in_order() {
     let seen = arrivals.clone();
     let server = start(ServerLimits::default(), move |request| {
         seen.lock().unwrap().push(request.arrival);
-        // Answered elsewhere, so that responses and requests overlap as they do in the host.
+        // Responded to elsewhere, so that responses and requests overlap as they do in the host.
         thread::spawn(move || request.responder.respond(Response::json(200, "{}")));
     });
     let address = server.local_addr();

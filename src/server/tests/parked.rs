@@ -74,7 +74,7 @@ fn a_parked_request_may_have_a_large_response_and_head_has_no_body() {
 }
 
 #[test]
-fn a_parked_request_without_a_response_is_answered_in_time() {
+fn a_parked_request_without_a_response_gets_one_in_time() {
     let limits = ServerLimits { response_timeout: Duration::from_millis(200), ..ServerLimits::default() };
     let (server, requests) = parking(limits);
     let mut client = ask(server.local_addr(), "GET", "/");
@@ -94,7 +94,7 @@ fn parked_requests_are_refused_when_the_server_stops() {
     let (server, requests) = parking(limits);
     let mut client = ask(server.local_addr(), "GET", "/");
     let parked = next(&requests);
-    // It waits for those that are being answered, and for no longer than this.
+    // It waits for those that are being handled, and for no longer than this.
     let stop = std::thread::spawn(move || server.shutdown());
     let response = read_all(&mut client);
     stop.join().unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::server::{Response, ServerLimits};
 
-/// A name, the bytes, and the status and code of the response (no code: the handler answered).
+/// A name, the bytes, and the status and code of the response (no code: the handler responded).
 type Row = (&'static str, &'static [u8], u16, &'static str);
 
 const REQUEST_LINES: &[Row] = &[
@@ -244,7 +244,7 @@ fn what_follows_a_request_is_never_taken_for_another() {
 }
 
 #[test]
-fn a_question_about_the_whole_server_is_answered_by_the_server() {
+fn a_request_about_the_whole_server_gets_the_response_of_the_server() {
     let server = start(ServerLimits::default(), |request| {
         panic!("the handler got {}", request.target);
     });
@@ -254,7 +254,7 @@ fn a_question_about_the_whole_server_is_answered_by_the_server() {
 
 /// A request to a path that nobody takes used to be read whole: its body took memory that others waited for.
 #[test]
-fn what_the_head_decides_is_answered_before_any_body_comes() {
+fn what_the_head_decides_gets_its_response_before_any_body_comes() {
     let limits = ServerLimits { body_memory: 0, ..ServerLimits::default() };
     let server = start(limits, |request| panic!("the handler got {}", request.target));
     for rest in

@@ -1,6 +1,6 @@
 //! Questions and their rows.
 //!
-//! Preparing a statement and stepping through its rows is here once for all questions: inside a function for each kind of
+//! Preparing a statement and stepping through its rows is here once for all queries: inside a function for each kind of
 //! record, it would be most of that function's code.
 
 use rusqlite::{Connection, Error, Result, Row, Statement, ToSql};
@@ -8,7 +8,7 @@ use rusqlite::{Connection, Error, Result, Row, Statement, ToSql};
 /// What takes a row.
 type Take<'a> = &'a mut dyn FnMut(&Row<'_>) -> Result<()>;
 
-/// The records that answer a question, which is asked again and again.
+/// The rows of a query that is run again and again.
 pub(super) fn all<T>(
     conn: &Connection,
     sql: &str,
@@ -23,7 +23,7 @@ pub(super) fn all<T>(
     Ok(records)
 }
 
-/// The record that answers a question, if there is one. The question must be one that has at most one answer.
+/// The row of a query that has at most one.
 pub(super) fn one<T>(
     conn: &Connection,
     sql: &str,
@@ -38,12 +38,12 @@ pub(super) fn one<T>(
     Ok(found)
 }
 
-/// The number that answers a question.
+/// The number that a query returns.
 pub(super) fn ask(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<i64> {
     one(conn, sql, params, |row| row.get(0))?.ok_or(Error::QueryReturnedNoRows)
 }
 
-/// The records that answer a question which is asked once: its statement is not kept.
+/// The rows of a query that is run once: its statement is not kept.
 pub(super) fn all_once<T>(
     conn: &Connection,
     sql: &str,
@@ -57,12 +57,12 @@ pub(super) fn all_once<T>(
     Ok(records)
 }
 
-/// Goes through the rows that answer a question.
+/// Goes through the rows of a query.
 pub(super) fn each(conn: &Connection, sql: &str, params: &[&dyn ToSql], take: Take<'_>) -> Result<()> {
     step(&mut *conn.prepare_cached(sql)?, params, take)
 }
 
-/// The same for a question that is asked once: its statement is not kept.
+/// The same for a query that is asked once: its statement is not kept.
 pub(super) fn each_once(conn: &Connection, sql: &str, take: Take<'_>) -> Result<()> {
     step(&mut conn.prepare(sql)?, &[], take)
 }

@@ -203,7 +203,7 @@ pub(super) fn migrate(conn: &mut Connection, path: &Path, from: usize) -> Result
 }
 
 fn version_within(conn: &Connection, path: &Path, known: usize) -> Result<Option<usize>, StoreError> {
-    let ask = |question: &str| conn.query_row(question, [], |row| row.get::<_, i64>(0));
+    let ask = |query: &str| conn.query_row(query, [], |row| row.get::<_, i64>(0));
     let failed = |error| fault(path, &error);
     let application = ask("PRAGMA application_id").map_err(failed)?;
     let found = ask("PRAGMA user_version").map_err(failed)?;

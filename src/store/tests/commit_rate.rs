@@ -97,7 +97,7 @@ fn life(handle: &StoreHandle, caller: usize, number: u64) -> u64 {
     keep(
         handle,
         vec![
-            Change::MessageAcked { id: reply.in_reply_to.expect("it answers"), at_ms: number },
+            Change::MessageAcked { id: reply.in_reply_to.expect("it has one"), at_ms: number },
             Change::AddReply(reply),
         ],
     );

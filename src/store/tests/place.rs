@@ -135,8 +135,8 @@ fn files_that_are_put_back_are_used_again() {
 
 // An empty file was taken for a new database without a word.
 #[test]
-fn an_empty_database_is_spoken_of() {
-    if !is_alone(module_path!(), "an_empty_database_is_spoken_of") {
+fn an_empty_database_is_logged() {
+    if !is_alone(module_path!(), "an_empty_database_is_logged") {
         return;
     }
     let scratch = TempDir::new();
@@ -186,8 +186,8 @@ fn symbolic_links_are_not_followed() {
 }
 
 #[test]
-fn a_directory_that_others_can_write_to_is_spoken_of() {
-    if !is_alone(module_path!(), "a_directory_that_others_can_write_to_is_spoken_of") {
+fn a_directory_that_others_can_write_to_is_reported() {
+    if !is_alone(module_path!(), "a_directory_that_others_can_write_to_is_reported") {
         return;
     }
     for (mode, is_spoken_of) in [(0o700, false), (0o755, false), (0o775, true), (0o777, true)] {

@@ -65,12 +65,12 @@ fn occupy(handle: &StoreHandle) -> impl Drop + use<> {
     let (entered, inside) = channel();
     let handle = handle.clone();
     let asking = std::thread::spawn(move || {
-        let question = move |_: &mut dyn Store| {
+        let query = move |_: &mut dyn Store| {
             entered.send(()).unwrap();
             let _until_released = released.recv();
             Ok(())
         };
-        handle.query(question).unwrap();
+        handle.query(query).unwrap();
     });
     inside.recv().unwrap();
     Release(Some(release), Some(asking))
@@ -97,7 +97,7 @@ fn send_soon(handle: &StoreHandle, text: &str) {
 }
 
 #[test]
-fn what_gathers_is_committed_in_one_transaction_and_answered_in_order() {
+fn what_gathers_is_committed_in_one_transaction_and_reported_in_order() {
     let (thread, _events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
     let occupied = occupy(&handle);
@@ -336,12 +336,12 @@ fn a_store_that_shows_less_than_it_had_promised_is_not_used() {
 }
 
 #[test]
-fn a_question_that_may_wait_is_answered_after_an_outage_and_sees_what_was_sent_before_it() {
+fn a_query_that_may_wait_gets_its_result_after_an_outage_and_reads_what_was_sent_before_it() {
     let script = Script::default();
     let (thread, events) = start(script.opener(MemoryStore::new().opener()), quick());
     let handle = thread.handle();
     script.fail_at(1, Fault::SyncLost);
-    let (sender, answers) = channel();
+    let (sender, results) = channel();
     let occupied = occupy(&handle);
     let _sent = send(&handle, vec![note("x")]);
     handle
@@ -349,7 +349,7 @@ fn a_question_that_may_wait_is_answered_after_an_outage_and_sees_what_was_sent_b
     assert!(!handle.is_idle());
     drop(occupied);
     recovered(&events);
-    assert_eq!(answers.recv_timeout(Duration::from_secs(60)), Ok(1));
+    assert_eq!(results.recv_timeout(Duration::from_secs(60)), Ok(1));
     wait_until(|| handle.is_idle());
 }
 
@@ -360,7 +360,7 @@ fn who_finds_no_room_is_told_when_there_may_be_some() {
     let handle = thread.handle();
     let occupied = occupy(&handle);
     let _sent = send(&handle, vec![note("x"); 511]);
-    assert!(!handle.has_room(), "with the question that occupies the store");
+    assert!(!handle.has_room(), "with the query that occupies the store");
     drop(occupied);
     while !matches!(next(&events), StoreEvent::Room) {}
     wait_until(|| handle.has_room() && handle.is_idle_or_wakes());
@@ -433,13 +433,13 @@ fn a_store_that_cannot_be_opened_at_the_start_says_so() {
 }
 
 #[test]
-fn a_question_that_meets_damage_takes_the_store_down() {
+fn a_query_that_meets_damage_takes_the_store_down() {
     let (thread, events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
     let damage = || StoreError::Damaged { path: "x".into(), detail: "a page is gone".to_owned() };
-    let answer = handle.query(move |_| Err::<(), _>(damage()));
+    let result = handle.query(move |_| Err::<(), _>(damage()));
     assert!(
-        matches!(answer, Err(CommitError::Unavailable { reason, .. }) if reason.contains("a page is gone"))
+        matches!(result, Err(CommitError::Unavailable { reason, .. }) if reason.contains("a page is gone"))
     );
     assert!(matches!(next(&events), StoreEvent::Unavailable { .. }));
     recovered(&events);

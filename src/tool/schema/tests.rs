@@ -178,7 +178,7 @@ fn what_a_schema_costs_is_bounded() {
 }
 
 #[test]
-fn problems_are_told_up_to_their_limit() {
+fn problems_are_reported_up_to_their_limit() {
     let names: Vec<String> = (0..report::MAX_PROBLEMS + 1).map(|index| format!("f{index}")).collect();
     let found = problems(&json!({"required": names[1..]}), &json!({}));
     assert_eq!(found.len(), report::MAX_PROBLEMS);

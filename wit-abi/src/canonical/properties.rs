@@ -181,7 +181,7 @@ proptest! {
         message in emitted_message(),
         response in agent_response(),
         request in incoming_http_request(),
-        answer in proptest::result::maybe_ok(http_response(), text()),
+        result in proptest::result::maybe_ok(http_response(), text()),
         names in proptest::result::maybe_ok(vec(text(), 0..5), text()),
         identity in proptest::result::maybe_ok(option::of(text()), text()),
         nothing in proptest::result::maybe_ok(Just(()), text()),
@@ -192,7 +192,7 @@ proptest! {
         let pairing = PairingUpsertResult { code: pairing.0, created: pairing.1 };
         let (status, text, metadata_json) = status;
         let update = StatusUpdate { status, message: text, metadata_json };
-        let answered = answer.clone().map(|r| OutgoingHttpResponse {
+        let returned = result.clone().map(|r| OutgoingHttpResponse {
             status: r.status,
             headers_json: r.headers_json,
             body: r.body,
@@ -205,7 +205,7 @@ proptest! {
         prop_assert_eq!(&through_arguments::<_, AgentResponse>(&response)?, &response);
         prop_assert_eq!(&through_memory(&request)?, &request);
         prop_assert_eq!(&through_arguments::<_, IncomingHttpRequest>(&request)?, &request);
-        prop_assert_eq!(&through_memory(&answer)?, &answer);
+        prop_assert_eq!(&through_memory(&result)?, &result);
         prop_assert_eq!(&through_memory(&names)?, &names);
         prop_assert_eq!(&through_memory(&identity)?, &identity);
         prop_assert_eq!(&through_memory(&nothing)?, &nothing);
@@ -213,8 +213,8 @@ proptest! {
         prop_assert_eq!(&through_memory(&update)?, &update);
         prop_assert_eq!(&through_arguments::<_, StatusUpdate>(&update)?, &update);
         prop_assert_eq!(through_arguments::<_, LogLevel>(&level)?, level);
-        if let Ok(answered) = answered {
-            prop_assert_eq!(&through_memory(&answered)?, &answered);
+        if let Ok(returned) = returned {
+            prop_assert_eq!(&through_memory(&returned)?, &returned);
         }
     }
 

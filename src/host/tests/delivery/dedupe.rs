@@ -19,7 +19,7 @@ fn respond_with(status: u16, body: &str) -> Value {
 }
 
 #[test]
-fn a_repeat_gets_the_stored_response_without_running_the_guest_also_after_a_restart() {
+fn a_duplicate_gets_the_stored_response_without_running_the_guest_also_after_a_restart() {
     let (state, upstream) = (TempDir::new(), nobody());
     let host = || start(kept_in(everything(&upstream, by_pointer), state.path()));
     let first = host();
@@ -28,9 +28,9 @@ fn a_repeat_gets_the_stored_response_without_running_the_guest_also_after_a_rest
     assert_eq!((told.status, told.body.as_slice()), (201, &b"first"[..]));
     first.task(&with_id(emit("ann", "once"), 8));
     let check = |running: &Running| {
-        let repeated = running.post(&with_id(respond_with(202, "second"), 7));
-        assert_eq!((repeated.status, repeated.body.as_slice()), (201, &b"first"[..]));
-        assert_eq!(repeated.header("x-told"), Some("first"));
+        let duplicate = running.post(&with_id(respond_with(202, "second"), 7));
+        assert_eq!((duplicate.status, duplicate.body.as_slice()), (201, &b"first"[..]));
+        assert_eq!(duplicate.header("x-told"), Some("first"));
         assert_eq!(running.post(&with_id(emit("ann", "once"), 8)).status, 200);
     };
     check(&first);
@@ -52,11 +52,11 @@ fn a_request_that_failed_runs_again() {
     assert_eq!(running.post(&with_id(json!({"do": "panic"}), 7)).status, 500);
     assert_eq!(running.post(&with_id(respond_with(503, "not now"), 7)).status, 503);
     assert_eq!(running.post(&with_id(respond_with(200, "now"), 7)).status, 200);
-    assert_eq!(running.post(&with_id(respond_with(503, "repeat"), 7)).body, b"now");
+    assert_eq!(running.post(&with_id(respond_with(503, "duplicate"), 7)).body, b"now");
 }
 
 #[test]
-fn a_header_recognises_a_repeat_and_a_request_without_it_runs() {
+fn a_header_recognises_a_duplicate_and_a_request_without_it_runs() {
     let upstream = nobody();
     let running = start(everything(&upstream, |file| {
         file["capabilities"]["channel"]["webhook"]["dedupe"] = json!({"header": "X-GitHub-Delivery"});
@@ -80,7 +80,7 @@ fn a_header_recognises_a_repeat_and_a_request_without_it_runs() {
 }
 
 #[test]
-fn a_repeat_of_a_request_that_still_runs_is_answered_with_it() {
+fn a_duplicate_of_a_request_that_still_runs_gets_its_response() {
     let gate = Gate::default();
     let upstream = behind(&gate);
     let running = start(everything(&upstream, by_pointer));
@@ -90,7 +90,7 @@ fn a_repeat_of_a_request_that_still_runs_is_answered_with_it() {
         let first = scope.spawn(|| running.post(&task));
         upstream.wait_for("the guest's request", |_| true);
         let second = scope.spawn(|| running.post(&task));
-        // The repeat is with the host, or on its way; what is asserted holds for both.
+        // The duplicate is with the host, or on its way; what is asserted holds for both.
         std::thread::sleep(std::time::Duration::from_millis(50));
         gate.open();
         let (first, second) = (first.join().unwrap(), second.join().unwrap());

@@ -120,7 +120,7 @@ fn a_channel_whose_websocket_is_not_open_says_so_in_its_health() {
 }
 
 #[test]
-fn a_channel_whose_start_fails_answers_503_until_it_has_started() {
+fn a_channel_whose_start_fails_responds_with_503_until_it_has_started() {
     // A status that HTTP does not have fails the guest's request.
     let upstream = Upstream::start(|_, before| if before < 1 { (9, Vec::new(), Vec::new()) } else { ok() });
     let running = start(everything(&upstream, |file| file["config"] = json!({"on_start": get("/register")})));

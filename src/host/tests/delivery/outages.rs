@@ -130,9 +130,9 @@ fn a_start_whose_commit_fails_is_kept_later_and_not_made_again() {
     assert_eq!(running.count("on-start"), 1);
 }
 
-/// A webhook that was told 503 because the store had failed was undone. Now it is kept later: its repeat is recognised.
+/// A webhook that was told 503 because the store had failed was undone. Now it is kept later: its duplicate is recognised.
 #[test]
-fn a_webhook_whose_commit_fails_is_kept_later_and_its_repeat_makes_no_second_message() {
+fn a_webhook_whose_commit_fails_is_kept_later_and_its_duplicate_makes_no_second_message() {
     for fault in Fault::ALL {
         let (script, memory) = (Script::default(), MemoryStore::new());
         let upstream = nobody();
@@ -147,7 +147,7 @@ fn a_webhook_whose_commit_fails_is_kept_later_and_its_repeat_makes_no_second_mes
         let secret = fixtures::value_of("echo_webhook_secret");
         let say = || client::webhook(running.address, "/webhook/echo", &secret, &body).status;
         assert_eq!(say(), 503, "{fault:?}");
-        eventually("the repeat is accepted", || (say() == 200).then_some(()));
+        eventually("the duplicate is accepted", || (say() == 200).then_some(()));
         assert_eq!(running.take(1), ["hello"], "{fault:?}");
         running.assert_no_message();
         assert_eq!(memory.clone().load(0).unwrap().last_ids.message, 1, "{fault:?}");
@@ -155,7 +155,7 @@ fn a_webhook_whose_commit_fails_is_kept_later_and_its_repeat_makes_no_second_mes
 }
 
 /// `on-respond` writes a file, emits a message and sets a timer; the store fails around its end. `fail` makes it fail
-/// while the callback waits for its upstream server, `after` follows when that has answered.
+/// while the callback waits for its upstream server, `after` follows when that has responded.
 fn a_reply_with_effects(case: &str, fail: impl Fn(&Script, &Running), after: impl Fn(&Script, &Running)) {
     let (script, memory, gate) = (Script::default(), MemoryStore::new(), Gate::default());
     let upstream = slow(&gate);
@@ -258,7 +258,7 @@ fn a_reply_that_is_due_while_the_store_is_busy_starts_later() {
     // The store may be asked for 512 things at a time, so only so many callbacks run ahead of it.
     const MORE_THAN_RUN: u64 = 600;
     let (memory, gate, is_held) = (MemoryStore::new(), Gate::default(), Arc::new(AtomicBool::new(false)));
-    let (answers, upstream) = answering_late(500);
+    let (responses, upstream) = responding_late(500);
     let hook: Hook = {
         let (gate, is_held) = (gate.clone(), is_held.clone());
         Arc::new(move |step| {
@@ -288,14 +288,14 @@ fn a_reply_that_is_due_while_the_store_is_busy_starts_later() {
         (rests > 20).then_some(())
     });
     assert!((1..MORE_THAN_RUN).contains(&done), "{done}");
-    answers.open();
+    responses.open();
     eventually("the attempt has failed", || (running.health("echo").failed == 1).then_some(()));
     gate.open();
     running.reply_state(reply, ReplyState::Delivered);
 }
 
 /// An upstream server that responds to its first request with this status when the gate is opened, and the others well.
-fn answering_late(status: u16) -> (Gate, Upstream) {
+fn responding_late(status: u16) -> (Gate, Upstream) {
     let gate = Gate::default();
     let upstream = Upstream::start({
         let gate = gate.clone();

@@ -27,7 +27,7 @@ fn assert_paused(running: &Running) {
 }
 
 #[test]
-fn a_channel_that_traps_five_times_rests_with_its_reason_and_the_others_do_not_notice() {
+fn a_channel_that_traps_five_times_is_paused_with_its_reason_and_the_others_do_not_notice() {
     let upstream = nobody();
     let runtime = fixtures::runtime();
     let running = start(

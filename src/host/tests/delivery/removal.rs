@@ -47,7 +47,7 @@ fn a_removed_channel_leaves_nothing_in_memory_and_goes_on_when_it_is_added_again
 
 /// A request that waits for its turn, and one whose callback runs, are told to come back.
 #[test]
-fn requests_of_a_removed_channel_are_answered_at_once() {
+fn requests_of_a_removed_channel_get_a_response_at_once() {
     let gate = Gate::default();
     let upstream = slow(&gate);
     let runtime = fixtures::runtime();

@@ -42,7 +42,7 @@ fn a_reply_that_fails_is_sent_again_until_it_arrives() {
     assert_eq!(texts(&upstream), ["hello back"; 4]);
     let record = running.host.reply(reply).unwrap().unwrap();
     assert_eq!(record.attempts, 4);
-    assert!(!record.redelivery, "the upstream had answered each time");
+    assert!(!record.redelivery, "the upstream server had responded each time");
 }
 
 #[test]

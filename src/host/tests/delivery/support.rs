@@ -64,7 +64,7 @@ pub fn kept_in(builder: HostBuilder, state: &Path) -> HostBuilder {
 }
 
 impl Running {
-    /// Sends a task to `everything` once; whatever is answered.
+    /// Sends a task to `everything` once; whatever the response is.
     pub fn post(&self, task: &Value) -> client::Reply {
         let headers = [("content-type", "application/json")];
         client::request(self.address, "POST", "/webhook/everything", &headers, task.to_string().as_bytes())

@@ -47,7 +47,7 @@ fn again(running: &Running) -> crate::test_support::client::Reply {
 
 #[test]
 fn a_guest_that_traps_or_cannot_be_understood_after_its_effects_leaves_nothing() {
-    for guest in ["trap_after_effects", "answer_unusable_after_effects"] {
+    for guest in ["trap_after_effects", "respond_unusable_after_effects"] {
         let (running, response) = ending(guest);
         assert_eq!((response.status, response.json()), (500, json!({"error": "callback_failed"})), "{guest}");
         running.assert_no_message();
@@ -55,7 +55,7 @@ fn a_guest_that_traps_or_cannot_be_understood_after_its_effects_leaves_nothing()
         assert_eq!(
             again(&running).status,
             500,
-            "{guest}: a repeat runs, and gets no response that was never sent"
+            "{guest}: a duplicate runs, and gets no response that was never sent"
         );
         running.assert_no_message();
     }
@@ -64,10 +64,10 @@ fn a_guest_that_traps_or_cannot_be_understood_after_its_effects_leaves_nothing()
 /// A callback that returns has succeeded, whatever it says to the client: `docs/writing-a-channel.md` tells guests so.
 #[test]
 fn writes_before_a_guests_error_are_kept_and_the_next_attempt_runs() {
-    let (running, response) = ending("answer_error_after_effects");
+    let (running, response) = ending("respond_with_error_after_effects");
     assert_eq!((response.status, again(&running).status), (503, 503));
     assert_eq!(running.take(2).len(), 2);
-    assert_eq!(running.health("answer_error_after_effects").failed, 0);
+    assert_eq!(running.health("respond_with_error_after_effects").failed, 0);
 }
 
 /// Two callbacks at a time, each of which counts up a file: one of them starts over when both have read the same.
