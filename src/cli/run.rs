@@ -99,15 +99,12 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 
 fn start(settings: &Settings, channels: Channels, listener: TcpListener) -> Result<Host, Failure> {
     let loader = settings.loader()?;
-    let mut manager = settings.manager()?;
     let mut builder = Host::builder();
     if let Some(tools) = tools(settings, loader.runtime())? {
-        // Tools have their part of what all guests together may have.
-        manager.router.memory_budget -= settings.tool_memory();
         builder = builder.tools(tools);
     }
     builder = builder
-        .manager(manager)
+        .manager(settings.manager()?)
         .runtime(loader.runtime().clone())
         .listen_on(listener)
         .server_limits(settings.server.clone())

@@ -35,7 +35,7 @@ impl OutboundSettingsError {
 }
 
 /// What the operator decides for all channels. The default sends requests straight to public addresses only.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboundHttpSettings {
     /// Hosts that may have special-purpose addresses: names (`nas.lan`, `*.corp.example`), addresses or networks
     /// (`192.168.1.0/24`, `fd00::/8`). A named host may have any address, a named network may belong to any host; the

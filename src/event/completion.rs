@@ -29,6 +29,8 @@ pub enum Completion {
     ReplyNotReady(ChannelName, ReplyId),
     /// The frames of a channel that were on their way to the store have an outcome.
     FramesStored(ChannelName),
+    /// A tool call has ended: a callback may have waited for its memory.
+    MemoryFreed,
     /// The store's state changed.
     Store(StoreEvent),
 }

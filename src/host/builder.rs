@@ -256,7 +256,7 @@ impl HostBuilder {
         for (host, base) in &self.manager.outbound.http_rewrite {
             log::warn!("requests to {host} go to {base} instead (http_rewrite)");
         }
-        let manager = ChannelManager::new(self.manager)?;
+        let manager = ChannelManager::with_tools(self.manager, self.tools.as_ref())?;
         plan.claim_paths(&self.channels, &loader, manager.routes());
         // Before guests are prepared, which may take long: a provider that gets a 503 retries.
         let serve =

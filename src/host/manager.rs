@@ -31,6 +31,7 @@ use crate::store::{
 };
 #[cfg(feature = "sqlite")]
 use crate::store::{SqliteOptions, SqliteStore};
+use crate::tool::{HostRoom, ToolRegistry};
 
 use super::assembly::Assembly;
 use super::config::{ManagerConfig, StateLocation};
@@ -107,6 +108,11 @@ impl ChannelManager {
     /// # Errors
     /// See [`HostError`].
     pub fn new(config: ManagerConfig) -> Result<Self, HostError> {
+        Self::with_tools(config, None)
+    }
+
+    /// The same, whose tools run on its workers, in its memory, and with its connections where their settings are the same.
+    pub(super) fn with_tools(config: ManagerConfig, tools: Option<&ToolRegistry>) -> Result<Self, HostError> {
         // Unbounded, so that whoever completes something never waits for the router while the router waits for them. What can
         // be in it is bounded by the work that is under way.
         let (completed, completions) = unbounded();
@@ -137,23 +143,34 @@ impl ChannelManager {
         mailbox.load_after_restart(std::mem::take(&mut loaded.messages));
         let pairing = Arc::new(PairingService::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
         let stored = StoredChannels::new(loaded);
-        let outbound = OutboundHttp::new(&config.outbound)?;
+        let outbound = outbound(&config, tools)?;
         let routes = WasmChannelRouter::new();
         let (scheduler, scheduler_thread) = scheduler::start(events.clone()).map_err(HostError::Thread)?;
-        let router = SharedRouter::new(Router::new(
+        let calls = tools.map_or(0, |tools| tools.runtime().config().workers);
+        let workers = WorkerPool::shared(config.workers, calls);
+        let handle_of_workers = workers.handle();
+        let router = Router::new(
             config.router.clone(),
             RouterParts {
                 events: inbox,
                 completions,
                 completed: completed.clone(),
                 scheduler,
-                workers: WorkerPool::new(config.workers),
+                workers,
                 store: handle.clone(),
                 mailbox: mailbox.clone(),
                 stop: StopFlag::default(),
                 replies_waiting: replies_waiting.clone(),
             },
-        ));
+        );
+        if let Some(tools) = tools {
+            tools.runtime().move_to(HostRoom {
+                workers: handle_of_workers,
+                memory: router.shared_memory(),
+                memory_freed: memory_freed(completed.clone()),
+            });
+        }
+        let router = SharedRouter::new(router);
         let direct: Weak<SharedRouter> = Arc::downgrade(&router);
         events.handle_directly(direct);
         let router = spawn_vital("tinclaw-router", move || router.run()).map_err(HostError::Thread)?;
@@ -336,6 +353,23 @@ fn join(thread: JoinHandle<()>) {
     if thread.join().is_err() {
         log::error!("{name} has panicked; please report this");
     }
+}
+
+/// Outbound HTTP of the host: that of its tools, where both are set alike.
+fn outbound(config: &ManagerConfig, tools: Option<&ToolRegistry>) -> Result<OutboundHttp, HostError> {
+    let of_tools = tools.map(ToolRegistry::runtime);
+    match of_tools.filter(|tools| tools.config().outbound == config.outbound) {
+        Some(tools) => Ok(tools.outbound().clone()),
+        None => Ok(OutboundHttp::new(&config.outbound)?),
+    }
+}
+
+/// Tells the router that a tool call has ended.
+fn memory_freed(completed: Sender<Completion>) -> Arc<dyn Fn() + Send + Sync> {
+    Arc::new(move || {
+        // The router is gone only when the process ends.
+        let _ = completed.send(Completion::MemoryFreed);
+    })
 }
 
 /// Keeps other hosts away from a state directory.

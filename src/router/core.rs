@@ -148,6 +148,12 @@ impl Router {
         }
     }
 
+    /// The memory that callbacks share, of which tools may have a part.
+    #[must_use]
+    pub fn shared_memory(&self) -> MemoryBudget {
+        self.budget.clone()
+    }
+
     /// The router as its workers find it.
     #[must_use]
     pub(super) fn shared_as(mut self, shared: Weak<SharedRouter>) -> Self {
@@ -264,6 +270,7 @@ impl Router {
         match completion {
             Completion::Callback(ticket, report) => self.callback_ended(ticket, *report),
             Completion::RepeatsWait => {}
+            Completion::MemoryFreed => self.runnable.memory_was_freed(),
             Completion::ReplyStored(reply, _permit) => self.reply_stored(*reply),
             Completion::ReplyReady(channel, id, record) => self.reply_ready(&channel, id, record),
             Completion::FramesStored(channel) => self.frames_stored(&channel),

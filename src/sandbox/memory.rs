@@ -18,13 +18,21 @@ struct BudgetInner {
     /// The sum of all reservations: one that is made or grows adds its bytes, where the sum stays within `limit`, and takes
     /// them away when it shrinks or is dropped. So it is 0 when nothing runs.
     used: AtomicUsize,
+    /// The budget that this one is a part of: what is used here is used there too.
+    whole: Option<MemoryBudget>,
 }
 
 impl MemoryBudget {
     /// A budget of `limit` bytes over all callbacks that run at the same time.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(BudgetInner { limit, used: AtomicUsize::new(0) }))
+        Self(Arc::new(BudgetInner { limit, used: AtomicUsize::new(0), whole: None }))
+    }
+
+    /// A budget of at most `limit` bytes of this one, which others use too.
+    #[must_use]
+    pub fn part(&self, limit: usize) -> Self {
+        Self(Arc::new(BudgetInner { limit, used: AtomicUsize::new(0), whole: Some(self.clone()) }))
     }
 
     /// A budget that never runs out; each callback still has its own limit.
@@ -51,6 +59,29 @@ impl MemoryBudget {
         let mut reservation = MemoryReservation { budget: self.clone(), bytes: 0 };
         reservation.grow_to(bytes).then_some(reservation)
     }
+
+    /// False, and nothing changes, when there is no room here or in the whole.
+    fn take(&self, more: usize) -> bool {
+        // Only a counter: it guards no other memory, so relaxed is enough.
+        let taken = self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(more).filter(|sum| *sum <= self.0.limit)
+        });
+        if taken.is_err() {
+            return false;
+        }
+        let is_in_whole = self.0.whole.as_ref().is_none_or(|whole| whole.take(more));
+        if !is_in_whole {
+            self.0.used.fetch_sub(more, Ordering::Relaxed);
+        }
+        is_in_whole
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.0.whole {
+            whole.give_back(bytes);
+        }
+    }
 }
 
 /// A part of a [`MemoryBudget`], released when it is dropped.
@@ -71,28 +102,24 @@ impl MemoryReservation {
     #[must_use]
     pub fn grow_to(&mut self, bytes: usize) -> bool {
         let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else { return true };
-        let limit = self.budget.0.limit;
-        // Only a counter: it guards no other memory, so relaxed is enough.
-        let taken = self.budget.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            used.checked_add(more).filter(|sum| *sum <= limit)
-        });
-        if taken.is_ok() {
+        let is_taken = self.budget.take(more);
+        if is_taken {
             self.bytes = bytes;
         }
-        taken.is_ok()
+        is_taken
     }
 
     /// Makes this hold at most `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
         self.bytes -= less;
-        self.budget.0.used.fetch_sub(less, Ordering::Relaxed);
+        self.budget.give_back(less);
     }
 }
 
 impl Drop for MemoryReservation {
     fn drop(&mut self) {
-        self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.give_back(self.bytes);
     }
 }
 
@@ -324,6 +351,21 @@ mod tests {
         assert_eq!((first.bytes(), budget.used()), (30, 30));
         drop(first);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_part_of_a_budget_ends_at_its_own_edge_and_at_that_of_the_whole() {
+        let whole = MemoryBudget::new(100);
+        let part = whole.part(60);
+        assert!(part.reserve(61).is_none());
+        let held = part.reserve(60).unwrap();
+        assert_eq!((part.used(), whole.used()), (60, 60));
+        assert!(whole.reserve(41).is_none(), "the part's bytes are the whole's");
+        let mut others = whole.reserve(40).unwrap();
+        drop(held);
+        assert!(others.grow_to(41));
+        assert!(part.reserve(60).is_none(), "the whole has 59 left");
+        assert_eq!((part.used(), whole.used()), (0, 41), "a refused reservation takes nothing");
     }
 
     #[test]

@@ -37,4 +37,4 @@ pub(crate) use runtime::DEFAULT_MAX_GUEST_BYTES;
 pub use runtime::{WasmChannelRuntime, WasmChannelRuntimeConfig};
 pub(crate) use services::{GuestHttpError, GuestServices, InvokedTool, ToolBudget};
 pub use state::ChannelHostState;
-pub(crate) use worker_pool::{PoolError, STACK_BYTES as GUEST_STACK_BYTES, WorkerPool};
+pub(crate) use worker_pool::{PoolError, STACK_BYTES as GUEST_STACK_BYTES, Task, WorkerHandle, WorkerPool};

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -47,11 +47,21 @@ pub enum PoolError {
 pub struct WorkerPool {
     shared: Arc<PoolInner>,
     /// `None` once the pool is shut down.
-    queue: Option<Sender<Task>>,
+    queue: Option<Arc<Sender<Task>>>,
+}
+
+/// A pool as those who do not own it use it. It keeps no pool from being shut down.
+#[derive(Clone)]
+pub struct WorkerHandle {
+    shared: Arc<PoolInner>,
+    queue: Weak<Sender<Task>>,
 }
 
 struct PoolInner {
+    /// Jobs of the pool's owner.
     capacity: usize,
+    /// Threads in all: for the owner, and for those who have a handle.
+    max_threads: usize,
     idle_time: Duration,
     jobs: Receiver<Task>,
     /// Tasks that are queued or running. [`WorkerPool::submit`] counts up before a task is queued; the worker counts down
@@ -75,24 +85,39 @@ impl WorkerPool {
     /// A pool of at most `capacity` threads (at least one). None is started yet.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self::with_idle_time(capacity, IDLE_TIME)
+        Self::shared(capacity, 0)
     }
 
-    fn with_idle_time(capacity: usize, idle_time: Duration) -> Self {
+    /// A pool whose owner has `capacity` threads whatever others do, who have at most `others` jobs in flight.
+    #[must_use]
+    pub fn shared(capacity: usize, others: usize) -> Self {
+        Self::with_idle_time(capacity, others, IDLE_TIME)
+    }
+
+    fn with_idle_time(capacity: usize, others: usize, idle_time: Duration) -> Self {
         let capacity = capacity.max(1);
-        let (queue, jobs) = bounded(capacity * 2);
+        let max_threads = capacity.saturating_add(others);
+        let (queue, jobs) = bounded(max_threads * 2);
         let shared = PoolInner {
             capacity,
+            max_threads,
             idle_time,
             jobs,
             in_flight: AtomicUsize::new(0),
             panics: AtomicU64::new(0),
             threads: Mutex::default(),
         };
-        Self { shared: Arc::new(shared), queue: Some(queue) }
+        Self { shared: Arc::new(shared), queue: Some(Arc::new(queue)) }
     }
 
-    /// Jobs that can run at the same time.
+    /// The pool for others.
+    #[must_use]
+    pub fn handle(&self) -> WorkerHandle {
+        let queue = self.queue.as_ref().map(Arc::downgrade).unwrap_or_default();
+        WorkerHandle { shared: Arc::clone(&self.shared), queue }
+    }
+
+    /// Jobs of the owner that can run at the same time.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared.capacity
@@ -123,15 +148,7 @@ impl WorkerPool {
     /// The job was dropped: there is no room, or no thread to run it.
     pub fn submit(&self, job: Task) -> Result<(), PoolError> {
         let Some(queue) = &self.queue else { return Err(PoolError::ShutDown) };
-        let in_flight = self.shared.in_flight.fetch_add(1, Ordering::AcqRel) + 1;
-        if let Err(error) = queue.try_send(job) {
-            self.shared.in_flight.fetch_sub(1, Ordering::AcqRel);
-            return Err(match error {
-                TrySendError::Full(_) => PoolError::Full,
-                TrySendError::Disconnected(_) => PoolError::ShutDown,
-            });
-        }
-        self.shared.grow(in_flight)
+        self.shared.submit(queue, job)
     }
 
     /// Ends without waiting for jobs that do not end. Their threads end with them.
@@ -172,7 +189,30 @@ impl fmt::Debug for WorkerPool {
     }
 }
 
+impl WorkerHandle {
+    /// Hands over a job, as [`WorkerPool::submit`] does.
+    ///
+    /// # Errors
+    /// The job was dropped: there is no room, no thread to run it, or no pool any more.
+    pub fn submit(&self, job: Task) -> Result<(), PoolError> {
+        let queue = self.queue.upgrade().ok_or(PoolError::ShutDown)?;
+        self.shared.submit(&queue, job)
+    }
+}
+
 impl PoolInner {
+    fn submit(self: &Arc<Self>, queue: &Sender<Task>, job: Task) -> Result<(), PoolError> {
+        let in_flight = self.in_flight.fetch_add(1, Ordering::AcqRel) + 1;
+        if let Err(error) = queue.try_send(job) {
+            self.in_flight.fetch_sub(1, Ordering::AcqRel);
+            return Err(match error {
+                TrySendError::Full(_) => PoolError::Full,
+                TrySendError::Disconnected(_) => PoolError::ShutDown,
+            });
+        }
+        self.grow(in_flight)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Threads> {
         // The counters are valid after every statement, so a poisoned lock is as good as another.
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
@@ -180,7 +220,7 @@ impl PoolInner {
 
     fn grow(self: &Arc<Self>, in_flight: usize) -> Result<(), PoolError> {
         let mut threads = self.lock();
-        if in_flight <= threads.alive || threads.alive >= self.capacity {
+        if in_flight <= threads.alive || threads.alive >= self.max_threads {
             return Ok(());
         }
         threads.handles.retain(|handle| !handle.is_finished());
@@ -326,6 +366,28 @@ mod tests {
     }
 
     #[test]
+    fn others_take_no_thread_from_the_owner() {
+        let pool = WorkerPool::shared(1, 2);
+        let others = pool.handle();
+        let gate = Arc::new(Barrier::new(3));
+        for _ in 0..2 {
+            let gate = Arc::clone(&gate);
+            others
+                .submit(Box::new(move || {
+                    gate.wait();
+                }))
+                .unwrap();
+        }
+        let (done, finished) = bounded(1);
+        pool.submit(Box::new(move || done.send(()).unwrap())).unwrap();
+        finished.recv_timeout(Duration::from_secs(60)).expect("the owner's job runs beside those of others");
+        gate.wait();
+        assert_eq!(pool.capacity(), 1);
+        pool.shutdown();
+        assert_eq!(others.submit(Box::new(|| {})), Err(PoolError::ShutDown));
+    }
+
+    #[test]
     fn a_panic_is_counted_and_the_thread_goes_on() {
         let pool = WorkerPool::new(1);
         pool.submit(Box::new(|| panic!("a bug on purpose"))).unwrap();
@@ -340,7 +402,7 @@ mod tests {
 
     #[test]
     fn idle_threads_end_except_for_one() {
-        let pool = WorkerPool::with_idle_time(3, Duration::from_millis(5));
+        let pool = WorkerPool::with_idle_time(3, 0, Duration::from_millis(5));
         let gate = Arc::new(Barrier::new(4));
         for _ in 0..3 {
             let gate = Arc::clone(&gate);

@@ -12,6 +12,7 @@ mod install;
 mod prepared;
 mod registry;
 mod rights;
+mod room;
 mod runtime;
 mod schema;
 
@@ -23,4 +24,5 @@ pub use prepared::PreparedTool;
 #[cfg(feature = "cli")]
 pub(crate) use registry::LoadedTools;
 pub use registry::ToolRegistry;
+pub(crate) use room::HostRoom;
 pub use runtime::{WasmToolRuntime, WasmToolRuntimeConfig};

@@ -153,7 +153,7 @@ impl ToolRegistry {
             };
             tell.tell(report);
         };
-        if let Err(error) = self.runtime().workers().submit(Box::new(job)) {
+        if let Err(error) = self.runtime().room().submit(Box::new(job)) {
             let error = match error {
                 PoolError::Full => {
                     ToolError::Busy { tool: name, reason: "too many calls are running".to_owned() }

@@ -12,6 +12,7 @@ use super::error::{ToolError, ToolFailure};
 use super::files::ToolFiles;
 use super::prepared::{PreparedTool, ToolParts};
 use super::rights::{NoRights, ToolRights};
+use super::room::{CallRoom, HostRoom};
 use super::schema::ParameterSchema;
 use crate::capability::limits::{ChannelLimits, LimitCaps};
 use crate::capability::{CapabilityError, ToolCapabilities};
@@ -23,8 +24,8 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::name::ChannelName;
 use crate::model::rate_limit::RateLimit;
 use crate::sandbox::{
-    CallbackContext, ChannelRuntimeInfo, GuestLogRate, GuestServices, MemoryBudget, PreparedChannelModule,
-    StopFlag, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
+    CallbackContext, ChannelRuntimeInfo, GuestLogRate, GuestServices, PreparedChannelModule, StopFlag,
+    WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };
 use crate::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
 
@@ -34,12 +35,13 @@ use crate::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
 pub struct WasmToolRuntimeConfig {
     /// What no tool gets more of, whatever its file asks for.
     pub limit_caps: LimitCaps,
-    /// Calls that run at the same time, each on a thread that exists only while it is needed. As many again wait, twice over;
-    /// more are refused. Default 8.
+    /// Calls that run at the same time, each on a thread that exists only while it is needed: in a host, one of its workers,
+    /// which has as many more. As many again wait, twice over; more are refused. Default 8.
     pub workers: usize,
-    /// Bytes of guest memory that all running calls may have together. Default 64 MiB.
+    /// Bytes of guest memory that all running calls may have together: in a host, at most so much of its own budget.
+    /// Default 64 MiB.
     pub memory_budget: usize,
-    /// Outbound requests. Default straight to public addresses only.
+    /// Outbound requests. A host with the same settings shares its connections. Default straight to public addresses only.
     pub outbound: OutboundHttpSettings,
     /// Where secrets come from. Default the environment.
     pub secrets: Arc<dyn SecretStore>,
@@ -71,8 +73,7 @@ pub struct WasmToolRuntime(Arc<Inner>);
 
 struct Inner {
     guests: WasmChannelRuntime,
-    workers: WorkerPool,
-    memory: MemoryBudget,
+    room: CallRoom,
     outbound: OutboundHttp,
     config: WasmToolRuntimeConfig,
 }
@@ -99,8 +100,7 @@ impl WasmToolRuntime {
         }
         Ok(Self(Arc::new(Inner {
             guests: channels.clone(),
-            workers: WorkerPool::new(config.workers),
-            memory: MemoryBudget::new(config.memory_budget),
+            room: CallRoom::new(config.workers, config.memory_budget),
             outbound,
             config,
         })))
@@ -112,8 +112,18 @@ impl WasmToolRuntime {
         &self.0.config
     }
 
-    pub(super) fn workers(&self) -> &WorkerPool {
-        &self.0.workers
+    pub(super) fn room(&self) -> &CallRoom {
+        &self.0.room
+    }
+
+    /// From now on calls run on this host's threads and in its memory.
+    pub(crate) fn move_to(&self, host: HostRoom) {
+        self.0.room.move_to(host);
+    }
+
+    /// What requests are made with.
+    pub(crate) fn outbound(&self) -> &OutboundHttp {
+        &self.0.outbound
     }
 
     /// Ends the requests that are under way, for the end of the host.
@@ -291,12 +301,13 @@ impl WasmToolRuntime {
         stop: StopFlag,
     ) -> CallbackReport {
         let wanted = module.initial_memory_bytes();
-        let Some(memory) = self.0.memory.reserve(wanted) else {
+        let budget = self.0.room.memory();
+        let Some(memory) = budget.reserve(wanted) else {
             let error = WasmChannelError::HostMemoryExhausted {
                 channel: info.name.to_string(),
                 callback: callback.kind(),
                 wanted,
-                budget: self.0.memory.limit(),
+                budget: budget.limit(),
             };
             return CallbackReport::failed(callback.kind(), error);
         };
@@ -339,6 +350,6 @@ fn unusable(error: impl fmt::Display) -> ToolError {
 
 impl fmt::Debug for WasmToolRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WasmToolRuntime").field("workers", &self.0.workers).finish_non_exhaustive()
+        f.debug_struct("WasmToolRuntime").field("workers", &self.config().workers).finish_non_exhaustive()
     }
 }

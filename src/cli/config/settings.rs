@@ -130,11 +130,6 @@ impl Settings {
         })
     }
 
-    /// Bytes of the memory budget that are for tools, where there are any.
-    pub fn tool_memory(&self) -> usize {
-        self.manager.router.memory_budget / TOOL_MEMORY_SHARE
-    }
-
     /// A loader of channels as this configuration wants them.
     pub fn loader(&self) -> Result<WasmChannelLoader, Failure> {
         let runtime =
