@@ -90,6 +90,13 @@ fn a_call_in_json_has_what_it_took() {
     let found: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(found["tools"][1]["name"], "b");
     assert_eq!(found["tools"][0]["schema"]["type"], "object");
+
+    place.file("tools/broken.wasm", "no wasm");
+    place.file("tools/broken.capabilities.json", "{}");
+    let found: Value = serde_json::from_str(&place.run(&["tools", "check", "tools", "--json"]).out).unwrap();
+    assert_eq!((found["tools"].as_array().unwrap().len(), &found["errors"]), (2, &1.into()), "{found}");
+    assert_eq!(found["diagnostics"][0]["code"], "not-loaded", "{found}");
+    assert!(found["tools"][0]["diagnostics"].is_array() && found["warnings"].is_u64(), "{found}");
 }
 
 #[test]

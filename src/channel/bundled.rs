@@ -168,7 +168,7 @@ pub enum BundledError {
         path: PathBuf,
     },
     /// A file cannot be written.
-    #[error("{} cannot be written: {source}", path.display())]
+    #[error("{} cannot be written: {source}; check its owner, its mode and the space that is left", path.display())]
     Write {
         /// The file or directory.
         path: PathBuf,

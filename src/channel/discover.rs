@@ -261,7 +261,7 @@ pub enum DiscoverError {
         source: io::Error,
     },
     /// A file cannot be opened or read.
-    #[error("{} cannot be read: {source}", path.display())]
+    #[error("{} cannot be read: {source}; check its owner and mode", path.display())]
     File {
         /// The file.
         path: PathBuf,

@@ -12,7 +12,7 @@ use super::config::Settings;
 use super::outcome::{Failure, Outcome};
 use super::output::{columns, count, print_json};
 use crate::egress::is_unbounded_prefix;
-use crate::model::diagnostic::Severity;
+use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::escape::{escaped, escaped_lines};
 use crate::tool::{
     LoadedTools, PreparedTool, ToolCall, ToolRegistry, WasmToolRuntime, default_tools_dir, install_tool,
@@ -98,30 +98,39 @@ fn first_line(text: &str) -> String {
 }
 
 fn to_json(tool: &PreparedTool) -> Value {
-    let diagnostics: Vec<String> = tool.diagnostics().iter().map(ToString::to_string).collect();
     json!({
         "name": tool.name(),
         "description": tool.description(),
         "schema": tool.schema(),
         "abi_version": tool.abi_version().to_string(),
-        "diagnostics": diagnostics,
+        "diagnostics": tool.diagnostics(),
     })
 }
 
 fn check(settings: &Settings, paths: &[PathBuf], output: JsonArgs) -> Outcome {
     let tools = ToolRegistry::new(runtime(settings)?);
     let loaded = load(&tools, paths)?;
-    let failed: Vec<String> = loaded.failed.iter().map(ToString::to_string).collect();
+    let failed = loaded.failed.iter().map(|error| Diagnostic::error("not-loaded", error.to_string()));
+    let warnings = loaded.warnings.iter().map(|text| Diagnostic::warning("tool-files", text.as_str()));
+    let diagnostics: Vec<Diagnostic> = warnings.chain(failed).collect();
+    let all =
+        || tools.tools().into_iter().flat_map(|tool| tool.diagnostics().to_vec()).chain(diagnostics.clone());
+    let number = |severity| all().filter(|found| found.severity == severity).count();
+    let (errors, warnings) = (number(Severity::Error), number(Severity::Warning));
     if output.json {
         let tools: Vec<Value> = tools.tools().iter().map(|tool| to_json(tool)).collect();
-        print_json(&json!({"tools": tools, "failed": failed, "warnings": loaded.warnings}));
+        print_json(
+            &json!({"tools": tools, "diagnostics": diagnostics, "errors": errors, "warnings": warnings}),
+        );
     } else {
         tools.tools().iter().for_each(|tool| print!("{}", to_text(tool)));
-        loaded.warnings.iter().for_each(|warning| println!("warning: {}", escaped(warning)));
-        failed.iter().for_each(|error| println!("error: {}", escaped(error)));
-        println!("{}, {}", count(loaded.loaded.len(), "tool"), count(failed.len(), "error"));
+        for found in &diagnostics {
+            println!("{}: {}", found.severity, escaped(&found.to_string()));
+        }
+        let (tools, errors) = (count(loaded.loaded.len(), "tool"), count(errors, "error"));
+        println!("{tools}, {errors}, {}", count(warnings, "warning"));
     }
-    if failed.is_empty() && !loaded.loaded.is_empty() { Ok(()) } else { Err(Failure::Reported) }
+    if loaded.failed.is_empty() && !loaded.loaded.is_empty() { Ok(()) } else { Err(Failure::Reported) }
 }
 
 /// What a tool is and may do, a line each.

@@ -17,7 +17,7 @@ use crate::secrets::SecretError;
 #[non_exhaustive]
 pub enum OutboundError {
     /// The URL is not one that the host would request.
-    #[error("URL refused: {0}")]
+    #[error("URL refused: {0}; report it to the channel's author")]
     Url(&'static str),
     /// The method is not one that the host speaks.
     #[error("method refused: use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")]
@@ -26,7 +26,7 @@ pub enum OutboundError {
     #[error("not on the allow-list: {0}; see http.allowlist in the channel's capability file")]
     NotAllowed(String),
     /// The headers are not acceptable.
-    #[error("headers refused: {0}")]
+    #[error("headers refused: {0}; report it to the channel's author")]
     Headers(String),
     /// The guest wrote the value of a secret.
     #[error(
@@ -39,13 +39,13 @@ pub enum OutboundError {
         place: &'static str,
     },
     /// One callback made too many requests.
-    #[error("more than {limit} requests in one callback (http.max_requests_per_callback)")]
+    #[error("more than {limit} requests in one callback; raise http.max_requests_per_callback")]
     TooManyInCallback {
         /// The limit.
         limit: u32,
     },
     /// The request body is too long.
-    #[error("the request body has {size} bytes, the limit is {limit} (http.max_request_bytes)")]
+    #[error("the request body has {size} bytes, the limit is {limit}; raise http.max_request_bytes")]
     RequestTooLarge {
         /// The body's length, in bytes.
         size: usize,
@@ -53,19 +53,19 @@ pub enum OutboundError {
         limit: u64,
     },
     /// The channel made too many requests in the last minute or hour.
-    #[error("over http.rate_limit, {}", RateLimited::advice(*retry_after))]
+    #[error("over http.rate_limit, {}; raise http.rate_limit if this happens often", RateLimited::advice(*retry_after))]
     RateLimited {
         /// When the next request will be within the limit.
         retry_after: Duration,
     },
-    /// Too many requests of the channel are under way.
-    #[error("{limit} requests of this channel are under way already (http.max_concurrent_requests)")]
+    /// Too many requests of the channel are in flight.
+    #[error("{limit} requests of this channel are in flight already; raise http.max_concurrent_requests")]
     TooManyAtOnce {
         /// The limit.
         limit: u32,
     },
     /// The host's name could not be resolved.
-    #[error("cannot resolve {host}: {reason}")]
+    #[error("cannot resolve {host}: {reason}; check the name, and the DNS of this machine")]
     Resolve {
         /// The host's name.
         host: String,
@@ -89,7 +89,9 @@ pub enum OutboundError {
         secret: String,
     },
     /// A placeholder names a credential that is not for this host and path.
-    #[error("the secret '{secret}' is not declared for {host} and this path; see http.credentials")]
+    #[error(
+        "the secret '{secret}' is not declared for {host} and this path; see http.credentials in the channel's capability file"
+    )]
     CredentialNotForHost {
         /// The secret's name.
         secret: String,
@@ -98,7 +100,8 @@ pub enum OutboundError {
     },
     /// The secret's value cannot stand where it would be put.
     #[error(
-        "the secret '{secret}' cannot be put into the {place}: its value would change the request's structure"
+        "the secret '{secret}' cannot be put into the {place}: its value would change the request's structure; \
+         store the value that the provider shows, without anything around it"
     )]
     CredentialUnfit {
         /// The secret's name.
@@ -110,7 +113,7 @@ pub enum OutboundError {
     #[error("secrets cannot be read: {0}")]
     Secrets(#[from] SecretError),
     /// The time for the request is over.
-    #[error("the request to {host} timed out after {}", HumanDuration(*after))]
+    #[error("the request to {host} timed out after {}; see whether the service is up", HumanDuration(*after))]
     Timeout {
         /// The request's host.
         host: String,
@@ -118,7 +121,9 @@ pub enum OutboundError {
         after: Duration,
     },
     /// A server responded to the handshake of a websocket with another status than 101.
-    #[error("{host} responded to the websocket's handshake with status {status}")]
+    #[error(
+        "{host} responded to the websocket's handshake with status {status}; check the channel's credentials and address"
+    )]
     Handshake {
         /// The server's host.
         host: String,
@@ -126,7 +131,9 @@ pub enum OutboundError {
         status: u16,
     },
     /// The connection could not be made or broke.
-    #[error("the request to {host} failed: {reason}")]
+    #[error(
+        "the request to {host} failed: {reason}; see whether the service is up and this machine reaches it"
+    )]
     Connection {
         /// The request's host.
         host: String,
@@ -134,7 +141,9 @@ pub enum OutboundError {
         reason: &'static str,
     },
     /// The head of the response is too large.
-    #[error("the response head of {host} is larger than {limit} bytes")]
+    #[error(
+        "the response head of {host} is larger than the {limit} bytes that are read; report it to the service"
+    )]
     ResponseHeadTooLarge {
         /// The request's host.
         host: String,
@@ -142,7 +151,7 @@ pub enum OutboundError {
         limit: usize,
     },
     /// The response body is too large.
-    #[error("the response body of {host} is larger than {limit} bytes (http.max_response_bytes)")]
+    #[error("the response body of {host} is larger than {limit} bytes; raise http.max_response_bytes")]
     ResponseTooLarge {
         /// The request's host.
         host: String,

@@ -30,13 +30,13 @@ pub type Task = Box<dyn FnOnce() + Send>;
 #[non_exhaustive]
 pub enum PoolError {
     /// More jobs were submitted than [`WorkerPool::capacity`] and the queue hold.
-    #[error("all workers are busy and their queue is full")]
+    #[error("all workers are busy and their queue is full: try again later, or raise `workers`")]
     Full,
     /// The pool is shut down.
-    #[error("the worker pool is shut down")]
+    #[error("the worker pool is shut down: the host is stopping")]
     ShutDown,
     /// The system gives no thread, not even a first one.
-    #[error("no worker thread could be started")]
+    #[error("no worker thread could be started: raise the limit of processes, or lower `workers`")]
     NoThread,
 }
 

@@ -44,7 +44,7 @@ pub enum SecretError {
         reason: &'static str,
     },
     /// The file system said no.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
+    #[error("cannot {action} {path}: {source}; check its owner and mode", path = path.display())]
     Io {
         /// What was tried, as a verb.
         action: &'static str,

@@ -240,10 +240,10 @@ mod tests {
             ("retention.dead_days", 0, 36_500),
             ("retention.history_days", 0, 36_500),
             ("server.header_timeout_secs", 1, 300),
-            ("server.body_secs", 1, 3_600),
+            ("server.body_timeout_secs", 1, 3_600),
             ("server.dispatch_timeout_secs", 1, 300),
             ("server.response_timeout_secs", 1, 3_600),
-            ("server.write_secs", 1, 3_600),
+            ("server.write_timeout_secs", 1, 3_600),
             ("server.keep_alive_secs", 0, 3_600_u64),
         ] {
             for good in [min, max] {
