@@ -93,9 +93,10 @@ pub struct HttpAgent {
     settings: HttpSettings,
     secrets: Arc<dyn SecretStore>,
     client: ureq::Agent,
-    /// Failures in a row to reach the server at all.
+    /// Failures in a row to reach the server at all: any thread adds one when a request did not reach it, and sets it to 0 when
+    /// one did. It decides nothing but the length of the next wait, so threads may race.
     unreachable: AtomicU32,
-    /// Anybody who writes to a failing agent causes a line.
+    /// Anybody who writes to a failing agent causes a line. Held for the look-up that decides whether it is written.
     log: Mutex<LogThrottle>,
 }
 

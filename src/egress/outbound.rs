@@ -36,6 +36,7 @@ pub struct OutboundHttp(Arc<Inner>);
 struct Inner {
     direct: Clients,
     proxied: Option<Proxy>,
+    /// Set once, when the host begins to stop; requests of polls look at it while they wait.
     polls_ended: AtomicBool,
     rewrites: Vec<Rewrite>,
     private: PrivateHosts,

@@ -43,10 +43,11 @@ type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 struct LookupQueue {
     lookup: Box<Lookup>,
     ttl: Duration,
+    /// Held for look-ups in the maps, never while a name is resolved.
     state: Mutex<State>,
-    /// Told when a lookup ends.
+    /// Notified when a lookup ends.
     ended: Condvar,
-    /// Told when there is a lookup to run.
+    /// Notified when there is a lookup to run.
     queued: Condvar,
 }
 
@@ -56,7 +57,8 @@ struct State {
     /// By host. Each is in `queue` or on a thread.
     running: HashMap<String, Arc<Running>>,
     queue: VecDeque<(String, Arc<Running>)>,
-    /// Threads, and how many of them wait for the queue.
+    /// Threads, and how many of them run no lookup. Whoever starts a thread counts it into both under the lock that it waits
+    /// for, and it takes itself out of both when it ends; so `idle` is never more than `threads`.
     threads: usize,
     idle: usize,
 }

@@ -24,7 +24,9 @@ pub struct AgentHealth {
 /// Where an agent reports its state, and health reads it. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct AgentReport {
+    /// Written by the agent's threads, read by `health`; held for a change or a copy.
     health: Arc<Mutex<Option<AgentHealth>>>,
+    /// Held for the look-up that decides whether a line is written.
     log: Arc<Mutex<Log>>,
 }
 

@@ -232,13 +232,15 @@ struct Bounds {
 /// Mappings that are free, and a count of those that are leased.
 struct Pool {
     bounds: Bounds,
+    /// Held to take a mapping or to put one back, never while its pages are cleared.
     state: Mutex<PoolState>,
 }
 
 struct PoolState {
     /// The one that was used last is at the end: its pages are in the processor's caches.
     free: Vec<Mapping>,
-    /// All that exist, leased ones included.
+    /// All that exist, leased ones included, and their addresses: both go up when a mapping is made and down when it is unmapped,
+    /// so `free.len()` is never more than `mappings`.
     mappings: usize,
     bytes: usize,
 }

@@ -28,6 +28,7 @@ pub(super) enum Mismatch<'a> {
 /// Counts requests that no channel takes, and decides which of them are logged.
 #[derive(Debug, Default)]
 pub(super) struct UnroutedRequests {
+    /// Only ever counted up, by the thread that has the request.
     total: AtomicU64,
     /// Behind a lock because any clone of the routes may be asked; held for a look into a map.
     logged: Mutex<Logged>,

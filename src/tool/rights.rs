@@ -21,6 +21,7 @@ pub(super) struct ToolRights {
     pub(super) secrets: Arc<dyn SecretStore>,
     pub(super) allowed_secrets: AllowedNames,
     pub(super) files: Option<ToolFiles>,
+    /// Calls of this tool on several workers count together; held to take a token.
     pub(super) invoke_rate: Mutex<RateLimit>,
 }
 

@@ -28,6 +28,7 @@ pub(super) struct CallRoom {
     own_workers: OnceLock<WorkerPool>,
     /// The host's, and the part of its memory that tools may have. Held for a look only.
     host: RwLock<Option<(HostRoom, MemoryBudget)>>,
+    /// Held for bookkeeping only, never while a call runs.
     turns: Arc<Mutex<Turns>>,
 }
 

@@ -72,6 +72,7 @@ pub struct ExecAgent {
     state: Mutex<ProcessState>,
     /// Wakes all threads: a place among the open messages, a process, a suspect, the end.
     changed: Condvar,
+    /// Any of the threads may cause a line; held for the look-up that decides whether it is written.
     log: Mutex<Throttles>,
     /// The values of the variables that the configuration names: they are left out of what is quoted.
     secrets: Vec<Secret>,

@@ -27,6 +27,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// The one message that a process has.
 struct Trial<'a> {
     agent: &'a ExecAgent,
+    /// The reader of lines takes the message out, the thread of the trial looks for its timeout; held for a look-up only.
     open: Mutex<InFlightMessages>,
     /// Held while a line is acted upon: meanwhile the message may be neither here nor dealt with.
     acting: Mutex<()>,

@@ -72,16 +72,19 @@ pub struct OpenAiAgent {
     settings: OpenAiSettings,
     client: Client,
     flags: Flags,
-    /// The only model of the server, when the settings name none.
+    /// The only model of the server, when the settings name none: set by the thread that has listed the models, cleared by the
+    /// one to which the server says that it has no such model. Held for a copy only.
     found_model: Mutex<Option<String>>,
-    /// Failures in a row to reach the server at all.
+    /// Failures in a row to reach the server at all: a thread adds one when the message has to wait for the server, and sets it
+    /// to 0 after a reply or another failure. It decides nothing but the length of the next wait, so threads may race.
     unreachable: AtomicU32,
-    /// Anybody who writes to a failing agent causes a line.
+    /// Anybody who writes to a failing agent causes a line. Held for the look-up that decides whether it is written.
     log: Mutex<LogThrottle>,
     stop: Stop,
 }
 
-/// What the server has taught about itself.
+/// What the server has taught about itself. Each is set once, by the thread whose request was refused for it, and never
+/// cleared.
 #[derive(Default)]
 struct Flags {
     is_limit_of_completion: AtomicBool,

@@ -6,6 +6,7 @@ use std::time::Duration;
 /// Set once.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
+    /// Set once, by whoever stops the host; threads that wait for `changed` read it. Held for that only.
     is_set: Mutex<bool>,
     changed: Condvar,
 }
