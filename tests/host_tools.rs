@@ -50,7 +50,7 @@ fn says(host: &Host, text: &str) {
     let address = host.local_addr().expect("an address");
     let secret = fixtures::value_of("echo_webhook_secret");
     let body = json!({"user": "ann", "text": text});
-    eventually("the webhook is answered", || {
+    eventually("the webhook gets its response", || {
         let reply = client::webhook(address, "/webhook/echo", &secret, &body);
         (reply.status == 200).then_some(())
     });
@@ -92,7 +92,7 @@ fn a_call_that_invokes_others_does_not_wait_for_its_own_place() {
         // Two at a time: one waits for the other's place.
         let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| tools.call("outer", &params))).collect();
         for call in calls {
-            assert_eq!(call.join().expect("no panic").expect("an answer"), "deep");
+            assert_eq!(call.join().expect("no panic").expect("an output"), "deep");
         }
     });
     host.shutdown();

@@ -16,7 +16,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(300);
 /// The wait when the host could not keep a reply.
 const UNAVAILABLE_WAIT: Duration = Duration::from_secs(2);
 
-/// Shows the person that their message is being worked on.
+/// Shows the sender that their message is being worked on.
 pub(super) fn begin(host: &Host, delivery: &Delivery) {
     Recipient::of(delivery).show(host, StatusType::Thinking, "");
 }

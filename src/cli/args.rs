@@ -426,7 +426,7 @@ pub enum SecretsCommand {
         #[arg(long)]
         generate: bool,
     },
-    /// The names of stored secrets, and of those that channels miss
+    /// The names of stored secrets, and of missing ones
     List(JsonArgs),
     /// Remove a secret
     Remove {

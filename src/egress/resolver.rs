@@ -158,7 +158,7 @@ impl LookupQueue {
                 let woken = self.queued.wait_timeout(state, THREAD_IDLE);
                 let (guard, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
                 state = guard;
-                // Seen under the lock, so nothing is queued for a thread that ends.
+                // Checked under the lock, so nothing is queued for a thread that ends.
                 if timeout.timed_out() && state.queue.is_empty() {
                     state.idle -= 1;
                     state.threads -= 1;

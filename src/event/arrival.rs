@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use wit_abi::types::{IncomingHttpRequest, StatusUpdate};
 
 use crate::channel::ChannelName;
-use crate::model::oneshot::Teller;
+use crate::model::oneshot;
 use crate::store::{PendingReply, ReplyId};
 use crate::webhook::DedupeKey;
 
@@ -124,9 +124,9 @@ pub enum ShutdownPhase {
 #[derive(Debug)]
 pub enum RouterCommand {
     /// Adds a channel and runs its `on-start`.
-    Add(Box<ChannelSetup>, Box<StoredChannel>, Teller<Result<(), AddChannelError>>),
+    Add(Box<ChannelSetup>, Box<StoredChannel>, oneshot::Sender<Result<(), AddChannelError>>),
     /// Takes a channel out; false when there is none of this name.
-    Remove(ChannelName, Teller<bool>),
+    Remove(ChannelName, oneshot::Sender<bool>),
     /// Tells a guest what the agent is doing.
     Status(ChannelName, Arc<StatusUpdate>),
     /// A dead reply is to be tried again, from the first attempt on.
@@ -134,7 +134,7 @@ pub enum RouterCommand {
     /// A reply is not to be tried any more.
     DropReply(ReplyId),
     /// How every channel is.
-    Health(Teller<Vec<ChannelHealth>>),
+    Health(oneshot::Sender<Vec<ChannelHealth>>),
     /// Stops taking work, lets what runs end within the grace, calls `on-shutdown`, and ends the router.
     Shutdown {
         /// How long running callbacks may still take.

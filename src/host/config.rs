@@ -118,7 +118,7 @@ pub struct ManagerConfig {
     pub queue: QueueLimits,
     /// How messages are delivered to the agent.
     pub delivery: DeliveryPolicy,
-    /// What a person is told when their message became a dead letter; nothing when there is no text.
+    /// What the sender is told when a message became a dead letter; nothing when there is no text.
     pub dead_letter_text: Option<String>,
     /// How long completed messages and replies are kept.
     pub retention: Retention,

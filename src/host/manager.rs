@@ -18,7 +18,7 @@ use crate::event::health::ChannelHealth;
 use crate::event::queue::{EventSender, event_queue};
 use crate::inbox::{AgentHealth, AgentReport, Mailbox, MessageStream};
 use crate::model::clock::time_of;
-use crate::model::oneshot::once;
+use crate::model::oneshot;
 use crate::model::vital_thread::spawn_vital;
 use crate::pairing::PairingService;
 use crate::router::scheduler;
@@ -208,7 +208,7 @@ impl ChannelManager {
         let (setup, needed) = self.assembly.setup(&channel)?;
         setup.problems().for_each(|problem| problem.log(name.as_str()));
         let stored = self.stored.take(&name.shared(), &self.store).map_err(ReadError::from)?;
-        let (done, result) = once();
+        let (done, result) = oneshot::channel();
         self.send(Event::Command(RouterCommand::Add(Box::new(setup), Box::new(stored), done)))?;
         result.wait().ok_or(HostError::Closed)??;
         let needed = Arc::new(needed);
@@ -228,7 +228,7 @@ impl ChannelManager {
     /// The host has shut down.
     pub fn remove(&self, channel: &ChannelName) -> Result<bool, HostError> {
         self.routes.remove(channel);
-        let (done, result) = once();
+        let (done, result) = oneshot::channel();
         self.send(Event::Command(RouterCommand::Remove(channel.clone(), done)))?;
         let was_there = result.wait().ok_or(HostError::Closed)?;
         // A start that ended meanwhile has opened paths.
@@ -271,7 +271,7 @@ impl ChannelManager {
     /// # Errors
     /// The host has shut down.
     pub fn health(&self) -> Result<Health, HostError> {
-        let (reply, channels) = once();
+        let (reply, channels) = oneshot::channel();
         self.send(Event::Command(RouterCommand::Health(reply)))?;
         let mut channels = channels.wait().ok_or(HostError::Closed)?;
         for channel in &mut channels {

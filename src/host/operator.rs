@@ -186,7 +186,7 @@ impl ChannelManager {
         Operator::replay_message(self, id)
     }
 
-    /// Takes a message away from the agent, or gives up a dead one. False when there is no such message, or it is
+    /// Drops a pending message or a dead letter. False when there is no such message, or it is
     /// completed or dropped.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::channel::ChannelName;
 use crate::event::completion::Completion;
 use crate::inbox::Delivery;
 use crate::model::clock::unix_ms;
-use crate::model::oneshot::once;
+use crate::model::oneshot;
 use crate::store::{
     Batch, Change, CommitError, MessageId, NewReply, ReplyAttachment, ReplyBody, ReplyId, ReplyKind,
 };
@@ -104,7 +104,7 @@ impl ChannelManager {
         // thread never has to wait there.
         let permit = self.reply_permits.take();
         let mut waits = Some((pending, permit));
-        let (done, stored) = once();
+        let (done, stored) = oneshot::channel();
         let mut done = Some(done);
         let completed = self.completed.clone();
         let waiting = self.replies_waiting.clone();
@@ -114,7 +114,7 @@ impl ChannelManager {
                 let _ = completed.send(Completion::ReplyStored(pending, Some(permit)));
             }
             if let Some(done) = done.take() {
-                done.tell(outcome);
+                done.send(outcome);
             }
         });
         stored.wait().unwrap_or(Err(CommitError::Stopped))?;

@@ -1,4 +1,4 @@
-//! What the person is told whose message became a dead letter.
+//! What the sender is told when a message became a dead letter.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::mailbox::StoredMessage;
 
 /// Whoever knows how replies reach people. It is called by the reader whose delivery failed, and on the store thread.
 pub(crate) trait DeadLetterNotice: Send + Sync {
-    /// The reply that tells the person, with `text` in place of the configured sentence; none when they are not to be told.
+    /// The reply that tells the sender, with `text` in place of the configured sentence; none when they are not to be told.
     fn reply_to(&self, id: MessageId, message: &StoredMessage, text: Option<&str>) -> Option<NewReply>;
 
     /// That reply is durable, together with the end of the message. Must not wait.
@@ -24,7 +24,7 @@ pub(crate) struct Failure<'a> {
     pub delay: Duration,
     /// Trying again would not help: the message becomes a dead letter at once.
     pub is_final: bool,
-    /// What the person is told when the message becomes a dead letter, in place of the configured sentence.
+    /// What the sender is told when the message becomes a dead letter, in place of the configured sentence.
     pub notice: Option<&'a str>,
 }
 

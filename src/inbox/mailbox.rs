@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::model::clock::unix_ms;
 use crate::model::deadline::deadline_after;
 use crate::model::log_throttle::LogThrottle;
-use crate::model::oneshot::once;
+use crate::model::oneshot;
 use crate::store::{
     AttachmentMeta, Batch, Change, ChannelKey, CommitError, MessageBody, MessageId, MessageRecord,
     NewMessage, PendingMessage, StoreHandle, StoreState,
@@ -324,7 +324,7 @@ impl Mailbox {
         self.0.store.health().state == StoreState::Down
     }
 
-    /// Stores the end of a message, and in the same transaction what the person is told.
+    /// Stores the end of a message, and in the same transaction what the sender is told.
     fn store_dead_letter(
         &self,
         id: MessageId,
@@ -386,11 +386,11 @@ impl Mailbox {
             Some(content) => Change::PutTranscript { conversation, at_ms: unix_ms(), content },
             None => Change::RemoveTranscript { conversation },
         };
-        let (teller, stored) = once();
-        let mut teller = Some(teller);
+        let (sender, stored) = oneshot::channel();
+        let mut sender = Some(sender);
         self.0.store.try_commit(Batch::of(change), move |outcome| {
-            if let Some(teller) = teller.take() {
-                teller.tell(outcome);
+            if let Some(sender) = sender.take() {
+                sender.send(outcome);
             }
         });
         stored.wait().unwrap_or(Err(CommitError::Stopped))

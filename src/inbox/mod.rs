@@ -3,10 +3,10 @@
 //! | file | job |
 //! |---|---|
 //! | `conversations` | order within a conversation: pure bookkeeping, also used for replies |
-//! | `queue` | what waits, what is in flight, what is redelivered or given up: pure |
+//! | `queue` | what waits, what is in flight, what is redelivered or becomes a dead letter: pure |
 //! | `mailbox` | the queue between the store thread and the readers |
 //! | `delivery` | one message that is in flight |
-//! | `dead_letter` | what the person is told whose message was given up |
+//! | `dead_letter` | what the sender is told when a message became a dead letter |
 //! | `agent_report` | what an agent says of its own state |
 //! | `message_stream` | how readers read |
 

@@ -1,5 +1,5 @@
-//! The queue of messages for the agent: what can be delivered, what is in flight, what is redelivered, what is given up. No
-//! I/O, no clock.
+//! The queue of messages for the agent: what can be delivered, what is in flight, what is redelivered, what becomes a dead
+//! letter. No I/O, no clock.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -184,7 +184,7 @@ impl<B: Clone> MessageQueue<B> {
         self.leased(lease).is_some_and(|entry| entry.attempt >= self.policy.max_attempts)
     }
 
-    /// A delivery has failed: the message can be taken again at `due`, or is given up.
+    /// A delivery has failed: the message can be taken again at `due`, or is a dead letter.
     pub fn fail(&mut self, lease: Lease, due: Instant) -> Failed {
         if self.leased(lease).is_none() {
             return Failed::Stale;

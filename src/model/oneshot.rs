@@ -5,15 +5,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::bounded;
 
 use super::wait::receive;
 
 /// The two ends.
-pub fn once<T>() -> (Teller<T>, Waiter<T>) {
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let value = Arc::new(Place(Mutex::new(None)));
     let (open, closed) = bounded(1);
-    (Teller { value: Arc::clone(&value), _open: open }, Waiter { value, closed })
+    (Sender { value: Arc::clone(&value), _open: open }, Receiver { value, closed })
 }
 
 /// Where the value is put. The lock is held only to put and to take.
@@ -26,29 +26,29 @@ impl<T> Place<T> {
     }
 }
 
-/// Tells the value. Dropped without, it says that there will be none.
+/// Sends the value. Dropped without, it says that there will be none.
 #[derive(Debug)]
-pub struct Teller<T> {
+pub struct Sender<T> {
     value: Arc<Place<T>>,
-    _open: Sender<()>,
+    _open: crossbeam_channel::Sender<()>,
 }
 
-impl<T> Teller<T> {
+impl<T> Sender<T> {
     /// Never waits. Nobody needs to be listening.
-    pub fn tell(self, value: T) {
+    pub fn send(self, value: T) {
         *self.value.lock() = Some(value);
     }
 }
 
 /// Waits for the value.
 #[derive(Debug)]
-pub struct Waiter<T> {
+pub struct Receiver<T> {
     value: Arc<Place<T>>,
-    closed: Receiver<()>,
+    closed: crossbeam_channel::Receiver<()>,
 }
 
-impl<T> Waiter<T> {
-    /// Waits without end; `None` when nobody can tell the value any more.
+impl<T> Receiver<T> {
+    /// Waits without end; `None` when nobody can send the value any more.
     pub fn wait(self) -> Option<T> {
         // Nothing is ever sent.
         let _ = receive(&self.closed);
@@ -62,23 +62,23 @@ mod tests {
 
     #[test]
     fn a_sent_value_arrives_on_another_thread() {
-        let (teller, waiter) = once();
-        let waiting = std::thread::spawn(|| waiter.wait());
-        teller.tell("told");
-        assert_eq!(waiting.join().unwrap(), Some("told"));
+        let (sender, receiver) = channel();
+        let waiting = std::thread::spawn(|| receiver.wait());
+        sender.send("value");
+        assert_eq!(waiting.join().unwrap(), Some("value"));
     }
 
     #[test]
-    fn a_teller_that_is_dropped_ends_the_waiting() {
-        let (teller, waiter) = once::<u8>();
-        drop(teller);
-        assert_eq!(waiter.wait(), None);
+    fn a_sender_that_is_dropped_ends_the_waiting() {
+        let (sender, receiver) = channel::<u8>();
+        drop(sender);
+        assert_eq!(receiver.wait(), None);
     }
 
     #[test]
     fn sending_without_a_receiver_is_harmless() {
-        let (teller, waiter) = once();
-        drop(waiter);
-        teller.tell(1);
+        let (sender, receiver) = channel();
+        drop(receiver);
+        sender.send(1);
     }
 }

@@ -288,7 +288,7 @@ impl Pairings {
         (Ok(before), changes)
     }
 
-    /// Takes back an approval that could not be stored: the person waits with their code as before.
+    /// Takes back an approval that could not be stored: the sender waits with their code as before.
     pub fn take_back(&mut self, channel: &ChannelKey, before: Approval) {
         let entry = self.entry(channel);
         remove(&mut entry.identities, (channel, &before.id));

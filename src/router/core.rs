@@ -254,13 +254,13 @@ impl Router {
         match command {
             RouterCommand::Add(setup, stored, done) => {
                 // Nobody may wait for the result any more; the channel is added all the same.
-                done.tell(self.add_channel(*setup, *stored));
+                done.send(self.add_channel(*setup, *stored));
             }
-            RouterCommand::Remove(channel, done) => done.tell(self.remove_channel(&channel)),
+            RouterCommand::Remove(channel, done) => done.send(self.remove_channel(&channel)),
             RouterCommand::Status(channel, update) => self.status(&channel, update),
             RouterCommand::RetryReply(reply) => self.reply_stored(reply),
             RouterCommand::DropReply(id) => self.drop_reply(id),
-            RouterCommand::Health(reply) => reply.tell(self.health()),
+            RouterCommand::Health(reply) => reply.send(self.health()),
             RouterCommand::Shutdown { grace } => self.begin_shutdown(grace),
         }
     }

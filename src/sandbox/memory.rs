@@ -76,10 +76,10 @@ impl MemoryBudget {
         is_in_whole
     }
 
-    fn give_back(&self, bytes: usize) {
+    fn release(&self, bytes: usize) {
         self.0.used.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(whole) = &self.0.whole {
-            whole.give_back(bytes);
+            whole.release(bytes);
         }
     }
 }
@@ -113,13 +113,13 @@ impl MemoryReservation {
     pub fn shrink_to(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
         self.bytes -= less;
-        self.budget.give_back(less);
+        self.budget.release(less);
     }
 }
 
 impl Drop for MemoryReservation {
     fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
+        self.budget.release(self.bytes);
     }
 }
 

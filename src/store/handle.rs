@@ -12,7 +12,7 @@ use super::engine::Store;
 use super::error::StoreError;
 use super::health::{StoreHealth, StoreStatus};
 use super::ids::Ids;
-use crate::model::oneshot::{Waiter, once};
+use crate::model::oneshot;
 
 /// Why a batch was not kept, or a query not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,9 +117,9 @@ impl StoreHandle {
     /// # Errors
     /// See [`CommitError`]. `Unavailable`: it is kept when the store works again.
     pub fn commit_and_wait(&self, batch: Batch) -> Result<(), CommitError> {
-        let (news, waiter) = first_news();
+        let (news, receiver) = first_news();
         self.commit(batch, news);
-        waiter.wait().unwrap_or(Err(CommitError::Stopped))
+        receiver.wait().unwrap_or(Err(CommitError::Stopped))
     }
 
     /// Sends a batch like [`StoreHandle::try_commit`] and waits until it is kept. Not to be used on the store thread.
@@ -127,9 +127,9 @@ impl StoreHandle {
     /// # Errors
     /// See [`CommitError`].
     pub fn try_commit_and_wait(&self, batch: Batch) -> Result<(), CommitError> {
-        let (news, waiter) = first_news();
+        let (news, receiver) = first_news();
         self.try_commit(batch, news);
-        waiter.wait().unwrap_or(Err(CommitError::Stopped))
+        receiver.wait().unwrap_or(Err(CommitError::Stopped))
     }
 
     /// Whether more may be begun that has to be stored. When not, [`StoreEvent::Room`](super::StoreEvent::Room) comes once there
@@ -157,9 +157,9 @@ impl StoreHandle {
         &self,
         query: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, CommitError> {
-        let (teller, waiter) = once();
-        self.ask(query, move |result| teller.tell(result));
-        waiter.wait().unwrap_or(Err(CommitError::Stopped))
+        let (sender, receiver) = oneshot::channel();
+        self.ask(query, move |result| sender.send(result));
+        receiver.wait().unwrap_or(Err(CommitError::Stopped))
     }
 
     /// Asks the engine something, like [`StoreHandle::query`], without waiting for the response. `done` runs on the store
@@ -336,13 +336,13 @@ impl Drop for Done {
 }
 
 /// Both ends of a wait for the first news of a batch.
-fn first_news() -> (impl FnMut(Outcome) + Send + 'static, Waiter<Outcome>) {
-    let (teller, waiter) = once();
-    let mut teller = Some(teller);
+fn first_news() -> (impl FnMut(Outcome) + Send + 'static, oneshot::Receiver<Outcome>) {
+    let (sender, receiver) = oneshot::channel();
+    let mut sender = Some(sender);
     let tell = move |outcome| {
-        if let Some(teller) = teller.take() {
-            teller.tell(outcome);
+        if let Some(sender) = sender.take() {
+            sender.send(outcome);
         }
     };
-    (tell, waiter)
+    (tell, receiver)
 }

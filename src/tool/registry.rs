@@ -11,7 +11,7 @@ use super::prepared::PreparedTool;
 use super::runtime::{EXECUTE, WasmToolRuntime};
 use crate::channel::{ChannelFiles, DiscoverError, DiscoveredChannel, discover_channels};
 use crate::model::name::ChannelName;
-use crate::model::oneshot::once;
+use crate::model::oneshot;
 use crate::sandbox::{PoolError, StopFlag};
 
 /// Tools by name. Cloning shares it, and it can be used from any thread.
@@ -142,7 +142,7 @@ impl ToolRegistry {
     }
 
     fn on_worker(&self, tool: Arc<PreparedTool>, params: String, context: Option<String>) -> ToolReport {
-        let (tell, report) = once();
+        let (sender, report) = oneshot::channel();
         let name = tool.name().to_owned();
         let tools = Arc::clone(&self.0);
         let job = move || {
@@ -151,7 +151,7 @@ impl ToolRegistry {
                 let (tools, tool) = (tools, tool);
                 tools.execute(&tool, params, context)
             };
-            tell.tell(report);
+            sender.send(report);
         };
         if let Err(error) = self.runtime().room().submit(Box::new(job)) {
             let error = match error {

@@ -37,15 +37,15 @@ impl Orders {
 }
 
 /// What a service was told to do, in order.
-pub struct Told<T>(Mutex<Vec<T>>);
+pub struct CallLog<T>(Mutex<Vec<T>>);
 
-impl<T> Default for Told<T> {
+impl<T> Default for CallLog<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T: Clone> Told<T> {
+impl<T: Clone> CallLog<T> {
     pub fn push(&self, what: T) {
         self.0.lock().unwrap().push(what);
     }

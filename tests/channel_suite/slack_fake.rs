@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::fake::{Orders, Told, json as response, locked};
+use crate::fake::{CallLog, Orders, json as response, locked};
 use crate::play::Play;
 use crate::support::client::Reply;
 use crate::support::upstream::{Recorded, Response, Upstream};
@@ -36,8 +36,8 @@ struct State {
 pub struct Inner {
     state: Mutex<State>,
     pub orders: Orders,
-    pub sent: Told<Sent>,
-    pub statuses: Told<String>,
+    pub sent: CallLog<Sent>,
+    pub statuses: CallLog<String>,
 }
 
 pub struct Slack {

@@ -317,7 +317,7 @@ fn edits_buttons_and_quotations_are_delivered_and_other_bots_are_ignored() {
     service.update("callback_query", json!({"id": "cb1", "from": from_ann(), "data": "yes",
         "message": {"message_id": 3, "chat": {"id": ANN, "type": "private"}, "from": {"id": BOT_ID, "is_bot": true}}}));
     assert_eq!(play.hear(), "yes");
-    assert_eq!(service.inner.answered_callbacks.all(), ["cb1"]);
+    assert_eq!(service.inner.acknowledged_callbacks.all(), ["cb1"]);
     let mut reply = private("what about this?");
     reply["message_id"] = json!(50);
     reply["reply_to_message"] =

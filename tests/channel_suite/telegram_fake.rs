@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fake::{Orders, Told, json as response, locked};
+use crate::fake::{CallLog, Orders, json as response, locked};
 use crate::form;
 use crate::support::upstream::{Recorded, Response, Upstream};
 
@@ -41,9 +41,9 @@ struct State {
 pub struct Inner {
     state: Mutex<State>,
     pub orders: Orders,
-    pub sent: Told<Sent>,
-    pub typing: Told<i64>,
-    pub answered_callbacks: Told<String>,
+    pub sent: CallLog<Sent>,
+    pub typing: CallLog<i64>,
+    pub acknowledged_callbacks: CallLog<String>,
 }
 
 pub struct Telegram {
@@ -165,7 +165,7 @@ impl Inner {
                 done(json!(true))
             }
             "answerCallbackQuery" => {
-                self.answered_callbacks
+                self.acknowledged_callbacks
                     .push(arguments.json["callback_query_id"].as_str().unwrap_or_default().to_owned());
                 done(json!(true))
             }

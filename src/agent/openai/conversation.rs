@@ -65,7 +65,7 @@ impl<'a> Conversation<'a> {
             Vec::new()
         };
         if transcript.resumed(delivery.id().0).is_none() {
-            // A turn without a reply is of a message that was given up.
+            // A turn without a reply is of a message that became a dead letter.
             transcript.turns.retain(|turn| turn.reply.is_some());
             transcript.turns.push(new_turn(delivery, pictures.len()));
         }

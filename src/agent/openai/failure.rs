@@ -1,4 +1,4 @@
-//! What a failure means for the message, and what the person is told. No I/O.
+//! What a failure means for the message, and what the sender is told. No I/O.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ pub(super) struct NoReply {
 pub(super) enum FailureAction {
     /// It waits; this is no attempt. Without a time, the wait grows with the failures in a row.
     Wait(Option<Duration>),
-    /// It is tried again a few times. When it becomes a dead letter, the person is told this.
+    /// It is tried again a few times. When it becomes a dead letter, the sender is told this.
     TryAgain(&'static str),
-    /// Trying again would not help: the person is told this at once.
+    /// Trying again would not help: the sender is told this at once.
     GiveUp(&'static str),
     /// The host stops.
     Stop,

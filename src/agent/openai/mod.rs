@@ -11,7 +11,7 @@
 //! | `thinking` | what a model writes to itself: pure |
 //! | `server_error` | what an error means: pure |
 //! | `wait` | how long a server asks to wait: pure |
-//! | `failure` | what a failure means for the message, and what the person is told: pure |
+//! | `failure` | what a failure means for the message, and what the sender is told: pure |
 //! | `client` | HTTP to the server |
 //! | `tools` | what a model may call |
 //! | `attached` | what a model gets of a message's files |
@@ -64,7 +64,7 @@ pub use settings::OpenAiSettings;
 
 /// The longest wait while the server cannot be asked and does not say how long.
 const MAX_UNAVAILABLE_WAIT: Duration = Duration::from_secs(60);
-/// What the person is told whose conversation was forgotten.
+/// What the sender is told when the conversation was forgotten.
 const FORGOTTEN: &str = "I have forgotten our conversation.";
 
 /// The `openai` agent: asks a language model for the reply to each message.

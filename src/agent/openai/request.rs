@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::turn::{Round, Turn};
 
-/// The longest name of a person that a model is told, in characters.
+/// The longest name of a sender that a model gets, in characters.
 const MAX_NAME_CHARS: usize = 64;
 
 /// What the model is told about a conversation of several people.

@@ -273,7 +273,9 @@ mod tests {
             let expected = format!("line 1: `{old}` is now called `{new}`");
             assert_eq!(parse(&format!("{old} = 1")).err(), Some(expected));
             let table = old.rsplit_once('.').map(|(table, _)| format!("{table}.")).unwrap_or_default();
-            assert!(parse(&format!("{table}{new} = 1")).is_ok(), "{table}{new}");
+            // 1 is below the least that some of them may be.
+            let is_known = [1, 256].iter().any(|value| parse(&format!("{table}{new} = {value}")).is_ok());
+            assert!(is_known, "{table}{new}");
         }
     }
 

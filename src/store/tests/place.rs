@@ -190,10 +190,10 @@ fn a_directory_that_others_can_write_to_is_reported() {
     if !is_alone(module_path!(), "a_directory_that_others_can_write_to_is_reported") {
         return;
     }
-    for (mode, is_spoken_of) in [(0o700, false), (0o755, false), (0o775, true), (0o777, true)] {
+    for (mode, is_reported) in [(0o700, false), (0o755, false), (0o775, true), (0o777, true)] {
         let scratch = TempDir::new();
         fs::set_permissions(scratch.path(), fs::Permissions::from_mode(mode)).unwrap();
         let acquire = || drop(HostLock::acquire(scratch.path()).unwrap());
-        assert_eq!(warns(scratch.path(), "can be written by other users", acquire), is_spoken_of, "{mode:o}");
+        assert_eq!(warns(scratch.path(), "can be written by other users", acquire), is_reported, "{mode:o}");
     }
 }

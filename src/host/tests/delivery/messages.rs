@@ -133,7 +133,7 @@ fn the_sender_is_notified_of_every_dead_letter_with_any_reader() {
         config.dead_letter_text = Some("given up".to_owned());
     }));
     let told = |count: usize| {
-        eventually("the person is told", || (upstream.requests().len() == count).then_some(()));
+        eventually("the sender is told", || (upstream.requests().len() == count).then_some(()));
         assert!(upstream.requests().iter().all(|request| request.json()["text"] == "given up"));
     };
     assert_eq!(running.say("ann", "failed").status, 200);
