@@ -6,7 +6,7 @@ use wit_abi::types::{AgentResponse, StatusType, StatusUpdate};
 
 use crate::channel::ChannelName;
 use crate::host::{Host, ReplyError};
-use crate::inbox::{Delivery, Failure};
+use crate::inbox::{Delivery, FailedAttempt};
 use crate::store::CommitError;
 
 /// The wait after the first failed attempt; it doubles with each attempt.
@@ -74,11 +74,11 @@ pub(super) fn complete(host: &Host, delivery: Delivery) {
 /// or becomes a dead letter.
 pub(super) fn fail(host: &Host, delivery: Delivery, error: &str, delay: Option<Duration>) {
     let delay = delay.unwrap_or_else(|| wait_after(delivery.attempt()));
-    fail_with(host, delivery, Failure::new(error, delay));
+    fail_with(host, delivery, FailedAttempt::new(error, delay));
 }
 
 /// The same with more to say.
-pub(super) fn fail_with(host: &Host, delivery: Delivery, failure: Failure<'_>) {
+pub(super) fn fail_with(host: &Host, delivery: Delivery, failure: FailedAttempt<'_>) {
     host.agent_report().failed(&format!("message {}: {}", delivery.id(), failure.error));
     Recipient::of(&delivery).show(host, StatusType::Done, "");
     delivery.fail_with(failure);

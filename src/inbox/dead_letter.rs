@@ -17,7 +17,7 @@ pub(crate) trait DeadLetterNotice: Send + Sync {
 
 /// How an attempt at a message failed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Failure<'a> {
+pub(crate) struct FailedAttempt<'a> {
     /// What happened, for the operator.
     pub error: &'a str,
     /// When the message may be redelivered.
@@ -28,7 +28,7 @@ pub(crate) struct Failure<'a> {
     pub notice: Option<&'a str>,
 }
 
-impl<'a> Failure<'a> {
+impl<'a> FailedAttempt<'a> {
     /// One after which the message is tried again.
     pub fn new(error: &'a str, delay: Duration) -> Self {
         Self { error, delay, is_final: false, notice: None }

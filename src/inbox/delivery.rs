@@ -8,7 +8,7 @@ use wit_abi::types::{EmittedMessage, InboundAttachment};
 
 use crate::store::{AttachmentMeta, MessageBody, MessageId, ReadError};
 
-use super::dead_letter::Failure;
+use super::dead_letter::FailedAttempt;
 use super::mailbox::{Mailbox, StoredMessage};
 use super::queue::{Failed, Lease, Taken};
 
@@ -120,11 +120,11 @@ impl Delivery {
     /// Like [`Delivery::nack`], with a reason for the operator, who sees it when the message becomes a dead letter: true
     /// when it did, and is not redelivered.
     pub fn fail(self, error: &str, delay: Duration) -> bool {
-        self.fail_with(Failure::new(error, delay))
+        self.fail_with(FailedAttempt::new(error, delay))
     }
 
     /// The same with more to say.
-    pub(crate) fn fail_with(mut self, failure: Failure<'_>) -> bool {
+    pub(crate) fn fail_with(mut self, failure: FailedAttempt<'_>) -> bool {
         self.is_completed = true;
         self.mailbox.fail(self.lease, failure) == Failed::DeadLetter
     }
@@ -151,7 +151,7 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.is_completed {
-            self.mailbox.fail(self.lease, Failure::new("its reader dropped it", Duration::ZERO));
+            self.mailbox.fail(self.lease, FailedAttempt::new("its reader dropped it", Duration::ZERO));
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::store::{
     NewMessage, PendingMessage, StoreHandle, StoreState,
 };
 
-use super::dead_letter::{DeadLetterNotice, Failure};
+use super::dead_letter::{DeadLetterNotice, FailedAttempt};
 use super::queue::{DeliveryPolicy, Failed, Lease, MessageQueue, QueueLimits, Taken, Waiting};
 
 /// Bytes of messages that are kept in memory until they are read; the others are read from the store.
@@ -211,7 +211,7 @@ impl Mailbox {
             let now = Instant::now();
             if let Some(expired) = state.queue.expired(now) {
                 drop(state);
-                self.fail(expired, Failure::new("it was not acknowledged in time", Duration::ZERO));
+                self.fail(expired, FailedAttempt::new("it was not acknowledged in time", Duration::ZERO));
                 state = self.lock();
                 continue;
             }
@@ -266,8 +266,8 @@ impl Mailbox {
     /// stays as it is in the store.
     ///
     /// While nothing can be stored no response can be, whatever the agent does: that is not an attempt of the agent.
-    pub(super) fn fail(&self, lease: Lease, failure: Failure<'_>) -> Failed {
-        let Failure { error, delay, is_final, notice } = failure;
+    pub(super) fn fail(&self, lease: Lease, failure: FailedAttempt<'_>) -> Failed {
+        let FailedAttempt { error, delay, is_final, notice } = failure;
         if self.is_store_down() {
             self.release(lease, delay);
             return Failed::Requeued;

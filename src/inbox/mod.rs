@@ -20,7 +20,7 @@ mod queue;
 
 pub use agent_report::{AgentHealth, AgentReport};
 pub(crate) use conversations::Conversations;
-pub(crate) use dead_letter::{DeadLetterNotice, Failure};
+pub(crate) use dead_letter::{DeadLetterNotice, FailedAttempt};
 pub use delivery::Delivery;
 pub(crate) use mailbox::{Mailbox, Posted, StoredMessage};
 pub use message_stream::{MessageStream, RecvError};

@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 use wit_abi::types::AgentResponse;
 
 use crate::host::Host;
-use crate::inbox::{Delivery, Failure};
+use crate::inbox::{Delivery, FailedAttempt};
 #[cfg(feature = "cli")]
 use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
@@ -183,7 +183,7 @@ impl OpenAiAgent {
             FailureAction::GiveUp(notice) => (true, notice),
         };
         self.unreachable.store(0, Ordering::Relaxed);
-        outcome::fail_with(host, delivery, Failure { error, delay, is_final, notice: Some(notice) });
+        outcome::fail_with(host, delivery, FailedAttempt { error, delay, is_final, notice: Some(notice) });
     }
 
     fn log_failure(&self, delivery: &Delivery, error: &str) {

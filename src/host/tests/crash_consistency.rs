@@ -2,7 +2,7 @@
 //! reaches the upstream server.
 //!
 //! A child process runs a host with a durable store under load from this process, which is also the upstream server. It
-//! is killed at random and at chosen moments, restarted on the same state, and at the end left to finish its work.
+//! is killed at random and at chosen points, restarted on the same state, and at the end left to finish its work.
 //! `TINCLAW_CRASH_ROUNDS` sets the number of kills (20).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use crate::channel::ChannelName;
 use crate::host::tests::crash::hooked;
+use crate::host::tests::crash::kill_points::{KillPoint, Plan, Random};
 use crate::host::tests::crash::log::{self, Line};
-use crate::host::tests::crash::moments::{Moment, Plan, Random};
 use crate::store::{Durability, ReplyFilter, ReplyState, SqliteStore, Store};
 use crate::test_support::own_process::test_in_a_child;
 use crate::test_support::temp_dir::TempDir;
@@ -47,7 +47,7 @@ fn what_got_200_is_delivered_and_replied_to_whenever_the_host_is_killed() {
     println!("{rounds} rounds, seed {seed}");
     let world = World::new();
     let mut random = Random(seed);
-    let mut hit: BTreeMap<Moment, u64> = BTreeMap::new();
+    let mut hit: BTreeMap<KillPoint, u64> = BTreeMap::new();
     thread::scope(|scope| {
         for channel in CHANNELS {
             for user in ["ann", "bob", "cid"] {
@@ -57,12 +57,9 @@ fn what_got_200_is_delivered_and_replied_to_whenever_the_host_is_killed() {
         }
         let _stop = StopAtEnd(&world.stopped);
         for round in 0..rounds {
-            let moment = Moment::ALL[(round % Moment::ALL.len() as u64) as usize];
-            let plan = Plan {
-                moment,
-                nth: 1 + random.below(100),
-                delay: Duration::from_micros(random.below(3_000)),
-            };
+            let point = KillPoint::ALL[(round % KillPoint::ALL.len() as u64) as usize];
+            let plan =
+                Plan { point, nth: 1 + random.below(100), delay: Duration::from_micros(random.below(3_000)) };
             let linger = Duration::from_millis(random.below(700));
             *hit.entry(world.run_and_kill(round, plan, linger)).or_default() += 1;
         }
@@ -194,16 +191,16 @@ impl World {
 
     /// Runs a child under load until it is killed as planned, or all the same when the plan does not come about. Which of
     /// the two.
-    fn run_and_kill(&self, run: u64, plan: Plan, linger: Duration) -> Moment {
+    fn run_and_kill(&self, run: u64, plan: Plan, linger: Duration) -> KillPoint {
         let (mut child, mut lines) = self.start(run, Some(plan));
         *self.child.pid.lock().unwrap() = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
-        if plan.moment == Moment::InsideRespond {
+        if plan.point == KillPoint::InsideRespond {
             self.child.requests_left.store(i64::try_from(plan.nth).expect("small"), Ordering::Relaxed);
         }
         let address = lines.by_ref().find_map(|line| line.strip_prefix("listening ")?.parse().ok());
         *self.host.lock().unwrap() = address;
-        let patience = if plan.moment == Moment::Random { linger } else { Duration::from_secs(10) };
-        let moment = if died_within(&mut child, patience) { plan.moment } else { Moment::Random };
+        let patience = if plan.point == KillPoint::Random { linger } else { Duration::from_secs(10) };
+        let point = if died_within(&mut child, patience) { plan.point } else { KillPoint::Random };
         self.child.kill();
         *self.host.lock().unwrap() = None;
         lines.for_each(drop);
@@ -211,7 +208,7 @@ impl World {
         *self.child.pid.lock().unwrap() = None;
         let status = child.wait().expect("it has ended");
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{plan}: {status}");
-        moment
+        point
     }
 
     /// Lets a last child finish all work.

@@ -10,7 +10,7 @@ use crate::store::*;
 pub enum Step {
     BeforeCommit,
     AfterCommit,
-    BeforeUpkeep,
+    BeforeMaintenance,
     BeforeReadingReply,
     BeforeReadingMessage,
 }
@@ -84,7 +84,7 @@ impl Store for Hooked {
     }
 
     fn maintain(&mut self, moment: Moment) -> Result<(), StoreError> {
-        match (self.hook)(Step::BeforeUpkeep) {
+        match (self.hook)(Step::BeforeMaintenance) {
             Ok(()) => self.inner.maintain(moment),
             // A hook cannot fail here; it asks for the work of a quiet moment, which includes a checkpoint.
             Err(_) => self.inner.maintain(Moment::Idle),

@@ -13,7 +13,7 @@ use super::hooked::{Hook, Step};
 
 /// Where in the host the kill hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Moment {
+pub enum KillPoint {
     /// Anywhere: the parent kills.
     Random,
     BeforeCommit,
@@ -26,7 +26,7 @@ pub enum Moment {
     InsideRespond,
 }
 
-impl Moment {
+impl KillPoint {
     pub const ALL: [Self; 6] = [
         Self::Random,
         Self::BeforeCommit,
@@ -37,23 +37,23 @@ impl Moment {
     ];
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for KillPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
 }
 
-/// The `nth` time that the store comes to a moment; the delay of kills that hit during something.
+/// The `nth` time that the store comes to a point; the delay of kills that hit during something.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    pub moment: Moment,
+    pub point: KillPoint,
     pub nth: u64,
     pub delay: Duration,
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.moment, self.nth, self.delay.as_micros())
+        write!(f, "{} {} {}", self.point, self.nth, self.delay.as_micros())
     }
 }
 
@@ -64,10 +64,10 @@ impl FromStr for Plan {
         let mut words = text.split(' ');
         let mut word = || words.next().ok_or(());
         let name = word()?;
-        let moment = Moment::ALL.into_iter().find(|moment| moment.to_string() == name).ok_or(())?;
+        let point = KillPoint::ALL.into_iter().find(|point| point.to_string() == name).ok_or(())?;
         let nth = word()?.parse().map_err(drop)?;
         let delay = Duration::from_micros(word()?.parse().map_err(drop)?);
-        Ok(Self { moment, nth, delay })
+        Ok(Self { point, nth, delay })
     }
 }
 
@@ -77,14 +77,15 @@ impl Plan {
         let left = AtomicI64::new(i64::try_from(self.nth).expect("a small number"));
         let is_the_one = move || left.fetch_sub(1, Ordering::Relaxed) == 1;
         Arc::new(move |step| {
-            match (self.moment, step) {
-                (Moment::BeforeCommit, Step::BeforeCommit) | (Moment::AfterCommit, Step::AfterCommit)
+            match (self.point, step) {
+                (KillPoint::BeforeCommit, Step::BeforeCommit)
+                | (KillPoint::AfterCommit, Step::AfterCommit)
                     if is_the_one() =>
                 {
                     die();
                 }
-                (Moment::DuringCommit, Step::BeforeCommit) if is_the_one() => self.die_soon(),
-                (Moment::DuringCheckpoint, Step::BeforeUpkeep) if is_the_one() => {
+                (KillPoint::DuringCommit, Step::BeforeCommit) if is_the_one() => self.die_soon(),
+                (KillPoint::DuringCheckpoint, Step::BeforeMaintenance) if is_the_one() => {
                     self.die_soon();
                     return Err(StoreError::Broken);
                 }
@@ -110,7 +111,7 @@ fn die() {
     }
 }
 
-/// xorshift64*: enough to spread the moments.
+/// xorshift64*: enough to spread the points.
 pub struct Random(pub u64);
 
 impl Random {
