@@ -88,6 +88,7 @@ const REPLACED: &[(&str, &str)] = &[
     ("upkeep", "maintain"),
     ("housekeeping", "maintain or prune"),
     ("fare", "status"),
+    ("fares", "status"),
     ("spoken of", "reported or logged"),
     ("body secs", "body_timeout_secs"),
     ("write secs", "write_timeout_secs"),

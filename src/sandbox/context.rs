@@ -56,6 +56,7 @@ impl fmt::Debug for ChannelRuntimeInfo {
 /// Asks callbacks to end early. Cloning shares it.
 #[derive(Clone, Debug, Default)]
 pub struct StopFlag {
+    /// Set once, by [`StopFlag::stop`], and never cleared.
     own: Arc<AtomicBool>,
     /// Another flag that stops these callbacks too.
     other: Option<Arc<AtomicBool>>,

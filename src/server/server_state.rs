@@ -34,15 +34,15 @@ pub(crate) struct ServerState {
     pub(crate) sequence: Mutex<Sequence<Yielded>>,
     /// Behind a lock because the front replaces it when it has died; the other thread looks only when it was woken.
     backend: Mutex<Arc<Backend>>,
-    /// The accept loop of the present backend has ended.
+    /// The accept loop of the present backend has ended: set by the handler's thread, cleared by the front with a new backend.
     pub(crate) backend_failed: AtomicBool,
-    /// The handler runs at present, so nothing that tiny_http yields is taken.
+    /// The handler runs at present, so nothing that tiny_http yields is taken. Set and cleared by the handler's thread.
     pub(crate) in_handler: AtomicBool,
-    /// No further connection is accepted.
+    /// No further connection is accepted. Set once, by whoever ends the server.
     pub(crate) closed: AtomicBool,
     /// When the front ends at the latest. Behind a lock because it is no atomic type; set once.
     ends_at: Mutex<Option<Instant>>,
-    /// The front has ended, so nothing more will come.
+    /// The front has ended, so nothing more will come. Set once, by the front.
     pub(crate) front_ended: AtomicBool,
 }
 

@@ -294,7 +294,7 @@ type Outcome = Result<(), CommitError>;
 
 type Callback = Box<dyn FnMut(Outcome) + Send>;
 
-/// Tells the sender of a batch how it fares: perhaps that it has to wait, and how it ends, exactly once. One that is dropped
+/// Tells the sender of a batch its status: perhaps that it has to wait, and its outcome, exactly once. One that is dropped
 /// says that the store has stopped.
 pub(super) struct Done {
     callback: Option<Callback>,

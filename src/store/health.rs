@@ -49,6 +49,7 @@ pub(super) const LOW: &str = "the disk is full: stored messages and replies are 
 
 /// What the store thread shows to its handles.
 pub(super) struct StoreStatus {
+    /// These three are only ever counted up, by the one that runs the engine: batches, transactions, and times it went down.
     commits: AtomicU64,
     groups: AtomicU64,
     outages: AtomicU64,
