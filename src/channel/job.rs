@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::channel::ChannelName;
 use crate::channel::workspace::FileVersion;
 use crate::event::arrival::RequestIdentity;
 use crate::event::callback::Callback;
+use crate::event::completion::Ticket;
 use crate::event::response::ResponseSender;
 use crate::store::ReplyId;
 
@@ -30,15 +30,8 @@ pub struct Job {
 }
 
 impl Job {
-    pub fn new(callback: Callback, purpose: Purpose) -> Self {
-        Self {
-            callback,
-            purpose,
-            queued: Instant::now(),
-            waiting_since: None,
-            is_rerun: false,
-            with_full_memory: false,
-        }
+    pub fn new(callback: Callback, purpose: Purpose, queued: Instant) -> Self {
+        Self { callback, purpose, queued, waiting_since: None, is_rerun: false, with_full_memory: false }
     }
 }
 
@@ -73,6 +66,11 @@ pub struct ReplyAttempt {
 }
 
 impl Purpose {
+    /// Whether a client waits for the response.
+    pub fn is_request(&self) -> bool {
+        matches!(self, Self::Webhook { .. })
+    }
+
     /// The lane that jobs of this purpose wait in.
     pub fn lane(&self) -> LaneKind {
         match self {
@@ -88,11 +86,9 @@ impl Purpose {
 /// A callback that a worker runs.
 #[derive(Debug)]
 pub struct Running {
-    pub channel: ChannelName,
+    pub ticket: Ticket,
     pub lane: LaneKind,
     pub job: Job,
     /// The state of the workspace that it reads.
     pub workspace_version: FileVersion,
-    /// Its channel was removed since: nothing of it is kept.
-    pub is_removed: bool,
 }

@@ -1,7 +1,7 @@
 //! What a channel is: its files, limits and configuration, and its state while it runs.
 //!
-//! Everything here is a value or a pure decision; only `discover` and `bundled` touch the file system. The state of a
-//! running channel is `state::Channel`, made of parts that know nothing of each other:
+//! Everything here is a value or a pure decision; only `discover` and `bundled` touch the file system. A running channel is
+//! the state machine `machine::Channel`, made of parts that know nothing of each other:
 //!
 //! | part | what it decides |
 //! |---|---|
@@ -31,9 +31,9 @@ pub(crate) mod frames;
 pub(crate) mod job;
 pub(crate) mod lane;
 mod loader;
+pub(crate) mod machine;
 pub(crate) mod outbox;
 pub(crate) mod poll;
-pub(crate) mod state;
 pub(crate) mod thinking;
 pub(crate) mod timers;
 pub(crate) mod waiting;

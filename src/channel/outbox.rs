@@ -1,12 +1,12 @@
 //! The replies of one channel that are not delivered yet: their order, their attempts, and what follows a failure. Pure
-//! decisions: what has to be stored and sent is the router's.
+//! decisions.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::inbox::Conversations;
 use crate::model::backoff::Backoff;
-use crate::model::clock::{remaining, unix_ms};
+use crate::model::clock::{Moment, remaining};
 use crate::model::deadline::deadline_after;
 use crate::store::{PendingReply, ReplyId};
 
@@ -171,12 +171,12 @@ pub struct AfterFailure {
 impl Outbox {
     /// Takes in a reply that is in the store. False when it was here already: then an operator wants it to be tried at
     /// once, and its attempts are counted anew.
-    pub fn add(&mut self, reply: &PendingReply, policy: &RetryPolicy, now: Instant) -> bool {
+    pub fn add(&mut self, reply: &PendingReply, policy: &RetryPolicy, at: Moment) -> bool {
         if let Some(known) = self.known.get_mut(&reply.id) {
             (known.dropped, known.attempts, known.traps) = (false, 0, 0);
             (known.tried_before, known.first_tried) = (Duration::ZERO, None);
             if !known.under_way {
-                self.order.make_due(reply.id, now);
+                self.order.make_due(reply.id, at.now);
             }
             return false;
         }
@@ -190,7 +190,7 @@ impl Outbox {
             dropped: false,
         };
         self.known.insert(reply.id, known);
-        let due = deadline_after(now, policy.wait_of(reply, unix_ms()));
+        let due = deadline_after(at.now, policy.wait_of(reply, at.unix_ms));
         self.order.push(reply.id, reply.conversation.clone(), due);
         if reply.attempts > 0 && !policy.blocks(policy.tried_before(reply)) {
             self.order.step_aside(reply.id);
@@ -348,6 +348,10 @@ mod tests {
         }
     }
 
+    fn at(now: Instant) -> Moment {
+        Moment { now, ..Moment::now() }
+    }
+
     fn stored(attempts: u32, since_ms: u64, next_ms: u64) -> PendingReply {
         PendingReply {
             id: ReplyId(1),
@@ -392,7 +396,7 @@ mod tests {
         }
         let begin = Instant::now();
         let mut outbox = Outbox::default();
-        outbox.add(&stored(3, 1_000, decades), &policy, begin);
+        outbox.add(&stored(3, 1_000, decades), &policy, at(begin));
         let known = outbox.known.get_mut(&ReplyId(1)).unwrap();
         known.first_tried = Some(begin);
         assert_eq!(known.tried_for(begin + SECOND), policy.max_backoff * 3 + SECOND);
@@ -404,9 +408,9 @@ mod tests {
         let (policy, now) = (RetryPolicy::default(), Instant::now());
         let mut outbox = Outbox::default();
         let waits = stored(5, 0, u64::MAX);
-        assert!(outbox.add(&waits, &policy, now));
+        assert!(outbox.add(&waits, &policy, at(now)));
         assert_eq!(outbox.order.take_due(now), None);
-        assert!(!outbox.add(&stored(0, 0, 0), &policy, now));
+        assert!(!outbox.add(&stored(0, 0, 0), &policy, at(now)));
         assert_eq!(outbox.order.take_due(now), Some(ReplyId(1)));
         assert_eq!(outbox.known[&ReplyId(1)].attempts, 0);
     }
@@ -415,11 +419,11 @@ mod tests {
     fn a_reply_that_an_operator_sends_again_has_all_its_traps_and_all_its_time_again() {
         let (policy, begin) = (RetryPolicy::default(), Instant::now());
         let mut outbox = Outbox::default();
-        outbox.add(&PendingReply { traps: 2, ..stored(9, 0, 600_000) }, &policy, begin);
+        outbox.add(&PendingReply { traps: 2, ..stored(9, 0, 600_000) }, &policy, at(begin));
         let now = begin + DAY;
         outbox.begin(1, now);
         assert_eq!(outbox.traps(ReplyId(1)), 2);
-        outbox.add(&stored(0, 0, 0), &policy, now);
+        outbox.add(&stored(0, 0, 0), &policy, at(now));
         let after = outbox.failed(ReplyId(1), failed(1), &policy, now, 1.0).unwrap();
         assert_eq!((after.traps, after.tried_for), (0, Duration::ZERO));
     }
@@ -433,8 +437,8 @@ mod tests {
             ("tried for less", 1, 299_999, 1),
         ] {
             let mut outbox = Outbox::default();
-            outbox.add(&stored(attempts, 0, tried_ms), &policy, now);
-            outbox.add(&reply(2), &policy, now);
+            outbox.add(&stored(attempts, 0, tried_ms), &policy, at(now));
+            outbox.add(&reply(2), &policy, at(now));
             // The one that was tried is due again after a wait.
             outbox.order.make_due(ReplyId(1), now + SECOND);
             let begun = outbox.begin(1, now).map_or(1, |(id, _)| id.0);
@@ -446,7 +450,7 @@ mod tests {
     fn an_attempt_that_is_not_made_does_not_count() {
         let (policy, now) = (RetryPolicy::default(), Instant::now());
         let mut outbox = Outbox::default();
-        outbox.add(&stored(3, 0, 0), &policy, now);
+        outbox.add(&stored(3, 0, 0), &policy, at(now));
         assert_eq!(outbox.begin(1, now), Some((ReplyId(1), 4)));
         outbox.not_made(ReplyId(1));
         assert!(outbox.retry_at(ReplyId(1), now));
@@ -458,7 +462,7 @@ mod tests {
         let (policy, now) = (RetryPolicy::default(), Instant::now());
         let mut outbox = Outbox::default();
         assert_eq!(outbox.traps(ReplyId(1)), 0, "it is not known");
-        outbox.add(&stored(0, 0, 0), &policy, now);
+        outbox.add(&stored(0, 0, 0), &policy, at(now));
         for (number, is_trap, is_uncertain, traps, redelivery) in [
             (1, false, false, 0, false),
             (2, true, false, 1, false),
@@ -492,8 +496,8 @@ mod tests {
     fn replies_of_one_conversation_are_sent_one_after_the_other() {
         let (now, policy) = (Instant::now(), RetryPolicy::default());
         let mut outbox = Outbox::default();
-        assert!(outbox.add(&reply(1), &policy, now) && outbox.add(&reply(2), &policy, now));
-        assert!(!outbox.add(&reply(1), &policy, now), "it is here already");
+        assert!(outbox.add(&reply(1), &policy, at(now)) && outbox.add(&reply(2), &policy, at(now)));
+        assert!(!outbox.add(&reply(1), &policy, at(now)), "it is here already");
         assert_eq!(outbox.begin(4, now), Some((ReplyId(1), 1)));
         assert_eq!((outbox.begin(4, now), outbox.next_due(4)), (None, None));
         let after = outbox.failed(ReplyId(1), failed(1), &policy, now, 1.0).unwrap();
@@ -512,7 +516,7 @@ mod tests {
         let mut outbox = Outbox::default();
         for id in 1..=3 {
             let conversation = id.to_string().into();
-            outbox.add(&PendingReply { conversation, ..reply(id) }, &policy, now);
+            outbox.add(&PendingReply { conversation, ..reply(id) }, &policy, at(now));
         }
         assert!(outbox.begin(2, now).is_some() && outbox.begin(2, now).is_some());
         assert_eq!((outbox.begin(2, now), outbox.next_due(2)), (None, None));
@@ -523,8 +527,8 @@ mod tests {
     fn a_reply_that_is_dropped_while_it_is_under_way_goes_when_its_attempt_has_ended() {
         let (now, policy) = (Instant::now(), RetryPolicy::default());
         let mut outbox = Outbox::default();
-        outbox.add(&reply(1), &policy, now);
-        outbox.add(&reply(2), &policy, now);
+        outbox.add(&reply(1), &policy, at(now));
+        outbox.add(&reply(2), &policy, at(now));
         outbox.begin(4, now);
         assert!(outbox.drop(ReplyId(2)), "it waited");
         assert!(!outbox.drop(ReplyId(1)));
@@ -538,8 +542,8 @@ mod tests {
     fn a_reply_steps_aside_when_it_has_failed_for_five_minutes() {
         let (now, policy) = (Instant::now(), RetryPolicy::default());
         let mut outbox = Outbox::default();
-        outbox.add(&reply(1), &policy, now);
-        outbox.add(&reply(2), &policy, now);
+        outbox.add(&reply(1), &policy, at(now));
+        outbox.add(&reply(2), &policy, at(now));
         outbox.begin(4, now);
         let late = now + SECOND * 300;
         let after = outbox.failed(ReplyId(1), failed(9), &policy, late, 1.0).unwrap();

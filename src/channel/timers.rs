@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::capability::limits::ChannelLimits;
 use crate::event::callback::TimerChange;
 use crate::model::backoff::Backoff;
-use crate::model::clock::remaining;
+use crate::model::clock::{Moment, remaining};
 use crate::model::deadline::deadline_after;
 use crate::store::TimerRecord;
 
@@ -75,20 +75,22 @@ impl Timers {
     pub fn load(records: Vec<TimerRecord>) -> Self {
         let mut timers = Self::default();
         for record in records {
-            timers.set(record, 0);
+            timers.insert(record);
         }
         timers
     }
 
     /// Sets a timer, or sets it again. Returns when it is due.
-    pub fn set(&mut self, record: TimerRecord, now_ms: u64) -> Instant {
+    pub fn set(&mut self, record: TimerRecord, at: Moment) -> Instant {
+        self.insert(record).instant(at)
+    }
+
+    fn insert(&mut self, record: TimerRecord) -> &Timer {
         let TimerRecord { name, set_ms, due_ms, payload } = record;
         self.last_setting += 1;
         let longest = Duration::from_millis(due_ms.saturating_sub(set_ms));
         let timer = Timer { due_ms, longest, payload, setting: self.last_setting, failures: 0 };
-        let due = timer.instant(now_ms);
-        self.set.insert(name, timer);
-        due
+        self.set.entry(name).insert_entry(timer).into_mut()
     }
 
     /// Timers that are due, of those that have not failed yet.
@@ -130,8 +132,8 @@ impl Timers {
     }
 
     /// When each timer is due.
-    pub fn deadlines(&self, now_ms: u64) -> impl Iterator<Item = (&Arc<str>, Instant)> {
-        self.set.iter().map(move |(name, timer)| (name, timer.instant(now_ms)))
+    pub fn deadlines(&self, at: Moment) -> impl Iterator<Item = (&Arc<str>, Instant)> {
+        self.set.iter().map(move |(name, timer)| (name, timer.instant(at)))
     }
 
     /// The payload of a timer, and which setting of its name it is.
@@ -163,8 +165,8 @@ impl Timers {
 
 impl Timer {
     /// When it is due, by the clock that only goes forward.
-    fn instant(&self, now_ms: u64) -> Instant {
-        deadline_after(Instant::now(), remaining(self.due_ms, now_ms, self.longest))
+    fn instant(&self, at: Moment) -> Instant {
+        deadline_after(at.now, remaining(self.due_ms, at.unix_ms, self.longest))
     }
 }
 
@@ -185,7 +187,7 @@ mod tests {
         ] {
             let mut timers = Timers::default();
             let due_ms = 10 * hour + 60_000;
-            timers.set(TimerRecord { name: "t".into(), set_ms, due_ms, payload: "".into() }, 0);
+            timers.insert(TimerRecord { name: "t".into(), set_ms, due_ms, payload: "".into() });
             let timer = &timers.set["t"];
             assert_eq!(remaining(timer.due_ms, now_ms, timer.longest).as_secs(), seconds, "{case}");
             assert_eq!(timers.due(now_ms).len(), usize::from(seconds == 0), "{case}");
@@ -207,7 +209,7 @@ mod tests {
     #[test]
     fn timers_are_kept_up_to_each_limit_and_not_one_past_it() {
         let mut timers = Timers::default();
-        timers.set(TimerRecord { name: "a".into(), set_ms: 0, due_ms: 0, payload: "".into() }, 0);
+        timers.insert(TimerRecord { name: "a".into(), set_ms: 0, due_ms: 0, payload: "".into() });
         for (case, changes, kept) in [
             ("the last place", vec![set("b", 1, "")], 1),
             ("one too many", vec![set("b", 1, ""), set("c", 1, "")], 1),
@@ -229,12 +231,12 @@ mod tests {
     fn a_timer_is_tried_ten_times_and_one_that_was_set_again_is_another_one() {
         let record = || TimerRecord { name: "t".into(), set_ms: 0, due_ms: 0, payload: "".into() };
         let mut timers = Timers::default();
-        timers.set(record(), 0);
+        timers.insert(record());
         let (_, first) = timers.get("t").expect("it is set");
         for _ in 1..MAX_TRIES {
             assert!(matches!(timers.failed("t", first, 1.0), AfterFailure::Retry(_)));
         }
-        timers.set(record(), 0);
+        timers.insert(record());
         assert_eq!(timers.failed("t", first, 1.0), AfterFailure::WasSetAgain);
         assert!(!timers.fired("t", first));
         let (_, second) = timers.get("t").expect("it is set again");

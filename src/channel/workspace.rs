@@ -41,6 +41,12 @@ impl WorkspacePath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The text, shared.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl fmt::Debug for WorkspacePath {

@@ -66,24 +66,8 @@ pub struct RequestIdentity {
 /// A deadline of the router.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Wakeup {
-    /// `on-start` may be tried (again).
-    Start(ChannelName),
-    /// The next `on-poll`.
-    Poll(ChannelName),
-    /// A guest's timer.
-    Timer(ChannelName, Arc<str>),
-    /// A pause ends.
-    Resume(ChannelName),
-    /// A reply may be tried (again).
-    Replies(ChannelName),
-    /// Frames of the websocket that could not be worked on are looked at again.
-    Frames(ChannelName),
-    /// The time of requests that wait for a change of the workspace is up.
-    WaitingRequests(ChannelName),
-    /// `thinking` is repeated for a conversation.
-    Thinking(ChannelName, Arc<str>),
-    /// A callback that emitted more than its channel's rate allows may be committed.
-    EmitRoom(ChannelName),
+    /// A channel's deadline.
+    Channel(ChannelName, Due),
     /// The wall clock was set ahead, or the machine slept.
     ClockAhead,
     /// The oldest webhook that waits has waited long enough.
@@ -93,19 +77,34 @@ pub enum Wakeup {
     GraceOver(ShutdownPhase),
 }
 
+/// What a channel has a deadline for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Due {
+    /// `on-start` may be tried (again).
+    Start,
+    /// The next `on-poll`.
+    Poll,
+    /// A guest's timer.
+    Timer(Arc<str>),
+    /// A pause ends.
+    Resume,
+    /// A reply may be tried (again).
+    Replies,
+    /// Frames of the websocket that could not be worked on are looked at again.
+    Frames,
+    /// The time of requests that wait for a change of the workspace is up.
+    WaitingRequests,
+    /// `thinking` is repeated for a conversation.
+    Thinking(Arc<str>),
+    /// A callback that emitted more than its channel's rate allows may be committed.
+    EmitRoom,
+}
+
 impl Wakeup {
     /// The channel that it is for, if it is for one.
     pub fn channel(&self) -> Option<&ChannelName> {
         match self {
-            Self::Start(channel)
-            | Self::Poll(channel)
-            | Self::Timer(channel, _)
-            | Self::Resume(channel)
-            | Self::Replies(channel)
-            | Self::Frames(channel)
-            | Self::WaitingRequests(channel)
-            | Self::Thinking(channel, _)
-            | Self::EmitRoom(channel) => Some(channel),
+            Self::Channel(channel, _) => Some(channel),
             Self::ClockAhead | Self::QueueTimeout | Self::GraceOver(_) => None,
         }
     }

@@ -23,16 +23,23 @@ pub enum Completion {
     RepeatsWait,
     /// A reply is durable and waits to be delivered.
     ReplyStored(Box<PendingReply>, Option<Permit>),
-    /// The attempt of a reply is on record, and this is the reply; or it is gone.
-    ReplyReady(ChannelName, ReplyId, Option<Box<ReplyRecord>>),
-    /// The attempt of a reply was rejected by the store.
-    ReplyNotReady(ChannelName, ReplyId),
-    /// The frames of a channel that were on their way to the store have an outcome.
-    FramesStored(ChannelName),
     /// A tool call has ended: a callback may have waited for its memory.
     MemoryFreed,
+    /// The store has done what a channel waits for.
+    Stored(ChannelName, Stored),
     /// The store's state changed.
     Store(StoreEvent),
+}
+
+/// What the store has done for a channel.
+#[derive(Debug)]
+pub enum Stored {
+    /// The attempt of a reply is on record, and this is the reply; or it is gone.
+    Attempt(ReplyId, Option<Box<ReplyRecord>>),
+    /// The record of an attempt was rejected.
+    NoAttempt(ReplyId),
+    /// The frames that were on their way to the store have an outcome.
+    Frames,
 }
 
 /// The response to a request that can be recognised.

@@ -47,6 +47,24 @@ pub(crate) fn steady_ms() -> u64 {
     begin_ms.saturating_add(millis(begin.elapsed()))
 }
 
+/// One moment, as every clock shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// By the clock that counts time really spent.
+    pub now: Instant,
+    /// By the wall clock: [`unix_ms`].
+    pub unix_ms: u64,
+    /// By the clock that nobody sets: [`steady_ms`].
+    pub steady_ms: u64,
+}
+
+impl Moment {
+    /// The present one.
+    pub(crate) fn now() -> Self {
+        Self { now: Instant::now(), unix_ms: unix_ms(), steady_ms: steady_ms() }
+    }
+}
+
 /// A duration in whole milliseconds.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -1,35 +1,36 @@
-//! The router's state and its loop.
+//! The router's state: its channels, and which of them gets which news.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::channel::ChannelName;
-use crate::event::arrival::{AddChannelError, RouterCommand};
+use crate::channel::lane::LaneKind;
+use crate::channel::machine::{Action, Channel, Command, Settings, Turn};
+use crate::channel::outbox::RetryPolicy;
+use crate::event::arrival::{AddChannelError, FrameArrival, RouterCommand, Webhook};
 use crate::event::callback::CallbackReport;
 use crate::event::completion::{Completion, Ticket};
+use crate::event::health::ChannelHealth;
 use crate::event::queue::EventReceiver;
+use crate::event::response::WebhookRefusal;
 use crate::event::setup::{ChannelSetup, StoredChannel};
 use crate::event::{Event, ShutdownPhase, Wakeup};
 use crate::inbox::Mailbox;
-use crate::model::clock::steady_ms;
+use crate::model::clock::Moment;
 use crate::router::scheduler::SchedulerHandle;
 use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
-use crate::store::StoreHandle;
+use crate::store::{PendingReply, ReplyId, StoreHandle};
 
-use super::dispatch::{Floors, Work};
+use super::dispatch::{Floors, Running, Work};
+use super::hosted::HostedChannel;
 use super::responded::RespondedQueue;
 use super::runnable::Runnable;
 use super::shared::SharedRouter;
-use super::storage::Storage;
-use crate::channel::job::{Job, Running};
-use crate::channel::lane::LaneKind;
-use crate::channel::outbox::RetryPolicy;
-use crate::channel::state::{Channel, State};
-pub(super) use crate::model::random::random;
+use super::storage::{Storage, View};
 
 /// What an operator can set about the router.
 #[derive(Clone, Debug)]
@@ -95,7 +96,10 @@ pub struct Router {
     pub(super) config: RouterConfig,
     pub(super) budget: MemoryBudget,
     /// In the order of their names, so that what is reported is too.
-    pub(super) channels: BTreeMap<ChannelName, Channel>,
+    pub(super) channels: BTreeMap<ChannelName, HostedChannel>,
+    /// What the channels' turns lead to; empty between two of them.
+    actions: Vec<Action>,
+    /// Every callback that runs, also those of channels that were removed since.
     pub(super) running: HashMap<Ticket, Running>,
     /// Callbacks that run, by lane.
     pub(super) running_in: [usize; LaneKind::COUNT],
@@ -135,6 +139,7 @@ impl Router {
             budget,
             config,
             channels: BTreeMap::new(),
+            actions: Vec::new(),
             running: HashMap::new(),
             running_in: [0; LaneKind::COUNT],
             last_ticket: 0,
@@ -227,24 +232,30 @@ impl Router {
         self.take_responded();
         match event {
             Event::Webhook(webhook) => self.webhook_arrived(*webhook),
-            Event::Frame(arrival) => self.frame_arrived(*arrival),
+            Event::Frame(arrival) => {
+                let FrameArrival { channel, frame } = *arrival;
+                self.turn(&channel, |channel, turn| channel.frame(frame, turn));
+            }
             Event::Due(wakeup) => self.due(wakeup),
             Event::Command(command) => self.command(command),
         }
     }
 
+    fn webhook_arrived(&mut self, webhook: Webhook) {
+        let channel = webhook.channel.clone();
+        if self.channels.contains_key(&channel) {
+            self.turn(&channel, |channel, turn| channel.request(webhook, turn));
+        } else if self.stopping.is_some() {
+            webhook.responder.refuse(WebhookRefusal::Stopping);
+        } else {
+            webhook.responder.refuse(WebhookRefusal::NotFound);
+        }
+    }
+
     fn due(&mut self, wakeup: Wakeup) {
         match wakeup {
-            Wakeup::Start(channel) => self.start_channel(&channel),
-            Wakeup::Poll(channel) => self.poll_due(&channel),
-            Wakeup::Timer(channel, name) => self.timer_due(&channel, &name),
-            Wakeup::Resume(channel) => self.resume(&channel),
-            Wakeup::Replies(channel) => self.begin_due_replies(&channel),
-            Wakeup::WaitingRequests(channel) => self.waiting_due(&channel),
-            Wakeup::Frames(channel) => self.frames_due(&channel),
-            Wakeup::Thinking(channel, conversation) => self.repeat_thinking(&channel, &conversation),
-            Wakeup::EmitRoom(channel) => self.release_held(&channel),
-            Wakeup::ClockAhead => self.clock_went_ahead(),
+            Wakeup::Channel(channel, due) => self.turn(&channel, |channel, turn| channel.due(due, turn)),
+            Wakeup::ClockAhead => self.command_all(|| Command::ClockAhead),
             Wakeup::QueueTimeout => self.refuse_overdue(),
             Wakeup::GraceOver(phase) => self.grace_is_over(phase),
         }
@@ -257,7 +268,7 @@ impl Router {
                 done.send(self.add_channel(*setup, *stored));
             }
             RouterCommand::Remove(channel, done) => done.send(self.remove_channel(&channel)),
-            RouterCommand::Status(channel, update) => self.status(&channel, update),
+            RouterCommand::Status(channel, update) => self.command_to(&channel, Command::Status(update)),
             RouterCommand::RetryReply(reply) => self.reply_stored(reply),
             RouterCommand::DropReply(id) => self.drop_reply(id),
             RouterCommand::Health(reply) => reply.send(self.health()),
@@ -272,11 +283,44 @@ impl Router {
             Completion::RepeatsWait => {}
             Completion::MemoryFreed => self.runnable.memory_was_freed(),
             Completion::ReplyStored(reply, _permit) => self.reply_stored(*reply),
-            Completion::ReplyReady(channel, id, record) => self.reply_ready(&channel, id, record),
-            Completion::FramesStored(channel) => self.frames_stored(&channel),
-            Completion::ReplyNotReady(channel, id) => self.reply_not_ready(&channel, id),
+            Completion::Stored(channel, stored) => {
+                self.turn(&channel, |channel, turn| channel.stored(stored, turn));
+            }
             Completion::Store(news) => self.store_news(news),
         }
+    }
+
+    /// Gives a channel its turn, and carries out what follows. Does nothing when it is gone.
+    pub(super) fn turn(&mut self, name: &ChannelName, step: impl FnOnce(&mut Channel, &mut Turn<'_>)) {
+        let Some(hosted) = self.channels.get_mut(name) else { return };
+        // Taken, so that a turn within what follows has a buffer of its own.
+        let mut actions = std::mem::take(&mut self.actions);
+        let view = View { storage: &self.storage, mailbox: &self.mailbox };
+        step(&mut hosted.channel, &mut Turn::new(Moment::now(), &view, &mut actions));
+        for action in actions.drain(..) {
+            self.carry_out(name, action);
+        }
+        self.actions = actions;
+    }
+
+    pub(super) fn command_to(&mut self, name: &ChannelName, command: Command) {
+        self.turn(name, |channel, turn| channel.command(command, turn));
+    }
+
+    /// Tells every channel the same.
+    pub(super) fn command_all(&mut self, command: impl Fn() -> Command) {
+        let names: Vec<_> = self.channels.keys().cloned().collect();
+        for name in names {
+            self.command_to(&name, command());
+        }
+    }
+
+    /// A callback has ended, or could not even begin.
+    pub(super) fn callback_ended(&mut self, ticket: Ticket, report: CallbackReport) {
+        let Some(running) = self.running.remove(&ticket) else { return };
+        self.running_in[running.lane as usize] -= 1;
+        self.runnable.memory_was_freed();
+        self.turn(&running.channel, |channel, turn| channel.finished(ticket, report, turn));
     }
 
     fn add_channel(&mut self, setup: ChannelSetup, stored: StoredChannel) -> Result<(), AddChannelError> {
@@ -287,41 +331,61 @@ impl Router {
         if self.channels.contains_key(&name) {
             return Err(AddChannelError::Duplicate(name));
         }
-        let mut slot = Channel::new(setup, stored.state);
-        let now = Instant::now();
-        for reply in stored.replies {
-            // Only those that somebody can deliver count against the limit of all.
-            self.replies_waiting.fetch_add(1, Ordering::Relaxed);
-            slot.outbox.add(&reply, &self.config.retry, now);
-        }
-        let now_ms = steady_ms();
-        for seen in &stored.seen {
-            slot.seen.load(seen, now_ms);
-        }
-        self.channels.insert(name.clone(), slot);
-        self.start_channel(&name);
+        let settings = Settings::new(&setup, self.config.retry, self.storage.ids().clone());
+        let channel = Channel::new(settings, stored, Moment::now());
+        // Only those that somebody can deliver count against the limit of all.
+        self.replies_waiting.fetch_add(channel.replies(), Ordering::Relaxed);
+        self.channels.insert(name.clone(), HostedChannel::new(setup, channel));
+        self.command_to(&name, Command::Start);
         Ok(())
     }
 
-    /// Puts a job at the end of its lane.
-    pub(super) fn enqueue(&mut self, channel: &ChannelName, job: Job) -> Result<(), Job> {
-        let Some(slot) = self.channels.get_mut(channel) else { return Err(job) };
-        let lane = job.purpose.lane();
-        slot.lane(lane).push(job)?;
-        self.mark_runnable(channel, lane);
-        Ok(())
+    /// Takes a channel out at once; false when there is none of this name.
+    fn remove_channel(&mut self, name: &ChannelName) -> bool {
+        self.command_to(name, Command::Remove);
+        let Some(hosted) = self.channels.remove(name) else { return false };
+        hosted.stop.stop();
+        hosted.close_link();
+        self.scheduler.cancel_channel(name.clone());
+        log::info!(target: name.as_str(), "channel {name} is removed");
+        true
     }
 
-    /// Notes that a lane may have something to start.
-    pub(super) fn mark_runnable(&mut self, channel: &ChannelName, lane: LaneKind) {
-        let Some(slot) = self.channels.get_mut(channel) else { return };
-        if !slot.is_marked[lane as usize] && slot.lane(lane).is_runnable() {
-            slot.is_marked[lane as usize] = true;
-            self.runnable.push(channel.clone(), lane);
+    /// A reply is durable, and counted as one that waits.
+    fn reply_stored(&mut self, reply: PendingReply) {
+        match self.channels.get(&*reply.channel).map(|hosted| hosted.channel.name().clone()) {
+            Some(name) => self.command_to(&name, Command::Deliver(reply)),
+            // Counted, and read from the store, when its channel is added.
+            None => self.replies_are_gone(1),
         }
     }
 
-    pub(super) fn is_ready(&self, channel: &ChannelName) -> bool {
-        self.channels.get(channel).is_some_and(|slot| slot.state == State::Ready)
+    fn drop_reply(&mut self, id: ReplyId) {
+        let owner = self.channels.iter().find(|(_, hosted)| hosted.channel.has_reply(id));
+        if let Some(name) = owner.map(|(name, _)| name.clone()) {
+            self.command_to(&name, Command::DropReply(id));
+        }
+    }
+
+    pub(super) fn replies_are_gone(&self, count: usize) {
+        self.replies_waiting.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// The health of every channel, by name.
+    fn health(&self) -> Vec<ChannelHealth> {
+        self.channels.values().map(HostedChannel::health).collect()
+    }
+
+    /// Requests that waited too long for their turn, in any channel.
+    fn refuse_overdue(&mut self) {
+        let timeout = self.config.queue_timeout;
+        let names: Vec<_> = self.channels.keys().cloned().collect();
+        let mut next = None;
+        for name in names {
+            self.turn(&name, |channel, turn| {
+                next = next.into_iter().chain(channel.refuse_overdue(timeout, turn)).min();
+            });
+        }
+        self.watch_queues(next);
     }
 }

@@ -6,21 +6,21 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 
 use crate::channel::ChannelName;
-use crate::event::callback::{Callback, CallbackKind, CallbackReport};
+use crate::channel::lane::LaneKind;
+use crate::channel::workspace::WorkspaceSnapshot;
+use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue};
 use crate::event::completion::{Completion, Ticket};
 use crate::event::setup::StartConfig;
 use crate::model::deadline::deadline_after;
 use crate::sandbox::{
-    CallbackContext, MemoryBudget, MemoryReservation, PreparedChannelModule, WasmChannelError,
+    CallbackContext, MemoryBudget, MemoryReservation, PreparedChannelModule, StopFlag, WasmChannelError,
 };
+use crate::server::responses::headers_of;
 
 use super::core::Router;
+use super::hosted::HostedChannel;
 use super::runnable::Entry;
 use super::shared::SharedRouter;
-use super::webhooks::check_response;
-use crate::channel::job::{Job, Running};
-use crate::channel::lane::LaneKind;
-use crate::channel::state::{Channel, State};
 
 /// Why a lane's next job does not start.
 enum NotStarted {
@@ -62,62 +62,67 @@ impl Router {
             let next = self.runnable.pop(|kind| has_worker_for(kind, workers, &running_in));
             let Some(entry) = next else { return };
             match self.start_next_of(&entry) {
-                Ok(()) => {
-                    self.unmark(&entry);
-                    self.mark_runnable(&entry.key, entry.lane);
-                }
+                Ok(()) => self.look_again_at(&entry),
                 Err(NotStarted::NotRunnable) => self.unmark(&entry),
                 Err(NotStarted::Memory) => self.runnable.starve(entry),
             }
         }
     }
 
+    /// A job of this lane has started: the next one may be able to.
+    fn look_again_at(&mut self, entry: &Entry<ChannelName>) {
+        self.unmark(entry);
+        let hosted = self.channels.get_mut(&entry.key);
+        if hosted.is_some_and(|hosted| hosted.channel.mark_if_runnable(entry.lane)) {
+            self.runnable.push(entry.key.clone(), entry.lane);
+        }
+    }
+
     fn unmark(&mut self, entry: &Entry<ChannelName>) {
-        if let Some(slot) = self.channels.get_mut(&entry.key) {
-            slot.is_marked[entry.lane as usize] = false;
+        if let Some(hosted) = self.channels.get_mut(&entry.key) {
+            hosted.channel.unmark(entry.lane);
         }
     }
 
     fn start_next_of(&mut self, entry: &Entry<ChannelName>) -> Result<(), NotStarted> {
-        let (channel, lane) = (&entry.key, entry.lane);
-        let Some(slot) = self.channels.get_mut(channel) else { return Err(NotStarted::NotRunnable) };
-        if !slot.lane(lane).is_runnable() || !may_run(slot, lane) {
-            return Err(NotStarted::NotRunnable);
-        }
+        let lane = entry.lane;
+        let hosted = self.channels.get_mut(&entry.key).ok_or(NotStarted::NotRunnable)?;
+        let wanted = hosted.channel.next_wants(lane).ok_or(NotStarted::NotRunnable)?;
         // More than the whole budget would never be there, and everybody would wait for it.
-        let wanted = wanted_memory(slot, lane).min(self.budget.limit());
+        let wanted = wanted.min(self.budget.limit());
         let may_overtake = !self.runnable.is_behind_a_starved_one(entry);
         let shared = if may_overtake { self.budget.reserve(wanted) } else { None };
         let memory = match shared {
-            None if !slot.runs_anything() => self.floors.reserve(wanted),
+            None if !hosted.channel.runs_anything() => self.floors.reserve(wanted),
             shared => shared,
         };
-        let Some(memory) = memory else { return Err(NotStarted::Memory) };
-        let Some(job) = slot.lane(lane).start_next() else { return Err(NotStarted::NotRunnable) };
-        self.start(channel, lane, job, memory);
-        Ok(())
-    }
-
-    fn start(&mut self, channel: &ChannelName, lane: LaneKind, job: Job, memory: MemoryReservation) {
-        self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
-        let callback = job.callback.clone();
-        let start_config = self.channels[channel].setup.start_config.clone();
-        let module = self.channels[channel].setup.module.clone();
-        let context = self.context(channel, memory);
-        let workspace_version = self.channels[channel].workspace.version();
-        let running = Running { channel: channel.clone(), lane, job, workspace_version, is_removed: false };
-        self.running.insert(ticket, running);
-        self.running_in[lane as usize] += 1;
+        let memory = memory.ok_or(NotStarted::Memory)?;
+        let ticket = Ticket(self.last_ticket + 1);
+        let started = hosted.channel.start_next(lane, ticket).ok_or(NotStarted::NotRunnable)?;
+        let kind = started.callback.kind();
         let outcome = Outcome {
             completed: self.completed.clone(),
             ticket,
-            channel: channel.shared(),
-            kind: callback.kind(),
+            channel: entry.key.shared(),
+            kind,
             report: None,
             is_told: false,
         };
-        let work = Work { context, callback, start_config, module, outcome };
+        let work = Work {
+            context: context(hosted, started.workspace, memory, &self.stop),
+            callback: started.callback,
+            start_config: hosted.start_config.clone(),
+            module: hosted.module.clone(),
+            outcome,
+        };
+        self.last_ticket = ticket.0;
+        self.running_in[lane as usize] += 1;
+        self.running.insert(ticket, Running { channel: entry.key.clone(), lane, kind });
+        self.give_to_worker(work);
+        Ok(())
+    }
+
+    fn give_to_worker(&mut self, work: Work) {
         if self.worker_is_free && self.for_this_worker.is_none() {
             self.for_this_worker = Some(work);
             return;
@@ -126,17 +131,38 @@ impl Router {
         // A job that finds no worker is dropped, and its outcome reports that.
         let _ = self.workers.submit(Box::new(move || work.run_and_go_on(&shared)));
     }
+}
 
-    /// What a callback is run with. Its instance is made by the worker.
-    fn context(&self, channel: &ChannelName, memory: MemoryReservation) -> CallbackContext {
-        let slot = &self.channels[channel];
-        CallbackContext {
-            channel: slot.setup.runtime.clone(),
-            workspace: slot.workspace.snapshot(),
-            deadline: deadline_after(Instant::now(), slot.setup.limits.callback_timeout),
-            stop: self.stop.or(&slot.stop),
-            memory,
-        }
+/// A callback that a worker runs.
+pub(super) struct Running {
+    pub channel: ChannelName,
+    pub lane: LaneKind,
+    pub kind: CallbackKind,
+}
+
+/// What a callback is run with. Its instance is made by the worker.
+fn context(
+    hosted: &HostedChannel,
+    workspace: WorkspaceSnapshot,
+    memory: MemoryReservation,
+    stop: &StopFlag,
+) -> CallbackContext {
+    CallbackContext {
+        channel: hosted.runtime.clone(),
+        workspace,
+        deadline: deadline_after(Instant::now(), hosted.runtime.limits.callback_timeout),
+        stop: stop.or(&hosted.stop),
+        memory,
+    }
+}
+
+/// A response that cannot be sent is an error of the callback, found before anything of it is kept: the sender is told 500
+/// and tries again.
+fn check_response(channel: &str, report: &mut CallbackReport) {
+    if let Ok(CallbackValue::Http(response)) = &report.result
+        && let Err(reason) = headers_of(response)
+    {
+        report.result = Err(WasmChannelError::UnusableResponse { channel: channel.to_owned(), reason });
     }
 }
 
@@ -239,22 +265,6 @@ impl Drop for Outcome {
         // The router is gone only when the process ends.
         let _ = self.completed.send(Completion::Callback(self.ticket, report));
     }
-}
-
-/// Whether jobs of this lane may run in the channel's present state.
-fn may_run(slot: &Channel, lane: LaneKind) -> bool {
-    match slot.state {
-        State::Ready => true,
-        State::Starting | State::Stopping => lane == LaneKind::Inbound,
-        State::Paused => false,
-    }
-}
-
-/// What a job is given of the memory budget from the start: what the channel needed lately, or all that it may have
-/// when the budget has once refused it more.
-fn wanted_memory(slot: &mut Channel, lane: LaneKind) -> usize {
-    let with_full_memory = slot.lane(lane).peek().is_some_and(|job| job.with_full_memory);
-    if with_full_memory { slot.setup.limits.memory_bytes } else { slot.expected_memory }
 }
 
 #[cfg(test)]

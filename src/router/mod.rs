@@ -1,46 +1,32 @@
-//! All routing state, and what is decided with it.
+//! The router: which channel gets which news, who may run, and what is done with what follows.
 //!
 //! It is run by one thread at a time, which holds its lock. News come from outside, as events, and from work that it gave
-//! away, as completions. What is
-//! decided about one channel stands in the parts of [`crate::channel`], which are pure; here is what carries that out.
-//! Each file has an `impl Router` with the steps of its subject.
+//! away, as completions. What follows from them is decided by each channel's state machine ([`crate::channel::machine`]); the
+//! router gives a channel its turn, and carries out the actions that it gets.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `core` | the channels, and what each kind of news leads to |
-//! | `shared` | the lock, and who runs the router when |
+//! | `core` | the channels, and who gets which news |
+//! | `hosted` | a channel with its ways to the world |
+//! | `carry_out` | the actions of a channel |
 //! | `dispatch`, `runnable` | who may start now: workers, memory |
-//! | `finish` | what follows from a callback's end |
-//! | `webhooks`, `responded` | requests and their responses |
-//! | `waiting` | requests that wait for a change of the workspace |
-//! | `starts` | `on-start`, registration, `on-shutdown` |
-//! | `removal` | taking a channel out |
-//! | `polls`, `timers` | what happens by the clock |
-//! | `frames` | what arrives through websockets |
-//! | `replies`, `statuses` | what the agent says |
-//! | `storage` | a store that fails and comes back |
-//! | `report` | health |
+//! | `storage` | the store: batches on their way, failure and recovery |
+//! | `responded` | requests that were responded to, for duplicates of them |
+//! | `shared` | the lock, and who runs the router when |
 //! | `scheduler`, `deadlines` | the thread that sleeps until the next deadline, and its heap |
+//! | `shutdown` | the end |
 
+mod carry_out;
 mod core;
 pub(crate) mod deadlines;
 mod dispatch;
-mod finish;
-mod frames;
-mod polls;
-mod removal;
-mod replies;
-mod report;
+mod hosted;
 mod responded;
 mod runnable;
 pub(crate) mod scheduler;
 mod shared;
-mod starts;
-mod statuses;
+mod shutdown;
 mod storage;
-mod timers;
-mod waiting;
-mod webhooks;
 
 pub use self::core::{Router, RouterConfig, RouterParts};
 pub use self::shared::SharedRouter;

@@ -6,7 +6,7 @@
 //! is in them. Nobody else ever waits for the router.
 //!
 //! # Invariants
-//! - Everything that runs the router holds the lock, so events and completions are handled one at a time, as before.
+//! - Everything that runs the router holds the lock, so events and completions are handled one at a time.
 //! - A request is handled at once only when no event is queued or in the hands of the router's thread
 //!   ([`EventReceiver::is_caught_up`]): requests of one client stay in order.
 //! - The store's thread and the scheduler's never run the router: it waits for the store's queue, and sets deadlines.

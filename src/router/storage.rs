@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::Sender;
 
 use crate::channel::ChannelName;
-use crate::event::completion::Completion;
+use crate::channel::machine::{Command, Host};
+use crate::event::completion::{Completion, Stored};
 use crate::event::link::FrameAcknowledgement;
 use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::inbox::{Mailbox, Posted};
 use crate::model::clock::unix_ms;
+use crate::model::random::random;
 use crate::store::{Batch, Change, CommitError, DedupeId, Ids, ReplyId, StoreEvent, StoreHandle};
 
 use super::core::Router;
@@ -34,16 +36,6 @@ impl Storage {
         self.store.ids()
     }
 
-    /// Whether anything can be stored.
-    pub fn works(&self) -> bool {
-        self.works
-    }
-
-    /// Whether new messages can be stored.
-    pub fn takes_messages(&self) -> bool {
-        self.works && !self.is_low
-    }
-
     /// Whether a further callback may start: what it does must find a way to the store. When it is not so, a completion
     /// comes when it may be.
     pub fn takes_work(&self) -> bool {
@@ -61,11 +53,9 @@ impl Storage {
         !self.works || self.store.is_idle_or_wakes()
     }
 
-    /// Sends a batch, if there is anything in it; nobody waits for it.
+    /// Sends a batch that nobody waits for.
     pub fn commit(&self, batch: Batch, mailbox: &Mailbox) {
-        if !batch.changes.is_empty() {
-            self.commit_then(batch, mailbox, |_| {});
-        }
+        self.commit_then(batch, mailbox, |_| {});
     }
 
     /// Sends a batch. When it is durable its messages go to the agent; `then` is told as of [`StoreHandle::commit`].
@@ -99,7 +89,7 @@ impl Storage {
             if outcome.is_ok() {
                 acknowledgements.drain(..).for_each(FrameAcknowledgement::durable);
             }
-            let _ = completed.send(Completion::FramesStored(channel.clone()));
+            let _ = completed.send(Completion::Stored(channel.clone(), Stored::Frames));
         });
     }
 
@@ -131,10 +121,11 @@ impl Storage {
             move |engine| engine.reply(id),
             move |record| {
                 // The store thread responds in the order of the requests, so what became of the record is known.
-                let _ = completed.send(match is_rejected.load(Ordering::Relaxed) {
-                    false => Completion::ReplyReady(channel, id, record.map(Box::new)),
-                    true => Completion::ReplyNotReady(channel, id),
-                });
+                let stored = match is_rejected.load(Ordering::Relaxed) {
+                    false => Stored::Attempt(id, record.map(Box::new)),
+                    true => Stored::NoAttempt(id),
+                };
+                let _ = completed.send(Completion::Stored(channel, stored));
             },
         );
     }
@@ -153,6 +144,34 @@ impl Storage {
                 });
             },
         );
+    }
+}
+
+/// What a channel sees of the host.
+pub(super) struct View<'a> {
+    pub storage: &'a Storage,
+    pub mailbox: &'a Mailbox,
+}
+
+impl Host for View<'_> {
+    fn store_works(&self) -> bool {
+        self.storage.works
+    }
+
+    fn store_takes_messages(&self) -> bool {
+        self.storage.works && !self.storage.is_low
+    }
+
+    fn store_has_room(&self) -> bool {
+        self.storage.takes_work()
+    }
+
+    fn agent_is_busy(&self) -> bool {
+        self.mailbox.is_full()
+    }
+
+    fn random(&self) -> f64 {
+        random()
     }
 }
 
@@ -185,10 +204,7 @@ impl Router {
     fn store_failed(&mut self, reason: &Arc<str>) {
         log::error!("the store is down, so nothing is accepted: {reason}");
         self.storage.works = false;
-        let channels: Vec<_> = self.channels.keys().cloned().collect();
-        for channel in channels {
-            self.refuse_waiting_webhooks(&channel);
-        }
+        self.command_all(|| Command::StoreFailed);
     }
 
     /// The store has everything that waited for it.
@@ -197,11 +213,6 @@ impl Router {
         self.storage.works = true;
         // Said anew when it is so.
         self.storage.is_low = false;
-        let channels: Vec<_> = self.channels.keys().cloned().collect();
-        for channel in &channels {
-            self.schedule_poll(channel);
-            self.mark_all_runnable(channel);
-            self.begin_due_replies(channel);
-        }
+        self.command_all(|| Command::StoreRecovered);
     }
 }

@@ -1,0 +1,321 @@
+//! A running channel as a state machine: what happened goes in, what the host has to do comes out.
+//!
+//! It knows no thread, no clock and no store: the moment and a view of the host come with each [`Turn`], and what is to be
+//! started, stored, sent or waited for goes out as [`Action`]s. The router carries them out.
+//!
+//! | file | what happened |
+//! |---|---|
+//! | `turn` | the turn, its actions, and the view of the host |
+//! | `lanes` | jobs that are queued, started and run again |
+//! | `start` | `on-start`, and what it registered |
+//! | `requests`, `parked` | requests, duplicates, and those that wait for a change of the workspace |
+//! | `finished`, `effects`, `held` | the end of a callback, what it did, and what its emit rate holds back |
+//! | `polls`, `timers` | what happens by the clock |
+//! | `frames` | what arrives through a websocket |
+//! | `replies`, `statuses` | what the agent says |
+//! | `pauses` | failures in a row, and a store that fails and comes back |
+//! | `end` | shutdown and removal |
+//! | `health` | how the channel is |
+
+mod effects;
+mod end;
+mod finished;
+mod frames;
+mod health;
+mod held;
+mod lanes;
+mod parked;
+mod pauses;
+mod polls;
+mod replies;
+mod requests;
+mod start;
+mod statuses;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod turn;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::channel::breaker::Breaker;
+use crate::channel::credentials::CredentialHealth;
+use crate::channel::dedupe::RecentRequests;
+use crate::channel::emission::Emission;
+use crate::channel::job::{Job, Running};
+use crate::channel::lane::{Lane, LaneKind};
+use crate::channel::outbox::{Outbox, RetryPolicy};
+use crate::channel::poll::PollState;
+use crate::channel::thinking::Thinking;
+use crate::channel::timers::Timers;
+use crate::channel::waiting::WaitingRequests;
+use crate::channel::workspace::{Workspace, WorkspaceLimits, workspace_path};
+use crate::channel::{ChannelLimits, ChannelName, Registration};
+use crate::event::arrival::Due;
+use crate::event::callback::CallbackReport;
+use crate::event::completion::Stored;
+use crate::event::link::LinkFrame;
+use crate::event::setup::{ChannelSetup, StoredChannel};
+use crate::model::clock::Moment;
+use crate::model::diagnostic::Diagnostic;
+use crate::model::log_throttle::{LogThrottle, Suppressed};
+use crate::model::rate_limit::ChannelEmitRateLimiter;
+use crate::store::{Ids, LoadedChannel, ReplyId};
+
+pub use self::turn::{Action, Command, Host, PendingResponse, Turn};
+
+/// Webhooks of one channel that may wait for their turn.
+const INBOUND_CAPACITY: usize = 256;
+
+/// Timers that may wait for their turn; one that finds no room is due again later.
+const TIMER_CAPACITY: usize = 256;
+
+/// Status updates that may wait for their turn; what finds no room is dropped.
+const STATUS_CAPACITY: usize = 64;
+
+/// Lines of each kind that a channel may cause in a minute.
+const LINES_A_MINUTE: u32 = 20;
+
+/// Kinds of log lines that a guest, or whoever writes to it, can cause without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum LogKind {
+    CallbackFailed,
+    WorkspaceConflict,
+    MessagesDropped,
+    EmitRate,
+    TimersDropped,
+    TimerGivenUp,
+    ReplyStepsAside,
+    ReplyGivenUp,
+}
+
+/// What does not change while a channel runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub name: ChannelName,
+    pub limits: ChannelLimits,
+    /// Whether a message's own `message_id` recognises repeats.
+    pub message_id_from_metadata: bool,
+    /// Whether it has a websocket.
+    pub has_link: bool,
+    /// The ABI that its guest is built for, if replies have no attachments there.
+    pub abi_without_attachments: Option<String>,
+    /// Bytes of memory that an instance begins with.
+    pub initial_memory: usize,
+    /// Errors and warnings that hold as long as it runs.
+    pub problems: Vec<Diagnostic>,
+    /// How its replies are retried.
+    pub retry: RetryPolicy,
+    /// Ids for what is to be stored.
+    pub ids: Ids,
+}
+
+impl Settings {
+    /// Those of a channel that is to be run.
+    pub fn new(setup: &ChannelSetup, retry: RetryPolicy, ids: Ids) -> Self {
+        let abi_version = setup.module.abi_version();
+        Self {
+            name: setup.name.clone(),
+            limits: setup.limits,
+            message_id_from_metadata: setup.message_id_from_metadata,
+            has_link: setup.open_link.is_some(),
+            abi_without_attachments: (!abi_version.response_attachments).then(|| abi_version.to_string()),
+            initial_memory: setup.module.initial_memory_bytes(),
+            problems: setup.problems().collect(),
+            retry,
+            ids,
+        }
+    }
+}
+
+/// A channel while it runs.
+pub struct Channel {
+    settings: Settings,
+    state: State,
+    /// The host stops, or the channel is taken out: nothing begins any more.
+    is_ending: bool,
+    lanes: [Lane<Job>; LaneKind::COUNT],
+    /// Whether the host was told that a lane is runnable, and has not looked at it yet.
+    is_marked: [bool; LaneKind::COUNT],
+    running: Vec<Running>,
+    workspace: Workspace,
+    breaker: Breaker,
+    registration: Option<Registration>,
+    start_failures: u32,
+    poll: PollState,
+    timers: Timers,
+    outbox: Outbox,
+    thinking: Thinking,
+    /// Frames that are not durable yet, in the order of arrival; their number is bounded by the link.
+    held_frames: VecDeque<LinkFrame>,
+    /// Whether frames are on their way to the store.
+    is_storing_frames: bool,
+    recent_requests: RecentRequests,
+    /// Requests that wait for a change of the workspace.
+    waiting_requests: WaitingRequests,
+    emission: Emission<(Running, CallbackReport)>,
+    log: LogThrottle<LogKind>,
+    credentials: CredentialHealth,
+    counters: Counters,
+    /// The last failure, for health.
+    last_failure: Option<String>,
+    /// The most memory that recent callbacks needed: what the next one is given from the start.
+    expected_memory: usize,
+}
+
+/// Whether a channel takes work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// `on-start` is queued, running or waiting for its next try.
+    Starting,
+    Ready,
+    /// Resting after failures.
+    Paused,
+    Stopping,
+}
+
+/// What happened since the host started.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    succeeded: u64,
+    failed: u64,
+    emitted: u64,
+    dropped: u64,
+}
+
+impl Channel {
+    /// A channel with what was durable for it. It begins with [`Command::Start`].
+    pub fn new(settings: Settings, stored: StoredChannel, at: Moment) -> Self {
+        let limits = &settings.limits;
+        let lanes = [
+            Lane::new(limits.inbound_concurrency, INBOUND_CAPACITY),
+            // A second poll is never queued.
+            Lane::new(1, 1),
+            Lane::new(1, TIMER_CAPACITY),
+            // No more replies are under way than the lane runs at a time; the others wait in the store.
+            Lane::new(limits.outbound_concurrency, usize::MAX),
+            Lane::new(1, STATUS_CAPACITY),
+        ];
+        let rate = ChannelEmitRateLimiter::new(limits.messages_per_minute, limits.messages_per_hour);
+        let StoredChannel { state, replies, seen } = stored;
+        let mut outbox = Outbox::default();
+        for reply in &replies {
+            outbox.add(reply, &settings.retry, at);
+        }
+        let mut recent_requests = RecentRequests::default();
+        for record in &seen {
+            recent_requests.load(record, at.steady_ms);
+        }
+        Self {
+            lanes,
+            is_marked: [false; LaneKind::COUNT],
+            running: Vec::new(),
+            workspace: load_workspace(&settings, &state),
+            breaker: Breaker::default(),
+            registration: None,
+            start_failures: 0,
+            poll: PollState::default(),
+            timers: Timers::load(state.timers),
+            outbox,
+            thinking: Thinking::default(),
+            held_frames: VecDeque::new(),
+            is_storing_frames: false,
+            recent_requests,
+            waiting_requests: WaitingRequests::default(),
+            emission: Emission::new(rate, at.now),
+            log: LogThrottle::new(LINES_A_MINUTE, Duration::from_secs(60)),
+            credentials: CredentialHealth::default(),
+            counters: Counters::default(),
+            last_failure: None,
+            expected_memory: settings.initial_memory,
+            state: State::Starting,
+            is_ending: false,
+            settings,
+        }
+    }
+
+    /// The host, an operator or the agent wants something.
+    pub fn command(&mut self, command: Command, turn: &mut Turn<'_>) {
+        match command {
+            Command::Start => self.start(turn),
+            Command::Status(update) => self.status(update, turn),
+            Command::Deliver(reply) => self.deliver(&reply, turn),
+            Command::DropReply(id) => self.drop_reply(id, turn),
+            Command::ClockAhead => self.clock_went_ahead(turn),
+            Command::StoreFailed => self.refuse_waiting_requests(turn),
+            Command::StoreRecovered => self.store_recovered(turn),
+            Command::Drain => self.drain(turn),
+            Command::Shutdown => self.shut_down(turn),
+            Command::Remove => self.remove(turn),
+        }
+    }
+
+    /// A deadline has passed.
+    pub fn due(&mut self, due: Due, turn: &mut Turn<'_>) {
+        match due {
+            Due::Start => self.start(turn),
+            Due::Poll => self.poll_due(turn),
+            Due::Timer(name) => self.timer_due(&name, turn),
+            Due::Resume => self.resume(turn),
+            Due::Replies => self.begin_due_replies(turn),
+            Due::WaitingRequests => self.waiting_due(turn),
+            Due::Frames => self.frames_due(turn),
+            Due::Thinking(conversation) => self.repeat_thinking(&conversation, turn),
+            Due::EmitRoom => self.release_held(turn),
+        }
+    }
+
+    /// The store has done what the channel waits for.
+    pub fn stored(&mut self, stored: Stored, turn: &mut Turn<'_>) {
+        match stored {
+            Stored::Attempt(id, record) => self.reply_ready(id, record, turn),
+            Stored::NoAttempt(id) => self.reply_not_ready(id, turn),
+            Stored::Frames => self.frames_stored(turn),
+        }
+    }
+
+    pub fn name(&self) -> &ChannelName {
+        &self.settings.name
+    }
+
+    /// How many replies are not delivered yet.
+    pub fn replies(&self) -> usize {
+        self.outbox.len()
+    }
+
+    pub fn has_reply(&self, id: ReplyId) -> bool {
+        self.outbox.has(id)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
+    fn lane(&mut self, kind: LaneKind) -> &mut Lane<Job> {
+        &mut self.lanes[kind as usize]
+    }
+
+    /// Whether a line of this kind may be written now, and how many were left out before it.
+    fn may_log(&mut self, kind: LogKind, turn: &Turn<'_>) -> Option<Suppressed> {
+        self.log.check(&kind, turn.at.now)
+    }
+}
+
+fn load_workspace(settings: &Settings, stored: &LoadedChannel) -> Workspace {
+    let Settings { name, limits, .. } = settings;
+    let limits = WorkspaceLimits {
+        file_bytes: limits.workspace_file_bytes,
+        total_bytes: usize::try_from(limits.workspace_bytes).unwrap_or(usize::MAX),
+        files: limits.workspace_files,
+    };
+    let files = stored.files.iter().filter_map(|(path, content)| match workspace_path(path) {
+        Ok(path) => Some((path, Arc::clone(content))),
+        Err(error) => {
+            log::error!(target: name.as_str(), "channel {name}: stored file {path:?}: {error}");
+            None
+        }
+    });
+    Workspace::load(limits, files)
+}
