@@ -1,4 +1,4 @@
-//! Requests that came before: the first one runs, repeats get its response.
+//! Requests that came before: the first one runs, duplicates get its response.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,18 +19,18 @@ pub struct RecentRequests {
     waiting: HashMap<DedupeKey, Vec<ResponseSender>>,
 }
 
-/// Repeats of one request that wait for its response; more are told to come back.
+/// Duplicates of one request that wait for its response; more are told to come back.
 const MAX_WAITING: usize = 8;
 
 /// What a request is.
 pub enum Arrival {
     /// The first of its kind: it is to be run.
     New(ResponseSender),
-    /// A repeat of one that has its response.
+    /// A duplicate of one that has its response.
     Repeat { responder: ResponseSender, id: Option<DedupeId> },
-    /// A repeat of one that still runs; it gets the same response.
+    /// A duplicate of one that still runs; it gets the same response.
     Waits,
-    /// A repeat too many, or there is no room to remember it.
+    /// A duplicate too many, or there is no room to remember it.
     Refused(ResponseSender),
 }
 
@@ -54,7 +54,7 @@ impl RecentRequests {
         self.known.restore(DedupeKey::from_bytes(record.key), Some(record.id), expires_ms);
     }
 
-    /// A request has come. It is a repeat when any of its identities is known.
+    /// A request has come. It is a duplicate when any of its identities is known.
     pub fn arrive(
         &mut self,
         identities: &[RequestIdentity],
@@ -91,7 +91,7 @@ impl RecentRequests {
         Arrival::Waits
     }
 
-    /// The first one has its response. `stored` says where its identities are kept, in their order. Returns the repeats that
+    /// The first one has its response. `stored` says where its identities are kept, in their order. Returns the duplicates that
     /// waited for it.
     pub fn done(&mut self, identities: &[RequestIdentity], stored: &[DedupeId]) -> Vec<ResponseSender> {
         for (index, identity) in identities.iter().enumerate() {
@@ -100,7 +100,7 @@ impl RecentRequests {
         self.take_waiting(identities)
     }
 
-    /// The first one failed: the next one runs. Returns the repeats that waited for it.
+    /// The first one failed: the next one runs. Returns the duplicates that waited for it.
     pub fn forget(&mut self, identities: &[RequestIdentity]) -> Vec<ResponseSender> {
         for identity in identities {
             self.known.forget(identity.key);
@@ -108,7 +108,7 @@ impl RecentRequests {
         self.take_waiting(identities)
     }
 
-    /// Repeats that wait for a request whose response takes longer; the request itself stays known.
+    /// Duplicates that wait for a request whose response takes longer; the request itself stays known.
     pub fn take_waiting(&mut self, identities: &[RequestIdentity]) -> Vec<ResponseSender> {
         identities.iter().filter_map(|identity| self.waiting.remove(&identity.key)).flatten().collect()
     }
@@ -144,7 +144,7 @@ pub fn restored_response(stored: StoredResponse) -> OutgoingHttpResponse {
     }
 }
 
-/// What a repeat gets when no response was kept.
+/// What a duplicate gets when no response was kept.
 pub fn empty_ok() -> OutgoingHttpResponse {
     OutgoingHttpResponse { status: 200, headers_json: "{}".to_owned(), body: Vec::new() }
 }

@@ -46,7 +46,7 @@ fn contains_ignoring_case(text: &str, part: &str) -> bool {
 pub struct WaitingRequest {
     /// The request as it came.
     pub request: Arc<IncomingHttpRequest>,
-    /// By what a repeat of it is recognised.
+    /// By what a duplicate of it is recognised.
     pub identities: Vec<RequestIdentity>,
     /// Where the response goes.
     pub responder: ResponseSender,

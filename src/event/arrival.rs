@@ -35,7 +35,7 @@ pub struct Webhook {
     pub channel: ChannelName,
     /// What the guest gets.
     pub request: Arc<IncomingHttpRequest>,
-    /// By what a repeat of this request is recognised: any of these.
+    /// By what a duplicate of this request is recognised: any of these.
     pub identities: Vec<RequestIdentity>,
     /// When it was complete.
     pub received: Instant,
@@ -52,14 +52,14 @@ pub struct FrameArrival {
     pub frame: LinkFrame,
 }
 
-/// By what a repeat of a request is recognised.
+/// By what a duplicate of a request is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestIdentity {
     /// A digest of the provider's id or of the signature.
     pub key: DedupeKey,
-    /// Until when a repeat is recognised, in Unix milliseconds.
+    /// Until when a duplicate is recognised, in Unix milliseconds.
     pub expires_ms: u64,
-    /// Whether the first response is kept for repeats. Without, a repeat gets an empty 200.
+    /// Whether the first response is kept for duplicates. Without, a duplicate gets an empty 200.
     pub keep_response: bool,
 }
 

@@ -32,7 +32,7 @@ pub struct ChannelSetup {
     pub start_config: StartConfig,
     /// Deals with what `on-start` returned.
     pub register: Register,
-    /// Whether a message's own `message_id` recognises repeats.
+    /// Whether a message's own `message_id` recognises duplicates.
     pub message_id_from_metadata: bool,
     /// Opens the channel's websocket, if it has one.
     pub open_link: Option<OpenLink>,

@@ -1,7 +1,7 @@
 //! Requests that were responded to, for duplicates of them.
 //!
-//! What became of a request that can be recognised matters only to a later repeat. So it waits here until the router works
-//! on something else, and wakes the router only while a repeat waits for it.
+//! What became of a request that can be recognised matters only to a later duplicate. So it waits here until the router
+//! works on something else, and wakes the router only while a duplicate waits for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,7 @@ impl RespondedQueue {
 impl RespondedSender {
     /// Notes the response to a request.
     pub fn send(&self, request: RespondedRequest) {
-        // The router is gone only when nobody repeats anything.
+        // The router is gone only when nobody sends a duplicate.
         let _ = self.queue.send(request);
         if self.is_awaited.swap(false, Ordering::SeqCst) {
             let _ = self.completed.send(Completion::RepeatsWait);
