@@ -15,7 +15,7 @@ use super::leak::{self, BodySearch, SecretMatcher, Use};
 use super::method::Method;
 use super::operator_host::OperatorHost;
 use super::outbound::{OutboundHttp, Upstream};
-use super::request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose};
+use super::request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose, ResponseRoom};
 use super::retry_after;
 use super::settings::{ChannelHttpSettings, HttpCapabilityError};
 use super::target::Target;
@@ -157,6 +157,7 @@ impl ChannelHttp {
 
     /// Makes a request for the guest. Blocks until the response is there, at most until the deadline of the
     /// callback. A request over `http.rate_limit` waits for its turn within that time, but for one that only tells a status.
+    /// `room` is asked before memory for the response's body is taken.
     ///
     /// # Errors
     /// [`OutboundError`]: what was refused, or what failed. A response of any status is a response, not an error.
@@ -164,6 +165,7 @@ impl ChannelHttp {
         &self,
         mut request: OutboundRequest,
         call: OutboundCall,
+        room: ResponseRoom<'_>,
     ) -> Result<OutboundResponse, OutboundError> {
         let checked = self.check_destination(&request).and_then(|(method, target)| {
             let guest_headers = headers::parse(&request.headers_json)?;
@@ -189,7 +191,7 @@ impl ChannelHttp {
             deadline,
             max_body: self.limits.http_response_bytes,
         };
-        let response = self.outbound.exchange(&route, target.host(), call.purpose, exchange)?;
+        let response = self.outbound.exchange(&route, target.host(), call.purpose, exchange, room)?;
         Ok(for_guest(&matcher, response))
     }
 

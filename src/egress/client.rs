@@ -23,6 +23,7 @@ use ureq::{Agent, Error, Proxy};
 use zeroize::Zeroizing;
 
 use super::method::Method;
+use super::request::ResponseRoom;
 use super::settings::OutboundSettingsError;
 
 use crate::model::deadline::deadline_after;
@@ -80,6 +81,7 @@ pub(super) enum ClientError {
     Timeout,
     HeadTooLarge,
     BodyTooLarge,
+    NoRoom,
     Failed(&'static str),
 }
 
@@ -102,8 +104,13 @@ impl Client {
         Ok(Self { agent: Agent::with_parts(config, connector, HandedOver) })
     }
 
-    /// Makes the request, without following redirects, and reads the whole response within its bounds.
-    pub(super) fn exchange(&self, exchange: &Exchange<'_>) -> Result<RawResponse, ClientError> {
+    /// Makes the request, without following redirects, and reads the whole response within its bounds. `room` is asked before
+    /// memory for the body is taken.
+    pub(super) fn exchange(
+        &self,
+        exchange: &Exchange<'_>,
+        room: ResponseRoom<'_>,
+    ) -> Result<RawResponse, ClientError> {
         let _handed_over = hand_over(exchange.dial);
         let response = self.send(exchange).map_err(client_error)?;
         let (parts, body) = response.into_parts();
@@ -112,7 +119,7 @@ impl Client {
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
             .collect();
-        let body = read_body(body.into_reader(), exchange.max_body, exchange.deadline)?;
+        let body = read_body(body.into_reader(), exchange.max_body, exchange.deadline, room)?;
         Ok(RawResponse { status: parts.status.as_u16(), headers, body })
     }
 
@@ -173,8 +180,13 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, OutboundSetting
     if certificates.is_empty() { Err(wrong()) } else { Ok(certificates) }
 }
 
-/// Reads up to the limit and not one byte more than is needed to know that it is passed.
-fn read_body(mut reader: impl Read, limit: u64, deadline: Instant) -> Result<Vec<u8>, ClientError> {
+/// Reads up to the limit and not one byte more than is needed to know that it is passed, and asks for room before it takes it.
+fn read_body(
+    mut reader: impl Read,
+    limit: u64,
+    deadline: Instant,
+    room_for: ResponseRoom<'_>,
+) -> Result<Vec<u8>, ClientError> {
     let mut body = Vec::new();
     let mut chunk = vec![0; BODY_CHUNK_BYTES];
     loop {
@@ -191,8 +203,25 @@ fn read_body(mut reader: impl Read, limit: u64, deadline: Instant) -> Result<Vec
         if got as u64 > room {
             return Err(ClientError::BodyTooLarge);
         }
+        let more = growth(body.len(), body.capacity(), got, limit);
+        if more > 0 {
+            if !room_for(more as u64) {
+                return Err(ClientError::NoRoom);
+            }
+            body.reserve_exact(body.capacity() - body.len() + more);
+        }
         body.extend_from_slice(&chunk[..got]);
     }
+}
+
+/// By how many bytes a buffer grows for `got` more: to twice its size, so that it is not moved often, but not beyond the limit.
+fn growth(len: usize, capacity: usize, got: usize, limit: u64) -> usize {
+    let needed = len + got;
+    if needed <= capacity {
+        return 0;
+    }
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    needed.max(capacity.saturating_mul(2).min(most)) - capacity
 }
 
 /// `ureq`'s errors can quote URLs and hence secrets, so none of their text is passed on.

@@ -150,6 +150,14 @@ pub enum OutboundError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// Other callbacks have the memory that the response would take.
+    #[error(
+        "there is no room for the response of {host}: callbacks that run have the memory (memory_budget_mb)"
+    )]
+    NoRoomForResponse {
+        /// The request's host.
+        host: String,
+    },
     /// The response body is too large.
     #[error("the response body of {host} is larger than {limit} bytes; raise http.max_response_bytes")]
     ResponseTooLarge {
@@ -186,6 +194,7 @@ impl OutboundError {
             | Self::Handshake { .. }
             | Self::Connection { .. }
             | Self::ResponseHeadTooLarge { .. }
+            | Self::NoRoomForResponse { .. }
             | Self::ResponseTooLarge { .. } => false,
         }
     }

@@ -54,7 +54,7 @@ pub(crate) use error::OutboundError;
 pub use log_caps::LOG_CAPS;
 pub(crate) use operator_host::OperatorHost;
 pub(crate) use outbound::OutboundHttp;
-pub(crate) use request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose};
+pub(crate) use request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose, ResponseRoom};
 pub use resolver::{NameResolver, SystemResolver};
 pub(crate) use settings::ChannelHttpSettings;
 pub use settings::{OutboundHttpSettings, OutboundSettingsError};

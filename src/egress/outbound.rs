@@ -19,7 +19,7 @@ use super::error::OutboundError;
 use super::host_pattern::HostPattern;
 use super::operator_host::OperatorHost;
 use super::private_hosts::{self, PrivateHosts};
-use super::request::RequestPurpose;
+use super::request::{RequestPurpose, ResponseRoom};
 use super::resolver::{LOOKUP_TIMEOUT, NameResolver, SystemResolver};
 use super::settings::{OutboundHttpSettings, OutboundSettingsError};
 use super::target::Target;
@@ -293,6 +293,7 @@ impl OutboundHttp {
         host: &str,
         purpose: RequestPurpose,
         exchange: Exchange<'_>,
+        room: ResponseRoom<'_>,
     ) -> Result<RawResponse, OutboundError> {
         let client = match &route.base {
             UpstreamBase::Proxied(_, proxy) => proxy.clients.of(purpose),
@@ -300,7 +301,7 @@ impl OutboundHttp {
         };
         let limit = exchange.max_body;
         let begun = Instant::now();
-        client.exchange(&Exchange { dial: &route.dial, ..exchange }).map_err(|error| {
+        client.exchange(&Exchange { dial: &route.dial, ..exchange }, room).map_err(|error| {
             let host = host.to_owned();
             match error {
                 ClientError::Timeout => OutboundError::Timeout { host, after: begun.elapsed() },
@@ -308,6 +309,7 @@ impl OutboundHttp {
                     OutboundError::ResponseHeadTooLarge { host, limit: MAX_RESPONSE_HEAD_BYTES }
                 }
                 ClientError::BodyTooLarge => OutboundError::ResponseTooLarge { host, limit },
+                ClientError::NoRoom => OutboundError::NoRoomForResponse { host },
                 ClientError::Failed(reason) => OutboundError::Connection { host, reason },
             }
         })

@@ -54,6 +54,9 @@ pub struct OutboundCall {
     pub purpose: RequestPurpose,
 }
 
+/// Counts bytes of a response before they are read: false when the host has no room for them.
+pub type ResponseRoom<'a> = &'a mut dyn FnMut(u64) -> bool;
+
 /// What a request serves, which decides its priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RequestPurpose {

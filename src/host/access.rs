@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use wit_abi::types::PairingUpsertResult;
 
 use crate::channel::ChannelName;
-use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, OutboundResponse};
+use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
 use crate::link::{LinkHandle, NotSent};
 use crate::model::clock::unix_ms;
 use crate::pairing::PairingService;
@@ -33,8 +33,9 @@ impl GuestServices for ChannelAccessToWorld {
         &self,
         request: OutboundRequest,
         call: OutboundCall,
+        room: ResponseRoom<'_>,
     ) -> Result<OutboundResponse, GuestHttpError> {
-        self.http.request(request, call).map_err(|error| GuestHttpError {
+        self.http.request(request, call, room).map_err(|error| GuestHttpError {
             is_permanent: error.is_permanent(),
             message: error.to_string(),
         })

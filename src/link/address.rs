@@ -55,6 +55,9 @@ struct Opened {
     error: Option<String>,
 }
 
+/// The service's response has an address and little more; no callback's memory budget counts it.
+const MAX_OPENED_BYTES: u64 = 64 * 1024;
+
 fn ask(url: &str, http: &ChannelHttp, deadline: Instant) -> Result<String, NoAddress> {
     let request = OutboundRequest {
         method: "POST".to_owned(),
@@ -64,7 +67,13 @@ fn ask(url: &str, http: &ChannelHttp, deadline: Instant) -> Result<String, NoAdd
         timeout: None,
     };
     let call = OutboundCall { deadline, calls_before: 0, purpose: RequestPurpose::Other };
-    let response = http.request(request, call).map_err(|error| (error.to_string(), false))?.response;
+    let mut held = 0;
+    let mut room = |more| {
+        held += more;
+        held <= MAX_OPENED_BYTES
+    };
+    let response =
+        http.request(request, call, &mut room).map_err(|error| (error.to_string(), false))?.response;
     let opened = serde_json::from_slice::<Opened>(&response.body).ok();
     read_response(response.status, opened)
 }

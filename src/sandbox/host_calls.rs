@@ -166,7 +166,8 @@ fn http_request(
     let url = request.url.clone();
     let services = &state.channel.services;
     let redact = |text| services.without_given_secrets(text);
-    match services.http_request(request, call) {
+    let limiter = &mut state.limiter;
+    match services.http_request(request, call, &mut |bytes| limiter.copy(bytes)) {
         Ok(response) => {
             state.record.responded(&url, &response, redact);
             Ok(response.response)

@@ -8,7 +8,7 @@ use std::time::Instant;
 use wit_abi::types::PairingUpsertResult;
 
 use super::context::StopFlag;
-use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse};
+use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
 
 /// Why an outbound request got no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ const NOT_IN_WORLD: &str = "this guest's world does not have this function";
 /// The methods are called from worker threads and may block, but never beyond the callback's deadline. Errors
 /// are texts for the guest and must not quote secrets.
 pub trait GuestServices: Send + Sync {
-    /// Sends an HTTP request for a callback.
+    /// Sends an HTTP request for a callback. `room` is asked before memory for the response is taken.
     ///
     /// # Errors
     /// The request is not allowed, could not be sent or had no response in time.
@@ -62,6 +62,7 @@ pub trait GuestServices: Send + Sync {
         &self,
         request: OutboundRequest,
         call: OutboundCall,
+        room: ResponseRoom<'_>,
     ) -> Result<OutboundResponse, GuestHttpError>;
 
     /// A text of the guest for a log or an error, without the secrets that the guest was given on purpose.

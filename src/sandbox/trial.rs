@@ -12,7 +12,7 @@ use super::prepared::PreparedChannelModule;
 use super::services::{GuestHttpError, GuestServices};
 use crate::capability::limits::ChannelLimits;
 use crate::channel::workspace::WorkspaceSnapshot;
-use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse};
+use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
 use crate::model::deadline::deadline_after;
 
 /// Makes an instance and drops it.
@@ -57,7 +57,12 @@ struct Nobody;
 const NOBODY: &str = "there is no channel behind this instance";
 
 impl GuestServices for Nobody {
-    fn http_request(&self, _: OutboundRequest, _: OutboundCall) -> Result<OutboundResponse, GuestHttpError> {
+    fn http_request(
+        &self,
+        _: OutboundRequest,
+        _: OutboundCall,
+        _: ResponseRoom<'_>,
+    ) -> Result<OutboundResponse, GuestHttpError> {
         Err(NOBODY.to_owned().into())
     }
 

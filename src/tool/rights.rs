@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::files::ToolFiles;
 use super::prepared::PreparedTool;
 use super::registry::Tools;
-use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, OutboundResponse};
+use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
 use crate::model::clock::unix_ms;
 use crate::model::rate_limit::RateLimit;
 use crate::sandbox::{GuestHttpError, GuestServices, InvokedTool, ToolBudget};
@@ -40,8 +40,9 @@ impl GuestServices for CallRights {
         &self,
         request: OutboundRequest,
         call: OutboundCall,
+        room: ResponseRoom<'_>,
     ) -> Result<OutboundResponse, GuestHttpError> {
-        self.tool.rights().http.request(request, call).map_err(|error| GuestHttpError {
+        self.tool.rights().http.request(request, call, room).map_err(|error| GuestHttpError {
             is_permanent: error.is_permanent(),
             message: error.to_string(),
         })
@@ -104,7 +105,12 @@ pub(super) struct NoRights;
 const NO_RIGHTS: &str = "a tool that is being loaded may do nothing";
 
 impl GuestServices for NoRights {
-    fn http_request(&self, _: OutboundRequest, _: OutboundCall) -> Result<OutboundResponse, GuestHttpError> {
+    fn http_request(
+        &self,
+        _: OutboundRequest,
+        _: OutboundCall,
+        _: ResponseRoom<'_>,
+    ) -> Result<OutboundResponse, GuestHttpError> {
         Err(NO_RIGHTS.to_owned().into())
     }
 

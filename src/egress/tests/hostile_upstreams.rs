@@ -20,6 +20,31 @@ fn with_limit(upstream: &Upstream, limit: u64) -> crate::egress::ChannelHttp {
     Setup::new(http).rewrite("api.example.com", upstream).build()
 }
 
+// What happened: responses were read into memory that was counted nowhere: ten callbacks that read 10 MiB each took 100 MiB
+// beside the budget.
+#[test]
+fn memory_for_a_body_is_asked_for_before_it_is_taken() {
+    const BODY: u64 = 1_000_000;
+    let upstream = Upstream::fixed(response(200, "", "x".repeat(BODY as usize)));
+    let ask = |most: u64| {
+        let mut asked = 0;
+        let mut room = |more| {
+            asked += more;
+            asked <= most
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let got = channel(&upstream).request(get(URL), until(deadline), &mut room);
+        (got.map(|got| got.response.body.len() as u64), asked)
+    };
+    let (got, asked) = ask(u64::MAX);
+    assert_eq!(got.unwrap(), BODY);
+    assert!((BODY..=2 * BODY).contains(&asked), "{asked}");
+    assert_eq!(ask(asked).0.unwrap(), BODY);
+    let (got, asked_in_vain) = ask(BODY / 2);
+    assert!(matches!(got, Err(OutboundError::NoRoomForResponse { .. })), "{got:?}");
+    assert!(asked_in_vain <= BODY, "it is not asked again: {asked_in_vain}");
+}
+
 #[test]
 fn any_status_is_a_response_with_its_body() {
     for status in [200, 201, 204, 304, 400, 401, 404, 409, 418, 429, 500, 503, 599] {
@@ -229,7 +254,9 @@ fn a_server_that_is_slow_at_any_point_is_left_at_the_deadline() {
         let error = send(&channel, by_guest).unwrap_err();
         assert!(matches!(error, OutboundError::Timeout { .. }), "{what}: {error}");
         let greedy = OutboundRequest { timeout: Some(Duration::from_secs(3600)), ..get(URL) };
-        let error = channel.request(greedy, until(Instant::now() + Duration::from_millis(200))).unwrap_err();
+        let error = channel
+            .request(greedy, until(Instant::now() + Duration::from_millis(200)), &mut |_| true)
+            .unwrap_err();
         assert!(matches!(error, OutboundError::Timeout { .. }), "{what}, callback's deadline: {error}");
     }
 }
@@ -259,7 +286,7 @@ fn a_server_that_does_not_read_is_left_at_the_deadline() {
 #[test]
 fn a_deadline_that_has_passed_makes_no_connection() {
     let upstream = Upstream::fixed(response(200, "", ""));
-    let error = channel(&upstream).request(get(URL), until(Instant::now())).unwrap_err();
+    let error = channel(&upstream).request(get(URL), until(Instant::now()), &mut |_| true).unwrap_err();
     assert!(matches!(error, OutboundError::Timeout { .. }), "{error}");
     assert_eq!(upstream.connections(), 0);
 }

@@ -296,9 +296,10 @@ fn a_callback_has_fifty_requests_by_default() {
     let upstream = Upstream::fixed(response(200, "", ""));
     let channel = channel(&upstream);
     let deadline = || Instant::now() + Duration::from_secs(20);
-    channel.request(get(URL), OutboundCall { calls_before: 49, ..until(deadline()) }).unwrap();
-    let error =
-        channel.request(get(URL), OutboundCall { calls_before: 50, ..until(deadline()) }).unwrap_err();
+    channel.request(get(URL), OutboundCall { calls_before: 49, ..until(deadline()) }, &mut |_| true).unwrap();
+    let error = channel
+        .request(get(URL), OutboundCall { calls_before: 50, ..until(deadline()) }, &mut |_| true)
+        .unwrap_err();
     assert!(matches!(error, OutboundError::TooManyInCallback { limit: 50 }), "{error}");
 }
 
@@ -335,7 +336,7 @@ fn a_request_over_the_rate_waits_for_its_turn_within_the_callbacks_time() {
         send(&channel, get(URL)).unwrap();
     }
     assert_eq!(upstream.received().len(), 123);
-    let error = channel.request(get(URL), until(Instant::now())).unwrap_err();
+    let error = channel.request(get(URL), until(Instant::now()), &mut |_| true).unwrap_err();
     assert!(matches!(error, OutboundError::RateLimited { .. }), "{error:?}");
 }
 
@@ -348,7 +349,7 @@ fn typing_stops_at_half_of_the_rate_and_a_quarter_is_for_replies() {
     let channel = Setup::new(http).rewrite("api.example.com", &upstream).build();
     let sent = |purpose| {
         let call = || OutboundCall { purpose, ..until(Instant::now() + Duration::from_secs(5)) };
-        (0..8).take_while(|_| channel.request(get(URL), call()).is_ok()).count()
+        (0..8).take_while(|_| channel.request(get(URL), call(), &mut |_| true).is_ok()).count()
     };
     for (purpose, expected) in [
         (RequestPurpose::Status, 4),

@@ -149,7 +149,7 @@ fn the_end_of_polls_cuts_long_polls_off_and_leaves_replies_alone() {
             timeout: Some(Duration::from_secs(300)),
             ..get(&format!("https://api.example.com{path}"))
         };
-        channel.request(request, OutboundCall { purpose, ..until(deadline) })
+        channel.request(request, OutboundCall { purpose, ..until(deadline) }, &mut |_| true)
     };
     std::thread::scope(|scope| {
         let poll = scope.spawn(|| ask("/poll", RequestPurpose::Poll));
@@ -188,7 +188,7 @@ fn the_end_of_polls_ends_their_lookups() {
     std::thread::scope(|scope| {
         let poll = scope.spawn(|| {
             let call = until(Instant::now() + Duration::from_secs(300));
-            channel.request(get(URL), OutboundCall { purpose: RequestPurpose::Poll, ..call })
+            channel.request(get(URL), OutboundCall { purpose: RequestPurpose::Poll, ..call }, &mut |_| true)
         });
         is_asked.recv().unwrap();
         outbound.end_polls();
@@ -210,8 +210,9 @@ fn the_end_of_the_host_ends_requests_that_are_under_way() {
     let outbound = setup.outbound();
     let channel = setup.build_on(outbound.clone());
     std::thread::scope(|scope| {
-        let waiting =
-            scope.spawn(|| channel.request(get(URL), until(Instant::now() + Duration::from_secs(300))));
+        let waiting = scope.spawn(|| {
+            channel.request(get(URL), until(Instant::now() + Duration::from_secs(300)), &mut |_| true)
+        });
         has_arrived.recv().unwrap();
         outbound.shutdown();
         assert!(matches!(waiting.join().unwrap(), Err(OutboundError::Connection { .. })));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::ChannelLimits;
 use crate::channel::workspace::WorkspaceSnapshot;
-use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse};
+use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
 use crate::event::callback::{Callback, CallbackValue};
 use crate::sandbox::{
     CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, MemoryBudget,
@@ -24,7 +24,12 @@ const ROUNDS: usize = 100;
 struct Nothing;
 
 impl GuestServices for Nothing {
-    fn http_request(&self, _: OutboundRequest, _: OutboundCall) -> Result<OutboundResponse, GuestHttpError> {
+    fn http_request(
+        &self,
+        _: OutboundRequest,
+        _: OutboundCall,
+        _: ResponseRoom<'_>,
+    ) -> Result<OutboundResponse, GuestHttpError> {
         Err("no network in a bench".to_owned().into())
     }
     fn secret_exists(&self, _: &str) -> bool {

@@ -1,6 +1,7 @@
 //! What the host copies out of a guest: how much of it there may be, and that it counts in the memory budget.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::event::callback::{Callback, CallbackReport, CallbackValue};
 use crate::sandbox::{MemoryBudget, WasmChannelError};
@@ -109,6 +110,49 @@ fn arguments_of_a_host_call_count_in_the_memory_budget_until_it_ends() {
     assert!(runs_with(LOG, &log, 3));
     // The lines that are kept take one page in all.
     assert!(runs_with(LOG, &log.repeat(20), 4), "each call frees what it copied");
+}
+
+// What happened: what the host had read for a guest was counted nowhere, so callbacks that read large responses at the same
+// time took what they liked.
+#[test]
+fn responses_that_are_read_for_guests_count_in_the_memory_budget_while_the_host_holds_them() {
+    const HTTP: &str = r#"(import "near:agent/channel-host@0.3.1" "http-request"
+        (func $http (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
+    let call = format!("(call $http {} (i32.const 256))", "(i32.const 0) ".repeat(11));
+    let budget = MemoryBudget::new(40 * MB);
+    let body = vec![b'x'; 8 * MB];
+    let bench = |work: Option<Box<dyn Fn() + Send>>| {
+        let mut bench = Bench::of(Wat { imports: HTTP, ..Wat::poll(call.clone()) });
+        bench.budget = budget.clone();
+        bench.limits.memory_bytes = 64 * MB;
+        bench.services.response.lock().unwrap().as_mut().unwrap().response.body = body.clone();
+        *bench.services.while_held.lock().unwrap() = work;
+        bench
+    };
+    // Each runs the next one while it holds its response: four have room, beside their instances, and the fifth has not.
+    let last = Arc::new(bench(None));
+    let run_last = Arc::clone(&last);
+    let mut chain = bench(Some(Box::new(move || drop(run_last.poll()))));
+    for held in (0..3).rev() {
+        let budget = budget.clone();
+        chain = bench(Some(Box::new(move || {
+            assert!(budget.used() > (held + 1) * 8 * MB, "{}", budget.used());
+            drop(chain.poll());
+        })));
+    }
+    let report = chain.poll();
+    assert_eq!(report.result, Ok(CallbackValue::Done), "the first one gets its response");
+    assert!(
+        report.usage.peak_memory > 16 * MB,
+        "once in the host, once in the guest: {}",
+        report.usage.peak_memory
+    );
+    assert_eq!(last.services.requests.lock().unwrap().len(), 1);
+    assert_eq!(last.services.without_room.load(Ordering::Relaxed), 1);
+    assert_eq!(budget.used(), 0);
+    // Without the others there is room for it.
+    assert_eq!(last.poll().result, Ok(CallbackValue::Done));
+    assert_eq!(last.services.without_room.load(Ordering::Relaxed), 1);
 }
 
 #[test]

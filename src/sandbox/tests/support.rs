@@ -1,11 +1,12 @@
 //! Small guests written as text, and a host around them that remembers what it was asked.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::channel::ChannelLimits;
 use crate::channel::workspace::WorkspaceSnapshot;
-use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse};
+use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
 use crate::event::callback::{Callback, CallbackReport};
 use crate::sandbox::{
     CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, MemoryBudget,
@@ -91,6 +92,10 @@ pub struct Services {
     /// How long an HTTP request takes.
     pub delay: Duration,
     pub response: Mutex<Result<OutboundResponse, String>>,
+    /// Done while the host holds a response.
+    pub while_held: Mutex<Option<Box<dyn Fn() + Send>>>,
+    /// Responses for which there was no room.
+    pub without_room: AtomicUsize,
 }
 
 impl Default for Services {
@@ -99,6 +104,8 @@ impl Default for Services {
             requests: Mutex::default(),
             frames: Mutex::default(),
             delay: Duration::ZERO,
+            while_held: Mutex::default(),
+            without_room: AtomicUsize::default(),
             response: Mutex::new(Ok(OutboundResponse {
                 response: HttpResponse { status: 200, headers_json: "{}".into(), body: b"ok".to_vec() },
                 retry_after: None,
@@ -112,11 +119,20 @@ impl GuestServices for Services {
         &self,
         request: OutboundRequest,
         call: OutboundCall,
+        room: ResponseRoom<'_>,
     ) -> Result<OutboundResponse, GuestHttpError> {
         assert_ne!(request.method, "PANIC", "a bug in the host");
         self.requests.lock().unwrap().push((request, call.calls_before));
         std::thread::sleep(self.delay.min(call.deadline.saturating_duration_since(Instant::now())));
-        self.response.lock().unwrap().clone().map_err(GuestHttpError::from)
+        let response = self.response.lock().unwrap().clone()?;
+        if !room(response.response.body.len() as u64) {
+            self.without_room.fetch_add(1, Ordering::Relaxed);
+            return Err("no room".to_owned().into());
+        }
+        if let Some(work) = &*self.while_held.lock().unwrap() {
+            work();
+        }
+        Ok(response)
     }
 
     fn without_given_secrets(&self, text: String) -> String {
