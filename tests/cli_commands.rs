@@ -105,6 +105,97 @@ fn a_name_that_no_secret_can_have_is_no_part_of_a_command() {
     assert!(ran.out.contains("a; reboot") && !ran.out.contains("set a; reboot"), "{}", ran.out);
 }
 
+/// A server that the operator named with `http://` was shown with `https://`.
+#[test]
+fn check_shows_the_scheme_of_a_server_that_the_operator_named() {
+    let place = Place::new();
+    let echo = place.channel("echo");
+    let path = "channels/echo.capabilities.json";
+    let mut file: Value = serde_json::from_slice(&std::fs::read(place.path().join(path)).unwrap()).unwrap();
+    file["capabilities"]["http"]["allowlist"] =
+        json!([{"host": "{box}"}, {"host": "{far}"}, {"host": "a.example"}]);
+    place.file(path, file.to_string());
+    place.file(
+        "tinclaw.toml",
+        "[channel.echo.config]\nbox = \"http://192.168.1.5:8123\"\nfar = \"https://far.example\"\n",
+    );
+    let ran = place.run(&["check", echo.to_str().unwrap()]);
+    for place in ["http://192.168.1.5:8123/…", "https://far.example:443/…", "https://a.example/…"] {
+        assert!(ran.out.contains(&format!(" {place}")), "{place}: {}", ran.out);
+    }
+    let ran = place.run(&["check", "--json", echo.to_str().unwrap()]);
+    let schemes: Vec<Value> = ran.json()["channels"][0]["http"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|place| place["scheme"].clone())
+        .collect();
+    assert_eq!(schemes, ["http", "https", "https"]);
+}
+
+/// Guests of common tool chains that cannot run were refused with a parser's words for an instruction.
+#[test]
+fn check_says_which_compiler_option_made_a_guest_that_cannot_run() {
+    let place = Place::new();
+    let hostile = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hostile");
+    let text = |name: &str| std::fs::read_to_string(hostile.join(format!("{name}.wat"))).unwrap();
+    let honest = text("honest");
+    // A good guest with one thing more.
+    let with = |more: &str| format!("{}{more})", honest.trim_end().strip_suffix(')').unwrap());
+    let libraries = r#"(component
+        (core module $libc (@custom "dylink.0" "\01\04\00\00\00\00"))
+        (core module $app (@custom "dylink.0" "\01\04\00\00\00\00"))
+        (core instance (instantiate $libc)) (core instance (instantiate $app)))"#;
+    for (name, text, parts) in [
+        ("plain", with(""), &[][..]),
+        (
+            "simd",
+            with("(func (drop (v128.const i64x2 0 0)))"),
+            &["vector instructions (SIMD)", "+simd128", "-msimd128"],
+        ),
+        ("threads", text("feature_shared_memory"), &["threads", "+atomics", "-pthread", "-threads"]),
+        ("atomics", with("(func (drop (i32.atomic.load (i32.const 0))))"), &["threads", "+atomics"]),
+        ("exceptions", with("(tag)"), &["exceptions", "-fwasm-exceptions", "panic=abort"]),
+        ("wasm64", text("feature_memory64"), &["64-bit memories", "wasm32"]),
+        (
+            "asynchronous",
+            "(component (core func (canon subtask.drop)))".into(),
+            &["asynchronous", "without `async`"],
+        ),
+        ("libraries", libraries.into(), &["links several modules", "componentize-py"]),
+    ] {
+        let Ok(guest) = wat::parse_str(&text) else { panic!("{name}: {text}") };
+        let file = place.file(&format!("{name}.wasm"), guest);
+        let channel = json!({"allowed_paths": ["/webhook/hostile"], "webhook": {"auth": "none"}});
+        let capabilities = json!({"capabilities": {"channel": channel}});
+        place.file(&format!("{name}.capabilities.json"), capabilities.to_string());
+        let ran = place.run(&["check", file.to_str().unwrap()]);
+        assert_eq!(ran.code, Some(i32::from(!parts.is_empty())), "{name}: {}{}", ran.out, ran.err);
+        for part in parts.iter().chain(if parts.is_empty() { &[][..] } else { &["are known to work"] }) {
+            assert!(ran.out.contains(part), "{name}, {part}: {}", ran.out);
+        }
+        if name == "libraries" {
+            // What componentize-py makes has 18 MB and more, most of it before its own code; a smaller one would not run either.
+            let mut guest = std::fs::read(&file).unwrap();
+            guest.push(0);
+            guest.extend([0x84, 0x80, 0x80, 0x09, 0x01, b'x']);
+            guest.resize(guest.len() + 18 * 1024 * 1024 + 2, 0);
+            place.file("libraries.wasm", guest);
+            let ran = place.run(&["check", file.to_str().unwrap()]);
+            assert!(ran.out.contains("links several modules") && !ran.out.contains("smaller"), "{}", ran.out);
+        }
+        if let [feature, ..] = parts {
+            let others =
+                ["SIMD", "threads", "exceptions", "64-bit memories", "asynchronous", "several modules"];
+            let others =
+                others.into_iter().filter(|other| !feature.contains(other) && !ran.out.contains("-threads"));
+            for other in others {
+                assert!(!ran.out.contains(other), "{name}: {other}: {}", ran.out);
+            }
+        }
+    }
+}
+
 /// WhatsApp as it is published names only the verify token: nothing was reported, and Meta got 401 for every message.
 #[test]
 fn check_reports_a_verify_token_that_is_taken_for_a_signing_key() {

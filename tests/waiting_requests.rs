@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -84,6 +85,28 @@ fn a_request_that_has_waited_long_enough_gets_the_guests_response() {
     let reply = wait_for(address, "notes/never", 1).join().expect("a reply");
     let waited = reply.json()["waited"].as_str().and_then(|waited| waited.parse::<u64>().ok());
     assert!(reply.status == 200 && waited >= Some(1), "{waited:?}");
+}
+
+/// Clients that left kept their places for up to a minute: 64 of them, and nobody else could wait.
+#[test]
+fn clients_that_leave_make_room_for_others() {
+    let (host, address) = host();
+    let body = json!({"do": "wait", "path": "notes/a", "seconds": 60}).to_string();
+    let request = format!(
+        "POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    for _ in 0..65 {
+        let mut leaving = TcpStream::connect(address).expect("a connection");
+        leaving.write_all(request.as_bytes()).expect("a request");
+        wait_until_parked(&host, 1);
+        drop(leaving);
+        wait_until_parked(&host, 0);
+    }
+    let waiting = wait_for(address, "notes/a", 60);
+    wait_until_parked(&host, 1);
+    post(address, &json!({"do": "workspace-write", "path": "notes/a", "content": "a"}));
+    assert_eq!(waiting.join().expect("a reply").json(), json!({"ok": "a"}));
 }
 
 #[test]

@@ -195,8 +195,27 @@ impl ToolCapabilities {
             let text = "a tool is not given its `config`: its world has no function for it";
             found.push(Diagnostic::note("tool-config", text).at("config"));
         }
+        let prefixes = self.workspace.iter().flat_map(|workspace| &workspace.allowed_prefixes);
+        found.extend(prefixes.filter_map(|prefix| inspect_prefix(prefix)));
         found
     }
+}
+
+/// A prefix that does not mean what it says. Paths lie in the one directory of the operator, whatever is written.
+fn inspect_prefix(prefix: &str) -> Option<Diagnostic> {
+    let finding = |text: String, help: &str| {
+        Diagnostic::warning("tool-prefix", text).at("workspace.allowed_prefixes").help(help)
+    };
+    if prefix.split('/').any(|step| step == "..") {
+        let text =
+            format!("the prefix {prefix:?} names nothing: a tool does not leave the operator's directory");
+        return Some(finding(text, "name what the tool may read in that directory, such as \"notes/\""));
+    }
+    let within = prefix.trim_start_matches('/');
+    (within.len() < prefix.len()).then(|| {
+        let text = format!("the prefix {prefix:?} is relative to the operator's directory, as {within:?} is");
+        finding(text, "leave the slash at its beginning out")
+    })
 }
 
 impl Document {
@@ -283,6 +302,28 @@ fn either<T>(file: &str, name: &str, top: Option<T>, inner: Option<T>) -> Result
 mod tests {
     use super::*;
     use serde_json::json;
+
+    /// `../` and `/etc` were taken without a word, as if a tool could leave its directory.
+    #[test]
+    fn prefixes_that_do_not_mean_what_they_say_are_warned_about() {
+        let cases = [
+            ("notes/", None),
+            ("", None),
+            ("a..b/..c", None),
+            ("../", Some("names nothing")),
+            ("notes/../../x", Some("names nothing")),
+            ("/etc", Some("as \"etc\" is")),
+            ("/", Some("as \"\" is")),
+        ];
+        for (prefix, expected) in cases {
+            let found = parse(&json!({"workspace": {"allowed_prefixes": [prefix]}})).unwrap().inspect();
+            let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+            match expected {
+                None => assert!(texts.is_empty(), "{prefix}: {texts:?}"),
+                Some(part) => assert!(texts.len() == 1 && texts[0].contains(part), "{prefix}: {texts:?}"),
+            }
+        }
+    }
 
     fn parse(document: &Value) -> Result<ToolCapabilities, CapabilityError> {
         let name = ChannelName::new("my_tool").unwrap();

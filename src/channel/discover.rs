@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use crate::capability::MAX_FILE_BYTES;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::{ChannelName, ChannelNameError};
+use crate::sandbox::library_advice;
 
 /// The most bytes that a guest may have.
 pub(crate) const MAX_WASM_BYTES: usize = crate::sandbox::DEFAULT_MAX_GUEST_BYTES;
@@ -199,18 +200,28 @@ impl DiscoveredChannel {
     /// # Errors
     /// [`DiscoverError`] when a file is a link, is not an ordinary file, is too large, or cannot be read.
     pub(crate) fn read(&self) -> Result<ChannelFiles, DiscoverError> {
-        let wasm = read_file(&self.wasm, MAX_WASM_BYTES)?;
+        let wasm = read_file(&self.wasm, MAX_WASM_BYTES, |beginning| {
+            library_advice(beginning).unwrap_or_else(|| "build a smaller guest".to_owned())
+        })?;
         Ok(ChannelFiles { wasm, capabilities: self.read_capabilities()? })
     }
 
     /// Reads the capability file alone, when there is one.
     pub(super) fn read_capabilities(&self) -> Result<Option<Vec<u8>>, DiscoverError> {
-        self.capabilities.as_deref().map(|path| read_file(path, MAX_FILE_BYTES)).transpose()
+        self.capabilities
+            .as_deref()
+            .map(|path| read_file(path, MAX_FILE_BYTES, |_| "write a shorter file".to_owned()))
+            .transpose()
     }
 }
 
-/// Reads one file of at most `limit` bytes, by its name in its directory.
-fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, DiscoverError> {
+/// Reads one file of at most `limit` bytes, by its name in its directory. `advice` says of the beginning of a larger one what to
+/// do.
+fn read_file(
+    path: &Path,
+    limit: usize,
+    advice: impl FnOnce(&[u8]) -> String,
+) -> Result<Vec<u8>, DiscoverError> {
     let cannot_read = |source: io::Error| DiscoverError::File { path: path.to_owned(), source };
     let mut file = open_file(path)?;
     let stat = rustix::fs::fstat(&file).map_err(|error| cannot_read(error.into()))?;
@@ -222,7 +233,7 @@ fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, DiscoverError> {
     // One byte more than the limit tells a file that is too large, also when it grew after it was opened.
     (&mut file).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
     if bytes.len() > limit {
-        return Err(DiscoverError::TooLarge { path: path.to_owned(), limit });
+        return Err(DiscoverError::TooLarge { path: path.to_owned(), limit, advice: advice(&bytes) });
     }
     Ok(bytes)
 }
@@ -287,12 +298,14 @@ pub enum DiscoverError {
         path: PathBuf,
     },
     /// A file is larger than allowed.
-    #[error("{} is larger than the {limit} bytes that are allowed: build a smaller guest", path.display())]
+    #[error("{} is larger than the {limit} bytes that are allowed: {advice}", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
         /// The limit.
         limit: usize,
+        /// What to do.
+        advice: String,
     },
     /// The stem of a file's name is not a channel's name.
     #[error("{}: {source}; rename the file", path.display())]

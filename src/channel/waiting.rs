@@ -90,6 +90,11 @@ impl WaitingRequests {
         std::mem::take(&mut self.0)
     }
 
+    /// Takes those whose clients have left: nobody waits for their responses.
+    pub fn take_abandoned(&mut self) -> Vec<WaitingRequest> {
+        self.0.extract_if(.., |request| request.responder.is_abandoned()).collect()
+    }
+
     /// Takes those whose time is up.
     pub fn take_due(&mut self, now: Instant) -> Vec<WaitingRequest> {
         self.0.extract_if(.., |request| request.until <= now).collect()
@@ -100,9 +105,9 @@ impl WaitingRequests {
         self.0.iter().map(|request| request.until).min()
     }
 
-    /// How many wait.
+    /// How many wait for somebody.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.iter().filter(|request| !request.responder.is_abandoned()).count()
     }
 }
 

@@ -44,6 +44,8 @@ struct Checked {
 
 #[derive(Serialize)]
 struct Allowed {
+    /// `https`, or `http` for a server that the operator named so.
+    scheme: &'static str,
     host: String,
     path_prefix: Option<String>,
     methods: Vec<String>,
@@ -133,17 +135,21 @@ fn check_channel(channel: &WasmChannel, config: &ManagerConfig, starts: bool) ->
         auth: auth(&webhook, &plan),
         polls: capabilities.allows_polling(),
         websocket: capabilities.websocket.is_some(),
-        http: filled_allowlist(channel, config).iter().map(allowed).collect(),
+        http: allowed_places(channel, config),
         secrets: needed(file, &plan, config),
         diagnostics,
     })
 }
 
 /// The allow-list with the hosts that the operator's settings fill in.
-fn filled_allowlist(channel: &WasmChannel, config: &ManagerConfig) -> Vec<AllowlistEntry> {
+fn allowed_places(channel: &WasmChannel, config: &ManagerConfig) -> Vec<Allowed> {
     let http = channel.capabilities_file().capabilities.http.as_ref();
     let settings = config.channels.get(channel.name()).map(|settings| &settings.config);
-    setting_hosts::fill(http, None, settings.unwrap_or(&serde_json::Map::new())).http.allowlist
+    let filled = setting_hosts::fill(http, None, settings.unwrap_or(&serde_json::Map::new()));
+    let is_plain = |entry: &AllowlistEntry| {
+        filled.named.iter().any(|server| !server.is_encrypted() && server.authority() == entry.host)
+    };
+    filled.http.allowlist.iter().map(|entry| allowed(entry, is_plain(entry))).collect()
 }
 
 /// Runs `on-start` and reports what came of it.
@@ -195,9 +201,10 @@ fn auth(webhook: &WebhookCapability, plan: &AuthPlan) -> String {
     }
 }
 
-fn allowed(entry: &AllowlistEntry) -> Allowed {
+fn allowed(entry: &AllowlistEntry, is_plain: bool) -> Allowed {
     let port = entry.port.map(|port| format!(":{port}")).unwrap_or_default();
     Allowed {
+        scheme: if is_plain { "http" } else { "https" },
         host: format!("{}{port}", entry.host),
         path_prefix: entry.path_prefix.clone(),
         methods: entry.methods.clone(),
@@ -280,7 +287,7 @@ fn channel_to_text(channel: &Checked) -> String {
         } else {
             ""
         };
-        line("may call", format!("https://{}{prefix}… ({methods}){note}", entry.host));
+        line("may call", format!("{}://{}{prefix}… ({methods}){note}", entry.scheme, entry.host));
     }
     for secret in &channel.secrets {
         let state = match (secret.stored, secret.optional) {

@@ -58,4 +58,6 @@ pub(crate) use request::{OutboundCall, OutboundRequest, OutboundResponse, Reques
 pub use resolver::{NameResolver, SystemResolver};
 pub(crate) use settings::ChannelHttpSettings;
 pub use settings::{OutboundHttpSettings, OutboundSettingsError};
-pub(crate) use websocket::LinkSocket;
+#[cfg(test)]
+pub(crate) use websocket::websocket_on;
+pub(crate) use websocket::{LinkSocket, MAX_FRAME_BYTES};

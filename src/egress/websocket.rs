@@ -146,7 +146,7 @@ fn connect(endpoint: &Endpoint, tls: &Arc<ClientConfig>, deadline: Instant) -> i
     let url = Url::parse(&endpoint.url).map_err(|_| io::ErrorKind::InvalidInput)?;
     let host = url.host_str().ok_or(io::ErrorKind::InvalidInput)?;
     let port = url.port_or_known_default().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut tcp = DeadlineTcp { stream: dial(&endpoint.dial, deadline)?, deadline: Some(deadline) };
+    let mut tcp = DeadlineTcp::new(dial(&endpoint.dial, deadline)?, Some(deadline));
     tcp.stream.set_nodelay(true)?;
     if let Some(tunnel) = &endpoint.tunnel {
         open_tunnel(&mut tcp, tunnel, host, port)?;
@@ -215,17 +215,28 @@ fn handshake(
     for (name, value) in headers {
         request = request.with_header(name.as_str(), value.as_str());
     }
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_write_buffer_size(MAX_UNSENT_BYTES)
-        .max_message_size(Some(MAX_FRAME_BYTES))
-        .max_frame_size(Some(MAX_FRAME_BYTES));
-    match tungstenite::client::client_with_config(request, stream, Some(config)) {
+    match tungstenite::client::client_with_config(request, stream, Some(websocket_config())) {
         Ok((websocket, _)) => Ok(websocket),
         Err(HandshakeError::Interrupted(_)) => Err(failure(host, "it timed out")),
         Err(HandshakeError::Failure(error)) => Err(handshake_failure(host, &error)),
     }
+}
+
+fn websocket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(MAX_UNSENT_BYTES)
+        .max_message_size(Some(MAX_FRAME_BYTES))
+        .max_frame_size(Some(MAX_FRAME_BYTES))
+}
+
+/// An open websocket of a client on this connection, for tests.
+#[cfg(test)]
+pub fn websocket_on(stream: TcpStream) -> LinkSocket {
+    let mut stream = LinkStream::Plain(DeadlineTcp::new(stream, None));
+    stream.stop_blocking().expect("a socket that does not block");
+    WebSocket::from_raw_socket(stream, tungstenite::protocol::Role::Client, Some(websocket_config()))
 }
 
 /// The errors of tungstenite can quote what the service sent, so none of their text is passed on.
@@ -270,9 +281,34 @@ pub enum LinkStream {
 pub struct DeadlineTcp {
     stream: TcpStream,
     deadline: Option<Instant>,
+    /// Bytes that may still be read; then reads say that nothing is there.
+    reading_left: usize,
+}
+
+impl DeadlineTcp {
+    fn new(stream: TcpStream, deadline: Option<Instant>) -> Self {
+        Self { stream, deadline, reading_left: usize::MAX }
+    }
 }
 
 impl LinkStream {
+    /// Lets so many bytes be read from the socket; then reads fail as if nothing were there.
+    pub fn allow_reading(&mut self, bytes: usize) {
+        self.tcp_mut().reading_left = bytes;
+    }
+
+    /// How many of them are left.
+    pub fn reading_left(&mut self) -> usize {
+        self.tcp_mut().reading_left
+    }
+
+    fn tcp_mut(&mut self) -> &mut DeadlineTcp {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => &mut tls.sock,
+        }
+    }
+
     fn tcp(&self) -> &DeadlineTcp {
         match self {
             Self::Plain(tcp) => tcp,
@@ -282,10 +318,7 @@ impl LinkStream {
 
     /// From now on reads and writes return at once; whoever uses the stream waits for it with `poll`.
     fn stop_blocking(&mut self) -> io::Result<()> {
-        let tcp = match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => &mut tls.sock,
-        };
+        let tcp = self.tcp_mut();
         tcp.deadline = None;
         tcp.stream.set_nonblocking(true)
     }
@@ -327,7 +360,13 @@ impl Read for DeadlineTcp {
         if let Some(deadline) = self.deadline {
             self.stream.set_read_timeout(Some(time_left(deadline)?))?;
         }
-        self.stream.read(buffer)
+        if self.reading_left == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let most = buffer.len().min(self.reading_left);
+        let read = self.stream.read(&mut buffer[..most])?;
+        self.reading_left -= read;
+        Ok(read)
     }
 }
 

@@ -116,6 +116,11 @@ pub trait Respond: Send {
 
     /// Frees what the request holds while it waits for long.
     fn park(self: Box<Self>) -> Box<dyn Respond>;
+
+    /// Whether nobody waits for the response any more, as far as is known.
+    fn is_abandoned(&self) -> bool {
+        false
+    }
 }
 
 /// A function that takes the response; nothing is held.
@@ -154,6 +159,11 @@ impl ResponseSender {
     #[must_use]
     pub fn park(mut self) -> Self {
         Self(self.0.take().map(Respond::park))
+    }
+
+    /// Whether nobody waits for the response any more, as far as is known.
+    pub fn is_abandoned(&self) -> bool {
+        self.0.as_ref().is_some_and(|respond| respond.is_abandoned())
     }
 }
 

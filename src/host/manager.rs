@@ -98,6 +98,7 @@ pub struct ChannelManager {
 struct Threads {
     router: JoinHandle<()>,
     scheduler: JoinHandle<()>,
+    ack_timeouts: JoinHandle<()>,
     store: StoreThread,
     _lock: Option<HostLock>,
 }
@@ -173,6 +174,7 @@ impl ChannelManager {
         let router = SharedRouter::new(router);
         let direct: Weak<SharedRouter> = Arc::downgrade(&router);
         events.handle_directly(direct);
+        let ack_timeouts = mailbox.watch_ack_timeouts().map_err(HostError::Thread)?;
         let router = spawn_vital("tinclaw-router", move || router.run()).map_err(HostError::Thread)?;
         Ok(Self {
             events: events.clone(),
@@ -190,7 +192,13 @@ impl ChannelManager {
             outbound,
             routes,
             is_closed: AtomicBool::new(false),
-            threads: Mutex::new(Some(Threads { router, scheduler: scheduler_thread, store, _lock: lock })),
+            threads: Mutex::new(Some(Threads {
+                router,
+                scheduler: scheduler_thread,
+                ack_timeouts,
+                store,
+                _lock: lock,
+            })),
         })
     }
 
@@ -318,6 +326,7 @@ impl ChannelManager {
         self.outbound.shutdown();
         self.mailbox.close();
         join(threads.scheduler);
+        join(threads.ack_timeouts);
         threads.store.stop();
     }
 

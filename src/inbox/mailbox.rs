@@ -72,26 +72,30 @@ impl Posted {
 
 /// Messages that are durable and wait for the agent. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Mailbox(Arc<MailboxInner>);
+pub(crate) struct Mailbox(pub(super) Arc<MailboxInner>);
 
-struct MailboxInner {
+pub(super) struct MailboxInner {
     /// A lock, because the store thread fills what the agent's threads empty; it is held for bookkeeping only, never
     /// during I/O.
     state: Mutex<State>,
     /// Notified when something can be taken, or nothing will ever be again.
     changed: Condvar,
+    /// Notified when something was delivered while the thread of the ack timeouts had nothing to wait for, or at the end.
+    pub(super) delivered: Condvar,
     store: StoreHandle,
     notice: Box<dyn DeadLetterNotice>,
 }
 
-struct State {
-    queue: MessageQueue<Arc<StoredMessage>>,
+pub(super) struct State {
+    pub(super) queue: MessageQueue<Arc<StoredMessage>>,
     kept_bytes: u64,
     /// An agent that fails at everything makes a dead letter of every message.
     dead_letter_log: LogThrottle,
     /// Readers that wait for `changed`, or are about to: they count up and down under the lock.
     waiting_readers: usize,
-    is_closed: bool,
+    /// The thread of the ack timeouts waits for a delivery.
+    pub(super) watch_waits_for_delivery: bool,
+    pub(super) is_closed: bool,
 }
 
 /// Why nothing could be taken.
@@ -113,10 +117,11 @@ impl Mailbox {
             kept_bytes: 0,
             dead_letter_log: LogThrottle::new(20, Duration::from_secs(60)),
             waiting_readers: 0,
+            watch_waits_for_delivery: false,
             is_closed: false,
         };
-        let (state, changed) = (Mutex::new(state), Condvar::new());
-        Self(Arc::new(MailboxInner { state, changed, store, notice }))
+        let (state, changed, delivered) = (Mutex::new(state), Condvar::new(), Condvar::new());
+        Self(Arc::new(MailboxInner { state, changed, delivered, store, notice }))
     }
 
     /// Takes in messages that are durable now.
@@ -180,6 +185,7 @@ impl Mailbox {
     pub fn close(&self) {
         self.lock().is_closed = true;
         self.0.changed.notify_all();
+        self.0.delivered.notify_all();
     }
 
     /// Delivers the next message, waiting for one until `until`.
@@ -209,13 +215,13 @@ impl Mailbox {
                 return Err(Nothing::Closed);
             }
             let now = Instant::now();
-            if let Some(expired) = state.queue.expired(now) {
-                drop(state);
-                self.fail(expired, FailedAttempt::new("it was not acknowledged in time", Duration::ZERO));
-                state = self.lock();
+            let had_expired;
+            (state, had_expired) = self.fail_expired(state, now);
+            if had_expired {
                 continue;
             }
             if let Some(taken) = state.queue.take(now) {
+                self.note_delivery(&mut state);
                 return Ok(taken);
             }
             if until.is_some_and(|until| until <= now) {
@@ -415,7 +421,7 @@ impl Mailbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // The queue's own methods do not panic, so a poisoned lock still guards a sound queue.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,6 +10,7 @@
 //! | `agent_report` | what an agent says of its own state |
 //! | `message_stream` | how readers read |
 
+mod ack_timeout;
 mod agent_report;
 mod conversations;
 mod dead_letter;

@@ -230,10 +230,14 @@ impl<B: Clone> MessageQueue<B> {
         true
     }
 
+    /// When the first of the deliveries that are under way expires.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.expiries.first().map(|(until, _)| *until)
+    }
+
     /// When something can be taken or expires next, if anything is here at all.
     pub fn next_due(&self) -> Option<Instant> {
-        let expires = self.expiries.first().map(|(until, _)| *until);
-        match (self.order.next_due(), expires) {
+        match (self.order.next_due(), self.next_expiry()) {
             (Some(due), Some(expires)) => Some(due.min(expires)),
             (due, expires) => due.or(expires),
         }

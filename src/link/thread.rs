@@ -191,7 +191,7 @@ impl Thread {
                 Incoming::Closed { code, reason } => return Err(self.closed(code, &reason)),
             }
         }
-        let kept = connection.keep_alive(now).and_then(|()| connection.flush());
+        let kept = connection.keep_alive(now, self.has_room()).and_then(|()| connection.flush());
         kept.map_err(|reason| self.closed(None, reason))?;
         self.send_queued(connection)?;
         Ok(turn)

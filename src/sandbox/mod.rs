@@ -37,4 +37,5 @@ pub(crate) use runtime::DEFAULT_MAX_GUEST_BYTES;
 pub use runtime::{WasmChannelRuntime, WasmChannelRuntimeConfig};
 pub(crate) use services::{GuestHttpError, GuestServices, InvokedTool, ToolBudget};
 pub use state::ChannelHostState;
+pub(crate) use tool_chain::library_advice;
 pub(crate) use worker_pool::{PoolError, STACK_BYTES as GUEST_STACK_BYTES, Task, WorkerHandle, WorkerPool};

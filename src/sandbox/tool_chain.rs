@@ -41,11 +41,8 @@ const UNSUPPORTED: &[(WasmFeatures, &str, &str)] = &[
 
 /// What a file that was refused uses that this host does not run, and what to do; `None` when it is something else.
 pub(super) fn advice(bytes: &[u8]) -> Option<String> {
-    if links_libraries(bytes) {
-        return Some(format!(
-            "the component links several modules (a program and shared libraries), as componentize-py makes them, and \
-             this host runs one module; {KNOWN_TOOL_CHAINS}"
-        ));
+    if let Some(advice) = library_advice(bytes) {
+        return Some(advice);
     }
     // A validator reads types by recursion: a file that is nested without end would exhaust the stack.
     check_nesting(bytes).ok()?;
@@ -58,6 +55,16 @@ pub(super) fn advice(bytes: &[u8]) -> Option<String> {
         .map(|(what, remedy)| format!("the guest uses {what}, which this host does not run: {remedy}"))
         .collect();
     Some(format!("{}; {KNOWN_TOOL_CHAINS}", texts.join("; ")))
+}
+
+/// The same of the beginning of a file that is too large to be looked at: a smaller one would not run either.
+pub(crate) fn library_advice(bytes: &[u8]) -> Option<String> {
+    links_libraries(bytes).then(|| {
+        format!(
+            "the component links several modules (a program and shared libraries), as componentize-py makes them, and \
+             this host runs one module; {KNOWN_TOOL_CHAINS}"
+        )
+    })
 }
 
 /// The file is valid with every feature, and invalid without these.

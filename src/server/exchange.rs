@@ -108,6 +108,13 @@ impl Responder {
         Responder { client: self.client.take().map(ClientResponse::park) }
     }
 
+    /// Whether the request is parked and its client has left meanwhile.
+    pub fn is_abandoned(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| {
+            matches!(client.way, Way::Parked) && client.parked.is_abandoned(client.arrival)
+        })
+    }
+
     fn send(&mut self, response: Response) {
         if let Some(client) = self.client.take() {
             client.respond(response);

@@ -223,6 +223,10 @@ impl Respond for ToClient {
     fn park(self: Box<Self>) -> Box<dyn Respond> {
         Box::new(Self { responder: self.responder.park(), channel: self.channel })
     }
+
+    fn is_abandoned(&self) -> bool {
+        self.responder.is_abandoned()
+    }
 }
 
 fn refuse(responder: Responder, refusal: WebhookRefusal) {

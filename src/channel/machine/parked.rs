@@ -36,6 +36,7 @@ impl Channel {
         let CallbackValue::Http(response) = value else { return Some(handled) };
         let Some(wait) = take_wait(response) else { return Some(handled) };
         let since = handled.since.unwrap_or(turn.at.now);
+        self.end_abandoned(turn);
         let until = self.waiting_requests.until(since, wait, turn.at.now);
         let Some(until) = until.filter(|_| !self.is_ending) else { return Some(handled) };
         let HandledRequest { request, identities, responder, is_outdated, .. } = handled;
@@ -51,8 +52,16 @@ impl Channel {
 
     /// The channel's workspace has changed: every request that waits for that is run again.
     pub(super) fn workspace_changed(&mut self, turn: &mut Turn<'_>) {
+        self.end_abandoned(turn);
         for waiting in self.waiting_requests.take_all() {
             self.run_waiting(waiting, turn);
+        }
+    }
+
+    /// Gives the places of requests whose clients have left to others.
+    fn end_abandoned(&mut self, turn: &mut Turn<'_>) {
+        for waiting in self.waiting_requests.take_abandoned() {
+            self.request_failed(&waiting.identities, waiting.responder, WebhookRefusal::Busy, turn);
         }
     }
 

@@ -163,12 +163,16 @@ fn child_with_a_host_on_a_full_disk() {
     // Nobody has read anything; a restart with a healthy agent finds the disk as full.
     drop(first);
     let again = host(&disk, &upstream);
+    let again = &again;
     let waiting = again.health().unwrap().messages_waiting;
     assert!(waiting > accepted, "{waiting} of {accepted}");
     thread::scope(|scope| {
-        let reader = scope.spawn(|| {
+        // It also ends when the rest of the test has failed, which waits for it.
+        let give_up = Instant::now() + Duration::from_secs(300);
+        let reader = scope.spawn(move || {
             let mut read = 0;
             while let Ok(delivery) = again.messages().recv_timeout(Duration::from_secs(120)) {
+                assert!(Instant::now() < give_up, "the queue does not empty");
                 read += 1;
                 let response = AgentResponse { content: "thank you".to_owned(), ..AgentResponse::default() };
                 match again.respond(&delivery, response) {
@@ -182,7 +186,7 @@ fn child_with_a_host_on_a_full_disk() {
             let health = again.health().unwrap();
             health.messages_waiting == 0 && health.channels[0].replies_pending == 0
         });
-        wait_until("a new message is accepted", || say(&again, 1_000_000, 10) == 200);
+        wait_until("a new message is accepted", || say(again, 1_000_000, 10) == 200);
         wait_until("it is read", || again.health().unwrap().messages_waiting == 0);
         again.manager().shutdown(Duration::from_secs(5));
         assert!(reader.join().unwrap() >= waiting);

@@ -12,6 +12,12 @@ use crate::model::deadline::deadline_after;
 /// A writer that has been slow for this long may be given up for a new connection.
 const SLOW_WRITER: Duration = Duration::from_secs(5);
 
+/// A client has closed its side, or the connection is broken: the latter is reported whatever is asked for.
+#[cfg(target_os = "linux")]
+const LEAVES: PollFlags = PollFlags::RDHUP;
+#[cfg(not(target_os = "linux"))]
+const LEAVES: PollFlags = PollFlags::empty();
+
 /// A connection from a client.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
@@ -92,15 +98,13 @@ impl Client {
     }
 
     /// What its socket has to be ready for. One whose request is being handled is not looked at: that it closes the
-    /// connection does not undo the request.
+    /// connection does not undo the request. One whose request is parked is waited for until it leaves.
     pub(crate) fn waits_for(&self) -> Option<PollFlags> {
         match &self.phase {
             Phase::Reading { paused: false, .. } | Phase::Lingering { .. } => Some(PollFlags::IN),
             Phase::Writing { .. } => Some(PollFlags::OUT),
-            Phase::Reading { paused: true, .. }
-            | Phase::Queued { .. }
-            | Phase::Waiting { .. }
-            | Phase::Parked(_) => None,
+            Phase::Parked(_) => Some(LEAVES),
+            Phase::Reading { paused: true, .. } | Phase::Queued { .. } | Phase::Waiting { .. } => None,
         }
     }
 

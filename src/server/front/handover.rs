@@ -133,7 +133,10 @@ impl Front {
 
     /// A request waits for its response without its private connection.
     fn park(&mut self, job: &InFlightRequest, now: Instant) {
-        let Some(id) = job.client else { return self.memory.release(job.charged) };
+        let Some(id) = job.client else {
+            self.shared.parked.abandon(job.arrival);
+            return self.memory.release(job.charged);
+        };
         let InFlightRequest { arrival, is_head_request, wants_close, charged, .. } = *job;
         let parked = ParkedRequest { arrival, is_head_request, wants_close, charged };
         let Some(client) = self.clients.get_mut(id) else { return self.memory.release(charged) };
@@ -152,6 +155,7 @@ impl Front {
                 early.push((arrival, bytes));
             } else {
                 // Whoever asked has gone.
+                self.shared.parked.forget(arrival);
                 self.shared.response_memory.release(arrival);
             }
         }

@@ -179,7 +179,9 @@ impl Front {
             }
             Phase::Waiting { link } => self.forget_client(link, id),
             Phase::Parked(parked) => {
-                self.parked.remove(&parked.arrival);
+                if self.parked.remove(&parked.arrival).is_some() {
+                    self.shared.parked.abandon(parked.arrival);
+                }
                 self.memory.release(parked.charged);
             }
             Phase::Writing { holds: Some(arrival), .. } => self.shared.response_memory.release(arrival),

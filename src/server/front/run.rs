@@ -248,7 +248,9 @@ impl Front {
             Some(Phase::Reading { .. }) => self.read(id, now),
             Some(Phase::Writing { .. }) => self.write(id, now),
             Some(Phase::Lingering { .. }) => self.drain(id),
-            Some(Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Parked(_)) | None => {}
+            // It has left: what is waited for is nothing else.
+            Some(Phase::Parked(_)) => self.close(id),
+            Some(Phase::Queued { .. } | Phase::Waiting { .. }) | None => {}
         }
     }
 

@@ -236,6 +236,34 @@ fn responses_share_a_memory_and_slow_readers_are_dropped() {
     assert!(get(server.local_addr(), "/").len() > 8 << 20);
 }
 
+// One thread writes large responses, and one the front: neither may wait for a client.
+#[test]
+fn a_client_that_does_not_read_its_large_response_holds_up_no_other() {
+    const LARGE: usize = 8 << 20;
+    let limits = ServerLimits {
+        max_response_bytes: LARGE as u64,
+        response_memory: 4 * LARGE as u64,
+        write_timeout: PATIENCE,
+        ..ServerLimits::default()
+    };
+    let server = start(limits, |request| {
+        request.responder.respond(Response { status: 200, headers: vec![], body: vec![b'x'; LARGE] });
+    });
+    let mut slow = [ask(server.local_addr()), ask(server.local_addr())];
+    eventually("both responses are under way", || server.stats().response_memory_used == 2 * LARGE as u64);
+    for _ in 0..3 {
+        assert!(get(server.local_addr(), "/").len() > LARGE);
+    }
+    assert_eq!(
+        server.stats().response_memory_used,
+        2 * LARGE as u64,
+        "the others wait for their clients still"
+    );
+    for client in &mut slow {
+        assert_eq!(read_response(client).matches('x').count(), LARGE);
+    }
+}
+
 #[test]
 fn bodies_share_a_memory_and_wait_for_it() {
     let limits = ServerLimits { body_memory: 600 << 10, ..ServerLimits::default() };

@@ -88,6 +88,32 @@ fn a_parked_request_without_a_response_gets_one_in_time() {
     assert_eq!(status(&read_response(&mut client)), 500, "dropped");
 }
 
+// What happened: a client that left while its request was parked was noticed when its response came, up to a minute later.
+#[test]
+fn a_client_that_leaves_while_its_request_is_parked_is_noticed_at_once() {
+    let (server, requests) = parking(ServerLimits::default());
+    let client = ask(server.local_addr(), "GET", "/");
+    let mut staying = ask(server.local_addr(), "GET", "/");
+    let parked = [next(&requests), next(&requests)];
+    drop(client);
+    eventually("it has left", || parked.iter().any(Responder::is_abandoned));
+    eventually("its connection is free", || server.stats().connections == 1);
+    let stays = parked.iter().filter(|responder| !responder.is_abandoned()).count();
+    assert_eq!(stays, 1);
+    for responder in parked {
+        responder.respond(Response::json(201, "1"));
+    }
+    assert_eq!(status(&read_response(&mut staying)), 201);
+
+    // One that was told that there is no response no longer waits either.
+    let limits = ServerLimits { response_timeout: Duration::from_millis(200), ..ServerLimits::default() };
+    let (server, requests) = parking(limits);
+    let mut client = ask(server.local_addr(), "GET", "/");
+    let parked = next(&requests);
+    assert_eq!(status(&read_all(&mut client)), 504);
+    eventually("it no longer waits", || parked.is_abandoned());
+}
+
 #[test]
 fn parked_requests_are_refused_when_the_server_stops() {
     let limits = ServerLimits { shutdown_timeout: Duration::from_millis(50), ..ServerLimits::default() };

@@ -144,16 +144,35 @@ fn the_sender_is_notified_of_every_dead_letter_with_any_reader() {
     told(2);
     assert_eq!(running.say("ann", "expired").status, 200);
     let expired = running.next();
-    // Whoever reads next notices.
-    eventually("its time is over", || {
-        assert!(running.host.messages().try_recv().is_err());
-        (running.host.health().unwrap().messages_waiting == 0).then_some(())
-    });
+    // Nobody asks for another message: once, only the next reader noticed.
     told(3);
     let record = running.host.message(expired.id()).unwrap().unwrap();
     assert_eq!(record.state, MessageState::Dead);
     drop(expired);
     assert_eq!(upstream.requests().len(), 3, "once for each");
+}
+
+/// Only the next reader noticed that the time of a delivery was over: with an agent that hung at its last message nobody did.
+#[test]
+fn an_expired_last_attempt_is_noticed_without_a_reader() {
+    let upstream = nobody();
+    let running = start(everything(&upstream, |_| {}).configure(|config| {
+        config.delivery.ack_timeout = Duration::from_millis(100);
+        config.delivery.max_attempts = 1;
+        config.dead_letter_text = None;
+    }));
+    // The second one is the first that is under way after the thread had something to wait for.
+    for content in ["first", "second"] {
+        running.task(&emit("ann", content));
+        let held = running.next();
+        let id = held.id();
+        eventually("it is given up", || {
+            let record = running.host.message(id).unwrap().unwrap();
+            (record.state == MessageState::Dead).then_some(())
+        });
+        assert_eq!(running.host.health().unwrap().messages_waiting, 0);
+        drop(held);
+    }
 }
 
 #[test]
