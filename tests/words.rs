@@ -95,6 +95,10 @@ const REPLACED: &[(&str, &str)] = &[
     ("settled days", "completed_days"),
     ("max settled", "max_completed"),
     ("lacks a secret", "has a missing secret"),
+    ("a repeat", "a duplicate"),
+    ("the repeat", "the duplicate"),
+    ("its repeat", "its duplicate"),
+    ("recognises repeats", "recognises duplicates"),
     ("say farewell when drained", "start_on_shutdown"),
     ("SeenId", "DedupeId"),
     ("SeenRecord", "DedupeRecord"),
@@ -132,6 +136,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("channels/", "answered", "the same"),
     ("channels/", "answering", "the same"),
     ("channels/", "LONGEST", "the same"),
+    ("channels/webhook/", "a repeat", "the same"),
     (
         "wit-abi/wit/",
         "answer",
@@ -163,7 +168,7 @@ const PLACES: &[&str] = &[
 ];
 
 /// Names of files that say nothing of what they hold.
-const VAGUE_FILES: [&str; 8] = ["told", "once", "wrong", "given", "shown", "later", "keep", "object"];
+const VAGUE_FILES: [&str; 9] = ["told", "once", "wrong", "given", "shown", "later", "keep", "object", "core"];
 
 #[test]
 fn no_replaced_word_is_used() {

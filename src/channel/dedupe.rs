@@ -27,7 +27,7 @@ pub enum Arrival {
     /// The first of its kind: it is to be run.
     New(ResponseSender),
     /// A duplicate of one that has its response.
-    Repeat { responder: ResponseSender, id: Option<DedupeId> },
+    Duplicate { responder: ResponseSender, id: Option<DedupeId> },
     /// A duplicate of one that still runs; it gets the same response.
     Waits,
     /// A duplicate too many, or there is no room to remember it.
@@ -66,8 +66,10 @@ impl RecentRequests {
                 Known::New => {}
                 known => {
                     let arrival = match known {
-                        Known::Done(id) if identity.keep_response => Arrival::Repeat { responder, id: *id },
-                        Known::Done(_) | Known::New => Arrival::Repeat { responder, id: None },
+                        Known::Done(id) if identity.keep_response => {
+                            Arrival::Duplicate { responder, id: *id }
+                        }
+                        Known::Done(_) | Known::New => Arrival::Duplicate { responder, id: None },
                         Known::Full => Arrival::Refused(responder),
                         Known::InFlight => self.wait_for(identity.key, responder),
                     };
@@ -157,19 +159,19 @@ mod tests {
     const IDENTITY: fn() -> RequestIdentity =
         || RequestIdentity { key: DedupeKey::derive("id", b"1"), expires_ms: 60_000, keep_response: true };
 
-    fn slot() -> ResponseSender {
+    fn sender() -> ResponseSender {
         ResponseSender::new(|_| {})
     }
 
     #[test]
-    fn a_repeat_waits_for_the_first_and_is_handed_its_slot_back() {
+    fn a_duplicate_waits_for_the_first_and_gets_its_response() {
         let mut seen = RecentRequests::default();
-        assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::New(_)));
-        assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Waits));
+        assert!(matches!(seen.arrive(&[IDENTITY()], sender(), 0), Arrival::New(_)));
+        assert!(matches!(seen.arrive(&[IDENTITY()], sender(), 0), Arrival::Waits));
         assert_eq!(seen.done(&[IDENTITY()], &[DedupeId(7)]).len(), 1);
         assert!(matches!(
-            seen.arrive(&[IDENTITY()], slot(), 0),
-            Arrival::Repeat { id: Some(DedupeId(7)), .. }
+            seen.arrive(&[IDENTITY()], sender(), 0),
+            Arrival::Duplicate { id: Some(DedupeId(7)), .. }
         ));
     }
 
@@ -190,8 +192,8 @@ mod tests {
         let mut seen = RecentRequests::default();
         seen.load(&record, NOW_MS);
         let identity = RequestIdentity { key: DedupeKey::from_bytes([1; 16]), ..IDENTITY() };
-        let mut arrive = |now_ms| seen.arrive(&[identity], slot(), now_ms);
-        assert!(matches!(arrive(NOW_MS + 60_000), Arrival::Repeat { .. }));
+        let mut arrive = |now_ms| seen.arrive(&[identity], sender(), now_ms);
+        assert!(matches!(arrive(NOW_MS + 60_000), Arrival::Duplicate { .. }));
         assert!(matches!(arrive(NOW_MS + 60_001), Arrival::New(_)));
     }
 
@@ -211,8 +213,8 @@ mod tests {
         {
             let mut seen = RecentRequests::default();
             seen.load(&record, loaded_ms);
-            let mut arrive = |now_ms| seen.arrive(&[identity], slot(), now_ms);
-            assert!(matches!(arrive(forgotten_ms), Arrival::Repeat { .. }), "{case}");
+            let mut arrive = |now_ms| seen.arrive(&[identity], sender(), now_ms);
+            assert!(matches!(arrive(forgotten_ms), Arrival::Duplicate { .. }), "{case}");
             assert!(matches!(arrive(forgotten_ms + 1), Arrival::New(_)), "{case}");
         }
     }
@@ -220,9 +222,9 @@ mod tests {
     #[test]
     fn a_request_that_failed_runs_again() {
         let mut seen = RecentRequests::default();
-        assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::New(_)));
+        assert!(matches!(seen.arrive(&[IDENTITY()], sender(), 0), Arrival::New(_)));
         assert!(seen.forget(&[IDENTITY()]).is_empty());
-        assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::New(_)));
+        assert!(matches!(seen.arrive(&[IDENTITY()], sender(), 0), Arrival::New(_)));
     }
 
     #[test]
@@ -231,20 +233,23 @@ mod tests {
             RequestIdentity { key: DedupeKey::derive("signature", b"s"), keep_response: false, ..IDENTITY() };
         let other_id = RequestIdentity { key: DedupeKey::derive("id", b"2"), ..IDENTITY() };
         let mut seen = RecentRequests::default();
-        seen.arrive(&[IDENTITY(), signed], slot(), 0);
+        seen.arrive(&[IDENTITY(), signed], sender(), 0);
         seen.done(&[IDENTITY(), signed], &[DedupeId(7), DedupeId(8)]);
-        assert!(matches!(seen.arrive(&[other_id, signed], slot(), 0), Arrival::Repeat { id: None, .. }));
-        assert!(matches!(seen.arrive(&[other_id], slot(), 0), Arrival::New(_)), "the other id is not taken");
+        assert!(matches!(seen.arrive(&[other_id, signed], sender(), 0), Arrival::Duplicate { id: None, .. }));
+        assert!(
+            matches!(seen.arrive(&[other_id], sender(), 0), Arrival::New(_)),
+            "the other id is not taken"
+        );
     }
 
     #[test]
-    fn eight_repeats_wait_and_the_ninth_is_refused() {
+    fn eight_duplicates_wait_and_the_ninth_is_refused() {
         let mut seen = RecentRequests::default();
-        seen.arrive(&[IDENTITY()], slot(), 0);
+        seen.arrive(&[IDENTITY()], sender(), 0);
         for _ in 0..MAX_WAITING {
-            assert!(matches!(seen.arrive(&[IDENTITY()], slot(), 0), Arrival::Waits));
+            assert!(matches!(seen.arrive(&[IDENTITY()], sender(), 0), Arrival::Waits));
         }
-        let Arrival::Refused(responder) = seen.arrive(&[IDENTITY()], slot(), 0) else {
+        let Arrival::Refused(responder) = seen.arrive(&[IDENTITY()], sender(), 0) else {
             panic!("not refused")
         };
         responder.send(WebhookResponse::Refused(WebhookRefusal::Busy));

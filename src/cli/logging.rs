@@ -212,7 +212,7 @@ mod tests {
             ("echo", "hello from the guest", Some("echo")),
             ("echo", "channel echo is ready", None),
             ("echo", "channel `echo`: on-start trapped", None),
-            ("tinclaw::router::core", "the store is up again", None),
+            ("tinclaw::router::state", "the store is up again", None),
             ("tinclaw", "stopped", None),
             ("agent", "message 1: it is said again", Some("agent")),
             ("ureq::run", "connecting", Some("ureq::run")),

@@ -54,7 +54,7 @@ pub struct RespondedRequest {
     /// Whether what its callback did waits for a store that has failed. It is going to be kept all the same, so the request
     /// stays known; but whoever repeats it now is told to come back.
     pub is_delayed: bool,
-    /// The response, for repeats that wait for it.
+    /// The response, for duplicates that wait for it.
     pub response: WebhookResponse,
 }
 

@@ -13,8 +13,8 @@ use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::model::deadline::deadline_after;
 use crate::store::{Batch, CommitError, DedupeId};
 
-use super::core::Router;
 use super::responded::RespondedSender;
+use super::state::Router;
 
 /// Queues are looked at no more often than this.
 const BETWEEN_LOOKS_AT_QUEUES: Duration = Duration::from_millis(100);
@@ -45,7 +45,7 @@ impl Router {
     }
 
     /// Without changes of its own a response may still depend on an earlier callback's, which are in memory only: a guest that
-    /// recognises a repeat by its workspace says 200 for the first one as well.
+    /// recognises a duplicate by its workspace says 200 for the first one as well.
     fn store_then_respond(&self, channel: &ChannelName, batch: Batch, pending: PendingResponse) {
         let PendingResponse { identities, stored, response, responder } = pending;
         if batch.changes.is_empty() && self.storage.is_idle() {

@@ -17,10 +17,10 @@ use crate::sandbox::{
 };
 use crate::server::responses::headers_of;
 
-use super::core::Router;
 use super::hosted::HostedChannel;
 use super::runnable::Entry;
 use super::shared::SharedRouter;
+use super::state::Router;
 
 /// Why a lane's next job does not start.
 enum NotStarted {

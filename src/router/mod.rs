@@ -6,7 +6,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `core` | the channels, and who gets which news |
+//! | `state` | the channels, and who gets which news |
 //! | `hosted` | a channel with its ways to the world |
 //! | `carry_out` | the actions of a channel |
 //! | `dispatch`, `runnable` | who may start now: workers, memory |
@@ -17,7 +17,6 @@
 //! | `shutdown` | the end |
 
 mod carry_out;
-mod core;
 pub(crate) mod deadlines;
 mod dispatch;
 mod hosted;
@@ -26,8 +25,9 @@ mod runnable;
 pub(crate) mod scheduler;
 mod shared;
 mod shutdown;
+mod state;
 mod storage;
 
-pub use self::core::{Router, RouterConfig, RouterParts};
 pub use self::shared::SharedRouter;
+pub use self::state::{Router, RouterConfig, RouterParts};
 pub use crate::channel::outbox::RetryPolicy;

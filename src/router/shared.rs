@@ -24,8 +24,8 @@ use crate::event::completion::{Completion, Ticket};
 use crate::event::queue::HandleNow;
 use crate::model::vital_thread::end_process_on_panic;
 
-use super::core::Router;
 use super::dispatch::Work;
+use super::state::Router;
 
 /// A router that several threads may run, one at a time.
 pub struct SharedRouter(Mutex<Option<Router>>);

@@ -8,8 +8,8 @@ use crate::event::{ShutdownPhase, Wakeup};
 use crate::model::deadline::deadline_after;
 use crate::sandbox::{StopFlag, WasmChannelError};
 
-use super::core::Router;
 use super::hosted::HostedChannel;
+use super::state::Router;
 
 /// A guest that is stopped notices after one slice of fuel, which takes milliseconds.
 const TIME_TO_STOP: Duration = Duration::from_millis(500);

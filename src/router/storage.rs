@@ -15,7 +15,7 @@ use crate::model::clock::unix_ms;
 use crate::model::random::random;
 use crate::store::{Batch, Change, CommitError, DedupeId, Ids, ReplyId, StoreEvent, StoreHandle};
 
-use super::core::Router;
+use super::state::Router;
 
 /// What the router knows of the store.
 pub(super) struct Storage {

@@ -96,7 +96,7 @@ enum LogKind {
 pub struct Settings {
     pub name: ChannelName,
     pub limits: ChannelLimits,
-    /// Whether a message's own `message_id` recognises repeats.
+    /// Whether a message's own `message_id` recognises duplicates.
     pub message_id_from_metadata: bool,
     /// Whether it has a websocket.
     pub has_link: bool,

@@ -26,7 +26,7 @@ impl Channel {
             Arrival::New(responder) => responder,
             Arrival::Waits => return turn.act(Action::AwaitResponse),
             Arrival::Refused(responder) => return turn.refuse(responder, WebhookRefusal::Busy),
-            Arrival::Repeat { responder, id } => return self.respond_to_duplicate(responder, id, turn),
+            Arrival::Duplicate { responder, id } => return self.respond_to_duplicate(responder, id, turn),
         };
         let purpose = Purpose::Webhook { identities, responder };
         let job = Job::new(Callback::HttpRequest(request), purpose, received);

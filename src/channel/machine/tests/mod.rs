@@ -1,12 +1,12 @@
 //! Tables of what happened to a channel and which actions followed, without threads, clocks, guests or a store.
 
+mod action_text;
 mod callbacks;
 mod end;
 mod frames;
 mod polls;
 mod replies;
 mod requests;
-mod shown;
 mod timers;
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::model::clock::millis;
 use crate::sandbox::WasmChannelError;
 use crate::webhook::DedupeKey;
 
-use self::shown::shown;
+use self::action_text::shown;
 
 const SECOND: Duration = Duration::from_secs(1);
 
