@@ -447,6 +447,17 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_that_was_never_tried_keeps_its_place_even_when_none_may_hold_up_others() {
+        let (policy, now) =
+            (RetryPolicy { max_blocking: Duration::ZERO, ..RetryPolicy::default() }, Instant::now());
+        let mut outbox = Outbox::default();
+        outbox.add(&reply(1), &policy, at(now));
+        outbox.add(&reply(2), &policy, at(now));
+        assert_eq!(outbox.begin(2, now), Some((ReplyId(1), 1)));
+        assert_eq!(outbox.begin(2, now), None, "the second one waits for the first");
+    }
+
+    #[test]
     fn an_attempt_that_is_not_made_does_not_count() {
         let (policy, now) = (RetryPolicy::default(), Instant::now());
         let mut outbox = Outbox::default();
@@ -498,6 +509,7 @@ mod tests {
         let mut outbox = Outbox::default();
         assert!(outbox.add(&reply(1), &policy, at(now)) && outbox.add(&reply(2), &policy, at(now)));
         assert!(!outbox.add(&reply(1), &policy, at(now)), "it is here already");
+        assert!(outbox.has(ReplyId(1)) && !outbox.has(ReplyId(3)));
         assert_eq!(outbox.begin(4, now), Some((ReplyId(1), 1)));
         assert_eq!((outbox.begin(4, now), outbox.next_due(4)), (None, None));
         let after = outbox.failed(ReplyId(1), failed(1), &policy, now, 1.0).unwrap();

@@ -39,13 +39,13 @@ impl Allowlist {
     /// [`OutboundError::NotAllowed`], naming the nearest thing that did not fit: host, port, path or method.
     pub(super) fn permit(&self, method: Method, target: &Target) -> Result<(), OutboundError> {
         let fits = |entry: &Entry, depth: usize| {
-            (depth < 1 || entry.host.matches_host(target.host()))
+            entry.host.matches_host(target.host())
                 && (depth < 2 || entry.host.port() == target.port())
                 && (depth < 3 || entry.path.matches(target.path()))
                 && (depth < 4 || entry.methods.is_empty() || entry.methods.contains(&method))
         };
         // The deepest level that some entry still reaches says what the author has to change.
-        let depth = (0..=4).take_while(|depth| self.entries.iter().any(|entry| fits(entry, *depth))).last();
+        let depth = (1..=4).take_while(|depth| self.entries.iter().any(|entry| fits(entry, *depth))).last();
         let host = target.host();
         Err(OutboundError::NotAllowed(match depth {
             Some(4) => return Ok(()),
@@ -174,7 +174,7 @@ mod tests {
     fn methods_and_ports_are_matched() {
         let json = r#"[{"host": "a.example", "methods": ["get", "POST"]},
                        {"host": "b.example:8443"}, {"host": "c.example", "port": 444}, {"host": "d.example", "methods": ["*"]},
-                       {"host": "e.example:1", "methods": ["GET", "*"]}]"#;
+                       {"host": "e.example:1", "methods": ["GET", "*"]}, {"host": "f.example:444", "port": 444}]"#;
         let rows = [
             ("listed", "GET", "https://a.example/", true),
             ("listed in another case", "post", "https://a.example/", true),
@@ -182,6 +182,7 @@ mod tests {
             ("any", "DELETE", "https://b.example:8443/", true),
             ("wrong port", "GET", "https://b.example/", false),
             ("port field", "GET", "https://c.example:444/", true),
+            ("the same port twice", "GET", "https://f.example:444/", true),
             ("star", "PATCH", "https://d.example/", true),
             ("star beside another, and the lowest port", "PATCH", "https://e.example:1/", true),
         ];

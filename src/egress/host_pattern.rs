@@ -112,6 +112,8 @@ mod tests {
             ("address", "93.184.216.34", "93.184.216.34", 443, true),
             ("IPv6 address", "[2606:2800::1]:444", "2606:2800::1", 444, true),
             ("end of an address", "*.com", "1.2.3.4", 443, false),
+            ("nothing before the dot", "*.example.com", ".example.com", 443, false),
+            ("the shortest subdomain", "*.example.com", "a.example.com", 443, true),
         ];
         for (what, pattern, host, port, expected) in rows {
             assert_eq!(HostPattern::parse(pattern).unwrap().matches(host, port), expected, "{what}");
@@ -124,6 +126,10 @@ mod tests {
             "",
             "*",
             "*.",
+            ".",
+            "*..",
+            ".example.com",
+            "*..example.com",
             "**.example.com",
             "a.*.com",
             "*example.com",

@@ -71,6 +71,7 @@ mod tests {
             ("Discord", 429, None, r#"{"retry_after":0.5,"global":false}"#, Some(0.5)),
             ("header before body", 429, Some("3"), r#"{"retry_after":7}"#, Some(3.0)),
             ("body of another status", 400, None, r#"{"parameters":{"retry_after":7}}"#, None),
+            ("none in the body", 429, None, r#"{"retry_after":0}"#, Some(0.0)),
             ("negative in the body", 429, None, r#"{"retry_after":-1}"#, None),
             ("huge in the body", 429, None, r#"{"retry_after":1e300}"#, Some(day)),
             ("text in the body", 429, None, r#"{"retry_after":"7"}"#, None),
@@ -79,6 +80,20 @@ mod tests {
         for (what, status, header, body, expected) in rows {
             let wait = of_response(*status, *header, None, body.as_bytes(), now);
             assert_eq!(wait, expected.map(Duration::from_secs_f64), "{what}");
+        }
+    }
+
+    #[test]
+    fn the_longest_body_is_read_and_a_longer_one_is_not() {
+        for (extra, expected) in [(0, Some(Duration::from_secs(7))), (1, None), (2, None)] {
+            let wait = br#"{"retry_after":7}"#;
+            let blanks = vec![b' '; MAX_ERROR_BODY_BYTES + extra - wait.len()];
+            let body = [&blanks[..], wait].concat();
+            assert_eq!(
+                of_response(429, None, None, &body, SystemTime::UNIX_EPOCH),
+                expected,
+                "{extra} too many"
+            );
         }
     }
 

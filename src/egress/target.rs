@@ -438,6 +438,21 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_an_address_or_a_name() {
+        for (url, address) in [
+            ("https://192.0.2.1/", Some("192.0.2.1")),
+            ("https://[2001:db8::1]/", Some("2001:db8::1")),
+            ("https://h.example/", None),
+        ] {
+            assert_eq!(
+                Target::parse(url).unwrap().literal(),
+                address.map(|text| text.parse().unwrap()),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
     fn placeholders_know_where_they_stand() {
         let target = Target::parse("https://h.example/{A}/x?q={B}#{C}").unwrap();
         assert_eq!(target.placeholders().collect::<Vec<_>>(), [("A", true), ("B", false)]);

@@ -197,6 +197,18 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_made_due_and_not_one_behind_it_that_was_due_at_another_time() {
+        let now = Instant::now();
+        let later = |seconds| now + Duration::from_secs(seconds);
+        let mut conversations = filled(&[(1, "ann")], later(5));
+        conversations.push(2, Arc::from("ann"), later(9));
+        conversations.make_due(1, now);
+        assert_eq!(conversations.take_due(now), Some(1));
+        assert!(conversations.finish(1));
+        assert_eq!(conversations.next_due(), Some(later(9)));
+    }
+
+    #[test]
     fn finishing_an_entry_that_waits_leaves_the_taken_one_alone() {
         let now = Instant::now();
         let mut conversations = filled(&[(1, "ann"), (2, "ann"), (3, "ann")], now);

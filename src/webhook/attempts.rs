@@ -254,6 +254,18 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_comes_back_after_a_day_at_the_latest() {
+        let day = Duration::from_secs(86_400);
+        let second = Duration::from_secs(1);
+        for (refill, wait) in [(day - second, day - second), (day, day), (day + second, day)] {
+            let mut attempts = FailedAttempts::new(AttemptLimits { burst: 1, refill, max_sources: 1 });
+            let now = Instant::now();
+            attempts.failed(&channel("a"), address("192.0.2.1"), now);
+            assert_eq!(attempts.blocked(&channel("a"), address("192.0.2.1"), now), Some(wait));
+        }
+    }
+
+    #[test]
     fn an_ipv6_network_is_one_source_and_mapped_ipv4_is_ipv4() {
         let mut attempts = limited(1, 10);
         let now = Instant::now();

@@ -185,5 +185,11 @@ mod tests {
             assert_eq!(is_canonical(&y), canonical);
             assert_eq!(is_canonical(&with_sign(y)), canonical);
         }
+        // Smaller than the prime by one bit in one of its other bytes.
+        for byte in 1..32 {
+            let mut smaller = y;
+            smaller[byte] &= 0xfe;
+            assert!(is_canonical(&smaller), "byte {byte}");
+        }
     }
 }

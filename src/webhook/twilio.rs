@@ -115,6 +115,8 @@ mod tests {
             ("https://a.example:8443/x", "https://a.example/x"),
             ("https://[2001:db8::1]/x", "https://[2001:db8::1]:443/x"),
             ("https://[2001:db8::1]:8443/x", "https://[2001:db8::1]/x"),
+            ("https://[::]/x", "https://[::]:443/x"),
+            ("https://[::]:8443/x", "https://[::]/x"),
             ("no url", "no url"),
         ];
         for (url, other) in cases {

@@ -187,3 +187,37 @@ impl Func {
         flat
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use CoreType::{I32, I64};
+
+    #[test]
+    fn two_cases_are_held_in_what_can_hold_either() {
+        let rows: [(&[CoreType], &[CoreType], &[CoreType]); 6] = [
+            (&[], &[], &[]),
+            (&[], &[I32], &[I32]),
+            (&[I32, I64], &[I64], &[I64, I64]),
+            (&[I32], &[I32, I64], &[I32, I64]),
+            (&[I64], &[I64], &[I64]),
+            (&[I64], &[I32], &[I64]),
+        ];
+        for (a, b, both) in rows {
+            assert_eq!(join(a, b), both, "{a:?} or {b:?}");
+        }
+    }
+
+    #[test]
+    fn sixteen_core_values_are_passed_and_seventeen_lie_in_memory() {
+        const TWO: [(&str, Type); 2] = [("a", Type::U32), ("b", Type::U64)];
+        const EIGHT: [(&str, Type); 8] = [("a", Type::String); 8];
+        const NINE: [(&str, Type); 9] = [("a", Type::String); 9];
+        let flat = |params| Func { params, result: None }.flat_params();
+        assert_eq!(flat(&TWO), [I32, I64]);
+        assert_eq!(flat(&EIGHT), [I32; 16]);
+        assert_eq!(flat(&NINE), [I32]);
+        const SEVENTEEN: [(&str, Type); 17] = [("a", Type::U32); 17];
+        assert_eq!(flat(&SEVENTEEN), [I32]);
+    }
+}

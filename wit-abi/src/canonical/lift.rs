@@ -16,7 +16,8 @@ pub(crate) trait Source<'m> {
     /// The guest's memory, and what may still be copied out of it.
     fn memory(&mut self) -> &mut GuestMemory<'m>;
 
-    /// Reads an integer or a `bool` of type `ty`.
+    /// Reads an integer or a `bool` of type `ty`. A flattened one may be wider than its type: the specification takes a
+    /// narrow integer modulo its width, and every `bool` but 0 as true.
     fn scalar(&mut self, ty: &Type) -> Result<u64, AbiError>;
 
     /// Reads the discriminant of an enum, an option or a result, none of which has more than 256 cases here.
@@ -208,13 +209,9 @@ impl<'m> Source<'m> for Arguments<'_, 'm> {
         &mut self.memory
     }
 
-    /// The specification takes a narrow integer modulo its width, and every `bool` but 0 as true.
     fn scalar(&mut self, ty: &Type) -> Result<u64, AbiError> {
         match ty {
             Type::U64 => self.i64(),
-            Type::Bool => self.i32().map(|value| u64::from(value != 0)),
-            Type::U8 => self.i32().map(|value| u64::from(value as u8)),
-            Type::U16 => self.i32().map(|value| u64::from(value as u16)),
             _ => self.i32().map(u64::from),
         }
     }

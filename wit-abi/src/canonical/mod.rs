@@ -26,6 +26,8 @@ pub(crate) use self::model::{Func, Type};
 pub(crate) use self::records::{STATUS_UPDATE_5, TOOL_RESPONSE_WITH_RESULT, Value, WithoutAttachments};
 
 #[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod proofs;
 #[cfg(test)]
 pub(crate) mod properties;

@@ -81,3 +81,30 @@ impl fmt::Display for Func {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_written_as_in_a_wit_file() {
+        const TEXT: Type = Type::String;
+        const BYTES: Type = Type::List(&Type::U8);
+        let result = |ok, err| Some(Type::Result { ok, err });
+        let rows: [(&'static [(&str, Type)], Option<Type>, &str); 6] = [
+            (&[], None, "func()"),
+            (&[("name", TEXT)], result(None, None), "func(name: string) -> result"),
+            (
+                &[("a", TEXT), ("b", Type::U64)],
+                result(Some(&BYTES), None),
+                "func(a: string, b: u64) -> result<list<u8>>",
+            ),
+            (&[], result(None, Some(&TEXT)), "func() -> result<_, string>"),
+            (&[], result(Some(&BYTES), Some(&TEXT)), "func() -> result<list<u8>, string>"),
+            (&[], Some(Type::Option(&TEXT)), "func() -> option<string>"),
+        ];
+        for (params, result, written) in rows {
+            assert_eq!(Func { params, result }.to_string(), written);
+        }
+    }
+}

@@ -403,6 +403,23 @@ fn every_bool_but_zero_is_true_and_narrow_integers_wrap() {
 }
 
 #[test]
+fn a_long_integer_is_one_argument_of_its_own() {
+    let values = [CoreValue::I64(1 << 40), CoreValue::I64(7), CoreValue::I32(3)];
+    let mut arguments = Arguments::new(&values, &[]);
+    assert_eq!((arguments.next::<u64>(), arguments.next::<u64>()), (Ok(1 << 40), Ok(7)));
+    let expected = CoreType::I64;
+    assert_eq!(arguments.next::<u64>(), Err(AbiError::WrongArgument { index: 2, expected }));
+    assert_eq!(arguments.next::<u32>(), Ok(3));
+}
+
+#[test]
+fn a_payload_that_is_narrower_than_the_other_one_lies_where_both_begin() {
+    let memory = words(8, &[0, 1]);
+    let memory = [&memory[..], &[0; 8]].concat();
+    assert_eq!(lift::<Result<bool, String>>(&memory), Ok(Ok(true)));
+}
+
+#[test]
 fn arguments_that_are_missing_or_of_another_type_are_an_error() {
     let error = |values: &[CoreValue]| Arguments::new(values, &[0; 8]).next::<String>().unwrap_err();
     let expected = CoreType::I32;
