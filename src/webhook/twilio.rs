@@ -92,7 +92,7 @@ fn with_or_without_port(url: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = url.split_once("://") else { return Cow::Borrowed(url) };
     let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     // The colons inside a bracketed IPv6 address are no port.
-    let host_end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
+    let host_end = authority.rfind(']').unwrap_or(0);
     Cow::Owned(match authority[host_end..].rfind(':') {
         Some(colon) => format!("{scheme}://{}{tail}", &authority[..host_end + colon]),
         None => {
