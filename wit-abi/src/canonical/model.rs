@@ -91,7 +91,8 @@ mod tests {
         const TEXT: Type = Type::String;
         const BYTES: Type = Type::List(&Type::U8);
         let result = |ok, err| Some(Type::Result { ok, err });
-        let rows: [(&'static [(&str, Type)], Option<Type>, &str); 6] = [
+        type Params = &'static [(&'static str, Type)];
+        let rows: [(Params, Option<Type>, &str); 6] = [
             (&[], None, "func()"),
             (&[("name", TEXT)], result(None, None), "func(name: string) -> result"),
             (
