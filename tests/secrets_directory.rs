@@ -7,8 +7,7 @@ use std::os::unix::fs::symlink;
 use support::own_process::test_in_a_child;
 use support::temp_dir::TempDir;
 use tinclaw::secrets::{
-    DirectorySecrets, EncryptedFile, KeySource, MAX_SECRET_BYTES, Secret, SecretEditor, SecretError,
-    SecretStore,
+    DirectorySecrets, EncryptedFile, KeySource, Secret, SecretEditor, SecretError, SecretStore,
 };
 
 fn open(directory: &TempDir) -> DirectorySecrets {
@@ -103,7 +102,7 @@ fn a_link_of_a_longer_name_beside_the_directory_is_outside() {
 #[test]
 fn sizes_and_encodings_are_checked() {
     let directory = TempDir::new();
-    let limit = usize::try_from(MAX_SECRET_BYTES).unwrap();
+    let limit = usize::try_from(Secret::MAX_BYTES).unwrap();
     directory.write("full", "x".repeat(limit).as_bytes());
     directory.write("full_with_line_break", format!("{}\n", "x".repeat(limit)).as_bytes());
     directory.write("over", "x".repeat(limit + 1).as_bytes());

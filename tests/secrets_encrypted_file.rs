@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use support::temp_dir::TempDir;
 use tinclaw::secrets::{
-    ChainSecrets, EncryptedFile, EnvSecrets, KdfCost, KeySource, MAX_SECRET_BYTES, MemorySecrets, Secret,
-    SecretEditor, SecretError, SecretStore,
+    ChainSecrets, EncryptedFile, EnvSecrets, KdfCost, KeySource, MemorySecrets, Secret, SecretEditor,
+    SecretError, SecretStore,
 };
 
 /// The least that Argon2 takes: these tests are not about its cost.
@@ -138,7 +138,7 @@ fn a_key_file_works_and_a_short_one_is_refused() {
 fn values_are_bounded() {
     let directory = TempDir::new();
     let editor = editor(&directory, &passphrase("correct horse"));
-    let limit = usize::try_from(MAX_SECRET_BYTES).unwrap();
+    let limit = usize::try_from(Secret::MAX_BYTES).unwrap();
     editor.set("a", Secret::new("x".repeat(limit))).unwrap();
     assert!(matches!(editor.set("b", Secret::new("x".repeat(limit + 1))), Err(SecretError::TooLarge { .. })));
     assert!(matches!(editor.set("c", Secret::from("")), Err(SecretError::Empty { .. })));

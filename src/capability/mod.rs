@@ -10,7 +10,6 @@
 mod error;
 mod file;
 pub(crate) mod http;
-mod json;
 pub mod limits;
 mod overrides;
 mod review;
@@ -28,9 +27,10 @@ pub use file::ChannelCapabilitiesFile;
 pub(crate) use file::MAX_FILE_BYTES;
 pub(crate) use http::{AllowlistEntry, HttpCapability};
 pub use overrides::CapabilityOverrides;
-pub(crate) use rights::DEFAULT_MIN_POLL_INTERVAL_MS;
 pub use rights::{ChannelCapabilities, EmitRateLimitConfig};
-pub(crate) use rights::{ChannelSection, WebsocketCapability, WebsocketProtocol};
+pub(crate) use rights::{
+    ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, WebsocketCapability, WebsocketProtocol,
+};
 pub(crate) use setup::{
     AuthSection, DEFAULT_GENERATED_BYTES, RequiredSecret, SecretConfigMapping, SetupSection,
 };

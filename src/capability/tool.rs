@@ -8,11 +8,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::file::read_json;
 use super::http::HttpRateLimit;
-use super::json::{self, JsonError};
-use super::review;
 use super::rights::{SecretsCapability, WorkspaceCapability};
-use super::{AuthSection, CapabilityError, HttpCapability, MAX_FILE_BYTES, SetupSection};
+use super::{AuthSection, CapabilityError, HttpCapability, SetupSection, review};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::document::{Comments, DocumentError, read, shortened};
 use crate::model::name::ChannelName;
@@ -220,14 +219,7 @@ fn inspect_prefix(prefix: &str) -> Option<Diagnostic> {
 
 impl Document {
     fn read(file: &str, bytes: &[u8]) -> Result<Self, CapabilityError> {
-        if bytes.len() > MAX_FILE_BYTES {
-            let (bytes, limit) = (bytes.len(), MAX_FILE_BYTES);
-            return Err(CapabilityError::TooLarge { file: file.into(), bytes, limit });
-        }
-        let value = json::parse(bytes).map_err(|error| match error {
-            JsonError::Syntax(reason) => CapabilityError::NotJson { file: file.into(), reason },
-            JsonError::Duplicate(path) => CapabilityError::Duplicate { file: file.into(), path },
-        })?;
+        let value = read_json(file, bytes)?;
         read(value, Comments::Skipped).map_err(|error: DocumentError| CapabilityError::of(file, error))
     }
 

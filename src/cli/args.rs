@@ -9,7 +9,7 @@ use crate::net::PublicUrl;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::version;
+use super::reference;
 
 /// Names the state directory when the command line does not.
 const STATE_DIR_VARIABLE: &str = "TINCLAW_STATE_DIR";
@@ -62,7 +62,7 @@ Each may also have \"workspace\": {PATH: TEXT}, files that exist before the call
 
 /// Runs sandboxed chat channels and gives their messages to an agent
 #[derive(Debug, Parser)]
-#[command(name = "tinclaw", version = version::SHORT, long_version = version::LONG, styles = STYLES)]
+#[command(name = "tinclaw", version = reference::SHORT_VERSION, long_version = reference::LONG_VERSION, styles = STYLES)]
 #[command(after_help = EXIT_CODES)]
 pub struct Arguments {
     #[command(flatten)]

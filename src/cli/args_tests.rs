@@ -155,6 +155,10 @@ fn every_command_and_argument_has_help_that_ends_without_a_full_stop() {
 
 #[test]
 fn the_version_names_the_target_and_the_features() {
-    assert!(version::LONG.contains("\ntarget: ") && version::LONG.contains("cli"), "{}", version::LONG);
-    assert!(version::SHORT.starts_with(env!("CARGO_PKG_VERSION")), "{}", version::SHORT);
+    assert!(
+        reference::LONG_VERSION.contains("\ntarget: ") && reference::LONG_VERSION.contains("cli"),
+        "{}",
+        reference::LONG_VERSION
+    );
+    assert!(reference::SHORT_VERSION.starts_with(env!("CARGO_PKG_VERSION")), "{}", reference::SHORT_VERSION);
 }

@@ -17,8 +17,7 @@ use wit_abi::types::LogLevel;
 use super::args::{CallArgs, Common};
 use super::call_input::{call_input, kind};
 use super::config::Settings;
-use super::outcome::{Failure, Outcome};
-use super::output::print_json;
+use super::output::{Failure, Outcome, print_json};
 use crate::model::escape::{escaped, escaped_lines};
 
 /// The largest input, in bytes.

@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::channel::{bundled_channel_files, install_bundled_channel};
-use crate::default_channels_dir;
-use crate::{ChannelCapabilitiesFile, DiscoveredChannel, WasmChannel, WasmChannelLoader};
+use crate::{
+    ChannelCapabilitiesFile, DiscoveredChannel, WasmChannel, WasmChannelLoader, default_channels_dir,
+};
 use log::LevelFilter;
 use serde_json::{Value, json};
 
 use super::args::{ChannelsCommand, Common, JsonArgs};
 use super::config::Settings;
 use super::control::{ControlRequest, HostResponse, ask_running};
-use super::outcome::{Failure, Outcome};
-use super::output::{columns, print_json};
+use super::output::{Failure, Outcome, columns, print_json};
 use crate::model::diagnostic::Severity;
 use crate::model::escape::escaped;
 

@@ -2,12 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::capability::AllowlistEntry;
-use crate::capability::WebhookCapability;
+use crate::capability::{AllowlistEntry, WebhookCapability};
 use crate::egress::is_unbounded_prefix;
 use crate::event::callback::{Callback, CallbackKind, CallbackValue};
-use crate::host::setting_hosts;
-use crate::host::{ChannelHarness, ManagerConfig, inspect};
+use crate::host::{ChannelHarness, ManagerConfig, inspect, setting_hosts};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::escape::escaped;
 use crate::secrets::SecretStore;
@@ -20,8 +18,7 @@ use wit_abi::imports::HostFunc;
 
 use super::args::{CheckArgs, Common};
 use super::config::Settings;
-use super::outcome::{Failure, Outcome};
-use super::output::{count, print_json};
+use super::output::{Failure, Outcome, count, print_json};
 
 /// What is known about one channel.
 #[derive(Serialize)]

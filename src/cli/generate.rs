@@ -8,7 +8,7 @@ use crate::secrets::{Secret, SecretStore, normalise_name};
 use crate::webhook::AuthPlan;
 
 use super::config::SecretSources;
-use super::outcome::Failure;
+use super::output::Failure;
 use crate::model::escape::escaped;
 
 /// Makes secrets in the daemon's own file.

@@ -7,8 +7,7 @@ use super::args::{Common, JsonArgs};
 use super::channels::running;
 use super::config::Settings;
 use super::control::{ControlRequest, HostResponse, ask_running};
-use super::outcome::{Failure, Outcome};
-use super::output::{age, now_ms};
+use super::output::{Failure, Outcome, age, now_ms};
 
 /// Asks the running host. Exit code 1 when none runs or it is degraded: its store is down, or a channel is not ready
 /// or has a missing secret.

@@ -9,7 +9,7 @@ use crate::model::subject::is_about_channel;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::args::Common;
-use super::outcome::Failure;
+use super::output::Failure;
 
 /// The levels that a filter may name.
 const LEVELS: &str = "off, error, warn, info, debug or trace";

@@ -19,7 +19,6 @@
 //! | `output`, `outcome` | JSON, columns and times; exit codes |
 //! | `logging`, `signals`, `memory` | log, signals, heap |
 
-mod agent;
 mod args;
 mod call;
 mod call_input;
@@ -32,7 +31,6 @@ mod health;
 mod logging;
 mod memory;
 mod new;
-mod outcome;
 mod output;
 mod pairing;
 mod prompt;
@@ -41,9 +39,7 @@ mod reference;
 mod run;
 mod secrets;
 mod setup;
-mod signals;
 mod tools;
-mod version;
 
 use std::process::ExitCode;
 

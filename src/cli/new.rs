@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::channel::{ChannelName, kit_files};
 
-use super::outcome::{Failure, Outcome};
+use super::output::{Failure, Outcome};
 
 /// Stands in the templates for the channel's name.
 const PLACEHOLDER: &str = "NAME";

@@ -1,10 +1,13 @@
-//! What commands print: JSON for programs, columns for people, times in both.
+//! What commands print (JSON for programs, columns for people, times in both), and how a command ends.
 
+use std::fmt::{self, Display, Formatter};
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::model::escape::{escaped, escaped_json};
 use jiff::Timestamp;
 use serde_json::Value;
+
+use crate::model::escape::{escaped, escaped_json, escaped_lines};
 
 /// Prints a JSON document on one line.
 pub fn print_json(value: &Value) {
@@ -69,6 +72,52 @@ pub fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Why a command did not do what was asked. The text goes to standard error and says what to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// A problem was found, or the command failed: exit code 1.
+    Problem(String),
+    /// The command line or the configuration is invalid: exit code 2.
+    Usage(String),
+    /// The command failed and has printed why: exit code 1.
+    Reported,
+}
+
+/// The result of a command.
+pub type Outcome = Result<(), Failure>;
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Problem(text) | Self::Usage(text) => f.write_str(text),
+            Self::Reported => Ok(()),
+        }
+    }
+}
+
+impl Failure {
+    /// The command failed.
+    pub fn problem(text: impl Display) -> Self {
+        Self::Problem(text.to_string())
+    }
+
+    /// The command line or the configuration is invalid.
+    pub fn usage(text: impl Display) -> Self {
+        Self::Usage(text.to_string())
+    }
+
+    /// Prints it and returns the exit code.
+    pub fn report(self) -> ExitCode {
+        let code = match self {
+            Self::Problem(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Reported => return ExitCode::from(1),
+        };
+        eprintln!("error: {}", escaped_lines(&self.to_string()));
+        ExitCode::from(code)
+    }
 }
 
 #[cfg(test)]

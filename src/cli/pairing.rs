@@ -6,8 +6,7 @@ use serde_json::Value;
 use super::args::{Common, PairingCommand};
 use super::config::Settings;
 use super::control::{ControlRequest, ask};
-use super::outcome::Outcome;
-use super::output::{age, columns, now_ms, print_json};
+use super::output::{Outcome, age, columns, now_ms, print_json};
 use crate::model::escape::escaped;
 
 /// Does what `tinclaw pairing …` says. The running host knows at once.

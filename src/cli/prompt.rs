@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 
-use crate::secrets::{MAX_SECRET_BYTES, Secret};
+use crate::secrets::Secret;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -31,7 +31,7 @@ pub fn secret(question: &str) -> io::Result<Secret> {
 
 fn piped(input: &mut impl io::Read) -> io::Result<Zeroizing<Vec<u8>>> {
     // Room for all of it, so that no half-grown copy stays behind in memory.
-    let room = usize::try_from(MAX_SECRET_BYTES).unwrap_or(usize::MAX).saturating_add(3);
+    let room = usize::try_from(Secret::MAX_BYTES).unwrap_or(usize::MAX).saturating_add(3);
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     input.take(room as u64).read_to_end(&mut bytes)?;
     if bytes.ends_with(b"\n") {

@@ -7,8 +7,7 @@ use serde_json::Value;
 use super::args::{Common, JsonArgs, MessagesCommand, OneRow, RepliesCommand, Rows};
 use super::config::Settings;
 use super::control::{self, ControlRequest, ask};
-use super::outcome::Outcome;
-use super::output::{age, columns, now_ms, print_json};
+use super::output::{Outcome, age, columns, now_ms, print_json};
 use crate::model::escape::{escaped, escaped_lines};
 
 /// Does what `tinclaw messages …` says.
@@ -83,7 +82,7 @@ pub fn replies(common: &Common, command: &RepliesCommand) -> Outcome {
     }
 }
 
-fn quiet(common: &Common) -> Result<Settings, super::outcome::Failure> {
+fn quiet(common: &Common) -> Result<Settings, super::output::Failure> {
     let settings = Settings::load(common)?;
     super::logging::start(common, None, LevelFilter::Error)?;
     Ok(settings)

@@ -1,4 +1,5 @@
-//! `tinclaw completions` and `tinclaw man`, made from the command line's definition.
+//! What the program says of itself: `tinclaw completions` and `tinclaw man`, made from the command line's definition, and
+//! `--version`, whose values the build script provides.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -7,7 +8,7 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use super::args::Arguments;
-use super::outcome::{Failure, Outcome};
+use super::output::{Failure, Outcome};
 
 /// Prints the completion script of a shell.
 pub fn completions(shell: Shell) -> Outcome {
@@ -26,3 +27,16 @@ pub fn man(directory: &Path) -> Outcome {
         Failure::problem(format!("cannot write manual pages into {}: {error}", directory.display()))
     })
 }
+
+/// The version, and the commit when it is known.
+pub const SHORT_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("TINCLAW_COMMIT"));
+
+/// The same with the target and the features that the program was built with.
+pub const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    env!("TINCLAW_COMMIT"),
+    "\ntarget: ",
+    env!("TINCLAW_TARGET"),
+    "\nfeatures: ",
+    env!("TINCLAW_FEATURES")
+);

@@ -1,28 +1,30 @@
-//! `tinclaw run`.
+//! `tinclaw run`, and the signals that stop it: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use crate::agent::Agent;
-use crate::model::diagnostic::Severity;
-use crate::{Host, HostError, ToolRegistry, WasmChannelLoader, WasmChannelRuntime, WasmToolRuntime};
 use crossbeam_channel::bounded;
 use log::LevelFilter;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::agent::agent;
 use super::args::{Common, RunArgs};
 use super::channels::webchat;
 use super::config::{Settings, control_socket};
 use super::control::ControlServer;
 use super::generate::SecretGenerator;
-use super::logging;
-use super::memory;
-use super::outcome::{Failure, Outcome};
-use super::signals::StopSignal;
+use super::output::{Failure, Outcome};
+use super::setup::agent;
 use super::tools::{configured as configured_tools, paths as tool_paths};
+use super::{logging, memory};
+use crate::agent::Agent;
+use crate::model::diagnostic::Severity;
+use crate::{Host, HostError, ToolRegistry, WasmChannelLoader, WasmChannelRuntime, WasmToolRuntime};
 
 /// Runs a host until a signal stops it.
 pub fn run(common: &Common, options: RunArgs) -> Outcome {
@@ -184,4 +186,45 @@ fn serve(host: &Host, agent: &dyn Agent, control: Option<ControlServer>, signal:
             std::process::exit(0);
         }
     });
+}
+
+/// The exit code when a second signal ends the program at once: 128 and the number of SIGINT, as shells have it.
+const EXIT_AT_ONCE: i32 = 130;
+
+/// Waits for the signal to stop.
+pub struct StopSignal(UnixStream);
+
+impl StopSignal {
+    /// From now on the first signal is waited for here, and a second one ends the program at once.
+    pub fn install() -> Result<Self, Failure> {
+        let failed = |error| Failure::problem(format!("signals cannot be waited for: {error}"));
+        let (receiver, sender) = UnixStream::pair().map_err(failed)?;
+        let has_come = Arc::new(AtomicBool::new(false));
+        // A terminal that closes sends SIGHUP; by default it would end the program without `on-shutdown`.
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // The order matters: the first signal finds the flag unset, and sets it afterwards.
+            signal_hook::flag::register_conditional_shutdown(signal, EXIT_AT_ONCE, has_come.clone())
+                .and_then(|_| signal_hook::flag::register(signal, has_come.clone()))
+                .and_then(|_| signal_hook::low_level::pipe::register(signal, sender.try_clone()?))
+                .map_err(failed)?;
+        }
+        Ok(Self(receiver))
+    }
+
+    /// Blocks until a signal comes, and calls `meanwhile` after a second and then every so often.
+    pub fn wait(mut self, every: Duration, meanwhile: impl Fn()) {
+        let mut pause = Duration::from_secs(1);
+        loop {
+            // A pause of a second or more can always be set.
+            let _ = self.0.set_read_timeout(Some(pause));
+            match self.0.read(&mut [0]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    meanwhile();
+                    pause = every;
+                }
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
 }

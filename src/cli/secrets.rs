@@ -11,8 +11,7 @@ use serde_json::json;
 
 use super::args::{Common, JsonArgs, SecretsCommand};
 use super::config::Settings;
-use super::outcome::{Failure, Outcome};
-use super::output::print_json;
+use super::output::{Failure, Outcome, print_json};
 use super::prompt;
 
 /// Does what `tinclaw secrets …` says.

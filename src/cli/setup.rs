@@ -1,11 +1,10 @@
-//! `tinclaw setup`.
-
-use crate::agent::OpenAiAgent;
-use crate::model::escape::{escaped, escaped_lines};
+//! The agent that the configuration asks for, and `tinclaw setup`, which tries it.
 
 use super::args::{Common, RunArgs, SetupCommand};
 use super::config::{AgentChoice, Settings};
-use super::outcome::{Failure, Outcome};
+use super::output::{Failure, Outcome};
+use crate::agent::{Agent, EchoAgent, ExecAgent, HttpAgent, OpenAiAgent};
+use crate::model::escape::{escaped, escaped_lines};
 
 /// What a model is asked.
 const QUESTION: &str = "Say hello in one short sentence.";
@@ -41,4 +40,14 @@ fn try_agent(common: &Common, agent: Option<String>, model: Option<String>) -> O
     println!("model     {model}\nquestion  {QUESTION}\nresponse  {}", escaped_lines(said.trim()));
     println!("\nin tinclaw.toml:\n\n[agent]\nkind = \"openai:{url}\"\nmodel = \"{model}\"");
     Ok(())
+}
+
+/// Makes it.
+pub fn agent(settings: &Settings) -> Result<Box<dyn Agent>, Failure> {
+    Ok(match &settings.agent {
+        AgentChoice::Echo => Box::new(EchoAgent),
+        AgentChoice::Exec(exec) => Box::new(ExecAgent::new(exec.clone())),
+        AgentChoice::Http(http) => Box::new(HttpAgent::new(http.clone(), settings.secrets.store()?)),
+        AgentChoice::OpenAi(openai) => Box::new(OpenAiAgent::new(openai.clone(), settings.secrets.store()?)),
+    })
 }

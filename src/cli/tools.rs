@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 
 use super::args::{Common, JsonArgs, ToolCallArgs, ToolsCommand};
 use super::config::Settings;
-use super::outcome::{Failure, Outcome};
-use super::output::{columns, count, print_json};
+use super::output::{Failure, Outcome, columns, count, print_json};
 use crate::egress::is_unbounded_prefix;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::escape::{escaped, escaped_lines};

@@ -1,13 +1,24 @@
-//! One channel's access to the world, with that channel's rights.
+//! One channel's access to the world, with that channel's rights: requests, secrets, tools, and from
+//! `capabilities.websocket` a link that the router can open.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use wit_abi::types::PairingUpsertResult;
 
+use crate::capability::{WebsocketCapability, WebsocketProtocol};
 use crate::channel::ChannelName;
 use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
-use crate::link::{LinkHandle, NotSent};
+use crate::event::Event;
+use crate::event::arrival::FrameArrival;
+use crate::event::link::{ChannelLink, OpenLink};
+use crate::event::queue::EventSender;
+use crate::link::{
+    Address, DiscordGateway, LinkHandle, LinkSettings, LoginSecrets, NotSent, Plain, Protocol,
+    SlackSocketMode, WecomAibot, start,
+};
 use crate::model::clock::unix_ms;
+use crate::model::diagnostic::Diagnostic;
 use crate::pairing::PairingService;
 use crate::sandbox::{GuestHttpError, GuestServices};
 use crate::secrets::{AllowedNames, SecretStore};
@@ -75,4 +86,101 @@ impl GuestServices for ChannelAccessToWorld {
     fn now_millis(&self) -> u64 {
         unix_ms()
     }
+}
+
+/// Heartbeats without an acknowledgement, when the capability file does not say.
+const MAX_MISSED_ACKS: u32 = 2;
+
+/// What a channel's `capabilities.websocket` comes to.
+#[derive(Default)]
+pub(super) struct LinkPlan {
+    pub open: Option<OpenLink>,
+    /// Why the websocket cannot work as it is declared.
+    pub problem: Option<Diagnostic>,
+}
+
+/// Prepares the websocket of a channel, if it has one.
+pub(super) fn plan_link(
+    channel: &ChannelName,
+    websocket: Option<&WebsocketCapability>,
+    world: &ChannelAccessToWorld,
+    secrets: &Arc<dyn SecretStore>,
+    events: &EventSender,
+) -> LinkPlan {
+    let Some(websocket) = websocket.filter(|websocket| websocket.connect_on_start != Some(false)) else {
+        return LinkPlan::default();
+    };
+    let address = address_of(websocket);
+    let problem = match &address {
+        Address::Fixed(url) if !world.http.permits_websocket(url) => Some(not_allowed(&address)),
+        _ => None,
+    };
+    let (websocket, name) = (websocket.clone(), channel.clone());
+    let (http, secrets, events, handle) =
+        (world.http.clone(), secrets.clone(), events.clone(), world.link.clone());
+    let open: OpenLink = Box::new(move || {
+        let (channel, events) = (name.clone(), events.clone());
+        let link = start(LinkSettings {
+            channel: name.to_string(),
+            address: address.clone(),
+            protocol: protocol_of(&websocket),
+            http: http.clone(),
+            secrets: secrets.clone(),
+            login: login_of(&websocket),
+            deliver: Box::new(move |frame| {
+                let arrival = FrameArrival { channel: channel.clone(), frame };
+                events.send(Event::Frame(Box::new(arrival))).is_ok()
+            }),
+        })?;
+        // The router opens the link of a channel once.
+        let _ = handle.set(link.clone());
+        Ok(Arc::new(link) as Arc<dyn ChannelLink>)
+    });
+    LinkPlan { open: Some(open), problem }
+}
+
+/// The secrets that the channel's websocket logs in with.
+pub(super) fn link_secret_names(websocket: Option<&WebsocketCapability>) -> Vec<String> {
+    // The bot's id is told to everybody in what the service sends.
+    let LoginSecrets { token, bot_secret, bot_id: _ } = websocket.map(login_of).unwrap_or_default();
+    [token, bot_secret].into_iter().flatten().collect()
+}
+
+fn address_of(websocket: &WebsocketCapability) -> Address {
+    match websocket.protocol {
+        Some(WebsocketProtocol::SlackSocketMode) => Address::Asked(websocket.url.clone()),
+        _ => Address::Fixed(websocket.url.clone()),
+    }
+}
+
+fn protocol_of(websocket: &WebsocketCapability) -> Box<dyn Protocol> {
+    let max_missed_acks = websocket.max_missed_heartbeat_acks.unwrap_or(MAX_MISSED_ACKS);
+    match websocket.protocol {
+        None | Some(WebsocketProtocol::DiscordGateway) => {
+            let identify = websocket.identify.clone().unwrap_or_default();
+            Box::new(DiscordGateway::new(&websocket.url, identify, max_missed_acks))
+        }
+        Some(WebsocketProtocol::WecomAibot) => {
+            let heartbeat = websocket.heartbeat_interval_ms.map(Duration::from_millis);
+            Box::new(WecomAibot::new(heartbeat, max_missed_acks))
+        }
+        Some(WebsocketProtocol::SlackSocketMode) => Box::new(SlackSocketMode::default()),
+        Some(WebsocketProtocol::Plain) => Box::new(Plain),
+    }
+}
+
+fn login_of(websocket: &WebsocketCapability) -> LoginSecrets {
+    LoginSecrets {
+        token: websocket.identify_secret_name.clone(),
+        bot_id: websocket.bot_id_secret_name.clone(),
+        bot_secret: websocket.bot_secret_name.clone(),
+    }
+}
+
+fn not_allowed(address: &Address) -> Diagnostic {
+    let text = format!(
+        "the websocket to {} is not on the channel's allow-list: add its host to http.allowlist",
+        address.host()
+    );
+    Diagnostic::error("websocket-not-allowed", text).at("capabilities.websocket.url")
 }

@@ -20,11 +20,10 @@ use crate::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
 use crate::server::{ChannelAccess, WasmChannelRouter};
 use crate::webhook::{AuthPlan, Requirement};
 
+use super::access;
 use super::config::ManagerConfig;
 use super::error::HostError;
-use super::inspect::inspect_channel;
-use super::link;
-use super::needed_secrets::NeededSecrets;
+use super::inspect::{NeededSecrets, inspect_channel};
 use super::setting_hosts::{self, FilledHosts};
 
 /// What channels are assembled with.
@@ -76,7 +75,7 @@ impl Assembly {
         );
         diagnostics.extend(hosts.problems.iter().cloned());
         let world = self.world(channel, limits, &secrets, &access.plan, &hosts)?;
-        let link = link::plan(&name, hosts.websocket.as_ref(), &world, &secrets, &self.events);
+        let link = access::plan_link(&name, hosts.websocket.as_ref(), &world, &secrets, &self.events);
         diagnostics.extend(link.problem);
         let needed = NeededSecrets::new(file.setup.as_ref(), access.clone());
         let setup = ChannelSetup {
@@ -139,7 +138,7 @@ impl Assembly {
             secrets: secrets.clone(),
             given_to_guest: mapped.chain(plan.guest_secret_name().map(str::to_owned)).collect(),
             required_secrets: required.map(|secret| secret.name.clone()).collect(),
-            login_secrets: link::secret_names(hosts.websocket.as_ref()),
+            login_secrets: access::link_secret_names(hosts.websocket.as_ref()),
             inbound_secrets: plan.secret_names().into_iter().map(str::to_owned).collect(),
         };
         let http = ChannelHttp::new(self.outbound.clone(), settings).map_err(|error| {

@@ -21,8 +21,7 @@ use crate::model::clock::time_of;
 use crate::model::oneshot;
 use crate::model::vital_thread::spawn_vital;
 use crate::pairing::PairingService;
-use crate::router::scheduler;
-use crate::router::{Router, RouterParts, SharedRouter};
+use crate::router::{Router, RouterParts, SharedRouter, scheduler};
 use crate::sandbox::{StopFlag, WorkerPool};
 use crate::server::WasmChannelRouter;
 use crate::store::{
@@ -35,10 +34,10 @@ use crate::tool::{HostRoom, ToolRegistry};
 
 use super::assembly::Assembly;
 use super::config::{ManagerConfig, StateLocation};
-use super::dead_letters::DeadLetterText;
 use super::error::HostError;
-use super::needed_secrets::NeededSecrets;
-use super::stored::StoredChannels;
+use super::inspect::NeededSecrets;
+use super::load_plan::StoredChannels;
+use super::replies::DeadLetterText;
 
 /// Events that may wait for the router; when they do, HTTP requests get 503.
 const EVENT_CAPACITY: usize = 1024;

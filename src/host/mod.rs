@@ -22,21 +22,15 @@ pub(crate) mod access;
 mod assembly;
 pub(crate) mod builder;
 pub(crate) mod config;
-mod dead_letters;
 pub(crate) mod error;
 mod forwarding;
 mod harness;
 mod inspect;
-mod link;
 mod load_plan;
 pub(crate) mod manager;
-mod needed_secrets;
-#[cfg(feature = "cli")]
-mod offline;
 mod operator;
 mod replies;
 pub(crate) mod setting_hosts;
-mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +48,6 @@ pub(crate) use harness::ChannelHarness;
 pub use inspect::inspect;
 pub use manager::Health;
 #[cfg(feature = "cli")]
-pub(crate) use offline::StoredState;
-#[cfg(feature = "cli")]
 pub(crate) use operator::Operator;
+#[cfg(feature = "cli")]
+pub(crate) use operator::StoredState;

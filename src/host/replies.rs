@@ -1,21 +1,24 @@
-//! What the agent says, on its way to the store.
+//! What the agent says, on its way to the store; and what people are told whose message became a dead letter.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crossbeam_channel::Sender;
 use wit_abi::types::AgentResponse;
 
+use super::error::ReplyError;
+use super::inspect::NeededSecrets;
+use super::manager::ChannelManager;
 use crate::channel::ChannelName;
 use crate::event::completion::Completion;
-use crate::inbox::Delivery;
+use crate::inbox::{DeadLetterNotice, Delivery, StoredMessage};
 use crate::model::clock::unix_ms;
 use crate::model::oneshot;
 use crate::store::{
-    Batch, Change, CommitError, MessageId, NewReply, ReplyAttachment, ReplyBody, ReplyId, ReplyKind,
+    Batch, Change, CommitError, Ids, MessageId, NewReply, PendingReply, ReplyAttachment, ReplyBody, ReplyId,
+    ReplyKind,
 };
-
-use super::error::ReplyError;
-use super::manager::ChannelManager;
 
 impl ChannelManager {
     /// Replies to a message. Returns when the reply is durable; it is delivered in order within its conversation, retried,
@@ -133,4 +136,51 @@ fn body_of(response: AgentResponse) -> ReplyBody {
         })
         .collect();
     ReplyBody { message_id, content, thread_id, metadata_json, attachments }
+}
+
+/// The sentence of the configuration, as a reply to the message.
+pub(super) struct DeadLetterText {
+    pub text: Option<String>,
+    pub channels: Arc<Mutex<HashMap<ChannelName, Arc<NeededSecrets>>>>,
+    pub replies_waiting: Arc<AtomicUsize>,
+    pub max_replies: usize,
+    pub ids: Ids,
+    pub completed: Sender<Completion>,
+}
+
+impl DeadLetterText {
+    /// Replies of a channel that is not there would wait for ever.
+    fn is_deliverable(&self, channel: &str) -> bool {
+        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = channel.parse::<ChannelName>().is_ok_and(|name| channels.contains_key(&name));
+        is_known && self.replies_waiting.load(Ordering::Relaxed) < self.max_replies
+    }
+}
+
+impl DeadLetterNotice for DeadLetterText {
+    fn reply_to(&self, id: MessageId, message: &StoredMessage, text: Option<&str>) -> Option<NewReply> {
+        let configured = self.text.as_deref().filter(|text| !text.is_empty())?;
+        let text = text.unwrap_or(configured);
+        self.is_deliverable(&message.channel).then(|| NewReply {
+            id: self.ids.reply(),
+            channel: message.channel.clone(),
+            conversation: message.conversation.clone(),
+            kind: ReplyKind::Respond,
+            body: ReplyBody {
+                message_id: id.to_string(),
+                content: text.to_owned(),
+                thread_id: message.body.thread_id.clone(),
+                metadata_json: message.body.metadata_json.clone(),
+                attachments: Vec::new(),
+            },
+            in_reply_to: Some(id),
+            created_ms: unix_ms(),
+        })
+    }
+
+    fn stored(&self, reply: PendingReply) {
+        self.replies_waiting.fetch_add(1, Ordering::Relaxed);
+        // There are no more of these on their way than messages that were in flight, so none needs a permit.
+        let _ = self.completed.send(Completion::ReplyStored(Box::new(reply), None));
+    }
 }

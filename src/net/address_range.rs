@@ -25,6 +25,9 @@ pub enum AddressRangeError {
     /// The address has bits behind the prefix, so one of the two is not what is meant.
     #[error("`{0}` has bits set behind its prefix length; did you mean another length?")]
     HostBits(String),
+    /// It covers every address where that would let anybody choose his own: among trusted proxies.
+    #[error("`{0}` covers every address, and anybody could claim any; name your proxy's")]
+    Everybody(String),
 }
 
 impl AddressRange {

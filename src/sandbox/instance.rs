@@ -1,6 +1,8 @@
-//! One callback, from its instance to its report.
+//! One callback, from its instance to its report. And one instance that runs nothing: whether a guest's initial state fits is
+//! known when it is loaded, not at its first callback.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
 use wasmi::{AsContextMut, Func, Instance, Val};
@@ -8,20 +10,23 @@ use wit_abi::canonical::{CoreArgs, CoreValue, GuestMemory};
 use wit_abi::exports;
 use wit_abi::guest::Export;
 
-use super::context::CallbackContext;
-use super::error::WasmChannelError;
-use super::halt::{Circumstances, Halt};
-use super::memory::GrowthRefusal;
+use super::context::{
+    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, StopFlag,
+};
+use super::error::{Circumstances, Halt, WasmChannelError};
+use super::memory::{GrowthRefusal, MemoryBudget};
 use super::memory_pool::GuestStore;
 use super::meter::{self, fuel_left};
 use super::prepared::PreparedChannelModule;
 use super::state::{ChannelHostState, Guest, Handles, wasmi_value};
-use super::text;
-use super::wasi;
 use super::worker_pool::panic_text;
-use crate::egress::RequestPurpose;
+use super::{text, wasi};
+use crate::capability::limits::ChannelLimits;
+use crate::channel::workspace::WorkspaceSnapshot;
+use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose, ResponseRoom};
 use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue, Usage};
 use crate::event::guest_failure::GuestFailure;
+use crate::model::deadline::deadline_after;
 
 /// Bytes that are kept of what a guest says of its own failure.
 const MAX_GUEST_ERROR_BYTES: usize = 4096;
@@ -312,3 +317,63 @@ fn link(
 #[cfg(test)]
 #[path = "reuse_tests.rs"]
 mod reuse_tests;
+
+/// Makes an instance and drops it.
+///
+/// # Errors
+/// [`WasmChannelError::NotLoadable`] with what does not fit.
+pub(super) fn check_instantiation(
+    prepared: &PreparedChannelModule,
+    channel: &str,
+    limits: ChannelLimits,
+) -> Result<(), WasmChannelError> {
+    let Some(context) = idle_context(channel, limits) else { return Ok(()) };
+    match try_out(prepared, context) {
+        Ok(()) => Ok(()),
+        Err(WasmChannelError::Instantiation { channel, reason }) => {
+            let reason = format!("its initial state does not fit: {reason}");
+            Err(WasmChannelError::NotLoadable { channel, reason })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What an instance that nobody asks for anything is made with.
+pub(super) fn idle_context(channel: &str, limits: ChannelLimits) -> Option<CallbackContext> {
+    Some(CallbackContext {
+        channel: Arc::new(ChannelRuntimeInfo {
+            name: channel.into(),
+            limits,
+            services: Arc::new(Nobody),
+            log_rate: GuestLogRate::default(),
+        }),
+        workspace: WorkspaceSnapshot::empty(),
+        deadline: deadline_after(Instant::now(), limits.callback_timeout),
+        stop: StopFlag::default(),
+        memory: MemoryBudget::unlimited().reserve(0)?,
+    })
+}
+
+/// Services for an instance in which nothing runs, so nobody asks.
+struct Nobody;
+
+const NOBODY: &str = "there is no channel behind this instance";
+
+impl GuestServices for Nobody {
+    fn http_request(
+        &self,
+        _: OutboundRequest,
+        _: OutboundCall,
+        _: ResponseRoom<'_>,
+    ) -> Result<OutboundResponse, GuestHttpError> {
+        Err(NOBODY.to_owned().into())
+    }
+
+    fn secret_exists(&self, _: &str) -> bool {
+        false
+    }
+
+    fn now_millis(&self) -> u64 {
+        0
+    }
+}

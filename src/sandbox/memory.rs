@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wasmi::ResourceLimiter;
 use wasmi_core::{LimiterError, TableError};
 
-use super::limits::MAX_RESULT_BYTES;
+use super::context::MAX_RESULT_BYTES;
 
 /// A bounded sum of memory that callbacks reserve and release. Cloning shares it.
 #[derive(Clone, Debug)]

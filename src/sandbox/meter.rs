@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use wasmi::{AsContextMut, Func, ResumableCall, Val};
 
 use super::context::StopFlag;
-use super::halt::Halt;
+use super::error::Halt;
 
 /// A slice that takes less is too short to be worth its overhead.
 const MIN_SLICE: Duration = Duration::from_millis(1);

@@ -2,15 +2,12 @@
 
 mod bounds;
 mod branches;
-mod context;
+pub(crate) mod context;
 mod error;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
-mod halt;
 mod host_calls;
-mod imports;
 mod instance;
-pub(crate) mod limits;
 mod memory;
 mod memory_pool;
 mod meter;
@@ -18,24 +15,24 @@ mod prepared;
 mod record;
 mod runtime;
 mod scan;
-mod services;
 mod state;
 mod suitable;
 #[cfg(test)]
 mod tests;
 mod text;
 mod tool_chain;
-mod trial;
 mod wasi;
 mod worker_pool;
 
-pub(crate) use context::{CallbackContext, ChannelRuntimeInfo, GuestLogRate, StopFlag};
+pub(crate) use context::{
+    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, InvokedTool, StopFlag,
+    ToolBudget,
+};
 pub use error::WasmChannelError;
 pub(crate) use memory::{MemoryBudget, MemoryReservation};
 pub use prepared::PreparedChannelModule;
 pub(crate) use runtime::DEFAULT_MAX_GUEST_BYTES;
 pub use runtime::{WasmChannelRuntime, WasmChannelRuntimeConfig};
-pub(crate) use services::{GuestHttpError, GuestServices, InvokedTool, ToolBudget};
 pub use state::ChannelHostState;
 pub(crate) use tool_chain::library_advice;
 pub(crate) use worker_pool::{PoolError, STACK_BYTES as GUEST_STACK_BYTES, Task, WorkerHandle, WorkerPool};

@@ -10,7 +10,7 @@ use wit_abi::guest::{Export, GuestKind, read_guest_of};
 use super::bounds::ModuleSize;
 use super::context::CallbackContext;
 use super::error::WasmChannelError;
-use super::imports::{self, HostImports};
+use super::host_calls::{self, HostImports};
 use super::instance;
 use super::memory::{BYTES_PER_TABLE_ELEMENT, whole_pages};
 use super::meter::SliceSize;
@@ -66,7 +66,7 @@ impl PreparedChannelModule {
     ) -> Result<Self, WasmChannelError> {
         let not_loadable =
             |reason: String| WasmChannelError::NotLoadable { channel: channel.to_owned(), reason };
-        let guest = read_guest_of(world, bytes, &imports::knowledge)
+        let guest = read_guest_of(world, bytes, &host_calls::knowledge)
             .map_err(|error| WasmChannelError::unread(channel, &error))?;
         let mut names = ExportNames {
             callbacks: guest.exports.clone(),

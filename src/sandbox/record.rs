@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use wit_abi::types::{EmittedMessage, HttpResponse, InboundAttachment, LogLevel};
 
-use super::context::GuestLogRate;
-use super::limits::{MAX_EMITTED_BYTES, MAX_MESSAGE_FIELDS_BYTES, MAX_TIMER_CHANGES};
-use super::services::GuestHttpError;
+use super::context::{
+    GuestHttpError, GuestLogRate, MAX_EMITTED_BYTES, MAX_MESSAGE_FIELDS_BYTES, MAX_TIMER_CHANGES,
+};
 use super::text;
 use crate::capability::limits::ChannelLimits;
 use crate::channel::workspace::{WorkspaceChanges, WorkspaceView};

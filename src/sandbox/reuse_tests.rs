@@ -9,7 +9,7 @@ use wit_abi::types::IncomingHttpRequest;
 
 use super::*;
 use crate::capability::limits::ChannelLimits;
-use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig, trial};
+use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig, instance};
 
 /// Many short rounds, of which the best counts: other programs disturb some of them.
 const ROUNDS: usize = 1000;
@@ -36,7 +36,7 @@ impl<'a> KeptInstance<'a> {
 }
 
 fn context() -> CallbackContext {
-    trial::context("bench", ChannelLimits::default()).unwrap()
+    instance::idle_context("bench", ChannelLimits::default()).unwrap()
 }
 
 fn fixture(file: &str) -> PathBuf {

@@ -10,9 +10,7 @@ use wit_abi::abi_version::World;
 
 use super::error::WasmChannelError;
 use super::prepared::PreparedChannelModule;
-use super::suitable;
-use super::tool_chain;
-use super::trial;
+use super::{instance, suitable, tool_chain};
 use crate::capability::limits::ChannelLimits;
 
 /// How deep guest functions may call each other. wasmi's own limit of 1,000 is met by honest parsers; what bounds the
@@ -225,7 +223,7 @@ impl WasmChannelRuntime {
             .map_err(|error| error.with_advice(|| tool_chain::advice(bytes)))?;
         let fresh = Arc::new(fresh);
         fresh.check_fits(name, limits)?;
-        trial::instantiate(&fresh, name, *limits)?;
+        instance::check_instantiation(&fresh, name, *limits)?;
         Ok(self.keep((world, digest), fresh))
     }
 

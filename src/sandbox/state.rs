@@ -8,7 +8,7 @@ use wit_abi::abi_version::AbiVersion;
 use wit_abi::canonical::{AbiError, CoreValue, GuestAlloc};
 
 use super::context::{CallbackContext, ChannelRuntimeInfo};
-use super::halt::Halt;
+use super::error::Halt;
 use super::memory::InstanceLimiter;
 use super::meter::{self, Meter, Metered, SliceSize};
 use super::record::Record;

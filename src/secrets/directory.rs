@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use super::stamp::{Stamp, revision_of};
-use super::trim::Trimmer;
-use super::{MAX_SECRET_BYTES, Secret, SecretError, SecretStore, normalise_name};
+use super::secret::Trimmer;
+use super::store::{Stamp, revision_of};
+use super::{Secret, SecretError, SecretStore, normalise_name};
 
 /// The environment variable in which systemd names the directory of a unit's credentials (`systemd.exec(5)`).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -22,7 +22,7 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// byte order mark, white space and one pair of quotes around the value are not part of it. A file may be a symbolic link
 /// as long as it stays inside of the directory: Kubernetes links each file to `..data/NAME`, and `..data` to a directory
 /// that it exchanges as a whole. Links that lead out, sockets, pipes and directories are refused. Files are read at each
-/// use, so that an exchanged secret is used at once; at most [`MAX_SECRET_BYTES`] of each.
+/// use, so that an exchanged secret is used at once; at most [`Secret::MAX_BYTES`] of each.
 #[derive(Clone, Debug)]
 pub struct DirectorySecrets {
     root: PathBuf,
@@ -88,16 +88,16 @@ impl DirectorySecrets {
         if !real.starts_with(&self.root) {
             return Err(refused("it is a link that leads out of the directory"));
         }
-        let value = read_bounded(&real, MAX_SECRET_BYTES + 2, refused)?;
-        let too_large = || SecretError::TooLarge { name: name.to_owned(), limit: MAX_SECRET_BYTES };
-        if value.len() as u64 > MAX_SECRET_BYTES + 2 {
+        let value = read_bounded(&real, Secret::MAX_BYTES + 2, refused)?;
+        let too_large = || SecretError::TooLarge { name: name.to_owned(), limit: Secret::MAX_BYTES };
+        if value.len() as u64 > Secret::MAX_BYTES + 2 {
             return Err(too_large());
         }
         let secret =
             Secret::from_utf8(value).ok_or_else(|| SecretError::NotText { name: name.to_owned() })?;
         let secret = self.trimmer.apply(name, secret);
         match secret {
-            Some(secret) if secret.len() as u64 > MAX_SECRET_BYTES => Err(too_large()),
+            Some(secret) if secret.len() as u64 > Secret::MAX_BYTES => Err(too_large()),
             secret => Ok(secret),
         }
     }

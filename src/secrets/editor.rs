@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::file::{self, MAX_ENCRYPTED_FILE_BYTES};
 use super::sealed::{self, Derivation, KdfCost, Key, KeyMaterial, KeySource, Secrets};
-use super::{MAX_SECRET_BYTES, Secret, SecretError, normalise_name};
+use super::{Secret, SecretError, normalise_name};
 
 /// Sets, lists and removes the secrets of an encrypted file; what `tinclaw secrets` does.
 ///
@@ -86,8 +86,8 @@ impl SecretEditor {
         if value.is_empty() {
             return Err(SecretError::Empty { name });
         }
-        if value.len() as u64 > MAX_SECRET_BYTES {
-            return Err(SecretError::TooLarge { name, limit: MAX_SECRET_BYTES });
+        if value.len() as u64 > Secret::MAX_BYTES {
+            return Err(SecretError::TooLarge { name, limit: Secret::MAX_BYTES });
         }
         let _lock = self.lock()?;
         let (mut secrets, derivation, key) = self.load_or_begin()?;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 
-use super::trim::Trimmer;
-use super::{MAX_SECRET_BYTES, Secret, SecretError, SecretStore, normalise_name};
+use super::secret::Trimmer;
+use super::{Secret, SecretError, SecretStore, normalise_name};
 
 /// Variables that begin with this are secrets by their name alone: `TINCLAW_SECRET_SLACK_TOKEN` is `slack_token`.
 pub const SECRET_ENV_PREFIX: &str = "TINCLAW_SECRET_";
@@ -112,8 +112,8 @@ impl SecretStore for EnvSecrets {
             .candidates(&name)
             .find_map(|variable| self.source.var(&variable).filter(|value| !value.is_empty()));
         let Some(value) = found else { return Ok(None) };
-        if value.len() as u64 > MAX_SECRET_BYTES {
-            return Err(SecretError::TooLarge { name, limit: MAX_SECRET_BYTES });
+        if value.len() as u64 > Secret::MAX_BYTES {
+            return Err(SecretError::TooLarge { name, limit: Secret::MAX_BYTES });
         }
         match value.into_string() {
             Ok(text) => Ok(self.trimmer.apply(&name, Secret::new(text))),
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_value_at_the_size_limit_is_taken_and_one_past_it_is_not() {
-        let limit = usize::try_from(MAX_SECRET_BYTES).unwrap();
+        let limit = usize::try_from(Secret::MAX_BYTES).unwrap();
         let store = EnvSecrets::from_table([("A", "x".repeat(limit)), ("B", "x".repeat(limit + 1))])
             .with_unprefixed();
         assert_eq!(store.get("a").unwrap().unwrap().len(), limit);

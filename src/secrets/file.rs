@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 use super::sealed::{self, Derivation, Key, KeyMaterial, KeySource, Secrets};
-use super::stamp::{Stamp, revision_of};
-use super::trim::{Trimmer, trim_text};
+use super::secret::{Trimmer, trim_text};
+use super::store::{Stamp, revision_of};
 use super::{DirectorySecrets, Secret, SecretError, SecretStore, normalise_name};
 
 /// The largest encrypted file that is read, in bytes: 4 MiB.

@@ -14,8 +14,6 @@
 //! | [`MemorySecrets`] | tests, and library users who have their own source |
 //! | [`ChainSecrets`] | several of them, asked in order |
 
-mod allowed_names;
-mod chain;
 mod directory;
 mod editor;
 mod env;
@@ -23,26 +21,17 @@ mod error;
 mod file;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
-mod memory;
 mod name;
-mod rotation;
 mod sealed;
 mod secret;
-mod stamp;
 mod store;
-mod trim;
 
-pub(crate) use allowed_names::AllowedNames;
-pub use chain::ChainSecrets;
 pub use directory::DirectorySecrets;
 pub use editor::SecretEditor;
 pub use env::EnvSecrets;
 pub use error::SecretError;
 pub use file::EncryptedFile;
-pub use memory::MemorySecrets;
-pub(crate) use name::normalise_name;
-pub(crate) use rotation::accepted_values;
-pub(crate) use rotation::current_name;
+pub(crate) use name::{AllowedNames, accepted_values, current_name, normalise_name};
 pub use sealed::{KdfCost, KeySource};
-pub use secret::{MAX_SECRET_BYTES, Secret};
-pub use store::SecretStore;
+pub use secret::Secret;
+pub use store::{ChainSecrets, MemorySecrets, SecretStore};

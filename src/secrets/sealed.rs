@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use data_encoding::HEXLOWER;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::digest::{SHA256, digest};
 use ring::hkdf;
@@ -228,7 +229,7 @@ pub(super) fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<Sealed<'a>, Secr
     let (line, rest) =
         split_line(bytes, MAX_HEADER_BYTES).ok_or_else(|| damaged(path, "it has no first line"))?;
     let (sum, ciphertext) = split_line(rest, 64).ok_or_else(|| damaged(path, "it has no checksum"))?;
-    if sum != hexadecimal(digest(&SHA256, line).as_ref()).as_bytes() {
+    if sum != HEXLOWER.encode(digest(&SHA256, line).as_ref()).as_bytes() {
         return Err(damaged(path, "its first line does not fit its checksum"));
     }
     let value: serde_json::Value =
@@ -297,7 +298,7 @@ pub(super) fn seal(secrets: &Secrets, derivation: &Derivation, key: &Key) -> Res
             &mut buffer,
         )
         .expect("ChaCha20-Poly1305 takes up to 256 GiB");
-    let sum = hexadecimal(digest(&SHA256, line.as_bytes()).as_ref());
+    let sum = HEXLOWER.encode(digest(&SHA256, line.as_bytes()).as_ref());
     Ok([line.as_bytes(), b"\n", sum.as_bytes(), b"\n", &buffer, tag.as_ref()].concat())
 }
 
@@ -339,10 +340,6 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
 fn split_line(bytes: &[u8], longest: usize) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().take(longest + 1).position(|b| *b == b'\n')?;
     Some((&bytes[..end], &bytes[end + 1..]))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn damaged(path: &Path, reason: &'static str) -> SecretError {
@@ -430,7 +427,7 @@ mod tests {
         let line = String::from_utf8(line.to_vec()).unwrap();
         assert!(line.contains(from), "{line}");
         let line = line.replace(from, to);
-        let sum = hexadecimal(digest(&SHA256, line.as_bytes()).as_ref());
+        let sum = HEXLOWER.encode(digest(&SHA256, line.as_bytes()).as_ref());
         [line.as_bytes(), b"\n", sum.as_bytes(), b"\n", ciphertext].concat()
     }
 

@@ -1,6 +1,6 @@
 //! Decodes the chunked transfer coding (RFC 9112 section 7.1), strictly and without I/O.
 
-use super::rejection::Rejection;
+use super::reply::Rejection;
 
 /// Longest line with a chunk's size, its extensions included, in bytes. Nobody is known to use extensions.
 const MAX_SIZE_LINE_BYTES: usize = 256;

@@ -1,17 +1,27 @@
-//! A request as the handler gets it, the response it gives, and the way from one to the other.
+//! A request as the handler gets it, the response it gives, and the ways from one to the other: at once, later for a request
+//! that is parked, or by a thread of its own for a large response.
+//!
+//! Whoever has a request parks it by responding over the private connection with a status that no response has. The front
+//! then frees the connection and keeps the client under the request's number, without a thread of tiny_http; the response comes
+//! later, around tiny_http.
+//!
+//! A response that does not fit into a socket's buffer is written as fast as the front reads it. Whoever has the response must
+//! not wait for that: it may be the thread of the store, and all commits would wait with it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io::Write as _;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::model::clock::http_now;
+use crossbeam_channel::{Sender, unbounded};
 
 use super::limits::OWN_BODY_BYTES;
-use super::parked::{PARKED, ParkedResponses};
+use super::memory::ResponseMemory;
 use super::reply;
-use super::response_memory::ResponseMemory;
-use super::response_thread::{FITS_BYTES, ResponseThread};
+use crate::model::clock::http_now;
+use crate::model::wait::receive;
+use crate::net::waker::Waker;
 
 /// A complete request. Bounds on its size and time have been kept, and its head is free of ambiguities.
 #[derive(Debug)]
@@ -191,5 +201,126 @@ impl Drop for Responder {
 impl fmt::Debug for Responder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Responder").finish_non_exhaustive()
+    }
+}
+
+/// What is sent over the private connection in place of a response. Responses have a status from 200 on.
+pub(crate) const PARKED: &[u8] = b"HTTP/1.1 199 Parked\r\n\r\n";
+
+/// Responses to parked requests, on their way to the front.
+pub(crate) struct ParkedResponses {
+    // Behind a lock because responses come from any thread; it is held for a push or a swap.
+    arrived: Mutex<Vec<(u64, Vec<u8>)>>,
+    /// Parked requests whose clients no longer wait for a response, until it comes. Each has its responder, so they are as many
+    /// as these at most.
+    abandoned: Mutex<HashSet<u64>>,
+    waker: Arc<Waker>,
+}
+
+impl ParkedResponses {
+    pub(crate) fn new(waker: Arc<Waker>) -> Self {
+        Self { arrived: Mutex::default(), abandoned: Mutex::default(), waker }
+    }
+
+    /// Hands the printed response to the parked request with this number to the front.
+    pub(crate) fn send(&self, arrival: u64, response: Vec<u8>) {
+        self.lock().push((arrival, response));
+        self.waker.wake();
+    }
+
+    /// What has arrived since the last call.
+    pub(crate) fn take(&self) -> Vec<(u64, Vec<u8>)> {
+        std::mem::take(&mut self.lock())
+    }
+
+    /// Keeps for the next call what came before its request was known to be parked.
+    pub(crate) fn put_back(&self, early: Vec<(u64, Vec<u8>)>) {
+        self.lock().splice(0..0, early);
+    }
+
+    /// The client of a parked request has left, or was told that there is no response.
+    pub(crate) fn abandon(&self, arrival: u64) {
+        self.abandoned().insert(arrival);
+    }
+
+    /// Whether nobody waits for the response to this parked request.
+    pub(crate) fn is_abandoned(&self, arrival: u64) -> bool {
+        self.abandoned().contains(&arrival)
+    }
+
+    /// The response to an abandoned request has come.
+    pub(crate) fn forget(&self, arrival: u64) {
+        self.abandoned().remove(&arrival);
+    }
+
+    fn abandoned(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(u64, Vec<u8>)>> {
+        // Nothing in here panics half-way.
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What fits into the buffer of a socket on every system.
+pub(crate) const FITS_BYTES: usize = 16 << 10;
+
+type WriteTask = Box<dyn FnOnce() + Send>;
+
+/// Starts its thread with the first job. The thread ends when this is dropped and all is written. What waits is bounded by
+/// the memory for responses.
+#[derive(Default)]
+pub(crate) struct ResponseThread(OnceLock<Option<Sender<WriteTask>>>);
+
+impl ResponseThread {
+    /// Runs a job on the thread, or here when the system gives no thread.
+    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        match self.0.get_or_init(start) {
+            // The thread ends after all senders.
+            Some(jobs) => drop(jobs.send(Box::new(job))),
+            None => job(),
+        }
+    }
+}
+
+fn start() -> Option<Sender<WriteTask>> {
+    let (jobs, queue) = unbounded::<WriteTask>();
+    let work = move || {
+        while let Ok(job) = receive(&queue) {
+            job();
+        }
+    };
+    let started = std::thread::Builder::new().name("tinclaw-responses".to_owned()).spawn(work);
+    started
+        .map(|_| jobs)
+        .map_err(|error| log::warn!("large responses are written without a thread: {error}"))
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+
+    // The store's thread wrote a response of 4 MiB into a socket, and every commit waited for its reader.
+    #[test]
+    fn a_waiting_write_does_not_block_its_caller() {
+        let thread = ResponseThread::default();
+        let (go, wait) = bounded::<()>(0);
+        let (done, ended) = bounded(2);
+        let first = done.clone();
+        thread.run(move || {
+            let _ = wait.recv();
+            let _ = first.send(1);
+        });
+        // This is reached although the first job waits.
+        thread.run(move || {
+            let _ = done.send(2);
+        });
+        go.send(()).unwrap();
+        drop(thread);
+        assert_eq!(ended.iter().collect::<Vec<_>>(), [1, 2]);
     }
 }

@@ -9,8 +9,7 @@ use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use super::ServerLimits;
-use super::rejection::Rejection;
-use super::reply::is_token_byte;
+use super::reply::{Rejection, is_token_byte};
 
 /// Finds the end of a head in bytes that come piece by piece.
 #[derive(Debug, Default)]

@@ -1,20 +1,20 @@
-//! The server as its users see it: starting, stopping, and what it counts.
+//! The server as its users see it: starting, stopping, what it counts, and why it could not be started.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::backend::Backend;
 use super::front::{Front, Listener};
-use super::http_thread;
 use super::server_state::ServerState;
 use super::wire::Token;
-use super::{IncomingRequest, Response, ServerError, ServerLimits, ServerStats};
-use crate::net::waker::Waker;
-
+use super::{IncomingRequest, Response, ServerLimits, http_thread};
 use crate::model::deadline::deadline_after;
+use crate::net::waker::Waker;
 
 /// Decides about a request by its method and its path (without the query, not decoded), before a byte of its body is read.
 /// Asked once a request, on the front's thread, so it has to be quick and must not panic.
@@ -159,4 +159,117 @@ fn announce(address: SocketAddr, limits: &ServerLimits) {
             limits.connections,
         );
     }
+}
+
+/// Why a server could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The address could not be bound. Another process may listen there, or the port needs a right that this one lacks.
+    #[error("cannot listen on {address}: {source}; choose another address or stop what listens there")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The listener that was handed over cannot be used.
+    #[error("cannot use the listener that was given: {0}; give a TCP socket that is bound and listens")]
+    Listener(#[source] io::Error),
+    /// The private socket between the front and the HTTP server could not be made in any of the directories tried.
+    #[error(
+        "cannot make a private socket in any of {tried}: {source}; make one of them writable or set TMPDIR"
+    )]
+    PrivateSocket {
+        /// The directories, separated by commas.
+        tried: String,
+        /// What the system said about the last one.
+        source: io::Error,
+    },
+    /// The HTTP server behind the front did not start.
+    #[error(
+        "the HTTP server did not start: {0}; raise the limits on open files and processes of this user or service"
+    )]
+    Backend(String),
+    /// A thread could not be started.
+    #[error("cannot start the thread `{name}`: {source}; look at the limits on processes and memory")]
+    Thread {
+        /// The thread's name.
+        name: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A limit has a value that cannot work.
+    #[error("server limit `{field}`: {reason}")]
+    Limit {
+        /// The field of [`ServerLimits`](super::ServerLimits).
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Numbers since the start of the server, and how things stand now.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct ServerStats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// The live numbers. Written by the server's threads, read by anybody; each stands for itself, so no order
+        /// between them is promised.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: AtomicU64,)*
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> ServerStats {
+                ServerStats { $($name: self.$name.load(Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    accepted,
+    /// Connections closed to make room for newer ones.
+    evicted,
+    /// Connections or requests that the server refused by itself, with a 4xx or 5xx status.
+    refused,
+    /// Responses to the head of a request alone, without the handler.
+    responses_at_head,
+    /// Requests that did not come in time (408), counted in `refused` too.
+    timed_out,
+    /// Requests handed over to tiny_http.
+    requests,
+    /// Responses sent to their clients in full.
+    responses_sent,
+    /// Clients that were dropped because they took their response too slowly.
+    slow_readers,
+    /// Clients that got 504 because no response came in time.
+    response_timeouts,
+    /// Failed attempts to accept a connection.
+    accept_errors,
+    /// Times that tiny_http was started anew because its accept loop or its connections had died.
+    backend_restarts,
+    /// Requests that were lost between the front and the handler and refused with 503.
+    handover_failures,
+    /// Connections from clients that are open now.
+    connections,
+    /// Complete requests that wait for their response now.
+    in_flight,
+    /// Private connections to tiny_http that are open now.
+    private_connections,
+    /// Bytes of the memory for request bodies that are taken now.
+    body_memory_used,
+    /// Bytes of the memory for responses that are taken now.
+    response_memory_used,
+}
+
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
 }

@@ -4,9 +4,8 @@ use super::chunked::ChunkedDecoder;
 use super::head::{Framing, Head, HeadScanner, downgrade_version, read_head};
 use super::limits::OWN_BODY_BYTES;
 use super::memory::Memory;
-use super::rejection::Rejection;
-use super::wire;
-use super::{HeadDecision, Response, ServerLimits};
+use super::reply::Rejection;
+use super::{HeadDecision, Response, ServerLimits, wire};
 
 /// Bytes to read at a time while the head is incomplete. What of it belongs to the body fits into the connection's own
 /// part, so that it never has to be asked for.

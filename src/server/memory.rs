@@ -1,4 +1,10 @@
-//! Memory that several connections share, counted in bytes.
+//! Memory that several connections share, counted in bytes; and that of responses on their way to their clients.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::model::log_throttle::{LogThrottle, Suppressed};
 
 /// A fixed amount of memory. Owned by one thread.
 #[derive(Debug)]
@@ -31,6 +37,66 @@ impl Memory {
     }
 }
 
+/// Bounds the sum of all large responses. Whoever responds takes the memory before the response is written, and the front
+/// releases it when the client has it, or when the private connection is lost.
+///
+/// Behind a lock because responses come from any thread; it is held for a look into a map, and small responses skip it.
+#[derive(Debug)]
+pub(crate) struct ResponseMemory {
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    memory: Memory,
+    by_arrival: HashMap<u64, u64>,
+    /// For responses that are replaced by one with this status.
+    replaced_log: LogThrottle<u16>,
+}
+
+impl ResponseMemory {
+    pub(crate) fn new(size: u64) -> Self {
+        let taken = Taken {
+            memory: Memory::new(size),
+            by_arrival: HashMap::new(),
+            replaced_log: LogThrottle::default(),
+        };
+        ResponseMemory { taken: Mutex::new(taken) }
+    }
+
+    /// Takes memory for the response to the request with this number; false when it is not left.
+    pub(crate) fn take(&self, arrival: u64, bytes: u64) -> bool {
+        let mut taken = self.lock();
+        let fits = taken.memory.take(bytes);
+        if fits {
+            taken.by_arrival.insert(arrival, bytes);
+        }
+        fits
+    }
+
+    /// Releases what the response to this request has taken, if anything.
+    pub(crate) fn release(&self, arrival: u64) {
+        let mut taken = self.lock();
+        if let Some(bytes) = taken.by_arrival.remove(&arrival) {
+            taken.memory.release(bytes);
+        }
+    }
+
+    /// Whether it may be logged now that a response is replaced by one with this status.
+    pub(crate) fn may_log_replaced(&self, status: u16) -> Option<Suppressed> {
+        self.lock().replaced_log.check(&status, Instant::now())
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.lock().memory.used()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        // Nothing in here panics half-way.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +110,18 @@ mod tests {
         assert!(!memory.take(4));
         assert!(memory.take(3));
         assert_eq!(memory.used(), 10);
+    }
+
+    #[test]
+    fn memory_is_released_once() {
+        let memory = ResponseMemory::new(10);
+        assert!(memory.take(1, 6));
+        assert!(!memory.take(2, 5));
+        memory.release(2);
+        assert_eq!(memory.used(), 6);
+        memory.release(1);
+        memory.release(1);
+        assert_eq!(memory.used(), 0);
+        assert!(memory.take(2, 10));
     }
 }

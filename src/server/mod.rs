@@ -32,7 +32,6 @@
 mod authentication;
 mod backend;
 mod chunked;
-mod error;
 mod exchange;
 mod front;
 #[cfg(fuzzing)]
@@ -43,30 +42,23 @@ mod http_thread;
 mod intake;
 mod limits;
 mod memory;
-mod parked;
-mod rejection;
 mod reply;
 pub(crate) mod requests;
-mod response_memory;
-mod response_thread;
 pub(crate) mod responses;
 mod routes;
-mod sequence;
 mod server_state;
-mod stats;
 #[cfg(test)]
 mod tests;
 mod unrouted;
 mod wire;
 
-pub use crate::webhook::{PeerConfigError, TrustedProxies};
-pub use error::ServerError;
+pub use crate::webhook::TrustedProxies;
 pub(crate) use exchange::{IncomingRequest, Responder, Response};
 pub(crate) use http_server::{HeadCheck, HeadDecision, HttpServer};
+pub use http_server::{ServerError, ServerStats};
 #[cfg(test)]
 pub(crate) use limits::DEFAULT_BODY_BYTES;
 pub use limits::ServerLimits;
 pub(crate) use requests::DEFAULT_MAX_BODY_BYTES;
 pub(crate) use routes::ChannelAccess;
 pub use routes::WasmChannelRouter;
-pub use stats::ServerStats;

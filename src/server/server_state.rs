@@ -7,11 +7,10 @@ use std::time::Instant;
 
 use super::ServerLimits;
 use super::backend::Backend;
-use super::parked::ParkedResponses;
-use super::response_memory::ResponseMemory;
-use super::response_thread::ResponseThread;
-use super::sequence::Sequence;
-use super::stats::Counters;
+use super::exchange::{ParkedResponses, ResponseThread};
+use super::http_server::Counters;
+use super::http_thread::Sequence;
+use super::memory::ResponseMemory;
 use super::wire::Token;
 use crate::net::waker::Waker;
 

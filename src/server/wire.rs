@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq as _;
 
 use super::head::Head;
@@ -47,7 +48,7 @@ impl Token {
 /// 128 random bits as hexadecimal digits.
 pub(crate) fn random_hex() -> Result<String, ring::error::Unspecified> {
     let bytes: [u8; 16] = ring::rand::generate(&ring::rand::SystemRandom::new())?.expose();
-    Ok(to_hex(&bytes))
+    Ok(HEXLOWER.encode(&bytes))
 }
 
 /// What the envelope of a request says.
@@ -78,7 +79,7 @@ pub(crate) fn write_head(head: &Head<'_>) -> String {
 fn write_field(text: &mut String, name: &str, value: &[u8]) {
     match std::str::from_utf8(value) {
         Ok(value) if value.is_ascii() => text.extend([name, ": ", value, "\r\n"]),
-        _ => text.extend([HEX_PREFIX, name, ": ", &to_hex(value), "\r\n"]),
+        _ => text.extend([HEX_PREFIX, name, ": ", &HEXLOWER.encode(value), "\r\n"]),
     }
 }
 
@@ -129,23 +130,11 @@ pub(crate) fn read_fields(fields: &[tiny_http::Header]) -> Vec<(String, String)>
 
 fn read_field(name: &str, value: &str) -> Option<(String, String)> {
     if let Some(name) = name.strip_prefix(HEX_PREFIX) {
-        let bytes = from_hex(value)?;
+        let bytes = HEXLOWER.decode(value.as_bytes()).ok()?;
         return Some((name.to_owned(), String::from_utf8_lossy(&bytes).into_owned()));
     }
     let ours = name.starts_with(PRIVATE_PREFIX) || name == "content-length";
     (!ours).then(|| (name.to_owned(), value.to_owned()))
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> =
-        text.chars().map(|digit| digit.to_digit(16).map(|value| value as u8)).collect::<Option<_>>()?;
-    digits.chunks(2).map(|pair| pair.get(1).map(|low| pair[0] << 4 | low)).collect()
 }
 
 #[cfg(test)]

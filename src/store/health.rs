@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::backlog::Backlog;
-use super::deferred::Deferred;
+use super::backlog::{Backlog, Deferred};
 use super::engine::StoreUsage;
 use crate::model::clock::{time_of, unix_ms};
 

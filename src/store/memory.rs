@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::change::{Change, Entry, NewMessage, NewReply, PairingKey};
-use super::engine::{Moment, Store, StoreUsage};
+use super::engine::{LastIds, Moment, Store, StoreUsage};
 use super::error::StoreError;
-use super::ids::LastIds;
 use super::record::{
     AttachmentRecord, ChannelKey, DedupeId, DedupeKey, DedupeRecord, Loaded, LoadedChannel, MAX_ROWS,
     MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, PairingRecord, PairingState,

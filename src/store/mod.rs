@@ -24,20 +24,16 @@
 //! | `lock` | one host per state directory |
 
 mod backlog;
-mod caller;
 mod change;
-mod deferred;
 mod engine;
 mod error;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod handle;
 mod health;
-mod ids;
 mod journal;
 mod lock;
 mod memory;
-mod read_error;
 mod record;
 mod retention;
 mod rules;
@@ -48,19 +44,18 @@ mod sqlite;
 pub(crate) mod tests;
 mod thread;
 
-pub(crate) use change::MAX_ATTACHMENTS;
-pub(crate) use change::{Batch, Change, Entry, NewAttachment, NewMessage, NewReply, PairingKey};
+pub(crate) use change::{
+    Batch, Change, Entry, MAX_ATTACHMENTS, NewAttachment, NewMessage, NewReply, PairingKey,
+};
 pub use engine::StoreUsage;
-pub(crate) use engine::{Moment, Store};
-pub use error::StoreError;
+pub(crate) use engine::{Ids, LastIds, Moment, Store};
+pub use error::{ReadError, StoreError};
 pub use handle::CommitError;
 pub(crate) use handle::StoreHandle;
 pub use health::{StoreHealth, StoreState};
-pub(crate) use ids::{Ids, LastIds};
 pub(crate) use lock::HostLock;
 pub use lock::LockError;
 pub(crate) use memory::MemoryStore;
-pub use read_error::ReadError;
 pub use record::{
     AttachmentMeta, AttachmentRecord, MessageBody, MessageFilter, MessageId, MessageRecord, MessageState,
     MessageSummary, ReplyAttachment, ReplyBody, ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState,

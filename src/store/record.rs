@@ -7,11 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::model::clock::time_of;
+use crate::model::clock::{time_of, was_unset};
 
-use crate::model::clock::was_unset;
-
-use super::ids::LastIds;
+use super::engine::LastIds;
 
 /// The name of a channel, as the store sees it: any text, compared byte by byte.
 pub type ChannelKey = Arc<str>;

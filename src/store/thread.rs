@@ -13,14 +13,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use log::{error, info, warn};
 
-use super::caller::CallerStore;
-use super::deferred::LINGER;
-use super::engine::{Moment, Store};
+use super::backlog::LINGER;
+use super::engine::{Ids, Moment, Store};
 use super::error::StoreError;
-use super::handle::Owner;
-use super::handle::{Commit, CommitError, Query, RetriedQuery, StoreHandle, StoreRequest, Way};
+use super::handle::{
+    CallerStore, Commit, CommitError, Owner, Query, RetriedQuery, StoreHandle, StoreRequest, Way,
+};
 use super::health::{LOW, StoreStatus};
-use super::ids::Ids;
 use super::journal::Journal;
 use super::memory::MemoryStore;
 use super::record::Loaded;

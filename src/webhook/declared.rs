@@ -1,10 +1,8 @@
 //! What `auth` means, alone and together with the published fields.
 
 use super::error::WebhookConfigError;
-use super::plan::{Checks, Source};
-use super::presets::published_checks;
-use super::presets::{META_VERIFY_TOKEN, kind_of, scheme_named, signed_by};
-use super::scheme::{Ed25519, Keyed, Scheme};
+use super::plan::{Checks, Ed25519, Keyed, Scheme, Source};
+use super::presets::{META_VERIFY_TOKEN, kind_of, published_checks, scheme_named, signed_by};
 use super::template::{SignedText, Template};
 use crate::capability::webhook::{
     AuthDetails, AuthName, AuthScheme, HmacAlgorithm, SignatureEncoding, WebhookAuth,

@@ -6,8 +6,8 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::dedupe_memory::DedupeKey;
+use super::plan::Scheme;
 use super::provider_ids::ProviderId;
-use super::scheme::Scheme;
 use crate::capability::webhook::WebhookDedupe;
 
 /// Where the id of a delivery is looked for: what the capability file declares, or else where the provider puts it. The

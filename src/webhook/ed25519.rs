@@ -9,9 +9,9 @@
 use ring::signature::{ED25519, UnparsedPublicKey};
 
 use super::encoding;
-use super::replay::{self, ReplayKey};
+use super::freshness::{ReplayKey, replay_by_id, replay_by_signature};
+use super::plan::{CheckError, Ed25519};
 use super::request::WebhookRequest;
-use super::scheme::{CheckError, Ed25519};
 use super::verify::{AuthFailure, SecretProblem};
 use crate::capability::webhook::SignatureEncoding;
 
@@ -36,8 +36,8 @@ pub(super) fn check(
     }
     let window = scheme.tolerance_secs;
     Ok(match parts.id {
-        Some(id) => replay::by_id(id, parts.timestamp, request.now_ms, window),
-        None => replay::by_signature(&signature, parts.timestamp, request.now_ms, window),
+        Some(id) => replay_by_id(id, parts.timestamp, request.now_ms, window),
+        None => replay_by_signature(&signature, parts.timestamp, request.now_ms, window),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE, HEXUPPER};
 
 use crate::capability::webhook::SignatureEncoding;
 
@@ -14,38 +15,15 @@ pub(super) fn decode(encoding: SignatureEncoding, text: &str) -> Option<Vec<u8>>
         return None;
     }
     match encoding {
-        SignatureEncoding::Hex => hex(text.as_bytes(), lower_digit),
-        SignatureEncoding::HexUpper => hex(text.as_bytes(), upper_digit),
+        SignatureEncoding::Hex => HEXLOWER.decode(text.as_bytes()).ok(),
+        SignatureEncoding::HexUpper => HEXUPPER.decode(text.as_bytes()).ok(),
         SignatureEncoding::Base64 => STANDARD.decode(text).ok(),
     }
 }
 
 /// The bytes of hexadecimal text in either case, for keys that people paste.
 pub(super) fn hex_of_either_case(text: &[u8]) -> Option<Vec<u8>> {
-    hex(text, |byte| lower_digit(byte).or_else(|| upper_digit(byte)))
-}
-
-fn hex(text: &[u8], digit: impl Fn(u8) -> Option<u8>) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) {
-        return None;
-    }
-    text.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
-}
-
-const fn lower_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    }
-}
-
-const fn upper_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
+    HEXLOWER_PERMISSIVE.decode(text).ok()
 }
 
 #[cfg(test)]
@@ -55,7 +33,7 @@ mod tests {
     #[test]
     fn each_encoding_has_one_spelling() {
         use SignatureEncoding::{Base64, Hex, HexUpper};
-        let cases: [(SignatureEncoding, &str, Option<&[u8]>); 17] = [
+        let cases: [(SignatureEncoding, &str, Option<&[u8]>); 18] = [
             (Hex, "00ff", Some(&[0x00, 0xff])),
             (Hex, "00FF", None),
             (Hex, "00f", None),
@@ -73,6 +51,7 @@ mod tests {
             (Base64, "AP8= ", None),
             (Base64, "AP\n8=", None),
             (Base64, "====", None),
+            (Base64, "AP8=AP8=", None),
         ];
         for (encoding, text, bytes) in cases {
             assert_eq!(decode(encoding, text).as_deref(), bytes, "{encoding:?} {text:?}");

@@ -9,13 +9,13 @@
 //! |---|---|
 //! | `plan` | What does this capability file ask for, and which stored secrets does that take? |
 //! | `presets`, `declared` | What do the published fields mean alone, and what does `auth` mean beside them? |
-//! | `scheme`, `presets` | Which kinds of check are there, and what are the providers' formats? |
-//! | `template`, `timestamp` | What was signed, and is it recent? |
-//! | `shared_secret`, `hmac`, `standard`, `twilio`, `ed25519` | Does this request pass that check? |
-//! | `verify` | Does it pass all of them? |
-//! | `replay`, `dedupe`, `provider_ids`, `dedupe_memory` | Was it handled before? |
-//! | `request` | What of it does the guest see? |
-//! | `media_type` | Is its body of an accepted type? |
+//! | `plan`, `presets` | Which kinds of check are there, and what are the providers' formats? |
+//! | `template`, `encoding` | What was signed, and how is the signature written? |
+//! | `hmac`, `twilio`, `ed25519` | Does this request pass that check? |
+//! | `verify` | Does it pass all of them? And the secrets that are sent as they are? |
+//! | `freshness` | Is it recent, and was it captured and sent again? |
+//! | `dedupe`, `provider_ids`, `dedupe_memory` | Was it handled before? |
+//! | `request` | What of it does the guest see, and is its body of an accepted type? |
 //! | `peer`, `attempts` | Who sends it, and how often did they fail? |
 
 mod attempts;
@@ -25,21 +25,16 @@ mod dedupe_memory;
 mod ed25519;
 mod encoding;
 mod error;
+mod freshness;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod hmac;
-mod media_type;
 mod peer;
 mod plan;
 mod presets;
 mod provider_ids;
-mod replay;
 mod request;
-mod scheme;
-mod shared_secret;
-mod standard;
 mod template;
-mod timestamp;
 mod twilio;
 mod verify;
 
@@ -49,8 +44,7 @@ mod tests;
 pub(crate) use attempts::{AttemptLimits, FailedAttempts, Failure};
 pub(crate) use dedupe_memory::{DedupeKey, DedupeMemory, Known};
 pub use error::WebhookConfigError;
-pub(crate) use media_type::media_type_allowed;
-pub use peer::{PeerConfigError, TrustedProxies};
+pub use peer::TrustedProxies;
 pub(crate) use plan::{AuthPlan, Requirement};
-pub(crate) use request::{WebhookRequest, visible_headers, visible_query};
+pub(crate) use request::{WebhookRequest, media_type_allowed, visible_headers, visible_query};
 pub(crate) use verify::{AuthFailure, Authenticated, SecretProblem, Verdict, verify};

@@ -2,21 +2,7 @@
 
 use std::net::IpAddr;
 
-use thiserror::Error;
-
 use crate::net::address_range::{AddressRange, AddressRangeError};
-
-/// An entry of `trusted_proxies` that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum PeerConfigError {
-    /// It is no range of addresses.
-    #[error("{0}")]
-    Range(#[from] AddressRangeError),
-    /// It covers every address, so that anybody could choose his own.
-    #[error("`{0}` covers every address, and anybody could claim any; name your proxy's")]
-    Everybody(String),
-}
 
 /// Addresses whose `X-Forwarded-For` is believed. Empty by default: nobody's is. Deserialises from a list of texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -26,9 +12,9 @@ pub struct TrustedProxies {
 }
 
 impl TryFrom<Vec<String>> for TrustedProxies {
-    type Error = PeerConfigError;
+    type Error = AddressRangeError;
 
-    fn try_from(entries: Vec<String>) -> Result<Self, PeerConfigError> {
+    fn try_from(entries: Vec<String>) -> Result<Self, AddressRangeError> {
         Self::parse(&entries)
     }
 }
@@ -38,12 +24,12 @@ impl TrustedProxies {
     ///
     /// # Errors
     /// The first entry that is not one, has bits behind its prefix, or covers every address.
-    pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Self, PeerConfigError> {
+    pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Self, AddressRangeError> {
         let range = |entry: &S| {
             let text = entry.as_ref().trim();
             let range: AddressRange = text.parse()?;
             if range.covers_every_address() {
-                Err(PeerConfigError::Everybody(text.to_owned()))
+                Err(AddressRangeError::Everybody(text.to_owned()))
             } else {
                 Ok(range)
             }
@@ -180,10 +166,13 @@ mod tests {
     fn entries_that_cannot_be_meant_are_refused() {
         let parse = |text: &str| TrustedProxies::parse(&["10.0.0.1", text]).unwrap_err();
         for text in ["", "proxy.local", "10.0.0.0/33", "10.0.0.1/8"] {
-            assert!(matches!(parse(text), PeerConfigError::Range(_)), "{text:?}");
+            assert!(
+                matches!(parse(text), AddressRangeError::Malformed(_) | AddressRangeError::HostBits(_)),
+                "{text:?}"
+            );
         }
         for text in ["0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96"] {
-            assert_eq!(parse(text), PeerConfigError::Everybody(text.to_owned()));
+            assert_eq!(parse(text), AddressRangeError::Everybody(text.to_owned()));
         }
     }
 }

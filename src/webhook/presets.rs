@@ -2,8 +2,7 @@
 //! is said in `auth`.
 
 use super::error::WebhookConfigError;
-use super::plan::{Checks, Signed, Source};
-use super::scheme::{Ed25519, KeyAndTolerance, Keyed, Scheme, SharedSecret};
+use super::plan::{Checks, Ed25519, KeyAndTolerance, Keyed, Scheme, SharedSecret, Signed, Source};
 use super::template::{SignedText, Template};
 use crate::capability::webhook::{AuthName, AuthScheme, HmacAlgorithm, SignatureEncoding};
 

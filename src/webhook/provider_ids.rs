@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::dedupe::{header_id, pointer_id};
+use super::plan::Scheme;
 use super::presets::TELEGRAM_SECRET_HEADER;
-use super::scheme::Scheme;
 
 /// The id of one provider's deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

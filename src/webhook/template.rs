@@ -1,8 +1,8 @@
 //! The string that was signed, as a template of `{timestamp}`, `{id}`, `{url}`, `{body}` and literal text.
 
+use super::freshness::{self, Timestamp};
 use super::plan::Signed;
 use super::request::WebhookRequest;
-use super::timestamp::{self, Timestamp};
 use super::verify::AuthFailure;
 
 /// Longest `{id}` in bytes; providers use 20 to 64.
@@ -131,7 +131,7 @@ impl SignedText {
         tolerance_secs: u64,
     ) -> Result<SignedParts<'a>, AuthFailure> {
         let timestamp = match &self.timestamp_header {
-            Some(name) => Some(timestamp::recent(request.only(name)?, request.now_ms, tolerance_secs)?),
+            Some(name) => Some(freshness::recent(request.only(name)?, request.now_ms, tolerance_secs)?),
             None => None,
         };
         let id = match &self.id_header {

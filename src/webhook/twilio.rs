@@ -13,13 +13,11 @@ use std::borrow::Cow;
 use subtle::ConstantTimeEq;
 
 use super::encoding;
+use super::freshness::{ReplayKey, replay_by_signature};
 use super::hmac::{Mac, Tag};
-use super::media_type::essence;
-use super::replay::{self, ReplayKey};
-use super::request::WebhookRequest;
-use super::scheme::KeyAndTolerance;
-use super::shared_secret::digest;
-use super::verify::AuthFailure;
+use super::plan::KeyAndTolerance;
+use super::request::{WebhookRequest, essence};
+use super::verify::{AuthFailure, digest};
 use crate::capability::webhook::{HmacAlgorithm, SignatureEncoding};
 
 const HEADER: &str = "x-twilio-signature";
@@ -43,7 +41,7 @@ pub(super) fn check(
         .map(|url| sign(secret, url, &fields))
         .find(|tag| tag.equals(&sent))
         .ok_or(AuthFailure::SignatureMismatch)?;
-    Ok(replay::by_signature(tag.as_bytes(), None, request.now_ms, scheme.tolerance_secs))
+    Ok(replay_by_signature(tag.as_bytes(), None, request.now_ms, scheme.tolerance_secs))
 }
 
 fn sign(secret: &[u8], url: &str, fields: &[Field<'_>]) -> Tag {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::ConfigFile;
 use super::parse::parse;
-use crate::cli::outcome::Failure;
+use crate::cli::output::Failure;
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "tinclaw.toml";

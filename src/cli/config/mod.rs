@@ -9,7 +9,6 @@
 //! | `settings` | file and command line together |
 //! | `secrets` | where secrets come from |
 
-mod bounded;
 mod file;
 mod find;
 mod parse;

@@ -14,7 +14,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::file::SecretsTable;
-use crate::cli::outcome::Failure;
+use crate::cli::output::Failure;
 
 /// The variable with the passphrase of the encrypted file.
 const PASSPHRASE_VARIABLE: &str = "TINCLAW_SECRETS_PASSPHRASE";

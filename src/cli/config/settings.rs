@@ -19,14 +19,14 @@ use crate::{
     discover_channels,
 };
 
-use super::bounded::{Count, Days, Megabytes, Millis, Secs};
 use super::file::{
-    AgentTable, ChannelTable, ConfigFile, RetentionTable, RetryTable, ServerTable, SystemPrompt,
+    AgentTable, ChannelTable, ConfigFile, Count, Days, Megabytes, Millis, RetentionTable, RetryTable, Secs,
+    ServerTable, SystemPrompt,
 };
 use super::find::{Found, find, state_dir};
 use super::secrets::SecretSources;
 use crate::cli::args::{Common, RunArgs};
-use crate::cli::outcome::Failure;
+use crate::cli::output::Failure;
 
 /// Where HTTP is served by default.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);

@@ -13,7 +13,7 @@ use super::execute::execute_on_store;
 use super::request::ControlRequest;
 use super::wire::{MAX_RESPONSE_BYTES, Wire};
 use crate::cli::config::{Settings, control_socket};
-use crate::cli::outcome::Failure;
+use crate::cli::output::Failure;
 
 /// How long the host may take to respond.
 const HOST_TIME: Duration = Duration::from_secs(30);

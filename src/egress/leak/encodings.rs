@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
 use super::matcher::Kind;
@@ -25,7 +26,7 @@ pub(super) fn add_patterns(value: &str, add: &mut impl FnMut(Vec<u8>, Kind)) {
         add(base64_inside(&STANDARD_NO_PAD, bytes, alignment), Kind::Exact);
         add(base64_inside(&URL_SAFE_NO_PAD, bytes, alignment), Kind::Exact);
     }
-    add(hexadecimal(bytes).into_bytes(), Kind::CaseBlind);
+    add(HEXLOWER.encode(bytes).into_bytes(), Kind::CaseBlind);
 }
 
 /// The characters that the bytes have inside of any base64 text in which `alignment` bytes (modulo three) precede them.
@@ -38,13 +39,6 @@ fn base64_inside(engine: &base64::engine::GeneralPurpose, bytes: &[u8], alignmen
     text.truncate(padded.len() * 8 / 6);
     text.drain(..[0, 2, 3][alignment]);
     text
-}
-
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-        text
-    })
 }
 
 /// The percent-encodings in use: what is left alone differs, and so does the case of the digits.

@@ -12,7 +12,7 @@ mod resources;
 
 use wit_abi::canonical::{CoreFuncType, CoreType, CoreValue};
 
-use super::halt::Halt;
+use super::error::Halt;
 use super::state::Guest;
 
 pub(super) use output::flush;

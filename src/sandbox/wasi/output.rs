@@ -2,7 +2,7 @@
 
 use wit_abi::types::LogLevel;
 
-use crate::sandbox::halt::Halt;
+use crate::sandbox::error::Halt;
 use crate::sandbox::state::{ChannelHostState, Guest};
 
 /// One of the two streams.

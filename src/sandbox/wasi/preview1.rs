@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use wit_abi::canonical::CoreValue;
 
-use super::clock;
 use super::output::{self, Output};
 use super::resources::Ready;
-use super::{Args, Returned, Wasi, WasiFunc, fill_random, read_u32, write_u32, write_u64};
+use super::{Args, Returned, Wasi, WasiFunc, clock, fill_random, read_u32, write_u32, write_u64};
 use crate::model::deadline::deadline_after;
-use crate::sandbox::halt::Halt;
+use crate::sandbox::error::Halt;
 use crate::sandbox::state::Guest;
 
 type Outcome = Result<Returned, Halt>;

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use wit_abi::canonical::{CoreValue, GuestAlloc};
 
-use super::clock;
 use super::output::{self, Output};
 use super::preview1::wait_for_any;
 use super::resources::{Ready, Resource};
-use super::{Args, Returned, Wasi, WasiFunc, fill_random, random_u64, read_u32, write_u32, write_u64};
+use super::{Args, Returned, Wasi, WasiFunc, clock, fill_random, random_u64, read_u32, write_u32, write_u64};
 use crate::model::deadline::deadline_after;
-use crate::sandbox::halt::Halt;
+use crate::sandbox::error::Halt;
 use crate::sandbox::state::Guest;
 
 type Outcome = Result<Returned, Halt>;

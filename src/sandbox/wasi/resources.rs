@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::output::Output;
-use crate::sandbox::halt::Halt;
+use crate::sandbox::error::Halt;
 
 /// Resources that one instance may hold at the same time.
 const MAX_RESOURCES: usize = 1_000;

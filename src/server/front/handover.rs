@@ -6,18 +6,17 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::super::backend::Backend;
+use super::super::exchange::PARKED;
+use super::super::http_server::count;
 use super::super::intake::Complete;
 use super::super::limits::OWN_BODY_BYTES;
-use super::super::parked::PARKED;
-use super::super::rejection::Rejection;
 use super::super::reply;
-use super::super::stats::count;
+use super::super::reply::Rejection;
 use super::super::wire::{self, Envelope};
-use super::accepting::ACCEPTED_A_ROUND;
 use super::clients::{AfterResponse, ParkedRequest, Phase};
 use super::links::{InFlightRequest, Link, LinkResponse, LinkState};
-use super::listener::descriptors_left;
-use super::outgoing::Outgoing;
+use super::listener::{ACCEPTED_A_ROUND, descriptors_left};
+use super::responding::Outgoing;
 use super::run::{Front, LogKind};
 
 use crate::model::deadline::deadline_after;

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::super::reply::{Frame, MAX_REPLY_HEAD_BYTES, frame};
-use super::outgoing::Outgoing;
+use super::responding::Outgoing;
 use crate::model::deadline::deadline_after;
 
 /// A private connection. It serves one request at a time.

@@ -9,13 +9,10 @@
 //!    └──► Writing a refusal ──► Lingering ──► closed
 //! ```
 
-mod accepting;
 mod clients;
 mod handover;
 mod links;
 mod listener;
-mod outgoing;
-mod reading;
 mod responding;
 mod run;
 #[cfg(test)]

@@ -11,10 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::super::HeadCheck;
 use super::super::memory::Memory;
-use super::super::rejection::Rejection;
+use super::super::reply::Rejection;
 use super::super::server_state::ServerState;
-use super::clients::Clients;
-use super::clients::Phase;
+use super::clients::{Clients, Phase};
 use super::links::Links;
 use super::listener::Listener;
 use crate::model::log_throttle::LogThrottle;

@@ -7,9 +7,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::fault::{fault, rejection};
-use super::identity::Identity;
 use super::maintenance::{self, Effort};
-use super::open::{Durability, SqliteOptions, open};
+use super::open::{Durability, Identity, SqliteOptions, open};
 use super::reserve::Reserve;
 use super::write::{Numbers, Writer};
 use super::{load, read};

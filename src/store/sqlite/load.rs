@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Error, Row};
 
-use super::read::{has_flag, number, shared};
-use super::rows::{all_once, ask, each_once};
+use super::read::{all_once, ask, each_once, has_flag, number, shared};
 use super::write::{IN_FLIGHT, UNCERTAIN, last_id};
 use crate::store::{
     ChannelKey, DedupeId, DedupeKey, DedupeRecord, LastIds, Loaded, LoadedChannel, MessageId, PairedIdentity,

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
-use super::read::number;
-use super::rows::{all, ask, each, each_once};
+use super::read::{all, ask, each, each_once, number};
 use super::write::{delivery_state, int, outbox_state};
 use crate::store::retention::{CompletedRecord, ROUND, choose};
 use crate::store::{Moment, PruneStats, Retention, StoreUsage};

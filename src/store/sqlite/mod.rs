@@ -15,13 +15,11 @@
 
 mod engine;
 mod fault;
-mod identity;
 mod load;
 mod maintenance;
 mod open;
 mod read;
 mod reserve;
-mod rows;
 mod schema;
 mod write;
 

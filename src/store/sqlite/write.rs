@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use rusqlite::{Connection, Params, Statement, params};
 
 use super::maintenance::Forget;
-use super::read::{has_flag, message_state, message_state_number, number, reply_state, reply_state_number};
-use super::rows::{ask, each_once, one};
+use super::read::{
+    ask, each_once, has_flag, message_state, message_state_number, number, one, reply_state,
+    reply_state_number,
+};
 use crate::store::rules::{
     MessageStatus, ReplyStatus, changed_message, changed_reply, error_of, message_after, reply_after,
 };
