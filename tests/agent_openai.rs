@@ -137,7 +137,7 @@ fn tool_calls_in_pieces_are_made_and_each_gets_its_result_in_order() {
     let ids: Vec<_> = messages[1]["tool_calls"].as_array().unwrap().iter().map(|call| &call["id"]).collect();
     assert_eq!(ids, [&messages[2]["tool_call_id"], &messages[3]["tool_call_id"]]);
     assert!(messages[2]["content"].as_str().unwrap().contains("unix_seconds"), "{messages:?}");
-    assert_eq!(messages[3]["content"], "error: there is no tool `fly`: there are now");
+    assert_eq!(messages[3]["content"], "error: there is no tool `fly`: there are now, remind");
 }
 
 #[test]
@@ -370,4 +370,194 @@ fn a_tool_call_whose_result_is_on_record_is_not_made_again_after_a_crash() {
     let requests = asked(&server);
     assert_eq!(requests.len(), 3);
     assert_eq!(messages(&requests[2]), messages(&requests[1]));
+}
+
+/// A server of streams that are written in steps: the model's text so far, until the test goes on.
+struct Streamed {
+    url: String,
+    steps: std::sync::mpsc::Sender<Step>,
+}
+
+/// What the server does next.
+enum Step {
+    Say(Value),
+    /// The stream ends as it should.
+    End,
+    /// The connection is lost.
+    Cut,
+}
+
+fn streamed() -> Streamed {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (steps, next) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap().to_lowercase();
+            let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+            let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+            stream.read_exact(&mut body).unwrap();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            loop {
+                match next.recv_timeout(std::time::Duration::from_millis(20)) {
+                    Ok(Step::Say(delta)) => {
+                        let chunk = json!({"choices": [{"index": 0, "delta": delta}]});
+                        stream.write_all(format!("data: {chunk}\n\n").as_bytes()).unwrap();
+                    }
+                    Ok(Step::End) => {
+                        stream.write_all(DONE.as_bytes()).unwrap();
+                        break;
+                    }
+                    Ok(Step::Cut) | Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+                    Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                        if stream.write_all(b": keep-alive\n\n").is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    });
+    Streamed { url, steps }
+}
+
+impl Streamed {
+    fn does(&self, steps: impl IntoIterator<Item = Step>) {
+        steps.into_iter().for_each(|step| self.steps.send(step).unwrap());
+    }
+}
+
+/// What the web chat shows of a reply that is being written.
+fn shows(host: &RunningHost, text: &Value) {
+    let target = format!("/chat/messages?session={}&after=0", cli_support::SESSION);
+    support::eventually(&format!("the chat shows {text}"), || {
+        let news = support::client::request(host.address, "GET", &target, &[], b"").json();
+        (news["partial"] == *text).then_some(())
+    });
+}
+
+/// It begins anew when the stream is cut, goes on over a tool call, and is there once in the end.
+#[test]
+fn a_reply_grows_in_the_web_chat() {
+    let (place, server) = (Place::new(), streamed());
+    place.file("tinclaw.toml", "[agent]\nmodel = \"small\"\n");
+    let host = place.host(&["--agent", &format!("openai:{}/v1", server.url)], &[]);
+    host.say("1", "hello?");
+    let said = |text: &str| Step::Say(json!({"content": text}));
+    server.does([said("<think>hm</think>Good <thi")]);
+    shows(&host, &json!("Good"));
+    server.does([Step::Cut, said("Let me see.")]);
+    shows(&host, &json!("Let me see."));
+    let call =
+        json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "now", "arguments": "{}"}}]});
+    server.does([Step::Say(call), Step::End, said("Good")]);
+    shows(&host, &json!("Good"));
+    server.does([said(" morning")]);
+    shows(&host, &json!("Good morning"));
+    assert!(host.heard().is_empty(), "it is not said yet");
+    server.does([said("!"), Step::End]);
+    host.hears("Good morning!");
+    shows(&host, &Value::Null);
+    assert_eq!(host.heard(), ["Good morning!"]);
+    host.stop();
+}
+
+#[test]
+fn a_channel_is_told_what_the_agent_does() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let place = Place::new();
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    for file in ["flavour_v8.wasm", "flavour_v8.capabilities.json"] {
+        place.file(&format!("channels/{file}"), std::fs::read(fixtures.join(file)).unwrap());
+    }
+    // The reply waits until the statuses before it have arrived: a status that is late is dropped.
+    let may_reply = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&may_reply);
+    let server = server(move |_, before| {
+        if before == 0 {
+            let call = json!({"id": "a", "function": {"name": "now", "arguments": "{}"}});
+            return whole(json!({"tool_calls": [call]}), "tool_calls");
+        }
+        support::eventually("the channel has heard of the tool", || {
+            gate.load(Ordering::SeqCst).then_some(())
+        });
+        text("noon")
+    });
+    place.file("tinclaw.toml", "channels = [\"channels\"]\n[agent]\nmodel = \"small\"\n");
+    let secrets = [
+        ("TINCLAW_SECRET_FLAVOUR_TOKEN", "token-of-the-upstream"),
+        ("TINCLAW_SECRET_FLAVOUR_V8_WEBHOOK_SECRET", "secret-of-webhooks"),
+    ];
+    let host = place.host(&["--agent", &format!("openai:{}/v1", server.url())], &secrets);
+    let path = "/webhook/flavour_v8";
+    support::eventually("the channel starts", || {
+        let body = json!({"user": "ann", "text": "when?"});
+        let reply = support::client::webhook(host.address, path, "secret-of-webhooks", &body);
+        (reply.status == 200).then_some(())
+    });
+    // That the agent thinks is said again every few seconds.
+    let statuses = |host: &RunningHost| -> Vec<String> {
+        let log = host.log();
+        let mut said = Vec::new();
+        for status in log.lines().filter_map(|line| Some(line.split_once("status ")?.1.to_owned())) {
+            if !said.contains(&status) {
+                said.push(status);
+            }
+        }
+        said
+    };
+    support::eventually("the tool is done", || (statuses(&host).len() == 3).then_some(()));
+    may_reply.store(true, Ordering::SeqCst);
+    support::eventually("it is over", || (statuses(&host).len() >= 4).then_some(()));
+    assert_eq!(statuses(&host), ["thinking: ", "tool-started: now", "tool-completed: now", "done: "]);
+    host.stop();
+}
+
+/// It is set through the model, survives a restart, is listed and taken away, and is said when it is time.
+#[test]
+fn a_person_is_reminded() {
+    let place = Place::new();
+    let server = server(|body, _| {
+        let messages = body["messages"].as_array().unwrap();
+        let last = messages.last().unwrap();
+        if last["role"] == "tool" {
+            return text(last["content"].as_str().unwrap());
+        }
+        // The person writes what the model is to call the tool with.
+        let arguments = last["content"].as_str().unwrap();
+        whole(
+            json!({"tool_calls": [{"id": "a", "function": {"name": "remind", "arguments": arguments}}]}),
+            "stop",
+        )
+    });
+    let first = host(&place, &server, "");
+    let said = |host: &RunningHost, id: &str, arguments: Value| {
+        let before = host.heard().len();
+        host.say(id, &arguments.to_string());
+        support::eventually("the agent replies", || host.heard().get(before).cloned())
+    };
+    let set = said(&first, "1", json!({"action": "set", "text": "tea", "in_seconds": 4}));
+    assert!(set.contains(r#""set":{"id":1,"text":"tea","at":""#), "{set}");
+    said(&first, "2", json!({"action": "set", "text": "soup", "at": "2099-01-01T00:00:00Z"}));
+    let far = said(&first, "3", json!({"action": "set", "text": "soup", "in_seconds": 3600}));
+    assert!(far.contains(r#""id":2"#), "{far}");
+    first.stop();
+    let second = host(&place, &server, "");
+    second.hears("Reminder: tea");
+    let listed = said(&second, "4", json!({"action": "list"}));
+    assert!(listed.contains(r#"{"id":2,"text":"soup""#) && !listed.contains("tea"), "{listed}");
+    let cancelled = said(&second, "5", json!({"action": "cancel", "id": 2}));
+    assert!(cancelled.contains(r#""cancelled":{"id":2"#), "{cancelled}");
+    let listed = said(&second, "6", json!({"action": "list"}));
+    assert!(listed.contains(r#""reminders":[]"#), "{listed}");
+    second.stop();
 }

@@ -144,6 +144,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
     ("wit-abi/wit/", "answers", "the same"),
     ("tests/agent_exec.rs", "flavour", "the name of a built fixture"),
+    ("tests/agent_openai.rs", "flavour", "the name of a built fixture"),
     ("tests/cli_run.rs", "flavour", "the name of a built fixture"),
     ("tests/end_to_end.rs", "flavour", "the name of a built fixture"),
     ("tests/fixtures_load.rs", "flavour", "the name of a built fixture"),

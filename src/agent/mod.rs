@@ -8,6 +8,7 @@
 //! | `response` | a reply as JSON: pure |
 //! | `text` | bytes that should have been JSON: pure |
 //! | `quote` | what an agent said, as it stands in a log line: pure |
+//! | `growing` | a reply that is shown while it is written |
 //! | `exec` | a program that reads and writes JSON lines (feature `agent-exec`) |
 //! | `http` | an HTTP server that is asked for each message (feature `agent-http`) |
 //! | `openai/` | a language model behind the chat completions API (feature `agent-openai`) |
@@ -17,6 +18,8 @@ mod echo;
 mod exec;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
+#[cfg(feature = "agent-openai")]
+mod growing;
 #[cfg(feature = "agent-http")]
 mod http;
 #[cfg(any(feature = "agent-exec", feature = "agent-http"))]

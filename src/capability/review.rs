@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::rights::LEAST_PARTIAL_REPLY_INTERVAL_MS;
 use super::setup::MAX_GENERATED_BYTES;
 use super::{
     CapabilityError, ChannelCapabilitiesFile, ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, SetupSection,
@@ -60,6 +61,15 @@ fn check_section(channel: &ChannelName, section: &ChannelSection) -> Result<(), 
     {
         let path = "capabilities.channel.workspace_prefix".to_owned();
         return Err((path, quoted(prefix), quoted(&channel.workspace_prefix())));
+    }
+    let interval = section.partial_reply_interval_ms;
+    if let Some(asked) = interval.filter(|asked| *asked < LEAST_PARTIAL_REPLY_INTERVAL_MS) {
+        let place = "capabilities.channel.partial_reply_interval_ms".to_owned();
+        return Err((
+            place,
+            asked.to_string(),
+            format!("{LEAST_PARTIAL_REPLY_INTERVAL_MS} or more milliseconds"),
+        ));
     }
     for (index, path) in section.allowed_paths.iter().enumerate() {
         if let Some(problem) = path_problem(path) {

@@ -89,6 +89,9 @@ pub struct ChannelSection {
     /// Whether `emit-message` takes the id by which a duplicate message is recognised from the `message_id` of
     /// `metadata-json`. A provider that sends an event twice then gets two responses and is kept once.
     pub message_id_from_metadata: bool,
+    /// Milliseconds between two views of a reply that is still being written, at least 100. The channel then gets `on-status`
+    /// with the text so far, and `partial_reply` in the metadata. Absent: it gets replies only whole.
+    pub partial_reply_interval_ms: Option<u64>,
 
     /// Messages that the channel may emit per minute and hour.
     pub emit_rate_limit: Option<EmitRateLimitConfig>,
@@ -139,6 +142,9 @@ pub struct ChannelSection {
     /// Days that a timer may be set ahead (366).
     pub max_timer_delay_days: Option<u64>,
 }
+
+/// The least of `partial_reply_interval_ms`: each view is a callback.
+pub(super) const LEAST_PARTIAL_REPLY_INTERVAL_MS: u64 = 100;
 
 impl ChannelSection {
     /// The least time between two polls: what the file says, or 30 s when it says nothing.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -44,6 +45,13 @@ impl Assembly {
         events: EventSender,
     ) -> Self {
         Self { config, outbound, pairing, routes, events }
+    }
+
+    /// How often a channel is shown a reply that is still being written, if it is.
+    pub fn partial_reply_interval(&self, channel: &WasmChannel) -> Option<Duration> {
+        let channel = self.config.apply_overrides(channel).ok()?;
+        let section = channel.capabilities_file().capabilities.channel.as_ref()?;
+        section.partial_reply_interval_ms.map(Duration::from_millis)
     }
 
     /// Puts a channel together and reserves its paths; and says what to ask for what it lacks.

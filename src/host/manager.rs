@@ -37,6 +37,7 @@ use super::config::{ManagerConfig, StateLocation};
 use super::error::HostError;
 use super::inspect::NeededSecrets;
 use super::load_plan::StoredChannels;
+use super::reminders::{self, Reminders};
 use super::replies::DeadLetterText;
 
 /// Events that may wait for the router; when they do, HTTP requests get 503.
@@ -85,6 +86,9 @@ pub struct ChannelManager {
     /// State of channels that are not added yet.
     pub(super) stored: StoredChannels,
     assembly: Assembly,
+    /// Channels that are shown replies while these are written, and how often. Held for a look only.
+    partial_replies: Mutex<HashMap<ChannelName, Duration>>,
+    reminders: Reminders,
     outbound: OutboundHttp,
     routes: WasmChannelRouter,
     /// Set once, when the shutdown begins: later requests of the library are refused.
@@ -142,6 +146,7 @@ impl ChannelManager {
         let mailbox = Mailbox::new(handle.clone(), config.queue, config.delivery, Box::new(notice));
         mailbox.load_after_restart(std::mem::take(&mut loaded.messages));
         let pairing = Arc::new(PairingService::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
+        let reminders = Reminders::load(handle.clone(), loaded.channels.remove(reminders::KEY));
         let stored = StoredChannels::new(loaded);
         let outbound = outbound(&config, tools)?;
         let routes = WasmChannelRouter::new();
@@ -188,6 +193,8 @@ impl ChannelManager {
             max_replies: config.max_replies,
             stored,
             assembly: Assembly::new(config, outbound.clone(), pairing, routes.clone(), events),
+            partial_replies: Mutex::default(),
+            reminders,
             outbound,
             routes,
             is_closed: AtomicBool::new(false),
@@ -213,6 +220,7 @@ impl ChannelManager {
             return Err(AddChannelError::Duplicate(name).into());
         }
         let (setup, needed) = self.assembly.setup(&channel)?;
+        let interval = self.assembly.partial_reply_interval(&channel);
         setup.problems().for_each(|problem| problem.log(name.as_str()));
         let stored = self.stored.take(&name.shared(), &self.store).map_err(ReadError::from)?;
         let (done, result) = oneshot::channel();
@@ -220,6 +228,9 @@ impl ChannelManager {
         result.wait().ok_or(HostError::Closed)??;
         let needed = Arc::new(needed);
         log_missing_secrets(&name, &needed);
+        if let Some(interval) = interval {
+            self.partial_replies().insert(name.clone(), interval);
+        }
         self.needed().insert(name, needed);
         Ok(())
     }
@@ -241,6 +252,7 @@ impl ChannelManager {
         // A start that ended meanwhile has opened paths.
         self.routes.remove(channel);
         self.needed().remove(channel);
+        self.partial_replies().remove(channel);
         // What was read at the start is not how things are now.
         self.stored.forget();
         Ok(was_there)
@@ -270,7 +282,27 @@ impl ChannelManager {
     /// # Errors
     /// The host has shut down.
     pub fn status(&self, channel: &ChannelName, update: StatusUpdate) -> Result<(), HostError> {
-        self.send(Event::Command(RouterCommand::Status(channel.clone(), Arc::new(update))))
+        self.status_of(channel, Arc::new(update))
+    }
+
+    /// The same with a status that its sender watches: nobody holds it any more once it was handled or dropped.
+    pub(crate) fn status_of(
+        &self,
+        channel: &ChannelName,
+        update: Arc<StatusUpdate>,
+    ) -> Result<(), HostError> {
+        self.send(Event::Command(RouterCommand::Status(channel.clone(), update)))
+    }
+
+    /// How often this channel is shown a reply that is still being written; nothing when it gets replies only whole.
+    #[cfg(feature = "agent-openai")]
+    pub(crate) fn partial_reply_interval(&self, channel: &ChannelName) -> Option<Duration> {
+        self.partial_replies().get(channel).copied()
+    }
+
+    /// What is to be said later.
+    pub(crate) fn reminders(&self) -> &Reminders {
+        &self.reminders
     }
 
     /// How everything is.
@@ -324,6 +356,7 @@ impl ChannelManager {
         join(threads.router);
         self.outbound.shutdown();
         self.mailbox.close();
+        self.reminders.close();
         join(threads.scheduler);
         join(threads.ack_timeouts);
         threads.store.stop();
@@ -336,6 +369,10 @@ impl ChannelManager {
     /// Whether there is no channel.
     pub(super) fn is_empty(&self) -> bool {
         self.needed().is_empty()
+    }
+
+    fn partial_replies(&self) -> MutexGuard<'_, HashMap<ChannelName, Duration>> {
+        self.partial_replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn needed(&self) -> MutexGuard<'_, HashMap<ChannelName, Arc<NeededSecrets>>> {

@@ -29,6 +29,7 @@ mod inspect;
 mod load_plan;
 pub(crate) mod manager;
 mod operator;
+mod reminders;
 mod replies;
 pub(crate) mod setting_hosts;
 #[cfg(test)]
@@ -51,3 +52,5 @@ pub use manager::Health;
 pub(crate) use operator::Operator;
 #[cfg(feature = "cli")]
 pub(crate) use operator::StoredState;
+#[cfg(feature = "agent-openai")]
+pub(crate) use reminders::{Addressee, MAX_OF_PERSON as MAX_REMINDERS_OF_PERSON, Reminder, Reminders};

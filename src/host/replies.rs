@@ -10,6 +10,8 @@ use wit_abi::types::AgentResponse;
 use super::error::ReplyError;
 use super::inspect::NeededSecrets;
 use super::manager::ChannelManager;
+#[cfg(feature = "agent-openai")]
+use super::reminders::Addressee;
 use crate::channel::ChannelName;
 use crate::event::completion::Completion;
 use crate::inbox::{DeadLetterNotice, Delivery, StoredMessage};
@@ -41,7 +43,7 @@ impl ChannelManager {
         }
         let channel = self.known(to.channel())?;
         let kind = ReplyKind::Respond;
-        self.store_reply(&channel, to.conversation().clone(), kind, response, Some(to.id()))
+        self.store_reply(&channel, to.conversation().clone(), kind, response, Some(to.id()), None)
     }
 
     /// Replies to a conversation without a [`Delivery`] in hand: `response` says all by itself. Replies of one thread
@@ -54,7 +56,7 @@ impl ChannelManager {
             Some(thread) => format!("{channel}/thread/{thread}"),
             None => format!("{channel}/metadata/{}", response.metadata_json),
         };
-        self.store_reply(channel, conversation.into(), ReplyKind::Respond, response, None)
+        self.store_reply(channel, conversation.into(), ReplyKind::Respond, response, None, None)
     }
 
     /// Sends a message that is no reply to a user that the channel knows as `user_id`. Kept, ordered and retried like
@@ -70,7 +72,30 @@ impl ChannelManager {
     ) -> Result<ReplyId, ReplyError> {
         let conversation = format!("{channel}/user/{user_id}").into();
         let kind = ReplyKind::Broadcast { user_id: user_id.to_owned() };
-        self.store_reply(channel, conversation, kind, response, None)
+        self.store_reply(channel, conversation, kind, response, None, None)
+    }
+
+    /// Says something in a conversation whose message was replied to long ago, and makes this change in the same
+    /// transaction.
+    ///
+    /// # Errors
+    /// See [`ReplyError`]; nothing is changed then.
+    #[cfg(feature = "agent-openai")]
+    pub(crate) fn say_later(
+        &self,
+        to: &Addressee,
+        content: String,
+        with: Change,
+    ) -> Result<ReplyId, ReplyError> {
+        let channel = self.known(&to.channel)?;
+        let response = AgentResponse {
+            content,
+            thread_id: to.thread_id.clone(),
+            metadata_json: to.metadata_json.clone(),
+            ..AgentResponse::default()
+        };
+        let conversation = to.conversation.as_str().into();
+        self.store_reply(&channel, conversation, ReplyKind::Respond, response, None, Some(with))
     }
 
     fn known(&self, channel: &str) -> Result<ChannelName, ReplyError> {
@@ -86,6 +111,7 @@ impl ChannelManager {
         kind: ReplyKind,
         response: AgentResponse,
         in_reply_to: Option<MessageId>,
+        with: Option<Change>,
     ) -> Result<ReplyId, ReplyError> {
         let channel = self.known(channel.as_str())?;
         if self.replies_waiting.load(Ordering::Relaxed) >= self.max_replies {
@@ -111,7 +137,9 @@ impl ChannelManager {
         let mut done = Some(done);
         let completed = self.completed.clone();
         let waiting = self.replies_waiting.clone();
-        self.store.try_commit(Batch::of(Change::AddReply(reply)), move |outcome| {
+        let mut batch = Batch::of(Change::AddReply(reply));
+        batch.changes.extend(with);
+        self.store.try_commit(batch, move |outcome| {
             if let Some((pending, permit)) = waits.take_if(|_| outcome.is_ok()) {
                 waiting.fetch_add(1, Ordering::Relaxed);
                 let _ = completed.send(Completion::ReplyStored(pending, Some(permit)));

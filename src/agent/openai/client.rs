@@ -29,6 +29,9 @@ const MAX_SMALL_BODY_BYTES: u64 = 2 * 1024 * 1024;
 /// Bytes of a response: its text, and the JSON around it.
 const MAX_BODY_BYTES: u64 = 4 * MAX_RESPONSE_BYTES as u64;
 
+/// What is done with a response while it arrives.
+pub(super) type OnText<'a> = &'a mut dyn FnMut(&Draft);
+
 /// Asks the server.
 pub(super) struct Client {
     url: String,
@@ -82,8 +85,14 @@ impl Client {
         Self { url: settings.url.clone(), api_key: settings.api_key.clone(), secrets, http }
     }
 
-    /// Asks for the next message of a conversation.
-    pub fn ask(&self, body: &Value, deadline: Instant, stop: &Stop) -> Result<Completion, AskError> {
+    /// Asks for the next message of a conversation. `on_text` gets what has arrived of it, again and again.
+    pub fn ask(
+        &self,
+        body: &Value,
+        deadline: Instant,
+        stop: &Stop,
+        on_text: OnText<'_>,
+    ) -> Result<Completion, AskError> {
         let secret = self.secret()?;
         let time = deadline.saturating_duration_since(Instant::now());
         let request = self.http.post(format!("{}/chat/completions", self.url));
@@ -98,7 +107,7 @@ impl Client {
             return Err(refused(response, secret.as_slice()));
         }
         let completion = if is_event_stream(&response) {
-            read_stream(response, deadline, stop)
+            read_stream(response, deadline, stop, on_text)
         } else {
             read_whole(response, deadline)
         };
@@ -168,7 +177,12 @@ fn is_event_stream(response: &Response<Body>) -> bool {
     kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
 }
 
-fn read_stream(response: Response<Body>, deadline: Instant, stop: &Stop) -> Result<Completion, AskError> {
+fn read_stream(
+    response: Response<Body>,
+    deadline: Instant,
+    stop: &Stop,
+    on_text: OnText<'_>,
+) -> Result<Completion, AskError> {
     let mut body = response.into_body();
     let mut body = body.as_reader();
     let (mut reader, mut draft) = (EventReader::default(), Draft::default());
@@ -179,7 +193,10 @@ fn read_stream(response: Response<Body>, deadline: Instant, stop: &Stop) -> Resu
         }
         match body.read(&mut piece) {
             Ok(0) => break,
-            Ok(read) => take(&mut reader, &mut draft, &piece[..read])?,
+            Ok(read) => {
+                take(&mut reader, &mut draft, &piece[..read])?;
+                on_text(&draft);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // The model was done; how its connection ends is of no interest.
             Err(_) if draft.is_complete() => break,

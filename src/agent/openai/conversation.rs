@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::inbox::Delivery;
 use crate::model::deadline::deadline_after;
 
+use super::super::growing::GrowingReply;
 use super::client::{AskError, AskErrorKind};
 use super::draft::{Completion, Finish};
 use super::failure::NoReply;
@@ -45,6 +46,8 @@ pub(super) struct Conversation<'a> {
     window: Window,
     transcript: Transcript,
     pictures: Vec<Picture>,
+    /// Where the channel shows the reply while it is written.
+    growing: Option<GrowingReply<'a>>,
 }
 
 impl<'a> Conversation<'a> {
@@ -77,11 +80,21 @@ impl<'a> Conversation<'a> {
             window: agent.settings.window(),
             transcript,
             pictures,
+            growing: GrowingReply::of(host, delivery),
         })
     }
 
     /// The reply to the message. It and the tool calls before it are on record when this returns.
     pub fn reply(mut self) -> Result<String, NoReply> {
+        let reply = self.find_reply();
+        // The reply comes after what was shown of it, and so does the notice that there is none.
+        if let Some(growing) = self.growing {
+            growing.finish();
+        }
+        reply
+    }
+
+    fn find_reply(&mut self) -> Result<String, NoReply> {
         // The host ended after the reply was put on record, and before the message was acknowledged.
         if let Some(reply) = self.turn().and_then(|turn| turn.reply.clone()) {
             return Ok(reply);
@@ -108,7 +121,7 @@ impl<'a> Conversation<'a> {
         self.transcript.turns.last()
     }
 
-    fn end(mut self, reply: String) -> Result<String, NoReply> {
+    fn end(&mut self, reply: String) -> Result<String, NoReply> {
         if let Some(turn) = self.transcript.turns.last_mut() {
             turn.reply = Some(reply.clone());
         }
@@ -169,7 +182,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn ask_once(&self, functions: &[Value], must_reply: bool) -> Result<Completion, AskError> {
+    fn ask_once(&mut self, functions: &[Value], must_reply: bool) -> Result<Completion, AskError> {
         let (settings, flags) = (&self.agent.settings, &self.agent.flags);
         let model = self.agent.model()?;
         let has_no_tools = flags.has_no_tools.load(Ordering::Relaxed);
@@ -185,7 +198,12 @@ impl<'a> Conversation<'a> {
             pictures: &self.pictures,
         };
         let body = request_json(&request, self.window.of(&self.transcript.turns));
-        self.agent.client.ask(&body, self.deadline, &self.agent.stop)
+        let growing = &mut self.growing;
+        self.agent.client.ask(&body, self.deadline, &self.agent.stop, &mut |draft| {
+            if let Some(growing) = growing {
+                growing.show(|| cut(plain(&draft.text_so_far()), MAX_REPLY_BYTES));
+            }
+        })
     }
 
     /// Takes less along: half of the conversation, and the beginnings of results.
@@ -210,11 +228,16 @@ fn new_turn(delivery: &Delivery, pictures: usize) -> Turn {
     }
 }
 
+/// Text without characters that do something to a screen, and without space around it.
+fn plain(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+    text.trim().to_owned()
+}
+
 /// What the chat gets of the last response. It is text and nothing else: a model decides about no thread and no file.
 fn said(completion: Completion, rounds: usize) -> String {
     let Completion { text, finish, .. } = completion;
-    let text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
-    let text = cut(text.trim().to_owned(), MAX_REPLY_BYTES);
+    let text = cut(plain(&text), MAX_REPLY_BYTES);
     match (text.is_empty(), finish) {
         (true, Finish::Filtered) => "The language model's server held its reply back.".to_owned(),
         (true, Finish::Length) => "The language model reached its limit before it replied.".to_owned(),

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::thinking::without_thinking;
+use super::thinking::{without_open_tag, without_thinking};
 
 /// Tool calls of one response.
 const MAX_CALLS: usize = 64;
@@ -121,6 +121,11 @@ impl Draft {
     /// Whether the server has said that nothing more arrives.
     pub fn is_done(&self) -> bool {
         self.is_done
+    }
+
+    /// The text so far, without thoughts.
+    pub fn text_so_far(&self) -> String {
+        without_thinking(without_open_tag(&self.text))
     }
 
     /// Nothing more arrives.

@@ -14,6 +14,8 @@
 //! | `failure` | what a failure means for the message, and what the sender is told: pure |
 //! | `client` | HTTP to the server |
 //! | `tools` | what a model may call |
+//! | `remind` | the built-in tool of reminders |
+//! | `rfc3339` | moments as a model writes them: pure |
 //! | `attached` | what a model gets of a message's files |
 //! | `conversation` | from a message to a reply |
 //! | `stop` | the end of the host, for an agent that waits |
@@ -23,7 +25,9 @@ mod client;
 mod conversation;
 mod draft;
 mod failure;
+mod remind;
 mod request;
+mod rfc3339;
 mod server_error;
 mod settings;
 mod sse;
@@ -136,7 +140,7 @@ impl OpenAiAgent {
             };
             let turn = Turn { text: text.to_owned(), ..Turn::default() };
             let body = request_json(&request, &[turn]);
-            let completion = self.client.ask(&body, deadline, &self.stop)?;
+            let completion = self.client.ask(&body, deadline, &self.stop, &mut |_| {})?;
             Ok((model, completion.text))
         };
         ask().map_err(|error: AskError| error.error)
@@ -153,6 +157,14 @@ impl OpenAiAgent {
                 Err(no_reply) => self.end(host, delivery, &no_reply),
             }
         }
+    }
+
+    /// Says what is to be said later, until the host ends.
+    fn remind(&self, host: &Host) {
+        host.manager().reminders().run(|reminder, removal| {
+            let said = host.manager().say_later(&reminder.to, remind::said(reminder), removal);
+            said.map(|_| ()).map_err(|error| error.to_string())
+        });
     }
 
     fn reply(&self, host: &Host, delivery: &Delivery) -> Result<String, NoReply> {
@@ -242,6 +254,7 @@ impl Agent for OpenAiAgent {
     fn serve(&self, host: &Host) {
         host.agent_report().begin("openai");
         thread::scope(|scope| {
+            scope.spawn(|| self.remind(host));
             for _ in 1..self.settings.concurrency {
                 scope.spawn(|| self.work(host));
             }

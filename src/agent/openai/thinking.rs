@@ -12,6 +12,14 @@ pub(super) fn without_thinking(text: &str) -> String {
     if kept.len() == text.len() { kept } else { kept.trim_start().to_owned() }
 }
 
+/// The text without what may become the tag of a thought when more of it arrives.
+pub(super) fn without_open_tag(text: &str) -> &str {
+    let Some(at) = text.rfind('<') else { return text };
+    let is_begun = |tag: &str| tag.len() > text.len() - at && tag.starts_with(&text[at..]);
+    let is_tag = TAGS.iter().any(|(open, close)| is_begun(open) || is_begun(close));
+    if is_tag { &text[..at] } else { text }
+}
+
 fn without_tag(text: &str, open: &str, close: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
@@ -42,6 +50,23 @@ fn find(text: &str, tag: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_a_tag_waits_for_its_other_half() {
+        for (text, expected) in [
+            ("a <", "a "),
+            ("a <thin", "a "),
+            ("a </think", "a "),
+            ("a <think>", "a <think>"),
+            ("a <thinking", "a "),
+            ("a <b", "a <b"),
+            ("a < b", "a < b"),
+            ("ä", "ä"),
+            ("", ""),
+        ] {
+            assert_eq!(without_open_tag(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn thoughts_are_left_out() {

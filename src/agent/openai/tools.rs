@@ -14,6 +14,7 @@ use crate::tool::{ToolCall, ToolRegistry};
 
 use super::super::outcome::Recipient;
 use super::draft::CallRequest;
+use super::remind;
 use super::request::function;
 use super::turn::ToolUse;
 
@@ -21,8 +22,9 @@ use super::turn::ToolUse;
 const MAX_CALLS_AT_A_TIME: usize = 16;
 /// Bytes of a result that the model gets.
 pub(super) const MAX_RESULT_BYTES: usize = 16 * 1024;
-/// The tool that every agent has.
+/// The tools that every agent has.
 const NOW: &str = "now";
+const REMIND: &str = "remind";
 
 /// The tools of one conversation.
 pub(super) struct Tools<'a> {
@@ -40,9 +42,14 @@ impl<'a> Tools<'a> {
     pub fn functions(&self) -> Vec<Value> {
         let tools = self.registry.map(ToolRegistry::tools).unwrap_or_default();
         let mut functions = Vec::new();
-        if self.is_allowed(NOW) && tools.iter().all(|tool| tool.name() != NOW) {
-            let none = json!({"type": "object", "properties": {}});
-            functions.push(function(NOW, "The current date and time.", &none));
+        let none = json!({"type": "object", "properties": {}});
+        let built_in =
+            [(NOW, "The current date and time.", none), (REMIND, remind::DESCRIPTION, remind::schema())];
+        for (name, description, schema) in &built_in {
+            // A tool of the host takes the place of one that is built in.
+            if self.is_allowed(name) && tools.iter().all(|tool| tool.name() != *name) {
+                functions.push(function(name, description, schema));
+            }
         }
         let allowed = tools.iter().filter(|tool| self.is_allowed(tool.name()));
         functions.extend(allowed.map(|tool| function(tool.name(), tool.description(), tool.schema())));
@@ -81,13 +88,20 @@ impl<'a> Tools<'a> {
     fn call_shown(&self, host: &Host, delivery: &Delivery, name: &str, arguments: &str) -> String {
         let shown = shortened(name);
         Recipient::of(delivery).show(host, StatusType::ToolStarted, &shown);
-        let result = self.call(name, arguments, &context(delivery));
+        let remind = |arguments: &str| remind::call(host.manager().reminders(), delivery, arguments);
+        let result = self.call(name, arguments, &context(delivery), &remind);
         Recipient::of(delivery).show(host, StatusType::ToolCompleted, &shown);
         let text = result.unwrap_or_else(|error| format!("error: {error}"));
         cut(text, MAX_RESULT_BYTES)
     }
 
-    fn call(&self, name: &str, arguments: &str, context: &Value) -> Result<String, String> {
+    fn call(
+        &self,
+        name: &str,
+        arguments: &str,
+        context: &Value,
+        remind: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<String, String> {
         let registry = self.registry.filter(|registry| registry.find(name).is_ok());
         match registry {
             _ if !self.is_allowed(name) => Err(self.unknown(name)),
@@ -96,6 +110,7 @@ impl<'a> Tools<'a> {
                 registry.call_with(name, call).result.map_err(|error| error.to_string())
             }
             None if name == NOW => Ok(now(SystemTime::now())),
+            None if name == REMIND => remind(arguments),
             None => Err(self.unknown(name)),
         }
     }
@@ -154,15 +169,18 @@ mod tests {
 
     #[test]
     fn only_listed_tools_can_be_called() {
-        let context = json!({});
+        let call = |tools: &Tools<'_>, name: &str| {
+            tools.call(name, "{}", &json!({}), &|arguments| Ok(format!("reminded {arguments}")))
+        };
         let all = Tools::new(None, None);
-        assert_eq!(all.functions().len(), 1);
-        assert!(all.call(NOW, "{}", &context).is_ok());
-        assert_eq!(all.call("fly", "{}", &context), Err("there is no tool `fly`: there are now".to_owned()));
+        assert_eq!(all.functions().len(), 2);
+        assert!(call(&all, NOW).is_ok());
+        assert_eq!(call(&all, REMIND), Ok("reminded {}".to_owned()));
+        assert_eq!(call(&all, "fly"), Err("there is no tool `fly`: there are now, remind".to_owned()));
         let none = Tools::new(None, Some(&[]));
-        assert!(none.functions().is_empty() && none.call(NOW, "{}", &context).is_err());
+        assert!(none.functions().is_empty() && call(&none, NOW).is_err() && call(&none, REMIND).is_err());
         let listed = ["now".to_owned()];
-        assert!(Tools::new(None, Some(&listed)).call(NOW, "{}", &context).is_ok());
+        assert!(call(&Tools::new(None, Some(&listed)), NOW).is_ok());
     }
 
     #[test]
