@@ -6,31 +6,23 @@ use std::sync::Arc;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use wit_abi::types::{EmittedMessage, InboundAttachment};
+use wit_abi::types::EmittedMessage;
 
 use crate::event::callback::{Emitted, TimerChange};
 use crate::model::clock::millis;
-use crate::store::{
-    AttachmentMeta, Change, ChannelKey, DedupeId, MessageBody, MessageId, NewAttachment, NewMessage,
-};
+use crate::store::{Change, ChannelKey, DedupeId, MessageId, NewMessage};
 use crate::webhook::{DedupeKey, DedupeMemory};
 
 /// The change that stores an emitted message.
 pub fn add_message(id: MessageId, channel: &ChannelKey, emitted: Emitted, received_ms: u64) -> NewMessage {
     let Emitted { message, attachment_data } = emitted;
     let conversation = conversation_of(channel, &message);
-    let EmittedMessage { user_id, user_name, content, thread_id, metadata_json, attachments } = message;
-    let attachments = attachments
-        .into_iter()
-        .zip(attachment_data)
-        .map(|(attachment, data)| NewAttachment { meta: attachment_meta(attachment), data })
-        .collect();
     NewMessage {
         id,
         channel: channel.clone(),
         conversation,
-        body: MessageBody { user_id, user_name, content, thread_id, metadata_json },
-        attachments,
+        message: Arc::new(message),
+        attachment_data,
         received_ms,
     }
 }
@@ -40,29 +32,6 @@ fn conversation_of(channel: &ChannelKey, message: &EmittedMessage) -> Arc<str> {
     match &message.thread_id {
         Some(thread) => format!("{channel}/thread/{thread}").into(),
         None => format!("{channel}/user/{}", message.user_id).into(),
-    }
-}
-
-fn attachment_meta(attachment: InboundAttachment) -> AttachmentMeta {
-    let InboundAttachment {
-        id,
-        mime_type,
-        filename,
-        size_bytes,
-        source_url,
-        storage_key,
-        extracted_text,
-        extras_json,
-    } = attachment;
-    AttachmentMeta {
-        id,
-        mime_type,
-        filename,
-        size_bytes,
-        source_url,
-        storage_key,
-        extracted_text,
-        extras_json,
     }
 }
 

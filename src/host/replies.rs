@@ -197,8 +197,8 @@ impl DeadLetterNotice for DeadLetterText {
             body: ReplyBody {
                 message_id: id.to_string(),
                 content: text.to_owned(),
-                thread_id: message.body.thread_id.clone(),
-                metadata_json: message.body.metadata_json.clone(),
+                thread_id: message.message.thread_id.clone(),
+                metadata_json: message.message.metadata_json.clone(),
                 attachments: Vec::new(),
             },
             in_reply_to: Some(id),

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use wit_abi::types::{EmittedMessage, InboundAttachment};
+use wit_abi::types::EmittedMessage;
 
-use crate::store::{AttachmentMeta, MessageBody, MessageId, ReadError};
+use crate::store::{MessageId, ReadError};
 
 use super::dead_letter::FailedAttempt;
 use super::mailbox::{Mailbox, StoredMessage};
@@ -25,21 +25,21 @@ pub struct Delivery {
     channel: Arc<str>,
     conversation: Arc<str>,
     received_ms: u64,
-    message: EmittedMessage,
+    message: Arc<EmittedMessage>,
     is_completed: bool,
 }
 
 impl Delivery {
-    pub(super) fn new(mailbox: Mailbox, taken: &Taken<()>, message: Arc<StoredMessage>) -> Self {
-        let message = Arc::unwrap_or_clone(message);
+    pub(super) fn new(mailbox: Mailbox, taken: &Taken<()>, stored: StoredMessage) -> Self {
+        let StoredMessage { channel, conversation, message, received_ms } = stored;
         Self {
             mailbox,
             lease: taken.lease,
             attempt: taken.attempt,
-            channel: message.channel,
-            conversation: message.conversation,
-            received_ms: message.received_ms,
-            message: message_of(message.body, message.attachments),
+            channel,
+            conversation,
+            received_ms,
+            message,
             is_completed: false,
         }
     }
@@ -165,22 +165,4 @@ impl fmt::Debug for Delivery {
             .field("message", &self.message)
             .finish_non_exhaustive()
     }
-}
-
-fn message_of(body: MessageBody, attachments: Vec<AttachmentMeta>) -> EmittedMessage {
-    let MessageBody { user_id, user_name, content, thread_id, metadata_json } = body;
-    let attachments = attachments
-        .into_iter()
-        .map(|meta| InboundAttachment {
-            id: meta.id,
-            mime_type: meta.mime_type,
-            filename: meta.filename,
-            size_bytes: meta.size_bytes,
-            source_url: meta.source_url,
-            storage_key: meta.storage_key,
-            extracted_text: meta.extracted_text,
-            extras_json: meta.extras_json,
-        })
-        .collect();
-    EmittedMessage { user_id, user_name, content, thread_id, metadata_json, attachments }
 }

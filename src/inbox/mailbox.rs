@@ -3,13 +3,15 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use wit_abi::types::EmittedMessage;
+
 use crate::model::clock::unix_ms;
 use crate::model::deadline::deadline_after;
 use crate::model::log_throttle::LogThrottle;
 use crate::model::oneshot;
 use crate::store::{
-    AttachmentMeta, Batch, Change, ChannelKey, CommitError, MessageBody, MessageId, MessageRecord,
-    NewMessage, PendingMessage, StoreHandle, StoreState,
+    Batch, Change, ChannelKey, CommitError, MessageId, MessageRecord, NewMessage, PendingMessage,
+    StoreHandle, StoreState,
 };
 
 use super::dead_letter::{DeadLetterNotice, FailedAttempt};
@@ -21,52 +23,40 @@ const KEPT_BYTES: u64 = 4 * 1024 * 1024;
 /// The pause after a read of the store that failed.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// A message without the data of its attachments.
+/// A message that is in the store, without the data of its attachments. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredMessage {
     pub channel: ChannelKey,
     pub conversation: Arc<str>,
-    pub body: MessageBody,
-    pub attachments: Vec<AttachmentMeta>,
+    pub message: Arc<EmittedMessage>,
     pub received_ms: u64,
 }
 
 impl From<MessageRecord> for StoredMessage {
     fn from(record: MessageRecord) -> Self {
-        Self {
-            channel: record.channel,
-            conversation: record.conversation,
-            body: record.body,
-            attachments: record.attachments.into_iter().map(|attachment| attachment.meta).collect(),
-            received_ms: record.received_ms,
-        }
+        let MessageRecord { channel, conversation, message, received_ms, .. } = record;
+        Self { channel, conversation, message, received_ms }
     }
 }
 
-/// A message that is being stored, as the mailbox will keep it.
+/// A message that is being stored, as the mailbox will keep it. The message itself is shared with the batch.
 #[derive(Debug)]
 pub(crate) struct Posted {
     id: MessageId,
-    conversation: Arc<str>,
     bytes: u64,
-    message_body: Arc<StoredMessage>,
+    message: StoredMessage,
 }
 
 impl Posted {
     /// What is kept of a message that goes to the store.
-    pub fn of(message: &NewMessage) -> Self {
-        Self {
-            id: message.id,
-            conversation: message.conversation.clone(),
-            bytes: message.bytes(),
-            message_body: Arc::new(StoredMessage {
-                channel: message.channel.clone(),
-                conversation: message.conversation.clone(),
-                body: message.body.clone(),
-                attachments: message.attachments.iter().map(|attachment| attachment.meta.clone()).collect(),
-                received_ms: message.received_ms,
-            }),
-        }
+    pub fn of(new: &NewMessage) -> Self {
+        let message = StoredMessage {
+            channel: new.channel.clone(),
+            conversation: new.conversation.clone(),
+            message: new.message.clone(),
+            received_ms: new.received_ms,
+        };
+        Self { id: new.id, bytes: new.bytes(), message }
     }
 }
 
@@ -87,7 +77,7 @@ pub(super) struct MailboxInner {
 }
 
 pub(super) struct State {
-    pub(super) queue: MessageQueue<Arc<StoredMessage>>,
+    pub(super) queue: MessageQueue<StoredMessage>,
     kept_bytes: u64,
     /// An agent that fails at everything makes a dead letter of every message.
     dead_letter_log: LogThrottle,
@@ -131,9 +121,9 @@ impl Mailbox {
         }
         let mut state = self.lock();
         let now = Instant::now();
-        for Posted { id, conversation, bytes, message_body } in messages {
-            let received_ms = message_body.received_ms;
-            let body = (state.kept_bytes + bytes <= KEPT_BYTES).then_some(message_body);
+        for Posted { id, bytes, message } in messages {
+            let (conversation, received_ms) = (message.conversation.clone(), message.received_ms);
+            let body = (state.kept_bytes + bytes <= KEPT_BYTES).then_some(message);
             if body.is_some() {
                 state.kept_bytes += bytes;
             }
@@ -189,7 +179,7 @@ impl Mailbox {
     }
 
     /// Delivers the next message, waiting for one until `until`.
-    pub(super) fn take(&self, until: Option<Instant>) -> Result<(Taken<()>, Arc<StoredMessage>), Nothing> {
+    pub(super) fn take(&self, until: Option<Instant>) -> Result<(Taken<()>, StoredMessage), Nothing> {
         loop {
             let Taken { lease, attempt, body } = self.take_entry(until)?;
             let taken = Taken { lease, attempt, body: None };
@@ -208,7 +198,7 @@ impl Mailbox {
         }
     }
 
-    fn take_entry(&self, until: Option<Instant>) -> Result<Taken<Arc<StoredMessage>>, Nothing> {
+    fn take_entry(&self, until: Option<Instant>) -> Result<Taken<StoredMessage>, Nothing> {
         let mut state = self.lock();
         loop {
             if state.is_closed {
@@ -242,9 +232,9 @@ impl Mailbox {
 
     /// Reads a message that is not kept in memory. None when it cannot be had now, or is gone. A store that cannot be read
     /// is no failure of the agent, which never saw the message.
-    fn read(&self, lease: Lease) -> Option<Arc<StoredMessage>> {
+    fn read(&self, lease: Lease) -> Option<StoredMessage> {
         match self.0.store.query(move |engine| engine.message(lease.id)) {
-            Ok(Some(record)) => Some(Arc::new(record.into())),
+            Ok(Some(record)) => Some(record.into()),
             Ok(None) => {
                 self.forget(lease.id);
                 None
@@ -310,11 +300,7 @@ impl Mailbox {
     }
 
     /// Reads a message that is about to be a dead letter and is not kept in memory.
-    fn read_before_end(
-        &self,
-        lease: Lease,
-        is_final: bool,
-    ) -> Result<Option<Arc<StoredMessage>>, CommitError> {
+    fn read_before_end(&self, lease: Lease, is_final: bool) -> Result<Option<StoredMessage>, CommitError> {
         let is_needed = {
             let state = self.lock();
             (is_final || state.queue.is_last_attempt(lease)) && state.queue.body(lease.id).is_none()
@@ -323,7 +309,7 @@ impl Mailbox {
             return Ok(None);
         }
         let record = self.0.store.query(move |engine| engine.message(lease.id))?;
-        Ok(record.map(|record| Arc::new(record.into())))
+        Ok(record.map(StoredMessage::from))
     }
 
     fn is_store_down(&self) -> bool {
@@ -334,7 +320,7 @@ impl Mailbox {
     fn store_dead_letter(
         &self,
         id: MessageId,
-        body: Option<Arc<StoredMessage>>,
+        body: Option<StoredMessage>,
         error: &str,
         notice: Option<&str>,
     ) {

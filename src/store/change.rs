@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use wit_abi::types::{EmittedMessage, InboundAttachment};
+
 use super::error::StoreError;
 use super::record::{
-    AttachmentMeta, ChannelKey, DedupeId, DedupeKey, MessageBody, MessageId, PairingRecord, PendingReply,
-    ReplyBody, ReplyId, ReplyKind, StoredResponse,
+    ChannelKey, DedupeId, DedupeKey, MessageId, PairingRecord, PendingReply, ReplyBody, ReplyId, ReplyKind,
+    StoredResponse,
 };
 
 /// Most attachments of one message or reply. The host's own limits are far lower; this is what an engine must be able
@@ -214,21 +216,12 @@ pub struct NewMessage {
     pub channel: ChannelKey,
     /// The conversation within which order is kept.
     pub conversation: Arc<str>,
-    /// What was said.
-    pub body: MessageBody,
-    /// Its attachments, at most [`MAX_ATTACHMENTS`].
-    pub attachments: Vec<NewAttachment>,
+    /// What the guest emitted; at most [`MAX_ATTACHMENTS`] attachments.
+    pub message: Arc<EmittedMessage>,
+    /// The bytes of each attachment, in their order, where the guest stored them. Those at the end may be missing.
+    pub attachment_data: Vec<Option<Arc<[u8]>>>,
     /// When it arrived.
     pub received_ms: u64,
-}
-
-/// An attachment to be kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NewAttachment {
-    /// What the guest says about it.
-    pub meta: AttachmentMeta,
-    /// Its bytes, when the guest stored them.
-    pub data: Option<Arc<[u8]>>,
 }
 
 /// A reply to be sent.
@@ -301,7 +294,7 @@ impl Batch {
         let reject = |reason: String| Err(StoreError::Rejected { batch: index, reason });
         for change in &self.changes {
             let attachments = match change {
-                Change::AddMessage(new) => new.attachments.len(),
+                Change::AddMessage(new) => new.message.attachments.len(),
                 Change::AddReply(new) => new.body.attachments.len(),
                 _ => 0,
             };
@@ -342,25 +335,33 @@ impl Change {
 impl NewMessage {
     /// What the message counts as wherever bytes of messages are counted: text, metadata and stored attachments.
     pub fn bytes(&self) -> u64 {
-        let body = &self.body;
-        let attachments = self.attachments.iter().map(NewAttachment::bytes).sum::<u64>();
-        (self.conversation.len() + body.user_id.len() + body.content.len() + body.metadata_json.len()) as u64
-            + length(&body.user_name)
-            + length(&body.thread_id)
-            + attachments
+        let message = &*self.message;
+        let texts = self.conversation.len()
+            + message.user_id.len()
+            + message.content.len()
+            + message.metadata_json.len();
+        let data = self.attachment_data.iter().flatten();
+        texts as u64
+            + length(&message.user_name)
+            + length(&message.thread_id)
+            + message.attachments.iter().map(bytes_of_attachment).sum::<u64>()
+            + data.map(|data| data.len() as u64).sum::<u64>()
+    }
+
+    /// Its attachments, each with its bytes.
+    pub(super) fn attachments(&self) -> impl Iterator<Item = (&InboundAttachment, Option<&Arc<[u8]>>)> {
+        let data = self.attachment_data.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+        self.message.attachments.iter().zip(data)
     }
 }
 
-impl NewAttachment {
-    fn bytes(&self) -> u64 {
-        let meta = &self.meta;
-        (meta.id.len() + meta.mime_type.len() + meta.extras_json.len()) as u64
-            + length(&meta.filename)
-            + length(&meta.source_url)
-            + length(&meta.storage_key)
-            + length(&meta.extracted_text)
-            + self.data.as_ref().map_or(0, |data| data.len() as u64)
-    }
+/// What is known about an attachment, without its bytes.
+fn bytes_of_attachment(attachment: &InboundAttachment) -> u64 {
+    (attachment.id.len() + attachment.mime_type.len() + attachment.extras_json.len()) as u64
+        + length(&attachment.filename)
+        + length(&attachment.source_url)
+        + length(&attachment.storage_key)
+        + length(&attachment.extracted_text)
 }
 
 impl NewReply {

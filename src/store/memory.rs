@@ -7,10 +7,9 @@ use super::change::{Change, Entry, NewMessage, NewReply, PairingKey};
 use super::engine::{LastIds, Moment, Store, StoreUsage};
 use super::error::StoreError;
 use super::record::{
-    AttachmentRecord, ChannelKey, DedupeId, DedupeKey, DedupeRecord, Loaded, LoadedChannel, MAX_ROWS,
-    MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, PairingRecord, PairingState,
-    PendingMessage, PendingReply, ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary,
-    StoredResponse, TimerRecord, excerpt,
+    ChannelKey, DedupeId, DedupeKey, DedupeRecord, Loaded, LoadedChannel, MAX_ROWS, MessageFilter, MessageId,
+    MessageRecord, MessageState, MessageSummary, PairingRecord, PairingState, PendingMessage, PendingReply,
+    ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary, StoredResponse, TimerRecord, excerpt,
 };
 use super::retention::{CompletedRecord, PruneStats, ROUND, Retention, choose};
 use super::rules::{
@@ -284,24 +283,19 @@ impl State {
     fn add_message(&mut self, new: &NewMessage) {
         let id = new.id;
         self.last_ids.message = self.last_ids.message.max(id.0);
-        let stored = |data: &Option<Arc<[u8]>>| data.as_ref().map(|data| data.len() as u64);
+        let data: Vec<_> = new.attachments().map(|(_, data)| data.cloned()).collect();
         let record = MessageRecord {
             id,
             channel: Arc::clone(&new.channel),
             conversation: Arc::clone(&new.conversation),
-            body: new.body.clone(),
-            attachments: new
-                .attachments
-                .iter()
-                .map(|each| AttachmentRecord { meta: each.meta.clone(), stored_bytes: stored(&each.data) })
-                .collect(),
+            message: Arc::clone(&new.message),
+            stored_bytes: data.iter().map(|data| data.as_ref().map(|data| data.len() as u64)).collect(),
             received_ms: new.received_ms,
             state: MessageState::Pending,
             attempt: 0,
             changed_ms: new.received_ms,
             error: None,
         };
-        let data = new.attachments.iter().map(|each| each.data.clone()).collect();
         if let Err(place) = self.place_of_message(id) {
             self.messages.insert(place, Message { record, data, bytes: new.bytes() });
         }
@@ -464,8 +458,8 @@ impl Message {
             id: record.id,
             channel: Arc::clone(&record.channel),
             conversation: Arc::clone(&record.conversation),
-            user_id: record.body.user_id.clone(),
-            excerpt: excerpt(&record.body.content),
+            user_id: record.message.user_id.clone(),
+            excerpt: excerpt(&record.message.content),
             bytes: self.bytes,
             received_ms: record.received_ms,
             state: record.state,

@@ -44,9 +44,7 @@ mod sqlite;
 pub(crate) mod tests;
 mod thread;
 
-pub(crate) use change::{
-    Batch, Change, Entry, MAX_ATTACHMENTS, NewAttachment, NewMessage, NewReply, PairingKey,
-};
+pub(crate) use change::{Batch, Change, Entry, MAX_ATTACHMENTS, NewMessage, NewReply, PairingKey};
 pub use engine::StoreUsage;
 pub(crate) use engine::{Ids, LastIds, Moment, Store};
 pub use error::{ReadError, StoreError};
@@ -56,15 +54,14 @@ pub use health::{StoreHealth, StoreState};
 pub(crate) use lock::HostLock;
 pub use lock::LockError;
 pub(crate) use memory::MemoryStore;
-pub use record::{
-    AttachmentMeta, AttachmentRecord, MessageBody, MessageFilter, MessageId, MessageRecord, MessageState,
-    MessageSummary, ReplyAttachment, ReplyBody, ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState,
-    ReplySummary,
-};
 pub(crate) use record::{
     ChannelKey, DedupeId, DedupeKey, DedupeRecord, Loaded, LoadedChannel, MAX_ROWS, PairedIdentity,
     PairingLock, PairingRecord, PairingRequest, PairingState, PendingMessage, PendingReply, StoredResponse,
     TimerRecord,
+};
+pub use record::{
+    MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, ReplyAttachment, ReplyBody,
+    ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState, ReplySummary,
 };
 pub(crate) use retention::PruneStats;
 pub use retention::Retention;

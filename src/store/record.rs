@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use wit_abi::types::EmittedMessage;
+
 use crate::model::clock::{time_of, was_unset};
 
 use super::engine::LastIds;
@@ -45,51 +47,6 @@ impl fmt::Display for ReplyId {
 /// of id and the id), so that keys have one size however long a provider's ids are.
 pub type DedupeKey = [u8; 16];
 
-/// What a guest emitted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MessageBody {
-    /// Who wrote it, in the provider's terms.
-    pub user_id: String,
-    /// What that person is called.
-    pub user_name: Option<String>,
-    /// The text.
-    pub content: String,
-    /// The provider's thread, topic or chat.
-    pub thread_id: Option<String>,
-    /// The guest's own JSON; comes back with the reply, unchanged.
-    pub metadata_json: String,
-}
-
-/// What a guest says about a file that came with a message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AttachmentMeta {
-    /// The guest's name for it, unique within the message.
-    pub id: String,
-    /// Its media type.
-    pub mime_type: String,
-    /// Its file name, as the provider gave it; never a path to be trusted.
-    pub filename: Option<String>,
-    /// Its size in bytes, as the provider gave it.
-    pub size_bytes: Option<u64>,
-    /// Where it can be fetched.
-    pub source_url: Option<String>,
-    /// Where the guest says that it is stored.
-    pub storage_key: Option<String>,
-    /// Text that was found in it.
-    pub extracted_text: Option<String>,
-    /// The guest's own JSON.
-    pub extras_json: String,
-}
-
-/// An attachment of a stored message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AttachmentRecord {
-    /// What the guest said about it.
-    pub meta: AttachmentMeta,
-    /// How many bytes of it are stored; `None` when the guest stored none.
-    pub stored_bytes: Option<u64>,
-}
-
 /// Where a message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageState {
@@ -112,10 +69,10 @@ pub struct MessageRecord {
     pub channel: ChannelKey,
     /// The conversation within which order is kept.
     pub conversation: Arc<str>,
-    /// What was said.
-    pub body: MessageBody,
-    /// Its attachments, in the guest's order.
-    pub attachments: Vec<AttachmentRecord>,
+    /// What the guest emitted.
+    pub message: Arc<EmittedMessage>,
+    /// How many bytes of each of its attachments are stored, in their order; `None` when the guest stored none.
+    pub stored_bytes: Vec<Option<u64>>,
     /// When it arrived.
     pub(crate) received_ms: u64,
     /// Where it stands.

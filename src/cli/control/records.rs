@@ -50,19 +50,20 @@ pub fn message_summary(message: &MessageSummary) -> Value {
 
 /// All of a message but its attachments' bytes.
 pub fn message(message: &MessageRecord) -> Value {
-    let body = &message.body;
-    let attachments: Value = message
+    let emitted = &message.message;
+    let attachments: Value = emitted
         .attachments
         .iter()
-        .map(|file| {
+        .zip(&message.stored_bytes)
+        .map(|(file, stored_bytes)| {
             json!({
-                "id": file.meta.id,
-                "mime_type": file.meta.mime_type,
-                "filename": file.meta.filename,
-                "size_bytes": file.meta.size_bytes,
-                "stored_bytes": file.stored_bytes,
-                "source_url": file.meta.source_url,
-                "extracted_text": file.meta.extracted_text,
+                "id": file.id,
+                "mime_type": file.mime_type,
+                "filename": file.filename,
+                "size_bytes": file.size_bytes,
+                "stored_bytes": stored_bytes,
+                "source_url": file.source_url,
+                "extracted_text": file.extracted_text,
             })
         })
         .collect();
@@ -75,12 +76,12 @@ pub fn message(message: &MessageRecord) -> Value {
         "received_at": rfc3339(message.received_at()),
         "changed_at": rfc3339(message.changed_at()),
         "error": message.error,
-        "user_id": body.user_id,
-        "user_name": body.user_name,
-        "thread_id": body.thread_id,
-        "metadata_json": body.metadata_json,
+        "user_id": emitted.user_id,
+        "user_name": emitted.user_name,
+        "thread_id": emitted.thread_id,
+        "metadata_json": emitted.metadata_json,
         "attachments": attachments,
-        "content": body.content,
+        "content": emitted.content,
     })
 }
 

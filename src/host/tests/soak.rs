@@ -9,15 +9,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use wit_abi::types::EmittedMessage;
+
 use super::load::{self, Client, Scratch};
 use crate::host::StateLocation;
 use crate::store::{
-    Batch, Change, ChannelKey, DedupeId, Durability, Entry, MessageBody, MessageId, NewMessage, Retention,
-    SqliteStore, Store, StoredResponse,
+    Batch, Change, ChannelKey, DedupeId, Durability, Entry, MessageId, NewMessage, Retention, SqliteStore,
+    Store, StoredResponse,
 };
 
 const CHANNELS: usize = 20;
@@ -101,19 +104,19 @@ fn fill(path: &Path) {
         };
         commit(&mut store, (0..retention.max_dedupe_keys).map(seen).collect());
     }
-    let body = |number: u64| MessageBody {
+    let emitted = |number: u64| EmittedMessage {
         user_id: format!("user{}", number % 100),
         content: "hello there".to_owned(),
         metadata_json: "{}".to_owned(),
-        ..MessageBody::default()
+        ..EmittedMessage::default()
     };
     let completed = |number: u64| {
         let message = NewMessage {
             id: MessageId(number),
             channel: "echo_0".into(),
             conversation: format!("echo_0/user/user{}", number % 100).into(),
-            body: body(number),
-            attachments: Vec::new(),
+            message: Arc::new(emitted(number)),
+            attachment_data: Vec::new(),
             received_ms: now_ms,
         };
         [Change::AddMessage(message), Change::MessageAcked { id: MessageId(number), at_ms: now_ms }]

@@ -7,25 +7,26 @@ use std::sync::Arc;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, Result, Row, Statement, ToSql, params};
+use wit_abi::types::{EmittedMessage, InboundAttachment};
 
 use super::write::{UNCERTAIN, delivery_state, file_id, int, outbox_state};
 use crate::store::{
-    AttachmentMeta, AttachmentRecord, DedupeId, MAX_ATTACHMENTS, MAX_ROWS, MessageBody, MessageFilter,
-    MessageId, MessageRecord, MessageState, MessageSummary, ReplyAttachment, ReplyBody, ReplyFilter, ReplyId,
-    ReplyKind, ReplyRecord, ReplyState, ReplySummary, StoredResponse,
+    DedupeId, MAX_ATTACHMENTS, MAX_ROWS, MessageFilter, MessageId, MessageRecord, MessageState,
+    MessageSummary, ReplyAttachment, ReplyBody, ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState,
+    ReplySummary, StoredResponse,
 };
 
 /// A number as the records hold it.
-pub(super) fn number(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
+pub(super) fn number(row: &Row<'_>, column: &str) -> Result<u64> {
     row.get(column).map(i64::unsigned_abs)
 }
 
 /// A text that is shared afterwards.
-pub(super) fn shared(row: &Row<'_>, column: &str) -> rusqlite::Result<Arc<str>> {
+pub(super) fn shared(row: &Row<'_>, column: &str) -> Result<Arc<str>> {
     row.get(column)
 }
 
-pub(super) fn message(conn: &Connection, id: MessageId) -> rusqlite::Result<Option<MessageRecord>> {
+pub(super) fn message(conn: &Connection, id: MessageId) -> Result<Option<MessageRecord>> {
     let found = one(
         conn,
         "SELECT message.*, channel.name AS channel_name, state, attempt, changed_ms, error
@@ -37,14 +38,15 @@ pub(super) fn message(conn: &Connection, id: MessageId) -> rusqlite::Result<Opti
                 id,
                 channel: shared(row, "channel_name")?,
                 conversation: shared(row, "conversation")?,
-                body: MessageBody {
+                message: Arc::new(EmittedMessage {
                     user_id: row.get("user_id")?,
                     user_name: row.get("user_name")?,
                     content: row.get("content")?,
                     thread_id: row.get("thread_id")?,
                     metadata_json: row.get("metadata_json")?,
-                },
-                attachments: Vec::new(),
+                    attachments: Vec::new(),
+                }),
+                stored_bytes: Vec::new(),
                 received_ms: number(row, "received_ms")?,
                 state: message_state(row)?,
                 attempt: row.get("attempt")?,
@@ -54,18 +56,22 @@ pub(super) fn message(conn: &Connection, id: MessageId) -> rusqlite::Result<Opti
         },
     )?;
     let Some(mut record) = found else { return Ok(None) };
-    record.attachments = message_files(conn, id)?;
+    let (attachments, stored_bytes) = message_files(conn, id)?.into_iter().unzip();
+    // Nobody else has it yet, so nothing is copied.
+    Arc::make_mut(&mut record.message).attachments = attachments;
+    record.stored_bytes = stored_bytes;
     Ok(Some(record))
 }
 
 /// What an agent remembers of a conversation.
-pub(super) fn transcript(conn: &Connection, conversation: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn transcript(conn: &Connection, conversation: &str) -> Result<Option<String>> {
     one(conn, "SELECT content FROM transcript WHERE conversation = ?1", params![conversation], |row| {
         row.get("content")
     })
 }
 
-fn message_files(conn: &Connection, id: MessageId) -> rusqlite::Result<Vec<AttachmentRecord>> {
+/// The attachments of a message, with how many bytes of each are stored.
+fn message_files(conn: &Connection, id: MessageId) -> Result<Vec<(InboundAttachment, Option<u64>)>> {
     all(
         conn,
         "SELECT name, mime_type, filename, size_bytes, source_url, storage_key, extracted_text, extras_json,
@@ -73,28 +79,22 @@ fn message_files(conn: &Connection, id: MessageId) -> rusqlite::Result<Vec<Attac
          FROM message_file WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
         params![first_file(id.0), last_file(id.0)],
         |row| {
-            Ok(AttachmentRecord {
-                meta: AttachmentMeta {
-                    id: row.get("name")?,
-                    mime_type: row.get("mime_type")?,
-                    filename: row.get("filename")?,
-                    size_bytes: row.get::<_, Option<i64>>("size_bytes")?.map(i64::unsigned_abs),
-                    source_url: row.get("source_url")?,
-                    storage_key: row.get("storage_key")?,
-                    extracted_text: row.get("extracted_text")?,
-                    extras_json: row.get("extras_json")?,
-                },
-                stored_bytes: row.get::<_, Option<i64>>("stored_bytes")?.map(i64::unsigned_abs),
-            })
+            let attachment = InboundAttachment {
+                id: row.get("name")?,
+                mime_type: row.get("mime_type")?,
+                filename: row.get("filename")?,
+                size_bytes: row.get::<_, Option<i64>>("size_bytes")?.map(i64::unsigned_abs),
+                source_url: row.get("source_url")?,
+                storage_key: row.get("storage_key")?,
+                extracted_text: row.get("extracted_text")?,
+                extras_json: row.get("extras_json")?,
+            };
+            Ok((attachment, row.get::<_, Option<i64>>("stored_bytes")?.map(i64::unsigned_abs)))
         },
     )
 }
 
-pub(super) fn attachment(
-    conn: &Connection,
-    id: MessageId,
-    index: usize,
-) -> rusqlite::Result<Option<Arc<[u8]>>> {
+pub(super) fn attachment(conn: &Connection, id: MessageId, index: usize) -> Result<Option<Arc<[u8]>>> {
     if index >= MAX_ATTACHMENTS {
         return Ok(None);
     }
@@ -103,7 +103,7 @@ pub(super) fn attachment(
     Ok(data.flatten())
 }
 
-pub(super) fn messages(conn: &Connection, filter: &MessageFilter) -> rusqlite::Result<Vec<MessageSummary>> {
+pub(super) fn messages(conn: &Connection, filter: &MessageFilter) -> Result<Vec<MessageSummary>> {
     all(
         conn,
         "SELECT message.id, channel.name AS channel_name, conversation, user_id,
@@ -135,7 +135,7 @@ pub(super) fn messages(conn: &Connection, filter: &MessageFilter) -> rusqlite::R
     )
 }
 
-pub(super) fn reply(conn: &Connection, id: ReplyId) -> rusqlite::Result<Option<ReplyRecord>> {
+pub(super) fn reply(conn: &Connection, id: ReplyId) -> Result<Option<ReplyRecord>> {
     let found = one(
         conn,
         "SELECT reply.*, channel.name AS channel_name, state, attempts, flags, since_ms, next_ms,
@@ -175,7 +175,7 @@ pub(super) fn reply(conn: &Connection, id: ReplyId) -> rusqlite::Result<Option<R
     Ok(Some(record))
 }
 
-fn reply_files(conn: &Connection, id: ReplyId) -> rusqlite::Result<Vec<ReplyAttachment>> {
+fn reply_files(conn: &Connection, id: ReplyId) -> Result<Vec<ReplyAttachment>> {
     all(
         conn,
         "SELECT filename, mime_type, data FROM reply_file WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
@@ -190,7 +190,7 @@ fn reply_files(conn: &Connection, id: ReplyId) -> rusqlite::Result<Vec<ReplyAtta
     )
 }
 
-pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> rusqlite::Result<Vec<ReplySummary>> {
+pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> Result<Vec<ReplySummary>> {
     all(
         conn,
         "SELECT reply.id, channel.name AS channel_name, conversation, broadcast_to,
@@ -225,7 +225,7 @@ pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> rusqlite::Resu
     )
 }
 
-pub(super) fn stored_response(conn: &Connection, id: DedupeId) -> rusqlite::Result<Option<StoredResponse>> {
+pub(super) fn stored_response(conn: &Connection, id: DedupeId) -> Result<Option<StoredResponse>> {
     let response = "SELECT status, headers_json, body FROM dedupe_key WHERE id = ?1 AND status IS NOT NULL";
     one(conn, response, params![int(id.0)], |row| {
         let headers: String = row.get("headers_json")?;
@@ -238,7 +238,7 @@ pub(super) fn stored_response(conn: &Connection, id: DedupeId) -> rusqlite::Resu
     })
 }
 
-pub(super) fn has_flag(row: &Row<'_>, flags: i64) -> rusqlite::Result<bool> {
+pub(super) fn has_flag(row: &Row<'_>, flags: i64) -> Result<bool> {
     Ok(row.get::<_, i64>("flags")? & flags != 0)
 }
 
@@ -250,7 +250,7 @@ fn last_file(owner: u64) -> i64 {
     file_id(owner, MAX_ATTACHMENTS - 1)
 }
 
-fn reply_kind(row: &Row<'_>) -> rusqlite::Result<ReplyKind> {
+fn reply_kind(row: &Row<'_>) -> Result<ReplyKind> {
     let broadcast_to: Option<String> = row.get("broadcast_to")?;
     Ok(broadcast_to.map_or(ReplyKind::Respond, |user_id| ReplyKind::Broadcast { user_id }))
 }
@@ -264,7 +264,7 @@ pub(super) fn message_state_number(state: MessageState) -> i64 {
     }
 }
 
-pub(super) fn message_state(row: &Row<'_>) -> rusqlite::Result<MessageState> {
+pub(super) fn message_state(row: &Row<'_>) -> Result<MessageState> {
     match row.get("state")? {
         delivery_state::PENDING => Ok(MessageState::Pending),
         delivery_state::ACKED => Ok(MessageState::Acked),
@@ -283,7 +283,7 @@ pub(super) fn reply_state_number(state: ReplyState) -> i64 {
     }
 }
 
-pub(super) fn reply_state(row: &Row<'_>) -> rusqlite::Result<ReplyState> {
+pub(super) fn reply_state(row: &Row<'_>) -> Result<ReplyState> {
     match row.get("state")? {
         outbox_state::PENDING => Ok(ReplyState::Pending),
         outbox_state::DELIVERED => Ok(ReplyState::Delivered),

@@ -1,8 +1,10 @@
 //! Changes into rows.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rusqlite::{Connection, Params, Statement, params};
+use wit_abi::types::InboundAttachment;
 
 use super::maintenance::Forget;
 use super::read::{
@@ -13,8 +15,8 @@ use crate::store::rules::{
     MessageStatus, ReplyStatus, changed_message, changed_reply, error_of, message_after, reply_after,
 };
 use crate::store::{
-    Batch, Change, ChannelKey, DedupeId, MAX_ATTACHMENTS, NewAttachment, NewMessage, NewReply, PairingKey,
-    PairingRecord, ReplyAttachment, ReplyKind, StoredResponse,
+    Batch, Change, ChannelKey, DedupeId, MAX_ATTACHMENTS, NewMessage, NewReply, PairingKey, PairingRecord,
+    ReplyAttachment, ReplyKind, StoredResponse,
 };
 
 /// `delivery.state`.
@@ -168,7 +170,7 @@ impl<'a> Writer<'a> {
     fn add_message(&mut self, new: &NewMessage) -> rusqlite::Result<()> {
         let channel = self.channel(&new.channel)?;
         let id = int(new.id.0);
-        let body = &new.body;
+        let message = &*new.message;
         self.run(
             "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
@@ -176,38 +178,42 @@ impl<'a> Writer<'a> {
                 channel,
                 int(new.received_ms),
                 new.conversation,
-                body.user_id,
-                body.user_name,
-                body.thread_id,
-                body.metadata_json,
-                body.content,
+                message.user_id,
+                message.user_name,
+                message.thread_id,
+                message.metadata_json,
+                message.content,
             ],
         )?;
         self.run(
             "INSERT INTO delivery (id, state, attempt, changed_ms, bytes) VALUES (?1, ?2, 0, ?3, ?4)",
             params![id, delivery_state::PENDING, int(new.received_ms), int(new.bytes())],
         )?;
-        for (place, attachment) in new.attachments.iter().enumerate() {
-            self.add_message_file(file_id(new.id.0, place), attachment)?;
+        for (place, (attachment, data)) in new.attachments().enumerate() {
+            self.add_message_file(file_id(new.id.0, place), attachment, data)?;
         }
         Ok(())
     }
 
-    fn add_message_file(&self, id: i64, attachment: &NewAttachment) -> rusqlite::Result<()> {
-        let meta = &attachment.meta;
+    fn add_message_file(
+        &self,
+        id: i64,
+        attachment: &InboundAttachment,
+        data: Option<&Arc<[u8]>>,
+    ) -> rusqlite::Result<()> {
         self.run(
             "INSERT INTO message_file VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 id,
-                meta.id,
-                meta.mime_type,
-                meta.filename,
-                meta.size_bytes.map(int),
-                meta.source_url,
-                meta.storage_key,
-                meta.extracted_text,
-                meta.extras_json,
-                attachment.data.as_deref(),
+                attachment.id,
+                attachment.mime_type,
+                attachment.filename,
+                attachment.size_bytes.map(int),
+                attachment.source_url,
+                attachment.storage_key,
+                attachment.extracted_text,
+                attachment.extras_json,
+                data.map(|data| &**data),
             ],
         )
     }

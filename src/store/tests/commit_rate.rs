@@ -5,7 +5,10 @@
 //! adds what follows: handed to the agent, acknowledged together with a reply, the reply tried and delivered.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use wit_abi::types::EmittedMessage;
 
 use crate::store::*;
 
@@ -121,14 +124,15 @@ fn webhook_changes(ids: &Ids, caller: usize, number: u64) -> (MessageId, Vec<Cha
             id,
             channel: channel.clone(),
             conversation: format!("chat-{caller}").into(),
-            body: MessageBody {
+            message: Arc::new(EmittedMessage {
                 user_id: "123456789".to_owned(),
                 user_name: Some("Ada Lovelace".to_owned()),
                 content: "x".repeat(300),
                 thread_id: None,
                 metadata_json: format!(r#"{{"chat_id":123456789,"message_id":{number},"is_private":true}}"#),
-            },
-            attachments: Vec::new(),
+                attachments: Vec::new(),
+            }),
+            attachment_data: Vec::new(),
             received_ms: number,
         }),
         Change::PutFile {

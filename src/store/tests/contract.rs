@@ -8,6 +8,7 @@ use super::writing::{self, Receipt};
 use crate::store::*;
 use crate::test_support::temp_dir::TempDir;
 use proptest::prelude::*;
+use wit_abi::types::InboundAttachment;
 
 /// An engine that can be closed and opened again.
 struct Bench {
@@ -139,7 +140,7 @@ fn committed_records_are_there_after_reopening(mut bench: Bench) {
 }
 
 fn a_message_comes_back_as_it_was(mut bench: Bench) {
-    let meta = AttachmentMeta {
+    let file = InboundAttachment {
         id: "f1".to_owned(),
         mime_type: "image/png".to_owned(),
         filename: Some("ä b.png".to_owned()),
@@ -150,21 +151,17 @@ fn a_message_comes_back_as_it_was(mut bench: Bench) {
         extras_json: "{\"w\":1}".to_owned(),
     };
     let mut new = message("a", "c", "Grüße\0\u{1F980}");
-    new.attachments = vec![
-        NewAttachment { meta: meta.clone(), data: Some(bytes(70_000)) },
-        NewAttachment { meta: AttachmentMeta::default(), data: None },
-        NewAttachment { meta: AttachmentMeta::default(), data: Some(bytes(0)) },
-    ];
+    let unknown = InboundAttachment::default();
+    let files = [(file, Some(bytes(70_000))), (unknown.clone(), None), (unknown, Some(bytes(0)))];
+    attach(&mut new, files);
     let receipt = bench.commit([Change::AddMessage(new.clone())]);
     bench.reopen();
     let id = receipt.messages[0];
     let record = bench.message(id);
-    assert_eq!(record.body, new.body);
+    assert_eq!(record.message, new.message);
     assert_eq!((&*record.channel, &*record.conversation), ("a", "c"));
     assert_eq!((record.state, record.attempt, record.received_ms), (MessageState::Pending, 0, 1_000));
-    assert_eq!(record.attachments[0], AttachmentRecord { meta, stored_bytes: Some(70_000) });
-    let stored: Vec<_> = record.attachments.iter().map(|each| each.stored_bytes).collect();
-    assert_eq!(stored, [Some(70_000), None, Some(0)]);
+    assert_eq!(record.stored_bytes, [Some(70_000), None, Some(0)]);
     assert_eq!(bench.store.attachment(id, 0).unwrap(), Some(bytes(70_000)));
     assert_eq!(bench.store.attachment(id, 1).unwrap(), None);
     assert_eq!(bench.store.attachment(id, 2).unwrap(), Some(bytes(0)));
@@ -283,19 +280,15 @@ fn a_rejected_batch_is_named_and_nothing_of_its_group_is_kept(mut bench: Bench) 
 fn attachments_up_to_the_limit_and_one_more(mut bench: Bench) {
     let with = |count: usize| {
         let mut new = message("a", "c", "x");
-        new.attachments = (0..count)
-            .map(|at| {
-                let meta = AttachmentMeta { id: at.to_string(), ..AttachmentMeta::default() };
-                NewAttachment { meta, data: Some(bytes(at)) }
-            })
-            .collect();
+        let file = |at: usize| InboundAttachment { id: at.to_string(), ..InboundAttachment::default() };
+        attach(&mut new, (0..count).map(|at| (file(at), Some(bytes(at)))));
         Batch::of(Change::AddMessage(new))
     };
     let receipts = bench.commit_group(&[with(MAX_ATTACHMENTS), with(1)]).unwrap();
     let full = bench.message(receipts[0].messages[0]);
-    let names: Vec<_> = full.attachments.iter().map(|each| each.meta.id.clone()).collect();
+    let names: Vec<_> = full.message.attachments.iter().map(|each| each.id.clone()).collect();
     assert_eq!(names, (0..MAX_ATTACHMENTS).map(|at| at.to_string()).collect::<Vec<_>>());
-    assert_eq!(bench.message(receipts[1].messages[0]).attachments.len(), 1);
+    assert_eq!(bench.message(receipts[1].messages[0]).stored_bytes.len(), 1);
     let error = bench.commit_group(&[with(MAX_ATTACHMENTS + 1)]).unwrap_err();
     assert!(matches!(error, StoreError::Rejected { batch: 0, .. }), "{error:?}");
 }
@@ -690,7 +683,7 @@ fn pruning_works_in_rounds(mut bench: Bench) {
 
 fn a_requeued_message_survives_pruning(mut bench: Bench) {
     let mut new = message("a", "c", "x");
-    new.attachments = vec![NewAttachment { meta: AttachmentMeta::default(), data: Some(bytes(9)) }];
+    attach_bytes(&mut new, bytes(9));
     let id = bench.commit([Change::AddMessage(new)]).messages[0];
     bench.commit([Change::MessageAcked { id, at_ms: 0 }, Change::MessageRequeued { id, at_ms: 1 }]);
     bench.store.prune(&Retention::default(), u64::from(u32::MAX)).unwrap();
@@ -711,7 +704,7 @@ fn a_probe_leaves_nothing_behind(mut bench: Bench) {
 
 fn maintenance_changes_nothing(mut bench: Bench) {
     let mut new = message("a", "c", "x");
-    new.attachments = vec![NewAttachment { meta: AttachmentMeta::default(), data: Some(bytes(6_000_000)) }];
+    attach_bytes(&mut new, bytes(6_000_000));
     bench.commit([Change::AddMessage(new)]);
     let before = bench.load();
     for moment in [Moment::BetweenGroups, Moment::Idle, Moment::Idle] {

@@ -27,7 +27,7 @@ fn run(commit: &mut dyn FnMut(Batch) -> Option<Receipt>) -> Confirmed {
     let mut confirmed = Confirmed::default();
     let _: Option<()> = (|| {
         let mut new = message("a", "c", "hello");
-        new.attachments = vec![NewAttachment { meta: AttachmentMeta::default(), data: Some(bytes(20_000)) }];
+        attach_bytes(&mut new, bytes(20_000));
         let changes =
             [file("a", "cursor", "1"), Change::AddMessage(new), dedupe("a", 1, 0, u64::MAX, Some("ok"))];
         let id = commit(batch(changes))?.messages[0];

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use wit_abi::types::{EmittedMessage, InboundAttachment};
+
 use crate::store::*;
 
 pub fn message(channel: &str, conversation: &str, content: &str) -> NewMessage {
@@ -9,16 +11,32 @@ pub fn message(channel: &str, conversation: &str, content: &str) -> NewMessage {
         id: MessageId(0),
         channel: channel.into(),
         conversation: conversation.into(),
-        body: MessageBody {
+        message: Arc::new(EmittedMessage {
             user_id: "u1".to_owned(),
             user_name: Some("Ada".to_owned()),
             content: content.to_owned(),
             thread_id: None,
             metadata_json: r#"{"chat_id":123456789012345678}"#.to_owned(),
-        },
-        attachments: Vec::new(),
+            attachments: Vec::new(),
+        }),
+        attachment_data: Vec::new(),
         received_ms: 1_000,
     }
+}
+
+/// Puts attachments with their bytes in place of a message's own.
+pub fn attach(
+    new: &mut NewMessage,
+    attachments: impl IntoIterator<Item = (InboundAttachment, Option<Arc<[u8]>>)>,
+) {
+    let (attachments, data) = attachments.into_iter().unzip();
+    Arc::make_mut(&mut new.message).attachments = attachments;
+    new.attachment_data = data;
+}
+
+/// Attaches a file of which nothing but its bytes is known.
+pub fn attach_bytes(new: &mut NewMessage, data: Arc<[u8]>) {
+    attach(new, [(InboundAttachment::default(), Some(data))]);
 }
 
 pub fn reply(channel: &str, conversation: &str, content: &str) -> NewReply {

@@ -326,7 +326,7 @@ fn free_pages_are_returned_to_the_file_system() {
     let scratch = TempDir::new();
     let mut store = open(&scratch.join("tinclaw.db")).unwrap();
     let mut new = message("a", "c", "x");
-    new.attachments = vec![NewAttachment { meta: AttachmentMeta::default(), data: Some(bytes(8 << 20)) }];
+    attach_bytes(&mut new, bytes(8 << 20));
     let id = commit(&mut store, &[Batch::of(Change::AddMessage(new))]).unwrap()[0].messages[0];
     commit(&mut store, &[Batch::of(Change::MessageAcked { id, at_ms: 0 })]).unwrap();
     store.prune(&Retention::default(), u64::from(u32::MAX)).unwrap();
@@ -377,7 +377,7 @@ fn a_write_that_is_cut_short_loses_nothing_that_was_acknowledged() {
             kept.len()
         );
         for id in kept {
-            assert_eq!(store.message(MessageId(id)).unwrap().unwrap().body.content.len(), 3_000);
+            assert_eq!(store.message(MessageId(id)).unwrap().unwrap().message.content.len(), 3_000);
         }
         add(&mut store, "and on it goes");
     }

@@ -9,6 +9,7 @@ use super::faulty::{Fault, Script};
 use super::samples::*;
 use super::writing::*;
 use crate::store::*;
+use wit_abi::types::InboundAttachment;
 
 fn quick() -> StoreThreadConfig {
     StoreThreadConfig {
@@ -233,7 +234,7 @@ fn a_batch_at_fault_fails_alone() {
     let (thread, events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
     let mut bad = message("a", "c", "x");
-    bad.attachments = vec![NewAttachment::default(); MAX_ATTACHMENTS + 1];
+    attach(&mut bad, vec![(InboundAttachment::default(), None); MAX_ATTACHMENTS + 1]);
     let bad = Batch::of(Change::AddMessage(bad));
     let occupied = occupy(&handle);
     let outcomes = send(&handle, vec![note("1"), bad.clone(), note("2"), bad.clone(), bad, note("3")]);

@@ -45,7 +45,7 @@ fn changes(batch: &Batch) -> String {
 fn change_as_text(change: &Change) -> String {
     match change {
         Change::PutFile { path, content, .. } => format!("{path}={content}"),
-        Change::AddMessage(message) => format!("message {}", message.body.content),
+        Change::AddMessage(message) => format!("message {}", message.message.content),
         Change::Dedupe { .. } => "seen".into(),
         Change::SetTimer { name, .. } => format!("timer {name}"),
         Change::CancelTimer { name, .. } => format!("no timer {name}"),
