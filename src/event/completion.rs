@@ -20,7 +20,7 @@ pub enum Completion {
     /// A worker ran a callback.
     Callback(Ticket, Box<CallbackReport>),
     /// A request was responded to whose duplicates may wait for it.
-    RepeatsWait,
+    DuplicatesWait,
     /// A reply is durable and waits to be delivered.
     ReplyStored(Box<PendingReply>, Option<Permit>),
     /// A tool call has ended: a callback may have waited for its memory.
@@ -52,7 +52,7 @@ pub struct RespondedRequest {
     /// Where they are kept, in their order.
     pub stored: Vec<DedupeId>,
     /// Whether what its callback did waits for a store that has failed. It is going to be kept all the same, so the request
-    /// stays known; but whoever repeats it now is told to come back.
+    /// stays known; but a duplicate that comes now is told to come back.
     pub is_delayed: bool,
     /// The response, for duplicates that wait for it.
     pub response: WebhookResponse,

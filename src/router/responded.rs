@@ -53,7 +53,7 @@ impl RespondedSender {
         // The router is gone only when nobody sends a duplicate.
         let _ = self.queue.send(request);
         if self.is_awaited.swap(false, Ordering::SeqCst) {
-            let _ = self.completed.send(Completion::RepeatsWait);
+            let _ = self.completed.send(Completion::DuplicatesWait);
         }
     }
 }

@@ -280,7 +280,7 @@ impl Router {
         self.take_responded();
         match completion {
             Completion::Callback(ticket, report) => self.callback_ended(ticket, *report),
-            Completion::RepeatsWait => {}
+            Completion::DuplicatesWait => {}
             Completion::MemoryFreed => self.runnable.memory_was_freed(),
             Completion::ReplyStored(reply, _permit) => self.reply_stored(*reply),
             Completion::Stored(channel, stored) => {
