@@ -37,6 +37,7 @@ use super::config::{ManagerConfig, StateLocation};
 use super::error::HostError;
 use super::inspect::NeededSecrets;
 use super::load_plan::StoredChannels;
+#[cfg(feature = "agent-openai")]
 use super::reminders::{self, Reminders};
 use super::replies::DeadLetterText;
 
@@ -88,6 +89,7 @@ pub struct ChannelManager {
     assembly: Assembly,
     /// Channels that are shown replies while these are written, and how often. Held for a look only.
     partial_replies: Mutex<HashMap<ChannelName, Duration>>,
+    #[cfg(feature = "agent-openai")]
     reminders: Reminders,
     outbound: OutboundHttp,
     routes: WasmChannelRouter,
@@ -146,6 +148,7 @@ impl ChannelManager {
         let mailbox = Mailbox::new(handle.clone(), config.queue, config.delivery, Box::new(notice));
         mailbox.load_after_restart(std::mem::take(&mut loaded.messages));
         let pairing = Arc::new(PairingService::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
+        #[cfg(feature = "agent-openai")]
         let reminders = Reminders::load(handle.clone(), loaded.channels.remove(reminders::KEY));
         let stored = StoredChannels::new(loaded);
         let outbound = outbound(&config, tools)?;
@@ -194,6 +197,7 @@ impl ChannelManager {
             stored,
             assembly: Assembly::new(config, outbound.clone(), pairing, routes.clone(), events),
             partial_replies: Mutex::default(),
+            #[cfg(feature = "agent-openai")]
             reminders,
             outbound,
             routes,
@@ -301,6 +305,7 @@ impl ChannelManager {
     }
 
     /// What is to be said later.
+    #[cfg(feature = "agent-openai")]
     pub(crate) fn reminders(&self) -> &Reminders {
         &self.reminders
     }
@@ -356,6 +361,7 @@ impl ChannelManager {
         join(threads.router);
         self.outbound.shutdown();
         self.mailbox.close();
+        #[cfg(feature = "agent-openai")]
         self.reminders.close();
         join(threads.scheduler);
         join(threads.ack_timeouts);

@@ -29,6 +29,7 @@ mod inspect;
 mod load_plan;
 pub(crate) mod manager;
 mod operator;
+#[cfg(feature = "agent-openai")]
 mod reminders;
 mod replies;
 pub(crate) mod setting_hosts;

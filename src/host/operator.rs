@@ -3,17 +3,24 @@
 
 use std::sync::atomic::Ordering;
 
-use super::config::StateLocation;
-use super::error::HostError;
-use super::manager::{ChannelManager, lock, opener};
+use super::manager::ChannelManager;
 use crate::event::Event;
 use crate::event::arrival::RouterCommand;
 use crate::model::clock::unix_ms;
+#[cfg(feature = "cli")]
 use crate::pairing::PairingService;
 use crate::store::{
-    Batch, Change, CommitError, HostLock, MessageFilter, MessageId, MessageRecord, MessageState,
-    MessageSummary, PendingMessage, PendingReply, ReadError, ReplyFilter, ReplyId, ReplyRecord, ReplyState,
-    ReplySummary, Retention, StoreHandle, StoreThread, StoreThreadConfig,
+    Batch, Change, CommitError, MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary,
+    PendingMessage, PendingReply, ReadError, ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary,
+    StoreHandle,
+};
+
+#[cfg(feature = "cli")]
+use {
+    super::config::StateLocation,
+    super::error::HostError,
+    super::manager::{lock, opener},
+    crate::store::{HostLock, Retention, StoreThread, StoreThreadConfig},
 };
 
 /// Reads and changes what is stored. A host that runs is told of each change; without one, the store is all there is.
@@ -231,6 +238,7 @@ impl ChannelManager {
 }
 
 /// The store of a host that does not run: no channel, no agent, no thread but the store's. No host can start meanwhile.
+#[cfg(feature = "cli")]
 pub(crate) struct StoredState {
     store: StoreHandle,
     pairing: PairingService,
@@ -239,6 +247,7 @@ pub(crate) struct StoredState {
     _lock: Option<HostLock>,
 }
 
+#[cfg(feature = "cli")]
 impl StoredState {
     /// Opens it.
     ///
@@ -254,6 +263,7 @@ impl StoredState {
     }
 }
 
+#[cfg(feature = "cli")]
 impl Operator for StoredState {
     fn store(&self) -> &StoreHandle {
         &self.store
@@ -264,8 +274,7 @@ impl Operator for StoredState {
     }
 }
 
-#[cfg(test)]
-#[cfg(feature = "sqlite")]
+#[cfg(all(test, feature = "cli"))]
 mod tests {
     use super::*;
     use crate::store::tests::samples::{message, reply};
