@@ -3,7 +3,7 @@
 //!
 //! The key comes from what was *computed or verified*, never from how the header spelt it: a header with a second,
 //! bogus signature or a changed unsigned id is still the same request. The router remembers keys of requests that
-//! succeeded in a [`DedupeMemory`](super::DedupeMemory) and responds to a repeat with 200 without running the guest.
+//! succeeded in a [`DedupeMemory`](super::DedupeMemory) and responds to a duplicate with 200 without running the guest.
 
 use super::dedupe_memory::DedupeKey;
 use super::verify::AuthFailure;
