@@ -243,12 +243,20 @@ impl Router {
 
     fn webhook_arrived(&mut self, webhook: Webhook) {
         let channel = webhook.channel.clone();
-        if self.channels.contains_key(&channel) {
-            self.turn(&channel, |channel, turn| channel.request(webhook, turn));
-        } else if self.stopping.is_some() {
-            webhook.responder.refuse(WebhookRefusal::Stopping);
-        } else {
-            webhook.responder.refuse(WebhookRefusal::NotFound);
+        // Taken by the channel, if it is there.
+        let mut webhook = Some(webhook);
+        self.turn(&channel, |channel, turn| {
+            if let Some(webhook) = webhook.take() {
+                channel.request(webhook, turn);
+            }
+        });
+        if let Some(webhook) = webhook {
+            let is_stopping = self.stopping.is_some();
+            webhook.responder.refuse(if is_stopping {
+                WebhookRefusal::Stopping
+            } else {
+                WebhookRefusal::NotFound
+            });
         }
     }
 
