@@ -55,6 +55,7 @@ mod tests {
                 secrets: Arc::new(MemorySecrets::default()),
                 max_body_bytes: None,
                 content_types: None,
+                mount: String::new(),
             });
             let endpoint =
                 RegisteredEndpoint { path: path.into(), methods: vec!["GET".into()], require_secret: false };

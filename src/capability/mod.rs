@@ -32,7 +32,8 @@ pub(crate) use rights::{
     ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, WebsocketCapability, WebsocketProtocol,
 };
 pub(crate) use setup::{
-    AuthSection, DEFAULT_GENERATED_BYTES, RequiredSecret, SecretConfigMapping, SetupSection,
+    AskedSetting, AuthSection, DEFAULT_GENERATED_BYTES, Reach, RequiredSecret, SecretConfigMapping,
+    SetupSection, SetupStep, StatusQuery,
 };
 pub use tool::ToolCapabilities;
 pub(crate) use webhook::WebhookCapability;

@@ -94,10 +94,20 @@ impl ChannelCapabilitiesFile {
         channel: &ChannelName,
         overrides: &CapabilityOverrides,
     ) -> Result<Self, CapabilityError> {
+        self.overridden(channel, channel, overrides)
+    }
+
+    /// The same for a channel that has another name than its files: one of several accounts of a guest.
+    pub(crate) fn overridden(
+        &self,
+        guest: &ChannelName,
+        channel: &ChannelName,
+        overrides: &CapabilityOverrides,
+    ) -> Result<Self, CapabilityError> {
         if overrides.is_empty() {
             return Ok(self.clone());
         }
-        let file = format!("[channel.{channel}] over {channel}.capabilities.json");
+        let file = format!("[channel.{channel}] over {guest}.capabilities.json");
         overrides.check().map_err(|reason| CapabilityError::Override { file: file.clone(), reason })?;
         let mut document = self.source().clone();
         let own = document.entry("capabilities").or_insert_with(|| Value::Object(Map::new()));
@@ -108,7 +118,7 @@ impl ChannelCapabilitiesFile {
         merge(own, &Value::Object(overrides.capabilities.clone()));
         let parsed: Self = read(Value::Object(document.clone()), Comments::Skipped)
             .map_err(|error| CapabilityError::of(&file, error))?;
-        review::check(&file, channel, &parsed)?;
+        review::check(&file, guest, &parsed)?;
         Ok(parsed.with_source(document))
     }
 }

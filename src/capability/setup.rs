@@ -1,7 +1,7 @@
 //! `auth` and `setup`: what the person who sets a channel up reads, and the secrets that it needs.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Bytes of a generated secret when `auto_generate` does not say how many.
 pub const DEFAULT_GENERATED_BYTES: u32 = 32;
@@ -54,6 +54,117 @@ pub struct SetupSection {
     pub validation_endpoint: Option<String>,
     /// Where to read how the channel is set up.
     pub setup_url: Option<String>,
+    /// The method of `validation_endpoint`: GET without this, or POST.
+    pub validation_method: Option<String>,
+    /// Where the response of `validation_endpoint` has the account's name: a JSON pointer (RFC 6901).
+    pub account: Option<String>,
+    /// Whether the channel works only where its service reaches this host, so that `public_url` is asked for.
+    pub needs_public_url: bool,
+    /// What is asked for beside the secrets: values of `config`.
+    pub settings: Vec<AskedSetting>,
+    /// What the person does at the service, in order.
+    pub steps: Vec<SetupStep>,
+    /// What `tinclaw status` asks the service, beside `validation_endpoint`.
+    pub status: Vec<StatusQuery>,
+}
+
+/// Whether something concerns a host with a public address, or one without; without this, both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// The host has a `public_url`: services can call it.
+    PublicUrl,
+    /// It has none: it polls, or opens a link.
+    NoPublicUrl,
+}
+
+impl Reach {
+    /// Whether this is the case on a host that has a public address, or has none.
+    pub fn applies(when: Option<Self>, has_public_url: bool) -> bool {
+        when.is_none_or(|when| (when == Self::PublicUrl) == has_public_url)
+    }
+}
+
+/// A value of the channel's `config` that the operator is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AskedSetting {
+    /// The key of `config`, or `owner_id`.
+    pub name: String,
+    /// What the operator is asked.
+    pub prompt: String,
+    /// Where it is found.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Whether the channel works without it.
+    #[serde(default)]
+    pub optional: bool,
+    /// A regular expression that the value must match.
+    #[serde(default)]
+    pub validation: Option<String>,
+    /// The values that there are; any without this.
+    #[serde(default)]
+    pub choices: Vec<String>,
+    /// Where it is needed.
+    #[serde(default)]
+    pub when: Option<Reach>,
+}
+
+impl AskedSetting {
+    /// Why a value is not accepted.
+    ///
+    /// # Errors
+    /// What would be accepted.
+    pub fn check(&self, value: &str) -> Result<(), String> {
+        if !self.choices.is_empty() && !self.choices.iter().any(|choice| choice == value) {
+            return Err(format!("give {}", self.choices.join(" or ")));
+        }
+        match &self.validation {
+            Some(pattern) if !matches(Some(pattern), value) => Err(format!("the channel expects {pattern}")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Something to do at the service.
+///
+/// In `text` and in the texts of `json`, `{public_url}`, `{webhook_url}` (the address of the channel's first path), `{name}` (the
+/// channel's name) and settings in braces are filled in, after the questions also `{/pointer}`: a place in the response of
+/// `validation_endpoint`. `{secret_name}` shows a secret that was generated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SetupStep {
+    /// What to do, with the address where.
+    pub text: String,
+    /// What to paste there, shown as a document of JSON.
+    #[serde(default)]
+    pub json: Option<Value>,
+    /// Where it is needed.
+    #[serde(default)]
+    pub when: Option<Reach>,
+    /// Whether it comes after the questions, once everything else is known.
+    #[serde(default)]
+    pub after: bool,
+}
+
+/// What the service itself says about the channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct StatusQuery {
+    /// Asked with GET, unless `method` says otherwise; as `validation_endpoint`.
+    pub url: String,
+    /// GET or POST.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// What is shown of the response: a label, and where it stands as a JSON pointer. What is missing or empty there is left out.
+    pub show: Map<String, Value>,
+    /// Where it is asked.
+    #[serde(default)]
+    pub when: Option<Reach>,
 }
 
 impl SetupSection {
@@ -82,6 +193,12 @@ pub struct RequiredSecret {
     /// Makes a random value when the operator gives none.
     #[serde(default)]
     pub auto_generate: Option<AutoGenerate>,
+    /// Where it is found.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Where it is needed.
+    #[serde(default)]
+    pub when: Option<Reach>,
 }
 
 /// How a secret is generated: random bytes, stored as hexadecimal text.
@@ -115,14 +232,24 @@ impl RequiredSecret {
     /// Whether a value matches `validation`. Any value does when there is no pattern, or none that can be used here:
     /// look-around and back-references are not supported.
     pub fn accepts(&self, value: &str) -> bool {
-        let pattern = self.validation.as_deref().and_then(|pattern| regex_lite::Regex::new(pattern).ok());
-        pattern.is_none_or(|pattern| pattern.is_match(value))
+        matches(self.validation.as_deref(), value)
+    }
+
+    /// Whether a host that has a public address, or has none, needs it.
+    pub fn applies(&self, has_public_url: bool) -> bool {
+        Reach::applies(self.when, has_public_url)
     }
 
     /// Whether there is a pattern that cannot be used.
     pub(super) fn has_unusable_pattern(&self) -> bool {
         self.validation.as_deref().is_some_and(|pattern| regex_lite::Regex::new(pattern).is_err())
     }
+}
+
+/// Whether a value matches a pattern; any does when there is none that can be used.
+fn matches(pattern: Option<&str>, value: &str) -> bool {
+    let pattern = pattern.and_then(|pattern| regex_lite::Regex::new(pattern).ok());
+    pattern.is_none_or(|pattern| pattern.is_match(value))
 }
 
 #[cfg(test)]

@@ -107,13 +107,18 @@ pub(crate) fn kit_files() -> Option<Vec<(String, Vec<u8>)>> {
 
 /// Writes a file beside its place and moves it there when it is complete and on the disk.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_file_as(path, bytes, 0o644)
+}
+
+/// The same with the mode that the file is to have, as far as the umask lets it.
+pub(crate) fn replace_file_as(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = rustix::fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let fresh = format!(".{name}.{}.new", std::process::id());
     // What is left of an earlier attempt of the same process id is nobody's.
     rustix::fs::unlinkat(&dir, fresh.as_str(), AtFlags::empty()).ok();
-    let written = write_new(&dir, &fresh, bytes)
+    let written = write_new(&dir, &fresh, bytes, mode)
         .and_then(|()| Ok(rustix::fs::renameat(&dir, fresh.as_str(), &dir, name.as_ref())?))
         .and_then(|()| Ok(rustix::fs::fsync(&dir)?));
     if written.is_err() {
@@ -122,9 +127,9 @@ pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-fn write_new(dir: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
+fn write_new(dir: &OwnedFd, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+    let mode = Mode::from_raw_mode(mode & 0o777);
     let mut file = File::from(rustix::fs::openat(dir, name, flags, mode)?);
     file.write_all(bytes)?;
     file.sync_all()

@@ -50,7 +50,7 @@ pub struct Discovery {
 }
 
 /// The bytes of a channel's files.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ChannelFiles {
     /// The guest; at most 16 MiB.
     pub wasm: Vec<u8>,

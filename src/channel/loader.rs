@@ -18,6 +18,7 @@ use super::discover::{ChannelFiles, DiscoverError, DiscoveredChannel, Discovery,
 use serde_json::{Map, Value};
 
 use super::config::HOST_KEYS;
+use super::planned::{PlannedChannel, mount_of, stored_secret_name};
 use crate::capability::limits::{ChannelLimits, LimitCaps};
 use crate::capability::{CapabilityError, CapabilityOverrides, ChannelCapabilitiesFile};
 use crate::model::diagnostic::Diagnostic;
@@ -29,6 +30,8 @@ use crate::model::name::ChannelName;
 #[derive(Clone)]
 pub struct WasmChannel {
     name: ChannelName,
+    /// The name that its files have; another one than its own when it is one of several accounts.
+    guest: ChannelName,
     module: Arc<PreparedChannelModule>,
     file: ChannelCapabilitiesFile,
     diagnostics: Vec<Diagnostic>,
@@ -54,7 +57,7 @@ impl WasmChannel {
     /// # Errors
     /// The changes are not acceptable.
     pub fn with_overrides(&self, overrides: &CapabilityOverrides) -> Result<Self, CapabilityError> {
-        let file = self.file.with_overrides(&self.name, overrides)?;
+        let file = self.file.overridden(&self.guest, &self.name, overrides)?;
         let mut diagnostics = file.inspect();
         diagnostics.extend(overrides.diagnostics());
         Ok(Self { file, diagnostics, ..self.clone() })
@@ -65,7 +68,9 @@ impl WasmChannel {
         let mapped = self.file.setup.iter().flat_map(|setup| &setup.secret_config_mappings);
         let mapped: Vec<&str> = mapped.map(|mapping| mapping.config_key.as_str()).collect();
         let declared = self.file.config.keys().map(String::as_str);
-        let known: Vec<&str> = declared.chain(mapped).chain(HOST_KEYS.iter().copied()).collect();
+        let asked = self.file.setup.iter().flat_map(|setup| &setup.settings);
+        let asked = asked.map(|setting| setting.name.as_str());
+        let known: Vec<&str> = declared.chain(mapped).chain(asked).chain(HOST_KEYS.iter().copied()).collect();
         if self.file.config.is_empty() {
             return Vec::new();
         }
@@ -88,6 +93,22 @@ impl WasmChannel {
     #[must_use]
     pub fn name(&self) -> &ChannelName {
         &self.name
+    }
+
+    /// The name that its files have: its own, or that of the guest of which it is another account.
+    #[must_use]
+    pub fn guest_name(&self) -> &ChannelName {
+        &self.guest
+    }
+
+    /// The name under which the operator stores what its files call `secret`.
+    pub(crate) fn stored_secret_name(&self, secret: &str) -> String {
+        stored_secret_name(&self.name, &self.guest, secret)
+    }
+
+    /// What is put before every path of its guest: nothing, or the name of an account.
+    pub(crate) fn mount(&self) -> String {
+        mount_of(&self.name, &self.guest)
     }
 
     /// Its guest.
@@ -161,6 +182,8 @@ pub enum LoadError {
 pub struct LoadSettings {
     /// What is changed about capability files, by channel.
     pub overrides: BTreeMap<ChannelName, CapabilityOverrides>,
+    /// Other accounts of guests: their names, and the names of their guests' files.
+    pub accounts: BTreeMap<ChannelName, ChannelName>,
     /// What no channel gets more of.
     pub limit_caps: LimitCaps,
     /// How long preparing one guest may take; then it is refused, and others are not held up. Default 60 s, which is
@@ -172,6 +195,7 @@ impl Default for LoadSettings {
     fn default() -> Self {
         Self {
             overrides: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             limit_caps: LimitCaps::default(),
             prepare_timeout: Duration::from_secs(60),
         }
@@ -227,9 +251,15 @@ impl WasmChannelLoader {
         Ok(results)
     }
 
+    /// What an operator decides.
+    pub(crate) fn settings(&self) -> &LoadSettings {
+        &self.settings
+    }
+
     fn load_all(&self, found: &[DiscoveredChannel]) -> Vec<Result<WasmChannel, LoadError>> {
+        let found: Vec<PlannedChannel> = found.iter().cloned().map(PlannedChannel::found).collect();
         let in_order = Mutex::new(found.iter().map(|_| None).collect::<Vec<_>>());
-        self.load_each(found, &|index, result| {
+        self.load_each(&found, &|index, result| {
             in_order.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
         });
         in_order.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
@@ -239,7 +269,7 @@ impl WasmChannelLoader {
     /// `take` gets each result as soon as it is there, with its place in `found`.
     pub(crate) fn load_each(
         &self,
-        found: &[DiscoveredChannel],
+        found: &[PlannedChannel],
         take: &(dyn Fn(usize, Result<WasmChannel, LoadError>) + Sync),
     ) {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(found.len());
@@ -249,7 +279,7 @@ impl WasmChannelLoader {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 found.get(index).map(|found| (index, found))
             } {
-                take(index, self.load_found(found));
+                take(index, self.load_planned(found));
             }
         };
         // Loading does not panic on any file; if it did, the panic would be the caller's to see.
@@ -274,11 +304,14 @@ impl WasmChannelLoader {
     }
 
     /// The paths that a channel's capability file allows. None when it is wrong, which loading the channel reports.
-    pub(crate) fn allowed_paths(&self, found: &DiscoveredChannel) -> Vec<String> {
-        let file =
-            found.read_capabilities().ok().and_then(|bytes| self.file(&found.name, bytes.as_deref()).ok());
+    pub(crate) fn allowed_paths(&self, found: &PlannedChannel) -> Vec<String> {
+        let PlannedChannel { name, guest, .. } = found;
+        let bytes = found.read_capabilities().ok();
+        let file = bytes.and_then(|bytes| self.file(name, guest, bytes.as_deref()).ok());
         let section = file.and_then(|(file, _)| file.capabilities.channel);
-        section.map(|section| section.allowed_paths).unwrap_or_default()
+        let paths = section.map(|section| section.allowed_paths).unwrap_or_default();
+        let mount = mount_of(name, guest);
+        paths.iter().map(|path| format!("{mount}{path}")).collect()
     }
 
     /// Loads one channel: a path to its `.wasm`.
@@ -286,12 +319,13 @@ impl WasmChannelLoader {
     /// # Errors
     /// See [`LoadError`].
     pub fn load_file(&self, wasm: &Path) -> Result<WasmChannel, LoadError> {
-        self.load_found(&DiscoveredChannel::at(wasm)?)
+        self.load_planned(&PlannedChannel::found(DiscoveredChannel::at(wasm)?))
     }
 
-    fn load_found(&self, found: &DiscoveredChannel) -> Result<WasmChannel, LoadError> {
-        let ChannelFiles { wasm, capabilities } = found.read()?;
-        self.load_bytes(found.name.clone(), &wasm, capabilities.as_deref())
+    /// Loads one channel under the name that is planned for it.
+    pub(crate) fn load_planned(&self, found: &PlannedChannel) -> Result<WasmChannel, LoadError> {
+        let files = found.read()?;
+        self.prepare_files(found.name.clone(), found.guest.clone(), &files)
     }
 
     /// Prepares a channel from the bytes of its two files. Without a capability file it has no rights but those that the
@@ -305,28 +339,42 @@ impl WasmChannelLoader {
         wasm: &[u8],
         capabilities: Option<&[u8]>,
     ) -> Result<WasmChannel, LoadError> {
+        let files = ChannelFiles { wasm: wasm.to_vec(), capabilities: capabilities.map(<[u8]>::to_vec) };
+        self.prepare_files(name.clone(), name, &files)
+    }
+
+    fn prepare_files(
+        &self,
+        name: ChannelName,
+        guest: ChannelName,
+        files: &ChannelFiles,
+    ) -> Result<WasmChannel, LoadError> {
+        let wasm = &files.wasm;
         let (file, mut changed) = self
-            .file(&name, capabilities)
+            .file(&name, &guest, files.capabilities.as_deref())
             .map_err(|source| capability_error(&self.runtime, &name, wasm, source))?;
         let (limits, _) = ChannelLimits::resolve(&file.capabilities, &self.settings.limit_caps);
         let module = self.prepare(&name, wasm, limits)?;
         let mut diagnostics = file.inspect();
         diagnostics.append(&mut changed);
-        Ok(WasmChannel { name, module, file, diagnostics })
+        Ok(WasmChannel { name, guest, module, file, diagnostics })
     }
 
     /// A channel's capability file with what the operator changes about it, and what is to be said of the changes.
     fn file(
         &self,
         name: &ChannelName,
+        guest: &ChannelName,
         capabilities: Option<&[u8]>,
     ) -> Result<(ChannelCapabilitiesFile, Vec<Diagnostic>), CapabilityError> {
         let file = match capabilities {
-            Some(bytes) => ChannelCapabilitiesFile::parse(&format!("{name}.capabilities.json"), name, bytes)?,
+            Some(bytes) => {
+                ChannelCapabilitiesFile::parse(&format!("{guest}.capabilities.json"), guest, bytes)?
+            }
             None => ChannelCapabilitiesFile::default(),
         };
         match self.settings.overrides.get(name) {
-            Some(overrides) => Ok((file.with_overrides(name, overrides)?, overrides.diagnostics())),
+            Some(overrides) => Ok((file.overridden(guest, name, overrides)?, overrides.diagnostics())),
             None => Ok((file, Vec::new())),
         }
     }

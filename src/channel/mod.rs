@@ -17,6 +17,7 @@
 //! | `changes` | a callback's effects as a batch for the store |
 
 #[cfg(feature = "bundled")]
+pub(crate) mod activity;
 mod archive;
 pub(crate) mod breaker;
 pub(crate) mod bundled;
@@ -33,6 +34,7 @@ pub(crate) mod lane;
 mod loader;
 pub(crate) mod machine;
 pub(crate) mod outbox;
+mod planned;
 pub(crate) mod poll;
 pub(crate) mod thinking;
 pub(crate) mod timers;
@@ -49,7 +51,7 @@ pub use crate::webhook::WebhookConfigError;
 #[cfg(feature = "cli")]
 pub(crate) use bundled::kit_files;
 pub use bundled::{BundledError, available_channel_names, bundled_channel_names, install_bundled_channel};
-pub(crate) use bundled::{bundled_channel_files, replace_file};
+pub(crate) use bundled::{bundled_channel_files, replace_file, replace_file_as};
 pub(crate) use config::start_config;
 pub(crate) use discover::{ChannelFiles, data_directory};
 pub use discover::{DiscoverError, DiscoveredChannel, Discovery, default_channels_dir, discover_channels};
@@ -59,3 +61,4 @@ pub(crate) use endpoints::resolve_registration;
 pub(crate) use loader::LoadSettings;
 pub(crate) use loader::no_channel_in;
 pub use loader::{LoadError, LoadResults, WasmChannel, WasmChannelLoader};
+pub(crate) use planned::PlannedChannel;

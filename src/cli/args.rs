@@ -60,6 +60,16 @@ Input is a JSON object; these are the fields and their defaults:
   the others       {}
 Each may also have \"workspace\": {PATH: TEXT}, files that exist before the call.";
 
+const SETUP_NOTES: &str = "\
+At a terminal it asks for what is missing; what is stored stays when Enter is pressed. Without a terminal, secrets come \
+from --secret; the only one that is missing may come from standard input. A secret is never taken from the command \
+line.
+
+  tinclaw setup                          the channels that can be set up
+  tinclaw setup telegram                 asks for the token, tries it, and starts the channel
+  tinclaw setup telegram --name work     a second bot
+  tinclaw setup telegram --secret telegram_bot_token=token.txt --set dm_policy=open --json";
+
 /// Runs sandboxed chat channels and gives their messages to an agent
 #[derive(Debug, Parser)]
 #[command(name = "tinclaw", version = reference::SHORT_VERSION, long_version = reference::LONG_VERSION, styles = STYLES)]
@@ -127,9 +137,16 @@ pub enum Command {
     /// Set, list and remove secrets; values are never shown
     #[command(subcommand)]
     Secrets(SecretsCommand),
-    /// Try what the host is set up with, before it runs
-    #[command(subcommand)]
-    Setup(SetupCommand),
+    /// Set up a channel: ask for what it needs, try it, store it, and start it
+    #[command(after_help = SETUP_NOTES)]
+    Setup(SetupArgs),
+    /// Show what works and what is missing: of everything, or of one channel
+    Status {
+        /// The channel
+        channel: Option<String>,
+        #[command(flatten)]
+        output: JsonArgs,
+    },
     /// Show the status of the running host
     Health(JsonArgs),
     /// Print a completion script for a shell
@@ -146,7 +163,7 @@ pub enum Command {
 }
 
 /// `tinclaw run`.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct RunArgs {
     /// IP address and port to serve HTTP at; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
@@ -212,6 +229,42 @@ pub struct CallArgs {
 }
 
 /// `tinclaw setup`.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
+pub struct SetupArgs {
+    #[command(subcommand)]
+    pub command: Option<SetupCommand>,
+    #[command(flatten)]
+    pub channel: SetupChannelArgs,
+}
+
+/// `tinclaw setup CHANNEL`.
+#[derive(Args, Debug, Default)]
+pub struct SetupChannelArgs {
+    /// The channel; without one, those that can be set up are listed
+    #[arg(value_name = "CHANNEL")]
+    pub channel: Option<String>,
+    /// The name of another account of the channel, with settings, secrets and conversations of its own
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// A secret from a file, or with `-` from standard input; may be repeated
+    #[arg(long, value_name = "NAME=FILE")]
+    pub secret: Vec<String>,
+    /// A setting of the channel; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The host's address as providers call it, such as https://bot.example.org
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub public_url: Option<PublicUrl>,
+    /// Ask the service nothing
+    #[arg(long)]
+    pub no_check: bool,
+    /// Ask no questions, and print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What else can be set up.
 #[derive(Debug, Subcommand)]
 pub enum SetupCommand {
     /// List the models of a language model's server and ask one of them a question
@@ -425,6 +478,11 @@ pub enum SecretsCommand {
         /// Store a random value instead
         #[arg(long)]
         generate: bool,
+    },
+    /// Show a secret that was generated, to be entered at the provider; asks before, and only at a terminal
+    Show {
+        /// The secret's name
+        name: String,
     },
     /// The names of stored secrets, and of missing ones
     List(JsonArgs),

@@ -1,12 +1,10 @@
 //! `tinclaw channels`, and the channel that comes with the program.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::channel::{bundled_channel_files, install_bundled_channel};
-use crate::{
-    ChannelCapabilitiesFile, DiscoveredChannel, WasmChannel, WasmChannelLoader, default_channels_dir,
-};
+use crate::{ChannelCapabilitiesFile, DiscoveredChannel, WasmChannel, WasmChannelLoader};
 use log::LevelFilter;
 use serde_json::{Value, json};
 
@@ -37,8 +35,7 @@ pub fn channels(common: &Common, command: &ChannelsCommand) -> Outcome {
 }
 
 fn install(settings: &Settings, name: &str, to: Option<&Path>, force: bool) -> Outcome {
-    let configured = settings.channels.iter().find(|path| path.is_dir());
-    let directory = to.or(configured.map(PathBuf::as_path)).map_or_else(default_channels_dir, Path::to_owned);
+    let directory = to.map_or_else(|| settings.install_dir(), Path::to_owned);
     let installed = install_bundled_channel(name, &directory, force).map_err(Failure::problem)?;
     println!("installed {}", installed.wasm.display());
     for name in unstored_secrets(settings, &installed)? {

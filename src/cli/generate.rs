@@ -7,7 +7,7 @@ use crate::capability::RequiredSecret;
 use crate::secrets::{Secret, SecretStore, normalise_name};
 use crate::webhook::AuthPlan;
 
-use super::config::SecretSources;
+use super::config::{SecretSources, Settings};
 use super::output::Failure;
 use crate::model::escape::escaped;
 
@@ -16,15 +16,19 @@ pub struct SecretGenerator {
     sources: SecretSources,
     /// Where secrets may be already; none when nothing is generated.
     store: Option<Arc<dyn SecretStore>>,
+    /// Whether the host has a public address: some secrets are needed only with or only without one.
+    has_public_url: bool,
     /// Held while secrets are stored, so that channels that are loaded at once make one key and one secret of a name.
     writing: Mutex<()>,
 }
 
 impl SecretGenerator {
     /// Opens the sources of secrets, when secrets are to be generated at all.
-    pub fn new(sources: &SecretSources) -> Result<Self, Failure> {
+    pub fn new(settings: &Settings) -> Result<Self, Failure> {
+        let sources = settings.secrets.clone();
         let store = sources.generates.then(|| sources.store()).transpose()?;
-        Ok(Self { sources: sources.clone(), store, writing: Mutex::new(()) })
+        let has_public_url = settings.public_url().is_some();
+        Ok(Self { sources, store, has_public_url, writing: Mutex::new(()) })
     }
 
     /// Stores a random value for every secret that the channel declares with `auto_generate` and that is nowhere yet. The
@@ -33,8 +37,12 @@ impl SecretGenerator {
         let Some(store) = &self.store else { return };
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (target, name) = (channel.name().as_str(), channel.name());
-        for (secret, declared) in to_generate(channel, &**store, self.sources.takes_any_variable()) {
-            if is_entered_elsewhere(channel, &secret) {
+        let missing = to_generate(channel, &**store, self.sources.takes_any_variable());
+        let needed = missing.into_iter().filter(|(_, declared)| declared.applies(self.has_public_url));
+        for (secret, declared) in needed {
+            let is_entered_elsewhere = is_entered_elsewhere(channel, &secret);
+            let secret = channel.stored_secret_name(&secret);
+            if is_entered_elsewhere {
                 log::warn!(
                     target: target,
                     "channel {name}: secret {secret} is missing and is not generated, because it must be the same at the \
@@ -86,7 +94,9 @@ fn to_generate(
         .filter(|secret| secret.auto_generate.is_some())
         .filter_map(|secret| Some((normalise_name(&secret.name).ok()?, secret.clone())))
         // A source that cannot be read may have it.
-        .filter(|(name, _)| matches!(store.get(name), Ok(None)) && !by_variable(name))
+        .filter(|(name, _)| {
+            matches!(store.get(&channel.stored_secret_name(name)), Ok(None)) && !by_variable(name)
+        })
         .collect()
 }
 

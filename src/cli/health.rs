@@ -26,6 +26,11 @@ pub fn health(common: &Common, output: &JsonArgs) -> Outcome {
 }
 
 fn to_text(health: &Value) -> String {
+    format!("{}\n{}", summary(health), running(health))
+}
+
+/// Store, messages and agent, a line each.
+pub fn summary(health: &Value) -> String {
     let store = &health["store"];
     let number = |value: &Value| value.as_u64().unwrap_or_default();
     let reason = store["reason"].as_str().map(|reason| format!(" ({})", escaped(reason))).unwrap_or_default();
@@ -37,13 +42,12 @@ fn to_text(health: &Value) -> String {
         count => format!("requests  {count} to paths or methods that no channel takes; the log has them\n"),
     };
     format!(
-        "store     {}{reason}, {} KiB, {} commits\nmessages  {} waiting, {} in flight{oldest}\n{unrouted}{agent}\n{}",
+        "store     {}{reason}, {} KiB, {} commits\nmessages  {} waiting, {} in flight{oldest}\n{unrouted}{agent}",
         store["state"].as_str().unwrap_or_default(),
         number(&store["usage"]["bytes"]) / 1024,
         number(&store["commits"]),
         number(&health["messages_waiting"]).saturating_sub(number(&health["messages_in_flight"])),
         number(&health["messages_in_flight"]),
-        running(health)
     )
 }
 
@@ -65,7 +69,8 @@ fn agent_line(agent: &Value) -> String {
     line + "\n"
 }
 
-fn is_healthy(health: &Value) -> bool {
+/// Whether the store is up, and every channel is ready and lacks no secret.
+pub fn is_healthy(health: &Value) -> bool {
     let channels = health["channels"].as_array().map(Vec::as_slice).unwrap_or_default();
     health["store"]["state"] == "up" && channels.iter().all(is_channel_healthy)
 }

@@ -15,7 +15,9 @@
 //! | `tools` | commands about tools |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
 //! | `secrets`, `prompt` | commands about secrets |
-//! | `setup` | trying an agent before the host runs |
+//! | `setup/` | setting channels up; trying an agent before the host runs |
+//! | `status` | what works and what is missing |
+//! | `start_channel` | a channel that is added to the running host |
 //! | `output`, `outcome` | JSON, columns and times; exit codes |
 //! | `logging`, `signals`, `memory` | log, signals, heap |
 
@@ -39,6 +41,8 @@ mod reference;
 mod run;
 mod secrets;
 mod setup;
+mod start_channel;
+mod status;
 mod tools;
 
 use std::process::ExitCode;
@@ -84,7 +88,8 @@ fn run_command(Arguments { common, command }: Arguments) -> ExitCode {
         Command::Replies(command) => queues::replies(&common, &command),
         Command::Pairing(command) => pairing::pairing(&common, &command),
         Command::Secrets(command) => secrets::secrets(&common, &command),
-        Command::Setup(command) => setup::setup(&common, command),
+        Command::Setup(options) => setup::setup(&common, options),
+        Command::Status { channel, output } => status::status(&common, channel.as_deref(), output),
         Command::Health(options) => health::health(&common, &options),
         Command::Completions { shell } => reference::completions(shell),
         Command::Man { directory } => reference::man(&directory),

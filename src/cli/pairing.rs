@@ -23,6 +23,12 @@ pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
             }
         }
         PairingCommand::Approve { channel, code, identity } => {
+            let lists = ask(&settings, ControlRequest::ListPairing)?;
+            let accounts = settings.accounts();
+            let is_account = |name: &str| {
+                accounts.iter().any(|(account, guest)| account == name && guest == channel.as_str())
+            };
+            let channel = channel_of_code(&lists, channel, code, &is_account);
             let request = ControlRequest::ApprovePairing {
                 channel: channel.clone(),
                 code: code.clone(),
@@ -40,6 +46,19 @@ pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// The channel whose sender was shown this code: the named one, or else another account of it. A guest does not know under which
+/// name it runs, and writes its own into what it tells unknown senders.
+fn channel_of_code(lists: &Value, channel: &str, code: &str, is_account: &dyn Fn(&str) -> bool) -> String {
+    let pending = lists["pending"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let has_code =
+        |item: &&Value| item["code"].as_str().is_some_and(|known| known.eq_ignore_ascii_case(code.trim()));
+    let mut names = pending.iter().filter(has_code).filter_map(|item| item["channel"].as_str());
+    if names.clone().any(|name| name == channel) {
+        return channel.to_owned();
+    }
+    names.find(|name| is_account(name)).unwrap_or(channel).to_owned()
 }
 
 /// Both lists as text.
@@ -78,6 +97,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_code_of_another_account_is_found_by_the_name_of_its_guest() {
+        let lists = json!({"pending": [
+            {"channel": "telegram", "code": "AAAA"}, {"channel": "work", "code": "BBBB"}, {"channel": "slack", "code": "CCCC"},
+        ]});
+        for (code, expected) in
+            [("AAAA", "telegram"), ("bbbb", "work"), ("CCCC", "telegram"), ("DDDD", "telegram")]
+        {
+            assert_eq!(channel_of_code(&lists, "telegram", code, &|name| name == "work"), expected, "{code}");
+        }
+    }
 
     #[test]
     fn pending_and_approved_senders_are_two_tables() {

@@ -29,6 +29,18 @@ pub fn secret(question: &str) -> io::Result<Secret> {
     Ok(Secret::from(text))
 }
 
+/// Reads a line that is typed after `question`, without its line break.
+pub fn line(question: &str) -> io::Result<String> {
+    eprint!("{question}: ");
+    io::stderr().flush()?;
+    let mut line = String::new();
+    if io::stdin().read_line(&mut line)? == 0 {
+        eprintln!();
+        return Err(io::Error::other("nothing was stored"));
+    }
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
 fn piped(input: &mut impl io::Read) -> io::Result<Zeroizing<Vec<u8>>> {
     // Room for all of it, so that no half-grown copy stays behind in memory.
     let room = usize::try_from(Secret::MAX_BYTES).unwrap_or(usize::MAX).saturating_add(3);

@@ -20,6 +20,7 @@ use super::control::ControlServer;
 use super::generate::SecretGenerator;
 use super::output::{Failure, Outcome};
 use super::setup::agent;
+use super::start_channel::ChannelStarter;
 use super::tools::{configured as configured_tools, paths as tool_paths};
 use super::{logging, memory};
 use crate::agent::Agent;
@@ -28,17 +29,19 @@ use crate::{Host, HostError, ToolRegistry, WasmChannelLoader, WasmChannelRuntime
 
 /// Runs a host until a signal stops it.
 pub fn run(common: &Common, options: RunArgs) -> Outcome {
-    let settings = Settings::load_for_run(common, options)?;
+    let settings = Settings::load_for_run(common, options.clone())?;
     logging::start(common, settings.log.as_deref(), LevelFilter::Info)?;
     let signal = StopSignal::install()?;
     let channels = find_channels(&settings)?;
     // Bound first: a second program on this port must not change anything before it finds the port taken.
     let listener = bind(settings.listen)?;
-    let host = start(&settings, channels, listener)?;
+    let loader = settings.loader()?;
+    let starter = ChannelStarter::new(common, &options, &settings, loader.clone());
+    let host = start(&settings, &loader, channels, listener)?;
     let control = ControlServer::open(&control_socket(&settings.state_dir));
     let agent = agent(&settings)?;
     greet(&settings, &host, &*agent);
-    serve(&host, &*agent, control, signal);
+    serve(&host, &*agent, control.map(|control| (control, &starter)), signal);
     log::info!("stopped");
     Ok(())
 }
@@ -52,7 +55,7 @@ struct Channels {
 /// The channels that the configuration names, and the web chat when it is wanted.
 fn find_channels(settings: &Settings) -> Result<Channels, Failure> {
     let paths = settings.channel_paths();
-    let mut is_empty = true;
+    let mut is_empty = settings.accounts().is_empty();
     for path in &paths {
         let found = WasmChannelLoader::discover(path).map_err(Failure::problem)?;
         is_empty &= found.channels.is_empty() && found.refused.is_empty();
@@ -99,8 +102,12 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-fn start(settings: &Settings, channels: Channels, listener: TcpListener) -> Result<Host, Failure> {
-    let loader = settings.loader()?;
+fn start(
+    settings: &Settings,
+    loader: &WasmChannelLoader,
+    channels: Channels,
+    listener: TcpListener,
+) -> Result<Host, Failure> {
     let mut builder = Host::builder();
     if let Some(tools) = tools(settings, loader.runtime())? {
         builder = builder.tools(tools);
@@ -118,9 +125,9 @@ fn start(settings: &Settings, channels: Channels, listener: TcpListener) -> Resu
         builder = builder.channels_from(path);
     }
     if channels.has_webchat {
-        builder = builder.channel(webchat(&loader)?);
+        builder = builder.channel(webchat(loader)?);
     }
-    let generator = SecretGenerator::new(&settings.secrets)?;
+    let generator = SecretGenerator::new(settings)?;
     let loaded = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&loaded);
     let host = builder.before_start(move |channel| {
@@ -166,14 +173,19 @@ fn greet(settings: &Settings, host: &Host, agent: &dyn Agent) {
 
 /// Serves until the signal comes, then stops everything in order. An agent that does not end in time is left behind: its
 /// messages are redelivered at the next start.
-fn serve(host: &Host, agent: &dyn Agent, control: Option<ControlServer>, signal: StopSignal) {
+fn serve(
+    host: &Host,
+    agent: &dyn Agent,
+    control: Option<(ControlServer, &ChannelStarter)>,
+    signal: StopSignal,
+) {
     thread::scope(|scope| {
         let (done, ended) = bounded::<()>(1);
         scope.spawn(move || {
             agent.serve(host);
             drop(done);
         });
-        let control = control.and_then(|control| control.serve(scope, host.manager()));
+        let control = control.and_then(|(control, starter)| control.serve(scope, host.manager(), starter));
         signal.wait(memory::RELEASE_EVERY, memory::release);
         log::info!("stopping; a second signal exits at once");
         agent.stop();

@@ -1,11 +1,12 @@
 //! `tinclaw secrets`. No value is ever taken from the command line or printed.
 
-use std::path::Path;
+use std::io::{self, IsTerminal as _};
 
+use crate::ChannelCapabilitiesFile;
 use crate::capability::{DEFAULT_GENERATED_BYTES, RequiredSecret};
+use crate::channel::PlannedChannel;
 use crate::model::escape::escaped;
 use crate::secrets::{Secret, normalise_name};
-use crate::{ChannelCapabilitiesFile, DiscoveredChannel, discover_channels};
 use log::LevelFilter;
 use serde_json::json;
 
@@ -20,6 +21,7 @@ pub fn secrets(common: &Common, command: &SecretsCommand) -> Outcome {
     super::logging::start(common, None, LevelFilter::Error)?;
     match command {
         SecretsCommand::Set { name, generate } => set(&settings, name, *generate),
+        SecretsCommand::Show { name } => show(&settings, name),
         SecretsCommand::List(output) => list(&settings, *output),
         SecretsCommand::Remove { name } => remove(&settings, name),
     }
@@ -55,6 +57,32 @@ fn set(settings: &Settings, name: &str, generate: bool) -> Outcome {
     }
     println!("{name} is stored in {}; a running host uses it from now on", settings.secrets.file.display());
     Ok(())
+}
+
+/// Shows a secret that is generated, to the person at the terminal only.
+fn show(settings: &Settings, name: &str) -> Outcome {
+    let name = normalise_name(name).map_err(Failure::usage)?;
+    let wanted = wanted_secrets(settings).into_iter().find(|wanted| wanted.name == name);
+    if wanted.is_none_or(|wanted| wanted.secret.auto_generate.is_none()) {
+        return Err(Failure::problem(format!(
+            "{name} is not shown: only a secret that a channel lets the host generate is, because a provider has to be told"
+        )));
+    }
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return Err(Failure::problem(format!(
+            "{name} is shown at a terminal only, not through a pipe or into a file"
+        )));
+    }
+    let value = settings.secrets.store()?.get(&name).map_err(Failure::problem)?;
+    let value = value.ok_or_else(|| Failure::problem(format!("there is no {name} yet")))?;
+    let response = prompt::line(&format!("Whoever sees this screen sees {name}. Show it? [y/N]"));
+    match response.map(|response| response.trim().to_ascii_lowercase()).as_deref() {
+        Ok("y" | "yes") => {
+            println!("{}", escaped(value.expose()));
+            Ok(())
+        }
+        _ => Err(Failure::problem("it was not shown")),
+    }
 }
 
 fn list(settings: &Settings, output: JsonArgs) -> Outcome {
@@ -113,29 +141,22 @@ struct Wanted {
 /// The secrets that channels ask for, by name, each with the first channel that does. A channel whose file cannot be read asks for none
 /// here; `tinclaw check` says what is wrong with it.
 fn wanted_secrets(settings: &Settings) -> Vec<Wanted> {
-    let found = settings.channel_paths().into_iter().flat_map(|path| channels_at(&path));
+    let installed = settings.installed().into_iter().map(PlannedChannel::found);
+    let accounts = settings.accounts().into_keys().filter_map(|name| settings.planned(&name));
     let mut wanted: Vec<Wanted> = Vec::new();
-    for channel in found {
-        let Ok(files) = channel.read() else { continue };
-        let bytes = files.capabilities.unwrap_or_default();
-        let Ok(file) =
-            ChannelCapabilitiesFile::parse(&channel.capabilities_file_name(), &channel.name, &bytes)
-        else {
+    for channel in installed.chain(accounts) {
+        let PlannedChannel { name: channel_name, guest, .. } = &channel;
+        let Ok(bytes) = channel.read_capabilities() else { continue };
+        let file = format!("{guest}.capabilities.json");
+        let Ok(file) = ChannelCapabilitiesFile::parse(&file, guest, &bytes.unwrap_or_default()) else {
             continue;
         };
         for secret in file.setup.into_iter().flat_map(|setup| setup.required_secrets) {
-            let name = secret.name.to_lowercase();
+            let name = channel.stored_secret_name(&secret.name);
             if let Err(place) = wanted.binary_search_by(|known| known.name.cmp(&name)) {
-                wanted.insert(place, Wanted { name, channel: channel.name.to_string(), secret });
+                wanted.insert(place, Wanted { name, channel: channel_name.to_string(), secret });
             }
         }
     }
     wanted
-}
-
-fn channels_at(path: &Path) -> Vec<DiscoveredChannel> {
-    if path.is_dir() {
-        return discover_channels(path).map(|found| found.channels).unwrap_or_default();
-    }
-    DiscoveredChannel::at(path).into_iter().collect()
 }

@@ -125,7 +125,7 @@ impl Credentials {
             match (store.get(&entry.secret)?, entry.optional) {
                 (Some(value), _) => place(entry, &value, &mut query, &mut headers)?,
                 (None, true) => entry.log_missing(channel),
-                (None, false) => return Err(OutboundError::MissingSecret { secret: entry.secret.clone() }),
+                (None, false) => return Err(missing(store, &entry.secret)),
             }
         }
         let path_and_query = match query {
@@ -191,7 +191,7 @@ impl Credentials {
                     values.push(Value { placeholder: name.to_owned(), name: name_of_secret, secret });
                 }
                 // Without its value the URL would name another thing.
-                Resolved::LeftOut(secret) => return Err(OutboundError::MissingSecret { secret }),
+                Resolved::LeftOut(secret) => return Err(missing(store, &secret)),
             }
         }
         Ok(values)
@@ -256,7 +256,7 @@ impl Credentials {
         match store.get(&entry.secret)? {
             Some(value) => Ok(Resolved::Secret(entry.secret.clone(), value)),
             None if entry.optional => Ok(Resolved::LeftOut(entry.secret.clone())),
-            None => Err(OutboundError::MissingSecret { secret: entry.secret.clone() }),
+            None => Err(missing(store, &entry.secret)),
         }
     }
 
@@ -269,9 +269,13 @@ impl Credentials {
         }
         match store.get(&secret)? {
             Some(value) => Ok(Resolved::Secret(secret, value)),
-            None => Err(OutboundError::MissingSecret { secret }),
+            None => Err(missing(store, &secret)),
         }
     }
+}
+
+fn missing(store: &dyn SecretStore, secret: &str) -> OutboundError {
+    OutboundError::MissingSecret { secret: store.stored_name(secret) }
 }
 
 enum Resolved {

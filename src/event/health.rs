@@ -1,6 +1,6 @@
 //! How a channel is, as the router sees it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -44,6 +44,16 @@ pub struct ChannelHealth {
     pub emitted: u64,
     /// Messages, attachments and log lines that were over a limit and dropped, since the host started.
     pub dropped: u64,
+    /// When it emitted a message, since the host started.
+    pub last_message_at: Option<SystemTime>,
+    /// When a request to one of its paths ended well, since the host started.
+    pub last_request_at: Option<SystemTime>,
+    /// When a poll ended well, since the host started.
+    pub last_poll_at: Option<SystemTime>,
+    /// When it failed or logged an error, since the host started.
+    pub last_error_at: Option<SystemTime>,
+    /// What that was: often the words of its service. At most 500 characters.
+    pub last_error: Option<String>,
 }
 
 /// Whether a channel works.

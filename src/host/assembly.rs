@@ -1,7 +1,8 @@
 //! From a loaded channel to one that the router can run: its rights, its limits, its way to the world.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -17,12 +18,12 @@ use crate::host::access::ChannelAccessToWorld;
 use crate::model::diagnostic::Diagnostic;
 use crate::pairing::PairingService;
 use crate::sandbox::{ChannelRuntimeInfo, GuestLogRate};
-use crate::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
+use crate::secrets::{AccountSecrets, AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
 use crate::server::{ChannelAccess, WasmChannelRouter};
 use crate::webhook::{AuthPlan, Requirement};
 
 use super::access;
-use super::config::ManagerConfig;
+use super::config::{ChannelSettings, ManagerConfig};
 use super::error::HostError;
 use super::inspect::{NeededSecrets, inspect_channel};
 use super::setting_hosts::{self, FilledHosts};
@@ -30,6 +31,8 @@ use super::setting_hosts::{self, FilledHosts};
 /// What channels are assembled with.
 pub(super) struct Assembly {
     config: ManagerConfig,
+    /// The operator's settings of each channel. Behind a lock, because they may change with a channel that is added anew.
+    settings: RwLock<BTreeMap<ChannelName, ChannelSettings>>,
     outbound: OutboundHttp,
     pairing: Arc<PairingService>,
     routes: WasmChannelRouter,
@@ -44,7 +47,18 @@ impl Assembly {
         routes: WasmChannelRouter,
         events: EventSender,
     ) -> Self {
-        Self { config, outbound, pairing, routes, events }
+        let settings = RwLock::new(config.channels.clone());
+        Self { config, settings, outbound, pairing, routes, events }
+    }
+
+    /// What the operator decides about a channel from now on; it holds when the channel is added.
+    pub fn set_settings(&self, channel: &ChannelName, settings: ChannelSettings) {
+        self.settings.write().unwrap_or_else(PoisonError::into_inner).insert(channel.clone(), settings);
+    }
+
+    fn settings_of(&self, channel: &ChannelName) -> ChannelSettings {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        settings.get(channel).cloned().unwrap_or_default()
     }
 
     /// How often a channel is shown a reply that is still being written, if it is.
@@ -56,8 +70,9 @@ impl Assembly {
 
     /// Puts a channel together and reserves its paths; and says what to ask for what it lacks.
     pub fn setup(&self, channel: &WasmChannel) -> Result<(ChannelSetup, NeededSecrets), HostError> {
-        let channel = &self.config.apply_overrides(channel)?;
         let name = channel.name().clone();
+        let settings = self.settings_of(&name);
+        let channel = &channel.with_overrides(&settings.overrides)?;
         let file = channel.capabilities_file();
         let capabilities = &file.capabilities;
         let (limits, lowered) = ChannelLimits::resolve(capabilities, &self.config.limit_caps);
@@ -66,26 +81,24 @@ impl Assembly {
         diagnostics.extend(lowered.iter().map(clamped));
         let secrets = self.secrets_of(channel);
         let webhook = capabilities.webhook().cloned().unwrap_or_default();
-        let plan = AuthPlan::from(&webhook, name.as_str())?;
+        let plan = AuthPlan::from(&webhook, channel.guest_name().as_str())?;
         let guest_secret = plan.guest_secret_name().map(str::to_owned);
         let access = Arc::new(ChannelAccess {
             plan,
             secrets: secrets.clone(),
             max_body_bytes: webhook.max_body_bytes,
             content_types: webhook.content_types.clone(),
+            mount: channel.mount(),
         });
         diagnostics.extend(self.reserve_paths(channel, &access));
-        let config = self.config.channels.get(&name).map(|settings| &settings.config);
-        let hosts = setting_hosts::fill(
-            capabilities.http.as_ref(),
-            capabilities.websocket.as_ref(),
-            config.unwrap_or(&serde_json::Map::new()),
-        );
+        let (http, websocket) = (capabilities.http.as_ref(), capabilities.websocket.as_ref());
+        let hosts = setting_hosts::fill(http, websocket, &settings.config);
         diagnostics.extend(hosts.problems.iter().cloned());
         let world = self.world(channel, limits, &secrets, &access.plan, &hosts)?;
         let link = access::plan_link(&name, hosts.websocket.as_ref(), &world, &secrets, &self.events);
         diagnostics.extend(link.problem);
-        let needed = NeededSecrets::new(file.setup.as_ref(), access.clone());
+        let needed =
+            NeededSecrets::new(file.setup.as_ref(), self.config.public_url.is_some(), access.clone());
         let setup = ChannelSetup {
             module: channel.module().clone(),
             runtime: Arc::new(ChannelRuntimeInfo {
@@ -99,7 +112,7 @@ impl Assembly {
                 .as_ref()
                 .is_some_and(|section| section.message_id_from_metadata),
             limits,
-            start_config: self.start_config(channel, secrets, guest_secret),
+            start_config: self.start_config(channel, settings, secrets, guest_secret),
             register: self.register(channel, access),
             open_link: link.open,
             diagnostics,
@@ -112,6 +125,9 @@ impl Assembly {
     /// lets it.
     fn secrets_of(&self, channel: &WasmChannel) -> Arc<dyn SecretStore> {
         let host = self.config.secrets.clone();
+        if channel.guest_name() != channel.name() {
+            return Arc::new(AccountSecrets::new(host, channel.name().as_str()));
+        }
         let auth = channel.capabilities_file().auth.as_ref();
         let auth = auth.filter(|_| self.config.env_variables_of_files);
         let named = auth.and_then(|auth| Some((auth.secret_name.as_deref()?, auth.env_var.as_deref()?)));
@@ -171,19 +187,20 @@ impl Assembly {
         if let Requirement::NoRoute(reason) = access.plan.requirement() {
             return vec![Diagnostic::error("no-authentication", format!("its paths are closed: {reason}"))];
         }
-        let taken = self.routes.reserve(channel.name(), paths, access);
+        let paths: Vec<String> = paths.iter().map(|path| format!("{}{path}", access.mount)).collect();
+        let taken = self.routes.reserve(channel.name(), &paths, access);
         taken.iter().map(|taken| Diagnostic::error("path-taken", taken.to_string())).collect()
     }
 
     fn start_config(
         &self,
         channel: &WasmChannel,
+        settings: ChannelSettings,
         secrets: Arc<dyn SecretStore>,
         guest_secret: Option<String>,
     ) -> StartConfig {
-        let settings = self.config.channels.get(channel.name()).cloned().unwrap_or_default();
         let file = channel.capabilities_file().clone();
-        let tunnel_url = self.config.public_url.as_ref().map(ToString::to_string);
+        let tunnel_url = self.config.public_url.as_ref().map(|url| format!("{url}{}", channel.mount()));
         Arc::new(move || {
             // What cannot be read is not missing: a guest without its secret would register something else.
             let unreadable = RefCell::new(None);
@@ -230,6 +247,9 @@ fn open_paths(
 ) {
     if let Requirement::NoRoute(_) = access.plan.requirement() {
         registration.endpoints.clear();
+    }
+    for endpoint in &mut registration.endpoints {
+        endpoint.path.insert_str(0, &access.mount);
     }
     let taken = routes.register(name, &registration.endpoints, access);
     registration.endpoints.retain(|endpoint| taken.iter().all(|taken| taken.path != endpoint.path));

@@ -77,6 +77,9 @@ impl fmt::Debug for StoreOpener {
 /// What the host knows about one channel besides its files.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelSettings {
+    /// The guest of which this is another account, with settings, secrets and a workspace of its own. None for a channel
+    /// that has the name of its files.
+    pub guest: Option<ChannelName>,
     /// Values for the channel's configuration; they override its file's `config`.
     pub config: Map<String, Value>,
     /// Who owns the bot. Keeps its JSON type: some guests take a number, some a string.
@@ -134,9 +137,19 @@ impl ManagerConfig {
             self.channels.iter().map(|(name, settings)| (name.clone(), settings.overrides.clone()));
         LoadSettings {
             overrides: overrides.collect(),
+            accounts: self.accounts(),
             limit_caps: self.limit_caps.clone(),
             prepare_timeout: self.prepare_timeout,
         }
+    }
+
+    /// Other accounts of guests: their names, and the names of their guests' files.
+    pub(crate) fn accounts(&self) -> BTreeMap<ChannelName, ChannelName> {
+        let account = |(name, settings): (&ChannelName, &ChannelSettings)| {
+            let guest = settings.guest.clone().filter(|guest| guest != name)?;
+            Some((name.clone(), guest))
+        };
+        self.channels.iter().filter_map(account).collect()
     }
 
     /// A channel with what the operator changes about its capability file.

@@ -14,7 +14,7 @@ use crate::event::setup::ChannelSetup;
 use crate::model::deadline::deadline_after;
 use crate::model::diagnostic::Diagnostic;
 use crate::pairing::PairingService;
-use crate::sandbox::{CallbackContext, MemoryBudget, StopFlag, WasmChannelError};
+use crate::sandbox::{CallbackContext, GuestServices, MemoryBudget, StopFlag, WasmChannelError};
 use crate::server::WasmChannelRouter;
 use crate::store::{MemoryStore, PairingState, StoreThread};
 
@@ -48,6 +48,11 @@ impl ChannelHarness {
         setup.diagnostics.extend(needed.missing().into_iter().map(|(_, diagnostic)| diagnostic));
         let workspace = Workspace::new(workspace_limits(&setup.limits));
         Ok(Self { setup, workspace, store: Some(store) })
+    }
+
+    /// What the guest may do.
+    pub(super) fn services(&self) -> &dyn GuestServices {
+        &*self.setup.runtime.services
     }
 
     /// What was found about the channel: missing secrets, closed paths, limits that were clamped. It can run all the

@@ -68,15 +68,18 @@ fn inspect_webhook(webhook: &WebhookCapability, channel: &str) -> Option<Diagnos
 /// What a channel needs. Asked anew each time, because an operator stores secrets while the host runs.
 pub(super) struct NeededSecrets {
     required: Vec<RequiredSecret>,
+    /// Whether the host has a public address: some secrets are needed only with or only without one.
+    has_public_url: bool,
     access: Arc<ChannelAccess>,
 }
 
 impl NeededSecrets {
-    pub fn new(setup: Option<&SetupSection>, access: Arc<ChannelAccess>) -> Self {
-        Self { required: setup.map(|setup| setup.required_secrets.clone()).unwrap_or_default(), access }
+    pub fn new(setup: Option<&SetupSection>, has_public_url: bool, access: Arc<ChannelAccess>) -> Self {
+        let required = setup.map(|setup| setup.required_secrets.clone()).unwrap_or_default();
+        Self { required, has_public_url, access }
     }
 
-    /// The name of each that is missing or cannot be used, and what to do about it. It asks the secrets' store, so it
+    /// The name of each that is missing or cannot be used, as it is stored, and what to do about it. It asks the secrets' store, so it
     /// may block.
     pub fn missing(&self) -> Vec<(String, Diagnostic)> {
         // What cannot be read is not missing, and storing it again would be the wrong advice.
@@ -89,23 +92,31 @@ impl NeededSecrets {
             Ok(secret) => Ok(secret.map(|secret| Zeroizing::new(secret.expose().as_bytes().to_vec()))),
             Err(_) => Err(SecretProblem::Unreadable),
         };
-        let webhook = self.access.plan.secret_problems(&lookup);
+        let mut webhook = self.access.plan.secret_problems(&lookup);
+        let concerns_us =
+            |name: &str| self.declared(name).is_none_or(|secret| secret.applies(self.has_public_url));
+        webhook.retain(|(name, _)| concerns_us(name));
         let of_webhooks = webhook.iter().map(|(name, problem)| {
+            let name = self.access.secrets.stored_name(name);
             let text = format!("secret {name}: {problem}; webhooks respond with 503");
-            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(name)))
+            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(&name)))
         });
         // Secrets of webhooks have been reported already.
         let is_reported = |required: &RequiredSecret| {
             webhook.iter().any(|(name, _)| name.eq_ignore_ascii_case(&required.name))
         };
         let lacking = |required: &&RequiredSecret| {
-            !required.optional && !is_reported(required) && stored(&required.name).is_none()
+            !required.optional
+                && required.applies(self.has_public_url)
+                && !is_reported(required)
+                && stored(&required.name).is_none()
         };
         let of_setup = self.required.iter().filter(lacking).map(|required| {
             let RequiredSecret { name, prompt, .. } = required;
+            let name = self.access.secrets.stored_name(name);
             let about = if prompt.is_empty() { String::new() } else { format!(" ({prompt})") };
             let text = format!("secret {name}: it is not stored{about}");
-            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(name)))
+            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(&name)))
         });
         of_webhooks.chain(of_setup).collect()
     }
@@ -118,8 +129,14 @@ impl NeededSecrets {
         webhook.chain(setup).filter(|name| normalise_name(name).is_ok()).find_map(read)
     }
 
+    fn declared(&self, name: &str) -> Option<&RequiredSecret> {
+        self.required.iter().find(|secret| secret.name.eq_ignore_ascii_case(name))
+    }
+
+    /// What to do about a secret with this stored name.
     fn remedy(&self, name: &str) -> String {
-        let declared = self.required.iter().find(|secret| secret.name.eq_ignore_ascii_case(name));
+        let stored_name = |secret: &RequiredSecret| self.access.secrets.stored_name(&secret.name);
+        let declared = self.required.iter().find(|secret| stored_name(secret).eq_ignore_ascii_case(name));
         // A command to be copied holds nothing but a secret's name.
         match (normalise_name(name), declared.is_some_and(|secret| secret.auto_generate.is_some())) {
             (Err(error), _) => error.to_string(),
@@ -157,11 +174,12 @@ mod tests {
             secrets: Arc::new(Broken),
             max_body_bytes: webhook.max_body_bytes,
             content_types: webhook.content_types.clone(),
+            mount: String::new(),
         };
         let setup: SetupSection =
             serde_json::from_value(serde_json::json!({"required_secrets": [{"name": "team_token"}]}))
                 .unwrap();
-        let missing = NeededSecrets::new(Some(&setup), Arc::new(access)).missing();
+        let missing = NeededSecrets::new(Some(&setup), false, Arc::new(access)).missing();
         let texts: Vec<String> = missing.iter().map(|(_, found)| found.to_string()).collect();
         assert_eq!(
             texts,

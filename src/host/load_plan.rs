@@ -11,7 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::error::HostError;
 use super::manager::ChannelManager;
 use crate::channel::{
-    ChannelName, DiscoverError, DiscoveredChannel, LoadError, WasmChannel, WasmChannelLoader, no_channel_in,
+    ChannelName, DiscoverError, DiscoveredChannel, LoadError, PlannedChannel, WasmChannel, WasmChannelLoader,
+    no_channel_in,
 };
 use crate::event::setup::StoredChannel;
 use crate::model::clock::steady_ms;
@@ -26,6 +27,8 @@ pub(super) type BeforeStart = Box<dyn Fn(&WasmChannel) + Send + Sync>;
 #[derive(Default)]
 pub(super) struct LoadPlan {
     found: Vec<DiscoveredChannel>,
+    /// What is loaded of it, and other accounts, once the paths are claimed.
+    planned: Vec<PlannedChannel>,
     failed: Vec<LoadError>,
 }
 
@@ -62,15 +65,29 @@ impl LoadPlan {
                 section.map(|section| &*section.allowed_paths).unwrap_or_default(),
             );
         }
-        for found in std::mem::take(&mut self.found) {
-            if names.insert(found.name.clone()) {
-                routes.set_owner(&found.name, &loader.allowed_paths(&found));
-                self.found.push(found);
+        let accounts = self.accounts(loader);
+        let found = std::mem::take(&mut self.found).into_iter().map(PlannedChannel::found);
+        for planned in found.chain(accounts).collect::<Vec<_>>() {
+            if names.insert(planned.name.clone()) {
+                routes.set_owner(&planned.name, &loader.allowed_paths(&planned));
+                self.planned.push(planned);
             } else {
-                let reason = format!("{} has the name of another channel; rename it", found.wasm.display());
-                self.refuse(LoadError::Refused { channel: found.name, reason });
+                let reason = format!("{} has the name of another channel; rename it", planned.place());
+                self.refuse(LoadError::Refused { channel: planned.name, reason });
             }
         }
+    }
+
+    /// The other accounts of guests that the operator has.
+    fn accounts(&mut self, loader: &WasmChannelLoader) -> Vec<PlannedChannel> {
+        let mut planned = Vec::new();
+        for (name, guest) in &loader.settings().accounts {
+            match PlannedChannel::account(name, guest, &self.found) {
+                Some(account) => planned.push(account),
+                None => self.refuse(no_guest(name, guest)),
+            }
+        }
+        planned
     }
 
     /// Loads everything and adds each channel as soon as it is ready; returns what could not be loaded.
@@ -100,8 +117,8 @@ impl LoadPlan {
         for channel in loaded {
             took(0, &channel.name().clone(), add(channel));
         }
-        loader.load_each(&self.found, &|index, result| {
-            took(index, &self.found[index].name, result.and_then(&add));
+        loader.load_each(&self.planned, &|index, result| {
+            took(index, &self.planned[index].name, result.and_then(&add));
         });
         manager.routes().loading_is_over();
         let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -169,4 +186,11 @@ fn by_channel(loaded: Loaded) -> HashMap<ChannelKey, StoredChannel> {
         channels.entry(channel.clone()).or_default().seen.push(key);
     }
     channels
+}
+
+/// Why an account cannot be loaded whose guest is nowhere.
+pub(super) fn no_guest(name: &ChannelName, guest: &ChannelName) -> LoadError {
+    let reason =
+        format!("there is no guest {guest}: correct `guest` in [channel.{name}], or install {guest}");
+    LoadError::Refused { channel: name.clone(), reason }
 }

@@ -33,7 +33,7 @@ use crate::store::{SqliteOptions, SqliteStore};
 use crate::tool::{HostRoom, ToolRegistry};
 
 use super::assembly::Assembly;
-use super::config::{ManagerConfig, StateLocation};
+use super::config::{ChannelSettings, ManagerConfig, StateLocation};
 use super::error::HostError;
 use super::inspect::NeededSecrets;
 use super::load_plan::StoredChannels;
@@ -237,6 +237,12 @@ impl ChannelManager {
         }
         self.needed().insert(name, needed);
         Ok(())
+    }
+
+    /// Changes what the operator decides about a channel. It holds from when the channel is added, so one that runs is
+    /// [removed](Self::remove) and added again.
+    pub fn set_channel_settings(&self, channel: &ChannelName, settings: ChannelSettings) {
+        self.assembly.set_settings(channel, settings);
     }
 
     /// Takes a channel out at once: its paths respond with 404, its polls and timers stop, and its guest, its workspace and its

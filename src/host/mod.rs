@@ -29,6 +29,7 @@ mod inspect;
 mod load_plan;
 pub(crate) mod manager;
 mod operator;
+mod probe;
 #[cfg(feature = "agent-openai")]
 mod reminders;
 mod replies;
@@ -53,5 +54,6 @@ pub use manager::Health;
 pub(crate) use operator::Operator;
 #[cfg(feature = "cli")]
 pub(crate) use operator::StoredState;
+pub(crate) use probe::ServiceVerdict;
 #[cfg(feature = "agent-openai")]
 pub(crate) use reminders::{Addressee, MAX_OF_PERSON as MAX_REMINDERS_OF_PERSON, Reminder, Reminders};

@@ -14,6 +14,7 @@
 //! | [`MemorySecrets`] | tests, and library users who have their own source |
 //! | [`ChainSecrets`] | several of them, asked in order |
 
+mod account;
 mod directory;
 mod editor;
 mod env;
@@ -26,6 +27,7 @@ mod sealed;
 mod secret;
 mod store;
 
+pub(crate) use account::{AccountSecrets, account_secret_name};
 pub use directory::DirectorySecrets;
 pub use editor::SecretEditor;
 pub use env::EnvSecrets;

@@ -40,6 +40,11 @@ pub trait SecretStore: Send + Sync {
     fn revision(&self) -> Option<u64> {
         None
     }
+
+    /// The name under which the operator stores what is asked for as `name`. Default the same.
+    fn stored_name(&self, name: &str) -> String {
+        name.to_owned()
+    }
 }
 
 impl<S: SecretStore + ?Sized> SecretStore for std::sync::Arc<S> {
@@ -53,6 +58,10 @@ impl<S: SecretStore + ?Sized> SecretStore for std::sync::Arc<S> {
 
     fn revision(&self) -> Option<u64> {
         (**self).revision()
+    }
+
+    fn stored_name(&self, name: &str) -> String {
+        (**self).stored_name(name)
     }
 }
 

@@ -319,6 +319,7 @@ mod tests {
             secrets: Arc::new(secrets),
             max_body_bytes: None,
             content_types: None,
+            mount: String::new(),
         }
     }
 

@@ -91,7 +91,7 @@ impl RequestHandler {
         let access = &route.access;
         let clocks = Clocks { wall_ms: now_ms, steady_ms: steady_ms() };
         let identities = identities_of(request, access, &authenticated, clocks);
-        Ok(Admitted { request: guest_request(request, &authenticated), identities })
+        Ok(Admitted { request: guest_request(request, &access.mount, &authenticated), identities })
     }
 
     fn authenticate(
@@ -198,10 +198,14 @@ fn identities_of(
     by_id.into_iter().chain(by_signature).collect()
 }
 
-fn guest_request(request: &IncomingRequest, authenticated: &Authenticated) -> IncomingHttpRequest {
+fn guest_request(
+    request: &IncomingRequest,
+    mount: &str,
+    authenticated: &Authenticated,
+) -> IncomingHttpRequest {
     IncomingHttpRequest {
         method: request.method.clone(),
-        path: request.path.clone(),
+        path: request.path.strip_prefix(mount).unwrap_or(&request.path).to_owned(),
         headers_json: visible_headers(&request.headers, authenticated.hidden()),
         query_json: visible_query(&request.query, authenticated.hidden()),
         body: request.body.clone(),

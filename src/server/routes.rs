@@ -25,6 +25,8 @@ pub struct ChannelAccess {
     pub max_body_bytes: Option<u64>,
     /// The media types of bodies; none: any.
     pub content_types: Option<Vec<String>>,
+    /// What stands before every path of the channel's guest, which does not see it.
+    pub mount: String,
 }
 
 impl fmt::Debug for ChannelAccess {
@@ -239,6 +241,7 @@ mod tests {
             secrets: Arc::new(MemorySecrets::default()),
             max_body_bytes: None,
             content_types: None,
+            mount: String::new(),
         })
     }
 
@@ -252,6 +255,7 @@ mod tests {
                 secrets: Arc::new(MemorySecrets::default()),
                 max_body_bytes,
                 content_types: None,
+                mount: String::new(),
             })
         };
         routes.reserve(&name("a"), &["/starting".to_owned()], &access());
@@ -372,6 +376,7 @@ mod tests {
             secrets: Arc::new(MemorySecrets::default()),
             max_body_bytes: None,
             content_types: None,
+            mount: String::new(),
         });
         routes.reserve(&name("b"), &["/b".to_owned(), "/c".to_owned()], &open);
         routes.register(&name("a"), &[endpoint("/a")], &access());

@@ -1,6 +1,7 @@
 //! A fake of Slack's Web API: <https://docs.slack.dev/reference/methods>.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,6 +35,8 @@ struct State {
 
 #[derive(Default)]
 pub struct Inner {
+    token: String,
+    signing_secret: String,
     state: Mutex<State>,
     pub orders: Orders,
     pub sent: CallLog<Sent>,
@@ -47,7 +50,13 @@ pub struct Slack {
 
 impl Slack {
     pub fn start() -> Self {
-        let inner = Arc::new(Inner::default());
+        Self::with_secrets(TOKEN, SIGNING_SECRET)
+    }
+
+    /// The service for the app with this `Authorization` and this signing secret.
+    pub fn with_secrets(token: &str, signing_secret: &str) -> Self {
+        let (token, signing_secret) = (token.to_owned(), signing_secret.to_owned());
+        let inner = Arc::new(Inner { token, signing_secret, ..Inner::default() });
         let upstream = Upstream::start({
             let inner = inner.clone();
             move |request, _| inner.respond(request)
@@ -70,8 +79,13 @@ impl Slack {
 
     /// Posts what Slack posts, with its signature ("Verifying requests from Slack").
     pub fn post(&self, play: &Play, content_type: &str, body: &str) -> Reply {
+        self.post_to(play.address, content_type, body)
+    }
+
+    /// The same to any host.
+    pub fn post_to(&self, host: SocketAddr, content_type: &str, body: &str) -> Reply {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs().to_string();
-        let key = hmac::Key::new(hmac::HMAC_SHA256, SIGNING_SECRET.as_bytes());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.inner.signing_secret.as_bytes());
         let tag = hmac::sign(&key, format!("v0:{now}:{body}").as_bytes());
         let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let headers = [
@@ -79,7 +93,7 @@ impl Slack {
             ("x-slack-request-timestamp", now.as_str()),
             ("x-slack-signature", &format!("v0={hex}")),
         ];
-        crate::support::client::request(play.address, "POST", "/webhook/slack", &headers, body.as_bytes())
+        crate::support::client::request(host, "POST", "/webhook/slack", &headers, body.as_bytes())
     }
 
     /// Posts an event.
@@ -103,7 +117,7 @@ impl Inner {
             return self.upload(path, request);
         }
         if let Some(path) = path.strip_prefix("/files-pri/") {
-            let has_token = request.header("authorization") == Some(TOKEN);
+            let has_token = request.header("authorization") == Some(&*self.token);
             return match locked(&self.state).files.get(path).filter(|_| has_token) {
                 Some(data) => (200, Vec::new(), data.clone()),
                 None => (
@@ -114,7 +128,7 @@ impl Inner {
             };
         }
         let Some(method) = path.strip_prefix("/api/") else { return (404, Vec::new(), Vec::new()) };
-        if request.header("authorization") != Some(TOKEN) {
+        if request.header("authorization") != Some(&*self.token) {
             return refused("not_authed");
         }
         if let Some(error) = &locked(&self.state).error {

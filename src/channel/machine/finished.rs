@@ -24,6 +24,7 @@ impl Channel {
     pub fn finished(&mut self, ticket: Ticket, report: CallbackReport, turn: &mut Turn<'_>) {
         let Some(running) = self.take_running(ticket) else { return };
         self.note_usage(&report);
+        self.activity.note(&report, turn.at.unix_ms);
         if self.credentials.note(&report.effects.upstream) {
             let problem = self.credentials.problem().unwrap_or_default();
             let name = &self.settings.name;

@@ -37,6 +37,11 @@ impl Channel {
             failed: self.counters.failed,
             emitted: self.counters.emitted,
             dropped: self.counters.dropped,
+            last_message_at: self.activity.message_at(),
+            last_request_at: self.activity.request_at(),
+            last_poll_at: self.activity.poll_at(),
+            last_error_at: self.activity.error().map(|(at, _)| at),
+            last_error: self.activity.error().map(|(_, error)| error.to_owned()),
         }
     }
 

@@ -40,6 +40,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::channel::activity::Activity;
 use crate::channel::breaker::Breaker;
 use crate::channel::credentials::CredentialHealth;
 use crate::channel::dedupe::RecentRequests;
@@ -159,6 +160,7 @@ pub struct Channel {
     log: LogThrottle<LogKind>,
     credentials: CredentialHealth,
     counters: Counters,
+    activity: Activity,
     /// The last failure, for health.
     last_failure: Option<String>,
     /// The most memory that recent callbacks needed: what the next one is given from the start.
@@ -228,6 +230,7 @@ impl Channel {
             log: LogThrottle::new(LINES_A_MINUTE, Duration::from_secs(60)),
             credentials: CredentialHealth::default(),
             counters: Counters::default(),
+            activity: Activity::default(),
             last_failure: None,
             expected_memory: settings.initial_memory,
             state: State::Starting,

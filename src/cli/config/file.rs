@@ -258,6 +258,8 @@ pub struct ServerTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelTable {
+    /// The guest of which this is another account.
+    pub guest: Option<ChannelName>,
     /// Values that override those of the capability file's `config`.
     pub config: Map<String, Value>,
     /// Who owns the bot: a number or a text.

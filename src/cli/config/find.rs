@@ -36,18 +36,29 @@ fn from_home(path: PathBuf, variable: impl Fn(&str) -> Option<PathBuf>) -> PathB
     }
 }
 
-/// Reads the named file, or `tinclaw.toml` in the working directory when there is one.
-pub fn find(named: Option<&Path>) -> Result<Found, Failure> {
+/// Reads the named file, or `tinclaw.toml` in the working directory when there is one, or that of [`home_file`].
+pub fn find(named: Option<&Path>, variable: impl Fn(&str) -> Option<PathBuf>) -> Result<Found, Failure> {
     let path = match named {
         Some(path) => path.to_owned(),
         None if Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
-        None => return Ok(Found { file: ConfigFile::default(), path: None }),
+        None => match home_file(variable).filter(|path| path.exists()) {
+            Some(path) => path,
+            None => return Ok(Found { file: ConfigFile::default(), path: None }),
+        },
     };
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Failure::usage(format!("cannot read the configuration {}: {error}", path.display()))
     })?;
     let file = parse(&text).map_err(|error| Failure::usage(format!("{}, {error}", path.display())))?;
     Ok(Found { file, path: Some(path) })
+}
+
+/// The configuration file that is used in every working directory without one: by the XDG base directory specification
+/// (which ignores relative values), `tinclaw/tinclaw.toml` in `$XDG_CONFIG_HOME` or `~/.config`.
+pub fn home_file(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let base = variable("XDG_CONFIG_HOME").filter(|dir| dir.is_absolute());
+    let home = || variable("HOME").filter(|home| home.is_absolute()).map(|home| home.join(".config"));
+    Some(base.or_else(home)?.join("tinclaw").join(DEFAULT_FILE))
 }
 
 /// The state directory: as named, else by the XDG base directory specification (which ignores relative values).
@@ -76,6 +87,22 @@ pub fn state_dir(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_file_in_the_home_is_that_of_the_specification() {
+        type Row = (&'static [(&'static str, &'static str)], Option<&'static str>);
+        let rows: [Row; 4] = [
+            (&[("XDG_CONFIG_HOME", "/x"), ("HOME", "/h")], Some("/x/tinclaw/tinclaw.toml")),
+            (&[("XDG_CONFIG_HOME", "x"), ("HOME", "/h")], Some("/h/.config/tinclaw/tinclaw.toml")),
+            (&[("HOME", "h")], None),
+            (&[], None),
+        ];
+        for (variables, expected) in rows {
+            let variable =
+                |name: &str| variables.iter().find(|row| row.0 == name).map(|row| PathBuf::from(row.1));
+            assert_eq!(home_file(variable), expected.map(PathBuf::from), "{variables:?}");
+        }
+    }
 
     #[test]
     fn the_state_directory_is_the_named_one_or_that_of_the_specification() {

@@ -5,11 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::agent::{ExecSettings, HttpSettings, OpenAiSettings};
-use crate::channel::{CapabilityOverrides, ChannelName};
+use crate::channel::{CapabilityOverrides, ChannelName, DiscoveredChannel, PlannedChannel};
 use crate::egress::OutboundHttpSettings;
 use crate::host::{ChannelSettings, ManagerConfig, RetryPolicy, RouterConfig, StateLocation};
 use crate::inbox::{DeliveryPolicy, QueueLimits};
 use crate::model::diagnostic::Diagnostic;
+use crate::net::PublicUrl;
 use crate::server::ServerLimits;
 use crate::store::Retention;
 use crate::tool::WasmToolRuntimeConfig;
@@ -23,7 +24,7 @@ use super::file::{
     AgentTable, ChannelTable, ConfigFile, Count, Days, Megabytes, Millis, RetentionTable, RetryTable, Secs,
     ServerTable, SystemPrompt,
 };
-use super::find::{Found, find, state_dir};
+use super::find::{Found, find, home_file, state_dir};
 use super::secrets::SecretSources;
 use crate::cli::args::{Common, RunArgs};
 use crate::cli::output::Failure;
@@ -51,6 +52,8 @@ pub enum AgentChoice {
 pub struct Settings {
     /// The configuration file, if one was read.
     pub path: Option<PathBuf>,
+    /// The file that `tinclaw setup` writes into.
+    pub edited: PathBuf,
     /// Where HTTP is served.
     pub listen: SocketAddr,
     /// Where state is kept.
@@ -87,13 +90,55 @@ impl Settings {
 
     /// Reads the configuration for `tinclaw run`.
     pub fn load_for_run(common: &Common, run: RunArgs) -> Result<Self, Failure> {
-        let mut found = find(common.config.as_deref())?;
-        let file = std::mem::take(&mut found.file);
-        let named = common.state_dir.clone().or_else(|| Some(found.beside(file.state_dir.clone()?)));
         let variable =
             |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let mut found = find(common.config.as_deref(), variable)?;
+        let file = std::mem::take(&mut found.file);
+        let named = common.state_dir.clone().or_else(|| Some(found.beside(file.state_dir.clone()?)));
+        let edited = found.path.clone().or_else(|| home_file(variable));
         let state_dir = state_dir(named, variable)?;
-        resolve(found, file, state_dir, common, run)
+        let settings = resolve(found, file, state_dir, common, run)?;
+        Ok(Self { edited: edited.unwrap_or_else(|| PathBuf::from("tinclaw.toml")), ..settings })
+    }
+
+    /// What the operator decides about a channel.
+    pub fn channel(&self, name: &ChannelName) -> ChannelSettings {
+        self.manager.channels.get(name).cloned().unwrap_or_default()
+    }
+
+    /// This host's address as providers call it.
+    pub fn public_url(&self) -> Option<&PublicUrl> {
+        self.manager.public_url.as_ref()
+    }
+
+    /// Other accounts of guests: their names, and the names of their guests' files.
+    pub fn accounts(&self) -> BTreeMap<ChannelName, ChannelName> {
+        self.manager.accounts()
+    }
+
+    /// The channels that lie in the configured directories, whatever is wrong with others there.
+    pub fn installed(&self) -> Vec<DiscoveredChannel> {
+        let found =
+            self.channel_paths().into_iter().filter_map(|path| WasmChannelLoader::discover(&path).ok());
+        found.flat_map(|found| found.channels).collect()
+    }
+
+    /// The channel of this name as it would be loaded: one that is installed, another account of a guest, or else one that
+    /// comes with the program.
+    pub fn planned(&self, name: &ChannelName) -> Option<PlannedChannel> {
+        let mut installed = self.installed();
+        if let Some(guest) = self.accounts().get(name) {
+            return PlannedChannel::account(name, guest, &installed);
+        }
+        match installed.iter().position(|found| found.name == *name) {
+            Some(place) => Some(PlannedChannel::found(installed.swap_remove(place))),
+            None => PlannedChannel::account(name, name, &[]),
+        }
+    }
+
+    /// The directory that channels are installed into: the first configured one, else the default one.
+    pub fn install_dir(&self) -> PathBuf {
+        self.channels.iter().find(|path| path.is_dir()).cloned().unwrap_or_else(crate::default_channels_dir)
     }
 
     /// The configuration of a manager, with secrets.
@@ -130,11 +175,21 @@ impl Settings {
         })
     }
 
+    /// The public address from now on.
+    pub fn set_public_url(&mut self, url: Option<PublicUrl>) {
+        self.manager.public_url = url;
+    }
+
+    /// A loader of channels as this configuration wants them, with a runtime that there is already.
+    pub fn loader_on(&self, runtime: &WasmChannelRuntime) -> WasmChannelLoader {
+        WasmChannelLoader::new(runtime.clone()).with_settings(self.manager.load_settings())
+    }
+
     /// A loader of channels as this configuration wants them.
     pub fn loader(&self) -> Result<WasmChannelLoader, Failure> {
         let runtime =
             WasmChannelRuntime::new(WasmChannelRuntimeConfig::default()).map_err(Failure::problem)?;
-        Ok(WasmChannelLoader::new(runtime).with_settings(self.manager.load_settings()))
+        Ok(self.loader_on(&runtime))
     }
 
     /// What is probably not meant about the settings of channels. Channels that lie in the configured directories count,
@@ -243,6 +298,7 @@ fn resolve(
         max_body_bytes: file.max_body_bytes.map(|bytes| bytes.get() as u64),
         manager,
         path: found.path,
+        edited: PathBuf::new(),
         state_dir,
     })
 }
@@ -338,10 +394,10 @@ fn channel_settings(
 ) -> Result<BTreeMap<ChannelName, ChannelSettings>, String> {
     let mut settings = BTreeMap::new();
     for (name, table) in tables {
-        let ChannelTable { config, owner_id, bot_username, capabilities, extend_rights } = table;
+        let ChannelTable { guest, config, owner_id, bot_username, capabilities, extend_rights } = table;
         let overrides = CapabilityOverrides { capabilities, extend_rights };
         overrides.check().map_err(|error| format!("[channel.{name}]: {error}"))?;
-        settings.insert(name, ChannelSettings { config, owner_id, bot_username, overrides });
+        settings.insert(name, ChannelSettings { guest, config, owner_id, bot_username, overrides });
     }
     Ok(settings)
 }
@@ -398,8 +454,6 @@ pub fn control_socket(state_dir: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use crate::net::PublicUrl;
 
     use super::*;
 

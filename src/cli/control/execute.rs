@@ -8,10 +8,16 @@ use serde_json::{Value, json};
 
 use super::records;
 use super::request::{ControlRequest, Rows};
+use crate::cli::start_channel::ChannelStarter;
 
 /// Does what is asked of a running host.
-pub fn execute(manager: &ChannelManager, request: ControlRequest) -> Result<Value, String> {
+pub fn execute(
+    manager: &ChannelManager,
+    starter: &ChannelStarter,
+    request: ControlRequest,
+) -> Result<Value, String> {
     match request {
+        ControlRequest::StartChannel { name } => starter.start(manager, &name),
         ControlRequest::Health => {
             let health = manager.health().map_err(text)?;
             Ok(records::health(&health))
@@ -23,7 +29,7 @@ pub fn execute(manager: &ChannelManager, request: ControlRequest) -> Result<Valu
 /// Does what is asked and needs nothing but what is stored.
 pub fn execute_on_store(operator: &dyn Operator, request: ControlRequest) -> Result<Value, String> {
     match request {
-        ControlRequest::Health => Err("no host is running".to_owned()),
+        ControlRequest::Health | ControlRequest::StartChannel { .. } => Err("no host is running".to_owned()),
         ControlRequest::ListMessages(rows) => {
             let messages = operator.list_messages(message_filter(rows)?).map_err(text)?;
             Ok(json!({"messages": messages.iter().map(records::message_summary).collect::<Vec<_>>()}))

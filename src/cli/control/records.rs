@@ -199,6 +199,11 @@ fn channel(channel: &ChannelHealth) -> Value {
         "failed": channel.failed,
         "emitted": channel.emitted,
         "dropped": channel.dropped,
+        "last_message_at": channel.last_message_at.map(rfc3339),
+        "last_request_at": channel.last_request_at.map(rfc3339),
+        "last_poll_at": channel.last_poll_at.map(rfc3339),
+        "last_error_at": channel.last_error_at.map(rfc3339),
+        "last_error": channel.last_error,
     })
 }
 

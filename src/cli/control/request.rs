@@ -30,6 +30,8 @@ pub enum ControlRequest {
     ApprovePairing { channel: String, code: String, identity: Option<String> },
     /// Withdraw an approval.
     RevokePairing { channel: String, id: String },
+    /// Load a channel, anew when it runs, with the configuration as it is now.
+    StartChannel { name: String },
 }
 
 /// Which rows of a list.
@@ -76,6 +78,7 @@ mod tests {
                 identity: Some("ann".into()),
             },
             ControlRequest::RevokePairing { channel: channel(), id: "9".into() },
+            ControlRequest::StartChannel { name: channel() },
         ] {
             let line = serde_json::to_string(&request).unwrap();
             assert_eq!(read(&line), Ok(request), "{line}");

@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::execute::execute;
 use super::request::ControlRequest;
 use super::wire::wait;
+use crate::cli::start_channel::ChannelStarter;
 
 /// Clients that are served at a time. One more closes the connection that has waited longest.
 const MAX_CLIENTS: usize = 64;
@@ -55,11 +56,12 @@ impl ControlServer {
         self,
         scope: &'scope Scope<'scope, 'env>,
         manager: &'env ChannelManager,
+        starter: &'env ChannelStarter,
     ) -> Option<Serving<'scope>> {
         let Self { listener, path } = self;
         let (stopped, stop) = UnixStream::pair().ok()?;
         let thread = scope.spawn(move || {
-            if let Err(error) = serve_clients(&listener, &stopped, manager) {
+            if let Err(error) = serve_clients(&listener, &stopped, &|line| respond(line, manager, starter)) {
                 log::error!("the control socket is not served any more: {error}");
             }
         });
@@ -89,7 +91,11 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves all clients side by side until `stopped` can be read, so that idle ones keep nobody waiting.
-fn serve_clients(listener: &UnixListener, stopped: &UnixStream, manager: &ChannelManager) -> io::Result<()> {
+fn serve_clients(
+    listener: &UnixListener,
+    stopped: &UnixStream,
+    respond: &dyn Fn(&str) -> String,
+) -> io::Result<()> {
     let mut clients: Vec<Connection> = Vec::new();
     loop {
         let is_stopped = wait_for_any(listener, stopped, &clients)?;
@@ -98,7 +104,7 @@ fn serve_clients(listener: &UnixListener, stopped: &UnixStream, manager: &Channe
         }
         accept_all(listener, stopped, &mut clients)?;
         let now = Instant::now();
-        clients.retain_mut(|client| match client.advance(|line| respond(line, manager)) {
+        clients.retain_mut(|client| match client.advance(respond) {
             Ok(is_done) => !is_done && client.deadline > now,
             Err(error) => {
                 log::debug!("a client of the control socket disconnected: {error}");
@@ -150,12 +156,12 @@ fn accept_all(
     Ok(())
 }
 
-fn respond(line: &str, manager: &ChannelManager) -> String {
+fn respond(line: &str, manager: &ChannelManager, starter: &ChannelStarter) -> String {
     let result = serde_json::from_str::<ControlRequest>(line)
         .map_err(|error| {
             format!("the request is not understood ({error}); is this another version of tinclaw?")
         })
-        .and_then(|request| execute(manager, request));
+        .and_then(|request| execute(manager, starter, request));
     envelope(result).to_string()
 }
 

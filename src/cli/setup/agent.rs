@@ -1,23 +1,16 @@
-//! The agent that the configuration asks for, and `tinclaw setup`, which tries it.
+//! The agent that the configuration asks for, and `tinclaw setup agent`, which tries it.
 
-use super::args::{Common, RunArgs, SetupCommand};
-use super::config::{AgentChoice, Settings};
-use super::output::{Failure, Outcome};
 use crate::agent::{Agent, EchoAgent, ExecAgent, HttpAgent, OpenAiAgent};
+use crate::cli::args::{Common, RunArgs};
+use crate::cli::config::{AgentChoice, Settings};
+use crate::cli::output::{Failure, Outcome};
 use crate::model::escape::{escaped, escaped_lines};
 
 /// What a model is asked.
 const QUESTION: &str = "Say hello in one short sentence.";
 
-/// Tries what the host is set up with.
-pub fn setup(common: &Common, command: SetupCommand) -> Outcome {
-    match command {
-        SetupCommand::Agent { agent, model } => try_agent(common, agent, model),
-    }
-}
-
 /// Lists the models of the server and asks one of them a question.
-fn try_agent(common: &Common, agent: Option<String>, model: Option<String>) -> Outcome {
+pub fn try_agent(common: &Common, agent: Option<String>, model: Option<String>) -> Outcome {
     let settings = Settings::load_for_run(common, RunArgs { agent, ..RunArgs::default() })?;
     let AgentChoice::OpenAi(mut openai) = settings.agent.clone() else {
         return Err(Failure::usage(

@@ -1,0 +1,131 @@
+//! What is to be done at the service, with names and addresses filled in.
+
+use std::io::{self, IsTerminal as _};
+
+use serde_json::{Map, Value};
+
+use crate::capability::SetupStep;
+use crate::cli::config::Settings;
+
+use super::target::{Target, concerns};
+
+/// One thing to do.
+pub struct Step {
+    /// What, and where.
+    pub text: String,
+    /// What to paste there.
+    pub json: Option<Value>,
+}
+
+/// The steps before the questions.
+pub fn before(settings: &Settings, target: &Target) -> Vec<Step> {
+    steps(settings, target, false, &Value::Null)
+}
+
+/// The steps that are left when everything is known; `response` is what the service said.
+pub fn after(settings: &Settings, target: &Target, response: &Value) -> Vec<Step> {
+    steps(settings, target, true, response)
+}
+
+fn steps(settings: &Settings, target: &Target, is_after: bool, response: &Value) -> Vec<Step> {
+    let values = values(settings, target);
+    let secret = |name: &str| generated_secret(settings, target, name);
+    let fill = |text: &str| fill(text, &values, response, &secret);
+    let steps = target.setup().steps.into_iter();
+    let wanted = steps.filter(|step| step.after == is_after && concerns(settings, step.when));
+    wanted
+        .map(|SetupStep { text, json, .. }| Step {
+            text: fill(&text),
+            json: json.map(|json| fill_all(json, &fill)),
+        })
+        .collect()
+}
+
+/// What can be filled in: addresses, the channel's name, its settings.
+fn values(settings: &Settings, target: &Target) -> Map<String, Value> {
+    let mut values = target.config(settings);
+    values.insert("name".to_owned(), Value::from(target.name().as_str()));
+    if let Some(url) = settings.public_url() {
+        values.insert("public_url".to_owned(), Value::from(url.as_str()));
+    }
+    if let Some(url) = target.webhook_url(settings) {
+        values.insert("webhook_url".to_owned(), Value::from(url));
+    }
+    values
+}
+
+/// A secret that was generated, to be entered at the service. Its value goes to a terminal only.
+fn generated_secret(settings: &Settings, target: &Target, name: &str) -> Option<String> {
+    let setup = target.setup();
+    let declared = setup.required_secret(name).filter(|secret| secret.auto_generate.is_some())?;
+    let stored = target.channel.stored_secret_name(&declared.name);
+    let value = settings.secrets.store().ok()?.get(&stored).ok()??;
+    match io::stdout().is_terminal() {
+        true => Some(value.expose().to_owned()),
+        false => Some(format!("(`tinclaw secrets show {stored}` shows it)")),
+    }
+}
+
+/// Fills in what stands in braces; what is not known stays as it is.
+fn fill(
+    text: &str,
+    values: &Map<String, Value>,
+    response: &Value,
+    secret: &dyn Fn(&str) -> Option<String>,
+) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, (name, after))) =
+        rest.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
+    {
+        filled += before;
+        let value = match name.starts_with('/') {
+            true => response.pointer(name).map(shown),
+            false => values.get(name).map(shown).or_else(|| secret(name)),
+        };
+        filled += &value.unwrap_or_else(|| format!("{{{name}}}"));
+        rest = after;
+    }
+    filled + rest
+}
+
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The same for every text of a document.
+fn fill_all(json: Value, fill: &dyn Fn(&str) -> String) -> Value {
+    match json {
+        Value::String(text) => Value::String(fill(&text)),
+        Value::Array(items) => items.into_iter().map(|item| fill_all(item, fill)).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, fill_all(value, fill))).collect()
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn addresses_settings_responses_and_secrets_are_filled_in() {
+        let values = json!({"webhook_url": "https://a.example/w", "number": 5});
+        let response = json!({"id": "42"});
+        let secret = |name: &str| (name == "token").then(|| "abc".to_owned());
+        let fill = |text: &str| fill(text, values.as_object().expect("an object"), &response, &secret);
+        for (text, expected) in [
+            ("paste {webhook_url}, {number} times", "paste https://a.example/w, 5 times"),
+            ("client_id={/id}&x={/no}", "client_id=42&x={/no}"),
+            ("token {token}", "token abc"),
+            ("{unknown} {", "{unknown} {"),
+        ] {
+            assert_eq!(fill(text), expected);
+        }
+        let json = json!({"a": [{"url": "{webhook_url}"}, true]});
+        assert_eq!(fill_all(json, &fill), json!({"a": [{"url": "https://a.example/w"}, true]}));
+    }
+}

@@ -1,0 +1,69 @@
+//! `tinclaw status`: what works and what is missing, of everything or of one channel.
+//!
+//! | file | job |
+//! |---|---|
+//! | `facts` | gathers what is known of one channel: files, secrets, the host, the store, its service |
+//! | `steps` | what follows from it, in the order in which a message travels |
+//! | `overview` | everything on one screen |
+
+mod facts;
+mod overview;
+mod steps;
+
+use log::LevelFilter;
+use serde_json::json;
+
+use super::args::{Common, JsonArgs};
+use super::config::Settings;
+use super::output::{Failure, Outcome};
+use super::output::{now_ms, print_json};
+use crate::channel::ChannelName;
+use crate::model::escape::escaped;
+
+use facts::Facts;
+use steps::{State, Step};
+
+/// Does what `tinclaw status …` says. Exit code 1 when something does not work.
+pub fn status(common: &Common, channel: Option<&str>, output: JsonArgs) -> Outcome {
+    let settings = Settings::load(common)?;
+    super::logging::start(common, None, LevelFilter::Error)?;
+    match channel {
+        None => overview::overview(&settings, output),
+        Some(name) => {
+            let name = ChannelName::new(name).map_err(Failure::usage)?;
+            of_channel(&settings, &name, output)
+        }
+    }
+}
+
+fn of_channel(settings: &Settings, name: &ChannelName, output: JsonArgs) -> Outcome {
+    let facts = Facts::gather(settings, name)?;
+    let steps = steps::steps(&facts, now_ms());
+    if output.json {
+        let shown = steps.iter().map(|step| {
+            json!({"step": step.label, "state": step.state.word(), "text": step.text, "help": step.help})
+        });
+        print_json(&json!({
+            "channel": name.as_str(),
+            "running": facts.is_running,
+            "health": facts.health,
+            "steps": shown.collect::<serde_json::Value>(),
+        }));
+    } else {
+        println!("{name}");
+        steps.iter().for_each(print_step);
+        let todo: Vec<&str> = steps.iter().filter_map(|step| step.help.as_deref()).collect();
+        if !todo.is_empty() {
+            println!("\nto do:");
+        }
+        todo.iter().for_each(|help| println!("- {}", escaped(help)));
+    }
+    match steps.iter().any(|step| step.state == State::Wrong) {
+        true => Err(Failure::Reported),
+        false => Ok(()),
+    }
+}
+
+fn print_step(step: &Step) {
+    println!("  {:5} {:10} {}", step.state.mark(), step.label, escaped(&step.text));
+}
