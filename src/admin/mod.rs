@@ -42,7 +42,7 @@ mod tests {
     use crate::capability::webhook::WebhookCapability;
     use crate::channel::RegisteredEndpoint;
     use crate::secrets::MemorySecrets;
-    use crate::server::ChannelAccess;
+    use crate::server::{ChannelAccess, SecretCache};
     use crate::webhook::AuthPlan;
 
     /// `GET /` used to be a 404 in JSON, which told somebody with a browser nothing.
@@ -56,6 +56,7 @@ mod tests {
                 max_body_bytes: None,
                 content_types: None,
                 mount: String::new(),
+                cache: SecretCache::default(),
             });
             let endpoint =
                 RegisteredEndpoint { path: path.into(), methods: vec!["GET".into()], require_secret: false };

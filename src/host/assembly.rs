@@ -19,7 +19,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::pairing::PairingService;
 use crate::sandbox::{ChannelRuntimeInfo, GuestLogRate};
 use crate::secrets::{AccountSecrets, AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
-use crate::server::{ChannelAccess, WasmChannelRouter};
+use crate::server::{ChannelAccess, SecretCache, WasmChannelRouter};
 use crate::webhook::{AuthPlan, Requirement};
 
 use super::access;
@@ -89,6 +89,7 @@ impl Assembly {
             max_body_bytes: webhook.max_body_bytes,
             content_types: webhook.content_types.clone(),
             mount: channel.mount(),
+            cache: SecretCache::default(),
         });
         diagnostics.extend(self.reserve_paths(channel, &access));
         let (http, websocket) = (capabilities.http.as_ref(), capabilities.websocket.as_ref());

@@ -216,3 +216,25 @@ impl Default for ManagerConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // `[channel.telegarm]` changed nothing, and nobody was told.
+    #[test]
+    fn settings_of_a_channel_that_is_not_there_are_reported_with_the_name_that_is_near() {
+        let names = ["telegram".parse().unwrap(), "slack".parse().unwrap()];
+        let report = |channel: &str| {
+            let channels = BTreeMap::from([(channel.parse().unwrap(), ChannelSettings::default())]);
+            let config = ManagerConfig { channels, ..ManagerConfig::default() };
+            let found = config.inspect_channel_settings(&[], &names);
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(report("telegram").is_empty());
+        let found = report("telegarm");
+        assert!(found.len() == 1 && found[0].contains("did you mean [channel.telegram]?"), "{found:?}");
+        let found = report("irc");
+        assert!(found.len() == 1 && found[0].contains("there is no channel irc"), "{found:?}");
+    }
+}

@@ -175,6 +175,7 @@ mod tests {
             max_body_bytes: webhook.max_body_bytes,
             content_types: webhook.content_types.clone(),
             mount: String::new(),
+            cache: crate::server::SecretCache::default(),
         };
         let setup: SetupSection =
             serde_json::from_value(serde_json::json!({"required_secrets": [{"name": "team_token"}]}))

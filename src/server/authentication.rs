@@ -1,20 +1,14 @@
 //! Lets authentic requests pass, and bounds what the others cost.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-
-use zeroize::Zeroizing;
 
 use crate::channel::ChannelName;
 use crate::event::response::WebhookRefusal;
 use crate::model::clock;
 use crate::model::log_throttle::LogThrottle;
-use crate::secrets::SecretStore;
 use crate::webhook::{
-    AttemptLimits, Authenticated, FailedAttempts, Failure, SecretProblem, Verdict, WebhookRequest, verify,
+    AttemptLimits, Authenticated, FailedAttempts, Failure, Verdict, WebhookRequest, verify,
 };
 
 use super::routes::ChannelAccess;
@@ -38,7 +32,6 @@ pub(super) struct AuthenticationGate {
     unusable: LogThrottle<ChannelName>,
     /// When the host's clock was last said to be behind.
     clock_logged: Option<Instant>,
-    secrets: SecretCache,
 }
 
 /// How long nothing more is said of the host's clock.
@@ -52,7 +45,6 @@ impl Default for AuthenticationGate {
             logged: FailedAttempts::new(LOG_LIMITS),
             unusable: LogThrottle::default(),
             clock_logged: None,
-            secrets: SecretCache::default(),
         }
     }
 }
@@ -72,7 +64,7 @@ impl AuthenticationGate {
         {
             return Err(WebhookRefusal::TooManyRequests { retry_after });
         }
-        match self.verify(channel, access, request) {
+        match Self::verify(access, request) {
             Verdict::Authentic(authenticated) => Ok(authenticated),
             Verdict::Refused(reason) => {
                 self.look_at_the_clock(channel, access, request, &reason, now);
@@ -90,15 +82,9 @@ impl AuthenticationGate {
         }
     }
 
-    fn verify(
-        &mut self,
-        channel: &ChannelName,
-        access: &ChannelAccess,
-        request: &WebhookRequest<'_>,
-    ) -> Verdict {
-        let secrets = &*access.secrets;
-        let cached = self.secrets.of(channel, secrets);
-        verify(&access.plan, request, &|name| cached.get(secrets, name))
+    fn verify(access: &ChannelAccess, request: &WebhookRequest<'_>) -> Verdict {
+        let secrets = access.cache.current(&*access.secrets);
+        verify(&access.plan, request, &|name| secrets.get(name))
     }
 
     /// Says once that the host's clock is behind, where that is why a request is refused. Nobody but the holder of the key can
@@ -120,7 +106,7 @@ impl AuthenticationGate {
         }
         let behind_ms = skew_secs.unsigned_abs().saturating_mul(1000);
         let then = WebhookRequest { now_ms: request.now_ms.saturating_add(behind_ms), ..*request };
-        if matches!(self.verify(channel, access, &then), Verdict::Authentic(_)) {
+        if matches!(Self::verify(access, &then), Verdict::Authentic(_)) {
             self.clock_logged = Some(now);
             log::error!(
                 "this host's clock is {} behind: channel {channel} got a request with a good signature from the future; \
@@ -173,58 +159,6 @@ impl AuthenticationGate {
     }
 }
 
-/// Secrets that were read, by channel. A store may take long to read one, and may be asked by others at the same time: while
-/// its revision stays the same, it is not asked again.
-#[derive(Default)]
-struct SecretCache {
-    by_channel: HashMap<ChannelName, CachedSecrets>,
-}
-
-#[derive(Default)]
-struct CachedSecrets {
-    revision: Option<u64>,
-    /// Behind a cell, because a look-up fills it while a request is verified.
-    values: RefCell<HashMap<String, Option<Zeroizing<Vec<u8>>>>>,
-}
-
-impl SecretCache {
-    /// The secrets of a channel as they are now.
-    fn of(&mut self, channel: &ChannelName, secrets: &dyn SecretStore) -> &CachedSecrets {
-        // Asked before any value is read: a value that is newer than its revision is read again, never the other way round.
-        let revision = secrets.revision();
-        if !self.by_channel.contains_key(channel) {
-            self.by_channel.insert(channel.clone(), CachedSecrets::default());
-        }
-        let cached = self.by_channel.get_mut(channel).expect("it was put in");
-        if revision.is_none() || cached.revision != revision {
-            *cached = CachedSecrets { revision, values: RefCell::default() };
-        }
-        cached
-    }
-}
-
-impl CachedSecrets {
-    fn get(
-        &self,
-        secrets: &dyn SecretStore,
-        name: &str,
-    ) -> Result<Option<Zeroizing<Vec<u8>>>, SecretProblem> {
-        if let Some(value) = self.values.borrow().get(name) {
-            return Ok(value.clone());
-        }
-        let secret = secrets.get(name).map_err(|_| SecretProblem::Unreadable)?;
-        let value = secret.map(|secret| Zeroizing::new(secret.expose().as_bytes().to_vec()));
-        self.values.borrow_mut().insert(name.to_owned(), value.clone());
-        Ok(value)
-    }
-}
-
-impl fmt::Debug for SecretCache {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("SecretCache(…)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -235,7 +169,8 @@ mod tests {
     use super::*;
     use crate::capability::webhook::WebhookCapability;
     use crate::model::document::{Comments, read};
-    use crate::secrets::{MemorySecrets, Secret, SecretError};
+    use crate::secrets::{MemorySecrets, Secret, SecretError, SecretStore};
+    use crate::server::SecretCache;
     use crate::webhook::AuthPlan;
 
     /// A store that counts how often it is asked.
@@ -320,6 +255,7 @@ mod tests {
             max_body_bytes: None,
             content_types: None,
             mount: String::new(),
+            cache: SecretCache::default(),
         }
     }
 

@@ -25,6 +25,7 @@
 //! | `exchange`, `http_server` | what users of the server see |
 //! | `requests` | from a request to an event: routed, authenticated, deduplicated |
 //! | `authentication` | who may pass, and what those who may not cost |
+//! | `secret_cache` | the secrets of a channel's requests, as they were last read |
 //! | `routes` | which channel owns which path |
 //! | `unrouted` | requests that no channel takes, and what their senders may have meant |
 //! | `responses` | from a channel's response to bytes |
@@ -46,6 +47,7 @@ mod reply;
 pub(crate) mod requests;
 pub(crate) mod responses;
 mod routes;
+mod secret_cache;
 mod server_state;
 #[cfg(test)]
 mod tests;
@@ -62,3 +64,4 @@ pub use limits::ServerLimits;
 pub(crate) use requests::DEFAULT_MAX_BODY_BYTES;
 pub(crate) use routes::ChannelAccess;
 pub use routes::WasmChannelRouter;
+pub(crate) use secret_cache::SecretCache;

@@ -13,6 +13,7 @@ use crate::webhook::{AuthPlan, Requirement};
 
 use super::HeadDecision;
 use super::responses::refusal_response;
+use super::secret_cache::SecretCache;
 use super::unrouted::{Mismatch, UnroutedRequests, nearest};
 
 /// How requests for one channel are authenticated and recognised.
@@ -27,6 +28,8 @@ pub struct ChannelAccess {
     pub content_types: Option<Vec<String>>,
     /// What stands before every path of the channel's guest, which does not see it.
     pub mount: String,
+    /// Those secrets as they were last read.
+    pub cache: SecretCache,
 }
 
 impl fmt::Debug for ChannelAccess {
@@ -242,6 +245,7 @@ mod tests {
             max_body_bytes: None,
             content_types: None,
             mount: String::new(),
+            cache: SecretCache::default(),
         })
     }
 
@@ -256,6 +260,7 @@ mod tests {
                 max_body_bytes,
                 content_types: None,
                 mount: String::new(),
+                cache: SecretCache::default(),
             })
         };
         routes.reserve(&name("a"), &["/starting".to_owned()], &access());
@@ -377,6 +382,7 @@ mod tests {
             max_body_bytes: None,
             content_types: None,
             mount: String::new(),
+            cache: SecretCache::default(),
         });
         routes.reserve(&name("b"), &["/b".to_owned(), "/c".to_owned()], &open);
         routes.register(&name("a"), &[endpoint("/a")], &access());

@@ -235,6 +235,24 @@ fn a_dead_accept_loop_is_replaced_and_requests_in_flight_get_their_responses() {
     assert_eq!(bench.restarts(), 1);
 }
 
+// What happened: whoever had a large response wrote it into the private connection, which takes as much as the front reads.
+// It was the store's thread, and all commits waited with it.
+#[test]
+fn who_has_a_large_response_does_not_wait_until_the_front_reads_it() {
+    let mut bench = Bench::new(ServerLimits::default());
+    let handled = bench.start_handler();
+    let client = bench.send("/");
+    let request = bench.receive(&handled);
+    let (responded, has_responded) = channel();
+    thread::spawn(move || {
+        request.responder.respond(Response::json(200, vec![b' '; 4 << 20]));
+        let _ = responded.send(());
+    });
+    // The front is not turned meanwhile.
+    has_responded.recv_timeout(Duration::from_secs(60)).expect("it goes on");
+    assert_eq!(bench.status(client), "200");
+}
+
 #[test]
 fn private_connections_are_opened_as_needed_and_closed_again() {
     let mut bench = Bench::new(ServerLimits::default());

@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::lanes::slow;
 use super::support::*;
+use crate::WasmChannel;
 use crate::store::{ReplyFilter, ReplyState};
+use crate::test_support::own_process::is_alone;
 use crate::test_support::{eventually, fixtures};
 
 /// What a removed channel had stayed in memory, its paths stayed its own, and its replies counted against everybody's limit.
@@ -76,4 +78,51 @@ fn requests_of_a_removed_channel_get_a_response_at_once() {
     assert_eq!(host.health("everything").failed, 0);
     assert_eq!(host.take(1), ["kept"]);
     host.assert_no_message();
+}
+
+/// This process's memory in bytes, as Linux counts it.
+fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Every channel that was ever there used to cost memory: its guest's code, its workspace, its paths.
+#[test]
+fn two_hundred_channels_that_come_and_go_leave_no_memory_and_no_thread_behind() {
+    if !is_alone(module_path!(), "two_hundred_channels_that_come_and_go_leave_no_memory_and_no_thread_behind")
+    {
+        return;
+    }
+    const FILE_BYTES: usize = 200_000;
+    let state = TempDir::new();
+    let runtime = fixtures::runtime();
+    let host = start(kept_in(fixtures::host(&[], &[]), state.path()));
+    let guest = fixtures::guest("everything");
+    let capabilities = std::fs::read(fixtures::path("everything.capabilities.json")).unwrap();
+    let (mut guests, mut before) = (Vec::new(), (0, 0));
+    for number in 0..200_u8 {
+        // A custom section, so that each guest is another one.
+        let wasm = [&guest[..], &[0, 3, 1, b'n', number]].concat();
+        let channel = name(&format!("chan{number}"));
+        let loaded = WasmChannel::from_bytes(&runtime, channel.clone(), &wasm, Some(&capabilities)).unwrap();
+        guests.push(Arc::downgrade(loaded.module()));
+        host.host.add(Box::new(loaded)).unwrap();
+        host.ready(channel.as_str());
+        let kept = host.post(&write("kept", &"x".repeat(FILE_BYTES)));
+        assert_eq!(kept.status, 200, "its path is that of the channels before it");
+        assert_eq!(host.host.remove(&channel).ok(), Some(true));
+        if number == 49 {
+            before = (resident(), threads());
+        }
+    }
+    eventually("the guests leave the memory", || {
+        guests.iter().all(|guest| guest.strong_count() == 0).then_some(())
+    });
+    let grown = resident().saturating_sub(before.0);
+    assert!(grown < 75 * FILE_BYTES as u64, "{grown} bytes more after 150 channels more");
+    assert!(threads() <= before.1 + 2, "{} threads after {}", threads(), before.1);
 }
