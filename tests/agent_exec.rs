@@ -3,7 +3,7 @@
 mod cli_support;
 mod support;
 
-use cli_support::Place;
+use cli_support::{Place, SESSION};
 
 /// A program in Python, which every machine with a compiler has; `body` is what it does with each `message`.
 fn program(place: &Place, body: &str) -> String {
@@ -20,7 +20,10 @@ fn replies_statuses_and_files_reach_the_person_and_nonsense_is_ignored() {
     let place = Place::new();
     let agent = program(
         &place,
-        "    assert message['type'] == 'message' and message['channel'] == 'webchat', message
+        // Who knows the session can read the conversation: the agent used to get it with each message.
+        &format!("    assert {SESSION:?} not in text, text")
+            + "
+    assert message['type'] == 'message' and message['channel'] == 'webchat', message
     assert message['attempt'] == 1 and message['metadata']['visitor'] == 'visitor-1', message
     print('nonsense', flush=True)
     print('a word for the log', file=sys.stderr, flush=True)

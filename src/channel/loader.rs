@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -389,7 +389,7 @@ impl WasmChannelLoader {
     ) -> Result<Arc<PreparedChannelModule>, WasmChannelError> {
         let limit = self.settings.prepare_timeout;
         let (runtime, channel, wasm) = (self.runtime.clone(), name.clone(), wasm.to_vec());
-        within(limit, move || runtime.prepare_for(channel.as_str(), &wasm, &limits))
+        within(limit, &LATE, move || runtime.prepare_for(channel.as_str(), &wasm, &limits))
             .unwrap_or_else(|error| Err(error.explain(name, limit)))
     }
 
@@ -421,9 +421,18 @@ pub(crate) fn no_channel_in(dir: &Path) -> Diagnostic {
     Diagnostic::error("channel-files", text)
 }
 
+/// Guests that took too long may still be on their threads while so many are; then no other is prepared. A thread cannot be
+/// ended from outside, and each holds a processor and what its guest takes.
+const MAX_LATE: usize = 4;
+
+/// How many are late now, in the whole process, whose threads they hold.
+static LATE: AtomicUsize = AtomicUsize::new(0);
+
 /// Why there is no result of work with a time limit.
+#[derive(Debug)]
 enum NotPrepared {
     Late,
+    TooManyLate,
     NoThread(io::Error),
 }
 
@@ -431,28 +440,60 @@ impl NotPrepared {
     fn explain(&self, channel: &ChannelName, limit: Duration) -> WasmChannelError {
         let reason = match self {
             Self::Late => format!("preparing it took longer than {}", HumanDuration(limit)),
+            Self::TooManyLate => format!(
+                "{MAX_LATE} guests that took longer than {} are still being prepared: remove them and restart",
+                HumanDuration(limit)
+            ),
             Self::NoThread(error) => format!("no thread can be started: {error}"),
         };
         WasmChannelError::NotLoadable { channel: channel.to_string(), reason }
     }
 }
 
-/// Does `work` on a thread of its own, and waits for it no longer than `limit`.
+/// Work that has ended, or that is not waited for any more. Whoever comes second finds the other's mark.
+#[derive(Default)]
+struct Ended(AtomicBool);
+
+impl Ended {
+    fn is_second(&self) -> bool {
+        self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// Does `work` on a thread of its own, and waits for it no longer than `limit`. `late` counts the work that is not waited for
+/// and still goes on.
 fn within<T: Send + 'static>(
     limit: Duration,
+    late: &'static AtomicUsize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NotPrepared> {
+    if late.load(Ordering::Acquire) >= MAX_LATE {
+        return Err(NotPrepared::TooManyLate);
+    }
     let (done, result) = bounded(1);
+    let ended = Arc::new(Ended::default());
+    let of_work = Arc::clone(&ended);
     let run = move || {
+        let value = catch_unwind(AssertUnwindSafe(work));
+        if of_work.is_second() {
+            late.fetch_sub(1, Ordering::AcqRel);
+        }
         // Nobody may wait for it any more.
-        let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+        let _ = done.send(value);
     };
     thread::Builder::new().name("tinclaw-prepare".to_owned()).spawn(run).map_err(NotPrepared::NoThread)?;
     match result.recv_timeout(limit) {
         Ok(Ok(value)) => Ok(value),
         // Preparing does not panic on any file; if it did, the panic would be the caller's to see.
         Ok(Err(panic)) => resume_unwind(panic),
-        Err(_) => Err(NotPrepared::Late),
+        Err(_) => {
+            // Before the mark, so that the work does not count down first.
+            late.fetch_add(1, Ordering::AcqRel);
+            if ended.is_second() {
+                late.fetch_sub(1, Ordering::AcqRel);
+            }
+            Err(NotPrepared::Late)
+        }
     }
 }
 
@@ -483,11 +524,33 @@ mod tests {
     // A guest whose preparation took 8 s kept all other channels from starting.
     #[test]
     fn work_that_is_late_is_not_waited_for() {
+        static LATE: AtomicUsize = AtomicUsize::new(0);
         let (release, held) = bounded::<()>(0);
-        let late = within(Duration::from_millis(1), move || held.recv().is_ok());
+        let late = within(Duration::from_millis(1), &LATE, move || held.recv().is_ok());
         assert!(matches!(late, Err(NotPrepared::Late)));
         drop(release);
-        assert!(matches!(within(Duration::from_secs(600), || 7), Ok(7)));
+        assert!(matches!(within(Duration::from_secs(600), &LATE, || 7), Ok(7)));
+    }
+
+    // Each guest that was late kept a thread, and a caller that tried again and again got more and more of them.
+    #[test]
+    fn four_late_guests_may_be_on_their_threads_and_no_other_is_prepared_meanwhile() {
+        static LATE: AtomicUsize = AtomicUsize::new(0);
+        let (release, held) = bounded::<()>(0);
+        for _ in 0..MAX_LATE {
+            let held = held.clone();
+            let late = within(Duration::from_millis(1), &LATE, move || held.recv().is_ok());
+            assert!(matches!(late, Err(NotPrepared::Late)));
+        }
+        let refused = within(Duration::from_secs(600), &LATE, || 7).unwrap_err();
+        assert!(matches!(refused, NotPrepared::TooManyLate));
+        let text = refused.explain(&"next".parse().unwrap(), Duration::from_secs(60)).to_string();
+        assert!(text.contains("4 guests that took longer than 60 s are still being prepared"), "{text}");
+        drop(release);
+        while LATE.load(Ordering::Acquire) > 0 {
+            thread::yield_now();
+        }
+        assert!(matches!(within(Duration::from_secs(600), &LATE, || 7), Ok(7)));
     }
 
     #[test]

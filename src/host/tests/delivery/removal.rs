@@ -102,13 +102,17 @@ fn two_hundred_channels_that_come_and_go_leave_no_memory_and_no_thread_behind() 
     let runtime = fixtures::runtime();
     let host = start(kept_in(fixtures::host(&[], &[]), state.path()));
     let guest = fixtures::guest("everything");
-    let capabilities = std::fs::read(fixtures::path("everything.capabilities.json")).unwrap();
+    let file = std::fs::read_to_string(fixtures::path("everything.capabilities.json")).unwrap();
     let (mut guests, mut before) = (Vec::new(), (0, 0));
     for number in 0..200_u8 {
         // A custom section, so that each guest is another one.
         let wasm = [&guest[..], &[0, 3, 1, b'n', number]].concat();
         let channel = name(&format!("chan{number}"));
-        let loaded = WasmChannel::from_bytes(&runtime, channel.clone(), &wasm, Some(&capabilities)).unwrap();
+        let mut file: serde_json::Value = serde_json::from_str(&file).unwrap();
+        file["name"] = channel.as_str().into();
+        let file = file.to_string();
+        let loaded =
+            WasmChannel::from_bytes(&runtime, channel.clone(), &wasm, Some(file.as_bytes())).unwrap();
         guests.push(Arc::downgrade(loaded.module()));
         host.host.add(Box::new(loaded)).unwrap();
         host.ready(channel.as_str());
