@@ -21,7 +21,7 @@ fn replies_statuses_and_files_reach_the_person_and_nonsense_is_ignored() {
     let agent = program(
         &place,
         // Who knows the session can read the conversation: the agent used to get it with each message.
-        &format!("    assert {SESSION:?} not in text, text")
+        &(format!("    assert {SESSION:?} not in text, text")
             + "
     assert message['type'] == 'message' and message['channel'] == 'webchat', message
     assert message['attempt'] == 1 and message['metadata']['visitor'] == 'visitor-1', message
@@ -30,7 +30,7 @@ fn replies_statuses_and_files_reach_the_person_and_nonsense_is_ignored() {
     say(type='status', id=message['id'], status='tool_started', message='looking')
     say(type='reply', id=message['id'], content='first', done=False)
     say(type='reply', id=message['id'], content='you said ' + message['content'])
-    say(type='reply', id=message['id'], content='too late')",
+    say(type='reply', id=message['id'], content='too late')"),
     );
     let host = place.host(&["--agent", &agent], &[]);
     host.say("1", "hello");
