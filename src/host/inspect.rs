@@ -151,6 +151,7 @@ mod tests {
     use super::*;
     use crate::capability::WebhookCapability;
     use crate::secrets::{Secret, SecretStore};
+    use crate::server::SecretCache;
     use crate::webhook::AuthPlan;
 
     struct Broken;
@@ -175,7 +176,7 @@ mod tests {
             max_body_bytes: webhook.max_body_bytes,
             content_types: webhook.content_types.clone(),
             mount: String::new(),
-            cache: crate::server::SecretCache::default(),
+            cache: SecretCache::default(),
         };
         let setup: SetupSection =
             serde_json::from_value(serde_json::json!({"required_secrets": [{"name": "team_token"}]}))
