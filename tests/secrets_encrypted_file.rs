@@ -8,19 +8,19 @@ use std::sync::Arc;
 
 use support::temp_dir::TempDir;
 use tinclaw::secrets::{
-    ChainSecrets, EncryptedFile, EnvSecrets, KdfCost, KeySource, MemorySecrets, Secret, SecretEditor,
-    SecretError, SecretStore,
+    ChainSecrets, EncryptedFile, EnvSecrets, KeySource, MemorySecrets, Secret, SecretEditor, SecretError,
+    SecretStore,
 };
 
 /// The least that Argon2 takes: these tests are not about its cost.
-const QUICK: KdfCost = KdfCost { memory_kib: 8, passes: 1, lanes: 1 };
+const QUICK: (u32, u32) = (8, 1);
 
 fn passphrase(text: &str) -> KeySource {
     KeySource::Passphrase(Secret::from(text))
 }
 
 fn editor(directory: &TempDir, key: &KeySource) -> SecretEditor {
-    SecretEditor::open(&directory.join("secrets.enc"), key).unwrap().with_cost(QUICK)
+    SecretEditor::open(&directory.join("secrets.enc"), key).unwrap().with_cost(QUICK.0, QUICK.1)
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_wrong_key_never_replaces_the_file() {
 fn the_file_is_for_its_owner_only_and_holds_no_plain_text() {
     let directory = TempDir::new();
     let path = directory.join("deep/er/secrets.enc");
-    let editor = SecretEditor::open(&path, &passphrase("correct horse")).unwrap().with_cost(QUICK);
+    let editor = SecretEditor::open(&path, &passphrase("correct horse")).unwrap().with_cost(QUICK.0, QUICK.1);
     editor.set("some_name", Secret::from("some value")).unwrap();
     editor.set("some_name", Secret::from("some other value")).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

@@ -27,6 +27,8 @@ pub use file::ChannelCapabilitiesFile;
 pub(crate) use file::MAX_FILE_BYTES;
 pub(crate) use http::{AllowlistEntry, HttpCapability};
 pub use overrides::CapabilityOverrides;
+#[cfg(feature = "cli")]
+pub(crate) use overrides::RightsChanged;
 pub use rights::{ChannelCapabilities, EmitRateLimitConfig};
 pub(crate) use rights::{
     ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, WebsocketCapability, WebsocketProtocol,

@@ -51,6 +51,14 @@ const PUBLISHED_AUTH: [&str; 7] = [
     "tolerance_secs",
 ];
 
+/// The operator's configuration changes what a channel can reach without saying so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("capabilities.{field} needs `extend_rights = true`, because it changes what the channel can reach")]
+pub(crate) struct RightsChanged {
+    /// The field, below `capabilities`.
+    field: String,
+}
+
 impl CapabilityOverrides {
     /// Whether nothing is changed.
     pub fn is_empty(&self) -> bool {
@@ -61,13 +69,10 @@ impl CapabilityOverrides {
     ///
     /// # Errors
     /// The field, and what to write to allow it.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), RightsChanged> {
         let changed = RIGHTS.iter().find(|path| at(&self.capabilities, path).is_some());
         match changed {
-            Some(path) if !self.extend_rights => Err(format!(
-                "capabilities.{} needs `extend_rights = true`, because it changes what the channel can reach",
-                path.join(".")
-            )),
+            Some(path) if !self.extend_rights => Err(RightsChanged { field: path.join(".") }),
             _ => Ok(()),
         }
     }
@@ -108,7 +113,9 @@ impl ChannelCapabilitiesFile {
             return Ok(self.clone());
         }
         let file = format!("[channel.{channel}] over {guest}.capabilities.json");
-        overrides.check().map_err(|reason| CapabilityError::Override { file: file.clone(), reason })?;
+        overrides
+            .check()
+            .map_err(|error| CapabilityError::Override { file: file.clone(), reason: error.to_string() })?;
         let mut document = self.source().clone();
         let own = document.entry("capabilities").or_insert_with(|| Value::Object(Map::new()));
         if own.is_null() {

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_cannot_be_meant_are_refused_with_what_would_be_accepted() {
+    fn invalid_values_are_refused_with_what_would_be_accepted() {
         let table: &[(&str, Value, &str)] = &[
             (
                 "another name",

@@ -297,7 +297,7 @@ mod tests {
 
     /// `../` and `/etc` were taken without a word, as if a tool could leave its directory.
     #[test]
-    fn prefixes_that_do_not_mean_what_they_say_are_warned_about() {
+    fn misleading_prefixes_are_warned_about() {
         let cases = [
             ("notes/", None),
             ("", None),
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_refused_with_its_place() {
+    fn unknown_fields_are_refused_with_their_place() {
         let table: &[(&str, Value, &str)] = &[
             ("typo", json!({"htp": {}}), "unknown field `htp`: did you mean `http`?"),
             (

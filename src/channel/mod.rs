@@ -47,7 +47,6 @@ pub use crate::capability::{
     CapabilityError, CapabilityOverrides, ChannelCapabilities, ChannelCapabilitiesFile, EmitRateLimitConfig,
 };
 pub use crate::model::name::{ChannelName, ChannelNameError};
-pub use crate::webhook::WebhookConfigError;
 #[cfg(feature = "cli")]
 pub(crate) use bundled::kit_files;
 pub use bundled::{BundledError, available_channel_names, bundled_channel_names, install_bundled_channel};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::agent::status_type;
 use crate::event::callback::{Callback, CallbackKind};
-use crate::model::document::{Comments, read};
+use crate::model::document::{Comments, DocumentError, read};
 use crate::{AgentResponse, Attachment, StatusUpdate};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -20,12 +20,39 @@ pub struct CallInput {
     pub workspace: BTreeMap<String, String>,
 }
 
+/// Why there is nothing to call a callback with.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    #[error("{name:?} is no callback: there are {names}")]
+    NoCallback { name: String, names: String },
+    #[error("the input is not as expected: {0}")]
+    Input(Box<InputError>),
+    #[error("no JSON: {0}")]
+    Json(serde_json::Error),
+    #[error(transparent)]
+    Field(#[from] DocumentError),
+    #[error("user_id: on-respond has none; on-broadcast has")]
+    UserId,
+    #[error("status: {0}")]
+    Status(String),
+    #[error("tools are called with `tinclaw tools call`")]
+    Tool,
+    #[error("path: the channel has no allowed path, so the input must have one")]
+    NoPath,
+    #[error("body: give it or `body_base64`, not both")]
+    TwoBodies,
+    #[error("body_base64: {0}")]
+    Body(base64::DecodeError),
+    #[error("the data of {filename:?} is not base64: {source}")]
+    Attachment { filename: String, source: base64::DecodeError },
+}
+
 /// The callback of this name.
-pub fn kind(name: &str) -> Result<CallbackKind, String> {
+pub fn kind(name: &str) -> Result<CallbackKind, InputError> {
     let found = CallbackKind::ALL.into_iter().find(|kind| kind.name() == name || kind.name()[3..] == *name);
     found.ok_or_else(|| {
         let names = CallbackKind::ALL.map(CallbackKind::name).join(", ");
-        format!("{name:?} is no callback: there are {names}")
+        InputError::NoCallback { name: name.to_owned(), names }
     })
 }
 
@@ -36,12 +63,12 @@ pub fn call_input(
     text: &str,
     start_config: Arc<str>,
     first_path: Option<&str>,
-) -> Result<CallInput, String> {
+) -> Result<CallInput, InputError> {
     let text = if text.trim().is_empty() { "{}" } else { text };
     let input = serde_json::from_str(text)
-        .map_err(|error| format!("no JSON: {error}"))
+        .map_err(InputError::Json)
         .and_then(|value| input_of(kind, value, start_config, first_path));
-    input.map_err(|error| format!("the input is not as expected: {error}"))
+    input.map_err(|error| InputError::Input(Box::new(error)))
 }
 
 fn input_of(
@@ -49,7 +76,7 @@ fn input_of(
     value: Value,
     start_config: Arc<str>,
     first_path: Option<&str>,
-) -> Result<CallInput, String> {
+) -> Result<CallInput, InputError> {
     let (callback, workspace) = match kind {
         CallbackKind::Start => {
             (Callback::Start { config_json: start_config }, fields::<Nothing>(value)?.workspace)
@@ -69,7 +96,7 @@ fn input_of(
         CallbackKind::Respond => {
             let input: ResponseInput = fields(value)?;
             if input.user_id.is_some() {
-                return Err("user_id: on-respond has none; on-broadcast has".to_owned());
+                return Err(InputError::UserId);
             }
             let workspace = input.workspace.clone();
             (Callback::Respond(Arc::new(response(input)?)), workspace)
@@ -83,21 +110,21 @@ fn input_of(
         CallbackKind::Status => {
             let input: StatusInput = fields(value)?;
             let status = status_type(input.status.as_deref().unwrap_or("thinking"))
-                .map_err(|error| format!("status: {error}"))?;
+                .map_err(|error| InputError::Status(error.to_string()))?;
             let metadata_json = metadata(input.metadata);
             let update = StatusUpdate { status, message: input.message, metadata_json };
             (Callback::Status(Arc::new(update)), input.workspace)
         }
         // `CallbackKind::ALL`, of which the command line takes one, does not have these.
         CallbackKind::Execute | CallbackKind::Schema | CallbackKind::Description => {
-            return Err("tools are called with `tinclaw tools call`".to_owned());
+            return Err(InputError::Tool);
         }
     };
     Ok(CallInput { callback, workspace })
 }
 
-fn fields<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    read(value, Comments::Refused).map_err(|error| error.to_string())
+fn fields<T: DeserializeOwned>(value: Value) -> Result<T, InputError> {
+    Ok(read(value, Comments::Refused)?)
 }
 
 /// The input of a callback that takes nothing.
@@ -163,9 +190,9 @@ fn metadata(metadata: Option<Value>) -> String {
     metadata.map_or_else(|| "{}".to_owned(), |metadata| metadata.to_string())
 }
 
-fn request(input: RequestInput, first_path: Option<&str>) -> Result<IncomingHttpRequest, String> {
+fn request(input: RequestInput, first_path: Option<&str>) -> Result<IncomingHttpRequest, InputError> {
     let Some(path) = input.path.or_else(|| first_path.map(str::to_owned)) else {
-        return Err("path: the channel has no allowed path, so the input must have one".to_owned());
+        return Err(InputError::NoPath);
     };
     let body = body(input.body, input.body_base64)?;
     let headers = input.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value));
@@ -183,12 +210,12 @@ fn request(input: RequestInput, first_path: Option<&str>) -> Result<IncomingHttp
     })
 }
 
-fn body(body: Option<Value>, body_base64: Option<String>) -> Result<Vec<u8>, String> {
+fn body(body: Option<Value>, body_base64: Option<String>) -> Result<Vec<u8>, InputError> {
     match (body, body_base64) {
-        (Some(_), Some(_)) => Err("body: give it or `body_base64`, not both".to_owned()),
+        (Some(_), Some(_)) => Err(InputError::TwoBodies),
         (Some(Value::String(text)), None) => Ok(text.into_bytes()),
         (Some(value), None) => Ok(value.to_string().into_bytes()),
-        (None, Some(text)) => BASE64.decode(text).map_err(|error| format!("body_base64: {error}")),
+        (None, Some(text)) => BASE64.decode(text).map_err(InputError::Body),
         (None, None) => Ok(Vec::new()),
     }
 }
@@ -197,7 +224,7 @@ fn object(fields: BTreeMap<String, String>) -> String {
     Value::Object(fields.into_iter().map(|(name, value)| (name, Value::String(value))).collect()).to_string()
 }
 
-fn response(input: ResponseInput) -> Result<AgentResponse, String> {
+fn response(input: ResponseInput) -> Result<AgentResponse, InputError> {
     Ok(AgentResponse {
         message_id: input.message_id.unwrap_or_else(|| "1".to_owned()),
         content: input.content.unwrap_or_else(|| "Hello".to_owned()),
@@ -207,10 +234,10 @@ fn response(input: ResponseInput) -> Result<AgentResponse, String> {
     })
 }
 
-fn attachment(input: AttachmentInput) -> Result<Attachment, String> {
+fn attachment(input: AttachmentInput) -> Result<Attachment, InputError> {
     let AttachmentInput { filename, mime_type, data } = input;
     let data = BASE64.decode(data);
-    let data = data.map_err(|error| format!("the data of {filename:?} is not base64: {error}"))?;
+    let data = data.map_err(|source| InputError::Attachment { filename: filename.clone(), source })?;
     let mime_type = mime_type.unwrap_or_else(|| "application/octet-stream".to_owned());
     Ok(Attachment { data, filename, mime_type })
 }
@@ -220,7 +247,9 @@ mod tests {
     use super::*;
 
     fn input(kind: CallbackKind, json: &str) -> Result<Callback, String> {
-        call_input(kind, json, "{}".into(), Some("/webhook/a")).map(|input| input.callback)
+        call_input(kind, json, "{}".into(), Some("/webhook/a"))
+            .map(|input| input.callback)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -276,9 +305,10 @@ mod tests {
         assert!(
             input(CallbackKind::Status, r#"{"status":"asleep"}"#).unwrap_err().contains("is not a status")
         );
-        let pathless = call_input(CallbackKind::HttpRequest, "", "{}".into(), None).err().unwrap();
+        let pathless =
+            call_input(CallbackKind::HttpRequest, "", "{}".into(), None).err().unwrap().to_string();
         assert!(pathless.contains("must have one"), "{pathless}");
         assert!(kind("on-pol").is_err());
-        assert_eq!(kind("poll"), Ok(CallbackKind::Poll));
+        assert_eq!(kind("poll").unwrap(), CallbackKind::Poll);
     }
 }

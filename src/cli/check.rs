@@ -84,7 +84,7 @@ pub fn check(common: &Common, options: &CheckArgs) -> Outcome {
         for channel in channels {
             match check_channel(&channel, &config, options.start) {
                 Ok(checked) => report.channels.push(checked),
-                Err(error) => report.diagnostics.push(Diagnostic::error("not-loaded", error)),
+                Err(error) => report.diagnostics.push(Diagnostic::error("not-loaded", error.to_string())),
             }
         }
     }
@@ -105,8 +105,8 @@ impl Report {
     }
 }
 
-fn check_channel(channel: &WasmChannel, config: &ManagerConfig, starts: bool) -> Result<Checked, String> {
-    let mut diagnostics = inspect(channel, config).map_err(|error| error.to_string())?;
+fn check_channel(channel: &WasmChannel, config: &ManagerConfig, starts: bool) -> Result<Checked, Failure> {
+    let mut diagnostics = inspect(channel, config).map_err(Failure::problem)?;
     if starts {
         diagnostics.extend(run_on_start(channel, config));
         diagnostics.sort_by_key(|found| found.severity);
@@ -115,7 +115,7 @@ fn check_channel(channel: &WasmChannel, config: &ManagerConfig, starts: bool) ->
     let capabilities = &file.capabilities;
     let section = capabilities.channel.as_ref();
     let webhook = capabilities.webhook().cloned().unwrap_or_default();
-    let plan = AuthPlan::from(&webhook, channel.name().as_str()).map_err(|error| error.to_string())?;
+    let plan = AuthPlan::from(&webhook, channel.name().as_str()).map_err(Failure::problem)?;
     let imports = HostFunc::ALL.into_iter().filter(|func| module.abi_version().imports(*func));
     let callbacks = CallbackKind::ALL.into_iter().filter(|kind| module.exports(*kind));
     Ok(Checked {

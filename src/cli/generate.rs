@@ -101,16 +101,17 @@ fn to_generate(
 }
 
 /// Whether it was this call that stored one.
-fn generate(sources: &SecretSources, name: &str, secret: &RequiredSecret) -> Result<bool, String> {
+fn generate(sources: &SecretSources, name: &str, secret: &RequiredSecret) -> Result<bool, Failure> {
     let length = secret.auto_generate.unwrap_or_default().length;
-    let value = Secret::random(length).map_err(|error| error.to_string())?;
+    let value = Secret::random(length).map_err(Failure::problem)?;
     if !secret.accepts(value.expose()) {
         let pattern = escaped(secret.validation.as_deref().unwrap_or_default());
-        return Err(format!("its channel expects {pattern}; store one with `tinclaw secrets set {name}`"));
+        let text = format!("its channel expects {pattern}; store one with `tinclaw secrets set {name}`");
+        return Err(Failure::Problem(text));
     }
-    let (editor, made) = sources.editor().map_err(|failure| failure.to_string())?;
+    let (editor, made) = sources.editor()?;
     if let Some(key) = made {
         log::info!("a new key for {} is in {}", sources.file.display(), key.display());
     }
-    editor.set_missing(name, value).map_err(|error| error.to_string())
+    editor.set_missing(name, value).map_err(Failure::problem)
 }

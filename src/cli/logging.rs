@@ -52,21 +52,28 @@ fn level_by_count(verbose: u8, quiet: u8, default: LevelFilter) -> Option<LevelF
     }
 }
 
+/// Why a filter would not do what it says.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum BadFilter {
+    #[error("{0:?} is not a log level: use {LEVELS}, or {0}=debug for the target {0}")]
+    NoLevel(String),
+    #[error("{level:?}, for {target}, is not a log level: use {LEVELS}")]
+    UnknownLevel { target: String, level: String },
+}
+
 /// Refuses what `env_logger` would take for the name of a target, or leave out.
-fn check_filter(filter: &str) -> Result<(), String> {
+fn check_filter(filter: &str) -> Result<(), BadFilter> {
     let directives = filter.split('/').next().unwrap_or_default();
     for directive in directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
         let is_level = |text: &str| text.trim().parse::<LevelFilter>().is_ok();
         match directive.split_once('=') {
             None if is_level(directive) => {}
             None => {
-                return Err(format!(
-                    "{directive:?} is not a log level: use {LEVELS}, or {directive}=debug for the target {directive}"
-                ));
+                return Err(BadFilter::NoLevel(directive.to_owned()));
             }
             Some((_, level)) if is_level(level) => {}
             Some((target, level)) => {
-                return Err(format!("{level:?}, for {target}, is not a log level: use {LEVELS}"));
+                return Err(BadFilter::UnknownLevel { target: target.to_owned(), level: level.to_owned() });
             }
         }
     }
@@ -183,7 +190,10 @@ mod tests {
             match error {
                 None => assert_eq!(found, None, "{filter}"),
                 Some(part) => {
-                    assert!(found.as_ref().is_some_and(|found| found.contains(part)), "{filter}: {found:?}")
+                    assert!(
+                        found.as_ref().is_some_and(|found| found.to_string().contains(part)),
+                        "{filter}: {found:?}"
+                    )
                 }
             }
         }

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_inside_an_address_is_found() {
+    fn an_ipv4_address_embedded_in_ipv6_is_found() {
         let rows = [
             ("mapped", "::ffff:10.1.2.3", Some("10.1.2.3")),
             ("compatible", "::10.1.2.3", Some("10.1.2.3")),

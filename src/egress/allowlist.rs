@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_fit_by_prefix() {
+    fn paths_match_by_prefix() {
         let rows = [
             ("no prefix", "", "/anything", true),
             ("root", "/", "/anything", true),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_cannot_be_meant_is_an_error_at_load() {
+    fn an_invalid_entry_is_an_error_at_load() {
         let rows = [
             r#"[{"host": "https://a.example"}]"#,
             r#"[{"host": "*"}]"#,

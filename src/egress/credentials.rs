@@ -17,7 +17,7 @@ use super::placeholders;
 use super::settings::HttpCapabilityError;
 use super::target::{self, Target};
 use crate::capability::http::{CredentialLocation, HttpCredential};
-use crate::secrets::{AllowedNames, Secret, SecretStore, normalise_name};
+use crate::secrets::{AllowedNames, Secret, SecretError, SecretStore, normalise_name};
 
 /// The longest URL after secrets were put in, in bytes.
 const MAX_FINAL_URL_BYTES: usize = 16 * 1024;
@@ -88,8 +88,10 @@ impl Credentials {
         required: &[String],
     ) -> Result<Self, HttpCapabilityError> {
         let compiled = credentials.into_iter().map(|(id, credential)| {
-            compile(credential, required)
-                .map_err(|reason| HttpCapabilityError { place: format!("http.credentials.{id}"), reason })
+            compile(credential, required).map_err(|problem| HttpCapabilityError {
+                place: format!("http.credentials.{id}"),
+                reason: problem.to_string(),
+            })
         });
         Ok(Self { entries: compiled.collect::<Result<_, _>>()?, allowed })
     }
@@ -375,10 +377,29 @@ fn with_parameter(query: Option<&str>, name: &str, value: &Secret) -> Zeroizing<
     out
 }
 
+/// Why a credential of a capability file cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum CredentialProblem {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("location.username must not contain a colon or control characters")]
+    Username,
+    #[error("location.name is no header name, or location.prefix has control characters")]
+    Header,
+    #[error("location.name is empty")]
+    QueryName,
+    #[error("location.placeholder must look like {{UPPER_CASE}}, with its braces")]
+    Placeholder,
+    #[error("host_patterns: '{pattern}': {reason}")]
+    Host { pattern: String, reason: &'static str },
+    #[error("path_patterns: '{pattern}': {reason}")]
+    Path { pattern: String, reason: &'static str },
+}
+
 /// `required` are the names of the secrets without which the channel does not work; what the file puts into requests and
 /// does not list there is optional.
-fn compile(credential: &HttpCredential, required: &[String]) -> Result<Entry, String> {
-    let secret = normalise_name(&credential.secret_name).map_err(|error| error.to_string())?;
+fn compile(credential: &HttpCredential, required: &[String]) -> Result<Entry, CredentialProblem> {
+    let secret = normalise_name(&credential.secret_name)?;
     let mut placeholders = vec![placeholders::name_of_secret(&secret)];
     let location = match &credential.location {
         CredentialLocation::Bearer {} => {
@@ -386,39 +407,38 @@ fn compile(credential: &HttpCredential, required: &[String]) -> Result<Entry, St
         }
         CredentialLocation::Basic { username } => {
             if username.contains(':') || !headers::is_value(username) {
-                return Err("location.username must not contain a colon or control characters".to_owned());
+                return Err(CredentialProblem::Username);
             }
             Location::Basic { username: username.clone() }
         }
         CredentialLocation::Header { name, prefix } => {
             let prefix = prefix.clone().unwrap_or_default();
             if !headers::is_name(name) || !headers::is_value(&prefix) {
-                return Err(
-                    "location.name is no header name, or location.prefix has control characters".to_owned()
-                );
+                return Err(CredentialProblem::Header);
             }
             Location::Header { name: name.to_ascii_lowercase(), prefix }
         }
         CredentialLocation::QueryParam { name } => {
             if name.is_empty() {
-                return Err("location.name is empty".to_owned());
+                return Err(CredentialProblem::QueryName);
             }
             Location::Query { name: name.clone() }
         }
         CredentialLocation::UrlPath { placeholder } => {
             let name = placeholder.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
             let Some(name) = name.filter(|name| placeholders::is_name(name)) else {
-                return Err("location.placeholder must look like {UPPER_CASE}, with its braces".to_owned());
+                return Err(CredentialProblem::Placeholder);
             };
             placeholders.push(name.to_owned());
             Location::Path
         }
     };
     let hosts = credential.host_patterns.iter().map(|pattern| {
-        HostPattern::parse(pattern).map_err(|reason| format!("host_patterns: '{pattern}': {reason}"))
+        HostPattern::parse(pattern)
+            .map_err(|reason| CredentialProblem::Host { pattern: pattern.clone(), reason })
     });
     let paths = credential.path_patterns.iter().map(|pattern| {
-        compile_path(pattern).map_err(|reason| format!("path_patterns: '{pattern}': {reason}"))
+        compile_path(pattern).map_err(|reason| CredentialProblem::Path { pattern: pattern.clone(), reason })
     });
     let is_required = required.iter().any(|name| name.eq_ignore_ascii_case(&secret));
     Ok(Entry {

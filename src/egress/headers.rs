@@ -67,7 +67,7 @@ pub(super) fn parse(json: &str) -> Result<Vec<Header>, OutboundError> {
     let mut headers: Vec<Header> = Vec::with_capacity(pairs.len());
     for (name, value) in pairs {
         total += name.len() + value.len();
-        let header = check(&name, &value).map_err(refuse)?;
+        let header = check(&name, &value).map_err(|problem| refuse(problem.to_string()))?;
         if headers.iter().any(|other| other.name == header.name) {
             return Err(refuse(format!("'{}' is given twice", header.name)));
         }
@@ -93,18 +93,29 @@ pub(super) fn drop_host_owned(headers: &mut Vec<Header>) {
     headers.retain(|header| !HOST_OWNED.contains(&header.name.as_str()) && !named.contains(&header.name));
 }
 
-fn check(name: &str, value: &str) -> Result<Header, String> {
+/// Why a header is not sent.
+#[derive(Debug, thiserror::Error)]
+enum HeaderProblem {
+    #[error("a name is empty or contains a character that header names do not have")]
+    Name,
+    #[error("'{0}' is larger than {MAX_REQUEST_HEADER_BYTES} bytes")]
+    TooLarge(String),
+    #[error("the value of '{0}' contains a line break or another control character")]
+    Value(String),
+}
+
+fn check(name: &str, value: &str) -> Result<Header, HeaderProblem> {
     if !is_name(name) {
-        return Err("a name is empty or contains a character that header names do not have".to_owned());
+        return Err(HeaderProblem::Name);
     }
     let name = name.to_ascii_lowercase();
     let value = value.trim_matches([' ', '\t']);
     if name.len() + value.len() > MAX_REQUEST_HEADER_BYTES {
         let shown: String = name.chars().take(64).collect();
-        return Err(format!("'{shown}' is larger than {MAX_REQUEST_HEADER_BYTES} bytes"));
+        return Err(HeaderProblem::TooLarge(shown));
     }
     if !is_value(value) {
-        return Err(format!("the value of '{name}' contains a line break or another control character"));
+        return Err(HeaderProblem::Value(name));
     }
     Ok(Header { name, value: value.to_owned() })
 }
@@ -307,7 +318,7 @@ mod tests {
 
         /// Texts that come close to an object of strings: what is taken is one to any other parser, too, and says the same.
         #[test]
-        fn near_objects_are_refused_or_say_the_same_to_another_parser(
+        fn almost_valid_header_json_is_refused_or_read_alike_by_another_parser(
             parts in prop::collection::vec(prop::sample::select(PARTS), 0..24),
             inside in any::<bool>(),
         ) {

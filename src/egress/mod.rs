@@ -55,9 +55,10 @@ pub use log_caps::LOG_CAPS;
 pub(crate) use operator_host::OperatorHost;
 pub(crate) use outbound::OutboundHttp;
 pub(crate) use request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose, ResponseRoom};
-pub use resolver::{NameResolver, SystemResolver};
+pub use resolver::NameResolver;
 pub(crate) use settings::ChannelHttpSettings;
-pub use settings::{OutboundHttpSettings, OutboundSettingsError};
+pub use settings::OutboundHttpSettings;
+pub(crate) use settings::OutboundSettingsError;
 #[cfg(test)]
 pub(crate) use websocket::websocket_on;
 pub(crate) use websocket::{LinkSocket, MAX_FRAME_BYTES};

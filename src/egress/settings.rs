@@ -21,7 +21,7 @@ pub struct HttpCapabilityError {
 /// A setting of the operator for outbound HTTP that cannot be used; the host does not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {reason}")]
-pub struct OutboundSettingsError {
+pub(crate) struct OutboundSettingsError {
     /// The setting, with the entry that is wrong.
     pub setting: String,
     /// What is wrong and what would be accepted.

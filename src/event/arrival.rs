@@ -144,7 +144,7 @@ pub enum RouterCommand {
 /// Why a channel was not added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum AddChannelError {
+pub(crate) enum AddChannelError {
     /// A channel of this name is there already.
     #[error("channel {0}: a channel of this name is already running; rename one of the two files")]
     Duplicate(ChannelName),

@@ -9,14 +9,15 @@ use super::link::OpenLink;
 use crate::channel::{ChannelLimits, ChannelName, Registration};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::sandbox::{ChannelRuntimeInfo, PreparedChannelModule};
+use crate::secrets::SecretError;
 use crate::store::{DedupeRecord, LoadedChannel, PendingReply};
 
 /// Applies a capability file to what `on-start` returned, and publishes the routes that come of it.
 pub type Register = Box<dyn Fn(&ChannelConfig) -> Registration + Send>;
 
-/// The text that `on-start` gets, or why it cannot be made (the secrets cannot be read, say). Asked anew for every start, by
+/// The text that `on-start` gets, or why the secrets in it cannot be read. Asked anew for every start, by
 /// the worker that runs it: it reads secrets, which takes files and perhaps the derivation of a key.
-pub type StartConfig = Arc<dyn Fn() -> Result<Arc<str>, String> + Send + Sync>;
+pub type StartConfig = Arc<dyn Fn() -> Result<Arc<str>, SecretError> + Send + Sync>;
 
 /// A channel that is ready to run.
 pub struct ChannelSetup {

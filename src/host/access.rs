@@ -20,7 +20,7 @@ use crate::link::{
 use crate::model::clock::unix_ms;
 use crate::model::diagnostic::Diagnostic;
 use crate::pairing::PairingService;
-use crate::sandbox::{GuestHttpError, GuestServices};
+use crate::sandbox::{GuestHttpError, GuestServices, HostCallError};
 use crate::secrets::{AllowedNames, SecretStore};
 
 /// What a channel's guest may ask for.
@@ -61,25 +61,25 @@ impl GuestServices for ChannelAccessToWorld {
         self.allowed_secrets.exists(&*self.secrets, name).unwrap_or(false)
     }
 
-    fn websocket_send(&self, payload: String) -> Result<(), String> {
-        let link = self.link.get().ok_or_else(|| NotSent::NotConnected.to_string())?;
-        let frame = self.http.checked_frame(payload).map_err(|error| error.to_string())?;
-        link.send(frame).map_err(|error| error.to_string())
+    fn websocket_send(&self, payload: String) -> Result<(), HostCallError> {
+        let link = self.link.get().ok_or_else(|| HostCallError::service(NotSent::NotConnected))?;
+        let frame = self.http.checked_frame(payload).map_err(HostCallError::service)?;
+        link.send(frame).map_err(HostCallError::service)
     }
 
-    fn pairing_upsert(&self, id: &str, meta_json: &str) -> Result<PairingUpsertResult, String> {
-        self.pairing.upsert(&self.name, id, meta_json).map_err(|error| error.to_string())
+    fn pairing_upsert(&self, id: &str, meta_json: &str) -> Result<PairingUpsertResult, HostCallError> {
+        self.pairing.upsert(&self.name, id, meta_json).map_err(HostCallError::service)
     }
 
-    fn pairing_resolve(&self, external_id: &str) -> Result<Option<String>, String> {
+    fn pairing_resolve(&self, external_id: &str) -> Result<Option<String>, HostCallError> {
         Ok(self.pairing.resolve(&self.name, external_id))
     }
 
-    fn pairing_allow_from(&self) -> Result<Vec<String>, String> {
+    fn pairing_allow_from(&self) -> Result<Vec<String>, HostCallError> {
         Ok(self.pairing.allow_from(&self.name))
     }
 
-    fn pairing_is_allowed(&self, id: &str, username: Option<&str>) -> Result<bool, String> {
+    fn pairing_is_allowed(&self, id: &str, username: Option<&str>) -> Result<bool, HostCallError> {
         Ok(self.pairing.is_allowed(&self.name, id, username))
     }
 

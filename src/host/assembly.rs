@@ -220,7 +220,7 @@ impl Assembly {
             };
             let config = start_config(&file, &settings.config, &host, &value_of);
             if let Some(error) = unreadable.take() {
-                return Err(format!("the secrets cannot be read: {error}"));
+                return Err(error);
             }
             Ok(config.json().into())
         })

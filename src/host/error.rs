@@ -1,5 +1,6 @@
 //! What can go wrong when a host is built or asked for something.
 
+use std::error::Error;
 use std::io;
 
 use crate::capability::CapabilityError;
@@ -20,13 +21,13 @@ pub enum HostError {
     Store(#[from] StoreError),
     /// Another host uses the state directory, or it cannot be used at all.
     #[error(transparent)]
-    Lock(#[from] LockError),
+    Lock(Box<dyn Error + Send + Sync>),
     /// Channels were to be run, and not one of them can be.
     #[error("no channel could be loaded: {}", listed(.0))]
     NoChannels(Vec<LoadError>),
     /// The settings of outbound HTTP.
     #[error("outbound HTTP: {0}")]
-    Outbound(#[from] OutboundSettingsError),
+    Outbound(#[source] Box<dyn Error + Send + Sync>),
     /// The settings of the sandbox.
     #[error(transparent)]
     Sandbox(#[from] WasmChannelError),
@@ -35,10 +36,10 @@ pub enum HostError {
     Channels(#[from] DiscoverError),
     /// The HTTP server.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Server(Box<dyn Error + Send + Sync>),
     /// A channel's webhook section.
     #[error("{0}")]
-    Webhook(#[from] WebhookConfigError),
+    Webhook(#[source] Box<dyn Error + Send + Sync>),
     /// What the configuration changes about a channel's capability file.
     #[error(transparent)]
     Overrides(#[from] CapabilityError),
@@ -57,7 +58,7 @@ pub enum HostError {
     State(#[from] ReadError),
     /// The channel cannot be added.
     #[error(transparent)]
-    Add(#[from] AddChannelError),
+    Add(Box<dyn Error + Send + Sync>),
     /// The system gives no thread.
     #[error(
         "a thread could not be started: {0}; raise the limit of processes or lower the number of workers"
@@ -66,6 +67,36 @@ pub enum HostError {
     /// The host is shutting down.
     #[error("the host has shut down")]
     Closed,
+}
+
+impl From<LockError> for HostError {
+    fn from(error: LockError) -> Self {
+        Self::Lock(Box::new(error))
+    }
+}
+
+impl From<OutboundSettingsError> for HostError {
+    fn from(error: OutboundSettingsError) -> Self {
+        Self::Outbound(Box::new(error))
+    }
+}
+
+impl From<ServerError> for HostError {
+    fn from(error: ServerError) -> Self {
+        Self::Server(Box::new(error))
+    }
+}
+
+impl From<WebhookConfigError> for HostError {
+    fn from(error: WebhookConfigError) -> Self {
+        Self::Webhook(Box::new(error))
+    }
+}
+
+impl From<AddChannelError> for HostError {
+    fn from(error: AddChannelError) -> Self {
+        Self::Add(Box::new(error))
+    }
 }
 
 fn listed(errors: &[LoadError]) -> String {

@@ -67,8 +67,10 @@ impl ChannelHarness {
     /// # Errors
     /// [`WasmChannelError::StartConfig`].
     pub fn start_config(&self) -> Result<Arc<str>, WasmChannelError> {
-        (self.setup.start_config)()
-            .map_err(|reason| WasmChannelError::StartConfig { channel: self.setup.name.to_string(), reason })
+        (self.setup.start_config)().map_err(|error| WasmChannelError::StartConfig {
+            channel: self.setup.name.to_string(),
+            reason: format!("the secrets cannot be read: {error}"),
+        })
     }
 
     /// What follows from what `on-start` returned: paths, polling, and what was refused.

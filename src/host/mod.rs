@@ -37,7 +37,6 @@ pub(crate) mod setting_hosts;
 #[cfg(test)]
 mod tests;
 
-pub use crate::event::arrival::AddChannelError;
 pub use crate::event::health::{ChannelHealth, ChannelState};
 pub use crate::event::link::{LinkHealth, LinkState};
 pub use crate::router::{RetryPolicy, RouterConfig};
@@ -48,7 +47,8 @@ pub(crate) use config::StoreOpener;
 pub use config::{ChannelSettings, StateLocation};
 pub(crate) use error::ReplyError;
 pub(crate) use harness::ChannelHarness;
-pub use inspect::inspect;
+#[cfg(feature = "cli")]
+pub(crate) use inspect::inspect;
 pub use manager::Health;
 #[cfg(feature = "cli")]
 pub(crate) use operator::Operator;

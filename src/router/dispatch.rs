@@ -15,6 +15,7 @@ use crate::model::deadline::deadline_after;
 use crate::sandbox::{
     CallbackContext, MemoryBudget, MemoryReservation, PreparedChannelModule, StopFlag, WasmChannelError,
 };
+use crate::secrets::SecretError;
 use crate::server::responses::headers_of;
 
 use super::hosted::HostedChannel;
@@ -160,15 +161,16 @@ fn context(
 /// and tries again.
 fn check_response(channel: &str, report: &mut CallbackReport) {
     if let Ok(CallbackValue::Http(response)) = &report.result
-        && let Err(reason) = headers_of(response)
+        && let Err(error) = headers_of(response)
     {
+        let reason = error.to_string();
         report.result = Err(WasmChannelError::UnusableResponse { channel: channel.to_owned(), reason });
     }
 }
 
 /// The callback as the guest gets it: `on-start` with the channel's configuration, which is made here, on a worker, because
 /// it reads secrets.
-fn with_config(callback: Callback, start_config: &StartConfig) -> Result<Callback, String> {
+fn with_config(callback: Callback, start_config: &StartConfig) -> Result<Callback, SecretError> {
     match callback {
         Callback::Start { .. } => Ok(Callback::Start { config_json: start_config()? }),
         other => Ok(other),
@@ -210,8 +212,9 @@ impl Work {
         let Self { context, callback, start_config, module, mut outcome } = self;
         let mut report = match with_config(callback, &start_config) {
             Ok(callback) => module.run(context, &callback),
-            Err(reason) => {
+            Err(error) => {
                 let channel = outcome.channel.to_string();
+                let reason = format!("the secrets cannot be read: {error}");
                 CallbackReport::failed(outcome.kind, WasmChannelError::StartConfig { channel, reason })
             }
         };

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use wit_abi::types::PairingUpsertResult;
 
+use super::host_call_error::HostCallError;
 use super::memory::MemoryReservation;
 use crate::capability::limits::ChannelLimits;
 use crate::channel::workspace::WorkspaceSnapshot;
@@ -137,13 +138,10 @@ pub struct ToolBudget {
 #[derive(Clone, Debug)]
 pub struct InvokedTool {
     /// What the other tool returned, or why it did not.
-    pub result: Result<String, String>,
+    pub result: Result<String, HostCallError>,
     /// Units of fuel that it used, also when it failed; the caller pays them.
     pub fuel: u64,
 }
-
-/// What only guests of the other world import, so nobody asks for it.
-const NOT_IN_WORLD: &str = "this guest's world does not have this function";
 
 /// One guest's access to the world, with that guest's rights.
 ///
@@ -173,59 +171,59 @@ pub trait GuestServices: Send + Sync {
     ///
     /// # Errors
     /// The tool may not read it, or it cannot be read.
-    fn read_file(&self, path: &str) -> Result<Option<String>, String> {
+    fn read_file(&self, path: &str) -> Result<Option<String>, HostCallError> {
         let _ = path;
-        Err(NOT_IN_WORLD.to_owned())
+        Err(HostCallError::NotInWorld)
     }
 
     /// Calls another tool for a tool.
     fn tool_invoke(&self, alias: &str, params_json: String, budget: ToolBudget) -> InvokedTool {
         let _ = (alias, params_json, budget);
-        InvokedTool { result: Err(NOT_IN_WORLD.to_owned()), fuel: 0 }
+        InvokedTool { result: Err(HostCallError::NotInWorld), fuel: 0 }
     }
 
     /// Sends a text frame on the channel's socket.
     ///
     /// # Errors
     /// The channel has no socket, or it is not connected.
-    fn websocket_send(&self, payload: String) -> Result<(), String> {
+    fn websocket_send(&self, payload: String) -> Result<(), HostCallError> {
         let _ = payload;
-        Err(NOT_IN_WORLD.to_owned())
+        Err(HostCallError::NotInWorld)
     }
 
     /// Starts or repeats a pairing request of this channel's user `id`.
     ///
     /// # Errors
     /// There are too many pending requests.
-    fn pairing_upsert(&self, id: &str, meta_json: &str) -> Result<PairingUpsertResult, String> {
+    fn pairing_upsert(&self, id: &str, meta_json: &str) -> Result<PairingUpsertResult, HostCallError> {
         let _ = (id, meta_json);
-        Err(NOT_IN_WORLD.to_owned())
+        Err(HostCallError::NotInWorld)
     }
 
     /// Who this channel's user `external_id` is to the host, if anyone.
     ///
     /// # Errors
     /// The pairings cannot be read.
-    fn pairing_resolve(&self, external_id: &str) -> Result<Option<String>, String> {
+    fn pairing_resolve(&self, external_id: &str) -> Result<Option<String>, HostCallError> {
         let _ = external_id;
-        Err(NOT_IN_WORLD.to_owned())
+        Err(HostCallError::NotInWorld)
     }
 
     /// The ids that may talk to the agent through this channel.
     ///
     /// # Errors
     /// The pairings cannot be read.
-    fn pairing_allow_from(&self) -> Result<Vec<String>, String> {
-        Err(NOT_IN_WORLD.to_owned())
+    fn pairing_allow_from(&self) -> Result<Vec<String>, HostCallError> {
+        Err(HostCallError::NotInWorld)
     }
 
     /// Whether this channel's user `id`, or `username`, may talk to the agent.
     ///
     /// # Errors
     /// The pairings cannot be read.
-    fn pairing_is_allowed(&self, id: &str, username: Option<&str>) -> Result<bool, String> {
+    fn pairing_is_allowed(&self, id: &str, username: Option<&str>) -> Result<bool, HostCallError> {
         let _ = (id, username);
-        Err(NOT_IN_WORLD.to_owned())
+        Err(HostCallError::NotInWorld)
     }
 
     /// Unix time in milliseconds.

@@ -14,6 +14,7 @@ use wit_abi::types::{EmittedMessage, LogLevel};
 
 use super::context::ToolBudget;
 use super::error::Halt;
+use super::host_call_error::HostCallError;
 use super::scan;
 use super::state::{ChannelHostState, Guest, core_value, wasmi_value};
 use super::wasi::{self, Wasi, WasiFunc};
@@ -61,17 +62,17 @@ fn perform(guest: &mut Guest<'_>, args: &[CoreValue], call: HostCall) -> Result<
         }
         HostCall::WorkspaceWrite { path, content } => {
             let result = workspace_write(guest.state(), &path, content);
-            imports::lower_nothing_or_error(args, &result, guest)?;
+            imports::lower_nothing_or_error(args, &in_words(result), guest)?;
         }
         HostCall::HttpRequest { method, url, headers_json, body, timeout_ms } => {
             let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
             let request = OutboundRequest { method, url, headers_json, body, timeout };
             let result = guest.blocking(|state| http_request(state, request))?;
-            imports::lower_http_request(args, &result, guest)?;
+            imports::lower_http_request(args, &in_words(result), guest)?;
         }
         HostCall::StoreAttachmentData { attachment_id, data } => {
             let result = guest.state().record.store_attachment(attachment_id, data);
-            imports::lower_nothing_or_error(args, &result, guest)?;
+            imports::lower_nothing_or_error(args, &in_words(result), guest)?;
         }
         HostCall::EmitMessage(message) => guest.state().record.emit(message),
         HostCall::WebsocketSendText { payload } => {
@@ -79,34 +80,34 @@ fn perform(guest: &mut Guest<'_>, args: &[CoreValue], call: HostCall) -> Result<
                 state.record.had_side_effects();
                 state.channel.services.websocket_send(payload)
             })?;
-            imports::lower_nothing_or_error(args, &result, guest)?;
+            imports::lower_nothing_or_error(args, &in_words(result), guest)?;
         }
         // A guest speaks for its own channel only, whatever name it gives.
         HostCall::PairingUpsertRequest { channel: _, id, meta_json } => {
             let result = guest.blocking(|state| state.channel.services.pairing_upsert(&id, &meta_json))?;
-            imports::lower_pairing_upsert_request(args, &result, guest)?;
+            imports::lower_pairing_upsert_request(args, &in_words(result), guest)?;
         }
         HostCall::PairingIsAllowed { channel: _, id, username } => {
             let result = guest
                 .blocking(|state| state.channel.services.pairing_is_allowed(&id, username.as_deref()))?;
-            imports::lower_pairing_is_allowed(args, &result, guest)?;
+            imports::lower_pairing_is_allowed(args, &in_words(result), guest)?;
         }
         HostCall::PairingResolveIdentity { channel: _, external_id } => {
             let result = guest.blocking(|state| state.channel.services.pairing_resolve(&external_id))?;
-            imports::lower_pairing_resolve_identity(args, &result, guest)?;
+            imports::lower_pairing_resolve_identity(args, &in_words(result), guest)?;
         }
         HostCall::PairingReadAllowFrom { channel: _ } => {
             let result = guest.blocking(|state| state.channel.services.pairing_allow_from())?;
-            imports::lower_pairing_read_allow_from(args, &result, guest)?;
+            imports::lower_pairing_read_allow_from(args, &in_words(result), guest)?;
         }
         HostCall::TimerSet { name, delay_ms, payload } => {
             let result = guest.state().record.set_timer(&name, Duration::from_millis(delay_ms), &payload);
-            imports::lower_nothing_or_error(args, &result, guest)?;
+            imports::lower_nothing_or_error(args, &in_words(result), guest)?;
         }
         HostCall::TimerCancel { name } => guest.state().record.cancel_timer(&name),
         HostCall::ToolInvoke { alias, params_json } => {
             let result = tool_invoke(guest, &alias, params_json)?;
-            imports::lower_tool_invoke(args, &result, guest)?;
+            imports::lower_tool_invoke(args, &in_words(result), guest)?;
         }
     }
     Ok(None)
@@ -125,12 +126,12 @@ fn tool_invoke(
     guest: &mut Guest<'_>,
     alias: &str,
     params_json: String,
-) -> Result<Result<String, String>, Halt> {
+) -> Result<Result<String, HostCallError>, Halt> {
     let fuel = guest.fuel_left();
     let state = guest.state();
     let limit = state.channel.limits.tool_invokes;
     if state.tool_calls >= limit {
-        return Ok(Err(format!("this call has invoked its {limit} tools (tool.max_invokes_per_call)")));
+        return Ok(Err(HostCallError::TooManyInvokes(limit)));
     }
     state.tool_calls += 1;
     let budget = ToolBudget { fuel, deadline: state.meter.deadline(), stop: state.meter.stop().clone() };
@@ -153,19 +154,19 @@ fn workspace_read(state: &mut ChannelHostState, path: &str) -> Option<String> {
     }
 }
 
-fn workspace_write(state: &mut ChannelHostState, path: &str, content: String) -> Result<(), String> {
-    let path = workspace_path(path).map_err(|error| error.to_string())?;
-    state.workspace.write(path, content.into()).map_err(|error| error.to_string())
+fn workspace_write(state: &mut ChannelHostState, path: &str, content: String) -> Result<(), HostCallError> {
+    let path = workspace_path(path)?;
+    Ok(state.workspace.write(path, content.into())?)
 }
 
 fn http_request(
     state: &mut ChannelHostState,
     request: OutboundRequest,
-) -> Result<wit_abi::types::HttpResponse, String> {
+) -> Result<wit_abi::types::HttpResponse, HostCallError> {
     let deadline = state.meter.deadline();
     let (calls_before, limit) = (state.http_calls, state.channel.limits.http_calls);
     if calls_before >= limit {
-        return Err(format!("this callback has made its {limit} requests (http.max_requests_per_callback)"));
+        return Err(HostCallError::TooManyRequests(limit));
     }
     let call = OutboundCall { deadline, calls_before, purpose: state.purpose };
     state.http_calls = state.http_calls.saturating_add(1);
@@ -182,9 +183,14 @@ fn http_request(
         }
         Err(error) => {
             state.record.failed_to_respond(&error, redact);
-            Err(error.message)
+            Err(HostCallError::Service(error.message))
         }
     }
+}
+
+/// The result as the guest gets it, for which an error is a text.
+fn in_words<T>(result: Result<T, HostCallError>) -> Result<T, String> {
+    result.map_err(|error| error.to_string())
 }
 
 /// How much the host copied and checked to get the call.
@@ -233,6 +239,17 @@ pub(super) fn knowledge(import: &ImportName<'_>) -> ImportKnowledge {
     }
 }
 
+/// An import that no instance can be linked with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UnlinkableImport {
+    /// Something else than a function.
+    #[error("it imports `{module}` `{name}`, which is no function")]
+    NoFunction { module: Box<str>, name: Box<str> },
+    /// A function that no interface of this host has.
+    #[error("it imports `{module}` `{name}`, which this host does not have")]
+    Unknown { module: Box<str>, name: Box<str> },
+}
+
 /// What an instance is linked with, in the order of the module's imports: no name is looked up any more.
 pub(super) struct HostImports(Vec<LinkedImport>);
 
@@ -251,7 +268,7 @@ impl HostImports {
     ///
     /// # Errors
     /// Says which import cannot be linked. The reader has refused nearly all of those.
-    pub(super) fn of(module: &Module, guest: &GuestBinary<'_>) -> Result<Self, String> {
+    pub(super) fn of(module: &Module, guest: &GuestBinary<'_>) -> Result<Self, UnlinkableImport> {
         let slot = |import: wasmi::ImportType<'_>| {
             let (module, name) = (import.module(), import.name());
             match import.ty() {
@@ -261,7 +278,7 @@ impl HostImports {
                     label: format!("{module} {name}").into(),
                 }),
                 ExternType::Memory(_) if (module, name) == scan::MEMORY_IMPORT => Ok(LinkedImport::Memory),
-                _ => Err(format!("it imports `{module}` `{name}`, which is no function")),
+                _ => Err(UnlinkableImport::NoFunction { module: module.into(), name: name.into() }),
             }
         };
         module.imports().map(slot).collect::<Result<Vec<_>, _>>().map(Self)
@@ -295,13 +312,13 @@ impl HostImports {
     }
 }
 
-fn resolve(guest: &GuestBinary<'_>, module: &str, name: &str) -> Result<HostImport, String> {
+fn resolve(guest: &GuestBinary<'_>, module: &str, name: &str) -> Result<HostImport, UnlinkableImport> {
     let of_channel = guest.imports.iter().find(|import| import.module == module && import.name == name);
     match (of_channel.and_then(|import| import.host_func), wasi::find(module, name)) {
         (Some(func), _) => Ok(HostImport::Channel(func)),
         (None, Some(Wasi::Given(func))) => Ok(HostImport::Wasi(func)),
         (None, Some(Wasi::NotGiven)) => Ok(HostImport::NotGiven),
-        (None, None) => Err(format!("it imports `{module}` `{name}`, which this host does not have")),
+        (None, None) => Err(UnlinkableImport::Unknown { module: module.into(), name: name.into() }),
     }
 }
 

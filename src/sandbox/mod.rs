@@ -6,6 +6,7 @@ pub(crate) mod context;
 mod error;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
+mod host_call_error;
 mod host_calls;
 mod instance;
 mod memory;
@@ -29,6 +30,7 @@ pub(crate) use context::{
     ToolBudget,
 };
 pub use error::WasmChannelError;
+pub(crate) use host_call_error::HostCallError;
 pub(crate) use memory::{MemoryBudget, MemoryReservation};
 pub use prepared::PreparedChannelModule;
 pub(crate) use runtime::DEFAULT_MAX_GUEST_BYTES;

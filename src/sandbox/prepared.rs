@@ -85,7 +85,7 @@ impl PreparedChannelModule {
             reason: error.to_string(),
         };
         let module = Module::new(&engine(scanned.size.code_bytes), &scanned.bytes).map_err(invalid)?;
-        let imports = HostImports::of(&module, &guest).map_err(not_loadable)?;
+        let imports = HostImports::of(&module, &guest).map_err(|error| not_loadable(error.to_string()))?;
         Ok(Self {
             digest,
             kind: guest.kind,

@@ -9,6 +9,7 @@ use wit_abi::types::{EmittedMessage, HttpResponse, InboundAttachment, LogLevel};
 use super::context::{
     GuestHttpError, GuestLogRate, MAX_EMITTED_BYTES, MAX_MESSAGE_FIELDS_BYTES, MAX_TIMER_CHANGES,
 };
+use super::host_call_error::HostCallError;
 use super::text;
 use crate::capability::limits::ChannelLimits;
 use crate::channel::workspace::{WorkspaceChanges, WorkspaceView};
@@ -101,26 +102,20 @@ impl Record {
     }
 
     /// Keeps the bytes of an attachment that the callback has emitted or will emit.
-    pub(super) fn store_attachment(&mut self, id: String, data: Vec<u8>) -> Result<(), String> {
+    pub(super) fn store_attachment(&mut self, id: String, data: Vec<u8>) -> Result<(), HostCallError> {
         let limit = self.limits.stored_attachment_bytes;
         if data.len() > limit {
-            return Err(format!(
-                "the attachment has {} bytes and may have {limit} (max_stored_attachment_bytes)",
-                data.len()
-            ));
+            return Err(HostCallError::AttachmentTooLarge { size: data.len(), limit });
         }
         let replaced = self.stored.get(&id).map_or(0, |old| old.len() + id.len());
         let total = self.stored_bytes - replaced + data.len() + id.len();
         let limit = self.limits.attachment_bytes_per_callback;
         if total > limit {
-            return Err(format!(
-                "the attachments of this callback would have {total} bytes and may have {limit} \
-                 (max_attachment_bytes_per_callback)"
-            ));
+            return Err(HostCallError::AttachmentsTooLarge { total, limit });
         }
         let most = self.limits.messages_per_callback.saturating_mul(self.limits.attachments_per_message);
         if self.stored.len() >= most && !self.stored.contains_key(&id) {
-            return Err(format!("this callback has stored its {most} attachments"));
+            return Err(HostCallError::TooManyAttachments(most));
         }
         self.stored_bytes = total;
         self.stored.insert(id, data.into());
@@ -128,34 +123,31 @@ impl Record {
     }
 
     /// Sets a timer; a change of the same name that this callback made before is replaced.
-    pub(super) fn set_timer(&mut self, name: &str, delay: Duration, payload: &str) -> Result<(), String> {
+    pub(super) fn set_timer(
+        &mut self,
+        name: &str,
+        delay: Duration,
+        payload: &str,
+    ) -> Result<(), HostCallError> {
         let ChannelLimits { timer_name_bytes, timer_payload_bytes, timer_delay, timers, .. } = self.limits;
         if name.is_empty() || name.len() > timer_name_bytes {
-            return Err(format!(
-                "a timer's name has 1 to {timer_name_bytes} bytes, this one {} (max_timer_name_bytes)",
-                name.len()
-            ));
+            return Err(HostCallError::TimerName { size: name.len(), limit: timer_name_bytes });
         }
         if payload.len() > timer_payload_bytes {
-            let size = payload.len();
-            return Err(format!(
-                "a timer's payload has at most {timer_payload_bytes} bytes, this one {size} \
-                 (max_timer_payload_bytes)"
-            ));
+            return Err(HostCallError::TimerPayload { size: payload.len(), limit: timer_payload_bytes });
         }
         if delay > timer_delay {
-            let days = timer_delay.as_secs() / 86_400;
-            return Err(format!("a timer can be set at most {days} days ahead (max_timer_delay_days)"));
+            return Err(HostCallError::TimerDelay(timer_delay.as_secs() / 86_400));
         }
         let others =
             |change: &&TimerChange| matches!(change, TimerChange::Set { .. }) && change.name() != name;
         if self.timers.iter().filter(others).count() >= timers {
-            return Err(format!("this channel may have {timers} timers (max_timers)"));
+            return Err(HostCallError::TooManyTimers(timers));
         }
         let change = TimerChange::Set { name: name.into(), delay, payload: payload.into() };
         match self.change_timer(change) {
             true => Ok(()),
-            false => Err(format!("this callback has made its {MAX_TIMER_CHANGES} timer changes")),
+            false => Err(HostCallError::TooManyTimerChanges),
         }
     }
 

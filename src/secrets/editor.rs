@@ -31,9 +31,11 @@ impl SecretEditor {
         Ok(Self { path: path.to_owned(), material: file::load_key(key)?, cost: KdfCost::default() })
     }
 
-    /// The cost of deriving the key from a passphrase, for a file that is created. One that exists keeps its own.
-    pub fn with_cost(mut self, cost: KdfCost) -> Self {
-        self.cost = cost;
+    /// The cost of deriving the key from a passphrase with Argon2id, for a file that is created: memory in KiB (default
+    /// 32,768, at most 262,144) and how often all of it is gone through (default 3, at most 16). A file that exists keeps
+    /// its own.
+    pub fn with_cost(mut self, memory_kib: u32, passes: u32) -> Self {
+        self.cost = KdfCost { memory_kib, passes, lanes: 1 };
         self
     }
 

@@ -34,6 +34,6 @@ pub use env::EnvSecrets;
 pub use error::SecretError;
 pub use file::EncryptedFile;
 pub(crate) use name::{AllowedNames, accepted_values, current_name, normalise_name};
-pub use sealed::{KdfCost, KeySource};
+pub use sealed::KeySource;
 pub use secret::Secret;
 pub use store::{ChainSecrets, MemorySecrets, SecretStore};

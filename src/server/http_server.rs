@@ -164,7 +164,7 @@ fn announce(address: SocketAddr, limits: &ServerLimits) {
 /// Why a server could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ServerError {
+pub(crate) enum ServerError {
     /// The address could not be bound. Another process may listen there, or the port needs a right that this one lacks.
     #[error("cannot listen on {address}: {source}; choose another address or stop what listens there")]
     Listen {

@@ -56,8 +56,9 @@ mod wire;
 
 pub use crate::webhook::TrustedProxies;
 pub(crate) use exchange::{IncomingRequest, Responder, Response};
+pub(crate) use http_server::ServerError;
+pub use http_server::ServerStats;
 pub(crate) use http_server::{HeadCheck, HeadDecision, HttpServer};
-pub use http_server::{ServerError, ServerStats};
 #[cfg(test)]
 pub(crate) use limits::DEFAULT_BODY_BYTES;
 pub use limits::ServerLimits;

@@ -38,9 +38,20 @@ pub(super) fn refusal_response(refusal: &WebhookRefusal) -> Response {
     response
 }
 
-fn guest_response(response: OutgoingHttpResponse) -> Result<Response, String> {
+fn guest_response(response: OutgoingHttpResponse) -> Result<Response, UnusableResponse> {
     let headers = headers_of(&response)?;
     Ok(Response { status: response.status, headers, body: response.body })
+}
+
+/// What a response has that cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableResponse {
+    /// The status is none of HTTP.
+    #[error("status {0}, which is none")]
+    Status(u16),
+    /// The headers are not what `headers-json` is to be.
+    #[error("headers that are no JSON object of strings: {0}")]
+    Headers(serde_json::Error),
 }
 
 /// The headers of a response that can be sent, in their order. A name may have a list of values, or be there several times:
@@ -48,17 +59,16 @@ fn guest_response(response: OutgoingHttpResponse) -> Result<Response, String> {
 /// (RFC 6265 section 3).
 ///
 /// # Errors
-/// What is wrong with the status or the headers, in words.
-pub fn headers_of(response: &OutgoingHttpResponse) -> Result<Vec<(String, String)>, String> {
+/// The status or the headers cannot be sent.
+pub fn headers_of(response: &OutgoingHttpResponse) -> Result<Vec<(String, String)>, UnusableResponse> {
     let OutgoingHttpResponse { status, headers_json, .. } = response;
     if !(200..=599).contains(status) {
-        return Err(format!("status {status}, which is none"));
+        return Err(UnusableResponse::Status(*status));
     }
     if headers_json.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let Headers(headers) = serde_json::from_str(headers_json)
-        .map_err(|error| format!("headers that are no JSON object of strings: {error}"))?;
+    let Headers(headers) = serde_json::from_str(headers_json).map_err(UnusableResponse::Headers)?;
     Ok(headers
         .into_iter()
         .flat_map(|(name, values)| {

@@ -14,7 +14,7 @@ const FILE: &str = "tinclaw.lock";
 /// Why a state directory could not be taken.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LockError {
+pub(crate) enum LockError {
     /// Another host works there.
     #[error(
         "{directory} is in use by another tinclaw{}: stop it, or give this one a state directory of its own",

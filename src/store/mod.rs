@@ -52,7 +52,7 @@ pub use handle::CommitError;
 pub(crate) use handle::StoreHandle;
 pub use health::{StoreHealth, StoreState};
 pub(crate) use lock::HostLock;
-pub use lock::LockError;
+pub(crate) use lock::LockError;
 pub(crate) use memory::MemoryStore;
 pub(crate) use record::{
     ChannelKey, DedupeId, DedupeKey, DedupeRecord, Loaded, LoadedChannel, MAX_ROWS, PairedIdentity,

@@ -13,7 +13,7 @@ use crate::event::callback::{CallbackReport, CallbackValue};
 use crate::model::deadline::deadline_after;
 use crate::model::document::shortened;
 use crate::model::prefix::prefix;
-use crate::sandbox::{GUEST_STACK_BYTES, InvokedTool, ToolBudget};
+use crate::sandbox::{GUEST_STACK_BYTES, HostCallError, InvokedTool, ToolBudget};
 
 /// Bytes that are kept of what a tool says of its own failure.
 const MAX_ERROR_BYTES: usize = 4096;
@@ -144,7 +144,7 @@ impl Tools {
         depth: u32,
         budget: ToolBudget,
     ) -> InvokedTool {
-        let refused = |error: String| InvokedTool { result: Err(error), fuel: 0 };
+        let refused = |error: String| InvokedTool { result: Err(HostCallError::Service(error)), fuel: 0 };
         let params = match checked_params(tool, params) {
             Ok(params) => params,
             Err(error) => return refused(error.to_string()),
@@ -164,7 +164,7 @@ impl Tools {
         match outcome {
             Ok(Ok(report)) => {
                 let report = ToolReport::of(tool, report);
-                let result = report.result.map_err(|error| error.to_string());
+                let result = report.result.map_err(HostCallError::service);
                 InvokedTool { result, fuel: report.fuel }
             }
             Ok(Err(_)) => refused(format!("tool {}: the host failed", shortened(tool.name()))),

@@ -1,7 +1,7 @@
 //! `workspace-read`: files of a directory that the operator chose, which tools may read and nobody writes through here.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,31 @@ use rustix::io::Errno;
 
 /// The longest path, in bytes.
 const MAX_PATH_BYTES: usize = 1024;
+
+/// Why a file is not read, in words for the guest.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FileError {
+    #[error("workspace.allowed_prefixes of the capability file does not name this path")]
+    NotAllowed,
+    #[error("a path has 1 to {MAX_PATH_BYTES} bytes")]
+    PathLength,
+    #[error("a path is relative, and its steps are separated by `/`")]
+    PathForm,
+    #[error("a path must not contain `..`")]
+    Parent,
+    #[error("it cannot be read: {0}")]
+    Open(Errno),
+    #[error("it cannot be read: {0}")]
+    Read(io::Error),
+    #[error("it is a symbolic link")]
+    Link,
+    #[error("it is not an ordinary file")]
+    NotAFile,
+    #[error("the file has more than {0} bytes (tool.max_file_bytes sets it)")]
+    TooLarge(usize),
+    #[error("the file is not text in UTF-8")]
+    NotUtf8,
+}
 
 /// The directory that tools read.
 #[derive(Clone, Debug)]
@@ -30,26 +55,24 @@ impl ToolFiles {
         path: &str,
         prefixes: &[String],
         limit: usize,
-    ) -> Result<Option<String>, String> {
+    ) -> Result<Option<String>, FileError> {
         let steps = steps(path)?;
         if !prefixes.iter().any(|prefix| is_within(&steps, prefix)) {
-            return Err(
-                "workspace.allowed_prefixes of the capability file does not name this path".to_owned()
-            );
+            return Err(FileError::NotAllowed);
         }
         let Some(file) = self.open(&steps)? else { return Ok(None) };
         let mut bytes = Vec::new();
         // One byte more than the limit tells a file that is too large.
-        file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(FileError::Read)?;
         if bytes.len() > limit {
-            return Err(format!("the file has more than {limit} bytes (tool.max_file_bytes sets it)"));
+            return Err(FileError::TooLarge(limit));
         }
-        String::from_utf8(bytes).map(Some).map_err(|_| "the file is not text in UTF-8".to_owned())
+        String::from_utf8(bytes).map(Some).map_err(|_| FileError::NotUtf8)
     }
 
-    fn open(&self, steps: &[&str]) -> Result<Option<File>, String> {
+    fn open(&self, steps: &[&str]) -> Result<Option<File>, FileError> {
         let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let unreadable = |error: Errno| format!("it cannot be read: {error}");
+        let unreadable = |error: Errno| FileError::Open(error);
         let mut at: OwnedFd = rustix::fs::open(&self.0, directory, Mode::empty()).map_err(unreadable)?;
         let Some((name, folders)) = steps.split_last() else { return Ok(None) };
         for folder in folders {
@@ -64,29 +87,29 @@ impl ToolFiles {
         let file = match rustix::fs::openat(&at, *name, flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP) => return Err("it is a symbolic link".to_owned()),
+            Err(Errno::LOOP) => return Err(FileError::Link),
             Err(error) => return Err(unreadable(error)),
         };
         let stat = rustix::fs::fstat(&file).map_err(unreadable)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(Some(File::from(file))),
             FileType::Directory => Ok(None),
-            _ => Err("it is not an ordinary file".to_owned()),
+            _ => Err(FileError::NotAFile),
         }
     }
 }
 
 /// The steps of a relative path.
-fn steps(path: &str) -> Result<Vec<&str>, String> {
+fn steps(path: &str) -> Result<Vec<&str>, FileError> {
     if path.is_empty() || path.len() > MAX_PATH_BYTES {
-        return Err(format!("a path has 1 to {MAX_PATH_BYTES} bytes"));
+        return Err(FileError::PathLength);
     }
     if path.starts_with('/') || path.contains(['\0', '\\']) {
-        return Err("a path is relative, and its steps are separated by `/`".to_owned());
+        return Err(FileError::PathForm);
     }
     let steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty() && *step != ".").collect();
     match steps.contains(&"..") {
-        true => Err("a path must not contain `..`".to_owned()),
+        true => Err(FileError::Parent),
         false => Ok(steps),
     }
 }
@@ -137,7 +160,7 @@ mod tests {
             ("notes/out/secret", None),
         ];
         for (path, text) in good {
-            assert_eq!(read(path), Ok(text.map(str::to_owned)), "{path}");
+            assert_eq!(read(path).unwrap(), text.map(str::to_owned), "{path}");
         }
         let refused = [
             ("notes/link", "symbolic link"),
@@ -150,14 +173,16 @@ mod tests {
             ("notes/binary", "not text"),
         ];
         for (path, part) in refused {
-            let error = read(path).unwrap_err();
+            let error = read(path).unwrap_err().to_string();
             assert!(error.contains(part), "{path}: {error}");
         }
         assert!(files.read("notes/a.md", &[], 4).is_err(), "nothing is named");
-        assert_eq!(files.read("notes.md", &[String::new()], 6), Ok(Some("beside".to_owned())));
+        assert_eq!(files.read("notes.md", &[String::new()], 6).unwrap(), Some("beside".to_owned()));
         assert!(files.read("notes.md", &["notes".to_owned()], 6).is_err());
         // At the limit, and one past it.
-        assert!(files.read("notes/a.md", &prefixes, 3).unwrap_err().contains("tool.max_file_bytes"));
+        assert!(
+            files.read("notes/a.md", &prefixes, 3).unwrap_err().to_string().contains("tool.max_file_bytes")
+        );
         std::fs::remove_dir_all(base).unwrap();
     }
 

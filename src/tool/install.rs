@@ -18,33 +18,67 @@ pub(crate) fn default_tools_dir() -> PathBuf {
     data_directory(TOOLS_DIR_VARIABLE, "tools")
 }
 
+/// Why a tool was not installed or removed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InstallError {
+    /// Its files cannot be found or read.
+    #[error(transparent)]
+    Files(#[from] DiscoverError),
+    /// A tool of this name is installed.
+    #[error("{} is there already: replace it with --force", .0.display())]
+    Exists(PathBuf),
+    /// No tool of this name is installed.
+    #[error("there is no tool {name} in {}", directory.display())]
+    NoTool {
+        /// The name.
+        name: String,
+        /// Where it was looked for.
+        directory: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("{} cannot be written: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be removed.
+    #[error("{} cannot be removed: {source}", path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
 /// Copies a tool's files into a directory, which is made when it is missing. Each file appears whole or not at all; the
 /// capability file comes first, so the guest is never seen without it. What is there stays, unless `force` says that it is to
 /// be replaced; then a capability file that the new tool does not have is removed.
 ///
 /// # Errors
 /// A file is there already, or cannot be read or written. Whether the files are a tool is not looked at here.
-pub(crate) fn install_tool(wasm: &Path, directory: &Path, force: bool) -> Result<PathBuf, String> {
-    let unread = |error: DiscoverError| error.to_string();
-    let found = DiscoveredChannel::at(wasm).map_err(unread)?;
-    let ChannelFiles { wasm, capabilities } = found.read().map_err(unread)?;
+pub(crate) fn install_tool(wasm: &Path, directory: &Path, force: bool) -> Result<PathBuf, InstallError> {
+    let found = DiscoveredChannel::at(wasm)?;
+    let ChannelFiles { wasm, capabilities } = found.read()?;
     let place = |ending: &str| directory.join(format!("{}{ending}", found.name));
     let (guest, file) = (place(".wasm"), place(".capabilities.json"));
     let installed = installed_files(found.name.as_str(), directory)?;
     if let Some(path) = installed.first().filter(|_| !force) {
-        return Err(format!("{} is there already: replace it with --force", path.display()));
+        return Err(InstallError::Exists(path.clone()));
     }
-    let failed = |path: &Path, error: &io::Error| format!("{} cannot be written: {error}", path.display());
-    std::fs::create_dir_all(directory).map_err(|error| failed(directory, &error))?;
+    let failed = |path: &Path, source: io::Error| InstallError::Write { path: path.to_owned(), source };
+    std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
     if let Some(capabilities) = &capabilities {
-        replace_file(&file, capabilities).map_err(|error| failed(&file, &error))?;
+        replace_file(&file, capabilities).map_err(|error| failed(&file, error))?;
     }
-    replace_file(&guest, &wasm).map_err(|error| failed(&guest, &error))?;
+    replace_file(&guest, &wasm).map_err(|error| failed(&guest, error))?;
     // What is left of the tool that was replaced, under another spelling of its name, or rights that the new one does not ask
     // for.
     let is_old = |path: &&PathBuf| **path != guest && (**path != file || capabilities.is_none());
     for path in installed.iter().filter(is_old) {
-        std::fs::remove_file(path).map_err(|error| failed(path, &error))?;
+        std::fs::remove_file(path).map_err(|error| failed(path, error))?;
     }
     Ok(guest)
 }
@@ -53,25 +87,25 @@ pub(crate) fn install_tool(wasm: &Path, directory: &Path, force: bool) -> Result
 ///
 /// # Errors
 /// There is no such tool, or a file cannot be removed.
-pub(crate) fn remove_tool(name: &str, directory: &Path) -> Result<Vec<PathBuf>, String> {
+pub(crate) fn remove_tool(name: &str, directory: &Path) -> Result<Vec<PathBuf>, InstallError> {
     let files = installed_files(name, directory)?;
     if files.is_empty() {
-        return Err(format!("there is no tool {name} in {}", directory.display()));
+        return Err(InstallError::NoTool { name: name.to_owned(), directory: directory.to_owned() });
     }
     for path in &files {
         let removed = std::fs::remove_file(path);
-        removed.map_err(|error| format!("{} cannot be removed: {error}", path.display()))?;
+        removed.map_err(|source| InstallError::Remove { path: path.clone(), source })?;
     }
     Ok(files)
 }
 
 /// The files of the tool of this name in a directory, the guest first.
-fn installed_files(name: &str, directory: &Path) -> Result<Vec<PathBuf>, String> {
+fn installed_files(name: &str, directory: &Path) -> Result<Vec<PathBuf>, InstallError> {
     if !directory.is_dir() {
         return Ok(Vec::new());
     }
     let normal = name.replace('-', "_");
-    let found = discover_channels(directory).map_err(|error| error.to_string())?.channels;
+    let found = discover_channels(directory)?.channels;
     let tool = found.into_iter().find(|tool| tool.name.as_str() == normal);
     Ok(tool.map(|tool| std::iter::once(tool.wasm).chain(tool.capabilities).collect()).unwrap_or_default())
 }
@@ -96,7 +130,7 @@ mod tests {
 
         std::fs::write(&source, "second").unwrap();
         std::fs::remove_file(&file).unwrap();
-        let error = install_tool(&source, &to, false).unwrap_err();
+        let error = install_tool(&source, &to, false).unwrap_err().to_string();
         assert!(error.contains("--force"), "{error}");
         assert_eq!(std::fs::read(&installed).unwrap(), b"first");
         install_tool(&source, &to, true).unwrap();
@@ -107,7 +141,7 @@ mod tests {
         );
 
         assert_eq!(remove_tool("my-tool", &to).unwrap(), [installed]);
-        assert!(remove_tool("my-tool", &to).unwrap_err().contains("there is no tool"));
+        assert!(remove_tool("my-tool", &to).unwrap_err().to_string().contains("there is no tool"));
         std::fs::remove_dir_all(base).unwrap();
     }
 }

@@ -9,7 +9,7 @@ use super::registry::Tools;
 use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
 use crate::model::clock::unix_ms;
 use crate::model::rate_limit::RateLimit;
-use crate::sandbox::{GuestHttpError, GuestServices, InvokedTool, ToolBudget};
+use crate::sandbox::{GuestHttpError, GuestServices, HostCallError, InvokedTool, ToolBudget};
 use crate::secrets::{AllowedNames, SecretStore};
 
 /// How deep tools may invoke each other: a tool that the agent calls, and four more below it.
@@ -54,22 +54,26 @@ impl GuestServices for CallRights {
         rights.allowed_secrets.exists(&*rights.secrets, name).unwrap_or(false)
     }
 
-    fn read_file(&self, path: &str) -> Result<Option<String>, String> {
+    fn read_file(&self, path: &str) -> Result<Option<String>, HostCallError> {
         let workspace = self.tool.capabilities().workspace.as_ref();
         let prefixes = workspace.map(|workspace| workspace.allowed_prefixes.as_slice()).unwrap_or_default();
         if prefixes.is_empty() {
-            return Err("the tool's capability file has no workspace.allowed_prefixes".to_owned());
+            return Err(HostCallError::service(
+                "the tool's capability file has no workspace.allowed_prefixes",
+            ));
         }
         match &self.tool.rights().files {
-            Some(files) => files.read(path, prefixes, self.tool.limits().tool_file_bytes),
-            None => Err("the operator has named no directory that tools may read".to_owned()),
+            Some(files) => {
+                files.read(path, prefixes, self.tool.limits().tool_file_bytes).map_err(HostCallError::service)
+            }
+            None => Err(HostCallError::service("the operator has named no directory that tools may read")),
         }
     }
 
     fn tool_invoke(&self, alias: &str, params_json: String, budget: ToolBudget) -> InvokedTool {
         match self.invoked(alias) {
             Ok(tool) => self.tools.invoke(&tool, params_json, self.context.clone(), self.depth + 1, budget),
-            Err(message) => InvokedTool { result: Err(message), fuel: 0 },
+            Err(error) => InvokedTool { result: Err(error), fuel: 0 },
         }
     }
 
@@ -80,22 +84,26 @@ impl GuestServices for CallRights {
 
 impl CallRights {
     /// The tool that the alias stands for, when it may be invoked now.
-    fn invoked(&self, alias: &str) -> Result<Arc<PreparedTool>, String> {
+    fn invoked(&self, alias: &str) -> Result<Arc<PreparedTool>, HostCallError> {
         let aliases = self.tool.capabilities().tool_invoke.as_ref().map(|invoke| &invoke.aliases);
         let Some(name) = aliases.and_then(|aliases| aliases.get(alias)) else {
-            return Err("tool_invoke.aliases of the capability file does not have this alias".to_owned());
+            return Err(HostCallError::service(
+                "tool_invoke.aliases of the capability file does not have this alias",
+            ));
         };
         if self.depth >= MAX_INVOKE_DEPTH {
-            return Err(format!(
+            return Err(HostCallError::Service(format!(
                 "tools may invoke each other {MAX_INVOKE_DEPTH} deep, and this would be deeper"
-            ));
+            )));
         }
         let mut rate = self.tool.rights().invoke_rate.lock().unwrap_or_else(PoisonError::into_inner);
         rate.take(1, Instant::now()).map_err(|error| {
-            format!("the tool has invoked others too often: {error} (tool_invoke.rate_limit)")
+            HostCallError::Service(format!(
+                "the tool has invoked others too often: {error} (tool_invoke.rate_limit)"
+            ))
         })?;
         drop(rate);
-        self.tools.find(name).map_err(|error| error.to_string())
+        self.tools.find(name).map_err(HostCallError::service)
     }
 }
 
@@ -118,12 +126,12 @@ impl GuestServices for NoRights {
         false
     }
 
-    fn read_file(&self, _: &str) -> Result<Option<String>, String> {
-        Err(NO_RIGHTS.to_owned())
+    fn read_file(&self, _: &str) -> Result<Option<String>, HostCallError> {
+        Err(HostCallError::service(NO_RIGHTS))
     }
 
     fn tool_invoke(&self, _: &str, _: String, _: ToolBudget) -> InvokedTool {
-        InvokedTool { result: Err(NO_RIGHTS.to_owned()), fuel: 0 }
+        InvokedTool { result: Err(HostCallError::service(NO_RIGHTS)), fuel: 0 }
     }
 
     fn now_millis(&self) -> u64 {

@@ -167,7 +167,7 @@ impl WasmToolRuntime {
         });
         let schema = self.ask(&module, &info, &Callback::Schema, limits.tool_schema_bytes)?;
         let schema = ParameterSchema::parse(&schema)
-            .map_err(|reason| ToolError::Schema { tool: name.to_string(), reason })?;
+            .map_err(|error| ToolError::Schema { tool: name.to_string(), reason: error.to_string() })?;
         let description = self.ask(&module, &info, &Callback::Description, limits.tool_schema_bytes)?;
         let mut diagnostics = capabilities.inspect();
         diagnostics.extend(lowered.iter().map(|limit| Diagnostic::note("clamped-limit", limit.to_string())));

@@ -287,9 +287,9 @@ impl Reader<'_> {
     fn signed_text(&self, base: SignedText) -> Result<SignedText, WebhookConfigError> {
         let details = self.details;
         let template = match &details.template {
-            Some(text) => Template::parse(text).map_err(|problem| WebhookConfigError::Template {
+            Some(text) => Template::parse(text).map_err(|error| WebhookConfigError::Template {
                 channel: self.source.channel(),
-                problem,
+                problem: error.to_string(),
             })?,
             None => base.template,
         };

@@ -6,7 +6,7 @@ use thiserror::Error;
 /// change.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum WebhookConfigError {
+pub(crate) enum WebhookConfigError {
     /// `auth` says one thing and another field of the same object says another.
     #[error(
         "channel {channel}: webhook.auth is \"{auth}\", which contradicts `{field}`; remove one of the two"

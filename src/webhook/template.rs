@@ -18,6 +18,23 @@ enum Piece {
     Body,
 }
 
+/// What is wrong with a template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TemplateError {
+    #[error("a placeholder stands twice in `{0}`")]
+    Twice(String),
+    #[error("`{0}` leaves out {{body}}, so anybody could change it")]
+    NoBody(String),
+    #[error("{{id}} in `{0}` needs text after it, else its end is not signed")]
+    OpenId(String),
+    #[error("`}}` without `{{` before `{0}`")]
+    Unopened(String),
+    #[error("`{{` is not closed in `{0}`")]
+    Unclosed(String),
+    #[error("`{{{0}}}` is unknown; there are {{timestamp}}, {{id}}, {{url}} and {{body}}")]
+    UnknownPlaceholder(String),
+}
+
 /// A parsed template: `{body}` is in it, and no placeholder twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template {
@@ -29,24 +46,24 @@ impl Template {
     ///
     /// `{id}` must be followed by literal text, so that where it ends is signed too. A `{timestamp}` needs no
     /// separator: moving its end by a digit changes the time tenfold, which no tolerance allows.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut pieces = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
             let (piece, after) = next_piece(rest)?;
             if !matches!(piece, Piece::Literal(_)) && pieces.contains(&piece) {
-                return Err(format!("a placeholder stands twice in `{text}`"));
+                return Err(TemplateError::Twice(text.to_owned()));
             }
             pieces.push(piece);
             rest = after;
         }
         if !pieces.contains(&Piece::Body) {
-            return Err(format!("`{text}` leaves out {{body}}, so anybody could change it"));
+            return Err(TemplateError::NoBody(text.to_owned()));
         }
         let open_id =
             pieces.windows(2).any(|pair| pair[0] == Piece::Id && !matches!(pair[1], Piece::Literal(_)));
         if open_id {
-            return Err(format!("{{id}} in `{text}` needs text after it, else its end is not signed"));
+            return Err(TemplateError::OpenId(text.to_owned()));
         }
         Ok(Self { pieces })
     }
@@ -81,27 +98,23 @@ impl Template {
 }
 
 /// Splits the first piece off.
-fn next_piece(text: &str) -> Result<(Piece, &str), String> {
+fn next_piece(text: &str) -> Result<(Piece, &str), TemplateError> {
     let Some(inner) = text.strip_prefix('{') else {
         let end = text.find(['{', '}']).unwrap_or(text.len());
         if text[..end].is_empty() {
-            return Err(format!("`}}` without `{{` before `{text}`"));
+            return Err(TemplateError::Unopened(text.to_owned()));
         }
         return Ok((Piece::Literal(text[..end].to_owned()), &text[end..]));
     };
     let Some((name, after)) = inner.split_once('}') else {
-        return Err(format!("`{{` is not closed in `{text}`"));
+        return Err(TemplateError::Unclosed(text.to_owned()));
     };
     let piece = match name {
         "timestamp" => Piece::Timestamp,
         "id" => Piece::Id,
         "url" => Piece::Url,
         "body" => Piece::Body,
-        other => {
-            return Err(format!(
-                "`{{{other}}}` is unknown; there are {{timestamp}}, {{id}}, {{url}} and {{body}}"
-            ));
-        }
+        other => return Err(TemplateError::UnknownPlaceholder(other.to_owned())),
     };
     Ok((piece, after))
 }
@@ -199,7 +212,7 @@ mod tests {
             ("{{body}}", "is unknown"),
         ];
         for (text, part) in cases {
-            let error = Template::parse(text).unwrap_err();
+            let error = Template::parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
     }

@@ -1,6 +1,6 @@
 //! From text to fields, with errors that name the line and the nearest field.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 
 use crate::model::document::{Comments, DocumentError, Expected, Found, Problem, Step, read};
 use serde_json::{Number, Value};
@@ -8,17 +8,33 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::file::{ConfigFile, RENAMED};
 
+/// What is wrong with a configuration: one line of text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ParseError {
+    /// Where, when that is known; the first line is 1.
+    line: Option<usize>,
+    message: String,
+}
+
+impl Display for ParseError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for ParseError {}
+
 /// Reads a configuration.
 ///
 /// # Errors
 /// One line: which line of the file, what is wrong there, and what may have been meant.
-pub fn parse(text: &str) -> Result<ConfigFile, String> {
+pub fn parse(text: &str) -> Result<ConfigFile, ParseError> {
     let table = DeTable::parse(text).map_err(|error| {
         let message = error.message().trim().replace('\n', "; ");
-        match error.span() {
-            Some(span) => format!("line {}: {message}", line_of(text, span.start)),
-            None => message,
-        }
+        ParseError { line: error.span().map(|span| line_of(text, span.start)), message }
     })?;
     let table = DeValue::Table(table.into_inner());
     let parsed = json(&table).and_then(|value| {
@@ -27,10 +43,11 @@ pub fn parse(text: &str) -> Result<ConfigFile, String> {
     });
     parsed.map_err(|error| {
         let line = line_of(text, offset_of(&table, &error.path));
-        match new_name(&error) {
-            Some(new) => format!("line {line}: `{}` is now called `{new}`", error.place()),
-            None => format!("line {line}: {error}"),
-        }
+        let message = match new_name(&error) {
+            Some(new) => format!("`{}` is now called `{new}`", error.place()),
+            None => error.to_string(),
+        };
+        ParseError { line: Some(line), message }
     })
 }
 
@@ -219,9 +236,9 @@ mod tests {
             ("[queue]\n[queue]", "line 2: duplicate key"),
         ];
         for (text, expected) in rows {
-            assert_eq!(parse(text).err().as_deref(), Some(expected), "{text}");
+            assert_eq!(parse(text).err().map(|error| error.to_string()).as_deref(), Some(expected), "{text}");
         }
-        assert!(parse("a = ").unwrap_err().starts_with("line 1: "));
+        assert!(parse("a = ").unwrap_err().to_string().starts_with("line 1: "));
     }
 
     #[test]
@@ -251,7 +268,7 @@ mod tests {
             }
             for bad in [min.checked_sub(1), Some(max + 1), Some(u64::MAX)].into_iter().flatten() {
                 let expected = format!("line 1: {field}: {bad} is out of range; give {min} to {max}");
-                assert_eq!(parse(&format!("{field} = {bad}")).err(), Some(expected));
+                assert_eq!(parse(&format!("{field} = {bad}")).unwrap_err().to_string(), expected);
             }
         }
         let page = include_str!("file.rs");
@@ -271,7 +288,7 @@ mod tests {
     fn a_renamed_field_is_refused_with_its_new_name() {
         for (old, new) in RENAMED {
             let expected = format!("line 1: `{old}` is now called `{new}`");
-            assert_eq!(parse(&format!("{old} = 1")).err(), Some(expected));
+            assert_eq!(parse(&format!("{old} = 1")).unwrap_err().to_string(), expected);
             let table = old.rsplit_once('.').map(|(table, _)| format!("{table}.")).unwrap_or_default();
             // 1 is below the least that some of them may be.
             let is_known = [1, 256].iter().any(|value| parse(&format!("{table}{new} = {value}")).is_ok());
@@ -286,7 +303,7 @@ mod tests {
             ("channels = [\"a\", \"${HOME}/b\"]", "channels[1]"),
             ("[secrets]\ndirectory = \"${X}\"", "secrets.directory"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(&format!("{place}: `${{…}}` is not expanded")), "{text}: {error}");
         }
         for text in ["agent = \"exec:echo ${HOME}\"", "[channel.a.config]\ntext = \"${name}\""] {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::agent::{ExecSettings, HttpSettings, OpenAiSettings};
+use crate::agent::{ExecSettings, HeaderError, HttpSettings, OpenAiSettings};
+use crate::capability::RightsChanged;
 use crate::channel::{CapabilityOverrides, ChannelName, DiscoveredChannel, PlannedChannel};
 use crate::egress::OutboundHttpSettings;
 use crate::host::{ChannelSettings, ManagerConfig, RetryPolicy, RouterConfig, StateLocation};
@@ -220,7 +221,7 @@ fn resolve(
 ) -> Result<Settings, Failure> {
     let place =
         found.path.as_deref().map_or_else(|| "tinclaw.toml".to_owned(), |path| path.display().to_string());
-    let wrong = |what: String| Failure::usage(format!("{place}: {what}"));
+    let wrong = |error: SettingError| Failure::usage(format!("{place}: {error}"));
     let beside = |path: PathBuf| found.beside(path);
     let mut secrets = file.secrets;
     secrets.directory = secrets.directory.map(beside);
@@ -233,9 +234,8 @@ fn resolve(
         (Some(kind), _) => {
             agent_choice(kind, &file.agent).map_err(|error| Failure::usage(format!("--agent: {error}")))?
         }
-        (None, Some(kind)) => {
-            agent_choice(kind, &file.agent).map_err(|error| wrong(format!("agent: {error}")))?
-        }
+        (None, Some(kind)) => agent_choice(kind, &file.agent)
+            .map_err(|error| Failure::usage(format!("{place}: agent: {error}")))?,
         (None, None) => AgentChoice::Echo,
     };
     let from_file = || file.channels.unwrap_or_default().into_iter().map(beside).collect();
@@ -303,8 +303,27 @@ fn resolve(
     })
 }
 
+/// A setting that is well formed and cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum SettingError {
+    #[error("{0:?} is no agent: expected echo, exec:COMMAND, http:URL or openai:URL")]
+    NoAgent(String),
+    #[error("{text:?} is no URL: {source}")]
+    NoUrl { text: String, source: url::ParseError },
+    #[error("{0:?} is no http:// or https:// URL")]
+    NoHttpUrl(String),
+    #[error("temperature {0} is out of range; give 0 to 10")]
+    Temperature(f64),
+    #[error("system_prompt: {}: {source}", path.display())]
+    SystemPrompt { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    #[error("[channel.{channel}]: {source}")]
+    Rights { channel: ChannelName, source: RightsChanged },
+}
+
 /// Reads `echo`, `exec:COMMAND`, `http:URL` or `openai:URL`, and takes the settings that belong to it.
-fn agent_choice(text: &str, table: &AgentTable) -> Result<AgentChoice, String> {
+fn agent_choice(text: &str, table: &AgentTable) -> Result<AgentChoice, SettingError> {
     let mut choice = agent_kind(text)?;
     let (concurrency, timeout) = (table.concurrency.map(Count::get), table.timeout_secs.map(Secs::get));
     match &mut choice {
@@ -322,7 +341,7 @@ fn agent_choice(text: &str, table: &AgentTable) -> Result<AgentChoice, String> {
             if let Some(header) = &table.auth_header {
                 settings.auth_header.clone_from(header);
             }
-            settings.check().map_err(|error| error.to_string())?;
+            settings.check()?;
         }
         AgentChoice::OpenAi(settings) => {
             settings.concurrency = concurrency.unwrap_or(settings.concurrency);
@@ -334,11 +353,11 @@ fn agent_choice(text: &str, table: &AgentTable) -> Result<AgentChoice, String> {
 }
 
 /// What only an `openai` agent has.
-fn openai_settings(settings: &mut OpenAiSettings, table: &AgentTable) -> Result<(), String> {
+fn openai_settings(settings: &mut OpenAiSettings, table: &AgentTable) -> Result<(), SettingError> {
     if let Some(temperature) = table.temperature
         && !(0.0..=10.0).contains(&temperature)
     {
-        return Err(format!("temperature {temperature} is out of range; give 0 to 10"));
+        return Err(SettingError::Temperature(temperature));
     }
     settings.model.clone_from(&table.model);
     settings.temperature = table.temperature;
@@ -356,14 +375,13 @@ fn openai_settings(settings: &mut OpenAiSettings, table: &AgentTable) -> Result<
         None => String::new(),
         Some(SystemPrompt::Text(text)) => text.clone(),
         Some(SystemPrompt::File { file }) => std::fs::read_to_string(file)
-            .map_err(|error| format!("system_prompt: {}: {error}", file.display()))?,
+            .map_err(|source| SettingError::SystemPrompt { path: file.clone(), source })?,
     };
     Ok(())
 }
 
 /// Reads `echo`, `exec:COMMAND`, `http:URL` or `openai:URL`.
-fn agent_kind(text: &str) -> Result<AgentChoice, String> {
-    let expected = "expected echo, exec:COMMAND, http:URL or openai:URL";
+fn agent_kind(text: &str) -> Result<AgentChoice, SettingError> {
     if text == "echo" {
         return Ok(AgentChoice::Echo);
     }
@@ -377,26 +395,27 @@ fn agent_kind(text: &str) -> Result<AgentChoice, String> {
         }
         Some(("http", url)) => Ok(AgentChoice::Http(HttpSettings::new(agent_url(url)?.as_str()))),
         Some(("openai", url)) => Ok(AgentChoice::OpenAi(OpenAiSettings::new(agent_url(url)?.as_str()))),
-        _ => Err(format!("{text:?} is no agent: {expected}")),
+        _ => Err(SettingError::NoAgent(text.to_owned())),
     }
 }
 
-fn agent_url(text: &str) -> Result<url::Url, String> {
-    let parsed = url::Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
+fn agent_url(text: &str) -> Result<url::Url, SettingError> {
+    let parsed =
+        url::Url::parse(text).map_err(|source| SettingError::NoUrl { text: text.to_owned(), source })?;
     if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
-        return Err(format!("{text:?} is no http:// or https:// URL"));
+        return Err(SettingError::NoHttpUrl(text.to_owned()));
     }
     Ok(parsed)
 }
 
 fn channel_settings(
     tables: BTreeMap<ChannelName, ChannelTable>,
-) -> Result<BTreeMap<ChannelName, ChannelSettings>, String> {
+) -> Result<BTreeMap<ChannelName, ChannelSettings>, SettingError> {
     let mut settings = BTreeMap::new();
     for (name, table) in tables {
         let ChannelTable { guest, config, owner_id, bot_username, capabilities, extend_rights } = table;
         let overrides = CapabilityOverrides { capabilities, extend_rights };
-        overrides.check().map_err(|error| format!("[channel.{name}]: {error}"))?;
+        overrides.check().map_err(|source| SettingError::Rights { channel: name.clone(), source })?;
         settings.insert(name, ChannelSettings { guest, config, owner_id, bot_username, overrides });
     }
     Ok(settings)
@@ -481,7 +500,7 @@ mod tests {
         for (text, expected) in rows {
             match (agent_kind(text), expected) {
                 (Ok(choice), Ok(expected)) => assert_eq!(choice, expected, "{text}"),
-                (Err(error), Err(part)) => assert!(error.contains(part), "{text}: {error}"),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{text}: {error}"),
                 (other, _) => panic!("{text}: {other:?}"),
             }
         }
@@ -543,7 +562,7 @@ mod tests {
             ..OpenAiSettings::new("http://a/v1")
         };
         assert_eq!(agent(text), AgentChoice::OpenAi(expected));
-        let misspelt = super::super::parse::parse("[agent]\nkid = \"echo\"").unwrap_err();
+        let misspelt = super::super::parse::parse("[agent]\nkid = \"echo\"").unwrap_err().to_string();
         assert!(misspelt.contains("did you mean `kind`"), "{misspelt}");
     }
 

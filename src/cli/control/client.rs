@@ -26,6 +26,12 @@ pub enum HostResponse {
     NotRunning,
 }
 
+/// What the running host did, or why it did not.
+type HostResult = Result<Value, Refused>;
+
+/// The words of the running host, when it did not do what it was asked.
+struct Refused(String);
+
 /// Asks the running host only.
 pub fn ask_running(settings: &Settings, request: &ControlRequest) -> Result<HostResponse, Failure> {
     let path = control_socket(&settings.state_dir);
@@ -39,7 +45,7 @@ pub fn ask_running(settings: &Settings, request: &ControlRequest) -> Result<Host
     let response = exchange(stream, request).map_err(|error| unreachable(&path, &error))?;
     match response {
         Ok(value) => Ok(HostResponse::Running(value)),
-        Err(error) => Err(Failure::problem(error)),
+        Err(Refused(reason)) => Err(Failure::problem(reason)),
     }
 }
 
@@ -73,13 +79,13 @@ fn unreachable(path: &Path, error: &io::Error) -> Failure {
     Failure::problem(format!("the host cannot be asked at {path}: {error}; {hint}"))
 }
 
-fn exchange(stream: UnixStream, request: &ControlRequest) -> io::Result<Result<Value, String>> {
+fn exchange(stream: UnixStream, request: &ControlRequest) -> io::Result<HostResult> {
     let mut wire = Wire::new(stream, None, HOST_TIME)?;
     wire.write_line(&serde_json::to_string(request)?)?;
     let line = wire.read_line(MAX_RESPONSE_BYTES)?;
     let mut response: Value = serde_json::from_str(&line)?;
     match response.get("error").and_then(Value::as_str) {
-        Some(error) => Ok(Err(error.to_owned())),
+        Some(error) => Ok(Err(Refused(error.to_owned()))),
         None => Ok(Ok(response["ok"].take())),
     }
 }

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
 use super::connection::Connection;
-use super::execute::execute;
+use super::execute::{ControlError, execute};
 use super::request::ControlRequest;
 use super::wire::wait;
 use crate::cli::start_channel::ChannelStarter;
@@ -158,17 +158,15 @@ fn accept_all(
 
 fn respond(line: &str, manager: &ChannelManager, starter: &ChannelStarter) -> String {
     let result = serde_json::from_str::<ControlRequest>(line)
-        .map_err(|error| {
-            format!("the request is not understood ({error}); is this another version of tinclaw?")
-        })
+        .map_err(ControlError::NotUnderstood)
         .and_then(|request| execute(manager, starter, request));
     envelope(result).to_string()
 }
 
 /// The response as it is sent.
-fn envelope(result: Result<Value, String>) -> Value {
+fn envelope(result: Result<Value, ControlError>) -> Value {
     match result {
         Ok(value) => serde_json::json!({"ok": value}),
-        Err(error) => serde_json::json!({"error": error}),
+        Err(error) => serde_json::json!({"error": error.to_string()}),
     }
 }

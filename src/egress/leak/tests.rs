@@ -228,7 +228,7 @@ proptest! {
     }
 
     #[test]
-    fn after_redaction_nothing_is_left(value in "[a-z0-9]{8,20}", parts in prop::collection::vec("[a-z0-9 ]{0,10}", 0..5)) {
+    fn after_redaction_no_secret_is_left(value in "[a-z0-9]{8,20}", parts in prop::collection::vec("[a-z0-9 ]{0,10}", 0..5)) {
         let matcher = matcher(&[&value]);
         let text = parts.join(&value);
         let (redacted, _) = matcher.redact(text.into_bytes());

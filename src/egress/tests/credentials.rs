@@ -59,7 +59,7 @@ fn a_guest_cannot_override_what_the_host_puts_in() {
 }
 
 #[test]
-fn another_host_port_or_path_gets_nothing() {
+fn another_host_port_or_path_gets_no_credential() {
     let upstream = ok_upstream();
     let http = json!({
         "allowlist": [{"host": "*.example.com"}, {"host": "api.example.com", "port": 8443}],

@@ -26,7 +26,7 @@ fn hex(value: &str) -> String {
 }
 
 #[test]
-fn places_off_the_allow_list_are_never_asked() {
+fn hosts_off_the_allow_list_are_never_contacted() {
     let upstream = Upstream::fixed(response(200, "", ""));
     let http =
         json!({"allowlist": [{"host": "api.example.com", "path_prefix": "/api/", "methods": ["GET"]}]});
@@ -70,7 +70,7 @@ fn places_off_the_allow_list_are_never_asked() {
 }
 
 #[test]
-fn a_channel_without_an_allow_list_goes_nowhere() {
+fn a_channel_without_an_allow_list_can_send_no_request() {
     let channel = Setup::new(json!({})).build();
     assert!(matches!(send(&channel, get(URL)), Err(OutboundError::NotAllowed(_))));
 }
@@ -418,7 +418,7 @@ fn one_channel_has_so_many_requests_at_once_and_room_comes_back() {
 }
 
 #[test]
-fn checks_come_in_their_order() {
+fn checks_run_in_the_documented_order() {
     let resolver = FakeResolver::new(&[&["10.0.0.1"]]);
     let http = json!({
         "allowlist": [{"host": "api.example.com"}], "max_request_bytes": 0,

@@ -41,7 +41,7 @@ fn methods_and_bodies_arrive() {
 }
 
 #[test]
-fn framing_and_connection_are_the_hosts_to_say() {
+fn the_host_sets_framing_and_connection_headers() {
     let upstream = Upstream::fixed(response(200, "", ""));
     let headers = json!({
         "Host": "evil.example", "Content-Length": "9999", "Transfer-Encoding": "chunked", "Connection": "close, X-Hop",
@@ -129,7 +129,7 @@ fn a_connection_with_bytes_left_over_is_not_used_again() {
 
 // SIGTERM waited 10 s for a long poll, in which nothing is lost when it is cut off.
 #[test]
-fn the_end_of_polls_cuts_long_polls_off_and_leaves_replies_alone() {
+fn stopping_polls_aborts_long_polls_and_leaves_replies_running() {
     const PATIENCE: Duration = Duration::from_secs(90);
     let (release, released) = std::sync::mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);
@@ -181,7 +181,7 @@ impl crate::egress::resolver::NameResolver for Silent {
 
 // A poll that waited for a lookup was not cut off, and the host waited with it.
 #[test]
-fn the_end_of_polls_ends_their_lookups() {
+fn stopping_polls_ends_their_lookups() {
     let (asked, is_asked) = std::sync::mpsc::sync_channel(1);
     let mut setup = Setup::new(json!({"allowlist": [{"host": "api.example.com"}]}));
     setup.resolver = Some(std::sync::Arc::new(Silent(asked)));

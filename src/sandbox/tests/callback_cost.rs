@@ -12,8 +12,8 @@ use crate::channel::workspace::WorkspaceSnapshot;
 use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
 use crate::event::callback::{Callback, CallbackValue};
 use crate::sandbox::{
-    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, MemoryBudget,
-    PreparedChannelModule, StopFlag, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
+    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, HostCallError,
+    MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
 };
 use wit_abi::types::{IncomingHttpRequest, PairingUpsertResult};
 
@@ -35,19 +35,19 @@ impl GuestServices for Nothing {
     fn secret_exists(&self, _: &str) -> bool {
         false
     }
-    fn websocket_send(&self, _: String) -> Result<(), String> {
-        Err("no socket in a bench".to_owned())
+    fn websocket_send(&self, _: String) -> Result<(), HostCallError> {
+        Err(HostCallError::service("no socket in a bench"))
     }
-    fn pairing_upsert(&self, _: &str, _: &str) -> Result<PairingUpsertResult, String> {
-        Err("no pairing in a bench".to_owned())
+    fn pairing_upsert(&self, _: &str, _: &str) -> Result<PairingUpsertResult, HostCallError> {
+        Err(HostCallError::service("no pairing in a bench"))
     }
-    fn pairing_resolve(&self, _: &str) -> Result<Option<String>, String> {
+    fn pairing_resolve(&self, _: &str) -> Result<Option<String>, HostCallError> {
         Ok(None)
     }
-    fn pairing_allow_from(&self) -> Result<Vec<String>, String> {
+    fn pairing_allow_from(&self) -> Result<Vec<String>, HostCallError> {
         Ok(Vec::new())
     }
-    fn pairing_is_allowed(&self, _: &str, _: Option<&str>) -> Result<bool, String> {
+    fn pairing_is_allowed(&self, _: &str, _: Option<&str>) -> Result<bool, HostCallError> {
         Ok(false)
     }
     fn now_millis(&self) -> u64 {

@@ -9,8 +9,9 @@ use crate::channel::workspace::WorkspaceSnapshot;
 use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
 use crate::event::callback::{Callback, CallbackReport};
 use crate::sandbox::{
-    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, MemoryBudget,
-    PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
+    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, HostCallError,
+    MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime,
+    WasmChannelRuntimeConfig,
 };
 use wit_abi::types::{HttpResponse, PairingUpsertResult};
 
@@ -143,24 +144,24 @@ impl GuestServices for Services {
         name == "known"
     }
 
-    fn websocket_send(&self, payload: String) -> Result<(), String> {
+    fn websocket_send(&self, payload: String) -> Result<(), HostCallError> {
         self.frames.lock().unwrap().push(payload);
         Ok(())
     }
 
-    fn pairing_upsert(&self, id: &str, _meta_json: &str) -> Result<PairingUpsertResult, String> {
+    fn pairing_upsert(&self, id: &str, _meta_json: &str) -> Result<PairingUpsertResult, HostCallError> {
         Ok(PairingUpsertResult { code: format!("CODE-{id}"), created: true })
     }
 
-    fn pairing_resolve(&self, external_id: &str) -> Result<Option<String>, String> {
+    fn pairing_resolve(&self, external_id: &str) -> Result<Option<String>, HostCallError> {
         Ok((external_id == "friend").then(|| "alice".to_owned()))
     }
 
-    fn pairing_allow_from(&self) -> Result<Vec<String>, String> {
+    fn pairing_allow_from(&self) -> Result<Vec<String>, HostCallError> {
         Ok(vec!["friend".to_owned(), "other".to_owned()])
     }
 
-    fn pairing_is_allowed(&self, id: &str, _username: Option<&str>) -> Result<bool, String> {
+    fn pairing_is_allowed(&self, id: &str, _username: Option<&str>) -> Result<bool, HostCallError> {
         Ok(id == "friend")
     }
 

@@ -12,6 +12,17 @@ use serde_json::Value;
 
 pub(crate) use report::Problem;
 
+/// Why a text is no schema.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SchemaError {
+    /// It is JSON of another kind.
+    #[error("it is JSON, and neither an object nor a boolean")]
+    OtherJson,
+    /// It is not JSON.
+    #[error("it is not JSON: {0}")]
+    NotJson(serde_json::Error),
+}
+
 /// A tool's schema.
 #[derive(Clone, Debug)]
 pub(crate) struct ParameterSchema(Value);
@@ -21,11 +32,11 @@ impl ParameterSchema {
     ///
     /// # Errors
     /// What it is instead.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, SchemaError> {
         match serde_json::from_str(text) {
             Ok(schema @ (Value::Object(_) | Value::Bool(_))) => Ok(Self(schema)),
-            Ok(_) => Err("it is JSON, and neither an object nor a boolean".to_owned()),
-            Err(error) => Err(format!("it is not JSON: {error}")),
+            Ok(_) => Err(SchemaError::OtherJson),
+            Err(error) => Err(SchemaError::NotJson(error)),
         }
     }
 
