@@ -78,7 +78,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub common: Common,
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
 }
 
 /// Options of every command.
@@ -105,7 +105,7 @@ pub struct Common {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Run the host: channels, their HTTP server, and an agent that replies
     #[command(after_help = RUN_NOTES)]
     Run(RunArgs),

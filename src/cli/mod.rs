@@ -50,7 +50,7 @@ use std::process::ExitCode;
 use crate::model::escape::{escaped, escaped_lines};
 use clap::error::ErrorKind;
 
-use args::{Arguments, Command};
+use args::{Arguments, CliCommand};
 
 /// Does what the command line says: what the program `tinclaw` is.
 ///
@@ -78,21 +78,21 @@ fn no_core_dumps() {
 
 fn run_command(Arguments { common, command }: Arguments) -> ExitCode {
     let outcome = match command {
-        Command::Run(options) => run::run(&common, options),
-        Command::Check(options) => check::check(&common, &options),
-        Command::Call(options) => call::call(&common, &options),
-        Command::Channels(command) => channels::channels(&common, &command),
-        Command::New { name } => new::new(&name),
-        Command::Tools(command) => tools::tools(&common, &command),
-        Command::Messages(command) => queues::messages(&common, &command),
-        Command::Replies(command) => queues::replies(&common, &command),
-        Command::Pairing(command) => pairing::pairing(&common, &command),
-        Command::Secrets(command) => secrets::secrets(&common, &command),
-        Command::Setup(options) => setup::setup(&common, options),
-        Command::Status { channel, output } => status::status(&common, channel.as_deref(), output),
-        Command::Health(options) => health::health(&common, &options),
-        Command::Completions { shell } => reference::completions(shell),
-        Command::Man { directory } => reference::man(&directory),
+        CliCommand::Run(options) => run::run(&common, options),
+        CliCommand::Check(options) => check::check(&common, &options),
+        CliCommand::Call(options) => call::call(&common, &options),
+        CliCommand::Channels(command) => channels::channels(&common, &command),
+        CliCommand::New { name } => new::new(&name),
+        CliCommand::Tools(command) => tools::tools(&common, &command),
+        CliCommand::Messages(command) => queues::messages(&common, &command),
+        CliCommand::Replies(command) => queues::replies(&common, &command),
+        CliCommand::Pairing(command) => pairing::pairing(&common, &command),
+        CliCommand::Secrets(command) => secrets::secrets(&common, &command),
+        CliCommand::Setup(options) => setup::setup(&common, options),
+        CliCommand::Status { channel, output } => status::status(&common, channel.as_deref(), output),
+        CliCommand::Health(options) => health::health(&common, &options),
+        CliCommand::Completions { shell } => reference::completions(shell),
+        CliCommand::Man { directory } => reference::man(&directory),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

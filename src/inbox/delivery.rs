@@ -10,7 +10,7 @@ use crate::store::{MessageId, ReadError};
 
 use super::dead_letter::FailedAttempt;
 use super::mailbox::{Mailbox, StoredMessage};
-use super::queue::{Failed, Lease, Taken};
+use super::queue::{Dequeued, Failed, Lease};
 
 /// A message for the agent, until it is acknowledged or requeued.
 ///
@@ -30,7 +30,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(mailbox: Mailbox, taken: &Taken<()>, stored: StoredMessage) -> Self {
+    pub(super) fn new(mailbox: Mailbox, taken: &Dequeued<()>, stored: StoredMessage) -> Self {
         let StoredMessage { channel, conversation, message, received_ms } = stored;
         Self {
             mailbox,

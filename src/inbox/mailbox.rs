@@ -15,7 +15,7 @@ use crate::store::{
 };
 
 use super::dead_letter::{DeadLetterNotice, FailedAttempt};
-use super::queue::{DeliveryPolicy, Failed, Lease, MessageQueue, QueueLimits, Taken, Waiting};
+use super::queue::{DeliveryPolicy, Dequeued, Failed, Lease, MessageQueue, QueueLimits, Waiting};
 
 /// Bytes of messages that are kept in memory until they are read; the others are read from the store.
 const KEPT_BYTES: u64 = 4 * 1024 * 1024;
@@ -179,10 +179,10 @@ impl Mailbox {
     }
 
     /// Delivers the next message, waiting for one until `until`.
-    pub(super) fn take(&self, until: Option<Instant>) -> Result<(Taken<()>, StoredMessage), Nothing> {
+    pub(super) fn take(&self, until: Option<Instant>) -> Result<(Dequeued<()>, StoredMessage), Nothing> {
         loop {
-            let Taken { lease, attempt, body } = self.take_entry(until)?;
-            let taken = Taken { lease, attempt, body: None };
+            let Dequeued { lease, attempt, body } = self.take_entry(until)?;
+            let taken = Dequeued { lease, attempt, body: None };
             let message = match body {
                 Some(message) => Some(message),
                 None => self.read(lease),
@@ -198,7 +198,7 @@ impl Mailbox {
         }
     }
 
-    fn take_entry(&self, until: Option<Instant>) -> Result<Taken<StoredMessage>, Nothing> {
+    fn take_entry(&self, until: Option<Instant>) -> Result<Dequeued<StoredMessage>, Nothing> {
         let mut state = self.lock();
         loop {
             if state.is_closed {

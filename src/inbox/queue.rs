@@ -69,7 +69,7 @@ pub struct Lease {
 
 /// A message that has just been taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken<B> {
+pub struct Dequeued<B> {
     /// This delivery.
     pub lease: Lease,
     /// 1 for the first time.
@@ -140,7 +140,7 @@ impl<B: Clone> MessageQueue<B> {
     }
 
     /// Takes the message that has been due for longest.
-    pub fn take(&mut self, now: Instant) -> Option<Taken<B>> {
+    pub fn take(&mut self, now: Instant) -> Option<Dequeued<B>> {
         let id = self.order.take_due(now)?;
         let entry = self.entries.get_mut(&id)?;
         entry.attempt = entry.attempt.saturating_add(1);
@@ -149,7 +149,7 @@ impl<B: Clone> MessageQueue<B> {
         entry.in_flight = Some((self.deliveries, until));
         self.expiries.insert((until, id));
         let lease = Lease { id, number: self.deliveries };
-        Some(Taken { lease, attempt: entry.attempt, body: entry.body.clone() })
+        Some(Dequeued { lease, attempt: entry.attempt, body: entry.body.clone() })
     }
 
     /// A delivery whose time for an acknowledgement is over, if there is one.

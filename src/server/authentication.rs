@@ -8,7 +8,7 @@ use crate::event::response::WebhookRefusal;
 use crate::model::clock;
 use crate::model::log_throttle::LogThrottle;
 use crate::webhook::{
-    AttemptLimits, Authenticated, FailedAttempts, Failure, Verdict, WebhookRequest, verify,
+    AttemptLimits, AttemptOutcome, Authenticated, FailedAttempts, Verdict, WebhookRequest, verify,
 };
 
 use super::routes::ChannelAccess;
@@ -128,8 +128,8 @@ impl AuthenticationGate {
             self.guesses.failed(channel, client, now);
         }
         match self.failures.failed(channel, client, now) {
-            Failure::OverLimit { retry_after } => WebhookRefusal::TooManyRequests { retry_after },
-            Failure::WithinLimit { unlogged } => {
+            AttemptOutcome::OverLimit { retry_after } => WebhookRefusal::TooManyRequests { retry_after },
+            AttemptOutcome::WithinLimit { unlogged } => {
                 self.log(channel, client, reason, unlogged, now);
                 WebhookRefusal::Unauthorized
             }
@@ -145,7 +145,8 @@ impl AuthenticationGate {
         now: Instant,
     ) {
         let everybody = IpAddr::from([0, 0, 0, 0]);
-        let Failure::WithinLimit { unlogged: of_others } = self.logged.failed(channel, everybody, now) else {
+        let AttemptOutcome::WithinLimit { unlogged: of_others } = self.logged.failed(channel, everybody, now)
+        else {
             return;
         };
         let omitted = match unlogged.saturating_add(of_others) {

@@ -85,7 +85,7 @@ pub struct Responder {
 
 /// The way back to a client, through tiny_http's writer and the front.
 pub(crate) struct ClientResponse {
-    pub(crate) way: Way,
+    pub(crate) path: ResponsePath,
     pub(crate) is_head_request: bool,
     pub(crate) arrival: u64,
     pub(crate) max_response_bytes: u64,
@@ -95,7 +95,7 @@ pub(crate) struct ClientResponse {
 }
 
 /// How a response reaches the front.
-pub(crate) enum Way {
+pub(crate) enum ResponsePath {
     /// Through tiny_http's writer.
     Backend(tiny_http::Request),
     /// Around tiny_http, because the request is parked.
@@ -121,7 +121,7 @@ impl Responder {
     /// Whether the request is parked and its client has left meanwhile.
     pub fn is_abandoned(&self) -> bool {
         self.client.as_ref().is_some_and(|client| {
-            matches!(client.way, Way::Parked) && client.parked.is_abandoned(client.arrival)
+            matches!(client.path, ResponsePath::Parked) && client.parked.is_abandoned(client.arrival)
         })
     }
 
@@ -137,9 +137,9 @@ impl ClientResponse {
         let response = self.within_bounds(response, self.is_head_request);
         let bytes = reply::print(&response, self.is_head_request, http_now());
         drop(response);
-        let request = match self.way {
-            Way::Backend(request) => request,
-            Way::Parked => return self.parked.send(self.arrival, bytes),
+        let request = match self.path {
+            ResponsePath::Backend(request) => request,
+            ResponsePath::Parked => return self.parked.send(self.arrival, bytes),
         };
         let (arrival, memory) = (self.arrival, self.memory);
         if bytes.len() <= FITS_BYTES {
@@ -149,7 +149,7 @@ impl ClientResponse {
     }
 
     fn park(mut self) -> Self {
-        if let Way::Backend(request) = std::mem::replace(&mut self.way, Way::Parked) {
+        if let ResponsePath::Backend(request) = std::mem::replace(&mut self.path, ResponsePath::Parked) {
             write(request, PARKED, self.arrival, &self.memory);
         }
         self

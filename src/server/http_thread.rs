@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::exchange::{ClientResponse, Way};
+use super::exchange::{ClientResponse, ResponsePath};
 use super::server_state::{ServerState, Yielded, lock};
 use super::wire::{self, Envelope};
 use super::{IncomingRequest, Responder, Response, reply};
@@ -104,7 +104,7 @@ fn read_request(shared: &Arc<ServerState>, arrival: u64, yielded: Yielded) -> Op
             thread: shared.response_thread.clone(),
             parked: shared.parked.clone(),
             is_head_request: *request.method() == tiny_http::Method::Head,
-            way: Way::Backend(request),
+            path: ResponsePath::Backend(request),
         }),
     })
 }

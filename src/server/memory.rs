@@ -43,11 +43,11 @@ impl Memory {
 /// Behind a lock because responses come from any thread; it is held for a look into a map, and small responses skip it.
 #[derive(Debug)]
 pub(crate) struct ResponseMemory {
-    taken: Mutex<Taken>,
+    taken: Mutex<Reserved>,
 }
 
 #[derive(Debug)]
-struct Taken {
+struct Reserved {
     memory: Memory,
     by_arrival: HashMap<u64, u64>,
     /// For responses that are replaced by one with this status.
@@ -56,7 +56,7 @@ struct Taken {
 
 impl ResponseMemory {
     pub(crate) fn new(size: u64) -> Self {
-        let taken = Taken {
+        let taken = Reserved {
             memory: Memory::new(size),
             by_arrival: HashMap::new(),
             replaced_log: LogThrottle::default(),
@@ -91,7 +91,7 @@ impl ResponseMemory {
         self.lock().memory.used()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Taken> {
+    fn lock(&self) -> MutexGuard<'_, Reserved> {
         // Nothing in here panics half-way.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

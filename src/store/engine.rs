@@ -12,9 +12,9 @@ use super::record::{
 };
 use super::retention::{PruneStats, Retention};
 
-/// A moment for maintenance.
+/// When an engine does what it has to do for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub enum Maintenance {
     /// Right after a group was committed and its writers notified; others may be waiting. Only what cannot wait.
     BetweenGroups,
     /// Nothing has arrived for a while.
@@ -87,7 +87,7 @@ pub trait Store: Send {
     fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError>;
 
     /// What the engine has to do for itself.
-    fn maintain(&mut self, moment: Moment) -> Result<(), StoreError>;
+    fn maintain(&mut self, moment: Maintenance) -> Result<(), StoreError>;
 
     /// Whether there is room only for what lets stored records leave: acknowledgements, deliveries, replies. The host then
     /// takes nothing new.
@@ -113,7 +113,10 @@ pub struct LastIds {
     pub dedupe_key: u64,
 }
 
-/// Gives out ids, each once. Clones give out from the same row.
+/// Gives out ids, each once. Clones give out from the same counters.
+///
+/// Each counter holds the last id that was given out. Only [`next`] changes it, by one and upwards, and no lock is held: whoever
+/// stores a record takes its id first, so an id that is stored is never larger than its counter.
 ///
 /// An id that was given out and never stored may be given out again after a restart: nothing that lasts names it.
 #[derive(Clone, Debug, Default)]

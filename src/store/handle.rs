@@ -47,14 +47,14 @@ pub enum CommitError {
 /// A way to the store thread; cheap to clone.
 #[derive(Clone)]
 pub struct StoreHandle {
-    pub(super) way: Way,
+    pub(super) executor: Executor,
     pub(super) shared: Arc<StoreStatus>,
     pub(super) ids: Ids,
 }
 
 /// Who commits.
 #[derive(Clone)]
-pub(super) enum Way {
+pub(super) enum Executor {
     /// The store thread.
     Thread(Sender<StoreRequest>),
     /// Whoever has something to commit.
@@ -91,7 +91,7 @@ impl StoreHandle {
     /// or within 300 ms.
     pub fn commit_soon(&self, batch: Batch) {
         let commit = Commit::new(batch, false, self.done(|_| {}));
-        let Way::Thread(requests) = &self.way else { return self.send(commit) };
+        let Executor::Thread(requests) = &self.executor else { return self.send(commit) };
         match self.shared.deferred.push(commit) {
             Pushed::Waits => {}
             // When it cannot be sent, the thread has ended and closes, or has closed, what waits.
@@ -109,10 +109,10 @@ impl StoreHandle {
     }
 
     fn send(&self, commit: Commit) {
-        match &self.way {
+        match &self.executor {
             // A request that cannot be sent is dropped, and tells its owner so by itself.
-            Way::Thread(requests) => drop(requests.send(StoreRequest::Commit(commit))),
-            Way::Caller(store) => store.commit(&self.shared, commit),
+            Executor::Thread(requests) => drop(requests.send(StoreRequest::Commit(commit))),
+            Executor::Caller(store) => store.commit(&self.shared, commit),
         }
     }
 
@@ -192,9 +192,9 @@ impl StoreHandle {
                 }
             }
         });
-        match &self.way {
-            Way::Thread(requests) => drop(requests.send(StoreRequest::Query(query))),
-            Way::Caller(store) => store.ask(query),
+        match &self.executor {
+            Executor::Thread(requests) => drop(requests.send(StoreRequest::Query(query))),
+            Executor::Caller(store) => store.ask(query),
         }
     }
 
@@ -213,9 +213,9 @@ impl StoreHandle {
             }
             Ok(())
         });
-        match &self.way {
-            Way::Thread(requests) => drop(requests.send(StoreRequest::RetriedQuery(query))),
-            Way::Caller(store) => store.run_until_done(query),
+        match &self.executor {
+            Executor::Thread(requests) => drop(requests.send(StoreRequest::RetriedQuery(query))),
+            Executor::Caller(store) => store.run_until_done(query),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::change::{Change, Entry, NewMessage, NewReply, PairingKey};
-use super::engine::{LastIds, Moment, Store, StoreUsage};
+use super::engine::{LastIds, Maintenance, Store, StoreUsage};
 use super::error::StoreError;
 use super::record::{
     ChannelKey, DedupeId, DedupeKey, DedupeRecord, Loaded, LoadedChannel, MAX_ROWS, MessageFilter, MessageId,
@@ -168,7 +168,7 @@ impl Store for MemoryStore {
         Ok(self.state().prune(retention, now_ms))
     }
 
-    fn maintain(&mut self, _moment: Moment) -> Result<(), StoreError> {
+    fn maintain(&mut self, _moment: Maintenance) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -46,7 +46,7 @@ mod thread;
 
 pub(crate) use change::{Batch, Change, Entry, MAX_ATTACHMENTS, NewMessage, NewReply, PairingKey};
 pub use engine::StoreUsage;
-pub(crate) use engine::{Ids, LastIds, Moment, Store};
+pub(crate) use engine::{Ids, LastIds, Maintenance, Store};
 pub use error::{ReadError, StoreError};
 pub use handle::CommitError;
 pub(crate) use handle::StoreHandle;

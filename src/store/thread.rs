@@ -14,10 +14,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use log::{error, info, warn};
 
 use super::backlog::LINGER;
-use super::engine::{Ids, Moment, Store};
+use super::engine::{Ids, Maintenance, Store};
 use super::error::StoreError;
 use super::handle::{
-    CallerStore, Commit, CommitError, Owner, Query, RetriedQuery, StoreHandle, StoreRequest, Way,
+    CallerStore, Commit, CommitError, Executor, Owner, Query, RetriedQuery, StoreHandle, StoreRequest,
 };
 use super::health::{LOW, StoreStatus};
 use super::journal::Journal;
@@ -129,15 +129,16 @@ impl StoreThread {
             .name("tinclaw-store".to_owned())
             .spawn(move || worker.run(engine))
             .map_err(|cause| StoreError::Thread { detail: cause.to_string() })?;
-        let handle = StoreHandle { way: Way::Thread(sender), shared, ids: Ids::after(loaded.last_ids) };
+        let handle =
+            StoreHandle { executor: Executor::Thread(sender), shared, ids: Ids::after(loaded.last_ids) };
         Ok((Self { handle, thread: Some(thread) }, loaded))
     }
 
     /// A store in memory, without a thread: whoever has something to commit does so. Of what is completed it keeps little.
     pub fn in_memory(store: MemoryStore, retention: &Retention) -> Self {
         let ids = Ids::after(store.last_ids());
-        let way = Way::Caller(Arc::new(CallerStore::new(store, retention)));
-        Self { handle: StoreHandle { way, shared: Arc::new(StoreStatus::new()), ids }, thread: None }
+        let executor = Executor::Caller(Arc::new(CallerStore::new(store, retention)));
+        Self { handle: StoreHandle { executor, shared: Arc::new(StoreStatus::new()), ids }, thread: None }
     }
 
     /// A way to it.
@@ -154,9 +155,9 @@ impl StoreThread {
 
 impl Drop for StoreThread {
     fn drop(&mut self) {
-        match &self.handle.way {
-            Way::Thread(requests) => drop(requests.send(StoreRequest::Stop)),
-            Way::Caller(store) => store.stop(&self.handle.shared),
+        match &self.handle.executor {
+            Executor::Thread(requests) => drop(requests.send(StoreRequest::Stop)),
+            Executor::Caller(store) => store.stop(&self.handle.shared),
         }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -393,7 +394,7 @@ impl Worker {
             if self.schedule.is_overdue(self.config.prune_every, self.low, Instant::now()) {
                 self.prune(engine)?;
             }
-            engine.maintain(Moment::BetweenGroups)?;
+            engine.maintain(Maintenance::BetweenGroups)?;
         }
         Ok(())
     }
@@ -440,7 +441,7 @@ impl Worker {
         if self.low || Instant::now() >= self.schedule.at {
             self.prune(engine)?;
         }
-        engine.maintain(Moment::Idle)?;
+        engine.maintain(Maintenance::Idle)?;
         self.shared.measured(engine.usage()?);
         self.tell_of_room(engine);
         Ok(())

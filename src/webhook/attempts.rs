@@ -58,7 +58,7 @@ struct Bucket {
 
 /// Whether a failure was within the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum AttemptOutcome {
     /// It was; log it, with the number of failures since the last one that was logged.
     WithinLimit {
         /// Failures over the limit that were not logged.
@@ -96,7 +96,7 @@ impl FailedAttempts {
     }
 
     /// Counts a failure, and says whether it was within the limit.
-    pub fn failed(&mut self, channel: &ChannelName, address: IpAddr, now: Instant) -> Failure {
+    pub fn failed(&mut self, channel: &ChannelName, address: IpAddr, now: Instant) -> AttemptOutcome {
         let source = (channel.clone(), sender_key(address));
         let previous = self.by_source.remove(&source);
         if let Some(bucket) = previous {
@@ -105,12 +105,12 @@ impl FailedAttempts {
             self.make_room();
         }
         let failure = match previous.and_then(|bucket| self.wait(&bucket, now)) {
-            Some(retry_after) => Failure::OverLimit { retry_after },
-            None => Failure::WithinLimit { unlogged: previous.map_or(0, |bucket| bucket.over_limit) },
+            Some(retry_after) => AttemptOutcome::OverLimit { retry_after },
+            None => AttemptOutcome::WithinLimit { unlogged: previous.map_or(0, |bucket| bucket.over_limit) },
         };
         let (full_at, over_limit) = match (failure, previous) {
             // A failure over the limit does not lengthen the wait.
-            (Failure::OverLimit { .. }, Some(bucket)) => {
+            (AttemptOutcome::OverLimit { .. }, Some(bucket)) => {
                 (bucket.full_at, bucket.over_limit.saturating_add(1))
             }
             (_, bucket) => {
@@ -189,13 +189,13 @@ mod tests {
         let start = Instant::now();
         let mut fail =
             |secs| attempts.failed(&channel("a"), address("192.0.2.1"), start + Duration::from_secs(secs));
-        assert_eq!(fail(0), Failure::WithinLimit { unlogged: 0 });
-        assert_eq!(fail(0), Failure::WithinLimit { unlogged: 0 });
+        assert_eq!(fail(0), AttemptOutcome::WithinLimit { unlogged: 0 });
+        assert_eq!(fail(0), AttemptOutcome::WithinLimit { unlogged: 0 });
         for _ in 0..3 {
-            assert_eq!(fail(0), Failure::OverLimit { retry_after: Duration::from_secs(6) });
+            assert_eq!(fail(0), AttemptOutcome::OverLimit { retry_after: Duration::from_secs(6) });
         }
-        assert_eq!(fail(6), Failure::WithinLimit { unlogged: 3 });
-        assert_eq!(fail(12), Failure::WithinLimit { unlogged: 0 });
+        assert_eq!(fail(6), AttemptOutcome::WithinLimit { unlogged: 3 });
+        assert_eq!(fail(12), AttemptOutcome::WithinLimit { unlogged: 0 });
     }
 
     #[test]

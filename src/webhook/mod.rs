@@ -41,9 +41,9 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attempts::{AttemptLimits, FailedAttempts, Failure};
+pub(crate) use attempts::{AttemptLimits, AttemptOutcome, FailedAttempts};
 pub(crate) use dedupe_memory::{DedupeKey, DedupeMemory, Known};
-pub use error::WebhookConfigError;
+pub(crate) use error::WebhookConfigError;
 pub use peer::TrustedProxies;
 pub(crate) use plan::{AuthPlan, Requirement};
 pub(crate) use request::{WebhookRequest, media_type_allowed, visible_headers, visible_query};

@@ -139,7 +139,7 @@ pub(crate) struct Clients {
 
 /// How many places are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct ConnectionCounts {
     pub(crate) all: usize,
     pub(crate) by_sender: usize,
 }
@@ -186,8 +186,8 @@ impl Clients {
         self.slots.len() - self.free.len()
     }
 
-    pub(crate) fn taken(&self, sender: Option<IpAddr>) -> Taken {
-        let mut taken = Taken { all: 0, by_sender: 0 };
+    pub(crate) fn taken(&self, sender: Option<IpAddr>) -> ConnectionCounts {
+        let mut taken = ConnectionCounts { all: 0, by_sender: 0 };
         for (_, client) in self.iter().filter(|(_, client)| client.takes_a_place()) {
             taken.all += 1;
             taken.by_sender += usize::from(sender.is_some() && client.sender == sender);

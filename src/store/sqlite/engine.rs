@@ -13,7 +13,7 @@ use super::reserve::Reserve;
 use super::write::{Numbers, Writer};
 use super::{load, read};
 use crate::store::{
-    DedupeId, Entry, Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, Moment, Opener,
+    DedupeId, Entry, Loaded, Maintenance, MessageFilter, MessageId, MessageRecord, MessageSummary, Opener,
     PruneStats, ReplyFilter, ReplyId, ReplyRecord, ReplySummary, Retention, Store, StoreError, StoreUsage,
     StoredResponse,
 };
@@ -276,11 +276,11 @@ impl Store for SqliteStore {
         Ok(forget.count())
     }
 
-    fn maintain(&mut self, moment: Moment) -> Result<(), StoreError> {
+    fn maintain(&mut self, moment: Maintenance) -> Result<(), StoreError> {
         let log = super::open::log_path(&self.path);
         let effort = Effort { low: self.low, reserve_bytes: self.reserve.bytes() };
         self.syncs += self.read(|conn| maintenance::maintain(conn, &log, moment, effort))?;
-        if moment == Moment::Idle { self.look_for_room() } else { Ok(()) }
+        if moment == Maintenance::Idle { self.look_for_room() } else { Ok(()) }
     }
 
     fn is_low(&self) -> bool {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use super::read::{all, ask, each, each_once, number};
 use super::write::{delivery_state, int, outbox_state};
 use crate::store::retention::{CompletedRecord, ROUND, choose};
-use crate::store::{Moment, PruneStats, Retention, StoreUsage};
+use crate::store::{Maintenance, PruneStats, Retention, StoreUsage};
 
 /// So many pages in the log are moved to the database even when there is much to do. It bounds the log, and is enough that
 /// a page which changes with every message is written to the database once in many.
@@ -146,15 +146,15 @@ fn busy_pages(conn: &Connection, effort: Effort) -> rusqlite::Result<i64> {
 pub(super) fn maintain(
     conn: &Connection,
     log: &Path,
-    moment: Moment,
+    moment: Maintenance,
     effort: Effort,
 ) -> rusqlite::Result<u64> {
     match moment {
-        Moment::BetweenGroups if pages_in_log(conn)? >= busy_pages(conn, effort)? => {
+        Maintenance::BetweenGroups if pages_in_log(conn)? >= busy_pages(conn, effort)? => {
             checkpoint(conn, "PASSIVE")
         }
-        Moment::BetweenGroups => Ok(0),
-        Moment::Idle => {
+        Maintenance::BetweenGroups => Ok(0),
+        Maintenance::Idle => {
             vacuum(conn, effort.low)?;
             if file_bytes(log) < QUIET_LOG_BYTES && !effort.low {
                 return Ok(0);

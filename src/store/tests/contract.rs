@@ -707,7 +707,7 @@ fn maintenance_changes_nothing(mut bench: Bench) {
     attach_bytes(&mut new, bytes(6_000_000));
     bench.commit([Change::AddMessage(new)]);
     let before = bench.load();
-    for moment in [Moment::BetweenGroups, Moment::Idle, Moment::Idle] {
+    for moment in [Maintenance::BetweenGroups, Maintenance::Idle, Maintenance::Idle] {
         bench.store.maintain(moment).unwrap();
         assert_eq!(bench.load(), before);
     }

@@ -196,7 +196,7 @@ impl Store for Faulty {
         self.inner().prune(retention, now_ms)
     }
 
-    fn maintain(&mut self, moment: Moment) -> Result<(), StoreError> {
+    fn maintain(&mut self, moment: Maintenance) -> Result<(), StoreError> {
         self.inner().maintain(moment)
     }
 

@@ -111,7 +111,7 @@ fn child_that_is_killed() {
             number += 1;
         }
         // A megabyte of log comes together every few dozen groups: then this is a checkpoint.
-        store.maintain(Moment::Idle).unwrap();
+        store.maintain(Maintenance::Idle).unwrap();
     }
 }
 

@@ -137,7 +137,7 @@ fn damage_that_is_met_later_makes_the_store_unusable() {
     let changes: Vec<_> =
         (0..300).map(|_| Change::AddMessage(message("a", "c", &"x".repeat(20_000)))).collect();
     commit(&mut store, &[Batch { changes }]).unwrap();
-    store.maintain(Moment::Idle).unwrap();
+    store.maintain(Maintenance::Idle).unwrap();
     // Behind the store's back, as a worn card does. There is more of it than SQLite's cache holds.
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, overwrite(bytes.clone(), 2048 * 4, bytes.len() - 2048 * 4)).unwrap();
@@ -275,14 +275,14 @@ fn the_log_is_bounded_under_load_and_emptied_in_quiet_moments() {
     let mut largest = 0;
     for _ in 0..80 {
         commit(&mut store, &group).unwrap();
-        store.maintain(Moment::BetweenGroups).unwrap();
+        store.maintain(Maintenance::BetweenGroups).unwrap();
         largest = largest.max(store.usage().unwrap().log_bytes);
     }
     let usage = store.usage().unwrap();
     assert!(usage.bytes > 20 << 20, "{usage:?}");
     assert!(largest < 8 << 20, "{largest}");
     assert!(usage.syncs > 80, "{usage:?}");
-    store.maintain(Moment::Idle).unwrap();
+    store.maintain(Maintenance::Idle).unwrap();
     assert_eq!(store.usage().unwrap().log_bytes, 0);
     assert_eq!(store.load(0).unwrap().messages.len(), 80 * 64);
 }
@@ -293,7 +293,7 @@ fn a_small_log_is_left_alone_in_quiet_moments() {
     let mut store = open(&scratch.join("tinclaw.db")).unwrap();
     add(&mut store, "x");
     let before = store.usage().unwrap();
-    store.maintain(Moment::Idle).unwrap();
+    store.maintain(Maintenance::Idle).unwrap();
     assert_eq!(store.usage().unwrap(), before, "every checkpoint wears the card");
 }
 
@@ -314,7 +314,7 @@ fn the_database_does_not_grow_with_messages_that_are_done() {
             commit(&mut store, &[changes]).unwrap();
         }
         while store.prune(&retention, 0).unwrap().more {}
-        store.maintain(Moment::Idle).unwrap();
+        store.maintain(Maintenance::Idle).unwrap();
         sizes.push(store.usage().unwrap().bytes);
     }
     assert_eq!(store.messages(&MessageFilter { limit: 1000, ..MessageFilter::default() }).unwrap().len(), 50);
@@ -332,7 +332,7 @@ fn free_pages_are_returned_to_the_file_system() {
     store.prune(&Retention::default(), u64::from(u32::MAX)).unwrap();
     assert!(store.usage().unwrap().bytes > 8 << 20);
     for _ in 0..40 {
-        store.maintain(Moment::Idle).unwrap();
+        store.maintain(Maintenance::Idle).unwrap();
     }
     drop(store);
     assert!(fs::metadata(scratch.join("tinclaw.db")).unwrap().len() < 1 << 20);

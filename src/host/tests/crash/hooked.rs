@@ -83,11 +83,11 @@ impl Store for Hooked {
         self.inner.prune(retention, now_ms)
     }
 
-    fn maintain(&mut self, moment: Moment) -> Result<(), StoreError> {
+    fn maintain(&mut self, moment: Maintenance) -> Result<(), StoreError> {
         match (self.hook)(Step::BeforeMaintenance) {
             Ok(()) => self.inner.maintain(moment),
             // A hook cannot fail here; it asks for the work of a quiet moment, which includes a checkpoint.
-            Err(_) => self.inner.maintain(Moment::Idle),
+            Err(_) => self.inner.maintain(Maintenance::Idle),
         }
     }
 
