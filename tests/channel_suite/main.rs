@@ -7,6 +7,8 @@ mod fake;
 mod form;
 mod play;
 
+mod matrix;
+mod matrix_fake;
 mod slack;
 mod slack_fake;
 mod telegram;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use tinclaw::host::{ChannelHealth, ChannelState};
+use tinclaw::host::{ChannelHealth, ChannelSettings, ChannelState};
 use tinclaw::store::{ReplyId, ReplyState};
 use tinclaw::{AgentResponse, Attachment, ChannelName, Delivery, Host, HostBuilder, RecvError, WasmChannel};
 
@@ -21,6 +21,8 @@ pub struct Setting<'a> {
     pub state: Option<&'a Path>,
     /// The public address of the host.
     pub tunnel_url: Option<&'a str>,
+    /// What the operator sets for the channel.
+    pub settings: &'a [(&'a str, String)],
 }
 
 /// A running host.
@@ -58,8 +60,14 @@ impl Play {
             builder = builder.state_dir(state);
         }
         let tunnel_url = setting.tunnel_url.map(str::to_owned);
+        let mut settings = ChannelSettings::default();
+        settings
+            .config
+            .extend(setting.settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone().into())));
+        let named = name.clone();
         let host = builder
             .configure(|config| {
+                config.channels.insert(named, settings);
                 config.router.retry.initial_backoff = Duration::from_millis(5);
                 config.public_url = tunnel_url.map(|url| url.parse().expect("a URL"));
             })

@@ -18,6 +18,7 @@ fn setting(service: &Slack) -> Setting<'static> {
         rewrites: rewrites.to_vec().leak(),
         state: None,
         tunnel_url: None,
+        settings: &[],
     }
 }
 

@@ -20,6 +20,7 @@ fn setting(service: &Telegram) -> Setting<'static> {
         rewrites: rewrites.leak(),
         state: None,
         tunnel_url: None,
+        settings: &[],
     }
 }
 

@@ -60,6 +60,7 @@ fn start(receiver: &Receiver, config: Value) -> Play {
         rewrites: vec![("home.example", receiver.upstream.url())].leak(),
         state: None,
         tunnel_url: None,
+        settings: &[],
     };
     Play::start(&setting, |file| {
         file["capabilities"]["http"]["allowlist"] = json!([{"host": "home.example"}]);
