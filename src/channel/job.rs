@@ -7,6 +7,7 @@ use crate::channel::workspace::FileVersion;
 use crate::event::arrival::RequestIdentity;
 use crate::event::callback::Callback;
 use crate::event::completion::Ticket;
+use crate::event::link::FrameAcknowledgement;
 use crate::event::response::ResponseSender;
 use crate::store::ReplyId;
 
@@ -53,6 +54,13 @@ pub enum Purpose {
         /// Which setting of this name; a timer that was set again meanwhile is another one.
         setting: u64,
     },
+    /// Something that has happened to the channel's websocket.
+    Socket {
+        /// Tells the link when what a frame caused is durable.
+        acknowledgement: FrameAcknowledgement,
+        /// How often the callback was run, with this time.
+        tries: u32,
+    },
     Reply(ReplyAttempt),
     Status,
 }
@@ -74,7 +82,7 @@ impl Purpose {
     /// The lane that jobs of this purpose wait in.
     pub fn lane(&self) -> LaneKind {
         match self {
-            Self::Start | Self::Shutdown | Self::Webhook { .. } => LaneKind::Inbound,
+            Self::Start | Self::Shutdown | Self::Webhook { .. } | Self::Socket { .. } => LaneKind::Inbound,
             Self::Poll => LaneKind::Poll,
             Self::Timer { .. } => LaneKind::Timer,
             Self::Reply(_) => LaneKind::Outbound,

@@ -42,7 +42,8 @@ SIGINT (Ctrl-C), SIGTERM and SIGHUP stop the host; a second one exits at once. M
 redelivered at the next start.";
 
 const CALL_NOTES: &str = "\
-CALLBACK is one of on-start, on-http-request, on-poll, on-timer, on-respond, on-status, on-broadcast, on-shutdown. \
+CALLBACK is one of on-start, on-http-request, on-poll, on-timer, on-open, on-text, on-close, on-respond, on-status, \
+on-broadcast, on-shutdown. \
 on-start runs first, so that the guest finds what it stores there; --no-start skips it. Requests to other servers are \
 really made, see --http-rewrite.
 
@@ -52,6 +53,8 @@ Input is a JSON object; these are the fields and their defaults:
                     \"body\": text or any JSON (sent as it is),
                     \"body_base64\": instead of body, \"secret_validated\": true}
   on-timer         {\"name\": \"timer\", \"payload\": \"\"}
+  on-text          {\"text\": \"\"}, a frame of the websocket
+  on-close         {\"code\": null, \"reason\": \"\"}
   on-respond       {\"message_id\": \"1\", \"content\": \"Hello\", \"thread_id\": null,
                     \"metadata\": {}, \"attachments\": [{\"filename\", \"mime_type\",
                     \"data\": base64}]}

@@ -93,6 +93,15 @@ fn input_of(
             let name = input.name.unwrap_or_else(|| "timer".to_owned());
             (Callback::Timer { name: name.into(), payload: input.payload.into() }, input.workspace)
         }
+        CallbackKind::SocketOpen => (Callback::SocketOpen, fields::<Nothing>(value)?.workspace),
+        CallbackKind::SocketText => {
+            let input: SocketTextInput = fields(value)?;
+            (Callback::SocketText(input.text.into()), input.workspace)
+        }
+        CallbackKind::SocketClose => {
+            let input: SocketCloseInput = fields(value)?;
+            (Callback::SocketClose { code: input.code, reason: input.reason.into() }, input.workspace)
+        }
         CallbackKind::Respond => {
             let input: ResponseInput = fields(value)?;
             if input.user_id.is_some() {
@@ -145,6 +154,21 @@ struct RequestInput {
     method: Option<String>,
     query: BTreeMap<String, String>,
     secret_validated: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SocketTextInput {
+    workspace: BTreeMap<String, String>,
+    text: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SocketCloseInput {
+    workspace: BTreeMap<String, String>,
+    code: Option<u16>,
+    reason: String,
 }
 
 #[derive(Default, Deserialize)]

@@ -179,10 +179,11 @@ fn run_on_start(channel: &WasmChannel, config: &ManagerConfig) -> Vec<Diagnostic
     }
 }
 
-/// The timers' functions have names that say nothing alone.
+/// The functions of the timers and of the websocket have names that say nothing alone.
 fn import_name(func: HostFunc) -> String {
     match func {
         HostFunc::TimerSet | HostFunc::TimerCancel => format!("timers/{}", func.name()),
+        HostFunc::SocketSend => format!("socket/{}", func.name()),
         _ => func.name().to_owned(),
     }
 }

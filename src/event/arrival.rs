@@ -11,7 +11,7 @@ use crate::store::{PendingReply, ReplyId};
 use crate::webhook::DedupeKey;
 
 use super::health::ChannelHealth;
-use super::link::LinkFrame;
+use super::link::LinkNews;
 use super::response::ResponseSender;
 use super::setup::{ChannelSetup, StoredChannel};
 
@@ -20,8 +20,8 @@ use super::setup::{ChannelSetup, StoredChannel};
 pub enum Event {
     /// A request to one of a channel's paths, routed and authenticated.
     Webhook(Box<Webhook>),
-    /// A frame of a channel's websocket.
-    Frame(Box<FrameArrival>),
+    /// Something happened to a channel's websocket.
+    Link(Box<LinkArrival>),
     /// A deadline that the router set.
     Due(Wakeup),
     /// A call of the library.
@@ -43,13 +43,13 @@ pub struct Webhook {
     pub responder: ResponseSender,
 }
 
-/// A frame of a channel's websocket.
+/// Something that happened to a channel's websocket.
 #[derive(Debug)]
-pub struct FrameArrival {
+pub struct LinkArrival {
     /// Whose websocket it is.
     pub channel: ChannelName,
-    /// The frame.
-    pub frame: LinkFrame,
+    /// What happened.
+    pub news: LinkNews,
 }
 
 /// By what a duplicate of a request is recognised.

@@ -35,6 +35,17 @@ pub enum Callback {
         /// The text that the guest gave when it set the timer.
         payload: Arc<str>,
     },
+    /// `on-open` of `tinclaw:socket/handler@0.1.0`: the service has accepted the login.
+    SocketOpen,
+    /// `on-text` of `tinclaw:socket/handler@0.1.0`: a frame of the channel's websocket.
+    SocketText(Arc<str>),
+    /// `on-close` of `tinclaw:socket/handler@0.1.0`: the connection has ended.
+    SocketClose {
+        /// The service's code, when it gave one.
+        code: Option<u16>,
+        /// The service's words, or what broke.
+        reason: Arc<str>,
+    },
     /// `on-respond`: a reply of the agent to a message that this channel emitted.
     Respond(Arc<AgentResponse>),
     /// `on-status`: what the agent is doing right now.
@@ -65,6 +76,9 @@ impl Callback {
             Self::HttpRequest(_) => CallbackKind::HttpRequest,
             Self::Poll => CallbackKind::Poll,
             Self::Timer { .. } => CallbackKind::Timer,
+            Self::SocketOpen => CallbackKind::SocketOpen,
+            Self::SocketText(_) => CallbackKind::SocketText,
+            Self::SocketClose { .. } => CallbackKind::SocketClose,
             Self::Respond(_) => CallbackKind::Respond,
             Self::Status(_) => CallbackKind::Status,
             Self::Broadcast { .. } => CallbackKind::Broadcast,
@@ -76,7 +90,7 @@ impl Callback {
     }
 }
 
-/// The eight callbacks of channels and what tools are asked, without their payloads.
+/// The callbacks of channels and what tools are asked, without their payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallbackKind {
     /// `on-start`
@@ -87,6 +101,12 @@ pub enum CallbackKind {
     Poll,
     /// `on-timer`
     Timer,
+    /// `on-open` of the websocket
+    SocketOpen,
+    /// `on-text` of the websocket
+    SocketText,
+    /// `on-close` of the websocket
+    SocketClose,
     /// `on-respond`
     Respond,
     /// `on-status`
@@ -105,11 +125,14 @@ pub enum CallbackKind {
 
 impl CallbackKind {
     /// Those of channels, in the order of the world.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Start,
         Self::HttpRequest,
         Self::Poll,
         Self::Timer,
+        Self::SocketOpen,
+        Self::SocketText,
+        Self::SocketClose,
         Self::Respond,
         Self::Status,
         Self::Broadcast,
@@ -124,6 +147,9 @@ impl CallbackKind {
             Self::HttpRequest => "on-http-request",
             Self::Poll => "on-poll",
             Self::Timer => "on-timer",
+            Self::SocketOpen => "on-open",
+            Self::SocketText => "on-text",
+            Self::SocketClose => "on-close",
             Self::Respond => "on-respond",
             Self::Status => "on-status",
             Self::Broadcast => "on-broadcast",
@@ -154,7 +180,8 @@ pub enum CallbackValue {
     Executed(ToolResponse),
     /// `schema` or `description` returned this.
     Text(String),
-    /// Nothing was run: the guest lacks this optional export (`on-status`, `on-broadcast`, `on-timer`), or its
+    /// Nothing was run: the guest lacks this optional export (`on-status`, `on-broadcast`, `on-timer`, those of the
+    /// websocket), or its
     /// `status-type` is from before this case existed.
     NotExported,
 }

@@ -19,13 +19,29 @@ pub trait ChannelLink: Send + Sync {
     fn close(&self);
 }
 
-/// A frame for the guest.
+/// What happened to a link, for the guest.
 #[derive(Debug)]
-pub struct LinkFrame {
-    /// The frame, without secrets.
-    pub text: String,
+pub struct LinkNews {
+    /// What happened.
+    pub kind: LinkNewsKind,
     /// Tells the link what became of it.
     pub acknowledgement: FrameAcknowledgement,
+}
+
+/// What happened to a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkNewsKind {
+    /// The service has accepted the login.
+    Opened,
+    /// A frame, without secrets.
+    Frame(Arc<str>),
+    /// A connection has ended that was open.
+    Closed {
+        /// The service's code, when it gave one.
+        code: Option<u16>,
+        /// The service's words, or what broke.
+        reason: Arc<str>,
+    },
 }
 
 /// Tells a link what became of a frame. Dropped without [`FrameAcknowledgement::durable`], the frame counts as not worked

@@ -10,7 +10,7 @@ use crate::capability::{WebsocketCapability, WebsocketProtocol};
 use crate::channel::ChannelName;
 use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
 use crate::event::Event;
-use crate::event::arrival::FrameArrival;
+use crate::event::arrival::LinkArrival;
 use crate::event::link::{ChannelLink, OpenLink};
 use crate::event::queue::EventSender;
 use crate::link::{
@@ -127,9 +127,9 @@ pub(super) fn plan_link(
             http: http.clone(),
             secrets: secrets.clone(),
             login: login_of(&websocket),
-            deliver: Box::new(move |frame| {
-                let arrival = FrameArrival { channel: channel.clone(), frame };
-                events.send(Event::Frame(Box::new(arrival))).is_ok()
+            deliver: Box::new(move |news| {
+                let arrival = LinkArrival { channel: channel.clone(), news };
+                events.send(Event::Link(Box::new(arrival))).is_ok()
             }),
         })?;
         // The router opens the link of a channel once.

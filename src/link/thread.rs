@@ -17,7 +17,7 @@ use super::login::{LoginSecrets, NoLogin};
 use super::protocol::{Protocol, Receipt, Step};
 use super::reconnect::Reconnects;
 use crate::egress::{ChannelHttp, OutboundError};
-use crate::event::link::{LinkFrame, LinkState};
+use crate::event::link::{LinkNews, LinkNewsKind, LinkState};
 use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
 use crate::model::random::random;
@@ -51,8 +51,8 @@ pub struct LinkSettings {
     pub secrets: Arc<dyn SecretStore>,
     /// Their names.
     pub login: LoginSecrets,
-    /// Takes frames for the guest; it may block. `false`: the host is shutting down.
-    pub deliver: Box<dyn Fn(LinkFrame) -> bool + Send>,
+    /// Takes what happens, for the guest; it may block. `false`: the host is shutting down.
+    pub deliver: Box<dyn Fn(LinkNews) -> bool + Send>,
 }
 
 /// Starts a link.
@@ -69,6 +69,8 @@ pub fn start(settings: LinkSettings) -> io::Result<LinkHandle> {
         unsent: VecDeque::new(),
         frames_in_flight: 0,
         bytes_in_flight: 0,
+        is_ready: false,
+        close_code: None,
     };
     let name = format!("tinclaw-link-{}", thread.settings.channel);
     // Nobody joins it: it ends soon after it was told to, and holds nothing that others wait for.
@@ -85,6 +87,10 @@ struct Thread {
     unsent: VecDeque<String>,
     frames_in_flight: usize,
     bytes_in_flight: usize,
+    /// The service has accepted the login of the connection that is open.
+    is_ready: bool,
+    /// The code that the service has closed it with.
+    close_code: Option<u16>,
 }
 
 /// What is left after a turn.
@@ -137,7 +143,20 @@ impl Thread {
         if !matches!(end, End::Again { .. }) {
             connection.close(1000);
         }
-        end
+        self.tell_of_end(end)
+    }
+
+    /// Tells the guest that a connection has ended that was ready.
+    fn tell_of_end(&mut self, end: End) -> End {
+        let (code, reason) = match &end {
+            End::Again { reason, .. } | End::Stopped { reason } => (self.close_code.take(), reason.as_str()),
+            End::Closing => return end,
+        };
+        if !std::mem::take(&mut self.is_ready) {
+            return end;
+        }
+        let kind = LinkNewsKind::Closed { code, reason: reason.into() };
+        self.tell(kind, Receipt::None, 0).err().unwrap_or(end)
     }
 
     fn connect(&self) -> Result<Connection, End> {
@@ -203,6 +222,7 @@ impl Thread {
     }
 
     fn closed(&mut self, code: Option<u16>, reason: &str) -> End {
+        self.close_code = code;
         match self.settings.protocol.closed(code, reason) {
             Step::Stop { reason } => End::Stopped { reason },
             Step::Reconnect { reason, wait, .. } => End::Again { reason, wait },
@@ -219,7 +239,7 @@ impl Thread {
                     }
                 }
                 Step::Deliver { frame, receipt } => self.deliver(frame, receipt)?,
-                Step::Ready => self.ready(),
+                Step::Ready => self.ready()?,
                 Step::Reconnect { reason, code, wait } => {
                     connection.close(code);
                     self.settings.protocol.closed(None, &reason);
@@ -234,7 +254,7 @@ impl Thread {
         Ok(())
     }
 
-    fn ready(&mut self) {
+    fn ready(&mut self) -> Result<(), End> {
         self.reconnects.ready(Instant::now());
         let host = self.settings.address.host();
         log::info!(
@@ -243,16 +263,23 @@ impl Thread {
             self.settings.channel
         );
         self.link.update(|health| health.enter(LinkState::Ready, None));
+        self.is_ready = true;
+        self.tell(LinkNewsKind::Opened, Receipt::None, 0)
     }
 
     fn deliver(&mut self, frame: String, receipt: Receipt) -> Result<(), End> {
         let text = self.settings.http.redacted_frame(frame).map_err(|error| again(error.to_string()))?;
         let bytes = text.len();
+        self.link.update(|health| health.frames_received += 1);
+        self.tell(LinkNewsKind::Frame(text.into()), receipt, bytes)
+    }
+
+    /// Hands on what happened; it is in flight until the router is done with it.
+    fn tell(&mut self, kind: LinkNewsKind, receipt: Receipt, bytes: usize) -> Result<(), End> {
         self.frames_in_flight += 1;
         self.bytes_in_flight += bytes;
-        self.link.update(|health| health.frames_received += 1);
         let acknowledgement = self.link.acknowledgement(receipt, bytes);
-        let is_taken = (self.settings.deliver)(LinkFrame { text, acknowledgement });
+        let is_taken = (self.settings.deliver)(LinkNews { kind, acknowledgement });
         if is_taken { Ok(()) } else { Err(End::Closing) }
     }
 

@@ -11,7 +11,7 @@ use crate::channel::ChannelName;
 use crate::channel::lane::LaneKind;
 use crate::channel::machine::{Action, Channel, Command, Settings, Turn};
 use crate::channel::outbox::RetryPolicy;
-use crate::event::arrival::{AddChannelError, FrameArrival, RouterCommand, Webhook};
+use crate::event::arrival::{AddChannelError, LinkArrival, RouterCommand, Webhook};
 use crate::event::callback::CallbackReport;
 use crate::event::completion::{Completion, Ticket};
 use crate::event::health::ChannelHealth;
@@ -232,9 +232,9 @@ impl Router {
         self.take_responded();
         match event {
             Event::Webhook(webhook) => self.webhook_arrived(*webhook),
-            Event::Frame(arrival) => {
-                let FrameArrival { channel, frame } = *arrival;
-                self.turn(&channel, |channel, turn| channel.frame(frame, turn));
+            Event::Link(arrival) => {
+                let LinkArrival { channel, news } = *arrival;
+                self.turn(&channel, |channel, turn| channel.link_news(news, turn));
             }
             Event::Due(wakeup) => self.due(wakeup),
             Event::Command(command) => self.command(command),

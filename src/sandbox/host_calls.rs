@@ -75,7 +75,7 @@ fn perform(guest: &mut Guest<'_>, args: &[CoreValue], call: HostCall) -> Result<
             imports::lower_nothing_or_error(args, &in_words(result), guest)?;
         }
         HostCall::EmitMessage(message) => guest.state().record.emit(message),
-        HostCall::WebsocketSendText { payload } => {
+        HostCall::WebsocketSendText { payload } | HostCall::SocketSend { text: payload } => {
             let result = guest.blocking(|state| {
                 state.record.had_side_effects();
                 state.channel.services.websocket_send(payload)
@@ -207,7 +207,7 @@ fn moved_bytes(call: &HostCall) -> usize {
         HostCall::SecretExists { name } | HostCall::TimerCancel { name } => name.len(),
         HostCall::StoreAttachmentData { attachment_id, data } => attachment_id.len() + data.len(),
         HostCall::EmitMessage(message) => message_bytes(message),
-        HostCall::WebsocketSendText { payload } => payload.len(),
+        HostCall::WebsocketSendText { payload } | HostCall::SocketSend { text: payload } => payload.len(),
         HostCall::PairingUpsertRequest { id, meta_json, .. } => id.len() + meta_json.len(),
         HostCall::PairingIsAllowed { id, username, .. } => id.len() + optional(username),
         HostCall::PairingResolveIdentity { external_id, .. } => external_id.len(),

@@ -110,9 +110,12 @@ impl<'a> CallbackRun<'a> {
 
     fn missing_export(&self, kind: CallbackKind) -> Result<CallbackValue, WasmChannelError> {
         match kind {
-            CallbackKind::Status | CallbackKind::Broadcast | CallbackKind::Timer => {
-                Ok(CallbackValue::NotExported)
-            }
+            CallbackKind::Status
+            | CallbackKind::Broadcast
+            | CallbackKind::Timer
+            | CallbackKind::SocketOpen
+            | CallbackKind::SocketText
+            | CallbackKind::SocketClose => Ok(CallbackValue::NotExported),
             _ => Err(WasmChannelError::MissingExport {
                 channel: self.channel(),
                 export: kind.name().to_owned(),
@@ -207,9 +210,17 @@ impl<'a> CallbackRun<'a> {
         let args = match callback {
             Callback::Start { config_json } => exports::lower_on_start(config_json, guest)?,
             Callback::HttpRequest(request) => exports::lower_on_http_request(request, guest)?,
-            Callback::Poll | Callback::Shutdown | Callback::Schema | Callback::Description => CoreArgs::new(),
+            Callback::Poll
+            | Callback::Shutdown
+            | Callback::SocketOpen
+            | Callback::Schema
+            | Callback::Description => CoreArgs::new(),
             Callback::Execute(request) => exports::lower_execute(request, guest)?,
             Callback::Timer { name, payload } => exports::lower_on_timer(name, payload, guest)?,
+            Callback::SocketText(text) => exports::lower_on_socket_text(text, guest)?,
+            Callback::SocketClose { code, reason } => {
+                exports::lower_on_socket_close(*code, reason, guest)?
+            }
             Callback::Respond(response) => exports::lower_on_respond(response, &abi_version, guest)?,
             Callback::Status(update) => return exports::lower_on_status(update, &abi_version, guest),
             Callback::Broadcast { user_id, response } => {
@@ -242,9 +253,13 @@ impl<'a> CallbackRun<'a> {
             CallbackKind::Schema | CallbackKind::Description => {
                 Ok(CallbackValue::Text(exports::lift_text(pointer, memory)?))
             }
-            CallbackKind::Poll | CallbackKind::Timer | CallbackKind::Status | CallbackKind::Shutdown => {
-                Ok(CallbackValue::Done)
-            }
+            CallbackKind::Poll
+            | CallbackKind::Timer
+            | CallbackKind::SocketOpen
+            | CallbackKind::SocketText
+            | CallbackKind::SocketClose
+            | CallbackKind::Status
+            | CallbackKind::Shutdown => Ok(CallbackValue::Done),
         };
         Ok(value)
     }

@@ -117,7 +117,7 @@ impl PreparedChannelModule {
         &self.abi_version
     }
 
-    /// Whether the guest has this callback. `on-status`, `on-broadcast` and `on-timer` are optional.
+    /// Whether the guest has this callback. `on-status`, `on-broadcast`, `on-timer` and those of the websocket are optional.
     #[must_use]
     pub(crate) fn exports(&self, callback: CallbackKind) -> bool {
         self.export(callback).is_some()
@@ -181,6 +181,9 @@ fn guest_func(callback: CallbackKind) -> GuestFunc {
         CallbackKind::HttpRequest => GuestFunc::OnHttpRequest,
         CallbackKind::Poll => GuestFunc::OnPoll,
         CallbackKind::Timer => GuestFunc::OnTimer,
+        CallbackKind::SocketOpen => GuestFunc::OnSocketOpen,
+        CallbackKind::SocketText => GuestFunc::OnSocketText,
+        CallbackKind::SocketClose => GuestFunc::OnSocketClose,
         CallbackKind::Respond => GuestFunc::OnRespond,
         CallbackKind::Status => GuestFunc::OnStatus,
         CallbackKind::Broadcast => GuestFunc::OnBroadcast,

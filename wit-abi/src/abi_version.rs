@@ -174,7 +174,7 @@ impl NamedAbiVersion {
         }
     }
 
-    /// Whether this shape has the import. Timers are no part of the package, so of no shape.
+    /// Whether this shape has the import. Timers and the websocket are no part of the package, so of no shape.
     pub fn imports(self, func: HostFunc) -> bool {
         match self.world() {
             World::Channel => self.channel_imports(func),
@@ -194,7 +194,7 @@ impl NamedAbiVersion {
 
     fn channel_imports(self, func: HostFunc) -> bool {
         match func {
-            HostFunc::TimerSet | HostFunc::TimerCancel | HostFunc::ToolInvoke => false,
+            HostFunc::TimerSet | HostFunc::TimerCancel | HostFunc::SocketSend | HostFunc::ToolInvoke => false,
             HostFunc::PairingUpsertRequest | HostFunc::PairingReadAllowFrom => {
                 self >= NamedAbiVersion::Unversioned4
             }
@@ -208,13 +208,16 @@ impl NamedAbiVersion {
         }
     }
 
-    /// Whether this shape has the export. Timers are no part of the package, so of no shape.
+    /// Whether this shape has the export. Timers and the websocket are no part of the package, so of no shape.
     pub fn exports(self, func: GuestFunc) -> bool {
         if func.world() != self.world() {
             return false;
         }
         match func {
-            GuestFunc::OnTimer => false,
+            GuestFunc::OnTimer
+            | GuestFunc::OnSocketOpen
+            | GuestFunc::OnSocketText
+            | GuestFunc::OnSocketClose => false,
             GuestFunc::OnStatus => self >= NamedAbiVersion::Unversioned2,
             GuestFunc::OnBroadcast => self >= NamedAbiVersion::V0_3_0First,
             _ => true,
@@ -430,10 +433,12 @@ mod tests {
     }
 
     #[test]
-    fn timers_do_not_change_the_name() {
+    fn timers_and_the_websocket_do_not_change_the_name() {
         let mut abi_version = NamedAbiVersion::V0_2_0.abi_version();
         abi_version.add_import(HostFunc::TimerSet);
         abi_version.add_export(GuestFunc::OnTimer);
+        abi_version.add_import(HostFunc::SocketSend);
+        abi_version.add_export(GuestFunc::OnSocketText);
         assert_eq!(abi_version.to_string(), "near:agent@0.2.0");
     }
 

@@ -32,6 +32,12 @@ pub enum GuestFunc {
     OnShutdown,
     /// `on-timer` of the timers; optional.
     OnTimer,
+    /// `on-open` of the websocket; optional.
+    OnSocketOpen,
+    /// `on-text` of the websocket; optional.
+    OnSocketText,
+    /// `on-close` of the websocket; optional.
+    OnSocketClose,
     /// `execute` of a tool.
     Execute,
     /// `schema` of a tool.
@@ -47,13 +53,15 @@ pub enum GuestInterface {
     Channel,
     /// `tinclaw:timers/handler@0.1.0`.
     TimerHandler,
+    /// `tinclaw:socket/handler@0.1.0`.
+    SocketHandler,
     /// `near:agent/tool`, at any version of the history.
     Tool,
 }
 
 impl GuestFunc {
     /// Every function of both worlds.
-    pub const ALL: [GuestFunc; 11] = [
+    pub const ALL: [GuestFunc; 14] = [
         GuestFunc::OnStart,
         GuestFunc::OnHttpRequest,
         GuestFunc::OnPoll,
@@ -62,6 +70,9 @@ impl GuestFunc {
         GuestFunc::OnBroadcast,
         GuestFunc::OnShutdown,
         GuestFunc::OnTimer,
+        GuestFunc::OnSocketOpen,
+        GuestFunc::OnSocketText,
+        GuestFunc::OnSocketClose,
         GuestFunc::Execute,
         GuestFunc::Schema,
         GuestFunc::Description,
@@ -78,6 +89,9 @@ impl GuestFunc {
             GuestFunc::OnBroadcast => "on-broadcast",
             GuestFunc::OnShutdown => "on-shutdown",
             GuestFunc::OnTimer => "on-timer",
+            GuestFunc::OnSocketOpen => "on-open",
+            GuestFunc::OnSocketText => "on-text",
+            GuestFunc::OnSocketClose => "on-close",
             GuestFunc::Execute => "execute",
             GuestFunc::Schema => "schema",
             GuestFunc::Description => "description",
@@ -88,6 +102,9 @@ impl GuestFunc {
     pub fn interface(self) -> GuestInterface {
         match self {
             GuestFunc::OnTimer => GuestInterface::TimerHandler,
+            GuestFunc::OnSocketOpen | GuestFunc::OnSocketText | GuestFunc::OnSocketClose => {
+                GuestInterface::SocketHandler
+            }
             GuestFunc::Execute | GuestFunc::Schema | GuestFunc::Description => GuestInterface::Tool,
             _ => GuestInterface::Channel,
         }
@@ -96,14 +113,16 @@ impl GuestFunc {
     /// The world whose guests export it.
     pub fn world(self) -> World {
         match self.interface() {
-            GuestInterface::Channel | GuestInterface::TimerHandler => World::Channel,
+            GuestInterface::Channel | GuestInterface::TimerHandler | GuestInterface::SocketHandler => World::Channel,
             GuestInterface::Tool => World::Tool,
         }
     }
 
     /// Whether a guest of its world is refused without it.
     pub fn is_required(self) -> bool {
-        !matches!(self, GuestFunc::OnStatus | GuestFunc::OnBroadcast | GuestFunc::OnTimer)
+        let is_optional = matches!(self, GuestFunc::OnStatus | GuestFunc::OnBroadcast);
+        !is_optional
+            && !matches!(self.interface(), GuestInterface::TimerHandler | GuestInterface::SocketHandler)
     }
 
     /// Whether the core function returns a pointer to its result, and may have a `cabi_post_…` to be called with it.
@@ -157,7 +176,9 @@ impl GuestFunc {
                 params: &[("req", IncomingHttpRequest::TYPE)],
                 result: Some(OutgoingHttpResponse::TYPE),
             }],
-            GuestFunc::OnPoll | GuestFunc::OnShutdown => &[Func { params: &[], result: None }],
+            GuestFunc::OnPoll | GuestFunc::OnShutdown | GuestFunc::OnSocketOpen => {
+                &[Func { params: &[], result: None }]
+            }
             GuestFunc::OnRespond => &[
                 Func { params: &[("response", OLD_RESPONSE)], result: NOTHING_OR_ERROR },
                 Func { params: &[("response", AgentResponse::TYPE)], result: NOTHING_OR_ERROR },
@@ -174,6 +195,10 @@ impl GuestFunc {
                 },
             ],
             GuestFunc::OnTimer => &[Func { params: &[("name", STRING), ("payload", STRING)], result: None }],
+            GuestFunc::OnSocketText => &[Func { params: &[("text", STRING)], result: None }],
+            GuestFunc::OnSocketClose => {
+                &[Func { params: &[("code", <Option<u16>>::TYPE), ("reason", STRING)], result: None }]
+            }
             GuestFunc::Execute => &[
                 Func { params: &[("req", ToolRequest::TYPE)], result: Some(TOOL_RESPONSE_WITH_RESULT) },
                 Func { params: &[("req", ToolRequest::TYPE)], result: Some(ToolResponse::TYPE) },
@@ -274,6 +299,33 @@ pub fn lower_on_timer<A: GuestAlloc>(name: &str, payload: &str, alloc: &mut A) -
     let mut args = ArgumentList::new(alloc);
     args.lower(name)?;
     args.lower(payload)?;
+    Ok(args.finish())
+}
+
+/// The core arguments of the websocket's `on-text`.
+///
+/// # Errors
+///
+/// As [`lower_on_start`].
+pub fn lower_on_socket_text<A: GuestAlloc>(text: &str, alloc: &mut A) -> Result<CoreArgs, A::Error> {
+    let mut args = ArgumentList::new(alloc);
+    args.lower(text)?;
+    Ok(args.finish())
+}
+
+/// The core arguments of the websocket's `on-close`.
+///
+/// # Errors
+///
+/// As [`lower_on_start`].
+pub fn lower_on_socket_close<A: GuestAlloc>(
+    code: Option<u16>,
+    reason: &str,
+    alloc: &mut A,
+) -> Result<CoreArgs, A::Error> {
+    let mut args = ArgumentList::new(alloc);
+    args.lower(&code)?;
+    args.lower(reason)?;
     Ok(args.finish())
 }
 

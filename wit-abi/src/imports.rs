@@ -46,6 +46,8 @@ pub enum HostFunc {
     TimerSet,
     /// `cancel` of the timers.
     TimerCancel,
+    /// `send` of the websocket.
+    SocketSend,
     /// `tool-invoke`, for tools.
     ToolInvoke,
 }
@@ -57,6 +59,8 @@ pub enum HostInterface {
     ChannelHost,
     /// `tinclaw:timers/host@0.1.0`.
     Timers,
+    /// `tinclaw:socket/host@0.1.0`.
+    Socket,
     /// `near:agent/host`, at any version of the history: what tools import.
     ToolHost,
 }
@@ -65,7 +69,7 @@ impl HostInterface {
     /// The world whose guests import it.
     pub fn world(self) -> World {
         match self {
-            HostInterface::ChannelHost | HostInterface::Timers => World::Channel,
+            HostInterface::ChannelHost | HostInterface::Timers | HostInterface::Socket => World::Channel,
             HostInterface::ToolHost => World::Tool,
         }
     }
@@ -75,7 +79,7 @@ const NOTHING_OR_ERROR: Option<Type> = Some(<Result<(), String>>::TYPE);
 
 impl HostFunc {
     /// Every function.
-    pub const ALL: [HostFunc; 16] = [
+    pub const ALL: [HostFunc; 17] = [
         HostFunc::Log,
         HostFunc::NowMillis,
         HostFunc::WorkspaceRead,
@@ -91,6 +95,7 @@ impl HostFunc {
         HostFunc::PairingReadAllowFrom,
         HostFunc::TimerSet,
         HostFunc::TimerCancel,
+        HostFunc::SocketSend,
         HostFunc::ToolInvoke,
     ];
 
@@ -112,6 +117,7 @@ impl HostFunc {
             HostFunc::PairingReadAllowFrom => "pairing-read-allow-from",
             HostFunc::TimerSet => "set",
             HostFunc::TimerCancel => "cancel",
+            HostFunc::SocketSend => "send",
             HostFunc::ToolInvoke => "tool-invoke",
         }
     }
@@ -121,10 +127,13 @@ impl HostFunc {
         use HostFunc::*;
         match interface {
             HostInterface::Timers => matches!(self, TimerSet | TimerCancel),
+            HostInterface::Socket => matches!(self, SocketSend),
             HostInterface::ToolHost => {
                 matches!(self, Log | NowMillis | WorkspaceRead | HttpRequest | ToolInvoke | SecretExists)
             }
-            HostInterface::ChannelHost => !matches!(self, TimerSet | TimerCancel | ToolInvoke),
+            HostInterface::ChannelHost => {
+                !matches!(self, TimerSet | TimerCancel | SocketSend | ToolInvoke)
+            },
         }
     }
 
@@ -207,6 +216,7 @@ impl HostFunc {
                 result: NOTHING_OR_ERROR,
             }],
             HostFunc::TimerCancel => &[Func { params: &[("name", STRING)], result: None }],
+            HostFunc::SocketSend => &[Func { params: &[("text", STRING)], result: NOTHING_OR_ERROR }],
             HostFunc::ToolInvoke => &[Func {
                 params: &[("alias", STRING), ("params-json", STRING)],
                 result: Some(<Result<String, String>>::TYPE),
@@ -322,6 +332,11 @@ pub enum HostCall {
         /// The timer's name.
         name: String,
     },
+    /// `send` of the websocket: lowered by [`lower_nothing_or_error`].
+    SocketSend {
+        /// The frame.
+        text: String,
+    },
     /// `tool-invoke`: lowered by [`lower_tool_invoke`].
     ToolInvoke {
         /// The alias of the other tool, as the capability file has it.
@@ -386,6 +401,7 @@ impl HostCall {
                 HostCall::TimerSet { name: next.next()?, delay_ms: next.next()?, payload: next.next()? }
             }
             HostFunc::TimerCancel => HostCall::TimerCancel { name: next.next()? },
+            HostFunc::SocketSend => HostCall::SocketSend { text: next.next()? },
             HostFunc::ToolInvoke => HostCall::ToolInvoke { alias: next.next()?, params_json: next.next()? },
         };
         check_result_area(&func.func(abi_version), args, size)?;
@@ -418,7 +434,8 @@ pub fn lower_secret_exists(exists: bool) -> CoreValue {
     CoreValue::I32(u32::from(exists))
 }
 
-/// Hands back the result of `workspace-write`, `store-attachment-data`, `websocket-send-text` or the timers' `set`.
+/// Hands back the result of `workspace-write`, `store-attachment-data`, `websocket-send-text`, the timers' `set`
+/// or the websocket's `send`.
 /// `args` are the call's core arguments, as for each of these functions.
 ///
 /// # Errors

@@ -132,6 +132,7 @@ impl Channel {
                 self.start_returned(value, turn);
             }
             Purpose::Shutdown | Purpose::Status | Purpose::Timer { .. } => turn.store(batch),
+            Purpose::Socket { acknowledgement, .. } => self.socket_called(acknowledgement, batch, turn),
             Purpose::Poll => {
                 turn.store(batch);
                 self.polled(polled, turn);
@@ -177,6 +178,9 @@ impl Channel {
             Purpose::Reply(attempt) => {
                 let progress = self.keep_progress(&report.effects, turn);
                 self.reply_failed(&attempt, error, &report.effects, progress, turn);
+            }
+            Purpose::Socket { acknowledgement, tries } => {
+                self.socket_failed(&job.callback, acknowledgement, tries, turn);
             }
             Purpose::Status | Purpose::Shutdown => {}
         }

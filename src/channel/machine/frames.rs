@@ -7,7 +7,7 @@ use crate::channel::frames::{self, MAX_WAITING_BYTES, Moved, PROCESSING_FILE, WA
 use crate::channel::lane::LaneKind;
 use crate::channel::workspace::{WorkspaceChanges, workspace_path};
 use crate::event::arrival::Due;
-use crate::event::link::LinkFrame;
+use crate::event::link::{FrameAcknowledgement, LinkNews, LinkNewsKind};
 use crate::store::Batch;
 
 use super::Channel;
@@ -29,9 +29,19 @@ impl Channel {
         turn.set_after(Due::Frames, LATER);
     }
 
-    /// A frame arrived. While nothing can be stored it waits, and its link with it.
-    pub fn frame(&mut self, frame: LinkFrame, turn: &mut Turn<'_>) {
-        self.held_frames.push_back(frame);
+    /// Something has happened to the websocket. While nothing can be stored a frame waits, and its link with it.
+    pub fn link_news(&mut self, news: LinkNews, turn: &mut Turn<'_>) {
+        // A guest without a handler only knows frames.
+        if self.settings.has_socket_handler || matches!(news.kind, LinkNewsKind::Frame(_)) {
+            self.held_news.push_back((news, 0));
+            self.work_on_frames(turn);
+        }
+    }
+
+    fn work_on_frames(&mut self, turn: &mut Turn<'_>) {
+        if self.settings.has_socket_handler {
+            return self.call_for_socket(turn);
+        }
         self.store_frames(turn);
         self.poll_for_frames(turn);
     }
@@ -39,21 +49,19 @@ impl Channel {
     /// Frames that had to wait are looked at again.
     pub(super) fn frames_due(&mut self, turn: &mut Turn<'_>) {
         self.open_link(turn);
-        self.store_frames(turn);
-        self.poll_for_frames(turn);
+        self.work_on_frames(turn);
     }
 
     /// What was stored of the channel's frames is durable: those that arrived meanwhile are next.
     pub(super) fn frames_stored(&mut self, turn: &mut Turn<'_>) {
         self.is_storing_frames = false;
-        self.store_frames(turn);
-        self.poll_for_frames(turn);
+        self.work_on_frames(turn);
     }
 
     /// Appends the frames that are held to the waiting file; they are acknowledged when that is durable. Those that arrive
     /// before that are stored together, because each time the whole file is written.
     fn store_frames(&mut self, turn: &mut Turn<'_>) {
-        if self.held_frames.is_empty() || self.is_storing_frames {
+        if self.held_news.is_empty() || self.is_storing_frames {
             return;
         }
         let waiting = self.frame_file(WAITING_FILE);
@@ -62,17 +70,18 @@ impl Channel {
             return turn.set_after(Due::Frames, LATER);
         }
         self.is_storing_frames = true;
-        let held: Vec<_> = self.held_frames.drain(..).collect();
-        let texts: Vec<&str> = held.iter().map(|frame| frame.text.as_str()).collect();
+        let held: Vec<_> = self.held_news.drain(..).filter_map(|(news, _)| frame_of(news)).collect();
+        let texts: Vec<&str> = held.iter().map(|(text, _)| &**text).collect();
         let content = frames::appended(waiting.as_deref(), &texts);
         let batch = self.write_frame_files([(WAITING_FILE, content)]);
-        let acknowledgements = held.into_iter().map(|frame| frame.acknowledgement).collect();
+        let acknowledgements = held.into_iter().map(|(_, acknowledgement)| acknowledgement).collect();
         turn.act(Action::StoreFrames(batch, acknowledgements));
     }
 
     /// Runs `on-poll` when frames wait for it and none runs.
     pub(super) fn poll_for_frames(&mut self, turn: &mut Turn<'_>) {
-        if !self.settings.has_link || self.is_ending || !self.lane(LaneKind::Poll).is_idle() {
+        let has_files = self.settings.has_link && !self.settings.has_socket_handler;
+        if !has_files || self.is_ending || !self.lane(LaneKind::Poll).is_idle() {
             return;
         }
         let (waiting, processing) = (self.frame_file(WAITING_FILE), self.frame_file(PROCESSING_FILE));
@@ -112,5 +121,12 @@ impl Channel {
         let mut batch = Batch::default();
         self.write_quietly(&WorkspaceChanges { writes, ..WorkspaceChanges::default() }, &mut batch);
         batch
+    }
+}
+
+fn frame_of(news: LinkNews) -> Option<(Arc<str>, FrameAcknowledgement)> {
+    match news.kind {
+        LinkNewsKind::Frame(text) => Some((text, news.acknowledgement)),
+        LinkNewsKind::Opened | LinkNewsKind::Closed { .. } => None,
     }
 }

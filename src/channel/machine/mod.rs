@@ -11,7 +11,7 @@
 //! | `requests`, `parked` | requests, duplicates, and those that wait for a change of the workspace |
 //! | `finished`, `effects`, `held` | the end of a callback, what it did, and what its emit rate holds back |
 //! | `polls`, `timers` | what happens by the clock |
-//! | `frames` | what arrives through a websocket |
+//! | `frames`, `sockets` | what arrives through a websocket |
 //! | `replies`, `statuses` | what the agent says |
 //! | `pauses` | failures in a row, and a store that fails and comes back |
 //! | `end` | shutdown and removal |
@@ -29,6 +29,7 @@ mod pauses;
 mod polls;
 mod replies;
 mod requests;
+mod sockets;
 mod start;
 mod statuses;
 #[cfg(test)]
@@ -38,7 +39,7 @@ mod turn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::channel::activity::Activity;
 use crate::channel::breaker::Breaker;
@@ -55,9 +56,9 @@ use crate::channel::waiting::WaitingRequests;
 use crate::channel::workspace::{Workspace, WorkspaceLimits, workspace_path};
 use crate::channel::{ChannelLimits, ChannelName, Registration};
 use crate::event::arrival::Due;
-use crate::event::callback::CallbackReport;
+use crate::event::callback::{CallbackKind, CallbackReport};
 use crate::event::completion::Stored;
-use crate::event::link::LinkFrame;
+use crate::event::link::LinkNews;
 use crate::event::setup::{ChannelSetup, StoredChannel};
 use crate::model::clock::Moment;
 use crate::model::diagnostic::Diagnostic;
@@ -88,6 +89,7 @@ enum LogKind {
     EmitRate,
     TimersDropped,
     TimerGivenUp,
+    FrameGivenUp,
     ReplyStepsAside,
     ReplyGivenUp,
 }
@@ -101,6 +103,8 @@ pub struct Settings {
     pub message_id_from_metadata: bool,
     /// Whether it has a websocket.
     pub has_link: bool,
+    /// Whether its guest is called for each frame. Otherwise it finds them in its workspace.
+    pub has_socket_handler: bool,
     /// The ABI that its guest is built for, if replies have no attachments there.
     pub abi_without_attachments: Option<String>,
     /// Bytes of memory that an instance begins with.
@@ -122,6 +126,7 @@ impl Settings {
             limits: setup.limits,
             message_id_from_metadata: setup.message_id_from_metadata,
             has_link: setup.open_link.is_some(),
+            has_socket_handler: setup.module.exports(CallbackKind::SocketText),
             abi_without_attachments: (!abi_version.response_attachments).then(|| abi_version.to_string()),
             initial_memory: setup.module.initial_memory_bytes(),
             problems: setup.problems().collect(),
@@ -149,8 +154,13 @@ pub struct Channel {
     timers: Timers,
     outbox: Outbox,
     thinking: Thinking,
-    /// Frames that are not durable yet, in the order of arrival; their number is bounded by the link.
-    held_frames: VecDeque<LinkFrame>,
+    /// News of the websocket that nothing durable came of yet, in the order of arrival, and how often the callback for each
+    /// was run; their number is bounded by the link.
+    held_news: VecDeque<(LinkNews, u32)>,
+    /// Whether a callback for news of the websocket waits or runs.
+    is_socket_busy: bool,
+    /// Until when the oldest frame waits, after its callback has failed.
+    socket_waits_until: Option<Instant>,
     /// Whether frames are on their way to the store.
     is_storing_frames: bool,
     recent_requests: RecentRequests,
@@ -222,7 +232,9 @@ impl Channel {
             timers: Timers::load(state.timers),
             outbox,
             thinking: Thinking::default(),
-            held_frames: VecDeque::new(),
+            held_news: VecDeque::new(),
+            is_socket_busy: false,
+            socket_waits_until: None,
             is_storing_frames: false,
             recent_requests,
             waiting_requests: WaitingRequests::default(),

@@ -176,12 +176,18 @@ fn every_function_and_type_of_every_abi_version_is_laid_out_as_wit_parser_says()
 }
 
 #[test]
-fn the_timers_are_laid_out_as_wit_parser_says() {
-    let (reference, abi_version) = (Reference::of("tinclaw-timers"), NamedAbiVersion::V0_3_1.abi_version());
-    let imports = host_funcs(&abi_version, HostInterface::Timers, |_| true);
-    reference.prove_interface(reference.imported, &imports, AbiVariant::GuestImport);
-    let exports = guest_funcs(&abi_version, GuestInterface::TimerHandler, |_| true);
-    reference.prove_interface(reference.exported, &exports, AbiVariant::GuestExport);
+fn the_timers_and_the_websocket_are_laid_out_as_wit_parser_says() {
+    let abi_version = NamedAbiVersion::V0_3_1.abi_version();
+    for (package, imported, exported) in [
+        ("tinclaw-timers", HostInterface::Timers, GuestInterface::TimerHandler),
+        ("tinclaw-socket", HostInterface::Socket, GuestInterface::SocketHandler),
+    ] {
+        let reference = Reference::of(package);
+        let imports = host_funcs(&abi_version, imported, |_| true);
+        reference.prove_interface(reference.imported, &imports, AbiVariant::GuestImport);
+        let exports = guest_funcs(&abi_version, exported, |_| true);
+        reference.prove_interface(reference.exported, &exports, AbiVariant::GuestExport);
+    }
 }
 
 #[test]

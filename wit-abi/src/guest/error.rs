@@ -158,7 +158,8 @@ fn given(world: World) -> String {
     let versions = versions(world);
     match world {
         World::Channel => format!(
-            "`near:agent/channel-host` (without a version or at {versions}), `tinclaw:timers/host@0.1.0`"
+            "`near:agent/channel-host` (without a version or at {versions}), `tinclaw:timers/host@0.1.0`, \
+             `tinclaw:socket/host@0.1.0`"
         ),
         World::Tool => format!("`near:agent/host` (without a version or at {versions})"),
     }

@@ -13,6 +13,8 @@ const CHANNEL_HOST: &str = "near:agent/channel-host";
 const TOOL_HOST: &str = "near:agent/host";
 const TIMERS_HOST: &str = "tinclaw:timers/host";
 const TIMERS_HANDLER: &str = "tinclaw:timers/handler";
+const SOCKET_HOST: &str = "tinclaw:socket/host";
+const SOCKET_HANDLER: &str = "tinclaw:socket/handler";
 
 /// The prefix of the newer names.
 const STANDARD: &str = "cm32p2|";
@@ -27,8 +29,8 @@ pub(super) fn host_interface(world: World, name: &str) -> Option<HostInterface> 
     if version_of(world, path, own, standard).is_some() {
         return Some(interface);
     }
-    let has_timers = world == World::Channel && is_timers(path, TIMERS_HOST, standard);
-    has_timers.then_some(HostInterface::Timers)
+    let own = [(TIMERS_HOST, HostInterface::Timers), (SOCKET_HOST, HostInterface::Socket)];
+    added_interface(world, path, standard, own)
 }
 
 /// The function that a core import of a guest of `world` names.
@@ -46,8 +48,9 @@ pub(super) fn guest_interface(world: World, name: &str) -> Option<(GuestInterfac
     if let Some(version) = version_of(world, path, world.interface(), standard) {
         return Some((interface, Some(version)));
     }
-    let has_timers = world == World::Channel && is_timers(path, TIMERS_HANDLER, standard);
-    has_timers.then_some((GuestInterface::TimerHandler, None))
+    let added =
+        [(TIMERS_HANDLER, GuestInterface::TimerHandler), (SOCKET_HANDLER, GuestInterface::SocketHandler)];
+    Some((added_interface(world, path, standard, added)?, None))
 }
 
 /// The function that a core export of a guest of `world` names, and its version when it is one of the world's own.
@@ -109,9 +112,11 @@ fn version_of(world: World, path: &str, interface: &str, standard: bool) -> Opti
     fits.then_some(version)
 }
 
-fn is_timers(path: &str, interface: &str, standard: bool) -> bool {
+/// Which of the interfaces that this host adds to the world of channels `path` names. All are at version 0.1.0.
+fn added_interface<T>(world: World, path: &str, standard: bool, added: [(&str, T); 2]) -> Option<T> {
     let version = if standard { "@0.1" } else { "@0.1.0" };
-    path.strip_prefix(interface) == Some(version)
+    let named = |(interface, _): &(&str, T)| path.strip_prefix(interface) == Some(version);
+    added.into_iter().filter(|_| world == World::Channel).find(named).map(|(_, interface)| interface)
 }
 
 #[cfg(test)]
@@ -129,6 +134,9 @@ mod tests {
             ("cm32p2|near:agent/channel-host", "log", Some(HostFunc::Log)),
             ("tinclaw:timers/host@0.1.0", "set", Some(HostFunc::TimerSet)),
             ("cm32p2|tinclaw:timers/host@0.1", "cancel", Some(HostFunc::TimerCancel)),
+            ("tinclaw:socket/host@0.1.0", "send", Some(HostFunc::SocketSend)),
+            ("cm32p2|tinclaw:socket/host@0.1", "send", Some(HostFunc::SocketSend)),
+            ("tinclaw:socket/host@0.1.0", "set", None),
             ("near:agent/channel-host@0.3", "log", None),
             ("cm32p2|near:agent/channel-host@0.3.1", "log", None),
             ("near:agent/channel-host@0.4.0", "log", None),
@@ -150,6 +158,8 @@ mod tests {
             ("near:agent/channel@0.3.1#on-broadcast", Some((GuestFunc::OnBroadcast, Some(V0_3_1)))),
             ("cm32p2|near:agent/channel@0.3|on-poll", Some((GuestFunc::OnPoll, Some(V0_3)))),
             ("tinclaw:timers/handler@0.1.0#on-timer", Some((GuestFunc::OnTimer, None))),
+            ("tinclaw:socket/handler@0.1.0#on-text", Some((GuestFunc::OnSocketText, None))),
+            ("cm32p2|tinclaw:socket/handler@0.1|on-close", Some((GuestFunc::OnSocketClose, None))),
             ("near:agent/channel@0.3.1#on-timer", None),
             ("near:agent/channel@0.9.0#on-start", None),
             ("near:agent/channel-host#log", None),
@@ -173,6 +183,7 @@ mod tests {
             ("near:agent/host@0.3.1", "log", None),
             ("near:agent/channel-host@0.3.0", "log", None),
             ("tinclaw:timers/host@0.1.0", "set", None),
+            ("tinclaw:socket/host@0.1.0", "send", None),
         ];
         for (module, name, func) in imports {
             assert_eq!(host_func(World::Tool, module, name), func, "{module} {name}");

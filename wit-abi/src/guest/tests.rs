@@ -45,11 +45,12 @@ fn abi_world(directory: &str) -> (Resolve, WorldId) {
     (resolve, world)
 }
 
-/// The world `guest` of a package that is written in a test, beside those of 0.3.1 and the timers.
+/// The world `guest` of a package that is written in a test, beside those of 0.3.1, the timers and the websocket.
 fn written_world(text: &str) -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
     resolve.push_dir(wit("0.3.1")).unwrap();
     resolve.push_dir(wit("tinclaw-timers")).unwrap();
+    resolve.push_dir(wit("tinclaw-socket")).unwrap();
     let package = resolve.push_str("test.wit", text).unwrap();
     let world = resolve.select_world(package, Some("guest")).unwrap();
     (resolve, world)
@@ -278,6 +279,30 @@ fn a_guest_with_timers_is_read() {
         );
         assert!(guest.abi_version.exports(GuestFunc::OnTimer));
         assert_eq!(guest.export(GuestFunc::OnTimer).unwrap().name, "tinclaw:timers/handler@0.1.0#on-timer");
+        assert_eq!(guest.abi_version.to_string(), "near:agent@0.3.1");
+    }
+}
+
+#[test]
+fn a_guest_with_a_websocket_is_read() {
+    let world = written_world(
+        "package test:guest;
+        world guest {
+            include near:agent/sandboxed-channel@0.3.1;
+            include tinclaw:socket/socket@0.1.0;
+        }",
+    );
+    let module = whole_module(&world);
+    for bytes in [module.clone(), component(&module)] {
+        let guest = read(&bytes).unwrap();
+        assert!(guest.abi_version.imports(HostFunc::SocketSend));
+        for (func, name) in [
+            (GuestFunc::OnSocketOpen, "tinclaw:socket/handler@0.1.0#on-open"),
+            (GuestFunc::OnSocketText, "tinclaw:socket/handler@0.1.0#on-text"),
+            (GuestFunc::OnSocketClose, "tinclaw:socket/handler@0.1.0#on-close"),
+        ] {
+            assert_eq!(guest.export(func).unwrap().name, name);
+        }
         assert_eq!(guest.abi_version.to_string(), "near:agent@0.3.1");
     }
 }

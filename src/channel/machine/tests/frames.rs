@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::channel::frames::{PROCESSING_FILE, WAITING_FILE};
-use crate::event::link::FrameAcknowledgement;
+use crate::event::link::{FrameAcknowledgement, LinkNewsKind};
 
 fn with_link() -> Subject {
     Subject::ready_with(|settings| settings.has_link = true)
@@ -11,8 +11,8 @@ fn with_link() -> Subject {
 impl Subject {
     fn frame(&mut self, text: &str) -> Vec<String> {
         let acknowledgement = FrameAcknowledgement::new(|_| {});
-        let frame = LinkFrame { text: text.into(), acknowledgement };
-        self.turn(|channel, turn| channel.frame(frame, turn))
+        let news = LinkNews { kind: LinkNewsKind::Frame(text.into()), acknowledgement };
+        self.turn(|channel, turn| channel.link_news(news, turn))
     }
 }
 
@@ -68,4 +68,34 @@ fn frames_that_a_poll_failed_at_are_tried_again_later() {
     subject.frame("a");
     let failed = subject.run_next(LaneKind::Poll, guest_error("away"));
     assert_eq!(failed, ["set Poll in 60s", "set Frames in 5s"]);
+}
+
+fn with_handler() -> Subject {
+    Subject::ready_with(|settings| (settings.has_link, settings.has_socket_handler) = (true, true))
+}
+
+#[test]
+fn a_handler_is_called_for_one_frame_at_a_time_and_each_is_acknowledged_when_it_is_durable() {
+    let mut subject = with_handler();
+    assert_eq!(subject.frame("a"), ["runnable inbound"]);
+    assert_eq!(subject.frame("b"), [""; 0], "one after the other");
+    let worked_on = ended(CallbackValue::Done, effects(&[], &[("seen", "a")]));
+    let actions = subject.run_next(LaneKind::Inbound, worked_on);
+    assert_eq!(actions, ["store [seen=a], then acknowledge 1", "runnable inbound"]);
+}
+
+/// A frame whose callback always failed held up those behind it for ever, or paused its channel.
+#[test]
+fn a_frame_whose_callback_fails_is_tried_four_times_and_given_up() {
+    let mut subject = with_handler();
+    subject.frame("poison");
+    subject.frame("b");
+    for _ in 1..4 {
+        let failed = subject.run_next(LaneKind::Inbound, guest_error("trap"));
+        assert!(failed[0].starts_with("set Frames in "), "{failed:?}");
+        assert_eq!(subject.due(Due::Frames), ["open link"], "it is not hurried");
+        subject.pass(std::time::Duration::from_secs(60));
+        assert_eq!(subject.due(Due::Frames), ["open link", "runnable inbound"]);
+    }
+    assert_eq!(subject.run_next(LaneKind::Inbound, guest_error("trap")), ["runnable inbound"], "the next one");
 }

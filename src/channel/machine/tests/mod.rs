@@ -73,6 +73,7 @@ fn settings() -> Settings {
         limits: ChannelLimits::default(),
         message_id_from_metadata: false,
         has_link: false,
+        has_socket_handler: false,
         abi_without_attachments: None,
         initial_memory: 1 << 20,
         problems: Vec::new(),
