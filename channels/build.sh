@@ -4,9 +4,10 @@
 #   channels/build.sh              all of them
 #   channels/build.sh telegram     only these
 #
-# Uses rustup's target where it is installed (`rustup target add wasm32-unknown-unknown`). Elsewhere GUEST_RUST_SH names a
-# script that gives a shell function `guest_cargo`, which is cargo with a compiler for the target. Binaryen's `wasm-opt`
-# makes the channels a seventh smaller; the digests are those of version 108 (Debian 12: `apt-get install binaryen`).
+# The standard library is built with the channels, without words for panics, which nobody would see: that makes them an eighth
+# smaller. It needs its source (`rustup component add rust-src`). Elsewhere GUEST_RUST_SH names a script that gives a shell
+# function `guest_cargo`, which is cargo with a compiler for the target and that source. Binaryen's `wasm-opt` makes the
+# channels a seventh smaller; the digests are those of version 108 (Debian 12: `apt-get install binaryen`).
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "$0")/.."
@@ -14,9 +15,33 @@ cd "$(dirname "$0")/.."
 target=wasm32-unknown-unknown
 names() { for file in channels/*/*.capabilities.json; do basename "$file" .capabilities.json; done; }
 
-have_target() { rustup target list --installed 2>/dev/null | grep -qx "$target"; }
+have_source() { [ -d "$("${RUSTC:-rustc}" --print sysroot)/lib/rustlib/src/rust/library" ]; }
 
 guest_build() {
+  local sysroot own
+  # No path of the machine that builds ends in a guest.
+  sysroot=$("${RUSTC:-rustc}" --print sysroot)
+  local flags="\"-Zunstable-options\", \"-Cpanic=immediate-abort\", \"-Zfmt-debug=none\""
+  flags="$flags, \"--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo\", \"--remap-path-prefix=$PWD=tinclaw\""
+  if [ -n "${GUEST_RUST_SH:-}" ]; then
+    # shellcheck source=/dev/null
+    . "$GUEST_RUST_SH"
+    # Where that script keeps a compiler of its own.
+    own=${GUEST_RUST:-$sysroot}
+    flags="$flags, \"--remap-path-prefix=$own=rust\", \"--remap-path-prefix=$own/root=rust\""
+    (cd channels && GUEST_TARGET=$target guest_cargo "$@" -Zbuild-std-features=optimize_for_size \
+      --config "target.$target.rustflags=[$flags]")
+  elif have_source; then
+    flags="$flags, \"--remap-path-prefix=$sysroot=rust\""
+    (cd channels && RUSTC_BOOTSTRAP=1 cargo --config "target.$target.rustflags=[$flags]" "$@" --target "$target" \
+      -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size)
+  else
+    echo "build.sh: no source of the standard library: run \`rustup component add rust-src\`, or set GUEST_RUST_SH" >&2
+    return 1
+  fi
+}
+
+build() {
   local sysroot own
   # No path of the machine that builds ends in a guest.
   sysroot=$("${RUSTC:-rustc}" --print sysroot)
@@ -42,7 +67,7 @@ build() {
   echo "== $name"
   guest_build build --release --locked -p "$name"
   module="${CARGO_TARGET_DIR:-channels/target}/$target/release/$name.wasm"
-  wasm-opt -Oz --strip-debug --strip-producers --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
+  wasm-opt -Oz --converge --strip-debug --strip-producers --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
     --enable-nontrapping-float-to-int "$module" -o "$module.small"
   module="$module.small"
   cargo run --quiet --locked --manifest-path fixtures/tool/Cargo.toml -- component "$module" "channels/$name/$name.wasm"

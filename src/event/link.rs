@@ -108,6 +108,8 @@ pub enum LinkState {
     Ready,
     /// The last connection failed; another one is opened after a wait.
     Waiting,
+    /// It is not opened, because the secret that it logs in with is optional and not stored.
+    NotUsed,
     /// It ended for good: only an operator can fix this. It is tried again when a secret changes.
     Stopped,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wit_abi::types::PairingUpsertResult;
 
-use crate::capability::{WebsocketCapability, WebsocketProtocol};
+use crate::capability::{RequiredSecret, WebsocketCapability, WebsocketProtocol};
 use crate::channel::ChannelName;
 use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
 use crate::event::Event;
@@ -103,6 +103,7 @@ pub(super) struct LinkPlan {
 pub(super) fn plan_link(
     channel: &ChannelName,
     websocket: Option<&WebsocketCapability>,
+    required: &[RequiredSecret],
     world: &ChannelAccessToWorld,
     secrets: &Arc<dyn SecretStore>,
     events: &EventSender,
@@ -115,6 +116,7 @@ pub(super) fn plan_link(
         Address::Fixed(url) if !world.http.permits_websocket(url) => Some(not_allowed(&address)),
         _ => None,
     };
+    let is_optional = is_optional(websocket, required);
     let (websocket, name) = (websocket.clone(), channel.clone());
     let (http, secrets, events, handle) =
         (world.http.clone(), secrets.clone(), events.clone(), world.link.clone());
@@ -127,6 +129,7 @@ pub(super) fn plan_link(
             http: http.clone(),
             secrets: secrets.clone(),
             login: login_of(&websocket),
+            is_optional,
             deliver: Box::new(move |news| {
                 let arrival = LinkArrival { channel: channel.clone(), news };
                 events.send(Event::Link(Box::new(arrival))).is_ok()
@@ -144,6 +147,15 @@ pub(super) fn link_secret_names(websocket: Option<&WebsocketCapability>) -> Vec<
     // The bot's id is told to everybody in what the service sends.
     let LoginSecrets { token, bot_secret, bot_id: _ } = websocket.map(login_of).unwrap_or_default();
     [token, bot_secret].into_iter().flatten().collect()
+}
+
+/// Whether the capability file says that the channel works without a secret of the login.
+fn is_optional(websocket: &WebsocketCapability, required: &[RequiredSecret]) -> bool {
+    let LoginSecrets { token, bot_secret, bot_id } = login_of(websocket);
+    [token, bot_secret, bot_id].into_iter().flatten().any(|name| {
+        let is_it = |secret: &&RequiredSecret| secret.name.eq_ignore_ascii_case(&name);
+        required.iter().find(is_it).is_some_and(|secret| secret.optional)
+    })
 }
 
 fn address_of(websocket: &WebsocketCapability) -> Address {

@@ -96,10 +96,12 @@ impl Assembly {
         let hosts = setting_hosts::fill(http, websocket, &settings.config);
         diagnostics.extend(hosts.problems.iter().cloned());
         let world = self.world(channel, limits, &secrets, &access.plan, &hosts)?;
-        let link = access::plan_link(&name, hosts.websocket.as_ref(), &world, &secrets, &self.events);
+        let required = file.setup.as_ref().map(|setup| setup.required_secrets.as_slice()).unwrap_or_default();
+        let websocket = hosts.websocket.as_ref();
+        let link = access::plan_link(&name, websocket, required, &world, &secrets, &self.events);
         diagnostics.extend(link.problem);
-        let needed =
-            NeededSecrets::new(file.setup.as_ref(), self.config.public_url.is_some(), access.clone());
+        let (has_public_url, has_link) = (self.config.public_url.is_some(), link.open.is_some());
+        let needed = NeededSecrets::new(file.setup.as_ref(), has_public_url, has_link, access.clone());
         let setup = ChannelSetup {
             module: channel.module().clone(),
             runtime: Arc::new(ChannelRuntimeInfo {

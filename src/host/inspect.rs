@@ -71,12 +71,19 @@ pub(super) struct NeededSecrets {
     /// Whether the host has a public address: some secrets are needed only with or only without one.
     has_public_url: bool,
     access: Arc<ChannelAccess>,
+    /// Messages may come through a websocket: then webhooks need not work.
+    has_link: bool,
 }
 
 impl NeededSecrets {
-    pub fn new(setup: Option<&SetupSection>, has_public_url: bool, access: Arc<ChannelAccess>) -> Self {
+    pub fn new(
+        setup: Option<&SetupSection>,
+        has_public_url: bool,
+        has_link: bool,
+        access: Arc<ChannelAccess>,
+    ) -> Self {
         let required = setup.map(|setup| setup.required_secrets.clone()).unwrap_or_default();
-        Self { required, has_public_url, access }
+        Self { required, has_public_url, has_link, access }
     }
 
     /// The name of each that is missing or cannot be used, as it is stored, and what to do about it. It asks the secrets' store, so it
@@ -95,11 +102,14 @@ impl NeededSecrets {
         let mut webhook = self.access.plan.secret_problems(&lookup);
         let concerns_us =
             |name: &str| self.declared(name).is_none_or(|secret| secret.applies(self.has_public_url));
-        webhook.retain(|(name, _)| concerns_us(name));
+        let may_lack =
+            |name: &str| self.has_link && self.declared(name).is_some_and(|secret| secret.optional);
+        webhook.retain(|(name, problem)| {
+            concerns_us(name) && !(matches!(problem, SecretProblem::Missing) && may_lack(name))
+        });
         let of_webhooks = webhook.iter().map(|(name, problem)| {
-            let name = self.access.secrets.stored_name(name);
             let text = format!("secret {name}: {problem}; webhooks respond with 503");
-            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(&name)))
+            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(name)))
         });
         // Secrets of webhooks have been reported already.
         let is_reported = |required: &RequiredSecret| {
@@ -116,7 +126,7 @@ impl NeededSecrets {
             let name = self.access.secrets.stored_name(name);
             let about = if prompt.is_empty() { String::new() } else { format!(" ({prompt})") };
             let text = format!("secret {name}: it is not stored{about}");
-            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(&name)))
+            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(name)))
         });
         of_webhooks.chain(of_setup).collect()
     }
@@ -181,7 +191,7 @@ mod tests {
         let setup: SetupSection =
             serde_json::from_value(serde_json::json!({"required_secrets": [{"name": "team_token"}]}))
                 .unwrap();
-        let missing = NeededSecrets::new(Some(&setup), false, Arc::new(access)).missing();
+        let missing = NeededSecrets::new(Some(&setup), false, false, Arc::new(access)).missing();
         let texts: Vec<String> = missing.iter().map(|(_, found)| found.to_string()).collect();
         assert_eq!(
             texts,

@@ -51,6 +51,8 @@ pub struct LinkSettings {
     pub secrets: Arc<dyn SecretStore>,
     /// Their names.
     pub login: LoginSecrets,
+    /// Whether the channel works without the link, when a secret of the login is not stored.
+    pub is_optional: bool,
     /// Takes what happens, for the guest; it may block. `false`: the host is shutting down.
     pub deliver: Box<dyn Fn(LinkNews) -> bool + Send>,
 }
@@ -108,6 +110,8 @@ enum End {
     Again { reason: String, wait: Option<Duration> },
     /// Wait for an operator.
     Stopped { reason: String },
+    /// There is nothing to log in with, and need not be.
+    NotUsed { reason: String },
     /// The host or the channel ends.
     Closing,
 }
@@ -117,7 +121,8 @@ impl Thread {
         while !self.link.is_closing() {
             match self.one_connection() {
                 End::Again { reason, wait } => self.wait_for_next(reason, wait),
-                End::Stopped { reason } => self.wait_for_operator(reason),
+                End::Stopped { reason } => self.stopped(reason),
+                End::NotUsed { reason } => self.wait_for_operator(LinkState::NotUsed, reason),
                 End::Closing => break,
             }
         }
@@ -129,6 +134,9 @@ impl Thread {
         self.take_news_without_connection();
         let login = match self.settings.login.read(&*self.settings.secrets) {
             Ok(login) => login,
+            Err(error @ NoLogin::Missing { .. }) if self.settings.is_optional => {
+                return End::NotUsed { reason: error.to_string() };
+            }
             Err(error @ NoLogin::Missing { .. }) => return End::Stopped { reason: error.to_string() },
             Err(error @ NoLogin::Unreadable(_)) => return again(error.to_string()),
         };
@@ -150,7 +158,7 @@ impl Thread {
     fn tell_of_end(&mut self, end: End) -> End {
         let (code, reason) = match &end {
             End::Again { reason, .. } | End::Stopped { reason } => (self.close_code.take(), reason.as_str()),
-            End::Closing => return end,
+            End::NotUsed { .. } | End::Closing => return end,
         };
         if !std::mem::take(&mut self.is_ready) {
             return end;
@@ -353,15 +361,19 @@ impl Thread {
         self.sleep_until(until);
     }
 
-    /// After an end that only an operator can fix: until a secret changes.
-    fn wait_for_operator(&mut self, reason: String) {
+    fn stopped(&mut self, reason: String) {
         log::error!(
             target: &self.settings.channel,
             "channel {}: the websocket to {} is closed: {reason}",
             self.settings.channel,
             self.settings.address.host()
         );
-        self.link.update(|health| health.enter(LinkState::Stopped, Some(reason)));
+        self.wait_for_operator(LinkState::Stopped, reason);
+    }
+
+    /// After an end that only an operator can fix: until a secret changes.
+    fn wait_for_operator(&mut self, state: LinkState, reason: String) {
+        self.link.update(|health| health.enter(state, Some(reason)));
         let revision = self.settings.secrets.revision();
         while !self.link.is_closing() && self.settings.secrets.revision() == revision {
             self.sleep_until(deadline_after(Instant::now(), SECRETS_CHECK));

@@ -218,9 +218,7 @@ impl<'a> CallbackRun<'a> {
             Callback::Execute(request) => exports::lower_execute(request, guest)?,
             Callback::Timer { name, payload } => exports::lower_on_timer(name, payload, guest)?,
             Callback::SocketText(text) => exports::lower_on_socket_text(text, guest)?,
-            Callback::SocketClose { code, reason } => {
-                exports::lower_on_socket_close(*code, reason, guest)?
-            }
+            Callback::SocketClose { code, reason } => exports::lower_on_socket_close(*code, reason, guest)?,
             Callback::Respond(response) => exports::lower_on_respond(response, &abi_version, guest)?,
             Callback::Status(update) => return exports::lower_on_status(update, &abi_version, guest),
             Callback::Broadcast { user_id, response } => {

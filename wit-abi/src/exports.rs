@@ -113,7 +113,9 @@ impl GuestFunc {
     /// The world whose guests export it.
     pub fn world(self) -> World {
         match self.interface() {
-            GuestInterface::Channel | GuestInterface::TimerHandler | GuestInterface::SocketHandler => World::Channel,
+            GuestInterface::Channel | GuestInterface::TimerHandler | GuestInterface::SocketHandler => {
+                World::Channel
+            }
             GuestInterface::Tool => World::Tool,
         }
     }

@@ -131,9 +131,7 @@ impl HostFunc {
             HostInterface::ToolHost => {
                 matches!(self, Log | NowMillis | WorkspaceRead | HttpRequest | ToolInvoke | SecretExists)
             }
-            HostInterface::ChannelHost => {
-                !matches!(self, TimerSet | TimerCancel | SocketSend | ToolInvoke)
-            },
+            HostInterface::ChannelHost => !matches!(self, TimerSet | TimerCancel | SocketSend | ToolInvoke),
         }
     }
 

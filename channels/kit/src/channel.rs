@@ -133,7 +133,7 @@ impl<C: Channel> raw::Guest for Exported<C> {
 }
 
 /// The settings that the start has kept.
-fn settings<C: Channel>() -> C::Settings {
+pub(crate) fn settings<C: Channel>() -> C::Settings {
     state::find(SETTINGS).expect("the channel has started, and its start keeps the settings")
 }
 

@@ -67,6 +67,7 @@ struct Inner {
     emitted: Vec<EmittedMessage>,
     stored: BTreeMap<String, Vec<u8>>,
     log: Vec<String>,
+    frames: Vec<String>,
     now_ms: u64,
     service: Option<Service>,
 }
@@ -129,6 +130,11 @@ impl FakeHost {
         CURRENT.with_borrow(|host| host.workspace.get(path).cloned())
     }
 
+    /// What the channel sent through its websocket.
+    pub fn frames(&self) -> Vec<String> {
+        CURRENT.with_borrow(|host| host.frames.clone())
+    }
+
     /// What the channel logged.
     pub fn log(&self) -> Vec<String> {
         CURRENT.with_borrow(|host| host.log.clone())
@@ -183,6 +189,11 @@ pub(crate) fn http_request(
         Some(service) => service(&sent).0,
         None => Err("there is no service in this test".to_owned()),
     }
+}
+
+pub(crate) fn send(text: &str) -> Result<(), String> {
+    CURRENT.with_borrow_mut(|host| host.frames.push(text.to_owned()));
+    Ok(())
 }
 
 pub(crate) fn emit_message(message: &EmittedMessage) {

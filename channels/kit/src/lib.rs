@@ -75,6 +75,7 @@ pub mod policy;
 mod registration;
 mod reply;
 pub mod retry_after;
+pub mod socket;
 pub mod split;
 pub mod state;
 
@@ -89,3 +90,4 @@ pub use registration::Registration;
 pub use reply::Reply;
 #[doc(hidden)]
 pub use serde_json as __json;
+pub use socket::SocketChannel;

@@ -94,7 +94,8 @@ pub fn without_name<'a>(user: &str, body: &'a str) -> &'a str {
     let name = first.trim_end_matches([':', ',']);
     let local = local_part(user);
     let is_name = name == user
-        || name.strip_prefix(['!', '@']).unwrap_or(name).eq_ignore_ascii_case(local) && name.len() < first.len()
+        || name.strip_prefix(['!', '@']).unwrap_or(name).eq_ignore_ascii_case(local)
+            && name.len() < first.len()
         || name.strip_prefix(['!', '@']).is_some_and(|name| name.eq_ignore_ascii_case(local));
     if is_name { rest.trim_start() } else { body }
 }

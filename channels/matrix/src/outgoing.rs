@@ -105,7 +105,9 @@ fn file_content(settings: &Settings, file: &Attachment) -> Result<Value, Failure
     };
     let info = json!({"mimetype": file.mime_type, "size": file.data.len()});
     let address = files::upload(settings, file)?;
-    Ok(json!({"msgtype": kind, "body": file.filename, "filename": file.filename, "url": address, "info": info}))
+    Ok(
+        json!({"msgtype": kind, "body": file.filename, "filename": file.filename, "url": address, "info": info}),
+    )
 }
 
 /// Where it belongs: into a thread, or as an answer to an event. Only the first part is an answer.

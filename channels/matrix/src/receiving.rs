@@ -27,8 +27,7 @@ const SINCE: &str = "since";
 const INVITES: &str = "invites.json";
 const PAUSED_UNTIL: &str = "paused_until";
 
-const ENCRYPTED: &str =
-    "This room is encrypted, and I cannot read encrypted messages. Please write to me in a room without encryption.";
+const ENCRYPTED: &str = "This room is encrypted, and I cannot read encrypted messages. Please write to me in a room without encryption.";
 
 /// Who invited the bot, by room; whether to a conversation of two.
 type Invites = BTreeMap<String, (String, bool)>;
@@ -101,7 +100,9 @@ fn take_rooms(settings: &Settings, me: &str, since: Option<&str>, joined: &Value
 fn missed(settings: &Settings, room: &str, since: &str, before: &str) -> Result<Vec<Value>, Failure> {
     let query = format!("messages?dir=b&limit={MAX_EVENTS}&from={}&to={}", encoded(before), encoded(since));
     let mut answer = api::get(settings, &api::room_path(room, &query))?;
-    if answer["end"].is_string() && answer["chunk"].as_array().is_some_and(|all| all.len() >= MAX_EVENTS as usize) {
+    if answer["end"].is_string()
+        && answer["chunk"].as_array().is_some_and(|all| all.len() >= MAX_EVENTS as usize)
+    {
         host::warn(&format!("{room}: more was written than is fetched; the oldest messages are left out"));
     }
     let mut events = match answer["chunk"].take() {

@@ -1,4 +1,4 @@
-//! Events of the Events API, slash commands, and buttons: <https://docs.slack.dev/reference/events>.
+//! Events, slash commands and buttons, posted or through Socket Mode: <https://docs.slack.dev/reference/events>.
 
 use serde_json::{Value, json};
 use tinclaw_kit::policy::{Place, Policy, Verdict};
@@ -32,6 +32,24 @@ pub fn take(settings: &Settings, request: &Incoming) -> Response {
             host::warn(failure.words());
             Response::new(503, Vec::new())
         }
+    }
+}
+
+/// Takes an envelope of Socket Mode ("Using Socket Mode"). The host acknowledges it when what this did is durable.
+pub fn take_envelope(settings: &Settings, text: &str) -> Result<(), Failure> {
+    let envelope: Value = serde_json::from_str(text).unwrap_or_default();
+    let payload = &envelope["payload"];
+    match text_of(&envelope, "type") {
+        "events_api" => event(settings, &payload["event"]),
+        "slash_commands" => {
+            commanded(payload, text_of(payload, "command"));
+            Ok(())
+        }
+        "interactive" => {
+            pressed(payload);
+            Ok(())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Slack, as an app: the Events API, slash commands and buttons come in, the Web API goes out.
+//! Slack, as an app: events, slash commands and buttons come in, through Socket Mode or as webhooks; the Web API goes out.
 //! <https://docs.slack.dev/apis/>
 
 mod api;
@@ -8,7 +8,9 @@ mod sending;
 mod text;
 
 use serde::{Deserialize, Serialize};
-use tinclaw_kit::{Channel, Failure, Incoming, Registration, Reply, Response, Status, channel};
+use tinclaw_kit::{
+    Channel, Failure, Incoming, Registration, Reply, Response, SocketChannel, Status, socket_channel,
+};
 
 /// The channel.
 #[derive(Debug)]
@@ -59,4 +61,10 @@ impl Channel for Slack {
     }
 }
 
-channel!(Slack);
+impl SocketChannel for Slack {
+    fn frame(settings: &Settings, text: &str) -> Result<(), Failure> {
+        events::take_envelope(settings, text)
+    }
+}
+
+socket_channel!(Slack);

@@ -78,7 +78,7 @@ fn paths_of(registration: &Registration) -> Vec<String> {
 fn link_problem(link: &LinkHealth) -> Option<String> {
     let LinkHealth { host, state, reason, .. } = link;
     let what = match state {
-        LinkState::Connecting | LinkState::Ready => return None,
+        LinkState::Connecting | LinkState::Ready | LinkState::NotUsed => return None,
         LinkState::Waiting => "is down and will be opened again",
         LinkState::Stopped => "is closed",
     };
