@@ -15,7 +15,8 @@ use crate::model::document::nearest;
 use crate::model::name::{ChannelName, ChannelNameError};
 
 /// The channels that come with the program. `channels/build.sh` packs their files.
-const NAMES: &[&str] = &["matrix", "slack", "telegram", "webchat", "webhook"];
+const NAMES: &[&str] =
+    &["discord", "matrix", "signal", "slack", "telegram", "webchat", "webhook", "whatsapp"];
 
 /// The names of the channels that belong to the program, whether or not their files are in this build.
 pub fn bundled_channel_names() -> Vec<&'static str> {

@@ -75,7 +75,7 @@ fn a_message_arrives_and_its_reply_leaves_formatted_with_typing() {
     };
     play.host.status(&play.channel, status).expect("the host runs");
     assert_eq!(service.inner.typing.wait(1), [DIRECT]);
-    let id = play.answer(delivery, "**hi** `a<b`");
+    let id = play.reply(delivery, "**hi** `a<b`");
     play.until(id, ReplyState::Delivered);
     let sent = &service.inner.sent.all()[0];
     assert_eq!((sent.room.as_str(), &sent.content["body"]), (DIRECT, &json!("hi a<b")));
@@ -127,13 +127,13 @@ fn delivery_is_exactly_once_also_when_answers_are_lost_and_over_a_restart() {
     service.say(DIRECT, ANN, "once");
     let delivery = play.next();
     service.set_losing_answers(true);
-    let id = play.answer(delivery, "first");
+    let id = play.reply(delivery, "first");
     play.until(id, ReplyState::Delivered);
     assert_eq!((service.inner.sent.len(), play.host.reply(id).unwrap().unwrap().attempts), (1, 2));
     service.say(DIRECT, ANN, "again");
     let delivery = play.next();
     service.set_down(true);
-    let id = play.answer(delivery, "second");
+    let id = play.reply(delivery, "second");
     eventually("it was tried", || (play.host.reply(id).unwrap().unwrap().attempts > 0).then_some(()));
     play.host.shutdown();
     service.set_down(false);
@@ -152,9 +152,9 @@ fn a_long_reply_is_split_and_no_part_arrives_twice() {
     service.say(DIRECT, ANN, "tell me everything");
     let code = format!("```rust\n{}```", "let a = \"<&>\";\n".repeat(4000));
     let refused = json!({"errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests", "retry_after_ms": 50});
-    service.inner.orders.next_answer("send", answer(200, &json!({"event_id": "$x"})));
-    service.inner.orders.next_answer("send", answer(429, &refused));
-    let id = play.answer(play.next(), &code);
+    service.inner.orders.next_response("send", answer(200, &json!({"event_id": "$x"})));
+    service.inner.orders.next_response("send", answer(429, &refused));
+    let id = play.reply(play.next(), &code);
     play.until(id, ReplyState::Delivered);
     let sent = service.inner.sent.all();
     let all: String = sent.iter().filter_map(|sent| sent.content["body"].as_str()).collect();
@@ -178,8 +178,8 @@ fn failures_that_pass_are_tried_again_and_formatting_that_is_refused_is_left_out
         let service = Matrix::start();
         let play = open(&service);
         service.say(DIRECT, ANN, "hello");
-        service.inner.orders.next_answer("send", failure);
-        let id = play.answer(play.next(), "hi");
+        service.inner.orders.next_response("send", failure);
+        let id = play.reply(play.next(), "hi");
         play.until(id, ReplyState::Delivered);
         assert_eq!((play.host.reply(id).unwrap().unwrap().attempts, service.inner.sent.len()), (2, 1));
     }
@@ -187,8 +187,8 @@ fn failures_that_pass_are_tried_again_and_formatting_that_is_refused_is_left_out
     let play = open(&service);
     service.say(DIRECT, ANN, "hello");
     let bad = answer(400, &json!({"errcode": "M_BAD_JSON", "error": "formatted_body"}));
-    service.inner.orders.next_answer("send", bad);
-    let id = play.answer(play.next(), "**hi**");
+    service.inner.orders.next_response("send", bad);
+    let id = play.reply(play.next(), "**hi**");
     play.until(id, ReplyState::Delivered);
     let content = &service.inner.sent.all()[0].content;
     assert_eq!((&content["body"], &content["formatted_body"]), (&json!("hi"), &Value::Null));
@@ -201,13 +201,13 @@ fn a_refusal_for_good_is_a_dead_letter_and_a_revoked_token_degrades_the_channel(
     service.say(DIRECT, ANN, "hello");
     let delivery = play.next();
     service.ban(DIRECT);
-    let id = play.answer(delivery, "hi");
+    let id = play.reply(delivery, "hi");
     let why = play.until_dead(id);
     assert!(why.contains("M_FORBIDDEN User is not in the room"), "{why}");
     service.say(GROUP, ANN, "tin: hello, @tin:a.example");
     let delivery = play.next();
     service.revoke();
-    let id = play.answer(delivery, "hi");
+    let id = play.reply(delivery, "hi");
     let why = play.until_dead(id);
     assert!(why.contains("M_UNKNOWN_TOKEN"), "{why}");
     eventually("the channel is degraded", || {
@@ -227,7 +227,7 @@ fn in_a_group_the_bot_hears_what_is_for_it_and_answers_there() {
     let delivery = play.next();
     assert_eq!(delivery.message().content, "what is up");
     assert_eq!(delivery.message().thread_id, Some(format!("{GROUP}:$root")));
-    let id = play.answer(delivery, "much");
+    let id = play.reply(delivery, "much");
     play.until(id, ReplyState::Delivered);
     let content = &service.inner.sent.all()[0].content;
     let relation = json!({"rel_type": "m.thread", "event_id": "$root", "is_falling_back": false,
@@ -268,7 +268,7 @@ fn files_come_in_and_go_out() {
         assert_eq!((attached.filename.as_deref(), attached.mime_type.as_str()), (Some("a.png"), "image/png"));
         let data = delivery.attachment_data(0).expect("the store works").expect("it is kept");
         assert_eq!(&data[..], b"a picture");
-        let id = play.answer_with(delivery, "here", vec![file("b.pdf", "application/pdf", b"%PDF")]);
+        let id = play.reply_with(delivery, "here", vec![file("b.pdf", "application/pdf", b"%PDF")]);
         play.until(id, ReplyState::Delivered);
         let sent = service.inner.sent.all();
         assert_eq!(

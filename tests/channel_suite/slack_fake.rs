@@ -41,6 +41,8 @@ pub struct Inner {
     pub orders: Orders,
     pub sent: CallLog<Sent>,
     pub statuses: CallLog<String>,
+    /// Links of Socket Mode that were asked for.
+    pub opened: CallLog<()>,
 }
 
 pub struct Slack {
@@ -128,6 +130,9 @@ impl Inner {
             };
         }
         let Some(method) = path.strip_prefix("/api/") else { return (404, Vec::new(), Vec::new()) };
+        if method == "apps.connections.open" {
+            return self.open(request);
+        }
         if request.header("authorization") != Some(&*self.token) {
             return refused("not_authed");
         }
@@ -152,6 +157,19 @@ impl Inner {
             "files.completeUploadExternal" => self.complete(&body),
             _ => refused("unknown_method"),
         }
+    }
+
+    /// Gives out the address of a link of Socket Mode, for the app-level token alone.
+    fn open(&self, request: &Recorded) -> Response {
+        if request.header("authorization") != Some("Bearer value-of-slack_app_token") {
+            return refused("not_allowed_token_type");
+        }
+        if let Some(error) = &locked(&self.state).error {
+            return refused(error);
+        }
+        self.opened.push(());
+        let url = format!("wss://wss-primary.slack.com/link/?ticket={}&app_id=A1", self.opened.len());
+        response(200, &json!({"ok": true, "url": url}))
     }
 
     fn message(&self, body: &Value) -> Response {

@@ -1,5 +1,6 @@
 //! A fake websocket service on loopback: each connection is played by what the test says.
 
+use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +10,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Message, WebSocket};
+
+/// What a connection brought within some time.
+pub enum Within {
+    Frame(Value),
+    Nothing,
+    Closed,
+}
 
 /// The service's side of a connection.
 pub struct Connection(WebSocket<TcpStream>);
@@ -35,6 +43,22 @@ impl Connection {
                 Message::Close(_) => return None,
                 _ => {}
             }
+        }
+    }
+
+    /// What arrives within this time: a frame as JSON, nothing, or the end of the connection.
+    pub fn receive_within(&mut self, time: Duration) -> Within {
+        let _ = self.0.get_ref().set_read_timeout(Some(time));
+        match self.0.read() {
+            Ok(Message::Text(text)) => Within::Frame(serde_json::from_str(text.as_str()).expect("JSON")),
+            Ok(Message::Close(_)) => Within::Closed,
+            Ok(_) => Within::Nothing,
+            Err(tungstenite::Error::Io(error))
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+            {
+                Within::Nothing
+            }
+            Err(_) => Within::Closed,
         }
     }
 

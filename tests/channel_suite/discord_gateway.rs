@@ -1,0 +1,151 @@
+//! A fake of Discord's gateway: <https://docs.discord.com/developers/events/gateway>. It keeps a session with its events, so
+//! that a connection can be resumed, and closes as Discord does what logs in wrongly.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::fake::{Told, locked};
+use crate::support::gateway::{Connection, Gateway, Within};
+
+const TOKEN: &str = "value-of-discord_bot_token";
+/// Guilds, guild messages, direct messages, message content.
+const INTENTS: u64 = 1 | 512 | 4096 | 32768;
+
+/// What a test has the gateway do.
+enum Order {
+    Event(&'static str, Value),
+    Close(u16),
+}
+
+#[derive(Default)]
+struct Session {
+    orders: VecDeque<Order>,
+    /// What was sent, from the sequence 1 on.
+    events: Vec<Value>,
+    token_is_revoked: bool,
+    lacks_intents: bool,
+}
+
+/// The gateway.
+pub struct Bot {
+    session: Arc<Mutex<Session>>,
+    /// `identify` and `resume`, in order.
+    pub logins: Arc<Told<String>>,
+    gateway: Gateway,
+}
+
+impl Bot {
+    pub fn start() -> Self {
+        let (session, logins) = (Arc::<Mutex<Session>>::default(), Arc::<Told<String>>::default());
+        let played = (session.clone(), logins.clone());
+        let gateway = Gateway::start(move |connection, _| play(connection, &played.0, &played.1));
+        Self { session, logins, gateway }
+    }
+
+    pub fn url(&self) -> String {
+        self.gateway.url()
+    }
+
+    /// Sends an event to the bot, at once or when it is there again.
+    pub fn event(&self, name: &'static str, data: Value) {
+        locked(&self.session).orders.push_back(Order::Event(name, data));
+    }
+
+    /// Closes the connection.
+    pub fn close(&self, code: u16) {
+        locked(&self.session).orders.push_back(Order::Close(code));
+    }
+
+    pub fn revoke(&self) {
+        locked(&self.session).token_is_revoked = true;
+    }
+
+    pub fn refuse_intents(&self) {
+        locked(&self.session).lacks_intents = true;
+    }
+}
+
+fn play(connection: &mut Connection, session: &Mutex<Session>, logins: &Told<String>) {
+    connection.send(&json!({"op": 10, "d": {"heartbeat_interval": 500}}));
+    if !log_in(connection, session, logins) {
+        return;
+    }
+    loop {
+        let order = locked(session).orders.pop_front();
+        match order {
+            Some(Order::Event(name, data)) => send(connection, session, name, data),
+            Some(Order::Close(code)) => return connection.close(code, "as the test wants"),
+            None => match connection.receive_within(Duration::from_millis(10)) {
+                Within::Frame(frame) => heartbeat(connection, session, &frame),
+                Within::Nothing => {}
+                Within::Closed => return,
+            },
+        }
+    }
+}
+
+/// Answers heartbeats, and nothing else: this bot sends nothing else.
+fn heartbeat(connection: &mut Connection, session: &Mutex<Session>, frame: &Value) {
+    assert_eq!(frame["op"], 1, "{frame}");
+    let sent = locked(session).events.len() as u64;
+    assert!(frame["d"].as_u64().is_none_or(|seen| seen <= sent), "{frame}");
+    connection.send(&json!({"op": 11}));
+}
+
+fn log_in(connection: &mut Connection, session: &Mutex<Session>, logins: &Told<String>) -> bool {
+    loop {
+        let Some(frame) = connection.receive() else { return false };
+        if frame["op"] == 1 {
+            connection.send(&json!({"op": 11}));
+            continue;
+        }
+        let (is_revoked, lacks_intents) = {
+            let session = locked(session);
+            (session.token_is_revoked, session.lacks_intents)
+        };
+        if is_revoked || frame["d"]["token"] != TOKEN {
+            connection.close(4004, "Authentication failed.");
+            return false;
+        }
+        match frame["op"].as_u64() {
+            Some(2) => {
+                logins.push("identify".to_owned());
+                assert!(frame["d"]["properties"]["os"].is_string(), "{frame}");
+                if lacks_intents || frame["d"]["intents"] != INTENTS {
+                    connection.close(4014, "Disallowed intent(s).");
+                    return false;
+                }
+                locked(session).events.clear();
+                let ready = json!({"v": 10, "user": {"id": "100"}, "application": {"id": "200"},
+                    "session_id": "s1", "resume_gateway_url": "wss://gateway-us-east1-b.discord.gg"});
+                send(connection, session, "READY", ready);
+            }
+            Some(6) => {
+                logins.push("resume".to_owned());
+                assert_eq!(frame["d"]["session_id"], "s1");
+                let seen = frame["d"]["seq"].as_u64().expect("a sequence") as usize;
+                let missed = locked(session).events[seen..].to_vec();
+                missed.iter().for_each(|event| connection.send(event));
+                send(connection, session, "RESUMED", json!({}));
+            }
+            _ => {
+                connection.close(4003, "Not authenticated.");
+                return false;
+            }
+        }
+        return true;
+    }
+}
+
+fn send(connection: &mut Connection, session: &Mutex<Session>, name: &str, data: Value) {
+    let event = {
+        let mut session = locked(session);
+        let event = json!({"op": 0, "s": session.events.len() + 1, "t": name, "d": data});
+        session.events.push(event.clone());
+        event
+    };
+    connection.send(&event);
+}
