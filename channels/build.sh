@@ -112,8 +112,6 @@ mv channels/digests.txt.new channels/digests.txt
 # The archive that the program carries (src/channel/archive.rs says its format).
 files() {
   for name in $(names); do echo "channels/$name/$name.wasm"; echo "channels/$name/$name.capabilities.json"; done
-  echo fixtures/webchat.wasm
-  echo fixtures/webchat.capabilities.json
   # What `tinclaw new` writes beside a new channel.
   find channels/kit -type f | sort
 }

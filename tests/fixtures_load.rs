@@ -67,7 +67,6 @@ fn the_forms_are_components_and_modules_with_each_kind_of_wasi() {
         ("preview1", GuestKind::Module, "wasi_snapshot_preview1"),
         ("preview2", GuestKind::Component, "wasi:"),
         ("reminder", GuestKind::Component, ""),
-        ("webchat", GuestKind::Module, ""),
     ];
     for (name, form, wasi) in rows {
         let (kind, abi_version, modules) = shape(name);

@@ -20,6 +20,7 @@ mod slack_socket;
 mod slack_socket_fake;
 mod telegram;
 mod telegram_fake;
+mod webchat;
 mod webhook;
 mod whatsapp;
 mod whatsapp_fake;

@@ -34,11 +34,13 @@ impl Place {
         self.0.write(name, content)
     }
 
-    /// A fixture guest in the directory `channels` of this place.
+    /// A fixture guest, or a channel of the program, in the directory `channels` of this place.
     pub fn channel(&self, name: &str) -> PathBuf {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let bundled = root.join("channels").join(name);
+        let folder = if bundled.is_dir() { bundled } else { root.join("fixtures") };
         for file in [format!("{name}.wasm"), format!("{name}.capabilities.json")] {
-            self.file(&format!("channels/{file}"), std::fs::read(fixtures.join(&file)).unwrap());
+            self.file(&format!("channels/{file}"), std::fs::read(folder.join(&file)).unwrap());
         }
         self.0.join("channels").join(format!("{name}.wasm"))
     }

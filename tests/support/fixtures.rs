@@ -13,8 +13,11 @@ pub fn value_of(secret: &str) -> String {
     format!("value-of-{secret}")
 }
 
+/// A file of the fixtures, or of the channels that come with the program.
 pub fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let channel = root.join("channels").join(name.split('.').next().unwrap_or(name)).join(name);
+    if channel.is_file() { channel } else { root.join("fixtures").join(name) }
 }
 
 pub fn runtime() -> WasmChannelRuntime {
