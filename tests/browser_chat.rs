@@ -166,7 +166,8 @@ fn files_go_both_ways_and_what_is_unread_is_counted() {
                   const event = new Event('drop'); event.dataTransfer = files; dispatchEvent(event)";
     browser.script(choose);
     eventually("the file is chosen", || {
-        (browser.script("return document.querySelectorAll('#chosen button').length") == json!(1)).then_some(())
+        (browser.script("return document.querySelectorAll('#chosen button').length") == json!(1))
+            .then_some(())
     });
     browser.click("#send");
     let delivery = host.messages().recv_timeout(std::time::Duration::from_secs(90)).expect("a message");
@@ -175,7 +176,8 @@ fn files_go_both_ways_and_what_is_unread_is_counted() {
     assert_eq!(&data[..], b"note");
     browser.script("document.hasFocus = () => false");
     let png = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, PIXEL).expect("base64");
-    let picture = tinclaw::Attachment { filename: "dot.png".into(), mime_type: "image/png".into(), data: png };
+    let picture =
+        tinclaw::Attachment { filename: "dot.png".into(), mime_type: "image/png".into(), data: png };
     let content = "```js\nlet a = 1 < 2;\n```".to_owned();
     let attachments = vec![picture];
     host.respond(&delivery, AgentResponse { content, attachments, ..AgentResponse::default() })
@@ -186,7 +188,10 @@ fn files_go_both_ways_and_what_is_unread_is_counted() {
         (browser.script(shown) == json!(1)).then_some(())
     });
     assert_eq!(browser.script("return document.title"), json!("(1) Chat"));
-    assert_eq!(browser.script("return document.querySelector('.code pre').textContent"), json!("let a = 1 < 2;\n"));
+    assert_eq!(
+        browser.script("return document.querySelector('.code pre').textContent"),
+        json!("let a = 1 < 2;\n")
+    );
     browser.click(".copy");
     eventually("the code is copied, or selected", || {
         let words = browser.script("return document.querySelector('.copy').textContent");
@@ -195,4 +200,5 @@ fn files_go_both_ways_and_what_is_unread_is_counted() {
 }
 
 /// A picture of one pixel.
-const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+const PIXEL: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";

@@ -338,3 +338,35 @@ fn plain() -> WasmChannel {
         file["capabilities"]["websocket"] = json!({"url": "wss://gateway.example/", "protocol": "plain"});
     })
 }
+
+/// A guest that exports the handler of the websocket is called for what happens to it. A frame whose callback always fails held
+/// up those behind it for ever.
+#[test]
+fn a_frame_that_a_guest_cannot_take_is_given_up_and_the_next_one_is_taken() {
+    let gateway = Gateway::start(|connection, before| {
+        if before == 0 {
+            connection.send_text("poison");
+            connection.send_text("ok");
+            // Until the test has seen what came of both.
+            while connection.receive_within(Duration::from_millis(50)).is_nothing() {}
+        }
+        connection.hold();
+    });
+    let capabilities = json!({
+        "type": "channel", "name": "socket_poison",
+        "capabilities": {
+            "http": {"allowlist": [{"host": "gateway.example"}]},
+            "websocket": {"url": "wss://gateway.example/", "protocol": "plain"},
+            "channel": {"allowed_paths": ["/webhook/hostile"], "allow_polling": true, "webhook": {"auth": "none"}}
+        }
+    });
+    let guest = fixtures::hostile(&fixtures::runtime(), "socket_poison", &capabilities);
+    let host = builder(&gateway).channel(guest).start().expect("the host starts");
+    // `on-start`, `on-open`, and the second frame.
+    let found = eventually("the second frame is taken", || {
+        let health = health(&host);
+        (health.succeeded >= 3 && health.dropped == 1).then_some(health)
+    });
+    assert_eq!((found.failed, found.state), (4, ChannelState::Ready), "{:?}", found.problems);
+    assert_eq!(found.link.map(|link| link.frames_received), Some(2));
+}

@@ -108,8 +108,9 @@ impl NeededSecrets {
             concerns_us(name) && !(matches!(problem, SecretProblem::Missing) && may_lack(name))
         });
         let of_webhooks = webhook.iter().map(|(name, problem)| {
+            let name = self.access.secrets.stored_name(name);
             let text = format!("secret {name}: {problem}; webhooks respond with 503");
-            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(name)))
+            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(&name)))
         });
         // Secrets of webhooks have been reported already.
         let is_reported = |required: &RequiredSecret| {
@@ -126,7 +127,7 @@ impl NeededSecrets {
             let name = self.access.secrets.stored_name(name);
             let about = if prompt.is_empty() { String::new() } else { format!(" ({prompt})") };
             let text = format!("secret {name}: it is not stored{about}");
-            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(name)))
+            (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(&name)))
         });
         of_webhooks.chain(of_setup).collect()
     }

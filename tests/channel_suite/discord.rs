@@ -187,7 +187,10 @@ fn files_come_in_and_go_out() {
     let id = play.reply_with(delivery, "here", vec![file("ü.txt", "text/plain", b"text")]);
     play.until(id, ReplyState::Delivered);
     let sent = service.inner.sent.all();
-    assert_eq!((sent[0].content.as_str(), &sent[1].file), ("here", &Some(("ü.txt".into(), b"text".to_vec()))));
+    assert_eq!(
+        (sent[0].content.as_str(), &sent[1].file),
+        ("here", &Some(("ü.txt".into(), b"text".to_vec())))
+    );
 }
 
 #[test]

@@ -168,7 +168,8 @@ impl Inner {
         let mut state = locked(&self.state);
         let nonce = body["nonce"].as_str().unwrap_or_default();
         assert!(nonce.len() <= 25, "{nonce}");
-        let is_new = nonce.is_empty() || body["enforce_nonce"] != true || state.nonces.insert(nonce.to_owned());
+        let is_new =
+            nonce.is_empty() || body["enforce_nonce"] != true || state.nonces.insert(nonce.to_owned());
         if is_new {
             self.sent.push(Sent {
                 channel: channel.to_owned(),

@@ -58,7 +58,10 @@ fn a_message_arrives_and_its_reply_leaves_with_typing() {
     let id = play.reply(delivery, "**bold** text");
     play.until(id, ReplyState::Delivered);
     let sent = service.inner.sent.all();
-    assert_eq!((sent[0].to.as_str(), sent[0].text.as_str(), &sent[0].quote), ("uuid-ann", "bold text", &None));
+    assert_eq!(
+        (sent[0].to.as_str(), sent[0].text.as_str(), &sent[0].quote),
+        ("uuid-ann", "bold text", &None)
+    );
     let news = AgentResponse { content: "news".into(), ..AgentResponse::default() };
     let id = play.host.broadcast(&play.channel, "+4917", news).expect("it is kept");
     play.until(id, ReplyState::Delivered);
@@ -123,9 +126,7 @@ fn edits_and_reactions_are_told_and_own_messages_and_repeats_are_not_heard() {
     let edit = json!({"targetSentTimestamp": 1, "dataMessage": {"timestamp": 4, "message": "better"}});
     service.envelope(4, json!({"editMessage": edit}));
     assert_eq!(play.hear(), "[edited] better");
-    let reaction = |is_remove: bool| {
-        json!({"dataMessage": {"reaction": {"emoji": "👍", "targetSentTimestamp": 7, "isRemove": is_remove}}})
-    };
+    let reaction = |is_remove: bool| json!({"dataMessage": {"reaction": {"emoji": "👍", "targetSentTimestamp": 7, "isRemove": is_remove}}});
     service.envelope(5, reaction(true));
     service.envelope(6, reaction(false));
     assert_eq!(play.hear(), "[reaction 👍 to message 7]");

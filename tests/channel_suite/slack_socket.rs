@@ -69,9 +69,7 @@ fn commands_and_buttons_come_through_the_link() {
 fn an_event_that_cannot_be_worked_on_is_not_acknowledged_and_tried_again() {
     let (service, sockets) = (Slack::start(), Sockets::start());
     let play = open(&setting(&service, &sockets));
-    eventually("the link is ready", || {
-        play.health().link.filter(|link| link.state == LinkState::Ready)
-    });
+    eventually("the link is ready", || play.health().link.filter(|link| link.state == LinkState::Ready));
     // Who the app is cannot be asked.
     service.set_down(true);
     sockets.event("e1", &direct("hello", "1.0"));
@@ -118,9 +116,7 @@ fn a_token_that_is_refused_does_not_hammer_and_a_link_that_is_disabled_stops() {
     let (service, sockets) = (Slack::start(), Sockets::start());
     let play = open(&setting(&service, &sockets));
     sockets.disconnect("link_disabled");
-    eventually("the link stops", || {
-        play.health().link.filter(|link| link.state == LinkState::Stopped)
-    });
+    eventually("the link stops", || play.health().link.filter(|link| link.state == LinkState::Stopped));
 }
 
 #[test]

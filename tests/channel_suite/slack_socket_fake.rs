@@ -82,7 +82,9 @@ fn play(connection: &mut Connection, state: &Mutex<State>, acknowledged: &Told<S
                 locked(state).unacknowledged.push(envelope.clone());
                 connection.send(&envelope);
             }
-            Some(Order::Disconnect(reason)) => connection.send(&json!({"type": "disconnect", "reason": reason})),
+            Some(Order::Disconnect(reason)) => {
+                connection.send(&json!({"type": "disconnect", "reason": reason}))
+            }
             Some(Order::Drop) => return,
             None => match connection.receive_within(Duration::from_millis(10)) {
                 Within::Frame(frame) => {

@@ -147,7 +147,11 @@ fn files_go_both_ways_and_only_to_their_conversation() {
     assert_eq!((picture.status, picture.body.as_slice()), (200, &b"PNG"[..]));
     assert_eq!(picture.header("content-type"), Some("image/png"));
     let page = fetch(&own["id"], SESSION);
-    assert_eq!(page.header("content-type"), Some("application/octet-stream"), "nothing of a visitor's is a page");
+    assert_eq!(
+        page.header("content-type"),
+        Some("application/octet-stream"),
+        "nothing of a visitor's is a page"
+    );
     assert_eq!(page.header("content-disposition"), Some("attachment"));
     say(&play, "m2", "x");
     assert_eq!(send(&play, OTHER, "m1", "who else", &json!([])).status, 200);

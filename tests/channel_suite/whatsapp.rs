@@ -117,7 +117,8 @@ fn each_type_of_message_is_understood() {
         assert_eq!(play.hear(), expected);
     }
     // A reaction that is taken back, and what is about another number of the app.
-    service.say(&play, json!({"from": "4915", "id": "r", "type": "reaction", "reaction": {"message_id": "m0"}}));
+    service
+        .say(&play, json!({"from": "4915", "id": "r", "type": "reaction", "reaction": {"message_id": "m0"}}));
     service.post(&play, &json!({"metadata": {"phone_number_id": "9"}, "messages": [text("o", "other")]}));
     service.post(
         &play,
@@ -145,7 +146,10 @@ fn files_come_in_and_go_out() {
     let sent = service.inner.sent.all();
     assert_eq!(sent[0].text, "here");
     assert_eq!((sent[1].kind.as_str(), &sent[1].file), ("image", &Some(("a.png".into(), b"PNG".to_vec()))));
-    assert_eq!((sent[2].kind.as_str(), &sent[2].file), ("document", &Some(("ü.txt".into(), b"text".to_vec()))));
+    assert_eq!(
+        (sent[2].kind.as_str(), &sent[2].file),
+        ("document", &Some(("ü.txt".into(), b"text".to_vec())))
+    );
     let lost = json!({"id": "91", "mime_type": "application/pdf", "filename": "b.pdf"});
     service.say(&play, json!({"from": "4915", "id": "m2", "type": "document", "document": lost}));
     assert_eq!(play.hear(), "[b.pdf could not be fetched]");

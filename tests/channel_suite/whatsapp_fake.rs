@@ -136,7 +136,8 @@ impl Inner {
     }
 
     fn upload(&self, request: &Recorded) -> Response {
-        let fields = form::read(request.header("content-type").unwrap_or_default(), &request.body).expect("a form");
+        let fields =
+            form::read(request.header("content-type").unwrap_or_default(), &request.body).expect("a form");
         let field = |name: &str| fields.iter().find(|field| field.name == name);
         assert_eq!(field("messaging_product").expect("a product").data, b"whatsapp");
         assert!(field("type").is_some());

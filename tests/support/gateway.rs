@@ -18,6 +18,12 @@ pub enum Within {
     Closed,
 }
 
+impl Within {
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+}
+
 /// The service's side of a connection.
 pub struct Connection(WebSocket<TcpStream>);
 

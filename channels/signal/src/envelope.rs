@@ -55,7 +55,8 @@ impl<'a> Envelope<'a> {
     /// Whether it mentions this number, or answers a message of it.
     pub fn is_for(self, number: &str) -> bool {
         let quoted = &self.message["quote"];
-        let is_answer = [&quoted["authorNumber"], &quoted["author"]].into_iter().any(|author| author == number);
+        let is_answer =
+            [&quoted["authorNumber"], &quoted["author"]].into_iter().any(|author| author == number);
         is_answer || self.mentions().any(|mention| mention["number"] == number)
     }
 

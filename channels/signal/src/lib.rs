@@ -62,7 +62,9 @@ impl Channel for Signal {
             return Err("set `api` in [channel.signal.config]: the URL of signal-cli-rest-api".to_owned());
         }
         if !settings.number().starts_with('+') {
-            return Err("set `number` in [channel.signal.config]: the bot's number, as in +4915112345678".to_owned());
+            return Err(
+                "set `number` in [channel.signal.config]: the bot's number, as in +4915112345678".to_owned()
+            );
         }
         api::check_mode(settings)?;
         Ok(Registration::new("Signal").poll(settings.poll_interval_ms))

@@ -80,7 +80,8 @@ fn content_of(settings: &Settings, envelope: Envelope<'_>) -> Option<String> {
     let reaction = &envelope.message["reaction"];
     if let Some(emoji) = reaction["emoji"].as_str() {
         let is_wanted = settings.reactions && reaction["isRemove"] != true;
-        return is_wanted.then(|| format!("[reaction {emoji} to message {}]", reaction["targetSentTimestamp"]));
+        return is_wanted
+            .then(|| format!("[reaction {emoji} to message {}]", reaction["targetSentTimestamp"]));
     }
     let number = settings.number();
     Some([envelope.quoted(number), envelope.text(number)].concat())

@@ -17,7 +17,8 @@ pub fn keep(visitor: &str, name: &str, kind: &str, data: &[u8]) -> Value {
         return json!({"name": name, "size": data.len()});
     }
     let id = state::get::<u64>(NEWEST) + 1;
-    let record = json!({"visitor": visitor, "id": id, "name": name, "type": kind, "data": base64::encode(data)});
+    let record =
+        json!({"visitor": visitor, "id": id, "name": name, "type": kind, "data": base64::encode(data)});
     match host::workspace_write(&path(id), &record.to_string()) {
         Ok(()) => {
             state::set(NEWEST, &id);

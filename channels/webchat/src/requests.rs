@@ -34,7 +34,8 @@ fn bad_session() -> Response {
 /// Takes a message.
 pub fn send(request: &Incoming) -> Outcome {
     // A page of another site can send a form or plain text without being asked, but not this type.
-    if !request.header("content-type").is_some_and(|value| value.trim_start().starts_with("application/json")) {
+    if !request.header("content-type").is_some_and(|value| value.trim_start().starts_with("application/json"))
+    {
         return Err(refuse(415, "unsupported_media_type", "Send application/json."));
     }
     let body: Value = request.json().map_err(|_| refuse(400, "bad_json", "The body is not JSON."))?;

@@ -48,7 +48,10 @@ impl Channel for WhatsApp {
 
     fn start(settings: &Settings) -> Result<Registration, String> {
         if settings.phone_number_id.as_deref().unwrap_or_default().is_empty() {
-            return Err("set `phone_number_id` in [channel.whatsapp.config]: \"API Setup\" of the app shows it".to_owned());
+            return Err(
+                "set `phone_number_id` in [channel.whatsapp.config]: \"API Setup\" of the app shows it"
+                    .to_owned(),
+            );
         }
         Ok(Registration::new("WhatsApp").endpoint(PATH, &["GET", "POST"], true))
     }

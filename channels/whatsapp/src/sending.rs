@@ -69,13 +69,18 @@ fn post(settings: &Settings, origin: &Origin, kind: &str, content: Value) -> Res
 fn send_file(settings: &Settings, origin: &Origin, file: &Attachment) -> Result<(), Failure> {
     if file.data.len() > MAX_FILE_BYTES {
         let bytes = file.data.len();
-        return Err(Failure::permanent(format!("{} has {bytes} bytes, and a bot may send 50 MB", file.filename)));
+        return Err(Failure::permanent(format!(
+            "{} has {bytes} bytes, and a bot may send 50 MB",
+            file.filename
+        )));
     }
     let mime_type = if file.mime_type.is_empty() { "application/octet-stream" } else { &file.mime_type };
-    let form = Multipart::new()
-        .field("messaging_product", "whatsapp")
-        .field("type", mime_type)
-        .file("file", &file.filename, mime_type, file.data.clone());
+    let form = Multipart::new().field("messaging_product", "whatsapp").field("type", mime_type).file(
+        "file",
+        &file.filename,
+        mime_type,
+        file.data.clone(),
+    );
     let uploaded = api::read(Request::post(api::of_number(settings, "media")).multipart(form).send()?)?;
     let kind = kind_of(file);
     let mut content = json!({"id": uploaded["id"]});
@@ -90,7 +95,9 @@ fn kind_of(file: &Attachment) -> &'static str {
     const MB: usize = 1024 * 1024;
     match file.mime_type.as_str() {
         "image/jpeg" | "image/png" if file.data.len() <= 5 * MB => "image",
-        "audio/aac" | "audio/amr" | "audio/mpeg" | "audio/mp4" | "audio/ogg" if file.data.len() <= 16 * MB => {
+        "audio/aac" | "audio/amr" | "audio/mpeg" | "audio/mp4" | "audio/ogg"
+            if file.data.len() <= 16 * MB =>
+        {
             "audio"
         }
         "video/mp4" | "video/3gpp" if file.data.len() <= 16 * MB => "video",
