@@ -6,7 +6,7 @@ use tinclaw::host::{ChannelState, LinkState};
 use tinclaw::store::ReplyState;
 
 use crate::discord_fake::Discord;
-use crate::fake::{json as answer, json_with};
+use crate::fake::{json as response, json_with};
 use crate::play::{Play, Setting, file};
 use crate::support::eventually;
 use crate::support::temp_dir::TempDir;
@@ -103,7 +103,7 @@ fn an_unknown_sender_gets_a_code() {
 }
 
 #[test]
-fn in_a_server_the_bot_hears_what_is_for_it_and_answers_the_message() {
+fn in_a_server_the_bot_hears_what_is_for_it_and_replies_to_the_message() {
     let service = Discord::start();
     let play = open(&service);
     say(&service, in_server("1", "between us"));
@@ -148,7 +148,7 @@ fn edits_are_told_and_bots_and_notices_are_not_heard() {
 }
 
 #[test]
-fn commands_are_answered_within_their_interaction_and_later_in_their_channel() {
+fn commands_are_replied_to_within_their_interaction_and_later_in_their_channel() {
     let service = Discord::start();
     let play = open(&service);
     let command = |id: &str, token: &str| {
@@ -159,7 +159,7 @@ fn commands_are_answered_within_their_interaction_and_later_in_their_channel() {
     service.bot.event("INTERACTION_CREATE", command("1", "t1"));
     let delivery = play.next();
     assert_eq!(delivery.message().content, "what now");
-    assert_eq!(service.inner.answered.wait(1), [("t1".to_owned(), 5)]);
+    assert_eq!(service.inner.responded.wait(1), [("t1".to_owned(), 5)]);
     delivered(&play, delivery, &"a word ".repeat(400));
     let sent = service.inner.sent.all();
     assert_eq!((sent[0].channel.as_str(), sent[1].channel.as_str()), ("@t1", "C1"));
@@ -198,7 +198,10 @@ fn a_long_reply_is_split_and_goes_on_where_it_was_stopped() {
     let service = Discord::start();
     let play = open(&service);
     for (number, limited) in [
-        answer(429, &json!({"message": "You are being rate limited.", "retry_after": 0.05, "global": false})),
+        response(
+            429,
+            &json!({"message": "You are being rate limited.", "retry_after": 0.05, "global": false}),
+        ),
         json_with(429, ("retry-after", "1"), &json!({"message": "You are being rate limited."})),
         (503, Vec::new(), Vec::new()),
     ]
@@ -208,7 +211,7 @@ fn a_long_reply_is_split_and_goes_on_where_it_was_stopped() {
         say(&service, direct(&number.to_string(), "tell me"));
         let text: Vec<String> = (0..30).map(|at| format!("{at} {}", "some words. ".repeat(20))).collect();
         let before = service.inner.sent.len();
-        service.inner.orders.next_response("message", answer(200, &json!({"id": "1"})));
+        service.inner.orders.next_response("message", response(200, &json!({"id": "1"})));
         service.inner.orders.next_response("message", limited);
         let id = play.reply(play.next(), &text.join("\n\n"));
         play.until(id, ReplyState::Delivered);
@@ -220,14 +223,14 @@ fn a_long_reply_is_split_and_goes_on_where_it_was_stopped() {
 }
 
 #[test]
-fn a_message_whose_answer_is_lost_is_sent_once() {
+fn a_message_whose_response_is_lost_is_sent_once() {
     let service = Discord::start();
     let play = open(&service);
     say(&service, direct("1", "hello"));
-    service.set_losing_answers(true);
+    service.set_losing_responses(true);
     let id = play.reply(play.next(), "once");
     eventually("it was tried", || (play.host.reply(id).unwrap().unwrap().attempts > 1).then_some(()));
-    service.set_losing_answers(false);
+    service.set_losing_responses(false);
     play.until(id, ReplyState::Delivered);
     assert_eq!(service.inner.sent.len(), 1);
 }
@@ -308,7 +311,7 @@ fn a_restart_in_the_middle_loses_and_repeats_nothing() {
     say(&service, direct("1", "hello"));
     let delivery = play.next();
     service.set_down(true);
-    let id = play.reply(delivery, "an answer");
+    let id = play.reply(delivery, "a reply");
     eventually("it was tried", || (play.host.reply(id).unwrap().unwrap().attempts > 0).then_some(()));
     play.host.shutdown();
     // The service is down when the host starts again.

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::discord_gateway::Bot;
-use crate::fake::{Orders, Told, json as answer, locked};
+use crate::fake::{CallLog, Orders, json as response, locked};
 use crate::form;
-use crate::support::upstream::{Recorded, Response as Answer, Upstream};
+use crate::support::upstream::{Recorded, Response, Upstream};
 
 const AUTHORIZATION: &str = "Bot value-of-discord_bot_token";
 
@@ -26,8 +26,8 @@ struct State {
     /// What every request to a channel is refused with.
     error: Option<(u16, Value)>,
     is_down: bool,
-    /// Messages are made, and their answers get lost.
-    loses_answers: bool,
+    /// Messages are made, and their responses get lost.
+    loses_responses: bool,
     nonces: BTreeSet<String>,
     files: BTreeMap<String, Vec<u8>>,
 }
@@ -36,11 +36,11 @@ struct State {
 pub struct Inner {
     state: Mutex<State>,
     pub orders: Orders,
-    pub sent: Told<Sent>,
-    pub typing: Told<String>,
-    /// Answers to interactions: token and type.
-    pub answered: Told<(String, u64)>,
-    pub commands: Told<Value>,
+    pub sent: CallLog<Sent>,
+    pub typing: CallLog<String>,
+    /// Responses to interactions: token and type.
+    pub responded: CallLog<(String, u64)>,
+    pub commands: CallLog<Value>,
 }
 
 pub struct Discord {
@@ -54,7 +54,7 @@ impl Discord {
         let inner = Arc::new(Inner::default());
         let upstream = Upstream::start({
             let inner = inner.clone();
-            move |request, _| inner.answer(request)
+            move |request, _| inner.response(request)
         });
         Self { inner, upstream, bot: Bot::start() }
     }
@@ -68,8 +68,8 @@ impl Discord {
         locked(&self.inner.state).is_down = is_down;
     }
 
-    pub fn set_losing_answers(&self, loses_answers: bool) {
-        locked(&self.inner.state).loses_answers = loses_answers;
+    pub fn set_losing_responses(&self, loses_responses: bool) {
+        locked(&self.inner.state).loses_responses = loses_responses;
     }
 
     pub fn put_file(&self, path: &str, data: &[u8]) {
@@ -77,12 +77,12 @@ impl Discord {
     }
 }
 
-fn refused(status: u16, code: u64, message: &str) -> Answer {
-    answer(status, &json!({"code": code, "message": message}))
+fn refused(status: u16, code: u64, message: &str) -> Response {
+    response(status, &json!({"code": code, "message": message}))
 }
 
 impl Inner {
-    fn answer(&self, request: &Recorded) -> Answer {
+    fn response(&self, request: &Recorded) -> Response {
         if locked(&self.state).is_down {
             return (502, Vec::new(), b"<html>down".to_vec());
         }
@@ -101,7 +101,7 @@ impl Inner {
             // Their tokens are in their paths.
             ("POST", ["interactions", _, token, "callback"]) => {
                 let kind = request.json()["type"].as_u64().expect("a type");
-                self.answered.push(((*token).to_owned(), kind));
+                self.responded.push(((*token).to_owned(), kind));
                 return (204, Vec::new(), Vec::new());
             }
             ("PATCH", ["webhooks", "200", token, "messages", "@original"]) => {
@@ -113,7 +113,7 @@ impl Inner {
             return refused(401, 0, "401: Unauthorized");
         }
         if let Some((status, error)) = &locked(&self.state).error {
-            return answer(*status, error);
+            return response(*status, error);
         }
         match (request.method.as_str(), &parts[..]) {
             ("POST", ["channels", channel, "messages"]) => self.create(channel, request),
@@ -123,19 +123,19 @@ impl Inner {
             }
             ("POST", ["users", "@me", "channels"]) => {
                 let user = request.json()["recipient_id"].as_str().expect("a user").to_owned();
-                answer(200, &json!({"id": format!("D{user}"), "type": 1}))
+                response(200, &json!({"id": format!("D{user}"), "type": 1}))
             }
             ("PUT", ["applications", "200", "commands"]) => {
                 self.commands.push(request.json());
-                answer(200, &request.json())
+                response(200, &request.json())
             }
-            ("GET", ["users", "@me"]) => answer(200, &json!({"id": "100", "bot": true})),
-            ("GET", ["applications", "@me"]) => answer(200, &json!({"id": "200"})),
+            ("GET", ["users", "@me"]) => response(200, &json!({"id": "100", "bot": true})),
+            ("GET", ["applications", "@me"]) => response(200, &json!({"id": "200"})),
             _ => refused(404, 0, "404: Not Found"),
         }
     }
 
-    fn create(&self, channel: &str, request: &Recorded) -> Answer {
+    fn create(&self, channel: &str, request: &Recorded) -> Response {
         if let Some(ordered) = self.orders.take("message") {
             return ordered;
         }
@@ -156,7 +156,7 @@ impl Inner {
         self.message(channel, &serde_json::from_slice(&payload.data).expect("JSON"), Some(file))
     }
 
-    fn message(&self, channel: &str, body: &Value, file: Option<(String, Vec<u8>)>) -> Answer {
+    fn message(&self, channel: &str, body: &Value, file: Option<(String, Vec<u8>)>) -> Response {
         let content = body["content"].as_str().unwrap_or_default();
         if content.is_empty() && file.is_none() {
             return refused(400, 50006, "Cannot send an empty message");
@@ -178,9 +178,9 @@ impl Inner {
                 file,
             });
         }
-        match state.loses_answers {
+        match state.loses_responses {
             true => (504, Vec::new(), Vec::new()),
-            false => answer(200, &json!({"id": "900"})),
+            false => response(200, &json!({"id": "900"})),
         }
     }
 }

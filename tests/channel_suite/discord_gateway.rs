@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fake::{Told, locked};
+use crate::fake::{CallLog, locked};
 use crate::support::gateway::{Connection, Gateway, Within};
 
 const TOKEN: &str = "value-of-discord_bot_token";
@@ -33,13 +33,13 @@ struct Session {
 pub struct Bot {
     session: Arc<Mutex<Session>>,
     /// `identify` and `resume`, in order.
-    pub logins: Arc<Told<String>>,
+    pub logins: Arc<CallLog<String>>,
     gateway: Gateway,
 }
 
 impl Bot {
     pub fn start() -> Self {
-        let (session, logins) = (Arc::<Mutex<Session>>::default(), Arc::<Told<String>>::default());
+        let (session, logins) = (Arc::<Mutex<Session>>::default(), Arc::<CallLog<String>>::default());
         let played = (session.clone(), logins.clone());
         let gateway = Gateway::start(move |connection, _| play(connection, &played.0, &played.1));
         Self { session, logins, gateway }
@@ -68,7 +68,7 @@ impl Bot {
     }
 }
 
-fn play(connection: &mut Connection, session: &Mutex<Session>, logins: &Told<String>) {
+fn play(connection: &mut Connection, session: &Mutex<Session>, logins: &CallLog<String>) {
     connection.send(&json!({"op": 10, "d": {"heartbeat_interval": 500}}));
     if !log_in(connection, session, logins) {
         return;
@@ -87,7 +87,7 @@ fn play(connection: &mut Connection, session: &Mutex<Session>, logins: &Told<Str
     }
 }
 
-/// Answers heartbeats, and nothing else: this bot sends nothing else.
+/// Acknowledges heartbeats, and nothing else: this bot sends nothing else.
 fn heartbeat(connection: &mut Connection, session: &Mutex<Session>, frame: &Value) {
     assert_eq!(frame["op"], 1, "{frame}");
     let sent = locked(session).events.len() as u64;
@@ -95,7 +95,7 @@ fn heartbeat(connection: &mut Connection, session: &Mutex<Session>, frame: &Valu
     connection.send(&json!({"op": 11}));
 }
 
-fn log_in(connection: &mut Connection, session: &Mutex<Session>, logins: &Told<String>) -> bool {
+fn log_in(connection: &mut Connection, session: &Mutex<Session>, logins: &CallLog<String>) -> bool {
     loop {
         let Some(frame) = connection.receive() else { return false };
         if frame["op"] == 1 {

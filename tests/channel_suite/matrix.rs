@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tinclaw::AgentResponse;
 use tinclaw::store::ReplyState;
 
-use crate::fake::{json as answer, json_with};
+use crate::fake::{json as response, json_with};
 use crate::matrix_fake::{ME, Matrix};
 use crate::play::{Play, Setting, file};
 use crate::support::eventually;
@@ -118,7 +118,7 @@ fn an_invitation_is_taken_from_who_may_talk_and_an_unknown_sender_gets_one_code(
 }
 
 #[test]
-fn delivery_is_exactly_once_also_when_answers_are_lost_and_over_a_restart() {
+fn delivery_is_exactly_once_also_when_responses_are_lost_and_over_a_restart() {
     let service = Matrix::start();
     service.room(DIRECT, 2);
     let scratch = TempDir::new();
@@ -126,7 +126,7 @@ fn delivery_is_exactly_once_also_when_answers_are_lost_and_over_a_restart() {
     let play = start(&service, &setting, json!({"dm_policy": "open"}));
     service.say(DIRECT, ANN, "once");
     let delivery = play.next();
-    service.set_losing_answers(true);
+    service.set_losing_responses(true);
     let id = play.reply(delivery, "first");
     play.until(id, ReplyState::Delivered);
     assert_eq!((service.inner.sent.len(), play.host.reply(id).unwrap().unwrap().attempts), (1, 2));
@@ -152,8 +152,8 @@ fn a_long_reply_is_split_and_no_part_arrives_twice() {
     service.say(DIRECT, ANN, "tell me everything");
     let code = format!("```rust\n{}```", "let a = \"<&>\";\n".repeat(4000));
     let refused = json!({"errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests", "retry_after_ms": 50});
-    service.inner.orders.next_response("send", answer(200, &json!({"event_id": "$x"})));
-    service.inner.orders.next_response("send", answer(429, &refused));
+    service.inner.orders.next_response("send", response(200, &json!({"event_id": "$x"})));
+    service.inner.orders.next_response("send", response(429, &refused));
     let id = play.reply(play.next(), &code);
     play.until(id, ReplyState::Delivered);
     let sent = service.inner.sent.all();
@@ -172,7 +172,7 @@ fn failures_that_pass_are_tried_again_and_formatting_that_is_refused_is_left_out
     let limit = json!({"errcode": "M_LIMIT_EXCEEDED", "error": "slow down", "retry_after_ms": 20});
     for failure in [
         (502, Vec::new(), b"<html></html>".to_vec()),
-        answer(429, &limit),
+        response(429, &limit),
         json_with(429, ("retry-after", "1"), &json!({"errcode": "M_LIMIT_EXCEEDED"})),
     ] {
         let service = Matrix::start();
@@ -186,7 +186,7 @@ fn failures_that_pass_are_tried_again_and_formatting_that_is_refused_is_left_out
     let service = Matrix::start();
     let play = open(&service);
     service.say(DIRECT, ANN, "hello");
-    let bad = answer(400, &json!({"errcode": "M_BAD_JSON", "error": "formatted_body"}));
+    let bad = response(400, &json!({"errcode": "M_BAD_JSON", "error": "formatted_body"}));
     service.inner.orders.next_response("send", bad);
     let id = play.reply(play.next(), "**hi**");
     play.until(id, ReplyState::Delivered);
@@ -216,7 +216,7 @@ fn a_refusal_for_good_is_a_dead_letter_and_a_revoked_token_degrades_the_channel(
 }
 
 #[test]
-fn in_a_group_the_bot_hears_what_is_for_it_and_answers_there() {
+fn in_a_group_the_bot_hears_what_is_for_it_and_replies_there() {
     let service = Matrix::start();
     let play = open(&service);
     service.say(GROUP, ANN, "between us");
@@ -235,11 +235,11 @@ fn in_a_group_the_bot_hears_what_is_for_it_and_answers_there() {
     assert_eq!((&content["m.relates_to"], &content["m.mentions"]), (&relation, &json!({})));
     let plan = service.say(GROUP, "@bob:a.example", "the plan");
     let own = service.say(GROUP, ME, "mine");
-    let answering = |event: &str, body: &str| json!({"msgtype": "m.text", "body": body, "m.relates_to": {"m.in_reply_to": {"event_id": event}}});
-    service.event(GROUP, ANN, "m.room.message", answering(&plan, "I like it"));
-    service.event(GROUP, ANN, "m.room.message", answering(&own, "> <@tin:a.example> mine\n\nand you?"));
+    let replying = |event: &str, body: &str| json!({"msgtype": "m.text", "body": body, "m.relates_to": {"m.in_reply_to": {"event_id": event}}});
+    service.event(GROUP, ANN, "m.room.message", replying(&plan, "I like it"));
+    service.event(GROUP, ANN, "m.room.message", replying(&own, "> <@tin:a.example> mine\n\nand you?"));
     assert_eq!(play.hear(), "and you?");
-    service.event(GROUP, ANN, "m.room.message", answering(&plan, "!tin is it good?"));
+    service.event(GROUP, ANN, "m.room.message", replying(&plan, "!tin is it good?"));
     assert_eq!(play.hear(), "> bob:\n> the plan\n\nis it good?");
     let edit = json!({"msgtype": "m.text", "body": "* !tin better", "m.new_content": {"msgtype": "m.text", "body": "!tin better"},
         "m.relates_to": {"rel_type": "m.replace", "event_id": asked}});

@@ -7,8 +7,8 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::fake::{Orders, Told, json as answer, locked};
-use crate::support::upstream::{Recorded, Response as Answer, Upstream};
+use crate::fake::{CallLog, Orders, json as response, locked};
+use crate::support::upstream::{Recorded, Response, Upstream};
 
 pub const ME: &str = "@tin:a.example";
 const TOKEN: &str = "Bearer value-of-matrix_access_token";
@@ -36,7 +36,7 @@ struct State {
     media: BTreeMap<String, Vec<u8>>,
     is_revoked: bool,
     is_down: bool,
-    loses_answers: bool,
+    loses_responses: bool,
     has_old_media: bool,
 }
 
@@ -44,10 +44,10 @@ struct State {
 pub struct Inner {
     state: Mutex<State>,
     pub orders: Orders,
-    pub sent: Told<Sent>,
-    pub joined: Told<String>,
-    pub typing: Told<String>,
-    pub syncs: Told<String>,
+    pub sent: CallLog<Sent>,
+    pub joined: CallLog<String>,
+    pub typing: CallLog<String>,
+    pub syncs: CallLog<String>,
 }
 
 pub struct Matrix {
@@ -60,7 +60,7 @@ impl Matrix {
         let inner = Arc::new(Inner::default());
         let upstream = Upstream::start({
             let inner = inner.clone();
-            move |request, _| inner.answer(request)
+            move |request, _| inner.response(request)
         });
         Self { inner, upstream }
     }
@@ -109,8 +109,8 @@ impl Matrix {
     }
 
     /// Messages are taken, but the bot is told of a bad gateway.
-    pub fn set_losing_answers(&self, loses_answers: bool) {
-        locked(&self.inner.state).loses_answers = loses_answers;
+    pub fn set_losing_responses(&self, loses_responses: bool) {
+        locked(&self.inner.state).loses_responses = loses_responses;
     }
 
     pub fn set_old_media(&self) {
@@ -118,11 +118,11 @@ impl Matrix {
     }
 }
 
-fn refused(status: u16, code: &str, error: &str) -> Answer {
-    answer(status, &json!({"errcode": code, "error": error}))
+fn refused(status: u16, code: &str, error: &str) -> Response {
+    response(status, &json!({"errcode": code, "error": error}))
 }
 
-fn bad_gateway() -> Answer {
+fn bad_gateway() -> Response {
     (502, Vec::new(), b"<html>bad gateway</html>".to_vec())
 }
 
@@ -131,7 +131,7 @@ fn decoded(text: &str) -> String {
 }
 
 impl Inner {
-    fn answer(&self, request: &Recorded) -> Answer {
+    fn response(&self, request: &Recorded) -> Response {
         if locked(&self.state).is_down {
             return bad_gateway();
         }
@@ -144,7 +144,7 @@ impl Inner {
         let parts: Vec<String> = path.split('/').skip(2).map(decoded).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         match (request.method.as_str(), parts.as_slice()) {
-            ("GET", ["client", "v3", "account", "whoami"]) => answer(200, &json!({"user_id": ME})),
+            ("GET", ["client", "v3", "account", "whoami"]) => response(200, &json!({"user_id": ME})),
             ("GET", ["client", "v3", "sync"]) => self.sync(&query),
             ("POST", ["client", "v3", "createRoom"]) => self.create(&request.json()),
             ("POST", ["client", "v3", "rooms", room, "join"]) => self.join(room),
@@ -158,7 +158,7 @@ impl Inner {
                 assert_eq!(*user, ME);
                 assert_eq!(request.json()["typing"], true);
                 self.typing.push((*room).to_owned());
-                answer(200, &json!({}))
+                response(200, &json!({}))
             }
             ("GET", ["client", "v1", "media", "download", "a.example", id])
                 if !locked(&self.state).has_old_media =>
@@ -171,14 +171,14 @@ impl Inner {
             ("POST", ["media", "v3", "upload"]) => {
                 let id = query["filename"].replace('.', "-");
                 locked(&self.state).media.insert(id.clone(), request.body.clone());
-                answer(200, &json!({"content_uri": format!("mxc://a.example/{id}")}))
+                response(200, &json!({"content_uri": format!("mxc://a.example/{id}")}))
             }
             _ => refused(404, "M_UNRECOGNIZED", "Unrecognized request"),
         }
     }
 
     /// A position is how many events of each room are known: `!a:a.example=3`.
-    fn sync(&self, query: &BTreeMap<String, String>) -> Answer {
+    fn sync(&self, query: &BTreeMap<String, String>) -> Response {
         let filter: Value = serde_json::from_str(&query["filter"]).expect("a filter");
         let limit = filter["room"]["timeline"]["limit"].as_u64().expect("a limit") as usize;
         let since = query.get("since").map(String::as_str);
@@ -216,53 +216,53 @@ impl Inner {
         if join == json!({}) && invite == json!({}) {
             std::thread::sleep(Duration::from_millis(20));
         }
-        answer(200, &json!({"next_batch": next.join(" ") + " ", "rooms": {"join": join, "invite": invite}}))
+        response(200, &json!({"next_batch": next.join(" ") + " ", "rooms": {"join": join, "invite": invite}}))
     }
 
-    fn create(&self, body: &Value) -> Answer {
+    fn create(&self, body: &Value) -> Response {
         assert_eq!((&body["is_direct"], body["invite"].as_array().map(Vec::len)), (&json!(true), Some(1)));
         let room = "!new:a.example".to_owned();
         locked(&self.state).rooms.insert(room.clone(), Room { members: 2, ..Room::default() });
-        answer(200, &json!({"room_id": room}))
+        response(200, &json!({"room_id": room}))
     }
 
-    fn join(&self, room: &str) -> Answer {
+    fn join(&self, room: &str) -> Response {
         self.joined.push(room.to_owned());
         let mut state = locked(&self.state);
         let made = state.rooms.entry(room.to_owned()).or_insert(Room { members: 2, ..Room::default() });
         let count = made.events.len();
         made.events.push(json!({"type": "m.room.member", "event_id": format!("$join{count}"), "sender": ME, "state_key": ME,
             "content": {"membership": "join"}}));
-        answer(200, &json!({"room_id": room}))
+        response(200, &json!({"room_id": room}))
     }
 
-    fn members(&self, room: &str) -> Answer {
+    fn members(&self, room: &str) -> Response {
         let state = locked(&self.state);
         let members = (0..state.rooms[room].members).map(|number| (format!("@{number}:a"), json!({})));
-        answer(200, &json!({"joined": members.collect::<serde_json::Map<_, _>>()}))
+        response(200, &json!({"joined": members.collect::<serde_json::Map<_, _>>()}))
     }
 
-    fn messages(&self, room: &str, query: &BTreeMap<String, String>) -> Answer {
+    fn messages(&self, room: &str, query: &BTreeMap<String, String>) -> Response {
         assert_eq!(query["dir"], "b");
         let end: usize = query["from"].trim_start_matches('p').parse().expect("a position");
         let known = query["to"].split(' ').find_map(|entry| entry.strip_prefix(&format!("{room}=")));
         let start: usize = known.expect("a room of it").parse().expect("a number");
         let state = locked(&self.state);
         let chunk: Vec<Value> = state.rooms[room].events[start..end].iter().rev().cloned().collect();
-        answer(200, &json!({"chunk": chunk, "start": query["from"]}))
+        response(200, &json!({"chunk": chunk, "start": query["from"]}))
     }
 
-    fn event(&self, room: &str, id: &str) -> Answer {
+    fn event(&self, room: &str, id: &str) -> Response {
         let state = locked(&self.state);
         let found =
             state.rooms.get(room).and_then(|room| room.events.iter().find(|event| event["event_id"] == id));
         match found {
-            Some(event) => answer(200, event),
+            Some(event) => response(200, event),
             None => refused(404, "M_NOT_FOUND", "Event not found"),
         }
     }
 
-    fn send(&self, room: &str, transaction: &str, request: &Recorded) -> Answer {
+    fn send(&self, room: &str, transaction: &str, request: &Recorded) -> Response {
         if let Some(ordered) = self.orders.take("send") {
             return ordered;
         }
@@ -281,13 +281,13 @@ impl Inner {
         if state.transactions.insert(format!("{room} {transaction}")) {
             self.sent.push(Sent { room: room.to_owned(), content });
         }
-        if std::mem::take(&mut state.loses_answers) {
+        if std::mem::take(&mut state.loses_responses) {
             return bad_gateway();
         }
-        answer(200, &json!({"event_id": format!("$sent{}", self.sent.len())}))
+        response(200, &json!({"event_id": format!("$sent{}", self.sent.len())}))
     }
 
-    fn download(&self, id: &str) -> Answer {
+    fn download(&self, id: &str) -> Response {
         match locked(&self.state).media.get(id) {
             Some(data) => (200, Vec::new(), data.clone()),
             None => refused(404, "M_NOT_FOUND", "Not found"),

@@ -86,7 +86,7 @@ fn an_unknown_sender_gets_a_code_and_numbers_may_be_listed() {
 }
 
 #[test]
-fn in_a_group_the_bot_hears_what_is_for_it_and_answers_with_a_quotation() {
+fn in_a_group_the_bot_hears_what_is_for_it_and_replies_with_a_quotation() {
     let service = Signal::start();
     let play = open(&service);
     let group = |more: Value| {
@@ -201,7 +201,7 @@ fn a_restart_in_the_middle_loses_nothing_and_a_service_that_is_down_is_polled() 
     service.say(1, "hello");
     let delivery = play.next();
     service.set_down(true);
-    let id = play.reply(delivery, "an answer");
+    let id = play.reply(delivery, "a reply");
     eventually("it was tried", || (play.host.reply(id).unwrap().unwrap().attempts > 0).then_some(()));
     play.host.shutdown();
     let play = open();

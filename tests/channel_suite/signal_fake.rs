@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::fake::{Orders, Told, json as response, locked};
+use crate::fake::{CallLog, Orders, json as response, locked};
 use crate::support::upstream::{Recorded, Response, Upstream};
 
 /// The bot's number.
@@ -39,9 +39,9 @@ struct State {
 pub struct Inner {
     state: Mutex<State>,
     pub orders: Orders,
-    pub sent: Told<Sent>,
+    pub sent: CallLog<Sent>,
     /// `PUT` and `DELETE`, with the recipient.
-    pub typing: Told<String>,
+    pub typing: CallLog<String>,
 }
 
 pub struct Signal {
@@ -54,7 +54,7 @@ impl Signal {
         let inner = Arc::new(Inner::default());
         let upstream = Upstream::start({
             let inner = inner.clone();
-            move |request, _| inner.answer(request)
+            move |request, _| inner.response(request)
         });
         Self { inner, upstream }
     }
@@ -93,7 +93,7 @@ fn refused(status: u16, error: &str) -> Response {
 }
 
 impl Inner {
-    fn answer(&self, request: &Recorded) -> Response {
+    fn response(&self, request: &Recorded) -> Response {
         if locked(&self.state).is_down {
             return (502, Vec::new(), Vec::new());
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fake::{Told, locked};
+use crate::fake::{CallLog, locked};
 use crate::support::gateway::{Connection, Gateway, Within};
 
 /// What a test has the service do.
@@ -27,13 +27,13 @@ struct State {
 pub struct Sockets {
     state: Arc<Mutex<State>>,
     /// Ids of envelopes, as they were acknowledged.
-    pub acknowledged: Arc<Told<String>>,
+    pub acknowledged: Arc<CallLog<String>>,
     gateway: Gateway,
 }
 
 impl Sockets {
     pub fn start() -> Self {
-        let (state, acknowledged) = (Arc::<Mutex<State>>::default(), Arc::<Told<String>>::default());
+        let (state, acknowledged) = (Arc::<Mutex<State>>::default(), Arc::<CallLog<String>>::default());
         let played = (state.clone(), acknowledged.clone());
         let gateway = Gateway::start(move |connection, _| play(connection, &played.0, &played.1));
         Self { state, acknowledged, gateway }
@@ -71,7 +71,7 @@ impl Sockets {
     }
 }
 
-fn play(connection: &mut Connection, state: &Mutex<State>, acknowledged: &Told<String>) {
+fn play(connection: &mut Connection, state: &Mutex<State>, acknowledged: &CallLog<String>) {
     connection.send(&json!({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A1"}}));
     let missed = locked(state).unacknowledged.clone();
     missed.iter().for_each(|envelope| connection.send(envelope));

@@ -225,7 +225,7 @@ fn the_same_message_is_heard_once_also_after_a_restart() {
     assert_eq!(service.say(&play, text("m1", "hello")).status, 200);
     let delivery = play.next();
     service.set_down(true);
-    let id = play.reply(delivery, "an answer");
+    let id = play.reply(delivery, "a reply");
     eventually("it was tried", || (play.host.reply(id).unwrap().unwrap().attempts > 0).then_some(()));
     play.host.shutdown();
     let play = Play::start(&setting, policy("open"));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::fake::{Orders, Told, json as response, locked};
+use crate::fake::{CallLog, Orders, json as response, locked};
 use crate::form;
 use crate::play::Play;
 use crate::support::client::{self, Reply};
@@ -40,8 +40,8 @@ struct State {
 pub struct Inner {
     state: Mutex<State>,
     pub orders: Orders,
-    pub sent: Told<Sent>,
-    pub typing: Told<String>,
+    pub sent: CallLog<Sent>,
+    pub typing: CallLog<String>,
 }
 
 pub struct WhatsApp {
@@ -54,7 +54,7 @@ impl WhatsApp {
         let inner = Arc::new(Inner::default());
         let upstream = Upstream::start({
             let inner = inner.clone();
-            move |request, _| inner.answer(request)
+            move |request, _| inner.response(request)
         });
         Self { inner, upstream }
     }
@@ -103,7 +103,7 @@ fn refused(status: u16, code: i64, details: &str) -> Response {
 }
 
 impl Inner {
-    fn answer(&self, request: &Recorded) -> Response {
+    fn response(&self, request: &Recorded) -> Response {
         if locked(&self.state).is_down {
             return (503, Vec::new(), Vec::new());
         }

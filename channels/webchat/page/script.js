@@ -6,7 +6,7 @@
       "chosen", "send", "room", "fresh"].map($);
   const LONGEST = 4000; // UTF-16 units of a message
   const LARGEST = 700000; // bytes of all files of a message: in base64 they fit into a request of 1 MiB
-  const MOST_FILES = 8;
+  const MAX_FILES = 8;
   const STORE = "tinclaw-chat-session";
   const DRAFT = "tinclaw-chat-draft";
   const UNSENT = "tinclaw-chat-unsent";
@@ -311,7 +311,7 @@
 
   async function choose(list) {
     for (const file of list) {
-      if (files.length >= MOST_FILES) { showBanner("A message has at most " + MOST_FILES + " files."); break; }
+      if (files.length >= MAX_FILES) { showBanner("A message has at most " + MAX_FILES + " files."); break; }
       if (bytesOf(files) + file.size > LARGEST) {
         showBanner(file.name + " does not fit: the files of a message have at most " + LARGEST / 1000 + " KB.");
         continue;

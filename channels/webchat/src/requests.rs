@@ -9,7 +9,7 @@ use crate::{Origin, files};
 /// The longest message of a visitor, in characters. The page counts UTF-16 units, which are never fewer.
 const LONGEST_MESSAGE: usize = 4_000;
 /// Files of one message.
-const MOST_FILES: usize = 8;
+const MAX_FILES: usize = 8;
 /// How long a request for news waits, in seconds.
 const WAIT_SECS: u64 = 25;
 /// What a browser may show by itself; everything else is a download.
@@ -69,7 +69,7 @@ struct Sent {
 
 fn files_of(list: &Value) -> Result<Vec<Sent>, Response> {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    if list.len() > MOST_FILES {
+    if list.len() > MAX_FILES {
         return Err(refuse(413, "too_many_files", "A message has at most 8 files."));
     }
     let read = |file: &Value| {

@@ -94,8 +94,12 @@ fn a_frame_whose_callback_fails_is_tried_four_times_and_given_up() {
         let failed = subject.run_next(LaneKind::Inbound, guest_error("trap"));
         assert!(failed[0].starts_with("set Frames in "), "{failed:?}");
         assert_eq!(subject.due(Due::Frames), ["open link"], "it is not hurried");
-        subject.pass(std::time::Duration::from_secs(60));
+        subject.at.now += std::time::Duration::from_secs(60);
         assert_eq!(subject.due(Due::Frames), ["open link", "runnable inbound"]);
     }
-    assert_eq!(subject.run_next(LaneKind::Inbound, guest_error("trap")), ["runnable inbound"], "the next one");
+    assert_eq!(
+        subject.run_next(LaneKind::Inbound, guest_error("trap")),
+        ["runnable inbound"],
+        "the next one"
+    );
 }
