@@ -16,9 +16,11 @@
   let session = remembered() || begin();
   let cursor = "0";
   let shown = new Map(); // user messages by their id
+  let growing = null; // the reply that is being written
   let last = null; // the last message in the log: { role, at }
   let failures = 0;
   let quiet = 0; // polls in a row that brought nothing and did not wait
+  let partial = 0; // bytes of the reply that is being written
   let working = ""; // the sign of the agent's work, as the server is told that it is shown
   let unread = 0;
   let files = []; // chosen for the next message
@@ -181,6 +183,31 @@
     return meta;
   }
 
+  // What there is of a reply stands below everything else until the reply is there.
+  function showPartial(content) {
+    if (!content) {
+      if (growing) growing.remove();
+      growing = null;
+      return;
+    }
+    const stick = atBottom();
+    if (!growing) {
+      growing = document.createElement("div");
+      growing.className = "message agent turn";
+      growing.setAttribute("aria-busy", "true");
+      growing.append(Object.assign(document.createElement("div"), { className: "bubble" }));
+      empty.hidden = true;
+    }
+    const bubble = growing.firstElementChild;
+    if (bubble.dataset.length !== String(content.length)) {
+      bubble.replaceChildren();
+      fill(bubble, content);
+      bubble.dataset.length = content.length;
+    }
+    if (log.lastElementChild !== growing) log.append(growing);
+    if (stick) toBottom();
+  }
+
   function showTyping(state) {
     const stick = atBottom();
     typing.hidden = !state;
@@ -205,7 +232,7 @@
     const limit = setTimeout(() => abort.abort(), 40000);
     const began = Date.now();
     try {
-      const query = new URLSearchParams({ session: mine, after: cursor, typing: working });
+      const query = new URLSearchParams({ session: mine, after: cursor, typing: working, partial });
       const answer = await fetch(BASE + "/messages?" + query, { cache: "no-store", signal: abort.signal });
       if (!answer.ok) throw new Error(String(answer.status));
       const news = await answer.json();
@@ -229,6 +256,7 @@
   function take(news, waited) {
     if (cursor === "0") older.hidden = !news.cut;
     const isFirst = cursor === "0";
+    if (news.messages.some((message) => message.role !== "user")) showPartial(null);
     for (const message of news.messages) {
       if (message.role === "user" && shown.has(message.id)) continue;
       const item = add(message.role, message.text, message.at, message.files, message.html);
@@ -241,6 +269,8 @@
     // A server that has no room for another request that waits responds at once.
     quiet = news.messages.length || sign !== working || waited > 500 ? 0 : quiet + 1;
     working = sign;
+    showPartial(news.partial);
+    partial = news.partial ? new TextEncoder().encode(news.partial).length : 0;
     showTyping(news.typing);
   }
 
@@ -384,6 +414,8 @@
     last = null;
     failures = quiet = unread = 0;
     working = "";
+    partial = 0;
+    growing = null;
     keepUnsent([]);
     countUnread();
     older.hidden = true;

@@ -3,7 +3,7 @@
 //! | request | what it does |
 //! |---|---|
 //! | `POST /chat/send` | takes `{"session", "id", "text", "files": [{"name", "type", "data": base64}]}` |
-//! | `GET /chat/messages?session=…&after=…&typing=…` | what is new after a cursor; waits until there is something |
+//! | `GET /chat/messages?session=…&after=…&typing=…&partial=…` | what is new after a cursor, and the reply that is being written; waits until there is something |
 //! | `GET /chat/file?id=…` with the header `x-chat-session` | a file of the conversation |
 //!
 //! A session is a random identifier that the browser makes and keeps; who knows it can read the conversation. The agent
@@ -52,6 +52,9 @@ pub struct Origin {
     /// The message, by the page's id.
     #[serde(default)]
     pub id: String,
+    /// A status with it has the reply so far, while the agent still writes it.
+    #[serde(default, skip_serializing)]
+    pub partial_reply: bool,
 }
 
 const GONE: &str = "this visitor's conversation is no longer kept";
@@ -87,6 +90,7 @@ impl Channel for WebChat {
         let Some(session) = Session::of_visitor(&origin.visitor) else { return };
         let now = host::now_millis();
         match status.kind {
+            StatusType::Status if origin.partial_reply => session.show_partial(&status.message, now),
             StatusType::Thinking => session.show_typing("", now),
             StatusType::Done | StatusType::Interrupted => session.hide_typing(),
             StatusType::ApprovalNeeded | StatusType::AuthRequired => {
@@ -118,6 +122,7 @@ fn deliver(visitor: &str, reply: &Reply) -> Result<(), Failure> {
         session.add(Role::Agent, id, text, &files, host::now_millis()).map_err(Failure::temporary)?;
     }
     session.hide_typing();
+    session.hide_partial();
     Ok(())
 }
 

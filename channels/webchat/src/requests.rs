@@ -102,7 +102,7 @@ fn take(session: &Session, id: &str, text: &str, sent: Vec<Sent>, now: u64) -> R
             ..File::default()
         });
     }
-    message.emit(&Origin { visitor, id: id.to_owned() });
+    message.emit(&Origin { visitor, id: id.to_owned(), partial_reply: false });
     Ok(())
 }
 
@@ -115,11 +115,12 @@ pub fn messages(request: &Incoming) -> Outcome {
     let now = host::now_millis();
     let (news, until) = match Session::find(field("session")) {
         Some(session) => session.news(field("after"), now),
-        None => (json!({"messages": [], "next": "0", "typing": null}), None),
+        None => (json!({"messages": [], "next": "0", "typing": null, "partial": null}), None),
     };
     let has_news = news["messages"].as_array().is_some_and(|messages| !messages.is_empty())
         // What the page shows of the agent's work; without the parameter nobody waits.
-        || request.query("typing").is_none_or(|shown| shown != typing_of(&news));
+        || request.query("typing").is_none_or(|shown| shown != typing_of(&news))
+        || partial_of(&news) != field("partial").parse().unwrap_or(0);
     let response = respond(200, &news);
     if has_news {
         return Ok(response);
@@ -135,6 +136,11 @@ fn typing_of(news: &Value) -> String {
         Value::Null => String::new(),
         typing => ["+", typing["label"].as_str().unwrap_or_default()].concat(),
     }
+}
+
+/// How much there is of a reply that is being written, in bytes.
+fn partial_of(news: &Value) -> usize {
+    news["partial"].as_str().map_or(0, str::len)
 }
 
 /// A file of the conversation.

@@ -57,7 +57,7 @@ impl Channel {
         batch: Batch,
         turn: &mut Turn<'_>,
     ) {
-        // Also without changes of its own: the frame may be a repeat that the guest knows from an earlier callback, whose
+        // Also without changes of its own: the guest may know the frame already from an earlier callback, whose
         // batch is still on its way.
         turn.act(Action::StoreFrames(batch, vec![acknowledgement]));
         self.is_socket_busy = false;
