@@ -279,7 +279,8 @@ fn a_revoked_token_degrades_the_channel_and_does_not_hammer() {
 fn intents_that_are_not_enabled_are_named() {
     let service = Discord::start();
     service.bot.refuse_intents();
-    let play = open(&service);
+    // It may be degraded before anybody sees it ready.
+    let play = Play::begin(&setting(&service), policy("open"));
     let reason = eventually("the link stops", || {
         play.health().link.filter(|link| link.state == LinkState::Stopped).and_then(|link| link.reason)
     });
