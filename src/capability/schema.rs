@@ -335,6 +335,7 @@ fn least(root: &Value, schema: &Value) -> Value {
         None if schema.get("oneOf").is_some() => least_object(root, &schema["oneOf"][0], ""),
         None if schema.get("enum").is_some() => schema["enum"][0].clone(),
         None if schema["type"] == "string" => json!("a"),
+        None if schema["type"] == "object" => json!({}),
         None => panic!("a field of this kind was not needed before: {schema}"),
     }
 }

@@ -97,7 +97,18 @@ fn put(table: &mut dyn toml_edit::TableLike, key: &str, value: &Value) {
     if let Some(item) = table.get_mut(key) {
         *item = Item::Value(new);
     } else {
+        take_over_blank(table, &mut new);
         table.insert(key, Item::Value(new));
+    }
+}
+
+/// In `{ x = 1 }` the blank before the bracket belongs to the last value. A new one that follows has it instead.
+fn take_over_blank(table: &mut dyn toml_edit::TableLike, new: &mut TomlValue) {
+    let Some(last) = table.iter_mut().last().and_then(|(_, item)| item.as_value_mut()) else { return };
+    let suffix = last.decor().suffix().and_then(toml_edit::RawString::as_str);
+    if let Some(blank) = suffix.filter(|suffix| suffix.trim().is_empty()).map(str::to_owned) {
+        last.decor_mut().set_suffix("");
+        new.decor_mut().set_suffix(blank);
     }
 }
 

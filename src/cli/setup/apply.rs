@@ -10,9 +10,10 @@ use crate::channel::install_bundled_channel;
 use crate::cli::config::{ConfigEdit, Settings};
 use crate::cli::control::{ControlRequest, HostResponse, ask_running};
 use crate::cli::output::Failure;
+use crate::model::deadline::deadline_after;
 use crate::secrets::Secret;
 
-use super::given::Given;
+use super::inputs::Given;
 use super::needs::Needs;
 use super::target::Target;
 
@@ -147,7 +148,7 @@ fn start(settings: &Settings, target: &Target, is_changed: bool) -> Result<Runni
         Err(failure) => return Ok(Running::Refused(failure.to_string())),
     };
     let needs_restart = response["needs_restart"] == true;
-    let until = Instant::now() + START_TIME;
+    let until = deadline_after(Instant::now(), START_TIME);
     loop {
         let Some(health) = health_of(settings, name)? else { return Ok(Running::NoHost) };
         if health["state"] != "starting" || has_failed(&health) || Instant::now() >= until {

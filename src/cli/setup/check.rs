@@ -10,7 +10,7 @@ use crate::cli::output::Failure;
 use crate::host::{ChannelHarness, ServiceVerdict};
 use crate::secrets::{ChainSecrets, MemorySecrets};
 
-use super::given::Given;
+use super::inputs::Given;
 use super::target::{Target, concerns};
 
 /// What came of asking the service.

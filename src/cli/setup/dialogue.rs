@@ -7,7 +7,7 @@ use crate::cli::prompt;
 use crate::model::escape::{escaped, escaped_lines};
 use crate::net::PublicUrl;
 
-use super::given::Given;
+use super::inputs::Given;
 use super::needs::{NeededSecret, NeededSetting, Needs};
 use super::steps::Step;
 use super::target::Target;

@@ -19,7 +19,7 @@ mod agent;
 mod apply;
 mod check;
 mod dialogue;
-mod given;
+mod inputs;
 mod list;
 mod needs;
 mod report;
@@ -37,7 +37,7 @@ use super::config::Settings;
 use super::output::{Failure, Outcome};
 
 use check::Checked;
-use given::Given;
+use inputs::Given;
 
 pub use agent::agent;
 pub use check::questions_of;

@@ -6,7 +6,7 @@ use crate::capability::{AskedSetting, RequiredSecret};
 use crate::cli::config::Settings;
 use crate::cli::output::Failure;
 
-use super::given::Given;
+use super::inputs::Given;
 use super::target::{Target, concerns};
 
 /// What a channel needs on this host.
