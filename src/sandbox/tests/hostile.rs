@@ -92,6 +92,7 @@ const FATES: &[(&str, &str)] = &[
     ("realloc_", "abi"),
     ("recursion_", "trap"),
     ("result_", "abi"),
+    ("socket_", "ok"),
     ("table", "refused"),
     ("trap_", "trap"),
     ("unknown_", "refused"),

@@ -62,7 +62,10 @@ fn misbehaving_clients_leave_nothing_behind() {
             assert_eq!(status(&get(address, "/")), 200);
         }
     }
-    eventually("files and threads are as many as before", || open_files() <= files && threads() <= tasks);
+    // tiny_http starts its threads and the front its private connections when they are needed: four of each may still have
+    // been missing at first. What a client leaves behind would be there hundreds of times.
+    let few = || open_files() <= files + 4 && threads() <= tasks + 4;
+    eventually("files and threads are as many as before", few);
     let left = || (server.stats().connections, server.stats().in_flight, server.stats().body_memory_used);
     eventually("nothing is left", || left() == (0, 0, 0));
 }
@@ -94,7 +97,10 @@ fn a_server_that_has_ended_leaves_no_file_and_no_thread() {
         server.shutdown();
     }
     // tiny_http's own threads take 5 s to find out that they are not needed.
-    eventually("files and threads are as many as before", || open_files() <= files && threads() <= tasks);
+    // tiny_http starts its threads and the front its private connections when they are needed: four of each may still have
+    // been missing at first. What a client leaves behind would be there hundreds of times.
+    let few = || open_files() <= files + 4 && threads() <= tasks + 4;
+    eventually("files and threads are as many as before", few);
 }
 
 /// The server of the test below, in a process of its own. Without the variable that the other test sets, it is nothing.
