@@ -35,7 +35,7 @@ fn every_fixture_loads_with_its_capability_file() {
     let failed: Vec<String> = results.failed.iter().map(ToString::to_string).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(results.warnings.is_empty(), "{:?}", results.warnings);
-    assert_eq!(results.loaded.len(), 18);
+    assert_eq!(results.loaded.len(), 17);
 }
 
 #[test]

@@ -24,12 +24,8 @@ FILES=(
   src/webhook/ed25519.rs
   src/webhook/encoding.rs
   src/webhook/hmac.rs
-  src/webhook/replay.rs
-  src/webhook/scheme.rs
-  src/webhook/shared_secret.rs
-  src/webhook/standard.rs
   src/webhook/template.rs
-  src/webhook/timestamp.rs
+  src/webhook/freshness.rs
   src/webhook/twilio.rs
   src/webhook/verify.rs
   wit-abi/src/canonical/core_types.rs

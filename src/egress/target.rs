@@ -11,6 +11,8 @@ use super::placeholders::{self, Placeholder};
 
 /// The longest URL that a guest may write, in bytes: what common servers take at most.
 pub const MAX_URL_BYTES: usize = 8 * 1024;
+/// What is said of a longer one, as it was written or when it is normalised.
+const TOO_LONG: &str = "it is longer than 8 KiB";
 /// The port of https.
 pub(super) const HTTPS_PORT: u16 = 443;
 /// How often something in a path may be percent-encoded before the host refuses to guess what a server makes of it.
@@ -80,7 +82,12 @@ impl Target {
             Some(0) | None => return refuse("port 0 does not exist"),
             Some(port) => port,
         };
-        let path = placeholders::fill(url.path(), &slots, |slot| format!("{{{}}}", slot.name));
+        let named = |slot: &Placeholder| format!("{{{}}}", slot.name);
+        // Percent-encoding makes a URL longer than it was written.
+        if placeholders::fill(url.as_str(), &slots, named).len() > MAX_URL_BYTES {
+            return refuse(TOO_LONG);
+        }
+        let path = placeholders::fill(url.path(), &slots, named);
         Ok(Self { url, slots, host, literal, port, path, is_encrypted: true })
     }
 
@@ -180,7 +187,7 @@ fn raw_authority(text: &str) -> &str {
 /// Refuses what parsers disagree about, before any parser has made up its mind.
 fn check_text(text: &str) -> Result<(), &'static str> {
     if text.len() > MAX_URL_BYTES {
-        return Err("it is longer than 8 KiB");
+        return Err(TOO_LONG);
     }
     if text.bytes().any(|b| b.is_ascii_control()) || text.trim() != text {
         return Err("it contains control characters, or white space around it");
@@ -276,6 +283,18 @@ mod tests {
         let query =
             target.query_with(|name| format!("{{{name}}}")).map(|q| format!("?{q}")).unwrap_or_default();
         Ok(format!("{}:{}{}{query}", target.host(), target.port(), target.path()))
+    }
+
+    /// A URL of 8 KiB was written with bytes that percent-encoding makes three of, and left the host with 24 KiB.
+    #[test]
+    fn a_url_is_bounded_as_it_is_sent_too() {
+        let base = "https://h.example/";
+        let room = MAX_URL_BYTES - base.len();
+        let (encoded, rest) = (room / 3, room % 3);
+        let at_the_limit = format!("{base}{}{}", "\"".repeat(encoded), "a".repeat(rest));
+        assert!(Target::parse(&at_the_limit).is_ok());
+        let past_it = shown(&format!("{at_the_limit}a"));
+        assert!(past_it.as_ref().is_err_and(|error| error.contains(TOO_LONG)), "{past_it:?}");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 mod address;
 mod connection;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod handle;
 mod login;
 mod protocol;
