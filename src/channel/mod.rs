@@ -16,8 +16,8 @@
 //! | `breaker`, `credentials` | pauses, and services that refuse the channel |
 //! | `changes` | a callback's effects as a batch for the store |
 
-#[cfg(feature = "bundled")]
 pub(crate) mod activity;
+#[cfg(feature = "bundled")]
 mod archive;
 pub(crate) mod breaker;
 pub(crate) mod bundled;

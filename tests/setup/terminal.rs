@@ -141,19 +141,31 @@ fn a_generated_secret_is_shown_to_a_person_who_says_yes_and_no_other() {
 
 #[test]
 fn a_channel_that_has_to_be_reached_asks_for_the_public_address_first() {
-    let place = home(&[("slack.com", "http://127.0.0.1:1".to_owned())]);
-    let Some(mut terminal) = Terminal::run(&place, &["setup", "slack"]) else { return };
+    let place = home(&[("graph.facebook.com", "http://127.0.0.1:1".to_owned())]);
+    let Some(mut terminal) = Terminal::run(&place, &["setup", "whatsapp"]) else { return };
     terminal.shows("Public address of this host", 1);
     terminal.types("bot.example.org");
     terminal.shows("is not an http:// or https:// address", 1);
     terminal.types("https://bot.example.org");
-    terminal.shows("\"request_url\": \"https://bot.example.org/webhook/slack\"", 1);
-    terminal.shows("Bot token, from", 1);
-    terminal.types("xoxb-a");
-    terminal.shows("Signing secret, from", 1);
+    terminal.shows("Permanent access token", 1);
+    terminal.types("EAAB");
+    terminal.shows("App secret, from", 1);
     terminal.types("0123456789abcdef0123456789abcdef");
-    terminal.shows("Left to do at Slack", 1);
+    terminal.shows("callback URL https://bot.example.org/webhook/whatsapp", 1);
     terminal.ends(0);
     let text = std::fs::read_to_string(place.path().join("tinclaw.toml")).expect("it is there");
     assert!(text.contains("public_url = \"https://bot.example.org\""), "{text}");
+}
+
+/// Neither token nor signing secret was asked for once both had become optional, and the channel stayed silent.
+#[test]
+fn without_a_public_address_slack_is_set_up_for_socket_mode() {
+    let place = home(&[("slack.com", "http://127.0.0.1:1".to_owned())]);
+    let Some(mut terminal) = Terminal::run(&place, &["setup", "slack"]) else { return };
+    terminal.shows("\"socket_mode_enabled\": true", 1);
+    terminal.shows("Bot token, from", 1);
+    terminal.types("xoxb-a");
+    terminal.shows("App-level token", 1);
+    terminal.types("xapp-a");
+    terminal.ends(0);
 }

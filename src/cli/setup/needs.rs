@@ -49,7 +49,9 @@ impl Needs {
         for declared in setup.required_secrets {
             let stored_name = target.channel.stored_secret_name(&declared.name);
             let is_generated = declared.auto_generate.is_some() && settings.secrets.generates;
-            if !concerns(settings, declared.when) || (declared.optional && !is_generated) {
+            // One that is optional for the channel, and meant for this kind of host, is what set-up is about.
+            let is_left_out = declared.optional && declared.when.is_none() && !is_generated;
+            if is_left_out || !concerns(settings, declared.when) {
                 continue;
             }
             let is_stored = store.get(&stored_name).map_err(Failure::problem)?.is_some();
