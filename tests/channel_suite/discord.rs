@@ -316,7 +316,7 @@ fn a_restart_in_the_middle_loses_and_repeats_nothing() {
     eventually("it was tried", || (play.host.reply(id).unwrap().unwrap().attempts > 0).then_some(()));
     play.host.shutdown();
     // The service is down when the host starts again.
-    let play = Play::start(&setting, policy("open"));
+    let play = Play::begin(&setting, policy("open"));
     service.set_down(false);
     play.until(id, ReplyState::Delivered);
     assert_eq!(service.inner.sent.len(), 1);
