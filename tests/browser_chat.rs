@@ -100,12 +100,8 @@ fn echo(host: &Host) {
     delivery.ack();
 }
 
-#[test]
-fn a_visitor_types_a_message_and_reads_the_reply() {
-    let Some(browser) = Browser::start() else {
-        eprintln!("skipped: chromium and chromedriver are not installed");
-        return;
-    };
+/// A host with the web chat, whose page is open in the browser; and the page's URL.
+fn open_chat(browser: &Browser) -> (Host, String) {
     let runtime = fixtures::runtime();
     let host =
         fixtures::host(&[], &[]).channel(fixtures::channel(&runtime, "webchat")).start().expect("a host");
@@ -113,7 +109,18 @@ fn a_visitor_types_a_message_and_reads_the_reply() {
     eventually("the page is there", || {
         (client::request(address, "GET", "/chat", &[], b"").status == 200).then_some(())
     });
-    browser.open(&format!("http://{address}/chat"));
+    let url = format!("http://{address}/chat");
+    browser.open(&url);
+    (host, url)
+}
+
+#[test]
+fn a_visitor_types_a_message_and_reads_the_reply() {
+    let Some(browser) = Browser::start() else {
+        eprintln!("skipped: chromium and chromedriver are not installed");
+        return;
+    };
+    let (host, url) = open_chat(&browser);
     browser.type_into("#text", "is <b>anybody</b> there?");
     browser.click("#send");
     let words = eventually("the response is on the page", || {
@@ -134,7 +141,7 @@ fn a_visitor_types_a_message_and_reads_the_reply() {
     assert_eq!(browser.script("return document.querySelectorAll('.agent code').length"), json!(1));
     // A draft survives a reload, and so does the conversation.
     browser.type_into("#text", "not yet sent");
-    browser.open(&format!("http://{address}/chat"));
+    browser.open(&url);
     eventually("the conversation is back", || {
         (browser.script("return document.querySelectorAll('#log .message').length") == json!(4)).then_some(())
     });
@@ -153,14 +160,7 @@ fn files_go_both_ways_and_what_is_unread_is_counted() {
         eprintln!("skipped: chromium and chromedriver are not installed");
         return;
     };
-    let runtime = fixtures::runtime();
-    let host =
-        fixtures::host(&[], &[]).channel(fixtures::channel(&runtime, "webchat")).start().expect("a host");
-    let address = host.local_addr().expect("an address");
-    eventually("the page is there", || {
-        (client::request(address, "GET", "/chat", &[], b"").status == 200).then_some(())
-    });
-    browser.open(&format!("http://{address}/chat"));
+    let (host, _) = open_chat(&browser);
     let choose = "const files = new DataTransfer(); \
                   files.items.add(new File(['note'], 'note.txt', { type: 'text/plain' })); \
                   const event = new Event('drop'); event.dataTransfer = files; dispatchEvent(event)";

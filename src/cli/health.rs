@@ -42,7 +42,7 @@ pub fn summary(health: &Value) -> String {
         count => format!("requests  {count} to paths or methods that no channel takes; the log has them\n"),
     };
     format!(
-        "store     {}{reason}, {} KiB, {} commits\nmessages  {} waiting, {} in flight{oldest}\n{unrouted}{agent}",
+        "store     {}{reason}, {} KiB, commits: {}\nmessages  {} waiting, {} in flight{oldest}\n{unrouted}{agent}",
         store["state"].as_str().unwrap_or_default(),
         number(&store["usage"]["bytes"]) / 1024,
         number(&store["commits"]),

@@ -161,21 +161,9 @@ impl NeededSecrets {
 mod tests {
     use super::*;
     use crate::capability::WebhookCapability;
-    use crate::secrets::{Secret, SecretStore};
+    use crate::secrets::UnreadableSecrets;
     use crate::server::SecretCache;
     use crate::webhook::AuthPlan;
-
-    struct Broken;
-
-    impl SecretStore for Broken {
-        fn get(&self, _: &str) -> Result<Option<Secret>, SecretError> {
-            Err(SecretError::NoRandomness)
-        }
-
-        fn names(&self) -> Result<Vec<String>, SecretError> {
-            Err(SecretError::NoRandomness)
-        }
-    }
 
     // A secrets file that could not be decrypted was reported as a secret that is not stored.
     #[test]
@@ -183,7 +171,7 @@ mod tests {
         let webhook = WebhookCapability::default();
         let access = ChannelAccess {
             plan: AuthPlan::from(&webhook, "team").unwrap(),
-            secrets: Arc::new(Broken),
+            secrets: Arc::new(UnreadableSecrets),
             max_body_bytes: webhook.max_body_bytes,
             content_types: webhook.content_types.clone(),
             mount: String::new(),

@@ -36,4 +36,6 @@ pub use file::EncryptedFile;
 pub(crate) use name::{AllowedNames, accepted_values, current_name, normalise_name};
 pub use sealed::KeySource;
 pub use secret::Secret;
+#[cfg(test)]
+pub(crate) use store::UnreadableSecrets;
 pub use store::{ChainSecrets, MemorySecrets, SecretStore};

@@ -206,22 +206,25 @@ pub(super) fn revision_of(state: &impl Hash) -> u64 {
     hasher.finish()
 }
 
+/// Secrets that cannot be read.
+#[cfg(test)]
+pub struct UnreadableSecrets;
+
+#[cfg(test)]
+impl SecretStore for UnreadableSecrets {
+    fn get(&self, _: &str) -> Result<Option<Secret>, SecretError> {
+        Err(SecretError::NoRandomness)
+    }
+
+    fn names(&self) -> Result<Vec<String>, SecretError> {
+        Err(SecretError::NoRandomness)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::secrets::MemorySecrets;
-
-    struct Broken;
-
-    impl SecretStore for Broken {
-        fn get(&self, _: &str) -> Result<Option<Secret>, SecretError> {
-            Err(SecretError::NoRandomness)
-        }
-
-        fn names(&self) -> Result<Vec<String>, SecretError> {
-            Err(SecretError::NoRandomness)
-        }
-    }
 
     #[test]
     fn the_first_source_that_has_it_wins() {
@@ -238,7 +241,10 @@ mod tests {
 
     #[test]
     fn a_source_that_cannot_be_read_is_not_skipped() {
-        let chain = ChainSecrets::new(vec![Arc::new(Broken), Arc::new(MemorySecrets::from([("a", "old")]))]);
+        let chain = ChainSecrets::new(vec![
+            Arc::new(UnreadableSecrets),
+            Arc::new(MemorySecrets::from([("a", "old")])),
+        ]);
         assert!(chain.get("a").is_err());
         assert!(chain.names().is_err());
     }

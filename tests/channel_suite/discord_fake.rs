@@ -52,10 +52,7 @@ pub struct Discord {
 impl Discord {
     pub fn start() -> Self {
         let inner = Arc::new(Inner::default());
-        let upstream = Upstream::start({
-            let inner = inner.clone();
-            move |request, _| inner.response(request)
-        });
+        let upstream = Upstream::of(&inner, Inner::response);
         Self { inner, upstream, bot: Bot::start() }
     }
 

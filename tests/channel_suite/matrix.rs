@@ -6,7 +6,7 @@ use tinclaw::store::ReplyState;
 
 use crate::fake::{json as response, json_with};
 use crate::matrix_fake::{ME, Matrix};
-use crate::play::{Play, Setting, file};
+use crate::play::{Play, Setting, configured, file};
 use crate::support::eventually;
 use crate::support::temp_dir::TempDir;
 
@@ -23,16 +23,6 @@ fn setting(service: &Matrix) -> Setting<'static> {
         state: None,
         tunnel_url: None,
         settings: settings.leak(),
-    }
-}
-
-fn configured(config: Value) -> impl FnOnce(&mut Value) {
-    move |file| {
-        file["config"]["poll_interval_ms"] = json!(30);
-        file["capabilities"]["channel"]["min_poll_interval_ms"] = json!(30);
-        for (key, value) in config.as_object().expect("an object") {
-            file["config"][key] = value.clone();
-        }
     }
 }
 

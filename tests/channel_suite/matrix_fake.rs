@@ -58,10 +58,7 @@ pub struct Matrix {
 impl Matrix {
     pub fn start() -> Self {
         let inner = Arc::new(Inner::default());
-        let upstream = Upstream::start({
-            let inner = inner.clone();
-            move |request, _| inner.response(request)
-        });
+        let upstream = Upstream::of(&inner, Inner::response);
         Self { inner, upstream }
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tinclaw::host::{ChannelHealth, ChannelSettings, ChannelState};
 use tinclaw::store::{ReplyId, ReplyState};
 use tinclaw::{AgentResponse, Attachment, ChannelName, Delivery, Host, HostBuilder, RecvError, WasmChannel};
@@ -149,6 +149,17 @@ impl Play {
 fn read(channel: &str, extension: &str) -> Vec<u8> {
     let path = folder(channel).join(format!("{channel}.{extension}"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Changes a capability file: settings of its own, and polls that follow each other at once.
+pub fn configured(config: Value) -> impl FnOnce(&mut Value) {
+    move |file| {
+        file["config"]["poll_interval_ms"] = json!(30);
+        file["capabilities"]["channel"]["min_poll_interval_ms"] = json!(30);
+        for (key, value) in config.as_object().expect("an object") {
+            file["config"][key] = value.clone();
+        }
+    }
 }
 
 pub fn file(filename: &str, mime_type: &str, data: &[u8]) -> Attachment {

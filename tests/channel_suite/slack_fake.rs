@@ -59,10 +59,7 @@ impl Slack {
     pub fn with_secrets(token: &str, signing_secret: &str) -> Self {
         let (token, signing_secret) = (token.to_owned(), signing_secret.to_owned());
         let inner = Arc::new(Inner { token, signing_secret, ..Inner::default() });
-        let upstream = Upstream::start({
-            let inner = inner.clone();
-            move |request, _| inner.respond(request)
-        });
+        let upstream = Upstream::of(&inner, Inner::respond);
         Self { inner, upstream }
     }
 

@@ -61,10 +61,7 @@ impl Telegram {
     pub fn with_token(token: &str) -> Self {
         let inner = Arc::new(Inner { token: token.to_owned(), ..Inner::default() });
         locked(&inner.state).next_update = 1000;
-        let upstream = Upstream::start({
-            let inner = inner.clone();
-            move |request, _| inner.respond(request)
-        });
+        let upstream = Upstream::of(&inner, Inner::respond);
         Self { inner, upstream }
     }
 

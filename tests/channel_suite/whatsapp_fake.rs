@@ -52,10 +52,7 @@ pub struct WhatsApp {
 impl WhatsApp {
     pub fn start() -> Self {
         let inner = Arc::new(Inner::default());
-        let upstream = Upstream::start({
-            let inner = inner.clone();
-            move |request, _| inner.response(request)
-        });
+        let upstream = Upstream::of(&inner, Inner::response);
         Self { inner, upstream }
     }
 

@@ -37,6 +37,12 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// A server whose state is shared with the test: it sends what `respond` says of the state and a request.
+    pub fn of<S: Send + Sync + 'static>(state: &Arc<S>, respond: fn(&S, &Recorded) -> Response) -> Self {
+        let state = state.clone();
+        Self::start(move |request, _| respond(&state, request))
+    }
+
     /// A server that sends what `respond` says of each request and of the number of requests before it.
     pub fn start(respond: impl Fn(&Recorded, usize) -> Response + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
