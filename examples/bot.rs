@@ -1,7 +1,7 @@
 //! Five lines to a bot: it replies with the same text, over every channel of a directory.
 //!
 //! ```sh
-//! tinclaw channels install webchat --dir channels
+//! tinclaw channels install webchat --to channels
 //! cargo run --example bot -- channels
 //! ```
 //!

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # deb.sh PROGRAM ARCHITECTURE DIRECTORY: a Debian package of a program that is built already. The same input gives the same bytes.
-# Needs `dpkg-deb`. $TINCLAW, or PROGRAM itself where it runs, writes the manual pages and the completions.
+# Needs `dpkg-deb`. $DEB_VERSION stands for the version of Cargo.toml. $TINCLAW, or PROGRAM itself where it runs, writes the manual pages and the completions.
 set -euo pipefail
 [ $# = 3 ] || { sed -n '2,3p' "$0" >&2; exit 2; }
 program=$(realpath "$1") arch=$2 out=$(realpath "$3")
 cd "$(dirname "$0")/.."
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+version=${DEB_VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -17,7 +17,8 @@ install -D -m 640 packaging/debian/tinclaw.toml "$root/etc/tinclaw/tinclaw.toml"
 install -D -m 644 docs/tinclaw.toml "$root/usr/share/doc/tinclaw/tinclaw.toml"
 install -D -m 644 LICENSE "$root/usr/share/doc/tinclaw/copyright"
 gzip -9nc CHANGELOG.md >"$root/usr/share/doc/tinclaw/changelog.gz"
-chmod 644 "$root/usr/share/doc/tinclaw/changelog.gz"
+[ ! -f "$out/licences.txt" ] || gzip -9nc "$out/licences.txt" >"$root/usr/share/doc/tinclaw/licences.gz"
+chmod 644 "$root"/usr/share/doc/tinclaw/*.gz
 
 tinclaw=${TINCLAW:-$program}
 if "$tinclaw" --version >/dev/null 2>&1; then

@@ -71,7 +71,7 @@ burst() { local n; for n in $(seq "$1"); do send "a long and secret value" "burs
 step "the version names program and target" says "tinclaw" tinclaw --version
 step "help is shown" says "Usage: tinclaw" tinclaw --help
 step "a wrong command ends with 2" fails 2 tinclaw rnu
-step "a bundled channel is installed" tinclaw channels install webhook --to channels
+step "a bundled channel is installed" tinclaw channels install webhook --yes --to channels
 step "it passes the check" says "webhook" tinclaw check channels
 step "a callback runs in the sandbox" tinclaw call channels/webhook.wasm on-start
 step "a file that is no guest is refused" fails 1 tinclaw check "$0"
@@ -96,7 +96,7 @@ step "its message waits" eventually pending precious
 step "the host is killed" crash
 step "the message is still there without a host" pending precious
 step "the host starts again" start --agent echo
-step "the message is answered now" eventually replied precious
+step "the message has its reply now" eventually replied precious
 step "a burst of 50 webhooks is accepted" burst 50
 step "none of them waits in the end" eventually nothing_pending
 step "SIGTERM ends the host with 0 again" stop

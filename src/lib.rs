@@ -76,7 +76,8 @@
 //!   threads may read from streams of one host.
 //! - **Replies**: [`Host::respond`] for a delivery, [`Host::respond_to`] for a conversation, [`Host::broadcast`] for a user.
 //!   All return when the reply is durable.
-//! - **Agents**: implement [`agent::Agent`] to have an agent that is stopped with its host.
+//! - **Agents**: implement [`agent::Agent`] to have an agent that is stopped with its host. [`Delivery::remember`] keeps what it
+//!   remembers of a conversation.
 //! - **Operation**: [`Host::health`] for the state of everything; [`Host::list_messages`] and [`Host::list_replies`] for the
 //!   queues, with dead letters; [`Host::pairing`] for users who ask to be let in.
 //! - **Parts of one's own**: a source of secrets ([`secrets::SecretStore`]), a resolver
@@ -88,14 +89,16 @@
 //!
 //! - `sqlite` (default): the store on disk. Without it there is the one in memory.
 //! - `bundled` (default): the files of the channels that come with the crate, for [`install_bundled_channel`].
-//! - `agent-exec`, `agent-http`: agents that are a program or an HTTP server, in [`agent`]; part of `cli`.
+//! - `agent-exec`, `agent-http`, `agent-openai`: agents that are a program, an HTTP server or a language model, in [`agent`]; part of
+//!   `cli`.
+//! - `cluster`: for the daemon, a store in a database that several hosts share. See `docs/cluster.md`.
 //! - `cli`: the daemon `tinclaw`. A library does without: no feature that is on by default starts threads, reads files or
 //!   changes the log of the program that it is part of.
-// Only `sandbox::memory_pool` and `cli::memory` allow it, and argue each use.
+// Only `sandbox::memory_pool`, `cli::memory` and `cli::takeover` allow it, and argue each use.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
-// Parts that only the daemon uses are compiled, and looked at, with its feature.
-#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
+// A closed pipe would end the program with a panic. `cli::print` has what does not.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 // Whatever a public signature names, its user can name.
 #![cfg_attr(not(test), warn(unnameable_types))]
 
@@ -112,6 +115,8 @@ pub(crate) mod capability;
 pub mod channel;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cluster")]
+pub(crate) mod cluster;
 pub mod egress;
 pub(crate) mod event;
 #[cfg(fuzzing)]
@@ -121,6 +126,8 @@ pub mod inbox;
 pub(crate) mod link;
 pub(crate) mod model;
 pub(crate) mod net;
+#[cfg(feature = "cli")]
+pub(crate) mod package;
 pub mod pairing;
 pub(crate) mod router;
 pub(crate) mod sandbox;
@@ -145,8 +152,9 @@ pub use host::manager::ChannelManager;
 pub use inbox::{Delivery, MessageStream, RecvError};
 pub use model::diagnostic::{Diagnostic, Severity};
 pub use model::rate_limit::{ChannelEmitRateLimiter, RateLimited};
-pub use net::address_range::{AddressRange, AddressRangeError};
-pub use net::{PublicUrl, PublicUrlError};
+pub use model::value_error::ValueError;
+pub use net::PublicUrl;
+pub use net::address_range::AddressRange;
 pub use sandbox::{
     ChannelHostState, PreparedChannelModule, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };

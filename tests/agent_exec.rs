@@ -119,6 +119,70 @@ fn a_dead_letter_can_be_retried_and_has_all_its_attempts_again() {
     host.stop();
 }
 
+/// Everybody who was in a program with a message that killed it lost an attempt, and one with `max_attempts = 1` their message.
+#[test]
+fn messages_that_were_in_the_program_with_a_fatal_one_have_not_failed() {
+    let place = Place::new();
+    place.file("tinclaw.toml", "[agent]\nmax_attempts = 1\ndead_letter_text = \"I gave up\"\n");
+    // The program replies to nothing until it has the fatal message too.
+    let agent = program(
+        &place,
+        "    if message['content'] == 'fatal':
+        os._exit(3)
+    if os.path.exists('died'):
+        say(type='reply', id=message['id'], content='attempt %d' % message['attempt'])
+    else:
+        say(type='status', id=message['id'], status='thinking')
+        print('has', message['content'], file=sys.stderr, flush=True)",
+    );
+    let host = place.host(&["--agent", &agent], &[]);
+    let people = ["0123456789abcdef-ann", "0123456789abcdef-bob"];
+    for person in people {
+        host.say_in(person, "1", &person[17..]);
+        support::eventually("the program has it", || {
+            host.log().contains(&format!("has {}", &person[17..])).then_some(())
+        });
+    }
+    place.file("died", "");
+    host.say("1", "fatal");
+    host.hears("I gave up");
+    for person in people {
+        let heard = support::eventually("a reply", || host.heard_in(person).first().cloned());
+        assert!(heard.starts_with("attempt "), "{heard}");
+    }
+    host.stop();
+}
+
+/// Suspects were tried one after the other: each that hung held everybody else up for the whole time-out.
+#[test]
+fn messages_that_hang_alone_do_not_hold_up_the_trials_of_others() {
+    let place = Place::new();
+    place.file("tinclaw.toml", "[agent]\nmax_attempts = 1\ntimeout_secs = 3600\n");
+    // The first process dies when it has all four; the messages that hang do so in their trials, which do not end.
+    let agent = program(
+        &place,
+        "    if not os.path.exists('died'):
+        print('has', message['content'], file=sys.stderr, flush=True)
+        if message['content'] == 'last':
+            open('died', 'w').close()
+            os._exit(3)
+    elif message['content'].startswith('hang'):
+        __import__('time').sleep(3600)
+    else:
+        say(type='reply', id=message['id'], content='said ' + message['content'])",
+    );
+    let host = place.host(&["--agent", &agent], &[]);
+    for name in ["hang1", "hang2", "hang3"] {
+        host.say_in(&format!("0123456789abcdef-{name}"), "1", name);
+        support::eventually("the program has it", || {
+            host.log().contains(&format!("has {name}")).then_some(())
+        });
+    }
+    host.say("1", "last");
+    host.hears("said last");
+    host.stop();
+}
+
 /// A program that does not start was taken for messages that kill it.
 #[test]
 fn a_program_that_never_runs_makes_no_dead_letters() {
@@ -293,6 +357,25 @@ fn a_reply_that_is_not_understood_is_quoted_with_its_message_and_is_a_failed_att
 }
 
 #[test]
+fn a_line_of_32_mib_is_read_and_a_longer_one_is_a_failed_attempt() {
+    let place = Place::new();
+    let agent = program(
+        &place,
+        "    line = json.dumps({'type': 'reply', 'id': message['id'], 'content': 're: ' + message['content']})
+    is_longer = message['content'] == 'longer' and message['attempt'] == 1
+    print(line.ljust((32 << 20) + is_longer), flush=True)",
+    );
+    let host = place.host(&["--agent", &agent], &[]);
+    host.say("1", "long");
+    host.hears("re: long");
+    host.say("2", "longer");
+    host.hears("re: longer");
+    let log = host.stop();
+    assert!(!log.contains("about message 1 is ignored"), "{log}");
+    assert!(log.contains("a line of the agent about message 2 is ignored"), "{log}");
+}
+
+#[test]
 fn a_message_without_a_reply_is_redelivered_after_a_restart() {
     let place = Place::new();
     let deaf = program(&place, "    print(message['id'], file=sys.stderr, flush=True)");
@@ -328,7 +411,7 @@ fn an_agent_that_ignores_everything_does_not_keep_the_host_from_ending() {
 #[test]
 fn attachments_that_a_guest_cannot_take_are_left_out_with_a_warning() {
     let place = Place::new();
-    let guest = place.channel("flavour_v1");
+    let guest = place.channel("abi_v1");
     let checked = place.run(&["check", guest.to_str().unwrap()]);
     let expected = "warning: the guest is built for near:agent (first), whose replies have no attachments";
     assert!(checked.good().contains(expected), "{}", checked.out);
@@ -341,5 +424,30 @@ fn attachments_that_a_guest_cannot_take_are_left_out_with_a_warning() {
         host.log().contains("reply 1 is sent without its attachments: the guest is built for").then_some(())
     });
     let log = host.stop();
-    assert!(log.contains("channel flavour_v1: the guest is built for"), "{log}");
+    assert!(log.contains("channel abi_v1: the guest is built for"), "{log}");
+}
+
+/// The time of a message began when its line had been written, which never was: nobody got a reply any more.
+#[test]
+fn a_program_that_does_not_read_a_long_line_is_replaced() {
+    let place = Place::new();
+    place.file("tinclaw.toml", "[agent]\ntimeout_secs = 1\n");
+    // 1031 is F_SETPIPE_SZ: the pipe holds less than the second message. The first process reads one message and no more.
+    let agent = program(
+        &place,
+        "    is_first = not os.path.exists('started')
+    open('started', 'w').close()
+    __import__('fcntl').fcntl(0, 1031, 4096)
+    say(type='reply', id=message['id'], content='read %d' % len(message['content']))
+    if is_first:
+        __import__('time').sleep(1000)",
+    );
+    let host = place.host(&["--agent", &agent], &[]);
+    host.say("1", "first");
+    host.hears("read 5");
+    host.say("2", &"\"".repeat(4_000));
+    host.hears("read 4000");
+    host.say("3", "third one");
+    host.hears("read 9");
+    host.stop();
 }

@@ -4,6 +4,7 @@ mod cli_support;
 mod support;
 
 use cli_support::Place;
+use serde_json::json;
 use support::upstream::Upstream;
 
 fn kind(value: &str) -> Vec<(String, String)> {
@@ -35,6 +36,25 @@ fn a_response_is_the_reply_and_an_empty_one_is_none() {
     host.stop();
 }
 
+/// A redirect was a `status 307` without a word of where to, and a password in the URL stood in every line about the agent.
+#[test]
+fn a_redirect_is_named_and_neither_password_nor_secret_is_shown() {
+    let place = Place::new();
+    let server = Upstream::start(|request, before| match before {
+        0 => (307, vec![("location".to_owned(), "/there?a=pa55word-pa55word".to_owned())], Vec::new()),
+        _ => (200, kind("text/plain"), request.header("authorization").unwrap_or_default().into()),
+    });
+    let address = server.url().replace("http://", "http://ann:pa55word-pa55word@");
+    let host = place.host(&["--agent", &format!("http:{address}/agent?key=1")], &[]);
+    host.say("1", "hello");
+    host.hears("Basic [redacted]");
+    assert_eq!(server.requests()[0].target, "/agent?key=1");
+    let log = host.stop();
+    let expected = "status 307: it redirects to /there?a=[redacted], and redirects are not followed";
+    assert!(log.contains(expected) && !log.contains("pa55word"), "{log}");
+    assert!(log.contains("http://(not shown)@127.0.0.1"), "{log}");
+}
+
 #[test]
 fn an_agent_that_fails_is_asked_again_and_its_secret_stays_out_of_the_log() {
     let place = Place::new();
@@ -63,11 +83,8 @@ fn an_agent_that_fails_is_asked_again_and_its_secret_stays_out_of_the_log() {
 fn a_server_that_is_not_there_costs_no_attempt() {
     let place = Place::new();
     place.file("tinclaw.toml", "[agent]\nmax_attempts = 1\n");
-    // Nobody listens here while the port is only reserved.
-    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = reserved.local_addr().unwrap();
-    drop(reserved);
-    let host = place.host(&["--agent", &format!("http:http://{address}/")], &[]);
+    // Nobody listens at the first port. A port that was free a moment ago was another test's by now.
+    let host = place.host(&["--agent", "http:http://127.0.0.1:1/"], &[]);
     host.say("1", "hello");
     support::eventually("it failed", || host.log().contains("did not reply to message 1").then_some(()));
     support::eventually("health says so", || {
@@ -75,7 +92,25 @@ fn a_server_that_is_not_there_costs_no_attempt() {
     });
     let messages = place.run(&["messages", "list", "--json"]).json();
     assert_eq!(messages["messages"][0]["state"], "pending", "{messages}");
-    host.stop();
+    // Nothing but "accepted" was on record, and no line said which try it was and when the next one is.
+    support::eventually("each try is on record", || {
+        let stories = place.run(&["trace", "1", "--json"]).json();
+        let steps = stories["stories"][0]["steps"].as_array().unwrap().clone();
+        let tries = steps.iter().filter(|step| step["what"] == "agent_unavailable");
+        let tries: Vec<_> = tries.map(|step| (step["attempt"].clone(), step["text"].clone())).collect();
+        let [(first, text), (second, _), ..] = tries.as_slice() else { return None };
+        assert_eq!((first, second), (&json!(1), &json!(2)));
+        assert!(text.as_str().unwrap().ends_with("; next try in 2 s"), "{text}");
+        Some(())
+    });
+    let log = host.stop();
+    for part in [
+        "(try 1, next try in 2 s)",
+        "(try 2, next try in 4 s)",
+        "(attempt 1, could not be asked once before)",
+    ] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
 }
 
 #[test]
@@ -111,6 +146,29 @@ fn a_2xx_response_without_content_is_an_error_that_quotes_it() {
     let log = host.stop();
     assert!(log.contains(r#"did not reply to message 1: the response is not understood"#), "{log}");
     assert!(log.contains(r#"neither `content` nor `attachments`: {"reply":"x"}"#), "{log}");
+}
+
+#[test]
+fn a_response_of_32_mib_is_read_and_a_longer_one_is_an_error() {
+    let place = Place::new();
+    let server = Upstream::start(|request, before| {
+        let content = request.json()["content"].as_str().unwrap().to_owned();
+        let bytes = (32 << 20) + usize::from(content == "longer" && before == 1);
+        let mut json = format!(r#"{{"content":"re: {content}"}}"#).into_bytes();
+        json.resize(bytes, b' ');
+        (200, kind("application/json"), json)
+    });
+    let host = place.host(&["--agent", &format!("http:{}", server.url())], &[]);
+    host.say("1", "long");
+    host.hears("re: long");
+    host.say("2", "longer");
+    host.hears("re: longer");
+    assert_eq!(server.requests().len(), 3);
+    let log = host.stop();
+    assert!(
+        !log.contains("did not reply to message 1") && log.contains("did not reply to message 2"),
+        "{log}"
+    );
 }
 
 #[test]

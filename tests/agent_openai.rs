@@ -5,6 +5,7 @@ mod support;
 
 use cli_support::{Place, RunningHost};
 use serde_json::{Value, json};
+use support::model_stream::{DONE, ModelStream, Step};
 use support::upstream::{Recorded, Response, Upstream};
 
 const KEY: &str = "hunter2-hunter2";
@@ -31,8 +32,6 @@ fn stream(deltas: &[Value], end: &str) -> Response {
     }
     (200, kind("text/event-stream"), (body + end).into_bytes())
 }
-
-const DONE: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[],\"usage\":{}}\n\ndata: [DONE]\n\n";
 
 fn error(status: u16, error: Value) -> Response {
     (status, kind("application/json"), json!({"error": error}).to_string().into_bytes())
@@ -157,6 +156,61 @@ fn rounds_of_tool_calls_end() {
     assert_eq!(asked(&server).len(), 11);
 }
 
+#[test]
+fn sixteen_calls_of_one_response_are_made_and_not_one_more() {
+    let place = Place::new();
+    let server = server(|body, _| match last(body).parse::<usize>() {
+        Ok(count) => {
+            let call =
+                |at: usize| json!({"id": format!("id{at}"), "function": {"name": "now", "arguments": "{}"}});
+            whole(json!({"tool_calls": (0..count).map(call).collect::<Vec<_>>()}), "tool_calls")
+        }
+        Err(_) => {
+            text(&format!("the last of {} said {}", body["messages"].as_array().unwrap().len(), last(body)))
+        }
+    });
+    let host = host(&place, &server, "history = { messages = 1 }\n");
+    host.say("1", "16");
+    host.say("2", "17");
+    let heard = support::eventually("two replies", || Some(host.heard()).filter(|heard| heard.len() == 2));
+    host.stop();
+    assert!(heard[0].starts_with("the last of 18 said {"), "{heard:?}");
+    assert_eq!(heard[1], "the last of 19 said error: not called: at most 16 calls are made at a time");
+}
+
+#[test]
+fn a_server_is_asked_again_so_often_for_one_attempt_and_no_more() {
+    let place = Place::new();
+    // Each message says how many times it is refused.
+    let server = server(|body, _| {
+        static SEEN: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+        let said = last(body);
+        let (what, count) = said.split_once(' ').expect("two words");
+        let mut seen = SEEN.lock().unwrap();
+        if seen.iter().filter(|seen| **seen == said).count() == count.parse::<usize>().unwrap() {
+            return text(&format!("re: {said}"));
+        }
+        seen.push(said.clone());
+        match what {
+            "cut" => stream(&[json!({"content": "hel"})], ""),
+            _ => {
+                let (status, mut headers, body) = error(429, json!({"message": "slow down"}));
+                headers.push(("retry-after".to_owned(), "0".to_owned()));
+                (status, headers, body)
+            }
+        }
+    });
+    let host = host(&place, &server, "");
+    for (id, what) in [("1", "cut 2"), ("2", "cut 3"), ("3", "limited 5"), ("4", "limited 6")] {
+        host.say(id, what);
+        host.hears(&format!("re: {what}"));
+    }
+    let log = host.stop();
+    let failed = |id: &str| log.contains(&format!("did not reply to message {id}: "));
+    assert_eq!(["1", "2", "3", "4"].map(failed), [false, true, false, true], "{log}");
+    assert_eq!(asked(&server).len(), 3 + 4 + 6 + 7);
+}
+
 /// One message for each oddity: the first response is odd, the second one is fine.
 #[test]
 fn temporary_errors_are_retried_within_the_same_message() {
@@ -264,6 +318,46 @@ fn permanent_errors_are_reported_to_the_sender_at_once_and_to_the_operator_in_fu
     assert!(!log.contains(KEY) && !dead.out.contains(KEY), "{log}");
 }
 
+/// Three megabytes of arguments in eight conversations took 605 MB of memory and were stored and sent again with each message.
+#[test]
+fn arguments_that_no_tool_takes_are_refused_and_not_sent_again() {
+    let place = Place::new();
+    let server = server(|_, before| match before {
+        0 => {
+            let call = |id: &str, bytes: usize| {
+                let arguments = json!({"text": "x".repeat(bytes)}).to_string();
+                json!({"id": id, "function": {"name": "now", "arguments": arguments}})
+            };
+            let calls = [call("a", 3 << 20), call("b", 1 << 19)];
+            whole(json!({"role": "assistant", "tool_calls": calls}), "tool_calls")
+        }
+        _ => text("done"),
+    });
+    let host = host(&place, &server, "tools = [\"now\", \"nope\"]\napi_key = \"not_there\"\n");
+    // Both were noticed only when a message came.
+    host.say("1", "hello");
+    support::eventually("the warnings", || {
+        host.log().contains("agent.api_key: the secret not_there").then_some(())
+    });
+    assert!(host.log().contains("agent.tools names \"nope\", and there is no such tool"), "{}", host.log());
+    host.stop();
+    let host = self::host(&place, &server, "");
+    host.hears("done");
+    host.stop();
+    let request = &asked(&server)[1];
+    assert!(request.body.len() < 64 * 1024, "{} bytes", request.body.len());
+    let body = request.json();
+    let results = ["a", "b"].map(|id| {
+        let messages = body["messages"].as_array().unwrap().iter();
+        let mut results = messages.filter(|message| message["tool_call_id"] == id);
+        results.next().unwrap()["content"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(results[0], "error: not called: the arguments are longer than 1048576 bytes");
+    assert!(results[1].contains("unix_seconds"), "{results:?}");
+    let kept = body["messages"][1]["tool_calls"][0]["function"]["arguments"].as_str().unwrap();
+    assert!(kept.starts_with("{\"cut\":\"these arguments had "), "{kept}");
+}
+
 #[test]
 fn the_only_model_of_a_server_is_asked_without_being_named() {
     let place = Place::new();
@@ -333,6 +427,9 @@ fn a_server_is_tried_before_the_host_runs() {
     for part in ["models    small, large", "response  hello there", "model = \"small\""] {
         assert!(ran.good().contains(part), "{}", ran.out);
     }
+    let tried = place.run(&["setup", "agent", &agent, "--model", "small", "--json"]).json();
+    assert_eq!((&tried["models"], &tried["model"]), (&json!(["small", "large"]), &json!("small")));
+    assert_eq!((&tried["response"], &tried["models_error"]), (&json!("hello there"), &Value::Null));
     for (arguments, code, part) in [
         (vec![&*agent], 1, "no model is set as `model` under [agent]: the server has small, large"),
         (vec![&*agent, "--model", "large"], 1, "status 500: {\"error\":{\"message\":\"out of memory\"}}"),
@@ -372,69 +469,6 @@ fn a_tool_call_whose_result_is_on_record_is_not_made_again_after_a_crash() {
     assert_eq!(messages(&requests[2]), messages(&requests[1]));
 }
 
-/// A server of streams that are written in steps: the model's text so far, until the test goes on.
-struct Streamed {
-    url: String,
-    steps: std::sync::mpsc::Sender<Step>,
-}
-
-/// What the server does next.
-enum Step {
-    Say(Value),
-    /// The stream ends as it should.
-    End,
-    /// The connection is lost.
-    Cut,
-}
-
-fn streamed() -> Streamed {
-    use std::io::{Read, Write};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (steps, next) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
-                head.push(byte[0]);
-            }
-            let head = String::from_utf8(head).unwrap().to_lowercase();
-            let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
-            let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-            stream.read_exact(&mut body).unwrap();
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
-            stream.write_all(head.as_bytes()).unwrap();
-            loop {
-                match next.recv_timeout(std::time::Duration::from_millis(20)) {
-                    Ok(Step::Say(delta)) => {
-                        let chunk = json!({"choices": [{"index": 0, "delta": delta}]});
-                        stream.write_all(format!("data: {chunk}\n\n").as_bytes()).unwrap();
-                    }
-                    Ok(Step::End) => {
-                        stream.write_all(DONE.as_bytes()).unwrap();
-                        break;
-                    }
-                    Ok(Step::Cut) | Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
-                    Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                        if stream.write_all(b": keep-alive\n\n").is_err() {
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-    });
-    Streamed { url, steps }
-}
-
-impl Streamed {
-    fn does(&self, steps: impl IntoIterator<Item = Step>) {
-        steps.into_iter().for_each(|step| self.steps.send(step).unwrap());
-    }
-}
-
 /// What the web chat shows of a reply that is being written.
 fn shows(host: &RunningHost, text: &Value) {
     let target = format!("/chat/messages?session={}&after=0", cli_support::SESSION);
@@ -447,11 +481,11 @@ fn shows(host: &RunningHost, text: &Value) {
 /// It begins anew when the stream is cut, goes on over a tool call, and is there once in the end.
 #[test]
 fn a_reply_grows_in_the_web_chat() {
-    let (place, server) = (Place::new(), streamed());
+    let (place, server) = (Place::new(), ModelStream::start());
     place.file("tinclaw.toml", "[agent]\nmodel = \"small\"\n");
     let host = place.host(&["--agent", &format!("openai:{}/v1", server.url)], &[]);
     host.say("1", "hello?");
-    let said = |text: &str| Step::Say(json!({"content": text}));
+    let said = Step::text;
     server.does([said("<think>hm</think>Good <thi")]);
     shows(&host, &json!("Good"));
     server.does([Step::Cut, said("Let me see.")]);
@@ -470,13 +504,25 @@ fn a_reply_grows_in_the_web_chat() {
     host.stop();
 }
 
+/// It was read until the time for the whole reply was over.
+#[test]
+fn a_stream_that_goes_on_after_the_model_is_done_keeps_no_reply_waiting() {
+    let (place, server) = (Place::new(), ModelStream::start());
+    place.file("tinclaw.toml", "[agent]\nmodel = \"small\"\n");
+    let host = place.host(&["--agent", &format!("openai:{}/v1", server.url)], &[]);
+    host.say("1", "hello?");
+    server.does([Step::text("Good"), Step::Finish]);
+    host.hears("Good");
+    host.stop();
+}
+
 #[test]
 fn a_channel_is_told_what_the_agent_does() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     let place = Place::new();
     let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    for file in ["flavour_v8.wasm", "flavour_v8.capabilities.json"] {
+    for file in ["abi_v8.wasm", "abi_v8.capabilities.json"] {
         place.file(&format!("channels/{file}"), std::fs::read(fixtures.join(file)).unwrap());
     }
     // The reply waits until the statuses before it have arrived: a status that is late is dropped.
@@ -494,11 +540,11 @@ fn a_channel_is_told_what_the_agent_does() {
     });
     place.file("tinclaw.toml", "channels = [\"channels\"]\n[agent]\nmodel = \"small\"\n");
     let secrets = [
-        ("TINCLAW_SECRET_FLAVOUR_TOKEN", "token-of-the-upstream"),
-        ("TINCLAW_SECRET_FLAVOUR_V8_WEBHOOK_SECRET", "secret-of-webhooks"),
+        ("TINCLAW_SECRET_ABI_TOKEN", "token-of-the-upstream"),
+        ("TINCLAW_SECRET_ABI_V8_WEBHOOK_SECRET", "secret-of-webhooks"),
     ];
     let host = place.host(&["--agent", &format!("openai:{}/v1", server.url())], &secrets);
-    let path = "/webhook/flavour_v8";
+    let path = "/webhook/abi_v8";
     support::eventually("the channel starts", || {
         let body = json!({"user": "ann", "text": "when?"});
         let reply = support::client::webhook(host.address, path, "secret-of-webhooks", &body);
@@ -553,11 +599,178 @@ fn a_person_is_reminded() {
     first.stop();
     let second = host(&place, &server, "");
     second.hears("Reminder: tea");
+    said(&second, "3b", json!({"action": "list"}));
+    let told = asked(&server).pop().unwrap().json()["messages"].to_string();
+    assert!(told.contains(r#"{"role":"assistant","content":"Reminder: tea"}"#), "the model knows: {told}");
     let listed = said(&second, "4", json!({"action": "list"}));
     assert!(listed.contains(r#"{"id":2,"text":"soup""#) && !listed.contains("tea"), "{listed}");
     let cancelled = said(&second, "5", json!({"action": "cancel", "id": 2}));
     assert!(cancelled.contains(r#""cancelled":{"id":2"#), "{cancelled}");
     let listed = said(&second, "6", json!({"action": "list"}));
     assert!(listed.contains(r#""reminders":[]"#), "{listed}");
+    second.stop();
+}
+
+/// Servers write tool calls in many ways, and each comes to the same calls.
+#[test]
+fn a_tool_call_is_made_however_its_server_writes_it() {
+    let place = Place::new();
+    let call = |fields: Value| json!({"tool_calls": [fields]});
+    let ways: Vec<(&str, Vec<Value>)> = vec![
+        (
+            "all in one chunk",
+            vec![call(json!({"index": 0, "id": "a", "function": {"name": "now", "arguments": "{}"}}))],
+        ),
+        ("neither index nor id", vec![call(json!({"function": {"name": "now", "arguments": "{}"}}))]),
+        (
+            "without index, in pieces",
+            vec![
+                call(json!({"id": "a", "function": {"name": "now", "arguments": "{"}})),
+                call(json!({"id": "a", "function": {"arguments": "}"}})),
+            ],
+        ),
+        (
+            "an object of arguments",
+            vec![call(json!({"index": 0, "function": {"name": "now", "arguments": {}}}))],
+        ),
+        ("no arguments", vec![call(json!({"index": 0, "id": "a", "function": {"name": "now"}}))]),
+        (
+            "text and thoughts before it",
+            vec![
+                json!({"role": "assistant", "content": null}),
+                json!({"reasoning_content": "hm", "content": "<think>hm</th"}),
+                json!({"content": "ink>let me look"}),
+                call(json!({"index": 0, "id": "a", "function": {"name": "now", "arguments": "{}"}})),
+            ],
+        ),
+    ];
+    let names: Vec<&str> = ways.iter().map(|(name, _)| *name).collect();
+    let server = server(move |body, _| {
+        let said = last(body);
+        if body["messages"].as_array().unwrap().last().unwrap()["role"] == "tool" {
+            return text(&format!(
+                "noon, {}",
+                if said.contains("unix_seconds") { "it works" } else { &said }
+            ));
+        }
+        let way = ways.iter().find(|(name, _)| *name == said).unwrap_or_else(|| panic!("{said}"));
+        stream(&way.1, DONE)
+    });
+    let host = host(&place, &server, "");
+    for (number, name) in names.iter().enumerate() {
+        host.say(&number.to_string(), name);
+        support::eventually(&format!("{name}: {}", host.log()), || {
+            (host.heard().len() == number + 1).then_some(())
+        });
+    }
+    assert!(host.heard().iter().all(|heard| heard == "noon, it works"), "{:?}", host.heard());
+    host.stop();
+    assert!(
+        !asked(&server).iter().any(|request| request.json().to_string().contains("hm")),
+        "thoughts stay away"
+    );
+}
+
+/// A model called tools with half a JSON text, with a list, and by a name that it had made up. Servers whose templates read the
+/// calls of the conversation again failed for that at each attempt, so the message became a dead letter.
+#[test]
+fn a_model_that_calls_badly_is_told_so_and_its_server_can_read_the_conversation() {
+    let place = Place::new();
+    let server = server(|body, before| {
+        let history = body["messages"].as_array().unwrap();
+        for call in history.iter().flat_map(|message| message["tool_calls"].as_array().into_iter().flatten())
+        {
+            let (name, arguments) = (&call["function"]["name"], &call["function"]["arguments"]);
+            let is_object = serde_json::from_str::<Value>(arguments.as_str().unwrap())
+                .is_ok_and(|arguments| arguments.is_object());
+            if !is_object || name.as_str().unwrap().contains(['.', ' ']) {
+                return error(500, json!({"message": "Failed to parse tool call arguments as JSON"}));
+            }
+        }
+        let call = |id: &str, name: &str, arguments: &str| json!({"index": 0, "id": id, "function": {"name": name, "arguments": arguments}});
+        match before {
+            0 => stream(
+                &[json!({"tool_calls": [call("a", "remind", "{\"action\": "), call("b", "remind", "[1]"),
+                    call("c", "functions.now now", "{}")]})],
+                DONE,
+            ),
+            _ => text("fine"),
+        }
+    });
+    let host = host(&place, &server, "max_attempts = 1\n");
+    host.say("1", "when?");
+    host.hears("fine");
+    host.stop();
+    let results = messages(&asked(&server)[1]);
+    let starts = [
+        "tool error: the parameters are not JSON",
+        "tool error: the parameters do not fit",
+        "tool error: there is no tool `functions.now now`",
+    ];
+    for (result, start) in results[2..].iter().zip(starts) {
+        assert!(result.starts_with(start), "{result}");
+    }
+    assert_eq!(results.len(), 5);
+}
+
+/// What llama.cpp's server streams: a role first, `null` content, timings, one model.
+fn llama_server() -> Upstream {
+    let chunk = |delta: Value, finish: Value| {
+        let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
+        let chunk = json!({"choices": [choice], "created": 1, "id": "chatcmpl-1", "model": "small.gguf",
+            "system_fingerprint": "b1", "object": "chat.completion.chunk"});
+        format!("data: {chunk}\n\n")
+    };
+    let streamed = move |deltas: Vec<Value>, finish: &str| {
+        let mut body = chunk(json!({"role": "assistant", "content": null}), Value::Null);
+        deltas.into_iter().for_each(|delta| body += &chunk(delta, Value::Null));
+        body += &chunk(json!({}), json!(finish));
+        body += "data: {\"choices\":[],\"timings\":{\"predicted_n\":3}}\n\ndata: [DONE]\n\n";
+        (200, kind("text/event-stream"), body.into_bytes())
+    };
+    Upstream::start(move |request, _| {
+        if request.target == "/v1/models" {
+            let models = json!({"object": "list", "data": [{"id": "small.gguf", "owned_by": "llamacpp"}]});
+            return (200, kind("application/json"), models.to_string().into_bytes());
+        }
+        let body = request.json();
+        let last = body["messages"].as_array().unwrap().last().unwrap().clone();
+        let said = last["content"].as_str().unwrap_or_default();
+        let deltas = match (last["role"].as_str(), said.strip_prefix("remember ")) {
+            (Some("tool"), _) => vec![json!({"content": "Noted: "}), json!({"content": said})],
+            (_, Some(text)) => {
+                let arguments = json!({"action": "add", "text": text}).to_string();
+                let (first, rest) = arguments.split_at(9);
+                let begin = json!({"index": 0, "id": "x", "type": "function",
+                    "function": {"name": "notes", "arguments": first}});
+                let more = json!({"index": 0, "function": {"arguments": rest}});
+                let deltas = vec![json!({"tool_calls": [begin]}), json!({"tool_calls": [more]})];
+                return streamed(deltas, "tool_calls");
+            }
+            _ => vec![json!({"content": "Good "}), json!({"content": "morning."})],
+        };
+        streamed(deltas, "stop")
+    })
+}
+
+/// A tool, the server, the host, the page.
+#[test]
+fn a_model_with_a_tool_is_in_the_web_chat_after_four_commands() {
+    let (place, server) = (Place::new(), llama_server());
+    let agent = format!("openai:{}/v1", server.url());
+    place.run(&["tools", "install", "notes"]).good();
+    let tried = place.run(&["setup", "agent", &agent]);
+    assert!(tried.good().contains("small.gguf") && tried.out.contains("Good morning."), "{}", tried.out);
+    let first = place.host(&["--agent", &agent], &[]);
+    first.say("1", "remember the bike is in the cellar");
+    first.hears(r#"Noted: {"added":1}"#);
+    let page = support::client::request(first.address, "GET", "/chat", &[], b"");
+    assert_eq!(page.status, 200);
+    first.say("2", "hello");
+    first.hears("Good morning.");
+    first.stop();
+    let second = place.host(&["--agent", &agent], &[]);
+    second.say("3", "remember milk");
+    second.hears(r#"Noted: {"added":2}"#);
     second.stop();
 }

@@ -1,34 +1,35 @@
-//! A channel that is kept as a binary must be what its sources make, and as small as channels have to be.
-//! `channels/build.sh` writes the digests of both into `channels/digests.txt`.
+//! A channel or tool that is kept as a binary must be what its sources make, and as small as it has to be.
+//! `channels/build.sh` writes the digests of both into `channels/digests.txt`, `tools/build.sh` into `tools/digests.txt`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256};
-use wit_abi::guest::{GuestKind, ImportKnowledge, read_guest};
+use wit_abi::abi_version::World;
+use wit_abi::guest::{GuestKind, ImportKnowledge, read_guest_of};
 
-/// The most bytes of a channel.
-const MAX_BYTES: usize = 350 * 1024;
-/// The stack of a channel, in pages of 64 KiB; its data comes on top.
+/// Where guests are, and the most bytes of one.
+const PLACES: [(&str, usize); 2] = [("channels", 350 * 1024), ("tools", 250 * 1024)];
+/// The stack of a guest, in pages of 64 KiB; its data comes on top.
 const STACK_PAGES: u64 = 4;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn names() -> Vec<String> {
-    let folders = fs::read_dir(root().join("channels")).unwrap().map(|entry| entry.unwrap());
+fn names(place: &str) -> Vec<String> {
+    let folders = fs::read_dir(root().join(place)).unwrap().map(|entry| entry.unwrap());
     let mut names: Vec<String> = folders
         .map(|entry| entry.file_name().into_string().unwrap())
-        .filter(|name| root().join(format!("channels/{name}/{name}.capabilities.json")).exists())
+        .filter(|name| root().join(format!("{place}/{name}/{name}.capabilities.json")).exists())
         .collect();
     names.sort();
     names
 }
 
-fn binary(name: &str) -> Vec<u8> {
-    let path = root().join(format!("channels/{name}/{name}.wasm"));
+fn binary(place: &str, name: &str) -> Vec<u8> {
+    let path = root().join(format!("{place}/{name}/{name}.wasm"));
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -53,20 +54,13 @@ fn files_below(path: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The digest that `build.sh` takes of a channel's sources: digest and path of each file, by path.
-fn digest_of_sources(name: &str) -> String {
-    let shared = [
-        "channels/kit",
-        "channels/Cargo.toml",
-        "channels/Cargo.lock",
-        "channels/.cargo/config.toml",
-        "fixtures/tool/Cargo.toml",
-        "fixtures/tool/Cargo.lock",
-        "fixtures/tool/src",
-    ];
+/// The digest that `build.sh` takes of a guest's sources: digest and path of each file, by path.
+fn digest_of_sources(place: &str, name: &str) -> String {
+    let own = [name, "kit", "Cargo.toml", "Cargo.lock", ".cargo/config.toml"];
+    let tool = ["fixtures/tool/Cargo.toml", "fixtures/tool/Cargo.lock", "fixtures/tool/src"];
     let mut files = Vec::new();
-    files_below(&Path::new("channels").join(name), &mut files);
-    shared.iter().for_each(|path| files_below(Path::new(path), &mut files));
+    own.iter().for_each(|path| files_below(&Path::new(place).join(path), &mut files));
+    tool.iter().for_each(|path| files_below(Path::new(path), &mut files));
     let mut names: Vec<&str> = files.iter().map(|file| file.to_str().unwrap()).collect();
     names.sort_unstable();
     let lines: String = names
@@ -77,8 +71,20 @@ fn digest_of_sources(name: &str) -> String {
 }
 
 #[test]
-fn every_built_channel_is_what_its_sources_make() {
-    let text = fs::read_to_string(root().join("channels/digests.txt")).unwrap();
+fn every_built_guest_is_what_its_sources_make() {
+    for (place, _) in PLACES {
+        let stale = stale(place);
+        assert!(
+            stale.is_empty(),
+            "run {place}/build.sh and commit what it writes:\n  {}",
+            stale.join("\n  ")
+        );
+    }
+}
+
+/// What is not as it was built.
+fn stale(place: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(place).join("digests.txt")).unwrap();
     let noted: BTreeMap<&str, Vec<&str>> = text
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -86,27 +92,30 @@ fn every_built_channel_is_what_its_sources_make() {
         .map(|(name, digests)| (name, digests.split(' ').collect()))
         .collect();
     let mut stale = Vec::new();
-    for name in names() {
+    for name in names(place) {
         match noted.get(name.as_str()).map(Vec::as_slice) {
             None => stale.push(format!("{name}: has never been built")),
-            Some([sources, _]) if *sources != digest_of_sources(&name) => {
+            Some([sources, _]) if *sources != digest_of_sources(place, &name) => {
                 stale.push(format!("{name}: its sources have changed since it was built"));
             }
-            Some([_, built]) if *built == sha256(&binary(&name)) => {}
+            Some([_, built]) if *built == sha256(&binary(place, &name)) => {}
             Some(_) => {
-                stale.push(format!("{name}: channels/{name}/{name}.wasm is not the file that was built"))
+                stale.push(format!("{name}: {place}/{name}/{name}.wasm is not the file that was built"))
             }
         }
     }
-    assert!(stale.is_empty(), "run channels/build.sh and commit what it writes:\n  {}", stale.join("\n  "));
+    stale
 }
 
 #[test]
-fn channels_are_small_components_with_a_small_stack() {
-    for name in names() {
-        let bytes = binary(&name);
-        assert!(bytes.len() <= MAX_BYTES, "{name}: {} bytes", bytes.len());
-        let guest = read_guest(&bytes, &|_| ImportKnowledge::Unknown).expect("a guest without WASI");
+fn guests_are_small_components_with_a_small_stack() {
+    let names = |(place, most)| names(place).into_iter().map(move |name| (place, most, name));
+    for (place, max_bytes, name) in PLACES.into_iter().flat_map(names) {
+        let bytes = binary(place, &name);
+        assert!(bytes.len() <= max_bytes, "{name}: {} bytes", bytes.len());
+        let world = if place == "tools" { World::Tool } else { World::Channel };
+        let guest =
+            read_guest_of(world, &bytes, &|_| ImportKnowledge::Unknown).expect("a guest without WASI");
         assert_eq!(guest.kind, GuestKind::Component, "{name}");
         assert!(data_start(guest.module) <= STACK_PAGES * 65_536 + 1024, "{name}: its stack is larger");
         for start in ["/home/", "/root/", "/Users/"] {
@@ -133,9 +142,15 @@ fn data_start(module: &[u8]) -> u64 {
     starts.into_iter().min().expect("a channel has data")
 }
 
-/// The kit has its own copy of the interface, because it is carried to authors who have no clone of the repository.
+/// A kit has its own copy of the interfaces, because it is carried to authors who have no clone of the repository.
 #[test]
-fn the_kit_has_the_interface_of_this_host() {
-    let own = fs::read(root().join("channels/kit/wit/world.wit")).unwrap();
-    assert_eq!(own, fs::read(root().join("wit-abi/wit/0.3.1/world.wit")).unwrap());
+fn each_kit_has_the_interface_of_this_host() {
+    for (own, of_host) in [
+        ("channels/kit/wit/world.wit", "0.3.1/world.wit"),
+        ("tools/kit/wit/world.wit", "tool-0.3.0/world.wit"),
+        ("tools/kit/wit/deps/tinclaw-tools/state.wit", "tinclaw-tools/state.wit"),
+    ] {
+        let read = |path: PathBuf| fs::read(path).unwrap();
+        assert_eq!(read(root().join(own)), read(root().join("wit-abi/wit").join(of_host)), "{own}");
+    }
 }

@@ -6,7 +6,7 @@ mod support;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cli_support::{Place, RunningHost};
+use cli_support::{Place, Ran, RunningHost};
 use serde_json::{Value, json};
 use support::upstream::{Upstream, ok};
 use support::{client, eventually};
@@ -217,6 +217,12 @@ fn check_reports_a_verify_token_that_is_taken_for_a_signing_key() {
     assert_eq!((&first["severity"], &first["code"]), (&json!("error"), &json!("verify-token-as-key")));
     let help = first["help"].as_str().unwrap();
     assert!(help.contains("app secret"), "{first}");
+    // Health and the log say it too.
+    let said = "the verify token verify is taken for the key of signatures";
+    let host = place.host(&["--channels", "channels"], &[]);
+    eventually("health says it", || place.run(&["health"]).out.contains(said).then_some(()));
+    let log = host.stop();
+    assert_eq!(log.matches(said).count(), 1, "{log}");
     // The published file stays as it is.
     assert!(help.contains("`[channel.echo.capabilities.channel.webhook]` in tinclaw.toml"), "{first}");
     place.file(
@@ -357,17 +363,31 @@ fn channels_are_listed_with_and_without_a_host_and_installed() {
     assert!(place.run(&["channels", "list"]).good().contains("no host is running; it would load: webchat"));
     let directory = place.path().join("mine");
     let directory = directory.to_str().unwrap();
-    let installed = place.run(&["channels", "install", "webchat", "--to", directory]);
+    let installed = place.run(&["channels", "install", "webchat", "--yes", "--to", directory]);
     assert!(installed.good().contains(&format!("tinclaw run --channels {directory}")), "{}", installed.out);
-    let again = place.run(&["channels", "install", "webchat", "--to", directory]);
+    let again = place.run(&["channels", "install", "webchat", "--yes", "--to", directory]);
     assert!(again.code == Some(1) && again.err.contains("--force"), "{}", again.err);
     assert_eq!(place.run(&["channels", "install", "nothing"]).code, Some(1));
     let typo = place.run(&["channels", "install", "telgram"]);
     assert!(typo.code == Some(1) && typo.err.contains("did you mean telegram?"), "{}", typo.err);
-    let telegram = place.run(&["channels", "install", "telegram", "--to", "others"]);
+    let telegram = place.run(&["channels", "install", "telegram", "--yes", "--to", "others"]);
     let needs = "it needs a secret: tinclaw secrets set telegram_bot_token\n";
     assert!(telegram.good().contains(needs), "{}", telegram.out);
-    assert!(!telegram.out.contains("telegram_webhook_secret"), "the host makes it: {}", telegram.out);
+    assert!(
+        !telegram.out.contains("secrets set telegram_webhook_secret"),
+        "the host makes it: {}",
+        telegram.out
+    );
+    let again = place
+        .run(&["channels", "install", "telegram", "--yes", "--to", "others", "--force", "--json"])
+        .json();
+    let expected = json!({
+        "channel": "telegram",
+        "installed": "others/telegram.wasm",
+        "missing_secrets": ["telegram_bot_token"],
+        "loaded_by_default": false,
+    });
+    assert_eq!(again, expected);
     let host = place.host(&["--channels", directory], &[]);
     host.say("1", "hello");
     let list = place.run(&["channels", "list", "--json"]).json();
@@ -492,8 +512,8 @@ fn a_sender_is_approved_while_the_host_runs_listed_with_and_without_it_and_revok
     assert!(place.run(&["pairing", "list"]).good().contains(code));
     let wrong = place.run(&["pairing", "approve", "everything", "WRONG111"]);
     assert!(wrong.code == Some(1) && wrong.err.contains("no unknown sender"), "{}", wrong.err);
-    let approved = place.run(&["pairing", "approve", "everything", code, "--as", "ann"]);
-    assert!(approved.good().contains("u1 may talk"), "{}", approved.out);
+    let approved = place.run(&["pairing", "approve", "everything", code, "--as", "ann", "--json"]).json();
+    assert_eq!(approved, json!({"channel": "everything", "external_id": "u1", "identity": "ann"}));
     let who =
         task(&host, &json!({"do": "pairing-resolve-identity", "channel": "everything", "external_id": "u1"}));
     assert!(who.to_string().contains("ann"), "{who}");
@@ -519,7 +539,8 @@ fn a_sender_is_approved_while_the_host_runs_listed_with_and_without_it_and_revok
     assert!(listed.good().starts_with("no sender waits for approval\n\nCHANNEL"), "{}", listed.out);
     assert!(listed.out.contains("everything  u1  ann"), "{}", listed.out);
     // By the name that they are known as; by their id it would be the same.
-    assert!(place.run(&["pairing", "revoke", "everything", "ann"]).good().contains("withdrawn"));
+    let revoked = place.run(&["pairing", "revoke", "everything", "ann", "--json"]).json();
+    assert_eq!(revoked, json!({"channel": "everything", "revoked": "ann"}));
     assert_eq!(place.run(&["pairing", "revoke", "everything", "u1"]).code, Some(1));
     lists(&|approved| assert_eq!(*approved, json!([])));
     assert_eq!(
@@ -573,6 +594,22 @@ fn secrets_are_set_listed_and_removed_and_never_shown() {
 }
 
 #[test]
+fn a_script_reads_what_became_of_a_secret() {
+    let place = Place::new();
+    let set = place.run_with_input(&["secrets", "set", "A", "--json"], "the value of ours\n");
+    assert!(!set.out.contains("the value of ours"), "{}", set.out);
+    let set = set.json();
+    let (file, key) = (place.state().join("secrets.enc"), place.state().join("secrets.key"));
+    let expected = json!({"name": "a", "file": file, "new_key_file": key, "generated_value": null});
+    assert_eq!(set, expected);
+    let made = place.run(&["secrets", "set", "b", "--generate", "--json"]).json();
+    assert!(made["generated_value"].as_str().is_some_and(|value| value.len() >= 32), "{made}");
+    assert_eq!(made["new_key_file"], Value::Null);
+    let removed = place.run(&["secrets", "remove", "a", "--json"]).json();
+    assert_eq!(removed, json!({"name": "a", "file": file}));
+}
+
+#[test]
 fn a_secret_that_is_set_while_the_host_runs_is_used_at_once() {
     let place = Place::new();
     place.channel("echo");
@@ -589,9 +626,16 @@ fn a_secret_that_is_set_while_the_host_runs_is_used_at_once() {
         "{}",
         degraded.out
     );
+    // The configuration does not name the channel: the running host says what it lacks.
+    let lacking = |ran: &Ran| ran.json()["missing"].as_array().expect("a list").clone();
+    let missing = lacking(&place.run(&["secrets", "list", "--json"]));
+    let names: Vec<_> = missing.iter().map(|missing| (&missing["name"], &missing["channel"])).collect();
+    let (token, secret, echo) = (json!("echo_token"), json!("echo_webhook_secret"), json!("echo"));
+    assert_eq!(names, [(&secret, &echo), (&token, &echo)]);
     for (name, value) in [("echo_token", "t"), ("echo_webhook_secret", "s")] {
         place.run_with_input(&["secrets", "set", name], value).good();
     }
+    assert_eq!(lacking(&place.run(&["secrets", "list", "--json"])), Vec::<Value>::new());
     assert!(!place.run(&["health"]).good().contains("secret "));
     eventually("the webhook is taken", || {
         (client::webhook(host.address, "/webhook/echo", "s", &body).status == 200).then_some(())

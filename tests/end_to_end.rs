@@ -135,17 +135,16 @@ fn a_timer_comes_back_and_a_broadcast_leaves() {
 #[test]
 fn every_older_abi_version_takes_a_webhook_a_poll_a_status_a_reply_and_from_0_3_on_a_broadcast() {
     for version in 1..=8 {
-        let name = format!("flavour_v{version}");
+        let name = format!("abi_v{version}");
         let secret = format!("{name}_webhook_secret");
         let upstream = Upstream::start(|_, _| ok());
         let runtime = fixtures::runtime();
-        let (host, address) = start(
-            fixtures::host(&["flavour_token", &secret], &[("api.flavour.example", upstream.url())]).channel(
+        let (host, address) =
+            start(fixtures::host(&["abi_token", &secret], &[("api.abi.example", upstream.url())]).channel(
                 fixtures::channel_with(&runtime, &name, |file| {
                     file["config"]["poll_interval_ms"] = json!(3_600_000);
                 }),
-            ),
-        );
+            ));
         let polled = next(&host);
         assert_eq!(polled.message().content, "poll 1, token true", "{name}");
         polled.ack();
@@ -162,13 +161,13 @@ fn every_older_abi_version_takes_a_webhook_a_poll_a_status_a_reply_and_from_0_3_
         delivery.ack();
         let sent =
             upstream.wait_for(&format!("the reply of {name} arrives"), |request| request.method == "POST");
-        assert_eq!(sent.header("authorization"), Some("Bearer value-of-flavour_token"), "{name}");
+        assert_eq!(sent.header("authorization"), Some("Bearer value-of-abi_token"), "{name}");
         if version >= 7 {
             broadcast(&host, &name);
             let sent = upstream.wait_for(&format!("the broadcast of {name} arrives"), |request| {
                 request.method == "POST" && request.json()["to"] == "bob"
             });
-            assert_eq!(sent.header("authorization"), Some("Bearer value-of-flavour_token"), "{name}");
+            assert_eq!(sent.header("authorization"), Some("Bearer value-of-abi_token"), "{name}");
         }
         let health = host.health().expect("health");
         assert_eq!(health.channels[0].failed, 0, "{name}: {:?}", health.channels[0].problems);

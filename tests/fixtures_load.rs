@@ -41,14 +41,14 @@ fn every_fixture_loads_with_its_capability_file() {
 #[test]
 fn the_abi_versions_are_those_of_their_rows_oldest_first() {
     let rows = [
-        ("flavour_v1", NamedAbiVersion::Unversioned1),
-        ("flavour_v2", NamedAbiVersion::Unversioned2),
-        ("flavour_v3", NamedAbiVersion::Unversioned3),
-        ("flavour_v4", NamedAbiVersion::Unversioned4),
-        ("flavour_v5", NamedAbiVersion::Unversioned5),
-        ("flavour_v6", NamedAbiVersion::V0_2_0),
-        ("flavour_v7", NamedAbiVersion::V0_3_0First),
-        ("flavour_v8", NamedAbiVersion::V0_3_0Second),
+        ("abi_v1", NamedAbiVersion::Unversioned1),
+        ("abi_v2", NamedAbiVersion::Unversioned2),
+        ("abi_v3", NamedAbiVersion::Unversioned3),
+        ("abi_v4", NamedAbiVersion::Unversioned4),
+        ("abi_v5", NamedAbiVersion::Unversioned5),
+        ("abi_v6", NamedAbiVersion::V0_2_0),
+        ("abi_v7", NamedAbiVersion::V0_3_0First),
+        ("abi_v8", NamedAbiVersion::V0_3_0Second),
     ];
     for (name, abi_version) in rows {
         let (kind, found, _) = shape(name);

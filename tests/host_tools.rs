@@ -98,3 +98,27 @@ fn a_call_that_invokes_others_does_not_wait_for_its_own_place() {
     host.shutdown();
     assert!(tools.call("inner", r#"{"do":"echo","text":"late"}"#).is_err(), "the host has ended");
 }
+
+/// The notes that a tool keeps are in the state of the host.
+#[test]
+fn what_a_tool_keeps_is_there_after_a_restart() {
+    let directory = support::temp_dir::TempDir::new();
+    let run = |params: &str| {
+        let tools = tools(2, 64 << 20);
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/notes/notes.wasm");
+        assert!(tools.load(&root).expect("the tool is there").is_empty());
+        let host =
+            Host::builder().state_dir(directory.path()).tools(tools.clone()).start().expect("it starts");
+        let context = Some(json!({"channel": "webchat", "user": "ann"}).to_string());
+        let call = tinclaw::ToolCall { params: params.to_owned(), context };
+        let output = tools.call_with("notes", call).result.expect("an output");
+        host.shutdown();
+        let error = tools.call("notes", r#"{"action":"add","text":"late"}"#).expect_err("the host has ended");
+        assert!(error.to_string().contains("the host is stopping"), "{error}");
+        output
+    };
+    assert_eq!(run(r#"{"action":"add","text":"tea"}"#), r#"{"added":1}"#);
+    assert_eq!(run(r#"{"action":"add","text":"milk"}"#), r#"{"added":2}"#);
+    let found = run(r#"{"action":"list"}"#);
+    assert!(found.contains("tea") && found.contains("milk"), "{found}");
+}

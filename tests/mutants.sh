@@ -11,19 +11,28 @@ cd "$(dirname "$0")/.."
 
 FILES=(
   src/channel/breaker.rs
+  src/channel/dedupe.rs
+  src/channel/emission.rs
   src/channel/lane.rs
+  src/channel/machine/*.rs
   src/channel/outbox.rs
+  src/channel/poll.rs
+  src/channel/timers.rs
   src/egress/allowlist.rs
   src/egress/host_pattern.rs
   src/egress/retry_after.rs
   src/egress/target.rs
   src/inbox/conversations.rs
+  src/inbox/queue.rs
   src/model/backoff.rs
   src/model/rate_limit.rs
   src/webhook/attempts.rs
+  src/webhook/dedupe.rs
+  src/webhook/dedupe_memory.rs
   src/webhook/ed25519.rs
   src/webhook/encoding.rs
   src/webhook/hmac.rs
+  src/webhook/provider_ids.rs
   src/webhook/template.rs
   src/webhook/freshness.rs
   src/webhook/twilio.rs

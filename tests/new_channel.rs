@@ -25,6 +25,10 @@ fn a_new_channel_has_its_files_and_the_kit() {
     let bytes = std::fs::read(folder.join("channels/my_bot.capabilities.json")).unwrap();
     let name = ChannelName::new("my_bot").unwrap();
     ChannelCapabilitiesFile::parse("my_bot.capabilities.json", &name, &bytes).unwrap();
+    let other = place.run(&["new", "other", "--json"]).json();
+    let files = other["files"].as_array().unwrap();
+    assert_eq!((&other["channel"], &other["directory"]), (&"other".into(), &"other".into()));
+    assert!(files.contains(&"other/src/lib.rs".into()) && files.contains(&"other/kit/src/lib.rs".into()));
 }
 
 #[test]

@@ -58,8 +58,11 @@ targets=("$@")
 binaries=${PROPERTIES_DIR:-target/properties}
 if [ -z "${PROPERTIES_DIR:-}" ]; then
   mkdir -p "$binaries"
-  cargo test --no-run -p tinclaw -p wit-abi --lib 2>&1 |
-    sed -n 's/.*Executable .*(\(.*\))$/\1/p' |
+  if ! said=$(cargo test --no-run -p tinclaw -p wit-abi --lib 2>&1); then
+    echo "$said" >&2
+    exit 1
+  fi
+  sed -n 's/.*Executable .*(\(.*\))$/\1/p' <<<"$said" |
     while read -r built; do
       name=$(basename "$built")
       cp "$built" "$binaries/${name%-*}"

@@ -17,7 +17,6 @@ use support::upstream::Upstream;
 use support::{client, eventually, fixtures};
 use tinclaw::host::ChannelState;
 use tinclaw::secrets::{MemorySecrets, Secret};
-use tinclaw::server::TrustedProxies;
 use tinclaw::{Host, HostBuilder, RecvError};
 
 const PATH: &str = "/webhook/everything";
@@ -256,7 +255,8 @@ fn guarded(webhook: &Value, secrets: &[(&str, &str)], config: Value) -> HostBuil
         store.set(name, Secret::new((*value).to_owned())).expect("a secret");
     }
     fixtures::host(&[], &[])
-        .trusted_proxies(TrustedProxies::parse(&["127.0.0.1"]).expect("a proxy"))
+        .trusted_proxies(&["127.0.0.1"])
+        .expect("a proxy")
         .configure(|settings| {
             settings.secrets = Arc::new(store);
             settings.public_url = Some("https://bot.example".parse().unwrap());
@@ -509,7 +509,7 @@ fn bad_signature(address: SocketAddr, number: usize) -> u16 {
 fn a_forwarded_address_is_not_believed_without_a_proxy() {
     let webhook = json!({"auth": "secret"});
     let builder = guarded(&webhook, &[("everything_webhook_secret", KEY)], json!({}));
-    let (host, address) = start(builder.trusted_proxies(TrustedProxies::default()));
+    let (host, address) = start(builder.trusted_proxies::<&str>(&[]).expect("no proxies"));
     let wrong = Sent::post(BODY, &[("x-webhook-secret", "a guess")]);
     let mut last = 0;
     for number in 0..60 {

@@ -1,80 +1,62 @@
-//! Pages of the host's own. They tell nothing that an unauthenticated client could use: a tunnel shows them to the world.
+//! How an operator sees the host and changes it: an HTTP API, which the command line uses too.
+//!
+//! ```text
+//!  command line ══ socket in the state directory ══╗
+//!  browser, Prometheus ══ address of `admin` ══════╬══► access ──► a thread ──► resource ──► manager, store
+//! ```
+//!
+//! | file | job |
+//! |---|---|
+//! | `listener` | addresses and sockets |
+//! | `access` | who may ask: permissions, `Host`, `Origin`, token |
+//! | `server`, `workers` | an HTTP server for each listener, threads for what takes time |
+//! | `api/` | the resources |
+//! | `state` | what they work on |
+//! | `records`, `story` | what is stored, as JSON |
+//! | `metrics`, `process` | `/metrics`, and what the process takes of the system |
+//! | `page`, `page.html` | the page |
+//! | `history`, `log_tail`, `watch` | the last hour, the last lines of the log, and requests that wait for a change |
+//! | `front_page` | the pages at the public address, which anybody may see |
 
-use crate::server::{Response, WasmChannelRouter};
+#[cfg(feature = "cli")]
+mod access;
+#[cfg(feature = "cli")]
+mod api;
+mod front_page;
+#[cfg(feature = "cli")]
+mod history;
+#[cfg(feature = "cli")]
+mod listener;
+#[cfg(feature = "cli")]
+mod log_tail;
+#[cfg(feature = "cli")]
+mod metrics;
+#[cfg(feature = "cli")]
+mod page;
+#[cfg(feature = "cli")]
+mod process;
+#[cfg(feature = "cli")]
+mod records;
+#[cfg(feature = "cli")]
+mod server;
+#[cfg(feature = "cli")]
+mod state;
+#[cfg(feature = "cli")]
+mod story;
+#[cfg(feature = "cli")]
+mod watch;
+#[cfg(feature = "cli")]
+mod workers;
 
-/// The path that says that the process serves requests, for supervisors and load balancers.
-pub const HEALTH_PATH: &str = "/healthz";
-
-/// Where the web chat is, when it runs.
-const CHAT_PATH: &str = "/chat";
-
-/// What `GET /` shows when no channel has that path. It names no channel.
-const FRONT_PAGE: &str = "<!doctype html>\n<meta charset=\"utf-8\">\n<title>tinclaw</title>\n\
-    <p>tinclaw runs here. It serves chat channels, each at a path of its own.</p>\n";
-
-/// The host's page for a request, if it has one there.
-pub(crate) fn page(method: &str, path: &str, routes: &WasmChannelRouter) -> Option<Response> {
-    match path {
-        _ if !matches!(method, "GET" | "HEAD") => None,
-        HEALTH_PATH => Some(Response::json(200, r#"{"status":"ok"}"#)),
-        "/" if routes.lookup("/").is_none() => Some(front_page(routes)),
-        _ => None,
-    }
-}
-
-/// Leads to the web chat where there is one.
-fn front_page(routes: &WasmChannelRouter) -> Response {
-    let chat = routes.lookup(CHAT_PATH).and_then(|route| route.endpoint.clone());
-    let (status, header, body) = if chat.is_some_and(|chat| chat.methods.iter().any(|method| method == "GET"))
-    {
-        (303, ("Location", CHAT_PATH), "")
-    } else {
-        (200, ("Content-Type", "text/html; charset=utf-8"), FRONT_PAGE)
-    };
-    Response { status, headers: vec![(header.0.into(), header.1.into())], body: body.into() }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::capability::webhook::WebhookCapability;
-    use crate::channel::RegisteredEndpoint;
-    use crate::secrets::MemorySecrets;
-    use crate::server::{ChannelAccess, SecretCache};
-    use crate::webhook::AuthPlan;
-
-    /// `GET /` used to be a 404 in JSON, which told somebody with a browser nothing.
-    #[test]
-    fn the_front_page_leads_to_the_chat_or_names_no_channel() {
-        let routes = WasmChannelRouter::new();
-        let register = |channel: &str, path: &str| {
-            let access = Arc::new(ChannelAccess {
-                plan: AuthPlan::from(&WebhookCapability::default(), channel).unwrap(),
-                secrets: Arc::new(MemorySecrets::default()),
-                max_body_bytes: None,
-                content_types: None,
-                mount: String::new(),
-                cache: SecretCache::default(),
-            });
-            let endpoint =
-                RegisteredEndpoint { path: path.into(), methods: vec!["GET".into()], require_secret: false };
-            routes.register(&channel.parse().unwrap(), &[endpoint], &access);
-        };
-        register("telegram", "/webhook/telegram");
-        let plain = page("GET", "/", &routes).unwrap();
-        let text = String::from_utf8(plain.body).unwrap();
-        assert!(plain.status == 200 && text.contains("tinclaw runs here") && !text.contains("telegram"));
-        assert_eq!(page("POST", "/", &routes), None);
-        assert_eq!(page("GET", "/webhook/telegram", &routes), None);
-        assert_eq!(page("GET", HEALTH_PATH, &routes).unwrap().status, 200);
-
-        register("webchat", "/chat");
-        let chat = page("GET", "/", &routes).unwrap();
-        assert_eq!((chat.status, chat.headers), (303, vec![("Location".into(), "/chat".into())]));
-
-        register("site", "/");
-        assert_eq!(page("GET", "/", &routes), None, "a channel's own path is the channel's");
-    }
-}
+pub(crate) use front_page::page;
+#[cfg(feature = "cli")]
+pub(crate) use records::{explained, rfc3339};
+#[cfg(feature = "cli")]
+pub(crate) use {
+    access::{Access, MIN_TOKEN_BYTES, TokenSource},
+    api::{ApiCall, execute_on_store},
+    listener::{AdminAddress, AdminListener, SocketFile, check_replaceable},
+    log_tail::keep_log_line,
+    server::{AdminServer, VERSION_HEADER},
+    state::{AdminState, HostChange, HostChanges},
+};

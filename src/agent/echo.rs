@@ -2,9 +2,8 @@
 
 use wit_abi::types::AgentResponse;
 
-use crate::host::Host;
-
 use super::{Agent, outcome};
+use crate::host::Host;
 
 /// Replies to every message with its own text.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ pub fn agent_line(bytes: &[u8]) {
     let text = text::lossy(bytes);
     let text = text::without_lone_surrogates(&text);
     if let Err(bad) = parse_line(&text) {
-        assert!(!bad.error.is_empty(), "a refused line is explained");
+        assert!(!bad.error.to_string().is_empty(), "a refused line is explained");
     }
     if let Ok(fields) = response::read::<ResponseFields>(&text) {
         let _ = fields.into_response();

@@ -93,7 +93,70 @@ fn marked(metadata_json: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use serde_json::json;
+
     use super::*;
+    use crate::event::health::ChannelState;
+    use crate::test_support::upstream::{Upstream, ok};
+    use crate::test_support::{client, eventually, fixtures};
+
+    fn growing(host: &Host, interval: Duration) -> GrowingReply<'_> {
+        GrowingReply {
+            host,
+            channel: "everything".parse().expect("a name"),
+            metadata_json: "{}".to_owned(),
+            interval,
+            not_before: Instant::now(),
+            under_way: Weak::new(),
+            shown_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn one_text_is_shown_at_a_time_and_the_next_after_the_interval() {
+        let release = Arc::new((Mutex::new(false), Condvar::new()));
+        let held = Arc::clone(&release);
+        let upstream = Upstream::start(move |_, _| {
+            let released = held.0.lock().unwrap();
+            drop(
+                held.1.wait_timeout_while(released, Duration::from_secs(60), |released| !*released).unwrap(),
+            );
+            ok()
+        });
+        let rewrites = [("api.everything.example", upstream.url())];
+        let channel = fixtures::channel(&fixtures::runtime(), "everything");
+        let host = fixtures::host(&[], &rewrites).channel(channel).start().expect("the host starts");
+        eventually("the channel starts", || {
+            (host.health().ok()?.channels[0].state == ChannelState::Ready).then_some(())
+        });
+        let call = json!({"do": "http-request", "method": "GET", "url": "https://api.everything.example/"});
+        let kept = json!({"do": "workspace-write", "path": "tasks/on-status", "content": call}).to_string();
+        let address = host.local_addr().expect("an address");
+        let reply = client::request(address, "POST", "/webhook/everything", &[], kept.as_bytes());
+        assert_eq!(reply.status, 200);
+
+        let mut shown = growing(&host, Duration::ZERO);
+        shown.show(|| "a".to_owned());
+        upstream.wait_for("the first text", |_| true);
+        shown.show(|| panic!("the channel is busy with the text before"));
+        *release.0.lock().unwrap() = true;
+        release.1.notify_all();
+        eventually("the second text", || {
+            shown.show(|| "ab".to_owned());
+            (upstream.requests().len() == 2).then_some(())
+        });
+        eventually("the second text is shown", || (!shown.is_under_way()).then_some(()));
+        shown.show(|| "ab".to_owned());
+        assert!(!shown.is_under_way(), "there is nothing new");
+
+        let mut shown = growing(&host, Duration::from_secs(3600));
+        shown.show(|| "a".to_owned());
+        eventually("the text is shown", || (!shown.is_under_way()).then_some(()));
+        shown.show(|| panic!("it is too early"));
+        host.shutdown();
+    }
 
     #[test]
     fn the_mark_stands_among_the_members_of_the_metadata() {

@@ -1,41 +1,53 @@
 //! An HTTP server that is asked for each message.
 
-use std::io;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+use serde::de::Deserializer;
 use ureq::http::{HeaderName, HeaderValue};
 use wit_abi::types::AgentResponse;
 
+use super::basic_auth::BasicAuth;
+use super::connection::redirect_to;
+use super::message::{MAX_LINE_BYTES, message_json};
+use super::quote::{quote, redacted};
+use super::response::{ResponseError, ResponseFields, read};
+use super::text::lossy;
+use super::{Agent, connection, outcome};
 use crate::host::Host;
 use crate::inbox::Delivery;
+use crate::model::bounded;
 use crate::model::human_duration::HumanDuration;
 use crate::model::log_throttle::LogThrottle;
+use crate::model::scoped_thread::spawn_scoped;
+use crate::model::value_error::ValueError;
+use crate::net::without_credentials;
 use crate::secrets::{Secret, SecretStore};
+use crate::store::MessageId;
 
-use super::message::{MAX_LINE_BYTES, message_json};
-use super::quote::quote;
-use super::response::{ResponseFields, read};
-use super::text::lossy;
-use super::{Agent, outcome};
-
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a delivery lasts beyond the time for a response.
 const LEASE_MARGIN: Duration = Duration::from_secs(60);
 
 /// How an `http` agent is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Deserialises from the fields of `[agent]` in `tinclaw.toml`; the URL is part of `kind` there.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default = "HttpSettings::without_url", deny_unknown_fields)]
 pub struct HttpSettings {
     /// Where messages are posted.
+    #[serde(skip)]
     pub url: String,
     /// Messages that are asked for at a time, never two of one conversation. Default 8.
+    #[serde(deserialize_with = "bounded::count::<_, _, 1, 1024>")]
     pub concurrency: usize,
     /// How long a response may take. Default 2 min.
+    #[serde(rename = "timeout_secs", deserialize_with = "bounded::secs::<_, 1, 3600>")]
     pub timeout: Duration,
     /// Headers of every request.
+    #[serde(deserialize_with = "headers")]
     pub headers: Vec<(String, String)>,
     /// The name of a secret that every request carries.
     pub auth_secret: Option<String>,
@@ -57,33 +69,30 @@ impl HttpSettings {
         }
     }
 
+    fn without_url() -> Self {
+        Self::new("")
+    }
+
     /// Whether the headers can be sent.
     ///
     /// # Errors
     /// A name or a value is not one of a header.
-    pub fn check(&self) -> Result<(), HeaderError> {
+    pub fn check(&self) -> Result<(), ValueError> {
         for (name, value) in &self.headers {
             header_name(name)?;
-            HeaderValue::from_str(value).map_err(|_| HeaderError::Value(value.clone()))?;
+            HeaderValue::from_str(value).map_err(|_| ValueError::HeaderValue(value.clone()))?;
         }
         header_name(&self.auth_header).map(drop)
     }
 }
 
-fn header_name(name: &str) -> Result<HeaderName, HeaderError> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| HeaderError::Name(name.to_owned()))
+/// Headers as an object.
+fn headers<'de, D: Deserializer<'de>>(field: D) -> Result<Vec<(String, String)>, D::Error> {
+    BTreeMap::deserialize(field).map(|headers| headers.into_iter().collect())
 }
 
-/// Why a header of [`HttpSettings`] cannot be sent with requests to the agent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HeaderError {
-    /// The name has characters that HTTP does not allow in one.
-    #[error("{0:?} is not a header name; use letters, digits and -")]
-    Name(String),
-    /// The value has line ends or other characters that HTTP does not allow in one.
-    #[error("{0:?} is not a header value; use printable ASCII on one line")]
-    Value(String),
+fn header_name(name: &str) -> Result<HeaderName, ValueError> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| ValueError::HeaderName(name.to_owned()))
 }
 
 const AUTHORIZATION: &str = "authorization";
@@ -93,6 +102,9 @@ pub struct HttpAgent {
     settings: HttpSettings,
     secrets: Arc<dyn SecretStore>,
     client: ureq::Agent,
+    /// The URL without a user and a password.
+    url: String,
+    basic: Option<BasicAuth>,
     /// Failures in a row to reach the server at all: any thread adds one when a request did not reach it, and sets it to 0 when
     /// one did. It decides nothing but the length of the next wait, so threads may race.
     unreachable: AtomicU32,
@@ -101,11 +113,13 @@ pub struct HttpAgent {
 }
 
 /// Why there is no response.
-#[derive(Debug, PartialEq, Eq)]
-enum AskError {
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum HttpAskError {
     /// The server cannot be asked at present: no failure of the message.
+    #[error("{0}")]
     Unavailable(String),
     /// It has failed on this message.
+    #[error("{0}")]
     Failed(String),
 }
 
@@ -113,17 +127,10 @@ impl HttpAgent {
     /// An agent that asks a server.
     #[must_use]
     pub fn new(settings: HttpSettings, secrets: Arc<dyn SecretStore>) -> Self {
-        let client = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_global(Some(settings.timeout))
-            .user_agent(concat!("tinclaw/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
+        let client = connection::client(Some(settings.timeout));
         let log = Mutex::new(LogThrottle::new(20, Duration::from_secs(60)));
-        Self { settings, secrets, client, unreachable: AtomicU32::new(0), log }
+        let (url, basic) = BasicAuth::taken_from(&settings.url);
+        Self { settings, secrets, client, url, basic, unreachable: AtomicU32::new(0), log }
     }
 
     fn work(&self, host: &Host) {
@@ -138,36 +145,44 @@ impl HttpAgent {
                         None => outcome::complete(host, delivery),
                     }
                 }
-                Err(AskError::Failed(error)) => {
+                Err(HttpAskError::Failed(error)) => {
                     self.unreachable.store(0, Ordering::Relaxed);
-                    self.log_failure(&delivery, &error);
+                    self.log_failure(delivery.id(), &error, "");
                     outcome::fail(host, delivery, &error, None);
                 }
-                Err(AskError::Unavailable(error)) => {
+                Err(HttpAskError::Unavailable(error)) => {
                     let failures = self.unreachable.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-                    self.log_failure(&delivery, &error);
-                    host.agent_report().failed(&error);
-                    outcome::release(host, delivery, outcome::wait_after(failures).min(MAX_UNAVAILABLE_WAIT));
+                    let wait = outcome::wait_after(failures).min(MAX_UNAVAILABLE_WAIT);
+                    let id = delivery.id();
+                    let tried = outcome::unavailable(host, delivery, &error, wait);
+                    self.log_failure(id, &error, &tried);
                 }
             }
         }
     }
 
-    fn log_failure(&self, delivery: &Delivery, error: &str) {
+    /// Which attempt it was and when the next one is, is in `tried`, or in the line of whoever counts attempts.
+    fn log_failure(&self, id: MessageId, error: &str, tried: &str) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(suppressed) = log.check(&(), Instant::now()) {
-            let (url, id) = (&self.settings.url, delivery.id());
-            log::error!("agent {url} did not reply to message {id}: {error}{suppressed}");
+            let url = without_credentials(&self.settings.url);
+            log::error!(message_id = id.0; "agent {url} did not reply to message {id}: {error}{tried}{suppressed}");
         }
     }
 
-    fn ask(&self, delivery: &Delivery) -> Result<Option<AgentResponse>, AskError> {
-        let body = message_json(delivery, |index| delivery.attachment_data(index).map_err(|e| e.to_string()))
-            .map_err(|error| AskError::Unavailable(format!("the message cannot be read: {error}")))?;
+    fn ask(&self, delivery: &Delivery) -> Result<Option<AgentResponse>, HttpAskError> {
+        let body = message_json(delivery, |index| delivery.attachment_data(index))
+            .map_err(|error| HttpAskError::Unavailable(error.to_string()))?;
         let secret = self.secret()?;
-        let mut request = self.client.post(&self.settings.url).header("content-type", "application/json");
+        let mut request = self.client.post(&self.url).header("content-type", "application/json");
         for (name, value) in &self.settings.headers {
             request = request.header(name, value);
+        }
+        let is_authorized = |name: &str| name.eq_ignore_ascii_case(AUTHORIZATION);
+        let has_other = secret.is_some() && is_authorized(&self.settings.auth_header)
+            || self.settings.headers.iter().any(|(name, _)| is_authorized(name));
+        if let Some(basic) = self.basic.as_ref().filter(|_| !has_other) {
+            request = request.header(AUTHORIZATION, basic.header());
         }
         if let Some(secret) = &secret {
             request = request.header(&self.settings.auth_header, self.credential(secret)?);
@@ -176,54 +191,62 @@ impl HttpAgent {
         let kind = got.headers().get("content-type").and_then(|value| value.to_str().ok());
         let kind = kind.unwrap_or_default().to_owned();
         let status = got.status().as_u16();
+        let secrets = self.redacted_values(secret.clone());
+        if (300..400).contains(&status) {
+            let to = redirect_to(&got, &secrets);
+            return Err(HttpAskError::Failed(format!("status {status}{to}")));
+        }
         let body = got.body_mut().with_config().limit(MAX_LINE_BYTES as u64).read_to_vec();
         let body = body.map_err(|error| self.ask_error(&error))?;
-        read_response(status, &kind, &body, &self.redacted_values(secret))
+        let response = read_response(status, &kind, &body, &secrets)?;
+        // A header's value may be an ordinary word, so only secrets are left out of replies.
+        let secrets: Vec<Secret> = secret.into_iter().chain(self.basic_values()).collect();
+        Ok(response.map(|response| {
+            let content = redacted(&response.content, &secrets).into_owned();
+            AgentResponse { content, ..response }
+        }))
     }
 
     /// What is left out of quotes: the secret, and the last word of each header, which may be a key.
     fn redacted_values(&self, secret: Option<Secret>) -> Vec<Secret> {
         let words = self.settings.headers.iter().filter_map(|(_, value)| value.split_whitespace().last());
-        words.map(Secret::from).chain(secret).collect()
+        words.map(Secret::from).chain(secret).chain(self.basic_values()).collect()
+    }
+
+    fn basic_values(&self) -> impl Iterator<Item = Secret> + '_ {
+        self.basic.iter().flat_map(BasicAuth::redacted_values)
     }
 
     /// The secret is read for each request, so that a new value counts at once.
-    fn secret(&self) -> Result<Option<Secret>, AskError> {
+    fn secret(&self) -> Result<Option<Secret>, HttpAskError> {
         let Some(name) = &self.settings.auth_secret else { return Ok(None) };
         match self.secrets.get(name) {
             Ok(Some(secret)) => Ok(Some(secret)),
-            Ok(None) => Err(AskError::Unavailable(format!("the secret {name} is missing"))),
-            Err(error) => Err(AskError::Unavailable(format!("the secret {name} cannot be read: {error}"))),
+            Ok(None) => Err(HttpAskError::Unavailable(format!("the secret {name} is missing"))),
+            Err(error) => {
+                Err(HttpAskError::Unavailable(format!("the secret {name} cannot be read: {error}")))
+            }
         }
     }
 
-    fn credential(&self, secret: &Secret) -> Result<HeaderValue, AskError> {
+    fn credential(&self, secret: &Secret) -> Result<HeaderValue, HttpAskError> {
         let scheme =
             if self.settings.auth_header.eq_ignore_ascii_case(AUTHORIZATION) { "Bearer " } else { "" };
         let value = HeaderValue::from_str(&format!("{scheme}{}", secret.expose()));
         let mut value = value.map_err(|_| {
-            AskError::Unavailable("the secret has characters that no header can have".to_owned())
+            HttpAskError::Unavailable("the secret has characters that no header can have".to_owned())
         })?;
         value.set_sensitive(true);
         Ok(value)
     }
 
-    fn ask_error(&self, error: &ureq::Error) -> AskError {
-        use ureq::Timeout::{Connect, Resolve};
-        match error {
-            ureq::Error::Timeout(Connect | Resolve) => {
-                AskError::Unavailable(format!("no connection within {}", HumanDuration(CONNECT_TIMEOUT)))
+    fn ask_error(&self, error: &ureq::Error) -> HttpAskError {
+        match (connection::no_connection(error), error) {
+            (Some(reason), _) => HttpAskError::Unavailable(reason),
+            (None, ureq::Error::Timeout(_)) => {
+                HttpAskError::Failed(format!("timed out after {}", HumanDuration(self.settings.timeout)))
             }
-            ureq::Error::Timeout(_) => {
-                AskError::Failed(format!("timed out after {}", HumanDuration(self.settings.timeout)))
-            }
-            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => {
-                AskError::Unavailable(error.to_string())
-            }
-            ureq::Error::Io(cause) if is_unreachable(cause.kind()) => {
-                AskError::Unavailable(cause.to_string())
-            }
-            other => AskError::Failed(other.to_string()),
+            (None, other) => HttpAskError::Failed(other.to_string()),
         }
     }
 }
@@ -231,18 +254,15 @@ impl HttpAgent {
 /// The longest wait while the server cannot be asked.
 const MAX_UNAVAILABLE_WAIT: Duration = Duration::from_secs(60);
 
-/// Whether nothing can have reached the server.
-fn is_unreachable(kind: io::ErrorKind) -> bool {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
-    matches!(kind, ConnectionRefused | HostUnreachable | NetworkDown | NetworkUnreachable)
-}
-
 impl Agent for HttpAgent {
     fn serve(&self, host: &Host) {
         host.agent_report().begin("http");
         thread::scope(|scope| {
-            for _ in 1..self.settings.concurrency {
-                scope.spawn(|| self.work(host));
+            for running in 1..self.settings.concurrency {
+                if let Err(error) = spawn_scoped(scope, "tinclaw-agent", || self.work(host)) {
+                    log::warn!("the agent is asked {running} times at once and no more: {error}");
+                    break;
+                }
             }
             self.work(host);
         });
@@ -250,6 +270,7 @@ impl Agent for HttpAgent {
 
     fn describe(&self) -> String {
         let HttpSettings { url, concurrency, timeout, .. } = &self.settings;
+        let url = without_credentials(url);
         format!("POST {url} (at most {concurrency} at a time, {} each)", HumanDuration(*timeout))
     }
 }
@@ -261,16 +282,16 @@ fn read_response(
     content_type: &str,
     body: &[u8],
     secrets: &[Secret],
-) -> Result<Option<AgentResponse>, AskError> {
+) -> Result<Option<AgentResponse>, HttpAskError> {
     let text = lossy(body);
     if !(200..300).contains(&status) {
         let quoted = quote(&text, secrets);
         let error =
             if quoted.is_empty() { format!("status {status}") } else { format!("status {status}: {quoted}") };
         return Err(if is_unavailable(status) {
-            AskError::Unavailable(error)
+            HttpAskError::Unavailable(error)
         } else {
-            AskError::Failed(error)
+            HttpAskError::Failed(error)
         });
     }
     if status == 204 || body.is_empty() {
@@ -282,10 +303,10 @@ fn read_response(
     } else if media_type.is_empty() || media_type == "text/plain" || media_type == "text/markdown" {
         return Ok(Some(AgentResponse { content: text.into_owned(), ..AgentResponse::default() }));
     } else {
-        Err(format!("its type is {media_type}; application/json and text/plain are understood"))
+        Err(ResponseError::MediaType(media_type))
     };
     understood.map_err(|error| {
-        AskError::Failed(format!("the response is not understood: {error}: {}", quote(&text, secrets)))
+        HttpAskError::Failed(format!("the response is not understood: {error}: {}", quote(&text, secrets)))
     })
 }
 
@@ -303,8 +324,8 @@ mod tests {
         let read = read_response(status, content_type, body, &secrets);
         match read {
             Ok(reply) => Ok(reply.map(|reply| reply.content)),
-            Err(AskError::Failed(error)) => Err(error),
-            Err(AskError::Unavailable(error)) => Err(format!("unavailable: {error}")),
+            Err(HttpAskError::Failed(error)) => Err(error),
+            Err(HttpAskError::Unavailable(error)) => Err(format!("unavailable: {error}")),
         }
     }
 

@@ -7,7 +7,9 @@ use wit_abi::types::{AgentResponse, StatusType, StatusUpdate};
 use crate::channel::ChannelName;
 use crate::host::{Host, ReplyError};
 use crate::inbox::{Delivery, FailedAttempt};
-use crate::store::CommitError;
+#[cfg(any(feature = "agent-http", feature = "agent-openai"))]
+use crate::model::human_duration::HumanDuration;
+use crate::store::StateError;
 
 /// The wait after the first failed attempt; it doubles with each attempt.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(2);
@@ -32,8 +34,8 @@ pub(super) fn reply(host: &Host, delivery: Delivery, response: AgentResponse) {
 /// Keeps a reply; the message stays open.
 pub(super) fn keep(host: &Host, delivery: &Delivery, response: AgentResponse) -> Result<(), NotKept> {
     let Err(error) = host.respond(delivery, response) else { return Ok(()) };
-    // Expected at shutdown; the message is redelivered at the next start.
-    let level = if matches!(error, ReplyError::Closed) { log::Level::Debug } else { log::Level::Error };
+    // Expected at shutdown; the message is redelivered at the next start, or by the host that has the channel now.
+    let level = if is_expected(&error) { log::Level::Debug } else { log::Level::Error };
     let (channel, id) = (delivery.channel(), delivery.id());
     if let Some(suppressed) = host.agent_report().may_log() {
         log::log!(target: channel, level, "channel {channel}: the reply to message {id} was not stored: {error}{suppressed}");
@@ -41,9 +43,19 @@ pub(super) fn keep(host: &Host, delivery: &Delivery, response: AgentResponse) ->
     Err(NotKept { error: error.to_string(), is_final: is_final(&error) })
 }
 
+/// Whether the message is redelivered here or elsewhere without that anything is the matter.
+fn is_expected(error: &ReplyError) -> bool {
+    match error {
+        ReplyError::Closed => true,
+        #[cfg(feature = "cluster")]
+        ReplyError::Elsewhere => true,
+        _ => false,
+    }
+}
+
 /// Whether the same reply would be refused again: that counts as a failed attempt, an unavailable store does not.
 fn is_final(error: &ReplyError) -> bool {
-    matches!(error, ReplyError::UnknownChannel(_) | ReplyError::NotStored(CommitError::Rejected { .. }))
+    matches!(error, ReplyError::UnknownChannel(_) | ReplyError::NotStored(StateError::Rejected { .. }))
 }
 
 /// A reply that the host did not keep.
@@ -88,6 +100,16 @@ pub(super) fn fail_with(host: &Host, delivery: Delivery, failure: FailedAttempt<
 pub(super) fn release(host: &Host, delivery: Delivery, delay: Duration) {
     Recipient::of(&delivery).show(host, StatusType::Done, "");
     delivery.release(delay);
+}
+
+/// The same, and why the agent could not be asked; returns the try and the next one in words, for a line of the log.
+#[cfg(any(feature = "agent-http", feature = "agent-openai"))]
+pub(super) fn unavailable(host: &Host, delivery: Delivery, error: &str, delay: Duration) -> String {
+    let next = format!("next try in {}", HumanDuration(delay));
+    host.agent_report().failed(error);
+    Recipient::of(&delivery).show(host, StatusType::Done, "");
+    let tries = delivery.release_unasked(&format!("{error}; {next}"), delay);
+    format!(" (try {tries}, {next})")
 }
 
 /// The person behind a message.

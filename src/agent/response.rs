@@ -6,26 +6,55 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use wit_abi::types::{AgentResponse, Attachment};
 
+#[cfg(feature = "agent-exec")]
+use super::message::MAX_LINE_BYTES;
 use super::text::without_lone_surrogates;
 
+/// Why what an agent says is not understood. Whoever writes the agent reads it in the log, with a quote.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::agent) enum ResponseError {
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{field}: {reason}")]
+    InvalidField { field: String, reason: String },
+    #[error("neither `content` nor `attachments`")]
+    Nothing,
+    #[cfg(feature = "agent-exec")]
+    #[error("type: {0:?} is unknown: known are reply, done, nack, status, broadcast")]
+    UnknownType(String),
+    #[cfg(feature = "agent-exec")]
+    #[error("a broadcast without `content`")]
+    BroadcastOfNothing,
+    #[cfg(feature = "agent-exec")]
+    #[error("longer than {MAX_LINE_BYTES} bytes")]
+    TooLong,
+    #[cfg(feature = "agent-http")]
+    #[error("its type is {0}; application/json and text/plain are understood")]
+    MediaType(String),
+}
+
 /// Reads JSON; the error says which field is wrong.
-pub(super) fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
+pub(super) fn read<T: DeserializeOwned>(json: &str) -> Result<T, ResponseError> {
     let json = without_lone_surrogates(json);
     // A derived struct would take a list for its fields in order.
     if json.trim_start().starts_with('[') {
-        return Err("invalid type: a list, expected an object".to_owned());
+        return Err(ResponseError::Invalid("invalid type: a list, expected an object".to_owned()));
     }
     let mut reader = serde_json::Deserializer::from_str(&json);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
         match (error.is_data(), path.as_str()) {
-            (false, _) => format!("not JSON: {error}"),
-            (true, ".") => without_place(&error),
-            (true, path) => format!("{path}: {}", without_place(&error)),
+            (false, _) => ResponseError::NotJson(error.to_string()),
+            (true, ".") => ResponseError::Invalid(without_place(&error)),
+            (true, field) => {
+                ResponseError::InvalidField { field: field.to_owned(), reason: without_place(&error) }
+            }
         }
     })?;
-    reader.end().map_err(|error| format!("not JSON: {error}"))?;
+    reader.end().map_err(|error| ResponseError::NotJson(error.to_string()))?;
     Ok(value)
 }
 
@@ -60,10 +89,10 @@ impl ResponseFields {
     ///
     /// # Errors
     /// There is nothing that could be sent, and nothing says that this is meant.
-    pub fn into_response(self) -> Result<Option<AgentResponse>, String> {
+    pub fn into_response(self) -> Result<Option<AgentResponse>, ResponseError> {
         let Self { content, thread_id, attachments } = self;
         match (&content, attachments.is_empty()) {
-            (None, true) => return Err("neither `content` nor `attachments`".to_owned()),
+            (None, true) => return Err(ResponseError::Nothing),
             (Some(None), true) => return Ok(None),
             _ => {}
         }
@@ -104,7 +133,8 @@ mod tests {
     use super::*;
 
     fn response(json: &str) -> Result<Option<AgentResponse>, String> {
-        read::<ResponseFields>(json)?.into_response()
+        let fields = read::<ResponseFields>(json);
+        fields.and_then(ResponseFields::into_response).map_err(|error| error.to_string())
     }
 
     #[test]

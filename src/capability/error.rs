@@ -1,6 +1,6 @@
 //! Why a capability file is refused.
 
-use crate::model::document::{DocumentError, Expected, Found, Problem, one_of};
+use crate::model::document::{DocumentError, DocumentProblem, Expected, FoundValue, one_of};
 
 /// Why a capability file is refused. Each error names the file, the place in it, and what would be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,24 +110,26 @@ impl CapabilityError {
             accepted,
         };
         match error.problem {
-            Problem::Missing => Self::Missing { file, path },
-            Problem::Unknown { known } => {
+            DocumentProblem::Missing => Self::Missing { file, path },
+            DocumentProblem::Unknown { known } => {
                 let known = known.into_iter().map(str::to_owned).collect();
                 Self::UnknownField { file, path, nearest, known }
             }
-            Problem::TwoNames => invalid("there under two names".to_owned(), "one of them".to_owned()),
-            Problem::Invalid { expected, found } => invalid(found_text(&found), accepted(&expected)),
-            Problem::Other(accepted) => invalid("not acceptable".to_owned(), accepted),
+            DocumentProblem::TwoNames => {
+                invalid("there under two names".to_owned(), "one of them".to_owned())
+            }
+            DocumentProblem::Invalid { expected, found } => invalid(found_text(&found), accepted(&expected)),
+            DocumentProblem::Other(accepted) => invalid("not acceptable".to_owned(), accepted),
         }
     }
 }
 
-fn found_text(found: &Found) -> String {
+fn found_text(found: &FoundValue) -> String {
     match found {
-        Found::Null | Found::Flag(_) => format!("`{found}`"),
-        Found::Number(number) => format!("the number {number}"),
-        Found::Object => "an object".to_owned(),
-        Found::Text | Found::List | Found::Words(_) => found.to_string(),
+        FoundValue::Null | FoundValue::Flag(_) => format!("`{found}`"),
+        FoundValue::Number(number) => format!("the number {number}"),
+        FoundValue::Object => "an object".to_owned(),
+        FoundValue::Text | FoundValue::List | FoundValue::Words(_) => found.to_string(),
     }
 }
 

@@ -105,6 +105,11 @@ pub enum CredentialLocation {
         /// The parameter's name.
         name: String,
     },
+    /// A field of the request's body, a JSON object, replacing a field of that name.
+    JsonField {
+        /// The field's name.
+        name: String,
+    },
     /// The guest writes a placeholder into the URL's path, and the host replaces it.
     UrlPath {
         /// The placeholder with its braces, such as `{TELEGRAM_BOT_TOKEN}`.
@@ -133,7 +138,6 @@ impl Default for HttpRateLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
-
     use crate::model::document::{Comments, DocumentError, read};
 
     fn parse(text: &str) -> Result<HttpCapability, DocumentError> {
@@ -163,7 +167,8 @@ mod tests {
                           "path_patterns": ["/v1/*"], "optional": true},
                     "d": {"secret_name": "d", "location": {"type": "header", "header_name": "X-K"}},
                     "e": {"secret_name": "e", "location": {"type": "query_param", "name": "key"}},
-                    "f": {"secret_name": "f", "location": {"type": "url_path", "placeholder": "{TOKEN}"}}
+                    "f": {"secret_name": "f", "location": {"type": "url_path", "placeholder": "{TOKEN}"}},
+                    "g": {"secret_name": "g", "location": {"type": "json_field", "name": "app_secret"}}
                 },
                 "rate_limit": {"requests_per_minute": 5},
                 "max_request_bytes": 1, "max_response_bytes": 2, "timeout_secs": 3

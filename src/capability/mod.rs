@@ -11,6 +11,8 @@ mod error;
 mod file;
 pub(crate) mod http;
 pub mod limits;
+#[cfg(feature = "cli")]
+mod operator_input;
 mod overrides;
 mod review;
 mod rights;
@@ -25,17 +27,20 @@ pub(crate) mod webhook;
 pub use error::CapabilityError;
 pub use file::ChannelCapabilitiesFile;
 pub(crate) use file::MAX_FILE_BYTES;
-pub(crate) use http::{AllowlistEntry, HttpCapability};
+pub(crate) use http::HttpCapability;
 pub use overrides::CapabilityOverrides;
-#[cfg(feature = "cli")]
-pub(crate) use overrides::RightsChanged;
 pub use rights::{ChannelCapabilities, EmitRateLimitConfig};
 pub(crate) use rights::{
     ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, WebsocketCapability, WebsocketProtocol,
 };
-pub(crate) use setup::{
-    AskedSetting, AuthSection, DEFAULT_GENERATED_BYTES, Reach, RequiredSecret, SecretConfigMapping,
-    SetupSection, SetupStep, StatusQuery,
-};
+pub(crate) use setup::{AuthSection, RequiredSecret, SecretConfigMapping, SetupSection};
 pub use tool::ToolCapabilities;
 pub(crate) use webhook::WebhookCapability;
+// What the daemon looks at besides.
+#[cfg(feature = "cli")]
+pub(crate) use {
+    http::AllowlistEntry,
+    operator_input::NotAccepted,
+    overrides::RightsChanged,
+    setup::{AskedSetting, DEFAULT_GENERATED_BYTES, Reach, SetupStep, StatusQuery},
+};

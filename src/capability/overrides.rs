@@ -37,8 +37,14 @@ pub struct CapabilityOverrides {
 }
 
 /// Fields that decide what a channel can reach: outbound requests, sockets, secrets.
-const RIGHTS: [&[&str]; 5] =
-    [&["http", "allowlist"], &["http", "credentials"], &["secrets"], &["workspace"], &["websocket"]];
+const RIGHTS: [&[&str]; 6] = [
+    &["http", "allowlist"],
+    &["http", "credentials"],
+    &["secrets"],
+    &["workspace"],
+    &["websocket"],
+    &["tool_invoke", "aliases"],
+];
 
 /// What published files say about authentication beside `auth`.
 const PUBLISHED_AUTH: [&str; 7] = [
@@ -53,10 +59,12 @@ const PUBLISHED_AUTH: [&str; 7] = [
 
 /// The operator's configuration changes what a channel can reach without saying so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("capabilities.{field} needs `extend_rights = true`, because it changes what the channel can reach")]
+#[error("capabilities.{field} needs `extend_rights = true`, because it changes what the {guest} can reach")]
 pub(crate) struct RightsChanged {
     /// The field, below `capabilities`.
     field: String,
+    /// What is changed: a channel or a tool.
+    guest: &'static str,
 }
 
 impl CapabilityOverrides {
@@ -70,10 +78,26 @@ impl CapabilityOverrides {
     /// # Errors
     /// The field, and what to write to allow it.
     pub(crate) fn check(&self) -> Result<(), RightsChanged> {
+        self.check_for("channel")
+    }
+
+    /// The same for a `"channel"` or a `"tool"`.
+    pub(crate) fn check_for(&self, guest: &'static str) -> Result<(), RightsChanged> {
         let changed = RIGHTS.iter().find(|path| at(&self.capabilities, path).is_some());
         match changed {
-            Some(path) if !self.extend_rights => Err(RightsChanged { field: path.join(".") }),
+            Some(path) if !self.extend_rights => Err(RightsChanged { field: path.join("."), guest }),
             _ => Ok(()),
+        }
+    }
+
+    /// Puts the fields into the file of a tool, each where the file has its section: at the top, or under `capabilities`.
+    pub(super) fn put_into_tool(&self, document: &mut Map<String, Value>) {
+        for (section, fields) in &self.capabilities {
+            let inner = document.get_mut("capabilities").and_then(|inner| inner.get_mut(section));
+            match inner {
+                Some(own) => merge(own, fields),
+                None => merge(document.entry(section.clone()).or_insert(Value::Null), fields),
+            }
         }
     }
 
@@ -169,9 +193,10 @@ fn leaves(fields: &Map<String, Value>, path: &str, found: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::webhook::{AuthPlan, Requirement};
-    use serde_json::json;
 
     fn published(name: &str) -> (ChannelName, ChannelCapabilitiesFile) {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/published_capabilities");

@@ -193,8 +193,9 @@ impl fmt::Display for RefusedMapping {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::{Value, json};
+
+    use super::*;
 
     fn parse(document: &Value) -> Result<ChannelCapabilitiesFile, CapabilityError> {
         let name = ChannelName::new("my_bot").unwrap();
@@ -212,6 +213,11 @@ mod tests {
                 "another name",
                 json!({"name": "telegram"}),
                 "`name` is \"telegram\", but the channel of this file is `my_bot`",
+            ),
+            (
+                "an interval below the least",
+                with_channel("partial_reply_interval_ms", json!(99)),
+                "`capabilities.channel.partial_reply_interval_ms` is 99: accepted is 100 or more milliseconds",
             ),
             ("a name of control characters", json!({"name": "a\n\u{1b}"}), r#"`name` is "a\n\u{1b}""#),
             ("a name that is none", json!({"name": "My Bot"}), "`name` is \"My Bot\""),
@@ -282,6 +288,7 @@ mod tests {
             with_channel("workspace_prefix", json!("channels/my_bot/")),
             with_channel("allowed_paths", json!(["/", "/webhook/my-bot"])),
             with_channel("callback_timeout_secs", json!(1)),
+            with_channel("partial_reply_interval_ms", json!(100)),
             json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {"length": 1024}}]}}),
             json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {"length": 1}}]}}),
             json!({"setup": {"required_secrets": [{"name": "a", "auto_generate": {}}]}}),

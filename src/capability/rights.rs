@@ -178,11 +178,15 @@ impl Default for EmitRateLimitConfig {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WebsocketCapability {
-    /// A `wss://` URL that `http.allowlist` has too; its host may be `{setting}`, as there. For `slack-socket-mode` the `https://` URL of `apps.connections.open`.
+    /// A `wss://` URL that `http.allowlist` has too; its host may be `{setting}`, as there, and so may a segment of its path. For
+    /// `slack-socket-mode` the `https://` URL of `apps.connections.open`.
     pub url: String,
     /// Whether the socket is opened when the channel starts. Default: it is; with `false` it is never opened.
     #[serde(default)]
     pub connect_on_start: Option<bool>,
+    /// The setting on which it depends whether there is a socket. Default: there is one.
+    #[serde(default)]
+    pub(crate) when: Option<SettingIs>,
     /// The protocol that is spoken over the socket. Default: `discord-gateway`.
     #[serde(default)]
     pub protocol: Option<WebsocketProtocol>,
@@ -204,6 +208,26 @@ pub struct WebsocketCapability {
     /// Heartbeats without an acknowledgement after which the socket is opened anew. Default 2.
     #[serde(default)]
     pub max_missed_heartbeat_acks: Option<u32>,
+}
+
+impl WebsocketCapability {
+    /// Whether there is a socket with these settings of the operator.
+    pub(crate) fn is_wanted(&self, config: &Map<String, Value>) -> bool {
+        self.when
+            .as_ref()
+            .is_none_or(|when| config.get(&when.setting) == Some(&Value::from(when.is.as_str())))
+    }
+}
+
+/// A setting of the channel, and a value of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SettingIs {
+    /// The setting, which the operator gives.
+    pub setting: String,
+    /// Its value, a text.
+    pub is: String,
 }
 
 /// The protocols that a websocket channel may speak. In a file, `_` is as good as `-`.
@@ -252,8 +276,9 @@ mod tests {
     // Files are published with either spelling; those with `_` did not load.
     #[test]
     fn published_names_of_protocols_and_secrets_are_known() {
-        use crate::model::document::{Comments, read};
         use serde_json::json;
+
+        use crate::model::document::{Comments, read};
 
         for (name, expected) in [
             ("wecom-aibot", Some(WebsocketProtocol::WecomAibot)),

@@ -54,7 +54,7 @@ const AUTH_KINDS: [(&str, &[&str], Option<&str>); 6] = [
     ("SharedSecretAuth", &["secret"], Some("secret")),
     ("HmacAuth", &["slack", "github", "whatsapp", "line"], Some("hmac")),
     ("Ed25519Auth", &["discord"], Some("ed25519")),
-    ("FixedAuth", &["stripe", "standard-webhooks", "twilio"], None),
+    ("FixedAuth", &["stripe", "standard-webhooks", "twilio", "feishu"], None),
     ("VerifyTokenAuth", &["verify_token"], None),
 ];
 
@@ -307,7 +307,7 @@ fn schema_and_reader_agree_on_what_is_wrong() {
 }
 
 /// A field of the schema, and how a document that has it is made.
-struct Place<'a> {
+struct SchemaPlace<'a> {
     path: String,
     schema: &'a Value,
     around: Box<dyn Fn(Value) -> Value + 'a>,
@@ -353,7 +353,7 @@ fn least_object(root: &Value, schema: &Value, wanted: &str) -> Value {
 }
 
 /// Holds the names that the reader knows in an object against those of the schema, and looks at each of its fields.
-fn compare_object<'a>(root: &'a Value, place: &Place<'a>, seen: &mut Vec<String>) {
+fn compare_object<'a>(root: &'a Value, place: &SchemaPlace<'a>, seen: &mut Vec<String>) {
     let choices = place.schema.get("oneOf").or(place.schema.get("anyOf")).and_then(Value::as_array);
     let objects: Vec<&Value> = match choices {
         Some(choices) if place.schema.get("properties").is_none() => {
@@ -385,14 +385,14 @@ fn compare_object<'a>(root: &'a Value, place: &Place<'a>, seen: &mut Vec<String>
                 object[name] = value;
                 (place.around)(object)
             };
-            let place = Place { path, schema: resolved(root, field), around: Box::new(around) };
+            let place = SchemaPlace { path, schema: resolved(root, field), around: Box::new(around) };
             compare_value(root, &place, seen);
         }
     }
 }
 
 /// Sees that the reader gives a value of the schema's type to the field of its name, and refuses one of another type.
-fn compare_value<'a>(root: &'a Value, place: &Place<'a>, seen: &mut Vec<String>) {
+fn compare_value<'a>(root: &'a Value, place: &SchemaPlace<'a>, seen: &mut Vec<String>) {
     seen.push(place.path.clone());
     let schema = place.schema;
     if schema.get("oneOf").or(schema.get("anyOf")).or(schema.get("properties")).is_some() {
@@ -433,12 +433,12 @@ fn compare_value<'a>(root: &'a Value, place: &Place<'a>, seen: &mut Vec<String>)
     {
         let around = |value: Value| (place.around)(json!([value]));
         let path = format!("{}[0]", place.path);
-        compare_object(root, &Place { path, schema: items, around: Box::new(around) }, seen);
+        compare_object(root, &SchemaPlace { path, schema: items, around: Box::new(around) }, seen);
     }
     if let Some(named) = schema.get("additionalProperties").filter(|named| named.is_object()) {
         let around = |value: Value| (place.around)(json!({ "a": value }));
         let path = format!("{}.a", place.path);
-        let place = Place { path, schema: resolved(root, named), around: Box::new(around) };
+        let place = SchemaPlace { path, schema: resolved(root, named), around: Box::new(around) };
         compare_object(root, &place, seen);
     }
 }
@@ -452,7 +452,7 @@ fn read(document: &Value) -> Result<ChannelCapabilitiesFile, CapabilityError> {
 fn the_reader_knows_the_fields_of_the_schema_and_no_others() {
     let schema = schema();
     let mut seen = Vec::new();
-    let whole = Place { path: String::new(), schema: &schema, around: Box::new(|document| document) };
+    let whole = SchemaPlace { path: String::new(), schema: &schema, around: Box::new(|document| document) };
     compare_object(&schema, &whole, &mut seen);
     for path in [
         "config",

@@ -33,14 +33,6 @@ pub struct AuthSection {
     pub validation_endpoint: Option<Value>,
 }
 
-impl AuthSection {
-    /// The environment variable that may hold the value of this secret.
-    pub fn env_var_for(&self, secret: &str) -> Option<&str> {
-        let named = self.secret_name.as_deref()?;
-        self.env_var.as_deref().filter(|_| named.eq_ignore_ascii_case(secret))
-    }
-}
-
 /// The `setup` section.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -56,6 +48,8 @@ pub struct SetupSection {
     pub setup_url: Option<String>,
     /// The method of `validation_endpoint`: GET without this, or POST.
     pub validation_method: Option<String>,
+    /// The body that it is asked with, when it is asked with POST: a JSON object, in whose texts `{setting}` is filled in.
+    pub validation_body: Option<Value>,
     /// Where the response of `validation_endpoint` has the account's name: a JSON pointer (RFC 6901).
     pub account: Option<String>,
     /// Whether the channel works only where its service reaches this host, so that `public_url` is asked for.
@@ -112,22 +106,6 @@ pub struct AskedSetting {
     pub when: Option<Reach>,
 }
 
-impl AskedSetting {
-    /// Why a value is not accepted.
-    ///
-    /// # Errors
-    /// What would be accepted.
-    pub fn check(&self, value: &str) -> Result<(), String> {
-        if !self.choices.is_empty() && !self.choices.iter().any(|choice| choice == value) {
-            return Err(format!("give {}", self.choices.join(" or ")));
-        }
-        match &self.validation {
-            Some(pattern) if !matches(Some(pattern), value) => Err(format!("the channel expects {pattern}")),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// Something to do at the service.
 ///
 /// In `text` and in the texts of `json`, `{public_url}`, `{webhook_url}` (the address of the channel's first path), `{name}` (the
@@ -160,6 +138,9 @@ pub struct StatusQuery {
     /// GET or POST.
     #[serde(default)]
     pub method: Option<String>,
+    /// The body of a POST, as `validation_body`.
+    #[serde(default)]
+    pub body: Option<Value>,
     /// What is shown of the response: a label, and where it stands as a JSON pointer. What is missing or empty there is left out.
     pub show: Map<String, Value>,
     /// Where it is asked.
@@ -229,12 +210,6 @@ pub struct SecretConfigMapping {
 }
 
 impl RequiredSecret {
-    /// Whether a value matches `validation`. Any value does when there is no pattern, or none that can be used here:
-    /// look-around and back-references are not supported.
-    pub fn accepts(&self, value: &str) -> bool {
-        matches(self.validation.as_deref(), value)
-    }
-
     /// Whether a host that has a public address, or has none, needs it.
     pub fn applies(&self, has_public_url: bool) -> bool {
         Reach::applies(self.when, has_public_url)
@@ -243,45 +218,5 @@ impl RequiredSecret {
     /// Whether there is a pattern that cannot be used.
     pub(super) fn has_unusable_pattern(&self) -> bool {
         self.validation.as_deref().is_some_and(|pattern| regex_lite::Regex::new(pattern).is_err())
-    }
-}
-
-/// Whether a value matches a pattern; any does when there is none that can be used.
-fn matches(pattern: Option<&str>, value: &str) -> bool {
-    let pattern = pattern.and_then(|pattern| regex_lite::Regex::new(pattern).ok());
-    pattern.is_none_or(|pattern| pattern.is_match(value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_held_against_the_pattern() {
-        let table: &[(&str, Option<&str>, &str, bool)] = &[
-            ("matches", Some("^[0-9]+:[A-Za-z0-9_-]+$"), "123:abc", true),
-            ("does not", Some("^[0-9]+:[A-Za-z0-9_-]+$"), "abc", false),
-            ("no pattern", None, "abc", true),
-            ("a pattern of another dialect", Some("^(?!x)"), "abc", true),
-        ];
-        for (case, pattern, value, expected) in table {
-            let secret = RequiredSecret { validation: pattern.map(str::to_owned), ..Default::default() };
-            assert_eq!(secret.accepts(value), *expected, "{case}");
-        }
-    }
-
-    #[test]
-    fn the_environment_variable_is_for_the_named_secret_only() {
-        let auth = AuthSection {
-            secret_name: Some("Slack_Token".into()),
-            env_var: Some("SLACK".into()),
-            ..Default::default()
-        };
-        assert_eq!(auth.env_var_for("slack_token"), Some("SLACK"));
-        assert_eq!(auth.env_var_for("other"), None);
-        assert_eq!(
-            AuthSection { env_var: Some("SLACK".into()), ..Default::default() }.env_var_for("slack_token"),
-            None
-        );
     }
 }

@@ -5,11 +5,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use crate::channel::{CapabilityError, ChannelCapabilitiesFile, ChannelLimits, ChannelName, LimitCaps};
-use crate::{ManagerConfig, WasmChannel, WasmChannelRuntime, WasmChannelRuntimeConfig};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Map, Value};
+
+use crate::channel::{CapabilityError, ChannelCapabilitiesFile, ChannelLimits, ChannelName, LimitCaps};
+use crate::{ManagerConfig, WasmChannel, WasmChannelRuntime, WasmChannelRuntimeConfig};
 
 const ENDING: &str = ".capabilities.json";
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::file::read_json;
 use super::http::HttpRateLimit;
 use super::rights::{SecretsCapability, WorkspaceCapability};
-use super::{AuthSection, CapabilityError, HttpCapability, SetupSection, review};
+use super::{AuthSection, CapabilityError, CapabilityOverrides, HttpCapability, SetupSection, review};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::document::{Comments, DocumentError, read, shortened};
 use crate::model::name::ChannelName;
@@ -40,7 +40,7 @@ pub struct ToolCapabilities {
     pub(crate) auth: Option<AuthSection>,
     /// The secrets that the tool needs.
     pub(crate) setup: Option<SetupSection>,
-    /// Settings of the tool; free-form, and not handed to it: its world has no way for them.
+    /// Settings of the tool; free-form, and told in the context of its calls.
     pub(crate) config: Map<String, Value>,
     /// What a model is told first about when to use the tool.
     pub(crate) discovery_summary: Option<DiscoverySummary>,
@@ -74,6 +74,14 @@ pub(crate) struct ToolSection {
     pub(crate) max_schema_bytes: Option<u64>,
     /// Bytes of a file that the tool reads (1 MiB).
     pub(crate) max_file_bytes: Option<u64>,
+    /// Bytes of one file of the tool's state (256 KiB).
+    pub(crate) max_state_file_bytes: Option<u64>,
+    /// Files of its state for one person (64).
+    pub(crate) max_state_files: Option<u64>,
+    /// Bytes of its state for one person (1 MiB).
+    pub(crate) max_state_bytes: Option<u64>,
+    /// Bytes of its state for all people together (16 MiB).
+    pub(crate) max_state_total_bytes: Option<u64>,
     /// Other tools that a call may invoke (20).
     pub(crate) max_invokes_per_call: Option<u64>,
 }
@@ -121,7 +129,7 @@ pub(crate) struct DiscoverySummary {
 /// The file as it is written: every section in one of two places.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Document {
+struct ToolDocument {
     #[serde(rename = "type")]
     kind: Option<ToolFileKind>,
     name: Option<String>,
@@ -138,7 +146,7 @@ struct Document {
     setup: Option<SetupSection>,
     config: Option<Map<String, Value>>,
     discovery_summary: Option<DiscoverySummary>,
-    capabilities: Option<Box<Document>>,
+    capabilities: Option<Box<ToolDocument>>,
 }
 
 /// What a tool's file describes.
@@ -153,8 +161,36 @@ impl ToolCapabilities {
     ///
     /// # Errors
     /// [`CapabilityError`]: as for the file of a channel, or a section stands in both places.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn parse(file: &str, name: &ChannelName, bytes: &[u8]) -> Result<Self, CapabilityError> {
-        let document = Document::read(file, bytes)?;
+        Self::parse_over(file, name, bytes, &CapabilityOverrides::default())
+    }
+
+    /// The same with what the operator has set over the file.
+    ///
+    /// # Errors
+    /// Also when the overrides have an unknown field or a value that is not accepted, or change what the tool can reach without
+    /// saying so.
+    pub(crate) fn parse_over(
+        file: &str,
+        name: &ChannelName,
+        bytes: &[u8],
+        overrides: &CapabilityOverrides,
+    ) -> Result<Self, CapabilityError> {
+        let plain = ToolDocument::read(file, bytes)?;
+        let (document, file) = if overrides.is_empty() {
+            (plain, file.to_owned())
+        } else {
+            let table = format!("[tool.{name}] over {file}");
+            let refused = |reason: String| CapabilityError::Override { file: table.clone(), reason };
+            overrides.check_for("tool").map_err(|error| refused(error.to_string()))?;
+            let mut value = read_json(file, bytes)?;
+            if let Value::Object(fields) = &mut value {
+                overrides.put_into_tool(fields);
+            }
+            (ToolDocument::of(&table, value)?, table)
+        };
+        let file = file.as_str();
         if let Some(found) = document.name.as_deref()
             && ChannelName::new(found).as_ref() != Ok(name)
         {
@@ -169,7 +205,7 @@ impl ToolCapabilities {
     /// The file without its rules, for tests of limits below the lowest value.
     #[cfg(test)]
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, CapabilityError> {
-        Document::read("test", bytes)?.merged("test")
+        ToolDocument::read("test", bytes)?.merged("test")
     }
 
     fn check(&self, file: &str) -> Result<(), CapabilityError> {
@@ -189,10 +225,6 @@ impl ToolCapabilities {
         if self.webhook.is_some() {
             let text = "tools are not reached by HTTP here: the section is not used";
             found.push(Diagnostic::note("tool-webhook", text).at("webhook"));
-        }
-        if !self.config.is_empty() {
-            let text = "a tool is not given its `config`: its world has no function for it";
-            found.push(Diagnostic::note("tool-config", text).at("config"));
         }
         let prefixes = self.workspace.iter().flat_map(|workspace| &workspace.allowed_prefixes);
         found.extend(prefixes.filter_map(|prefix| inspect_prefix(prefix)));
@@ -217,9 +249,12 @@ fn inspect_prefix(prefix: &str) -> Option<Diagnostic> {
     })
 }
 
-impl Document {
+impl ToolDocument {
     fn read(file: &str, bytes: &[u8]) -> Result<Self, CapabilityError> {
-        let value = read_json(file, bytes)?;
+        Self::of(file, read_json(file, bytes)?)
+    }
+
+    fn of(file: &str, value: Value) -> Result<Self, CapabilityError> {
         read(value, Comments::Skipped).map_err(|error: DocumentError| CapabilityError::of(file, error))
     }
 
@@ -292,8 +327,9 @@ fn either<T>(file: &str, name: &str, top: Option<T>, inner: Option<T>) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     /// `../` and `/etc` were taken without a word, as if a tool could leave its directory.
     #[test]
@@ -391,6 +427,38 @@ mod tests {
             assert!(error.contains(part), "{case}: {error}");
         }
         assert!(parse(&json!({"$schema": "x", "_why": 1, "x-a": 2})).is_ok());
+    }
+
+    #[test]
+    fn the_operator_s_fields_go_over_the_file_wherever_it_has_them() {
+        let over = |document: &Value, fields: Value, extend_rights: bool| {
+            let Value::Object(capabilities) = fields else { panic!("an object") };
+            let overrides = CapabilityOverrides { capabilities, extend_rights };
+            let name = ChannelName::new("my_tool").unwrap();
+            let text = document.to_string();
+            ToolCapabilities::parse_over("my_tool.capabilities.json", &name, text.as_bytes(), &overrides)
+        };
+        let http = json!({"allowlist": [{"host": "a.example"}], "timeout_secs": 5});
+        for file in [json!({"http": http}), json!({"capabilities": {"http": http}})] {
+            let changes = json!({"http": {"timeout_secs": 7}, "tool": {"call_memory_mb": 3}});
+            let changed = over(&file, changes, false).unwrap();
+            let http = changed.http.unwrap();
+            assert_eq!((http.timeout_secs, http.allowlist[0].host.as_str()), (Some(7), "a.example"));
+            assert_eq!(changed.tool.unwrap().call_memory_mb, Some(3));
+            let open = json!({"http": {"allowlist": [{"host": "b.example"}]}});
+            let refused = over(&file, open.clone(), false).unwrap_err().to_string();
+            assert!(refused.contains("[tool.my_tool] over"), "{refused}");
+            assert!(refused.contains("what the tool can reach"), "{refused}");
+            assert_eq!(over(&file, open, true).unwrap().http.unwrap().allowlist[0].host, "b.example");
+        }
+        for (fields, part) in [
+            (json!({"htp": {}}), "unknown field `htp`"),
+            (json!({"tool": {"call_memory_mb": 0}}), "[tool.my_tool] over"),
+            (json!({"tool_invoke": {"aliases": {}}}), "extend_rights"),
+        ] {
+            let error = over(&json!({}), fields, false).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub(crate) enum WebhookAuth {
     )]
     Ed25519(Ed25519Auth),
     /// A provider's format that has a grammar of its own.
-    #[serde(rename = "stripe", alias = "standard-webhooks", alias = "twilio")]
+    #[serde(rename = "stripe", alias = "standard-webhooks", alias = "twilio", alias = "feishu")]
     Fixed(FixedAuth),
     /// The GET challenge of Meta-style providers.
     #[serde(rename = "verify_token")]
@@ -100,46 +100,51 @@ pub(crate) enum WebhookAuth {
 
 impl WebhookAuth {
     /// The preset, when one is named.
-    #[cfg(test)]
     pub fn preset(&self) -> Option<AuthName> {
-        self.details().preset
+        match self {
+            Self::None(auth) => auth.preset,
+            Self::Secret(auth) => auth.preset,
+            Self::Hmac(auth) => auth.preset,
+            Self::Ed25519(auth) => auth.preset,
+            Self::Fixed(auth) => auth.preset,
+            Self::VerifyToken(auth) => auth.preset,
+        }
     }
 
-    /// What is set, whatever the kind.
-    pub(crate) fn details(&self) -> AuthDetails {
-        match self.clone() {
-            Self::None(NoAuth { preset }) => AuthDetails { preset, ..Default::default() },
-            Self::Secret(SharedSecretAuth { preset, scheme, header, prefix, secret_name }) => {
-                AuthDetails { preset, scheme, header, prefix, secret_name, ..Default::default() }
-            }
-            Self::Hmac(auth) => auth,
-            Self::Ed25519(auth) => {
-                let Ed25519Auth { preset, scheme, header, template, timestamp_header, id_header, .. } = auth;
-                let Ed25519Auth { tolerance_secs, secret_name, .. } = auth;
-                AuthDetails {
-                    preset,
-                    scheme,
-                    header,
-                    template,
-                    timestamp_header,
-                    id_header,
-                    tolerance_secs,
-                    secret_name,
-                    ..Default::default()
-                }
-            }
-            Self::Fixed(FixedAuth { preset, scheme, tolerance_secs, secret_name }) => {
-                AuthDetails { preset, scheme, tolerance_secs, secret_name, ..Default::default() }
-            }
-            Self::VerifyToken(VerifyTokenAuth { preset, secret_name }) => {
-                AuthDetails { preset, secret_name, ..Default::default() }
-            }
+    /// The scheme, when one is named.
+    pub(crate) fn scheme(&self) -> Option<AuthScheme> {
+        match self {
+            Self::None(_) | Self::VerifyToken(_) => None,
+            Self::Secret(auth) => auth.scheme,
+            Self::Hmac(auth) => auth.scheme,
+            Self::Ed25519(auth) => auth.scheme,
+            Self::Fixed(auth) => auth.scheme,
+        }
+    }
+
+    /// The name of the stored secret, key or token, when one is given here.
+    pub(crate) fn secret_name(&self) -> Option<&str> {
+        let name = match self {
+            Self::None(_) => &None,
+            Self::Secret(auth) => &auth.secret_name,
+            Self::Hmac(auth) => &auth.secret_name,
+            Self::Ed25519(auth) => &auth.secret_name,
+            Self::Fixed(auth) => &auth.secret_name,
+            Self::VerifyToken(auth) => &auth.secret_name,
+        };
+        name.as_deref()
+    }
+
+    /// How far a signed time may be off, when that is given here.
+    pub(crate) fn tolerance_secs(&self) -> Option<u64> {
+        match self {
+            Self::None(_) | Self::Secret(_) | Self::VerifyToken(_) => None,
+            Self::Hmac(auth) => auth.tolerance_secs,
+            Self::Ed25519(auth) => auth.tolerance_secs,
+            Self::Fixed(auth) => auth.tolerance_secs,
         }
     }
 }
-
-/// The details of every kind of check in one shape, from which a plan is made: an HMAC has the fields of all others.
-pub(crate) type AuthDetails = HmacAuth;
 
 /// `"none"`: everybody may call the channel.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -221,7 +226,7 @@ pub(crate) struct Ed25519Auth {
     pub secret_name: Option<String>,
 }
 
-/// A provider's format with a grammar of its own (`stripe`, `standard-webhooks`, `twilio`).
+/// A provider's format with a grammar of its own (`stripe`, `standard-webhooks`, `twilio`, `feishu`).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -270,6 +275,8 @@ pub(crate) enum AuthName {
     Line,
     /// Twilio's `X-Twilio-Signature` over URL and form.
     Twilio,
+    /// Feishu's and Lark's `X-Lark-Signature`, with the Encrypt Key as its key; the guest gets the decrypted body.
+    Feishu,
     /// Discord's Ed25519 interaction signatures.
     Discord,
     /// The GET challenge of Meta-style providers; authenticates GET requests only.
@@ -290,6 +297,7 @@ impl AuthName {
             Self::StandardWebhooks => "standard-webhooks",
             Self::Line => "line",
             Self::Twilio => "twilio",
+            Self::Feishu => "feishu",
             Self::Discord => "discord",
             Self::VerifyToken => "verify_token",
         }
@@ -415,6 +423,7 @@ mod tests {
             AuthName::StandardWebhooks,
             AuthName::Line,
             AuthName::Twilio,
+            AuthName::Feishu,
             AuthName::Discord,
             AuthName::VerifyToken,
         ];

@@ -17,6 +17,9 @@ pub struct Activity {
     request_ms: Option<u64>,
     poll_ms: Option<u64>,
     error: Option<(u64, String)>,
+    /// What failed last, and when the same succeeded again.
+    failed: Option<CallbackKind>,
+    recovered_ms: Option<u64>,
 }
 
 impl Activity {
@@ -36,8 +39,14 @@ impl Activity {
         let error = match (&report.result, logged) {
             (_, Some(line)) => line.message.clone(),
             (Err(error), None) => error.to_string(),
-            (Ok(_), None) => return,
+            (Ok(_), None) => {
+                if self.failed == Some(report.kind) {
+                    (self.failed, self.recovered_ms) = (None, Some(now_ms));
+                }
+                return;
+            }
         };
+        (self.failed, self.recovered_ms) = (Some(report.kind), None);
         self.error = Some((now_ms, error.chars().take(MAX_ERROR_CHARS).collect()));
     }
 
@@ -54,6 +63,11 @@ impl Activity {
     /// When a poll ended well.
     pub fn poll_at(&self) -> Option<SystemTime> {
         self.poll_ms.map(time_of)
+    }
+
+    /// When the kind of callback that failed last ended well again.
+    pub fn recovered_at(&self) -> Option<SystemTime> {
+        self.recovered_ms.map(time_of)
     }
 
     /// Its last error, and when.
@@ -97,6 +111,20 @@ mod tests {
         assert!(
             activity.error().is_some_and(|(at, text)| at == time_of(3_000) && text.contains("it failed"))
         );
+    }
+
+    /// A channel that had failed to send one reply was said to be in error until the next message came, whatever it sent meanwhile.
+    #[test]
+    fn an_error_is_over_when_the_same_kind_of_callback_ends_well() {
+        let mut activity = Activity::default();
+        activity.note(&report(CallbackKind::Respond, false, &[]), 1_000);
+        activity.note(&report(CallbackKind::Poll, true, &[]), 2_000);
+        assert_eq!(activity.recovered_at(), None, "a poll says nothing about replies");
+        activity.note(&report(CallbackKind::Respond, true, &[]), 3_000);
+        activity.note(&report(CallbackKind::Respond, true, &[]), 4_000);
+        assert_eq!(activity.recovered_at(), Some(time_of(3_000)));
+        activity.note(&report(CallbackKind::Respond, true, &["refused"]), 5_000);
+        assert_eq!(activity.recovered_at(), None, "it has failed again");
     }
 
     #[test]

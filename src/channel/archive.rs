@@ -1,13 +1,18 @@
-//! The archive with the files of the channels that come with the program, and with the kit that they are written with.
+//! The archives with the files of the channels and of the tools that come with the program, and with the kit that channels
+//! are written with.
 //!
-//! `channels/build.sh` packs it as one xz stream, because the channels have much in common: a line `SIZE NAME` for each
+//! `channels/build.sh` packs each as one xz stream, because the guests have much in common: a line `SIZE NAME` for each
 //! file, an empty line, and the files in that order.
 
 use std::io::{self, Read};
 
 use lzma_rust2::XzReader;
 
-static ARCHIVE: &[u8] = include_bytes!("../../channels/bundle.xz");
+/// The archive of the channels.
+pub(crate) static CHANNELS: &[u8] = include_bytes!("bundle.xz");
+/// The archive of the tools.
+#[cfg(any(feature = "cli", test))]
+pub(crate) static TOOLS: &[u8] = include_bytes!("tools-bundle.xz");
 
 /// The most bytes of all lines together.
 const MAX_INDEX_BYTES: u64 = 64 * 1024;
@@ -16,8 +21,8 @@ const MAX_INDEX_BYTES: u64 = 64 * 1024;
 ///
 /// # Errors
 /// The archive is damaged, or has no such file.
-pub(super) fn read<const N: usize>(names: [&str; N]) -> io::Result<[Vec<u8>; N]> {
-    let mut archive = XzReader::new(ARCHIVE, false);
+pub(crate) fn read<const N: usize>(archive: &[u8], names: [&str; N]) -> io::Result<[Vec<u8>; N]> {
+    let mut archive = XzReader::new(archive, false);
     let mut found = [const { Vec::new() }; N];
     let mut missing = N;
     for (size, name) in index(&mut archive)? {
@@ -38,8 +43,9 @@ pub(super) fn read<const N: usize>(names: [&str; N]) -> io::Result<[Vec<u8>; N]>
 ///
 /// # Errors
 /// The archive is damaged.
+#[cfg(any(feature = "cli", test))]
 pub(super) fn kit() -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut archive = XzReader::new(ARCHIVE, false);
+    let mut archive = XzReader::new(CHANNELS, false);
     let mut found = Vec::new();
     for (size, name) in index(&mut archive)? {
         let mut file = Vec::new();
@@ -77,21 +83,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_archive_has_the_files_that_were_built() {
-        let mut archive = XzReader::new(ARCHIVE, false);
-        let entries = index(&mut archive).unwrap();
-        assert!(!entries.is_empty());
-        for (size, name) in entries {
-            let mut file = Vec::new();
-            archive.by_ref().take(size).read_to_end(&mut file).unwrap();
-            let channel = name.split('.').next().unwrap();
-            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-            let channels = root.join("channels");
-            let places =
-                [channels.join(&name), channels.join(channel).join(&name), root.join("fixtures").join(&name)];
-            let path =
-                places.into_iter().find(|path| path.exists()).unwrap_or_else(|| panic!("{name} is gone"));
-            assert!(std::fs::read(&path).unwrap() == file, "{name} is an older one: run channels/build.sh");
+    fn the_archives_have_the_files_that_were_built() {
+        for (place, archive) in [("channels", CHANNELS), ("tools", TOOLS)] {
+            let mut archive = XzReader::new(archive, false);
+            let entries = index(&mut archive).unwrap();
+            assert!(!entries.is_empty());
+            for (size, name) in entries {
+                let mut file = Vec::new();
+                archive.by_ref().take(size).read_to_end(&mut file).unwrap();
+                let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(place);
+                let places = [folder.join(&name), folder.join(name.split('.').next().unwrap()).join(&name)];
+                let path =
+                    places.into_iter().find(|path| path.exists()).unwrap_or_else(|| panic!("{name} is gone"));
+                assert!(
+                    std::fs::read(&path).unwrap() == file,
+                    "{name} is an older one: run {place}/build.sh"
+                );
+            }
         }
     }
 
@@ -118,11 +126,12 @@ mod tests {
 
     #[test]
     fn the_archive_is_small() {
-        assert!(ARCHIVE.len() < 1024 * 1024, "{} bytes", ARCHIVE.len());
+        assert!(CHANNELS.len() < 1024 * 1024, "{} bytes", CHANNELS.len());
+        assert!(TOOLS.len() < 128 * 1024, "{} bytes", TOOLS.len());
     }
 
     #[test]
     fn what_is_not_there_is_said() {
-        assert_eq!(read(["irc.wasm"]).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(read(CHANNELS, ["irc.wasm"]).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use crate::model::backoff::Backoff;
-
 use crate::model::deadline::deadline_after;
 
 /// How many callbacks in a row may fail before the channel is paused.
@@ -15,7 +14,9 @@ pub const PAUSES: Backoff = Backoff { initial: Duration::from_secs(30), max: Dur
 /// Counts a channel's failures and says when it is paused.
 #[derive(Debug, Default)]
 pub struct Breaker {
+    /// Callbacks in a row that failed; 0 after one that succeeded.
     failures: u32,
+    /// Pauses since a callback last succeeded.
     pauses: u32,
     paused: Option<Pause>,
 }

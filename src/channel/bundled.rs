@@ -6,17 +6,18 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::discover::{ChannelFiles, DiscoveredChannel};
+use super::load_error::LoadError;
 use crate::model::document::nearest;
-use crate::model::name::{ChannelName, ChannelNameError};
+use crate::model::name::ChannelName;
 
 /// The channels that come with the program. `channels/build.sh` packs their files.
 const NAMES: &[&str] =
-    &["discord", "matrix", "signal", "slack", "telegram", "webchat", "webhook", "whatsapp"];
+    &["discord", "feishu", "matrix", "signal", "slack", "telegram", "webchat", "webhook", "whatsapp"];
 
 /// The names of the channels that belong to the program, whether or not their files are in this build.
 pub fn bundled_channel_names() -> Vec<&'static str> {
@@ -43,12 +44,12 @@ pub fn bundled_channel_files(name: &str) -> Option<ChannelFiles> {
 /// a file is replaced itself, never what it points to.
 ///
 /// # Errors
-/// [`BundledError`]: there is no such channel, a file is there already, or a file cannot be written.
+/// [`LoadError`]: there is no such channel, a file is there already, or a file cannot be written.
 pub fn install_bundled_channel(
     name: &str,
     target_dir: &Path,
     force: bool,
-) -> Result<DiscoveredChannel, BundledError> {
+) -> Result<DiscoveredChannel, LoadError> {
     let (name, (wasm, capabilities)) = find(name)?;
     let installed = DiscoveredChannel {
         wasm: target_dir.join(format!("{name}.wasm")),
@@ -58,12 +59,12 @@ pub fn install_bundled_channel(
     let files = [(installed.capabilities.as_ref(), &capabilities), (Some(&installed.wasm), &wasm)];
     let files = files.into_iter().filter_map(|(path, bytes)| Some((path?, bytes)));
     if let Some((path, _)) = files.clone().find(|(path, _)| !force && path.symlink_metadata().is_ok()) {
-        return Err(BundledError::Exists { path: path.clone() });
+        return Err(LoadError::Exists { path: path.clone() });
     }
     std::fs::create_dir_all(target_dir)
-        .map_err(|source| BundledError::Write { path: target_dir.to_owned(), source })?;
+        .map_err(|source| LoadError::Write { path: target_dir.to_owned(), source })?;
     for (path, bytes) in files {
-        replace_file(path, bytes).map_err(|source| BundledError::Write { path: path.clone(), source })?;
+        replace_file(path, bytes).map_err(|source| LoadError::Write { path: path.clone(), source })?;
     }
     Ok(installed)
 }
@@ -71,14 +72,14 @@ pub fn install_bundled_channel(
 /// The guest and its capability file.
 type Files = (Vec<u8>, Vec<u8>);
 
-fn find(name: &str) -> Result<(ChannelName, Files), BundledError> {
-    let wanted = ChannelName::new(name).map_err(|source| BundledError::Name { source })?;
+fn find(name: &str) -> Result<(ChannelName, Files), LoadError> {
+    let wanted = ChannelName::new(name).map_err(LoadError::InstallName)?;
     if !NAMES.contains(&wanted.as_str()) {
-        return Err(BundledError::Unknown { name: wanted });
+        return Err(LoadError::NotBundled { name: wanted });
     }
     match unpack(wanted.as_str()) {
         Some(files) => Ok((wanted, files)),
-        None => Err(BundledError::NotBuiltIn { name: wanted }),
+        None => Err(LoadError::NotBuiltIn { name: wanted }),
     }
 }
 
@@ -87,7 +88,7 @@ fn find(name: &str) -> Result<(ChannelName, Files), BundledError> {
 fn unpack(name: &str) -> Option<Files> {
     let wasm = format!("{name}.wasm");
     let capabilities = format!("{name}.capabilities.json");
-    let [wasm, capabilities] = super::archive::read([&wasm, &capabilities]).ok()?;
+    let [wasm, capabilities] = super::archive::read(super::archive::CHANNELS, [&wasm, &capabilities]).ok()?;
     Some((wasm, capabilities))
 }
 
@@ -137,50 +138,12 @@ fn write_new(dir: &OwnedFd, name: &str, bytes: &[u8], mode: u32) -> io::Result<(
 }
 
 /// The bundled channel that may have been meant, or all of them.
-fn meant(name: &ChannelName) -> String {
+pub(super) fn meant(name: &ChannelName) -> String {
     let known = bundled_channel_names();
     match nearest(name.as_str(), &known) {
         Some(nearest) => format!("did you mean {nearest}?"),
         None => format!("there is {}", known.join(", ")),
     }
-}
-
-/// Why a bundled channel is not installed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BundledError {
-    /// The text is not a channel's name.
-    #[error("{source}")]
-    Name {
-        /// What is wrong with it.
-        source: ChannelNameError,
-    },
-    /// No channel of this name comes with the program.
-    #[error("no channel `{name}` comes with the program; {}", meant(name))]
-    Unknown {
-        /// The name.
-        name: ChannelName,
-    },
-    /// The channel is known, but this program was built without its files.
-    #[error("the channel `{name}` is not in this program: build it with the feature `bundled`")]
-    NotBuiltIn {
-        /// The name.
-        name: ChannelName,
-    },
-    /// A file is there already, and was not to be replaced.
-    #[error("{} is there already: replace it with --force", path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file cannot be written.
-    #[error("{} cannot be written: {source}; check its owner, its mode and the space that is left", path.display())]
-    Write {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
 }
 
 #[cfg(all(test, feature = "bundled"))]
@@ -215,7 +178,7 @@ mod tests {
     fn what_is_there_stays_unless_it_is_to_be_replaced() {
         let dir = Dir::with(&[("webchat.capabilities.json", b"mine")]);
         let error = install_bundled_channel("webchat", dir.directory(), false).unwrap_err();
-        assert!(matches!(error, BundledError::Exists { .. }), "{error}");
+        assert!(matches!(error, LoadError::Exists { .. }), "{error}");
         assert!(!dir.path("webchat.wasm").exists());
         assert_eq!(std::fs::read(dir.path("webchat.capabilities.json")).unwrap(), b"mine");
         install_bundled_channel("webchat", dir.directory(), true).unwrap();
@@ -239,8 +202,8 @@ mod tests {
     fn other_names_are_refused() {
         let dir = Dir::new();
         let refused = |name: &str| install_bundled_channel(name, dir.directory(), false).unwrap_err();
-        assert!(matches!(refused("irc"), BundledError::Unknown { .. }));
-        assert!(matches!(refused("../webchat"), BundledError::Name { .. }));
+        assert!(matches!(refused("irc"), LoadError::NotBundled { .. }));
+        assert!(matches!(refused("../webchat"), LoadError::InstallName(_)));
         assert!(bundled_channel_files("irc").is_none());
     }
 

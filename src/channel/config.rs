@@ -138,9 +138,10 @@ pub(crate) fn mapping_problem(setup: &SetupSection, mapping: &SecretConfigMappin
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::channel::ChannelName;
-    use serde_json::json;
 
     fn file(document: Value) -> ChannelCapabilitiesFile {
         let name = ChannelName::new("test").unwrap();

@@ -9,6 +9,7 @@ const FAILURES_BEFORE_DEGRADED: u32 = 3;
 /// What was learnt from the channel's callbacks.
 #[derive(Debug, Default)]
 pub struct CredentialHealth {
+    /// Callbacks in a row that the service refused; 0 after one that it accepted.
     failures: u32,
     reason: Option<String>,
 }

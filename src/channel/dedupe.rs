@@ -3,13 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use wit_abi::types::OutgoingHttpResponse;
-
 use crate::event::arrival::RequestIdentity;
 use crate::event::response::ResponseSender;
 use crate::model::clock::{millis, remaining, was_unset};
-use crate::server::responses::{headers_json, headers_of};
-use crate::store::{DedupeId, DedupeRecord, StoredResponse};
+use crate::store::{DedupeId, DedupeRecord};
 use crate::webhook::{DedupeKey, DedupeMemory, Known};
 
 /// Requests of one channel that can be recognised.
@@ -128,29 +125,6 @@ impl RecentRequests {
     }
 }
 
-/// The guest's response as it is kept for duplicates.
-pub fn stored_response(response: &OutgoingHttpResponse) -> StoredResponse {
-    StoredResponse {
-        status: response.status,
-        headers: headers_of(response).unwrap_or_default(),
-        body: response.body.as_slice().into(),
-    }
-}
-
-/// The other way round.
-pub fn restored_response(stored: StoredResponse) -> OutgoingHttpResponse {
-    OutgoingHttpResponse {
-        status: stored.status,
-        headers_json: headers_json(&stored.headers),
-        body: stored.body.to_vec(),
-    }
-}
-
-/// What a duplicate gets when no response was kept.
-pub fn empty_ok() -> OutgoingHttpResponse {
-    OutgoingHttpResponse { status: 200, headers_json: "{}".to_owned(), body: Vec::new() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,18 +138,28 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_the_first_with_its_id_once_within_its_window() {
+        let mut recent = RecentRequests::default();
+        let key = || DedupeKey::derive("message", b"1");
+        assert!(recent.is_first_message(key(), 0));
+        assert!(!recent.is_first_message(key(), DedupeMemory::<()>::DEDUPE_MS - 1));
+        assert!(recent.is_first_message(DedupeKey::derive("message", b"2"), 0), "another one");
+        assert!(recent.is_first_message(key(), DedupeMemory::<()>::DEDUPE_MS + 1), "it is forgotten");
+    }
+
+    #[test]
     fn a_duplicate_waits_for_the_first_and_gets_its_response() {
-        let mut seen = RecentRequests::default();
-        assert!(matches!(seen.arrive(&[IDENTITY()], sender(), 0), Arrival::New(_)));
-        assert!(matches!(seen.arrive(&[IDENTITY()], sender(), 0), Arrival::Waits));
-        assert_eq!(seen.done(&[IDENTITY()], &[DedupeId(7)]).len(), 1);
+        let mut recent = RecentRequests::default();
+        assert!(matches!(recent.arrive(&[IDENTITY()], sender(), 0), Arrival::New(_)));
+        assert!(matches!(recent.arrive(&[IDENTITY()], sender(), 0), Arrival::Waits));
+        assert_eq!(recent.done(&[IDENTITY()], &[DedupeId(7)]).len(), 1);
         assert!(matches!(
-            seen.arrive(&[IDENTITY()], sender(), 0),
+            recent.arrive(&[IDENTITY()], sender(), 0),
             Arrival::Duplicate { id: Some(DedupeId(7)), .. }
         ));
     }
 
-    // A board that boots in 1970 forgot at its next start what it had seen before it heard of the year: duplicates ran again.
+    // A board that boots in 1970 forgot at its next start what it had recent before it heard of the year: duplicates ran again.
     #[test]
     fn what_was_seen_before_the_clock_was_set_is_remembered_for_its_window_from_the_restart_on() {
         const NOW_MS: u64 = 1_800_000_000_000;
@@ -189,10 +173,10 @@ mod tests {
         assert!(
             record.is_known(NOW_MS) && record.is_known(63_072_059_999) && !record.is_known(63_072_060_000)
         );
-        let mut seen = RecentRequests::default();
-        seen.load(&record, NOW_MS);
+        let mut recent = RecentRequests::default();
+        recent.load(&record, NOW_MS);
         let identity = RequestIdentity { key: DedupeKey::from_bytes([1; 16]), ..IDENTITY() };
-        let mut arrive = |now_ms| seen.arrive(&[identity], sender(), now_ms);
+        let mut arrive = |now_ms| recent.arrive(&[identity], sender(), now_ms);
         assert!(matches!(arrive(NOW_MS + 60_000), Arrival::Duplicate { .. }));
         assert!(matches!(arrive(NOW_MS + 60_001), Arrival::New(_)));
     }
@@ -211,9 +195,9 @@ mod tests {
         for (case, loaded_ms, forgotten_ms) in
             [("the clock is right", 910_000, 960_000), ("the clock was ahead", 100_000, 160_000)]
         {
-            let mut seen = RecentRequests::default();
-            seen.load(&record, loaded_ms);
-            let mut arrive = |now_ms| seen.arrive(&[identity], sender(), now_ms);
+            let mut recent = RecentRequests::default();
+            recent.load(&record, loaded_ms);
+            let mut arrive = |now_ms| recent.arrive(&[identity], sender(), now_ms);
             assert!(matches!(arrive(forgotten_ms), Arrival::Duplicate { .. }), "{case}");
             assert!(matches!(arrive(forgotten_ms + 1), Arrival::New(_)), "{case}");
         }
@@ -221,10 +205,10 @@ mod tests {
 
     #[test]
     fn a_request_that_failed_runs_again() {
-        let mut seen = RecentRequests::default();
-        assert!(matches!(seen.arrive(&[IDENTITY()], sender(), 0), Arrival::New(_)));
-        assert!(seen.forget(&[IDENTITY()]).is_empty());
-        assert!(matches!(seen.arrive(&[IDENTITY()], sender(), 0), Arrival::New(_)));
+        let mut recent = RecentRequests::default();
+        assert!(matches!(recent.arrive(&[IDENTITY()], sender(), 0), Arrival::New(_)));
+        assert!(recent.forget(&[IDENTITY()]).is_empty());
+        assert!(matches!(recent.arrive(&[IDENTITY()], sender(), 0), Arrival::New(_)));
     }
 
     #[test]
@@ -232,36 +216,29 @@ mod tests {
         let signed =
             RequestIdentity { key: DedupeKey::derive("signature", b"s"), keep_response: false, ..IDENTITY() };
         let other_id = RequestIdentity { key: DedupeKey::derive("id", b"2"), ..IDENTITY() };
-        let mut seen = RecentRequests::default();
-        seen.arrive(&[IDENTITY(), signed], sender(), 0);
-        seen.done(&[IDENTITY(), signed], &[DedupeId(7), DedupeId(8)]);
-        assert!(matches!(seen.arrive(&[other_id, signed], sender(), 0), Arrival::Duplicate { id: None, .. }));
+        let mut recent = RecentRequests::default();
+        recent.arrive(&[IDENTITY(), signed], sender(), 0);
+        recent.done(&[IDENTITY(), signed], &[DedupeId(7), DedupeId(8)]);
+        assert!(matches!(
+            recent.arrive(&[other_id, signed], sender(), 0),
+            Arrival::Duplicate { id: None, .. }
+        ));
         assert!(
-            matches!(seen.arrive(&[other_id], sender(), 0), Arrival::New(_)),
+            matches!(recent.arrive(&[other_id], sender(), 0), Arrival::New(_)),
             "the other id is not taken"
         );
     }
 
     #[test]
     fn eight_duplicates_wait_and_the_ninth_is_refused() {
-        let mut seen = RecentRequests::default();
-        seen.arrive(&[IDENTITY()], sender(), 0);
+        let mut recent = RecentRequests::default();
+        recent.arrive(&[IDENTITY()], sender(), 0);
         for _ in 0..MAX_WAITING {
-            assert!(matches!(seen.arrive(&[IDENTITY()], sender(), 0), Arrival::Waits));
+            assert!(matches!(recent.arrive(&[IDENTITY()], sender(), 0), Arrival::Waits));
         }
-        let Arrival::Refused(responder) = seen.arrive(&[IDENTITY()], sender(), 0) else {
+        let Arrival::Refused(responder) = recent.arrive(&[IDENTITY()], sender(), 0) else {
             panic!("not refused")
         };
         responder.send(WebhookResponse::Refused(WebhookRefusal::Busy));
-    }
-
-    #[test]
-    fn a_response_comes_back_from_the_store_as_it_was() {
-        let response = OutgoingHttpResponse {
-            status: 202,
-            headers_json: r#"{"content-type":"text/plain"}"#.into(),
-            body: b"ok".to_vec(),
-        };
-        assert_eq!(restored_response(stored_response(&response)), response);
     }
 }

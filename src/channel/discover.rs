@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::load_error::LoadError;
 use crate::capability::MAX_FILE_BYTES;
 use crate::model::diagnostic::Diagnostic;
-use crate::model::name::{ChannelName, ChannelNameError};
+use crate::model::name::ChannelName;
+use crate::model::value_error::ValueError;
 use crate::sandbox::library_advice;
 
 /// The most bytes that a guest may have.
@@ -44,7 +46,7 @@ pub struct Discovery {
     /// The channels, in the order of their names.
     pub channels: Vec<DiscoveredChannel>,
     /// Files that look like a channel and cannot be one.
-    pub refused: Vec<DiscoverError>,
+    pub refused: Vec<LoadError>,
     /// What is worth saying: a channel without a capability file, a capability file without a channel.
     pub warnings: Vec<Diagnostic>,
 }
@@ -98,10 +100,10 @@ fn data_directory_from(named: &str, folder: &str, variable: impl Fn(&str) -> Opt
 /// are both refused: which of them was meant cannot be known.
 ///
 /// # Errors
-/// [`DiscoverError::Directory`] when the directory cannot be read. What is wrong with one channel is in
+/// [`LoadError::Directory`] when the directory cannot be read. What is wrong with one channel is in
 /// [`Discovery::refused`], and the others are found all the same.
-pub fn discover_channels(dir: &Path) -> Result<Discovery, DiscoverError> {
-    let cannot_read = |source| DiscoverError::Directory { dir: dir.to_owned(), source };
+pub fn discover_channels(dir: &Path) -> Result<Discovery, LoadError> {
+    let cannot_read = |source| LoadError::Directory { dir: dir.to_owned(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(cannot_read)? {
         let entry = entry.map_err(cannot_read)?;
@@ -118,9 +120,9 @@ fn sort_out(dir: &Path, entries: &[(&OsStr, bool)]) -> Discovery {
     for (file, is_link) in entries {
         let path = dir.join(file);
         let Some(stem) = stem_of(file, WASM) else { continue };
-        match stem.ok_or(ChannelNameError::NotText).and_then(ChannelName::new) {
-            _ if *is_link => found.refused.push(DiscoverError::Link { path }),
-            Err(source) => found.refused.push(DiscoverError::Name { path, source }),
+        match stem.ok_or(ValueError::NameNotText).and_then(ChannelName::new) {
+            _ if *is_link => found.refused.push(LoadError::Link { path }),
+            Err(source) => found.refused.push(LoadError::Name { path, source }),
             Ok(name) => {
                 let capabilities = path.with_extension(&CAPABILITIES[1..]);
                 let has_file = entries.iter().any(|(other, _)| capabilities.file_name() == Some(other));
@@ -145,7 +147,7 @@ fn sort_out(dir: &Path, entries: &[(&OsStr, bool)]) -> Discovery {
             }
             (last, _) => {
                 let files = channels.into_iter().chain(last).map(|channel| channel.wasm).collect();
-                found.refused.push(DiscoverError::SameName { name, files });
+                found.refused.push(LoadError::SameName { name, files });
             }
         }
     }
@@ -173,14 +175,14 @@ impl DiscoveredChannel {
     /// The channel of one guest's file, which the caller names. The capability file is looked for beside it.
     ///
     /// # Errors
-    /// [`DiscoverError`] when the file's name does not end in `.wasm` or is not that of a channel.
-    pub fn at(wasm: &Path) -> Result<Self, DiscoverError> {
+    /// [`LoadError`] when the file's name does not end in `.wasm` or is not that of a channel.
+    pub fn at(wasm: &Path) -> Result<Self, LoadError> {
         let file = wasm.file_name().unwrap_or_default();
         let Some(stem) = stem_of(file, WASM) else {
-            return Err(DiscoverError::NotAGuest { path: wasm.to_owned() });
+            return Err(LoadError::NotAGuest { path: wasm.to_owned() });
         };
-        let name = stem.ok_or(ChannelNameError::NotText).and_then(ChannelName::new);
-        let name = name.map_err(|source| DiscoverError::Name { path: wasm.to_owned(), source })?;
+        let name = stem.ok_or(ValueError::NameNotText).and_then(ChannelName::new);
+        let name = name.map_err(|source| LoadError::Name { path: wasm.to_owned(), source })?;
         let capabilities = wasm.with_extension(&CAPABILITIES[1..]);
         let capabilities = capabilities.symlink_metadata().is_ok().then_some(capabilities);
         Ok(Self { name, wasm: wasm.to_owned(), capabilities })
@@ -198,8 +200,8 @@ impl DiscoveredChannel {
     /// Reads both files.
     ///
     /// # Errors
-    /// [`DiscoverError`] when a file is a link, is not an ordinary file, is too large, or cannot be read.
-    pub(crate) fn read(&self) -> Result<ChannelFiles, DiscoverError> {
+    /// [`LoadError`] when a file is a link, is not an ordinary file, is too large, or cannot be read.
+    pub(crate) fn read(&self) -> Result<ChannelFiles, LoadError> {
         let wasm = read_file(&self.wasm, MAX_WASM_BYTES, |beginning| {
             library_advice(beginning).unwrap_or_else(|| "build a smaller guest".to_owned())
         })?;
@@ -207,7 +209,7 @@ impl DiscoveredChannel {
     }
 
     /// Reads the capability file alone, when there is one.
-    pub(super) fn read_capabilities(&self) -> Result<Option<Vec<u8>>, DiscoverError> {
+    pub(super) fn read_capabilities(&self) -> Result<Option<Vec<u8>>, LoadError> {
         self.capabilities
             .as_deref()
             .map(|path| read_file(path, MAX_FILE_BYTES, |_| "write a shorter file".to_owned()))
@@ -217,112 +219,36 @@ impl DiscoveredChannel {
 
 /// Reads one file of at most `limit` bytes, by its name in its directory. `advice` says of the beginning of a larger one what to
 /// do.
-fn read_file(
-    path: &Path,
-    limit: usize,
-    advice: impl FnOnce(&[u8]) -> String,
-) -> Result<Vec<u8>, DiscoverError> {
-    let cannot_read = |source: io::Error| DiscoverError::File { path: path.to_owned(), source };
+fn read_file(path: &Path, limit: usize, advice: impl FnOnce(&[u8]) -> String) -> Result<Vec<u8>, LoadError> {
+    let cannot_read = |source: io::Error| LoadError::File { path: path.to_owned(), source };
     let mut file = open_file(path)?;
     let stat = rustix::fs::fstat(&file).map_err(|error| cannot_read(error.into()))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(DiscoverError::NotAFile { path: path.to_owned() });
+        return Err(LoadError::NotAFile { path: path.to_owned() });
     }
     let expected = usize::try_from(stat.st_size).unwrap_or(usize::MAX).min(limit);
     let mut bytes = Vec::with_capacity(expected + 1);
     // One byte more than the limit tells a file that is too large, also when it grew after it was opened.
     (&mut file).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
     if bytes.len() > limit {
-        return Err(DiscoverError::TooLarge { path: path.to_owned(), limit, advice: advice(&bytes) });
+        return Err(LoadError::TooLarge { path: path.to_owned(), limit, advice: advice(&bytes) });
     }
     Ok(bytes)
 }
 
 /// Opens a file for reading, relative to its directory. A link is refused; a pipe does not block the open.
-fn open_file(path: &Path) -> Result<File, DiscoverError> {
-    let cannot_read = |error: Errno| DiscoverError::File { path: path.to_owned(), source: error.into() };
-    let Some(name) = path.file_name() else { return Err(DiscoverError::NotAFile { path: path.to_owned() }) };
+fn open_file(path: &Path) -> Result<File, LoadError> {
+    let cannot_read = |error: Errno| LoadError::File { path: path.to_owned(), source: error.into() };
+    let Some(name) = path.file_name() else { return Err(LoadError::NotAFile { path: path.to_owned() }) };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir_flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir: OwnedFd = rustix::fs::open(parent, dir_flags, Mode::empty()).map_err(cannot_read)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     match rustix::fs::openat(&dir, name, flags, Mode::empty()) {
         Ok(file) => Ok(File::from(file)),
-        Err(Errno::LOOP) => Err(DiscoverError::Link { path: path.to_owned() }),
+        Err(Errno::LOOP) => Err(LoadError::Link { path: path.to_owned() }),
         Err(error) => Err(cannot_read(error)),
     }
-}
-
-/// Why a channel is not found or not read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DiscoverError {
-    /// Nothing is there.
-    #[error("{} does not exist: name a directory of channels, or a .wasm file", path.display())]
-    NotFound {
-        /// The path that was named.
-        path: PathBuf,
-    },
-    /// The directory cannot be listed.
-    #[error("the channels directory {} cannot be read: {source}; check its owner and mode", dir.display())]
-    Directory {
-        /// The directory.
-        dir: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A file cannot be opened or read.
-    #[error("{} cannot be read: {source}; check its owner and mode", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A symbolic link, which could lead out of the directory.
-    #[error("{} is a symbolic link: put the file itself into the channels directory", path.display())]
-    Link {
-        /// The link.
-        path: PathBuf,
-    },
-    /// A directory, a pipe, a device.
-    #[error("{} is not an ordinary file: put the file itself into the channels directory", path.display())]
-    NotAFile {
-        /// What it is not.
-        path: PathBuf,
-    },
-    /// A guest's file is named on purpose, but its name does not end in `.wasm`.
-    #[error("{} is not a guest: its name must end in .wasm", path.display())]
-    NotAGuest {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file is larger than allowed.
-    #[error("{} is larger than the {limit} bytes that are allowed: {advice}", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The limit.
-        limit: usize,
-        /// What to do.
-        advice: String,
-    },
-    /// The stem of a file's name is not a channel's name.
-    #[error("{}: {source}; rename the file", path.display())]
-    Name {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: ChannelNameError,
-    },
-    /// Several files are one channel, because `-` is taken as `_`.
-    #[error("{} are all the channel `{name}`, because - is taken as _: keep one", files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and "))]
-    SameName {
-        /// The name.
-        name: ChannelName,
-        /// The files.
-        files: Vec<PathBuf>,
-    },
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-use super::*;
-
 use std::os::unix::fs::symlink;
 
+use super::*;
 use crate::test_support::temp_dir::TempDir;
 
 /// A directory of channels.
@@ -76,11 +75,7 @@ fn names_that_no_channel_can_have_are_refused_and_the_others_found() {
     let found = discover_channels(dir.directory()).unwrap();
     assert_eq!(names(&found), ["ok"]);
     assert_eq!(found.refused.len(), 4);
-    assert!(
-        found.refused.iter().all(|error| matches!(error, DiscoverError::Name { .. })),
-        "{:?}",
-        found.refused
-    );
+    assert!(found.refused.iter().all(|error| matches!(error, LoadError::Name { .. })), "{:?}", found.refused);
 }
 
 #[test]
@@ -91,7 +86,7 @@ fn a_name_that_is_not_text_is_refused() {
         return; // a file system whose names are text
     }
     let found = discover_channels(dir.directory()).unwrap();
-    assert!(matches!(&found.refused[..], [DiscoverError::Name { source: ChannelNameError::NotText, .. }]));
+    assert!(matches!(&found.refused[..], [LoadError::Name { source: ValueError::NameNotText, .. }]));
 }
 
 #[test]
@@ -99,7 +94,7 @@ fn two_files_of_one_name_are_both_refused() {
     let dir = Dir::with(&[("a-b.wasm", b""), ("a_b.wasm", b""), ("c.wasm", b"")]);
     let found = discover_channels(dir.directory()).unwrap();
     assert_eq!(names(&found), ["c"]);
-    let [error @ DiscoverError::SameName { files, .. }] = &found.refused[..] else {
+    let [error @ LoadError::SameName { files, .. }] = &found.refused[..] else {
         panic!("{:?}", found.refused)
     };
     assert_eq!(files.len(), 2);
@@ -118,16 +113,12 @@ fn links_are_refused_wherever_they_lead() {
     let found = discover_channels(dir.directory()).unwrap();
     assert_eq!(names(&found), ["linked_file", "real"]);
     assert_eq!(found.refused.len(), 3);
-    assert!(
-        found.refused.iter().all(|error| matches!(error, DiscoverError::Link { .. })),
-        "{:?}",
-        found.refused
-    );
+    assert!(found.refused.iter().all(|error| matches!(error, LoadError::Link { .. })), "{:?}", found.refused);
 
     let error = found.channels[0].read().unwrap_err();
-    assert!(matches!(error, DiscoverError::Link { .. }), "{error}");
+    assert!(matches!(error, LoadError::Link { .. }), "{error}");
     let named = DiscoveredChannel::at(&dir.path("leaves.wasm")).unwrap();
-    assert!(matches!(named.read(), Err(DiscoverError::Link { .. })));
+    assert!(matches!(named.read(), Err(LoadError::Link { .. })));
 }
 
 #[test]
@@ -137,7 +128,7 @@ fn a_link_that_appears_after_the_listing_is_refused() {
     let found = discover_channels(dir.directory()).unwrap();
     std::fs::remove_file(dir.path("a.wasm")).unwrap();
     symlink(outside.path("secret"), dir.path("a.wasm")).unwrap();
-    assert!(matches!(found.channels[0].read(), Err(DiscoverError::Link { .. })));
+    assert!(matches!(found.channels[0].read(), Err(LoadError::Link { .. })));
 }
 
 #[test]
@@ -150,7 +141,7 @@ fn what_is_not_an_ordinary_file_is_refused_without_waiting() {
     assert_eq!(names(&found), ["directory", "pipe"]);
     for channel in &found.channels {
         let error = channel.read().unwrap_err();
-        assert!(matches!(error, DiscoverError::NotAFile { .. }), "{error}");
+        assert!(matches!(error, LoadError::NotAFile { .. }), "{error}");
     }
 }
 
@@ -159,18 +150,18 @@ fn a_file_may_be_as_large_as_its_limit_and_no_larger() {
     let dir = Dir::with(&[("at", &[7; 100]), ("past", &[7; 101])]);
     let read = |name: &str| read_file(&dir.path(name), 100, |_| String::new());
     assert_eq!(read("at").unwrap().len(), 100);
-    assert!(matches!(read("past"), Err(DiscoverError::TooLarge { limit: 100, .. })));
+    assert!(matches!(read("past"), Err(LoadError::TooLarge { limit: 100, .. })));
 }
 
 #[test]
 fn capability_files_and_guests_have_their_own_limits() {
     let dir = Dir::with(&[("a.wasm", &[0; 1]), ("a.capabilities.json", &vec![b' '; MAX_FILE_BYTES + 1])]);
     let channel = DiscoveredChannel::at(&dir.path("a.wasm")).unwrap();
-    assert!(matches!(channel.read(), Err(DiscoverError::TooLarge { limit: MAX_FILE_BYTES, .. })));
+    assert!(matches!(channel.read(), Err(LoadError::TooLarge { limit: MAX_FILE_BYTES, .. })));
     let guest = File::create(dir.path("big.wasm")).unwrap();
     guest.set_len(MAX_WASM_BYTES as u64 + 1).unwrap();
     let channel = DiscoveredChannel::at(&dir.path("big.wasm")).unwrap();
-    assert!(matches!(channel.read(), Err(DiscoverError::TooLarge { limit: MAX_WASM_BYTES, .. })));
+    assert!(matches!(channel.read(), Err(LoadError::TooLarge { limit: MAX_WASM_BYTES, .. })));
 }
 
 #[test]
@@ -179,11 +170,11 @@ fn one_guest_can_be_named_by_its_path() {
     let channel = DiscoveredChannel::at(&dir.path("my-bot.wasm")).unwrap();
     assert_eq!(channel.name, "my_bot");
     assert_eq!(channel.capabilities_file_name(), "my-bot.capabilities.json");
-    assert!(matches!(DiscoveredChannel::at(&dir.path("my-bot.wat")), Err(DiscoverError::NotAGuest { .. })));
-    assert!(matches!(DiscoveredChannel::at(Path::new("..")), Err(DiscoverError::NotAGuest { .. })));
+    assert!(matches!(DiscoveredChannel::at(&dir.path("my-bot.wat")), Err(LoadError::NotAGuest { .. })));
+    assert!(matches!(DiscoveredChannel::at(Path::new("..")), Err(LoadError::NotAGuest { .. })));
     assert!(matches!(
         DiscoveredChannel::at(&dir.path("gone.wasm")).unwrap().read(),
-        Err(DiscoverError::File { .. })
+        Err(LoadError::File { .. })
     ));
 }
 

@@ -22,6 +22,11 @@ impl<H> Emission<H> {
         Self { rate, held: VecDeque::new(), held_until: now }
     }
 
+    /// Counts by another rate from now on. What is held back waits as long as it was told to.
+    pub fn set_rate(&mut self, rate: ChannelEmitRateLimiter) {
+        self.rate = rate;
+    }
+
     /// Whether the channel may emit at all.
     pub fn may_emit(&self) -> bool {
         self.rate.may_emit()

@@ -221,9 +221,10 @@ fn is_reserved(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::model::document::{Comments, read};
-    use serde_json::{Value, json};
 
     fn capabilities(channel: Value) -> ChannelCapabilities {
         read(json!({ "channel": channel }), Comments::Refused).unwrap()

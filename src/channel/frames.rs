@@ -10,6 +10,8 @@ use serde::Serialize;
 pub const WAITING_FILE: &str = "state/gateway_event_queue";
 /// Frames that `on-poll` is to work on.
 pub const PROCESSING_FILE: &str = "state/gateway_event_queue_processing";
+/// What the link resumes its session with: written by the host, with what the last frame has caused.
+pub const SESSION_FILE: &str = "state/link_session";
 /// Frames wait with their link while the waiting file is larger than this, in bytes. The whole file is written for each group
 /// of frames that arrives, so it is small.
 pub const MAX_WAITING_BYTES: usize = 1024 * 1024;

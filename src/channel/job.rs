@@ -1,8 +1,10 @@
 //! Work for a channel.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::channel::lane::LaneKind;
 use crate::channel::workspace::FileVersion;
 use crate::event::arrival::RequestIdentity;
 use crate::event::callback::Callback;
@@ -11,8 +13,6 @@ use crate::event::link::FrameAcknowledgement;
 use crate::event::response::ResponseSender;
 use crate::store::ReplyId;
 
-use crate::channel::lane::LaneKind;
-
 /// One callback that is to be run, and what it is for.
 #[derive(Debug)]
 pub struct Job {
@@ -20,6 +20,8 @@ pub struct Job {
     pub callback: Callback,
     /// What becomes of the result.
     pub purpose: Purpose,
+    /// Whose request it is, where that is known.
+    pub client: Option<IpAddr>,
     /// When the job came into its lane.
     pub queued: Instant,
     /// When the request began to wait for a change of the workspace, if it did.
@@ -32,7 +34,15 @@ pub struct Job {
 
 impl Job {
     pub fn new(callback: Callback, purpose: Purpose, queued: Instant) -> Self {
-        Self { callback, purpose, queued, waiting_since: None, is_rerun: false, with_full_memory: false }
+        Self {
+            callback,
+            purpose,
+            client: None,
+            queued,
+            waiting_since: None,
+            is_rerun: false,
+            with_full_memory: false,
+        }
     }
 }
 
@@ -41,6 +51,10 @@ impl Job {
 pub enum Purpose {
     /// The channel is ready, or is restarted later.
     Start,
+    /// `on-start` of another version of the channel: it takes this one's place, or is dropped.
+    Trial,
+    /// `on-start` once more, because a version that was dropped may have changed something at its service.
+    Restore,
     /// The channel has been told.
     Shutdown,
     /// A response for a client.
@@ -79,6 +93,11 @@ impl Purpose {
         matches!(self, Self::Webhook { .. })
     }
 
+    /// Whether its end says that the guest works, or does not: `on-start` says that in another way.
+    pub fn shows_that_guest_works(&self) -> bool {
+        !matches!(self, Self::Start | Self::Trial | Self::Restore)
+    }
+
     /// The lane that jobs of this purpose wait in.
     pub fn lane(&self) -> LaneKind {
         match self {
@@ -87,13 +106,14 @@ impl Purpose {
             Self::Timer { .. } => LaneKind::Timer,
             Self::Reply(_) => LaneKind::Outbound,
             Self::Status => LaneKind::Status,
+            Self::Trial | Self::Restore => LaneKind::Trial,
         }
     }
 }
 
 /// A callback that a worker runs.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningJob {
     pub ticket: Ticket,
     pub lane: LaneKind,
     pub job: Job,

@@ -15,6 +15,8 @@ pub enum LaneKind {
     Outbound,
     /// Status updates, such as typing, which must not hold up a reply.
     Status,
+    /// `on-start` of another version of the channel, beside everything else.
+    Trial,
 }
 
 impl LaneKind {
@@ -22,13 +24,15 @@ impl LaneKind {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every lane of a channel.
-    pub const ALL: [Self; 5] = [Self::Inbound, Self::Poll, Self::Timer, Self::Outbound, Self::Status];
+    pub const ALL: [Self; 6] =
+        [Self::Inbound, Self::Poll, Self::Timer, Self::Outbound, Self::Status, Self::Trial];
 }
 
 /// Jobs that wait, and how many run.
 #[derive(Debug)]
 pub struct Lane<J> {
     waiting: VecDeque<J>,
+    /// Jobs that run: [`Lane::start_next`] adds one, [`Lane::finished`] takes it away. Never more than `concurrency`.
     running: usize,
     concurrency: usize,
     capacity: usize,
@@ -40,7 +44,12 @@ impl<J> Lane<J> {
         Self { waiting: VecDeque::new(), running: 0, concurrency: concurrency.max(1), capacity }
     }
 
-    /// Adds a job at the end; gives it back when too many wait.
+    /// From now on so many jobs run at a time; those that run go on.
+    pub fn set_concurrency(&mut self, concurrency: usize) {
+        self.concurrency = concurrency.max(1);
+    }
+
+    /// Adds a job at the end; returns it when too many wait.
     pub fn push(&mut self, job: J) -> Result<(), J> {
         if self.waiting.len() >= self.capacity {
             return Err(job);

@@ -11,20 +11,22 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
-
-use crate::sandbox::{PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
-
-use super::discover::{ChannelFiles, DiscoverError, DiscoveredChannel, Discovery, discover_channels};
 use serde_json::{Map, Value};
 
 use super::config::HOST_KEYS;
-use super::planned::{PlannedChannel, mount_of, stored_secret_name};
+use super::discover::{ChannelFiles, DiscoveredChannel, Discovery, discover_channels};
+use super::load_error::LoadError;
+#[cfg(feature = "cli")]
+use super::planned::stored_secret_name;
+use super::planned::{PlannedChannel, mount_of};
 use crate::capability::limits::{ChannelLimits, LimitCaps};
 use crate::capability::{CapabilityError, CapabilityOverrides, ChannelCapabilitiesFile};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::document::{is_comment, nearest};
 use crate::model::human_duration::HumanDuration;
 use crate::model::name::ChannelName;
+use crate::model::scoped_thread::spawn_scoped;
+use crate::sandbox::{PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
 
 /// A channel that has been read and prepared, and is not running yet.
 #[derive(Clone)]
@@ -102,6 +104,7 @@ impl WasmChannel {
     }
 
     /// The name under which the operator stores what its files call `secret`.
+    #[cfg(feature = "cli")]
     pub(crate) fn stored_secret_name(&self, secret: &str) -> String {
         stored_secret_name(&self.name, &self.guest, secret)
     }
@@ -149,32 +152,16 @@ impl fmt::Debug for WasmChannel {
     }
 }
 
-/// Why a channel could not be loaded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LoadError {
-    /// Its files cannot be found or read.
-    #[error(transparent)]
-    Files(#[from] DiscoverError),
-    /// Its capability file is wrong.
-    #[error("channel {channel}: {source}")]
-    Capabilities {
-        /// The channel.
-        channel: ChannelName,
-        /// What is wrong.
-        source: CapabilityError,
-    },
-    /// The host refuses it.
-    #[error("channel {channel}: {reason}")]
-    Refused {
-        /// The channel.
-        channel: ChannelName,
-        /// Why, and what to do about it.
-        reason: String,
-    },
-    /// Its guest cannot be run here.
-    #[error(transparent)]
-    Guest(#[from] WasmChannelError),
+/// What is asked before a channel is loaded.
+pub(crate) trait LoadCheck: fmt::Debug + Send + Sync {
+    /// Whether a channel with these files may be loaded.
+    ///
+    /// # Errors
+    /// Why not, and what to do about it.
+    fn check(&self, planned: &PlannedChannel, files: &ChannelFiles) -> Result<(), String>;
+
+    /// Whether the operator does not want it to run.
+    fn is_disabled(&self, channel: &ChannelName) -> bool;
 }
 
 /// What an operator decides about channels before their guests are prepared.
@@ -189,6 +176,8 @@ pub struct LoadSettings {
     /// How long preparing one guest may take; then it is refused, and others are not held up. Default 60 s, which is
     /// several times what the largest guest takes on a small board.
     pub prepare_timeout: Duration,
+    /// What is asked before a channel is loaded; nothing without this.
+    pub check: Option<Arc<dyn LoadCheck>>,
 }
 
 impl Default for LoadSettings {
@@ -198,6 +187,7 @@ impl Default for LoadSettings {
             accounts: BTreeMap::new(),
             limit_caps: LimitCaps::default(),
             prepare_timeout: Duration::from_secs(60),
+            check: None,
         }
     }
 }
@@ -235,13 +225,13 @@ impl WasmChannelLoader {
     ///
     /// # Errors
     /// The directory itself cannot be read.
-    pub fn load_from_dir(&self, dir: &Path) -> Result<LoadResults, DiscoverError> {
+    pub fn load_from_dir(&self, dir: &Path) -> Result<LoadResults, LoadError> {
         let discovery = discover_channels(dir)?;
         let mut results = LoadResults { warnings: discovery.warnings, ..LoadResults::default() };
         if discovery.channels.is_empty() && discovery.refused.is_empty() {
             results.warnings.push(no_channel_in(dir));
         }
-        results.failed.extend(discovery.refused.into_iter().map(LoadError::from));
+        results.failed.extend(discovery.refused);
         for result in self.load_all(&discovery.channels) {
             match result {
                 Ok(channel) => results.loaded.push(channel),
@@ -284,7 +274,8 @@ impl WasmChannelLoader {
         };
         // Loading does not panic on any file; if it did, the panic would be the caller's to see.
         thread::scope(|scope| {
-            (1..threads).for_each(|_| drop(scope.spawn(work)));
+            // This thread loads whatever no other one takes, so one that cannot be started only takes time.
+            (1..threads).for_each(|_| drop(spawn_scoped(scope, "tinclaw-load", work)));
             work();
         });
     }
@@ -293,12 +284,12 @@ impl WasmChannelLoader {
     ///
     /// # Errors
     /// There is nothing at the path, or it is no channel by its name.
-    pub(crate) fn discover(path: &Path) -> Result<Discovery, DiscoverError> {
+    pub(crate) fn discover(path: &Path) -> Result<Discovery, LoadError> {
         if path.is_dir() {
             return discover_channels(path);
         }
         if !path.try_exists().unwrap_or(true) {
-            return Err(DiscoverError::NotFound { path: path.to_owned() });
+            return Err(LoadError::NotFound { path: path.to_owned() });
         }
         Ok(Discovery { channels: vec![DiscoveredChannel::at(path)?], ..Discovery::default() })
     }
@@ -325,6 +316,11 @@ impl WasmChannelLoader {
     /// Loads one channel under the name that is planned for it.
     pub(crate) fn load_planned(&self, found: &PlannedChannel) -> Result<WasmChannel, LoadError> {
         let files = found.read()?;
+        if let Some(check) = &self.settings.check {
+            check
+                .check(found, &files)
+                .map_err(|reason| LoadError::Refused { channel: found.name.clone(), reason })?;
+        }
         self.prepare_files(found.name.clone(), found.guest.clone(), &files)
     }
 
@@ -343,7 +339,8 @@ impl WasmChannelLoader {
         self.prepare_files(name.clone(), name, &files)
     }
 
-    fn prepare_files(
+    /// Prepares a channel under a name from the bytes of its guest's files. Nothing is asked before.
+    pub(crate) fn prepare_files(
         &self,
         name: ChannelName,
         guest: ChannelName,
@@ -397,7 +394,7 @@ impl WasmChannelLoader {
     ///
     /// # Errors
     /// There is nothing at the path, or it is no channel by its name. A channel that cannot be loaded is in the results.
-    pub fn load(&self, path: &Path) -> Result<LoadResults, DiscoverError> {
+    pub fn load(&self, path: &Path) -> Result<LoadResults, LoadError> {
         if path.is_dir() {
             return self.load_from_dir(path);
         }
@@ -425,7 +422,9 @@ pub(crate) fn no_channel_in(dir: &Path) -> Diagnostic {
 /// ended from outside, and each holds a processor and what its guest takes.
 const MAX_LATE: usize = 4;
 
-/// How many are late now, in the whole process, whose threads they hold.
+/// How many are late now, in the whole process, whose threads they hold. Whoever stops waiting adds one, and whichever of the two is
+/// [`Ended::is_second`] takes it away: the work when it ends later, or the one that waited when the work has just ended. So it is 0
+/// when nothing is late.
 static LATE: AtomicUsize = AtomicUsize::new(0);
 
 /// Why there is no result of work with a time limit.
@@ -450,7 +449,7 @@ impl NotPrepared {
     }
 }
 
-/// Work that has ended, or that is not waited for any more. Whoever comes second finds the other's mark.
+/// Work that has ended, or that is not waited for any more: set by both, never cleared. Whoever comes second finds the other's mark.
 #[derive(Default)]
 struct Ended(AtomicBool);
 
@@ -520,6 +519,18 @@ impl IntoIterator for LoadResults {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_support::{fixtures, temp_dir::TempDir};
+
+    // An empty directory was taken without a word.
+    #[test]
+    fn a_directory_without_channels_is_a_warning_that_names_it() {
+        let directory = TempDir::new();
+        let loader = WasmChannelLoader::new(fixtures::runtime());
+        let results = loader.load_from_dir(directory.path()).expect("it can be read");
+        let warnings: Vec<String> = results.warnings.iter().map(ToString::to_string).collect();
+        assert!(warnings[0].contains(&format!("there is no channel in {}", directory.path().display())));
+        assert!(results.loaded.is_empty() && results.failed.is_empty());
+    }
 
     // A guest whose preparation took 8 s kept all other channels from starting.
     #[test]

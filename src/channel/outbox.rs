@@ -1,28 +1,38 @@
 //! The replies of one channel that are not delivered yet: their order, their attempts, and what follows a failure. Pure
 //! decisions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
+
+use serde::Deserialize;
 
 use crate::inbox::Conversations;
 use crate::model::backoff::Backoff;
+use crate::model::bounded;
 use crate::model::clock::{Moment, remaining};
 use crate::model::deadline::deadline_after;
 use crate::store::{PendingReply, ReplyId};
 
 /// How replies are retried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Deserialises from the fields of `[retry]` in `tinclaw.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RetryPolicy {
     /// The wait after the first failure; it doubles. Full jitter. Default 1 s.
+    #[serde(rename = "initial_backoff_secs", deserialize_with = "bounded::secs::<_, 1, 3600>")]
     pub initial_backoff: Duration,
     /// The longest wait. Default 5 min.
+    #[serde(rename = "max_backoff_secs", deserialize_with = "bounded::secs::<_, 1, 86400>")]
     pub max_backoff: Duration,
     /// For how long a reply is tried, from its first attempt on, counted while the host runs. Default 24 h.
+    #[serde(rename = "max_elapsed_secs", deserialize_with = "bounded::secs::<_, 0, 2592000>")]
     pub max_elapsed: Duration,
     /// Attempts that may trap, run out of fuel or hit their deadline before the reply is given up. Default 3.
+    #[serde(deserialize_with = "bounded::count::<_, _, 1, 1000>")]
     pub max_traps: u32,
     /// How long a reply that fails holds up those behind it in its conversation. After that it is retried beside them, and
     /// they are sent in their order. Default 5 min.
+    #[serde(rename = "max_blocking_secs", deserialize_with = "bounded::secs::<_, 0, 86400>")]
     pub max_blocking: Duration,
 }
 
@@ -40,7 +50,7 @@ impl Default for RetryPolicy {
 
 /// A failed attempt.
 #[derive(Clone, Copy, Debug)]
-pub struct Failure {
+pub struct FailedReplyAttempt {
     /// Which attempt it was, counted from 1.
     pub attempt: u32,
     /// How many attempts of this reply have trapped.
@@ -55,7 +65,7 @@ pub struct Failure {
 
 /// What a failed attempt leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum AfterFailure {
     /// It is tried again after this time, and holds up those behind it or does not.
     Retry {
         after: Duration,
@@ -65,16 +75,18 @@ pub enum Next {
 }
 
 impl RetryPolicy {
-    /// Decides what follows a failed attempt. An upstream's wish to wait is honoured; a wish that is longer than all the
-    /// time that is left ends the tries.
-    fn next(&self, failure: Failure, random: f64) -> Next {
-        let Failure { attempt, traps, tried_for, retry_after, is_permanent } = failure;
+    /// Decides what follows a failed attempt. An upstream's wish to wait is honoured, as far as there is time left: at the end of
+    /// it the reply is tried once more.
+    fn next(&self, failure: FailedReplyAttempt, random: f64) -> AfterFailure {
+        let FailedReplyAttempt { attempt, traps, tried_for, retry_after, is_permanent } = failure;
         let backoff = Backoff { initial: self.initial_backoff, max: self.max_backoff };
-        let after = backoff.full_jitter(attempt, random).max(retry_after.unwrap_or_default());
-        if is_permanent || traps >= self.max_traps || tried_for.saturating_add(after) > self.max_elapsed {
-            return Next::GiveUp;
+        let backoff = backoff.full_jitter(attempt, random);
+        let left = self.max_elapsed.saturating_sub(tried_for);
+        if is_permanent || traps >= self.max_traps || left.is_zero() || backoff > left {
+            return AfterFailure::GiveUp;
         }
-        Next::Retry { after, blocks: self.blocks(tried_for) }
+        let after = backoff.max(retry_after.unwrap_or_default().min(left));
+        AfterFailure::Retry { after, blocks: self.blocks(tried_for) }
     }
 
     /// Whether a reply that has failed for so long still holds up those behind it.
@@ -82,10 +94,16 @@ impl RetryPolicy {
         tried_for < self.max_blocking
     }
 
-    /// How long to wait with a reply that was stored: never longer than between two attempts, and not at all before the
-    /// first one.
+    /// Until when a reply that has failed for so long, and blocks, holds up those behind it.
+    fn blocks_until(&self, tried_for: Duration, now: Instant) -> Instant {
+        deadline_after(now, self.max_blocking.saturating_sub(tried_for))
+    }
+
+    /// How long to wait with a reply that was stored: never longer than between two attempts, nor than it was tried for with
+    /// that wait, and not at all before the first attempt.
     fn wait_of(&self, reply: &PendingReply, now_ms: u64) -> Duration {
-        if reply.attempts == 0 { Duration::ZERO } else { remaining(reply.next_ms, now_ms, self.max_backoff) }
+        let longest = self.tried_before(reply).min(self.max_backoff);
+        if reply.attempts == 0 { Duration::ZERO } else { remaining(reply.next_ms, now_ms, longest) }
     }
 
     /// How long a stored reply was tried for before this process. The wall clock may have been set meanwhile, so no more
@@ -100,19 +118,23 @@ impl RetryPolicy {
 #[derive(Debug, Default)]
 pub struct Outbox {
     order: Conversations<ReplyId>,
-    known: HashMap<ReplyId, Known>,
+    known: HashMap<ReplyId, KnownReply>,
+    /// Those that have failed and wait for their next attempt, by the time until which they hold up others.
+    blocking: BTreeSet<(Instant, ReplyId)>,
     /// Taken from `order` and on their way through store, lane and worker.
     under_way: usize,
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownReply {
     attempts: u32,
     traps: u32,
     /// How long it was tried for before this process.
     tried_before: Duration,
     /// When this process tried it first.
     first_tried: Option<Instant>,
+    /// Until when it holds up those behind it; none before its first failure and when it holds up nobody.
+    blocks_until: Option<Instant>,
     /// An earlier attempt may have arrived.
     redelivery: bool,
     /// Taken from the order and not yet returned to it.
@@ -121,7 +143,7 @@ struct Known {
     dropped: bool,
 }
 
-impl Known {
+impl KnownReply {
     /// How long it was tried for, by the clock that counts time really spent.
     fn tried_for(&self, now: Instant) -> Duration {
         let since = self.first_tried.map_or(Duration::ZERO, |first| now.saturating_duration_since(first));
@@ -157,9 +179,9 @@ pub struct AttemptFailed {
 
 /// What a failed attempt leads to, and what is to be put on record of it.
 #[derive(Debug)]
-pub struct AfterFailure {
+pub struct AfterFailedAttempt {
     /// What follows.
-    pub next: Next,
+    pub next: AfterFailure,
     /// How many attempts have trapped by now.
     pub traps: u32,
     /// For how long it has been tried.
@@ -173,6 +195,9 @@ impl Outbox {
     /// once, and its attempts are counted anew.
     pub fn add(&mut self, reply: &PendingReply, policy: &RetryPolicy, at: Moment) -> bool {
         if let Some(known) = self.known.get_mut(&reply.id) {
+            if let Some(until) = known.blocks_until.take() {
+                self.blocking.remove(&(until, reply.id));
+            }
             (known.dropped, known.attempts, known.traps) = (false, 0, 0);
             (known.tried_before, known.first_tried) = (Duration::ZERO, None);
             if !known.under_way {
@@ -180,19 +205,24 @@ impl Outbox {
             }
             return false;
         }
-        let known = Known {
+        let tried_before = policy.tried_before(reply);
+        let (has_failed, blocks) = (reply.attempts > 0, policy.blocks(tried_before));
+        let blocks_until = (has_failed && blocks).then(|| policy.blocks_until(tried_before, at.now));
+        let known = KnownReply {
             attempts: reply.attempts,
             traps: reply.traps,
-            tried_before: policy.tried_before(reply),
+            tried_before,
             first_tried: None,
+            blocks_until,
             redelivery: reply.redelivery,
             under_way: false,
             dropped: false,
         };
         self.known.insert(reply.id, known);
+        self.blocking.extend(blocks_until.map(|until| (until, reply.id)));
         let due = deadline_after(at.now, policy.wait_of(reply, at.unix_ms));
         self.order.push(reply.id, reply.conversation.clone(), due);
-        if reply.attempts > 0 && !policy.blocks(policy.tried_before(reply)) {
+        if has_failed && !blocks {
             self.order.step_aside(reply.id);
         }
         true
@@ -217,14 +247,35 @@ impl Outbox {
             known.first_tried.get_or_insert(now);
             known.under_way = true;
             self.under_way += 1;
+            if let Some(until) = known.blocks_until {
+                self.blocking.remove(&(until, id));
+            }
             return Some((id, known.attempts));
         }
         None
     }
 
-    /// When the next one can begin, if there is room for it.
+    /// When the next one can begin, or may hold up others no longer, if there is room for one.
     pub fn next_due(&self, width: usize) -> Option<Instant> {
-        if self.under_way < width { self.order.next_due() } else { None }
+        if self.under_way >= width {
+            return None;
+        }
+        let released = self.blocking.first().map(|(until, _)| *until);
+        self.order.next_due().into_iter().chain(released).min()
+    }
+
+    /// A reply that waits for its next attempt and has failed for so long that it holds up those behind it no longer, and
+    /// for how long it was tried. Each is returned once.
+    pub fn step_aside(&mut self, now: Instant) -> Option<(ReplyId, Duration)> {
+        while self.blocking.first().is_some_and(|(until, _)| *until <= now) {
+            let (_, id) = self.blocking.pop_first()?;
+            let Some(known) = self.known.get_mut(&id) else { continue };
+            known.blocks_until = None;
+            if self.order.step_aside(id) {
+                return Some((id, known.tried_for(now)));
+            }
+        }
+        None
     }
 
     /// The attempt that has begun.
@@ -256,12 +307,12 @@ impl Outbox {
         policy: &RetryPolicy,
         now: Instant,
         random: f64,
-    ) -> Option<AfterFailure> {
+    ) -> Option<AfterFailedAttempt> {
         let known = self.known.get_mut(&id)?;
         known.traps += u32::from(failed.is_trap);
         known.redelivery |= failed.is_uncertain;
         let (traps, tried_for) = (known.traps, known.tried_for(now));
-        let failure = Failure {
+        let failure = FailedReplyAttempt {
             attempt: failed.number,
             traps,
             tried_for,
@@ -269,8 +320,13 @@ impl Outbox {
             is_permanent: failed.is_permanent,
         };
         let next = policy.next(failure, random);
-        let stepped_aside = matches!(next, Next::Retry { blocks: false, .. }) && self.order.step_aside(id);
-        Some(AfterFailure { next, traps, tried_for, stepped_aside })
+        let blocks = match next {
+            AfterFailure::Retry { blocks, .. } => Some(blocks),
+            AfterFailure::GiveUp => None,
+        };
+        known.blocks_until = (blocks == Some(true)).then(|| policy.blocks_until(tried_for, now));
+        let stepped_aside = blocks == Some(false) && self.order.step_aside(id);
+        Some(AfterFailedAttempt { next, traps, tried_for, stepped_aside })
     }
 
     /// An attempt has ended and the reply is tried again at `due`. False when nobody wants it any more: then it is over.
@@ -279,13 +335,17 @@ impl Outbox {
         if std::mem::take(&mut known.under_way) {
             self.under_way -= 1;
         }
+        self.blocking.extend(known.blocks_until.map(|until| (until, id)));
         self.order.requeue(id, due)
     }
 
     /// Forgets a reply, which may be under way; false when it was not here.
     pub fn finish(&mut self, id: ReplyId) -> bool {
-        if self.known.remove(&id).is_some_and(|known| known.under_way) {
-            self.under_way -= 1;
+        if let Some(known) = self.known.remove(&id) {
+            self.under_way -= usize::from(known.under_way);
+            if let Some(until) = known.blocks_until {
+                self.blocking.remove(&(until, id));
+            }
         }
         self.order.finish(id)
     }
@@ -311,38 +371,45 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
-    fn failure(attempt: u32) -> Failure {
-        Failure { attempt, traps: 0, tried_for: SECOND, retry_after: None, is_permanent: false }
+    fn failure(attempt: u32) -> FailedReplyAttempt {
+        FailedReplyAttempt { attempt, traps: 0, tried_for: SECOND, retry_after: None, is_permanent: false }
     }
 
-    fn retry(seconds: u32) -> Next {
-        Next::Retry { after: SECOND * seconds, blocks: true }
+    fn retry(seconds: u32) -> AfterFailure {
+        AfterFailure::Retry { after: SECOND * seconds, blocks: true }
     }
 
     #[test]
     fn what_follows_a_failed_attempt() {
         let policy = RetryPolicy::default();
-        let late = |tried_for| Failure { tried_for, ..failure(1) };
-        let asked = |attempt, seconds| Failure { retry_after: Some(SECOND * seconds), ..failure(attempt) };
-        let beside = |seconds| Next::Retry { after: SECOND * seconds, blocks: false };
+        let late = |tried_for| FailedReplyAttempt { tried_for, ..failure(1) };
+        let asked =
+            |attempt, seconds| FailedReplyAttempt { retry_after: Some(SECOND * seconds), ..failure(attempt) };
+        let beside = |seconds| AfterFailure::Retry { after: SECOND * seconds, blocks: false };
         for (case, failure, expected) in [
             ("the first failure", failure(1), retry(1)),
             ("the third failure", failure(3), retry(4)),
             ("a very late failure", failure(30), retry(300)),
             ("upstream asks for a minute", asked(1, 60), retry(60)),
             ("upstream asks for less", asked(3, 1), retry(4)),
-            ("two traps", Failure { traps: 2, ..failure(2) }, retry(2)),
-            ("three traps", Failure { traps: 3, ..failure(3) }, Next::GiveUp),
+            ("two traps", FailedReplyAttempt { traps: 2, ..failure(2) }, retry(2)),
+            ("three traps", FailedReplyAttempt { traps: 3, ..failure(3) }, AfterFailure::GiveUp),
             ("just below five minutes", late(SECOND * 300 - Duration::from_millis(1)), retry(1)),
             ("five minutes", late(SECOND * 300), beside(1)),
             ("just within a day", late(DAY - SECOND), beside(1)),
-            ("just over a day", late(DAY), Next::GiveUp),
+            ("just over a day", late(DAY), AfterFailure::GiveUp),
+            ("upstream asks for a day", asked(1, 86_400), retry(86_399)),
+            ("upstream asks for two days", asked(1, 2 * 86_400), retry(86_399)),
             (
-                "upstream asks for two days",
-                Failure { retry_after: Some(DAY * 2), ..failure(1) },
-                Next::GiveUp,
+                "it does so when a day is over",
+                FailedReplyAttempt { retry_after: Some(DAY), ..late(DAY) },
+                AfterFailure::GiveUp,
             ),
-            ("refused for good", Failure { is_permanent: true, ..failure(1) }, Next::GiveUp),
+            (
+                "refused for good",
+                FailedReplyAttempt { is_permanent: true, ..failure(1) },
+                AfterFailure::GiveUp,
+            ),
         ] {
             assert_eq!(policy.next(failure, 1.0), expected, "{case}");
         }
@@ -366,18 +433,21 @@ mod tests {
         }
     }
 
-    // After a restart with the clock an hour behind, a reply waited an hour and held up its conversation.
+    // After a restart with the clock an hour behind, a reply waited an hour and held up its conversation; then still five
+    // minutes, where its next attempt had been due in seconds.
     #[test]
     fn a_stored_reply_waits_no_longer_than_between_two_attempts() {
         let policy = RetryPolicy::default();
         let hour = 3_600_000;
-        for (case, attempts, next_ms, now_ms, wait) in [
-            ("never tried, stored while the clock was ahead", 0, 2 * hour, hour, Duration::ZERO),
-            ("due", 1, hour, hour, Duration::ZERO),
-            ("in two seconds", 2, hour + 2_000, hour, SECOND * 2),
-            ("the clock was set back by an hour", 2, 2 * hour, hour, policy.max_backoff),
+        for (case, attempts, since_ms, next_ms, now_ms, wait) in [
+            ("never tried, stored while the clock was ahead", 0, 0, 2 * hour, hour, Duration::ZERO),
+            ("due", 1, 0, hour, hour, Duration::ZERO),
+            ("in two seconds", 2, 0, hour + 2_000, hour, SECOND * 2),
+            ("the clock was set back by an hour", 2, 0, 2 * hour, hour, policy.max_backoff),
+            ("the same, after the first seconds", 2, 2 * hour - 2_500, 2 * hour, hour, SECOND * 5 / 2),
+            ("the clock was set back between two attempts", 2, 2 * hour, hour + 9_000, hour, Duration::ZERO),
         ] {
-            assert_eq!(policy.wait_of(&stored(attempts, 0, next_ms), now_ms), wait, "{case}");
+            assert_eq!(policy.wait_of(&stored(attempts, since_ms, next_ms), now_ms), wait, "{case}");
         }
     }
 
@@ -491,7 +561,7 @@ mod tests {
 
     #[test]
     fn jitter_never_undercuts_what_upstream_asked_for() {
-        let failure = Failure { retry_after: Some(SECOND * 7), ..failure(9) };
+        let failure = FailedReplyAttempt { retry_after: Some(SECOND * 7), ..failure(9) };
         assert_eq!(RetryPolicy::default().next(failure, 0.0), retry(7));
     }
 
@@ -561,5 +631,56 @@ mod tests {
         let after = outbox.failed(ReplyId(1), failed(9), &policy, late, 1.0).unwrap();
         assert!(after.stepped_aside && outbox.retry_at(ReplyId(1), late + SECOND));
         assert_eq!(outbox.begin(4, late), Some((ReplyId(2), 1)));
+    }
+
+    // A service asked for an hour, and nothing was sent to that conversation for an hour: the end of the five minutes was
+    // looked at only when an attempt failed.
+    #[test]
+    fn a_reply_that_waits_for_its_next_attempt_steps_aside_after_five_minutes() {
+        let (now, policy) = (Instant::now(), RetryPolicy::default());
+        let mut outbox = Outbox::default();
+        outbox.add(&reply(1), &policy, at(now));
+        outbox.add(&reply(2), &policy, at(now));
+        outbox.begin(4, now);
+        let hour = Some(SECOND * 3600);
+        let failed = AttemptFailed { retry_after: hour, ..failed(1) };
+        assert!(!outbox.failed(ReplyId(1), failed, &policy, now + SECOND, 1.0).unwrap().stepped_aside);
+        assert!(outbox.retry_at(ReplyId(1), now + SECOND * 3601));
+        let until = now + policy.max_blocking;
+        assert_eq!((outbox.step_aside(until - SECOND), outbox.begin(4, until - SECOND)), (None, None));
+        assert_eq!(outbox.next_due(4), Some(until));
+        assert_eq!(outbox.step_aside(until), Some((ReplyId(1), policy.max_blocking)));
+        assert_eq!(outbox.begin(4, until), Some((ReplyId(2), 1)));
+        assert_eq!((outbox.step_aside(until), outbox.next_due(4)), (None, Some(now + SECOND * 3601)));
+        assert!(outbox.finish(ReplyId(1)) && outbox.finish(ReplyId(2)));
+    }
+
+    #[test]
+    fn a_stored_reply_that_has_failed_steps_aside_when_its_five_minutes_are_over() {
+        let (now, policy) = (Instant::now(), RetryPolicy::default());
+        let mut outbox = Outbox::default();
+        outbox.add(&stored(1, 0, 100_000), &policy, at(now));
+        outbox.add(&reply(2), &policy, at(now));
+        outbox.order.make_due(ReplyId(1), now + SECOND * 3600);
+        assert_eq!(outbox.next_due(4), Some(now + SECOND * 200));
+        assert_eq!(outbox.step_aside(now + SECOND * 200), Some((ReplyId(1), SECOND * 100)));
+        assert_eq!(outbox.begin(4, now + SECOND * 200), Some((ReplyId(2), 1)));
+    }
+
+    #[test]
+    fn a_reply_that_is_under_way_or_over_or_sent_again_by_an_operator_does_not_step_aside() {
+        let (now, policy) = (Instant::now(), RetryPolicy::default());
+        let late = now + SECOND * 600;
+        for case in ["under way", "over", "sent again"] {
+            let mut outbox = Outbox::default();
+            outbox.add(&stored(1, 0, 0), &policy, at(now));
+            match case {
+                "under way" => assert_eq!(outbox.begin(1, now), Some((ReplyId(1), 2))),
+                "over" => assert!(outbox.finish(ReplyId(1))),
+                _ => assert!(!outbox.add(&stored(0, 0, 0), &policy, at(now))),
+            }
+            assert_eq!(outbox.step_aside(late), None, "{case}");
+            assert!(outbox.blocking.is_empty(), "{case}");
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! A channel that is to be loaded: where its guest is, and the name under which it runs.
 
 use super::bundled::bundled_channel_files;
-use super::discover::{ChannelFiles, DiscoverError, DiscoveredChannel};
+use super::discover::{ChannelFiles, DiscoveredChannel};
+use super::load_error::LoadError;
 use crate::model::name::ChannelName;
+#[cfg(feature = "cli")]
 use crate::secrets::account_secret_name;
 
 /// A channel that is to be loaded.
@@ -32,18 +34,8 @@ impl PlannedChannel {
         Some(Self { name: name.clone(), guest: guest.clone(), files })
     }
 
-    /// The name under which the operator stores what its files call `secret`.
-    pub fn stored_secret_name(&self, secret: &str) -> String {
-        stored_secret_name(&self.name, &self.guest, secret)
-    }
-
-    /// Whether its files are in a directory of channels.
-    pub fn is_installed(&self) -> bool {
-        self.files.is_some()
-    }
-
     /// Reads its two files.
-    pub fn read(&self) -> Result<ChannelFiles, DiscoverError> {
+    pub fn read(&self) -> Result<ChannelFiles, LoadError> {
         match &self.files {
             Some(files) => files.read(),
             None => Ok(bundled_channel_files(self.guest.as_str()).unwrap_or_default()),
@@ -51,7 +43,7 @@ impl PlannedChannel {
     }
 
     /// Reads its capability file alone, when there is one.
-    pub fn read_capabilities(&self) -> Result<Option<Vec<u8>>, DiscoverError> {
+    pub fn read_capabilities(&self) -> Result<Option<Vec<u8>>, LoadError> {
         match &self.files {
             Some(files) => files.read_capabilities(),
             None => Ok(bundled_channel_files(self.guest.as_str()).and_then(|files| files.capabilities)),
@@ -67,6 +59,25 @@ impl PlannedChannel {
     }
 }
 
+/// What the daemon asks of it.
+#[cfg(feature = "cli")]
+impl PlannedChannel {
+    /// The name under which the operator stores what its files call `secret`.
+    pub fn stored_secret_name(&self, secret: &str) -> String {
+        stored_secret_name(&self.name, &self.guest, secret)
+    }
+
+    /// Its files, when they are in a directory of channels.
+    pub fn found_files(&self) -> Option<&DiscoveredChannel> {
+        self.files.as_ref()
+    }
+
+    /// Whether its files are in a directory of channels.
+    pub fn is_installed(&self) -> bool {
+        self.files.is_some()
+    }
+}
+
 /// What is put before every path of a channel. An account has its guest's paths below its own name, so that several can be
 /// served beside each other.
 pub(crate) fn mount_of(name: &ChannelName, guest: &ChannelName) -> String {
@@ -74,6 +85,7 @@ pub(crate) fn mount_of(name: &ChannelName, guest: &ChannelName) -> String {
 }
 
 /// The name under which the operator stores what the files of a guest call `secret`.
+#[cfg(feature = "cli")]
 pub(crate) fn stored_secret_name(name: &ChannelName, guest: &ChannelName, secret: &str) -> String {
     if name == guest { secret.to_ascii_lowercase() } else { account_secret_name(name.as_str(), secret) }
 }

@@ -23,10 +23,11 @@ const MAX_CATCH_UPS: u32 = 20;
 pub struct PollState {
     /// How often it polls; none when it does not.
     pub interval: Option<Duration>,
+    /// Polls in a row that failed; 0 after one that succeeded.
     failures: u32,
     /// A tick came while the one before was still being worked on.
     pub missed: bool,
-    /// Polls in a row that came before their time because the one before had emitted.
+    /// Polls in a row that came before their time because the one before had emitted; 0 after any other.
     catch_ups: u32,
 }
 
@@ -100,6 +101,26 @@ mod tests {
         }
         assert_eq!(poll.succeeded(emitted), None);
         assert!(poll.succeeded(emitted).is_some(), "after its tick it may catch up again");
+    }
+
+    #[test]
+    fn a_success_forgets_failures_and_a_failure_forgets_missed_ticks_and_catch_ups() {
+        let (quiet, emitted) =
+            (Polled { took: SECOND, emitted: false }, Polled { took: SECOND, emitted: true });
+        let mut poll = every_30_s();
+        for _ in 0..5 {
+            let _ = poll.failed(1.0);
+        }
+        assert_eq!(poll.succeeded(quiet), None);
+        assert_eq!(poll.failed(1.0), Some(SECOND * 60), "the first failure again");
+        let mut poll = PollState { missed: true, ..every_30_s() };
+        poll.failed(0.0);
+        assert_eq!(poll.succeeded(quiet), None, "the missed tick was made up for by the failed poll");
+        for _ in 0..MAX_CATCH_UPS {
+            let _ = poll.succeeded(emitted);
+        }
+        poll.failed(0.0);
+        assert_eq!(poll.succeeded(emitted), Some(SECOND), "the catch-ups are counted anew");
     }
 
     #[test]

@@ -64,8 +64,9 @@ impl Thinking {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use wit_abi::types::StatusType;
+
+    use super::*;
 
     fn update() -> Arc<StatusUpdate> {
         let (message, metadata_json) = (String::new(), "{}".to_owned());

@@ -32,12 +32,13 @@ struct Timer {
     payload: Arc<str>,
     /// Tells a timer from another one of the same name that was set later.
     setting: u64,
+    /// Attempts at `on-timer` that failed. A timer that is set anew begins with 0.
     failures: u32,
 }
 
 /// What a failed `on-timer` leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterFailure {
+pub enum AfterFailedTimer {
     /// It is tried again after this time.
     Retry(Duration),
     /// It has been tried often enough.
@@ -147,15 +148,15 @@ impl Timers {
     }
 
     /// `on-timer` failed.
-    pub fn failed(&mut self, name: &str, setting: u64, random: f64) -> AfterFailure {
+    pub fn failed(&mut self, name: &str, setting: u64, random: f64) -> AfterFailedTimer {
         let timer = self.set.get_mut(name).filter(|timer| timer.setting == setting);
-        let Some(timer) = timer else { return AfterFailure::WasSetAgain };
+        let Some(timer) = timer else { return AfterFailedTimer::WasSetAgain };
         timer.failures += 1;
         if timer.failures < MAX_TRIES {
-            return AfterFailure::Retry(RETRIES.half_jitter(timer.failures, random));
+            return AfterFailedTimer::Retry(RETRIES.half_jitter(timer.failures, random));
         }
         self.set.remove(name);
-        AfterFailure::GiveUp
+        AfterFailedTimer::GiveUp
     }
 
     fn is_still(&self, name: &str, setting: u64) -> bool {
@@ -188,8 +189,9 @@ mod tests {
             let mut timers = Timers::default();
             let due_ms = 10 * hour + 60_000;
             timers.insert(TimerRecord { name: "t".into(), set_ms, due_ms, payload: "".into() });
-            let timer = &timers.set["t"];
-            assert_eq!(remaining(timer.due_ms, now_ms, timer.longest).as_secs(), seconds, "{case}");
+            let at = Moment { unix_ms: now_ms, ..Moment::now() };
+            let due: Vec<_> = timers.deadlines(at).map(|(_, due)| due).collect();
+            assert_eq!(due, [at.now + Duration::from_secs(seconds)], "{case}");
             assert_eq!(timers.due(now_ms).len(), usize::from(seconds == 0), "{case}");
         }
     }
@@ -216,6 +218,7 @@ mod tests {
             ("a name that is there", vec![set("b", 1, ""), set("a", 1, "")], 2),
             ("a place made free", vec![cancel("a"), set("b", 1, ""), set("c", 1, "")], 3),
             ("a place made free too late", vec![set("b", 1, ""), set("c", 1, ""), cancel("a")], 2),
+            ("one that does not fit takes no place", vec![set("b", 1, "abcd"), set("c", 1, "")], 1),
             ("the longest name", vec![set("name", 1, "")], 1),
             ("a name one byte longer", vec![set("names", 1, "")], 0),
             ("the largest payload", vec![set("b", 1, "abc")], 1),
@@ -228,22 +231,50 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_is_there_from_when_it_is_loaded_until_it_has_run_or_is_cancelled() {
+        let record =
+            |name: &str| TimerRecord { name: name.into(), set_ms: 0, due_ms: 5, payload: "p".into() };
+        let mut timers = Timers::load(vec![record("a"), record("b")]);
+        assert!(timers.due(4).is_empty());
+        assert_eq!(timers.due(5).len(), 2, "at its moment");
+        let (payload, setting) = timers.get("a").expect("it is set");
+        assert_eq!(&*payload, "p");
+        assert!(!timers.fired("a", setting + 1), "it was not that one");
+        assert!(timers.fired("a", setting) && !timers.fired("a", setting));
+        timers.cancel("b");
+        assert!(timers.get("b").is_none() && timers.due(5).is_empty());
+    }
+
+    #[test]
+    fn changes_are_held_against_the_limits_of_the_channel() {
+        let mut timers = Timers::default();
+        for name in ["a", "b"] {
+            timers.insert(TimerRecord { name: name.into(), set_ms: 0, due_ms: 0, payload: "".into() });
+        }
+        // A name that is there has room, and still has to fit.
+        assert_eq!(timers.within_limits(LIMITS, vec![set("a", 1, "abcd")]), []);
+        let limits = ChannelLimits { timers: 2, ..ChannelLimits::default() };
+        assert_eq!(timers.within(&limits, vec![set("c", 1, ""), set("a", 1, "")]), [set("a", 1, "")]);
+        assert_eq!(timers.within(&limits, Vec::new()), []);
+    }
+
+    #[test]
     fn a_timer_is_tried_ten_times_and_one_that_was_set_again_is_another_one() {
         let record = || TimerRecord { name: "t".into(), set_ms: 0, due_ms: 0, payload: "".into() };
         let mut timers = Timers::default();
         timers.insert(record());
         let (_, first) = timers.get("t").expect("it is set");
         for _ in 1..MAX_TRIES {
-            assert!(matches!(timers.failed("t", first, 1.0), AfterFailure::Retry(_)));
+            assert!(matches!(timers.failed("t", first, 1.0), AfterFailedTimer::Retry(_)));
         }
         timers.insert(record());
-        assert_eq!(timers.failed("t", first, 1.0), AfterFailure::WasSetAgain);
+        assert_eq!(timers.failed("t", first, 1.0), AfterFailedTimer::WasSetAgain);
         assert!(!timers.fired("t", first));
         let (_, second) = timers.get("t").expect("it is set again");
         for _ in 1..MAX_TRIES {
-            assert!(matches!(timers.failed("t", second, 1.0), AfterFailure::Retry(_)));
+            assert!(matches!(timers.failed("t", second, 1.0), AfterFailedTimer::Retry(_)));
         }
-        assert_eq!(timers.failed("t", second, 1.0), AfterFailure::GiveUp);
+        assert_eq!(timers.failed("t", second, 1.0), AfterFailedTimer::GiveUp);
         assert!(timers.get("t").is_none());
     }
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use wit_abi::types::{IncomingHttpRequest, OutgoingHttpResponse};
+use wit_abi::types::IncomingHttpRequest;
 
 use crate::event::arrival::RequestIdentity;
 use crate::event::response::ResponseSender;
 use crate::model::deadline::deadline_after;
+use crate::net::channel_response::ChannelResponse;
 
 /// The response header with which a guest asks to be called again: how long the request may wait in all, in whole seconds,
 /// 60 at most. It is not sent.
@@ -24,21 +25,11 @@ pub const MAX_WAIT: Duration = Duration::from_secs(60);
 pub const MAX_WAITING: usize = 64;
 
 /// Takes the wait that a guest asks for out of its response.
-pub fn take_wait(response: &mut OutgoingHttpResponse) -> Option<Duration> {
-    // Almost no response has it.
-    if !contains_ignoring_case(&response.headers_json, WAIT_HEADER) {
-        return None;
-    }
-    let mut headers: Map<String, Value> = serde_json::from_str(&response.headers_json).ok()?;
-    let name = headers.keys().find(|name| name.eq_ignore_ascii_case(WAIT_HEADER))?.clone();
-    let value = headers.shift_remove(&name)?;
-    response.headers_json = Value::Object(headers).to_string();
-    let seconds = value.as_str().and_then(|text| text.trim().parse().ok())?;
+pub fn take_wait(response: &mut ChannelResponse) -> Option<Duration> {
+    let place = response.headers.iter().position(|(name, _)| name.eq_ignore_ascii_case(WAIT_HEADER))?;
+    let (_, value) = response.headers.remove(place);
+    let seconds = value.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(MAX_WAIT))
-}
-
-fn contains_ignoring_case(text: &str, part: &str) -> bool {
-    text.as_bytes().windows(part.len()).any(|window| window.eq_ignore_ascii_case(part.as_bytes()))
 }
 
 /// A request that waits.
@@ -115,8 +106,9 @@ impl WaitingRequests {
 mod tests {
     use super::*;
 
-    fn response(headers: &str) -> OutgoingHttpResponse {
-        OutgoingHttpResponse { status: 200, headers_json: headers.to_owned(), body: Vec::new() }
+    fn response(headers: &[(&str, &str)]) -> ChannelResponse {
+        let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        ChannelResponse { headers, ..ChannelResponse::empty_ok() }
     }
 
     fn request(since: Instant, until: Instant) -> WaitingRequest {
@@ -134,19 +126,19 @@ mod tests {
 
     #[test]
     fn the_wait_is_taken_out_of_the_response() {
-        for (headers, expected, left) in [
-            (r#"{"tinclaw-wait":"25","a":"b"}"#, Some(25), r#"{"a":"b"}"#),
-            (r#"{"Tinclaw-Wait":" 7 "}"#, Some(7), "{}"),
-            (r#"{"tinclaw-wait":"60"}"#, Some(60), "{}"),
-            (r#"{"tinclaw-wait":"61"}"#, Some(60), "{}"),
-            (r#"{"tinclaw-wait":"soon"}"#, None, "{}"),
-            (r#"{"tinclaw-wait":7}"#, None, "{}"),
-            (r#"{"a":"tinclaw-wait"}"#, None, r#"{"a":"tinclaw-wait"}"#),
-            ("", None, ""),
-        ] {
-            let mut response = response(headers);
-            assert_eq!(take_wait(&mut response), expected.map(Duration::from_secs), "{headers}");
-            assert_eq!(response.headers_json, left, "{headers}");
+        let rows: [(&[_], _, &[_]); _] = [
+            (&[("tinclaw-wait", "25"), ("a", "b")], Some(25), &[("a", "b")]),
+            (&[("Tinclaw-Wait", " 7 ")], Some(7), &[]),
+            (&[("tinclaw-wait", "60")], Some(60), &[]),
+            (&[("tinclaw-wait", "61")], Some(60), &[]),
+            (&[("tinclaw-wait", "soon")], None, &[]),
+            (&[("a", "tinclaw-wait")], None, &[("a", "tinclaw-wait")]),
+            (&[], None, &[]),
+        ];
+        for (headers, expected, left) in rows {
+            let mut waits = response(headers);
+            assert_eq!(take_wait(&mut waits), expected.map(Duration::from_secs), "{headers:?}");
+            assert_eq!(waits, response(left), "{headers:?}");
         }
     }
 

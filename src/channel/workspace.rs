@@ -23,11 +23,35 @@ pub struct WorkspaceLimits {
     pub total_bytes: usize,
     /// Number of files. Default 4,096.
     pub files: usize,
+    /// What errors call these limits.
+    pub names: LimitNames,
+}
+
+/// The fields of a capability file that set the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitNames {
+    pub file_bytes: &'static str,
+    pub total_bytes: &'static str,
+    pub files: &'static str,
+}
+
+impl LimitNames {
+    /// Those of channels.
+    pub const OF_CHANNELS: Self = Self {
+        file_bytes: "workspace_max_file_bytes",
+        total_bytes: "workspace_max_bytes",
+        files: "workspace_max_files",
+    };
 }
 
 impl Default for WorkspaceLimits {
     fn default() -> Self {
-        Self { file_bytes: 1024 * 1024, total_bytes: 16 * 1024 * 1024, files: 4096 }
+        Self {
+            file_bytes: 1024 * 1024,
+            total_bytes: 16 * 1024 * 1024,
+            files: 4096,
+            names: LimitNames::OF_CHANNELS,
+        }
     }
 }
 
@@ -140,28 +164,32 @@ pub enum WorkspaceError {
     #[error(transparent)]
     Path(#[from] PathError),
     /// The content is larger than one file may be.
-    #[error(
-        "the content is {size} bytes and a workspace file holds at most {limit} (workspace_max_file_bytes)"
-    )]
+    #[error("the content is {size} bytes and a workspace file holds at most {limit} ({field})")]
     FileTooLarge {
         /// Bytes of the content.
         size: usize,
         /// Bytes that are allowed.
         limit: usize,
+        /// The field that sets it.
+        field: &'static str,
     },
     /// The workspace as a whole would be too large.
-    #[error("the workspace would hold {size} bytes and may hold {limit} (workspace_max_bytes)")]
+    #[error("the workspace would hold {size} bytes and may hold {limit} ({field})")]
     TooLarge {
         /// Bytes after the write.
         size: usize,
         /// Bytes that are allowed.
         limit: usize,
+        /// The field that sets it.
+        field: &'static str,
     },
     /// There are as many files as there may be.
-    #[error("the workspace already has its {limit} files (workspace_max_files)")]
+    #[error("the workspace already has its {limit} files ({field})")]
     TooManyFiles {
         /// Files that are allowed.
         limit: usize,
+        /// The field that sets it.
+        field: &'static str,
     },
 }
 
@@ -236,6 +264,11 @@ impl Workspace {
         let mut workspace = Self::new(limits);
         workspace.write_all(files);
         workspace
+    }
+
+    /// Other limits from now on. What is over them stays.
+    pub fn set_limits(&mut self, limits: WorkspaceLimits) {
+        self.state.limits = limits;
     }
 
     /// Counts up with every change.
@@ -330,12 +363,13 @@ impl WorkspaceSnapshot {
     }
 
     /// All files, ordered by path.
+    #[cfg(any(feature = "cli", test))]
     pub fn files(&self) -> impl Iterator<Item = (&WorkspacePath, &Arc<str>)> {
         self.files.iter().map(|(path, file)| (path, &file.content))
     }
 
     /// Bytes of all paths and contents.
-    #[cfg(test)]
+    #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -362,10 +396,14 @@ impl WorkspaceSnapshot {
     fn check_growth(&self, before: (usize, usize), after: (usize, usize)) -> Result<(), WorkspaceError> {
         let limits = self.limits;
         if after.1 > limits.total_bytes && after.1 > before.1 {
-            return Err(WorkspaceError::TooLarge { size: after.1, limit: limits.total_bytes });
+            return Err(WorkspaceError::TooLarge {
+                size: after.1,
+                limit: limits.total_bytes,
+                field: limits.names.total_bytes,
+            });
         }
         if after.0 > limits.files && after.0 > before.0 {
-            return Err(WorkspaceError::TooManyFiles { limit: limits.files });
+            return Err(WorkspaceError::TooManyFiles { limit: limits.files, field: limits.names.files });
         }
         Ok(())
     }
@@ -421,7 +459,11 @@ impl WorkspaceView {
     pub fn write(&mut self, path: WorkspacePath, content: Arc<str>) -> Result<(), WorkspaceError> {
         let limits = self.snapshot.limits;
         if content.len() > limits.file_bytes {
-            return Err(WorkspaceError::FileTooLarge { size: content.len(), limit: limits.file_bytes });
+            return Err(WorkspaceError::FileTooLarge {
+                size: content.len(),
+                limit: limits.file_bytes,
+                field: limits.names.file_bytes,
+            });
         }
         let old = self.writes.get(&path).or_else(|| self.snapshot.read(&path).map(|file| &file.content));
         let (files, size) = match old {

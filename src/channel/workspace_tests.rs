@@ -166,24 +166,33 @@ fn writing_what_is_already_there_changes_nothing() {
 
 #[test]
 fn each_limit_holds_at_its_edge() {
-    let limits = WorkspaceLimits { file_bytes: 10, total_bytes: 24, files: 2 };
+    let limits = WorkspaceLimits { file_bytes: 10, total_bytes: 24, files: 2, ..WorkspaceLimits::default() };
     let mut view = WorkspaceView::new(Workspace::new(limits).snapshot());
     let text = |n: usize| Arc::<str>::from("x".repeat(n));
-    assert_eq!(view.write(path("a"), text(11)), Err(WorkspaceError::FileTooLarge { size: 11, limit: 10 }));
+    assert_eq!(
+        view.write(path("a"), text(11)),
+        Err(WorkspaceError::FileTooLarge { size: 11, limit: 10, field: "workspace_max_file_bytes" })
+    );
     view.write(path("a"), text(10)).unwrap();
     view.write(path("b"), text(10)).unwrap();
-    assert_eq!(view.write(path("c"), text(0)), Err(WorkspaceError::TooManyFiles { limit: 2 }));
+    assert_eq!(
+        view.write(path("c"), text(0)),
+        Err(WorkspaceError::TooManyFiles { limit: 2, field: "workspace_max_files" })
+    );
 
     let mut view =
         WorkspaceView::new(Workspace::new(WorkspaceLimits { total_bytes: 21, ..limits }).snapshot());
     view.write(path("a"), text(10)).unwrap();
-    assert_eq!(view.write(path("b"), text(10)), Err(WorkspaceError::TooLarge { size: 22, limit: 21 }));
+    assert_eq!(
+        view.write(path("b"), text(10)),
+        Err(WorkspaceError::TooLarge { size: 22, limit: 21, field: "workspace_max_bytes" })
+    );
     view.write(path("b"), text(9)).unwrap();
 }
 
 #[test]
 fn a_workspace_over_a_lowered_limit_can_shrink() {
-    let limits = WorkspaceLimits { file_bytes: 10, total_bytes: 8, files: 1 };
+    let limits = WorkspaceLimits { file_bytes: 10, total_bytes: 8, files: 1, ..WorkspaceLimits::default() };
     let workspace = Workspace::load(limits, [(path("a"), "12345678".into()), (path("b"), "12345678".into())]);
     let mut view = view(&workspace);
     view.write(path("a"), "1".into()).unwrap();
@@ -192,12 +201,12 @@ fn a_workspace_over_a_lowered_limit_can_shrink() {
 
 #[test]
 fn two_callbacks_cannot_fill_it_together() {
-    let limits = WorkspaceLimits { file_bytes: 10, total_bytes: 12, files: 9 };
+    let limits = WorkspaceLimits { file_bytes: 10, total_bytes: 12, files: 9, ..WorkspaceLimits::default() };
     let mut workspace = Workspace::new(limits);
     let first = changes(&workspace, |v| v.write(path("a"), "1234567".into()).unwrap());
     let second = changes(&workspace, |v| v.write(path("b"), "1234567".into()).unwrap());
     workspace.apply(&first).unwrap();
-    let full = WorkspaceError::TooLarge { size: 16, limit: 12 };
+    let full = WorkspaceError::TooLarge { size: 16, limit: 12, field: "workspace_max_bytes" };
     assert_eq!(workspace.apply(&second), Err(Conflict::Full(full)));
     assert_eq!(content(&workspace, "b"), None);
 }

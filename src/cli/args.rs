@@ -5,14 +5,19 @@ use std::net::SocketAddr;
 use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 
-use crate::net::PublicUrl;
+use clap::builder::NonEmptyStringValueParser;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use super::logging::LogFormat;
 use super::reference;
+use crate::admin::AdminAddress;
+use crate::net::PublicUrl;
 
 /// Names the state directory when the command line does not.
 const STATE_DIR_VARIABLE: &str = "TINCLAW_STATE_DIR";
+/// Names the host that is asked when the command line does not.
+const HOST_VARIABLE: &str = "TINCLAW_HOST";
 /// How many rows a list has by default.
 const DEFAULT_LIMIT: &str = "50";
 
@@ -23,6 +28,9 @@ const STYLES: Styles = Styles::styled()
     .placeholder(AnsiColor::Cyan.on_default());
 
 const EXIT_CODES: &str = "\
+To begin: `tinclaw run` serves a web chat at http://127.0.0.1:8080/chat, `tinclaw setup` lists the channels and sets one up, \
+`tinclaw status` shows what works and what is missing.
+
 Exit codes: 0 success, 1 a problem was found or something failed, 2 the command line or the configuration is \
 invalid.";
 
@@ -33,13 +41,16 @@ precedence.
 
 Agents:
   echo          replies with the same text
-  exec:COMMAND  one program, run by `sh -c`, that reads messages and writes replies as JSON lines; its standard \
-error goes to the log
-  http:URL      POSTs each message as JSON; the body of the response is the reply
-  openai:URL    asks a language model with the chat completions API, such as openai:http://127.0.0.1:11434/v1
+  exec:COMMAND  one program, run by `sh -c`, that reads messages and writes
+                replies as JSON lines; its standard error goes to the log
+  http:URL      POSTs each message as JSON; the body of the response is the
+                reply
+  openai:URL    asks a language model with the chat completions API, such as
+                openai:http://127.0.0.1:11434/v1
 
-SIGINT (Ctrl-C), SIGTERM and SIGHUP stop the host; a second one exits at once. Messages that were not acknowledged are \
-redelivered at the next start.";
+SIGINT (Ctrl-C) and SIGTERM stop the host; a second one exits at once. Messages that were not acknowledged are \
+redelivered at the next start. SIGHUP reads the configuration anew, as `tinclaw reload` does; at a terminal, which sends it \
+when it closes, it stops the host.";
 
 const CALL_NOTES: &str = "\
 CALLBACK is one of on-start, on-http-request, on-poll, on-timer, on-open, on-text, on-close, on-respond, on-status, \
@@ -62,6 +73,16 @@ Input is a JSON object; these are the fields and their defaults:
   on-status        {\"status\": \"thinking\", \"message\": \"\", \"metadata\": {}}
   the others       {}
 Each may also have \"workspace\": {PATH: TEXT}, files that exist before the call.";
+
+const INSTALL_NOTES: &str = "\
+What the channel may do is shown, and it runs when that is approved: at the terminal, with --yes, or later with \
+`tinclaw approve`. A version that asks for the same or less needs no approval.
+
+  tinclaw install telegram
+  tinclaw install ./irc.wasm
+  tinclaw install https://example.org/irc-1.0.tar.gz --sha256 DIGEST
+
+Addresses need --sha256, or a signature with a key of [trust] keys.";
 
 const SETUP_NOTES: &str = "\
 At a terminal it asks for what is missing; what is stored stays when Enter is pressed. Without a terminal, secrets come \
@@ -88,13 +109,17 @@ pub struct Arguments {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Common options")]
 pub struct Common {
-    /// Configuration file; by default ./tinclaw.toml, if it exists
+    /// Configuration file; by default ./tinclaw.toml, else ~/.config/tinclaw/tinclaw.toml, where they exist
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Where the host keeps its state; by default $XDG_STATE_HOME/tinclaw or ~/.local/state/tinclaw
     /// [env: TINCLAW_STATE_DIR]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub state_dir: Option<PathBuf>,
+    /// The running host that is asked: its state directory, its socket, or http://ADDRESS:PORT; by default the one that
+    /// has the state directory [env: TINCLAW_HOST]
+    #[arg(long, global = true, value_name = "HOST", value_hint = ValueHint::AnyPath)]
+    pub host: Option<String>,
     /// What to log, in the syntax of RUST_LOG: a level (`debug`), or `info,echo=debug` for one channel
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
@@ -112,34 +137,6 @@ pub enum CliCommand {
     /// Run the host: channels, their HTTP server, and an agent that replies
     #[command(after_help = RUN_NOTES)]
     Run(RunArgs),
-    /// Load channels and report errors and warnings about them
-    Check(CheckArgs),
-    /// Run one callback of a channel in the sandbox and show its effects
-    #[command(after_help = CALL_NOTES)]
-    Call(CallArgs),
-    /// Show channels and their status, or install one that comes with tinclaw
-    #[command(subcommand)]
-    Channels(ChannelsCommand),
-    /// Write the source of a new channel, in Rust, into a folder of its name
-    New {
-        /// The channel's name: a-z, 0-9 and _, beginning with a letter
-        name: String,
-    },
-    /// Show, check, call, install and remove tools for agents
-    #[command(subcommand)]
-    Tools(ToolsCommand),
-    /// Inspect messages for the agent; redeliver or drop them
-    #[command(subcommand)]
-    Messages(MessagesCommand),
-    /// Inspect replies of the agent and dead letters; retry or drop them
-    #[command(subcommand)]
-    Replies(RepliesCommand),
-    /// Decide which unknown senders may talk to the agent
-    #[command(subcommand)]
-    Pairing(PairingCommand),
-    /// Set, list and remove secrets; values are never shown
-    #[command(subcommand)]
-    Secrets(SecretsCommand),
     /// Set up a channel: ask for what it needs, try it, store it, and start it
     #[command(after_help = SETUP_NOTES)]
     Setup(SetupArgs),
@@ -147,11 +144,88 @@ pub enum CliCommand {
     Status {
         /// The channel
         channel: Option<String>,
+        /// Show it again whenever something changes, until interrupted
+        #[arg(long, conflicts_with_all = ["channel", "json"])]
+        watch: bool,
         #[command(flatten)]
         output: JsonArgs,
     },
     /// Show the status of the running host
     Health(JsonArgs),
+    /// Find what does not work: clock, disk, permissions, DNS, servers, public address, channels, secrets, store
+    Doctor(JsonArgs),
+    /// Install a channel: a name of one that comes with tinclaw, a file, a directory, or https:// addresses
+    #[command(after_help = INSTALL_NOTES)]
+    Install(InstallArgs),
+    /// Replace a channel by another version, without a gap while the host runs
+    Upgrade(UpgradeArgs),
+    /// Show what a channel asks for and has not been approved, and approve it
+    Approve(ApproveArgs),
+    /// Run a disabled channel again
+    Enable(ChannelArgs),
+    /// Take a channel out of the running host and leave it out, also after a restart
+    Disable(ChannelArgs),
+    /// Take a channel out of the running host, and remove its files
+    Remove(ChannelArgs),
+    /// Have the running host read the configuration again, or load one channel again
+    Reload(ReloadArgs),
+    /// Show channels and their status, or install one that comes with tinclaw
+    #[command(subcommand)]
+    Channels(ChannelsCommand),
+    /// Check the configuration, or show every value and where it comes from
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Set, list and remove secrets; no value is shown but those that were generated
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
+    /// Decide which unknown senders may talk to the agent
+    #[command(subcommand)]
+    Pairing(PairingCommand),
+    /// Inspect messages for the agent; redeliver or drop them
+    #[command(subcommand)]
+    Messages(MessagesCommand),
+    /// Inspect replies of the agent and dead letters; retry or drop them
+    #[command(subcommand)]
+    Replies(RepliesCommand),
+    /// Show what became of a message: each step, each attempt, its replies
+    Trace(TraceArgs),
+    /// Show, check, call, install and remove tools for agents
+    #[command(subcommand)]
+    Tools(ToolsCommand),
+    /// Write the source of a new channel, in Rust, into a folder of its name
+    New {
+        /// The channel's name: a-z, 0-9 and _, beginning with a letter
+        name: String,
+        #[command(flatten)]
+        output: JsonArgs,
+    },
+    /// Load channels and report errors and warnings about them
+    Check(CheckArgs),
+    /// Run one callback of a channel in the sandbox and show its effects
+    #[command(after_help = CALL_NOTES)]
+    Call(CallArgs),
+    /// Record the callbacks of a channel of the running host, for `tinclaw replay`
+    Record(RecordArgs),
+    /// Run the callbacks of a recording again, without the network, and show what another build of the channel does otherwise
+    Replay(ReplayArgs),
+    /// Explain what would become of a channel's request to another server
+    #[command(subcommand)]
+    Egress(EgressCommand),
+    /// Explain why a webhook request is authentic or not, without sending it
+    VerifyWebhook(VerifyWebhookArgs),
+    /// Sign a channel in the format of minisign, or make a key pair
+    Sign(SignArgs),
+    /// Verify the signature of a channel
+    Verify(VerifyArgs),
+    /// Show the hosts that share a database, and who has which channel
+    #[cfg(feature = "cluster")]
+    Hosts(JsonArgs),
+    /// Have the running host hand its channels over to the others
+    #[cfg(feature = "cluster")]
+    Drain(DrainArgs),
+    /// Write the files by which systemd runs the host, or remove them
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -171,6 +245,9 @@ pub struct RunArgs {
     /// IP address and port to serve HTTP at; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     pub listen: Option<SocketAddr>,
+    /// Serve the admin API, metrics and page here too, such as 127.0.0.1:9191 or unix:/PATH
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<AdminAddress>,
     /// A directory of channels, or one .wasm file; may be repeated
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub channels: Vec<PathBuf>,
@@ -180,9 +257,160 @@ pub struct RunArgs {
     /// The agent that replies: echo, exec:COMMAND, http:URL or openai:URL [default: echo]
     #[arg(long, value_name = "AGENT", allow_hyphen_values = true)]
     pub agent: Option<String>,
+    /// Take socket and state from the host that runs, when it has served what has connected
+    #[arg(long)]
+    pub takeover: bool,
     /// This host's address as providers call it, such as https://bot.example.org
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub public_url: Option<PublicUrl>,
+    /// How the log is written [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Write the log to a file instead of standard error
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub log_file: Option<PathBuf>,
+    /// Megabytes of a log file; then a new one is begun [default: 10]
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub log_file_max_mb: Option<u32>,
+    /// Log files that are kept, with the present one [default: 5]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub log_files: Option<u32>,
+}
+
+/// `tinclaw config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the configuration and load its channels as `tinclaw run` would, and report errors and warnings
+    Check {
+        /// The file; by default the one that `tinclaw run` reads
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        output: JsonArgs,
+    },
+    /// Show every value and where it comes from: the command line, a variable of the environment, the file, or the defaults
+    Show(JsonArgs),
+}
+
+/// `tinclaw install`.
+#[derive(Args, Debug)]
+pub struct InstallArgs {
+    /// A name, NAME.wasm, a directory, NAME.tar.gz, an https:// address of one, or those of NAME.wasm and its capability file
+    #[arg(value_name = "SOURCE", required = true, num_args = 1..=2, value_hint = ValueHint::AnyPath)]
+    pub source: Vec<String>,
+    /// The SHA-256 of each source, in their order
+    #[arg(long, value_name = "DIGEST")]
+    pub sha256: Vec<String>,
+    /// Approve what the channel asks for
+    #[arg(long)]
+    pub yes: bool,
+    /// Ask no questions, and print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tinclaw upgrade`.
+#[derive(Args, Debug)]
+pub struct UpgradeArgs {
+    /// The channel
+    #[arg(value_name = "CHANNEL")]
+    pub channel: String,
+    /// Where its other version is; by default where it came from
+    #[arg(value_name = "SOURCE", num_args = 0..=2, value_hint = ValueHint::AnyPath)]
+    pub source: Vec<String>,
+    /// The SHA-256 of each source, in their order
+    #[arg(long, value_name = "DIGEST")]
+    pub sha256: Vec<String>,
+    /// Approve what the channel asks for
+    #[arg(long)]
+    pub yes: bool,
+    /// Ask no questions, and print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tinclaw approve`.
+#[derive(Args, Debug)]
+pub struct ApproveArgs {
+    /// The channel
+    #[arg(value_name = "CHANNEL")]
+    pub channel: String,
+    /// Approve it without a question
+    #[arg(long)]
+    pub yes: bool,
+    /// Only show what it asks for
+    #[arg(long, conflicts_with = "yes")]
+    pub show: bool,
+    /// Discard the package that waits; what is installed stays
+    #[arg(long, conflicts_with_all = ["yes", "show"])]
+    pub reject: bool,
+    /// Ask no questions, and print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A command about one channel.
+#[derive(Args, Debug)]
+pub struct ChannelArgs {
+    /// The channel
+    #[arg(value_name = "CHANNEL")]
+    pub channel: String,
+    #[command(flatten)]
+    pub output: JsonArgs,
+}
+
+/// `tinclaw reload`.
+#[derive(Args, Debug)]
+pub struct ReloadArgs {
+    /// The channel that is loaded again; without one, the configuration is read
+    #[arg(value_name = "CHANNEL")]
+    pub channel: Option<String>,
+    #[command(flatten)]
+    pub output: JsonArgs,
+}
+
+/// `tinclaw drain`.
+#[cfg(feature = "cluster")]
+#[derive(Args, Debug)]
+pub struct DrainArgs {
+    /// Have it take its share of the channels again
+    #[arg(long)]
+    pub undo: bool,
+    #[command(flatten)]
+    pub output: JsonArgs,
+}
+
+/// `tinclaw sign`.
+#[derive(Args, Debug)]
+pub struct SignArgs {
+    /// The channel's guest; its capability file is looked for beside it
+    #[arg(value_name = "CHANNEL.wasm", value_hint = ValueHint::FilePath)]
+    pub channel: Option<PathBuf>,
+    /// The file with the secret key, as `minisign -G` or --new-key makes it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub key: PathBuf,
+    /// A file with the password of the secret key; without one it is asked for at the terminal
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub password_file: Option<PathBuf>,
+    /// Make a key pair, into the file of --key and one beside it that ends in .pub
+    #[arg(long, conflicts_with = "channel")]
+    pub new_key: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tinclaw verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// The channel's guest; its other files are looked for beside it
+    #[arg(value_name = "CHANNEL.wasm", value_hint = ValueHint::FilePath)]
+    pub channel: PathBuf,
+    /// A public key; by default those of [trust] keys; may be repeated
+    #[arg(long, value_name = "KEY")]
+    pub key: Vec<String>,
+    #[command(flatten)]
+    pub output: JsonArgs,
 }
 
 /// Options of commands that only show something.
@@ -212,9 +440,15 @@ pub struct CallArgs {
     /// The channel's guest; its capability file is looked for beside it
     #[arg(value_name = "CHANNEL.wasm", value_hint = ValueHint::FilePath)]
     pub channel: PathBuf,
-    /// Which callback
-    #[arg(value_name = "CALLBACK")]
-    pub callback: String,
+    /// Which callback; with --replay it is that of the recording
+    #[arg(value_name = "CALLBACK", required_unless_present = "replay")]
+    pub callback: Option<String>,
+    /// Run a callback of a recording again, with its times and random values, without the network
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["callback", "input"])]
+    pub replay: Option<PathBuf>,
+    /// Which callback of the recording, counted from 1
+    #[arg(long, value_name = "NUMBER", requires = "replay", default_value_t = 1)]
+    pub number: usize,
     /// JSON file with the callback's input; - is standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub input: Option<PathBuf>,
@@ -259,7 +493,7 @@ pub struct SetupChannelArgs {
     /// The host's address as providers call it, such as https://bot.example.org
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub public_url: Option<PublicUrl>,
-    /// Ask the service nothing
+    /// Do not ask the service whether it accepts what was given
     #[arg(long)]
     pub no_check: bool,
     /// Ask no questions, and print JSON
@@ -278,35 +512,166 @@ pub enum SetupCommand {
         /// The model to ask; by default that of the configuration, or the only one
         #[arg(long, value_name = "NAME")]
         model: Option<String>,
+        #[command(flatten)]
+        output: JsonArgs,
     },
+}
+
+/// `tinclaw service`.
+#[derive(Debug, Subcommand)]
+pub enum ServiceCommand {
+    /// Write unit, socket and user of the service, and say what to run
+    Install(ServiceInstallArgs),
+    /// Remove unit, socket and user of the service
+    Uninstall {
+        /// Where the system's files are
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "/")]
+        root: PathBuf,
+        #[command(flatten)]
+        output: JsonArgs,
+    },
+}
+
+/// `tinclaw service install`.
+#[derive(Args, Debug)]
+pub struct ServiceInstallArgs {
+    /// The program that the service runs; by default this one
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub program: Option<PathBuf>,
+    /// The configuration that it reads; made when it does not exist
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, default_value = "/etc/tinclaw/tinclaw.toml")]
+    pub service_config: PathBuf,
+    /// Where the system's files are
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "/")]
+    pub root: PathBuf,
+    #[command(flatten)]
+    pub output: JsonArgs,
+}
+
+/// `tinclaw trace`.
+#[derive(Args, Debug)]
+pub struct TraceArgs {
+    /// The id of a message or of a reply, or what the service calls the message or the delivery
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub id: String,
+    /// What the id is; by default the first of these that is known
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<TraceIdKind>,
+    #[command(flatten)]
+    pub output: JsonArgs,
+}
+
+/// What an id is one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TraceIdKind {
+    /// A message for the agent
+    Message,
+    /// A reply of the agent
+    Reply,
+    /// What the service calls a message or a delivery
+    Provider,
+}
+
+/// `tinclaw record`.
+#[derive(Args, Debug)]
+pub struct RecordArgs {
+    /// The channel
+    #[arg(value_name = "CHANNEL")]
+    pub channel: String,
+    /// End after so many callbacks, at most 1000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub callbacks: u16,
+    /// End after so many seconds, at most 3600
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub seconds: u64,
+    /// Where to; by default CHANNEL.jsonl
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Replace the file when it exists
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub format: JsonArgs,
+}
+
+/// `tinclaw replay`.
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// The channel's guest; its capability file is looked for beside it
+    #[arg(value_name = "CHANNEL.wasm", value_hint = ValueHint::FilePath)]
+    pub channel: PathBuf,
+    /// What `tinclaw record` has written
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub recording: PathBuf,
+    /// Show only what differs: messages, responses, files, timers and requests to other servers
+    #[arg(long)]
+    pub diff: bool,
+    #[command(flatten)]
+    pub output: JsonArgs,
+}
+
+/// `tinclaw egress`.
+#[derive(Debug, Subcommand)]
+pub enum EgressCommand {
+    /// Show each check of a request with its result; nothing is sent, but the name is resolved
+    Explain {
+        /// The channel
+        channel: String,
+        /// The method, such as POST
+        method: String,
+        /// The URL as the guest writes it, with placeholders of secrets
+        url: String,
+        #[command(flatten)]
+        output: JsonArgs,
+    },
+}
+
+/// `tinclaw verify-webhook`.
+#[derive(Args, Debug)]
+pub struct VerifyWebhookArgs {
+    /// The channel
+    pub channel: String,
+    /// A file with the HTTP request as it was sent: request line, header fields, an empty line, body; - is standard input
+    #[arg(long, value_name = "REQUEST", value_hint = ValueHint::FilePath)]
+    pub input: PathBuf,
+    /// Decide as if it were this time: RFC 3339, or seconds of Unix time
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    #[command(flatten)]
+    pub output: JsonArgs,
 }
 
 /// `tinclaw channels`.
 #[derive(Debug, Subcommand)]
 pub enum ChannelsCommand {
-    /// The channels of the running host and their status; without a host, what would be loaded
+    /// List the channels of the running host and their status; without a host, what would be loaded
     List(JsonArgs),
-    /// Copy a channel that comes with tinclaw into a directory of channels
+    /// Install a channel that comes with tinclaw, as `tinclaw install` does, or with `--to` copy it into another directory
     Install {
         /// Its name, such as webchat
         name: String,
-        /// The directory; by default the first configured one, then the default one
+        /// Only copy its files, into this directory
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         to: Option<PathBuf>,
         /// Replace existing files
         #[arg(long)]
         force: bool,
+        /// Approve what the channel asks for
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        output: JsonArgs,
     },
 }
 
 /// `tinclaw tools`.
 #[derive(Debug, Subcommand)]
 pub enum ToolsCommand {
-    /// The tools of the configured directories
+    /// List the tools of the configured directories
     List(JsonArgs),
     /// Load tools and report what they are, what they may do and what is wrong with them
     Check {
-        /// Directories of tools, or .wasm files
+        /// Directories of tools, .wasm files, or names of installed tools
         #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
         paths: Vec<PathBuf>,
         #[command(flatten)]
@@ -316,15 +681,18 @@ pub enum ToolsCommand {
     Call(ToolCallArgs),
     /// Copy a tool and its capability file into a directory of tools
     Install {
-        /// The tool; its capability file is looked for beside it
-        #[arg(value_name = "TOOL.wasm", value_hint = ValueHint::FilePath)]
-        wasm: PathBuf,
+        /// A .wasm file, whose capability file is looked for beside it; or fetch, home-assistant or notes, which come with the
+        /// program
+        #[arg(value_name = "TOOL", value_hint = ValueHint::FilePath)]
+        tool: PathBuf,
         /// The directory; by default the first configured one, then the default one
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         to: Option<PathBuf>,
         /// Replace existing files
         #[arg(long)]
         force: bool,
+        #[command(flatten)]
+        output: JsonArgs,
     },
     /// Remove a tool from a directory of tools
     Remove {
@@ -333,6 +701,8 @@ pub enum ToolsCommand {
         /// The directory; by default the first configured one, then the default one
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         from: Option<PathBuf>,
+        #[command(flatten)]
+        output: JsonArgs,
     },
 }
 
@@ -404,14 +774,14 @@ pub struct Rows<S: ValueEnum + Send + Sync + 'static> {
 /// `tinclaw messages`.
 #[derive(Debug, Subcommand)]
 pub enum MessagesCommand {
-    /// The newest messages
+    /// List the newest messages
     List {
         #[command(flatten)]
         rows: Rows<MessageStateName>,
         #[command(flatten)]
         output: JsonArgs,
     },
-    /// One message in full
+    /// Show one message in full
     Show(OneRow),
     /// Redeliver a completed message: the same message, not a copy
     Replay(OneRow),
@@ -422,14 +792,14 @@ pub enum MessagesCommand {
 /// `tinclaw replies`.
 #[derive(Debug, Subcommand)]
 pub enum RepliesCommand {
-    /// The newest replies
+    /// List the newest replies
     List {
         #[command(flatten)]
         rows: Rows<ReplyStateName>,
         #[command(flatten)]
         output: JsonArgs,
     },
-    /// One reply in full
+    /// Show one reply in full
     Show(OneRow),
     /// Retry a dead or dropped reply
     Retry(OneRow),
@@ -450,7 +820,7 @@ pub struct OneRow {
 /// `tinclaw pairing`.
 #[derive(Debug, Subcommand)]
 pub enum PairingCommand {
-    /// Senders that wait for approval, and approved ones
+    /// List senders that wait for approval, and approved ones
     List(JsonArgs),
     /// Let the sender with this code talk to the agent
     Approve {
@@ -461,6 +831,8 @@ pub enum PairingCommand {
         /// The identity that the agent knows them by; by default their own id
         #[arg(long = "as", value_name = "NAME")]
         identity: Option<String>,
+        #[command(flatten)]
+        output: JsonArgs,
     },
     /// Withdraw an approval
     Revoke {
@@ -468,6 +840,8 @@ pub enum PairingCommand {
         channel: String,
         /// Their id or identity
         id: String,
+        #[command(flatten)]
+        output: JsonArgs,
     },
 }
 
@@ -481,18 +855,22 @@ pub enum SecretsCommand {
         /// Store a random value instead
         #[arg(long)]
         generate: bool,
+        #[command(flatten)]
+        output: JsonArgs,
     },
     /// Show a secret that was generated, to be entered at the provider; asks before, and only at a terminal
     Show {
         /// The secret's name
         name: String,
     },
-    /// The names of stored secrets, and of missing ones
+    /// List the names of stored secrets, and of missing ones
     List(JsonArgs),
     /// Remove a secret
     Remove {
         /// The secret's name
         name: String,
+        #[command(flatten)]
+        output: JsonArgs,
     },
 }
 
@@ -501,6 +879,8 @@ impl Arguments {
     pub fn from_environment() -> Result<Self, clap::Error> {
         let mut arguments = Self::try_parse()?;
         arguments.common.state_dir_from(std::env::var_os(STATE_DIR_VARIABLE));
+        let host = || std::env::var(HOST_VARIABLE).ok().filter(|host| !host.is_empty());
+        arguments.common.host = arguments.common.host.take().or_else(host);
         Ok(arguments)
     }
 }
@@ -520,7 +900,7 @@ fn whole_number(text: &str) -> Result<u64, &'static str> {
     })
 }
 
-/// As many rows as the control socket returns at most.
+/// As many rows as the admin API returns at most.
 fn page_size(text: &str) -> Result<usize, &'static str> {
     match text.parse() {
         Ok(rows @ 1..=1000) => Ok(rows),

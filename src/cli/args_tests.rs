@@ -17,10 +17,28 @@ fn the_definition_is_consistent() {
     Arguments::command().debug_assert();
 }
 
+/// Commands that print something for a script. The others run a host, print what a shell or a manual reads, or show something to a
+/// person only.
+#[test]
+fn every_command_takes_json_but_those_that_have_nothing_for_a_script() {
+    fn without_json(command: &clap::Command, name: &str, found: &mut Vec<String>) {
+        if command.has_subcommands() {
+            for inner in command.get_subcommands() {
+                without_json(inner, &format!("{name} {}", inner.get_name()), found);
+            }
+        } else if !command.get_arguments().any(|argument| argument.get_id() == "json") {
+            found.push(name.trim().to_owned());
+        }
+    }
+    let mut found = Vec::new();
+    without_json(&Arguments::command(), "", &mut found);
+    assert_eq!(found, ["run", "secrets show", "completions", "man"]);
+}
+
 #[test]
 fn a_line_means_what_it_says() {
     let rows = [
-        ("a bare command", "run", "Run(RunArgs { listen: None, channels: [], webchat: false, agent: None,"),
+        ("a bare command", "run", "Run(RunArgs { listen: None,"),
         ("a value after a blank", "run --listen 127.0.0.1:1", "listen: Some(127.0.0.1:1)"),
         ("a value after =", "run --listen=[::1]:0", "listen: Some([::1]:0)"),
         ("an empty text", "run --agent=", "agent: Some(\"\")"),
@@ -33,21 +51,34 @@ fn a_line_means_what_it_says() {
         ("several arguments", "check a b --json c", "CheckArgs { paths: [\"a\", \"b\", \"c\"]"),
         ("a dash alone is an argument", "check -", "paths: [\"-\"]"),
         ("after -- nothing is an option", "check a -- --json -- -h", "[\"a\", \"--json\", \"--\", \"-h\"]"),
-        ("arguments in their order", "call a.wasm on-poll", "channel: \"a.wasm\", callback: \"on-poll\""),
+        (
+            "arguments in their order",
+            "call a.wasm on-poll",
+            "channel: \"a.wasm\", callback: Some(\"on-poll\")",
+        ),
         ("a number", "messages show 18446744073709551615", "Show(OneRow { id: 18446744073709551615,"),
         ("a state", "replies list --state dead", "state: Some(Dead), before: None, limit: 50 }"),
         ("a page", "messages list --before 9 --limit 3", "before: Some(9), limit: 3 }"),
         ("a word that is a command elsewhere", "pairing approve a ACDE --as run", "identity: Some(\"run\")"),
-        ("help where there are no commands", "secrets remove help", "Remove { name: \"help\" }"),
+        ("help where there are no commands", "secrets remove help", "Remove { name: \"help\", output:"),
         (
             "common options",
             "--config a health --log b",
-            "config: Some(\"a\"), state_dir: None, log: Some(\"b\")",
+            "config: Some(\"a\"), state_dir: None, host: None, log: Some(\"b\")",
         ),
         ("a common option after the command", "run --config b", "config: Some(\"b\")"),
         ("between commands", "channels --state-dir a list", "state_dir: Some(\"a\")"),
+        ("a host", "--host http://[::1]:9 health", "host: Some(\"http://[::1]:9\")"),
+        ("an address of the admin API", "run --admin unix:/a", "admin: Some(Unix(\"/a\"))"),
+        ("a screen that follows changes", "status --watch", "Status { channel: None, watch: true,"),
         ("verbose", "run -vv", "verbose: 2, quiet: 0"),
         ("quiet before the command", "-q check a", "verbose: 0, quiet: 1"),
+        (
+            "a recording",
+            "record a --callbacks 1000",
+            "channel: \"a\", callbacks: 1000, seconds: 600, output: None",
+        ),
+        ("a trace", "trace Ev1 --kind provider", "id: \"Ev1\", kind: Some(Provider)"),
         ("a shell", "completions fish", "Completions { shell: Fish }"),
     ];
     for (case, line, expected) in rows {

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::agent::status_type;
-use crate::event::callback::{Callback, CallbackKind};
-use crate::model::document::{Comments, DocumentError, read};
-use crate::{AgentResponse, Attachment, StatusUpdate};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wit_abi::types::IncomingHttpRequest;
+
+use crate::agent::status_type;
+use crate::event::callback::{Callback, CallbackKind};
+use crate::model::document::{Comments, DocumentError, read};
+use crate::{AgentResponse, Attachment, StatusUpdate};
 
 /// What a callback is called with, and the files that are there before.
 pub struct CallInput {
@@ -79,10 +80,10 @@ fn input_of(
 ) -> Result<CallInput, InputError> {
     let (callback, workspace) = match kind {
         CallbackKind::Start => {
-            (Callback::Start { config_json: start_config }, fields::<Nothing>(value)?.workspace)
+            (Callback::Start { config_json: start_config }, fields::<NoInput>(value)?.workspace)
         }
-        CallbackKind::Poll => (Callback::Poll, fields::<Nothing>(value)?.workspace),
-        CallbackKind::Shutdown => (Callback::Shutdown, fields::<Nothing>(value)?.workspace),
+        CallbackKind::Poll => (Callback::Poll, fields::<NoInput>(value)?.workspace),
+        CallbackKind::Shutdown => (Callback::Shutdown, fields::<NoInput>(value)?.workspace),
         CallbackKind::HttpRequest => {
             let input: RequestInput = fields(value)?;
             let workspace = input.workspace.clone();
@@ -93,7 +94,7 @@ fn input_of(
             let name = input.name.unwrap_or_else(|| "timer".to_owned());
             (Callback::Timer { name: name.into(), payload: input.payload.into() }, input.workspace)
         }
-        CallbackKind::SocketOpen => (Callback::SocketOpen, fields::<Nothing>(value)?.workspace),
+        CallbackKind::SocketOpen => (Callback::SocketOpen, fields::<NoInput>(value)?.workspace),
         CallbackKind::SocketText => {
             let input: SocketTextInput = fields(value)?;
             (Callback::SocketText(input.text.into()), input.workspace)
@@ -120,7 +121,7 @@ fn input_of(
             let input: StatusInput = fields(value)?;
             let status = status_type(input.status.as_deref().unwrap_or("thinking"))
                 .map_err(|error| InputError::Status(error.to_string()))?;
-            let metadata_json = metadata(input.metadata);
+            let metadata_json = input.metadata_json.unwrap_or_else(|| metadata(input.metadata));
             let update = StatusUpdate { status, message: input.message, metadata_json };
             (Callback::Status(Arc::new(update)), input.workspace)
         }
@@ -139,7 +140,7 @@ fn fields<T: DeserializeOwned>(value: Value) -> Result<T, InputError> {
 /// The input of a callback that takes nothing.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Nothing {
+struct NoInput {
     workspace: BTreeMap<String, String>,
 }
 
@@ -151,6 +152,9 @@ struct RequestInput {
     body: Option<Value>,
     body_base64: Option<String>,
     headers: BTreeMap<String, String>,
+    /// As the guest gets them, in place of `headers`.
+    headers_json: Option<String>,
+    query_json: Option<String>,
     method: Option<String>,
     query: BTreeMap<String, String>,
     secret_validated: Option<bool>,
@@ -188,6 +192,8 @@ struct ResponseInput {
     content: Option<String>,
     thread_id: Option<String>,
     metadata: Option<Value>,
+    /// As the guest gets it, in place of `metadata`.
+    metadata_json: Option<String>,
     attachments: Vec<AttachmentInput>,
 }
 
@@ -208,6 +214,8 @@ struct StatusInput {
     status: Option<String>,
     message: String,
     metadata: Option<Value>,
+    /// As the guest gets it, in place of `metadata`.
+    metadata_json: Option<String>,
 }
 
 fn metadata(metadata: Option<Value>) -> String {
@@ -227,8 +235,8 @@ fn request(input: RequestInput, first_path: Option<&str>) -> Result<IncomingHttp
     Ok(IncomingHttpRequest {
         method: input.method.unwrap_or_else(|| "POST".to_owned()).to_uppercase(),
         path,
-        headers_json: object(headers),
-        query_json: object(input.query),
+        headers_json: input.headers_json.unwrap_or_else(|| object(headers)),
+        query_json: input.query_json.unwrap_or_else(|| object(input.query)),
         body,
         secret_validated: input.secret_validated.unwrap_or(true),
     })
@@ -253,7 +261,7 @@ fn response(input: ResponseInput) -> Result<AgentResponse, InputError> {
         message_id: input.message_id.unwrap_or_else(|| "1".to_owned()),
         content: input.content.unwrap_or_else(|| "Hello".to_owned()),
         thread_id: input.thread_id,
-        metadata_json: metadata(input.metadata),
+        metadata_json: input.metadata_json.unwrap_or_else(|| metadata(input.metadata)),
         attachments: input.attachments.into_iter().map(attachment).collect::<Result<_, _>>()?,
     })
 }

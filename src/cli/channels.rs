@@ -3,17 +3,21 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::channel::{bundled_channel_files, install_bundled_channel};
-use crate::{ChannelCapabilitiesFile, DiscoveredChannel, WasmChannel, WasmChannelLoader};
 use log::LevelFilter;
 use serde_json::{Value, json};
 
 use super::args::{ChannelsCommand, Common, JsonArgs};
+use super::change::{ApprovalRequest, confirmed, install_bundled};
+use super::client::{HostResponse, ask_running};
 use super::config::Settings;
-use super::control::{ControlRequest, HostResponse, ask_running};
-use super::output::{Failure, Outcome, columns, print_json};
+use super::held::{self, Held, HeldState};
+use super::output::{CommandResult, Failure, columns, print_json};
+use crate::admin::ApiCall;
+use crate::channel::{bundled_channel_files, install_bundled_channel};
 use crate::model::diagnostic::Severity;
 use crate::model::escape::escaped;
+use crate::package::{Approved, read_bundled};
+use crate::{ChannelCapabilitiesFile, DiscoveredChannel, WasmChannel, WasmChannelLoader};
 
 /// The web chat.
 pub fn webchat(loader: &WasmChannelLoader) -> Result<WasmChannel, Failure> {
@@ -25,25 +29,66 @@ pub fn webchat(loader: &WasmChannelLoader) -> Result<WasmChannel, Failure> {
 }
 
 /// Does what `tinclaw channels …` says.
-pub fn channels(common: &Common, command: &ChannelsCommand) -> Outcome {
+pub fn channels(common: &Common, command: &ChannelsCommand) -> CommandResult {
     let settings = Settings::load(common)?;
     super::logging::start(common, None, LevelFilter::Error)?;
     match command {
         ChannelsCommand::List(output) => list(&settings, *output),
-        ChannelsCommand::Install { name, to, force } => install(&settings, name, to.as_deref(), *force),
+        ChannelsCommand::Install { name, to: None, force, yes, output } => {
+            install_bundled(&settings, name, *force, *yes, output.json)
+        }
+        ChannelsCommand::Install { name, to: Some(to), force, yes, output } => {
+            copy(&settings, name, to, CopyOptions { force: *force, yes: *yes, json: output.json })
+        }
     }
 }
 
-fn install(settings: &Settings, name: &str, to: Option<&Path>, force: bool) -> Outcome {
-    let directory = to.map_or_else(|| settings.install_dir(), Path::to_owned);
-    let installed = install_bundled_channel(name, &directory, force).map_err(Failure::problem)?;
-    println!("installed {}", installed.wasm.display());
-    for name in unstored_secrets(settings, &installed)? {
-        println!("it needs a secret: tinclaw secrets set {name}");
+struct CopyOptions {
+    /// Files that are there are replaced.
+    force: bool,
+    /// Somebody has agreed already.
+    yes: bool,
+    /// What was done is printed for programs.
+    json: bool,
+}
+
+/// Copies a channel of the program into a directory, once somebody has agreed to what it asks for.
+fn copy(settings: &Settings, name: &str, directory: &Path, options: CopyOptions) -> CommandResult {
+    let package = read_bundled(name).map_err(Failure::problem)?;
+    let records = settings.records();
+    let approved = records.get(&package.name).map_err(Failure::problem)?.approved;
+    let asked = ApprovalRequest::of(&package.name, approved.as_ref(), &package.files)?;
+    asked.show(options.json);
+    if asked.needs_approval && !options.yes && !confirmed(options.json) {
+        return Err(Failure::problem(format!(
+            "channel {} was not copied: agree to what it asks for at a terminal or with --yes",
+            package.name
+        )));
     }
-    let loads = settings.channel_paths().contains(&directory);
+    let copied =
+        install_bundled_channel(package.name.as_str(), directory, options.force).map_err(Failure::problem)?;
+    let approved = Approved::of(&package.files.channel, vec![package.name.to_string()], true);
+    records.change(&package.name, |record| record.approved = Some(approved)).map_err(Failure::problem)?;
+    let missing = unstored_secrets(settings, &copied)?;
+    let loads = settings.channel_paths().iter().any(|path| path == directory);
+    if options.json {
+        print_json(&json!({
+            "channel": copied.name,
+            "installed": copied.wasm,
+            "missing_secrets": missing,
+            "loaded_by_default": loads,
+        }));
+        return Ok(());
+    }
+    outln!("installed {}", copied.wasm.display());
+    for name in missing {
+        outln!("it needs a secret: tinclaw secrets set {name}");
+    }
     let how = if loads { String::new() } else { format!(" --channels {}", directory.display()) };
-    println!("it runs from the next start on: tinclaw run{how}");
+    match loads && matches!(ask_running(settings, &ApiCall::get(&["health"])), Ok(HostResponse::Running(_))) {
+        true => outln!("the running host loads it with `tinclaw reload {}`", copied.name),
+        false => outln!("it runs from the next start on: tinclaw run{how}"),
+    }
     Ok(())
 }
 
@@ -64,17 +109,19 @@ fn unstored_secrets(settings: &Settings, channel: &DiscoveredChannel) -> Result<
     Ok(unstored)
 }
 
-fn list(settings: &Settings, output: JsonArgs) -> Outcome {
-    match ask_running(settings, &ControlRequest::Health)? {
+fn list(settings: &Settings, output: JsonArgs) -> CommandResult {
+    match ask_running(settings, &ApiCall::get(&["health"]))? {
         HostResponse::Running(health) => {
             if output.json {
-                print_json(&json!({"running": true, "channels": health["channels"], "failed": []}));
+                print_json(&json!({
+                    "running": true, "channels": health["channels"], "failed": [], "held": health["held"],
+                }));
             } else {
-                print!("{}", running(&health));
+                out!("{}", running(&health));
             }
             Ok(())
         }
-        HostResponse::NotRunning => would_load(settings, output),
+        HostResponse::NotRunning(_) => would_load(settings, output),
     }
 }
 
@@ -93,7 +140,7 @@ pub fn running(health: &Value) -> String {
             let _ = writeln!(text, "{}", escaped(&line));
         }
     }
-    text
+    text + &held::to_text(&health["held"])
 }
 
 fn row(channel: &Value) -> Vec<String> {
@@ -112,11 +159,20 @@ fn row(channel: &Value) -> Vec<String> {
 }
 
 /// What a host would load with this configuration.
-fn would_load(settings: &Settings, output: JsonArgs) -> Outcome {
+fn would_load(settings: &Settings, output: JsonArgs) -> CommandResult {
     let loader = settings.loader()?;
     let (mut names, mut failed, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+    let held = held::held(settings, None);
+    let is_held = |channel: &WasmChannel| {
+        let of_it = |held: &&Held| held.name == *channel.name();
+        held.iter().filter(of_it).any(|held| held.state.is_error() || held.state == HeldState::Disabled)
+    };
+    let mut is_empty = settings.accounts().is_empty();
     for path in settings.channel_paths() {
-        let results = loader.load(&path).map_err(Failure::problem)?;
+        let mut results = loader.load(&path).map_err(Failure::problem)?;
+        // Files that are there count for the web chat, whether they are loaded or not.
+        is_empty &= results.loaded.is_empty() && results.failed.is_empty();
+        results.loaded.retain(|channel| !is_held(channel));
         names.extend(results.loaded.iter().map(|channel| channel.name().to_string()));
         for channel in &results.loaded {
             let found = channel.diagnostics().iter().filter(|found| found.severity < Severity::Note);
@@ -125,19 +181,26 @@ fn would_load(settings: &Settings, output: JsonArgs) -> Outcome {
         warnings.extend(results.warnings.iter().map(ToString::to_string));
         failed.extend(results.failed.iter().map(ToString::to_string));
     }
-    if settings.webchat.unwrap_or(names.is_empty() && failed.is_empty()) {
+    if settings.webchat.unwrap_or(is_empty) {
         names.push("webchat".to_owned());
     }
     if output.json {
         let channels: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
-        print_json(&json!({"running": false, "channels": channels, "failed": failed}));
+        print_json(
+            &json!({"running": false, "channels": channels, "failed": failed, "held": held::to_json(&held)}),
+        );
     } else {
-        println!(
+        outln!(
             "no host is running; it would load: {}",
             if names.is_empty() { "nothing".into() } else { names.join(", ") }
         );
-        warnings.iter().for_each(|warning| println!("warning: {}", escaped(warning)));
-        failed.iter().for_each(|error| println!("error: {}", escaped(error)));
+        warnings.iter().for_each(|warning| outln!("warning: {}", escaped(warning)));
+        failed.iter().for_each(|error| outln!("error: {}", escaped(error)));
+        out!("{}", held::to_text(&held::to_json(&held)));
     }
-    if failed.is_empty() { Ok(()) } else { Err(Failure::Reported) }
+    if failed.is_empty() && !held.iter().any(|held| held.state.is_error()) {
+        Ok(())
+    } else {
+        Err(Failure::Reported)
+    }
 }

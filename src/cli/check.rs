@@ -2,15 +2,6 @@
 
 use std::fmt::Write as _;
 
-use crate::capability::{AllowlistEntry, WebhookCapability};
-use crate::egress::is_unbounded_prefix;
-use crate::event::callback::{Callback, CallbackKind, CallbackValue};
-use crate::host::{ChannelHarness, ManagerConfig, inspect, setting_hosts};
-use crate::model::diagnostic::{Diagnostic, Severity};
-use crate::model::escape::escaped;
-use crate::secrets::SecretStore;
-use crate::webhook::{AuthPlan, Requirement};
-use crate::{ChannelCapabilitiesFile, LoadError, WasmChannel};
 use log::LevelFilter;
 use serde::Serialize;
 use wit_abi::guest::GuestKind;
@@ -18,11 +9,21 @@ use wit_abi::imports::HostFunc;
 
 use super::args::{CheckArgs, Common};
 use super::config::Settings;
-use super::output::{Failure, Outcome, count, print_json};
+use super::output::{CommandResult, Failure, count, print_json};
+use crate::capability::{AllowlistEntry, WebhookCapability};
+use crate::egress::{is_unbounded_prefix, setting_hosts};
+use crate::event::callback::{Callback, CallbackKind, CallbackValue};
+use crate::host::{ChannelHarness, ManagerConfig, inspect};
+use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::model::escape::escaped;
+use crate::package::rights_of;
+use crate::secrets::SecretStore;
+use crate::webhook::{AuthPlan, Requirement};
+use crate::{ChannelCapabilitiesFile, LoadError, WasmChannel};
 
 /// What is known about one channel.
 #[derive(Serialize)]
-struct Checked {
+struct CheckedChannel {
     name: String,
     kind: &'static str,
     abi_version: String,
@@ -35,6 +36,8 @@ struct Checked {
     websocket: bool,
     http: Vec<Allowed>,
     secrets: Vec<Needed>,
+    /// Everything that it may do, as it is shown for approval.
+    rights: Vec<String>,
     /// The most severe first.
     diagnostics: Vec<Diagnostic>,
 }
@@ -59,8 +62,8 @@ struct Needed {
 
 /// Everything that was looked at.
 #[derive(Serialize)]
-struct Report {
-    channels: Vec<Checked>,
+struct CheckReport {
+    channels: Vec<CheckedChannel>,
     /// Channels that cannot be loaded, and files that look like one.
     diagnostics: Vec<Diagnostic>,
     errors: usize,
@@ -68,12 +71,12 @@ struct Report {
 }
 
 /// Loads what the paths name and reports errors and warnings. Exit code 1 when there is an error, or no channel.
-pub fn check(common: &Common, options: &CheckArgs) -> Outcome {
+pub fn check(common: &Common, options: &CheckArgs) -> CommandResult {
     let settings = Settings::load(common)?;
     super::logging::start(common, None, LevelFilter::Error)?;
     let config = settings.manager_in_memory()?;
     let loader = settings.loader()?;
-    let mut report = Report { channels: Vec::new(), diagnostics: Vec::new(), errors: 0, warnings: 0 };
+    let mut report = CheckReport { channels: Vec::new(), diagnostics: Vec::new(), errors: 0, warnings: 0 };
     for path in &options.paths {
         let results = loader.load(path).map_err(Failure::problem)?;
         let not_loaded = |error: &LoadError| Diagnostic::error("not-loaded", error.to_string());
@@ -93,19 +96,23 @@ pub fn check(common: &Common, options: &CheckArgs) -> Outcome {
     if options.output.json {
         print_json(&serde_json::to_value(&report).map_err(Failure::problem)?);
     } else {
-        print!("{}", to_text(&report));
+        out!("{}", to_text(&report));
     }
     if report.errors == 0 && !report.channels.is_empty() { Ok(()) } else { Err(Failure::Reported) }
 }
 
-impl Report {
+impl CheckReport {
     fn count(&self, severity: Severity) -> usize {
         let of_channels = self.channels.iter().flat_map(|channel| &channel.diagnostics);
         of_channels.chain(&self.diagnostics).filter(|found| found.severity == severity).count()
     }
 }
 
-fn check_channel(channel: &WasmChannel, config: &ManagerConfig, starts: bool) -> Result<Checked, Failure> {
+fn check_channel(
+    channel: &WasmChannel,
+    config: &ManagerConfig,
+    starts: bool,
+) -> Result<CheckedChannel, Failure> {
     let mut diagnostics = inspect(channel, config).map_err(Failure::problem)?;
     if starts {
         diagnostics.extend(run_on_start(channel, config));
@@ -118,7 +125,7 @@ fn check_channel(channel: &WasmChannel, config: &ManagerConfig, starts: bool) ->
     let plan = AuthPlan::from(&webhook, channel.name().as_str()).map_err(Failure::problem)?;
     let imports = HostFunc::ALL.into_iter().filter(|func| module.abi_version().imports(*func));
     let callbacks = CallbackKind::ALL.into_iter().filter(|kind| module.exports(*kind));
-    Ok(Checked {
+    Ok(CheckedChannel {
         name: channel.name().to_string(),
         kind: match module.kind() {
             GuestKind::Component => "component",
@@ -134,6 +141,7 @@ fn check_channel(channel: &WasmChannel, config: &ManagerConfig, starts: bool) ->
         websocket: capabilities.websocket.is_some(),
         http: allowed_places(channel, config),
         secrets: needed(file, &plan, config),
+        rights: rights_of(channel.guest_name(), file).iter().map(ToString::to_string).collect(),
         diagnostics,
     })
 }
@@ -152,18 +160,18 @@ fn allowed_places(channel: &WasmChannel, config: &ManagerConfig) -> Vec<Allowed>
 /// Runs `on-start` and reports what came of it.
 fn run_on_start(channel: &WasmChannel, config: &ManagerConfig) -> Vec<Diagnostic> {
     let failed = |error: String| vec![Diagnostic::error("on-start-failed", error)];
-    let mut trial = match ChannelHarness::new(channel, config.clone()) {
-        Ok(trial) => trial,
+    let mut harness = match ChannelHarness::new(channel, config.clone()) {
+        Ok(harness) => harness,
         Err(error) => return failed(error.to_string()),
     };
-    let config_json = match trial.start_config() {
+    let config_json = match harness.start_config() {
         Ok(config_json) => config_json,
         Err(error) => return failed(error.to_string()),
     };
-    let (report, _) = trial.run(&Callback::Start { config_json });
+    let (report, _) = harness.run(&Callback::Start { config_json });
     match report.result {
         Ok(CallbackValue::Started(started)) => {
-            let registration = trial.register(&started);
+            let registration = harness.register(&started);
             let paths: Vec<&str> =
                 registration.endpoints.iter().map(|endpoint| endpoint.path.as_str()).collect();
             let paths = if paths.is_empty() { "no paths".to_owned() } else { paths.join(", ") };
@@ -184,6 +192,7 @@ fn import_name(func: HostFunc) -> String {
     match func {
         HostFunc::TimerSet | HostFunc::TimerCancel => format!("timers/{}", func.name()),
         HostFunc::SocketSend => format!("socket/{}", func.name()),
+        HostFunc::StateRead | HostFunc::StateWrite => format!("state/{}", func.name()),
         _ => func.name().to_owned(),
     }
 }
@@ -240,7 +249,7 @@ fn needed(file: &ChannelCapabilitiesFile, plan: &AuthPlan, config: &ManagerConfi
     names.into_iter().map(|(name, optional)| Needed { stored: stored(&name), name, optional }).collect()
 }
 
-fn to_text(report: &Report) -> String {
+fn to_text(report: &CheckReport) -> String {
     let mut text = String::new();
     for channel in &report.channels {
         text += &channel_to_text(channel);
@@ -260,7 +269,7 @@ fn to_text(report: &Report) -> String {
     text
 }
 
-fn channel_to_text(channel: &Checked) -> String {
+fn channel_to_text(channel: &CheckedChannel) -> String {
     let mut text = format!("{}\n", channel.name);
     let mut line = |what: &str, value: String| {
         if !value.is_empty() {
@@ -297,6 +306,9 @@ fn channel_to_text(channel: &Checked) -> String {
     }
     if channel.websocket {
         line("websocket", "declared".into());
+    }
+    for right in &channel.rights {
+        line("right", right.clone());
     }
     for found in &channel.diagnostics {
         let _ = writeln!(text, "  {}: {}", found.severity, escaped(&found.to_string()));

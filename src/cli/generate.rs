@@ -2,14 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::WasmChannel;
-use crate::capability::RequiredSecret;
-use crate::secrets::{Secret, SecretStore, normalise_name};
-use crate::webhook::AuthPlan;
-
 use super::config::{SecretSources, Settings};
 use super::output::Failure;
+use crate::WasmChannel;
+use crate::capability::RequiredSecret;
 use crate::model::escape::escaped;
+use crate::secrets::{Secret, SecretStore, normalise_name};
+use crate::webhook::AuthPlan;
 
 /// Makes secrets in the daemon's own file.
 pub struct SecretGenerator {
@@ -40,16 +39,11 @@ impl SecretGenerator {
         let missing = to_generate(channel, &**store, self.sources.takes_any_variable());
         let needed = missing.into_iter().filter(|(_, declared)| declared.applies(self.has_public_url));
         for (secret, declared) in needed {
-            let is_entered_elsewhere = is_entered_elsewhere(channel, &secret);
-            let secret = channel.stored_secret_name(&secret);
-            if is_entered_elsewhere {
-                log::warn!(
-                    target: target,
-                    "channel {name}: secret {secret} is missing and is not generated, because it must be the same at the \
-                     provider: store it with `tinclaw secrets set {secret}`"
-                );
+            // The diagnostics of the channel say that it is missing, and how to make one.
+            if is_entered_elsewhere(channel, &secret) {
                 continue;
             }
+            let secret = channel.stored_secret_name(&secret);
             match generate(&self.sources, &secret, &declared) {
                 Ok(true) => log::info!(
                     target: target,

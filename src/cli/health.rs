@@ -1,26 +1,28 @@
 //! `tinclaw health`.
 
-use crate::model::escape::escaped;
 use serde_json::Value;
 
 use super::args::{Common, JsonArgs};
 use super::channels::running;
+use super::client::{HostResponse, ask_running, not_running};
 use super::config::Settings;
-use super::control::{ControlRequest, HostResponse, ask_running};
-use super::output::{Failure, Outcome, age, now_ms};
+use super::held;
+use super::output::{CommandResult, Failure, age, now_ms};
+use crate::admin::ApiCall;
+use crate::model::escape::escaped;
 
 /// Asks the running host. Exit code 1 when none runs or it is degraded: its store is down, or a channel is not ready
 /// or has a missing secret.
-pub fn health(common: &Common, output: &JsonArgs) -> Outcome {
+pub fn health(common: &Common, output: &JsonArgs) -> CommandResult {
     let settings = Settings::load(common)?;
-    let HostResponse::Running(health) = ask_running(&settings, &ControlRequest::Health)? else {
-        let directory = settings.state_dir.display();
-        return Err(Failure::problem(format!("no host is running with the state directory {directory}")));
+    let health = match ask_running(&settings, &ApiCall::get(&["health"]))? {
+        HostResponse::Running(health) => health,
+        HostResponse::NotRunning(looked) => return Err(not_running(&looked)),
     };
     if output.json {
         super::output::print_json(&health);
     } else {
-        print!("{}", to_text(&health));
+        out!("{}", to_text(&health));
     }
     if is_healthy(&health) { Ok(()) } else { Err(Failure::Reported) }
 }
@@ -37,12 +39,14 @@ pub fn summary(health: &Value) -> String {
     let oldest = Some(age(&health["oldest_message_at"], now_ms())).filter(|age| !age.is_empty());
     let oldest = oldest.map(|age| format!(", the oldest {age}")).unwrap_or_default();
     let agent = agent_line(&health["agent"]);
+    let commit = store["commit_us"]["mean"].as_u64();
+    let commit = commit.map(|us| format!(", {:.1} ms each", us as f64 / 1000.0)).unwrap_or_default();
     let unrouted = match number(&health["unrouted_requests"]) {
         0 => String::new(),
         count => format!("requests  {count} to paths or methods that no channel takes; the log has them\n"),
     };
     format!(
-        "store     {}{reason}, {} KiB, commits: {}\nmessages  {} waiting, {} in flight{oldest}\n{unrouted}{agent}",
+        "store     {}{reason}, {} KiB, {} commits{commit}\nmessages  {} waiting, {} in flight{oldest}\n{unrouted}{agent}",
         store["state"].as_str().unwrap_or_default(),
         number(&store["usage"]["bytes"]) / 1024,
         number(&store["commits"]),
@@ -69,10 +73,12 @@ fn agent_line(agent: &Value) -> String {
     line + "\n"
 }
 
-/// Whether the store is up, and every channel is ready and lacks no secret.
+/// Whether the store is up, and every channel that is installed and not disabled is ready and lacks no secret.
 pub fn is_healthy(health: &Value) -> bool {
     let channels = health["channels"].as_array().map(Vec::as_slice).unwrap_or_default();
-    health["store"]["state"] == "up" && channels.iter().all(is_channel_healthy)
+    health["store"]["state"] == "up"
+        && channels.iter().all(is_channel_healthy)
+        && !held::has_error(&health["held"])
 }
 
 fn is_channel_healthy(channel: &Value) -> bool {
@@ -86,7 +92,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::output::rfc3339;
+    use crate::admin::rfc3339;
 
     #[test]
     fn the_agent_has_a_line() {
@@ -115,6 +121,19 @@ mod tests {
         let mut lacking = health("up", &["ready", "ready"]);
         lacking["channels"][1]["missing_secrets"] = json!(["a"]);
         assert!(!is_healthy(&lacking));
+        for (state, expected) in [
+            ("waiting", true),
+            ("disabled", true),
+            ("not_approved", false),
+            ("refused", false),
+            ("not_loaded", false),
+        ] {
+            let mut held = health("up", &["ready"]);
+            held["held"] = json!([{"name": "b", "state": state, "text": "why\u{1b}", "help": "do this"}]);
+            assert_eq!(is_healthy(&held), expected, "{state}");
+            let line = format!("{state}: channel b: why\\u{{1b}}; do this\n");
+            assert!(to_text(&held).contains(&line), "{}", to_text(&held));
+        }
         assert!(to_text(&health("up", &["ready"])).contains("up"));
     }
 }

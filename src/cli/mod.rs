@@ -5,31 +5,56 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `args`, `version`, `reference` | what can be written on the command line; `--version`; completions and manual pages |
+//! | `args`, `reference` | what can be written on the command line; completions and manual pages |
 //! | `config/` | `tinclaw.toml`, and what it becomes together with the command line |
+//! | `config_command` | `tinclaw config` |
+//! | `takeover` | the listening socket, which another host may take over |
 //! | `run` | `tinclaw run` |
-//! | `agent/` | who replies to messages: echo, a program, an HTTP server |
-//! | `control/` | the socket through which other commands reach the running host |
-//! | `check`, `call`, `channels` | commands about channels |
-//! | `new` | `tinclaw new`: the source of a new channel |
+//! | `client/`, `admin_api` | how commands ask the running host; its admin API |
+//! | `check`, `call`, `call_input`, `channels` | commands about channels |
+//! | `new`, `template/` | `tinclaw new`: the source of a new channel |
 //! | `tools` | commands about tools |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
-//! | `secrets`, `prompt` | commands about secrets |
+//! | `held` | channels and packages that are held back, and why |
+//! | `doctor/` | what does not work around a host, and what to do |
+//! | `trace` | what became of a message |
+//! | `record`, `replay` | callbacks that are recorded, and run again |
+//! | `explain`, `raw_request` | why a request of a channel, or one to it, is refused |
+//! | `secrets`, `prompt`, `generate` | commands about secrets, and those that the host makes itself |
 //! | `setup/` | setting channels up; trying an agent before the host runs |
-//! | `status` | what works and what is missing |
-//! | `start_channel` | a channel that is added to the running host |
-//! | `output`, `outcome` | JSON, columns and times; exit codes |
-//! | `logging`, `signals`, `memory` | log, signals, heap |
+//! | `status/` | what works and what is missing |
+//! | `change/` | channels that are installed, upgraded, approved, removed and signed; what the running host changes |
+//! | `hosts` | commands about the hosts of a cluster |
+//! | `service`, `supervisor` | the files by which systemd runs the host, and what it is told |
+//! | `start_channel` | what the running host is changed with |
+//! | `startable` | what a start would refuse of a configuration |
+//! | `print` | printing that never panics |
+//! | `output` | JSON, columns and times; exit codes |
+//! | `logging/`, `access_log`, `access_log_queue` | the log, and that of requests |
+//! | `memory` | what the heap keeps of the system's memory |
 
+#[macro_use]
+mod print;
+
+mod access_log;
+mod access_log_queue;
+mod admin_api;
 mod args;
 mod call;
 mod call_input;
+mod change;
 mod channels;
 mod check;
+mod client;
 mod config;
-mod control;
+mod config_command;
+mod doctor;
+mod explain;
 mod generate;
 mod health;
+mod held;
+#[cfg(feature = "cluster")]
+mod hosts;
 mod logging;
 mod memory;
 mod new;
@@ -37,20 +62,30 @@ mod output;
 mod pairing;
 mod prompt;
 mod queues;
+mod raw_request;
+mod record;
 mod reference;
+mod replay;
 mod run;
 mod secrets;
+mod service;
 mod setup;
 mod start_channel;
+mod startable;
 mod status;
+mod supervisor;
+mod takeover;
 mod tools;
+mod trace;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use crate::model::escape::{escaped, escaped_lines};
-use clap::error::ErrorKind;
-
 use args::{Arguments, CliCommand};
+use clap::error::ErrorKind as UsageKind;
+use output::Failure;
+
+use crate::model::escape::{escaped, escaped_lines};
 
 /// Does what the command line says: what the program `tinclaw` is.
 ///
@@ -72,47 +107,90 @@ fn no_core_dumps() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let limit = |bytes| setrlimit(Resource::Core, Rlimit { current: Some(bytes), maximum: Some(bytes) });
     if let Err(error) = limit(1).or_else(|_| limit(0)) {
-        eprintln!("tinclaw: core dumps cannot be switched off: {error}");
+        errln!("tinclaw: core dumps cannot be switched off: {error}");
     }
 }
 
 fn run_command(Arguments { common, command }: Arguments) -> ExitCode {
+    // Also of commands that log nothing.
+    if let Err(failure) = logging::check_filters(&common, None) {
+        return failure.report();
+    }
     let outcome = match command {
         CliCommand::Run(options) => run::run(&common, options),
         CliCommand::Check(options) => check::check(&common, &options),
         CliCommand::Call(options) => call::call(&common, &options),
         CliCommand::Channels(command) => channels::channels(&common, &command),
-        CliCommand::New { name } => new::new(&name),
+        CliCommand::Config(command) => config_command::config(&common, &command),
+        CliCommand::Install(arguments) => change::install(&common, &arguments),
+        CliCommand::Upgrade(arguments) => change::upgrade(&common, &arguments),
+        CliCommand::Remove(arguments) => change::remove(&common, &arguments),
+        CliCommand::Enable(arguments) => change::enable(&common, &arguments),
+        CliCommand::Disable(arguments) => change::disable(&common, &arguments),
+        CliCommand::Approve(arguments) => change::approve(&common, &arguments),
+        CliCommand::Reload(arguments) => change::reload(&common, &arguments),
+        #[cfg(feature = "cluster")]
+        CliCommand::Hosts(output) => hosts::hosts(&common, &output),
+        #[cfg(feature = "cluster")]
+        CliCommand::Drain(arguments) => hosts::drain(&common, &arguments),
+        CliCommand::Sign(arguments) => change::sign(&common, &arguments),
+        CliCommand::Verify(arguments) => change::verify(&common, &arguments),
+        CliCommand::New { name, output } => new::new(&name, output),
         CliCommand::Tools(command) => tools::tools(&common, &command),
         CliCommand::Messages(command) => queues::messages(&common, &command),
         CliCommand::Replies(command) => queues::replies(&common, &command),
         CliCommand::Pairing(command) => pairing::pairing(&common, &command),
         CliCommand::Secrets(command) => secrets::secrets(&common, &command),
         CliCommand::Setup(options) => setup::setup(&common, options),
-        CliCommand::Status { channel, output } => status::status(&common, channel.as_deref(), output),
+        CliCommand::Status { channel, watch, output } => {
+            status::status(&common, channel.as_deref(), watch, output)
+        }
         CliCommand::Health(options) => health::health(&common, &options),
+        CliCommand::Service(command) => service::service(&command),
+        CliCommand::Doctor(output) => doctor::doctor(&common, output),
+        CliCommand::Trace(options) => trace::trace(&common, &options),
+        CliCommand::Record(options) => record::record(&common, &options),
+        CliCommand::Replay(options) => replay::replay(&common, &options),
+        CliCommand::Egress(command) => explain::egress(&common, &command),
+        CliCommand::VerifyWebhook(options) => explain::verify_webhook(&common, &options),
         CliCommand::Completions { shell } => reference::completions(shell),
         CliCommand::Man { directory } => reference::man(&directory),
     };
-    match outcome {
+    let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    };
+    printed(code)
+}
+
+/// The exit code of a command that has printed everything: 1 when what it printed found no room. A reader that stops early, as
+/// `head` does, has seen what it wanted.
+fn printed(code: ExitCode) -> ExitCode {
+    logging::finish();
+    match print::finish() {
+        Ok(()) | Err(ErrorKind::BrokenPipe) => code,
+        Err(error) => {
+            let code_of_failure = Failure::problem(format!("standard output: {error}")).report();
+            if code == ExitCode::SUCCESS { code_of_failure } else { code }
+        }
     }
 }
 
 /// Prints help, the version, or what is wrong with the command line. An argument that would move the cursor is quoted
 /// escaped, and without colour.
 fn report_usage(error: &clap::Error) -> ExitCode {
-    let is_error = !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let is_error = !matches!(error.kind(), UsageKind::DisplayHelp | UsageKind::DisplayVersion);
     let is_plain = |word: std::ffi::OsString| {
         let text = word.to_string_lossy();
         escaped(&text) == text
     };
     if is_error && !std::env::args_os().all(is_plain) {
-        eprint!("{}", escaped_lines(&error.render().to_string()));
-    } else {
-        // A reader that stops early, as `head` does, has seen what it wanted.
+        err!("{}", escaped_lines(&error.render().to_string()));
+    } else if is_error {
+        // There is no other place to say it.
         let _ = error.print();
+    } else {
+        print::print_with(|_| error.print());
     }
-    ExitCode::from(if is_error { 2 } else { 0 })
+    printed(ExitCode::from(if is_error { 2 } else { 0 }))
 }

@@ -3,21 +3,23 @@
 use std::io;
 use std::path::Path;
 
-use crate::channel::{ChannelName, kit_files};
+use serde_json::json;
 
-use super::output::{Failure, Outcome};
+use super::args::JsonArgs;
+use super::output::{CommandResult, Failure, print_json};
+use crate::channel::{ChannelName, kit_files};
 
 /// Stands in the templates for the channel's name.
 const PLACEHOLDER: &str = "NAME";
 
 /// The files of a new crate and what is in them.
 const TEMPLATES: &[(&str, &str)] = &[
-    ("Cargo.toml", include_str!("../../channels/template/Cargo.toml.in")),
-    (".cargo/config.toml", include_str!("../../channels/template/cargo-config.toml.in")),
-    (".gitignore", include_str!("../../channels/template/gitignore.in")),
-    ("src/lib.rs", include_str!("../../channels/template/lib.rs.in")),
-    ("channels/NAME.capabilities.json", include_str!("../../channels/template/capabilities.json.in")),
-    ("tinclaw.toml", include_str!("../../channels/template/tinclaw.toml.in")),
+    ("Cargo.toml", include_str!("template/Cargo.toml.in")),
+    (".cargo/config.toml", include_str!("template/cargo-config.toml.in")),
+    (".gitignore", include_str!("template/gitignore.in")),
+    ("src/lib.rs", include_str!("template/lib.rs.in")),
+    ("channels/NAME.capabilities.json", include_str!("template/capabilities.json.in")),
+    ("tinclaw.toml", include_str!("template/tinclaw.toml.in")),
 ];
 
 /// Names that a crate of Rust cannot have: keywords, crates of the language, and what the new crate depends on.
@@ -89,7 +91,7 @@ const REFUSED: &[&str] = &[
 ];
 
 /// Does what `tinclaw new NAME` says, in the current directory.
-pub fn new(name: &str) -> Outcome {
+pub fn new(name: &str, output: JsonArgs) -> CommandResult {
     let channel = checked(name)?;
     let kit = kit_files().ok_or_else(|| {
         Failure::problem("the kit for channels is not in this program: build it with the feature `bundled`")
@@ -97,18 +99,27 @@ pub fn new(name: &str) -> Outcome {
     let folder = Path::new(name);
     // Fails when anything of this name is there already.
     std::fs::create_dir(folder).map_err(|error| cannot(folder, &error))?;
+    let mut files = Vec::new();
     for (path, template) in TEMPLATES {
         let text = template.replace(PLACEHOLDER, channel.as_str());
-        write(&folder.join(path.replace(PLACEHOLDER, channel.as_str())), text.as_bytes())?;
+        let path = folder.join(path.replace(PLACEHOLDER, channel.as_str()));
+        write(&path, text.as_bytes())?;
+        files.push(path);
     }
     for (path, content) in kit {
-        write(&folder.join(path), &content)?;
+        let path = folder.join(path);
+        write(&path, &content)?;
+        files.push(path);
     }
-    println!("wrote the channel {channel} into {}", folder.display());
-    println!("next, after `rustup target add wasm32-unknown-unknown`:");
-    println!("  cd {} && cargo build --release --target wasm32-unknown-unknown", folder.display());
-    println!("  cp target/wasm32-unknown-unknown/release/{channel}.wasm channels/");
-    println!("  tinclaw check channels");
+    if output.json {
+        print_json(&json!({"channel": channel, "directory": folder, "files": files}));
+        return Ok(());
+    }
+    outln!("wrote the channel {channel} into {}", folder.display());
+    outln!("next, after `rustup target add wasm32-unknown-unknown`:");
+    outln!("  cd {} && cargo build --release --target wasm32-unknown-unknown", folder.display());
+    outln!("  cp target/wasm32-unknown-unknown/release/{channel}.wasm channels/");
+    outln!("  tinclaw check channels");
     Ok(())
 }
 

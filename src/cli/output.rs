@@ -11,17 +11,10 @@ use crate::model::escape::{escaped, escaped_json, escaped_lines};
 
 /// Prints a JSON document on one line.
 pub fn print_json(value: &Value) {
-    println!("{}", escaped_json(&value.to_string()));
+    outln!("{}", escaped_json(&value.to_string()));
 }
 
-/// A time as RFC 3339 has it, in UTC and whole milliseconds; null when it is beyond the year 9999.
-pub fn rfc3339(time: SystemTime) -> Value {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time = i64::try_from(since.as_millis()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    time.map_or(Value::Null, |time| Value::String(time.to_string()))
-}
-
-/// How long ago a time of [`rfc3339`] was, or in how long it will be.
+/// How long ago a time in RFC 3339 was, or in how long it will be.
 pub fn age(time: &Value, now_ms: u64) -> String {
     match time.as_str().and_then(|text| text.parse::<Timestamp>().ok()) {
         Some(time) => age_of(u64::try_from(time.as_millisecond()).unwrap_or_default(), now_ms),
@@ -86,7 +79,7 @@ pub enum Failure {
 }
 
 /// The result of a command.
-pub type Outcome = Result<(), Failure>;
+pub type CommandResult = Result<(), Failure>;
 
 impl Display for Failure {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -115,7 +108,7 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Reported => return ExitCode::from(1),
         };
-        eprintln!("error: {}", escaped_lines(&self.to_string()));
+        errln!("error: {}", escaped_lines(&self.to_string()));
         ExitCode::from(code)
     }
 }
@@ -127,6 +120,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::admin::rfc3339;
 
     /// `messages list` showed `\u{202e}` as it was, so a sender could reorder what the operator read.
     #[test]
@@ -138,7 +132,7 @@ mod tests {
     #[test]
     fn times_are_rfc_3339_and_ages_are_short() {
         let of = |unix_ms: u64| rfc3339(UNIX_EPOCH + Duration::from_millis(unix_ms));
-        assert_eq!(of(0), json!("1970-01-01T00:00:00Z"));
+        assert_eq!(of(0), json!("1970-01-01T00:00:00.000Z"));
         assert_eq!(of(1_700_000_000_123), json!("2023-11-14T22:13:20.123Z"));
         assert_eq!(of(i64::MAX as u64), Value::Null);
         for (at, now, expected) in [

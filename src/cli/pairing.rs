@@ -1,48 +1,52 @@
 //! `tinclaw pairing`.
 
 use log::LevelFilter;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::args::{Common, PairingCommand};
+use super::client::ask;
 use super::config::Settings;
-use super::control::{ControlRequest, ask};
-use super::output::{Outcome, age, columns, now_ms, print_json};
+use super::output::{CommandResult, age, columns, now_ms, print_json};
+use crate::admin::ApiCall;
 use crate::model::escape::escaped;
 
 /// Does what `tinclaw pairing …` says. The running host knows at once.
-pub fn pairing(common: &Common, command: &PairingCommand) -> Outcome {
+pub fn pairing(common: &Common, command: &PairingCommand) -> CommandResult {
     let settings = Settings::load(common)?;
     super::logging::start(common, None, LevelFilter::Error)?;
     match command {
         PairingCommand::List(output) => {
-            let lists = ask(&settings, ControlRequest::ListPairing)?;
+            let lists = ask(&settings, &ApiCall::get(&["pairing"]))?;
             if output.json {
                 print_json(&lists);
             } else {
-                print!("{}", to_text(&lists, now_ms()));
+                out!("{}", to_text(&lists, now_ms()));
             }
         }
-        PairingCommand::Approve { channel, code, identity } => {
-            let lists = ask(&settings, ControlRequest::ListPairing)?;
+        PairingCommand::Approve { channel, code, identity, output } => {
+            let lists = ask(&settings, &ApiCall::get(&["pairing"]))?;
             let accounts = settings.accounts();
             let is_account = |name: &str| {
                 accounts.iter().any(|(account, guest)| account == name && guest == channel.as_str())
             };
             let channel = channel_of_code(&lists, channel, code, &is_account);
-            let request = ControlRequest::ApprovePairing {
-                channel: channel.clone(),
-                code: code.clone(),
-                identity: identity.clone(),
-            };
-            let response = ask(&settings, request)?;
-            println!(
-                "{} may talk to the agent through {channel}",
-                escaped(response["id"].as_str().unwrap_or_default())
-            );
+            let approval = json!({"channel": channel, "code": code, "identity": identity});
+            let response = ask(&settings, &ApiCall::post(&["pairing", "approve"]).body(approval))?;
+            if output.json {
+                print_json(&response);
+                return Ok(());
+            }
+            let id = escaped(response["external_id"].as_str().unwrap_or_default());
+            outln!("{id} may talk to the agent through {channel}");
         }
-        PairingCommand::Revoke { channel, id } => {
-            ask(&settings, ControlRequest::RevokePairing { channel: channel.clone(), id: id.clone() })?;
-            println!("the approval of {} for {channel} is withdrawn", escaped(id));
+        PairingCommand::Revoke { channel, id, output } => {
+            let revocation = json!({"channel": channel, "id": id});
+            let response = ask(&settings, &ApiCall::post(&["pairing", "revoke"]).body(revocation))?;
+            if output.json {
+                print_json(&response);
+                return Ok(());
+            }
+            outln!("the approval of {} for {channel} is withdrawn", escaped(id));
         }
     }
     Ok(())
@@ -94,8 +98,6 @@ fn to_text(lists: &Value, now_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -1,10 +1,13 @@
 //! A secret from the terminal, without echo, or from standard input.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::time::Duration;
 
-use crate::secrets::Secret;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::secrets::Secret;
 
 /// What ends typing without a value.
 const CTRL_C: u8 = 3;
@@ -16,10 +19,10 @@ pub fn secret(question: &str) -> io::Result<Secret> {
     let stdin = io::stdin();
     let bytes = if stdin.is_terminal() {
         let _quiet = Quiet::new()?;
-        eprint!("{question}: ");
+        err!("{question}: ");
         io::stderr().flush()?;
         let typed = typed(&mut stdin.lock());
-        eprintln!();
+        errln!();
         typed?
     } else {
         piped(&mut stdin.lock())?
@@ -29,13 +32,21 @@ pub fn secret(question: &str) -> io::Result<Secret> {
     Ok(Secret::from(text))
 }
 
+/// Whether something is there to be read from standard input, or its end, within this time.
+pub fn has_input(within: Duration) -> bool {
+    let Ok(timeout) = Timespec::try_from(within) else { return false };
+    let stdin = io::stdin();
+    let mut waited = [PollFd::new(&stdin, PollFlags::IN)];
+    poll(&mut waited, Some(&timeout)).is_ok_and(|ready| ready > 0)
+}
+
 /// Reads a line that is typed after `question`, without its line break.
 pub fn line(question: &str) -> io::Result<String> {
-    eprint!("{question}: ");
+    err!("{question}: ");
     io::stderr().flush()?;
     let mut line = String::new();
     if io::stdin().read_line(&mut line)? == 0 {
-        eprintln!();
+        errln!();
         return Err(io::Error::other("nothing was stored"));
     }
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())

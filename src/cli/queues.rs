@@ -5,17 +5,18 @@ use log::LevelFilter;
 use serde_json::Value;
 
 use super::args::{Common, JsonArgs, MessagesCommand, OneRow, RepliesCommand, Rows};
+use super::client::ask;
 use super::config::Settings;
-use super::control::{self, ControlRequest, ask};
-use super::output::{Outcome, age, columns, now_ms, print_json};
+use super::output::{CommandResult, age, columns, now_ms, print_json};
+use crate::admin::ApiCall;
 use crate::model::escape::{escaped, escaped_lines};
 
 /// Does what `tinclaw messages …` says.
-pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {
+pub fn messages(common: &Common, command: &MessagesCommand) -> CommandResult {
     let settings = quiet(common)?;
     match command {
         MessagesCommand::List { rows, output } => {
-            let list = ask(&settings, ControlRequest::ListMessages(asked(rows)))?;
+            let list = ask(&settings, &list_call("messages", rows))?;
             show_list(
                 (&list, "messages"),
                 *output,
@@ -35,25 +36,22 @@ pub fn messages(common: &Common, command: &MessagesCommand) -> Outcome {
             );
             Ok(())
         }
-        MessagesCommand::Show(row) => show(&settings, *row, ControlRequest::ShowMessage { id: row.id }),
-        MessagesCommand::Replay(row) => change(
-            &settings,
-            *row,
-            ControlRequest::ReplayMessage { id: row.id },
-            ("message", "will be redelivered"),
-        ),
+        MessagesCommand::Show(row) => show(&settings, *row, "messages"),
+        MessagesCommand::Replay(row) => {
+            change(&settings, *row, ("messages", "replay"), ("message", "will be redelivered"))
+        }
         MessagesCommand::Drop(row) => {
-            change(&settings, *row, ControlRequest::DropMessage { id: row.id }, ("message", "is dropped"))
+            change(&settings, *row, ("messages", "drop"), ("message", "is dropped"))
         }
     }
 }
 
 /// Does what `tinclaw replies …` says.
-pub fn replies(common: &Common, command: &RepliesCommand) -> Outcome {
+pub fn replies(common: &Common, command: &RepliesCommand) -> CommandResult {
     let settings = quiet(common)?;
     match command {
         RepliesCommand::List { rows, output } => {
-            let list = ask(&settings, ControlRequest::ListReplies(asked(rows)))?;
+            let list = ask(&settings, &list_call("replies", rows))?;
             show_list(
                 (&list, "replies"),
                 *output,
@@ -72,13 +70,11 @@ pub fn replies(common: &Common, command: &RepliesCommand) -> Outcome {
             );
             Ok(())
         }
-        RepliesCommand::Show(row) => show(&settings, *row, ControlRequest::ShowReply { id: row.id }),
+        RepliesCommand::Show(row) => show(&settings, *row, "replies"),
         RepliesCommand::Retry(row) => {
-            change(&settings, *row, ControlRequest::RetryReply { id: row.id }, ("reply", "will be retried"))
+            change(&settings, *row, ("replies", "retry"), ("reply", "will be retried"))
         }
-        RepliesCommand::Drop(row) => {
-            change(&settings, *row, ControlRequest::DropReply { id: row.id }, ("reply", "is dropped"))
-        }
+        RepliesCommand::Drop(row) => change(&settings, *row, ("replies", "drop"), ("reply", "is dropped")),
     }
 }
 
@@ -88,14 +84,13 @@ fn quiet(common: &Common) -> Result<Settings, super::output::Failure> {
     Ok(settings)
 }
 
-fn asked<S: ValueEnum + Send + Sync>(rows: &Rows<S>) -> control::Rows {
+fn list_call<S: ValueEnum + Send + Sync>(resource: &str, rows: &Rows<S>) -> ApiCall {
     let name = |state: &S| state.to_possible_value().map(|value| value.get_name().to_owned());
-    control::Rows {
-        channel: rows.channel.clone(),
-        state: rows.state.as_ref().and_then(name),
-        before: rows.before,
-        limit: rows.limit,
-    }
+    ApiCall::get(&[resource])
+        .with("channel", rows.channel.as_ref())
+        .with("state", rows.state.as_ref().and_then(name))
+        .with("before", rows.before)
+        .with("limit", Some(rows.limit))
 }
 
 fn show_list(
@@ -108,14 +103,14 @@ fn show_list(
     if output.json {
         print_json(list);
     } else if items.is_empty() {
-        println!("no {name}");
+        outln!("no {name}");
     } else {
-        print!("{}", columns(headings, &items.iter().map(row).collect::<Vec<_>>()));
+        out!("{}", columns(headings, &items.iter().map(row).collect::<Vec<_>>()));
     }
 }
 
-fn show(settings: &Settings, row: OneRow, request: ControlRequest) -> Outcome {
-    let record = ask(settings, request)?;
+fn show(settings: &Settings, row: OneRow, resource: &str) -> CommandResult {
+    let record = ask(settings, &ApiCall::get(&[resource, &row.id.to_string()]))?;
     if row.output.json {
         print_json(&record);
         return Ok(());
@@ -128,18 +123,23 @@ fn show(settings: &Settings, row: OneRow, request: ControlRequest) -> Outcome {
             Value::String(text) => escaped(text).into_owned(),
             other => escaped(&other.to_string()).into_owned(),
         };
-        println!("{:<14}{shown}", field.trim_end_matches("_at").trim_end_matches("_json").replace('_', " "));
+        outln!("{:<14}{shown}", field.trim_end_matches("_at").trim_end_matches("_json").replace('_', " "));
     }
-    println!("\n{}", escaped_lines(record["content"].as_str().unwrap_or_default()));
+    outln!("\n{}", escaped_lines(record["content"].as_str().unwrap_or_default()));
     Ok(())
 }
 
-fn change(settings: &Settings, row: OneRow, request: ControlRequest, (kind, what): (&str, &str)) -> Outcome {
-    let response = ask(settings, request)?;
+fn change(
+    settings: &Settings,
+    row: OneRow,
+    (resource, action): (&str, &str),
+    (kind, what): (&str, &str),
+) -> CommandResult {
+    let response = ask(settings, &ApiCall::post(&[resource, &row.id.to_string(), action]))?;
     if row.output.json {
         print_json(&response);
     } else {
-        println!("{kind} {} {what}", row.id);
+        outln!("{kind} {} {what}", row.id);
     }
     Ok(())
 }

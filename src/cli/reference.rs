@@ -8,19 +8,19 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use super::args::Arguments;
-use super::output::{Failure, Outcome};
+use super::output::{CommandResult, Failure};
+use super::print::print_with;
 
 /// Prints the completion script of a shell.
-pub fn completions(shell: Shell) -> Outcome {
+pub fn completions(shell: Shell) -> CommandResult {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "tinclaw", &mut script);
-    // A reader that stops early, as `head` does, has seen what it wanted.
-    let _ = std::io::stdout().write_all(&script);
+    print_with(|out| out.write_all(&script));
     Ok(())
 }
 
 /// Writes a manual page for each command.
-pub fn man(directory: &Path) -> Outcome {
+pub fn man(directory: &Path) -> CommandResult {
     let written = std::fs::create_dir_all(directory)
         .and_then(|()| clap_mangen::generate_to(Arguments::command(), directory));
     written.map_err(|error| {

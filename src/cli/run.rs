@@ -1,10 +1,9 @@
-//! `tinclaw run`, and the signals that stop it: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
+//! `tinclaw run`, and its signals: SIGINT (Ctrl-C) and SIGTERM stop it, SIGHUP has it read the configuration anew.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{ErrorKind, IsTerminal as _, Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -13,67 +12,101 @@ use crossbeam_channel::bounded;
 use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::access_log_queue::AccessLog;
+use super::admin_api::AdminApi;
 use super::args::{Common, RunArgs};
 use super::channels::webchat;
-use super::config::{Settings, control_socket};
-use super::control::ControlServer;
+use super::config::Settings;
 use super::generate::SecretGenerator;
-use super::output::{Failure, Outcome};
+use super::output::{CommandResult, Failure};
 use super::setup::agent;
 use super::start_channel::ChannelStarter;
+use super::startable::NamedChannels;
+use super::supervisor::Supervisor;
+use super::takeover::{Listening, Successor, TakeoverSocket, check_alone, listen, take_over};
 use super::tools::{configured as configured_tools, paths as tool_paths};
-use super::{logging, memory};
+use super::{access_log, logging, memory, startable};
+use crate::admin::HostChange;
 use crate::agent::Agent;
+use crate::host::ManagerConfig;
 use crate::model::diagnostic::Severity;
+use crate::model::scoped_thread::spawn_scoped;
+use crate::package::Staging;
 use crate::{Host, HostError, ToolRegistry, WasmChannelLoader, WasmChannelRuntime, WasmToolRuntime};
 
 /// Runs a host until a signal stops it.
-pub fn run(common: &Common, options: RunArgs) -> Outcome {
+pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     let settings = Settings::load_for_run(common, options.clone())?;
-    logging::start(common, settings.log.as_deref(), LevelFilter::Info)?;
-    let signal = StopSignal::install()?;
-    let channels = find_channels(&settings)?;
-    // Bound first: a second program on this port must not change anything before it finds the port taken.
-    let listener = bind(settings.listen)?;
     let loader = settings.loader()?;
-    let starter = ChannelStarter::new(common, &options, &settings, loader.clone());
-    let host = start(&settings, &loader, channels, listener)?;
-    let control = ControlServer::open(&control_socket(&settings.state_dir));
+    // What can fail does so before a running host is told to stop, and before a second program on its port changes anything.
+    if let Some(problem) = startable::problems(common, &settings, loader.runtime()).into_iter().next() {
+        return Err(problem);
+    }
+    logging::start_with(common, settings.log.as_deref(), LevelFilter::Info, &settings.log_output)?;
+    let access_log = settings.access_log.as_ref();
+    let access_log =
+        access_log.map(|target| access_log::start(target, settings.log_output.format, settings.log_limits));
+    let access_log = access_log.transpose()?;
+    let signal = StopSignal::install()?;
+    let channels = startable::named_channels(&settings)?;
+    if channels.is_fallback {
+        log::warn!("no channels were found: running the web chat instead");
+    }
+    if settings.webchat.is_none() && !channels.has_webchat {
+        log::info!("the web chat does not run, because there are channels; `webchat = true` runs it too");
+    }
     let agent = agent(&settings)?;
-    greet(&settings, &host, &*agent);
-    serve(&host, &*agent, control.map(|control| (control, &starter)), signal);
+    let tools = tools(&settings, loader.runtime())?;
+    if options.takeover {
+        startable::check_channels(&settings, loader.runtime())?;
+    } else {
+        check_alone(&settings.state_dir)?;
+    }
+    let mut admin = AdminApi::bind(&settings, options.takeover)?;
+    let listening = match options.takeover {
+        true => take_over(&settings.state_dir, settings.listen, || signal.is_set())?,
+        false => listen(settings.listen)?,
+    };
+    let listener = listening.listener.try_clone().map_err(Failure::problem)?;
+    let supervisor = Supervisor::from_environment().map(Arc::new);
+    let starter = ChannelStarter::new(common, &options, &settings, loader.clone());
+    let starter = Arc::new(ChannelStarter {
+        supervisor: supervisor.clone(),
+        access_log: access_log.clone(),
+        ..starter
+    });
+    admin.bind_again(&settings);
+    recover_packages(&settings);
+    let host = start(&settings, &loader, (channels, tools), listening, access_log.clone())?;
+    let takeover = TakeoverSocket::open(&settings.state_dir);
+    let admin = admin.serve(&settings, &host, Arc::clone(&starter))?;
+    greet(&settings, &host, &admin, &*agent);
+    let passes_on = takeover.as_ref().map(|socket| PassedOn { socket, listener });
+    if let Some(supervisor) = &supervisor {
+        supervisor.ready();
+    }
+    let operated = Operated { admin, starter: &starter, supervisor: supervisor.as_deref() };
+    let successor = serve(&host, &*agent, operated, signal, passes_on);
+    host.shutdown();
+    if let Some(log) = access_log {
+        log.flush();
+    }
     log::info!("stopped");
+    // Its socket is gone before the other host makes its own.
+    drop(takeover);
+    if let Some(successor) = successor {
+        successor.stopped();
+    }
     Ok(())
 }
 
-/// What a host is to run.
-struct Channels {
-    paths: Vec<PathBuf>,
-    has_webchat: bool,
-}
-
-/// The channels that the configuration names, and the web chat when it is wanted.
-fn find_channels(settings: &Settings) -> Result<Channels, Failure> {
-    let paths = settings.channel_paths();
-    let mut is_empty = settings.accounts().is_empty();
-    for path in &paths {
-        let found = WasmChannelLoader::discover(path).map_err(Failure::problem)?;
-        is_empty &= found.channels.is_empty() && found.refused.is_empty();
+/// Finishes installations that were cut short. A directory that cannot be written is loaded as it is.
+fn recover_packages(settings: &Settings) {
+    for directory in settings.package_directories() {
+        if let Err(error) = Staging::recover_directory(&directory, &settings.records()) {
+            log::error!("packages in {} are left as they are: {error}", directory.display());
+        }
     }
-    if settings.webchat.is_none() && is_empty && !paths.is_empty() {
-        log::warn!("no channels were found: running the web chat instead");
-    }
-    let has_webchat = settings.webchat.unwrap_or(is_empty);
-    if is_empty && !has_webchat {
-        return Err(no_channels("there are no channels"));
-    }
-    Ok(Channels { paths, has_webchat })
-}
-
-fn no_channels(why: &str) -> Failure {
-    Failure::problem(format!(
-        "{why}; `tinclaw check PATH` reports why a channel cannot be loaded, and --webchat runs the web chat"
-    ))
 }
 
 /// The tools that the configuration names, when there are any. One that cannot be loaded does not keep the host from
@@ -93,31 +126,27 @@ fn tools(settings: &Settings, engine: &WasmChannelRuntime) -> Result<Option<Tool
     Ok(Some(tools))
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).map_err(|error| {
-        let port = address.port().checked_add(1).unwrap_or_default();
-        Failure::problem(format!(
-            "cannot listen on {address}: {error}; choose another address with --listen, such as --listen 127.0.0.1:{port}"
-        ))
-    })
-}
-
 fn start(
     settings: &Settings,
     loader: &WasmChannelLoader,
-    channels: Channels,
-    listener: TcpListener,
+    (channels, tools): (NamedChannels, Option<ToolRegistry>),
+    listening: Listening,
+    access_log: Option<AccessLog>,
 ) -> Result<Host, Failure> {
     let mut builder = Host::builder();
-    if let Some(tools) = tools(settings, loader.runtime())? {
+    if let Some(tools) = tools {
         builder = builder.tools(tools);
     }
     builder = builder
-        .manager(settings.manager()?)
+        .manager(ManagerConfig { load_check: Some(settings.load_check()), ..settings.manager()? })
         .runtime(loader.runtime().clone())
-        .listen_on(listener)
+        .listen_on(listening.listener)
         .server_limits(settings.server.clone())
-        .trusted_proxies(settings.proxies.clone());
+        .access_log(access_log.map(|log| log.sink()))
+        .proxies(settings.proxies.clone());
+    if listening.is_taken_over {
+        builder = builder.serve_when_started();
+    }
     if let Some(bytes) = settings.max_body_bytes {
         builder = builder.max_body_bytes(bytes);
     }
@@ -136,17 +165,20 @@ fn start(
     });
     let host = host.start().map_err(|error| match error {
         // Each reason is in the log.
-        HostError::NoChannels(_) => no_channels("none of the channels could be loaded"),
+        HostError::NoChannels(_) => startable::no_channels("none of the channels could be loaded"),
         error => Failure::problem(error),
     })?;
     let loaded = std::mem::take(&mut *loaded.lock().unwrap_or_else(PoisonError::into_inner));
     settings.inspect_channels(&loaded).iter().for_each(|found| log::warn!("{found}"));
+    if let Err(error) = settings.records().adopted() {
+        log::error!("what was approved is not kept: {error}");
+    }
     Ok(host)
 }
 
 /// Says on standard output what runs and where. Programs may read it: the line `listening on URL` is there, and
 /// everything is written before an agent gets the first message.
-fn greet(settings: &Settings, host: &Host, agent: &dyn Agent) {
+fn greet(settings: &Settings, host: &Host, admin: &AdminApi, agent: &dyn Agent) {
     let Some(address) = host.reachable_addr() else { return };
     let health = host.health().map(|health| health.channels).unwrap_or_default();
     let names: Vec<&str> = health.iter().map(|channel| channel.name.as_str()).collect();
@@ -162,12 +194,15 @@ fn greet(settings: &Settings, host: &Host, agent: &dyn Agent) {
         text += &format!("  tools     {}\n", names.join(", "));
     }
     text += &format!("  agent     {}\n", agent.describe());
+    if let Some(address) = admin.address() {
+        text += &format!("  admin     {address}\n");
+    }
     text += &format!("listening on http://{address}\n");
     if names.contains(&"webchat") {
         text += &format!("\nopen http://{}/chat\n", address);
     }
+    // A closed standard output is no reason not to serve; nor is it an error at the end.
     let mut out = std::io::stdout().lock();
-    // A closed standard output is no reason not to serve.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
@@ -176,66 +211,192 @@ fn greet(settings: &Settings, host: &Host, agent: &dyn Agent) {
 fn serve(
     host: &Host,
     agent: &dyn Agent,
-    control: Option<(ControlServer, &ChannelStarter)>,
+    operated: Operated<'_>,
     signal: StopSignal,
-) {
+    passes_on: Option<PassedOn<'_>>,
+) -> Option<Successor> {
+    let Operated { admin, starter, supervisor } = operated;
+    let stops = signal.stops();
+    let takeover = passes_on.as_ref().map(|passed| passed.socket);
     thread::scope(|scope| {
+        let waits = passes_on.and_then(|PassedOn { socket, listener }| {
+            let stops = stops.clone();
+            // The listening socket is closed when this ends: whoever connects later must not wait in its queue for the end of the
+            // process, and get no response.
+            let wait = move || {
+                let successor = socket.wait(&listener, || stops.is_set());
+                if successor.is_some() {
+                    stops.set();
+                }
+                successor
+            };
+            let waits = spawn_scoped(scope, "tinclaw-takeover", wait);
+            waits.map_err(|error| log::warn!("no other host can take over from this one: {error}")).ok()
+        });
         let (done, ended) = bounded::<()>(1);
-        scope.spawn(move || {
+        let serve_agent = move || {
             agent.serve(host);
             drop(done);
-        });
-        let control = control.and_then(|(control, starter)| control.serve(scope, host.manager(), starter));
-        signal.wait(memory::RELEASE_EVERY, memory::release);
-        log::info!("stopping; a second signal exits at once");
-        agent.stop();
-        if let Some(control) = control {
-            control.stop();
+        };
+        if let Err(error) = spawn_scoped(scope, "tinclaw-agent", serve_agent) {
+            log::error!("the host stops, because its agent cannot run: {error}");
+            stops.set();
         }
+        let (end_watch, watch_ends) = bounded::<()>(0);
+        if let Some(supervisor) = supervisor {
+            let watch = move || supervisor.watch(host.manager(), &watch_ends);
+            if let Err(error) = spawn_scoped(scope, "tinclaw-supervised", watch) {
+                log::warn!("the supervisor is not told how the host does: {error}");
+            }
+        }
+        let apply_approved = move || starter.apply_approved(host.manager());
+        if let Err(error) = spawn_scoped(scope, "tinclaw-approved", apply_approved) {
+            log::warn!("approved changes are applied at the next start: {error}");
+        }
+        let reload = || {
+            // On a thread of its own, so that a signal to stop is heard meanwhile.
+            let change = move || {
+                if let Err(error) = starter.change(host.manager(), &HostChange::Reload) {
+                    log::error!("the configuration stays as it was: {error}");
+                }
+            };
+            if let Err(error) = spawn_scoped(scope, "tinclaw-reload", change) {
+                log::error!("the configuration stays as it was: {error}");
+            }
+        };
+        signal.wait(memory::RELEASE_EVERY, memory::release, reload);
+        drop(end_watch);
+        if let Some(supervisor) = supervisor {
+            supervisor.stopping();
+        }
+        log::info!("stopping; a second signal exits at once");
+        if let Some(socket) = takeover {
+            socket.wake();
+        }
+        let successor = waits.and_then(|thread| thread.join().ok().flatten());
+        if successor.is_some() {
+            host.drain(DRAIN_TIME);
+        }
+        agent.stop();
+        drop(admin);
         host.stop();
         if let Err(crossbeam_channel::RecvTimeoutError::Timeout) = ended.recv_timeout(agent.stop_timeout()) {
             log::warn!("the agent is still busy; its messages are redelivered at the next start");
+            if let Some(successor) = successor {
+                successor.stopped();
+            }
             std::process::exit(0);
         }
-    });
+        successor
+    })
 }
+
+/// How the host is operated while it runs.
+struct Operated<'a> {
+    admin: AdminApi,
+    starter: &'a ChannelStarter,
+    supervisor: Option<&'a Supervisor>,
+}
+
+/// What another host may take over.
+struct PassedOn<'a> {
+    socket: &'a TakeoverSocket,
+    listener: TcpListener,
+}
+
+/// How long connections may take to be served when another host takes the socket over.
+const DRAIN_TIME: Duration = Duration::from_secs(30);
 
 /// The exit code when a second signal ends the program at once: 128 and the number of SIGINT, as shells have it.
 const EXIT_AT_ONCE: i32 = 130;
 
-/// Waits for the signal to stop.
-pub struct StopSignal(UnixStream);
+/// Makes the host stop as a signal does.
+#[derive(Clone)]
+struct Stops {
+    /// The flag of [`StopSignal`].
+    is_set: Arc<AtomicBool>,
+    wakes: Arc<UnixStream>,
+}
+
+impl Stops {
+    fn set(&self) {
+        self.is_set.store(true, Ordering::Release);
+        // A full pipe wakes as well.
+        let _ = (&*self.wakes).write(b"x");
+    }
+
+    fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Acquire)
+    }
+}
+
+/// Waits for signals.
+pub struct StopSignal {
+    wakes: UnixStream,
+    sender: UnixStream,
+    /// Set by a signal or by [`Stops::set`], never cleared.
+    stops: Arc<AtomicBool>,
+    /// Set by a signal, cleared by [`StopSignal::wait`] before it reads the configuration, so a signal meanwhile makes it read once more.
+    reloads: Arc<AtomicBool>,
+}
 
 impl StopSignal {
-    /// From now on the first signal is waited for here, and a second one ends the program at once.
+    /// From now on the first signal to stop is waited for here, and a second one ends the program at once.
     pub fn install() -> Result<Self, Failure> {
         let failed = |error| Failure::problem(format!("signals cannot be waited for: {error}"));
-        let (receiver, sender) = UnixStream::pair().map_err(failed)?;
-        let has_come = Arc::new(AtomicBool::new(false));
+        let (wakes, sender) = UnixStream::pair().map_err(failed)?;
+        let (stops, reloads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         // A terminal that closes sends SIGHUP; by default it would end the program without `on-shutdown`.
+        let at_terminal = std::io::stdin().is_terminal();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // The order matters: the first signal finds the flag unset, and sets it afterwards.
-            signal_hook::flag::register_conditional_shutdown(signal, EXIT_AT_ONCE, has_come.clone())
-                .and_then(|_| signal_hook::flag::register(signal, has_come.clone()))
+            let registered = if signal == SIGHUP && !at_terminal {
+                signal_hook::flag::register(signal, reloads.clone())
+            } else {
+                // The order matters: the first signal finds the flag unset, and sets it afterwards.
+                signal_hook::flag::register_conditional_shutdown(signal, EXIT_AT_ONCE, stops.clone())
+                    .and_then(|_| signal_hook::flag::register(signal, stops.clone()))
+            };
+            registered
                 .and_then(|_| signal_hook::low_level::pipe::register(signal, sender.try_clone()?))
                 .map_err(failed)?;
         }
-        Ok(Self(receiver))
+        Ok(Self { wakes, sender, stops, reloads })
     }
 
-    /// Blocks until a signal comes, and calls `meanwhile` after a second and then every so often.
-    pub fn wait(mut self, every: Duration, meanwhile: impl Fn()) {
+    /// Whether a signal to stop has come.
+    fn is_set(&self) -> bool {
+        self.stops.load(Ordering::Acquire)
+    }
+
+    /// What stops the host from another thread.
+    fn stops(&self) -> Stops {
+        // Without another descriptor for the pipe the flag is seen at the next look.
+        let wakes = self.sender.try_clone().or_else(|_| UnixStream::pair().map(|(one, _)| one));
+        let wakes = wakes.expect("a process that has no descriptor left cannot have started a host");
+        Stops { is_set: self.stops.clone(), wakes: Arc::new(wakes) }
+    }
+
+    /// Blocks until a signal to stop comes. Calls `meanwhile` after a second and then every so often, and `reload` when the
+    /// configuration is to be read anew.
+    pub fn wait(mut self, every: Duration, meanwhile: impl Fn(), reload: impl Fn()) {
         let mut pause = Duration::from_secs(1);
         loop {
             // A pause of a second or more can always be set.
-            let _ = self.0.set_read_timeout(Some(pause));
-            match self.0.read(&mut [0]) {
+            let _ = self.wakes.set_read_timeout(Some(pause));
+            match self.wakes.read(&mut [0]) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     meanwhile();
                     pause = every;
                 }
+                Ok(1..) => {}
                 Ok(_) | Err(_) => return,
+            }
+            if self.stops.load(Ordering::Acquire) {
+                return;
+            }
+            if self.reloads.swap(false, Ordering::AcqRel) {
+                reload();
             }
         }
     }

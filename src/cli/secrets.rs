@@ -1,33 +1,38 @@
-//! `tinclaw secrets`. No value is ever taken from the command line or printed.
+//! `tinclaw secrets`. No value is ever taken from the command line, and none is printed that the host has not made itself.
 
 use std::io::{self, IsTerminal as _};
 
+use log::LevelFilter;
+use serde_json::{Value, json};
+
+use super::args::{Common, JsonArgs, SecretsCommand};
+use super::client::{HostResponse, ask_running};
+use super::config::Settings;
+use super::output::{CommandResult, Failure, print_json};
+use super::{print, prompt};
 use crate::ChannelCapabilitiesFile;
+use crate::admin::ApiCall;
 use crate::capability::{DEFAULT_GENERATED_BYTES, RequiredSecret};
 use crate::channel::PlannedChannel;
 use crate::model::escape::escaped;
 use crate::secrets::{Secret, normalise_name};
-use log::LevelFilter;
-use serde_json::json;
 
-use super::args::{Common, JsonArgs, SecretsCommand};
-use super::config::Settings;
-use super::output::{Failure, Outcome, print_json};
-use super::prompt;
+/// The secret that `admin_token` usually names.
+const ADMIN_TOKEN: &str = "admin_token";
 
 /// Does what `tinclaw secrets …` says.
-pub fn secrets(common: &Common, command: &SecretsCommand) -> Outcome {
+pub fn secrets(common: &Common, command: &SecretsCommand) -> CommandResult {
     let settings = Settings::load(common)?;
     super::logging::start(common, None, LevelFilter::Error)?;
     match command {
-        SecretsCommand::Set { name, generate } => set(&settings, name, *generate),
+        SecretsCommand::Set { name, generate, output } => set(&settings, name, *generate, *output),
         SecretsCommand::Show { name } => show(&settings, name),
         SecretsCommand::List(output) => list(&settings, *output),
-        SecretsCommand::Remove { name } => remove(&settings, name),
+        SecretsCommand::Remove { name, output } => remove(&settings, name, *output),
     }
 }
 
-fn set(settings: &Settings, name: &str, generate: bool) -> Outcome {
+fn set(settings: &Settings, name: &str, generate: bool, output: JsonArgs) -> CommandResult {
     let name = normalise_name(name).map_err(Failure::usage)?;
     let wanted = wanted_secrets(settings).into_iter().find(|wanted| wanted.name == name);
     let wanted = wanted.map(|wanted| wanted.secret);
@@ -47,25 +52,61 @@ fn set(settings: &Settings, name: &str, generate: bool) -> Outcome {
         return Err(Failure::problem(format!("that is no value for {name}: its channel expects {pattern}")));
     }
     let (editor, made) = settings.secrets.editor()?;
-    let shown = generate.then(|| value.clone());
+    let report = |generated: Option<&Secret>| {
+        print_json(&json!({
+            "name": name,
+            "file": settings.secrets.file,
+            "new_key_file": made,
+            "generated_value": generated.map(Secret::expose),
+        }));
+    };
+    if generate {
+        match output.json {
+            true => report(Some(&value)),
+            false if is_admin_token(settings, &name) => outln!(
+                "the value of {name}, for whoever may use the admin API (`tinclaw secrets show {name}` shows it again): {}",
+                value.expose()
+            ),
+            false => outln!(
+                "the value of {name}, shown only now, to be entered at the provider: {}",
+                value.expose()
+            ),
+        }
+        // Nobody could see it later.
+        print::finish().map_err(|error| {
+            Failure::problem(format!(
+                "{name} is not stored, because its value was not shown: standard output: {error}"
+            ))
+        })?;
+    }
     editor.set(&name, value).map_err(Failure::problem)?;
-    if let Some(value) = shown {
-        println!("the value of {name}, shown only now, to be entered at the provider: {}", value.expose());
+    if output.json {
+        if !generate {
+            report(None);
+        }
+        return Ok(());
     }
     if let Some(key) = made {
-        println!("a new key is in {}; without it nobody can read the secrets, you included", key.display());
+        outln!("a new key is in {}; without it nobody can read the secrets, you included", key.display());
     }
-    println!("{name} is stored in {}; a running host uses it from now on", settings.secrets.file.display());
+    outln!("{name} is stored in {}; a running host uses it from now on", settings.secrets.file.display());
     Ok(())
 }
 
+/// Whether a secret is the token of the admin API. The name that the documents give it counts before the configuration has it.
+fn is_admin_token(settings: &Settings, name: &str) -> bool {
+    name == settings.admin_token.as_deref().unwrap_or(ADMIN_TOKEN)
+}
+
 /// Shows a secret that is generated, to the person at the terminal only.
-fn show(settings: &Settings, name: &str) -> Outcome {
+fn show(settings: &Settings, name: &str) -> CommandResult {
     let name = normalise_name(name).map_err(Failure::usage)?;
     let wanted = wanted_secrets(settings).into_iter().find(|wanted| wanted.name == name);
-    if wanted.is_none_or(|wanted| wanted.secret.auto_generate.is_none()) {
+    let is_generated = wanted.is_some_and(|wanted| wanted.secret.auto_generate.is_some());
+    if !is_generated && !is_admin_token(settings, &name) {
         return Err(Failure::problem(format!(
-            "{name} is not shown: only a secret that a channel lets the host generate is, because a provider has to be told"
+            "{name} is not shown: only the token of the admin API is, and a secret that a channel lets the host generate, \
+             because a provider has to be told"
         )));
     }
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
@@ -78,50 +119,93 @@ fn show(settings: &Settings, name: &str) -> Outcome {
     let response = prompt::line(&format!("Whoever sees this screen sees {name}. Show it? [y/N]"));
     match response.map(|response| response.trim().to_ascii_lowercase()).as_deref() {
         Ok("y" | "yes") => {
-            println!("{}", escaped(value.expose()));
+            outln!("{}", escaped(value.expose()));
             Ok(())
         }
         _ => Err(Failure::problem("it was not shown")),
     }
 }
 
-fn list(settings: &Settings, output: JsonArgs) -> Outcome {
-    let store = settings.secrets.store()?;
-    let stored = store.names().map_err(Failure::problem)?;
-    let mut missing = Vec::new();
-    for Wanted { name, channel, secret } in wanted_secrets(settings) {
-        // Variables without the prefix are not listed by the store, but found when they are asked for.
-        if !secret.optional && store.get(&name).map_err(Failure::problem)?.is_none() {
-            missing.push((name, channel, secret.prompt));
-        }
-    }
+fn list(settings: &Settings, output: JsonArgs) -> CommandResult {
+    let stored = settings.secrets.store()?.names().map_err(Failure::problem)?;
+    let missing = missing(settings)?;
     if output.json {
         let missing: Vec<_> = missing
             .iter()
-            .map(|(name, channel, prompt)| json!({"name": name, "channel": channel, "prompt": prompt}))
+            .map(|MissingSecret { name, channel, prompt }| json!({"name": name, "channel": channel, "prompt": prompt}))
             .collect();
         print_json(&json!({"stored": stored, "missing": missing}));
         return Ok(());
     }
     if stored.is_empty() {
-        println!("no secrets are stored");
+        outln!("no secrets are stored");
     }
-    stored.iter().for_each(|name| println!("{name}"));
-    for (name, channel, prompt) in missing {
-        println!("{name} is missing: channel {channel} needs it ({})", escaped(&prompt));
+    stored.iter().for_each(|name| outln!("{name}"));
+    for MissingSecret { name, channel, prompt } in missing {
+        let about = if prompt.is_empty() { String::new() } else { format!(" ({})", escaped(&prompt)) };
+        outln!("{name} is missing: channel {channel} needs it{about}");
     }
     Ok(())
 }
 
-fn remove(settings: &Settings, name: &str) -> Outcome {
+/// A secret that a channel lacks.
+struct MissingSecret {
+    name: String,
+    channel: String,
+    prompt: String,
+}
+
+/// The secrets that channels lack. The running host says it of those that it runs: it may have other channels and other secrets
+/// than the configuration of this command.
+fn missing(settings: &Settings) -> Result<Vec<MissingSecret>, Failure> {
+    let mut wanted = wanted_secrets(settings);
+    let health = match ask_running(settings, &ApiCall::get(&["health"]))? {
+        HostResponse::Running(health) => health,
+        HostResponse::NotRunning(_) => Value::Null,
+    };
+    let running = health["channels"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut missing = Vec::new();
+    for channel in running {
+        let names = channel["missing_secrets"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for name in names.iter().filter_map(Value::as_str) {
+            let prompt =
+                wanted.iter().find(|wanted| wanted.name == name).map(|wanted| wanted.secret.prompt.clone());
+            let channel = channel["name"].as_str().unwrap_or_default().to_owned();
+            missing.push(MissingSecret {
+                name: name.to_owned(),
+                channel,
+                prompt: prompt.unwrap_or_default(),
+            });
+        }
+    }
+    wanted.retain(|wanted| running.iter().all(|channel| channel["name"] != wanted.channel.as_str()));
+    let store = settings.secrets.store()?;
+    let has_public_url = settings.public_url().is_some();
+    for WantedSecret { name, channel, secret } in wanted {
+        // Variables without the prefix are not listed by the store, but found when they are asked for.
+        if !secret.optional
+            && secret.applies(has_public_url)
+            && store.get(&name).map_err(Failure::problem)?.is_none()
+        {
+            missing.push(MissingSecret { name, channel, prompt: secret.prompt });
+        }
+    }
+    Ok(missing)
+}
+
+fn remove(settings: &Settings, name: &str, output: JsonArgs) -> CommandResult {
     let file = settings.secrets.file.display();
     if !settings.secrets.file.exists() {
         return Err(Failure::problem(format!("there is no {name} to remove: {file} does not exist")));
     }
     let (editor, _) = settings.secrets.editor()?;
     match editor.remove(name).map_err(Failure::problem)? {
+        true if output.json => {
+            print_json(&json!({"name": name, "file": settings.secrets.file}));
+            Ok(())
+        }
         true => {
-            println!("{name} is removed from {file}");
+            outln!("{name} is removed from {file}");
             Ok(())
         }
         false => Err(Failure::problem(format!(
@@ -131,7 +215,7 @@ fn remove(settings: &Settings, name: &str) -> Outcome {
 }
 
 /// A secret that a channel asks for.
-struct Wanted {
+struct WantedSecret {
     /// In lower case.
     name: String,
     channel: String,
@@ -140,10 +224,10 @@ struct Wanted {
 
 /// The secrets that channels ask for, by name, each with the first channel that does. A channel whose file cannot be read asks for none
 /// here; `tinclaw check` says what is wrong with it.
-fn wanted_secrets(settings: &Settings) -> Vec<Wanted> {
+fn wanted_secrets(settings: &Settings) -> Vec<WantedSecret> {
     let installed = settings.installed().into_iter().map(PlannedChannel::found);
     let accounts = settings.accounts().into_keys().filter_map(|name| settings.planned(&name));
-    let mut wanted: Vec<Wanted> = Vec::new();
+    let mut wanted: Vec<WantedSecret> = Vec::new();
     for channel in installed.chain(accounts) {
         let PlannedChannel { name: channel_name, guest, .. } = &channel;
         let Ok(bytes) = channel.read_capabilities() else { continue };
@@ -154,7 +238,7 @@ fn wanted_secrets(settings: &Settings) -> Vec<Wanted> {
         for secret in file.setup.into_iter().flat_map(|setup| setup.required_secrets) {
             let name = channel.stored_secret_name(&secret.name);
             if let Err(place) = wanted.binary_search_by(|known| known.name.cmp(&name)) {
-                wanted.insert(place, Wanted { name, channel: channel_name.to_string(), secret });
+                wanted.insert(place, WantedSecret { name, channel: channel_name.to_string(), secret });
             }
         }
     }

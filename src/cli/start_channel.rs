@@ -1,57 +1,115 @@
-//! A channel that is loaded anew into the running host, with the configuration as it is now.
+//! Changes of the host that this process runs, with the configuration as it is at that moment.
 
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::Value;
+
+use super::access_log_queue::AccessLog;
+use super::args::{Common, RunArgs};
+use super::config::Settings;
+use super::supervisor::Supervisor;
+use crate::admin::{HostChange, HostChanges};
 use crate::channel::ChannelName;
 use crate::{ChannelManager, WasmChannelLoader};
 
-use super::args::{Common, RunArgs};
-use super::config::Settings;
-use super::generate::SecretGenerator;
-use super::output::Failure;
-
-/// Loads channels into the host that this process runs.
+/// Changes the running host. What it does is in `change::host`.
 pub struct ChannelStarter {
-    common: Common,
-    options: RunArgs,
-    loader: WasmChannelLoader,
-    /// The public address with which the host was started.
-    public_url: Option<String>,
+    /// The options that the host was started with, and its state directory.
+    pub(super) common: Common,
+    pub(super) options: RunArgs,
+    pub(super) loader: WasmChannelLoader,
+    /// What the host runs with. A lock, because requests and signals change it; held while the configuration is read anew.
+    pub(super) config: Mutex<HeldConfig>,
+    /// The file that was read last. Behind a lock of its own, because every change reads it; held for a look only.
+    pub(super) file: Mutex<HeldFile>,
+    /// Who wants to know when the configuration is read anew.
+    pub(super) supervisor: Option<Arc<Supervisor>>,
+    /// Where requests are noted, when they are.
+    pub(super) access_log: Option<AccessLog>,
+}
+
+/// The configuration that a host runs with.
+pub struct HeldConfig {
+    /// The one it was started with, whose fields hold that need a restart.
+    pub(super) started: Value,
+    /// The one that was read last, for all other fields.
+    pub(super) live: Value,
+    /// Channels that could not be made as it says. They are tried again.
+    pub(super) failed: BTreeSet<ChannelName>,
+}
+
+/// The file that a configuration was read from.
+#[derive(Clone)]
+pub struct HeldFile {
+    /// None when there was none.
+    pub(super) path: Option<PathBuf>,
+    /// It had nothing in it.
+    pub(super) is_blank: bool,
+}
+
+impl HeldFile {
+    fn of(settings: &Settings) -> Self {
+        Self { path: settings.path.clone(), is_blank: settings.is_blank }
+    }
 }
 
 impl ChannelStarter {
     /// For the host that was started with these options; `settings` are what they came to.
     pub fn new(common: &Common, options: &RunArgs, settings: &Settings, loader: WasmChannelLoader) -> Self {
-        let public_url = settings.public_url().map(ToString::to_string);
-        Self { common: common.clone(), options: options.clone(), loader, public_url }
+        let document = &settings.document;
+        let held = HeldConfig { started: document.clone(), live: document.clone(), failed: BTreeSet::new() };
+        Self {
+            // A host has one state directory from its start to its end.
+            common: Common { state_dir: Some(settings.state_dir.clone()), ..common.clone() },
+            options: options.clone(),
+            loader,
+            config: Mutex::new(held),
+            file: Mutex::new(HeldFile::of(settings)),
+            supervisor: None,
+            access_log: None,
+        }
     }
 
-    /// Reads the configuration anew, and puts the channel with this name into the host: for the first time, or in place of the
-    /// one that runs. What was loaded before stays when the new one cannot be loaded.
+    /// The configuration as it is now. A file that was there must be there still: without it a host would run with the defaults, and
+    /// no channels.
     ///
     /// # Errors
-    /// There is no such channel, or it cannot be loaded or added.
-    pub fn start(&self, manager: &ChannelManager, name: &str) -> Result<Value, String> {
-        let name = ChannelName::new(name).map_err(|error| error.to_string())?;
+    /// It cannot be read, or there is nothing in it any more.
+    pub(super) fn settings(&self) -> Result<Settings, String> {
+        let held = self.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let common =
+            Common { config: held.path.or_else(|| self.common.config.clone()), ..self.common.clone() };
+        if let Some(path) = common.config.as_ref().filter(|path| path.exists() && !path.is_file()) {
+            return Err(format!(
+                "the configuration {} is not an ordinary file, so it cannot be read anew",
+                path.display()
+            ));
+        }
         let settings =
-            Settings::load_for_run(&self.common, self.options.clone()).map_err(|error| error.to_string())?;
-        let planned = settings.planned(&name).ok_or_else(|| not_found(&settings, &name))?;
-        let loader = settings.loader_on(self.loader.runtime());
-        let channel = loader.load_planned(&planned).map_err(|error| error.to_string())?;
-        let generator = SecretGenerator::new(&settings).map_err(|error: Failure| error.to_string())?;
-        generator.generate_missing(&channel);
-        manager.remove(&name).map_err(|error| error.to_string())?;
-        manager.set_channel_settings(&name, settings.channel(&name));
-        manager.add(Box::new(channel)).map_err(|error| error.to_string())?;
-        log::info!(target: name.as_str(), "channel {name} was loaded anew, as the operator asked");
-        let is_same = settings.public_url().map(ToString::to_string) == self.public_url;
-        Ok(json!({"needs_restart": !is_same}))
+            Settings::load_for_run(&common, self.options.clone()).map_err(|error| error.to_string())?;
+        if settings.is_blank && !held.is_blank {
+            let path = settings.path.as_deref().unwrap_or(std::path::Path::new("")).display();
+            return Err(format!(
+                "the configuration {path} is empty, as it is while it is being written; a comment in it says that it is meant"
+            ));
+        }
+        Ok(settings)
+    }
+
+    /// From now on this file must be there.
+    pub(super) fn hold_file(&self, settings: &Settings) {
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = HeldFile::of(settings);
     }
 }
 
-fn not_found(settings: &Settings, name: &ChannelName) -> String {
-    let places: Vec<String> =
-        settings.channel_paths().iter().map(|path| path.display().to_string()).collect();
-    let places = if places.is_empty() { "no directory".to_owned() } else { places.join(", ") };
-    format!("there is no channel {name}; the running host looks in {places}")
+impl HostChanges for Arc<ChannelStarter> {
+    fn change(&self, manager: &ChannelManager, change: &HostChange) -> Result<Value, String> {
+        ChannelStarter::change(self, manager, change)
+    }
+
+    fn held(&self, manager: &ChannelManager) -> Value {
+        ChannelStarter::held(self, manager)
+    }
 }

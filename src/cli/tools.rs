@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::args::{Common, JsonArgs, ToolCallArgs, ToolsCommand};
 use super::config::Settings;
-use super::output::{Failure, Outcome, columns, count, print_json};
+use super::output::{CommandResult, Failure, columns, count, print_json};
 use crate::egress::is_unbounded_prefix;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::escape::{escaped, escaped_lines};
 use crate::tool::{
-    LoadedTools, PreparedTool, ToolCall, ToolRegistry, WasmToolRuntime, default_tools_dir, install_tool,
-    remove_tool,
+    LoadedTools, PreparedTool, ToolCall, ToolRegistry, WasmToolRuntime, bundled_tool_names,
+    default_tools_dir, install_bundled_tool, install_tool, remove_tool,
 };
 
 /// Bytes of parameters that are read from standard input.
@@ -24,15 +24,17 @@ const MAX_INPUT_BYTES: u64 = 16 * 1024 * 1024;
 const SHOWN_DESCRIPTION: usize = 72;
 
 /// Does what `tinclaw tools …` says.
-pub fn tools(common: &Common, command: &ToolsCommand) -> Outcome {
+pub fn tools(common: &Common, command: &ToolsCommand) -> CommandResult {
     let settings = Settings::load(common)?;
     super::logging::start(common, None, LevelFilter::Error)?;
     match command {
         ToolsCommand::List(output) => list(&settings, *output),
         ToolsCommand::Check { paths, output } => check(&settings, paths, *output),
         ToolsCommand::Call(options) => call(&settings, options),
-        ToolsCommand::Install { wasm, to, force } => install(&settings, wasm, to.as_deref(), *force),
-        ToolsCommand::Remove { name, from } => remove(&settings, name, from.as_deref()),
+        ToolsCommand::Install { tool, to, force, output } => {
+            install(&settings, tool, to.as_deref(), *force, *output)
+        }
+        ToolsCommand::Remove { name, from, output } => remove(&settings, name, from.as_deref(), *output),
     }
 }
 
@@ -42,7 +44,10 @@ pub fn configured(
     runtime: WasmToolRuntime,
 ) -> Result<(ToolRegistry, LoadedTools), Failure> {
     let tools = ToolRegistry::new(runtime);
-    let loaded = load(&tools, &paths(settings))?;
+    let mut loaded = load(&tools, &paths(settings))?;
+    let unknown = settings.tool_settings.keys().filter(|name| tools.find(name.as_str()).is_err());
+    let unknown = unknown.map(|name| format!("[tool.{name}] is not used: there is no such tool"));
+    loaded.warnings.extend(unknown.collect::<Vec<_>>());
     Ok((tools, loaded))
 }
 
@@ -70,7 +75,7 @@ fn load(tools: &ToolRegistry, paths: &[PathBuf]) -> Result<LoadedTools, Failure>
     Ok(all)
 }
 
-fn list(settings: &Settings, output: JsonArgs) -> Outcome {
+fn list(settings: &Settings, output: JsonArgs) -> CommandResult {
     let (tools, loaded) = configured(settings, runtime(settings)?)?;
     let failed: Vec<String> = loaded.failed.iter().map(ToString::to_string).collect();
     if output.json {
@@ -80,10 +85,13 @@ fn list(settings: &Settings, output: JsonArgs) -> Outcome {
         let row = |tool: &PreparedTool| vec![tool.name().to_owned(), first_line(tool.description())];
         let rows: Vec<Vec<String>> = tools.tools().iter().map(|tool| row(tool)).collect();
         match rows.is_empty() {
-            true => println!("no tools; tinclaw tools install TOOL.wasm adds one"),
-            false => print!("{}", columns(&["name", "description"], &rows)),
+            true => outln!(
+                "no tools; tinclaw tools install adds one: a .wasm file, or {}",
+                bundled_tool_names().join(", ")
+            ),
+            false => out!("{}", columns(&["name", "description"], &rows)),
         }
-        failed.iter().for_each(|error| println!("error: {}", escaped(error)));
+        failed.iter().for_each(|error| outln!("error: {}", escaped(error)));
     }
     if failed.is_empty() { Ok(()) } else { Err(Failure::Reported) }
 }
@@ -106,9 +114,10 @@ fn to_json(tool: &PreparedTool) -> Value {
     })
 }
 
-fn check(settings: &Settings, paths: &[PathBuf], output: JsonArgs) -> Outcome {
+fn check(settings: &Settings, paths: &[PathBuf], output: JsonArgs) -> CommandResult {
     let tools = ToolRegistry::new(runtime(settings)?);
-    let loaded = load(&tools, paths)?;
+    let named: Result<Vec<PathBuf>, Failure> = paths.iter().map(|path| found(settings, path)).collect();
+    let loaded = load(&tools, &named?)?;
     let failed = loaded.failed.iter().map(|error| Diagnostic::error("not-loaded", error.to_string()));
     let warnings = loaded.warnings.iter().map(|text| Diagnostic::warning("tool-files", text.as_str()));
     let diagnostics: Vec<Diagnostic> = warnings.chain(failed).collect();
@@ -122,14 +131,30 @@ fn check(settings: &Settings, paths: &[PathBuf], output: JsonArgs) -> Outcome {
             &json!({"tools": tools, "diagnostics": diagnostics, "errors": errors, "warnings": warnings}),
         );
     } else {
-        tools.tools().iter().for_each(|tool| print!("{}", to_text(tool)));
+        tools.tools().iter().for_each(|tool| out!("{}", to_text(tool)));
         for found in &diagnostics {
-            println!("{}: {}", found.severity, escaped(&found.to_string()));
+            outln!("{}: {}", found.severity, escaped(&found.to_string()));
         }
         let (tools, errors) = (count(loaded.loaded.len(), "tool"), count(errors, "error"));
-        println!("{tools}, {errors}, {}", count(warnings, "warning"));
+        outln!("{tools}, {errors}, {}", count(warnings, "warning"));
     }
-    if loaded.failed.is_empty() && !loaded.loaded.is_empty() { Ok(()) } else { Err(Failure::Reported) }
+    let has_errors = all().any(|found| found.severity == Severity::Error);
+    if !has_errors && !loaded.loaded.is_empty() { Ok(()) } else { Err(Failure::Reported) }
+}
+
+/// A path, or the file of the tool that is installed under this name.
+fn found(settings: &Settings, path: &Path) -> Result<PathBuf, Failure> {
+    if path.exists() {
+        return Ok(path.to_owned());
+    }
+    let file = format!("{}.wasm", path.display().to_string().replace('-', "_"));
+    let mut installed = paths(settings).into_iter().map(|dir| dir.join(&file));
+    installed.find(|file| path.components().count() == 1 && file.is_file()).ok_or_else(|| {
+        let path = path.display();
+        Failure::problem(format!(
+            "{path} does not exist: name a directory of tools, a .wasm file, or an installed tool"
+        ))
+    })
 }
 
 /// What a tool is and may do, a line each.
@@ -171,7 +196,7 @@ fn to_text(tool: &PreparedTool) -> String {
     text
 }
 
-fn call(settings: &Settings, options: &ToolCallArgs) -> Outcome {
+fn call(settings: &Settings, options: &ToolCallArgs) -> CommandResult {
     let mut config = settings.tool_runtime()?;
     if let Some(files) = &options.files {
         config.files = Some(files.clone());
@@ -205,10 +230,11 @@ fn call(settings: &Settings, options: &ToolCallArgs) -> Outcome {
             Ok(output) => (Some(output), None),
             Err(error) => (None, Some(error.to_string())),
         };
+        let line = |(level, message): &(log::Level, String)| json!({"level": level.as_str().to_ascii_lowercase(), "message": message});
         print_json(&json!({
             "output": output,
             "error": error,
-            "logs": report.logs,
+            "logs": report.logs.iter().map(line).collect::<Value>(),
             "fuel": report.fuel,
             "peak_memory_bytes": report.peak_memory,
             "http_calls": report.http_calls,
@@ -217,7 +243,7 @@ fn call(settings: &Settings, options: &ToolCallArgs) -> Outcome {
         return report.result.map(drop).map_err(|_| Failure::Reported);
     }
     let output = report.result.map_err(Failure::problem)?;
-    println!("{}", escaped_lines(&output));
+    outln!("{}", escaped_lines(&output));
     Ok(())
 }
 
@@ -243,18 +269,45 @@ fn directory(settings: &Settings, named: Option<&Path>) -> PathBuf {
     named.or(configured.map(PathBuf::as_path)).map_or_else(default_tools_dir, Path::to_owned)
 }
 
-fn install(settings: &Settings, wasm: &Path, to: Option<&Path>, force: bool) -> Outcome {
-    let tools = ToolRegistry::new(runtime(settings)?);
-    let name = load_one(&tools, wasm)?;
-    print!("{}", to_text(&*tools.find(&name).map_err(Failure::problem)?));
-    let installed = install_tool(wasm, &directory(settings, to), force).map_err(Failure::problem)?;
-    println!("installed {}", escaped(&installed.display().to_string()));
+/// Installs a file, or a tool that comes with the program, and shows what it may do.
+fn install(
+    settings: &Settings,
+    tool: &Path,
+    to: Option<&Path>,
+    force: bool,
+    output: JsonArgs,
+) -> CommandResult {
+    let (tools, to) = (ToolRegistry::new(runtime(settings)?), directory(settings, to));
+    let is_file = tool.extension().is_some() || tool.components().count() > 1;
+    let (name, installed) = if is_file {
+        // A file that is no tool is not installed.
+        let name = load_one(&tools, tool)?;
+        (name, install_tool(tool, &to, force).map_err(Failure::problem)?)
+    } else {
+        let installed =
+            install_bundled_tool(&tool.to_string_lossy(), &to, force).map_err(Failure::problem)?;
+        (load_one(&tools, &installed)?, installed)
+    };
+    let tool = tools.find(&name).map_err(Failure::problem)?;
+    if output.json {
+        let mut object = to_json(&tool);
+        object["installed"] = json!(installed);
+        print_json(&object);
+        return Ok(());
+    }
+    out!("{}", to_text(&tool));
+    outln!("installed {}", escaped(&installed.display().to_string()));
     Ok(())
 }
 
-fn remove(settings: &Settings, name: &str, from: Option<&Path>) -> Outcome {
-    for path in remove_tool(name, &directory(settings, from)).map_err(Failure::problem)? {
-        println!("removed {}", escaped(&path.display().to_string()));
+fn remove(settings: &Settings, name: &str, from: Option<&Path>, output: JsonArgs) -> CommandResult {
+    let removed = remove_tool(name, &directory(settings, from)).map_err(Failure::problem)?;
+    if output.json {
+        print_json(&json!({"removed": removed}));
+        return Ok(());
+    }
+    for path in removed {
+        outln!("removed {}", escaped(&path.display().to_string()));
     }
     Ok(())
 }

@@ -133,8 +133,9 @@ fn same_prefix_v6(a: u128, b: u128, prefix: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn kind(address: &str) -> Option<String> {
         special_purpose(address.parse().unwrap()).map(|kind| kind.to_string())

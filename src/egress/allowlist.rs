@@ -4,17 +4,17 @@ use super::error::OutboundError;
 use super::host_pattern::HostPattern;
 use super::method::Method;
 use super::settings::HttpCapabilityError;
-use super::target::{self, Target};
+use super::target::{self, OutboundTarget};
 use crate::capability::http::AllowlistEntry;
 
 /// The compiled allow-list of a channel. Empty: nothing is allowed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Allowlist {
-    entries: Vec<Entry>,
+    entries: Vec<AllowedEndpoint>,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct AllowedEndpoint {
     host: HostPattern,
     path: PathPrefix,
     /// Empty: any.
@@ -37,8 +37,8 @@ impl Allowlist {
     ///
     /// # Errors
     /// [`OutboundError::NotAllowed`], naming the nearest thing that did not fit: host, port, path or method.
-    pub(super) fn permit(&self, method: Method, target: &Target) -> Result<(), OutboundError> {
-        let fits = |entry: &Entry, depth: usize| {
+    pub(super) fn permit(&self, method: Method, target: &OutboundTarget) -> Result<(), OutboundError> {
+        let fits = |entry: &AllowedEndpoint, depth: usize| {
             entry.host.matches_host(target.host())
                 && (depth < 2 || entry.host.port() == target.port())
                 && (depth < 3 || entry.path.matches(target.path()))
@@ -57,7 +57,7 @@ impl Allowlist {
     }
 }
 
-fn compile(entry: &AllowlistEntry) -> Result<Entry, &'static str> {
+fn compile(entry: &AllowlistEntry) -> Result<AllowedEndpoint, &'static str> {
     let pattern = HostPattern::parse(&entry.host)?;
     let port = match (pattern.named_port(), entry.port) {
         (_, Some(0)) | (Some(0), _) => return Err("port 0 does not exist"),
@@ -72,7 +72,11 @@ fn compile(entry: &AllowlistEntry) -> Result<Entry, &'static str> {
         })
         .collect::<Result<_, _>>()?;
     let any = entry.methods.iter().any(|method| method == "*");
-    Ok(Entry { host: pattern.with_port(port), path, methods: if any { Vec::new() } else { methods } })
+    Ok(AllowedEndpoint {
+        host: pattern.with_port(port),
+        path,
+        methods: if any { Vec::new() } else { methods },
+    })
 }
 
 /// What a path must begin with.
@@ -94,6 +98,7 @@ impl PathPrefix {
 }
 
 /// Whether a published prefix may end inside a segment: it is not empty and has no trailing slash.
+#[cfg(any(feature = "cli", test))]
 pub fn is_unbounded_prefix(prefix: &str) -> bool {
     !prefix.is_empty() && !prefix.ends_with('/')
 }
@@ -112,7 +117,7 @@ mod tests {
     }
 
     fn permits(json: &str, method: &str, url: &str) -> Result<(), String> {
-        let target = Target::parse(url).unwrap();
+        let target = OutboundTarget::parse(url).unwrap();
         list(json).unwrap().permit(Method::parse(method).unwrap(), &target).map_err(|error| error.to_string())
     }
 
@@ -246,7 +251,7 @@ mod tests {
             url in "https://[abA]{1,2}(\\.[ab]{1,2}){1,3}(:(443|444))?(/([ab.%;]|\\{A\\}){0,3}){0,4}([?#][ab/.]{0,4})?",
         ) {
             let json = serde_json::json!([{"host": pattern, "path_prefix": prefix}]).to_string();
-            let (Ok(list), Ok(target)) = (list(&json), Target::parse(&url)) else { return Ok(()) };
+            let (Ok(list), Ok(target)) = (list(&json), OutboundTarget::parse(&url)) else { return Ok(()) };
             if list.permit(Method::parse("GET").unwrap(), &target).is_err() {
                 return Ok(());
             }

@@ -1,5 +1,6 @@
 //! One channel's outbound requests: every step, in its order.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -10,7 +11,7 @@ use super::allowlist::Allowlist;
 use super::client::{Exchange, RawResponse};
 use super::credentials::Credentials;
 use super::error::OutboundError;
-use super::headers::{self, Header};
+use super::headers::{self, OutboundHeader};
 use super::leak::{self, BodySearch, SecretMatcher, Use};
 use super::method::Method;
 use super::operator_host::OperatorHost;
@@ -18,7 +19,7 @@ use super::outbound::{OutboundHttp, Upstream};
 use super::request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose, ResponseRoom};
 use super::retry_after;
 use super::settings::{ChannelHttpSettings, HttpCapabilityError};
-use super::target::Target;
+use super::target::OutboundTarget;
 use crate::capability::limits::ChannelLimits;
 use crate::model::deadline::deadline_after;
 use crate::model::rate_limit::{RateLimit, RateLimited, TokenBucket};
@@ -38,8 +39,9 @@ pub struct ChannelHttp {
     pub(super) credentials: Credentials,
     pub(super) secrets: Arc<dyn SecretStore>,
     uses: SecretUses,
-    limits: ChannelLimits,
-    // A lock, because lanes of one channel run on several workers, and all of them count together.
+    pub(super) limits: ChannelLimits,
+    /// A lock, because lanes of one channel run on several workers, and all of them count together; held to count, never during a
+    /// request.
     traffic: Mutex<Traffic>,
     /// For what the guest must not have.
     searched: Patterns,
@@ -48,7 +50,7 @@ pub struct ChannelHttp {
 }
 
 /// The patterns of secrets and the revision that they are of. They are built anew when the store says that something
-/// changed.
+/// changed. The lock is held meanwhile, so that only one of several requests builds them.
 #[derive(Default)]
 struct Patterns(Mutex<Option<(u64, Arc<SecretMatcher>)>>);
 
@@ -74,9 +76,11 @@ impl Patterns {
 
 struct Traffic {
     rate: RateLimit,
+    /// Requests that are under way: [`ChannelHttp::check_limits`] adds one, and dropping its [`RunningRequest`] takes it away. Never more
+    /// than the channel's limit.
     under_way: u32,
     leak_lines: TokenBucket,
-    /// Attempts since the last line.
+    /// Attempts since the last line, which sets it to 0.
     unlogged_leaks: u64,
 }
 
@@ -99,9 +103,9 @@ const fn share_left(purpose: RequestPurpose) -> u32 {
 }
 
 /// A request that counts as under way until this is dropped.
-struct UnderWay<'a>(&'a ChannelHttp);
+struct RunningRequest<'a>(&'a ChannelHttp);
 
-impl Drop for UnderWay<'_> {
+impl Drop for RunningRequest<'_> {
     fn drop(&mut self) {
         self.0.traffic().under_way -= 1;
     }
@@ -180,13 +184,15 @@ impl ChannelHttp {
         let _under_way = self.check_limits(&request, target.host(), call)?;
         let deadline = self.deadline(&request, call.deadline);
         let route = self.route(&target, call.purpose, deadline)?;
-        let injected = self.credentials.inject(&self.channel, &target, &guest_headers, &*self.secrets)?;
+        let guest_body = request.body.as_deref();
+        let injected =
+            self.credentials.inject(&self.channel, &target, &guest_headers, guest_body, &*self.secrets)?;
         let url = zeroize::Zeroizing::new(route.url(&injected.path_and_query));
         let exchange = Exchange {
             method,
             url: &url,
             headers: &injected.headers,
-            body: request.body.as_deref(),
+            body: injected.body.as_deref().map(Vec::as_slice).or(guest_body),
             dial: &[],
             deadline,
             max_body: self.limits.http_response_bytes,
@@ -203,7 +209,7 @@ impl ChannelHttp {
     /// Resolves the target, once, and checks each address.
     pub(super) fn route(
         &self,
-        target: &Target,
+        target: &OutboundTarget,
         purpose: RequestPurpose,
         deadline: Instant,
     ) -> Result<Upstream<'_>, OutboundError> {
@@ -212,9 +218,12 @@ impl ChannelHttp {
     }
 
     /// Step 1: URL, allow-list, method.
-    fn check_destination(&self, request: &OutboundRequest) -> Result<(Method, Target), OutboundError> {
+    fn check_destination(
+        &self,
+        request: &OutboundRequest,
+    ) -> Result<(Method, OutboundTarget), OutboundError> {
         let method = Method::parse(&request.method).ok_or(OutboundError::Method)?;
-        let target = Target::parse_for(&request.url, &self.operator_hosts)?;
+        let target = OutboundTarget::parse_for(&request.url, &self.operator_hosts)?;
         self.allowlist.permit(method, &target)?;
         Ok((method, target))
     }
@@ -264,7 +273,7 @@ impl ChannelHttp {
         &self,
         matcher: &SecretMatcher,
         url: &str,
-        headers: &[Header],
+        headers: &[OutboundHeader],
     ) -> Result<(), OutboundError> {
         match leak::find_in_head(matcher, url, headers) {
             None => Ok(()),
@@ -298,7 +307,7 @@ impl ChannelHttp {
         request: &OutboundRequest,
         host: &str,
         call: OutboundCall,
-    ) -> Result<UnderWay<'_>, OutboundError> {
+    ) -> Result<RunningRequest<'_>, OutboundError> {
         let ChannelLimits { http_calls, http_request_bytes, http_concurrent_requests, .. } = self.limits;
         if call.calls_before >= http_calls {
             return Err(OutboundError::TooManyInCallback { limit: http_calls });
@@ -317,7 +326,7 @@ impl ChannelHttp {
                 traffic.rate.take_leaving(1, share_left(call.purpose), now)
             else {
                 traffic.under_way += 1;
-                return Ok(UnderWay(self));
+                return Ok(RunningRequest(self));
             };
             drop(traffic);
             let in_time = retry_after < call.deadline.saturating_duration_since(now);
@@ -339,13 +348,26 @@ impl ChannelHttp {
         deadline_after(Instant::now(), time).min(callback)
     }
 
-    /// A text of the guest for a log or an error, without the secrets that it was given on purpose.
-    pub fn without_given_secrets(&self, text: String) -> String {
+    /// The beginning of a guest's text for a log or an error, at least `limit` bytes, without the secrets that the guest was
+    /// given on purpose. The memory that it takes is bounded by `limit`, however long the text is.
+    pub fn without_given_secrets<'t>(&self, text: &'t str, limit: usize) -> Cow<'t, str> {
         if self.uses.given_to_guest.is_empty() {
-            return text;
+            return Cow::Borrowed(text);
         }
         match self.given.current(&*self.secrets, || self.given_matcher()) {
-            Ok(matcher) => String::from_utf8_lossy(&matcher.redact(text.into_bytes()).0).into_owned(),
+            Ok(matcher) => matcher.redact_beginning(text, limit),
+            Err(_) => "[left out, because the secrets in it cannot be read]".into(),
+        }
+    }
+
+    /// A text for a file, without any secret of the channel: those that it was given, and those that it must not have.
+    #[cfg(feature = "cli")]
+    pub fn without_any_secret(&self, text: String) -> String {
+        let text = self.without_given_secrets(&text, usize::MAX).into_owned();
+        match self.searched_secrets() {
+            Ok(matcher) => {
+                String::from_utf8_lossy(&matcher.redact_received(text.into_bytes()).0).into_owned()
+            }
             Err(_) => "[left out, because the secrets in it cannot be read]".to_owned(),
         }
     }
@@ -405,7 +427,7 @@ impl ChannelHttp {
 /// Step 7: the response as the guest gets it, without secrets.
 fn for_guest(matcher: &SecretMatcher, response: RawResponse) -> OutboundResponse {
     let RawResponse { status, headers, body } = response;
-    let (body, redacted) = matcher.redact(body);
+    let (body, redacted) = matcher.redact_received(body);
     let mut shown: Vec<(String, String)> = Vec::with_capacity(headers.len());
     for (name, value) in &headers {
         // The length that the server gave is that of the body with the secret in it.
@@ -414,7 +436,7 @@ fn for_guest(matcher: &SecretMatcher, response: RawResponse) -> OutboundResponse
         } else {
             matcher.redact_header(value).0
         };
-        shown.push((matcher.redact_header(name.as_bytes()).0, value));
+        shown.push((matcher.redact_header_name(name), value));
     }
     let header =
         |wanted: &str| shown.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());

@@ -1,4 +1,4 @@
-//! The one file that knows `ureq`'s transport, whose interface may change with any of its minor versions.
+//! The one file that knows `ureq`'s transport, besides `agent/connection.rs`; its interface may change with any of its minor versions.
 //!
 //! `ureq` speaks HTTP/1.1 and TLS and keeps connections. Resolving and connecting are ours: the addresses were found and
 //! checked before, are handed over for the one call that follows on the same thread, and only they are connected to. Each
@@ -25,7 +25,6 @@ use zeroize::Zeroizing;
 use super::method::Method;
 use super::request::ResponseRoom;
 use super::settings::OutboundSettingsError;
-
 use crate::model::deadline::deadline_after;
 
 /// The largest response head that is read, in bytes: four times what common servers are able to send.
@@ -51,7 +50,7 @@ const MIN_CONNECT_TIME: Duration = Duration::from_millis(250);
 const USER_AGENT: &str = concat!("tinclaw/", env!("CARGO_PKG_VERSION"));
 
 /// Makes requests to addresses that are given to it.
-pub(super) struct Client {
+pub(super) struct OutboundClient {
     agent: Agent,
 }
 
@@ -85,12 +84,12 @@ pub(super) enum ClientError {
     Failed(&'static str),
 }
 
-impl Client {
+impl OutboundClient {
     /// A client that connects directly.
     pub(super) fn direct(roots: Option<&[u8]>) -> Result<Self, OutboundSettingsError> {
         let config = config(roots)?.proxy(None).build();
         let connector = ().chain(Dialer).chain(Tls(RustlsConnector::default()));
-        Ok(Self { agent: Agent::with_parts(config, connector, HandedOver) })
+        Ok(Self { agent: Agent::with_parts(config, connector, FixedAddresses) })
     }
 
     /// A client that asks a proxy for a tunnel (`CONNECT`, RFC 9110, section 9.3.6).
@@ -101,7 +100,7 @@ impl Client {
         let config = config(roots)?.proxy(Some(proxy)).build();
         let connector =
             ().chain(ConnectProxyConnector::default()).chain(Dialer).chain(Tls(RustlsConnector::default()));
-        Ok(Self { agent: Agent::with_parts(config, connector, HandedOver) })
+        Ok(Self { agent: Agent::with_parts(config, connector, FixedAddresses) })
     }
 
     /// Makes the request, without following redirects, and reads the whole response within its bounds. `room` is asked before
@@ -111,7 +110,7 @@ impl Client {
         exchange: &Exchange<'_>,
         room: ResponseRoom<'_>,
     ) -> Result<RawResponse, ClientError> {
-        let _handed_over = hand_over(exchange.dial);
+        let _handed_over = dial_only(exchange.dial);
         let response = self.send(exchange).map_err(client_error)?;
         let (parts, body) = response.into_parts();
         let headers = parts
@@ -260,27 +259,27 @@ thread_local! {
 }
 
 /// Takes the addresses away again when a call is over.
-struct HandOver;
+struct DialGuard;
 
-fn hand_over(addresses: &[SocketAddr]) -> HandOver {
+fn dial_only(addresses: &[SocketAddr]) -> DialGuard {
     DIAL.with_borrow_mut(|dial| {
         dial.clear();
         dial.extend_from_slice(addresses);
     });
-    HandOver
+    DialGuard
 }
 
-impl Drop for HandOver {
+impl Drop for DialGuard {
     fn drop(&mut self) {
         DIAL.with_borrow_mut(Vec::clear);
     }
 }
 
-/// "Resolves" every name to the addresses that were handed over.
+/// "Resolves" every name to the addresses that the call may connect to.
 #[derive(Debug)]
-struct HandedOver;
+struct FixedAddresses;
 
-impl Resolver for HandedOver {
+impl Resolver for FixedAddresses {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let mut resolved = self.empty();
         DIAL.with_borrow(|dial| {
@@ -437,7 +436,7 @@ impl<In: Transport> Connector<In> for Tls {
         details: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
-        let mut addrs = HandedOver.empty();
+        let mut addrs = FixedAddresses.empty();
         for address in details.addrs.iter() {
             addrs.push(*address);
         }

@@ -6,17 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::allowlist::PathPrefix;
 use super::error::OutboundError;
 use super::glob;
-use super::headers::{self, Header};
+use super::headers::OutboundHeader;
 use super::host_pattern::HostPattern;
 use super::placeholders;
 use super::settings::HttpCapabilityError;
-use super::target::{self, Target};
+use super::target::{self, OutboundTarget};
 use crate::capability::http::{CredentialLocation, HttpCredential};
+use crate::net::header_field;
 use crate::secrets::{AllowedNames, Secret, SecretError, SecretStore, normalise_name};
 
 /// The longest URL after secrets were put in, in bytes.
@@ -44,12 +46,12 @@ const PATH_VALUE: &AsciiSet = &QUERY_VALUE
 
 /// The compiled `http.credentials` of a channel.
 pub(super) struct Credentials {
-    entries: Vec<Entry>,
+    entries: Vec<BoundCredential>,
     /// Names of secrets that may be placeholders without an entry.
     allowed: AllowedNames,
 }
 
-struct Entry {
+struct BoundCredential {
     secret: String,
     placeholders: Vec<String>,
     location: Location,
@@ -57,7 +59,7 @@ struct Entry {
     /// Empty: every path.
     paths: Vec<PathPattern>,
     optional: bool,
-    /// Whether the log says that requests go out without it.
+    /// Whether the log says that requests go out without it: set once, by the first such request, never cleared.
     missing_logged: AtomicBool,
 }
 
@@ -65,6 +67,7 @@ enum Location {
     Basic { username: String },
     Header { name: String, prefix: String },
     Query { name: String },
+    JsonField { name: String },
     Path,
 }
 
@@ -78,6 +81,8 @@ pub(super) struct Injected {
     /// Path and query.
     pub(super) path_and_query: Zeroizing<String>,
     pub(super) headers: Vec<(String, Zeroizing<String>)>,
+    /// The body with secrets in it; none where the guest's goes out as it is.
+    pub(super) body: Option<Zeroizing<Vec<u8>>>,
 }
 
 impl Credentials {
@@ -113,19 +118,28 @@ impl Credentials {
     pub(super) fn inject(
         &self,
         channel: &str,
-        target: &Target,
-        guest_headers: &[Header],
+        target: &OutboundTarget,
+        guest_headers: &[OutboundHeader],
+        guest_body: Option<&[u8]>,
         store: &dyn SecretStore,
     ) -> Result<Injected, OutboundError> {
         let path = self.fill_path(target, store)?;
         let mut query = self.fill_query(target, store)?;
         let mut headers = self.fill_headers(target, guest_headers, store)?;
+        let mut body = None;
         for entry in self.entries.iter().filter(|entry| entry.applies(target)) {
             if matches!(entry.location, Location::Path) {
                 continue;
             }
             match (store.get(&entry.secret)?, entry.optional) {
-                (Some(value), _) => place(entry, &value, &mut query, &mut headers)?,
+                (Some(value), _) => match &entry.location {
+                    Location::JsonField { name } => {
+                        let before = body.as_ref().map(|body: &Zeroizing<Vec<u8>>| body.as_slice());
+                        let before = before.or(guest_body).unwrap_or_default();
+                        body = Some(with_field(before, name, &value).ok_or_else(|| unfit(entry, "body"))?);
+                    }
+                    _ => place(entry, &value, &mut query, &mut headers)?,
+                },
                 (None, true) => entry.log_missing(channel),
                 (None, false) => return Err(missing(store, &entry.secret)),
             }
@@ -137,12 +151,46 @@ impl Credentials {
         if path_and_query.len() > MAX_FINAL_URL_BYTES {
             return Err(OutboundError::Url("it is too long once its secrets are put in"));
         }
-        Ok(Injected { path_and_query, headers })
+        Ok(Injected { path_and_query, headers, body })
+    }
+
+    /// What would be put into a request to this target: names and places, no values.
+    ///
+    /// # Errors
+    /// As of [`inject`](Self::inject).
+    #[cfg(feature = "cli")]
+    pub(super) fn explain(
+        &self,
+        target: &OutboundTarget,
+        store: &dyn SecretStore,
+    ) -> Result<String, OutboundError> {
+        // A credential may be a field of the body, which the request has then.
+        self.inject("", target, &[], Some(b"{}"), store)?;
+        let mut parts = Vec::new();
+        for (name, in_path) in target.placeholders() {
+            if let Resolved::Secret(secret, _) = self.resolve(name, target, store)? {
+                parts.push(format!("{secret} in the {}", if in_path { "path" } else { "query" }));
+            }
+        }
+        for entry in self.entries.iter().filter(|entry| entry.applies(target)) {
+            let place = match &entry.location {
+                Location::Basic { .. } => "the header Authorization (Basic)".to_owned(),
+                Location::Header { name, .. } => format!("the header {name}"),
+                Location::Query { name } => format!("the query parameter {name}"),
+                Location::JsonField { name } => format!("the field {name} of the body"),
+                Location::Path => continue,
+            };
+            parts.push(match store.get(&entry.secret)? {
+                Some(_) => format!("{} in {place}", entry.secret),
+                None => format!("{} is not stored, so {place} is left out", entry.secret),
+            });
+        }
+        Ok(if parts.is_empty() { "none are put in".to_owned() } else { parts.join("; ") })
     }
 
     fn fill_path(
         &self,
-        target: &Target,
+        target: &OutboundTarget,
         store: &dyn SecretStore,
     ) -> Result<Zeroizing<String>, OutboundError> {
         let values = self.values(target, store, |in_path| in_path)?;
@@ -164,7 +212,7 @@ impl Credentials {
 
     fn fill_query(
         &self,
-        target: &Target,
+        target: &OutboundTarget,
         store: &dyn SecretStore,
     ) -> Result<Option<Zeroizing<String>>, OutboundError> {
         let values = self.values(target, store, |in_path| !in_path)?;
@@ -178,11 +226,11 @@ impl Credentials {
     /// The values for the placeholders of a URL's path or query.
     fn values(
         &self,
-        target: &Target,
+        target: &OutboundTarget,
         store: &dyn SecretStore,
         wanted: impl Fn(bool) -> bool,
-    ) -> Result<Vec<Value>, OutboundError> {
-        let mut values: Vec<Value> = Vec::new();
+    ) -> Result<Vec<CredentialValue>, OutboundError> {
+        let mut values: Vec<CredentialValue> = Vec::new();
         for (name, in_path) in target.placeholders() {
             if !wanted(in_path) || lookup(&values, name).is_some() {
                 continue;
@@ -190,7 +238,11 @@ impl Credentials {
             match self.resolve(name, target, store)? {
                 Resolved::Text => {}
                 Resolved::Secret(name_of_secret, secret) => {
-                    values.push(Value { placeholder: name.to_owned(), name: name_of_secret, secret });
+                    values.push(CredentialValue {
+                        placeholder: name.to_owned(),
+                        name: name_of_secret,
+                        secret,
+                    });
                 }
                 // Without its value the URL would name another thing.
                 Resolved::LeftOut(secret) => return Err(missing(store, &secret)),
@@ -202,8 +254,8 @@ impl Credentials {
     /// The guest's headers with their placeholders filled. One that needs an optional secret that is missing is left out.
     fn fill_headers(
         &self,
-        target: &Target,
-        guest: &[Header],
+        target: &OutboundTarget,
+        guest: &[OutboundHeader],
         store: &dyn SecretStore,
     ) -> Result<Vec<(String, Zeroizing<String>)>, OutboundError> {
         let mut filled = Vec::with_capacity(guest.len());
@@ -217,7 +269,7 @@ impl Credentials {
 
     fn fill_value(
         &self,
-        target: &Target,
+        target: &OutboundTarget,
         value: &str,
         store: &dyn SecretStore,
     ) -> Result<Option<Zeroizing<String>>, OutboundError> {
@@ -243,7 +295,7 @@ impl Credentials {
     fn resolve(
         &self,
         name: &str,
-        target: &Target,
+        target: &OutboundTarget,
         store: &dyn SecretStore,
     ) -> Result<Resolved, OutboundError> {
         let mut named =
@@ -288,17 +340,17 @@ enum Resolved {
     LeftOut(String),
 }
 
-struct Value {
+struct CredentialValue {
     placeholder: String,
     name: String,
     secret: Secret,
 }
 
-fn lookup<'v>(values: &'v [Value], placeholder: &str) -> Option<&'v Value> {
+fn lookup<'v>(values: &'v [CredentialValue], placeholder: &str) -> Option<&'v CredentialValue> {
     values.iter().find(|value| value.placeholder == placeholder)
 }
 
-impl Entry {
+impl BoundCredential {
     fn log_missing(&self, channel: &str) {
         if !self.missing_logged.swap(true, Ordering::Relaxed) {
             log::info!(
@@ -309,7 +361,7 @@ impl Entry {
         }
     }
 
-    fn applies(&self, target: &Target) -> bool {
+    fn applies(&self, target: &OutboundTarget) -> bool {
         let path = target.path();
         self.hosts.iter().any(|host| host.matches(target.host(), target.port()))
             && (self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.matches(path)))
@@ -327,13 +379,13 @@ impl PathPattern {
 
 /// Puts a credential where its declaration says.
 fn place(
-    entry: &Entry,
+    entry: &BoundCredential,
     value: &Secret,
     query: &mut Option<Zeroizing<String>>,
     headers: &mut Vec<(String, Zeroizing<String>)>,
 ) -> Result<(), OutboundError> {
     let (name, text) = match &entry.location {
-        Location::Path => return Ok(()),
+        Location::Path | Location::JsonField { .. } => return Ok(()),
         Location::Query { name } => {
             *query = Some(with_parameter(query.as_ref().map(|query| query.as_str()), name, value));
             return Ok(());
@@ -353,7 +405,7 @@ fn place(
 }
 
 fn check_header(value: &str, secret: &str) -> Result<(), OutboundError> {
-    if headers::is_value(value) && value.len() <= MAX_FINAL_HEADER_BYTES {
+    if header_field::is_value(value) && value.len() <= MAX_FINAL_HEADER_BYTES {
         return Ok(());
     }
     Err(OutboundError::CredentialUnfit { secret: secret.to_owned(), place: "header" })
@@ -377,6 +429,26 @@ fn with_parameter(query: Option<&str>, name: &str, value: &Secret) -> Zeroizing<
     out
 }
 
+fn unfit(entry: &BoundCredential, place: &'static str) -> OutboundError {
+    OutboundError::CredentialUnfit { secret: entry.secret.clone(), place }
+}
+
+/// A JSON object with a field set, instead of one of that name that the guest wrote. None when the body is no object.
+fn with_field(body: &[u8], name: &str, value: &Secret) -> Option<Zeroizing<Vec<u8>>> {
+    let mut fields: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    fields.remove(name);
+    let mut out = Zeroizing::new(serde_json::to_vec(&fields).ok()?);
+    out.pop();
+    if !fields.is_empty() {
+        out.push(b',');
+    }
+    out.extend(Value::from(name).to_string().bytes());
+    out.push(b':');
+    out.extend(Zeroizing::new(serde_json::to_string(value.expose()).ok()?).bytes());
+    out.push(b'}');
+    Some(out)
+}
+
 /// Why a credential of a capability file cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum CredentialProblem {
@@ -387,7 +459,7 @@ enum CredentialProblem {
     #[error("location.name is no header name, or location.prefix has control characters")]
     Header,
     #[error("location.name is empty")]
-    QueryName,
+    EmptyName,
     #[error("location.placeholder must look like {{UPPER_CASE}}, with its braces")]
     Placeholder,
     #[error("host_patterns: '{pattern}': {reason}")]
@@ -398,7 +470,7 @@ enum CredentialProblem {
 
 /// `required` are the names of the secrets without which the channel does not work; what the file puts into requests and
 /// does not list there is optional.
-fn compile(credential: &HttpCredential, required: &[String]) -> Result<Entry, CredentialProblem> {
+fn compile(credential: &HttpCredential, required: &[String]) -> Result<BoundCredential, CredentialProblem> {
     let secret = normalise_name(&credential.secret_name)?;
     let mut placeholders = vec![placeholders::name_of_secret(&secret)];
     let location = match &credential.location {
@@ -406,23 +478,29 @@ fn compile(credential: &HttpCredential, required: &[String]) -> Result<Entry, Cr
             Location::Header { name: "authorization".to_owned(), prefix: "Bearer ".to_owned() }
         }
         CredentialLocation::Basic { username } => {
-            if username.contains(':') || !headers::is_value(username) {
+            if username.contains(':') || !header_field::is_value(username) {
                 return Err(CredentialProblem::Username);
             }
             Location::Basic { username: username.clone() }
         }
         CredentialLocation::Header { name, prefix } => {
             let prefix = prefix.clone().unwrap_or_default();
-            if !headers::is_name(name) || !headers::is_value(&prefix) {
+            if !header_field::is_name(name) || !header_field::is_value(&prefix) {
                 return Err(CredentialProblem::Header);
             }
             Location::Header { name: name.to_ascii_lowercase(), prefix }
         }
         CredentialLocation::QueryParam { name } => {
             if name.is_empty() {
-                return Err(CredentialProblem::QueryName);
+                return Err(CredentialProblem::EmptyName);
             }
             Location::Query { name: name.clone() }
+        }
+        CredentialLocation::JsonField { name } => {
+            if name.is_empty() {
+                return Err(CredentialProblem::EmptyName);
+            }
+            Location::JsonField { name: name.clone() }
         }
         CredentialLocation::UrlPath { placeholder } => {
             let name = placeholder.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
@@ -441,7 +519,7 @@ fn compile(credential: &HttpCredential, required: &[String]) -> Result<Entry, Cr
         compile_path(pattern).map_err(|reason| CredentialProblem::Path { pattern: pattern.clone(), reason })
     });
     let is_required = required.iter().any(|name| name.eq_ignore_ascii_case(&secret));
-    Ok(Entry {
+    Ok(BoundCredential {
         secret,
         placeholders,
         location,

@@ -3,15 +3,16 @@
 use super::allowlist::Allowlist;
 use super::headers;
 use super::method::Method;
-use super::target::Target;
+use super::target::OutboundTarget;
 use crate::capability::http::AllowlistEntry;
+use crate::net::header_field;
 
 /// A URL: what is accepted stays what it is when it is read once more, and stays inside of its allow-list entry.
 pub fn outbound_url(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let Ok(target) = Target::parse(&text) else { return };
+    let Ok(target) = OutboundTarget::parse(&text) else { return };
     let written = format!("{}{}", target.origin(), target.path_with(str::to_owned));
-    let again = Target::parse(&written).expect("a normalised URL is accepted");
+    let again = OutboundTarget::parse(&written).expect("a normalised URL is accepted");
     assert_eq!(again.host(), target.host());
     assert_eq!(again.path(), target.path_with(str::to_owned));
     assert!(!target.path().split('/').any(|segment| segment == ".."));
@@ -30,7 +31,7 @@ pub fn header_json(bytes: &[u8]) {
     let Ok(mut parsed) = headers::parse(text) else { return };
     headers::drop_host_owned(&mut parsed);
     for header in &parsed {
-        assert!(headers::is_name(&header.name) && headers::is_value(&header.value));
+        assert!(header_field::is_name(&header.name) && header_field::is_value(&header.value));
         assert!(!header.value.contains(['\r', '\n', '\0']));
     }
     let shown = headers::to_json(parsed.iter().map(|header| (header.name.as_str(), header.value.as_str())));

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::error::OutboundError;
+use crate::net::header_field::{is_name, is_value};
 
 /// The most headers that a guest may send.
 pub const MAX_REQUEST_HEADERS: usize = 64;
@@ -38,12 +39,12 @@ const HOST_OWNED: &[&str] = &[
 
 /// One header, its name in lower case.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Header {
+pub(super) struct OutboundHeader {
     pub(super) name: String,
     pub(super) value: String,
 }
 
-impl fmt::Debug for Header {
+impl fmt::Debug for OutboundHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ({} bytes)", self.name, self.value.len())
     }
@@ -54,7 +55,7 @@ impl fmt::Debug for Header {
 /// # Errors
 /// [`OutboundError::Headers`] for anything but an object of strings, for a name twice (in any case), for characters that
 /// have no place in a header (CR, LF and NUL above all), and past the limits.
-pub(super) fn parse(json: &str) -> Result<Vec<Header>, OutboundError> {
+pub(super) fn parse(json: &str) -> Result<Vec<OutboundHeader>, OutboundError> {
     let refuse = |reason: String| OutboundError::Headers(reason);
     // Escapes make JSON longer than what it says, by at most six.
     if json.len() > 6 * MAX_REQUEST_HEADERS_BYTES {
@@ -64,7 +65,7 @@ pub(super) fn parse(json: &str) -> Result<Vec<Header>, OutboundError> {
     let pairs = reader.deserialize_map(Pairs).and_then(|pairs| reader.end().map(|()| pairs));
     let pairs = pairs.map_err(|_| refuse("headers-json is not a JSON object of strings".to_owned()))?;
     let mut total = 0;
-    let mut headers: Vec<Header> = Vec::with_capacity(pairs.len());
+    let mut headers: Vec<OutboundHeader> = Vec::with_capacity(pairs.len());
     for (name, value) in pairs {
         total += name.len() + value.len();
         let header = check(&name, &value).map_err(|problem| refuse(problem.to_string()))?;
@@ -83,7 +84,7 @@ pub(super) fn parse(json: &str) -> Result<Vec<Header>, OutboundError> {
 }
 
 /// Takes out what is the host's to say: framing, the connection, and whatever `Connection` names (RFC 9110, 7.6.1).
-pub(super) fn drop_host_owned(headers: &mut Vec<Header>) {
+pub(super) fn drop_host_owned(headers: &mut Vec<OutboundHeader>) {
     let named: Vec<String> = headers
         .iter()
         .filter(|header| header.name == "connection")
@@ -104,7 +105,7 @@ enum HeaderProblem {
     Value(String),
 }
 
-fn check(name: &str, value: &str) -> Result<Header, HeaderProblem> {
+fn check(name: &str, value: &str) -> Result<OutboundHeader, HeaderProblem> {
     if !is_name(name) {
         return Err(HeaderProblem::Name);
     }
@@ -117,18 +118,7 @@ fn check(name: &str, value: &str) -> Result<Header, HeaderProblem> {
     if !is_value(value) {
         return Err(HeaderProblem::Value(name));
     }
-    Ok(Header { name, value: value.to_owned() })
-}
-
-/// Whether this is a token (RFC 9110, section 5.6.2).
-pub(super) fn is_name(name: &str) -> bool {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !name.is_empty() && name.bytes().all(token)
-}
-
-/// Whether this can be a field's value (RFC 9110, section 5.5): no control characters but the tab.
-pub(super) fn is_value(value: &str) -> bool {
-    value.bytes().all(|b| b == b'\t' || !b.is_ascii_control())
+    Ok(OutboundHeader { name, value: value.to_owned() })
 }
 
 /// The pairs of a JSON object, duplicates included.
@@ -171,8 +161,9 @@ pub(super) fn to_json<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>)
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn names(json: &str) -> Vec<String> {
         let mut headers = parse(json).unwrap();

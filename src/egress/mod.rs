@@ -16,7 +16,7 @@
 //! is a decision without I/O.
 //!
 //! `ureq` writes requests with their secrets to the log at level `trace`, and only there: a program that lets its
-//! operator choose levels caps [`LOG_CAPS`].
+//! operator choose levels caps [`OutboundHttpSettings::LOG_CAPS`].
 
 mod addresses;
 mod allowlist;
@@ -24,21 +24,25 @@ mod channel;
 mod client;
 mod credentials;
 mod error;
+#[cfg(feature = "cli")]
+mod explain;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod glob;
 mod headers;
 mod host_pattern;
 mod leak;
-mod log_caps;
 mod method;
 mod operator_host;
 mod outbound;
 mod placeholders;
 mod private_hosts;
+#[cfg(feature = "cli")]
+mod reach;
 mod request;
 mod resolver;
 mod retry_after;
+pub(crate) mod setting_hosts;
 mod settings;
 mod target;
 #[cfg(test)]
@@ -46,14 +50,17 @@ mod tests;
 mod tls;
 mod websocket;
 
+#[cfg(feature = "cli")]
 pub(crate) use allowlist::is_unbounded_prefix;
 pub(crate) use channel::ChannelHttp;
 #[cfg(test)]
 pub(crate) use client::MAX_RESPONSE_HEAD_BYTES;
 pub(crate) use error::OutboundError;
-pub use log_caps::LOG_CAPS;
-pub(crate) use operator_host::OperatorHost;
+#[cfg(feature = "cli")]
+pub(crate) use explain::ExplainedStep;
 pub(crate) use outbound::OutboundHttp;
+#[cfg(feature = "cli")]
+pub(crate) use reach::Reached;
 pub(crate) use request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose, ResponseRoom};
 pub use resolver::NameResolver;
 pub(crate) use settings::ChannelHttpSettings;

@@ -1,6 +1,7 @@
 //! What all channels of a host share: connections, the operator's settings, the resolver.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +13,9 @@ use rustls::ClientConfig;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-use crate::model::deadline::deadline_after;
-
-use super::client::{Client, ClientError, Exchange, MAX_ADDRESSES, MAX_RESPONSE_HEAD_BYTES, RawResponse};
+use super::client::{
+    ClientError, Exchange, MAX_ADDRESSES, MAX_RESPONSE_HEAD_BYTES, OutboundClient, RawResponse,
+};
 use super::error::OutboundError;
 use super::host_pattern::HostPattern;
 use super::operator_host::OperatorHost;
@@ -22,9 +23,10 @@ use super::private_hosts::{self, PrivateHosts};
 use super::request::{RequestPurpose, ResponseRoom};
 use super::resolver::{LOOKUP_TIMEOUT, NameResolver, SystemResolver};
 use super::settings::{OutboundHttpSettings, OutboundSettingsError};
-use super::target::Target;
+use super::target::OutboundTarget;
 use super::tls;
 use super::websocket::{Endpoint, Tunnel};
+use crate::model::deadline::deadline_after;
 
 /// How often a poll that waits for a lookup looks whether the host is shutting down.
 const LOOKUP_CHECK: Duration = Duration::from_millis(100);
@@ -34,7 +36,7 @@ const LOOKUP_CHECK: Duration = Duration::from_millis(100);
 pub struct OutboundHttp(Arc<Inner>);
 
 struct Inner {
-    direct: Clients,
+    direct: OutboundClients,
     proxied: Option<Proxy>,
     /// Set once, when the host begins to stop; requests of polls look at it while they wait.
     polls_ended: AtomicBool,
@@ -49,28 +51,31 @@ struct Inner {
 
 /// The proxy that requests go through.
 struct Proxy {
-    clients: Clients,
+    clients: OutboundClients,
     base: Base,
     /// `user:password`.
     authorization: Option<Zeroizing<String>>,
 }
 
 /// Polls have connections of their own, so that they can be ended before everything else.
-struct Clients {
-    polls: Client,
-    others: Client,
+struct OutboundClients {
+    polls: OutboundClient,
+    others: OutboundClient,
 }
 
-impl Clients {
+impl OutboundClients {
     fn direct(roots: Option<&[u8]>) -> Result<Self, OutboundSettingsError> {
-        Ok(Self { polls: Client::direct(roots)?, others: Client::direct(roots)? })
+        Ok(Self { polls: OutboundClient::direct(roots)?, others: OutboundClient::direct(roots)? })
     }
 
     fn through_proxy(proxy: &str, roots: Option<&[u8]>) -> Result<Self, OutboundSettingsError> {
-        Ok(Self { polls: Client::through_proxy(proxy, roots)?, others: Client::through_proxy(proxy, roots)? })
+        Ok(Self {
+            polls: OutboundClient::through_proxy(proxy, roots)?,
+            others: OutboundClient::through_proxy(proxy, roots)?,
+        })
     }
 
-    fn of(&self, purpose: RequestPurpose) -> &Client {
+    fn of(&self, purpose: RequestPurpose) -> &OutboundClient {
         if purpose == RequestPurpose::Poll { &self.polls } else { &self.others }
     }
 }
@@ -119,6 +124,19 @@ impl Upstream<'_> {
     }
 }
 
+/// Where it goes, without what a proxy is asked with.
+impl fmt::Display for Upstream<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dial: Vec<String> = self.dial.iter().map(ToString::to_string).collect();
+        let dial = dial.join(", ");
+        match &self.base {
+            UpstreamBase::Direct(_) => write!(f, "connects to {dial}"),
+            UpstreamBase::Proxied(..) => write!(f, "goes through the proxy at {dial}"),
+            UpstreamBase::Rewritten(base) => write!(f, "goes to {base} instead (http_rewrite), at {dial}"),
+        }
+    }
+}
+
 impl OutboundHttp {
     /// Outbound HTTP with the system's resolver.
     ///
@@ -141,13 +159,13 @@ impl OutboundHttp {
             Some(proxy) => {
                 let base =
                     Base::parse(proxy, true).map_err(|reason| OutboundSettingsError::new("proxy", reason))?;
-                let clients = Clients::through_proxy(proxy, roots)?;
+                let clients = OutboundClients::through_proxy(proxy, roots)?;
                 Some(Proxy { clients, base, authorization: authorization(proxy) })
             }
             None => None,
         };
         Ok(Self(Arc::new(Inner {
-            direct: Clients::direct(roots)?,
+            direct: OutboundClients::direct(roots)?,
             polls_ended: AtomicBool::new(false),
             proxied,
             rewrites: rewrites(&settings.http_rewrite)?,
@@ -176,7 +194,7 @@ impl OutboundHttp {
         purpose == RequestPurpose::Poll && self.0.polls_ended.load(Ordering::Relaxed)
     }
 
-    fn clients(&self) -> impl Iterator<Item = &Clients> {
+    fn clients(&self) -> impl Iterator<Item = &OutboundClients> {
         let proxied = self.0.proxied.as_ref().map(|proxy| &proxy.clients);
         std::iter::once(&self.0.direct).chain(proxied)
     }
@@ -186,7 +204,7 @@ impl OutboundHttp {
     pub(super) fn route(
         &self,
         channel: &str,
-        target: &Target,
+        target: &OutboundTarget,
         named: Option<&OperatorHost>,
         purpose: RequestPurpose,
         deadline: Instant,

@@ -96,8 +96,9 @@ pub(super) fn fill(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn only_upper_case_names_in_braces_are_placeholders() {

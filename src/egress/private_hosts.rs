@@ -6,7 +6,8 @@ use super::addresses::{self, AddressKind};
 use super::error::OutboundError;
 use super::host_pattern::HostPattern;
 use super::settings::OutboundSettingsError;
-use crate::net::address_range::{AddressRange, AddressRangeError};
+use crate::model::value_error::ValueError;
+use crate::net::address_range::AddressRange;
 
 /// The compiled setting. The default permits nothing.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +25,7 @@ impl PrivateHosts {
                 OutboundSettingsError::new(format!("allow_private_hosts: '{entry}'"), reason.to_string())
             };
             if entry.contains('/') || entry.parse::<IpAddr>().is_ok() {
-                hosts.ranges.push(entry.parse().map_err(|reason: AddressRangeError| error(&reason))?);
+                hosts.ranges.push(entry.parse().map_err(|reason: ValueError| error(&reason))?);
             } else {
                 let pattern = HostPattern::parse(entry).map_err(|reason| error(&reason))?;
                 if pattern.named_port().is_some() {

@@ -44,7 +44,7 @@ struct LookupQueue {
     lookup: Box<Lookup>,
     ttl: Duration,
     /// Held for look-ups in the maps, never while a name is resolved.
-    state: Mutex<State>,
+    state: Mutex<Lookups>,
     /// Notified when a lookup ends.
     ended: Condvar,
     /// Notified when there is a lookup to run.
@@ -52,11 +52,11 @@ struct LookupQueue {
 }
 
 #[derive(Default)]
-struct State {
+struct Lookups {
     cache: HashMap<String, (Vec<IpAddr>, Instant)>,
     /// By host. Each is in `queue` or on a thread.
-    running: HashMap<String, Arc<Running>>,
-    queue: VecDeque<(String, Arc<Running>)>,
+    running: HashMap<String, Arc<RunningLookup>>,
+    queue: VecDeque<(String, Arc<RunningLookup>)>,
     /// Threads, and how many of them run no lookup. Whoever starts a thread counts it into both under the lock that it waits
     /// for, and it takes itself out of both when it ends; so `idle` is never more than `threads`.
     threads: usize,
@@ -64,8 +64,9 @@ struct State {
 }
 
 /// A lookup that was begun.
-struct Running {
+struct RunningLookup {
     client: String,
+    /// Set once, by the thread that ran it, before `ended` is notified.
     outcome: OnceLock<Result<Vec<IpAddr>, (io::ErrorKind, String)>>,
 }
 
@@ -92,7 +93,7 @@ impl SystemResolver {
     }
 
     /// The running lookup of this host, which is begun when there is room.
-    fn join(&self, state: &mut State, client: &str, host: &str) -> io::Result<Option<Arc<Running>>> {
+    fn join(&self, state: &mut Lookups, client: &str, host: &str) -> io::Result<Option<Arc<RunningLookup>>> {
         if let Some(running) = state.running.get(host) {
             return Ok(Some(Arc::clone(running)));
         }
@@ -107,7 +108,7 @@ impl SystemResolver {
             state.threads += 1;
             state.idle += 1;
         }
-        let running = Arc::new(Running { client: client.to_owned(), outcome: OnceLock::new() });
+        let running = Arc::new(RunningLookup { client: client.to_owned(), outcome: OnceLock::new() });
         state.running.insert(host.to_owned(), Arc::clone(&running));
         state.queue.push_back((host.to_owned(), Arc::clone(&running)));
         self.0.queued.notify_one();
@@ -118,7 +119,7 @@ impl SystemResolver {
 impl NameResolver for SystemResolver {
     fn resolve(&self, client: &str, host: &str, deadline: Instant) -> io::Result<Vec<IpAddr>> {
         let until = deadline.min(deadline_after(Instant::now(), LOOKUP_TIMEOUT));
-        let mut joined: Option<Arc<Running>> = None;
+        let mut joined: Option<Arc<RunningLookup>> = None;
         let mut state = self.0.lock();
         loop {
             let now = Instant::now();
@@ -145,7 +146,7 @@ impl NameResolver for SystemResolver {
 }
 
 impl LookupQueue {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Lookups> {
         // Nothing panics while the lock is held, so a poisoned one still guards a sound state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -177,8 +178,14 @@ impl LookupQueue {
     }
 }
 
-impl State {
-    fn finish(&mut self, host: &str, running: &Running, outcome: io::Result<Vec<IpAddr>>, ttl: Duration) {
+impl Lookups {
+    fn finish(
+        &mut self,
+        host: &str,
+        running: &RunningLookup,
+        outcome: io::Result<Vec<IpAddr>>,
+        ttl: Duration,
+    ) {
         self.running.remove(host);
         if let Ok(addresses) = &outcome {
             let now = Instant::now();
@@ -199,8 +206,9 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
 
     const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -288,9 +296,9 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded() {
-        let mut state = State::default();
+        let mut state = Lookups::default();
         for at in 0..=MAX_CACHED {
-            let running = Running { client: String::new(), outcome: OnceLock::new() };
+            let running = RunningLookup { client: String::new(), outcome: OnceLock::new() };
             state.finish(&at.to_string(), &running, Ok(vec![LOCAL]), CACHE_TTL);
         }
         assert_eq!(state.cache.len(), MAX_CACHED);

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use log::LevelFilter;
+use serde::Deserialize;
+
 use super::operator_host::OperatorHost;
 use crate::capability::http::HttpCapability;
 use crate::capability::limits::ChannelLimits;
@@ -35,7 +38,9 @@ impl OutboundSettingsError {
 }
 
 /// What the operator decides for all channels. The default sends requests straight to public addresses only.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Deserialises from fields at the top of `tinclaw.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct OutboundHttpSettings {
     /// Hosts that may have special-purpose addresses: names (`nas.lan`, `*.corp.example`), addresses or networks
     /// (`192.168.1.0/24`, `fd00::/8`). A named host may have any address, a named network may belong to any host; the
@@ -50,7 +55,18 @@ pub struct OutboundHttpSettings {
     /// are never looked at.
     pub proxy: Option<String>,
     /// Certificates (PEM) of the authorities to trust instead of the compiled-in ones.
+    #[serde(skip)]
     pub root_certificates_pem: Option<String>,
+}
+
+impl OutboundHttpSettings {
+    /// Targets of the `log` crate with the most detailed level that shows no secret. `ureq` and its protocol crate write URLs,
+    /// headers and bodies at `trace`, and `tungstenite` requests and frames; at `debug` they leave them out.
+    pub const LOG_CAPS: &[(&str, LevelFilter)] = &[
+        ("tungstenite", LevelFilter::Debug),
+        ("ureq", LevelFilter::Debug),
+        ("ureq_proto", LevelFilter::Debug),
+    ];
 }
 
 /// What one channel's requests are made with.

@@ -24,7 +24,7 @@ const MAX_LABEL_BYTES: usize = 63;
 
 /// An https URL without user, fragment, traversal or ambiguity. Placeholders still stand in it.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(super) struct OutboundTarget {
     /// The normalised URL, with a marker for each placeholder.
     url: Url,
     slots: Vec<Placeholder>,
@@ -36,11 +36,11 @@ pub(super) struct Target {
     is_encrypted: bool,
 }
 
-impl Target {
+impl OutboundTarget {
     /// Parses what a guest wrote. A plain `http://` URL is taken when it leads to one of these servers of the operator.
     ///
     /// # Errors
-    /// As of [`Target::parse`].
+    /// As of [`OutboundTarget::parse`].
     pub(super) fn parse_for(text: &str, operator_hosts: &[OperatorHost]) -> Result<Self, OutboundError> {
         let plain =
             operator_hosts.iter().find_map(|host| Some((host.authority(), host.rest_of_plain(text)?)));
@@ -126,7 +126,7 @@ impl Target {
         placeholders::fill(self.url.path(), &self.slots, |slot| value(&slot.name))
     }
 
-    /// The query (without `?`) with each placeholder exchanged, like [`Target::path_with`].
+    /// The query (without `?`) with each placeholder exchanged, like [`OutboundTarget::path_with`].
     pub(super) fn query_with(&self, mut value: impl FnMut(&str) -> String) -> Option<String> {
         Some(placeholders::fill(self.url.query()?, &self.slots, |slot| value(&slot.name)))
     }
@@ -275,11 +275,12 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
 
+    use super::*;
+
     fn shown(text: &str) -> Result<String, String> {
-        let target = Target::parse(text).map_err(|error| error.to_string())?;
+        let target = OutboundTarget::parse(text).map_err(|error| error.to_string())?;
         let query =
             target.query_with(|name| format!("{{{name}}}")).map(|q| format!("?{q}")).unwrap_or_default();
         Ok(format!("{}:{}{}{query}", target.host(), target.port(), target.path()))
@@ -292,7 +293,7 @@ mod tests {
         let room = MAX_URL_BYTES - base.len();
         let (encoded, rest) = (room / 3, room % 3);
         let at_the_limit = format!("{base}{}{}", "\"".repeat(encoded), "a".repeat(rest));
-        assert!(Target::parse(&at_the_limit).is_ok());
+        assert!(OutboundTarget::parse(&at_the_limit).is_ok());
         let past_it = shown(&format!("{at_the_limit}a")).err().unwrap_or_default();
         assert!(past_it.contains(TOO_LONG), "{past_it}");
     }
@@ -343,22 +344,22 @@ mod tests {
             ("bytes of the host", host(253), host(254)),
             ("encodings", "https://h.example/%252561".into(), "https://h.example/%25252561".into()),
         ] {
-            assert!(Target::parse(&fits).is_ok(), "{what}: {fits}");
-            assert!(Target::parse(&over).is_err(), "{what}: {over}");
+            assert!(OutboundTarget::parse(&fits).is_ok(), "{what}: {fits}");
+            assert!(OutboundTarget::parse(&over).is_err(), "{what}: {over}");
         }
     }
 
     #[test]
     fn a_plain_url_stays_plain_for_the_server_that_the_operator_named_and_for_no_other() {
         let hosts = [OperatorHost::parse("http://box.example:8123").unwrap()];
-        let target = Target::parse_for("http://box.example:8123/x", &hosts).unwrap();
+        let target = OutboundTarget::parse_for("http://box.example:8123/x", &hosts).unwrap();
         assert_eq!(target.origin(), "http://box.example:8123");
-        assert!(Target::parse_for("https://box.example:8123/x", &hosts).is_err());
+        assert!(OutboundTarget::parse_for("https://box.example:8123/x", &hosts).is_err());
         assert_eq!(
-            Target::parse_for("https://box.example/x", &hosts).unwrap().origin(),
+            OutboundTarget::parse_for("https://box.example/x", &hosts).unwrap().origin(),
             "https://box.example"
         );
-        assert!(Target::parse_for("http://other.example:8123/x", &hosts).is_err());
+        assert!(OutboundTarget::parse_for("http://other.example:8123/x", &hosts).is_err());
     }
 
     #[test]
@@ -446,13 +447,13 @@ mod tests {
     fn the_longest_url_is_taken() {
         let base = "https://h.example/";
         let text = format!("{base}{}", "a".repeat(MAX_URL_BYTES - base.len()));
-        assert!(Target::parse(&text).is_ok());
-        assert!(Target::parse(&format!("{text}a")).is_err());
+        assert!(OutboundTarget::parse(&text).is_ok());
+        assert!(OutboundTarget::parse(&format!("{text}a")).is_err());
     }
 
     #[test]
     fn refusals_quote_nothing() {
-        let error = Target::parse("https://hunter2@hunter2/hunter2").unwrap_err();
+        let error = OutboundTarget::parse("https://hunter2@hunter2/hunter2").unwrap_err();
         assert!(!error.to_string().contains("hunter2"));
     }
 
@@ -464,7 +465,7 @@ mod tests {
             ("https://h.example/", None),
         ] {
             assert_eq!(
-                Target::parse(url).unwrap().literal(),
+                OutboundTarget::parse(url).unwrap().literal(),
                 address.map(|text| text.parse().unwrap()),
                 "{url}"
             );
@@ -473,7 +474,7 @@ mod tests {
 
     #[test]
     fn placeholders_know_where_they_stand() {
-        let target = Target::parse("https://h.example/{A}/x?q={B}#{C}").unwrap();
+        let target = OutboundTarget::parse("https://h.example/{A}/x?q={B}#{C}").unwrap();
         assert_eq!(target.placeholders().collect::<Vec<_>>(), [("A", true), ("B", false)]);
         assert_eq!(target.path_with(|name| name.to_lowercase()), "/a/x");
         assert_eq!(target.query_with(|name| name.to_lowercase()).unwrap(), "q=b");
@@ -501,9 +502,9 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_panics_and_what_is_accepted_is_stable(text in "https://[a-c.:@\\[\\]%{}A-B]{1,12}[/a-c.%2eEfF5;\\\\?#{}A-B\"\\[\\] ]{0,30}") {
-            if let Ok(target) = Target::parse(&text) {
+            if let Ok(target) = OutboundTarget::parse(&text) {
                 let once = format!("{}{}", target.origin(), target.path_with(|name| name.to_owned()));
-                let again = Target::parse(&once).expect("a normalised URL is acceptable");
+                let again = OutboundTarget::parse(&once).expect("a normalised URL is acceptable");
                 prop_assert_eq!(again.path(), target.path_with(|name| name.to_owned()));
                 prop_assert_eq!(again.host(), target.host());
                 prop_assert!(!target.path().split('/').any(|segment| segment == ".."));
@@ -512,9 +513,9 @@ mod tests {
 
         #[test]
         fn arbitrary_text_never_panics(text in any::<String>()) {
-            let _ = Target::parse(&text);
-            let _ = Target::parse(&format!("https://{text}"));
-            let _ = Target::parse(&format!("https://h.example/{text}"));
+            let _ = OutboundTarget::parse(&text);
+            let _ = OutboundTarget::parse(&format!("https://{text}"));
+            let _ = OutboundTarget::parse(&format!("https://h.example/{text}"));
         }
     }
 }

@@ -24,7 +24,7 @@ use super::error::OutboundError;
 use super::leak::BodySearch;
 use super::method::Method;
 use super::request::RequestPurpose;
-use super::target::Target;
+use super::target::OutboundTarget;
 
 /// The longest text frame, in bytes, fragments joined.
 pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
@@ -69,7 +69,7 @@ impl ChannelHttp {
         if !may_be_plain && !route.is_rewritten() {
             return Err(OutboundError::Url("only wss:// is allowed, but for hosts that the operator names"));
         }
-        let injected = self.credentials.inject(&self.channel, &target, &[], &*self.secrets)?;
+        let injected = self.credentials.inject(&self.channel, &target, &[], None, &*self.secrets)?;
         let endpoint = self.outbound.endpoint(&route, &injected.path_and_query);
         let failed = |reason| failure(target.host(), reason);
         let stream =
@@ -86,17 +86,17 @@ impl ChannelHttp {
 
     /// The URL of a websocket, checked as the URL of its handshake, and whether the connection may be made as it says: a
     /// plain one only to a server that the operator named.
-    fn target_of(&self, url: &str) -> Result<(Target, bool), OutboundError> {
+    fn target_of(&self, url: &str) -> Result<(OutboundTarget, bool), OutboundError> {
         let (scheme, rest) = url.split_once("://").ok_or(NOT_A_WEBSOCKET)?;
         if scheme.eq_ignore_ascii_case("wss") {
-            return Ok((Target::parse(&format!("https://{rest}"))?, true));
+            return Ok((OutboundTarget::parse(&format!("https://{rest}"))?, true));
         }
         if !scheme.eq_ignore_ascii_case("ws") {
             return Err(NOT_A_WEBSOCKET);
         }
-        match Target::parse_for(&format!("http://{rest}"), &self.operator_hosts) {
+        match OutboundTarget::parse_for(&format!("http://{rest}"), &self.operator_hosts) {
             Ok(named) => Ok((named, true)),
-            Err(_) => Ok((Target::parse(&format!("https://{rest}"))?, false)),
+            Err(_) => Ok((OutboundTarget::parse(&format!("https://{rest}"))?, false)),
         }
     }
 
@@ -129,7 +129,7 @@ impl ChannelHttp {
     /// # Errors
     /// [`OutboundError::Secrets`] when the secrets cannot be read.
     pub fn redacted_frame(&self, frame: String) -> Result<String, OutboundError> {
-        Ok(text(self.searched_secrets()?.redact(frame.into_bytes()).0))
+        Ok(text(self.searched_secrets()?.redact_received(frame.into_bytes()).0))
     }
 }
 
@@ -146,7 +146,7 @@ fn connect(endpoint: &Endpoint, tls: &Arc<ClientConfig>, deadline: Instant) -> i
     let url = Url::parse(&endpoint.url).map_err(|_| io::ErrorKind::InvalidInput)?;
     let host = url.host_str().ok_or(io::ErrorKind::InvalidInput)?;
     let port = url.port_or_known_default().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut tcp = DeadlineTcp::new(dial(&endpoint.dial, deadline)?, Some(deadline));
+    let mut tcp = DeadlineStream::new(dial(&endpoint.dial, deadline)?, Some(deadline));
     tcp.stream.set_nodelay(true)?;
     if let Some(tunnel) = &endpoint.tunnel {
         open_tunnel(&mut tcp, tunnel, host, port)?;
@@ -175,7 +175,7 @@ fn dial(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
 }
 
 /// Asks the proxy for a tunnel (`CONNECT`, RFC 9110, section 9.3.6).
-fn open_tunnel(tcp: &mut DeadlineTcp, tunnel: &Tunnel, host: &str, port: u16) -> io::Result<()> {
+fn open_tunnel(tcp: &mut DeadlineStream, tunnel: &Tunnel, host: &str, port: u16) -> io::Result<()> {
     let authorization = tunnel.authorization.as_ref().map(|pair| {
         Zeroizing::new(format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(pair.as_bytes())))
     });
@@ -234,7 +234,7 @@ fn websocket_config() -> WebSocketConfig {
 /// An open websocket of a client on this connection, for tests.
 #[cfg(test)]
 pub fn websocket_on(stream: TcpStream) -> LinkSocket {
-    let mut stream = LinkStream::Plain(DeadlineTcp::new(stream, None));
+    let mut stream = LinkStream::Plain(DeadlineStream::new(stream, None));
     stream.stop_blocking().expect("a socket that does not block");
     WebSocket::from_raw_socket(stream, tungstenite::protocol::Role::Client, Some(websocket_config()))
 }
@@ -272,20 +272,20 @@ fn time_left(deadline: Instant) -> io::Result<Duration> {
 /// The bytes of a link's connection.
 pub enum LinkStream {
     /// To a server that the operator named, without TLS.
-    Plain(DeadlineTcp),
+    Plain(DeadlineStream),
     /// To every other server.
-    Tls(Box<StreamOwned<ClientConnection, DeadlineTcp>>),
+    Tls(Box<StreamOwned<ClientConnection, DeadlineStream>>),
 }
 
 /// A TCP connection whose reads and writes keep to one deadline while there is one.
-pub struct DeadlineTcp {
+pub struct DeadlineStream {
     stream: TcpStream,
     deadline: Option<Instant>,
     /// Bytes that may still be read; then reads say that nothing is there.
     reading_left: usize,
 }
 
-impl DeadlineTcp {
+impl DeadlineStream {
     fn new(stream: TcpStream, deadline: Option<Instant>) -> Self {
         Self { stream, deadline, reading_left: usize::MAX }
     }
@@ -302,14 +302,14 @@ impl LinkStream {
         self.tcp_mut().reading_left
     }
 
-    fn tcp_mut(&mut self) -> &mut DeadlineTcp {
+    fn tcp_mut(&mut self) -> &mut DeadlineStream {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => &mut tls.sock,
         }
     }
 
-    fn tcp(&self) -> &DeadlineTcp {
+    fn tcp(&self) -> &DeadlineStream {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => &tls.sock,
@@ -355,7 +355,7 @@ impl Write for LinkStream {
     }
 }
 
-impl Read for DeadlineTcp {
+impl Read for DeadlineStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(deadline) = self.deadline {
             self.stream.set_read_timeout(Some(time_left(deadline)?))?;
@@ -370,7 +370,7 @@ impl Read for DeadlineTcp {
     }
 }
 
-impl Write for DeadlineTcp {
+impl Write for DeadlineStream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         if let Some(deadline) = self.deadline {
             self.stream.set_write_timeout(Some(time_left(deadline)?))?;

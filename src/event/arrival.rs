@@ -1,19 +1,22 @@
 //! What reaches the router from outside: requests, deadlines, calls of the library.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wit_abi::types::{IncomingHttpRequest, StatusUpdate};
 
-use crate::channel::ChannelName;
-use crate::model::oneshot;
-use crate::store::{PendingReply, ReplyId};
-use crate::webhook::DedupeKey;
-
 use super::health::ChannelHealth;
 use super::link::LinkNews;
 use super::response::ResponseSender;
-use super::setup::{ChannelSetup, StoredChannel};
+use super::setup::ChannelSetup;
+use crate::channel::ChannelName;
+use crate::model::oneshot;
+#[cfg(feature = "cli")]
+use crate::sandbox::{CallbackRunner, GuestServices};
+use crate::store::LoadedChannel;
+use crate::store::{PendingReply, ReplyId};
+use crate::webhook::DedupeKey;
 
 /// Something for the router to do.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Webhook {
     pub request: Arc<IncomingHttpRequest>,
     /// By what a duplicate of this request is recognised: any of these.
     pub identities: Vec<RequestIdentity>,
+    /// Whose it is, behind trusted proxies; none where nobody looked.
+    pub client: Option<IpAddr>,
     /// When it was complete.
     pub received: Instant,
     /// Where the response goes.
@@ -123,9 +128,17 @@ pub enum ShutdownPhase {
 #[derive(Debug)]
 pub enum RouterCommand {
     /// Adds a channel and runs its `on-start`.
-    Add(Box<ChannelSetup>, Box<StoredChannel>, oneshot::Sender<Result<(), AddChannelError>>),
+    Add(Box<ChannelSetup>, Box<LoadedChannel>, oneshot::Sender<Result<(), AddChannelError>>),
+    /// Tries another version of a channel that runs, and puts it in its place when its `on-start` succeeds.
+    Upgrade(Box<ChannelSetup>, oneshot::Sender<Result<(), UpgradeError>>),
     /// Takes a channel out; false when there is none of this name.
     Remove(ChannelName, oneshot::Sender<bool>),
+    /// Runs a channel's callbacks by this, or by their guest alone again; false when there is no such channel.
+    #[cfg(feature = "cli")]
+    RunWith(ChannelName, Option<Arc<dyn CallbackRunner>>, oneshot::Sender<bool>),
+    /// What a channel's guest may do now; none when there is no such channel.
+    #[cfg(feature = "cli")]
+    Services(ChannelName, oneshot::Sender<Option<Arc<dyn GuestServices>>>),
     /// Tells a guest what the agent is doing.
     Status(ChannelName, Arc<StatusUpdate>),
     /// A dead reply is to be tried again, from the first attempt on.
@@ -148,6 +161,32 @@ pub(crate) enum AddChannelError {
     /// A channel of this name is there already.
     #[error("channel {0}: a channel of this name is already running; rename one of the two files")]
     Duplicate(ChannelName),
+    /// The host is shutting down.
+    #[error("channel {0}: the host is shutting down")]
+    Stopping(ChannelName),
+}
+
+/// Why another version of a channel did not take its place. The one that ran before goes on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum UpgradeError {
+    /// There is nothing to be replaced.
+    #[error("channel {0} does not run; add it instead")]
+    NotRunning(ChannelName),
+    /// One at a time.
+    #[error("channel {0}: another version is being tried already; try again when that has ended")]
+    UnderWay(ChannelName),
+    /// Its `on-start` failed.
+    #[error("channel {channel}: the new version cannot start, and the present one stays: {reason}")]
+    CannotStart {
+        /// The channel.
+        channel: ChannelName,
+        /// What happened.
+        reason: String,
+    },
+    /// The channel was taken out meanwhile.
+    #[error("channel {0} was removed while its new version was tried")]
+    Removed(ChannelName),
     /// The host is shutting down.
     #[error("channel {0}: the host is shutting down")]
     Stopping(ChannelName),

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wit_abi::types::{
-    AgentResponse, ChannelConfig, EmittedMessage, IncomingHttpRequest, LogLevel, OutgoingHttpResponse,
-    StatusUpdate, ToolRequest, ToolResponse,
+    AgentResponse, ChannelConfig, EmittedMessage, IncomingHttpRequest, LogLevel, StatusUpdate, ToolRequest,
+    ToolResponse,
 };
 
 use super::upstream::UpstreamOutcome;
 use crate::channel::workspace::WorkspaceChanges;
+use crate::net::channel_response::ChannelResponse;
 use crate::sandbox::{MemoryReservation, WasmChannelError};
 
 /// A call of one of a guest's exports. Payloads are shared, so that a callback can be run again cheaply.
@@ -173,7 +174,7 @@ pub enum CallbackValue {
     /// `on-start` succeeded with this.
     Started(ChannelConfig),
     /// The response of `on-http-request`.
-    Http(OutgoingHttpResponse),
+    Http(ChannelResponse),
     /// One of the callbacks without a result value succeeded.
     Done,
     /// `execute` returned this, which may be an error of the tool's own.
@@ -276,6 +277,8 @@ pub struct Usage {
     pub elapsed: Duration,
     /// `http-request` calls.
     pub http_calls: u32,
+    /// Bytes of the bodies of these requests.
+    pub sent_bytes: u64,
 }
 
 /// One line that a guest wrote, cleaned of control characters.

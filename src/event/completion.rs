@@ -2,12 +2,11 @@
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::channel::ChannelName;
-use crate::store::{DedupeId, PendingReply, ReplyId, ReplyRecord, StoreEvent};
-
 use super::arrival::RequestIdentity;
 use super::callback::CallbackReport;
 use super::response::WebhookResponse;
+use crate::channel::ChannelName;
+use crate::store::{DedupeId, PendingReply, ReplyId, ReplyRecord, StoreEvent};
 
 /// Which of the callbacks that run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

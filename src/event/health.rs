@@ -4,10 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::channel::ChannelName;
-use crate::model::diagnostic::Diagnostic;
-
 use super::link::LinkHealth;
+use crate::capability::limits::ChannelLimits;
+use crate::channel::ChannelName;
+use crate::channel::callback_totals::CallbackTotals;
+use crate::model::diagnostic::Diagnostic;
 
 /// A channel's state of health.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,10 @@ pub struct ChannelHealth {
     pub emitted: u64,
     /// Messages, attachments and log lines that were over a limit and dropped, since the host started.
     pub dropped: u64,
+    /// Its callbacks by kind and what they used, since the host started.
+    pub(crate) callbacks: CallbackTotals,
+    /// What it may take.
+    pub(crate) limits: ChannelLimits,
     /// When it emitted a message, since the host started.
     pub last_message_at: Option<SystemTime>,
     /// When a request to one of its paths ended well, since the host started.
@@ -54,6 +59,8 @@ pub struct ChannelHealth {
     pub last_error_at: Option<SystemTime>,
     /// What that was: often the words of its service. At most 500 characters.
     pub last_error: Option<String>,
+    /// When the kind of callback that failed last ended well again; none while it has not.
+    pub recovered_at: Option<SystemTime>,
 }
 
 /// Whether a channel works.

@@ -7,8 +7,9 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-/// Opens a channel's websocket and keeps it open.
-pub type OpenLink = Box<dyn Fn() -> io::Result<Arc<dyn ChannelLink>> + Send>;
+/// Opens a channel's websocket and keeps it open. It is given the session that a link of the channel has had before, in the
+/// text of [`FrameAcknowledgement::session`].
+pub type OpenLink = Box<dyn Fn(Option<&str>) -> io::Result<Arc<dyn ChannelLink>> + Send>;
 
 /// A channel's websocket, as the router sees it.
 pub trait ChannelLink: Send + Sync {
@@ -46,17 +47,32 @@ pub enum LinkNewsKind {
 
 /// Tells a link what became of a frame. Dropped without [`FrameAcknowledgement::durable`], the frame counts as not worked
 /// on: a service that knows acknowledgements sends it again after the next login.
-pub struct FrameAcknowledgement(Option<Box<dyn FnOnce(bool) + Send>>);
+pub struct FrameAcknowledgement {
+    then: Option<Box<dyn FnOnce(bool) + Send>>,
+    session: Option<Arc<str>>,
+}
 
 impl FrameAcknowledgement {
     /// `then` is told, exactly once, whether what the frame caused is durable.
     pub fn new(then: impl FnOnce(bool) + Send + 'static) -> Self {
-        Self(Some(Box::new(then)))
+        Self { then: Some(Box::new(then)), session: None }
+    }
+
+    /// With what a link resumes the session with after this frame; none where its protocol does not resume.
+    pub fn with_session(mut self, session: Option<String>) -> Self {
+        self.session = session.map(Into::into);
+        self
+    }
+
+    /// What a link resumes the session with after this frame: stored with what the frame has caused, it lets a link resume
+    /// that is opened after a restart of the host.
+    pub fn session(&self) -> Option<&Arc<str>> {
+        self.session.as_ref()
     }
 
     /// The frame, or what it caused, is durable.
     pub fn durable(mut self) {
-        if let Some(then) = self.0.take() {
+        if let Some(then) = self.then.take() {
             then(true);
         }
     }
@@ -64,7 +80,7 @@ impl FrameAcknowledgement {
 
 impl Drop for FrameAcknowledgement {
     fn drop(&mut self) {
-        if let Some(then) = self.0.take() {
+        if let Some(then) = self.then.take() {
             then(false);
         }
     }

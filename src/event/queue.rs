@@ -37,10 +37,12 @@ pub struct EventReceiver {
 
 #[derive(Default)]
 struct QueueState {
+    /// Set once, by the router's end when it is dropped: nothing is taken any more.
     closed: AtomicBool,
     /// Events that are sent and not handled. Senders count up before they send, the router counts down when it has handled
     /// one; so it is never less than what is queued or in the router's hands.
     unhandled: AtomicUsize,
+    /// Who handles events on the sender's thread; set once, with [`EventSender::handle_directly`].
     direct: OnceLock<Weak<dyn HandleNow>>,
 }
 
@@ -194,6 +196,7 @@ mod tests {
             channel: "chat".parse().unwrap(),
             request: Arc::new(request),
             identities: Vec::new(),
+            client: None,
             received: Instant::now(),
             responder: ResponseSender::new(move |responder| {
                 assert_eq!(responder, WebhookResponse::Refused(WebhookRefusal::Stopping));

@@ -1,15 +1,16 @@
 //! The response to an HTTP request on its way back to whoever holds the connection.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use wit_abi::types::OutgoingHttpResponse;
+use crate::net::channel_response::ChannelResponse;
 
 /// The response to an HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebhookResponse {
-    /// What the guest said.
-    Guest(OutgoingHttpResponse),
+    /// What the channel said.
+    Channel(Arc<ChannelResponse>),
     /// What the host says, because the guest was not run or failed.
     Refused(WebhookRefusal),
 }
@@ -183,8 +184,9 @@ impl fmt::Debug for ResponseSender {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::sync::mpsc::channel;
+
+    use super::*;
 
     #[test]
     fn a_dropped_sender_still_responds() {

@@ -10,14 +10,13 @@ use crate::channel::{ChannelLimits, ChannelName, Registration};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::sandbox::{ChannelRuntimeInfo, PreparedChannelModule};
 use crate::secrets::SecretError;
-use crate::store::{DedupeRecord, LoadedChannel, PendingReply};
 
 /// Applies a capability file to what `on-start` returned, and publishes the routes that come of it.
 pub type Register = Box<dyn Fn(&ChannelConfig) -> Registration + Send>;
 
 /// The text that `on-start` gets, or why the secrets in it cannot be read. Asked anew for every start, by
 /// the worker that runs it: it reads secrets, which takes files and perhaps the derivation of a key.
-pub type StartConfig = Arc<dyn Fn() -> Result<Arc<str>, SecretError> + Send + Sync>;
+pub type ReadStartConfig = Arc<dyn Fn() -> Result<Arc<str>, SecretError> + Send + Sync>;
 
 /// A channel that is ready to run.
 pub struct ChannelSetup {
@@ -30,7 +29,7 @@ pub struct ChannelSetup {
     /// What it may take.
     pub limits: ChannelLimits,
     /// Makes the text for `on-start`.
-    pub start_config: StartConfig,
+    pub start_config: ReadStartConfig,
     /// Deals with what `on-start` returned.
     pub register: Register,
     /// Whether a message's own `message_id` recognises duplicates.
@@ -46,17 +45,6 @@ impl ChannelSetup {
     pub fn problems(&self) -> impl Iterator<Item = Diagnostic> {
         self.diagnostics.iter().filter(|found| found.severity < Severity::Note).cloned()
     }
-}
-
-/// What was durable for a channel before it was added.
-#[derive(Debug, Default)]
-pub struct StoredChannel {
-    /// Its workspace and timers.
-    pub state: LoadedChannel,
-    /// Its pending replies, oldest first.
-    pub replies: Vec<PendingReply>,
-    /// Requests and messages that it has seen.
-    pub seen: Vec<DedupeRecord>,
 }
 
 impl fmt::Debug for ChannelSetup {

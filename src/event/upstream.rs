@@ -17,6 +17,8 @@ pub struct UpstreamOutcome {
     pub refused: Option<String>,
     /// A service did not accept the credentials (status 401), in these words.
     pub unauthorized: Option<String>,
+    /// What the last service that was reached responded, without its words: `api.example.com responded with 200`.
+    pub last_response: Option<String>,
     /// A service accepted a request (status 2xx).
     pub was_accepted: bool,
 }
@@ -32,6 +34,7 @@ impl UpstreamOutcome {
         asks_to_wait: bool,
         redact: impl Fn(String) -> String,
     ) {
+        self.last_response = Some(format!("{} responded with {status}", host_of(url)));
         match status {
             200..=299 => self.was_accepted = true,
             400..=499 if !asks_to_wait && is_permanent(status) => {
@@ -53,6 +56,7 @@ impl UpstreamOutcome {
 
     /// There was no response, or the host could not make the request now.
     pub fn failed(&mut self) {
+        self.last_response = None;
         self.refused = None;
     }
 }

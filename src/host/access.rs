@@ -1,6 +1,7 @@
 //! One channel's access to the world, with that channel's rights: requests, secrets, tools, and from
 //! `capabilities.websocket` a link that the router can open.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub(crate) struct ChannelAccessToWorld {
     pub name: ChannelName,
     /// Outbound requests.
     pub http: Arc<ChannelHttp>,
-    /// The channel's websocket, once it was opened.
+    /// The channel's websocket: set once, when it is opened.
     pub link: Arc<OnceLock<LinkHandle>>,
     /// Where secrets are; only their existence is told.
     pub secrets: Arc<dyn SecretStore>,
@@ -37,6 +38,8 @@ pub(crate) struct ChannelAccessToWorld {
     pub allowed_secrets: AllowedNames,
     /// Who may talk to the agent.
     pub pairing: Arc<PairingService>,
+    /// Whether files of replies are handed over in envelopes.
+    pub seals_attachments: bool,
 }
 
 impl GuestServices for ChannelAccessToWorld {
@@ -52,8 +55,29 @@ impl GuestServices for ChannelAccessToWorld {
         })
     }
 
-    fn without_given_secrets(&self, text: String) -> String {
-        self.http.without_given_secrets(text)
+    fn seals_attachments(&self) -> bool {
+        self.seals_attachments
+    }
+
+    fn without_given_secrets<'t>(&self, text: &'t str, limit: usize) -> Cow<'t, str> {
+        self.http.without_given_secrets(text, limit)
+    }
+
+    #[cfg(feature = "cli")]
+    fn without_secrets(&self, text: String) -> String {
+        self.http.without_any_secret(text)
+    }
+
+    #[cfg(feature = "cli")]
+    fn explain_request(&self, method: &str, url: &str) -> Vec<crate::egress::ExplainedStep> {
+        let mut steps = self.http.explain(method, url);
+        // The URL may have a secret in it, and the reasons quote it.
+        for step in &mut steps {
+            if let Some(Ok(text) | Err(text)) = &mut step.outcome {
+                *text = self.http.without_any_secret(std::mem::take(text));
+            }
+        }
+        steps
     }
 
     fn secret_exists(&self, name: &str) -> bool {
@@ -120,12 +144,14 @@ pub(super) fn plan_link(
     let (websocket, name) = (websocket.clone(), channel.clone());
     let (http, secrets, events, handle) =
         (world.http.clone(), secrets.clone(), events.clone(), world.link.clone());
-    let open: OpenLink = Box::new(move || {
+    let open: OpenLink = Box::new(move |session| {
         let (channel, events) = (name.clone(), events.clone());
+        let mut protocol = protocol_of(&websocket);
+        session.iter().for_each(|session| protocol.take_over(session));
         let link = start(LinkSettings {
             channel: name.to_string(),
             address: address.clone(),
-            protocol: protocol_of(&websocket),
+            protocol,
             http: http.clone(),
             secrets: secrets.clone(),
             login: login_of(&websocket),

@@ -7,26 +7,26 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::channel::config::HostConfig;
-use crate::channel::{
-    ChannelLimits, ChannelName, ClampedLimit, Registration, WasmChannel, resolve_registration, start_config,
-};
-use crate::egress::{ChannelHttp, ChannelHttpSettings, OutboundHttp};
-use crate::event::queue::EventSender;
-use crate::event::setup::{ChannelSetup, StartConfig};
-use crate::host::access::ChannelAccessToWorld;
-use crate::model::diagnostic::Diagnostic;
-use crate::pairing::PairingService;
-use crate::sandbox::{ChannelRuntimeInfo, GuestLogRate};
-use crate::secrets::{AccountSecrets, AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
-use crate::server::{ChannelAccess, SecretCache, WasmChannelRouter};
-use crate::webhook::{AuthPlan, Requirement};
-
 use super::access;
 use super::config::{ChannelSettings, ManagerConfig};
 use super::error::HostError;
 use super::inspect::{NeededSecrets, inspect_channel};
-use super::setting_hosts::{self, FilledHosts};
+use crate::channel::config::HostConfig;
+use crate::channel::{
+    ChannelLimits, ChannelName, ClampedLimit, Registration, WasmChannel, resolve_registration, start_config,
+};
+use crate::egress::setting_hosts::{self, FilledHosts};
+use crate::egress::{ChannelHttp, ChannelHttpSettings, OutboundHttp};
+use crate::event::queue::EventSender;
+use crate::event::setup::{ChannelSetup, ReadStartConfig};
+use crate::host::access::ChannelAccessToWorld;
+use crate::model::diagnostic::Diagnostic;
+use crate::net::SharedPublicUrl;
+use crate::pairing::PairingService;
+use crate::sandbox::{ChannelRuntimeInfo, GuestLogRate, wechat};
+use crate::secrets::{AccountSecrets, AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
+use crate::server::{ChannelAccess, SecretCache, WasmChannelRouter};
+use crate::webhook::{AuthPlan, Requirement};
 
 /// What channels are assembled with.
 pub(super) struct Assembly {
@@ -37,6 +37,22 @@ pub(super) struct Assembly {
     pairing: Arc<PairingService>,
     routes: WasmChannelRouter,
     events: EventSender,
+    public_url: SharedPublicUrl,
+}
+
+/// A channel that was put together.
+pub(super) struct AssembledChannel {
+    pub setup: ChannelSetup,
+    pub needed: NeededSecrets,
+    /// What others may ask of it.
+    #[cfg(feature = "cli")]
+    pub inbound: Arc<ChannelAccess>,
+}
+
+impl AssembledChannel {
+    fn into_setup(self) -> (ChannelSetup, NeededSecrets) {
+        (self.setup, self.needed)
+    }
 }
 
 impl Assembly {
@@ -48,7 +64,13 @@ impl Assembly {
         events: EventSender,
     ) -> Self {
         let settings = RwLock::new(config.channels.clone());
-        Self { config, settings, outbound, pairing, routes, events }
+        let public_url = SharedPublicUrl::new(config.public_url.clone());
+        Self { config, settings, outbound, pairing, routes, events, public_url }
+    }
+
+    /// This host's address as providers call it; another one holds for channels that are put together after it was set.
+    pub fn public_url(&self) -> &SharedPublicUrl {
+        &self.public_url
     }
 
     /// What the operator decides about a channel from now on; it holds when the channel is added.
@@ -63,16 +85,48 @@ impl Assembly {
 
     /// How often a channel is shown a reply that is still being written, if it is.
     pub fn partial_reply_interval(&self, channel: &WasmChannel) -> Option<Duration> {
-        let channel = self.config.apply_overrides(channel).ok()?;
+        let channel = self.as_operated(channel);
         let section = channel.capabilities_file().capabilities.channel.as_ref()?;
         section.partial_reply_interval_ms.map(Duration::from_millis)
     }
 
+    /// A channel with what the operator changes about its capability file. What cannot be changed so was refused before.
+    pub fn as_operated(&self, channel: &WasmChannel) -> WasmChannel {
+        let overrides = self.settings_of(channel.name()).overrides();
+        channel.with_overrides(&overrides).unwrap_or_else(|_| channel.clone())
+    }
+
     /// Puts a channel together and reserves its paths; and says what to ask for what it lacks.
     pub fn setup(&self, channel: &WasmChannel) -> Result<(ChannelSetup, NeededSecrets), HostError> {
+        self.assemble(channel, self.settings_of(channel.name()), Paths::Reserve)
+            .map(AssembledChannel::into_setup)
+    }
+
+    /// The same for another version of a channel that runs, with these settings. The paths of the one that runs stay as they
+    /// are until the other one has started.
+    pub fn setup_beside(
+        &self,
+        channel: &WasmChannel,
+        settings: Option<ChannelSettings>,
+    ) -> Result<(ChannelSetup, NeededSecrets), HostError> {
+        let settings = settings.unwrap_or_else(|| self.settings_of(channel.name()));
+        self.assemble(channel, settings, Paths::Leave).map(AssembledChannel::into_setup)
+    }
+
+    /// A channel with the parts that decide about its requests.
+    #[cfg(feature = "cli")]
+    pub fn parts(&self, channel: &WasmChannel) -> Result<AssembledChannel, HostError> {
+        self.assemble(channel, self.settings_of(channel.name()), Paths::Reserve)
+    }
+
+    fn assemble(
+        &self,
+        channel: &WasmChannel,
+        settings: ChannelSettings,
+        paths: Paths,
+    ) -> Result<AssembledChannel, HostError> {
         let name = channel.name().clone();
-        let settings = self.settings_of(&name);
-        let channel = &channel.with_overrides(&settings.overrides)?;
+        let channel = &channel.with_overrides(&settings.overrides())?;
         let file = channel.capabilities_file();
         let capabilities = &file.capabilities;
         let (limits, lowered) = ChannelLimits::resolve(capabilities, &self.config.limit_caps);
@@ -91,16 +145,18 @@ impl Assembly {
             mount: channel.mount(),
             cache: SecretCache::default(),
         });
-        diagnostics.extend(self.reserve_paths(channel, &access));
+        diagnostics.extend(self.reserve_paths(channel, &access, paths));
         let (http, websocket) = (capabilities.http.as_ref(), capabilities.websocket.as_ref());
         let hosts = setting_hosts::fill(http, websocket, &settings.config);
         diagnostics.extend(hosts.problems.iter().cloned());
         let world = self.world(channel, limits, &secrets, &access.plan, &hosts)?;
+        #[cfg(feature = "cli")]
+        let inbound = access.clone();
         let required = file.setup.as_ref().map(|setup| setup.required_secrets.as_slice()).unwrap_or_default();
         let websocket = hosts.websocket.as_ref();
         let link = access::plan_link(&name, websocket, required, &world, &secrets, &self.events);
         diagnostics.extend(link.problem);
-        let (has_public_url, has_link) = (self.config.public_url.is_some(), link.open.is_some());
+        let (has_public_url, has_link) = (self.public_url.get().is_some(), link.open.is_some());
         let needed = NeededSecrets::new(file.setup.as_ref(), has_public_url, has_link, access.clone());
         let setup = ChannelSetup {
             module: channel.module().clone(),
@@ -121,7 +177,12 @@ impl Assembly {
             diagnostics,
             name,
         };
-        Ok((setup, needed))
+        Ok(AssembledChannel {
+            setup,
+            needed,
+            #[cfg(feature = "cli")]
+            inbound,
+        })
     }
 
     /// The host's secrets, and the environment variable that the capability file names for one of them, where the operator
@@ -178,20 +239,27 @@ impl Assembly {
             secrets: secrets.clone(),
             allowed_secrets,
             pairing: self.pairing.clone(),
+            seals_attachments: channel.guest_name().as_str() == wechat::GUEST,
         })
     }
 
-    fn reserve_paths(&self, channel: &WasmChannel, access: &Arc<ChannelAccess>) -> Vec<Diagnostic> {
-        let section = channel.capabilities_file().capabilities.channel.as_ref();
-        let paths = section.map(|section| section.allowed_paths.as_slice()).unwrap_or_default();
+    fn reserve_paths(
+        &self,
+        channel: &WasmChannel,
+        access: &Arc<ChannelAccess>,
+        reserve: Paths,
+    ) -> Vec<Diagnostic> {
+        let paths = paths_of(channel);
         if paths.is_empty() {
             return Vec::new();
         }
         if let Requirement::NoRoute(reason) = access.plan.requirement() {
             return vec![Diagnostic::error("no-authentication", format!("its paths are closed: {reason}"))];
         }
-        let paths: Vec<String> = paths.iter().map(|path| format!("{}{path}", access.mount)).collect();
-        let taken = self.routes.reserve(channel.name(), &paths, access);
+        let taken = match reserve {
+            Paths::Reserve => self.routes.reserve(channel.name(), &paths, access),
+            Paths::Leave => self.routes.taken(channel.name(), &paths),
+        };
         taken.iter().map(|taken| Diagnostic::error("path-taken", taken.to_string())).collect()
     }
 
@@ -201,9 +269,9 @@ impl Assembly {
         settings: ChannelSettings,
         secrets: Arc<dyn SecretStore>,
         guest_secret: Option<String>,
-    ) -> StartConfig {
+    ) -> ReadStartConfig {
         let file = channel.capabilities_file().clone();
-        let tunnel_url = self.config.public_url.as_ref().map(|url| format!("{url}{}", channel.mount()));
+        let tunnel_url = self.public_url.get().map(|url| format!("{url}{}", channel.mount()));
         Arc::new(move || {
             // What cannot be read is not missing: a guest without its secret would register something else.
             let unreadable = RefCell::new(None);
@@ -239,6 +307,23 @@ impl Assembly {
             registration
         })
     }
+}
+
+/// What becomes of a channel's paths when it is put together.
+#[derive(Clone, Copy)]
+enum Paths {
+    /// They respond with 503 until the channel has started.
+    Reserve,
+    /// They stay as they are.
+    Leave,
+}
+
+/// The paths that a channel may have, with its mount.
+pub(super) fn paths_of(channel: &WasmChannel) -> Vec<String> {
+    let section = channel.capabilities_file().capabilities.channel.as_ref();
+    let paths = section.map(|section| section.allowed_paths.as_slice()).unwrap_or_default();
+    let mount = channel.mount();
+    paths.iter().map(|path| format!("{mount}{path}")).collect()
 }
 
 /// Publishes the paths that a channel may have, and says which it may not.

@@ -3,16 +3,8 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-
-use crate::channel::{ChannelName, LoadError, WasmChannel, WasmChannelLoader};
-use crate::net::PublicUrl;
-use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig};
-use crate::server::requests::{OwnPages, RequestHandler, head_check};
-use crate::server::{DEFAULT_MAX_BODY_BYTES, WasmChannelRouter};
-use crate::server::{HttpServer, ServerError, ServerLimits, ServerStats};
-use crate::tool::ToolRegistry;
-use crate::webhook::TrustedProxies;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::config::ManagerConfig;
 #[cfg(feature = "sqlite")]
@@ -20,6 +12,22 @@ use super::config::StateLocation;
 use super::error::HostError;
 use super::load_plan::{BeforeStart, LoadPlan};
 use super::manager::ChannelManager;
+use super::public_probe::PublicProbe;
+use crate::channel::{ChannelName, LoadError, WasmChannel, WasmChannelLoader};
+use crate::event::health::{ChannelHealth, ChannelState};
+use crate::model::deadline::deadline_after;
+use crate::model::value_error::ValueError;
+use crate::sandbox::{WasmChannelRuntime, WasmChannelRuntimeConfig};
+use crate::server::requests::{OwnPages, RequestHandler, head_check};
+use crate::server::{AccessSink, DEFAULT_MAX_BODY_BYTES, WasmChannelRouter};
+use crate::server::{HttpServer, ServerError, ServerLimits, ServerStats};
+use crate::tool::ToolRegistry;
+use crate::webhook::TrustedProxies;
+
+/// How long channels may take to start before connections are accepted all the same.
+const START_TIME: Duration = Duration::from_secs(30);
+/// How often that, and the end of connections, is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Collects what a [`Host`] is made of.
 pub struct HostBuilder {
@@ -33,7 +41,9 @@ pub struct HostBuilder {
     server: ServerLimits,
     proxies: TrustedProxies,
     max_body_bytes: u64,
+    access_log: Option<AccessSink>,
     before_start: Option<BeforeStart>,
+    serves_when_started: bool,
 }
 
 /// Where HTTP is served.
@@ -56,7 +66,7 @@ enum Listen {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Host {
-    pub(super) manager: ChannelManager,
+    pub(super) manager: Arc<ChannelManager>,
     server: Option<HttpServer>,
     tools: Option<ToolRegistry>,
     failed: Vec<LoadError>,
@@ -77,7 +87,9 @@ impl Host {
             server: ServerLimits::default(),
             proxies: TrustedProxies::default(),
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            access_log: None,
             before_start: None,
+            serves_when_started: false,
         }
     }
 
@@ -120,7 +132,26 @@ impl Host {
         if let Some(tools) = &self.tools {
             tools.shutdown();
         }
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = self.manager.cluster() {
+            cluster.hold();
+        }
         self.manager.shutdown(self.grace);
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = self.manager.cluster() {
+            cluster.leave();
+        }
+    }
+
+    /// Accepts no further connection, and waits until those that are open have been served, for this long at most. The host itself
+    /// goes on.
+    pub fn drain(&self, time: Duration) {
+        let Some(server) = &self.server else { return };
+        server.stop_accepting();
+        let until = deadline_after(Instant::now(), time);
+        while !server.is_drained() && Instant::now() < until {
+            thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// Stops taking requests, lets what runs end, calls every channel's `on-shutdown` and joins all threads. Dropping a
@@ -220,10 +251,34 @@ impl HostBuilder {
         self
     }
 
-    /// Whose `X-Forwarded-For` is believed.
+    /// Accepts connections only when every channel has started, or has failed to, or 30 s have passed; those that arrive before wait in
+    /// the listener's queue. For a listener that another host has had, whose clients know no pause.
     #[must_use]
-    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+    pub fn serve_when_started(mut self) -> Self {
+        self.serves_when_started = true;
+        self
+    }
+
+    /// Whose `X-Forwarded-For` is believed: addresses and networks, as `10.0.0.1`, `10.0.0.0/8` or `2001:db8::/32`. Default:
+    /// nobody's.
+    ///
+    /// # Errors
+    /// The first entry that is not one, has bits behind its prefix, or covers every address.
+    pub fn trusted_proxies<S: AsRef<str>>(self, proxies: &[S]) -> Result<Self, ValueError> {
+        Ok(self.proxies(TrustedProxies::parse(proxies)?))
+    }
+
+    /// The same, of proxies that are read already.
+    pub(crate) fn proxies(mut self, proxies: TrustedProxies) -> Self {
         self.proxies = proxies;
+        self
+    }
+
+    /// Notes each request there.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub(crate) fn access_log(mut self, log: Option<AccessSink>) -> Self {
+        self.access_log = log;
         self
     }
 
@@ -252,22 +307,38 @@ impl HostBuilder {
         for path in &self.directories {
             plan.discover(path)?;
         }
-        let public_url = self.manager.public_url.clone();
         for (host, base) in &self.manager.outbound.http_rewrite {
+            let base = crate::net::without_credentials(base);
             log::warn!("requests to {host} go to {base} instead (http_rewrite)");
         }
-        let manager = ChannelManager::with_tools(self.manager, self.tools.as_ref())?;
+        let manager = Arc::new(ChannelManager::with_tools(self.manager, self.tools.as_ref())?);
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = manager.cluster() {
+            manager.routes().set_elsewhere(cluster.clone());
+        }
         plan.claim_paths(&self.channels, &loader, manager.routes());
         // Before guests are prepared, which may take long: a provider that gets a 503 retries.
+        let access_log = self.access_log;
         let serve =
-            |listener| serve(&manager, listener, self.server, self.proxies, public_url, self.max_body_bytes);
-        let server = listener.map(serve).transpose()?;
-        let failed = plan.load(self.channels, &loader, &manager, self.before_start);
+            |listener| serve(&manager, listener, self.server, self.proxies, self.max_body_bytes, access_log);
+        let (server, failed);
+        if self.serves_when_started {
+            failed = plan.load(self.channels, &loader, &manager, self.before_start);
+            wait_until_started(&manager);
+            server = listener.map(serve).transpose()?;
+        } else {
+            server = listener.map(serve).transpose()?;
+            failed = plan.load(self.channels, &loader, &manager, self.before_start);
+        }
         // A host that was to run channels and has none would wait for ever.
         if manager.is_empty() && !failed.is_empty() {
             return Err(HostError::NoChannels(failed));
         }
         manager.forget_unclaimed();
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = manager.cluster() {
+            cluster.start(&manager, server.as_ref().map(HttpServer::local_addr))?;
+        }
         if let Some(server) = &server {
             warn_of_open_channels(&manager, server.local_addr());
         }
@@ -286,19 +357,36 @@ impl Listen {
     }
 }
 
+/// Waits until no channel runs its first `on-start`, for a while.
+fn wait_until_started(manager: &ChannelManager) {
+    let until = deadline_after(Instant::now(), START_TIME);
+    let is_starting = |channel: &ChannelHealth| {
+        let has_failed = channel.problems.iter().any(|problem| problem.code == "last-failure");
+        channel.state == ChannelState::Starting && !has_failed
+    };
+    while Instant::now() < until
+        && manager.health().is_ok_and(|health| health.channels.iter().any(is_starting))
+    {
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
 fn serve(
     manager: &ChannelManager,
     listener: TcpListener,
     limits: ServerLimits,
     proxies: TrustedProxies,
-    public_url: Option<PublicUrl>,
     max_body_bytes: u64,
+    access_log: Option<AccessSink>,
 ) -> Result<HttpServer, HostError> {
+    let access_log = access_log.map(|log| (log, proxies.clone()));
     let routes = manager.routes().clone();
-    let pages = own_pages(routes.clone());
+    let pages = own_pages(routes.clone(), manager.public_probe().clone());
     let check = head_check(routes.clone(), pages.clone(), max_body_bytes);
+    let public_url = manager.public_url().clone();
     let mut handler = RequestHandler::new(routes, manager.events.clone(), proxies, public_url, pages);
-    Ok(HttpServer::start_on(listener, limits, check, Box::new(move |request| handler.handle(request)))?)
+    let handle = Box::new(move |request| handler.handle(request));
+    Ok(HttpServer::start_with_log(listener.into(), limits, check, handle, access_log)?)
 }
 
 /// Channels that anybody may call are meant for this machine; beyond it, somebody should know.
@@ -320,8 +408,8 @@ fn open_channels(manager: &ChannelManager, address: SocketAddr) -> Vec<ChannelNa
     }
 }
 
-fn own_pages(routes: WasmChannelRouter) -> OwnPages {
-    Arc::new(move |method, path| crate::admin::page(method, path, &routes))
+fn own_pages(routes: WasmChannelRouter, probe: PublicProbe) -> OwnPages {
+    Arc::new(move |method, path| crate::admin::page(method, path, &routes, &probe))
 }
 
 #[cfg(test)]

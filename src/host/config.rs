@@ -8,14 +8,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::channel::endpoints::DEFAULT_MIN_POLL_INTERVAL;
 use crate::channel::{
-    CapabilityError, CapabilityOverrides, ChannelName, LimitCaps, LoadSettings, WasmChannel,
+    CapabilityError, CapabilityOverrides, ChannelName, LimitCaps, LoadCheck, LoadSettings, WasmChannel,
 };
 use crate::egress::OutboundHttpSettings;
 use crate::inbox::{DeliveryPolicy, QueueLimits};
+use crate::model::bounded;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::document::nearest;
 use crate::net::PublicUrl;
@@ -75,7 +77,9 @@ impl fmt::Debug for StoreOpener {
 }
 
 /// What the host knows about one channel besides its files.
-#[derive(Clone, Debug, Default)]
+/// Deserialises from the fields of `[channel.NAME]` in `tinclaw.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ChannelSettings {
     /// The guest of which this is another account, with settings, secrets and a workspace of its own. None for a channel
     /// that has the name of its files.
@@ -86,60 +90,89 @@ pub struct ChannelSettings {
     pub owner_id: Option<Value>,
     /// What the bot is called.
     pub bot_username: Option<String>,
+    /// Fields that override those of its capability file's `capabilities`.
+    pub capabilities: Map<String, Value>,
+    /// Whether `capabilities` may change where the channel can connect to and which secrets it can use.
+    pub extend_rights: bool,
+}
+
+impl ChannelSettings {
     /// What is changed about its capability file.
-    pub overrides: CapabilityOverrides,
+    #[must_use]
+    pub fn overrides(&self) -> CapabilityOverrides {
+        CapabilityOverrides { capabilities: self.capabilities.clone(), extend_rights: self.extend_rights }
+    }
 }
 
 /// Everything that can be set about a [`ChannelManager`](crate::ChannelManager). The default keeps nothing on disk and
 /// takes secrets from the environment.
-#[derive(Clone)]
+/// Deserialises from fields at the top of `tinclaw.toml`; the values of its other types stand there beside them.
+#[derive(Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ManagerConfig {
     /// Where state is kept. Default in memory.
+    #[serde(skip)]
     pub state: StateLocation,
     /// Where secrets come from. Default the environment.
+    #[serde(skip)]
     pub secrets: Arc<dyn SecretStore>,
     /// Whether the environment variable that a capability file names (`auth.env_var`) holds one of its secrets. Default
     /// false: a file could name any variable of the process and send it to its own hosts.
+    #[serde(skip)]
     pub env_variables_of_files: bool,
     /// Outbound requests. Default straight to public addresses only.
+    #[serde(skip)]
     pub outbound: OutboundHttpSettings,
     /// This host's address as providers call it. Default none.
     pub public_url: Option<PublicUrl>,
     /// Settings by channel.
+    #[serde(rename = "channel")]
     pub channels: BTreeMap<ChannelName, ChannelSettings>,
     /// What no channel gets more of, whatever its file asks for.
+    #[serde(rename = "limits")]
     pub limit_caps: LimitCaps,
     /// How long preparing one guest may take. Default 60 s.
+    #[serde(skip)]
     pub prepare_timeout: Duration,
     /// The shortest time between polls. Default 30 s.
+    #[serde(rename = "min_poll_interval_ms", deserialize_with = "bounded::millis::<_, 1, 86400000>")]
     pub min_poll_interval: Duration,
     /// Callbacks that run at the same time, each on a thread that exists only while it is needed. Default 32.
+    #[serde(deserialize_with = "bounded::count::<_, _, 1, 1024>")]
     pub workers: usize,
     /// Memory, retries and waits.
+    #[serde(skip)]
     pub router: RouterConfig,
-    /// How much may wait for the agent.
+    /// How much may wait for the agent, and for delivery.
     pub queue: QueueLimits,
     /// How messages are delivered to the agent.
+    #[serde(skip)]
     pub delivery: DeliveryPolicy,
     /// What the sender is told when a message became a dead letter; nothing when there is no text.
+    #[serde(skip)]
     pub dead_letter_text: Option<String>,
     /// How long completed messages and replies are kept.
     pub retention: Retention,
-    /// Replies that may wait for delivery, over all channels; more are refused. Default 10,000.
-    pub max_replies: usize,
+    /// What is asked before a channel is loaded from its files. Default nothing.
+    #[serde(skip)]
+    pub(crate) load_check: Option<Arc<dyn LoadCheck>>,
+    /// The database that it shares with other hosts, in place of `state`. Default none.
+    #[cfg(feature = "cluster")]
+    #[serde(skip)]
+    pub(crate) cluster: Option<crate::cluster::ClusterConfig>,
 }
 
 impl ManagerConfig {
     /// What a [`WasmChannelLoader`](crate::WasmChannelLoader) must know of this configuration.
     #[must_use]
     pub(crate) fn load_settings(&self) -> LoadSettings {
-        let overrides =
-            self.channels.iter().map(|(name, settings)| (name.clone(), settings.overrides.clone()));
+        let overrides = self.channels.iter().map(|(name, settings)| (name.clone(), settings.overrides()));
         LoadSettings {
             overrides: overrides.collect(),
             accounts: self.accounts(),
             limit_caps: self.limit_caps.clone(),
             prepare_timeout: self.prepare_timeout,
+            check: self.load_check.clone(),
         }
     }
 
@@ -158,7 +191,7 @@ impl ManagerConfig {
     /// The changes are not acceptable.
     pub fn apply_overrides(&self, channel: &WasmChannel) -> Result<WasmChannel, CapabilityError> {
         match self.channels.get(channel.name()) {
-            Some(settings) => channel.with_overrides(&settings.overrides),
+            Some(settings) => channel.with_overrides(&settings.overrides()),
             None => Ok(channel.clone()),
         }
     }
@@ -212,7 +245,9 @@ impl Default for ManagerConfig {
             delivery: DeliveryPolicy::default(),
             dead_letter_text: Some(DEAD_LETTER_TEXT.to_owned()),
             retention: Retention::default(),
-            max_replies: 10_000,
+            load_check: None,
+            #[cfg(feature = "cluster")]
+            cluster: None,
         }
     }
 }

@@ -4,12 +4,12 @@ use std::error::Error;
 use std::io;
 
 use crate::capability::CapabilityError;
-use crate::channel::{ChannelName, DiscoverError, LoadError};
+use crate::channel::{ChannelName, LoadError};
 use crate::egress::OutboundSettingsError;
-use crate::event::arrival::AddChannelError;
+use crate::event::arrival::{AddChannelError, UpgradeError};
 use crate::sandbox::WasmChannelError;
 use crate::server::ServerError;
-use crate::store::{CommitError, LockError, ReadError, StoreError};
+use crate::store::{StateError, StoreError};
 use crate::webhook::WebhookConfigError;
 
 /// Why a host could not be started, or a channel not be added to it.
@@ -33,7 +33,7 @@ pub enum HostError {
     Sandbox(#[from] WasmChannelError),
     /// The directory of channels.
     #[error(transparent)]
-    Channels(#[from] DiscoverError),
+    Channels(#[from] LoadError),
     /// The HTTP server.
     #[error(transparent)]
     Server(Box<dyn Error + Send + Sync>),
@@ -55,22 +55,33 @@ pub enum HostError {
     },
     /// The state of a channel that was added later could not be read.
     #[error("the channel's state could not be read: {0}")]
-    State(#[from] ReadError),
+    State(#[from] StateError),
     /// The channel cannot be added.
     #[error(transparent)]
     Add(Box<dyn Error + Send + Sync>),
+    /// Another version of a channel did not take its place; the one that ran before goes on.
+    #[error(transparent)]
+    Upgrade(Box<dyn Error + Send + Sync>),
     /// The system gives no thread.
     #[error(
         "a thread could not be started: {0}; raise the limit of processes or lower the number of workers"
     )]
     Thread(#[source] io::Error),
+    /// The limit on the process' address space leaves no room for the host's threads. Raise the limit.
+    #[error(transparent)]
+    AddressSpace(Box<dyn Error + Send + Sync>),
+    /// It is to be one of several hosts, and cannot be.
+    #[cfg(feature = "cluster")]
+    #[error("{0}")]
+    Cluster(String),
     /// The host is shutting down.
     #[error("the host has shut down")]
     Closed,
 }
 
-impl From<LockError> for HostError {
-    fn from(error: LockError) -> Self {
+#[cfg(feature = "sqlite")]
+impl From<crate::store::LockError> for HostError {
+    fn from(error: crate::store::LockError) -> Self {
         Self::Lock(Box::new(error))
     }
 }
@@ -99,6 +110,12 @@ impl From<AddChannelError> for HostError {
     }
 }
 
+impl From<UpgradeError> for HostError {
+    fn from(error: UpgradeError) -> Self {
+        Self::Upgrade(Box::new(error))
+    }
+}
+
 fn listed(errors: &[LoadError]) -> String {
     errors.iter().map(LoadError::to_string).collect::<Vec<_>>().join("; ")
 }
@@ -110,6 +127,10 @@ pub enum ReplyError {
     /// No channel of this name runs here.
     #[error("there is no channel {0}: `tinclaw channels list` names those that run")]
     UnknownChannel(String),
+    /// Another host has the channel now, or is about to. It delivers the message to its own agent.
+    #[cfg(feature = "cluster")]
+    #[error("the channel is another host's now, whose agent gets the message")]
+    Elsewhere,
     /// More than the configured number of replies wait for delivery.
     #[error(
         "{0} replies wait for delivery already; try again later, or see with `tinclaw replies list` why they wait"
@@ -117,7 +138,7 @@ pub enum ReplyError {
     TooManyWaiting(usize),
     /// It could not be stored.
     #[error(transparent)]
-    NotStored(#[from] CommitError),
+    NotStored(#[from] StateError),
     /// The host is shutting down.
     #[error("the host has shut down")]
     Closed,

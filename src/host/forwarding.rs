@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use wit_abi::types::{AgentResponse, StatusUpdate};
 
+use super::builder::Host;
+use super::error::{HostError, ReplyError};
+use super::manager::{ChannelManager, Health};
 use crate::channel::{ChannelName, WasmChannel};
 use crate::inbox::{AgentReport, Delivery, MessageStream};
 use crate::pairing::PairingService;
 use crate::server::WasmChannelRouter;
 use crate::store::{
-    CommitError, MessageFilter, MessageId, MessageRecord, MessageSummary, ReadError, ReplyFilter, ReplyId,
-    ReplyRecord, ReplySummary,
+    MessageFilter, MessageId, MessageRecord, MessageSummary, ReplyFilter, ReplyId, ReplyRecord, ReplySummary,
+    StateError,
 };
-
-use super::builder::Host;
-use super::error::{HostError, ReplyError};
-use super::manager::{ChannelManager, Health};
 
 /// Channels, messages and replies.
 impl Host {
@@ -25,12 +24,26 @@ impl Host {
         &self.manager
     }
 
+    /// The same for threads that may outlive the host: after its end the manager refuses what it is asked.
+    #[cfg(feature = "cli")]
+    pub(crate) fn shared_manager(&self) -> Arc<ChannelManager> {
+        Arc::clone(&self.manager)
+    }
+
     /// Adds a channel to those that run. Its `on-start` is repeated until it succeeds; [`Host::health`] shows its state.
     ///
     /// # Errors
     /// Its capability file asks for something that is not possible, or a channel of this name runs already.
     pub fn add(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
         self.manager.add(channel)
+    }
+
+    /// See [`ChannelManager::upgrade`].
+    ///
+    /// # Errors
+    /// No channel of this name runs, its capability file asks for something that is not possible, or its `on-start` fails.
+    pub fn upgrade(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
+        self.manager.upgrade(channel)
     }
 
     /// See [`ChannelManager::remove`].
@@ -122,7 +135,7 @@ impl Host {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn list_messages(&self, filter: MessageFilter) -> Result<Vec<MessageSummary>, ReadError> {
+    pub fn list_messages(&self, filter: MessageFilter) -> Result<Vec<MessageSummary>, StateError> {
         self.manager.list_messages(filter)
     }
 
@@ -130,7 +143,7 @@ impl Host {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn message(&self, id: MessageId) -> Result<Option<MessageRecord>, ReadError> {
+    pub fn message(&self, id: MessageId) -> Result<Option<MessageRecord>, StateError> {
         self.manager.message(id)
     }
 
@@ -138,7 +151,7 @@ impl Host {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn replay_message(&self, id: MessageId) -> Result<bool, CommitError> {
+    pub fn replay_message(&self, id: MessageId) -> Result<bool, StateError> {
         self.manager.replay_message(id)
     }
 
@@ -146,7 +159,7 @@ impl Host {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn drop_message(&self, id: MessageId) -> Result<bool, CommitError> {
+    pub fn drop_message(&self, id: MessageId) -> Result<bool, StateError> {
         self.manager.drop_message(id)
     }
 
@@ -154,7 +167,7 @@ impl Host {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn list_replies(&self, filter: ReplyFilter) -> Result<Vec<ReplySummary>, ReadError> {
+    pub fn list_replies(&self, filter: ReplyFilter) -> Result<Vec<ReplySummary>, StateError> {
         self.manager.list_replies(filter)
     }
 
@@ -162,7 +175,7 @@ impl Host {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn reply(&self, id: ReplyId) -> Result<Option<ReplyRecord>, ReadError> {
+    pub fn reply(&self, id: ReplyId) -> Result<Option<ReplyRecord>, StateError> {
         self.manager.reply(id)
     }
 
@@ -170,7 +183,7 @@ impl Host {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn retry_reply(&self, id: ReplyId) -> Result<bool, CommitError> {
+    pub fn retry_reply(&self, id: ReplyId) -> Result<bool, StateError> {
         self.manager.retry_reply(id)
     }
 
@@ -178,7 +191,7 @@ impl Host {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn drop_reply(&self, id: ReplyId) -> Result<bool, CommitError> {
+    pub fn drop_reply(&self, id: ReplyId) -> Result<bool, StateError> {
         self.manager.drop_reply(id)
     }
 }

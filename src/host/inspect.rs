@@ -5,9 +5,6 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::config::ManagerConfig;
-use super::error::HostError;
-use super::harness::ChannelHarness;
 use crate::capability::{RequiredSecret, SetupSection, WebhookCapability};
 use crate::channel::WasmChannel;
 use crate::model::diagnostic::Diagnostic;
@@ -15,18 +12,6 @@ use crate::sandbox::PreparedChannelModule;
 use crate::secrets::{SecretError, normalise_name};
 use crate::server::ChannelAccess;
 use crate::webhook::{AuthPlan, SecretProblem};
-
-/// Everything that is found about a channel with this configuration, the most severe first: its files, its guest, its
-/// secrets, its paths and its limits. Nothing of the guest is run.
-///
-/// # Errors
-/// What would keep a host from running the channel.
-pub fn inspect(channel: &WasmChannel, config: &ManagerConfig) -> Result<Vec<Diagnostic>, HostError> {
-    let trial = ChannelHarness::new(channel, config.clone())?;
-    let mut found = trial.diagnostics().to_vec();
-    found.sort_by_key(|diagnostic| diagnostic.severity);
-    Ok(found)
-}
 
 /// What its files and its guest say, whatever the host has.
 pub(super) fn inspect_channel(channel: &WasmChannel) -> Vec<Diagnostic> {

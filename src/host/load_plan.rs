@@ -2,23 +2,21 @@
 //! channels before they are added.
 //!
 //! That is read once, when the host starts, and given out as channels are added. What nobody has asked for by then is
-//! forgotten: a channel whose files were removed costs no memory. One that is added later is read anew.
+//! forgotten: a channel whose files were removed costs no memory. One that is added later is read by itself.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::HostError;
 use super::manager::ChannelManager;
 use crate::channel::{
-    ChannelName, DiscoverError, DiscoveredChannel, LoadError, PlannedChannel, WasmChannel, WasmChannelLoader,
-    no_channel_in,
+    ChannelName, DiscoveredChannel, LoadError, PlannedChannel, WasmChannel, WasmChannelLoader, no_channel_in,
 };
-use crate::event::setup::StoredChannel;
 use crate::model::clock::steady_ms;
 use crate::model::subject::about_channel;
 use crate::server::WasmChannelRouter;
-use crate::store::{ChannelKey, CommitError, DedupeRecord, Loaded, PendingReply, StoreHandle};
+use crate::store::{ChannelKey, LoadedChannel, StateError, StoreHandle};
 
 /// What is called with each channel before it starts.
 pub(super) type BeforeStart = Box<dyn Fn(&WasmChannel) + Send + Sync>;
@@ -37,13 +35,13 @@ impl LoadPlan {
     ///
     /// # Errors
     /// The path itself cannot be read, or is no channel.
-    pub fn discover(&mut self, path: &Path) -> Result<(), DiscoverError> {
+    pub fn discover(&mut self, path: &Path) -> Result<(), LoadError> {
         let discovery = WasmChannelLoader::discover(path)?;
         discovery.warnings.iter().for_each(|warning| log::warn!("{warning}"));
         if discovery.channels.is_empty() && discovery.refused.is_empty() {
             log::warn!("{}", no_channel_in(path));
         }
-        discovery.refused.into_iter().for_each(|error| self.refuse(error.into()));
+        discovery.refused.into_iter().for_each(|error| self.refuse(error));
         self.found.extend(discovery.channels);
         Ok(())
     }
@@ -68,12 +66,15 @@ impl LoadPlan {
         let accounts = self.accounts(loader);
         let found = std::mem::take(&mut self.found).into_iter().map(PlannedChannel::found);
         for planned in found.chain(accounts).collect::<Vec<_>>() {
-            if names.insert(planned.name.clone()) {
+            let check = loader.settings().check.as_ref();
+            if check.is_some_and(|check| check.is_disabled(&planned.name)) {
+                let name = planned.name.as_str();
+                log::info!(target: name, "channel {name} is disabled; `tinclaw enable {name}` lets it run");
+            } else if names.insert(planned.name.clone()) {
                 routes.set_owner(&planned.name, &loader.allowed_paths(&planned));
                 self.planned.push(planned);
             } else {
-                let reason = format!("{} has the name of another channel; rename it", planned.place());
-                self.refuse(LoadError::Refused { channel: planned.name, reason });
+                self.refuse(LoadError::second_of_name(&planned.name, &planned.place()));
             }
         }
     }
@@ -84,7 +85,7 @@ impl LoadPlan {
         for (name, guest) in &loader.settings().accounts {
             match PlannedChannel::account(name, guest, &self.found) {
                 Some(account) => planned.push(account),
-                None => self.refuse(no_guest(name, guest)),
+                None => self.refuse(LoadError::no_guest(name, guest)),
             }
         }
         planned
@@ -141,25 +142,27 @@ impl LoadPlan {
 /// What was durable when the host started, until [`StoredChannels::forget`].
 pub(super) struct StoredChannels {
     /// Behind a lock, because any thread may add a channel; held for a look-up only.
-    loaded: Mutex<Option<HashMap<ChannelKey, StoredChannel>>>,
+    loaded: Mutex<Option<BTreeMap<ChannelKey, LoadedChannel>>>,
 }
 
 impl StoredChannels {
-    /// What was loaded, apart from messages and pairings.
-    pub fn new(loaded: Loaded) -> Self {
-        Self { loaded: Mutex::new(Some(by_channel(loaded))) }
+    /// What was loaded of all channels.
+    pub fn new(loaded: BTreeMap<ChannelKey, LoadedChannel>) -> Self {
+        Self { loaded: Mutex::new(Some(loaded)) }
     }
 
     /// The state of a channel that is about to be added.
     ///
     /// # Errors
     /// It must be read, and the store is not available.
-    pub fn take(&self, channel: &ChannelKey, store: &StoreHandle) -> Result<StoredChannel, CommitError> {
+    pub fn take(&self, channel: &ChannelKey, store: &StoreHandle) -> Result<LoadedChannel, StateError> {
         if let Some(loaded) = &mut *self.lock() {
             return Ok(loaded.remove(channel).unwrap_or_default());
         }
-        let loaded = store.query(|engine| engine.load(steady_ms()))?;
-        Ok(by_channel(loaded).remove(channel).unwrap_or_default())
+        let channel = channel.clone();
+        let loaded = store.query(move |engine| engine.load_channel(&channel, steady_ms()))?;
+        store.ids().raise(loaded.ids_after);
+        Ok(loaded)
     }
 
     /// Forgets what is left. Also called when something of it has changed.
@@ -167,30 +170,7 @@ impl StoredChannels {
         *self.lock() = None;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<HashMap<ChannelKey, StoredChannel>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<BTreeMap<ChannelKey, LoadedChannel>>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn by_channel(loaded: Loaded) -> HashMap<ChannelKey, StoredChannel> {
-    let mut channels: HashMap<ChannelKey, StoredChannel> = HashMap::new();
-    for (channel, state) in loaded.channels {
-        channels.entry(channel).or_default().state = state;
-    }
-    for reply in loaded.replies {
-        let PendingReply { channel, .. } = &reply;
-        channels.entry(channel.clone()).or_default().replies.push(reply);
-    }
-    for key in loaded.dedupe_keys {
-        let DedupeRecord { channel, .. } = &key;
-        channels.entry(channel.clone()).or_default().seen.push(key);
-    }
-    channels
-}
-
-/// Why an account cannot be loaded whose guest is nowhere.
-pub(super) fn no_guest(name: &ChannelName, guest: &ChannelName) -> LoadError {
-    let reason =
-        format!("there is no guest {guest}: correct `guest` in [channel.{name}], or install {guest}");
-    LoadError::Refused { channel: name.clone(), reason }
 }

@@ -9,37 +9,42 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Sender, unbounded};
 use wit_abi::types::StatusUpdate;
 
+use super::assembly::{Assembly, paths_of};
+#[cfg(feature = "cluster")]
+use super::cluster::ClusterSide;
+use super::config::{ChannelSettings, ManagerConfig, StateLocation};
+use super::error::{HostError, ReplyError};
+use super::inspect::NeededSecrets;
+use super::load_plan::StoredChannels;
+use super::public_probe::PublicProbe;
+#[cfg(feature = "agent-openai")]
+use super::reminders::{self, Reminders};
+use super::replies::DeadLetterText;
 use crate::channel::{ChannelName, WasmChannel};
+#[cfg(feature = "cluster")]
+use crate::cluster::ClusterState;
 use crate::egress::OutboundHttp;
 use crate::event::Event;
-use crate::event::arrival::{AddChannelError, RouterCommand};
+use crate::event::arrival::{AddChannelError, RouterCommand, UpgradeError};
 use crate::event::completion::{Completion, Permits};
 use crate::event::health::ChannelHealth;
 use crate::event::queue::{EventSender, event_queue};
 use crate::inbox::{AgentHealth, AgentReport, Mailbox, MessageStream};
 use crate::model::clock::time_of;
+use crate::model::log_throttle::{LogThrottle, PROGRESS_LINES_A_MINUTE};
 use crate::model::oneshot;
 use crate::model::vital_thread::spawn_vital;
+use crate::net::SharedPublicUrl;
 use crate::pairing::PairingService;
 use crate::router::{Router, RouterParts, SharedRouter, scheduler};
-use crate::sandbox::{StopFlag, WorkerPool};
+use crate::sandbox::{StopFlag, WorkerPool, affordable_workers};
 use crate::server::WasmChannelRouter;
 use crate::store::{
-    HostLock, Loaded, LockError, MemoryStore, Opener, ReadError, StoreHandle, StoreHealth, StoreThread,
-    StoreThreadConfig,
+    HostLock, Loaded, MemoryStore, Opener, StoreHandle, StoreHealth, StoreThread, StoreThreadConfig,
 };
 #[cfg(feature = "sqlite")]
 use crate::store::{SqliteOptions, SqliteStore};
-use crate::tool::{HostRoom, ToolRegistry};
-
-use super::assembly::Assembly;
-use super::config::{ChannelSettings, ManagerConfig, StateLocation};
-use super::error::HostError;
-use super::inspect::NeededSecrets;
-use super::load_plan::StoredChannels;
-#[cfg(feature = "agent-openai")]
-use super::reminders::{self, Reminders};
-use super::replies::DeadLetterText;
+use crate::tool::{HostRoom, ToolRegistry, take_stored};
 
 /// Events that may wait for the router; when they do, HTTP requests get 503.
 const EVENT_CAPACITY: usize = 1024;
@@ -82,25 +87,36 @@ pub struct ChannelManager {
     needed: Arc<Mutex<HashMap<ChannelName, Arc<NeededSecrets>>>>,
     /// Permits for replies that are on their way to the store.
     pub(super) reply_permits: Permits,
+    /// As `RouterParts::replies_waiting`.
     pub(super) replies_waiting: Arc<AtomicUsize>,
     pub(super) max_replies: usize,
+    /// Lines about replies that are durable: an agent may send any number of them. Held for a look only.
+    pub(super) stored_log: Mutex<LogThrottle>,
     /// State of channels that are not added yet.
     pub(super) stored: StoredChannels,
     assembly: Assembly,
     /// Channels that are shown replies while these are written, and how often. Held for a look only.
     partial_replies: Mutex<HashMap<ChannelName, Duration>>,
+    /// Channels that are recorded. Held for a look only.
+    #[cfg(feature = "cli")]
+    pub(super) recorders: Mutex<HashMap<ChannelName, crate::channel::recording::Recorder>>,
+    public_probe: PublicProbe,
+    /// What it has when it is one of several.
+    #[cfg(feature = "cluster")]
+    cluster: Option<Arc<ClusterSide>>,
     #[cfg(feature = "agent-openai")]
     reminders: Reminders,
     outbound: OutboundHttp,
     routes: WasmChannelRouter,
     /// Set once, when the shutdown begins: later requests of the library are refused.
     is_closed: AtomicBool,
-    /// Behind a lock, so that shutting down twice joins once.
-    threads: Mutex<Option<Threads>>,
+    /// There until the shutdown takes it out. Behind a lock, so that shutting down twice joins once; held to take it, not while
+    /// joining.
+    threads: Mutex<Option<ManagerThreads>>,
 }
 
 /// What is joined at shutdown, in this order.
-struct Threads {
+struct ManagerThreads {
     router: JoinHandle<()>,
     scheduler: JoinHandle<()>,
     ack_timeouts: JoinHandle<()>,
@@ -119,6 +135,7 @@ impl ChannelManager {
 
     /// The same, whose tools run on its workers, in its memory, and with its connections where their settings are the same.
     pub(super) fn with_tools(config: ManagerConfig, tools: Option<&ToolRegistry>) -> Result<Self, HostError> {
+        let worker_count = worker_count(config.workers)?;
         // Unbounded, so that whoever completes something never waits for the router while the router waits for them. What can
         // be in it is bounded by the work that is under way.
         let (completed, completions) = unbounded();
@@ -127,12 +144,22 @@ impl ChannelManager {
         let thread_config =
             StoreThreadConfig { retention: config.retention.clone(), ..StoreThreadConfig::default() };
         let news = completed.clone();
-        let (store, mut loaded) = if matches!(config.state, StateLocation::Memory) {
-            (StoreThread::in_memory(MemoryStore::new(), &config.retention), Loaded::default())
-        } else {
-            StoreThread::start(opener(config.state.clone()), thread_config, move |event| {
+        #[cfg(feature = "cluster")]
+        let cluster = cluster_side(&config)?;
+        #[cfg(feature = "cluster")]
+        let shared_store = cluster.as_ref().map(|side| side.state.opener());
+        #[cfg(not(feature = "cluster"))]
+        let shared_store = None;
+        let is_in_memory = matches!(config.state, StateLocation::Memory);
+        let opener = match shared_store {
+            None if !is_in_memory => Some(opener(config.state.clone())),
+            shared => shared,
+        };
+        let (store, mut loaded) = match opener {
+            None => (StoreThread::in_memory(MemoryStore::new(), &config.retention), Loaded::default()),
+            Some(opener) => StoreThread::start(opener, thread_config, move |event| {
                 let _ = news.send(Completion::Store(event));
-            })?
+            })?,
         };
         let handle = store.handle();
         let (needed, replies_waiting) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
@@ -141,7 +168,7 @@ impl ChannelManager {
             channels: Arc::clone(&needed),
             // The router counts those whose channels are there.
             replies_waiting: Arc::clone(&replies_waiting),
-            max_replies: config.max_replies,
+            max_replies: config.queue.replies,
             ids: handle.ids().clone(),
             completed: completed.clone(),
         };
@@ -150,12 +177,13 @@ impl ChannelManager {
         let pairing = Arc::new(PairingService::new(handle.clone(), std::mem::take(&mut loaded.pairing)));
         #[cfg(feature = "agent-openai")]
         let reminders = Reminders::load(handle.clone(), loaded.channels.remove(reminders::KEY));
-        let stored = StoredChannels::new(loaded);
+        let tool_states = take_stored(&mut loaded.channels);
+        let stored = StoredChannels::new(loaded.channels);
         let outbound = outbound(&config, tools)?;
         let routes = WasmChannelRouter::new();
         let (scheduler, scheduler_thread) = scheduler::start(events.clone()).map_err(HostError::Thread)?;
         let calls = tools.map_or(0, |tools| tools.runtime().config().workers);
-        let workers = WorkerPool::shared(config.workers, calls);
+        let workers = WorkerPool::shared(worker_count, calls);
         let handle_of_workers = workers.handle();
         let router = Router::new(
             config.router.clone(),
@@ -177,6 +205,7 @@ impl ChannelManager {
                 memory: router.shared_memory(),
                 memory_freed: memory_freed(completed.clone()),
             });
+            tools.runtime().keep_state_in(handle.clone(), tool_states);
         }
         let router = SharedRouter::new(router);
         let direct: Weak<SharedRouter> = Arc::downgrade(&router);
@@ -193,16 +222,22 @@ impl ChannelManager {
             needed,
             reply_permits: Permits::new(REPLIES_UNDER_WAY),
             replies_waiting,
-            max_replies: config.max_replies,
+            max_replies: config.queue.replies,
+            stored_log: Mutex::new(LogThrottle::new(PROGRESS_LINES_A_MINUTE, Duration::from_secs(60))),
             stored,
             assembly: Assembly::new(config, outbound.clone(), pairing, routes.clone(), events),
             partial_replies: Mutex::default(),
+            #[cfg(feature = "cli")]
+            recorders: Mutex::default(),
+            public_probe: PublicProbe::new(),
+            #[cfg(feature = "cluster")]
+            cluster,
             #[cfg(feature = "agent-openai")]
             reminders,
             outbound,
             routes,
             is_closed: AtomicBool::new(false),
-            threads: Mutex::new(Some(Threads {
+            threads: Mutex::new(Some(ManagerThreads {
                 router,
                 scheduler: scheduler_thread,
                 ack_timeouts,
@@ -218,25 +253,90 @@ impl ChannelManager {
     /// # Errors
     /// Its capability file asks for something that cannot be, or a channel of this name is there already.
     pub fn add(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = &self.cluster {
+            // It runs when its lease is had.
+            cluster.offer(&channel);
+            return Ok(());
+        }
+        self.add_now(channel)
+    }
+
+    /// Adds a channel that is this host's.
+    pub(super) fn add_now(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
         let name = channel.name().clone();
         // Before its paths are reserved: those of the other channel are open.
         if self.has(&name) {
             return Err(AddChannelError::Duplicate(name).into());
         }
         let (setup, needed) = self.assembly.setup(&channel)?;
-        let interval = self.assembly.partial_reply_interval(&channel);
         setup.problems().for_each(|problem| problem.log(name.as_str()));
-        let stored = self.stored.take(&name.shared(), &self.store).map_err(ReadError::from)?;
+        #[cfg_attr(not(feature = "cluster"), expect(unused_mut, reason = "something is taken out of it"))]
+        let mut stored = self.stored.take(&name.shared(), &self.store)?;
+        #[cfg(feature = "cluster")]
+        if let Some(moved) = stored.moved.take() {
+            self.move_in(&name, *moved);
+        }
         let (done, result) = oneshot::channel();
         self.send(Event::Command(RouterCommand::Add(Box::new(setup), Box::new(stored), done)))?;
         result.wait().ok_or(HostError::Closed)??;
-        let needed = Arc::new(needed);
-        log_missing_secrets(&name, &needed);
-        if let Some(interval) = interval {
-            self.partial_replies().insert(name.clone(), interval);
-        }
-        self.needed().insert(name, needed);
+        self.remember(&channel, needed);
         Ok(())
+    }
+
+    /// Puts another version of a channel that runs in its place, without a gap: its `on-start` is run beside the one that runs,
+    /// and when that has succeeded, the next callback is the new version's. Messages, replies, timers, the workspace and requests
+    /// that wait stay. Returns when that is done.
+    ///
+    /// When `on-start` fails, nothing of it is kept and the version that runs goes on; if something has left the host, its own
+    /// `on-start` runs once more, so that it has again what it registers at its service.
+    ///
+    /// # Errors
+    /// No channel of this name runs, its capability file asks for something that cannot be, or its `on-start` fails.
+    pub fn upgrade(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
+        self.upgrade_with(&channel, None)
+    }
+
+    /// The same with other settings of the operator's, which are dropped with a version that cannot start.
+    pub(crate) fn upgrade_with(
+        &self,
+        channel: &WasmChannel,
+        settings: Option<ChannelSettings>,
+    ) -> Result<(), HostError> {
+        let name = channel.name().clone();
+        if !self.has(&name) {
+            return Err(UpgradeError::NotRunning(name).into());
+        }
+        let (setup, needed) = self.assembly.setup_beside(channel, settings.clone())?;
+        setup.problems().for_each(|problem| problem.log(name.as_str()));
+        let (done, result) = oneshot::channel();
+        self.send(Event::Command(RouterCommand::Upgrade(Box::new(setup), done)))?;
+        let gone = || match self.is_closed.load(Ordering::Relaxed) {
+            true => HostError::Closed,
+            false => UpgradeError::Removed(name.clone()).into(),
+        };
+        result.wait().ok_or_else(gone)??;
+        if let Some(settings) = settings {
+            self.assembly.set_settings(&name, settings);
+        }
+        self.routes.own_only(&name, &paths_of(&self.assembly.as_operated(channel)));
+        self.remember(channel, needed);
+        Ok(())
+    }
+
+    /// Notes what is asked about a channel that has been added or replaced.
+    fn remember(&self, channel: &WasmChannel, needed: NeededSecrets) {
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = &self.cluster {
+            cluster.offer(channel);
+        }
+        let (name, needed) = (channel.name(), Arc::new(needed));
+        log_missing_secrets(name, &needed);
+        match self.assembly.partial_reply_interval(channel) {
+            Some(interval) => self.partial_replies().insert(name.clone(), interval),
+            None => self.partial_replies().remove(name),
+        };
+        self.needed().insert(name.clone(), needed);
     }
 
     /// Changes what the operator decides about a channel. It holds from when the channel is added, so one that runs is
@@ -255,6 +355,15 @@ impl ChannelManager {
     /// # Errors
     /// The host has shut down.
     pub fn remove(&self, channel: &ChannelName) -> Result<bool, HostError> {
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = &self.cluster {
+            cluster.withdraw(channel);
+        }
+        self.remove_now(channel)
+    }
+
+    /// Takes a channel out, which this host may run again.
+    pub(super) fn remove_now(&self, channel: &ChannelName) -> Result<bool, HostError> {
         self.routes.remove(channel);
         let (done, result) = oneshot::channel();
         self.send(Event::Command(RouterCommand::Remove(channel.clone(), done)))?;
@@ -266,6 +375,11 @@ impl ChannelManager {
         // What was read at the start is not how things are now.
         self.stored.forget();
         Ok(was_there)
+    }
+
+    /// By what a request to the public address is recognised that reaches this host.
+    pub(crate) fn public_probe(&self) -> &PublicProbe {
+        &self.public_probe
     }
 
     /// All channels that are known at the start have been added: the state of others is no longer kept in memory.
@@ -342,6 +456,11 @@ impl ChannelManager {
         })
     }
 
+    /// This host's address as providers call it.
+    pub(crate) fn public_url(&self) -> &SharedPublicUrl {
+        self.assembly.public_url()
+    }
+
     /// The paths of the channels, for an HTTP server.
     #[must_use]
     pub fn routes(&self) -> &WasmChannelRouter {
@@ -374,12 +493,31 @@ impl ChannelManager {
         threads.store.stop();
     }
 
+    /// What this host has when it is one of several.
+    #[cfg(feature = "cluster")]
+    pub(super) fn cluster(&self) -> Option<&Arc<ClusterSide>> {
+        self.cluster.as_ref()
+    }
+
+    /// Why a reply to a channel that is not here is not taken.
+    pub(super) fn no_channel(&self, channel: &str) -> ReplyError {
+        #[cfg(feature = "cluster")]
+        if self.cluster.is_some() {
+            return ReplyError::Elsewhere;
+        }
+        ReplyError::UnknownChannel(channel.to_owned())
+    }
+
     pub(super) fn has(&self, channel: &ChannelName) -> bool {
         self.needed().contains_key(channel)
     }
 
     /// Whether there is no channel.
     pub(super) fn is_empty(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = &self.cluster {
+            return cluster.offers_nothing();
+        }
         self.needed().is_empty()
     }
 
@@ -412,6 +550,25 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
+/// What the host has beside its channels when it is one of several.
+#[cfg(feature = "cluster")]
+fn cluster_side(config: &ManagerConfig) -> Result<Option<Arc<ClusterSide>>, HostError> {
+    let Some(cluster) = &config.cluster else { return Ok(None) };
+    let state = ClusterState::new(cluster, &*config.secrets).map_err(HostError::Cluster)?;
+    Ok(Some(Arc::new(ClusterSide::new(state))))
+}
+
+/// As many workers as the configuration says, or as the limit on address space has room for.
+fn worker_count(configured: usize) -> Result<usize, HostError> {
+    let count = affordable_workers(configured).map_err(|error| HostError::AddressSpace(Box::new(error)))?;
+    if count < configured {
+        log::warn!(
+            "the limit on address space (`ulimit -v`, `LimitAS=`) has room for {count} workers and not for {configured}"
+        );
+    }
+    Ok(count)
+}
+
 /// Outbound HTTP of the host: that of its tools, where both are set alike.
 fn outbound(config: &ManagerConfig, tools: Option<&ToolRegistry>) -> Result<OutboundHttp, HostError> {
     let of_tools = tools.map(ToolRegistry::runtime);
@@ -430,13 +587,13 @@ fn memory_freed(completed: Sender<Completion>) -> Arc<dyn Fn() + Send + Sync> {
 }
 
 /// Keeps other hosts away from a state directory.
-pub(super) fn lock(state: &StateLocation) -> Result<Option<HostLock>, LockError> {
+pub(super) fn lock(state: &StateLocation) -> Result<Option<HostLock>, HostError> {
     match state {
         #[cfg(test)]
         StateLocation::Custom(_) => Ok(None),
         StateLocation::Memory => Ok(None),
         #[cfg(feature = "sqlite")]
-        StateLocation::Directory { path, .. } => HostLock::acquire(path).map(Some),
+        StateLocation::Directory { path, .. } => Ok(Some(HostLock::acquire(path)?)),
     }
 }
 

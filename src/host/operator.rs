@@ -1,5 +1,4 @@
-//! Looking into the queues, sending again, dropping: what an operator does, with a running host, or with the store alone
-//! while no host runs.
+//! Looking into the queues, sending again, dropping: what an operator does.
 
 use std::sync::atomic::Ordering;
 
@@ -7,30 +6,15 @@ use super::manager::ChannelManager;
 use crate::event::Event;
 use crate::event::arrival::RouterCommand;
 use crate::model::clock::unix_ms;
-#[cfg(feature = "cli")]
-use crate::pairing::PairingService;
 use crate::store::{
-    Batch, Change, CommitError, MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary,
-    PendingMessage, PendingReply, ReadError, ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary,
-    StoreHandle,
-};
-
-#[cfg(feature = "cli")]
-use {
-    super::config::StateLocation,
-    super::error::HostError,
-    super::manager::{lock, opener},
-    crate::store::{HostLock, Retention, StoreThread, StoreThreadConfig},
+    Batch, Change, MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, PendingMessage,
+    PendingReply, ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary, StateError, StoreHandle,
 };
 
 /// Reads and changes what is stored. A host that runs is told of each change; without one, the store is all there is.
 pub(crate) trait Operator {
     /// The store.
     fn store(&self) -> &StoreHandle;
-
-    /// Who may talk to the agent.
-    #[cfg(feature = "cli")]
-    fn pairing(&self) -> &PairingService;
 
     /// A message is to be delivered again.
     fn message_requeued(&self, _message: PendingMessage) {}
@@ -45,17 +29,17 @@ pub(crate) trait Operator {
     fn reply_dropped(&self, _id: ReplyId) {}
 
     /// See [`ChannelManager::list_messages`].
-    fn list_messages(&self, filter: MessageFilter) -> Result<Vec<MessageSummary>, ReadError> {
-        Ok(self.store().query(move |engine| engine.messages(&filter))?)
+    fn list_messages(&self, filter: MessageFilter) -> Result<Vec<MessageSummary>, StateError> {
+        self.store().query(move |engine| engine.messages(&filter))
     }
 
     /// See [`ChannelManager::message`].
-    fn message(&self, id: MessageId) -> Result<Option<MessageRecord>, ReadError> {
-        Ok(self.store().query(move |engine| engine.message(id))?)
+    fn message(&self, id: MessageId) -> Result<Option<MessageRecord>, StateError> {
+        self.store().query(move |engine| engine.message(id))
     }
 
     /// See [`ChannelManager::replay_message`].
-    fn replay_message(&self, id: MessageId) -> Result<bool, CommitError> {
+    fn replay_message(&self, id: MessageId) -> Result<bool, StateError> {
         let completed = |record: &MessageRecord| record.state != MessageState::Pending;
         let Some(record) = self.store().query(move |engine| engine.message(id))?.filter(completed) else {
             return Ok(false);
@@ -77,7 +61,7 @@ pub(crate) trait Operator {
     }
 
     /// See [`ChannelManager::drop_message`].
-    fn drop_message(&self, id: MessageId) -> Result<bool, CommitError> {
+    fn drop_message(&self, id: MessageId) -> Result<bool, StateError> {
         let can_drop =
             |record: MessageRecord| matches!(record.state, MessageState::Pending | MessageState::Dead);
         let waits = self.store().query(move |engine| engine.message(id))?.is_some_and(can_drop);
@@ -89,17 +73,17 @@ pub(crate) trait Operator {
     }
 
     /// See [`ChannelManager::list_replies`].
-    fn list_replies(&self, filter: ReplyFilter) -> Result<Vec<ReplySummary>, ReadError> {
-        Ok(self.store().query(move |engine| engine.replies(&filter))?)
+    fn list_replies(&self, filter: ReplyFilter) -> Result<Vec<ReplySummary>, StateError> {
+        self.store().query(move |engine| engine.replies(&filter))
     }
 
     /// See [`ChannelManager::reply`].
-    fn reply(&self, id: ReplyId) -> Result<Option<ReplyRecord>, ReadError> {
-        Ok(self.store().query(move |engine| engine.reply(id))?)
+    fn reply(&self, id: ReplyId) -> Result<Option<ReplyRecord>, StateError> {
+        self.store().query(move |engine| engine.reply(id))
     }
 
     /// See [`ChannelManager::retry_reply`].
-    fn retry_reply(&self, id: ReplyId) -> Result<bool, CommitError> {
+    fn retry_reply(&self, id: ReplyId) -> Result<bool, StateError> {
         let undelivered = |record: &ReplyRecord| record.state != ReplyState::Delivered;
         let Some(record) = self.store().query(move |engine| engine.reply(id))?.filter(undelivered) else {
             return Ok(false);
@@ -121,7 +105,7 @@ pub(crate) trait Operator {
     }
 
     /// See [`ChannelManager::drop_reply`].
-    fn drop_reply(&self, id: ReplyId) -> Result<bool, CommitError> {
+    fn drop_reply(&self, id: ReplyId) -> Result<bool, StateError> {
         let open = |record: ReplyRecord| matches!(record.state, ReplyState::Pending | ReplyState::Dead);
         let is_open = self.store().query(move |engine| engine.reply(id))?.is_some_and(open);
         if is_open {
@@ -132,7 +116,7 @@ pub(crate) trait Operator {
     }
 
     /// Stores a change.
-    fn keep(&self, change: Change) -> Result<(), CommitError> {
+    fn keep(&self, change: Change) -> Result<(), StateError> {
         self.store().try_commit_and_wait(Batch::of(change))
     }
 }
@@ -140,11 +124,6 @@ pub(crate) trait Operator {
 impl Operator for ChannelManager {
     fn store(&self) -> &StoreHandle {
         &self.store
-    }
-
-    #[cfg(feature = "cli")]
-    fn pairing(&self) -> &PairingService {
-        self.pairing.as_ref()
     }
 
     fn message_requeued(&self, message: PendingMessage) {
@@ -173,7 +152,7 @@ impl ChannelManager {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn list_messages(&self, filter: MessageFilter) -> Result<Vec<MessageSummary>, ReadError> {
+    pub fn list_messages(&self, filter: MessageFilter) -> Result<Vec<MessageSummary>, StateError> {
         Operator::list_messages(self, filter)
     }
 
@@ -181,7 +160,7 @@ impl ChannelManager {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn message(&self, id: MessageId) -> Result<Option<MessageRecord>, ReadError> {
+    pub fn message(&self, id: MessageId) -> Result<Option<MessageRecord>, StateError> {
         Operator::message(self, id)
     }
 
@@ -190,7 +169,7 @@ impl ChannelManager {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn replay_message(&self, id: MessageId) -> Result<bool, CommitError> {
+    pub fn replay_message(&self, id: MessageId) -> Result<bool, StateError> {
         Operator::replay_message(self, id)
     }
 
@@ -199,7 +178,7 @@ impl ChannelManager {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn drop_message(&self, id: MessageId) -> Result<bool, CommitError> {
+    pub fn drop_message(&self, id: MessageId) -> Result<bool, StateError> {
         Operator::drop_message(self, id)
     }
 
@@ -207,7 +186,7 @@ impl ChannelManager {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn list_replies(&self, filter: ReplyFilter) -> Result<Vec<ReplySummary>, ReadError> {
+    pub fn list_replies(&self, filter: ReplyFilter) -> Result<Vec<ReplySummary>, StateError> {
         Operator::list_replies(self, filter)
     }
 
@@ -215,7 +194,7 @@ impl ChannelManager {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn reply(&self, id: ReplyId) -> Result<Option<ReplyRecord>, ReadError> {
+    pub fn reply(&self, id: ReplyId) -> Result<Option<ReplyRecord>, StateError> {
         Operator::reply(self, id)
     }
 
@@ -224,7 +203,7 @@ impl ChannelManager {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn retry_reply(&self, id: ReplyId) -> Result<bool, CommitError> {
+    pub fn retry_reply(&self, id: ReplyId) -> Result<bool, StateError> {
         Operator::retry_reply(self, id)
     }
 
@@ -232,86 +211,7 @@ impl ChannelManager {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn drop_reply(&self, id: ReplyId) -> Result<bool, CommitError> {
+    pub fn drop_reply(&self, id: ReplyId) -> Result<bool, StateError> {
         Operator::drop_reply(self, id)
-    }
-}
-
-/// The store of a host that does not run: no channel, no agent, no thread but the store's. No host can start meanwhile.
-#[cfg(feature = "cli")]
-pub(crate) struct StoredState {
-    store: StoreHandle,
-    pairing: PairingService,
-    /// Stopped before the lock is released.
-    _thread: StoreThread,
-    _lock: Option<HostLock>,
-}
-
-#[cfg(feature = "cli")]
-impl StoredState {
-    /// Opens it.
-    ///
-    /// # Errors
-    /// [`HostError::Lock`] when a host runs; [`HostError::Store`].
-    pub(crate) fn open(state: StateLocation, retention: Retention) -> Result<Self, HostError> {
-        let lock = lock(&state)?;
-        let config = StoreThreadConfig { retention, ..StoreThreadConfig::default() };
-        let (thread, loaded) = StoreThread::start(opener(state), config, |_| {})?;
-        let store = thread.handle();
-        let pairing = PairingService::new(store.clone(), loaded.pairing);
-        Ok(Self { store, pairing, _thread: thread, _lock: lock })
-    }
-}
-
-#[cfg(feature = "cli")]
-impl Operator for StoredState {
-    fn store(&self) -> &StoreHandle {
-        &self.store
-    }
-
-    fn pairing(&self) -> &PairingService {
-        &self.pairing
-    }
-}
-
-#[cfg(all(test, feature = "cli"))]
-mod tests {
-    use super::*;
-    use crate::store::tests::samples::{message, reply};
-    use crate::store::tests::writing::keep;
-    use crate::store::{Batch, Change, Durability, MessageState, ReplyState};
-    use crate::test_support::temp_dir::TempDir;
-
-    fn open(directory: &TempDir) -> StoredState {
-        let state = StateLocation::Directory { path: directory.join(""), durability: Durability::Full };
-        StoredState::open(state, Retention::default()).expect("nobody else has it")
-    }
-
-    #[test]
-    fn queues_are_read_and_changed_without_a_host() {
-        let directory = TempDir::new();
-        let state = open(&directory);
-        let add = |change| keep(state.store(), Batch::of(change)).expect("it is kept");
-        let id = add(Change::AddMessage(message("a", "c", "hello"))).messages[0];
-        let reply_id = add(Change::AddReply(reply("a", "c", "hello back"))).replies[0];
-        assert_eq!(state.replay_message(id), Ok(false), "it waits already");
-        assert_eq!((state.drop_message(id), state.drop_message(id)), (Ok(true), Ok(false)));
-        assert_eq!((state.drop_reply(reply_id), state.drop_reply(reply_id)), (Ok(true), Ok(false)));
-        drop(state);
-        let state = open(&directory);
-        let found = state.message(id).expect("it is read").expect("it is there");
-        assert_eq!(found.state, MessageState::Dropped);
-        assert_eq!((state.replay_message(id), state.retry_reply(reply_id)), (Ok(true), Ok(true)));
-        let found = state.reply(reply_id).expect("it is read").expect("it is there");
-        assert_eq!(found.state, ReplyState::Pending);
-    }
-
-    #[test]
-    fn a_state_that_a_host_uses_is_not_opened() {
-        let directory = TempDir::new();
-        let first = open(&directory);
-        let state = StateLocation::Directory { path: directory.join(""), durability: Durability::Full };
-        assert!(matches!(StoredState::open(state, Retention::default()), Err(HostError::Lock(_))));
-        drop(first);
     }
 }

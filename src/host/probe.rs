@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use super::harness::ChannelHarness;
+use crate::capability::StatusQuery;
 use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose};
 use crate::model::deadline::deadline_after;
-
-use super::harness::ChannelHarness;
 
 /// How long a service may take to respond.
 const RESPONSE_TIME: Duration = Duration::from_secs(20);
@@ -29,13 +29,20 @@ pub(crate) enum ServiceVerdict {
 }
 
 impl ChannelHarness {
-    /// Asks the channel's service. In `url`, `{name}` is a setting of `config` that is a text, or else a secret.
-    pub(crate) fn ask_service(&self, method: &str, url: &str, config: &Map<String, Value>) -> ServiceVerdict {
+    /// Asks the channel's service. In the URL, `{name}` is a setting of `config` that is a text, or else a secret; in texts of
+    /// the body it is a setting.
+    pub(crate) fn ask_service(&self, query: &StatusQuery, config: &Map<String, Value>) -> ServiceVerdict {
+        let method = query.method.as_deref().unwrap_or("GET");
+        let body = query.body.clone().map(|body| filled(body, config).to_string().into_bytes());
+        let headers = match body {
+            Some(_) => r#"{"content-type": "application/json; charset=utf-8"}"#,
+            None => "{}",
+        };
         let request = OutboundRequest {
             method: method.to_owned(),
-            url: fill_url(url, config),
-            headers_json: "{}".to_owned(),
-            body: (method == "POST").then(Vec::new),
+            url: fill_url(&query.url, config),
+            headers_json: headers.to_owned(),
+            body: (method == "POST").then(|| body.unwrap_or_default()),
             timeout: Some(RESPONSE_TIME),
         };
         let call = OutboundCall {
@@ -63,6 +70,21 @@ fn fill_url(url: &str, config: &Map<String, Value>) -> String {
         rest = after;
     }
     filled + rest
+}
+
+/// A body with settings filled into its texts.
+fn filled(body: Value, config: &Map<String, Value>) -> Value {
+    match body {
+        Value::String(text) => {
+            let setting =
+                text.strip_prefix('{').and_then(|text| config.get(text.strip_suffix('}')?)).cloned();
+            setting.unwrap_or(Value::String(text))
+        }
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, filled(value, config))).collect()
+        }
+        other => other,
+    }
 }
 
 /// The next name in braces: what stands before it, the name, and what stands behind it.
@@ -160,5 +182,10 @@ mod tests {
         ] {
             assert_eq!(fill_url(url, &config), expected);
         }
+        let body =
+            json!({"number": "{number}", "text": "{other}", "in": {"server": "{server}"}, "flag": true});
+        let expected =
+            json!({"number": 5, "text": "{other}", "in": {"server": "http://10.0.0.1:8008/"}, "flag": true});
+        assert_eq!(filled(body, &config), expected);
     }
 }

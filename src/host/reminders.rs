@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::ReplyError;
 use crate::model::clock::{steady_ms, unix_ms};
-use crate::store::{Batch, Change, ChannelKey, CommitError, LoadedChannel, StoreHandle, TimerRecord};
+use crate::store::{Batch, Change, ChannelKey, LoadedChannel, StateError, StoreHandle, TimerRecord};
 
 /// Where they are kept. No channel has a name with a colon.
 pub(super) const KEY: &str = "agent:reminders";
@@ -72,25 +73,28 @@ pub(crate) enum ReminderError {
     #[error("there is no reminder {0}")]
     Unknown(u64),
     #[error("it was not stored: {0}")]
-    NotStored(#[from] CommitError),
+    NotStored(#[from] StateError),
 }
 
 /// All reminders that wait.
 pub(crate) struct Reminders {
     store: StoreHandle,
-    book: Mutex<Book>,
+    /// A lock, because agents set reminders while a thread waits for the next one. Held also while one is stored, so that an id is given
+    /// once.
+    state: Mutex<WaitingReminders>,
+    /// Notified when a reminder may have become the next one, or nothing is waited for any more.
     changed: Condvar,
 }
 
 /// What waits. One is added when it is durable, and removed when its removal is.
 #[derive(Default)]
-struct Book {
-    waiting: BTreeMap<u64, Waiting>,
+struct WaitingReminders {
+    waiting: BTreeMap<u64, PendingReminders>,
     last_id: u64,
     is_closed: bool,
 }
 
-struct Waiting {
+struct PendingReminders {
     reminder: Reminder,
     /// By the clock that nobody sets. A reminder that was loaded waits no longer than it was set for.
     not_before_ms: u64,
@@ -101,21 +105,21 @@ struct Waiting {
 impl Reminders {
     /// Those that the store has.
     pub(super) fn load(store: StoreHandle, stored: Option<LoadedChannel>) -> Self {
-        let mut book = Book::default();
+        let mut state = WaitingReminders::default();
         for timer in stored.into_iter().flat_map(|stored| stored.timers) {
             match read(&timer) {
                 Some(reminder) => {
                     let longest = timer.due_ms.saturating_sub(timer.set_ms);
                     let wait = timer.due_ms.saturating_sub(unix_ms()).min(longest);
-                    book.last_id = book.last_id.max(reminder.id);
-                    book.add(reminder, steady_ms().saturating_add(wait));
+                    state.last_id = state.last_id.max(reminder.id);
+                    state.add(reminder, steady_ms().saturating_add(wait));
                 }
                 None => {
                     log::error!("reminder {}: what is stored cannot be read, and is left alone", timer.name)
                 }
             }
         }
-        Self { store, book: Mutex::new(book), changed: Condvar::new() }
+        Self { store, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Keeps a reminder; it is durable when this returns. The same text that the same message asked for is the same
@@ -134,19 +138,19 @@ impl Reminders {
         if delay < Duration::from_secs(1) || delay > MAX_DELAY {
             return Err(ReminderError::Time);
         }
-        let mut book = self.lock();
-        let known = book.of(&to).find(|known| known.message == message && known.text == text);
+        let mut state = self.lock();
+        let known = state.of(&to).find(|known| known.message == message && known.text == text);
         if let Some(known) = known {
             return Ok(known.clone());
         }
-        if book.of(&to).count() >= MAX_OF_PERSON {
+        if state.of(&to).count() >= MAX_OF_PERSON {
             return Err(ReminderError::TooMany);
         }
-        if book.waiting.len() >= MAX_OF_ALL {
+        if state.waiting.len() >= MAX_OF_ALL {
             return Err(ReminderError::Full);
         }
         let (set_ms, delay_ms) = (unix_ms(), crate::model::clock::millis(delay));
-        let id = book.last_id + 1;
+        let id = state.last_id + 1;
         let due_ms = set_ms.saturating_add(delay_ms);
         let reminder = Reminder { id, due_ms, message, to, text: text.to_owned() };
         let payload = serde_json::to_string(&reminder).map_err(|_| ReminderError::Text)?;
@@ -157,8 +161,8 @@ impl Reminders {
             due_ms,
             payload: payload.into(),
         }))?;
-        book.last_id = id;
-        book.add(reminder.clone(), steady_ms().saturating_add(delay_ms));
+        state.last_id = id;
+        state.add(reminder.clone(), steady_ms().saturating_add(delay_ms));
         self.changed.notify_all();
         Ok(reminder)
     }
@@ -170,29 +174,39 @@ impl Reminders {
         found
     }
 
+    /// All that wait, in the order of their time.
+    #[cfg(feature = "cli")]
+    pub(crate) fn all(&self) -> Vec<Reminder> {
+        let state = self.lock();
+        let mut found: Vec<Reminder> =
+            state.waiting.values().map(|waiting| waiting.reminder.clone()).collect();
+        found.sort_by_key(|reminder| (reminder.due_ms, reminder.id));
+        found
+    }
+
     /// Takes one of a person's reminders away.
     pub(crate) fn cancel(&self, person: &Addressee, id: u64) -> Result<Reminder, ReminderError> {
-        let mut book = self.lock();
-        if !book.of(person).any(|reminder| reminder.id == id) {
+        let mut state = self.lock();
+        if !state.of(person).any(|reminder| reminder.id == id) {
             return Err(ReminderError::Unknown(id));
         }
         self.store.try_commit_and_wait(Batch::of(removal(id)))?;
-        let waiting = book.waiting.remove(&id).ok_or(ReminderError::Unknown(id))?;
+        let waiting = state.waiting.remove(&id).ok_or(ReminderError::Unknown(id))?;
         Ok(waiting.reminder)
     }
 
     /// Says each reminder when it is due, until [`Reminders::close`]. `say` gets it with the change that removes it, to be
     /// durable together with what is said; what fails is tried again after a minute.
-    pub(crate) fn run(&self, mut say: impl FnMut(&Reminder, Change) -> Result<(), String>) {
+    pub(crate) fn run(&self, mut say: impl FnMut(&Reminder, Change) -> Result<(), ReplyError>) {
         while let Some(reminder) = self.next_due() {
             let id = reminder.id;
             let said = say(&reminder, removal(id));
-            let mut book = self.lock();
+            let mut state = self.lock();
             match said {
-                Ok(()) => drop(book.waiting.remove(&id)),
+                Ok(()) => drop(state.waiting.remove(&id)),
                 Err(error) => {
                     log::warn!("reminder {id} is said later: {error}");
-                    if let Some(waiting) = book.waiting.get_mut(&id) {
+                    if let Some(waiting) = state.waiting.get_mut(&id) {
                         waiting.failed_until_ms =
                             steady_ms().saturating_add(crate::model::clock::millis(RETRY_AFTER));
                     }
@@ -203,21 +217,21 @@ impl Reminders {
 
     /// Waits for the next one. Nothing after the end.
     fn next_due(&self) -> Option<Reminder> {
-        let mut book = self.lock();
+        let mut state = self.lock();
         loop {
-            if book.is_closed {
+            if state.is_closed {
                 return None;
             }
             let (now_ms, steady) = (unix_ms(), steady_ms());
-            let Some((wait_ms, next)) = book.next(now_ms, steady) else {
-                book = self.changed.wait(book).unwrap_or_else(PoisonError::into_inner);
+            let Some((wait_ms, next)) = state.next(now_ms, steady) else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             if wait_ms == 0 {
                 return Some(next.clone());
             }
             let sleep = Duration::from_millis(wait_ms).min(MAX_SLEEP);
-            book = self.changed.wait_timeout(book, sleep).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.changed.wait_timeout(state, sleep).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -227,15 +241,15 @@ impl Reminders {
         self.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Book> {
+    fn lock(&self) -> MutexGuard<'_, WaitingReminders> {
         // Nothing that holds it panics half-way.
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Book {
+impl WaitingReminders {
     fn add(&mut self, reminder: Reminder, not_before_ms: u64) {
-        self.waiting.insert(reminder.id, Waiting { reminder, not_before_ms, failed_until_ms: 0 });
+        self.waiting.insert(reminder.id, PendingReminders { reminder, not_before_ms, failed_until_ms: 0 });
     }
 
     fn of<'a>(&'a self, person: &'a Addressee) -> impl Iterator<Item = &'a Reminder> {
@@ -245,7 +259,7 @@ impl Book {
 
     /// The next one and how long it waits: until either clock says that it is due.
     fn next(&self, now_ms: u64, steady_ms: u64) -> Option<(u64, &Reminder)> {
-        let wait = |waiting: &Waiting| {
+        let wait = |waiting: &PendingReminders| {
             let by_wall = waiting.reminder.due_ms.saturating_sub(now_ms);
             let by_steady = waiting.not_before_ms.saturating_sub(steady_ms);
             by_wall.min(by_steady).max(waiting.failed_until_ms.saturating_sub(steady_ms))
@@ -329,6 +343,22 @@ mod tests {
     }
 
     #[test]
+    fn all_people_together_have_so_many_reminders() {
+        let (reminders, _thread) = reminders(&MemoryStore::new());
+        {
+            let mut state = reminders.lock();
+            for id in 1..MAX_OF_ALL as u64 {
+                let to = to(&format!("person {id}"));
+                let reminder = Reminder { id, due_ms: u64::MAX, message: id, to, text: "a".to_owned() };
+                state.add(reminder, u64::MAX);
+            }
+            state.last_id = MAX_OF_ALL as u64;
+        }
+        assert!(reminders.add(to("ann"), 1, "the last", HOUR).is_ok());
+        assert_eq!(reminders.add(to("bob"), 1, "one more", HOUR), Err(ReminderError::Full));
+    }
+
+    #[test]
     fn what_is_due_is_said_once_and_what_failed_waits_a_minute() {
         let (reminders, _thread) = reminders(&MemoryStore::new());
         reminders.add(to("ann"), 1, "now", Duration::from_secs(1)).unwrap();
@@ -347,16 +377,16 @@ mod tests {
 
     #[test]
     fn either_clock_makes_one_due_and_a_failure_delays_it() {
-        let mut book = Book::default();
+        let mut state = WaitingReminders::default();
         let reminder = Reminder { id: 1, due_ms: 5_000, message: 1, to: to("ann"), text: "x".into() };
-        book.add(reminder, 100);
-        let wait = |book: &Book, now, steady| book.next(now, steady).map(|(wait, _)| wait);
-        assert_eq!(wait(&book, 1_000, 40), Some(60), "no longer than it was set for");
-        assert_eq!(wait(&book, 5_000, 40), Some(0), "the wall clock was set ahead");
-        assert_eq!(wait(&book, 1_000, 100), Some(0), "the wall clock was set back");
-        book.waiting.get_mut(&1).unwrap().failed_until_ms = 130;
-        assert_eq!(wait(&book, 9_000, 100), Some(30));
-        assert_eq!(wait(&Book::default(), 0, 0), None);
+        state.add(reminder, 100);
+        let wait = |state: &WaitingReminders, now, steady| state.next(now, steady).map(|(wait, _)| wait);
+        assert_eq!(wait(&state, 1_000, 40), Some(60), "no longer than it was set for");
+        assert_eq!(wait(&state, 5_000, 40), Some(0), "the wall clock was set ahead");
+        assert_eq!(wait(&state, 1_000, 100), Some(0), "the wall clock was set back");
+        state.waiting.get_mut(&1).unwrap().failed_until_ms = 130;
+        assert_eq!(wait(&state, 9_000, 100), Some(30));
+        assert_eq!(wait(&WaitingReminders::default(), 0, 0), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use wit_abi::types::AgentResponse;
@@ -17,10 +18,7 @@ use crate::event::completion::Completion;
 use crate::inbox::{DeadLetterNotice, Delivery, StoredMessage};
 use crate::model::clock::unix_ms;
 use crate::model::oneshot;
-use crate::store::{
-    Batch, Change, CommitError, Ids, MessageId, NewReply, PendingReply, ReplyAttachment, ReplyBody, ReplyId,
-    ReplyKind,
-};
+use crate::store::{Batch, Change, Ids, MessageId, NewReply, PendingReply, ReplyId, StateError};
 
 impl ChannelManager {
     /// Replies to a message. Returns when the reply is durable; it is delivered in order within its conversation, retried,
@@ -42,8 +40,7 @@ impl ChannelManager {
             response.metadata_json = message.metadata_json.clone();
         }
         let channel = self.known(to.channel())?;
-        let kind = ReplyKind::Respond;
-        self.store_reply(&channel, to.conversation().clone(), kind, response, Some(to.id()), None)
+        self.store_reply(&channel, to.conversation().clone(), None, response, Some(to.id()), vec![])
     }
 
     /// Replies to a conversation without a [`Delivery`] in hand: `response` says all by itself. Replies of one thread
@@ -56,7 +53,7 @@ impl ChannelManager {
             Some(thread) => format!("{channel}/thread/{thread}"),
             None => format!("{channel}/metadata/{}", response.metadata_json),
         };
-        self.store_reply(channel, conversation.into(), ReplyKind::Respond, response, None, None)
+        self.store_reply(channel, conversation.into(), None, response, None, vec![])
     }
 
     /// Sends a message that is no reply to a user that the channel knows as `user_id`. Kept, ordered and retried like
@@ -71,11 +68,10 @@ impl ChannelManager {
         response: AgentResponse,
     ) -> Result<ReplyId, ReplyError> {
         let conversation = format!("{channel}/user/{user_id}").into();
-        let kind = ReplyKind::Broadcast { user_id: user_id.to_owned() };
-        self.store_reply(channel, conversation, kind, response, None, None)
+        self.store_reply(channel, conversation, Some(user_id.to_owned()), response, None, vec![])
     }
 
-    /// Says something in a conversation whose message was replied to long ago, and makes this change in the same
+    /// Says something in a conversation whose message was replied to long ago, and makes these changes in the same
     /// transaction.
     ///
     /// # Errors
@@ -85,7 +81,7 @@ impl ChannelManager {
         &self,
         to: &Addressee,
         content: String,
-        with: Change,
+        with: Vec<Change>,
     ) -> Result<ReplyId, ReplyError> {
         let channel = self.known(&to.channel)?;
         let response = AgentResponse {
@@ -95,11 +91,21 @@ impl ChannelManager {
             ..AgentResponse::default()
         };
         let conversation = to.conversation.as_str().into();
-        self.store_reply(&channel, conversation, ReplyKind::Respond, response, None, Some(with))
+        self.store_reply(&channel, conversation, None, response, None, with)
+    }
+
+    /// What an agent remembers of a conversation.
+    ///
+    /// # Errors
+    /// The store is not available at the moment.
+    #[cfg(feature = "agent-openai")]
+    pub(crate) fn transcript(&self, conversation: &str) -> Result<Option<String>, StateError> {
+        let conversation = conversation.to_owned();
+        self.store.query(move |engine| engine.transcript(&conversation))
     }
 
     fn known(&self, channel: &str) -> Result<ChannelName, ReplyError> {
-        let unknown = || ReplyError::UnknownChannel(channel.to_owned());
+        let unknown = || self.no_channel(channel);
         let name: ChannelName = channel.parse().map_err(|_| unknown())?;
         if self.has(&name) { Ok(name) } else { Err(unknown()) }
     }
@@ -108,10 +114,10 @@ impl ChannelManager {
         &self,
         channel: &ChannelName,
         conversation: Arc<str>,
-        kind: ReplyKind,
+        broadcast_to: Option<String>,
         response: AgentResponse,
         in_reply_to: Option<MessageId>,
-        with: Option<Change>,
+        with: Vec<Change>,
     ) -> Result<ReplyId, ReplyError> {
         let channel = self.known(channel.as_str())?;
         if self.replies_waiting.load(Ordering::Relaxed) >= self.max_replies {
@@ -123,8 +129,8 @@ impl ChannelManager {
             id,
             channel: channel.shared(),
             conversation,
-            kind,
-            body: body_of(response),
+            broadcast_to,
+            body: Arc::new(response),
             in_reply_to,
             created_ms,
         };
@@ -148,28 +154,35 @@ impl ChannelManager {
                 done.send(outcome);
             }
         });
-        stored.wait().unwrap_or(Err(CommitError::Stopped))?;
+        stored.wait().unwrap_or(Err(StateError::Stopped))?;
+        self.say_stored(&channel, id, in_reply_to);
         Ok(id)
     }
-}
 
-fn body_of(response: AgentResponse) -> ReplyBody {
-    let AgentResponse { message_id, content, thread_id, metadata_json, attachments } = response;
-    let attachments = attachments
-        .into_iter()
-        .map(|file| ReplyAttachment {
-            filename: file.filename,
-            mime_type: file.mime_type,
-            data: file.data.into(),
-        })
-        .collect();
-    ReplyBody { message_id, content, thread_id, metadata_json, attachments }
+    /// Says that a reply is durable.
+    fn say_stored(&self, channel: &ChannelName, id: ReplyId, in_reply_to: Option<MessageId>) {
+        let checked =
+            self.stored_log.lock().unwrap_or_else(PoisonError::into_inner).check(&(), Instant::now());
+        let (Some(suppressed), target) = (checked, channel.as_str()) else { return };
+        match in_reply_to {
+            Some(message) => log::info!(
+                target: target, message_id = message.0, reply_id = id.0;
+                "channel {channel}: the agent replied to message {message} with reply {id}{suppressed}"
+            ),
+            None => log::info!(
+                target: target, reply_id = id.0;
+                "channel {channel}: the agent sends reply {id}{suppressed}"
+            ),
+        }
+    }
 }
 
 /// The sentence of the configuration, as a reply to the message.
 pub(super) struct DeadLetterText {
     pub text: Option<String>,
+    /// The manager's.
     pub channels: Arc<Mutex<HashMap<ChannelName, Arc<NeededSecrets>>>>,
+    /// As `RouterParts::replies_waiting`.
     pub replies_waiting: Arc<AtomicUsize>,
     pub max_replies: usize,
     pub ids: Ids,
@@ -193,14 +206,14 @@ impl DeadLetterNotice for DeadLetterText {
             id: self.ids.reply(),
             channel: message.channel.clone(),
             conversation: message.conversation.clone(),
-            kind: ReplyKind::Respond,
-            body: ReplyBody {
+            broadcast_to: None,
+            body: Arc::new(AgentResponse {
                 message_id: id.to_string(),
                 content: text.to_owned(),
                 thread_id: message.message.thread_id.clone(),
                 metadata_json: message.message.metadata_json.clone(),
                 attachments: Vec::new(),
-            },
+            }),
             in_reply_to: Some(id),
             created_ms: unix_ms(),
         })

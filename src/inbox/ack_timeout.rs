@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::dead_letter::FailedAttempt;
-use super::mailbox::{Mailbox, State};
+use super::mailbox::{Mailbox, MailboxState};
 
 /// Why a delivery failed whose time is over.
 const NOT_IN_TIME: &str = "it was not acknowledged in time";
@@ -33,9 +33,9 @@ impl Mailbox {
     /// Ends one delivery whose time is over, and says whether there was one.
     pub(super) fn fail_expired<'a>(
         &'a self,
-        state: MutexGuard<'a, State>,
+        state: MutexGuard<'a, MailboxState>,
         now: Instant,
-    ) -> (MutexGuard<'a, State>, bool) {
+    ) -> (MutexGuard<'a, MailboxState>, bool) {
         let Some(expired) = state.queue.expired(now) else { return (state, false) };
         drop(state);
         self.fail(expired, FailedAttempt::new(NOT_IN_TIME, Duration::ZERO));
@@ -43,7 +43,10 @@ impl Mailbox {
     }
 
     /// Waits until the first delivery expires that is under way now, or until there is one.
-    fn wait_for_expiry<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn wait_for_expiry<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, MailboxState>,
+    ) -> MutexGuard<'a, MailboxState> {
         let Some(until) = state.queue.next_expiry() else {
             state.watch_waits_for_delivery = true;
             return self.0.delivered.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +56,7 @@ impl Mailbox {
     }
 
     /// Something was delivered. The thread is told only when it has nothing to wait for: later deliveries expire later.
-    pub(super) fn note_delivery(&self, state: &mut State) {
+    pub(super) fn note_delivery(&self, state: &mut MailboxState) {
         if std::mem::take(&mut state.watch_waits_for_delivery) {
             self.0.delivered.notify_all();
         }

@@ -10,7 +10,7 @@ use std::time::Instant;
 /// `I` is an identifier that grows with time, so that entries that are due together come in order of arrival.
 #[derive(Debug)]
 pub struct Conversations<I> {
-    queues: HashMap<Arc<str>, VecDeque<Entry<I>>>,
+    queues: HashMap<Arc<str>, VecDeque<ConversationEntry<I>>>,
     /// The conversation of every entry.
     places: HashMap<I, Arc<str>>,
     /// The oldest entry of every conversation that has none taken.
@@ -20,7 +20,7 @@ pub struct Conversations<I> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry<I> {
+struct ConversationEntry<I> {
     id: I,
     due: Instant,
 }
@@ -39,7 +39,7 @@ impl<I: Copy + Ord + std::hash::Hash> Conversations<I> {
         }
         self.places.insert(id, conversation.clone());
         let queue = self.queues.entry(conversation).or_default();
-        queue.push_back(Entry { id, due });
+        queue.push_back(ConversationEntry { id, due });
         if queue.len() == 1 {
             self.heads.insert((due, id));
         }
@@ -138,7 +138,7 @@ impl<I: Copy + Ord + std::hash::Hash> Conversations<I> {
         self.places.len()
     }
 
-    fn head_of(&mut self, id: I) -> Option<&mut Entry<I>> {
+    fn head_of(&mut self, id: I) -> Option<&mut ConversationEntry<I>> {
         let conversation = self.places.get(&id)?;
         self.queues.get_mut(conversation)?.front_mut()
     }
@@ -146,8 +146,9 @@ impl<I: Copy + Ord + std::hash::Hash> Conversations<I> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Duration;
+
+    use super::*;
 
     fn all_due(conversations: &mut Conversations<u32>, now: Instant) -> Vec<u32> {
         std::iter::from_fn(|| conversations.take_due(now)).collect()
@@ -159,6 +160,18 @@ mod tests {
             conversations.push(*id, Arc::from(*conversation), due);
         }
         conversations
+    }
+
+    #[test]
+    fn the_next_one_is_due_when_the_earliest_of_all_conversations_is() {
+        let now = Instant::now();
+        let after = |secs| now + Duration::from_secs(secs);
+        let mut conversations = filled(&[(1, "ann")], after(2));
+        conversations.push(2, Arc::from("bob"), after(1));
+        conversations.push(3, Arc::from("cat"), after(3));
+        assert_eq!(conversations.next_due(), Some(after(1)));
+        assert_eq!(conversations.take_due(after(3)), Some(2));
+        assert_eq!(conversations.next_due(), Some(after(2)));
     }
 
     #[test]

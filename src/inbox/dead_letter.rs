@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::store::{MessageId, NewReply, PendingReply};
-
 use super::mailbox::StoredMessage;
+use crate::store::{MessageId, NewReply, PendingReply};
 
 /// Whoever knows how replies reach people. It is called by the reader whose delivery failed, and on the store thread.
 pub(crate) trait DeadLetterNotice: Send + Sync {

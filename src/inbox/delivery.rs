@@ -6,11 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use wit_abi::types::EmittedMessage;
 
-use crate::store::{MessageId, ReadError};
-
 use super::dead_letter::FailedAttempt;
 use super::mailbox::{Mailbox, StoredMessage};
-use super::queue::{Dequeued, Failed, Lease};
+use super::queue::{DeliveryLease, Dequeued, Failed};
+use crate::store::{MessageId, StateError};
 
 /// A message for the agent, until it is acknowledged or requeued.
 ///
@@ -20,7 +19,7 @@ use super::queue::{Dequeued, Failed, Lease};
 /// conversation goes on.
 pub struct Delivery {
     mailbox: Mailbox,
-    lease: Lease,
+    lease: DeliveryLease,
     attempt: u32,
     channel: Arc<str>,
     conversation: Arc<str>,
@@ -32,6 +31,16 @@ pub struct Delivery {
 impl Delivery {
     pub(super) fn new(mailbox: Mailbox, taken: &Dequeued<()>, stored: StoredMessage) -> Self {
         let StoredMessage { channel, conversation, message, received_ms } = stored;
+        let (id, attempt) = (taken.lease.id, taken.attempt);
+        let before = match taken.outages {
+            0 => String::new(),
+            1 => ", could not be asked once before".to_owned(),
+            tries => format!(", could not be asked {tries} times before"),
+        };
+        log::info!(
+            target: &*channel, message_id = id.0;
+            "channel {channel}: message {id} is delivered to the agent (attempt {attempt}{before})"
+        );
         Self {
             mailbox,
             lease: taken.lease,
@@ -83,25 +92,25 @@ impl Delivery {
     ///
     /// # Errors
     /// The store is not available at the moment.
-    pub fn attachment_data(&self, index: usize) -> Result<Option<Arc<[u8]>>, ReadError> {
-        Ok(self.mailbox.attachment(self.lease.id, index)?)
+    pub fn attachment_data(&self, index: usize) -> Result<Option<Arc<[u8]>>, StateError> {
+        self.mailbox.attachment(self.lease.id, index)
     }
 
-    /// What the agent remembers of the conversation.
+    /// What the agent remembers of the conversation: what it gave to [`Delivery::remember`] last.
     ///
     /// # Errors
     /// The store is not available at the moment.
-    #[cfg(feature = "agent-openai")]
-    pub(crate) fn transcript(&self) -> Result<Option<String>, ReadError> {
-        Ok(self.mailbox.transcript(self.conversation.clone())?)
+    pub fn transcript(&self) -> Result<Option<String>, StateError> {
+        self.mailbox.transcript(self.conversation.clone())
     }
 
-    /// Keeps what the agent remembers of the conversation, or forgets it; returns when that is durable.
+    /// Keeps what the agent remembers of the conversation, in place of what it did before, or forgets it; returns when that
+    /// is durable. The format is the agent's own. How long it is kept, and how much of all conversations, is in
+    /// [`Retention`](crate::store::Retention).
     ///
     /// # Errors
     /// It was not kept.
-    #[cfg(feature = "agent-openai")]
-    pub(crate) fn remember(&self, content: Option<String>) -> Result<(), crate::store::CommitError> {
+    pub fn remember(&self, content: Option<String>) -> Result<(), StateError> {
         self.mailbox.remember(self.conversation.clone(), content.map(Arc::from))
     }
 
@@ -139,6 +148,13 @@ impl Delivery {
     pub fn release(mut self, delay: Duration) {
         self.is_completed = true;
         self.mailbox.release(self.lease, delay);
+    }
+
+    /// Like [`Delivery::release`], with the reason why the agent could not be asked, for the operator: it is put on record. Returns
+    /// how often that was so for this message.
+    pub fn release_unasked(mut self, error: &str, delay: Duration) -> u32 {
+        self.is_completed = true;
+        self.mailbox.release_unasked(self.lease, error, delay)
     }
 
     /// Gives the work on this message `time` from now, in place of what is left of the ack timeout. To be called from time

@@ -5,20 +5,25 @@ use std::time::{Duration, Instant};
 
 use wit_abi::types::EmittedMessage;
 
-use crate::model::clock::unix_ms;
+use super::dead_letter::{DeadLetterNotice, FailedAttempt};
+use super::queue::{
+    DeliveryLease, DeliveryPolicy, Dequeued, Failed, MessageQueue, QueueLimits, WaitingMessage,
+};
+use crate::model::clock::{micros, unix_ms};
 use crate::model::deadline::deadline_after;
+use crate::model::human_duration::HumanDuration;
 use crate::model::log_throttle::LogThrottle;
 use crate::model::oneshot;
 use crate::store::{
-    Batch, Change, ChannelKey, CommitError, MessageId, MessageRecord, NewMessage, PendingMessage,
-    StoreHandle, StoreState,
+    Batch, Change, ChannelKey, MessageId, MessageRecord, NewMessage, PendingMessage, StateError, StoreHandle,
+    StoreState, TraceKind, TraceStep, TraceSubject,
 };
-
-use super::dead_letter::{DeadLetterNotice, FailedAttempt};
-use super::queue::{DeliveryPolicy, Dequeued, Failed, Lease, MessageQueue, QueueLimits, Waiting};
 
 /// Bytes of messages that are kept in memory until they are read; the others are read from the store.
 const KEPT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Steps of traces that wait for a batch to go with. One more is a reason for a batch.
+const MAX_WAITING_STEPS: usize = 64;
 
 /// The pause after a read of the store that failed.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
@@ -58,6 +63,16 @@ impl Posted {
         };
         Self { id: new.id, bytes: new.bytes(), message }
     }
+
+    /// Its id.
+    pub fn id(&self) -> MessageId {
+        self.id
+    }
+
+    /// The channel that it came through.
+    pub fn channel(&self) -> &ChannelKey {
+        &self.message.channel
+    }
 }
 
 /// Messages that are durable and wait for the agent. Cheap to clone.
@@ -67,7 +82,7 @@ pub(crate) struct Mailbox(pub(super) Arc<MailboxInner>);
 pub(super) struct MailboxInner {
     /// A lock, because the store thread fills what the agent's threads empty; it is held for bookkeeping only, never
     /// during I/O.
-    state: Mutex<State>,
+    state: Mutex<MailboxState>,
     /// Notified when something can be taken, or nothing will ever be again.
     changed: Condvar,
     /// Notified when something was delivered while the thread of the ack timeouts had nothing to wait for, or at the end.
@@ -76,16 +91,36 @@ pub(super) struct MailboxInner {
     notice: Box<dyn DeadLetterNotice>,
 }
 
-pub(super) struct State {
+pub(super) struct MailboxState {
     pub(super) queue: MessageQueue<StoredMessage>,
+    /// Bytes of the messages that are in memory: added when one is posted with its content, taken away when it is completed. At most
+    /// [`KEPT_BYTES`]; what is beyond is read from the store when it is delivered.
     kept_bytes: u64,
     /// An agent that fails at everything makes a dead letter of every message.
     dead_letter_log: LogThrottle,
+    failure_log: LogThrottle,
+    /// Failed attempts that are written with the next batch: they are no reason for one.
+    waiting_steps: Vec<Change>,
     /// Readers that wait for `changed`, or are about to: they count up and down under the lock.
     waiting_readers: usize,
     /// The thread of the ack timeouts waits for a delivery.
     pub(super) watch_waits_for_delivery: bool,
     pub(super) is_closed: bool,
+}
+
+impl MailboxState {
+    /// What the agent did with the last delivery of a message.
+    fn step_of(&self, id: MessageId, kind: TraceKind, text: &str) -> Option<Change> {
+        let (attempt, delivered) = self.queue.last_delivery(id)?;
+        let step = TraceStep::new(TraceSubject::Message(id), kind, unix_ms(), text);
+        Some(Change::Trace(TraceStep { attempt, took_us: micros(delivered.elapsed()), ..step }))
+    }
+}
+
+/// Whether this try to ask the agent leaves a step: the first three do, and then each that is twice as many. An outage of days would
+/// push out what is known of other messages.
+fn is_recorded(tries: u32) -> bool {
+    tries > 0 && (tries <= 3 || tries.is_power_of_two())
 }
 
 /// Why nothing could be taken.
@@ -102,10 +137,12 @@ impl Mailbox {
         policy: DeliveryPolicy,
         notice: Box<dyn DeadLetterNotice>,
     ) -> Self {
-        let state = State {
+        let state = MailboxState {
             queue: MessageQueue::new(limits, policy),
             kept_bytes: 0,
             dead_letter_log: LogThrottle::new(20, Duration::from_secs(60)),
+            failure_log: LogThrottle::new(20, Duration::from_secs(60)),
+            waiting_steps: Vec::new(),
             waiting_readers: 0,
             watch_waits_for_delivery: false,
             is_closed: false,
@@ -127,7 +164,7 @@ impl Mailbox {
             if body.is_some() {
                 state.kept_bytes += bytes;
             }
-            state.queue.push(Waiting { id, conversation, bytes, attempt: 0, received_ms, body }, now);
+            state.queue.push(WaitingMessage { id, conversation, bytes, attempt: 0, received_ms, body }, now);
         }
         self.unlock_and_wake(state);
     }
@@ -146,7 +183,9 @@ impl Mailbox {
         let now = Instant::now();
         for message in messages {
             let PendingMessage { id, conversation, bytes, attempt, received_ms, .. } = message;
-            state.queue.push(Waiting { id, conversation, bytes, attempt, received_ms, body: None }, now);
+            state
+                .queue
+                .push(WaitingMessage { id, conversation, bytes, attempt, received_ms, body: None }, now);
         }
         self.unlock_and_wake(state);
     }
@@ -173,6 +212,7 @@ impl Mailbox {
 
     /// Nothing is delivered any more; readers that wait are told.
     pub fn close(&self) {
+        self.write_waiting_steps();
         self.lock().is_closed = true;
         self.0.changed.notify_all();
         self.0.delivered.notify_all();
@@ -181,8 +221,8 @@ impl Mailbox {
     /// Delivers the next message, waiting for one until `until`.
     pub(super) fn take(&self, until: Option<Instant>) -> Result<(Dequeued<()>, StoredMessage), Nothing> {
         loop {
-            let Dequeued { lease, attempt, body } = self.take_entry(until)?;
-            let taken = Dequeued { lease, attempt, body: None };
+            let Dequeued { lease, attempt, outages, body } = self.take_entry(until)?;
+            let taken = Dequeued { lease, attempt, outages, body: None };
             let message = match body {
                 Some(message) => Some(message),
                 None => self.read(lease),
@@ -232,7 +272,7 @@ impl Mailbox {
 
     /// Reads a message that is not kept in memory. None when it cannot be had now, or is gone. A store that cannot be read
     /// is no failure of the agent, which never saw the message.
-    fn read(&self, lease: Lease) -> Option<StoredMessage> {
+    fn read(&self, lease: DeliveryLease) -> Option<StoredMessage> {
         match self.0.store.query(move |engine| engine.message(lease.id)) {
             Ok(Some(record)) => Some(record.into()),
             Ok(None) => {
@@ -248,13 +288,15 @@ impl Mailbox {
 
     /// The agent has dealt with a message.
     pub(super) fn acknowledge(&self, id: MessageId) {
+        let step = self.lock().step_of(id, TraceKind::Acknowledged, "");
         if self.forget(id) {
-            self.write_soon(Change::MessageAcked { id, at_ms: unix_ms() });
+            let acked = Change::MessageAcked { id, at_ms: unix_ms() };
+            self.write_all_soon([acked].into_iter().chain(step));
         }
     }
 
     /// Whether a failure of this delivery makes the message a dead letter.
-    pub(super) fn is_last_attempt(&self, lease: Lease) -> bool {
+    pub(super) fn is_last_attempt(&self, lease: DeliveryLease) -> bool {
         !self.is_store_down() && self.lock().queue.is_last_attempt(lease)
     }
 
@@ -262,7 +304,7 @@ impl Mailbox {
     /// stays as it is in the store.
     ///
     /// While nothing can be stored no response can be, whatever the agent does: that is not an attempt of the agent.
-    pub(super) fn fail(&self, lease: Lease, failure: FailedAttempt<'_>) -> Failed {
+    pub(super) fn fail(&self, lease: DeliveryLease, failure: FailedAttempt<'_>) -> Failed {
         let FailedAttempt { error, delay, is_final, notice } = failure;
         if self.is_store_down() {
             self.release(lease, delay);
@@ -278,21 +320,39 @@ impl Mailbox {
         if state.is_closed {
             return Failed::Stale;
         }
+        let (step, last) =
+            (state.step_of(lease.id, TraceKind::AgentFailed, error), state.queue.last_delivery(lease.id));
         let kept = state.queue.kept(lease.id).unwrap_or(0);
         let body = state.queue.body(lease.id).or(stored);
         let failed = match is_final {
             true => state.queue.give_up(lease),
             false => state.queue.fail(lease, deadline_after(now, delay)),
         };
+        if failed != Failed::Stale {
+            state.waiting_steps.extend(step);
+        }
         if failed != Failed::DeadLetter {
+            let line = (failed == Failed::Requeued).then(|| state.failure_log.check(&(), now)).flatten();
+            let has_many_steps = state.waiting_steps.len() > MAX_WAITING_STEPS;
             self.unlock_and_wake(state);
+            if has_many_steps {
+                self.write_waiting_steps();
+            }
+            if let Some(suppressed) = line {
+                let (id, attempt) = (lease.id, last.map_or(1, |(attempt, _)| attempt));
+                let next = HumanDuration(delay);
+                log::warn!(
+                    message_id = id.0;
+                    "message {id} failed (attempt {attempt}), next attempt in {next}: {error}{suppressed}"
+                );
+            }
             return failed;
         }
         state.kept_bytes = state.kept_bytes.saturating_sub(kept);
         let line = state.dead_letter_log.check(&(), now);
         drop(state);
         if let Some(suppressed) = line {
-            log::error!("message {} is a dead letter: {error}{suppressed}", lease.id);
+            log::error!(message_id = lease.id.0; "message {} is a dead letter: {error}{suppressed}", lease.id);
         }
         self.store_dead_letter(lease.id, body, error, notice);
         self.0.changed.notify_all();
@@ -300,7 +360,11 @@ impl Mailbox {
     }
 
     /// Reads a message that is about to be a dead letter and is not kept in memory.
-    fn read_before_end(&self, lease: Lease, is_final: bool) -> Result<Option<StoredMessage>, CommitError> {
+    fn read_before_end(
+        &self,
+        lease: DeliveryLease,
+        is_final: bool,
+    ) -> Result<Option<StoredMessage>, StateError> {
         let is_needed = {
             let state = self.lock();
             (is_final || state.queue.is_last_attempt(lease)) && state.queue.body(lease.id).is_none()
@@ -327,6 +391,7 @@ impl Mailbox {
         let end = Change::MessageDead { id, at_ms: unix_ms(), error: error.to_owned() };
         let reply = body.and_then(|message| self.0.notice.reply_to(id, &message, notice));
         let Some(reply) = reply else { return self.write_soon(end) };
+        self.write_waiting_steps();
         let (mailbox, mut pending) = (self.clone(), Some(reply.pending()));
         let batch = Batch { changes: vec![end, Change::AddReply(reply)] };
         self.0.store.commit(batch, move |outcome| {
@@ -337,14 +402,32 @@ impl Mailbox {
     }
 
     /// Ends a delivery that does not count as an attempt; the message is redelivered after `delay`.
-    pub(super) fn release(&self, lease: Lease, delay: Duration) {
+    pub(super) fn release(&self, lease: DeliveryLease, delay: Duration) {
         let due = deadline_after(Instant::now(), delay);
         self.lock().queue.release(lease, due);
         self.0.changed.notify_all();
     }
 
+    /// The same because the agent could not be asked, which is put on record. Returns how often that was.
+    pub(super) fn release_unasked(&self, lease: DeliveryLease, error: &str, delay: Duration) -> u32 {
+        let due = deadline_after(Instant::now(), delay);
+        let mut state = self.lock();
+        let step = state.step_of(lease.id, TraceKind::AgentUnavailable, error);
+        let tries = state.queue.release_unasked(lease, due);
+        if let Some(Change::Trace(step)) = step.filter(|_| is_recorded(tries)) {
+            state.waiting_steps.push(Change::Trace(TraceStep { attempt: tries, ..step }));
+        }
+        let has_many_steps = state.waiting_steps.len() > MAX_WAITING_STEPS;
+        drop(state);
+        self.0.changed.notify_all();
+        if has_many_steps {
+            self.write_waiting_steps();
+        }
+        tries
+    }
+
     /// Gives a delivery this much time from now. False when it is no longer this reader's.
-    pub(super) fn extend(&self, lease: Lease, time: Duration) -> bool {
+    pub(super) fn extend(&self, lease: DeliveryLease, time: Duration) -> bool {
         let until = deadline_after(Instant::now(), time);
         // Readers wait until the earliest expiry that they know of; waking them too early does no harm.
         self.lock().queue.extend(lease, until)
@@ -364,7 +447,7 @@ impl Mailbox {
     }
 
     /// What the agent remembers of a conversation.
-    pub(super) fn transcript(&self, conversation: Arc<str>) -> Result<Option<String>, CommitError> {
+    pub(super) fn transcript(&self, conversation: Arc<str>) -> Result<Option<String>, StateError> {
         self.0.store.query(move |engine| engine.transcript(&conversation))
     }
 
@@ -373,7 +456,7 @@ impl Mailbox {
         &self,
         conversation: Arc<str>,
         content: Option<Arc<str>>,
-    ) -> Result<(), CommitError> {
+    ) -> Result<(), StateError> {
         let change = match content {
             Some(content) => Change::PutTranscript { conversation, at_ms: unix_ms(), content },
             None => Change::RemoveTranscript { conversation },
@@ -385,21 +468,35 @@ impl Mailbox {
                 sender.send(outcome);
             }
         });
-        stored.wait().unwrap_or(Err(CommitError::Stopped))
+        stored.wait().unwrap_or(Err(StateError::Stopped))
     }
 
-    pub(super) fn attachment(&self, id: MessageId, index: usize) -> Result<Option<Arc<[u8]>>, CommitError> {
+    pub(super) fn attachment(&self, id: MessageId, index: usize) -> Result<Option<Arc<[u8]>>, StateError> {
         self.0.store.query(move |engine| engine.attachment(id, index))
     }
 
     /// Stores a change that nobody waits for. A host that ends before it is stored redelivers the message once more, which
     /// at-least-once allows.
     fn write_soon(&self, change: Change) {
-        self.0.store.commit_soon(Batch::of(change));
+        self.write_all_soon([change]);
+    }
+
+    fn write_all_soon(&self, changes: impl IntoIterator<Item = Change>) {
+        let mut batch = Batch { changes: changes.into_iter().collect() };
+        batch.changes.append(&mut self.lock().waiting_steps);
+        self.0.store.commit_soon(batch);
+    }
+
+    /// Writes the steps that wait for a batch, for somebody who wants to see them, or because there are many.
+    pub fn write_waiting_steps(&self) {
+        let changes = std::mem::take(&mut self.lock().waiting_steps);
+        if !changes.is_empty() {
+            self.0.store.commit_soon(Batch { changes });
+        }
     }
 
     /// Something may be taken now. Waking costs a call of the system, also where nobody waits.
-    fn unlock_and_wake(&self, state: MutexGuard<'_, State>) {
+    fn unlock_and_wake(&self, state: MutexGuard<'_, MailboxState>) {
         let somebody_waits = state.waiting_readers > 0;
         drop(state);
         if somebody_waits {
@@ -407,7 +504,7 @@ impl Mailbox {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, MailboxState> {
         // The queue's own methods do not panic, so a poisoned lock still guards a sound queue.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

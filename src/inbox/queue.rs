@@ -5,34 +5,47 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+
+use super::conversations::Conversations;
+use crate::model::bounded;
 use crate::model::deadline::deadline_after;
 use crate::store::MessageId;
 
-use super::conversations::Conversations;
-
 /// How much may wait before new work is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Deserialises from the fields of `[queue]` in `tinclaw.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct QueueLimits {
     /// Messages, those in flight included. Default 10,000.
+    #[serde(deserialize_with = "bounded::count::<_, _, 1, 100000000>")]
     pub messages: usize,
-    /// Bytes of content and attachments. Default 256 MiB; they wait on disk, not in memory.
+    /// Bytes of content and attachments of messages. Default 256 MiB; they wait on disk, not in memory.
+    #[serde(rename = "megabytes", deserialize_with = "bounded::megabytes::<_, 1, 1048576>")]
     pub bytes: u64,
+    /// Replies that may wait for delivery, over all channels. Default 10,000.
+    #[serde(deserialize_with = "bounded::count::<_, _, 1, 100000000>")]
+    pub replies: usize,
 }
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self { messages: 10_000, bytes: 256 * 1024 * 1024 }
+        Self { messages: 10_000, bytes: 256 * 1024 * 1024, replies: 10_000 }
     }
 }
 
 /// How messages are delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Deserialises from fields at the top of `tinclaw.toml`; `max_attempts` stands in `[agent]` there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DeliveryPolicy {
     /// A message that is neither acknowledged nor requeued within this time is redelivered. Default 10 min.
+    #[serde(rename = "ack_timeout_secs", deserialize_with = "bounded::secs::<_, 1, 604800>")]
     pub ack_timeout: Duration,
     /// Whether messages of one conversation wait for each other. Default true.
     pub in_order: bool,
     /// After so many failed attempts a message is a dead letter. Default 5.
+    #[serde(skip)]
     pub max_attempts: u32,
 }
 
@@ -44,7 +57,7 @@ impl Default for DeliveryPolicy {
 
 /// A message as the queue knows it.
 #[derive(Clone, Debug)]
-pub struct Waiting<B> {
+pub struct WaitingMessage<B> {
     /// Its place in the store.
     pub id: MessageId,
     /// Messages with the same value come in order.
@@ -61,7 +74,7 @@ pub struct Waiting<B> {
 
 /// One delivery of a message: a reader that is late does not decide about the next reader's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
+pub struct DeliveryLease {
     /// The message.
     pub id: MessageId,
     number: u64,
@@ -71,9 +84,11 @@ pub struct Lease {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dequeued<B> {
     /// This delivery.
-    pub lease: Lease,
+    pub lease: DeliveryLease,
     /// 1 for the first time.
     pub attempt: u32,
+    /// How often the agent could not be asked before.
+    pub outages: u32,
     /// The message itself, when it was kept in memory.
     pub body: Option<B>,
 }
@@ -90,20 +105,24 @@ pub enum Failed {
 }
 
 #[derive(Debug)]
-struct Entry<B> {
+struct QueueEntry<B> {
     bytes: u64,
     attempt: u32,
+    /// Deliveries that did not count, because the agent could not be asked; since the start of the host.
+    outages: u32,
     received_ms: u64,
     body: Option<B>,
     /// The present delivery, and when it expires.
     in_flight: Option<(u64, Instant)>,
+    /// When it was delivered last.
+    delivered: Option<Instant>,
 }
 
 /// Messages in order of arrival within their conversations.
 #[derive(Debug)]
 pub struct MessageQueue<B> {
     order: Conversations<MessageId>,
-    entries: HashMap<MessageId, Entry<B>>,
+    entries: HashMap<MessageId, QueueEntry<B>>,
     /// When deliveries expire: one entry for each message in flight.
     expiries: BTreeSet<(Instant, MessageId)>,
     /// Deliveries so far.
@@ -128,14 +147,16 @@ impl<B: Clone> MessageQueue<B> {
     }
 
     /// Adds a stored message. A message that is already here is left as it is.
-    pub fn push(&mut self, message: Waiting<B>, now: Instant) {
+    pub fn push(&mut self, message: WaitingMessage<B>, now: Instant) {
         if self.entries.contains_key(&message.id) {
             return;
         }
-        let Waiting { id, conversation, bytes, attempt, received_ms, body } = message;
+        let WaitingMessage { id, conversation, bytes, attempt, received_ms, body } = message;
         let conversation = if self.policy.in_order { conversation } else { Arc::from(id.to_string()) };
         self.bytes += bytes;
-        self.entries.insert(id, Entry { bytes, attempt, received_ms, body, in_flight: None });
+        let entry =
+            QueueEntry { bytes, attempt, outages: 0, received_ms, body, in_flight: None, delivered: None };
+        self.entries.insert(id, entry);
         self.order.push(id, conversation, now);
     }
 
@@ -147,16 +168,23 @@ impl<B: Clone> MessageQueue<B> {
         self.deliveries += 1;
         let until = deadline_after(now, self.policy.ack_timeout);
         entry.in_flight = Some((self.deliveries, until));
+        entry.delivered = Some(now);
         self.expiries.insert((until, id));
-        let lease = Lease { id, number: self.deliveries };
-        Some(Dequeued { lease, attempt: entry.attempt, body: entry.body.clone() })
+        let lease = DeliveryLease { id, number: self.deliveries };
+        Some(Dequeued { lease, attempt: entry.attempt, outages: entry.outages, body: entry.body.clone() })
     }
 
     /// A delivery whose time for an acknowledgement is over, if there is one.
-    pub fn expired(&self, now: Instant) -> Option<Lease> {
+    pub fn expired(&self, now: Instant) -> Option<DeliveryLease> {
         let (until, id) = *self.expiries.first()?;
         let (number, _) = self.entries.get(&id)?.in_flight?;
-        (until <= now).then_some(Lease { id, number })
+        (until <= now).then_some(DeliveryLease { id, number })
+    }
+
+    /// Which attempt the last delivery of a message was, and when it was delivered.
+    pub fn last_delivery(&self, id: MessageId) -> Option<(u32, Instant)> {
+        let entry = self.entries.get(&id)?;
+        Some((entry.attempt, entry.delivered?))
     }
 
     /// The size of a message that is kept in memory.
@@ -180,12 +208,12 @@ impl<B: Clone> MessageQueue<B> {
     }
 
     /// Whether a failure of this delivery makes the message a dead letter.
-    pub fn is_last_attempt(&self, lease: Lease) -> bool {
+    pub fn is_last_attempt(&self, lease: DeliveryLease) -> bool {
         self.leased(lease).is_some_and(|entry| entry.attempt >= self.policy.max_attempts)
     }
 
     /// A delivery has failed: the message can be taken again at `due`, or is a dead letter.
-    pub fn fail(&mut self, lease: Lease, due: Instant) -> Failed {
+    pub fn fail(&mut self, lease: DeliveryLease, due: Instant) -> Failed {
         if self.leased(lease).is_none() {
             return Failed::Stale;
         }
@@ -197,7 +225,7 @@ impl<B: Clone> MessageQueue<B> {
     }
 
     /// A delivery has failed in a way that another attempt would not change.
-    pub fn give_up(&mut self, lease: Lease) -> Failed {
+    pub fn give_up(&mut self, lease: DeliveryLease) -> Failed {
         if self.leased(lease).is_none() {
             return Failed::Stale;
         }
@@ -206,7 +234,7 @@ impl<B: Clone> MessageQueue<B> {
     }
 
     /// Ends a delivery that came to nothing through no fault of the message: it does not count as an attempt.
-    pub fn release(&mut self, lease: Lease, due: Instant) -> bool {
+    pub fn release(&mut self, lease: DeliveryLease, due: Instant) -> bool {
         if !self.requeue(lease, due) {
             return false;
         }
@@ -216,8 +244,18 @@ impl<B: Clone> MessageQueue<B> {
         true
     }
 
+    /// The same because the agent could not be asked. Returns how often that was; 0 when it is no longer this reader's.
+    pub fn release_unasked(&mut self, lease: DeliveryLease, due: Instant) -> u32 {
+        if !self.release(lease, due) {
+            return 0;
+        }
+        let Some(entry) = self.entries.get_mut(&lease.id) else { return 0 };
+        entry.outages = entry.outages.saturating_add(1);
+        entry.outages
+    }
+
     /// Gives a delivery time until `until`. False when it is no longer this reader's.
-    pub fn extend(&mut self, lease: Lease, until: Instant) -> bool {
+    pub fn extend(&mut self, lease: DeliveryLease, until: Instant) -> bool {
         if self.leased(lease).is_none() {
             return false;
         }
@@ -263,7 +301,7 @@ impl<B: Clone> MessageQueue<B> {
         self.entries.values().map(|entry| entry.received_ms).min()
     }
 
-    fn requeue(&mut self, lease: Lease, due: Instant) -> bool {
+    fn requeue(&mut self, lease: DeliveryLease, due: Instant) -> bool {
         if self.leased(lease).is_none() {
             return false;
         }
@@ -275,7 +313,7 @@ impl<B: Clone> MessageQueue<B> {
         self.order.requeue(lease.id, due)
     }
 
-    fn leased(&self, lease: Lease) -> Option<&Entry<B>> {
+    fn leased(&self, lease: DeliveryLease) -> Option<&QueueEntry<B>> {
         let entry = self.entries.get(&lease.id)?;
         entry.in_flight.is_some_and(|(number, _)| number == lease.number).then_some(entry)
     }
@@ -287,8 +325,8 @@ mod tests {
 
     const ACK_TIMEOUT: Duration = Duration::from_secs(600);
 
-    fn message(id: u64, conversation: &str) -> Waiting<()> {
-        Waiting {
+    fn message(id: u64, conversation: &str) -> WaitingMessage<()> {
+        WaitingMessage {
             id: MessageId(id),
             conversation: conversation.into(),
             bytes: 10,
@@ -300,7 +338,7 @@ mod tests {
 
     fn queue(in_order: bool) -> MessageQueue<()> {
         let policy = DeliveryPolicy { ack_timeout: ACK_TIMEOUT, in_order, max_attempts: 3 };
-        MessageQueue::new(QueueLimits { messages: 3, bytes: 1000 }, policy)
+        MessageQueue::new(QueueLimits { messages: 3, bytes: 1000, ..QueueLimits::default() }, policy)
     }
 
     fn taken(queue: &mut MessageQueue<()>, now: Instant) -> Vec<(u64, u32)> {
@@ -308,9 +346,9 @@ mod tests {
     }
 
     /// The present delivery of a message.
-    fn lease(queue: &MessageQueue<()>, id: u64) -> Lease {
+    fn lease(queue: &MessageQueue<()>, id: u64) -> DeliveryLease {
         let (number, _) = queue.entries[&MessageId(id)].in_flight.unwrap();
-        Lease { id: MessageId(id), number }
+        DeliveryLease { id: MessageId(id), number }
     }
 
     #[test]
@@ -445,9 +483,29 @@ mod tests {
     fn the_queue_is_full_at_its_limit_of_bytes_and_not_one_before() {
         let now = Instant::now();
         let mut queue = queue(true);
-        queue.push(Waiting { bytes: 999, ..message(1, "ann") }, now);
+        queue.push(WaitingMessage { bytes: 999, ..message(1, "ann") }, now);
         assert!(!queue.is_full());
-        queue.push(Waiting { bytes: 1, ..message(2, "ann") }, now);
+        queue.push(WaitingMessage { bytes: 1, ..message(2, "ann") }, now);
         assert!(queue.is_full());
+        queue.acknowledge(MessageId(2));
+        assert!(!queue.is_full(), "what is acknowledged makes room");
+    }
+
+    #[test]
+    fn the_queue_knows_what_is_in_flight_and_which_message_is_the_oldest() {
+        let now = Instant::now();
+        let mut queue = queue(true);
+        assert_eq!((queue.in_flight(), queue.oldest_ms()), (0, None));
+        queue.push(WaitingMessage { received_ms: 7, body: Some(()), ..message(1, "ann") }, now);
+        queue.push(WaitingMessage { received_ms: 5, ..message(2, "bob") }, now);
+        assert_eq!((queue.in_flight(), queue.oldest_ms()), (0, Some(5)));
+        assert_eq!(queue.last_delivery(MessageId(1)), None);
+        queue.take(now).expect("the first");
+        assert_eq!((queue.in_flight(), queue.last_delivery(MessageId(1))), (1, Some((1, now))));
+        // Only what is kept in memory has a size and a body there.
+        assert_eq!((queue.kept(MessageId(1)), queue.body(MessageId(1))), (Some(10), Some(())));
+        assert_eq!((queue.kept(MessageId(2)), queue.body(MessageId(2))), (None, None));
+        queue.acknowledge(MessageId(2));
+        assert_eq!((queue.in_flight(), queue.oldest_ms()), (1, Some(7)));
     }
 }

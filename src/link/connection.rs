@@ -23,7 +23,7 @@ const MAX_UNFINISHED_BYTES: usize = 2 * MAX_FRAME_BYTES;
 const PING_OVERHEAD_BYTES: usize = 64;
 
 /// An open connection.
-pub(super) struct Connection {
+pub(super) struct LinkConnection {
     socket: LinkSocket,
     silence: Silence,
     has_unsent: bool,
@@ -92,7 +92,7 @@ pub(super) enum Incoming {
     },
 }
 
-impl Connection {
+impl LinkConnection {
     pub fn new(socket: LinkSocket, now: Instant) -> Self {
         Self { socket, silence: Silence::new(now), has_unsent: false, unfinished: 0 }
     }
@@ -164,7 +164,7 @@ impl Connection {
         }
     }
 
-    /// When [`Connection::keep_alive`] has something to do.
+    /// When [`LinkConnection::keep_alive`] has something to do.
     pub fn keep_alive_at(&self) -> Instant {
         self.silence.next_check()
     }
@@ -198,7 +198,7 @@ impl Connection {
     }
 }
 
-impl AsFd for Connection {
+impl AsFd for LinkConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.get_ref().as_fd()
     }
@@ -227,23 +227,24 @@ fn words(error: &Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::egress::websocket_on;
     use std::io::Write as _;
     use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::egress::websocket_on;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A connection, and the service's end of it.
-    fn connection() -> (Connection, TcpStream) {
+    fn connection() -> (LinkConnection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (far, _) = listener.accept().unwrap();
-        (Connection::new(websocket_on(near), Instant::now()), far)
+        (LinkConnection::new(websocket_on(near), Instant::now()), far)
     }
 
     /// What comes next, but for what is no end and no text.
-    fn next(connection: &mut Connection) -> Incoming {
+    fn next(connection: &mut LinkConnection) -> Incoming {
         loop {
             match connection.receive(Instant::now()) {
                 Incoming::Nothing => std::thread::sleep(Duration::from_millis(1)),

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::Map;
 
-use super::protocol::{Login, Step};
+use super::protocol::{LinkStep, Login};
 use super::{DiscordGateway, Plain, Protocol, SlackSocketMode, WecomAibot};
 
 /// A link with each protocol: every line is a text frame, but for `!CODE`, with which the service closes the connection,
@@ -24,7 +24,7 @@ pub fn link_frames(bytes: &[u8]) {
             let steps = match line.strip_prefix('!') {
                 Some(code) => {
                     let end = protocol.closed(code.parse().ok(), code);
-                    assert!(matches!(end, Step::Reconnect { .. } | Step::Stop { .. }));
+                    assert!(matches!(end, LinkStep::Reconnect { .. } | LinkStep::Stop { .. }));
                     protocol.resume_url();
                     protocol.opened(Login::default(), now)
                 }
@@ -40,13 +40,15 @@ pub fn link_frames(bytes: &[u8]) {
 }
 
 /// Every frame for the guest is acknowledged at once, and every end of a connection says why.
-fn look_at(steps: Vec<Step>, protocol: &mut dyn Protocol) {
+fn look_at(steps: Vec<LinkStep>, protocol: &mut dyn Protocol) {
     for step in steps {
         match step {
-            Step::Deliver { receipt, .. } => look_at(protocol.acknowledged(receipt), protocol),
-            Step::Reconnect { reason, .. } | Step::Stop { reason } => assert!(!reason.is_empty()),
-            Step::Send(frame) => assert!(!frame.is_empty()),
-            Step::Ready => {}
+            LinkStep::Deliver { receipt, .. } => look_at(protocol.acknowledged(receipt), protocol),
+            LinkStep::Reconnect { reason, .. } | LinkStep::Replace { reason } | LinkStep::Stop { reason } => {
+                assert!(!reason.is_empty())
+            }
+            LinkStep::Send(frame) => assert!(!frame.is_empty()),
+            LinkStep::Ready => {}
         }
     }
 }

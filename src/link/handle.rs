@@ -23,9 +23,9 @@ pub(super) enum News {
 
 /// A link. Clones are the same link.
 #[derive(Clone)]
-pub struct LinkHandle(pub(super) Arc<Shared>);
+pub struct LinkHandle(pub(super) Arc<SharedLink>);
 
-pub(super) struct Shared {
+pub(super) struct SharedLink {
     pub news: Sender<News>,
     /// Wakes the thread after news.
     pub waker: Waker,
@@ -54,8 +54,13 @@ impl LinkHandle {
         // Its length is bounded by `MAX_QUEUED_FRAMES` and by the frames that are in flight.
         let (news, receiver) = unbounded();
         let health = Mutex::new(LinkHealth::new(host));
-        let shared =
-            Shared { news, waker, queued: AtomicUsize::new(0), is_closing: AtomicBool::new(false), health };
+        let shared = SharedLink {
+            news,
+            waker,
+            queued: AtomicUsize::new(0),
+            is_closing: AtomicBool::new(false),
+            health,
+        };
         (Self(Arc::new(shared)), receiver)
     }
 

@@ -2,19 +2,19 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::os::fd::AsFd as _;
 
 use super::address::Address;
-use super::connection::{Connection, Incoming};
+use super::connection::{Incoming, LinkConnection};
 use super::handle::{LinkHandle, News};
 use super::login::{LoginSecrets, NoLogin};
-use super::protocol::{Protocol, Receipt, Step};
+use super::protocol::{LinkStep, Protocol, Receipt};
 use super::reconnect::Reconnects;
 use crate::egress::{ChannelHttp, OutboundError};
 use crate::event::link::{LinkNews, LinkNewsKind, LinkState};
@@ -72,6 +72,7 @@ pub fn start(settings: LinkSettings) -> io::Result<LinkHandle> {
         frames_in_flight: 0,
         bytes_in_flight: 0,
         is_ready: false,
+        replacement: None,
         close_code: None,
     };
     let name = format!("tinclaw-link-{}", thread.settings.channel);
@@ -87,16 +88,20 @@ struct Thread {
     reconnects: Reconnects,
     /// Frames of the guest that wait until the socket has taken those before them. They count as queued.
     unsent: VecDeque<String>,
+    /// Frames that were sent to the router and not completed, and their bytes: this thread adds them when it sends one and takes them
+    /// away when it hears of its end. It reads from the socket only while there is room for more.
     frames_in_flight: usize,
     bytes_in_flight: usize,
     /// The service has accepted the login of the connection that is open.
     is_ready: bool,
+    /// Why another connection is to take the place of the one that is open.
+    replacement: Option<String>,
     /// The code that the service has closed it with.
     close_code: Option<u16>,
 }
 
 /// What is left after a turn.
-enum Turn {
+enum AfterTurn {
     /// Nothing, until something happens.
     Idle,
     /// More to read, perhaps.
@@ -114,6 +119,15 @@ enum End {
     NotUsed { reason: String },
     /// The host or the channel ends.
     Closing,
+}
+
+impl End {
+    fn reason(&self) -> &str {
+        match self {
+            Self::Again { reason, .. } | Self::Stopped { reason } | Self::NotUsed { reason } => reason,
+            Self::Closing => "the host stops",
+        }
+    }
 }
 
 impl Thread {
@@ -148,8 +162,9 @@ impl Thread {
         let steps = self.settings.protocol.opened(login, Instant::now());
         let end = self.carry_out(steps, &mut connection).err();
         let end = end.unwrap_or_else(|| self.serve(&mut connection));
+        self.replacement = None;
         if !matches!(end, End::Again { .. }) {
-            connection.close(1000);
+            connection.close(self.settings.protocol.closing_code());
         }
         self.tell_of_end(end)
     }
@@ -167,7 +182,7 @@ impl Thread {
         self.tell(kind, Receipt::None, 0).err().unwrap_or(end)
     }
 
-    fn connect(&self) -> Result<Connection, End> {
+    fn connect(&self) -> Result<LinkConnection, End> {
         let deadline = deadline_after(Instant::now(), CONNECT_TIMEOUT);
         let resume = self.settings.protocol.resume_url();
         let http = &self.settings.http;
@@ -175,24 +190,68 @@ impl Thread {
             End::Again { reason, wait: is_refusal.then_some(REFUSED_WAIT) }
         })?;
         match http.open_websocket(&url, deadline) {
-            Ok(socket) => Ok(Connection::new(socket, Instant::now())),
+            Ok(socket) => Ok(LinkConnection::new(socket, Instant::now())),
             Err(error) => Err(not_opened(&error)),
         }
     }
 
     /// Serves a connection until it ends.
-    fn serve(&mut self, connection: &mut Connection) -> End {
+    fn serve(&mut self, connection: &mut LinkConnection) -> End {
         loop {
-            match self.turn(connection) {
-                Ok(Turn::Idle) => self.wait_for_something(connection),
-                Ok(Turn::More) => {}
+            let after = match self.turn(connection) {
+                Ok(after) => after,
                 Err(end) => return end,
+            };
+            if let Some(reason) = self.replacement.take() {
+                if let Err(end) = self.replace(connection, &reason) {
+                    return end;
+                }
+            } else if matches!(after, AfterTurn::Idle) {
+                self.wait_for_something(connection);
             }
         }
     }
 
+    /// Opens another connection and then closes this one, from which is read first what the service has sent meanwhile. Where
+    /// none can be opened, this one is served for as long as the service lets it.
+    fn replace(&mut self, connection: &mut LinkConnection, reason: &str) -> Result<(), End> {
+        let opened =
+            self.settings.login.read(&*self.settings.secrets).map_err(|error| again(error.to_string()));
+        let opened = opened.and_then(|login| Ok((login, self.connect()?)));
+        let (login, next) = match opened {
+            Ok(opened) => opened,
+            Err(end) => {
+                let channel = &self.settings.channel;
+                let why = end.reason();
+                log::warn!(target: channel, "channel {channel}: {reason}, and none can be opened: {why}");
+                return Ok(());
+            }
+        };
+        self.receive_what_is_there(connection)?;
+        connection.close(self.settings.protocol.closing_code());
+        *connection = next;
+        self.link.update(|health| health.connections += 1);
+        let steps = self.settings.protocol.opened(login, Instant::now());
+        self.replacement = None;
+        self.carry_out(steps, connection)
+    }
+
+    /// Reads frames as long as there are any, and room for them. Its end counts for nothing: it is about to be closed.
+    fn receive_what_is_there(&mut self, connection: &mut LinkConnection) -> Result<(), End> {
+        while self.has_room() {
+            match connection.receive(Instant::now()) {
+                Incoming::Nothing | Incoming::Closed { .. } => break,
+                Incoming::Other => {}
+                Incoming::Text(frame) => self.received(&frame, connection)?,
+            }
+        }
+        // What cannot be sent any more is acknowledged by the next connection, or is redelivered.
+        let _ = connection.flush();
+        Ok(())
+    }
+
     /// Does what can be done without waiting.
-    fn turn(&mut self, connection: &mut Connection) -> Result<Turn, End> {
+    fn turn(&mut self, connection: &mut LinkConnection) -> Result<AfterTurn, End> {
         if self.link.is_closing() {
             return Err(End::Closing);
         }
@@ -202,15 +261,15 @@ impl Thread {
             let steps = self.settings.protocol.due(now);
             self.carry_out(steps, connection)?;
         }
-        let mut turn = Turn::More;
+        let mut turn = AfterTurn::More;
         for _ in 0..FRAMES_PER_TURN {
             if !self.has_room() {
-                turn = Turn::Idle;
+                turn = AfterTurn::Idle;
                 break;
             }
             match connection.receive(Instant::now()) {
                 Incoming::Nothing => {
-                    turn = Turn::Idle;
+                    turn = AfterTurn::Idle;
                     break;
                 }
                 Incoming::Other => {}
@@ -224,7 +283,7 @@ impl Thread {
         Ok(turn)
     }
 
-    fn received(&mut self, frame: &str, connection: &mut Connection) -> Result<(), End> {
+    fn received(&mut self, frame: &str, connection: &mut LinkConnection) -> Result<(), End> {
         let steps = self.settings.protocol.received(frame, Instant::now(), random());
         self.carry_out(steps, connection)
     }
@@ -232,28 +291,29 @@ impl Thread {
     fn closed(&mut self, code: Option<u16>, reason: &str) -> End {
         self.close_code = code;
         match self.settings.protocol.closed(code, reason) {
-            Step::Stop { reason } => End::Stopped { reason },
-            Step::Reconnect { reason, wait, .. } => End::Again { reason, wait },
+            LinkStep::Stop { reason } => End::Stopped { reason },
+            LinkStep::Reconnect { reason, wait, .. } => End::Again { reason, wait },
             _ => again(reason.to_owned()),
         }
     }
 
-    fn carry_out(&mut self, steps: Vec<Step>, connection: &mut Connection) -> Result<(), End> {
+    fn carry_out(&mut self, steps: Vec<LinkStep>, connection: &mut LinkConnection) -> Result<(), End> {
         for step in steps {
             match step {
-                Step::Send(frame) => {
+                LinkStep::Send(frame) => {
                     if let Err(reason) = connection.send(frame.as_str()) {
                         return Err(self.closed(None, reason));
                     }
                 }
-                Step::Deliver { frame, receipt } => self.deliver(frame, receipt)?,
-                Step::Ready => self.ready()?,
-                Step::Reconnect { reason, code, wait } => {
+                LinkStep::Deliver { frame, receipt } => self.deliver(frame, receipt)?,
+                LinkStep::Ready => self.ready()?,
+                LinkStep::Reconnect { reason, code, wait } => {
                     connection.close(code);
                     self.settings.protocol.closed(None, &reason);
                     return Err(End::Again { reason, wait });
                 }
-                Step::Stop { reason } => {
+                LinkStep::Replace { reason } => self.replacement = Some(reason),
+                LinkStep::Stop { reason } => {
                     self.settings.protocol.closed(None, &reason);
                     return Err(End::Stopped { reason });
                 }
@@ -271,7 +331,10 @@ impl Thread {
             self.settings.channel
         );
         self.link.update(|health| health.enter(LinkState::Ready, None));
-        self.is_ready = true;
+        // For the guest a connection that took the place of another is the same.
+        if std::mem::replace(&mut self.is_ready, true) {
+            return Ok(());
+        }
         self.tell(LinkNewsKind::Opened, Receipt::None, 0)
     }
 
@@ -286,17 +349,18 @@ impl Thread {
     fn tell(&mut self, kind: LinkNewsKind, receipt: Receipt, bytes: usize) -> Result<(), End> {
         self.frames_in_flight += 1;
         self.bytes_in_flight += bytes;
-        let acknowledgement = self.link.acknowledgement(receipt, bytes);
+        let session = self.settings.protocol.session_after(&receipt);
+        let acknowledgement = self.link.acknowledgement(receipt, bytes).with_session(session);
         let is_taken = (self.settings.deliver)(LinkNews { kind, acknowledgement });
         if is_taken { Ok(()) } else { Err(End::Closing) }
     }
 
     fn has_room(&self) -> bool {
-        self.frames_in_flight < MAX_FRAMES_IN_FLIGHT && self.bytes_in_flight < MAX_BYTES_IN_FLIGHT
+        has_room_for_more(self.frames_in_flight, self.bytes_in_flight)
     }
 
     /// Takes what others had to tell.
-    fn take_news(&mut self, connection: &mut Connection) -> Result<(), End> {
+    fn take_news(&mut self, connection: &mut LinkConnection) -> Result<(), End> {
         while let Ok(news) = self.news.try_recv() {
             let steps = self.note(news);
             self.carry_out(steps, connection)?;
@@ -313,7 +377,7 @@ impl Thread {
         self.unsent.clear();
     }
 
-    fn note(&mut self, news: News) -> Vec<Step> {
+    fn note(&mut self, news: News) -> Vec<LinkStep> {
         match news {
             News::Send(frame) => {
                 self.unsent.push_back(frame);
@@ -328,17 +392,17 @@ impl Thread {
     }
 
     /// Sends frames of the guest, one when the socket has taken the one before.
-    fn send_queued(&mut self, connection: &mut Connection) -> Result<(), End> {
+    fn send_queued(&mut self, connection: &mut LinkConnection) -> Result<(), End> {
         while !connection.has_unsent() {
             let Some(frame) = self.unsent.pop_front() else { break };
             self.link.0.queued.fetch_sub(1, Ordering::Relaxed);
             self.link.update(|health| health.frames_sent += 1);
-            self.carry_out(vec![Step::Send(frame.into())], connection)?;
+            self.carry_out(vec![LinkStep::Send(frame.into())], connection)?;
         }
         Ok(())
     }
 
-    fn wait_for_something(&self, connection: &Connection) {
+    fn wait_for_something(&self, connection: &LinkConnection) {
         let deadline = [self.settings.protocol.deadline(), Some(connection.keep_alive_at())];
         let deadline = deadline.into_iter().flatten().min();
         let flags = waited_for(self.has_room(), connection.has_unsent());
@@ -428,9 +492,23 @@ fn wait(waker: &Waker, socket: Option<PollFd<'_>>, deadline: Option<Instant>) {
     waker.clear();
 }
 
+/// Whether another frame is read beside those that are not acknowledged yet.
+fn has_room_for_more(frames: usize, bytes: usize) -> bool {
+    frames < MAX_FRAMES_IN_FLIGHT && bytes < MAX_BYTES_IN_FLIGHT
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_are_read_until_as_many_or_as_many_bytes_as_the_limit_are_in_flight() {
+        for (frames, bytes, expected) in
+            [(0, 0, true), (63, 1, true), (64, 1, false), (1, (4 << 20) - 1, true), (1, 4 << 20, false)]
+        {
+            assert_eq!(has_room_for_more(frames, bytes), expected, "{frames} frames, {bytes} bytes");
+        }
+    }
 
     /// A link without room for frames whose service had reset the connection took a whole processor: the end was reported all
     /// the time, and not read.

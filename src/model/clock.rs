@@ -26,7 +26,10 @@ const LAST_HTTP_DATE: Duration = Duration::from_secs(253_402_300_799);
 
 /// Now by the wall clock, in Unix milliseconds. A clock before 1970 reads as 0.
 pub(crate) fn unix_ms() -> u64 {
-    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    #[cfg(test)]
+    let since = since + SET_AHEAD.get();
+    millis(since)
 }
 
 /// The moment of so many Unix milliseconds; the last one that an HTTP date can name, for what is beyond it.
@@ -63,6 +66,11 @@ impl Moment {
     pub(crate) fn now() -> Self {
         Self { now: Instant::now(), unix_ms: unix_ms(), steady_ms: steady_ms() }
     }
+}
+
+/// A duration in whole microseconds.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A duration in whole milliseconds.
@@ -132,6 +140,30 @@ pub(crate) fn in_words(ms: u64) -> String {
     let (size, name) = UNITS.into_iter().find(|(size, _)| seconds >= *size).unwrap_or((1, "second"));
     let count = seconds / size;
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+thread_local! {
+    /// By how much this thread's wall clock was set ahead.
+    static SET_AHEAD: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };
+}
+
+/// Does something after the wall clock was set ahead. Only this thread sees it.
+#[cfg(test)]
+pub(crate) fn with_wall_clock_ahead<T>(by: Duration, work: impl FnOnce() -> T) -> T {
+    // It begins with what the wall clock says, for all threads.
+    steady_ms();
+    SET_AHEAD.set(by);
+    let result = work();
+    SET_AHEAD.set(Duration::ZERO);
+    result
+}
+
+/// Sets the wall clock of this thread ahead, until the thread ends.
+#[cfg(test)]
+pub(crate) fn set_wall_clock_ahead(by: Duration) {
+    steady_ms();
+    SET_AHEAD.set(by);
 }
 
 #[cfg(test)]
@@ -219,5 +251,16 @@ mod tests {
         let first = steady_ms();
         assert!(steady_ms() >= first);
         assert!(http_now() >= UNIX_EPOCH);
+    }
+
+    /// What was remembered for minutes was forgotten at once when the network told a board the year.
+    #[test]
+    fn steady_time_does_not_change_when_the_wall_clock_is_set() {
+        let (before, set) = (steady_ms(), unix_ms());
+        let ahead = Duration::from_millis(50 * YEAR_MS);
+        let (steady, wall) = with_wall_clock_ahead(ahead, || (steady_ms(), unix_ms()));
+        assert!(steady - before < YEAR_MS && wall - set >= 50 * YEAR_MS, "{steady} {wall}");
+        let moment = with_wall_clock_ahead(ahead, Moment::now);
+        assert!(moment.unix_ms - moment.steady_ms > 49 * YEAR_MS, "{moment:?}");
     }
 }

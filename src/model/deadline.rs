@@ -16,8 +16,9 @@ pub fn deadline_after(now: Instant, wait: Duration) -> Instant {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::path::Path;
+
+    use super::*;
 
     #[test]
     fn a_deadline_that_cannot_be_represented_is_far_ahead() {

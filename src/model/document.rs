@@ -20,11 +20,11 @@ use serde_json::{Number, Value};
 use serde_path_to_error::Segment;
 
 pub use super::document_format::{Comments, is_comment};
-use super::document_format::{Document, FormatError};
+use super::document_format::{FormatError, ValueReader};
 
 /// From an object or a list to a value in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum PathStep {
     /// The field of this name.
     Field(String),
     /// The item of a list, counted from 0.
@@ -35,14 +35,14 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentError {
     /// From the outermost object to the place.
-    pub path: Vec<Step>,
+    pub path: Vec<PathStep>,
     /// What is wrong there.
-    pub problem: Problem,
+    pub problem: DocumentProblem,
 }
 
 /// What is wrong with a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
+pub enum DocumentProblem {
     /// A required field is absent.
     Missing,
     /// There is no such field.
@@ -57,7 +57,7 @@ pub enum Problem {
         /// What would be accepted.
         expected: Expected,
         /// What is there.
-        found: Found,
+        found: FoundValue,
     },
     /// What a type says about a value, in words.
     Other(String),
@@ -89,7 +89,7 @@ pub enum Expected {
 
 /// What a value is. Of a string, this does not say which.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundValue {
     /// `null`, where it does not stand for "absent": in a list.
     Null,
     /// `true` or `false`.
@@ -111,7 +111,7 @@ pub enum Found {
 /// # Errors
 /// The first thing that is wrong, and where.
 pub fn read<T: DeserializeOwned>(value: Value, comments: Comments) -> Result<T, DocumentError> {
-    serde_path_to_error::deserialize(Document { value, comments }).map_err(|error| {
+    serde_path_to_error::deserialize(ValueReader { value, comments }).map_err(|error| {
         let path = error.path().iter().filter_map(step).collect();
         placed(path, error.into_inner())
     })
@@ -123,32 +123,20 @@ pub(crate) fn place_of(path: &serde_path_to_error::Path) -> String {
 }
 
 /// A variant is no step of the document: its fields are those of the object that names it.
-fn step(segment: &Segment) -> Option<Step> {
+fn step(segment: &Segment) -> Option<PathStep> {
     match segment {
-        Segment::Seq { index } => Some(Step::Item(*index)),
-        Segment::Map { key } => Some(Step::Field(key.clone())),
+        Segment::Seq { index } => Some(PathStep::Item(*index)),
+        Segment::Map { key } => Some(PathStep::Field(key.clone())),
         Segment::Enum { .. } | Segment::Unknown => None,
     }
 }
 
-fn placed(mut path: Vec<Step>, error: FormatError) -> DocumentError {
-    path.extend(error.field.map(Step::Field));
+fn placed(mut path: Vec<PathStep>, error: FormatError) -> DocumentError {
+    path.extend(error.field.map(PathStep::Field));
     DocumentError { path, problem: error.problem }
 }
 
 impl DocumentError {
-    /// A value is not what is expected.
-    pub fn invalid(expected: Expected, found: Found) -> Self {
-        Self { path: Vec::new(), problem: Problem::Invalid { expected, found } }
-    }
-
-    /// The same, as seen from outside.
-    #[must_use]
-    pub fn within(mut self, step: Step) -> Self {
-        self.path.insert(0, step);
-        self
-    }
-
     /// The place as text: `capabilities.http.allowlist[2].host`; empty for the whole document. A name that has more than
     /// letters, digits, `_`, `-` and `$` is quoted: `limits["a b"]`.
     pub fn place(&self) -> String {
@@ -158,9 +146,25 @@ impl DocumentError {
     /// The known field that may have been meant by an unknown one.
     pub fn nearest(&self) -> Option<&'static str> {
         match (&self.problem, self.path.last()) {
-            (Problem::Unknown { known }, Some(Step::Field(name))) => nearest(name, known),
+            (DocumentProblem::Unknown { known }, Some(PathStep::Field(name))) => nearest(name, known),
             _ => None,
         }
+    }
+}
+
+/// For documents of which parts are read in another way.
+#[cfg(feature = "cli")]
+impl DocumentError {
+    /// A value is not what is expected.
+    pub fn invalid(expected: Expected, found: FoundValue) -> Self {
+        Self { path: Vec::new(), problem: DocumentProblem::Invalid { expected, found } }
+    }
+
+    /// The same, as seen from outside.
+    #[must_use]
+    pub fn within(mut self, step: PathStep) -> Self {
+        self.path.insert(0, step);
+        self
     }
 }
 
@@ -173,9 +177,9 @@ impl Display for DocumentError {
             place.push_str("it");
         }
         match &self.problem {
-            Problem::Missing => write!(f, "`{place}` is missing"),
-            Problem::TwoNames => write!(f, "{place} is given under two names; remove one"),
-            Problem::Unknown { known } => {
+            DocumentProblem::Missing => write!(f, "`{place}` is missing"),
+            DocumentProblem::TwoNames => write!(f, "{place} is given under two names; remove one"),
+            DocumentProblem::Unknown { known } => {
                 write!(f, "unknown field `{place}`; ")?;
                 match self.nearest() {
                     Some(nearest) => write!(f, "did you mean `{nearest}`?"),
@@ -183,23 +187,23 @@ impl Display for DocumentError {
                     None => write!(f, "known here are {}", known.join(", ")),
                 }
             }
-            Problem::Invalid { expected, found } => {
+            DocumentProblem::Invalid { expected, found } => {
                 write!(f, "{place} must be {}, not {found}", expected.instead_of(found))
             }
-            Problem::Other(what) if self.path.is_empty() => f.write_str(what),
-            Problem::Other(what) => write!(f, "{place}: {what}"),
+            DocumentProblem::Other(what) if self.path.is_empty() => f.write_str(what),
+            DocumentProblem::Other(what) => write!(f, "{place}: {what}"),
         }
     }
 }
 
 impl Expected {
     /// In words, after "it must be".
-    fn instead_of(&self, found: &Found) -> String {
+    fn instead_of(&self, found: &FoundValue) -> String {
         let words = match (self, found) {
-            (Self::Whole { max }, Found::Number(number)) if number.is_u64() => {
+            (Self::Whole { max }, FoundValue::Number(number)) if number.is_u64() => {
                 return format!("at most {max}");
             }
-            (Self::Whole { .. }, Found::Number(number)) if number.is_i64() => "0 or more",
+            (Self::Whole { .. }, FoundValue::Number(number)) if number.is_i64() => "0 or more",
             (Self::Whole { .. }, _) => "a whole number",
             (Self::Text, _) => "a string",
             (Self::Flag, _) => "true or false",
@@ -218,7 +222,7 @@ pub(crate) fn one_of(words: &[&str]) -> String {
     words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
 }
 
-impl Found {
+impl FoundValue {
     /// What this value is.
     pub fn of(value: &Value) -> Self {
         match value {
@@ -232,7 +236,7 @@ impl Found {
     }
 }
 
-impl Display for Found {
+impl Display for FoundValue {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Null => "null",
@@ -248,13 +252,13 @@ impl Display for Found {
 }
 
 /// Steps as text.
-pub(crate) fn path_text(steps: &[Step]) -> String {
+pub(crate) fn path_text(steps: &[PathStep]) -> String {
     let mut text = String::new();
     for step in steps {
         match step {
-            Step::Item(index) => text.push_str(&format!("[{index}]")),
-            Step::Field(name) if !is_plain(name) => text.push_str(&format!("[{:?}]", shortened(name))),
-            Step::Field(name) => {
+            PathStep::Item(index) => text.push_str(&format!("[{index}]")),
+            PathStep::Field(name) if !is_plain(name) => text.push_str(&format!("[{:?}]", shortened(name))),
+            PathStep::Field(name) => {
                 if !text.is_empty() {
                     text.push('.');
                 }

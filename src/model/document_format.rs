@@ -6,7 +6,7 @@ use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Unexpected, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::document::{Expected, Found, Problem, one_of, shortened};
+use super::document::{DocumentProblem, Expected, FoundValue, one_of, shortened};
 
 /// What becomes of fields that are comments or extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,7 @@ pub enum Comments {
     /// `$schema` and names that begin with `_` or `x-` are skipped.
     Skipped,
     /// They are unknown fields like any other.
+    #[cfg(any(feature = "cli", test))]
     Refused,
 }
 
@@ -29,15 +30,15 @@ const TAGS: [&str; 3] = ["type", "preset", "scheme"];
 #[derive(Clone, Debug)]
 pub(super) struct FormatError {
     pub field: Option<String>,
-    pub problem: Problem,
+    pub problem: DocumentProblem,
 }
 
 impl FormatError {
-    fn invalid(expected: Expected, found: Found) -> Self {
-        Self { field: None, problem: Problem::Invalid { expected, found } }
+    fn invalid(expected: Expected, found: FoundValue) -> Self {
+        Self { field: None, problem: DocumentProblem::Invalid { expected, found } }
     }
 
-    fn about(field: &str, problem: Problem) -> Self {
+    fn about(field: &str, problem: DocumentProblem) -> Self {
         Self { field: Some(field.to_owned()), problem }
     }
 }
@@ -52,7 +53,7 @@ impl Display for FormatError {
 
 impl de::Error for FormatError {
     fn custom<T: Display>(message: T) -> Self {
-        Self { field: None, problem: Problem::Other(message.to_string()) }
+        Self { field: None, problem: DocumentProblem::Other(message.to_string()) }
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -64,48 +65,48 @@ impl de::Error for FormatError {
     }
 
     fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
-        Self::invalid(Expected::OneOf(known), Found::Words(format!("{:?}", shortened(word))))
+        Self::invalid(Expected::OneOf(known), FoundValue::Words(format!("{:?}", shortened(word))))
     }
 
-    /// A derived reader says this while it reads the key, which is then part of the path already. [`Document`] finds
+    /// A derived reader says this while it reads the key, which is then part of the path already. [`ValueReader`] finds
     /// unknown fields itself wherever it knows the struct beforehand.
     fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
-        Self { field: None, problem: Problem::Unknown { known: known.to_vec() } }
+        Self { field: None, problem: DocumentProblem::Unknown { known: known.to_vec() } }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::about(field, Problem::Missing)
+        Self::about(field, DocumentProblem::Missing)
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::about(field, Problem::TwoNames)
+        Self::about(field, DocumentProblem::TwoNames)
     }
 }
 
 /// What was found, without its text.
-fn found_of(found: Unexpected<'_>) -> Found {
+fn found_of(found: Unexpected<'_>) -> FoundValue {
     match found {
-        Unexpected::Bool(flag) => Found::Flag(flag),
-        Unexpected::Unsigned(number) => Found::Number(number.into()),
-        Unexpected::Signed(number) => Found::Number(number.into()),
-        Unexpected::Float(number) => Number::from_f64(number).map_or(Found::Null, Found::Number),
-        Unexpected::Str(_) | Unexpected::Char(_) | Unexpected::Bytes(_) => Found::Text,
-        Unexpected::Unit | Unexpected::Option => Found::Null,
-        Unexpected::Seq => Found::List,
-        _ => Found::Object,
+        Unexpected::Bool(flag) => FoundValue::Flag(flag),
+        Unexpected::Unsigned(number) => FoundValue::Number(number.into()),
+        Unexpected::Signed(number) => FoundValue::Number(number.into()),
+        Unexpected::Float(number) => Number::from_f64(number).map_or(FoundValue::Null, FoundValue::Number),
+        Unexpected::Str(_) | Unexpected::Char(_) | Unexpected::Bytes(_) => FoundValue::Text,
+        Unexpected::Unit | Unexpected::Option => FoundValue::Null,
+        Unexpected::Seq => FoundValue::List,
+        _ => FoundValue::Object,
     }
 }
 
 /// A value that is being read.
 #[derive(Clone)]
-pub(super) struct Document {
+pub(super) struct ValueReader {
     pub value: Value,
     pub comments: Comments,
 }
 
-impl Document {
+impl ValueReader {
     fn invalid(&self, expected: Expected) -> FormatError {
-        FormatError::invalid(expected, Found::of(&self.value))
+        FormatError::invalid(expected, FoundValue::of(&self.value))
     }
 
     fn within(&self, value: Value) -> Self {
@@ -129,7 +130,7 @@ impl Document {
         fields: Map<String, Value>,
         visitor: V,
     ) -> Result<V::Value, FormatError> {
-        let fields = fields.into_iter().map(|(name, value)| (name, Document { value, comments }));
+        let fields = fields.into_iter().map(|(name, value)| (name, ValueReader { value, comments }));
         visitor.visit_map(MapDeserializer::new(fields))
     }
 
@@ -145,7 +146,7 @@ impl Document {
             fields.retain(|name, _| known.contains(&name.as_str()) || !is_comment(name));
         }
         if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) {
-            return Err(FormatError::about(name, Problem::Unknown { known: known.to_vec() }));
+            return Err(FormatError::about(name, DocumentProblem::Unknown { known: known.to_vec() }));
         }
         fields.retain(|_, value| !value.is_null());
         Self::fields(comments, fields, visitor)
@@ -162,7 +163,7 @@ macro_rules! whole_numbers {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Document {
+impl<'de> Deserializer<'de> for ValueReader {
     type Error = FormatError;
 
     whole_numbers! {
@@ -184,7 +185,7 @@ impl<'de> Deserializer<'de> for Document {
             },
             Value::String(text) => visitor.visit_string(text),
             Value::Array(items) => {
-                let items = items.into_iter().map(|value| Document { value, comments });
+                let items = items.into_iter().map(|value| ValueReader { value, comments });
                 visitor.visit_seq(SeqDeserializer::new(items))
             }
             Value::Object(fields) => Self::fields(comments, fields, visitor),
@@ -262,7 +263,7 @@ impl<'de> Deserializer<'de> for Document {
     }
 }
 
-impl<'de> IntoDeserializer<'de, FormatError> for Document {
+impl<'de> IntoDeserializer<'de, FormatError> for ValueReader {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -272,7 +273,7 @@ impl<'de> IntoDeserializer<'de, FormatError> for Document {
 
 /// An enum: a word, or an object that names its variant.
 struct Choice {
-    document: Document,
+    document: ValueReader,
     variants: &'static [&'static str],
     /// The field that names the variant, when this is an object that has one.
     tag: Option<&'static str>,
@@ -294,7 +295,7 @@ fn words_and_objects(variants: &[&str]) -> String {
 }
 
 impl Choice {
-    fn new(document: Document, variants: &'static [&'static str]) -> Self {
+    fn new(document: ValueReader, variants: &'static [&'static str]) -> Self {
         let tag = TAGS.into_iter().find(|tag| document.value.get(tag).is_some_and(|value| !value.is_null()));
         let word = match tag {
             Some(tag) => &document.value[tag],
@@ -317,9 +318,9 @@ impl Choice {
         };
         match &self.document.value {
             Value::String(word) => {
-                FormatError::invalid(expected, Found::Words(format!("{:?}", shortened(word))))
+                FormatError::invalid(expected, FoundValue::Words(format!("{:?}", shortened(word))))
             }
-            other => FormatError::invalid(expected, Found::of(other)),
+            other => FormatError::invalid(expected, FoundValue::of(other)),
         }
     }
 
@@ -337,19 +338,19 @@ impl Choice {
                 let choice = Self { document: self.document.within(value), ..self };
                 FormatError { field: Some(tag.to_owned()), ..choice.no_such_word() }
             }
-            None => FormatError::about(wanted, Problem::Missing),
+            None => FormatError::about(wanted, DocumentProblem::Missing),
         }
     }
 
     /// The object with the fields of the variant; `preset` and `scheme` are among them.
-    fn content(self, wanted: &str) -> Result<Document, FormatError> {
+    fn content(self, wanted: &str) -> Result<ValueReader, FormatError> {
         let Some(chosen) = self.chosen else { return Err(self.no_such_variant(wanted)) };
         let comments = self.document.comments;
         let value = match self.document.value {
             Value::Object(fields) => Value::Object(fields),
             _ => serde_json::json!({ "preset": chosen }),
         };
-        Ok(Document { value, comments })
+        Ok(ValueReader { value, comments })
     }
 }
 
@@ -393,14 +394,14 @@ impl<'de> de::VariantAccess<'de> for Choice {
             return Err(self.document.invalid(Expected::Object));
         }
         if self.tag != Some("type") {
-            return Err(FormatError::about("type", Problem::Missing));
+            return Err(FormatError::about("type", DocumentProblem::Missing));
         }
         let mut content = self.content("type")?;
         if let Value::Object(fields) = &mut content.value {
             fields.shift_remove("type");
         }
         content.struct_fields(fields, visitor).map_err(|mut error| {
-            if let Problem::Unknown { known } = &mut error.problem {
+            if let DocumentProblem::Unknown { known } = &mut error.problem {
                 known.insert(0, "type");
             }
             error

@@ -20,11 +20,13 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
 }
 
 /// The text with its line breaks, each line as [`escaped`] has it.
+#[cfg(any(feature = "cli", test))]
 pub fn escaped_lines(text: &str) -> String {
     text.split('\n').map(escaped).collect::<Vec<_>>().join("\n")
 }
 
 /// A JSON document with the same characters written as `\\uXXXX`: it means the same.
+#[cfg(any(feature = "cli", test))]
 pub fn escaped_json(document: &str) -> Cow<'_, str> {
     if !document.chars().any(is_deceptive) {
         return Cow::Borrowed(document);

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// Keys that are told apart at a time. Input can make up any number of them; what is beyond shares one place.
 const MAX_KEYS: usize = 1024;
 
+/// Lines a minute that say what was done for somebody: a line for each, as long as it is people who write.
+pub const PROGRESS_LINES_A_MINUTE: u32 = 600;
+
 /// Lets a bounded number of lines through in each period, for each key by itself.
 #[derive(Debug)]
 pub struct LogThrottle<K = ()> {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::model::value_error::ValueError;
+
 /// The longest channel name, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 
@@ -27,7 +29,7 @@ pub const RESERVED_NAMES: &[&str] =
 /// let name: ChannelName = "my-bot".parse()?;
 /// assert_eq!(name.as_str(), "my_bot");
 /// assert!("../etc".parse::<ChannelName>().is_err());
-/// # Ok::<(), tinclaw::channel::ChannelNameError>(())
+/// # Ok::<(), tinclaw::ValueError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelName(Arc<str>);
@@ -36,21 +38,21 @@ impl ChannelName {
     /// Checks a name and replaces `-` with `_`.
     ///
     /// # Errors
-    /// [`ChannelNameError`] says what is wrong with it: empty, too long, a character that is not allowed, or a name
+    /// [`ValueError`] says what is wrong with it: empty, too long, a character that is not allowed, or a name
     /// that the host keeps for itself (`host`, `status`, `metrics` and the like).
-    pub fn new(name: &str) -> Result<Self, ChannelNameError> {
+    pub fn new(name: &str) -> Result<Self, ValueError> {
         if name.is_empty() {
-            return Err(ChannelNameError::Empty);
+            return Err(ValueError::EmptyName { max: MAX_NAME_BYTES });
         }
         if name.len() > MAX_NAME_BYTES {
-            return Err(ChannelNameError::TooLong { bytes: name.len() });
+            return Err(ValueError::LongName { bytes: name.len(), max: MAX_NAME_BYTES });
         }
         let normal = name.replace('-', "_");
         if let Some(character) = normal.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '_')) {
-            return Err(ChannelNameError::Character { name: name.to_owned(), character });
+            return Err(ValueError::NameCharacter { name: name.to_owned(), character });
         }
         if RESERVED_NAMES.contains(&normal.as_str()) {
-            return Err(ChannelNameError::Reserved { name: normal });
+            return Err(ValueError::ReservedName { name: normal });
         }
         Ok(Self(normal.into()))
     }
@@ -72,7 +74,7 @@ impl ChannelName {
 }
 
 impl FromStr for ChannelName {
-    type Err = ChannelNameError;
+    type Err = ValueError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         Self::new(name)
@@ -80,7 +82,7 @@ impl FromStr for ChannelName {
 }
 
 impl TryFrom<&str> for ChannelName {
-    type Error = ChannelNameError;
+    type Error = ValueError;
 
     fn try_from(name: &str) -> Result<Self, Self::Error> {
         Self::new(name)
@@ -137,40 +139,6 @@ impl<'de> Deserialize<'de> for ChannelName {
     }
 }
 
-/// Why a text is not a channel's name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ChannelNameError {
-    /// There is no name at all.
-    #[error("a channel's name is empty: give it 1 to {MAX_NAME_BYTES} characters of a-z, 0-9 and _")]
-    Empty,
-    /// The name is longer than 64 bytes.
-    #[error("a channel's name has {bytes} bytes: at most {MAX_NAME_BYTES} are allowed")]
-    TooLong {
-        /// How long it is.
-        bytes: usize,
-    },
-    /// The name has a character that is not allowed; upper case is one of these.
-    #[error(
-        "the channel name {name:?} contains {character:?}: only a-z, 0-9, _ and - (taken as _) are allowed"
-    )]
-    Character {
-        /// The name as it was given.
-        name: String,
-        /// The first character that is not allowed.
-        character: char,
-    },
-    /// The name of a file that is not text in UTF-8.
-    #[error("a channel's name is not text: only a-z, 0-9, _ and - (taken as _) are allowed")]
-    NotText,
-    /// The host uses the name for itself.
-    #[error("the channel name `{name}` is used by the host itself: choose another")]
-    Reserved {
-        /// The name, with `-` already replaced.
-        name: String,
-    },
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,7 +181,7 @@ mod tests {
     #[test]
     fn every_reserved_name_is_otherwise_a_good_one() {
         for name in RESERVED_NAMES {
-            assert_eq!(ChannelName::new(name), Err(ChannelNameError::Reserved { name: (*name).into() }));
+            assert_eq!(ChannelName::new(name), Err(ValueError::ReservedName { name: (*name).into() }));
         }
     }
 

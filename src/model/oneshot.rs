@@ -11,16 +11,16 @@ use super::wait::receive;
 
 /// The two ends.
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
-    let value = Arc::new(Place(Mutex::new(None)));
+    let value = Arc::new(SharedValue(Mutex::new(None)));
     let (open, closed) = bounded(1);
     (Sender { value: Arc::clone(&value), _open: open }, Receiver { value, closed })
 }
 
 /// Where the value is put. The lock is held only to put and to take.
 #[derive(Debug)]
-struct Place<T>(Mutex<Option<T>>);
+struct SharedValue<T>(Mutex<Option<T>>);
 
-impl<T> Place<T> {
+impl<T> SharedValue<T> {
     fn lock(&self) -> MutexGuard<'_, Option<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -29,7 +29,7 @@ impl<T> Place<T> {
 /// Sends the value. Dropped without, it says that there will be none.
 #[derive(Debug)]
 pub struct Sender<T> {
-    value: Arc<Place<T>>,
+    value: Arc<SharedValue<T>>,
     _open: crossbeam_channel::Sender<()>,
 }
 
@@ -43,7 +43,7 @@ impl<T> Sender<T> {
 /// Waits for the value.
 #[derive(Debug)]
 pub struct Receiver<T> {
-    value: Arc<Place<T>>,
+    value: Arc<SharedValue<T>>,
     closed: crossbeam_channel::Receiver<()>,
 }
 

@@ -168,8 +168,9 @@ impl ChannelEmitRateLimiter {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)

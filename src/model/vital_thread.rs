@@ -41,7 +41,7 @@ fn reason_of(panic: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use crate::test_support::own_process::test_in_a_child;
 
     const IS_CHILD: &str = "TINCLAW_TEST_VITAL_THREAD";
 
@@ -52,12 +52,9 @@ mod tests {
             spawn_vital("vital", || panic!("oh no")).expect("a thread").join().expect("never returns");
             return;
         }
-        let name = "model::vital_thread::tests::a_vital_thread_that_panics_ends_the_process_with_an_error";
-        let child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", name, "--nocapture"])
-            .env(IS_CHILD, "1")
-            .output()
-            .expect("a child process");
+        let name = "a_vital_thread_that_panics_ends_the_process_with_an_error";
+        let child =
+            test_in_a_child(module_path!(), name).env(IS_CHILD, "1").output().expect("a child process");
         assert_eq!(child.status.code(), Some(EXIT_STATUS), "{}", String::from_utf8_lossy(&child.stderr));
         assert!(String::from_utf8_lossy(&child.stderr).contains("oh no"));
     }

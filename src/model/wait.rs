@@ -42,8 +42,9 @@ pub(crate) fn receive<T>(queue: &Receiver<T>) -> Result<T, RecvError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crossbeam_channel::bounded;
+
+    use super::*;
 
     #[test]
     fn a_value_that_is_there_is_taken_although_the_time_is_up() {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use crate::model::value_error::ValueError;
+
 /// A range of addresses, written as `192.0.2.0/24`, `2001:db8::/32` or as a single address.
 ///
 /// An IPv4 address that arrives in its IPv6-mapped form (`::ffff:192.0.2.1`, what a dual-stack listener reports) is
@@ -13,21 +15,6 @@ pub struct AddressRange {
     /// No bits are set behind the prefix.
     network: IpAddr,
     prefix: u32,
-}
-
-/// Why a text is no address range.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AddressRangeError {
-    /// It is neither an address nor a network.
-    #[error("`{0}` is no address range: expected something like 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7")]
-    Malformed(String),
-    /// The address has bits behind the prefix, so one of the two is not what is meant.
-    #[error("`{0}` has bits set behind its prefix length; did you mean another length?")]
-    HostBits(String),
-    /// It covers every address where that would let anybody choose his own: among trusted proxies.
-    #[error("`{0}` covers every address, and anybody could claim any; name your proxy's")]
-    Everybody(String),
 }
 
 impl AddressRange {
@@ -62,10 +49,10 @@ impl AddressRange {
 }
 
 impl FromStr for AddressRange {
-    type Err = AddressRangeError;
+    type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let malformed = || AddressRangeError::Malformed(text.to_owned());
+        let malformed = || ValueError::AddressRange(text.to_owned());
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -81,7 +68,7 @@ impl FromStr for AddressRange {
         };
         let range = Self { network, prefix }.canonical();
         if bits(range.network) != masked(range.network, range.prefix) {
-            return Err(AddressRangeError::HostBits(text.to_owned()));
+            return Err(ValueError::HostBits(text.to_owned()));
         }
         Ok(range)
     }
@@ -152,10 +139,10 @@ mod tests {
         for text in
             ["", "/", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "::/129", "10.0.0.0/+8", "10.0.0.0/8/8", "host"]
         {
-            assert_eq!(text.parse::<AddressRange>(), Err(AddressRangeError::Malformed(text.to_owned())));
+            assert_eq!(text.parse::<AddressRange>(), Err(ValueError::AddressRange(text.to_owned())));
         }
         for text in ["192.0.2.7/24", "0.0.0.1/0", "2001:db8::1/32", "::ffff:10.0.0.1/104"] {
-            assert_eq!(text.parse::<AddressRange>(), Err(AddressRangeError::HostBits(text.to_owned())));
+            assert_eq!(text.parse::<AddressRange>(), Err(ValueError::HostBits(text.to_owned())));
         }
     }
 

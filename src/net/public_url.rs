@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Deserialize;
 use url::Url;
+
+use crate::model::value_error::ValueError;
 
 /// This host's address as providers call it: `http://` or `https://` with a host, without user, query and fragment, and
 /// without a slash at the end.
@@ -15,16 +18,33 @@ use url::Url;
 /// let url: PublicUrl = "https://bot.example.org/".parse()?;
 /// assert_eq!(url.as_str(), "https://bot.example.org");
 /// assert!("bot.example.org".parse::<PublicUrl>().is_err());
-/// # Ok::<(), tinclaw::PublicUrlError>(())
+/// # Ok::<(), tinclaw::ValueError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct PublicUrl(String);
 
-/// The text is no address at which providers could call this host.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an http:// or https:// address, such as https://bot.example.org")]
-pub struct PublicUrlError(String);
+/// The host's public address where several threads look at it and one changes it. Held for a copy only.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedPublicUrl(Arc<RwLock<Option<PublicUrl>>>);
+
+impl SharedPublicUrl {
+    /// This address, or none.
+    pub(crate) fn new(url: Option<PublicUrl>) -> Self {
+        Self(Arc::new(RwLock::new(url)))
+    }
+
+    /// The address as it is now.
+    pub(crate) fn get(&self) -> Option<PublicUrl> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another address from now on.
+    #[cfg(feature = "cli")]
+    pub(crate) fn set(&self, url: Option<PublicUrl>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = url;
+    }
+}
 
 impl PublicUrl {
     /// The address, without a slash at the end.
@@ -35,9 +55,9 @@ impl PublicUrl {
 }
 
 impl FromStr for PublicUrl {
-    type Err = PublicUrlError;
+    type Err = ValueError;
 
-    fn from_str(text: &str) -> Result<Self, PublicUrlError> {
+    fn from_str(text: &str) -> Result<Self, ValueError> {
         let is_usable = Url::parse(text).is_ok_and(|url| {
             let is_plain = url.username().is_empty()
                 && url.password().is_none()
@@ -47,15 +67,15 @@ impl FromStr for PublicUrl {
         });
         match is_usable {
             true => Ok(Self(text.trim_end_matches('/').to_owned())),
-            false => Err(PublicUrlError(text.to_owned())),
+            false => Err(ValueError::PublicUrl(text.to_owned())),
         }
     }
 }
 
 impl TryFrom<String> for PublicUrl {
-    type Error = PublicUrlError;
+    type Error = ValueError;
 
-    fn try_from(text: String) -> Result<Self, PublicUrlError> {
+    fn try_from(text: String) -> Result<Self, ValueError> {
         text.parse()
     }
 }

@@ -7,10 +7,9 @@ use std::time::SystemTime;
 use subtle::ConstantTimeEq;
 
 use crate::model::clock::{time_of, was_unset};
-use crate::store::sorted::{find, put, remove};
 use crate::store::{
-    Change, ChannelKey, CommitError, PairedIdentity, PairingKey, PairingLock, PairingRecord, PairingRequest,
-    PairingState,
+    Change, ChannelKey, PairedIdentity, PairingKey, PairingLock, PairingRecord, PairingRequest, PairingState,
+    StateError,
 };
 
 /// The numbers of pairing.
@@ -120,7 +119,7 @@ pub enum PairingError {
     },
     /// It could not be stored.
     #[error(transparent)]
-    NotStored(#[from] CommitError),
+    NotStored(#[from] StateError),
 }
 
 /// Who waits, who is known, and who is locked out.
@@ -134,11 +133,11 @@ pub(super) struct Pairings {
 #[derive(Debug, Default)]
 struct ChannelPairings {
     /// By the senders' ids.
-    pending: Vec<PairingRequest>,
+    pending: BTreeMap<String, PairingRequest>,
     /// How often guests got the codes of those who wait, and since when that is counted. By their ids.
     told: BTreeMap<String, (u32, u64)>,
     /// By their own ids.
-    identities: Vec<PairedIdentity>,
+    identities: BTreeMap<String, PairedIdentity>,
     allowed: Vec<String>,
     wrong_codes: u32,
     locked_until_ms: u64,
@@ -179,26 +178,38 @@ impl Pairings {
     /// Takes in what was stored. Nothing lasts for longer than the limits say, whatever the clock said then.
     pub fn new(limits: PairingLimits, state: PairingState, now_ms: u64) -> Self {
         let mut pairings = Self { limits, channels: BTreeMap::new() };
+        pairings.take_in(state, now_ms);
+        pairings
+    }
+
+    /// Nothing of a channel is known any more.
+    #[cfg(feature = "cluster")]
+    pub fn forget_channel(&mut self, channel: &str) {
+        self.channels.remove(channel);
+    }
+
+    /// Takes in what was stored.
+    pub fn take_in(&mut self, state: PairingState, now_ms: u64) {
         for mut request in state.requests {
-            let longest = now_ms.saturating_add(limits.code_ms);
+            let longest = now_ms.saturating_add(self.limits.code_ms);
             request.expires_ms = match was_unset(request.created_ms, now_ms) {
                 true => longest,
                 false => request.expires_ms.min(longest),
             };
-            put(&mut pairings.entry(&request.channel).pending, request);
+            self.entry(&request.channel).pending.insert(request.external_id.clone(), request);
         }
         for known in state.identities {
-            put(&mut pairings.entry(&known.channel).identities, known);
+            self.entry(&known.channel).identities.insert(known.external_id.clone(), known);
         }
         for (channel, entry) in state.allowed {
-            pairings.entry(&channel).allowed.push(entry);
+            self.entry(&channel).allowed.push(entry);
         }
+        let lock_ms = self.limits.lock_ms;
         for lock in state.locks {
-            let entry = pairings.entry(&lock.channel);
+            let entry = self.entry(&lock.channel);
             entry.wrong_codes = lock.wrong_codes;
-            entry.locked_until_ms = lock.locked_until_ms.min(now_ms.saturating_add(limits.lock_ms));
+            entry.locked_until_ms = lock.locked_until_ms.min(now_ms.saturating_add(lock_ms));
         }
-        pairings
     }
 
     fn entry(&mut self, channel: &ChannelKey) -> &mut ChannelPairings {
@@ -219,9 +230,9 @@ impl Pairings {
         }
         let limits = self.limits;
         let entry = self.entry(channel);
-        entry.pending.retain(|request| request.expires_ms > now_ms);
+        entry.pending.retain(|_, request| request.expires_ms > now_ms);
         entry.forget_told();
-        if let Some(request) = find(&entry.pending, (channel, id)) {
+        if let Some(request) = entry.pending.get(id) {
             count_told(&mut entry.told, id, now_ms)?;
             return Ok(Upserted { code: request.code.clone(), change: None });
         }
@@ -236,7 +247,7 @@ impl Pairings {
             created_ms: now_ms,
             expires_ms: now_ms + limits.code_ms,
         };
-        put(&mut entry.pending, request.clone());
+        entry.pending.insert(id.to_owned(), request.clone());
         count_told(&mut entry.told, id, now_ms)?;
         let code = request.code.clone();
         Ok(Upserted { code, change: Some(Change::PutPairing(PairingRecord::Request(request))) })
@@ -244,7 +255,7 @@ impl Pairings {
 
     /// Takes back a request that could not be stored.
     pub fn forget(&mut self, channel: &ChannelKey, id: &str) {
-        remove(&mut self.entry(channel).pending, (channel, id));
+        self.entry(channel).pending.remove(id);
     }
 
     /// Approves a code: from now on the sender is known as `identity`, or by their own id. Returns their id and what
@@ -262,24 +273,24 @@ impl Pairings {
             let seconds = (entry.locked_until_ms - now_ms).div_ceil(1000);
             return (Err(PairingError::Locked { channel: channel.to_string(), seconds }), Vec::new());
         }
-        entry.pending.retain(|request| request.expires_ms > now_ms);
-        let matching = entry.pending.iter().find(|request| same(&request.code, code));
+        entry.pending.retain(|_, request| request.expires_ms > now_ms);
+        let matching = entry.pending.values().find(|request| same(&request.code, code));
         let Some(id) = matching.map(|request| request.external_id.clone()) else {
             let change = entry.count_wrong(channel, &limits, now_ms);
             return (Err(PairingError::WrongCode(channel.to_string())), vec![change]);
         };
         let before = Approval {
-            request: find(&entry.pending, (channel, &id)).cloned(),
-            known: find(&entry.identities, (channel, &id)).cloned(),
+            request: entry.pending.get(&id).cloned(),
+            known: entry.identities.get(&id).cloned(),
             lock: (entry.wrong_codes, entry.locked_until_ms),
             id: id.clone(),
         };
-        remove(&mut entry.pending, (channel, &id));
+        entry.pending.remove(&id);
         (entry.wrong_codes, entry.locked_until_ms) = (0, 0);
         let identity = identity.unwrap_or(&id).to_owned();
         let known =
             PairedIdentity { channel: channel.clone(), external_id: id.clone(), identity, at_ms: now_ms };
-        put(&mut entry.identities, known.clone());
+        entry.identities.insert(id.clone(), known.clone());
         let changes = vec![
             Change::PutPairing(PairingRecord::Identity(known)),
             Change::RemovePairing(PairingKey::Request { channel: channel.clone(), external_id: id.clone() }),
@@ -291,12 +302,12 @@ impl Pairings {
     /// Takes back an approval that could not be stored: the sender waits with their code as before.
     pub fn take_back(&mut self, channel: &ChannelKey, before: Approval) {
         let entry = self.entry(channel);
-        remove(&mut entry.identities, (channel, &before.id));
+        entry.identities.remove(&before.id);
         if let Some(known) = before.known {
-            put(&mut entry.identities, known);
+            entry.identities.insert(before.id.clone(), known);
         }
         if let Some(request) = before.request {
-            put(&mut entry.pending, request);
+            entry.pending.insert(before.id, request);
         }
         (entry.wrong_codes, entry.locked_until_ms) = before.lock;
     }
@@ -305,12 +316,12 @@ impl Pairings {
     /// is to be stored: nothing when nobody was known.
     pub fn revoke(&mut self, channel: &ChannelKey, id_or_name: &str) -> Vec<Change> {
         let entry = self.entry(channel);
-        let gone: Vec<String> = match find(&entry.identities, (channel, id_or_name)).is_some() {
+        let gone: Vec<String> = match entry.identities.contains_key(id_or_name) {
             true => vec![id_or_name.to_owned()],
             false => entry.known_as(id_or_name).map(|known| known.external_id.clone()).collect(),
         };
         let forget = |external_id: String| {
-            remove(&mut entry.identities, (channel, &external_id));
+            entry.identities.remove(&external_id);
             Change::RemovePairing(PairingKey::Identity { channel: channel.clone(), external_id })
         };
         gone.into_iter().map(forget).collect()
@@ -318,7 +329,7 @@ impl Pairings {
 
     /// Who was approved, of all channels, by channel and id.
     pub fn approved(&self) -> Vec<ApprovedPairing> {
-        let identities = self.channels.values().flat_map(|entry| &entry.identities);
+        let identities = self.channels.values().flat_map(|entry| entry.identities.values());
         identities
             .map(|known| ApprovedPairing {
                 channel: known.channel.to_string(),
@@ -331,7 +342,7 @@ impl Pairings {
 
     /// Who waits, of all channels.
     pub fn pending(&self, now_ms: u64) -> Vec<PendingPairing> {
-        let requests = self.channels.values().flat_map(|entry| &entry.pending);
+        let requests = self.channels.values().flat_map(|entry| entry.pending.values());
         requests
             .filter(|request| request.expires_ms > now_ms)
             .map(|request| PendingPairing {
@@ -347,13 +358,13 @@ impl Pairings {
     /// Who somebody is to the host.
     pub fn resolve(&self, channel: &str, id: &str) -> Option<String> {
         let entry = self.channels.get(channel)?;
-        find(&entry.identities, (channel, id)).map(|known| known.identity.clone())
+        entry.identities.get(id).map(|known| known.identity.clone())
     }
 
     /// The ids that may talk to the agent.
     pub fn allow_from(&self, channel: &str) -> Vec<String> {
         let Some(entry) = self.channels.get(channel) else { return Vec::new() };
-        entry.allowed.iter().chain(entry.identities.iter().map(|known| &known.external_id)).cloned().collect()
+        entry.allowed.iter().chain(entry.identities.keys()).cloned().collect()
     }
 
     /// Whether somebody may talk to the agent, by id or by name. A list may hold `@name` for a name and `*` for all.
@@ -363,7 +374,7 @@ impl Pairings {
             let name = allowed.strip_prefix('@');
             username.is_some_and(|username| name.is_some_and(|name| name.eq_ignore_ascii_case(username)))
         };
-        find(&entry.identities, (channel, id)).is_some()
+        entry.identities.contains_key(id)
             || entry.allowed.iter().any(|allowed| allowed == "*" || allowed == id || by_name(allowed))
     }
 }
@@ -372,11 +383,11 @@ impl ChannelPairings {
     /// Counts only for those who wait, so that there are no more of them than may wait.
     fn forget_told(&mut self) {
         let pending = &self.pending;
-        self.told.retain(|id, _| pending.iter().any(|request| request.external_id == *id));
+        self.told.retain(|id, _| pending.contains_key(id));
     }
 
     fn known_as(&self, name: &str) -> impl Iterator<Item = &PairedIdentity> {
-        self.identities.iter().filter(move |known| known.identity == name)
+        self.identities.values().filter(move |known| known.identity == name)
     }
 
     fn count_wrong(&mut self, channel: &ChannelKey, limits: &PairingLimits, now_ms: u64) -> Change {
@@ -425,7 +436,7 @@ mod tests {
     fn an_approval_that_is_taken_back_leaves_everything_as_it_was() {
         let (mut pairings, channel) = pairings();
         code(&mut pairings, &channel, "ann", "AAAA", 0);
-        pairings.approve(&channel, "WRONG", None, 1).0.unwrap_err();
+        pairings.approve(&channel, "NOBODY", None, 1).0.unwrap_err();
         let (approval, _) = pairings.approve(&channel, "AAAA", Some("owner"), 2);
         pairings.take_back(&channel, approval.unwrap());
         assert!(!pairings.is_allowed("telegram", "ann", None));

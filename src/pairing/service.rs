@@ -4,12 +4,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wit_abi::types::PairingUpsertResult;
 
-use crate::channel::ChannelName;
-use crate::model::clock::steady_ms;
-use crate::store::{Batch, Change, ChannelKey, CommitError, PairingState, StoreHandle};
-
 use super::code::{normalised, random_code};
 use super::rules::{ApprovedPairing, PairingError, PairingLimits, Pairings, PendingPairing, UpsertError};
+use crate::channel::ChannelName;
+use crate::model::clock::steady_ms;
+use crate::store::{Batch, Change, ChannelKey, PairingState, StateError, StoreHandle};
 
 /// Why a guest gets no code for an unknown sender.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +18,7 @@ pub(crate) enum UpsertFailure {
     Refused(#[from] UpsertError),
     /// It could not be stored.
     #[error(transparent)]
-    NotStored(#[from] CommitError),
+    NotStored(#[from] StateError),
     /// The system gives no randomness to make a code of.
     #[error(
         "no pairing code can be made, because the system gives no random numbers: see that the host may read /dev/urandom or \
@@ -39,6 +38,18 @@ pub struct PairingService {
 impl PairingService {
     pub(crate) fn new(store: StoreHandle, state: PairingState) -> Self {
         Self { pairings: Mutex::new(Pairings::new(PairingLimits::default(), state, steady_ms())), store }
+    }
+
+    /// Takes in what was stored of a channel that another host had.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn take_in(&self, state: PairingState) {
+        self.pairings().take_in(state, steady_ms());
+    }
+
+    /// Forgets a channel that another host has from now on.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn forget_channel(&self, channel: &ChannelName) {
+        self.pairings().forget_channel(channel.as_str());
     }
 
     /// The code of an unknown sender, which is kept before it is given out. It is not part of the callback's transaction: a
@@ -120,7 +131,7 @@ impl PairingService {
         self.pairings().is_allowed(channel.as_str(), id, username)
     }
 
-    fn keep(&self, changes: Vec<Change>) -> Result<(), CommitError> {
+    fn keep(&self, changes: Vec<Change>) -> Result<(), StateError> {
         if !changes.is_empty() {
             self.store.commit_and_wait(Batch { changes })?;
         }
@@ -135,4 +146,46 @@ impl PairingService {
 
 fn key_of(channel: &ChannelName) -> ChannelKey {
     channel.as_str().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::clock::with_wall_clock_ahead;
+    use crate::store::{MemoryStore, Retention, StoreThread};
+
+    /// A code is good for 15 minutes of time really spent: not for none when the network tells a board the year.
+    #[test]
+    fn a_code_outlives_a_wall_clock_that_is_set_ahead() {
+        let store = StoreThread::in_memory(MemoryStore::default(), &Retention::default());
+        let pairings = PairingService::new(store.handle(), PairingState::default());
+        let channel: ChannelName = "telegram".parse().unwrap();
+        let code = pairings.upsert(&channel, "someone", "{}").unwrap().code;
+        let years = Duration::from_secs(50 * 365 * 86_400);
+        with_wall_clock_ahead(years, || {
+            assert_eq!(pairings.pending().len(), 1);
+            assert_eq!(pairings.upsert(&channel, "someone", "{}").unwrap().code, code);
+            assert_eq!(pairings.approve(&channel, &code, None).unwrap(), "someone");
+        });
+        store.stop();
+    }
+
+    /// Setting the clock is no way around the lock either.
+    #[test]
+    fn a_lock_outlives_a_wall_clock_that_is_set_ahead() {
+        let store = StoreThread::in_memory(MemoryStore::default(), &Retention::default());
+        let pairings = PairingService::new(store.handle(), PairingState::default());
+        let channel: ChannelName = "telegram".parse().unwrap();
+        let code = pairings.upsert(&channel, "someone", "{}").unwrap().code;
+        for _ in 0..5 {
+            pairings.approve(&channel, "WRONGONE", None).unwrap_err();
+        }
+        with_wall_clock_ahead(Duration::from_secs(86_400), || {
+            let refused = pairings.approve(&channel, &code, None);
+            assert!(matches!(refused, Err(PairingError::Locked { .. })), "{refused:?}");
+        });
+        store.stop();
+    }
 }

@@ -1,20 +1,21 @@
 //! Carrying out what a channel's turn leads to.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wit_abi::types::{ChannelConfig, OutgoingHttpResponse};
-
-use crate::channel::ChannelName;
-use crate::channel::machine::{Action, PendingResponse};
-use crate::event::Wakeup;
-use crate::event::arrival::RequestIdentity;
-use crate::event::completion::RespondedRequest;
-use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
-use crate::model::deadline::deadline_after;
-use crate::store::{Batch, CommitError, DedupeId};
+use wit_abi::types::ChannelConfig;
 
 use super::responded::RespondedSender;
 use super::state::Router;
+use crate::channel::ChannelName;
+use crate::channel::machine::{Action, PendingResponse};
+use crate::event::Wakeup;
+use crate::event::arrival::{RequestIdentity, UpgradeError};
+use crate::event::completion::RespondedRequest;
+use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
+use crate::model::deadline::deadline_after;
+use crate::net::channel_response::ChannelResponse;
+use crate::store::{Batch, DedupeId, StateError};
 
 /// Queues are looked at no more often than this.
 const BETWEEN_LOOKS_AT_QUEUES: Duration = Duration::from_millis(100);
@@ -39,8 +40,11 @@ impl Router {
             Action::Set(due, at) => self.scheduler.set(Wakeup::Channel(channel.clone(), due), at),
             Action::Cancel(due) => self.scheduler.cancel(Wakeup::Channel(channel.clone(), due)),
             Action::Register(config) => self.register(channel, &config),
+            Action::Switch(config) => self.switch(channel, &config),
+            Action::DropVersion(reason) => self.drop_version(channel, reason),
             Action::OpenLink => self.open_link(channel),
             Action::RepliesGone(count) => self.replies_are_gone(count),
+            Action::Log(line) => super::log_lines::write(channel, &line),
         }
     }
 
@@ -49,7 +53,7 @@ impl Router {
     fn store_then_respond(&self, channel: &ChannelName, batch: Batch, pending: PendingResponse) {
         let PendingResponse { identities, stored, response, responder } = pending;
         if batch.changes.is_empty() && self.storage.is_idle() {
-            return responder.send(WebhookResponse::Guest(response));
+            return responder.send(WebhookResponse::Channel(response));
         }
         let mut unsent = UnsentResponse {
             channel: channel.clone(),
@@ -94,10 +98,28 @@ impl Router {
 
     /// Publishes what `on-start` may have of what it asked for.
     fn register(&mut self, name: &ChannelName, config: &ChannelConfig) {
-        let Some(registration) = self.channels.get(name).map(|hosted| (hosted.register)(config)) else {
+        let Some(registration) = self.channels.get(name).map(|hosted| (hosted.version.register)(config))
+        else {
             return;
         };
         self.turn(name, |channel, turn| channel.registered(registration, turn));
+    }
+
+    /// Puts the version that was tried in the place of the one that runs. Whoever waits for it is told when all of it is done.
+    fn switch(&mut self, name: &ChannelName, config: &ChannelConfig) {
+        let Some(hosted) = self.channels.get_mut(name) else { return };
+        let Some((version, done)) = hosted.trial.take() else { return };
+        let registration = (version.register)(config);
+        hosted.switch_to(version);
+        self.turn(name, |channel, turn| channel.switched(registration, turn));
+        done.send(Ok(()));
+    }
+
+    fn drop_version(&mut self, name: &ChannelName, reason: String) {
+        let trial = self.channels.get_mut(name).and_then(|hosted| hosted.trial.take());
+        if let Some((_, done)) = trial {
+            done.send(Err(UpgradeError::CannotStart { channel: name.clone(), reason }));
+        }
     }
 
     fn open_link(&mut self, name: &ChannelName) {
@@ -116,7 +138,7 @@ struct UnsentResponse {
     channel: ChannelName,
     identities: Vec<RequestIdentity>,
     stored: Vec<DedupeId>,
-    response: OutgoingHttpResponse,
+    response: Arc<ChannelResponse>,
     /// None once the client has been told to come back.
     responder: Option<ResponseSender>,
     responded: RespondedSender,
@@ -125,10 +147,10 @@ struct UnsentResponse {
 impl UnsentResponse {
     /// The store has the batch, has failed, or will never have it. After a failure the client is told to come back, although
     /// the batch will be kept: at-least-once allows that, and an id of the provider's makes it once.
-    fn stored(&mut self, outcome: Result<(), CommitError>) {
-        let is_delayed = matches!(outcome, Err(CommitError::Unavailable { .. }));
+    fn stored(&mut self, outcome: Result<(), StateError>) {
+        let is_delayed = matches!(outcome, Err(StateError::Unavailable { .. }));
         let response = match outcome {
-            Ok(()) => WebhookResponse::Guest(std::mem::take(&mut self.response)),
+            Ok(()) => WebhookResponse::Channel(Arc::clone(&self.response)),
             Err(_) => WebhookResponse::Refused(WebhookRefusal::StoreUnavailable),
         };
         if !self.identities.is_empty() {

@@ -5,23 +5,22 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
+use super::hosted::Version;
+use super::runnable::RunnableLane;
+use super::shared::SharedRouter;
+use super::state::Router;
 use crate::channel::ChannelName;
 use crate::channel::lane::LaneKind;
 use crate::channel::workspace::WorkspaceSnapshot;
-use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue};
+use crate::event::callback::{Callback, CallbackKind, CallbackReport};
 use crate::event::completion::{Completion, Ticket};
-use crate::event::setup::StartConfig;
+use crate::event::setup::ReadStartConfig;
 use crate::model::deadline::deadline_after;
 use crate::sandbox::{
-    CallbackContext, MemoryBudget, MemoryReservation, PreparedChannelModule, StopFlag, WasmChannelError,
+    CallbackContext, CallbackRunner, MemoryBudget, MemoryReservation, PreparedChannelModule, StopFlag,
+    WasmChannelError,
 };
 use crate::secrets::SecretError;
-use crate::server::responses::headers_of;
-
-use super::hosted::HostedChannel;
-use super::runnable::Entry;
-use super::shared::SharedRouter;
-use super::state::Router;
 
 /// Why a lane's next job does not start.
 enum NotStarted {
@@ -71,7 +70,7 @@ impl Router {
     }
 
     /// A job of this lane has started: the next one may be able to.
-    fn look_again_at(&mut self, entry: &Entry<ChannelName>) {
+    fn look_again_at(&mut self, entry: &RunnableLane<ChannelName>) {
         self.unmark(entry);
         let hosted = self.channels.get_mut(&entry.key);
         if hosted.is_some_and(|hosted| hosted.channel.mark_if_runnable(entry.lane)) {
@@ -79,13 +78,13 @@ impl Router {
         }
     }
 
-    fn unmark(&mut self, entry: &Entry<ChannelName>) {
+    fn unmark(&mut self, entry: &RunnableLane<ChannelName>) {
         if let Some(hosted) = self.channels.get_mut(&entry.key) {
             hosted.channel.unmark(entry.lane);
         }
     }
 
-    fn start_next_of(&mut self, entry: &Entry<ChannelName>) -> Result<(), NotStarted> {
+    fn start_next_of(&mut self, entry: &RunnableLane<ChannelName>) -> Result<(), NotStarted> {
         let lane = entry.lane;
         let hosted = self.channels.get_mut(&entry.key).ok_or(NotStarted::NotRunnable)?;
         let wanted = hosted.channel.next_wants(lane).ok_or(NotStarted::NotRunnable)?;
@@ -101,7 +100,7 @@ impl Router {
         let ticket = Ticket(self.last_ticket + 1);
         let started = hosted.channel.start_next(lane, ticket).ok_or(NotStarted::NotRunnable)?;
         let kind = started.callback.kind();
-        let outcome = Outcome {
+        let outcome = PendingReport {
             completed: self.completed.clone(),
             ticket,
             channel: entry.key.shared(),
@@ -109,16 +108,19 @@ impl Router {
             report: None,
             is_told: false,
         };
+        let version = hosted.version_of(started.is_trial);
+        let context = context(version, &hosted.stop, started.workspace, memory, &self.stop);
         let work = Work {
-            context: context(hosted, started.workspace, memory, &self.stop),
+            context,
             callback: started.callback,
-            start_config: hosted.start_config.clone(),
-            module: hosted.module.clone(),
+            start_config: version.start_config.clone(),
+            module: version.module.clone(),
+            runner: hosted.runner.clone(),
             outcome,
         };
         self.last_ticket = ticket.0;
         self.running_in[lane as usize] += 1;
-        self.running.insert(ticket, Running { channel: entry.key.clone(), lane, kind });
+        self.running.insert(ticket, RunningCallback { channel: entry.key.clone(), lane, kind });
         self.give_to_worker(work);
         Ok(())
     }
@@ -135,7 +137,7 @@ impl Router {
 }
 
 /// A callback that a worker runs.
-pub(super) struct Running {
+pub(super) struct RunningCallback {
     pub channel: ChannelName,
     pub lane: LaneKind,
     pub kind: CallbackKind,
@@ -143,34 +145,24 @@ pub(super) struct Running {
 
 /// What a callback is run with. Its instance is made by the worker.
 fn context(
-    hosted: &HostedChannel,
+    version: &Version,
+    stop_of_channel: &StopFlag,
     workspace: WorkspaceSnapshot,
     memory: MemoryReservation,
     stop: &StopFlag,
 ) -> CallbackContext {
     CallbackContext {
-        channel: hosted.runtime.clone(),
+        channel: version.runtime.clone(),
         workspace,
-        deadline: deadline_after(Instant::now(), hosted.runtime.limits.callback_timeout),
-        stop: stop.or(&hosted.stop),
+        deadline: deadline_after(Instant::now(), version.runtime.limits.callback_timeout),
+        stop: stop.or(stop_of_channel),
         memory,
-    }
-}
-
-/// A response that cannot be sent is an error of the callback, found before anything of it is kept: the sender is told 500
-/// and tries again.
-fn check_response(channel: &str, report: &mut CallbackReport) {
-    if let Ok(CallbackValue::Http(response)) = &report.result
-        && let Err(error) = headers_of(response)
-    {
-        let reason = error.to_string();
-        report.result = Err(WasmChannelError::UnusableResponse { channel: channel.to_owned(), reason });
     }
 }
 
 /// The callback as the guest gets it: `on-start` with the channel's configuration, which is made here, on a worker, because
 /// it reads secrets.
-fn with_config(callback: Callback, start_config: &StartConfig) -> Result<Callback, SecretError> {
+fn with_config(callback: Callback, start_config: &ReadStartConfig) -> Result<Callback, SecretError> {
     match callback {
         Callback::Start { .. } => Ok(Callback::Start { config_json: start_config()? }),
         other => Ok(other),
@@ -178,11 +170,11 @@ fn with_config(callback: Callback, start_config: &StartConfig) -> Result<Callbac
 }
 
 /// A lane may use all workers but a few, so that a burst in one kind of lane leaves the others able to work; polls, which
-/// may wait half a minute for an upstream server, use at most half, and status updates a quarter.
+/// may wait half a minute for an upstream server, use at most half, and status updates and versions that are tried a quarter.
 fn has_worker_for(lane: LaneKind, workers: usize, running_in: &[usize; LaneKind::COUNT]) -> bool {
     let most = match lane {
         LaneKind::Poll => workers / 2,
-        LaneKind::Status => workers / 4,
+        LaneKind::Status | LaneKind::Trial => workers / 4,
         LaneKind::Inbound | LaneKind::Timer | LaneKind::Outbound => workers - workers / 8,
     };
     running_in.iter().sum::<usize>() < workers && running_in[lane as usize] < most.max(1)
@@ -194,9 +186,10 @@ pub(super) struct Work {
     // no worker is reported.
     context: CallbackContext,
     callback: Callback,
-    start_config: StartConfig,
+    start_config: ReadStartConfig,
     module: Arc<PreparedChannelModule>,
-    outcome: Outcome,
+    runner: Option<Arc<dyn CallbackRunner>>,
+    outcome: PendingReport,
 }
 
 impl Work {
@@ -208,17 +201,19 @@ impl Work {
         }
     }
 
-    fn run(self) -> Outcome {
-        let Self { context, callback, start_config, module, mut outcome } = self;
-        let mut report = match with_config(callback, &start_config) {
-            Ok(callback) => module.run(context, &callback),
+    fn run(self) -> PendingReport {
+        let Self { context, callback, start_config, module, runner, mut outcome } = self;
+        let report = match with_config(callback, &start_config) {
+            Ok(callback) => match runner {
+                Some(runner) => runner.run(&module, context, &callback),
+                None => module.run(context, &callback),
+            },
             Err(error) => {
                 let channel = outcome.channel.to_string();
                 let reason = format!("the secrets cannot be read: {error}");
                 CallbackReport::failed(outcome.kind, WasmChannelError::StartConfig { channel, reason })
             }
         };
-        check_response(&outcome.channel, &mut report);
         outcome.report = Some(Box::new(report));
         outcome
     }
@@ -226,7 +221,7 @@ impl Work {
 
 /// Sends a callback's report when it is dropped: also when the worker panicked, or there was none. A lane whose callback
 /// never ended would stand still for ever.
-struct Outcome {
+struct PendingReport {
     completed: Sender<Completion>,
     ticket: Ticket,
     channel: Arc<str>,
@@ -235,7 +230,7 @@ struct Outcome {
     is_told: bool,
 }
 
-impl Outcome {
+impl PendingReport {
     /// Tells the router at once when nobody has it, else by its queue. Returns what this worker is to run next.
     fn tell(mut self, router: &Weak<SharedRouter>) -> Option<Work> {
         let (router, report) = (router.upgrade()?, self.report.take()?);
@@ -252,7 +247,7 @@ impl Outcome {
     }
 }
 
-impl Drop for Outcome {
+impl Drop for PendingReport {
     fn drop(&mut self) {
         if self.is_told {
             return;
@@ -282,6 +277,7 @@ mod tests {
             (LaneKind::Outbound, 32, 28),
             (LaneKind::Poll, 32, 16),
             (LaneKind::Status, 32, 8),
+            (LaneKind::Trial, 32, 8),
             (LaneKind::Inbound, 4, 4),
             (LaneKind::Poll, 1, 1),
             (LaneKind::Status, 1, 1),
@@ -294,8 +290,8 @@ mod tests {
             assert!(has_worker_for(lane, workers, &running(share - 1)), "{lane:?} of {workers}");
             assert!(!has_worker_for(lane, workers, &running(share)), "{lane:?} of {workers}");
         }
-        assert!(!has_worker_for(LaneKind::Inbound, 8, &[1, 4, 0, 2, 1]), "all workers are taken");
-        assert!(has_worker_for(LaneKind::Inbound, 8, &[1, 3, 0, 2, 1]));
+        assert!(!has_worker_for(LaneKind::Inbound, 8, &[1, 4, 0, 2, 1, 0]), "all workers are taken");
+        assert!(has_worker_for(LaneKind::Inbound, 8, &[1, 3, 0, 2, 1, 0]));
     }
 
     /// A guest that waited for 200 MB held up every other channel.

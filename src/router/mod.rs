@@ -9,6 +9,7 @@
 //! | `state` | the channels, and who gets which news |
 //! | `hosted` | a channel with its ways to the world |
 //! | `carry_out` | the actions of a channel |
+//! | `log_lines` | what is said in the log |
 //! | `dispatch`, `runnable` | who may start now: workers, memory |
 //! | `storage` | the store: batches on their way, failure and recovery |
 //! | `responded` | requests that were responded to, for duplicates of them |
@@ -20,6 +21,7 @@ mod carry_out;
 pub(crate) mod deadlines;
 mod dispatch;
 mod hosted;
+mod log_lines;
 mod responded;
 mod runnable;
 pub(crate) mod scheduler;

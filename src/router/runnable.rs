@@ -8,16 +8,16 @@ use crate::channel::lane::LaneKind;
 /// thousand channels that wait for a worker, looking at each of them at every event took most of a core.
 #[derive(Debug)]
 pub struct Runnable<K> {
-    queues: [VecDeque<Entry<K>>; LaneKind::COUNT],
+    queues: [VecDeque<RunnableLane<K>>; LaneKind::COUNT],
     /// The lanes that found no memory, the first one first. They are looked at again when memory was freed.
-    starved: VecDeque<Entry<K>>,
+    starved: VecDeque<RunnableLane<K>>,
     memory_was_freed: bool,
     last_number: u64,
 }
 
 /// A lane, and since when it is runnable.
 #[derive(Clone, Debug)]
-pub struct Entry<K> {
+pub struct RunnableLane<K> {
     number: u64,
     pub key: K,
     pub lane: LaneKind,
@@ -33,12 +33,12 @@ impl<K> Runnable<K> {
     /// Adds a lane after all others.
     pub fn push(&mut self, key: K, lane: LaneKind) {
         self.last_number += 1;
-        self.queues[lane as usize].push_back(Entry { number: self.last_number, key, lane });
+        self.queues[lane as usize].push_back(RunnableLane { number: self.last_number, key, lane });
     }
 
     /// Takes the lane that has been runnable for longest among the kinds that can start. Those that waited for memory come
     /// first once some was freed.
-    pub fn pop(&mut self, can_start: impl Fn(LaneKind) -> bool) -> Option<Entry<K>> {
+    pub fn pop(&mut self, can_start: impl Fn(LaneKind) -> bool) -> Option<RunnableLane<K>> {
         if std::mem::take(&mut self.memory_was_freed) {
             for entry in std::mem::take(&mut self.starved).into_iter().rev() {
                 self.queues[entry.lane as usize].push_front(entry);
@@ -52,14 +52,14 @@ impl<K> Runnable<K> {
     }
 
     /// Keeps a lane that found no memory until some is freed.
-    pub fn starve(&mut self, entry: Entry<K>) {
+    pub fn starve(&mut self, entry: RunnableLane<K>) {
         let at = self.starved.partition_point(|other| other.number < entry.number);
         self.starved.insert(at, entry);
     }
 
     /// Whether a lane that was runnable before this one still waits for memory: none may overtake it there, or a large
     /// guest would wait for ever.
-    pub fn is_behind_a_starved_one(&self, entry: &Entry<K>) -> bool {
+    pub fn is_behind_a_starved_one(&self, entry: &RunnableLane<K>) -> bool {
         self.starved.front().is_some_and(|first| first.number < entry.number)
     }
 
@@ -81,8 +81,9 @@ impl<K> Runnable<K> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use LaneKind::{Inbound, Outbound, Poll};
+
+    use super::*;
 
     fn filled() -> Runnable<char> {
         let mut runnable = Runnable::default();

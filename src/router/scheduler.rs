@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::deadlines::Deadlines;
 use crate::channel::ChannelName;
 use crate::event::queue::{EventSender, NotQueued};
 use crate::event::{Event, Wakeup};
@@ -12,8 +13,6 @@ use crate::model::clock::{self, ClockJump, ClockWatch, millis};
 use crate::model::deadline::deadline_after;
 use crate::model::vital_thread::spawn_vital;
 use crate::model::wait::{receive, receive_until};
-
-use super::deadlines::Deadlines;
 
 /// How many commands may wait for the scheduler. It never blocks on the router, so a sender waits microseconds.
 const COMMAND_CAPACITY: usize = 1024;
@@ -145,10 +144,11 @@ impl<W: Fn() -> u64> Scheduler<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::event::queue::event_queue;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::event::queue::event_queue;
 
     const GENEROUS: Duration = Duration::from_secs(60);
 

@@ -6,7 +6,8 @@
 //! is in them. Nobody else ever waits for the router.
 //!
 //! # Invariants
-//! - Everything that runs the router holds the lock, so events and completions are handled one at a time.
+//! - Everything that runs the router holds the lock, so events and completions are handled one at a time. They are taken out of their
+//!   queues under it, too, so they are handled in the order in which they were sent.
 //! - A request is handled at once only when no event is queued or in the hands of the router's thread
 //!   ([`EventReceiver::is_caught_up`]): requests of one client stay in order.
 //! - The store's thread and the scheduler's never run the router: it waits for the store's queue, and sets deadlines.
@@ -16,18 +17,18 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use crossbeam_channel::{Receiver, select_biased};
+use crossbeam_channel::{Receiver, Select, TryRecvError};
 
+use super::dispatch::Work;
+use super::state::Router;
 use crate::event::Event;
 use crate::event::callback::CallbackReport;
 use crate::event::completion::{Completion, Ticket};
 use crate::event::queue::HandleNow;
 use crate::model::vital_thread::end_process_on_panic;
 
-use super::dispatch::Work;
-use super::state::Router;
-
-/// A router that several threads may run, one at a time.
+/// A router that several threads may run, one at a time: whoever holds the lock runs it. It is there until its own thread takes it out
+/// at the end.
 pub struct SharedRouter(Mutex<Option<Router>>);
 
 impl SharedRouter {
@@ -53,16 +54,19 @@ impl SharedRouter {
 
     /// Waits for news and handles them. False when there will be none.
     fn take_next(&self, completions: &Receiver<Completion>, events: &Receiver<Event>) -> bool {
-        select_biased! {
-            recv(completions) -> completion => match (completion, self.lock().as_mut()) {
-                (Ok(completion), Some(router)) => router.completed(completion),
-                _ => return false,
-            },
-            recv(events) -> event => match (event, self.lock().as_mut()) {
-                (Ok(event), Some(router)) => router.queued_event(event),
-                _ => return false,
-            },
-        }
+        let mut news = Select::new();
+        news.recv(completions);
+        news.recv(events);
+        // Nothing is taken yet: a worker that has the router would handle later completions before one in these hands.
+        news.ready();
+        let mut guard = self.lock();
+        let Some(router) = guard.as_mut() else { return false };
+        let event = match events.try_recv() {
+            Ok(event) => Some(event),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => return false,
+        };
+        router.news(event);
         true
     }
 
@@ -97,5 +101,72 @@ impl HandleNow for SharedRouter {
             }
             None => Err(event),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+    use crate::event::arrival::RouterCommand;
+    use crate::event::queue::event_queue;
+    use crate::inbox::{DeadLetterNotice, DeliveryPolicy, Mailbox, QueueLimits, StoredMessage};
+    use crate::router::{RouterConfig, RouterParts, scheduler};
+    use crate::sandbox::{StopFlag, WorkerPool};
+    use crate::store::{MemoryStore, MessageId, NewReply, PendingReply, Retention, StoreThread};
+    use crate::test_support::eventually;
+
+    struct Silent;
+
+    impl DeadLetterNotice for Silent {
+        fn reply_to(&self, _: MessageId, _: &StoredMessage, _: Option<&str>) -> Option<NewReply> {
+            None
+        }
+
+        fn stored(&self, _: PendingReply) {}
+    }
+
+    /// The router's thread took a completion and then waited for the router, which a worker had. That one handled those behind it first: a
+    /// reply came to its channel after later ones of its conversation, and was sent after them.
+    #[test]
+    fn a_completion_stays_in_its_queue_while_another_thread_has_the_router() {
+        let (completed, completions) = unbounded();
+        let (events, inbox) = event_queue(1);
+        let (scheduler, _scheduler_thread) = scheduler::start(events.clone()).unwrap();
+        let store = StoreThread::in_memory(MemoryStore::new(), &Retention::default());
+        let (limits, policy) = (QueueLimits::default(), DeliveryPolicy::default());
+        let parts = RouterParts {
+            events: inbox,
+            completions: completions.clone(),
+            completed: completed.clone(),
+            scheduler,
+            workers: WorkerPool::shared(1, 0),
+            store: store.handle(),
+            mailbox: Mailbox::new(store.handle(), limits, policy, Box::new(Silent)),
+            stop: StopFlag::default(),
+            replies_waiting: Arc::default(),
+        };
+        let router = SharedRouter::new(Router::new(RouterConfig::default(), parts));
+        let running = thread::spawn({
+            let router = Arc::clone(&router);
+            move || router.run()
+        });
+        completed.send(Completion::MemoryFreed).unwrap();
+        eventually("the thread works", || completions.is_empty().then_some(()));
+        let in_use = router.lock();
+        completed.send(Completion::MemoryFreed).unwrap();
+        let until = Instant::now() + Duration::from_millis(300);
+        while Instant::now() < until {
+            assert_eq!(completions.len(), 1, "somebody has taken it without having the router");
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(in_use);
+        eventually("it is handled", || completions.is_empty().then_some(()));
+        events.send(Event::Command(RouterCommand::Shutdown { grace: Duration::ZERO })).ok().unwrap();
+        running.join().unwrap();
     }
 }

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::channel::machine::Command;
+use super::hosted::HostedChannel;
+use super::state::Router;
+use crate::channel::machine::ChannelCommand;
 use crate::event::callback::CallbackReport;
 use crate::event::{ShutdownPhase, Wakeup};
 use crate::model::deadline::deadline_after;
 use crate::sandbox::{StopFlag, WasmChannelError};
-
-use super::hosted::HostedChannel;
-use super::state::Router;
 
 /// A guest that is stopped notices after one slice of fuel, which takes milliseconds.
 const TIME_TO_STOP: Duration = Duration::from_millis(500);
@@ -22,9 +21,11 @@ impl Router {
         }
         self.stopping = Some(ShutdownPhase::Draining);
         self.grace = grace;
+        // Acknowledgements would keep the end waiting for two seconds.
+        self.storage.stop_deferring();
         self.scheduler.set(Wakeup::GraceOver(ShutdownPhase::Draining), deadline_after(Instant::now(), grace));
         self.channels.values().for_each(HostedChannel::close_link);
-        self.command_all(|| Command::Drain);
+        self.command_all(|| ChannelCommand::Drain);
         self.runnable.clear();
         self.start_on_shutdown();
     }
@@ -65,7 +66,7 @@ impl Router {
         self.stop = StopFlag::default();
         let phase = Wakeup::GraceOver(ShutdownPhase::OnShutdown);
         self.scheduler.set(phase, deadline_after(Instant::now(), self.grace));
-        self.command_all(|| Command::Shutdown);
+        self.command_all(|| ChannelCommand::Shutdown);
         // No event may follow before the end of the grace.
         self.start_what_can_start();
     }

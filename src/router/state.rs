@@ -6,51 +6,63 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
+use serde::Deserialize;
+use serde::de::Deserializer;
 
-use crate::channel::ChannelName;
-use crate::channel::lane::LaneKind;
-use crate::channel::machine::{Action, Channel, Command, Settings, Turn};
-use crate::channel::outbox::RetryPolicy;
-use crate::event::arrival::{AddChannelError, LinkArrival, RouterCommand, Webhook};
-use crate::event::callback::CallbackReport;
-use crate::event::completion::{Completion, Ticket};
-use crate::event::health::ChannelHealth;
-use crate::event::queue::EventReceiver;
-use crate::event::response::WebhookRefusal;
-use crate::event::setup::{ChannelSetup, StoredChannel};
-use crate::event::{Event, ShutdownPhase, Wakeup};
-use crate::inbox::Mailbox;
-use crate::model::clock::Moment;
-use crate::router::scheduler::SchedulerHandle;
-use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool};
-use crate::store::{PendingReply, ReplyId, StoreHandle};
-
-use super::dispatch::{Floors, Running, Work};
+use super::dispatch::{Floors, RunningCallback, Work};
 use super::hosted::HostedChannel;
 use super::responded::RespondedQueue;
 use super::runnable::Runnable;
 use super::shared::SharedRouter;
 use super::storage::{Storage, View};
+use crate::channel::ChannelName;
+use crate::channel::lane::LaneKind;
+use crate::channel::machine::{Action, Channel, ChannelCommand, MachineSettings, Turn};
+use crate::channel::outbox::RetryPolicy;
+use crate::event::arrival::{AddChannelError, LinkArrival, RouterCommand, UpgradeError, Webhook};
+use crate::event::callback::CallbackReport;
+use crate::event::completion::{Completion, Ticket};
+use crate::event::health::ChannelHealth;
+use crate::event::queue::EventReceiver;
+use crate::event::response::WebhookRefusal;
+use crate::event::setup::ChannelSetup;
+use crate::event::{Event, ShutdownPhase, Wakeup};
+use crate::inbox::Mailbox;
+use crate::model::clock::Moment;
+use crate::model::{bounded, oneshot};
+use crate::router::scheduler::SchedulerHandle;
+use crate::sandbox::{MemoryBudget, StopFlag, WorkerPool, default_memory_budget};
+use crate::store::{LoadedChannel, PendingReply, ReplyId, StoreHandle};
 
 /// What an operator can set about the router.
-#[derive(Clone, Debug)]
+/// Deserialises from fields at the top of `tinclaw.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RouterConfig {
-    /// Guest memory that all running callbacks may have together.
+    /// Guest memory that all running callbacks may have together, in bytes. Default a quarter of what the process may use (the
+    /// machine's memory, the limit of its control group, its limit on address space), between 8 and 256 MiB.
+    #[serde(rename = "memory_budget_mb", deserialize_with = "memory_budget")]
     pub memory_budget: usize,
     /// How replies are retried.
     pub retry: RetryPolicy,
-    /// How long a webhook may wait for its turn before it gets 503.
+    /// How long a webhook may wait for its turn before it gets 503. Default 20 s.
+    #[serde(rename = "queue_timeout_secs", deserialize_with = "bounded::secs::<_, 1, 300>")]
     pub queue_timeout: Duration,
 }
 
 impl Default for RouterConfig {
     fn default() -> Self {
         Self {
-            memory_budget: 256 * 1024 * 1024,
+            memory_budget: default_memory_budget(),
             retry: RetryPolicy::default(),
             queue_timeout: Duration::from_secs(20),
         }
     }
+}
+
+/// From MiB to bytes.
+fn memory_budget<'de, D: Deserializer<'de>>(field: D) -> Result<usize, D::Error> {
+    Ok(usize::try_from(bounded::megabytes::<_, 1, 65_536>(field)?).unwrap_or(usize::MAX))
 }
 
 /// The threads and queues that the router works with.
@@ -100,13 +112,14 @@ pub struct Router {
     /// What the channels' turns lead to; empty between two of them.
     actions: Vec<Action>,
     /// Every callback that runs, also those of channels that were removed since.
-    pub(super) running: HashMap<Ticket, Running>,
-    /// Callbacks that run, by lane.
+    pub(super) running: HashMap<Ticket, RunningCallback>,
+    /// Callbacks of `running`, by lane: one is added when a callback is handed to a worker, and taken away with its report.
     pub(super) running_in: [usize; LaneKind::COUNT],
     pub(super) last_ticket: u64,
     pub(super) floors: Floors,
     /// Lanes that may have something to start.
     pub(super) runnable: Runnable<ChannelName>,
+    /// As [`RouterParts::replies_waiting`].
     pub(super) replies_waiting: Arc<AtomicUsize>,
     pub(super) responded: RespondedQueue,
     /// Whether [`Wakeup::QueueTimeout`] is set.
@@ -171,16 +184,13 @@ impl Router {
         (self.completions.clone(), self.events.channel().clone())
     }
 
-    /// A completion was taken from its queue.
-    pub(super) fn completed(&mut self, completion: Completion) {
-        self.complete(completion);
-        self.start_what_can_start();
-    }
-
-    /// An event was taken from its queue.
-    pub(super) fn queued_event(&mut self, event: Event) {
-        self.handle(event);
-        self.events.handled();
+    /// The router's thread was woken: by completions, or by an event that it took from its queue.
+    pub(super) fn news(&mut self, event: Option<Event>) {
+        self.complete_queued();
+        if let Some(event) = event {
+            self.handle(event);
+            self.events.handled();
+        }
         self.start_what_can_start();
     }
 
@@ -263,7 +273,7 @@ impl Router {
     fn due(&mut self, wakeup: Wakeup) {
         match wakeup {
             Wakeup::Channel(channel, due) => self.turn(&channel, |channel, turn| channel.due(due, turn)),
-            Wakeup::ClockAhead => self.command_all(|| Command::ClockAhead),
+            Wakeup::ClockAhead => self.command_all(|| ChannelCommand::ClockAhead),
             Wakeup::QueueTimeout => self.refuse_overdue(),
             Wakeup::GraceOver(phase) => self.grace_is_over(phase),
         }
@@ -275,8 +285,21 @@ impl Router {
                 // Nobody may wait for the result any more; the channel is added all the same.
                 done.send(self.add_channel(*setup, *stored));
             }
+            RouterCommand::Upgrade(setup, done) => self.try_version(*setup, done),
             RouterCommand::Remove(channel, done) => done.send(self.remove_channel(&channel)),
-            RouterCommand::Status(channel, update) => self.command_to(&channel, Command::Status(update)),
+            #[cfg(feature = "cli")]
+            RouterCommand::RunWith(channel, runner, done) => {
+                let hosted = self.channels.get_mut(&channel);
+                done.send(hosted.map(|hosted| hosted.runner = runner).is_some());
+            }
+            #[cfg(feature = "cli")]
+            RouterCommand::Services(channel, reply) => {
+                let hosted = self.channels.get(&channel);
+                reply.send(hosted.map(|hosted| Arc::clone(&hosted.version.runtime.services)));
+            }
+            RouterCommand::Status(channel, update) => {
+                self.command_to(&channel, ChannelCommand::Status(update))
+            }
             RouterCommand::RetryReply(reply) => self.reply_stored(reply),
             RouterCommand::DropReply(id) => self.drop_reply(id),
             RouterCommand::Health(reply) => reply.send(self.health()),
@@ -311,12 +334,12 @@ impl Router {
         self.actions = actions;
     }
 
-    pub(super) fn command_to(&mut self, name: &ChannelName, command: Command) {
+    pub(super) fn command_to(&mut self, name: &ChannelName, command: ChannelCommand) {
         self.turn(name, |channel, turn| channel.command(command, turn));
     }
 
     /// Tells every channel the same.
-    pub(super) fn command_all(&mut self, command: impl Fn() -> Command) {
+    pub(super) fn command_all(&mut self, command: impl Fn() -> ChannelCommand) {
         let names: Vec<_> = self.channels.keys().cloned().collect();
         for name in names {
             self.command_to(&name, command());
@@ -331,7 +354,7 @@ impl Router {
         self.turn(&running.channel, |channel, turn| channel.finished(ticket, report, turn));
     }
 
-    fn add_channel(&mut self, setup: ChannelSetup, stored: StoredChannel) -> Result<(), AddChannelError> {
+    fn add_channel(&mut self, setup: ChannelSetup, stored: LoadedChannel) -> Result<(), AddChannelError> {
         let name = setup.name.clone();
         if self.stopping.is_some() {
             return Err(AddChannelError::Stopping(name));
@@ -339,18 +362,34 @@ impl Router {
         if self.channels.contains_key(&name) {
             return Err(AddChannelError::Duplicate(name));
         }
-        let settings = Settings::new(&setup, self.config.retry, self.storage.ids().clone());
+        let settings = MachineSettings::new(&setup, self.config.retry, self.storage.ids().clone());
         let channel = Channel::new(settings, stored, Moment::now());
         // Only those that somebody can deliver count against the limit of all.
         self.replies_waiting.fetch_add(channel.replies(), Ordering::Relaxed);
         self.channels.insert(name.clone(), HostedChannel::new(setup, channel));
-        self.command_to(&name, Command::Start);
+        self.command_to(&name, ChannelCommand::Start);
         Ok(())
+    }
+
+    /// Tries another version of a channel that runs.
+    fn try_version(&mut self, setup: ChannelSetup, done: oneshot::Sender<Result<(), UpgradeError>>) {
+        let name = setup.name.clone();
+        let is_stopping = self.stopping.is_some();
+        let settings = MachineSettings::new(&setup, self.config.retry, self.storage.ids().clone());
+        match self.channels.get_mut(&name) {
+            _ if is_stopping => done.send(Err(UpgradeError::Stopping(name))),
+            None => done.send(Err(UpgradeError::NotRunning(name))),
+            Some(hosted) if hosted.trial.is_some() => done.send(Err(UpgradeError::UnderWay(name))),
+            Some(hosted) => {
+                hosted.trial = Some((setup.into(), done));
+                self.command_to(&name, ChannelCommand::Try(Box::new(settings)));
+            }
+        }
     }
 
     /// Takes a channel out at once; false when there is none of this name.
     fn remove_channel(&mut self, name: &ChannelName) -> bool {
-        self.command_to(name, Command::Remove);
+        self.command_to(name, ChannelCommand::Remove);
         let Some(hosted) = self.channels.remove(name) else { return false };
         hosted.stop.stop();
         hosted.close_link();
@@ -362,7 +401,7 @@ impl Router {
     /// A reply is durable, and counted as one that waits.
     fn reply_stored(&mut self, reply: PendingReply) {
         match self.channels.get(&*reply.channel).map(|hosted| hosted.channel.name().clone()) {
-            Some(name) => self.command_to(&name, Command::Deliver(reply)),
+            Some(name) => self.command_to(&name, ChannelCommand::Deliver(reply)),
             // Counted, and read from the store, when its channel is added.
             None => self.replies_are_gone(1),
         }
@@ -371,7 +410,7 @@ impl Router {
     fn drop_reply(&mut self, id: ReplyId) {
         let owner = self.channels.iter().find(|(_, hosted)| hosted.channel.has_reply(id));
         if let Some(name) = owner.map(|(name, _)| name.clone()) {
-            self.command_to(&name, Command::DropReply(id));
+            self.command_to(&name, ChannelCommand::DropReply(id));
         }
     }
 

@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
 
+use super::state::Router;
 use crate::channel::ChannelName;
-use crate::channel::machine::{Command, Host};
+use crate::channel::machine::{ChannelCommand, HostView};
 use crate::event::completion::{Completion, Stored};
 use crate::event::link::FrameAcknowledgement;
 use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::inbox::{Mailbox, Posted};
 use crate::model::clock::unix_ms;
 use crate::model::random::random;
-use crate::store::{Batch, Change, CommitError, DedupeId, Ids, ReplyId, StoreEvent, StoreHandle};
-
-use super::state::Router;
+use crate::net::channel_response::ChannelResponse;
+use crate::store::{Batch, Change, DedupeId, Ids, ReplyId, StateError, StoreEvent, StoreHandle};
 
 /// What the router knows of the store.
 pub(super) struct Storage {
@@ -47,6 +47,11 @@ impl Storage {
         self.store.is_idle()
     }
 
+    /// The host ends: nothing waits for another batch any more.
+    pub fn stop_deferring(&self) {
+        self.store.stop_deferring();
+    }
+
     /// Whether there is nothing to wait for at the end: everything has its outcome, or the store has failed. When it is not
     /// so, a completion comes when it may be.
     pub fn has_ended_or_wakes(&self) -> bool {
@@ -63,12 +68,14 @@ impl Storage {
         &self,
         batch: Batch,
         mailbox: &Mailbox,
-        mut then: impl FnMut(Result<(), CommitError>) + Send + 'static,
+        mut then: impl FnMut(Result<(), StateError>) + Send + 'static,
     ) {
         let mailbox = mailbox.clone();
         let mut messages = posted_messages(&batch);
+        let causes = super::log_lines::causes(&batch);
         self.store.commit(batch, move |outcome| {
             if outcome.is_ok() {
+                super::log_lines::accepted(&messages, &causes);
                 mailbox.post(std::mem::take(&mut messages));
             }
             then(outcome);
@@ -111,7 +118,7 @@ impl Storage {
         let is_rejected = Arc::new(AtomicBool::new(false));
         let rejected = is_rejected.clone();
         self.commit_then(batch, mailbox, move |outcome| {
-            if let Err(CommitError::Rejected { .. }) = outcome {
+            if let Err(StateError::Rejected { .. }) = outcome {
                 rejected.store(true, Ordering::Relaxed);
             }
         });
@@ -136,10 +143,8 @@ impl Storage {
             move |engine| engine.stored_response(id),
             move |stored| {
                 responder.send(match stored {
-                    Ok(Some(stored)) => {
-                        WebhookResponse::Guest(crate::channel::dedupe::restored_response(stored))
-                    }
-                    Ok(None) => WebhookResponse::Guest(crate::channel::dedupe::empty_ok()),
+                    Ok(Some(stored)) => WebhookResponse::Channel(stored),
+                    Ok(None) => WebhookResponse::Channel(Arc::new(ChannelResponse::empty_ok())),
                     Err(_) => WebhookResponse::Refused(WebhookRefusal::StoreUnavailable),
                 });
             },
@@ -153,7 +158,7 @@ pub(super) struct View<'a> {
     pub mailbox: &'a Mailbox,
 }
 
-impl Host for View<'_> {
+impl HostView for View<'_> {
     fn store_works(&self) -> bool {
         self.storage.works
     }
@@ -204,7 +209,7 @@ impl Router {
     fn store_failed(&mut self, reason: &Arc<str>) {
         log::error!("the store is down, so nothing is accepted: {reason}");
         self.storage.works = false;
-        self.command_all(|| Command::StoreFailed);
+        self.command_all(|| ChannelCommand::StoreFailed);
     }
 
     /// The store has everything that waited for it.
@@ -213,6 +218,6 @@ impl Router {
         self.storage.works = true;
         // Said anew when it is so.
         self.storage.is_low = false;
-        self.command_all(|| Command::StoreRecovered);
+        self.command_all(|| ChannelCommand::StoreRecovered);
     }
 }

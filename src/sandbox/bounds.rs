@@ -270,9 +270,9 @@ fn constant(expression: &ConstExpr<'_>) -> Result<(), BoundsError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     use wasmparser::Parser;
+
+    use super::*;
 
     fn size(text: &str) -> Result<ModuleSize, BoundsError> {
         size_of(&wat::parse_str(text).unwrap())

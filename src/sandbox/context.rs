@@ -6,6 +6,7 @@
 //!
 //! Limits are in [`ChannelLimits`](crate::capability::limits::ChannelLimits); those that are the same for every channel stand here.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,9 +16,11 @@ use wit_abi::types::PairingUpsertResult;
 
 use super::host_call_error::HostCallError;
 use super::memory::MemoryReservation;
+use super::prepared::PreparedChannelModule;
 use crate::capability::limits::ChannelLimits;
 use crate::channel::workspace::WorkspaceSnapshot;
 use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
+use crate::event::callback::{Callback, CallbackReport};
 use crate::model::log_throttle::{LogThrottle, Suppressed};
 
 /// What stays the same for all callbacks of a channel.
@@ -33,6 +36,7 @@ pub struct ChannelRuntimeInfo {
 }
 
 /// Bounds the log lines of a channel's guest over all its callbacks: whoever sends it requests causes them. Cloning shares it.
+/// The lock is held for the look-up that decides whether a line is written, never while it is.
 #[derive(Clone, Debug)]
 pub struct GuestLogRate(Arc<Mutex<LogThrottle>>);
 
@@ -107,6 +111,17 @@ pub struct CallbackContext {
     pub memory: MemoryReservation,
 }
 
+/// Runs the callbacks of a channel in place of the guest alone, to note what they do.
+pub trait CallbackRunner: fmt::Debug + Send + Sync {
+    /// Runs the callback with this guest.
+    fn run(
+        &self,
+        guest: &PreparedChannelModule,
+        context: CallbackContext,
+        callback: &Callback,
+    ) -> CallbackReport;
+}
+
 /// Why an outbound request got no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestHttpError {
@@ -159,9 +174,28 @@ pub trait GuestServices: Send + Sync {
         room: ResponseRoom<'_>,
     ) -> Result<OutboundResponse, GuestHttpError>;
 
-    /// A text of the guest for a log or an error, without the secrets that the guest was given on purpose.
-    fn without_given_secrets(&self, text: String) -> String {
+    /// Whether the guest is handed the files of replies in envelopes (`sandbox::wechat`).
+    fn seals_attachments(&self) -> bool {
+        false
+    }
+
+    /// The beginning of a guest's text for a log or an error, at least `limit` bytes, without the secrets that the guest was
+    /// given on purpose. No more than about `limit` bytes are copied: the copy counts in no memory budget.
+    fn without_given_secrets<'t>(&self, text: &'t str, limit: usize) -> Cow<'t, str> {
+        let _ = limit;
+        Cow::Borrowed(text)
+    }
+
+    /// A text for a file, without any secret of the channel.
+    #[cfg(feature = "cli")]
+    fn without_secrets(&self, text: String) -> String {
         text
+    }
+
+    /// What would become of a request of the guest, check by check, without any secret of the channel.
+    #[cfg(feature = "cli")]
+    fn explain_request(&self, _method: &str, _url: &str) -> Vec<crate::egress::ExplainedStep> {
+        Vec::new()
     }
 
     /// Whether a secret of this name is stored and this channel may know that.
@@ -228,6 +262,29 @@ pub trait GuestServices: Send + Sync {
 
     /// Unix time in milliseconds.
     fn now_millis(&self) -> u64;
+
+    /// WASI's wall clock: time since the Unix epoch. A clock that is set before it shows the epoch.
+    fn wall_clock(&self) -> Duration {
+        super::wasi::wall()
+    }
+
+    /// WASI's monotonic clock.
+    fn monotonic_nanos(&self) -> u64 {
+        super::wasi::monotonic_nanos()
+    }
+
+    /// Fills a buffer with random bytes; false when there are none.
+    fn fill_random(&self, bytes: &mut [u8]) -> bool {
+        use ring::rand::SecureRandom as _;
+        ring::rand::SystemRandom::new().fill(bytes).is_ok()
+    }
+}
+
+#[cfg(feature = "cli")]
+impl std::fmt::Debug for dyn GuestServices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GuestServices")
+    }
 }
 
 /// Timers set and cancelled by one callback.

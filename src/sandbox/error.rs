@@ -12,6 +12,7 @@ use wit_abi::guest::GuestError;
 use super::memory::GrowthRefusal;
 use crate::event::callback::CallbackKind;
 use crate::model::human_duration::HumanDuration;
+use crate::net::channel_response::UnusableResponse;
 
 /// Why a guest could not be prepared, instantiated or run to its end.
 ///
@@ -315,6 +316,8 @@ pub(super) enum Halt {
     NotGiven(Arc<str>),
     /// The guest broke the canonical ABI.
     Abi(String),
+    /// It returned a response that cannot be sent.
+    Response(UnusableResponse),
     /// The guest ended its own program.
     Exit(i32),
     /// The guest trapped, with wasmi's words for it.
@@ -331,6 +334,7 @@ impl fmt::Display for Halt {
             Self::Stopped => f.write_str("stopped"),
             Self::NotGiven(import) => write!(f, "`{import}` is not given to channels"),
             Self::Exit(code) => write!(f, "the guest ended its program with exit code {code}"),
+            Self::Response(reason) => write!(f, "it responded with {reason}"),
             Self::Abi(reason) | Self::Trap(reason) | Self::Host(reason) => f.write_str(reason),
         }
     }
@@ -394,6 +398,9 @@ impl Halt {
             (Self::Stopped, _) => WasmChannelError::Stopped { channel, callback },
             (Self::NotGiven(import), _) => {
                 WasmChannelError::ImportNotGiven { channel, callback, import: import.to_string() }
+            }
+            (Self::Response(reason), _) => {
+                WasmChannelError::UnusableResponse { channel, reason: reason.to_string() }
             }
             (Self::Abi(reason), _) => WasmChannelError::AbiViolation { channel, callback, reason },
             (Self::Host(reason), _) => WasmChannelError::HostFailure { channel, callback, reason },

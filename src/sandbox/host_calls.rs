@@ -18,6 +18,7 @@ use super::host_call_error::HostCallError;
 use super::scan;
 use super::state::{ChannelHostState, Guest, core_value, wasmi_value};
 use super::wasi::{self, Wasi, WasiFunc};
+use super::wechat;
 use super::worker_pool::panic_text;
 use crate::channel::workspace::workspace_path;
 use crate::egress::{OutboundCall, OutboundRequest};
@@ -42,7 +43,8 @@ fn perform(guest: &mut Guest<'_>, args: &[CoreValue], call: HostCall) -> Result<
     match call {
         HostCall::Log { level, message } => {
             let state = guest.state();
-            let message = state.channel.services.without_given_secrets(message);
+            let longest = state.channel.limits.log_line_bytes;
+            let message = state.channel.services.without_given_secrets(&message, longest);
             state.record.log(level, &message);
         }
         HostCall::NowMillis => {
@@ -55,12 +57,16 @@ fn perform(guest: &mut Guest<'_>, args: &[CoreValue], call: HostCall) -> Result<
         }
         HostCall::WorkspaceRead { path } => {
             let content = match guest.state().abi_version.world {
-                World::Channel => workspace_read(guest.state(), &path),
+                World::Channel => workspace_read(guest.state(), "workspace-read", &path),
                 World::Tool => guest.blocking(|state| read_file(state, &path))?,
             };
             imports::lower_workspace_read(args, &content, guest)?;
         }
-        HostCall::WorkspaceWrite { path, content } => {
+        HostCall::StateRead { path } => {
+            let content = workspace_read(guest.state(), "read", &path);
+            imports::lower_workspace_read(args, &content, guest)?;
+        }
+        HostCall::WorkspaceWrite { path, content } | HostCall::StateWrite { path, content } => {
             let result = workspace_write(guest.state(), &path, content);
             imports::lower_nothing_or_error(args, &in_words(result), guest)?;
         }
@@ -74,7 +80,10 @@ fn perform(guest: &mut Guest<'_>, args: &[CoreValue], call: HostCall) -> Result<
             let result = guest.state().record.store_attachment(attachment_id, data);
             imports::lower_nothing_or_error(args, &in_words(result), guest)?;
         }
-        HostCall::EmitMessage(message) => guest.state().record.emit(message),
+        HostCall::EmitMessage(message) => {
+            fetch_encrypted_files(guest, &message)?;
+            guest.state().record.emit(message);
+        }
         HostCall::WebsocketSendText { payload } | HostCall::SocketSend { text: payload } => {
             let result = guest.blocking(|state| {
                 state.record.had_side_effects();
@@ -143,12 +152,50 @@ fn tool_invoke(
     Ok(invoked.result)
 }
 
-fn workspace_read(state: &mut ChannelHostState, path: &str) -> Option<String> {
+/// Fetches files that WeChat keeps encrypted, and keeps them as if the guest had stored them.
+fn fetch_encrypted_files(guest: &mut Guest<'_>, message: &EmittedMessage) -> Result<(), Halt> {
+    let most = guest.state().channel.limits.attachments_per_message;
+    for file in message.attachments.iter().take(most) {
+        let (Some(url), Some(key)) = (&file.source_url, wechat::key_of(&file.extras_json)) else { continue };
+        if guest.state().record.has_attachment(&file.id) {
+            continue;
+        }
+        let fetched = guest.blocking(|state| fetch_encrypted_file(state, file.id.clone(), url, &key))?;
+        if let Err(error) = fetched {
+            guest.state().record.log(LogLevel::Warn, &format!("a file of a message is left out: {error}"));
+        }
+    }
+    Ok(())
+}
+
+fn fetch_encrypted_file(
+    state: &mut ChannelHostState,
+    id: String,
+    url: &str,
+    key: &[u8; 16],
+) -> Result<(), String> {
+    let request = OutboundRequest {
+        method: "GET".to_owned(),
+        url: url.to_owned(),
+        headers_json: "{}".to_owned(),
+        body: None,
+        timeout: None,
+    };
+    let response = http_request(state, request).map_err(|error| error.to_string())?;
+    if !(200..300).contains(&response.status) {
+        return Err(format!("its server responds with {}", response.status));
+    }
+    let data =
+        wechat::decrypted(response.body, key).ok_or("it is not encrypted with the key of the message")?;
+    state.record.store_attachment(id, data).map_err(|error| error.to_string())
+}
+
+fn workspace_read(state: &mut ChannelHostState, call: &str, path: &str) -> Option<String> {
     match workspace_path(path) {
         Ok(path) => state.workspace.read(&path).map(|content| content.as_ref().to_owned()),
         Err(error) => {
-            // The world has no error for this call; "no such file" is what the guest gets.
-            state.record.log(LogLevel::Warn, &format!("workspace-read was refused: {error}"));
+            // The worlds have no error for this call; "no such file" is what the guest gets.
+            state.record.log(LogLevel::Warn, &format!("{call} was refused: {error}"));
             None
         }
     }
@@ -170,11 +217,14 @@ fn http_request(
     }
     let call = OutboundCall { deadline, calls_before, purpose: state.purpose };
     state.http_calls = state.http_calls.saturating_add(1);
+    let body_bytes = request.body.as_ref().map_or(0, |body| body.len() as u64);
+    state.sent_bytes = state.sent_bytes.saturating_add(body_bytes);
     // Also a request that fails may have reached its server.
     state.record.had_side_effects();
     let url = request.url.clone();
     let services = &state.channel.services;
-    let redact = |text| services.without_given_secrets(text);
+    // Texts of services are short when they come here.
+    let redact = |text: String| services.without_given_secrets(&text, usize::MAX).into_owned();
     let limiter = &mut state.limiter;
     match services.http_request(request, call, &mut |bytes| limiter.copy(bytes)) {
         Ok(response) => {
@@ -199,8 +249,10 @@ fn moved_bytes(call: &HostCall) -> usize {
     match call {
         HostCall::Log { message, .. } => message.len(),
         HostCall::NowMillis | HostCall::PairingReadAllowFrom { .. } => 0,
-        HostCall::WorkspaceRead { path } => path.len(),
-        HostCall::WorkspaceWrite { path, content } => path.len() + content.len(),
+        HostCall::WorkspaceRead { path } | HostCall::StateRead { path } => path.len(),
+        HostCall::WorkspaceWrite { path, content } | HostCall::StateWrite { path, content } => {
+            path.len() + content.len()
+        }
         HostCall::HttpRequest { method, url, headers_json, body, .. } => {
             method.len() + url.len() + headers_json.len() + body.as_ref().map_or(0, Vec::len)
         }

@@ -1,6 +1,7 @@
 //! One callback, from its instance to its report. And one instance that runs nothing: whether a guest's initial state fits is
 //! known when it is loaded, not at its first callback.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,6 +10,7 @@ use wasmi::{AsContextMut, Func, Instance, Val};
 use wit_abi::canonical::{CoreArgs, CoreValue, GuestMemory};
 use wit_abi::exports;
 use wit_abi::guest::Export;
+use wit_abi::types::AgentResponse;
 
 use super::context::{
     CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, StopFlag,
@@ -20,7 +22,7 @@ use super::meter::{self, fuel_left};
 use super::prepared::PreparedChannelModule;
 use super::state::{ChannelHostState, Guest, Handles, wasmi_value};
 use super::worker_pool::panic_text;
-use super::{text, wasi};
+use super::{text, wasi, wechat};
 use crate::capability::limits::ChannelLimits;
 use crate::channel::workspace::WorkspaceSnapshot;
 use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose, ResponseRoom};
@@ -100,7 +102,8 @@ impl<'a> CallbackRun<'a> {
         match outcome {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(message)) => {
-                let message = self.store.data().channel.services.without_given_secrets(message);
+                let services = &self.store.data().channel.services;
+                let message = services.without_given_secrets(&message, MAX_GUEST_ERROR_BYTES);
                 let message = text::short_line(&message, MAX_GUEST_ERROR_BYTES);
                 Err(WasmChannelError::GuestError { channel: self.channel(), callback: kind, message })
             }
@@ -219,10 +222,14 @@ impl<'a> CallbackRun<'a> {
             Callback::Timer { name, payload } => exports::lower_on_timer(name, payload, guest)?,
             Callback::SocketText(text) => exports::lower_on_socket_text(text, guest)?,
             Callback::SocketClose { code, reason } => exports::lower_on_socket_close(*code, reason, guest)?,
-            Callback::Respond(response) => exports::lower_on_respond(response, &abi_version, guest)?,
+            Callback::Respond(response) => {
+                let response = handed_over(response, guest)?;
+                exports::lower_on_respond(&response, &abi_version, guest)?
+            }
             Callback::Status(update) => return exports::lower_on_status(update, &abi_version, guest),
             Callback::Broadcast { user_id, response } => {
-                exports::lower_on_broadcast(user_id, response, &abi_version, guest)?
+                let response = handed_over(response, guest)?;
+                exports::lower_on_broadcast(user_id, &response, &abi_version, guest)?
             }
         };
         Ok(Some(args))
@@ -241,7 +248,8 @@ impl<'a> CallbackRun<'a> {
         let value = match kind {
             CallbackKind::Start => exports::lift_on_start(pointer, memory)?.map(CallbackValue::Started),
             CallbackKind::HttpRequest => {
-                Ok(CallbackValue::Http(exports::lift_on_http_request(pointer, memory)?))
+                let response = exports::lift_on_http_request(pointer, memory)?;
+                Ok(CallbackValue::Http(response.try_into().map_err(Halt::Response)?))
             }
             CallbackKind::Respond => exports::lift_on_respond(pointer, memory)?.map(|()| CallbackValue::Done),
             CallbackKind::Broadcast => {
@@ -289,12 +297,14 @@ impl<'a> CallbackRun<'a> {
     ) -> CallbackReport {
         let left = fuel_left(&self.store);
         wasi::flush(self.store.data_mut());
-        let ChannelHostState { meter, limiter, record, workspace, http_calls, .. } = self.store.into_data();
+        let ChannelHostState { meter, limiter, record, workspace, http_calls, sent_bytes, .. } =
+            self.store.into_data();
         let usage = Usage {
             fuel: meter.spent(left),
             peak_memory: limiter.peak(),
             elapsed: meter.elapsed(),
             http_calls,
+            sent_bytes,
         };
         let (effects, logs) = match &result {
             Ok(_) => record.commit(workspace.into_changes()),
@@ -349,6 +359,22 @@ pub(super) fn check_instantiation(
         }
         Err(error) => Err(error),
     }
+}
+
+/// A reply as the guest gets it.
+fn handed_over<'r>(
+    response: &'r AgentResponse,
+    guest: &mut Guest<'_>,
+) -> Result<Cow<'r, AgentResponse>, Halt> {
+    if response.attachments.is_empty() || !guest.state().channel.services.seals_attachments() {
+        return Ok(Cow::Borrowed(response));
+    }
+    let bytes: usize = response.attachments.iter().map(|file| file.data.len()).sum();
+    if !guest.state().limiter.copy(bytes as u64) {
+        return Err(Halt::Trap("the host has no memory left to encrypt the files of the reply".to_owned()));
+    }
+    let sealed = wechat::sealed(response);
+    sealed.map(Cow::Owned).ok_or_else(|| Halt::Host("the system has no randomness".to_owned()))
 }
 
 /// What an instance that nobody asks for anything is made with.

@@ -12,7 +12,7 @@
 //! # Why this is sound
 //!
 //! A [`Mapping`] is private to the process and known to this file only: readable, writable, filled with zeroes or with what guests wrote,
-//! so always initialised. A [`Lease`] has its mapping alone, because [`Pool`] moves it out of its list under a lock. The
+//! so always initialised. A [`MappingLease`] has its mapping alone, because [`Pool`] moves it out of its list under a lock. The
 //! one slice that is made of it goes to a memory in the store of the same [`GuestStore`]. Its fields are private and the
 //! store itself is never exposed, so nobody can move it away from its lease: the store is gone before the mapping returns to
 //! its pool (fields are dropped in the order in which they are declared, and [`GuestStore::into_data`] keeps to it). After that
@@ -28,10 +28,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
-use rustix::process::{Resource, getrlimit};
 use wasmi::{AsContext, AsContextMut, Engine, Memory, MemoryType, Store, StoreContext, StoreContextMut};
 
 use super::scan::MemoryPlan;
+use crate::model::address_space::{self, GUESTS_PART};
 
 const MIB: usize = 1024 * 1024;
 const WASM_PAGE: usize = 64 * 1024;
@@ -49,7 +49,8 @@ const GRAIN: usize = if cfg!(target_pointer_width = "64") { 64 * MIB } else { 4 
 static POOL: Pool = Pool::new(Bounds {
     mappings: 64,
     bytes: if cfg!(target_pointer_width = "64") { 64 * GRAIN } else { 32 * GRAIN },
-    part_of_limit: 4,
+    // Threads need the rest.
+    part_of_limit: GUESTS_PART as usize,
 });
 
 /// Returns the pages and addresses of all mappings that no instance has used for so long to the system.
@@ -61,7 +62,7 @@ pub(super) fn release_idle(time: Duration) {
 pub(super) struct GuestStore<T: 'static> {
     // Before the lease: fields are dropped in this order.
     store: Store<T>,
-    lease: Option<Lease>,
+    lease: Option<MappingLease>,
     memory: Option<Memory>,
 }
 
@@ -146,7 +147,7 @@ impl<T> AsContextMut for GuestStore<T> {
 }
 
 /// The use of one mapping, which goes back to its pool when this is dropped.
-struct Lease {
+struct MappingLease {
     pool: &'static Pool,
     /// `None` only while it is dropped.
     mapping: Option<Mapping>,
@@ -154,7 +155,7 @@ struct Lease {
     used: usize,
 }
 
-impl Lease {
+impl MappingLease {
     /// The whole mapping.
     ///
     /// # Safety
@@ -167,7 +168,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for MappingLease {
     fn drop(&mut self) {
         if let Some(mapping) = self.mapping.take() {
             self.pool.take_back(mapping, self.used);
@@ -256,7 +257,7 @@ impl Pool {
     }
 
     /// A mapping of at least `len` bytes that nobody else has.
-    fn take(&'static self, len: usize) -> Option<Lease> {
+    fn take(&'static self, len: usize) -> Option<MappingLease> {
         let len = len.max(1).checked_next_multiple_of(GRAIN)?;
         let mut state = self.lock();
         let mapping = match state.free.iter().rposition(|mapping| mapping.len >= len) {
@@ -264,11 +265,11 @@ impl Pool {
             None => self.reserve(&mut state, len)?,
         };
         let used = mapping.len;
-        Some(Lease { pool: self, mapping: Some(mapping), used })
+        Some(MappingLease { pool: self, mapping: Some(mapping), used })
     }
 
     fn reserve(&self, state: &mut PoolState, len: usize) -> Option<Mapping> {
-        let bytes = self.bounds.bytes.min(address_space() / self.bounds.part_of_limit);
+        let bytes = self.bounds.bytes.min(addresses() / self.bounds.part_of_limit);
         let fits = |state: &PoolState| {
             state.mappings < self.bounds.mappings && len <= bytes.saturating_sub(state.bytes)
         };
@@ -323,9 +324,8 @@ impl PoolState {
 }
 
 /// Addresses that the process may use.
-fn address_space() -> usize {
-    let limit = getrlimit(Resource::As).current;
-    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+fn addresses() -> usize {
+    address_space::limit().map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ fn pool(bounds: Bounds) -> &'static Pool {
     Box::leak(Box::new(Pool::new(bounds)))
 }
 
-impl Lease {
+impl MappingLease {
     fn range(&self) -> std::ops::Range<usize> {
         let mapping = self.mapping.as_ref().unwrap();
         let start = mapping.start.as_ptr() as usize;
@@ -48,7 +48,7 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..40)
     ) {
         let pool = pool(BOUNDS);
-        let mut leases: Vec<(Lease, &'static mut [u8], u8)> = Vec::new();
+        let mut leases: Vec<(MappingLease, &'static mut [u8], u8)> = Vec::new();
         for step in steps {
             match step {
                 Step::Take { len, fill } => {
@@ -138,7 +138,7 @@ fn a_freed_mapping_keeps_its_first_pages_only_and_is_the_next_to_be_taken() {
 #[test]
 fn a_limit_of_address_space_leaves_the_mappings_their_part_of_it() {
     // Of the largest number of addresses that there can be, this is one grain.
-    let part_of_limit = address_space() / GRAIN;
+    let part_of_limit = addresses() / GRAIN;
     let pool = pool(Bounds { part_of_limit, ..BOUNDS });
     let one = pool.take(GRAIN).unwrap();
     assert!(pool.take(1).is_none());
@@ -204,7 +204,7 @@ fn a_second_memory_of_a_store_gets_no_part_of_the_first_ones_mapping() {
 #[test]
 fn few_free_mappings_keep_their_pages_and_those_are_used_first() {
     let pool = pool(BOUNDS);
-    let mut leases: Vec<Lease> = (0..WARM + 1).map(|_| pool.take(1).unwrap()).collect();
+    let mut leases: Vec<MappingLease> = (0..WARM + 1).map(|_| pool.take(1).unwrap()).collect();
     for lease in &mut leases {
         // SAFETY: the only slice of this lease, dropped before it.
         let bytes = unsafe { lease.bytes() };
@@ -212,7 +212,7 @@ fn few_free_mappings_keep_their_pages_and_those_are_used_first() {
     }
     drop(leases);
     let mut first_bytes = Vec::new();
-    let mut again: Vec<Lease> = (0..WARM + 1).map(|_| pool.take(1).unwrap()).collect();
+    let mut again: Vec<MappingLease> = (0..WARM + 1).map(|_| pool.take(1).unwrap()).collect();
     for lease in &mut again {
         // SAFETY: the only slice of this lease, dropped before it.
         let bytes = unsafe { lease.bytes() };

@@ -28,7 +28,8 @@ const MIN_SLICE_FUEL: u64 = 2_000;
 /// long, and this bounds it. It also bounds how far growing memories and tables can drive the native stack.
 pub(super) const MAX_SLICE_FUEL: u64 = 1_000_000;
 
-/// The size of a guest's slices, shared by all instances of it.
+/// The size of a guest's slices, shared by all instances of it. Each instance reads it before a slice and writes it after one; it is
+/// always between [`MIN_SLICE_FUEL`] and [`MAX_SLICE_FUEL`].
 #[derive(Clone, Debug)]
 pub(super) struct SliceSize(Arc<AtomicU64>);
 

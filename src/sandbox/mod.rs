@@ -9,6 +9,7 @@ pub(crate) mod fuzz;
 mod host_call_error;
 mod host_calls;
 mod instance;
+mod machine;
 mod memory;
 mod memory_pool;
 mod meter;
@@ -23,16 +24,19 @@ mod tests;
 mod text;
 mod tool_chain;
 mod wasi;
+pub(crate) mod wechat;
 mod worker_pool;
 
 pub(crate) use context::{
-    CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, InvokedTool, StopFlag,
-    ToolBudget,
+    CallbackContext, CallbackRunner, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices,
+    InvokedTool, StopFlag, ToolBudget,
 };
 pub use error::WasmChannelError;
 pub(crate) use host_call_error::HostCallError;
+pub(crate) use machine::{affordable_workers, default_memory_budget};
 pub(crate) use memory::{MemoryBudget, MemoryReservation};
 pub use prepared::PreparedChannelModule;
+pub(crate) use record::log_level;
 pub(crate) use runtime::DEFAULT_MAX_GUEST_BYTES;
 pub use runtime::{WasmChannelRuntime, WasmChannelRuntimeConfig};
 pub use state::ChannelHostState;

@@ -106,6 +106,7 @@ impl PreparedChannelModule {
     }
 
     /// Whether the file is a component or a plain core module.
+    #[cfg(feature = "cli")]
     #[must_use]
     pub(crate) fn kind(&self) -> GuestKind {
         self.kind

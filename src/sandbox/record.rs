@@ -101,6 +101,11 @@ impl Record {
         self.messages.push(message);
     }
 
+    /// Whether the bytes of this attachment are stored.
+    pub(super) fn has_attachment(&self, id: &str) -> bool {
+        self.stored.contains_key(id)
+    }
+
     /// Keeps the bytes of an attachment that the callback has emitted or will emit.
     pub(super) fn store_attachment(&mut self, id: String, data: Vec<u8>) -> Result<(), HostCallError> {
         let limit = self.limits.stored_attachment_bytes;
@@ -296,7 +301,8 @@ impl Record {
     }
 }
 
-fn log_level(level: LogLevel) -> log::Level {
+/// The level of a guest's line, as the `log` crate has it.
+pub(crate) fn log_level(level: LogLevel) -> log::Level {
     match level {
         LogLevel::Trace => log::Level::Trace,
         LogLevel::Debug => log::Level::Debug,

@@ -203,9 +203,9 @@ fn push_u32(out: &mut Vec<u8>, mut value: u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     use proptest::prelude::*;
+
+    use super::*;
 
     fn scan_wat(text: &str) -> Result<Scanned, BoundsError> {
         scan(&wat::parse_str(text).unwrap(), |name| name.starts_with("keep"))

@@ -37,6 +37,8 @@ pub struct ChannelHostState {
     pub(super) record: Record,
     pub(super) wasi: WasiState,
     pub(super) http_calls: u32,
+    /// Bytes of the bodies of these requests.
+    pub(super) sent_bytes: u64,
     pub(super) tool_calls: u32,
     /// What the callback that runs is for.
     pub(super) purpose: RequestPurpose,
@@ -79,6 +81,7 @@ impl ChannelHostState {
             wasi: WasiState::default(),
             channel,
             http_calls: 0,
+            sent_bytes: 0,
             tool_calls: 0,
             purpose: RequestPurpose::default(),
             handles: Handles::default(),

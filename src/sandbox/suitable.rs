@@ -100,10 +100,9 @@ fn note_depth(depths: &Mutex<Vec<usize>>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     use wasmi::{CompilationMode, Config, CustomFuelCosts, OperatorCost};
 
+    use super::*;
     use crate::sandbox::WasmChannelRuntime;
 
     #[test]

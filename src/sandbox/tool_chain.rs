@@ -1,6 +1,8 @@
 //! Why a file that some tool chain made cannot be run here, and which option of its compiler is the reason.
 
-use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{
+    BinaryReaderError, FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator, WasmFeatures,
+};
 use wit_abi::guest::check_nesting;
 
 /// The tool chains whose guests are known to load and run.
@@ -67,10 +69,13 @@ pub(crate) fn library_advice(bytes: &[u8]) -> Option<String> {
     })
 }
 
-/// The file is valid with every feature, and invalid without these.
+/// How much of a file is validated for advice, in bytes of sections and function bodies: it was refused already, perhaps because this
+/// takes long. What a compiler was told shows in the first functions.
+const ADVICE_BYTES: usize = 128 * 1024;
+
+/// The beginning of the file is valid with every feature, and invalid without these.
 fn unsupported_features(bytes: &[u8]) -> Vec<(&'static str, &'static str)> {
-    let is_valid =
-        |features: WasmFeatures| Validator::new_with_features(features).validate_all(bytes).is_ok();
+    let is_valid = |features| validate_beginning(bytes, features).is_ok();
     let all = UNSUPPORTED.iter().fold(
         WasmFeatures::WASM2
             .union(WasmFeatures::MULTI_MEMORY)
@@ -85,6 +90,36 @@ fn unsupported_features(bytes: &[u8]) -> Vec<(&'static str, &'static str)> {
     let is_needed = |features: &WasmFeatures| !is_valid(all.difference(*features));
     let needed = UNSUPPORTED.iter().filter(|(features, ..)| is_needed(features));
     needed.map(|(_, what, remedy)| (*what, *remedy)).collect()
+}
+
+/// Validates a file until [`ADVICE_BYTES`] are.
+fn validate_beginning(bytes: &[u8], features: WasmFeatures) -> Result<(), BinaryReaderError> {
+    let mut validator = Validator::new_with_features(features);
+    let (mut left, mut allocations) = (ADVICE_BYTES, FuncValidatorAllocations::default());
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload?;
+        match left.checked_sub(validated_bytes(&payload)) {
+            Some(rest) => left = rest,
+            None => return Ok(()),
+        }
+        if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
+            let mut function = function.into_validator(std::mem::take(&mut allocations));
+            function.validate(&body)?;
+            allocations = function.into_allocations();
+        }
+    }
+    Ok(())
+}
+
+/// How many bytes are validated with a payload. What is inside of modules, components and the code section has payloads of its own.
+fn validated_bytes(payload: &Payload<'_>) -> usize {
+    match payload {
+        Payload::CodeSectionEntry(body) => body.range().len(),
+        Payload::CodeSectionStart { .. }
+        | Payload::ModuleSection { .. }
+        | Payload::ComponentSection { .. } => 0,
+        other => other.as_section().map_or(0, |(_, range)| range.len()),
+    }
 }
 
 /// A shared library has a section `dylink.0` (WebAssembly/tool-conventions, DynamicLinking.md).
@@ -137,5 +172,19 @@ mod tests {
                 }
             }
         }
+    }
+    /// A file that was refused because validating it takes long was validated up to seven times more, which took half a minute.
+    #[test]
+    fn only_the_beginning_of_a_large_file_is_looked_at() {
+        let simd = "(func v128.const i64x2 0 0 drop)";
+        let padding = |bytes: usize| format!("(func {})", "nop ".repeat(bytes));
+        let with_padding = |before: &str, bytes, after: &str| {
+            advice(
+                &wat::parse_str(format!("(module {before} {} {after})", padding(bytes))).expect("a module"),
+            )
+        };
+        assert!(with_padding("", ADVICE_BYTES - 1_000, simd).is_some_and(|advice| advice.contains("SIMD")));
+        assert_eq!(with_padding("", ADVICE_BYTES, simd), None);
+        assert!(with_padding(simd, ADVICE_BYTES, "").is_some_and(|advice| advice.contains("SIMD")));
     }
 }

@@ -71,11 +71,11 @@ struct PoolInner {
     panics: AtomicU64,
     /// Guards the decision to start or to end a thread: a thread must not leave while a job is put in the queue that
     /// counts on it.
-    threads: Mutex<Threads>,
+    threads: Mutex<WorkerThreads>,
 }
 
 #[derive(Default)]
-struct Threads {
+struct WorkerThreads {
     alive: usize,
     started: usize,
     handles: Vec<JoinHandle<()>>,
@@ -213,7 +213,7 @@ impl PoolInner {
         self.grow(in_flight)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Threads> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, WorkerThreads> {
         // The counters are valid after every statement, so a poisoned lock is as good as another.
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -311,10 +311,10 @@ pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     use std::sync::Barrier;
     use std::time::Instant;
+
+    use super::*;
 
     fn wait_until(what: impl Fn() -> bool) {
         let give_up = Instant::now() + Duration::from_secs(20);

@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::file::{self, MAX_ENCRYPTED_FILE_BYTES};
-use super::sealed::{self, Derivation, KdfCost, Key, KeyMaterial, KeySource, Secrets};
+use super::sealed::{self, Derivation, KdfCost, KeyMaterial, KeySource, SealingKey, Secrets};
 use super::{Secret, SecretError, normalise_name};
+use crate::model::regular_file;
 
 /// Sets, lists and removes the secrets of an encrypted file; what `tinclaw secrets` does.
 ///
@@ -101,7 +102,7 @@ impl SecretEditor {
         Ok(true)
     }
 
-    fn load_or_begin(&self) -> Result<(Secrets, Derivation, Key), SecretError> {
+    fn load_or_begin(&self) -> Result<(Secrets, Derivation, SealingKey), SecretError> {
         match file::load(&self.path, &self.material, None) {
             Ok(loaded) => Ok((loaded.secrets, loaded.derivation, loaded.key)),
             Err(SecretError::Missing { .. }) => {
@@ -113,7 +114,7 @@ impl SecretEditor {
         }
     }
 
-    fn write(&self, secrets: &Secrets, derivation: &Derivation, key: &Key) -> Result<(), SecretError> {
+    fn write(&self, secrets: &Secrets, derivation: &Derivation, key: &SealingKey) -> Result<(), SecretError> {
         let bytes = sealed::seal(secrets, derivation, key)?;
         if bytes.len() as u64 > MAX_ENCRYPTED_FILE_BYTES {
             return Err(SecretError::Refused {
@@ -134,7 +135,8 @@ impl SecretEditor {
         }
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);
-        let lock = options.open(beside(&self.path, ".lock")).map_err(failed)?;
+        let lock = regular_file::open(&mut options, OFlags::empty(), &beside(&self.path, ".lock"))
+            .map_err(failed)?;
         flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
         Ok(lock)
     }

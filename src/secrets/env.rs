@@ -20,21 +20,21 @@ pub const SECRET_ENV_PREFIX: &str = "TINCLAW_SECRET_";
 /// variable of the process as a secret for its own hosts, so it is off by default. The variables are read at every use: a process's environment
 /// does not change from outside, but nothing is kept that need not be.
 pub struct EnvSecrets {
-    source: Box<dyn Source>,
+    source: Box<dyn Environment>,
     mapped: BTreeMap<String, String>,
     bare: bool,
     trimmer: Trimmer,
 }
 
 /// The environment, exchangeable because a test cannot change that of its process.
-trait Source: Send + Sync {
+trait Environment: Send + Sync {
     fn var(&self, name: &str) -> Option<OsString>;
     fn names(&self) -> Vec<OsString>;
 }
 
-struct Process;
+struct ProcessEnvironment;
 
-impl Source for Process {
+impl Environment for ProcessEnvironment {
     fn var(&self, name: &str) -> Option<OsString> {
         std::env::var_os(name)
     }
@@ -44,7 +44,7 @@ impl Source for Process {
     }
 }
 
-impl Source for BTreeMap<String, String> {
+impl Environment for BTreeMap<String, String> {
     fn var(&self, name: &str) -> Option<OsString> {
         self.get(name).map(OsString::from)
     }
@@ -63,7 +63,12 @@ impl Default for EnvSecrets {
 impl EnvSecrets {
     /// Secrets from this process's environment.
     pub fn new() -> Self {
-        Self { source: Box::new(Process), mapped: BTreeMap::new(), bare: false, trimmer: Trimmer::default() }
+        Self {
+            source: Box::new(ProcessEnvironment),
+            mapped: BTreeMap::new(),
+            bare: false,
+            trimmer: Trimmer::default(),
+        }
     }
 
     /// Secrets from a table instead of the process's environment, for tests and for embedding.

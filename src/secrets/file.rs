@@ -1,16 +1,17 @@
 //! Secrets from one encrypted file.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::sealed::{self, Derivation, Key, KeyMaterial, KeySource, Secrets};
+use super::sealed::{self, Derivation, KeyMaterial, KeySource, SealingKey, Secrets};
 use super::secret::{Trimmer, trim_text};
 use super::store::{Stamp, revision_of};
 use super::{DirectorySecrets, Secret, SecretError, SecretStore, normalise_name};
+use crate::model::regular_file;
 
 /// The largest encrypted file that is read, in bytes: 4 MiB.
 pub const MAX_ENCRYPTED_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -26,14 +27,14 @@ pub struct EncryptedFile {
     material: KeyMaterial,
     trimmer: Trimmer,
     // A lock, because workers ask at the same time, and only one of them should decrypt a replaced file.
-    loaded: Mutex<Option<Loaded>>,
+    loaded: Mutex<Option<OpenedSecrets>>,
 }
 
 /// What is in memory of a file.
-pub(super) struct Loaded {
+pub(super) struct OpenedSecrets {
     stamp: Stamp,
     pub(super) derivation: Derivation,
-    pub(super) key: Key,
+    pub(super) key: SealingKey,
     pub(super) secrets: Secrets,
 }
 
@@ -105,8 +106,8 @@ pub(super) fn load_key(source: &KeySource) -> Result<KeyMaterial, SecretError> {
 pub(super) fn load(
     path: &Path,
     material: &KeyMaterial,
-    earlier: Option<Loaded>,
-) -> Result<Loaded, SecretError> {
+    earlier: Option<OpenedSecrets>,
+) -> Result<OpenedSecrets, SecretError> {
     let (stamp, bytes) = read(path, MAX_ENCRYPTED_FILE_BYTES).map_err(|error| match error {
         SecretError::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
             SecretError::Missing { path }
@@ -120,7 +121,7 @@ pub(super) fn load(
         None => derivation.derive(material, path)?,
     };
     let secrets = sealed.open(&key, path)?;
-    Ok(Loaded { stamp, derivation, key, secrets })
+    Ok(OpenedSecrets { stamp, derivation, key, secrets })
 }
 
 fn stamp(path: &Path) -> Result<Stamp, SecretError> {
@@ -132,12 +133,9 @@ fn stamp(path: &Path) -> Result<Stamp, SecretError> {
 
 fn read(path: &Path, limit: u64) -> Result<(Stamp, Zeroizing<Vec<u8>>), SecretError> {
     let failed = |source| SecretError::Io { action: "read", path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
+    let file = regular_file::read(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let refused = |reason| SecretError::Refused { path: path.to_owned(), reason };
-    if !metadata.is_file() {
-        return Err(refused("it is not a regular file"));
-    }
     if metadata.len() > limit {
         return Err(refused("it is too large"));
     }

@@ -27,7 +27,9 @@ mod sealed;
 mod secret;
 mod store;
 
-pub(crate) use account::{AccountSecrets, account_secret_name};
+pub(crate) use account::AccountSecrets;
+#[cfg(feature = "cli")]
+pub(crate) use account::account_secret_name;
 pub use directory::DirectorySecrets;
 pub use editor::SecretEditor;
 pub use env::EnvSecrets;

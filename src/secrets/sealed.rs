@@ -137,14 +137,14 @@ enum Kdf {
 }
 
 /// A derived key. Erased when it is dropped.
-pub(super) struct Key {
+pub(super) struct SealingKey {
     encrypt: Zeroizing<[u8; KEY_BYTES]>,
     check: [u8; CHECK_BYTES],
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
+struct SealedHeader {
     format: String,
     version: u64,
     cipher: String,
@@ -168,7 +168,7 @@ pub(super) type Secrets = BTreeMap<String, Secret>;
 
 impl Derivation {
     /// Derives the key; slow when it is from a passphrase.
-    pub(super) fn derive(&self, material: &KeyMaterial, path: &Path) -> Result<Key, SecretError> {
+    pub(super) fn derive(&self, material: &KeyMaterial, path: &Path) -> Result<SealingKey, SecretError> {
         let salt = BASE64.decode(&self.salt).map_err(|_| damaged(path, "the salt is not base64"))?;
         let master = match (&self.kdf, material.is_passphrase) {
             (Kdf::Argon2id(cost), true) => argon2id(*cost, &salt, &material.bytes, path)?,
@@ -188,7 +188,7 @@ impl Derivation {
         let mut check = [0; CHECK_BYTES];
         expand(&master, b"tinclaw secrets v1: encrypt", &mut *encrypt);
         expand(&master, b"tinclaw secrets v1: key check", &mut check);
-        Ok(Key { encrypt, check })
+        Ok(SealingKey { encrypt, check })
     }
 }
 
@@ -235,7 +235,7 @@ pub(super) fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<Sealed<'a>, Secr
     let value: serde_json::Value =
         serde_json::from_slice(line).map_err(|_| damaged(path, "its first line is not JSON"))?;
     check_version(&value, path)?;
-    let header: Header =
+    let header: SealedHeader =
         serde_json::from_value(value).map_err(|_| damaged(path, "its first line is incomplete"))?;
     if header.cipher != CIPHER {
         return Err(damaged(path, "its cipher is not known"));
@@ -264,7 +264,7 @@ impl Sealed<'_> {
     }
 
     /// Decrypts the secrets.
-    pub(super) fn open(&self, key: &Key, path: &Path) -> Result<Secrets, SecretError> {
+    pub(super) fn open(&self, key: &SealingKey, path: &Path) -> Result<Secrets, SecretError> {
         if !bool::from(self.key_check.ct_eq(&key.check)) {
             return Err(SecretError::WrongKey { path: path.to_owned() });
         }
@@ -278,10 +278,14 @@ impl Sealed<'_> {
 }
 
 /// Encrypts the secrets with a new nonce.
-pub(super) fn seal(secrets: &Secrets, derivation: &Derivation, key: &Key) -> Result<Vec<u8>, SecretError> {
+pub(super) fn seal(
+    secrets: &Secrets,
+    derivation: &Derivation,
+    key: &SealingKey,
+) -> Result<Vec<u8>, SecretError> {
     let mut nonce = [0; NONCE_LEN];
     SystemRandom::new().fill(&mut nonce).map_err(|_| SecretError::NoRandomness)?;
-    let header = Header {
+    let header = SealedHeader {
         format: FORMAT.to_owned(),
         version: VERSION,
         cipher: CIPHER.to_owned(),
@@ -302,7 +306,7 @@ pub(super) fn seal(secrets: &Secrets, derivation: &Derivation, key: &Key) -> Res
     Ok([line.as_bytes(), b"\n", sum.as_bytes(), b"\n", &buffer, tag.as_ref()].concat())
 }
 
-fn aead(key: &Key) -> LessSafeKey {
+fn aead(key: &SealingKey) -> LessSafeKey {
     let key = UnboundKey::new(&CHACHA20_POLY1305, &*key.encrypt).expect("the key has the cipher's 32 bytes");
     LessSafeKey::new(key)
 }
@@ -348,8 +352,9 @@ fn damaged(path: &Path, reason: &'static str) -> SecretError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     /// The least that Argon2 takes, so that tests are quick.
     const QUICK: KdfCost = KdfCost { memory_kib: 8, passes: 1, lanes: 1 };

@@ -112,7 +112,8 @@ fn is_line_break(text: &str, trimmed: &str) -> bool {
     text.strip_prefix(trimmed).is_some_and(|rest| matches!(rest, "\n" | "\r\n"))
 }
 
-/// Trims the values of one source, and says once for each name that it did.
+/// Trims the values of one source, and says once for each name that it did. The names of which it was said are behind a lock, because
+/// workers read secrets at the same time; it is held to add one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trimmer(Arc<Mutex<BTreeSet<String>>>);
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::routes::ChannelAccess;
 use crate::channel::ChannelName;
 use crate::event::response::WebhookRefusal;
 use crate::model::clock;
@@ -10,8 +11,6 @@ use crate::model::log_throttle::LogThrottle;
 use crate::webhook::{
     AttemptLimits, AttemptOutcome, Authenticated, FailedAttempts, Verdict, WebhookRequest, verify,
 };
-
-use super::routes::ChannelAccess;
 
 /// Lines about failed authentications of one channel, whatever addresses they come from: 60 at once, 30 a minute.
 const LOG_LIMITS: AttemptLimits =

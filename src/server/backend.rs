@@ -12,6 +12,7 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 use super::ServerError;
+use super::spare_threads::{THREADS_OF_A_BACKEND, threads_left};
 use super::wire::random_hex;
 
 /// A running tiny_http server and the way to it. When its accept loop dies, another is made.
@@ -30,8 +31,11 @@ impl Backend {
     /// Starts tiny_http on a listener that `socket` connects to.
     pub(crate) fn on(socket: PrivateSocket, listener: UnixListener) -> Result<Self, ServerError> {
         // It panics when the system gives no thread, and a panic here would end the front.
+        let no_thread =
+            |reason: String| ServerError::Backend(format!("the system gives no thread for it{reason}"));
+        threads_left(THREADS_OF_A_BACKEND).map_err(|error| no_thread(format!(": {error}")))?;
         let server = catch_unwind(|| tiny_http::Server::from_listener(listener, None))
-            .map_err(|_| ServerError::Backend("the system gives no thread for it".into()))?
+            .map_err(|_| no_thread(String::new()))?
             .map_err(|error| ServerError::Backend(error.to_string()))?;
         Ok(Backend { server: Some(server), socket })
     }
@@ -67,11 +71,11 @@ impl Drop for Backend {
 /// Where connections to the private listener are made.
 #[derive(Debug)]
 pub(crate) struct PrivateSocket {
-    place: Place,
+    place: SocketPlace,
 }
 
 #[derive(Debug)]
-enum Place {
+enum SocketPlace {
     /// The socket has no name any more; this is its inode.
     #[cfg(target_os = "linux")]
     Nameless(std::os::fd::OwnedFd),
@@ -98,8 +102,8 @@ impl PrivateSocket {
     pub(crate) fn connect(&self) -> io::Result<UnixStream> {
         match &self.place {
             #[cfg(target_os = "linux")]
-            Place::Nameless(inode) => UnixStream::connect(descriptor_path(inode)),
-            Place::Directory(directory) => UnixStream::connect(socket_path(directory)),
+            SocketPlace::Nameless(inode) => UnixStream::connect(descriptor_path(inode)),
+            SocketPlace::Directory(directory) => UnixStream::connect(socket_path(directory)),
         }
     }
 }
@@ -110,7 +114,7 @@ impl Drop for PrivateSocket {
             not(target_os = "linux"),
             expect(irrefutable_let_patterns, reason = "the only place there")
         )]
-        if let Place::Directory(directory) = &self.place {
+        if let SocketPlace::Directory(directory) = &self.place {
             // Whoever cleans temporary directories may have been here first.
             let _ = fs::remove_dir_all(directory);
         }
@@ -131,7 +135,7 @@ fn create_in(parent: &Path) -> io::Result<(PrivateSocket, UnixListener)> {
     let directory = parent.join(format!("tinclaw-{name}"));
     DirBuilder::new().mode(0o700).create(&directory)?;
     // From here on, dropping the socket removes the directory.
-    let socket = PrivateSocket { place: Place::Directory(directory.clone()) };
+    let socket = PrivateSocket { place: SocketPlace::Directory(directory.clone()) };
     let listener = UnixListener::bind(socket_path(&directory))?;
     match without_name(&directory, &listener) {
         Some(nameless) => Ok((nameless, listener)),
@@ -159,7 +163,7 @@ fn without_name(directory: &Path, listener: &UnixListener) -> Option<PrivateSock
     let inode = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     UnixStream::connect(descriptor_path(&inode)).and_then(|_| listener.accept()).ok()?;
     fs::remove_file(&path).ok()?;
-    let socket = PrivateSocket { place: Place::Nameless(inode) };
+    let socket = PrivateSocket { place: SocketPlace::Nameless(inode) };
     socket.connect().and_then(|_| listener.accept()).ok()?;
     fs::remove_dir(directory).ok()?;
     Some(socket)

@@ -11,13 +11,13 @@ const MAX_TRAILER_BYTES: usize = 8 << 10;
 /// Decodes a body that comes piece by piece.
 #[derive(Debug)]
 pub(crate) struct ChunkedDecoder {
-    state: State,
+    state: ChunkState,
     /// Bytes of the size line or of the trailer so far.
     overhead: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     /// Hexadecimal digits; `None` before the first.
     Size(Option<u64>),
     /// White space between the size and an extension (RFC 9112 section 7.1.1).
@@ -35,7 +35,7 @@ enum State {
 
 impl ChunkedDecoder {
     pub(crate) fn new() -> Self {
-        ChunkedDecoder { state: State::Size(None), overhead: 0 }
+        ChunkedDecoder { state: ChunkState::Size(None), overhead: 0 }
     }
 
     /// Decodes the next bytes and appends what they carry to `body`, which never grows beyond `limit` bytes. Returns how
@@ -47,13 +47,13 @@ impl ChunkedDecoder {
         limit: u64,
     ) -> Result<usize, Rejection> {
         let mut used = 0;
-        while used < bytes.len() && self.state != State::Done {
-            if let State::Data(left) = self.state {
+        while used < bytes.len() && self.state != ChunkState::Done {
+            if let ChunkState::Data(left) = self.state {
                 let count = (bytes.len() - used).min(usize::try_from(left).unwrap_or(usize::MAX));
                 body.extend_from_slice(&bytes[used..used + count]);
                 used += count;
                 let left = left - count as u64;
-                self.state = if left == 0 { State::DataReturn } else { State::Data(left) };
+                self.state = if left == 0 { ChunkState::DataReturn } else { ChunkState::Data(left) };
             } else {
                 self.state = self.step(bytes[used], body.len() as u64, limit)?;
                 used += 1;
@@ -64,47 +64,49 @@ impl ChunkedDecoder {
 
     /// Whether the end of the body has been seen.
     pub(crate) fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == ChunkState::Done
     }
 
     /// One byte that is not data.
-    fn step(&mut self, byte: u8, decoded: u64, limit: u64) -> Result<State, Rejection> {
+    fn step(&mut self, byte: u8, decoded: u64, limit: u64) -> Result<ChunkState, Rejection> {
         match (self.state, byte) {
-            (State::Size(size), digit) if digit.is_ascii_hexdigit() => {
+            (ChunkState::Size(size), digit) if digit.is_ascii_hexdigit() => {
                 self.count(MAX_SIZE_LINE_BYTES)?;
                 let size = push_digit(size.unwrap_or(0), digit)?;
                 // Refused before the chunk is read, so that a body never stands for more than it may have.
                 if size > limit.saturating_sub(decoded) {
                     Err(Rejection::BodyTooLarge)
                 } else {
-                    Ok(State::Size(Some(size)))
+                    Ok(ChunkState::Size(Some(size)))
                 }
             }
-            (State::Size(Some(size)), b'\r') | (State::Extension(size), b'\r') => {
-                Ok(State::SizeLineFeed(size))
+            (ChunkState::Size(Some(size)), b'\r') | (ChunkState::Extension(size), b'\r') => {
+                Ok(ChunkState::SizeLineFeed(size))
             }
-            (State::Size(Some(size)) | State::SizeBlank(size), b' ' | b'\t') => {
+            (ChunkState::Size(Some(size)) | ChunkState::SizeBlank(size), b' ' | b'\t') => {
                 self.count(MAX_SIZE_LINE_BYTES)?;
-                Ok(State::SizeBlank(size))
+                Ok(ChunkState::SizeBlank(size))
             }
-            (State::Size(Some(size)) | State::SizeBlank(size), b';') => Ok(State::Extension(size)),
-            (State::Extension(size), byte) if is_text(byte) => {
+            (ChunkState::Size(Some(size)) | ChunkState::SizeBlank(size), b';') => {
+                Ok(ChunkState::Extension(size))
+            }
+            (ChunkState::Extension(size), byte) if is_text(byte) => {
                 self.count(MAX_SIZE_LINE_BYTES)?;
-                Ok(State::Extension(size))
+                Ok(ChunkState::Extension(size))
             }
-            (State::SizeLineFeed(size), b'\n') => {
+            (ChunkState::SizeLineFeed(size), b'\n') => {
                 self.overhead = 0;
-                Ok(if size == 0 { State::Trailer(0) } else { State::Data(size) })
+                Ok(if size == 0 { ChunkState::Trailer(0) } else { ChunkState::Data(size) })
             }
-            (State::DataReturn, b'\r') => Ok(State::DataLineFeed),
-            (State::DataLineFeed, b'\n') => Ok(State::Size(None)),
-            (State::Trailer(length), b'\r') => Ok(State::TrailerLineFeed(length)),
-            (State::Trailer(length), byte) if is_text(byte) => {
+            (ChunkState::DataReturn, b'\r') => Ok(ChunkState::DataLineFeed),
+            (ChunkState::DataLineFeed, b'\n') => Ok(ChunkState::Size(None)),
+            (ChunkState::Trailer(length), b'\r') => Ok(ChunkState::TrailerLineFeed(length)),
+            (ChunkState::Trailer(length), byte) if is_text(byte) => {
                 self.count(MAX_TRAILER_BYTES)?;
-                Ok(State::Trailer(length + 1))
+                Ok(ChunkState::Trailer(length + 1))
             }
-            (State::TrailerLineFeed(0), b'\n') => Ok(State::Done),
-            (State::TrailerLineFeed(_), b'\n') => Ok(State::Trailer(0)),
+            (ChunkState::TrailerLineFeed(0), b'\n') => Ok(ChunkState::Done),
+            (ChunkState::TrailerLineFeed(_), b'\n') => Ok(ChunkState::Trailer(0)),
             _ => Err(Rejection::Chunk),
         }
     }

@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use super::ServerLimits;
-use super::reply::{Rejection, is_token_byte};
+use super::reply::Rejection;
+use crate::net::header_field::is_token_byte;
 
 /// Finds the end of a head in bytes that come piece by piece.
 #[derive(Debug, Default)]
@@ -114,12 +115,12 @@ pub(crate) fn read_head<'a>(bytes: &'a [u8], limits: &ServerLimits) -> Result<He
         return Err(Rejection::RequestLine);
     };
     let is_about_server = method == "OPTIONS" && target == "*";
-    let target = if is_about_server { Target::origin("/") } else { read_target(target)? };
+    let target = if is_about_server { RequestTarget::origin("/") } else { read_target(target)? };
     let mut fields: Vec<_> = request.headers.iter().map(|field| (field.name, field.value)).collect();
     check_values(&fields)?;
     let version_1_0 = version == 0;
     check_host(&fields, version_1_0)?;
-    agree_on_host(&mut fields, target.authority)?;
+    take_host_of_target(&mut fields, target.authority);
     Ok(Head {
         method,
         target: target.path_and_query,
@@ -163,26 +164,26 @@ pub(crate) fn downgrade_version(head: &mut [u8]) {
 }
 
 /// A request's target, taken apart.
-struct Target<'a> {
+struct RequestTarget<'a> {
     path_and_query: Cow<'a, str>,
     /// Host and port of the absolute form.
     authority: Option<&'a str>,
 }
 
-impl<'a> Target<'a> {
+impl<'a> RequestTarget<'a> {
     fn origin(path_and_query: &'a str) -> Self {
-        Target { path_and_query: Cow::Borrowed(path_and_query), authority: None }
+        RequestTarget { path_and_query: Cow::Borrowed(path_and_query), authority: None }
     }
 }
 
 /// `/path?query`, or the absolute form `http://host/path?query`, which every server must accept (RFC 9112 section 3.2.2).
 /// `host:port` names no resource, and a fragment is never sent.
-fn read_target(target: &str) -> Result<Target<'_>, Rejection> {
+fn read_target(target: &str) -> Result<RequestTarget<'_>, Rejection> {
     if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(Rejection::Target);
     }
     if target.starts_with('/') {
-        return Ok(Target::origin(target));
+        return Ok(RequestTarget::origin(target));
     }
     let (scheme, rest) = target.split_once("://").ok_or(Rejection::Target)?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
@@ -194,25 +195,15 @@ fn read_target(target: &str) -> Result<Target<'_>, Rejection> {
     }
     let path_and_query =
         if tail.starts_with('/') { Cow::Borrowed(tail) } else { Cow::Owned(format!("/{tail}")) };
-    Ok(Target { path_and_query, authority: Some(authority) })
+    Ok(RequestTarget { path_and_query, authority: Some(authority) })
 }
 
-/// A client that writes the absolute form repeats its host in `Host`. Where the two differ, one reader would take the one
-/// and another reader the other.
-fn agree_on_host<'a>(
-    fields: &mut Vec<(&'a str, &'a [u8])>,
-    authority: Option<&'a str>,
-) -> Result<(), Rejection> {
-    let Some(authority) = authority else { return Ok(()) };
-    let host = values(fields, "host").next();
-    match host {
-        Some(host) if host.eq_ignore_ascii_case(authority.as_bytes()) => Ok(()),
-        Some(_) => Err(Rejection::Host),
-        None => {
-            fields.push(("host", authority.as_bytes()));
-            Ok(())
-        }
-    }
+/// With the absolute form the target names the host, and a `Host` that says something else is replaced by it (RFC 9112 section
+/// 3.2.2), so that every reader takes the same one.
+fn take_host_of_target<'a>(fields: &mut Vec<(&'a str, &'a [u8])>, authority: Option<&'a str>) {
+    let Some(authority) = authority else { return };
+    fields.retain(|(name, _)| !name.eq_ignore_ascii_case("host"));
+    fields.push(("host", authority.as_bytes()));
 }
 
 /// No control characters but the tab. Bytes above 0x7f are opaque data (RFC 9110 section 5.5), and proxies do send them.
@@ -352,13 +343,13 @@ mod tests {
         type Row = (&'static str, &'static str, Result<(&'static str, &'static str), Rejection>);
         let rows: [Row; 14] = [
             ("http://a/p?q", "Host: a", Ok(("/p?q", "a"))),
-            ("HTTPS://A:8080/p", "Host: a:8080", Ok(("/p", "a:8080"))),
+            ("HTTPS://A:8080/p", "Host: a:8080", Ok(("/p", "A:8080"))),
             ("http://a", "Host: a", Ok(("/", "a"))),
             ("http://a?q=/x", "Host: a", Ok(("/?q=/x", "a"))),
             ("http://[::1]:80/", "Host: [::1]:80", Ok(("/", "[::1]:80"))),
             ("/p?u=http://b/", "Host: a", Ok(("/p?u=http://b/", "a"))),
-            ("http://a/", "Host: b", Err(Rejection::Host)),
-            ("http://a:80/", "Host: a", Err(Rejection::Host)),
+            ("http://a/", "Host: b", Ok(("/", "a"))),
+            ("http://a:80/", "Host: a", Ok(("/", "a:80"))),
             ("http://u@a/", "Host: a", Err(Rejection::Target)),
             ("http:///p", "Host: a", Err(Rejection::Target)),
             ("ftp://a/", "Host: a", Err(Rejection::Target)),

@@ -1,7 +1,10 @@
 //! The server as its users see it: starting, stopping, what it counts, and why it could not be started.
 
+use std::fmt::Display;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+#[cfg(test)]
+use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,12 +12,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::backend::Backend;
-use super::front::{Front, Listener};
+use super::front::{Front, ListenSocket, Listener};
 use super::server_state::ServerState;
 use super::wire::Token;
-use super::{IncomingRequest, Response, ServerLimits, http_thread};
+use super::{AccessSink, IncomingRequest, Response, ServerLimits, http_thread};
 use crate::model::deadline::deadline_after;
 use crate::net::waker::Waker;
+use crate::webhook::TrustedProxies;
 
 /// Decides about a request by its method and its path (without the query, not decoded), before a byte of its body is read.
 /// Asked once a request, on the front's thread, so it has to be quick and must not panic.
@@ -62,24 +66,49 @@ impl HttpServer {
         Self::start_on(listener, limits, head_check, handler)
     }
 
-    /// Like [`start`](Self::start), on a listener that exists already: one that a supervisor passed on, for instance.
+    /// Like [`start`](Self::start), on a listener that exists already: one that a supervisor passed on, or a Unix socket, whose
+    /// clients count as clients of this machine.
     ///
     /// # Errors
     /// As for [`start`](Self::start), or the listener cannot be used.
+    #[cfg(any(feature = "cli", test))]
     pub fn start_on(
-        listener: TcpListener,
+        listener: impl Into<ListenSocket>,
         limits: ServerLimits,
         head_check: HeadCheck,
         handler: Box<dyn FnMut(IncomingRequest) + Send>,
     ) -> Result<Self, ServerError> {
+        Self::start_with_log(listener.into(), limits, head_check, handler, None)
+    }
+
+    /// Like [`start`](Self::start), on a listener that exists already, with a note of each request, and with those whose word
+    /// about the client is believed.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start), or the listener cannot be used.
+    pub fn start_with_log(
+        listener: ListenSocket,
+        limits: ServerLimits,
+        head_check: HeadCheck,
+        handler: Box<dyn FnMut(IncomingRequest) + Send>,
+        access_log: Option<(AccessSink, TrustedProxies)>,
+    ) -> Result<Self, ServerError> {
         limits.check()?;
         let address = listener.local_addr().map_err(ServerError::Listener)?;
+        if let Some(address) = &address {
+            announce(address, &limits);
+        }
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let address = address.unwrap_or(nowhere);
         let listener = Listener::new(listener).map_err(ServerError::Listener)?;
         let token =
             Token::random().map_err(|_| ServerError::Backend("the system gives no random numbers".into()))?;
         let waker = Waker::new().map_err(|error| ServerError::Backend(error.to_string()))?;
-        announce(address, &limits);
         let shared = Arc::new(ServerState::new(limits, token, waker, Backend::start()?));
+        if let Some(log) = access_log {
+            // It is empty: the state is new.
+            let _ = shared.access_log.set(log);
+        }
         let mut server = HttpServer { shared: shared.clone(), address, threads: Vec::new() };
         let front = Front::new(shared.clone(), head_check, listener);
         server.threads.push(spawn("tinclaw-front", move || front.run())?);
@@ -87,7 +116,7 @@ impl HttpServer {
         Ok(server)
     }
 
-    /// Where it listens.
+    /// Where it listens; `0.0.0.0:0` when it is a Unix socket.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
@@ -104,6 +133,11 @@ impl HttpServer {
     /// Closes the listener. What has connected already is served to its end.
     pub fn stop_accepting(&self) {
         self.shared.close();
+    }
+
+    /// Whether it accepts no connection any more and none is open.
+    pub fn is_drained(&self) -> bool {
+        self.shared.drained.load(std::sync::atomic::Ordering::Acquire)
     }
 
     /// Ends the server: closes the listener, refuses requests that are not complete, waits for the responses that are due
@@ -144,7 +178,7 @@ fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<Join
 }
 
 /// Tells the operator what the limits amount to.
-fn announce(address: SocketAddr, limits: &ServerLimits) {
+fn announce(address: &dyn Display, limits: &ServerLimits) {
     let mebibytes = limits.worst_case_memory().div_ceil(1 << 20);
     log::info!(
         "listening on {address}: at most {} connections, {mebibytes} MiB of memory and {} file descriptors",
@@ -218,14 +252,15 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
-        /// The live numbers. Written by the server's threads, read by anybody; each stands for itself, so no order
-        /// between them is promised.
+        /// The live numbers. Most count up only, on the thread to which it happens; those that end in "now" are the front's: it
+        /// stores them, so nobody counts them down. Read by anybody; each stands for itself, so no order between them is
+        /// promised.
         #[derive(Debug, Default)]
-        pub(crate) struct Counters {
+        pub(crate) struct ServerCounters {
             $(pub(crate) $name: AtomicU64,)*
         }
 
-        impl Counters {
+        impl ServerCounters {
             pub(crate) fn snapshot(&self) -> ServerStats {
                 ServerStats { $($name: self.$name.load(Relaxed),)* }
             }
@@ -257,7 +292,7 @@ counters! {
     /// Times that tiny_http was started anew because its accept loop or its connections had died.
     backend_restarts,
     /// Requests that were lost between the front and the handler and refused with 503.
-    handover_failures,
+    dispatch_failures,
     /// Connections from clients that are open now.
     connections,
     /// Complete requests that wait for their response now.

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use super::exchange::{ClientResponse, ResponsePath};
 use super::server_state::{ServerState, Yielded, lock};
-use super::wire::{self, Envelope};
+use super::wire::{self, RequestEnvelope};
 use super::{IncomingRequest, Responder, Response, reply};
 use crate::model::clock::http_now;
 
@@ -46,14 +46,14 @@ pub(crate) fn run(shared: &Arc<ServerState>, mut handler: Handler) {
 /// Puts a request into the sequence, or responds to it when it is a readiness probe.
 fn take(shared: &ServerState, request: tiny_http::Request) {
     match wire::read_envelope(request.headers(), &shared.token) {
-        Some(Envelope::Request { arrival, peer }) => {
+        Some(RequestEnvelope::Request { arrival, peer }) => {
             // What comes back was given up; the front has closed its connection.
             if let Err(given_up) = lock(&shared.sequence).arrive(arrival, Yielded { request, peer }) {
                 // Not dropped as it is: tiny_http would respond with a date, and it panics where the clock is before 1970.
                 drop(given_up.request.into_writer());
             }
         }
-        Some(Envelope::Probe) => {
+        Some(RequestEnvelope::Probe) => {
             let response =
                 reply::print(&Response { status: 204, headers: vec![], body: vec![] }, false, http_now());
             let mut writer = request.into_writer();
@@ -122,7 +122,7 @@ impl<T> Sequence<T> {
         Sequence { next: 0, early: BTreeMap::new(), given_up: BTreeSet::new() }
     }
 
-    /// Takes in what has arrived. Gives it back when its number had been given up (or seen) already: then it must not be
+    /// Takes in what has arrived. Returns it when its number had been given up (or seen) already: then it must not be
     /// handled, because the client was told so.
     pub(crate) fn arrive(&mut self, number: u64, item: T) -> Result<(), T> {
         if number < self.next || self.given_up.contains(&number) || self.early.contains_key(&number) {

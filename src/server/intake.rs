@@ -1,5 +1,6 @@
 //! One request as it comes in, without the socket: bytes go in, and a complete request or a refusal comes out.
 
+use super::access_log::LoggedRequest;
 use super::chunked::ChunkedDecoder;
 use super::head::{Framing, Head, HeadScanner, downgrade_version, read_head};
 use super::limits::OWN_BODY_BYTES;
@@ -19,6 +20,8 @@ pub(crate) struct Intake {
     stage: Stage,
     /// Taken from the memory that all bodies share.
     charged: u64,
+    /// What the head asked for, for the access log.
+    asked: Option<Box<LoggedRequest>>,
 }
 
 enum Stage {
@@ -56,6 +59,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) limits: &'a ServerLimits,
     /// What becomes of a request, by its method and path.
     pub(crate) head_check: &'a dyn Fn(&str, &str) -> HeadDecision,
+    /// Whether there is an access log.
+    pub(crate) notes_requests: bool,
 }
 
 /// How far a request has come.
@@ -83,20 +88,29 @@ pub(crate) struct Complete {
 
 /// A refusal, and whether its response may have a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct RefusedRequest {
     pub(crate) refusal: Rejection,
     pub(crate) with_body: bool,
 }
 
-impl From<Rejection> for Refused {
+impl From<Rejection> for RefusedRequest {
     fn from(refusal: Rejection) -> Self {
-        Refused { refusal, with_body: true }
+        RefusedRequest { refusal, with_body: true }
     }
 }
 
 impl Intake {
     pub(crate) fn new() -> Self {
-        Intake { stage: Stage::Head { scanner: HeadScanner::default(), bytes: Vec::new() }, charged: 0 }
+        Intake {
+            stage: Stage::Head { scanner: HeadScanner::default(), bytes: Vec::new() },
+            charged: 0,
+            asked: None,
+        }
+    }
+
+    /// What the head asked for, once it is there and if there is an access log.
+    pub(crate) fn take_asked(&mut self) -> Option<Box<LoggedRequest>> {
+        self.asked.take()
     }
 
     /// Whether nothing of a request has come yet.
@@ -109,15 +123,15 @@ impl Intake {
         matches!(self.stage, Stage::Body(_))
     }
 
-    /// Bytes that were taken from the shared memory for this request; whoever ends it gives them back.
+    /// Bytes that were taken from the shared memory for this request; whoever ends it releases them.
     pub(crate) fn charged(&self) -> u64 {
         self.charged
     }
 
     /// The refusal as a response to this request.
-    pub(crate) fn refused(&self, refusal: Rejection) -> Refused {
+    pub(crate) fn refused(&self, refusal: Rejection) -> RefusedRequest {
         let with_body = !matches!(&self.stage, Stage::Body(body) if body.start.is_head_request);
-        Refused { refusal, with_body }
+        RefusedRequest { refusal, with_body }
     }
 
     /// How many bytes may be read now. Zero when memory for more is not to be had at present.
@@ -130,7 +144,7 @@ impl Intake {
     }
 
     /// Takes in bytes, at most as many as there was [`room`](Self::room) for.
-    pub(crate) fn feed(&mut self, bytes: &[u8], rules: &Rules<'_>) -> Result<Progress, Refused> {
+    pub(crate) fn feed(&mut self, bytes: &[u8], rules: &Rules<'_>) -> Result<Progress, RefusedRequest> {
         match &mut self.stage {
             Stage::Head { scanner, bytes: head } => {
                 let end = match scanner.scan(bytes, rules.limits) {
@@ -148,8 +162,14 @@ impl Intake {
         }
     }
 
-    fn begin_body(&mut self, head: &[u8], rest: &[u8], rules: &Rules<'_>) -> Result<Progress, Refused> {
+    fn begin_body(
+        &mut self,
+        head: &[u8],
+        rest: &[u8],
+        rules: &Rules<'_>,
+    ) -> Result<Progress, RefusedRequest> {
         let head = read_head(head, rules.limits).map_err(|refusal| self.refuse(refusal))?;
+        self.asked = rules.notes_requests.then(|| Box::new(LoggedRequest::of(&head)));
         let is_head_request = head.method == "HEAD";
         let max_body_bytes = match decide(&head, rules) {
             HeadDecision::Read { max_body_bytes } => max_body_bytes,
@@ -159,7 +179,7 @@ impl Intake {
             }
         };
         let body = Body::begin(&head, max_body_bytes)
-            .map_err(|refusal| Refused { refusal, with_body: !is_head_request })
+            .map_err(|refusal| RefusedRequest { refusal, with_body: !is_head_request })
             .inspect_err(|_| self.stage = Stage::Over)?;
         self.stage = Stage::Body(body);
         match self.feed_body(rest)? {
@@ -170,7 +190,7 @@ impl Intake {
         }
     }
 
-    fn feed_body(&mut self, bytes: &[u8]) -> Result<Progress, Refused> {
+    fn feed_body(&mut self, bytes: &[u8]) -> Result<Progress, RefusedRequest> {
         let Stage::Body(body) = &mut self.stage else { return Err(self.refuse(Rejection::RequestLine)) };
         let used = match body.take_in(bytes) {
             Ok(used) => used,
@@ -190,7 +210,7 @@ impl Intake {
         }))
     }
 
-    fn refuse(&mut self, refusal: Rejection) -> Refused {
+    fn refuse(&mut self, refusal: Rejection) -> RefusedRequest {
         let refused = self.refused(refusal);
         self.stage = Stage::Over;
         refused
@@ -317,9 +337,13 @@ mod tests {
     }
 
     /// Feeds the input in pieces of at most `piece` bytes, as far as there is room.
-    fn feed(input: &[u8], piece: usize, memory: &mut Memory) -> (Intake, Result<Progress, Refused>, usize) {
+    fn feed(
+        input: &[u8],
+        piece: usize,
+        memory: &mut Memory,
+    ) -> (Intake, Result<Progress, RefusedRequest>, usize) {
         let limits = ServerLimits::default();
-        let rules = Rules { limits: &limits, head_check: &check };
+        let rules = Rules { limits: &limits, head_check: &check, notes_requests: false };
         let mut intake = Intake::new();
         let (mut progress, mut used) = (Ok(Progress::Head), 0);
         while used < input.len() {
@@ -448,6 +472,6 @@ mod tests {
         let (intake, _, _) = feed(head.as_bytes(), usize::MAX, &mut Memory::new(0));
         assert!(!intake.refused(Rejection::BodyTimeout).with_body);
         let (_, progress, _) = feed(format!("{head}zz").as_bytes(), usize::MAX, &mut Memory::new(0));
-        assert_eq!(progress.err(), Some(Refused { refusal: Rejection::Chunk, with_body: false }));
+        assert_eq!(progress.err(), Some(RefusedRequest { refusal: Rejection::Chunk, with_body: false }));
     }
 }

@@ -2,53 +2,72 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::front::MAX_LINGERING;
 use super::{ServerError, reply};
+use crate::model::bounded;
 use crate::net::address_range::AddressRange;
 
 /// What a client may take from the server. Every field has a default that suits a small machine.
-#[derive(Debug, Clone, PartialEq)]
+/// Deserialises from the fields of `[server]` in `tinclaw.toml`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ServerLimits {
     /// Connections from clients that are open at a time. When all are taken, the oldest one without a complete request
     /// goes; when every one waits for its response, the new connection gets 503. Default 256, at least 1.
     ///
     /// Each takes one file descriptor, and three more while its request is being handled.
+    #[serde(deserialize_with = "bounded::count::<_, _, 1, 65536>")]
     pub connections: usize,
     /// Connections from one IPv4 address or one IPv6 /64 network. When they are taken, the oldest one of that sender
     /// without a complete request goes; when there is none, the new connection gets 503. Default 16.
+    #[serde(deserialize_with = "bounded::count::<_, _, 1, 65536>")]
     pub connections_per_address: usize,
     /// Senders for which `connections_per_address` does not hold: reverse proxies and tunnels speak for many others.
     /// Default 127.0.0.0/8 and ::1, because a tunnel on the same machine connects from there.
+    #[serde(skip)]
     pub trusted_proxies: Vec<AddressRange>,
     /// Time from accepting a connection to the end of the request's head; then 408. Default 10 s.
+    #[serde(rename = "header_timeout_secs", deserialize_with = "bounded::secs::<_, 1, 300>")]
     pub header_timeout: Duration,
     /// Bytes of a request's head, from the first byte to the empty line with its line end; more is 431. Default 16 KiB.
+    #[serde(deserialize_with = "bounded::count::<_, _, 256, 1048576>")]
     pub max_header_bytes: usize,
     /// Header fields of a request; more is 431. Default 64, at most [`ServerLimits::MAX_HEADERS`].
+    #[serde(deserialize_with = "bounded::count::<_, _, 1, 256>")]
     pub max_headers: usize,
     /// Time from the end of the head to the end of the body; then 408. Default 30 s.
+    #[serde(rename = "body_timeout_secs", deserialize_with = "bounded::secs::<_, 1, 3600>")]
     pub body_timeout: Duration,
     /// Memory for all request bodies together, from their first byte to the response, counting what is beyond the
     /// 16 KiB that every connection has for itself. While it is used up, bodies are not read on; when that lasts for
     /// [`ServerLimits::BODY_MEMORY_PATIENCE`], the oldest unfinished body is given up with 503. Default 64 MiB.
+    #[serde(rename = "body_memory_mb", deserialize_with = "bounded::megabytes::<_, 1, 65536>")]
     pub body_memory: u64,
     /// Time that a complete request may wait for a private connection, and again for the handler to take it; then it is
     /// given up with 503 and the handler does not get it. Default 5 s.
+    #[serde(rename = "dispatch_timeout_secs", deserialize_with = "bounded::secs::<_, 1, 300>")]
     pub dispatch_timeout: Duration,
     /// Time from handing over a request to its response; then the client gets 504. Default 120 s.
+    #[serde(rename = "response_timeout_secs", deserialize_with = "bounded::secs::<_, 1, 3600>")]
     pub response_timeout: Duration,
     /// Bytes of a response's body; a response with more is replaced by a 500. Default 4 MiB.
     pub max_response_bytes: u64,
     /// Memory for all responses together that are on their way to their clients, counting bodies of more than 16 KiB.
     /// What does not fit is replaced by a 503. Default 32 MiB.
+    #[serde(rename = "response_memory_mb", deserialize_with = "bounded::megabytes::<_, 1, 65536>")]
     pub response_memory: u64,
     /// Time to send a response to its client; slower readers are dropped. Default 30 s.
+    #[serde(rename = "write_timeout_secs", deserialize_with = "bounded::secs::<_, 1, 3600>")]
     pub write_timeout: Duration,
     /// How long a connection without a request is kept after a response. Zero, the default, closes it with the response.
     /// A kept connection is the first to go when room is needed.
+    #[serde(rename = "keep_alive_secs", deserialize_with = "bounded::secs::<_, 0, 3600>")]
     pub keep_alive: Duration,
     /// How long the server waits at shutdown for responses that are still due.
     /// Default 10 s.
+    #[serde(skip)]
     pub shutdown_timeout: Duration,
 }
 

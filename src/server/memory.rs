@@ -10,6 +10,7 @@ use crate::model::log_throttle::{LogThrottle, Suppressed};
 #[derive(Debug)]
 pub(crate) struct Memory {
     size: u64,
+    /// What was taken and not released: [`Memory::take`] adds, [`Memory::release`] subtracts. Never more than `size`.
     used: u64,
 }
 
@@ -49,6 +50,7 @@ pub(crate) struct ResponseMemory {
 #[derive(Debug)]
 struct Reserved {
     memory: Memory,
+    /// What each response has taken; together they are what is used of `memory`.
     by_arrival: HashMap<u64, u64>,
     /// For responses that are replaced by one with this status.
     replaced_log: LogThrottle<u16>,

@@ -17,22 +17,28 @@
 //! |---|---|
 //! | `limits` | every bound, and the memory that follows |
 //! | `head`, `chunked`, `intake` | bytes of a client → a complete request or a refusal, without I/O |
-//! | `rejection` | what the front responds by itself |
 //! | `wire`, `reply` | requests and responses on the private socket |
-//! | `sequence` | the order of arrival, restored |
 //! | `front/` | sockets: accepting, reading, handing over, responding |
-//! | `backend`, `http_thread` | tiny_http, and the thread that empties it |
+//! | `backend`, `http_thread` | tiny_http, and the thread that empties it in the order of arrival |
+//! | `spare_threads` | whether tiny_http will find the threads that it starts |
+//! | `server_state`, `memory` | what both sides share, and the memory that connections and responses may take |
 //! | `exchange`, `http_server` | what users of the server see |
 //! | `requests` | from a request to an event: routed, authenticated, deduplicated |
 //! | `authentication` | who may pass, and what those who may not cost |
 //! | `secret_cache` | the secrets of a channel's requests, as they were last read |
 //! | `routes` | which channel owns which path |
 //! | `unrouted` | requests that no channel takes, and what their senders may have meant |
+//! | `response_counts` | how many responses each channel's requests got |
 //! | `responses` | from a channel's response to bytes |
+//! | `elsewhere` | requests for channels that another host has |
+//! | `access_log` | one entry for each request |
 
+mod access_log;
 mod authentication;
 mod backend;
 mod chunked;
+#[cfg(feature = "cluster")]
+mod elsewhere;
 mod exchange;
 mod front;
 #[cfg(fuzzing)]
@@ -45,16 +51,22 @@ mod limits;
 mod memory;
 mod reply;
 pub(crate) mod requests;
+mod response_counts;
 pub(crate) mod responses;
 mod routes;
 mod secret_cache;
 mod server_state;
+mod spare_threads;
 #[cfg(test)]
 mod tests;
 mod unrouted;
 mod wire;
 
-pub use crate::webhook::TrustedProxies;
+pub(crate) use access_log::AccessSink;
+#[cfg(feature = "cli")]
+pub(crate) use access_log::{AccessEntry, LoggedRequest};
+#[cfg(feature = "cluster")]
+pub(crate) use elsewhere::{Elsewhere, Origin};
 pub(crate) use exchange::{IncomingRequest, Responder, Response};
 pub(crate) use http_server::ServerError;
 pub use http_server::ServerStats;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::Response;
 use crate::model::clock::http_now;
+use crate::net::header_field::{is_name, is_value};
 
 /// Longest head of a response, in bytes. Fields that do not fit are dropped.
 pub(crate) const MAX_REPLY_HEAD_BYTES: usize = 64 << 10;
@@ -60,15 +61,9 @@ fn may_have_body(status: u16) -> bool {
     status >= 200 && status != 204 && status != 304
 }
 
-/// A name is a token, a value has no control characters but the tab (RFC 9110 section 5), and the field is not ours.
+/// The field may be sent, and is not ours.
 fn is_sendable(name: &str, value: &str) -> bool {
-    let token = !name.is_empty() && name.bytes().all(is_token_byte);
-    let text = value.bytes().all(|byte| byte == b'\t' || (byte >= 0x20 && byte != 0x7f));
-    token && text && !DROPPED.iter().any(|dropped| name.eq_ignore_ascii_case(dropped))
-}
-
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    is_name(name) && is_value(value) && !DROPPED.iter().any(|dropped| name.eq_ignore_ascii_case(dropped))
 }
 
 /// Where a response's head and body end.
@@ -121,7 +116,7 @@ pub(crate) enum Rejection {
     TransferEncoding,
     UnknownTransferCoding,
     Chunk,
-    HeadTimeout,
+    HeaderTimeout,
     BodyTimeout,
     BodyTooLarge,
     Expectation,
@@ -131,7 +126,7 @@ pub(crate) enum Rejection {
     BusyForSender,
     OutOfMemory,
     ShuttingDown,
-    Handover,
+    NotDispatched,
     ResponseTimeout,
     Version,
 }
@@ -149,7 +144,7 @@ impl Rejection {
             Rejection::AmbiguousLength => (400, "ambiguous_length"),
             Rejection::TransferEncoding => (400, "bad_transfer_encoding"),
             Rejection::Chunk => (400, "bad_chunk"),
-            Rejection::HeadTimeout => (408, "head_timeout"),
+            Rejection::HeaderTimeout => (408, "header_timeout"),
             Rejection::BodyTimeout => (408, "body_timeout"),
             Rejection::BodyTooLarge => (413, "body_too_large"),
             Rejection::Expectation => (417, "unknown_expectation"),
@@ -160,7 +155,7 @@ impl Rejection {
             Rejection::BusyForSender => (503, "too_many_connections_from_address"),
             Rejection::OutOfMemory => (503, "out_of_memory"),
             Rejection::ShuttingDown => (503, "shutting_down"),
-            Rejection::Handover => (503, "temporarily_unavailable"),
+            Rejection::NotDispatched => (503, "temporarily_unavailable"),
             Rejection::ResponseTimeout => (504, "response_timeout"),
             Rejection::Version => (505, "version_not_supported"),
         }

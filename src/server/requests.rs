@@ -6,18 +6,20 @@ use std::time::Instant;
 
 use wit_abi::types::IncomingHttpRequest;
 
+#[cfg(feature = "cluster")]
+use super::Origin;
+use super::authentication::AuthenticationGate;
+use super::response_counts::ResponseCounts;
+use super::responses::response_for;
+use super::routes::{ChannelAccess, Route, WasmChannelRouter};
+use super::{HeadCheck, HeadDecision, IncomingRequest, Responder};
 use crate::channel::{ChannelName, RegisteredEndpoint};
 use crate::event::Event;
 use crate::event::arrival::{RequestIdentity, Webhook};
 use crate::event::queue::{EventSender, NotQueued};
 use crate::event::response::{Respond, ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::model::clock::{steady_ms, unix_ms};
-use crate::net::PublicUrl;
-
-use super::authentication::AuthenticationGate;
-use super::responses::response_for;
-use super::routes::{ChannelAccess, Route, WasmChannelRouter};
-use super::{HeadCheck, HeadDecision, IncomingRequest, Responder};
+use crate::net::SharedPublicUrl;
 use crate::webhook::{
     Authenticated, DedupeMemory, TrustedProxies, WebhookRequest, media_type_allowed, visible_headers,
     visible_query,
@@ -43,10 +45,11 @@ pub fn head_check(routes: WasmChannelRouter, own_pages: OwnPages, max_body_bytes
 /// What requests are judged by.
 pub struct RequestHandler {
     routes: WasmChannelRouter,
+    responses: Arc<ResponseCounts>,
     router: EventSender,
     gate: AuthenticationGate,
     proxies: TrustedProxies,
-    public_url: Option<PublicUrl>,
+    public_url: SharedPublicUrl,
     own_pages: OwnPages,
 }
 
@@ -62,10 +65,19 @@ impl RequestHandler {
         routes: WasmChannelRouter,
         router: EventSender,
         proxies: TrustedProxies,
-        public_url: Option<PublicUrl>,
+        public_url: SharedPublicUrl,
         own_pages: OwnPages,
     ) -> Self {
-        Self { routes, router, gate: AuthenticationGate::default(), proxies, public_url, own_pages }
+        let responses = routes.response_counts();
+        Self {
+            routes,
+            responses,
+            router,
+            gate: AuthenticationGate::default(),
+            proxies,
+            public_url,
+            own_pages,
+        }
     }
 
     /// Responds to a request, or hands it to the router. Waits for nobody but where the router does.
@@ -73,14 +85,48 @@ impl RequestHandler {
         if let Some(page) = (self.own_pages)(&request.method, &request.path) {
             return request.responder.respond(page);
         }
-        let Some(route) = self.routes.lookup(&request.path) else {
+        // Once: a channel that is handed over meanwhile is here, or is not, for all of the request.
+        let route = self.routes.lookup(&request.path);
+        #[cfg(feature = "cluster")]
+        let Some(request) = self.sort_out(request, route.is_some()) else { return };
+        let Some(route) = route else {
             return refuse(request.responder, WebhookRefusal::NotFound);
         };
         let received = Instant::now();
         match self.admit(&request, &route) {
-            Ok(admitted) => self.send(route.channel.clone(), admitted, received, request.responder),
-            Err(refusal) => refuse(request.responder, refusal),
+            Ok(admitted) => {
+                let client = self.client_of(&request);
+                self.send(route.channel.clone(), admitted, client, received, request.responder);
+            }
+            Err(refusal) => {
+                self.responses.note(&route.channel, refusal.status());
+                refuse(request.responder, refusal);
+            }
         }
+    }
+
+    /// Sends a request on whose channel another host has, and believes the other hosts; returns what is to be handled here.
+    #[cfg(feature = "cluster")]
+    fn sort_out(&self, mut request: IncomingRequest, is_here: bool) -> Option<IncomingRequest> {
+        let Some(elsewhere) = self.routes.elsewhere() else { return Some(request) };
+        match elsewhere.origin(&mut request) {
+            Origin::Forged(reason) => {
+                self.routes.note_forged(&request.method, &request.path, reason);
+                refuse(request.responder, WebhookRefusal::NotFound);
+            }
+            Origin::Host(client) if is_here => {
+                request.peer = client;
+                return Some(request);
+            }
+            // One hop and not more: the channel has just moved, and the sender retries.
+            Origin::Host(_) => refuse(request.responder, WebhookRefusal::Starting),
+            Origin::Client if !is_here && elsewhere.knows(&request.path) => {
+                let client = self.client_of(&request);
+                elsewhere.forward(request, client);
+            }
+            Origin::Client => return Some(request),
+        }
+        None
     }
 
     fn admit(&mut self, request: &IncomingRequest, route: &Route) -> Result<Admitted, WebhookRefusal> {
@@ -125,7 +171,7 @@ impl RequestHandler {
     /// The URL as the sender wrote it. Without a configured public address the `Host` header is believed: whoever
     /// forges it has to sign the forged URL.
     fn public_url_of(&self, request: &IncomingRequest) -> String {
-        let base = match &self.public_url {
+        let base = match self.public_url.get() {
             Some(url) => url.as_str().to_owned(),
             None => {
                 let host = request.headers.iter().find(|(name, _)| name == "host");
@@ -135,10 +181,25 @@ impl RequestHandler {
         format!("{base}{}", request.target)
     }
 
-    fn send(&self, channel: ChannelName, admitted: Admitted, received: Instant, responder: Responder) {
-        let responder = ResponseSender::new(ToClient { responder, channel: channel.clone() });
+    fn send(
+        &self,
+        channel: ChannelName,
+        admitted: Admitted,
+        client: IpAddr,
+        received: Instant,
+        responder: Responder,
+    ) {
+        let responses = Arc::clone(&self.responses);
+        let responder = ResponseSender::new(ToClient {
+            responder,
+            channel: channel.clone(),
+            responses,
+            #[cfg(feature = "cluster")]
+            is_one_of_several: self.routes.elsewhere().is_some(),
+        });
         let Admitted { request, identities } = admitted;
-        let webhook = Webhook { channel, request: Arc::new(request), identities, received, responder };
+        let (request, client) = (Arc::new(request), Some(client));
+        let webhook = Webhook { channel, request, identities, client, received, responder };
         match self.router.offer(Event::Webhook(Box::new(webhook))) {
             Err(NotQueued::Full(Event::Webhook(webhook))) => webhook.responder.refuse(WebhookRefusal::Busy),
             Err(NotQueued::Closed(Event::Webhook(webhook))) => {
@@ -176,6 +237,18 @@ struct Clocks {
     steady_ms: u64,
 }
 
+impl Clocks {
+    /// When it will be over what lasts this long from now on, by the clock that nobody sets.
+    fn end_of(self, lasts_ms: u64) -> u64 {
+        self.steady_ms.saturating_add(lasts_ms)
+    }
+
+    /// When the wall clock will say this, by the clock that nobody sets.
+    fn when_wall_clock_says(self, wall_ms: u64) -> u64 {
+        self.end_of(wall_ms.saturating_sub(self.wall_ms))
+    }
+}
+
 /// By what a duplicate is recognised: the provider's id, whose first response is kept, and what was signed. Both count, because
 /// an id in a header is rarely signed: whoever captured a request could send it again under another id.
 fn identities_of(
@@ -184,15 +257,15 @@ fn identities_of(
     authenticated: &Authenticated,
     now: Clocks,
 ) -> Vec<RequestIdentity> {
-    let deduped = access.plan.dedupe().key(&request.headers, &request.body);
+    let deduped = access.plan.dedupe().key(&request.headers, authenticated.body().unwrap_or(&request.body));
     let by_id = deduped.map(|key| RequestIdentity {
         key,
-        expires_ms: now.steady_ms.saturating_add(DedupeMemory::<()>::DEDUPE_MS),
+        expires_ms: now.end_of(DedupeMemory::<()>::DEDUPE_MS),
         keep_response: true,
     });
     let by_signature = authenticated.replay_key().map(|replay| RequestIdentity {
         key: replay.key,
-        expires_ms: now.steady_ms.saturating_add(replay.expires_ms.saturating_sub(now.wall_ms)),
+        expires_ms: now.when_wall_clock_says(replay.expires_ms),
         keep_response: false,
     });
     by_id.into_iter().chain(by_signature).collect()
@@ -208,7 +281,7 @@ fn guest_request(
         path: request.path.strip_prefix(mount).unwrap_or(&request.path).to_owned(),
         headers_json: visible_headers(&request.headers, authenticated.hidden()),
         query_json: visible_query(&request.query, authenticated.hidden()),
-        body: request.body.clone(),
+        body: authenticated.body().unwrap_or(&request.body).to_vec(),
         secret_validated: authenticated.secret_validated(),
     }
 }
@@ -217,15 +290,30 @@ fn guest_request(
 struct ToClient {
     responder: Responder,
     channel: ChannelName,
+    responses: Arc<ResponseCounts>,
+    /// Whether other hosts have channels as well.
+    #[cfg(feature = "cluster")]
+    is_one_of_several: bool,
 }
 
 impl Respond for ToClient {
     fn respond(self: Box<Self>, response: WebhookResponse) {
-        self.responder.respond(response_for(Some(&self.channel), response));
+        // The router says so of a channel that has just been handed over to another host.
+        #[cfg(feature = "cluster")]
+        let response = match response {
+            WebhookResponse::Refused(WebhookRefusal::NotFound) if self.is_one_of_several => {
+                WebhookResponse::Refused(WebhookRefusal::Starting)
+            }
+            other => other,
+        };
+        let response = response_for(response);
+        self.responses.note(&self.channel, response.status);
+        self.responder.respond(response);
     }
 
-    fn park(self: Box<Self>) -> Box<dyn Respond> {
-        Box::new(Self { responder: self.responder.park(), channel: self.channel })
+    fn park(mut self: Box<Self>) -> Box<dyn Respond> {
+        self.responder = self.responder.park();
+        self
     }
 
     fn is_abandoned(&self) -> bool {
@@ -234,5 +322,19 @@ impl Respond for ToClient {
 }
 
 fn refuse(responder: Responder, refusal: WebhookRefusal) {
-    responder.respond(response_for(None, WebhookResponse::Refused(refusal)));
+    responder.respond(response_for(WebhookResponse::Refused(refusal)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The wall clock is 50 years ahead of the other one when the network has told a board the year.
+    #[test]
+    fn what_is_remembered_is_remembered_for_its_time_whatever_the_wall_clock_says() {
+        let now = Clocks { wall_ms: 1_800_000_000_000, steady_ms: 5_000 };
+        assert_eq!(now.end_of(300_000), 305_000);
+        assert_eq!(now.when_wall_clock_says(1_800_000_300_000), 305_000);
+        assert_eq!(now.when_wall_clock_says(1_799_999_999_999), 5_000, "it has said that already");
+    }
 }

@@ -1,20 +1,23 @@
 //! Which channel owns which path.
 
+#[cfg(feature = "cli")]
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::channel::{ChannelName, RegisteredEndpoint};
-use crate::secrets::SecretStore;
-
-use crate::event::response::WebhookRefusal;
-use crate::webhook::{AuthPlan, Requirement};
-
+#[cfg(feature = "cluster")]
+use super::Elsewhere;
 use super::HeadDecision;
+use super::response_counts::ResponseCounts;
 use super::responses::refusal_response;
 use super::secret_cache::SecretCache;
 use super::unrouted::{Mismatch, UnroutedRequests, nearest};
+use crate::channel::{ChannelName, RegisteredEndpoint};
+use crate::event::response::WebhookRefusal;
+use crate::secrets::SecretStore;
+use crate::webhook::{AuthPlan, Requirement};
 
 /// How requests for one channel are authenticated and recognised.
 pub struct ChannelAccess {
@@ -56,9 +59,14 @@ pub struct Route {
 pub struct WasmChannelRouter {
     /// A lock, because the server's threads look up what the router thread registers. It is held for a look-up only.
     table: Arc<RwLock<Table>>,
-    /// Whether channels are still being loaded.
+    /// Whether channels are still being loaded: set by [`set_owner`](Self::set_owner), cleared once by
+    /// [`loading_is_over`](Self::loading_is_over), both on the thread that starts the host.
     is_loading: Arc<AtomicBool>,
     unrouted: Arc<UnroutedRequests>,
+    responses: Arc<ResponseCounts>,
+    /// Set once, before the server starts: the other hosts.
+    #[cfg(feature = "cluster")]
+    elsewhere: Arc<std::sync::OnceLock<Arc<dyn Elsewhere>>>,
 }
 
 #[derive(Default)]
@@ -122,6 +130,7 @@ impl WasmChannelRouter {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.routes.retain(|_, route| route.channel != *channel);
         table.owners.retain(|_, owner| owner != channel);
+        self.responses.remove(channel);
     }
 
     /// Reserves the paths that a channel's capability file allows. Until the channel has started, they respond with 503.
@@ -144,6 +153,24 @@ impl WasmChannelRouter {
             }
         }
         taken
+    }
+
+    /// Those of these paths that another channel owns.
+    pub(crate) fn taken(&self, channel: &ChannelName, paths: &[String]) -> Vec<PathTaken> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let others = paths.iter().filter_map(|path| Some((path, table.owners.get(path)?)));
+        let taken = others.filter(|(_, owner)| *owner != channel);
+        taken.map(|(path, owner)| PathTaken { path: path.clone(), owner: owner.clone() }).collect()
+    }
+
+    /// A channel owns these paths and no others any more.
+    pub(crate) fn own_only(&self, channel: &ChannelName, paths: &[String]) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.owners.retain(|path, owner| owner != channel || paths.contains(path));
+        for path in paths {
+            // Whoever comes second heard of it when its paths were looked at.
+            let _ = table.own(channel, path);
+        }
     }
 
     /// Opens the paths that `on-start` registered, and closes the channel's other reserved paths. Paths that the
@@ -175,6 +202,10 @@ impl WasmChannelRouter {
     pub(super) fn decide(&self, method: &str, path: &str, max_body_bytes: u64) -> HeadDecision {
         let refuse = |refusal: &WebhookRefusal| HeadDecision::Respond(refusal_response(refusal));
         let Some(route) = self.lookup(path) else {
+            #[cfg(feature = "cluster")]
+            if self.elsewhere().is_some_and(|elsewhere| elsewhere.knows(path)) {
+                return HeadDecision::Read { max_body_bytes };
+            }
             if self.is_about_to_load(path) {
                 return refuse(&WebhookRefusal::Starting);
             }
@@ -190,10 +221,40 @@ impl WasmChannelRouter {
         HeadDecision::Read { max_body_bytes: of_route.min(max_body_bytes) }
     }
 
+    /// Other hosts have channels as well.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {
+        // There is one manager for a table, and it does this once.
+        let _ = self.elsewhere.set(elsewhere);
+    }
+
+    /// The other hosts, if there are any.
+    #[cfg(feature = "cluster")]
+    pub(super) fn elsewhere(&self) -> Option<&Arc<dyn Elsewhere>> {
+        self.elsewhere.get()
+    }
+
+    /// Somebody claims to be another host. Anybody can, so it is logged as requests to no channel are.
+    #[cfg(feature = "cluster")]
+    pub(super) fn note_forged(&self, method: &str, path: &str, reason: &'static str) {
+        self.unrouted.note(method, path, Mismatch::Forged(reason), || None);
+    }
+
     /// Requests so far that no channel took, because of their path or method.
     #[must_use]
     pub fn unrouted_requests(&self) -> u64 {
         self.unrouted.total()
+    }
+
+    /// Responses with 2xx, 3xx, 4xx and 5xx to requests for each channel, since it was added.
+    #[cfg(feature = "cli")]
+    pub(crate) fn responses(&self) -> BTreeMap<ChannelName, [u64; 4]> {
+        self.responses.all()
+    }
+
+    /// Where responses to requests for channels are counted.
+    pub(super) fn response_counts(&self) -> Arc<ResponseCounts> {
+        Arc::clone(&self.responses)
     }
 
     /// Channels that take requests from anybody, in the order of their names.

@@ -27,7 +27,7 @@ struct Cached {
 }
 
 /// The secrets of a channel as they are now.
-pub(super) struct CurrentSecrets<'a> {
+pub struct CurrentSecrets<'a> {
     store: &'a dyn SecretStore,
     /// Behind a cell, because a look-up fills it while a request is verified.
     cached: RefCell<MutexGuard<'a, Cached>>,
@@ -35,7 +35,7 @@ pub(super) struct CurrentSecrets<'a> {
 
 impl SecretCache {
     /// Forgets what was read when the store has changed, or cannot say whether it has.
-    pub(super) fn current<'a>(&'a self, store: &'a dyn SecretStore) -> CurrentSecrets<'a> {
+    pub fn current<'a>(&'a self, store: &'a dyn SecretStore) -> CurrentSecrets<'a> {
         // Asked before any value is read: a value that is newer than its revision is read again, never the other way round.
         let revision = store.revision();
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,7 +48,7 @@ impl SecretCache {
 
 impl CurrentSecrets<'_> {
     /// The value of this secret, none when it is not stored.
-    pub(super) fn get(&self, name: &str) -> Result<Value, SecretProblem> {
+    pub fn get(&self, name: &str) -> Result<Value, SecretProblem> {
         if let Some(value) = self.cached.borrow().values.get(name) {
             return Ok(value.clone());
         }

@@ -2,17 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::ServerLimits;
+use super::access_log::{AccessEntry, AccessSink, LoggedRequest, Sent};
 use super::backend::Backend;
 use super::exchange::{ParkedResponses, ResponseThread};
-use super::http_server::Counters;
+use super::http_server::ServerCounters;
 use super::http_thread::Sequence;
 use super::memory::ResponseMemory;
 use super::wire::Token;
 use crate::net::waker::Waker;
+use crate::webhook::TrustedProxies;
 
 /// A request that tiny_http has yielded and whose turn may not have come.
 pub(crate) struct Yielded {
@@ -25,7 +27,7 @@ pub(crate) struct ServerState {
     pub(crate) limits: ServerLimits,
     pub(crate) token: Token,
     pub(crate) waker: Arc<Waker>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: ServerCounters,
     pub(crate) response_memory: Arc<ResponseMemory>,
     pub(crate) response_thread: Arc<ResponseThread>,
     pub(crate) parked: Arc<ParkedResponses>,
@@ -39,10 +41,14 @@ pub(crate) struct ServerState {
     pub(crate) in_handler: AtomicBool,
     /// No further connection is accepted. Set once, by whoever ends the server.
     pub(crate) closed: AtomicBool,
+    /// No connection is accepted any more, and none is open. Set once, by the front.
+    pub(crate) drained: AtomicBool,
     /// When the front ends at the latest. Behind a lock because it is no atomic type; set once.
     ends_at: Mutex<Option<Instant>>,
     /// The front has ended, so nothing more will come. Set once, by the front.
     pub(crate) front_ended: AtomicBool,
+    /// Where each request is noted, if it is, and whose word about the client is believed. Set before anything is served.
+    pub(crate) access_log: OnceLock<(AccessSink, TrustedProxies)>,
 }
 
 impl ServerState {
@@ -55,14 +61,16 @@ impl ServerState {
             limits,
             token,
             waker,
-            counters: Counters::default(),
+            counters: ServerCounters::default(),
             sequence: Mutex::new(Sequence::new()),
             backend: Mutex::new(Arc::new(backend)),
             backend_failed: AtomicBool::new(false),
             in_handler: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
             ends_at: Mutex::new(None),
             front_ended: AtomicBool::new(false),
+            access_log: OnceLock::new(),
         }
     }
 
@@ -85,6 +93,13 @@ impl ServerState {
             self.backend().unblock();
         }
         given_up
+    }
+
+    /// Notes a response that goes out, where that is wanted.
+    pub(crate) fn note_access(&self, peer: IpAddr, asked: Option<LoggedRequest>, response: &[u8]) {
+        if let Some((sink, proxies)) = self.access_log.get() {
+            sink(AccessEntry::new(peer, proxies, asked, Sent::of(response)));
+        }
     }
 
     pub(crate) fn close(&self) {

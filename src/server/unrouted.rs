@@ -23,6 +23,9 @@ pub(super) enum Mismatch<'a> {
     NoPath,
     /// The path exists, and takes only these methods.
     Method(&'a [String]),
+    /// Its sender claims to be another host, which is not believed for this reason.
+    #[cfg(feature = "cluster")]
+    Forged(&'static str),
 }
 
 /// Counts requests that no channel takes, and decides which of them are logged.
@@ -66,6 +69,8 @@ impl UnroutedRequests {
                 format!("no channel has this path{near}")
             }
             Mismatch::Method(allowed) => format!("this path takes {}", allowed.join(", ")),
+            #[cfg(feature = "cluster")]
+            Mismatch::Forged(reason) => format!("it claims to come from another host, and {reason}"),
         };
         let omitted = match omitted {
             0 => String::new(),

@@ -53,7 +53,7 @@ pub(crate) fn random_hex() -> Result<String, ring::error::Unspecified> {
 
 /// What the envelope of a request says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Envelope {
+pub(crate) enum RequestEnvelope {
     /// Nothing but a proof that a private connection works.
     Probe,
     /// A client's request.
@@ -84,11 +84,11 @@ fn write_field(text: &mut String, name: &str, value: &[u8]) {
 }
 
 /// Ends a head with the envelope and the length of the body.
-pub(crate) fn finish_head(text: &mut String, token: &Token, envelope: Envelope, length: usize) {
+pub(crate) fn finish_head(text: &mut String, token: &Token, envelope: RequestEnvelope, length: usize) {
     text.extend([ENVELOPE, ": ", &token.0]);
     match envelope {
-        Envelope::Probe => text.push_str(" probe"),
-        Envelope::Request { arrival, peer } => {
+        RequestEnvelope::Probe => text.push_str(" probe"),
+        RequestEnvelope::Request { arrival, peer } => {
             write!(text, " {arrival} {peer}").expect("writing to a string cannot fail");
         }
     }
@@ -98,12 +98,12 @@ pub(crate) fn finish_head(text: &mut String, token: &Token, envelope: Envelope, 
 /// The request that proves a private connection.
 pub(crate) fn probe(token: &Token) -> String {
     let mut text = String::from("GET / HTTP/1.1\r\n");
-    finish_head(&mut text, token, Envelope::Probe, 0);
+    finish_head(&mut text, token, RequestEnvelope::Probe, 0);
     text
 }
 
 /// Reads the envelope back; `None` when the request is not from this process's front.
-pub(crate) fn read_envelope(fields: &[tiny_http::Header], token: &Token) -> Option<Envelope> {
+pub(crate) fn read_envelope(fields: &[tiny_http::Header], token: &Token) -> Option<RequestEnvelope> {
     // It is the last but one, so the search starts at the end.
     let field = fields.iter().rev().find(|field| field.field.as_str().as_str() == ENVELOPE)?;
     let mut words = field.value.as_str().split(' ');
@@ -112,9 +112,9 @@ pub(crate) fn read_envelope(fields: &[tiny_http::Header], token: &Token) -> Opti
         return None;
     }
     match (words.next()?, words.next(), words.next()) {
-        ("probe", None, None) => Some(Envelope::Probe),
+        ("probe", None, None) => Some(RequestEnvelope::Probe),
         (arrival, Some(peer), None) => {
-            Some(Envelope::Request { arrival: arrival.parse().ok()?, peer: peer.parse().ok()? })
+            Some(RequestEnvelope::Request { arrival: arrival.parse().ok()?, peer: peer.parse().ok()? })
         }
         _ => None,
     }
@@ -165,8 +165,10 @@ mod tests {
     fn an_envelope_is_read_back_only_with_its_token() {
         let (token, other) = (Token::random().unwrap(), Token::random().unwrap());
         let peers = ["192.0.2.1", "2001:db8::1"].map(|text| text.parse().unwrap());
-        for envelope in
-            peers.map(|peer| Envelope::Request { arrival: 7, peer }).into_iter().chain([Envelope::Probe])
+        for envelope in peers
+            .map(|peer| RequestEnvelope::Request { arrival: 7, peer })
+            .into_iter()
+            .chain([RequestEnvelope::Probe])
         {
             let mut text = "GET / HTTP/1.1\r\n".to_owned();
             finish_head(&mut text, &token, envelope, 12);
@@ -190,7 +192,7 @@ mod tests {
         let head = b"GET / HTTP/1.1\r\nHost: a\r\nCF-IPCity: S\xc3\xa3o Paulo\r\nOdd: \xff\x80\r\n\r\n";
         let mut text = write_head(&read_head(head, &ServerLimits::default()).unwrap());
         assert!(text.is_ascii());
-        finish_head(&mut text, &Token::random().unwrap(), Envelope::Probe, 0);
+        finish_head(&mut text, &Token::random().unwrap(), RequestEnvelope::Probe, 0);
         let (_, fields) = parse(&text);
         let expected = [("host", "a"), ("cf-ipcity", "S\u{e3}o Paulo"), ("odd", "\u{fffd}\u{fffd}")];
         assert_eq!(read_fields(&fields), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -79,8 +79,8 @@ impl Backlog {
 /// How long such a batch waits for a group that it can go with.
 ///
 /// What is deferred is an acknowledgement: one that a crash loses makes a message be delivered once more. A group of its own
-/// costs a write to flash memory.
-pub(super) const LINGER: Duration = Duration::from_millis(300);
+/// costs a write to flash memory, which is half of what a message costs when one comes every second.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// How many may wait. Whoever has more sends an ordinary request, and waits when the queue is full.
 const MAX_WAITING: usize = 1024;
@@ -89,11 +89,11 @@ const MAX_WAITING: usize = 1024;
 pub(super) struct Deferred {
     /// Senders add to it and the store thread empties it; held for that only, never while a batch is committed or its
     /// owner is told.
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<BacklogWaiting>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct BacklogWaiting {
     commits: Vec<Commit>,
     /// The store thread will look by itself.
     is_announced: bool,
@@ -137,6 +137,11 @@ impl Deferred {
         commits
     }
 
+    /// What comes from now on is refused; what is here stays for the store thread.
+    pub(super) fn refuse_more(&self) {
+        self.lock().is_closed = true;
+    }
+
     /// Nothing is kept any more: what is here, and what would still come, is dropped.
     pub(super) fn close(&self) {
         let mut waiting = self.lock();
@@ -147,7 +152,7 @@ impl Deferred {
         drop(dropped);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, BacklogWaiting> {
         // Nothing here panics half-way, so a poisoned lock is as good as another.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

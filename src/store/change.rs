@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use wit_abi::types::{EmittedMessage, InboundAttachment};
+use wit_abi::types::{AgentResponse, EmittedMessage, InboundAttachment};
 
 use super::error::StoreError;
-use super::record::{
-    ChannelKey, DedupeId, DedupeKey, MessageId, PairingRecord, PendingReply, ReplyBody, ReplyId, ReplyKind,
-    StoredResponse,
-};
+use super::record::{ChannelKey, DedupeId, MessageId, PairingRecord, PendingReply, ReplyId, StoredDedupeKey};
+use super::trace::TraceStep;
+use crate::net::channel_response::ChannelResponse;
 
 /// Most attachments of one message or reply. The host's own limits are far lower; this is what an engine must be able
 /// to number.
@@ -26,7 +25,7 @@ pub struct Batch {
 
 /// A batch with its number, as an engine keeps it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct NumberedBatch {
     /// Its place in the row of all batches. It grows, with gaps where a batch was rejected.
     pub number: u64,
     /// What is to be kept.
@@ -179,13 +178,13 @@ pub enum Change {
         /// The channel.
         channel: ChannelKey,
         /// The key.
-        key: DedupeKey,
+        key: StoredDedupeKey,
         /// When.
         at_ms: u64,
         /// When it is to be forgotten.
         expires_ms: u64,
         /// What a duplicate gets; `None` for ids of emitted messages, which have no response.
-        response: Option<StoredResponse>,
+        response: Option<Arc<ChannelResponse>>,
     },
     /// Writes what an agent remembers of a conversation, in place of what it did before.
     PutTranscript {
@@ -205,6 +204,8 @@ pub enum Change {
     PutPairing(PairingRecord),
     /// Removes a record of pairing.
     RemovePairing(PairingKey),
+    /// Notes what happened to a message or a reply.
+    Trace(TraceStep),
 }
 
 /// A message to be kept.
@@ -233,10 +234,10 @@ pub struct NewReply {
     pub channel: ChannelKey,
     /// The conversation within which order is kept.
     pub conversation: Arc<str>,
-    /// How it goes out.
-    pub kind: ReplyKind,
+    /// The user who gets it through `on-broadcast`; none for one that goes through `on-respond`.
+    pub broadcast_to: Option<String>,
     /// What it says; at most [`MAX_ATTACHMENTS`] attachments.
-    pub body: ReplyBody,
+    pub body: Arc<AgentResponse>,
     /// The message that it replies to.
     pub in_reply_to: Option<MessageId>,
     /// When the agent gave it; also the earliest time of its first attempt.
@@ -324,6 +325,7 @@ impl Change {
             | Self::MessageDead { error, .. } => error.len(),
             Self::Dedupe { response: Some(response), .. } => response.bytes(),
             Self::PutPairing(PairingRecord::Request(request)) => request.meta_json.len(),
+            Self::Trace(step) => step.text.len(),
             Self::AddMessage(new) => return Self::OVERHEAD + new.bytes(),
             Self::AddReply(new) => return Self::OVERHEAD + new.bytes(),
             _ => 0,
@@ -389,12 +391,6 @@ impl NewReply {
             redelivery: false,
             traps: 0,
         }
-    }
-}
-
-impl StoredResponse {
-    fn bytes(&self) -> usize {
-        self.body.len() + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }
 }
 

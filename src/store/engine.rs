@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::change::Entry;
+use super::change::NumberedBatch;
 use super::error::StoreError;
 use super::record::{
-    DedupeId, Loaded, MessageFilter, MessageId, MessageRecord, MessageSummary, ReplyFilter, ReplyId,
-    ReplyRecord, ReplySummary, StoredResponse,
+    ChannelKey, DedupeId, Loaded, LoadedChannel, MessageFilter, MessageId, MessageRecord, MessageSummary,
+    ReplyFilter, ReplyId, ReplyRecord, ReplySummary,
 };
 use super::retention::{PruneStats, Retention};
+use super::trace_queries::TraceQueries;
+use crate::net::channel_response::ChannelResponse;
 
 /// When an engine does what it has to do for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +46,10 @@ pub struct StoreUsage {
 /// refuses batches of a host whose channels have passed on, and gives out stretches of ids that do not overlap.
 ///
 /// Errors: whatever a method returns, an error other than [`StoreError::Rejected`] means that the engine is done for: it
-/// is dropped and opened anew. An engine never tries a failed write again by itself, since after a failed sync the system
-/// may claim success for pages that it has lost.
-pub trait Store: Send {
+/// is dropped and opened anew. An engine on a disk never tries a failed write again by itself, since after a failed sync the
+/// system may claim success for pages that it has lost. One that speaks with a database does, when the database says that the
+/// transaction was rolled back, or when it looks for the number of the last batch first.
+pub trait Store: TraceQueries + Send {
     /// Keeps all batches in one durable transaction: when it returns, a loss of power takes nothing of them away (unless
     /// the engine was opened with a weaker durability). The number of the last one becomes
     /// [`last_number`](Self::last_number).
@@ -54,13 +57,22 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError::Rejected`]: nothing is kept, and one batch is to blame, for an id that is taken, say. Every other
     /// error: all of the batches are kept or none (the failure may hit after the write); `last_number` says after reopening.
-    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError>;
+    fn commit(&mut self, entries: &[NumberedBatch]) -> Result<(), StoreError>;
 
     /// The number of the last batch that was kept; 0 when there was none.
     fn last_number(&mut self) -> Result<u64, StoreError>;
 
     /// Reads everything that the host keeps in memory. Keys that expired before `now_ms` are left out.
     fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError>;
+
+    /// Reads what the host keeps in memory of one channel, for one that is added later: the same that [`load`](Self::load)
+    /// has of it. Empty when there is nothing.
+    fn load_channel(&mut self, channel: &ChannelKey, now_ms: u64) -> Result<LoadedChannel, StoreError>;
+
+    /// Where ids go on, when the engine gives out stretches of them, few are left of the present one, and `used` were given out.
+    fn next_ids(&mut self, _used: LastIds) -> Result<Option<LastIds>, StoreError> {
+        Ok(None)
+    }
 
     /// A message in full, its attachments' bytes excepted.
     fn message(&mut self, id: MessageId) -> Result<Option<MessageRecord>, StoreError>;
@@ -78,7 +90,7 @@ pub trait Store: Send {
     fn replies(&mut self, filter: &ReplyFilter) -> Result<Vec<ReplySummary>, StoreError>;
 
     /// The response that is stored with a dedupe key.
-    fn stored_response(&mut self, id: DedupeId) -> Result<Option<StoredResponse>, StoreError>;
+    fn stored_response(&mut self, id: DedupeId) -> Result<Option<Arc<ChannelResponse>>, StoreError>;
 
     /// What an agent remembers of a conversation.
     fn transcript(&mut self, conversation: &str) -> Result<Option<String>, StoreError>;
@@ -115,15 +127,16 @@ pub struct LastIds {
 
 /// Gives out ids, each once. Clones give out from the same counters.
 ///
-/// Each counter holds the last id that was given out. Only [`next`] changes it, by one and upwards, and no lock is held: whoever
+/// Each counter holds the last id that was given out. [`next`] adds one, [`Ids::raise`] lifts it; it never falls, and no lock is held: whoever
 /// stores a record takes its id first, so an id that is stored is never larger than its counter.
 ///
 /// An id that was given out and never stored may be given out again after a restart: nothing that lasts names it.
 #[derive(Clone, Debug, Default)]
-pub struct Ids(Arc<Counters>);
+pub struct Ids(Arc<IdCounters>);
 
+/// The last id of each kind that was given out; see [`Ids`].
 #[derive(Debug, Default)]
-struct Counters {
+struct IdCounters {
     message: AtomicU64,
     reply: AtomicU64,
     dedupe_key: AtomicU64,
@@ -133,11 +146,28 @@ impl Ids {
     /// Ids that come after these.
     #[must_use]
     pub fn after(last: LastIds) -> Self {
-        Self(Arc::new(Counters {
+        Self(Arc::new(IdCounters {
             message: last.message.into(),
             reply: last.reply.into(),
             dedupe_key: last.dedupe_key.into(),
         }))
+    }
+
+    /// The last ones that were given out.
+    #[must_use]
+    pub fn last(&self) -> LastIds {
+        LastIds {
+            message: self.0.message.load(Ordering::Relaxed),
+            reply: self.0.reply.load(Ordering::Relaxed),
+            dedupe_key: self.0.dedupe_key.load(Ordering::Relaxed),
+        }
+    }
+
+    /// From now on ids are larger than these.
+    pub fn raise(&self, floor: LastIds) {
+        self.0.message.fetch_max(floor.message, Ordering::Relaxed);
+        self.0.reply.fetch_max(floor.reply, Ordering::Relaxed);
+        self.0.dedupe_key.fetch_max(floor.dedupe_key, Ordering::Relaxed);
     }
 
     /// For a message that is to be stored.
@@ -173,5 +203,13 @@ mod tests {
         let same = ids.clone();
         assert_eq!((ids.message(), same.message(), ids.reply()), (MessageId(8), MessageId(9), ReplyId(1)));
         assert_eq!(ids.dedupe_key(), DedupeId(4));
+    }
+
+    #[test]
+    fn ids_are_raised_and_never_lowered() {
+        let ids = Ids::after(LastIds { message: 7, reply: 7, dedupe_key: 7 });
+        ids.raise(LastIds { message: 100, reply: 5, dedupe_key: 7 });
+        assert_eq!(ids.last(), LastIds { message: 100, reply: 7, dedupe_key: 7 });
+        assert_eq!((ids.message(), ids.reply()), (MessageId(101), ReplyId(8)));
     }
 }

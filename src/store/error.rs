@@ -1,10 +1,8 @@
-//! What can go wrong in an engine, and why the store could not be read.
+//! What can go wrong in an engine, and what its callers are told of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-use super::handle::CommitError;
 
 /// Why an engine could not do what it was asked.
 ///
@@ -89,6 +87,23 @@ pub enum StoreError {
         /// What happened to it.
         what: &'static str,
     },
+    /// The files in the state directory are those that were opened, but another program has written to them.
+    #[error(
+        "{path} was overwritten or cut off by another program while the host ran, so that what is stored may be lost: stop \
+         the host and restore the state directory from a backup, or restart it to begin with what is there"
+    )]
+    Overwritten {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The path of a file names something else, which is left as it is.
+    #[error("{path} cannot be used: {detail}")]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        detail: &'static str,
+    },
     /// The store that was opened anew is not the one that was open before: it lacks batches that were reported as durable, or has
     /// some that this host never sent.
     #[error(
@@ -102,6 +117,25 @@ pub enum StoreError {
         last: u64,
         /// The last batch that the store has.
         found: u64,
+    },
+    /// The database that several hosts share does not respond, or refuses.
+    #[cfg(feature = "cluster")]
+    #[error("{database} cannot be used: {detail}; check that it runs, and that this host may use it")]
+    Database {
+        /// Its address, without a password.
+        database: String,
+        /// What it said.
+        detail: String,
+    },
+    /// Another host has taken over what this one held, or another process goes by its name: nothing of this one is kept any more.
+    #[cfg(feature = "cluster")]
+    #[error(
+        "{database} takes nothing from this host any more, since another one has taken over its channels or has its name: \
+         it has to start anew"
+    )]
+    Fenced {
+        /// The address of the database.
+        database: String,
     },
     /// The thread of the store could not be started.
     #[error(
@@ -128,22 +162,30 @@ impl StoreError {
     }
 }
 
-/// Why messages, replies or a channel's state could not be read. Nothing was changed.
+/// Why something is not stored, or what is stored could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ReadError {
-    /// The store cannot be read at present, for all channels alike: its disk is full or away, for instance. The host opens
+pub enum StateError {
+    /// The store cannot be used at present, for all channels alike: its disk is full or away, for instance. The host opens
     /// it again by itself; the reason says what the operator can do meanwhile.
-    #[error("the store cannot be read at present: {reason}")]
+    #[error("the store cannot be used at present: {reason}")]
     Unavailable {
         /// What happened, and what an operator can do.
         reason: Arc<str>,
-        /// When to try again.
+        /// When to try again; whole seconds, at least one.
         retry_after: Duration,
     },
-    /// The store works, but not for this query: what it holds cannot be understood.
+    /// This change cannot be stored, now or later; the store itself works.
+    #[error(
+        "not stored, now or later: {reason}; the store itself works, so what asked for it must ask for less"
+    )]
+    Rejected {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store works, but not for this query: what it holds cannot be understood. Nothing was changed.
     #[error("the store could not be read: {reason}")]
-    Failed {
+    Unreadable {
         /// What happened.
         reason: String,
     },
@@ -152,12 +194,24 @@ pub enum ReadError {
     Stopped,
 }
 
-impl From<CommitError> for ReadError {
-    fn from(error: CommitError) -> Self {
+impl StateError {
+    /// Why an engine has not committed a batch.
+    pub(super) fn of_commit(error: &StoreError) -> Self {
         match error {
-            CommitError::Unavailable { reason, retry_after } => Self::Unavailable { reason, retry_after },
-            CommitError::Rejected { reason } => Self::Failed { reason },
-            CommitError::Stopped => Self::Stopped,
+            StoreError::Rejected { reason, .. } => Self::Rejected { reason: reason.clone() },
+            other => Self::unavailable(other),
         }
+    }
+
+    /// Why an engine has not run a query.
+    pub(super) fn of_query(error: &StoreError) -> Self {
+        match error {
+            StoreError::Rejected { reason, .. } => Self::Unreadable { reason: reason.clone() },
+            other => Self::unavailable(other),
+        }
+    }
+
+    fn unavailable(error: &StoreError) -> Self {
+        Self::Unavailable { reason: error.to_string().into(), retry_after: Duration::from_secs(1) }
     }
 }

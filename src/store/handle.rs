@@ -5,44 +5,17 @@
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
-
-use crossbeam_channel::Sender;
 
 use super::backlog::Pushed;
-use super::change::{Batch, Entry};
+use super::change::{Batch, NumberedBatch};
 use super::engine::{Ids, Store};
-use super::error::StoreError;
+use super::error::{StateError, StoreError};
 use super::health::{StoreHealth, StoreStatus};
 use super::memory::MemoryStore;
 use super::retention::Retention;
 use crate::model::clock::steady_ms;
+use crate::model::closing_queue::ClosingSender;
 use crate::model::oneshot;
-
-/// Why a batch was not kept, or a query not run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommitError {
-    /// The store cannot be used at present. It is opened anew by itself.
-    #[error("nothing can be stored at present: {reason}")]
-    Unavailable {
-        /// What is the matter, and what an operator can do.
-        reason: Arc<str>,
-        /// When to try again; whole seconds, at least one.
-        retry_after: Duration,
-    },
-    /// This batch cannot be kept, now or later; the store is well.
-    #[error(
-        "not stored, now or later: {reason}; the store itself works, so what asked for it must ask for less"
-    )]
-    Rejected {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The host is stopping.
-    #[error("the store has been stopped: the host is shutting down")]
-    Stopped,
-}
 
 /// A way to the store thread; cheap to clone.
 #[derive(Clone)]
@@ -56,7 +29,7 @@ pub struct StoreHandle {
 #[derive(Clone)]
 pub(super) enum Executor {
     /// The store thread.
-    Thread(Sender<StoreRequest>),
+    Thread(ClosingSender<StoreRequest>),
     /// Whoever has something to commit.
     Caller(Arc<CallerStore>),
 }
@@ -71,47 +44,54 @@ impl StoreHandle {
     /// order in which batches were sent: after a failure it is sent to the store again when that works.
     ///
     /// `done` is told on the store thread, or on this one when the store is in memory or has been stopped:
-    /// [`CommitError::Unavailable`] at most once, as soon as the batch has to wait for a store that has failed, and then the
-    /// end: `Ok` when it is durable, [`CommitError::Rejected`], or [`CommitError::Stopped`]. It must be short and must never
+    /// [`StateError::Unavailable`] at most once, as soon as the batch has to wait for a store that has failed, and then the
+    /// end: `Ok` when it is durable, [`StateError::Rejected`], or [`StateError::Stopped`]. It must be short and must never
     /// wait: above all not for a thread that may be waiting in `commit`.
     ///
     /// Waits while the queue is full.
-    pub fn commit(&self, batch: Batch, done: impl FnMut(Result<(), CommitError>) + Send + 'static) {
+    pub fn commit(&self, batch: Batch, done: impl FnMut(Result<(), StateError>) + Send + 'static) {
         self.send(Commit::new(batch, false, self.done(done)));
     }
 
     /// Sends a batch on which nothing depends yet, like [`StoreHandle::commit`]. It is refused while the store is
     /// unavailable, and not sent again after a failure: `Unavailable` says that it will not be kept. Rarely it was kept
     /// all the same, by the transaction that failed; then `done` is told `Ok` later.
-    pub fn try_commit(&self, batch: Batch, done: impl FnMut(Result<(), CommitError>) + Send + 'static) {
+    pub fn try_commit(&self, batch: Batch, done: impl FnMut(Result<(), StateError>) + Send + 'static) {
         self.send(Commit::new(batch, true, self.done(done)));
     }
 
     /// Like [`StoreHandle::commit`], for a batch that nobody waits for: it is kept together with the next one that is sent,
-    /// or within 300 ms.
+    /// or within two seconds.
     pub fn commit_soon(&self, batch: Batch) {
         let commit = Commit::new(batch, false, self.done(|_| {}));
         let Executor::Thread(requests) = &self.executor else { return self.send(commit) };
         match self.shared.deferred.push(commit) {
             Pushed::Waits => {}
             // When it cannot be sent, the thread has ended and closes, or has closed, what waits.
-            Pushed::Announce => drop(requests.send(StoreRequest::Deferred)),
+            Pushed::Announce => requests.send(StoreRequest::Deferred),
             Pushed::Refused(commit) => self.send(commit),
         }
     }
 
-    fn done(&self, callback: impl FnMut(Result<(), CommitError>) + Send + 'static) -> Done {
+    /// For the end of the host: what waits for another batch is kept now, and what comes from now on does not wait for one.
+    pub fn stop_deferring(&self) {
+        self.shared.deferred.refuse_more();
+        // What waits is kept before anything is asked.
+        self.ask(|_| Ok(()), |_: Result<(), StateError>| {});
+    }
+
+    fn done(&self, callback: impl FnMut(Result<(), StateError>) + Send + 'static) -> Done {
         Done { callback: Some(Box::new(callback)), is_delayed: false, under_way: self.under_way() }
     }
 
-    fn under_way(&self) -> UnderWay {
-        UnderWay::begin(self.shared.clone())
+    fn under_way(&self) -> PendingCommit {
+        PendingCommit::begin(self.shared.clone())
     }
 
     fn send(&self, commit: Commit) {
         match &self.executor {
             // A request that cannot be sent is dropped, and tells its owner so by itself.
-            Executor::Thread(requests) => drop(requests.send(StoreRequest::Commit(commit))),
+            Executor::Thread(requests) => requests.send(StoreRequest::Commit(commit)),
             Executor::Caller(store) => store.commit(&self.shared, commit),
         }
     }
@@ -120,21 +100,21 @@ impl StoreHandle {
     /// Not to be used on the store thread (in a `done`).
     ///
     /// # Errors
-    /// See [`CommitError`]. `Unavailable`: it is kept when the store works again.
-    pub fn commit_and_wait(&self, batch: Batch) -> Result<(), CommitError> {
+    /// See [`StateError`]. `Unavailable`: it is kept when the store works again.
+    pub fn commit_and_wait(&self, batch: Batch) -> Result<(), StateError> {
         let (news, receiver) = first_news();
         self.commit(batch, news);
-        receiver.wait().unwrap_or(Err(CommitError::Stopped))
+        receiver.wait().unwrap_or(Err(StateError::Stopped))
     }
 
     /// Sends a batch like [`StoreHandle::try_commit`] and waits until it is kept. Not to be used on the store thread.
     ///
     /// # Errors
-    /// See [`CommitError`].
-    pub fn try_commit_and_wait(&self, batch: Batch) -> Result<(), CommitError> {
+    /// See [`StateError`].
+    pub fn try_commit_and_wait(&self, batch: Batch) -> Result<(), StateError> {
         let (news, receiver) = first_news();
         self.try_commit(batch, news);
-        receiver.wait().unwrap_or(Err(CommitError::Stopped))
+        receiver.wait().unwrap_or(Err(StateError::Stopped))
     }
 
     /// Whether more may be begun that has to be stored. When not, [`StoreEvent::Room`](super::StoreEvent::Room) comes once there
@@ -157,14 +137,14 @@ impl StoreHandle {
     /// nothing is committed, so the query should be quick. Not to be used on the store thread.
     ///
     /// # Errors
-    /// [`CommitError::Unavailable`], also when the query itself met a failure; [`CommitError::Stopped`].
+    /// [`StateError::Unavailable`], also when the query itself met a failure; [`StateError::Stopped`].
     pub fn query<T: Send + 'static>(
         &self,
         query: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, CommitError> {
+    ) -> Result<T, StateError> {
         let (sender, receiver) = oneshot::channel();
         self.ask(query, move |result| sender.send(result));
-        receiver.wait().unwrap_or(Err(CommitError::Stopped))
+        receiver.wait().unwrap_or(Err(StateError::Stopped))
     }
 
     /// Asks the engine something, like [`StoreHandle::query`], without waiting for the response. `done` runs on the store
@@ -172,7 +152,7 @@ impl StoreHandle {
     pub fn ask<T: 'static>(
         &self,
         query: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
-        done: impl FnOnce(Result<T, CommitError>) + Send + 'static,
+        done: impl FnOnce(Result<T, StateError>) + Send + 'static,
     ) {
         let under_way = self.under_way();
         let query: Query = Box::new(move |engine| {
@@ -187,13 +167,13 @@ impl StoreHandle {
                     None
                 }
                 Ok(Err(error)) => {
-                    done(Err(CommitError::from_engine(&error)));
+                    done(Err(StateError::of_query(&error)));
                     Some(error)
                 }
             }
         });
         match &self.executor {
-            Executor::Thread(requests) => drop(requests.send(StoreRequest::Query(query))),
+            Executor::Thread(requests) => requests.send(StoreRequest::Query(query)),
             Executor::Caller(store) => store.ask(query),
         }
     }
@@ -214,7 +194,7 @@ impl StoreHandle {
             Ok(())
         });
         match &self.executor {
-            Executor::Thread(requests) => drop(requests.send(StoreRequest::RetriedQuery(query))),
+            Executor::Thread(requests) => requests.send(StoreRequest::RetriedQuery(query)),
             Executor::Caller(store) => store.run_until_done(query),
         }
     }
@@ -222,17 +202,6 @@ impl StoreHandle {
     /// How the store is.
     pub fn health(&self) -> StoreHealth {
         self.shared.health()
-    }
-}
-
-impl CommitError {
-    pub(super) fn from_engine(error: &StoreError) -> Self {
-        match error {
-            StoreError::Rejected { reason, .. } => Self::Rejected { reason: reason.clone() },
-            other => {
-                Self::Unavailable { reason: other.to_string().into(), retry_after: Duration::from_secs(1) }
-            }
-        }
     }
 }
 
@@ -266,18 +235,18 @@ impl Commit {
 }
 
 /// A query that is refused while the store is unavailable; returns what makes the engine unusable.
-pub(super) type Query = Box<dyn FnOnce(Result<&mut dyn Store, CommitError>) -> Option<StoreError> + Send>;
+pub(super) type Query = Box<dyn FnOnce(Result<&mut dyn Store, StateError>) -> Option<StoreError> + Send>;
 
 /// A query that is run again until the engine succeeds.
 pub(super) type RetriedQuery = Box<dyn FnMut(&mut dyn Store) -> Result<(), StoreError> + Send>;
 
 /// Counts in the backlog until it is dropped.
-struct UnderWay {
+struct PendingCommit {
     shared: Arc<StoreStatus>,
     bytes: u64,
 }
 
-impl UnderWay {
+impl PendingCommit {
     fn begin(shared: Arc<StoreStatus>) -> Self {
         shared.backlog.begin();
         Self { shared, bytes: 0 }
@@ -289,28 +258,28 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for PendingCommit {
     fn drop(&mut self) {
         self.shared.backlog.end(self.bytes);
     }
 }
 
-type Outcome = Result<(), CommitError>;
+type CommitResult = Result<(), StateError>;
 
-type Callback = Box<dyn FnMut(Outcome) + Send>;
+type CommitCallback = Box<dyn FnMut(CommitResult) + Send>;
 
 /// Tells the sender of a batch its status: perhaps that it has to wait, and its outcome, exactly once. One that is dropped
 /// says that the store has stopped.
 pub(super) struct Done {
-    callback: Option<Callback>,
+    callback: Option<CommitCallback>,
     is_delayed: bool,
     /// Last, so that whoever sees the backlog shrink finds the sender told.
-    under_way: UnderWay,
+    under_way: PendingCommit,
 }
 
 impl Done {
     /// The batch has to wait for a store that has failed.
-    pub(super) fn delay(&mut self, unavailable: CommitError) {
+    pub(super) fn delay(&mut self, unavailable: StateError) {
         if std::mem::replace(&mut self.is_delayed, true) {
             return;
         }
@@ -320,7 +289,7 @@ impl Done {
     }
 
     /// This is how it ended.
-    pub(super) fn end(mut self, outcome: Result<(), CommitError>) {
+    pub(super) fn end(mut self, outcome: Result<(), StateError>) {
         if let Some(mut callback) = self.callback.take() {
             callback(outcome);
         }
@@ -335,13 +304,13 @@ impl Done {
 impl Drop for Done {
     fn drop(&mut self) {
         if let Some(mut callback) = self.callback.take() {
-            callback(Err(CommitError::Stopped));
+            callback(Err(StateError::Stopped));
         }
     }
 }
 
 /// Both ends of a wait for the first news of a batch.
-fn first_news() -> (impl FnMut(Outcome) + Send + 'static, oneshot::Receiver<Outcome>) {
+fn first_news() -> (impl FnMut(CommitResult) + Send + 'static, oneshot::Receiver<CommitResult>) {
     let (sender, receiver) = oneshot::channel();
     let mut sender = Some(sender);
     let tell = move |outcome| {
@@ -382,15 +351,15 @@ impl CallerStore {
     /// Commits a batch, and tells its owner when no lock is held any more.
     pub(super) fn commit(&self, shared: &StoreStatus, Commit { batch, owner }: Commit) {
         if self.is_stopped.load(Ordering::SeqCst) {
-            return owner.done.end(Err(CommitError::Stopped));
+            return owner.done.end(Err(StateError::Stopped));
         }
         let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
         // A clone is the same store.
-        let outcome = self.store.clone().commit(slice::from_ref(&Entry { number, batch }));
+        let outcome = self.store.clone().commit(slice::from_ref(&NumberedBatch { number, batch }));
         if outcome.is_ok() {
             shared.committed(1);
         }
-        owner.done.end(outcome.map_err(|error| CommitError::from_engine(&error)));
+        owner.done.end(outcome.map_err(|error| StateError::of_commit(&error)));
         if self.batches.fetch_add(1, Ordering::Relaxed) + 1 == PRUNE_EVERY {
             self.prune(shared);
         }
@@ -398,7 +367,7 @@ impl CallerStore {
 
     pub(super) fn ask(&self, query: Query) {
         if self.is_stopped.load(Ordering::SeqCst) {
-            return drop(query(Err(CommitError::Stopped)));
+            return drop(query(Err(StateError::Stopped)));
         }
         // What makes a store on a disk unusable does not happen to this one.
         drop(query(Ok(&mut self.store.clone())));
@@ -424,5 +393,25 @@ impl CallerStore {
         if let Ok(usage) = store.usage() {
             shared.measured(usage);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{StoreThread, StoreThreadConfig};
+
+    /// Acknowledgements that waited for another batch kept a host that stopped for two seconds.
+    #[test]
+    fn at_the_end_nothing_waits_for_another_batch() {
+        let opener = MemoryStore::new().opener();
+        let (thread, _) = StoreThread::start(opener, StoreThreadConfig::default(), |_| {}).unwrap();
+        let handle = thread.handle();
+        handle.commit_soon(Batch::default());
+        handle.stop_deferring();
+        let commit = Commit::new(Batch::default(), false, handle.done(|_| {}));
+        assert!(matches!(handle.shared.deferred.push(commit), Pushed::Refused(_)));
+        thread.stop();
+        assert!(handle.is_idle());
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::backlog::{Backlog, Deferred};
+use super::commit_time::{CommitClock, CommitTimes};
 use super::engine::StoreUsage;
 use crate::model::clock::{time_of, unix_ms};
 
@@ -40,6 +41,8 @@ pub struct StoreHealth {
     pub outages: u64,
     /// What the engine takes, as of the last quiet moment.
     pub usage: StoreUsage,
+    /// How long its transactions took.
+    pub(crate) commit_times: CommitTimes,
 }
 
 /// What is said of a full disk.
@@ -52,6 +55,7 @@ pub(super) struct StoreStatus {
     commits: AtomicU64,
     groups: AtomicU64,
     outages: AtomicU64,
+    commit_clock: CommitClock,
     /// Batches that are to be kept soon.
     pub(super) deferred: Deferred,
     /// What was sent and has no outcome yet.
@@ -79,6 +83,7 @@ impl StoreStatus {
             commits: AtomicU64::new(0),
             groups: AtomicU64::new(0),
             outages: AtomicU64::new(0),
+            commit_clock: CommitClock::default(),
             deferred: Deferred::new(),
             backlog: Backlog::default(),
             condition: Mutex::new(condition),
@@ -88,6 +93,11 @@ impl StoreStatus {
     pub(super) fn committed(&self, batches: usize) {
         self.commits.fetch_add(batches as u64, Ordering::Relaxed);
         self.groups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A transaction took this long.
+    pub(super) fn took(&self, time: Duration) {
+        self.commit_clock.note(time);
     }
 
     pub(super) fn measured(&self, usage: StoreUsage) {
@@ -131,6 +141,7 @@ impl StoreStatus {
             groups: self.groups.load(Ordering::Relaxed),
             outages: self.outages.load(Ordering::Relaxed),
             usage: condition.usage,
+            commit_times: self.commit_clock.times(),
         }
     }
 

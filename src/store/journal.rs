@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 
-use super::change::{Batch, Entry};
+use super::change::{Batch, NumberedBatch};
 use super::error::StoreError;
 
 /// Batches in the order in which they were sent, each with its owner `T`.
 pub(super) struct Journal<T> {
     /// Apart from their owners, because an engine takes a slice of them.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<NumberedBatch>,
     owners: VecDeque<T>,
     /// The number that was given last.
     last: u64,
@@ -29,7 +29,7 @@ impl<T> Journal<T> {
     /// Adds a batch at the end.
     pub fn push(&mut self, batch: Batch, owner: T) {
         self.last += 1;
-        self.entries.push_back(Entry { number: self.last, batch });
+        self.entries.push_back(NumberedBatch { number: self.last, batch });
         self.owners.push_back(owner);
     }
 
@@ -44,9 +44,9 @@ impl<T> Journal<T> {
     }
 
     /// The batches of the next transaction: so many of the first ones, and none after those that have so many bytes.
-    pub fn group(&mut self, batches: usize, bytes: u64) -> &[Entry] {
+    pub fn group(&mut self, batches: usize, bytes: u64) -> &[NumberedBatch] {
         let mut sum = 0;
-        let fits = |entry: &&Entry| {
+        let fits = |entry: &&NumberedBatch| {
             let has_room = sum < bytes;
             sum += entry.batch.bytes();
             has_room
@@ -127,7 +127,7 @@ mod tests {
         journal
     }
 
-    fn numbers(entries: &[Entry]) -> Vec<u64> {
+    fn numbers(entries: &[NumberedBatch]) -> Vec<u64> {
         entries.iter().map(|entry| entry.number).collect()
     }
 

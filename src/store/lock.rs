@@ -4,12 +4,19 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
+use crate::model::regular_file;
+
 /// The name of the lock file in the state directory.
 const FILE: &str = "tinclaw.lock";
+
+/// How often it is tried again when somebody holds it, and how long after.
+const LOOKS: u32 = 5;
+const LOOK_TIME: Duration = Duration::from_millis(20);
 
 /// Why a state directory could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -59,16 +66,19 @@ impl HostLock {
             .map_err(|cause| failed(directory, cause))?;
         let path = directory.join(FILE);
         warn_of_other_writers(directory);
-        let place = hold(directory)?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(&path)
-            .map_err(|cause| failed(&path, explained(cause)))?;
+        let mut place = hold(directory)?;
+        // Somebody who only looks whether it is held holds it for a moment.
+        for _ in 0..LOOKS {
+            if place.is_some() {
+                break;
+            }
+            std::thread::sleep(LOOK_TIME);
+            place = hold(directory)?;
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = regular_file::open(&mut options, OFlags::NOFOLLOW, &path);
+        let mut file = file.map_err(|cause| failed(&path, cause))?;
         let Some(place) = place else {
             return Err(LockError::Held { directory: directory.to_owned(), holder: holder(&mut file) });
         };
@@ -84,6 +94,31 @@ impl HostLock {
             log::debug!("{} does not name its holder: {error}", path.display());
         }
         Ok(Self { _file: file, _place: place })
+    }
+}
+
+/// Who has a state directory now. Only a look: it may be another one at the next moment.
+#[cfg(any(feature = "cli", test))]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// Its process id, when it could be read.
+    pub pid: Option<u32>,
+}
+
+#[cfg(any(feature = "cli", test))]
+impl Holder {
+    /// Looks who has a state directory. None when nobody has, or it is not there.
+    pub fn of(directory: &Path) -> Option<Self> {
+        let place = File::open(directory).ok()?;
+        match flock(&place, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) => {
+                let pid =
+                    regular_file::read(&directory.join(FILE)).ok().and_then(|mut file| holder(&mut file));
+                Some(Self { pid })
+            }
+            // It is let go of when the file is closed.
+            _ => None,
+        }
     }
 }
 
@@ -111,14 +146,6 @@ fn warn_of_other_writers(directory: &Path) {
             "{} can be written by other users, who could replace what is stored there: chmod go-w {0}",
             directory.display()
         );
-    }
-}
-
-/// The system calls a symbolic link that is not followed a loop.
-fn explained(cause: io::Error) -> io::Error {
-    match Errno::from_io_error(&cause) {
-        Some(Errno::LOOP) => io::Error::other("it is a symbolic link, which is not followed: remove it"),
-        _ => cause,
     }
 }
 

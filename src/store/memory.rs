@@ -1,63 +1,67 @@
 //! The engine without a disk: for tests, and for hosts that need not survive a restart.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::change::{Change, Entry, NewMessage, NewReply, PairingKey};
+use super::change::{Change, NewMessage, NewReply, NumberedBatch};
 use super::engine::{LastIds, Maintenance, Store, StoreUsage};
 use super::error::StoreError;
+use super::memory_pairing::StoredPairings;
 use super::record::{
-    ChannelKey, DedupeId, DedupeKey, DedupeRecord, Loaded, LoadedChannel, MAX_ROWS, MessageFilter, MessageId,
-    MessageRecord, MessageState, MessageSummary, PairingRecord, PairingState, PendingMessage, PendingReply,
-    ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary, StoredResponse, TimerRecord, excerpt,
+    ChannelKey, DedupeId, DedupeRecord, Loaded, LoadedChannel, MAX_ROWS, MessageFilter, MessageId,
+    MessageRecord, MessageState, MessageSummary, PendingMessage, PendingReply, ReplyFilter, ReplyId,
+    ReplyRecord, ReplyState, ReplySummary, StoredDedupeKey, TimerRecord, excerpt,
 };
-use super::retention::{CompletedRecord, PruneStats, ROUND, Retention, choose};
+use super::retention::{CompletedRecord, PruneStats, ROUND, Retention, choose, forgotten_steps};
 use super::rules::{
     MessageStatus, ReplyStatus, changed_message, changed_reply, error_of, message_after, reply_after,
 };
-use super::sorted::{put, remove};
 #[cfg(test)]
 use super::thread::Opener;
+use super::trace::{MAX_STEPS_IN_MEMORY, TraceStep};
+use crate::net::channel_response::ChannelResponse;
 
 /// A store in memory. Clones share what they hold, so that "opening" it again finds everything.
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     /// Clones may live on several threads; held for one call.
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<Tables>>,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct Tables {
     /// The number of the last batch.
     number: u64,
     last_ids: LastIds,
     channels: BTreeMap<ChannelKey, LoadedChannel>,
     /// By id, as the next two.
-    messages: Vec<Message>,
-    replies: Vec<Reply>,
-    dedupe_keys: Vec<StoredKey>,
-    pairing: PairingState,
+    pub(super) messages: Vec<Message>,
+    pub(super) replies: Vec<Reply>,
+    pub(super) dedupe_keys: Vec<StoredKey>,
+    pairing: StoredPairings,
     /// Oldest first.
-    transcripts: Vec<Transcript>,
+    transcripts: Vec<StoredTranscript>,
     last_transcript: u64,
+    /// Oldest first.
+    pub(super) steps: VecDeque<TraceStep>,
 }
 
 /// What an agent remembers of a conversation.
-struct Transcript {
+struct StoredTranscript {
     id: u64,
     conversation: Arc<str>,
     changed_ms: u64,
     content: Arc<str>,
 }
 
-struct Message {
-    record: MessageRecord,
+pub(super) struct Message {
+    pub(super) record: MessageRecord,
     data: Vec<Option<Arc<[u8]>>>,
     bytes: u64,
 }
 
-struct Reply {
-    record: ReplyRecord,
+pub(super) struct Reply {
+    pub(super) record: ReplyRecord,
     /// An attempt was begun and has no outcome yet.
     in_flight: bool,
     /// Attempts that have trapped.
@@ -65,9 +69,9 @@ struct Reply {
     bytes: u64,
 }
 
-struct StoredKey {
-    record: DedupeRecord,
-    response: Option<StoredResponse>,
+pub(super) struct StoredKey {
+    pub(super) record: DedupeRecord,
+    response: Option<Arc<ChannelResponse>>,
 }
 
 impl MemoryStore {
@@ -88,24 +92,24 @@ impl MemoryStore {
         self.state().last_ids
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, Tables> {
         // A group is checked before it is applied, and applying cannot fail: the state is whole at every moment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Store for MemoryStore {
-    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn commit(&mut self, entries: &[NumberedBatch]) -> Result<(), StoreError> {
         let mut state = self.state();
         let mut added = HashSet::new();
-        for (index, Entry { batch, .. }) in entries.iter().enumerate() {
+        for (index, NumberedBatch { batch, .. }) in entries.iter().enumerate() {
             batch.check(index)?;
             let taken = batch.changes.iter().find_map(|change| state.takes_id(change, &mut added));
             if let Some(reason) = taken {
                 return Err(StoreError::Rejected { batch: index, reason });
             }
         }
-        for Entry { number, batch } in entries {
+        for NumberedBatch { number, batch } in entries {
             batch.changes.iter().for_each(|change| state.apply(change));
             state.number = *number;
         }
@@ -118,6 +122,10 @@ impl Store for MemoryStore {
 
     fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError> {
         Ok(self.state().load(now_ms))
+    }
+
+    fn load_channel(&mut self, channel: &ChannelKey, now_ms: u64) -> Result<LoadedChannel, StoreError> {
+        Ok(self.state().load_channel(channel, now_ms))
     }
 
     fn message(&mut self, id: MessageId) -> Result<Option<MessageRecord>, StoreError> {
@@ -152,7 +160,7 @@ impl Store for MemoryStore {
         Ok(matching.take(filter.limit.min(MAX_ROWS)).map(Reply::summary).collect())
     }
 
-    fn stored_response(&mut self, id: DedupeId) -> Result<Option<StoredResponse>, StoreError> {
+    fn stored_response(&mut self, id: DedupeId) -> Result<Option<Arc<ChannelResponse>>, StoreError> {
         let state = self.state();
         let place = state.place_of_key(id).ok();
         Ok(place.and_then(|place| state.dedupe_keys[place].response.clone()))
@@ -186,7 +194,7 @@ impl Store for MemoryStore {
     }
 }
 
-impl State {
+impl Tables {
     /// Why a change cannot be applied whose id is taken, be it by another one of its group.
     fn takes_id(&self, change: &Change, added: &mut HashSet<(&'static str, u64)>) -> Option<String> {
         let (kind, id, is_taken) = match change {
@@ -211,10 +219,14 @@ impl State {
                     due_ms: *due_ms,
                     payload: Arc::clone(payload),
                 };
-                put(&mut self.channel(channel).timers, timer);
+                let timers = &mut self.channel(channel).timers;
+                match timers.binary_search_by(|known| known.name.cmp(name)) {
+                    Ok(place) => timers[place] = timer,
+                    Err(place) => timers.insert(place, timer),
+                }
             }
             Change::CancelTimer { channel, name } => {
-                remove(&mut self.channel(channel).timers, (name, ""));
+                self.channel(channel).timers.retain(|timer| timer.name != *name);
             }
             Change::AddMessage(new) => self.add_message(new),
             Change::AddReply(new) => self.add_reply(new),
@@ -235,7 +247,7 @@ impl State {
             Change::PutTranscript { conversation, at_ms, content } => {
                 self.remove_transcript(conversation);
                 self.last_transcript += 1;
-                self.transcripts.push(Transcript {
+                self.transcripts.push(StoredTranscript {
                     id: self.last_transcript,
                     conversation: Arc::clone(conversation),
                     changed_ms: *at_ms,
@@ -243,8 +255,14 @@ impl State {
                 });
             }
             Change::RemoveTranscript { conversation } => self.remove_transcript(conversation),
-            Change::PutPairing(record) => self.put_pairing(record),
-            Change::RemovePairing(key) => self.remove_pairing(key),
+            Change::Trace(step) => {
+                if self.steps.len() >= MAX_STEPS_IN_MEMORY {
+                    self.steps.pop_front();
+                }
+                self.steps.push_back(step.clone());
+            }
+            Change::PutPairing(record) => self.pairing.put(record),
+            Change::RemovePairing(key) => self.pairing.remove(key),
             other => self.move_message(other).or_else(|| self.move_reply(other)).unwrap_or(()),
         }
     }
@@ -308,7 +326,7 @@ impl State {
             id,
             channel: Arc::clone(&new.channel),
             conversation: Arc::clone(&new.conversation),
-            kind: new.kind.clone(),
+            broadcast_to: new.broadcast_to.clone(),
             body: new.body.clone(),
             in_reply_to: new.in_reply_to,
             created_ms: new.created_ms,
@@ -353,37 +371,33 @@ impl State {
         Some(())
     }
 
-    fn put_pairing(&mut self, record: &PairingRecord) {
-        let PairingState { requests, identities, allowed, locks } = &mut self.pairing;
-        match record {
-            PairingRecord::Request(request) => put(requests, request.clone()),
-            PairingRecord::Identity(identity) => put(identities, identity.clone()),
-            PairingRecord::Allowed { channel, entry } => put(allowed, (Arc::clone(channel), entry.clone())),
-            PairingRecord::Lock(lock) => put(locks, lock.clone()),
-        }
-    }
-
-    fn remove_pairing(&mut self, key: &PairingKey) {
-        let PairingState { requests, identities, allowed, locks } = &mut self.pairing;
-        match key {
-            PairingKey::Request { channel, external_id } => remove(requests, (channel, external_id)),
-            PairingKey::Identity { channel, external_id } => remove(identities, (channel, external_id)),
-            PairingKey::Allowed { channel, entry } => remove(allowed, (channel, entry)),
-            PairingKey::Lock { channel } => remove(locks, (channel, "")),
-        };
-    }
-
     fn load(&self, now_ms: u64) -> Loaded {
         let messages = self.messages.iter().filter(|message| message.record.state == MessageState::Pending);
-        let replies = self.replies.iter().filter(|reply| reply.record.state == ReplyState::Pending);
+        let mut channels = self.channels.clone();
+        for reply in self.pending_replies() {
+            channels.entry(reply.channel.clone()).or_default().replies.push(reply);
+        }
+        for key in latest(&self.dedupe_keys, now_ms) {
+            channels.entry(key.channel.clone()).or_default().dedupe_keys.push(key);
+        }
         Loaded {
             last_ids: self.last_ids,
-            channels: self.channels.clone(),
+            channels,
             messages: messages.map(Message::pending).collect(),
-            replies: replies.map(Reply::pending).collect(),
-            dedupe_keys: latest(&self.dedupe_keys, now_ms),
-            pairing: self.pairing.clone(),
+            pairing: self.pairing.load(),
         }
+    }
+
+    fn load_channel(&self, channel: &ChannelKey, now_ms: u64) -> LoadedChannel {
+        let mut loaded = self.channels.get(channel).cloned().unwrap_or_default();
+        loaded.replies = self.pending_replies().filter(|reply| reply.channel == *channel).collect();
+        loaded.dedupe_keys = latest(&self.dedupe_keys, now_ms);
+        loaded.dedupe_keys.retain(|key| key.channel == *channel);
+        loaded
+    }
+
+    fn pending_replies(&self) -> impl Iterator<Item = PendingReply> {
+        self.replies.iter().filter(|reply| reply.record.state == ReplyState::Pending).map(Reply::pending)
     }
 
     fn prune(&mut self, retention: &Retention, now_ms: u64) -> PruneStats {
@@ -407,15 +421,20 @@ impl State {
         let (transcripts, more_transcripts) =
             choose(remembered.collect(), &retention.of_transcripts(), now_ms);
         self.transcripts.retain(|transcript| transcripts.binary_search(&transcript.id).is_err());
-        let before = self.pairing.requests.len();
-        self.pairing.requests.retain(|request| request.expires_ms > now_ms);
+        let times = self.steps.iter().map(|step| step.at_ms);
+        let count = self.steps.len() as u64;
+        let max = MAX_STEPS_IN_MEMORY as u64;
+        let (steps, more_steps) = forgotten_steps(times, count, max, retention, now_ms);
+        self.steps.drain(..steps);
+        let pairing = self.pairing.forget_expired(now_ms);
         PruneStats {
             messages: messages.len() as u64,
             replies: replies.len() as u64,
             dedupe_keys: keys.len() as u64,
-            pairing: (before - self.pairing.requests.len()) as u64,
+            pairing,
             transcripts: transcripts.len() as u64,
-            more: more_messages || more_replies || more_keys || more_transcripts,
+            steps: steps as u64,
+            more: more_messages || more_replies || more_keys || more_transcripts || more_steps,
         }
     }
 
@@ -439,7 +458,7 @@ impl State {
 
 /// Of all records, oldest first, those that are the last of their channel and key and not expired.
 fn latest(oldest_first: &[StoredKey], now_ms: u64) -> Vec<DedupeRecord> {
-    let mut known: HashSet<(ChannelKey, DedupeKey)> = HashSet::new();
+    let mut known: HashSet<(ChannelKey, StoredDedupeKey)> = HashSet::new();
     let mut newest_first = Vec::new();
     for StoredKey { record, .. } in oldest_first.iter().rev() {
         let last_of_its_key = known.insert((Arc::clone(&record.channel), record.key));
@@ -507,7 +526,7 @@ impl Reply {
             id: record.id,
             channel: Arc::clone(&record.channel),
             conversation: Arc::clone(&record.conversation),
-            kind: record.kind.clone(),
+            broadcast_to: record.broadcast_to.clone(),
             excerpt: excerpt(&record.body.content),
             bytes: self.bytes,
             created_ms: record.created_ms,

@@ -1,4 +1,4 @@
-//! Durable state behind one trait: in memory and SQLite.
+//! Durable state behind one trait: in memory, SQLite, and a database that several hosts share.
 //!
 //! Everything that must survive a crash goes through here: messages and their attachments, replies, workspaces, timers,
 //! dedupe keys, stored responses, pairing. What a callback did is one `Batch`; batches of many callbacks are
@@ -12,19 +12,20 @@
 //! | `error` | what can go wrong in an engine |
 //! | `rules` | what a change does to a message or a reply, by its state |
 //! | `retention` | how long completed records are kept: numbers and decisions |
-//! | `memory` | the engine without a disk |
-//! | `caller` | which commits on the caller's thread |
+//! | `memory`, `memory_pairing`, `memory_trace` | the engine without a disk |
 //! | `sqlite/` | the engine of the daemon |
-//! | `ids` | ids for what is to be stored |
+//! | `mysql/` | the engine that several hosts share |
 //! | `handle`, `thread` | the one thread that owns an engine, group commit, reopening after a failure |
 //! | `journal` | batches that are not known to be durable, and are sent again after a failure: pure |
 //! | `backlog` | how much is under way |
-//! | `deferred` | batches that nobody waits for |
+//! | `commit_time` | how long durable transactions take |
 //! | `health` | what other threads can see of it |
 //! | `lock` | one host per state directory |
+//! | `trace`, `trace_queries` | what happened to messages and replies, step by step |
 
 mod backlog;
 mod change;
+pub(crate) mod commit_time;
 mod engine;
 mod error;
 #[cfg(fuzzing)]
@@ -32,41 +33,74 @@ pub(crate) mod fuzz;
 mod handle;
 mod health;
 mod journal;
+#[cfg(feature = "sqlite")]
 mod lock;
 mod memory;
+mod memory_pairing;
+#[cfg(any(feature = "cli", test))]
+mod memory_trace;
+#[cfg(feature = "cluster")]
+mod mysql;
 mod record;
 mod retention;
 mod rules;
-pub(crate) mod sorted;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
 mod thread;
+mod trace;
+mod trace_queries;
 
-pub(crate) use change::{Batch, Change, Entry, MAX_ATTACHMENTS, NewMessage, NewReply, PairingKey};
+pub(crate) use change::{Batch, Change, NewMessage, NewReply, PairingKey};
+pub(crate) use engine::Ids;
 pub use engine::StoreUsage;
-pub(crate) use engine::{Ids, LastIds, Maintenance, Store};
-pub use error::{ReadError, StoreError};
-pub use handle::CommitError;
+pub use error::{StateError, StoreError};
 pub(crate) use handle::StoreHandle;
 pub use health::{StoreHealth, StoreState};
-pub(crate) use lock::HostLock;
-pub(crate) use lock::LockError;
 pub(crate) use memory::MemoryStore;
+#[cfg(feature = "cluster")]
+pub(crate) use mysql::{Connector, DatabaseAddress, HeldChannels, MysqlStore, Scope};
+#[cfg(feature = "cluster")]
+pub(crate) use record::MovedChannel;
+/// What else is kept in the database that several hosts share: who has which channel.
+#[cfg(feature = "cluster")]
+pub(crate) mod database {
+    pub(crate) use super::mysql::{
+        JoinedHost, NOW_MS, Session, Trouble, all, at_one_moment, get, key_of, lock_host, number, one,
+        transaction, wait_until_current,
+    };
+}
 pub(crate) use record::{
-    ChannelKey, DedupeId, DedupeKey, DedupeRecord, Loaded, LoadedChannel, MAX_ROWS, PairedIdentity,
-    PairingLock, PairingRecord, PairingRequest, PairingState, PendingMessage, PendingReply, StoredResponse,
-    TimerRecord,
+    ChannelKey, DedupeId, DedupeRecord, Loaded, LoadedChannel, PairedIdentity, PairingLock, PairingRecord,
+    PairingRequest, PairingState, PendingMessage, PendingReply, TimerRecord,
 };
 pub use record::{
-    MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, ReplyAttachment, ReplyBody,
-    ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState, ReplySummary,
+    MessageFilter, MessageId, MessageRecord, MessageState, MessageSummary, ReplyFilter, ReplyId, ReplyRecord,
+    ReplyState, ReplySummary,
 };
-pub(crate) use retention::PruneStats;
 pub use retention::Retention;
 #[cfg(feature = "sqlite")]
 pub use sqlite::Durability;
-#[cfg(feature = "sqlite")]
-pub(crate) use sqlite::{SqliteOptions, SqliteStore};
 pub(crate) use thread::{Opener, StoreEvent, StoreThread, StoreThreadConfig};
+pub(crate) use trace::{TraceKind, TraceStep, TraceSubject};
+// What an engine on disk has to do with.
+#[cfg(any(feature = "sqlite", test))]
+pub(crate) use {
+    change::{MAX_ATTACHMENTS, NumberedBatch},
+    engine::{LastIds, Maintenance, Store},
+    record::{MAX_ROWS, StoredDedupeKey},
+    retention::PruneStats,
+};
+#[cfg(feature = "sqlite")]
+pub(crate) use {
+    lock::{HostLock, LockError},
+    sqlite::{SqliteOptions, SqliteStore},
+};
+
+#[cfg(any(feature = "cli", test))]
+pub(crate) use {lock::Holder, trace_queries::TraceQueries};
+
+/// Without a disk there is no directory that another host could use.
+#[cfg(not(feature = "sqlite"))]
+pub(crate) enum HostLock {}

@@ -7,11 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use wit_abi::types::EmittedMessage;
-
-use crate::model::clock::{time_of, was_unset};
+use wit_abi::types::{AgentResponse, EmittedMessage};
 
 use super::engine::LastIds;
+use crate::model::clock::{time_of, was_unset};
 
 /// The name of a channel, as the store sees it: any text, compared byte by byte.
 pub type ChannelKey = Arc<str>;
@@ -43,9 +42,9 @@ impl fmt::Display for ReplyId {
     }
 }
 
-/// A digest of what a provider calls a delivery or a message. The caller makes it (a hash cut to 16 bytes, over the kind
+/// A digest of what a provider calls a delivery or a message, as it is stored. The caller makes it (a hash cut to 16 bytes, over the kind
 /// of id and the id), so that keys have one size however long a provider's ids are.
-pub type DedupeKey = [u8; 16];
+pub type StoredDedupeKey = [u8; 16];
 
 /// Where a message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,44 +158,6 @@ impl Default for MessageFilter {
     }
 }
 
-/// How a reply goes out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReplyKind {
-    /// Through `on-respond`, to whoever wrote.
-    Respond,
-    /// Through `on-broadcast`, to a user.
-    Broadcast {
-        /// The user, in the provider's terms.
-        user_id: String,
-    },
-}
-
-/// What the agent says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReplyBody {
-    /// The agent's or guest's id of the message that is replied to; text that passes through.
-    pub message_id: String,
-    /// The text.
-    pub content: String,
-    /// The provider's thread, topic or chat.
-    pub thread_id: Option<String>,
-    /// The metadata of the message that is replied to.
-    pub metadata_json: String,
-    /// Files that go with it, in order.
-    pub attachments: Vec<ReplyAttachment>,
-}
-
-/// A file that goes out with a reply.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReplyAttachment {
-    /// Its file name.
-    pub filename: String,
-    /// Its media type.
-    pub mime_type: String,
-    /// Its bytes.
-    pub data: Arc<[u8]>,
-}
-
 /// Where a reply stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReplyState {
@@ -219,10 +180,10 @@ pub struct ReplyRecord {
     pub channel: ChannelKey,
     /// The conversation within which order is kept.
     pub conversation: Arc<str>,
-    /// How it goes out.
-    pub kind: ReplyKind,
+    /// The user, in the provider's terms, who gets it through `on-broadcast`; none for one that goes through `on-respond`.
+    pub broadcast_to: Option<String>,
     /// What it says.
-    pub body: ReplyBody,
+    pub body: Arc<AgentResponse>,
     /// The message that it replies to. That message may be gone already.
     pub in_reply_to: Option<MessageId>,
     /// When the agent gave it.
@@ -279,8 +240,8 @@ pub struct ReplySummary {
     pub channel: ChannelKey,
     /// The conversation within which order is kept.
     pub conversation: Arc<str>,
-    /// How it goes out.
-    pub kind: ReplyKind,
+    /// The user, in the provider's terms, who gets it through `on-broadcast`; none for one that goes through `on-respond`.
+    pub broadcast_to: Option<String>,
     /// The first 80 characters of its text.
     pub excerpt: String,
     /// Text, metadata and attachments together.
@@ -340,17 +301,6 @@ impl Default for ReplyFilter {
     }
 }
 
-/// The response that a webhook got, and that its duplicates get.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredResponse {
-    /// HTTP status.
-    pub status: u16,
-    /// Header names and values, as they were sent.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Arc<[u8]>,
-}
-
 /// A dedupe key that has not expired. Its response comes from
 /// [`Store::stored_response`](super::Store::stored_response).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -360,7 +310,7 @@ pub struct DedupeRecord {
     /// The channel that received the request or message.
     pub channel: ChannelKey,
     /// The key.
-    pub key: DedupeKey,
+    pub key: StoredDedupeKey,
     /// When it was received.
     pub at_ms: u64,
     /// When it is to be forgotten.
@@ -505,6 +455,25 @@ pub struct LoadedChannel {
     pub files: BTreeMap<Arc<str>, Arc<str>>,
     /// Its timers, by name.
     pub timers: Vec<TimerRecord>,
+    /// Its pending replies, oldest first.
+    pub replies: Vec<PendingReply>,
+    /// Its keys that are not expired, oldest first, the last one of each key.
+    pub dedupe_keys: Vec<DedupeRecord>,
+    /// What comes along when the channel was another host's.
+    #[cfg(feature = "cluster")]
+    pub moved: Option<Box<MovedChannel>>,
+    /// New ids are to come after these. Other hosts have given out none of those that follow.
+    pub ids_after: LastIds,
+}
+
+/// What a host keeps in memory of a channel that another host may have had before, beside what it keeps of each.
+#[cfg(feature = "cluster")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MovedChannel {
+    /// Its pending messages, oldest first.
+    pub messages: Vec<PendingMessage>,
+    /// Its pairing.
+    pub pairing: PairingState,
 }
 
 /// What pairing keeps.
@@ -529,12 +498,27 @@ pub struct Loaded {
     pub channels: BTreeMap<ChannelKey, LoadedChannel>,
     /// Pending messages, oldest first.
     pub messages: Vec<PendingMessage>,
-    /// Pending replies, oldest first.
-    pub replies: Vec<PendingReply>,
-    /// Keys that are not expired, oldest first, the last one of each channel and key.
-    pub dedupe_keys: Vec<DedupeRecord>,
     /// Pairing.
     pub pairing: PairingState,
+}
+
+#[cfg(test)]
+impl Loaded {
+    /// The pending replies of all channels, oldest first.
+    pub fn replies(&self) -> Vec<PendingReply> {
+        let mut replies: Vec<_> =
+            self.channels.values().flat_map(|channel| channel.replies.clone()).collect();
+        replies.sort_by_key(|reply| reply.id);
+        replies
+    }
+
+    /// The keys of all channels, oldest first.
+    pub fn dedupe_keys(&self) -> Vec<DedupeRecord> {
+        let mut keys: Vec<_> =
+            self.channels.values().flat_map(|channel| channel.dedupe_keys.clone()).collect();
+        keys.sort_by_key(|key| key.id);
+        keys
+    }
 }
 
 /// How many characters of a text a listing shows.
@@ -543,4 +527,15 @@ pub(super) const EXCERPT: usize = 80;
 /// The beginning of a text, for listings. A NUL ends it.
 pub(super) fn excerpt(text: &str) -> String {
     text.chars().take(EXCERPT).take_while(|&each| each != '\0').collect()
+}
+
+/// Whether an object in JSON has this text or whole number in one of its fields.
+#[cfg(any(feature = "cli", test))]
+pub(super) fn has_field(json: &str, id: &str) -> bool {
+    let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(json) else { return false };
+    fields.values().any(|value| match value {
+        serde_json::Value::String(text) => text == id,
+        serde_json::Value::Number(number) => number.to_string() == id,
+        _ => false,
+    })
 }

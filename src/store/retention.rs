@@ -2,24 +2,32 @@
 
 use std::time::Duration;
 
-use crate::model::clock;
+use serde::Deserialize;
+
+use crate::model::{bounded, clock};
 
 /// What pruning keeps of what is completed. Pending messages and replies are never forgotten.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Deserialises from the fields of `[retention]` in `tinclaw.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Retention {
     /// How long acknowledged and dropped messages, and delivered and dropped replies are kept: default 7 days.
+    #[serde(rename = "completed_days", deserialize_with = "bounded::days::<_, 0, 36500>")]
     pub completed: Duration,
     /// How long dead letters, messages and replies, are kept: default 30 days.
+    #[serde(rename = "dead_days", deserialize_with = "bounded::days::<_, 0, 36500>")]
     pub dead: Duration,
     /// How many completed messages are kept, and how many completed replies (dead ones included): default 10,000 each.
     pub max_completed: u64,
     /// How many bytes of completed messages are kept, attachments included, and how many of completed replies: default
     /// 256 MiB each.
+    #[serde(rename = "max_completed_mb", deserialize_with = "bounded::megabytes::<_, 0, 1048576>")]
     pub max_completed_bytes: u64,
     /// How many dedupe keys are kept for each channel: default 10,000.
     pub max_dedupe_keys: u64,
     /// How long an agent remembers a conversation in which nothing is said: default 30 days. At most 10,000 conversations and
     /// 256 MiB of them are remembered.
+    #[serde(rename = "history_days", deserialize_with = "bounded::days::<_, 0, 36500>")]
     pub history: Duration,
 }
 
@@ -81,12 +89,42 @@ pub struct PruneStats {
     pub pairing: u64,
     /// Conversations of an agent.
     pub transcripts: u64,
+    /// Steps of traces.
+    pub steps: u64,
     /// Whether there is more to forget; call again.
     pub more: bool,
 }
 
+#[cfg(feature = "sqlite")]
+impl PruneStats {
+    /// Whether nothing is forgotten.
+    pub(super) fn is_empty(&self) -> bool {
+        let records =
+            [self.messages, self.replies, self.dedupe_keys, self.pairing, self.transcripts, self.steps];
+        records.iter().all(|count| *count == 0)
+    }
+}
+
 /// Most records of a kind that one round of pruning forgets, so that commits do not wait long for it.
 pub(super) const ROUND: usize = 2000;
+
+/// How many of the oldest steps of traces, with these times and `count` of them in all, are to be forgotten: at most [`ROUND`],
+/// and whether there are more.
+pub(super) fn forgotten_steps(
+    oldest: impl Iterator<Item = u64>,
+    count: u64,
+    max: u64,
+    retention: &Retention,
+    now_ms: u64,
+) -> (usize, bool) {
+    let keep_ms = clock::millis(retention.completed);
+    let beyond = count.saturating_sub(max);
+    let is_over = |(place, at_ms): &(usize, u64)| {
+        (*place as u64) < beyond || keep_ms == 0 || age(*at_ms, now_ms) > keep_ms
+    };
+    let over = oldest.enumerate().take_while(is_over).take(ROUND + 1).count();
+    (over.min(ROUND), over > ROUND)
+}
 
 /// A record that may be forgotten.
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +179,22 @@ mod tests {
     }
 
     #[test]
+    fn ten_thousand_conversations_are_remembered_and_not_one_more() {
+        let retention = Retention { max_completed: 1, ..Retention::default() }.of_transcripts();
+        let forgotten = |count: u64, bytes: u64| {
+            let newest_first = (1..=count).rev().map(|id| completed(id, 1_000, bytes, false));
+            choose(newest_first.collect(), &retention, 1_000).0
+        };
+        assert_eq!(forgotten(10_000, 1), [0; 0]);
+        assert_eq!(forgotten(10_001, 1), [1]);
+        assert_eq!(forgotten(2, 128 << 20), [0; 0]);
+        assert_eq!(forgotten(2, (128 << 20) + 1), [1]);
+        let month_ms = 30 * 24 * 60 * 60 * 1_000;
+        let at = |now_ms| choose(vec![completed(1, 0, 1, false)], &retention, now_ms).0;
+        assert_eq!((at(month_ms), at(month_ms + 1)), (vec![], vec![1]));
+    }
+
+    #[test]
     fn forgets_by_age_count_and_bytes() {
         let retention = Retention {
             completed: Duration::from_millis(100),
@@ -185,6 +239,26 @@ mod tests {
             let (ids, _) = choose(vec![completed(1, changed_ms, 1, false)], &Retention::default(), now_ms);
             assert_eq!(!ids.is_empty(), is_forgotten, "{case}");
         }
+    }
+
+    #[test]
+    fn steps_of_traces_are_forgotten_by_age_and_count_oldest_first() {
+        let retention = Retention { completed: Duration::from_millis(100), ..Retention::default() };
+        let none = Retention { completed: Duration::ZERO, ..Retention::default() };
+        for (case, times, max, retention, expected) in [
+            ("none", vec![], 3, &retention, 0),
+            ("as many as may be, as old as may be", vec![900, 900, 900], 3, &retention, 0),
+            ("one more", vec![900, 900, 900, 900], 3, &retention, 1),
+            ("one is too old", vec![899, 900], 3, &retention, 1),
+            ("behind a clock that was ahead", vec![5_000, 1], 3, &retention, 0),
+            ("the disk is full", vec![1_000, 1_000], 3, &none, 2),
+        ] {
+            let count = times.len() as u64;
+            let found = forgotten_steps(times.into_iter(), count, max, retention, 1_000);
+            assert_eq!(found, (expected, false), "{case}");
+        }
+        let many = vec![1; ROUND + 1];
+        assert_eq!(forgotten_steps(many.into_iter(), ROUND as u64 + 1, 0, &retention, 1), (ROUND, true));
     }
 
     #[test]

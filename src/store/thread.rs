@@ -10,24 +10,22 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::RecvTimeoutError;
 use log::{error, info, warn};
 
 use super::backlog::LINGER;
 use super::engine::{Ids, Maintenance, Store};
-use super::error::StoreError;
-use super::handle::{
-    CallerStore, Commit, CommitError, Executor, Owner, Query, RetriedQuery, StoreHandle, StoreRequest,
-};
+use super::error::{StateError, StoreError};
+use super::handle::{CallerStore, Commit, Executor, Owner, Query, RetriedQuery, StoreHandle, StoreRequest};
 use super::health::{LOW, StoreStatus};
 use super::journal::Journal;
 use super::memory::MemoryStore;
 use super::record::Loaded;
 use super::retention::{PruneStats, Retention};
 use crate::model::clock::steady_ms;
-use crate::model::wait::receive_within;
-
+use crate::model::closing_queue::{ClosingReceiver, closing_queue};
 use crate::model::deadline::deadline_after;
+use crate::model::wait::receive_within;
 
 /// Opens an engine; called at the start and after every failure.
 pub type Opener = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send>;
@@ -108,13 +106,15 @@ impl StoreThread {
         let mut engine = opener()?;
         let loaded = engine.load(steady_ms())?;
         let journal = Journal::after(engine.last_number()?);
+        let ids = Ids::after(loaded.last_ids);
         let shared = Arc::new(StoreStatus::new());
         shared.measured(engine.usage()?);
-        let (sender, requests) = bounded(config.queue);
+        let (sender, requests) = closing_queue(config.queue);
         let worker = Worker {
             requests,
             carried: None,
             journal,
+            ids: ids.clone(),
             retried_queries: VecDeque::new(),
             deferred_due: None,
             shared: Arc::clone(&shared),
@@ -129,8 +129,7 @@ impl StoreThread {
             .name("tinclaw-store".to_owned())
             .spawn(move || worker.run(engine))
             .map_err(|cause| StoreError::Thread { detail: cause.to_string() })?;
-        let handle =
-            StoreHandle { executor: Executor::Thread(sender), shared, ids: Ids::after(loaded.last_ids) };
+        let handle = StoreHandle { executor: Executor::Thread(sender), shared, ids };
         Ok((Self { handle, thread: Some(thread) }, loaded))
     }
 
@@ -147,7 +146,7 @@ impl StoreThread {
     }
 
     /// Keeps what was sent before, closes the engine and ends the thread. What is sent later fails with
-    /// [`CommitError::Stopped`].
+    /// [`StateError::Stopped`].
     pub fn stop(self) {
         drop(self);
     }
@@ -156,7 +155,7 @@ impl StoreThread {
 impl Drop for StoreThread {
     fn drop(&mut self) {
         match &self.handle.executor {
-            Executor::Thread(requests) => drop(requests.send(StoreRequest::Stop)),
+            Executor::Thread(requests) => requests.send(StoreRequest::Stop),
             Executor::Caller(store) => store.stop(&self.handle.shared),
         }
         if let Some(thread) = self.thread.take()
@@ -168,11 +167,13 @@ impl Drop for StoreThread {
 }
 
 struct Worker {
-    requests: Receiver<StoreRequest>,
+    requests: ClosingReceiver<StoreRequest>,
     /// Taken out of the queue while a group was gathered, and still to be done.
     carried: Option<StoreRequest>,
     /// Batches that are not known to be durable.
     journal: Journal<Owner>,
+    /// What ids are given out of.
+    ids: Ids,
     /// Queries that wait for the engine to be opened anew.
     retried_queries: VecDeque<RetriedQuery>,
     /// When batches that are to be kept soon are a group of their own; none while there are none.
@@ -312,14 +313,14 @@ impl Worker {
     fn next(&mut self, pause: Duration) -> Result<StoreRequest, RecvTimeoutError> {
         match self.carried.take() {
             Some(request) => Ok(request),
-            None => receive_within(&self.requests, pause),
+            None => receive_within(self.requests.channel(), pause),
         }
     }
 
     /// A query sees everything that was sent before it.
     fn ask(&mut self, engine: &mut dyn Store, query: Query) -> Result<(), StoreError> {
         if let Err(failure) = self.flush_deferred(engine) {
-            drop(query(Err(CommitError::from_engine(&failure))));
+            drop(query(Err(StateError::of_query(&failure))));
             return Err(failure);
         }
         match query(Ok(engine)) {
@@ -376,7 +377,7 @@ impl Worker {
             if self.journal.len() >= self.config.group_batches || bytes >= self.config.group_bytes {
                 return;
             }
-            match self.requests.try_recv() {
+            match self.requests.channel().try_recv() {
                 Ok(StoreRequest::Commit(commit)) => next = Some(commit),
                 Ok(other) => self.carried = Some(other),
                 Err(_) => {}
@@ -395,6 +396,9 @@ impl Worker {
                 self.prune(engine)?;
             }
             engine.maintain(Maintenance::BetweenGroups)?;
+            if let Some(floor) = engine.next_ids(self.ids.last())? {
+                self.ids.raise(floor);
+            }
         }
         Ok(())
     }
@@ -406,16 +410,18 @@ impl Worker {
             let group = self.journal.group(self.config.group_batches, self.config.group_bytes);
             let Some(last) = group.last().map(|entry| entry.number) else { return Ok(0) };
             let count = group.len();
+            let begun = Instant::now();
             match engine.commit(group) {
                 Ok(()) => {
                     self.failures = 0;
+                    self.shared.took(begun.elapsed());
                     self.shared.committed(count);
                     self.journal.committed(last);
                     return Ok(count);
                 }
                 Err(StoreError::Rejected { batch, reason }) if batch < count => {
                     if let Some(owner) = self.journal.reject(batch) {
-                        owner.done.end(Err(CommitError::Rejected { reason }));
+                        owner.done.end(Err(StateError::Rejected { reason }));
                     }
                 }
                 Err(error) => return Err(error),
@@ -479,7 +485,7 @@ impl Worker {
         for commit in self.shared.deferred.take_or_rest(true) {
             self.append(commit);
         }
-        let unavailable = CommitError::Unavailable { reason, retry_after: whole_seconds(self.pause()) };
+        let unavailable = StateError::Unavailable { reason, retry_after: whole_seconds(self.pause()) };
         for owner in self.journal.owners() {
             owner.done.delay(unavailable.clone());
         }
@@ -512,7 +518,7 @@ impl Worker {
     fn hold_until(&mut self, next_try: Instant) -> bool {
         let reason = self.shared.health().reason.unwrap_or_else(|| "the store has failed".into());
         loop {
-            let unavailable = || CommitError::Unavailable {
+            let unavailable = || StateError::Unavailable {
                 reason: Arc::clone(&reason),
                 retry_after: whole_seconds(until(next_try)),
             };

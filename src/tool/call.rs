@@ -6,17 +6,22 @@ use std::time::{Duration, Instant};
 
 use super::error::{ToolError, ToolFailure};
 use super::prepared::PreparedTool;
-use super::registry::Tools;
+use super::registry::RegisteredTools;
 use super::rights::CallRights;
 use super::runtime::{EXECUTE, WasmToolRuntime, execute};
+use super::settings::with_settings;
+use super::state::{CallState, KeepError};
+use crate::channel::workspace::WorkspaceSnapshot;
 use crate::event::callback::{CallbackReport, CallbackValue};
 use crate::model::deadline::deadline_after;
 use crate::model::document::shortened;
 use crate::model::prefix::prefix;
-use crate::sandbox::{GUEST_STACK_BYTES, HostCallError, InvokedTool, ToolBudget};
+use crate::sandbox::{GUEST_STACK_BYTES, HostCallError, InvokedTool, ToolBudget, log_level};
 
 /// Bytes that are kept of what a tool says of its own failure.
 const MAX_ERROR_BYTES: usize = 4096;
+/// How often a call runs while others write its files.
+const MAX_RUNS: u32 = 20;
 /// What stands at the end of a text that was cut.
 const CUT: &str = "…[truncated]";
 
@@ -43,8 +48,8 @@ pub struct ToolReport {
     pub elapsed: Duration,
     /// Requests that it made.
     pub http_calls: u32,
-    /// What it logged; already handed to the `log` crate.
-    pub logs: Vec<String>,
+    /// What it logged, with the level of each line; already handed to the `log` crate.
+    pub logs: Vec<(log::Level, String)>,
 }
 
 impl ToolReport {
@@ -72,7 +77,7 @@ impl ToolReport {
             peak_memory: usage.peak_memory,
             elapsed: usage.elapsed,
             http_calls: usage.http_calls,
-            logs: logs.map(|line| line.message).collect(),
+            logs: logs.map(|line| (log_level(line.level), line.message)).collect(),
         }
     }
 }
@@ -114,7 +119,7 @@ pub(super) fn checked_params(tool: &PreparedTool, params: String) -> Result<Stri
     }
 }
 
-impl Tools {
+impl RegisteredTools {
     /// Runs a call of the agent, on a worker.
     pub(super) fn execute(
         self: &Arc<Self>,
@@ -122,16 +127,51 @@ impl Tools {
         params: String,
         context: Option<String>,
     ) -> ToolReport {
-        let rights = CallRights {
-            tool: Arc::clone(tool),
-            tools: Arc::clone(self),
-            depth: 0,
-            context: context.clone(),
-        };
-        let info = WasmToolRuntime::info_for(tool, Arc::new(rights), u64::MAX);
-        let callback = execute(params, context);
-        let report = self.runtime().run(tool.module(), &info, &callback, Instant::now(), self.stop());
-        ToolReport::of(tool, report)
+        let fuel = u64::MAX;
+        let deadline = deadline_after(Instant::now(), tool.limits().tool_timeout);
+        self.run(tool, params, context, 0, ToolBudget { fuel, deadline, stop: self.stop() })
+    }
+
+    /// Runs a call on the calling thread until it has failed or what it wrote is kept. It runs again when another call for
+    /// the same person has written what this one read, unless it has sent something already: then the later call wins.
+    fn run(
+        self: &Arc<Self>,
+        tool: &Arc<PreparedTool>,
+        params: String,
+        context: Option<String>,
+        depth: u32,
+        budget: ToolBudget,
+    ) -> ToolReport {
+        let (runtime, ToolBudget { fuel, deadline, stop }) = (self.runtime(), budget);
+        let state = runtime.states().of_call(tool, context.as_deref());
+        let rights =
+            CallRights { tool: Arc::clone(tool), tools: Arc::clone(self), depth, context: context.clone() };
+        let context = with_settings(context, tool.settings());
+        let (rights, callback) = (Arc::new(rights), execute(params, context));
+        let (mut spent, mut runs) = (0u64, 1);
+        loop {
+            let info = WasmToolRuntime::info_for(tool, rights.clone(), fuel.saturating_sub(spent));
+            let files = state.as_ref().map_or_else(WorkspaceSnapshot::empty, CallState::snapshot);
+            let mut report = runtime.run(tool.module(), &info, &callback, files, deadline, stop.clone());
+            let effects = std::mem::take(&mut report.effects);
+            let mut report = ToolReport::of(tool, report);
+            spent = spent.saturating_add(report.fuel);
+            report.fuel = spent;
+            let kept = match &state {
+                Some(state) if report.result.is_ok() => {
+                    state.keep(&effects.workspace, effects.had_side_effects)
+                }
+                _ => Ok(()),
+            };
+            match kept {
+                Ok(()) => return report,
+                Err(KeepError::Changed) if runs < MAX_RUNS => runs += 1,
+                Err(error) => {
+                    report.result = Err(ToolError::not_kept(tool.name(), error));
+                    return report;
+                }
+            }
+        }
     }
 
     /// Runs a call of another tool, on what is left to that one. It gets a thread of its own, because native stacks of guests
@@ -149,13 +189,9 @@ impl Tools {
             Ok(params) => params,
             Err(error) => return refused(error.to_string()),
         };
-        let rights =
-            CallRights { tool: Arc::clone(tool), tools: Arc::clone(self), depth, context: context.clone() };
-        let ToolBudget { fuel, deadline, stop } = budget;
-        let info = WasmToolRuntime::info_for(tool, Arc::new(rights), fuel);
-        let deadline = deadline.min(deadline_after(Instant::now(), info.limits.callback_timeout));
-        let callback = execute(params, context);
-        let run = || self.runtime().run_until(tool.module(), &info, &callback, deadline, stop);
+        let deadline = budget.deadline.min(deadline_after(Instant::now(), tool.limits().tool_timeout));
+        let budget = ToolBudget { deadline, ..budget };
+        let run = || self.run(tool, params, context, depth, budget);
         let outcome = thread::scope(|scope| {
             let name = format!("tinclaw-tool-{depth}");
             let thread = Builder::new().name(name).stack_size(GUEST_STACK_BYTES).spawn_scoped(scope, run);
@@ -163,7 +199,6 @@ impl Tools {
         });
         match outcome {
             Ok(Ok(report)) => {
-                let report = ToolReport::of(tool, report);
                 let result = report.result.map_err(HostCallError::service);
                 InvokedTool { result, fuel: report.fuel }
             }

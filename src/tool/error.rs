@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::runtime::EXECUTE;
+use super::state::KeepError;
 use crate::capability::CapabilityError;
-use crate::channel::DiscoverError;
+use crate::channel::LoadError;
 use crate::model::human_duration::HumanDuration;
 use crate::sandbox::WasmChannelError;
 
@@ -19,7 +21,7 @@ pub enum ToolError {
     },
     /// Its files cannot be found or read.
     #[error(transparent)]
-    Files(#[from] DiscoverError),
+    Files(#[from] LoadError),
     /// Its capability file is wrong.
     #[error("tool {tool}: {source}")]
     Capabilities {
@@ -66,8 +68,8 @@ pub enum ToolError {
         /// Each names a field and what is wrong with it.
         problems: Vec<String>,
     },
-    /// Too many calls at a time, or no memory for another one. Trying again later helps.
-    #[error("tool {tool}: not called, because {reason}: try again later")]
+    /// Too many calls at a time, no memory for another one, or what it wrote cannot be kept now. Trying again later helps.
+    #[error("tool {tool}: nothing was done, because {reason}: try again later")]
     Busy {
         /// The tool.
         tool: String,
@@ -172,6 +174,19 @@ impl ToolError {
     /// A call that was ended.
     pub(super) fn ended(tool: &str, function: &'static str, error: WasmChannelError) -> Self {
         Self::Ended { tool: tool.to_owned(), function, failure: failure_of(error) }
+    }
+}
+
+impl ToolError {
+    /// A call whose state is not kept, so that nothing of it is left.
+    pub(super) fn not_kept(tool: &str, error: KeepError) -> Self {
+        let (tool, reason) = (tool.to_owned(), error.to_string());
+        match error {
+            KeepError::Changed | KeepError::NotStored(_) => Self::Busy { tool, reason },
+            KeepError::Full(_) => {
+                Self::Ended { tool, function: EXECUTE, failure: ToolFailure::Trap { reason } }
+            }
+        }
     }
 }
 

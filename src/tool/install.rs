@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::bundled::{bundled_tool_files, bundled_tool_names};
 use crate::channel::{
-    ChannelFiles, DiscoverError, DiscoveredChannel, data_directory, discover_channels, replace_file,
+    ChannelFiles, DiscoveredChannel, LoadError, data_directory, discover_channels, replace_file,
 };
 
 /// Environment variable that names the directory of tools.
@@ -23,7 +24,16 @@ pub(crate) fn default_tools_dir() -> PathBuf {
 pub(crate) enum InstallError {
     /// Its files cannot be found or read.
     #[error(transparent)]
-    Files(#[from] DiscoverError),
+    Files(#[from] LoadError),
+    /// It is none of the tools of the program.
+    #[error(
+        "no tool {name} is in this program, which has {}: name a .wasm file for another one",
+        bundled_tool_names().join(", ")
+    )]
+    NotBundled {
+        /// The name.
+        name: String,
+    },
     /// A tool of this name is installed.
     #[error("{} is there already: replace it with --force", .0.display())]
     Exists(PathBuf),
@@ -61,19 +71,41 @@ pub(crate) enum InstallError {
 /// A file is there already, or cannot be read or written. Whether the files are a tool is not looked at here.
 pub(crate) fn install_tool(wasm: &Path, directory: &Path, force: bool) -> Result<PathBuf, InstallError> {
     let found = DiscoveredChannel::at(wasm)?;
-    let ChannelFiles { wasm, capabilities } = found.read()?;
-    let place = |ending: &str| directory.join(format!("{}{ending}", found.name));
+    install_files(found.name.as_str(), &found.read()?, directory, force)
+}
+
+/// The same for a tool that comes with the program; `-` is as good as `_`.
+///
+/// # Errors
+/// Also when there is no such tool.
+pub(crate) fn install_bundled_tool(
+    name: &str,
+    directory: &Path,
+    force: bool,
+) -> Result<PathBuf, InstallError> {
+    let (name, files) =
+        bundled_tool_files(name).ok_or_else(|| InstallError::NotBundled { name: name.to_owned() })?;
+    install_files(name, &files, directory, force)
+}
+
+fn install_files(
+    name: &str,
+    ChannelFiles { wasm, capabilities }: &ChannelFiles,
+    directory: &Path,
+    force: bool,
+) -> Result<PathBuf, InstallError> {
+    let place = |ending: &str| directory.join(format!("{name}{ending}"));
     let (guest, file) = (place(".wasm"), place(".capabilities.json"));
-    let installed = installed_files(found.name.as_str(), directory)?;
+    let installed = installed_files(name, directory)?;
     if let Some(path) = installed.first().filter(|_| !force) {
         return Err(InstallError::Exists(path.clone()));
     }
     let failed = |path: &Path, source: io::Error| InstallError::Write { path: path.to_owned(), source };
     std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
-    if let Some(capabilities) = &capabilities {
+    if let Some(capabilities) = capabilities {
         replace_file(&file, capabilities).map_err(|error| failed(&file, error))?;
     }
-    replace_file(&guest, &wasm).map_err(|error| failed(&guest, error))?;
+    replace_file(&guest, wasm).map_err(|error| failed(&guest, error))?;
     // What is left of the tool that was replaced, under another spelling of its name, or rights that the new one does not ask
     // for.
     let is_old = |path: &&PathBuf| **path != guest && (**path != file || capabilities.is_none());

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use wit_abi::abi_version::AbiVersion;
 
 use super::rights::ToolRights;
-use super::schema::{ParameterSchema, Problem};
+use super::schema::{ParameterProblem, ParameterSchema};
 use crate::capability::ToolCapabilities;
 use crate::capability::limits::ChannelLimits;
 use crate::model::diagnostic::Diagnostic;
@@ -25,6 +25,8 @@ pub(super) struct ToolParts {
     pub(super) limits: ChannelLimits,
     pub(super) rights: ToolRights,
     pub(super) log_rate: GuestLogRate,
+    /// What its calls are told of the operator.
+    pub(super) settings: Map<String, Value>,
     pub(super) schema: ParameterSchema,
     pub(super) description: String,
     pub(super) diagnostics: Vec<Diagnostic>,
@@ -87,6 +89,10 @@ impl PreparedTool {
         &self.0.log_rate
     }
 
+    pub(super) fn settings(&self) -> &Map<String, Value> {
+        &self.0.settings
+    }
+
     pub(super) fn shared_name(&self) -> Arc<str> {
         self.0.name.shared()
     }
@@ -103,7 +109,7 @@ impl PreparedTool {
             return vec![format!("they have {size} bytes and may have {limit} (tool.max_params_bytes)")];
         }
         match serde_json::from_str(params) {
-            Ok(value) => self.0.schema.problems(&value).iter().map(Problem::to_string).collect(),
+            Ok(value) => self.0.schema.problems(&value).iter().map(ParameterProblem::to_string).collect(),
             Err(error) => vec![format!("they are not JSON: {error}")],
         }
     }

@@ -9,17 +9,17 @@ use super::call::{ToolCall, ToolReport, checked_params};
 use super::error::{ToolError, ToolFailure};
 use super::prepared::PreparedTool;
 use super::runtime::{EXECUTE, WasmToolRuntime};
-use crate::channel::{ChannelFiles, DiscoverError, DiscoveredChannel, discover_channels};
+use crate::channel::{ChannelFiles, DiscoveredChannel, LoadError, discover_channels};
 use crate::model::name::ChannelName;
 use crate::model::oneshot;
 use crate::sandbox::{PoolError, StopFlag};
 
 /// Tools by name. Cloning shares it, and it can be used from any thread.
 #[derive(Clone)]
-pub struct ToolRegistry(Arc<Tools>);
+pub struct ToolRegistry(Arc<RegisteredTools>);
 
 /// The tools, as those that run see them.
-pub(super) struct Tools {
+pub(super) struct RegisteredTools {
     runtime: WasmToolRuntime,
     /// Held for a look-up or a change only.
     by_name: RwLock<BTreeMap<ChannelName, Arc<PreparedTool>>>,
@@ -41,7 +41,7 @@ impl ToolRegistry {
     /// A registry without tools.
     #[must_use]
     pub fn new(runtime: WasmToolRuntime) -> Self {
-        Self(Arc::new(Tools { runtime, by_name: RwLock::default(), stop: StopFlag::default() }))
+        Self(Arc::new(RegisteredTools { runtime, by_name: RwLock::default(), stop: StopFlag::default() }))
     }
 
     /// The runtime that its tools are prepared with.
@@ -72,7 +72,7 @@ impl ToolRegistry {
         } else if path.try_exists().unwrap_or(true) {
             vec![DiscoveredChannel::at(path)?]
         } else {
-            return Err(DiscoverError::NotFound { path: path.to_owned() }.into());
+            return Err(LoadError::NotFound { path: path.to_owned() }.into());
         };
         for tool in found {
             match self.load_found(&tool) {
@@ -175,7 +175,7 @@ impl ToolRegistry {
     }
 }
 
-impl Tools {
+impl RegisteredTools {
     pub(super) fn runtime(&self) -> &WasmToolRuntime {
         &self.runtime
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::files::ToolFiles;
 use super::prepared::PreparedTool;
-use super::registry::Tools;
+use super::registry::RegisteredTools;
 use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
 use crate::model::clock::unix_ms;
 use crate::model::rate_limit::RateLimit;
@@ -28,7 +28,7 @@ pub(super) struct ToolRights {
 /// The same for one call, which knows who called.
 pub(super) struct CallRights {
     pub(super) tool: Arc<PreparedTool>,
-    pub(super) tools: Arc<Tools>,
+    pub(super) tools: Arc<RegisteredTools>,
     /// How many tools invoked each other until this one.
     pub(super) depth: u32,
     /// What the call is for, as the agent said it.

@@ -28,12 +28,13 @@ pub(super) struct CallRoom {
     own_workers: OnceLock<WorkerPool>,
     /// The host's, and the part of its memory that tools may have. Held for a look only.
     host: RwLock<Option<(HostRoom, MemoryBudget)>>,
-    /// Held for bookkeeping only, never while a call runs.
+    /// Held to count and to take a call out of the queue, never while one runs.
     turns: Arc<Mutex<Turns>>,
 }
 
 /// Which calls run and wait. A call is counted in `running` from before it is given to a worker until it has ended or was
-/// dropped; only while as many run as may is there one in `waiting`.
+/// dropped: [`CallRoom::submit`] adds one, and [`CallTurn`] takes it away when it is dropped, or passes its place on to the next one. Only
+/// while as many run as may is there one in `waiting`.
 #[derive(Default)]
 struct Turns {
     running: usize,
@@ -80,7 +81,7 @@ impl CallRoom {
         turns.running += 1;
         drop(turns);
         let (workers, memory_freed) = self.workers();
-        start(Turn { turns: Arc::clone(&self.turns), workers, memory_freed, call: Some(call) })
+        start(CallTurn { turns: Arc::clone(&self.turns), workers, memory_freed, call: Some(call) })
     }
 
     fn workers(&self) -> (WorkerHandle, Option<Arc<dyn Fn() + Send + Sync>>) {
@@ -94,19 +95,19 @@ impl CallRoom {
 
 /// A call that counts as running. It holds nothing that owns a pool: the last owner of a pool waits for its threads, and must
 /// not be one of them.
-struct Turn {
+struct CallTurn {
     turns: Arc<Mutex<Turns>>,
     workers: WorkerHandle,
     memory_freed: Option<Arc<dyn Fn() + Send + Sync>>,
     call: Option<Task>,
 }
 
-fn start(turn: Turn) -> Result<(), PoolError> {
+fn start(turn: CallTurn) -> Result<(), PoolError> {
     let workers = turn.workers.clone();
     workers.submit(Box::new(move || turn.run()))
 }
 
-impl Turn {
+impl CallTurn {
     fn run(mut self) {
         if let Some(call) = self.call.take() {
             call();
@@ -115,7 +116,7 @@ impl Turn {
 }
 
 /// Also when the call panicked, or no worker took it.
-impl Drop for Turn {
+impl Drop for CallTurn {
     fn drop(&mut self) {
         if let Some(memory_freed) = &self.memory_freed {
             memory_freed();
@@ -131,7 +132,7 @@ impl Drop for Turn {
         let Some(call) = next else { return };
         let (workers, memory_freed) = (self.workers.clone(), self.memory_freed.clone());
         // One that finds no worker is dropped, which tells its caller.
-        let _ = start(Turn { turns: Arc::clone(&self.turns), workers, memory_freed, call: Some(call) });
+        let _ = start(CallTurn { turns: Arc::clone(&self.turns), workers, memory_freed, call: Some(call) });
     }
 }
 

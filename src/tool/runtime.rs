@@ -1,5 +1,6 @@
 //! What tools are prepared with and run on: an engine, threads, memory, outbound requests, secrets.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -14,9 +15,12 @@ use super::prepared::{PreparedTool, ToolParts};
 use super::rights::{NoRights, ToolRights};
 use super::room::{CallRoom, HostRoom};
 use super::schema::ParameterSchema;
+use super::settings::{ToolSettings, merged};
+use super::state::ToolStates;
 use crate::capability::limits::{ChannelLimits, LimitCaps};
 use crate::capability::{CapabilityError, ToolCapabilities};
 use crate::channel::workspace::WorkspaceSnapshot;
+use crate::egress::setting_hosts::{self, FilledHosts};
 use crate::egress::{ChannelHttp, ChannelHttpSettings, OutboundHttp, OutboundHttpSettings};
 use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackValue};
 use crate::model::deadline::deadline_after;
@@ -28,6 +32,7 @@ use crate::sandbox::{
     WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };
 use crate::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
+use crate::store::{ChannelKey, LoadedChannel, StoreHandle};
 
 /// The settings of a [`WasmToolRuntime`].
 #[derive(Clone)]
@@ -51,6 +56,8 @@ pub struct WasmToolRuntimeConfig {
     /// The directory that `workspace-read` reads, as far as `workspace.allowed_prefixes` of a tool's file allow. Default none:
     /// tools read nothing.
     pub files: Option<PathBuf>,
+    /// What the operator decides about single tools.
+    pub(crate) settings: BTreeMap<ChannelName, ToolSettings>,
 }
 
 impl Default for WasmToolRuntimeConfig {
@@ -63,6 +70,7 @@ impl Default for WasmToolRuntimeConfig {
             secrets: Arc::new(EnvSecrets::new()),
             env_variables_of_files: false,
             files: None,
+            settings: BTreeMap::new(),
         }
     }
 }
@@ -75,6 +83,7 @@ struct Inner {
     guests: WasmChannelRuntime,
     room: CallRoom,
     outbound: OutboundHttp,
+    states: ToolStates,
     config: WasmToolRuntimeConfig,
 }
 
@@ -102,6 +111,7 @@ impl WasmToolRuntime {
             guests: channels.clone(),
             room: CallRoom::new(config.workers, config.memory_budget),
             outbound,
+            states: ToolStates::default(),
             config,
         })))
     }
@@ -119,6 +129,15 @@ impl WasmToolRuntime {
     /// From now on calls run on this host's threads and in its memory.
     pub(crate) fn move_to(&self, host: HostRoom) {
         self.0.room.move_to(host);
+    }
+
+    /// From now on what tools keep is in this store, which has had so much of it.
+    pub(crate) fn keep_state_in(&self, store: StoreHandle, stored: Vec<(ChannelKey, LoadedChannel)>) {
+        self.0.states.move_to(store, stored);
+    }
+
+    pub(super) fn states(&self) -> &ToolStates {
+        &self.0.states
     }
 
     /// What requests are made with.
@@ -144,12 +163,14 @@ impl WasmToolRuntime {
     ) -> Result<PreparedTool, ToolError> {
         let name = ChannelName::new(name)
             .map_err(|error| ToolError::NotLoadable { tool: name.to_owned(), reason: error.to_string() })?;
-        let file = format!("{name}.capabilities.json");
+        let settings = self.config().settings.get(&name).cloned().unwrap_or_default();
+        let (file, overrides) = (format!("{name}.capabilities.json"), settings.overrides());
         let capabilities = match capabilities {
-            Some(bytes) => ToolCapabilities::parse(&file, &name, bytes)
-                .map_err(|source| self.capability_error(&name, wasm, source))?,
-            None => ToolCapabilities::default(),
+            Some(bytes) => ToolCapabilities::parse_over(&file, &name, bytes, &overrides),
+            None if overrides.is_empty() => Ok(ToolCapabilities::default()),
+            None => ToolCapabilities::parse_over(&file, &name, b"{}", &overrides),
         };
+        let capabilities = capabilities.map_err(|source| self.capability_error(&name, wasm, source))?;
         let (limits, lowered) =
             ChannelLimits::resolve_sections(&(&capabilities).into(), &self.config().limit_caps);
         let of_calls = limits.for_tool_call(u64::MAX);
@@ -172,7 +193,11 @@ impl WasmToolRuntime {
         let mut diagnostics = capabilities.inspect();
         diagnostics.extend(lowered.iter().map(|limit| Diagnostic::note("clamped-limit", limit.to_string())));
         diagnostics.extend(self.missing_secrets(&capabilities));
-        let rights = self.rights(&name, &capabilities, limits)?;
+        diagnostics.extend(overrides.diagnostics());
+        let hosts = setting_hosts::fill(capabilities.http.as_ref(), None, &settings.config);
+        diagnostics.extend(hosts.problems.iter().cloned());
+        let rights = self.rights(&name, &capabilities, limits, hosts)?;
+        let settings = merged(&capabilities, &settings.config);
         Ok(PreparedTool::new(ToolParts {
             name,
             module,
@@ -180,6 +205,7 @@ impl WasmToolRuntime {
             limits,
             rights,
             log_rate,
+            settings,
             schema,
             description,
             diagnostics,
@@ -204,7 +230,9 @@ impl WasmToolRuntime {
         limit: usize,
     ) -> Result<String, ToolError> {
         let (name, function) = (info.name.to_string(), question.kind().name());
-        let report = self.run(module, info, question, Instant::now(), StopFlag::default());
+        let deadline = deadline_after(Instant::now(), info.limits.callback_timeout);
+        let files = WorkspaceSnapshot::empty();
+        let report = self.run(module, info, question, files, deadline, StopFlag::default());
         let text = match report.result {
             Ok(CallbackValue::Text(text)) => text,
             Ok(_) => String::new(),
@@ -223,6 +251,7 @@ impl WasmToolRuntime {
         name: &ChannelName,
         capabilities: &ToolCapabilities,
         limits: ChannelLimits,
+        hosts: FilledHosts,
     ) -> Result<ToolRights, ToolError> {
         let secrets = self.secrets_of(capabilities);
         let allowed = capabilities.secrets.as_ref().map(|secrets| secrets.allowed_names.clone());
@@ -231,14 +260,14 @@ impl WasmToolRuntime {
         let required = required.filter(|secret| !secret.optional);
         let settings = ChannelHttpSettings {
             channel: name.to_string(),
-            capability: capabilities.http.clone().unwrap_or_default(),
+            capability: hosts.http,
             limits,
             allowed_secrets: allowed_secrets.clone(),
             secrets: secrets.clone(),
             given_to_guest: Vec::new(),
             inbound_secrets: Vec::new(),
             login_secrets: Vec::new(),
-            operator_hosts: Vec::new(),
+            operator_hosts: hosts.named,
             required_secrets: required.map(|secret| secret.name.clone()).collect(),
         };
         let http = ChannelHttp::new(self.0.outbound.clone(), settings).map_err(|source| {
@@ -279,24 +308,13 @@ impl WasmToolRuntime {
             .collect()
     }
 
-    /// Runs one call in an instance of its own, on the calling thread, for at most its own time from `now` on.
+    /// Runs one call in an instance of its own, on the calling thread.
     pub(super) fn run(
         &self,
         module: &PreparedChannelModule,
         info: &Arc<ChannelRuntimeInfo>,
         callback: &Callback,
-        now: Instant,
-        stop: StopFlag,
-    ) -> CallbackReport {
-        let deadline = deadline_after(now, info.limits.callback_timeout);
-        self.run_until(module, info, callback, deadline, stop)
-    }
-
-    pub(super) fn run_until(
-        &self,
-        module: &PreparedChannelModule,
-        info: &Arc<ChannelRuntimeInfo>,
-        callback: &Callback,
+        workspace: WorkspaceSnapshot,
         deadline: Instant,
         stop: StopFlag,
     ) -> CallbackReport {
@@ -311,13 +329,7 @@ impl WasmToolRuntime {
             };
             return CallbackReport::failed(callback.kind(), error);
         };
-        let context = CallbackContext {
-            channel: Arc::clone(info),
-            workspace: WorkspaceSnapshot::empty(),
-            deadline,
-            stop,
-            memory,
-        };
+        let context = CallbackContext { channel: Arc::clone(info), workspace, deadline, stop, memory };
         module.run(context, callback)
     }
 

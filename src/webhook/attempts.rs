@@ -38,14 +38,14 @@ impl Default for AttemptLimits {
 #[derive(Debug)]
 pub struct FailedAttempts {
     limits: AttemptLimits,
-    by_source: HashMap<Source, Bucket>,
+    by_source: HashMap<AttemptSource, Bucket>,
     /// The source that failed longest ago first.
-    by_last_failure: BTreeMap<u64, Source>,
+    by_last_failure: BTreeMap<u64, AttemptSource>,
     next_serial: u64,
 }
 
 /// Who failed, and where.
-type Source = (ChannelName, IpAddr);
+type AttemptSource = (ChannelName, IpAddr);
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {

@@ -1,34 +1,39 @@
 //! What `auth` means, alone and together with the published fields.
 
 use super::error::WebhookConfigError;
-use super::plan::{Checks, Ed25519, Keyed, Scheme, Source};
-use super::presets::{META_VERIFY_TOKEN, kind_of, published_checks, scheme_named, signed_by};
+use super::plan::{Checks, Ed25519, HmacCheck, PlanSource, Scheme, SharedSecret};
+use super::presets::{
+    DEFAULT_SECRET_HEADER, META_VERIFY_TOKEN, kind_of, published_checks, scheme_named, signed_by,
+};
 use super::template::{SignedText, Template};
 use crate::capability::webhook::{
-    AuthDetails, AuthName, AuthScheme, HmacAlgorithm, SignatureEncoding, WebhookAuth,
+    AuthName, AuthScheme, Ed25519Auth, FixedAuth, HmacAlgorithm, HmacAuth, SharedSecretAuth,
+    SignatureEncoding, WebhookAuth,
 };
 
 /// The checks that `auth` asks for, or `None` for `"none"`.
-pub(super) fn checks(source: &Source<'_>, auth: &WebhookAuth) -> Result<Option<Checks>, WebhookConfigError> {
-    let details = auth.details();
-    let kind = kind(source, &details)?;
-    let reader = Reader { source, kind, details: &details };
+pub(super) fn checks(
+    source: &PlanSource<'_>,
+    auth: &WebhookAuth,
+) -> Result<Option<Checks>, WebhookConfigError> {
+    let kind = kind(source, auth)?;
+    let reader = AuthReader { source, kind, auth };
     reader.refuse_contradictions()?;
     match kind {
-        Kind::Named(AuthName::None) => Ok(None),
-        Kind::Named(AuthName::VerifyToken) => reader.verify_token().map(Some),
+        AuthKind::Named(AuthName::None) => Ok(None),
+        AuthKind::Named(AuthName::VerifyToken) => reader.verify_token().map(Some),
         _ => reader.scheme_with_challenge().map(Some),
     }
 }
 
 /// What `auth` names: a preset, or a bare scheme that is described in full.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum AuthKind {
     Named(AuthName),
     Bare(AuthScheme),
 }
 
-impl Kind {
+impl AuthKind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Named(name) => name.as_str(),
@@ -46,13 +51,13 @@ impl Kind {
     }
 }
 
-fn kind(source: &Source<'_>, details: &AuthDetails) -> Result<Kind, WebhookConfigError> {
-    match (details.scheme, details.preset) {
+fn kind(source: &PlanSource<'_>, auth: &WebhookAuth) -> Result<AuthKind, WebhookConfigError> {
+    match (auth.scheme(), auth.preset()) {
         (None, None) => Err(WebhookConfigError::NoScheme { channel: source.channel() }),
-        (Some(AuthScheme::Secret), None) => Ok(Kind::Named(AuthName::Secret)),
-        (Some(scheme), None) => Ok(Kind::Bare(scheme)),
-        (None, Some(name)) => Ok(Kind::Named(name)),
-        (Some(scheme), Some(name)) if kind_of(name) == Some(scheme) => Ok(Kind::Named(name)),
+        (Some(AuthScheme::Secret), None) => Ok(AuthKind::Named(AuthName::Secret)),
+        (Some(scheme), None) => Ok(AuthKind::Bare(scheme)),
+        (None, Some(name)) => Ok(AuthKind::Named(name)),
+        (Some(scheme), Some(name)) if kind_of(name) == Some(scheme) => Ok(AuthKind::Named(name)),
         (Some(_), Some(name)) => Err(WebhookConfigError::Contradiction {
             channel: source.channel(),
             auth: name.as_str(),
@@ -61,13 +66,13 @@ fn kind(source: &Source<'_>, details: &AuthDetails) -> Result<Kind, WebhookConfi
     }
 }
 
-struct Reader<'a> {
-    source: &'a Source<'a>,
-    kind: Kind,
-    details: &'a AuthDetails,
+struct AuthReader<'a> {
+    source: &'a PlanSource<'a>,
+    kind: AuthKind,
+    auth: &'a WebhookAuth,
 }
 
-impl Reader<'_> {
+impl AuthReader<'_> {
     /// Refuses published fields that say something else than `auth`.
     fn refuse_contradictions(&self) -> Result<(), WebhookConfigError> {
         let contradicting =
@@ -96,20 +101,20 @@ impl Reader<'_> {
         match self.kind {
             // A guest that checks requests itself may be given the secret that it checks them with; what the file says
             // about checks is the guest's business when it says that they are not the host's.
-            Kind::Named(AuthName::None) => {
+            AuthKind::Named(AuthName::None) => {
                 field == "managed_by_host"
                     || !self.source.capability.managed_by_host
                     || (field == "secret_name" && self.source.capability.give_secret_to_guest == Some(true))
             }
             // The token is for GET, the published fields for the rest.
-            Kind::Named(AuthName::VerifyToken) => field != "managed_by_host",
+            AuthKind::Named(AuthName::VerifyToken) => field != "managed_by_host",
             _ => match field {
                 "secret_name" | "verify_token_param" => true,
                 "secret_header" => self.kind.scheme() == Some(AuthScheme::Secret),
                 "hmac_secret_name" => self.kind.scheme() == Some(AuthScheme::Hmac),
                 "signature_key_secret_name" => self.kind.scheme() == Some(AuthScheme::Ed25519),
                 "tolerance_secs" => {
-                    self.kind.scheme() != Some(AuthScheme::Secret) && self.details.tolerance_secs.is_none()
+                    self.kind.scheme() != Some(AuthScheme::Secret) && self.auth.tolerance_secs().is_none()
                 }
                 _ => false,
             },
@@ -122,7 +127,7 @@ impl Reader<'_> {
         let param = capability.verify_token_param.as_deref().unwrap_or(META_VERIFY_TOKEN);
         let mut challenge = self.source.challenge(param)?;
         if let Some(name) = self.named_once(&[
-            ("auth.secret_name", self.details.secret_name.as_deref()),
+            ("auth.secret_name", self.auth.secret_name()),
             ("secret_name", capability.secret_name.as_deref()),
         ])? {
             challenge.secret_name = name;
@@ -156,7 +161,7 @@ impl Reader<'_> {
         let secret_name = capability.secret_name.as_deref().filter(|_| challenge.is_none());
         let key_name = self
             .named_once(&[
-                ("auth.secret_name", self.details.secret_name.as_deref()),
+                ("auth.secret_name", self.auth.secret_name()),
                 ("hmac_secret_name", capability.hmac_secret_name.as_deref()),
                 ("signature_key_secret_name", capability.signature_key_secret_name.as_deref()),
                 ("secret_name", secret_name),
@@ -199,110 +204,116 @@ impl Reader<'_> {
     }
 
     fn scheme(&self, secret_name: String) -> Result<Scheme, WebhookConfigError> {
-        let Kind::Named(name) = self.kind else { return self.bare_scheme(secret_name) };
-        let asked = self.details.tolerance_secs;
-        // The tolerance is read after the details are applied, since those may sign a time that the preset does not.
-        let preset = scheme_named(name, secret_name, 0);
-        Ok(match preset {
-            Some(Scheme::SharedSecret(mut shared)) => {
-                shared.header = self.secret_header()?.unwrap_or(shared.header);
-                shared.prefix = self.details.prefix.clone().unwrap_or(shared.prefix);
-                Scheme::SharedSecret(shared)
-            }
-            Some(Scheme::Keyed(keyed)) => Scheme::Keyed(self.keyed(keyed)?),
-            Some(Scheme::Ed25519(ed25519)) => Scheme::Ed25519(self.ed25519(ed25519)?),
-            Some(Scheme::Stripe(mut fixed)) => {
-                fixed.tolerance_secs = self.source.tolerance(asked, signed_by(name))?;
-                Scheme::Stripe(fixed)
-            }
-            Some(Scheme::Standard(mut fixed)) => {
-                fixed.tolerance_secs = self.source.tolerance(asked, signed_by(name))?;
-                Scheme::Standard(fixed)
-            }
-            Some(Scheme::Twilio(mut fixed)) => {
-                fixed.tolerance_secs = self.source.tolerance(asked, signed_by(name))?;
-                Scheme::Twilio(fixed)
-            }
-            // `none` and `verify_token` were dealt with before.
-            None => return Err(WebhookConfigError::NoScheme { channel: self.source.channel() }),
-        })
+        match self.auth {
+            WebhookAuth::Secret(auth) => self.shared_secret(auth, secret_name),
+            WebhookAuth::Hmac(auth) => self.hmac(auth, secret_name),
+            WebhookAuth::Ed25519(auth) => self.ed25519(auth, secret_name),
+            WebhookAuth::Fixed(auth) => self.fixed(auth, secret_name),
+            // They were dealt with before.
+            WebhookAuth::None(_) | WebhookAuth::VerifyToken(_) => Err(self.no_scheme()),
+        }
     }
 
-    fn bare_scheme(&self, secret_name: String) -> Result<Scheme, WebhookConfigError> {
-        let header = || match &self.details.header {
-            Some(_) => Ok(String::new()),
-            None => Err(self.missing("header", "it carries the signature")),
-        };
-        let default_text = |template: &str| SignedText {
-            template: Template::parse(template).expect("`{body}` and `{timestamp}{body}` are templates"),
-            timestamp_header: None,
-            id_header: None,
-        };
-        match self.kind.scheme() {
-            Some(AuthScheme::Ed25519) => Ok(Scheme::Ed25519(self.ed25519(Ed25519 {
-                header: header()?,
-                signed: default_text("{timestamp}{body}"),
-                tolerance_secs: 0,
-                secret_name,
-            })?)),
-            _ => Ok(Scheme::Keyed(self.keyed(Keyed {
+    /// The scheme of the named preset, from which the details of `auth` start; none where a bare scheme is described in full.
+    /// Its tolerance is read after the details are applied, since those may sign a time that the preset does not.
+    fn preset(&self, secret_name: &str) -> Option<Scheme> {
+        match self.kind {
+            AuthKind::Named(name) => scheme_named(name, secret_name.to_owned(), 0),
+            AuthKind::Bare(_) => None,
+        }
+    }
+
+    fn shared_secret(
+        &self,
+        auth: &SharedSecretAuth,
+        secret_name: String,
+    ) -> Result<Scheme, WebhookConfigError> {
+        let header = self.secret_header(auth)?.unwrap_or_else(|| DEFAULT_SECRET_HEADER.to_owned());
+        let prefix = auth.prefix.clone().unwrap_or_default();
+        Ok(Scheme::SharedSecret(SharedSecret { header, prefix, secret_name }))
+    }
+
+    fn hmac(&self, auth: &HmacAuth, secret_name: String) -> Result<Scheme, WebhookConfigError> {
+        let mut scheme = match self.preset(&secret_name) {
+            Some(Scheme::Keyed(preset)) => preset,
+            Some(_) => return Err(self.no_scheme()),
+            None => HmacCheck {
                 algorithm: HmacAlgorithm::default(),
-                header: header()?,
+                header: self.needed_header(auth.header.as_deref())?,
                 prefix: String::new(),
                 encoding: SignatureEncoding::default(),
-                signed: default_text("{body}"),
+                signed: unnamed_text("{body}"),
                 tolerance_secs: 0,
                 secret_name,
-            })?)),
-        }
-    }
-
-    /// Puts the details into an HMAC scheme.
-    fn keyed(&self, mut scheme: Keyed) -> Result<Keyed, WebhookConfigError> {
-        let details = self.details;
-        scheme.algorithm = details.algorithm.unwrap_or(scheme.algorithm);
-        scheme.encoding = details.encoding.unwrap_or(scheme.encoding);
-        scheme.prefix = details.prefix.clone().unwrap_or(scheme.prefix);
-        if let Some(header) = &details.header {
+            },
+        };
+        scheme.algorithm = auth.algorithm.unwrap_or(scheme.algorithm);
+        scheme.encoding = auth.encoding.unwrap_or(scheme.encoding);
+        scheme.prefix = auth.prefix.clone().unwrap_or(scheme.prefix);
+        if let Some(header) = &auth.header {
             scheme.header = self.source.header_name("auth.header", header)?;
         }
-        scheme.signed = self.signed_text(scheme.signed)?;
+        let (timestamp, id) = (auth.timestamp_header.as_deref(), auth.id_header.as_deref());
+        scheme.signed = self.signed_text(scheme.signed, auth.template.as_deref(), timestamp, id)?;
         scheme.tolerance_secs =
-            self.source.tolerance(details.tolerance_secs, scheme.signed.template.signed())?;
-        Ok(scheme)
+            self.source.tolerance(auth.tolerance_secs, scheme.signed.template.signed())?;
+        Ok(Scheme::Keyed(scheme))
     }
 
-    /// Puts the details into an Ed25519 scheme.
-    fn ed25519(&self, mut scheme: Ed25519) -> Result<Ed25519, WebhookConfigError> {
-        if let Some(header) = &self.details.header {
+    fn ed25519(&self, auth: &Ed25519Auth, secret_name: String) -> Result<Scheme, WebhookConfigError> {
+        let mut scheme = match self.preset(&secret_name) {
+            Some(Scheme::Ed25519(preset)) => preset,
+            Some(_) => return Err(self.no_scheme()),
+            None => Ed25519 {
+                header: self.needed_header(auth.header.as_deref())?,
+                signed: unnamed_text("{timestamp}{body}"),
+                tolerance_secs: 0,
+                secret_name,
+            },
+        };
+        if let Some(header) = &auth.header {
             scheme.header = self.source.header_name("auth.header", header)?;
         }
-        scheme.signed = self.signed_text(scheme.signed)?;
-        let signed = scheme.signed.template.signed();
-        scheme.tolerance_secs = self.source.tolerance(self.details.tolerance_secs, signed)?;
-        Ok(scheme)
+        let (timestamp, id) = (auth.timestamp_header.as_deref(), auth.id_header.as_deref());
+        scheme.signed = self.signed_text(scheme.signed, auth.template.as_deref(), timestamp, id)?;
+        scheme.tolerance_secs =
+            self.source.tolerance(auth.tolerance_secs, scheme.signed.template.signed())?;
+        Ok(Scheme::Ed25519(scheme))
+    }
+
+    /// A provider's format in which nothing but the key and the tolerance can be chosen.
+    fn fixed(&self, auth: &FixedAuth, secret_name: String) -> Result<Scheme, WebhookConfigError> {
+        let AuthKind::Named(name) = self.kind else { return Err(self.no_scheme()) };
+        let tolerance_secs = self.source.tolerance(auth.tolerance_secs, signed_by(name))?;
+        scheme_named(name, secret_name, tolerance_secs).ok_or_else(|| self.no_scheme())
+    }
+
+    fn needed_header(&self, header: Option<&str>) -> Result<String, WebhookConfigError> {
+        header.map(str::to_owned).ok_or_else(|| self.missing("header", "it carries the signature"))
     }
 
     /// The template and its headers. A header whose value is not signed proves nothing and is refused.
-    fn signed_text(&self, base: SignedText) -> Result<SignedText, WebhookConfigError> {
-        let details = self.details;
-        let template = match &details.template {
+    fn signed_text(
+        &self,
+        base: SignedText,
+        template: Option<&str>,
+        timestamp_header: Option<&str>,
+        id_header: Option<&str>,
+    ) -> Result<SignedText, WebhookConfigError> {
+        let template = match template {
             Some(text) => Template::parse(text).map_err(|error| WebhookConfigError::Template {
                 channel: self.source.channel(),
                 problem: error.to_string(),
             })?,
             None => base.template,
         };
+        let of_preset = base.timestamp_header.as_deref().filter(|_| template.has_timestamp());
         let timestamp_header = self.placeholder_header(
             "timestamp_header",
-            details
-                .timestamp_header
-                .as_deref()
-                .or(base.timestamp_header.as_deref().filter(|_| template.has_timestamp())),
+            timestamp_header.or(of_preset),
             template.has_timestamp(),
         )?;
-        let id_header =
-            self.placeholder_header("id_header", details.id_header.as_deref(), template.has_id())?;
+        let id_header = self.placeholder_header("id_header", id_header, template.has_id())?;
         Ok(SignedText { template, timestamp_header, id_header })
     }
 
@@ -323,8 +334,8 @@ impl Reader<'_> {
     }
 
     /// The header of a shared secret, from either of its two places.
-    fn secret_header(&self) -> Result<Option<String>, WebhookConfigError> {
-        match (&self.details.header, &self.source.capability.secret_header) {
+    fn secret_header(&self, auth: &SharedSecretAuth) -> Result<Option<String>, WebhookConfigError> {
+        match (&auth.header, &self.source.capability.secret_header) {
             (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other) => {
                 Err(self.contradiction("secret_header"))
             }
@@ -338,7 +349,17 @@ impl Reader<'_> {
         WebhookConfigError::Contradiction { channel: self.source.channel(), auth: self.kind.as_str(), field }
     }
 
+    fn no_scheme(&self) -> WebhookConfigError {
+        WebhookConfigError::NoScheme { channel: self.source.channel() }
+    }
+
     fn missing(&self, field: &'static str, why: &'static str) -> WebhookConfigError {
         WebhookConfigError::MissingField { channel: self.source.channel(), field, why }
     }
+}
+
+/// What a bare scheme signs unless its file says something else.
+fn unnamed_text(template: &str) -> SignedText {
+    let template = Template::parse(template).expect("`{body}` and `{timestamp}{body}` are templates");
+    SignedText { template, timestamp_header: None, id_header: None }
 }

@@ -14,11 +14,11 @@ use crate::capability::webhook::WebhookDedupe;
 /// first place that has one counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DedupeRule {
-    places: Vec<Place>,
+    places: Vec<IdPlace>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum IdPlace {
     Declared(WebhookDedupe),
     Provider(ProviderId),
 }
@@ -27,11 +27,11 @@ impl DedupeRule {
     /// The rule of a channel with these schemes.
     pub(super) fn of(declared: Option<&WebhookDedupe>, schemes: &[Scheme], is_open: bool) -> Self {
         if let Some(declared) = declared {
-            return Self { places: vec![Place::Declared(declared.clone())] };
+            return Self { places: vec![IdPlace::Declared(declared.clone())] };
         }
         let of_schemes = schemes.iter().flat_map(ProviderId::of_scheme).copied();
         let of_guests = is_open.then_some(ProviderId::FeishuEvent);
-        Self { places: of_schemes.chain(of_guests).map(Place::Provider).collect() }
+        Self { places: of_schemes.chain(of_guests).map(IdPlace::Provider).collect() }
     }
 
     /// The key to recognise a duplicate of this request by, or `None` when it carries no id; then it always runs.
@@ -42,9 +42,9 @@ impl DedupeRule {
     pub fn key(&self, headers: &[(String, String)], body: &[u8]) -> Option<DedupeKey> {
         let id = self.places.iter().find_map(|place| {
             let id = match place {
-                Place::Declared(WebhookDedupe::Header(name)) => header_id(name, headers)?.to_owned(),
-                Place::Declared(WebhookDedupe::JsonPointer(pointer)) => pointer_id(pointer, body)?,
-                Place::Provider(provider) => provider.find(headers, body)?,
+                IdPlace::Declared(WebhookDedupe::Header(name)) => header_id(name, headers)?.to_owned(),
+                IdPlace::Declared(WebhookDedupe::JsonPointer(pointer)) => pointer_id(pointer, body)?,
+                IdPlace::Provider(provider) => provider.find(headers, body)?,
             };
             (!id.is_empty()).then_some(id)
         })?;

@@ -57,7 +57,7 @@ pub enum Known<'a, A> {
 /// Keys of one channel, with what became of them. `A` is the response that a duplicate gets.
 #[derive(Debug)]
 pub struct DedupeMemory<A> {
-    entries: HashMap<DedupeKey, Entry<A>>,
+    entries: HashMap<DedupeKey, DedupeEntry<A>>,
     /// Finished keys, the next to expire first.
     by_expiry: BTreeMap<(u64, u64), DedupeKey>,
     max_entries: usize,
@@ -65,7 +65,7 @@ pub struct DedupeMemory<A> {
 }
 
 #[derive(Debug)]
-enum Entry<A> {
+enum DedupeEntry<A> {
     InFlight { expires_ms: u64 },
     Done { response: A, expires_ms: u64, serial: u64 },
 }
@@ -101,27 +101,27 @@ impl<A> DedupeMemory<A> {
         // Looked up twice, because the borrow checker does not let a returned borrow end in the other branch.
         if self.entries.contains_key(&key) {
             return match &self.entries[&key] {
-                Entry::InFlight { .. } => Known::InFlight,
-                Entry::Done { response, .. } => Known::Done(response),
+                DedupeEntry::InFlight { .. } => Known::InFlight,
+                DedupeEntry::Done { response, .. } => Known::Done(response),
             };
         }
         if !self.make_room() {
             return Known::Full;
         }
-        self.entries.insert(key, Entry::InFlight { expires_ms });
+        self.entries.insert(key, DedupeEntry::InFlight { expires_ms });
         Known::New
     }
 
     /// The request succeeded: a duplicate gets `response`. Does nothing for a key that is not in flight.
     pub fn done(&mut self, key: DedupeKey, response: A) {
-        if let Some(&Entry::InFlight { expires_ms }) = self.entries.get(&key) {
+        if let Some(&DedupeEntry::InFlight { expires_ms }) = self.entries.get(&key) {
             self.insert_done(key, response, expires_ms);
         }
     }
 
     /// The request failed: the next one with this key runs.
     pub fn forget(&mut self, key: DedupeKey) {
-        if let Some(Entry::Done { expires_ms, serial, .. }) = self.entries.remove(&key) {
+        if let Some(DedupeEntry::Done { expires_ms, serial, .. }) = self.entries.remove(&key) {
             self.by_expiry.remove(&(expires_ms, serial));
         }
     }
@@ -138,7 +138,7 @@ impl<A> DedupeMemory<A> {
         let serial = self.next_serial;
         self.next_serial += 1;
         self.by_expiry.insert((expires_ms, serial), key);
-        self.entries.insert(key, Entry::Done { response, expires_ms, serial });
+        self.entries.insert(key, DedupeEntry::Done { response, expires_ms, serial });
     }
 
     fn drop_expired(&mut self, now_ms: u64) {
@@ -178,78 +178,96 @@ mod tests {
 
     #[test]
     fn a_duplicate_gets_the_response_to_the_first_until_it_expires() {
-        let mut seen = DedupeMemory::new(10);
-        assert_eq!(seen.begin(key(1), 1000, 0), Known::New);
-        assert_eq!(seen.begin(key(1), 1000, 0), Known::InFlight);
-        seen.done(key(1), "first");
-        assert_eq!(seen.begin(key(1), 5000, 1000), Known::Done(&"first"));
-        assert_eq!(seen.begin(key(1), 5000, 1001), Known::New);
+        let mut memory = DedupeMemory::new(10);
+        assert_eq!(memory.begin(key(1), 1000, 0), Known::New);
+        assert_eq!(memory.begin(key(1), 1000, 0), Known::InFlight);
+        memory.done(key(1), "first");
+        assert_eq!(memory.begin(key(1), 5000, 1000), Known::Done(&"first"));
+        assert_eq!(memory.begin(key(1), 5000, 1001), Known::New);
+    }
+
+    #[test]
+    fn a_key_is_shown_by_its_beginning() {
+        let key = DedupeKey::from_bytes([0xab, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(format!("{key:?}"), "DedupeKey(ab010203…)");
+    }
+
+    #[test]
+    fn keys_that_expire_at_the_same_moment_all_expire() {
+        let mut memory = DedupeMemory::new(10);
+        for number in 1..=3 {
+            assert_eq!(memory.begin(key(number), 1000, 0), Known::New);
+            memory.done(key(number), ());
+        }
+        for number in 1..=3 {
+            assert_eq!(memory.begin(key(number), 5000, 1001), Known::New, "{number}");
+        }
     }
 
     #[test]
     fn a_failed_request_is_forgotten_so_that_the_next_try_runs() {
-        let mut seen = DedupeMemory::<()>::new(10);
-        assert_eq!(seen.begin(key(1), 1000, 0), Known::New);
-        seen.forget(key(1));
-        assert_eq!(seen.begin(key(1), 1000, 1), Known::New);
-        assert_eq!(seen.len(), 1);
+        let mut memory = DedupeMemory::<()>::new(10);
+        assert_eq!(memory.begin(key(1), 1000, 0), Known::New);
+        memory.forget(key(1));
+        assert_eq!(memory.begin(key(1), 1000, 1), Known::New);
+        assert_eq!(memory.len(), 1);
     }
 
     #[test]
     fn keys_in_flight_do_not_expire() {
-        let mut seen = DedupeMemory::<()>::new(10);
-        seen.begin(key(1), 1000, 0);
-        assert_eq!(seen.begin(key(1), 9000, 5000), Known::InFlight);
+        let mut memory = DedupeMemory::<()>::new(10);
+        memory.begin(key(1), 1000, 0);
+        assert_eq!(memory.begin(key(1), 9000, 5000), Known::InFlight);
     }
 
     #[test]
     fn a_full_memory_drops_the_finished_key_that_expires_first() {
-        let mut seen = DedupeMemory::new(3);
+        let mut memory = DedupeMemory::new(3);
         for number in 0..3 {
-            assert_eq!(seen.begin(key(number), 1000 + u64::from(number), 0), Known::New);
-            seen.done(key(number), number);
+            assert_eq!(memory.begin(key(number), 1000 + u64::from(number), 0), Known::New);
+            memory.done(key(number), number);
         }
-        assert_eq!(seen.begin(key(2), 0, 0), Known::Done(&2), "three of three are held");
-        assert_eq!(seen.begin(key(3), 1003, 0), Known::New, "a fourth takes the place of the first");
-        assert_eq!(seen.len(), 3);
-        assert_eq!(seen.begin(key(1), 0, 0), Known::Done(&1));
-        assert_eq!(seen.begin(key(0), 1004, 0), Known::New);
+        assert_eq!(memory.begin(key(2), 0, 0), Known::Done(&2), "three of three are held");
+        assert_eq!(memory.begin(key(3), 1003, 0), Known::New, "a fourth takes the place of the first");
+        assert_eq!(memory.len(), 3);
+        assert_eq!(memory.begin(key(1), 0, 0), Known::Done(&1));
+        assert_eq!(memory.begin(key(0), 1004, 0), Known::New);
     }
 
     #[test]
     fn a_memory_full_of_running_requests_takes_no_more() {
-        let mut seen = DedupeMemory::<()>::new(2);
-        seen.begin(key(0), 1000, 0);
-        seen.begin(key(1), 1000, 0);
-        assert_eq!(seen.begin(key(2), 1000, 0), Known::Full);
-        assert_eq!(seen.len(), 2);
-        seen.forget(key(0));
-        assert_eq!(seen.begin(key(2), 1000, 0), Known::New);
+        let mut memory = DedupeMemory::<()>::new(2);
+        memory.begin(key(0), 1000, 0);
+        memory.begin(key(1), 1000, 0);
+        assert_eq!(memory.begin(key(2), 1000, 0), Known::Full);
+        assert_eq!(memory.len(), 2);
+        memory.forget(key(0));
+        assert_eq!(memory.begin(key(2), 1000, 0), Known::New);
     }
 
     #[test]
     fn stored_keys_come_back_and_stay_bounded() {
-        let mut seen = DedupeMemory::new(2);
+        let mut memory = DedupeMemory::new(2);
         for number in 0..5 {
-            seen.restore(key(number), number, 1000 + u64::from(number));
+            memory.restore(key(number), number, 1000 + u64::from(number));
         }
-        seen.restore(key(4), 40, 2000);
-        assert_eq!(seen.len(), 2);
-        assert_eq!(seen.by_expiry.len(), 2);
-        assert_eq!(seen.begin(key(3), 0, 0), Known::Done(&3));
-        assert_eq!(seen.begin(key(4), 0, 1500), Known::Done(&40), "restored twice: the later time counts");
+        memory.restore(key(4), 40, 2000);
+        assert_eq!(memory.len(), 2);
+        assert_eq!(memory.by_expiry.len(), 2);
+        assert_eq!(memory.begin(key(3), 0, 0), Known::Done(&3));
+        assert_eq!(memory.begin(key(4), 0, 1500), Known::Done(&40), "restored twice: the later time counts");
         assert_eq!(DedupeKey::from_bytes(*key(3).as_bytes()), key(3));
     }
 
     #[test]
     fn finishing_an_unknown_or_finished_key_changes_nothing() {
-        let mut seen = DedupeMemory::new(2);
-        seen.done(key(1), 1);
-        assert_eq!(seen.len(), 0);
-        seen.begin(key(1), 1000, 0);
-        seen.done(key(1), 1);
-        seen.done(key(1), 2);
-        assert_eq!(seen.begin(key(1), 1000, 0), Known::Done(&1));
+        let mut memory = DedupeMemory::new(2);
+        memory.done(key(1), 1);
+        assert_eq!(memory.len(), 0);
+        memory.begin(key(1), 1000, 0);
+        memory.done(key(1), 1);
+        memory.done(key(1), 2);
+        assert_eq!(memory.begin(key(1), 1000, 0), Known::Done(&1));
     }
 
     #[test]

@@ -19,8 +19,8 @@ fn key() -> &'static str {
     })
 }
 
-const SCHEMES: [&str; 8] =
-    ["secret", "slack", "github", "stripe", "standard-webhooks", "line", "twilio", "discord"];
+const SCHEMES: [&str; 9] =
+    ["secret", "slack", "github", "stripe", "standard-webhooks", "line", "twilio", "discord", "feishu"];
 
 /// A request: a byte that chooses the scheme, lines `name: value` up to an empty one, and the body.
 pub fn webhook_signature(bytes: &[u8]) {

@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::freshness::{ReplayKey, replay_by_id, replay_by_signature};
-use super::plan::{CheckError, KeyAndTolerance, Keyed};
+use super::plan::{CheckError, HmacCheck, KeyAndTolerance};
 use super::request::WebhookRequest;
 use super::template::checked_id;
 use super::verify::{AuthFailure, SecretProblem};
@@ -28,7 +28,7 @@ use crate::capability::webhook::{HmacAlgorithm, SignatureEncoding};
 
 /// Checks the signature of a request.
 pub(super) fn check(
-    scheme: &Keyed,
+    scheme: &HmacCheck,
     secret: &[u8],
     request: &WebhookRequest<'_>,
 ) -> Result<Option<ReplayKey>, AuthFailure> {

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::net::address_range::{AddressRange, AddressRangeError};
+use crate::model::value_error::ValueError;
+use crate::net::address_range::AddressRange;
 
 /// Addresses whose `X-Forwarded-For` is believed. Empty by default: nobody's is. Deserialises from a list of texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -12,9 +13,9 @@ pub struct TrustedProxies {
 }
 
 impl TryFrom<Vec<String>> for TrustedProxies {
-    type Error = AddressRangeError;
+    type Error = ValueError;
 
-    fn try_from(entries: Vec<String>) -> Result<Self, AddressRangeError> {
+    fn try_from(entries: Vec<String>) -> Result<Self, ValueError> {
         Self::parse(&entries)
     }
 }
@@ -24,12 +25,12 @@ impl TrustedProxies {
     ///
     /// # Errors
     /// The first entry that is not one, has bits behind its prefix, or covers every address.
-    pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Self, AddressRangeError> {
+    pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Self, ValueError> {
         let range = |entry: &S| {
             let text = entry.as_ref().trim();
             let range: AddressRange = text.parse()?;
             if range.covers_every_address() {
-                Err(AddressRangeError::Everybody(text.to_owned()))
+                Err(ValueError::EveryAddress(text.to_owned()))
             } else {
                 Ok(range)
             }
@@ -38,6 +39,7 @@ impl TrustedProxies {
     }
 
     /// What they were read from.
+    #[cfg(any(feature = "cli", test))]
     pub fn ranges(&self) -> &[AddressRange] {
         &self.ranges
     }
@@ -166,13 +168,10 @@ mod tests {
     fn entries_that_cannot_be_meant_are_refused() {
         let parse = |text: &str| TrustedProxies::parse(&["10.0.0.1", text]).unwrap_err();
         for text in ["", "proxy.local", "10.0.0.0/33", "10.0.0.1/8"] {
-            assert!(
-                matches!(parse(text), AddressRangeError::Malformed(_) | AddressRangeError::HostBits(_)),
-                "{text:?}"
-            );
+            assert!(matches!(parse(text), ValueError::AddressRange(_) | ValueError::HostBits(_)), "{text:?}");
         }
         for text in ["0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96"] {
-            assert_eq!(parse(text), AddressRangeError::Everybody(text.to_owned()));
+            assert_eq!(parse(text), ValueError::EveryAddress(text.to_owned()));
         }
     }
 }

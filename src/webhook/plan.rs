@@ -9,7 +9,7 @@ use super::presets::{TELEGRAM_SECRET_HEADER, published_checks};
 use super::request::{SecretLookup, WebhookRequest, is_media_type_pattern};
 use super::template::SignedText;
 use super::verify::{AuthFailure, Challenge, SecretProblem, check_shared_secret, is_challenge, usable};
-use super::{declared, ed25519, hmac, twilio};
+use super::{declared, ed25519, feishu, hmac, twilio};
 use crate::capability::webhook::{HmacAlgorithm, SignatureEncoding, WebhookCapability, WebhookDedupe};
 
 /// How requests of one channel are authenticated; made once, when the channel is loaded.
@@ -73,7 +73,7 @@ impl AuthPlan {
     /// # Errors
     /// Whatever cannot be meant as it stands; see [`WebhookConfigError`].
     pub fn from(capability: &WebhookCapability, channel: &str) -> Result<Self, WebhookConfigError> {
-        let source = Source { capability, channel };
+        let source = PlanSource { capability, channel };
         source.check_plain_fields()?;
         let (requirement, checks) = match &capability.auth {
             None if !capability.managed_by_host => {
@@ -174,7 +174,7 @@ impl AuthPlan {
 }
 
 /// By default only Telegram's guests get their secret: they register it with `setWebhook` themselves.
-fn guest_secret(source: &Source<'_>, checks: &Checks) -> Option<String> {
+fn guest_secret(source: &PlanSource<'_>, checks: &Checks) -> Option<String> {
     let shared = checks.schemes.iter().find_map(|scheme| match scheme {
         Scheme::SharedSecret(shared) => Some(shared),
         _ => None,
@@ -206,12 +206,12 @@ pub(super) enum Signed {
 }
 
 /// The object that is being read, with the channel that its errors name.
-pub(super) struct Source<'a> {
+pub(super) struct PlanSource<'a> {
     pub capability: &'a WebhookCapability,
     pub channel: &'a str,
 }
 
-impl Source<'_> {
+impl PlanSource<'_> {
     pub fn channel(&self) -> String {
         self.channel.to_owned()
     }
@@ -300,10 +300,11 @@ impl Source<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     SharedSecret(SharedSecret),
-    Keyed(Keyed),
+    Keyed(HmacCheck),
     Stripe(KeyAndTolerance),
     Standard(KeyAndTolerance),
     Twilio(KeyAndTolerance),
+    Feishu(KeyAndTolerance),
     Ed25519(Ed25519),
 }
 
@@ -317,7 +318,7 @@ pub(super) struct SharedSecret {
 
 /// One HMAC in one header over a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Keyed {
+pub(super) struct HmacCheck {
     pub algorithm: HmacAlgorithm,
     pub header: String,
     pub prefix: String,
@@ -341,6 +342,15 @@ pub(super) struct Ed25519 {
     pub signed: SignedText,
     pub tolerance_secs: u64,
     pub secret_name: String,
+}
+
+/// What a check that passed has found out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// What a replay is recognised by; `None` where nothing tells one request from the next.
+    pub replay_key: Option<ReplayKey>,
+    /// The body, where the scheme encrypts it.
+    pub body: Option<Vec<u8>>,
 }
 
 /// Why a check did not pass.
@@ -370,7 +380,9 @@ impl Scheme {
         match self {
             Self::SharedSecret(scheme) => &scheme.secret_name,
             Self::Keyed(scheme) => &scheme.secret_name,
-            Self::Stripe(scheme) | Self::Standard(scheme) | Self::Twilio(scheme) => &scheme.secret_name,
+            Self::Stripe(scheme) | Self::Standard(scheme) | Self::Twilio(scheme) | Self::Feishu(scheme) => {
+                &scheme.secret_name
+            }
             Self::Ed25519(scheme) => &scheme.secret_name,
         }
     }
@@ -380,23 +392,23 @@ impl Scheme {
         match self {
             Self::Standard(_) => hmac::standard_key(secret).map(|_| ()),
             Self::Ed25519(_) => ed25519::PublicKey::from_hex(secret).map(|_| ()),
-            Self::SharedSecret(_) | Self::Keyed(_) | Self::Stripe(_) | Self::Twilio(_) => Ok(()),
+            Self::SharedSecret(_) | Self::Keyed(_) | Self::Stripe(_) | Self::Twilio(_) | Self::Feishu(_) => {
+                Ok(())
+            }
         }
     }
 
-    /// Checks a request. The replay key is `None` where nothing tells one request from the next.
-    pub fn check(
-        &self,
-        secret: &[u8],
-        request: &WebhookRequest<'_>,
-    ) -> Result<Option<ReplayKey>, CheckError> {
-        match self {
-            Self::SharedSecret(scheme) => Ok(check_shared_secret(scheme, secret, request).map(|()| None)?),
-            Self::Keyed(scheme) => Ok(hmac::check(scheme, secret, request)?),
-            Self::Stripe(scheme) => Ok(hmac::check_stripe(scheme, secret, request)?),
-            Self::Standard(scheme) => hmac::check_standard(scheme, secret, request),
-            Self::Twilio(scheme) => Ok(twilio::check(scheme, secret, request)?),
-            Self::Ed25519(scheme) => ed25519::check(scheme, secret, request),
-        }
+    /// Checks a request.
+    pub fn check(&self, secret: &[u8], request: &WebhookRequest<'_>) -> Result<Passed, CheckError> {
+        let replay_key = match self {
+            Self::SharedSecret(scheme) => check_shared_secret(scheme, secret, request).map(|()| None)?,
+            Self::Keyed(scheme) => hmac::check(scheme, secret, request)?,
+            Self::Stripe(scheme) => hmac::check_stripe(scheme, secret, request)?,
+            Self::Standard(scheme) => hmac::check_standard(scheme, secret, request)?,
+            Self::Twilio(scheme) => twilio::check(scheme, secret, request)?,
+            Self::Ed25519(scheme) => ed25519::check(scheme, secret, request)?,
+            Self::Feishu(scheme) => return Ok(feishu::check(scheme, secret, request)?),
+        };
+        Ok(Passed { replay_key, body: None })
     }
 }

@@ -2,7 +2,7 @@
 //! is said in `auth`.
 
 use super::error::WebhookConfigError;
-use super::plan::{Checks, Ed25519, KeyAndTolerance, Keyed, Scheme, SharedSecret, Signed, Source};
+use super::plan::{Checks, Ed25519, HmacCheck, KeyAndTolerance, PlanSource, Scheme, SharedSecret, Signed};
 use super::template::{SignedText, Template};
 use crate::capability::webhook::{AuthName, AuthScheme, HmacAlgorithm, SignatureEncoding};
 
@@ -21,7 +21,7 @@ pub(super) const META_VERIFY_TOKEN: &str = "hub.verify_token";
 pub(super) fn scheme_named(name: AuthName, secret_name: String, tolerance_secs: u64) -> Option<Scheme> {
     let fixed = KeyAndTolerance { tolerance_secs, secret_name: secret_name.clone() };
     let keyed = |header: &str, prefix: &str, encoding, signed| {
-        Scheme::Keyed(Keyed {
+        Scheme::Keyed(HmacCheck {
             algorithm: HmacAlgorithm::Sha256,
             header: header.to_owned(),
             prefix: prefix.to_owned(),
@@ -55,6 +55,7 @@ pub(super) fn scheme_named(name: AuthName, secret_name: String, tolerance_secs: 
         AuthName::Stripe => Scheme::Stripe(fixed),
         AuthName::StandardWebhooks => Scheme::Standard(fixed),
         AuthName::Twilio => Scheme::Twilio(fixed),
+        AuthName::Feishu => Scheme::Feishu(fixed),
         // https://discord.com/developers/docs/interactions/overview#setting-up-an-endpoint-validating-security-request-headers
         AuthName::Discord => Scheme::Ed25519(Ed25519 {
             header: "x-signature-ed25519".to_owned(),
@@ -77,14 +78,19 @@ pub(super) const fn kind_of(name: AuthName) -> Option<AuthScheme> {
         | AuthName::Stripe
         | AuthName::StandardWebhooks
         | AuthName::Line
-        | AuthName::Twilio => Some(AuthScheme::Hmac),
+        | AuthName::Twilio
+        | AuthName::Feishu => Some(AuthScheme::Hmac),
     }
 }
 
 /// What a name's format signs beside the body; where it signs the time, its tolerance cannot be 0.
 pub(super) const fn signed_by(name: AuthName) -> Signed {
     match name {
-        AuthName::Slack | AuthName::Stripe | AuthName::StandardWebhooks | AuthName::Discord => Signed::Time,
+        AuthName::Slack
+        | AuthName::Stripe
+        | AuthName::StandardWebhooks
+        | AuthName::Discord
+        | AuthName::Feishu => Signed::Time,
         _ => Signed::BodyOnly,
     }
 }
@@ -97,6 +103,7 @@ pub(super) fn by_signature_header(header: &str) -> Option<AuthName> {
         ("x-signature-ed25519", AuthName::Discord),
         ("x-line-signature", AuthName::Line),
         ("x-twilio-signature", AuthName::Twilio),
+        ("x-lark-signature", AuthName::Feishu),
         ("stripe-signature", AuthName::Stripe),
         ("webhook-signature", AuthName::StandardWebhooks),
         ("svix-signature", AuthName::StandardWebhooks),
@@ -116,7 +123,7 @@ fn signed(template: &str, timestamp_header: Option<&str>) -> SignedText {
 ///
 /// Every scheme that is declared must pass. A `secret_name` beside a signature is not a scheme of its own: it names
 /// the verify token, or is there for people to read.
-pub(super) fn published_checks(source: &Source<'_>) -> Result<Option<Checks>, WebhookConfigError> {
+pub(super) fn published_checks(source: &PlanSource<'_>) -> Result<Option<Checks>, WebhookConfigError> {
     let capability = source.capability;
     let challenge =
         capability.verify_token_param.as_deref().map(|param| source.challenge(param)).transpose()?;
@@ -134,7 +141,7 @@ pub(super) fn published_checks(source: &Source<'_>) -> Result<Option<Checks>, We
 }
 
 /// The signatures: Ed25519, then an HMAC.
-fn signatures(source: &Source<'_>) -> Result<Vec<Scheme>, WebhookConfigError> {
+fn signatures(source: &PlanSource<'_>) -> Result<Vec<Scheme>, WebhookConfigError> {
     let capability = source.capability;
     let mut schemes = Vec::new();
     if let Some(name) = &capability.signature_key_secret_name {
@@ -156,7 +163,7 @@ fn signatures(source: &Source<'_>) -> Result<Vec<Scheme>, WebhookConfigError> {
 }
 
 fn preset(
-    source: &Source<'_>,
+    source: &PlanSource<'_>,
     format: AuthName,
     secret_name: String,
 ) -> Result<Option<Scheme>, WebhookConfigError> {
@@ -164,19 +171,19 @@ fn preset(
 }
 
 /// The provider, where `secret_header` names the header of a signature: no secret is ever in it.
-fn signature_header(source: &Source<'_>) -> Option<AuthName> {
+fn signature_header(source: &PlanSource<'_>) -> Option<AuthName> {
     source.capability.secret_header.as_deref().and_then(by_signature_header)
 }
 
 /// `hmac_secret_name` is Slack's format unless the other fields are those of another provider.
-fn hmac_format(source: &Source<'_>) -> AuthName {
+fn hmac_format(source: &PlanSource<'_>) -> AuthName {
     let by_header = signature_header(source).filter(|name| kind_of(*name) == Some(AuthScheme::Hmac));
     let meta_challenge =
         source.capability.verify_token_param.as_deref().is_some_and(|param| param.starts_with("hub."));
     by_header.unwrap_or(if meta_challenge { AuthName::Whatsapp } else { AuthName::Slack })
 }
 
-fn shared_secret(source: &Source<'_>, header: Option<&str>) -> Result<Scheme, WebhookConfigError> {
+fn shared_secret(source: &PlanSource<'_>, header: Option<&str>) -> Result<Scheme, WebhookConfigError> {
     let header = source.header_name("secret_header", header.unwrap_or(DEFAULT_SECRET_HEADER))?;
     let secret_name = match &source.capability.secret_name {
         Some(name) => source.secret_name("secret_name", name)?,
@@ -189,7 +196,7 @@ fn shared_secret(source: &Source<'_>, header: Option<&str>) -> Result<Scheme, We
 mod tests {
     use super::*;
 
-    const ALL: [AuthName; 11] = [
+    const ALL: [AuthName; 12] = [
         AuthName::None,
         AuthName::Secret,
         AuthName::Slack,
@@ -199,6 +206,7 @@ mod tests {
         AuthName::StandardWebhooks,
         AuthName::Line,
         AuthName::Twilio,
+        AuthName::Feishu,
         AuthName::Discord,
         AuthName::VerifyToken,
     ];
@@ -211,7 +219,7 @@ mod tests {
             let timed = match scheme {
                 Some(Scheme::Keyed(keyed)) => keyed.signed.timestamp_header.is_some(),
                 Some(Scheme::Ed25519(ed25519)) => ed25519.signed.timestamp_header.is_some(),
-                Some(Scheme::Stripe(_) | Scheme::Standard(_)) => true,
+                Some(Scheme::Stripe(_) | Scheme::Standard(_) | Scheme::Feishu(_)) => true,
                 Some(Scheme::SharedSecret(_) | Scheme::Twilio(_)) | None => false,
             };
             assert_eq!(timed, signed_by(name) == Signed::Time, "{name:?}");

@@ -41,8 +41,8 @@ pub(super) enum ProviderId {
     /// `update_id` (<https://core.telegram.org/bots/api#update>).
     TelegramUpdate,
     /// `header.event_id`, or `uuid` in the first version of the format
-    /// (<https://open.feishu.cn/document/server-docs/event-subscription-guide/overview>). Feishu's guests check their
-    /// requests themselves.
+    /// (<https://open.feishu.cn/document/server-docs/event-subscription-guide/overview>). Published guests of
+    /// Feishu check their requests themselves.
     FeishuEvent,
 }
 
@@ -63,6 +63,7 @@ impl ProviderId {
             Scheme::Stripe(_) => &[Self::StripeEvent],
             Scheme::Standard(_) => &[Self::StandardWebhook],
             Scheme::Twilio(_) => &[Self::TwilioMessage],
+            Scheme::Feishu(_) => &[Self::FeishuEvent],
             Scheme::Ed25519(ed25519) if ed25519.header == "x-signature-ed25519" => {
                 &[Self::DiscordInteraction]
             }

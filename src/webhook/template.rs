@@ -1,5 +1,7 @@
 //! The string that was signed, as a template of `{timestamp}`, `{id}`, `{url}`, `{body}` and literal text.
 
+use std::fmt;
+
 use super::freshness::{self, Timestamp};
 use super::plan::Signed;
 use super::request::WebhookRequest;
@@ -10,7 +12,7 @@ const MAX_ID_BYTES: usize = 256;
 
 /// One piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+enum TextPiece {
     Literal(String),
     Timestamp,
     Id,
@@ -38,7 +40,7 @@ pub(super) enum TemplateError {
 /// A parsed template: `{body}` is in it, and no placeholder twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template {
-    pieces: Vec<Piece>,
+    pieces: Vec<TextPiece>,
 }
 
 impl Template {
@@ -51,17 +53,18 @@ impl Template {
         let mut rest = text;
         while !rest.is_empty() {
             let (piece, after) = next_piece(rest)?;
-            if !matches!(piece, Piece::Literal(_)) && pieces.contains(&piece) {
+            if !matches!(piece, TextPiece::Literal(_)) && pieces.contains(&piece) {
                 return Err(TemplateError::Twice(text.to_owned()));
             }
             pieces.push(piece);
             rest = after;
         }
-        if !pieces.contains(&Piece::Body) {
+        if !pieces.contains(&TextPiece::Body) {
             return Err(TemplateError::NoBody(text.to_owned()));
         }
-        let open_id =
-            pieces.windows(2).any(|pair| pair[0] == Piece::Id && !matches!(pair[1], Piece::Literal(_)));
+        let open_id = pieces
+            .windows(2)
+            .any(|pair| pair[0] == TextPiece::Id && !matches!(pair[1], TextPiece::Literal(_)));
         if open_id {
             return Err(TemplateError::OpenId(text.to_owned()));
         }
@@ -70,7 +73,7 @@ impl Template {
 
     /// Whether `{timestamp}` is signed.
     pub fn has_timestamp(&self) -> bool {
-        self.pieces.contains(&Piece::Timestamp)
+        self.pieces.contains(&TextPiece::Timestamp)
     }
 
     /// What is signed beside the body.
@@ -84,36 +87,50 @@ impl Template {
 
     /// Whether `{id}` is signed.
     pub fn has_id(&self) -> bool {
-        self.pieces.contains(&Piece::Id)
+        self.pieces.contains(&TextPiece::Id)
     }
 
     /// What follows `{id}`: its first character must not occur in an id.
     fn after_id(&self) -> Option<char> {
-        let at = self.pieces.iter().position(|piece| *piece == Piece::Id)?;
+        let at = self.pieces.iter().position(|piece| *piece == TextPiece::Id)?;
         match self.pieces.get(at + 1) {
-            Some(Piece::Literal(text)) => text.chars().next(),
+            Some(TextPiece::Literal(text)) => text.chars().next(),
             _ => None,
         }
     }
 }
 
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pieces.iter().try_for_each(|piece| {
+            f.write_str(match piece {
+                TextPiece::Literal(text) => text,
+                TextPiece::Timestamp => "{timestamp}",
+                TextPiece::Id => "{id}",
+                TextPiece::Url => "{url}",
+                TextPiece::Body => "{body}",
+            })
+        })
+    }
+}
+
 /// Splits the first piece off.
-fn next_piece(text: &str) -> Result<(Piece, &str), TemplateError> {
+fn next_piece(text: &str) -> Result<(TextPiece, &str), TemplateError> {
     let Some(inner) = text.strip_prefix('{') else {
         let end = text.find(['{', '}']).unwrap_or(text.len());
         if text[..end].is_empty() {
             return Err(TemplateError::Unopened(text.to_owned()));
         }
-        return Ok((Piece::Literal(text[..end].to_owned()), &text[end..]));
+        return Ok((TextPiece::Literal(text[..end].to_owned()), &text[end..]));
     };
     let Some((name, after)) = inner.split_once('}') else {
         return Err(TemplateError::Unclosed(text.to_owned()));
     };
     let piece = match name {
-        "timestamp" => Piece::Timestamp,
-        "id" => Piece::Id,
-        "url" => Piece::Url,
-        "body" => Piece::Body,
+        "timestamp" => TextPiece::Timestamp,
+        "id" => TextPiece::Id,
+        "url" => TextPiece::Url,
+        "body" => TextPiece::Body,
         other => return Err(TemplateError::UnknownPlaceholder(other.to_owned())),
     };
     Ok((piece, after))
@@ -158,11 +175,13 @@ impl SignedText {
     pub fn feed(&self, parts: &SignedParts<'_>, request: &WebhookRequest<'_>, mut sink: impl FnMut(&[u8])) {
         for piece in &self.template.pieces {
             match piece {
-                Piece::Literal(text) => sink(text.as_bytes()),
-                Piece::Timestamp => sink(parts.timestamp.map_or("", |timestamp| timestamp.text).as_bytes()),
-                Piece::Id => sink(parts.id.unwrap_or_default().as_bytes()),
-                Piece::Url => sink(request.public_url.as_bytes()),
-                Piece::Body => sink(request.body),
+                TextPiece::Literal(text) => sink(text.as_bytes()),
+                TextPiece::Timestamp => {
+                    sink(parts.timestamp.map_or("", |timestamp| timestamp.text).as_bytes())
+                }
+                TextPiece::Id => sink(parts.id.unwrap_or_default().as_bytes()),
+                TextPiece::Url => sink(request.public_url.as_bytes()),
+                TextPiece::Body => sink(request.body),
             }
         }
     }
@@ -191,7 +210,7 @@ mod tests {
             "{url}{body}",
             "{body}x",
         ] {
-            assert!(Template::parse(text).is_ok(), "{text}");
+            assert_eq!(Template::parse(text).unwrap().to_string(), text);
         }
     }
 

@@ -4,16 +4,13 @@
 //!
 //! Of a challenge the host only checks the token. The response (`hub.challenge` echoed) is the guest's, which sees the query
 //! without the token.
-
-use std::fmt;
-
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::freshness::ReplayKey;
-use super::plan::{AuthPlan, CheckError, Checks, Requirement, SharedSecret};
+use super::plan::{AuthPlan, CheckError, Checks, Passed, Requirement, SharedSecret};
 use super::request::{Hidden, SecretLookup, WebhookRequest};
 
 /// What became of a request.
@@ -38,6 +35,7 @@ pub struct Authenticated {
     secret_validated: bool,
     replay_key: Option<ReplayKey>,
     hidden: Hidden,
+    body: Option<Vec<u8>>,
 }
 
 impl Authenticated {
@@ -49,6 +47,11 @@ impl Authenticated {
     /// What to recognise a replay of this request by; `None` where the scheme offers nothing.
     pub const fn replay_key(&self) -> Option<ReplayKey> {
         self.replay_key
+    }
+
+    /// The decrypted body, where the scheme encrypts it; else the body is the one that was sent.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.body.as_deref()
     }
 
     /// Headers and query parameters that the guest must not see.
@@ -104,6 +107,9 @@ pub enum AuthFailure {
     /// A GET challenge has a body, which nothing signs.
     #[error("the challenge has a body")]
     ChallengeWithBody,
+    /// The body is not encrypted with the stored key, where the provider encrypts it.
+    #[error("the body is not encrypted with the stored key")]
+    NotEncrypted,
     /// The body is of a type that the provider's signature does not cover.
     #[error("the body is not covered by the signature")]
     BodyNotSigned,
@@ -141,6 +147,7 @@ pub fn verify(plan: &AuthPlan, request: &WebhookRequest<'_>, secrets: &SecretLoo
             secret_validated: false,
             replay_key: None,
             hidden: Hidden::default(),
+            body: None,
         }),
         Requirement::Checked => decide(plan.checks(), request, secrets).unwrap_or_else(Verdict::from),
     }
@@ -152,28 +159,24 @@ fn decide(
     secrets: &SecretLookup<'_>,
 ) -> Result<Verdict, Unverified> {
     let keys = Keys::load(checks, secrets)?;
-    let replay_key = match &checks.challenge {
+    let Passed { replay_key, body } = match &checks.challenge {
         Some(challenge) if is_challenge(challenge, request) => {
             keys.token
                 .any(|token| check_challenge(challenge, token, request).map_err(Unverified::Refused))?;
-            None
+            Passed::default()
         }
         _ => check_all(checks, &keys, request)?,
     };
     let hidden = Hidden::after(checks, &keys.carried(), request);
-    Ok(Verdict::Authentic(Authenticated { secret_validated: true, replay_key, hidden }))
+    Ok(Verdict::Authentic(Authenticated { secret_validated: true, replay_key, hidden, body }))
 }
 
 /// Every declared scheme must pass.
-fn check_all(
-    checks: &Checks,
-    keys: &Keys,
-    request: &WebhookRequest<'_>,
-) -> Result<Option<ReplayKey>, Unverified> {
+fn check_all(checks: &Checks, keys: &Keys, request: &WebhookRequest<'_>) -> Result<Passed, Unverified> {
     if checks.schemes.is_empty() {
         return Err(Unverified::Refused(AuthFailure::NoSchemeForMethod));
     }
-    let mut replay_key = None;
+    let mut all = Passed::default();
     for (scheme, key) in checks.schemes.iter().zip(&keys.schemes) {
         let found = key.any(|key| {
             scheme.check(key, request).map_err(|error| match error {
@@ -181,9 +184,10 @@ fn check_all(
                 CheckError::Secret(problem) => Unverified::Secret(scheme.secret_name().to_owned(), problem),
             })
         })?;
-        replay_key = replay_key.or(found);
+        all.replay_key = all.replay_key.or(found.replay_key);
+        all.body = all.body.or(found.body);
     }
-    Ok(replay_key)
+    Ok(all)
 }
 
 /// The other two ways a decision can end.
@@ -263,12 +267,6 @@ impl Keys {
     /// Secrets that a request may carry as they are; keys of signatures never travel.
     fn carried(&self) -> Vec<&[u8]> {
         self.schemes.iter().chain([&self.token]).flat_map(Rotating::values).collect()
-    }
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Keys(…)")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Discord.
 
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use tinclaw::AgentResponse;
 use tinclaw::host::{ChannelState, LinkState};
@@ -32,11 +33,11 @@ fn policy(policy: &'static str) -> impl FnOnce(&mut Value) {
     move |file| file["config"]["dm_policy"] = json!(policy)
 }
 
-fn open(service: &Discord) -> Play {
+pub fn open(service: &Discord) -> Play {
     Play::start(&setting(service), policy("open"))
 }
 
-fn direct(id: &str, text: &str) -> Value {
+pub fn direct(id: &str, text: &str) -> Value {
     json!({"id": id, "type": 0, "channel_id": "D1", "content": text, "mentions": [], "attachments": [],
         "author": {"id": "7", "username": "ann", "global_name": "Ann"}})
 }
@@ -53,8 +54,13 @@ fn mentioning(mut message: Value) -> Value {
     message
 }
 
-fn say(service: &Discord, message: Value) {
+pub fn say(service: &Discord, message: Value) {
     service.bot.event("MESSAGE_CREATE", message);
+}
+
+fn unix_secs() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.expect("after 1970").as_secs()
 }
 
 fn delivered(play: &Play, delivery: tinclaw::Delivery, text: &str) {
@@ -288,6 +294,46 @@ fn intents_that_are_not_enabled_are_named() {
 }
 
 #[test]
+fn interactions_that_are_posted_are_signed_and_replied_to_later() {
+    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a key");
+    let public: String = key.public_key().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let service = Discord::start();
+    let setting = Setting { secrets: &["discord_bot_token", "discord_public_key"], ..setting(&service) };
+    let play = Play::start_with(&setting, &[("discord_public_key", &public)], |file| {
+        file["config"]["dm_policy"] = json!("allowlist");
+        file["config"]["allow_from"] = json!(["7"]);
+    });
+    // READY tells whose commands they are.
+    eventually("commands are registered", || (service.inner.commands.len() > 0).then_some(()));
+    let post = |interaction: &Value, change: u8| {
+        let (body, time) = (interaction.to_string(), unix_secs().to_string());
+        let mut signature =
+            key.sign([time.as_bytes(), body.as_bytes()].concat().as_slice()).as_ref().to_vec();
+        signature[0] ^= change;
+        let signature: String = signature.iter().map(|byte| format!("{byte:02x}")).collect();
+        let headers = [("x-signature-ed25519", signature.as_str()), ("x-signature-timestamp", time.as_str())];
+        play.post("/webhook/discord", &headers, &body)
+    };
+    let ping = json!({"id": "9", "type": 1});
+    assert_eq!(post(&ping, 1).status, 401, "Discord tries whether signatures are checked");
+    assert_eq!(post(&ping, 0).json(), json!({"type": 1}));
+    let command = |id: &str, user: &str| {
+        json!({"id": id, "type": 2, "token": format!("t{id}"), "channel_id": "C1", "guild_id": "G1",
+            "member": {"user": {"id": user, "username": "ann"}},
+            "data": {"name": "ask", "options": [{"name": "text", "type": 3, "value": "what time is it?"}]}})
+    };
+    let refused = post(&command("1", "8"), 0).json();
+    assert_eq!((&refused["type"], &refused["data"]["flags"]), (&json!(4), &json!(64)));
+    play.hear_nothing();
+    assert_eq!(post(&command("2", "7"), 0).json(), json!({"type": 5}));
+    let delivery = play.next();
+    assert_eq!(delivery.message().content, "what time is it?");
+    delivered(&play, delivery, "noon");
+    let sent = service.inner.sent.all();
+    assert_eq!((sent[0].channel.as_str(), sent[0].content.as_str()), ("@t2", "noon"));
+}
+
+#[test]
 fn a_dropped_link_is_resumed_and_a_repeated_event_is_heard_once() {
     let service = Discord::start();
     let play = open(&service);
@@ -323,4 +369,27 @@ fn a_restart_in_the_middle_loses_and_repeats_nothing() {
     say(&service, direct("1", "hello"));
     say(&service, direct("2", "again"));
     assert_eq!(play.hear(), "again");
+    assert_eq!(service.bot.logins.all(), ["identify", "resume"]);
+}
+
+#[test]
+fn what_was_written_while_the_host_was_away_is_heard_when_it_resumes() {
+    let service = Discord::start();
+    let scratch = TempDir::new();
+    let setting = Setting { state: Some(scratch.path()), ..setting(&service) };
+    let play = Play::start(&setting, policy("open"));
+    say(&service, direct("1", "before"));
+    assert_eq!(play.hear(), "before");
+    play.host.shutdown();
+    service.bot.missed("MESSAGE_CREATE", direct("2", "meanwhile"));
+    let play = Play::start(&setting, policy("open"));
+    assert_eq!(play.hear(), "meanwhile");
+    assert_eq!(service.bot.logins.all(), ["identify", "resume"]);
+    // A session that the gateway has forgotten is begun anew.
+    play.host.shutdown();
+    service.bot.forget_session();
+    let play = Play::start(&setting, policy("open"));
+    say(&service, direct("3", "after"));
+    assert_eq!(play.hear(), "after");
+    assert_eq!(service.bot.logins.all(), ["identify", "resume", "resume", "identify"]);
 }

@@ -10,8 +10,6 @@ use crate::fake::{CallLog, Orders, json as response, locked};
 use crate::form;
 use crate::support::upstream::{Recorded, Response, Upstream};
 
-const AUTHORIZATION: &str = "Bot value-of-discord_bot_token";
-
 /// A message that the bot sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sent {
@@ -34,9 +32,12 @@ struct State {
 
 #[derive(Default)]
 pub struct Inner {
+    token: String,
     state: Mutex<State>,
     pub orders: Orders,
     pub sent: CallLog<Sent>,
+    /// Messages that were changed, as the bot said it.
+    pub edited: CallLog<Value>,
     pub typing: CallLog<String>,
     /// Responses to interactions: token and type.
     pub responded: CallLog<(String, u64)>,
@@ -50,10 +51,15 @@ pub struct Discord {
 }
 
 impl Discord {
+    /// A bot with the token of the plays.
     pub fn start() -> Self {
-        let inner = Arc::new(Inner::default());
+        Self::with_token("value-of-discord_bot_token")
+    }
+
+    pub fn with_token(token: &str) -> Self {
+        let inner = Arc::new(Inner { token: token.to_owned(), ..Inner::default() });
         let upstream = Upstream::of(&inner, Inner::response);
-        Self { inner, upstream, bot: Bot::start() }
+        Self { inner, upstream, bot: Bot::start(token) }
     }
 
     pub fn fail_with(&self, status: u16, code: u64, message: &str) {
@@ -106,7 +112,7 @@ impl Inner {
             }
             _ => {}
         }
-        if request.header("authorization") != Some(AUTHORIZATION) {
+        if request.header("authorization") != Some(&format!("Bot {}", self.token)) {
             return refused(401, 0, "401: Unauthorized");
         }
         if let Some((status, error)) = &locked(&self.state).error {
@@ -114,6 +120,10 @@ impl Inner {
         }
         match (request.method.as_str(), &parts[..]) {
             ("POST", ["channels", channel, "messages"]) => self.create(channel, request),
+            ("PATCH", ["channels", channel, "messages", id]) => {
+                self.edited.push(json!({"channel": channel, "id": id, "content": request.json()["content"]}));
+                response(200, &json!({"id": id}))
+            }
             ("POST", ["channels", channel, "typing"]) => {
                 self.typing.push((*channel).to_owned());
                 (204, Vec::new(), Vec::new())
@@ -126,7 +136,7 @@ impl Inner {
                 self.commands.push(request.json());
                 response(200, &request.json())
             }
-            ("GET", ["users", "@me"]) => response(200, &json!({"id": "100", "bot": true})),
+            ("GET", ["users", "@me"]) => response(200, &json!({"id": "100", "username": "tin", "bot": true})),
             ("GET", ["applications", "@me"]) => response(200, &json!({"id": "200"})),
             _ => refused(404, 0, "404: Not Found"),
         }

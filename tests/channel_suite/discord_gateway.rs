@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use crate::fake::{CallLog, locked};
 use crate::support::gateway::{Connection, Gateway, Within};
 
-const TOKEN: &str = "value-of-discord_bot_token";
 /// Guilds, guild messages, direct messages, message content.
 const INTENTS: u64 = 1 | 512 | 4096 | 32768;
 
@@ -22,6 +21,8 @@ enum Order {
 
 #[derive(Default)]
 struct Session {
+    token: String,
+    is_forgotten: bool,
     orders: VecDeque<Order>,
     /// What was sent, from the sequence 1 on.
     events: Vec<Value>,
@@ -38,8 +39,10 @@ pub struct Bot {
 }
 
 impl Bot {
-    pub fn start() -> Self {
-        let (session, logins) = (Arc::<Mutex<Session>>::default(), Arc::<CallLog<String>>::default());
+    /// A gateway that knows this token.
+    pub fn start(token: &str) -> Self {
+        let session = Session { token: token.to_owned(), ..Session::default() };
+        let (session, logins) = (Arc::new(Mutex::new(session)), Arc::<CallLog<String>>::default());
         let played = (session.clone(), logins.clone());
         let gateway = Gateway::start(move |connection, _| play(connection, &played.0, &played.1));
         Self { session, logins, gateway }
@@ -52,6 +55,16 @@ impl Bot {
     /// Sends an event to the bot, at once or when it is there again.
     pub fn event(&self, name: &'static str, data: Value) {
         locked(&self.session).orders.push_back(Order::Event(name, data));
+    }
+
+    /// Something happens while the bot is not there: a bot that resumes hears of it.
+    pub fn missed(&self, name: &'static str, data: Value) {
+        add_event(&self.session, name, data);
+    }
+
+    /// The session cannot be resumed any more.
+    pub fn forget_session(&self) {
+        locked(&self.session).is_forgotten = true;
     }
 
     /// Closes the connection.
@@ -102,11 +115,12 @@ fn log_in(connection: &mut Connection, session: &Mutex<Session>, logins: &CallLo
             connection.send(&json!({"op": 11}));
             continue;
         }
-        let (is_revoked, lacks_intents) = {
+        let (is_revoked, lacks_intents, is_forgotten, token) = {
             let session = locked(session);
-            (session.token_is_revoked, session.lacks_intents)
+            let token = session.token.clone();
+            (session.token_is_revoked, session.lacks_intents, session.is_forgotten, token)
         };
-        if is_revoked || frame["d"]["token"] != TOKEN {
+        if is_revoked || frame["d"]["token"] != *token {
             connection.close(4004, "Authentication failed.");
             return false;
         }
@@ -119,9 +133,16 @@ fn log_in(connection: &mut Connection, session: &Mutex<Session>, logins: &CallLo
                     return false;
                 }
                 locked(session).events.clear();
+                locked(session).is_forgotten = false;
                 let ready = json!({"v": 10, "user": {"id": "100"}, "application": {"id": "200"},
                     "session_id": "s1", "resume_gateway_url": "wss://gateway-us-east1-b.discord.gg"});
                 send(connection, session, "READY", ready);
+            }
+            Some(6) if is_forgotten => {
+                logins.push("resume".to_owned());
+                connection.send(&json!({"op": 9, "d": false}));
+                connection.hold();
+                return false;
             }
             Some(6) => {
                 logins.push("resume".to_owned());
@@ -141,11 +162,13 @@ fn log_in(connection: &mut Connection, session: &Mutex<Session>, logins: &CallLo
 }
 
 fn send(connection: &mut Connection, session: &Mutex<Session>, name: &str, data: Value) {
-    let event = {
-        let mut session = locked(session);
-        let event = json!({"op": 0, "s": session.events.len() + 1, "t": name, "d": data});
-        session.events.push(event.clone());
-        event
-    };
-    connection.send(&event);
+    connection.send(&add_event(session, name, data));
+}
+
+/// Adds an event to the session.
+fn add_event(session: &Mutex<Session>, name: &str, data: Value) -> Value {
+    let mut session = locked(session);
+    let event = json!({"op": 0, "s": session.events.len() + 1, "t": name, "d": data});
+    session.events.push(event.clone());
+    event
 }

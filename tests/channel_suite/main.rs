@@ -5,11 +5,14 @@ mod support;
 
 mod fake;
 mod form;
+mod growing;
 mod play;
 
 mod discord;
 mod discord_fake;
 mod discord_gateway;
+mod feishu;
+mod feishu_fake;
 mod matrix;
 mod matrix_fake;
 mod signal;

@@ -10,8 +10,8 @@ use crate::play::{Play, Setting, configured, file};
 use crate::support::eventually;
 use crate::support::temp_dir::TempDir;
 
-const ANN: &str = "@ann:a.example";
-const DIRECT: &str = "!direct:a.example";
+pub const ANN: &str = "@ann:a.example";
+pub const DIRECT: &str = "!direct:a.example";
 const GROUP: &str = "!group:a.example";
 
 fn setting(service: &Matrix) -> Setting<'static> {
@@ -27,7 +27,7 @@ fn setting(service: &Matrix) -> Setting<'static> {
 }
 
 /// A channel that has made its first sync: what is written now is for it.
-fn open(service: &Matrix) -> Play {
+pub fn open(service: &Matrix) -> Play {
     service.room(DIRECT, 2);
     service.room(GROUP, 3);
     start(service, &setting(service), json!({"dm_policy": "open"}))

@@ -44,8 +44,23 @@ impl Play {
         play
     }
 
+    /// As [`start`](Self::start), with values of its own for some of the secrets.
+    pub fn start_with(
+        setting: &Setting<'_>,
+        values: &[(&str, &str)],
+        change: impl FnOnce(&mut Value),
+    ) -> Self {
+        let play = Self::begin_with(setting, values, change);
+        play.until_ready();
+        play
+    }
+
     /// As [`start`](Self::start), without waiting until the channel has started.
     pub fn begin(setting: &Setting<'_>, change: impl FnOnce(&mut Value)) -> Self {
+        Self::begin_with(setting, &[], change)
+    }
+
+    fn begin_with(setting: &Setting<'_>, values: &[(&str, &str)], change: impl FnOnce(&mut Value)) -> Self {
         let runtime = fixtures::runtime();
         let name: ChannelName = setting.channel.parse().expect("a channel's name");
         let wasm = read(setting.channel, "wasm");
@@ -55,7 +70,8 @@ impl Play {
         let channel =
             WasmChannel::from_bytes(&runtime, name.clone(), &wasm, Some(file.to_string().as_bytes()))
                 .expect("a channel");
-        let mut builder: HostBuilder = fixtures::host(setting.secrets, setting.rewrites).channel(channel);
+        let secrets = fixtures::secrets(setting.secrets, values);
+        let mut builder: HostBuilder = fixtures::host_with(secrets, setting.rewrites).channel(channel);
         if let Some(state) = setting.state {
             builder = builder.state_dir(state);
         }

@@ -11,6 +11,7 @@ use crate::fake::{json as response, json_with};
 use crate::play::{Play, Setting, configured, file};
 use crate::signal_fake::{NUMBER, Signal};
 use crate::support::eventually;
+use crate::support::gateway::Gateway;
 use crate::support::temp_dir::TempDir;
 
 fn setting(service: &Signal) -> Setting<'static> {
@@ -204,6 +205,38 @@ fn a_restart_in_the_middle_loses_nothing_and_a_service_that_is_down_is_polled() 
 }
 
 #[test]
+fn in_the_mode_json_rpc_messages_come_through_a_websocket() {
+    let service = Signal::start();
+    service.set_mode("json-rpc");
+    let frame = |timestamp: u64, text: &str| {
+        json!({"account": NUMBER, "envelope": {"source": "+4916", "sourceNumber": "+4916", "sourceUuid": "uuid-ann",
+            "timestamp": timestamp, "dataMessage": {"timestamp": timestamp, "message": text}}})
+    };
+    let frames = [frame(1, "hello"), frame(1, "hello"), frame(2, "again")];
+    let api = service.upstream.url();
+    let link = Gateway::start(move |connection, _| {
+        frames.iter().for_each(|frame| connection.send(frame));
+        connection.hold();
+    });
+    let settings = vec![("api", api), ("number", NUMBER.to_owned()), ("mode", "json-rpc".to_owned())];
+    // The websocket is at the same server; here it is played elsewhere.
+    let rewrites = vec![("signal.example", link.url())].leak();
+    let setting = Setting { settings: settings.leak(), rewrites, ..setting(&service) };
+    let play = Play::start(&setting, |file| {
+        file["config"]["dm_policy"] = json!("open");
+        file["capabilities"]["websocket"]["url"] = json!("wss://signal.example/v1/receive/{number}");
+        let allowed = file["capabilities"]["http"]["allowlist"].as_array_mut().expect("a list");
+        allowed.push(json!({"host": "signal.example"}));
+    });
+    let delivery = play.next();
+    assert_eq!(delivery.message().content, "hello");
+    let id = play.reply(delivery, "hi");
+    play.until(id, ReplyState::Delivered);
+    assert_eq!(service.inner.sent.all()[0].to, "uuid-ann");
+    assert_eq!(play.hear(), "again");
+}
+
+#[test]
 fn a_mode_without_polls_is_named() {
     let service = Signal::start();
     service.set_mode("json-rpc");
@@ -211,7 +244,7 @@ fn a_mode_without_polls_is_named() {
     let problem = eventually("the start fails", || {
         let health = play.health();
         let failed = health.state != ChannelState::Ready;
-        health.problems.into_iter().find(|problem| failed && problem.to_string().contains("MODE=native"))
+        health.problems.into_iter().find(|problem| failed && problem.to_string().contains("mode=json-rpc"))
     });
     assert!(problem.to_string().contains("json-rpc"), "{problem}");
 }

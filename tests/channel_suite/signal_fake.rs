@@ -12,9 +12,9 @@ use crate::fake::{CallLog, Orders, json as response, locked};
 use crate::support::upstream::{Recorded, Response, Upstream};
 
 /// The bot's number.
-pub const NUMBER: &str = "+4915";
+pub const NUMBER: &str = "+4915112345678";
 /// Its name in a path.
-const IN_PATH: &str = "%2B4915";
+const IN_PATH: &str = "%2B4915112345678";
 
 /// A message that the bot sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +101,7 @@ impl Inner {
                 let mode = locked(&self.state).mode.unwrap_or("native");
                 response(200, &json!({"versions": ["v1", "v2"], "mode": mode, "version": "0.95"}))
             }
+            ("GET", ["v1", "accounts"]) => response(200, &json!([NUMBER])),
             ("GET", ["v1", "receive", number]) => {
                 assert_eq!((*number, query), (IN_PATH, "timeout=20"));
                 self.receive()

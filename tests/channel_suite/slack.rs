@@ -26,11 +26,11 @@ fn policy(policy: &'static str) -> impl FnOnce(&mut Value) {
     move |file| file["config"]["dm_policy"] = json!(policy)
 }
 
-fn open(service: &Slack) -> Play {
+pub fn open(service: &Slack) -> Play {
     Play::start(&setting(service), policy("open"))
 }
 
-fn direct(text: &str, ts: &str) -> Value {
+pub fn direct(text: &str, ts: &str) -> Value {
     json!({"type": "message", "channel": "D1", "channel_type": "im", "user": "UANN", "text": text, "ts": ts})
 }
 

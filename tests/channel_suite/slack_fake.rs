@@ -40,6 +40,8 @@ pub struct Inner {
     state: Mutex<State>,
     pub orders: Orders,
     pub sent: CallLog<Sent>,
+    /// Messages that were changed, as the bot said it.
+    pub edited: CallLog<Value>,
     pub statuses: CallLog<String>,
     /// Links of Socket Mode that were asked for.
     pub opened: CallLog<()>,
@@ -146,6 +148,10 @@ impl Inner {
                 response(200, &json!({"ok": true, "user_id": "UBOT", "bot_id": "B1", "team_id": "T1"}))
             }
             "chat.postMessage" => self.message(&body),
+            "chat.update" => {
+                self.edited.push(body);
+                response(200, &json!({"ok": true}))
+            }
             "assistant.threads.setStatus" => {
                 self.statuses.push(body["status"].as_str().expect("a status").to_owned());
                 response(200, &json!({"ok": true}))
@@ -163,6 +169,9 @@ impl Inner {
         }
         if let Some(error) = &locked(&self.state).error {
             return refused(error);
+        }
+        if let Some(ordered) = self.orders.take("apps.connections.open") {
+            return ordered;
         }
         self.opened.push(());
         let url = format!("wss://wss-primary.slack.com/link/?ticket={}&app_id=A1", self.opened.len());

@@ -103,6 +103,27 @@ fn a_link_that_ends_is_opened_again_and_nothing_is_heard_twice() {
     assert_eq!(service.inner.opened.len(), 3, "an address is good for one link");
 }
 
+/// Slack says some seconds before that it will end a connection. The link was without one until the next was open.
+#[test]
+fn another_link_is_opened_before_the_one_that_slack_is_about_to_end_is_closed() {
+    let (service, sockets) = (Slack::start(), Sockets::start());
+    let play = open(&setting(&service, &sockets));
+    sockets.event("e1", &direct("first", "1.0"));
+    assert_eq!(play.hear(), "first");
+    sockets.disconnect("warning");
+    assert_eq!(sockets.closed.wait(1), [2], "the second was open when the first was closed");
+    sockets.event("e2", &direct("second", "2.0"));
+    assert_eq!(play.hear(), "second");
+    assert_eq!(sockets.acknowledged.wait(2), ["e1", "e2"]);
+    // Where no other can be opened, the one that there is serves on.
+    let refused = crate::fake::json(200, &json!({"ok": false, "error": "internal_error"}));
+    service.inner.orders.next_response("apps.connections.open", refused);
+    sockets.disconnect("refresh_requested");
+    sockets.event("e3", &direct("third", "3.0"));
+    assert_eq!(play.hear(), "third");
+    assert_eq!(sockets.connections(), 2);
+}
+
 #[test]
 fn a_token_that_is_refused_does_not_hammer_and_a_link_that_is_disabled_stops() {
     let (service, sockets) = (Slack::start(), Sockets::start());

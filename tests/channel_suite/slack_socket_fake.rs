@@ -28,15 +28,23 @@ pub struct Sockets {
     state: Arc<Mutex<State>>,
     /// Ids of envelopes, as they were acknowledged.
     pub acknowledged: Arc<CallLog<String>>,
+    /// How many connections there had been when the app closed one.
+    pub closed: Arc<CallLog<usize>>,
     gateway: Gateway,
 }
 
 impl Sockets {
     pub fn start() -> Self {
         let (state, acknowledged) = (Arc::<Mutex<State>>::default(), Arc::<CallLog<String>>::default());
-        let played = (state.clone(), acknowledged.clone());
-        let gateway = Gateway::start(move |connection, _| play(connection, &played.0, &played.1));
-        Self { state, acknowledged, gateway }
+        let closed = Arc::<CallLog<usize>>::default();
+        let played = (state.clone(), acknowledged.clone(), closed.clone());
+        let gateway = Gateway::start(move |connection, before| {
+            let (state, acknowledged, closed) = &played;
+            if play(connection, before, state, acknowledged) == Ended::ByTheApp {
+                closed.push(connection.of_so_many());
+            }
+        });
+        Self { state, acknowledged, closed, gateway }
     }
 
     pub fn url(&self) -> String {
@@ -71,12 +79,26 @@ impl Sockets {
     }
 }
 
-fn play(connection: &mut Connection, state: &Mutex<State>, acknowledged: &CallLog<String>) {
+/// Who ended a connection.
+#[derive(PartialEq, Eq)]
+enum Ended {
+    ByTheApp,
+    ByTheService,
+}
+
+fn play(
+    connection: &mut Connection,
+    before: usize,
+    state: &Mutex<State>,
+    acknowledged: &CallLog<String>,
+) -> Ended {
     connection.send(&json!({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A1"}}));
     let missed = locked(state).unacknowledged.clone();
     missed.iter().for_each(|envelope| connection.send(envelope));
     loop {
-        let order = locked(state).orders.pop_front();
+        // What is to happen concerns the newest connection; one that is being replaced took what was meant for the next.
+        let is_newest = connection.of_so_many() == before + 1;
+        let order = is_newest.then(|| locked(state).orders.pop_front()).flatten();
         match order {
             Some(Order::Envelope(envelope)) => {
                 locked(state).unacknowledged.push(envelope.clone());
@@ -85,7 +107,7 @@ fn play(connection: &mut Connection, state: &Mutex<State>, acknowledged: &CallLo
             Some(Order::Disconnect(reason)) => {
                 connection.send(&json!({"type": "disconnect", "reason": reason}))
             }
-            Some(Order::Drop) => return,
+            Some(Order::Drop) => return Ended::ByTheService,
             None => match connection.receive_within(Duration::from_millis(10)) {
                 Within::Frame(frame) => {
                     let id = frame["envelope_id"].as_str().expect("an acknowledgement").to_owned();
@@ -93,7 +115,7 @@ fn play(connection: &mut Connection, state: &Mutex<State>, acknowledged: &CallLo
                     acknowledged.push(id);
                 }
                 Within::Nothing => {}
-                Within::Closed => return,
+                Within::Closed => return Ended::ByTheApp,
             },
         }
     }

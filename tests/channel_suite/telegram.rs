@@ -34,7 +34,7 @@ fn configured(config: Value) -> impl FnOnce(&mut Value) {
     }
 }
 
-fn open(service: &Telegram) -> Play {
+pub fn open(service: &Telegram) -> Play {
     Play::start(&setting(service), configured(json!({"dm_policy": "open"})))
 }
 
@@ -42,13 +42,34 @@ fn from_ann() -> Value {
     json!({"id": ANN, "is_bot": false, "first_name": "Ann", "last_name": "Lee"})
 }
 
-fn private(text: &str) -> Value {
+pub fn private(text: &str) -> Value {
     json!({"message_id": 11, "from": from_ann(), "chat": {"id": ANN, "type": "private"}, "text": text})
 }
 
 fn in_group(text: &str, entities: Value) -> Value {
     json!({"message_id": 12, "from": from_ann(), "chat": {"id": GROUP, "type": "supergroup", "title": "Team"},
         "text": text, "entities": entities})
+}
+
+#[test]
+fn commands_of_the_operator_are_told_to_telegram_once() {
+    let (service, scratch) = (Telegram::start(), TempDir::new());
+    let setting = Setting { state: Some(scratch.path()), ..setting(&service) };
+    let start = |commands: Value| {
+        Play::start(&setting, configured(json!({"dm_policy": "open", "commands": commands})))
+    };
+    for _ in 0..2 {
+        start(json!({"reset": "Forget all"})).host.shutdown();
+    }
+    start(json!({})).host.shutdown();
+    let all = json!([{"command": "reset", "description": "Forget all"}]);
+    assert_eq!(service.inner.commands.all(), [all, json!([])]);
+    // A bot whose commands are refused works all the same.
+    let refused = json!({"ok": false, "error_code": 400, "description": "Bad Request: BOT_COMMAND_INVALID"});
+    service.inner.orders.next_response("setMyCommands", response(400, &refused));
+    let play = start(json!({"Not Allowed": "x"}));
+    service.update("message", private("hello"));
+    assert_eq!(play.hear(), "hello");
 }
 
 #[test]
@@ -253,6 +274,23 @@ fn files_come_in_and_go_out() {
     );
 }
 
+// Requests had a mebibyte by default, which no file could raise: larger attachments never arrived.
+#[test]
+fn a_file_of_several_megabytes_goes_out() {
+    let service = Telegram::start();
+    let play = open(&service);
+    service.update(
+        "message",
+        json!({"message_id": 20, "from": from_ann(), "chat": {"id": ANN, "type": "private"}, "text": "send it"}),
+    );
+    let large = vec![b'x'; 3 << 20];
+    let id = play.reply_with(play.next(), "here", vec![file("a.bin", "application/octet-stream", &large)]);
+    play.until(id, ReplyState::Delivered);
+    let sent = service.inner.sent.all();
+    assert_eq!((sent.len(), sent[0].method.as_str()), (1, "sendDocument"));
+    assert!(sent[0].file.as_ref().is_some_and(|(name, data)| name == "a.bin" && *data == large));
+}
+
 #[test]
 fn in_a_group_the_bot_hears_what_is_for_it_and_replies_in_its_topic() {
     let service = Telegram::start();
@@ -410,4 +448,20 @@ fn with_a_public_address_updates_come_by_webhook() {
     assert_eq!(play.post("/webhook/telegram", &header, &update).status, 200);
     assert_eq!(play.post("/webhook/telegram", &header, "{}").status, 200);
     play.hear_nothing();
+}
+
+// The search for a boundary that is in no file cost 110 units of fuel for each byte, so a file of more than 4.4 MB was never
+// sent.
+#[test]
+fn a_large_file_is_sent() {
+    let service = Telegram::start();
+    let play = open(&service);
+    service.update("message", private("the film, please"));
+    let data: Vec<u8> = (0..20_u32 << 20).map(|at| at.wrapping_mul(0x9e37_79b1).to_le_bytes()[3]).collect();
+    let id = play.reply_with(play.next(), "here", vec![file("film.bin", "application/octet-stream", &data)]);
+    play.until(id, ReplyState::Delivered);
+    let sent = service.inner.sent.all();
+    let files: Vec<_> = sent.iter().filter_map(|sent| sent.file.as_ref()).collect();
+    assert_eq!(files.len(), 1);
+    assert!(files[0].0 == "film.bin" && files[0].1 == data, "{} bytes arrived", files[0].1.len());
 }

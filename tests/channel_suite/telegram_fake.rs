@@ -43,7 +43,10 @@ pub struct Inner {
     state: Mutex<State>,
     pub orders: Orders,
     pub sent: CallLog<Sent>,
+    /// Messages that were changed, as the bot said it.
+    pub edited: CallLog<Value>,
     pub typing: CallLog<i64>,
+    pub commands: CallLog<Value>,
     pub acknowledged_callbacks: CallLog<String>,
 }
 
@@ -152,6 +155,10 @@ impl Inner {
             "getMe" => {
                 done(json!({"id": BOT_ID, "is_bot": true, "username": "tin_bot", "first_name": "Tin"}))
             }
+            "setMyCommands" => {
+                self.commands.push(arguments.json["commands"].clone());
+                done(json!(true))
+            }
             "setWebhook" => self.set_webhook(&arguments.json),
             "deleteWebhook" => {
                 assert_eq!(arguments.json["drop_pending_updates"], Value::Null, "what waits is kept");
@@ -161,6 +168,10 @@ impl Inner {
             "getWebhookInfo" => done(locked(&self.state).webhook.clone().unwrap_or(json!({"url": ""}))),
             "sendMessage" | "sendPhoto" | "sendDocument" | "sendVoice" | "sendAudio" | "sendVideo" => {
                 self.send(method, &arguments)
+            }
+            "editMessageText" => {
+                self.edited.push(arguments.json.clone());
+                done(json!({"message_id": arguments.json["message_id"]}))
             }
             "sendChatAction" => {
                 assert_eq!(arguments.json["action"], "typing");

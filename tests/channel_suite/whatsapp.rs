@@ -51,6 +51,17 @@ fn the_address_is_verified_and_wrong_signatures_are_refused() {
 }
 
 #[test]
+fn the_agent_is_told_which_message_was_quoted() {
+    let service = WhatsApp::start();
+    let play = open(&service);
+    let mut message = text("m2", "this one");
+    message["context"] = json!({"from": "4915", "id": "m1"});
+    assert_eq!(service.say(&play, message).status, 200);
+    let metadata: Value = serde_json::from_str(&play.next().message().metadata_json).expect("JSON");
+    assert_eq!(metadata["quoted_message"], "m1");
+}
+
+#[test]
 fn a_message_arrives_and_its_reply_leaves_with_typing() {
     let service = WhatsApp::start();
     let play = Play::start(&setting(&service), |file| {

@@ -1,6 +1,7 @@
 //! A fake of Meta's Graph API for WhatsApp: <https://developers.facebook.com/docs/whatsapp/cloud-api/reference>.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use ring::hmac;
@@ -13,7 +14,6 @@ use crate::support::client::{self, Reply};
 use crate::support::upstream::{Recorded, Response, Upstream};
 
 const TOKEN: &str = "Bearer value-of-whatsapp_access_token";
-const APP_SECRET: &str = "value-of-whatsapp_app_secret";
 /// The number that the bot writes from.
 pub const NUMBER: &str = "1066";
 
@@ -38,6 +38,7 @@ struct State {
 
 #[derive(Default)]
 pub struct Inner {
+    app_secret: String,
     state: Mutex<State>,
     pub orders: Orders,
     pub sent: CallLog<Sent>,
@@ -50,8 +51,14 @@ pub struct WhatsApp {
 }
 
 impl WhatsApp {
+    /// An app with the secrets of the plays.
     pub fn start() -> Self {
-        let inner = Arc::new(Inner::default());
+        Self::with_secret("value-of-whatsapp_app_secret")
+    }
+
+    /// An app with this secret.
+    pub fn with_secret(app_secret: &str) -> Self {
+        let inner = Arc::new(Inner { app_secret: app_secret.to_owned(), ..Inner::default() });
         let upstream = Upstream::of(&inner, Inner::response);
         Self { inner, upstream }
     }
@@ -70,24 +77,34 @@ impl WhatsApp {
 
     /// Posts what Meta posts, with its signature ("Validating Payloads").
     pub fn post(&self, play: &Play, value: &Value) -> Reply {
+        self.post_to(play.address, value)
+    }
+
+    /// The same to the host at this address.
+    pub fn post_to(&self, address: SocketAddr, value: &Value) -> Reply {
         let body = json!({"object": "whatsapp_business_account",
             "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}]})
         .to_string();
-        let key = hmac::Key::new(hmac::HMAC_SHA256, APP_SECRET.as_bytes());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.inner.app_secret.as_bytes());
         let tag = hmac::sign(&key, body.as_bytes());
         let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let signature = format!("sha256={hex}");
         let headers = [("content-type", "application/json"), ("x-hub-signature-256", signature.as_str())];
-        client::request(play.address, "POST", "/webhook/whatsapp", &headers, body.as_bytes())
+        client::request(address, "POST", "/webhook/whatsapp", &headers, body.as_bytes())
     }
 
     /// A message of Ann's.
     pub fn say(&self, play: &Play, message: Value) -> Reply {
+        self.say_to(play.address, message)
+    }
+
+    /// The same to the host at this address.
+    pub fn say_to(&self, address: SocketAddr, message: Value) -> Reply {
         let value = json!({"messaging_product": "whatsapp",
             "metadata": {"display_phone_number": "15550001", "phone_number_id": NUMBER},
             "contacts": [{"wa_id": "4915", "profile": {"name": "Ann"}}],
             "messages": [message]});
-        self.post(play, &value)
+        self.post_to(address, &value)
     }
 }
 
@@ -120,6 +137,10 @@ impl Inner {
         match (request.method.as_str(), path) {
             ("POST", "1066/messages") => self.message(&request.json()),
             ("POST", "1066/media") => self.upload(request),
+            ("GET", NUMBER) => response(
+                200,
+                &json!({"id": NUMBER, "display_phone_number": "+1 555-0001", "verified_name": "Tin"}),
+            ),
             ("GET", id) => self.place(id),
             _ => refused(400, 100, "Unsupported request"),
         }

@@ -156,7 +156,7 @@ fn fields_are_documented(value: &Value) {
         Value::Object(fields) => {
             for (field, value) in fields {
                 assert!(DOCUMENTED.contains(&format!("`{field}`")), "{field} is not in docs/cli.md");
-                if !["workspace", "headers", "result", "json"].contains(&field.as_str()) {
+                if !["workspace", "headers", "result", "json", "schema"].contains(&field.as_str()) {
                     fields_are_documented(value);
                 }
             }
@@ -197,6 +197,10 @@ impl RunningHost {
         eventually("the host ends", || self.child.try_wait().unwrap())
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Stops the host and gives its whole log.
     pub fn stop(mut self) -> String {
         self.signal("TERM");
@@ -210,7 +214,12 @@ impl RunningHost {
 
     /// Says something in the web chat, once it is there.
     pub fn say(&self, id: &str, text: &str) {
-        let body = json!({"session": SESSION, "id": id, "text": text}).to_string();
+        self.say_in(SESSION, id, text);
+    }
+
+    /// Says something in another session.
+    pub fn say_in(&self, session: &str, id: &str, text: &str) {
+        let body = json!({"session": session, "id": id, "text": text}).to_string();
         let headers = [("content-type", "application/json")];
         let reply = eventually("the web chat starts", || {
             let reply = client::request(self.address, "POST", "/chat/send", &headers, body.as_bytes());
@@ -221,7 +230,12 @@ impl RunningHost {
 
     /// What the agent has said in the web chat.
     pub fn heard(&self) -> Vec<String> {
-        let target = format!("/chat/messages?session={SESSION}&after=0");
+        self.heard_in(SESSION)
+    }
+
+    /// What it has said in another session.
+    pub fn heard_in(&self, session: &str) -> Vec<String> {
+        let target = format!("/chat/messages?session={session}&after=0");
         let reply = client::request(self.address, "GET", &target, &[], b"");
         let messages = reply.json()["messages"].clone();
         let said = messages.as_array().into_iter().flatten().filter(|message| message["role"] == "agent");

@@ -1,11 +1,12 @@
 //! Several accounts of one service.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::json;
 
 use crate::home::{OTHER_TOKEN, TOKEN, home, step};
 use crate::support::upstream::{Recorded, Upstream};
 use crate::support::{client, eventually};
-use std::sync::{Arc, Mutex};
 
 /// Two bots of one Bot API: what waits for each token, and what each has sent.
 #[derive(Default)]

@@ -15,7 +15,7 @@ fn a_channels_way_is_told_from_its_files_to_its_service() {
     let ran = status();
     assert_eq!(ran.code, Some(1));
     let told = ran.json();
-    assert_eq!((&step(&told, "loaded")["state"], &told["running"]), (&json!("wrong"), &json!(false)));
+    assert_eq!((&step(&told, "loaded")["state"], &told["running"]), (&json!("error"), &json!(false)));
     assert!(
         step(&told, "loaded")["help"].as_str().is_some_and(|help| help.contains("tinclaw setup telegram"))
     );
@@ -55,7 +55,7 @@ fn a_channels_way_is_told_from_its_files_to_its_service() {
             .is_some_and(|text| text.contains("Unauthorized"))
             .then_some(told)
     });
-    assert_eq!(step(&told, "service")["state"], "wrong");
+    assert_eq!(step(&told, "service")["state"], "error");
     assert!(
         step(&told, "service")["help"].as_str().is_some_and(|help| help.contains("tinclaw setup telegram"))
     );

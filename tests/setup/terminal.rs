@@ -151,6 +151,8 @@ fn a_channel_that_has_to_be_reached_asks_for_the_public_address_first() {
     terminal.types("EAAB");
     terminal.shows("App secret, from", 1);
     terminal.types("0123456789abcdef0123456789abcdef");
+    terminal.shows("Phone number ID, from", 1);
+    terminal.types("1066");
     terminal.shows("callback URL https://bot.example.org/webhook/whatsapp", 1);
     terminal.ends(0);
     let text = std::fs::read_to_string(place.path().join("tinclaw.toml")).expect("it is there");
@@ -168,4 +170,38 @@ fn without_a_public_address_slack_is_set_up_for_socket_mode() {
     terminal.shows("App-level token", 1);
     terminal.types("xapp-a");
     terminal.ends(0);
+}
+
+/// `approve` granted what it had just printed, without a question.
+#[test]
+fn an_approval_is_asked_for_at_the_terminal_and_can_be_refused() {
+    let place = Place::new();
+    std::fs::create_dir(place.path().join("channels")).unwrap();
+    place.file("tinclaw.toml", "channels = [\"channels\"]\n");
+    place.run(&["install", "webhook"]).good();
+    for (reply, code) in [("n", 1), ("y", 0)] {
+        let Some(mut terminal) = Terminal::run(&place, &["approve", "webhook"]) else { return };
+        terminal.shows("approve this? [y/N]", 1);
+        assert!(terminal.screen().contains("takes requests at /webhook"), "{}", terminal.screen());
+        assert!(!place.path().join("channels/webhook.wasm").exists());
+        terminal.types(reply);
+        terminal.ends(code);
+        assert_eq!(place.path().join("channels/webhook.wasm").exists(), code == 0);
+    }
+}
+
+/// The documented `secrets show admin_token` refused: no channel had asked for that secret.
+#[test]
+fn the_token_of_the_admin_api_is_shown_at_the_terminal() {
+    let place = Place::new();
+    let made = place.run(&["secrets", "set", "admin_token", "--generate"]);
+    let token = made.good().lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
+    assert!(made.out.contains("for whoever may use the admin API"), "{}", made.out);
+    assert!(!made.out.contains("provider"), "{}", made.out);
+    let Some(mut terminal) = Terminal::run(&place, &["secrets", "show", "admin_token"]) else { return };
+    terminal.shows("Show it? [y/N]", 1);
+    terminal.types("y");
+    terminal.shows(&token, 1);
+    terminal.ends(0);
+    assert!(place.run(&["secrets", "show", "other"]).err.contains("is not shown"));
 }

@@ -24,6 +24,11 @@ fn its_secret_is_generated_and_a_message_gets_its_reply() {
     let done = place.run(&["setup", "webhook", "--secret", &secret, "--json"]).json();
     assert_eq!((&done["stored"], &done["generated"]), (&json!(["webhook_webhook_secret"]), &json!([])));
 
+    // One that is generated may also come from standard input.
+    let place = Place::new();
+    let done = place.run_with_input(&["setup", "webhook", "--json"], "a-secret-of-mine\n").json();
+    assert_eq!((&done["stored"], &done["generated"]), (&json!(["webhook_webhook_secret"]), &json!([])));
+
     let host = place.host(&[], &[]);
     let headers = [("content-type", "application/json"), ("x-webhook-secret", "a-secret-of-mine")];
     let body = json!({"user": "ann", "text": "hello", "thread": "7"}).to_string();

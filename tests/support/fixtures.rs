@@ -75,10 +75,21 @@ pub fn hostile(runtime: &WasmChannelRuntime, name: &str, capabilities: &serde_js
 
 /// A host on a free port with these secrets, whose channels' requests to `rewrites` go to loopback.
 pub fn host(secrets: &[&str], rewrites: &[(&str, String)]) -> HostBuilder {
+    host_with(self::secrets(secrets, &[]), rewrites)
+}
+
+/// These secrets, some of them with a value of their own.
+pub fn secrets(names: &[&str], values: &[(&str, &str)]) -> MemorySecrets {
     let store = MemorySecrets::new();
-    for name in secrets {
-        store.set(name, Secret::new(value_of(name))).expect("a secret's name");
+    for name in names {
+        let own = values.iter().find(|(of, _)| of == name).map(|(_, value)| (*value).to_owned());
+        store.set(name, Secret::new(own.unwrap_or_else(|| value_of(name)))).expect("a secret's name");
     }
+    store
+}
+
+/// As [`host`], with a store of secrets.
+pub fn host_with(store: MemorySecrets, rewrites: &[(&str, String)]) -> HostBuilder {
     Host::builder().listen(([127, 0, 0, 1], 0).into()).configure(|config| {
         config.secrets = Arc::new(store);
         config.min_poll_interval = Duration::from_millis(20);

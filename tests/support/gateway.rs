@@ -25,9 +25,14 @@ impl Within {
 }
 
 /// The service's side of a connection.
-pub struct Connection(WebSocket<TcpStream>);
+pub struct Connection(WebSocket<TcpStream>, Arc<AtomicUsize>);
 
 impl Connection {
+    /// How many connections there were so far. A client that sees itself connected has been counted.
+    pub fn of_so_many(&self) -> usize {
+        self.1.load(Ordering::SeqCst)
+    }
+
     pub fn send(&mut self, frame: &Value) {
         self.send_text(&frame.to_string());
     }
@@ -96,10 +101,11 @@ impl Gateway {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (play, before) = (play.clone(), count.fetch_add(1, Ordering::SeqCst));
+                let count = count.clone();
                 thread::spawn(move || {
                     let _ = stream.set_read_timeout(Some(Duration::from_secs(90)));
                     if let Ok(socket) = tungstenite::accept(stream) {
-                        play(&mut Connection(socket), before);
+                        play(&mut Connection(socket, count), before);
                     }
                 });
             }

@@ -5,6 +5,9 @@
 pub mod client;
 pub mod fixtures;
 pub mod gateway;
+#[cfg(feature = "cluster")]
+pub mod mariadb;
+pub mod model_stream;
 pub mod own_process;
 pub mod temp_dir;
 pub mod upstream;

@@ -2,6 +2,17 @@
 
 use std::process::Command;
 
+/// The test program as a command, behind the words of `TINCLAW_TEST_EMULATOR` when the machine cannot run it itself.
+fn test_program() -> Command {
+    let program = std::env::current_exe().expect("the test program");
+    let emulator = std::env::var("TINCLAW_TEST_EMULATOR").unwrap_or_default();
+    let mut words = emulator.split_whitespace();
+    let Some(first) = words.next() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(words).arg(program);
+    command
+}
+
 /// The test `name` of the module `module` (its `module_path!()`), as a command. The child's standard output is that of
 /// the test.
 pub fn test_in_a_child(module: &str, name: &str) -> Command {
@@ -9,7 +20,7 @@ pub fn test_in_a_child(module: &str, name: &str) -> Command {
         Some((_, inside)) => format!("{inside}::{name}"),
         None => name.to_owned(),
     };
-    let mut command = Command::new(std::env::current_exe().expect("the test program"));
+    let mut command = test_program();
     command.args(["--exact", &path, "--nocapture"]);
     command
 }

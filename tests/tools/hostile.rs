@@ -43,6 +43,8 @@ const FAILING: &[(&str, &str)] = &[
     ("invoke_result_outside", "broke the calling convention"),
     ("realloc_outside", "broke the calling convention"),
     ("log_flood", "execute: it used up its fuel"),
+    ("state_content_outside", "broke the calling convention"),
+    ("state_flood", "execute: it used up its fuel"),
 ];
 
 #[test]
@@ -66,7 +68,17 @@ fn a_call_that_misbehaves_fails_alone() {
 
 #[test]
 fn every_hostile_tool_is_tried_here() {
-    let elsewhere = ["honest", "error_huge", "invoke_itself", "schema_invokes", "read_outside"];
+    let elsewhere = [
+        "honest",
+        "error_huge",
+        "invoke_itself",
+        "schema_invokes",
+        "read_outside",
+        "state_then_error",
+        "state_then_trap",
+        "state_escape",
+        "schema_writes",
+    ];
     let known: Vec<&str> = REFUSED.iter().chain(FAILING).map(|(name, _)| *name).chain(elsewhere).collect();
     for entry in std::fs::read_dir(crate::support::fixtures().join("hostile/tools")).unwrap() {
         let path = entry.unwrap().path();
@@ -118,4 +130,24 @@ fn a_loop_takes_no_time_from_others() {
         looping.shutdown();
         assert!(stuck.join().unwrap().is_err());
     });
+}
+
+#[test]
+fn a_call_that_fails_after_writing_leaves_nothing_and_neither_does_loading() {
+    for (name, part) in
+        [("state_then_error", "Hostile"), ("state_then_trap", "it trapped"), ("schema_writes", "Hostile")]
+    {
+        let tools = hostile(name, &rights()).unwrap();
+        for round in 0..2 {
+            // When the file were there, it would succeed.
+            let error = tools.call("hostile", "{}").expect_err(name).to_string();
+            assert!(error.contains(part), "{name}, {round}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_tool_does_not_leave_its_own_files() {
+    let tools = hostile("state_escape", &rights()).unwrap();
+    assert_eq!(tools.call("hostile", "{}").unwrap(), "Hostile");
 }

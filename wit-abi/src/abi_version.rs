@@ -174,7 +174,8 @@ impl NamedAbiVersion {
         }
     }
 
-    /// Whether this shape has the import. Timers and the websocket are no part of the package, so of no shape.
+    /// Whether this shape has the import. Timers, the websocket and a tool's files are no part of the package, so of no
+    /// shape.
     pub fn imports(self, func: HostFunc) -> bool {
         match self.world() {
             World::Channel => self.channel_imports(func),
@@ -194,7 +195,12 @@ impl NamedAbiVersion {
 
     fn channel_imports(self, func: HostFunc) -> bool {
         match func {
-            HostFunc::TimerSet | HostFunc::TimerCancel | HostFunc::SocketSend | HostFunc::ToolInvoke => false,
+            HostFunc::TimerSet
+            | HostFunc::TimerCancel
+            | HostFunc::SocketSend
+            | HostFunc::ToolInvoke
+            | HostFunc::StateRead
+            | HostFunc::StateWrite => false,
             HostFunc::PairingUpsertRequest | HostFunc::PairingReadAllowFrom => {
                 self >= NamedAbiVersion::Unversioned4
             }

@@ -50,6 +50,10 @@ pub enum HostFunc {
     SocketSend,
     /// `tool-invoke`, for tools.
     ToolInvoke,
+    /// `read` of a tool's own files.
+    StateRead,
+    /// `write` of a tool's own files.
+    StateWrite,
 }
 
 /// The interface that a [`HostFunc`] belongs to.
@@ -63,6 +67,8 @@ pub enum HostInterface {
     Socket,
     /// `near:agent/host`, at any version of the history: what tools import.
     ToolHost,
+    /// `tinclaw:tools/state@0.1.0`.
+    ToolState,
 }
 
 impl HostInterface {
@@ -70,7 +76,7 @@ impl HostInterface {
     pub fn world(self) -> World {
         match self {
             HostInterface::ChannelHost | HostInterface::Timers | HostInterface::Socket => World::Channel,
-            HostInterface::ToolHost => World::Tool,
+            HostInterface::ToolHost | HostInterface::ToolState => World::Tool,
         }
     }
 }
@@ -79,7 +85,7 @@ const NOTHING_OR_ERROR: Option<Type> = Some(<Result<(), String>>::TYPE);
 
 impl HostFunc {
     /// Every function.
-    pub const ALL: [HostFunc; 17] = [
+    pub const ALL: [HostFunc; 19] = [
         HostFunc::Log,
         HostFunc::NowMillis,
         HostFunc::WorkspaceRead,
@@ -97,6 +103,8 @@ impl HostFunc {
         HostFunc::TimerCancel,
         HostFunc::SocketSend,
         HostFunc::ToolInvoke,
+        HostFunc::StateRead,
+        HostFunc::StateWrite,
     ];
 
     /// The name in its interface.
@@ -119,6 +127,8 @@ impl HostFunc {
             HostFunc::TimerCancel => "cancel",
             HostFunc::SocketSend => "send",
             HostFunc::ToolInvoke => "tool-invoke",
+            HostFunc::StateRead => "read",
+            HostFunc::StateWrite => "write",
         }
     }
 
@@ -131,7 +141,10 @@ impl HostFunc {
             HostInterface::ToolHost => {
                 matches!(self, Log | NowMillis | WorkspaceRead | HttpRequest | ToolInvoke | SecretExists)
             }
-            HostInterface::ChannelHost => !matches!(self, TimerSet | TimerCancel | SocketSend | ToolInvoke),
+            HostInterface::ToolState => matches!(self, StateRead | StateWrite),
+            HostInterface::ChannelHost => {
+                !matches!(self, TimerSet | TimerCancel | SocketSend | ToolInvoke | StateRead | StateWrite)
+            }
         }
     }
 
@@ -164,10 +177,10 @@ impl HostFunc {
                 &[Func { params: &[("level", LogLevel::TYPE), ("message", STRING)], result: None }]
             }
             HostFunc::NowMillis => &[Func { params: &[], result: Some(Type::U64) }],
-            HostFunc::WorkspaceRead => {
+            HostFunc::WorkspaceRead | HostFunc::StateRead => {
                 &[Func { params: &[("path", STRING)], result: Some(<Option<String>>::TYPE) }]
             }
-            HostFunc::WorkspaceWrite => {
+            HostFunc::WorkspaceWrite | HostFunc::StateWrite => {
                 &[Func { params: &[("path", STRING), ("content", STRING)], result: NOTHING_OR_ERROR }]
             }
             HostFunc::HttpRequest => {
@@ -342,6 +355,18 @@ pub enum HostCall {
         /// What should be JSON that fits the other tool's schema. It is not looked at here.
         params_json: String,
     },
+    /// `read` of a tool's own files: lowered by [`lower_workspace_read`].
+    StateRead {
+        /// The path among the tool's files.
+        path: String,
+    },
+    /// `write` of a tool's own files: lowered by [`lower_nothing_or_error`].
+    StateWrite {
+        /// The path among the tool's files.
+        path: String,
+        /// The new content.
+        content: String,
+    },
 }
 
 impl HostCall {
@@ -401,6 +426,8 @@ impl HostCall {
             HostFunc::TimerCancel => HostCall::TimerCancel { name: next.next()? },
             HostFunc::SocketSend => HostCall::SocketSend { text: next.next()? },
             HostFunc::ToolInvoke => HostCall::ToolInvoke { alias: next.next()?, params_json: next.next()? },
+            HostFunc::StateRead => HostCall::StateRead { path: next.next()? },
+            HostFunc::StateWrite => HostCall::StateWrite { path: next.next()?, content: next.next()? },
         };
         check_result_area(&func.func(abi_version), args, size)?;
         Ok(call)
@@ -432,8 +459,8 @@ pub fn lower_secret_exists(exists: bool) -> CoreValue {
     CoreValue::I32(u32::from(exists))
 }
 
-/// Hands back the result of `workspace-write`, `store-attachment-data`, `websocket-send-text`, the timers' `set`
-/// or the websocket's `send`.
+/// Hands back the result of `workspace-write`, `store-attachment-data`, `websocket-send-text`, the timers' `set`,
+/// the websocket's `send` or the `write` of a tool's files.
 /// `args` are the call's core arguments, as for each of these functions.
 ///
 /// # Errors
@@ -448,7 +475,7 @@ pub fn lower_nothing_or_error<A: GuestAlloc>(
     lower_to_memory(result, result_pointer(args)?, alloc)
 }
 
-/// Hands back the result of `workspace-read`.
+/// Hands back the result of `workspace-read`, or of the `read` of a tool's files.
 ///
 /// # Errors
 ///

@@ -17,14 +17,14 @@ pub fn call(settings: &Settings, method: &'static str, path: &str, body: &Value)
     read(Request::new(method, url(settings, path)).json(body).send()?)
 }
 
-/// What an endpoint answered ("Error Messages"): the status says whether trying again helps, `code` and `message` say why.
+/// What an endpoint responded ("Error Messages"): the status says whether trying again helps, `code` and `message` say why.
 pub fn read(response: Response) -> Result<Value, Failure> {
     if response.is_success() {
         return Ok(response.value());
     }
-    let answer = response.value();
-    let message = answer["message"].as_str().unwrap_or("no JSON");
-    Err(response.failure(&match answer["code"].as_i64() {
+    let body = response.value();
+    let message = body["message"].as_str().unwrap_or("no JSON");
+    Err(response.failure(&match body["code"].as_i64() {
         Some(code) if code != 0 => format!("{message} ({code})"),
         _ => message.to_owned(),
     }))

@@ -83,7 +83,7 @@ fn said(settings: &Settings, message: &Value, is_edit: bool) -> Result<(), Failu
     Ok(())
 }
 
-/// In a server the bot answers the message; a conversation with it alone needs no reference.
+/// In a server the bot replies to the message; a conversation with it alone needs no reference.
 fn origin_of(message: &Value) -> Origin {
     let is_direct = message["guild_id"].is_null();
     Origin {
@@ -93,7 +93,7 @@ fn origin_of(message: &Value) -> Origin {
     }
 }
 
-/// Whether a message in a server is for the bot: a mention, or an answer to it.
+/// Whether a message in a server is for the bot: a mention, or a reply to it.
 fn is_for(bot: &Bot, message: &Value) -> bool {
     let mentions = message["mentions"].as_array().into_iter().flatten();
     text_of(&message["referenced_message"]["author"], "id") == bot.id
@@ -142,14 +142,14 @@ fn words(bot: &Bot, message: &Value) -> String {
     text
 }
 
-/// The message that is answered, unless it is the bot's own: the agent knows those.
-fn quoted(bot: &Bot, answered: &Value) -> String {
-    let text = text_of(answered, "content");
-    if text.is_empty() || text_of(&answered["author"], "id") == bot.id {
+/// The message that is replied to, unless it is the bot's own: the agent knows those.
+fn quoted(bot: &Bot, replied_to: &Value) -> String {
+    let text = text_of(replied_to, "content");
+    if text.is_empty() || text_of(&replied_to["author"], "id") == bot.id {
         return String::new();
     }
     let cut: String = text.chars().take(QUOTED_CHARS).collect();
     let lines: Vec<String> = cut.lines().map(|line| ["> ", line, "\n"].concat()).collect();
-    let name = name_of(&answered["author"]).unwrap_or_default();
+    let name = name_of(&replied_to["author"]).unwrap_or_default();
     ["> ", name, ":\n", &lines.concat(), "\n"].concat()
 }

@@ -1,6 +1,6 @@
 //! Slash commands and buttons ("Receiving and Responding to Interactions").
 //!
-//! An interaction wants an answer within three seconds: that the reply comes later (type 5). Its token is good for the reply
+//! An interaction wants a response within three seconds: that the reply comes later (type 5). Its token is good for the reply
 //! for 15 minutes; a reply that comes after that is a message of its own.
 
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ const TOKEN_MS: u64 = 14 * 60 * 1000;
 const PING: u64 = 1;
 const APPLICATION_COMMAND: u64 = 2;
 const MESSAGE_COMPONENT: u64 = 3;
-/// Answers: `PONG`, `DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE`, and a message that only the user sees (flag 64).
+/// Responses: `PONG`, `DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE`, and a message that only the user sees (flag 64).
 const PONG: u64 = 1;
 const LATER: u64 = 5;
 const MESSAGE: u64 = 4;
@@ -28,23 +28,23 @@ pub fn request(request: &Incoming) -> Response {
     if interaction["type"] == PING {
         return Response::json(200, &json!({"type": PONG}));
     }
-    // The policy answers with a message of its own here: no request may go out before this one is answered.
-    let answer = match emit(&interaction, None) {
+    // The policy responds with a message of its own here: no request may go out before this one has its response.
+    let response = match emit(&interaction, None) {
         true => json!({"type": LATER}),
         false => refusal(),
     };
-    Response::json(200, &answer)
+    Response::json(200, &response)
 }
 
 /// An interaction that came through the gateway.
 pub fn happened(settings: &Settings, interaction: &Value) -> Result<(), Failure> {
-    let answer = match emit(interaction, Some(settings)) {
+    let response = match emit(interaction, Some(settings)) {
         true => json!({"type": LATER}),
         false => refusal(),
     };
     let path =
         format!("/interactions/{}/{}/callback", text_of(interaction, "id"), text_of(interaction, "token"));
-    match api::call(settings, "POST", &path, &answer) {
+    match api::call(settings, "POST", &path, &response) {
         // What came too late is gone: the reply will be a message of its own.
         Err(failure) if failure.is_permanent() => {
             host::warn(failure.words());

@@ -42,10 +42,10 @@ fn yes() -> bool {
 pub struct Origin {
     /// The channel, which may be a thread.
     pub channel: String,
-    /// The message to answer, in servers.
+    /// The message to reply to, in servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<String>,
-    /// The token of the interaction that is answered, and until when it is good, in milliseconds since 1970.
+    /// The token of the interaction that is replied to, and until when it is good, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interaction: Option<(String, u64)>,
 }
@@ -69,7 +69,9 @@ impl Channel for Discord {
     }
 
     fn status(settings: &Settings, origin: Origin, status: Status) {
-        if status.is_working() {
+        if let Some(text) = status.partial_reply() {
+            sending::show_partial(settings, &origin, text);
+        } else if status.is_working() {
             sending::show_typing(settings, &origin);
         }
     }

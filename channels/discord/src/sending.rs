@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tinclaw_kit::http::Request;
 use tinclaw_kit::multipart::Multipart;
 use tinclaw_kit::split::{Unit, split};
-use tinclaw_kit::{Attachment, Failure, Reply, host};
+use tinclaw_kit::{Attachment, Failure, Reply, growing, host};
 
 use crate::{Origin, Settings, api};
 
@@ -12,6 +12,13 @@ use crate::{Origin, Settings, api};
 const MAX_TEXT: usize = 2_000;
 /// The largest file that a bot may send ("Uploading Files").
 const MAX_FILE_BYTES: usize = 10 * 1024 * 1024;
+
+/// What is shown of a reply while it is written.
+const MAX_PARTIAL: usize = 1_990;
+/// The time between two changes of a message: Discord takes five in five seconds.
+const PARTIAL_INTERVAL_MS: u64 = 1_500;
+/// In place of the id of a message that is the response of an interaction.
+const INTERACTION: &str = "@original";
 
 enum Part<'a> {
     Text(String),
@@ -31,13 +38,55 @@ pub fn send(settings: &Settings, origin: &Origin, reply: &Reply) -> Result<(), F
         // A message with this nonce is made once within some minutes: an attempt that is repeated does no harm.
         let nonce = format!("{key:016x}-{number}");
         match part {
+            Part::Text(text) if number == 0 && replace_partial(settings, &origin, text)? => Ok(()),
             Part::Text(text) => post(settings, &origin, text, Some(&nonce)),
             Part::File(file) => upload(settings, &origin, file, &nonce),
         }
     })
 }
 
-/// Only the first message answers.
+/// Shows the reply while it is written: a message that is changed.
+pub fn show_partial(settings: &Settings, origin: &Origin, text: &str) {
+    let Some(text) = split(text, MAX_PARTIAL, Unit::Utf16).into_iter().next() else { return };
+    growing::show(&conversation(origin), PARTIAL_INTERVAL_MS, &text, |id, text| {
+        match (id, is_open(origin)) {
+            (Some(id), false) => edit(settings, origin, id, text).map(|()| id.to_owned()),
+            // The response of an interaction is the same message each time.
+            (_, true) => post(settings, origin, text, None).map(|()| INTERACTION.to_owned()),
+            (None, false) => {
+                let mut body = message(origin, None);
+                body["content"] = json!(text);
+                let sent = api::call(settings, "POST", &messages_of(origin), &body)?;
+                Ok(sent["id"].as_str().unwrap_or_default().to_owned())
+            }
+        }
+    });
+}
+
+/// Changes what was shown into the first message of the reply.
+fn replace_partial(settings: &Settings, origin: &Origin, text: &str) -> Result<bool, Failure> {
+    growing::replace(&conversation(origin), |id| match id {
+        INTERACTION => post(settings, origin, text, None),
+        id => edit(settings, origin, id, text),
+    })
+}
+
+fn conversation(origin: &Origin) -> String {
+    format!("{} {:?} {:?}", origin.channel, origin.reply_to, origin.interaction)
+}
+
+/// "Edit Message".
+fn edit(settings: &Settings, origin: &Origin, id: &str, text: &str) -> Result<(), Failure> {
+    let body = json!({"content": text, "allowed_mentions": {"parse": []}});
+    api::call(settings, "PATCH", &[&messages_of(origin), "/", id].concat(), &body).map(drop)
+}
+
+/// Whether the interaction that is replied to still takes its response.
+fn is_open(origin: &Origin) -> bool {
+    origin.interaction.as_ref().is_some_and(|(_, until)| host::now_millis() < *until)
+}
+
+/// Only the first message is a reply.
 fn behind(origin: &Origin) -> Origin {
     Origin { channel: origin.channel.clone(), ..Origin::default() }
 }
@@ -87,7 +136,7 @@ fn upload(settings: &Settings, origin: &Origin, file: &Attachment, nonce: &str) 
         "files[0]",
         &file.filename,
         kind,
-        file.data.clone(),
+        &file.data,
     );
     api::read(Request::post(api::url(settings, &messages_of(origin))).multipart(form).send()?).map(drop)
 }

@@ -21,7 +21,7 @@ pub trait Channel {
     /// in the workspace for the calls after the start, so mark what must not be stored with `#[serde(skip_serializing)]`.
     type Settings: Serialize + DeserializeOwned;
 
-    /// What a reply needs of the message that it answers: where to send it. A struct.
+    /// What a reply needs of the message that it belongs to: where to send it. A struct.
     type Origin: Serialize + DeserializeOwned;
 
     /// Called when the channel starts.
@@ -58,7 +58,7 @@ pub trait Channel {
     /// As [`reply`](Self::reply).
     fn broadcast(settings: &Self::Settings, user_id: &str, reply: Reply) -> Result<(), Failure> {
         let _ = (settings, user_id, reply);
-        Err(Failure::permanent("this channel only answers"))
+        Err(Failure::permanent("this channel only replies"))
     }
 
     /// Called once before the channel stops.
@@ -74,9 +74,15 @@ pub struct Status {
     pub kind: raw::StatusType,
     /// The same in words.
     pub message: String,
+    is_partial_reply: bool,
 }
 
 impl Status {
+    /// The reply so far, when this is not about what the agent does but what it has written.
+    pub fn partial_reply(&self) -> Option<&str> {
+        self.is_partial_reply.then_some(self.message.as_str())
+    }
+
     /// Whether the agent works on the message: the time to show that it types.
     pub fn is_working(&self) -> bool {
         use raw::StatusType::{Status, Thinking, ToolCompleted, ToolResult, ToolStarted};
@@ -117,7 +123,10 @@ impl<C: Channel> raw::Guest for Exported<C> {
 
     fn on_status(update: raw::StatusUpdate) {
         if let Ok(origin) = json::read(update.metadata_json.as_bytes()) {
-            C::status(&settings::<C>(), origin, Status { kind: update.status, message: update.message });
+            let is_partial_reply =
+                json::fields(&update.metadata_json).get("partial_reply") == Some(&true.into());
+            let status = Status { kind: update.status, message: update.message, is_partial_reply };
+            C::status(&settings::<C>(), origin, status);
         }
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Failure {
     /// The same request would be refused again: the reply becomes a dead letter at once.
     Permanent(String),
-    /// The host did not send the request, or nobody answered it: the host knows itself whether trying again helps.
+    /// The host did not send the request, or nobody responded to it: the host knows itself whether trying again helps.
     NotSent(String),
     /// The credentials are not accepted: as `Permanent`, and the channel is shown as degraded.
     Unauthorized(String),

@@ -1,10 +1,10 @@
 //! A host for the tests of a channel on the machine that develops it.
 //!
 //! ```
-//! use tinclaw_kit::fake::{FakeHost, Answer};
+//! use tinclaw_kit::fake::{FakeHost, FakeResponse};
 //! use tinclaw_kit::http::Request;
 //!
-//! let host = FakeHost::new().answering(|request| Answer::json(200, &format!("{{\"got\":\"{}\"}}", request.method)));
+//! let host = FakeHost::new().responding(|request| FakeResponse::json(200, &format!("{{\"got\":\"{}\"}}", request.method)));
 //! assert_eq!(Request::get("https://api.example/x").send()?.value()["got"], "GET");
 //! assert_eq!(host.requests().len(), 1);
 //! # Ok::<(), tinclaw_kit::Failure>(())
@@ -31,11 +31,11 @@ pub struct Sent {
     pub body: Vec<u8>,
 }
 
-/// What the service answers, or why there is no response.
+/// What the service responds, or why there is no response.
 #[derive(Clone, Debug)]
-pub struct Answer(Result<HttpResponse, String>);
+pub struct FakeResponse(Result<HttpResponse, String>);
 
-impl Answer {
+impl FakeResponse {
     /// A status and a body in JSON.
     pub fn json(status: u16, body: &str) -> Self {
         Self(Ok(HttpResponse { status, headers_json: "{}".into(), body: body.as_bytes().to_vec() }))
@@ -55,7 +55,7 @@ impl Answer {
     }
 }
 
-type Service = Rc<dyn Fn(&Sent) -> Answer>;
+type Service = Rc<dyn Fn(&Sent) -> FakeResponse>;
 
 #[derive(Default)]
 struct Inner {
@@ -88,8 +88,8 @@ impl FakeHost {
         Self(())
     }
 
-    /// A service that answers what this function says.
-    pub fn answering(self, service: impl Fn(&Sent) -> Answer + 'static) -> Self {
+    /// A service that responds what this function says.
+    pub fn responding(self, service: impl Fn(&Sent) -> FakeResponse + 'static) -> Self {
         CURRENT.with_borrow_mut(|host| host.service = Some(Rc::new(service)));
         self
     }

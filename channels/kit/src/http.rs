@@ -61,7 +61,7 @@ impl Request {
     }
 
     /// Sends a form with files.
-    pub fn multipart(self, form: Multipart) -> Self {
+    pub fn multipart(self, form: Multipart<'_>) -> Self {
         let (content_type, body) = form.finish();
         self.header("content-type", &content_type).body(body)
     }
@@ -99,7 +99,7 @@ impl Request {
     }
 }
 
-/// What the service answered.
+/// What the service responded.
 #[derive(Clone, Debug, Default)]
 pub struct Response {
     /// The status code.
@@ -150,7 +150,7 @@ impl Response {
 
     /// The failure that the status stands for, with these words.
     pub fn failure(&self, words: &str) -> Failure {
-        let words = format!("the service answered {}: {words}", self.status);
+        let words = format!("the service responded with {}: {words}", self.status);
         match self.status {
             401 => Failure::Unauthorized(words),
             400..=499 if !matches!(self.status, 408 | 409 | 425 | 429) => Failure::Permanent(words),
@@ -198,15 +198,15 @@ mod tests {
     #[test]
     fn a_status_says_whether_trying_again_helps() {
         for (status, expected) in [
-            (400, "permanent: the service answered 400: no"),
-            (401, "unauthorized: the service answered 401: no"),
-            (403, "permanent: the service answered 403: no"),
-            (408, "temporary: the service answered 408: no"),
-            (409, "temporary: the service answered 409: no"),
-            (425, "temporary: the service answered 425: no"),
-            (429, "temporary: the service answered 429: no"),
-            (500, "temporary: the service answered 500: no"),
-            (302, "temporary: the service answered 302: no"),
+            (400, "permanent: the service responded with 400: no"),
+            (401, "unauthorized: the service responded with 401: no"),
+            (403, "permanent: the service responded with 403: no"),
+            (408, "temporary: the service responded with 408: no"),
+            (409, "temporary: the service responded with 409: no"),
+            (425, "temporary: the service responded with 425: no"),
+            (429, "temporary: the service responded with 429: no"),
+            (500, "temporary: the service responded with 500: no"),
+            (302, "temporary: the service responded with 302: no"),
         ] {
             let failure = response(status, r#"{"description":"no"}"#).success().unwrap_err();
             assert_eq!(failure.to_string(), expected);

@@ -96,7 +96,7 @@ fn form_text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// What the channel answers.
+/// What the channel responds.
 #[derive(Clone, Debug)]
 pub struct Response {
     status: u16,

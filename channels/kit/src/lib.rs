@@ -64,6 +64,7 @@ mod cluster;
 mod failure;
 #[cfg(not(target_family = "wasm"))]
 pub mod fake;
+pub mod growing;
 pub mod host;
 pub mod http;
 mod incoming;

@@ -39,7 +39,7 @@ impl Message {
         self
     }
 
-    /// The conversation that the message belongs to: what is answered in order, and what the agent remembers.
+    /// The conversation that the message belongs to: what gets its replies in order, and what the agent remembers.
     pub fn thread(mut self, thread: impl Into<String>) -> Self {
         self.emitted.thread_id = Some(thread.into());
         self

@@ -5,7 +5,7 @@
 //! | `dm_policy` | `pairing` (default): unknown senders get a code that the operator approves; `allowlist`: they are ignored; `open`: everybody may talk |
 //! | `allow_from` | ids of those who may always talk; `*` is everybody |
 //! | `owner_id` | the owner's id, who may always talk |
-//! | `group_policy` | `mention` (default): in groups the bot must be mentioned, answered or commanded; `all`: it hears everything; `none`: it is deaf there |
+//! | `group_policy` | `mention` (default): in groups the bot must be mentioned, replied to or commanded; `all`: it hears everything; `none`: it is deaf there |
 //!
 //! People are known by the service's id, never by a name that they choose. In a group, whoever speaks to the bot must be
 //! somebody who may talk.
@@ -45,7 +45,7 @@ pub enum DmPolicy {
 /// What the bot hears in groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupPolicy {
-    /// Mentions, answers to it, and commands.
+    /// Mentions, replies to it, and commands.
     #[default]
     Mention,
     /// Everything.
@@ -59,7 +59,7 @@ pub enum GroupPolicy {
 pub enum Place {
     /// A conversation with the bot alone.
     Direct,
-    /// A group; whether the message is for the bot: a mention, an answer to it, a command.
+    /// A group; whether the message is for the bot: a mention, a reply to it, a command.
     Group {
         /// The message is for the bot.
         is_addressed: bool,
@@ -152,7 +152,7 @@ fn is_paired(channel: &str, sender: &str) -> bool {
 fn pair(channel: &str, sender: &str, about: Option<&str>) -> Verdict {
     let meta = serde_json::json!({"name": about}).to_string();
     match host::pairing_request(channel, sender, &meta) {
-        // A code is told once: who writes ten messages gets one answer.
+        // A code is told once: who writes ten messages gets one reply.
         Ok(request) if request.created => Verdict::Pair(format!(
             "I do not know you yet. Give this code to the operator: {0}\n\nThey approve it with: tinclaw pairing approve {channel} {0}",
             request.code

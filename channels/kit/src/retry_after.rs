@@ -9,11 +9,11 @@ use serde_json::Value;
 /// or `retry_after_ms` (Matrix client-server API, `M_LIMIT_EXCEEDED`). `now_ms`: milliseconds since 1970, for dates.
 pub fn of_response(header: Option<&str>, body: &[u8], now_ms: u64) -> Option<u64> {
     let wait = header.and_then(|value| of_header(value.trim(), now_ms)).or_else(|| of_body(body));
-    wait.map(|wait| wait.min(LONGEST_MS))
+    wait.map(|wait| wait.min(MAX_MS))
 }
 
 /// A day.
-const LONGEST_MS: u64 = 24 * 3600 * 1000;
+const MAX_MS: u64 = 24 * 3600 * 1000;
 
 fn of_header(value: &str, now_ms: u64) -> Option<u64> {
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -76,17 +76,17 @@ mod tests {
         let now = 784_111_777_000;
         for (case, header, body, expected) in [
             ("seconds", Some("30"), "", Some(30_000)),
-            ("too many digits", Some("99999999999999999999999"), "", Some(LONGEST_MS)),
+            ("too many digits", Some("99999999999999999999999"), "", Some(MAX_MS)),
             ("a date", Some("Sun, 06 Nov 1994 08:50:37 GMT"), "", Some(60_000)),
             ("a date that is over", Some("Sun, 06 Nov 1994 08:00:00 GMT"), "", Some(0)),
-            ("a leap day", Some("Tue, 29 Feb 2000 00:00:00 GMT"), "", Some(LONGEST_MS)),
+            ("a leap day", Some("Tue, 29 Feb 2000 00:00:00 GMT"), "", Some(MAX_MS)),
             ("no such month", Some("Sun, 06 Nob 1994 08:50:37 GMT"), "", None),
             ("no such hour", Some("Sun, 06 Nov 1994 24:50:37 GMT"), "", None),
             ("Telegram", None, r#"{"ok":false,"parameters":{"retry_after":7}}"#, Some(7_000)),
             ("Discord", None, r#"{"retry_after":0.25,"global":false}"#, Some(250)),
             ("Matrix", None, r#"{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":2000}"#, Some(2_000)),
             ("the header counts first", Some("1"), r#"{"retry_after":9}"#, Some(1_000)),
-            ("a day at most", None, r#"{"retry_after":1e300}"#, Some(LONGEST_MS)),
+            ("a day at most", None, r#"{"retry_after":1e300}"#, Some(MAX_MS)),
             ("nothing", Some("soon"), "slow down", None),
         ] {
             assert_eq!(of_response(header, body.as_bytes(), now), expected, "{case}");

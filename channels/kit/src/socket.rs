@@ -19,10 +19,11 @@ pub mod bindings {
     });
 }
 
-#[cfg(not(target_family = "wasm"))]
-use crate::fake as imports;
 #[cfg(target_family = "wasm")]
 use bindings::tinclaw::socket::host as imports;
+
+#[cfg(not(target_family = "wasm"))]
+use crate::fake as imports;
 
 /// A channel with a websocket.
 pub trait SocketChannel: Channel {

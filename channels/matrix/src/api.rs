@@ -71,18 +71,19 @@ pub fn me(settings: &Settings) -> Result<String, Failure> {
     if let Some(user) = state::find(USER) {
         return Ok(user);
     }
-    let answer = get(settings, "client/v3/account/whoami")?;
-    let Some(user) = answer["user_id"].as_str() else {
+    let account = get(settings, "client/v3/account/whoami")?;
+    let Some(user) = account["user_id"].as_str() else {
         return Err(Failure::temporary("the homeserver does not say who the bot is: is it a Matrix server?"));
     };
     state::set(USER, &user);
     Ok(user.to_owned())
 }
 
-/// Sends a message event. The same `transaction` never sends twice.
-pub fn send(settings: &Settings, room: &str, transaction: &str, content: &Value) -> Result<(), Refusal> {
+/// Sends a message event and returns its id. The same `transaction` never sends twice.
+pub fn send(settings: &Settings, room: &str, transaction: &str, content: &Value) -> Result<String, Refusal> {
     let path = room_path(room, &["send/m.room.message/", transaction].concat());
-    put(settings, &path, content).map(drop)
+    let sent = put(settings, &path, content)?;
+    Ok(sent["event_id"].as_str().unwrap_or_default().to_owned())
 }
 
 /// Shows for 20 s that the bot types.

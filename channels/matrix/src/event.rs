@@ -36,13 +36,13 @@ impl<'a> Event<'a> {
         (relation["rel_type"] == "m.thread").then(|| text(&relation["event_id"])).filter(|id| !id.is_empty())
     }
 
-    /// The event that it answers. In threads, clients that know none are shown an answer that is none.
-    pub fn answered(self) -> Option<&'a str> {
+    /// The event that it replies to. In threads, clients that know none are shown a reply that is none.
+    pub fn replied_to(self) -> Option<&'a str> {
         let relation = &self.0["content"]["m.relates_to"];
         relation["m.in_reply_to"]["event_id"].as_str().filter(|_| relation["is_falling_back"] != true)
     }
 
-    /// Its text: of a file, the caption. Without the quotation that older clients put before an answer.
+    /// Its text: of a file, the caption. Without the quotation that older clients put before a reply.
     pub fn body(self) -> &'a str {
         let content = self.content();
         let body = text(&content["body"]);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_told_without_its_quotation() {
+    fn a_reply_is_told_without_its_quotation() {
         let event = json!({"type": "m.room.message", "content": {"msgtype": "m.text",
             "body": "> <@a:b> one\n> two\n\nthree\n> four",
             "m.relates_to": {"m.in_reply_to": {"event_id": "$1"}}}});

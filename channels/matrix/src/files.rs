@@ -51,8 +51,8 @@ fn download(settings: &Settings, address: &str) -> Result<Vec<u8>, Failure> {
 pub fn upload(settings: &Settings, file: &Attachment) -> Result<String, Failure> {
     let path = ["media/v3/upload?filename=", &encoded(&file.filename)].concat();
     let request = Request::post(api::url(settings, &path)).header("content-type", &file.mime_type);
-    let answer: Value = api::read(request.body(file.data.clone()).send()?)?.value();
-    match answer["content_uri"].as_str() {
+    let uploaded: Value = api::read(request.body(file.data.clone()).send()?)?.value();
+    match uploaded["content_uri"].as_str() {
         Some(address) => Ok(address.to_owned()),
         None => Err(Failure::temporary("the homeserver does not say where it has put the file")),
     }

@@ -28,7 +28,7 @@ pub struct Origin {
     /// The event that began the thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<String>,
-    /// The event to answer, in rooms of more than two.
+    /// The event to reply to, in rooms of more than two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<String>,
 }
@@ -55,7 +55,9 @@ impl Channel for Matrix {
     }
 
     fn status(settings: &Settings, origin: Origin, status: Status) {
-        if status.is_working()
+        if let Some(text) = status.partial_reply() {
+            outgoing::show_partial(settings, &origin, text);
+        } else if status.is_working()
             && let Err(failure) = api::typing(settings, &origin.room)
         {
             host::log(host::LogLevel::Debug, failure.words());

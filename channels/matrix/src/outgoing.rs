@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tinclaw_kit::markdown::{plain, safe_html};
 use tinclaw_kit::split::{Unit, split};
-use tinclaw_kit::{Attachment, Failure, Reply, host, state};
+use tinclaw_kit::{Attachment, Failure, Reply, growing, host, state};
 
 use crate::settings::Settings;
 use crate::{Origin, api, files};
@@ -12,6 +12,8 @@ use crate::{Origin, api, files};
 const MAX_TEXT: usize = 16_000;
 /// Bytes of an event's content, with room for what the homeserver adds.
 const MAX_CONTENT: usize = 60_000;
+/// The time between two replacements of an event.
+const PARTIAL_INTERVAL_MS: u64 = 2_000;
 /// Files that remember which reply was sent last.
 const SENT_FILES: u64 = 32;
 
@@ -37,11 +39,66 @@ pub fn send(settings: &Settings, origin: &Origin, reply: &Reply) -> Result<(), F
         };
         // Nobody is notified but those who are in the room anyway ("User and room mentions").
         content["m.mentions"] = json!({});
+        let name = transaction.part(number);
+        if number == 0
+            && matches!(part, Part::Text(_))
+            && growing::replace(&conversation(origin), |id| {
+                send_formatted(settings, &origin.room, &name, replacement(id, &content)).map(drop)
+            })?
+        {
+            return Ok(());
+        }
         set_relation(&mut content, origin, number == 0);
-        send_formatted(settings, &origin.room, &transaction.part(number), content)
+        send_formatted(settings, &origin.room, &name, content).map(drop)
     })?;
     transaction.complete();
     Ok(())
+}
+
+/// Shows the reply while it is written: an event that others replace ("Event replacements").
+pub fn show_partial(settings: &Settings, origin: &Origin, text: &str) {
+    let Some(mut content) = texts_of(text.trim(), MAX_TEXT).into_iter().next() else { return };
+    content["m.mentions"] = json!({});
+    growing::show(&conversation(origin), PARTIAL_INTERVAL_MS, &plain_text(&content), |id, text| {
+        content["body"] = json!(text);
+        let html = [content["formatted_body"].as_str().unwrap_or_default(), growing::GOES_ON].concat();
+        content["formatted_body"] = json!(html);
+        let transaction = format!("tinclaw-partial-{}", host::now_millis());
+        match id {
+            Some(id) => send_formatted(settings, &origin.room, &transaction, replacement(id, &content))
+                .map(|_| id.to_owned()),
+            None => {
+                set_relation(&mut content, origin, true);
+                send_formatted(settings, &origin.room, &transaction, content.clone())
+            }
+        }
+    });
+}
+
+fn conversation(origin: &Origin) -> String {
+    format!("{} {:?}", origin.room, origin.thread)
+}
+
+fn plain_text(content: &Value) -> String {
+    content["body"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The event that replaces another one. Clients without replacements show the text behind an asterisk.
+fn replacement(id: &str, content: &Value) -> Value {
+    let mut event = content.clone();
+    event["body"] = json!(["* ", &plain_text(content)].concat());
+    event["m.new_content"] = content.clone();
+    event["m.relates_to"] = json!({"rel_type": "m.replace", "event_id": id});
+    if event.to_string().len() > MAX_CONTENT {
+        // The text is in it twice: as plain text it fits.
+        for text in ["", "/m.new_content"] {
+            if let Some(fields) = event.pointer_mut(text).and_then(Value::as_object_mut) {
+                fields.remove("format");
+                fields.remove("formatted_body");
+            }
+        }
+    }
+    event
 }
 
 /// Sends a text of the channel itself, such as a pairing code; when that fails, the log says so.
@@ -110,18 +167,18 @@ fn file_content(settings: &Settings, file: &Attachment) -> Result<Value, Failure
     )
 }
 
-/// Where it belongs: into a thread, or as an answer to an event. Only the first part is an answer.
+/// Where it belongs: into a thread, or as a reply to an event. Only the first part is a reply.
 fn set_relation(content: &mut Value, origin: &Origin, is_first: bool) {
-    let answered = origin.reply_to.as_ref().filter(|_| is_first);
+    let replied_to = origin.reply_to.as_ref().filter(|_| is_first);
     let mut relation = json!({});
     if let Some(thread) = &origin.thread {
         relation["rel_type"] = json!("m.thread");
         relation["event_id"] = json!(thread);
-        // What clients without threads show as answered.
-        relation["is_falling_back"] = json!(answered.is_none());
-        relation["m.in_reply_to"] = json!({"event_id": answered.unwrap_or(thread)});
-    } else if let Some(answered) = answered {
-        relation["m.in_reply_to"] = json!({"event_id": answered});
+        // What clients without threads show as replied to.
+        relation["is_falling_back"] = json!(replied_to.is_none());
+        relation["m.in_reply_to"] = json!({"event_id": replied_to.unwrap_or(thread)});
+    } else if let Some(replied_to) = replied_to {
+        relation["m.in_reply_to"] = json!({"event_id": replied_to});
     } else {
         return;
     }
@@ -129,7 +186,12 @@ fn set_relation(content: &mut Value, origin: &Origin, is_first: bool) {
 }
 
 /// Sends with the formatted text, and without it when the homeserver refuses that.
-fn send_formatted(settings: &Settings, room: &str, transaction: &str, content: Value) -> Result<(), Failure> {
+fn send_formatted(
+    settings: &Settings,
+    room: &str,
+    transaction: &str,
+    content: Value,
+) -> Result<String, Failure> {
     match api::send(settings, room, transaction, &content) {
         Err(refusal) if matches!(refusal.code.as_str(), "M_BAD_JSON" | "M_TOO_LARGE") => {
             let mut plain = content;

@@ -42,8 +42,8 @@ pub fn poll(settings: &Settings) -> Result<(), Failure> {
     }
     let me = api::me(settings)?;
     let since: Option<String> = state::find(SINCE);
-    let answer = match sync(settings, since.as_deref()) {
-        Ok(answer) => answer,
+    let news = match sync(settings, since.as_deref()) {
+        Ok(news) => news,
         Err(failure) => {
             if let Some(wait) = failure.retry_after_ms() {
                 state::set(PAUSED_UNTIL, &(host::now_millis() + wait));
@@ -51,11 +51,11 @@ pub fn poll(settings: &Settings) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    let Some(next) = answer["next_batch"].as_str() else {
+    let Some(next) = news["next_batch"].as_str() else {
         return Err(Failure::temporary("the homeserver's sync is not readable"));
     };
-    take_rooms(settings, &me, since.as_deref(), &answer["rooms"]["join"])?;
-    take_invites(settings, &me, &answer["rooms"]["invite"])?;
+    take_rooms(settings, &me, since.as_deref(), &news["rooms"]["join"])?;
+    take_invites(settings, &me, &news["rooms"]["invite"])?;
     state::set(SINCE, &next);
     Ok(())
 }
@@ -99,13 +99,12 @@ fn take_rooms(settings: &Settings, me: &str, since: Option<&str>, joined: &Value
 /// The events between two syncs that did not fit into the later one, the oldest first.
 fn missed(settings: &Settings, room: &str, since: &str, before: &str) -> Result<Vec<Value>, Failure> {
     let query = format!("messages?dir=b&limit={MAX_EVENTS}&from={}&to={}", encoded(before), encoded(since));
-    let mut answer = api::get(settings, &api::room_path(room, &query))?;
-    if answer["end"].is_string()
-        && answer["chunk"].as_array().is_some_and(|all| all.len() >= MAX_EVENTS as usize)
+    let mut page = api::get(settings, &api::room_path(room, &query))?;
+    if page["end"].is_string() && page["chunk"].as_array().is_some_and(|all| all.len() >= MAX_EVENTS as usize)
     {
         host::warn(&format!("{room}: more was written than is fetched; the oldest messages are left out"));
     }
-    let mut events = match answer["chunk"].take() {
+    let mut events = match page["chunk"].take() {
         Value::Array(events) => events,
         _ => Vec::new(),
     };
@@ -185,11 +184,11 @@ fn take(settings: &Settings, me: &str, id: &str, room: &mut Room, event: Event<'
         return;
     }
     let is_direct = room.members <= 2;
-    let answered = event.answered().and_then(|answered| fetch_event(settings, id, answered));
+    let replied_to = event.replied_to().and_then(|replied_to| fetch_event(settings, id, replied_to));
     let is_addressed = is_encrypted
         || event.mentions(me)
         || is_command(me, event.body())
-        || answered.as_ref().is_some_and(|event| Event(event).sender() == me);
+        || replied_to.as_ref().is_some_and(|event| Event(event).sender() == me);
     let place = if is_direct { Place::Direct } else { Place::Group { is_addressed } };
     match Policy::current().decide(CHANNEL, event.sender(), None, place) {
         Verdict::Ignored => return,
@@ -208,7 +207,7 @@ fn take(settings: &Settings, me: &str, id: &str, room: &mut Room, event: Event<'
     if is_direct {
         rooms::is_direct_with(event.sender(), id);
     }
-    emit(settings, me, id, is_direct, event, answered.as_ref().map(Event));
+    emit(settings, me, id, is_direct, event, replied_to.as_ref().map(Event));
 }
 
 fn emit(
@@ -217,9 +216,9 @@ fn emit(
     room: &str,
     is_direct: bool,
     event: Event<'_>,
-    answered: Option<Event<'_>>,
+    replied_to: Option<Event<'_>>,
 ) {
-    let mut content = quoted(me, answered);
+    let mut content = quoted(me, replied_to);
     content.push_str(&words(me, event));
     let file = event.has_file().then(|| files::fetch(settings, event));
     if let Some(Err(note)) = &file {
@@ -268,20 +267,20 @@ fn is_command(me: &str, body: &str) -> bool {
     first.strip_prefix('!').is_some_and(|name| name.eq_ignore_ascii_case(local_part(me)))
 }
 
-/// An event that is answered; nothing when it cannot be had, which says nothing about the answer.
+/// An event that is replied to; nothing when it cannot be had, which says nothing about the reply.
 fn fetch_event(settings: &Settings, room: &str, event: &str) -> Option<Value> {
     let path = api::room_path(room, &["event/", &encoded(event)].concat());
     api::get(settings, &path).ok().filter(Value::is_object)
 }
 
-/// A message that is answered, unless it is the bot's own: the agent knows those.
-fn quoted(me: &str, answered: Option<Event<'_>>) -> String {
-    let Some(answered) = answered.filter(|event| event.sender() != me && !event.body().is_empty()) else {
+/// A message that is replied to, unless it is the bot's own: the agent knows those.
+fn quoted(me: &str, replied_to: Option<Event<'_>>) -> String {
+    let Some(replied_to) = replied_to.filter(|event| event.sender() != me && !event.body().is_empty()) else {
         return String::new();
     };
-    let cut: String = answered.body().chars().take(QUOTED_CHARS).collect();
+    let cut: String = replied_to.body().chars().take(QUOTED_CHARS).collect();
     let lines: Vec<String> = cut.lines().map(|line| ["> ", line, "\n"].concat()).collect();
-    ["> ", local_part(answered.sender()), ":\n", &lines.concat(), "\n"].concat()
+    ["> ", local_part(replied_to.sender()), ":\n", &lines.concat(), "\n"].concat()
 }
 
 #[cfg(test)]

@@ -40,8 +40,8 @@ pub fn update(settings: &Settings, id: &str, room: &mut Room, summary: &Value) -
         [Some(joined), Some(invited)] => room.members = joined + invited,
         [None, None] if room.members > 0 => {}
         _ => {
-            let answer = api::get(settings, &api::room_path(id, "joined_members"))?;
-            room.members = answer["joined"].as_object().map_or(0, |joined| joined.len() as u64);
+            let members = api::get(settings, &api::room_path(id, "joined_members"))?;
+            room.members = members["joined"].as_object().map_or(0, |joined| joined.len() as u64);
         }
     }
     Ok(())
@@ -68,8 +68,8 @@ pub fn room_for(settings: &Settings, id: &str) -> Result<String, Failure> {
         return Ok(room);
     }
     let body = json!({"is_direct": true, "invite": [id], "preset": "trusted_private_chat"});
-    let answer = api::post(settings, "client/v3/createRoom", &body)?;
-    let room = answer["room_id"].as_str().unwrap_or_default().to_owned();
+    let created = api::post(settings, "client/v3/createRoom", &body)?;
+    let room = created["room_id"].as_str().unwrap_or_default().to_owned();
     is_direct_with(id, &room);
     Ok(room)
 }

@@ -52,12 +52,12 @@ impl<'a> Envelope<'a> {
         Some(["group.", &base64::encode(id.as_bytes())].concat())
     }
 
-    /// Whether it mentions this number, or answers a message of it.
+    /// Whether it mentions this number, or replies to a message of it.
     pub fn is_for(self, number: &str) -> bool {
         let quoted = &self.message["quote"];
-        let is_answer =
+        let is_reply =
             [&quoted["authorNumber"], &quoted["author"]].into_iter().any(|author| author == number);
-        is_answer || self.mentions().any(|mention| mention["number"] == number)
+        is_reply || self.mentions().any(|mention| mention["number"] == number)
     }
 
     fn mentions(self) -> impl Iterator<Item = &'a Value> {
@@ -80,7 +80,7 @@ impl<'a> Envelope<'a> {
         out.trim().to_owned()
     }
 
-    /// The message that it answers, unless that is of this number: as lines of a quotation.
+    /// The message that it replies to, unless that is of this number: as lines of a quotation.
     pub fn quoted(self, number: &str) -> String {
         let quoted = &self.message["quote"];
         let words = text(&quoted["text"]).unwrap_or_default();

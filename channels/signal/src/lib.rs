@@ -1,4 +1,5 @@
-//! Signal, through `signal-cli-rest-api` on the same network, in its mode `normal` or `native`.
+//! Signal, through `signal-cli-rest-api` on the same network. In its modes `normal` and `native` messages are fetched; in
+//! `json-rpc` they come through a websocket.
 //! <https://bbernhard.github.io/signal-cli-rest-api/>
 //!
 //! Messages are gone once they are fetched: each is given to the agent before anything can fail.
@@ -9,7 +10,7 @@ mod receiving;
 mod sending;
 
 use serde::{Deserialize, Serialize};
-use tinclaw_kit::{Channel, Failure, Registration, Reply, Status, channel, host};
+use tinclaw_kit::{Channel, Failure, Registration, Reply, SocketChannel, Status, host, socket_channel};
 
 /// The channel.
 #[derive(Debug)]
@@ -24,12 +25,28 @@ pub struct Settings {
     /// The bot's number, with a plus and the country's code.
     #[serde(default)]
     pub number: Option<String>,
+    /// The mode that signal-cli-rest-api runs in.
+    #[serde(default)]
+    pub mode: Mode,
     /// The time between two polls, in milliseconds, when the one before has not waited for anything.
     #[serde(default = "default_interval")]
     pub poll_interval_ms: u32,
     /// Whether reactions to messages are told to the agent.
     #[serde(default)]
     pub reactions: bool,
+}
+
+/// How signal-cli-rest-api runs (`MODE`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Messages are fetched.
+    #[default]
+    Native,
+    /// Messages are fetched.
+    Normal,
+    /// Messages come through a websocket.
+    JsonRpc,
 }
 
 impl Settings {
@@ -67,7 +84,11 @@ impl Channel for Signal {
             );
         }
         api::check_mode(settings)?;
-        Ok(Registration::new("Signal").poll(settings.poll_interval_ms))
+        let registration = Registration::new("Signal");
+        Ok(match settings.mode {
+            Mode::JsonRpc => registration,
+            Mode::Native | Mode::Normal => registration.poll(settings.poll_interval_ms),
+        })
     }
 
     fn poll(settings: &Settings) {
@@ -89,4 +110,11 @@ impl Channel for Signal {
     }
 }
 
-channel!(Signal);
+impl SocketChannel for Signal {
+    fn frame(settings: &Settings, text: &str) -> Result<(), Failure> {
+        receiving::take(settings, &serde_json::from_str(text).unwrap_or_default());
+        Ok(())
+    }
+}
+
+socket_channel!(Signal);

@@ -17,12 +17,15 @@ const MAX_BYTES: u64 = 20 * 1024 * 1024;
 pub fn poll(settings: &Settings) -> Result<(), Failure> {
     let url = format!("{}?timeout={WAIT_SECS}", api::of_number(settings, "/v1/receive/"));
     let received = api::read(Request::get(url).timeout_ms((WAIT_SECS + 10) * 1000).send()?)?;
-    for received in received.as_array().into_iter().flatten() {
-        if let Some(envelope) = Envelope::of(received) {
-            said(settings, envelope);
-        }
-    }
+    received.as_array().into_iter().flatten().for_each(|received| take(settings, received));
     Ok(())
+}
+
+/// Takes what has arrived.
+pub fn take(settings: &Settings, received: &Value) {
+    if let Some(envelope) = Envelope::of(received) {
+        said(settings, envelope);
+    }
 }
 
 fn said(settings: &Settings, envelope: Envelope<'_>) {

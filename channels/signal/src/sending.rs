@@ -27,7 +27,7 @@ pub fn send(settings: &Settings, origin: &Origin, reply: &Reply) -> Result<(), F
         return Err(Failure::permanent("the reply is empty"));
     }
     reply.send_parts(&parts, |number, part| {
-        // Only the first one quotes what it answers.
+        // Only the first one quotes what it replies to.
         let origin = Origin { quote: origin.quote.clone().filter(|_| number == 0), ..origin.clone() };
         match part {
             Part::Text(text) => post(settings, &origin, text, None),

@@ -1,4 +1,4 @@
-//! Calls of the Web API. It answers 200 to most errors; what happened is in the field `error`.
+//! Calls of the Web API. It responds with 200 to most errors; what happened is in the field `error`.
 
 use serde_json::{Value, json};
 use tinclaw_kit::http::{Request, Response};
@@ -29,16 +29,16 @@ pub fn url(method: &str) -> String {
     ["https://slack.com/api/", method].concat()
 }
 
-/// What a method answered.
+/// What a method responded.
 pub fn read(method: &str, response: Response) -> Result<Value, Failure> {
     let response = response.success()?;
-    let answer = response.value();
-    if answer["ok"] == true {
-        return Ok(answer);
+    let body = response.value();
+    if body["ok"] == true {
+        return Ok(body);
     }
-    let error = answer["error"].as_str().unwrap_or("no JSON");
+    let error = body["error"].as_str().unwrap_or("no JSON");
     let mut words = format!("{method}: {error}");
-    if let Some(needed) = answer["needed"].as_str() {
+    if let Some(needed) = body["needed"].as_str() {
         words.push_str(&format!(" (the app needs the scope {needed})"));
     }
     Err(match error {

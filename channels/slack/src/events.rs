@@ -114,7 +114,7 @@ fn said(event: &Value, message: &Value, is_edit: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// In a channel the bot answers in a thread below the message.
+/// In a channel the bot replies in a thread below the message.
 fn origin_of(channel: &str, thread: Option<&str>, ts: &str, is_direct: bool) -> Origin {
     let below = (!is_direct && !ts.is_empty()).then_some(ts);
     Origin { channel: channel.to_owned(), thread: thread.or(below).map(str::to_owned) }

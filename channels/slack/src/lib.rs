@@ -53,7 +53,10 @@ impl Channel for Slack {
     }
 
     fn status(_: &Settings, origin: Origin, status: Status) {
-        sending::show_status(&origin, status.is_working());
+        match status.partial_reply() {
+            Some(text) => sending::show_partial(&origin, text),
+            None => sending::show_status(&origin, status.is_working()),
+        }
     }
 
     fn broadcast(_: &Settings, user_id: &str, reply: Reply) -> Result<(), Failure> {

@@ -50,23 +50,23 @@ pub fn call<T: DeserializeOwned>(settings: &Settings, method: &str, body: &Value
 }
 
 /// Calls a method with a form, which may have files.
-pub fn upload(settings: &Settings, method: &str, form: Multipart) -> Result<Value, Refusal> {
+pub fn upload(settings: &Settings, method: &str, form: Multipart<'_>) -> Result<Value, Refusal> {
     read(method, Request::post(url(settings, method)).multipart(form).send()?)
 }
 
-/// What a method answered ("Making requests").
+/// What a method responded ("Making requests").
 pub fn read<T: DeserializeOwned>(method: &str, response: Response) -> Result<T, Refusal> {
-    let mut answer = response.value();
+    let mut body = response.value();
     if !response.is_success() {
-        let description = answer["description"].as_str().unwrap_or_default().to_owned();
+        let description = body["description"].as_str().unwrap_or_default().to_owned();
         return Err(Refusal {
             failure: response.failure(&[&description, " (", method, ")"].concat()),
             description,
-            moved_to: answer["parameters"]["migrate_to_chat_id"].as_i64(),
+            moved_to: body["parameters"]["migrate_to_chat_id"].as_i64(),
         });
     }
-    serde_json::from_value(answer["result"].take()).map_err(|error| {
-        Failure::temporary(format!("the answer of {method} is not readable: {error}")).into()
+    serde_json::from_value(body["result"].take()).map_err(|error| {
+        Failure::temporary(format!("the response of {method} is not readable: {error}")).into()
     })
 }
 

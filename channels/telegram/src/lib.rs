@@ -27,7 +27,7 @@ pub struct Origin {
     /// The topic of a group that has topics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<i64>,
-    /// The message to answer, in groups.
+    /// The message to reply to, in groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<i64>,
 }
@@ -39,6 +39,7 @@ impl Channel for Telegram {
     type Origin = Origin;
 
     fn start(settings: &Settings) -> Result<Registration, String> {
+        receiving::set_commands(settings);
         let registration = Registration::new("Telegram");
         let Some(base) = settings.webhook_base() else {
             return Ok(registration.poll(settings.poll_interval_ms));
@@ -74,7 +75,9 @@ impl Channel for Telegram {
     }
 
     fn status(settings: &Settings, origin: Origin, status: Status) {
-        if status.is_working() {
+        if let Some(text) = status.partial_reply() {
+            outgoing::show_partial(settings, &origin, text);
+        } else if status.is_working() {
             outgoing::show_typing(settings, &origin);
         }
     }

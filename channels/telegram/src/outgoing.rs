@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tinclaw_kit::markdown::{plain, telegram_html};
 use tinclaw_kit::multipart::Multipart;
 use tinclaw_kit::split::{Unit, split};
-use tinclaw_kit::{Attachment, Failure, Reply, host};
+use tinclaw_kit::{Attachment, Failure, Reply, growing, host};
 
 use crate::Origin;
 use crate::api::{self, Refusal};
@@ -12,6 +12,8 @@ use crate::settings::Settings;
 
 /// UTF-16 units of a message, after its marks are read ("sendMessage").
 const MAX_TEXT: usize = 4096;
+/// UTF-16 units of what is shown of a reply while it is written.
+const MAX_PARTIAL: usize = 4000;
 /// UTF-16 units of a caption ("sendDocument").
 const MAX_CAPTION: usize = 1024;
 /// The largest file that a bot may send ("Sending files").
@@ -34,13 +36,60 @@ pub fn send(settings: &Settings, origin: &Origin, reply: &Reply) -> Result<(), F
         return Err(Failure::permanent("the reply is empty"));
     }
     reply.send_parts(&parts, |number, part| {
-        // Only the first one points to what it answers.
+        // Only the first one points to what it replies to.
         let origin = Origin { reply_to: origin.reply_to.filter(|_| number == 0), ..origin.clone() };
         match part {
-            Part::Text(text) => send_text(settings, &origin, text),
+            Part::Text(text) if number == 0 && replace_partial(settings, &origin, text)? => Ok(()),
+            Part::Text(text) => send_text(settings, &origin, text).map(drop),
             Part::File(file, caption) => send_file(settings, &origin, file, caption.as_deref()),
         }
     })
+}
+
+/// Shows the reply while it is written: a message that is changed ("editMessageText").
+pub fn show_partial(settings: &Settings, origin: &Origin, text: &str) {
+    let Some(text) = texts_of(text, MAX_PARTIAL).into_iter().next() else { return };
+    growing::show(&conversation(origin), partial_interval(origin), &text, |id, text| match id {
+        Some(id) => edit_text(settings, origin, id, text).map(|()| id.to_owned()),
+        None => send_text(settings, origin, text),
+    });
+}
+
+/// Changes what was shown into the first message of the reply.
+fn replace_partial(settings: &Settings, origin: &Origin, text: &str) -> Result<bool, Failure> {
+    growing::replace(&conversation(origin), |id| edit_text(settings, origin, id, text))
+}
+
+fn conversation(origin: &Origin) -> String {
+    format!("{} {:?}", origin.chat_id, origin.topic)
+}
+
+/// A bot may send one message a second to a chat, and twenty a minute to a group ("My bot is hitting limits"); groups have
+/// negative ids.
+fn partial_interval(origin: &Origin) -> u64 {
+    if origin.chat_id < 0 { 3_500 } else { 1_100 }
+}
+
+/// `editMessageText`. That the text is the same is no failure.
+fn edit_text(settings: &Settings, origin: &Origin, id: &str, text: &str) -> Result<(), Failure> {
+    let message_id: i64 = id.parse().unwrap_or_default();
+    let edit = |text: String, parse_mode: Option<&str>| {
+        addressed(origin, |chat| {
+            let mut body = json!({"chat_id": chat, "message_id": message_id, "text": text});
+            if let Some(parse_mode) = parse_mode {
+                body["parse_mode"] = json!(parse_mode);
+            }
+            api::call::<Value>(settings, "editMessageText", &body)
+        })
+    };
+    let mut edited = edit(telegram_html(text), Some("HTML"));
+    if edited.as_ref().is_err_and(|refusal| refusal.says("can't parse entities")) {
+        edited = edit(plain(text), None);
+    }
+    match edited {
+        Err(refusal) if refusal.says("message is not modified") => Ok(()),
+        edited => Ok(edited.map(drop)?),
+    }
 }
 
 /// Sends a text of the channel itself, such as a pairing code; when that fails, the log says so.
@@ -81,14 +130,16 @@ fn texts_of(content: &str, limit: usize) -> Vec<String> {
         .collect()
 }
 
-fn send_text(settings: &Settings, origin: &Origin, text: &str) -> Result<(), Failure> {
+/// Sends a message; returns its id.
+fn send_text(settings: &Settings, origin: &Origin, text: &str) -> Result<String, Failure> {
     let with_marks = addressed(origin, |chat| {
         let mut body = json!({"chat_id": chat, "text": telegram_html(text), "parse_mode": "HTML"});
         set_place(&mut body, origin);
         api::call::<Value>(settings, "sendMessage", &body)
     });
+    let id = |message: Value| message["message_id"].to_string();
     match with_marks {
-        Ok(_) => Ok(()),
+        Ok(message) => Ok(id(message)),
         // The marks are refused, not the text.
         Err(refusal) if refusal.says("can't parse entities") => {
             let sent = addressed(origin, |chat| {
@@ -96,7 +147,7 @@ fn send_text(settings: &Settings, origin: &Origin, text: &str) -> Result<(), Fai
                 set_place(&mut body, origin);
                 api::call::<Value>(settings, "sendMessage", &body)
             });
-            Ok(sent.map(drop)?)
+            Ok(sent.map(id)?)
         }
         Err(refusal) if refusal.says("message thread not found") && origin.topic.is_some() => {
             send_text(settings, &Origin { topic: None, ..origin.clone() }, text)
@@ -206,5 +257,5 @@ fn upload(
             form = form.field("parse_mode", parse_mode);
         }
     }
-    api::upload(settings, method, form.file(field, &file.filename, &file.mime_type, file.data.clone()))
+    api::upload(settings, method, form.file(field, &file.filename, &file.mime_type, &file.data))
 }

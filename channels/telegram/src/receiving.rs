@@ -1,5 +1,7 @@
 //! Updates, by polling or by webhook, and what becomes of them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use tinclaw_kit::http::{Request, encoded};
 use tinclaw_kit::policy::{Place, Policy, Verdict};
@@ -20,6 +22,7 @@ const MAX_UPDATES: u32 = 20;
 /// Characters of a quoted message that the agent sees.
 const QUOTED_CHARS: usize = 300;
 
+const COMMANDS: &str = "commands";
 const OFFSET: &str = "offset";
 const PAUSED_UNTIL: &str = "paused_until";
 
@@ -39,6 +42,23 @@ pub fn set_webhook(settings: &Settings, url: &str) -> Result<(), Failure> {
     let body = json!({"url": url, "secret_token": secret, "allowed_updates": allowed_updates(settings)});
     api::call::<bool>(settings, "setWebhook", &body)?;
     Ok(())
+}
+
+/// `setMyCommands`, when the operator has changed them. Without them the bot works all the same.
+pub fn set_commands(settings: &Settings) {
+    let known: BTreeMap<String, String> = state::get(COMMANDS);
+    if known == settings.commands {
+        return;
+    }
+    let commands: Vec<Value> = settings
+        .commands
+        .iter()
+        .map(|(command, description)| json!({"command": command, "description": description}))
+        .collect();
+    match api::call::<bool>(settings, "setMyCommands", &json!({"commands": commands})) {
+        Ok(_) => state::set(COMMANDS, &settings.commands),
+        Err(refusal) => host::warn(&["the commands are not shown: ", refusal.failure.words()].concat()),
+    }
 }
 
 /// Says in the log what Telegram says about the webhook: it is the first place to look when nothing arrives.
@@ -215,7 +235,7 @@ fn may_talk(
 /// `CallbackQuery`: a button below a message of the bot was pressed. Its data is what the agent gets.
 fn pressed(settings: &Settings, query: &Value) {
     let id = text(&query["id"]).unwrap_or_default();
-    // Telegram shows a clock on the button until this is answered; it does not matter when it is too late for that.
+    // Telegram shows a clock on the button until this is responded to; it does not matter when it is too late for that.
     if let Err(refusal) =
         api::call::<bool>(settings, "answerCallbackQuery", &json!({"callback_query_id": id}))
     {
@@ -266,10 +286,10 @@ fn thread_of(origin: &Origin) -> String {
     }
 }
 
-/// Whether a message in a group is for the bot: an answer to it, a mention, a command that names no other bot.
+/// Whether a message in a group is for the bot: a reply to it, a mention, a command that names no other bot.
 fn is_for(bot: &Bot, message: Message<'_>) -> bool {
     let is_bot = |user: Option<User<'_>>| user.is_some_and(|user| user.id() == bot.id);
-    if is_bot(message.answered().and_then(Message::from)) {
+    if is_bot(message.replied_to().and_then(Message::from)) {
         return true;
     }
     message.entities().any(|entity| match entity.kind() {
@@ -287,12 +307,12 @@ fn is_name_of(bot: &Bot, mention: &str) -> bool {
     mention.strip_prefix('@').is_some_and(|name| name.eq_ignore_ascii_case(&bot.username))
 }
 
-/// What was written, as the agent reads it: without the bot's own name, with what it answers.
+/// What was written, as the agent reads it: without the bot's own name, with what it replies to.
 fn content_of(bot: &Bot, album: &[Message<'_>]) -> String {
     let mut content = String::new();
     for message in album {
-        if let Some(answered) = message.answered() {
-            content.push_str(&quoted(bot, answered));
+        if let Some(replied_to) = message.replied_to() {
+            content.push_str(&quoted(bot, replied_to));
         }
         let words = without_name(bot, message.text());
         if !content.is_empty() && !words.is_empty() && !content.ends_with('\n') {
@@ -317,13 +337,13 @@ fn without_words(message: &Value) -> String {
     }
 }
 
-/// A message that is answered, unless it is the bot's own: the agent knows those.
-fn quoted(bot: &Bot, answered: Message<'_>) -> String {
-    let user = answered.from();
-    if answered.text().is_empty() || user.is_some_and(|user| user.id() == bot.id) {
+/// A message that is replied to, unless it is the bot's own: the agent knows those.
+fn quoted(bot: &Bot, replied_to: Message<'_>) -> String {
+    let user = replied_to.from();
+    if replied_to.text().is_empty() || user.is_some_and(|user| user.id() == bot.id) {
         return String::new();
     }
-    let cut: String = answered.text().chars().take(QUOTED_CHARS).collect();
+    let cut: String = replied_to.text().chars().take(QUOTED_CHARS).collect();
     let name = user.map(User::name).unwrap_or_default();
     let lines: Vec<String> = cut.lines().map(|line| ["> ", line, "\n"].concat()).collect();
     ["> ", &name, ":\n", &lines.concat(), "\n"].concat()

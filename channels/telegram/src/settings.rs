@@ -1,5 +1,7 @@
 //! What the operator sets.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The settings of the channel.
@@ -17,6 +19,9 @@ pub struct Settings {
     /// The time between two polls, in milliseconds, when the one before has not waited for anything.
     #[serde(default = "default_interval")]
     pub poll_interval_ms: u32,
+    /// Commands that Telegram offers when somebody types `/`, each with its description: the agent gets them as messages.
+    #[serde(default)]
+    pub commands: BTreeMap<String, String>,
     /// Whether reactions to messages are told to the agent.
     #[serde(default)]
     pub reactions: bool,

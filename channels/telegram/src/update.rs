@@ -15,7 +15,7 @@ impl<'a> Message<'a> {
         Chat(&self.0["chat"])
     }
 
-    /// The topic. The number is set for answers in groups without topics, too; there it is no topic.
+    /// The topic. The number is set for replies in groups without topics, too; there it is no topic.
     pub fn topic(self) -> Option<i64> {
         self.0["message_thread_id"].as_i64().filter(|_| self.0["is_topic_message"] == true)
     }
@@ -29,8 +29,8 @@ impl<'a> Message<'a> {
         self.0.get("sender_chat").map(Chat)
     }
 
-    /// The message that it answers.
-    pub fn answered(self) -> Option<Message<'a>> {
+    /// The message that it replies to.
+    pub fn replied_to(self) -> Option<Message<'a>> {
         self.0.get("reply_to_message").map(Message)
     }
 

@@ -4,7 +4,7 @@
   const [banner, scroller, empty, older, log, typing, doing, jump, composer, text, attach, picker, chosen, send, room, fresh] =
     ["banner", "scroller", "empty", "older", "log", "typing", "doing", "jump", "composer", "text", "attach", "picker",
       "chosen", "send", "room", "fresh"].map($);
-  const LONGEST = 4000; // UTF-16 units of a message
+  const MAX_UNITS = 4000; // UTF-16 units of a message
   const LARGEST = 700000; // bytes of all files of a message: in base64 they fit into a request of 1 MiB
   const MAX_FILES = 8;
   const STORE = "tinclaw-chat-session";
@@ -46,7 +46,7 @@
     keep(STORE, id);
     return id;
   }
-  // Messages without an answer of the server: they survive a reload, without their files.
+  // Messages without a response of the server: they survive a reload, without their files.
   function unsent() {
     try { return JSON.parse(load(UNSENT) || "[]"); } catch { return []; }
   }
@@ -149,7 +149,7 @@
     last = { role, at };
     const who = document.createElement("span");
     who.className = "unseen";
-    who.textContent = role === "user" ? "You: " : role === "agent" ? "Answer: " : "Notice: ";
+    who.textContent = role === "user" ? "You: " : role === "agent" ? "Reply: " : "Notice: ";
     const bubble = document.createElement("div");
     bubble.className = "bubble";
     if (html === undefined) fill(bubble, content); else format(bubble, html);
@@ -233,9 +233,9 @@
     const began = Date.now();
     try {
       const query = new URLSearchParams({ session: mine, after: cursor, typing: working, partial });
-      const answer = await fetch(BASE + "/messages?" + query, { cache: "no-store", signal: abort.signal });
-      if (!answer.ok) throw new Error(String(answer.status));
-      const news = await answer.json();
+      const response = await fetch(BASE + "/messages?" + query, { cache: "no-store", signal: abort.signal });
+      if (!response.ok) throw new Error(String(response.status));
+      const news = await response.json();
       if (mine !== session) return;
       take(news, Date.now() - began);
       failures = 0;
@@ -290,16 +290,16 @@
     const limit = setTimeout(() => abort.abort(), 30000);
     let trouble = "";
     try {
-      const answer = await fetch(BASE + "/send", {
+      const response = await fetch(BASE + "/send", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ session: mine, id, text: content, files: attached }),
         signal: abort.signal,
       });
-      if (answer.status === 429) trouble = "Not sent: too many messages at once.";
-      else if (answer.status === 413) trouble = "Not sent: it is too large.";
-      else if (answer.status === 503) trouble = "Not sent: the server is busy.";
-      else if (!answer.ok) trouble = "Not sent: the server refused it (" + answer.status + ").";
+      if (response.status === 429) trouble = "Not sent: too many messages at once.";
+      else if (response.status === 413) trouble = "Not sent: it is too large.";
+      else if (response.status === 503) trouble = "Not sent: the server is busy.";
+      else if (!response.ok) trouble = "Not sent: the server refused it (" + response.status + ").";
     } catch {
       trouble = navigator.onLine ? "Not sent: the server cannot be reached." : "Not sent: you are offline.";
     }
@@ -320,7 +320,7 @@
 
   function submit() {
     const content = text.value.trim();
-    if ((!content && !files.length) || text.value.length > LONGEST) return;
+    if ((!content && !files.length) || text.value.length > MAX_UNITS) return;
     const id = randomId();
     const attached = files.map(({ name, type, data }) => ({ name, type, data }));
     const item = add("user", content, Date.now());
@@ -372,11 +372,12 @@
   function fit() {
     text.style.height = "";
     if (text.scrollHeight > text.clientHeight) text.style.height = text.scrollHeight + "px";
-    const left = LONGEST - text.value.length;
+    const left = MAX_UNITS - text.value.length;
     // Text over the limit stays: cutting it would lose the end unseen.
     send.disabled = left < 0 || !(text.value.trim() || files.length);
     room.classList.toggle("over", left < 0);
-    const words = left < 0 ? -left + " characters too many" : left < 200 ? left + " characters left" : "";
+    const count = Math.abs(left) === 1 ? "1 character " : Math.abs(left) + " characters ";
+    const words = left < 0 ? count + "too many" : left < 200 ? count + "left" : "";
     if (room.textContent !== words) room.textContent = words;
   }
 

@@ -15,11 +15,10 @@ mod requests;
 mod sessions;
 
 use serde::{Deserialize, Serialize};
+use sessions::{Role, Session};
 use tinclaw_kit::{
     Channel, Failure, Incoming, Registration, Reply, Response, Status, StatusType, channel, host,
 };
-
-use sessions::{Role, Session};
 
 /// The channel.
 #[derive(Debug)]

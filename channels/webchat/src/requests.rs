@@ -7,7 +7,7 @@ use crate::sessions::{self, Role, Session};
 use crate::{Origin, files};
 
 /// The longest message of a visitor, in characters. The page counts UTF-16 units, which are never fewer.
-const LONGEST_MESSAGE: usize = 4_000;
+const MAX_MESSAGE_CHARS: usize = 4_000;
 /// Files of one message.
 const MAX_FILES: usize = 8;
 /// How long a request for news waits, in seconds.
@@ -45,7 +45,7 @@ pub fn send(request: &Incoming) -> Outcome {
     if text.is_empty() && sent.is_empty() {
         return Err(refuse(400, "empty", "The message is empty."));
     }
-    if text.chars().count() > LONGEST_MESSAGE {
+    if text.chars().count() > MAX_MESSAGE_CHARS {
         return Err(refuse(413, "too_long", "The message is longer than 4000 characters."));
     }
     if id.len() > 64 {

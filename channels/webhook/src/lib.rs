@@ -5,6 +5,7 @@ mod template;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use template::{fill, fill_all, pointed, text_at};
 use tinclaw_kit::http::Request;
 use tinclaw_kit::policy::{Place, Policy, Verdict};
 use tinclaw_kit::split::{Unit, split};
@@ -12,8 +13,6 @@ use tinclaw_kit::{
     Attachment, Channel, Failure, File, Incoming, Message, Registration, Reply, Response, base64, channel,
     markdown, state,
 };
-
-use template::{fill, fill_all, pointed, text_at};
 
 /// The channel.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub struct Settings {
     text: String,
     /// The conversation; default the user.
     thread: String,
-    /// By which a repeat is recognised.
+    /// By which a duplicate is recognised.
     id: String,
     /// Files: a list of `{"name", "mime_type", "data": base64}`.
     files: String,
@@ -48,7 +47,7 @@ pub struct Settings {
     reply_limit: Option<usize>,
 }
 
-/// Whose message a reply answers.
+/// Whose message a reply belongs to.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Origin {
     user: String,
@@ -115,7 +114,7 @@ fn take(settings: &Settings, body: &Value) -> Response {
     };
     let files: Vec<File> = files_of(body.pointer(&settings.files).unwrap_or(&Value::Null));
     if text.trim().is_empty() && files.is_empty() {
-        // Senders give up on an address that answers errors; many of their events have no text.
+        // Senders give up on an address that responds with errors; many of their events have no text.
         return Response::json(200, &json!({"ok": true, "message": false}));
     }
     match Policy::current().decide("webhook", &user, None, Place::Direct) {

@@ -27,7 +27,7 @@ pub fn message(settings: &Settings, body: &Value) -> Result<Value, Failure> {
     read(Request::post(of_number(settings, "messages")).json(body).send()?)
 }
 
-/// What a call answered.
+/// What a call responded.
 pub fn read(response: Response) -> Result<Value, Failure> {
     if response.is_success() {
         return Ok(response.value());
@@ -37,7 +37,7 @@ pub fn read(response: Response) -> Result<Value, Failure> {
         return Err(response.failure("no JSON"));
     };
     let details = error["error_data"]["details"].as_str().or(error["message"].as_str()).unwrap_or_default();
-    let words = format!("WhatsApp answered {code}: {details}");
+    let words = format!("WhatsApp responded with {code}: {details}");
     Err(if TEMPORARY.contains(&code) || response.status >= 500 || response.status == 429 {
         Failure::Temporary { words, retry_after_ms: response.retry_after_ms() }
     } else if UNAUTHORIZED.contains(&code) {

@@ -21,7 +21,7 @@ pub struct Settings {
     /// The version of the Graph API. Meta ends each after two years.
     #[serde(default = "default_version")]
     pub api_version: String,
-    /// Whether replies quote the message that they answer.
+    /// Whether replies quote the message that they reply to.
     #[serde(default)]
     pub quote: bool,
 }
@@ -38,6 +38,9 @@ pub struct Origin {
     /// The message to quote and to mark as read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The message that the user has quoted, for the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quoted_message: Option<String>,
 }
 
 const PATH: &str = "/webhook/whatsapp";
@@ -71,7 +74,7 @@ impl Channel for WhatsApp {
     }
 
     fn broadcast(settings: &Settings, user_id: &str, reply: Reply) -> Result<(), Failure> {
-        sending::send(settings, &Origin { to: user_id.to_owned(), message: None }, &reply)
+        sending::send(settings, &Origin { to: user_id.to_owned(), ..Origin::default() }, &reply)
     }
 }
 

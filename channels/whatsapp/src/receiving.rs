@@ -60,7 +60,8 @@ fn said(settings: &Settings, value: &Value, message: &Value) {
     let name = list(&value["contacts"])
         .find(|contact| text(contact, "wa_id") == from)
         .and_then(|contact| contact["profile"]["name"].as_str());
-    let origin = Origin { to: from.to_owned(), message: Some(id.to_owned()) };
+    let quoted_message = message["context"]["id"].as_str().map(str::to_owned);
+    let origin = Origin { to: from.to_owned(), message: Some(id.to_owned()), quoted_message };
     match Policy::current().decide("whatsapp", from, name, Place::Direct) {
         Verdict::Allowed => {}
         Verdict::Ignored => return,

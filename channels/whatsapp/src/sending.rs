@@ -11,7 +11,7 @@ use crate::{Origin, Settings, api};
 
 /// Characters of a message are 4,096 ("Text Messages"). A link is longer than in Markdown, and a table is wider.
 const MAX_TEXT: usize = 3_600;
-const LONGEST_TEXT: usize = 4_096;
+const MAX_TEXT_CHARS: usize = 4_096;
 /// The largest document ("Media", "Supported Media Types").
 const MAX_FILE_BYTES: usize = 50 * 1024 * 1024;
 
@@ -39,7 +39,7 @@ pub fn send(settings: &Settings, origin: &Origin, reply: &Reply) -> Result<(), F
 
 /// Cuts a text so that each part fits as it is shown.
 fn texts_of(content: &str, limit: usize) -> Vec<String> {
-    let fits = |part: &String| Unit::Chars.count(&whatsapp(part)) <= LONGEST_TEXT || limit <= 64;
+    let fits = |part: &String| Unit::Chars.count(&whatsapp(part)) <= MAX_TEXT_CHARS || limit <= 64;
     split(content, limit, Unit::Chars)
         .into_iter()
         .flat_map(|part| if fits(&part) { vec![part] } else { texts_of(&part, limit / 2) })
@@ -79,7 +79,7 @@ fn send_file(settings: &Settings, origin: &Origin, file: &Attachment) -> Result<
         "file",
         &file.filename,
         mime_type,
-        file.data.clone(),
+        &file.data,
     );
     let uploaded = api::read(Request::post(api::of_number(settings, "media")).multipart(form).send()?)?;
     let kind = kind_of(file);

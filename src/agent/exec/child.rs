@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::model::deadline::deadline_after;
-
 use super::ExecSettings;
 use crate::agent::message::MAX_LINE_BYTES;
 use crate::agent::text::lossy;
+use crate::model::deadline::deadline_after;
 
 /// How long a process has after its input ended, and again after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,7 +19,7 @@ const MAX_ERROR_LINE_BYTES: usize = 4096;
 
 /// A running process. It leads a group of its own, so that Ctrl-C at the terminal reaches only the host, and so that
 /// what it started ends with it.
-pub(super) struct Running {
+pub(super) struct AgentProcess {
     child: Child,
     group: Option<Pid>,
 }
@@ -36,7 +35,7 @@ pub(super) struct Pipes {
 const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
 /// Starts a command with the shell, with an environment of its own.
-pub(super) fn start(settings: &ExecSettings) -> io::Result<(Running, Pipes)> {
+pub(super) fn start(settings: &ExecSettings) -> io::Result<(AgentProcess, Pipes)> {
     let names = PASSED_ON.into_iter().chain(settings.env.iter().map(String::as_str));
     let environment = names.filter_map(|name| Some((name, std::env::var_os(name)?)));
     let mut child = Command::new("/bin/sh")
@@ -55,10 +54,10 @@ pub(super) fn start(settings: &ExecSettings) -> io::Result<(Running, Pipes)> {
         return Err(io::Error::other("its pipes are missing"));
     };
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    Ok((Running { child, group }, Pipes { input, output, errors }))
+    Ok((AgentProcess { child, group }, Pipes { input, output, errors }))
 }
 
-impl Running {
+impl AgentProcess {
     /// Ends the process, whose input has been closed: waits, then asks, then kills. What it left running in its group is
     /// killed too.
     pub(super) fn end(mut self) -> Option<ExitStatus> {

@@ -42,9 +42,10 @@ impl<D> InFlightMessages<D> {
         self.0.remove(&id).map(|open| open.delivery)
     }
 
-    /// A message whose time is over, and since when the process was silent about it.
+    /// The message whose time has been over for longest, and since when the process was silent about it.
     pub fn remove_expired(&mut self, now: Instant) -> Option<(u64, D, Instant)> {
-        let id = self.0.iter().find(|(_, open)| open.until <= now).map(|(id, _)| *id)?;
+        let expired = self.0.iter().filter(|(_, open)| open.until <= now);
+        let id = expired.min_by_key(|(_, open)| open.until).map(|(id, _)| *id)?;
         self.0.remove(&id).map(|open| (id, open.delivery, open.since))
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use wit_abi::types::{AgentResponse, StatusType};
 
-use crate::agent::response::{ResponseFields, null_is_default, read};
+use crate::agent::response::{ResponseError, ResponseFields, null_is_default, read};
 use crate::agent::status::status_type;
 
 /// The longest delay of a message that an agent refuses for now.
@@ -32,7 +32,7 @@ pub(in crate::agent) enum AgentLine {
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::agent) struct BadLine {
     /// What is wrong with it.
-    pub error: String,
+    pub error: ResponseError,
     /// The message that it seems to be about.
     pub id: Option<u64>,
     /// Whether the agent seems to think that it has dealt with that message.
@@ -41,7 +41,7 @@ pub(in crate::agent) struct BadLine {
 
 /// Reads one line of an agent. Unknown fields are ignored.
 pub(in crate::agent) fn parse_line(line: &str) -> Result<AgentLine, BadLine> {
-    let kind = read::<Kind>(line).map(|kind| kind.kind);
+    let kind = read::<LineKind>(line).map(|kind| kind.kind);
     let parsed = match &kind {
         Ok(kind) => parse_kind(kind, line),
         Err(error) => Err(error.clone()),
@@ -53,7 +53,7 @@ pub(in crate::agent) fn parse_line(line: &str) -> Result<AgentLine, BadLine> {
     })
 }
 
-fn parse_kind(kind: &str, line: &str) -> Result<AgentLine, String> {
+fn parse_kind(kind: &str, line: &str) -> Result<AgentLine, ResponseError> {
     match kind {
         "reply" => {
             let ReplyLine { id, done } = read(line)?;
@@ -68,16 +68,16 @@ fn parse_kind(kind: &str, line: &str) -> Result<AgentLine, String> {
         "broadcast" => {
             let BroadcastLine { channel, user_id } = read(line)?;
             let response = read::<ResponseFields>(line)?.into_response()?;
-            let response = response.ok_or("a broadcast without `content`")?;
+            let response = response.ok_or(ResponseError::BroadcastOfNothing)?;
             Ok(AgentLine::Broadcast { channel, user_id, response })
         }
-        _ => Err(format!("type: {kind:?} is unknown: known are reply, done, nack, status, broadcast")),
+        _ => Err(ResponseError::UnknownType(kind.to_owned())),
     }
 }
 
 #[derive(Deserialize)]
 #[serde(expecting = "an object")]
-struct Kind {
+struct LineKind {
     #[serde(rename = "type")]
     kind: String,
 }
@@ -256,10 +256,14 @@ mod tests {
                 "a broadcast without `content`",
             ),
         ] {
-            assert_eq!(parse_line(line).map_err(|bad| bad.error), Err(expected.to_owned()), "{line}");
+            assert_eq!(
+                parse_line(line).map_err(|bad| bad.error.to_string()),
+                Err(expected.to_owned()),
+                "{line}"
+            );
         }
         let asleep = parse_line(r#"{"type":"status","id":"1","status":"asleep"}"#).unwrap_err();
-        assert!(asleep.error.starts_with(r#"status: "asleep" is not a status"#), "{asleep:?}");
+        assert!(asleep.error.to_string().starts_with(r#"status: "asleep" is not a status"#), "{asleep:?}");
     }
 
     #[test]

@@ -4,17 +4,16 @@ use std::time::Instant;
 
 use wit_abi::types::AgentResponse;
 
-use crate::host::Host;
-use crate::inbox::Delivery;
-use crate::model::escape::escaped;
-
 use super::child::Line;
 use super::in_flight::lease;
 use super::line::{AgentLine, BadLine, id_within, parse_line};
 use super::{ExecAgent, IgnoredLine};
-use crate::agent::message::MAX_LINE_BYTES;
 use crate::agent::outcome::{self, Recipient};
 use crate::agent::quote::{quote, redacted};
+use crate::agent::response::ResponseError;
+use crate::host::Host;
+use crate::inbox::Delivery;
+use crate::model::escape::escaped;
 
 /// The process that said something, or that is tried alone.
 pub(super) trait Process {
@@ -179,6 +178,9 @@ impl Process for ExecAgent {
 
 /// A line that was not kept as a whole: what it says about its message is in its beginning.
 fn too_long(beginning: &str) -> BadLine {
-    let error = format!("longer than {MAX_LINE_BYTES} bytes");
-    BadLine { error, id: id_within(beginning), is_final: beginning.contains("\"reply\"") }
+    BadLine {
+        error: ResponseError::TooLong,
+        id: id_within(beginning),
+        is_final: beginning.contains("\"reply\""),
+    }
 }

@@ -4,15 +4,15 @@ use std::io::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::host::Host;
-use crate::inbox::Delivery;
-use crate::model::human_duration::HumanDuration;
-
 use super::ExecAgent;
-use super::child::{self, Pipes, Running};
+use super::child::{self, AgentProcess, Pipes};
 use super::in_flight::lease;
 use crate::agent::message::message_json;
 use crate::agent::outcome;
+use crate::host::Host;
+use crate::inbox::Delivery;
+use crate::model::human_duration::HumanDuration;
+use crate::model::scoped_thread::spawn_scoped;
 
 /// The wait before a program that died is restarted; it doubles.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
@@ -24,7 +24,7 @@ const GOOD_RUN: Duration = Duration::from_secs(60);
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why the supervisor turns to a process.
-enum Turn {
+enum SupervisorEvent {
     /// It writes no more, or the agent is to stop.
     Ended,
     /// It has not said anything for the whole time of a message.
@@ -37,7 +37,7 @@ impl ExecAgent {
     pub(super) fn feed(&self, host: &Host) {
         while self.wait_for_place() {
             let Ok(delivery) = host.messages().recv() else { break };
-            if self.state().suspects.contains(&delivery.id().0) {
+            if self.state().suspects.contains_key(&delivery.id().0) {
                 // Others may be tried before it.
                 delivery.extend(lease(self.settings.timeout).saturating_mul(8));
                 self.state().to_try.push_back(delivery);
@@ -60,16 +60,14 @@ impl ExecAgent {
 
     /// The line of a message. One that cannot be read from the store is redelivered: the agent never saw it.
     pub(super) fn line_of(&self, host: &Host, delivery: Delivery) -> Option<(Delivery, String)> {
-        let line = message_json(&delivery, |index| {
-            delivery.attachment_data(index).map_err(|error| error.to_string())
-        });
+        let line = message_json(&delivery, |index| delivery.attachment_data(index));
         match line {
             Ok(mut line) => {
                 line.push('\n');
                 Some((delivery, line))
             }
             Err(error) => {
-                self.warn_of_failure(&format!("message {} cannot be read: {error}", delivery.id()));
+                self.warn_of_failure(&format!("message {} is delivered later: {error}", delivery.id()));
                 outcome::release(host, delivery, UNREADABLE_PAUSE);
                 None
             }
@@ -90,6 +88,8 @@ impl ExecAgent {
         // Recorded as in flight before it is written: the response may be quick.
         state.open.insert(id, delivery, Instant::now(), self.settings.timeout);
         drop(state);
+        // Its time runs from here on: a process that does not read may never take all of the line.
+        self.changed.notify_all();
         let written = input.write_all(line.as_bytes()).and_then(|()| input.flush());
         let mut state = self.state();
         if state.process == process && written.is_ok() && !state.is_over {
@@ -128,7 +128,7 @@ impl ExecAgent {
     }
 
     /// From the start of a process to its end.
-    fn attend(&self, host: &Host, running: Running, pipes: Pipes) {
+    fn attend(&self, host: &Host, running: AgentProcess, pipes: Pipes) {
         let Pipes { input, output, errors } = pipes;
         {
             let mut state = self.state();
@@ -140,8 +140,8 @@ impl ExecAgent {
             self.changed.notify_all();
         }
         thread::scope(|scope| {
-            scope.spawn(|| self.log_errors(child::error_lines(errors)));
-            scope.spawn(|| {
+            let log_errors = || self.log_errors(child::error_lines(errors));
+            let read_lines = || {
                 for line in child::output_lines(output) {
                     self.state().last_line = Some(Instant::now());
                     self.take_line(host, self, &line);
@@ -151,39 +151,47 @@ impl ExecAgent {
                 state.input = None;
                 state.alive_since = None;
                 self.changed.notify_all();
-            });
+            };
+            let readers = spawn_scoped(scope, "tinclaw-agent-errors", log_errors)
+                .and_then(|_| spawn_scoped(scope, "tinclaw-agent-lines", read_lines));
+            if let Err(error) = readers {
+                host.agent_report().failed(&error.to_string());
+                self.warn_of_failure(&error.to_string());
+                return self.part(host, running);
+            }
             match self.watch(host) {
-                Turn::Ended => self.part(host, running),
-                Turn::Stuck => self.replace(host, running),
+                SupervisorEvent::Ended => self.part(host, running),
+                SupervisorEvent::Stuck => self.replace(host, running),
             }
         });
         self.log_suppressed();
     }
 
     /// Waits for the end of the process; meanwhile fails the messages that it does not reply to in time.
-    fn watch(&self, host: &Host) -> Turn {
+    fn watch(&self, host: &Host) -> SupervisorEvent {
         let mut state = self.state();
         loop {
             if state.alive_since.is_none() || state.is_over {
-                return Turn::Ended;
+                return SupervisorEvent::Ended;
             }
             let now = Instant::now();
             if let Some((id, delivery, silent_since)) = state.open.remove_expired(now) {
                 state.suspect(id);
+                let is_alone = state.open.len() == 0;
                 let is_stuck = state.last_line.is_none_or(|last| last < silent_since);
                 drop(state);
                 let error = format!("no response within {}", HumanDuration(self.settings.timeout));
                 self.warn_of_failure(&format!("the agent did not reply to message {id}: {error}"));
-                outcome::fail(host, delivery, &error, None);
+                self.fail_if_alone(host, delivery, &error, is_alone, None);
                 self.changed.notify_all();
                 if is_stuck {
-                    return Turn::Stuck;
+                    return SupervisorEvent::Stuck;
                 }
                 state = self.state();
                 continue;
             }
             let wait = state.open.next_expiry().map(|until| until.saturating_duration_since(now));
-            // A message that is delivered meanwhile wakes this thread.
+            // A message that is put in flight meanwhile wakes this thread.
             let wait = wait.unwrap_or(Duration::from_secs(3600));
             state = match self.changed.wait_timeout(state, wait) {
                 Ok((state, _)) => state,
@@ -194,7 +202,7 @@ impl ExecAgent {
 
     /// Ends a process that has ended its output, and requeues what it has not replied to: one of these messages may have
     /// killed it, so each is tried alone.
-    fn part(&self, host: &Host, running: Running) {
+    fn part(&self, host: &Host, running: AgentProcess) {
         self.close_input();
         let status = running.end();
         let open = self.take_open();
@@ -208,20 +216,37 @@ impl ExecAgent {
             host.agent_report().failed(&text);
             self.warn_of_failure(&text);
         }
+        let is_alone = open.len() == 1;
         for (id, delivery) in open {
             if is_over {
                 outcome::release(host, delivery, Duration::ZERO);
             } else {
                 self.state().suspect(id);
                 let error = format!("the agent ended ({status}) while it had this message");
-                outcome::fail(host, delivery, &error, Some(Duration::ZERO));
+                self.fail_if_alone(host, delivery, &error, is_alone, Some(Duration::ZERO));
             }
         }
         self.changed.notify_all();
     }
 
+    /// Only what the process had alone has failed. Of several messages any may be the cause, and each is tried alone.
+    fn fail_if_alone(
+        &self,
+        host: &Host,
+        delivery: Delivery,
+        error: &str,
+        is_alone: bool,
+        delay: Option<Duration>,
+    ) {
+        if is_alone {
+            outcome::fail(host, delivery, error, delay);
+        } else {
+            outcome::release(host, delivery, Duration::ZERO);
+        }
+    }
+
     /// Ends a process that is stuck at one message. It is no failure of the others.
-    fn replace(&self, host: &Host, running: Running) {
+    fn replace(&self, host: &Host, running: AgentProcess) {
         let timeout = HumanDuration(self.settings.timeout);
         let text = format!("the agent has said nothing for {timeout}: its process is replaced");
         host.agent_report().failed(&text);

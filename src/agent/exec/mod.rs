@@ -1,7 +1,7 @@
 //! A program that reads messages and writes responses as JSON lines.
 //!
-//! Three threads: one takes messages and writes them, one starts the process, reads what it says and starts it again when
-//! it dies, one tries alone what may have killed it. A message that was in flight when the process died is tried in a process of its own, so
+//! One thread takes messages and writes them, one starts the process, reads what it says and starts it again when
+//! it dies, and up to four try alone what may have killed it. A message that was in flight when the process died is tried in a process of its own, so
 //! that no message costs other people more than one restart.
 //!
 //! | file | job |
@@ -22,31 +22,42 @@ mod lines;
 mod main_process;
 mod trial;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::process::ChildStdin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::host::Host;
-use crate::inbox::Delivery;
-use crate::model::log_throttle::LogThrottle;
-use crate::secrets::Secret;
+use in_flight::InFlightMessages;
+use serde::Deserialize;
 
 use super::Agent;
-use in_flight::InFlightMessages;
+use crate::host::Host;
+use crate::inbox::Delivery;
+use crate::model::bounded;
+use crate::model::log_throttle::LogThrottle;
+use crate::model::scoped_thread::spawn_scoped;
+use crate::net::without_credentials;
+use crate::secrets::Secret;
 
+/// Suspects that are tried at a time, each in a process of its own.
+const MAX_TRIALS: usize = 4;
 /// Suspects that are remembered.
 const MAX_SUSPECTS: usize = 10_000;
 
 /// How an `exec` agent is run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Deserialises from the fields of `[agent]` in `tinclaw.toml`; the command is part of `kind` there.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default = "ExecSettings::without_command", deny_unknown_fields)]
 pub struct ExecSettings {
     /// The command, for `sh -c`.
+    #[serde(skip)]
     pub command: String,
     /// Messages that the process has at a time. Default 8.
+    #[serde(deserialize_with = "bounded::count::<_, _, 1, 1024>")]
     pub concurrency: usize,
     /// How long the process may be silent about a message before that attempt has failed. Default 10 min.
+    #[serde(rename = "timeout_secs", deserialize_with = "bounded::secs::<_, 1, 3600>")]
     pub timeout: Duration,
     /// Variables of the host's environment that the process gets besides `PATH`, `HOME`, `LANG` and `TZ`.
     pub env: Vec<String>,
@@ -62,6 +73,10 @@ impl ExecSettings {
             timeout: Duration::from_secs(600),
             env: Vec::new(),
         }
+    }
+
+    fn without_command() -> Self {
+        Self::new("")
     }
 }
 
@@ -94,7 +109,7 @@ struct ProcessState {
     /// When the process last said anything.
     last_line: Option<Instant>,
     /// Messages that were in flight when a process died, or that it did not reply to in time.
-    suspects: HashSet<u64>,
+    suspects: HashMap<u64, Suspicion>,
     /// Suspects that wait to be tried alone.
     to_try: VecDeque<Delivery>,
     is_over: bool,
@@ -103,11 +118,29 @@ struct ProcessState {
 impl ProcessState {
     /// The message is tried alone next time.
     fn suspect(&mut self, id: u64) {
-        if self.suspects.len() >= MAX_SUSPECTS {
+        if self.suspects.len() >= MAX_SUSPECTS && !self.suspects.contains_key(&id) {
             self.suspects.clear();
         }
-        self.suspects.insert(id);
+        self.suspects.entry(id).or_insert(Suspicion::Possible);
     }
+
+    /// The suspect to try next: those that failed alone come after all others. `may_have_failed` is whether it may be one of these.
+    fn next_to_try(&mut self, may_have_failed: bool) -> Option<Delivery> {
+        let has_failed =
+            |delivery: &Delivery| self.suspects.get(&delivery.id().0) == Some(&Suspicion::FailedAlone);
+        let other = self.to_try.iter().position(|delivery| !has_failed(delivery));
+        let at = other.or((may_have_failed && !self.to_try.is_empty()).then_some(0))?;
+        self.to_try.remove(at)
+    }
+}
+
+/// How much is known about a suspect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Suspicion {
+    /// It was in flight when a process died or was stuck.
+    Possible,
+    /// So did a process that had nothing else.
+    FailedAlone,
 }
 
 /// Why a line of the program is ignored.
@@ -171,8 +204,21 @@ impl Agent for ExecAgent {
     fn serve(&self, host: &Host) {
         host.agent_report().begin("exec");
         thread::scope(|scope| {
-            scope.spawn(|| self.supervise(host));
-            scope.spawn(|| self.try_suspects(host));
+            // With several, one is kept for suspects that have not failed alone, so that hanging ones hold nobody else up.
+            let trials = self.settings.concurrency.clamp(1, MAX_TRIALS);
+            let started = (0..trials)
+                .try_for_each(|at| {
+                    let may_have_failed = at > 0 || trials == 1;
+                    let work = move || self.try_suspects(host, may_have_failed);
+                    spawn_scoped(scope, "tinclaw-agent-suspects", work).map(drop)
+                })
+                .and_then(|()| spawn_scoped(scope, "tinclaw-agent-process", || self.supervise(host)));
+            if let Err(error) = started {
+                host.agent_report().failed(&error.to_string());
+                log::error!("the agent is not run: {error}");
+                self.stop();
+                return;
+            }
             self.feed(host);
         });
     }
@@ -186,11 +232,25 @@ impl Agent for ExecAgent {
     }
 
     fn describe(&self) -> String {
-        format!("exec: {}", self.settings.command)
+        format!("exec: {}", without_credentials(&self.settings.command))
     }
 
     fn stop_timeout(&self) -> Duration {
         // The process has 2 s after the end of its input, and 2 s after SIGTERM.
         Duration::from_secs(6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_suspects_are_remembered_and_one_more_makes_room() {
+        let mut state = ProcessState::default();
+        (0..MAX_SUSPECTS as u64).for_each(|id| state.suspect(id));
+        assert_eq!(state.suspects.len(), MAX_SUSPECTS);
+        state.suspect(MAX_SUSPECTS as u64);
+        assert_eq!(state.suspects, HashMap::from([(MAX_SUSPECTS as u64, Suspicion::Possible)]));
     }
 }

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use crate::host::Host;
-use crate::inbox::Delivery;
-use crate::model::human_duration::HumanDuration;
-
-use super::ExecAgent;
 use super::child::{self, Pipes};
 use super::in_flight::{InFlightMessages, lease};
 use super::lines::Process;
+use super::{ExecAgent, Suspicion};
 use crate::agent::outcome::{self, Recipient};
+use crate::host::Host;
+use crate::inbox::Delivery;
+use crate::model::human_duration::HumanDuration;
+use crate::model::scoped_thread::{NoThread, spawn_scoped};
 
 /// A trial begins when the agent has run for so long: a program that dies whatever it is asked has died again by then.
 const PROVEN_AFTER: Duration = Duration::from_secs(1);
@@ -69,16 +69,18 @@ impl Process for Trial<'_> {
 }
 
 /// How a trial ended before the message was dealt with.
-enum Outcome {
+enum TrialEnd {
     Died(String),
     TimedOut,
     Stopped,
+    /// A thread for it is missing, so nothing is known about the message.
+    NotRun(NoThread),
 }
 
 impl ExecAgent {
     /// Tries suspects, one after the other, until the end.
-    pub(super) fn try_suspects(&self, host: &Host) {
-        while let Some((delivery, process)) = self.next_suspect() {
+    pub(super) fn try_suspects(&self, host: &Host, may_have_failed: bool) {
+        while let Some((delivery, process)) = self.next_suspect(may_have_failed) {
             if let Some((delivery, line)) = self.line_of(host, delivery) {
                 self.try_alone(host, delivery, &line, process);
             }
@@ -89,7 +91,7 @@ impl ExecAgent {
     }
 
     /// The next suspect, once the agent runs, and which process that is.
-    fn next_suspect(&self) -> Option<(Delivery, u64)> {
+    fn next_suspect(&self, may_have_failed: bool) -> Option<(Delivery, u64)> {
         let mut state = self.state();
         loop {
             if state.is_over {
@@ -100,7 +102,10 @@ impl ExecAgent {
                 _ if state.to_try.is_empty() => None,
                 None => None,
                 Some(time) if time < PROVEN_AFTER => Some(PROVEN_AFTER - time),
-                Some(_) => return state.to_try.pop_front().map(|delivery| (delivery, state.process)),
+                Some(_) => match state.next_to_try(may_have_failed) {
+                    Some(delivery) => return Some((delivery, state.process)),
+                    None => None,
+                },
             };
             state = match self.changed.wait_timeout(state, wait.unwrap_or(Duration::from_secs(3600))) {
                 Ok((state, _)) => state,
@@ -117,16 +122,20 @@ impl ExecAgent {
         trial.put(id, delivery);
         let outcome = match child::start(&self.settings) {
             Ok((running, pipes)) => self.run_trial(host, &trial, id, running, pipes, line),
-            Err(error) => Outcome::Died(format!("it cannot be started: {error}")),
+            Err(error) => TrialEnd::Died(format!("it cannot be started: {error}")),
         };
         // None when the message was dealt with, well or not.
         let Some(delivery) = trial.take(id) else { return };
         let (error, is_proof) = match outcome {
-            Outcome::Stopped => return outcome::release(host, delivery, Duration::ZERO),
-            Outcome::TimedOut => {
+            TrialEnd::Stopped => return outcome::release(host, delivery, Duration::ZERO),
+            TrialEnd::NotRun(error) => {
+                self.warn_of_failure(&format!("message {id} is tried again later: {error}"));
+                return outcome::release(host, delivery, PAUSE);
+            }
+            TrialEnd::TimedOut => {
                 (format!("no response within {}", HumanDuration(self.settings.timeout)), true)
             }
-            Outcome::Died(status) => {
+            TrialEnd::Died(status) => {
                 let state = self.state();
                 let agent_runs = state.process == main && state.alive_since.is_some();
                 (format!("the agent ended ({status}) while it had only this message"), agent_runs)
@@ -134,6 +143,7 @@ impl ExecAgent {
         };
         self.warn_of_failure(&format!("the agent failed on message {id}: {error}"));
         if is_proof {
+            self.state().suspects.insert(id, Suspicion::FailedAlone);
             outcome::fail(host, delivery, &error, None);
         } else {
             // The agent itself does not run: its death says nothing about the message.
@@ -147,36 +157,44 @@ impl ExecAgent {
         host: &Host,
         trial: &Trial<'_>,
         id: u64,
-        running: child::Running,
+        running: child::AgentProcess,
         pipes: Pipes,
         line: &str,
-    ) -> Outcome {
+    ) -> TrialEnd {
         let Pipes { mut input, output, errors } = pipes;
         let (finish, finished) = bounded::<()>(0);
         let (ended, ends) = bounded::<()>(0);
         thread::scope(|scope| {
-            scope.spawn(|| self.log_errors(child::error_lines(errors)));
-            scope.spawn(move || {
+            let log_errors = || self.log_errors(child::error_lines(errors));
+            let write_line = move || {
                 let _ = input.write_all(line.as_bytes()).and_then(|()| input.flush());
                 // The input stays open until the message is dealt with.
                 let _ = finished.recv();
-            });
-            scope.spawn(move || {
+            };
+            let read_lines = move || {
                 for line in child::output_lines(output) {
                     let _acting = trial.acting();
                     self.take_line(host, trial, &line);
                 }
                 drop(ended);
-            });
+            };
+            let started = spawn_scoped(scope, "tinclaw-trial-errors", log_errors)
+                .and_then(|_| spawn_scoped(scope, "tinclaw-trial-input", write_line))
+                .and_then(|_| spawn_scoped(scope, "tinclaw-trial-lines", read_lines));
+            if let Err(error) = started {
+                drop(finish);
+                running.end();
+                return TrialEnd::NotRun(error);
+            }
             let outcome = loop {
                 if trial.is_dealt_with(id) {
                     break None;
                 }
                 if self.state().is_over {
-                    break Some(Outcome::Stopped);
+                    break Some(TrialEnd::Stopped);
                 }
                 if trial.open().next_expiry().is_some_and(|until| until <= Instant::now()) {
-                    break Some(Outcome::TimedOut);
+                    break Some(TrialEnd::TimedOut);
                 }
                 if ends.recv_timeout(GLANCE) == Err(RecvTimeoutError::Disconnected) {
                     break None;
@@ -185,7 +203,7 @@ impl ExecAgent {
             drop(finish);
             let status = running.end();
             outcome.unwrap_or_else(|| {
-                Outcome::Died(status.map_or_else(|| "an unknown status".to_owned(), |s| s.to_string()))
+                TrialEnd::Died(status.map_or_else(|| "an unknown status".to_owned(), |s| s.to_string()))
             })
         })
     }

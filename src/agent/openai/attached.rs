@@ -1,12 +1,13 @@
 //! What a model gets of a message's files.
 
-use wit_abi::types::EmittedMessage;
+use std::sync::Arc;
 
-use crate::inbox::Delivery;
-use crate::store::ReadError;
+use wit_abi::types::{EmittedMessage, InboundAttachment};
 
 use super::request::Picture;
 use super::tools::cut;
+use crate::inbox::Delivery;
+use crate::store::StateError;
 
 /// What every model that takes pictures understands.
 const PICTURE_TYPES: [&str; 4] = ["image/png", "image/jpeg", "image/webp", "image/gif"];
@@ -22,14 +23,21 @@ fn is_picture(mime_type: &str) -> bool {
 }
 
 /// The pictures that the channel stored, as far as they fit.
-pub(super) fn pictures(delivery: &Delivery) -> Result<Vec<Picture>, ReadError> {
+pub(super) fn pictures(delivery: &Delivery) -> Result<Vec<Picture>, StateError> {
+    pictures_of(&delivery.message().attachments, |index| delivery.attachment_data(index))
+}
+
+fn pictures_of(
+    files: &[InboundAttachment],
+    mut data: impl FnMut(usize) -> Result<Option<Arc<[u8]>>, StateError>,
+) -> Result<Vec<Picture>, StateError> {
     let mut pictures = Vec::new();
     let mut room = MAX_PICTURE_BYTES;
-    for (index, file) in delivery.message().attachments.iter().enumerate() {
+    for (index, file) in files.iter().enumerate() {
         if !is_picture(&file.mime_type) || pictures.len() == MAX_PICTURES {
             continue;
         }
-        if let Some(data) = delivery.attachment_data(index)?.filter(|data| data.len() <= room) {
+        if let Some(data) = data(index)?.filter(|data| data.len() <= room) {
             room -= data.len();
             pictures.push(Picture { mime_type: file.mime_type.clone(), data });
         }
@@ -59,9 +67,43 @@ pub(super) fn with_names(message: &EmittedMessage, has_pictures: bool) -> String
 
 #[cfg(test)]
 mod tests {
-    use wit_abi::types::InboundAttachment;
-
     use super::*;
+
+    #[test]
+    fn as_many_pictures_go_along_as_the_limits_say() {
+        let sizes_of = |sizes: &[usize]| {
+            let picture = InboundAttachment { mime_type: "image/png".into(), ..InboundAttachment::default() };
+            let files = vec![picture; sizes.len()];
+            let pictures = pictures_of(&files, |index| Ok(Some(vec![0; sizes[index]].into())));
+            let pictures = pictures.expect("the data can be read");
+            pictures.iter().map(|picture| picture.data.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes_of(&[1; MAX_PICTURES]), [1; MAX_PICTURES]);
+        assert_eq!(sizes_of(&[1; MAX_PICTURES + 1]), [1; MAX_PICTURES]);
+        assert_eq!(sizes_of(&[MAX_PICTURE_BYTES - 1, 1]), [MAX_PICTURE_BYTES - 1, 1]);
+        assert_eq!(sizes_of(&[MAX_PICTURE_BYTES - 1, 2, 1]), [MAX_PICTURE_BYTES - 1, 1]);
+    }
+
+    #[test]
+    fn the_text_of_a_file_is_cut_past_its_limit() {
+        let with_text = |bytes: usize| {
+            let file =
+                InboundAttachment { extracted_text: Some("x".repeat(bytes)), ..InboundAttachment::default() };
+            let message = EmittedMessage {
+                user_id: "1".into(),
+                user_name: None,
+                content: String::new(),
+                thread_id: None,
+                metadata_json: String::new(),
+                attachments: vec![file],
+            };
+            with_names(&message, false)
+        };
+        assert!(with_text(MAX_EXTRACTED_BYTES).ends_with('x'));
+        assert!(
+            with_text(MAX_EXTRACTED_BYTES + 1).ends_with("x\n[cut: this is the beginning of 8193 bytes]")
+        );
+    }
 
     #[test]
     fn files_are_named_and_pictures_only_where_they_do_not_go_along() {

@@ -8,20 +8,18 @@ use serde_json::Value;
 use ureq::Body;
 use ureq::http::{HeaderValue, Response};
 
-use crate::model::deadline::deadline_after;
-use crate::model::human_duration::HumanDuration;
-use crate::secrets::{Secret, SecretStore};
-
-use super::super::quote::quote;
-use super::draft::{Completion, Draft, DraftError, MAX_RESPONSE_BYTES};
+use super::super::basic_auth::BasicAuth;
+use super::super::connection::{self, redirect_to};
+use super::super::quote::{quote, redacted};
+use super::draft::{ChatCompletion, Draft, DraftError, MAX_RESPONSE_BYTES};
 use super::server_error::{ServerErrorKind, classify, error_text, status_within};
 use super::settings::OpenAiSettings;
 use super::sse::{EventReader, LineTooLong};
 use super::stop::Stop;
 use super::wait::asked_wait;
+use crate::model::deadline::deadline_after;
+use crate::secrets::{Secret, SecretStore};
 
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the list of models may take.
 const MODELS_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes that are read of an error, or of the list of models.
@@ -29,21 +27,24 @@ const MAX_SMALL_BODY_BYTES: u64 = 2 * 1024 * 1024;
 /// Bytes of a response: its text, and the JSON around it.
 const MAX_BODY_BYTES: u64 = 4 * MAX_RESPONSE_BYTES as u64;
 
-/// What is done with a response while it arrives.
-pub(super) type OnText<'a> = &'a mut dyn FnMut(&Draft);
+/// What is done with the text of a response while it arrives.
+pub(super) type OnText<'a> = &'a mut dyn FnMut(&dyn Fn() -> String);
 
 /// Asks the server.
-pub(super) struct Client {
+pub(super) struct ModelClient {
     url: String,
+    /// The user and password of the URL.
+    basic: Option<BasicAuth>,
     api_key: Option<String>,
     secrets: Arc<dyn SecretStore>,
     http: ureq::Agent,
 }
 
 /// Why the model did not reply. `error` is for the operator, without secrets.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct AskError {
-    pub kind: AskErrorKind,
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub(crate) struct AskError {
+    pub(super) kind: AskErrorKind,
     pub error: String,
 }
 
@@ -63,7 +64,7 @@ pub(super) enum AskErrorKind {
 }
 
 impl AskError {
-    pub fn new(kind: AskErrorKind, error: impl Into<String>) -> Self {
+    pub(super) fn new(kind: AskErrorKind, error: impl Into<String>) -> Self {
         Self { kind, error: error.into() }
     }
 
@@ -72,17 +73,11 @@ impl AskError {
     }
 }
 
-impl Client {
+impl ModelClient {
     pub fn new(settings: &OpenAiSettings, secrets: Arc<dyn SecretStore>) -> Self {
-        let http = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .user_agent(concat!("tinclaw/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
-        Self { url: settings.url.clone(), api_key: settings.api_key.clone(), secrets, http }
+        let http = connection::client(None);
+        let (url, basic) = BasicAuth::taken_from(&settings.url);
+        Self { url, basic, api_key: settings.api_key.clone(), secrets, http }
     }
 
     /// Asks for the next message of a conversation. `on_text` gets what has arrived of it, again and again.
@@ -92,27 +87,37 @@ impl Client {
         deadline: Instant,
         stop: &Stop,
         on_text: OnText<'_>,
-    ) -> Result<Completion, AskError> {
+    ) -> Result<ChatCompletion, AskError> {
         let secret = self.secret()?;
+        let secrets = self.redacted_values(secret.as_ref());
         let time = deadline.saturating_duration_since(Instant::now());
         let request = self.http.post(format!("{}/chat/completions", self.url));
         let mut request = request.config().timeout_global(Some(time)).build();
-        request = request.header("content-type", "application/json");
-        if let Some(secret) = &secret {
-            request = request.header("authorization", bearer(secret)?);
+        // Without this a server may compress what it likes.
+        request = request.header("content-type", "application/json").header("accept-encoding", "identity");
+        if let Some(value) = self.authorization(secret.as_ref())? {
+            request = request.header("authorization", value);
         }
         let sent = request.send(body.to_string());
         let response = sent.map_err(|error| ask_error(&error, deadline))?;
         if !response.status().is_success() {
-            return Err(refused(response, secret.as_slice()));
+            return Err(refused(response, &secrets));
+        }
+        if let Some(encoding) = encoding_of(&response) {
+            let error = format!("the response is compressed ({encoding}), which was not asked for");
+            return Err(AskError::new(AskErrorKind::NotUnderstood, error));
         }
         let completion = if is_event_stream(&response) {
-            read_stream(response, deadline, stop, on_text)
+            let mut show = |draft: &Draft| on_text(&|| redacted(&draft.text_so_far(), &secrets).into_owned());
+            read_stream(response, deadline, stop, &mut show)
         } else {
             read_whole(response, deadline)
         };
         // A server may repeat the key.
-        completion.map_err(|error| AskError { error: quote(&error.error, secret.as_slice()), ..error })
+        match completion {
+            Ok(completion) => Ok(without_secrets(completion, &secrets)),
+            Err(error) => Err(AskError { error: quote(&error.error, &secrets), ..error }),
+        }
     }
 
     /// The models that the server has.
@@ -120,21 +125,35 @@ impl Client {
         let secret = self.secret()?;
         let request = self.http.get(format!("{}/models", self.url));
         let mut request = request.config().timeout_global(Some(MODELS_TIMEOUT)).build();
-        if let Some(secret) = &secret {
-            request = request.header("authorization", bearer(secret)?);
+        request = request.header("accept-encoding", "identity");
+        if let Some(value) = self.authorization(secret.as_ref())? {
+            request = request.header("authorization", value);
         }
         let deadline = deadline_after(Instant::now(), MODELS_TIMEOUT);
         let mut response = request.call().map_err(|error| ask_error(&error, deadline))?;
         if !response.status().is_success() {
-            return Err(refused(response, secret.as_slice()));
+            return Err(refused(response, &self.redacted_values(secret.as_ref())));
         }
         let body = response.body_mut().with_config().limit(MAX_SMALL_BODY_BYTES).read_to_vec();
         let body = body.map_err(|error| ask_error(&error, deadline))?;
         Ok(models_of(&body))
     }
 
+    /// The key, or else the user and password of the URL.
+    fn authorization(&self, secret: Option<&Secret>) -> Result<Option<HeaderValue>, AskError> {
+        match (secret, &self.basic) {
+            (Some(secret), _) => bearer(secret).map(Some),
+            (None, basic) => Ok(basic.as_ref().map(BasicAuth::header)),
+        }
+    }
+
+    /// What a server may repeat and nobody is to read.
+    fn redacted_values(&self, secret: Option<&Secret>) -> Vec<Secret> {
+        secret.cloned().into_iter().chain(self.basic.iter().flat_map(BasicAuth::redacted_values)).collect()
+    }
+
     /// The secret is read for each request, so that a new value counts at once.
-    fn secret(&self) -> Result<Option<Secret>, AskError> {
+    pub(super) fn secret(&self) -> Result<Option<Secret>, AskError> {
         let Some(name) = &self.api_key else { return Ok(None) };
         match self.secrets.get(name) {
             Ok(Some(secret)) => Ok(Some(secret)),
@@ -144,6 +163,14 @@ impl Client {
             Err(error) => Err(AskError::unavailable(format!("the secret {name} cannot be read: {error}"))),
         }
     }
+}
+
+/// A response in which the server has repeated no secret, neither to the chat nor to a tool.
+fn without_secrets(mut completion: ChatCompletion, secrets: &[Secret]) -> ChatCompletion {
+    let redact = |text: &mut String| *text = redacted(text, secrets).into_owned();
+    redact(&mut completion.text);
+    completion.calls.iter_mut().for_each(|call| redact(&mut call.arguments));
+    completion
 }
 
 fn bearer(secret: &Secret) -> Result<HeaderValue, AskError> {
@@ -166,10 +193,20 @@ fn refused(mut response: Response<Body>, secrets: &[Secret]) -> AskError {
     let mut error =
         if quoted.is_empty() { format!("status {status}") } else { format!("status {status}: {quoted}") };
     let kind = classify(status, &error_text(&body));
+    if kind == ServerErrorKind::Redirect {
+        error += &redirect_to(&response, secrets);
+    }
     if status == 404 && kind == ServerErrorKind::Invalid {
         error += " (does the URL of the agent lack /v1?)";
     }
     AskError::new(AskErrorKind::Refused(kind, wait), error)
+}
+
+/// How a response is compressed, if it is.
+fn encoding_of(response: &Response<Body>) -> Option<String> {
+    let encoding = response.headers().get("content-encoding")?.to_str().unwrap_or("unknown").trim();
+    let is_plain = encoding.is_empty() || encoding.eq_ignore_ascii_case("identity");
+    (!is_plain).then(|| quote(encoding, &[]))
 }
 
 fn is_event_stream(response: &Response<Body>) -> bool {
@@ -181,13 +218,14 @@ fn read_stream(
     response: Response<Body>,
     deadline: Instant,
     stop: &Stop,
-    on_text: OnText<'_>,
-) -> Result<Completion, AskError> {
+    on_text: &mut dyn FnMut(&Draft),
+) -> Result<ChatCompletion, AskError> {
     let mut body = response.into_body();
     let mut body = body.as_reader();
     let (mut reader, mut draft) = (EventReader::default(), Draft::default());
     let mut piece = vec![0; 16 * 1024];
-    while !draft.is_done() {
+    // What may follow a `finish_reason` (the usage, `[DONE]`) changes nothing, and some servers never end the stream.
+    while !draft.is_complete() {
         if stop.is_set() {
             return Err(AskError::new(AskErrorKind::Stopped, "the host stops"));
         }
@@ -198,8 +236,6 @@ fn read_stream(
                 on_text(&draft);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The model was done; how its connection ends is of no interest.
-            Err(_) if draft.is_complete() => break,
             Err(error) => return Err(read_error(&error, deadline)),
         }
     }
@@ -213,7 +249,7 @@ fn take(reader: &mut EventReader, draft: &mut Draft, bytes: &[u8]) -> Result<(),
     events.iter().try_for_each(|event| draft.add(event)).map_err(draft_error)
 }
 
-fn finish(reader: EventReader, mut draft: Draft) -> Result<Completion, AskError> {
+fn finish(reader: EventReader, mut draft: Draft) -> Result<ChatCompletion, AskError> {
     if let Some(last) = reader.finish()
         && !draft.is_complete()
     {
@@ -226,7 +262,7 @@ fn finish(reader: EventReader, mut draft: Draft) -> Result<Completion, AskError>
     draft.finish().map_err(draft_error)
 }
 
-fn read_whole(mut response: Response<Body>, deadline: Instant) -> Result<Completion, AskError> {
+fn read_whole(mut response: Response<Body>, deadline: Instant) -> Result<ChatCompletion, AskError> {
     let body = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec();
     let body = body.map_err(|error| ask_error(&error, deadline))?;
     let text = String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body));
@@ -273,23 +309,12 @@ fn read_error(error: &io::Error, deadline: Instant) -> AskError {
 }
 
 fn ask_error(error: &ureq::Error, deadline: Instant) -> AskError {
-    use ureq::Timeout::{Connect, Resolve};
-    match error {
-        ureq::Error::Timeout(Connect | Resolve) => {
-            AskError::unavailable(format!("no connection within {}", HumanDuration(CONNECT_TIMEOUT)))
-        }
-        ureq::Error::Timeout(_) => timed_out(),
-        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => AskError::unavailable(error.to_string()),
-        ureq::Error::Io(cause) if is_unreachable(cause.kind()) => AskError::unavailable(cause.to_string()),
-        ureq::Error::Io(cause) => read_error(cause, deadline),
-        other => AskError::new(AskErrorKind::Cut, other.to_string()),
+    match (connection::no_connection(error), error) {
+        (Some(reason), _) => AskError::unavailable(reason),
+        (None, ureq::Error::Timeout(_)) => timed_out(),
+        (None, ureq::Error::Io(cause)) => read_error(cause, deadline),
+        (None, other) => AskError::new(AskErrorKind::Cut, other.to_string()),
     }
-}
-
-/// Whether nothing can have reached the server.
-fn is_unreachable(kind: io::ErrorKind) -> bool {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
-    matches!(kind, ConnectionRefused | HostUnreachable | NetworkDown | NetworkUnreachable)
 }
 
 /// The names in a list of models.
@@ -304,7 +329,107 @@ fn models_of(body: &[u8]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::secrets::MemorySecrets;
+    use crate::test_support::upstream::Upstream;
+
+    fn client(server: &Upstream) -> ModelClient {
+        ModelClient::new(&OpenAiSettings::new(&server.url()), Arc::new(MemorySecrets::new()))
+    }
+
+    /// JSON with space after it, so many bytes in all.
+    fn padded(json: &str, bytes: u64) -> Vec<u8> {
+        let mut body = json.as_bytes().to_vec();
+        body.resize(usize::try_from(bytes).expect("it fits into memory"), b' ');
+        body
+    }
+
+    #[test]
+    fn a_response_is_read_up_to_its_limit_and_not_one_byte_further() {
+        let json = r#"{"choices":[{"message":{"content":"hi"}}]}"#;
+        let server = Upstream::start(|_, before| {
+            let kind = vec![("content-type".to_owned(), "application/json".to_owned())];
+            (200, kind, padded(json, MAX_BODY_BYTES + before as u64))
+        });
+        let ask = || {
+            let deadline = deadline_after(Instant::now(), Duration::from_secs(120));
+            client(&server).ask(&json!({}), deadline, &Stop::default(), &mut |_| {})
+        };
+        assert_eq!(ask().map(|completion| completion.text), Ok("hi".to_owned()));
+        assert_eq!(ask().map_err(|error| error.kind), Err(AskErrorKind::Cut));
+    }
+
+    #[test]
+    fn a_compressed_response_is_not_asked_for_and_named_when_it_comes() {
+        let server = Upstream::start(|request, before| {
+            assert_eq!(request.header("accept-encoding"), Some("identity"));
+            let encoding = ["identity", "gzip"][before.min(1)];
+            let headers = vec![("content-encoding".to_owned(), encoding.to_owned())];
+            (200, headers, br#"{"choices":[{"message":{"content":"hi"}}]}"#.to_vec())
+        });
+        let ask = || {
+            let deadline = deadline_after(Instant::now(), Duration::from_secs(120));
+            client(&server).ask(&json!({}), deadline, &Stop::default(), &mut |_| {})
+        };
+        assert_eq!(ask().map(|completion| completion.text), Ok("hi".to_owned()));
+        let error = "the response is compressed (gzip), which was not asked for";
+        assert_eq!(ask(), Err(AskError::new(AskErrorKind::NotUnderstood, error)));
+    }
+
+    /// A server that repeated the request's header in its reply showed the key to the whole chat.
+    #[test]
+    fn a_key_that_the_server_repeats_is_left_out_of_the_reply() {
+        let server = Upstream::start(|request, before| {
+            let text = format!("you sent {}", request.header("authorization").unwrap_or("nothing"));
+            let message = json!({"content": text, "tool_calls": [{"function": {"name": "now", "arguments": {"a": text}}}]});
+            let kind = vec![("content-type".to_owned(), "text/event-stream".to_owned())];
+            let chunk = json!({"choices": [{"delta": message, "message": message, "finish_reason": "stop"}]});
+            match before {
+                0 => (200, kind, format!("data: {chunk}\n\n").into_bytes()),
+                _ => (200, Vec::new(), chunk.to_string().into_bytes()),
+            }
+        });
+        let secrets = MemorySecrets::new();
+        secrets.set("key", Secret::from("hunter2-hunter2")).unwrap();
+        let settings = OpenAiSettings { api_key: Some("key".into()), ..OpenAiSettings::new(&server.url()) };
+        let client = ModelClient::new(&settings, Arc::new(secrets));
+        for _ in 0..2 {
+            let deadline = deadline_after(Instant::now(), Duration::from_secs(120));
+            let mut shown = Vec::new();
+            let completion =
+                client.ask(&json!({}), deadline, &Stop::default(), &mut |text| shown.push(text())).unwrap();
+            assert_eq!(completion.text, "you sent Bearer [redacted]");
+            assert_eq!(completion.calls[0].arguments, r#"{"a":"you sent Bearer [redacted]"}"#);
+            assert!(shown.iter().all(|text| text == &completion.text), "{shown:?}");
+        }
+    }
+
+    /// The password stood in the start banner, in errors and in the log.
+    #[test]
+    fn a_password_in_the_url_is_sent_as_basic_authentication() {
+        let server = Upstream::start(|request, _| {
+            let sent = request.header("authorization").unwrap_or_default().to_owned();
+            (307, vec![("location".to_owned(), "http://other.example/v1".to_owned())], sent.into_bytes())
+        });
+        let url = server.url().replace("http://", "http://ann:pa55%20word@");
+        let client = ModelClient::new(&OpenAiSettings::new(&url), Arc::new(MemorySecrets::new()));
+        let error = client.models().unwrap_err().error;
+        let expected = "status 307: Basic [redacted]: it redirects to http://other.example/v1, and redirects are not followed";
+        assert_eq!(error, expected);
+        let sent = server.requests()[0].clone();
+        assert_eq!(sent.header("authorization"), Some("Basic YW5uOnBhNTUgd29yZA=="));
+    }
+
+    #[test]
+    fn a_list_of_models_is_read_up_to_its_limit_and_not_one_byte_further() {
+        let server = Upstream::start(|_, before| {
+            (200, Vec::new(), padded(r#"{"data":[{"id":"a"}]}"#, MAX_SMALL_BODY_BYTES + before as u64))
+        });
+        assert_eq!(client(&server).models(), Ok(vec!["a".to_owned()]));
+        assert_eq!(client(&server).models().map_err(|error| error.kind), Err(AskErrorKind::Cut));
+    }
 
     #[test]
     fn lists_of_models_are_read() {

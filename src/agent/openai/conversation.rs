@@ -5,20 +5,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::super::growing::GrowingReply;
+use super::client::{AskError, AskErrorKind};
+use super::draft::{ChatCompletion, Finish};
+use super::failure::NoReply;
+use super::request::{ChatRequest, Picture, request_json};
+use super::said::OpenConversation;
+use super::server_error::ServerErrorKind;
+use super::tools::{ConversationTools, MAX_RESULT_BYTES, cut, kept_arguments};
+use super::turn::{ChatTurn, Round, Transcript};
+use super::window::HistoryWindow;
+use super::{OpenAiAgent, attached};
 use crate::host::Host;
 use crate::inbox::Delivery;
 use crate::model::deadline::deadline_after;
-
-use super::super::growing::GrowingReply;
-use super::client::{AskError, AskErrorKind};
-use super::draft::{Completion, Finish};
-use super::failure::NoReply;
-use super::request::{ChatRequest, Picture, request_json};
-use super::server_error::ServerErrorKind;
-use super::tools::{Tools, cut};
-use super::turn::{Round, Transcript, Turn};
-use super::window::Window;
-use super::{OpenAiAgent, attached};
+use crate::net::without_credentials;
 
 /// Rounds of tool calls for one message.
 const MAX_ROUNDS: usize = 10;
@@ -32,7 +33,7 @@ const MAX_RATE_RETRIES: u32 = 5;
 const DEFAULT_RATE_WAIT: Duration = Duration::from_secs(5);
 /// How long a delivery lasts beyond the time for a reply: a tool call may have begun just before.
 const LEASE_MARGIN: Duration = Duration::from_secs(300);
-/// Bytes of a tool's result when the server says that there is too much.
+/// Bytes of a tool's result, and of its arguments, when the server says that there is too much.
 const SHORT_RESULT_BYTES: usize = 1024;
 /// Bytes of a reply that go to the chat.
 const MAX_REPLY_BYTES: usize = 256 * 1024;
@@ -43,16 +44,19 @@ pub(super) struct Conversation<'a> {
     host: &'a Host,
     delivery: &'a Delivery,
     deadline: Instant,
-    window: Window,
+    window: HistoryWindow,
     transcript: Transcript,
     pictures: Vec<Picture>,
     /// Where the channel shows the reply while it is written.
     growing: Option<GrowingReply<'a>>,
+    /// Reminders that are said meanwhile.
+    open: OpenConversation<'a>,
 }
 
 impl<'a> Conversation<'a> {
     /// The conversation of this message as it is on record.
     pub fn open(agent: &'a OpenAiAgent, host: &'a Host, delivery: &'a Delivery) -> Result<Self, NoReply> {
+        let open = agent.said.begin(delivery.conversation());
         let stored = delivery.transcript().map_err(NoReply::of_store)?;
         let transcript = stored.map(|json| Transcript::read(&json)).transpose().unwrap_or_else(|error| {
             log::warn!(
@@ -77,18 +81,20 @@ impl<'a> Conversation<'a> {
             host,
             delivery,
             deadline: deadline_after(Instant::now(), agent.settings.timeout),
-            window: agent.settings.window(),
+            window: agent.settings.history,
             transcript,
             pictures,
             growing: GrowingReply::of(host, delivery),
+            open,
         })
     }
 
     /// The reply to the message. It and the tool calls before it are on record when this returns.
     pub fn reply(mut self) -> Result<String, NoReply> {
         let reply = self.find_reply();
+        self.add_reminders();
         // The reply comes after what was shown of it, and so does the notice that there is none.
-        if let Some(growing) = self.growing {
+        if let Some(growing) = self.growing.take() {
             growing.finish();
         }
         reply
@@ -99,7 +105,7 @@ impl<'a> Conversation<'a> {
         if let Some(reply) = self.turn().and_then(|turn| turn.reply.clone()) {
             return Ok(reply);
         }
-        let tools = Tools::new(self.host.tools(), self.agent.settings.tools.as_deref());
+        let tools = ConversationTools::new(self.host.tools(), self.agent.settings.tools.as_deref());
         let functions = tools.functions();
         loop {
             let rounds = self.turn().map_or(0, |turn| turn.rounds.len());
@@ -108,7 +114,7 @@ impl<'a> Conversation<'a> {
             if completion.calls.is_empty() || must_reply {
                 return self.end(said(completion, rounds));
             }
-            let text = completion.text;
+            let text = cut(completion.text, MAX_RESULT_BYTES);
             let calls = tools.call_all(self.host, self.delivery, completion.calls);
             if let Some(turn) = self.transcript.turns.last_mut() {
                 turn.rounds.push(Round { text, calls });
@@ -117,7 +123,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn turn(&self) -> Option<&Turn> {
+    fn turn(&self) -> Option<&ChatTurn> {
         self.transcript.turns.last()
     }
 
@@ -129,15 +135,34 @@ impl<'a> Conversation<'a> {
         Ok(reply)
     }
 
+    /// Puts reminders on record that were said since the last time. That they are not is no reason to have no reply.
+    fn add_reminders(&mut self) {
+        let said = self.open.take();
+        if said.is_empty() {
+            return;
+        }
+        said.into_iter().for_each(|turn| self.transcript.insert(turn));
+        if let Err(error) = self.keep() {
+            log::warn!(
+                "conversation {}: a reminder is not remembered: {}",
+                self.delivery.conversation(),
+                error.error
+            );
+        }
+    }
+
     /// Puts on record what the next request may take along.
     fn keep(&mut self) -> Result<(), NoReply> {
-        let turns = self.agent.settings.window().of(&self.transcript.turns).to_vec();
+        for turn in self.open.take() {
+            self.transcript.insert(turn);
+        }
+        let turns = self.agent.settings.history.of(&self.transcript.turns).to_vec();
         let json = serde_json::to_string(&Transcript { turns }).map_err(NoReply::of_store)?;
         self.delivery.remember(Some(json)).map_err(NoReply::of_store)
     }
 
     /// Asks until there is a reply or a reason that asking again does not remove.
-    fn ask(&mut self, functions: &[Value], must_reply: bool) -> Result<Completion, AskError> {
+    fn ask(&mut self, functions: &[Value], must_reply: bool) -> Result<ChatCompletion, AskError> {
         let (mut cuts, mut waits, mut is_shortened) = (0, 0, false);
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
@@ -164,7 +189,8 @@ impl<'a> Conversation<'a> {
                 ServerErrorKind::MaxCompletionTokens
                     if !flags.is_limit_of_completion.swap(true, Ordering::Relaxed) => {}
                 ServerErrorKind::NoTools if !flags.has_no_tools.swap(true, Ordering::Relaxed) => {
-                    log::warn!("agent {}: tools are not used: {}", self.agent.settings.url, error.error);
+                    let url = without_credentials(&self.agent.settings.url);
+                    log::warn!("agent {url}: tools are not used: {}", error.error);
                 }
                 ServerErrorKind::UnknownModel => return Err(self.agent.name_models(error)),
                 ServerErrorKind::RateLimited if waits < MAX_RATE_RETRIES => {
@@ -182,7 +208,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn ask_once(&mut self, functions: &[Value], must_reply: bool) -> Result<Completion, AskError> {
+    fn ask_once(&mut self, functions: &[Value], must_reply: bool) -> Result<ChatCompletion, AskError> {
         let (settings, flags) = (&self.agent.settings, &self.agent.flags);
         let model = self.agent.model()?;
         let has_no_tools = flags.has_no_tools.load(Ordering::Relaxed);
@@ -199,9 +225,9 @@ impl<'a> Conversation<'a> {
         };
         let body = request_json(&request, self.window.of(&self.transcript.turns));
         let growing = &mut self.growing;
-        self.agent.client.ask(&body, self.deadline, &self.agent.stop, &mut |draft| {
+        self.agent.client.ask(&body, self.deadline, &self.agent.stop, &mut |so_far| {
             if let Some(growing) = growing {
-                growing.show(|| cut(plain(&draft.text_so_far()), MAX_REPLY_BYTES));
+                growing.show(|| cut(plain(&so_far()), MAX_REPLY_BYTES));
             }
         })
     }
@@ -212,31 +238,32 @@ impl<'a> Conversation<'a> {
         for round in self.transcript.turns.iter_mut().flat_map(|turn| &mut turn.rounds) {
             for call in &mut round.calls {
                 call.result = cut(std::mem::take(&mut call.result), SHORT_RESULT_BYTES);
+                call.arguments = kept_arguments(&call.arguments, SHORT_RESULT_BYTES);
             }
         }
     }
 }
 
-fn new_turn(delivery: &Delivery, pictures: usize) -> Turn {
+fn new_turn(delivery: &Delivery, pictures: usize) -> ChatTurn {
     let message = delivery.message();
-    Turn {
+    ChatTurn {
         message: delivery.id().0,
         user_id: message.user_id.clone(),
         user_name: message.user_name.clone(),
         text: attached::with_names(message, pictures > 0),
-        ..Turn::default()
+        ..ChatTurn::default()
     }
 }
 
 /// Text without characters that do something to a screen, and without space around it.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
     text.trim().to_owned()
 }
 
 /// What the chat gets of the last response. It is text and nothing else: a model decides about no thread and no file.
-fn said(completion: Completion, rounds: usize) -> String {
-    let Completion { text, finish, .. } = completion;
+fn said(completion: ChatCompletion, rounds: usize) -> String {
+    let ChatCompletion { text, finish, .. } = completion;
     let text = cut(plain(&text), MAX_REPLY_BYTES);
     match (text.is_empty(), finish) {
         (true, Finish::Filtered) => "The language model's server held its reply back.".to_owned(),
@@ -247,7 +274,10 @@ fn said(completion: Completion, rounds: usize) -> String {
         (false, Finish::Length) => {
             format!("{text}\n\n[The reply ends here: it reached the limit of its length.]")
         }
-        (false, _) => text,
+        (false, Finish::Filtered) => {
+            format!("{text}\n\n[The reply ends here: the language model's server held the rest back.]")
+        }
+        (false, Finish::Stop) => text,
     }
 }
 
@@ -256,14 +286,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_reply_is_cut_past_its_limit() {
+        let said =
+            |bytes: usize| said(ChatCompletion { text: "x".repeat(bytes), ..ChatCompletion::default() }, 0);
+        assert_eq!(said(MAX_REPLY_BYTES).len(), MAX_REPLY_BYTES);
+        assert!(said(MAX_REPLY_BYTES + 1).ends_with("[cut: this is the beginning of 262145 bytes]"));
+    }
+
+    #[test]
     fn a_reply_is_plain_text_that_says_when_it_is_not_whole() {
-        let completion =
-            |text: &str, finish| Completion { text: text.to_owned(), finish, ..Completion::default() };
+        let completion = |text: &str, finish| ChatCompletion {
+            text: text.to_owned(),
+            finish,
+            ..ChatCompletion::default()
+        };
         let cut_off = "hi\n\n[The reply ends here: it reached the limit of its length.]";
+        let held_back = "hi\n\n[The reply ends here: the language model's server held the rest back.]";
         for (text, finish, expected) in [
             (" hi\r\n\tthere\u{1b}[2J\0 ", Finish::Stop, "hi\n\tthere[2J"),
             ("hi", Finish::Length, cut_off),
-            ("hi", Finish::Filtered, "hi"),
+            ("hi", Finish::Filtered, held_back),
             ("", Finish::Filtered, "The language model's server held its reply back."),
             ("", Finish::Length, "The language model reached its limit before it replied."),
             ("", Finish::Stop, "The language model came to no reply after 10 rounds of tool calls."),

@@ -7,15 +7,20 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::thinking::{without_open_tag, without_thinking};
+use crate::model::prefix::prefix;
 
 /// Tool calls of one response.
 const MAX_CALLS: usize = 64;
+/// Bytes of the arguments of one call, as many as a tool takes by default.
+pub(super) const MAX_ARGUMENTS_BYTES: usize = 1024 * 1024;
+/// Bytes of a call's id and of its name that are kept.
+const MAX_NAME_BYTES: usize = 256;
 /// Bytes of text and arguments of one response.
 pub(super) const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 
 /// What a model said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Completion {
+pub(super) struct ChatCompletion {
     /// Its text, without thoughts.
     pub text: String,
     /// The tools that it wants to have called, in this order.
@@ -80,7 +85,7 @@ struct Piece {
 
 impl Draft {
     /// The completion of a response that came whole.
-    pub fn of_response(json: &str) -> Result<Completion, DraftError> {
+    pub fn of_response(json: &str) -> Result<ChatCompletion, DraftError> {
         let mut draft = Self::default();
         draft.add(json)?;
         draft.is_done = true;
@@ -100,10 +105,11 @@ impl Draft {
         }
         let Some(choices) = value.get("choices") else {
             // An error that came as a field of the stream has no object around it.
-            return Err(match value.get("message") {
-                Some(_) => DraftError::Refused(value),
-                None => DraftError::NotUnderstood("it has no `choices`".to_owned()),
-            });
+            return match value.get("message") {
+                Some(_) => Err(DraftError::Refused(value)),
+                None if is_without_content(&value) => Ok(()),
+                None => Err(DraftError::NotUnderstood("it has no `choices`".to_owned())),
+            };
         };
         // Of several choices only the first is the response; the chunk that tells the usage has none.
         let is_first = |choice: &&Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
@@ -118,18 +124,13 @@ impl Draft {
         self.is_done || self.finish.is_some()
     }
 
-    /// Whether the server has said that nothing more arrives.
-    pub fn is_done(&self) -> bool {
-        self.is_done
-    }
-
     /// The text so far, without thoughts.
     pub fn text_so_far(&self) -> String {
         without_thinking(without_open_tag(&self.text))
     }
 
     /// Nothing more arrives.
-    pub fn finish(self) -> Result<Completion, DraftError> {
+    pub fn finish(self) -> Result<ChatCompletion, DraftError> {
         if !self.is_complete() {
             return Err(DraftError::Cut);
         }
@@ -139,7 +140,7 @@ impl Draft {
         if text.trim().is_empty() && calls.is_empty() && finish == Finish::Stop {
             return Err(DraftError::Empty);
         }
-        Ok(Completion { text, calls, finish })
+        Ok(ChatCompletion { text, calls, finish })
     }
 
     fn add_choice(&mut self, choice: &Value) -> Result<(), DraftError> {
@@ -172,7 +173,7 @@ impl Draft {
             Some(whole) => whole.to_string(),
         };
         self.count(id.len() + name.len() + arguments.len())?;
-        let at = match self.place(index, id, name) {
+        let at = match self.place(index, id, name, &arguments) {
             Some(at) => at,
             None if self.calls.len() == MAX_CALLS => {
                 return Err(DraftError::NotUnderstood(format!(
@@ -192,14 +193,27 @@ impl Draft {
         if piece.name.is_empty() {
             name.clone_into(&mut piece.name);
         }
-        piece.arguments.push_str(&arguments);
+        // Proxies begin with an empty object before they send the pieces of the real one.
+        if piece.arguments == "{}" && !arguments.is_empty() {
+            piece.arguments.clear();
+        }
+        // No call is made with more, so it does not matter what else there is.
+        if piece.arguments.len() <= MAX_ARGUMENTS_BYTES {
+            piece.arguments.push_str(&arguments);
+        }
         Ok(())
     }
 
     /// The call that a piece goes on with; none when it begins another one.
-    fn place(&self, index: Option<u64>, id: &str, name: &str) -> Option<usize> {
-        // Some servers give every call the index 0, so an id of its own counts for more.
-        let is_other = |piece: &Piece| !id.is_empty() && !piece.id.is_empty() && piece.id != id;
+    fn place(&self, index: Option<u64>, id: &str, name: &str, arguments: &str) -> Option<usize> {
+        // Some servers give every call the index 0, so an id of its own counts for more. Without ids another name with
+        // arguments begins a call once those before are whole.
+        let has_ids = |piece: &Piece| !id.is_empty() && !piece.id.is_empty();
+        let begins_anew =
+            |piece: &Piece| !name.is_empty() && !arguments.is_empty() && is_object(&piece.arguments);
+        let is_other = |piece: &Piece| {
+            if has_ids(piece) { piece.id != id } else { id.is_empty() && begins_anew(piece) }
+        };
         let found = match index {
             Some(_) => self.calls.iter().rposition(|piece| piece.index == index),
             None if !id.is_empty() => self.calls.iter().rposition(|piece| piece.id == id),
@@ -218,6 +232,18 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// Whether this is the JSON of an object: what a function is called with.
+pub(super) fn is_object(arguments: &str) -> bool {
+    serde_json::from_str::<serde_json::Map<String, Value>>(arguments).is_ok()
+}
+
+/// Whether an object without `choices` says nothing about the response: the usage, a sign of life.
+fn is_without_content(value: &Value) -> bool {
+    let is_chunk = value.get("object").is_some_and(|object| object == "chat.completion.chunk");
+    let is_ping = value.get("type").is_some_and(|kind| kind == "ping");
+    is_chunk || is_ping || value.get("usage").is_some()
 }
 
 /// A text, or the texts of a list of parts. A part of another type (a thought, say) is none.
@@ -240,12 +266,13 @@ fn requests(pieces: Vec<Piece>) -> Result<Vec<CallRequest>, DraftError> {
         if name.is_empty() {
             return Err(DraftError::NotUnderstood("it has a tool call without a name".to_owned()));
         }
-        if id.is_empty() || !ids.insert(id.clone()) {
+        if id.is_empty() || id.len() > MAX_NAME_BYTES || !ids.insert(id.clone()) {
             // Mistral takes only ids of nine letters and digits.
             id = format!("call{at:05}");
             ids.insert(id.clone());
         }
         let arguments = if arguments.trim().is_empty() { "{}".to_owned() } else { arguments };
+        let name = prefix(&name, MAX_NAME_BYTES).to_owned();
         requests.push(CallRequest { id, name, arguments });
     }
     Ok(requests)

@@ -8,11 +8,11 @@ fn call(id: &str, name: &str, arguments: &str) -> CallRequest {
     CallRequest { id: id.to_owned(), name: name.to_owned(), arguments: arguments.to_owned() }
 }
 
-fn said(text: &str) -> Completion {
-    Completion { text: text.to_owned(), ..Completion::default() }
+fn said(text: &str) -> ChatCompletion {
+    ChatCompletion { text: text.to_owned(), ..ChatCompletion::default() }
 }
 
-fn streamed(events: &[&str]) -> Result<Completion, DraftError> {
+fn streamed(events: &[&str]) -> Result<ChatCompletion, DraftError> {
     let mut draft = Draft::default();
     events.iter().try_for_each(|event| draft.add(event))?;
     draft.finish()
@@ -20,7 +20,7 @@ fn streamed(events: &[&str]) -> Result<Completion, DraftError> {
 
 #[test]
 fn whole_responses_are_read() {
-    let with_calls = |calls: Vec<CallRequest>| Completion { calls, ..Completion::default() };
+    let with_calls = |calls: Vec<CallRequest>| ChatCompletion { calls, ..ChatCompletion::default() };
     for (what, message, finish, expected) in [
         ("text", json!({"content": "hi"}), "stop", said("hi")),
         (
@@ -36,12 +36,12 @@ fn whole_responses_are_read() {
             "stop",
             said("hi"),
         ),
-        ("cut", json!({"content": "hi"}), "length", Completion { finish: Finish::Length, ..said("hi") }),
+        ("cut", json!({"content": "hi"}), "length", ChatCompletion { finish: Finish::Length, ..said("hi") }),
         (
             "held back",
             json!({"content": null}),
             "content_filter",
-            Completion { finish: Finish::Filtered, ..said("") },
+            ChatCompletion { finish: Finish::Filtered, ..said("") },
         ),
         (
             "a call",
@@ -68,7 +68,7 @@ fn whole_responses_are_read() {
             "text before the call",
             json!({"content": "let me look", "tool_calls": [{"id": "a", "function": {"name": "x"}}]}),
             "tool_calls",
-            Completion { calls: vec![call("a", "x", "{}")], ..said("let me look") },
+            ChatCompletion { calls: vec![call("a", "x", "{}")], ..said("let me look") },
         ),
     ] {
         let json = json!({"choices": [{"index": 0, "message": message, "finish_reason": finish}]});
@@ -140,6 +140,31 @@ fn tool_calls_are_put_together_from_their_pieces() {
             two,
         ),
         (
+            "the same index for every call, and no ids",
+            vec![
+                json!([{"index": 0, "id": "", "function": {"name": "x", "arguments": "{\"n\":1}"}}]),
+                json!([{"index": 0, "id": "", "function": {"name": "x", "arguments": "{}"}}]),
+            ],
+            vec![call("call00000", "x", "{\"n\":1}"), call("call00001", "x", "{}")],
+        ),
+        (
+            "the name again after whole arguments",
+            vec![
+                json!([{"index": 0, "function": {"name": "x", "arguments": "{}"}}]),
+                json!([{"index": 0, "function": {"name": "x", "arguments": ""}}]),
+            ],
+            vec![call("call00000", "x", "{}")],
+        ),
+        (
+            "an empty object before the pieces",
+            vec![
+                json!([{"index": 0, "id": "a", "function": {"name": "x", "arguments": {}}}]),
+                json!([{"index": 0, "function": {"arguments": "{\"n\""}}]),
+                json!([{"index": 0, "function": {"arguments": ":1}"}}]),
+            ],
+            vec![call("a", "x", "{\"n\":1}")],
+        ),
+        (
             "neither index nor id",
             vec![
                 json!([{"function": {"name": "x", "arguments": "{\"n\":"}}]),
@@ -176,6 +201,23 @@ fn a_stream_is_a_response_only_when_it_says_that_it_ended() {
             "usage after the end",
             vec![&*thought, &*first, &*second, &*end, usage, "[DONE]"],
             Ok(said("hello")),
+        ),
+        (
+            "usage and signs of life without `choices`",
+            vec![
+                r#"{"object":"chat.completion.chunk"}"#,
+                &*first,
+                r#"{"type":"ping"}"#,
+                &*second,
+                &*end,
+                r#"{"usage":{"total_tokens":3}}"#,
+            ],
+            Ok(said("hello")),
+        ),
+        (
+            "something else without `choices`",
+            vec![&*first, r#"{"detail":"oh"}"#],
+            Err(DraftError::NotUnderstood("it has no `choices`".to_owned())),
         ),
         ("another choice beside it", vec![&*first, &*other, &*second, &*end], Ok(said("hello"))),
         ("cut", vec![&*first, &*second], Err(DraftError::Cut)),

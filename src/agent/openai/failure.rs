@@ -45,7 +45,8 @@ impl From<AskError> for NoReply {
 
 fn then(kind: AskErrorKind) -> FailureAction {
     use ServerErrorKind::{
-        Failed, Invalid, Key, MaxCompletionTokens, NoTools, RateLimited, TooLong, Unavailable, UnknownModel,
+        Failed, Invalid, Key, MaxCompletionTokens, NoCredit, NoTools, RateLimited, Redirect, TooLong,
+        Unavailable, UnknownModel,
     };
     match kind {
         AskErrorKind::Refused(RateLimited | Unavailable, wait) => FailureAction::Wait(wait),
@@ -60,6 +61,12 @@ fn then(kind: AskErrorKind) -> FailureAction {
         ),
         AskErrorKind::Refused(Key, _) => FailureAction::GiveUp(
             "The language model's server does not accept this bot's key; the operator can change that.",
+        ),
+        AskErrorKind::Refused(NoCredit, _) => FailureAction::GiveUp(
+            "This bot has no credit left at the language model's server; the operator can change that.",
+        ),
+        AskErrorKind::Refused(Redirect, _) => FailureAction::GiveUp(
+            "The language model's server is at another address; the operator can change that.",
         ),
         AskErrorKind::Refused(Invalid | MaxCompletionTokens | NoTools, _) => {
             FailureAction::GiveUp("The language model refused this message.")
@@ -87,6 +94,8 @@ mod tests {
             (refused(ServerErrorKind::TooLong), true, false),
             (refused(ServerErrorKind::UnknownModel), true, false),
             (refused(ServerErrorKind::Key), true, false),
+            (refused(ServerErrorKind::NoCredit), true, false),
+            (refused(ServerErrorKind::Redirect), true, false),
             (refused(ServerErrorKind::Invalid), true, false),
             (AskErrorKind::Cut, false, false),
             (AskErrorKind::TimedOut, false, false),

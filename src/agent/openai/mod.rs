@@ -15,6 +15,7 @@
 //! | `client` | HTTP to the server |
 //! | `tools` | what a model may call |
 //! | `remind` | the built-in tool of reminders |
+//! | `said` | reminders as a part of their conversations |
 //! | `rfc3339` | moments as a model writes them: pure |
 //! | `attached` | what a model gets of a message's files |
 //! | `conversation` | from a message to a reply |
@@ -28,6 +29,7 @@ mod failure;
 mod remind;
 mod request;
 mod rfc3339;
+mod said;
 mod server_error;
 mod settings;
 mod sse;
@@ -43,28 +45,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use client::{AskError, AskErrorKind, ModelClient};
+use conversation::Conversation;
+use failure::{FailureAction, NoReply};
+#[cfg(feature = "cli")]
+use request::{ChatRequest, request_json};
+use said::SaidReminders;
+use server_error::ServerErrorKind;
+use stop::Stop;
+use tools::ConversationTools;
+#[cfg(feature = "cli")]
+use turn::ChatTurn;
 use wit_abi::types::AgentResponse;
 
+use super::{Agent, outcome};
 use crate::host::Host;
 use crate::inbox::{Delivery, FailedAttempt};
 #[cfg(feature = "cli")]
 use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
 use crate::model::log_throttle::LogThrottle;
+use crate::model::scoped_thread::spawn_scoped;
+use crate::net::without_credentials;
 use crate::secrets::SecretStore;
-
-use super::{Agent, outcome};
-use client::{AskError, AskErrorKind, Client};
-use conversation::Conversation;
-use failure::{FailureAction, NoReply};
-#[cfg(feature = "cli")]
-use request::{ChatRequest, request_json};
-use server_error::ServerErrorKind;
-use stop::Stop;
-#[cfg(feature = "cli")]
-use turn::Turn;
+use crate::store::MessageId;
 
 pub use settings::OpenAiSettings;
+pub use window::HistoryWindow;
 
 /// The longest wait while the server cannot be asked and does not say how long.
 const MAX_UNAVAILABLE_WAIT: Duration = Duration::from_secs(60);
@@ -74,7 +81,7 @@ const FORGOTTEN: &str = "I have forgotten our conversation.";
 /// The `openai` agent: asks a language model for the reply to each message.
 pub struct OpenAiAgent {
     settings: OpenAiSettings,
-    client: Client,
+    client: ModelClient,
     flags: Flags,
     /// The only model of the server, when the settings name none: set by the thread that has listed the models, cleared by the
     /// one to which the server says that it has no such model. Held for a copy only.
@@ -82,6 +89,7 @@ pub struct OpenAiAgent {
     /// Failures in a row to reach the server at all: a thread adds one when the message has to wait for the server, and sets it
     /// to 0 after a reply or another failure. It decides nothing but the length of the next wait, so threads may race.
     unreachable: AtomicU32,
+    said: SaidReminders,
     /// Anybody who writes to a failing agent causes a line. Held for the look-up that decides whether it is written.
     log: Mutex<LogThrottle>,
     stop: Stop,
@@ -100,11 +108,12 @@ impl OpenAiAgent {
     #[must_use]
     pub fn new(settings: OpenAiSettings, secrets: Arc<dyn SecretStore>) -> Self {
         Self {
-            client: Client::new(&settings, secrets),
+            client: ModelClient::new(&settings, secrets),
             settings,
             flags: Flags::default(),
             found_model: Mutex::default(),
             unreachable: AtomicU32::new(0),
+            said: SaidReminders::default(),
             log: Mutex::new(LogThrottle::new(20, Duration::from_secs(60))),
             stop: Stop::default(),
         }
@@ -115,8 +124,8 @@ impl OpenAiAgent {
     /// # Errors
     /// Why it did not say.
     #[cfg(feature = "cli")]
-    pub(crate) fn models(&self) -> Result<Vec<String>, String> {
-        self.client.models().map_err(|error| error.error)
+    pub(crate) fn models(&self) -> Result<Vec<String>, AskError> {
+        self.client.models()
     }
 
     /// Asks one question outside of any conversation, without tools: the model, and what it said.
@@ -124,26 +133,23 @@ impl OpenAiAgent {
     /// # Errors
     /// Why there is no reply.
     #[cfg(feature = "cli")]
-    pub(crate) fn try_question(&self, text: &str) -> Result<(String, String), String> {
+    pub(crate) fn try_question(&self, text: &str) -> Result<(String, String), AskError> {
         let deadline = deadline_after(Instant::now(), self.settings.timeout);
-        let ask = || {
-            let model = self.model()?;
-            let OpenAiSettings { system_prompt, temperature, max_tokens, stream, .. } = &self.settings;
-            let request = ChatRequest {
-                model: &model,
-                system_prompt,
-                temperature: *temperature,
-                max_tokens: *max_tokens,
-                is_limit_of_completion: self.flags.is_limit_of_completion.load(Ordering::Relaxed),
-                is_streamed: *stream,
-                ..ChatRequest::default()
-            };
-            let turn = Turn { text: text.to_owned(), ..Turn::default() };
-            let body = request_json(&request, &[turn]);
-            let completion = self.client.ask(&body, deadline, &self.stop, &mut |_| {})?;
-            Ok((model, completion.text))
+        let model = self.model()?;
+        let OpenAiSettings { system_prompt, temperature, max_tokens, stream, .. } = &self.settings;
+        let request = ChatRequest {
+            model: &model,
+            system_prompt,
+            temperature: *temperature,
+            max_tokens: *max_tokens,
+            is_limit_of_completion: self.flags.is_limit_of_completion.load(Ordering::Relaxed),
+            is_streamed: *stream,
+            ..ChatRequest::default()
         };
-        ask().map_err(|error: AskError| error.error)
+        let turn = ChatTurn { text: text.to_owned(), ..ChatTurn::default() };
+        let body = request_json(&request, &[turn]);
+        let completion = self.client.ask(&body, deadline, &self.stop, &mut |_| {})?;
+        Ok((model, completion.text))
     }
 
     fn work(&self, host: &Host) {
@@ -161,10 +167,9 @@ impl OpenAiAgent {
 
     /// Says what is to be said later, until the host ends.
     fn remind(&self, host: &Host) {
-        host.manager().reminders().run(|reminder, removal| {
-            let said = host.manager().say_later(&reminder.to, remind::said(reminder), removal);
-            said.map(|_| ()).map_err(|error| error.to_string())
-        });
+        host.manager()
+            .reminders()
+            .run(|reminder, removal| self.said.say(host, reminder, removal, self.settings.history));
     }
 
     fn reply(&self, host: &Host, delivery: &Delivery) -> Result<String, NoReply> {
@@ -179,30 +184,41 @@ impl OpenAiAgent {
     /// Ends a delivery without a reply.
     fn end(&self, host: &Host, delivery: Delivery, no_reply: &NoReply) {
         let NoReply { error, then } = no_reply;
-        if *then != FailureAction::Stop {
-            self.log_failure(&delivery, error);
-        }
+        let id = delivery.id();
         let delay = outcome::wait_after(delivery.attempt());
         let (is_final, notice) = match *then {
             FailureAction::Stop => return outcome::release(host, delivery, Duration::ZERO),
             FailureAction::Wait(wait) => {
-                host.agent_report().failed(error);
                 let failures = self.unreachable.fetch_add(1, Ordering::Relaxed).saturating_add(1);
                 let wait = wait.unwrap_or_else(|| outcome::wait_after(failures).min(MAX_UNAVAILABLE_WAIT));
-                return outcome::release(host, delivery, wait);
+                let tried = outcome::unavailable(host, delivery, error, wait);
+                return self.log_failure(id, error, &tried);
             }
             FailureAction::TryAgain(notice) => (false, notice),
             FailureAction::GiveUp(notice) => (true, notice),
         };
+        self.log_failure(id, error, "");
         self.unreachable.store(0, Ordering::Relaxed);
         outcome::fail_with(host, delivery, FailedAttempt { error, delay, is_final, notice: Some(notice) });
     }
 
-    fn log_failure(&self, delivery: &Delivery, error: &str) {
+    /// Which attempt it was and when the next one is, is in `tried`, or in the line of whoever counts attempts.
+    fn log_failure(&self, id: MessageId, error: &str, tried: &str) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(suppressed) = log.check(&(), Instant::now()) {
-            let (url, id) = (&self.settings.url, delivery.id());
-            log::error!("agent {url} did not reply to message {id}: {error}{suppressed}");
+            let url = without_credentials(&self.settings.url);
+            log::error!(message_id = id.0; "agent {url} did not reply to message {id}: {error}{tried}{suppressed}");
+        }
+    }
+
+    /// Warns of settings that name nothing: they would show only when a model calls, or when nobody gets a reply.
+    fn warn_of_unknown_names(&self, host: &Host) {
+        let tools = ConversationTools::new(host.tools(), self.settings.tools.as_deref());
+        for name in tools.unknown_names() {
+            log::warn!("agent.tools names {name:?}, and there is no such tool");
+        }
+        if let Err(error) = self.client.secret() {
+            log::warn!("agent.api_key: {error}");
         }
     }
 
@@ -222,7 +238,7 @@ impl OpenAiAgent {
         let [model] = models.as_slice() else {
             return Err(unknown(format!("no model is set as `model` under [agent]: {}", named(&models))));
         };
-        log::info!("agent {}: the model is {model}", self.settings.url);
+        log::info!("agent {}: the model is {model}", without_credentials(&self.settings.url));
         *self.found_model.lock().unwrap_or_else(PoisonError::into_inner) = Some(model.clone());
         Ok(model.clone())
     }
@@ -253,10 +269,16 @@ fn named(models: &[String]) -> String {
 impl Agent for OpenAiAgent {
     fn serve(&self, host: &Host) {
         host.agent_report().begin("openai");
+        self.warn_of_unknown_names(host);
         thread::scope(|scope| {
-            scope.spawn(|| self.remind(host));
-            for _ in 1..self.settings.concurrency {
-                scope.spawn(|| self.work(host));
+            if let Err(error) = spawn_scoped(scope, "tinclaw-reminders", || self.remind(host)) {
+                log::error!("no reminder is said until the host is restarted: {error}");
+            }
+            for running in 1..self.settings.concurrency {
+                if let Err(error) = spawn_scoped(scope, "tinclaw-agent", || self.work(host)) {
+                    log::warn!("the model is asked {running} times at once and no more: {error}");
+                    break;
+                }
             }
             self.work(host);
         });
@@ -267,7 +289,8 @@ impl Agent for OpenAiAgent {
     }
 
     fn describe(&self) -> String {
-        let OpenAiSettings { url, model, concurrency, timeout, .. } = &self.settings;
+        let OpenAiSettings { model, concurrency, timeout, .. } = &self.settings;
+        let url = without_credentials(&self.settings.url);
         let model = model.as_deref().unwrap_or("the server's only model");
         format!("{model} at {url} (at most {concurrency} at a time, {} each)", HumanDuration(*timeout))
     }
@@ -294,4 +317,17 @@ pub(super) fn fuzz_stream(bytes: &[u8]) {
     let text = String::from_utf8_lossy(stream);
     let _ = draft::Draft::of_response(&text);
     let _ = server_error::classify(400, &server_error::error_text(&text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_models_are_named_and_the_others_counted() {
+        let of = |count: usize| named(&vec!["m".to_owned(); count]);
+        assert_eq!(of(0), "the server lists no models");
+        assert_eq!(of(20), format!("the server has {}m", "m, ".repeat(19)));
+        assert_eq!(of(21), format!("the server has {}m and 1 more", "m, ".repeat(19)));
+    }
 }

@@ -17,8 +17,12 @@ pub(super) enum ServerErrorKind {
     NoTools,
     /// It wants the limit of tokens in `max_completion_tokens`.
     MaxCompletionTokens,
-    /// The key is missing or not accepted, or its account has no credit.
+    /// The key is missing or not accepted.
     Key,
+    /// The account of the key has no credit.
+    NoCredit,
+    /// The API is somewhere else.
+    Redirect,
     /// It will never accept this request.
     Invalid,
     /// It failed; another attempt may succeed.
@@ -55,18 +59,20 @@ pub(super) fn status_within(error: &Value) -> u16 {
 /// What is to be done about an error: `text` is that of [`error_text`].
 pub(super) fn classify(status: u16, text: &str) -> ServerErrorKind {
     let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
-    if says(&TOO_LONG) {
+    if status == 413 || says(&TOO_LONG) {
         return ServerErrorKind::TooLong;
     }
     if says(&["insufficient_quota", "exceeded your current quota"]) {
-        return ServerErrorKind::Key;
+        return ServerErrorKind::NoCredit;
     }
     if says(&NO_TOOLS) {
         return ServerErrorKind::NoTools;
     }
     match status {
         429 => ServerErrorKind::RateLimited,
-        401..=403 => ServerErrorKind::Key,
+        300..400 => ServerErrorKind::Redirect,
+        402 => ServerErrorKind::NoCredit,
+        401 | 403 => ServerErrorKind::Key,
         502..=504 | 529 => ServerErrorKind::Unavailable,
         _ if says(&["model_not_found"]) => ServerErrorKind::UnknownModel,
         400 | 404 if text.contains("model") && says(&NOT_FOUND) => ServerErrorKind::UnknownModel,
@@ -79,8 +85,8 @@ pub(super) fn classify(status: u16, text: &str) -> ServerErrorKind {
     }
 }
 
-/// How servers say that a conversation is too long.
-const TOO_LONG: [&str; 9] = [
+/// How servers say that a conversation is too long. Besides those with a "context": vLLM, xAI, Gemini, TGI, TabbyAPI, Groq.
+const TOO_LONG: [&str; 16] = [
     "context_length_exceeded",
     "exceed_context_size",
     "context length",
@@ -90,18 +96,28 @@ const TOO_LONG: [&str; 9] = [
     "prompt is too long",
     "too many tokens",
     "input is too long",
+    "context limit",
+    "maximum model length",
+    "maximum prompt length",
+    "exceeds the maximum number of tokens",
+    "`inputs` tokens",
+    "max_seq_len",
+    "request too large for",
 ];
 
-/// How servers say that they take no tools: Ollama, llama.cpp, vLLM, OpenRouter.
-const NO_TOOLS: [&str; 5] = [
+/// How servers say that they take no tools: Ollama, llama.cpp, vLLM, OpenRouter, DeepSeek, Groq.
+const NO_TOOLS: [&str; 8] = [
     "does not support tools",
     "requires --jinja",
     "--enable-auto-tool-choice",
     "no endpoints found that support tool use",
     "tools are not supported",
+    "does not support function calling",
+    "function calling is not supported",
+    "`tool calling` is not supported",
 ];
 
-const NOT_FOUND: [&str; 4] = ["not found", "does not exist", "not exist", "invalid model"];
+const NOT_FOUND: [&str; 4] = ["not found", "not exist", "invalid model", "not a valid model"];
 
 #[cfg(test)]
 mod tests {
@@ -112,8 +128,8 @@ mod tests {
         use ServerErrorKind::*;
         for (status, body, expected) in [
             (429, r#"{"error":{"message":"Rate limit reached"}}"#, RateLimited),
-            (429, r#"{"error":{"message":"x","code":"insufficient_quota"}}"#, Key),
-            (402, r#"{"error":{"message":"Insufficient credits","code":402}}"#, Key),
+            (429, r#"{"error":{"message":"x","code":"insufficient_quota"}}"#, NoCredit),
+            (402, r#"{"error":{"message":"Insufficient credits","code":402}}"#, NoCredit),
             (401, r#"{"error":{"message":"Incorrect API key provided"}}"#, Key),
             (
                 503,
@@ -136,12 +152,49 @@ mod tests {
             (500, r#"{"error":"Context length exceeded"}"#, TooLong),
             (413, r#"{"message":"prompt is too long: 9000 tokens"}"#, TooLong),
             (
+                400,
+                r#"{"object":"error","message":"The decoder prompt (length 5000) is longer than the maximum model length of 4096."}"#,
+                TooLong,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000"}}"#,
+                TooLong,
+            ),
+            (
+                400,
+                r#"{"error":{"code":400,"message":"The input token count (9000) exceeds the maximum number of tokens allowed (8192)."}}"#,
+                TooLong,
+            ),
+            (
+                422,
+                r#"{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens"}"#,
+                TooLong,
+            ),
+            (
+                429,
+                r#"{"error":{"message":"Request too large for gpt-4 on tokens per min (TPM): Limit 10000, Requested 12000."}}"#,
+                TooLong,
+            ),
+            (400, r#"{"error":"This model's maximum prompt length is 131072 but"}"#, TooLong),
+            (400, r#"{"error":{"message":"Prompt length 5000 is greater than max_seq_len 4096"}}"#, TooLong),
+            (
+                400,
+                r#"{"error":"Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens"}"#,
+                TooLong,
+            ),
+            (413, "<html>413 Request Entity Too Large", TooLong),
+            (
                 404,
                 r#"{"error":{"message":"model \"llama9\" not found, try pulling it first"}}"#,
                 UnknownModel,
             ),
             (404, r#"{"error":{"message":"x","code":"model_not_found"}}"#, UnknownModel),
             (404, r#"{"object":"error","message":"The model `x` does not exist."}"#, UnknownModel),
+            (400, r#"{"error":{"message":"x/y is not a valid model ID","code":400}}"#, UnknownModel),
+            (400, r#"{"object":"error","message":"Invalid model: x"}"#, UnknownModel),
+            (400, r#"{"error":{"message":"deepseek-reasoner does not support Function Calling"}}"#, NoTools),
+            (400, r#"{"error":{"message":"`tool calling` is not supported with this model"}}"#, NoTools),
             (400, r#"{"error":{"message":"library/gemma:2b does not support tools"}}"#, NoTools),
             (500, r#"{"error":{"message":"tools param requires --jinja flag"}}"#, NoTools),
             (404, "404 page not found", Invalid),
@@ -152,7 +205,7 @@ mod tests {
             ),
             (400, r#"{"error":{"message":"temperature must be at most 2"}}"#, Invalid),
             (422, r#"{"detail":[{"msg":"field required"}]}"#, Invalid),
-            (302, "", Invalid),
+            (302, "", Redirect),
         ] {
             assert_eq!(classify(status, &error_text(body)), expected, "{status} {body}");
         }

@@ -6,17 +6,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use wit_abi::types::StatusType;
 
+use super::super::outcome::Recipient;
+use super::draft::{CallRequest, MAX_ARGUMENTS_BYTES};
+use super::remind::{self, RemindError};
+use super::request::{MAX_KEPT_ARGUMENTS_BYTES, function};
+use super::turn::ToolUse;
 use crate::host::Host;
 use crate::inbox::Delivery;
 use crate::model::document::shortened;
 use crate::model::prefix::prefix;
-use crate::tool::{ToolCall, ToolRegistry};
-
-use super::super::outcome::Recipient;
-use super::draft::CallRequest;
-use super::remind;
-use super::request::function;
-use super::turn::ToolUse;
+use crate::model::scoped_thread::spawn_scoped;
+use crate::tool::{ToolCall, ToolError, ToolRegistry};
 
 /// Calls of one response that are made.
 const MAX_CALLS_AT_A_TIME: usize = 16;
@@ -26,13 +26,24 @@ pub(super) const MAX_RESULT_BYTES: usize = 16 * 1024;
 const NOW: &str = "now";
 const REMIND: &str = "remind";
 
+/// Why a call has no result, in words for the model.
+#[derive(Debug, thiserror::Error)]
+enum CallError {
+    #[error("there is no tool `{name}`: there are {known}")]
+    Unknown { name: String, known: String },
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    #[error(transparent)]
+    Remind(#[from] RemindError),
+}
+
 /// The tools of one conversation.
-pub(super) struct Tools<'a> {
+pub(super) struct ConversationTools<'a> {
     registry: Option<&'a ToolRegistry>,
     allowed: Option<&'a [String]>,
 }
 
-impl<'a> Tools<'a> {
+impl<'a> ConversationTools<'a> {
     /// Those of the host that the model may call: all without a list.
     pub fn new(registry: Option<&'a ToolRegistry>, allowed: Option<&'a [String]>) -> Self {
         Self { registry, allowed }
@@ -65,16 +76,26 @@ impl<'a> Tools<'a> {
                 .enumerate()
                 .map(|(at, call)| {
                     let CallRequest { id, name, arguments } = call;
-                    let call = (name.clone(), arguments.clone());
-                    let started = (at < MAX_CALLS_AT_A_TIME)
-                        .then(|| scope.spawn(move || self.call_shown(host, delivery, &call.0, &call.1)));
-                    (ToolUse { id, name, arguments, result: String::new() }, started)
+                    let mut call = ToolUse { id, name, result: String::new(), arguments: String::new() };
+                    if arguments.len() > MAX_ARGUMENTS_BYTES {
+                        call.result = format!(
+                            "error: not called: the arguments are longer than {MAX_ARGUMENTS_BYTES} bytes"
+                        );
+                    }
+                    call.arguments = kept_arguments(&arguments, MAX_KEPT_ARGUMENTS_BYTES);
+                    let name = call.name.clone();
+                    let work = move || self.call_shown(host, delivery, &name, &arguments);
+                    let is_made = at < MAX_CALLS_AT_A_TIME && call.result.is_empty();
+                    let started = is_made.then(|| spawn_scoped(scope, "tinclaw-agent-call", work));
+                    (call, started)
                 })
                 .collect();
             let results = running.into_iter().map(|(call, started)| {
-                let result = match started.map(thread::ScopedJoinHandle::join) {
-                    Some(Ok(result)) => result,
-                    Some(Err(_)) => "error: the host failed".to_owned(),
+                let result = match started.map(|started| started.map(thread::ScopedJoinHandle::join)) {
+                    Some(Ok(Ok(result))) => result,
+                    Some(Err(error)) => format!("error: not called: {error}"),
+                    Some(Ok(Err(_))) => "error: the host failed".to_owned(),
+                    None if !call.result.is_empty() => call.result.clone(),
                     None => {
                         format!("error: not called: at most {MAX_CALLS_AT_A_TIME} calls are made at a time")
                     }
@@ -100,32 +121,45 @@ impl<'a> Tools<'a> {
         name: &str,
         arguments: &str,
         context: &Value,
-        remind: &dyn Fn(&str) -> Result<String, String>,
-    ) -> Result<String, String> {
+        remind: &dyn Fn(&str) -> Result<String, RemindError>,
+    ) -> Result<String, CallError> {
         let registry = self.registry.filter(|registry| registry.find(name).is_ok());
         match registry {
             _ if !self.is_allowed(name) => Err(self.unknown(name)),
             Some(registry) => {
                 let call = ToolCall { params: arguments.to_owned(), context: Some(context.to_string()) };
-                registry.call_with(name, call).result.map_err(|error| error.to_string())
+                Ok(registry.call_with(name, call).result?)
             }
             None if name == NOW => Ok(now(SystemTime::now())),
-            None if name == REMIND => remind(arguments),
+            None if name == REMIND => Ok(remind(arguments)?),
             None => Err(self.unknown(name)),
         }
     }
 
-    fn unknown(&self, name: &str) -> String {
+    fn unknown(&self, name: &str) -> CallError {
         let known = self.functions();
         let known: Vec<&str> =
             known.iter().filter_map(|function| function["function"]["name"].as_str()).collect();
-        format!("there is no tool `{}`: there are {}", shortened(name), known.join(", "))
+        CallError::Unknown { name: shortened(name), known: known.join(", ") }
     }
 
     fn is_allowed(&self, name: &str) -> bool {
-        let same = |one: &str, other: &str| one.replace('-', "_") == other.replace('-', "_");
-        self.allowed.is_none_or(|allowed| allowed.iter().any(|allowed| same(allowed, name)))
+        self.allowed.is_none_or(|allowed| allowed.iter().any(|allowed| is_same(allowed, name)))
     }
+
+    /// Names on the list that no tool has.
+    pub fn unknown_names(&self) -> Vec<&str> {
+        let tools = self.registry.map(ToolRegistry::tools).unwrap_or_default();
+        let is_known = |name: &str| {
+            is_same(NOW, name) || is_same(REMIND, name) || tools.iter().any(|tool| is_same(tool.name(), name))
+        };
+        let listed = self.allowed.unwrap_or_default().iter().map(String::as_str);
+        listed.filter(|name| !is_known(name)).collect()
+    }
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    one.replace('-', "_") == other.replace('-', "_")
 }
 
 /// What a tool is told of where it is called from.
@@ -140,6 +174,17 @@ fn context(delivery: &Delivery) -> Value {
 fn now(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     json!({"utc": httpdate::fmt_http_date(time), "unix_seconds": seconds}).to_string()
+}
+
+/// The arguments of a call as they are kept. Long ones become another object, because servers take nothing else.
+pub(super) fn kept_arguments(arguments: &str, limit: usize) -> String {
+    if arguments.len() <= limit {
+        return arguments.to_owned();
+    }
+    // Escaped, a byte becomes six at most.
+    let beginning = prefix(arguments, limit / 8);
+    json!({"cut": format!("these arguments had {} bytes", arguments.len()), "beginning": beginning})
+        .to_string()
 }
 
 /// A text of at most so many bytes, with a note when there was more.
@@ -168,19 +213,33 @@ mod tests {
     }
 
     #[test]
+    fn long_arguments_are_kept_as_a_short_object() {
+        let arguments = json!({"text": "x".repeat(2_000)}).to_string();
+        assert_eq!(kept_arguments(&arguments, arguments.len()), arguments);
+        let kept = kept_arguments(&arguments, 1024);
+        let expected = json!({"cut": "these arguments had 2011 bytes", "beginning": &arguments[..128]});
+        assert_eq!(kept, expected.to_string());
+        assert!(kept_arguments(&"\u{1}".repeat(2_000), 1024).len() <= 1024);
+    }
+
+    #[test]
     fn only_listed_tools_can_be_called() {
-        let call = |tools: &Tools<'_>, name: &str| {
-            tools.call(name, "{}", &json!({}), &|arguments| Ok(format!("reminded {arguments}")))
+        let call = |tools: &ConversationTools<'_>, name: &str| {
+            let result = tools.call(name, "{}", &json!({}), &|arguments| Ok(format!("reminded {arguments}")));
+            result.map_err(|error| error.to_string())
         };
-        let all = Tools::new(None, None);
+        let all = ConversationTools::new(None, None);
         assert_eq!(all.functions().len(), 2);
         assert!(call(&all, NOW).is_ok());
         assert_eq!(call(&all, REMIND), Ok("reminded {}".to_owned()));
         assert_eq!(call(&all, "fly"), Err("there is no tool `fly`: there are now, remind".to_owned()));
-        let none = Tools::new(None, Some(&[]));
+        let none = ConversationTools::new(None, Some(&[]));
         assert!(none.functions().is_empty() && call(&none, NOW).is_err() && call(&none, REMIND).is_err());
         let listed = ["now".to_owned()];
-        assert!(call(&Tools::new(None, Some(&listed)), NOW).is_ok());
+        assert!(call(&ConversationTools::new(None, Some(&listed)), NOW).is_ok());
+        let listed = ["now", "nope", "remind"].map(str::to_owned);
+        assert_eq!(ConversationTools::new(None, Some(&listed)).unknown_names(), ["nope"]);
+        assert!(all.unknown_names().is_empty());
     }
 
     #[test]

@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 /// What is kept of a conversation: whole turns, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Transcript {
-    pub turns: Vec<Turn>,
+    pub turns: Vec<ChatTurn>,
 }
 
 /// A message and all that came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Turn {
+pub(super) struct ChatTurn {
     /// The message's number.
     pub message: u64,
     /// Who wrote it, as the channel knows them.
@@ -56,13 +56,19 @@ impl Transcript {
         serde_json::from_str(json)
     }
 
+    /// Adds a turn: before one without a reply, which is still worked on and stays the last.
+    pub fn insert(&mut self, turn: ChatTurn) {
+        let is_open = self.turns.last().is_some_and(|last| last.reply.is_none());
+        self.turns.insert(self.turns.len() - usize::from(is_open), turn);
+    }
+
     /// The turn of this message, when it is the last one.
-    pub fn resumed(&self, message: u64) -> Option<&Turn> {
+    pub fn resumed(&self, message: u64) -> Option<&ChatTurn> {
         self.turns.last().filter(|turn| turn.message == message)
     }
 }
 
-impl Turn {
+impl ChatTurn {
     /// How many messages of the API it is.
     pub fn messages(&self) -> usize {
         let rounds: usize = self.rounds.iter().map(|round| 1 + round.calls.len()).sum();
@@ -93,8 +99,8 @@ mod tests {
     fn a_turn_counts_every_message_that_it_becomes() {
         let call =
             ToolUse { id: "1".into(), name: "now".into(), arguments: "{}".into(), result: "noon".into() };
-        let open = Turn { text: "when?".into(), ..Turn::default() };
-        let with_calls = Turn {
+        let open = ChatTurn { text: "when?".into(), ..ChatTurn::default() };
+        let with_calls = ChatTurn {
             rounds: vec![Round { text: String::new(), calls: vec![call.clone(), call] }],
             reply: Some("noon".into()),
             ..open.clone()
@@ -108,7 +114,7 @@ mod tests {
     fn a_transcript_is_read_as_it_was_written() {
         let call =
             ToolUse { id: "1".into(), name: "now".into(), arguments: "{}".into(), result: "noon".into() };
-        let turn = Turn {
+        let turn = ChatTurn {
             message: 3,
             user_id: "ann".into(),
             user_name: Some("Ann".into()),
@@ -116,7 +122,7 @@ mod tests {
             rounds: vec![Round { text: "let me look".into(), calls: vec![call] }],
             reply: Some("noon".into()),
         };
-        let open = Turn { message: 4, text: "and now?".into(), ..Turn::default() };
+        let open = ChatTurn { message: 4, text: "and now?".into(), ..ChatTurn::default() };
         let transcript = Transcript { turns: vec![turn, open] };
         let json = serde_json::to_string(&transcript).unwrap();
         assert_eq!(Transcript::read(&json).unwrap(), transcript);

@@ -1,19 +1,31 @@
 //! How much of a conversation a model is told. No I/O.
 
-use super::turn::Turn;
+use serde::Deserialize;
 
-/// What a request takes along of a conversation's turns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
-    /// Messages of the API.
+use super::turn::ChatTurn;
+use crate::model::bounded;
+
+/// How much of a conversation goes along with a request to a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistoryWindow {
+    /// Messages, tool calls included. Default 40.
+    #[serde(deserialize_with = "bounded::count::<_, _, 1, 10000>")]
     pub messages: usize,
-    /// Tokens, as [`Turn::tokens`] estimates them.
+    /// Tokens, estimated as one for every three bytes. Default 3,000.
+    #[serde(deserialize_with = "bounded::count::<_, _, 100, 10000000>")]
     pub tokens: usize,
 }
 
-impl Window {
+impl Default for HistoryWindow {
+    fn default() -> Self {
+        Self { messages: 40, tokens: 3_000 }
+    }
+}
+
+impl HistoryWindow {
     /// The newest turns that fit. The oldest go first, whole, with their tool calls; the last one always stays.
-    pub fn of(self, turns: &[Turn]) -> &[Turn] {
+    pub(super) fn of(self, turns: &[ChatTurn]) -> &[ChatTurn] {
         let Some(last) = turns.last() else { return turns };
         let (mut messages, mut tokens) = (last.messages(), last.tokens());
         let mut first = turns.len() - 1;
@@ -29,8 +41,8 @@ impl Window {
     }
 
     /// A window for a server that found this one too large: half of what these turns have, at most.
-    pub fn halved(self, turns: &[Turn]) -> Self {
-        let tokens = self.of(turns).iter().map(Turn::tokens).sum::<usize>();
+    pub(super) fn halved(self, turns: &[ChatTurn]) -> Self {
+        let tokens = self.of(turns).iter().map(ChatTurn::tokens).sum::<usize>();
         Self { tokens: self.tokens.min(tokens) / 2, ..self }
     }
 }
@@ -41,18 +53,18 @@ mod tests {
     use super::*;
 
     /// Two messages and 10 tokens.
-    fn turn(message: u64) -> Turn {
-        Turn { message, text: "abc".into(), reply: Some("def".into()), ..Turn::default() }
+    fn turn(message: u64) -> ChatTurn {
+        ChatTurn { message, text: "abc".into(), reply: Some("def".into()), ..ChatTurn::default() }
     }
 
     /// Four messages.
-    fn with_call(message: u64) -> Turn {
+    fn with_call(message: u64) -> ChatTurn {
         let round = Round { text: String::new(), calls: vec![ToolUse::default()] };
-        Turn { rounds: vec![round], ..turn(message) }
+        ChatTurn { rounds: vec![round], ..turn(message) }
     }
 
-    fn kept(messages: usize, tokens: usize, turns: &[Turn]) -> Vec<u64> {
-        Window { messages, tokens }.of(turns).iter().map(|turn| turn.message).collect()
+    fn kept(messages: usize, tokens: usize, turns: &[ChatTurn]) -> Vec<u64> {
+        HistoryWindow { messages, tokens }.of(turns).iter().map(|turn| turn.message).collect()
     }
 
     #[test]
@@ -79,9 +91,9 @@ mod tests {
     #[test]
     fn half_is_half_of_what_there_was() {
         let turns = [turn(1), turn(2), turn(3), turn(4)];
-        let window = Window { messages: 100, tokens: 1000 };
-        assert_eq!(window.halved(&turns), Window { messages: 100, tokens: 20 });
+        let window = HistoryWindow { messages: 100, tokens: 1000 };
+        assert_eq!(window.halved(&turns), HistoryWindow { messages: 100, tokens: 20 });
         assert_eq!(window.halved(&turns).of(&turns).len(), 2);
-        assert_eq!(Window { messages: 100, tokens: 30 }.halved(&turns).of(&turns).len(), 1);
+        assert_eq!(HistoryWindow { messages: 100, tokens: 30 }.halved(&turns).of(&turns).len(), 1);
     }
 }

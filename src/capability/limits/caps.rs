@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::table::{ChannelLimits, LIMITS, Limit, Sections};
 use crate::capability::ChannelCapabilities;
+use crate::model::value_error::ValueError;
 
 /// The highest values that the host gives to any channel, whatever a file asks for. Deserialises from a map of fields to
 /// values, as [`set`](Self::set) takes them.
@@ -35,15 +36,15 @@ impl LimitCaps {
     /// also what a channel gets whose file does not have these fields.
     ///
     /// # Errors
-    /// [`LimitCapError`] when there is no such limit, or when the value is outside what any host may give: below
+    /// [`ValueError`] when there is no such limit, or when the value is outside what any host may give: below
     /// the least that the limit may be, or above the highest cap that it may have.
-    pub fn set(&mut self, name: &str, value: u64) -> Result<(), LimitCapError> {
+    pub fn set(&mut self, name: &str, value: u64) -> Result<(), ValueError> {
         let Some(limit) = LIMITS.iter().find(|limit| is_called(limit.field, name)) else {
-            return Err(LimitCapError::Unknown { field: name.to_owned() });
+            return Err(ValueError::UnknownLimit { field: name.to_owned(), known: field_names() });
         };
         let Limit { field, min, max_cap, .. } = *limit;
         if !(min..=max_cap).contains(&value) {
-            return Err(LimitCapError::OutOfRange { field, value, min, max: max_cap });
+            return Err(ValueError::CapOutOfRange { field, value, min, max: max_cap });
         }
         (limit.set)(&mut self.caps, value);
         self.set.push(field);
@@ -66,9 +67,9 @@ impl LimitCaps {
 }
 
 impl TryFrom<BTreeMap<String, u64>> for LimitCaps {
-    type Error = LimitCapError;
+    type Error = ValueError;
 
-    fn try_from(values: BTreeMap<String, u64>) -> Result<Self, LimitCapError> {
+    fn try_from(values: BTreeMap<String, u64>) -> Result<Self, ValueError> {
         let mut caps = Self::default();
         values.iter().try_for_each(|(name, value)| caps.set(name, *value))?;
         Ok(caps)
@@ -106,30 +107,6 @@ impl ChannelLimits {
 /// Whether the host's configuration means this field.
 fn is_called(field: &str, name: &str) -> bool {
     field == name || field.strip_prefix("channel.") == Some(name)
-}
-
-/// Why a cap of the host's configuration is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LimitCapError {
-    /// No limit has this name.
-    #[error("there is no limit `{field}`: the limits are {}", field_names())]
-    Unknown {
-        /// The name that was given.
-        field: String,
-    },
-    /// The value cannot be a cap.
-    #[error("`{field}` cannot be {value}: give {min} to {max}")]
-    OutOfRange {
-        /// The limit.
-        field: &'static str,
-        /// The value that was given.
-        value: u64,
-        /// The lowest that is accepted.
-        min: u64,
-        /// The highest that is accepted.
-        max: u64,
-    },
 }
 
 fn field_names() -> String {

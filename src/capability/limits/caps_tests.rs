@@ -60,7 +60,7 @@ fn every_cap_takes_its_bounds_and_nothing_beyond() {
             assert_eq!((limit.get)(caps.as_limits()), value, "{} comes back as it was set", limit.field);
         }
         for value in [limit.min.checked_sub(1), limit.max_cap.checked_add(1)].into_iter().flatten() {
-            let refused = matches!(caps.set(limit.field, value), Err(LimitCapError::OutOfRange { .. }));
+            let refused = matches!(caps.set(limit.field, value), Err(ValueError::CapOutOfRange { .. }));
             assert!(refused, "{} = {value}", limit.field);
         }
     }

@@ -8,9 +8,9 @@
 mod caps;
 mod table;
 
-pub use caps::{ClampedLimit, LimitCapError, LimitCaps};
+pub use caps::{ClampedLimit, LimitCaps};
 pub use table::ChannelLimits;
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 pub(crate) use table::Limit;
 pub(crate) use table::{LIMITS, Sections};
 

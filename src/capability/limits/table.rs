@@ -39,7 +39,7 @@ pub struct Limit {
 
 impl Limit {
     /// The last part of the field, which errors and log lines about this limit name.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "cli"))]
     pub fn name(&self) -> &'static str {
         self.field.rsplit('.').next().unwrap_or(self.field)
     }
@@ -306,6 +306,22 @@ limits! {
     /// One file that a tool reads.
     tool_file_bytes: usize, in 1, "tool.max_file_bytes" (|all| all.tool?.max_file_bytes),
     default MIB, "bytes", min 0, cap 16 * MIB, max_cap 1_024 * MIB, Refused;
+
+    /// One file of a tool's state.
+    tool_state_file_bytes: usize, in 1, "tool.max_state_file_bytes" (|all| all.tool?.max_state_file_bytes),
+    default 256 * KIB, "bytes", min 0, cap 16 * MIB, max_cap 1_024 * MIB, Refused;
+
+    /// Files of a tool's state for one person.
+    tool_state_files: usize, in 1, "tool.max_state_files" (|all| all.tool?.max_state_files),
+    default 64, "files", min 0, cap 4_096, max_cap 65_536, Refused;
+
+    /// A tool's state for one person, paths and contents together.
+    tool_state_bytes: usize, in 1, "tool.max_state_bytes" (|all| all.tool?.max_state_bytes),
+    default MIB, "bytes", min 0, cap 64 * MIB, max_cap 1_024 * MIB, Refused;
+
+    /// A tool's state for all people together.
+    tool_state_total_bytes: usize, in 1, "tool.max_state_total_bytes" (|all| all.tool?.max_state_total_bytes),
+    default 16 * MIB, "bytes", min 0, cap 256 * MIB, max_cap 4_095 * MIB, Refused;
 
     /// Other tools that one call of a tool invokes.
     tool_invokes: u32, in 1, "tool.max_invokes_per_call" (|all| all.tool?.max_invokes_per_call),

@@ -1,18 +1,27 @@
 //! What a callback did, applied in memory and put into a batch.
 
+use log::Level;
+
+use super::served::Served;
+use super::turn::Turn;
+use super::{Channel, ChannelLogKind};
 use crate::channel::changes;
 use crate::channel::workspace::{Conflict, WorkspaceChanges};
 use crate::event::callback::{Effects, Emitted};
 use crate::store::{Batch, Change};
 
-use super::turn::Turn;
-use super::{Channel, LogKind};
-
 impl Channel {
-    pub(super) fn apply_effects(&mut self, effects: Effects, batch: &mut Batch, turn: &mut Turn<'_>) {
+    pub(super) fn apply_effects(
+        &mut self,
+        effects: Effects,
+        served: &Served,
+        batch: &mut Batch,
+        turn: &mut Turn<'_>,
+    ) {
         self.write_files(&effects.workspace, batch, turn);
-        self.add_messages(effects.messages, batch, turn);
+        self.add_messages(effects.messages, served, batch, turn);
         self.change_timers(effects.timers, batch, turn);
+        self.counters.callbacks.note_stored(batch.bytes());
     }
 
     /// Writes files, whatever has changed meanwhile. Requests that wait for a change are run again.
@@ -36,7 +45,13 @@ impl Channel {
     }
 
     /// Messages that carry an id of their own, as far as the capability file says so, are taken once.
-    fn add_messages(&mut self, messages: Vec<Emitted>, batch: &mut Batch, turn: &Turn<'_>) {
+    fn add_messages(
+        &mut self,
+        messages: Vec<Emitted>,
+        served: &Served,
+        batch: &mut Batch,
+        turn: &mut Turn<'_>,
+    ) {
         let (name, ids) = (&self.settings.name, &self.settings.ids);
         self.counters.emitted += messages.len() as u64;
         for emitted in messages {
@@ -45,7 +60,7 @@ impl Channel {
             {
                 if !self.recent_requests.is_first_message(id, turn.at.steady_ms) {
                     self.counters.dropped += 1;
-                    log::debug!(target: name.as_str(), "channel {name} emitted a message again; it is dropped");
+                    turn.log(Level::Debug, format!("channel {name} emitted a message again; it is dropped"));
                     continue;
                 }
                 batch.changes.push(changes::dedupe_message(
@@ -55,8 +70,10 @@ impl Channel {
                     turn.at.steady_ms,
                 ));
             }
-            let message = changes::add_message(ids.message(), &name.shared(), emitted, turn.at.unix_ms);
+            let id = ids.message();
+            let message = changes::add_message(id, &name.shared(), emitted, turn.at.unix_ms);
             batch.changes.push(Change::AddMessage(message));
+            batch.changes.push(served.accepted(id, turn.at.unix_ms));
         }
     }
 
@@ -71,19 +88,19 @@ impl Channel {
     }
 
     /// The messages of a channel whose capability file allows none. The rest of the callback counts.
-    pub(super) fn drop_messages(&mut self, effects: &mut Effects, turn: &Turn<'_>) {
+    pub(super) fn drop_messages(&mut self, effects: &mut Effects, turn: &mut Turn<'_>) {
         let count = effects.messages.len();
         if count == 0 {
             return;
         }
         effects.messages.clear();
         self.counters.dropped += count as u64;
-        if let Some(suppressed) = self.may_log(LogKind::MessagesDropped, turn) {
+        if let Some(suppressed) = self.may_log(ChannelLogKind::MessagesDropped, turn) {
             let name = &self.settings.name;
-            log::warn!(
-                target: name.as_str(),
+            let text = format!(
                 "channel {name} emitted {count} messages and may emit none: emit_rate_limit is 0{suppressed}"
             );
+            turn.log(Level::Warn, text);
         }
     }
 }

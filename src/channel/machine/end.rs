@@ -1,12 +1,11 @@
 //! How a channel ends: with its host, or by itself.
 
+use super::turn::{Action, Turn};
+use super::{Channel, Phase};
 use crate::channel::job::{Job, Purpose};
 use crate::channel::lane::LaneKind;
 use crate::event::callback::Callback;
 use crate::event::response::WebhookRefusal;
-
-use super::turn::{Action, Turn};
-use super::{Channel, State};
 
 impl Channel {
     /// Takes no more work; what runs may still end.
@@ -20,7 +19,7 @@ impl Channel {
     /// Nothing runs any more: a channel that had started gets its `on-shutdown`.
     pub(super) fn shut_down(&mut self, turn: &mut Turn<'_>) {
         let had_started = self.registration.is_some() && self.is_ready();
-        self.state = State::Stopping;
+        self.state = Phase::Stopping;
         if had_started {
             let job = Job::new(Callback::Shutdown, Purpose::Shutdown, turn.at.now);
             // Nothing waits any more.

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use crate::channel::job::{Job, Purpose, Running};
+use log::Level;
+
+use super::parked::HandledRequest;
+use super::served::Served;
+use super::turn::Turn;
+use super::{Channel, ChannelLogKind, Phase};
+use crate::channel::job::{Job, Purpose, RunningJob};
 use crate::channel::poll::Polled;
 use crate::channel::workspace::Conflict;
 use crate::event::callback::{Callback, CallbackReport};
@@ -12,12 +18,8 @@ use crate::model::subject::about_channel;
 use crate::sandbox::WasmChannelError;
 use crate::store::Batch;
 
-use super::parked::HandledRequest;
-use super::turn::Turn;
-use super::{Channel, LogKind, State};
-
 /// A callback that succeeded and is over its channel's emit rate, with the time to wait.
-pub(super) type Limited = Box<(Running, CallbackReport, Duration)>;
+pub(super) type Limited = Box<(RunningJob, CallbackReport, Duration)>;
 
 impl Channel {
     /// A callback has ended, or could not even begin.
@@ -28,7 +30,7 @@ impl Channel {
         if self.credentials.note(&report.effects.upstream) {
             let problem = self.credentials.problem().unwrap_or_default();
             let name = &self.settings.name;
-            log::error!(target: name.as_str(), "channel {name} is degraded: {problem}");
+            turn.log(Level::Error, format!("channel {name} is degraded: {problem}"));
         }
         match &report.result {
             Ok(_) => self.commit_or_wait(running, report, turn),
@@ -42,7 +44,7 @@ impl Channel {
     }
 
     /// A callback succeeded: its effects are applied, unless something stands in the way.
-    fn commit_or_wait(&mut self, running: Running, report: CallbackReport, turn: &mut Turn<'_>) {
+    fn commit_or_wait(&mut self, running: RunningJob, report: CallbackReport, turn: &mut Turn<'_>) {
         if let Some(wait) = self.emission.waits_behind(report.effects.messages.len(), turn.at.now) {
             return self.emitted_too_much(running, report, wait, turn);
         }
@@ -52,11 +54,11 @@ impl Channel {
         }
     }
 
-    /// Commits a callback's effects, runs it again, or fails it; gives it back with the time to wait when it is over its
+    /// Commits a callback's effects, runs it again, or fails it; returns it with the time to wait when it is over its
     /// channel's emit rate.
     pub(super) fn try_commit(
         &mut self,
-        running: Running,
+        running: RunningJob,
         mut report: CallbackReport,
         turn: &mut Turn<'_>,
     ) -> Result<(), Limited> {
@@ -90,30 +92,31 @@ impl Channel {
         }
     }
 
-    fn warn_of_conflict(&mut self, turn: &Turn<'_>) {
-        if let Some(suppressed) = self.may_log(LogKind::WorkspaceConflict, turn) {
+    fn warn_of_conflict(&mut self, turn: &mut Turn<'_>) {
+        if let Some(suppressed) = self.may_log(ChannelLogKind::WorkspaceConflict, turn) {
             let name = &self.settings.name;
-            log::warn!(
-                target: name.as_str(),
+            let text = format!(
                 "channel {name}: two callbacks changed the same workspace file; the later one wins{suppressed}"
             );
+            turn.log(Level::Warn, text);
         }
     }
 
     /// Applies a callback's effects in memory, has them stored, and lets the lane go on.
-    pub(super) fn commit(&mut self, running: Running, report: CallbackReport, turn: &mut Turn<'_>) {
-        let Running { lane, job, workspace_version, .. } = running;
+    pub(super) fn commit(&mut self, running: RunningJob, report: CallbackReport, turn: &mut Turn<'_>) {
+        let RunningJob { lane, job, workspace_version, .. } = running;
+        let served = Served::of(&job, &report, &self.settings.guest);
         let Ok(mut value) = report.result else { return };
         let polled = Polled { took: report.usage.elapsed, emitted: !report.effects.messages.is_empty() };
         self.counters.succeeded += 1;
         // What ends well in another lane does not end a pause: only its time does.
-        if !matches!(job.purpose, Purpose::Start) && self.state != State::Paused {
+        if job.purpose.shows_that_guest_works() && self.state != Phase::Paused {
             self.breaker.succeeded();
         }
         let is_outdated = self.workspace.version() != workspace_version;
         let mut batch = Batch::default();
         self.timer_fired(&job.purpose, &mut batch);
-        self.apply_effects(report.effects, &mut batch, turn);
+        self.apply_effects(report.effects, &served, &mut batch, turn);
         self.free_lane(lane, turn);
         match job.purpose {
             Purpose::Webhook { identities, responder } => {
@@ -131,29 +134,42 @@ impl Channel {
                 turn.store(batch);
                 self.start_returned(value, turn);
             }
+            Purpose::Trial => {
+                turn.store(batch);
+                self.trial_returned(value, turn);
+            }
+            Purpose::Restore => {
+                turn.store(batch);
+                self.restored(value, turn);
+            }
             Purpose::Shutdown | Purpose::Status | Purpose::Timer { .. } => turn.store(batch),
             Purpose::Socket { acknowledgement, .. } => self.socket_called(acknowledgement, batch, turn),
             Purpose::Poll => {
                 turn.store(batch);
                 self.polled(polled, turn);
             }
-            Purpose::Reply(attempt) => self.reply_delivered(&attempt, &value, batch, turn),
+            Purpose::Reply(attempt) => self.reply_delivered(&attempt, &value, &served, batch, turn),
         }
     }
 
     /// A callback failed: nothing of it is kept.
-    fn callback_failed(&mut self, running: Running, report: &CallbackReport, turn: &mut Turn<'_>) {
+    fn callback_failed(&mut self, running: RunningJob, report: &CallbackReport, turn: &mut Turn<'_>) {
         let Err(error) = &report.result else { return };
-        let Running { lane, job, .. } = running;
+        let RunningJob { lane, job, .. } = running;
         let text = error.to_string();
-        if let Some(suppressed) = self.may_log(LogKind::CallbackFailed, turn) {
+        // What becomes of a reply or another version is said with its attempt.
+        if !matches!(job.purpose, Purpose::Reply(_) | Purpose::Trial)
+            && let Some(suppressed) = self.may_log(ChannelLogKind::CallbackFailed, turn)
+        {
             let name = self.settings.name.as_str();
-            log::warn!(target: name, "{}{suppressed}", about_channel(name, &text));
+            turn.log(Level::Warn, format!("{}{suppressed}", about_channel(name, &text)));
         }
         self.free_lane(lane, turn);
         self.counters.failed += 1;
-        self.last_failure = Some(text.clone());
-        let counts = is_guests_fault(error) && !matches!(job.purpose, Purpose::Start);
+        if !matches!(job.purpose, Purpose::Trial) {
+            self.last_failure = Some(text.clone());
+        }
+        let counts = is_guests_fault(error) && job.purpose.shows_that_guest_works();
         self.job_failed(job, error, &text, report, turn);
         if counts {
             self.count_failure(&text, turn);
@@ -168,8 +184,10 @@ impl Channel {
         report: &CallbackReport,
         turn: &mut Turn<'_>,
     ) {
+        let served = Served::of(&job, report, &self.settings.guest);
         match job.purpose {
             Purpose::Start => self.start_failed(text, turn),
+            Purpose::Trial => self.trial_failed(text, report.effects.had_side_effects, turn),
             Purpose::Webhook { identities, responder } => {
                 self.request_failed(&identities, responder, refusal_for(error), turn);
             }
@@ -177,18 +195,19 @@ impl Channel {
             Purpose::Timer { name, setting } => self.timer_failed(&name, setting, turn),
             Purpose::Reply(attempt) => {
                 let progress = self.keep_progress(&report.effects, turn);
-                self.reply_failed(&attempt, error, &report.effects, progress, turn);
+                self.reply_failed(&attempt, error, &report.effects, &served, progress, turn);
             }
             Purpose::Socket { acknowledgement, tries } => {
                 self.socket_failed(&job.callback, acknowledgement, tries, turn);
             }
-            Purpose::Status | Purpose::Shutdown => {}
+            Purpose::Status | Purpose::Shutdown | Purpose::Restore => {}
         }
     }
 
     /// Remembers what a callback needed, so that the next one is given it from the start. A smaller need lowers the
     /// expectation slowly: guests alternate between small and large requests.
     fn note_usage(&mut self, report: &CallbackReport) {
+        self.counters.callbacks.note(report);
         let peak = report.usage.peak_memory.max(self.settings.initial_memory);
         self.expected_memory = peak.max(self.expected_memory - self.expected_memory.saturating_sub(peak) / 8);
         let dropped = report.effects.dropped;

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::channel::frames::{self, MAX_WAITING_BYTES, Moved, PROCESSING_FILE, WAITING_FILE};
+use super::Channel;
+use super::turn::{Action, Turn};
+use crate::channel::frames::{self, MAX_WAITING_BYTES, Moved, PROCESSING_FILE, SESSION_FILE, WAITING_FILE};
 use crate::channel::lane::LaneKind;
 use crate::channel::workspace::{WorkspaceChanges, workspace_path};
 use crate::event::arrival::Due;
 use crate::event::link::{FrameAcknowledgement, LinkNews, LinkNewsKind};
 use crate::store::Batch;
-
-use super::Channel;
-use super::turn::{Action, Turn};
 
 /// The wait before frames that could not be stored, or that `on-poll` failed at, are looked at again.
 const LATER: Duration = Duration::from_secs(5);
@@ -22,6 +21,11 @@ impl Channel {
         if self.settings.has_link {
             turn.act(Action::OpenLink);
         }
+    }
+
+    /// What the link resumes a session with that it has had before.
+    pub fn link_session(&self) -> Option<Arc<str>> {
+        self.frame_file(SESSION_FILE)
     }
 
     /// The websocket could not be opened ([`Action::OpenLink`]): it is tried again.
@@ -75,6 +79,20 @@ impl Channel {
         let content = frames::appended(waiting.as_deref(), &texts);
         let batch = self.write_frame_files([(WAITING_FILE, content)]);
         let acknowledgements = held.into_iter().map(|(_, acknowledgement)| acknowledgement).collect();
+        self.store_acknowledged(batch, acknowledgements, turn);
+    }
+
+    /// Stores what frames have caused, with the session as it is after the last of them, and acknowledges them then.
+    pub(super) fn store_acknowledged(
+        &mut self,
+        mut batch: Batch,
+        acknowledgements: Vec<FrameAcknowledgement>,
+        turn: &mut Turn<'_>,
+    ) {
+        let session = acknowledgements.iter().rev().find_map(FrameAcknowledgement::session);
+        if let Some(session) = session.map(|session| session.to_string()) {
+            batch.changes.extend(self.write_frame_files([(SESSION_FILE, session)]).changes);
+        }
         turn.act(Action::StoreFrames(batch, acknowledgements));
     }
 

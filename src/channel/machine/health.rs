@@ -1,12 +1,11 @@
 //! How the channel is.
 
+use super::{Channel, Phase};
 use crate::channel::Registration;
 use crate::event::health::{ChannelHealth, ChannelState};
 use crate::event::link::{LinkHealth, LinkState};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::subject::without_channel;
-
-use super::{Channel, State};
 
 impl Channel {
     /// How the channel is; `link` says how its websocket is, once it was opened.
@@ -18,11 +17,11 @@ impl Channel {
             name: self.settings.name.clone(),
             display_name: registration.map(|registration| registration.display_name.clone()),
             state: match self.state {
-                State::Starting => ChannelState::Starting,
-                State::Ready if is_degraded => ChannelState::Degraded,
-                State::Ready => ChannelState::Ready,
-                State::Paused => ChannelState::Paused,
-                State::Stopping => ChannelState::Stopping,
+                Phase::Starting => ChannelState::Starting,
+                Phase::Ready if is_degraded => ChannelState::Degraded,
+                Phase::Ready => ChannelState::Ready,
+                Phase::Paused => ChannelState::Paused,
+                Phase::Stopping => ChannelState::Stopping,
             },
             problems: self.problems(link_problem),
             // Looking into the secrets is not the channel's: the manager does, when it is asked.
@@ -37,10 +36,13 @@ impl Channel {
             failed: self.counters.failed,
             emitted: self.counters.emitted,
             dropped: self.counters.dropped,
+            callbacks: self.counters.callbacks,
+            limits: self.settings.limits,
             last_message_at: self.activity.message_at(),
             last_request_at: self.activity.request_at(),
             last_poll_at: self.activity.poll_at(),
             last_error_at: self.activity.error().map(|(at, _)| at),
+            recovered_at: self.activity.recovered_at(),
             last_error: self.activity.error().map(|(_, error)| error.to_owned()),
         }
     }
@@ -52,6 +54,10 @@ impl Channel {
         problems.extend(refused.map(|warning| Diagnostic::warning("registration", warning)));
         let credentials = self.credentials.problem();
         problems.extend(credentials.map(|text| Diagnostic::error("refused-credential", text)));
+        problems.extend(self.refused_version.as_ref().map(|reason| {
+            let text = format!("the new version cannot start, and the present one stays: {reason}");
+            Diagnostic::warning("refused-version", text).help("install one that can, or remove it")
+        }));
         problems.extend(link_problem.map(|text| Diagnostic::error("websocket", text)));
         problems.extend(self.failure());
         problems

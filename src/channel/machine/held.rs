@@ -2,33 +2,34 @@
 
 use std::time::Duration;
 
-use crate::channel::job::{Purpose, Running};
+use log::Level;
+
+use super::turn::{Action, Turn};
+use super::{Channel, ChannelLogKind};
+use crate::channel::job::{Purpose, RunningJob};
 use crate::event::arrival::Due;
 use crate::event::callback::CallbackReport;
 use crate::event::response::WebhookRefusal;
 use crate::model::human_duration::HumanDuration;
-
-use super::turn::{Action, Turn};
-use super::{Channel, LogKind};
 
 impl Channel {
     /// More messages than the channel's rate allows: a client is told to come back, anything else is kept until there
     /// is room.
     pub(super) fn emitted_too_much(
         &mut self,
-        running: Running,
+        running: RunningJob,
         report: CallbackReport,
         wait: Duration,
         turn: &mut Turn<'_>,
     ) {
-        if let Some(suppressed) = self.may_log(LogKind::EmitRate, turn) {
+        if let Some(suppressed) = self.may_log(ChannelLogKind::EmitRate, turn) {
             let name = &self.settings.name;
-            log::warn!(
-                target: name.as_str(),
-                "channel {name} emits faster than its rate limit: {} waits for {}{suppressed}",
-                running.job.callback.kind(),
+            let kind = running.job.callback.kind();
+            let text = format!(
+                "channel {name} emits faster than its rate limit: {kind} waits for {}{suppressed}",
                 HumanDuration(wait)
             );
+            turn.log(Level::Warn, text);
         }
         if let Purpose::Webhook { identities, responder } = running.job.purpose {
             self.free_lane(running.lane, turn);

@@ -2,34 +2,40 @@
 
 use std::time::Instant;
 
-use crate::channel::job::{Job, Running};
+use super::turn::{Action, Turn};
+use super::{Channel, Phase};
+use crate::channel::job::{Job, Purpose, RunningJob};
 use crate::channel::lane::LaneKind;
 use crate::channel::workspace::WorkspaceSnapshot;
 use crate::event::callback::Callback;
 use crate::event::completion::Ticket;
 
-use super::turn::{Action, Turn};
-use super::{Channel, State};
-
 /// A callback that is to be run.
 #[derive(Debug)]
 pub struct Started {
     pub callback: Callback,
+    /// Whether it is a callback of the version that is tried.
+    pub is_trial: bool,
     pub workspace: WorkspaceSnapshot,
 }
 
 impl Channel {
-    /// Puts a job at the end of its lane; gives it back when too many wait there.
-    pub(super) fn enqueue(&mut self, job: Job, turn: &mut Turn<'_>) -> Result<(), Job> {
+    /// Puts a job at the end of its lane; returns it when too many wait there.
+    pub(super) fn enqueue(&mut self, job: Job, turn: &mut Turn<'_>) -> Result<(), Box<Job>> {
         let lane = job.purpose.lane();
-        self.lane(lane).push(job)?;
+        self.lane(lane).push(job).map_err(Box::new)?;
         self.mark(lane, turn);
         Ok(())
     }
 
     /// Runs a job again from the present state, before any other of its lane.
-    pub(super) fn run_again(&mut self, running: Running, change: impl FnOnce(&mut Job), turn: &mut Turn<'_>) {
-        let Running { lane, mut job, .. } = running;
+    pub(super) fn run_again(
+        &mut self,
+        running: RunningJob,
+        change: impl FnOnce(&mut Job),
+        turn: &mut Turn<'_>,
+    ) {
+        let RunningJob { lane, mut job, .. } = running;
         change(&mut job);
         self.lane(lane).put_back(job);
         self.mark(lane, turn);
@@ -74,7 +80,11 @@ impl Channel {
         if !self.lane(lane).is_runnable() || !self.may_run(lane) {
             return None;
         }
-        let with_full_memory = self.lane(lane).peek().is_some_and(|job| job.with_full_memory);
+        let job = self.lane(lane).peek();
+        let with_full_memory = job.is_some_and(|job| job.with_full_memory);
+        if job.is_some_and(|job| matches!(job.purpose, Purpose::Trial)) {
+            return Some(self.trial_wants(with_full_memory));
+        }
         Some(if with_full_memory { self.settings.limits.memory_bytes } else { self.expected_memory })
     }
 
@@ -82,12 +92,13 @@ impl Channel {
     pub fn start_next(&mut self, lane: LaneKind, ticket: Ticket) -> Option<Started> {
         let job = self.lane(lane).start_next()?;
         let callback = job.callback.clone();
+        let is_trial = matches!(job.purpose, Purpose::Trial);
         let workspace_version = self.workspace.version();
-        self.running.push(Running { ticket, lane, job, workspace_version });
-        Some(Started { callback, workspace: self.workspace.snapshot() })
+        self.running.push(RunningJob { ticket, lane, job, workspace_version });
+        Some(Started { callback, is_trial, workspace: self.workspace.snapshot() })
     }
 
-    pub(super) fn take_running(&mut self, ticket: Ticket) -> Option<Running> {
+    pub(super) fn take_running(&mut self, ticket: Ticket) -> Option<RunningJob> {
         let at = self.running.iter().position(|running| running.ticket == ticket)?;
         Some(self.running.swap_remove(at))
     }
@@ -95,9 +106,11 @@ impl Channel {
     /// Whether jobs of this lane may run in the present state.
     fn may_run(&self, lane: LaneKind) -> bool {
         match self.state {
-            State::Ready => true,
-            State::Starting | State::Stopping => lane == LaneKind::Inbound,
-            State::Paused => false,
+            Phase::Ready => true,
+            // A version that cannot start, or that fails, is what another one is for.
+            Phase::Starting | Phase::Paused if lane == LaneKind::Trial => true,
+            Phase::Starting | Phase::Stopping => lane == LaneKind::Inbound,
+            Phase::Paused => false,
         }
     }
 

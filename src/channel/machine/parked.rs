@@ -5,14 +5,13 @@ use std::time::Instant;
 
 use wit_abi::types::IncomingHttpRequest;
 
+use super::Channel;
+use super::turn::Turn;
 use crate::channel::job::{Job, Purpose};
 use crate::channel::waiting::{WaitingRequest, take_wait};
 use crate::event::arrival::{Due, RequestIdentity};
 use crate::event::callback::{Callback, CallbackValue};
 use crate::event::response::{ResponseSender, WebhookRefusal};
-
-use super::Channel;
-use super::turn::Turn;
 
 /// A request that a guest has handled.
 pub(super) struct HandledRequest {
@@ -26,7 +25,7 @@ pub(super) struct HandledRequest {
 }
 
 impl Channel {
-    /// Lets a request wait when the guest asks for it; else gives it back.
+    /// Lets a request wait when the guest asks for it; else returns it.
     pub(super) fn wait_if_asked(
         &mut self,
         handled: HandledRequest,
@@ -89,7 +88,7 @@ impl Channel {
             ..Job::new(Callback::HttpRequest(request), purpose, turn.at.now)
         };
         if let Err(job) = self.enqueue(job, turn) {
-            self.refuse_job(job, WebhookRefusal::Busy, turn);
+            self.refuse_job(*job, WebhookRefusal::Busy, turn);
         }
     }
 

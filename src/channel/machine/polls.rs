@@ -1,13 +1,12 @@
 //! Polls: one at a time, none missed, slower while they fail.
 
+use super::Channel;
+use super::turn::Turn;
 use crate::channel::job::{Job, Purpose};
 use crate::channel::lane::LaneKind;
 use crate::channel::poll::Polled;
 use crate::event::arrival::Due;
 use crate::event::callback::Callback;
-
-use super::Channel;
-use super::turn::Turn;
 
 impl Channel {
     /// The first poll after a start, a pause or an outage comes at once.

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wit_abi::types::{AgentResponse, Attachment};
+use log::Level;
 
+use super::served::Served;
+use super::turn::{Action, Turn};
+use super::{Channel, ChannelLogKind};
 use crate::channel::changes;
 use crate::channel::job::{Job, Purpose, ReplyAttempt};
-use crate::channel::outbox::{AfterFailure, AttemptFailed, Next};
+use crate::channel::outbox::{AfterFailedAttempt, AfterFailure, AttemptFailed};
 use crate::event::arrival::Due;
 use crate::event::callback::{Callback, CallbackValue, Effects};
 use crate::event::guest_failure::GuestFailure;
@@ -15,10 +18,7 @@ use crate::model::clock::millis;
 use crate::model::human_duration::HumanDuration;
 use crate::model::subject::without_channel;
 use crate::sandbox::WasmChannelError;
-use crate::store::{Batch, Change, PendingReply, ReplyId, ReplyKind, ReplyRecord, ReplyState};
-
-use super::turn::{Action, Turn};
-use super::{Channel, LogKind};
+use crate::store::{Batch, Change, PendingReply, ReplyId, ReplyRecord, ReplyState, TraceKind};
 
 /// The wait of a reply that finds the store busy with other work.
 const SOON: Duration = Duration::from_millis(200);
@@ -51,6 +51,9 @@ impl Channel {
             turn.set_after(Due::Replies, SOON);
             return turn.store(outcome);
         }
+        while let Some((id, tried_for)) = self.outbox.step_aside(turn.at.now) {
+            self.warn_of_stepping_aside(id, tried_for, None, turn);
+        }
         let width = self.settings.limits.outbound_concurrency;
         while let Some((id, attempt)) = self.outbox.begin(width, turn.at.now) {
             turn.act(Action::BeginAttempt { id, attempt, outcome: std::mem::take(&mut outcome) });
@@ -73,22 +76,22 @@ impl Channel {
         if self.is_ending {
             return self.reply_not_tried(&attempt, turn);
         }
-        self.warn_of_attachments(&record);
+        self.warn_of_attachments(&record, turn);
         let callback = callback_for(*record, begun.redelivery);
         // The lane takes every reply.
         let _ = self.enqueue(Job::new(callback, Purpose::Reply(attempt), turn.at.now), turn);
     }
 
     /// Replies of a guest that is built for an older ABI have no attachments.
-    fn warn_of_attachments(&self, record: &ReplyRecord) {
+    fn warn_of_attachments(&self, record: &ReplyRecord, turn: &mut Turn<'_>) {
         let Some(abi) = &self.settings.abi_without_attachments else { return };
         if !record.body.attachments.is_empty() {
             let name = &self.settings.name;
-            log::warn!(
-                target: name.as_str(),
+            let text = format!(
                 "channel {name}: reply {} is sent without its attachments: the guest is built for {abi}",
                 record.id
             );
+            turn.log_reply(Level::Warn, record.id, text);
         }
     }
 
@@ -134,15 +137,31 @@ impl Channel {
         &mut self,
         attempt: &ReplyAttempt,
         value: &CallbackValue,
+        served: &Served,
         mut batch: Batch,
         turn: &mut Turn<'_>,
     ) {
         if matches!(value, CallbackValue::NotExported) {
             let reason = "the guest does not export this callback";
-            return self.give_up(attempt.id, reason, false, batch, turn);
+            return self.give_up(attempt, reason, false, served, batch, turn);
         }
-        batch.changes.push(Change::ReplyDelivered { id: attempt.id, at_ms: turn.at.unix_ms });
+        let response = served.response.as_deref().unwrap_or_default();
+        let at_ms = turn.at.unix_ms;
+        batch.changes.push(Change::ReplyDelivered { id: attempt.id, at_ms });
+        batch.changes.push(served.attempt(attempt, TraceKind::Sent, at_ms, response));
+        self.say_delivered(attempt, served, turn);
         self.reply_is_over(attempt.id, batch, turn);
+    }
+
+    fn say_delivered(&mut self, attempt: &ReplyAttempt, served: &Served, turn: &mut Turn<'_>) {
+        let Some(suppressed) = self.delivered_log.check(&(), turn.at.now) else { return };
+        let (name, ReplyAttempt { id, attempt }) = (&self.settings.name, attempt);
+        let words = served.response.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+        let took = HumanDuration(served.took);
+        let text = format!(
+            "channel {name}: reply {id} was delivered in {took} (attempt {attempt}){words}{suppressed}"
+        );
+        turn.log_reply(Level::Info, *id, text);
     }
 
     /// An attempt failed. `progress`: what it wrote to its workspace and wants to know at the next one.
@@ -151,6 +170,7 @@ impl Channel {
         attempt: &ReplyAttempt,
         error: &WasmChannelError,
         effects: &Effects,
+        served: &Served,
         progress: Batch,
         turn: &mut Turn<'_>,
     ) {
@@ -167,12 +187,13 @@ impl Channel {
         };
         let retry = &self.settings.retry;
         let after = self.outbox.failed(attempt.id, failed, retry, turn.at.now, turn.host.random());
-        let Some(AfterFailure { next, traps, tried_for, stepped_aside }) = after else { return };
-        let Next::Retry { after: wait, .. } = next else {
-            return self.give_up(attempt.id, &with_words(error, refused), uncertain, progress, turn);
+        let Some(AfterFailedAttempt { next, traps, tried_for, stepped_aside }) = after else { return };
+        let AfterFailure::Retry { after: wait, .. } = next else {
+            return self.give_up(attempt, &with_words(error, refused), uncertain, served, progress, turn);
         };
+        self.warn_of_failure(attempt, wait, error, turn);
         if stepped_aside {
-            self.warn_of_stepping_aside(attempt.id, tried_for, error, turn);
+            self.warn_of_stepping_aside(attempt.id, tried_for, Some(error), turn);
         }
         let mut batch = Batch::of(Change::ReplyRetry {
             id: attempt.id,
@@ -182,40 +203,74 @@ impl Channel {
             uncertain,
             traps,
         });
+        let why = error.to_string();
+        batch.changes.push(served.attempt(attempt, TraceKind::NotSent, turn.at.unix_ms, &why));
         batch.changes.extend(progress.changes);
         self.reply_waits(attempt.id, wait, batch, turn);
+    }
+
+    fn warn_of_failure(
+        &mut self,
+        attempt: &ReplyAttempt,
+        wait: Duration,
+        error: &WasmChannelError,
+        turn: &mut Turn<'_>,
+    ) {
+        if let Some(suppressed) = self.may_log(ChannelLogKind::ReplyFailed, turn) {
+            let (name, ReplyAttempt { id, attempt }) = (&self.settings.name, attempt);
+            let text = format!(
+                "channel {name}: reply {id} failed (attempt {attempt}), next attempt in {}: {}{suppressed}",
+                HumanDuration(wait),
+                without_channel(name.as_str(), &error.to_string())
+            );
+            turn.log_reply(Level::Warn, *id, text);
+        }
     }
 
     fn warn_of_stepping_aside(
         &mut self,
         id: ReplyId,
         tried_for: Duration,
-        error: &WasmChannelError,
-        turn: &Turn<'_>,
+        error: Option<&WasmChannelError>,
+        turn: &mut Turn<'_>,
     ) {
-        if let Some(suppressed) = self.may_log(LogKind::ReplyStepsAside, turn) {
+        if let Some(suppressed) = self.may_log(ChannelLogKind::ReplyStepsAside, turn) {
             let name = &self.settings.name;
-            log::warn!(
-                target: name.as_str(),
-                "channel {name}: reply {id} has failed for {} and no longer holds up its conversation: {}{suppressed}",
-                HumanDuration(tried_for),
-                without_channel(name.as_str(), &error.to_string())
+            let why = error
+                .map(|error| format!(": {}", without_channel(name.as_str(), &error.to_string())))
+                .unwrap_or_default();
+            let text = format!(
+                "channel {name}: reply {id} has failed for {} and no longer holds up its conversation{why}{suppressed}",
+                HumanDuration(tried_for)
             );
+            turn.log_reply(Level::Warn, id, text);
         }
     }
 
     /// A reply becomes a dead letter, in one transaction with what its callback left.
-    fn give_up(&mut self, id: ReplyId, reason: &str, uncertain: bool, mut batch: Batch, turn: &mut Turn<'_>) {
-        if let Some(suppressed) = self.may_log(LogKind::ReplyGivenUp, turn) {
+    fn give_up(
+        &mut self,
+        attempt: &ReplyAttempt,
+        reason: &str,
+        uncertain: bool,
+        served: &Served,
+        mut batch: Batch,
+        turn: &mut Turn<'_>,
+    ) {
+        let id = attempt.id;
+        if let Some(suppressed) = self.may_log(ChannelLogKind::ReplyGivenUp, turn) {
             let name = &self.settings.name;
-            log::error!(
-                target: name.as_str(),
-                "channel {name}: reply {id} is given up and kept as a dead letter: {}{suppressed}",
+            let text = format!(
+                "channel {name}: reply {id} is given up after attempt {} and kept as a dead letter: {}{suppressed}",
+                attempt.attempt,
                 without_channel(name.as_str(), reason)
             );
+            turn.log_reply(Level::Error, id, text);
         }
         let error = reason.to_owned();
-        batch.changes.push(Change::ReplyDead { id, at_ms: turn.at.unix_ms, error, uncertain });
+        let at_ms = turn.at.unix_ms;
+        batch.changes.push(Change::ReplyDead { id, at_ms, error, uncertain });
+        batch.changes.push(served.attempt(attempt, TraceKind::NotSent, at_ms, reason));
         self.reply_is_over(id, batch, turn);
     }
 
@@ -256,38 +311,42 @@ fn is_trap(error: &WasmChannelError) -> bool {
 }
 
 fn callback_for(record: ReplyRecord, redelivery: bool) -> Callback {
-    let body = record.body;
-    let redelivery = redelivery || record.redelivery;
-    let response = AgentResponse {
-        message_id: body.message_id,
-        content: body.content,
-        thread_id: body.thread_id,
-        metadata_json: if redelivery {
-            changes::mark_redelivery(&body.metadata_json)
-        } else {
-            body.metadata_json
-        },
-        attachments: body
-            .attachments
-            .into_iter()
-            .map(|file| Attachment {
-                filename: file.filename,
-                mime_type: file.mime_type,
-                data: file.data.to_vec(),
-            })
-            .collect(),
-    };
-    match record.kind {
-        ReplyKind::Respond => Callback::Respond(Arc::new(response)),
-        ReplyKind::Broadcast { user_id } => {
-            Callback::Broadcast { user_id: user_id.into(), response: Arc::new(response) }
-        }
+    let mut response = record.body;
+    if redelivery || record.redelivery {
+        let metadata_json = changes::mark_redelivery(&response.metadata_json);
+        Arc::make_mut(&mut response).metadata_json = metadata_json;
+    }
+    match record.broadcast_to {
+        None => Callback::Respond(response),
+        Some(user_id) => Callback::Broadcast { user_id: user_id.into(), response },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_guest_says_itself_and_what_others_cause_is_no_trap() {
+        let (channel, callback) = ("echo".to_owned(), crate::event::callback::CallbackKind::Respond);
+        let named = || channel.clone();
+        for (error, expected) in [
+            (WasmChannelError::GuestError { channel: named(), callback, message: "no".into() }, false),
+            (WasmChannelError::Stopped { channel: named(), callback }, false),
+            (
+                WasmChannelError::HostMemoryExhausted { channel: named(), callback, wanted: 1, budget: 1 },
+                false,
+            ),
+            (WasmChannelError::HostFailure { channel: named(), callback, reason: "a bug".into() }, false),
+            (WasmChannelError::OutOfFuel { channel: named(), callback, limit: 1 }, true),
+            (
+                WasmChannelError::DeadlineExceeded { channel: named(), callback, elapsed: Duration::ZERO },
+                true,
+            ),
+        ] {
+            assert_eq!(is_trap(&error), expected, "{error:?}");
+        }
+    }
 
     #[test]
     fn a_dead_letter_has_the_words_of_the_service_once() {

@@ -1,8 +1,14 @@
 //! Requests and their responses.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::channel::dedupe::{Arrival, empty_ok, stored_response};
+use log::Level;
+
+use super::served::name_request;
+use super::turn::{Action, PendingResponse, Turn};
+use super::{Channel, Phase};
+use crate::channel::dedupe::Arrival;
 use crate::channel::job::{Job, Purpose};
 use crate::channel::lane::LaneKind;
 use crate::event::arrival::{RequestIdentity, Webhook};
@@ -10,15 +16,13 @@ use crate::event::callback::{Callback, CallbackValue};
 use crate::event::completion::RespondedRequest;
 use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::model::deadline::deadline_after;
+use crate::net::channel_response::ChannelResponse;
 use crate::store::{Batch, Change, DedupeId};
-
-use super::turn::{Action, PendingResponse, Turn};
-use super::{Channel, State};
 
 impl Channel {
     /// A request has come in: it is refused at once, recognised as a duplicate, or queued.
     pub fn request(&mut self, webhook: Webhook, turn: &mut Turn<'_>) {
-        let Webhook { request, identities, received, responder, .. } = webhook;
+        let Webhook { request, identities, client, received, responder, .. } = webhook;
         if let Some(refusal) = self.refusal(turn) {
             return turn.refuse(responder, refusal);
         }
@@ -29,10 +33,10 @@ impl Channel {
             Arrival::Duplicate { responder, id } => return self.respond_to_duplicate(responder, id, turn),
         };
         let purpose = Purpose::Webhook { identities, responder };
-        let job = Job::new(Callback::HttpRequest(request), purpose, received);
+        let job = Job { client, ..Job::new(Callback::HttpRequest(request), purpose, received) };
         match self.enqueue(job, turn) {
             Ok(()) => turn.act(Action::RequestQueued(received)),
-            Err(job) => self.refuse_job(job, WebhookRefusal::Busy, turn),
+            Err(job) => self.refuse_job(*job, WebhookRefusal::Busy, turn),
         }
     }
 
@@ -42,14 +46,14 @@ impl Channel {
             return Some(WebhookRefusal::Stopping);
         }
         match self.state {
-            State::Starting => return Some(WebhookRefusal::Starting),
-            State::Stopping => return Some(WebhookRefusal::Stopping),
-            State::Paused => {
+            Phase::Starting => return Some(WebhookRefusal::Starting),
+            Phase::Stopping => return Some(WebhookRefusal::Stopping),
+            Phase::Paused => {
                 let until = self.breaker.pause().map_or(turn.at.now, |pause| pause.until);
                 let retry_after = until.saturating_duration_since(turn.at.now);
                 return Some(WebhookRefusal::Paused { retry_after });
             }
-            State::Ready => {}
+            Phase::Ready => {}
         }
         if !turn.host.store_takes_messages() {
             return Some(WebhookRefusal::StoreUnavailable);
@@ -60,10 +64,13 @@ impl Channel {
     /// A duplicate gets what the first one got, if that was kept.
     fn respond_to_duplicate(&self, responder: ResponseSender, id: Option<DedupeId>, turn: &mut Turn<'_>) {
         let name = &self.settings.name;
-        log::debug!(target: name.as_str(), "channel {name}: a duplicate request gets its response without running the guest");
+        turn.log(
+            Level::Debug,
+            format!("channel {name}: a duplicate request gets its response without running the guest"),
+        );
         match id {
             Some(id) => turn.act(Action::RespondFromStore(responder, id)),
-            None => turn.respond(responder, WebhookResponse::Guest(empty_ok())),
+            None => turn.respond(responder, WebhookResponse::Channel(Arc::new(ChannelResponse::empty_ok()))),
         }
     }
 
@@ -80,20 +87,22 @@ impl Channel {
             turn.store(batch);
             return self.request_failed(&identities, responder, WebhookRefusal::CallbackFailed, turn);
         };
+        let response = Arc::new(response);
         // The sender tries again after an error of the guest: it must not be taken for a duplicate.
         if response.status >= 500 {
-            self.forget_identities(&identities, &WebhookResponse::Guest(response.clone()), turn);
+            self.forget_identities(&identities, &WebhookResponse::Channel(response.clone()), turn);
             identities.clear();
         }
         let ids = &self.settings.ids;
         let stored: Vec<DedupeId> = identities.iter().map(|_| ids.dedupe_key()).collect();
+        name_request(&mut batch.changes, stored.first().copied());
         batch.changes.extend(identities.iter().zip(&stored).map(|(identity, id)| Change::Dedupe {
             id: *id,
             channel: self.settings.name.shared(),
             key: *identity.key.as_bytes(),
             at_ms: turn.at.steady_ms,
             expires_ms: identity.expires_ms,
-            response: identity.keep_response.then(|| stored_response(&response)),
+            response: identity.keep_response.then(|| Arc::clone(&response)),
         }));
         turn.act(Action::StoreThenRespond(
             batch,
@@ -137,7 +146,7 @@ impl Channel {
         let RespondedRequest { identities, stored, is_delayed, response, .. } = responded;
         let waiting = match response {
             _ if *is_delayed => self.recent_requests.take_waiting(identities),
-            WebhookResponse::Guest(_) => self.recent_requests.done(identities, stored),
+            WebhookResponse::Channel(_) => self.recent_requests.done(identities, stored),
             WebhookResponse::Refused(_) => self.recent_requests.forget(identities),
         };
         for responder in waiting {

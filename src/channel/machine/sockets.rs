@@ -6,6 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use log::Level;
+
+use super::turn::Turn;
+use super::{Channel, ChannelLogKind};
 use crate::channel::breaker::FAILURES_BEFORE_PAUSE;
 use crate::channel::job::{Job, Purpose};
 use crate::event::arrival::Due;
@@ -13,9 +17,6 @@ use crate::event::callback::Callback;
 use crate::event::link::{FrameAcknowledgement, LinkNews, LinkNewsKind};
 use crate::model::backoff::Backoff;
 use crate::store::Batch;
-
-use super::turn::{Action, Turn};
-use super::{Channel, LogKind};
 
 /// How often the callback of one frame is run: less often than fails before a channel is paused, so that one frame alone does not
 /// pause it.
@@ -59,7 +60,7 @@ impl Channel {
     ) {
         // Also without changes of its own: the guest may know the frame already from an earlier callback, whose
         // batch is still on its way.
-        turn.act(Action::StoreFrames(batch, vec![acknowledgement]));
+        self.store_acknowledged(batch, vec![acknowledgement], turn);
         self.is_socket_busy = false;
         self.call_for_socket(turn);
     }
@@ -79,13 +80,13 @@ impl Channel {
         }
         if is_frame {
             self.counters.dropped += 1;
-            if let Some(suppressed) = self.may_log(LogKind::FrameGivenUp, turn) {
+            if let Some(suppressed) = self.may_log(ChannelLogKind::FrameGivenUp, turn) {
                 let name = &self.settings.name;
-                log::error!(
-                    target: name.as_str(),
+                let text = format!(
                     "channel {name}: on-text failed {MAX_TRIES} times for one frame of the websocket, which is given up\
                      {suppressed}"
                 );
+                turn.log(Level::Error, text);
             }
         }
         self.is_socket_busy = false;

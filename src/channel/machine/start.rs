@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use log::Level;
+
+use super::turn::{Action, Turn};
+use super::{Channel, Phase};
 use crate::channel::Registration;
 use crate::channel::job::{Job, Purpose};
 use crate::channel::lane::LaneKind;
@@ -11,9 +15,6 @@ use crate::model::backoff::Backoff;
 use crate::model::human_duration::HumanDuration;
 use crate::model::subject::about_channel;
 
-use super::turn::{Action, Turn};
-use super::{Channel, State};
-
 /// The waits between tries of an `on-start` that fails.
 pub(super) const START_RETRIES: Backoff =
     Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(300) };
@@ -21,8 +22,11 @@ pub(super) const START_RETRIES: Backoff =
 impl Channel {
     /// Runs `on-start`, or tries it again.
     pub(super) fn start(&mut self, turn: &mut Turn<'_>) {
-        if self.state != State::Starting {
+        if self.state != Phase::Starting {
             return;
+        }
+        for text in std::mem::take(&mut self.unusable_files) {
+            turn.log(Level::Error, text);
         }
         if !self.lane(LaneKind::Inbound).is_idle() {
             // A request from before still runs, or this start is tried already.
@@ -37,6 +41,8 @@ impl Channel {
     /// `on-start` returned. What it asks for is registered before the channel takes work.
     pub(super) fn start_returned(&mut self, value: CallbackValue, turn: &mut Turn<'_>) {
         match value {
+            // Another version has started meanwhile.
+            _ if self.state != Phase::Starting => {}
             CallbackValue::Started(config) => turn.act(Action::Register(config)),
             _ => self.start_failed("on-start did not return a configuration", turn),
         }
@@ -46,36 +52,36 @@ impl Channel {
     pub fn registered(&mut self, registration: Registration, turn: &mut Turn<'_>) {
         let name = &self.settings.name;
         for warning in &registration.warnings {
-            log::warn!(target: name.as_str(), "channel {name}: {warning}");
+            turn.log(Level::Warn, format!("channel {name}: {warning}"));
         }
-        log::info!(target: name.as_str(), "channel {name} is ready: {}", describe(&registration));
+        turn.log(Level::Info, format!("channel {name} is ready: {}", describe(&registration)));
         self.poll.interval = registration.poll.map(|poll| poll.interval);
-        self.registration = Some(registration);
+        let is_first = self.registration.replace(registration).is_none();
         self.start_failures = 0;
         self.last_failure = None;
-        self.state = State::Ready;
+        self.state = Phase::Ready;
         self.mark_all(turn);
         self.schedule_poll(turn);
         self.open_link(turn);
         self.poll_for_frames(turn);
-        self.schedule_timers(turn);
+        if is_first {
+            self.schedule_timers(turn);
+        }
         self.begin_due_replies(turn);
     }
 
     /// `on-start` failed: it is tried again, later each time.
     pub(super) fn start_failed(&mut self, reason: &str, turn: &mut Turn<'_>) {
-        if self.is_ending {
+        if self.is_ending || self.state != Phase::Starting {
             return;
         }
         self.start_failures = self.start_failures.saturating_add(1);
         self.last_failure = Some(reason.to_owned());
         let wait = START_RETRIES.half_jitter(self.start_failures, turn.host.random());
         let name = self.settings.name.as_str();
-        log::error!(
-            target: name,
-            "{}; on-start is tried again in {}",
-            about_channel(name, reason),
-            HumanDuration(wait)
+        turn.log(
+            Level::Error,
+            format!("{}; on-start is tried again in {}", about_channel(name, reason), HumanDuration(wait)),
         );
         turn.set_after(Due::Start, wait);
     }

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use wit_abi::types::{StatusType, StatusUpdate};
 
+use super::Channel;
+use super::turn::{Action, Turn};
 use crate::channel::job::{Job, Purpose};
 use crate::channel::lane::LaneKind;
 use crate::event::arrival::Due;
 use crate::event::callback::Callback;
-
-use super::Channel;
-use super::turn::{Action, Turn};
 
 impl Channel {
     /// The agent says what it does. The conversation is what the metadata says: agents pass on a message's own.

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use log::Level;
+
+use super::turn::{Action, Turn};
+use super::{Channel, ChannelLogKind};
 use crate::channel::changes;
 use crate::channel::job::{Job, Purpose};
 use crate::channel::lane::LaneKind;
-use crate::channel::timers::{AfterFailure, MAX_TRIES};
+use crate::channel::timers::{AfterFailedTimer, MAX_TRIES};
 use crate::event::arrival::Due;
 use crate::event::callback::{Callback, TimerChange};
 use crate::model::clock::millis;
 use crate::store::{Batch, Change, TimerRecord};
-
-use super::turn::{Action, Turn};
-use super::{Channel, LogKind};
 
 /// The wait of a timer that is due while its channel cannot run it.
 const NOT_NOW: Duration = Duration::from_secs(5);
@@ -44,19 +45,19 @@ impl Channel {
     }
 
     /// What a callback wants of its channel's timers, without what is over the channel's limits.
-    fn allowed_timers(&mut self, changes: Vec<TimerChange>, turn: &Turn<'_>) -> Vec<TimerChange> {
+    fn allowed_timers(&mut self, changes: Vec<TimerChange>, turn: &mut Turn<'_>) -> Vec<TimerChange> {
         let wanted = changes.len();
         let allowed = self.timers.within(&self.settings.limits, changes);
         let dropped = wanted - allowed.len();
         if dropped > 0 {
             self.counters.dropped += dropped as u64;
-            if let Some(suppressed) = self.may_log(LogKind::TimersDropped, turn) {
+            if let Some(suppressed) = self.may_log(ChannelLogKind::TimersDropped, turn) {
                 let name = &self.settings.name;
-                log::warn!(
-                    target: name.as_str(),
+                let text = format!(
                     "channel {name} set {dropped} timers over a limit (max_timers, max_timer_payload_bytes, \
                      max_timer_name_bytes or max_timer_delay_days): they are dropped{suppressed}"
                 );
+                turn.log(Level::Warn, text);
             }
         }
         allowed
@@ -112,15 +113,15 @@ impl Channel {
     /// `on-timer` failed: it is tried again, a few times.
     pub(super) fn timer_failed(&mut self, name: &Arc<str>, setting: u64, turn: &mut Turn<'_>) {
         match self.timers.failed(name, setting, turn.host.random()) {
-            AfterFailure::WasSetAgain => {}
-            AfterFailure::Retry(wait) => turn.set_after(Due::Timer(name.clone()), wait),
-            AfterFailure::GiveUp => {
-                if let Some(suppressed) = self.may_log(LogKind::TimerGivenUp, turn) {
+            AfterFailedTimer::WasSetAgain => {}
+            AfterFailedTimer::Retry(wait) => turn.set_after(Due::Timer(name.clone()), wait),
+            AfterFailedTimer::GiveUp => {
+                if let Some(suppressed) = self.may_log(ChannelLogKind::TimerGivenUp, turn) {
                     let channel = &self.settings.name;
-                    log::error!(
-                        target: channel.as_str(),
+                    let text = format!(
                         "channel {channel}: timer {name:?} failed {MAX_TRIES} times and is given up{suppressed}"
                     );
+                    turn.log(Level::Error, text);
                 }
                 turn.store(Batch::of(self.without_timer(name)));
             }

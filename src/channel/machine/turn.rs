@@ -4,14 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wit_abi::types::{ChannelConfig, OutgoingHttpResponse, StatusUpdate};
+use log::Level;
+use wit_abi::types::{ChannelConfig, StatusUpdate};
 
+use super::MachineSettings;
 use crate::channel::lane::LaneKind;
 use crate::event::arrival::{Due, RequestIdentity};
 use crate::event::link::FrameAcknowledgement;
 use crate::event::response::{ResponseSender, WebhookRefusal, WebhookResponse};
 use crate::model::clock::Moment;
 use crate::model::deadline::deadline_after;
+use crate::net::channel_response::ChannelResponse;
 use crate::store::{Batch, DedupeId, PendingReply, ReplyId};
 
 /// What the host has to do for a channel, in this order.
@@ -43,10 +46,26 @@ pub enum Action {
     Cancel(Due),
     /// Gives the channel what it may have of what `on-start` returned.
     Register(ChannelConfig),
+    /// Puts the version that was tried in the place of the one that runs, and gives it what it may have of what its `on-start`
+    /// returned.
+    Switch(ChannelConfig),
+    /// Drops the version that was tried, for this reason.
+    DropVersion(String),
     /// Opens the websocket, if it is not open.
     OpenLink,
     /// So many replies need not be delivered any more.
     RepliesGone(usize),
+    /// Writes a line to the log.
+    Log(ChannelLogLine),
+}
+
+/// A line for the log, about the channel whose turn it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelLogLine {
+    pub level: Level,
+    /// The reply that it is about, if it is about one.
+    pub reply: Option<ReplyId>,
+    pub text: String,
 }
 
 /// The response to a request, until what its callback did is durable.
@@ -55,13 +74,13 @@ pub struct PendingResponse {
     pub identities: Vec<RequestIdentity>,
     /// Where they are kept, in their order.
     pub stored: Vec<DedupeId>,
-    pub response: OutgoingHttpResponse,
+    pub response: Arc<ChannelResponse>,
     pub responder: ResponseSender,
 }
 
 /// What the host, an operator or the agent wants of a channel.
 #[derive(Debug)]
-pub enum Command {
+pub enum ChannelCommand {
     /// `on-start` is to run: the channel was added.
     Start,
     /// The agent says what it does.
@@ -82,10 +101,12 @@ pub enum Command {
     Shutdown,
     /// The channel is taken out at once.
     Remove,
+    /// Another version with these settings is tried.
+    Try(Box<MachineSettings>),
 }
 
 /// What a channel looks up about its host when it has to decide.
-pub trait Host {
+pub trait HostView {
     /// Whether anything can be stored.
     fn store_works(&self) -> bool;
 
@@ -110,13 +131,13 @@ pub trait Host {
 /// One step of a channel: when it happens, in which host, and what follows.
 pub struct Turn<'a> {
     pub at: Moment,
-    pub host: &'a dyn Host,
+    pub host: &'a dyn HostView,
     actions: &'a mut Vec<Action>,
 }
 
 impl<'a> Turn<'a> {
     /// A turn whose actions are added to `actions`.
-    pub fn new(at: Moment, host: &'a dyn Host, actions: &'a mut Vec<Action>) -> Self {
+    pub fn new(at: Moment, host: &'a dyn HostView, actions: &'a mut Vec<Action>) -> Self {
         Self { at, host, actions }
     }
 
@@ -129,6 +150,16 @@ impl<'a> Turn<'a> {
         if !batch.changes.is_empty() {
             self.act(Action::Store(batch));
         }
+    }
+
+    /// Says something in the log.
+    pub fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.act(Action::Log(ChannelLogLine { level, reply: None, text: text.into() }));
+    }
+
+    /// Says something about a reply in the log.
+    pub fn log_reply(&mut self, level: Level, id: ReplyId, text: impl Into<String>) {
+        self.act(Action::Log(ChannelLogLine { level, reply: Some(id), text: text.into() }));
     }
 
     pub fn respond(&mut self, responder: ResponseSender, response: WebhookResponse) {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as TomlValue};
 
-use super::parse::parse;
+use super::layers::Environment;
+use super::parse::parse_in;
 use crate::channel::replace_file_as;
 use crate::cli::output::Failure;
 
@@ -61,7 +62,7 @@ impl ConfigEdit {
             return Ok(false);
         }
         // Nothing is written that the host would refuse.
-        parse(&text).map_err(|error| cannot("changed", &self.path, &error))?;
+        parse_in(&text, &Environment::of_process()).map_err(|error| cannot("changed", &self.path, &error))?;
         if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent).map_err(|error| cannot("written", parent, &error))?;
         }

@@ -1,23 +1,34 @@
 //! Which configuration file, and which state directory.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::file::ConfigFile;
-use super::parse::parse;
+use super::layers::{ConfigValue, Environment};
+use super::parse::{ParsedConfig, parse_in};
 use crate::cli::output::Failure;
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "tinclaw.toml";
 
 /// A configuration and where it came from.
-pub struct Found {
+#[derive(Default)]
+pub struct FoundConfig {
     /// The fields.
     pub file: ConfigFile,
     /// The file, if there is one.
     pub path: Option<PathBuf>,
+    /// The same as a document, with what the environment sets.
+    pub document: Value,
+    /// Every value that is set, with its source.
+    pub values: Vec<ConfigValue>,
+    /// Whether there is a file with nothing in it, not even a comment.
+    pub is_blank: bool,
 }
 
-impl Found {
+impl FoundConfig {
     /// Paths in the file are relative to it; `~/` is the home directory.
     pub fn beside(&self, path: PathBuf) -> PathBuf {
         let path = from_home(path, |name| std::env::var_os(name).map(PathBuf::from));
@@ -37,20 +48,45 @@ fn from_home(path: PathBuf, variable: impl Fn(&str) -> Option<PathBuf>) -> PathB
 }
 
 /// Reads the named file, or `tinclaw.toml` in the working directory when there is one, or that of [`home_file`].
-pub fn find(named: Option<&Path>, variable: impl Fn(&str) -> Option<PathBuf>) -> Result<Found, Failure> {
+pub fn find(
+    named: Option<&Path>,
+    variable: impl Fn(&str) -> Option<PathBuf>,
+) -> Result<FoundConfig, Failure> {
     let path = match named {
         Some(path) => path.to_owned(),
         None if Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
         None => match home_file(variable).filter(|path| path.exists()) {
             Some(path) => path,
-            None => return Ok(Found { file: ConfigFile::default(), path: None }),
+            None => return read(None),
         },
     };
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        Failure::usage(format!("cannot read the configuration {}: {error}", path.display()))
-    })?;
-    let file = parse(&text).map_err(|error| Failure::usage(format!("{}, {error}", path.display())))?;
-    Ok(Found { file, path: Some(path) })
+    read(Some(path))
+}
+
+fn read(path: Option<PathBuf>) -> Result<FoundConfig, Failure> {
+    let (text, place) = match &path {
+        Some(path) => {
+            let text = read_file(path).map_err(|error| {
+                Failure::usage(format!("cannot read the configuration {}: {error}", path.display()))
+            })?;
+            (text, format!("{}, ", path.display()))
+        }
+        None => (String::new(), String::new()),
+    };
+    let parsed = parse_in(&text, &Environment::of_process());
+    let ParsedConfig { file, document, values } =
+        parsed.map_err(|error| Failure::usage(format!("{place}{error}")))?;
+    let is_blank = path.is_some() && text.trim().is_empty();
+    Ok(FoundConfig { file, path, document, values, is_blank })
+}
+
+/// Reads a file, which is no pipe: nobody may ever write into one. What stands in `/dev` is named on purpose, such as
+/// `/dev/stdin`.
+pub fn read_file(path: &Path) -> io::Result<String> {
+    if !path.starts_with("/dev") && !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not an ordinary file"));
+    }
+    std::fs::read_to_string(path)
 }
 
 /// The configuration file that is used in every working directory without one: by the XDG base directory specification

@@ -6,15 +6,15 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use crate::secrets::{
-    ChainSecrets, DirectorySecrets, EncryptedFile, EnvSecrets, KeySource, Secret, SecretEditor, SecretError,
-    SecretStore,
-};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::file::SecretsTable;
 use crate::cli::output::Failure;
+use crate::secrets::{
+    ChainSecrets, DirectorySecrets, EncryptedFile, EnvSecrets, KeySource, Secret, SecretEditor, SecretError,
+    SecretStore,
+};
 
 /// The variable with the passphrase of the encrypted file.
 const PASSPHRASE_VARIABLE: &str = "TINCLAW_SECRETS_PASSPHRASE";
@@ -29,13 +29,13 @@ pub struct SecretSources {
     systemd: bool,
     /// The encrypted file, which need not exist.
     pub file: PathBuf,
-    key: Key,
+    key: KeyLocation,
     /// Whether secrets that channels let the host choose are made at start.
     pub generates: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Key {
+enum KeyLocation {
     /// This one, which must be there.
     Given(KeySource),
     /// The key file in the state directory, which is made when it is needed.
@@ -52,10 +52,12 @@ impl SecretSources {
                     "[secrets] has both key_file and key_credential; one of them is the key",
                 ));
             }
-            (Some(file), None, _) => Key::Given(KeySource::File(file)),
-            (None, Some(name), _) => Key::Given(KeySource::SystemdCredential(name)),
-            (None, None, Some(passphrase)) => Key::Given(KeySource::Passphrase(Secret::new(passphrase))),
-            (None, None, None) => Key::Own(state_dir.join("secrets.key")),
+            (Some(file), None, _) => KeyLocation::Given(KeySource::File(file)),
+            (None, Some(name), _) => KeyLocation::Given(KeySource::SystemdCredential(name)),
+            (None, None, Some(passphrase)) => {
+                KeyLocation::Given(KeySource::Passphrase(Secret::new(passphrase)))
+            }
+            (None, None, None) => KeyLocation::Own(state_dir.join("secrets.key")),
         };
         Ok(Self {
             env_prefixed_only: table.env_prefixed_only.unwrap_or(true),
@@ -97,7 +99,7 @@ impl SecretSources {
     /// The encrypted file to be changed. Makes the key when it is this host's own and not there yet, and then says where.
     pub fn editor(&self) -> Result<(SecretEditor, Option<PathBuf>), Failure> {
         let made = match &self.key {
-            Key::Own(path) if !path.exists() => {
+            KeyLocation::Own(path) if !path.exists() => {
                 if self.file.exists() {
                     let (file, key) = (self.file.display(), path.display());
                     return Err(Failure::problem(format!(
@@ -117,8 +119,8 @@ impl SecretSources {
 
     fn key_source(&self) -> KeySource {
         match &self.key {
-            Key::Given(source) => source.clone(),
-            Key::Own(path) => KeySource::File(path.clone()),
+            KeyLocation::Given(source) => source.clone(),
+            KeyLocation::Own(path) => KeySource::File(path.clone()),
         }
     }
 }
@@ -140,6 +142,7 @@ fn make_key(path: &Path) -> std::io::Result<()> {
 struct LateFile {
     path: PathBuf,
     key: KeySource,
+    /// Set by whoever first finds the file. Two threads may both open it; the second's is dropped.
     opened: OnceLock<EncryptedFile>,
 }
 

@@ -1,16 +1,24 @@
 //! The agent that the configuration asks for, and `tinclaw setup agent`, which tries it.
 
+use serde_json::json;
+
 use crate::agent::{Agent, EchoAgent, ExecAgent, HttpAgent, OpenAiAgent};
-use crate::cli::args::{Common, RunArgs};
+use crate::cli::args::{Common, JsonArgs, RunArgs};
 use crate::cli::config::{AgentChoice, Settings};
-use crate::cli::output::{Failure, Outcome};
+use crate::cli::output::{CommandResult, Failure, print_json};
 use crate::model::escape::{escaped, escaped_lines};
+use crate::net::without_credentials;
 
 /// What a model is asked.
 const QUESTION: &str = "Say hello in one short sentence.";
 
 /// Lists the models of the server and asks one of them a question.
-pub fn try_agent(common: &Common, agent: Option<String>, model: Option<String>) -> Outcome {
+pub fn try_agent(
+    common: &Common,
+    agent: Option<String>,
+    model: Option<String>,
+    output: JsonArgs,
+) -> CommandResult {
     let settings = Settings::load_for_run(common, RunArgs { agent, ..RunArgs::default() })?;
     let AgentChoice::OpenAi(mut openai) = settings.agent.clone() else {
         return Err(Failure::usage(
@@ -19,19 +27,32 @@ pub fn try_agent(common: &Common, agent: Option<String>, model: Option<String>) 
         ));
     };
     openai.model = model.or(openai.model);
-    let url = openai.url.clone();
+    let url = without_credentials(&openai.url).into_owned();
     let agent = OpenAiAgent::new(openai, settings.secrets.store()?);
-    println!("server    {url}");
-    match agent.models() {
-        Ok(models) if models.is_empty() => println!("models    the server lists none"),
-        Ok(models) => println!("models    {}", escaped(&models.join(", "))),
+    let models = agent.models();
+    if output.json {
+        let (model, response) = agent.try_question(QUESTION).map_err(Failure::problem)?;
+        print_json(&json!({
+            "server": url,
+            "models": models.as_ref().ok(),
+            "models_error": models.as_ref().err().map(ToString::to_string),
+            "model": model,
+            "question": QUESTION,
+            "response": response.trim(),
+        }));
+        return Ok(());
+    }
+    outln!("server    {url}");
+    match models {
+        Ok(models) if models.is_empty() => outln!("models    the server lists none"),
+        Ok(models) => outln!("models    {}", escaped(&models.join(", "))),
         // Some servers complete chats and list no models.
-        Err(error) => println!("models    not listed: {}", escaped(&error)),
+        Err(error) => outln!("models    not listed: {}", escaped(&error.to_string())),
     }
     let (model, said) = agent.try_question(QUESTION).map_err(Failure::problem)?;
     let model = escaped(&model);
-    println!("model     {model}\nquestion  {QUESTION}\nresponse  {}", escaped_lines(said.trim()));
-    println!("\nin tinclaw.toml:\n\n[agent]\nkind = \"openai:{url}\"\nmodel = \"{model}\"");
+    outln!("model     {model}\nquestion  {QUESTION}\nresponse  {}", escaped_lines(said.trim()));
+    outln!("\nin tinclaw.toml:\n\n[agent]\nkind = \"openai:{url}\"\nmodel = \"{model}\"");
     Ok(())
 }
 

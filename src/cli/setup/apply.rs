@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::channel::install_bundled_channel;
-use crate::cli::config::{ConfigEdit, Settings};
-use crate::cli::control::{ControlRequest, HostResponse, ask_running};
-use crate::cli::output::Failure;
-use crate::model::deadline::deadline_after;
-use crate::secrets::Secret;
-
 use super::inputs::Given;
 use super::needs::Needs;
-use super::target::Target;
+use super::target::SetupTarget;
+use crate::admin::ApiCall;
+use crate::cli::client::{HostResponse, ask_running};
+use crate::cli::config::{ConfigEdit, Settings};
+use crate::cli::output::Failure;
+use crate::model::deadline::deadline_after;
+use crate::package::{Approved, Staging, read_bundled};
+use crate::secrets::Secret;
 
 /// How long the channel may take to start until it is said that it has not.
 const START_TIME: Duration = Duration::from_secs(10);
@@ -37,11 +37,11 @@ pub struct Applied {
     /// Where the channel was installed.
     pub installed: Option<PathBuf>,
     /// What the running host makes of it.
-    pub running: Running,
+    pub running: ChannelOnHost,
 }
 
 /// What the running host makes of a channel.
-pub enum Running {
+pub enum ChannelOnHost {
     /// No host runs.
     NoHost,
     /// It runs, as the host's health shows it.
@@ -59,7 +59,12 @@ pub enum Running {
 ///
 /// # Errors
 /// What cannot be stored or written.
-pub fn apply(settings: &Settings, target: &Target, needs: &Needs, given: Given) -> Result<Applied, Failure> {
+pub fn apply(
+    settings: &Settings,
+    target: &SetupTarget,
+    needs: &Needs,
+    given: Given,
+) -> Result<Applied, Failure> {
     let mut applied = store_secrets(settings, needs, &given)?;
     applied.changed_file = write_settings(settings, target, &given)?;
     applied.installed = install(settings, target)?;
@@ -79,7 +84,7 @@ fn store_secrets(settings: &Settings, needs: &Needs, given: &Given) -> Result<Ap
         made_key: None,
         changed_file: None,
         installed: None,
-        running: Running::NoHost,
+        running: ChannelOnHost::NoHost,
     };
     let mut values: Vec<(String, Secret)> =
         given.secrets.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -106,7 +111,11 @@ fn store_secrets(settings: &Settings, needs: &Needs, given: &Given) -> Result<Ap
     Ok(applied)
 }
 
-fn write_settings(settings: &Settings, target: &Target, given: &Given) -> Result<Option<PathBuf>, Failure> {
+fn write_settings(
+    settings: &Settings,
+    target: &SetupTarget,
+    given: &Given,
+) -> Result<Option<PathBuf>, Failure> {
     let name = target.name().as_str();
     let mut edit = ConfigEdit::open(&settings.edited)?;
     if target.is_account() && target.is_new_account {
@@ -125,34 +134,49 @@ fn write_settings(settings: &Settings, target: &Target, given: &Given) -> Result
 }
 
 /// Writes the files of a channel that comes with the program. An account needs none of its own.
-fn install(settings: &Settings, target: &Target) -> Result<Option<PathBuf>, Failure> {
+fn install(settings: &Settings, target: &SetupTarget) -> Result<Option<PathBuf>, Failure> {
     if target.is_account() || target.is_installed {
         return Ok(None);
     }
-    let directory = settings.install_dir();
-    install_bundled_channel(target.name().as_str(), &directory, false).map_err(Failure::problem)?;
+    let (directory, records) = (settings.install_dir(), settings.records());
+    let package = read_bundled(target.name().as_str()).map_err(Failure::problem)?;
+    let approved = Approved::of(&package.files.channel, package.source, true);
+    let staging = Staging::open(&directory, &records).map_err(Failure::problem)?;
+    // In place of a package that waits.
+    staging.stage(&package.name, &package.files, approved, true).map_err(Failure::problem)?;
+    staging.commit(&package.name).map_err(Failure::problem)?;
     Ok(Some(directory))
 }
 
 /// Has the running host load the channel anew, and waits until it has started or failed to.
-fn start(settings: &Settings, target: &Target, is_changed: bool) -> Result<Running, Failure> {
+fn start(settings: &Settings, target: &SetupTarget, is_changed: bool) -> Result<ChannelOnHost, Failure> {
     let name = target.name().as_str();
-    let Some(health) = health_of(settings, name)? else { return Ok(Running::NoHost) };
+    let Some(health) = health_of(settings, name)? else { return Ok(ChannelOnHost::NoHost) };
     if !is_changed && !health.is_null() {
-        return Ok(Running::Channel { health, needs_restart: false });
+        return Ok(ChannelOnHost::Channel { health, needs_restart: false });
     }
-    let request = ControlRequest::StartChannel { name: name.to_owned() };
-    let response = match ask_running(settings, &request) {
+    let response = match ask_running(settings, &ApiCall::post(&["channels", name, "start"])) {
         Ok(HostResponse::Running(response)) => response,
-        Ok(HostResponse::NotRunning) => return Ok(Running::NoHost),
-        Err(failure) => return Ok(Running::Refused(failure.to_string())),
+        Ok(HostResponse::NotRunning(_)) => return Ok(ChannelOnHost::NoHost),
+        Err(failure) => return Ok(ChannelOnHost::Refused(failure.to_string())),
     };
     let needs_restart = response["needs_restart"] == true;
+    Ok(match until_started(settings, name)? {
+        Some(health) => ChannelOnHost::Channel { health, needs_restart },
+        None => ChannelOnHost::NoHost,
+    })
+}
+
+/// Waits until a channel has started or failed to. Returns it as the health of the host shows it; none when no host runs.
+///
+/// # Errors
+/// The host cannot be asked.
+pub fn until_started(settings: &Settings, name: &str) -> Result<Option<Value>, Failure> {
     let until = deadline_after(Instant::now(), START_TIME);
     loop {
-        let Some(health) = health_of(settings, name)? else { return Ok(Running::NoHost) };
+        let Some(health) = health_of(settings, name)? else { return Ok(None) };
         if health["state"] != "starting" || has_failed(&health) || Instant::now() >= until {
-            return Ok(Running::Channel { health, needs_restart });
+            return Ok(Some(health));
         }
         thread::sleep(START_CHECK);
     }
@@ -165,7 +189,7 @@ fn has_failed(health: &Value) -> bool {
 
 /// The channel in the health of the running host, null when it is not there. None when no host runs.
 fn health_of(settings: &Settings, name: &str) -> Result<Option<Value>, Failure> {
-    let HostResponse::Running(mut health) = ask_running(settings, &ControlRequest::Health)? else {
+    let HostResponse::Running(mut health) = ask_running(settings, &ApiCall::get(&["health"]))? else {
         return Ok(None);
     };
     let channels = health["channels"].as_array_mut().map(std::mem::take).unwrap_or_default();

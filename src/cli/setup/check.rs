@@ -4,24 +4,23 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::inputs::Given;
+use super::target::{SetupTarget, concerns};
 use crate::capability::StatusQuery;
 use crate::cli::config::Settings;
 use crate::cli::output::Failure;
 use crate::host::{ChannelHarness, ServiceVerdict};
 use crate::secrets::{ChainSecrets, MemorySecrets};
 
-use super::inputs::Given;
-use super::target::{Target, concerns};
-
 /// What came of asking the service.
-pub enum Checked {
+pub enum AccountCheck {
     /// What it said.
     Asked(ServiceVerdict),
     /// It was not asked: the channel names no place for it, or nobody wanted it.
     NotAsked,
 }
 
-impl Checked {
+impl AccountCheck {
     /// What the service said, null when it said nothing that can be used.
     pub fn response(&self) -> &Value {
         match self {
@@ -37,15 +36,22 @@ impl Checked {
 /// The channel cannot be put together.
 pub fn check(
     settings: &Settings,
-    target: &Target,
+    target: &SetupTarget,
     given: &Given,
     no_check: bool,
-) -> Result<Checked, Failure> {
+) -> Result<AccountCheck, Failure> {
     let setup = target.setup();
-    let Some(url) = setup.validation_endpoint.filter(|_| !no_check) else { return Ok(Checked::NotAsked) };
+    let Some(url) = setup.validation_endpoint.filter(|_| !no_check) else {
+        return Ok(AccountCheck::NotAsked);
+    };
     let (harness, config) = harness(settings, target, given)?;
-    let method = setup.validation_method.as_deref().unwrap_or("GET");
-    Ok(Checked::Asked(harness.ask_service(method, &url, &config)))
+    let query = StatusQuery {
+        url,
+        method: setup.validation_method,
+        body: setup.validation_body,
+        ..StatusQuery::default()
+    };
+    Ok(AccountCheck::Asked(harness.ask_service(&query, &config)))
 }
 
 /// Everything that a channel's service can be asked about it: the question, and what of the response is of interest.
@@ -54,18 +60,18 @@ pub fn check(
 /// The channel cannot be put together.
 pub fn questions_of(
     settings: &Settings,
-    target: &Target,
+    target: &SetupTarget,
 ) -> Result<Vec<(StatusQuery, ServiceVerdict)>, Failure> {
     let setup = target.setup();
     let (harness, config) = harness(settings, target, &Given::default())?;
     let validation = setup.validation_endpoint.map(|url| {
         let place = setup.account.map(Value::from);
         let show = place.into_iter().map(|place| ("account".to_owned(), place)).collect();
-        StatusQuery { url, method: setup.validation_method, show, when: None }
+        StatusQuery { url, method: setup.validation_method, body: setup.validation_body, show, when: None }
     });
     let queries = validation.into_iter().chain(setup.status);
     let asked = queries.filter(|query| concerns(settings, query.when)).map(|query| {
-        let response = harness.ask_service(query.method.as_deref().unwrap_or("GET"), &query.url, &config);
+        let response = harness.ask_service(&query, &config);
         (query, response)
     });
     Ok(asked.collect())
@@ -73,7 +79,7 @@ pub fn questions_of(
 
 fn harness(
     settings: &Settings,
-    target: &Target,
+    target: &SetupTarget,
     given: &Given,
 ) -> Result<(ChannelHarness, serde_json::Map<String, Value>), Failure> {
     let mut manager = settings.manager_in_memory()?;

@@ -2,39 +2,50 @@
 
 use serde_json::Value;
 
+use super::inputs::Given;
+use super::needs::{NeededSecret, NeededSetting, Needs};
+use super::steps::OperatorStep;
+use super::target::SetupTarget;
 use crate::cli::output::Failure;
 use crate::cli::prompt;
 use crate::model::escape::{escaped, escaped_lines};
 use crate::net::PublicUrl;
-
-use super::inputs::Given;
-use super::needs::{NeededSecret, NeededSetting, Needs};
-use super::steps::Step;
-use super::target::Target;
+use crate::package::rights_of;
 
 /// Says what is being set up and where its parts are found.
-pub fn introduce(target: &Target) {
+pub fn introduce(target: &SetupTarget) {
     let auth = target.auth();
     let account =
         if target.is_account() { format!(", as the account {}", target.name()) } else { String::new() };
-    println!("{}{account}", escaped(&target.service()));
+    outln!("{}{account}", escaped(&target.service()));
     if let Some(description) = &target.channel.capabilities_file().description {
-        println!("{}", escaped(description));
+        outln!("{}", escaped(description));
     }
     if let Some(instructions) = auth.instructions {
-        println!("\n{}", escaped_lines(&instructions));
+        outln!("\n{}", escaped_lines(&instructions));
     }
     if let Some(url) = auth.setup_url.or(target.setup().setup_url) {
-        println!("  {}", escaped(&url));
+        outln!("  {}", escaped(&url));
+    }
+}
+
+/// Shows what the channel may do once it is set up, where it is not installed yet.
+pub fn show_rights(target: &SetupTarget) {
+    if target.is_installed || target.is_account() {
+        return;
+    }
+    outln!("\nthe channel {} gets these rights:", target.name());
+    for right in rights_of(target.name(), target.channel.capabilities_file()) {
+        outln!("  {}", escaped(&right.to_string()));
     }
 }
 
 /// Shows what is to be done at the service.
-pub fn show_steps(steps: &[Step]) {
-    for (number, Step { text, json }) in steps.iter().enumerate() {
-        println!("\n{}. {}", number + 1, escaped_lines(text));
+pub fn show_steps(steps: &[OperatorStep]) {
+    for (number, OperatorStep { text, json }) in steps.iter().enumerate() {
+        outln!("\n{}. {}", number + 1, escaped_lines(text));
         if let Some(json) = json {
-            println!("\n{}", escaped_lines(&pretty(json)));
+            outln!("\n{}", escaped_lines(&pretty(json)));
         }
     }
 }
@@ -49,7 +60,7 @@ pub fn pretty(json: &Value) -> String {
 /// # Errors
 /// The terminal is gone, or the person gave up.
 pub fn public_url() -> Result<Option<PublicUrl>, Failure> {
-    println!(
+    outln!(
         "\nIts service has to reach this host: through a tunnel or a reverse proxy (docs/daemon.md), whose address is asked \
          for here."
     );
@@ -60,7 +71,7 @@ pub fn public_url() -> Result<Option<PublicUrl>, Failure> {
         }
         match text.parse::<PublicUrl>() {
             Ok(url) => return Ok(Some(url)),
-            Err(error) => println!("  {}", escaped(&error.to_string())),
+            Err(error) => outln!("  {}", escaped(&error.to_string())),
         }
     }
 }
@@ -70,7 +81,12 @@ pub fn public_url() -> Result<Option<PublicUrl>, Failure> {
 ///
 /// # Errors
 /// The terminal is gone, or the person gave up.
-pub fn ask(target: &Target, needs: &Needs, given: &mut Given, keeps_stored: bool) -> Result<(), Failure> {
+pub fn ask(
+    target: &SetupTarget,
+    needs: &Needs,
+    given: &mut Given,
+    keeps_stored: bool,
+) -> Result<(), Failure> {
     let wanted: Vec<&NeededSecret> =
         needs.secrets.iter().filter(|secret| !given.has_secret(secret)).collect();
     let settings: Vec<&NeededSetting> = needs
@@ -81,7 +97,7 @@ pub fn ask(target: &Target, needs: &Needs, given: &mut Given, keeps_stored: bool
     if wanted.is_empty() && !keeps_stored {
         return Err(Failure::problem("what was given on the command line is refused; nothing was stored"));
     }
-    println!();
+    outln!();
     for secret in wanted {
         ask_secret(target, secret, given, keeps_stored)?;
     }
@@ -92,7 +108,7 @@ pub fn ask(target: &Target, needs: &Needs, given: &mut Given, keeps_stored: bool
 }
 
 fn ask_secret(
-    target: &Target,
+    target: &SetupTarget,
     secret: &NeededSecret,
     given: &mut Given,
     keeps_stored: bool,
@@ -107,17 +123,17 @@ fn ask_secret(
             if may_keep {
                 return Ok(());
             }
-            println!("  it is needed; Ctrl-C ends this");
+            outln!("  it is needed; Ctrl-C ends this");
             continue;
         }
         match given.set_asked(target, secret, value) {
             Ok(()) => return Ok(()),
-            Err(error) => println!("  {}", escaped(&error)),
+            Err(error) => outln!("  {}", escaped(&error.to_string())),
         }
     }
 }
 
-fn ask_setting(target: &Target, setting: &NeededSetting, given: &mut Given) -> Result<(), Failure> {
+fn ask_setting(target: &SetupTarget, setting: &NeededSetting, given: &mut Given) -> Result<(), Failure> {
     let NeededSetting { declared, value } = setting;
     let mut question = question(&declared.prompt, &declared.name, declared.url.as_deref());
     if !declared.choices.is_empty() {
@@ -133,19 +149,19 @@ fn ask_setting(target: &Target, setting: &NeededSetting, given: &mut Given) -> R
             if now.is_some() {
                 return Ok(());
             }
-            println!("  it is needed; Ctrl-C ends this");
+            outln!("  it is needed; Ctrl-C ends this");
             continue;
         }
         match given.set(target, &declared.name, &text) {
             Ok(()) => return Ok(()),
-            Err(error) => println!("  {}", escaped(&error)),
+            Err(error) => outln!("  {}", escaped(&error.to_string())),
         }
     }
 }
 
 /// Says that the service refuses what it was told.
-pub fn refused(target: &Target, words: &str) {
-    println!("  {} refuses this: {}", escaped(&target.service()), escaped(words));
+pub fn refused(target: &SetupTarget, words: &str) {
+    outln!("  {} refuses this: {}", escaped(&target.service()), escaped(words));
 }
 
 fn question(prompt: &str, name: &str, url: Option<&str>) -> String {

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `target` | which channel, and what is known of it |
 //! | `needs` | what it needs, and what of that is there |
-//! | `given` | what the command line and standard input give |
+//! | `inputs` | what the command line and standard input give |
 //! | `dialogue` | what is asked at the terminal |
 //! | `check` | asks the service whether it is right |
 //! | `steps` | what is to be done at the service, with the addresses and names filled in |
@@ -28,26 +28,27 @@ mod target;
 
 use std::io::{self, IsTerminal as _};
 
+use check::AccountCheck;
+use inputs::Given;
 use log::LevelFilter;
-
-use crate::host::ServiceVerdict;
 
 use super::args::{Common, RunArgs, SetupArgs, SetupChannelArgs, SetupCommand};
 use super::config::Settings;
-use super::output::{Failure, Outcome};
-
-use check::Checked;
-use inputs::Given;
+use super::output::{CommandResult, Failure};
+use crate::host::ServiceVerdict;
 
 pub use agent::agent;
+pub use apply::until_started;
 pub use check::questions_of;
 pub use needs::Needs;
-pub use target::{Target, receives};
+pub use target::{SetupTarget, receives};
 
 /// Does what `tinclaw setup …` says.
-pub fn setup(common: &Common, arguments: SetupArgs) -> Outcome {
+pub fn setup(common: &Common, arguments: SetupArgs) -> CommandResult {
     match (arguments.command, arguments.channel.channel.clone()) {
-        (Some(SetupCommand::Agent { agent, model }), _) => agent::try_agent(common, agent, model),
+        (Some(SetupCommand::Agent { agent, model, output }), _) => {
+            agent::try_agent(common, agent, model, output)
+        }
         (None, Some(channel)) => channel_setup(common, &channel, arguments.channel),
         (None, None) => {
             let settings = Settings::load(common)?;
@@ -58,20 +59,24 @@ pub fn setup(common: &Common, arguments: SetupArgs) -> Outcome {
 }
 
 /// Sets up one channel. Nothing is stored before everything is known and the service has been asked.
-fn channel_setup(common: &Common, channel: &str, arguments: SetupChannelArgs) -> Outcome {
+fn channel_setup(common: &Common, channel: &str, arguments: SetupChannelArgs) -> CommandResult {
     let run = RunArgs { public_url: arguments.public_url.clone(), ..RunArgs::default() };
     let mut settings = Settings::load_for_run(common, run.clone())?;
     super::logging::start(common, None, LevelFilter::Error)?;
-    let target = Target::find(&settings, channel, arguments.name.as_deref())?;
+    let target = SetupTarget::find(&settings, channel, arguments.name.as_deref())?;
     let mut given = Given::from_arguments(&target, &arguments)?;
     let at_terminal = io::stdin().is_terminal() && !arguments.json;
     if at_terminal {
         dialogue::introduce(&target);
+        dialogue::show_rights(&target);
         if target.setup().needs_public_url && settings.public_url().is_none() {
             given.public_url = dialogue::public_url()?;
             settings.set_public_url(given.public_url.clone());
         }
         dialogue::show_steps(&steps::before(&settings, &target));
+    }
+    if !at_terminal && !arguments.json {
+        dialogue::show_rights(&target);
     }
     let needs = Needs::of(&settings, &target)?;
     let checked = if at_terminal {
@@ -85,7 +90,7 @@ fn channel_setup(common: &Common, channel: &str, arguments: SetupChannelArgs) ->
     };
     let applied = apply::apply(&settings, &target, &needs, given)?;
     let settings = Settings::load_for_run(common, run)?;
-    let report = report::Report::new(&settings, &target, &checked, applied);
+    let report = report::SetupReport::new(&settings, &target, &checked, applied);
     if arguments.json {
         report.print_json();
     } else {
@@ -97,16 +102,16 @@ fn channel_setup(common: &Common, channel: &str, arguments: SetupChannelArgs) ->
 /// Asks at the terminal, and again while the service refuses what it was told.
 fn ask_until_accepted(
     settings: &Settings,
-    target: &Target,
+    target: &SetupTarget,
     needs: &Needs,
     given: &mut Given,
     no_check: bool,
-) -> Result<Checked, Failure> {
+) -> Result<AccountCheck, Failure> {
     let mut keeps_stored = true;
     loop {
         dialogue::ask(target, needs, given, keeps_stored)?;
         let checked = check::check(settings, target, given, no_check)?;
-        let Checked::Asked(ServiceVerdict::Refused(words)) = &checked else { return Ok(checked) };
+        let AccountCheck::Asked(ServiceVerdict::Refused(words)) = &checked else { return Ok(checked) };
         dialogue::refused(target, words);
         given.forget_asked();
         keeps_stored = false;
@@ -114,9 +119,14 @@ fn ask_until_accepted(
 }
 
 /// Asks the service without a terminal: what it refuses is not stored.
-fn accepted(settings: &Settings, target: &Target, given: &Given, no_check: bool) -> Result<Checked, Failure> {
+fn accepted(
+    settings: &Settings,
+    target: &SetupTarget,
+    given: &Given,
+    no_check: bool,
+) -> Result<AccountCheck, Failure> {
     match check::check(settings, target, given, no_check)? {
-        Checked::Asked(ServiceVerdict::Refused(words)) => {
+        AccountCheck::Asked(ServiceVerdict::Refused(words)) => {
             Err(Failure::problem(format!("{} refuses this: {words}; nothing was stored", target.service())))
         }
         checked => Ok(checked),

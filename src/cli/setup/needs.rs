@@ -2,12 +2,11 @@
 
 use serde_json::Value;
 
+use super::inputs::Given;
+use super::target::{SetupTarget, concerns};
 use crate::capability::{AskedSetting, RequiredSecret};
 use crate::cli::config::Settings;
 use crate::cli::output::Failure;
-
-use super::inputs::Given;
-use super::target::{Target, concerns};
 
 /// What a channel needs on this host.
 pub struct Needs {
@@ -42,7 +41,7 @@ impl Needs {
     ///
     /// # Errors
     /// The secrets cannot be read.
-    pub fn of(settings: &Settings, target: &Target) -> Result<Self, Failure> {
+    pub fn of(settings: &Settings, target: &SetupTarget) -> Result<Self, Failure> {
         let store = settings.secrets.store()?;
         let (setup, config) = (target.setup(), target.config(settings));
         let (mut secrets, mut generated) = (Vec::new(), Vec::new());
@@ -71,7 +70,7 @@ impl Needs {
     ///
     /// # Errors
     /// What is missing.
-    pub fn refuse_missing(&self, target: &Target, given: &Given) -> Result<(), Failure> {
+    pub fn refuse_missing(&self, target: &SetupTarget, given: &Given) -> Result<(), Failure> {
         let secrets = self.secrets.iter().filter(|secret| !secret.is_stored && !given.has_secret(secret));
         let secrets = secrets.map(|secret| {
             let NeededSecret { declared, .. } = secret;
@@ -103,6 +102,7 @@ pub fn about(prompt: &str, url: Option<&str>) -> String {
     if prompt.is_empty() { url } else { format!("  {prompt}{url}") }
 }
 
-fn is_empty(value: &Value) -> bool {
+/// Whether a setting has no value.
+pub fn is_empty(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(str::is_empty)
 }

@@ -2,19 +2,18 @@
 
 use serde_json::{Value, json};
 
+use super::apply::{Applied, ChannelOnHost};
+use super::check::AccountCheck;
+use super::dialogue::pretty;
+use super::steps::{OperatorStep, after, before};
+use super::target::{SetupTarget, receives};
 use crate::cli::config::Settings;
 use crate::cli::output::print_json;
 use crate::host::ServiceVerdict;
 use crate::model::escape::{escaped, escaped_lines};
 
-use super::apply::{Applied, Running};
-use super::check::Checked;
-use super::dialogue::pretty;
-use super::steps::{Step, after, before};
-use super::target::{Target, receives};
-
 /// Everything that is to be said at the end.
-pub struct Report {
+pub struct SetupReport {
     name: String,
     guest: String,
     service: String,
@@ -27,23 +26,23 @@ pub struct Report {
     receives: String,
     dm_policy: Option<String>,
     secrets_file: String,
-    before: Vec<Step>,
-    after: Vec<Step>,
+    before: Vec<OperatorStep>,
+    after: Vec<OperatorStep>,
     applied: Applied,
 }
 
-impl Report {
+impl SetupReport {
     /// Puts together what is to be said. The configuration is read anew for it.
-    pub fn new(settings: &Settings, target: &Target, checked: &Checked, applied: Applied) -> Self {
+    pub fn new(settings: &Settings, target: &SetupTarget, checked: &AccountCheck, applied: Applied) -> Self {
         let response = checked.response();
         let account = target.setup().account.and_then(|place| response.pointer(&place).cloned());
         let account =
             account.map(|account| account.as_str().map_or_else(|| account.to_string(), str::to_owned));
         let (checked, service_error) = match checked {
-            Checked::Asked(ServiceVerdict::Accepted(_)) => (Some(true), None),
-            Checked::Asked(ServiceVerdict::Refused(words)) => (Some(false), Some(words.clone())),
-            Checked::Asked(ServiceVerdict::Unavailable(words)) => (None, Some(words.clone())),
-            Checked::NotAsked => (None, None),
+            AccountCheck::Asked(ServiceVerdict::Accepted(_)) => (Some(true), None),
+            AccountCheck::Asked(ServiceVerdict::Refused(words)) => (Some(false), Some(words.clone())),
+            AccountCheck::Asked(ServiceVerdict::Unavailable(words)) => (None, Some(words.clone())),
+            AccountCheck::NotAsked => (None, None),
         };
         let policy = target.config(settings).get("dm_policy").cloned();
         Self {
@@ -65,12 +64,12 @@ impl Report {
     /// Prints it as one JSON object.
     pub fn print_json(&self) {
         let Applied { stored, generated, kept, changed_file, installed, running, .. } = &self.applied;
-        let step = |when: &'static str| move |step: &Step| json!({"when": when, "text": step.text, "json": step.json});
+        let step = |when: &'static str| move |step: &OperatorStep| json!({"when": when, "text": step.text, "json": step.json});
         let steps = self.before.iter().map(step("before")).chain(self.after.iter().map(step("after")));
         let (state, error) = match running {
-            Running::NoHost => (Value::Null, None),
-            Running::Channel { health, .. } => (health["state"].clone(), last_failure(health)),
-            Running::Refused(error) => (Value::from("refused"), Some(error.clone())),
+            ChannelOnHost::NoHost => (Value::Null, None),
+            ChannelOnHost::Channel { health, .. } => (health["state"].clone(), last_failure(health)),
+            ChannelOnHost::Refused(error) => (Value::from("refused"), Some(error.clone())),
         };
         print_json(&json!({
             "channel": self.name,
@@ -84,18 +83,18 @@ impl Report {
             "config_file": changed_file.as_ref().map(|path| path.display().to_string()),
             "installed": installed.as_ref().map(|path| path.display().to_string()),
             "receives": self.receives,
-            "running": !matches!(running, Running::NoHost),
+            "running": !matches!(running, ChannelOnHost::NoHost),
             "state": state,
             "error": error,
-            "needs_restart": matches!(running, Running::Channel { needs_restart: true, .. }),
+            "needs_restart": matches!(running, ChannelOnHost::Channel { needs_restart: true, .. }),
             "steps": steps.collect::<Value>(),
         }));
     }
 
     /// Prints it for people.
     pub fn print(&self) {
-        let line = |label: &str, text: &str| println!("{label:10}{}", escaped(text));
-        println!();
+        let line = |label: &str, text: &str| outln!("{label:10}{}", escaped(text));
+        outln!();
         match (self.checked, &self.service_error) {
             (Some(true), _) => {
                 let account =
@@ -113,20 +112,20 @@ impl Report {
             line("who", &who);
         }
         if !self.after.is_empty() {
-            println!("\nLeft to do at {}:", escaped(&self.service));
+            outln!("\nLeft to do at {}:", escaped(&self.service));
         }
-        for (number, Step { text, json }) in self.after.iter().enumerate() {
-            println!("{}. {}", number + 1, escaped_lines(text));
+        for (number, OperatorStep { text, json }) in self.after.iter().enumerate() {
+            outln!("{}. {}", number + 1, escaped_lines(text));
             if let Some(json) = json {
-                println!("\n{}\n", escaped_lines(&pretty(json)));
+                outln!("\n{}\n", escaped_lines(&pretty(json)));
             }
         }
-        println!("\n{}", escaped(&self.next()));
+        outln!("\n{}", escaped(&self.next()));
     }
 
     fn print_stored(&self) {
         let Applied { stored, generated, kept, made_key, changed_file, installed, .. } = &self.applied;
-        let line = |label: &str, text: &str| println!("{label:10}{}", escaped(text));
+        let line = |label: &str, text: &str| outln!("{label:10}{}", escaped(text));
         for (names, what) in [(stored, "stored in"), (generated, "generated, in")] {
             if !names.is_empty() {
                 line("secrets", &format!("{} {what} {}", names.join(", "), self.secrets_file));
@@ -163,12 +162,12 @@ impl Report {
     fn next(&self) -> String {
         let Self { name, .. } = self;
         match &self.applied.running {
-            Running::NoHost => "Start it with `tinclaw run`.".to_owned(),
-            Running::Refused(error) => format!("The running host does not take it: {error}"),
-            Running::Channel { needs_restart: true, .. } => {
+            ChannelOnHost::NoHost => "Start it with `tinclaw run`.".to_owned(),
+            ChannelOnHost::Refused(error) => format!("The running host does not take it: {error}"),
+            ChannelOnHost::Channel { needs_restart: true, .. } => {
                 "It runs; restart the host, so that its public address counts.".to_owned()
             }
-            Running::Channel { health, .. } => match (health["state"].as_str(), last_failure(health)) {
+            ChannelOnHost::Channel { health, .. } => match (health["state"].as_str(), last_failure(health)) {
                 (_, Some(failure)) => {
                     format!("It runs in the host and does not start: {failure}; see `tinclaw status {name}`")
                 }

@@ -4,13 +4,12 @@ use std::io::{self, IsTerminal as _};
 
 use serde_json::{Map, Value};
 
+use super::target::{SetupTarget, concerns};
 use crate::capability::SetupStep;
 use crate::cli::config::Settings;
 
-use super::target::{Target, concerns};
-
 /// One thing to do.
-pub struct Step {
+pub struct OperatorStep {
     /// What, and where.
     pub text: String,
     /// What to paste there.
@@ -18,23 +17,23 @@ pub struct Step {
 }
 
 /// The steps before the questions.
-pub fn before(settings: &Settings, target: &Target) -> Vec<Step> {
+pub fn before(settings: &Settings, target: &SetupTarget) -> Vec<OperatorStep> {
     steps(settings, target, false, &Value::Null)
 }
 
 /// The steps that are left when everything is known; `response` is what the service said.
-pub fn after(settings: &Settings, target: &Target, response: &Value) -> Vec<Step> {
+pub fn after(settings: &Settings, target: &SetupTarget, response: &Value) -> Vec<OperatorStep> {
     steps(settings, target, true, response)
 }
 
-fn steps(settings: &Settings, target: &Target, is_after: bool, response: &Value) -> Vec<Step> {
+fn steps(settings: &Settings, target: &SetupTarget, is_after: bool, response: &Value) -> Vec<OperatorStep> {
     let values = values(settings, target);
     let secret = |name: &str| generated_secret(settings, target, name);
     let fill = |text: &str| fill(text, &values, response, &secret);
     let steps = target.setup().steps.into_iter();
     let wanted = steps.filter(|step| step.after == is_after && concerns(settings, step.when));
     wanted
-        .map(|SetupStep { text, json, .. }| Step {
+        .map(|SetupStep { text, json, .. }| OperatorStep {
             text: fill(&text),
             json: json.map(|json| fill_all(json, &fill)),
         })
@@ -42,7 +41,7 @@ fn steps(settings: &Settings, target: &Target, is_after: bool, response: &Value)
 }
 
 /// What can be filled in: addresses, the channel's name, its settings.
-fn values(settings: &Settings, target: &Target) -> Map<String, Value> {
+fn values(settings: &Settings, target: &SetupTarget) -> Map<String, Value> {
     let mut values = target.config(settings);
     values.insert("name".to_owned(), Value::from(target.name().as_str()));
     if let Some(url) = settings.public_url() {
@@ -55,7 +54,7 @@ fn values(settings: &Settings, target: &Target) -> Map<String, Value> {
 }
 
 /// A secret that was generated, to be entered at the service. Its value goes to a terminal only.
-fn generated_secret(settings: &Settings, target: &Target, name: &str) -> Option<String> {
+fn generated_secret(settings: &Settings, target: &SetupTarget, name: &str) -> Option<String> {
     let setup = target.setup();
     let declared = setup.required_secret(name).filter(|secret| secret.auto_generate.is_some())?;
     let stored = target.channel.stored_secret_name(&declared.name);

@@ -10,7 +10,7 @@ use crate::cli::output::Failure;
 use crate::model::document::nearest;
 
 /// A channel that is set up: its guest under the name that it has or is to have.
-pub struct Target {
+pub struct SetupTarget {
     /// The guest, its files read and prepared.
     pub channel: WasmChannel,
     /// Whether its files are in a directory of channels.
@@ -19,7 +19,7 @@ pub struct Target {
     pub is_new_account: bool,
 }
 
-impl Target {
+impl SetupTarget {
     /// The channel that `channel` names, or another account `account` of it.
     ///
     /// # Errors
@@ -87,13 +87,15 @@ impl Target {
 }
 
 /// How messages arrive.
-pub fn receives(settings: &Settings, target: &Target) -> String {
+pub fn receives(settings: &Settings, target: &SetupTarget) -> String {
     let capabilities = &target.channel.capabilities_file().capabilities;
     let polls = capabilities.channel.as_ref().is_some_and(|section| section.allow_polling);
     let has_public_url = settings.public_url().is_some();
+    let config = target.config(settings);
+    let has_websocket = capabilities.websocket.as_ref().is_some_and(|websocket| websocket.is_wanted(&config));
     match target.webhook_url(settings) {
         Some(url) if has_public_url => format!("requests to {url}"),
-        _ if capabilities.websocket.is_some() => "a websocket, which needs no public address".to_owned(),
+        _ if has_websocket => "a websocket, which needs no public address".to_owned(),
         _ if polls => "polling, which needs no public address".to_owned(),
         Some(url) if target.setup().needs_public_url => {
             format!("nothing before the host has a public address: {} cannot reach {url}", target.service())

@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
+use crate::admin::ApiCall;
 use crate::capability::StatusQuery;
 use crate::channel::ChannelName;
+use crate::cli::client::{HostResponse, ask, ask_running};
 use crate::cli::config::Settings;
-use crate::cli::control::{ControlRequest, HostResponse, Rows, ask, ask_running};
+use crate::cli::held::{self, Held};
 use crate::cli::output::Failure;
-use crate::cli::setup::{Needs, Target, questions_of, receives};
+use crate::cli::setup::{Needs, SetupTarget, questions_of, receives};
 use crate::host::ServiceVerdict;
 
 /// Dead letters that are looked at.
@@ -18,6 +20,8 @@ const REPLIES: usize = 20;
 pub struct Facts {
     /// The channel.
     pub name: String,
+    /// Why it, or a package of it, is held back.
+    pub held: Vec<Held>,
     /// Whether its files are in a directory of channels, or the configuration has it as another account.
     pub is_set_up: bool,
     /// Why it cannot be loaded.
@@ -49,17 +53,23 @@ impl Facts {
     /// There is no such channel, or the host cannot be asked.
     pub fn gather(settings: &Settings, name: &ChannelName) -> Result<Self, Failure> {
         let mut facts = Self { name: name.to_string(), ..Self::default() };
-        if let HostResponse::Running(health) = ask_running(settings, &ControlRequest::Health)? {
+        if let HostResponse::Running(health) = ask_running(settings, &ApiCall::get(&["health"]))? {
             facts.is_running = true;
             let channels = health["channels"].as_array().map(Vec::as_slice).unwrap_or_default();
             facts.health =
                 channels.iter().find(|channel| channel["name"] == name.as_str()).cloned().unwrap_or_default();
         }
+        let (is_running, is_there) = (facts.is_running, !facts.health.is_null());
+        let runs = |_: &ChannelName| is_there;
+        let held = held::held(settings, is_running.then_some(&runs as &dyn Fn(&ChannelName) -> bool));
+        facts.held = held.into_iter().filter(|held| held.name == *name).collect();
         let planned = settings.planned(name);
         facts.is_set_up =
             planned.as_ref().is_some_and(|planned| planned.is_installed() || planned.name != planned.guest);
-        match Target::find(settings, name.as_str(), None) {
+        match SetupTarget::find(settings, name.as_str(), None) {
             Ok(target) => facts.of_files(settings, &target)?,
+            // Nothing of it is installed yet.
+            Err(_) if planned.is_none() && !facts.held.is_empty() => {}
             Err(failure) if planned.is_some() => facts.load_error = Some(failure.to_string()),
             Err(failure) => return Err(failure),
         }
@@ -70,7 +80,7 @@ impl Facts {
     }
 
     /// What follows from its files and its secrets.
-    fn of_files(&mut self, settings: &Settings, target: &Target) -> Result<(), Failure> {
+    fn of_files(&mut self, settings: &Settings, target: &SetupTarget) -> Result<(), Failure> {
         let needs = Needs::of(settings, target)?;
         for secret in needs.secrets.iter().chain(&needs.generated) {
             let is_needed = !secret.declared.optional;
@@ -92,16 +102,18 @@ impl Facts {
     }
 
     fn of_store(&mut self, settings: &Settings, name: &str) -> Result<(), Failure> {
-        let rows = |limit| Rows { channel: Some(name.to_owned()), limit, ..Rows::default() };
-        let mut messages = ask(settings, ControlRequest::ListMessages(rows(1)))?;
+        let rows = |resource: &str, limit: usize| {
+            ApiCall::get(&[resource]).with("channel", Some(name)).with("limit", Some(limit))
+        };
+        let mut messages = ask(settings, &rows("messages", 1))?;
         self.message = messages["messages"].get_mut(0).map(Value::take).unwrap_or_default();
-        let replies = ask(settings, ControlRequest::ListReplies(rows(REPLIES)))?;
+        let replies = ask(settings, &rows("replies", REPLIES))?;
         let replies = replies["replies"].as_array().cloned().unwrap_or_default();
         self.replies = replies
             .into_iter()
             .filter(|reply| reply["state"] == "pending" || reply["state"] == "dead")
             .collect();
-        let pairing = ask(settings, ControlRequest::ListPairing)?;
+        let pairing = ask(settings, &ApiCall::get(&["pairing"]))?;
         let pending = pairing["pending"].as_array().cloned().unwrap_or_default();
         self.pending = pending.into_iter().filter(|pending| pending["channel"] == name).collect();
         Ok(())

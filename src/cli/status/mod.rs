@@ -5,30 +5,31 @@
 //! | `facts` | gathers what is known of one channel: files, secrets, the host, the store, its service |
 //! | `steps` | what follows from it, in the order in which a message travels |
 //! | `overview` | everything on one screen |
+//! | `screen` | its colours, and drawing it again when something changes |
 
 mod facts;
 mod overview;
+mod screen;
 mod steps;
 
+use facts::Facts;
 use log::LevelFilter;
 use serde_json::json;
+use steps::{StatusStep, StepState};
 
 use super::args::{Common, JsonArgs};
 use super::config::Settings;
-use super::output::{Failure, Outcome};
+use super::output::{CommandResult, Failure};
 use super::output::{now_ms, print_json};
 use crate::channel::ChannelName;
 use crate::model::escape::escaped;
 
-use facts::Facts;
-use steps::{State, Step};
-
 /// Does what `tinclaw status …` says. Exit code 1 when something does not work.
-pub fn status(common: &Common, channel: Option<&str>, output: JsonArgs) -> Outcome {
+pub fn status(common: &Common, channel: Option<&str>, is_watched: bool, output: JsonArgs) -> CommandResult {
     let settings = Settings::load(common)?;
     super::logging::start(common, None, LevelFilter::Error)?;
     match channel {
-        None => overview::overview(&settings, output),
+        None => overview::overview(&settings, output, is_watched),
         Some(name) => {
             let name = ChannelName::new(name).map_err(Failure::usage)?;
             of_channel(&settings, &name, output)
@@ -36,7 +37,7 @@ pub fn status(common: &Common, channel: Option<&str>, output: JsonArgs) -> Outco
     }
 }
 
-fn of_channel(settings: &Settings, name: &ChannelName, output: JsonArgs) -> Outcome {
+fn of_channel(settings: &Settings, name: &ChannelName, output: JsonArgs) -> CommandResult {
     let facts = Facts::gather(settings, name)?;
     let steps = steps::steps(&facts, now_ms());
     if output.json {
@@ -50,20 +51,20 @@ fn of_channel(settings: &Settings, name: &ChannelName, output: JsonArgs) -> Outc
             "steps": shown.collect::<serde_json::Value>(),
         }));
     } else {
-        println!("{name}");
+        outln!("{name}");
         steps.iter().for_each(print_step);
         let todo: Vec<&str> = steps.iter().filter_map(|step| step.help.as_deref()).collect();
         if !todo.is_empty() {
-            println!("\nto do:");
+            outln!("\nto do:");
         }
-        todo.iter().for_each(|help| println!("- {}", escaped(help)));
+        todo.iter().for_each(|help| outln!("- {}", escaped(help)));
     }
-    match steps.iter().any(|step| step.state == State::Wrong) {
+    match steps.iter().any(|step| step.state == StepState::Error) {
         true => Err(Failure::Reported),
         false => Ok(()),
     }
 }
 
-fn print_step(step: &Step) {
-    println!("  {:5} {:10} {}", step.state.mark(), step.label, escaped(&step.text));
+fn print_step(step: &StatusStep) {
+    outln!("  {:5} {:10} {}", step.state.mark(), step.label, escaped(&step.text));
 }

@@ -2,31 +2,31 @@
 
 use serde_json::Value;
 
+use super::facts::Facts;
 use crate::capability::StatusQuery;
+use crate::cli::held::{Held, HeldState};
 use crate::cli::output::age;
 use crate::host::ServiceVerdict;
 
-use super::facts::Facts;
-
 /// How far something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum StepState {
     /// It works.
     Good,
     /// It does not work, and nothing gets further.
-    Wrong,
+    Error,
     /// Worth knowing.
     Note,
     /// Nobody knows.
     Unknown,
 }
 
-impl State {
+impl StepState {
     /// The word for programs.
     pub fn word(self) -> &'static str {
         match self {
             Self::Good => "ok",
-            Self::Wrong => "wrong",
+            Self::Error => "error",
             Self::Note => "note",
             Self::Unknown => "unknown",
         }
@@ -36,7 +36,7 @@ impl State {
     pub fn mark(self) -> &'static str {
         match self {
             Self::Good => "ok",
-            Self::Wrong => "WRONG",
+            Self::Error => "error",
             Self::Note => "note",
             Self::Unknown => "?",
         }
@@ -45,19 +45,19 @@ impl State {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct StatusStep {
     /// What.
     pub label: &'static str,
     /// How far it is.
-    pub state: State,
+    pub state: StepState,
     /// What was found.
     pub text: String,
     /// What to do.
     pub help: Option<String>,
 }
 
-impl Step {
-    fn new(label: &'static str, state: State, text: impl Into<String>) -> Self {
+impl StatusStep {
+    fn new(label: &'static str, state: StepState, text: impl Into<String>) -> Self {
         Self { label, state, text: text.into(), help: None }
     }
 
@@ -67,9 +67,10 @@ impl Step {
 }
 
 /// Everything that was looked at.
-pub fn steps(facts: &Facts, now_ms: u64) -> Vec<Step> {
+pub fn steps(facts: &Facts, now_ms: u64) -> Vec<StatusStep> {
     let mut steps = vec![loaded(facts), secrets(facts)];
-    steps.push(host(facts));
+    steps.extend(facts.held.iter().map(held));
+    steps.extend(host(facts));
     steps.extend(problems(facts));
     steps.push(receiving(facts, now_ms));
     steps.push(last_message(facts, now_ms));
@@ -80,54 +81,77 @@ pub fn steps(facts: &Facts, now_ms: u64) -> Vec<Step> {
     steps
 }
 
-fn loaded(facts: &Facts) -> Step {
+/// Why it, or a package of it, is held back. One that is disabled is not wrong, and does not work.
+fn held(held: &Held) -> StatusStep {
+    let is_error = held.state.is_error() || held.state == HeldState::Disabled;
+    let state = if is_error { StepState::Error } else { StepState::Note };
+    StatusStep::new("held", state, &held.text).help(&held.help)
+}
+
+fn loaded(facts: &Facts) -> StatusStep {
     let name = &facts.name;
+    let waits = facts.held.iter().any(|held| matches!(held.state, HeldState::Waiting | HeldState::Approved));
     match (&facts.load_error, facts.is_set_up, facts.health.is_null()) {
-        (Some(error), ..) => Step::new("loaded", State::Wrong, error),
-        (None, true, _) | (None, _, false) => Step::new("loaded", State::Good, "its files can be loaded"),
-        (None, false, true) => Step::new("loaded", State::Wrong, "it is not set up")
+        (Some(error), ..) => StatusStep::new("loaded", StepState::Error, error),
+        (None, true, _) | (None, _, false) => {
+            StatusStep::new("loaded", StepState::Good, "its files can be loaded")
+        }
+        (None, false, true) if waits => {
+            StatusStep::new("loaded", StepState::Error, "it is not installed yet")
+        }
+        (None, false, true) => StatusStep::new("loaded", StepState::Error, "it is not set up")
             .help(format!("`tinclaw setup {name}` sets it up")),
     }
 }
 
-fn secrets(facts: &Facts) -> Step {
+fn secrets(facts: &Facts) -> StatusStep {
     let Facts { name, stored_secrets, missing_secrets, .. } = facts;
     if !missing_secrets.is_empty() {
-        return Step::new(
+        return StatusStep::new(
             "secrets",
-            State::Wrong,
+            StepState::Error,
             format!("{} cannot be used or is not stored", missing_secrets.join(", ")),
         )
         .help(format!("`tinclaw setup {name}` asks for what is missing"));
     }
     let stored =
         if stored_secrets.is_empty() { "none is needed".to_owned() } else { stored_secrets.join(", ") };
-    Step::new("secrets", State::Good, stored)
+    StatusStep::new("secrets", StepState::Good, stored)
 }
 
-fn host(facts: &Facts) -> Step {
+/// How the host has it; nothing where it is said already why the host does not.
+fn host(facts: &Facts) -> Option<StatusStep> {
     if !facts.is_running {
-        return Step::new("started", State::Wrong, "no host runs").help("start it with `tinclaw run`");
+        return Some(
+            StatusStep::new("started", StepState::Error, "no host runs").help("start it with `tinclaw run`"),
+        );
+    }
+    if facts.health.is_null() && !facts.held.is_empty() {
+        return None;
     }
     let name = &facts.name;
     let display_name = facts.health["display_name"].as_str().unwrap_or(name);
-    match facts.health["state"].as_str() {
-        None => Step::new("started", State::Wrong, "the running host does not have it").help(format!(
-            "`tinclaw setup {name}` puts it into the running host, and so does a restart of the host"
-        )),
-        Some("ready") => Step::new("started", State::Good, format!("it runs, as {display_name}")),
-        Some("starting") => Step::new("started", State::Wrong, "it has not started yet; it is tried again"),
-        Some(state) => Step::new("started", State::Wrong, format!("it is {state}")),
-    }
+    Some(match facts.health["state"].as_str() {
+        None => {
+            StatusStep::new("started", StepState::Error, "the running host does not have it").help(format!(
+                "`tinclaw setup {name}` puts it into the running host, and so does a restart of the host"
+            ))
+        }
+        Some("ready") => StatusStep::new("started", StepState::Good, format!("it runs, as {display_name}")),
+        Some("starting") => {
+            StatusStep::new("started", StepState::Error, "it has not started yet; it is tried again")
+        }
+        Some(state) => StatusStep::new("started", StepState::Error, format!("it is {state}")),
+    })
 }
 
 /// Errors and warnings of the running channel. Missing secrets have been said.
-fn problems(facts: &Facts) -> Vec<Step> {
+fn problems(facts: &Facts) -> Vec<StatusStep> {
     let problems = facts.health["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
     let wanted = problems.iter().filter(|problem| problem["code"] != "missing-secret");
     let step = |problem: &Value| {
-        let state = if problem["severity"] == "error" { State::Wrong } else { State::Note };
-        let step = Step::new("problem", state, problem["message"].as_str().unwrap_or_default());
+        let state = if problem["severity"] == "error" { StepState::Error } else { StepState::Note };
+        let step = StatusStep::new("problem", state, problem["message"].as_str().unwrap_or_default());
         match (problem["help"].as_str(), problem["code"].as_str()) {
             (Some(help), _) => step.help(help),
             (None, Some("refused-credential")) => {
@@ -139,20 +163,24 @@ fn problems(facts: &Facts) -> Vec<Step> {
     wanted.map(step).collect()
 }
 
-fn receiving(facts: &Facts, now_ms: u64) -> Step {
+fn receiving(facts: &Facts, now_ms: u64) -> StatusStep {
     let health = &facts.health;
     if health.is_null() {
-        return Step::new("receives", State::Unknown, format!("it would receive {}", facts.receives));
+        return StatusStep::new(
+            "receives",
+            StepState::Unknown,
+            format!("it would receive {}", facts.receives),
+        );
     }
     let ago = |field: &str| Some(age(&health[field], now_ms)).filter(|ago| !ago.is_empty());
     let mut ways = Vec::new();
-    let mut state = State::Good;
+    let mut state = StepState::Good;
     if let Some(link) = health["link"].as_object() {
         let text = |field: &str| link.get(field).and_then(Value::as_str).unwrap_or_default();
         if text("state") != "ready" {
-            state = State::Wrong;
+            state = StepState::Error;
         }
-        ways.push(format!("websocket to {}: {}", text("host"), text("state")));
+        ways.push(format!("websocket to {}: {}", text("host"), text("state").replace('_', " ")));
     }
     if let Some(ms) = health["poll_interval_ms"].as_u64() {
         let last =
@@ -168,37 +196,41 @@ fn receiving(facts: &Facts, now_ms: u64) -> Step {
     }
     match ways.is_empty() {
         true if health["state"] == "ready" => {
-            Step::new("receives", State::Note, "it neither polls, nor has paths or a websocket")
+            StatusStep::new("receives", StepState::Note, "it neither polls, nor has paths or a websocket")
         }
-        true => Step::new("receives", State::Unknown, format!("it would receive {}", facts.receives)),
-        false => Step::new("receives", state, ways.join("; ")),
+        true => {
+            StatusStep::new("receives", StepState::Unknown, format!("it would receive {}", facts.receives))
+        }
+        false => StatusStep::new("receives", state, ways.join("; ")),
     }
 }
 
-fn last_message(facts: &Facts, now_ms: u64) -> Step {
+fn last_message(facts: &Facts, now_ms: u64) -> StatusStep {
     let text = |field: &str| facts.message[field].as_str().unwrap_or_default();
     match age(&facts.message["received_at"], now_ms) {
-        ago if ago.is_empty() => Step::new("message", State::Note, "none has arrived yet"),
-        ago => Step::new(
+        ago if ago.is_empty() => StatusStep::new("message", StepState::Note, "none has arrived yet"),
+        ago => StatusStep::new(
             "message",
-            State::Good,
+            StepState::Good,
             format!("the last one {ago}, from {}: {} ({})", text("user_id"), text("excerpt"), text("state")),
         ),
     }
 }
 
 /// The last error, unless something has ended well since.
-fn last_error(facts: &Facts, now_ms: u64) -> Option<Step> {
+fn last_error(facts: &Facts, now_ms: u64) -> Option<StatusStep> {
     let health = &facts.health;
     let (error, at) = (health["last_error"].as_str()?, &health["last_error_at"]);
     let time = |value: &Value| value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    let since =
-        ["last_message_at", "last_request_at"].into_iter().filter_map(|field| time(&health[field])).max();
-    let state = if since > time(at) { State::Note } else { State::Wrong };
-    Some(Step::new("last error", state, format!("{}: {error}", age(at, now_ms))))
+    let since = ["last_message_at", "last_request_at", "recovered_at"]
+        .into_iter()
+        .filter_map(|field| time(&health[field]))
+        .max();
+    let state = if since > time(at) { StepState::Note } else { StepState::Error };
+    Some(StatusStep::new("last error", state, format!("{}: {error}", age(at, now_ms))))
 }
 
-fn replies(facts: &Facts) -> Vec<Step> {
+fn replies(facts: &Facts) -> Vec<StatusStep> {
     let in_state =
         |state: &str| facts.replies.iter().filter(|reply| reply["state"] == state).collect::<Vec<_>>();
     let error_of = |replies: &[&Value]| {
@@ -209,11 +241,11 @@ fn replies(facts: &Facts) -> Vec<Step> {
     let mut steps = Vec::new();
     if !pending.is_empty() {
         let text = format!("{} not delivered yet{}", pending.len(), error_of(&pending));
-        steps.push(Step::new("replies", State::Note, text));
+        steps.push(StatusStep::new("replies", StepState::Note, text));
     }
     if !dead.is_empty() {
         let text = format!("{} given up{}", dead.len(), error_of(&dead));
-        steps.push(Step::new("replies", State::Note, text).help(format!(
+        steps.push(StatusStep::new("replies", StepState::Note, text).help(format!(
             "`tinclaw replies list --channel {} --state dead` lists what was given up, `tinclaw replies retry ID` tries again",
             facts.name
         )));
@@ -221,25 +253,28 @@ fn replies(facts: &Facts) -> Vec<Step> {
     steps
 }
 
-fn pairing(facts: &Facts) -> Vec<Step> {
+fn pairing(facts: &Facts) -> Vec<StatusStep> {
     let step = |pending: &Value| {
         let text = |field: &str| pending[field].as_str().unwrap_or_default();
         let meta: Value = serde_json::from_str(text("meta_json")).unwrap_or_default();
         let who = meta["name"].as_str().map(|name| format!(" ({name})")).unwrap_or_default();
-        Step::new("pairing", State::Note, format!("{}{who} waits for approval", text("external_id"))).help(
-            format!(
-                "`tinclaw pairing approve {} {}` lets {}{who} in",
-                facts.name,
-                text("code"),
-                text("external_id")
-            ),
+        StatusStep::new(
+            "pairing",
+            StepState::Note,
+            format!("{}{who} waits for approval", text("external_id")),
         )
+        .help(format!(
+            "`tinclaw pairing approve {} {}` lets {}{who} in",
+            facts.name,
+            text("code"),
+            text("external_id")
+        ))
     };
     facts.pending.iter().map(step).collect()
 }
 
 /// What the service itself says.
-fn service(facts: &Facts, query: &StatusQuery, response: &ServiceVerdict) -> Step {
+fn service(facts: &Facts, query: &StatusQuery, response: &ServiceVerdict) -> StatusStep {
     match response {
         ServiceVerdict::Accepted(response) => {
             let shown = query.show.iter().filter_map(|(label, place)| {
@@ -251,12 +286,14 @@ fn service(facts: &Facts, query: &StatusQuery, response: &ServiceVerdict) -> Ste
             let shown: Vec<String> = shown.collect();
             let text =
                 if shown.is_empty() { "it accepts the channel's token".to_owned() } else { shown.join(", ") };
-            Step::new("service", State::Good, text)
+            StatusStep::new("service", StepState::Good, text)
         }
-        ServiceVerdict::Refused(words) => Step::new("service", State::Wrong, format!("it refuses: {words}"))
-            .help(format!("`tinclaw setup {}` asks for what it needs anew", facts.name)),
+        ServiceVerdict::Refused(words) => {
+            StatusStep::new("service", StepState::Error, format!("it refuses: {words}"))
+                .help(format!("`tinclaw setup {}` asks for what it needs anew", facts.name))
+        }
         ServiceVerdict::Unavailable(words) => {
-            Step::new("service", State::Unknown, format!("it does not respond: {words}"))
+            StatusStep::new("service", StepState::Unknown, format!("it does not respond: {words}"))
         }
     }
 }
@@ -285,11 +322,11 @@ mod tests {
         }
     }
 
-    fn found(facts: &Facts) -> Vec<(&'static str, State, String)> {
+    fn found(facts: &Facts) -> Vec<(&'static str, StepState, String)> {
         steps(facts, NOW).into_iter().map(|step| (step.label, step.state, step.text)).collect()
     }
 
-    fn has(facts: &Facts, label: &str, state: State, part: &str) {
+    fn has(facts: &Facts, label: &str, state: StepState, part: &str) {
         let all = found(facts);
         assert!(
             all.iter().any(|row| row.0 == label && row.1 == state && row.2.contains(part)),
@@ -313,7 +350,7 @@ mod tests {
         let all = found(&facts);
         let labels: Vec<&str> = all.iter().map(|row| row.0).collect();
         assert_eq!(labels, ["loaded", "secrets", "started", "receives", "message", "service"]);
-        assert!(all.iter().all(|row| row.1 == State::Good), "{all:?}");
+        assert!(all.iter().all(|row| row.1 == StepState::Good), "{all:?}");
         assert_eq!(all[3].2, "polls every 30 s, the last 5 s ago");
         assert_eq!(all[4].2, "the last one 10 s ago, from 7: hi (acked)");
         assert_eq!(all[5].2, "account tin_bot");
@@ -323,25 +360,25 @@ mod tests {
     fn what_is_missing_is_said_with_what_to_do() {
         let mut facts = facts();
         facts.missing_secrets = vec!["telegram_bot_token".to_owned()];
-        has(&facts, "secrets", State::Wrong, "telegram_bot_token");
+        has(&facts, "secrets", StepState::Error, "telegram_bot_token");
         facts.health["problems"] = json!([
             {"code": "missing-secret", "severity": "warning", "message": "twice"},
             {"code": "refused-credential", "severity": "error", "message": "401 from api.telegram.org"},
         ]);
-        has(&facts, "problem", State::Wrong, "401 from");
+        has(&facts, "problem", StepState::Error, "401 from");
         assert!(steps(&facts, NOW).iter().all(|step| step.text != "twice"));
         facts.pending = vec![
             json!({"channel": "telegram", "code": "ABCD", "external_id": "7", "meta_json": "{\"name\": \"Ann\"}"}),
         ];
-        has(&facts, "pairing", State::Note, "7 (Ann) waits");
+        has(&facts, "pairing", StepState::Note, "7 (Ann) waits");
         let helps: Vec<String> = steps(&facts, NOW).into_iter().filter_map(|step| step.help).collect();
         assert!(helps.iter().any(|help| help.contains("tinclaw pairing approve telegram ABCD")), "{helps:?}");
         facts.replies = vec![json!({"state": "dead", "error": "Forbidden: bot was blocked"})];
-        has(&facts, "replies", State::Note, "1 given up: Forbidden");
+        has(&facts, "replies", StepState::Note, "1 given up: Forbidden");
         facts.verdicts = vec![(StatusQuery::default(), ServiceVerdict::Refused("Unauthorized".to_owned()))];
-        has(&facts, "service", State::Wrong, "Unauthorized");
+        has(&facts, "service", StepState::Error, "Unauthorized");
         facts.verdicts = vec![(StatusQuery::default(), ServiceVerdict::Unavailable("timed out".to_owned()))];
-        has(&facts, "service", State::Unknown, "timed out");
+        has(&facts, "service", StepState::Unknown, "timed out");
     }
 
     #[test]
@@ -349,20 +386,45 @@ mod tests {
         let mut facts = facts();
         facts.health["last_error"] = json!("Conflict: terminated by other getUpdates request");
         facts.health["last_error_at"] = json!("1970-01-01T00:01:30Z");
-        has(&facts, "last error", State::Wrong, "10 s ago: Conflict");
+        has(&facts, "last error", StepState::Error, "10 s ago: Conflict");
         facts.health["last_message_at"] = json!("1970-01-01T00:01:31Z");
-        has(&facts, "last error", State::Note, "Conflict");
+        has(&facts, "last error", StepState::Note, "Conflict");
+        facts.health["last_message_at"] = Value::Null;
+        facts.health["recovered_at"] = json!("1970-01-01T00:01:31Z");
+        has(&facts, "last error", StepState::Note, "Conflict");
     }
 
     #[test]
     fn a_host_that_does_not_run_or_does_not_have_it_is_said() {
         let without = |is_running| Facts { is_running, health: Value::Null, ..facts() };
-        has(&without(false), "started", State::Wrong, "no host runs");
-        has(&without(true), "started", State::Wrong, "does not have it");
+        has(&without(false), "started", StepState::Error, "no host runs");
+        has(&without(true), "started", StepState::Error, "does not have it");
         let absent = Facts { is_set_up: false, health: Value::Null, ..facts() };
-        has(&absent, "loaded", State::Wrong, "not set up");
+        has(&absent, "loaded", StepState::Error, "not set up");
         let broken = Facts { load_error: Some("no guest".to_owned()), ..facts() };
-        has(&broken, "loaded", State::Wrong, "no guest");
+        has(&broken, "loaded", StepState::Error, "no guest");
+    }
+
+    /// `setup` and a restart were advised for a channel that was disabled or not approved, which did not help.
+    #[test]
+    fn what_is_held_back_is_said_with_the_command_that_helps_and_no_other() {
+        for (state, expected) in [
+            (HeldState::Disabled, StepState::Error),
+            (HeldState::NotApproved, StepState::Error),
+            (HeldState::Waiting, StepState::Note),
+        ] {
+            let held = Held {
+                name: "telegram".parse().expect("a name"),
+                state,
+                text: "why".to_owned(),
+                help: "do this".to_owned(),
+            };
+            let is_set_up = state != HeldState::Waiting;
+            let facts = Facts { held: vec![held], health: Value::Null, is_set_up, ..facts() };
+            has(&facts, "held", expected, "why");
+            let helps: Vec<String> = steps(&facts, NOW).into_iter().filter_map(|step| step.help).collect();
+            assert_eq!(helps, ["do this"], "{state:?}");
+        }
     }
 
     #[test]
@@ -370,12 +432,12 @@ mod tests {
         let mut facts = facts();
         facts.health["link"] = json!({"host": "gateway.example", "state": "waiting"});
         facts.health["paths"] = json!(["/webhook/a"]);
-        has(&facts, "receives", State::Wrong, "websocket to gateway.example: waiting; polls every 30 s");
-        has(&facts, "receives", State::Wrong, "requests to /webhook/a, none since the start");
+        has(&facts, "receives", StepState::Error, "websocket to gateway.example: waiting; polls every 30 s");
+        has(&facts, "receives", StepState::Error, "requests to /webhook/a, none since the start");
         facts.health["link"]["state"] = json!("ready");
-        has(&facts, "receives", State::Good, "websocket");
+        has(&facts, "receives", StepState::Good, "websocket");
         let mut deaf = self::facts();
         deaf.health["poll_interval_ms"] = Value::Null;
-        has(&deaf, "receives", State::Note, "neither polls");
+        has(&deaf, "receives", StepState::Note, "neither polls");
     }
 }

@@ -7,26 +7,26 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
-use super::matcher::Kind;
+use super::matcher::PatternKind;
 use super::{MIN_GUARDED_BYTES, MIN_SEARCHED_BYTES};
 
-pub(super) fn add_patterns(value: &str, add: &mut impl FnMut(Vec<u8>, Kind)) {
+pub(super) fn add_patterns(value: &str, add: &mut impl FnMut(Vec<u8>, PatternKind)) {
     let bytes = value.as_bytes();
     if bytes.len() < MIN_GUARDED_BYTES {
         return;
     }
     if bytes.len() < MIN_SEARCHED_BYTES {
-        return add(bytes.to_vec(), Kind::Word);
+        return add(bytes.to_vec(), PatternKind::Word);
     }
-    add(bytes.to_vec(), Kind::Exact);
+    add(bytes.to_vec(), PatternKind::Exact);
     for escaped in percent_encodings(value).into_iter().chain(escapes(value)) {
-        add(escaped.into_bytes(), Kind::Exact);
+        add(escaped.into_bytes(), PatternKind::Exact);
     }
     for alignment in 0..3 {
-        add(base64_inside(&STANDARD_NO_PAD, bytes, alignment), Kind::Exact);
-        add(base64_inside(&URL_SAFE_NO_PAD, bytes, alignment), Kind::Exact);
+        add(base64_inside(&STANDARD_NO_PAD, bytes, alignment), PatternKind::Exact);
+        add(base64_inside(&URL_SAFE_NO_PAD, bytes, alignment), PatternKind::Exact);
     }
-    add(HEXLOWER.encode(bytes).into_bytes(), Kind::CaseBlind);
+    add(HEXLOWER.encode(bytes).into_bytes(), PatternKind::CaseBlind);
 }
 
 /// The characters that the bytes have inside of any base64 text in which `alignment` bytes (modulo three) precede them.

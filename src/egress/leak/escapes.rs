@@ -7,8 +7,48 @@ use zeroize::Zeroizing;
 /// The text with every escape of a JSON string (RFC 8259, section 7) undone, wherever it stands. What is no escape stays.
 pub(super) fn undo(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
-    undo_each(text, |bytes, _| out.extend_from_slice(bytes));
+    let mut rest = text;
+    while let Some(backslash) = rest.iter().position(|byte| *byte == b'\\') {
+        out.extend_from_slice(&rest[..backslash]);
+        let length = match read(&rest[backslash + 1..]) {
+            Some((character, length)) => {
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                length
+            }
+            None => {
+                out.push(b'\\');
+                0
+            }
+        };
+        rest = &rest[backslash + 1 + length..];
+    }
+    out.extend_from_slice(rest);
     out
+}
+
+/// The ranges of a text from which ranges of the text without escapes came. These are in order, not empty, and apart.
+pub(super) fn origins(text: &[u8], places: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut origins: Vec<Range<usize>> = Vec::with_capacity(places.len());
+    let mut places = places.iter();
+    let (mut place, mut undone) = (places.next(), 0);
+    undo_each(text, |bytes, from| {
+        let piece = undone..undone + bytes.len();
+        undone = piece.end;
+        // One character may be the end of a place and the beginning of the next one.
+        while let Some(wanted) = place {
+            if piece.contains(&wanted.start) {
+                origins.push(from.clone());
+            }
+            if piece.end < wanted.end {
+                break;
+            }
+            if let Some(origin) = origins.last_mut() {
+                origin.end = from.end;
+            }
+            place = places.next();
+        }
+    });
+    origins
 }
 
 /// Gives the text without escapes piece by piece, each with the range of the text that it stands for.
@@ -121,8 +161,9 @@ fn unit(digits: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn escapes_are_undone_and_other_backslashes_stay() {

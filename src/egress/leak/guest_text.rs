@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::REDACTED;
 use super::escapes::{self, Decoded};
 use super::matcher::SecretMatcher;
-use crate::egress::headers::Header;
+use crate::egress::headers::OutboundHeader;
 
 /// How often percent-encoding is undone in what a guest wrote.
 const MAX_DECODE_ROUNDS: usize = 3;
@@ -37,21 +37,12 @@ impl SecretMatcher {
         }
         let unescaped = text.contains(&b'\\').then(|| Zeroizing::new(escapes::undo(text)));
         let views = [Some(text), unescaped.as_ref().map(|bytes| bytes.as_slice())];
-        views.into_iter().flatten().find_map(|view| self.find_decoding(view))
+        views.into_iter().flatten().find_map(|view| find_decoding(view, |view| self.find(view)))
     }
 
-    fn find_decoding(&self, text: &[u8]) -> Option<&str> {
-        let mut view = Cow::Borrowed(text);
-        for _ in 0..=MAX_DECODE_ROUNDS {
-            if let Some(name) = self.find(&view) {
-                return Some(name);
-            }
-            match Cow::from(percent_decode(&view)) {
-                Cow::Borrowed(_) => break,
-                Cow::Owned(decoded) => view = Cow::Owned(decoded),
-            }
-        }
-        None
+    /// The name of a secret whose value stands in the name of a header, which is sent in lower case.
+    fn find_in_header_name(&self, name: &str) -> Option<&str> {
+        find_decoding(name.as_bytes(), |view| self.find_in_any_case(view))
     }
 
     /// The body with every secret in it replaced by [`REDACTED`].
@@ -92,6 +83,27 @@ impl SecretMatcher {
         replace(text, &ranges)
     }
 
+    /// The beginning of a text, at least `limit` bytes, with every secret in it replaced. What is behind that is left out when
+    /// there was something to replace, so no more than about `limit` bytes are copied.
+    pub(in crate::egress) fn redact_beginning<'t>(&self, text: &'t str, limit: usize) -> Cow<'t, str> {
+        let bytes = text.as_bytes();
+        let mut out = Vec::new();
+        let mut copied = 0;
+        for (place, _) in self.places(bytes) {
+            out.extend_from_slice(beginning(&bytes[copied..place.start], limit - out.len()));
+            out.extend_from_slice(REDACTED.as_bytes());
+            copied = place.end;
+            if out.len() >= limit {
+                break;
+            }
+        }
+        if copied == 0 {
+            return Cow::Borrowed(text);
+        }
+        out.extend_from_slice(beginning(&bytes[copied..], limit.saturating_sub(out.len())));
+        Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+    }
+
     /// A header's value without secrets. Headers are short, so here percent-encoding is undone as for guests; a value
     /// that still shows a secret then is replaced whole.
     pub(in crate::egress) fn redact_header(&self, value: &[u8]) -> (String, bool) {
@@ -103,10 +115,35 @@ impl SecretMatcher {
         }
         (text, changed)
     }
+
+    /// A header's name without secrets: one that shows a secret in any case is replaced whole.
+    pub(in crate::egress) fn redact_header_name(&self, name: &str) -> String {
+        if self.find_in_header_name(name).is_some() { REDACTED.to_owned() } else { name.to_owned() }
+    }
+}
+
+/// What is found in a text, or in it with its percent-encoding undone.
+fn find_decoding<'m>(text: &[u8], find: impl Fn(&[u8]) -> Option<&'m str>) -> Option<&'m str> {
+    let mut view = Cow::Borrowed(text);
+    for _ in 0..=MAX_DECODE_ROUNDS {
+        if let Some(name) = find(&view) {
+            return Some(name);
+        }
+        match Cow::from(percent_decode(&view)) {
+            Cow::Borrowed(_) => break,
+            Cow::Owned(decoded) => view = Cow::Owned(decoded),
+        }
+    }
+    None
+}
+
+/// At most `limit` bytes of the beginning.
+fn beginning(bytes: &[u8], limit: usize) -> &[u8] {
+    &bytes[..bytes.len().min(limit)]
 }
 
 /// The text with these ranges replaced, which are in the order of their beginnings and may overlap.
-fn replace(text: &[u8], ranges: &[Range<usize>]) -> Vec<u8> {
+pub(super) fn replace(text: &[u8], ranges: &[Range<usize>]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut copied = 0;
     for range in ranges {
@@ -124,11 +161,11 @@ fn replace(text: &[u8], ranges: &[Range<usize>]) -> Vec<u8> {
 pub(in crate::egress) fn find_in_head<'m>(
     matcher: &'m SecretMatcher,
     url: &str,
-    headers: &[Header],
+    headers: &[OutboundHeader],
 ) -> Option<(&'m str, &'static str)> {
     let in_headers = || {
         headers.iter().find_map(|header| {
-            let name = matcher.find_in_guest_text(header.name.as_bytes());
+            let name = matcher.find_in_header_name(&header.name);
             name.or_else(|| matcher.find_in_guest_text(header.value.as_bytes()))
         })
     };

@@ -20,11 +20,11 @@ pub(in crate::egress) struct SecretMatcher {
 struct Pattern {
     bytes: Zeroizing<Vec<u8>>,
     secret: usize,
-    kind: Kind,
+    kind: PatternKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PatternKind {
     Exact,
     /// Hexadecimal: letters in either case.
     CaseBlind,
@@ -32,7 +32,7 @@ pub(super) enum Kind {
     Word,
 }
 
-impl Kind {
+impl PatternKind {
     const ALL: [Self; 3] = [Self::Exact, Self::CaseBlind, Self::Word];
 
     /// The key under which a pattern or a place in a text is looked up.
@@ -55,8 +55,8 @@ impl Pairs {
         for pattern in patterns {
             let [first, second] = [pattern.bytes[0], pattern.bytes[1]];
             let cases = |byte: u8| match pattern.kind {
-                Kind::CaseBlind => [byte.to_ascii_lowercase(), byte.to_ascii_uppercase()],
-                Kind::Exact | Kind::Word => [byte, byte],
+                PatternKind::CaseBlind => [byte.to_ascii_lowercase(), byte.to_ascii_uppercase()],
+                PatternKind::Exact | PatternKind::Word => [byte, byte],
             };
             for a in cases(first) {
                 for b in cases(second) {
@@ -102,7 +102,7 @@ impl Drop for Index {
 }
 
 /// A secret in a text.
-struct Found {
+struct FoundSecret {
     pattern: usize,
     length: usize,
 }
@@ -113,7 +113,7 @@ impl SecretMatcher {
         let mut names = Vec::new();
         let mut patterns: Vec<Pattern> = Vec::new();
         for (name, value) in secrets {
-            let mut add = |bytes: Vec<u8>, kind: Kind| {
+            let mut add = |bytes: Vec<u8>, kind: PatternKind| {
                 let bytes = Zeroizing::new(bytes);
                 let known = patterns.iter().any(|other| other.kind == kind && other.bytes == bytes);
                 if !known {
@@ -123,7 +123,7 @@ impl SecretMatcher {
             add_patterns(value.expose(), &mut add);
             names.push(name);
         }
-        let indexes = Kind::ALL.map(|kind| {
+        let indexes = PatternKind::ALL.map(|kind| {
             let of_kind = patterns.iter().enumerate().filter(|(_, pattern)| pattern.kind == kind);
             let mut keys: Vec<(u64, usize)> =
                 of_kind.filter_map(|(at, pattern)| Some((kind.key(&pattern.bytes)?, at))).collect();
@@ -137,6 +137,19 @@ impl SecretMatcher {
     pub(super) fn find(&self, text: &[u8]) -> Option<&str> {
         let (_, found) = self.next(text, 0)?;
         Some(self.names[self.patterns[found.pattern].secret].as_str())
+    }
+
+    /// The name of a secret whose value stands in a short text, whatever the case of its letters.
+    pub(super) fn find_in_any_case(&self, text: &[u8]) -> Option<&str> {
+        let is_letter_or_digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_alphanumeric);
+        let stands = |Pattern { bytes, kind, .. }: &Pattern| {
+            text.windows(bytes.len()).enumerate().any(|(at, part)| {
+                let in_word = at > 0 && is_letter_or_digit(at - 1) || is_letter_or_digit(at + bytes.len());
+                part.eq_ignore_ascii_case(bytes) && (*kind != PatternKind::Word || !in_word)
+            })
+        };
+        let pattern = self.patterns.iter().find(|pattern| stands(pattern))?;
+        Some(self.names[pattern.secret].as_str())
     }
 
     /// The text with every secret replaced by [`REDACTED`], or the same text when there is none.
@@ -171,7 +184,7 @@ impl SecretMatcher {
     }
 
     /// The first secret from `from` on, and where it begins.
-    fn next(&self, text: &[u8], from: usize) -> Option<(usize, Found)> {
+    fn next(&self, text: &[u8], from: usize) -> Option<(usize, FoundSecret)> {
         let mut from = from;
         while let Some(at) = self.pairs.next(text, from) {
             if let Some(found) = self.at(text, at) {
@@ -183,17 +196,17 @@ impl SecretMatcher {
     }
 
     /// The longest pattern that begins exactly here.
-    fn at(&self, text: &[u8], at: usize) -> Option<Found> {
+    fn at(&self, text: &[u8], at: usize) -> Option<FoundSecret> {
         let rest = &text[at..];
-        let mut longest: Option<Found> = None;
-        for (kind, index) in Kind::ALL.into_iter().zip(&self.indexes) {
+        let mut longest: Option<FoundSecret> = None;
+        for (kind, index) in PatternKind::ALL.into_iter().zip(&self.indexes) {
             let Some(key) = kind.key(rest) else { continue };
             for pattern in index.candidates(key) {
                 let length = self.patterns[pattern].bytes.len();
                 if longest.as_ref().is_none_or(|found| found.length < length)
                     && self.stands(pattern, text, at)
                 {
-                    longest = Some(Found { pattern, length });
+                    longest = Some(FoundSecret { pattern, length });
                 }
             }
         }
@@ -206,9 +219,9 @@ impl SecretMatcher {
         let in_word =
             |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphanumeric);
         match kind {
-            Kind::Exact => part == bytes.as_slice(),
-            Kind::CaseBlind => part.eq_ignore_ascii_case(bytes),
-            Kind::Word => {
+            PatternKind::Exact => part == bytes.as_slice(),
+            PatternKind::CaseBlind => part.eq_ignore_ascii_case(bytes),
+            PatternKind::Word => {
                 part == bytes.as_slice() && !in_word(at.checked_sub(1)) && !in_word(Some(at + bytes.len()))
             }
         }

@@ -13,8 +13,8 @@
 //! A value of at least [`MIN_SEARCHED_BYTES`] is found anywhere in a text: as it is; percent-encoded (all usual sets of
 //! characters, either case of the digits); in base64, standard or URL-safe, at each of the three alignments that it can
 //! have inside a longer encoded text; in hexadecimal, either or mixed case; escaped for JSON or HTML. In guests' texts the
-//! percent-encoding and the JSON escapes are also undone before the search, so that no choice of what to escape hides
-//! anything.
+//! percent-encoding and the JSON escapes are also undone before the search, and in what a server sends the JSON escapes, so that
+//! no choice of what to escape hides anything. In the names of headers, which are sent in lower case, the case does not count.
 //!
 //! A shorter value of at least [`MIN_GUARDED_BYTES`] is found only as it is and only as a word of its own, with no letter
 //! or digit directly before or after it: `1234` inside of `51234` is chance. Values that are shorter still are not looked
@@ -31,6 +31,7 @@ mod escapes;
 mod guarded;
 mod guest_text;
 mod matcher;
+mod response_text;
 #[cfg(test)]
 mod tests;
 

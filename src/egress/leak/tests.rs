@@ -1,5 +1,7 @@
 //! The search in all its forms.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use data_encoding::HEXLOWER;
@@ -7,7 +9,8 @@ use proptest::prelude::*;
 
 use super::encodings::{percent_encode, percent_encodings};
 use super::*;
-use crate::egress::headers::Header;
+use crate::egress::headers::OutboundHeader;
+use crate::model::prefix::prefix;
 use crate::secrets::Secret;
 
 const VALUE: &str = "s3cr3t/Value+with~\"odd\" chars: 7&8";
@@ -111,6 +114,29 @@ fn a_value_at_the_searched_length_is_found_anywhere() {
 }
 
 #[test]
+fn of_a_long_text_only_its_beginning_is_copied_and_no_part_of_a_secret() {
+    let matcher = matcher(&[VALUE]);
+    let long = format!("a {VALUE} b{}", "x".repeat(1 << 20));
+    let Cow::Owned(shown) = matcher.redact_beginning(&long, 100) else { panic!("it has a secret") };
+    assert!(shown.starts_with("a [redacted] bx") && shown.len() == 100, "{shown}");
+    let Cow::Owned(whole) = matcher.redact_beginning(&long, usize::MAX) else { panic!("it has a secret") };
+    assert_eq!(whole.len(), long.len() - VALUE.len() + REDACTED.len());
+    assert!(
+        matches!(matcher.redact_beginning(&long[VALUE.len()..], 100), Cow::Borrowed(_)),
+        "nothing to replace"
+    );
+    // Secrets at and across the limit, which are not seen when the text is cut first.
+    for before in 0..=102 {
+        let text = format!("{}{VALUE}{VALUE} end", "ä".repeat(before / 2));
+        let shown = matcher.redact_beginning(&text, 100);
+        let expected = format!("{}[redacted][redacted] end", "ä".repeat(before / 2));
+        assert!(shown.len() >= expected.len().min(100) && shown.len() < 120, "{before}: {shown}");
+        let kept = prefix(&shown, 90);
+        assert!(expected.starts_with(kept), "{before}: {kept}");
+    }
+}
+
+#[test]
 fn responses_are_redacted_in_every_encoding_and_stay_whole_otherwise() {
     let matcher = matcher(&[VALUE, "word"]);
     let rows = [
@@ -156,14 +182,20 @@ fn twenty_secrets_and_a_body_of_the_default_limit_are_searched() {
     assert_eq!(matcher.find(&body), Some("secret19"));
 }
 
+// A key as the name of a header left the host in lower case.
 #[test]
 fn url_and_headers_are_all_searched() {
-    let matcher = matcher(&["topsecretvalue"]);
-    let header = |name: &str, value: &str| Header { name: name.into(), value: value.into() };
+    let matcher = matcher(&["topsecretvalue", "MixedCaseValue", "Ab3D"]);
+    let header = |name: &str, value: &str| OutboundHeader { name: name.into(), value: value.into() };
     let rows = [
         ("https://a/?topsecretvalue", vec![], Some("URL")),
         ("https://a/", vec![header("topsecretvalue", "x")], Some("header")),
         ("https://a/", vec![header("x", "topsecretvalue")], Some("header")),
+        ("https://a/", vec![header("x", "y"), header("mixedcasevalue", "x")], Some("header")),
+        ("https://a/", vec![header("x-m%69xed%43asevalue-x", "x")], Some("header")),
+        ("https://a/", vec![header("x-ab3d", "x")], Some("header")),
+        ("https://a/", vec![header("x-ab3de", "x")], None),
+        ("https://a/", vec![header("x", "mixedcasevalue")], None),
         ("https://a/", vec![header("x", "y")], None),
     ];
     for (url, headers, expected) in rows {

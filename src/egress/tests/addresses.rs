@@ -5,12 +5,13 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use super::{FakeResolver, KEY, Received, Setup, Upstream, get, read_request, response, send};
-use crate::egress::{OutboundError, OutboundRequest};
-use crate::test_support::own_process::test_in_a_child;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
+
+use super::{FakeResolver, KEY, Received, Setup, Upstream, get, read_request, response, send};
+use crate::egress::{OutboundError, OutboundRequest};
+use crate::test_support::own_process::test_in_a_child;
 
 /// A certificate for `secure.test`, made for this test and valid for a hundred years, and the authority that signed it.
 const AUTHORITY: &str = include_str!("authority.pem");

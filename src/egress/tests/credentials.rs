@@ -1,9 +1,10 @@
 //! Credentials: put in by the host, for the declared hosts and paths only, and only after every check.
 
+use serde_json::{Value, json};
+
 use super::{KEY, Received, Setup, TOKEN, Upstream, assert_no_secret, get, request, response, send};
 use crate::egress::OutboundError;
 use crate::secrets::MemorySecrets;
-use serde_json::{Value, json};
 
 fn ok_upstream() -> Upstream {
     Upstream::fixed(response(200, "", "ok"))
@@ -56,6 +57,34 @@ fn a_guest_cannot_override_what_the_host_puts_in() {
     let query = credential(json!({"type": "query_param", "name": "key"}));
     let received = sent_with(query, "https://api.example.com/?key=mine&k%65y=mine&a=1", "{}").unwrap();
     assert_eq!(received.line, format!("GET /?a=1&key={KEY} HTTP/1.1"));
+}
+
+#[test]
+fn a_field_of_a_json_body_is_put_in_by_the_host() {
+    let upstream = ok_upstream();
+    let field = json!({"secret_name": "key", "location": {"type": "json_field", "name": "app_secret"},
+        "host_patterns": ["api.example.com"], "path_patterns": ["/token"]});
+    let http = json!({"allowlist": [{"host": "*.example.com"}], "credentials": {"c": field}});
+    let channel = Setup::new(http).rewrite("*.example.com", &upstream).build();
+    let post = |path: &str, body: &str| {
+        let url = format!("https://api.example.com{path}");
+        send(&channel, request("POST", &url, "{}", Some(body.as_bytes())))
+    };
+    for (path, body, expected) in [
+        ("/token", r#"{"app_id":"a"}"#, format!(r#"{{"app_id":"a","app_secret":"{KEY}"}}"#)),
+        ("/token", r#"{"app_secret":"mine"}"#, format!(r#"{{"app_secret":"{KEY}"}}"#)),
+        ("/other", r#"{"app_id":"a"}"#, r#"{"app_id":"a"}"#.to_owned()),
+    ] {
+        let before = upstream.received().len();
+        post(path, body).unwrap();
+        let received = upstream.received().remove(before);
+        assert_eq!(String::from_utf8_lossy(&received.body), expected, "{path} {body}");
+    }
+    for body in ["", "[]", "app_id=a", r#"{"app_id":"a"} {}"#] {
+        let refused = post("/token", body).unwrap_err();
+        assert!(matches!(refused, OutboundError::CredentialUnfit { place: "body", .. }), "{body}: {refused}");
+        assert_no_secret(&refused.to_string());
+    }
 }
 
 #[test]

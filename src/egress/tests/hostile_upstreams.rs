@@ -3,11 +3,12 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use super::{KEY, Setup, TOKEN, Upstream, assert_no_secret, channel, get, request, response, send, until};
-use crate::egress::{MAX_RESPONSE_HEAD_BYTES, OutboundError, OutboundRequest, OutboundResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+
+use super::{KEY, Setup, TOKEN, Upstream, assert_no_secret, channel, get, request, response, send, until};
+use crate::egress::{MAX_RESPONSE_HEAD_BYTES, OutboundError, OutboundRequest, OutboundResponse};
 
 const URL: &str = "https://api.example.com/x";
 

@@ -2,11 +2,12 @@
 
 use std::sync::Mutex;
 
-use super::{KEY, Setup, Upstream, assert_no_secret, get, request, response, send};
-use crate::egress::LOG_CAPS;
-use crate::test_support::own_process::is_alone;
 use log::{LevelFilter, Log, Metadata, Record};
 use serde_json::json;
+
+use super::{KEY, Setup, Upstream, assert_no_secret, get, request, response, send};
+use crate::egress::OutboundHttpSettings;
+use crate::test_support::own_process::is_alone;
 
 struct Kept(Mutex<Vec<String>>);
 
@@ -14,7 +15,9 @@ static KEPT: Kept = Kept(Mutex::new(Vec::new()));
 
 impl Log for Kept {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let cap = LOG_CAPS.iter().find(|(target, _)| metadata.target().split("::").next() == Some(target));
+        let cap = OutboundHttpSettings::LOG_CAPS
+            .iter()
+            .find(|(target, _)| metadata.target().split("::").next() == Some(target));
         cap.is_none_or(|(_, level)| metadata.level() <= *level)
     }
 

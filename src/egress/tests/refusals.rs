@@ -4,6 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::json;
+
 use super::{
     FakeResolver, KEY, Setup, TOKEN, Upstream, assert_no_secret, channel, get, request, response, send, until,
 };
@@ -11,9 +15,6 @@ use crate::egress::{
     OutboundCall, OutboundError, OutboundHttp, OutboundHttpSettings, OutboundRequest, RequestPurpose,
 };
 use crate::secrets::{MemorySecrets, Secret, SecretError, SecretStore};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde_json::json;
 
 const URL: &str = "https://api.example.com/x";
 
@@ -242,7 +243,7 @@ fn what_the_guest_was_given_is_left_out_of_its_log_lines() {
     let http = json!({"allowlist": []});
     let setup = || Setup::new(http.clone()).secrets(Arc::clone(&secrets)).rewrite("a.example", &upstream);
     let channel = setup().given_to_guest("Key").build();
-    let shown = |text: &str| channel.without_given_secrets(text.to_owned());
+    let shown = |text: &str| channel.without_given_secrets(text, 200).into_owned();
     assert_eq!(
         shown(&format!("config: {KEY}, before: old-value-0815.")),
         "config: [redacted], before: [redacted]."
@@ -252,7 +253,7 @@ fn what_the_guest_was_given_is_left_out_of_its_log_lines() {
     secrets.set("key", Secret::from("another-value")).unwrap();
     assert_eq!(shown("another-value"), "[redacted]");
     let not_given = setup().build();
-    assert_eq!(not_given.without_given_secrets(KEY.to_owned()), KEY);
+    assert_eq!(not_given.without_given_secrets(KEY, 200), KEY);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::{Setup, Upstream, channel, get, request, response, send, until};
 use crate::egress::{OutboundCall, OutboundError, OutboundRequest, RequestPurpose};
-use serde_json::json;
 
 const URL: &str = "https://api.example.com/x";
 
@@ -202,10 +203,13 @@ fn stopping_polls_ends_their_lookups() {
 #[test]
 fn the_end_of_the_host_ends_requests_that_are_under_way() {
     let (arrived, has_arrived) = std::sync::mpsc::channel();
-    let upstream = Upstream::start(move |_, _| {
-        arrived.send(()).unwrap();
-        std::thread::sleep(Duration::from_secs(10));
-        false
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    // It would respond in the end: not its error is what ends the request.
+    let upstream = Upstream::start(move |_, stream| {
+        let _ = arrived.send(());
+        let _ = released.lock().unwrap().recv_timeout(Duration::from_secs(60));
+        stream.write_all(&response(200, "", "late")).is_ok()
     });
     let setup =
         Setup::new(json!({"allowlist": [{"host": "api.example.com"}]})).rewrite("api.example.com", &upstream);
@@ -219,6 +223,8 @@ fn the_end_of_the_host_ends_requests_that_are_under_way() {
         outbound.shutdown();
         assert!(matches!(waiting.join().unwrap(), Err(OutboundError::Connection { .. })));
     });
+    // One after the other: nothing is sent any more, though the service responds again.
+    drop(release);
     assert!(matches!(send(&channel, get(URL)), Err(OutboundError::Connection { .. })));
 }
 

@@ -16,6 +16,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
 use crate::channel::ChannelName;
 use crate::host::tests::crash::hooked;
 use crate::host::tests::crash::kill_points::{KillPoint, Plan, Random};
@@ -26,8 +29,6 @@ use crate::test_support::temp_dir::TempDir;
 use crate::test_support::upstream::{Recorded, Upstream, ok};
 use crate::test_support::{client, fixtures};
 use crate::{AgentResponse, Host, MessageStream};
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
 
 const CHILD: &str = "TINCLAW_TEST_CRASH_CHILD";
 const UPSTREAM: &str = "TINCLAW_TEST_CRASH_UPSTREAM";
@@ -265,7 +266,7 @@ impl World {
                 if reply.redelivery {
                     marked.insert(reply.body.content.clone());
                 }
-                *stored.entry(reply.body.content).or_default() += 1;
+                *stored.entry(reply.body.content.clone()).or_default() += 1;
             }
         }
         for (id, arrived) in arrived {

@@ -11,6 +11,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::host::StateLocation;
 use crate::store::tests::samples::*;
 use crate::store::tests::writing::*;
@@ -19,7 +21,6 @@ use crate::test_support::temp_dir::TempDir;
 use crate::test_support::upstream::{Upstream, ok};
 use crate::test_support::{client, fixtures};
 use crate::{AgentResponse, Host};
-use serde_json::json;
 
 const DISK: &str = "TINCLAW_TEST_SMALL_DISK";
 
@@ -80,12 +81,12 @@ fn open(disk: &Path) -> (StoreThread, Loaded, Receiver<StoreEvent>) {
     (thread, loaded, events)
 }
 
-fn add(handle: &StoreHandle) -> Result<Receipt, CommitError> {
+fn add(handle: &StoreHandle) -> Result<Receipt, StateError> {
     let new = message("a", "c", &"x".repeat(20_000));
     keep(handle, Batch::of(Change::AddMessage(new)))
 }
 
-fn ack(handle: &StoreHandle, id: MessageId) -> Result<Receipt, CommitError> {
+fn ack(handle: &StoreHandle, id: MessageId) -> Result<Receipt, StateError> {
     let reply = Change::AddReply(reply("a", "c", "thank you"));
     keep(handle, batch([reply, Change::MessageAcked { id, at_ms: 5_000 }]))
 }

@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+use wit_abi::types::IncomingHttpRequest;
+
 use crate::capability::limits::{LIMITS, Limit};
 use crate::event::callback::{Callback, CallbackReport, CallbackValue};
 use crate::event::health::ChannelState;
@@ -17,8 +20,6 @@ use crate::test_support::temp_dir::TempDir;
 use crate::test_support::upstream::{Upstream, ok};
 use crate::test_support::{client, eventually, fixtures};
 use crate::{AgentResponse, Host, ManagerConfig, WasmChannelLoader};
-use serde_json::{Value, json};
-use wit_abi::types::IncomingHttpRequest;
 
 /// One limit and what uses exactly `n` of it.
 struct Row {
@@ -143,6 +144,10 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("tool.max_output_bytes", "tests/tools/limits.rs", "output_has_as_many_bytes_as_it_may"),
     ("tool.max_schema_bytes", "tests/tools/limits.rs", "a_schema_has_as_many_bytes_as_it_may"),
     ("tool.max_file_bytes", "tests/tools/limits.rs", "a_file_has_as_many_bytes_as_it_may"),
+    ("tool.max_state_file_bytes", "src/tool/state.rs", "each_limit_holds_and_one_past_it_is_refused"),
+    ("tool.max_state_files", "src/tool/state.rs", "each_limit_holds_and_one_past_it_is_refused"),
+    ("tool.max_state_bytes", "src/tool/state.rs", "each_limit_holds_and_one_past_it_is_refused"),
+    ("tool.max_state_total_bytes", "src/tool/state.rs", "each_limit_holds_and_one_past_it_is_refused"),
     ("tool.max_invokes_per_call", "tests/tools/limits.rs", "a_call_invokes_as_many_tools_as_it_may"),
     (
         "tool_invoke.rate_limit.requests_per_minute",
@@ -161,6 +166,173 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Limits that are the same for every channel.
+const FIXED: &[(&str, &str, &str)] = &[
+    (
+        "partial_reply_interval_ms",
+        "src/capability/review.rs",
+        "invalid_values_are_refused_with_what_would_be_accepted",
+    ),
+    ("partial_reply_interval_ms", "src/capability/review.rs", "values_at_the_bound_are_accepted"),
+    ("reminders of a person", "src/host/reminders.rs", "each_limit_holds_and_one_past_it_is_refused"),
+    ("reminders of all people", "src/host/reminders.rs", "all_people_together_have_so_many_reminders"),
+    (
+        "requests that wait for their response",
+        "src/channel/waiting.rs",
+        "as_many_requests_wait_as_the_limit_and_no_more",
+    ),
+    (
+        "the time of a request that waits",
+        "src/channel/waiting.rs",
+        "a_request_waits_as_long_as_it_asks_for_and_a_minute_in_all",
+    ),
+    (
+        "requests in a lane",
+        "src/channel/machine/tests/requests.rs",
+        "a_lane_takes_256_requests_and_refuses_one_more",
+    ),
+    ("duplicates that wait", "src/channel/dedupe.rs", "eight_duplicates_wait_and_the_ninth_is_refused"),
+    (
+        "frames in flight",
+        "src/link/thread.rs",
+        "frames_are_read_until_as_many_or_as_many_bytes_as_the_limit_are_in_flight",
+    ),
+    (
+        "frames that wait",
+        "src/channel/machine/tests/frames.rs",
+        "frames_wait_while_a_mebibyte_of_them_waits_for_the_guest",
+    ),
+    (
+        "frames of one on-poll",
+        "src/channel/frames.rs",
+        "no_more_frames_are_worked_on_than_a_guest_can_take_at_once",
+    ),
+    (
+        "frames that a guest sends",
+        "tests/websocket_links.rs",
+        "no_more_frames_wait_for_a_service_that_reads_nothing_than_the_limit",
+    ),
+    (
+        "conversations that a language model remembers",
+        "src/store/retention.rs",
+        "ten_thousand_conversations_are_remembered_and_not_one_more",
+    ),
+    ("timer changes of a callback", "src/sandbox/record_tests.rs", "changes_of_timers_are_bounded"),
+    (
+        "bytes that a callback returns",
+        "src/sandbox/tests/copies.rs",
+        "a_callback_returns_as_much_as_its_limit_and_not_one_byte_more",
+    ),
+    (
+        "messages that wait",
+        "src/inbox/queue.rs",
+        "the_queue_is_full_at_its_limit_of_messages_and_not_one_before",
+    ),
+    ("bytes that wait", "src/inbox/queue.rs", "the_queue_is_full_at_its_limit_of_bytes_and_not_one_before"),
+    ("replies that wait", "src/host/tests/delivery/replies.rs", "no_more_replies_are_taken_than_may_wait"),
+    ("unknown senders", "src/pairing/rules.rs", "twenty_unknown_senders_may_wait_and_not_one_more"),
+    ("tools that invoke tools", "tests/tools/invoke.rs", "invocations_nest_four_deep_and_no_deeper"),
+    ("durations of the configuration", "src/cli/config/parse.rs", "every_duration_has_bounds_and_takes_both"),
+    (
+        "work of the admin API",
+        "src/admin/workers.rs",
+        "as_much_may_wait_as_the_limit_says_and_a_panic_takes_no_thread",
+    ),
+    (
+        "clients of the admin API",
+        "tests/admin_api.rs",
+        "sixty_four_clients_are_served_at_a_time_and_one_more_takes_the_place_of_the_oldest",
+    ),
+    (
+        "bodies for the admin API",
+        "tests/admin_api.rs",
+        "misbehaving_clients_get_a_response_or_are_closed_and_never_keep_the_host_from_ending",
+    ),
+    ("rows of a page", "src/admin/api/rows.rs", "a_page_has_as_many_rows_as_its_limit_and_no_more"),
+    ("rows that are searched", "src/admin/api/rows.rs", "more_rows_are_read_when_they_are_searched"),
+    (
+        "lines of the log in a response",
+        "src/admin/api/channels.rs",
+        "a_response_has_as_many_lines_of_the_log_as_the_limit_and_no_more",
+    ),
+    (
+        "lines of the log that are kept",
+        "src/admin/log_tail.rs",
+        "as_many_lines_and_bytes_are_kept_as_the_limits_say",
+    ),
+    ("a line of the log that is kept", "src/admin/log_tail.rs", "a_line_is_kept_up_to_its_limit"),
+    ("samples that are kept", "src/admin/history.rs", "an_hour_is_kept_and_no_more"),
+    ("a recording", "src/admin/api/recordings.rs", "a_recording_is_as_long_as_the_limits_and_no_longer"),
+    ("a token of the admin API", "src/admin/access.rs", "a_token_is_as_long_as_the_limit_or_is_none"),
+    ("a line of a program", "src/agent/exec/child.rs", "a_line_may_be_as_long_as_the_limit_and_no_longer"),
+    (
+        "a line of a program",
+        "tests/agent_exec.rs",
+        "a_line_of_32_mib_is_read_and_a_longer_one_is_a_failed_attempt",
+    ),
+    ("suspects", "src/agent/exec/mod.rs", "so_many_suspects_are_remembered_and_one_more_makes_room"),
+    (
+        "data that an agent gets",
+        "src/agent/message.rs",
+        "attachments_have_their_data_up_to_the_limit_of_a_message",
+    ),
+    (
+        "a response of an agent over HTTP",
+        "tests/agent_http.rs",
+        "a_response_of_32_mib_is_read_and_a_longer_one_is_an_error",
+    ),
+    (
+        "a body of a language model's server",
+        "src/agent/openai/client.rs",
+        "a_response_is_read_up_to_its_limit_and_not_one_byte_further",
+    ),
+    (
+        "a list of models",
+        "src/agent/openai/client.rs",
+        "a_list_of_models_is_read_up_to_its_limit_and_not_one_byte_further",
+    ),
+    ("models that are named", "src/agent/openai/mod.rs", "so_many_models_are_named_and_the_others_counted"),
+    ("a line of a stream", "src/agent/openai/sse.rs", "a_line_may_be_as_long_as_allowed_and_no_longer"),
+    ("a response and its tool calls", "src/agent/openai/draft_tests.rs", "the_size_of_a_response_is_bounded"),
+    (
+        "tool calls at a time",
+        "tests/agent_openai.rs",
+        "sixteen_calls_of_one_response_are_made_and_not_one_more",
+    ),
+    ("rounds of tool calls", "tests/agent_openai.rs", "rounds_of_tool_calls_end"),
+    ("a result of a tool", "src/agent/openai/tools.rs", "a_result_is_cut_past_its_limit_and_says_so"),
+    (
+        "requests to a model again",
+        "tests/agent_openai.rs",
+        "a_server_is_asked_again_so_often_for_one_attempt_and_no_more",
+    ),
+    ("a reply of a model", "src/agent/openai/conversation.rs", "a_reply_is_cut_past_its_limit"),
+    ("what a model is told", "src/agent/openai/window.rs", "the_oldest_turns_go_first_and_whole"),
+    (
+        "pictures that a model gets",
+        "src/agent/openai/attached.rs",
+        "as_many_pictures_go_along_as_the_limits_say",
+    ),
+    ("text of a file", "src/agent/openai/attached.rs", "the_text_of_a_file_is_cut_past_its_limit"),
+    (
+        "partial replies",
+        "src/agent/growing.rs",
+        "one_text_is_shown_at_a_time_and_the_next_after_the_interval",
+    ),
+];
+
+#[test]
+fn every_fixed_limit_has_a_test() {
+    FIXED.iter().for_each(|(what, file, test)| assert_is_test(what, file, test));
+}
+
+fn assert_is_test(what: &str, file: &str, test: &str) {
+    let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let is_there =
+        ["#[test]\n    fn ", "#[test]\nfn "].iter().any(|begin| source.contains(&format!("{begin}{test}(")));
+    assert!(is_there, "{what}: {file} has no test {test}");
+}
+
 #[test]
 fn every_limit_is_enforced_at_its_value_and_one_past_it() {
     let upstream = Upstream::start(|request, _| match request.target.strip_prefix("/bytes/") {
@@ -173,15 +345,7 @@ fn every_limit_is_enforced_at_its_value_and_one_past_it() {
         let elsewhere = ELSEWHERE.iter().find(|(field, ..)| *field == limit.field);
         match (row, elsewhere) {
             (Some(row), None) => not_enforced.extend(check(limit, row, &upstream).err()),
-            (None, Some((_, file, test))) => {
-                let source =
-                    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
-                assert!(
-                    source.contains(&format!("#[test]\n    fn {test}("))
-                        || source.contains(&format!("#[test]\nfn {test}(")),
-                    "{file}: {test}"
-                );
-            }
+            (None, Some((_, file, test))) => assert_is_test(limit.field, file, test),
             _ => panic!("{} has no test, or two", limit.field),
         }
     }
@@ -441,7 +605,7 @@ fn a_guest_is_prepared_with_the_memory_that_its_operator_gives() {
         move |config: &mut ManagerConfig| {
             let section = json!({ "memory_mb": memory_mb });
             let settings = config.channels.entry("hostile".parse().unwrap()).or_default();
-            settings.overrides.capabilities.insert("channel".to_owned(), section);
+            settings.capabilities.insert("channel".to_owned(), section);
         }
     };
     let capped = |memory_mb: u64| {

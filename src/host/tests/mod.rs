@@ -8,6 +8,7 @@ mod crash_consistency;
 mod delivery;
 #[cfg(feature = "sqlite")]
 mod full_disk;
+#[cfg(feature = "cli")]
 mod limits;
 #[cfg(feature = "sqlite")]
 #[allow(dead_code, reason = "the benches use all of it")]

@@ -18,9 +18,10 @@ use wit_abi::types::EmittedMessage;
 
 use super::load::{self, Client, Scratch};
 use crate::host::StateLocation;
+use crate::net::channel_response::ChannelResponse;
 use crate::store::{
-    Batch, Change, ChannelKey, DedupeId, Durability, Entry, MessageId, NewMessage, Retention, SqliteStore,
-    Store, StoredResponse,
+    Batch, Change, ChannelKey, DedupeId, Durability, MessageId, NewMessage, NumberedBatch, Retention,
+    SqliteStore, Store,
 };
 
 const CHANNELS: usize = 20;
@@ -96,11 +97,11 @@ fn fill(path: &Path) {
             key: (u128::MAX - u128::from(number)).to_le_bytes(),
             at_ms: now_ms,
             expires_ms: now_ms + 24 * 3_600_000,
-            response: Some(StoredResponse {
+            response: Some(Arc::new(ChannelResponse {
                 status: 200,
                 headers: vec![("content-type".to_owned(), "application/json".to_owned())],
                 body: b"{\"ok\":true}".as_slice().into(),
-            }),
+            })),
         };
         commit(&mut store, (0..retention.max_dedupe_keys).map(seen).collect());
     }
@@ -126,7 +127,7 @@ fn fill(path: &Path) {
 
 fn commit(store: &mut SqliteStore, changes: Vec<Change>) {
     let number = store.last_number().expect("it is sound") + 1;
-    store.commit(&[Entry { number, batch: Batch { changes } }]).expect("it is kept");
+    store.commit(&[NumberedBatch { number, batch: Batch { changes } }]).expect("it is kept");
 }
 
 fn megabytes(file: &Path) -> f64 {

@@ -8,6 +8,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::host::tests::crash::hooked::{self, Hook, Step};
 use crate::host::{StateLocation, StoreOpener};
 use crate::store::tests::faulty::{Fault, Script};
@@ -17,7 +19,6 @@ use crate::test_support::temp_dir::TempDir;
 use crate::test_support::upstream::{Upstream, ok};
 use crate::test_support::{client, eventually, fixtures};
 use crate::{AgentResponse, Host, HostBuilder};
-use serde_json::{Value, json};
 
 fn start(builder: HostBuilder) -> (Host, SocketAddr) {
     let host = builder.start().expect("the host starts");
@@ -138,7 +139,7 @@ fn every_write_fails_once(fault: Fault) {
 fn check_store(fault: Fault, state: &TempDir, upstream: &Upstream) {
     let mut store = SqliteStore::open(state.path().join("tinclaw.db"), Durability::Full).unwrap();
     let loaded = store.load(0).unwrap();
-    assert_eq!((loaded.messages.len(), loaded.replies.len()), (0, 0), "{fault:?}");
+    assert_eq!((loaded.messages.len(), loaded.replies().len()), (0, 0), "{fault:?}");
     let replies = store.replies(&ReplyFilter::default()).unwrap();
     assert!(replies.iter().all(|reply| reply.state == ReplyState::Delivered), "{fault:?}: {replies:?}");
     assert!(replies.len() >= 6);
@@ -420,6 +421,59 @@ fn a_message_acknowledged_during_an_outage_is_not_redelivered() {
     host.shutdown();
     let mut store = SqliteStore::open(state.path().join("tinclaw.db"), Durability::Full).unwrap();
     assert_eq!(store.load(0).unwrap().messages, []);
+}
+
+/// While nothing can be stored no response can be, whatever the agent does.
+#[test]
+fn a_delivery_that_fails_during_an_outage_has_used_up_no_attempt() {
+    let (script, state) = (Script::default(), TempDir::new());
+    let upstream = Upstream::start(|_, _| ok());
+    let (host, address) = start(echo(&upstream).configure(|config| {
+        config.state = failing(&script, &state);
+        config.delivery.max_attempts = 1;
+    }));
+    eventually("the webhook is accepted", || (say(address, 1).status == 200).then_some(()));
+    let delivery = host.messages().recv_timeout(Duration::from_secs(60)).expect("a message");
+    script.fail_always(Fault::ReadOnly);
+    eventually("the store fails", || (say(address, 2).status == 503).then_some(()));
+    assert!(!delivery.fail("the response cannot be stored", Duration::ZERO), "it is no dead letter");
+    script.clear();
+    eventually("the store works", || (say(address, 3).status == 200).then_some(()));
+    let again = host.messages().recv_timeout(Duration::from_secs(60)).expect("a message");
+    assert_eq!((again.message().content.as_str(), again.attempt()), ("1", 1));
+    again.ack();
+    host.shutdown();
+}
+
+/// Deliveries during an outage were put on record afterwards: a message had used up attempts that could not have succeeded.
+#[test]
+fn a_delivery_during_an_outage_is_neither_the_last_attempt_nor_put_on_record() {
+    let (script, state) = (Script::default(), TempDir::new());
+    let upstream = Upstream::start(|_, _| ok());
+    let running = || {
+        start(echo(&upstream).configure(|config| {
+            config.state = failing(&script, &state);
+            config.delivery.max_attempts = 2;
+        }))
+    };
+    let (host, address) = running();
+    eventually("the webhook is accepted", || (say(address, 1).status == 200).then_some(()));
+    let next = |host: &Host| host.messages().recv_timeout(Duration::from_secs(60)).expect("a message");
+    assert!(!next(&host).fail("once", Duration::ZERO));
+    script.fail_always(Fault::ReadOnly);
+    eventually("the store fails", || (say(address, 2).status == 503).then_some(()));
+    let second = next(&host);
+    assert_eq!((second.attempt(), second.is_last_attempt()), (2, false));
+    assert!(!second.fail("the response cannot be stored", Duration::ZERO));
+    script.clear();
+    eventually("the store works", || (say(address, 3).status == 200).then_some(()));
+    host.shutdown();
+    // What was delivered before a restart counts as one attempt.
+    let (host, _) = running();
+    let again = next(&host);
+    assert_eq!((again.message().content.as_str(), again.attempt(), again.is_last_attempt()), ("1", 2, true));
+    again.ack();
+    host.shutdown();
 }
 
 /// A shutdown waited for a store that was away, because `on-shutdown` could not be run.

@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{CLOSE_UNRESPONSIVE, HELLO_TIMEOUT, Login, Protocol, Receipt, Step, connection_lost};
+use super::{CLOSE_UNRESPONSIVE, HELLO_TIMEOUT, LinkStep, Login, Protocol, Receipt, connection_lost};
 use crate::model::deadline::deadline_after;
 use crate::model::rate_limit::TokenBucket;
 
@@ -63,6 +63,15 @@ struct Session {
     pending: BTreeSet<u64>,
 }
 
+/// A session as it is stored.
+#[derive(Deserialize, Serialize)]
+struct StoredSession {
+    id: String,
+    resume_url: Option<String>,
+    /// The sequence number up to which everything is durable.
+    sequence: u64,
+}
+
 impl Session {
     /// The sequence number up to which everything is durable: the service sends again what follows it.
     fn durable(&self) -> u64 {
@@ -105,7 +114,7 @@ impl DiscordGateway {
         }
     }
 
-    fn hello(&mut self, d: &Value, now: Instant, random: f64) -> Vec<Step> {
+    fn hello(&mut self, d: &Value, now: Instant, random: f64) -> Vec<LinkStep> {
         let asked = d.get("heartbeat_interval").and_then(Value::as_u64).map(Duration::from_millis);
         let Some(interval) = asked.map(|asked| asked.clamp(MIN_HEARTBEAT, MAX_HEARTBEAT)) else {
             return vec![reconnect("the gateway's hello has no heartbeat_interval", None)];
@@ -119,7 +128,7 @@ impl DiscordGateway {
         }
     }
 
-    fn log_in(&mut self, now: Instant) -> Vec<Step> {
+    fn log_in(&mut self, now: Instant) -> Vec<LinkStep> {
         if let Err(limited) = self.identifies.take(1, now) {
             let reason =
                 "the bot logged in too often today, and waits so that Discord does not reset its token";
@@ -131,7 +140,7 @@ impl DiscordGateway {
         vec![send(IDENTIFY, &Value::Object(d))]
     }
 
-    fn resume(&self, session: &Session) -> Step {
+    fn resume(&self, session: &Session) -> LinkStep {
         let d = json!({
             "token": self.login.token.as_str(),
             "session_id": session.id,
@@ -140,23 +149,23 @@ impl DiscordGateway {
         send(RESUME, &d)
     }
 
-    fn dispatched(&mut self, frame: &str, payload: &Payload) -> Vec<Step> {
+    fn dispatched(&mut self, frame: &str, payload: &Payload) -> Vec<LinkStep> {
         let Some(number) = payload.s.filter(|number| *number > 0) else { return Vec::new() };
         self.last_received = Some(number);
         let mut steps = Vec::new();
         match payload.t.as_deref() {
             Some("READY") => {
                 self.begin_session(&payload.d);
-                steps.push(Step::Ready);
+                steps.push(LinkStep::Ready);
             }
-            Some("RESUMED") => return vec![Step::Ready],
+            Some("RESUMED") => return vec![LinkStep::Ready],
             _ => {}
         }
         let Some(session) = &mut self.session else { return steps };
         session.delivered = session.delivered.max(number);
         session.pending.insert(number);
         let receipt = Receipt::Sequence { session: self.sessions, number };
-        steps.push(Step::Deliver { frame: frame.to_owned(), receipt });
+        steps.push(LinkStep::Deliver { frame: frame.to_owned(), receipt });
         steps
     }
 
@@ -172,7 +181,7 @@ impl DiscordGateway {
         });
     }
 
-    fn beat(&mut self, now: Instant) -> Vec<Step> {
+    fn beat(&mut self, now: Instant) -> Vec<LinkStep> {
         let last = self.last_received.map_or(Value::Null, Value::from);
         let Some(heart) = &mut self.heart else { return Vec::new() };
         if !heart.is_acknowledged {
@@ -198,6 +207,24 @@ impl DiscordGateway {
 }
 
 impl Protocol for DiscordGateway {
+    fn session_after(&self, receipt: &Receipt) -> Option<String> {
+        let (Receipt::Sequence { number, .. }, Some(session)) = (receipt, &self.session) else { return None };
+        let (id, resume_url) = (session.id.clone(), session.resume_url.clone());
+        serde_json::to_string(&StoredSession { id, resume_url, sequence: *number }).ok()
+    }
+
+    fn take_over(&mut self, session: &str) {
+        let Ok(StoredSession { id, resume_url, sequence }) = serde_json::from_str(session) else { return };
+        self.sessions += 1;
+        self.last_received = Some(sequence);
+        self.session = Some(Session { id, resume_url, delivered: sequence, pending: BTreeSet::new() });
+    }
+
+    /// A session that is closed with 1000 or 1001 cannot be resumed.
+    fn closing_code(&self) -> u16 {
+        CLOSE_UNRESPONSIVE
+    }
+
     fn resume_url(&self) -> Option<String> {
         let resume = self.session.as_ref()?.resume_url.as_deref()?;
         let mut url = Url::parse(resume).ok()?;
@@ -206,14 +233,14 @@ impl Protocol for DiscordGateway {
         Some(url.into())
     }
 
-    fn opened(&mut self, login: Login, now: Instant) -> Vec<Step> {
+    fn opened(&mut self, login: Login, now: Instant) -> Vec<LinkStep> {
         self.end_connection();
         self.login = login;
         self.hello_by = Some(deadline_after(now, HELLO_TIMEOUT));
         Vec::new()
     }
 
-    fn received(&mut self, frame: &str, now: Instant, random: f64) -> Vec<Step> {
+    fn received(&mut self, frame: &str, now: Instant, random: f64) -> Vec<LinkStep> {
         let Ok(payload) = serde_json::from_str::<Payload>(frame) else {
             return vec![reconnect("the gateway sent a frame that is not one of its protocol", None)];
         };
@@ -243,7 +270,7 @@ impl Protocol for DiscordGateway {
         }
     }
 
-    fn due(&mut self, now: Instant) -> Vec<Step> {
+    fn due(&mut self, now: Instant) -> Vec<LinkStep> {
         if self.hello_by.is_some_and(|by| by <= now) {
             return vec![reconnect("the gateway said no hello", None)];
         }
@@ -257,7 +284,7 @@ impl Protocol for DiscordGateway {
         self.hello_by.or(self.heart.as_ref().map(|heart| heart.next))
     }
 
-    fn acknowledged(&mut self, receipt: Receipt) -> Vec<Step> {
+    fn acknowledged(&mut self, receipt: Receipt) -> Vec<LinkStep> {
         if let (Receipt::Sequence { session: of, number }, Some(session)) = (receipt, &mut self.session)
             && of == self.sessions
         {
@@ -266,19 +293,19 @@ impl Protocol for DiscordGateway {
         Vec::new()
     }
 
-    fn closed(&mut self, code: Option<u16>, reason: &str) -> Step {
+    fn closed(&mut self, code: Option<u16>, reason: &str) -> LinkStep {
         self.end_connection();
         if let Some(reason) = code.and_then(terminal) {
             self.forget_session();
-            return Step::Stop { reason: reason.to_owned() };
+            return LinkStep::Stop { reason: reason.to_owned() };
         }
         // "Invalid seq" and "session timed out".
         if matches!(code, Some(4007 | 4009)) {
             self.forget_session();
         }
         match connection_lost(code, reason) {
-            Step::Reconnect { reason, code, .. } if self.session.is_none() => {
-                Step::Reconnect { reason, code, wait: Some(BETWEEN_IDENTIFIES) }
+            LinkStep::Reconnect { reason, code, .. } if self.session.is_none() => {
+                LinkStep::Reconnect { reason, code, wait: Some(BETWEEN_IDENTIFIES) }
             }
             step => step,
         }
@@ -301,12 +328,12 @@ fn terminal(code: u16) -> Option<&'static str> {
     })
 }
 
-fn reconnect(reason: &str, wait: Option<Duration>) -> Step {
-    Step::Reconnect { reason: reason.to_owned(), code: CLOSE_UNRESPONSIVE, wait }
+fn reconnect(reason: &str, wait: Option<Duration>) -> LinkStep {
+    LinkStep::Reconnect { reason: reason.to_owned(), code: CLOSE_UNRESPONSIVE, wait }
 }
 
-fn send(op: u64, d: &Value) -> Step {
-    Step::Send(Zeroizing::new(json!({ "op": op, "d": d }).to_string()))
+fn send(op: u64, d: &Value) -> LinkStep {
+    LinkStep::Send(Zeroizing::new(json!({ "op": op, "d": d }).to_string()))
 }
 
 fn without_comments(object: Map<String, Value>) -> Map<String, Value> {
@@ -351,9 +378,9 @@ mod tests {
         format!(r#"{{"op":0,"s":{number},"t":"MESSAGE_CREATE","d":{{}}}}"#)
     }
 
-    fn sent(steps: &[Step]) -> Vec<Value> {
+    fn sent(steps: &[LinkStep]) -> Vec<Value> {
         let sent = steps.iter().filter_map(|step| match step {
-            Step::Send(text) => Some(serde_json::from_str(text).expect("JSON")),
+            LinkStep::Send(text) => Some(serde_json::from_str(text).expect("JSON")),
             _ => None,
         });
         sent.collect()
@@ -369,8 +396,8 @@ mod tests {
         assert_eq!(sent(&steps), [json!({"op": 2, "d": d})]);
         assert_eq!(gateway.deadline(), Some(now + Duration::from_secs(20)), "the first beat comes at random");
         let steps = gateway.received(READY, now, 0.5);
-        assert_eq!(steps[0], Step::Ready);
-        assert!(matches!(&steps[1], Step::Deliver { frame, .. } if frame == READY), "{steps:?}");
+        assert_eq!(steps[0], LinkStep::Ready);
+        assert!(matches!(&steps[1], LinkStep::Deliver { frame, .. } if frame == READY), "{steps:?}");
     }
 
     #[test]
@@ -385,13 +412,34 @@ mod tests {
         }
         // An acknowledgement of another session says nothing about this one.
         gateway.acknowledged(Receipt::Sequence { session: 7, number: 3 });
-        assert!(matches!(gateway.closed(None, ""), Step::Reconnect { wait: None, .. }));
+        assert!(matches!(gateway.closed(None, ""), LinkStep::Reconnect { wait: None, .. }));
         assert_eq!(gateway.resume_url().as_deref(), Some("wss://resume.discord.gg/?v=10&encoding=json"));
         gateway.opened(login(), now);
         let steps = gateway.received(HELLO_FRAME, now, 0.0);
         let d = json!({"token": "t0ken", "session_id": "abc", "seq": 2});
         assert_eq!(sent(&steps), [json!({"op": 6, "d": d})]);
-        assert_eq!(gateway.received(r#"{"op":0,"s":5,"t":"RESUMED","d":{}}"#, now, 0.5), [Step::Ready]);
+        assert_eq!(gateway.received(r#"{"op":0,"s":5,"t":"RESUMED","d":{}}"#, now, 0.5), [LinkStep::Ready]);
+    }
+
+    #[test]
+    fn a_later_link_resumes_after_the_frame_that_was_worked_on_last() {
+        let now = Instant::now();
+        let mut before = ready(now);
+        let steps = before.received(&event(7), now, 0.5);
+        let [LinkStep::Deliver { receipt, .. }] = &steps[..] else { panic!("{steps:?}") };
+        let stored = before.session_after(receipt).expect("a session");
+        let mut gateway = gateway();
+        gateway.take_over(&stored);
+        assert_eq!(gateway.resume_url().as_deref(), Some("wss://resume.discord.gg/?v=10&encoding=json"));
+        gateway.opened(login(), now);
+        let steps = gateway.received(HELLO_FRAME, now, 0.0);
+        let d = json!({"token": "t0ken", "session_id": "abc", "seq": 7});
+        assert_eq!(sent(&steps), [json!({"op": 6, "d": d})]);
+        // What a guest has written there is no session.
+        let mut gateway = self::gateway();
+        gateway.take_over("{}");
+        assert_eq!(gateway.resume_url(), None);
+        assert_eq!(gateway.session_after(receipt), None);
     }
 
     #[test]
@@ -406,7 +454,7 @@ mod tests {
         let second = first + Duration::from_secs(40);
         assert_eq!(sent(&gateway.due(second)), [json!({"op": 1, "d": 9})]);
         let steps = gateway.due(second + Duration::from_secs(40));
-        assert!(matches!(&steps[..], [Step::Reconnect { code: CLOSE_UNRESPONSIVE, .. }]), "{steps:?}");
+        assert!(matches!(&steps[..], [LinkStep::Reconnect { code: CLOSE_UNRESPONSIVE, .. }]), "{steps:?}");
     }
 
     #[test]
@@ -419,7 +467,7 @@ mod tests {
             assert_eq!(sent(&steps).len(), 1, "beat {beat}");
         }
         let steps = gateway.due(gateway.deadline().expect("a heartbeat"));
-        assert!(matches!(&steps[..], [Step::Reconnect { .. }]), "{steps:?}");
+        assert!(matches!(&steps[..], [LinkStep::Reconnect { .. }]), "{steps:?}");
     }
 
     #[test]
@@ -435,7 +483,7 @@ mod tests {
             let mut gateway = ready(now);
             let steps = gateway.received(&format!(r#"{{"op":9,"d":{d}}}"#), now, 1.0);
             let wait = Some(Duration::from_secs(5));
-            assert!(matches!(&steps[..], [Step::Reconnect { wait: w, .. }] if *w == wait), "{steps:?}");
+            assert!(matches!(&steps[..], [LinkStep::Reconnect { wait: w, .. }] if *w == wait), "{steps:?}");
             assert_eq!(gateway.resume_url().is_some(), keeps, "{d}");
         }
     }
@@ -453,7 +501,7 @@ mod tests {
         ] {
             let mut gateway = ready(Instant::now());
             let step = gateway.closed(Some(code), "");
-            assert_eq!(matches!(step, Step::Stop { .. }), stops, "{code}: {step:?}");
+            assert_eq!(matches!(step, LinkStep::Stop { .. }), stops, "{code}: {step:?}");
             assert_eq!(gateway.resume_url().is_some(), keeps, "{code}");
             assert!(gateway.deadline().is_none(), "{code}");
         }
@@ -464,10 +512,10 @@ mod tests {
         let now = Instant::now();
         let mut silent = gateway();
         silent.opened(login(), now);
-        assert!(matches!(silent.due(now + HELLO_TIMEOUT)[..], [Step::Reconnect { .. }]));
+        assert!(matches!(silent.due(now + HELLO_TIMEOUT)[..], [LinkStep::Reconnect { .. }]));
         for frame in ["", "[]", "{}", r#"{"op":"x"}"#, r#"{"op":10,"d":{}}"#] {
             let steps = gateway().received(frame, now, 0.5);
-            assert!(matches!(steps[..], [Step::Reconnect { .. }]), "{frame}: {steps:?}");
+            assert!(matches!(steps[..], [LinkStep::Reconnect { .. }]), "{frame}: {steps:?}");
         }
         assert_eq!(gateway().received(r#"{"op":77}"#, now, 0.5), []);
     }
@@ -480,7 +528,7 @@ mod tests {
             assert_eq!(sent(&gateway.received(HELLO_FRAME, now, 0.5)).len(), 1);
         }
         let steps = gateway.received(HELLO_FRAME, now, 0.5);
-        assert!(matches!(steps[..], [Step::Reconnect { wait: Some(_), .. }]), "{steps:?}");
+        assert!(matches!(steps[..], [LinkStep::Reconnect { wait: Some(_), .. }]), "{steps:?}");
     }
 
     #[test]

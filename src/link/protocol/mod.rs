@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 /// Something that the thread of a link is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum LinkStep {
     /// Send this text frame. It may contain a secret.
     Send(Zeroizing<String>),
     /// Hand this frame to the guest.
@@ -31,6 +31,11 @@ pub enum Step {
         code: u16,
         /// The shortest wait before the next connection. `None`: the link's backoff decides alone.
         wait: Option<Duration>,
+    },
+    /// Open another connection, and close this one when that is done.
+    Replace {
+        /// For the log.
+        reason: String,
     },
     /// Close the connection and open no other one: only an operator can fix this.
     Stop {
@@ -62,23 +67,37 @@ pub trait Protocol: Send {
         None
     }
 
+    /// What a link of a later host resumes the session with when the frame with this receipt is the last one that was worked
+    /// on. None where the protocol does not resume.
+    fn session_after(&self, _receipt: &Receipt) -> Option<String> {
+        None
+    }
+
+    /// Takes over a session, in the text of [`Protocol::session_after`]. What is none is ignored.
+    fn take_over(&mut self, _session: &str) {}
+
+    /// The code with which the host closes a connection when it stops (RFC 6455, section 7.4).
+    fn closing_code(&self) -> u16 {
+        CLOSE_NORMAL
+    }
+
     /// A connection was opened. `login` is what the service knows the channel by.
-    fn opened(&mut self, login: Login, now: Instant) -> Vec<Step>;
+    fn opened(&mut self, login: Login, now: Instant) -> Vec<LinkStep>;
 
     /// A text frame arrived.
-    fn received(&mut self, frame: &str, now: Instant, random: f64) -> Vec<Step>;
+    fn received(&mut self, frame: &str, now: Instant, random: f64) -> Vec<LinkStep>;
 
     /// The deadline has passed.
-    fn due(&mut self, now: Instant) -> Vec<Step>;
+    fn due(&mut self, now: Instant) -> Vec<LinkStep>;
 
     /// When [`Protocol::due`] is to be called.
     fn deadline(&self) -> Option<Instant>;
 
     /// The effects of a delivered frame are durable.
-    fn acknowledged(&mut self, receipt: Receipt) -> Vec<Step>;
+    fn acknowledged(&mut self, receipt: Receipt) -> Vec<LinkStep>;
 
-    /// The service closed the connection with this code, or it broke. Returns [`Step::Stop`] or [`Step::Reconnect`].
-    fn closed(&mut self, code: Option<u16>, reason: &str) -> Step;
+    /// The service closed the connection with this code, or it broke. Returns [`LinkStep::Stop`] or [`LinkStep::Reconnect`].
+    fn closed(&mut self, code: Option<u16>, reason: &str) -> LinkStep;
 }
 
 /// What a channel logs in with, read from the secrets for each connection, so that a new value is used at once.
@@ -92,6 +111,9 @@ pub struct Login {
     pub bot_secret: Zeroizing<String>,
 }
 
+/// The code for a connection that has done what it was for (RFC 6455, section 7.4.1).
+const CLOSE_NORMAL: u16 = 1000;
+
 /// The code for a connection that this side gives up because the other one does not respond (4000 to 4999 are for
 /// applications: RFC 6455, section 7.4.2). Discord keeps a session that is closed so.
 pub const CLOSE_UNRESPONSIVE: u16 = 4000;
@@ -100,12 +122,12 @@ pub const CLOSE_UNRESPONSIVE: u16 = 4000;
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The end of a connection that says nothing about why.
-pub fn connection_lost(code: Option<u16>, reason: &str) -> Step {
+pub fn connection_lost(code: Option<u16>, reason: &str) -> LinkStep {
     let reason = match (code, reason) {
         (None, "") => "the connection broke".to_owned(),
         (None, reason) => reason.to_owned(),
         (Some(code), "") => format!("the service closed the connection with code {code}"),
         (Some(code), reason) => format!("the service closed the connection with code {code}: {reason}"),
     };
-    Step::Reconnect { reason, code: CLOSE_UNRESPONSIVE, wait: None }
+    LinkStep::Reconnect { reason, code: CLOSE_UNRESPONSIVE, wait: None }
 }

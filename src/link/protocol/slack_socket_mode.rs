@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{CLOSE_UNRESPONSIVE, HELLO_TIMEOUT, Login, Protocol, Receipt, Step, connection_lost};
+use super::{CLOSE_UNRESPONSIVE, HELLO_TIMEOUT, LinkStep, Login, Protocol, Receipt, connection_lost};
 use crate::model::deadline::deadline_after;
 
 /// A link to Slack in Socket Mode.
@@ -17,10 +17,12 @@ use crate::model::deadline::deadline_after;
 pub struct SlackSocketMode {
     hello_by: Option<Instant>,
     is_ready: bool,
+    /// Envelopes that are acknowledged by the next connection: as many as frames may be in flight to the guest, at most.
+    unacknowledged: Vec<String>,
 }
 
 #[derive(Deserialize)]
-struct Envelope {
+struct SlackEnvelope {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
@@ -30,31 +32,32 @@ struct Envelope {
 }
 
 impl Protocol for SlackSocketMode {
-    fn opened(&mut self, _: Login, now: Instant) -> Vec<Step> {
+    fn opened(&mut self, _: Login, now: Instant) -> Vec<LinkStep> {
         self.is_ready = false;
         self.hello_by = Some(deadline_after(now, HELLO_TIMEOUT));
         Vec::new()
     }
 
-    fn received(&mut self, frame: &str, _: Instant, _: f64) -> Vec<Step> {
-        let Ok(envelope) = serde_json::from_str::<Envelope>(frame) else {
+    fn received(&mut self, frame: &str, _: Instant, _: f64) -> Vec<LinkStep> {
+        let Ok(envelope) = serde_json::from_str::<SlackEnvelope>(frame) else {
             return vec![lost("Slack sent a frame that is not an envelope", None)];
         };
         match (envelope.kind.as_str(), envelope.envelope_id) {
             ("hello", _) => {
                 (self.hello_by, self.is_ready) = (None, true);
-                vec![Step::Ready]
+                let missed = std::mem::take(&mut self.unacknowledged);
+                [LinkStep::Ready].into_iter().chain(missed.into_iter().map(acknowledgement)).collect()
             }
             ("disconnect", _) => vec![disconnect(envelope.reason.as_deref())],
             (_, Some(id)) => {
-                vec![Step::Deliver { frame: frame.to_owned(), receipt: Receipt::Envelope(id) }]
+                vec![LinkStep::Deliver { frame: frame.to_owned(), receipt: Receipt::Envelope(id) }]
             }
             // A kind of frame without an id is nobody's to acknowledge.
             (_, None) => Vec::new(),
         }
     }
 
-    fn due(&mut self, now: Instant) -> Vec<Step> {
+    fn due(&mut self, now: Instant) -> Vec<LinkStep> {
         match self.hello_by {
             Some(by) if by <= now => vec![lost("Slack said no hello", None)],
             _ => Vec::new(),
@@ -65,38 +68,44 @@ impl Protocol for SlackSocketMode {
         self.hello_by
     }
 
-    fn acknowledged(&mut self, receipt: Receipt) -> Vec<Step> {
+    fn acknowledged(&mut self, receipt: Receipt) -> Vec<LinkStep> {
         match receipt {
             // On a later connection too: Slack takes the acknowledgement on any of the app's connections, and sends the
             // envelope again when it gets none.
-            Receipt::Envelope(id) if self.is_ready => {
-                vec![Step::Send(Zeroizing::new(json!({ "envelope_id": Value::from(id) }).to_string()))]
+            Receipt::Envelope(id) if self.is_ready => vec![acknowledgement(id)],
+            Receipt::Envelope(id) => {
+                self.unacknowledged.push(id);
+                Vec::new()
             }
             _ => Vec::new(),
         }
     }
 
-    fn closed(&mut self, code: Option<u16>, reason: &str) -> Step {
+    fn closed(&mut self, code: Option<u16>, reason: &str) -> LinkStep {
         (self.hello_by, self.is_ready) = (None, false);
         connection_lost(code, reason)
     }
 }
 
-fn disconnect(reason: Option<&str>) -> Step {
+fn acknowledgement(id: String) -> LinkStep {
+    LinkStep::Send(Zeroizing::new(json!({ "envelope_id": Value::from(id) }).to_string()))
+}
+
+/// Slack is about to end this connection ("Using Socket Mode", "Disconnecting").
+fn disconnect(reason: Option<&str>) -> LinkStep {
     match reason {
-        Some("link_disabled") => Step::Stop {
+        Some("link_disabled") => LinkStep::Stop {
             reason: "Slack has Socket Mode switched off for this app: switch it on in the app's settings"
                 .to_owned(),
         },
-        reason => {
-            let reason = format!("Slack asks for a new connection ({})", reason.unwrap_or("no reason given"));
-            lost(&reason, Some(Duration::ZERO))
-        }
+        reason => LinkStep::Replace {
+            reason: format!("Slack asks for a new connection ({})", reason.unwrap_or("no reason given")),
+        },
     }
 }
 
-fn lost(reason: &str, wait: Option<Duration>) -> Step {
-    Step::Reconnect { reason: reason.to_owned(), code: CLOSE_UNRESPONSIVE, wait }
+fn lost(reason: &str, wait: Option<Duration>) -> LinkStep {
+    LinkStep::Reconnect { reason: reason.to_owned(), code: CLOSE_UNRESPONSIVE, wait }
 }
 
 #[cfg(test)]
@@ -109,7 +118,7 @@ mod tests {
     fn open(now: Instant) -> SlackSocketMode {
         let mut slack = SlackSocketMode::default();
         assert_eq!(slack.opened(Login::default(), now), []);
-        assert_eq!(slack.received(r#"{"type":"hello","num_connections":1}"#, now, 0.5), [Step::Ready]);
+        assert_eq!(slack.received(r#"{"type":"hello","num_connections":1}"#, now, 0.5), [LinkStep::Ready]);
         slack
     }
 
@@ -118,9 +127,9 @@ mod tests {
         let now = Instant::now();
         let mut slack = open(now);
         let receipt = Receipt::Envelope("e-1".to_owned());
-        let deliver = Step::Deliver { frame: EVENT.to_owned(), receipt: receipt.clone() };
+        let deliver = LinkStep::Deliver { frame: EVENT.to_owned(), receipt: receipt.clone() };
         assert_eq!(slack.received(EVENT, now, 0.5), [deliver]);
-        let ack = Step::Send(Zeroizing::new(r#"{"envelope_id":"e-1"}"#.to_owned()));
+        let ack = LinkStep::Send(Zeroizing::new(r#"{"envelope_id":"e-1"}"#.to_owned()));
         assert_eq!(slack.acknowledged(receipt), [ack]);
     }
 
@@ -138,10 +147,10 @@ mod tests {
         for reason in ["warning", "refresh_requested"] {
             let frame = format!(r#"{{"type":"disconnect","reason":"{reason}"}}"#);
             let steps = open(now).received(&frame, now, 0.5);
-            assert!(matches!(steps[..], [Step::Reconnect { wait: Some(Duration::ZERO), .. }]), "{steps:?}");
+            assert!(matches!(steps[..], [LinkStep::Replace { .. }]), "{steps:?}");
         }
         let steps = open(now).received(r#"{"type":"disconnect","reason":"link_disabled"}"#, now, 0.5);
-        assert!(matches!(steps[..], [Step::Stop { .. }]), "{steps:?}");
+        assert!(matches!(steps[..], [LinkStep::Stop { .. }]), "{steps:?}");
     }
 
     #[test]
@@ -150,8 +159,8 @@ mod tests {
         let mut slack = SlackSocketMode::default();
         slack.opened(Login::default(), now);
         assert_eq!(slack.due(now), []);
-        assert!(matches!(slack.due(now + HELLO_TIMEOUT)[..], [Step::Reconnect { .. }]));
-        assert!(matches!(slack.received("[]", now, 0.5)[..], [Step::Reconnect { .. }]));
+        assert!(matches!(slack.due(now + HELLO_TIMEOUT)[..], [LinkStep::Reconnect { .. }]));
+        assert!(matches!(slack.received("[]", now, 0.5)[..], [LinkStep::Reconnect { .. }]));
         assert_eq!(slack.received(r#"{"type":"news"}"#, now, 0.5), []);
     }
 }

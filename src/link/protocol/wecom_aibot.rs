@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{CLOSE_UNRESPONSIVE, HELLO_TIMEOUT, Login, Protocol, Receipt, Step, connection_lost};
+use super::{CLOSE_UNRESPONSIVE, HELLO_TIMEOUT, LinkStep, Login, Protocol, Receipt, connection_lost};
 use crate::model::deadline::deadline_after;
 
 /// The heartbeat interval when the capability file names none.
@@ -24,12 +24,12 @@ const PING: &str = "ping";
 pub struct WecomAibot {
     heartbeat: Duration,
     max_missed_acks: u32,
-    state: State,
+    state: LoginState,
     /// Makes the ids of requests different.
     requests: u64,
 }
 
-enum State {
+enum LoginState {
     Closed,
     /// The subscription waits for its response.
     Subscribing {
@@ -49,7 +49,7 @@ impl WecomAibot {
         Self {
             heartbeat: heartbeat.unwrap_or(DEFAULT_HEARTBEAT).max(MIN_HEARTBEAT),
             max_missed_acks: max_missed_acks.max(1),
-            state: State::Closed,
+            state: LoginState::Closed,
             requests: 0,
         }
     }
@@ -59,21 +59,21 @@ impl WecomAibot {
         format!("{command}-{}", self.requests)
     }
 
-    fn subscribed(&mut self, response: &Value, now: Instant) -> Vec<Step> {
+    fn subscribed(&mut self, response: &Value, now: Instant) -> Vec<LinkStep> {
         let code = response.get("errcode").and_then(Value::as_i64);
         if code == Some(0) {
-            self.state = State::Open { next_ping: deadline_after(now, self.heartbeat), missed_pongs: 0 };
-            return vec![Step::Ready];
+            self.state = LoginState::Open { next_ping: deadline_after(now, self.heartbeat), missed_pongs: 0 };
+            return vec![LinkStep::Ready];
         }
         let words = response.get("errmsg").and_then(Value::as_str).unwrap_or("no reason given");
         let code = code.map_or_else(String::new, |code| format!(" (errcode {code})"));
         let reason = format!("WeCom refuses the subscription{code}: {words}; check the bot's id and secret");
-        vec![Step::Reconnect { reason, code: CLOSE_UNRESPONSIVE, wait: Some(REFUSED_WAIT) }]
+        vec![LinkStep::Reconnect { reason, code: CLOSE_UNRESPONSIVE, wait: Some(REFUSED_WAIT) }]
     }
 
-    fn ping(&mut self, now: Instant) -> Vec<Step> {
+    fn ping(&mut self, now: Instant) -> Vec<LinkStep> {
         let next = deadline_after(now, self.heartbeat);
-        let State::Open { next_ping, missed_pongs } = &mut self.state else { return Vec::new() };
+        let LoginState::Open { next_ping, missed_pongs } = &mut self.state else { return Vec::new() };
         if *missed_pongs >= self.max_missed_acks {
             return vec![lost("WeCom does not respond to pings")];
         }
@@ -85,64 +85,64 @@ impl WecomAibot {
 }
 
 impl Protocol for WecomAibot {
-    fn opened(&mut self, login: Login, now: Instant) -> Vec<Step> {
+    fn opened(&mut self, login: Login, now: Instant) -> Vec<LinkStep> {
         let id = self.request_id(SUBSCRIBE);
         let frame = json!({
             "cmd": SUBSCRIBE,
             "headers": {"req_id": id},
             "body": {"bot_id": login.bot_id.as_str(), "secret": login.bot_secret.as_str()},
         });
-        self.state = State::Subscribing { by: deadline_after(now, HELLO_TIMEOUT), request: id };
+        self.state = LoginState::Subscribing { by: deadline_after(now, HELLO_TIMEOUT), request: id };
         vec![send(&frame)]
     }
 
-    fn received(&mut self, frame: &str, now: Instant, _: f64) -> Vec<Step> {
+    fn received(&mut self, frame: &str, now: Instant, _: f64) -> Vec<LinkStep> {
         let Ok(message) = serde_json::from_str::<Value>(frame) else {
             return vec![lost("WeCom sent a frame that is not JSON")];
         };
         let id = message.pointer("/headers/req_id").and_then(Value::as_str).unwrap_or_default();
-        if let State::Subscribing { request, .. } = &self.state
+        if let LoginState::Subscribing { request, .. } = &self.state
             && id == request
         {
             return self.subscribed(&message, now);
         }
         if id.starts_with("ping-") && message.get("errcode").is_some() {
-            if let State::Open { missed_pongs, .. } = &mut self.state {
+            if let LoginState::Open { missed_pongs, .. } = &mut self.state {
                 *missed_pongs = 0;
             }
             return Vec::new();
         }
         if is_displaced(&message) {
             let reason = "another client logged in with this bot's id and secret: end one of the two";
-            return vec![Step::Stop { reason: reason.to_owned() }];
+            return vec![LinkStep::Stop { reason: reason.to_owned() }];
         }
-        vec![Step::Deliver { frame: frame.to_owned(), receipt: Receipt::None }]
+        vec![LinkStep::Deliver { frame: frame.to_owned(), receipt: Receipt::None }]
     }
 
-    fn due(&mut self, now: Instant) -> Vec<Step> {
+    fn due(&mut self, now: Instant) -> Vec<LinkStep> {
         match &self.state {
-            State::Subscribing { by, .. } if *by <= now => {
+            LoginState::Subscribing { by, .. } if *by <= now => {
                 vec![lost("WeCom does not respond to the subscription")]
             }
-            State::Open { next_ping, .. } if *next_ping <= now => self.ping(now),
+            LoginState::Open { next_ping, .. } if *next_ping <= now => self.ping(now),
             _ => Vec::new(),
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Closed => None,
-            State::Subscribing { by, .. } => Some(*by),
-            State::Open { next_ping, .. } => Some(*next_ping),
+            LoginState::Closed => None,
+            LoginState::Subscribing { by, .. } => Some(*by),
+            LoginState::Open { next_ping, .. } => Some(*next_ping),
         }
     }
 
-    fn acknowledged(&mut self, _: Receipt) -> Vec<Step> {
+    fn acknowledged(&mut self, _: Receipt) -> Vec<LinkStep> {
         Vec::new()
     }
 
-    fn closed(&mut self, code: Option<u16>, reason: &str) -> Step {
-        self.state = State::Closed;
+    fn closed(&mut self, code: Option<u16>, reason: &str) -> LinkStep {
+        self.state = LoginState::Closed;
         connection_lost(code, reason)
     }
 }
@@ -154,12 +154,12 @@ fn is_displaced(message: &Value) -> bool {
         .any(|place| message.pointer(place).and_then(Value::as_str) == Some("disconnected_event"))
 }
 
-fn lost(reason: &str) -> Step {
-    Step::Reconnect { reason: reason.to_owned(), code: CLOSE_UNRESPONSIVE, wait: None }
+fn lost(reason: &str) -> LinkStep {
+    LinkStep::Reconnect { reason: reason.to_owned(), code: CLOSE_UNRESPONSIVE, wait: None }
 }
 
-fn send(frame: &Value) -> Step {
-    Step::Send(Zeroizing::new(frame.to_string()))
+fn send(frame: &Value) -> LinkStep {
+    LinkStep::Send(Zeroizing::new(frame.to_string()))
 }
 
 #[cfg(test)]
@@ -171,9 +171,9 @@ mod tests {
         Login { bot_id: text("bot"), bot_secret: text("s3cret"), ..Login::default() }
     }
 
-    fn sent(steps: &[Step]) -> Value {
+    fn sent(steps: &[LinkStep]) -> Value {
         match steps {
-            [Step::Send(text)] => serde_json::from_str(text).expect("JSON"),
+            [LinkStep::Send(text)] => serde_json::from_str(text).expect("JSON"),
             other => panic!("one frame was expected: {other:?}"),
         }
     }
@@ -182,7 +182,7 @@ mod tests {
         let mut wecom = WecomAibot::new(None, 2);
         wecom.opened(login(), now);
         let response = r#"{"headers":{"req_id":"aibot_subscribe-1"},"errcode":0,"errmsg":"ok"}"#;
-        assert_eq!(wecom.received(response, now, 0.5), [Step::Ready]);
+        assert_eq!(wecom.received(response, now, 0.5), [LinkStep::Ready]);
         wecom
     }
 
@@ -205,7 +205,7 @@ mod tests {
         let refused =
             r#"{"headers":{"req_id":"aibot_subscribe-1"},"errcode":40001,"errmsg":"invalid secret"}"#;
         let steps = wecom.received(refused, now, 0.5);
-        let [Step::Reconnect { reason, wait: Some(REFUSED_WAIT), .. }] = &steps[..] else {
+        let [LinkStep::Reconnect { reason, wait: Some(REFUSED_WAIT), .. }] = &steps[..] else {
             panic!("{steps:?}")
         };
         assert!(reason.contains("40001") && reason.contains("invalid secret"), "{reason}");
@@ -220,7 +220,7 @@ mod tests {
             assert_eq!(frame, json!({"cmd": "ping", "headers": {"req_id": format!("ping-{ping}")}}));
         }
         let steps = wecom.due(wecom.deadline().expect("a ping"));
-        assert!(matches!(steps[..], [Step::Reconnect { .. }]), "{steps:?}");
+        assert!(matches!(steps[..], [LinkStep::Reconnect { .. }]), "{steps:?}");
     }
 
     #[test]
@@ -238,11 +238,11 @@ mod tests {
         let now = Instant::now();
         let mut wecom = open(now);
         let event = r#"{"cmd":"aibot_msg_callback","headers":{"req_id":"x"},"body":{"msgtype":"text"}}"#;
-        let deliver = Step::Deliver { frame: event.to_owned(), receipt: Receipt::None };
+        let deliver = LinkStep::Deliver { frame: event.to_owned(), receipt: Receipt::None };
         assert_eq!(wecom.received(event, now, 0.5), [deliver]);
         let displaced =
             r#"{"cmd":"aibot_event_callback","body":{"event":{"eventtype":"disconnected_event"}}}"#;
-        assert!(matches!(wecom.received(displaced, now, 0.5)[..], [Step::Stop { .. }]));
+        assert!(matches!(wecom.received(displaced, now, 0.5)[..], [LinkStep::Stop { .. }]));
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(wecom.deadline(), None);
         wecom.opened(login(), now);
         assert_eq!(wecom.due(now), []);
-        assert!(matches!(wecom.due(now + HELLO_TIMEOUT)[..], [Step::Reconnect { .. }]));
-        assert!(matches!(wecom.received("{", now, 0.5)[..], [Step::Reconnect { .. }]));
+        assert!(matches!(wecom.due(now + HELLO_TIMEOUT)[..], [LinkStep::Reconnect { .. }]));
+        assert!(matches!(wecom.received("{", now, 0.5)[..], [LinkStep::Reconnect { .. }]));
     }
 }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use wit_abi::types::{IncomingHttpRequest, PairingUpsertResult};
+
 use crate::channel::ChannelLimits;
 use crate::channel::workspace::WorkspaceSnapshot;
 use crate::egress::{OutboundCall, OutboundRequest, OutboundResponse, ResponseRoom};
@@ -15,7 +17,6 @@ use crate::sandbox::{
     CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, HostCallError,
     MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelRuntime, WasmChannelRuntimeConfig, WorkerPool,
 };
-use wit_abi::types::{IncomingHttpRequest, PairingUpsertResult};
 
 /// Many short rounds, of which the best counts: other programs disturb some of them.
 const ROUNDS: usize = 100;

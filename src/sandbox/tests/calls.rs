@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wit_abi::types::{AgentResponse, HttpResponse, LogLevel, StatusType, StatusUpdate};
+
+use super::support::{Bench, Wat, lines, prepare};
 use crate::channel::workspace::{Workspace, WorkspaceChanges, workspace_path};
 use crate::egress::{OutboundRequest, OutboundResponse};
 use crate::event::callback::{Callback, CallbackKind, CallbackValue, TimerChange};
 use crate::sandbox::WasmChannelError;
-use wit_abi::types::{AgentResponse, HttpResponse, LogLevel, StatusType, StatusUpdate};
 
-use super::support::{Bench, Wat, lines, prepare};
-
-const HOST: &str = r#"
+pub(super) const HOST: &str = r#"
     (import "near:agent/channel-host@0.3.1" "log" (func $log (param i32 i32 i32)))
     (import "near:agent/channel-host@0.3.1" "now-millis" (func $now (result i64)))
     (import "near:agent/channel-host@0.3.1" "secret-exists" (func $secret (param i32 i32) (result i32)))
@@ -31,7 +31,7 @@ const HOST: &str = r#"
     (import "tinclaw:timers/host@0.1.0" "cancel" (func $cancel (param i32 i32)))"#;
 
 /// Texts at fixed addresses; a result area at 64.
-const DATA: &str = r#"
+pub(super) const DATA: &str = r#"
     (data (i32.const 1000) "state/key") (data (i32.const 1020) "value") (data (i32.const 1040) "../escape")
     (data (i32.const 1060) "known") (data (i32.const 1080) "chan-other") (data (i32.const 1100) "friend")
     (data (i32.const 1120) "POST") (data (i32.const 1140) "https://example.org/x") (data (i32.const 1180) "{}")

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::event::callback::{Callback, CallbackReport, CallbackValue};
-use crate::sandbox::{MemoryBudget, WasmChannelError};
 use wit_abi::types::IncomingHttpRequest;
 
 use super::support::{Bench, Wat};
+use crate::event::callback::{Callback, CallbackReport, CallbackValue};
+use crate::sandbox::{MemoryBudget, WasmChannelError};
 
 const PAGE: usize = 65_536;
 const MB: usize = 1024 * 1024;
@@ -81,7 +81,7 @@ fn what_ten_channels_return_stays_within_the_memory_budget() {
 fn a_callback_returns_as_much_as_its_limit_and_not_one_byte_more() {
     let result = request(&responds_with(MAX_RESULT)).result;
     let Ok(CallbackValue::Http(result)) = result else { panic!("{:?}", result.map(|_| ())) };
-    assert_eq!(result.body.len() + result.headers_json.len(), MAX_RESULT);
+    assert_eq!(result.body.len() + "{}".len(), MAX_RESULT);
     let error = request(&responds_with(MAX_RESULT + 1)).result.unwrap_err();
     assert!(
         matches!(error, WasmChannelError::ResultTooLarge { wanted, .. } if wanted == MAX_RESULT + 1),
@@ -110,6 +110,22 @@ fn arguments_of_a_host_call_count_in_the_memory_budget_until_it_ends() {
     assert!(runs_with(LOG, &log, 3));
     // The lines that are kept take one page in all.
     assert!(runs_with(LOG, &log.repeat(20), 4), "each call frees what it copied");
+}
+
+// What happened: what a guest returned or logged was copied once more, whole, to leave out the secrets that it was given, and
+// that copy counted nowhere.
+#[test]
+fn secrets_are_left_out_of_no_more_than_what_is_kept_of_a_text() {
+    const LOG: &str = r#"(import "near:agent/channel-host@0.3.1" "log" (func $log (param i32 i32 i32)))"#;
+    const LONG: usize = 100_000;
+    let respond = "(call $log (i32.const 2) (i32.const 0) (i32.const 100000))
+        (i32.store8 (i32.const 64) (i32.const 1)) (i32.store (i32.const 68) (i32.const 128))
+        (i32.store (i32.const 72) (i32.const 100000)) (i32.const 64)";
+    let mut bench = Bench::of(Wat { imports: LOG, respond, ..Wat::default() });
+    bench.limits.log_line_bytes = 200;
+    let report = bench.run(&Callback::Respond(Arc::default()));
+    assert!(matches!(report.result, Err(WasmChannelError::GuestError { .. })), "{:?}", report.result);
+    assert_eq!(*bench.services.searched.lock().unwrap(), [(LONG, 200), (LONG, 4096)]);
 }
 
 // What happened: what the host had read for a guest was counted nowhere, so callbacks that read large responses at the same

@@ -3,10 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::sandbox::{WasmChannelError, WasmChannelRuntime};
 use wasmi::{Engine, Linker, Module, Store};
 
 use super::support::{Bench, Wat};
+use crate::sandbox::{WasmChannelError, WasmChannelRuntime};
 
 const ITERATIONS: usize = 1000;
 

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::event::callback::{Callback, CallbackReport, CallbackValue};
 use wit_abi::types::{AgentResponse, IncomingHttpRequest};
 
 use super::support::{Bench, lines};
+use crate::event::callback::{Callback, CallbackReport, CallbackValue};
 
 fn fixture(name: &str) -> Bench {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "fixtures", &format!("{name}.wasm")].iter().collect();
@@ -57,7 +57,7 @@ fn guests_of_the_size_of_a_real_channel_do_a_webhook_within_the_test_limits() {
 #[test]
 fn every_older_abi_version_starts_and_replies() {
     for version in 1..=8 {
-        let bench = fixture(&format!("flavour_v{version}"));
+        let bench = fixture(&format!("abi_v{version}"));
         let report = start(&bench, "/webhook/here");
         assert!(matches!(report.result, Ok(CallbackValue::Started(_))), "{version}: {report:?}");
         let response =

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use super::support::{Bench, IsExpected, Wat, lines, prepare, runtime};
 use crate::WasmChannel;
 use crate::channel::ChannelLimits;
 use crate::event::callback::{Callback, CallbackValue};
 use crate::sandbox::{MemoryBudget, WasmChannelError};
-
-use super::support::{Bench, IsExpected, Wat, lines, prepare, runtime};
 
 const LOOP: &str = "(loop $again (br $again))";
 const LOG: &str = r#"(import "near:agent/channel-host@0.3.1" "log" (func $log (param i32 i32 i32)))"#;
@@ -239,6 +238,24 @@ fn making_an_instance_is_paid_for_and_meets_the_deadline() {
     let bench = with_items(0);
     bench.stop.stop();
     assert!(matches!(bench.poll_error(), WasmChannelError::Stopped { .. }));
+}
+
+/// Element segments of 15 MB were no part of the memory budget: loading one took 359 MB of 256.
+#[test]
+fn what_an_instance_has_beside_its_memory_counts_in_the_budget() {
+    const PAGE: usize = 65_536;
+    // The table takes one page, its items another.
+    for (items, pages) in [(0, 3), (9_000, 4)] {
+        let more =
+            format!("(table 9000 funcref) (func $f) (elem (i32.const 0) func {})", "$f ".repeat(items));
+        let mut bench = Bench::of(Wat { more, ..Wat::poll("") });
+        assert_eq!(bench.prepared.initial_memory_bytes(), pages * PAGE, "{items} items");
+        bench.budget = MemoryBudget::new(pages * PAGE);
+        assert_eq!(bench.poll().result, Ok(CallbackValue::Done), "{items} items");
+        bench.budget = MemoryBudget::new((pages - 1) * PAGE);
+        let error = bench.poll_error();
+        assert!(matches!(error, WasmChannelError::HostMemoryExhausted { .. }), "{items} items: {error:?}");
+    }
 }
 
 #[test]

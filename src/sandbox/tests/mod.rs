@@ -9,3 +9,4 @@ mod hostile;
 mod limits;
 mod support;
 mod wasi;
+mod wechat;

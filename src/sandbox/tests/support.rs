@@ -1,8 +1,11 @@
 //! Small guests written as text, and a host around them that remembers what it was asked.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use wit_abi::types::{HttpResponse, PairingUpsertResult};
 
 use crate::channel::ChannelLimits;
 use crate::channel::workspace::WorkspaceSnapshot;
@@ -13,7 +16,6 @@ use crate::sandbox::{
     MemoryBudget, PreparedChannelModule, StopFlag, WasmChannelError, WasmChannelRuntime,
     WasmChannelRuntimeConfig,
 };
-use wit_abi::types::{HttpResponse, PairingUpsertResult};
 
 /// A guest of the newest ABI version as text. Fields are parts of the module.
 pub struct Wat {
@@ -97,6 +99,10 @@ pub struct Services {
     pub while_held: Mutex<Option<Box<dyn Fn() + Send>>>,
     /// Responses for which there was no room.
     pub without_room: AtomicUsize,
+    /// Whether files of replies are handed over in envelopes.
+    pub seals_attachments: AtomicBool,
+    /// Texts in which secrets were looked for: their lengths, and how much of them was asked for.
+    pub searched: Mutex<Vec<(usize, usize)>>,
 }
 
 impl Default for Services {
@@ -107,6 +113,8 @@ impl Default for Services {
             delay: Duration::ZERO,
             while_held: Mutex::default(),
             without_room: AtomicUsize::default(),
+            seals_attachments: AtomicBool::default(),
+            searched: Mutex::default(),
             response: Mutex::new(Ok(OutboundResponse {
                 response: HttpResponse { status: 200, headers_json: "{}".into(), body: b"ok".to_vec() },
                 retry_after: None,
@@ -136,8 +144,13 @@ impl GuestServices for Services {
         Ok(response)
     }
 
-    fn without_given_secrets(&self, text: String) -> String {
-        text.replace("hunter2", "[redacted]")
+    fn seals_attachments(&self) -> bool {
+        self.seals_attachments.load(Ordering::Relaxed)
+    }
+
+    fn without_given_secrets<'t>(&self, text: &'t str, limit: usize) -> Cow<'t, str> {
+        self.searched.lock().unwrap().push((text.len(), limit));
+        text.replace("hunter2", "[redacted]").into()
     }
 
     fn secret_exists(&self, name: &str) -> bool {

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::event::callback::CallbackValue;
-use crate::sandbox::WasmChannelError;
 use wit_abi::types::LogLevel;
 
 use super::support::{Bench, IsExpected, Wat, lines};
+use crate::event::callback::CallbackValue;
+use crate::sandbox::WasmChannelError;
 
 const PREVIEW1: &str = r#"
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))

@@ -9,7 +9,7 @@ use crate::model::deadline::deadline_after;
 pub(super) const RESOLUTION_NANOS: u64 = 1_000;
 
 /// Nanoseconds of the monotonic clock, which begins when it is first asked.
-pub(super) fn monotonic_nanos() -> u64 {
+pub(in crate::sandbox) fn monotonic_nanos() -> u64 {
     // Within the process the clock never goes back, also not from one instance to the next.
     nanos(Instant::now().saturating_duration_since(beginning()))
 }
@@ -20,7 +20,7 @@ pub(super) fn instant_at(nanos: u64) -> Instant {
 }
 
 /// Time since the Unix epoch; a clock that is set before it shows the epoch.
-pub(super) fn wall() -> Duration {
+pub(in crate::sandbox) fn wall() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 

@@ -10,10 +10,14 @@ mod preview1;
 mod preview2;
 mod resources;
 
+use std::sync::Arc;
+
 use wit_abi::canonical::{CoreFuncType, CoreType, CoreValue};
 
 use super::error::Halt;
 use super::state::Guest;
+
+pub(super) use clock::{monotonic_nanos, wall};
 
 pub(super) use output::flush;
 
@@ -109,21 +113,22 @@ fn read_u32(guest: &mut Guest<'_>, address: u32) -> Result<u32, Halt> {
 
 /// Fills a stretch of the guest's memory with random bytes.
 fn fill_random(guest: &mut Guest<'_>, address: u32, len: u32) -> Result<(), Halt> {
-    use ring::rand::SecureRandom;
     guest.bytes("a buffer", address, len)?;
     // The system's generator is slower than a copy.
     guest.charge_bytes((len as usize).saturating_mul(4))?;
+    let services = Arc::clone(&guest.state().channel.services);
     let bytes = guest.bytes("a buffer", address, len)?;
-    ring::rand::SystemRandom::new()
-        .fill(bytes)
-        .map_err(|_| Halt::Host("the system's random number generator failed".to_owned()))
+    if services.fill_random(bytes) { Ok(()) } else { Err(no_random()) }
 }
 
-fn random_u64() -> Result<u64, Halt> {
-    use ring::rand::SecureRandom;
+fn random_u64(guest: &mut Guest<'_>) -> Result<u64, Halt> {
     let mut bytes = [0; 8];
-    match ring::rand::SystemRandom::new().fill(&mut bytes) {
-        Ok(()) => Ok(u64::from_le_bytes(bytes)),
-        Err(_) => Err(Halt::Host("the system's random number generator failed".to_owned())),
+    match guest.state().channel.services.fill_random(&mut bytes) {
+        true => Ok(u64::from_le_bytes(bytes)),
+        false => Err(no_random()),
     }
+}
+
+fn no_random() -> Halt {
+    Halt::Host("the system's random number generator failed".to_owned())
 }

@@ -47,8 +47,9 @@ fn end_line(state: &mut ChannelHostState, output: Output) {
         Output::Stdout => LogLevel::Info,
         Output::Stderr => LogLevel::Warn,
     };
-    let text = String::from_utf8_lossy(&line).into_owned();
-    let text = state.channel.services.without_given_secrets(text);
+    let text = String::from_utf8_lossy(&line);
+    let longest = state.channel.limits.log_line_bytes;
+    let text = state.channel.services.without_given_secrets(&text, longest);
     state.record.log(level, &text);
 }
 

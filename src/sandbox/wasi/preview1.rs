@@ -1,11 +1,12 @@
 //! `wasi_snapshot_preview1`: types, error numbers and layouts as in WASI's `witx` files of that snapshot.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wit_abi::canonical::CoreValue;
 
 use super::output::{self, Output};
-use super::resources::Ready;
+use super::resources::PollableReady;
 use super::{Args, Returned, Wasi, WasiFunc, clock, fill_random, read_u32, write_u32, write_u64};
 use crate::model::deadline::deadline_after;
 use crate::sandbox::error::Halt;
@@ -102,9 +103,10 @@ fn clock_resolution(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
 }
 
 fn clock_time(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+    let services = Arc::clone(&guest.state().channel.services);
     let now = match args.u32(0) {
-        REALTIME => clock::nanos(clock::wall()),
-        MONOTONIC => clock::monotonic_nanos(),
+        REALTIME => clock::nanos(services.wall_clock()),
+        MONOTONIC => services.monotonic_nanos(),
         _ => return errno(INVAL),
     };
     write_u64(guest, args.u32(2), now)?;
@@ -172,7 +174,7 @@ fn fd_filestat(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
 struct Subscription {
     userdata: [u8; 8],
     tag: u8,
-    ready: Ready,
+    ready: PollableReady,
     error: u32,
 }
 
@@ -212,25 +214,30 @@ fn subscription(bytes: &[u8], now: Instant) -> Subscription {
     let (ready, error) = match (tag, clock_id) {
         (0, REALTIME) if absolute => {
             let left = Duration::from_nanos(timeout).saturating_sub(clock::wall());
-            (Ready::At(deadline_after(now, left)), SUCCESS)
+            (PollableReady::At(deadline_after(now, left)), SUCCESS)
         }
-        (0, MONOTONIC) if absolute => (Ready::At(clock::instant_at(timeout)), SUCCESS),
-        (0, REALTIME | MONOTONIC) => (Ready::At(deadline_after(now, Duration::from_nanos(timeout))), SUCCESS),
-        (0, _) => (Ready::Now, INVAL),
+        (0, MONOTONIC) if absolute => (PollableReady::At(clock::instant_at(timeout)), SUCCESS),
+        (0, REALTIME | MONOTONIC) => {
+            (PollableReady::At(deadline_after(now, Duration::from_nanos(timeout))), SUCCESS)
+        }
+        (0, _) => (PollableReady::Now, INVAL),
         // Descriptors: the standard streams never block.
-        (_, 0..=2) => (Ready::Now, SUCCESS),
-        _ => (Ready::Now, BADF),
+        (_, 0..=2) => (PollableReady::Now, SUCCESS),
+        _ => (PollableReady::Now, BADF),
     };
     Subscription { userdata: u64_at(0).to_le_bytes(), tag, ready, error }
 }
 
 /// Blocks until one of `readies` is ready; where none will ever be, until the callback ends.
-pub(super) fn wait_for_any(guest: &mut Guest<'_>, readies: impl Iterator<Item = Ready>) -> Result<(), Halt> {
+pub(super) fn wait_for_any(
+    guest: &mut Guest<'_>,
+    readies: impl Iterator<Item = PollableReady>,
+) -> Result<(), Halt> {
     let mut first = guest.state().meter.deadline();
     for ready in readies {
         match ready {
-            Ready::Now => return Ok(()),
-            Ready::At(moment) => first = first.min(moment),
+            PollableReady::Now => return Ok(()),
+            PollableReady::At(moment) => first = first.min(moment),
         }
     }
     guest.sleep_until(first)

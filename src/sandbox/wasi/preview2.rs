@@ -10,7 +10,7 @@ use wit_abi::canonical::{CoreValue, GuestAlloc};
 
 use super::output::{self, Output};
 use super::preview1::wait_for_any;
-use super::resources::{Ready, Resource};
+use super::resources::{PollableReady, Resource};
 use super::{Args, Returned, Wasi, WasiFunc, clock, fill_random, random_u64, read_u32, write_u32, write_u64};
 use crate::model::deadline::deadline_after;
 use crate::sandbox::error::Halt;
@@ -90,15 +90,15 @@ fn given(interface: &str, name: &str) -> Option<WasiFunc> {
         ("wasi:io/streams", "[method]output-stream.write-zeroes" | "[method]output-stream.blocking-write-zeroes-and-flush") => ("iIi", "", write_zeroes),
         ("wasi:io/streams", "[method]output-stream.subscribe") => ("i", "i", subscribe_output),
 
-        ("wasi:clocks/monotonic-clock", "now") => ("", "I", |_, _| Ok(Some(CoreValue::I64(clock::monotonic_nanos())))),
+        ("wasi:clocks/monotonic-clock", "now") => ("", "I", |guest, _| Ok(Some(CoreValue::I64(guest.state().channel.services.monotonic_nanos())))),
         ("wasi:clocks/monotonic-clock", "resolution") => ("", "I", |_, _| Ok(Some(CoreValue::I64(clock::RESOLUTION_NANOS)))),
         ("wasi:clocks/monotonic-clock", "subscribe-instant") => ("I", "i", subscribe_instant),
         ("wasi:clocks/monotonic-clock", "subscribe-duration") => ("I", "i", subscribe_duration),
-        ("wasi:clocks/wall-clock", "now") => ("i", "", |guest, args| datetime(guest, args.u32(0), clock::wall())),
+        ("wasi:clocks/wall-clock", "now") => ("i", "", wall_clock),
         ("wasi:clocks/wall-clock", "resolution") => ("i", "", |guest, args| datetime(guest, args.u32(0), Duration::from_nanos(clock::RESOLUTION_NANOS))),
 
         ("wasi:random/random", "get-random-bytes") | ("wasi:random/insecure", "get-insecure-random-bytes") => ("Ii", "", random_bytes),
-        ("wasi:random/random", "get-random-u64") | ("wasi:random/insecure", "get-insecure-random-u64") => ("", "I", |_, _| Ok(Some(CoreValue::I64(random_u64()?)))),
+        ("wasi:random/random", "get-random-u64") | ("wasi:random/insecure", "get-insecure-random-u64") => ("", "I", |guest, _| Ok(Some(CoreValue::I64(random_u64(guest)?)))),
         ("wasi:random/insecure-seed", "insecure-seed" | "get-insecure-seed") => ("i", "", insecure_seed),
 
         ("wasi:filesystem/preopens", "get-directories") => ("i", "", |guest, args| empty_list(guest, args.u32(0))),
@@ -190,12 +190,12 @@ fn closed(guest: &mut Guest<'_>, area: u32, size: u32, payload: usize) -> Outcom
 
 fn subscribe_input(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
     guest.state().wasi.resources.input(args.u32(0))?;
-    handle(guest, Resource::Pollable(Ready::Now))
+    handle(guest, Resource::Pollable(PollableReady::Now))
 }
 
 fn subscribe_output(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
     guest.state().wasi.resources.output(args.u32(0))?;
-    handle(guest, Resource::Pollable(Ready::Now))
+    handle(guest, Resource::Pollable(PollableReady::Now))
 }
 
 fn check_write(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
@@ -230,12 +230,17 @@ fn write_zeroes(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
 }
 
 fn subscribe_instant(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
-    handle(guest, Resource::Pollable(Ready::At(clock::instant_at(args.u64(0)))))
+    handle(guest, Resource::Pollable(PollableReady::At(clock::instant_at(args.u64(0)))))
 }
 
 fn subscribe_duration(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
     let moment = deadline_after(Instant::now(), Duration::from_nanos(args.u64(0)));
-    handle(guest, Resource::Pollable(Ready::At(moment)))
+    handle(guest, Resource::Pollable(PollableReady::At(moment)))
+}
+
+fn wall_clock(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+    let now = guest.state().channel.services.wall_clock();
+    datetime(guest, args.u32(0), now)
 }
 
 fn datetime(guest: &mut Guest<'_>, area: u32, time: Duration) -> Outcome {
@@ -258,8 +263,9 @@ fn random_bytes(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
 }
 
 fn insecure_seed(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
-    write_u64(guest, args.u32(0), random_u64()?)?;
-    write_u64(guest, area_at(args.u32(0), 8)?, random_u64()?)?;
+    let (first, second) = (random_u64(guest)?, random_u64(guest)?);
+    write_u64(guest, args.u32(0), first)?;
+    write_u64(guest, area_at(args.u32(0), 8)?, second)?;
     Ok(None)
 }
 

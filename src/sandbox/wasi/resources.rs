@@ -16,17 +16,17 @@ pub(super) enum Resource {
     /// Standard output or error.
     Output(Output),
     /// Ready from this moment on.
-    Pollable(Ready),
+    Pollable(PollableReady),
 }
 
 /// When a pollable is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ready {
+pub(super) enum PollableReady {
     Now,
     At(Instant),
 }
 
-impl Ready {
+impl PollableReady {
     pub(super) fn is_ready(self, now: Instant) -> bool {
         match self {
             Self::Now => true,
@@ -79,7 +79,7 @@ impl Resources {
         }
     }
 
-    pub(super) fn pollable(&mut self, handle: u32) -> Result<Ready, Halt> {
+    pub(super) fn pollable(&mut self, handle: u32) -> Result<PollableReady, Halt> {
         match self.get(handle)? {
             Resource::Pollable(ready) => Ok(ready),
             other => Err(mismatch(handle, other, "a pollable")),
@@ -112,7 +112,7 @@ mod tests {
     fn handles_are_small_used_again_and_checked() {
         let mut table = Resources::default();
         assert_eq!(table.add(Resource::Input), Ok(1));
-        assert_eq!(table.add(Resource::Pollable(Ready::Now)), Ok(2));
+        assert_eq!(table.add(Resource::Pollable(PollableReady::Now)), Ok(2));
         assert_eq!(table.remove(1), Ok(()));
         assert!(table.remove(1).is_err());
         assert_eq!(table.add(Resource::Output(Output::Stderr)), Ok(1));

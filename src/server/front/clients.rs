@@ -1,14 +1,16 @@
 //! Connections from clients: what each is about, what is read from them, and which is closed when there are too many.
 
 use std::io::{self, Read as _};
-use std::net::{IpAddr, TcpStream};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
+use super::super::access_log::LoggedRequest;
 use super::super::intake::{Complete, Intake, Progress, Rules};
 use super::responding::Outgoing;
 use super::run::Front;
+use super::socket::ClientStream;
 use crate::model::deadline::deadline_after;
 
 /// A writer that has been slow for this long may be given up for a new connection.
@@ -22,7 +24,7 @@ const LEAVES: PollFlags = PollFlags::empty();
 
 /// A connection from a client.
 pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: ClientStream,
     pub(crate) peer: IpAddr,
     /// Under what it is counted; `None` for a trusted proxy.
     pub(crate) sender: Option<IpAddr>,
@@ -30,7 +32,9 @@ pub(crate) struct Client {
     pub(crate) born: u64,
     /// Whether it has had a response before.
     pub(crate) kept: bool,
-    pub(crate) phase: Phase,
+    /// What its present request asks for, where there is an access log.
+    pub(crate) asked: Option<Box<LoggedRequest>>,
+    pub(crate) phase: ClientPhase,
     /// When the phase began.
     pub(crate) since: Instant,
     /// When the phase ends at the latest.
@@ -38,7 +42,7 @@ pub(crate) struct Client {
 }
 
 /// What a connection is about.
-pub(crate) enum Phase {
+pub(crate) enum ClientPhase {
     /// A request comes in. `paused` while there is no memory for its body.
     Reading { intake: Intake, paused: bool },
     /// A request is complete and waits for a private connection.
@@ -88,7 +92,7 @@ pub(crate) enum EvictionPriority {
 
 impl Client {
     /// Begins a phase and returns the one before.
-    pub(crate) fn enter(&mut self, phase: Phase, now: Instant, time: Duration) -> Phase {
+    pub(crate) fn enter(&mut self, phase: ClientPhase, now: Instant, time: Duration) -> ClientPhase {
         self.since = now;
         self.deadline = deadline_after(now, time);
         std::mem::replace(&mut self.phase, phase)
@@ -96,33 +100,38 @@ impl Client {
 
     /// Whether its request is complete and has no response yet.
     pub(crate) fn is_waiting(&self) -> bool {
-        matches!(self.phase, Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Parked(_))
+        matches!(
+            self.phase,
+            ClientPhase::Queued { .. } | ClientPhase::Waiting { .. } | ClientPhase::Parked(_)
+        )
     }
 
     /// What its socket has to be ready for. One whose request is being handled is not looked at: that it closes the
     /// connection does not undo the request. One whose request is parked is waited for until it leaves.
     pub(crate) fn waits_for(&self) -> Option<PollFlags> {
         match &self.phase {
-            Phase::Reading { paused: false, .. } | Phase::Lingering { .. } => Some(PollFlags::IN),
-            Phase::Writing { .. } => Some(PollFlags::OUT),
-            Phase::Parked(_) => Some(LEAVES),
-            Phase::Reading { paused: true, .. } | Phase::Queued { .. } | Phase::Waiting { .. } => None,
+            ClientPhase::Reading { paused: false, .. } | ClientPhase::Lingering { .. } => Some(PollFlags::IN),
+            ClientPhase::Writing { .. } => Some(PollFlags::OUT),
+            ClientPhase::Parked(_) => Some(LEAVES),
+            ClientPhase::Reading { paused: true, .. }
+            | ClientPhase::Queued { .. }
+            | ClientPhase::Waiting { .. } => None,
         }
     }
 
     /// Whether it counts against the number of connections.
     pub(crate) fn takes_a_place(&self) -> bool {
-        !matches!(self.phase, Phase::Lingering { .. })
+        !matches!(self.phase, ClientPhase::Lingering { .. })
     }
 
     /// Whether, and how readily, it may be closed for a new connection.
     pub(crate) fn eviction_priority(&self, now: Instant) -> Option<EvictionPriority> {
         match &self.phase {
-            Phase::Reading { intake, .. } if self.kept && intake.is_untouched() => {
+            ClientPhase::Reading { intake, .. } if self.kept && intake.is_untouched() => {
                 Some(EvictionPriority::Idle)
             }
-            Phase::Reading { .. } => Some(EvictionPriority::Incomplete),
-            Phase::Writing { .. } if now.saturating_duration_since(self.since) > SLOW_WRITER => {
+            ClientPhase::Reading { .. } => Some(EvictionPriority::Incomplete),
+            ClientPhase::Writing { .. } if now.saturating_duration_since(self.since) > SLOW_WRITER => {
                 Some(EvictionPriority::SlowReader)
             }
             _ => None,
@@ -211,7 +220,8 @@ impl Clients {
 
     /// The oldest of those that linger, when there are more of them than this.
     pub(crate) fn oldest_lingering_beyond(&self, max: usize) -> Option<usize> {
-        let lingering = || self.iter().filter(|(_, client)| matches!(client.phase, Phase::Lingering { .. }));
+        let lingering =
+            || self.iter().filter(|(_, client)| matches!(client.phase, ClientPhase::Lingering { .. }));
         if lingering().count() <= max {
             return None;
         }
@@ -222,7 +232,7 @@ impl Clients {
     pub(crate) fn oldest_body(&self) -> Option<usize> {
         self.iter()
             .filter(|(_, client)| {
-                matches!(&client.phase, Phase::Reading { intake, .. } if intake.is_in_body() && intake.charged() > 0)
+                matches!(&client.phase, ClientPhase::Reading { intake, .. } if intake.is_in_body() && intake.charged() > 0)
             })
             .min_by_key(|(_, client)| (client.since, client.born))
             .map(|(id, _)| id)
@@ -252,7 +262,7 @@ impl Front {
 
     fn read_once(&mut self, id: usize, now: Instant) -> Next {
         let Some(client) = self.clients.get_mut(id) else { return Next::Later };
-        let Phase::Reading { intake, .. } = &mut client.phase else { return Next::Later };
+        let ClientPhase::Reading { intake, .. } = &mut client.phase else { return Next::Later };
         let room = intake.room(&mut self.memory).min(self.scratch.len());
         if room == 0 {
             return Next::Later;
@@ -274,11 +284,16 @@ impl Front {
     /// Feeds what has been read into the scratch buffer.
     fn take_in(&mut self, id: usize, length: usize, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        let Phase::Reading { intake, .. } = &mut client.phase else { return };
+        let ClientPhase::Reading { intake, .. } = &mut client.phase else { return };
         let limits = &self.shared.limits;
-        let rules = Rules { limits, head_check: &*self.head_check };
+        let notes_requests = self.shared.access_log.get().is_some();
+        let rules = Rules { limits, head_check: &*self.head_check, notes_requests };
         let (untouched, in_body) = (intake.is_untouched(), intake.is_in_body());
-        match intake.feed(&self.scratch[..length], &rules) {
+        let fed = intake.feed(&self.scratch[..length], &rules);
+        if let Some(asked) = intake.take_asked() {
+            client.asked = Some(asked);
+        }
+        match fed {
             Ok(Progress::Head) => {
                 if untouched && client.kept {
                     client.since = now;

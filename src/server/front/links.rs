@@ -13,9 +13,9 @@ use super::responding::Outgoing;
 use crate::model::deadline::deadline_after;
 
 /// A private connection. It serves one request at a time.
-pub(crate) struct Link {
+pub(crate) struct BackendConnection {
     pub(crate) stream: UnixStream,
-    pub(crate) state: LinkState,
+    pub(crate) state: BackendState,
     pub(crate) since: Instant,
     /// What is left to send.
     pub(crate) outgoing: Option<Outgoing>,
@@ -24,7 +24,7 @@ pub(crate) struct Link {
 }
 
 /// What a private connection is doing.
-pub(crate) enum LinkState {
+pub(crate) enum BackendState {
     /// It has been asked to prove that a thread of tiny_http serves it.
     Proving,
     /// It waits for a request.
@@ -52,11 +52,11 @@ pub(crate) struct LinkResponse {
     pub(crate) frame: Frame,
 }
 
-impl Link {
+impl BackendConnection {
     pub(crate) fn new(stream: UnixStream, probe: Outgoing, now: Instant) -> Self {
-        Link {
+        BackendConnection {
             stream,
-            state: LinkState::Proving,
+            state: BackendState::Proving,
             since: now,
             outgoing: Some(probe),
             inbox: Vec::new(),
@@ -65,11 +65,11 @@ impl Link {
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        matches!(self.state, LinkState::Busy(_))
+        matches!(self.state, BackendState::Busy(_))
     }
 
     /// Starts to send, and says whether the connection still works.
-    pub(crate) fn begin(&mut self, state: LinkState, outgoing: Outgoing, now: Instant) -> io::Result<()> {
+    pub(crate) fn begin(&mut self, state: BackendState, outgoing: Outgoing, now: Instant) -> io::Result<()> {
         self.state = state;
         self.since = now;
         self.outgoing = Some(outgoing);
@@ -112,9 +112,9 @@ impl Link {
 
     fn take_in(&mut self, bytes: &[u8], max_body_bytes: u64) -> io::Result<Option<LinkResponse>> {
         let is_head_request = match &self.state {
-            LinkState::Idle => return Err(io::ErrorKind::InvalidData.into()),
-            LinkState::Proving => false,
-            LinkState::Busy(job) => job.is_head_request,
+            BackendState::Idle => return Err(io::ErrorKind::InvalidData.into()),
+            BackendState::Proving => false,
+            BackendState::Busy(job) => job.is_head_request,
         };
         self.inbox.extend_from_slice(bytes);
         if self.frame.is_none() {
@@ -149,14 +149,14 @@ const PATIENCE: Duration = Duration::from_millis(2);
 
 /// The private connections, each under a number that stays the same while it is open.
 #[derive(Default)]
-pub(crate) struct Links {
-    slots: Vec<Option<Link>>,
+pub(crate) struct BackendConnections {
+    slots: Vec<Option<BackendConnection>>,
     /// Those without a request, the last used at the end: its thread is the most likely to be warm.
     idle: Vec<usize>,
 }
 
-impl Links {
-    pub(crate) fn insert(&mut self, link: Link) -> usize {
+impl BackendConnections {
+    pub(crate) fn insert(&mut self, link: BackendConnection) -> usize {
         let id = self.slots.iter().position(Option::is_none).unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -165,24 +165,24 @@ impl Links {
         id
     }
 
-    pub(crate) fn remove(&mut self, id: usize) -> Option<Link> {
+    pub(crate) fn remove(&mut self, id: usize) -> Option<BackendConnection> {
         self.idle.retain(|idle| *idle != id);
         self.slots.get_mut(id)?.take()
     }
 
-    pub(crate) fn get(&self, id: usize) -> Option<&Link> {
+    pub(crate) fn get(&self, id: usize) -> Option<&BackendConnection> {
         self.slots.get(id)?.as_ref()
     }
 
-    pub(crate) fn get_mut(&mut self, id: usize) -> Option<&mut Link> {
+    pub(crate) fn get_mut(&mut self, id: usize) -> Option<&mut BackendConnection> {
         self.slots.get_mut(id)?.as_mut()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Link)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &BackendConnection)> {
         self.slots.iter().enumerate().filter_map(|(id, slot)| Some((id, slot.as_ref()?)))
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Link)> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut BackendConnection)> {
         self.slots.iter_mut().enumerate().filter_map(|(id, slot)| Some((id, slot.as_mut()?)))
     }
 
@@ -193,7 +193,7 @@ impl Links {
     /// Puts one that has served, or has proved itself, among those that can serve.
     pub(crate) fn make_idle(&mut self, id: usize, now: Instant) {
         if let Some(link) = self.get_mut(id) {
-            link.state = LinkState::Idle;
+            link.state = BackendState::Idle;
             link.since = now;
             self.idle.push(id);
         }
@@ -205,7 +205,7 @@ impl Links {
     }
 
     pub(crate) fn is_proving(&self) -> bool {
-        self.iter().any(|(_, link)| matches!(link.state, LinkState::Proving))
+        self.iter().any(|(_, link)| matches!(link.state, BackendState::Proving))
     }
 
     /// When another should be opened, if no more than `most` may be open: at once while fewer are open than are always

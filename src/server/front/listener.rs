@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,9 +13,10 @@ use super::super::ServerLimits;
 use super::super::http_server::count;
 use super::super::intake::Intake;
 use super::super::reply::Rejection;
-use super::clients::{Client, EvictionPriority, Phase};
+use super::clients::{Client, ClientPhase, EvictionPriority};
 use super::responding::Outgoing;
-use super::run::{Front, LogKind};
+use super::run::{Front, FrontLogKind};
+use super::socket::{ClientStream, ListenSocket};
 use crate::model::deadline::deadline_after;
 use crate::net::address_range::sender_key;
 
@@ -27,7 +28,7 @@ const BACKLOG: i32 = 1024;
 
 /// The listener and a spare file descriptor.
 pub(crate) struct Listener {
-    listener: TcpListener,
+    listener: ListenSocket,
     /// Given up when no other is left, so that a waiting connection can still be accepted and told so. Otherwise it
     /// would wait for ever, and the listener would be ready for ever.
     spare: Option<File>,
@@ -36,7 +37,7 @@ pub(crate) struct Listener {
 
 /// What came of an attempt to accept.
 pub(crate) enum Accepted {
-    Connection(TcpStream, SocketAddr),
+    Connection(ClientStream, IpAddr),
     Nothing,
     /// The connection was gone already; there may be more.
     Aborted,
@@ -47,16 +48,13 @@ pub(crate) enum Accepted {
 }
 
 impl Listener {
-    pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        // Accepted sockets inherit it. A response is written at once, so there is nothing to gather.
-        rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
-        rustix::net::listen(&listener, BACKLOG)?;
+    pub(crate) fn new(listener: ListenSocket) -> io::Result<Self> {
+        listener.prepare(BACKLOG)?;
         Ok(Listener { listener, spare: Some(open_spare()?), paused_until: None })
     }
 
     /// The listener, when connections may be accepted.
-    pub(crate) fn open_listener(&self, now: Instant) -> Option<&TcpListener> {
+    pub(crate) fn open_listener(&self, now: Instant) -> Option<&ListenSocket> {
         let paused = self.paused_until.is_some_and(|until| now < until);
         (!paused).then_some(&self.listener)
     }
@@ -70,8 +68,8 @@ impl Listener {
     pub(crate) fn accept(&mut self, now: Instant) -> Accepted {
         self.refill_spare();
         match self.listener.accept() {
-            Ok((stream, address)) => match stream.set_nonblocking(true) {
-                Ok(()) => Accepted::Connection(stream, address),
+            Ok((stream, peer)) => match stream.set_nonblocking() {
+                Ok(()) => Accepted::Connection(stream, peer),
                 Err(_) => Accepted::Aborted,
             },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Accepted::Nothing,
@@ -97,7 +95,7 @@ impl Listener {
     pub(crate) fn refuse_one(&mut self, now: Instant) {
         self.spare = None;
         if let Ok((stream, _)) = self.listener.accept()
-            && stream.set_nonblocking(true).is_ok()
+            && stream.set_nonblocking().is_ok()
         {
             // It is a courtesy; whether it arrives is not worth waiting for.
             let _ = Outgoing::whole(Rejection::Busy.response(true)).send(&stream);
@@ -135,7 +133,7 @@ impl Front {
         for _ in 0..ACCEPTED_A_ROUND {
             let Some(listener) = &mut self.listener else { return };
             match listener.accept(now) {
-                Accepted::Connection(stream, address) => self.admit(stream, address, now),
+                Accepted::Connection(stream, peer) => self.admit(stream, peer, now),
                 Accepted::Aborted => count(&self.shared.counters.accept_errors),
                 Accepted::Nothing => return,
                 Accepted::NoDescriptor => {
@@ -146,7 +144,7 @@ impl Front {
                 }
                 Accepted::Failed(error) => {
                     count(&self.shared.counters.accept_errors);
-                    if let Some(suppressed) = self.log.check(&LogKind::NotAccepted, now) {
+                    if let Some(suppressed) = self.log.check(&FrontLogKind::NotAccepted, now) {
                         log::warn!(
                             "a connection could not be accepted; trying again shortly: {error}{suppressed}"
                         );
@@ -170,7 +168,7 @@ impl Front {
     /// Nothing can be spared: tells one that is waiting, and lets accepting rest.
     fn refuse_one(&mut self, now: Instant) {
         if let Some(listener) = &mut self.listener {
-            if let Some(suppressed) = self.log.check(&LogKind::NoDescriptor, now) {
+            if let Some(suppressed) = self.log.check(&FrontLogKind::NoDescriptor, now) {
                 log::warn!(
                     "no file descriptor is left; raise the limit on open files or lower the limit on connections\
                      {suppressed}"
@@ -180,9 +178,8 @@ impl Front {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, address: SocketAddr, now: Instant) {
+    fn admit(&mut self, stream: ClientStream, peer: IpAddr, now: Instant) {
         count(&self.shared.counters.accepted);
-        let peer = address.ip().to_canonical();
         let trusted = self.shared.limits.trusted_proxies.iter().any(|range| range.contains(peer));
         let sender = (!trusted).then(|| sender_key(peer));
         let refusal = self.find_place(sender, now);
@@ -208,7 +205,7 @@ impl Front {
         None
     }
 
-    fn insert(&mut self, stream: TcpStream, peer: IpAddr, sender: Option<IpAddr>, now: Instant) -> usize {
+    fn insert(&mut self, stream: ClientStream, peer: IpAddr, sender: Option<IpAddr>, now: Instant) -> usize {
         self.next_born += 1;
         self.clients.insert(Client {
             stream,
@@ -216,7 +213,8 @@ impl Front {
             sender,
             born: self.next_born,
             kept: false,
-            phase: Phase::Reading { intake: Intake::new(), paused: false },
+            asked: None,
+            phase: ClientPhase::Reading { intake: Intake::new(), paused: false },
             since: now,
             deadline: deadline_after(now, self.shared.limits.header_timeout),
         })
@@ -238,7 +236,7 @@ impl Front {
     pub(super) fn give_room(&mut self, now: Instant) {
         let mut starved = false;
         for (_, client) in self.clients.iter_mut() {
-            if let Phase::Reading { intake, paused } = &mut client.phase {
+            if let ClientPhase::Reading { intake, paused } = &mut client.phase {
                 *paused = intake.room(&mut self.memory) == 0;
                 starved |= *paused;
             }

@@ -1,6 +1,6 @@
 //! The front: the only part that meets the network. One thread, non-blocking sockets, `poll(2)`.
 //!
-//! A client's connection goes through these phases (see [`clients::Phase`]):
+//! A client's connection goes through these phases (see [`clients::ClientPhase`]):
 //!
 //! ```text
 //! Reading ──► Queued ──► Waiting ──► Writing ──► closed, Lingering, or Reading again (keep-alive)
@@ -10,14 +10,16 @@
 //! ```
 
 mod clients;
-mod handover;
+mod dispatch;
 mod links;
 mod listener;
 mod responding;
 mod run;
+mod socket;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use listener::Listener;
 pub(crate) use responding::MAX_LINGERING;
 pub(crate) use run::Front;
+pub(crate) use socket::ListenSocket;

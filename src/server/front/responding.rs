@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
 use super::super::http_server::count;
-use super::super::intake::{Intake, Refused};
+use super::super::intake::{Intake, RefusedRequest};
 use super::super::reply::{Frame, Rejection};
 use super::super::{Response, reply};
-use super::clients::{AfterResponse, Phase};
+use super::clients::{AfterResponse, ClientPhase};
 use super::run::Front;
 use crate::model::clock::http_now;
 
@@ -31,16 +31,22 @@ const DRAINS_A_ROUND: usize = 4;
 impl Front {
     pub(super) fn refuse(&mut self, id: usize, refusal: Rejection, now: Instant) {
         let refused = match self.clients.get(id).map(|client| &client.phase) {
-            Some(Phase::Reading { intake, .. }) => intake.refused(refusal),
-            Some(Phase::Queued { request, .. }) => Refused { refusal, with_body: !request.is_head_request },
-            Some(Phase::Parked(parked)) => Refused { refusal, with_body: !parked.is_head_request },
-            Some(Phase::Waiting { link }) => Refused { refusal, with_body: !self.serves_head_request(*link) },
+            Some(ClientPhase::Reading { intake, .. }) => intake.refused(refusal),
+            Some(ClientPhase::Queued { request, .. }) => {
+                RefusedRequest { refusal, with_body: !request.is_head_request }
+            }
+            Some(ClientPhase::Parked(parked)) => {
+                RefusedRequest { refusal, with_body: !parked.is_head_request }
+            }
+            Some(ClientPhase::Waiting { link }) => {
+                RefusedRequest { refusal, with_body: !self.serves_head_request(*link) }
+            }
             _ => refusal.into(),
         };
         self.refuse_as(id, refused, now);
     }
 
-    pub(super) fn refuse_as(&mut self, id: usize, refused: Refused, now: Instant) {
+    pub(super) fn refuse_as(&mut self, id: usize, refused: RefusedRequest, now: Instant) {
         count(&self.shared.counters.refused);
         let outgoing = Outgoing::whole(refused.refusal.response(refused.with_body));
         self.begin_response(id, outgoing, AfterResponse::Linger, None, now);
@@ -56,7 +62,7 @@ impl Front {
     ) {
         let bytes = reply::print(response, is_head_request, http_now());
         let Ok(Some(frame)) = reply::frame(&bytes, is_head_request) else {
-            return self.refuse(id, Rejection::Handover, now);
+            return self.refuse(id, Rejection::NotDispatched, now);
         };
         count(&self.shared.counters.responses_at_head);
         self.begin_response(id, Outgoing::response(bytes, frame, true), AfterResponse::Linger, None, now);
@@ -71,14 +77,18 @@ impl Front {
         holds: Option<u64>,
         now: Instant,
     ) {
+        if let Some(client) = self.clients.get_mut(id) {
+            let asked = client.asked.take().map(|asked| *asked);
+            self.shared.note_access(client.peer, asked, outgoing.as_printed());
+        }
         let time = self.shared.limits.write_timeout;
-        self.change_phase(id, Phase::Writing { outgoing, then, holds }, now, time);
+        self.change_phase(id, ClientPhase::Writing { outgoing, then, holds }, now, time);
         self.write(id, now);
     }
 
     pub(super) fn write(&mut self, id: usize, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        let Phase::Writing { outgoing, then, .. } = &mut client.phase else { return };
+        let ClientPhase::Writing { outgoing, then, .. } = &mut client.phase else { return };
         match outgoing.send(&client.stream) {
             Ok(false) => {}
             Ok(true) => {
@@ -97,7 +107,7 @@ impl Front {
         match then {
             AfterResponse::Keep => {
                 client.kept = true;
-                let phase = Phase::Reading { intake: Intake::new(), paused: false };
+                let phase = ClientPhase::Reading { intake: Intake::new(), paused: false };
                 self.change_phase(id, phase, now, self.shared.limits.keep_alive);
             }
             // Closing with bytes unread would reset the connection, and the client might lose the response.
@@ -111,7 +121,7 @@ impl Front {
         if client.stream.shutdown(Shutdown::Write).is_err() {
             return self.close(id);
         }
-        self.change_phase(id, Phase::Lingering { left: LINGER_BYTES }, now, LINGER_TIME);
+        self.change_phase(id, ClientPhase::Lingering { left: LINGER_BYTES }, now, LINGER_TIME);
         self.drain(id);
         if let Some(oldest) = self.clients.oldest_lingering_beyond(MAX_LINGERING) {
             self.close(oldest);
@@ -122,7 +132,7 @@ impl Front {
     pub(super) fn drain(&mut self, id: usize) {
         for _ in 0..DRAINS_A_ROUND {
             let Some(client) = self.clients.get_mut(id) else { return };
-            let Phase::Lingering { left } = &mut client.phase else { return };
+            let ClientPhase::Lingering { left } = &mut client.phase else { return };
             match (&client.stream).read(&mut self.scratch) {
                 Ok(length) if length > 0 && length < *left => *left -= length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -136,30 +146,30 @@ impl Front {
         let Some(client) = self.clients.get(id) else { return };
         let counters = &self.shared.counters;
         match &client.phase {
-            Phase::Reading { intake, .. } if client.kept && intake.is_untouched() => self.close(id),
-            Phase::Reading { paused: true, .. } => self.refuse(id, Rejection::OutOfMemory, now),
-            Phase::Reading { intake, .. } => {
+            ClientPhase::Reading { intake, .. } if client.kept && intake.is_untouched() => self.close(id),
+            ClientPhase::Reading { paused: true, .. } => self.refuse(id, Rejection::OutOfMemory, now),
+            ClientPhase::Reading { intake, .. } => {
                 count(&counters.timed_out);
                 let in_body = intake.is_in_body();
-                self.refuse(id, if in_body { Rejection::BodyTimeout } else { Rejection::HeadTimeout }, now);
+                self.refuse(id, if in_body { Rejection::BodyTimeout } else { Rejection::HeaderTimeout }, now);
             }
-            Phase::Queued { .. } => {
-                count(&counters.handover_failures);
-                self.refuse(id, Rejection::Handover, now);
+            ClientPhase::Queued { .. } => {
+                count(&counters.dispatch_failures);
+                self.refuse(id, Rejection::NotDispatched, now);
             }
-            Phase::Waiting { .. } | Phase::Parked(_) => {
+            ClientPhase::Waiting { .. } | ClientPhase::Parked(_) => {
                 count(&counters.response_timeouts);
                 self.refuse(id, Rejection::ResponseTimeout, now);
             }
-            Phase::Writing { .. } => {
+            ClientPhase::Writing { .. } => {
                 count(&counters.slow_readers);
                 self.close(id);
             }
-            Phase::Lingering { .. } => self.close(id),
+            ClientPhase::Lingering { .. } => self.close(id),
         }
     }
 
-    fn change_phase(&mut self, id: usize, phase: Phase, now: Instant, time: Duration) {
+    fn change_phase(&mut self, id: usize, phase: ClientPhase, now: Instant, time: Duration) {
         let Some(client) = self.clients.get_mut(id) else { return };
         let left = client.enter(phase, now, time);
         self.leave(id, left);
@@ -173,22 +183,22 @@ impl Front {
     }
 
     /// Releases what a phase held.
-    fn leave(&mut self, id: usize, phase: Phase) {
+    fn leave(&mut self, id: usize, phase: ClientPhase) {
         match phase {
-            Phase::Reading { intake, .. } => self.memory.release(intake.charged()),
-            Phase::Queued { charged, .. } => {
+            ClientPhase::Reading { intake, .. } => self.memory.release(intake.charged()),
+            ClientPhase::Queued { charged, .. } => {
                 self.memory.release(charged);
                 self.queue.retain(|queued| *queued != id);
             }
-            Phase::Waiting { link } => self.forget_client(link, id),
-            Phase::Parked(parked) => {
+            ClientPhase::Waiting { link } => self.forget_client(link, id),
+            ClientPhase::Parked(parked) => {
                 if self.parked.remove(&parked.arrival).is_some() {
                     self.shared.parked.abandon(parked.arrival);
                 }
                 self.memory.release(parked.charged);
             }
-            Phase::Writing { holds: Some(arrival), .. } => self.shared.response_memory.release(arrival),
-            Phase::Writing { holds: None, .. } | Phase::Lingering { .. } => {}
+            ClientPhase::Writing { holds: Some(arrival), .. } => self.shared.response_memory.release(arrival),
+            ClientPhase::Writing { holds: None, .. } | ClientPhase::Lingering { .. } => {}
         }
     }
 }
@@ -238,6 +248,11 @@ impl Outgoing {
             sent: 0,
             flags: SendFlags::NOSIGNAL,
         }
+    }
+
+    /// A response as it was printed.
+    fn as_printed(&self) -> &[u8] {
+        &self.first
     }
 
     /// Sends as much as the socket takes. True when everything is sent.

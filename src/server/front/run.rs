@@ -1,7 +1,6 @@
 //! The loop: waits for sockets and deadlines, and passes each on to the part that it concerns.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -13,9 +12,10 @@ use super::super::HeadCheck;
 use super::super::memory::Memory;
 use super::super::reply::Rejection;
 use super::super::server_state::ServerState;
-use super::clients::{Clients, Phase};
-use super::links::Links;
+use super::clients::{Client, ClientPhase, Clients};
+use super::links::BackendConnections;
 use super::listener::Listener;
+use super::socket::ListenSocket;
 use crate::model::log_throttle::LogThrottle;
 
 /// Bytes that are read at a time at most.
@@ -28,7 +28,7 @@ pub(crate) struct Front {
     /// Gone when no further connections are wanted.
     pub(super) listener: Option<Listener>,
     pub(super) clients: Clients,
-    pub(super) links: Links,
+    pub(super) links: BackendConnections,
     /// Clients with a complete request, in the order in which the requests were complete.
     pub(super) queue: VecDeque<usize>,
     /// Clients whose requests are parked, by the number of the request.
@@ -47,15 +47,16 @@ pub(crate) struct Front {
     pub(super) accepting_rests_while_proving: bool,
     pub(super) scratch: Vec<u8>,
     /// For lines that clients can cause.
-    pub(super) log: LogThrottle<LogKind>,
+    pub(super) log: LogThrottle<FrontLogKind>,
     ending: bool,
 }
 
 /// Kinds of log lines that clients can cause without end; each is written once a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum LogKind {
+pub(super) enum FrontLogKind {
     NotAccepted,
     NoDescriptor,
+    NoThread,
     NotHandedOver,
 }
 
@@ -69,7 +70,7 @@ enum Waited {
 
 /// What is ready.
 #[derive(Default)]
-struct Ready {
+struct ReadySockets {
     waker: bool,
     links: Vec<usize>,
     /// By `born`, which is the best guess at the order in which requests that were found complete together were in fact
@@ -86,7 +87,7 @@ impl Front {
             head_check,
             listener: Some(listener),
             clients: Clients::default(),
-            links: Links::default(),
+            links: BackendConnections::default(),
             queue: VecDeque::new(),
             parked: HashMap::new(),
             starves_until: None,
@@ -124,13 +125,26 @@ impl Front {
     }
 
     fn obey(&mut self, now: Instant) {
-        if self.shared.closed.load(Acquire) {
-            self.listener = None;
+        if self.shared.closed.load(Acquire) && self.listener.take().is_some() {
+            self.close_idle();
         }
         if self.shared.ends_at().is_some() && !self.ending {
             self.ending = true;
             self.close_incomplete_requests(now);
         }
+    }
+
+    /// Closes connections that have had a response and say nothing. Those whose next request is there are served.
+    fn close_idle(&mut self) {
+        let is_idle = |client: &Client| match &client.phase {
+            ClientPhase::Reading { intake, .. } => {
+                client.kept && intake.is_untouched() && rustix::io::ioctl_fionread(&client.stream) == Ok(0)
+            }
+            _ => false,
+        };
+        let idle: Vec<usize> =
+            self.clients.iter().filter(|(_, client)| is_idle(client)).map(|(id, _)| id).collect();
+        idle.into_iter().for_each(|id| self.close(id));
     }
 
     /// Nobody will wait any longer for those that have not said what they want.
@@ -139,7 +153,7 @@ impl Front {
             .clients
             .iter()
             .filter_map(|(id, client)| match &client.phase {
-                Phase::Reading { intake, .. } => Some((id, intake.is_untouched())),
+                ClientPhase::Reading { intake, .. } => Some((id, intake.is_untouched())),
                 _ => None,
             })
             .collect();
@@ -150,10 +164,13 @@ impl Front {
 
     fn is_over(&self, now: Instant) -> bool {
         let Some(latest) = self.shared.ends_at() else { return false };
-        let at_work = |phase: &Phase| {
+        let at_work = |phase: &ClientPhase| {
             matches!(
                 phase,
-                Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Parked(_) | Phase::Writing { .. }
+                ClientPhase::Queued { .. }
+                    | ClientPhase::Waiting { .. }
+                    | ClientPhase::Parked(_)
+                    | ClientPhase::Writing { .. }
             )
         };
         now >= latest || !self.clients.iter().any(|(_, client)| at_work(&client.phase))
@@ -174,7 +191,7 @@ impl Front {
     }
 
     /// Waits until something is ready or a deadline passes.
-    fn wait(&self, now: Instant) -> Ready {
+    fn wait(&self, now: Instant) -> ReadySockets {
         let mut waited = vec![Waited::Waker];
         let mut sockets = vec![PollFd::from_borrowed_fd(self.shared.waker.as_fd(), PollFlags::IN)];
         for (id, link) in self.links.iter() {
@@ -195,15 +212,15 @@ impl Front {
         let timeout = self.next_deadline(now).map(|deadline| deadline.saturating_duration_since(now));
         match poll(&mut sockets, timeout.map(to_timespec).as_ref()) {
             Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ready::default(),
+            Err(rustix::io::Errno::INTR) => return ReadySockets::default(),
             Err(error) => {
                 // The system is out of memory. Nothing here can change that; wait before asking again.
                 log::error!("waiting for sockets failed: {error}");
                 std::thread::sleep(Duration::from_millis(10));
-                return Ready::default();
+                return ReadySockets::default();
             }
         }
-        let mut ready = Ready::default();
+        let mut ready = ReadySockets::default();
         for (waited, _) in waited.iter().zip(&sockets).filter(|(_, socket)| !socket.revents().is_empty()) {
             match *waited {
                 Waited::Waker => ready.waker = true,
@@ -219,13 +236,13 @@ impl Front {
     }
 
     /// The listener, when connections may be accepted.
-    fn open_listener(&self, now: Instant) -> Option<&TcpListener> {
+    fn open_listener(&self, now: Instant) -> Option<&ListenSocket> {
         let rests = self.accepting_rests_while_proving && self.links.is_proving();
         self.listener.as_ref().filter(|_| !rests).and_then(|listener| listener.open_listener(now))
     }
 
     /// Responses first, because they make room; new connections last.
-    fn serve(&mut self, ready: Ready, now: Instant) {
+    fn serve(&mut self, ready: ReadySockets, now: Instant) {
         if ready.waker {
             self.shared.waker.clear();
         }
@@ -244,12 +261,12 @@ impl Front {
 
     fn serve_client(&mut self, id: usize, now: Instant) {
         match self.clients.get(id).map(|client| &client.phase) {
-            Some(Phase::Reading { .. }) => self.read(id, now),
-            Some(Phase::Writing { .. }) => self.write(id, now),
-            Some(Phase::Lingering { .. }) => self.drain(id),
+            Some(ClientPhase::Reading { .. }) => self.read(id, now),
+            Some(ClientPhase::Writing { .. }) => self.write(id, now),
+            Some(ClientPhase::Lingering { .. }) => self.drain(id),
             // It has left: what is waited for is nothing else.
-            Some(Phase::Parked(_)) => self.close(id),
-            Some(Phase::Queued { .. } | Phase::Waiting { .. }) | None => {}
+            Some(ClientPhase::Parked(_)) => self.close(id),
+            Some(ClientPhase::Queued { .. } | ClientPhase::Waiting { .. }) | None => {}
         }
     }
 
@@ -272,6 +289,9 @@ impl Front {
         let counters = &self.shared.counters;
         let waiting = self.clients.iter().filter(|(_, client)| client.is_waiting()).count();
         counters.connections.store(self.clients.count() as u64, Relaxed);
+        if self.listener.is_none() && self.clients.count() == 0 {
+            self.shared.drained.store(true, Release);
+        }
         counters.in_flight.store(waiting as u64, Relaxed);
         counters.private_connections.store(self.links.count() as u64, Relaxed);
         counters.body_memory_used.store(self.memory.used(), Relaxed);

@@ -14,8 +14,8 @@ use super::super::http_thread;
 use super::super::server_state::ServerState;
 use super::super::wire::Token;
 use super::super::{HeadDecision, IncomingRequest, Response, ServerLimits};
-use super::links::LinkState;
-use super::{Front, Listener};
+use super::links::BackendState;
+use super::{Front, ListenSocket, Listener};
 use crate::net::waker::Waker;
 
 /// A server whose front is turned by hand. The thread behind tiny_http runs only when it is started.
@@ -39,7 +39,7 @@ impl Bench {
         let front = Front::new(
             shared.clone(),
             Arc::new(|_, _| HeadDecision::Read { max_body_bytes: 1 << 20 }),
-            Listener::new(listener).unwrap(),
+            Listener::new(ListenSocket::Tcp(listener)).unwrap(),
         );
         Bench { front, shared, address, private_listener, thread: None }
     }
@@ -168,7 +168,7 @@ fn a_request_whose_connection_dies_before_the_handler_has_it_holds_up_no_other()
         .front
         .links
         .iter()
-        .find(|(_, link)| matches!(&link.state, LinkState::Busy(job) if job.arrival == 1));
+        .find(|(_, link)| matches!(&link.state, BackendState::Busy(job) if job.arrival == 1));
     first.unwrap().1.stream.shutdown(Shutdown::Both).unwrap();
     drop(sequence);
     // Whether the handler has got it by now is a race; what matters is that both ways end well.

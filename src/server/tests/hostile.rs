@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::*;
 use crate::server::{Response, ServerLimits};
 use crate::test_support::own_process::{is_alone, test_in_a_child};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
 fn four_hundred_slow_connections_do_not_delay_others() {

@@ -75,7 +75,7 @@ fn a_body_that_never_ends_is_cut_off() {
 fn a_head_that_does_not_come_in_time_is_refused() {
     let server = start(ServerLimits { header_timeout: SHORT, ..ServerLimits::default() }, describe);
     for bytes in [&b""[..], b"GET / HTTP/1.1\r\nHost: a\r\n"] {
-        refused(&exchange(server.local_addr(), bytes), (408, "head_timeout"));
+        refused(&exchange(server.local_addr(), bytes), (408, "header_timeout"));
     }
     // Bytes that come one by one do not buy more time.
     let mut stream = connect(server.local_addr());
@@ -195,7 +195,7 @@ fn a_handler_that_does_not_return_costs_its_successors_and_they_are_not_handled_
     assert_eq!(status(&blocked.join().unwrap()), 200);
     assert_eq!(status(&get(address, "/next")), 200);
     assert_eq!(has_entered.recv_timeout(PATIENCE).unwrap(), "/next");
-    assert_eq!(server.stats().handover_failures, 1);
+    assert_eq!(server.stats().dispatch_failures, 1);
 }
 
 #[test]

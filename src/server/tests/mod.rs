@@ -4,6 +4,8 @@ mod basics;
 mod hostile;
 mod limits;
 mod load;
+#[cfg(feature = "cluster")]
+mod moved;
 mod order;
 mod parked;
 mod smuggling;

@@ -31,7 +31,7 @@ const REQUEST_LINES: &[Row] = &[
 ];
 
 const TARGETS: &[Row] = &[
-    ("absolute form of another host", b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_host"),
+    ("absolute form without a host", b"GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"),
     ("absolute form of another scheme", b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target"),
     (
         "absolute form with user information",

@@ -7,15 +7,17 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::fault::{fault, rejection};
+use super::identity::{Identity, Watch};
 use super::maintenance::{self, Effort};
-use super::open::{Durability, Identity, SqliteOptions, open};
+use super::open::{Durability, SqliteOptions, open};
 use super::reserve::Reserve;
 use super::write::{Numbers, Writer};
 use super::{load, read};
+use crate::net::channel_response::ChannelResponse;
 use crate::store::{
-    DedupeId, Entry, Loaded, Maintenance, MessageFilter, MessageId, MessageRecord, MessageSummary, Opener,
-    PruneStats, ReplyFilter, ReplyId, ReplyRecord, ReplySummary, Retention, Store, StoreError, StoreUsage,
-    StoredResponse,
+    ChannelKey, DedupeId, Loaded, LoadedChannel, Maintenance, MessageFilter, MessageId, MessageRecord,
+    MessageSummary, NumberedBatch, Opener, PruneStats, ReplyFilter, ReplyId, ReplyRecord, ReplySummary,
+    Retention, Store, StoreError, StoreUsage,
 };
 
 /// A store in one SQLite file.
@@ -27,9 +29,11 @@ pub struct SqliteStore {
     path: PathBuf,
     numbers: Option<Numbers>,
     durability: Durability,
-    identity: Identity,
-    /// What the next opening must find; none for a file that is opened once.
-    next: Option<Arc<Mutex<Option<Identity>>>>,
+    watch: Watch,
+    /// The number of the last batch that was kept.
+    kept: u64,
+    /// Where the end of the connection says what the next opening must find; none for a file that is opened once.
+    next: Option<Next>,
     reserve: Reserve,
     /// The disk is full, or the database as large as it may be: what is stored should leave.
     low: bool,
@@ -37,6 +41,20 @@ pub struct SqliteStore {
     syncs: u64,
     /// Something has failed: this connection writes nothing any more.
     broken: bool,
+}
+
+/// What the next opening must find; none before the first. Each opening and each end of a connection stores it; one connection is open
+/// at a time, so the lock is for the type alone.
+type Next = Arc<Mutex<Option<Left>>>;
+
+/// What a connection leaves.
+#[derive(Clone)]
+struct Left {
+    identity: Identity,
+    /// The number of the last batch that was kept.
+    kept: u64,
+    /// The file that another program has overwritten: it is opened no more.
+    overwritten: Option<PathBuf>,
 }
 
 impl SqliteStore {
@@ -57,7 +75,8 @@ impl SqliteStore {
     pub fn open_with(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
         let conn = open(&path, options)?;
-        let identity = Identity::of(&path)?;
+        let watch = Watch::of(&conn, &path)?;
+        let kept = load::last_number(&conn).map_err(|error| fault(&path, &error))?;
         let reserve = Reserve::beside(&path, options.reserve_bytes);
         let durability = options.durability;
         let mut store = Self {
@@ -65,7 +84,8 @@ impl SqliteStore {
             path,
             numbers: None,
             durability,
-            identity,
+            watch,
+            kept,
             next: None,
             reserve,
             low: false,
@@ -77,10 +97,13 @@ impl SqliteStore {
     }
 
     /// Opens a file that was opened before, if it is still the same.
-    fn open_again(path: &Path, options: &SqliteOptions, before: &Identity) -> Result<Self, StoreError> {
-        before.check(path)?;
-        let store = Self::open_with(path, options)?;
-        store.identity.check(path)?;
+    fn open_again(path: &Path, options: &SqliteOptions, before: Left) -> Result<Self, StoreError> {
+        if let Some(path) = before.overwritten {
+            return Err(StoreError::Overwritten { path });
+        }
+        before.identity.check_closed(path, before.kept)?;
+        let mut store = Self::open_with(path, options)?;
+        store.watch.check(&store.conn, path)?;
         Ok(store)
     }
 
@@ -88,15 +111,15 @@ impl SqliteStore {
     /// each time: another one, or none, holds less than what was promised.
     pub fn opener(path: impl Into<PathBuf>, options: SqliteOptions) -> Opener {
         let path = path.into();
-        // Behind a lock because a store that is closed says what it leaves; nobody else opens the file meanwhile.
-        let next: Arc<Mutex<Option<Identity>>> = Arc::default();
+        let next = Next::default();
         Box::new(move || {
-            let before = *next.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut store = match &before {
-                Some(identity) => Self::open_again(&path, &options, identity)?,
+            let before = next.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let mut store = match before {
+                Some(before) => Self::open_again(&path, &options, before)?,
                 None => Self::open_with(&path, &options)?,
             };
-            *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(store.identity);
+            let left = Left { identity: store.watch.identity(), kept: store.kept, overwritten: None };
+            *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
             store.next = Some(Arc::clone(&next));
             Ok(Box::new(store))
         })
@@ -110,10 +133,7 @@ impl SqliteStore {
         if self.broken {
             return Err(StoreError::Broken);
         }
-        if let Err(replaced) = self.identity.check(&self.path) {
-            self.leave_files_alone();
-            return Err(replaced);
-        }
+        self.check_files()?;
         let result = self.transact(work);
         if result.is_err() {
             // What was numbered may have been rolled back.
@@ -123,6 +143,27 @@ impl SqliteStore {
             WriteError::Rejected { batch, reason } => StoreError::Rejected { batch, reason },
             WriteError::Sqlite(error) => self.failed(&error),
         })
+    }
+
+    /// Whether the files are still those that were opened.
+    fn check_files(&mut self) -> Result<(), StoreError> {
+        let result = self.watch.check(&self.conn, &self.path);
+        if let Err(error) = &result {
+            self.leave_files_alone();
+            self.change_next(|left| {
+                if let StoreError::Overwritten { path } = error {
+                    left.overwritten = Some(path.clone());
+                }
+            });
+        }
+        result
+    }
+
+    fn change_next(&self, change: impl FnOnce(&mut Left)) {
+        let Some(next) = &self.next else { return };
+        if let Some(left) = next.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            change(left);
+        }
     }
 
     fn transact<T>(
@@ -145,11 +186,15 @@ impl SqliteStore {
         };
         self.numbers = Some(writer.into_numbers());
         transaction.commit()?;
+        self.watch.committed(&self.path);
         self.syncs += u64::from(self.durability == Durability::Full);
         Ok(result)
     }
 
-    fn read<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         if self.broken {
             return Err(StoreError::Broken);
         }
@@ -187,10 +232,14 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        // Closing a sound connection removes the log.
-        if let Some(next) = self.next.as_ref().filter(|_| !self.broken) {
-            *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.identity.without_log());
-        }
+        let (kept, broken) = (self.kept, self.broken);
+        self.change_next(|left| {
+            left.kept = kept;
+            if !broken {
+                // Closing a sound connection removes the log.
+                left.identity = left.identity.without_log();
+            }
+        });
     }
 }
 
@@ -214,7 +263,7 @@ impl From<rusqlite::Error> for WriteError {
 }
 
 impl Store for SqliteStore {
-    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn commit(&mut self, entries: &[NumberedBatch]) -> Result<(), StoreError> {
         for (index, entry) in entries.iter().enumerate() {
             entry.batch.check(index)?;
         }
@@ -229,11 +278,17 @@ impl Store for SqliteStore {
                 Some(last) => Ok(writer.put_number(last.number)?),
                 None => Ok(()),
             }
-        })
+        })?;
+        self.kept = entries.last().map_or(self.kept, |last| last.number);
+        Ok(())
     }
 
     fn last_number(&mut self) -> Result<u64, StoreError> {
         self.read(load::last_number)
+    }
+
+    fn load_channel(&mut self, channel: &ChannelKey, now_ms: u64) -> Result<LoadedChannel, StoreError> {
+        self.read(|conn| load::load_channel(conn, channel, now_ms))
     }
 
     fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError> {
@@ -260,7 +315,7 @@ impl Store for SqliteStore {
         self.read(|conn| read::replies(conn, filter))
     }
 
-    fn stored_response(&mut self, id: DedupeId) -> Result<Option<StoredResponse>, StoreError> {
+    fn stored_response(&mut self, id: DedupeId) -> Result<Option<Arc<ChannelResponse>>, StoreError> {
         self.read(|conn| read::stored_response(conn, id))
     }
 
@@ -270,16 +325,26 @@ impl Store for SqliteStore {
 
     fn prune(&mut self, retention: &Retention, now_ms: u64) -> Result<PruneStats, StoreError> {
         let forget = self.read(|conn| maintenance::choose_all(conn, retention, now_ms))?;
-        if !forget.is_empty() {
+        let stats = forget.count();
+        if !stats.is_empty() {
             self.write(|writer| Ok(writer.forget(&forget, now_ms)?))?;
         }
-        Ok(forget.count())
+        Ok(stats)
     }
 
     fn maintain(&mut self, moment: Maintenance) -> Result<(), StoreError> {
+        if moment == Maintenance::Idle && !self.broken {
+            // Room in a directory that is gone tells nothing about the disk.
+            self.check_files()?;
+        }
         let log = super::open::log_path(&self.path);
         let effort = Effort { low: self.low, reserve_bytes: self.reserve.bytes() };
-        self.syncs += self.read(|conn| maintenance::maintain(conn, &log, moment, effort))?;
+        let syncs = self.read(|conn| maintenance::maintain(conn, &log, moment, effort))?;
+        self.syncs += syncs;
+        if syncs > 0 || moment == Maintenance::Idle {
+            let moved = self.watch.moved(&self.conn, &self.path);
+            moved.inspect_err(|_| self.leave_files_alone())?;
+        }
         if moment == Maintenance::Idle { self.look_for_room() } else { Ok(()) }
     }
 

@@ -8,42 +8,56 @@ use rusqlite::{Connection, Error, Row};
 use super::read::{all_once, ask, each_once, has_flag, number, shared};
 use super::write::{IN_FLIGHT, UNCERTAIN, last_id};
 use crate::store::{
-    ChannelKey, DedupeId, DedupeKey, DedupeRecord, LastIds, Loaded, LoadedChannel, MessageId, PairedIdentity,
-    PairingLock, PairingRequest, PairingState, PendingMessage, PendingReply, ReplyId, TimerRecord,
+    ChannelKey, DedupeId, DedupeRecord, LastIds, Loaded, LoadedChannel, MessageId, PairedIdentity,
+    PairingLock, PairingRequest, PairingState, PendingMessage, PendingReply, ReplyId, StoredDedupeKey,
+    TimerRecord,
 };
 
 pub(super) fn load(conn: &Connection, now_ms: u64) -> rusqlite::Result<Loaded> {
     // One transaction, so that all of it is of one moment.
     let moment = conn.unchecked_transaction()?;
-    let names = Names::read(&moment)?;
+    let names = ChannelNames::read(&moment)?;
     let loaded = Loaded {
         last_ids: last_ids(&moment)?,
-        channels: channels(&moment, &names)?,
+        channels: channels(&moment, &names, "true", now_ms)?,
         messages: messages(&moment, &names)?,
-        replies: replies(&moment, &names)?,
-        dedupe_keys: dedupe_keys(&moment, &names, now_ms)?,
         pairing: pairing(&moment, &names)?,
     };
     moment.finish()?;
     Ok(loaded)
 }
 
+pub(super) fn load_channel(
+    conn: &Connection,
+    channel: &ChannelKey,
+    now_ms: u64,
+) -> rusqlite::Result<LoadedChannel> {
+    let moment = conn.unchecked_transaction()?;
+    let names = ChannelNames::read(&moment)?;
+    let loaded = match names.number_of(channel) {
+        Some(number) => channels(&moment, &names, &format!("channel = {number}"), now_ms)?.remove(channel),
+        None => None,
+    };
+    moment.finish()?;
+    Ok(loaded.unwrap_or_default())
+}
+
 /// The number of the last batch.
 pub(super) fn last_number(conn: &Connection) -> rusqlite::Result<u64> {
-    ask(conn, "SELECT coalesce((SELECT value FROM meta WHERE name = 'last_batch'), 0)", &[])
+    ask(conn, "SELECT coalesce((SELECT value FROM meta WHERE name = 'last_batch'), 0)", [])
         .map(i64::unsigned_abs)
 }
 
 /// The largest ids: of what is there, or of what was there.
 fn last_ids(conn: &Connection) -> rusqlite::Result<LastIds> {
-    let of = |kind| ask(conn, &format!("SELECT {}", last_id(kind)), &[]).map(i64::unsigned_abs);
+    let of = |kind| ask(conn, &format!("SELECT {}", last_id(kind)), []).map(i64::unsigned_abs);
     Ok(LastIds { message: of("message")?, reply: of("reply")?, dedupe_key: of("dedupe_key")? })
 }
 
 /// The channels' names by number: one for all records of a channel, of which there may be many.
-struct Names(HashMap<i64, ChannelKey>);
+struct ChannelNames(HashMap<i64, ChannelKey>);
 
-impl Names {
+impl ChannelNames {
     fn read(conn: &Connection) -> rusqlite::Result<Self> {
         let names =
             all_once(conn, "SELECT id, name FROM channel", |row| Ok((row.get("id")?, shared(row, "name")?)))?;
@@ -55,17 +69,29 @@ impl Names {
         let id: i64 = row.get("channel")?;
         self.0.get(&id).map(Arc::clone).ok_or(Error::IntegralValueOutOfRange(0, id))
     }
+
+    fn number_of(&self, channel: &ChannelKey) -> Option<i64> {
+        self.0.iter().find(|(_, name)| *name == channel).map(|(number, _)| *number)
+    }
 }
 
-fn channels(conn: &Connection, names: &Names) -> rusqlite::Result<BTreeMap<ChannelKey, LoadedChannel>> {
+/// What there is of the channels that `which` selects, a condition in SQL.
+fn channels(
+    conn: &Connection,
+    names: &ChannelNames,
+    which: &str,
+    now_ms: u64,
+) -> rusqlite::Result<BTreeMap<ChannelKey, LoadedChannel>> {
     let mut channels: BTreeMap<ChannelKey, LoadedChannel> = BTreeMap::new();
-    each_once(conn, "SELECT channel, path, content FROM file", &mut |row| {
+    each_once(conn, &format!("SELECT channel, path, content FROM file WHERE {which}"), |row| {
         let files = &mut channels.entry(names.of(row)?).or_default().files;
         files.insert(shared(row, "path")?, shared(row, "content")?);
         Ok(())
     })?;
-    let timers = "SELECT channel, name, set_ms, due_ms, payload FROM timer ORDER BY channel, name";
-    each_once(conn, timers, &mut |row| {
+    let timers = format!(
+        "SELECT channel, name, set_ms, due_ms, payload FROM timer WHERE {which} ORDER BY channel, name"
+    );
+    each_once(conn, &timers, |row| {
         channels.entry(names.of(row)?).or_default().timers.push(TimerRecord {
             name: shared(row, "name")?,
             set_ms: number(row, "set_ms")?,
@@ -74,10 +100,16 @@ fn channels(conn: &Connection, names: &Names) -> rusqlite::Result<BTreeMap<Chann
         });
         Ok(())
     })?;
+    for reply in replies(conn, names, which)? {
+        channels.entry(reply.channel.clone()).or_default().replies.push(reply);
+    }
+    for key in dedupe_keys(conn, names, which, now_ms)? {
+        channels.entry(key.channel.clone()).or_default().dedupe_keys.push(key);
+    }
     Ok(channels)
 }
 
-fn messages(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingMessage>> {
+fn messages(conn: &Connection, names: &ChannelNames) -> rusqlite::Result<Vec<PendingMessage>> {
     all_once(
         conn,
         "SELECT delivery.id, channel, conversation, bytes, attempt, received_ms
@@ -95,11 +127,13 @@ fn messages(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingMes
     )
 }
 
-fn replies(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingReply>> {
+fn replies(conn: &Connection, names: &ChannelNames, which: &str) -> rusqlite::Result<Vec<PendingReply>> {
     all_once(
         conn,
-        "SELECT outbox.id, channel, conversation, bytes, attempts, traps, flags, since_ms, next_ms
-         FROM outbox JOIN reply USING (id) WHERE state = 0 ORDER BY outbox.id",
+        &format!(
+            "SELECT outbox.id, channel, conversation, bytes, attempts, traps, flags, since_ms, next_ms
+             FROM outbox JOIN reply USING (id) WHERE state = 0 AND {which} ORDER BY outbox.id"
+        ),
         |row| {
             Ok(PendingReply {
                 id: ReplyId(number(row, "id")?),
@@ -116,11 +150,17 @@ fn replies(conn: &Connection, names: &Names) -> rusqlite::Result<Vec<PendingRepl
     )
 }
 
-fn dedupe_keys(conn: &Connection, names: &Names, now_ms: u64) -> rusqlite::Result<Vec<DedupeRecord>> {
-    let all_keys = "SELECT id, channel, at_ms, expires_ms, key FROM dedupe_key ORDER BY id DESC";
-    let mut known: HashSet<(ChannelKey, DedupeKey)> = HashSet::new();
+fn dedupe_keys(
+    conn: &Connection,
+    names: &ChannelNames,
+    which: &str,
+    now_ms: u64,
+) -> rusqlite::Result<Vec<DedupeRecord>> {
+    let all_keys =
+        format!("SELECT id, channel, at_ms, expires_ms, key FROM dedupe_key WHERE {which} ORDER BY id DESC");
+    let mut known: HashSet<(ChannelKey, StoredDedupeKey)> = HashSet::new();
     let mut newest_first = Vec::new();
-    each_once(conn, all_keys, &mut |row| {
+    each_once(conn, &all_keys, |row| {
         let record = DedupeRecord {
             id: DedupeId(number(row, "id")?),
             channel: names.of(row)?,
@@ -138,7 +178,7 @@ fn dedupe_keys(conn: &Connection, names: &Names, now_ms: u64) -> rusqlite::Resul
     Ok(newest_first)
 }
 
-fn pairing(conn: &Connection, names: &Names) -> rusqlite::Result<PairingState> {
+fn pairing(conn: &Connection, names: &ChannelNames) -> rusqlite::Result<PairingState> {
     // By the channels' names, since their numbers are in the order in which they came.
     let requests =
         "SELECT * FROM pairing_request LEFT JOIN channel ON id = channel ORDER BY name, external_id";

@@ -7,24 +7,25 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
-use super::read::{all, ask, each, each_once, number};
+use super::read::{all, ask, each_once, number};
 use super::write::{delivery_state, int, outbox_state};
-use crate::store::retention::{CompletedRecord, ROUND, choose};
+use crate::store::retention::{CompletedRecord, ROUND, choose, forgotten_steps};
+use crate::store::trace::MAX_STEPS;
 use crate::store::{Maintenance, PruneStats, Retention, StoreUsage};
 
 /// So many pages in the log are moved to the database even when there is much to do. It bounds the log, and is enough that
 /// a page which changes with every message is written to the database once in many.
-const BUSY_PAGES: i64 = 2000;
+const BUSY_PAGES: i64 = 8000;
 
 /// A log of this size is emptied and cut off when there is nothing to do. Less is left alone: a host with little traffic
 /// would wear its flash for nothing.
 const QUIET_LOG_BYTES: u64 = 1 << 20;
 
 /// Free pages are returned to the file system when they are a quarter of the file and more than this; others are used again soon.
-const FREE_PAGES: i64 = 256;
+const FREE_PAGES: i64 = 1024;
 
 /// How many pages one round of vacuum moves.
-const VACUUM_PAGES: i64 = 256;
+const VACUUM_PAGES: i64 = 1024;
 
 /// What one round of pruning forgets.
 pub(super) struct Forget {
@@ -32,19 +33,14 @@ pub(super) struct Forget {
     pub(super) replies: Vec<u64>,
     pub(super) dedupe_keys: Vec<u64>,
     pub(super) transcripts: Vec<u64>,
+    /// The last of the steps that are forgotten.
+    pub(super) last_step: Option<u64>,
+    steps: u64,
     pairing: u64,
     more: bool,
 }
 
 impl Forget {
-    pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-            && self.replies.is_empty()
-            && self.dedupe_keys.is_empty()
-            && self.pairing == 0
-            && self.transcripts.is_empty()
-    }
-
     pub(super) fn count(&self) -> PruneStats {
         PruneStats {
             messages: self.messages.len() as u64,
@@ -52,6 +48,7 @@ impl Forget {
             dedupe_keys: self.dedupe_keys.len() as u64,
             pairing: self.pairing,
             transcripts: self.transcripts.len() as u64,
+            steps: self.steps,
             more: self.more,
         }
     }
@@ -77,10 +74,29 @@ pub(super) fn choose_all(conn: &Connection, retention: &Retention, now_ms: u64) 
     let (messages, more_messages) = choose(messages, retention, now_ms);
     let (replies, more_replies) = choose(replies, retention, now_ms);
     let (dedupe_keys, more_keys) = dedupe_keys(conn, retention, now_ms)?;
+    let (last_step, steps, more_steps) = steps(conn, retention, now_ms)?;
     let expired = "SELECT count(*) FROM pairing_request WHERE expires_ms <= ?1";
     let pairing = ask(conn, expired, params![int(now_ms)])?;
-    let more = more_messages || more_replies || more_keys || more_transcripts;
-    Ok(Forget { messages, replies, dedupe_keys, transcripts, pairing: pairing.unsigned_abs(), more })
+    let more = more_messages || more_replies || more_keys || more_transcripts || more_steps;
+    let pairing = pairing.unsigned_abs();
+    Ok(Forget { messages, replies, dedupe_keys, transcripts, last_step, steps, pairing, more })
+}
+
+/// The last of the steps to be forgotten, how many they are, and whether there are more.
+fn steps(
+    conn: &Connection,
+    retention: &Retention,
+    now_ms: u64,
+) -> rusqlite::Result<(Option<u64>, u64, bool)> {
+    // Ids have no gaps but at the beginning, so nothing needs to be counted.
+    let count = ask(conn, "SELECT coalesce(max(id) - min(id) + 1, 0) FROM step", [])?.unsigned_abs();
+    let oldest = "SELECT id, at_ms FROM step ORDER BY id LIMIT ?1";
+    let oldest =
+        all(conn, oldest, params![ROUND as i64 + 1], |row| Ok((number(row, "id")?, number(row, "at_ms")?)))?;
+    let times = oldest.iter().map(|(_, at_ms)| *at_ms);
+    let (over, more) = forgotten_steps(times, count, MAX_STEPS, retention, now_ms);
+    let last = over.checked_sub(1).and_then(|last| oldest.get(last)).map(|(id, _)| *id);
+    Ok((last, over as u64, more))
 }
 
 fn completed(conn: &Connection, sql: &str, parameter: i64) -> rusqlite::Result<Vec<CompletedRecord>> {
@@ -99,7 +115,7 @@ fn dedupe_keys(conn: &Connection, retention: &Retention, now_ms: u64) -> rusqlit
     let newest_first = "SELECT id, channel, expires_ms FROM dedupe_key ORDER BY id DESC";
     let mut kept: HashMap<i64, u64> = HashMap::new();
     let mut chosen = Vec::new();
-    each(conn, newest_first, &[], &mut |row| {
+    each_once(conn, newest_first, |row| {
         let count = kept.entry(row.get("channel")?).or_default();
         if number(row, "expires_ms")? <= now_ms || *count >= retention.max_dedupe_keys {
             chosen.push(number(row, "id")?);
@@ -115,7 +131,7 @@ fn dedupe_keys(conn: &Connection, retention: &Retention, now_ms: u64) -> rusqlit
 }
 
 /// Fewer pages than this that the database may still take are too few for what is new.
-pub(super) const FEW_PAGES: i64 = 64;
+pub(super) const FEW_PAGES: i64 = 256;
 
 /// How room is dealt with.
 #[derive(Clone, Copy)]
@@ -128,8 +144,8 @@ pub(super) struct Effort {
 
 /// Pages that the database may still take: free ones, and those that it may grow by.
 pub(super) fn pages_left(conn: &Connection) -> rusqlite::Result<i64> {
-    let free = ask(conn, "PRAGMA freelist_count", &[])?;
-    let (most, pages) = (ask(conn, "PRAGMA max_page_count", &[])?, ask(conn, "PRAGMA page_count", &[])?);
+    let free = ask(conn, "PRAGMA freelist_count", [])?;
+    let (most, pages) = (ask(conn, "PRAGMA max_page_count", [])?, ask(conn, "PRAGMA page_count", [])?);
     Ok(most - pages + free)
 }
 
@@ -138,7 +154,7 @@ fn busy_pages(conn: &Connection, effort: Effort) -> rusqlite::Result<i64> {
     if effort.low {
         return Ok(FEW_PAGES);
     }
-    let half = int(effort.reserve_bytes / 2) / ask(conn, "PRAGMA page_size", &[])?.max(1);
+    let half = int(effort.reserve_bytes / 2) / ask(conn, "PRAGMA page_size", [])?.max(1);
     Ok(if effort.reserve_bytes == 0 { BUSY_PAGES } else { half.clamp(FEW_PAGES, BUSY_PAGES) })
 }
 
@@ -180,20 +196,20 @@ fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<u64> {
 }
 
 fn vacuum(conn: &Connection, low: bool) -> rusqlite::Result<()> {
-    let (pages, free) = (ask(conn, "PRAGMA page_count", &[])?, ask(conn, "PRAGMA freelist_count", &[])?);
+    let (pages, free) = (ask(conn, "PRAGMA page_count", [])?, ask(conn, "PRAGMA freelist_count", [])?);
     if low && free > 0 || free > FREE_PAGES && free > pages / 4 {
         // Each step of the statement frees one page.
-        each_once(conn, &format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"), &mut |_| Ok(()))?;
+        each_once(conn, &format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"), |_| Ok(()))?;
     }
     Ok(())
 }
 
 pub(super) fn usage(conn: &Connection, log: &Path) -> rusqlite::Result<StoreUsage> {
-    let page = ask(conn, "PRAGMA page_size", &[])?.unsigned_abs();
+    let page = ask(conn, "PRAGMA page_size", [])?.unsigned_abs();
     Ok(StoreUsage {
-        bytes: ask(conn, "PRAGMA page_count", &[])?.unsigned_abs() * page,
+        bytes: ask(conn, "PRAGMA page_count", [])?.unsigned_abs() * page,
         log_bytes: file_bytes(log),
-        free_bytes: ask(conn, "PRAGMA freelist_count", &[])?.unsigned_abs() * page,
+        free_bytes: ask(conn, "PRAGMA freelist_count", [])?.unsigned_abs() * page,
         syncs: 0,
     })
 }

@@ -1,20 +1,19 @@
-//! Opening a file without ever harming one that is not ours or not whole, and whether the files that are open are still
-//! those that the paths name.
-//!
-//! A file that was deleted or replaced stays open and takes commits, and everything is lost when the process ends.
+//! Opening a file without ever harming one that is not ours or not whole.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
+use rustix::fs::OFlags;
 
 use super::fault::{fault, io_fault};
 use super::read::ask;
 use super::schema;
+use crate::model::regular_file;
 use crate::store::StoreError;
 
 /// How much of what was kept a loss of power may take. A crash of the process never takes anything.
@@ -47,10 +46,10 @@ impl Default for SqliteOptions {
     }
 }
 
-/// Bytes of a page of a new file. A webhook changes a few bytes on each of some pages, and every changed page goes to the
-/// log as a whole: with 2 KiB a third less is written than with SQLite's usual 4 KiB, and 1 KiB brings no more, since the
-/// file system writes blocks of 4 KiB (`benches/store_commit.rs`).
-const PAGE_BYTES: u32 = 2048;
+/// Bytes of a page of a new file. A webhook changes a few bytes on each of five pages, and every changed page goes to the log as a whole. The
+/// file system writes blocks of 4 KiB: in a trickle of one message a second that makes 9.4 KB a message, 12 with pages of 1 KiB and 17 with 2 KiB;
+/// in bursts of 20 it makes 2.0, 2.7 and 3.8 KB (`packaging/disk-writes.sh`).
+const PAGE_BYTES: u32 = 512;
 
 /// SQLite's own page cache: small, the system's cache lies behind it.
 const CACHE_KIB: i64 = 1024;
@@ -73,7 +72,7 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Opens `path`, creating it when it does not exist.
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
     let failed = |error: rusqlite::Error| fault(path, &error);
-    refuse_links(path)?;
+    refuse_other_kinds(path)?;
     let bytes = prepare_file(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -94,18 +93,28 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Connection, S
 
 /// The write-ahead log that belongs to a database.
 pub(super) fn log_path(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
-    name.push("-wal");
+    name.push(ending);
     PathBuf::from(name)
 }
 
-/// Whatever a link leads to is not the host's to change.
-fn refuse_links(path: &Path) -> Result<(), StoreError> {
-    for path in [path.to_owned(), log_path(path)] {
-        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
-            let detail = "it is a symbolic link, which is not followed; set state_dir to the directory that it leads to";
-            return Err(StoreError::Damaged { path, detail: detail.to_owned() });
-        }
+/// Whatever a link leads to is not the host's to change, and opening or reading a named pipe never ends. SQLite opens each of these
+/// files by itself.
+fn refuse_other_kinds(path: &Path) -> Result<(), StoreError> {
+    for path in ["", "-wal", "-shm", "-journal"].map(|ending| beside(path, ending)) {
+        let Ok(found) = fs::symlink_metadata(&path) else { continue };
+        let detail = match () {
+            () if found.is_symlink() => {
+                "it is a symbolic link, which is not followed; set state_dir to the directory that it leads to"
+            }
+            () if !found.is_file() => "it is not a regular file",
+            () => continue,
+        };
+        return Err(StoreError::NotAFile { path, detail });
     }
     Ok(())
 }
@@ -122,11 +131,9 @@ fn prepare_file(path: &Path) -> Result<u64, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(failed(error)),
     }
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file =
+        regular_file::open(OpenOptions::new().read(true), OFlags::NOFOLLOW, path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(StoreError::Damaged { path: path.to_owned(), detail: "it is not a file".to_owned() });
-    }
     let mode = metadata.permissions().mode();
     if mode & 0o077 != 0 {
         fs::set_permissions(path, Permissions::from_mode(mode & 0o700)).map_err(failed)?;
@@ -188,7 +195,7 @@ fn configure(conn: &Connection, options: &SqliteOptions, new: bool) -> rusqlite:
          PRAGMA journal_size_limit = {LOG_BYTES};"
     ))?;
     if let Some(max_bytes) = options.max_bytes {
-        let page = ask(conn, "PRAGMA page_size", &[])?.unsigned_abs();
+        let page = ask(conn, "PRAGMA page_size", [])?.unsigned_abs();
         let pages = (max_bytes / page.max(1)).clamp(1, u64::from(u32::MAX - 1));
         conn.execute_batch(&format!("PRAGMA max_page_count = {pages};"))?;
     }
@@ -213,7 +220,7 @@ fn write_log_again(conn: &Connection, path: &Path) -> Result<(), StoreError> {
 }
 
 fn copy_onto_itself(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut file = regular_file::open(OpenOptions::new().read(true).write(true), OFlags::NOFOLLOW, path)?;
     let mut chunk = vec![0; 64 << 10];
     let mut at = 0;
     loop {
@@ -232,50 +239,6 @@ fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     let found: String =
         conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| fault(path, &error))?;
     if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path: path.to_owned(), detail: found }) }
-}
-
-/// The database and its log, by device and inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    database: (u64, u64),
-    log: Option<(u64, u64)>,
-}
-
-impl Identity {
-    /// What the paths name now.
-    pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
-        let found = |path: &Path| match fs::symlink_metadata(path) {
-            Ok(metadata) => Ok(Some((metadata.dev(), metadata.ino()))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io_fault(path, &error)),
-        };
-        match found(path)? {
-            Some(database) => Ok(Self { database, log: found(&log_path(path))? }),
-            None => Err(StoreError::Replaced { path: path.to_owned(), what: "deleted" }),
-        }
-    }
-
-    /// The same when the log is removed with the connection.
-    pub(super) fn without_log(self) -> Self {
-        Self { log: None, ..self }
-    }
-
-    /// Looks again.
-    ///
-    /// # Errors
-    /// [`StoreError::Replaced`] when the paths name nothing or something else.
-    pub(super) fn check(&self, path: &Path) -> Result<(), StoreError> {
-        let found = Self::of(path)?;
-        let replaced = |path: &Path, what| Err(StoreError::Replaced { path: path.to_owned(), what });
-        if found.database != self.database {
-            return replaced(path, "replaced");
-        }
-        match (self.log, found.log) {
-            (Some(_), None) => replaced(&log_path(path), "deleted"),
-            (Some(log), Some(found)) if log != found => replaced(&log_path(path), "replaced"),
-            _ => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

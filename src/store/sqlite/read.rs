@@ -1,19 +1,16 @@
-//! Questions, and their rows as records and lists.
-//!
-//! Preparing a statement and stepping through its rows is here once for all questions: inside a function for each kind of
-//! record, it would be most of that function's code.
+//! Queries, and their rows as records and lists.
 
 use std::sync::Arc;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, Error, Result, Row, Statement, ToSql, params};
-use wit_abi::types::{EmittedMessage, InboundAttachment};
+use rusqlite::{Connection, Error, OptionalExtension as _, Params, Result, Row, params};
+use wit_abi::types::{AgentResponse, Attachment, EmittedMessage, InboundAttachment};
 
 use super::write::{UNCERTAIN, delivery_state, file_id, int, outbox_state};
+use crate::net::channel_response::ChannelResponse;
 use crate::store::{
     DedupeId, MAX_ATTACHMENTS, MAX_ROWS, MessageFilter, MessageId, MessageRecord, MessageState,
-    MessageSummary, ReplyAttachment, ReplyBody, ReplyFilter, ReplyId, ReplyKind, ReplyRecord, ReplyState,
-    ReplySummary, StoredResponse,
+    MessageSummary, ReplyFilter, ReplyId, ReplyRecord, ReplyState, ReplySummary,
 };
 
 /// A number as the records hold it.
@@ -148,14 +145,14 @@ pub(super) fn reply(conn: &Connection, id: ReplyId) -> Result<Option<ReplyRecord
                 id,
                 channel: shared(row, "channel_name")?,
                 conversation: shared(row, "conversation")?,
-                kind: reply_kind(row)?,
-                body: ReplyBody {
+                broadcast_to: row.get("broadcast_to")?,
+                body: Arc::new(AgentResponse {
                     message_id: row.get("message_id")?,
                     content: row.get("content")?,
                     thread_id: row.get("thread_id")?,
                     metadata_json: row.get("metadata_json")?,
-                    attachments: Vec::new(),
-                },
+                    attachments: reply_files(conn, id)?,
+                }),
                 in_reply_to: row
                     .get::<_, Option<i64>>("in_reply_to")?
                     .map(|message| MessageId(message.unsigned_abs())),
@@ -170,18 +167,16 @@ pub(super) fn reply(conn: &Connection, id: ReplyId) -> Result<Option<ReplyRecord
             })
         },
     )?;
-    let Some(mut record) = found else { return Ok(None) };
-    record.body.attachments = reply_files(conn, id)?;
-    Ok(Some(record))
+    Ok(found)
 }
 
-fn reply_files(conn: &Connection, id: ReplyId) -> Result<Vec<ReplyAttachment>> {
+fn reply_files(conn: &Connection, id: ReplyId) -> Result<Vec<Attachment>> {
     all(
         conn,
         "SELECT filename, mime_type, data FROM reply_file WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
         params![first_file(id.0), last_file(id.0)],
         |row| {
-            Ok(ReplyAttachment {
+            Ok(Attachment {
                 filename: row.get("filename")?,
                 mime_type: row.get("mime_type")?,
                 data: row.get("data")?,
@@ -210,7 +205,7 @@ pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> Result<Vec<Rep
                 id: ReplyId(number(row, "id")?),
                 channel: shared(row, "channel_name")?,
                 conversation: shared(row, "conversation")?,
-                kind: reply_kind(row)?,
+                broadcast_to: row.get("broadcast_to")?,
                 excerpt: row.get("excerpt")?,
                 bytes: number(row, "bytes")?,
                 created_ms: number(row, "created_ms")?,
@@ -225,16 +220,16 @@ pub(super) fn replies(conn: &Connection, filter: &ReplyFilter) -> Result<Vec<Rep
     )
 }
 
-pub(super) fn stored_response(conn: &Connection, id: DedupeId) -> Result<Option<StoredResponse>> {
+pub(super) fn stored_response(conn: &Connection, id: DedupeId) -> Result<Option<Arc<ChannelResponse>>> {
     let response = "SELECT status, headers_json, body FROM dedupe_key WHERE id = ?1 AND status IS NOT NULL";
     one(conn, response, params![int(id.0)], |row| {
         let headers: String = row.get("headers_json")?;
-        Ok(StoredResponse {
+        Ok(Arc::new(ChannelResponse {
             status: row.get("status")?,
             headers: serde_json::from_str(&headers)
                 .map_err(|error| Error::FromSqlConversionFailure(1, Type::Text, error.into()))?,
             body: row.get("body")?,
-        })
+        }))
     })
 }
 
@@ -248,11 +243,6 @@ fn first_file(owner: u64) -> i64 {
 
 fn last_file(owner: u64) -> i64 {
     file_id(owner, MAX_ATTACHMENTS - 1)
-}
-
-fn reply_kind(row: &Row<'_>) -> Result<ReplyKind> {
-    let broadcast_to: Option<String> = row.get("broadcast_to")?;
-    Ok(broadcast_to.map_or(ReplyKind::Respond, |user_id| ReplyKind::Broadcast { user_id }))
 }
 
 pub(super) fn message_state_number(state: MessageState) -> i64 {
@@ -293,70 +283,48 @@ pub(super) fn reply_state(row: &Row<'_>) -> Result<ReplyState> {
     }
 }
 
-/// What takes a row.
-type Take<'a> = &'a mut dyn FnMut(&Row<'_>) -> Result<()>;
-
 /// The rows of a query that is run again and again.
 pub(super) fn all<T>(
     conn: &Connection,
     sql: &str,
-    params: &[&dyn ToSql],
-    record: impl Fn(&Row<'_>) -> Result<T>,
+    params: impl Params,
+    record: impl FnMut(&Row<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let mut records = Vec::new();
-    each(conn, sql, params, &mut |row| {
-        records.push(record(row)?);
-        Ok(())
-    })?;
-    Ok(records)
+    conn.prepare_cached(sql)?.query_map(params, record)?.collect()
 }
 
 /// The row of a query that has at most one.
 pub(super) fn one<T>(
     conn: &Connection,
     sql: &str,
-    params: &[&dyn ToSql],
-    record: impl Fn(&Row<'_>) -> Result<T>,
+    params: impl Params,
+    record: impl FnOnce(&Row<'_>) -> Result<T>,
 ) -> Result<Option<T>> {
-    let mut found = None;
-    each(conn, sql, params, &mut |row| {
-        found = Some(record(row)?);
-        Ok(())
-    })?;
-    Ok(found)
+    conn.prepare_cached(sql)?.query_row(params, record).optional()
 }
 
 /// The number that a query returns.
-pub(super) fn ask(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<i64> {
-    one(conn, sql, params, |row| row.get(0))?.ok_or(Error::QueryReturnedNoRows)
+pub(super) fn ask(conn: &Connection, sql: &str, params: impl Params) -> Result<i64> {
+    conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))
 }
 
 /// The rows of a query that is run once: its statement is not kept.
 pub(super) fn all_once<T>(
     conn: &Connection,
     sql: &str,
-    record: impl Fn(&Row<'_>) -> Result<T>,
+    record: impl FnMut(&Row<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let mut records = Vec::new();
-    each_once(conn, sql, &mut |row| {
-        records.push(record(row)?);
-        Ok(())
-    })?;
-    Ok(records)
+    conn.prepare(sql)?.query_map([], record)?.collect()
 }
 
-/// Goes through the rows of a query.
-pub(super) fn each(conn: &Connection, sql: &str, params: &[&dyn ToSql], take: Take<'_>) -> Result<()> {
-    step(&mut *conn.prepare_cached(sql)?, params, take)
-}
-
-/// The same for a query that is asked once: its statement is not kept.
-pub(super) fn each_once(conn: &Connection, sql: &str, take: Take<'_>) -> Result<()> {
-    step(&mut conn.prepare(sql)?, &[], take)
-}
-
-fn step(statement: &mut Statement<'_>, params: &[&dyn ToSql], take: Take<'_>) -> Result<()> {
-    let mut rows = statement.query(params)?;
+/// Goes through the rows of a query that is run once.
+pub(super) fn each_once(
+    conn: &Connection,
+    sql: &str,
+    mut take: impl FnMut(&Row<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         take(row)?;
     }

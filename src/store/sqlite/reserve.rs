@@ -8,9 +8,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use log::Level;
 use rustix::fs::{FallocateFlags, OFlags, fallocate, statvfs};
 use rustix::io::Errno;
+
+use crate::model::regular_file;
 
 /// No more than this part of the file system is held.
 const PART_OF_FILE_SYSTEM: u64 = 16;
@@ -19,6 +23,8 @@ const PART_OF_FILE_SYSTEM: u64 = 16;
 pub(super) struct Reserve {
     path: PathBuf,
     bytes: u64,
+    /// The log says that none can be held: set when it does, never cleared. One thread uses it, so any order will do.
+    told: AtomicBool,
 }
 
 impl Reserve {
@@ -29,7 +35,7 @@ impl Reserve {
         let directory = database.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
         let most = statvfs(directory)
             .map_or(u64::MAX, |system| system.f_blocks.saturating_mul(system.f_frsize) / PART_OF_FILE_SYSTEM);
-        Self { path: name.into(), bytes: bytes.min(most) }
+        Self { path: name.into(), bytes: bytes.min(most), told: AtomicBool::new(false) }
     }
 
     /// How large it is.
@@ -37,10 +43,22 @@ impl Reserve {
         self.bytes
     }
 
-    /// Whether it is there.
+    /// Whether it is there, or none can be: something else has its name, which is left as it is and says nothing about the disk.
     pub(super) fn is_held(&self) -> bool {
-        let found = fs::symlink_metadata(&self.path);
-        self.bytes == 0 || found.is_ok_and(|found| found.is_file() && found.len() >= self.bytes)
+        match fs::symlink_metadata(&self.path) {
+            _ if self.bytes == 0 => true,
+            Ok(found) if !found.is_file() => {
+                let told = self.told.swap(true, Ordering::Relaxed);
+                let level = if told { Level::Debug } else { Level::Warn };
+                log::log!(
+                    level,
+                    "{} is no regular file, so no room is held back for a full disk: remove it",
+                    self.path.display()
+                );
+                true
+            }
+            found => found.is_ok_and(|found| found.len() >= self.bytes),
+        }
     }
 
     /// Takes the room, if there is as much again for other work; whether it is there now.
@@ -68,13 +86,9 @@ impl Reserve {
     }
 
     fn allocate(&self) -> io::Result<()> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(&self.path)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let file = regular_file::open(&mut options, OFlags::NOFOLLOW, &self.path)?;
         // Asking for twice as much is the one way to learn of quotas, too.
         match fallocate(&file, FallocateFlags::empty(), 0, self.bytes * 2) {
             Ok(()) => {}
@@ -86,6 +100,9 @@ impl Reserve {
 
     /// Gives the room up.
     pub(super) fn give_up(&self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| !found.is_file()) {
+            return;
+        }
         match fs::remove_file(&self.path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

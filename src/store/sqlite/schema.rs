@@ -21,7 +21,8 @@ pub(super) const APPLICATION_ID: i64 = 0x7463_6c77;
 
 /// Each entry brings the schema from the version that is its index to the next. An entry that was released is never
 /// changed.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7];
+const MIGRATIONS: &[&str] =
+    &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -189,6 +190,22 @@ ALTER TABLE seen RENAME TO dedupe_key;
 UPDATE meta SET name = 'last_dedupe_key' WHERE name = 'last_seen';
 ";
 
+/// What happened to messages and replies, in the order in which it did. `subject` is twice the id of a message, or that of a reply
+/// and one more. There is no index: it is read by a person who asks for one message, and written with every message.
+const VERSION_8: &str = "
+CREATE TABLE step (
+    id         INTEGER PRIMARY KEY,
+    subject    INTEGER NOT NULL,
+    kind       INTEGER NOT NULL,
+    at_ms      INTEGER NOT NULL,
+    attempt    INTEGER,
+    fuel       INTEGER,
+    took_us    INTEGER,
+    dedupe_key INTEGER,
+    text       TEXT
+) STRICT;
+";
+
 /// Looks at a database without changing it: `None` for an empty one, else its schema version.
 ///
 /// # Errors
@@ -267,7 +284,7 @@ mod tests {
         .unwrap();
         migrate_through(&mut conn, 1, MIGRATIONS).unwrap();
         let loaded = crate::store::sqlite::load::load(&conn, 0).unwrap();
-        assert_eq!((loaded.replies[0].attempts, loaded.replies[0].traps), (2, 0));
+        assert_eq!((loaded.replies()[0].attempts, loaded.replies()[0].traps), (2, 0));
     }
 
     #[test]

@@ -4,19 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Params, Statement, params};
-use wit_abi::types::InboundAttachment;
+use wit_abi::types::{Attachment, InboundAttachment};
 
 use super::maintenance::Forget;
 use super::read::{
     ask, each_once, has_flag, message_state, message_state_number, number, one, reply_state,
     reply_state_number,
 };
+use crate::net::channel_response::ChannelResponse;
 use crate::store::rules::{
     MessageStatus, ReplyStatus, changed_message, changed_reply, error_of, message_after, reply_after,
 };
 use crate::store::{
     Batch, Change, ChannelKey, DedupeId, MAX_ATTACHMENTS, NewMessage, NewReply, PairingKey, PairingRecord,
-    ReplyAttachment, ReplyKind, StoredResponse,
+    TraceStep,
 };
 
 /// `delivery.state`.
@@ -60,7 +61,7 @@ pub(super) struct Numbers {
 impl Numbers {
     /// Inside a transaction: what is known, or what the file says when another connection has written since.
     pub(super) fn current(conn: &Connection, known: Option<Self>) -> rusqlite::Result<Self> {
-        let data_version = ask(conn, "PRAGMA data_version", &[])?;
+        let data_version = ask(conn, "PRAGMA data_version", [])?;
         match known {
             Some(numbers) if numbers.data_version == data_version => Ok(numbers),
             _ => Self::read(conn, data_version),
@@ -69,7 +70,7 @@ impl Numbers {
 
     fn read(conn: &Connection, data_version: i64) -> rusqlite::Result<Self> {
         let mut channels = HashMap::new();
-        each_once(conn, "SELECT name, id FROM channel", &mut |row| {
+        each_once(conn, "SELECT name, id FROM channel", |row| {
             channels.insert(ChannelKey::from(row.get::<_, String>(0)?), row.get(1)?);
             Ok(())
         })?;
@@ -116,7 +117,7 @@ impl<'a> Writer<'a> {
             Change::AddMessage(new) => self.add_message(new)?,
             Change::AddReply(new) => self.add_reply(new)?,
             Change::Dedupe { id, channel, key, at_ms, expires_ms, response } => {
-                self.add_dedupe_key(*id, channel, key, *at_ms, *expires_ms, response.as_ref())?;
+                self.add_dedupe_key(*id, channel, key, *at_ms, *expires_ms, response.as_deref())?;
             }
             Change::PutFile { .. } | Change::SetTimer { .. } | Change::CancelTimer { .. } => {
                 self.change_channel(change)?;
@@ -128,6 +129,7 @@ impl<'a> Writer<'a> {
             Change::RemoveTranscript { conversation } => {
                 self.run("DELETE FROM transcript WHERE conversation = ?1", params![conversation])?;
             }
+            Change::Trace(step) => self.add_step(step)?,
             Change::PutPairing(record) => self.put_pairing(record)?,
             Change::RemovePairing(key) => self.remove_pairing(key)?,
             Change::MessageAttempt { .. }
@@ -236,10 +238,6 @@ impl<'a> Writer<'a> {
         let channel = self.channel(&new.channel)?;
         let id = int(new.id.0);
         let body = &new.body;
-        let broadcast_to = match &new.kind {
-            ReplyKind::Respond => None,
-            ReplyKind::Broadcast { user_id } => Some(user_id),
-        };
         self.run(
             "INSERT INTO reply VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
@@ -248,7 +246,7 @@ impl<'a> Writer<'a> {
                 int(new.created_ms),
                 new.in_reply_to.map(|message| int(message.0)),
                 new.conversation,
-                broadcast_to,
+                new.broadcast_to,
                 body.message_id,
                 body.thread_id,
                 body.metadata_json,
@@ -265,7 +263,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn add_reply_file(&self, id: i64, attachment: &ReplyAttachment) -> rusqlite::Result<()> {
+    fn add_reply_file(&self, id: i64, attachment: &Attachment) -> rusqlite::Result<()> {
         self.run(
             "INSERT INTO reply_file VALUES (?1, ?2, ?3, ?4)",
             params![id, attachment.filename, attachment.mime_type, &*attachment.data],
@@ -314,7 +312,7 @@ impl<'a> Writer<'a> {
         key: &[u8],
         at_ms: u64,
         expires_ms: u64,
-        response: Option<&StoredResponse>,
+        response: Option<&ChannelResponse>,
     ) -> rusqlite::Result<()> {
         let channel = self.channel(channel)?;
         let headers = response
@@ -332,6 +330,25 @@ impl<'a> Writer<'a> {
                 response.map(|response| response.status),
                 headers,
                 response.map(|response| &*response.body),
+            ],
+        )
+    }
+
+    /// What is zero or empty is not written.
+    fn add_step(&mut self, step: &TraceStep) -> rusqlite::Result<()> {
+        let known = |number: u64| (number > 0).then(|| int(number));
+        self.run(
+            "INSERT INTO step (subject, kind, at_ms, attempt, fuel, took_us, dedupe_key, text)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                int(step.subject.number()),
+                step.kind as i64,
+                int(step.at_ms),
+                known(step.attempt.into()),
+                known(step.fuel),
+                known(step.took_us),
+                step.request.map(|request| int(request.0)),
+                (!step.text.is_empty()).then_some(&step.text),
             ],
         )
     }
@@ -424,6 +441,9 @@ impl<'a> Writer<'a> {
         }
         for &id in &forget.transcripts {
             self.run("DELETE FROM transcript WHERE id = ?1", params![int(id)])?;
+        }
+        if let Some(last) = forget.last_step {
+            self.run("DELETE FROM step WHERE id <= ?1", params![int(last)])?;
         }
         self.run("DELETE FROM pairing_request WHERE expires_ms <= ?1", params![int(now_ms)])
     }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wit_abi::types::EmittedMessage;
+use wit_abi::types::{AgentResponse, EmittedMessage};
 
+use crate::net::channel_response::ChannelResponse;
 use crate::store::*;
 
 /// How long each line measures.
@@ -146,11 +147,11 @@ fn webhook_changes(ids: &Ids, caller: usize, number: u64) -> (MessageId, Vec<Cha
             key: key.to_be_bytes(),
             at_ms: number,
             expires_ms: number + 86_400_000,
-            response: Some(StoredResponse {
+            response: Some(Arc::new(ChannelResponse {
                 status: 200,
                 headers: Vec::new(),
                 body: b"ok".as_slice().into(),
-            }),
+            })),
         },
     ];
     (id, changes)
@@ -161,14 +162,14 @@ fn reply(id: MessageId) -> NewReply {
         id: ReplyId(0),
         channel: "channel_0".into(),
         conversation: "chat-0".into(),
-        kind: ReplyKind::Respond,
-        body: ReplyBody {
+        broadcast_to: None,
+        body: Arc::new(AgentResponse {
             message_id: id.to_string(),
             content: "y".repeat(500),
             thread_id: None,
             metadata_json: "{\"chat_id\":123456789}".to_owned(),
             attachments: Vec::new(),
-        },
+        }),
         in_reply_to: Some(id),
         created_ms: 0,
     }

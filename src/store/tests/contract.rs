@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
+use wit_abi::types::{Attachment, InboundAttachment};
+
 use super::samples::*;
 use super::writing::{self, Receipt};
 use crate::store::*;
 use crate::test_support::temp_dir::TempDir;
-use proptest::prelude::*;
-use wit_abi::types::InboundAttachment;
 
 /// An engine that can be closed and opened again.
 struct Bench {
@@ -26,6 +27,17 @@ impl Bench {
         let scratch = TempDir::new();
         let open = SqliteStore::opener(scratch.join("tinclaw.db"), SqliteOptions::default());
         Self::new(scratch, open)
+    }
+
+    /// None where there is no database server.
+    #[cfg(feature = "cluster")]
+    fn mysql() -> Option<Self> {
+        let address = crate::test_support::mariadb::server()?.database();
+        let connector = Connector::new(DatabaseAddress::parse(&address).unwrap(), None);
+        Some(Self::new(
+            TempDir::new(),
+            MysqlStore::opener(connector, "h1", Scope::All, database::JoinedHost::default()),
+        ))
     }
 
     fn new(scratch: TempDir, open: Opener) -> Self {
@@ -54,6 +66,10 @@ impl Bench {
     fn load_at(&mut self, now_ms: u64) -> Loaded {
         let mut loaded = self.store.load(now_ms).unwrap();
         loaded.channels.retain(|_, channel| *channel != LoadedChannel::default());
+        for (name, channel) in &loaded.channels {
+            assert_eq!(self.store.load_channel(name, now_ms).unwrap(), *channel, "{name} by itself");
+        }
+        assert_eq!(self.store.load_channel(&"none".into(), now_ms).unwrap(), LoadedChannel::default());
         loaded
     }
 
@@ -78,6 +94,14 @@ macro_rules! engines {
     ($($test:ident)*) => {
         mod memory { $(#[test] fn $test() { super::$test(super::Bench::memory()) })* }
         mod sqlite { $(#[test] fn $test() { super::$test(super::Bench::sqlite()) })* }
+        #[cfg(feature = "cluster")]
+        mod mysql {
+            $(#[test] fn $test() {
+                if let Some(bench) = super::Bench::mysql() {
+                    super::$test(bench);
+                }
+            })*
+        }
     };
 }
 
@@ -107,6 +131,8 @@ engines! {
     pruning_works_in_rounds
     a_requeued_message_survives_pruning
     a_list_is_never_longer_than_its_limit
+    steps_are_there_in_their_order_for_what_they_are_about
+    a_message_is_found_by_what_its_service_calls_it
     a_probe_leaves_nothing_behind
     maintenance_changes_nothing
 }
@@ -133,8 +159,8 @@ fn committed_records_are_there_after_reopening(mut bench: Bench) {
         Change::PutPairing(PairingRecord::Allowed { channel: "b".into(), entry: "ada".to_owned() }),
     ]);
     let before = bench.load();
-    assert_eq!((before.channels.len(), before.messages.len(), before.replies.len()), (1, 1, 1));
-    assert_eq!((before.dedupe_keys.len(), before.pairing.allowed.len()), (1, 1));
+    assert_eq!((before.channels.len(), before.messages.len(), before.replies().len()), (2, 1, 1));
+    assert_eq!((before.dedupe_keys().len(), before.pairing.allowed.len()), (1, 1));
     bench.reopen();
     assert_eq!(bench.load(), before);
 }
@@ -172,22 +198,22 @@ fn a_message_comes_back_as_it_was(mut bench: Bench) {
 
 fn a_reply_comes_back_as_it_was(mut bench: Bench) {
     let mut new = reply("a", "c", "hello");
-    new.kind = ReplyKind::Broadcast { user_id: "u9".to_owned() };
+    new.broadcast_to = Some("u9".to_owned());
     new.in_reply_to = Some(MessageId(77));
-    new.body.attachments = vec![
-        ReplyAttachment { filename: "x".to_owned(), mime_type: "a/b".to_owned(), data: bytes(10_000) },
-        ReplyAttachment { filename: String::new(), mime_type: String::new(), data: bytes(0) },
+    Arc::make_mut(&mut new.body).attachments = vec![
+        Attachment { filename: "x".to_owned(), mime_type: "a/b".to_owned(), data: bytes(10_000).to_vec() },
+        Attachment::default(),
     ];
     let id = bench.commit([Change::AddReply(new.clone())]).replies[0];
     bench.reopen();
     let record = bench.reply(id);
     assert_eq!(
-        (record.body, record.kind, record.in_reply_to),
-        (new.body.clone(), new.kind.clone(), new.in_reply_to)
+        (record.body, record.broadcast_to, record.in_reply_to),
+        (new.body.clone(), new.broadcast_to.clone(), new.in_reply_to)
     );
     assert_eq!((record.state, record.attempts, record.redelivery), (ReplyState::Pending, 0, false));
     assert_eq!((record.created_ms, record.since_ms, record.next_ms), (2_000, 2_000, 2_000));
-    assert_eq!(bench.load().replies[0].bytes, new.bytes());
+    assert_eq!(bench.load().replies()[0].bytes, new.bytes());
 }
 
 fn ids_grow_across_batches_reopening_and_pruning(mut bench: Bench) {
@@ -238,15 +264,16 @@ fn an_id_that_is_taken_is_rejected(mut bench: Bench) {
         ("a reply", vec![reply]),
         ("a dedupe key", vec![key]),
     ] {
-        let good = Entry { number: 8, batch: Batch::of(file("a", "f", "x")) };
-        let error = bench.store.commit(&[good, Entry { number: 9, batch: Batch { changes } }]).unwrap_err();
+        let good = NumberedBatch { number: 8, batch: Batch::of(file("a", "f", "x")) };
+        let error =
+            bench.store.commit(&[good, NumberedBatch { number: 9, batch: Batch { changes } }]).unwrap_err();
         assert!(matches!(error, StoreError::Rejected { batch: 1, .. }), "{case}: {error:?}");
         assert_eq!(bench.load(), before, "{case}");
     }
 }
 
 fn the_number_of_the_last_batch_is_kept_with_it(mut bench: Bench) {
-    let entry = |number| Entry { number, batch: Batch::of(file("a", "f", &number.to_string())) };
+    let entry = |number| NumberedBatch { number, batch: Batch::of(file("a", "f", &number.to_string())) };
     assert_eq!(bench.store.last_number(), Ok(0));
     bench.store.commit(&[entry(1), entry(2)]).unwrap();
     assert_eq!(bench.store.last_number(), Ok(2));
@@ -255,7 +282,7 @@ fn the_number_of_the_last_batch_is_kept_with_it(mut bench: Bench) {
     assert_eq!((bench.store.last_number(), &*bench.load().channels["a"].files["f"]), (Ok(7), "7"));
     let bad = NewReply { id: ReplyId(1), ..reply("a", "c", "x") };
     let bad = Batch { changes: vec![Change::AddReply(bad.clone()), Change::AddReply(bad)] };
-    bench.store.commit(&[entry(8), Entry { number: 9, batch: bad }]).unwrap_err();
+    bench.store.commit(&[entry(8), NumberedBatch { number: 9, batch: bad }]).unwrap_err();
     assert_eq!(bench.store.last_number(), Ok(7), "nothing of the group is kept");
     bench.store.prune(&Retention::default(), u64::from(u32::MAX)).unwrap();
     assert_eq!(bench.store.last_number(), Ok(7));
@@ -263,7 +290,7 @@ fn the_number_of_the_last_batch_is_kept_with_it(mut bench: Bench) {
 
 fn a_rejected_batch_is_named_and_nothing_of_its_group_is_kept(mut bench: Bench) {
     let mut bad = reply("b", "c", "x");
-    bad.body.attachments = vec![ReplyAttachment::default(); MAX_ATTACHMENTS + 1];
+    Arc::make_mut(&mut bad.body).attachments = vec![Attachment::default(); MAX_ATTACHMENTS + 1];
     let group = [
         Batch::of(Change::AddMessage(message("a", "c", "x"))),
         batch([file("a", "f", "x"), Change::AddReply(bad)]),
@@ -357,7 +384,7 @@ fn a_reply_goes_through_its_states(mut bench: Bench) {
         let found = (record.state, record.attempts, record.since_ms, record.next_ms, record.changed_ms);
         assert_eq!(found, expected, "{name}");
         assert!(!record.redelivery, "{name}");
-        assert_eq!(bench.load().replies.len(), usize::from(record.state == Pending), "{name}");
+        assert_eq!(bench.load().replies().len(), usize::from(record.state == Pending), "{name}");
     }
     assert_eq!(bench.reply(id).error.as_deref(), Some("gone"));
     bench.commit([Change::ReplyRequeued { id, at_ms: 300 }]);
@@ -376,21 +403,21 @@ fn an_attempt_without_an_outcome_makes_a_redelivery(mut bench: Bench) {
     };
 
     let id = bench.add_reply();
-    assert!(!bench.load().replies[0].redelivery, "never tried");
+    assert!(!bench.load().replies()[0].redelivery, "never tried");
     bench.commit([attempt(id, 1)]);
     assert!(!bench.reply(id).redelivery, "the first attempt is none");
     bench.reopen();
-    assert!(bench.load().replies[0].redelivery, "the host died in the attempt");
+    assert!(bench.load().replies()[0].redelivery, "the host died in the attempt");
     bench.commit([attempt(id, 2)]);
     assert!(bench.reply(id).redelivery, "the second attempt is one");
     bench.commit([retry(id, false)]);
-    assert!(bench.load().replies[0].redelivery, "and so is each after it");
+    assert!(bench.load().replies()[0].redelivery, "and so is each after it");
 
     let id = bench.add_reply();
     bench.commit([attempt(id, 1), retry(id, false)]);
-    assert!(!bench.load().replies[1].redelivery, "the upstream has refused it");
+    assert!(!bench.load().replies()[1].redelivery, "the upstream has refused it");
     bench.commit([attempt(id, 2), retry(id, true)]);
-    assert!(bench.load().replies[1].redelivery, "the upstream may have it");
+    assert!(bench.load().replies()[1].redelivery, "the upstream may have it");
 
     let id = bench.add_reply();
     bench.commit([
@@ -398,7 +425,7 @@ fn an_attempt_without_an_outcome_makes_a_redelivery(mut bench: Bench) {
         Change::ReplyDead { id, at_ms: 20, error: "timeout".to_owned(), uncertain: true },
         Change::ReplyRequeued { id, at_ms: 30 },
     ]);
-    assert!(bench.load().replies[2].redelivery, "a dead one may have arrived");
+    assert!(bench.load().replies()[2].redelivery, "a dead one may have arrived");
 }
 
 fn traps_are_counted_until_an_operator_sends_the_reply_again(mut bench: Bench) {
@@ -412,14 +439,14 @@ fn traps_are_counted_until_an_operator_sends_the_reply_again(mut bench: Bench) {
         traps,
     };
     for traps in 0..3 {
-        assert_eq!(bench.load().replies[0].traps, traps);
+        assert_eq!(bench.load().replies()[0].traps, traps);
         bench.commit([Change::ReplyAttempt { id, attempt: traps + 1, at_ms: 10 }, trap(traps + 1)]);
         bench.reopen();
     }
     bench.commit([Change::ReplyAttempt { id, attempt: 4, at_ms: 40 }]);
-    assert_eq!(bench.load().replies[0].traps, 3, "an attempt that has no outcome yet did not trap");
+    assert_eq!(bench.load().replies()[0].traps, 3, "an attempt that has no outcome yet did not trap");
     bench.commit([Change::ReplyRequeued { id, at_ms: 50 }]);
-    assert_eq!(bench.load().replies[0].traps, 0);
+    assert_eq!(bench.load().replies()[0].traps, 0);
 }
 
 fn a_change_of_something_unknown_does_nothing_and_spares_its_batch(mut bench: Bench) {
@@ -441,7 +468,7 @@ fn a_change_of_something_unknown_does_nothing_and_spares_its_batch(mut bench: Be
         Change::AddReply(reply("a", "c", "kept")),
     ]);
     let loaded = bench.load();
-    assert_eq!((loaded.messages.len(), loaded.replies.len()), (0, 1));
+    assert_eq!((loaded.messages.len(), loaded.replies().len()), (0, 1));
 }
 
 fn files_and_timers_are_those_written_last(mut bench: Bench) {
@@ -469,12 +496,12 @@ fn the_last_use_of_a_dedupe_key_counts_until_it_expires(mut bench: Bench) {
     let second = bench
         .commit([dedupe("a", 1, 10, 200, Some("two")), dedupe("a", 2, 10, 50, Some("three"))])
         .dedupe_keys;
-    let ids = |loaded: Loaded| loaded.dedupe_keys.iter().map(|record| record.id).collect::<Vec<_>>();
+    let ids = |loaded: Loaded| loaded.dedupe_keys().iter().map(|record| record.id).collect::<Vec<_>>();
     assert_eq!(ids(bench.load_at(0)), [first[1], second[0], second[1]]);
     assert_eq!(ids(bench.load_at(49)), [first[1], second[0], second[1]]);
     assert_eq!(ids(bench.load_at(50)), [first[1], second[0]]);
     assert_eq!(ids(bench.load_at(150)), [second[0]]);
-    let record = &bench.load_at(150).dedupe_keys[0];
+    let record = &bench.load_at(150).dedupe_keys()[0];
     assert_eq!((&*record.channel, record.key, record.at_ms, record.expires_ms), ("a", [1; 16], 10, 200));
     let response = bench.store.stored_response(second[0]).unwrap().unwrap();
     assert_eq!((response.status, &*response.body), (200, b"two".as_slice()));
@@ -669,7 +696,7 @@ fn pruning_keeps_the_newest_dedupe_keys_of_each_channel(mut bench: Bench) {
     ]);
     assert_eq!(bench.store.prune(&retention, 0).unwrap().dedupe_keys, 1);
     let left: Vec<_> =
-        bench.load().dedupe_keys.iter().map(|record| (record.channel.to_string(), record.key[0])).collect();
+        bench.load().dedupe_keys().iter().map(|record| (record.channel.to_string(), record.key[0])).collect();
     assert_eq!(left, [("b".to_owned(), 1), ("a".to_owned(), 2), ("a".to_owned(), 3)]);
 }
 
@@ -694,6 +721,63 @@ fn a_requeued_message_survives_pruning(mut bench: Bench) {
     assert_eq!(bench.store.attachment(id, 0), Ok(None), "its attachments go with it");
 }
 
+fn step(subject: TraceSubject, kind: TraceKind, at_ms: u64, text: &str) -> TraceStep {
+    TraceStep::new(subject, kind, at_ms, text)
+}
+
+fn steps_are_there_in_their_order_for_what_they_are_about(mut bench: Bench) {
+    let (message, reply) = (bench.add_message(), bench.add_reply());
+    let (of_message, of_reply) = (TraceSubject::Message(message), TraceSubject::Reply(reply));
+    let accepted = TraceStep {
+        fuel: u64::MAX >> 1,
+        took_us: 7,
+        request: Some(DedupeId(3)),
+        ..step(of_message, TraceKind::Accepted, 1_000, "POST /a from 192.0.2.1")
+    };
+    let failed = TraceStep { attempt: 1, ..step(of_message, TraceKind::AgentFailed, 2_000, "away") };
+    let acknowledged = TraceStep { attempt: 2, ..step(of_message, TraceKind::Acknowledged, 1_500, "") };
+    let sent = step(of_reply, TraceKind::Sent, 3_000, "a.example responded with 200");
+    let not_sent = step(of_reply, TraceKind::NotSent, 2_500, "no");
+    let all = [&accepted, &failed, &not_sent, &acknowledged, &sent].map(|step| Change::Trace(step.clone()));
+    bench.commit(all);
+    bench.reopen();
+    // In the order in which they were written: a clock that is set back changes nothing.
+    assert_eq!(bench.store.trace(of_message).unwrap(), [accepted, failed, acknowledged]);
+    assert_eq!(bench.store.trace(of_reply).unwrap(), [not_sent, sent]);
+    assert_eq!(bench.store.trace(TraceSubject::Message(MessageId(99))).unwrap(), []);
+    let retention = Retention { completed: Duration::from_millis(1_000), ..Retention::default() };
+    assert_eq!(bench.store.prune(&retention, 2_001).unwrap().steps, 1);
+    assert_eq!(bench.store.trace(of_message).unwrap().len(), 2);
+    assert_eq!(bench.store.prune(&retention, 9_000).unwrap().steps, 4);
+    assert_eq!(bench.store.trace(of_reply).unwrap(), []);
+}
+
+fn a_message_is_found_by_what_its_service_calls_it(mut bench: Bench) {
+    let with_metadata = |metadata: &str| {
+        let mut new = message("a", "c", "hello");
+        Arc::make_mut(&mut new.message).metadata_json = metadata.to_owned();
+        Change::AddMessage(new)
+    };
+    let receipt = bench.commit([
+        with_metadata(r#"{"message_id":55,"text":"x"}"#),
+        with_metadata(r#"{"message_id":"55"}"#),
+        with_metadata(r#"{"message_id":555}"#),
+        with_metadata("55 is no object"),
+        dedupe("a", 7, 0, u64::MAX, None),
+    ]);
+    let (ids, request) = (&receipt.messages, receipt.dedupe_keys[0]);
+    let of = |id: MessageId| TraceSubject::Message(id);
+    let caused = step(of(ids[2]), TraceKind::Accepted, 1, "");
+    bench.commit([Change::Trace(TraceStep { request: Some(request), ..caused })]);
+    let mut find = |id: &str, keys: &[StoredDedupeKey]| bench.store.messages_of_provider(id, keys).unwrap();
+    assert_eq!(find("55", &[]), [ids[1], ids[0]], "newest first, whole values only");
+    assert_eq!(find("x", &[]), [ids[0]]);
+    assert_eq!(find("nothing", &[[8; 16], [7; 16]]), [ids[2]], "by its request");
+    assert_eq!(find("5%", &[]), []);
+    bench.commit((0..30).map(|_| with_metadata(r#"{"id":"many"}"#)).collect::<Vec<_>>());
+    assert_eq!(bench.store.messages_of_provider("many", &[]).unwrap().len(), 20, "as many as may be");
+}
+
 fn a_probe_leaves_nothing_behind(mut bench: Bench) {
     bench.add_message();
     let before = bench.load();
@@ -715,7 +799,7 @@ fn maintenance_changes_nothing(mut bench: Bench) {
 }
 
 /// Changes over few names and ids, so that they meet each other.
-fn any_change() -> impl Strategy<Value = Change> {
+pub(super) fn any_change() -> impl Strategy<Value = Change> {
     let channel = prop_oneof![Just("a"), Just("b")];
     let (id, at_ms) = (1..6_u64, 0..1_000_u64);
     (channel, id, at_ms, 0..19_u8, any::<bool>(), "[a-c\\PC]{0,3}").prop_map(

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::net::channel_response::ChannelResponse;
 use crate::store::*;
 
 /// What the disk does.
@@ -151,13 +152,35 @@ impl Faulty {
     }
 }
 
+impl TraceQueries for Faulty {
+    fn trace(&mut self, subject: TraceSubject) -> Result<Vec<TraceStep>, StoreError> {
+        self.inner().trace(subject)
+    }
+
+    fn replies_to(&mut self, id: MessageId) -> Result<Vec<ReplyId>, StoreError> {
+        self.inner().replies_to(id)
+    }
+
+    fn messages_of_provider(
+        &mut self,
+        id: &str,
+        keys: &[StoredDedupeKey],
+    ) -> Result<Vec<MessageId>, StoreError> {
+        self.inner().messages_of_provider(id, keys)
+    }
+}
+
 impl Store for Faulty {
-    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn commit(&mut self, entries: &[NumberedBatch]) -> Result<(), StoreError> {
         self.write(|store| store.commit(entries))
     }
 
     fn last_number(&mut self) -> Result<u64, StoreError> {
         self.inner().last_number()
+    }
+
+    fn load_channel(&mut self, channel: &ChannelKey, now_ms: u64) -> Result<LoadedChannel, StoreError> {
+        self.inner().load_channel(channel, now_ms)
     }
 
     fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError> {
@@ -184,7 +207,7 @@ impl Store for Faulty {
         self.inner().replies(filter)
     }
 
-    fn stored_response(&mut self, id: DedupeId) -> Result<Option<StoredResponse>, StoreError> {
+    fn stored_response(&mut self, id: DedupeId) -> Result<Option<Arc<ChannelResponse>>, StoreError> {
         self.inner().stored_response(id)
     }
 

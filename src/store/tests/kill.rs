@@ -69,7 +69,7 @@ fn verify(path: &Path, told: &BTreeMap<u64, [u64; 3]>, round: u64) -> u64 {
         let number = pending.conversation.parse().unwrap();
         found.entry(number).or_default().push(pending.id.0);
     }
-    for pending in &loaded.replies {
+    for pending in &loaded.replies() {
         let number = pending.conversation.parse().unwrap();
         found.entry(number).or_default().push(pending.id.0);
     }

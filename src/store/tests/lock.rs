@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::store::{HostLock, LockError};
+use crate::store::{Holder, HostLock, LockError};
 use crate::test_support::own_process::test_in_a_child;
 use crate::test_support::temp_dir::TempDir;
 
@@ -29,7 +29,10 @@ fn a_directory_is_created_private_and_held_by_one() {
     assert_eq!(holder(&directory), Some(std::process::id()));
     let text = HostLock::acquire(&directory).unwrap_err().to_string();
     assert!(text.contains("deep/state is in use by another tinclaw (process "), "{text}");
+    assert_eq!(Holder::of(&directory), Some(Holder { pid: Some(std::process::id()) }));
     drop(lock);
+    assert_eq!(Holder::of(&directory), None);
+    assert_eq!(Holder::of(&directory.join("none")), None);
     HostLock::acquire(&directory).unwrap();
 }
 

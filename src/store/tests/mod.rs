@@ -9,6 +9,8 @@ pub(crate) mod faulty;
 #[cfg(feature = "sqlite")]
 mod kill;
 mod lock;
+#[cfg(feature = "cluster")]
+mod mysql;
 #[cfg(feature = "sqlite")]
 mod place;
 pub(crate) mod samples;

@@ -7,6 +7,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
 use super::samples::*;
 use super::writing::*;
 use crate::store::*;
@@ -56,6 +58,18 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 type Meddling = fn(&TempDir);
 
+// In an idle moment after the directory was deleted, the missing reserve was taken for a full disk, and the log said so.
+#[test]
+fn a_directory_that_was_deleted_is_no_full_disk() {
+    let scratch = TempDir::new();
+    let mut store = SqliteStore::open(scratch.join("tinclaw.db"), Durability::Full).unwrap();
+    store.maintain(Maintenance::Idle).unwrap();
+    fs::remove_dir_all(scratch.path()).unwrap();
+    let error = store.maintain(Maintenance::Idle).unwrap_err().to_string();
+    assert!(error.contains("was deleted"), "{error}");
+    assert!(!store.is_low());
+}
+
 // The database was deleted while the host ran: webhooks got 200, the store was "up", and everything was lost at the next
 // kill. Opening anew must not make an empty one, either.
 #[test]
@@ -102,7 +116,7 @@ fn nothing_is_committed_to_files_that_were_deleted_or_replaced() {
         change(&scratch);
         let exists = scratch.join("tinclaw.db").exists();
         let error = commit("after").unwrap_err();
-        assert!(matches!(error, CommitError::Unavailable { .. }), "{case}: {error:?}");
+        assert!(matches!(error, StateError::Unavailable { .. }), "{case}: {error:?}");
         assert!(error.to_string().contains(reason), "{case}: {error}");
         // Some tries later it still says so, and has made nothing.
         std::thread::sleep(Duration::from_millis(50));
@@ -131,6 +145,131 @@ fn files_that_are_put_back_are_used_again() {
     let messages = handle.query(|store| store.messages(&MessageFilter::default())).unwrap();
     assert_eq!(messages.len(), 2);
     drop(recovered);
+}
+
+/// Another program's connection.
+fn foreign(scratch: &TempDir) -> rusqlite::Connection {
+    rusqlite::Connection::open(scratch.join("tinclaw.db")).unwrap()
+}
+
+// Another program held the write lock while a message came, and let go. It was the last to close the file, so SQLite moved the log to
+// the database and removed it. The host took that for a deletion, and refused everything until a restart.
+#[test]
+fn a_log_that_another_program_has_moved_and_removed_is_no_loss() {
+    let scratch = TempDir::new();
+    let opener = SqliteStore::opener(scratch.join("tinclaw.db"), SqliteOptions::default());
+    let mut store = opener().unwrap();
+    let batch = |number| [NumberedBatch { number, batch: Batch::of(Change::AddMessage(sample(number))) }];
+    store.commit(&batch(1)).unwrap();
+    let other = foreign(&scratch);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(matches!(store.commit(&batch(2)), Err(StoreError::Locked { .. })));
+    drop(store);
+    other.execute_batch("ROLLBACK").unwrap();
+    other.close().unwrap();
+    assert!(!scratch.join("tinclaw.db-wal").exists(), "SQLite removes it");
+    let mut store = opener().unwrap();
+    assert_eq!(store.last_number().unwrap(), 1);
+    store.commit(&batch(2)).unwrap();
+}
+
+fn sample(number: u64) -> NewMessage {
+    let content = format!("message {number} {}", "x".repeat(500));
+    NewMessage { id: MessageId(number), ..message("a", "c", &content) }
+}
+
+// `cp backup.db tinclaw.db` and `truncate -s 0` keep the inode: 200 went on, and at the next start messages were lost or the start
+// was refused.
+#[test]
+fn nothing_is_committed_to_files_that_were_overwritten_in_place() {
+    let cases: [(&str, Meddling); 4] = [
+        ("cut to nothing", |scratch| fs::write(scratch.join("tinclaw.db"), "").unwrap()),
+        ("an old copy", |scratch| {
+            let old = fs::read(scratch.join("old")).unwrap();
+            fs::write(scratch.join("tinclaw.db"), old).unwrap();
+        }),
+        ("as large as before", |scratch| {
+            let mut bytes = fs::read(scratch.join("tinclaw.db")).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle..].fill(7);
+            fs::write(scratch.join("tinclaw.db"), bytes).unwrap();
+        }),
+        ("the log is cut to nothing", |scratch| fs::write(scratch.join("tinclaw.db-wal"), "").unwrap()),
+    ];
+    for (case, change) in cases {
+        let scratch = TempDir::new();
+        drop(SqliteStore::open(scratch.join("tinclaw.db"), Durability::Full).unwrap());
+        fs::copy(scratch.join("tinclaw.db"), scratch.join("old")).unwrap();
+        let opener = SqliteStore::opener(scratch.join("tinclaw.db"), SqliteOptions::default());
+        let (thread, _) = StoreThread::start(opener, quick(), |_| {}).unwrap();
+        let handle = thread.handle();
+        let commit = |content| keep(&handle, Batch::of(Change::AddMessage(message("a", "c", content))));
+        commit("before").unwrap();
+        commit("and another").unwrap();
+        // A file system may count its time in steps of some milliseconds.
+        std::thread::sleep(Duration::from_millis(20));
+        change(&scratch);
+        let error = commit("after").unwrap_err();
+        assert!(matches!(error, StateError::Unavailable { .. }), "{case}: {error:?}");
+        assert!(error.to_string().contains("was overwritten"), "{case}: {error}");
+        // It is not opened again, whatever it holds then.
+        std::thread::sleep(Duration::from_millis(50));
+        let health = handle.health();
+        assert_eq!(health.state, StoreState::Down, "{case}");
+        assert!(health.reason.unwrap().contains("was overwritten"), "{case}");
+    }
+}
+
+#[test]
+fn what_this_host_or_another_program_does_by_way_of_sqlite_is_no_overwriting() {
+    let scratch = TempDir::new();
+    let mut store = SqliteStore::open(scratch.join("tinclaw.db"), Durability::Normal).unwrap();
+    let mut number = 0;
+    let mut commit = |store: &mut SqliteStore, case: &str| {
+        number += 1;
+        let batch = Batch::of(Change::AddMessage(sample(number)));
+        store.commit(&[NumberedBatch { number, batch }]).unwrap_or_else(|error| panic!("{case}: {error}"));
+    };
+    for mode in ["PASSIVE", "FULL", "RESTART", "TRUNCATE"] {
+        for round in 0..3 {
+            let case = format!("{mode} {round}");
+            (0..5).for_each(|_| commit(&mut store, &case));
+            std::thread::sleep(Duration::from_millis(20));
+            let other = foreign(&scratch);
+            other.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())).unwrap();
+            commit(&mut store, &case);
+            other.execute_batch("CREATE TABLE other (x); DROP TABLE other; VACUUM").unwrap();
+            other.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())).unwrap();
+            commit(&mut store, &case);
+            drop(other);
+            commit(&mut store, &case);
+        }
+    }
+    // This connection's own checkpoints, of a busy and of an idle moment.
+    for _ in 0..2 {
+        for _ in 0..2000 {
+            commit(&mut store, "busy");
+            store.maintain(Maintenance::BetweenGroups).unwrap();
+        }
+        store.maintain(Maintenance::Idle).unwrap();
+    }
+}
+
+// A named pipe as the database: the start waited in open(2) for ever.
+#[test]
+fn what_is_no_regular_file_is_refused() {
+    for name in ["tinclaw.db", "tinclaw.db-wal", "tinclaw.db-shm", "tinclaw.db-journal"] {
+        let scratch = TempDir::new();
+        let path = scratch.join(name);
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let open = SqliteStore::open(scratch.join("tinclaw.db"), Durability::Full);
+        let error = open.err().expect(name).to_string();
+        assert!(error.contains("not a regular file") && error.contains(name), "{error}");
+    }
+    let scratch = TempDir::new();
+    mknodat(CWD, scratch.join("tinclaw.lock"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let error = HostLock::acquire(scratch.path()).unwrap_err().to_string();
+    assert!(error.contains("not a regular file"), "{error}");
 }
 
 // An empty file was taken for a new database without a word.
@@ -170,6 +309,12 @@ fn symbolic_links_are_not_followed() {
         let refused = match name {
             "tinclaw.lock" => HostLock::acquire(scratch.path()).err().map(|error| error.to_string()),
             _ => SqliteStore::open(scratch.join("tinclaw.db"), Durability::Full)
+                .map(|mut store| {
+                    // The disk was called full, and the first webhook got 503.
+                    assert!(!store.is_low(), "the disk is not full");
+                    store.maintain(Maintenance::Idle).unwrap();
+                    assert!(!store.is_low() && scratch.join(name).is_symlink());
+                })
                 .err()
                 .map(|error| error.to_string()),
         };

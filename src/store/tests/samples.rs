@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use wit_abi::types::{EmittedMessage, InboundAttachment};
+use wit_abi::types::{AgentResponse, EmittedMessage, InboundAttachment};
 
+use crate::net::channel_response::ChannelResponse;
 use crate::store::*;
 
 pub fn message(channel: &str, conversation: &str, content: &str) -> NewMessage {
@@ -44,14 +45,14 @@ pub fn reply(channel: &str, conversation: &str, content: &str) -> NewReply {
         id: ReplyId(0),
         channel: channel.into(),
         conversation: conversation.into(),
-        kind: ReplyKind::Respond,
-        body: ReplyBody {
+        broadcast_to: None,
+        body: Arc::new(AgentResponse {
             message_id: "m-1".to_owned(),
             content: content.to_owned(),
             thread_id: Some("t".to_owned()),
             metadata_json: "{}".to_owned(),
             attachments: Vec::new(),
-        },
+        }),
         in_reply_to: None,
         created_ms: 2_000,
     }
@@ -66,10 +67,12 @@ pub fn timer(channel: &str, name: &str, due_ms: u64) -> Change {
 }
 
 pub fn dedupe(channel: &str, key: u8, at_ms: u64, expires_ms: u64, response: Option<&str>) -> Change {
-    let response = response.map(|body| StoredResponse {
-        status: 200,
-        headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
-        body: body.as_bytes().into(),
+    let response = response.map(|body| {
+        Arc::new(ChannelResponse {
+            status: 200,
+            headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
+            body: body.as_bytes().into(),
+        })
     });
     Change::Dedupe { id: DedupeId(0), channel: channel.into(), key: [key; 16], at_ms, expires_ms, response }
 }

@@ -5,11 +5,13 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use wit_abi::types::InboundAttachment;
+
 use super::faulty::{Fault, Script};
 use super::samples::*;
 use super::writing::*;
+use crate::model::clock;
 use crate::store::*;
-use wit_abi::types::InboundAttachment;
 
 fn quick() -> StoreThreadConfig {
     StoreThreadConfig {
@@ -77,7 +79,7 @@ fn occupy(handle: &StoreHandle) -> impl Drop + use<> {
     Release(Some(release), Some(asking))
 }
 
-type Outcomes = Arc<Mutex<Vec<(usize, Result<Receipt, CommitError>)>>>;
+type Outcomes = Arc<Mutex<Vec<(usize, Result<Receipt, StateError>)>>>;
 
 /// Sends what has happened. Notes everything that is told of it.
 fn send(handle: &StoreHandle, batches: Vec<Batch>) -> Outcomes {
@@ -211,7 +213,7 @@ fn reads_and_shutdown_see_deferred_batches() {
     assert_eq!((store.opener())().unwrap().load(0).unwrap().messages.len(), 6);
     send_soon(&handle, "too late");
     let late = send(&handle, vec![note("too late")]);
-    assert_eq!(*late.lock().unwrap(), [(0, Err(CommitError::Stopped))]);
+    assert_eq!(*late.lock().unwrap(), [(0, Err(StateError::Stopped))]);
     assert!(handle.is_idle(), "nothing is left that waits");
 }
 
@@ -246,7 +248,7 @@ fn a_batch_at_fault_fails_alone() {
         .iter()
         .map(|(place, outcome)| match outcome {
             Ok(receipt) => (*place, receipt.messages[0].0),
-            Err(CommitError::Rejected { .. }) => (*place, 0),
+            Err(StateError::Rejected { .. }) => (*place, 0),
             Err(other) => panic!("{other:?}"),
         })
         .collect();
@@ -282,7 +284,7 @@ fn what_was_sent_before_and_in_an_outage_is_kept_after_it_once_and_in_order() {
             assert_eq!(kept.collect::<Vec<_>>(), (0..count).collect::<Vec<_>>(), "{fault:?}");
             let waits = told.iter().filter_map(|(_, outcome)| outcome.as_ref().err());
             for outcome in waits {
-                let CommitError::Unavailable { retry_after, .. } = outcome else { panic!("{outcome:?}") };
+                let StateError::Unavailable { retry_after, .. } = outcome else { panic!("{outcome:?}") };
                 assert!(*retry_after >= Duration::from_secs(1));
             }
         }
@@ -395,10 +397,10 @@ fn while_it_is_down_what_may_fail_is_refused_at_once_and_health_says_why() {
     keep(&handle, note("x")).unwrap_err();
     for _ in 0..10 {
         let refused = keep(&handle, note("x")).unwrap_err();
-        let CommitError::Unavailable { reason, .. } = refused else { panic!("{refused:?}") };
+        let StateError::Unavailable { reason, .. } = refused else { panic!("{refused:?}") };
         assert!(reason.contains("read-only"), "{reason}");
         let refused = handle.query(|store| store.load(0)).unwrap_err();
-        assert!(matches!(refused, CommitError::Unavailable { .. }));
+        assert!(matches!(refused, StateError::Unavailable { .. }));
     }
     let health = handle.health();
     assert_eq!((health.state, health.outages, health.commits), (StoreState::Down, 1, 0));
@@ -440,7 +442,7 @@ fn a_query_that_meets_damage_takes_the_store_down() {
     let damage = || StoreError::Damaged { path: "x".into(), detail: "a page is gone".to_owned() };
     let result = handle.query(move |_| Err::<(), _>(damage()));
     assert!(
-        matches!(result, Err(CommitError::Unavailable { reason, .. }) if reason.contains("a page is gone"))
+        matches!(result, Err(StateError::Unavailable { reason, .. }) if reason.contains("a page is gone"))
     );
     assert!(matches!(next(&events), StoreEvent::Unavailable { .. }));
     recovered(&events);
@@ -454,8 +456,8 @@ fn stopping_commits_earlier_batches_and_refuses_later_ones() {
     let outcomes = send(&handle, vec![note("x"); 100]);
     thread.stop();
     assert_eq!(outcomes.lock().unwrap().iter().filter(|(_, outcome)| outcome.is_ok()).count(), 100);
-    assert_eq!(keep(&handle, note("late")), Err(CommitError::Stopped));
-    assert_eq!(handle.query(|store| store.load(0)), Err(CommitError::Stopped));
+    assert_eq!(keep(&handle, note("late")), Err(StateError::Stopped));
+    assert_eq!(handle.query(|store| store.load(0)), Err(StateError::Stopped));
     assert_eq!(handle.health().state, StoreState::Stopped);
     assert_eq!(store.clone().load(0).unwrap().messages.len(), 100);
 }
@@ -541,9 +543,52 @@ fn a_store_in_memory_commits_on_the_caller_and_forgets_completed_records() {
     assert!(left.len() <= 1 + 256 + 128, "{}", left.len());
     assert!(handle.query(move |store| store.message(kept)).unwrap().is_some());
     thread.stop();
-    assert_eq!(keep(&handle, note("y")), Err(CommitError::Stopped));
-    assert_eq!(handle.query(|store| store.usage()), Err(CommitError::Stopped));
+    assert_eq!(keep(&handle, note("y")), Err(StateError::Stopped));
+    assert_eq!(handle.query(|store| store.usage()), Err(StateError::Stopped));
     assert_eq!(handle.health().state, StoreState::Stopped);
+}
+
+/// What is kept for days is kept for days really spent, not until the network tells a board the year.
+#[test]
+fn records_outlive_a_wall_clock_that_is_set_ahead() {
+    let thread = StoreThread::in_memory(MemoryStore::new(), &Retention::default());
+    let handle = thread.handle();
+    let id = keep(&handle, note("x")).unwrap().messages[0];
+    keep(&handle, Batch::of(Change::MessageAcked { id, at_ms: clock::unix_ms() })).unwrap();
+    let years = Duration::from_secs(50 * 365 * 86_400);
+    // So many batches that what is too old is removed in between.
+    clock::with_wall_clock_ahead(years, || (0..600).for_each(|_| drop(keep(&handle, note("y")).unwrap())));
+    assert!(handle.query(move |store| store.message(id)).unwrap().is_some());
+    thread.stop();
+}
+
+/// The same for the thread of a store on a disk, which looks at the clock itself.
+#[test]
+fn records_on_a_disk_outlive_a_wall_clock_that_is_set_ahead() {
+    let (store, now) = (MemoryStore::new(), clock::unix_ms());
+    let open = store.opener();
+    let opener: Opener = Box::new(move || {
+        clock::set_wall_clock_ahead(Duration::from_secs(50 * 365 * 86_400));
+        open()
+    });
+    let config = StoreThreadConfig { prune_every: Duration::from_millis(1), ..quick() };
+    let script = Script::default();
+    let (thread, events) = start(script.opener(opener), config);
+    let handle = thread.handle();
+    // Opened anew, on the thread whose clock is meant.
+    script.fail_at(1, Fault::SyncLost);
+    let _ = keep(&handle, note("x"));
+    recovered(&events);
+    let id = keep(&handle, note("x")).unwrap().messages[0];
+    keep(&handle, Batch::of(Change::MessageAcked { id, at_ms: now })).unwrap();
+    // Long enough for quiet moments, in which is removed what is too old.
+    for _ in 0..10 {
+        keep(&handle, note("y")).unwrap();
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    thread.stop();
+    let mut store = (store.opener())().unwrap();
+    assert!(store.message(id).unwrap().is_some());
 }
 
 #[test]

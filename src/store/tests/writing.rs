@@ -40,7 +40,7 @@ pub fn commit(store: &mut dyn Store, batches: &[Batch]) -> Result<Vec<Receipt>, 
     let number = |batch: &Batch| {
         number += 1;
         let (batch, receipt) = with_ids(&ids, batch.clone());
-        (Entry { number, batch }, receipt)
+        (NumberedBatch { number, batch }, receipt)
     };
     let (entries, receipts): (Vec<_>, Vec<_>) = batches.iter().map(number).unzip();
     store.commit(&entries)?;
@@ -48,7 +48,7 @@ pub fn commit(store: &mut dyn Store, batches: &[Batch]) -> Result<Vec<Receipt>, 
 }
 
 /// Has a batch kept on which nothing depends, and waits for it.
-pub fn keep(handle: &StoreHandle, batch: Batch) -> Result<Receipt, CommitError> {
+pub fn keep(handle: &StoreHandle, batch: Batch) -> Result<Receipt, StateError> {
     let (batch, receipt) = with_ids(handle.ids(), batch);
     handle.try_commit_and_wait(batch).map(|()| receipt)
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::pattern;
-use super::report::{MAX_PROBLEMS, Place, Problem, one_of, shown, type_of};
+use super::report::{MAX_PROBLEMS, ParameterPlace, ParameterProblem, one_of, shown, type_of};
 use crate::model::document::{nearest, shortened};
 
 /// How deep schemas may lead into each other, `$ref` included. What is deeper is not checked.
@@ -21,16 +21,16 @@ const MAX_NAMES: usize = 100;
 const BYTES_PER_STEP: usize = 64;
 
 /// What is wrong with `params`.
-pub(super) fn problems(schema: &Value, params: &Value) -> Vec<Problem> {
+pub(super) fn problems(schema: &Value, params: &Value) -> Vec<ParameterProblem> {
     let mut checker = Checker { root: schema, steps: MAX_STEPS };
     let mut found = Vec::new();
-    checker.check(schema, params, &Place::Whole, 0, &mut found);
+    checker.check(schema, params, &ParameterPlace::Whole, 0, &mut found);
     // What was begun when the steps ran out is no finding.
     if checker.steps == 0 { Vec::new() } else { found }
 }
 
 /// Adds what is wrong, unless enough is told already.
-fn add(found: &mut Vec<Problem>, problem: impl FnOnce() -> Problem) {
+fn add(found: &mut Vec<ParameterProblem>, problem: impl FnOnce() -> ParameterProblem) {
     if found.len() < MAX_PROBLEMS {
         found.push(problem());
     }
@@ -77,9 +77,9 @@ impl<'a> Checker<'a> {
         &mut self,
         schema: &'a Value,
         value: &Value,
-        place: &Place<'_>,
+        place: &ParameterPlace<'_>,
         depth: u32,
-        found: &mut Vec<Problem>,
+        found: &mut Vec<ParameterProblem>,
     ) {
         if depth >= MAX_DEPTH || !self.spend(1) {
             return;
@@ -112,8 +112,8 @@ impl<'a> Checker<'a> {
         &mut self,
         rules: &Map<String, Value>,
         value: &Value,
-        place: &Place<'_>,
-        found: &mut Vec<Problem>,
+        place: &ParameterPlace<'_>,
+        found: &mut Vec<ParameterProblem>,
     ) {
         if let Some(kind) = rules.get("type") {
             let names: Vec<&str> = match kind {
@@ -141,9 +141,9 @@ impl<'a> Checker<'a> {
         &mut self,
         rules: &'a Map<String, Value>,
         items: &[Value],
-        place: &Place<'_>,
+        place: &ParameterPlace<'_>,
         depth: u32,
-        found: &mut Vec<Problem>,
+        found: &mut Vec<ParameterProblem>,
     ) {
         check_count(rules, ("minItems", "maxItems"), items.len(), "items", place, found);
         // Draft 7 has the first items' schemas in `items` and the others' in `additionalItems`.
@@ -153,14 +153,14 @@ impl<'a> Checker<'a> {
         let others = if listed.is_some() { rules.get("additionalItems") } else { rules.get("items") };
         for (index, item) in items.iter().enumerate() {
             if let Some(schema) = first.get(index).or(others) {
-                self.check(schema, item, &Place::Item(place, index), depth + 1, found);
+                self.check(schema, item, &ParameterPlace::Item(place, index), depth + 1, found);
             }
         }
         if rules.get("uniqueItems") == Some(&Value::Bool(true))
             && let Some(index) = self.first_repeated(items)
         {
             let problem = "it is there twice, and items must differ";
-            add(found, || Place::Item(place, index).problem(problem));
+            add(found, || ParameterPlace::Item(place, index).problem(problem));
         }
         if let Some(schema) = rules.get("contains") {
             let count = items.iter().filter(|item| self.fits(schema, item, place, depth)).count();
@@ -190,15 +190,15 @@ impl<'a> Checker<'a> {
         &mut self,
         rules: &'a Map<String, Value>,
         object: &Map<String, Value>,
-        place: &Place<'_>,
+        place: &ParameterPlace<'_>,
         depth: u32,
-        found: &mut Vec<Problem>,
+        found: &mut Vec<ParameterProblem>,
     ) {
         check_count(rules, ("minProperties", "maxProperties"), object.len(), "fields", place, found);
         let required = rules.get("required").and_then(Value::as_array);
         for name in required.into_iter().flatten().filter_map(Value::as_str) {
             if self.spend(1) && !object.contains_key(name) {
-                add(found, || Place::Field(place, name).problem("it is missing"));
+                add(found, || ParameterPlace::Field(place, name).problem("it is missing"));
             }
         }
         let known = rules.get("properties").and_then(Value::as_object);
@@ -206,7 +206,7 @@ impl<'a> Checker<'a> {
             if self.steps == 0 {
                 return;
             }
-            let place = Place::Field(place, name);
+            let place = ParameterPlace::Field(place, name);
             let own = known.and_then(|known| known.get(name));
             if let Some(schema) = own {
                 self.check(schema, value, &place, depth + 1, found);
@@ -232,13 +232,13 @@ impl<'a> Checker<'a> {
         others: &Value,
         name: &str,
         object: &Map<String, Value>,
-        place: &Place<'_>,
-        found: &mut Vec<Problem>,
+        place: &ParameterPlace<'_>,
+        found: &mut Vec<ParameterProblem>,
     ) {
         for other in others.as_array().into_iter().flatten().filter_map(Value::as_str) {
             if self.spend(1) && !object.contains_key(other) {
                 let problem = || format!("it is missing, and `{}` needs it", shortened(name));
-                add(found, || Place::Field(place, other).problem(problem()));
+                add(found, || ParameterPlace::Field(place, other).problem(problem()));
             }
         }
     }
@@ -248,9 +248,9 @@ impl<'a> Checker<'a> {
         &mut self,
         rules: &'a Map<String, Value>,
         (name, value): (&str, &Value),
-        place: &Place<'_>,
+        place: &ParameterPlace<'_>,
         depth: u32,
-        found: &mut Vec<Problem>,
+        found: &mut Vec<ParameterProblem>,
     ) -> bool {
         let mut known = false;
         let patterns = rules.get("patternProperties").and_then(Value::as_object);
@@ -272,9 +272,9 @@ impl<'a> Checker<'a> {
         &mut self,
         rules: &'a Map<String, Value>,
         (name, value): (&str, &Value),
-        place: &Place<'_>,
+        place: &ParameterPlace<'_>,
         depth: u32,
-        found: &mut Vec<Problem>,
+        found: &mut Vec<ParameterProblem>,
     ) {
         match rules.get("additionalProperties") {
             Some(Value::Bool(false)) => {
@@ -294,9 +294,9 @@ impl<'a> Checker<'a> {
         &mut self,
         rules: &'a Map<String, Value>,
         value: &Value,
-        place: &Place<'_>,
+        place: &ParameterPlace<'_>,
         depth: u32,
-        found: &mut Vec<Problem>,
+        found: &mut Vec<ParameterProblem>,
     ) {
         let list =
             |word: &str| rules.get(word).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -341,13 +341,13 @@ impl<'a> Checker<'a> {
         &mut self,
         schemas: &'a [Value],
         value: &Value,
-        place: &Place<'_>,
+        place: &ParameterPlace<'_>,
         depth: u32,
-        found: &mut Vec<Problem>,
+        found: &mut Vec<ParameterProblem>,
     ) {
-        let mut nearest: Option<Vec<Problem>> = None;
+        let mut nearest: Option<Vec<ParameterProblem>> = None;
         let here = place.problem("").path;
-        let rank = |problems: &[Problem]| {
+        let rank = |problems: &[ParameterProblem]| {
             (problems.iter().filter(|problem| problem.path == here).count(), problems.len())
         };
         for schema in schemas {
@@ -363,7 +363,7 @@ impl<'a> Checker<'a> {
         nearest.into_iter().flatten().for_each(|problem| add(found, || problem));
     }
 
-    fn fits(&mut self, schema: &'a Value, value: &Value, place: &Place<'_>, depth: u32) -> bool {
+    fn fits(&mut self, schema: &'a Value, value: &Value, place: &ParameterPlace<'_>, depth: u32) -> bool {
         let mut found = Vec::new();
         self.check(schema, value, place, depth + 1, &mut found);
         found.is_empty()
@@ -383,8 +383,8 @@ impl<'a> Checker<'a> {
         &mut self,
         rules: &Map<String, Value>,
         text: &str,
-        place: &Place<'_>,
-        found: &mut Vec<Problem>,
+        place: &ParameterPlace<'_>,
+        found: &mut Vec<ParameterProblem>,
     ) {
         if rules.contains_key("minLength") || rules.contains_key("maxLength") {
             let count = if self.spend(text.len() / BYTES_PER_STEP) { text.chars().count() } else { 0 };
@@ -416,7 +416,12 @@ fn is_of_type(name: &str, value: &Value) -> bool {
     }
 }
 
-fn check_number(rules: &Map<String, Value>, value: &Value, place: &Place<'_>, found: &mut Vec<Problem>) {
+fn check_number(
+    rules: &Map<String, Value>,
+    value: &Value,
+    place: &ParameterPlace<'_>,
+    found: &mut Vec<ParameterProblem>,
+) {
     let Some(number) = value.as_f64() else { return };
     let rule = |word: &str| rules.get(word).and_then(Value::as_f64);
     // Draft 4 makes a bound exclusive with a boolean.
@@ -449,8 +454,8 @@ fn check_count(
     (least, most): (&str, &str),
     count: usize,
     what: &str,
-    place: &Place<'_>,
-    found: &mut Vec<Problem>,
+    place: &ParameterPlace<'_>,
+    found: &mut Vec<ParameterProblem>,
 ) {
     let rule = |word: &str| rules.get(word).and_then(Value::as_u64);
     if let Some(least) = rule(least).filter(|least| (count as u64) < *least) {

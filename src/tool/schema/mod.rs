@@ -10,7 +10,7 @@ mod report;
 
 use serde_json::Value;
 
-pub(crate) use report::Problem;
+pub(crate) use report::ParameterProblem;
 
 /// Why a text is no schema.
 #[derive(Debug, thiserror::Error)]
@@ -40,13 +40,19 @@ impl ParameterSchema {
         }
     }
 
+    /// A schema of the host's own.
+    #[cfg(feature = "agent-openai")]
+    pub(crate) fn of(schema: Value) -> Self {
+        Self(schema)
+    }
+
     /// The schema itself.
     pub(crate) fn as_value(&self) -> &Value {
         &self.0
     }
 
     /// What is wrong with these parameters, at most [`report::MAX_PROBLEMS`] of it.
-    pub(crate) fn problems(&self, params: &Value) -> Vec<Problem> {
+    pub(crate) fn problems(&self, params: &Value) -> Vec<ParameterProblem> {
         check::problems(&self.0, params)
     }
 }

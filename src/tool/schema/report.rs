@@ -11,14 +11,14 @@ pub(super) const MAX_PROBLEMS: usize = 5;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
+pub(crate) struct ParameterProblem {
     /// Where, as `items[2].name`; empty for the parameters as a whole.
     pub(crate) path: String,
     /// What is wrong there.
     pub(crate) reason: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ParameterProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
             "" => write!(f, "the parameters: {}", self.reason),
@@ -29,17 +29,17 @@ impl fmt::Display for Problem {
 
 /// A place in the parameters: its parent's, and the last step.
 #[derive(Clone, Copy)]
-pub(super) enum Place<'a> {
+pub(super) enum ParameterPlace<'a> {
     Whole,
-    Field(&'a Place<'a>, &'a str),
-    Item(&'a Place<'a>, usize),
+    Field(&'a ParameterPlace<'a>, &'a str),
+    Item(&'a ParameterPlace<'a>, usize),
 }
 
-impl Place<'_> {
-    pub(super) fn problem(&self, reason: impl Into<String>) -> Problem {
+impl ParameterPlace<'_> {
+    pub(super) fn problem(&self, reason: impl Into<String>) -> ParameterProblem {
         let mut path = String::new();
         self.write(&mut path);
-        Problem { path, reason: reason.into() }
+        ParameterProblem { path, reason: reason.into() }
     }
 
     // Writing to a string cannot fail.

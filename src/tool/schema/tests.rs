@@ -5,7 +5,7 @@ use super::*;
 
 fn problems(schema: &Value, params: &Value) -> Vec<String> {
     let schema = ParameterSchema::parse(&schema.to_string()).unwrap();
-    schema.problems(params).iter().map(Problem::to_string).collect()
+    schema.problems(params).iter().map(ParameterProblem::to_string).collect()
 }
 
 #[test]

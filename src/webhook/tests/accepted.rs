@@ -284,10 +284,30 @@ fn each_scheme_brings_its_providers_id() {
         (r#"{"auth": "slack", "dedupe": {"header": "x-id"}}"#, None, r#"{"event_id": "Ev1"}"#, false),
         (r#"{"auth": "secret"}"#, None, r#"{"update_id": 7, "event_id": "Ev1", "id": "1"}"#, false),
         (r#"{"auth": {"scheme": "hmac", "header": "x-sig"}}"#, Some(("x-github-delivery", "a")), "{}", false),
+        (
+            r#"{"auth": {"scheme": "ed25519", "header": "x-sig", "template": "{body}"}}"#,
+            None,
+            r#"{"id": "1"}"#,
+            false,
+        ),
         (r#"{"auth": "slack"}"#, None, feishu, false),
     ] {
         assert_eq!(key(webhook, header, body), found, "{webhook} {body}");
     }
+}
+
+#[test]
+fn only_an_encrypted_body_is_another_one_for_the_guest() {
+    // `{"type":"url_verification","challenge":"c"}`, encrypted by OpenSSL for the key "test key".
+    let encrypted =
+        "AAECAwQFBgcICQoLDA0OD0nVfUSk5vZiFpeYmJps9c6K/CQWbys36yh60ze6mzSk+EhUXCPoLT3eKcfLarJJ3g==";
+    let sent = Sent::post(&[], format!(r#"{{"encrypt":"{encrypted}"}}"#).as_bytes());
+    let plan = AuthPlan::from(&capability(r#"{"auth": "feishu"}"#), "chat").expect("a plan");
+    let verdict = verify(&plan, &sent.request(), &|_| Ok(Some(Zeroizing::new(b"test key".to_vec()))));
+    let Verdict::Authentic(authenticated) = verdict else { panic!("{verdict:?}") };
+    let text = br#"{"type":"url_verification","challenge":"c"}"#;
+    assert_eq!(authenticated.body(), Some(text.as_slice()));
+    assert_eq!(Provider::Github.channel().accept(&Provider::Github.request()).body(), None);
 }
 
 #[test]

@@ -184,7 +184,7 @@ proptest! {
     fn the_dedupe_memory_stays_bounded_and_runs_nothing_twice(
         steps in prop::collection::vec((0..4_u8, 0..6_u32, 0..20_u64), 0..80),
     ) {
-        let mut seen = DedupeMemory::new(3);
+        let mut memory = DedupeMemory::new(3);
         let mut running = Vec::new();
         let mut now = 0;
         for (step, number, time) in steps {
@@ -192,22 +192,22 @@ proptest! {
             now += time / 4;
             match step {
                 0 | 1 => {
-                    if seen.begin(key, now + time, now) == Known::New {
+                    if memory.begin(key, now + time, now) == Known::New {
                         prop_assert!(!running.contains(&key));
                         running.push(key);
                     }
                 }
                 2 => {
-                    seen.done(key, number);
+                    memory.done(key, number);
                     running.retain(|other| *other != key);
                 }
                 _ => {
-                    seen.forget(key);
+                    memory.forget(key);
                     running.retain(|other| *other != key);
                 }
             }
-            prop_assert!(seen.len() <= 3);
-            prop_assert!(running.len() <= seen.len());
+            prop_assert!(memory.len() <= 3);
+            prop_assert!(running.len() <= memory.len());
         }
     }
 

@@ -68,6 +68,20 @@ fn each_callback_gets_its_own_arguments_in_their_order() {
         |args| Ok((args.next::<String>()?, args.next::<String>()?)),
     );
     assert_eq!(read, (text("daily"), text("payload")));
+    let read = read_by_guest(
+        GuestFunc::OnSocketText,
+        |guest| exports::lower_on_socket_text("frame", guest),
+        |args| args.next::<String>(),
+    );
+    assert_eq!(read, "frame");
+    for code in [Some(4_004), None] {
+        let read = read_by_guest(
+            GuestFunc::OnSocketClose,
+            |guest| exports::lower_on_socket_close(code, "gone", guest),
+            |args| Ok((args.next::<Option<u16>>()?, args.next::<String>()?)),
+        );
+        assert_eq!(read, (code, text("gone")));
+    }
     let mut guest = FakeGuest::new();
     let args = exports::lower_execute(&call, &mut guest).unwrap();
     assert_eq!(Arguments::new(&args, &guest.memory).next::<ToolRequest>(), Ok(call));

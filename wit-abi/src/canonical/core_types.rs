@@ -151,4 +151,11 @@ mod tests {
         assert_eq!(args.len(), MAX_CORE_ARGS);
         assert_eq!(args[16], CoreValue::I32(16));
     }
+
+    #[test]
+    fn arguments_are_shown_as_a_list() {
+        let mut args = CoreArgs::new();
+        assert!(args.push(CoreValue::I32(7)));
+        assert_eq!(format!("{args:?}"), "[I32(7)]");
+    }
 }

@@ -190,8 +190,9 @@ impl Func {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use CoreType::{I32, I64};
+
+    use super::*;
 
     #[test]
     fn two_cases_are_held_in_what_can_hold_either() {

@@ -161,7 +161,9 @@ fn given(world: World) -> String {
             "`near:agent/channel-host` (without a version or at {versions}), `tinclaw:timers/host@0.1.0`, \
              `tinclaw:socket/host@0.1.0`"
         ),
-        World::Tool => format!("`near:agent/host` (without a version or at {versions})"),
+        World::Tool => {
+            format!("`near:agent/host` (without a version or at {versions}), `tinclaw:tools/state@0.1.0`")
+        }
     }
 }
 

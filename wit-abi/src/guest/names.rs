@@ -15,6 +15,7 @@ const TIMERS_HOST: &str = "tinclaw:timers/host";
 const TIMERS_HANDLER: &str = "tinclaw:timers/handler";
 const SOCKET_HOST: &str = "tinclaw:socket/host";
 const SOCKET_HANDLER: &str = "tinclaw:socket/handler";
+const TOOL_STATE: &str = "tinclaw:tools/state";
 
 /// The prefix of the newer names.
 const STANDARD: &str = "cm32p2|";
@@ -29,8 +30,12 @@ pub(super) fn host_interface(world: World, name: &str) -> Option<HostInterface> 
     if version_of(world, path, own, standard).is_some() {
         return Some(interface);
     }
-    let own = [(TIMERS_HOST, HostInterface::Timers), (SOCKET_HOST, HostInterface::Socket)];
-    added_interface(world, path, standard, own)
+    let added = [
+        (TIMERS_HOST, HostInterface::Timers),
+        (SOCKET_HOST, HostInterface::Socket),
+        (TOOL_STATE, HostInterface::ToolState),
+    ];
+    added_interface(path, standard, added).filter(|interface| interface.world() == world)
 }
 
 /// The function that a core import of a guest of `world` names.
@@ -50,7 +55,8 @@ pub(super) fn guest_interface(world: World, name: &str) -> Option<(GuestInterfac
     }
     let added =
         [(TIMERS_HANDLER, GuestInterface::TimerHandler), (SOCKET_HANDLER, GuestInterface::SocketHandler)];
-    Some((added_interface(world, path, standard, added)?, None))
+    let interface = added_interface(path, standard, added).filter(|_| world == World::Channel)?;
+    Some((interface, None))
 }
 
 /// The function that a core export of a guest of `world` names, and its version when it is one of the world's own.
@@ -112,11 +118,11 @@ fn version_of(world: World, path: &str, interface: &str, standard: bool) -> Opti
     fits.then_some(version)
 }
 
-/// Which of the interfaces that this host adds to the world of channels `path` names. All are at version 0.1.0.
-fn added_interface<T>(world: World, path: &str, standard: bool, added: [(&str, T); 2]) -> Option<T> {
+/// Which of the interfaces that this host adds to the two worlds `path` names. All are at version 0.1.0.
+fn added_interface<T, const N: usize>(path: &str, standard: bool, added: [(&str, T); N]) -> Option<T> {
     let version = if standard { "@0.1" } else { "@0.1.0" };
     let named = |(interface, _): &(&str, T)| path.strip_prefix(interface) == Some(version);
-    added.into_iter().filter(|_| world == World::Channel).find(named).map(|(_, interface)| interface)
+    added.into_iter().find(named).map(|(_, interface)| interface)
 }
 
 #[cfg(test)]
@@ -137,6 +143,7 @@ mod tests {
             ("tinclaw:socket/host@0.1.0", "send", Some(HostFunc::SocketSend)),
             ("cm32p2|tinclaw:socket/host@0.1", "send", Some(HostFunc::SocketSend)),
             ("tinclaw:socket/host@0.1.0", "set", None),
+            ("tinclaw:tools/state@0.1.0", "read", None),
             ("near:agent/channel-host@0.3", "log", None),
             ("cm32p2|near:agent/channel-host@0.3.1", "log", None),
             ("near:agent/channel-host@0.4.0", "log", None),
@@ -178,6 +185,10 @@ mod tests {
             ("near:agent/host", "tool-invoke", Some(HostFunc::ToolInvoke)),
             ("near:agent/host@0.2.0", "http-request", Some(HostFunc::HttpRequest)),
             ("cm32p2|near:agent/host@0.3", "workspace-read", Some(HostFunc::WorkspaceRead)),
+            ("tinclaw:tools/state@0.1.0", "read", Some(HostFunc::StateRead)),
+            ("cm32p2|tinclaw:tools/state@0.1", "write", Some(HostFunc::StateWrite)),
+            ("tinclaw:tools/state@0.2.0", "read", None),
+            ("near:agent/host@0.3.0", "read", None),
             ("near:agent/host@0.3.0", "workspace-write", None),
             ("near:agent/host@0.3.0", "emit-message", None),
             ("near:agent/host@0.3.1", "log", None),

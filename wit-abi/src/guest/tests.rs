@@ -45,12 +45,15 @@ fn abi_world(directory: &str) -> (Resolve, WorldId) {
     (resolve, world)
 }
 
-/// The world `guest` of a package that is written in a test, beside those of 0.3.1, the timers and the websocket.
+/// The world `guest` of a package that is written in a test, beside the newest of channels and of tools, and what this host
+/// adds to them.
 fn written_world(text: &str) -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
     resolve.push_dir(wit("0.3.1")).unwrap();
     resolve.push_dir(wit("tinclaw-timers")).unwrap();
     resolve.push_dir(wit("tinclaw-socket")).unwrap();
+    resolve.push_dir(wit("tool-0.3.0")).unwrap();
+    resolve.push_dir(wit("tinclaw-tools")).unwrap();
     let package = resolve.push_str("test.wit", text).unwrap();
     let world = resolve.select_world(package, Some("guest")).unwrap();
     (resolve, world)
@@ -304,6 +307,25 @@ fn a_guest_with_a_websocket_is_read() {
             assert_eq!(guest.export(func).unwrap().name, name);
         }
         assert_eq!(guest.abi_version.to_string(), "near:agent@0.3.1");
+    }
+}
+
+#[test]
+fn a_tool_with_files_of_its_own_is_read() {
+    let world = written_world(
+        "package test:guest;
+        world guest {
+            include near:agent/sandboxed-tool@0.3.0;
+            include tinclaw:tools/with-state@0.1.0;
+        }",
+    );
+    let module = whole_module(&world);
+    for bytes in [module.clone(), component(&module)] {
+        let guest = read_of(NamedAbiVersion::ToolV0_3_0, &bytes).unwrap();
+        let imports = |func| guest.abi_version.imports(func);
+        assert!(imports(HostFunc::StateRead) && imports(HostFunc::StateWrite));
+        assert_eq!(guest.abi_version.to_string(), "near:agent@0.3.0");
+        assert_eq!(guest.abi_version.world, World::Tool);
     }
 }
 

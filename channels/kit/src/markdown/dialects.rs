@@ -125,6 +125,45 @@ impl Dialect for WhatsApp {
     }
 }
 
+/// Feishu, "Rich text post", the tag `md`.
+pub struct FeishuPost;
+
+impl Dialect for FeishuPost {
+    fn text(&self, text: &str) -> String {
+        // `<at user_id="all">` would call everybody.
+        text.replace("<at", "<\u{200b}at")
+    }
+
+    fn mark(&self, mark: Mark, content: &str) -> String {
+        surrounded(
+            match mark {
+                Mark::Strong => "**",
+                Mark::Emphasis => "*",
+                Mark::Strikethrough => "~~",
+                Mark::Code => "`",
+            },
+            content,
+        )
+    }
+
+    fn link(&self, url: &str, content: &str) -> String {
+        let is_known = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
+        match (is_known, content.is_empty()) {
+            (true, false) => format!("[{content}]({url})"),
+            (true, true) => format!("[{url}]({url})"),
+            (false, _) => Plain.link(url, content),
+        }
+    }
+
+    fn code_block(&self, language: &str, code: &str) -> String {
+        format!("```{language}\n{code}\n```")
+    }
+
+    fn quote(&self, content: &str, _: usize) -> String {
+        prefixed(content, "> ")
+    }
+}
+
 /// No marks at all.
 pub struct Plain;
 

@@ -1,6 +1,6 @@
 //! What the agent writes, Markdown, in the format of a service.
 //!
-//! [`telegram_html`], [`slack_mrkdwn`], [`whatsapp`] and [`plain`] share one renderer; [`safe_html`] is for web pages and
+//! [`telegram_html`], [`slack_mrkdwn`], [`whatsapp`], [`feishu_post`] and [`plain`] share one renderer; [`safe_html`] is for web pages and
 //! for Matrix. HTML that the agent wrote is text in all of them.
 
 mod dialects;
@@ -11,7 +11,7 @@ mod web;
 
 pub use web::{safe_html, safe_html_with};
 
-use dialects::{Plain, Slack, TelegramHtml, WhatsApp};
+use dialects::{FeishuPost, Plain, Slack, TelegramHtml, WhatsApp};
 
 /// Telegram's HTML (Bot API, "HTML style"): `b i u s code pre a blockquote`, and everything else escaped.
 pub fn telegram_html(markdown: &str) -> String {
@@ -26,6 +26,12 @@ pub fn slack_mrkdwn(markdown: &str) -> String {
 /// WhatsApp's marks ("About formatting your messages").
 pub fn whatsapp(markdown: &str) -> String {
     render::render(markdown, &WhatsApp)
+}
+
+/// Markdown as the tag `md` of Feishu's posts takes it ("Rich text post"): without headings and tables, and nobody is
+/// mentioned.
+pub fn feishu_post(markdown: &str) -> String {
+    render::render(markdown, &FeishuPost)
 }
 
 /// Text without any marks.

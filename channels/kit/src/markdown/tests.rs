@@ -14,6 +14,10 @@ fn marks_of_words() {
         slack_mrkdwn(text),
         "*bold* _it_ ~gone~ `a&lt;b` <https://a.example/?x=1&amp;y=2|link> <https://b.example>"
     );
+    assert_eq!(
+        feishu_post(text),
+        "**bold** *it* ~~gone~~ `a<b` [link](https://a.example/?x=1&y=2) [https://b.example](https://b.example)"
+    );
     let shown = "link (https://a.example/?x=1&y=2) https://b.example";
     assert_eq!(whatsapp(text), format!("*bold* _it_ ~gone~ `a<b` {shown}"));
     assert_eq!(plain(text), format!("bold it gone a<b {shown}"));
@@ -51,6 +55,8 @@ fn what_the_agent_writes_is_never_markup_of_the_service() {
     // `<!channel>` would call everybody.
     assert_eq!(slack_mrkdwn("<!channel> <@U1>"), "&lt;!channel&gt; &lt;@U1&gt;");
     assert_eq!(slack_mrkdwn("[x](!channel)"), "x (!channel)");
+    let at = "<at user_id=\"all\">all</at>";
+    assert_eq!(feishu_post(at), at.replace("<at", "<\u{200b}at"));
 }
 
 // Telegram refuses a message whose tags are not nested properly, or with a quotation in a quotation.

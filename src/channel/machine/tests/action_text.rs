@@ -1,4 +1,4 @@
-//! Actions as short texts, for tables.
+//! Actions as short texts, for tables: without log lines and steps of traces, which have tests of their own.
 
 use std::time::Instant;
 
@@ -7,7 +7,8 @@ use crate::event::response::WebhookResponse;
 use crate::store::{Batch, Change};
 
 pub fn shown(actions: &[Action], now: Instant) -> Vec<String> {
-    actions.iter().map(|action| action_as_text(action, now)).collect()
+    let is_shown = |action: &&Action| !matches!(action, Action::Log(_));
+    actions.iter().filter(is_shown).map(|action| action_as_text(action, now)).collect()
 }
 
 fn action_as_text(action: &Action, now: Instant) -> String {
@@ -24,7 +25,7 @@ fn action_as_text(action: &Action, now: Instant) -> String {
         Action::BeginAttempt { id, attempt, outcome } => {
             format!("attempt {attempt} of reply {id} after {}", changes(outcome))
         }
-        Action::Respond(_, WebhookResponse::Guest(response)) => format!("respond {}", response.status),
+        Action::Respond(_, WebhookResponse::Channel(response)) => format!("respond {}", response.status),
         Action::Respond(_, WebhookResponse::Refused(refusal)) => format!("respond {}", refusal.code()),
         Action::RespondFromStore(_, id) => format!("respond from store {}", id.0),
         Action::AwaitResponse => "await response".into(),
@@ -32,13 +33,17 @@ fn action_as_text(action: &Action, now: Instant) -> String {
         Action::Set(due, at) => format!("set {due:?} in {:?}", at.saturating_duration_since(now)),
         Action::Cancel(due) => format!("cancel {due:?}"),
         Action::Register(_) => "register".into(),
+        Action::Switch(_) => "switch".into(),
+        Action::DropVersion(reason) => format!("drop version: {reason}"),
         Action::OpenLink => "open link".into(),
         Action::RepliesGone(count) => format!("{count} replies gone"),
+        Action::Log(line) => format!("{} {}", line.level, line.text),
     }
 }
 
 fn changes(batch: &Batch) -> String {
-    let changes: Vec<String> = batch.changes.iter().map(change_as_text).collect();
+    let is_shown = |change: &&Change| !matches!(change, Change::Trace(_));
+    let changes: Vec<String> = batch.changes.iter().filter(is_shown).map(change_as_text).collect();
     format!("[{}]", changes.join(", "))
 }
 

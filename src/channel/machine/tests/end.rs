@@ -15,33 +15,33 @@ fn at_work() -> (Subject, Ticket) {
 #[test]
 fn a_channel_that_drains_refuses_what_waits_and_lets_end_what_runs() {
     let (mut subject, ticket) = at_work();
-    assert_eq!(subject.command(Command::Drain), ["respond shutting_down"]);
+    assert_eq!(subject.command(ChannelCommand::Drain), ["respond shutting_down"]);
     assert_eq!(subject.request("late"), ["respond shutting_down"]);
     let ended = subject.finish(ticket, responded(200, effects(&["hi"], &[])));
     assert_eq!(ended, ["store [message hi, seen], then respond 200"]);
-    assert_eq!(subject.command(Command::Shutdown), ["runnable inbound"]);
+    assert_eq!(subject.command(ChannelCommand::Shutdown), ["runnable inbound"]);
     assert_eq!(subject.start_next(LaneKind::Inbound).map(|(_, kind)| kind), Some(CallbackKind::Shutdown));
 }
 
 #[test]
 fn a_channel_that_has_not_started_gets_no_on_shutdown() {
     let mut subject = Subject::new(settings());
-    subject.command(Command::Start);
-    assert_eq!(subject.command(Command::Drain), [""; 0]);
-    assert_eq!(subject.command(Command::Shutdown), [""; 0]);
+    subject.command(ChannelCommand::Start);
+    assert_eq!(subject.command(ChannelCommand::Drain), [""; 0]);
+    assert_eq!(subject.command(ChannelCommand::Shutdown), [""; 0]);
 }
 
 #[test]
 fn a_channel_that_is_taken_out_keeps_nothing_of_what_runs() {
     let (mut subject, ticket) = at_work();
     let expected = ["respond shutting_down", "respond shutting_down", "0 replies gone"];
-    assert_eq!(subject.command(Command::Remove), expected);
+    assert_eq!(subject.command(ChannelCommand::Remove), expected);
     assert_eq!(subject.finish(ticket, responded(200, effects(&["hi"], &[]))), [""; 0]);
 }
 
 #[test]
 fn what_the_emit_rate_holds_back_is_committed_at_the_end() {
-    for command in [Command::Drain, Command::Remove] {
+    for command in [ChannelCommand::Drain, ChannelCommand::Remove] {
         let mut subject = Subject::ready_with(|settings| settings.limits.messages_per_minute = 1);
         for text in ["a", "b"] {
             subject.due(Due::Poll);
@@ -66,11 +66,11 @@ fn a_reply_whose_attempt_was_not_made_before_the_end_is_not_taken_for_one_that_m
         redelivery: false,
         traps: 0,
     };
-    subject.command(Command::Deliver(reply));
+    subject.command(ChannelCommand::Deliver(reply));
     subject.turn(|channel, turn| {
         let attempt = crate::channel::job::ReplyAttempt { id: ReplyId(1), attempt: 1 };
         let job = Job::new(Callback::Poll, crate::channel::job::Purpose::Reply(attempt), turn.at.now);
         channel.enqueue(job, turn).expect("room");
     });
-    assert_eq!(subject.command(Command::Drain), ["store [retry 1]"]);
+    assert_eq!(subject.command(ChannelCommand::Drain), ["store [retry 1]"]);
 }

@@ -18,7 +18,7 @@ impl Subject {
 
 #[test]
 fn the_websocket_is_opened_when_the_channel_has_started_and_tried_again_when_it_could_not_be() {
-    let mut subject = Subject::new(Settings { has_link: true, ..settings() });
+    let mut subject = Subject::new(MachineSettings { has_link: true, ..settings() });
     let started = subject.turn(|channel, turn| channel.registered(registration(), turn));
     assert_eq!(started, ["set Poll in 0ns", "open link"]);
     let later = subject.turn(|channel, turn| channel.link_not_opened(turn));
@@ -60,6 +60,21 @@ fn frames_wait_while_nothing_can_be_stored_and_are_looked_at_again() {
     subject.host.store_works = true;
     let actions = subject.due(Due::Frames);
     assert_eq!(actions[..2], ["open link", r#"store [state/gateway_event_queue=["a"]], then acknowledge 1"#]);
+}
+
+#[test]
+fn frames_wait_while_a_mebibyte_of_them_waits_for_the_guest() {
+    let full = |bytes: usize| {
+        let mut subject = with_link();
+        // With the brackets and quotes of the file.
+        subject.frame("a");
+        subject.frame(&"x".repeat(bytes - 4));
+        subject.stored(Stored::Frames);
+        subject.frame("b");
+        subject.stored(Stored::Frames)
+    };
+    assert!(full((1 << 20) - 1)[0].starts_with("store "));
+    assert_eq!(full(1 << 20), ["set Frames in 5s"]);
 }
 
 #[test]

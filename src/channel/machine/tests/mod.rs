@@ -4,16 +4,19 @@ mod action_text;
 mod callbacks;
 mod end;
 mod frames;
+mod log_lines;
 mod polls;
 mod replies;
 mod requests;
 mod timers;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use wit_abi::types::{ChannelConfig, EmittedMessage, IncomingHttpRequest, OutgoingHttpResponse};
+use wit_abi::types::{ChannelConfig, EmittedMessage, IncomingHttpRequest};
 
+use self::action_text::shown;
 use super::*;
 use crate::channel::endpoints::PollSchedule;
 use crate::channel::workspace::WorkspaceChanges;
@@ -22,10 +25,9 @@ use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackVal
 use crate::event::completion::Ticket;
 use crate::event::response::ResponseSender;
 use crate::model::clock::millis;
+use crate::net::channel_response::ChannelResponse;
 use crate::sandbox::WasmChannelError;
 use crate::webhook::DedupeKey;
-
-use self::action_text::shown;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -37,7 +39,7 @@ struct FakeHost {
     agent_is_busy: bool,
 }
 
-impl Host for FakeHost {
+impl HostView for FakeHost {
     fn store_works(&self) -> bool {
         self.store_works
     }
@@ -67,14 +69,15 @@ struct Subject {
     last_ticket: u64,
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> MachineSettings {
+    MachineSettings {
         name: "echo".parse().expect("a name"),
         limits: ChannelLimits::default(),
         message_id_from_metadata: false,
         has_link: false,
         has_socket_handler: false,
         abi_without_attachments: None,
+        guest: "0123456789ab".to_owned(),
         initial_memory: 1 << 20,
         problems: Vec::new(),
         retry: RetryPolicy::default(),
@@ -89,10 +92,10 @@ fn registration() -> Registration {
 
 impl Subject {
     /// A channel whose `on-start` has not begun.
-    fn new(settings: Settings) -> Self {
+    fn new(settings: MachineSettings) -> Self {
         let now_ms = 1_800_000_000_000;
         let at = Moment { now: Instant::now(), unix_ms: now_ms, steady_ms: now_ms };
-        let channel = Channel::new(settings, StoredChannel::default(), at);
+        let channel = Channel::new(settings, LoadedChannel::default(), at);
         let host =
             FakeHost { store_works: true, store_is_low: false, store_has_room: true, agent_is_busy: false };
         Self { channel, host, at, last_ticket: 0 }
@@ -103,7 +106,7 @@ impl Subject {
         Self::ready_with(|_| {})
     }
 
-    fn ready_with(change: impl FnOnce(&mut Settings)) -> Self {
+    fn ready_with(change: impl FnOnce(&mut MachineSettings)) -> Self {
         let mut settings = settings();
         change(&mut settings);
         let mut subject = Self::new(settings);
@@ -123,7 +126,7 @@ impl Subject {
         self.at.steady_ms += millis(time);
     }
 
-    fn command(&mut self, command: Command) -> Vec<String> {
+    fn command(&mut self, command: ChannelCommand) -> Vec<String> {
         self.turn(|channel, turn| channel.command(command, turn))
     }
 
@@ -141,6 +144,7 @@ impl Subject {
             channel: self.channel.name().clone(),
             request: Arc::new(IncomingHttpRequest { body: id.into(), ..IncomingHttpRequest::default() }),
             identities: vec![self.identity(id)],
+            client: None,
             received: self.at.now,
             responder: ResponseSender::new(|_| {}),
         };
@@ -186,7 +190,7 @@ fn done() -> CallbackReport {
 }
 
 fn responded(status: u16, effects: Effects) -> CallbackReport {
-    let response = OutgoingHttpResponse { status, headers_json: "{}".into(), body: Vec::new() };
+    let response = ChannelResponse { status, ..ChannelResponse::empty_ok() };
     ended(CallbackValue::Http(response), effects)
 }
 
@@ -223,7 +227,7 @@ fn effects(messages: &[&str], files: &[(&str, &str)]) -> Effects {
 #[test]
 fn a_channel_is_ready_when_what_it_asked_for_is_registered() {
     let mut subject = Subject::new(settings());
-    assert_eq!(subject.command(Command::Start), ["runnable inbound"]);
+    assert_eq!(subject.command(ChannelCommand::Start), ["runnable inbound"]);
     assert_eq!(subject.request("early"), ["respond channel_starting"]);
     let config = CallbackValue::Started(ChannelConfig::default());
     assert_eq!(subject.run_next(LaneKind::Inbound, ended(config, Effects::default())), ["register"]);
@@ -239,7 +243,7 @@ fn a_channel_is_ready_when_what_it_asked_for_is_registered() {
 fn a_start_that_fails_is_tried_again_later_each_time() {
     let mut subject = Subject::new(settings());
     for (tries, report, wait) in [(1, trapped(), 1), (2, done(), 2), (3, trapped(), 4)] {
-        assert_eq!(subject.command(Command::Start), ["runnable inbound"], "{tries}");
+        assert_eq!(subject.command(ChannelCommand::Start), ["runnable inbound"], "{tries}");
         let due = subject.run_next(LaneKind::Inbound, report);
         assert_eq!(due, [format!("set Start in {wait}s")], "{tries}");
         subject.wait(SECOND * wait);

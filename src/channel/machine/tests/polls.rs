@@ -1,7 +1,8 @@
 //! Polls and status updates.
 
-use super::*;
 use wit_abi::types::{StatusType, StatusUpdate};
+
+use super::*;
 
 #[test]
 fn a_poll_is_queued_at_its_tick_unless_messages_have_no_way_to_the_agent() {
@@ -16,7 +17,7 @@ fn a_poll_is_queued_at_its_tick_unless_messages_have_no_way_to_the_agent() {
         ("a full disk", ready(|subject| subject.host.store_is_low = true), &["set Poll in 30s"]),
         ("a busy agent", ready(|subject| subject.host.agent_is_busy = true), &["set Poll in 30s"]),
         ("it does not poll", ready(|subject| subject.channel.poll.interval = None), &[]),
-        ("it ends", ready(|subject| drop(subject.command(Command::Drain))), &[]),
+        ("it ends", ready(|subject| drop(subject.command(ChannelCommand::Drain))), &[]),
     ] {
         assert_eq!(subject.due(Due::Poll), expected, "{case}");
     }
@@ -41,8 +42,12 @@ fn a_poll_that_fails_is_tried_again_later_each_time() {
     }
 }
 
-fn status(status: StatusType) -> Command {
-    Command::Status(Arc::new(StatusUpdate { status, message: String::new(), metadata_json: "{}".into() }))
+fn status(status: StatusType) -> ChannelCommand {
+    ChannelCommand::Status(Arc::new(StatusUpdate {
+        status,
+        message: String::new(),
+        metadata_json: "{}".into(),
+    }))
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Requests: which are refused, recognised, queued, and how they are responded to.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::event::completion::RespondedRequest;
 use crate::event::response::WebhookResponse;
+use crate::net::channel_response::ChannelResponse;
 use crate::store::DedupeId;
 
 #[test]
@@ -22,7 +25,7 @@ fn a_request_is_refused_while_the_channel_or_its_host_takes_none() {
     };
     let ending = || {
         let mut subject = Subject::ready();
-        subject.command(Command::Drain);
+        subject.command(ChannelCommand::Drain);
         subject
     };
     for (case, mut subject, expected) in [
@@ -64,22 +67,40 @@ fn the_response_leaves_when_what_the_callback_did_is_durable() {
     }
 }
 
+/// The response to request `one` is durable.
+fn stored_response(subject: &Subject) -> RespondedRequest {
+    RespondedRequest {
+        channel: subject.channel.name().clone(),
+        identities: vec![subject.identity("one")],
+        stored: vec![DedupeId(1)],
+        is_delayed: false,
+        response: WebhookResponse::Channel(Arc::new(ChannelResponse::empty_ok())),
+    }
+}
+
 #[test]
 fn a_duplicate_waits_for_the_first_response_or_gets_it_from_the_store() {
     let mut subject = Subject::ready();
     subject.request("one");
     assert_eq!(subject.request("one"), ["await response"]);
     subject.run_next(LaneKind::Inbound, responded(200, effects(&[], &[])));
-    let response = OutgoingHttpResponse { status: 200, headers_json: "{}".into(), body: Vec::new() };
-    let request = RespondedRequest {
-        channel: subject.channel.name().clone(),
-        identities: vec![subject.identity("one")],
-        stored: vec![DedupeId(1)],
-        is_delayed: false,
-        response: WebhookResponse::Guest(response),
-    };
+    let request = stored_response(&subject);
     assert_eq!(subject.turn(|channel, turn| channel.responded(&request, turn)), ["respond 200"]);
     assert_eq!(subject.request("one"), ["respond from store 1"]);
+}
+
+/// What was handled before the network told a board the year was handled again when its provider repeated it.
+#[test]
+fn a_duplicate_is_one_whatever_the_wall_clock_says_meanwhile() {
+    let mut subject = Subject::ready();
+    subject.request("one");
+    subject.run_next(LaneKind::Inbound, responded(200, effects(&[], &[])));
+    let request = stored_response(&subject);
+    subject.turn(|channel, turn| channel.responded(&request, turn));
+    subject.at.unix_ms += 50 * 365 * 86_400_000;
+    assert_eq!(subject.request("one"), ["respond from store 1"]);
+    subject.wait(SECOND * 61);
+    assert_eq!(subject.request("one"), ["runnable inbound", "queued"], "its time is over");
 }
 
 #[test]
@@ -114,8 +135,8 @@ fn a_request_that_has_waited_for_its_turn_long_enough_is_refused() {
 #[test]
 fn a_request_that_asks_for_it_runs_again_when_the_workspace_has_changed() {
     let waits = || {
-        let headers_json = r#"{"tinclaw-wait":"30"}"#.to_owned();
-        let response = OutgoingHttpResponse { status: 204, headers_json, body: Vec::new() };
+        let headers = vec![("tinclaw-wait".to_owned(), "30".to_owned())];
+        let response = ChannelResponse { status: 204, headers, body: Vec::new() };
         ended(CallbackValue::Http(response), Effects::default())
     };
     let mut subject = Subject::ready();

@@ -64,7 +64,7 @@ fn a_timer_that_cannot_run_now_is_due_again_in_five_seconds() {
     subject.host.store_works = true;
     subject.host.agent_is_busy = true;
     assert_eq!(subject.due(timer()), later);
-    subject.command(Command::Drain);
+    subject.command(ChannelCommand::Drain);
     assert_eq!(subject.due(timer()), [""; 0]);
 }
 
@@ -77,14 +77,28 @@ fn a_timer_that_is_cancelled_has_no_deadline() {
     assert_eq!(subject.due(timer()), [""; 0]);
 }
 
+/// The guest is told the limits when it sets a timer; what it set before, in other callbacks, is known here only.
+#[test]
+fn timers_over_the_limits_are_dropped_when_they_are_committed() {
+    let mut subject = Subject::ready_with(|settings| settings.limits.timers = 2);
+    subject.due(Due::Poll);
+    let actions = subject.run_next(LaneKind::Poll, changes(vec![set("a", 1), set("b", 1), set("c", 1)]));
+    let expected = [r#"set Timer("a") in 1s"#, r#"set Timer("b") in 1s"#, "store [timer a, timer b]"];
+    assert_eq!(actions, expected);
+    assert_eq!(subject.channel.counters.dropped, 1);
+    subject.due(Due::Poll);
+    let actions = subject.run_next(LaneKind::Poll, changes(vec![set("b", 2)]));
+    assert_eq!(actions, [r#"set Timer("b") in 2s"#, "store [timer b]"], "one that is known is set again");
+}
+
 #[test]
 fn timers_are_due_when_the_clock_was_set_ahead_unless_they_run_already() {
     let mut subject = with_timer();
-    assert_eq!(subject.command(Command::ClockAhead), [""; 0], "it is not time");
+    assert_eq!(subject.command(ChannelCommand::ClockAhead), [""; 0], "it is not time");
     subject.at.unix_ms += 60_000;
-    assert_eq!(subject.command(Command::ClockAhead), [r#"set Timer("t") in 0ns"#]);
+    assert_eq!(subject.command(ChannelCommand::ClockAhead), [r#"set Timer("t") in 0ns"#]);
     subject.due(timer());
-    assert_eq!(subject.command(Command::ClockAhead), [""; 0], "it waits in its lane");
+    assert_eq!(subject.command(ChannelCommand::ClockAhead), [""; 0], "it waits in its lane");
     subject.start_next(LaneKind::Timer).expect("it runs");
-    assert_eq!(subject.command(Command::ClockAhead), [""; 0], "it runs");
+    assert_eq!(subject.command(ChannelCommand::ClockAhead), [""; 0], "it runs");
 }

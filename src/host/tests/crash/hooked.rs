@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::host::{StateLocation, StoreOpener};
+use crate::net::channel_response::ChannelResponse;
 use crate::store::*;
 
 /// A step of the store thread.
@@ -34,8 +35,26 @@ struct Hooked {
     hook: Hook,
 }
 
+impl TraceQueries for Hooked {
+    fn trace(&mut self, subject: TraceSubject) -> Result<Vec<TraceStep>, StoreError> {
+        self.inner.trace(subject)
+    }
+
+    fn replies_to(&mut self, id: MessageId) -> Result<Vec<ReplyId>, StoreError> {
+        self.inner.replies_to(id)
+    }
+
+    fn messages_of_provider(
+        &mut self,
+        id: &str,
+        keys: &[StoredDedupeKey],
+    ) -> Result<Vec<MessageId>, StoreError> {
+        self.inner.messages_of_provider(id, keys)
+    }
+}
+
 impl Store for Hooked {
-    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn commit(&mut self, entries: &[NumberedBatch]) -> Result<(), StoreError> {
         (self.hook)(Step::BeforeCommit)?;
         self.inner.commit(entries)?;
         (self.hook)(Step::AfterCommit)
@@ -43,6 +62,10 @@ impl Store for Hooked {
 
     fn last_number(&mut self) -> Result<u64, StoreError> {
         self.inner.last_number()
+    }
+
+    fn load_channel(&mut self, channel: &ChannelKey, now_ms: u64) -> Result<LoadedChannel, StoreError> {
+        self.inner.load_channel(channel, now_ms)
     }
 
     fn load(&mut self, now_ms: u64) -> Result<Loaded, StoreError> {
@@ -71,7 +94,7 @@ impl Store for Hooked {
         self.inner.replies(filter)
     }
 
-    fn stored_response(&mut self, id: DedupeId) -> Result<Option<StoredResponse>, StoreError> {
+    fn stored_response(&mut self, id: DedupeId) -> Result<Option<Arc<ChannelResponse>>, StoreError> {
         self.inner.stored_response(id)
     }
 

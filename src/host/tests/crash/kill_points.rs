@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::store::StoreError;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::hooked::{Hook, Step};
+use crate::store::StoreError;
 
 /// Where in the host the kill hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -15,7 +15,7 @@ fn with_id(mut task: Value, id: u64) -> Value {
 }
 
 fn respond_with(status: u16, body: &str) -> Value {
-    json!({"do": "answer", "status": status, "headers": {"x-told": body}, "body": body})
+    json!({"do": "respond", "status": status, "headers": {"x-told": body}, "body": body})
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_duplicate_gets_the_stored_response_without_running_the_guest_also_after_a_r
     let told = first.post(&with_id(respond_with(201, "first"), 7));
     assert_eq!((told.status, told.body.as_slice()), (201, &b"first"[..]));
     first.task(&with_id(emit("ann", "once"), 8));
-    let check = |running: &Running| {
+    let check = |running: &RunningHost| {
         let duplicate = running.post(&with_id(respond_with(202, "second"), 7));
         assert_eq!((duplicate.status, duplicate.body.as_slice()), (201, &b"first"[..]));
         assert_eq!(duplicate.header("x-told"), Some("first"));

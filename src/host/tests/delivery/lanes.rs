@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::{Diagnostic, StatusType, StatusUpdate};
 use serde_json::json;
 
 use super::support::*;
 use crate::test_support::upstream::{Upstream, ok};
 use crate::test_support::{client, eventually};
+use crate::{Diagnostic, StatusType, StatusUpdate};
 
 /// An upstream server whose `/slow…` waits for the gate.
 pub fn slow(gate: &Gate) -> Upstream {
@@ -91,7 +91,7 @@ fn a_channel_is_polled_at_its_start_and_again_at_once_when_a_poll_brought_someth
             state.path(),
         ))
     };
-    let polls = |running: &Running| {
+    let polls = |running: &RunningHost| {
         let seen = running.file("seen/on-poll");
         let seen: serde_json::Value = serde_json::from_str(seen.as_str()?).ok()?;
         seen["count"].as_u64()

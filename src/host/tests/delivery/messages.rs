@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::store::{MessageFilter, MessageState};
 use serde_json::json;
 
 use super::support::*;
+use crate::store::{MessageFilter, MessageState};
 use crate::test_support::upstream::{Upstream, ok};
 use crate::test_support::{eventually, fixtures};
 
@@ -29,6 +29,26 @@ fn an_unacknowledged_message_is_redelivered_after_a_restart_with_its_attempt_num
     // First deliveries are not on record, so after a restart every message may have been delivered once.
     assert_eq!((cid.message().content.as_str(), cid.attempt()), ("never taken", 2));
     second.assert_no_message();
+}
+
+#[test]
+fn what_an_agent_remembers_of_a_conversation_survives_a_restart_and_is_no_other_conversations() {
+    let (state, upstream) = (TempDir::new(), nobody());
+    let host = || start(kept_in(everything(&upstream, |_| {}), state.path()));
+    let first = host();
+    first.task(&emit("ann", "1"));
+    let delivery = first.next();
+    assert_eq!(delivery.transcript(), Ok(None));
+    delivery.remember(Some("she said 1".to_owned())).unwrap();
+    assert_eq!(delivery.transcript(), Ok(Some("she said 1".to_owned())));
+    delivery.ack();
+    first.host.shutdown();
+    let second = host();
+    second.task(&sequence([emit("ann", "2"), emit("bob", "3")]));
+    let (ann, bob) = (second.next(), second.next());
+    assert_eq!((ann.transcript(), bob.transcript()), (Ok(Some("she said 1".to_owned())), Ok(None)));
+    ann.remember(None).unwrap();
+    assert_eq!(ann.transcript(), Ok(None));
 }
 
 #[test]

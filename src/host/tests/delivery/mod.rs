@@ -11,4 +11,5 @@ mod replies;
 mod shutdown;
 mod support;
 mod timers;
+mod upgrades;
 mod workspace;

@@ -5,19 +5,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::event::health::ChannelState;
-use crate::host::{StateLocation, StoreOpener};
-use crate::store::{Batch, Change, MemoryStore, MessageFilter, ReplyState, Store, StoreError, StoreState};
-use crate::{HostBuilder, StatusType, StatusUpdate};
 use serde_json::{Value, json};
 
 use super::lanes::slow;
 use super::support::*;
+use crate::event::health::ChannelState;
 use crate::host::tests::crash::hooked::{self, Hook, Step};
+use crate::host::{StateLocation, StoreOpener};
 use crate::store::tests::faulty::{Fault, Script};
 use crate::store::tests::{samples, writing};
+use crate::store::{Batch, Change, MemoryStore, MessageFilter, ReplyState, Store, StoreError, StoreState};
 use crate::test_support::upstream::{Upstream, ok};
 use crate::test_support::{client, eventually, fixtures};
+use crate::{HostBuilder, StatusType, StatusUpdate};
 
 /// State in this memory, which fails as the script says.
 fn failing(builder: HostBuilder, script: &Script, memory: &MemoryStore) -> HostBuilder {
@@ -34,7 +34,7 @@ fn hooked(builder: HostBuilder, memory: &MemoryStore, hook: Hook) -> HostBuilder
     })
 }
 
-impl Running {
+impl RunningHost {
     /// Has something stored that nobody reads, so that a store that is to fail does.
     fn fail_a_write(&self) {
         let refused = self.host.broadcast(&name("everything"), "nobody", text("lost"));
@@ -156,7 +156,11 @@ fn a_webhook_whose_commit_fails_is_kept_later_and_its_duplicate_makes_no_second_
 
 /// `on-respond` writes a file, emits a message and sets a timer; the store fails around its end. `fail` makes it fail
 /// while the callback waits for its upstream server, `after` follows when that has responded.
-fn a_reply_with_effects(case: &str, fail: impl Fn(&Script, &Running), after: impl Fn(&Script, &Running)) {
+fn a_reply_with_effects(
+    case: &str,
+    fail: impl Fn(&Script, &RunningHost),
+    after: impl Fn(&Script, &RunningHost),
+) {
     let (script, memory, gate) = (Script::default(), MemoryStore::new(), Gate::default());
     let upstream = slow(&gate);
     let first = start(failing(everything(&upstream, |_| {}), &script, &memory));
@@ -185,7 +189,7 @@ fn a_reply_with_effects(case: &str, fail: impl Fn(&Script, &Running), after: imp
 
 #[test]
 fn emissions_of_a_reply_during_an_outage_are_stored_once_afterwards() {
-    let outage = |script: &Script, running: &Running| {
+    let outage = |script: &Script, running: &RunningHost| {
         script.fail_always(Fault::DiskFull);
         running.fail_a_write();
     };
@@ -193,7 +197,7 @@ fn emissions_of_a_reply_during_an_outage_are_stored_once_afterwards() {
         eventually("the lane is free", || (running.health("everything").replies_pending == 0).then_some(()));
         script.clear();
     });
-    let over = |script: &Script, running: &Running| {
+    let over = |script: &Script, running: &RunningHost| {
         outage(script, running);
         script.clear();
         running.store_is(StoreState::Up);
@@ -204,7 +208,7 @@ fn emissions_of_a_reply_during_an_outage_are_stored_once_afterwards() {
 #[test]
 fn emissions_of_a_reply_are_stored_once_when_its_commit_fails() {
     for fault in Fault::ALL {
-        let fail = |script: &Script, _: &Running| script.fail_at(1, fault);
+        let fail = |script: &Script, _: &RunningHost| script.fail_at(1, fault);
         a_reply_with_effects(&format!("{fault:?}"), fail, |_, running| running.store_is(StoreState::Down));
     }
 }

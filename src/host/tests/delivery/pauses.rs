@@ -1,20 +1,20 @@
 //! One bad channel hurts itself only.
 
-use crate::event::health::ChannelState;
 use serde_json::json;
 
 use super::lanes::{polling, slow};
 use super::support::*;
+use crate::event::health::ChannelState;
 use crate::test_support::eventually;
 use crate::test_support::fixtures;
 
-fn trap(running: &Running, times: usize) {
+fn trap(running: &RunningHost, times: usize) {
     for _ in 0..times {
         assert_eq!(running.post(&json!({"do": "panic", "message": "oh no"})).status, 500);
     }
 }
 
-fn assert_paused(running: &Running) {
+fn assert_paused(running: &RunningHost) {
     let refused = running.post(&emit("ann", "refused"));
     assert_eq!((refused.status, refused.json()), (503, json!({"error": "channel_paused"})));
     assert!(refused.header("retry-after").is_some());

@@ -16,7 +16,7 @@ fn at_most(per_minute: u64) -> impl Fn(&mut Value) {
 }
 
 /// Uses up what a channel of 60 messages a minute may emit at once; one more comes in each second from then on.
-fn use_up(running: &Running) {
+fn use_up(running: &RunningHost) {
     let mut task = emit("burst", "burst");
     task["times"] = json!(60);
     running.task(&task);

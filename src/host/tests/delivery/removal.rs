@@ -22,7 +22,7 @@ fn a_removed_channel_leaves_nothing_in_memory_and_goes_on_when_it_is_added_again
     let guest = Arc::downgrade(first.module());
     let builder =
         fixtures::host(&["echo_token"], &[("api.everything.example", upstream.url())]).channel(first);
-    let host = start(kept_in(builder, state.path()).configure(|config| config.max_replies = 1));
+    let host = start(kept_in(builder, state.path()).configure(|config| config.queue.replies = 1));
     host.task(&json!({"do": "workspace-write", "path": "kept", "content": "text"}));
     host.task_in("on-respond", &get("/slow"));
     let channel = name("everything");

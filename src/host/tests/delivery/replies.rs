@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::store::{ReplyFilter, ReplyState};
-use crate::{Delivery, HostBuilder};
 use serde_json::json;
 
 use super::support::*;
+use crate::secrets::MemorySecrets;
+use crate::store::{ReplyFilter, ReplyState};
 use crate::test_support::eventually;
 use crate::test_support::upstream::{Recorded, Upstream, ok};
+use crate::{Delivery, HostBuilder};
 
 fn failing() -> crate::test_support::upstream::Response {
     (500, Vec::new(), b"away".to_vec())
@@ -28,7 +29,7 @@ fn retrying_soon(builder: HostBuilder) -> HostBuilder {
     builder.configure(|config| config.router.retry.initial_backoff = Duration::from_millis(5))
 }
 
-fn said(running: &Running, user: &str) -> Delivery {
+fn said(running: &RunningHost, user: &str) -> Delivery {
     assert_eq!(running.say(user, "hello").status, 200);
     running.next()
 }
@@ -218,10 +219,26 @@ fn a_reply_that_the_host_itself_refuses_is_a_dead_letter_at_once() {
             json!({"do": "http-request", "method": "GET", "url": "https://elsewhere.example/"}),
             "allow-list",
         ),
+        (
+            "a secret in its URL",
+            json!({"do": "http-request", "method": "GET", "url": "https://api.everything.example/k3y-0123456789abcdef"}),
+            "everything_header",
+        ),
+        (
+            "without its secret",
+            json!({"do": "http-request", "method": "GET", "url": "https://api.everything.example/keyed"}),
+            "everything_key",
+        ),
     ];
     for (case, task, words) in tasks {
-        let running = start(everything(&upstream, |file| {
+        let builder = everything(&upstream, |file| {
             file["capabilities"]["http"]["max_request_bytes"] = json!(65_536);
+            let is_needed = words == "everything_key";
+            file["setup"]["required_secrets"][0]["optional"] = json!(!is_needed);
+            file["capabilities"]["http"]["credentials"]["everything_key"]["optional"] = json!(!is_needed);
+        });
+        let running = start(builder.configure(|config| {
+            config.secrets = Arc::new(MemorySecrets::from([("everything_header", "k3y-0123456789abcdef")]));
         }));
         running.task_in("on-respond", &task);
         let reply = running.host.respond_to(&name("everything"), text("hello")).unwrap();
@@ -336,7 +353,7 @@ fn a_reply_that_is_dropped_behind_one_that_is_under_way_goes_at_once() {
 #[test]
 fn no_more_replies_are_taken_than_may_wait() {
     let upstream = Upstream::start(|_, _| failing());
-    let running = start(echo(&upstream, |_| {}).configure(|config| config.max_replies = 2));
+    let running = start(echo(&upstream, |_| {}).configure(|config| config.queue.replies = 2));
     let ann = said(&running, "ann");
     running.host.respond(&ann, text("1")).unwrap();
     let second = running.host.respond(&ann, text("2")).unwrap();
@@ -379,7 +396,7 @@ fn a_channel_whose_credentials_are_refused_is_degraded_until_they_are_accepted()
 fn a_channel_that_was_removed_costs_the_others_nothing_and_finds_its_state_when_it_is_back() {
     let state = TempDir::new();
     let away = Upstream::start(|_, _| failing());
-    let few = |builder: HostBuilder| builder.configure(|config| config.max_replies = 1);
+    let few = |builder: HostBuilder| builder.configure(|config| config.queue.replies = 1);
     let first = start(kept_in(few(echo(&away, |_| {})), state.path()));
     let waiting = first.host.respond(&said(&first, "ann"), text("later")).unwrap();
     away.wait_for("an attempt", |_| true);

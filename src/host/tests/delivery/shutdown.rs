@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::event::{Event, ShutdownPhase, Wakeup};
-use crate::store::ReplyState;
 use serde_json::{Value, json};
 
 use super::lanes::{polling, slow};
 use super::support::*;
+use crate::event::{Event, ShutdownPhase, Wakeup};
+use crate::store::ReplyState;
 use crate::test_support::upstream::{Upstream, ok};
 
-fn seen(running: &Running, callback: &str) -> Value {
+fn seen(running: &RunningHost, callback: &str) -> Value {
     let file = running.file(&format!("seen/{callback}"));
     file.as_str().map_or(Value::Null, |text| serde_json::from_str(text).expect("JSON"))
 }

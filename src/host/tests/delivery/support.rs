@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::event::health::ChannelHealth;
 use crate::{AgentResponse, ChannelName, Delivery, Host, HostBuilder, RecvError};
-use serde_json::{Value, json};
 
 pub use crate::test_support::temp_dir::TempDir;
 use crate::test_support::upstream::{Upstream, ok};
@@ -17,16 +18,16 @@ use crate::test_support::{client, eventually, fixtures};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running host and where it listens.
-pub struct Running {
+pub struct RunningHost {
     pub host: Host,
     pub address: SocketAddr,
 }
 
-pub fn start(builder: HostBuilder) -> Running {
+pub fn start(builder: HostBuilder) -> RunningHost {
     let host = builder.start().expect("the host starts");
     assert!(host.failed_channels().is_empty(), "{:?}", host.failed_channels());
     let address = host.local_addr().expect("an address");
-    Running { host, address }
+    RunningHost { host, address }
 }
 
 /// A builder of a host with `everything`, whose requests go to `upstream`.
@@ -63,7 +64,7 @@ pub fn kept_in(builder: HostBuilder, state: &Path) -> HostBuilder {
     builder.state_dir(state)
 }
 
-impl Running {
+impl RunningHost {
     /// Sends a task to `everything` once; whatever the response is.
     pub fn post(&self, task: &Value) -> client::Reply {
         let headers = [("content-type", "application/json")];

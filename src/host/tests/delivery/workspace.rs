@@ -28,7 +28,7 @@ fn a_callback_sees_its_own_writes_and_a_trap_takes_all_of_them_back() {
 }
 
 /// A guest that emits a message and writes a file, and how it ends.
-fn ending(guest: &str) -> (Running, crate::test_support::client::Reply) {
+fn ending(guest: &str) -> (RunningHost, crate::test_support::client::Reply) {
     let runtime = crate::test_support::fixtures::runtime();
     let file =
         std::fs::read(crate::test_support::fixtures::path("hostile/hostile.capabilities.json")).unwrap();
@@ -41,7 +41,7 @@ fn ending(guest: &str) -> (Running, crate::test_support::client::Reply) {
     (running, response)
 }
 
-fn again(running: &Running) -> crate::test_support::client::Reply {
+fn again(running: &RunningHost) -> crate::test_support::client::Reply {
     crate::test_support::client::request(running.address, "POST", "/webhook/hostile", &[], b"{\"id\": 1}")
 }
 

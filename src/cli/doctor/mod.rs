@@ -1,0 +1,123 @@
+//! `tinclaw doctor`: what of a host's surroundings does not work, and what to do about it.
+//!
+//! | file | what is looked at |
+//! |---|---|
+//! | `surroundings` | clock, disk, permissions |
+//! | `network` | names, servers of channels, the public address |
+//! | `channels` | channels, their secrets, the store |
+
+mod channels;
+mod network;
+mod surroundings;
+
+use log::LevelFilter;
+use serde_json::{Value, json};
+
+use super::args::{Common, JsonArgs};
+use super::client::{HostResponse, ask_running};
+use super::config::Settings;
+use super::output::{CommandResult, Failure, print_json};
+use crate::admin::ApiCall;
+use crate::model::escape::escaped;
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Good,
+    /// It does not work, or will soon not.
+    Error,
+    /// Worth knowing.
+    Note,
+    /// It could not be looked at.
+    Unknown,
+}
+
+/// Something that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    check: &'static str,
+    health: Health,
+    text: String,
+    /// What to do.
+    help: Option<String>,
+}
+
+impl Finding {
+    fn new(check: &'static str, health: Health, text: impl Into<String>) -> Self {
+        Self { check, health, text: text.into(), help: None }
+    }
+
+    fn good(check: &'static str, text: impl Into<String>) -> Self {
+        Self::new(check, Health::Good, text)
+    }
+
+    fn error(check: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..Self::new(check, Health::Error, text) }
+    }
+
+    fn note(check: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..Self::new(check, Health::Note, text) }
+    }
+
+    fn unknown(check: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..Self::new(check, Health::Unknown, text) }
+    }
+}
+
+/// What the running host responds, if one runs.
+fn ask_host(settings: &Settings, path: &[&str]) -> Result<Option<Value>, Failure> {
+    Ok(match ask_running(settings, &ApiCall::get(path))? {
+        HostResponse::Running(value) => Some(value),
+        HostResponse::NotRunning(_) => None,
+    })
+}
+
+/// Looks at everything. Exit code 1 when there is an error.
+pub fn doctor(common: &Common, output: JsonArgs) -> CommandResult {
+    let settings = Settings::load(common)?;
+    super::logging::start(common, None, LevelFilter::Off)?;
+    let mut findings = surroundings::findings(&settings);
+    findings.extend(network::findings(&settings, settings.outbound())?);
+    findings.extend(channels::findings(&settings)?);
+    if output.json {
+        let shown = findings.iter().map(|finding| {
+            json!({
+                "check": finding.check,
+                "state": word(finding.health),
+                "text": finding.text,
+                "help": finding.help,
+            })
+        });
+        print_json(&json!({"checks": shown.collect::<Value>()}));
+    } else {
+        out!("{}", text(&findings));
+    }
+    match findings.iter().any(|finding| finding.health == Health::Error) {
+        true => Err(Failure::Reported),
+        false => Ok(()),
+    }
+}
+
+fn word(health: Health) -> &'static str {
+    match health {
+        Health::Good => "ok",
+        Health::Error => "error",
+        Health::Note => "note",
+        Health::Unknown => "unknown",
+    }
+}
+
+fn text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for Finding { check, health, text: found, help } in findings {
+        let mark = match health {
+            Health::Error => "ERROR",
+            other => word(*other),
+        };
+        text += &format!("{mark:<8}{check:<12}{}\n", escaped(found));
+        if let Some(help) = help {
+            text += &format!("{:20}{}\n", "", escaped(help));
+        }
+    }
+    text
+}

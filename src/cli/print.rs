@@ -1,0 +1,58 @@
+//! Prints to standard output and standard error. Nothing of it panics: a command whose reader has gone does its work to the end and
+//! then ends quietly, and one whose output finds no room fails.
+
+use std::fmt::Arguments;
+use std::io::{self, ErrorKind, Write as _};
+use std::sync::{Mutex, PoisonError};
+
+/// Prints to standard output.
+macro_rules! out {
+    ($($text:tt)*) => { $crate::cli::print::to_stdout(format_args!($($text)*)) };
+}
+
+/// Prints a line to standard output.
+macro_rules! outln {
+    () => { $crate::cli::print::to_stdout(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::cli::print::to_stdout(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Prints to standard error.
+macro_rules! err {
+    ($($text:tt)*) => { $crate::cli::print::to_stderr(format_args!($($text)*)) };
+}
+
+/// Prints a line to standard error.
+macro_rules! errln {
+    () => { $crate::cli::print::to_stderr(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::cli::print::to_stderr(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// The first failure to write to standard output: nothing is written after it. Any thread of a command may print; held for a write.
+static FAILED: Mutex<Option<ErrorKind>> = Mutex::new(None);
+
+/// Prints, unless a print before failed.
+pub fn to_stdout(text: Arguments<'_>) {
+    print_with(|out| out.write_fmt(text));
+}
+
+/// The same for whoever writes bytes.
+pub fn print_with(write: impl FnOnce(&mut io::Stdout) -> io::Result<()>) {
+    let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if failed.is_none() {
+        *failed = write(&mut io::stdout()).err().map(|error| error.kind());
+    }
+}
+
+/// Prints for a person. There is no other place to say that nobody reads it.
+pub fn to_stderr(text: Arguments<'_>) {
+    let _ = io::stderr().lock().write_fmt(text);
+}
+
+/// Writes what is still in memory, and says why not all of it was written.
+pub fn finish() -> Result<(), ErrorKind> {
+    print_with(io::Write::flush);
+    match *FAILED.lock().unwrap_or_else(PoisonError::into_inner) {
+        None => Ok(()),
+        Some(kind) => Err(kind),
+    }
+}

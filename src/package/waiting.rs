@@ -1,0 +1,32 @@
+//! The packages that wait, for commands that only look.
+
+use std::fs;
+use std::path::Path;
+
+use super::staging::{FOLDER, PLAN, Plan};
+use crate::channel::ChannelName;
+
+/// A package that waits, as far as anybody can see it who does not work on the packages.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    /// The channel.
+    pub name: ChannelName,
+    /// Whether the operator has approved it: it is tried when the host starts.
+    pub approved: bool,
+    /// Its capability file.
+    pub capabilities: Vec<u8>,
+}
+
+/// The packages that wait in a directory. Nothing is locked and nothing made: one that is on its way is left out.
+pub(crate) fn waiting_in(directory: &Path) -> Vec<Waiting> {
+    let entries = fs::read_dir(directory.join(FOLDER)).into_iter().flatten().flatten();
+    let read = |entry: fs::DirEntry| {
+        let name = entry.file_name().to_str()?.strip_suffix(".pending").map(ChannelName::new)?.ok()?;
+        let plan: Plan = serde_json::from_slice(&fs::read(entry.path().join(PLAN)).ok()?).ok()?;
+        let capabilities = fs::read(entry.path().join("capabilities.json")).ok()?;
+        Some(Waiting { name, approved: plan.approved, capabilities })
+    };
+    let mut waiting: Vec<Waiting> = entries.filter_map(read).collect();
+    waiting.sort_by(|one, other| one.name.cmp(&other.name));
+    waiting
+}
