@@ -237,7 +237,7 @@ fn a_refusal_that_comes_after_the_right_token_was_typed_does_not_throw_it_away()
         "const fetched = window.fetch; window.late = null; \
         window.fetch = (...request) => new Promise(done => { window.late = () => done(fetched(...request)); }); \
         window.outcome = ''; \
-        ask('health').then(() => { window.outcome = 'answered'; }, error => { window.outcome = error.message; }); \
+        ask('health').then(() => { window.outcome = 'responded'; }, error => { window.outcome = error.message; }); \
         window.fetch = fetched;",
     );
     browser.type_into("#token", TOKEN);
@@ -248,7 +248,7 @@ fn a_refusal_that_comes_after_the_right_token_was_typed_does_not_throw_it_away()
         let outcome = browser.script("return window.outcome").as_str().unwrap_or_default().to_owned();
         (!outcome.is_empty()).then_some(outcome)
     });
-    assert_eq!(outcome, "answered");
+    assert_eq!(outcome, "responded");
     assert_eq!(browser.script("return sessionStorage.getItem('token')"), json!(TOKEN));
     assert_eq!(text(&browser, "#banner"), "");
     host.stop();

@@ -27,7 +27,7 @@ fn start(builder: HostBuilder) -> (Host, SocketAddr) {
 }
 
 fn next(host: &Host) -> Delivery {
-    host.messages().recv_timeout(Duration::from_secs(20)).expect("a message")
+    host.messages().recv_timeout(Duration::from_secs(90)).expect("a message")
 }
 
 fn posted(host: SocketAddr, channel: &str, secret: &str, body: &serde_json::Value) -> client::Reply {

@@ -403,7 +403,7 @@ fn a_captured_request_runs_once_however_it_is_dressed_up() {
     for sent in [&captured, &captured, &dressed_up] {
         assert_eq!(sent.send(address, "198.51.100.1").status, 200);
     }
-    let delivery = host.messages().recv_timeout(Duration::from_secs(20)).expect("a message");
+    let delivery = host.messages().recv_timeout(Duration::from_secs(90)).expect("a message");
     assert_eq!(delivery.message().content, "got in");
     delivery.ack();
     assert_nothing_came(&host, "a duplicate");

@@ -110,6 +110,8 @@ fn another_link_is_opened_before_the_one_that_slack_is_about_to_end_is_closed() 
     let play = open(&setting(&service, &sockets));
     sockets.event("e1", &direct("first", "1.0"));
     assert_eq!(play.hear(), "first");
+    // What is not acknowledged is sent again on the next link.
+    sockets.acknowledged.wait(1);
     sockets.disconnect("warning");
     assert_eq!(sockets.closed.wait(1), [2], "the second was open when the first was closed");
     sockets.event("e2", &direct("second", "2.0"));

@@ -21,7 +21,8 @@ pub fn test_in_a_child(module: &str, name: &str) -> Command {
         None => name.to_owned(),
     };
     let mut command = test_program();
-    command.args(["--exact", &path, "--nocapture"]);
+    // On one processor the test program would write the name of the test in front of the first line that the test writes.
+    command.args(["--exact", &path, "--nocapture", "--test-threads=2"]);
     command
 }
 

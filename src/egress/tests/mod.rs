@@ -295,7 +295,7 @@ pub fn request(method: &str, url: &str, headers: &str, body: Option<&[u8]>) -> O
 
 /// Makes the request with time enough for a busy machine.
 pub fn send(channel: &ChannelHttp, request: OutboundRequest) -> Result<OutboundResponse, OutboundError> {
-    channel.request(request, until(Instant::now() + Duration::from_secs(20)), &mut |_| true)
+    channel.request(request, until(Instant::now() + Duration::from_secs(90)), &mut |_| true)
 }
 
 /// The first request of a reply with this deadline.

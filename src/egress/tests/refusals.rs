@@ -296,7 +296,7 @@ fn a_body_at_the_limit_goes_and_one_byte_more_does_not() {
 fn a_callback_has_fifty_requests_by_default() {
     let upstream = Upstream::fixed(response(200, "", ""));
     let channel = channel(&upstream);
-    let deadline = || Instant::now() + Duration::from_secs(20);
+    let deadline = || Instant::now() + Duration::from_secs(90);
     channel.request(get(URL), OutboundCall { calls_before: 49, ..until(deadline()) }, &mut |_| true).unwrap();
     let error = channel
         .request(get(URL), OutboundCall { calls_before: 50, ..until(deadline()) }, &mut |_| true)

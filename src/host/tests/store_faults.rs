@@ -112,7 +112,7 @@ fn every_write_fails_once(fault: Fault) {
                 let is_done = health.messages_waiting == 0 && health.channels[0].replies_pending == 0;
                 is_done && health.store.state == StoreState::Up
             };
-            let give_up = Instant::now() + Duration::from_secs(20);
+            let give_up = Instant::now() + Duration::from_secs(90);
             while !is_done() {
                 assert!(Instant::now() < give_up, "{fault:?} {number}: {:?}", host.health());
                 thread::sleep(Duration::from_millis(5));
@@ -321,7 +321,7 @@ fn a_reply_that_cannot_be_read_once_is_delivered_all_the_same() {
     let open = move || Ok(Box::new(SqliteStore::open(&db, Durability::Full)?) as Box<dyn Store>);
     let (host, address) = start(echo(&upstream).configure(|config| config.state = hooked::state(open, hook)));
     eventually("the webhook is accepted", || (say(address, 1).status == 200).then_some(()));
-    let delivery = host.messages().recv_timeout(Duration::from_secs(20)).expect("a message");
+    let delivery = host.messages().recv_timeout(Duration::from_secs(90)).expect("a message");
     let response = |content: &str| AgentResponse { content: content.into(), ..AgentResponse::default() };
     host.respond(&delivery, response("first")).unwrap();
     upstream.wait_for("the first reply", |request| request.json()["text"] == "first");
@@ -406,7 +406,7 @@ fn a_message_acknowledged_during_an_outage_is_not_redelivered() {
     let upstream = Upstream::start(|_, _| ok());
     let (host, address) = start(echo(&upstream).configure(|config| config.state = failing(&script, &state)));
     eventually("the webhook is accepted", || (say(address, 1).status == 200).then_some(()));
-    let delivery = host.messages().recv_timeout(Duration::from_secs(20)).expect("a message");
+    let delivery = host.messages().recv_timeout(Duration::from_secs(90)).expect("a message");
     script.fail_always(Fault::ReadOnly);
     eventually("the store fails", || (say(address, 2).status == 503).then_some(()));
     delivery.ack();
@@ -490,7 +490,7 @@ fn a_host_whose_store_is_away_can_be_shut_down() {
         host.manager().shutdown(Duration::from_millis(100));
         done.send(()).unwrap();
     });
-    is_done.recv_timeout(Duration::from_secs(20)).expect("the shutdown ends");
+    is_done.recv_timeout(Duration::from_secs(90)).expect("the shutdown ends");
 }
 
 const CHILD: &str = "TINCLAW_TEST_LIMITED_HOST";
@@ -536,7 +536,7 @@ fn child_whose_files_may_not_grow() {
     eventually("work resumes", || (say(address, next).status == 200).then_some(()));
     accepted.push(next);
     for number in &accepted {
-        let delivery = host.messages().recv_timeout(Duration::from_secs(20)).expect("a message");
+        let delivery = host.messages().recv_timeout(Duration::from_secs(90)).expect("a message");
         assert_eq!(delivery.message().content, number.to_string());
         host.respond(&delivery, AgentResponse { content: number.to_string(), ..AgentResponse::default() })
             .unwrap();

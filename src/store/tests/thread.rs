@@ -29,7 +29,7 @@ fn start(opener: Opener, config: StoreThreadConfig) -> (StoreThread, Receiver<St
 }
 
 fn next(events: &Receiver<StoreEvent>) -> StoreEvent {
-    events.recv_timeout(Duration::from_secs(20)).expect("an event")
+    events.recv_timeout(Duration::from_secs(90)).expect("an event")
 }
 
 fn recovered(events: &Receiver<StoreEvent>) {
@@ -48,7 +48,7 @@ fn note(text: &str) -> Batch {
 
 /// Waits until `holds`; the deadline only keeps a failing test from hanging. It asks less often than moments become quiet.
 fn wait_until(mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(90);
     while !holds() {
         assert!(Instant::now() < end, "it never came to hold");
         std::thread::sleep(Duration::from_millis(20));
