@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the unit under a real systemd: packaging/unit-test.sh PROGRAM
 #
-# The system is this machine's own, under a layer that is thrown away (overlayfs), with process ids and mounts of its own; systemd is its
-# first process. Needs root, systemd, curl and overlayfs; where systemd cannot be run like this, that is said and the script ends with 77.
+# The system is this machine's own, under a layer that is thrown away (overlayfs), with process ids, mounts, network, devices and a control
+# group of its own; systemd is its first process, and sees nothing of the machine's. Needs root, systemd, curl and overlayfs; where systemd
+# cannot be run like this, that is said and the script ends with 77.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=$(realpath "${1:?usage: packaging/unit-test.sh PROGRAM}")
@@ -10,12 +11,25 @@ if [ "$(id -u)" != 0 ] || ! command -v systemctl curl unshare nsenter >/dev/null
   echo "skipped: root, systemd, curl, unshare and nsenter are needed"; exit 77
 fi
 
+# The hierarchy by which systemd tells services apart: the only one (version 2), or that of its name (version 1).
+if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then
+  hierarchy=/sys/fs/cgroup mount_groups="mount -t cgroup2 cgroup2 sys/fs/cgroup"
+elif [ -d /sys/fs/cgroup/systemd ]; then
+  hierarchy=/sys/fs/cgroup/systemd
+  mount_groups="mount -t tmpfs -o mode=755 tmpfs sys/fs/cgroup && mkdir sys/fs/cgroup/systemd &&
+    mount -t cgroup -o none,name=systemd systemd sys/fs/cgroup/systemd"
+else
+  echo "skipped: there is no hierarchy of control groups for systemd"; exit 77
+fi
+group=$hierarchy/tinclaw-unit-test.$$
+
 layer=$(mktemp -d)
 system=
 end() {
   # Its first process takes all others with it.
   if [ -n "$system" ]; then kill -KILL "$system" 2>/dev/null || true; fi
   sleep 0.5
+  find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
   umount -l "$layer/root" 2>/dev/null || true
   umount -l "$layer" 2>/dev/null || true
   rmdir "$layer" 2>/dev/null || true
@@ -46,14 +60,28 @@ done
 # The first process that is forked in the new numbering of processes is the first of the system.
 # Its root is no chroot, in which no unit could have users of its own.
 mkdir "$root/outside"
-unshare --mount --uts --net bash -c "
+mkdir "$group"
+in_group() { echo "$BASHPID" >"$group/cgroup.procs" && exec "$@"; }
+in_group unshare --mount --uts --net --ipc --cgroup bash -c "
+  set -e
   ip link set lo up
-  mount --rbind /dev '$root/dev'
-  mount --rbind /sys '$root/sys'
-  mount -t tmpfs tmpfs '$root/run'
-  mount -t tmpfs tmpfs '$root/tmp'
   cd '$root'
+  mount -t tmpfs -o mode=755 tmpfs dev
+  for device in null zero full random urandom tty; do touch dev/\$device; mount --bind /dev/\$device dev/\$device; done
+  mkdir dev/pts dev/shm
+  mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
+  ln -s pts/ptmx dev/ptmx
+  mount -t tmpfs tmpfs dev/shm
+  mount -t sysfs sysfs sys
+  $mount_groups
+  mount -o remount,bind,ro sys
+  mount -t tmpfs tmpfs run
+  mount -t tmpfs tmpfs tmp
   pivot_root . outside
+  cd /
+  mount -t proc proc proc
+  umount -l /outside
+  umount proc
   export container=other
   exec unshare --pid bash -c '/lib/systemd/systemd --system --unit=basic.target --log-target=null & wait'
 " </dev/null >"$layer/console" 2>&1 &
@@ -62,7 +90,7 @@ for _ in $(seq 50); do
   system=$(pgrep -P "$outer" | head -1) && [ -n "$system" ] && break
   sleep 0.1
 done
-inside() { timeout 60 nsenter --target "$system" --pid --mount --net --root --wd -- "$@"; }
+inside() { timeout 60 nsenter --target "$system" --pid --mount --net --ipc --cgroup --root --wd -- "$@"; }
 fail() {
   echo "FAIL  $1"
   inside systemctl status --no-pager --lines=30 --full tinclaw || true
