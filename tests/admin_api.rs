@@ -4,7 +4,7 @@ mod cli_support;
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use cli_support::{Place, RunningHost};
@@ -116,8 +116,66 @@ fn a_host_whose_channel_does_not_start_is_not_ready() {
     place.file("tinclaw.toml", "channels = [\"channels\"]\n");
     let (host, address) = host(&place, &[], &[]);
     let reply = get(address, "/readyz", &[]);
-    assert!(reply.status == 503 && reply.json() == json!({"status": "degraded"}), "{}", reply.json());
+    let expected = json!({"status": "degraded", "reasons": ["channel_not_started"]});
+    assert!(reply.status == 503 && reply.json() == expected, "{}", reply.json());
     assert_eq!(get(address, "/healthz", &[]).status, 200);
+    host.stop();
+}
+
+/// Channels that were not loaded at all were not looked at: a host that ran half of them was ready.
+#[test]
+fn a_host_that_could_not_load_an_installed_channel_is_not_ready() {
+    let place = Place::new();
+    place.file("tinclaw.toml", "channels = [\"channels\"]\nwebchat = true\n");
+    std::fs::create_dir(place.path().join("channels")).unwrap();
+    let (first, address) = host(&place, &[], &[]);
+    support::eventually("it is ready", || (get(address, "/readyz", &[]).status == 200).then_some(()));
+    // A package that waits is not installed.
+    place.run(&["install", "webhook"]).good();
+    assert_eq!(get(address, "/readyz", &[]).status, 200);
+    place.run(&["approve", "webhook", "--reject"]).good();
+    // Nor is a file one that runs before somebody approves it, but somebody wants it to run.
+    place.channel("everything");
+    let reply = get(address, "/readyz", &[]);
+    let expected = json!({"status": "degraded", "reasons": ["channel_not_loaded"]});
+    assert!(reply.status == 503 && reply.json() == expected, "{}", reply.json());
+    place.run(&["disable", "everything"]).good();
+    assert_eq!(get(address, "/readyz", &[]).status, 200);
+    first.stop();
+}
+
+/// Pages that are open everywhere wait all the time, over the connections that one address may have.
+#[test]
+fn requests_that_wait_for_a_change_leave_room_for_others() {
+    const LIMIT: usize = 16;
+    let place = Place::new();
+    let (host, address) = host(&place, &[], &[]);
+    support::eventually("it is ready", || (get(address, "/readyz", &[]).status == 200).then_some(()));
+    let revision = || get(address, "/api/v1/changes", &[]).json()["revision"].as_u64().unwrap();
+    let wait_for = |revision: u64| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request = format!("GET /api/v1/changes?after={revision} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        stream
+    };
+    let has_response = |stream: &TcpStream| stream.peek(&mut [0; 1]).is_ok();
+    let count = |streams: &[TcpStream]| streams.iter().filter(|stream| has_response(stream)).count();
+    // Two past the limit: two of them are to ask again. What a start still changes ends the wait of all.
+    let (now, mut waiting) = support::eventually("two are sent away", || {
+        let now = revision();
+        let waiting: Vec<TcpStream> = (0..LIMIT + 2).map(|_| wait_for(now)).collect();
+        support::eventually("some have a response", || (count(&waiting) >= 2).then_some(()));
+        let sent_away = count(&waiting);
+        (sent_away == 2 && revision() == now).then_some((now, waiting))
+    });
+    // Far more than one address may have of connections: each that is sent away leaves its place.
+    for _ in 0..3 * LIMIT {
+        waiting.retain(|stream| !has_response(stream));
+        waiting.push(wait_for(now));
+        assert_eq!(get(address, "/healthz", &[]).status, 200);
+    }
+    assert_eq!(get(address, "/api/v1/health", &[]).status, 200);
     host.stop();
 }
 

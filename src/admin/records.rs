@@ -203,11 +203,20 @@ pub(crate) fn tool(tool: &PreparedTool) -> Value {
     })
 }
 
-/// Whether messages are taken: the store works, and every channel is ready or works with an error.
-pub(crate) fn is_ready(health: &Health) -> bool {
+/// Why not all messages are taken; nothing when they are: the store works, every channel that is installed and not disabled runs, and each
+/// is ready or works with an error. Who may read this may know no more than these words.
+pub(crate) fn reasons_not_ready(health: &Health, held: &Value) -> Vec<&'static str> {
     let works =
         |channel: &ChannelHealth| matches!(channel.state, ChannelState::Ready | ChannelState::Degraded);
-    health.store.state == StoreState::Up && health.channels.iter().all(works)
+    let is_left_out =
+        |held: &Value| ["not_approved", "refused", "not_loaded"].iter().any(|state| held["state"] == *state);
+    let held = held.as_array().map(Vec::as_slice).unwrap_or_default();
+    let reasons = [
+        ("store", health.store.state != StoreState::Up),
+        ("channel_not_started", !health.channels.iter().all(works)),
+        ("channel_not_loaded", held.iter().any(is_left_out)),
+    ];
+    reasons.into_iter().filter(|(_, holds)| *holds).map(|(reason, _)| reason).collect()
 }
 
 /// The status of everything.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::AdminState;
 use super::access::{Access, Presented};
 use super::api::{self, ApiError, ApiHandler, ApiResult};
@@ -186,12 +188,14 @@ fn metrics(state: &AdminState) -> Response {
     }
 }
 
-/// Whether the host can take messages: its store works and no channel has failed to start. Which one is said to those who may
-/// use the API.
+/// Whether the host can take all messages that it is to take. Which channel is concerned is said to those who may use the API.
 fn readiness(state: &AdminState) -> Response {
-    match state.manager.health() {
-        Ok(health) if super::records::is_ready(&health) => Response::json(200, r#"{"status":"ready"}"#),
-        Ok(_) => Response::json(503, r#"{"status":"degraded"}"#),
-        Err(_) => Response::json(503, r#"{"status":"stopping"}"#),
+    let Ok(health) = state.manager.health() else {
+        return Response::json(503, r#"{"status":"stopping"}"#);
+    };
+    let reasons = super::records::reasons_not_ready(&health, &state.changes.held(&state.manager));
+    match reasons.is_empty() {
+        true => Response::json(200, r#"{"status":"ready"}"#),
+        false => Response::json(503, json!({"status": "degraded", "reasons": reasons}).to_string()),
     }
 }

@@ -70,6 +70,9 @@ pub(crate) trait HostChanges: Send + Sync {
 
     /// Channels and packages that are held back: `name`, `state`, `text`, `help` of each.
     fn held(&self, manager: &ChannelManager) -> Value;
+
+    /// Fields of the configuration that were read and hold from the next start on only.
+    fn restart_for(&self) -> Vec<String>;
 }
 
 /// A change of the running host. What it needs (files, settings, approvals) is where the host reads it.

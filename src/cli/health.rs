@@ -41,18 +41,31 @@ pub fn summary(health: &Value) -> String {
     let agent = agent_line(&health["agent"]);
     let commit = store["commit_us"]["mean"].as_u64();
     let commit = commit.map(|us| format!(", {:.1} ms each", us as f64 / 1000.0)).unwrap_or_default();
+    let restart = restart_line(&health["restart_for"]);
     let unrouted = match number(&health["unrouted_requests"]) {
         0 => String::new(),
         count => format!("requests  {count} to paths or methods that no channel takes; the log has them\n"),
     };
     format!(
-        "store     {}{reason}, {} KiB, {} commits{commit}\nmessages  {} waiting, {} in flight{oldest}\n{unrouted}{agent}",
+        "store     {}{reason}, {} KiB, {} commits{commit}\nmessages  {} waiting, {} in flight{oldest}\n{unrouted}{agent}{restart}",
         store["state"].as_str().unwrap_or_default(),
         number(&store["usage"]["bytes"]) / 1024,
         number(&store["commits"]),
         number(&health["messages_waiting"]).saturating_sub(number(&health["messages_in_flight"])),
         number(&health["messages_in_flight"]),
     )
+}
+
+/// What of the configuration holds from the next start on only; empty when everything holds.
+fn restart_line(fields: &Value) -> String {
+    let fields: Vec<_> =
+        fields.as_array().into_iter().flatten().filter_map(Value::as_str).map(escaped).collect();
+    match fields.is_empty() {
+        true => String::new(),
+        false => {
+            format!("config    needs a restart: the host runs with other values of {}\n", fields.join(", "))
+        }
+    }
 }
 
 /// What is known of the agent; empty when there is none that reports its state.

@@ -23,6 +23,8 @@ pub enum HeldState {
     Disabled,
     /// It may be loaded, and the running host does not have it.
     NotLoaded,
+    /// It runs, and its files on the disk are others.
+    FilesChanged,
 }
 
 impl HeldState {
@@ -35,6 +37,7 @@ impl HeldState {
             Self::Refused => "refused",
             Self::Disabled => "disabled",
             Self::NotLoaded => "not_loaded",
+            Self::FilesChanged => "files_changed",
         }
     }
 
@@ -146,7 +149,7 @@ fn waiting(settings: &Settings) -> Vec<Held> {
 }
 
 /// Why the files of a channel may not be loaded.
-fn refused(policy: &PackagePolicy, planned: &PlannedChannel) -> Option<Held> {
+pub fn refused(policy: &PackagePolicy, planned: &PlannedChannel) -> Option<Held> {
     let (name, guest) = (&planned.name, &planned.guest);
     let files = files_of(planned.found_files()?).ok()?;
     let refusal = policy.refusal(guest, &files)?;

@@ -8,14 +8,14 @@
 //! | `args`, `reference` | what can be written on the command line; completions and manual pages |
 //! | `config/` | `tinclaw.toml`, and what it becomes together with the command line |
 //! | `config_command` | `tinclaw config` |
-//! | `takeover` | the listening socket, which another host may take over |
+//! | `takeover`, `kept_socket` | the listening socket, which another host may take over, and give back |
 //! | `run` | `tinclaw run` |
 //! | `client/`, `admin_api` | how commands ask the running host; its admin API |
 //! | `check`, `call`, `call_input`, `channels` | commands about channels |
 //! | `new`, `template/` | `tinclaw new`: the source of a new channel |
 //! | `tools` | commands about tools |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
-//! | `held` | channels and packages that are held back, and why |
+//! | `held`, `changed_files` | channels and packages that are held back, and why; channels whose files are not those that run |
 //! | `doctor/` | what does not work around a host, and what to do |
 //! | `trace` | what became of a message |
 //! | `record`, `replay` | callbacks that are recorded, and run again |
@@ -43,6 +43,7 @@ mod args;
 mod call;
 mod call_input;
 mod change;
+mod changed_files;
 mod channels;
 mod check;
 mod client;
@@ -55,6 +56,7 @@ mod health;
 mod held;
 #[cfg(feature = "cluster")]
 mod hosts;
+mod kept_socket;
 mod logging;
 mod memory;
 mod new;

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, IsTerminal as _, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -18,6 +19,7 @@ use super::args::{Common, RunArgs};
 use super::channels::webchat;
 use super::config::Settings;
 use super::generate::SecretGenerator;
+use super::kept_socket::{kept_socket, start_again};
 use super::output::{CommandResult, Failure};
 use super::setup::agent;
 use super::start_channel::ChannelStarter;
@@ -36,6 +38,7 @@ use crate::{Host, HostError, ToolRegistry, WasmChannelLoader, WasmChannelRuntime
 
 /// Runs a host until a signal stops it.
 pub fn run(common: &Common, options: RunArgs) -> CommandResult {
+    let kept = kept_socket();
     let settings = Settings::load_for_run(common, options.clone())?;
     let loader = settings.loader()?;
     // What can fail does so before a running host is told to stop, and before a second program on its port changes anything.
@@ -57,16 +60,19 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     }
     let agent = agent(&settings)?;
     let tools = tools(&settings, loader.runtime())?;
-    if options.takeover {
+    let takes_over = options.takeover && kept.is_none();
+    if takes_over {
         startable::check_channels(&settings, loader.runtime())?;
     } else {
         check_alone(&settings.state_dir)?;
     }
-    let mut admin = AdminApi::bind(&settings, options.takeover)?;
-    let listening = match options.takeover {
-        true => take_over(&settings.state_dir, settings.listen, || signal.is_set())?,
-        false => listen(settings.listen)?,
+    let mut admin = AdminApi::bind(&settings, takes_over || kept.is_some())?;
+    let mut listening = match kept {
+        Some(listener) => Listening::with_queue(listener),
+        None if takes_over => take_over(&settings.state_dir, settings.listen, || signal.is_set())?,
+        None => listen(settings.listen)?,
     };
+    let predecessor = listening.predecessor.take();
     let listener = listening.listener.try_clone().map_err(Failure::problem)?;
     let supervisor = Supervisor::from_environment().map(Arc::new);
     let starter = ChannelStarter::new(common, &options, &settings, loader.clone());
@@ -85,8 +91,11 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     if let Some(supervisor) = &supervisor {
         supervisor.ready();
     }
+    if let Some(predecessor) = predecessor {
+        predecessor.end();
+    }
     let operated = Operated { admin, starter: &starter, supervisor: supervisor.as_deref() };
-    let successor = serve(&host, &*agent, operated, signal, passes_on);
+    let successor = serve(&host, &*agent, operated, signal, passes_on, &settings.state_dir);
     host.shutdown();
     if let Some(log) = access_log {
         log.flush();
@@ -94,10 +103,14 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     log::info!("stopped");
     // Its socket is gone before the other host makes its own.
     drop(takeover);
-    if let Some(successor) = successor {
-        successor.stopped();
-    }
-    Ok(())
+    successor.map_or(Ok(()), |successor| hand_over(successor, &settings.state_dir))
+}
+
+/// Waits until the host that takes over serves, and starts this one again when that has ended before.
+fn hand_over(successor: Successor, state_dir: &Path) -> CommandResult {
+    let Some(listener) = successor.wait_until_it_serves(state_dir) else { return Ok(()) };
+    let error = start_again(listener);
+    Err(Failure::problem(format!("this host cannot start again in its process: {error}; start it anew")))
 }
 
 /// Finishes installations that were cut short. A directory that cannot be written is loaded as it is.
@@ -214,6 +227,7 @@ fn serve(
     operated: Operated<'_>,
     signal: StopSignal,
     passes_on: Option<PassedOn<'_>>,
+    state_dir: &Path,
 ) -> Option<Successor> {
     let Operated { admin, starter, supervisor } = operated;
     let stops = signal.stops();
@@ -221,10 +235,10 @@ fn serve(
     thread::scope(|scope| {
         let waits = passes_on.and_then(|PassedOn { socket, listener }| {
             let stops = stops.clone();
-            // The listening socket is closed when this ends: whoever connects later must not wait in its queue for the end of the
-            // process, and get no response.
+            // Without a successor the listening socket is closed when this ends: whoever connects later must not wait in its queue for
+            // the end of the process, and get no response.
             let wait = move || {
-                let successor = socket.wait(&listener, || stops.is_set());
+                let successor = socket.wait(listener, || stops.is_set());
                 if successor.is_some() {
                     stops.set();
                 }
@@ -282,10 +296,14 @@ fn serve(
         host.stop();
         if let Err(crossbeam_channel::RecvTimeoutError::Timeout) = ended.recv_timeout(agent.stop_timeout()) {
             log::warn!("the agent is still busy; its messages are redelivered at the next start");
-            if let Some(successor) = successor {
-                successor.stopped();
+            // The thread of the agent would be waited for below. The store is closed.
+            match successor.map_or(Ok(()), |successor| hand_over(successor, state_dir)) {
+                Ok(()) => std::process::exit(0),
+                Err(failure) => {
+                    log::error!("{failure}");
+                    std::process::exit(1);
+                }
             }
-            std::process::exit(0);
         }
         successor
     })

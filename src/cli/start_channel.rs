@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::access_log_queue::AccessLog;
 use super::args::{Common, RunArgs};
+use super::changed_files::FileDigests;
 use super::config::Settings;
 use super::supervisor::Supervisor;
 use crate::admin::{HostChange, HostChanges};
@@ -24,6 +25,10 @@ pub struct ChannelStarter {
     pub(super) config: Mutex<HeldConfig>,
     /// The file that was read last. Behind a lock of its own, because every change reads it; held for a look only.
     pub(super) file: Mutex<HeldFile>,
+    /// What the last reload found to need a restart. Behind a lock of its own, because a reload may take long; held for a look only.
+    pub(super) restart_for: Mutex<Vec<String>>,
+    /// Files of channels as they were read last.
+    pub(super) digests: FileDigests,
     /// Who wants to know when the configuration is read anew.
     pub(super) supervisor: Option<Arc<Supervisor>>,
     /// Where requests are noted, when they are.
@@ -67,6 +72,8 @@ impl ChannelStarter {
             loader,
             config: Mutex::new(held),
             file: Mutex::new(HeldFile::of(settings)),
+            restart_for: Mutex::default(),
+            digests: FileDigests::default(),
             supervisor: None,
             access_log: None,
         }
@@ -111,5 +118,9 @@ impl HostChanges for Arc<ChannelStarter> {
 
     fn held(&self, manager: &ChannelManager) -> Value {
         ChannelStarter::held(self, manager)
+    }
+
+    fn restart_for(&self) -> Vec<String> {
+        self.restart_for.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -3,6 +3,9 @@
 //! A host waits at `takeover.sock` in its state directory. Who asks there gets the listening socket, and acknowledges it; then the host
 //! stops accepting, serves what has connected, stops as it does for SIGTERM, and says when its store is free. Connections that arrive
 //! meanwhile wait in the socket's queue, so none is refused. Without the acknowledgement the host goes on.
+//!
+//! The host keeps the socket until the other one says that it serves. When that ends before, the host starts again. Which of them has
+//! the store is decided by its lock alone.
 
 #![expect(unsafe_code, reason = "a descriptor that systemd has passed on is a number")]
 
@@ -34,6 +37,8 @@ const STOPPED: &[u8] = b"stopped\n";
 const LISTENER: &[u8] = b"L";
 /// What a successor says when it has the socket.
 const TAKEN: u8 = b'T';
+/// What it says when it serves.
+const SERVES: u8 = b'S';
 /// How long a successor may take to say so.
 const TAKEN_TIME: Duration = Duration::from_secs(5);
 /// How long the running host may take to stop.
@@ -51,6 +56,30 @@ pub struct Listening {
     pub listener: TcpListener,
     /// Another host has had it: what connects is to wait until this one is ready.
     pub is_taken_over: bool,
+    /// That host, while it waits for this one.
+    pub predecessor: Option<Predecessor>,
+}
+
+impl Listening {
+    /// What has connected to it already waits until this host is ready.
+    pub fn with_queue(listener: TcpListener) -> Self {
+        Self { listener, is_taken_over: true, predecessor: None }
+    }
+
+    fn alone(listener: TcpListener) -> Self {
+        Self { listener, is_taken_over: false, predecessor: None }
+    }
+}
+
+/// The host that was taken over from. It starts again when this is dropped before [`Predecessor::end`].
+pub struct Predecessor(UnixStream);
+
+impl Predecessor {
+    /// This host serves, so the other one ends.
+    pub fn end(mut self) {
+        // One that has gone does not hear it.
+        let _ = self.0.write_all(&[SERVES]);
+    }
 }
 
 /// Whether no host runs with this state directory.
@@ -82,7 +111,7 @@ fn process_of(holder: &Holder) -> String {
 fn bind_or_take_passed(address: SocketAddr) -> io::Result<Listening> {
     let passed = passed_on().map_err(|error| io::Error::new(error.kind(), format!("LISTEN_FDS: {error}")))?;
     let listener = passed.map_or_else(|| TcpListener::bind(address), Ok)?;
-    Ok(Listening { listener, is_taken_over: false })
+    Ok(Listening::alone(listener))
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
@@ -257,20 +286,23 @@ fn ask_for_socket(
             "the socket that was taken over listens on {taken}, and not on {address}; a restart changes that"
         );
     }
-    let mut said = [0; 64];
-    let read = || loop {
+    let mut said = [0];
+    let read_on = || loop {
         match stream.read(&mut said) {
-            Ok(1..) => {}
-            end => break end,
+            Ok(1..) if !STOPPED.ends_with(&said) => {}
+            // All of it, or the end of a host that has died.
+            Ok(_) => break Ok(()),
+            Err(error) => break Err(error),
         }
     };
-    match wait.until_done(read)? {
-        // A host that has died has stopped as well.
-        Ok(_) => Ok(Some(Listening { listener, is_taken_over: true })),
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => {
-            Ok(Some(Listening { listener, is_taken_over: true }))
+    match wait.until_done(read_on)? {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+            Err(failed("has not stopped in time", &error))
         }
-        Err(error) => Err(failed("has not stopped in time", &error)),
+        // A host that has died has stopped as well.
+        _ => {
+            Ok(Some(Listening { predecessor: Some(Predecessor(stream)), ..Listening::with_queue(listener) }))
+        }
     }
 }
 
@@ -346,8 +378,11 @@ pub struct TakeoverSocket {
     file: SocketFile,
 }
 
-/// Whoever waits for this host to stop.
-pub struct Successor(UnixStream);
+/// Whoever waits for this host to stop, and the socket that it has as well.
+pub struct Successor {
+    stream: UnixStream,
+    listener: TcpListener,
+}
 
 impl TakeoverSocket {
     /// Makes the socket in the state directory, which this process has locked. Without one the host runs all the same.
@@ -371,7 +406,7 @@ impl TakeoverSocket {
     }
 
     /// Waits for somebody who takes the socket over, and gives it. None when the host stops for another reason.
-    pub fn wait(&self, listener: &TcpListener, is_stopping: impl Fn() -> bool) -> Option<Successor> {
+    pub fn wait(&self, listener: TcpListener, is_stopping: impl Fn() -> bool) -> Option<Successor> {
         loop {
             let stream = match self.socket.accept() {
                 _ if is_stopping() => return None,
@@ -382,8 +417,8 @@ impl TakeoverSocket {
                     return None;
                 }
             };
-            match give(&stream, listener) {
-                Ok(()) => return Some(Successor(stream)),
+            match give(&stream, &listener) {
+                Ok(()) => return Some(Successor { stream, listener }),
                 Err(error) => {
                     log::warn!("this host goes on, because another did not take its socket over: {error}")
                 }
@@ -400,10 +435,46 @@ impl TakeoverSocket {
 }
 
 impl Successor {
-    /// This host has stopped, and its store is free.
-    pub fn stopped(mut self) {
-        // One that has gone does not hear it.
-        let _ = self.0.write_all(STOPPED);
+    /// This host has stopped, and its store is free. Waits until the other one serves. Returns the socket when that has ended before: this
+    /// host is to start again.
+    pub fn wait_until_it_serves(mut self, state_dir: &Path) -> Option<TcpListener> {
+        // One that has gone is found when it is read from.
+        let _ = self.stream.write_all(STOPPED);
+        let _ = self.stream.set_read_timeout(Some(LOOK_EVERY));
+        let mut idle_since = Instant::now();
+        loop {
+            let mut said = [0];
+            match self.stream.read(&mut said) {
+                Ok(1..) if said == [SERVES] => {
+                    log::info!("the host that has taken over serves now");
+                    return None;
+                }
+                Ok(1..) => {}
+                Err(error) if is_pause(&error) => {
+                    if Holder::of(state_dir).is_some() {
+                        idle_since = Instant::now();
+                    } else if idle_since.elapsed() >= STOP_TIME {
+                        log::warn!(
+                            "the host that was to take over has not opened the store; this one starts again"
+                        );
+                        return Some(self.listener);
+                    }
+                }
+                Ok(0) | Err(_) => break,
+            }
+        }
+        log::warn!("the host that was to take over has ended before it served; this one starts again");
+        let since = Instant::now();
+        // What it had is let go of one after the other.
+        while let Some(holder) = Holder::of(state_dir) {
+            if since.elapsed() >= STOP_TIME {
+                let who = process_of(&holder);
+                log::error!("another tinclaw{who} has the state now; this one ends");
+                return None;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Some(self.listener)
     }
 }
 
@@ -420,19 +491,17 @@ mod tests {
         let socket = TakeoverSocket::open(place.path()).expect("a socket");
         let taken = std::thread::scope(|scope| {
             let giver = scope.spawn(|| {
-                let successor = socket.wait(&listener, || false).expect("somebody asks");
-                drop(listener.try_clone());
-                successor.stopped();
+                let successor = socket.wait(listener, || false).expect("somebody asks");
+                assert!(successor.wait_until_it_serves(place.path()).is_none());
             });
             let taken =
                 take_over(place.path(), address, || false).unwrap_or_else(|_| panic!("it is taken over"));
+            taken.predecessor.expect("it waits").end();
             giver.join().expect("it is given");
-            taken
+            taken.listener
         });
-        assert!(taken.is_taken_over);
-        drop(listener);
         let client = std::net::TcpStream::connect(address).expect("nobody refuses it");
-        let (_, peer) = taken.listener.accept().expect("it is in the queue");
+        let (_, peer) = taken.accept().expect("it is in the queue");
         assert_eq!(peer, client.local_addr().expect("an address"));
     }
 
@@ -449,7 +518,7 @@ mod tests {
         let (ended, end) = std::sync::mpsc::channel();
         let (waits, stops) = (Arc::clone(&socket), Arc::clone(&is_stopping));
         std::thread::spawn(move || {
-            let successor = waits.wait(&listener, || stops.load(Ordering::SeqCst));
+            let successor = waits.wait(listener, || stops.load(Ordering::SeqCst));
             let _ = ended.send(successor.is_none());
         });
         fs::remove_dir_all(place.path()).expect("it can be deleted");
@@ -466,7 +535,10 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let socket = TakeoverSocket::open(place.path()).expect("a socket");
         std::thread::scope(|scope| {
-            let giver = scope.spawn(|| socket.wait(&listener, || false).map(Successor::stopped));
+            let giver = scope.spawn(|| {
+                let successor = socket.wait(listener, || false).expect("somebody asks");
+                successor.wait_until_it_serves(place.path())
+            });
             let ask = || UnixStream::connect(place.path().join(SOCKET)).expect("a host waits");
             drop(ask());
             assert!(receive(&ask()).expect("it says something").is_some());
@@ -476,7 +548,39 @@ mod tests {
             assert!(!giver.is_finished());
             let taken =
                 take_over(place.path(), address, || false).unwrap_or_else(|_| panic!("it is taken over"));
-            assert!(taken.is_taken_over && giver.join().expect("it is given").is_some());
+            assert!(taken.is_taken_over);
+            taken.predecessor.expect("it waits").end();
+            assert!(giver.join().expect("it is given").is_none());
+        });
+    }
+
+    /// One that died after it had acknowledged the socket had left no host until somebody started one.
+    #[test]
+    fn a_successor_that_dies_before_it_serves_gives_the_socket_back_once_the_store_is_free() {
+        let place = TempDir::new();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let socket = TakeoverSocket::open(place.path()).expect("a socket");
+        std::thread::scope(|scope| {
+            let giver = scope.spawn(|| {
+                let successor = socket.wait(listener, || false).expect("somebody asks");
+                successor.wait_until_it_serves(place.path())
+            });
+            let taken =
+                take_over(place.path(), address, || false).unwrap_or_else(|_| panic!("it is taken over"));
+            let lock = crate::store::HostLock::acquire(place.path()).expect("the store is free");
+            drop(taken);
+            // Nothing tells when it looks; it looks ten times a second.
+            std::thread::sleep(LOOK_EVERY * 5);
+            assert!(!giver.is_finished(), "the other one has the store");
+            drop(lock);
+            let kept = giver.join().expect("it is given").expect("it has the socket still");
+            assert_eq!(kept.local_addr().expect("an address"), address);
+            let client = std::net::TcpStream::connect(address).expect("nobody refuses it");
+            assert_eq!(
+                kept.accept().expect("it is in the queue").1,
+                client.local_addr().expect("an address")
+            );
         });
     }
 
@@ -515,7 +619,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let socket = TakeoverSocket::open(place.path()).expect("a socket");
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| socket.wait(&listener, || true).is_none());
+            let waits = scope.spawn(|| socket.wait(listener, || true).is_none());
             socket.wake();
             assert!(waits.join().expect("it ends"));
         });

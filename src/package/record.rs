@@ -64,9 +64,15 @@ impl Approved {
         }
     }
 
+    /// The SHA-256 of a guest and of its capability file.
+    pub fn digests_of(files: &ChannelFiles) -> (String, String) {
+        (sha256(&files.wasm), sha256(capabilities_of(files)))
+    }
+
     /// Whether these are the files.
     pub fn is_of(&self, files: &ChannelFiles) -> bool {
-        self.guest == sha256(&files.wasm) && self.capabilities == sha256(capabilities_of(files))
+        let (guest, capabilities) = Self::digests_of(files);
+        self.has_digests(&guest, &capabilities)
     }
 
     /// Whether these digests are those of the files.

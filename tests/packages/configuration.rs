@@ -10,6 +10,17 @@ fn reload(place: &Place) -> String {
     place.run(&["reload"]).good().to_owned()
 }
 
+/// `reload` named it once, and then nobody knew it any more until the restart.
+fn restart_is_needed_for(place: &Place, fields: &[&str]) {
+    let health = place.run(&["health", "--json"]).json();
+    assert_eq!(health["restart_for"], serde_json::json!(fields));
+    for command in ["status", "health", "doctor"] {
+        let shown = place.run(&[command]).out;
+        let line = format!("other values of {}", fields.join(", "));
+        assert_eq!(shown.contains(&line), !fields.is_empty(), "{command}: {shown}");
+    }
+}
+
 #[test]
 fn sighup_and_reload_read_the_configuration_anew() {
     let place = home();
@@ -29,8 +40,10 @@ fn sighup_and_reload_read_the_configuration_anew() {
     assert_eq!(running_version(&place).as_deref(), Some("by command"));
     // As long as the host runs with another value, and no longer.
     assert_eq!(reload(&place), "needs a restart: workers\n");
+    restart_is_needed_for(&place, &["workers"]);
     configure(&place, "[channel.everything.config]\ndisplay_name = \"by command\"\n");
     assert_eq!(reload(&place), "nothing has changed\n");
+    restart_is_needed_for(&place, &[]);
     host.stop();
 }
 

@@ -79,6 +79,40 @@ fn files_that_are_not_approved_are_shown_and_approved_or_removed() {
     host.stop();
 }
 
+/// Nothing said that the files beside a running channel were others until the next start, which left it out.
+#[test]
+fn files_that_are_replaced_under_a_running_channel_are_shown_until_they_are_loaded() {
+    let place = home();
+    let host = place.host(&[], &[]);
+    place.run(&["install", text(&version(&place, "one", |_| {})), "--yes"]).good();
+    wait_for_version(&place, "one");
+    assert!(held(&place).is_empty());
+    // The same bytes again are no change.
+    version(&place, "channels", |file| file["config"]["display_name"] = "one".into());
+    assert!(held(&place).is_empty());
+    // Another guest.
+    version_of(&place, "channels", &guest_of("two"), |_| {});
+    assert_eq!(held(&place), [pair("everything", "files_changed")]);
+    for (command, shown) in views(&place, "everything") {
+        assert!(shown.contains("`tinclaw reload everything` loads them"), "{command}: {shown}");
+    }
+    assert_eq!(place.run(&["health"]).code, Some(0), "what runs is well");
+    place.run(&["reload"]).good();
+    wait_for_version(&place, "channels");
+    assert!(held(&place).is_empty());
+    // More rights.
+    version_of(&place, "channels", &guest_of("two"), asks_for_more);
+    assert_eq!(held(&place), [pair("everything", "files_changed")]);
+    for (command, shown) in views(&place, "everything") {
+        let is_said = shown.contains("a restart would leave it out") && shown.contains(MORE);
+        assert!(is_said && shown.contains("tinclaw approve everything"), "{command}: {shown}");
+    }
+    assert_eq!(post(&host), 200);
+    place.run(&["approve", "everything", "--yes"]).good();
+    crate::support::eventually("they are loaded", || held(&place).is_empty().then_some(()));
+    host.stop();
+}
+
 /// `status` never said that a channel was disabled, and advised a restart.
 #[test]
 fn a_channel_that_is_disabled_is_shown_as_that() {

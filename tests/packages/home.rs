@@ -30,6 +30,15 @@ pub fn version_of(place: &Place, folder: &str, guest: &[u8], change: impl FnOnce
     place.file(&format!("{folder}/everything.wasm"), guest)
 }
 
+/// A guest with a custom section that ends in this text.
+pub fn guest_of(text: &str) -> Vec<u8> {
+    let mut guest = fixtures::guest("everything");
+    let length = u8::try_from(text.len() + 2).unwrap();
+    guest.extend([0, length, 1, b'n']);
+    guest.extend(text.as_bytes());
+    guest
+}
+
 /// A path that a version asks for beyond the others.
 pub const MORE: &str = "/webhook/everything/more/still";
 

@@ -1,9 +1,12 @@
 //! Another program takes the place of the one that runs, while webhooks come in.
 
+use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::cli_support::Place;
 use crate::home::*;
 use crate::support::{client, eventually};
 
@@ -50,6 +53,86 @@ fn ten_takeovers_under_a_load_of_webhooks_refuse_no_connection_and_no_request() 
     assert!(sent.load(Ordering::Relaxed) > 30);
     assert_eq!(post(&host), 200);
     host.stop();
+}
+
+/// Asks a host for its socket as another one does. Reads let go of the socket itself, which no read returns.
+fn ask(place: &Place) -> UnixStream {
+    let mut asks = UnixStream::connect(place.state().join("takeover.sock")).unwrap();
+    asks.read_exact(&mut [0]).unwrap();
+    asks
+}
+
+/// A successor that was killed after it had acknowledged the socket left no host until somebody started one.
+#[test]
+fn a_successor_that_dies_at_any_point_leaves_the_old_host_serving_under_load() {
+    let place = home();
+    place.channel("everything");
+    let mut host = place.host(&[], &[]);
+    wait_for_version(&place, "Everything");
+    let (address, is_over, sent) = (host.address, AtomicBool::new(false), AtomicUsize::new(0));
+    let stops = || host.log().matches("stopping; a second signal").count();
+    let starts_again = || host.log().matches("this one starts again").count();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let reply = client::try_request(
+                        address,
+                        "POST",
+                        "/webhook/everything",
+                        &[],
+                        b"{\"do\": \"none\"}",
+                    );
+                    let status = reply.map(|reply| reply.status).map_err(|error| error.to_string());
+                    is_over.fetch_or(status != Ok(200), Ordering::Relaxed);
+                    assert_eq!(status, Ok(200));
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let goes_on = |point: &str| {
+            let before = sent.load(Ordering::Relaxed);
+            eventually(&format!("{point}: webhooks go on: {}", host.log()), || {
+                let has_failed = is_over.load(Ordering::Relaxed);
+                (has_failed || sent.load(Ordering::Relaxed) > before + 6).then_some(())
+            });
+            eventually(point, || place.state().join("takeover.sock").exists().then_some(()));
+        };
+        goes_on("at first");
+        drop(ask(&place));
+        goes_on("before it has acknowledged the socket");
+        assert_eq!((stops(), starts_again()), (0, 0), "the host did not stop for that");
+        let mut asks = ask(&place);
+        asks.write_all(b"T").unwrap();
+        drop(asks);
+        eventually("it starts again", || (starts_again() == 1).then_some(()));
+        goes_on("after it has acknowledged the socket");
+        let mut asks = ask(&place);
+        asks.write_all(b"T").unwrap();
+        asks.read_exact(&mut [0; 8]).unwrap();
+        // Nobody serves now. What comes waits.
+        drop(asks);
+        eventually("it starts again", || (starts_again() == 2).then_some(()));
+        goes_on("after the old host has stopped");
+        // A real one, which is killed when it has the store.
+        let mut takes = place.command(&["run", "--takeover"]);
+        let mut next = takes.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("it has the store", || {
+            let holder = std::fs::read_to_string(place.state().join("tinclaw.lock")).unwrap();
+            (holder.trim() == next.id().to_string()).then_some(())
+        });
+        next.kill().unwrap();
+        next.wait().unwrap();
+        eventually("it starts again", || (starts_again() == 3).then_some(()));
+        goes_on("after it had opened the store");
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert!(!host.has_ended(), "all of it is one process");
+    assert_eq!(post(&host), 200);
+    let next = place.host(&["--takeover"], &[]);
+    assert_eq!(next.address, address, "it can be taken over after all that");
+    assert_eq!(host.wait().code(), Some(0), "{}", host.log());
+    next.stop();
 }
 
 #[test]
@@ -112,8 +195,6 @@ fn a_successor_that_cannot_start_leaves_the_running_host_as_it_is() {
 /// A second one found the socket shut and the address taken, said that no host ran, and ended.
 #[test]
 fn a_second_takeover_waits_for_the_host_that_stops() {
-    use std::io::Write as _;
-
     let place = home();
     place.channel("everything");
     let mut host = place.host(&[], &[]);
@@ -165,8 +246,6 @@ fn a_second_host_with_the_same_state_names_the_takeover() {
 /// It ended with `Interrupted system call`.
 #[test]
 fn a_signal_ends_the_wait_for_a_host_in_words() {
-    use std::io::Read as _;
-
     let place = home();
     std::fs::create_dir_all(place.state()).unwrap();
     // A host that gives its socket to nobody.

@@ -56,8 +56,13 @@ impl Terminal {
     }
 
     fn types(&mut self, line: &str) {
+        self.presses(&format!("{line}\r"));
+    }
+
+    /// Keys, without Enter.
+    fn presses(&mut self, keys: &str) {
         let input = self.child.stdin.as_mut().expect("its input");
-        input.write_all(format!("{line}\r").as_bytes()).expect("it is typed");
+        input.write_all(keys.as_bytes()).expect("it is typed");
         input.flush().expect("it is typed");
     }
 
@@ -204,4 +209,34 @@ fn the_token_of_the_admin_api_is_shown_at_the_terminal() {
     terminal.shows(&token, 1);
     terminal.ends(0);
     assert!(place.run(&["secrets", "show", "other"]).err.contains("is not shown"));
+}
+
+/// Keys had to be followed by Enter, and what was on the screen before was gone.
+#[test]
+fn a_watched_status_follows_the_host_until_q_and_gives_the_screen_back() {
+    const ALTERNATE: &str = "\u{1b}[?1049h";
+    const ORDINARY: &str = "\u{1b}[?1049l";
+    let place = Place::new();
+    let host = place.host(&[], &[]);
+    for quit in ["q", "Q"] {
+        let Some(mut terminal) = Terminal::run(&place, &["status", "--watch"]) else { return };
+        terminal.shows("store     ", 1);
+        terminal.shows("webchat", 1);
+        // Another key is nothing.
+        terminal.presses("x");
+        terminal.shows("host      tinclaw", 2);
+        assert!(!terminal.screen().contains(ORDINARY), "{}", terminal.screen());
+        terminal.presses(quit);
+        terminal.ends(0);
+        terminal.shows(ORDINARY, 1);
+        assert_eq!(terminal.screen().matches(ALTERNATE).count(), 1, "{}", terminal.screen());
+        assert!(terminal.screen().trim_end().ends_with(ORDINARY), "{}", terminal.screen());
+    }
+    // It stays when the host goes, and says so.
+    let Some(mut terminal) = Terminal::run(&place, &["status", "--watch"]) else { return };
+    terminal.shows("webchat", 1);
+    host.stop();
+    terminal.shows("host      does not run", 1);
+    terminal.presses("q");
+    terminal.ends(0);
 }

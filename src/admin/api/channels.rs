@@ -17,6 +17,7 @@ pub(super) fn health(state: &AdminState, _: &ApiRequest) -> ApiResult {
     let mut health = records::health(&health);
     health["host"] = records::host(state);
     health["held"] = state.changes.held(&state.manager);
+    health["restart_for"] = state.changes.restart_for().into();
     Ok(health)
 }
 

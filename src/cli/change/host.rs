@@ -10,6 +10,7 @@ use super::place::{accounts_of, directory_of, installed};
 use super::reload::ChangedFields;
 use crate::admin::HostChange;
 use crate::channel::{ChannelFiles, ChannelName, PlannedChannel};
+use crate::cli::changed_files::changed_files;
 use crate::cli::config::Settings;
 use crate::cli::generate::SecretGenerator;
 use crate::cli::held;
@@ -79,6 +80,7 @@ impl ChannelStarter {
         done.log_what_is_refused();
         held.live = settings.document.clone();
         held.failed = done.failed_names();
+        *self.restart_for.lock().unwrap_or_else(PoisonError::into_inner) = done.restart_for();
         self.hold_file(settings);
         Ok(done.to_json())
     }
@@ -130,7 +132,8 @@ impl ChannelStarter {
     pub fn held(&self, manager: &ChannelManager) -> Value {
         let (Ok(settings), Ok(health)) = (self.settings(), manager.health()) else { return json!([]) };
         let runs = |name: &ChannelName| health.channels.iter().any(|channel| channel.name == *name);
-        let held = held::held(&settings, Some(&runs));
+        let mut held = held::held(&settings, Some(&runs));
+        held.extend(changed_files(&settings, &runs, &self.digests));
         // What this host does not have may run on another one.
         #[cfg(feature = "cluster")]
         let held: Vec<_> = {

@@ -327,6 +327,11 @@ impl Reloaded {
         }
     }
 
+    /// The fields that hold from the next start on.
+    pub fn restart_for(&self) -> Vec<String> {
+        self.0.fields.needs_restart.clone()
+    }
+
     /// The channels that are to be tried again.
     pub fn failed_names(&self) -> BTreeSet<ChannelName> {
         self.0.failed.iter().filter_map(|failed| failed.name.clone()).collect()

@@ -100,6 +100,24 @@ fn of_host(health: &Value) -> Vec<Finding> {
             "look at the disk and the log of the host",
         ),
     }];
+    let texts = |list: &Value| -> Vec<String> {
+        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let restart_for = texts(&health["restart_for"]);
+    if !restart_for.is_empty() {
+        let fields = restart_for.join(", ");
+        findings.push(Finding::note(
+            "host",
+            format!("it runs with other values of {fields} than the configuration has"),
+            "restart it",
+        ));
+    }
+    let changed = |held: &&Value| held["state"] == HeldState::FilesChanged.word();
+    for held in health["held"].as_array().into_iter().flatten().filter(changed) {
+        let part = |field: &str| held[field].as_str().unwrap_or_default();
+        let text = format!("{}: {}", part("name"), part("text"));
+        findings.push(Finding::note("channel", text, part("help")));
+    }
     for channel in health["channels"].as_array().into_iter().flatten() {
         let name = channel["name"].as_str().unwrap_or_default();
         if channel["state"] != "ready" {

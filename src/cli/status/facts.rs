@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::admin::ApiCall;
 use crate::capability::StatusQuery;
 use crate::channel::ChannelName;
+use crate::cli::changed_files::{FileDigests, changed_files};
 use crate::cli::client::{HostResponse, ask, ask_running};
 use crate::cli::config::Settings;
 use crate::cli::held::{self, Held};
@@ -61,7 +62,8 @@ impl Facts {
         }
         let (is_running, is_there) = (facts.is_running, !facts.health.is_null());
         let runs = |_: &ChannelName| is_there;
-        let held = held::held(settings, is_running.then_some(&runs as &dyn Fn(&ChannelName) -> bool));
+        let mut held = held::held(settings, is_running.then_some(&runs as &dyn Fn(&ChannelName) -> bool));
+        held.extend(changed_files(settings, &|of| is_there && of == name, &FileDigests::default()));
         facts.held = held.into_iter().filter(|held| held.name == *name).collect();
         let planned = settings.planned(name);
         facts.is_set_up =
