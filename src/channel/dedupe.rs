@@ -47,7 +47,8 @@ impl RecentRequests {
             true => window,
             false => remaining(record.expires_ms, now_ms, window),
         };
-        let expires_ms = now_ms.saturating_add(millis(left));
+        // What has expired keeps its moment: by another clock, which may be the right one, it has not.
+        let expires_ms = if left.is_zero() { record.expires_ms } else { now_ms.saturating_add(millis(left)) };
         self.known.restore(DedupeKey::from_bytes(record.key), Some(record.id), expires_ms);
     }
 
@@ -201,6 +202,20 @@ mod tests {
             assert!(matches!(arrive(forgotten_ms), Arrival::Duplicate { .. }), "{case}");
             assert!(matches!(arrive(forgotten_ms + 1), Arrival::New(_)), "{case}");
         }
+    }
+
+    // A captured request ran again when the host had been started with its clock an hour ahead, and the clock was put right later.
+    #[test]
+    fn what_had_expired_by_a_clock_that_was_ahead_at_the_restart_is_known_when_the_clock_is_right() {
+        let (at_ms, expires_ms) = (900_000, 960_000);
+        let record = DedupeRecord { id: DedupeId(7), channel: "a".into(), key: [1; 16], at_ms, expires_ms };
+        let identity = RequestIdentity { key: DedupeKey::from_bytes([1; 16]), ..IDENTITY() };
+        let mut recent = RecentRequests::default();
+        recent.load(&record, at_ms + 3_600_000);
+        let other = RequestIdentity { key: DedupeKey::from_bytes([2; 16]), ..IDENTITY() };
+        assert!(matches!(recent.arrive(&[other], sender(), at_ms + 3_600_000), Arrival::New(_)));
+        assert!(matches!(recent.arrive(&[identity], sender(), at_ms + 1000), Arrival::Duplicate { .. }));
+        assert!(matches!(recent.arrive(&[identity], sender(), expires_ms + 1), Arrival::New(_)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The engine without a disk: for tests, and for hosts that need not survive a restart.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::change::{Change, NewMessage, NewReply, NumberedBatch};
@@ -12,7 +12,7 @@ use super::record::{
     MessageRecord, MessageState, MessageSummary, PendingMessage, PendingReply, ReplyFilter, ReplyId,
     ReplyRecord, ReplyState, ReplySummary, StoredDedupeKey, TimerRecord, excerpt,
 };
-use super::retention::{CompletedRecord, PruneStats, ROUND, Retention, choose, forgotten_steps};
+use super::retention::{CompletedRecord, KeptKeys, PruneStats, ROUND, Retention, choose, forgotten_steps};
 use super::rules::{
     MessageStatus, ReplyStatus, changed_message, changed_reply, error_of, message_after, reply_after,
 };
@@ -439,14 +439,11 @@ impl Tables {
     }
 
     fn keys_to_forget(&self, retention: &Retention, now_ms: u64) -> (Vec<u64>, bool) {
-        let mut kept: HashMap<&ChannelKey, u64> = HashMap::new();
+        let mut kept: KeptKeys<&ChannelKey> = KeptKeys::stored(retention);
         let mut chosen = Vec::new();
         for stored in self.dedupe_keys.iter().rev() {
-            let count = kept.entry(&stored.record.channel).or_default();
-            if stored.record.expires_ms <= now_ms || *count >= retention.max_dedupe_keys {
+            if !kept.keeps(&stored.record.channel, stored.record.expires_ms <= now_ms) {
                 chosen.push(stored.record.id.0);
-            } else {
-                *count += 1;
             }
         }
         let more = chosen.len() > ROUND;
@@ -456,13 +453,14 @@ impl Tables {
     }
 }
 
-/// Of all records, oldest first, those that are the last of their channel and key and not expired.
+/// Of all records, oldest first, those that are the last of their channel and key, and so many that have expired.
 fn latest(oldest_first: &[StoredKey], now_ms: u64) -> Vec<DedupeRecord> {
     let mut known: HashSet<(ChannelKey, StoredDedupeKey)> = HashSet::new();
+    let mut kept = KeptKeys::loaded();
     let mut newest_first = Vec::new();
     for StoredKey { record, .. } in oldest_first.iter().rev() {
         let last_of_its_key = known.insert((Arc::clone(&record.channel), record.key));
-        if last_of_its_key && record.is_known(now_ms) {
+        if last_of_its_key && kept.keeps(Arc::clone(&record.channel), !record.is_known(now_ms)) {
             newest_first.push(record.clone());
         }
     }

@@ -1,5 +1,7 @@
 //! How long completed records are kept: numbers and decisions.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -25,12 +27,17 @@ pub struct Retention {
     pub max_completed_bytes: u64,
     /// How many dedupe keys are kept for each channel: default 10,000.
     pub max_dedupe_keys: u64,
+    /// How many of them are kept for each channel although they have expired: 1,000. The clock may be ahead, and be put right later.
+    #[serde(skip)]
+    pub max_expired_dedupe_keys: u64,
     /// How long an agent remembers a conversation in which nothing is said: default 30 days. At most 10,000 conversations and
     /// 256 MiB of them are remembered.
     #[serde(rename = "history_days", deserialize_with = "bounded::days::<_, 0, 36500>")]
     pub history: Duration,
 }
 
+/// How many dedupe keys of a channel are kept although they have expired.
+const MAX_EXPIRED_KEYS: u64 = 1000;
 /// How many conversations an agent remembers.
 const MAX_TRANSCRIPTS: u64 = 10_000;
 /// How many bytes of them.
@@ -45,6 +52,7 @@ impl Default for Retention {
             max_completed: 10_000,
             max_completed_bytes: 256 << 20,
             max_dedupe_keys: 10_000,
+            max_expired_dedupe_keys: MAX_EXPIRED_KEYS,
             history: 30 * DAY,
         }
     }
@@ -72,7 +80,39 @@ impl Retention {
 
     /// What is kept when the disk is full: nothing that is completed but dead letters.
     pub(super) fn without_completed(&self) -> Self {
-        Self { completed: Duration::ZERO, ..self.clone() }
+        Self { completed: Duration::ZERO, max_expired_dedupe_keys: 0, ..self.clone() }
+    }
+}
+
+/// Which dedupe keys are kept: asked for each, the newest first.
+pub(super) struct KeptKeys<C> {
+    max: u64,
+    max_expired: u64,
+    /// How many are kept of each channel, and how many of them have expired.
+    kept: HashMap<C, (u64, u64)>,
+}
+
+impl<C: Eq + Hash> KeptKeys<C> {
+    /// Those that the store keeps.
+    pub(super) fn stored(retention: &Retention) -> Self {
+        let (max, max_expired) = (retention.max_dedupe_keys, retention.max_expired_dedupe_keys);
+        Self { max, max_expired, kept: HashMap::new() }
+    }
+
+    /// Those that a host takes from the store when it starts.
+    pub(super) fn loaded() -> Self {
+        Self { max: u64::MAX, max_expired: MAX_EXPIRED_KEYS, kept: HashMap::new() }
+    }
+
+    /// Whether the next older key of a channel is kept.
+    pub(super) fn keeps(&mut self, channel: C, has_expired: bool) -> bool {
+        let (all, expired) = self.kept.entry(channel).or_default();
+        if *all >= self.max || (has_expired && *expired >= self.max_expired) {
+            return false;
+        }
+        *all += 1;
+        *expired += u64::from(has_expired);
+        true
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Only a request that succeeded is remembered. One that failed is forgotten, so that the provider's next try runs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 
 use ring::digest;
@@ -58,8 +58,11 @@ pub enum Known<'a, A> {
 #[derive(Debug)]
 pub struct DedupeMemory<A> {
     entries: HashMap<DedupeKey, DedupeEntry<A>>,
-    /// Finished keys, the next to expire first.
+    /// Finished keys that had not expired when it was last looked, the next to expire first.
     by_expiry: BTreeMap<(u64, u64), DedupeKey>,
+    /// Finished keys that had, with their serial, in the order in which that was noticed; some of them are forgotten since. They are
+    /// known again when the clock is put back: it may have been wrong.
+    expired: VecDeque<(DedupeKey, u64)>,
     max_entries: usize,
     next_serial: u64,
 }
@@ -74,6 +77,9 @@ impl<A> DedupeMemory<A> {
     /// Entries per channel when nothing else is configured.
     pub const DEFAULT_MAX_ENTRIES: usize = 10_000;
 
+    /// How many expired keys are kept, the newest.
+    pub const MAX_EXPIRED: usize = 1000;
+
     /// How long ids for dedupe are kept, in milliseconds: 24 hours.
     pub const DEDUPE_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -83,6 +89,7 @@ impl<A> DedupeMemory<A> {
         Self {
             entries: HashMap::new(),
             by_expiry: BTreeMap::new(),
+            expired: VecDeque::new(),
             max_entries: max_entries.max(1),
             next_serial: 0,
         }
@@ -97,7 +104,11 @@ impl<A> DedupeMemory<A> {
     /// Says what is known about `key`, and takes an unknown one in as in flight. Once it is [`done`](Self::done), it
     /// is remembered until `expires_ms` (Unix time in milliseconds).
     pub fn begin(&mut self, key: DedupeKey, expires_ms: u64, now_ms: u64) -> Known<'_, A> {
-        self.drop_expired(now_ms);
+        self.retire_expired(now_ms);
+        if matches!(self.entries.get(&key), Some(DedupeEntry::Done { expires_ms, .. }) if *expires_ms < now_ms)
+        {
+            self.forget(key);
+        }
         // Looked up twice, because the borrow checker does not let a returned borrow end in the other branch.
         if self.entries.contains_key(&key) {
             return match &self.entries[&key] {
@@ -141,23 +152,40 @@ impl<A> DedupeMemory<A> {
         self.entries.insert(key, DedupeEntry::Done { response, expires_ms, serial });
     }
 
-    fn drop_expired(&mut self, now_ms: u64) {
+    /// Sets aside what has expired by this clock.
+    fn retire_expired(&mut self, now_ms: u64) {
         while let Some(entry) = self.by_expiry.first_entry() {
-            if entry.key().0 >= now_ms {
+            let (expires_ms, serial) = *entry.key();
+            if expires_ms >= now_ms {
                 break;
             }
             let key = entry.remove();
+            self.expired.push_back((key, serial));
+            if self.expired.len() > DedupeMemory::<()>::MAX_EXPIRED {
+                self.drop_oldest_expired();
+            }
+        }
+    }
+
+    /// Forgets the key that expired first; false when there is none.
+    fn drop_oldest_expired(&mut self) -> bool {
+        let Some((key, retired)) = self.expired.pop_front() else { return false };
+        // It may have been used anew since.
+        if matches!(self.entries.get(&key), Some(DedupeEntry::Done { serial, .. }) if *serial == retired) {
             self.entries.remove(&key);
         }
+        true
     }
 
     /// Whether there is room for one more, after dropping the finished key that expires first if need be.
     fn make_room(&mut self) -> bool {
-        if self.entries.len() < self.max_entries {
-            return true;
+        while self.entries.len() >= self.max_entries {
+            if self.drop_oldest_expired() {
+                continue;
+            }
+            let Some((_, oldest)) = self.by_expiry.pop_first() else { return false };
+            self.entries.remove(&oldest);
         }
-        let Some((_, oldest)) = self.by_expiry.pop_first() else { return false };
-        self.entries.remove(&oldest);
         true
     }
 }
@@ -184,6 +212,48 @@ mod tests {
         memory.done(key(1), "first");
         assert_eq!(memory.begin(key(1), 5000, 1000), Known::Done(&"first"));
         assert_eq!(memory.begin(key(1), 5000, 1001), Known::New);
+    }
+
+    // A host that was started with its clock an hour ahead forgot signatures of a minute ago, and a captured request ran again when
+    // the clock was put right.
+    #[test]
+    fn a_key_that_expired_by_a_clock_that_was_ahead_is_known_when_the_clock_is_right() {
+        const HOUR_MS: u64 = 3_600_000;
+        let mut memory = DedupeMemory::new(10);
+        memory.begin(key(1), 1000, 0);
+        memory.done(key(1), "first");
+        assert_eq!(memory.begin(key(2), HOUR_MS + 1000, HOUR_MS), Known::New);
+        assert_eq!(memory.begin(key(1), 1000, 10), Known::Done(&"first"));
+        assert_eq!(memory.begin(key(1), 5000, 1001), Known::New, "it has expired by the right clock as well");
+    }
+
+    #[test]
+    fn expired_keys_are_kept_up_to_a_number_and_make_room_first() {
+        const MAX: u32 = DedupeMemory::<()>::MAX_EXPIRED as u32;
+        let finish = |memory: &mut DedupeMemory<()>, number, expires_ms, now_ms| {
+            assert_eq!(memory.begin(key(number), expires_ms, now_ms), Known::New);
+            memory.done(key(number), ());
+        };
+        let mut memory = DedupeMemory::new(10_000);
+        (0..MAX + 5).for_each(|number| finish(&mut memory, number, u64::from(number), 0));
+        finish(&mut memory, 100_000, 50_000, 10_000);
+        assert_eq!(memory.len(), MAX as usize + 1);
+        assert_eq!(memory.begin(key(4), 4, 0), Known::New, "the oldest are forgotten");
+        assert_eq!(memory.begin(key(5), 5, 0), Known::Done(&()));
+
+        let mut memory = DedupeMemory::new(2);
+        finish(&mut memory, 1, 5, 0);
+        finish(&mut memory, 2, 500, 0);
+        finish(&mut memory, 3, 500, 100);
+        assert_eq!(memory.begin(key(2), 500, 100), Known::Done(&()));
+        // One that was used anew after it had expired is not forgotten as the one from before.
+        let mut memory = DedupeMemory::new(2);
+        finish(&mut memory, 1, 5, 0);
+        finish(&mut memory, 1, 500, 100);
+        finish(&mut memory, 2, 600, 100);
+        finish(&mut memory, 3, 700, 100);
+        assert_eq!(memory.begin(key(3), 700, 100), Known::Done(&()));
+        assert_eq!(memory.len(), 2);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::read::has_flag;
 use super::row::{all, get, key_of, list, number, shared};
 use super::scope::Scope;
 use super::tables::{IN_FLIGHT, UNCERTAIN};
+use crate::store::retention::KeptKeys;
 use crate::store::{
     ChannelKey, DedupeId, DedupeRecord, LastIds, Loaded, LoadedChannel, MessageId, MovedChannel,
     PairedIdentity, PairingLock, PairingRequest, PairingState, PendingMessage, PendingReply, ReplyId,
@@ -201,10 +202,11 @@ fn dedupe_keys(conn: &mut Conn, channels: &Channels, now_ms: u64) -> Result<Vec<
     })?;
     let mut known: HashSet<(ChannelKey, StoredDedupeKey)> = HashSet::new();
     let is_last_of_its_key = |record: &DedupeRecord| known.insert((Arc::clone(&record.channel), record.key));
-    let mut kept: Vec<DedupeRecord> = records.into_iter().filter(is_last_of_its_key).collect();
-    kept.retain(|record| record.is_known(now_ms));
-    kept.reverse();
-    Ok(kept)
+    let mut last: Vec<DedupeRecord> = records.into_iter().filter(is_last_of_its_key).collect();
+    let mut kept = KeptKeys::loaded();
+    last.retain(|record| kept.keeps(Arc::clone(&record.channel), !record.is_known(now_ms)));
+    last.reverse();
+    Ok(last)
 }
 
 fn pairing(conn: &mut Conn, channels: &Channels) -> Result<PairingState, Trouble> {

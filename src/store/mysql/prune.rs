@@ -1,14 +1,12 @@
 //! Forgetting: what is completed and old, of the channels that this host holds.
 
-use std::collections::HashMap;
-
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::fault::Trouble;
 use super::load::{Channels, Reader};
 use super::row::{all, get, list, number};
-use crate::store::retention::{CompletedRecord, ROUND, choose, forgotten_steps};
+use crate::store::retention::{CompletedRecord, KeptKeys, ROUND, choose, forgotten_steps};
 use crate::store::trace::MAX_STEPS;
 use crate::store::{PruneStats, Retention};
 
@@ -79,7 +77,7 @@ fn completed(conn: &mut Conn, sql: &str) -> Result<Vec<CompletedRecord>, Trouble
     })
 }
 
-/// Keys that have expired or are beyond their channel's count, oldest first, at most a round of them.
+/// Keys that are beyond their channel's count, or beyond that of expired ones, oldest first, at most a round of them.
 fn dedupe_keys(
     conn: &mut Conn,
     of: &str,
@@ -87,14 +85,10 @@ fn dedupe_keys(
     now_ms: u64,
 ) -> Result<(Vec<u64>, bool), Trouble> {
     let newest_first = format!("SELECT id, channel, expires_ms FROM dedupe_key WHERE {of} ORDER BY id DESC");
-    let mut kept: HashMap<u32, u64> = HashMap::new();
+    let mut kept: KeptKeys<u32> = KeptKeys::stored(retention);
     let chosen = all(conn, &newest_first, (), |row| {
-        let count = kept.entry(get(row, "channel")?).or_default();
-        if get::<u64>(row, "expires_ms")? <= now_ms || *count >= retention.max_dedupe_keys {
-            return Ok(Some(get::<u64>(row, "id")?));
-        }
-        *count += 1;
-        Ok(None)
+        let is_kept = kept.keeps(get(row, "channel")?, get::<u64>(row, "expires_ms")? <= now_ms);
+        Ok(if is_kept { None } else { Some(get::<u64>(row, "id")?) })
     })?;
     let mut chosen: Vec<u64> = chosen.into_iter().flatten().collect();
     let more = chosen.len() > ROUND;

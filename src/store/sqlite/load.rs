@@ -7,6 +7,7 @@ use rusqlite::{Connection, Error, Row};
 
 use super::read::{all_once, ask, each_once, has_flag, number, shared};
 use super::write::{IN_FLIGHT, UNCERTAIN, last_id};
+use crate::store::retention::KeptKeys;
 use crate::store::{
     ChannelKey, DedupeId, DedupeRecord, LastIds, Loaded, LoadedChannel, MessageId, PairedIdentity,
     PairingLock, PairingRequest, PairingState, PendingMessage, PendingReply, ReplyId, StoredDedupeKey,
@@ -159,6 +160,7 @@ fn dedupe_keys(
     let all_keys =
         format!("SELECT id, channel, at_ms, expires_ms, key FROM dedupe_key WHERE {which} ORDER BY id DESC");
     let mut known: HashSet<(ChannelKey, StoredDedupeKey)> = HashSet::new();
+    let mut kept = KeptKeys::loaded();
     let mut newest_first = Vec::new();
     each_once(conn, &all_keys, |row| {
         let record = DedupeRecord {
@@ -169,7 +171,7 @@ fn dedupe_keys(
             expires_ms: number(row, "expires_ms")?,
         };
         let last_of_its_key = known.insert((Arc::clone(&record.channel), record.key));
-        if last_of_its_key && record.is_known(now_ms) {
+        if last_of_its_key && kept.keeps(Arc::clone(&record.channel), !record.is_known(now_ms)) {
             newest_first.push(record);
         }
         Ok(())

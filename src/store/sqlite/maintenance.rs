@@ -1,6 +1,5 @@
 //! PruneStats, checkpoints, vacuum, probe, sizes.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::read::{all, ask, each_once, number};
 use super::write::{delivery_state, int, outbox_state};
-use crate::store::retention::{CompletedRecord, ROUND, choose, forgotten_steps};
+use crate::store::retention::{CompletedRecord, KeptKeys, ROUND, choose, forgotten_steps};
 use crate::store::trace::MAX_STEPS;
 use crate::store::{Maintenance, PruneStats, Retention, StoreUsage};
 
@@ -110,17 +109,14 @@ fn completed(conn: &Connection, sql: &str, parameter: i64) -> rusqlite::Result<V
     })
 }
 
-/// Keys that have expired or are beyond their channel's count, oldest first, at most a round of them.
+/// Keys that are beyond their channel's count, or beyond that of expired ones, oldest first, at most a round of them.
 fn dedupe_keys(conn: &Connection, retention: &Retention, now_ms: u64) -> rusqlite::Result<(Vec<u64>, bool)> {
     let newest_first = "SELECT id, channel, expires_ms FROM dedupe_key ORDER BY id DESC";
-    let mut kept: HashMap<i64, u64> = HashMap::new();
+    let mut kept: KeptKeys<i64> = KeptKeys::stored(retention);
     let mut chosen = Vec::new();
     each_once(conn, newest_first, |row| {
-        let count = kept.entry(row.get("channel")?).or_default();
-        if number(row, "expires_ms")? <= now_ms || *count >= retention.max_dedupe_keys {
+        if !kept.keeps(row.get("channel")?, number(row, "expires_ms")? <= now_ms) {
             chosen.push(number(row, "id")?);
-        } else {
-            *count += 1;
         }
         Ok(())
     })?;
