@@ -116,6 +116,14 @@ impl SecretMatcher {
         (text, changed)
     }
 
+    /// Whether the values of headers of one name show a secret together, which none of them shows alone.
+    pub(in crate::egress) fn is_split_over(&self, values: &[&str]) -> bool {
+        values.len() > 1
+            && ["", ", ", ","]
+                .iter()
+                .any(|between| self.find_in_guest_text(values.join(between).as_bytes()).is_some())
+    }
+
     /// A header's name without secrets: one that shows a secret in any case is replaced whole.
     pub(in crate::egress) fn redact_header_name(&self, name: &str) -> String {
         if self.find_in_header_name(name).is_some() { REDACTED.to_owned() } else { name.to_owned() }

@@ -98,6 +98,22 @@ fn secrets_in_a_response_are_replaced_and_the_call_succeeds() {
     }
 }
 
+/// A server that showed half of a token in each of two headers of one name gave the guest both.
+#[test]
+fn a_secret_that_is_split_over_headers_of_one_name_is_replaced() {
+    let (first, rest) = KEY.split_at(KEY.len() / 2);
+    for last in ["", "X-Half: other\r\n"] {
+        let extra = format!(
+            "X-Half: {first}\r\nX-Other: {rest}\r\nx-half: {rest}\r\n{last}X-Plain: a\r\nX-Plain: b\r\n"
+        );
+        let upstream = Upstream::fixed(response(200, &extra, ""));
+        let got = headers(&send(&channel(&upstream), get(URL)).unwrap());
+        let half = got["x-half"].as_str().unwrap();
+        assert!(!half.contains(first) && !half.contains(rest), "{got}");
+        assert_eq!(got["x-plain"], "a, b");
+    }
+}
+
 #[test]
 fn headers_reach_the_guest_in_lower_case_and_joined() {
     let upstream = Upstream::fixed(response(
