@@ -356,6 +356,27 @@ fn a_reply_that_is_not_understood_is_quoted_with_its_message_and_is_a_failed_att
     assert!(log.contains("no content"), "{log}");
 }
 
+/// A line that is not JSON, as Python's `print(dict)` writes it, left its message waiting for the timeout of an hour.
+#[test]
+fn a_reply_that_is_not_json_is_a_failed_attempt_at_once() {
+    let place = Place::new();
+    let agent = program(
+        &place,
+        "    if message['attempt'] == 1 and message['content'] == 'no id':
+        print({'type': 'reply', 'content': 'hello'}, flush=True)
+    elif message['attempt'] == 1:
+        print('{\"type\":\"reply\",\"id\":\"%s\",\"content\":\"cut' % message['id'], flush=True)
+    else:
+        say(type='reply', id=message['id'], content=message['content'] + ' again')",
+    );
+    let host = place.host(&["--agent", &agent], &[]);
+    for (id, text) in [("1", "no id"), ("2", "with an id")] {
+        host.say(id, text);
+        host.hears(&format!("{text} again"));
+    }
+    host.stop();
+}
+
 #[test]
 fn a_line_of_32_mib_is_read_and_a_longer_one_is_a_failed_attempt() {
     let place = Place::new();

@@ -59,6 +59,12 @@ impl<D> InFlightMessages<D> {
         self.0.contains_key(&id)
     }
 
+    /// The message that it has, when it is one alone.
+    pub fn only_one(&self) -> Option<u64> {
+        let mut ids = self.0.keys();
+        ids.next().copied().filter(|_| ids.next().is_none())
+    }
+
     /// How many it has.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -37,6 +37,8 @@ pub(in crate::agent) struct BadLine {
     pub id: Option<u64>,
     /// Whether the agent seems to think that it has dealt with that message.
     pub is_final: bool,
+    /// Whether it was meant as an object and is none: what it says of its message is lost.
+    pub is_torn: bool,
 }
 
 /// Reads one line of an agent. Unknown fields are ignored.
@@ -46,10 +48,10 @@ pub(in crate::agent) fn parse_line(line: &str) -> Result<AgentLine, BadLine> {
         Ok(kind) => parse_kind(kind, line),
         Err(error) => Err(error.clone()),
     };
-    parsed.map_err(|error| BadLine {
-        error,
-        id: id_within(line),
-        is_final: kind.is_ok_and(|kind| matches!(kind.as_str(), "reply" | "done" | "nack")),
+    parsed.map_err(|error| {
+        let id = id_within(line);
+        let is_final = kind.is_ok_and(|kind| matches!(kind.as_str(), "reply" | "done" | "nack"));
+        BadLine { error, id, is_final, is_torn: is_torn(line) }
     })
 }
 
@@ -137,6 +139,14 @@ fn delay<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Duration>, D::Err
 
 fn status<'de, D: Deserializer<'de>>(field: D) -> Result<StatusType, D::Error> {
     status_type(&String::deserialize(field)?).map_err(D::Error::custom)
+}
+
+/// Whether a line is the beginning of an object, or one whose syntax is wrong, and not about a status. Other lines that are not JSON are
+/// what programs print beside their replies.
+fn is_torn(line: &str) -> bool {
+    line.trim_start().starts_with('{')
+        && !["status", "broadcast"].iter().any(|kind| line.contains(kind))
+        && serde_json::from_str::<IgnoredAny>(line).is_err()
 }
 
 /// The id that a line names, also when the line is not JSON: the first number after `"id":`.
@@ -280,6 +290,22 @@ mod tests {
         ] {
             let bad = parse_line(line).unwrap_err();
             assert_eq!((bad.id, bad.is_final), (id, is_final), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_not_legal_is_torn() {
+        for (line, is_torn) in [
+            (r#"{'type': 'reply', 'id': '12'}"#, true),
+            (r#"{"type":"reply","content":"x"#, true),
+            (r#" {"type":"reply""#, true),
+            (r#"{"type":"reply", "id" : "12", "content": "x"#, true),
+            (r#"{'type': 'status', 'id': '12'}"#, false),
+            (r#"{"type":"reply","content":"x"}"#, false),
+            ("hello", false),
+            ("[", false),
+        ] {
+            assert_eq!(parse_line(line).unwrap_err().is_torn, is_torn, "{line}");
         }
     }
 

@@ -19,6 +19,8 @@ use crate::model::escape::escaped;
 pub(super) trait Process {
     /// Takes a message that it has.
     fn take(&self, id: u64) -> Option<Delivery>;
+    /// The message that it has, when it is one alone.
+    fn only_one(&self) -> Option<u64>;
     /// It has not dealt with the message yet.
     fn put(&self, id: u64, delivery: Delivery);
     /// Who wrote a message that it has; the time for it begins anew.
@@ -41,14 +43,20 @@ impl ExecAgent {
     /// Quotes a line that is not understood. The process will not reply again to a message that it thinks it has replied to,
     /// so that attempt has failed.
     fn refuse(&self, host: &Host, process: &dyn Process, bad: BadLine, line: &str) {
-        let BadLine { error, id, is_final } = bad;
+        let BadLine { error, id, is_final, is_torn } = bad;
         let about = id.map(|id| format!(" about message {id}")).unwrap_or_default();
         let quoted = quote(line, &self.secrets);
         if let Some(suppressed) = self.log().ignored_lines.check(&IgnoredLine::NotUnderstood, Instant::now())
         {
             log::warn!("a line of the agent{about} is ignored: {error}: {quoted}{suppressed}");
         }
-        if let Some(delivery) = id.filter(|_| is_final).and_then(|id| process.take(id)) {
+        let meant = match id {
+            Some(id) => Some(id).filter(|_| is_final || is_torn),
+            // A process that has one message speaks of that; of one among several it would be a guess.
+            None if is_torn => process.only_one(),
+            None => None,
+        };
+        if let Some(delivery) = meant.and_then(|id| process.take(id)) {
             outcome::fail(
                 host,
                 delivery,
@@ -162,6 +170,10 @@ impl Process for ExecAgent {
         delivery
     }
 
+    fn only_one(&self) -> Option<u64> {
+        self.state().open.only_one()
+    }
+
     fn put(&self, id: u64, delivery: Delivery) {
         delivery.extend(lease(self.settings.timeout));
         self.state().open.insert(id, delivery, Instant::now(), self.settings.timeout);
@@ -182,5 +194,6 @@ fn too_long(beginning: &str) -> BadLine {
         error: ResponseError::TooLong,
         id: id_within(beginning),
         is_final: beginning.contains("\"reply\""),
+        is_torn: false,
     }
 }

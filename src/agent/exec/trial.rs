@@ -53,6 +53,10 @@ impl Process for Trial<'_> {
         self.open().remove(id)
     }
 
+    fn only_one(&self) -> Option<u64> {
+        self.open().only_one()
+    }
+
     fn put(&self, id: u64, delivery: Delivery) {
         let timeout = self.agent.settings.timeout;
         delivery.extend(lease(timeout));
