@@ -54,22 +54,15 @@ mod tests {
     use crate::capability::webhook::WebhookCapability;
     use crate::channel::RegisteredEndpoint;
     use crate::secrets::MemorySecrets;
-    use crate::server::{ChannelAccess, SecretCache};
-    use crate::webhook::AuthPlan;
+    use crate::server::ChannelAccess;
 
     /// `GET /` used to be a 404 in JSON, which told somebody with a browser nothing.
     #[test]
     fn the_front_page_leads_to_the_chat_or_names_no_channel() {
         let (routes, probe) = (WasmChannelRouter::new(), PublicProbe::new());
         let register = |channel: &str, path: &str| {
-            let access = Arc::new(ChannelAccess {
-                plan: AuthPlan::from(&WebhookCapability::default(), channel).unwrap(),
-                secrets: Arc::new(MemorySecrets::default()),
-                max_body_bytes: None,
-                content_types: None,
-                mount: String::new(),
-                cache: SecretCache::default(),
-            });
+            let (webhook, secrets) = (WebhookCapability::default(), Arc::new(MemorySecrets::default()));
+            let access = Arc::new(ChannelAccess::new(&webhook, channel, secrets, String::new()).unwrap());
             let endpoint =
                 RegisteredEndpoint { path: path.into(), methods: vec!["GET".into()], require_secret: false };
             routes.register(&channel.parse().unwrap(), &[endpoint], &access);

@@ -25,7 +25,7 @@ use crate::net::SharedPublicUrl;
 use crate::pairing::PairingService;
 use crate::sandbox::{ChannelRuntimeInfo, GuestLogRate, wechat};
 use crate::secrets::{AccountSecrets, AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
-use crate::server::{ChannelAccess, SecretCache, WasmChannelRouter};
+use crate::server::{ChannelAccess, WasmChannelRouter};
 use crate::webhook::{AuthPlan, Requirement};
 
 /// What channels are assembled with.
@@ -135,16 +135,10 @@ impl Assembly {
         diagnostics.extend(lowered.iter().map(clamped));
         let secrets = self.secrets_of(channel);
         let webhook = capabilities.webhook().cloned().unwrap_or_default();
-        let plan = AuthPlan::from(&webhook, channel.guest_name().as_str())?;
-        let guest_secret = plan.guest_secret_name().map(str::to_owned);
-        let access = Arc::new(ChannelAccess {
-            plan,
-            secrets: secrets.clone(),
-            max_body_bytes: webhook.max_body_bytes,
-            content_types: webhook.content_types.clone(),
-            mount: channel.mount(),
-            cache: SecretCache::default(),
-        });
+        let guest = channel.guest_name().as_str();
+        let access = ChannelAccess::new(&webhook, guest, secrets.clone(), channel.mount())?;
+        let access = Arc::new(access);
+        let guest_secret = access.plan.guest_secret_name().map(str::to_owned);
         diagnostics.extend(self.reserve_paths(channel, &access, paths));
         let (http, websocket) = (capabilities.http.as_ref(), capabilities.websocket.as_ref());
         let hosts = setting_hosts::fill(http, websocket, &settings.config);

@@ -147,21 +147,13 @@ mod tests {
     use super::*;
     use crate::capability::WebhookCapability;
     use crate::secrets::UnreadableSecrets;
-    use crate::server::SecretCache;
-    use crate::webhook::AuthPlan;
 
     // A secrets file that could not be decrypted was reported as a secret that is not stored.
     #[test]
     fn secrets_that_cannot_be_read_are_not_reported_as_missing() {
         let webhook = WebhookCapability::default();
-        let access = ChannelAccess {
-            plan: AuthPlan::from(&webhook, "team").unwrap(),
-            secrets: Arc::new(UnreadableSecrets),
-            max_body_bytes: webhook.max_body_bytes,
-            content_types: webhook.content_types.clone(),
-            mount: String::new(),
-            cache: SecretCache::default(),
-        };
+        let secrets = Arc::new(UnreadableSecrets);
+        let access = ChannelAccess::new(&webhook, "team", secrets, String::new()).unwrap();
         let setup: SetupSection =
             serde_json::from_value(serde_json::json!({"required_secrets": [{"name": "team_token"}]}))
                 .unwrap();

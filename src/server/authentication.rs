@@ -170,8 +170,6 @@ mod tests {
     use crate::capability::webhook::WebhookCapability;
     use crate::model::document::{Comments, read};
     use crate::secrets::{MemorySecrets, Secret, SecretError, SecretStore};
-    use crate::server::SecretCache;
-    use crate::webhook::AuthPlan;
 
     /// A store that counts how often it is asked.
     struct Counted {
@@ -249,14 +247,7 @@ mod tests {
         for name in ["chat_webhook_secret", "token"] {
             secrets.set(name, Secret::new("a long secret".to_owned())).unwrap();
         }
-        ChannelAccess {
-            plan: AuthPlan::from(&capability, "chat").unwrap(),
-            secrets: Arc::new(secrets),
-            max_body_bytes: None,
-            content_types: None,
-            mount: String::new(),
-            cache: SecretCache::default(),
-        }
+        ChannelAccess::new(&capability, "chat", Arc::new(secrets), String::new()).unwrap()
     }
 
     fn ask(

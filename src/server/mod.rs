@@ -77,4 +77,3 @@ pub use limits::ServerLimits;
 pub(crate) use requests::DEFAULT_MAX_BODY_BYTES;
 pub(crate) use routes::ChannelAccess;
 pub use routes::WasmChannelRouter;
-pub(crate) use secret_cache::SecretCache;

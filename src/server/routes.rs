@@ -14,10 +14,11 @@ use super::response_counts::ResponseCounts;
 use super::responses::refusal_response;
 use super::secret_cache::SecretCache;
 use super::unrouted::{Mismatch, UnroutedRequests, nearest};
+use crate::capability::WebhookCapability;
 use crate::channel::{ChannelName, RegisteredEndpoint};
 use crate::event::response::WebhookRefusal;
 use crate::secrets::SecretStore;
-use crate::webhook::{AuthPlan, Requirement};
+use crate::webhook::{AuthPlan, Requirement, WebhookConfigError};
 
 /// How requests for one channel are authenticated and recognised.
 pub struct ChannelAccess {
@@ -33,6 +34,28 @@ pub struct ChannelAccess {
     pub mount: String,
     /// Those secrets as they were last read.
     pub cache: SecretCache,
+}
+
+impl ChannelAccess {
+    /// What a capability file declares for webhooks; `mount` stands before the paths of the guest.
+    ///
+    /// # Errors
+    /// The declaration says what cannot be.
+    pub fn new(
+        webhook: &WebhookCapability,
+        guest: &str,
+        secrets: Arc<dyn SecretStore>,
+        mount: String,
+    ) -> Result<Self, WebhookConfigError> {
+        Ok(Self {
+            plan: AuthPlan::from(webhook, guest)?,
+            secrets,
+            max_body_bytes: webhook.max_body_bytes,
+            content_types: webhook.content_types.clone(),
+            mount,
+            cache: SecretCache::default(),
+        })
+    }
 }
 
 impl fmt::Debug for ChannelAccess {
@@ -295,35 +318,24 @@ impl fmt::Debug for WasmChannelRouter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capability::webhook::WebhookCapability;
     use crate::model::document::{Comments, read};
     use crate::secrets::MemorySecrets;
 
     fn access() -> Arc<ChannelAccess> {
-        Arc::new(ChannelAccess {
-            plan: AuthPlan::from(&WebhookCapability::default(), "echo").unwrap(),
-            secrets: Arc::new(MemorySecrets::default()),
-            max_body_bytes: None,
-            content_types: None,
-            mount: String::new(),
-            cache: SecretCache::default(),
-        })
+        access_of(&WebhookCapability::default())
+    }
+
+    fn access_of(webhook: &WebhookCapability) -> Arc<ChannelAccess> {
+        let secrets = Arc::new(MemorySecrets::default());
+        Arc::new(ChannelAccess::new(webhook, "echo", secrets, String::new()).unwrap())
     }
 
     /// Requests to unknown paths used to be read whole before they got a response.
     #[test]
     fn path_and_method_are_decided_before_the_body_is_read() {
         let routes = WasmChannelRouter::new();
-        let limited = |max_body_bytes| {
-            Arc::new(ChannelAccess {
-                plan: AuthPlan::from(&WebhookCapability::default(), "echo").unwrap(),
-                secrets: Arc::new(MemorySecrets::default()),
-                max_body_bytes,
-                content_types: None,
-                mount: String::new(),
-                cache: SecretCache::default(),
-            })
-        };
+        let limited =
+            |max_body_bytes| access_of(&WebhookCapability { max_body_bytes, ..WebhookCapability::default() });
         routes.reserve(&name("a"), &["/starting".to_owned()], &access());
         routes.register(&name("b"), &[endpoint("/hook")], &limited(None));
         routes.register(&name("c"), &[endpoint("/small")], &limited(Some(10)));
@@ -437,14 +449,7 @@ mod tests {
     fn channels_without_authentication_are_known_by_name() {
         let routes = WasmChannelRouter::new();
         let open: WebhookCapability = read(serde_json::json!({"auth": "none"}), Comments::Refused).unwrap();
-        let open = Arc::new(ChannelAccess {
-            plan: AuthPlan::from(&open, "b").unwrap(),
-            secrets: Arc::new(MemorySecrets::default()),
-            max_body_bytes: None,
-            content_types: None,
-            mount: String::new(),
-            cache: SecretCache::default(),
-        });
+        let open = access_of(&open);
         routes.reserve(&name("b"), &["/b".to_owned(), "/c".to_owned()], &open);
         routes.register(&name("a"), &[endpoint("/a")], &access());
         assert_eq!(routes.unauthenticated_channels(), [name("b")]);

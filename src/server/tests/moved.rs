@@ -12,9 +12,9 @@ use crate::net::SharedPublicUrl;
 use crate::secrets::MemorySecrets;
 use crate::server::requests::RequestHandler;
 use crate::server::{
-    ChannelAccess, Elsewhere, IncomingRequest, Origin, Response, SecretCache, ServerLimits, WasmChannelRouter,
+    ChannelAccess, Elsewhere, IncomingRequest, Origin, Response, ServerLimits, WasmChannelRouter,
 };
-use crate::webhook::{AuthPlan, TrustedProxies};
+use crate::webhook::TrustedProxies;
 
 /// The other hosts, one of which takes the channel at the worst moment.
 struct Taker {
@@ -61,14 +61,8 @@ fn requested_from(origin: Origin) -> (WasmChannelRouter, String) {
     let channel: ChannelName = "a".parse().unwrap();
     let open: WebhookCapability = read(serde_json::json!({"auth": "none"}), Comments::Refused).unwrap();
     let routes = WasmChannelRouter::new();
-    let access = Arc::new(ChannelAccess {
-        plan: AuthPlan::from(&open, "a").unwrap(),
-        secrets: Arc::new(MemorySecrets::default()),
-        max_body_bytes: None,
-        content_types: None,
-        mount: String::new(),
-        cache: SecretCache::default(),
-    });
+    let secrets = Arc::new(MemorySecrets::default());
+    let access = Arc::new(ChannelAccess::new(&open, "a", secrets, String::new()).unwrap());
     let endpoint =
         RegisteredEndpoint { path: "/hook".into(), methods: vec!["POST".into()], require_secret: false };
     routes.register(&channel, &[endpoint], &access);
