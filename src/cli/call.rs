@@ -18,6 +18,7 @@ use crate::event::callback::{Callback, CallbackKind, CallbackReport, CallbackVal
 use crate::host::{ChannelHarness, ManagerConfig, Replayed};
 use crate::model::escape::{escaped, escaped_lines};
 use crate::model::human_duration::HumanDuration;
+use crate::model::regular_file;
 
 /// The largest input, in bytes.
 const MAX_INPUT_BYTES: u64 = 64 * 1024 * 1024;
@@ -75,7 +76,7 @@ fn read_input(path: &Path) -> Result<String, Failure> {
     let read = if path == Path::new("-") {
         std::io::stdin().take(MAX_INPUT_BYTES).read_to_string(&mut text)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT_BYTES).read_to_string(&mut text))
+        regular_file::read_named(path).and_then(|file| file.take(MAX_INPUT_BYTES).read_to_string(&mut text))
     };
     read.map_err(failed)?;
     Ok(text)

@@ -17,6 +17,7 @@ use crate::channel::ChannelName;
 use crate::host::ChannelHarness;
 use crate::model::clock::unix_ms;
 use crate::model::escape::escaped;
+use crate::model::regular_file;
 use crate::webhook::{Explanation, Verdict, WebhookRequest};
 
 /// The largest request that is read, in bytes.
@@ -127,7 +128,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let read = if path == Path::new("-") {
         std::io::stdin().take(MAX_REQUEST_BYTES).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_REQUEST_BYTES).read_to_end(&mut bytes))
+        regular_file::read_named(path).and_then(|file| file.take(MAX_REQUEST_BYTES).read_to_end(&mut bytes))
     };
     read.map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
     Ok(bytes)

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use log::LevelFilter;
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -18,6 +19,7 @@ use super::client::{HostResponse, ask_running, ask_running_within, not_running};
 use super::config::Settings;
 use super::output::{CommandResult, Failure, count, print_json};
 use crate::admin::ApiCall;
+use crate::model::regular_file;
 
 /// How often the host is asked whether it is done.
 const EVERY: Duration = Duration::from_millis(300);
@@ -115,7 +117,8 @@ impl RecordingFile {
                     path.display()
                 )));
             }
-            Err(_) if is_kept => options.open(path),
+            Err(_) if is_kept && path.starts_with("/dev") => options.open(path),
+            Err(_) if is_kept => regular_file::open(&mut options, OFlags::empty(), path),
             made => made,
         };
         let file = file.map_err(|error| Self::failed(path, &error))?;

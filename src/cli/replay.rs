@@ -13,6 +13,7 @@ use super::output::{CommandResult, Failure, count, print_json};
 use crate::channel::recording::RecordedCallback;
 use crate::host::{ChannelHarness, Replayed};
 use crate::model::escape::escaped;
+use crate::model::regular_file;
 
 /// The largest recording that is read, in bytes: several times what a host writes.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -97,7 +98,7 @@ fn read(path: &Path) -> Result<Vec<RecordedCallback>, Failure> {
         Failure::usage(format!("the recording {} cannot be read: {error}", path.display()))
     };
     let mut text = String::new();
-    std::fs::File::open(path)
+    regular_file::read_named(path)
         .and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text))
         .map_err(|error| wrong(&error))?;
     if text.trim().is_empty() {

@@ -2,6 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+#[cfg(any(test, feature = "cli"))]
+use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -27,6 +29,27 @@ pub fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result
 /// As [`open`].
 pub fn read(path: &Path) -> io::Result<File> {
     open(OpenOptions::new().read(true), OFlags::empty(), path)
+}
+
+/// What one holds; for files of the program's own directories, which have no bounds but those of what was put there.
+///
+/// # Errors
+/// As [`read`].
+#[cfg(any(test, feature = "cli"))]
+pub fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    read(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens for reading what somebody has named. In `/dev` it is anything: `/dev/stdin`, or the `/dev/fd/63` by which a shell names the
+/// output of a command, is named on purpose.
+///
+/// # Errors
+/// As [`read`].
+#[cfg(any(test, feature = "cli"))]
+pub fn read_named(path: &Path) -> io::Result<File> {
+    if path.starts_with("/dev") { File::open(path) } else { read(path) }
 }
 
 /// The system has its own words for a link that is not followed, and for a named pipe that nobody reads.
@@ -62,5 +85,17 @@ mod tests {
         assert!(write(&pipe).unwrap_err().to_string().contains("not a regular file"));
         let file = scratch.write("file", "text");
         assert!(read(&file).is_ok() && write(&file).is_ok());
+        assert_eq!(contents(&file).unwrap(), b"text");
+        assert!(contents(&pipe).is_err());
+    }
+
+    #[test]
+    fn what_is_in_dev_is_named_on_purpose() {
+        let scratch = TempDir::new();
+        let pipe = scratch.join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert!(read_named(&pipe).unwrap_err().to_string().contains("not a regular file"));
+        assert!(read_named(Path::new("/dev/null")).is_ok());
+        assert!(read_named(&scratch.write("file", "text")).is_ok());
     }
 }

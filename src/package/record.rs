@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::{capabilities_of, sha256};
 use crate::channel::{ChannelCapabilitiesFile, ChannelFiles, ChannelName, replace_file_as};
+use crate::model::regular_file;
 
 /// The folder in the state directory.
 const FOLDER: &str = "channels";
@@ -125,7 +126,7 @@ impl Records {
     /// The file cannot be read, or is damaged.
     pub fn get(&self, channel: &ChannelName) -> Result<ChannelRecord, RecordError> {
         let path = self.path_of(channel);
-        let text = match fs::read(&path) {
+        let text = match regular_file::contents(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ChannelRecord::default()),
             Err(source) => return Err(RecordError::File { path, source }),

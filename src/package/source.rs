@@ -1,6 +1,5 @@
 //! Where a package comes from: a channel of the program, a file, a directory, an archive, or addresses.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use crate::channel::{
     ChannelName, DiscoveredChannel, LoadError, bundled_channel_files, bundled_channel_names,
     discover_channels,
 };
+use crate::model::regular_file;
 use crate::model::value_error::ValueError;
 
 /// The most bytes that a guest may have.
@@ -291,7 +291,7 @@ fn beside_guest(channel: &DiscoveredChannel, digest: Option<&String>) -> Result<
 
 fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, SourceError> {
     let failed = |reason: String| SourceError::File { path: path.to_owned(), reason };
-    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    let file = regular_file::read_named(path).map_err(|error| failed(error.to_string()))?;
     let mut bytes = Vec::new();
     file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
     if bytes.len() > limit {

@@ -5,17 +5,19 @@
 //! their places, the approval is recorded, and the folder is removed; whoever is killed meanwhile is finished by the next command or
 //! the next start ([`Staging::recover`]), because each of these steps may be done twice.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::lock::{LOCK_TIME, LOCK_TIME_AT_START, take_lock};
 use super::record::{Approved, Records};
 use super::staging_error::StagingError;
 use crate::channel::{ChannelFiles, ChannelName, discover_channels};
+use crate::model::regular_file;
 
 /// The folder beside the channels.
 pub(super) const FOLDER: &str = ".packages";
@@ -112,7 +114,9 @@ impl<'a> Staging<'a> {
     ) -> Result<Self, StagingError> {
         let folder = directory.join(FOLDER);
         let path = folder.join("lock");
-        let lock = fs::create_dir_all(&folder).and_then(|()| File::create(&path));
+        let lock = fs::create_dir_all(&folder).and_then(|()| {
+            regular_file::open(OpenOptions::new().write(true).create(true), OFlags::empty(), &path)
+        });
         let lock = lock.map_err(|source| StagingError::File { path: path.clone(), source })?;
         take_lock(&lock, path, lock_time)?;
         let staging = Self { directory: directory.to_owned(), records, at_point, _lock: lock };
@@ -169,7 +173,11 @@ impl<'a> Staging<'a> {
         let plan = self.read_plan(&folder)?;
         let read = |ending: &str| {
             let path = folder.join(ending);
-            plan.files.iter().any(|file| file == ending).then(|| self.at(&path, fs::read(&path))).transpose()
+            plan.files
+                .iter()
+                .any(|file| file == ending)
+                .then(|| self.at(&path, regular_file::contents(&path)))
+                .transpose()
         };
         let channel = ChannelFiles {
             wasm: read("wasm")?.unwrap_or_default(),
@@ -387,7 +395,7 @@ impl<'a> Staging<'a> {
 
     fn read_plan(&self, folder: &Path) -> Result<Plan, StagingError> {
         let path = folder.join(PLAN);
-        let text = self.at(&path, fs::read(&path))?;
+        let text = self.at(&path, regular_file::contents(&path))?;
         let plan: Plan = serde_json::from_slice(&text)
             .map_err(|error| StagingError::Plan { path: path.clone(), reason: error.to_string() })?;
         // It becomes part of a path.

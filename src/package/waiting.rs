@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::staging::{FOLDER, PLAN, Plan};
 use crate::channel::ChannelName;
+use crate::model::regular_file;
 
 /// A package that waits, as far as anybody can see it who does not work on the packages.
 #[derive(Clone, Debug)]
@@ -22,8 +23,9 @@ pub(crate) fn waiting_in(directory: &Path) -> Vec<Waiting> {
     let entries = fs::read_dir(directory.join(FOLDER)).into_iter().flatten().flatten();
     let read = |entry: fs::DirEntry| {
         let name = entry.file_name().to_str()?.strip_suffix(".pending").map(ChannelName::new)?.ok()?;
-        let plan: Plan = serde_json::from_slice(&fs::read(entry.path().join(PLAN)).ok()?).ok()?;
-        let capabilities = fs::read(entry.path().join("capabilities.json")).ok()?;
+        let plan: Plan =
+            serde_json::from_slice(&regular_file::contents(&entry.path().join(PLAN)).ok()?).ok()?;
+        let capabilities = regular_file::contents(&entry.path().join("capabilities.json")).ok()?;
         Some(Waiting { name, approved: plan.approved, capabilities })
     };
     let mut waiting: Vec<Waiting> = entries.filter_map(read).collect();

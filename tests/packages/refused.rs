@@ -149,7 +149,7 @@ fn a_configuration_that_is_a_pipe_is_refused() {
     host.signal("HUP");
     eventually("the log says so", || host.log().contains("is not an ordinary file").then_some(()));
     let ran = place.run(&["reload"]);
-    assert!(ran.code == Some(2) && ran.err.contains("it is not an ordinary file"), "{}", ran.err);
+    assert!(ran.code == Some(2) && ran.err.contains("it is not a regular file"), "{}", ran.err);
     assert_eq!(post(&host), 200);
     host.stop();
 }

@@ -1,6 +1,6 @@
 //! `tinclaw sign` and `tinclaw verify`.
 
-use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use log::LevelFilter;
@@ -11,6 +11,7 @@ use crate::cli::args::{Common, SignArgs, VerifyArgs};
 use crate::cli::config::Settings;
 use crate::cli::output::{CommandResult, Failure, print_json};
 use crate::cli::{logging, prompt};
+use crate::model::regular_file;
 use crate::package::{
     LoadRefusal, Manifest, PackageFiles, SignatureError, Trust, TrustedKey, files_of, new_key_pair, parsed,
     sign as sign_manifest,
@@ -126,8 +127,11 @@ fn password(arguments: &SignArgs) -> Result<Option<String>, Failure> {
 }
 
 fn read_text(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path)
-        .map_err(|error| Failure::problem(format!("cannot read {}: {error}", path.display())))
+    let mut text = String::new();
+    regular_file::read_named(path)
+        .and_then(|mut file| file.read_to_string(&mut text))
+        .map_err(|error| Failure::problem(format!("cannot read {}: {error}", path.display())))?;
+    Ok(text)
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {

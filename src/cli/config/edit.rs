@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as TomlValue};
 
+use super::find::read_file;
 use super::layers::Environment;
 use super::parse::parse_in;
 use crate::channel::replace_file_as;
@@ -24,7 +25,7 @@ impl ConfigEdit {
     /// # Errors
     /// It cannot be read, or is no TOML.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let before = match std::fs::read_to_string(path) {
+        let before = match read_file(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(cannot("read", path, &error)),

@@ -1,6 +1,6 @@
 //! Which configuration file, and which state directory.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -9,6 +9,7 @@ use super::file::ConfigFile;
 use super::layers::{ConfigValue, Environment};
 use super::parse::{ParsedConfig, parse_in};
 use crate::cli::output::Failure;
+use crate::model::regular_file;
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "tinclaw.toml";
@@ -83,10 +84,9 @@ fn read(path: Option<PathBuf>) -> Result<FoundConfig, Failure> {
 /// Reads a file, which is no pipe: nobody may ever write into one. What stands in `/dev` is named on purpose, such as
 /// `/dev/stdin`.
 pub fn read_file(path: &Path) -> io::Result<String> {
-    if !path.starts_with("/dev") && !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not an ordinary file"));
-    }
-    std::fs::read_to_string(path)
+    let mut text = String::new();
+    regular_file::read_named(path)?.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The configuration file that is used in every working directory without one: by the XDG base directory specification

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -13,6 +14,7 @@ use crate::cli::args::SetupChannelArgs;
 use crate::cli::output::Failure;
 use crate::cli::prompt;
 use crate::model::document::{is_comment, nearest};
+use crate::model::regular_file;
 use crate::net::PublicUrl;
 use crate::secrets::Secret;
 
@@ -230,7 +232,7 @@ fn read_secret(file: &str) -> io::Result<Secret> {
         return prompt::secret("");
     }
     let mut text = zeroize::Zeroizing::new(String::new());
-    std::fs::File::open(file)?.take(MAX_SECRET_FILE_BYTES).read_to_string(&mut text)?;
+    regular_file::read_named(Path::new(file))?.take(MAX_SECRET_FILE_BYTES).read_to_string(&mut text)?;
     Ok(Secret::from(text.as_str()))
 }
 
