@@ -37,10 +37,12 @@ impl Delivery {
             1 => ", could not be asked once before".to_owned(),
             tries => format!(", could not be asked {tries} times before"),
         };
-        log::info!(
-            target: &*channel, message_id = id.0;
-            "channel {channel}: message {id} is delivered to the agent (attempt {attempt}{before})"
-        );
+        if let Some(suppressed) = mailbox.may_log_delivery(&channel) {
+            log::info!(
+                target: &*channel, message_id = id.0;
+                "channel {channel}: message {id} is delivered to the agent (attempt {attempt}{before}){suppressed}"
+            );
+        }
         Self {
             mailbox,
             lease: taken.lease,

@@ -12,7 +12,7 @@ use super::queue::{
 use crate::model::clock::{micros, unix_ms};
 use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
-use crate::model::log_throttle::LogThrottle;
+use crate::model::log_throttle::{LogThrottle, PROGRESS_LINES_A_MINUTE, Suppressed};
 use crate::model::oneshot;
 use crate::store::{
     Batch, Change, ChannelKey, MessageId, MessageRecord, NewMessage, PendingMessage, StateError, StoreHandle,
@@ -99,6 +99,8 @@ pub(super) struct MailboxState {
     /// An agent that fails at everything makes a dead letter of every message.
     dead_letter_log: LogThrottle,
     failure_log: LogThrottle,
+    /// By channel.
+    delivery_log: LogThrottle<ChannelKey>,
     /// Failed attempts that are written with the next batch: they are no reason for one.
     waiting_steps: Vec<Change>,
     /// Readers that wait for `changed`, or are about to: they count up and down under the lock.
@@ -131,6 +133,11 @@ pub(super) enum Nothing {
 }
 
 impl Mailbox {
+    /// Asks to say that a message of this channel is delivered: None when it is to be left out.
+    pub(super) fn may_log_delivery(&self, channel: &ChannelKey) -> Option<Suppressed> {
+        self.lock().delivery_log.check(channel, Instant::now())
+    }
+
     pub fn new(
         store: StoreHandle,
         limits: QueueLimits,
@@ -142,6 +149,7 @@ impl Mailbox {
             kept_bytes: 0,
             dead_letter_log: LogThrottle::new(20, Duration::from_secs(60)),
             failure_log: LogThrottle::new(20, Duration::from_secs(60)),
+            delivery_log: LogThrottle::new(PROGRESS_LINES_A_MINUTE, Duration::from_secs(60)),
             waiting_steps: Vec::new(),
             waiting_readers: 0,
             watch_waits_for_delivery: false,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
 
+use super::log_lines::AcceptedLog;
 use super::state::Router;
 use crate::channel::ChannelName;
 use crate::channel::machine::{ChannelCommand, HostView};
@@ -24,11 +25,12 @@ pub(super) struct Storage {
     works: bool,
     /// There is room only for what lets stored messages and replies leave.
     is_low: bool,
+    accepted: AcceptedLog,
 }
 
 impl Storage {
     pub fn new(store: StoreHandle, completed: Sender<Completion>) -> Self {
-        Self { store, completed, works: true, is_low: false }
+        Self { store, completed, works: true, is_low: false, accepted: AcceptedLog::default() }
     }
 
     /// Ids for what is to be stored.
@@ -72,10 +74,10 @@ impl Storage {
     ) {
         let mailbox = mailbox.clone();
         let mut messages = posted_messages(&batch);
-        let causes = super::log_lines::causes(&batch);
+        let (causes, accepted) = (super::log_lines::causes(&batch), self.accepted.clone());
         self.store.commit(batch, move |outcome| {
             if outcome.is_ok() {
-                super::log_lines::accepted(&messages, &causes);
+                accepted.say(&messages, &causes);
                 mailbox.post(std::mem::take(&mut messages));
             }
             then(outcome);
