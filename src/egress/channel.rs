@@ -1,7 +1,7 @@
 //! One channel's outbound requests: every step, in its order.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -438,10 +438,25 @@ fn for_guest(matcher: &SecretMatcher, response: RawResponse) -> OutboundResponse
         };
         shown.push((matcher.redact_header_name(name), value));
     }
+    redact_split_values(matcher, &mut shown);
     let header =
         |wanted: &str| shown.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let (asked, date) = (header("retry-after"), header("date"));
     let retry_after = retry_after::of_response(status, asked, date, &body, SystemTime::now());
     let headers_json = headers::to_json(shown.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     OutboundResponse { response: HttpResponse { status, headers_json, body }, retry_after }
+}
+
+/// Replaces the values of headers of one name that show a secret together. A guest gets them joined, and undoes that.
+fn redact_split_values(matcher: &SecretMatcher, headers: &mut [(String, String)]) {
+    let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (place, (name, _)) in headers.iter().enumerate() {
+        by_name.entry(name.to_ascii_lowercase()).or_default().push(place);
+    }
+    for places in by_name.into_values() {
+        let values: Vec<&str> = places.iter().map(|place| headers[*place].1.trim()).collect();
+        if matcher.is_split_over(&values) {
+            places.into_iter().for_each(|place| leak::REDACTED.clone_into(&mut headers[place].1));
+        }
+    }
 }
