@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
 use serde_json::{Map, Value};
+use wit_abi::abi_version::World;
 
 use super::config::HOST_KEYS;
 use super::discover::{ChannelFiles, DiscoveredChannel, Discovery, discover_channels};
@@ -23,10 +21,9 @@ use crate::capability::limits::{ChannelLimits, LimitCaps};
 use crate::capability::{CapabilityError, CapabilityOverrides, ChannelCapabilitiesFile};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::document::{is_comment, nearest};
-use crate::model::human_duration::HumanDuration;
 use crate::model::name::ChannelName;
 use crate::model::scoped_thread::spawn_scoped;
-use crate::sandbox::{PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
+use crate::sandbox::{PREPARE_TIMEOUT, PreparedChannelModule, WasmChannelError, WasmChannelRuntime};
 
 /// A channel that has been read and prepared, and is not running yet.
 #[derive(Clone)]
@@ -186,7 +183,7 @@ impl Default for LoadSettings {
             overrides: BTreeMap::new(),
             accounts: BTreeMap::new(),
             limit_caps: LimitCaps::default(),
-            prepare_timeout: Duration::from_secs(60),
+            prepare_timeout: PREPARE_TIMEOUT,
             check: None,
         }
     }
@@ -384,10 +381,13 @@ impl WasmChannelLoader {
         wasm: &[u8],
         limits: ChannelLimits,
     ) -> Result<Arc<PreparedChannelModule>, WasmChannelError> {
-        let limit = self.settings.prepare_timeout;
-        let (runtime, channel, wasm) = (self.runtime.clone(), name.clone(), wasm.to_vec());
-        within(limit, &LATE, move || runtime.prepare_for(channel.as_str(), &wasm, &limits))
-            .unwrap_or_else(|error| Err(error.explain(name, limit)))
+        self.runtime.prepare_within(
+            self.settings.prepare_timeout,
+            World::Channel,
+            name.as_str(),
+            wasm,
+            &limits,
+        )
     }
 
     /// Loads every channel that `path` names: a directory of channels, or one `.wasm`.
@@ -416,84 +416,6 @@ pub(crate) fn no_channel_in(dir: &Path) -> Diagnostic {
         dir.display()
     );
     Diagnostic::error("channel-files", text)
-}
-
-/// Guests that took too long may still be on their threads while so many are; then no other is prepared. A thread cannot be
-/// ended from outside, and each holds a processor and what its guest takes.
-const MAX_LATE: usize = 4;
-
-/// How many are late now, in the whole process, whose threads they hold. Whoever stops waiting adds one, and whichever of the two is
-/// [`Ended::is_second`] takes it away: the work when it ends later, or the one that waited when the work has just ended. So it is 0
-/// when nothing is late.
-static LATE: AtomicUsize = AtomicUsize::new(0);
-
-/// Why there is no result of work with a time limit.
-#[derive(Debug)]
-enum NotPrepared {
-    Late,
-    TooManyLate,
-    NoThread(io::Error),
-}
-
-impl NotPrepared {
-    fn explain(&self, channel: &ChannelName, limit: Duration) -> WasmChannelError {
-        let reason = match self {
-            Self::Late => format!("preparing it took longer than {}", HumanDuration(limit)),
-            Self::TooManyLate => format!(
-                "{MAX_LATE} guests that took longer than {} are still being prepared: remove them and restart",
-                HumanDuration(limit)
-            ),
-            Self::NoThread(error) => format!("no thread can be started: {error}"),
-        };
-        WasmChannelError::NotLoadable { channel: channel.to_string(), reason }
-    }
-}
-
-/// Work that has ended, or that is not waited for any more: set by both, never cleared. Whoever comes second finds the other's mark.
-#[derive(Default)]
-struct Ended(AtomicBool);
-
-impl Ended {
-    fn is_second(&self) -> bool {
-        self.0.swap(true, Ordering::AcqRel)
-    }
-}
-
-/// Does `work` on a thread of its own, and waits for it no longer than `limit`. `late` counts the work that is not waited for
-/// and still goes on.
-fn within<T: Send + 'static>(
-    limit: Duration,
-    late: &'static AtomicUsize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, NotPrepared> {
-    if late.load(Ordering::Acquire) >= MAX_LATE {
-        return Err(NotPrepared::TooManyLate);
-    }
-    let (done, result) = bounded(1);
-    let ended = Arc::new(Ended::default());
-    let of_work = Arc::clone(&ended);
-    let run = move || {
-        let value = catch_unwind(AssertUnwindSafe(work));
-        if of_work.is_second() {
-            late.fetch_sub(1, Ordering::AcqRel);
-        }
-        // Nobody may wait for it any more.
-        let _ = done.send(value);
-    };
-    thread::Builder::new().name("tinclaw-prepare".to_owned()).spawn(run).map_err(NotPrepared::NoThread)?;
-    match result.recv_timeout(limit) {
-        Ok(Ok(value)) => Ok(value),
-        // Preparing does not panic on any file; if it did, the panic would be the caller's to see.
-        Ok(Err(panic)) => resume_unwind(panic),
-        Err(_) => {
-            // Before the mark, so that the work does not count down first.
-            late.fetch_add(1, Ordering::AcqRel);
-            if ended.is_second() {
-                late.fetch_sub(1, Ordering::AcqRel);
-            }
-            Err(NotPrepared::Late)
-        }
-    }
 }
 
 /// What became of the channels of a directory. Iterating gives those that were loaded.
@@ -530,43 +452,5 @@ mod tests {
         let warnings: Vec<String> = results.warnings.iter().map(ToString::to_string).collect();
         assert!(warnings[0].contains(&format!("there is no channel in {}", directory.path().display())));
         assert!(results.loaded.is_empty() && results.failed.is_empty());
-    }
-
-    // A guest whose preparation took 8 s kept all other channels from starting.
-    #[test]
-    fn work_that_is_late_is_not_waited_for() {
-        static LATE: AtomicUsize = AtomicUsize::new(0);
-        let (release, held) = bounded::<()>(0);
-        let late = within(Duration::from_millis(1), &LATE, move || held.recv().is_ok());
-        assert!(matches!(late, Err(NotPrepared::Late)));
-        drop(release);
-        assert!(matches!(within(Duration::from_secs(600), &LATE, || 7), Ok(7)));
-    }
-
-    // Each guest that was late kept a thread, and a caller that tried again and again got more and more of them.
-    #[test]
-    fn four_late_guests_may_be_on_their_threads_and_no_other_is_prepared_meanwhile() {
-        static LATE: AtomicUsize = AtomicUsize::new(0);
-        let (release, held) = bounded::<()>(0);
-        for _ in 0..MAX_LATE {
-            let held = held.clone();
-            let late = within(Duration::from_millis(1), &LATE, move || held.recv().is_ok());
-            assert!(matches!(late, Err(NotPrepared::Late)));
-        }
-        let refused = within(Duration::from_secs(600), &LATE, || 7).unwrap_err();
-        assert!(matches!(refused, NotPrepared::TooManyLate));
-        let text = refused.explain(&"next".parse().unwrap(), Duration::from_secs(60)).to_string();
-        assert!(text.contains("4 guests that took longer than 60 s are still being prepared"), "{text}");
-        drop(release);
-        while LATE.load(Ordering::Acquire) > 0 {
-            thread::yield_now();
-        }
-        assert!(matches!(within(Duration::from_secs(600), &LATE, || 7), Ok(7)));
-    }
-
-    #[test]
-    fn a_guest_that_takes_too_long_to_prepare_is_refused_with_the_limit() {
-        let error = NotPrepared::Late.explain(&"slow".parse().unwrap(), Duration::from_secs(60)).to_string();
-        assert!(error.contains("slow") && error.contains("preparing it took longer than 60 s"), "{error}");
     }
 }

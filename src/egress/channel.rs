@@ -97,7 +97,7 @@ struct SecretUses {
 const fn share_left(purpose: RequestPurpose) -> u32 {
     match purpose {
         RequestPurpose::Reply => 0,
-        RequestPurpose::Poll | RequestPurpose::Other => 1,
+        RequestPurpose::Poll | RequestPurpose::Webhook | RequestPurpose::Other => 1,
         RequestPurpose::Status => 2,
     }
 }

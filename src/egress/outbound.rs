@@ -28,7 +28,7 @@ use super::tls;
 use super::websocket::{Endpoint, Tunnel};
 use crate::model::deadline::deadline_after;
 
-/// How often a poll that waits for a lookup looks whether the host is shutting down.
+/// How often a poll or a webhook that waits for a lookup looks whether the host is shutting down.
 const LOOKUP_CHECK: Duration = Duration::from_millis(100);
 
 /// Outbound HTTP of a host. Cloning it is cheap and shares connections and settings.
@@ -40,6 +40,8 @@ struct Inner {
     proxied: Option<Proxy>,
     /// Set once, when the host begins to stop; requests of polls look at it while they wait.
     polls_ended: AtomicBool,
+    /// Set once, a moment later; requests of webhooks look at it while they wait.
+    webhooks_ended: AtomicBool,
     rewrites: Vec<Rewrite>,
     private: PrivateHosts,
     resolver: Arc<dyn NameResolver>,
@@ -57,26 +59,36 @@ struct Proxy {
     authorization: Option<Zeroizing<String>>,
 }
 
-/// Polls have connections of their own, so that they can be ended before everything else.
+/// Polls and webhooks have connections of their own, so that they can be ended before everything else.
 struct OutboundClients {
     polls: OutboundClient,
+    webhooks: OutboundClient,
     others: OutboundClient,
 }
 
 impl OutboundClients {
     fn direct(roots: Option<&[u8]>) -> Result<Self, OutboundSettingsError> {
-        Ok(Self { polls: OutboundClient::direct(roots)?, others: OutboundClient::direct(roots)? })
+        Ok(Self {
+            polls: OutboundClient::direct(roots)?,
+            webhooks: OutboundClient::direct(roots)?,
+            others: OutboundClient::direct(roots)?,
+        })
     }
 
     fn through_proxy(proxy: &str, roots: Option<&[u8]>) -> Result<Self, OutboundSettingsError> {
         Ok(Self {
             polls: OutboundClient::through_proxy(proxy, roots)?,
+            webhooks: OutboundClient::through_proxy(proxy, roots)?,
             others: OutboundClient::through_proxy(proxy, roots)?,
         })
     }
 
     fn of(&self, purpose: RequestPurpose) -> &OutboundClient {
-        if purpose == RequestPurpose::Poll { &self.polls } else { &self.others }
+        match purpose {
+            RequestPurpose::Poll => &self.polls,
+            RequestPurpose::Webhook => &self.webhooks,
+            RequestPurpose::Reply | RequestPurpose::Status | RequestPurpose::Other => &self.others,
+        }
     }
 }
 
@@ -167,6 +179,7 @@ impl OutboundHttp {
         Ok(Self(Arc::new(Inner {
             direct: OutboundClients::direct(roots)?,
             polls_ended: AtomicBool::new(false),
+            webhooks_ended: AtomicBool::new(false),
             proxied,
             rewrites: rewrites(&settings.http_rewrite)?,
             private: PrivateHosts::new(&settings.allow_private_hosts)?,
@@ -183,15 +196,26 @@ impl OutboundHttp {
         self.clients().for_each(|clients| clients.polls.shutdown());
     }
 
+    /// The same for requests of webhooks: their providers send them again.
+    pub fn end_webhooks(&self) {
+        self.0.webhooks_ended.store(true, Ordering::Relaxed);
+        self.clients().for_each(|clients| clients.webhooks.shutdown());
+    }
+
     /// Ends every request that is under way, for the end of the host; later ones fail at once.
     pub fn shutdown(&self) {
         self.end_polls();
+        self.end_webhooks();
         self.clients().for_each(|clients| clients.others.shutdown());
     }
 
     /// Whether requests for this purpose fail because the host is shutting down.
     pub(super) fn has_ended(&self, purpose: RequestPurpose) -> bool {
-        purpose == RequestPurpose::Poll && self.0.polls_ended.load(Ordering::Relaxed)
+        match purpose {
+            RequestPurpose::Poll => self.0.polls_ended.load(Ordering::Relaxed),
+            RequestPurpose::Webhook => self.0.webhooks_ended.load(Ordering::Relaxed),
+            RequestPurpose::Reply | RequestPurpose::Status | RequestPurpose::Other => false,
+        }
     }
 
     fn clients(&self) -> impl Iterator<Item = &OutboundClients> {
@@ -279,7 +303,7 @@ impl OutboundHttp {
         })
     }
 
-    /// Asks the resolver. A lookup cannot be interrupted, so that of a poll is waited for in short pieces: whoever joins it
+    /// Asks the resolver. A lookup cannot be interrupted, so that of a poll or a webhook is waited for in short pieces: whoever joins it
     /// again finds it where it was.
     fn look_up(
         &self,
@@ -288,7 +312,7 @@ impl OutboundHttp {
         purpose: RequestPurpose,
         deadline: Instant,
     ) -> io::Result<Vec<IpAddr>> {
-        if purpose != RequestPurpose::Poll {
+        if !matches!(purpose, RequestPurpose::Poll | RequestPurpose::Webhook) {
             return self.0.resolver.resolve(channel, host, deadline);
         }
         let last = deadline.min(deadline_after(Instant::now(), LOOKUP_TIMEOUT));

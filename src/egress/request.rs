@@ -67,6 +67,8 @@ pub enum RequestPurpose {
     Status,
     /// A poll, which may wait for its response for most of a minute and is cut off when the host shuts down.
     Poll,
+    /// What a webhook needs to be responded to; cut off when the host has been shutting down for a moment.
+    Webhook,
     /// Everything else.
     #[default]
     Other,

@@ -77,6 +77,8 @@ pub enum Wakeup {
     ClockAhead,
     /// The oldest webhook that waits has waited long enough.
     QueueTimeout,
+    /// Webhooks that still run in a shutdown have had their time.
+    WebhookGraceOver,
     /// What still runs in this phase of a shutdown has had its time. One that was set for an earlier phase does not cut a
     /// later one short.
     GraceOver(ShutdownPhase),
@@ -110,7 +112,7 @@ impl Wakeup {
     pub fn channel(&self) -> Option<&ChannelName> {
         match self {
             Self::Channel(channel, _) => Some(channel),
-            Self::ClockAhead | Self::QueueTimeout | Self::GraceOver(_) => None,
+            Self::ClockAhead | Self::QueueTimeout | Self::WebhookGraceOver | Self::GraceOver(_) => None,
         }
     }
 }

@@ -196,6 +196,10 @@ impl ChannelManager {
                 store: handle.clone(),
                 mailbox: mailbox.clone(),
                 stop: StopFlag::default(),
+                end_webhook_requests: Box::new({
+                    let outbound = outbound.clone();
+                    move || outbound.end_webhooks()
+                }),
                 replies_waiting: replies_waiting.clone(),
             },
         );

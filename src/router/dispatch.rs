@@ -109,7 +109,8 @@ impl Router {
             is_told: false,
         };
         let version = hosted.version_of(started.is_trial);
-        let context = context(version, &hosted.stop, started.workspace, memory, &self.stop);
+        let stop = if kind == CallbackKind::HttpRequest { &self.stop_webhooks } else { &self.stop };
+        let context = context(version, &hosted.stop, started.workspace, memory, stop);
         let work = Work {
             context,
             callback: started.callback,

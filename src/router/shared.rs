@@ -148,6 +148,7 @@ mod tests {
             store: store.handle(),
             mailbox: Mailbox::new(store.handle(), limits, policy, Box::new(Silent)),
             stop: StopFlag::default(),
+            end_webhook_requests: Box::new(|| {}),
             replies_waiting: Arc::default(),
         };
         let router = SharedRouter::new(Router::new(RouterConfig::default(), parts));

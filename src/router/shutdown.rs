@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::dispatch::RunningCallback;
 use super::hosted::HostedChannel;
 use super::state::Router;
 use crate::channel::machine::ChannelCommand;
-use crate::event::callback::CallbackReport;
+use crate::event::callback::{CallbackKind, CallbackReport};
 use crate::event::{ShutdownPhase, Wakeup};
 use crate::model::deadline::deadline_after;
 use crate::sandbox::{StopFlag, WasmChannelError};
@@ -23,11 +24,25 @@ impl Router {
         self.grace = grace;
         // Acknowledgements would keep the end waiting for two seconds.
         self.storage.stop_deferring();
-        self.scheduler.set(Wakeup::GraceOver(ShutdownPhase::Draining), deadline_after(Instant::now(), grace));
+        let now = Instant::now();
+        self.scheduler.set(Wakeup::WebhookGraceOver, deadline_after(now, self.config.webhook_grace));
+        self.scheduler.set(Wakeup::GraceOver(ShutdownPhase::Draining), deadline_after(now, grace));
         self.channels.values().for_each(HostedChannel::close_link);
         self.command_all(|| ChannelCommand::Drain);
         self.runnable.clear();
         self.start_on_shutdown();
+    }
+
+    /// Webhooks have had their time: each is responded to with 503, and its guest learns nothing of a response that did not come.
+    pub(super) fn webhook_grace_is_over(&mut self) {
+        let is_webhook = |running: &&RunningCallback| running.kind == CallbackKind::HttpRequest;
+        let count = self.running.values().filter(is_webhook).count();
+        if count > 0 {
+            log::warn!("{count} webhooks did not end in time and are stopped");
+        }
+        // In this order, so that no guest is told that its request has failed.
+        self.stop_webhooks.stop();
+        (self.end_webhook_requests)();
     }
 
     /// What still runs has had its time: it ends within one slice of fuel, unless it waits for a response from outside.
@@ -39,6 +54,7 @@ impl Router {
         if !self.stop.is_stopped() {
             log::warn!("{} callbacks did not end in time and are stopped", self.running.len());
             self.stop.stop();
+            self.stop_webhooks.stop();
             self.scheduler.set(Wakeup::GraceOver(phase), deadline_after(Instant::now(), TIME_TO_STOP));
             return;
         }

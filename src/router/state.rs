@@ -48,6 +48,9 @@ pub struct RouterConfig {
     /// How long a webhook may wait for its turn before it gets 503. Default 20 s.
     #[serde(rename = "queue_timeout_secs", deserialize_with = "bounded::secs::<_, 1, 300>")]
     pub queue_timeout: Duration,
+    /// How long webhooks that run may take when the host stops: 1 s. Their providers send them again.
+    #[serde(skip)]
+    pub webhook_grace: Duration,
 }
 
 impl Default for RouterConfig {
@@ -56,6 +59,7 @@ impl Default for RouterConfig {
             memory_budget: default_memory_budget(),
             retry: RetryPolicy::default(),
             queue_timeout: Duration::from_secs(20),
+            webhook_grace: Duration::from_secs(1),
         }
     }
 }
@@ -83,6 +87,8 @@ pub struct RouterParts {
     pub mailbox: Mailbox,
     /// Ends running callbacks at shutdown.
     pub stop: StopFlag,
+    /// Ends the outbound requests of webhooks at shutdown; waits for nothing.
+    pub end_webhook_requests: Box<dyn Fn() + Send>,
     /// Replies of channels that are loaded, which are not completed. Whoever makes one durable adds it before the router hears
     /// of it, and the router adds what a channel brings from the store; the router takes away what is delivered, dead,
     /// dropped, or goes with a removed channel. Read by those who add, against the limit of all.
@@ -105,6 +111,9 @@ pub struct Router {
     pub(super) storage: Storage,
     pub(super) mailbox: Mailbox,
     pub(super) stop: StopFlag,
+    /// Ends running webhooks at shutdown, before everything else.
+    pub(super) stop_webhooks: StopFlag,
+    pub(super) end_webhook_requests: Box<dyn Fn() + Send>,
     pub(super) config: RouterConfig,
     pub(super) budget: MemoryBudget,
     /// In the order of their names, so that what is reported is too.
@@ -149,6 +158,8 @@ impl Router {
             storage: Storage::new(parts.store, parts.completed),
             mailbox: parts.mailbox,
             stop: parts.stop,
+            stop_webhooks: StopFlag::default(),
+            end_webhook_requests: parts.end_webhook_requests,
             budget,
             config,
             channels: BTreeMap::new(),
@@ -275,6 +286,7 @@ impl Router {
             Wakeup::Channel(channel, due) => self.turn(&channel, |channel, turn| channel.due(due, turn)),
             Wakeup::ClockAhead => self.command_all(|| ChannelCommand::ClockAhead),
             Wakeup::QueueTimeout => self.refuse_overdue(),
+            Wakeup::WebhookGraceOver => self.webhook_grace_is_over(),
             Wakeup::GraceOver(phase) => self.grace_is_over(phase),
         }
     }

@@ -68,6 +68,7 @@ const fn purpose_of(kind: CallbackKind) -> RequestPurpose {
         CallbackKind::Respond | CallbackKind::Broadcast => RequestPurpose::Reply,
         CallbackKind::Status => RequestPurpose::Status,
         CallbackKind::Poll => RequestPurpose::Poll,
+        CallbackKind::HttpRequest => RequestPurpose::Webhook,
         _ => RequestPurpose::Other,
     }
 }

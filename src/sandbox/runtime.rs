@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use ring::digest::{SHA256, digest};
 use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, OperatorCost};
@@ -76,6 +77,8 @@ struct RuntimeInner {
     config: WasmChannelRuntimeConfig,
     /// Taken while channels are loaded, never while they run.
     prepared: Mutex<Prepared>,
+    /// Set once when the host is stopped by a signal, never cleared: nobody waits for a guest that is prepared then.
+    stops: OnceLock<Arc<AtomicBool>>,
 }
 
 /// The guests that are prepared.
@@ -111,7 +114,24 @@ impl WasmChannelRuntime {
         config: WasmChannelRuntimeConfig,
     ) -> Result<Self, WasmChannelError> {
         suitable::check(&engine)?;
-        Ok(Self(Arc::new(RuntimeInner { engine, is_shared, config, prepared: Mutex::default() })))
+        Ok(Self(Arc::new(RuntimeInner {
+            engine,
+            is_shared,
+            config,
+            prepared: Mutex::default(),
+            stops: OnceLock::new(),
+        })))
+    }
+
+    /// When this flag is set, guests that are being prepared are not waited for. The first one counts.
+    #[cfg(feature = "cli")]
+    pub(crate) fn stop_preparing_by(&self, flag: Arc<AtomicBool>) {
+        // A second one would be of another host that shares the engine, which ends with the process as well.
+        let _ = self.0.stops.set(flag);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.stops.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// The engine for a guest with so many bytes of code.

@@ -28,8 +28,8 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::name::ChannelName;
 use crate::model::rate_limit::RateLimit;
 use crate::sandbox::{
-    CallbackContext, ChannelRuntimeInfo, GuestLogRate, GuestServices, PreparedChannelModule, StopFlag,
-    WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
+    CallbackContext, ChannelRuntimeInfo, GuestLogRate, GuestServices, PREPARE_TIMEOUT, PreparedChannelModule,
+    StopFlag, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };
 use crate::secrets::{AllowedNames, ChainSecrets, EnvSecrets, SecretStore};
 use crate::store::{ChannelKey, LoadedChannel, StoreHandle};
@@ -177,7 +177,7 @@ impl WasmToolRuntime {
         let module = self
             .0
             .guests
-            .prepare_guest(World::Tool, name.as_str(), wasm, &of_calls)
+            .prepare_within(PREPARE_TIMEOUT, World::Tool, name.as_str(), wasm, &of_calls)
             .map_err(|error| ToolError::unprepared(name.as_str(), error))?;
         let log_rate = GuestLogRate::default();
         let info = Arc::new(ChannelRuntimeInfo {

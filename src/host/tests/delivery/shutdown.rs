@@ -20,7 +20,10 @@ fn seen(running: &RunningHost, callback: &str) -> Value {
 fn shutdown_lets_what_runs_end_and_runs_on_shutdown_once() {
     let gate = Gate::default();
     let (state, upstream) = (TempDir::new(), slow(&gate));
-    let host = || start(kept_in(everything(&upstream, |_| {}), state.path()));
+    let host = || {
+        let builder = kept_in(everything(&upstream, |_| {}), state.path());
+        start(builder.configure(|config| config.router.webhook_grace = Duration::from_secs(3600)))
+    };
     let first = host();
     first.ready("everything");
     std::thread::scope(|scope| {
@@ -36,6 +39,30 @@ fn shutdown_lets_what_runs_end_and_runs_on_shutdown_once() {
     let second = host();
     assert_eq!(second.take(1), ["last"]);
     assert_eq!(seen(&second, "on-shutdown")["count"], 1);
+}
+
+/// A webhook whose guest waited for another server held the end of the host up for ten seconds.
+#[test]
+fn shutdown_cuts_off_the_request_of_a_webhook_which_gets_503() {
+    let gate = Gate::default();
+    let (state, upstream) = (TempDir::new(), slow(&gate));
+    let host = || start(kept_in(everything(&upstream, |_| {}), state.path()));
+    let first = host();
+    first.ready("everything");
+    assert_eq!(first.post(&emit("ann", "accepted")).status, 200);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| first.post(&sequence([get("/slow"), emit("ann", "not accepted")])));
+        upstream.wait_for("the request", |_| true);
+        // It would wait for the end of the callback's time, and longer.
+        first.host.manager().shutdown(Duration::from_secs(3600));
+        assert_eq!(waits.join().unwrap().status, 503);
+    });
+    gate.open();
+    drop(first);
+    let second = host();
+    assert_eq!(second.take(1), ["accepted"]);
+    assert_eq!(second.post(&emit("ann", "next")).status, 200);
+    assert_eq!(second.take(1), ["next"]);
 }
 
 #[test]
