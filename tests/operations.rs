@@ -617,3 +617,31 @@ fn the_doctor_finds_what_works_and_names_what_does_not_with_what_to_do() {
     assert!(has_line(&text.out, &["chmod 600 "]), "{}", text.out);
     host.stop();
 }
+
+/// The thread that logged wrote the line itself: with a standard error that nobody read, the host stood after 150 messages.
+#[test]
+fn a_host_whose_output_nobody_reads_goes_on() {
+    let place = Place::new();
+    place.file("tinclaw.toml", "access_log = true\n");
+    place.channel("everything");
+    let mut command = place.command(&["run", "--listen", "127.0.0.1:0", "--log", "debug"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let _unread = child.stderr.take();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    let address = loop {
+        line.clear();
+        assert!(output.read_line(&mut line).unwrap() > 0, "the host ended");
+        if let Some(address) = line.strip_prefix("listening on http://") {
+            break address.trim().parse().unwrap();
+        }
+    };
+    let task = json!({"do": "emit-message", "user_id": "ann", "content": "hello"}).to_string();
+    let post = || client::request(address, "POST", "/webhook/everything", &[], task.as_bytes()).status;
+    eventually("the channel starts", || (post() == 200).then_some(()));
+    (0..1000).for_each(|_| assert_eq!(post(), 200));
+    let process = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "TERM", &process]).status().unwrap().success());
+    let status = eventually("the host ends", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}

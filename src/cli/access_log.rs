@@ -10,6 +10,7 @@ use serde_json::json;
 use super::access_log_queue::{AccessLog, WriteEntry};
 use super::logging::{FileLimits, LogFormat, RotatingFile};
 use super::output::Failure;
+use super::print::stdout_file;
 use crate::admin::rfc3339;
 use crate::model::clock::micros;
 use crate::model::escape::escaped_json;
@@ -56,7 +57,9 @@ pub fn writer(
     limits: FileLimits,
 ) -> Result<WriteEntry, Failure> {
     let mut out: Box<dyn Write + Send> = match target {
-        AccessLogTarget::Stdout => Box::new(std::io::stdout()),
+        AccessLogTarget::Stdout => {
+            Box::new(stdout_file().map_err(|error| Failure::problem(format!("standard output: {error}")))?)
+        }
         AccessLogTarget::File(path) => {
             Box::new(RotatingFile::open(path, limits).map_err(|error| failed(path, &error))?)
         }

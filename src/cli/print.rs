@@ -2,8 +2,16 @@
 //! then ends quietly, and one whose output finds no room fails.
 
 use std::fmt::Arguments;
+use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
+use std::os::fd::AsFd as _;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+
+use crate::model::wait::receive_within;
 
 /// Prints to standard output.
 macro_rules! out {
@@ -40,6 +48,26 @@ pub fn print_with(write: impl FnOnce(&mut io::Stdout) -> io::Result<()>) {
     let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
     if failed.is_none() {
         *failed = write(&mut io::stdout()).err().map(|error| error.kind());
+    }
+}
+
+/// Standard output without the lock of the standard library: whoever writes may wait for ever for somebody who reads, and keeps no other
+/// thread from ending the program.
+pub fn stdout_file() -> io::Result<File> {
+    Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
+}
+
+/// Prints and goes on after a second, whether or not anybody reads it. What cannot be written is no error.
+pub fn for_a_second(text: String) {
+    let (done, written) = bounded::<()>(1);
+    let write = move || {
+        if let Ok(mut out) = stdout_file() {
+            let _ = out.write_all(text.as_bytes());
+        }
+        drop(done);
+    };
+    if thread::Builder::new().name("tinclaw-greeting".to_owned()).spawn(write).is_ok() {
+        let _ = receive_within(&written, Duration::from_secs(1));
     }
 }
 

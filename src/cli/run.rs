@@ -27,7 +27,7 @@ use super::startable::NamedChannels;
 use super::supervisor::Supervisor;
 use super::takeover::{Listening, Successor, TakeoverSocket, check_alone, listen, take_over};
 use super::tools::{configured as configured_tools, paths as tool_paths};
-use super::{access_log, logging, memory, startable};
+use super::{access_log, logging, memory, print, startable};
 use crate::admin::HostChange;
 use crate::agent::Agent;
 use crate::host::ManagerConfig;
@@ -51,6 +51,7 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
         access_log.map(|target| access_log::start(target, settings.log_output.format, settings.log_limits));
     let access_log = access_log.transpose()?;
     let signal = StopSignal::install()?;
+    loader.runtime().stop_preparing_by(Arc::clone(&signal.stops));
     let channels = startable::named_channels(&settings)?;
     if channels.is_fallback {
         log::warn!("no channels were found: running the web chat instead");
@@ -83,7 +84,11 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     });
     admin.bind_again(&settings);
     recover_packages(&settings);
-    let host = start(&settings, &loader, (channels, tools), listening, access_log.clone())?;
+    let host = match start(&settings, &loader, (channels, tools), listening, access_log.clone()) {
+        // What was not loaded for that reason is no failure.
+        Err(_) if signal.is_set() => return Ok(()),
+        host => host?,
+    };
     let takeover = TakeoverSocket::open(&settings.state_dir);
     let admin = admin.serve(&settings, &host, Arc::clone(&starter))?;
     greet(&settings, &host, &admin, &*agent);
@@ -109,6 +114,8 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
 /// Waits until the host that takes over serves, and starts this one again when that has ended before.
 fn hand_over(successor: Successor, state_dir: &Path) -> CommandResult {
     let Some(listener) = successor.wait_until_it_serves(state_dir) else { return Ok(()) };
+    // What this process has still to write is lost with it.
+    logging::finish();
     let error = start_again(listener);
     Err(Failure::problem(format!("this host cannot start again in its process: {error}; start it anew")))
 }
@@ -214,9 +221,8 @@ fn greet(settings: &Settings, host: &Host, admin: &AdminApi, agent: &dyn Agent) 
     if names.contains(&"webchat") {
         text += &format!("\nopen http://{}/chat\n", address);
     }
-    // A closed standard output is no reason not to serve; nor is it an error at the end.
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    // A standard output that is closed, or that nobody reads, is no reason not to serve; nor is it an error at the end.
+    print::for_a_second(text);
 }
 
 /// Serves until the signal comes, then stops everything in order. An agent that does not end in time is left behind: its
@@ -298,9 +304,13 @@ fn serve(
             log::warn!("the agent is still busy; its messages are redelivered at the next start");
             // The thread of the agent would be waited for below. The store is closed.
             match successor.map_or(Ok(()), |successor| hand_over(successor, state_dir)) {
-                Ok(()) => std::process::exit(0),
+                Ok(()) => {
+                    logging::finish();
+                    std::process::exit(0);
+                }
                 Err(failure) => {
                     log::error!("{failure}");
+                    logging::finish();
                     std::process::exit(1);
                 }
             }

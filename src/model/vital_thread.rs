@@ -33,7 +33,8 @@ pub(crate) fn end_process_on_panic<T>(name: &str, work: impl FnOnce() -> T) -> T
     }
 }
 
-fn reason_of(panic: &(dyn Any + Send)) -> &str {
+/// What a panic says.
+pub(crate) fn reason_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given")
 }

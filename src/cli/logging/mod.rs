@@ -3,14 +3,20 @@
 //! | file | job |
 //! |---|---|
 //! | `line` | one line: for people, for journald, as JSON |
+//! | `line_queue` | lines on their way to the thread that writes them |
+//! | `panics` | a thread that panics leaves a line |
 //! | `repeats` | equal lines are counted |
 //! | `rotating_file` | a file of bounded size, and older ones |
 
 mod line;
+mod line_queue;
+mod panics;
 mod repeats;
 mod rotating_file;
 
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
@@ -18,7 +24,8 @@ use std::time::{Instant, SystemTime};
 use env_logger::Logger;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use self::line::{display_or, is_journal};
+use self::line::display_or;
+use self::line_queue::LineQueue;
 use self::repeats::{RepeatedLine, Repeats};
 use super::args::Common;
 use super::output::Failure;
@@ -38,10 +45,14 @@ const LEVELS: &str = "off, error, warn, info, debug or trace";
 /// # Errors
 /// A filter that would not do what it says: a misspelt level would turn every line off.
 pub fn start(common: &Common, configured: Option<&str>, default: LevelFilter) -> Result<(), Failure> {
-    start_with(common, configured, default, &LogOutput::default())
+    let filter = chosen_filter(common, configured, default, true)?;
+    let mut builder = builder(&filter, LogFormat::Text, is_journal());
+    PreparedLog { logger: builder.build(), lines: None }.install();
+    Ok(())
 }
 
-/// The same with the output of a command that runs for long.
+/// The same for a command that runs for long: lines are written by a thread of their own, so that no other one waits for whoever
+/// reads them, and a panic is a line of the log.
 ///
 /// # Errors
 /// As of [`start`], or the log file cannot be written.
@@ -51,7 +62,10 @@ pub fn start_with(
     default: LevelFilter,
     output: &LogOutput,
 ) -> Result<(), Failure> {
-    prepare(common, configured, default, output).map(PreparedLog::install)
+    let filter = chosen_filter(common, configured, default, true)?;
+    queued_logger(&filter, output)?.install();
+    panics::log_panics();
+    Ok(())
 }
 
 /// A log that takes the place of the one before when it is installed.
@@ -64,15 +78,31 @@ pub fn prepare(
     default: LevelFilter,
     output: &LogOutput,
 ) -> Result<PreparedLog, Failure> {
+    queued_logger(&chosen_filter(common, configured, default, false)?, output)
+}
+
+/// The filter that counts. With `warns`, standard error hears that the variable has none.
+fn chosen_filter(
+    common: &Common,
+    configured: Option<&str>,
+    default: LevelFilter,
+    warns: bool,
+) -> Result<String, Failure> {
     check_filters(common, configured)?;
     let by_count = level_by_count(common.verbose, common.quiet, default).map(|level| level.to_string());
     // The variable is shared with other programs, so it stops nothing.
     let variable = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let variable = variable.filter(|filter| {
-        check_filter(filter).inspect_err(|error| errln!("warning: RUST_LOG is ignored: {error}")).is_ok()
+    let variable = variable.filter(|filter| match check_filter(filter) {
+        Ok(()) => true,
+        Err(error) => {
+            if warns {
+                errln!("warning: RUST_LOG is ignored: {error}");
+            }
+            false
+        }
     });
     let chosen = common.log.clone().or(by_count).or(configured.map(str::to_owned)).or(variable);
-    logger(&chosen.unwrap_or_else(|| default.to_string()), output).map(PreparedLog)
+    Ok(chosen.unwrap_or_else(|| default.to_string()))
 }
 
 /// Whether the command line and the configuration have filters that do what they say.
@@ -172,20 +202,53 @@ impl LogFile {
     }
 }
 
-fn logger(filter: &str, output: &LogOutput) -> Result<Logger, Failure> {
-    let mut builder = env_logger::Builder::new();
-    builder.parse_filters(filter);
-    let is_journal = match &output.file {
+/// Whether standard error goes to journald.
+fn is_journal() -> bool {
+    line::is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref())
+}
+
+/// A log whose lines are written by a thread of their own.
+fn queued_logger(filter: &str, output: &LogOutput) -> Result<PreparedLog, Failure> {
+    let format = output.format;
+    let is_journal = output.file.is_none() && is_journal();
+    let mut builder = builder(filter, format, is_journal);
+    let out: Box<dyn io::Write + Send> = match &output.file {
         Some(file) => {
             let file = RotatingFile::open(&file.path, file.limits).map_err(|error| file.failed(&error))?;
-            let format = output.format;
-            let file = file.with_notice(Box::new(move |lost| lost_lines(format, lost)));
-            builder.target(env_logger::Target::Pipe(Box::new(file)));
-            false
+            let notice = move |lost| notice(format, false, &format!("{lost} {NOT_WRITTEN}"));
+            Box::new(file.with_notice(Box::new(notice)))
         }
-        None => is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref()),
+        None => {
+            if wants_colour() {
+                builder.write_style(env_logger::WriteStyle::Always);
+            }
+            Box::new(stderr_file().map_err(|error| Failure::problem(format!("standard error: {error}")))?)
+        }
     };
-    match (output.format, is_journal) {
+    let notice = move |count| notice(format, is_journal, &format!("{count} {LEFT_OUT}"));
+    let lines = LineQueue::start(out, Box::new(notice))
+        .map_err(|error| Failure::problem(format!("the log has no thread: {error}")))?;
+    builder.target(env_logger::Target::Pipe(Box::new(lines.clone())));
+    Ok(PreparedLog { logger: builder.build(), lines: Some(lines) })
+}
+
+/// Standard error without the lock of the standard library: the thread that writes may wait there for ever.
+fn stderr_file() -> io::Result<File> {
+    Ok(io::stderr().as_fd().try_clone_to_owned()?.into())
+}
+
+/// Whether lines on standard error are coloured, by what terminals and programs agree on.
+fn wants_colour() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+    let is = |name: &str, text: &str| std::env::var_os(name).is_some_and(|value| value == text);
+    let is_refused = is_set("NO_COLOR") || is("CLICOLOR", "0") || is("TERM", "dumb");
+    is_set("CLICOLOR_FORCE") || (io::stderr().is_terminal() && !is_refused)
+}
+
+fn builder(filter: &str, format: LogFormat, is_journal: bool) -> env_logger::Builder {
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(filter);
+    match (format, is_journal) {
         (LogFormat::Json, is_journal) => builder.format(move |out, record| {
             let priority = if is_journal { line::priority(record.level()) } else { "" };
             writeln!(out, "{priority}{}", line::json_line(record, SystemTime::now()))
@@ -199,17 +262,23 @@ fn logger(filter: &str, output: &LogOutput) -> Result<Logger, Failure> {
             writeln!(out, "{time} {style}{:<5}{style:#} {}", record.level(), line::text(record))
         }),
     };
-    Ok(builder.build())
+    builder
 }
 
-/// A line in place of those that could not be written.
-fn lost_lines(format: LogFormat, lost: u64) -> String {
-    let text = format!("{lost} lines of the log could not be written and are lost");
+/// What a file says in place of lines that it could not take.
+const NOT_WRITTEN: &str = "lines of the log could not be written and are lost";
+/// What the queue says in place of lines for which it had no room.
+const LEFT_OUT: &str = "lines of the log were left out, because they are written too slowly";
+
+/// A line in place of those that are missing.
+fn notice(format: LogFormat, is_journal: bool, text: &str) -> String {
     let args = format_args!("{text}");
     let record = Record::builder().level(Level::Error).target("tinclaw").args(args).build();
+    let priority = if is_journal { line::priority(Level::Error) } else { "" };
     let now = SystemTime::now();
     match format {
-        LogFormat::Json => line::json_line(&record, now) + "\n",
+        LogFormat::Json => format!("{priority}{}\n", line::json_line(&record, now)),
+        LogFormat::Text if is_journal => format!("{priority}{text}\n"),
         LogFormat::Text => {
             let at = crate::admin::rfc3339(now);
             format!("{} ERROR {text}\n", at.as_str().unwrap_or("(no date)"))
@@ -221,16 +290,25 @@ fn lost_lines(format: LogFormat, lost: u64) -> String {
 pub fn finish() {
     let waiting = REPEATS.lock().unwrap_or_else(PoisonError::into_inner).take();
     LOG.write_counts(waiting);
+    LOG.wait_until_written();
 }
 
 /// A log that is not used yet.
-pub struct PreparedLog(Logger);
+pub struct PreparedLog {
+    logger: Logger,
+    /// Where its lines go, when a thread of their own writes them.
+    lines: Option<LineQueue>,
+}
 
 impl PreparedLog {
     /// From now on all lines go to it.
     pub fn install(self) {
-        log::set_max_level(self.0.filter());
-        *LOG.0.write().unwrap_or_else(PoisonError::into_inner) = Some(self.0);
+        log::set_max_level(self.logger.filter());
+        let before = LOG.0.write().unwrap_or_else(PoisonError::into_inner).replace(self);
+        // Its last lines go before those of this one, when both are written to the same file.
+        if let Some(lines) = before.and_then(|log| log.lines) {
+            lines.wait_until_written();
+        }
         // Refused when it is installed already, which is as well.
         let _ = log::set_logger(&LOG);
     }
@@ -244,7 +322,7 @@ static LOG: Capped = Capped(RwLock::new(None));
 static REPEATS: LazyLock<Mutex<Repeats>> = LazyLock::new(Mutex::default);
 
 /// Leaves out what would show secrets, whatever the filter says.
-struct Capped(RwLock<Option<Logger>>);
+struct Capped(RwLock<Option<PreparedLog>>);
 
 impl Capped {
     /// Says how often lines were repeated.
@@ -267,7 +345,16 @@ impl Capped {
     }
 
     fn with<T>(&self, f: impl FnOnce(&Logger) -> T) -> Option<T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(f)
+        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|log| f(&log.logger))
+    }
+
+    /// Waits for the thread that writes, for a second at most; not with the lock, which a reload wants.
+    fn wait_until_written(&self) {
+        let lines =
+            self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|log| log.lines.clone());
+        if let Some(lines) = lines {
+            lines.wait_until_written();
+        }
     }
 }
 
@@ -300,6 +387,7 @@ impl Log for Capped {
         let counted = REPEATS.lock().unwrap_or_else(PoisonError::into_inner).over(Instant::now());
         self.write_counts(counted);
         self.with(Log::flush);
+        self.wait_until_written();
     }
 }
 
