@@ -647,14 +647,14 @@ fn a_secret_that_is_set_while_the_host_runs_is_used_at_once() {
 fn a_named_pipe_in_place_of_a_file_is_refused_in_a_sentence() {
     let place = Place::new();
     let echo = place.channel("echo");
-    let (echo, pipe) = (echo.to_str().unwrap(), place.path().join("pipe"));
+    let (echo, pipe) = (echo.to_str().unwrap(), place.path().join("pipe.tar.gz"));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let pipe = pipe.to_str().unwrap();
     let commands: [&[&str]; 5] = [
         &["call", echo, "on-http-request", "--input", pipe],
         &["replay", echo, "--recording", pipe],
         &["verify-webhook", "echo", "--input", pipe],
-        &["tools", "install", pipe],
+        &["install", pipe, "--yes"],
         &["config", "check", "--config", pipe],
     ];
     for command in commands {

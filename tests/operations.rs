@@ -622,7 +622,7 @@ fn the_doctor_finds_what_works_and_names_what_does_not_with_what_to_do() {
 #[test]
 fn a_host_whose_output_nobody_reads_goes_on() {
     let place = Place::new();
-    place.file("tinclaw.toml", "access_log = true\n");
+    place.file("tinclaw.toml", "access_log = true\nchannels = [\"channels\"]\n");
     place.channel("everything");
     let mut command = place.command(&["run", "--listen", "127.0.0.1:0", "--log", "debug"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -637,7 +637,8 @@ fn a_host_whose_output_nobody_reads_goes_on() {
         }
     };
     let task = json!({"do": "emit-message", "user_id": "ann", "content": "hello"}).to_string();
-    let post = || client::request(address, "POST", "/webhook/everything", &[], task.as_bytes()).status;
+    let headers = [("content-type", "application/json")];
+    let post = || client::request(address, "POST", "/webhook/everything", &headers, task.as_bytes()).status;
     eventually("the channel starts", || (post() == 200).then_some(()));
     (0..1000).for_each(|_| assert_eq!(post(), 200));
     let process = child.id().to_string();

@@ -61,6 +61,7 @@ fn shutdown_cuts_off_the_request_of_a_webhook_which_gets_503() {
     drop(first);
     let second = host();
     assert_eq!(second.take(1), ["accepted"]);
+    second.ready("everything");
     assert_eq!(second.post(&emit("ann", "next")).status, 200);
     assert_eq!(second.take(1), ["next"]);
 }
