@@ -188,7 +188,7 @@ fn a_path_without_channels_is_an_error_and_an_empty_directory_a_warning() {
     let place = Place::new();
     place.file("note.txt", "");
     for (path, expected) in [
-        ("nodir", "nodir does not exist: name a directory of channels, or a .wasm file"),
+        ("nodir", "nodir does not exist: name a directory, or a .wasm file"),
         ("note.txt", "note.txt is not a guest: its name must end in .wasm"),
     ] {
         let ran = place.run(&["run", "--listen", "127.0.0.1:0", "--channels", path]);

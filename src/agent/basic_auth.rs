@@ -3,14 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode_str;
-use ureq::http::HeaderValue;
 use url::Url;
 
 use crate::secrets::Secret;
 
 /// HTTP's basic authentication (RFC 7617).
 pub(super) struct BasicAuth {
-    header: HeaderValue,
     token: Secret,
     password: Secret,
 }
@@ -22,24 +20,20 @@ impl BasicAuth {
         let decoded = |part: &str| percent_decode_str(part).collect::<Vec<u8>>();
         let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
         let token = BASE64.encode([&user, b":".as_slice(), &password].concat());
-        let header = HeaderValue::from_str(&format!("Basic {token}"));
         remove_credentials(&mut url);
-        let auth = header.ok().map(|mut header| {
-            header.set_sensitive(true);
-            let password = Secret::from(&*String::from_utf8_lossy(&password));
-            Self { header, token: Secret::from(token.as_str()), password }
-        });
-        (as_written(&url, text), auth)
+        let password = Secret::from(&*String::from_utf8_lossy(&password));
+        let auth = Self { token: Secret::from(token.as_str()), password };
+        (as_written(&url, text), Some(auth))
     }
 
-    /// The value of `Authorization`.
-    pub(super) fn header(&self) -> HeaderValue {
-        self.header.clone()
+    /// What `Authorization` has after `Basic`.
+    pub(super) fn token(&self) -> Secret {
+        self.token.clone()
     }
 
-    /// What is left out of whatever the server repeats.
-    pub(super) fn redacted_values(&self) -> [Secret; 2] {
-        [self.token.clone(), self.password.clone()]
+    /// The password alone.
+    pub(super) fn password(&self) -> Secret {
+        self.password.clone()
     }
 }
 

@@ -1,7 +1,7 @@
 //! An HTTP server that is asked for each message.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,16 +11,20 @@ use serde::de::Deserializer;
 use ureq::http::{HeaderName, HeaderValue};
 use wit_abi::types::AgentResponse;
 
-use super::basic_auth::BasicAuth;
-use super::connection::redirect_to;
 use super::message::{MAX_LINE_BYTES, message_json};
-use super::quote::{quote, redacted};
+use super::quote::quote;
 use super::response::{ResponseError, ResponseFields, read};
+use super::server::{AgentServer, ServerCredential, ServerError, ServerRequest, redirect_to};
 use super::text::lossy;
-use super::{Agent, connection, outcome};
+use super::{Agent, outcome};
+use crate::capability::http::CredentialLocation;
+#[cfg(feature = "cli")]
+use crate::egress::OutboundHttp;
+use crate::egress::is_host_owned;
 use crate::host::Host;
 use crate::inbox::Delivery;
 use crate::model::bounded;
+use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
 use crate::model::log_throttle::LogThrottle;
 use crate::model::scoped_thread::spawn_scoped;
@@ -31,6 +35,10 @@ use crate::store::MessageId;
 
 /// How long a delivery lasts beyond the time for a response.
 const LEASE_MARGIN: Duration = Duration::from_secs(60);
+
+/// How long a response may take that says no more than that the server is there.
+#[cfg(feature = "cli")]
+const REACH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How an `http` agent is asked.
 /// Deserialises from the fields of `[agent]` in `tinclaw.toml`; the URL is part of `kind` there.
@@ -76,10 +84,13 @@ impl HttpSettings {
     /// Whether the headers can be sent.
     ///
     /// # Errors
-    /// A name or a value is not one of a header.
+    /// A name or a value is not one of a header, or the host sets that header itself.
     pub fn check(&self) -> Result<(), ValueError> {
         for (name, value) in &self.headers {
             header_name(name)?;
+            if is_host_owned(name) {
+                return Err(ValueError::HostHeader(name.clone()));
+            }
             HeaderValue::from_str(value).map_err(|_| ValueError::HeaderValue(value.clone()))?;
         }
         header_name(&self.auth_header).map(drop)
@@ -100,14 +111,12 @@ const AUTHORIZATION: &str = "authorization";
 /// The `http` agent: posts each message to a server.
 pub struct HttpAgent {
     settings: HttpSettings,
-    secrets: Arc<dyn SecretStore>,
-    client: ureq::Agent,
-    /// The URL without a user and a password.
-    url: String,
-    basic: Option<BasicAuth>,
+    server: AgentServer,
     /// Failures in a row to reach the server at all: any thread adds one when a request did not reach it, and sets it to 0 when
     /// one did. It decides nothing but the length of the next wait, so threads may race.
     unreachable: AtomicU32,
+    /// Set once, before the host ends the requests that are under way: what fails then is no failure of a message.
+    stops: AtomicBool,
     /// Anybody who writes to a failing agent causes a line. Held for the look-up that decides whether it is written.
     log: Mutex<LogThrottle>,
 }
@@ -127,10 +136,25 @@ impl HttpAgent {
     /// An agent that asks a server.
     #[must_use]
     pub fn new(settings: HttpSettings, secrets: Arc<dyn SecretStore>) -> Self {
-        let client = connection::client(Some(settings.timeout));
+        let credential = settings
+            .auth_secret
+            .clone()
+            .map(|secret| ServerCredential { secret, location: credential_location(&settings.auth_header) });
+        let server = AgentServer::new(&settings.url, &settings.headers, credential, secrets);
         let log = Mutex::new(LogThrottle::new(20, Duration::from_secs(60)));
-        let (url, basic) = BasicAuth::taken_from(&settings.url);
-        Self { settings, secrets, client, url, basic, unreachable: AtomicU32::new(0), log }
+        Self { settings, server, unreachable: AtomicU32::new(0), stops: AtomicBool::new(false), log }
+    }
+
+    /// The status with which the server responds to a request that asks for nothing.
+    ///
+    /// # Errors
+    /// It does not respond.
+    #[cfg(feature = "cli")]
+    pub(crate) fn reach(&self, outbound: &OutboundHttp) -> Result<u16, String> {
+        self.server.connect(outbound);
+        let deadline = deadline_after(Instant::now(), REACH_TIMEOUT.min(self.settings.timeout));
+        let request = ServerRequest { method: "HEAD", path: "", body: None, max_response_bytes: 0, deadline };
+        self.server.ask(request).map(|response| response.status()).map_err(|error| error.to_string())
     }
 
     fn work(&self, host: &Host) {
@@ -144,6 +168,9 @@ impl HttpAgent {
                         Some(response) => outcome::reply(host, delivery, response),
                         None => outcome::complete(host, delivery),
                     }
+                }
+                Err(_) if self.stops.load(Ordering::Acquire) => {
+                    outcome::release(host, delivery, Duration::ZERO);
                 }
                 Err(HttpAskError::Failed(error)) => {
                     self.unreachable.store(0, Ordering::Relaxed);
@@ -173,80 +200,45 @@ impl HttpAgent {
     fn ask(&self, delivery: &Delivery) -> Result<Option<AgentResponse>, HttpAskError> {
         let body = message_json(delivery, |index| delivery.attachment_data(index))
             .map_err(|error| HttpAskError::Unavailable(error.to_string()))?;
-        let secret = self.secret()?;
-        let mut request = self.client.post(&self.url).header("content-type", "application/json");
-        for (name, value) in &self.settings.headers {
-            request = request.header(name, value);
-        }
-        let is_authorized = |name: &str| name.eq_ignore_ascii_case(AUTHORIZATION);
-        let has_other = secret.is_some() && is_authorized(&self.settings.auth_header)
-            || self.settings.headers.iter().any(|(name, _)| is_authorized(name));
-        if let Some(basic) = self.basic.as_ref().filter(|_| !has_other) {
-            request = request.header(AUTHORIZATION, basic.header());
-        }
-        if let Some(secret) = &secret {
-            request = request.header(&self.settings.auth_header, self.credential(secret)?);
-        }
-        let mut got = request.send(body).map_err(|error| self.ask_error(&error))?;
-        let kind = got.headers().get("content-type").and_then(|value| value.to_str().ok());
-        let kind = kind.unwrap_or_default().to_owned();
-        let status = got.status().as_u16();
-        let secrets = self.redacted_values(secret.clone());
-        if (300..400).contains(&status) {
-            let to = redirect_to(&got, &secrets);
-            return Err(HttpAskError::Failed(format!("status {status}{to}")));
-        }
-        let body = got.body_mut().with_config().limit(MAX_LINE_BYTES as u64).read_to_vec();
-        let body = body.map_err(|error| self.ask_error(&error))?;
-        let response = read_response(status, &kind, &body, &secrets)?;
-        // A header's value may be an ordinary word, so only secrets are left out of replies.
-        let secrets: Vec<Secret> = secret.into_iter().chain(self.basic_values()).collect();
-        Ok(response.map(|response| {
-            let content = redacted(&response.content, &secrets).into_owned();
-            AgentResponse { content, ..response }
-        }))
-    }
-
-    /// What is left out of quotes: the secret, and the last word of each header, which may be a key.
-    fn redacted_values(&self, secret: Option<Secret>) -> Vec<Secret> {
-        let words = self.settings.headers.iter().filter_map(|(_, value)| value.split_whitespace().last());
-        words.map(Secret::from).chain(secret).chain(self.basic_values()).collect()
-    }
-
-    fn basic_values(&self) -> impl Iterator<Item = Secret> + '_ {
-        self.basic.iter().flat_map(BasicAuth::redacted_values)
-    }
-
-    /// The secret is read for each request, so that a new value counts at once.
-    fn secret(&self) -> Result<Option<Secret>, HttpAskError> {
-        let Some(name) = &self.settings.auth_secret else { return Ok(None) };
-        match self.secrets.get(name) {
-            Ok(Some(secret)) => Ok(Some(secret)),
-            Ok(None) => Err(HttpAskError::Unavailable(format!("the secret {name} is missing"))),
-            Err(error) => {
-                Err(HttpAskError::Unavailable(format!("the secret {name} cannot be read: {error}")))
-            }
-        }
-    }
-
-    fn credential(&self, secret: &Secret) -> Result<HeaderValue, HttpAskError> {
-        let scheme =
-            if self.settings.auth_header.eq_ignore_ascii_case(AUTHORIZATION) { "Bearer " } else { "" };
-        let value = HeaderValue::from_str(&format!("{scheme}{}", secret.expose()));
-        let mut value = value.map_err(|_| {
-            HttpAskError::Unavailable("the secret has characters that no header can have".to_owned())
+        let response = self.server.ask(ServerRequest {
+            method: "POST",
+            path: "",
+            body: Some(body.into()),
+            max_response_bytes: MAX_LINE_BYTES as u64,
+            deadline: deadline_after(Instant::now(), self.settings.timeout),
         })?;
-        value.set_sensitive(true);
-        Ok(value)
+        let kind = response.header("content-type").unwrap_or_default();
+        let status = response.status();
+        if (300..400).contains(&status) {
+            return Err(HttpAskError::Failed(format!("status {status}{}", redirect_to(&response))));
+        }
+        let body = response.read_whole(&mut |_| true).map_err(ServerError::from)?.response.body;
+        read_response(status, &kind, &body, &self.header_values())
     }
 
-    fn ask_error(&self, error: &ureq::Error) -> HttpAskError {
-        match (connection::no_connection(error), error) {
-            (Some(reason), _) => HttpAskError::Unavailable(reason),
-            (None, ureq::Error::Timeout(_)) => {
-                HttpAskError::Failed(format!("timed out after {}", HumanDuration(self.settings.timeout)))
+    /// What is left out of quotes: the last word of each header, which may be a key. It may be an ordinary word too, so replies keep
+    /// it.
+    fn header_values(&self) -> Vec<Secret> {
+        let words = self.settings.headers.iter().filter_map(|(_, value)| value.split_whitespace().last());
+        words.map(Secret::from).collect()
+    }
+}
+
+/// Where the secret goes.
+fn credential_location(header: &str) -> CredentialLocation {
+    match header.eq_ignore_ascii_case(AUTHORIZATION) {
+        true => CredentialLocation::Bearer {},
+        false => CredentialLocation::Header { name: header.to_owned(), prefix: None },
+    }
+}
+
+impl From<ServerError> for HttpAskError {
+    fn from(error: ServerError) -> Self {
+        match error {
+            ServerError::NotSent(error) => Self::Unavailable(error),
+            ServerError::Refused(error) | ServerError::TimedOut(error) | ServerError::Broken(error) => {
+                Self::Failed(error)
             }
-            (None, other) => HttpAskError::Failed(other.to_string()),
         }
     }
 }
@@ -257,6 +249,7 @@ const MAX_UNAVAILABLE_WAIT: Duration = Duration::from_secs(60);
 impl Agent for HttpAgent {
     fn serve(&self, host: &Host) {
         host.agent_report().begin("http");
+        self.server.connect(host.manager().outbound());
         thread::scope(|scope| {
             for running in 1..self.settings.concurrency {
                 if let Err(error) = spawn_scoped(scope, "tinclaw-agent", || self.work(host)) {
@@ -266,6 +259,10 @@ impl Agent for HttpAgent {
             }
             self.work(host);
         });
+    }
+
+    fn stop(&self) {
+        self.stops.store(true, Ordering::Release);
     }
 
     fn describe(&self) -> String {

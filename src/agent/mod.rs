@@ -9,7 +9,7 @@
 //! | `response` | a reply as JSON: pure |
 //! | `text` | bytes that should have been JSON: pure |
 //! | `quote` | what an agent said, as it stands in a log line: pure |
-//! | `connection` | the HTTP client of agents that are servers |
+//! | `server` | an agent that is a server, asked through the host's outbound HTTP |
 //! | `basic_auth` | a user and a password in the URL of an agent: pure |
 //! | `growing` | a reply that is shown while it is written |
 //! | `exec/` | a program that reads and writes JSON lines (feature `agent-exec`) |
@@ -18,8 +18,6 @@
 
 #[cfg(any(feature = "agent-http", feature = "agent-openai"))]
 mod basic_auth;
-#[cfg(any(feature = "agent-http", feature = "agent-openai"))]
-mod connection;
 mod echo;
 #[cfg(feature = "agent-exec")]
 mod exec;
@@ -38,6 +36,8 @@ mod outcome;
 mod quote;
 #[cfg(any(feature = "agent-exec", feature = "agent-http"))]
 mod response;
+#[cfg(any(feature = "agent-http", feature = "agent-openai"))]
+mod server;
 #[cfg(feature = "agent-exec")]
 mod status;
 #[cfg(any(feature = "agent-exec", feature = "agent-http"))]

@@ -14,13 +14,13 @@ use crate::sandbox::WasmChannelError;
 #[non_exhaustive]
 pub enum LoadError {
     /// Nothing is there.
-    #[error("{} does not exist: name a directory of channels, or a .wasm file", path.display())]
+    #[error("{} does not exist: name a directory, or a .wasm file", path.display())]
     NotFound {
         /// The path that was named.
         path: PathBuf,
     },
     /// The directory cannot be listed.
-    #[error("the channels directory {} cannot be read: {source}; check its owner and mode", dir.display())]
+    #[error("the directory {} cannot be read: {source}; check its owner and mode", dir.display())]
     Directory {
         /// The directory.
         dir: PathBuf,
@@ -36,13 +36,13 @@ pub enum LoadError {
         source: io::Error,
     },
     /// A symbolic link, which could lead out of the directory.
-    #[error("{} is a symbolic link: put the file itself into the channels directory", path.display())]
+    #[error("{} is a symbolic link: put the file itself into the directory", path.display())]
     Link {
         /// The link.
         path: PathBuf,
     },
     /// A directory, a pipe, a device.
-    #[error("{} is not an ordinary file: put the file itself into the channels directory", path.display())]
+    #[error("{} is not an ordinary file: put the file itself into the directory", path.display())]
     NotAFile {
         /// What it is not.
         path: PathBuf,
@@ -72,7 +72,7 @@ pub enum LoadError {
         source: ValueError,
     },
     /// Several files are one channel, because `-` is taken as `_`.
-    #[error("{} are all the channel `{name}`, because - is taken as _: keep one", files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and "))]
+    #[error("{} all have the name `{name}`, because - is taken as _: keep one", files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and "))]
     SameName {
         /// The name.
         name: ChannelName,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use log::LevelFilter;
 use serde_json::{Value, json};
 
+use super::agent_check::{AgentProblem, agent_problems};
 use super::args::{Common, ConfigCommand, JsonArgs};
 use super::config::{
     ConfigValue, Settings, ValueSource, documented_defaults, home_file, leaves_of, unused_variables,
@@ -47,6 +48,9 @@ fn check(common: &Common, file: Option<PathBuf>, output: JsonArgs) -> CommandRes
     let mut warnings: Vec<String> =
         settings.inspect_channels(&loaded).iter().map(ToString::to_string).collect();
     warnings.extend(unused_variables());
+    // Why secrets or tools cannot be read at all is among the errors.
+    let of_agent = agent_problems(&settings, engine).unwrap_or_default().into_iter();
+    warnings.extend(of_agent.map(|AgentProblem { text, help }| format!("{text}; {help}")));
     if output.json {
         print_json(&json!({"config": settings.path, "errors": errors, "warnings": warnings}));
     } else {

@@ -16,6 +16,7 @@
 //! | `tools` | commands about tools |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
 //! | `held`, `changed_files` | channels and packages that are held back, and why; channels whose files are not those that run |
+//! | `agent_check` | settings of the agent that name nothing |
 //! | `doctor/` | what does not work around a host, and what to do |
 //! | `trace` | what became of a message |
 //! | `record`, `replay` | callbacks that are recorded, and run again |
@@ -39,6 +40,7 @@ mod print;
 mod access_log;
 mod access_log_queue;
 mod admin_api;
+mod agent_check;
 mod args;
 mod call;
 mod call_input;

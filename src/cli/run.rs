@@ -21,7 +21,7 @@ use super::config::Settings;
 use super::generate::SecretGenerator;
 use super::kept_socket::{kept_socket, start_again};
 use super::output::{CommandResult, Failure};
-use super::setup::agent;
+use super::setup::RunningAgent;
 use super::start_channel::ChannelStarter;
 use super::startable::NamedChannels;
 use super::supervisor::Supervisor;
@@ -59,7 +59,8 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     if settings.webchat.is_none() && !channels.has_webchat {
         log::info!("the web chat does not run, because there are channels; `webchat = true` runs it too");
     }
-    let agent = agent(&settings)?;
+    let running = RunningAgent::new(&settings)?;
+    let agent = running.agent();
     let tools = tools(&settings, loader.runtime())?;
     let takes_over = options.takeover && kept.is_none();
     if takes_over {
@@ -80,6 +81,7 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     let starter = Arc::new(ChannelStarter {
         supervisor: supervisor.clone(),
         access_log: access_log.clone(),
+        model: running.model(),
         ..starter
     });
     admin.bind_again(&settings);
@@ -91,7 +93,7 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     };
     let takeover = TakeoverSocket::open(&settings.state_dir);
     let admin = admin.serve(&settings, &host, Arc::clone(&starter))?;
-    greet(&settings, &host, &admin, &*agent);
+    greet(&settings, &host, &admin, agent);
     let passes_on = takeover.as_ref().map(|socket| PassedOn { socket, listener });
     if let Some(supervisor) = &supervisor {
         supervisor.ready();
@@ -100,7 +102,7 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
         predecessor.end();
     }
     let operated = Operated { admin, starter: &starter, supervisor: supervisor.as_deref() };
-    let successor = serve(&host, &*agent, operated, signal, passes_on, &settings.state_dir);
+    let successor = serve(&host, agent, operated, signal, passes_on, &settings.state_dir);
     host.shutdown();
     if let Some(log) = access_log {
         log.flush();

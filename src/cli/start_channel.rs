@@ -12,6 +12,7 @@ use super::changed_files::FileDigests;
 use super::config::Settings;
 use super::supervisor::Supervisor;
 use crate::admin::{HostChange, HostChanges};
+use crate::agent::OpenAiAgent;
 use crate::channel::ChannelName;
 use crate::{ChannelManager, WasmChannelLoader};
 
@@ -33,6 +34,8 @@ pub struct ChannelStarter {
     pub(super) supervisor: Option<Arc<Supervisor>>,
     /// Where requests are noted, when they are.
     pub(super) access_log: Option<AccessLog>,
+    /// The agent, when it is a language model: its settings may change.
+    pub(super) model: Option<Arc<OpenAiAgent>>,
 }
 
 /// The configuration that a host runs with.
@@ -76,6 +79,7 @@ impl ChannelStarter {
             digests: FileDigests::default(),
             supervisor: None,
             access_log: None,
+            model: None,
         }
     }
 

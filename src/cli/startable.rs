@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use super::args::Common;
 use super::config::Settings;
 use super::output::Failure;
-use super::setup::agent;
+use super::setup::RunningAgent;
 use super::tools::paths as tool_paths;
 use super::{access_log, admin_api, logging, takeover};
 use crate::channel::{ChannelName, LoadError, PlannedChannel};
@@ -26,7 +26,7 @@ pub fn problems(common: &Common, settings: &Settings, engine: &WasmChannelRuntim
         settings.manager().map(drop),
         admin_api::check(settings),
         takeover::check(settings.listen),
-        agent(settings).map(drop),
+        RunningAgent::new(settings).map(drop),
         check_tools(settings, engine),
         named_channels(settings).map(drop),
     ];

@@ -1,23 +1,23 @@
-//! One channel's outbound requests: every step, in its order.
+//! The outbound requests of one channel, tool or agent: every step, in its order.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
-
-use wit_abi::types::HttpResponse;
+use std::time::{Duration, Instant};
 
 use super::allowlist::Allowlist;
-use super::client::{Exchange, RawResponse};
+use super::client::Exchange;
 use super::credentials::Credentials;
 use super::error::OutboundError;
 use super::headers::{self, OutboundHeader};
 use super::leak::{self, BodySearch, SecretMatcher, Use};
 use super::method::Method;
+use super::opened::OpenResponse;
 use super::operator_host::OperatorHost;
 use super::outbound::{OutboundHttp, Upstream};
-use super::request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose, ResponseRoom};
-use super::retry_after;
+use super::request::{
+    OpenLimits, OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose, ResponseRoom,
+};
 use super::settings::{ChannelHttpSettings, HttpCapabilityError};
 use super::target::OutboundTarget;
 use crate::capability::limits::ChannelLimits;
@@ -30,10 +30,12 @@ const LEAK_LINES_PER_MINUTE: u32 = 10;
 /// How often a request that waits for the rate looks whether its turn came or the host shuts down.
 const RATE_CHECK: Duration = Duration::from_millis(50);
 
-/// A channel's right to make requests, compiled from its capability file. Several threads may use it at once.
+/// The right of a channel, a tool or an agent to make requests, compiled from its capability file or from the operator's setting.
+/// Several threads may use it at once.
 pub struct ChannelHttp {
     pub(super) outbound: OutboundHttp,
-    pub(super) channel: String,
+    /// As in log lines: `channel telegram`.
+    pub(super) caller: String,
     pub(super) allowlist: Allowlist,
     pub(super) operator_hosts: Vec<OperatorHost>,
     pub(super) credentials: Credentials,
@@ -103,7 +105,7 @@ const fn share_left(purpose: RequestPurpose) -> u32 {
 }
 
 /// A request that counts as under way until this is dropped.
-struct RunningRequest<'a>(&'a ChannelHttp);
+pub(super) struct RunningRequest<'a>(&'a ChannelHttp);
 
 impl Drop for RunningRequest<'_> {
     fn drop(&mut self) {
@@ -118,7 +120,7 @@ impl ChannelHttp {
     /// [`HttpCapabilityError`] names the place in the capability file.
     pub fn new(outbound: OutboundHttp, settings: ChannelHttpSettings) -> Result<Self, HttpCapabilityError> {
         let ChannelHttpSettings {
-            channel,
+            caller,
             capability,
             limits,
             operator_hosts,
@@ -132,7 +134,7 @@ impl ChannelHttp {
         let lower = |names: Vec<String>| names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
         Ok(Self {
             outbound,
-            channel,
+            caller,
             allowlist: Allowlist::new(&capability.allowlist)?,
             operator_hosts,
             credentials: Credentials::new(
@@ -167,10 +169,23 @@ impl ChannelHttp {
     /// [`OutboundError`]: what was refused, or what failed. A response of any status is a response, not an error.
     pub fn request(
         &self,
-        mut request: OutboundRequest,
+        request: OutboundRequest,
         call: OutboundCall,
         room: ResponseRoom<'_>,
     ) -> Result<OutboundResponse, OutboundError> {
+        self.open(request, call, OpenLimits::default())?.read_whole(room)
+    }
+
+    /// Makes a request whose response is read while it arrives. `limits` are further ones of this request.
+    ///
+    /// # Errors
+    /// As [`ChannelHttp::request`].
+    pub fn open(
+        &self,
+        mut request: OutboundRequest,
+        call: OutboundCall,
+        limits: OpenLimits,
+    ) -> Result<OpenResponse<'_>, OutboundError> {
         let checked = self.check_destination(&request).and_then(|(method, target)| {
             let guest_headers = headers::parse(&request.headers_json)?;
             Ok((method, target, guest_headers))
@@ -181,12 +196,12 @@ impl ChannelHttp {
         self.check_head(&matcher, &request.url, &guest_headers)?;
         request.body = request.body.map(|body| self.redact_body(&matcher, body)).transpose()?;
         headers::drop_host_owned(&mut guest_headers);
-        let _under_way = self.check_limits(&request, target.host(), call)?;
+        let under_way = self.check_limits(&request, target.host(), call)?;
         let deadline = self.deadline(&request, call.deadline);
         let route = self.route(&target, call.purpose, deadline)?;
         let guest_body = request.body.as_deref();
         let injected =
-            self.credentials.inject(&self.channel, &target, &guest_headers, guest_body, &*self.secrets)?;
+            self.credentials.inject(&self.caller, &target, &guest_headers, guest_body, &*self.secrets)?;
         let url = zeroize::Zeroizing::new(route.url(&injected.path_and_query));
         let exchange = Exchange {
             method,
@@ -195,10 +210,11 @@ impl ChannelHttp {
             body: injected.body.as_deref().map(Vec::as_slice).or(guest_body),
             dial: &[],
             deadline,
-            max_body: self.limits.http_response_bytes,
+            connect_timeout: limits.connect_timeout,
+            max_body: limits.max_body.unwrap_or(u64::MAX).min(self.limits.http_response_bytes),
         };
-        let response = self.outbound.exchange(&route, target.host(), call.purpose, exchange, room)?;
-        Ok(for_guest(&matcher, response))
+        let opened = self.outbound.open(&route, target.host(), call.purpose, exchange)?;
+        Ok(OpenResponse::new(opened, matcher, under_way))
     }
 
     /// The secrets that the guest must not have.
@@ -214,7 +230,7 @@ impl ChannelHttp {
         deadline: Instant,
     ) -> Result<Upstream<'_>, OutboundError> {
         let named = self.operator_hosts.iter().find(|host| host.is(target.host(), target.port()));
-        self.outbound.route(&self.channel, target, named, purpose, deadline)
+        self.outbound.route(&self.caller, target, named, purpose, deadline)
     }
 
     /// Step 1: URL, allow-list, method.
@@ -263,8 +279,8 @@ impl ChannelHttp {
         let more = if unlogged == 0 { String::new() } else { format!(" ({unlogged} more were not logged)") };
         log::warn!(
             target: "tinclaw::outbound",
-            "channel {}: a request's {place} contains the value of the secret '{secret}': {action}{more}",
-            self.channel
+            "{}: a request's {place} contains the value of the secret '{secret}': {action}{more}",
+            self.caller
         );
     }
 
@@ -337,6 +353,7 @@ impl ChannelHttp {
                 return Err(OutboundError::Connection {
                     host: host.to_owned(),
                     reason: "the host is shutting down",
+                    is_sent: false,
                 });
             }
             std::thread::sleep(retry_after.min(RATE_CHECK));
@@ -421,42 +438,5 @@ impl ChannelHttp {
 
     fn traffic(&self) -> MutexGuard<'_, Traffic> {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Step 7: the response as the guest gets it, without secrets.
-fn for_guest(matcher: &SecretMatcher, response: RawResponse) -> OutboundResponse {
-    let RawResponse { status, headers, body } = response;
-    let (body, redacted) = matcher.redact_received(body);
-    let mut shown: Vec<(String, String)> = Vec::with_capacity(headers.len());
-    for (name, value) in &headers {
-        // The length that the server gave is that of the body with the secret in it.
-        let value = if redacted && name == "content-length" {
-            body.len().to_string()
-        } else {
-            matcher.redact_header(value).0
-        };
-        shown.push((matcher.redact_header_name(name), value));
-    }
-    redact_split_values(matcher, &mut shown);
-    let header =
-        |wanted: &str| shown.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
-    let (asked, date) = (header("retry-after"), header("date"));
-    let retry_after = retry_after::of_response(status, asked, date, &body, SystemTime::now());
-    let headers_json = headers::to_json(shown.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    OutboundResponse { response: HttpResponse { status, headers_json, body }, retry_after }
-}
-
-/// Replaces the values of headers of one name that show a secret together. A guest gets them joined, and undoes that.
-fn redact_split_values(matcher: &SecretMatcher, headers: &mut [(String, String)]) {
-    let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (place, (name, _)) in headers.iter().enumerate() {
-        by_name.entry(name.to_ascii_lowercase()).or_default().push(place);
-    }
-    for places in by_name.into_values() {
-        let values: Vec<&str> = places.iter().map(|place| headers[*place].1.trim()).collect();
-        if matcher.is_split_over(&values) {
-            places.into_iter().for_each(|place| leak::REDACTED.clone_into(&mut headers[place].1));
-        }
     }
 }

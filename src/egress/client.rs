@@ -1,10 +1,10 @@
-//! The one file that knows `ureq`'s transport, besides `agent/connection.rs`; its interface may change with any of its minor versions.
+//! The one file that knows `ureq`'s transport; its interface may change with any of its minor versions.
 //!
 //! `ureq` speaks HTTP/1.1 and TLS and keeps connections. Resolving and connecting are ours: the addresses were found and
 //! checked before, are handed over for the one call that follows on the same thread, and only they are connected to. Each
 //! read and write gets what is left of the call's time, not that time anew.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,7 +19,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
     RustlsConnector, ShutdownHandle, Transport,
 };
-use ureq::{Agent, Error, Proxy};
+use ureq::{Agent, BodyReader, Error, Proxy};
 use zeroize::Zeroizing;
 
 use super::method::Method;
@@ -63,6 +63,8 @@ pub(super) struct Exchange<'a> {
     /// Where to connect to: the server's addresses, or the proxy's.
     pub(super) dial: &'a [SocketAddr],
     pub(super) deadline: Instant,
+    /// How long a connection may take to be made, when that is less than the whole time.
+    pub(super) connect_timeout: Option<Duration>,
     /// The longest response body, in bytes.
     pub(super) max_body: u64,
 }
@@ -74,9 +76,23 @@ pub(super) struct RawResponse {
     pub(super) body: Vec<u8>,
 }
 
+/// A response whose body is still to be read.
+pub(super) struct RawStream {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    body: BodyReader<'static>,
+    deadline: Instant,
+    /// How much more of the body may come, in bytes.
+    room: u64,
+}
+
 /// Why nothing came back.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ClientError {
+    /// There was no connection, so nothing was sent.
+    NoConnection(&'static str),
+    /// There was none in time.
+    ConnectTimeout,
     Timeout,
     HeadTooLarge,
     BodyTooLarge,
@@ -103,23 +119,28 @@ impl OutboundClient {
         Ok(Self { agent: Agent::with_parts(config, connector, FixedAddresses) })
     }
 
-    /// Makes the request, without following redirects, and reads the whole response within its bounds. `room` is asked before
-    /// memory for the body is taken.
-    pub(super) fn exchange(
-        &self,
-        exchange: &Exchange<'_>,
-        room: ResponseRoom<'_>,
-    ) -> Result<RawResponse, ClientError> {
+    /// Makes the request, without following redirects, and reads the head of the response.
+    pub(super) fn open(&self, exchange: &Exchange<'_>) -> Result<RawStream, ClientError> {
         let _handed_over = dial_only(exchange.dial);
-        let response = self.send(exchange).map_err(client_error)?;
+        let response =
+            self.send(exchange).map_err(|error| match (failed_to_connect(), client_error(error)) {
+                (true, ClientError::Timeout) => ClientError::ConnectTimeout,
+                (true, ClientError::Failed(reason)) => ClientError::NoConnection(reason),
+                (_, error) => error,
+            })?;
         let (parts, body) = response.into_parts();
         let headers = parts
             .headers
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
             .collect();
-        let body = read_body(body.into_reader(), exchange.max_body, exchange.deadline, room)?;
-        Ok(RawResponse { status: parts.status.as_u16(), headers, body })
+        Ok(RawStream {
+            status: parts.status.as_u16(),
+            headers,
+            body: body.into_reader(),
+            deadline: exchange.deadline,
+            room: exchange.max_body,
+        })
     }
 
     fn send(&self, exchange: &Exchange<'_>) -> Result<http::Response<ureq::Body>, Error> {
@@ -129,7 +150,8 @@ impl OutboundClient {
             request = request.header(name.as_str(), value.as_str());
         }
         let request = request.body(exchange.body.unwrap_or_default())?;
-        let request = self.agent.configure_request(request).timeout_global(Some(time)).build();
+        let request = self.agent.configure_request(request).timeout_global(Some(time));
+        let request = request.timeout_connect(exchange.connect_timeout).build();
         // To methods that have a body, an empty one is one.
         let has_body = matches!(exchange.method, Method::Post | Method::Put | Method::Patch);
         if has_body || !request.body().is_empty() {
@@ -158,7 +180,7 @@ fn config(
         .max_redirects(0)
         .max_redirects_will_error(false)
         .user_agent(USER_AGENT)
-        .accept_encoding("")
+        .accept_encoding("identity")
         .max_response_header_size(MAX_RESPONSE_HEAD_BYTES)
         .input_buffer_size(INPUT_BUFFER_BYTES)
         .output_buffer_size(OUTPUT_BUFFER_BYTES)
@@ -179,37 +201,38 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, OutboundSetting
     if certificates.is_empty() { Err(wrong()) } else { Ok(certificates) }
 }
 
-/// Reads up to the limit and not one byte more than is needed to know that it is passed, and asks for room before it takes it.
-fn read_body(
-    mut reader: impl Read,
-    limit: u64,
-    deadline: Instant,
-    room_for: ResponseRoom<'_>,
-) -> Result<Vec<u8>, ClientError> {
-    let mut body = Vec::new();
-    let mut chunk = vec![0; BODY_CHUNK_BYTES];
-    loop {
-        let room = limit - body.len() as u64;
+impl RawStream {
+    /// Reads some of the body, up to its limit and not one byte more than is needed to know that it is passed; 0 at its end.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ClientError> {
         // One byte past the limit tells a body of exactly the limit from a longer one.
-        let want = usize::try_from(room).unwrap_or(usize::MAX).saturating_add(1).min(chunk.len());
-        if Instant::now() >= deadline {
+        let want = usize::try_from(self.room).unwrap_or(usize::MAX).saturating_add(1).min(buffer.len());
+        if Instant::now() >= self.deadline {
             return Err(ClientError::Timeout);
         }
-        let got = reader.read(&mut chunk[..want]).map_err(|error| client_error(error.into()))?;
-        if got == 0 {
-            return Ok(body);
-        }
-        if got as u64 > room {
-            return Err(ClientError::BodyTooLarge);
-        }
-        let more = growth(body.len(), body.capacity(), got, limit);
-        if more > 0 {
-            if !room_for(more as u64) {
-                return Err(ClientError::NoRoom);
+        let got = self.body.read(&mut buffer[..want]).map_err(|error| client_error(error.into()))?;
+        self.room = self.room.checked_sub(got as u64).ok_or(ClientError::BodyTooLarge)?;
+        Ok(got)
+    }
+
+    /// Reads the whole body. `room_for` is asked before memory for it is taken.
+    pub(super) fn read_whole(&mut self, room_for: ResponseRoom<'_>) -> Result<Vec<u8>, ClientError> {
+        let limit = self.room;
+        let mut body = Vec::new();
+        let mut chunk = vec![0; BODY_CHUNK_BYTES];
+        loop {
+            let got = self.read(&mut chunk)?;
+            if got == 0 {
+                return Ok(body);
             }
-            body.reserve_exact(body.capacity() - body.len() + more);
+            let more = growth(body.len(), body.capacity(), got, limit);
+            if more > 0 {
+                if !room_for(more as u64) {
+                    return Err(ClientError::NoRoom);
+                }
+                body.reserve_exact(body.capacity() - body.len() + more);
+            }
+            body.extend_from_slice(&chunk[..got]);
         }
-        body.extend_from_slice(&chunk[..got]);
     }
 }
 
@@ -256,6 +279,17 @@ thread_local! {
     /// The addresses that the call which is now made on this thread may connect to. `ureq` asks its resolver in the
     /// middle of a call and gives it nothing that could carry them; it does so on the calling thread.
     static DIAL: RefCell<Vec<SocketAddr>> = const { RefCell::new(Vec::new()) };
+    /// Whether the call which is now made on this thread failed before it had a connection, hence before anything was sent.
+    static FAILED_TO_CONNECT: Cell<bool> = const { Cell::new(false) };
+}
+
+fn failed_to_connect() -> bool {
+    FAILED_TO_CONNECT.get()
+}
+
+fn note_connect_error(error: Error) -> Error {
+    FAILED_TO_CONNECT.set(true);
+    error
 }
 
 /// Takes the addresses away again when a call is over.
@@ -266,6 +300,7 @@ fn dial_only(addresses: &[SocketAddr]) -> DialGuard {
         dial.clear();
         dial.extend_from_slice(addresses);
     });
+    FAILED_TO_CONNECT.set(false);
     DialGuard
 }
 
@@ -307,7 +342,7 @@ impl<In: Transport> Connector<In> for Dialer {
         if let Some(tunnel) = chained {
             return Ok(Some(Either::A(tunnel)));
         }
-        let stream = Arc::new(dial(&details.addrs, remaining(details.timeout))?);
+        let stream = Arc::new(dial(&details.addrs, remaining(details.timeout)).map_err(note_connect_error)?);
         stream.set_nodelay(true)?;
         let handle: Weak<dyn ShutdownHandle> = Arc::downgrade(&stream) as Weak<dyn ShutdownHandle>;
         (details.register_shutdown)(handle)?;
@@ -452,7 +487,7 @@ impl<In: Transport> Connector<In> for Tls {
             run_connector: Arc::clone(&details.run_connector),
             register_shutdown: Arc::clone(&details.register_shutdown),
         };
-        self.0.connect(&shared, chained)
+        self.0.connect(&shared, chained).map_err(note_connect_error)
     }
 }
 

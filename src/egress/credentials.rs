@@ -117,7 +117,7 @@ impl Credentials {
     /// A secret that is missing, that is not for this host and path, or whose value does not fit where it would stand.
     pub(super) fn inject(
         &self,
-        channel: &str,
+        caller: &str,
         target: &OutboundTarget,
         guest_headers: &[OutboundHeader],
         guest_body: Option<&[u8]>,
@@ -140,7 +140,7 @@ impl Credentials {
                     }
                     _ => place(entry, &value, &mut query, &mut headers)?,
                 },
-                (None, true) => entry.log_missing(channel),
+                (None, true) => entry.log_missing(caller),
                 (None, false) => return Err(missing(store, &entry.secret)),
             }
         }
@@ -351,11 +351,11 @@ fn lookup<'v>(values: &'v [CredentialValue], placeholder: &str) -> Option<&'v Cr
 }
 
 impl BoundCredential {
-    fn log_missing(&self, channel: &str) {
+    fn log_missing(&self, caller: &str) {
         if !self.missing_logged.swap(true, Ordering::Relaxed) {
             log::info!(
                 target: "tinclaw::outbound",
-                "channel {channel}: the secret '{}' is not stored; requests go out without it, with the guest's own header",
+                "{caller}: the secret '{}' is not stored; requests go out without it, with the guest's own header",
                 self.secret
             );
         }

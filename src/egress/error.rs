@@ -17,16 +17,16 @@ use crate::secrets::SecretError;
 #[non_exhaustive]
 pub enum OutboundError {
     /// The URL is not one that the host would request.
-    #[error("URL refused: {0}; report it to the channel's author")]
+    #[error("URL refused: {0}; report it to its author")]
     Url(&'static str),
     /// The method is not one that the host speaks.
     #[error("method refused: use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")]
     Method,
     /// No entry of the allow-list names this place.
-    #[error("not on the allow-list: {0}; see http.allowlist in the channel's capability file")]
+    #[error("not on the allow-list: {0}; see http.allowlist in its capability file")]
     NotAllowed(String),
     /// The headers are not acceptable.
-    #[error("headers refused: {0}; report it to the channel's author")]
+    #[error("headers refused: {0}; report it to its author")]
     Headers(String),
     /// The guest wrote the value of a secret.
     #[error(
@@ -59,7 +59,7 @@ pub enum OutboundError {
         retry_after: Duration,
     },
     /// Too many requests of the channel are in flight.
-    #[error("{limit} requests of this channel are in flight already; raise http.max_concurrent_requests")]
+    #[error("{limit} of its requests are in flight already; raise http.max_concurrent_requests")]
     TooManyAtOnce {
         /// The limit.
         limit: u32,
@@ -90,7 +90,7 @@ pub enum OutboundError {
     },
     /// A placeholder names a credential that is not for this host and path.
     #[error(
-        "the secret '{secret}' is not declared for {host} and this path; see http.credentials in the channel's capability file"
+        "the secret '{secret}' is not declared for {host} and this path; see http.credentials in its capability file"
     )]
     CredentialNotForHost {
         /// The secret's name.
@@ -119,10 +119,16 @@ pub enum OutboundError {
         host: String,
         /// The time that it had.
         after: Duration,
+        /// Whether any of it may have reached the server.
+        #[cfg_attr(
+            not(any(feature = "agent-http", feature = "agent-openai")),
+            allow(dead_code, reason = "an agent's message is only charged with what was sent")
+        )]
+        is_sent: bool,
     },
     /// A server responded to the handshake of a websocket with another status than 101.
     #[error(
-        "{host} responded to the websocket's handshake with status {status}; check the channel's credentials and address"
+        "{host} responded to the websocket's handshake with status {status}; check its credentials and address"
     )]
     Handshake {
         /// The server's host.
@@ -139,6 +145,12 @@ pub enum OutboundError {
         host: String,
         /// What went wrong, in the host's words.
         reason: &'static str,
+        /// Whether any of it may have reached the server.
+        #[cfg_attr(
+            not(any(feature = "agent-http", feature = "agent-openai")),
+            allow(dead_code, reason = "an agent's message is only charged with what was sent")
+        )]
+        is_sent: bool,
     },
     /// The head of the response is too large.
     #[error(

@@ -37,6 +37,12 @@ const HOST_OWNED: &[&str] = &[
     "upgrade",
 ];
 
+/// Whether the host sets this header itself, and drops what others say about it.
+#[cfg(feature = "agent-http")]
+pub fn is_host_owned(name: &str) -> bool {
+    HOST_OWNED.iter().any(|owned| owned.eq_ignore_ascii_case(name))
+}
+
 /// One header, its name in lower case.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct OutboundHeader {

@@ -1,4 +1,5 @@
-//! Outbound HTTP: what a guest may ask for through `http-request`, and how the host does it.
+//! Outbound HTTP: what a guest may ask for through `http-request`, and how the host does it. Agents that are servers are asked in the
+//! same way: the operator's setting is then the allow-list.
 //!
 //! Every request passes the same steps in the same order:
 //!
@@ -33,6 +34,7 @@ mod headers;
 mod host_pattern;
 mod leak;
 mod method;
+mod opened;
 mod operator_host;
 mod outbound;
 mod placeholders;
@@ -58,9 +60,19 @@ pub(crate) use client::MAX_RESPONSE_HEAD_BYTES;
 pub(crate) use error::OutboundError;
 #[cfg(feature = "cli")]
 pub(crate) use explain::ExplainedStep;
+#[cfg(feature = "agent-http")]
+pub(crate) use headers::is_host_owned;
+#[cfg(any(feature = "agent-http", feature = "agent-openai"))]
+pub(crate) use opened::OpenResponse;
+#[cfg(feature = "agent-openai")]
+pub(crate) use opened::Redaction;
+#[cfg(any(feature = "agent-http", feature = "agent-openai"))]
+pub(crate) use operator_host::OperatorHost;
 pub(crate) use outbound::OutboundHttp;
 #[cfg(feature = "cli")]
 pub(crate) use reach::Reached;
+#[cfg(any(feature = "agent-http", feature = "agent-openai"))]
+pub(crate) use request::OpenLimits;
 pub(crate) use request::{OutboundCall, OutboundRequest, OutboundResponse, RequestPurpose, ResponseRoom};
 pub use resolver::NameResolver;
 pub(crate) use settings::ChannelHttpSettings;

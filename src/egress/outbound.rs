@@ -1,4 +1,4 @@
-//! What all channels of a host share: connections, the operator's settings, the resolver.
+//! What all outbound requests of a host share: connections, the operator's settings, the resolver.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,14 +13,13 @@ use rustls::ClientConfig;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-use super::client::{
-    ClientError, Exchange, MAX_ADDRESSES, MAX_RESPONSE_HEAD_BYTES, OutboundClient, RawResponse,
-};
+use super::client::{Exchange, MAX_ADDRESSES, OutboundClient};
 use super::error::OutboundError;
 use super::host_pattern::HostPattern;
+use super::opened::UpstreamResponse;
 use super::operator_host::OperatorHost;
 use super::private_hosts::{self, PrivateHosts};
-use super::request::{RequestPurpose, ResponseRoom};
+use super::request::RequestPurpose;
 use super::resolver::{LOOKUP_TIMEOUT, NameResolver, SystemResolver};
 use super::settings::{OutboundHttpSettings, OutboundSettingsError};
 use super::target::OutboundTarget;
@@ -227,7 +226,7 @@ impl OutboundHttp {
     /// is one: its address may be any, and one on the network here is not asked for at a proxy.
     pub(super) fn route(
         &self,
-        channel: &str,
+        caller: &str,
         target: &OutboundTarget,
         named: Option<&OperatorHost>,
         purpose: RequestPurpose,
@@ -238,7 +237,7 @@ impl OutboundHttp {
         if let Some(Rewrite { base, .. }) = rewrite {
             return Ok(Upstream {
                 base: UpstreamBase::Rewritten(&base.url),
-                dial: self.addresses_of(channel, base, purpose, deadline)?,
+                dial: self.addresses_of(caller, base, purpose, deadline)?,
             });
         }
         let is_direct = named.is_some_and(|named| !named.is_encrypted() || named.literal().is_some());
@@ -246,10 +245,10 @@ impl OutboundHttp {
             if let Some(address) = target.literal().filter(|_| named.is_none()) {
                 private_hosts::permitted(target.host(), &[address], &self.0.private)?;
             }
-            let dial = self.addresses_of(channel, &proxy.base, purpose, deadline)?;
+            let dial = self.addresses_of(caller, &proxy.base, purpose, deadline)?;
             return Ok(Upstream { base: UpstreamBase::Proxied(target.origin(), proxy), dial });
         }
-        let resolved = self.resolve(channel, target.host(), target.literal(), purpose, deadline)?;
+        let resolved = self.resolve(caller, target.host(), target.literal(), purpose, deadline)?;
         let permitted = match named {
             Some(_) => resolved,
             None => private_hosts::permitted(target.host(), &resolved, &self.0.private)?,
@@ -274,18 +273,18 @@ impl OutboundHttp {
 
     fn addresses_of(
         &self,
-        channel: &str,
+        caller: &str,
         base: &Base,
         purpose: RequestPurpose,
         deadline: Instant,
     ) -> Result<Vec<SocketAddr>, OutboundError> {
-        let resolved = self.resolve(channel, &base.host, base.literal, purpose, deadline)?;
+        let resolved = self.resolve(caller, &base.host, base.literal, purpose, deadline)?;
         Ok(resolved.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, base.port)).collect())
     }
 
     fn resolve(
         &self,
-        channel: &str,
+        caller: &str,
         host: &str,
         literal: Option<IpAddr>,
         purpose: RequestPurpose,
@@ -295,9 +294,9 @@ impl OutboundHttp {
             return Ok(vec![address]);
         }
         let begun = Instant::now();
-        self.look_up(channel, host, purpose, deadline).map_err(|error| match error.kind() {
+        self.look_up(caller, host, purpose, deadline).map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => {
-                OutboundError::Timeout { host: host.to_owned(), after: begun.elapsed() }
+                OutboundError::Timeout { host: host.to_owned(), after: begun.elapsed(), is_sent: false }
             }
             _ => OutboundError::Resolve { host: host.to_owned(), reason: error.to_string() },
         })
@@ -307,13 +306,13 @@ impl OutboundHttp {
     /// again finds it where it was.
     fn look_up(
         &self,
-        channel: &str,
+        caller: &str,
         host: &str,
         purpose: RequestPurpose,
         deadline: Instant,
     ) -> io::Result<Vec<IpAddr>> {
         if !matches!(purpose, RequestPurpose::Poll | RequestPurpose::Webhook) {
-            return self.0.resolver.resolve(channel, host, deadline);
+            return self.0.resolver.resolve(caller, host, deadline);
         }
         let last = deadline.min(deadline_after(Instant::now(), LOOKUP_TIMEOUT));
         loop {
@@ -321,40 +320,26 @@ impl OutboundHttp {
                 return Err(io::Error::other("the host is shutting down"));
             }
             let until = last.min(deadline_after(Instant::now(), LOOKUP_CHECK));
-            match self.0.resolver.resolve(channel, host, until) {
+            match self.0.resolver.resolve(caller, host, until) {
                 Err(_) if until < last && Instant::now() >= until => {}
                 outcome => return outcome,
             }
         }
     }
 
-    /// Sends a request on its route. `host` is what the guest called the server, for errors.
-    pub(super) fn exchange(
+    /// Sends a request on its route and reads the head of the response. `host` is what the caller called the server, for errors.
+    pub(super) fn open(
         &self,
         route: &Upstream<'_>,
         host: &str,
         purpose: RequestPurpose,
         exchange: Exchange<'_>,
-        room: ResponseRoom<'_>,
-    ) -> Result<RawResponse, OutboundError> {
+    ) -> Result<UpstreamResponse, OutboundError> {
         let client = match &route.base {
             UpstreamBase::Proxied(_, proxy) => proxy.clients.of(purpose),
             UpstreamBase::Direct(_) | UpstreamBase::Rewritten(_) => self.0.direct.of(purpose),
         };
-        let limit = exchange.max_body;
-        let begun = Instant::now();
-        client.exchange(&Exchange { dial: &route.dial, ..exchange }, room).map_err(|error| {
-            let host = host.to_owned();
-            match error {
-                ClientError::Timeout => OutboundError::Timeout { host, after: begun.elapsed() },
-                ClientError::HeadTooLarge => {
-                    OutboundError::ResponseHeadTooLarge { host, limit: MAX_RESPONSE_HEAD_BYTES }
-                }
-                ClientError::BodyTooLarge => OutboundError::ResponseTooLarge { host, limit },
-                ClientError::NoRoom => OutboundError::NoRoomForResponse { host },
-                ClientError::Failed(reason) => OutboundError::Connection { host, reason },
-            }
-        })
+        UpstreamResponse::open(client, host, &Exchange { dial: &route.dial, ..exchange })
     }
 }
 

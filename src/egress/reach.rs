@@ -54,9 +54,11 @@ impl OutboundHttp {
             body: None,
             dial: &[],
             deadline,
+            connect_timeout: None,
             max_body: MAX_BODY_BYTES,
         };
-        let found = self.exchange(&route, target.host(), RequestPurpose::Other, exchange, &mut |_| true);
+        let opened = self.open(&route, target.host(), RequestPurpose::Other, exchange);
+        let found = opened.and_then(|opened| opened.read_whole(&mut |_| true));
         // A page that is too long is a response all the same.
         let (status, headers, body) = match found {
             Ok(response) => (response.status, response.headers, response.body),

@@ -54,6 +54,15 @@ pub struct OutboundCall {
     pub purpose: RequestPurpose,
 }
 
+/// Limits of one request beyond those of whoever makes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenLimits {
+    /// How long a connection may take to be made. Absent: as long as the request.
+    pub connect_timeout: Option<Duration>,
+    /// The longest response body, in bytes.
+    pub max_body: Option<u64>,
+}
+
 /// Counts bytes of a response before they are read: false when the host has no room for them.
 pub type ResponseRoom<'a> = &'a mut dyn FnMut(u64) -> bool;
 

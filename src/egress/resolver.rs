@@ -23,7 +23,7 @@ const THREAD_IDLE: Duration = Duration::from_secs(10);
 
 /// Finds the addresses of a host. Exchangeable, so that tests can be DNS servers that lie.
 pub trait NameResolver: Send + Sync {
-    /// All addresses of the host, in the order in which to try them. `client` is the channel that asks.
+    /// All addresses of the host, in the order in which to try them. `client` is who asks, as `channel telegram`.
     ///
     /// # Errors
     /// When there are none, or not in time.

@@ -69,10 +69,10 @@ impl OutboundHttpSettings {
     ];
 }
 
-/// What one channel's requests are made with.
+/// What the requests of one channel, tool or agent are made with.
 pub struct ChannelHttpSettings {
-    /// The channel's name, for log lines.
-    pub channel: String,
+    /// Who makes the requests, as in log lines: `channel telegram`.
+    pub caller: String,
     /// `capabilities.http` of its file.
     pub capability: HttpCapability,
     /// What the channel may take, of which the requests' part is used here.

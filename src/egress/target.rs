@@ -57,7 +57,7 @@ impl OutboundTarget {
     fn unless_plain(self, operator_hosts: &[OperatorHost]) -> Result<Self, OutboundError> {
         let is_it = |host: &OperatorHost| host.is(&self.host, self.port) && !host.is_encrypted();
         if operator_hosts.iter().any(is_it) {
-            return Err(OutboundError::Url("its server is named with http:// in the channel's settings"));
+            return Err(OutboundError::Url("its server is named with http:// in the settings"));
         }
         Ok(self)
     }

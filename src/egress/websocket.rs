@@ -69,7 +69,7 @@ impl ChannelHttp {
         if !may_be_plain && !route.is_rewritten() {
             return Err(OutboundError::Url("only wss:// is allowed, but for hosts that the operator names"));
         }
-        let injected = self.credentials.inject(&self.channel, &target, &[], None, &*self.secrets)?;
+        let injected = self.credentials.inject(&self.caller, &target, &[], None, &*self.secrets)?;
         let endpoint = self.outbound.endpoint(&route, &injected.path_and_query);
         let failed = |reason| failure(target.host(), reason);
         let stream =
@@ -139,7 +139,7 @@ fn text(bytes: Vec<u8>) -> String {
 }
 
 fn failure(host: &str, reason: &'static str) -> OutboundError {
-    OutboundError::Connection { host: host.to_owned(), reason }
+    OutboundError::Connection { host: host.to_owned(), reason, is_sent: true }
 }
 
 fn connect(endpoint: &Endpoint, tls: &Arc<ClientConfig>, deadline: Instant) -> io::Result<LinkStream> {

@@ -212,7 +212,7 @@ impl Assembly {
         let required = file.setup.iter().flat_map(|setup| &setup.required_secrets);
         let required = required.filter(|secret| !secret.optional);
         let settings = ChannelHttpSettings {
-            channel: name.to_string(),
+            caller: format!("channel {name}"),
             capability: hosts.http.clone(),
             operator_hosts: hosts.named.clone(),
             limits,

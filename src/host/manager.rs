@@ -382,6 +382,11 @@ impl ChannelManager {
     }
 
     /// By what a request to the public address is recognised that reaches this host.
+    #[cfg(any(feature = "agent-http", feature = "agent-openai"))]
+    pub(crate) fn outbound(&self) -> &OutboundHttp {
+        &self.outbound
+    }
+
     pub(crate) fn public_probe(&self) -> &PublicProbe {
         &self.public_probe
     }

@@ -53,6 +53,9 @@ pub enum ValueError {
     /// The name of a header has characters that HTTP does not allow in one.
     #[error("{0:?} is not a header name; use letters, digits and -")]
     HeaderName(String),
+    /// The header belongs to the connection or to the framing of a request.
+    #[error("the header {0:?} is the host's to set; leave it out")]
+    HostHeader(String),
     /// The value of a header has line ends or other characters that HTTP does not allow in one.
     #[error("{0:?} is not a header value; use printable ASCII on one line")]
     HeaderValue(String),

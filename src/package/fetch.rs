@@ -73,7 +73,7 @@ impl Fetcher {
             ..ChannelLimits::default()
         };
         let settings = ChannelHttpSettings {
-            channel: FETCHER.to_owned(),
+            caller: FETCHER.to_owned(),
             capability: HttpCapability { allowlist: vec![entry], ..HttpCapability::default() },
             limits,
             operator_hosts: Vec::new(),

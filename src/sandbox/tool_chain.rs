@@ -36,8 +36,8 @@ const UNSUPPORTED: &[(WasmFeatures, &str, &str)] = &[
     (
         WasmFeatures::CM_ASYNC.union(WasmFeatures::CM_ASYNC_STACKFUL).union(WasmFeatures::CM_ASYNC_BUILTINS),
         "asynchronous component functions",
-        "generate its bindings without `async` (an option of wit-bindgen, componentize-js and componentize-py): a \
-         channel's functions are synchronous",
+        "generate its bindings without `async` (an option of wit-bindgen, componentize-js and componentize-py): the \
+         functions of guests are synchronous",
     ),
 ];
 

@@ -259,7 +259,7 @@ impl WasmToolRuntime {
         let required = capabilities.setup.iter().flat_map(|setup| &setup.required_secrets);
         let required = required.filter(|secret| !secret.optional);
         let settings = ChannelHttpSettings {
-            channel: name.to_string(),
+            caller: format!("tool {name}"),
             capability: hosts.http,
             limits,
             allowed_secrets: allowed_secrets.clone(),

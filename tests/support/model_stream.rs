@@ -78,7 +78,8 @@ fn serve(mut stream: TcpStream, next: &Receiver<Step>) {
     }
 }
 
-fn read_request(stream: &mut TcpStream) {
+/// Reads a request to its end.
+pub fn read_request(stream: &mut TcpStream) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tinclaw::secrets::MemorySecrets;
 
-use crate::support::{add, call, one, registry, task, with_config};
+use crate::support::{add, call, hostile_bytes, one, registry, task, with_config};
 
 fn invoke(alias: &str, params: &Value, times: u64) -> Value {
     json!({"do": "invoke", "text": alias, "params": params, "n": times})
@@ -83,6 +83,24 @@ fn the_callee_runs_on_the_fuel_of_its_caller() {
     add(&tools, "small", &json!({"tool": {"call_fuel": 1_000_000}}));
     let error = tools.call("small", &spend(1_000_000_000).to_string()).unwrap_err().to_string();
     assert!(error.contains("fuel of 1000000 units"), "{error}");
+}
+
+#[test]
+fn the_callee_runs_on_the_time_of_its_caller() {
+    let tools = registry();
+    let most_fuel = 10_000_000_000u64;
+    let mut rights = aliases(&json!({"other": "other"}));
+    rights["tool"] = json!({"call_timeout_secs": 1, "call_fuel": most_fuel});
+    add(&tools, "tool", &rights);
+    let patient = json!({"tool": {"call_timeout_secs": 300, "call_fuel": most_fuel}}).to_string();
+    let looping = tools.runtime().prepare("other", &hostile_bytes("loop_execute"), Some(patient.as_bytes()));
+    tools.add(looping.unwrap()).unwrap();
+    let params = invoke("other", &json!({}), 1).to_string();
+    let report = tools.call_with("tool", tinclaw::ToolCall { params, context: None });
+    let error = report.result.unwrap_err().to_string();
+    // On a very quick machine the fuel may end first.
+    assert!(error.contains("call_timeout_secs") || error.contains("fuel"), "{error}");
+    assert!(report.elapsed < std::time::Duration::from_secs(300), "that is the callee's own time");
 }
 
 #[test]

@@ -1,24 +1,22 @@
 //! HTTP to the server of a model.
 
-use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
-use ureq::Body;
-use ureq::http::{HeaderValue, Response};
 
-use super::super::basic_auth::BasicAuth;
-use super::super::connection::{self, redirect_to};
-use super::super::quote::{quote, redacted};
+use super::super::quote::quote;
+use super::super::server::{AgentServer, ServerCredential, ServerError, ServerRequest, redirect_to};
 use super::draft::{ChatCompletion, Draft, DraftError, MAX_RESPONSE_BYTES};
 use super::server_error::{ServerErrorKind, classify, error_text, status_within};
 use super::settings::OpenAiSettings;
 use super::sse::{EventReader, LineTooLong};
 use super::stop::Stop;
 use super::wait::asked_wait;
+use crate::capability::http::CredentialLocation;
+use crate::egress::{OpenResponse, OutboundError, OutboundHttp, Redaction};
 use crate::model::deadline::deadline_after;
-use crate::secrets::{Secret, SecretStore};
+use crate::secrets::SecretStore;
 
 /// How long the list of models may take.
 const MODELS_TIMEOUT: Duration = Duration::from_secs(20);
@@ -32,12 +30,7 @@ pub(super) type OnText<'a> = &'a mut dyn FnMut(&dyn Fn() -> String);
 
 /// Asks the server.
 pub(super) struct ModelClient {
-    url: String,
-    /// The user and password of the URL.
-    basic: Option<BasicAuth>,
-    api_key: Option<String>,
-    secrets: Arc<dyn SecretStore>,
-    http: ureq::Agent,
+    server: AgentServer,
 }
 
 /// Why the model did not reply. `error` is for the operator, without secrets.
@@ -64,20 +57,36 @@ pub(super) enum AskErrorKind {
 }
 
 impl AskError {
-    pub(super) fn new(kind: AskErrorKind, error: impl Into<String>) -> Self {
-        Self { kind, error: error.into() }
+    /// Whether the server responded, and it is the list of its models that it does not have.
+    #[cfg(feature = "cli")]
+    pub(crate) fn lists_no_models(&self) -> bool {
+        matches!(self.kind, AskErrorKind::Refused(ServerErrorKind::Invalid, _))
     }
 
-    fn unavailable(error: impl Into<String>) -> Self {
-        Self::new(AskErrorKind::Refused(ServerErrorKind::Unavailable, None), error)
+    pub(super) fn new(kind: AskErrorKind, error: impl Into<String>) -> Self {
+        Self { kind, error: error.into() }
     }
 }
 
 impl ModelClient {
     pub fn new(settings: &OpenAiSettings, secrets: Arc<dyn SecretStore>) -> Self {
-        let http = connection::client(None);
-        let (url, basic) = BasicAuth::taken_from(&settings.url);
-        Self { url, basic, api_key: settings.api_key.clone(), secrets, http }
+        let credential = settings.api_key.clone();
+        let credential =
+            credential.map(|secret| ServerCredential { secret, location: CredentialLocation::Bearer {} });
+        Self { server: AgentServer::new(&settings.url, &[], credential, secrets) }
+    }
+
+    /// Gives the client the host's outbound HTTP, without which it asks nothing.
+    pub fn connect(&self, outbound: &OutboundHttp) {
+        self.server.connect(outbound);
+    }
+
+    /// Whether the key is there.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn check_key(&self) -> Result<(), String> {
+        self.server.check_secret()
     }
 
     /// Asks for the next message of a conversation. `on_text` gets what has arrived of it, again and again.
@@ -88,113 +97,96 @@ impl ModelClient {
         stop: &Stop,
         on_text: OnText<'_>,
     ) -> Result<ChatCompletion, AskError> {
-        let secret = self.secret()?;
-        let secrets = self.redacted_values(secret.as_ref());
-        let time = deadline.saturating_duration_since(Instant::now());
-        let request = self.http.post(format!("{}/chat/completions", self.url));
-        let mut request = request.config().timeout_global(Some(time)).build();
-        // Without this a server may compress what it likes.
-        request = request.header("content-type", "application/json").header("accept-encoding", "identity");
-        if let Some(value) = self.authorization(secret.as_ref())? {
-            request = request.header("authorization", value);
-        }
-        let sent = request.send(body.to_string());
-        let response = sent.map_err(|error| ask_error(&error, deadline))?;
-        if !response.status().is_success() {
-            return Err(refused(response, &secrets));
+        let asked = self.ask_now(body, deadline, stop, on_text);
+        // The host ends the requests that are under way when it stops.
+        asked.map_err(|error| if stop.is_set() { stopped() } else { error })
+    }
+
+    fn ask_now(
+        &self,
+        body: &Value,
+        deadline: Instant,
+        stop: &Stop,
+        on_text: OnText<'_>,
+    ) -> Result<ChatCompletion, AskError> {
+        let response = self.server.ask(ServerRequest {
+            method: "POST",
+            path: "/chat/completions",
+            body: Some(body.to_string().into_bytes()),
+            max_response_bytes: MAX_BODY_BYTES,
+            deadline,
+        })?;
+        if !(200..300).contains(&response.status()) {
+            return Err(refused(response));
         }
         if let Some(encoding) = encoding_of(&response) {
             let error = format!("the response is compressed ({encoding}), which was not asked for");
             return Err(AskError::new(AskErrorKind::NotUnderstood, error));
         }
+        let redaction = response.redaction();
         let completion = if is_event_stream(&response) {
-            let mut show = |draft: &Draft| on_text(&|| redacted(&draft.text_so_far(), &secrets).into_owned());
-            read_stream(response, deadline, stop, &mut show)
+            let mut show = |draft: &Draft| on_text(&|| redaction.redacted(&draft.text_so_far()));
+            read_stream(response, stop, &mut show)
         } else {
-            read_whole(response, deadline)
+            read_whole(response)
         };
         // A server may repeat the key.
         match completion {
-            Ok(completion) => Ok(without_secrets(completion, &secrets)),
-            Err(error) => Err(AskError { error: quote(&error.error, &secrets), ..error }),
+            Ok(completion) => Ok(without_secrets(completion, &redaction)),
+            Err(error) => Err(AskError { error: quote(&redaction.redacted(&error.error), &[]), ..error }),
         }
     }
 
     /// The models that the server has.
     pub fn models(&self) -> Result<Vec<String>, AskError> {
-        let secret = self.secret()?;
-        let request = self.http.get(format!("{}/models", self.url));
-        let mut request = request.config().timeout_global(Some(MODELS_TIMEOUT)).build();
-        request = request.header("accept-encoding", "identity");
-        if let Some(value) = self.authorization(secret.as_ref())? {
-            request = request.header("authorization", value);
+        let response = self.server.ask(ServerRequest {
+            method: "GET",
+            path: "/models",
+            body: None,
+            max_response_bytes: MAX_SMALL_BODY_BYTES,
+            deadline: deadline_after(Instant::now(), MODELS_TIMEOUT),
+        })?;
+        if !(200..300).contains(&response.status()) {
+            return Err(refused(response));
         }
-        let deadline = deadline_after(Instant::now(), MODELS_TIMEOUT);
-        let mut response = request.call().map_err(|error| ask_error(&error, deadline))?;
-        if !response.status().is_success() {
-            return Err(refused(response, &self.redacted_values(secret.as_ref())));
-        }
-        let body = response.body_mut().with_config().limit(MAX_SMALL_BODY_BYTES).read_to_vec();
-        let body = body.map_err(|error| ask_error(&error, deadline))?;
+        let body = response.read_whole(&mut |_| true).map_err(ServerError::from)?.response.body;
         Ok(models_of(&body))
     }
+}
 
-    /// The key, or else the user and password of the URL.
-    fn authorization(&self, secret: Option<&Secret>) -> Result<Option<HeaderValue>, AskError> {
-        match (secret, &self.basic) {
-            (Some(secret), _) => bearer(secret).map(Some),
-            (None, basic) => Ok(basic.as_ref().map(BasicAuth::header)),
-        }
-    }
-
-    /// What a server may repeat and nobody is to read.
-    fn redacted_values(&self, secret: Option<&Secret>) -> Vec<Secret> {
-        secret.cloned().into_iter().chain(self.basic.iter().flat_map(BasicAuth::redacted_values)).collect()
-    }
-
-    /// The secret is read for each request, so that a new value counts at once.
-    pub(super) fn secret(&self) -> Result<Option<Secret>, AskError> {
-        let Some(name) = &self.api_key else { return Ok(None) };
-        match self.secrets.get(name) {
-            Ok(Some(secret)) => Ok(Some(secret)),
-            Ok(None) => Err(AskError::unavailable(format!(
-                "the secret {name} is missing; set it with `tinclaw secrets set {name}`"
-            ))),
-            Err(error) => Err(AskError::unavailable(format!("the secret {name} cannot be read: {error}"))),
-        }
+impl From<ServerError> for AskError {
+    fn from(error: ServerError) -> Self {
+        let kind = match &error {
+            ServerError::NotSent(_) => AskErrorKind::Refused(ServerErrorKind::Unavailable, None),
+            ServerError::Refused(_) => AskErrorKind::Refused(ServerErrorKind::Invalid, None),
+            ServerError::TimedOut(_) => AskErrorKind::TimedOut,
+            ServerError::Broken(_) => AskErrorKind::Cut,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 
 /// A response in which the server has repeated no secret, neither to the chat nor to a tool.
-fn without_secrets(mut completion: ChatCompletion, secrets: &[Secret]) -> ChatCompletion {
-    let redact = |text: &mut String| *text = redacted(text, secrets).into_owned();
+fn without_secrets(mut completion: ChatCompletion, redaction: &Redaction) -> ChatCompletion {
+    let redact = |text: &mut String| *text = redaction.redacted(text);
     redact(&mut completion.text);
     completion.calls.iter_mut().for_each(|call| redact(&mut call.arguments));
     completion
 }
 
-fn bearer(secret: &Secret) -> Result<HeaderValue, AskError> {
-    let value = HeaderValue::from_str(&format!("Bearer {}", secret.expose()));
-    let mut value =
-        value.map_err(|_| AskError::unavailable("the key has characters that no header can have"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-fn refused(mut response: Response<Body>, secrets: &[Secret]) -> AskError {
-    let status = response.status().as_u16();
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let wait = asked_wait(header, SystemTime::now());
+fn refused(response: OpenResponse<'_>) -> AskError {
+    let status = response.status();
+    let wait = asked_wait(|name: &str| response.header(name), SystemTime::now());
+    let redirect = redirect_to(&response);
     // Without a body the status says enough.
-    let body =
-        response.body_mut().with_config().limit(MAX_SMALL_BODY_BYTES).read_to_vec().unwrap_or_default();
+    let body = response.read_whole(&mut |_| true).map(|read| read.response.body).unwrap_or_default();
     let body = String::from_utf8_lossy(&body);
-    let quoted = quote(&body, secrets);
+    let quoted = quote(&body, &[]);
     let mut error =
         if quoted.is_empty() { format!("status {status}") } else { format!("status {status}: {quoted}") };
     let kind = classify(status, &error_text(&body));
     if kind == ServerErrorKind::Redirect {
-        error += &redirect_to(&response, secrets);
+        error += &redirect;
     }
     if status == 404 && kind == ServerErrorKind::Invalid {
         error += " (does the URL of the agent lack /v1?)";
@@ -203,40 +195,36 @@ fn refused(mut response: Response<Body>, secrets: &[Secret]) -> AskError {
 }
 
 /// How a response is compressed, if it is.
-fn encoding_of(response: &Response<Body>) -> Option<String> {
-    let encoding = response.headers().get("content-encoding")?.to_str().unwrap_or("unknown").trim();
+fn encoding_of(response: &OpenResponse<'_>) -> Option<String> {
+    let encoding = response.header("content-encoding")?;
+    let encoding = encoding.trim();
     let is_plain = encoding.is_empty() || encoding.eq_ignore_ascii_case("identity");
     (!is_plain).then(|| quote(encoding, &[]))
 }
 
-fn is_event_stream(response: &Response<Body>) -> bool {
-    let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok());
-    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+fn is_event_stream(response: &OpenResponse<'_>) -> bool {
+    let kind = response.header("content-type").unwrap_or_default();
+    kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream")
 }
 
 fn read_stream(
-    response: Response<Body>,
-    deadline: Instant,
+    mut response: OpenResponse<'_>,
     stop: &Stop,
     on_text: &mut dyn FnMut(&Draft),
 ) -> Result<ChatCompletion, AskError> {
-    let mut body = response.into_body();
-    let mut body = body.as_reader();
     let (mut reader, mut draft) = (EventReader::default(), Draft::default());
     let mut piece = vec![0; 16 * 1024];
     // What may follow a `finish_reason` (the usage, `[DONE]`) changes nothing, and some servers never end the stream.
     while !draft.is_complete() {
         if stop.is_set() {
-            return Err(AskError::new(AskErrorKind::Stopped, "the host stops"));
+            return Err(stopped());
         }
-        match body.read(&mut piece) {
-            Ok(0) => break,
-            Ok(read) => {
+        match response.read(&mut piece).map_err(read_error)? {
+            0 => break,
+            read => {
                 take(&mut reader, &mut draft, &piece[..read])?;
                 on_text(&draft);
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(read_error(&error, deadline)),
         }
     }
     finish(reader, draft)
@@ -262,9 +250,8 @@ fn finish(reader: EventReader, mut draft: Draft) -> Result<ChatCompletion, AskEr
     draft.finish().map_err(draft_error)
 }
 
-fn read_whole(mut response: Response<Body>, deadline: Instant) -> Result<ChatCompletion, AskError> {
-    let body = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec();
-    let body = body.map_err(|error| ask_error(&error, deadline))?;
+fn read_whole(response: OpenResponse<'_>) -> Result<ChatCompletion, AskError> {
+    let body = response.read_whole(&mut |_| true).map_err(read_error)?.response.body;
     let text = String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body));
     // A stream that does not say so.
     if text.trim_start().starts_with("data:") || text.starts_with(':') {
@@ -297,24 +284,13 @@ fn draft_error(error: DraftError) -> AskError {
     }
 }
 
-fn timed_out() -> AskError {
-    AskError::new(AskErrorKind::TimedOut, "the time for the reply is over")
+fn stopped() -> AskError {
+    AskError::new(AskErrorKind::Stopped, "the host stops")
 }
 
-fn read_error(error: &io::Error, deadline: Instant) -> AskError {
-    if error.kind() == io::ErrorKind::TimedOut || Instant::now() >= deadline {
-        return timed_out();
-    }
-    AskError::new(AskErrorKind::Cut, format!("the response was cut off: {error}"))
-}
-
-fn ask_error(error: &ureq::Error, deadline: Instant) -> AskError {
-    match (connection::no_connection(error), error) {
-        (Some(reason), _) => AskError::unavailable(reason),
-        (None, ureq::Error::Timeout(_)) => timed_out(),
-        (None, ureq::Error::Io(cause)) => read_error(cause, deadline),
-        (None, other) => AskError::new(AskErrorKind::Cut, other.to_string()),
-    }
+/// The rest of a response does not come.
+fn read_error(error: OutboundError) -> AskError {
+    AskError::from(ServerError::from(error))
 }
 
 /// The names in a list of models.
@@ -332,11 +308,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::secrets::MemorySecrets;
+    use crate::egress::OutboundHttpSettings;
+    use crate::secrets::{MemorySecrets, Secret};
     use crate::test_support::upstream::Upstream;
 
     fn client(server: &Upstream) -> ModelClient {
-        ModelClient::new(&OpenAiSettings::new(&server.url()), Arc::new(MemorySecrets::new()))
+        client_of(&OpenAiSettings::new(&server.url()), MemorySecrets::new())
+    }
+
+    fn client_of(settings: &OpenAiSettings, secrets: MemorySecrets) -> ModelClient {
+        let client = ModelClient::new(settings, Arc::new(secrets));
+        client.connect(&OutboundHttp::new(&OutboundHttpSettings::default()).unwrap());
+        client
     }
 
     /// JSON with space after it, so many bytes in all.
@@ -394,7 +377,7 @@ mod tests {
         let secrets = MemorySecrets::new();
         secrets.set("key", Secret::from("hunter2-hunter2")).unwrap();
         let settings = OpenAiSettings { api_key: Some("key".into()), ..OpenAiSettings::new(&server.url()) };
-        let client = ModelClient::new(&settings, Arc::new(secrets));
+        let client = client_of(&settings, secrets);
         for _ in 0..2 {
             let deadline = deadline_after(Instant::now(), Duration::from_secs(120));
             let mut shown = Vec::new();
@@ -414,7 +397,7 @@ mod tests {
             (307, vec![("location".to_owned(), "http://other.example/v1".to_owned())], sent.into_bytes())
         });
         let url = server.url().replace("http://", "http://ann:pa55%20word@");
-        let client = ModelClient::new(&OpenAiSettings::new(&url), Arc::new(MemorySecrets::new()));
+        let client = client_of(&OpenAiSettings::new(&url), MemorySecrets::new());
         let error = client.models().unwrap_err().error;
         let expected = "status 307: Basic [redacted]: it redirects to http://other.example/v1, and redirects are not followed";
         assert_eq!(error, expected);

@@ -1,5 +1,6 @@
 //! From a message to a reply: the conversation so far, the model, its tool calls.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::failure::NoReply;
 use super::request::{ChatRequest, Picture, request_json};
 use super::said::OpenConversation;
 use super::server_error::ServerErrorKind;
+use super::settings::OpenAiSettings;
 use super::tools::{ConversationTools, MAX_RESULT_BYTES, cut, kept_arguments};
 use super::turn::{ChatTurn, Round, Transcript};
 use super::window::HistoryWindow;
@@ -41,6 +43,8 @@ const MAX_REPLY_BYTES: usize = 256 * 1024;
 /// The work on one message.
 pub(super) struct Conversation<'a> {
     agent: &'a OpenAiAgent,
+    /// As they were when the work began.
+    settings: Arc<OpenAiSettings>,
     host: &'a Host,
     delivery: &'a Delivery,
     deadline: Instant,
@@ -66,22 +70,20 @@ impl<'a> Conversation<'a> {
             None
         });
         let mut transcript = transcript.unwrap_or_default();
-        let pictures = if agent.settings.images {
+        let settings = agent.settings();
+        let pictures = if settings.images {
             attached::pictures(delivery).map_err(NoReply::of_store)?
         } else {
             Vec::new()
         };
-        if transcript.resumed(delivery.id().0).is_none() {
-            // A turn without a reply is of a message that became a dead letter.
-            transcript.turns.retain(|turn| turn.reply.is_some());
-            transcript.turns.push(new_turn(delivery, pictures.len()));
-        }
+        transcript.begin(new_turn(delivery, pictures.len()));
         Ok(Self {
             agent,
             host,
             delivery,
-            deadline: deadline_after(Instant::now(), agent.settings.timeout),
-            window: agent.settings.history,
+            deadline: deadline_after(Instant::now(), settings.timeout),
+            window: settings.history,
+            settings,
             transcript,
             pictures,
             growing: GrowingReply::of(host, delivery),
@@ -105,7 +107,8 @@ impl<'a> Conversation<'a> {
         if let Some(reply) = self.turn().and_then(|turn| turn.reply.clone()) {
             return Ok(reply);
         }
-        let tools = ConversationTools::new(self.host.tools(), self.agent.settings.tools.as_deref());
+        let settings = Arc::clone(&self.settings);
+        let tools = ConversationTools::new(self.host.tools(), settings.tools.as_deref());
         let functions = tools.functions();
         loop {
             let rounds = self.turn().map_or(0, |turn| turn.rounds.len());
@@ -156,8 +159,9 @@ impl<'a> Conversation<'a> {
         for turn in self.open.take() {
             self.transcript.insert(turn);
         }
-        let turns = self.agent.settings.history.of(&self.transcript.turns).to_vec();
-        let json = serde_json::to_string(&Transcript { turns }).map_err(NoReply::of_store)?;
+        let turns = self.settings.history.of(&self.transcript.turns).to_vec();
+        let dead_letters = self.transcript.dead_letters.clone();
+        let json = serde_json::to_string(&Transcript { turns, dead_letters }).map_err(NoReply::of_store)?;
         self.delivery.remember(Some(json)).map_err(NoReply::of_store)
     }
 
@@ -189,7 +193,7 @@ impl<'a> Conversation<'a> {
                 ServerErrorKind::MaxCompletionTokens
                     if !flags.is_limit_of_completion.swap(true, Ordering::Relaxed) => {}
                 ServerErrorKind::NoTools if !flags.has_no_tools.swap(true, Ordering::Relaxed) => {
-                    let url = without_credentials(&self.agent.settings.url);
+                    let url = without_credentials(&self.settings.url);
                     log::warn!("agent {url}: tools are not used: {}", error.error);
                 }
                 ServerErrorKind::UnknownModel => return Err(self.agent.name_models(error)),
@@ -209,8 +213,8 @@ impl<'a> Conversation<'a> {
     }
 
     fn ask_once(&mut self, functions: &[Value], must_reply: bool) -> Result<ChatCompletion, AskError> {
-        let (settings, flags) = (&self.agent.settings, &self.agent.flags);
-        let model = self.agent.model()?;
+        let (settings, flags) = (&self.settings, &self.agent.flags);
+        let model = self.agent.model(settings)?;
         let has_no_tools = flags.has_no_tools.load(Ordering::Relaxed);
         let request = ChatRequest {
             model: &model,

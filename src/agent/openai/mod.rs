@@ -41,7 +41,7 @@ mod wait;
 mod window;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,8 @@ use turn::ChatTurn;
 use wit_abi::types::AgentResponse;
 
 use super::{Agent, outcome};
+#[cfg(feature = "cli")]
+use crate::egress::OutboundHttp;
 use crate::host::Host;
 use crate::inbox::{Delivery, FailedAttempt};
 #[cfg(feature = "cli")]
@@ -69,6 +71,8 @@ use crate::model::scoped_thread::spawn_scoped;
 use crate::net::without_credentials;
 use crate::secrets::SecretStore;
 use crate::store::MessageId;
+#[cfg(feature = "cli")]
+use crate::tool::ToolRegistry;
 
 pub use settings::OpenAiSettings;
 pub use window::HistoryWindow;
@@ -80,7 +84,8 @@ const FORGOTTEN: &str = "I have forgotten our conversation.";
 
 /// The `openai` agent: asks a language model for the reply to each message.
 pub struct OpenAiAgent {
-    settings: OpenAiSettings,
+    /// Those that hold from the next message on. Held to copy the pointer, and to exchange it.
+    settings: RwLock<Arc<OpenAiSettings>>,
     client: ModelClient,
     flags: Flags,
     /// The only model of the server, when the settings name none: set by the thread that has listed the models, cleared by the
@@ -95,8 +100,17 @@ pub struct OpenAiAgent {
     stop: Stop,
 }
 
-/// What the server has taught about itself. Each is set once, by the thread whose request was refused for it, and never
-/// cleared.
+#[cfg(feature = "cli")]
+impl OpenAiSettings {
+    /// Names on the list of tools that neither the host has nor the agent.
+    pub(crate) fn unknown_tools(&self, registry: Option<&ToolRegistry>) -> Vec<String> {
+        let tools = ConversationTools::new(registry, self.tools.as_deref());
+        tools.unknown_names().into_iter().map(str::to_owned).collect()
+    }
+}
+
+/// What the server has taught about the model. Each is set by the thread whose request was refused for it, and cleared when the
+/// settings name another model.
 #[derive(Default)]
 struct Flags {
     is_limit_of_completion: AtomicBool,
@@ -109,7 +123,7 @@ impl OpenAiAgent {
     pub fn new(settings: OpenAiSettings, secrets: Arc<dyn SecretStore>) -> Self {
         Self {
             client: ModelClient::new(&settings, secrets),
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             flags: Flags::default(),
             found_model: Mutex::default(),
             unreachable: AtomicU32::new(0),
@@ -117,6 +131,36 @@ impl OpenAiAgent {
             log: Mutex::new(LogThrottle::new(20, Duration::from_secs(60))),
             stop: Stop::default(),
         }
+    }
+
+    /// Changes how the model is asked, from the next message on; replies that are being written are finished as they were begun. The
+    /// URL, the key and the concurrency stay as they are.
+    pub fn set_settings(&self, settings: OpenAiSettings) {
+        let mut held = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        let OpenAiSettings { url, api_key, concurrency, .. } = (**held).clone();
+        if held.model != settings.model {
+            self.flags.is_limit_of_completion.store(false, Ordering::Relaxed);
+            self.flags.has_no_tools.store(false, Ordering::Relaxed);
+        }
+        *held = Arc::new(OpenAiSettings { url, api_key, concurrency, ..settings });
+    }
+
+    /// The settings that hold now.
+    fn settings(&self) -> Arc<OpenAiSettings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether these settings are of the same server and the same key, so that [`OpenAiAgent::set_settings`] makes them hold.
+    #[cfg(feature = "cli")]
+    pub(crate) fn asks_the_server_of(&self, settings: &OpenAiSettings) -> bool {
+        let held = self.settings();
+        (&held.url, &held.api_key) == (&settings.url, &settings.api_key)
+    }
+
+    /// Gives the agent outbound HTTP without a host, for a trial.
+    #[cfg(feature = "cli")]
+    pub(crate) fn connect(&self, outbound: &OutboundHttp) {
+        self.client.connect(outbound);
     }
 
     /// The models that the server has.
@@ -134,9 +178,10 @@ impl OpenAiAgent {
     /// Why there is no reply.
     #[cfg(feature = "cli")]
     pub(crate) fn try_question(&self, text: &str) -> Result<(String, String), AskError> {
-        let deadline = deadline_after(Instant::now(), self.settings.timeout);
-        let model = self.model()?;
-        let OpenAiSettings { system_prompt, temperature, max_tokens, stream, .. } = &self.settings;
+        let settings = self.settings();
+        let deadline = deadline_after(Instant::now(), settings.timeout);
+        let model = self.model(&settings)?;
+        let OpenAiSettings { system_prompt, temperature, max_tokens, stream, .. } = &*settings;
         let request = ChatRequest {
             model: &model,
             system_prompt,
@@ -169,11 +214,12 @@ impl OpenAiAgent {
     fn remind(&self, host: &Host) {
         host.manager()
             .reminders()
-            .run(|reminder, removal| self.said.say(host, reminder, removal, self.settings.history));
+            .run(|reminder, removal| self.said.say(host, reminder, removal, self.settings().history));
     }
 
     fn reply(&self, host: &Host, delivery: &Delivery) -> Result<String, NoReply> {
-        let command = self.settings.reset_command.as_str();
+        let settings = self.settings();
+        let command = settings.reset_command.as_str();
         if !command.is_empty() && delivery.message().content.trim() == command {
             delivery.remember(None).map_err(NoReply::of_store)?;
             return Ok(FORGOTTEN.to_owned());
@@ -206,25 +252,27 @@ impl OpenAiAgent {
     fn log_failure(&self, id: MessageId, error: &str, tried: &str) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(suppressed) = log.check(&(), Instant::now()) {
-            let url = without_credentials(&self.settings.url);
+            let settings = self.settings();
+            let url = without_credentials(&settings.url);
             log::error!(message_id = id.0; "agent {url} did not reply to message {id}: {error}{tried}{suppressed}");
         }
     }
 
     /// Warns of settings that name nothing: they would show only when a model calls, or when nobody gets a reply.
     fn warn_of_unknown_names(&self, host: &Host) {
-        let tools = ConversationTools::new(host.tools(), self.settings.tools.as_deref());
+        let settings = self.settings();
+        let tools = ConversationTools::new(host.tools(), settings.tools.as_deref());
         for name in tools.unknown_names() {
             log::warn!("agent.tools names {name:?}, and there is no such tool");
         }
-        if let Err(error) = self.client.secret() {
+        if let Err(error) = self.client.check_key() {
             log::warn!("agent.api_key: {error}");
         }
     }
 
     /// The model to ask: that of the settings, or the only one that the server has.
-    fn model(&self) -> Result<String, AskError> {
-        if let Some(model) = &self.settings.model {
+    fn model(&self, settings: &OpenAiSettings) -> Result<String, AskError> {
+        if let Some(model) = &settings.model {
             return Ok(model.clone());
         }
         // Not held while the server is asked: two threads may both ask it once.
@@ -238,7 +286,7 @@ impl OpenAiAgent {
         let [model] = models.as_slice() else {
             return Err(unknown(format!("no model is set as `model` under [agent]: {}", named(&models))));
         };
-        log::info!("agent {}: the model is {model}", without_credentials(&self.settings.url));
+        log::info!("agent {}: the model is {model}", without_credentials(&settings.url));
         *self.found_model.lock().unwrap_or_else(PoisonError::into_inner) = Some(model.clone());
         Ok(model.clone())
     }
@@ -269,12 +317,13 @@ fn named(models: &[String]) -> String {
 impl Agent for OpenAiAgent {
     fn serve(&self, host: &Host) {
         host.agent_report().begin("openai");
+        self.client.connect(host.manager().outbound());
         self.warn_of_unknown_names(host);
         thread::scope(|scope| {
             if let Err(error) = spawn_scoped(scope, "tinclaw-reminders", || self.remind(host)) {
                 log::error!("no reminder is said until the host is restarted: {error}");
             }
-            for running in 1..self.settings.concurrency {
+            for running in 1..self.settings().concurrency {
                 if let Err(error) = spawn_scoped(scope, "tinclaw-agent", || self.work(host)) {
                     log::warn!("the model is asked {running} times at once and no more: {error}");
                     break;
@@ -289,8 +338,9 @@ impl Agent for OpenAiAgent {
     }
 
     fn describe(&self) -> String {
-        let OpenAiSettings { model, concurrency, timeout, .. } = &self.settings;
-        let url = without_credentials(&self.settings.url);
+        let settings = self.settings();
+        let OpenAiSettings { url, model, concurrency, timeout, .. } = &*settings;
+        let url = without_credentials(url);
         let model = model.as_deref().unwrap_or("the server's only model");
         format!("{model} at {url} (at most {concurrency} at a time, {} each)", HumanDuration(*timeout))
     }

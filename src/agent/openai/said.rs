@@ -110,8 +110,8 @@ fn with_turn(stored: Option<&str>, turn: ChatTurn, window: HistoryWindow) -> Opt
     let mut transcript =
         stored.map_or_else(|| Some(Transcript::default()), |json| Transcript::read(json).ok())?;
     transcript.insert(turn);
-    let turns = window.of(&transcript.turns).to_vec();
-    serde_json::to_string(&Transcript { turns }).ok()
+    transcript.turns = window.of(&transcript.turns).to_vec();
+    serde_json::to_string(&transcript).ok()
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// The wait that the headers of a 429 or 503 ask for: `Retry-After` (RFC 9110, section 10.2.3), `retry-after-ms`, or the longest
 /// of `x-ratelimit-reset*` whose `x-ratelimit-remaining*` is 0, or else of all of them.
-pub(super) fn asked_wait<'a>(header: impl Fn(&str) -> Option<&'a str>, now: SystemTime) -> Option<Duration> {
+pub(super) fn asked_wait(header: impl Fn(&str) -> Option<String>, now: SystemTime) -> Option<Duration> {
     let millis = || header("retry-after-ms")?.trim().parse::<f64>().ok().and_then(|ms| seconds(ms / 1000.0));
-    let wait = millis().or_else(|| header("retry-after").and_then(|value| retry_after(value, now)));
+    let wait = millis().or_else(|| header("retry-after").and_then(|value| retry_after(&value, now)));
     wait.or_else(|| reset(&header, now)).map(|wait| wait.min(MAX_WAIT))
 }
 
@@ -23,9 +23,9 @@ fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     }
 }
 
-fn reset<'a>(header: &impl Fn(&str) -> Option<&'a str>, now: SystemTime) -> Option<Duration> {
+fn reset(header: &impl Fn(&str) -> Option<String>, now: SystemTime) -> Option<Duration> {
     let resets = ["", "-requests", "-tokens"].into_iter().filter_map(|what| {
-        let wait = reset_wait(header(&format!("x-ratelimit-reset{what}"))?, now)?;
+        let wait = reset_wait(&header(&format!("x-ratelimit-reset{what}"))?, now)?;
         let is_used_up =
             header(&format!("x-ratelimit-remaining{what}")).is_some_and(|left| left.trim() == "0");
         Some((is_used_up, wait))
@@ -108,8 +108,9 @@ mod tests {
             ("nonsense", &[("x-ratelimit-reset", "5 parsecs")], None),
         ];
         for (what, headers, expected) in rows {
-            let header =
-                |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+            let header = |name: &str| {
+                headers.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
             assert_eq!(asked_wait(header, now).map(|wait| wait.as_secs_f64()), expected, "{what}");
         }
     }

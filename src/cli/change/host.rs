@@ -7,11 +7,11 @@ use log::LevelFilter;
 use serde_json::{Value, json};
 
 use super::place::{accounts_of, directory_of, installed};
-use super::reload::ChangedFields;
+use super::reload::{ChangedFields, is_of_model};
 use crate::admin::HostChange;
 use crate::channel::{ChannelFiles, ChannelName, PlannedChannel};
 use crate::cli::changed_files::changed_files;
-use crate::cli::config::Settings;
+use crate::cli::config::{AgentChoice, Settings};
 use crate::cli::generate::SecretGenerator;
 use crate::cli::held;
 #[cfg(feature = "cluster")]
@@ -57,8 +57,13 @@ impl ChannelStarter {
         if let Some(problem) = problems(&self.common, settings, self.loader.runtime()).first() {
             return Err(unchanged(problem));
         }
+        let new_model = self.model.as_ref().and_then(|model| match &settings.agent {
+            AgentChoice::OpenAi(new) if model.asks_the_server_of(new) => Some((model, new)),
+            _ => None,
+        });
         let fields = ChangedFields::between(&held, &settings.document, |field| {
-            field == "access_log" && self.access_log.is_some() && settings.access_log.is_some()
+            let is_log = field == "access_log" && self.access_log.is_some() && settings.access_log.is_some();
+            is_log || new_model.is_some() && is_of_model(field)
         });
         let fields = fields.without(&self.options);
         let plan = host.plan(&held, fields).map_err(|error| unchanged(&error))?;
@@ -72,13 +77,21 @@ impl ChannelStarter {
         });
         let requests = requests.transpose().map_err(|error| unchanged(&error))?;
         let done = host.carry_out(plan)?;
+        if let Some((model, new)) = new_model {
+            model.set_settings(new.clone());
+        }
         log.install();
         if let Some((running, write)) = requests {
             running.write_with(write);
         }
         log::info!("the configuration was read anew: {}", done.summary().trim_end().replace('\n', "; "));
         done.log_what_is_refused();
-        held.live = settings.document.clone();
+        let mut live = settings.document.clone();
+        if self.model.is_some() && new_model.is_none() {
+            // The model goes on with what it had.
+            live["agent"] = held.live["agent"].clone();
+        }
+        held.live = live;
         held.failed = done.failed_names();
         *self.restart_for.lock().unwrap_or_else(PoisonError::into_inner) = done.restart_for();
         self.hold_file(settings);

@@ -33,6 +33,25 @@ const LIVE: &[&str] = &[
 /// Fields that concern every channel.
 const OF_ALL_CHANNELS: &[&str] = &["limits", "public_url"];
 
+/// Fields of `[agent]` that hold from the next message on, when the agent is a language model.
+const OF_MODEL: &[&str] = &[
+    "history",
+    "images",
+    "max_tokens",
+    "model",
+    "reset_command",
+    "stream",
+    "system_prompt",
+    "temperature",
+    "timeout_secs",
+    "tools",
+];
+
+/// Whether a field is one of [`OF_MODEL`].
+pub(super) fn is_of_model(field: &str) -> bool {
+    field.strip_prefix("agent.").is_some_and(|field| OF_MODEL.contains(&first_part(field)))
+}
+
 /// The fields that differ from what the host runs with.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ChangedFields {

@@ -472,6 +472,10 @@ mod tests {
                 "[agent]\nkind = \"http://a/\"\nheaders = { \"a b\" = \"a\" }",
                 "line 3: agent.headers: \"a b\" is not a header name",
             ),
+            (
+                "[agent]\nkind = \"http://a/\"\nheaders = { Host = \"a\" }",
+                "line 3: agent.headers: the header \"Host\" is the host's to set",
+            ),
         ] {
             let found = FoundConfig::default();
             let resolved = super::super::parse::parse(text).map_err(Failure::usage).and_then(|file| {

@@ -5,7 +5,9 @@
 //! | `surroundings` | clock, disk, permissions |
 //! | `network` | names, servers of channels, the public address |
 //! | `channels` | channels, their secrets, the store |
+//! | `agent` | the agent's settings and its server |
 
+mod agent;
 mod channels;
 mod network;
 mod surroundings;
@@ -79,6 +81,7 @@ pub fn doctor(common: &Common, output: JsonArgs) -> CommandResult {
     let mut findings = surroundings::findings(&settings);
     findings.extend(network::findings(&settings, settings.outbound())?);
     findings.extend(channels::findings(&settings)?);
+    findings.extend(agent::findings(&settings)?);
     if output.json {
         let shown = findings.iter().map(|finding| {
             json!({

@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_name_that_is_not_found_is_told_from_a_server_that_does_not_respond() {
         let unknown = OutboundError::Resolve { host: "a.example".into(), reason: "no such name".into() };
-        let away = OutboundError::Connection { host: "a.example".into(), reason: "refused" };
+        let away = OutboundError::Connection { host: "a.example".into(), reason: "refused", is_sent: false };
         for (error, check) in [(unknown, "dns"), (away, "outbound")] {
             let found = server("a.example", Err(error));
             assert_eq!((found.check, found.health), (check, Health::Error));

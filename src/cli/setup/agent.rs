@@ -1,11 +1,14 @@
 //! The agent that the configuration asks for, and `tinclaw setup agent`, which tries it.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use crate::agent::{Agent, EchoAgent, ExecAgent, HttpAgent, OpenAiAgent};
 use crate::cli::args::{Common, JsonArgs, RunArgs};
 use crate::cli::config::{AgentChoice, Settings};
 use crate::cli::output::{CommandResult, Failure, print_json};
+use crate::egress::OutboundHttp;
 use crate::model::escape::{escaped, escaped_lines};
 use crate::net::without_credentials;
 
@@ -29,6 +32,7 @@ pub fn try_agent(
     openai.model = model.or(openai.model);
     let url = without_credentials(&openai.url).into_owned();
     let agent = OpenAiAgent::new(openai, settings.secrets.store()?);
+    agent.connect(&OutboundHttp::new(settings.outbound()).map_err(Failure::usage)?);
     let models = agent.models();
     if output.json {
         let (model, response) = agent.try_question(QUESTION).map_err(Failure::problem)?;
@@ -56,12 +60,44 @@ pub fn try_agent(
     Ok(())
 }
 
-/// Makes it.
-pub fn agent(settings: &Settings) -> Result<Box<dyn Agent>, Failure> {
-    Ok(match &settings.agent {
-        AgentChoice::Echo => Box::new(EchoAgent),
-        AgentChoice::Exec(exec) => Box::new(ExecAgent::new(exec.clone())),
-        AgentChoice::Http(http) => Box::new(HttpAgent::new(http.clone(), settings.secrets.store()?)),
-        AgentChoice::OpenAi(openai) => Box::new(OpenAiAgent::new(openai.clone(), settings.secrets.store()?)),
-    })
+/// The agent of a host.
+pub enum RunningAgent {
+    /// A language model, whose settings may change while it runs.
+    Model(Arc<OpenAiAgent>),
+    /// An agent of another kind.
+    Other(Box<dyn Agent>),
+}
+
+impl RunningAgent {
+    /// Makes the one that the configuration asks for.
+    pub fn new(settings: &Settings) -> Result<Self, Failure> {
+        let other = |agent: Box<dyn Agent>| Ok(Self::Other(agent));
+        match &settings.agent {
+            AgentChoice::Echo => other(Box::new(EchoAgent)),
+            AgentChoice::Exec(exec) => other(Box::new(ExecAgent::new(exec.clone()))),
+            AgentChoice::Http(http) => {
+                other(Box::new(HttpAgent::new(http.clone(), settings.secrets.store()?)))
+            }
+            AgentChoice::OpenAi(openai) => {
+                let agent = OpenAiAgent::new(openai.clone(), settings.secrets.store()?);
+                Ok(Self::Model(Arc::new(agent)))
+            }
+        }
+    }
+
+    /// The agent.
+    pub fn agent(&self) -> &dyn Agent {
+        match self {
+            Self::Model(agent) => &**agent,
+            Self::Other(agent) => &**agent,
+        }
+    }
+
+    /// The language model, if it is one.
+    pub fn model(&self) -> Option<Arc<OpenAiAgent>> {
+        match self {
+            Self::Model(agent) => Some(agent.clone()),
+            Self::Other(_) => None,
+        }
+    }
 }

@@ -37,7 +37,7 @@ use super::config::Settings;
 use super::output::{CommandResult, Failure};
 use crate::host::ServiceVerdict;
 
-pub use agent::agent;
+pub use agent::RunningAgent;
 pub use apply::until_started;
 pub use check::questions_of;
 pub use needs::Needs;

@@ -257,7 +257,7 @@ impl Setup {
         let capabilities = ChannelCapabilities { http: Some(capability.clone()), ..Default::default() };
         let (limits, _) = ChannelLimits::resolve(&capabilities, &caps);
         let settings = ChannelHttpSettings {
-            channel: "test".to_owned(),
+            caller: "channel test".to_owned(),
             capability,
             limits,
             allowed_secrets: self.allowed,

@@ -296,14 +296,14 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("a response and its tool calls", "src/agent/openai/draft_tests.rs", "the_size_of_a_response_is_bounded"),
     (
         "tool calls at a time",
-        "tests/agent_openai.rs",
+        "tests/agent_openai/tool_calls.rs",
         "sixteen_calls_of_one_response_are_made_and_not_one_more",
     ),
-    ("rounds of tool calls", "tests/agent_openai.rs", "rounds_of_tool_calls_end"),
+    ("rounds of tool calls", "tests/agent_openai/tool_calls.rs", "rounds_of_tool_calls_end"),
     ("a result of a tool", "src/agent/openai/tools.rs", "a_result_is_cut_past_its_limit_and_says_so"),
     (
         "requests to a model again",
-        "tests/agent_openai.rs",
+        "tests/agent_openai/errors.rs",
         "a_server_is_asked_again_so_often_for_one_attempt_and_no_more",
     ),
     ("a reply of a model", "src/agent/openai/conversation.rs", "a_reply_is_cut_past_its_limit"),
