@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures, and writes the figures of README.md between its two marks.
 #
-#   benches/figures.sh             measures anew, which takes some minutes
+#   benches/figures.sh             measures again, which takes some minutes
 #   benches/figures.sh FILE        takes what such a run printed from FILE
 #
 # Nothing else should run on the machine meanwhile.

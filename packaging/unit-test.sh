@@ -117,8 +117,8 @@ until_true "it serves" serves
 until_true "its status is told" tells_its_status
 
 echo 'log = "debug"' | cat - "$config" >"$config.new" && cat "$config.new" >"$config" && rm "$config.new"
-inside systemctl reload tinclaw || fail "a configuration is read anew"
-echo "ok    a configuration is read anew"
+inside systemctl reload tinclaw || fail "a configuration is reloaded"
+echo "ok    a configuration is reloaded"
 cp "$config" "$layer/good"; sed -i '1i listen = 7' "$config"
 if inside systemctl reload tinclaw 2>/dev/null; then fail "a configuration that cannot be used makes reload fail"; fi
 echo "ok    a configuration that cannot be used makes reload fail"
@@ -128,17 +128,17 @@ until_true "and it serves on" serves
 process=$(property MainPID)
 inside kill -STOP "$process"
 restarted() { local now; now=$(property MainPID); [ "$now" != 0 ] && [ "$now" != "$process" ]; }
-until_true "the watchdog starts a host anew that hangs" restarted
+until_true "the watchdog restarts a host that hangs" restarted
 until_true "and it serves" serves
 
 inside systemctl stop tinclaw
 test "$(property Result)" = success && echo "ok    it stops with success"
 inside systemctl start tinclaw.socket tinclaw.service || fail "it starts with its socket"
 until_true "it serves the socket that systemd holds" serves
-# Requests while the service is started anew wait in the socket.
+# Requests while the service is restarted wait in the socket.
 (for _ in $(seq 20); do inside curl -fsS -m 30 -o /dev/null http://127.0.0.1:18080/healthz || echo refused; done >"$layer/refused") &
 load=$!
-inside systemctl restart tinclaw || fail "it is started anew"
+inside systemctl restart tinclaw || fail "it is restarted"
 wait "$load"
 if [ -s "$layer/refused" ]; then echo "FAIL  connections were refused during a restart"; exit 1; fi
 echo "ok    no connection is refused during a restart"

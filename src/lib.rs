@@ -4,7 +4,7 @@
 //! storage and the retries; the guest says what a request means and how a reply is sent. Every callback runs in a fresh
 //! instance with fuel, a deadline and a memory limit.
 //!
-//! # The short way
+//! # Begin with `Host`
 //!
 //! [`Host`] is all of it: channels from a directory, their HTTP server, the messages, the replies.
 //!
@@ -137,34 +137,50 @@ pub mod store;
 pub(crate) mod tool;
 pub(crate) mod webhook;
 
+#[doc(inline)]
 pub use capability::ToolCapabilities;
+#[doc(inline)]
 pub use channel::{
     ChannelCapabilities, ChannelCapabilitiesFile, ChannelName, DiscoveredChannel, EmitRateLimitConfig,
     LoadError, LoadResults, RegisteredEndpoint, WasmChannel, WasmChannelLoader, available_channel_names,
     bundled_channel_names, default_channels_dir, discover_channels, install_bundled_channel,
 };
+#[doc(inline)]
 pub use event::callback::CallbackKind;
 #[doc(inline)]
 pub use host::builder::{Host, HostBuilder};
+#[doc(inline)]
 pub use host::config::ManagerConfig;
+#[doc(inline)]
 pub use host::error::{HostError, ReplyError};
+#[doc(inline)]
 pub use host::manager::ChannelManager;
+#[doc(inline)]
 pub use inbox::{Delivery, MessageStream, RecvError};
+#[doc(inline)]
 pub use model::diagnostic::{Diagnostic, Severity};
+#[doc(inline)]
 pub use model::rate_limit::{ChannelEmitRateLimiter, RateLimited};
+#[doc(inline)]
 pub use model::value_error::ValueError;
+#[doc(inline)]
 pub use net::PublicUrl;
+#[doc(inline)]
 pub use net::address_range::AddressRange;
+#[doc(inline)]
 pub use sandbox::{
     ChannelHostState, PreparedChannelModule, WasmChannelError, WasmChannelRuntime, WasmChannelRuntimeConfig,
 };
+#[doc(inline)]
 pub use server::WasmChannelRouter;
+#[doc(inline)]
 pub use tool::{
     PreparedTool, ToolCall, ToolError, ToolFailure, ToolRegistry, ToolReport, WasmToolRuntime,
     WasmToolRuntimeConfig,
 };
 /// The interpreter, for programs that share an engine with it.
 pub use wasmi;
+#[doc(inline)]
 pub use wit_abi::types::{
     AgentResponse, Attachment, ChannelConfig, EmittedMessage, HttpEndpointConfig, HttpResponse,
     InboundAttachment, PollConfig, StatusType, StatusUpdate,

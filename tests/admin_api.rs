@@ -89,7 +89,7 @@ fn every_resource_can_be_read_and_what_is_not_one_is_refused_with_a_sentence() {
         assert!(reply.status == status && said["error"] == code, "{method} {path}: {said}");
         assert!(said["message"].as_str().unwrap().contains(words), "{method} {path}: {said}");
     }
-    let replayed = client::request(address, "POST", "/api/v1/messages/1/replay", &[], b"");
+    let replayed = client::request(address, "POST", "/api/v1/messages/1/redeliver", &[], b"");
     assert_eq!(replayed.json(), json!({"changed": true}));
     host.stop();
 }
@@ -621,7 +621,7 @@ fn the_status_screen_is_drawn_again_when_something_changes() {
 
 /// An address that had 32 requests waiting for a change got 503 for everything else, health checks too.
 #[test]
-fn health_is_said_to_an_address_that_has_many_waiting_requests() {
+fn health_responds_to_an_address_with_many_waiting_requests() {
     let place = Place::new();
     let (host, address) = host(&place, &[], &[]);
     let waiting: Vec<std::net::TcpStream> = (0..32)

@@ -77,7 +77,7 @@ fn an_operator_sees_the_host_reads_a_message_delivers_it_again_and_lets_somebody
         document.querySelector('#messages-text').dispatchEvent(new Event('input'))",
     );
     shows(&browser, "#messages-rows", "webchat");
-    // Not with the mouse: the row may be drawn anew between its pressing and its release.
+    // Not with the mouse: the row may be redrawn between its pressing and its release.
     browser.script("const row = document.querySelector('#messages-rows .item'); row.focus(); row.click()");
     shows(&browser, "#story-title", "Message 1");
     shows(&browser, "#story-body", "Reply 1");
@@ -87,7 +87,7 @@ fn an_operator_sees_the_host_reads_a_message_delivers_it_again_and_lets_somebody
         "Message accepted",
         "POST /chat/send from 127.0.0.1",
         "fuel",
-        "The agent has dealt with it",
+        "Acknowledged by the agent",
         "Reply delivered",
     ] {
         shows(&browser, "#steps", part);
@@ -164,7 +164,7 @@ fn an_operator_tries_a_reply_again_and_drops_it() {
     shows(&browser, "#steps", "Reply not delivered");
     shows(&browser, "#steps", "503");
     let before = refusing.requests().len();
-    // Not with the mouse: what is drawn anew between its pressing and its release is not pressed.
+    // Not with the mouse: what is redrawn between its pressing and its release is not pressed.
     browser.script("document.querySelector('#story-body .actions button').click()");
     eventually("it is tried again", || (refusing.requests().len() > before).then_some(()));
 

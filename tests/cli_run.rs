@@ -63,7 +63,7 @@ fn sigterm_does_not_wait_for_a_long_poll() {
 // Whoever connected while a host stopped waited until the process ended, for ten seconds or more, and was reset without a
 // response: a copy of the listening socket, which another host may take over, was open until then.
 #[test]
-fn whoever_connects_while_the_host_stops_is_refused_at_once() {
+fn connections_during_shutdown_are_refused_at_once() {
     let place = Place::new();
     place.channel("everything");
     let service = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -89,7 +89,7 @@ fn whoever_connects_while_the_host_stops_is_refused_at_once() {
 
 // An agent that sent messages in a loop wrote 600 lines a second into the log.
 #[test]
-fn what_an_agent_sends_without_end_does_not_fill_the_log() {
+fn endless_agent_output_does_not_fill_the_log() {
     let place = Place::new();
     let line = r#"{"type":"broadcast","channel":"webchat","user_id":"nobody","content":"news"}"#;
     let agent = format!("exec:yes '{line}' | head -n 700; cat >/dev/null");
@@ -176,7 +176,7 @@ fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
         "{}",
         ran.err
     );
-    // It ran `on-start` of every channel first, which registers webhooks anew. Without its state nothing can have run.
+    // It ran `on-start` of every channel first, which registers webhooks again. Without its state nothing can have run.
     assert!(!place.state().join("tinclaw.db").exists());
     // It generated secrets, too.
     assert!(!place.state().join("secrets.enc").exists() && !ran.err.contains("a random one"), "{}", ran.err);
@@ -249,7 +249,7 @@ fn a_missing_secret_is_logged_at_start() {
     let host = place.host(&["--channels", "channels"], &[]);
     let logged = |host: &cli_support::RunningHost| {
         let log = host.log();
-        (log.contains("WARN  channel echo: secret echo_token: it is not stored")).then_some(())
+        (log.contains("WARN  channel echo: secret echo_token is not stored")).then_some(())
     };
     eventually("it is logged", || logged(&host));
 }
@@ -291,7 +291,7 @@ fn a_secret_that_must_be_entered_at_the_provider_is_not_generated() {
     place.channel("echo");
     place.file("tinclaw.toml", "channels = [\"channels\"]\n");
     let log = place.host(&[], &[]).stop();
-    assert_eq!(log.matches("secret echo_webhook_secret: it is not stored").count(), 1, "{log}");
+    assert_eq!(log.matches("secret echo_webhook_secret is not stored").count(), 1, "{log}");
     assert!(!place.state().join("secrets.enc").exists());
     let made = place.run(&["secrets", "set", "echo_webhook_secret", "--generate"]);
     let shown = made.out.split(|c: char| !c.is_ascii_hexdigit()).map(str::len).max();
@@ -363,7 +363,7 @@ fn sighup_without_a_terminal_stops_nothing() {
     let place = Place::new();
     let host = place.host(&[], &[]);
     host.signal("HUP");
-    eventually("the configuration is read", || host.log().contains("was read anew").then_some(()));
+    eventually("the configuration is read", || host.log().contains("was reloaded").then_some(()));
     host.say("1", "hello");
     host.hears("hello");
     host.stop();

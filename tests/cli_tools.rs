@@ -71,7 +71,7 @@ fn what_is_refused_says_why_and_ends_with_1() {
     let place = Place::new();
     tool(&place, "here/tool", "{}");
     let wrong = place.run(&["tools", "call", "here/tool.wasm", r#"{"do":"echo","txt":"a"}"#]);
-    said(&wrong, 1, &["error:", "`txt`: it is not known; did you mean `text`?"]);
+    said(&wrong, 1, &["error:", "`txt` is not a known field; did you mean `text`?"]);
     tool(&place, "bad/typo", r#"{"htp": {}}"#);
     place.file("bad/torn.wasm", "no wasm");
     let check = place.run(&["tools", "check", "bad"]);
@@ -112,9 +112,9 @@ fn a_call_in_json_has_what_it_took() {
     place.file("tools/broken.wasm", "no wasm");
     place.file("tools/broken.capabilities.json", "{}");
     let found: Value = serde_json::from_str(&place.run(&["tools", "check", "tools", "--json"]).out).unwrap();
-    assert_eq!((found["tools"].as_array().unwrap().len(), &found["errors"]), (2, &1.into()), "{found}");
+    assert_eq!((found["tools"].as_array().unwrap().len(), &found["error_count"]), (2, &1.into()), "{found}");
     assert_eq!(found["diagnostics"][0]["code"], "not-loaded", "{found}");
-    assert!(found["tools"][0]["diagnostics"].is_array() && found["warnings"].is_u64(), "{found}");
+    assert!(found["tools"][0]["diagnostics"].is_array() && found["warning_count"].is_u64(), "{found}");
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn echo() -> Place {
 
 fn check<'a>(json: &'a Value, name: &str) -> &'a Value {
     let checks = json["checks"].as_array().unwrap();
-    checks.iter().find(|check| check["check"] == name).unwrap_or_else(|| panic!("{name}: {json}"))
+    checks.iter().find(|check| check["code"] == name).unwrap_or_else(|| panic!("{name}: {json}"))
 }
 
 #[test]
@@ -206,23 +206,23 @@ fn a_request_of_a_channel_is_explained_check_by_check_without_a_secret() {
     };
     let (code, good) = explain("POST", "https://api.echo.example/send");
     assert_eq!((code, &good["allowed"]), (Some(0), &true.into()), "{good}");
-    let credentials = check(&good, "credentials")["text"].as_str().unwrap();
+    let credentials = check(&good, "credentials")["message"].as_str().unwrap();
     assert!(credentials.contains("echo_token in the header"), "{credentials}");
-    assert!(check(&good, "address")["text"].as_str().unwrap().contains("127.0.0.1:9"), "{good}");
+    assert!(check(&good, "address")["message"].as_str().unwrap().contains("127.0.0.1:9"), "{good}");
     for (method, url, refused) in [
-        ("GET", "https://api.echo.example/send", "allow-list"),
-        ("POST", "https://other.example/", "allow-list"),
-        ("POST", "ftp://api.echo.example/", "URL"),
+        ("GET", "https://api.echo.example/send", "allow_list"),
+        ("POST", "https://other.example/", "allow_list"),
+        ("POST", "ftp://api.echo.example/", "url"),
         ("BREW", "https://api.echo.example/send", "method"),
         ("POST", "https://api.echo.example/a-token-of-the-api", "leaks"),
     ] {
         let (code, found) = explain(method, url);
         assert_eq!(code, Some(1), "{found}");
         let first = found["checks"].as_array().unwrap().iter().find(|check| check["state"] == "refused");
-        assert_eq!(first.unwrap()["check"], refused, "{found}");
+        assert_eq!(first.unwrap()["code"], refused, "{found}");
     }
     let text = place.run(&["egress", "explain", "echo", "GET", "https://api.echo.example/send"]);
-    assert!(text.out.contains("REFUSED allow-list") && text.code == Some(1), "{}", text.out);
+    assert!(text.out.contains("REFUSED allow_list") && text.code == Some(1), "{}", text.out);
 }
 
 /// The file on disk was looked at, whatever rights the running channel had.
@@ -236,7 +236,7 @@ fn a_request_of_a_running_channel_is_explained_with_the_rights_that_it_has() {
     fs::write(&file, changed).unwrap();
     let url = "https://api.echo.example/send";
     let ran = place.run(&["egress", "explain", "echo", "POST", url, "--json"]).json();
-    let entry = |found: &Value| check(found, "allow-list")["state"].clone();
+    let entry = |found: &Value| check(found, "allow_list")["state"].clone();
     assert_eq!((&ran["source"], entry(&ran)), (&json!("host"), json!("ok")), "{ran}");
     let text = place.run(&["egress", "explain", "echo", "POST", url]);
     assert!(text.out.contains("the rights that the channel has in the running host"), "{}", text.out);
@@ -257,9 +257,9 @@ fn a_webhook_is_verified_from_a_file_and_what_is_wrong_is_named_without_the_secr
     assert_eq!((good.code, &good.json()["verdict"]), (Some(0), &"authentic".into()), "{}", good.out);
     let missing = verify("POST /webhook/echo HTTP/1.1\nHost: a.example\n\n{}");
     assert_eq!(missing.json()["checks"][0]["headers"][0]["count"], 0, "{}", missing.out);
-    assert!(missing.code == Some(1) && missing.json()["text"].as_str().unwrap().contains("is missing"));
+    assert!(missing.code == Some(1) && missing.json()["message"].as_str().unwrap().contains("is missing"));
     let wrong = verify("POST / HTTP/1.1\nX-Webhook-Secret: guess\nContent-Length: 9\n\n{}");
-    assert!(wrong.json()["text"].as_str().unwrap().contains("does not match"), "{}", wrong.out);
+    assert!(wrong.json()["message"].as_str().unwrap().contains("does not match"), "{}", wrong.out);
     assert!(wrong.json()["notes"][0].as_str().unwrap().contains("says 9 bytes"), "{}", wrong.out);
     for ran in [good, missing, wrong] {
         assert!(!ran.out.contains("a-secret-of-webhooks"), "{}", ran.out);
@@ -282,7 +282,7 @@ fn a_message_is_followed_by_its_id_that_of_its_reply_and_that_of_its_sender_whil
     let trace = |arguments: &[&str]| place.run(&[&["trace"], arguments, &["--json"]].concat());
     let all = ["accepted", "acknowledged", "replied", "sent"];
     let running = eventually("the last step is stored", || {
-        let story = trace(&["1"]).json()["stories"][0].clone();
+        let story = trace(&["1"]).json()["traces"][0].clone();
         (whats(&story).len() == all.len()).then_some(story)
     });
     let mut found = whats(&running);
@@ -294,7 +294,10 @@ fn a_message_is_followed_by_its_id_that_of_its_reply_and_that_of_its_sender_whil
     assert_eq!(running["replies"][0]["state"], "delivered", "{running}");
     let steps = running["steps"].as_array().unwrap();
     let accepted = steps.iter().find(|step| step["what"] == "accepted").unwrap();
-    assert!(accepted["fuel"].as_u64().unwrap() > 0 && accepted["took_us"].as_u64().unwrap() > 0, "{running}");
+    assert!(
+        accepted["fuel"].as_u64().unwrap() > 0 && accepted["duration_us"].as_u64().unwrap() > 0,
+        "{running}"
+    );
     assert!(accepted["text"].as_str().unwrap().contains("POST /chat/send"), "{running}");
     host.stop();
     for arguments in [
@@ -304,7 +307,7 @@ fn a_message_is_followed_by_its_id_that_of_its_reply_and_that_of_its_sender_whil
         &["a-name-of-its-own"],
         &["a-name-of-its-own", "--kind", "provider"],
     ] {
-        assert_eq!(trace(arguments).json()["stories"][0], running, "{arguments:?}");
+        assert_eq!(trace(arguments).json()["traces"][0], running, "{arguments:?}");
     }
     let text = place.run(&["trace", "1"]);
     let lines: Vec<&str> = text.good().lines().collect();
@@ -315,7 +318,7 @@ fn a_message_is_followed_by_its_id_that_of_its_reply_and_that_of_its_sender_whil
     for arguments in [&["2"][..], &["1", "--kind", "provider"], &["hello"]] {
         let ran = trace(arguments);
         assert!(ran.code == Some(1) && ran.err.contains("nothing is known of "), "{}", ran.err);
-        assert_eq!(ran.json()["stories"], Value::Array(vec![]));
+        assert_eq!(ran.json()["traces"], Value::Array(vec![]));
     }
 }
 
@@ -330,7 +333,7 @@ fn a_failed_attempt_of_the_agent_and_the_next_one_are_steps_with_their_number_an
     host.say("1", "hello");
     host.hears("now");
     let story = eventually("the message is acknowledged", || {
-        let story = place.run(&["trace", "1", "--json"]).json()["stories"][0].clone();
+        let story = place.run(&["trace", "1", "--json"]).json()["traces"][0].clone();
         whats(&story).contains(&"acknowledged").then_some(story)
     });
     let step = |what: &str| {
@@ -375,7 +378,7 @@ fn recorded_callbacks_are_run_again_without_the_network_and_what_differs_is_show
     let replied = |message: &str| {
         eventually("the reply is delivered", || {
             let ran = place.run(&["trace", message, "--kind", "message", "--json"]);
-            (ran.code == Some(0) && whats(&ran.json()["stories"][0]).contains(&"sent")).then_some(())
+            (ran.code == Some(0) && whats(&ran.json()["traces"][0]).contains(&"sent")).then_some(())
         })
     };
     say_to_echo(&host, "before");
@@ -535,8 +538,8 @@ fn a_host_that_does_not_respond_is_named_and_keeps_no_recording_from_ending() {
 /// What `tinclaw doctor` says of a check: its states with their texts.
 fn found(json: &Value, name: &str) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let checks = json["checks"].as_array().unwrap().iter().filter(|check| check["check"] == name);
-    checks.map(|check| (text(&check["state"]), text(&check["text"]))).collect()
+    let checks = json["checks"].as_array().unwrap().iter().filter(|check| check["code"] == name);
+    checks.map(|check| (text(&check["state"]), text(&check["message"]))).collect()
 }
 
 /// Whether one of them has this state and has this in its text.
@@ -567,7 +570,7 @@ fn the_doctor_finds_what_works_and_names_what_does_not_with_what_to_do() {
     let (code, json) = doctor();
     assert_eq!(code, Some(0), "{json}");
     assert!(
-        says(&json, "host", "note", "no host runs") && says(&json, "public URL", "unknown", "no host runs")
+        says(&json, "host", "note", "no host runs") && says(&json, "public_url", "unknown", "no host runs")
     );
 
     let host = place.host(&[], &[]);
@@ -579,7 +582,7 @@ fn the_doctor_finds_what_works_and_names_what_does_not_with_what_to_do() {
         ("clock", ""),
         ("permissions", ""),
         ("outbound", "api.echo.example responds with 404"),
-        ("public URL", "https://bot.example leads to this host"),
+        ("public_url", "https://bot.example leads to this host"),
         ("channel", "echo can be loaded"),
         ("store", "up"),
     ] {
@@ -596,7 +599,7 @@ fn the_doctor_finds_what_works_and_names_what_does_not_with_what_to_do() {
     for (check, part) in [
         ("permissions", "tinclaw.db can be read by others: mode 644"),
         ("outbound", "api.echo.example"),
-        ("public URL", "leads to something else, which responded with 404"),
+        ("public_url", "leads to something else, which responded with 404"),
     ] {
         assert!(says(&json, check, "error", part), "{check}: {json}");
     }
@@ -610,7 +613,7 @@ fn the_doctor_finds_what_works_and_names_what_does_not_with_what_to_do() {
     }
     let text = place.run(&["doctor"]);
     assert!(
-        text.code == Some(1) && has_line(&text.out, &["ERROR", "public URL", "something else"]),
+        text.code == Some(1) && has_line(&text.out, &["ERROR", "public_url", "something else"]),
         "{}",
         text.out
     );

@@ -49,7 +49,7 @@ fn imports_are_std_then_crates_then_our_own() {
 fn contents(text: &str) -> Option<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     let mut is_in_table = false;
-    for line in text.lines().map_while(|line| line.strip_prefix("//!")) {
+    for line in text.lines().map_while(|line| line.strip_prefix("//!").or_else(|| line.strip_prefix("//"))) {
         let Some(row) = line.trim().strip_prefix("| ") else {
             is_in_table &= line.trim().starts_with('|');
             continue;

@@ -410,7 +410,7 @@ fn a_captured_request_runs_once_however_it_is_dressed_up() {
 }
 
 /// With the GitHub preset a second delivery with the same body got an empty 200 and never ran. Slack's retries are signed
-/// anew, and ran twice.
+/// again, and ran twice.
 #[test]
 fn equal_bodies_with_different_delivery_ids_both_run() {
     let (host, address) =
@@ -452,7 +452,7 @@ fn a_signed_url_with_a_bare_question_mark_is_authentic() {
 }
 
 #[test]
-fn a_retry_that_is_signed_anew_runs_once() {
+fn a_retry_that_is_signed_again_runs_once() {
     let (host, address) =
         start(guarded(&json!({"auth": "slack"}), &[("everything_webhook_secret", KEY)], json!({})));
     let body = format!("{},\"event_id\":\"Ev1\"}}", BODY.trim_end_matches('}'));

@@ -267,7 +267,7 @@ mod tests {
     // `admin = "unix:PATH"` replaced whatever lay at the path, and removed it at the end: a text file, a guest, a link, or the socket
     // of another program that takes datagrams.
     #[test]
-    fn what_is_no_unused_socket_is_left_as_it_is() {
+    fn files_other_than_unused_sockets_are_left_alone() {
         use std::os::unix::net::UnixDatagram;
         let directory = TempDir::new();
         let path = |name: &str| directory.join(name);

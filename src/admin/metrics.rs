@@ -183,7 +183,7 @@ fn of_channels(registry: &mut Registry, health: &Health, state: &AdminState) {
         gauge(|channel| channel.replies_pending as u64),
     );
     registry.register(
-        "parked_requests",
+        "waiting_requests",
         "Requests that wait for a change of the workspace",
         gauge(|channel| channel.requests_parked as u64),
     );

@@ -229,7 +229,7 @@ pub(crate) fn health(health: &Health) -> Value {
             "reason": store.reason.as_deref(),
             "changed_at": rfc3339(store.changed_at),
             "commits": store.commits,
-            "groups": store.groups,
+            "transactions": store.groups,
             "outages": store.outages,
             "usage": store.usage,
             "commit_us": commit_us(&store.commit_times),
@@ -248,12 +248,12 @@ fn channel(channel: &ChannelHealth) -> Value {
         "name": channel.name.as_str(),
         "display_name": channel.display_name,
         "state": channel.state,
-        "problems": channel.problems,
+        "diagnostics": channel.problems,
         "missing_secrets": channel.missing_secrets,
         "paths": channel.paths,
         "link": channel.link.as_ref().map(link),
         "poll_interval_ms": channel.poll_interval.map(millis),
-        "requests_parked": channel.requests_parked,
+        "requests_waiting": channel.requests_parked,
         "waiting": {"inbound": inbound, "poll": poll, "outbound": outbound},
         "replies_pending": channel.replies_pending,
         "succeeded": channel.succeeded,
@@ -277,8 +277,8 @@ fn budget(channel: &ChannelHealth) -> Value {
         "fuel": totals.fuel,
         "max_fuel": totals.max_fuel,
         "fuel_limit": limits.fuel,
-        "elapsed_us": micros(totals.elapsed),
-        "max_elapsed_us": micros(totals.max_elapsed),
+        "duration_us": micros(totals.elapsed),
+        "max_duration_us": micros(totals.max_elapsed),
         "timeout_ms": millis(limits.callback_timeout),
         "max_memory_bytes": totals.max_memory,
         "memory_limit_bytes": limits.memory_bytes,
@@ -309,12 +309,12 @@ fn stored_bytes_limit(limits: &ChannelLimits) -> u64 {
 /// Checks of a request, in their order.
 pub(crate) fn explained(steps: &[ExplainedStep]) -> Value {
     let checks = steps.iter().map(|step| {
-        let (state, text) = match &step.outcome {
-            Some(Ok(text)) => ("ok", Some(text)),
+        let (state, message) = match &step.outcome {
+            Some(Ok(found)) => ("ok", Some(found)),
             Some(Err(reason)) => ("refused", Some(reason)),
             None => ("skipped", None),
         };
-        json!({"check": step.check, "state": state, "text": text})
+        json!({"code": step.code, "state": state, "message": message, "help": null})
     });
     let is_refused = steps.iter().any(|step| matches!(step.outcome, Some(Err(_))));
     json!({"allowed": !is_refused, "checks": checks.collect::<Value>()})
@@ -384,7 +384,7 @@ mod tests {
 
     /// A delivered reply kept the error of an earlier attempt: red under a green "delivered".
     #[test]
-    fn what_ended_well_has_no_error_any_more() {
+    fn completed_records_show_no_error() {
         let error = Some("503");
         for (state, shown) in
             [(ReplyState::Pending, error), (ReplyState::Dead, error), (ReplyState::Delivered, None)]

@@ -123,7 +123,7 @@ impl AdminGate {
             });
         };
         // A request that finds no room is dropped with its responder, which responds with 503.
-        let responder = OrBusy(Some(responder));
+        let responder = BusyOnDrop(Some(responder));
         self.workers.run(move || respond(responder.take()));
     }
 }
@@ -137,15 +137,15 @@ impl AdminGate {
 }
 
 /// Responds with 503 when it is dropped.
-struct OrBusy(Option<Responder>);
+struct BusyOnDrop(Option<Responder>);
 
-impl OrBusy {
+impl BusyOnDrop {
     fn take(mut self) -> Responder {
         self.0.take().expect("it is taken once, because taking consumes it")
     }
 }
 
-impl Drop for OrBusy {
+impl Drop for BusyOnDrop {
     fn drop(&mut self) {
         if let Some(responder) = self.0.take() {
             let mut response = Response::error(503, "busy");

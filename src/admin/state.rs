@@ -79,7 +79,7 @@ pub(crate) trait HostChanges: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum HostChange {
-    /// Load a channel, anew when it runs.
+    /// Load a channel, or reload it when it runs.
     Start {
         /// The channel.
         channel: String,
@@ -108,6 +108,6 @@ pub(crate) enum HostChange {
         /// The channel.
         channel: String,
     },
-    /// Read the configuration anew.
+    /// Read the configuration again.
     Reload,
 }

@@ -3,16 +3,16 @@
 use serde_json::{Value, json};
 
 use super::records::{error_of_message, error_of_reply, message_state, reply_state, rfc3339};
-use crate::host::Story;
+use crate::host::MessageTrace;
 use crate::model::clock::time_of;
 use crate::store::{MessageRecord, ReplyRecord, TraceKind, TraceStep, TraceSubject};
 
 /// Stories, the newest message first.
-pub(super) fn stories(stories: &[Story]) -> Value {
-    json!({"stories": stories.iter().map(story).collect::<Value>()})
+pub(super) fn stories(stories: &[MessageTrace]) -> Value {
+    json!({"traces": stories.iter().map(story).collect::<Value>()})
 }
 
-fn story(story: &Story) -> Value {
+fn story(story: &MessageTrace) -> Value {
     let mut steps: Vec<(u64, Value)> = Vec::new();
     if let Some((_, of_message)) = &story.message {
         steps.extend(of_message.iter().map(|found| (found.at_ms, step(found))));
@@ -79,7 +79,7 @@ fn step(step: &TraceStep) -> Value {
         "reply_id": reply,
         "attempt": known(step.attempt.into()),
         "fuel": known(step.fuel),
-        "took_us": known(step.took_us),
+        "duration_us": known(step.took_us),
         "text": Some(&step.text).filter(|text| !text.is_empty()),
     })
 }

@@ -54,7 +54,7 @@ impl AdminWorkers {
         match started {
             Ok(_) => state.threads += 1,
             Err(error) if state.threads == 0 => {
-                log::warn!("the admin API has no thread: {error}");
+                log::warn!("the admin API refused a request, because no thread can be started: {error}");
                 state.waiting.pop_back();
                 return false;
             }

@@ -174,26 +174,29 @@ impl HttpAgent {
                 }
                 Err(HttpAskError::Failed(error)) => {
                     self.unreachable.store(0, Ordering::Relaxed);
-                    self.log_failure(delivery.id(), &error, "");
                     outcome::fail(host, delivery, &error, None);
                 }
                 Err(HttpAskError::Unavailable(error)) => {
                     let failures = self.unreachable.fetch_add(1, Ordering::Relaxed).saturating_add(1);
                     let wait = outcome::wait_after(failures).min(MAX_UNAVAILABLE_WAIT);
-                    let id = delivery.id();
+                    let (id, channel) = (delivery.id(), delivery.channel().to_owned());
                     let tried = outcome::unavailable(host, delivery, &error, wait);
-                    self.log_failure(id, &error, &tried);
+                    self.log_failure(id, &channel, &error, &tried);
                 }
             }
         }
     }
 
-    /// Which attempt it was and when the next one is, is in `tried`, or in the line of whoever counts attempts.
-    fn log_failure(&self, id: MessageId, error: &str, tried: &str) {
+    /// The agent could not be asked; which try it was and when the next one is, is in `tried`. An attempt that failed has its line
+    /// from the mailbox, which counts attempts.
+    fn log_failure(&self, id: MessageId, channel: &str, error: &str, tried: &str) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(suppressed) = log.check(&(), Instant::now()) {
             let url = without_credentials(&self.settings.url);
-            log::error!(message_id = id.0; "agent {url} did not reply to message {id}: {error}{tried}{suppressed}");
+            log::error!(
+                target: channel, message_id = id.0;
+                "channel {channel}: agent {url} did not reply to message {id}: {error}{tried}{suppressed}"
+            );
         }
     }
 

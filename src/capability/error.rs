@@ -38,7 +38,7 @@ pub enum CapabilityError {
         known: Vec<String>,
     },
     /// A field stands twice in one object.
-    #[error("{file}: `{path}` is there twice: remove one")]
+    #[error("{file}: duplicate field `{path}`; remove one")]
     Duplicate {
         /// The file.
         file: String,
@@ -89,9 +89,9 @@ pub enum CapabilityError {
 
 fn suggestion(nearest: &Option<String>, known: &[String]) -> String {
     match nearest {
-        Some(nearest) => format!(": did you mean `{nearest}`?"),
-        None if known.is_empty() => ": no field is known here".to_owned(),
-        None => format!(": known here are {}", known.join(", ")),
+        Some(nearest) => format!("; did you mean `{nearest}`?"),
+        None if known.is_empty() => "; there are no fields here".to_owned(),
+        None => format!("; known here are {}", known.join(", ")),
     }
 }
 
@@ -118,7 +118,11 @@ impl CapabilityError {
             DocumentProblem::TwoNames => {
                 invalid("there under two names".to_owned(), "one of them".to_owned())
             }
-            DocumentProblem::Invalid { expected, found } => invalid(found_text(&found), accepted(&expected)),
+            DocumentProblem::Invalid { expected, found } => {
+                let nearest = expected.nearest(&found);
+                let nearest = nearest.map(|word| format!("; did you mean \"{word}\"?")).unwrap_or_default();
+                invalid(found_text(&found), accepted(&expected) + &nearest)
+            }
             DocumentProblem::Other(accepted) => invalid("not acceptable".to_owned(), accepted),
         }
     }
@@ -143,7 +147,7 @@ fn accepted(expected: &Expected) -> String {
         Expected::List => "a list",
         Expected::Object => "an object",
         Expected::OneOf(words) => return one_of(words),
-        Expected::Words(words) => words,
+        Expected::Words(words) | Expected::OneOfOr { text: words, .. } => words,
     };
     words.to_owned()
 }
@@ -165,9 +169,9 @@ mod tests {
             (json!([]), "`.` is a list: accepted is an object"),
             (
                 json!({"colour": 1}),
-                "unknown field `colour`: known here are type, name, version, wit_version, description, auth, setup, capabilities, config",
+                "unknown field `colour`; known here are type, name, version, wit_version, description, auth, setup, capabilities, config",
             ),
-            (json!({"capabilites": {}}), "unknown field `capabilites`: did you mean `capabilities`?"),
+            (json!({"capabilites": {}}), "unknown field `capabilites`; did you mean `capabilities`?"),
             (json!({"type": 3}), "`type` is the number 3: accepted is \"channel\""),
             (
                 json!({"name": "x", "config": null, "setup": "hunter2"}),
@@ -175,7 +179,7 @@ mod tests {
             ),
             (
                 http(json!({"allowlist": [{"host": "a"}, {"hots": "a"}]})),
-                "unknown field `capabilities.http.allowlist[1].hots`: did you mean `host`?",
+                "unknown field `capabilities.http.allowlist[1].hots`; did you mean `host`?",
             ),
             (
                 http(json!({"allowlist": [{"path_prefix": "/"}]})),
@@ -199,12 +203,12 @@ mod tests {
             ),
             (
                 http(json!({"credentials": {"a": {"secret_name": "a", "locaton": {}}}})),
-                "unknown field `capabilities.http.credentials.a.locaton`: did you mean `location`?",
+                "unknown field `capabilities.http.credentials.a.locaton`; did you mean `location`?",
             ),
             (location(json!({})), "`capabilities.http.credentials[\"a b\"].location.type` is missing"),
             (
                 location(json!({"type": "header", "nam": "X"})),
-                "unknown field `capabilities.http.credentials[\"a b\"].location.nam`: did you mean `name`?",
+                "unknown field `capabilities.http.credentials[\"a b\"].location.nam`; did you mean `name`?",
             ),
             (
                 location(json!({"type": "header", "name": "X", "header_name": "X"})),

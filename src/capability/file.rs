@@ -150,13 +150,13 @@ impl<'de> Deserialize<'de> for Unique {
 }
 
 /// Takes the place of a value whose name was there before, so that the error has its path.
-struct Twice;
+struct DuplicateField;
 
-impl<'de> DeserializeSeed<'de> for Twice {
+impl<'de> DeserializeSeed<'de> for DuplicateField {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, _deserializer: D) -> Result<(), D::Error> {
-        Err(D::Error::custom("a field is there twice"))
+        Err(D::Error::custom("duplicate field"))
     }
 }
 
@@ -205,7 +205,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         let mut object = Map::new();
         while let Some(name) = fields.next_key::<String>()? {
             if object.contains_key(&name) {
-                fields.next_value_seed(Twice)?;
+                fields.next_value_seed(DuplicateField)?;
             }
             let Unique(value) = fields.next_value()?;
             object.insert(name, value);

@@ -159,7 +159,7 @@ fn at<'a>(fields: &'a Map<String, Value>, path: &[&str]) -> Option<&'a Value> {
     rest.iter().try_fold(fields.get(*first)?, |value, name| value.get(name))
 }
 
-/// Takes out what the file says about authentication when the operator says all of it anew.
+/// Takes out what the file says about authentication when the operator says all of it again.
 fn replace_auth(own: &mut Value, overrides: &Map<String, Value>) {
     if at(overrides, &["channel", "webhook", "auth"]).is_none() {
         return;
@@ -273,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_in_an_override_is_refused_with_its_place() {
+    fn unknown_fields_of_an_override_are_refused_with_their_place() {
         let (name, file) = published("telegram");
         let changes = overrides(json!({"channel": {"webhook": {"methds": ["PUT"]}}}), false);
         let error = file.with_overrides(&name, &changes).unwrap_err().to_string();
         assert_eq!(
             error,
             "[channel.telegram] over telegram.capabilities.json: unknown field \
-             `capabilities.channel.webhook.methds`: did you mean `methods`?"
+             `capabilities.channel.webhook.methds`; did you mean `methods`?"
         );
         let found = changes.diagnostics();
         assert_eq!(found[0].field.as_deref(), Some("capabilities.channel.webhook.methds"));

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_accepted_and_not_honoured_is_reported() {
+    fn ignored_fields_are_reported() {
         let table: &[(&str, Value, Option<&str>)] = &[
             ("nothing", json!({}), None),
             (

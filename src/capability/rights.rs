@@ -205,7 +205,7 @@ pub struct WebsocketCapability {
     /// Milliseconds between two heartbeats, where the service does not say. Default 30,000.
     #[serde(default)]
     pub heartbeat_interval_ms: Option<u64>,
-    /// Heartbeats without an acknowledgement after which the socket is opened anew. Default 2.
+    /// Heartbeats without an acknowledgement after which the socket is reopened. Default 2.
     #[serde(default)]
     pub max_missed_heartbeat_acks: Option<u32>,
 }

@@ -1,6 +1,6 @@
 //! Makes `docs/capabilities.schema.json` from the types, and fails when the file is not what the types say.
 //!
-//! `TINCLAW_WRITE_SCHEMA=1 cargo test schema` writes it anew.
+//! `TINCLAW_WRITE_SCHEMA=1 cargo test schema` regenerates it.
 
 use std::path::Path;
 
@@ -187,7 +187,7 @@ fn the_schema_in_the_repository_is_that_of_the_types() {
         std::fs::write(&path, &expected).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == expected, "{FILE} is old: write it anew with TINCLAW_WRITE_SCHEMA=1 cargo test schema");
+    assert!(found == expected, "{FILE} is old: regenerate it with TINCLAW_WRITE_SCHEMA=1 cargo test schema");
 }
 
 /// Whether a value is what a schema says. Knows the words that the schema here is made of, and fails on others.

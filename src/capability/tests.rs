@@ -272,7 +272,7 @@ fn a_field_that_stands_twice_is_refused() {
     let error = parse(&name, text.as_bytes()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a.capabilities.json: `capabilities.http.allowlist` is there twice: remove one"
+        "a.capabilities.json: duplicate field `capabilities.http.allowlist`; remove one"
     );
 }
 

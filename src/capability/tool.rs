@@ -397,14 +397,14 @@ mod tests {
     fn a_section_in_both_places_is_refused() {
         for (name, section) in sections().as_object().unwrap() {
             let error = parse(&json!({name: section, "capabilities": {name: section}})).unwrap_err();
-            assert!(error.to_string().contains(&format!("`capabilities.{name}` is there twice")), "{error}");
+            assert!(error.to_string().contains(&format!("duplicate field `capabilities.{name}`")), "{error}");
         }
     }
 
     #[test]
     fn unknown_fields_are_refused_with_their_place() {
         let table: &[(&str, Value, &str)] = &[
-            ("typo", json!({"htp": {}}), "unknown field `htp`: did you mean `http`?"),
+            ("typo", json!({"htp": {}}), "unknown field `htp`; did you mean `http`?"),
             (
                 "typo below",
                 json!({"capabilities": {"secrets": {"allowed": []}}}),

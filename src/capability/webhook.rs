@@ -5,7 +5,8 @@
 //! `verify_token_param`, and load as they are. New files say `auth`. What follows from both together, and what
 //! contradicts, is decided in [`AuthPlan::from`](crate::webhook::AuthPlan::from); here is only the shape.
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// The `webhook` object of a capability file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -163,6 +164,7 @@ pub(crate) struct SharedSecretAuth {
     /// `secret`.
     pub preset: Option<AuthName>,
     /// `secret`.
+    #[serde(deserialize_with = "only_secret")]
     pub scheme: Option<AuthScheme>,
     /// Header with the secret. Default `X-Webhook-Secret`.
     pub header: Option<String>,
@@ -180,6 +182,7 @@ pub(crate) struct HmacAuth {
     /// A provider whose format is the starting point.
     pub preset: Option<AuthName>,
     /// `hmac`; follows from `preset` where that is given.
+    #[serde(deserialize_with = "only_hmac")]
     pub scheme: Option<AuthScheme>,
     /// Digest, default `sha256`. `sha1` only where it is named here.
     pub algorithm: Option<HmacAlgorithm>,
@@ -210,6 +213,7 @@ pub(crate) struct Ed25519Auth {
     /// A provider whose format is the starting point.
     pub preset: Option<AuthName>,
     /// `ed25519`; follows from `preset` where that is given.
+    #[serde(deserialize_with = "only_ed25519")]
     pub scheme: Option<AuthScheme>,
     /// Header with the signature.
     pub header: Option<String>,
@@ -234,6 +238,7 @@ pub(crate) struct FixedAuth {
     /// The provider.
     pub preset: Option<AuthName>,
     /// `hmac`; follows from `preset`.
+    #[serde(deserialize_with = "only_hmac")]
     pub scheme: Option<AuthScheme>,
     /// As `tolerance_secs` beside `auth`; one of the two places is enough.
     pub tolerance_secs: Option<u64>,
@@ -315,6 +320,41 @@ pub(crate) enum AuthScheme {
     Hmac,
     /// An Ed25519 signature over a template.
     Ed25519,
+}
+
+/// Reads the scheme of an object that is of one kind already: another scheme is refused by its type.
+fn only<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    only: AuthScheme,
+    words: &'static [&'static str],
+) -> Result<Option<AuthScheme>, D::Error> {
+    match Option::<AuthScheme>::deserialize(deserializer)? {
+        Some(scheme) if scheme != only => Err(D::Error::unknown_variant(scheme.as_str(), words)),
+        scheme => Ok(scheme),
+    }
+}
+
+fn only_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AuthScheme>, D::Error> {
+    only(deserializer, AuthScheme::Secret, &["secret"])
+}
+
+fn only_hmac<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AuthScheme>, D::Error> {
+    only(deserializer, AuthScheme::Hmac, &["hmac"])
+}
+
+fn only_ed25519<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AuthScheme>, D::Error> {
+    only(deserializer, AuthScheme::Ed25519, &["ed25519"])
+}
+
+impl AuthScheme {
+    /// The name as it stands in a capability file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Hmac => "hmac",
+            Self::Ed25519 => "ed25519",
+        }
+    }
 }
 
 /// Digests of an HMAC.
@@ -471,7 +511,17 @@ mod tests {
     fn typing_errors_are_refused_and_named() {
         let cases = [
             (r#"{"secret_headr": "X"}"#, "unknown field `secret_headr`; did you mean `secret_header`?"),
-            (r#"{"auth": "githup"}"#, r#"not "githup""#),
+            (r#"{"auth": "gitub"}"#, r#"not "gitub"; did you mean "github"?"#),
+            (r#"{"auth": {"preset": "slakc"}}"#, r#"not "slakc"; did you mean "slack"?"#),
+            // A scheme of another kind passed the type, and was a contradiction later.
+            (
+                r#"{"auth": {"preset": "stripe", "scheme": "ed25519"}}"#,
+                r#"auth.scheme must be "hmac", not "ed25519""#,
+            ),
+            (
+                r#"{"auth": {"preset": "slack", "scheme": "secret"}}"#,
+                r#"auth.scheme must be "hmac", not "secret""#,
+            ),
             (
                 r#"{"auth": {"scheme": "hmac", "templat": "x"}}"#,
                 "unknown field `auth.templat`; did you mean `template`?",

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_said() {
+    fn missing_archive_entries_are_named() {
         assert_eq!(read(CHANNELS, ["irc.wasm"]).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_stays_unless_it_is_to_be_replaced() {
+    fn existing_files_are_kept_unless_replacing_is_asked_for() {
         let dir = Dir::with(&[("webchat.capabilities.json", b"mine")]);
         let error = install_bundled_channel("webchat", dir.directory(), false).unwrap_err();
         assert!(matches!(error, LoadError::Exists { .. }), "{error}");

@@ -162,7 +162,7 @@ mod tests {
 
     // A board that boots in 1970 forgot at its next start what it had recent before it heard of the year: duplicates ran again.
     #[test]
-    fn what_was_seen_before_the_clock_was_set_is_remembered_for_its_window_from_the_restart_on() {
+    fn dedupe_keys_from_before_the_clock_was_set_expire_a_window_after_the_restart() {
         const NOW_MS: u64 = 1_800_000_000_000;
         let record = DedupeRecord {
             id: DedupeId(7),
@@ -184,7 +184,7 @@ mod tests {
 
     // A clock that was a year ahead for a minute made ids be remembered for a year.
     #[test]
-    fn what_was_seen_before_a_restart_is_remembered_for_its_window_at_most() {
+    fn dedupe_keys_from_before_a_restart_expire_after_their_window() {
         let record = DedupeRecord {
             id: DedupeId(7),
             channel: "a".into(),

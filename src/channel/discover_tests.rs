@@ -132,7 +132,7 @@ fn a_link_that_appears_after_the_listing_is_refused() {
 }
 
 #[test]
-fn what_is_not_an_ordinary_file_is_refused_without_waiting() {
+fn discovery_refuses_special_files_without_blocking() {
     let dir = Dir::new();
     std::fs::create_dir(dir.path("directory.wasm")).unwrap();
     let pipe = rustix::fs::CWD;

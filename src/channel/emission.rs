@@ -87,7 +87,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn those_that_are_held_back_emit_before_all_that_end_later() {
+    fn held_callbacks_emit_before_later_ones() {
         let now = Instant::now();
         let mut emission = Emission::new(ChannelEmitRateLimiter::new(1, 100), now);
         assert_eq!(emission.waits_behind(1, now), None);

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_comes_after_what_the_guest_has_left() {
+    fn queued_frames_are_delivered_after_the_unfinished_one() {
         let moved_all = Moved { processing: r#"["a","b","c"]"#.into(), waiting: "[]".into() };
         assert_eq!(moved(Some(r#"["a"]"#), Some(r#"["b","c"]"#)), Some(moved_all));
         assert_eq!(moved(None, None), None);

@@ -1,34 +1,35 @@
 //! What a channel is: its files, limits and configuration, and its state while it runs.
 //!
-//! A channel from its files to one that can run; only these touch the file system:
-//!
-//! | file | job |
-//! |---|---|
-//! | `discover`, `planned` | finds channels in a directory, and says under which name each is loaded |
-//! | `loader`, `load_error` | from files to a channel, and why that fails |
-//! | `bundled`, `archive` | channels that come with the program |
-//!
-//! A running channel is the state machine `machine::Channel`, made of parts that are values or pure decisions and know nothing of
-//! each other:
-//!
-//! | file | what it decides |
-//! |---|---|
-//! | `machine/` | what happened goes in, what the host has to do comes out |
-//! | `config`, `endpoints` | what `on-start` gets, and whether what it registered is allowed |
-//! | `lane`, `job` | callbacks of one kind in order, so many at a time |
-//! | `poll` | when the next poll comes |
-//! | `timers` | which timers are set, and when a failed one is tried again |
-//! | `outbox` | order, attempts and end of replies |
-//! | `emission` | who waits for the emit rate |
-//! | `thinking` | when a guest is told again that the agent thinks |
-//! | `dedupe` | requests that came before |
-//! | `waiting` | requests that wait for a change of the workspace |
-//! | `frames` | frames of a websocket that wait for `on-poll` |
-//! | `workspace` | files, conflicts, limits |
-//! | `activity`, `callback_totals` | what a channel did last, and in all |
-//! | `breaker`, `credentials` | pauses, and services that refuse the channel |
-//! | `changes` | a callback's effects as a batch for the store |
-//! | `recording/` | callbacks as they were run, so that they can be run again |
+//! [`WasmChannelLoader`] makes channels of the files in a directory; a [`Host`](crate::Host) runs them.
+// A channel from its files to one that can run; only these touch the file system:
+//
+// | file | job |
+// |---|---|
+// | `discover`, `planned` | finds channels in a directory, and says under which name each is loaded |
+// | `loader`, `load_error` | from files to a channel, and why that fails |
+// | `bundled`, `archive` | channels that come with the program |
+//
+// A running channel is the state machine `machine::Channel`, made of parts that are values or pure decisions and know nothing of
+// each other:
+//
+// | file | what it decides |
+// |---|---|
+// | `machine/` | what happened goes in, what the host has to do comes out |
+// | `config`, `endpoints` | what `on-start` gets, and whether what it registered is allowed |
+// | `lane`, `job` | callbacks of one kind in order, so many at a time |
+// | `poll` | when the next poll comes |
+// | `timers` | which timers are set, and when a failed one is tried again |
+// | `outbox` | order, attempts and end of replies |
+// | `emission` | who waits for the emit rate |
+// | `thinking` | when a guest is told again that the agent thinks |
+// | `dedupe` | requests that came before |
+// | `waiting_requests` | requests that wait for a change of the workspace |
+// | `frames` | frames of a websocket that wait for `on-poll` |
+// | `workspace` | files, conflicts, limits |
+// | `activity`, `callback_totals` | what a channel did last, and in all |
+// | `breaker`, `credentials` | pauses, and services that refuse the channel |
+// | `changes` | a callback's effects as a batch for the store |
+// | `recording/` | callbacks as they were run, so that they can be run again |
 
 pub(crate) mod activity;
 #[cfg(feature = "bundled")]
@@ -56,7 +57,7 @@ pub(crate) mod poll;
 pub(crate) mod recording;
 pub(crate) mod thinking;
 pub(crate) mod timers;
-pub(crate) mod waiting;
+pub(crate) mod waiting_requests;
 pub(crate) mod workspace;
 
 pub(crate) use crate::capability::limits::ClampedLimit;

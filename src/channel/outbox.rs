@@ -192,7 +192,7 @@ pub struct AfterFailedAttempt {
 
 impl Outbox {
     /// Takes in a reply that is in the store. False when it was here already: then an operator wants it to be tried at
-    /// once, and its attempts are counted anew.
+    /// once, and its attempts are counted from zero.
     pub fn add(&mut self, reply: &PendingReply, policy: &RetryPolicy, at: Moment) -> bool {
         if let Some(known) = self.known.get_mut(&reply.id) {
             if let Some(until) = known.blocks_until.take() {
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_failed_attempt() {
+    fn a_failed_attempt_is_retried_or_becomes_a_dead_letter() {
         let policy = RetryPolicy::default();
         let late = |tried_for| FailedReplyAttempt { tried_for, ..failure(1) };
         let asked =
@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn traps_are_counted_and_what_is_uncertain_stays_so() {
+    fn traps_are_counted_and_uncertain_replies_stay_uncertain() {
         let (policy, now) = (RetryPolicy::default(), Instant::now());
         let mut outbox = Outbox::default();
         assert_eq!(outbox.traps(ReplyId(1)), 0, "it is not known");

@@ -120,7 +120,7 @@ mod tests {
             let _ = poll.succeeded(emitted);
         }
         poll.failed(0.0);
-        assert_eq!(poll.succeeded(emitted), Some(SECOND), "the catch-ups are counted anew");
+        assert_eq!(poll.succeeded(emitted), Some(SECOND), "the catch-ups are counted from zero");
     }
 
     #[test]

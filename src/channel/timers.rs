@@ -32,7 +32,7 @@ struct Timer {
     payload: Arc<str>,
     /// Tells a timer from another one of the same name that was set later.
     setting: u64,
-    /// Attempts at `on-timer` that failed. A timer that is set anew begins with 0.
+    /// Attempts at `on-timer` that failed. A timer that is set again begins with 0.
     failures: u32,
 }
 

@@ -43,7 +43,7 @@ pub fn check(target: &AccessLogTarget) -> Result<(), Failure> {
 pub fn start(target: &AccessLogTarget, format: LogFormat, limits: FileLimits) -> Result<AccessLog, Failure> {
     // The thread ends with the process; whoever ends that flushes first.
     let (log, _thread) = AccessLog::start(writer(target, format, limits)?)
-        .map_err(|error| Failure::problem(format!("the access log has no thread: {error}")))?;
+        .map_err(|error| Failure::problem(format!("the access log's thread cannot be started: {error}")))?;
     Ok(log)
 }
 
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_sends_cannot_forge_a_line() {
+    fn a_client_cannot_forge_an_access_log_line() {
         for (field, expected) in [
             (None, "\"-\""),
             (Some(""), "\"\""),

@@ -49,7 +49,7 @@ Agents:
                 openai:http://127.0.0.1:11434/v1
 
 SIGINT (Ctrl-C) and SIGTERM stop the host; a second one exits at once. Messages that were not acknowledged are \
-redelivered at the next start. SIGHUP reads the configuration anew, as `tinclaw reload` does; at a terminal, which sends it \
+redelivered at the next start. SIGHUP reads the configuration again, as `tinclaw reload` does; at a terminal, which sends it \
 when it closes, it stops the host.";
 
 const CALL_NOTES: &str = "\
@@ -239,7 +239,8 @@ pub enum CliCommand {
     },
 }
 
-/// `tinclaw run`.
+/// `tinclaw run`. An option that is not given is that of the configuration, so its default is not clap's, and is written out in the
+/// help.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RunArgs {
     /// IP address and port to serve HTTP at; port 0 takes a free one [default: 127.0.0.1:8080]
@@ -767,8 +768,8 @@ pub struct Rows<S: ValueEnum + Send + Sync + 'static> {
     #[arg(long, value_name = "ID", value_parser = whole_number)]
     pub before: Option<u64>,
     /// How many, at most 1000
-    #[arg(long, value_name = "N", default_value = DEFAULT_LIMIT, value_parser = page_size)]
-    pub limit: usize,
+    #[arg(long, value_name = "N", default_value = DEFAULT_LIMIT, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
 }
 
 /// `tinclaw messages`.
@@ -783,7 +784,10 @@ pub enum MessagesCommand {
     },
     /// Show one message in full
     Show(OneRow),
-    /// Redeliver a completed message: the same message, not a copy
+    /// Redeliver a completed message or a dead letter: the same message, not a copy
+    Redeliver(OneRow),
+    /// What `redeliver` was called
+    #[command(hide = true)]
     Replay(OneRow),
     /// Drop a pending message; the agent does not get it
     Drop(OneRow),
@@ -875,7 +879,8 @@ pub enum SecretsCommand {
 }
 
 impl Arguments {
-    /// Reads the command line of this process.
+    /// Reads the command line of this process. Variables are read here, not by clap: an empty one names nothing, which clap
+    /// would refuse, and `config show` tells a variable from an option.
     pub fn from_environment() -> Result<Self, clap::Error> {
         let mut arguments = Self::try_parse()?;
         arguments.common.state_dir_from(std::env::var_os(STATE_DIR_VARIABLE));
@@ -898,14 +903,6 @@ fn whole_number(text: &str) -> Result<u64, &'static str> {
         IntErrorKind::PosOverflow => "it is too large",
         _ => "expected a whole number",
     })
-}
-
-/// As many rows as the admin API returns at most.
-fn page_size(text: &str) -> Result<usize, &'static str> {
-    match text.parse() {
-        Ok(rows @ 1..=1000) => Ok(rows),
-        _ => Err("expected 1 to 1000"),
-    }
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {

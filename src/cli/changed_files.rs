@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::config::Settings;
-use super::held::{Held, HeldState};
+use super::held_channels::{HeldChannel, HeldState};
 use crate::channel::{ChannelName, DiscoveredChannel, PlannedChannel};
 use crate::package::{Approved, PackagePolicy};
 
@@ -66,7 +66,7 @@ pub fn changed_files(
     settings: &Settings,
     runs: &dyn Fn(&ChannelName) -> bool,
     digests: &FileDigests,
-) -> Vec<Held> {
+) -> Vec<HeldChannel> {
     let records = settings.records();
     let policy = PackagePolicy::new(records.clone(), settings.trust.clone());
     let installed = settings.installed().into_iter().map(PlannedChannel::found);
@@ -79,17 +79,17 @@ pub fn changed_files(
     changed.collect()
 }
 
-fn held(policy: &PackagePolicy, planned: &PlannedChannel) -> Held {
+fn held(policy: &PackagePolicy, planned: &PlannedChannel) -> HeldChannel {
     let name = &planned.name;
     let text = "its files on the disk are not those that run";
-    match super::held::refused(policy, planned) {
-        Some(refused) => Held {
+    match super::held_channels::refused(policy, planned) {
+        Some(refused) => HeldChannel {
             name: name.clone(),
             state: HeldState::FilesChanged,
             text: format!("{text}, and a restart would leave it out: {}", refused.text),
             help: refused.help,
         },
-        None => Held {
+        None => HeldChannel {
             name: name.clone(),
             state: HeldState::FilesChanged,
             text: text.to_owned(),

@@ -10,7 +10,7 @@ use super::args::{ChannelsCommand, Common, JsonArgs};
 use super::change::{ApprovalRequest, confirmed, install_bundled};
 use super::client::{HostResponse, ask_running};
 use super::config::Settings;
-use super::held::{self, Held, HeldState};
+use super::held_channels::{self, HeldChannel, HeldState};
 use super::output::{CommandResult, Failure, columns, print_json};
 use crate::admin::ApiCall;
 use crate::channel::{bundled_channel_files, install_bundled_channel};
@@ -133,14 +133,14 @@ pub fn running(health: &Value) -> String {
         columns(&["name", "state", "callbacks ok", "failed", "messages", "replies pending", "paths"], &rows);
     for channel in channels {
         let name = channel["name"].as_str().unwrap_or_default();
-        for problem in channel["problems"].as_array().into_iter().flatten() {
+        for problem in channel["diagnostics"].as_array().into_iter().flatten() {
             let part = |field: &str| problem[field].as_str().unwrap_or_default();
             let help = problem["help"].as_str().map(|help| format!("; {help}")).unwrap_or_default();
             let line = format!("{}: channel {name}: {}{help}", part("severity"), part("message"));
             let _ = writeln!(text, "{}", escaped(&line));
         }
     }
-    text + &held::to_text(&health["held"])
+    text + &held_channels::to_text(&health["held"])
 }
 
 fn row(channel: &Value) -> Vec<String> {
@@ -162,9 +162,9 @@ fn row(channel: &Value) -> Vec<String> {
 fn would_load(settings: &Settings, output: JsonArgs) -> CommandResult {
     let loader = settings.loader()?;
     let (mut names, mut failed, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
-    let held = held::held(settings, None);
+    let held = held_channels::held(settings, None);
     let is_held = |channel: &WasmChannel| {
-        let of_it = |held: &&Held| held.name == *channel.name();
+        let of_it = |held: &&HeldChannel| held.name == *channel.name();
         held.iter().filter(of_it).any(|held| held.state.is_error() || held.state == HeldState::Disabled)
     };
     let mut is_empty = settings.accounts().is_empty();
@@ -187,7 +187,7 @@ fn would_load(settings: &Settings, output: JsonArgs) -> CommandResult {
     if output.json {
         let channels: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
         print_json(
-            &json!({"running": false, "channels": channels, "failed": failed, "held": held::to_json(&held)}),
+            &json!({"running": false, "channels": channels, "failed": failed, "held": held_channels::to_json(&held)}),
         );
     } else {
         outln!(
@@ -196,7 +196,7 @@ fn would_load(settings: &Settings, output: JsonArgs) -> CommandResult {
         );
         warnings.iter().for_each(|warning| outln!("warning: {}", escaped(warning)));
         failed.iter().for_each(|error| outln!("error: {}", escaped(error)));
-        out!("{}", held::to_text(&held::to_json(&held)));
+        out!("{}", held_channels::to_text(&held_channels::to_json(&held)));
     }
     if failed.is_empty() && !held.iter().any(|held| held.state.is_error()) {
         Ok(())

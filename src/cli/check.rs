@@ -66,8 +66,8 @@ struct CheckReport {
     channels: Vec<CheckedChannel>,
     /// Channels that cannot be loaded, and files that look like one.
     diagnostics: Vec<Diagnostic>,
-    errors: usize,
-    warnings: usize,
+    error_count: usize,
+    warning_count: usize,
 }
 
 /// Loads what the paths name and reports errors and warnings. Exit code 1 when there is an error, or no channel.
@@ -76,7 +76,8 @@ pub fn check(common: &Common, options: &CheckArgs) -> CommandResult {
     super::logging::start(common, None, LevelFilter::Error)?;
     let config = settings.manager_in_memory()?;
     let loader = settings.loader()?;
-    let mut report = CheckReport { channels: Vec::new(), diagnostics: Vec::new(), errors: 0, warnings: 0 };
+    let mut report =
+        CheckReport { channels: Vec::new(), diagnostics: Vec::new(), error_count: 0, warning_count: 0 };
     for path in &options.paths {
         let results = loader.load(path).map_err(Failure::problem)?;
         let not_loaded = |error: &LoadError| Diagnostic::error("not-loaded", error.to_string());
@@ -91,14 +92,14 @@ pub fn check(common: &Common, options: &CheckArgs) -> CommandResult {
             }
         }
     }
-    report.errors = report.count(Severity::Error);
-    report.warnings = report.count(Severity::Warning);
+    report.error_count = report.count(Severity::Error);
+    report.warning_count = report.count(Severity::Warning);
     if options.output.json {
         print_json(&serde_json::to_value(&report).map_err(Failure::problem)?);
     } else {
         out!("{}", to_text(&report));
     }
-    if report.errors == 0 && !report.channels.is_empty() { Ok(()) } else { Err(Failure::Reported) }
+    if report.error_count == 0 && !report.channels.is_empty() { Ok(()) } else { Err(Failure::Reported) }
 }
 
 impl CheckReport {
@@ -259,8 +260,8 @@ fn to_text(report: &CheckReport) -> String {
         let _ = writeln!(text, "{}: {}", found.severity, escaped(&found.to_string()));
     }
     let channels = count(report.channels.len(), "channel");
-    let (errors, warnings) = (count(report.errors, "error"), count(report.warnings, "warning"));
-    let _ = match (report.errors, report.warnings) {
+    let (errors, warnings) = (count(report.error_count, "error"), count(report.warning_count, "warning"));
+    let _ = match (report.error_count, report.warning_count) {
         (0, 0) => writeln!(text, "{channels}, no errors, no warnings"),
         (_, 0) => writeln!(text, "{channels}, {errors}"),
         (0, _) => writeln!(text, "{channels}, {warnings}"),

@@ -12,7 +12,8 @@ use super::config::{
 };
 use super::logging;
 use super::output::{CommandResult, Failure, columns, count, print_json};
-use super::startable::{LoadedChannels, load_channels, problems};
+use super::start_checks::{LoadedChannels, load_channels, problems};
+use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::escape::escaped;
 use crate::net::without_credentials;
 use crate::tool::default_tools_dir;
@@ -37,29 +38,38 @@ fn check(common: &Common, file: Option<PathBuf>, output: JsonArgs) -> CommandRes
     logging::start(&common, None, LevelFilter::Error)?;
     let loader = settings.loader()?;
     let engine = loader.runtime();
-    let mut errors: Vec<String> =
-        problems(&common, &settings, engine).iter().map(ToString::to_string).collect();
     let LoadedChannels { loaded, refused } = load_channels(&settings, engine);
+    let found = problems(&common, &settings, engine);
+    let mut diagnostics: Vec<Diagnostic> =
+        found.iter().map(|problem| Diagnostic::error("configuration", problem.to_string())).collect();
     for error in refused.iter().map(ToString::to_string) {
-        if !errors.contains(&error) {
-            errors.push(error);
+        if !diagnostics.iter().any(|known| known.message == error) {
+            diagnostics.push(Diagnostic::error("not-loaded", error));
         }
     }
-    let mut warnings: Vec<String> =
-        settings.inspect_channels(&loaded).iter().map(ToString::to_string).collect();
-    warnings.extend(unused_variables());
+    diagnostics.extend(settings.inspect_channels(&loaded));
+    let unused = unused_variables().into_iter();
+    diagnostics.extend(unused.map(|text| Diagnostic::warning("unknown-variable", text)));
     // Why secrets or tools cannot be read at all is among the errors.
     let of_agent = agent_problems(&settings, engine).unwrap_or_default().into_iter();
-    warnings.extend(of_agent.map(|AgentProblem { text, help }| format!("{text}; {help}")));
+    diagnostics.extend(
+        of_agent.map(|AgentProblem { text, help }| Diagnostic::warning("agent-setting", text).help(help)),
+    );
+    diagnostics.sort_by_key(|found| found.severity);
+    let number = |severity| diagnostics.iter().filter(|found| found.severity == severity).count();
+    let (errors, warnings) = (number(Severity::Error), number(Severity::Warning));
     if output.json {
-        print_json(&json!({"config": settings.path, "errors": errors, "warnings": warnings}));
+        print_json(&json!({
+            "config": settings.path, "diagnostics": diagnostics, "error_count": errors, "warning_count": warnings,
+        }));
     } else {
         let place = settings.path.as_ref().map_or("no file".to_owned(), |path| path.display().to_string());
-        outln!("{place}: {}, {}", count(errors.len(), "error"), count(warnings.len(), "warning"));
-        errors.iter().for_each(|error| outln!("error: {}", escaped(error)));
-        warnings.iter().for_each(|warning| outln!("warning: {}", escaped(warning)));
+        outln!("{place}: {}, {}", count(errors, "error"), count(warnings, "warning"));
+        for found in &diagnostics {
+            outln!("{}: {}", found.severity, escaped(&found.to_string()));
+        }
     }
-    if errors.is_empty() { Ok(()) } else { Err(Failure::Reported) }
+    if errors == 0 { Ok(()) } else { Err(Failure::Reported) }
 }
 
 /// Every value, with where it comes from.

@@ -39,11 +39,11 @@ pub fn egress(common: &Common, command: &EgressCommand) -> CommandResult {
         for check in found["checks"].as_array().into_iter().flatten() {
             let text = |field: &str| check[field].as_str().unwrap_or_default();
             let (mark, reason) = match text("state") {
-                "ok" => ("ok", text("text")),
-                "refused" => ("REFUSED", text("text")),
+                "ok" => ("ok", text("message")),
+                "refused" => ("REFUSED", text("message")),
                 _ => ("-", "not looked at"),
             };
-            outln!("{mark:<8}{:<12}{}", text("check"), escaped(reason));
+            outln!("{mark:<8}{:<12}{}", text("code"), escaped(reason));
         }
         if found["source"] == "host" {
             outln!("\nwith the rights that the channel has in the running host");
@@ -152,13 +152,13 @@ fn verdict(verdict: &Verdict) -> (&'static str, String) {
         Verdict::Authentic(_) => ("open", "the channel asks for no authentication".to_owned()),
         Verdict::Refused(reason) => ("refused", reason.to_string()),
         Verdict::SecretUnusable { secret_name, problem } => {
-            ("secret_unusable", format!("secret {secret_name} cannot be used: {problem}"))
+            ("secret_unusable", format!("secret {secret_name} {problem}"))
         }
     }
 }
 
 fn as_json(explanation: &Explanation, notes: &[String]) -> Value {
-    let (word, text) = verdict(&explanation.verdict);
+    let (word, message) = verdict(&explanation.verdict);
     let checks = explanation.checks.iter().map(|check| {
         let headers = check.headers.iter().map(|(name, count)| json!({"name": name, "count": count}));
         json!({
@@ -172,7 +172,7 @@ fn as_json(explanation: &Explanation, notes: &[String]) -> Value {
             "hints": check.hints,
         })
     });
-    json!({"verdict": word, "text": text, "checks": checks.collect::<Value>(), "notes": notes})
+    json!({"verdict": word, "message": message, "checks": checks.collect::<Value>(), "notes": notes})
 }
 
 fn as_text(explanation: &Explanation, notes: &[String]) -> String {

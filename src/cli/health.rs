@@ -6,7 +6,7 @@ use super::args::{Common, JsonArgs};
 use super::channels::running;
 use super::client::{HostResponse, ask_running, not_running};
 use super::config::Settings;
-use super::held;
+use super::held_channels;
 use super::output::{CommandResult, Failure, age, now_ms};
 use crate::admin::ApiCall;
 use crate::model::escape::escaped;
@@ -91,7 +91,7 @@ pub fn is_healthy(health: &Value) -> bool {
     let channels = health["channels"].as_array().map(Vec::as_slice).unwrap_or_default();
     health["store"]["state"] == "up"
         && channels.iter().all(is_channel_healthy)
-        && !held::has_error(&health["held"])
+        && !held_channels::has_error(&health["held"])
 }
 
 fn is_channel_healthy(channel: &Value) -> bool {
@@ -142,7 +142,7 @@ mod tests {
             ("not_loaded", false),
         ] {
             let mut held = health("up", &["ready"]);
-            held["held"] = json!([{"name": "b", "state": state, "text": "why\u{1b}", "help": "do this"}]);
+            held["held"] = json!([{"name": "b", "state": state, "message": "why\u{1b}", "help": "do this"}]);
             assert_eq!(is_healthy(&held), expected, "{state}");
             let line = format!("{state}: channel b: why\\u{{1b}}; do this\n");
             assert!(to_text(&held).contains(&line), "{}", to_text(&held));

@@ -60,7 +60,7 @@ fn to_text(found: &Value) -> String {
     });
     let channels = rows("channels", &|channel| {
         vec![
-            text(&channel["channel"]),
+            text(&channel["name"]),
             text(&channel["host"]),
             text(&channel["epoch"]),
             text(&channel["reason"]),
@@ -82,8 +82,8 @@ mod tests {
                 {"name": "h2", "alive": false, "draining": false, "this": false, "weight": 1, "channels": 0, "url": ""},
             ],
             "channels": [
-                {"channel": "a", "host": "h1", "epoch": 3, "reason": null},
-                {"channel": "b", "host": null, "epoch": 1, "reason": "no host that lives has its files"},
+                {"name": "a", "host": "h1", "epoch": 3, "reason": null},
+                {"name": "b", "host": null, "epoch": 1, "reason": "no host that lives has its files"},
             ],
         });
         let text = to_text(&found);

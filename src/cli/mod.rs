@@ -8,14 +8,14 @@
 //! | `args`, `reference` | what can be written on the command line; completions and manual pages |
 //! | `config/` | `tinclaw.toml`, and what it becomes together with the command line |
 //! | `config_command` | `tinclaw config` |
-//! | `takeover`, `kept_socket` | the listening socket, which another host may take over, and give back |
+//! | `takeover`, `kept_socket` | the listening socket, which another host may take over, and return |
 //! | `run` | `tinclaw run` |
 //! | `client/`, `admin_api` | how commands ask the running host; its admin API |
 //! | `check`, `call`, `call_input`, `channels` | commands about channels |
 //! | `new`, `template/` | `tinclaw new`: the source of a new channel |
 //! | `tools` | commands about tools |
 //! | `queues`, `pairing`, `health` | commands about what a host keeps |
-//! | `held`, `changed_files` | channels and packages that are held back, and why; channels whose files are not those that run |
+//! | `held_channels`, `changed_files` | channels and packages that are held back, and why; channels whose files are not those that run |
 //! | `agent_check` | settings of the agent that name nothing |
 //! | `doctor/` | what does not work around a host, and what to do |
 //! | `trace` | what became of a message |
@@ -28,7 +28,7 @@
 //! | `hosts` | commands about the hosts of a cluster |
 //! | `service`, `supervisor` | the files by which systemd runs the host, and what it is told |
 //! | `start_channel` | what the running host is changed with |
-//! | `startable` | what a start would refuse of a configuration |
+//! | `start_checks` | what a start would refuse of a configuration |
 //! | `print` | printing that never panics |
 //! | `output` | JSON, columns and times; exit codes |
 //! | `logging/`, `access_log`, `access_log_queue` | the log, and that of requests |
@@ -55,7 +55,7 @@ mod doctor;
 mod explain;
 mod generate;
 mod health;
-mod held;
+mod held_channels;
 #[cfg(feature = "cluster")]
 mod hosts;
 mod kept_socket;
@@ -75,7 +75,7 @@ mod secrets;
 mod service;
 mod setup;
 mod start_channel;
-mod startable;
+mod start_checks;
 mod status;
 mod supervisor;
 mod takeover;

@@ -18,7 +18,7 @@ const BACKSPACES: [u8; 2] = [8, 127];
 pub fn secret(question: &str) -> io::Result<Secret> {
     let stdin = io::stdin();
     let bytes = if stdin.is_terminal() {
-        let _quiet = Quiet::new()?;
+        let _quiet = EchoOff::new()?;
         err!("{question}: ");
         io::stderr().flush()?;
         let typed = typed(&mut stdin.lock());
@@ -88,9 +88,9 @@ fn typed(input: &mut impl io::Read) -> io::Result<Zeroizing<Vec<u8>>> {
 
 /// A terminal that shows nothing of what is typed, until this is dropped. Signals are off meanwhile, because Ctrl-C would
 /// leave it silent.
-struct Quiet(Termios);
+struct EchoOff(Termios);
 
-impl Quiet {
+impl EchoOff {
     fn new() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
         let mut quiet = before.clone();
@@ -102,7 +102,7 @@ impl Quiet {
     }
 }
 
-impl Drop for Quiet {
+impl Drop for EchoOff {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::args::{Common, JsonArgs, MessagesCommand, OneRow, RepliesCommand, Rows};
 use super::client::ask;
 use super::config::Settings;
-use super::output::{CommandResult, age, columns, now_ms, print_json};
+use super::output::{CommandResult, Failure, age, columns, now_ms, print_json};
 use crate::admin::ApiCall;
 use crate::model::escape::{escaped, escaped_lines};
 
@@ -37,8 +37,11 @@ pub fn messages(common: &Common, command: &MessagesCommand) -> CommandResult {
             Ok(())
         }
         MessagesCommand::Show(row) => show(&settings, *row, "messages"),
-        MessagesCommand::Replay(row) => {
-            change(&settings, *row, ("messages", "replay"), ("message", "will be redelivered"))
+        MessagesCommand::Redeliver(row) => {
+            change(&settings, *row, ("messages", "redeliver"), ("message", "will be redelivered"))
+        }
+        MessagesCommand::Replay(_) => {
+            Err(Failure::usage("`messages replay` is now called `messages redeliver`"))
         }
         MessagesCommand::Drop(row) => {
             change(&settings, *row, ("messages", "drop"), ("message", "is dropped"))

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_an_error() {
+    fn malformed_requests_are_errors() {
         assert_eq!(RawRequest::parse(b"POST / HTTP/1.1\n"), Err(RawRequestError::NoEnd));
         assert!(matches!(RawRequest::parse(b"{\"a\":1}\n\n"), Err(RawRequestError::Head(_))));
         assert!(matches!(RawRequest::parse(b"\n\n"), Err(RawRequestError::Head(_))));

@@ -55,7 +55,7 @@ pub fn record(common: &Common, options: &RecordArgs) -> CommandResult {
     let begun = Instant::now();
     while !is_stopped.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(options.seconds) {
         match ask_running_within(&settings, &ApiCall::get(&path), STEP_TIME) {
-            Ok(HostResponse::Running(state)) if state["is_full"] == true => break,
+            Ok(HostResponse::Running(state)) if state["full"] == true => break,
             Ok(HostResponse::Running(_)) => thread::sleep(EVERY),
             Ok(HostResponse::NotRunning(looked)) => return Err(not_running(&looked)),
             // One that is slow may respond the next time; meanwhile a signal ends this.

@@ -1,4 +1,4 @@
-//! `tinclaw run`, and its signals: SIGINT (Ctrl-C) and SIGTERM stop it, SIGHUP has it read the configuration anew.
+//! `tinclaw run`, and its signals: SIGINT (Ctrl-C) and SIGTERM stop it, SIGHUP has it read the configuration again.
 
 use std::io::{ErrorKind, IsTerminal as _, Read as _, Write as _};
 use std::net::TcpListener;
@@ -23,11 +23,11 @@ use super::kept_socket::{kept_socket, start_again};
 use super::output::{CommandResult, Failure};
 use super::setup::RunningAgent;
 use super::start_channel::ChannelStarter;
-use super::startable::NamedChannels;
+use super::start_checks::NamedChannels;
 use super::supervisor::Supervisor;
 use super::takeover::{Listening, Successor, TakeoverSocket, check_alone, listen, take_over};
 use super::tools::{configured as configured_tools, paths as tool_paths};
-use super::{access_log, logging, memory, print, startable};
+use super::{access_log, logging, memory, print, start_checks};
 use crate::admin::HostChange;
 use crate::agent::Agent;
 use crate::host::ManagerConfig;
@@ -42,7 +42,7 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     let settings = Settings::load_for_run(common, options.clone())?;
     let loader = settings.loader()?;
     // What can fail does so before a running host is told to stop, and before a second program on its port changes anything.
-    if let Some(problem) = startable::problems(common, &settings, loader.runtime()).into_iter().next() {
+    if let Some(problem) = start_checks::problems(common, &settings, loader.runtime()).into_iter().next() {
         return Err(problem);
     }
     logging::start_with(common, settings.log.as_deref(), LevelFilter::Info, &settings.log_output)?;
@@ -52,7 +52,7 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     let access_log = access_log.transpose()?;
     let signal = StopSignal::install()?;
     loader.runtime().stop_preparing_by(Arc::clone(&signal.stops));
-    let channels = startable::named_channels(&settings)?;
+    let channels = start_checks::named_channels(&settings)?;
     if channels.is_fallback {
         log::warn!("no channels were found: running the web chat instead");
     }
@@ -64,7 +64,7 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     let tools = tools(&settings, loader.runtime())?;
     let takes_over = options.takeover && kept.is_none();
     if takes_over {
-        startable::check_channels(&settings, loader.runtime())?;
+        start_checks::check_channels(&settings, loader.runtime())?;
     } else {
         check_alone(&settings.state_dir)?;
     }
@@ -94,14 +94,14 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     let takeover = TakeoverSocket::open(&settings.state_dir);
     let admin = admin.serve(&settings, &host, Arc::clone(&starter))?;
     greet(&settings, &host, &admin, agent);
-    let passes_on = takeover.as_ref().map(|socket| PassedOn { socket, listener });
+    let passes_on = takeover.as_ref().map(|socket| TakeoverOffer { socket, listener });
     if let Some(supervisor) = &supervisor {
         supervisor.ready();
     }
     if let Some(predecessor) = predecessor {
         predecessor.end();
     }
-    let operated = Operated { admin, starter: &starter, supervisor: supervisor.as_deref() };
+    let operated = HostOperation { admin, starter: &starter, supervisor: supervisor.as_deref() };
     let successor = serve(&host, agent, operated, signal, passes_on, &settings.state_dir);
     host.shutdown();
     if let Some(log) = access_log {
@@ -119,7 +119,7 @@ fn hand_over(successor: Successor, state_dir: &Path) -> CommandResult {
     // What this process has still to write is lost with it.
     logging::finish();
     let error = start_again(listener);
-    Err(Failure::problem(format!("this host cannot start again in its process: {error}; start it anew")))
+    Err(Failure::problem(format!("this host cannot start again in its process: {error}; start it again")))
 }
 
 /// Finishes installations that were cut short. A directory that cannot be written is loaded as it is.
@@ -187,7 +187,7 @@ fn start(
     });
     let host = host.start().map_err(|error| match error {
         // Each reason is in the log.
-        HostError::NoChannels(_) => startable::no_channels("none of the channels could be loaded"),
+        HostError::NoChannels(_) => start_checks::no_channels("none of the channels could be loaded"),
         error => Failure::problem(error),
     })?;
     let loaded = std::mem::take(&mut *loaded.lock().unwrap_or_else(PoisonError::into_inner));
@@ -232,16 +232,16 @@ fn greet(settings: &Settings, host: &Host, admin: &AdminApi, agent: &dyn Agent) 
 fn serve(
     host: &Host,
     agent: &dyn Agent,
-    operated: Operated<'_>,
+    operated: HostOperation<'_>,
     signal: StopSignal,
-    passes_on: Option<PassedOn<'_>>,
+    passes_on: Option<TakeoverOffer<'_>>,
     state_dir: &Path,
 ) -> Option<Successor> {
-    let Operated { admin, starter, supervisor } = operated;
+    let HostOperation { admin, starter, supervisor } = operated;
     let stops = signal.stops();
     let takeover = passes_on.as_ref().map(|passed| passed.socket);
     thread::scope(|scope| {
-        let waits = passes_on.and_then(|PassedOn { socket, listener }| {
+        let waits = passes_on.and_then(|TakeoverOffer { socket, listener }| {
             let stops = stops.clone();
             // Without a successor the listening socket is closed when this ends: whoever connects later must not wait in its queue for
             // the end of the process, and get no response.
@@ -268,7 +268,9 @@ fn serve(
         if let Some(supervisor) = supervisor {
             let watch = move || supervisor.watch(host.manager(), &watch_ends);
             if let Err(error) = spawn_scoped(scope, "tinclaw-supervised", watch) {
-                log::warn!("the supervisor is not told how the host does: {error}");
+                log::warn!(
+                    "the supervisor gets no watchdog notifications, because their thread cannot be started: {error}"
+                );
             }
         }
         let apply_approved = move || starter.apply_approved(host.manager());
@@ -322,14 +324,14 @@ fn serve(
 }
 
 /// How the host is operated while it runs.
-struct Operated<'a> {
+struct HostOperation<'a> {
     admin: AdminApi,
     starter: &'a ChannelStarter,
     supervisor: Option<&'a Supervisor>,
 }
 
 /// What another host may take over.
-struct PassedOn<'a> {
+struct TakeoverOffer<'a> {
     socket: &'a TakeoverSocket,
     listener: TcpListener,
 }
@@ -342,13 +344,13 @@ const EXIT_AT_ONCE: i32 = 130;
 
 /// Makes the host stop as a signal does.
 #[derive(Clone)]
-struct Stops {
+struct StopHandle {
     /// The flag of [`StopSignal`].
     is_set: Arc<AtomicBool>,
     wakes: Arc<UnixStream>,
 }
 
-impl Stops {
+impl StopHandle {
     fn set(&self) {
         self.is_set.store(true, Ordering::Release);
         // A full pipe wakes as well.
@@ -364,7 +366,7 @@ impl Stops {
 pub struct StopSignal {
     wakes: UnixStream,
     sender: UnixStream,
-    /// Set by a signal or by [`Stops::set`], never cleared.
+    /// Set by a signal or by [`StopHandle::set`], never cleared.
     stops: Arc<AtomicBool>,
     /// Set by a signal, cleared by [`StopSignal::wait`] before it reads the configuration, so a signal meanwhile makes it read once more.
     reloads: Arc<AtomicBool>,
@@ -399,15 +401,15 @@ impl StopSignal {
     }
 
     /// What stops the host from another thread.
-    fn stops(&self) -> Stops {
+    fn stops(&self) -> StopHandle {
         // Without another descriptor for the pipe the flag is seen at the next look.
         let wakes = self.sender.try_clone().or_else(|_| UnixStream::pair().map(|(one, _)| one));
         let wakes = wakes.expect("a process that has no descriptor left cannot have started a host");
-        Stops { is_set: self.stops.clone(), wakes: Arc::new(wakes) }
+        StopHandle { is_set: self.stops.clone(), wakes: Arc::new(wakes) }
     }
 
     /// Blocks until a signal to stop comes. Calls `meanwhile` after a second and then every so often, and `reload` when the
-    /// configuration is to be read anew.
+    /// configuration is to be reloaded.
     pub fn wait(mut self, every: Duration, meanwhile: impl Fn(), reload: impl Fn()) {
         let mut pause = Duration::from_secs(1);
         loop {

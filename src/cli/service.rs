@@ -76,7 +76,7 @@ fn install(options: &ServiceInstallArgs) -> CommandResult {
     outln!(
         "\nnow run:\n  systemd-sysusers\n  chgrp tinclaw {config}\n  systemctl daemon-reload\n  \
          systemctl enable --now tinclaw.service\n\n\
-         with the socket held by systemd, so that no connection is refused while the host is started anew:\n  \
+         with the socket held by systemd, so that no connection is refused while the host is restarted:\n  \
          systemctl enable --now tinclaw.socket tinclaw.service"
     );
     Ok(())

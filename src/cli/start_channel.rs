@@ -22,7 +22,7 @@ pub struct ChannelStarter {
     pub(super) common: Common,
     pub(super) options: RunArgs,
     pub(super) loader: WasmChannelLoader,
-    /// What the host runs with. A lock, because requests and signals change it; held while the configuration is read anew.
+    /// What the host runs with. A lock, because requests and signals change it; held while the configuration is reloaded.
     pub(super) config: Mutex<HeldConfig>,
     /// The file that was read last. Behind a lock of its own, because every change reads it; held for a look only.
     pub(super) file: Mutex<HeldFile>,
@@ -30,7 +30,7 @@ pub struct ChannelStarter {
     pub(super) restart_for: Mutex<Vec<String>>,
     /// Files of channels as they were read last.
     pub(super) digests: FileDigests,
-    /// Who wants to know when the configuration is read anew.
+    /// Who wants to know when the configuration is reloaded.
     pub(super) supervisor: Option<Arc<Supervisor>>,
     /// Where requests are noted, when they are.
     pub(super) access_log: Option<AccessLog>,
@@ -94,7 +94,7 @@ impl ChannelStarter {
             Common { config: held.path.or_else(|| self.common.config.clone()), ..self.common.clone() };
         if let Some(path) = common.config.as_ref().filter(|path| path.exists() && !path.is_file()) {
             return Err(format!(
-                "the configuration {} is not an ordinary file, so it cannot be read anew",
+                "the configuration {} is not an ordinary file, so it cannot be reloaded",
                 path.display()
             ));
         }

@@ -2,7 +2,7 @@
 //! names. Without that variable nothing is said.
 //!
 //! The watchdog is fed when the router has responded, so a router that is stuck starves it, and the service manager starts the
-//! host anew.
+//! host again.
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -50,7 +50,7 @@ impl Supervisor {
         self.tell("READY=1");
     }
 
-    /// The configuration is being read anew; [`ready`](Self::ready) says that it was.
+    /// The configuration is being reloaded; [`ready`](Self::ready) says that it was.
     pub fn reloading(&self) {
         self.tell("RELOADING=1");
     }
@@ -160,7 +160,7 @@ mod tests {
 
     /// A timer that feeds the watchdog would feed it for ever, whatever hangs.
     #[test]
-    fn nothing_is_told_while_the_router_does_not_respond() {
+    fn the_watchdog_is_not_fed_while_the_router_does_not_respond() {
         let (_directory, socket, supervisor) = listen(Some(Duration::from_millis(2)));
         let (go, router) = bounded::<()>(0);
         let (stop, stopped) = bounded::<()>(0);

@@ -158,7 +158,7 @@ pub fn take_over(
     is_stopped: impl Fn() -> bool,
 ) -> Result<Listening, Failure> {
     let path = state_dir.join(SOCKET);
-    let mut wait = Wait::new(is_stopped);
+    let mut wait = HostWait::new(is_stopped);
     loop {
         if let Some(listening) = ask_for_socket(&path, address, &wait)? {
             return Ok(listening);
@@ -192,13 +192,13 @@ pub fn take_over(
 }
 
 /// Waiting for a host that stops or starts.
-struct Wait<F> {
+struct HostWait<F> {
     is_stopped: F,
     since: Instant,
     has_seen_host: bool,
 }
 
-impl<F: Fn() -> bool> Wait<F> {
+impl<F: Fn() -> bool> HostWait<F> {
     fn new(is_stopped: F) -> Self {
         Self { is_stopped, since: Instant::now(), has_seen_host: false }
     }
@@ -256,7 +256,7 @@ fn is_pause(error: &io::Error) -> bool {
 fn ask_for_socket(
     path: &Path,
     address: SocketAddr,
-    wait: &Wait<impl Fn() -> bool>,
+    wait: &HostWait<impl Fn() -> bool>,
 ) -> Result<Option<Listening>, Failure> {
     let failed = |what: &str, error: &io::Error| {
         Failure::problem(format!("the running host at {} {what}: {error}", path.display()))

@@ -128,7 +128,7 @@ fn check(settings: &Settings, paths: &[PathBuf], output: JsonArgs) -> CommandRes
     if output.json {
         let tools: Vec<Value> = tools.tools().iter().map(|tool| to_json(tool)).collect();
         print_json(
-            &json!({"tools": tools, "diagnostics": diagnostics, "errors": errors, "warnings": warnings}),
+            &json!({"tools": tools, "diagnostics": diagnostics, "error_count": errors, "warning_count": warnings}),
         );
     } else {
         tools.tools().iter().for_each(|tool| out!("{}", to_text(tool)));
@@ -238,7 +238,7 @@ fn call(settings: &Settings, options: &ToolCallArgs) -> CommandResult {
             "fuel": report.fuel,
             "peak_memory_bytes": report.peak_memory,
             "http_calls": report.http_calls,
-            "elapsed_us": u64::try_from(report.elapsed.as_micros()).unwrap_or(u64::MAX),
+            "duration_us": u64::try_from(report.elapsed.as_micros()).unwrap_or(u64::MAX),
         }));
         return report.result.map(drop).map_err(|_| Failure::Reported);
     }

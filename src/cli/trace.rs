@@ -23,7 +23,7 @@ pub fn trace(common: &Common, options: &TraceArgs) -> CommandResult {
         TraceIdKind::Provider => "provider",
     });
     let found = ask(&settings, &ApiCall::get(&["trace", &options.id]).with("kind", kind))?;
-    let stories = found["stories"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let stories = found["traces"].as_array().map(Vec::as_slice).unwrap_or_default();
     if options.output.json {
         print_json(&found);
     }
@@ -92,7 +92,7 @@ fn line(step: &Value) -> String {
     let noun = if step["what"] == "agent_unavailable" { "try" } else { "attempt" };
     let attempt = step["attempt"].as_u64().map(|attempt| format!("{noun} {attempt}"));
     let took =
-        step["took_us"].as_u64().map(|micros| HumanDuration(Duration::from_micros(micros)).to_string());
+        step["duration_us"].as_u64().map(|micros| HumanDuration(Duration::from_micros(micros)).to_string());
     let fuel = step["fuel"].as_u64().map(|fuel| format!("{fuel} fuel"));
     let numbers: Vec<String> = [attempt, took, fuel].into_iter().flatten().collect();
     let numbers = if numbers.is_empty() { String::new() } else { format!(" ({})", numbers.join(", ")) };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::placement::HostNumber;
 use super::signature::{Forwarded, HEADER, sign};
-use super::table::View;
+use super::table::ClusterView;
 use crate::model::clock::unix_ms;
 use crate::model::deadline::deadline_after;
 use crate::secrets::Secret;
@@ -23,7 +23,7 @@ const REPLY_TIME: Duration = Duration::from_secs(130);
 const MAX_FORWARDS: usize = 64;
 /// Those of them for one path: a channel that nobody has, or whose host does not respond, leaves places for the others.
 const MAX_FORWARDS_OF_PATH: usize = 16;
-/// Bytes of an response.
+/// The largest response, in bytes.
 const MAX_REPLY_BYTES: u64 = 32 << 20;
 
 /// A request on its way to another host.
@@ -54,7 +54,7 @@ pub(crate) struct ForwardedReply {
 
 /// Why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoReply {
+pub(crate) enum ForwardError {
     /// No host has the channel, or the one that has it cannot be reached.
     NoOwner,
     /// Too many are under way.
@@ -72,17 +72,17 @@ pub(crate) struct Forwarder {
     client: ureq::Agent,
     /// Requests that are forwarded now: [`Forwarder::forward`] counts one before its thread starts, and whoever ends it, the thread or the
     /// caller that found none, takes it away. Held to count, never during a request.
-    under_way: Arc<Mutex<UnderWay>>,
+    under_way: Arc<Mutex<ForwardCounts>>,
 }
 
 /// How many requests are under way, in all and for each path: `all` is the sum of `of_path`, which has no zeros.
 #[derive(Debug, Default)]
-struct UnderWay {
+struct ForwardCounts {
     all: usize,
     of_path: BTreeMap<String, usize>,
 }
 
-impl UnderWay {
+impl ForwardCounts {
     /// Takes a place for a request to this path. False when there is none.
     fn begin(&mut self, path: &str) -> bool {
         let of_path = self.of_path.get(path).copied().unwrap_or_default();
@@ -134,7 +134,7 @@ impl Forwarder {
     }
 
     /// Takes note of who has what.
-    pub(crate) fn looked(&self, view: &View, own: HostNumber) {
+    pub(crate) fn looked(&self, view: &ClusterView, own: HostNumber) {
         *self.paths.write().unwrap_or_else(PoisonError::into_inner) = Some(paths(view, own));
     }
 
@@ -148,10 +148,10 @@ impl Forwarder {
     pub(crate) fn forward(
         &self,
         request: Request,
-        done: impl FnOnce(Result<ForwardedReply, NoReply>) + Send + 'static,
+        done: impl FnOnce(Result<ForwardedReply, ForwardError>) + Send + 'static,
     ) {
         if !self.under_way().begin(&request.path) {
-            return done(Err(NoReply::Busy));
+            return done(Err(ForwardError::Busy));
         }
         let (forwarder, path) = (self.clone(), request.path.clone());
         let work = move || {
@@ -165,21 +165,21 @@ impl Forwarder {
         }
     }
 
-    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+    fn under_way(&self) -> MutexGuard<'_, ForwardCounts> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, request: &Request) -> Result<ForwardedReply, NoReply> {
+    fn send(&self, request: &Request) -> Result<ForwardedReply, ForwardError> {
         let until = deadline_after(Instant::now(), PATIENCE);
         loop {
             if let Some(url) = self.owner_of(&request.path) {
                 match self.send_to(&url, request) {
-                    Err(NoReply::NoOwner) => {}
+                    Err(ForwardError::NoOwner) => {}
                     other => return other,
                 }
             }
             if Instant::now() >= until {
-                return Err(NoReply::NoOwner);
+                return Err(ForwardError::NoOwner);
             }
             thread::sleep(Duration::from_millis(100));
         }
@@ -190,7 +190,7 @@ impl Forwarder {
         paths.as_ref()?.0.get(path).cloned().flatten()
     }
 
-    fn send_to(&self, url: &str, request: &Request) -> Result<ForwardedReply, NoReply> {
+    fn send_to(&self, url: &str, request: &Request) -> Result<ForwardedReply, ForwardError> {
         let forwarded = Forwarded {
             method: &request.method,
             target: &request.target,
@@ -206,7 +206,7 @@ impl Forwarder {
         }
         let outgoing = outgoing.header(HEADER, signature);
         // A request that cannot even be written will not get better.
-        let unwritten = |_| NoReply::Lost;
+        let unwritten = |_| ForwardError::Lost;
         let response = match request.body.as_slice() {
             [] => self.client.run(outgoing.body(()).map_err(unwritten)?),
             body => self.client.run(outgoing.body(body).map_err(unwritten)?),
@@ -220,24 +220,26 @@ impl Forwarder {
             .collect();
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(MAX_REPLY_BYTES).read_to_vec();
-        Ok(ForwardedReply { status, headers, body: body.map_err(|_| NoReply::Lost)? })
+        Ok(ForwardedReply { status, headers, body: body.map_err(|_| ForwardError::Lost)? })
     }
 }
 
 /// Whether a request may have been taken although it failed.
-fn no_reply(error: &ureq::Error) -> NoReply {
+fn no_reply(error: &ureq::Error) -> ForwardError {
     use ureq::Timeout::{Connect, Resolve};
     match error {
         ureq::Error::Timeout(Connect | Resolve)
         | ureq::Error::HostNotFound
-        | ureq::Error::ConnectionFailed => NoReply::NoOwner,
-        ureq::Error::Io(cause) if cause.kind() == std::io::ErrorKind::ConnectionRefused => NoReply::NoOwner,
-        _ => NoReply::Lost,
+        | ureq::Error::ConnectionFailed => ForwardError::NoOwner,
+        ureq::Error::Io(cause) if cause.kind() == std::io::ErrorKind::ConnectionRefused => {
+            ForwardError::NoOwner
+        }
+        _ => ForwardError::Lost,
     }
 }
 
 /// Where requests go: to the owner's address, for channels of other hosts.
-fn paths(view: &View, own: HostNumber) -> Paths {
+fn paths(view: &ClusterView, own: HostNumber) -> Paths {
     let mut paths = BTreeMap::new();
     for channel in &view.channels {
         let owner = view.hosts.iter().find(|host| channel.wanted.host == Some(host.host) && host.is_alive);
@@ -254,13 +256,13 @@ fn paths(view: &View, own: HostNumber) -> Paths {
 mod tests {
     use super::*;
     use crate::cluster::placement::Wanted;
-    use crate::cluster::table::{Announcement, ChannelView, HostView, Offer};
+    use crate::cluster::table::{Announcement, ClusterChannel, ClusterHost, Offer};
 
     /// 64 requests to a channel whose host did not respond took all places for two minutes, and requests to every other channel
     /// of another host got 503.
     #[test]
     fn requests_to_one_path_leave_places_for_the_others() {
-        let mut under_way = UnderWay::default();
+        let mut under_way = ForwardCounts::default();
         let taken = (0..MAX_FORWARDS).filter(|_| under_way.begin("/slow")).count();
         assert_eq!(taken, MAX_FORWARDS_OF_PATH);
         let others = (0..MAX_FORWARDS).filter(|number| under_way.begin(&number.to_string())).count();
@@ -275,7 +277,7 @@ mod tests {
     #[test]
     fn requests_go_to_the_address_of_the_host_that_has_the_channel() {
         let offer = |path: &str| Offer { digest: [0; 32], paths: vec![path.to_owned()] };
-        let host = |number: HostNumber, is_alive| HostView {
+        let host = |number: HostNumber, is_alive| ClusterHost {
             host: number,
             name: format!("h{number}"),
             is_alive,
@@ -287,17 +289,17 @@ mod tests {
         };
         let channel = |name: &str, host| {
             let wanted = Wanted { name: name.to_owned(), host, digest: None };
-            ChannelView { number: 1, epoch: 1, wanted }
+            ClusterChannel { number: 1, epoch: 1, wanted }
         };
-        let view = View {
+        let view = ClusterView {
             hosts: vec![host(1, true), host(2, true), host(3, false)],
             channels: vec![channel("a", Some(2)), channel("b", Some(1))],
         };
-        let url = |path: &str, view: &View| paths(view, 1).0.get(path).cloned();
+        let url = |path: &str, view: &ClusterView| paths(view, 1).0.get(path).cloned();
         assert_eq!(url("/a", &view), Some(Some("http://h2".to_owned())));
         assert_eq!(url("/b", &view), Some(None), "its own, which has not started yet");
         assert_eq!(url("/c", &view), None);
-        let orphaned = View { channels: vec![channel("a", Some(3)), channel("b", None)], ..view };
+        let orphaned = ClusterView { channels: vec![channel("a", Some(3)), channel("b", None)], ..view };
         assert_eq!((url("/a", &orphaned), url("/b", &orphaned)), (Some(None), Some(None)));
     }
 }

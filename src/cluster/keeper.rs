@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::placement::{HostNumber, place};
-use super::table::{Announcement, ChannelView, LeaseTable, Offer, View};
+use super::table::{Announcement, ClusterChannel, ClusterView, LeaseTable, Offer};
 use crate::model::deadline::deadline_after;
 use crate::model::vital_thread::spawn_vital;
 use crate::store::{ChannelKey, HeldChannels, StoreError};
@@ -43,8 +43,8 @@ pub(crate) trait Runner: Send + Sync {
     /// Whether it responds.
     fn is_alive(&self) -> bool;
     /// Who has what, as of now.
-    fn looked(&self, view: &View, own: HostNumber);
-    /// What this host held has passed on: it must start anew.
+    fn looked(&self, view: &ClusterView, own: HostNumber);
+    /// What this host held has passed on: it must restart.
     fn fenced(&self);
 }
 
@@ -152,9 +152,9 @@ enum Step {
     /// The channel is to run elsewhere.
     GiveUp(String),
     /// The channel is to run here.
-    Begin(ChannelView),
+    Begin(ClusterChannel),
     /// The channel is this host's and does not run here.
-    LetGo(ChannelView),
+    LetGo(ClusterChannel),
 }
 
 impl Keeper {
@@ -226,7 +226,7 @@ impl Keeper {
     /// A channel that was upgraded here may be taken by those only that have its new version.
     fn note_versions(
         &mut self,
-        view: &View,
+        view: &ClusterView,
         own: HostNumber,
         offers: &BTreeMap<String, Offer>,
     ) -> Result<(), StoreError> {
@@ -240,7 +240,7 @@ impl Keeper {
         Ok(())
     }
 
-    fn fence(&mut self, view: &View, host: HostNumber) -> Result<(), StoreError> {
+    fn fence(&mut self, view: &ClusterView, host: HostNumber) -> Result<(), StoreError> {
         if self.table.fence(host)? {
             let name = view.hosts.iter().find(|known| known.host == host).map(|known| &*known.name);
             log::warn!(
@@ -264,12 +264,16 @@ impl Keeper {
         Ok(())
     }
 
-    fn let_go(&mut self, channel: &ChannelView) -> Result<(), StoreError> {
+    fn let_go(&mut self, channel: &ClusterChannel) -> Result<(), StoreError> {
         self.held.let_go(&channel.wanted.name);
         self.table.release(channel.number, channel.epoch)
     }
 
-    fn begin(&mut self, channel: &ChannelView, offers: &BTreeMap<String, Offer>) -> Result<(), StoreError> {
+    fn begin(
+        &mut self,
+        channel: &ClusterChannel,
+        offers: &BTreeMap<String, Offer>,
+    ) -> Result<(), StoreError> {
         let name = &channel.wanted.name;
         let Some(offer) = offers.get(name) else { return Ok(()) };
         let Some(epoch) = self.table.take(channel.number, &offer.digest)? else { return Ok(()) };
@@ -292,7 +296,7 @@ impl Keeper {
 
 /// What one host does, seeing this.
 fn steps(
-    view: &View,
+    view: &ClusterView,
     own: HostNumber,
     running: &BTreeMap<String, Running>,
     rests: &BTreeMap<String, Instant>,
@@ -334,17 +338,17 @@ fn steps(
 mod tests {
     use super::*;
     use crate::cluster::placement::Wanted;
-    use crate::cluster::table::HostView;
+    use crate::cluster::table::ClusterHost;
 
-    fn host(number: HostNumber, is_alive: bool, is_draining: bool, names: &[&str]) -> HostView {
+    fn host(number: HostNumber, is_alive: bool, is_draining: bool, names: &[&str]) -> ClusterHost {
         let offer = Offer { digest: [0; 32], paths: Vec::new() };
         let offers = names.iter().map(|name| ((*name).to_owned(), offer.clone())).collect();
         let announced = Announcement { weight: 1, is_draining, url: String::new(), offers };
-        HostView { host: number, name: format!("h{number}"), is_alive, announced }
+        ClusterHost { host: number, name: format!("h{number}"), is_alive, announced }
     }
 
-    fn channel(name: &str, host: Option<HostNumber>) -> ChannelView {
-        ChannelView { number: 1, epoch: 1, wanted: Wanted { name: name.to_owned(), host, digest: None } }
+    fn channel(name: &str, host: Option<HostNumber>) -> ClusterChannel {
+        ClusterChannel { number: 1, epoch: 1, wanted: Wanted { name: name.to_owned(), host, digest: None } }
     }
 
     fn running(names: &[&str]) -> BTreeMap<String, Running> {
@@ -352,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_host_does() {
+    fn hosts_take_release_and_fence_as_the_view_asks() {
         let none = BTreeMap::new();
         let free = |name: &str| Step::Begin(channel(name, None));
         let give_up = |name: &str| Step::GiveUp(name.to_owned());
@@ -412,14 +416,15 @@ mod tests {
                 vec![give_up("a")],
             ),
         ] {
-            let view = View { hosts: hosts.clone(), channels };
+            let view = ClusterView { hosts: hosts.clone(), channels };
             assert_eq!(steps(&view, 1, &running(&running_here), &none), expected, "{case}");
         }
     }
 
     #[test]
-    fn what_could_not_be_started_is_left_to_others() {
-        let view = View { hosts: vec![host(1, true, false, &["a"])], channels: vec![channel("a", None)] };
+    fn channels_that_cannot_start_are_left_to_other_hosts() {
+        let view =
+            ClusterView { hosts: vec![host(1, true, false, &["a"])], channels: vec![channel("a", None)] };
         let rests = BTreeMap::from([("a".to_owned(), Instant::now() + REST)]);
         assert_eq!(steps(&view, 1, &BTreeMap::new(), &rests), []);
     }

@@ -107,7 +107,7 @@ pub(crate) enum Operation {
 
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Outcome {
+pub(crate) enum LeaseOutcome {
     /// The host has joined with this incarnation.
     Joined(u64),
     /// The channel is the host's, in this epoch.
@@ -116,7 +116,7 @@ pub(crate) enum Outcome {
     Done,
     /// It was done by an earlier try.
     DoneBefore,
-    /// The host is not what it was: it has to start anew.
+    /// The host is not what it was: it has to be restarted.
     Fenced,
     /// The state does not allow it; nothing has changed.
     Refused,
@@ -124,15 +124,15 @@ pub(crate) enum Outcome {
 
 impl Leases {
     /// Runs a transaction at this time of the database's clock; a host that beats lives for `time_to_live_ms` from then on.
-    pub(crate) fn apply(&mut self, operation: &Operation, now_ms: u64, time_to_live_ms: u64) -> Outcome {
+    pub(crate) fn apply(&mut self, operation: &Operation, now_ms: u64, time_to_live_ms: u64) -> LeaseOutcome {
         match *operation {
             Operation::Join { host } => self.join(host, now_ms + time_to_live_ms),
             Operation::Beat { host, incarnation } => match self.host(host, incarnation) {
                 Some(row) => {
                     row.alive_until_ms = now_ms + time_to_live_ms;
-                    Outcome::Done
+                    LeaseOutcome::Done
                 }
-                None => Outcome::Fenced,
+                None => LeaseOutcome::Fenced,
             },
             Operation::Fence { host } => self.fence(host, now_ms),
             Operation::Take { host, incarnation, channel } => self.take(host, incarnation, channel),
@@ -151,24 +151,24 @@ impl Leases {
     }
 
     /// An earlier process of this host is fenced by it, so what that one had is nobody's.
-    fn join(&mut self, host: HostNumber, alive_until_ms: u64) -> Outcome {
+    fn join(&mut self, host: HostNumber, alive_until_ms: u64) -> LeaseOutcome {
         self.free_channels_of(host);
         let row = self.hosts.entry(host).or_default();
         row.incarnation += 1;
         row.alive_until_ms = alive_until_ms;
-        Outcome::Joined(row.incarnation)
+        LeaseOutcome::Joined(row.incarnation)
     }
 
-    fn fence(&mut self, host: HostNumber, now_ms: u64) -> Outcome {
+    fn fence(&mut self, host: HostNumber, now_ms: u64) -> LeaseOutcome {
         match self.hosts.get_mut(&host) {
             Some(row)
                 if row.alive_until_ms < now_ms && self.channels.values().any(|it| it.host == Some(host)) =>
             {
                 row.incarnation += 1;
                 self.free_channels_of(host);
-                Outcome::Done
+                LeaseOutcome::Done
             }
-            _ => Outcome::Refused,
+            _ => LeaseOutcome::Refused,
         }
     }
 
@@ -178,33 +178,39 @@ impl Leases {
         }
     }
 
-    fn take(&mut self, host: HostNumber, incarnation: u64, channel: ChannelNumber) -> Outcome {
+    fn take(&mut self, host: HostNumber, incarnation: u64, channel: ChannelNumber) -> LeaseOutcome {
         if self.host(host, incarnation).is_none() {
-            return Outcome::Fenced;
+            return LeaseOutcome::Fenced;
         }
         let row = self.channels.entry(channel).or_default();
         match row.host {
             // An earlier try came through, and its response was lost: the host has used this epoch for nothing yet.
-            Some(owner) if owner == host => Outcome::Taken(row.epoch),
-            Some(_) => Outcome::Refused,
+            Some(owner) if owner == host => LeaseOutcome::Taken(row.epoch),
+            Some(_) => LeaseOutcome::Refused,
             None => {
                 row.host = Some(host);
                 row.epoch += 1;
-                Outcome::Taken(row.epoch)
+                LeaseOutcome::Taken(row.epoch)
             }
         }
     }
 
-    fn release(&mut self, host: HostNumber, incarnation: u64, channel: ChannelNumber, epoch: u64) -> Outcome {
+    fn release(
+        &mut self,
+        host: HostNumber,
+        incarnation: u64,
+        channel: ChannelNumber,
+        epoch: u64,
+    ) -> LeaseOutcome {
         if self.host(host, incarnation).is_none() {
-            return Outcome::Fenced;
+            return LeaseOutcome::Fenced;
         }
         match self.channels.get_mut(&channel) {
             Some(row) if row.host == Some(host) && row.epoch == epoch => {
                 row.host = None;
-                Outcome::Done
+                LeaseOutcome::Done
             }
-            _ => Outcome::DoneBefore,
+            _ => LeaseOutcome::DoneBefore,
         }
     }
 
@@ -215,18 +221,18 @@ impl Leases {
         channel: ChannelNumber,
         epoch: u64,
         batch: u64,
-    ) -> Outcome {
+    ) -> LeaseOutcome {
         let owned = ChannelRow { host: Some(host), epoch };
         let is_owner = self.channels.get(&channel) == Some(&owned);
-        let Some(row) = self.host(host, incarnation) else { return Outcome::Fenced };
+        let Some(row) = self.host(host, incarnation) else { return LeaseOutcome::Fenced };
         if batch <= row.last_batch {
-            return Outcome::DoneBefore;
+            return LeaseOutcome::DoneBefore;
         }
         if !is_owner {
-            return Outcome::Refused;
+            return LeaseOutcome::Refused;
         }
         row.last_batch = batch;
-        Outcome::Done
+        LeaseOutcome::Done
     }
 }
 
@@ -254,16 +260,16 @@ mod tests {
     #[test]
     fn a_channel_is_one_hosts_until_that_host_gives_it_up() {
         let mut leases = two_hosts();
-        assert_eq!(leases.apply(&take(1), 1, TTL), Outcome::Taken(1));
-        assert_eq!(leases.apply(&take(1), 1, TTL), Outcome::Taken(1), "the response was lost");
-        assert_eq!(leases.apply(&take(2), 1, TTL), Outcome::Refused);
-        assert_eq!(leases.apply(&commit(1, 1, 1, 1), 2, TTL), Outcome::Done);
+        assert_eq!(leases.apply(&take(1), 1, TTL), LeaseOutcome::Taken(1));
+        assert_eq!(leases.apply(&take(1), 1, TTL), LeaseOutcome::Taken(1), "the response was lost");
+        assert_eq!(leases.apply(&take(2), 1, TTL), LeaseOutcome::Refused);
+        assert_eq!(leases.apply(&commit(1, 1, 1, 1), 2, TTL), LeaseOutcome::Done);
         let release = Operation::Release { host: 1, incarnation: 1, channel: 1, epoch: 1 };
-        assert_eq!(leases.apply(&release, 3, TTL), Outcome::Done);
-        assert_eq!(leases.apply(&release, 3, TTL), Outcome::DoneBefore);
-        assert_eq!(leases.apply(&take(2), 4, TTL), Outcome::Taken(2));
-        assert_eq!(leases.apply(&commit(1, 1, 1, 2), 5, TTL), Outcome::Refused);
-        assert_eq!(leases.apply(&release, 6, TTL), Outcome::DoneBefore, "it is another host's by now");
+        assert_eq!(leases.apply(&release, 3, TTL), LeaseOutcome::Done);
+        assert_eq!(leases.apply(&release, 3, TTL), LeaseOutcome::DoneBefore);
+        assert_eq!(leases.apply(&take(2), 4, TTL), LeaseOutcome::Taken(2));
+        assert_eq!(leases.apply(&commit(1, 1, 1, 2), 5, TTL), LeaseOutcome::Refused);
+        assert_eq!(leases.apply(&release, 6, TTL), LeaseOutcome::DoneBefore, "it is another host's by now");
         assert_eq!(leases.channels[&1].host, Some(2));
     }
 
@@ -272,40 +278,40 @@ mod tests {
         let mut leases = two_hosts();
         leases.apply(&take(1), 0, TTL);
         let fence = Operation::Fence { host: 1 };
-        assert_eq!(leases.apply(&fence, TTL, TTL), Outcome::Refused);
-        assert_eq!(leases.apply(&fence, TTL + 1, TTL), Outcome::Done);
-        assert_eq!(leases.apply(&fence, TTL + 1, TTL), Outcome::Refused, "it has nothing more to lose");
+        assert_eq!(leases.apply(&fence, TTL, TTL), LeaseOutcome::Refused);
+        assert_eq!(leases.apply(&fence, TTL + 1, TTL), LeaseOutcome::Done);
+        assert_eq!(leases.apply(&fence, TTL + 1, TTL), LeaseOutcome::Refused, "it has nothing more to lose");
         for late in [commit(1, 1, 1, 1), take(1), Operation::Beat { host: 1, incarnation: 1 }] {
-            assert_eq!(leases.apply(&late, TTL + 2, TTL), Outcome::Fenced, "{late:?}");
+            assert_eq!(leases.apply(&late, TTL + 2, TTL), LeaseOutcome::Fenced, "{late:?}");
         }
-        assert_eq!(leases.apply(&take(2), TTL + 2, TTL), Outcome::Taken(2));
+        assert_eq!(leases.apply(&take(2), TTL + 2, TTL), LeaseOutcome::Taken(2));
     }
 
     #[test]
     fn a_beat_moves_the_time() {
         let mut leases = two_hosts();
         leases.apply(&take(1), 0, TTL);
-        assert_eq!(leases.apply(&Operation::Beat { host: 1, incarnation: 1 }, 9, TTL), Outcome::Done);
-        assert_eq!(leases.apply(&Operation::Fence { host: 1 }, 19, TTL), Outcome::Refused);
-        assert_eq!(leases.apply(&Operation::Fence { host: 1 }, 20, TTL), Outcome::Done);
+        assert_eq!(leases.apply(&Operation::Beat { host: 1, incarnation: 1 }, 9, TTL), LeaseOutcome::Done);
+        assert_eq!(leases.apply(&Operation::Fence { host: 1 }, 19, TTL), LeaseOutcome::Refused);
+        assert_eq!(leases.apply(&Operation::Fence { host: 1 }, 20, TTL), LeaseOutcome::Done);
     }
 
     #[test]
     fn a_second_process_of_a_host_ends_the_first_one() {
         let mut leases = two_hosts();
         leases.apply(&take(1), 0, TTL);
-        assert_eq!(leases.apply(&Operation::Join { host: 1 }, 1, TTL), Outcome::Joined(2));
-        assert_eq!(leases.apply(&commit(1, 1, 1, 1), 1, TTL), Outcome::Fenced);
+        assert_eq!(leases.apply(&Operation::Join { host: 1 }, 1, TTL), LeaseOutcome::Joined(2));
+        assert_eq!(leases.apply(&commit(1, 1, 1, 1), 1, TTL), LeaseOutcome::Fenced);
         let again = Operation::Take { host: 1, incarnation: 2, channel: 1 };
-        assert_eq!(leases.apply(&again, 1, TTL), Outcome::Taken(2));
+        assert_eq!(leases.apply(&again, 1, TTL), LeaseOutcome::Taken(2));
     }
 
     #[test]
     fn a_batch_that_is_sent_twice_is_kept_once() {
         let mut leases = two_hosts();
         leases.apply(&take(1), 0, TTL);
-        assert_eq!(leases.apply(&commit(1, 1, 1, 1), 0, TTL), Outcome::Done);
-        assert_eq!(leases.apply(&commit(1, 1, 1, 1), 0, TTL), Outcome::DoneBefore);
-        assert_eq!(leases.apply(&commit(1, 1, 1, 2), 0, TTL), Outcome::Done);
+        assert_eq!(leases.apply(&commit(1, 1, 1, 1), 0, TTL), LeaseOutcome::Done);
+        assert_eq!(leases.apply(&commit(1, 1, 1, 1), 0, TTL), LeaseOutcome::DoneBefore);
+        assert_eq!(leases.apply(&commit(1, 1, 1, 2), 0, TTL), LeaseOutcome::Done);
     }
 }

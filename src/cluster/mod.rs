@@ -27,8 +27,8 @@ mod table;
 mod tests;
 
 pub(crate) use config::{ClusterConfig, ClusterState};
-pub(crate) use forward::{ForwardedReply, Forwarder, NoReply, Request};
+pub(crate) use forward::{ForwardError, ForwardedReply, Forwarder, Request};
 pub(crate) use keeper::{KeeperSettings, LeaseThread, Runner, TIME_TO_LIVE};
 pub(crate) use placement::HostNumber;
 pub(crate) use signature::{Forwarded, HEADER as FORWARDED_HEADER, verify};
-pub(crate) use table::{LeaseTable, Offer, View};
+pub(crate) use table::{ClusterView, LeaseTable, Offer};

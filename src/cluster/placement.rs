@@ -38,7 +38,7 @@ pub(crate) struct Wanted {
 
 /// Why a host does not take a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unfit {
+pub(crate) enum PlacementRefusal {
     /// It is to have no channels.
     Draining,
     /// It has no files of it, or is not to have it.
@@ -52,13 +52,15 @@ impl Candidate {
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn fits(&self, channel: &Wanted) -> Result<(), Unfit> {
+    pub(crate) fn fits(&self, channel: &Wanted) -> Result<(), PlacementRefusal> {
         match self.offers.get(&channel.name) {
-            _ if self.is_draining => Err(Unfit::Draining),
-            None => Err(Unfit::NotOffered),
+            _ if self.is_draining => Err(PlacementRefusal::Draining),
+            None => Err(PlacementRefusal::NotOffered),
             // Whoever runs it decides about its version: it has been upgraded there.
             Some(_) if channel.host == Some(self.host) => Ok(()),
-            Some(digest) if channel.digest.is_some_and(|last| last != *digest) => Err(Unfit::OtherVersion),
+            Some(digest) if channel.digest.is_some_and(|last| last != *digest) => {
+                Err(PlacementRefusal::OtherVersion)
+            }
             Some(_) => Ok(()),
         }
     }
@@ -66,13 +68,13 @@ impl Candidate {
 
 /// Where each channel is to be; one that no host may have is missing.
 pub(crate) fn place(hosts: &[Candidate], channels: &[Wanted]) -> BTreeMap<String, HostNumber> {
-    let mut spread = Spread::new(hosts, channels);
+    let mut spread = Placement::new(hosts, channels);
     spread.keep_what_fits();
     spread.place_the_rest();
     spread.placed
 }
 
-struct Spread<'a> {
+struct Placement<'a> {
     hosts: &'a [Candidate],
     /// Those that few hosts may have come first: the others find room around them.
     channels: Vec<&'a Wanted>,
@@ -80,7 +82,7 @@ struct Spread<'a> {
     counts: BTreeMap<HostNumber, u64>,
 }
 
-impl<'a> Spread<'a> {
+impl<'a> Placement<'a> {
     fn new(hosts: &'a [Candidate], channels: &'a [Wanted]) -> Self {
         let mut channels: Vec<&Wanted> = channels.iter().collect();
         let fitting = |channel: &Wanted| hosts.iter().filter(|host| host.fits(channel).is_ok()).count();
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_placed_well_stays_and_a_new_host_gets_its_share_of_the_rest() {
+    fn well_placed_channels_stay_and_a_new_host_gets_its_share() {
         let names = names(30);
         let hosts: Vec<_> = [1, 2, 3].map(|number| all_of(number, 1, &names)).into();
         let before = wanted(&names, |at| Some(at as u32 % 2 + 1));
@@ -212,10 +214,10 @@ mod tests {
         hosts[1].offers.insert("a".to_owned(), [1; 32]);
         let other = channel("a", None, Some([1; 32]));
         assert_eq!(place(&hosts, std::slice::from_ref(&other))["a"], 2);
-        assert_eq!(hosts[0].fits(&other), Err(Unfit::OtherVersion));
+        assert_eq!(hosts[0].fits(&other), Err(PlacementRefusal::OtherVersion));
         let upgraded = channel("a", Some(1), Some([9; 32]));
         assert_eq!(hosts[0].fits(&upgraded), Ok(()), "whoever runs it has the version");
         assert_eq!(place(&hosts, &[channel("c", None, None)]), BTreeMap::new());
-        assert_eq!(hosts[0].fits(&channel("c", None, None)), Err(Unfit::NotOffered));
+        assert_eq!(hosts[0].fits(&channel("c", None, None)), Err(PlacementRefusal::NotOffered));
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::lease::{Leases, Operation, Outcome};
+use super::lease::{LeaseOutcome, Leases, Operation};
 use super::placement::HostNumber;
 
 const CHANNEL: u32 = 1;
@@ -19,7 +19,7 @@ const TIME_TO_LIVE: u64 = 1;
 
 /// How far the search goes.
 #[derive(Clone, Copy)]
-struct Bounds {
+struct SearchBounds {
     ticks: u64,
     incarnations: u64,
     epochs: u64,
@@ -28,11 +28,11 @@ struct Bounds {
     strays: usize,
 }
 
-const BOUNDS: Bounds = Bounds { ticks: 2, incarnations: 2, epochs: 2, batches: 1, strays: 1 };
+const BOUNDS: SearchBounds = SearchBounds { ticks: 2, incarnations: 2, epochs: 2, batches: 1, strays: 1 };
 
 /// A host's process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Process {
+struct ModelProcess {
     /// As what it has joined; none while it is down.
     incarnation: Option<u64>,
     /// In which epoch it believes to have the channel.
@@ -48,7 +48,7 @@ struct Process {
 struct World {
     leases: Leases,
     now: u64,
-    processes: [Process; 2],
+    processes: [ModelProcess; 2],
     strays: BTreeSet<Operation>,
     /// The last commit to the channel that was kept: epoch and host.
     committed: Option<(u64, HostNumber)>,
@@ -56,16 +56,16 @@ struct World {
     kept: BTreeSet<(HostNumber, u64, u64)>,
 }
 
-type Rules = fn(&mut Leases, &Operation, u64) -> Outcome;
+type LeaseRules = fn(&mut Leases, &Operation, u64) -> LeaseOutcome;
 
 /// The rules as they are.
-fn sound(leases: &mut Leases, operation: &Operation, now: u64) -> Outcome {
+fn sound(leases: &mut Leases, operation: &Operation, now: u64) -> LeaseOutcome {
     leases.apply(operation, now, TIME_TO_LIVE)
 }
 
 struct Search {
-    rules: Rules,
-    bounds: Bounds,
+    rules: LeaseRules,
+    bounds: SearchBounds,
     seen: HashSet<World>,
     next: Vec<World>,
     /// Whether both hosts have committed to the channel in some state: otherwise nothing was searched.
@@ -74,7 +74,7 @@ struct Search {
 
 impl Search {
     /// Looks at everything that can be reached; the number of states, or what is wrong in one of them.
-    fn run(rules: Rules, bounds: Bounds) -> Result<usize, String> {
+    fn run(rules: LeaseRules, bounds: SearchBounds) -> Result<usize, String> {
         let start = World::default();
         let mut search = Self {
             rules,
@@ -128,7 +128,7 @@ impl Search {
         let mut beaten = world.clone();
         let beat = Operation::Beat { host, incarnation };
         match self.carry_out(&mut beaten, &beat)? {
-            Outcome::Fenced => self.reach(crashed(world, place, self.bounds)),
+            LeaseOutcome::Fenced => self.reach(crashed(world, place, self.bounds)),
             _ => self.reach(beaten),
         }
         if process.leasing.is_none()
@@ -165,10 +165,10 @@ impl Search {
         }
         let mut started = world.clone();
         let outcome = self.carry_out(&mut started, &Operation::Join { host })?;
-        let Outcome::Joined(incarnation) = outcome else { return Err(format!("{outcome:?} of a join")) };
+        let LeaseOutcome::Joined(incarnation) = outcome else { return Err(format!("{outcome:?} of a join")) };
         let next_batch = started.leases.hosts[&host].last_batch + 1;
         started.processes[place] =
-            Process { incarnation: Some(incarnation), next_batch, ..Process::default() };
+            ModelProcess { incarnation: Some(incarnation), next_batch, ..ModelProcess::default() };
         self.reach(started);
         Ok(())
     }
@@ -195,9 +195,10 @@ impl Search {
     }
 
     /// Runs a transaction and looks whether it may have been kept.
-    fn carry_out(&mut self, world: &mut World, operation: &Operation) -> Result<Outcome, String> {
+    fn carry_out(&mut self, world: &mut World, operation: &Operation) -> Result<LeaseOutcome, String> {
         let outcome = (self.rules)(&mut world.leases, operation, world.now);
-        let (Operation::Commit { host, incarnation, epoch, batch, .. }, Outcome::Done) = (operation, outcome)
+        let (Operation::Commit { host, incarnation, epoch, batch, .. }, LeaseOutcome::Done) =
+            (operation, outcome)
         else {
             return Ok(outcome);
         };
@@ -232,7 +233,7 @@ fn lease_operation(world: &World, place: usize, incarnation: u64) -> Option<Oper
 }
 
 /// The process is gone; what it has sent is under way.
-fn crashed(world: &World, place: usize, bounds: Bounds) -> World {
+fn crashed(world: &World, place: usize, bounds: SearchBounds) -> World {
     let mut crashed = world.clone();
     let process = std::mem::take(&mut crashed.processes[place]);
     for operation in [process.storing, process.leasing].into_iter().flatten() {
@@ -247,10 +248,10 @@ fn response(
     world: &mut World,
     place: usize,
     operation: &Operation,
-    outcome: Outcome,
-    bounds: Bounds,
+    outcome: LeaseOutcome,
+    bounds: SearchBounds,
 ) -> Result<(), String> {
-    if outcome == Outcome::Fenced {
+    if outcome == LeaseOutcome::Fenced {
         *world = crashed(world, place, bounds);
         return Ok(());
     }
@@ -260,13 +261,13 @@ fn response(
     match (operation, outcome) {
         (Operation::Commit { host, incarnation, batch, .. }, _) => {
             let is_kept = kept(*host, *incarnation, *batch);
-            if is_kept != matches!(outcome, Outcome::Done | Outcome::DoneBefore) {
+            if is_kept != matches!(outcome, LeaseOutcome::Done | LeaseOutcome::DoneBefore) {
                 return Err(format!("{outcome:?} for batch {batch}, kept: {is_kept}: {world:?}"));
             }
             after.storing = None;
             after.next_batch += 1;
         }
-        (Operation::Take { .. }, Outcome::Taken(epoch)) => {
+        (Operation::Take { .. }, LeaseOutcome::Taken(epoch)) => {
             after.leasing = None;
             after.held = Some(epoch);
         }
@@ -291,7 +292,7 @@ fn no_two_hosts_commit_in_one_epoch_whatever_happens() {
 /// Rules that are wrong are found out: the search can fail.
 #[test]
 fn rules_that_are_wrong_are_found_out() {
-    let cases: [(&str, Rules); 3] = [
+    let cases: [(&str, LeaseRules); 3] = [
         ("a commit that carries nothing", |leases, operation, now| match operation {
             Operation::Commit { host, channel, batch, .. } => {
                 let (incarnation, row) =
@@ -309,9 +310,9 @@ fn rules_that_are_wrong_are_found_out() {
         }),
         ("an epoch that stays", |leases, operation, now| {
             let outcome = sound(leases, operation, now);
-            if let (Operation::Take { channel, .. }, Outcome::Taken(_)) = (operation, outcome) {
+            if let (Operation::Take { channel, .. }, LeaseOutcome::Taken(_)) = (operation, outcome) {
                 leases.channels.entry(*channel).or_default().epoch = 1;
-                return Outcome::Taken(1);
+                return LeaseOutcome::Taken(1);
             }
             outcome
         }),
@@ -331,7 +332,7 @@ fn rules_that_are_wrong_are_found_out() {
 /// A batch that is looked for by nothing is kept twice.
 #[test]
 fn a_commit_that_does_not_look_for_its_batch_is_found_out() {
-    let blind: Rules = |leases, operation, now| {
+    let blind: LeaseRules = |leases, operation, now| {
         if let Operation::Commit { host, .. } = operation
             && let Some(row) = leases.hosts.get_mut(host)
         {

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_signature_is_told_apart() {
+    fn malformed_signatures_are_distinguished() {
         let request = Forwarded { method: "GET", target: "/", headers: &[], body: b"" };
         for header in ["", "1 2", "x 192.0.2.7 00", "1 nobody 00", "1 192.0.2.7 zz", "1 192.0.2.7 00 more"] {
             assert_eq!(verify(b"s", &request, header, 1), Err(BadSignature::Malformed), "{header:?}");

@@ -9,10 +9,10 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use serde::{Deserialize, Serialize};
 
-use super::placement::{Candidate, Digest, HostNumber, Unfit, Wanted};
+use super::placement::{Candidate, Digest, HostNumber, PlacementRefusal, Wanted};
 use crate::store::database::{
-    JoinedHost, NOW_MS, Session, Trouble, all, at_one_moment, get, key_of, lock_host, number, one,
-    transaction, wait_until_current,
+    DatabaseFault, DatabaseSession, JoinedHost, NOW_MS, all, at_one_moment, get, key_of, lock_host, number,
+    one, transaction, wait_until_current,
 };
 use crate::store::{ChannelKey, Connector, StoreError};
 
@@ -41,7 +41,7 @@ pub(crate) struct Announcement {
 
 /// A host, as all hosts see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HostView {
+pub(crate) struct ClusterHost {
     /// Its number.
     pub(crate) host: HostNumber,
     /// Its name.
@@ -54,7 +54,7 @@ pub(crate) struct HostView {
 
 /// A channel, as all hosts see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ChannelView {
+pub(crate) struct ClusterChannel {
     /// Its number.
     pub(crate) number: u32,
     /// What is to be placed.
@@ -65,14 +65,14 @@ pub(crate) struct ChannelView {
 
 /// Who has what, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct View {
+pub(crate) struct ClusterView {
     /// The hosts, those that are gone, too.
-    pub(crate) hosts: Vec<HostView>,
+    pub(crate) hosts: Vec<ClusterHost>,
     /// The channels.
-    pub(crate) channels: Vec<ChannelView>,
+    pub(crate) channels: Vec<ClusterChannel>,
 }
 
-impl View {
+impl ClusterView {
     /// The hosts that live, for `placement`.
     pub(crate) fn candidates(&self) -> Vec<Candidate> {
         let alive = self.hosts.iter().filter(|host| host.is_alive);
@@ -94,14 +94,14 @@ impl View {
 
     /// Why no host has a channel, for an operator.
     pub(crate) fn why_nobody_has(&self, channel: &Wanted) -> &'static str {
-        let unfit: Vec<Unfit> =
+        let unfit: Vec<PlacementRefusal> =
             self.candidates().iter().filter_map(|host| host.fits(channel).err()).collect();
         match () {
             () if unfit.len() < self.candidates().len() => "a host is about to take it",
-            () if unfit.contains(&Unfit::OtherVersion) => {
+            () if unfit.contains(&PlacementRefusal::OtherVersion) => {
                 "no host that lives has the version of its files that ran last"
             }
-            () if unfit.contains(&Unfit::Draining) => "every host that has its files is draining",
+            () if unfit.contains(&PlacementRefusal::Draining) => "every host that has its files is draining",
             () => "no host that lives has its files",
         }
     }
@@ -116,7 +116,7 @@ impl View {
 
 /// This host's way to the leases.
 pub(crate) struct LeaseTable {
-    session: Session,
+    session: DatabaseSession,
     joined: JoinedHost,
     time_to_live_ms: u64,
 }
@@ -124,7 +124,7 @@ pub(crate) struct LeaseTable {
 impl LeaseTable {
     /// For the host that has joined; it lives for `time_to_live_ms` after each beat.
     pub(crate) fn new(connector: Connector, joined: JoinedHost, time_to_live_ms: u64) -> Self {
-        Self { session: Session::new(connector), joined, time_to_live_ms }
+        Self { session: DatabaseSession::new(connector), joined, time_to_live_ms }
     }
 
     /// This host's number.
@@ -146,7 +146,7 @@ impl LeaseTable {
             let found =
                 number(&mut connection.conn, "SELECT incarnation FROM host WHERE id = ?", (host.id(),))?;
             if found != host.incarnation() {
-                return Err(Trouble::Fenced);
+                return Err(DatabaseFault::Fenced);
             }
             let sql = format!(
                 "INSERT INTO beat (host, alive_until_ms, weight, draining, url, offers)
@@ -188,13 +188,13 @@ impl LeaseTable {
     }
 
     /// Who has what. It has everything that was committed anywhere before the call.
-    pub(crate) fn view(&mut self) -> Result<View, StoreError> {
+    pub(crate) fn view(&mut self) -> Result<ClusterView, StoreError> {
         self.session.run(|connection| {
             if connection.is_replicated {
                 wait_until_current(&mut connection.conn)?;
             }
             at_one_moment(&mut connection.conn, |conn| {
-                Ok(View { hosts: hosts(conn)?, channels: channels(conn)? })
+                Ok(ClusterView { hosts: hosts(conn)?, channels: channels(conn)? })
             })
         })
     }
@@ -276,11 +276,11 @@ impl LeaseTable {
 }
 
 /// The write on which this transaction meets one that fences the host.
-fn note_change(conn: &mut Conn, host: u32) -> Result<(), Trouble> {
+fn note_change(conn: &mut Conn, host: u32) -> Result<(), DatabaseFault> {
     Ok(conn.exec_drop("UPDATE host SET changes = changes + 1 WHERE id = ?", (host,))?)
 }
 
-fn hosts(conn: &mut Conn) -> Result<Vec<HostView>, Trouble> {
+fn hosts(conn: &mut Conn) -> Result<Vec<ClusterHost>, DatabaseFault> {
     let sql = format!(
         "SELECT id, name, alive_until_ms >= {NOW_MS} AS alive, weight, draining, url, offers
          FROM host JOIN beat ON beat.host = host.id ORDER BY name"
@@ -288,8 +288,8 @@ fn hosts(conn: &mut Conn) -> Result<Vec<HostView>, Trouble> {
     all(conn, &sql, (), |row| {
         let offers: String = get(row, "offers")?;
         let offers = serde_json::from_str(&offers)
-            .map_err(|error| Trouble::Unreadable(format!("what a host offers: {error}")))?;
-        Ok(HostView {
+            .map_err(|error| DatabaseFault::Unreadable(format!("what a host offers: {error}")))?;
+        Ok(ClusterHost {
             host: get(row, "id")?,
             name: get(row, "name")?,
             is_alive: get(row, "alive")?,
@@ -303,11 +303,11 @@ fn hosts(conn: &mut Conn) -> Result<Vec<HostView>, Trouble> {
     })
 }
 
-fn channels(conn: &mut Conn) -> Result<Vec<ChannelView>, Trouble> {
+fn channels(conn: &mut Conn) -> Result<Vec<ClusterChannel>, DatabaseFault> {
     let sql = "SELECT id, name, host, epoch, digest FROM channel WHERE INSTR(name, ':') = 0 ORDER BY name";
     all(conn, sql, (), |row| {
         let digest: Option<Vec<u8>> = get(row, "digest")?;
-        Ok(ChannelView {
+        Ok(ClusterChannel {
             number: get(row, "id")?,
             epoch: get(row, "epoch")?,
             wanted: Wanted {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use super::lease::{Leases, Operation, Outcome};
+use super::lease::{LeaseOutcome, Leases, Operation};
 use super::table::{Announcement, LeaseTable, Offer};
 use crate::store::database::JoinedHost;
 use crate::store::{
@@ -16,7 +16,7 @@ use crate::store::{
 use crate::test_support::mariadb;
 
 /// A host's process: its store, its leases, and what it believes to hold.
-struct Process {
+struct TestProcess {
     joined: JoinedHost,
     open: Opener,
     store: Box<dyn Store>,
@@ -24,7 +24,7 @@ struct Process {
     held: HeldChannels,
 }
 
-impl Process {
+impl TestProcess {
     fn start(address: &str, name: &str, time_to_live: Duration) -> Self {
         let connector = Connector::new(DatabaseAddress::parse(address).unwrap(), None);
         let (held, joined) = (HeldChannels::default(), JoinedHost::default());
@@ -70,7 +70,8 @@ const LONG: Duration = Duration::from_secs(600);
 fn a_channel_is_written_by_the_host_that_holds_it_and_by_no_other() {
     let Some(server) = mariadb::server() else { return };
     let address = server.database();
-    let (mut one, mut two) = (Process::start(&address, "h1", LONG), Process::start(&address, "h2", LONG));
+    let (mut one, mut two) =
+        (TestProcess::start(&address, "h1", LONG), TestProcess::start(&address, "h2", LONG));
     assert!(matches!(one.commit("a", "x"), Err(StoreError::Rejected { batch: 0, .. })), "it is nobody's");
     assert_eq!(one.take("a"), Some(1));
     assert_eq!(two.take("a"), None);
@@ -91,11 +92,11 @@ fn a_channel_is_written_by_the_host_that_holds_it_and_by_no_other() {
 }
 
 #[test]
-fn a_host_that_said_nothing_is_fenced_and_keeps_nothing_any_more() {
+fn a_silent_host_is_fenced_and_cannot_commit() {
     let Some(server) = mariadb::server() else { return };
     let address = server.database();
-    let mut one = Process::start(&address, "h1", Duration::ZERO);
-    let mut two = Process::start(&address, "h2", LONG);
+    let mut one = TestProcess::start(&address, "h1", Duration::ZERO);
+    let mut two = TestProcess::start(&address, "h2", LONG);
     one.take("a");
     one.commit("a", "one").unwrap();
     let first = one.table.host().unwrap();
@@ -103,11 +104,11 @@ fn a_host_that_said_nothing_is_fenced_and_keeps_nothing_any_more() {
     assert!(!two.table.fence(first).unwrap(), "it has nothing more to lose");
     assert_eq!(two.take("a"), Some(2));
     assert!(matches!(one.commit("a", "late"), Err(StoreError::Fenced { .. })));
-    assert!(matches!((one.open)(), Err(StoreError::Fenced { .. })), "opening it anew does not help");
+    assert!(matches!((one.open)(), Err(StoreError::Fenced { .. })), "reopening it does not help");
     assert!(matches!(one.table.beat(&Announcement::default()), Err(StoreError::Fenced { .. })));
     let third = two.table.host().unwrap();
     assert!(!one.table.fence(third).unwrap(), "one that lives is left alone");
-    let again = Process::start(&address, "h1", LONG);
+    let again = TestProcess::start(&address, "h1", LONG);
     assert!(again.incarnation() > one.incarnation());
 }
 
@@ -115,9 +116,9 @@ fn a_host_that_said_nothing_is_fenced_and_keeps_nothing_any_more() {
 fn a_second_process_of_a_name_ends_the_first_one() {
     let Some(server) = mariadb::server() else { return };
     let address = server.database();
-    let mut first = Process::start(&address, "h1", LONG);
+    let mut first = TestProcess::start(&address, "h1", LONG);
     first.take("a");
-    let mut second = Process::start(&address, "h1", LONG);
+    let mut second = TestProcess::start(&address, "h1", LONG);
     assert!(matches!(first.commit("a", "x"), Err(StoreError::Fenced { .. })));
     assert_eq!(second.take("a"), Some(2), "what the first one had is free");
     assert_eq!(second.commit("a", "x"), Ok(()));
@@ -127,7 +128,8 @@ fn a_second_process_of_a_name_ends_the_first_one() {
 fn ids_of_two_hosts_do_not_overlap_and_grow_within_a_channel_that_moves() {
     let Some(server) = mariadb::server() else { return };
     let address = server.database();
-    let (mut one, mut two) = (Process::start(&address, "h1", LONG), Process::start(&address, "h2", LONG));
+    let (mut one, mut two) =
+        (TestProcess::start(&address, "h1", LONG), TestProcess::start(&address, "h2", LONG));
     let (first, second) = (one.store.load(0).unwrap().last_ids, two.store.load(0).unwrap().last_ids);
     assert!(second.message >= first.message + (1 << 24), "{first:?} {second:?}");
     two.take("a");
@@ -144,13 +146,14 @@ fn ids_of_two_hosts_do_not_overlap_and_grow_within_a_channel_that_moves() {
     assert_eq!(one.store.load(0).unwrap().last_ids.message, after.message);
 }
 
-/// The connection broke when a stretch had been taken and nobody knew it. The host found its stretch large enough when it asked anew, and went on
+/// The connection broke when a stretch had been taken and nobody knew it. The host found its stretch large enough when it asked again, and went on
 /// with ids that were smaller than those in the channel.
 #[test]
-fn a_stretch_whose_taking_was_not_heard_of_is_used() {
+fn an_id_range_is_used_although_the_response_to_its_reservation_was_lost() {
     let Some(server) = mariadb::server() else { return };
     let address = server.database();
-    let (mut one, mut two) = (Process::start(&address, "h1", LONG), Process::start(&address, "h2", LONG));
+    let (mut one, mut two) =
+        (TestProcess::start(&address, "h1", LONG), TestProcess::start(&address, "h2", LONG));
     let largest = two.store.load(0).unwrap().last_ids.message + 1;
     two.take("a");
     let mut new = crate::store::tests::samples::message("a", "c", "x");
@@ -161,8 +164,8 @@ fn a_stretch_whose_taking_was_not_heard_of_is_used() {
     two.table.release(number, epoch).unwrap();
     one.take("a");
     drop(one.store.load_channel(&"a".into(), 0));
-    let mut anew = (one.open)().unwrap();
-    let after = anew.load_channel(&"a".into(), 0).unwrap().ids_after;
+    let mut reopened = (one.open)().unwrap();
+    let after = reopened.load_channel(&"a".into(), 0).unwrap().ids_after;
     assert!(after.message > largest, "{after:?} {largest}");
 }
 
@@ -170,7 +173,7 @@ fn a_stretch_whose_taking_was_not_heard_of_is_used() {
 fn a_view_has_who_lives_and_who_has_what() {
     let Some(server) = mariadb::server() else { return };
     let address = server.database();
-    let mut one = Process::start(&address, "h1", LONG);
+    let mut one = TestProcess::start(&address, "h1", LONG);
     let offer = Offer { digest: [7; 32], paths: vec!["/hook".to_owned()] };
     let announced = Announcement {
         weight: 3,
@@ -194,8 +197,8 @@ fn a_view_has_who_lives_and_who_has_what() {
 #[test]
 fn a_view_says_why_nobody_has_a_channel() {
     use super::placement::Wanted;
-    use super::table::{HostView, View};
-    let host = |is_draining, is_alive, digest| HostView {
+    use super::table::{ClusterHost, ClusterView};
+    let host = |is_draining, is_alive, digest| ClusterHost {
         host: 1,
         name: "h1".to_owned(),
         is_alive,
@@ -213,7 +216,7 @@ fn a_view_says_why_nobody_has_a_channel() {
         ("gone", host(false, false, [1; 32]), of("a"), "no host that lives has its files"),
         ("no files", host(false, true, [1; 32]), of("b"), "no host that lives has its files"),
     ] {
-        let view = View { hosts: vec![host], channels: Vec::new() };
+        let view = ClusterView { hosts: vec![host], channels: Vec::new() };
         let why = view.why_nobody_has(&channel);
         assert!(why.contains(expected), "{case}: {why}");
     }
@@ -239,9 +242,9 @@ fn the_database_does_what_the_state_machine_says() {
 fn compare(address: &str, operations: &[(u8, usize, usize)]) -> Result<(), TestCaseError> {
     let mut leases = Leases::default();
     let times = [Duration::ZERO, LONG];
-    let mut processes: Vec<Process> = Vec::new();
+    let mut processes: Vec<TestProcess> = Vec::new();
     for (host, time) in (1..).zip(times) {
-        processes.push(Process::start(address, &format!("h{host}"), time));
+        processes.push(TestProcess::start(address, &format!("h{host}"), time));
         leases.apply(&Operation::Join { host }, 0, time.as_millis() as u64);
     }
     let channels = ["a", "b"];
@@ -265,23 +268,23 @@ fn compare(address: &str, operations: &[(u8, usize, usize)]) -> Result<(), TestC
                 let found = match process.table.take(number, &[1; 32]) {
                     Ok(Some(epoch)) => {
                         process.held.hold(name.into(), epoch);
-                        Outcome::Taken(epoch)
+                        LeaseOutcome::Taken(epoch)
                     }
-                    Ok(None) => Outcome::Refused,
-                    Err(_) => Outcome::Fenced,
+                    Ok(None) => LeaseOutcome::Refused,
+                    Err(_) => LeaseOutcome::Fenced,
                 };
                 prop_assert_eq!(found, expected);
             }
             2 => {
                 let expected = apply(Operation::Release { host: modelled, incarnation, channel, epoch });
                 let found = process.table.release(number, epoch);
-                prop_assert_eq!(found.is_err(), expected == Outcome::Fenced);
+                prop_assert_eq!(found.is_err(), expected == LeaseOutcome::Fenced);
             }
             3 => {
                 let expected = apply(Operation::Fence { host: modelled });
                 let other = 1 - place;
                 let found = processes[other].table.fence(host).unwrap();
-                prop_assert_eq!(found, expected == Outcome::Done);
+                prop_assert_eq!(found, expected == LeaseOutcome::Done);
             }
             _ => {
                 let last = leases.hosts[&modelled].last_batch;
@@ -289,9 +292,9 @@ fn compare(address: &str, operations: &[(u8, usize, usize)]) -> Result<(), TestC
                     Operation::Commit { host: modelled, incarnation, channel, epoch, batch: last + 1 };
                 let expected = leases.apply(&commit, 1, 600_000);
                 let found = match processes[place].store.commit(&[entry(last + 1, name, "x")]) {
-                    Ok(()) => Outcome::Done,
-                    Err(StoreError::Rejected { .. }) => Outcome::Refused,
-                    Err(StoreError::Fenced { .. } | StoreError::Broken) => Outcome::Fenced,
+                    Ok(()) => LeaseOutcome::Done,
+                    Err(StoreError::Rejected { .. }) => LeaseOutcome::Refused,
+                    Err(StoreError::Fenced { .. } | StoreError::Broken) => LeaseOutcome::Fenced,
                     Err(other) => return Err(TestCaseError::fail(other.to_string())),
                 };
                 prop_assert_eq!(found, expected);

@@ -265,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_standard_library_calls_special_is_special(bits in any::<u32>()) {
+        fn special_addresses_of_the_standard_library_are_refused(bits in any::<u32>()) {
             let v4 = Ipv4Addr::from(bits);
             if v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_multicast()
                 || v4.is_broadcast() || v4.is_documentation() || v4.is_unspecified()

@@ -51,7 +51,7 @@ pub struct ChannelHttp {
     given: Patterns,
 }
 
-/// The patterns of secrets and the revision that they are of. They are built anew when the store says that something
+/// The patterns of secrets and the revision that they are of. They are built again when the store says that something
 /// changed. The lock is held meanwhile, so that only one of several requests builds them.
 #[derive(Default)]
 struct Patterns(Mutex<Option<(u64, Arc<SecretMatcher>)>>);

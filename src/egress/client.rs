@@ -2,7 +2,7 @@
 //!
 //! `ureq` speaks HTTP/1.1 and TLS and keeps connections. Resolving and connecting are ours: the addresses were found and
 //! checked before, are handed over for the one call that follows on the same thread, and only they are connected to. Each
-//! read and write gets what is left of the call's time, not that time anew.
+//! read and write gets what is left of the call's time, not that time again.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

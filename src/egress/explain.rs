@@ -17,19 +17,19 @@ const LOOKUP_TIME: Duration = Duration::from_secs(10);
 /// One check, in the order in which requests pass them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedStep {
-    /// Which check.
-    pub check: &'static str,
+    /// Which check, as a word for programs.
+    pub code: &'static str,
     /// What it finds, or why it refuses the request; none when an earlier one has left nothing to look at.
     pub outcome: Option<Result<String, String>>,
 }
 
 impl ExplainedStep {
-    fn new(check: &'static str, outcome: Result<String, OutboundError>) -> Self {
-        Self { check, outcome: Some(outcome.map_err(|error| error.to_string())) }
+    fn new(code: &'static str, outcome: Result<String, OutboundError>) -> Self {
+        Self { code, outcome: Some(outcome.map_err(|error| error.to_string())) }
     }
 
-    fn skipped(check: &'static str) -> Self {
-        Self { check, outcome: None }
+    fn skipped(code: &'static str) -> Self {
+        Self { code, outcome: None }
     }
 }
 
@@ -43,25 +43,25 @@ impl ChannelHttp {
         let target = match OutboundTarget::parse_for(url, &self.operator_hosts) {
             Ok(target) => target,
             Err(error) => {
-                steps.push(ExplainedStep::new("URL", Err(error)));
-                let later = ["allow-list", "leaks", "limits", "address", "credentials"];
+                steps.push(ExplainedStep::new("url", Err(error)));
+                let later = ["allow_list", "leaks", "limits", "address", "credentials"];
                 steps.extend(later.map(ExplainedStep::skipped));
                 return steps;
             }
         };
-        steps.push(ExplainedStep::new("URL", Ok(format!("{}{}", target.origin(), target.path()))));
+        steps.push(ExplainedStep::new("url", Ok(format!("{}{}", target.origin(), target.path()))));
         steps.push(match parsed {
             Some(method) => {
                 let entry = self.allowlist.permit(method, &target);
                 ExplainedStep::new(
-                    "allow-list",
+                    "allow_list",
                     entry.map(|()| "http.allowlist has an entry for it".to_owned()),
                 )
             }
-            None => ExplainedStep::skipped("allow-list"),
+            None => ExplainedStep::skipped("allow_list"),
         });
         steps.push(ExplainedStep::new("leaks", self.explain_leaks(url)));
-        steps.push(ExplainedStep { check: "limits", outcome: Some(Ok(self.explain_limits())) });
+        steps.push(ExplainedStep { code: "limits", outcome: Some(Ok(self.explain_limits())) });
         steps.push(ExplainedStep::new("address", self.explain_route(&target)));
         steps.push(ExplainedStep::new("credentials", self.credentials.explain(&target, &*self.secrets)));
         steps

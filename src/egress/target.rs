@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_real_guests_write_is_normalised() {
+    fn urls_of_published_guests_are_normalised() {
         let rows = [
             ("plain", "https://api.example.com/v1/x?a=b", "api.example.com:443/v1/x?a=b"),
             ("no path", "https://api.example.com", "api.example.com:443/"),
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_parsers_disagree_about_is_refused() {
+    fn ambiguous_urls_are_refused() {
         let long = format!("https://h.example/{}", "a".repeat(MAX_URL_BYTES));
         let label = format!("https://{}.example/", "a".repeat(64));
         let name = format!("https://{}example/", "a.".repeat(130));

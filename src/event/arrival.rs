@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use wit_abi::types::{IncomingHttpRequest, StatusUpdate};
 
 use super::health::ChannelHealth;
-use super::link::LinkNews;
+use super::link::LinkEvent;
 use super::response::ResponseSender;
 use super::setup::ChannelSetup;
 use crate::channel::ChannelName;
@@ -54,7 +54,7 @@ pub struct LinkArrival {
     /// Whose websocket it is.
     pub channel: ChannelName,
     /// What happened.
-    pub news: LinkNews,
+    pub news: LinkEvent,
 }
 
 /// By what a duplicate of a request is recognised.

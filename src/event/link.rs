@@ -22,16 +22,16 @@ pub trait ChannelLink: Send + Sync {
 
 /// What happened to a link, for the guest.
 #[derive(Debug)]
-pub struct LinkNews {
+pub struct LinkEvent {
     /// What happened.
-    pub kind: LinkNewsKind,
+    pub kind: LinkEventKind,
     /// Tells the link what became of it.
     pub acknowledgement: FrameAcknowledgement,
 }
 
 /// What happened to a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LinkNewsKind {
+pub enum LinkEventKind {
     /// The service has accepted the login.
     Opened,
     /// A frame, without secrets.

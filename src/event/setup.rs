@@ -14,7 +14,7 @@ use crate::secrets::SecretError;
 /// Applies a capability file to what `on-start` returned, and publishes the routes that come of it.
 pub type Register = Box<dyn Fn(&ChannelConfig) -> Registration + Send>;
 
-/// The text that `on-start` gets, or why the secrets in it cannot be read. Asked anew for every start, by
+/// The text that `on-start` gets, or why the secrets in it cannot be read. Asked again for every start, by
 /// the worker that runs it: it reads secrets, which takes files and perhaps the derivation of a key.
 pub type ReadStartConfig = Arc<dyn Fn() -> Result<Arc<str>, SecretError> + Send + Sync>;
 

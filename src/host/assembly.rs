@@ -31,7 +31,7 @@ use crate::webhook::{AuthPlan, Requirement};
 /// What channels are assembled with.
 pub(super) struct Assembly {
     config: ManagerConfig,
-    /// The operator's settings of each channel. Behind a lock, because they may change with a channel that is added anew.
+    /// The operator's settings of each channel. Behind a lock, because they may change with a channel that is added again.
     settings: RwLock<BTreeMap<ChannelName, ChannelSettings>>,
     outbound: OutboundHttp,
     pairing: Arc<PairingService>,

@@ -300,7 +300,7 @@ impl HostBuilder {
             Some(runtime) => runtime,
             None => WasmChannelRuntime::new(WasmChannelRuntimeConfig::default())?,
         };
-        // Before any channel starts: a second program on this port must not run `on-start`, which registers webhooks anew.
+        // Before any channel starts: a second program on this port must not run `on-start`, which registers webhooks again.
         let listener = self.listen.map(Listen::bind).transpose()?;
         let loader = WasmChannelLoader::new(runtime).with_settings(self.manager.load_settings());
         let mut plan = LoadPlan::default();
@@ -314,7 +314,7 @@ impl HostBuilder {
         let manager = Arc::new(ChannelManager::with_tools(self.manager, self.tools.as_ref())?);
         #[cfg(feature = "cluster")]
         if let Some(cluster) = manager.cluster() {
-            manager.routes().set_elsewhere(cluster.clone());
+            manager.routes().set_forwarder(cluster.clone());
         }
         plan.claim_paths(&self.channels, &loader, manager.routes());
         // Before guests are prepared, which may take long: a provider that gets a 503 retries.

@@ -12,8 +12,8 @@ use super::error::HostError;
 use super::manager::ChannelManager;
 use crate::channel::{ChannelName, WasmChannel};
 use crate::cluster::{
-    ClusterState, FORWARDED_HEADER, Forwarded, ForwardedReply, Forwarder, HostNumber, KeeperSettings,
-    LeaseTable, LeaseThread, NoReply, Offer, Request, Runner, TIME_TO_LIVE, View, verify,
+    ClusterState, ClusterView, FORWARDED_HEADER, ForwardError, Forwarded, ForwardedReply, Forwarder,
+    HostNumber, KeeperSettings, LeaseTable, LeaseThread, Offer, Request, Runner, TIME_TO_LIVE, verify,
 };
 use crate::event::Event;
 use crate::event::arrival::RouterCommand;
@@ -22,10 +22,10 @@ use crate::model::clock::{millis, unix_ms};
 use crate::model::oneshot;
 use crate::net::reachable::reachable;
 use crate::server::responses::response_for;
-use crate::server::{Elsewhere, IncomingRequest, Origin, Responder, Response};
+use crate::server::{IncomingRequest, Origin, RequestForwarder, Responder, Response};
 use crate::store::{MessageFilter, MessageState, MovedChannel};
 
-/// The exit status of a process whose channels have passed on to other hosts (`EX_TEMPFAIL` of sysexits.h): a supervisor starts it anew.
+/// The exit status of a process whose channels have passed on to other hosts (`EX_TEMPFAIL` of sysexits.h): a supervisor restarts it.
 const EXIT_STATUS: i32 = 75;
 
 /// What a host of a cluster has beside its channels.
@@ -35,7 +35,7 @@ pub(super) struct ClusterSide {
     /// Channels that this host can run, whoever runs them now. Held for a look-up only.
     offers: Mutex<BTreeMap<String, (WasmChannel, Offer)>>,
     /// Who has what, as it was seen last. Held for a look only.
-    seen: Mutex<Option<(View, HostNumber)>>,
+    seen: Mutex<Option<(ClusterView, HostNumber)>>,
     /// There from the start of the host until its end, which takes it out and joins it. Held to tell it something.
     leases: Mutex<Option<LeaseThread>>,
 }
@@ -69,7 +69,7 @@ impl ClusterSide {
     }
 
     /// Who has what, as it was seen last, and this host's number.
-    pub(super) fn seen(&self) -> Option<(View, HostNumber)> {
+    pub(super) fn seen(&self) -> Option<(ClusterView, HostNumber)> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -164,7 +164,7 @@ impl Runner for HostRunner {
         self.0.send(Event::Command(RouterCommand::Health(reply))).is_ok() && channels.wait().is_some()
     }
 
-    fn looked(&self, view: &View, own: HostNumber) {
+    fn looked(&self, view: &ClusterView, own: HostNumber) {
         if let Ok(side) = self.side() {
             side.forwarder.looked(view, own);
             // A start that ended after its channel was handed over has opened paths, which would keep requests here.
@@ -182,7 +182,7 @@ impl Runner for HostRunner {
 
     fn fenced(&self) {
         // Whatever was acknowledged is durable, and nothing that this process still does is kept.
-        log::error!("this host ends, so that it can be started anew");
+        log::error!("this host ends, so that it can be restarted");
         log::logger().flush();
         std::process::exit(EXIT_STATUS);
     }
@@ -237,7 +237,7 @@ impl ChannelManager {
     }
 }
 
-impl Elsewhere for ClusterSide {
+impl RequestForwarder for ClusterSide {
     fn knows(&self, path: &str) -> bool {
         self.forwarder.knows(path)
     }
@@ -268,7 +268,7 @@ impl Elsewhere for ClusterSide {
 
 /// What a view says, as JSON.
 #[cfg(feature = "cli")]
-fn records(view: &View, own: HostNumber) -> Value {
+fn records(view: &ClusterView, own: HostNumber) -> Value {
     let hosts = view.hosts.iter().map(|host| {
         let held = view.channels.iter().filter(|channel| channel.wanted.host == Some(host.host)).count();
         json!({
@@ -285,7 +285,7 @@ fn records(view: &View, own: HostNumber) -> Value {
         let host = view.hosts.iter().find(|host| channel.wanted.host == Some(host.host));
         let reason = channel.wanted.host.is_none().then(|| view.why_nobody_has(&channel.wanted));
         json!({
-            "channel": channel.wanted.name,
+            "name": channel.wanted.name,
             "host": host.map(|host| &host.name),
             "epoch": channel.epoch,
             "reason": reason,
@@ -294,17 +294,17 @@ fn records(view: &View, own: HostNumber) -> Value {
     json!({"hosts": hosts.collect::<Vec<_>>(), "channels": channels.collect::<Vec<_>>()})
 }
 
-fn respond(responder: Responder, response: Result<ForwardedReply, NoReply>) {
+fn respond(responder: Responder, response: Result<ForwardedReply, ForwardError>) {
     let response = match response {
         Ok(ForwardedReply { status, mut headers, body }) => {
             // Each server says the date by itself.
             headers.retain(|(name, _)| name != "date");
             Response { status, headers, body }
         }
-        Err(NoReply::NoOwner | NoReply::Lost) => {
+        Err(ForwardError::NoOwner | ForwardError::Lost) => {
             response_for(WebhookResponse::Refused(WebhookRefusal::Starting))
         }
-        Err(NoReply::Busy) => response_for(WebhookResponse::Refused(WebhookRefusal::Busy)),
+        Err(ForwardError::Busy) => response_for(WebhookResponse::Refused(WebhookRefusal::Busy)),
     };
     responder.respond(response);
 }

@@ -147,12 +147,12 @@ impl Host {
         self.manager.message(id)
     }
 
-    /// Delivers a completed, dropped or dead message again; see [`ChannelManager::replay_message`].
+    /// Delivers a completed, dropped or dead message again; see [`ChannelManager::redeliver_message`].
     ///
     /// # Errors
     /// The store is not available.
-    pub fn replay_message(&self, id: MessageId) -> Result<bool, StateError> {
-        self.manager.replay_message(id)
+    pub fn redeliver_message(&self, id: MessageId) -> Result<bool, StateError> {
+        self.manager.redeliver_message(id)
     }
 
     /// Drops a message that is pending or dead; see [`ChannelManager::drop_message`].

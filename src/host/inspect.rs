@@ -50,7 +50,7 @@ fn inspect_webhook(webhook: &WebhookCapability, channel: &str) -> Option<Diagnos
     ))
 }
 
-/// What a channel needs. Asked anew each time, because an operator stores secrets while the host runs.
+/// What a channel needs. Asked again each time, because an operator stores secrets while the host runs.
 pub(super) struct NeededSecrets {
     required: Vec<RequiredSecret>,
     /// Whether the host has a public address: some secrets are needed only with or only without one.
@@ -94,7 +94,7 @@ impl NeededSecrets {
         });
         let of_webhooks = webhook.iter().map(|(name, problem)| {
             let name = self.access.secrets.stored_name(name);
-            let text = format!("secret {name}: {problem}; webhooks respond with 503");
+            let text = format!("secret {name} {problem}; webhooks respond with 503");
             (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(&name)))
         });
         // Secrets of webhooks have been reported already.
@@ -111,7 +111,7 @@ impl NeededSecrets {
             let RequiredSecret { name, prompt, .. } = required;
             let name = self.access.secrets.stored_name(name);
             let about = if prompt.is_empty() { String::new() } else { format!(" ({prompt})") };
-            let text = format!("secret {name}: it is not stored{about}");
+            let text = format!("secret {name} is not stored{about}");
             (name.clone(), Diagnostic::warning("missing-secret", text).help(self.remedy(&name)))
         });
         of_webhooks.chain(of_setup).collect()

@@ -1,27 +1,26 @@
 //! Builds the parts, starts and stops the threads in order.
-//!
-//! | file | job |
-//! |---|---|
-//! | `config` | what an operator decides |
-//! | `manager` | channels, router, workers, scheduler and store together |
-//! | `access` | what one channel's guest may ask of the host |
-//! | `assembly` | from a loaded channel to one that the router can run |
-//! | `inspect` | what can be said about a channel before it runs, and which secrets it needs and the host does not have |
-//! | `load_plan` | loading at the start, and what was durable for channels before they are added |
-//! | `probe` | asks a channel's service a question with the channel's rights, without its guest |
-//! | `replies` | what the agent says, on its way to the store |
-//! | `reminders` | texts that are said in a conversation at a later time |
-//! | `offline` | what is stored, for commands while no host runs |
-//! | `recordings` | notes what the callbacks of a running channel do, and explains its requests |
-//! | `operator` | looking into the queues, sending again, dropping |
-//! | `public_probe` | a path by which the public address is tried |
-//! | `trace` | one message's whole story |
-//! | `replay` | runs recorded callbacks again |
-//! | `harness` | one channel without a host, to look at it and to try single callbacks |
-//! | `forwarding` | what a host leaves to its manager |
-//! | `cluster` | one of several hosts: channels that come and go with their leases, requests for those of other hosts |
-//! | `builder` | a manager with channels from a directory and an HTTP server |
-//! | `error` | what can go wrong when a host is built or asked for something |
+// | file | job |
+// |---|---|
+// | `config` | what an operator decides |
+// | `manager` | channels, router, workers, scheduler and store together |
+// | `access` | what one channel's guest may ask of the host |
+// | `assembly` | from a loaded channel to one that the router can run |
+// | `inspect` | what can be said about a channel before it runs, and which secrets it needs and the host does not have |
+// | `load_plan` | loading at the start, and what was durable for channels before they are added |
+// | `probe` | asks a channel's service a question with the channel's rights, without its guest |
+// | `replies` | what the agent says, on its way to the store |
+// | `reminders` | texts that are said in a conversation at a later time |
+// | `offline` | what is stored, for commands while no host runs |
+// | `recordings` | notes what the callbacks of a running channel do, and explains its requests |
+// | `operator` | looking into the queues, sending again, dropping |
+// | `public_probe` | a path by which the public address is tried |
+// | `trace` | one message's whole story |
+// | `replay` | runs recorded callbacks again |
+// | `harness` | one channel without a host, to look at it and to try single callbacks |
+// | `forwarding` | what a host leaves to its manager |
+// | `cluster` | one of several hosts: channels that come and go with their leases, requests for those of other hosts |
+// | `builder` | a manager with channels from a directory and an HTTP server |
+// | `error` | what can go wrong when a host is built or asked for something |
 
 pub(crate) mod access;
 mod assembly;
@@ -77,5 +76,5 @@ pub(crate) use {
     probe::ServiceVerdict,
     recordings::RecordingStart,
     replay::Replayed,
-    trace::{Story, TraceQuery, stories},
+    trace::{MessageTrace, TraceQuery, stories},
 };

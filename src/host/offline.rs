@@ -125,14 +125,14 @@ mod tests {
         let add = |change| keep(state.store(), Batch::of(change)).expect("it is kept");
         let id = add(Change::AddMessage(message("a", "c", "hello"))).messages[0];
         let reply_id = add(Change::AddReply(reply("a", "c", "hello back"))).replies[0];
-        assert_eq!(state.replay_message(id), Ok(false), "it waits already");
+        assert_eq!(state.redeliver_message(id), Ok(false), "it waits already");
         assert_eq!((state.drop_message(id), state.drop_message(id)), (Ok(true), Ok(false)));
         assert_eq!((state.drop_reply(reply_id), state.drop_reply(reply_id)), (Ok(true), Ok(false)));
         drop(state);
         let state = open(&directory);
         let found = state.message(id).expect("it is read").expect("it is there");
         assert_eq!(found.state, MessageState::Dropped);
-        assert_eq!((state.replay_message(id), state.retry_reply(reply_id)), (Ok(true), Ok(true)));
+        assert_eq!((state.redeliver_message(id), state.retry_reply(reply_id)), (Ok(true), Ok(true)));
         let found = state.reply(reply_id).expect("it is read").expect("it is there");
         assert_eq!(found.state, ReplyState::Pending);
     }

@@ -38,8 +38,8 @@ pub(crate) trait Operator {
         self.store().query(move |engine| engine.message(id))
     }
 
-    /// See [`ChannelManager::replay_message`].
-    fn replay_message(&self, id: MessageId) -> Result<bool, StateError> {
+    /// See [`ChannelManager::redeliver_message`].
+    fn redeliver_message(&self, id: MessageId) -> Result<bool, StateError> {
         let completed = |record: &MessageRecord| record.state != MessageState::Pending;
         let Some(record) = self.store().query(move |engine| engine.message(id))?.filter(completed) else {
             return Ok(false);
@@ -169,8 +169,8 @@ impl ChannelManager {
     ///
     /// # Errors
     /// The store is not available.
-    pub fn replay_message(&self, id: MessageId) -> Result<bool, StateError> {
-        Operator::replay_message(self, id)
+    pub fn redeliver_message(&self, id: MessageId) -> Result<bool, StateError> {
+        Operator::redeliver_message(self, id)
     }
 
     /// Drops a pending message or a dead letter. False when there is no such message, or it is

@@ -5,7 +5,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 /// Where the paths are.
 const PREFIX: &str = "/.well-known/tinclaw/";
 
-/// The path and what it responds; both are made anew with each host, and nobody can guess them.
+/// The path and what it responds; both are made again with each host, and nobody can guess them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublicProbe {
     pub path: String,

@@ -205,7 +205,7 @@ impl Reminders {
             match said {
                 Ok(()) => drop(state.waiting.remove(&id)),
                 Err(error) => {
-                    log::warn!("reminder {id} is said later: {error}");
+                    log::warn!("reminder {id} could not be delivered and is retried: {error}");
                     if let Some(waiting) = state.waiting.get_mut(&id) {
                         waiting.failed_until_ms =
                             steady_ms().saturating_add(crate::model::clock::millis(RETRY_AFTER));
@@ -235,7 +235,7 @@ impl Reminders {
         }
     }
 
-    /// No reminder is said any more; those that wait are said by the next host.
+    /// Stops the delivery of reminders; those that wait are delivered after the next start.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_said_once_and_what_failed_waits_a_minute() {
+    fn a_due_reminder_is_delivered_once_and_retried_after_a_minute() {
         let (reminders, _thread) = reminders(&MemoryStore::new());
         reminders.add(to("ann"), 1, "now", Duration::from_secs(1)).unwrap();
         let begin = Instant::now();
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_left_alone() {
+    fn unreadable_reminders_are_left_alone() {
         let store = MemoryStore::new();
         let thread = StoreThread::in_memory(store.clone(), &Retention::default());
         let (name, payload): (Arc<str>, Arc<str>) = ("7".into(), "{".into());

@@ -26,7 +26,7 @@ impl TraceQuery {
 
 /// A message and the replies to it, or a reply to none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Story {
+pub(crate) struct MessageTrace {
     /// The message with what happened to it; none when it is forgotten, or there never was one.
     pub message: Option<(MessageRecord, Vec<TraceStep>)>,
     /// The replies, oldest first.
@@ -37,7 +37,10 @@ pub(crate) struct Story {
 ///
 /// # Errors
 /// The store is not available.
-pub(crate) fn stories(operator: &dyn DaemonOperator, query: &TraceQuery) -> Result<Vec<Story>, StateError> {
+pub(crate) fn stories(
+    operator: &dyn DaemonOperator,
+    query: &TraceQuery,
+) -> Result<Vec<MessageTrace>, StateError> {
     operator.write_waiting_steps();
     let found = match query {
         TraceQuery::Message(id) => vec![of_message(operator, *id)?],
@@ -48,7 +51,7 @@ pub(crate) fn stories(operator: &dyn DaemonOperator, query: &TraceQuery) -> Resu
             found.into_iter().map(|id| of_message(operator, id)).collect::<Result<_, _>>()?
         }
     };
-    Ok(found.into_iter().filter(|story| *story != Story::default()).collect())
+    Ok(found.into_iter().filter(|story| *story != MessageTrace::default()).collect())
 }
 
 /// A request and a message are recognised by digests of their ids.
@@ -56,26 +59,26 @@ fn keys_of(id: &str) -> Vec<[u8; 16]> {
     ["dedupe", "message id"].map(|kind| *DedupeKey::derive(kind, id.as_bytes()).as_bytes()).to_vec()
 }
 
-fn of_message(operator: &dyn DaemonOperator, id: MessageId) -> Result<Story, StateError> {
-    let Some(record) = operator.message(id)? else { return Ok(Story::default()) };
+fn of_message(operator: &dyn DaemonOperator, id: MessageId) -> Result<MessageTrace, StateError> {
+    let Some(record) = operator.message(id)? else { return Ok(MessageTrace::default()) };
     let steps = steps(operator, TraceSubject::Message(id))?;
     let replies = operator.store().query(move |engine| engine.replies_to(id))?;
-    let mut story = Story { message: Some((record, steps)), replies: Vec::new() };
+    let mut story = MessageTrace { message: Some((record, steps)), replies: Vec::new() };
     for id in replies {
         story.replies.extend(with_steps(operator, id)?);
     }
     Ok(story)
 }
 
-fn of_reply(operator: &dyn DaemonOperator, id: ReplyId) -> Result<Story, StateError> {
-    let Some((record, steps)) = with_steps(operator, id)? else { return Ok(Story::default()) };
+fn of_reply(operator: &dyn DaemonOperator, id: ReplyId) -> Result<MessageTrace, StateError> {
+    let Some((record, steps)) = with_steps(operator, id)? else { return Ok(MessageTrace::default()) };
     if let Some(message) = record.in_reply_to {
         let story = of_message(operator, message)?;
         if story.message.is_some() {
             return Ok(story);
         }
     }
-    Ok(Story { message: None, replies: vec![(record, steps)] })
+    Ok(MessageTrace { message: None, replies: vec![(record, steps)] })
 }
 
 fn with_steps(

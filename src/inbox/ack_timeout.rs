@@ -38,7 +38,7 @@ impl Mailbox {
     ) -> (MutexGuard<'a, MailboxState>, bool) {
         let Some(expired) = state.queue.expired(now) else { return (state, false) };
         drop(state);
-        self.fail(expired, FailedAttempt::new(NOT_IN_TIME, Duration::ZERO));
+        self.fail(expired, None, FailedAttempt::new(NOT_IN_TIME, Duration::ZERO));
         (self.lock(), true)
     }
 

@@ -137,7 +137,7 @@ impl Delivery {
     /// The same with more to say.
     pub(crate) fn fail_with(mut self, failure: FailedAttempt<'_>) -> bool {
         self.is_completed = true;
-        self.mailbox.fail(self.lease, failure) == Failed::DeadLetter
+        self.mailbox.fail(self.lease, Some(&self.channel), failure) == Failed::DeadLetter
     }
 
     /// Whether a failure of this attempt makes the message a dead letter.
@@ -169,7 +169,8 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.is_completed {
-            self.mailbox.fail(self.lease, FailedAttempt::new("its reader dropped it", Duration::ZERO));
+            let failure = FailedAttempt::new("the reader dropped it", Duration::ZERO);
+            self.mailbox.fail(self.lease, Some(&self.channel), failure);
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
 use crate::model::log_throttle::{LogThrottle, PROGRESS_LINES_A_MINUTE, Suppressed};
 use crate::model::oneshot;
+use crate::model::subject::about_channel;
 use crate::store::{
     Batch, Change, ChannelKey, MessageId, MessageRecord, NewMessage, PendingMessage, StateError, StoreHandle,
     StoreState, TraceKind, TraceStep, TraceSubject,
@@ -312,7 +313,14 @@ impl Mailbox {
     /// stays as it is in the store.
     ///
     /// While nothing can be stored no response can be, whatever the agent does: that is not an attempt of the agent.
-    pub(super) fn fail(&self, lease: DeliveryLease, failure: FailedAttempt<'_>) -> Failed {
+    ///
+    /// One line of the log says so, which names the channel: `channel`, or that of the message where it is in memory.
+    pub(super) fn fail(
+        &self,
+        lease: DeliveryLease,
+        channel: Option<&ChannelKey>,
+        failure: FailedAttempt<'_>,
+    ) -> Failed {
         let FailedAttempt { error, delay, is_final, notice } = failure;
         if self.is_store_down() {
             self.release(lease, delay);
@@ -332,6 +340,7 @@ impl Mailbox {
             (state.step_of(lease.id, TraceKind::AgentFailed, error), state.queue.last_delivery(lease.id));
         let kept = state.queue.kept(lease.id).unwrap_or(0);
         let body = state.queue.body(lease.id).or(stored);
+        let channel = channel.cloned().or_else(|| body.as_ref().map(|body| body.channel.clone()));
         let failed = match is_final {
             true => state.queue.give_up(lease),
             false => state.queue.fail(lease, deadline_after(now, delay)),
@@ -349,10 +358,10 @@ impl Mailbox {
             if let Some(suppressed) = line {
                 let (id, attempt) = (lease.id, last.map_or(1, |(attempt, _)| attempt));
                 let next = HumanDuration(delay);
-                log::warn!(
-                    message_id = id.0;
+                let text = format!(
                     "message {id} failed (attempt {attempt}), next attempt in {next}: {error}{suppressed}"
                 );
+                log_about(log::Level::Warn, channel.as_deref(), id, &text);
             }
             return failed;
         }
@@ -360,7 +369,10 @@ impl Mailbox {
         let line = state.dead_letter_log.check(&(), now);
         drop(state);
         if let Some(suppressed) = line {
-            log::error!(message_id = lease.id.0; "message {} is a dead letter: {error}{suppressed}", lease.id);
+            let attempt = last.map_or(1, |(attempt, _)| attempt);
+            let text =
+                format!("message {} is a dead letter (attempt {attempt}): {error}{suppressed}", lease.id);
+            log_about(log::Level::Error, channel.as_deref(), lease.id, &text);
         }
         self.store_dead_letter(lease.id, body, error, notice);
         self.0.changed.notify_all();
@@ -515,5 +527,14 @@ impl Mailbox {
     pub(super) fn lock(&self) -> MutexGuard<'_, MailboxState> {
         // The queue's own methods do not panic, so a poisoned lock still guards a sound queue.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+/// Writes a line about a message to the log, with its channel when that is known.
+fn log_about(level: log::Level, channel: Option<&str>, id: MessageId, text: &str) {
+    match channel {
+        Some(channel) => {
+            log::log!(target: channel, level, message_id = id.0; "{}", about_channel(channel, text));
+        }
+        None => log::log!(level, message_id = id.0; "{text}"),
     }
 }

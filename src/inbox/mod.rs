@@ -1,15 +1,14 @@
 //! Messages on their way to the agent.
-//!
-//! | file | job |
-//! |---|---|
-//! | `conversations` | order within a conversation: pure bookkeeping, also used for replies |
-//! | `queue` | what waits, what is in flight, what is redelivered or becomes a dead letter: pure |
-//! | `mailbox` | the queue between the store thread and the readers |
-//! | `ack_timeout` | the thread that notices deliveries that were not acknowledged in time |
-//! | `delivery` | one message that is in flight |
-//! | `dead_letter` | what the sender is told when a message became a dead letter |
-//! | `agent_report` | what an agent says of its own state |
-//! | `message_stream` | how readers read |
+// | file | job |
+// |---|---|
+// | `conversations` | order within a conversation: pure bookkeeping, also used for replies |
+// | `queue` | what waits, what is in flight, what is redelivered or becomes a dead letter: pure |
+// | `mailbox` | the queue between the store thread and the readers |
+// | `ack_timeout` | the thread that notices deliveries that were not acknowledged in time |
+// | `delivery` | one message that is in flight |
+// | `dead_letter` | what the sender is told when a message became a dead letter |
+// | `agent_report` | what an agent says of its own state |
+// | `message_stream` | how readers read |
 
 mod ack_timeout;
 mod agent_report;

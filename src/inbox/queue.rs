@@ -18,13 +18,13 @@ use crate::store::MessageId;
 #[serde(default, deny_unknown_fields)]
 pub struct QueueLimits {
     /// Messages, those in flight included. Default 10,000.
-    #[serde(deserialize_with = "bounded::count::<_, _, 1, 100000000>")]
+    #[serde(rename = "max_messages", deserialize_with = "bounded::count::<_, _, 1, 100000000>")]
     pub messages: usize,
     /// Bytes of content and attachments of messages. Default 256 MiB; they wait on disk, not in memory.
-    #[serde(rename = "megabytes", deserialize_with = "bounded::megabytes::<_, 1, 1048576>")]
+    #[serde(rename = "max_megabytes", deserialize_with = "bounded::megabytes::<_, 1, 1048576>")]
     pub bytes: u64,
     /// Replies that may wait for delivery, over all channels. Default 10,000.
-    #[serde(deserialize_with = "bounded::count::<_, _, 1, 100000000>")]
+    #[serde(rename = "max_replies", deserialize_with = "bounded::count::<_, _, 1, 100000000>")]
     pub replies: usize,
 }
 

@@ -12,7 +12,7 @@ use crate::egress::{ChannelHttp, OutboundCall, OutboundRequest, RequestPurpose};
 pub enum Address {
     /// Always the same `wss://` URL, but for a session that is resumed elsewhere.
     Fixed(String),
-    /// A `wss://` URL that is asked for anew for each connection, with a POST to this `https://` URL (Slack's
+    /// A `wss://` URL that is fetched for each connection, with a POST to this `https://` URL (Slack's
     /// `apps.connections.open`). Its credential is one of `http.credentials`.
     Asked(String),
 }

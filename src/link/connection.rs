@@ -41,7 +41,7 @@ struct Silence {
 
 /// What a silence asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Remedy {
+enum SilenceAction {
     Ping,
     GiveUp,
 }
@@ -52,20 +52,20 @@ impl Silence {
     }
 
     /// What is to be done now. While nobody reads there is no silence: what the service sends is not heard.
-    fn check(&mut self, now: Instant, is_read: bool) -> Option<Remedy> {
+    fn check(&mut self, now: Instant, is_read: bool) -> Option<SilenceAction> {
         if !is_read {
             *self = Self::new(now);
             return None;
         }
         let silence = now.saturating_duration_since(self.heard);
         if silence >= BROKEN_AFTER {
-            return Some(Remedy::GiveUp);
+            return Some(SilenceAction::GiveUp);
         }
         if silence < PING_AFTER || self.is_pinged {
             return None;
         }
         self.is_pinged = true;
-        Some(Remedy::Ping)
+        Some(SilenceAction::Ping)
     }
 
     /// When there will be something to do.
@@ -156,8 +156,8 @@ impl LinkConnection {
     pub fn keep_alive(&mut self, now: Instant, is_read: bool) -> Result<(), &'static str> {
         match self.silence.check(now, is_read) {
             None => Ok(()),
-            Some(Remedy::GiveUp) => Err("the service has been silent for two minutes"),
-            Some(Remedy::Ping) => {
+            Some(SilenceAction::GiveUp) => Err("the service has been silent for two minutes"),
+            Some(SilenceAction::Ping) => {
                 let pinged = self.socket.send(Message::Ping(Default::default()));
                 self.note(pinged)
             }
@@ -325,20 +325,20 @@ mod tests {
     // What happened: a link that had no room for frames for two minutes read nothing, and closed its connection because the
     // service had been silent.
     #[test]
-    fn what_is_not_read_is_no_silence() {
+    fn silence_is_not_counted_while_reading_is_paused() {
         let start = Instant::now();
         let mut silence = Silence::new(start);
         assert_eq!(silence.check(start + 59 * SECOND, true), None);
         assert_eq!(silence.next_check(), start + PING_AFTER);
-        assert_eq!(silence.check(start + PING_AFTER, true), Some(Remedy::Ping));
+        assert_eq!(silence.check(start + PING_AFTER, true), Some(SilenceAction::Ping));
         assert_eq!(silence.check(start + 61 * SECOND, true), None, "once");
         assert_eq!(silence.next_check(), start + BROKEN_AFTER);
         assert_eq!(silence.check(start + 119 * SECOND, true), None);
-        assert_eq!(silence.check(start + BROKEN_AFTER, true), Some(Remedy::GiveUp));
+        assert_eq!(silence.check(start + BROKEN_AFTER, true), Some(SilenceAction::GiveUp));
         for seconds in [0, 130, 300, 1_000] {
             assert_eq!(silence.check(start + seconds * SECOND, false), None);
         }
         assert_eq!(silence.check(start + 1_059 * SECOND, true), None);
-        assert_eq!(silence.check(start + 1_060 * SECOND, true), Some(Remedy::Ping));
+        assert_eq!(silence.check(start + 1_060 * SECOND, true), Some(SilenceAction::Ping));
     }
 }

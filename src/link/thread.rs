@@ -17,7 +17,7 @@ use super::login::{LoginSecrets, NoLogin};
 use super::protocol::{LinkStep, Protocol, Receipt};
 use super::reconnect::Reconnects;
 use crate::egress::{ChannelHttp, OutboundError};
-use crate::event::link::{LinkNews, LinkNewsKind, LinkState};
+use crate::event::link::{LinkEvent, LinkEventKind, LinkState};
 use crate::model::deadline::deadline_after;
 use crate::model::human_duration::HumanDuration;
 use crate::model::random::random;
@@ -54,7 +54,7 @@ pub struct LinkSettings {
     /// Whether the channel works without the link, when a secret of the login is not stored.
     pub is_optional: bool,
     /// Takes what happens, for the guest; it may block. `false`: the host is shutting down.
-    pub deliver: Box<dyn Fn(LinkNews) -> bool + Send>,
+    pub deliver: Box<dyn Fn(LinkEvent) -> bool + Send>,
 }
 
 /// Starts a link.
@@ -178,7 +178,7 @@ impl Thread {
         if !std::mem::take(&mut self.is_ready) {
             return end;
         }
-        let kind = LinkNewsKind::Closed { code, reason: reason.into() };
+        let kind = LinkEventKind::Closed { code, reason: reason.into() };
         self.tell(kind, Receipt::None, 0).err().unwrap_or(end)
     }
 
@@ -335,23 +335,23 @@ impl Thread {
         if std::mem::replace(&mut self.is_ready, true) {
             return Ok(());
         }
-        self.tell(LinkNewsKind::Opened, Receipt::None, 0)
+        self.tell(LinkEventKind::Opened, Receipt::None, 0)
     }
 
     fn deliver(&mut self, frame: String, receipt: Receipt) -> Result<(), End> {
         let text = self.settings.http.redacted_frame(frame).map_err(|error| again(error.to_string()))?;
         let bytes = text.len();
         self.link.update(|health| health.frames_received += 1);
-        self.tell(LinkNewsKind::Frame(text.into()), receipt, bytes)
+        self.tell(LinkEventKind::Frame(text.into()), receipt, bytes)
     }
 
     /// Hands on what happened; it is in flight until the router is done with it.
-    fn tell(&mut self, kind: LinkNewsKind, receipt: Receipt, bytes: usize) -> Result<(), End> {
+    fn tell(&mut self, kind: LinkEventKind, receipt: Receipt, bytes: usize) -> Result<(), End> {
         self.frames_in_flight += 1;
         self.bytes_in_flight += bytes;
         let session = self.settings.protocol.session_after(&receipt);
         let acknowledgement = self.link.acknowledgement(receipt, bytes).with_session(session);
-        let is_taken = (self.settings.deliver)(LinkNews { kind, acknowledgement });
+        let is_taken = (self.settings.deliver)(LinkEvent { kind, acknowledgement });
         if is_taken { Ok(()) } else { Err(End::Closing) }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The wall clock can be set: a board without a battery boots in 1970, and the network tells it the year a minute later.
 //! It names moments to people and to other hosts, and it is all that survives a restart. The monotonic clock only goes
-//! forward and counts time that was really spent, but it begins anew with each process. So:
+//! forward and counts time that was really spent, but it begins again with each process. So:
 //!
 //! - what is shown or sent is stamped with [`unix_ms`];
 //! - what lasts for a while is measured with [`Instant`], or with [`steady_ms`] where it is stored;

@@ -14,9 +14,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// Where values are put in. Cheap to clone.
 pub(crate) struct ClosingSender<T> {
+    /// Sends only while the queue may have a receiver; what it sent after the receiver has ended is dropped by whoever sees `closed`.
     sender: Sender<T>,
     /// To drop what is queued when the receiver has ended; never to receive anything.
     queued: Receiver<T>,
+    /// Set once, when the receiver is dropped, and never cleared. A value that is queued while it is set is dropped by the sender that
+    /// queued it or by the receiver, whichever comes later: none is left in the queue.
     closed: Arc<AtomicBool>,
 }
 

@@ -83,6 +83,13 @@ pub enum Expected {
     Object,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// One of these words, or something else; `text` has them all.
+    OneOfOr {
+        /// The words.
+        words: Vec<&'static str>,
+        /// The words and the rest, as it is shown.
+        text: String,
+    },
     /// Something else, in words.
     Words(String),
 }
@@ -188,7 +195,11 @@ impl Display for DocumentError {
                 }
             }
             DocumentProblem::Invalid { expected, found } => {
-                write!(f, "{place} must be {}, not {found}", expected.instead_of(found))
+                write!(f, "{place} must be {}, not {found}", expected.instead_of(found))?;
+                match expected.nearest(found) {
+                    Some(nearest) => write!(f, "; did you mean \"{nearest}\"?"),
+                    None => Ok(()),
+                }
             }
             DocumentProblem::Other(what) if self.path.is_empty() => f.write_str(what),
             DocumentProblem::Other(what) => write!(f, "{place}: {what}"),
@@ -211,9 +222,20 @@ impl Expected {
             (Self::List, _) => "a list",
             (Self::Object, _) => "a set of fields",
             (Self::OneOf(words), _) => return one_of(words),
-            (Self::Words(words), _) => words,
+            (Self::Words(words) | Self::OneOfOr { text: words, .. }, _) => words,
         };
         words.to_owned()
+    }
+
+    /// The word that is most like what was written.
+    pub(crate) fn nearest(&self, found: &FoundValue) -> Option<&'static str> {
+        let FoundValue::Words(written) = found else { return None };
+        let words: &[&'static str] = match self {
+            Self::OneOf(words) => words,
+            Self::OneOfOr { words, .. } => words,
+            _ => return None,
+        };
+        nearest(written.trim_matches('"'), words)
     }
 }
 

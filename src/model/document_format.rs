@@ -313,7 +313,10 @@ impl Choice {
     /// The value is none of the words of an enum.
     fn no_such_word(&self) -> FormatError {
         let expected = match self.variants.iter().any(|known| scheme_of(known).is_some()) {
-            true => Expected::Words(words_and_objects(self.variants)),
+            true => {
+                let words = self.variants.iter().copied().filter(|known| scheme_of(known).is_none());
+                Expected::OneOfOr { words: words.collect(), text: words_and_objects(self.variants) }
+            }
             false => Expected::OneOf(self.variants),
         };
         match &self.document.value {

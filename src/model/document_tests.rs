@@ -89,7 +89,7 @@ fn errors_name_the_place_and_what_is_accepted() {
         (json!({"small": -1}), "small must be 0 or more, not -1"),
         (json!({"small": 1.5}), "small must be a whole number, not 1.5"),
         (json!({"flag": "yes"}), "flag must be true or false, not a string"),
-        (json!({"mode": "plian"}), r#"mode must be "plain" or "folded", not "plian""#),
+        (json!({"mode": "plian"}), r#"mode must be "plain" or "folded", not "plian"; did you mean "plain"?"#),
         (json!({"mode": {"plain": 1}}), r#"mode must be "plain" or "folded", not a set of fields"#),
         (json!({"mode": {"type": "plain"}}), r#"mode must be "plain" or "folded", not a set of fields"#),
         (json!({"place": {}}), "`place.type` is missing"),

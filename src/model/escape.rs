@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_moves_reorders_or_hides_is_escaped() {
+    fn control_and_bidirectional_characters_are_escaped() {
         for (case, text, expected) in [
             ("plain", "Grüße, 你好 \u{1f600}", "Grüße, 你好 \u{1f600}"),
             ("a joined emoji", "\u{1f468}\u{200d}\u{1f469}", "\u{1f468}\u{200d}\u{1f469}"),

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_a_share_stops_before_it_and_the_rest_is_for_others() {
+    fn a_reserved_share_of_the_rate_is_left_for_others() {
         for (capacity, left, given) in
             [(8, 0, 8), (8, 1, 6), (8, 2, 4), (3, 1, 3), (3, 2, 2), (1, 2, 1), (0, 1, 0)]
         {

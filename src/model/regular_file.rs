@@ -74,7 +74,7 @@ mod tests {
 
     // A named pipe in place of the database or of the secrets: the host waited in open(2), and SIGTERM did not end it.
     #[test]
-    fn what_is_no_regular_file_is_refused_without_waiting() {
+    fn only_regular_files_are_opened_and_opening_never_blocks() {
         let scratch = TempDir::new();
         let pipe = scratch.join("pipe");
         mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();

@@ -1,5 +1,5 @@
 //! Threads without which the host is of no use: when one of them panics, the process ends with an error, so that a
-//! supervisor starts it anew. Everything that was acknowledged is durable.
+//! supervisor restarts it. Everything that was acknowledged is durable.
 
 use std::any::Any;
 use std::io;

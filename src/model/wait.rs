@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_wait_for_one_value_the_other_goes_on_waiting() {
+    fn one_value_wakes_one_of_two_waiting_threads() {
         let (sender, queue) = bounded(1);
         let wait =
             |queue: Receiver<u8>| std::thread::spawn(move || receive_within(&queue, Duration::from_secs(60)));

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_guest_said_stays_as_it_is() {
+    fn a_response_of_a_guest_is_passed_on_unchanged() {
         let response = guest(202, r#"{"content-type":"text/plain"}"#).unwrap();
         assert_eq!((response.status, response.body.as_slice()), (202, b"body".as_slice()));
         assert_eq!(response.headers, [("content-type".to_owned(), "text/plain".to_owned())]);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_refused() {
+    fn invalid_responses_are_refused() {
         for (status, headers) in [
             (200, "[]"),
             (200, r#"{"a":1}"#),

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_manifest_of_this_version_is_refused() {
+    fn manifests_of_another_version_are_refused() {
         let good = Manifest::of(&name("a"), None, &files());
         let text = String::from_utf8(good.to_bytes()).expect("text");
         for (text, expected) in [

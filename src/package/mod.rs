@@ -9,7 +9,7 @@
 //! | `record` | what the operator decided about each channel |
 //! | `policy` | whether a channel may be loaded |
 //! | `staging`, `lock`, `staging_error` | files on their way into a directory, whole or not at all |
-//! | `waiting` | the packages that wait, for commands that only look |
+//! | `waiting_packages` | the packages that wait, for commands that only look |
 
 mod archive;
 mod fetch;
@@ -22,7 +22,7 @@ mod signature;
 mod source;
 mod staging;
 mod staging_error;
-mod waiting;
+mod waiting_packages;
 
 pub(crate) use fetch::Fetcher;
 pub(crate) use lock::LOCK_TIME_AT_START;
@@ -34,4 +34,4 @@ pub(crate) use signature::{SignatureError, TrustedKey, new_key_pair, sign};
 pub(crate) use source::{Package, files_of, read as read_package, read_bundled};
 pub(crate) use staging::{PackageFiles, Pending, Staging};
 pub(crate) use staging_error::StagingError;
-pub(crate) use waiting::waiting_in;
+pub(crate) use waiting_packages::waiting_in;

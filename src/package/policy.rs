@@ -192,9 +192,9 @@ impl PackagePolicy {
             return Ok(None);
         }
         let why = match check_approval(name, approved.as_ref(), &files.channel) {
-            Ok(()) => "its files have changed, and ask for no more than was approved",
+            Ok(()) => "the files have changed and ask for no more than was approved",
             Err(LoadRefusal::NotApproved { .. }) if self.adopts => {
-                "it was there before approvals were kept, so it is taken as approved"
+                "the channel was installed before approvals were recorded, so its present files are recorded as approved"
             }
             Err(refusal) => return Err(refusal),
         };
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_at_the_first_start_is_approved_and_what_comes_later_is_not() {
+    fn channels_found_at_the_first_start_are_approved_and_later_ones_are_not() {
         let state = TempDir::new();
         let records = Records::in_state_dir(state.path());
         let at_first = PackagePolicy::new(records.clone(), Trust::default());

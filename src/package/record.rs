@@ -105,7 +105,7 @@ pub(crate) enum RecordError {
         source: io::Error,
     },
     /// What is in it.
-    #[error("{} is damaged: {reason}; remove it and approve the channel anew with `tinclaw approve`", path.display())]
+    #[error("{} is damaged: {reason}; remove it and approve the channel again with `tinclaw approve`", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -199,7 +199,7 @@ mod tests {
     use crate::test_support::temp_dir::TempDir;
 
     #[test]
-    fn what_was_decided_is_read_as_it_was_kept() {
+    fn approvals_are_read_as_they_were_stored() {
         let state = TempDir::new();
         let records = Records::in_state_dir(state.path());
         let name: ChannelName = "a".parse().expect("a name");

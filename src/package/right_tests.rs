@@ -49,7 +49,7 @@ fn socket(change: Value) -> Value {
 type Row = (&'static str, Value, Value, &'static [&'static str]);
 
 #[test]
-fn what_a_file_allows_beyond_another_is_found_and_nothing_else() {
+fn only_added_rights_are_found() {
     let path = |path: &str, webhook: Value| channel(json!({"allowed_paths": [path], "webhook": webhook}));
     let secret = || json!({"auth": "secret"});
     let rows: Vec<Row> = vec![
@@ -262,7 +262,7 @@ fn what_a_file_allows_beyond_another_is_found_and_nothing_else() {
 }
 
 #[test]
-fn what_stands_outside_of_the_capabilities_counts_too() {
+fn rights_outside_of_capabilities_are_compared_too() {
     let setup = |setup: Value| document(json!({ "setup": setup }));
     let secrets = json!([{"name": "token"}]);
     for (case, old, new, expected) in [

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_public_key_is_refused_with_what_it_should_be() {
+    fn malformed_public_keys_are_refused_with_the_expected_form() {
         for text in ["", "RWQ", "untrusted comment: minisign public key"] {
             assert!(matches!(TrustedKey::parse(text), Err(SignatureError::Key(_))), "{text}");
         }

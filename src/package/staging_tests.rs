@@ -248,7 +248,7 @@ fn a_package_whose_approval_cannot_be_recorded_changes_nothing_and_waits() {
 
 /// What counts and cannot be completed must say that it will be.
 #[test]
-fn an_installation_that_stops_half_way_says_that_it_goes_on() {
+fn an_interrupted_installation_is_completed_and_reported() {
     let place = Place::new();
     let (records, directory) = (place.records(), place.directory());
     let fails = |point: &'static str| match point {
@@ -274,7 +274,7 @@ fn a_lock_that_another_program_keeps_is_an_error_after_a_while() {
 
 /// A removal took the channel out of the host before it found that the disk was full.
 #[test]
-fn what_a_removal_writes_is_written_before_anything_is_removed() {
+fn a_removal_is_recorded_before_files_are_removed() {
     let place = Place::new();
     let records = place.records();
     let staging = Staging::open(&place.directory(), &records).expect("it opens");

@@ -38,9 +38,9 @@ const MAX_META_BYTES: usize = 4096;
 const MAX_ID_BYTES: usize = 256;
 
 /// How often a guest gets the code of one person within [`TOLD_MS`], and so how many messages it sends them.
-const MAX_TOLD: u32 = 3;
+const MAX_CODES_SENT: u32 = 3;
 
-/// See [`MAX_TOLD`], in milliseconds.
+/// See [`MAX_CODES_SENT`], in milliseconds.
 const TOLD_MS: u64 = 60_000;
 
 /// An unknown sender who waits for approval.
@@ -95,7 +95,7 @@ pub enum UpsertError {
     #[error("{0} unknown senders wait for approval already")]
     TooMany(usize),
     /// The guest asks again and again for the same person, and would send them a message each time.
-    #[error("this person was told their code {MAX_TOLD} times within a minute")]
+    #[error("this person was sent their code {MAX_CODES_SENT} times within a minute")]
     TooOften,
     /// The id or what is said about it is too long, or there is no id.
     #[error("an id of 1 to {MAX_ID_BYTES} bytes and at most {MAX_META_BYTES} bytes about it are accepted")]
@@ -135,7 +135,7 @@ struct ChannelPairings {
     /// By the senders' ids.
     pending: BTreeMap<String, PairingRequest>,
     /// How often guests got the codes of those who wait, and since when that is counted. By their ids.
-    told: BTreeMap<String, (u32, u64)>,
+    codes_sent: BTreeMap<String, (u32, u64)>,
     /// By their own ids.
     identities: BTreeMap<String, PairedIdentity>,
     allowed: Vec<String>,
@@ -162,12 +162,12 @@ pub(super) struct Approval {
 }
 
 /// Counts that a guest gets somebody's code.
-fn count_told(told: &mut BTreeMap<String, (u32, u64)>, id: &str, now_ms: u64) -> Result<(), UpsertError> {
-    let (count, since_ms) = told.entry(id.to_owned()).or_insert((0, now_ms));
+fn count_sent(sent: &mut BTreeMap<String, (u32, u64)>, id: &str, now_ms: u64) -> Result<(), UpsertError> {
+    let (count, since_ms) = sent.entry(id.to_owned()).or_insert((0, now_ms));
     if now_ms.abs_diff(*since_ms) >= TOLD_MS {
         (*count, *since_ms) = (0, now_ms);
     }
-    if *count >= MAX_TOLD {
+    if *count >= MAX_CODES_SENT {
         return Err(UpsertError::TooOften);
     }
     *count += 1;
@@ -231,9 +231,9 @@ impl Pairings {
         let limits = self.limits;
         let entry = self.entry(channel);
         entry.pending.retain(|_, request| request.expires_ms > now_ms);
-        entry.forget_told();
+        entry.forget_codes_sent();
         if let Some(request) = entry.pending.get(id) {
-            count_told(&mut entry.told, id, now_ms)?;
+            count_sent(&mut entry.codes_sent, id, now_ms)?;
             return Ok(Upserted { code: request.code.clone(), change: None });
         }
         if entry.pending.len() >= limits.max_pending {
@@ -248,7 +248,7 @@ impl Pairings {
             expires_ms: now_ms + limits.code_ms,
         };
         entry.pending.insert(id.to_owned(), request.clone());
-        count_told(&mut entry.told, id, now_ms)?;
+        count_sent(&mut entry.codes_sent, id, now_ms)?;
         let code = request.code.clone();
         Ok(Upserted { code, change: Some(Change::PutPairing(PairingRecord::Request(request))) })
     }
@@ -381,9 +381,9 @@ impl Pairings {
 
 impl ChannelPairings {
     /// Counts only for those who wait, so that there are no more of them than may wait.
-    fn forget_told(&mut self) {
+    fn forget_codes_sent(&mut self) {
         let pending = &self.pending;
-        self.told.retain(|id, _| pending.contains_key(id));
+        self.codes_sent.retain(|id, _| pending.contains_key(id));
     }
 
     fn known_as(&self, name: &str) -> impl Iterator<Item = &PairedIdentity> {

@@ -79,7 +79,7 @@ impl Router {
         }
     }
 
-    /// One deadline for all queues, set anew when it passes: one for each request would wake the scheduler for each.
+    /// One deadline for all queues, set again when it passes: one for each request would wake the scheduler for each.
     fn request_queued(&mut self, received: Instant) {
         if !self.watches_queues {
             self.watches_queues = true;

@@ -106,7 +106,7 @@ impl Router {
             channel: entry.key.shared(),
             kind,
             report: None,
-            is_told: false,
+            is_reported: false,
         };
         let version = hosted.version_of(started.is_trial);
         let stop = if kind == CallbackKind::HttpRequest { &self.stop_webhooks } else { &self.stop };
@@ -198,7 +198,7 @@ impl Work {
     fn run_and_go_on(self, router: &Weak<SharedRouter>) {
         let mut next = Some(self);
         while let Some(work) = next {
-            next = work.run().tell(router);
+            next = work.run().report_to(router);
         }
     }
 
@@ -220,24 +220,24 @@ impl Work {
     }
 }
 
-/// Sends a callback's report when it is dropped: also when the worker panicked, or there was none. A lane whose callback
-/// never ended would stand still for ever.
+/// Reports the outcome on drop, so a panicking or missing worker still completes the callback. A lane whose callback never ended
+/// would run nothing more.
 struct PendingReport {
     completed: Sender<Completion>,
     ticket: Ticket,
     channel: Arc<str>,
     kind: CallbackKind,
     report: Option<Box<CallbackReport>>,
-    is_told: bool,
+    is_reported: bool,
 }
 
 impl PendingReport {
-    /// Tells the router at once when nobody has it, else by its queue. Returns what this worker is to run next.
-    fn tell(mut self, router: &Weak<SharedRouter>) -> Option<Work> {
+    /// Reports to the router at once when no thread runs it, else by its queue. Returns what this worker is to run next.
+    fn report_to(mut self, router: &Weak<SharedRouter>) -> Option<Work> {
         let (router, report) = (router.upgrade()?, self.report.take()?);
         match router.callback_ended(self.ticket, report) {
             Ok(next) => {
-                self.is_told = true;
+                self.is_reported = true;
                 next
             }
             Err(report) => {
@@ -250,7 +250,7 @@ impl PendingReport {
 
 impl Drop for PendingReport {
     fn drop(&mut self) {
-        if self.is_told {
+        if self.is_reported {
             return;
         }
         let report = self.report.take().unwrap_or_else(|| {

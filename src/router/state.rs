@@ -14,7 +14,7 @@ use super::hosted::HostedChannel;
 use super::responded::RespondedQueue;
 use super::runnable::Runnable;
 use super::shared::SharedRouter;
-use super::storage::{Storage, View};
+use super::storage::{RouterView, Storage};
 use crate::channel::ChannelName;
 use crate::channel::lane::LaneKind;
 use crate::channel::machine::{Action, Channel, ChannelCommand, MachineSettings, Turn};
@@ -294,7 +294,7 @@ impl Router {
     fn command(&mut self, command: RouterCommand) {
         match command {
             RouterCommand::Add(setup, stored, done) => {
-                // Nobody may wait for the result any more; the channel is added all the same.
+                // The caller may have stopped waiting; add the channel anyway.
                 done.send(self.add_channel(*setup, *stored));
             }
             RouterCommand::Upgrade(setup, done) => self.try_version(*setup, done),
@@ -338,7 +338,7 @@ impl Router {
         let Some(hosted) = self.channels.get_mut(name) else { return };
         // Taken, so that a turn within what follows has a buffer of its own.
         let mut actions = std::mem::take(&mut self.actions);
-        let view = View { storage: &self.storage, mailbox: &self.mailbox };
+        let view = RouterView { storage: &self.storage, mailbox: &self.mailbox };
         step(&mut hosted.channel, &mut Turn::new(Moment::now(), &view, &mut actions));
         for action in actions.drain(..) {
             self.carry_out(name, action);

@@ -155,12 +155,12 @@ impl Storage {
 }
 
 /// What a channel sees of the host.
-pub(super) struct View<'a> {
+pub(super) struct RouterView<'a> {
     pub storage: &'a Storage,
     pub mailbox: &'a Mailbox,
 }
 
-impl HostView for View<'_> {
+impl HostView for RouterView<'_> {
     fn store_works(&self) -> bool {
         self.storage.works
     }
@@ -218,7 +218,7 @@ impl Router {
     fn store_recovered(&mut self) {
         log::info!("the store is up again");
         self.storage.works = true;
-        // Said anew when it is so.
+        // Said again when it is so.
         self.storage.is_low = false;
         self.command_all(|| ChannelCommand::StoreRecovered);
     }

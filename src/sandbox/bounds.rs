@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_instance_costs_grows_with_what_it_has() {
+    fn instance_size_grows_with_functions_elements_and_data() {
         let small = size("(module (memory 1))").unwrap();
         let rows = [
             ("functions", "(module (memory 1) (func) (func))"),

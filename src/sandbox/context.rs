@@ -38,22 +38,37 @@ pub struct ChannelRuntimeInfo {
 /// Bounds the log lines of a channel's guest over all its callbacks: whoever sends it requests causes them. Cloning shares it.
 /// The lock is held for the look-up that decides whether a line is written, never while it is.
 #[derive(Clone, Debug)]
-pub struct GuestLogRate(Arc<Mutex<LogThrottle>>);
+pub struct GuestLogRate {
+    throttle: Arc<Mutex<LogThrottle>>,
+    /// Whether the guest is a tool: its lines say so.
+    is_tool: bool,
+}
 
 /// Lines that a guest may write to the log in a minute.
 const GUEST_LINES_A_MINUTE: u32 = 600;
 
 impl Default for GuestLogRate {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(LogThrottle::new(GUEST_LINES_A_MINUTE, Duration::from_secs(60)))))
+        let throttle = LogThrottle::new(GUEST_LINES_A_MINUTE, Duration::from_secs(60));
+        Self { throttle: Arc::new(Mutex::new(throttle)), is_tool: false }
     }
 }
 
 impl GuestLogRate {
+    /// The one of a tool.
+    pub fn of_tool() -> Self {
+        Self { is_tool: true, ..Self::default() }
+    }
+
+    /// Whether the guest is a tool, and not a channel.
+    pub(super) fn is_tool(&self) -> bool {
+        self.is_tool
+    }
+
     /// Whether a line may be written now, and how many were left out before it.
     pub(super) fn check(&self, now: Instant) -> Option<Suppressed> {
         // The throttle does not panic half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).check(&(), now)
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner).check(&(), now)
     }
 }
 

@@ -359,7 +359,7 @@ impl From<wasmi::Error> for Halt {
 }
 
 /// What is known about a callback when it has to be explained.
-pub(super) struct Circumstances<'a> {
+pub(super) struct CallbackFacts<'a> {
     pub(super) channel: &'a str,
     pub(super) callback: CallbackKind,
     pub(super) fuel_limit: u64,
@@ -370,7 +370,7 @@ pub(super) struct Circumstances<'a> {
 
 impl Halt {
     /// The error that the rest of the host sees.
-    pub(super) fn explain(self, facts: &Circumstances<'_>) -> WasmChannelError {
+    pub(super) fn explain(self, facts: &CallbackFacts<'_>) -> WasmChannelError {
         let (channel, callback) = (facts.channel.to_owned(), facts.callback);
         match (self, facts.refusal) {
             // A guest that was told no by `memory.grow` usually has nothing better to do than to trap or exit, or its

@@ -15,7 +15,7 @@ use wit_abi::types::AgentResponse;
 use super::context::{
     CallbackContext, ChannelRuntimeInfo, GuestHttpError, GuestLogRate, GuestServices, StopFlag,
 };
-use super::error::{Circumstances, Halt, WasmChannelError};
+use super::error::{CallbackFacts, Halt, WasmChannelError};
 use super::memory::{GrowthRefusal, MemoryBudget};
 use super::memory_pool::GuestStore;
 use super::meter::{self, fuel_left};
@@ -282,7 +282,7 @@ impl<'a> CallbackRun<'a> {
 
     fn explain(&self, callback: CallbackKind, halt: Halt) -> WasmChannelError {
         let data = self.store.data();
-        halt.explain(&Circumstances {
+        halt.explain(&CallbackFacts {
             channel: &data.channel.name,
             callback,
             fuel_limit: data.meter.limit(),
@@ -384,7 +384,7 @@ pub(super) fn idle_context(channel: &str, limits: ChannelLimits) -> Option<Callb
         channel: Arc::new(ChannelRuntimeInfo {
             name: channel.into(),
             limits,
-            services: Arc::new(Nobody),
+            services: Arc::new(NoServices),
             log_rate: GuestLogRate::default(),
         }),
         workspace: WorkspaceSnapshot::empty(),
@@ -395,11 +395,11 @@ pub(super) fn idle_context(channel: &str, limits: ChannelLimits) -> Option<Callb
 }
 
 /// Services for an instance in which nothing runs, so nobody asks.
-struct Nobody;
+struct NoServices;
 
 const NOBODY: &str = "there is no channel behind this instance";
 
-impl GuestServices for Nobody {
+impl GuestServices for NoServices {
     fn http_request(
         &self,
         _: OutboundRequest,

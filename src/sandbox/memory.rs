@@ -157,16 +157,16 @@ pub(super) struct InstanceLimiter {
     reservation: MemoryReservation,
     /// What the reservation had at the start.
     given: usize,
-    held: Held,
+    held: HeldMemory,
     /// What was held before a table began to grow; wasmi says only when that fails.
-    before_growth: Held,
+    before_growth: HeldMemory,
     peak: usize,
     refusal: Option<GrowthRefusal>,
 }
 
 /// What an instance has of the host.
 #[derive(Clone, Copy, Debug, Default)]
-struct Held {
+struct HeldMemory {
     /// Linear memory.
     memory: usize,
     /// Elements of all tables.
@@ -177,7 +177,7 @@ struct Held {
     copied: usize,
 }
 
-impl Held {
+impl HeldMemory {
     fn bytes(self) -> usize {
         let tables = self.table_elements.saturating_mul(BYTES_PER_TABLE_ELEMENT);
         whole_pages(self.beside.saturating_add(tables))
@@ -193,7 +193,7 @@ impl InstanceLimiter {
         beside: usize,
         reservation: MemoryReservation,
     ) -> Self {
-        let held = Held { beside, ..Held::default() };
+        let held = HeldMemory { beside, ..HeldMemory::default() };
         let given = reservation.bytes();
         Self {
             memory_limit,
@@ -211,7 +211,7 @@ impl InstanceLimiter {
     pub(super) fn copy(&mut self, bytes: u64) -> bool {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let copied = self.held.copied.saturating_add(bytes);
-        let refusal = self.hold(Held { copied, ..self.held });
+        let refusal = self.hold(HeldMemory { copied, ..self.held });
         // A guest that was refused memory may still log that before it traps: success does not replace the reason.
         if refusal.is_some() {
             self.refusal = refusal;
@@ -254,7 +254,7 @@ impl InstanceLimiter {
     }
 
     /// Makes `held` what the instance has, unless the budget has no room for it.
-    fn hold(&mut self, held: Held) -> Option<GrowthRefusal> {
+    fn hold(&mut self, held: HeldMemory) -> Option<GrowthRefusal> {
         let wanted = held.bytes();
         if !self.reservation.grow_to(wanted) {
             return Some(GrowthRefusal::OverBudget { wanted, budget: self.reservation.budget.limit() });
@@ -280,7 +280,7 @@ impl ResourceLimiter for InstanceLimiter {
             Some(GrowthRefusal::OverLimit { wanted: desired, limit: self.memory_limit })
         } else {
             // When fuel for the growth is missing, wasmi asks again after the next slice: the largest size counts.
-            self.hold(Held { memory: self.held.memory.max(desired), ..self.held })
+            self.hold(HeldMemory { memory: self.held.memory.max(desired), ..self.held })
         };
         Ok(self.refusal.is_none())
     }
@@ -298,7 +298,7 @@ impl ResourceLimiter for InstanceLimiter {
         self.refusal = if wanted > self.table_limit {
             Some(GrowthRefusal::Table { wanted, limit: self.table_limit })
         } else {
-            self.hold(Held { table_elements: wanted, ..self.held })
+            self.hold(HeldMemory { table_elements: wanted, ..self.held })
         };
         Ok(self.refusal.is_none())
     }

@@ -46,7 +46,7 @@ const WARM: usize = 2;
 const GRAIN: usize = if cfg!(target_pointer_width = "64") { 64 * MIB } else { 4 * MIB };
 
 /// The mappings of this process.
-static POOL: Pool = Pool::new(Bounds {
+static POOL: Pool = Pool::new(PoolBounds {
     mappings: 64,
     bytes: if cfg!(target_pointer_width = "64") { 64 * GRAIN } else { 32 * GRAIN },
     // Threads need the rest.
@@ -222,7 +222,7 @@ impl Drop for Mapping {
 
 /// How many mappings there may be.
 #[derive(Clone, Copy)]
-struct Bounds {
+struct PoolBounds {
     mappings: usize,
     /// Addresses of all of them together.
     bytes: usize,
@@ -232,7 +232,7 @@ struct Bounds {
 
 /// Mappings that are free, and a count of those that are leased.
 struct Pool {
-    bounds: Bounds,
+    bounds: PoolBounds,
     /// Held to take a mapping or to put one back, never while its pages are cleared.
     state: Mutex<PoolState>,
 }
@@ -247,7 +247,7 @@ struct PoolState {
 }
 
 impl Pool {
-    const fn new(bounds: Bounds) -> Self {
+    const fn new(bounds: PoolBounds) -> Self {
         Self { bounds, state: Mutex::new(PoolState { free: Vec::new(), mappings: 0, bytes: 0 }) }
     }
 

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds { mappings: 4, bytes: 6 * GRAIN, part_of_limit: 1 };
+const BOUNDS: PoolBounds = PoolBounds { mappings: 4, bytes: 6 * GRAIN, part_of_limit: 1 };
 
 /// A pool of its own for a test; it stays until the process ends.
-fn pool(bounds: Bounds) -> &'static Pool {
+fn pool(bounds: PoolBounds) -> &'static Pool {
     Box::leak(Box::new(Pool::new(bounds)))
 }
 
@@ -139,7 +139,7 @@ fn a_freed_mapping_keeps_its_first_pages_only_and_is_the_next_to_be_taken() {
 fn a_limit_of_address_space_leaves_the_mappings_their_part_of_it() {
     // Of the largest number of addresses that there can be, this is one grain.
     let part_of_limit = addresses() / GRAIN;
-    let pool = pool(Bounds { part_of_limit, ..BOUNDS });
+    let pool = pool(PoolBounds { part_of_limit, ..BOUNDS });
     let one = pool.take(GRAIN).unwrap();
     assert!(pool.take(1).is_none());
     drop(one);
@@ -177,7 +177,7 @@ fn a_memory_is_zero_wherever_it_grows_to_and_does_not_move() {
 
 #[test]
 fn a_memory_without_a_mapping_is_an_ordinary_one() {
-    let pool = pool(Bounds { mappings: 1, ..BOUNDS });
+    let pool = pool(PoolBounds { mappings: 1, ..BOUNDS });
     let (first, _) = store_with_memory(pool, 1, MIB);
     let (mut second, memory) = store_with_memory(pool, 1, MIB);
     assert!(first.lease.is_some() && second.lease.is_none());

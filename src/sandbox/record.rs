@@ -72,8 +72,13 @@ impl Record {
 
     fn push_line(&mut self, level: LogLevel, message: String) {
         if let Some(suppressed) = self.log_rate.check(Instant::now()) {
-            // The line is a guest's own, under its channel's name.
-            log::log!(target: &self.channel, log_level(level), "{}{suppressed}", escaped(&message));
+            // The line names its guest as the host's lines do.
+            let (name, level, text) = (&*self.channel, log_level(level), escaped(&message));
+            if self.log_rate.is_tool() {
+                log::log!(target: name, level, tool = name; "tool {name}: {text}{suppressed}");
+            } else {
+                log::log!(target: name, level, "channel {name}: {text}{suppressed}");
+            }
         }
         self.logs.push(LogLine { level, message });
     }

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_core_module_is_refused() {
+    fn only_core_modules_are_accepted() {
         for bytes in [&b""[..], b"text", b"\0asm\x0d\0\x01\0", b"\0asm\x01\0\0\0\x01\xff"] {
             assert!(matches!(scan(bytes, |_| true), Err(BoundsError::Malformed(_))), "{bytes:?}");
         }

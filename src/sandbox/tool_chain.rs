@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_guest_uses_is_named_with_the_option_that_made_it_so() {
+    fn unsupported_features_are_named_with_the_compiler_option() {
         for (case, text, expected) in [
             ("nothing", "(module (memory 1))", None),
             ("not valid at all", "(module (func (result i32) drop))", None),

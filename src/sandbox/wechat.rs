@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_encrypted_with_the_key_is_no_file() {
+    fn files_encrypted_with_another_key_are_refused() {
         let [_, (_, hello), ..] = VECTORS;
         for data in [Vec::new(), b"hello".to_vec(), bytes(&hello[..30]), vec![0; 32]] {
             assert_eq!(decrypted(data.clone(), &KEY), None, "{data:?}");

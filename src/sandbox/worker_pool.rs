@@ -19,7 +19,7 @@ pub(crate) const STACK_BYTES: usize = 4 * 1024 * 1024;
 /// How long a thread waits for work before it ends.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 /// How long a thread waits for work before it returns the memory of guests to the system. The next callback makes its pages
-/// anew, in half a millisecond.
+/// again, in half a millisecond.
 const RELEASE_TIME: Duration = Duration::from_secs(2);
 
 /// Something for a worker to do.

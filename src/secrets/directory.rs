@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use super::secret::Trimmer;
-use super::store::{Stamp, revision_of};
+use super::store::{FileStamp, revision_of};
 use super::{Secret, SecretError, SecretStore, normalise_name};
 
 /// The environment variable in which systemd names the directory of a unit's credentials (`systemd.exec(5)`).
@@ -154,7 +154,7 @@ impl SecretStore for DirectorySecrets {
         let mut stamps = Vec::new();
         for (name, path) in self.entries().ok()? {
             let stamp = match fs::metadata(&path) {
-                Ok(metadata) => Some(Stamp::of(&metadata)),
+                Ok(metadata) => Some(FileStamp::of(&metadata)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(_) => return None,
             };

@@ -20,21 +20,21 @@ pub const SECRET_ENV_PREFIX: &str = "TINCLAW_SECRET_";
 /// variable of the process as a secret for its own hosts, so it is off by default. The variables are read at every use: a process's environment
 /// does not change from outside, but nothing is kept that need not be.
 pub struct EnvSecrets {
-    source: Box<dyn Environment>,
+    source: Box<dyn EnvSource>,
     mapped: BTreeMap<String, String>,
     bare: bool,
     trimmer: Trimmer,
 }
 
 /// The environment, exchangeable because a test cannot change that of its process.
-trait Environment: Send + Sync {
+trait EnvSource: Send + Sync {
     fn var(&self, name: &str) -> Option<OsString>;
     fn names(&self) -> Vec<OsString>;
 }
 
-struct ProcessEnvironment;
+struct ProcessEnv;
 
-impl Environment for ProcessEnvironment {
+impl EnvSource for ProcessEnv {
     fn var(&self, name: &str) -> Option<OsString> {
         std::env::var_os(name)
     }
@@ -44,7 +44,7 @@ impl Environment for ProcessEnvironment {
     }
 }
 
-impl Environment for BTreeMap<String, String> {
+impl EnvSource for BTreeMap<String, String> {
     fn var(&self, name: &str) -> Option<OsString> {
         self.get(name).map(OsString::from)
     }
@@ -64,7 +64,7 @@ impl EnvSecrets {
     /// Secrets from this process's environment.
     pub fn new() -> Self {
         Self {
-            source: Box::new(ProcessEnvironment),
+            source: Box::new(ProcessEnv),
             mapped: BTreeMap::new(),
             bare: false,
             trimmer: Trimmer::default(),

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::sealed::{self, Derivation, KeyMaterial, KeySource, SealingKey, Secrets};
 use super::secret::{Trimmer, trim_text};
-use super::store::{Stamp, revision_of};
+use super::store::{FileStamp, revision_of};
 use super::{DirectorySecrets, Secret, SecretError, SecretStore, normalise_name};
 use crate::model::regular_file;
 
@@ -32,7 +32,7 @@ pub struct EncryptedFile {
 
 /// What is in memory of a file.
 pub(super) struct OpenedSecrets {
-    stamp: Stamp,
+    stamp: FileStamp,
     pub(super) derivation: Derivation,
     pub(super) key: SealingKey,
     pub(super) secrets: Secrets,
@@ -124,14 +124,14 @@ pub(super) fn load(
     Ok(OpenedSecrets { stamp, derivation, key, secrets })
 }
 
-fn stamp(path: &Path) -> Result<Stamp, SecretError> {
-    fs::metadata(path).map(|metadata| Stamp::of(&metadata)).map_err(|source| match source.kind() {
+fn stamp(path: &Path) -> Result<FileStamp, SecretError> {
+    fs::metadata(path).map(|metadata| FileStamp::of(&metadata)).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => SecretError::Missing { path: path.to_owned() },
         _ => SecretError::Io { action: "look at", path: path.to_owned(), source },
     })
 }
 
-fn read(path: &Path, limit: u64) -> Result<(Stamp, Zeroizing<Vec<u8>>), SecretError> {
+fn read(path: &Path, limit: u64) -> Result<(FileStamp, Zeroizing<Vec<u8>>), SecretError> {
     let failed = |source| SecretError::Io { action: "read", path: path.to_owned(), source };
     let file = regular_file::read(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
@@ -145,5 +145,5 @@ fn read(path: &Path, limit: u64) -> Result<(Stamp, Zeroizing<Vec<u8>>), SecretEr
     if bytes.len() as u64 > limit {
         return Err(refused("it is too large"));
     }
-    Ok((Stamp::of(&metadata), bytes))
+    Ok((FileStamp::of(&metadata), bytes))
 }

@@ -5,14 +5,13 @@
 //! Names are compared in lower case everywhere; `normalise_name` is the one place that says what a name may be.
 //!
 //! Every source leaves out what stands around a value: a byte order mark, white space, one pair of quotes.
-//!
-//! | backend | what for |
-//! |---|---|
-//! | [`EnvSecrets`] | environment variables, for containers and first steps |
-//! | [`DirectorySecrets`] | one file per secret: systemd's `$CREDENTIALS_DIRECTORY`, Kubernetes and Docker secrets |
-//! | [`EncryptedFile`] | one encrypted file that [`SecretEditor`] (and so `tinclaw secrets`) can write |
-//! | [`MemorySecrets`] | tests, and library users who have their own source |
-//! | [`ChainSecrets`] | several of them, asked in order |
+// | backend | what for |
+// |---|---|
+// | [`EnvSecrets`] | environment variables, for containers and first steps |
+// | [`DirectorySecrets`] | one file per secret: systemd's `$CREDENTIALS_DIRECTORY`, Kubernetes and Docker secrets |
+// | [`EncryptedFile`] | one encrypted file that [`SecretEditor`] (and so `tinclaw secrets`) can write |
+// | [`MemorySecrets`] | tests, and library users who have their own source |
+// | [`ChainSecrets`] | several of them, asked in order |
 
 mod account;
 mod directory;

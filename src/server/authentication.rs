@@ -73,7 +73,7 @@ impl AuthenticationGate {
                 if let Some(suppressed) = self.unusable.check(channel, now) {
                     log::error!(
                         target: channel.as_str(),
-                        "channel {channel}: secret {secret_name} cannot be used: {problem}{suppressed}"
+                        "channel {channel}: secret {secret_name} {problem}{suppressed}"
                     );
                 }
                 Err(WebhookRefusal::NotConfigured)
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    /// Every webhook used to read its secret anew, and waited for the store while anybody else read one: for a second where a
+    /// Every webhook used to read its secret again, and waited for the store while anybody else read one: for a second where a
     /// file is decrypted.
     #[test]
     fn secrets_are_read_again_only_when_the_store_has_changed() {

@@ -289,7 +289,7 @@ counters! {
     response_timeouts,
     /// Failed attempts to accept a connection.
     accept_errors,
-    /// Times that tiny_http was started anew because its accept loop or its connections had died.
+    /// Times that tiny_http was restarted because its accept loop or its connections had died.
     backend_restarts,
     /// Requests that were lost between the front and the handler and refused with 503.
     dispatch_failures,

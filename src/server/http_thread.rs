@@ -27,9 +27,7 @@ pub(crate) fn run(shared: &Arc<ServerState>, mut handler: Handler) {
             Err(error) => {
                 // Errors of the system come from the accept loop, which ends with them. All others are wake-ups.
                 if error.raw_os_error().is_some() {
-                    log::error!(
-                        "tiny_http no longer accepts private connections and is started anew: {error}"
-                    );
+                    log::error!("tiny_http no longer accepts private connections and is restarted: {error}");
                     shared.backend_failed.store(true, Ordering::Release);
                     shared.waker.wake();
                 }
@@ -191,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_arrived_cannot_be_given_up() {
+    fn an_arrived_request_cannot_be_given_up() {
         let mut sequence = Sequence::new();
         assert_eq!(sequence.arrive(0, "a"), Ok(()));
         assert!(!sequence.give_up(0));

@@ -55,7 +55,7 @@ struct Start {
 }
 
 /// What is the same for every request.
-pub(crate) struct Rules<'a> {
+pub(crate) struct IntakeRules<'a> {
     pub(crate) limits: &'a ServerLimits,
     /// What becomes of a request, by its method and path.
     pub(crate) head_check: &'a dyn Fn(&str, &str) -> HeadDecision,
@@ -144,7 +144,7 @@ impl Intake {
     }
 
     /// Takes in bytes, at most as many as there was [`room`](Self::room) for.
-    pub(crate) fn feed(&mut self, bytes: &[u8], rules: &Rules<'_>) -> Result<Progress, RefusedRequest> {
+    pub(crate) fn feed(&mut self, bytes: &[u8], rules: &IntakeRules<'_>) -> Result<Progress, RefusedRequest> {
         match &mut self.stage {
             Stage::Head { scanner, bytes: head } => {
                 let end = match scanner.scan(bytes, rules.limits) {
@@ -166,7 +166,7 @@ impl Intake {
         &mut self,
         head: &[u8],
         rest: &[u8],
-        rules: &Rules<'_>,
+        rules: &IntakeRules<'_>,
     ) -> Result<Progress, RefusedRequest> {
         let head = read_head(head, rules.limits).map_err(|refusal| self.refuse(refusal))?;
         self.asked = rules.notes_requests.then(|| Box::new(LoggedRequest::of(&head)));
@@ -218,7 +218,7 @@ impl Intake {
 }
 
 /// What becomes of a request with this head.
-fn decide(head: &Head<'_>, rules: &Rules<'_>) -> HeadDecision {
+fn decide(head: &Head<'_>, rules: &IntakeRules<'_>) -> HeadDecision {
     if head.is_about_server {
         // Nothing is to be said about the server as a whole (RFC 9110 section 9.3.7).
         return HeadDecision::Respond(Response { status: 204, headers: Vec::new(), body: Vec::new() });
@@ -343,7 +343,7 @@ mod tests {
         memory: &mut Memory,
     ) -> (Intake, Result<Progress, RefusedRequest>, usize) {
         let limits = ServerLimits::default();
-        let rules = Rules { limits: &limits, head_check: &check, notes_requests: false };
+        let rules = IntakeRules { limits: &limits, head_check: &check, notes_requests: false };
         let mut intake = Intake::new();
         let (mut progress, mut used) = (Ok(Progress::Head), 0);
         while used < input.len() {

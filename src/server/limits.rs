@@ -18,11 +18,11 @@ pub struct ServerLimits {
     /// goes; when every one waits for its response, the new connection gets 503. Default 256, at least 1.
     ///
     /// Each takes one file descriptor, and three more while its request is being handled.
-    #[serde(deserialize_with = "bounded::count::<_, _, 1, 65536>")]
+    #[serde(rename = "max_connections", deserialize_with = "bounded::count::<_, _, 1, 65536>")]
     pub connections: usize,
     /// Connections from one IPv4 address or one IPv6 /64 network. When they are taken, the oldest one of that sender
     /// without a complete request goes; when there is none, the new connection gets 503. Default 16.
-    #[serde(deserialize_with = "bounded::count::<_, _, 1, 65536>")]
+    #[serde(rename = "max_connections_per_address", deserialize_with = "bounded::count::<_, _, 1, 65536>")]
     pub connections_per_address: usize,
     /// Senders for which `connections_per_address` does not hold: reverse proxies and tunnels speak for many others.
     /// Default 127.0.0.0/8 and ::1, because a tunnel on the same machine connects from there.

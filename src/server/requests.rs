@@ -108,8 +108,8 @@ impl RequestHandler {
     /// Sends a request on whose channel another host has, and believes the other hosts; returns what is to be handled here.
     #[cfg(feature = "cluster")]
     fn sort_out(&self, mut request: IncomingRequest, is_here: bool) -> Option<IncomingRequest> {
-        let Some(elsewhere) = self.routes.elsewhere() else { return Some(request) };
-        match elsewhere.origin(&mut request) {
+        let Some(forwarder) = self.routes.forwarder() else { return Some(request) };
+        match forwarder.origin(&mut request) {
             Origin::Forged(reason) => {
                 self.routes.note_forged(&request.method, &request.path, reason);
                 refuse(request.responder, WebhookRefusal::NotFound);
@@ -120,9 +120,9 @@ impl RequestHandler {
             }
             // One hop and not more: the channel has just moved, and the sender retries.
             Origin::Host(_) => refuse(request.responder, WebhookRefusal::Starting),
-            Origin::Client if !is_here && elsewhere.knows(&request.path) => {
+            Origin::Client if !is_here && forwarder.knows(&request.path) => {
                 let client = self.client_of(&request);
-                elsewhere.forward(request, client);
+                forwarder.forward(request, client);
             }
             Origin::Client => return Some(request),
         }
@@ -195,7 +195,7 @@ impl RequestHandler {
             channel: channel.clone(),
             responses,
             #[cfg(feature = "cluster")]
-            is_one_of_several: self.routes.elsewhere().is_some(),
+            is_one_of_several: self.routes.forwarder().is_some(),
         });
         let Admitted { request, identities } = admitted;
         let (request, client) = (Arc::new(request), Some(client));
@@ -331,7 +331,7 @@ mod tests {
 
     /// The wall clock is 50 years ahead of the other one when the network has told a board the year.
     #[test]
-    fn what_is_remembered_is_remembered_for_its_time_whatever_the_wall_clock_says() {
+    fn remembered_requests_expire_independently_of_the_wall_clock() {
         let now = Clocks { wall_ms: 1_800_000_000_000, steady_ms: 5_000 };
         assert_eq!(now.end_of(300_000), 305_000);
         assert_eq!(now.when_wall_clock_says(1_800_000_300_000), 305_000);

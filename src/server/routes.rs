@@ -7,9 +7,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-#[cfg(feature = "cluster")]
-use super::Elsewhere;
 use super::HeadDecision;
+#[cfg(feature = "cluster")]
+use super::RequestForwarder;
 use super::response_counts::ResponseCounts;
 use super::responses::refusal_response;
 use super::secret_cache::SecretCache;
@@ -89,7 +89,7 @@ pub struct WasmChannelRouter {
     responses: Arc<ResponseCounts>,
     /// Set once, before the server starts: the other hosts.
     #[cfg(feature = "cluster")]
-    elsewhere: Arc<std::sync::OnceLock<Arc<dyn Elsewhere>>>,
+    forwarder: Arc<std::sync::OnceLock<Arc<dyn RequestForwarder>>>,
 }
 
 #[derive(Default)]
@@ -226,7 +226,7 @@ impl WasmChannelRouter {
         let refuse = |refusal: &WebhookRefusal| HeadDecision::Respond(refusal_response(refusal));
         let Some(route) = self.lookup(path) else {
             #[cfg(feature = "cluster")]
-            if self.elsewhere().is_some_and(|elsewhere| elsewhere.knows(path)) {
+            if self.forwarder().is_some_and(|forwarder| forwarder.knows(path)) {
                 return HeadDecision::Read { max_body_bytes };
             }
             if self.is_about_to_load(path) {
@@ -246,15 +246,15 @@ impl WasmChannelRouter {
 
     /// Other hosts have channels as well.
     #[cfg(feature = "cluster")]
-    pub(crate) fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {
+    pub(crate) fn set_forwarder(&self, forwarder: Arc<dyn RequestForwarder>) {
         // There is one manager for a table, and it does this once.
-        let _ = self.elsewhere.set(elsewhere);
+        let _ = self.forwarder.set(forwarder);
     }
 
     /// The other hosts, if there are any.
     #[cfg(feature = "cluster")]
-    pub(super) fn elsewhere(&self) -> Option<&Arc<dyn Elsewhere>> {
-        self.elsewhere.get()
+    pub(super) fn forwarder(&self) -> Option<&Arc<dyn RequestForwarder>> {
+        self.forwarder.get()
     }
 
     /// Somebody claims to be another host. Anybody can, so it is logged as requests to no channel are.

@@ -83,7 +83,7 @@ pub enum Change {
         at_ms: u64,
     },
     /// An operator has a completed message delivered again. Its attempts go on counting; those of a dead one are counted
-    /// anew.
+    /// again.
     MessageRequeued {
         /// Which.
         id: MessageId,
@@ -136,7 +136,7 @@ pub enum Change {
         /// Whether the upstream may have it all the same; to be said of one that was loaded as a redelivery, too.
         uncertain: bool,
     },
-    /// An operator has a reply sent again, or a pending one at once. Its attempts and traps are counted anew; one that
+    /// An operator has a reply sent again, or a pending one at once. Its attempts and traps are counted from zero; one that
     /// was delivered is marked as a redelivery.
     ReplyRequeued {
         /// Which.
@@ -151,7 +151,7 @@ pub enum Change {
         /// When.
         at_ms: u64,
     },
-    /// Sets a timer, or sets one anew that has the same name.
+    /// Sets a timer, or sets one again that has the same name.
     SetTimer {
         /// The channel.
         channel: ChannelKey,

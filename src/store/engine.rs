@@ -42,11 +42,11 @@ pub struct StoreUsage {
 /// assumes that what was read last is still so.
 ///
 /// A host numbers its batches. An engine keeps the number of the last one in the same transaction, so that a host which has
-/// opened it anew after a failure knows what it has. An engine that several hosts share keeps one number for each of them,
+/// reopened it after a failure knows what it has. An engine that several hosts share keeps one number for each of them,
 /// refuses batches of a host whose channels have passed on, and gives out stretches of ids that do not overlap.
 ///
 /// Errors: whatever a method returns, an error other than [`StoreError::Rejected`] means that the engine is done for: it
-/// is dropped and opened anew. An engine on a disk never tries a failed write again by itself, since after a failed sync the
+/// is dropped and reopened. An engine on a disk never tries a failed write again by itself, since after a failed sync the
 /// system may claim success for pages that it has lost. One that speaks with a database does, when the database says that the
 /// transaction was rolled back, or when it looks for the number of the last batch first.
 pub trait Store: TraceQueries + Send {

@@ -104,7 +104,7 @@ pub enum StoreError {
         /// What is there.
         detail: &'static str,
     },
-    /// The store that was opened anew is not the one that was open before: it lacks batches that were reported as durable, or has
+    /// The store that was reopened is not the one that was open before: it lacks batches that were reported as durable, or has
     /// some that this host never sent.
     #[error(
         "the store was replaced by another one while the host ran: it ends with batch {found}, but {promised} had been \
@@ -131,7 +131,7 @@ pub enum StoreError {
     #[cfg(feature = "cluster")]
     #[error(
         "{database} takes nothing from this host any more, since another one has taken over its channels or has its name: \
-         it has to start anew"
+         it has to be restarted"
     )]
     Fenced {
         /// The address of the database.
@@ -146,9 +146,9 @@ pub enum StoreError {
         detail: String,
     },
     /// The store's thread, or something that it called, has panicked.
-    #[error("the store's thread has panicked, and begins anew; please report this")]
+    #[error("the store's thread has panicked and restarts; please report this")]
     Panicked,
-    /// An earlier failure has closed this store; it has to be opened anew.
+    /// An earlier failure has closed this store; it has to be reopened.
     #[error(
         "the store was closed after an earlier failure, which the log tells; it is opened again by itself"
     )]

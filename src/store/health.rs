@@ -17,7 +17,7 @@ pub enum StoreState {
     Up,
     /// The disk is full: what is stored is delivered and completed, but nothing new is accepted.
     Full,
-    /// It has failed and is opened anew from time to time. What has happened waits for it; everything else is refused.
+    /// It has failed and is reopened from time to time. What has happened waits for it; everything else is refused.
     Down,
     /// It was stopped.
     Stopped,

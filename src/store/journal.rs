@@ -1,8 +1,8 @@
-//! The batches that are not known to be durable, in order: what an engine that was opened anew is sent again. Pure
+//! The batches that are not known to be durable, in order: what an engine that was reopened is sent again. Pure
 //! bookkeeping.
 //!
 //! Each batch has a number, which the engine keeps in the same transaction as the batch. After a failure nobody guesses:
-//! the number that the engine shows when it was opened anew says which batches it has, and the others are sent again.
+//! the number that the engine shows when it was reopened says which batches it has, and the others are sent again.
 
 use std::collections::VecDeque;
 
@@ -81,7 +81,7 @@ impl<T> Journal<T> {
         self.owners.iter_mut()
     }
 
-    /// An engine was opened anew and shows this number: the batches up to it are durable, those after it are not.
+    /// An engine was reopened and shows this number: the batches up to it are durable, those after it are not.
     ///
     /// # Errors
     /// [`StoreError::OtherStore`]: it shows less than was promised, or a number that was never given. It is not the store
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_shows_after_a_failure_says_what_is_sent_again() {
+    fn the_last_durable_batch_decides_which_batches_are_resent() {
         for (case, found, kept, again) in [
             ("nothing of it", 10, vec![], vec![11, 12, 13]),
             ("a part of it", 12, vec![0, 1], vec![13]),

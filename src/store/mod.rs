@@ -1,27 +1,27 @@
-//! Durable state behind one trait: in memory, SQLite, and a database that several hosts share.
+//! Durable state: in memory or in SQLite, as [`StateLocation`](crate::host::StateLocation) says; for the daemon also in a database that
+//! several hosts share. A store of one's own is not possible.
 //!
 //! Everything that must survive a crash goes through here: messages and their attachments, replies, workspaces, timers,
 //! dedupe keys, stored responses, pairing. What a callback did is one `Batch`; batches of many callbacks are
 //! committed together in one durable transaction.
-//!
-//! | file | job |
-//! |---|---|
-//! | `record` | what is kept, as plain data, and how it is asked for |
-//! | `change` | what a batch can do to it |
-//! | `engine` | the trait `Store`, which another engine would implement |
-//! | `error` | what can go wrong in an engine |
-//! | `rules` | what a change does to a message or a reply, by its state |
-//! | `retention` | how long completed records are kept: numbers and decisions |
-//! | `memory`, `memory_pairing`, `memory_trace` | the engine without a disk |
-//! | `sqlite/` | the engine of the daemon |
-//! | `mysql/` | the engine that several hosts share |
-//! | `handle`, `thread` | the one thread that owns an engine, group commit, reopening after a failure |
-//! | `journal` | batches that are not known to be durable, and are sent again after a failure: pure |
-//! | `backlog` | how much is under way |
-//! | `commit_time` | how long durable transactions take |
-//! | `health` | what other threads can see of it |
-//! | `lock` | one host per state directory |
-//! | `trace`, `trace_queries` | what happened to messages and replies, step by step |
+// | file | job |
+// |---|---|
+// | `record` | what is kept, as plain data, and how it is asked for |
+// | `change` | what a batch can do to it |
+// | `engine` | the trait `Store`, which each engine implements |
+// | `error` | what can go wrong in an engine |
+// | `rules` | what a change does to a message or a reply, by its state |
+// | `retention` | how long completed records are kept: numbers and decisions |
+// | `memory`, `memory_pairing`, `memory_trace` | the engine without a disk |
+// | `sqlite/` | the engine of the daemon |
+// | `mysql/` | the engine that several hosts share |
+// | `handle`, `thread` | the one thread that owns an engine, group commit, reopening after a failure |
+// | `journal` | batches that are not known to be durable, and are sent again after a failure: pure |
+// | `backlog` | how much is under way |
+// | `commit_time` | how long durable transactions take |
+// | `health` | what other threads can see of it |
+// | `lock` | one host per state directory |
+// | `trace`, `trace_queries` | what happened to messages and replies, step by step |
 
 mod backlog;
 mod change;
@@ -67,8 +67,8 @@ pub(crate) use record::MovedChannel;
 #[cfg(feature = "cluster")]
 pub(crate) mod database {
     pub(crate) use super::mysql::{
-        JoinedHost, NOW_MS, Session, Trouble, all, at_one_moment, get, key_of, lock_host, number, one,
-        transaction, wait_until_current,
+        DatabaseFault, DatabaseSession, JoinedHost, NOW_MS, all, at_one_moment, get, key_of, lock_host,
+        number, one, transaction, wait_until_current,
     };
 }
 pub(crate) use record::{

@@ -17,7 +17,7 @@ pub struct Retention {
     #[serde(rename = "completed_days", deserialize_with = "bounded::days::<_, 0, 36500>")]
     pub completed: Duration,
     /// How long dead letters, messages and replies, are kept: default 30 days.
-    #[serde(rename = "dead_days", deserialize_with = "bounded::days::<_, 0, 36500>")]
+    #[serde(rename = "dead_letter_days", deserialize_with = "bounded::days::<_, 0, 36500>")]
     pub dead: Duration,
     /// How many completed messages are kept, and how many completed replies (dead ones included): default 10,000 each.
     pub max_completed: u64,
@@ -268,7 +268,7 @@ mod tests {
 
     // A board boots in 1970. When it heard of the year, every dead letter of the last minutes was 56 years old.
     #[test]
-    fn what_was_stamped_before_the_host_knew_the_time_is_not_old_when_it_does() {
+    fn records_from_before_the_clock_was_set_are_not_pruned() {
         let (then, now) = (90_000, 1_800_000_000_000);
         let day = 86_400_000;
         for (case, changed_ms, now_ms, is_forgotten) in [

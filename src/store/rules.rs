@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_each_change_makes_of_a_message_in_each_state() {
+    fn every_change_in_every_message_state_has_its_result() {
         use MessageState::{Acked, Dead, Dropped, Pending};
         let id = MessageId(1);
         let changes = [

@@ -1,7 +1,7 @@
 //! The one thread that owns an engine: group commit, quiet moments, and what happens when the engine fails.
 //!
 //! Every batch stays in the journal until it is durable. After a failure the engine is dropped, and never written to again:
-//! after a failed sync the system may claim success for pages that it has lost. It is opened anew with growing pauses until it
+//! after a failed sync the system may claim success for pages that it has lost. It is reopened with growing pauses until it
 //! opens, shows the number of a batch that it may have, takes a probe, and has taken every batch after that number.
 
 use std::collections::VecDeque;
@@ -38,7 +38,7 @@ pub enum StoreEvent {
         /// What is the matter, and what an operator can do.
         reason: Arc<str>,
     },
-    /// The store was opened anew and has everything that waited for it.
+    /// The store was reopened and has everything that waited for it.
     Recovered,
     /// Less is under way than before, and somebody has asked for that.
     Room,
@@ -64,7 +64,7 @@ pub struct StoreThreadConfig {
     pub prune_every: Duration,
     /// What pruning keeps.
     pub retention: Retention,
-    /// The first pause before the store is opened anew; doubles each time: default 1 s.
+    /// The first pause before the store is reopened; doubles each time: default 1 s.
     pub reopen_min: Duration,
     /// The longest pause: default 30 s.
     pub reopen_max: Duration,
@@ -174,7 +174,7 @@ struct Worker {
     journal: Journal<Owner>,
     /// What ids are given out of.
     ids: Ids,
-    /// Queries that wait for the engine to be opened anew.
+    /// Queries that wait for the engine to be reopened.
     retried_queries: VecDeque<RetriedQuery>,
     /// When batches that are to be kept soon are a group of their own; none while there are none.
     deferred_due: Option<Instant>,
@@ -226,10 +226,10 @@ impl PruneSchedule {
     }
 }
 
-/// Says that the thread has ended, however it ended.
-struct TellStopped(Arc<StoreStatus>);
+/// Marks the store as stopped on drop, so also when the thread panics.
+struct MarkStoppedOnDrop(Arc<StoreStatus>);
 
-impl Drop for TellStopped {
+impl Drop for MarkStoppedOnDrop {
     fn drop(&mut self) {
         self.0.stopped();
     }
@@ -243,11 +243,11 @@ enum Exit {
 
 impl Worker {
     fn run(mut self, engine: Box<dyn Store>) {
-        let _at_the_end = TellStopped(Arc::clone(&self.shared));
+        let _on_drop = MarkStoppedOnDrop(Arc::clone(&self.shared));
         let mut engine = Some(engine);
         loop {
             let present = engine.take();
-            // Nothing of what a panic left half-way is used again: the engine is dropped, and everything is read anew.
+            // Nothing of what a panic left half-way is used again: the engine is dropped, and everything is reloaded.
             match catch_unwind(AssertUnwindSafe(|| self.turn(present))) {
                 Ok(Some(next)) => engine = Some(next),
                 Ok(None) => return,
@@ -491,7 +491,7 @@ impl Worker {
         }
     }
 
-    /// Lets wait or refuses what arrives until the store could be opened anew and has what waited; `None` when the thread is
+    /// Lets wait or refuses what arrives until the store could be reopened and has what waited; `None` when the thread is
     /// to stop.
     fn reopen(&mut self) -> Option<Box<dyn Store>> {
         loop {

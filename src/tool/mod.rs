@@ -6,6 +6,7 @@
 #[cfg(feature = "cli")]
 mod bundled;
 mod call;
+mod call_workers;
 mod error;
 mod files;
 #[cfg(fuzzing)]
@@ -15,7 +16,6 @@ mod install;
 mod prepared;
 mod registry;
 mod rights;
-mod room;
 mod runtime;
 mod schema;
 mod settings;
@@ -24,6 +24,7 @@ mod state;
 #[cfg(feature = "cli")]
 pub(crate) use bundled::bundled_tool_names;
 pub use call::{ToolCall, ToolReport};
+pub(crate) use call_workers::HostRoom;
 pub use error::{ToolError, ToolFailure};
 #[cfg(feature = "cli")]
 pub(crate) use install::{default_tools_dir, install_bundled_tool, install_tool, remove_tool};
@@ -31,7 +32,6 @@ pub use prepared::PreparedTool;
 #[cfg(feature = "cli")]
 pub(crate) use registry::LoadedTools;
 pub use registry::ToolRegistry;
-pub(crate) use room::HostRoom;
 pub use runtime::{WasmToolRuntime, WasmToolRuntimeConfig};
 #[cfg(feature = "agent-openai")]
 pub(crate) use schema::ParameterSchema;

@@ -9,11 +9,11 @@ use std::time::Instant;
 use wit_abi::abi_version::World;
 use wit_abi::types::ToolRequest;
 
+use super::call_workers::{CallRoom, HostRoom};
 use super::error::{ToolError, ToolFailure};
 use super::files::ToolFiles;
 use super::prepared::{PreparedTool, ToolParts};
 use super::rights::{NoRights, ToolRights};
-use super::room::{CallRoom, HostRoom};
 use super::schema::ParameterSchema;
 use super::settings::{ToolSettings, merged};
 use super::state::ToolStates;
@@ -179,7 +179,7 @@ impl WasmToolRuntime {
             .guests
             .prepare_within(PREPARE_TIMEOUT, World::Tool, name.as_str(), wasm, &of_calls)
             .map_err(|error| ToolError::unprepared(name.as_str(), error))?;
-        let log_rate = GuestLogRate::default();
+        let log_rate = GuestLogRate::of_tool();
         let info = Arc::new(ChannelRuntimeInfo {
             name: name.shared(),
             limits: of_calls,
@@ -301,7 +301,7 @@ impl WasmToolRuntime {
         let missing = required.filter(|secret| !secret.optional && is_missing(&secret.name));
         missing
             .map(|secret| {
-                let text = format!("secret {}: it is not stored", secret.name);
+                let text = format!("secret {} is not stored", secret.name);
                 Diagnostic::warning("missing-secret", text)
                     .help(format!("`tinclaw secrets set {}` stores it", secret.name))
             })

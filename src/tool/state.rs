@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_and_changed_meanwhile_is_not_written_over_unless_asked_for() {
+    fn a_file_changed_since_it_was_read_is_not_overwritten_unless_forced() {
         let bench = Bench::new();
         let path = workspace_path("a").unwrap();
         let changes = |content: &str| {
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_does_not_take_is_not_there() {
+    fn a_refused_write_leaves_no_file() {
         let bench = Bench::new();
         let held = thread(&MemoryStore::new());
         bench.states.move_to(held.handle(), []);

@@ -170,7 +170,7 @@ impl<A> DedupeMemory<A> {
     /// Forgets the key that expired first; false when there is none.
     fn drop_oldest_expired(&mut self) -> bool {
         let Some((key, retired)) = self.expired.pop_front() else { return false };
-        // It may have been used anew since.
+        // It may have been used again since.
         if matches!(self.entries.get(&key), Some(DedupeEntry::Done { serial, .. }) if *serial == retired) {
             self.entries.remove(&key);
         }
@@ -246,7 +246,7 @@ mod tests {
         finish(&mut memory, 2, 500, 0);
         finish(&mut memory, 3, 500, 100);
         assert_eq!(memory.begin(key(2), 500, 100), Known::Done(&()));
-        // One that was used anew after it had expired is not forgotten as the one from before.
+        // One that was used again after it had expired is not forgotten as the one from before.
         let mut memory = DedupeMemory::new(2);
         finish(&mut memory, 1, 5, 0);
         finish(&mut memory, 1, 500, 100);

@@ -146,7 +146,7 @@ mod tests {
 
     /// What `ring` lets through and what it does not: should that change, the head of this file changes with it.
     #[test]
-    fn what_ring_accepts_is_narrowed_here() {
+    fn non_canonical_keys_that_ring_accepts_are_refused() {
         let message = br#"1700000000{"text":"hi"}"#;
         let ring = |key: &str, signature: &str| {
             UnparsedPublicKey::new(&ED25519, hex(key)).verify(message, &hex(signature)).is_ok()

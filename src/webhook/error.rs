@@ -35,6 +35,19 @@ pub(crate) enum WebhookConfigError {
         /// What asks for it.
         why: &'static str,
     },
+    /// A header whose value would not be signed.
+    #[error(
+        "channel {channel}: webhook.auth.{field} has no effect, because the template has no {placeholder}; remove `{field}`, or give a \
+         `template` with {placeholder}"
+    )]
+    UnsignedHeader {
+        /// The channel.
+        channel: String,
+        /// The field that names the header.
+        field: &'static str,
+        /// What would stand for its value.
+        placeholder: &'static str,
+    },
     /// The signed template cannot be used.
     #[error("channel {channel}: webhook.auth.template: {problem}")]
     Template {

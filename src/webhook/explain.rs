@@ -89,30 +89,30 @@ impl Layout {
             signed: (!signed.is_empty()).then(|| signed.to_owned()),
         };
         match scheme {
-            Scheme::SharedSecret(shared) => fixed("shared secret", &[&shared.header], None, 0, ""),
+            Scheme::SharedSecret(shared) => fixed("secret", &[&shared.header], None, 0, ""),
             Scheme::Stripe(scheme) => fixed(
-                "stripe (hmac-sha256)",
+                "stripe",
                 &["stripe-signature"],
                 Some("stripe-signature"),
                 scheme.tolerance_secs,
                 "{timestamp}.{body}",
             ),
             Scheme::Standard(scheme) => fixed(
-                "standard webhooks (hmac-sha256)",
+                "standard-webhooks",
                 &["webhook-id", "webhook-timestamp", "webhook-signature"],
                 Some("webhook-timestamp"),
                 scheme.tolerance_secs,
                 "{id}.{timestamp}.{body}",
             ),
             Scheme::Twilio(scheme) => fixed(
-                "twilio (hmac-sha1)",
+                "twilio",
                 &["x-twilio-signature"],
                 None,
                 scheme.tolerance_secs,
                 "{url} and the fields of the form",
             ),
             Scheme::Feishu(scheme) => fixed(
-                "feishu (sha-256)",
+                "feishu",
                 &["x-lark-signature", "x-lark-request-timestamp", "x-lark-request-nonce"],
                 Some("x-lark-request-timestamp"),
                 scheme.tolerance_secs,
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_changed_the_body_is_found() {
+    fn changes_of_the_body_are_named_as_hints() {
         for (was, body, hint) in [
             ("{\"a\":1}", "{\"a\":1}\n", "without the line end"),
             ("{\"a\":1}\n", "{\"a\":1}", "with a line end"),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_request_with_a_good_signature_is_told_from_a_forged_one() {
+    fn an_expired_signature_and_a_forged_one_get_different_hints() {
         for (key, hint) in [("v0:100:a", "the signature is good"), ("v0:101:a", "would not match either")] {
             let signature = format!("v0={}", signed(key));
             let headers = [("x-slack-signature", signature.as_str()), ("x-slack-request-timestamp", "100")];

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_decrypt_is_refused() {
+    fn bodies_that_cannot_be_decrypted_are_refused() {
         for text in [
             "",
             "{}",

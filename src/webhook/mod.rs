@@ -8,7 +8,7 @@
 //! | file | what it decides |
 //! |---|---|
 //! | `plan` | What does this capability file ask for, and which stored secrets does that take? |
-//! | `presets`, `declared` | What do the published fields mean alone, and what does `auth` mean beside them? |
+//! | `presets`, `auth_section` | What do the published fields mean alone, and what does `auth` mean beside them? |
 //! | `plan`, `presets` | Which kinds of check are there, and what are the providers' formats? |
 //! | `template`, `encoding` | What was signed, and how is the signature written? |
 //! | `hmac`, `twilio`, `ed25519`, `feishu` | Does this request pass that check? |
@@ -20,7 +20,7 @@
 //! | `explain`, `error` | Why, for a person? And why is a `webhook` object refused? |
 
 mod attempts;
-mod declared;
+mod auth_section;
 mod dedupe;
 mod dedupe_memory;
 mod ed25519;

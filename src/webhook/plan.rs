@@ -9,7 +9,7 @@ use super::presets::{TELEGRAM_SECRET_HEADER, published_checks};
 use super::request::{SecretLookup, WebhookRequest, is_media_type_pattern};
 use super::template::SignedText;
 use super::verify::{AuthFailure, Challenge, SecretProblem, check_shared_secret, is_challenge, usable};
-use super::{declared, ed25519, feishu, hmac, twilio};
+use super::{auth_section, ed25519, feishu, hmac, twilio};
 use crate::capability::webhook::{HmacAlgorithm, SignatureEncoding, WebhookCapability, WebhookDedupe};
 
 /// How requests of one channel are authenticated; made once, when the channel is loaded.
@@ -83,7 +83,7 @@ impl AuthPlan {
                 Some(checks) => (Requirement::Checked, checks),
                 None => (Requirement::NoRoute(NoRoute::NothingDeclared), Checks::default()),
             },
-            Some(auth) => match declared::checks(&source, auth)? {
+            Some(auth) => match auth_section::checks(&source, auth)? {
                 Some(checks) => (Requirement::Checked, checks),
                 None => (Requirement::Open, Checks::default()),
             },

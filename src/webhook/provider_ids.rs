@@ -1,6 +1,6 @@
 //! Where each provider puts the id of a delivery, so that its retries are recognised without being configured.
 //!
-//! Providers sign a retry anew, with another time, so a signature does not tell that it is one. An id is used only where
+//! Providers sign a retry again, with another time, so a signature does not tell that it is one. An id is used only where
 //! the provider promises that another message never has it, and never where one delivery could carry something else
 //! beside what the id stands for.
 

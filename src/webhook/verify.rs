@@ -127,13 +127,13 @@ impl AuthFailure {
 #[non_exhaustive]
 pub enum SecretProblem {
     /// The place where it is stored cannot be read at present; whether it is there is not known.
-    #[error("it cannot be read")]
+    #[error("cannot be read")]
     Unreadable,
     /// It is not stored, or it is empty or blank.
-    #[error("it is not stored, or empty")]
+    #[error("is not stored or is empty")]
     Missing,
     /// It does not have the form that its scheme needs.
-    #[error("it is not {0}")]
+    #[error("is not {0}")]
     Malformed(&'static str),
 }
 

@@ -150,7 +150,7 @@ fn a_dead_letter_that_is_replayed_does_not_make_its_calls_again() {
     host.hears("The language model refused this message.");
     host.say("2", "hello");
     host.hears("re: 1");
-    place.run(&["messages", "replay", "1"]).good();
+    place.run(&["messages", "redeliver", "1"]).good();
     // The turn between, the message, its call, the result.
     host.hears("re: 5");
     host.stop();

@@ -16,7 +16,7 @@ fn shows(host: &RunningHost, text: &Value) {
     });
 }
 
-/// It begins anew when the stream is cut, goes on over a tool call, and is there once in the end.
+/// It begins again when the stream is cut, goes on over a tool call, and is there once in the end.
 #[test]
 fn a_reply_grows_in_the_web_chat() {
     let (place, server) = (Place::new(), ModelStream::start());

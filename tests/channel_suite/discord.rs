@@ -133,7 +133,7 @@ fn in_a_server_the_bot_hears_what_is_for_it_and_replies_to_the_message() {
 }
 
 #[test]
-fn edits_are_told_and_bots_and_notices_are_not_heard() {
+fn edits_are_emitted_and_bots_and_notices_ignored() {
     let service = Discord::start();
     let play = open(&service);
     for (id, author) in [("1", json!({"id": "9", "bot": true})), ("2", json!({"id": "100", "bot": true}))] {
@@ -373,7 +373,7 @@ fn a_restart_in_the_middle_loses_and_repeats_nothing() {
 }
 
 #[test]
-fn what_was_written_while_the_host_was_away_is_heard_when_it_resumes() {
+fn messages_sent_during_an_outage_are_received_after_resuming() {
     let service = Discord::start();
     let scratch = TempDir::new();
     let setting = Setting { state: Some(scratch.path()), ..setting(&service) };
@@ -385,7 +385,7 @@ fn what_was_written_while_the_host_was_away_is_heard_when_it_resumes() {
     let play = Play::start(&setting, policy("open"));
     assert_eq!(play.hear(), "meanwhile");
     assert_eq!(service.bot.logins.all(), ["identify", "resume"]);
-    // A session that the gateway has forgotten is begun anew.
+    // A session that the gateway has forgotten is begun again.
     play.host.shutdown();
     service.bot.forget_session();
     let play = Play::start(&setting, policy("open"));

@@ -63,7 +63,7 @@ fn telegram_sends_one_message_edits_it_and_makes_it_the_reply() {
 }
 
 #[test]
-fn a_reply_whose_shown_message_is_gone_is_sent_anew() {
+fn a_reply_whose_shown_message_is_gone_is_sent_again() {
     let service = Telegram::start();
     let play = telegram::open(&service);
     service.update("message", telegram::private("hello"));

@@ -106,7 +106,7 @@ fn in_a_group_the_bot_hears_what_is_for_it_and_replies_with_a_quotation() {
 }
 
 #[test]
-fn edits_and_reactions_are_told_and_own_messages_and_repeats_are_not_heard() {
+fn edits_and_reactions_are_emitted_and_own_messages_and_duplicates_ignored() {
     let service = Signal::start();
     let play = Play::start(&setting(&service), configured(json!({"dm_policy": "open", "reactions": true})));
     service.say(1, "hello");

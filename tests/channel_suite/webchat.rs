@@ -160,7 +160,7 @@ fn files_go_both_ways_and_only_to_their_conversation() {
 }
 
 #[test]
-fn what_is_too_much_is_refused() {
+fn oversized_requests_are_refused() {
     let play = open();
     let data = |bytes: usize| json!([{"name": "a", "type": "", "data": STANDARD.encode(vec![0; bytes])}]);
     for (case, text, files, status) in [

@@ -15,7 +15,7 @@ pub const SECRET: &str = "sesame-of-the-cluster-test";
 /// How long a client waits for a response. A host that was stopped keeps its clients waiting.
 const CLIENT_TIME: Duration = Duration::from_secs(3);
 
-/// Where the hosts listen; it changes when one is started anew.
+/// Where the hosts listen; it changes when one is restarted.
 pub type Addresses = Arc<[Mutex<SocketAddr>; 3]>;
 
 /// A webhook that got 200.

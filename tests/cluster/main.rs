@@ -63,7 +63,7 @@ impl Hosts {
         self.running[host] = Some(running);
     }
 
-    /// Starts those anew that have found that others have taken over, as a supervisor does.
+    /// Restarts those that have found that others have taken over, as a supervisor does.
     fn supervise(&mut self) {
         for host in 0..self.running.len() {
             if self.running[host].as_mut().is_some_and(RunningHost::has_ended) {

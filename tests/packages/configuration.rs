@@ -22,7 +22,7 @@ fn restart_is_needed_for(place: &Place, fields: &[&str]) {
 }
 
 #[test]
-fn sighup_and_reload_read_the_configuration_anew() {
+fn sighup_and_reload_read_the_configuration_again() {
     let place = home();
     place.channel("everything");
     let host = place.host(&[], &[]);
@@ -115,7 +115,7 @@ fn a_channel_that_is_refused_keeps_no_other_from_changing() {
 
 /// It said that nothing had changed.
 #[test]
-fn a_channel_that_is_loaded_anew_is_named() {
+fn a_reloaded_channel_is_named() {
     let place = home();
     place.channel("everything");
     let host = place.host(&[], &[]);
@@ -197,7 +197,7 @@ fn second(host: &RunningHost) -> u16 {
     })
 }
 
-/// Providers call the new address, so every channel registers anew.
+/// Providers call the new address, so every channel registers again.
 #[test]
 fn the_public_address_changes_without_a_restart() {
     let place = home();
@@ -231,10 +231,10 @@ fn config_check_reports_errors_and_config_show_says_where_each_value_is_from() {
     assert!(ran.code == Some(2) && ran.err.contains("did you mean `listen`"), "{}", ran.err);
     place.file(
         "tinclaw.toml",
-        "channels = [\"channels\"]\npublic_url = \"https://${NAME}/\"\n[queue]\nmessages = 5\n",
+        "channels = [\"channels\"]\npublic_url = \"https://${NAME}/\"\n[queue]\nmax_messages = 5\n",
     );
     let mut command = place.command(&["config", "show"]);
-    command.env("NAME", "bot.example.org").env("TINCLAW_QUEUE__REPLIES", "9").env("TINCLAW_LOG", "debug");
+    command.env("NAME", "bot.example.org").env("TINCLAW_QUEUE__MAX_REPLIES", "9").env("TINCLAW_LOG", "debug");
     let shown = String::from_utf8(command.output().unwrap().stdout).unwrap();
     let line = |field: &str| {
         let found = shown.lines().find(|line| line.starts_with(&format!("{field} ")));
@@ -242,8 +242,8 @@ fn config_check_reports_errors_and_config_show_says_where_each_value_is_from() {
         words.collect::<Vec<_>>().join(" ")
     };
     assert_eq!(line("public_url"), "public_url \"https://bot.example.org/\" tinclaw.toml, line 2");
-    assert_eq!(line("queue.messages"), "queue.messages 5 tinclaw.toml, line 4");
-    assert_eq!(line("queue.replies"), "queue.replies 9 TINCLAW_QUEUE__REPLIES");
+    assert_eq!(line("queue.max_messages"), "queue.max_messages 5 tinclaw.toml, line 4");
+    assert_eq!(line("queue.max_replies"), "queue.max_replies 9 TINCLAW_QUEUE__MAX_REPLIES");
     assert_eq!(line("log"), "log \"debug\" TINCLAW_LOG");
     assert_eq!(line("workers"), "workers 32 default");
     // Which file it was, and where things are, was not said; a password was.
@@ -276,7 +276,7 @@ fn variables_that_set_nothing_are_told_from_those_that_cannot_be_read() {
     let place = home();
     let mut command = place.command(&["config", "check"]);
     let said = String::from_utf8(command.env("TINCLAW_BOGUS", "1").output().unwrap().stdout).unwrap();
-    assert!(said.contains("warning: TINCLAW_BOGUS sets nothing: there is no field `bogus`\n"), "{said}");
+    assert!(said.contains("warning: TINCLAW_BOGUS sets nothing: unknown field `bogus`\n"), "{said}");
     let mut command = place.command(&["config", "check"]);
     let output =
         command.env("TINCLAW_LISTEN", std::ffi::OsStr::from_bytes(b"127.0.0.1:\xff")).output().unwrap();

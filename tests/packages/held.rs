@@ -27,7 +27,7 @@ fn pair(name: &str, state: &str) -> (String, String) {
 
 /// A version that waited for an approval was in no list, and `status` advised `setup` and a restart, which did not help.
 #[test]
-fn what_waits_for_an_approval_is_shown_everywhere_and_can_be_discarded() {
+fn pending_packages_are_shown_everywhere_and_can_be_discarded() {
     let place = home();
     let host = place.host(&[], &[]);
     let one = version(&place, "one", |_| {});
@@ -54,7 +54,7 @@ fn what_waits_for_an_approval_is_shown_everywhere_and_can_be_discarded() {
     host.stop();
 }
 
-/// Somebody copied a capability file with more rights and started the host anew: the channel was gone, and nothing said why.
+/// Somebody copied a capability file with more rights and restarted the host: the channel was gone, and nothing said why.
 #[test]
 fn files_that_are_not_approved_are_shown_and_approved_or_removed() {
     let place = home();
@@ -203,7 +203,7 @@ fn a_package_that_can_never_run_is_refused_before_anybody_is_asked() {
 
 /// "installed; it runs" was said of a version whose only path another channel has.
 #[test]
-fn a_version_that_serves_nothing_is_not_said_to_work() {
+fn a_version_that_serves_no_path_is_an_error() {
     let place = home();
     let host = place.host(&[], &[]);
     place.run(&["install", text(&version(&place, "one", |_| {})), "--yes"]).good();
@@ -296,7 +296,7 @@ fn check_shows_what_approve_shows() {
 
 /// The web chat was gone after the first installation, without a word.
 #[test]
-fn the_end_of_the_web_chat_is_said_when_the_first_channel_is_installed_and_at_the_start() {
+fn the_end_of_the_fallback_web_chat_is_reported() {
     let place = home();
     place.file("tinclaw.toml", "channels = [\"channels\"]\n");
     let ran = place.run(&["install", text(&version(&place, "one", |_| {})), "--yes"]);

@@ -25,7 +25,7 @@ fn a_channel_is_installed_into_the_running_host_and_removed_from_it() {
 }
 
 #[test]
-fn what_a_channel_asks_for_is_shown_and_waits_until_it_is_approved() {
+fn an_installation_shows_rights_and_waits_for_approval() {
     let place = home();
     let host = place.host(&[], &[]);
     let guest = version(&place, "one", |_| {});
@@ -76,7 +76,7 @@ fn channels_that_were_there_are_taken_as_approved_and_later_ones_are_not() {
     let place = home();
     place.channel("everything");
     let log = place.host(&[], &[]).stop();
-    assert!(log.contains("was there before approvals were kept"), "{log}");
+    assert!(log.contains("was installed before approvals were recorded"), "{log}");
     place.channel("echo");
     let host = place.host(&[], &[]);
     wait_for_version(&place, "Everything");

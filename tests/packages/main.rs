@@ -1,4 +1,4 @@
-//! Channels that are installed, upgraded, approved, signed and removed, and a configuration that is read anew: through the program,
+//! Channels that are installed, upgraded, approved, signed and removed, and a configuration that is reloaded: through the program,
 //! with and without a running host.
 
 #[path = "../support/mod.rs"]

@@ -27,7 +27,7 @@ fn is_as_it_was(place: &Place, host: &RunningHost, case: &str) {
 
 /// `config check` found nothing wrong with these, `reload` took them, and `run --takeover` ended the running host before it found out.
 #[test]
-fn what_a_start_refuses_is_refused_before_anything_is_changed() {
+fn a_reload_refuses_what_a_start_refuses_before_changing_anything() {
     let (place, host) = running_home();
     for (settings, expected) in [
         ("proxy = \"foo\"", "proxy: "),

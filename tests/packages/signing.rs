@@ -78,7 +78,7 @@ fn a_key_is_replaced_by_another_one_while_both_are_trusted() {
     host.stop();
 }
 
-/// The same build, signed anew with the new key, was "this version already": its signature was not taken, and the channel was refused
+/// The same build, signed again with the new key, was "this version already": its signature was not taken, and the channel was refused
 /// when the old key was taken out.
 #[test]
 fn a_signature_of_the_same_build_is_taken_and_outlives_the_old_key() {

@@ -105,7 +105,7 @@ fn two_accounts_have_tokens_settings_and_conversations_of_their_own() {
     assert_eq!(status.code, Some(1));
     let secrets = step(&status.json(), "secrets");
     assert!(
-        secrets["text"].as_str().is_some_and(|text| text.contains("work.telegram_bot_token")),
+        secrets["message"].as_str().is_some_and(|text| text.contains("work.telegram_bot_token")),
         "{secrets}"
     );
     let list = place.run(&["secrets", "list"]);

@@ -40,6 +40,6 @@ pub fn bot_says(service: &Telegram, host: &RunningHost, text: &str) {
 
 /// The step of `tinclaw status CHANNEL --json` with this label.
 pub fn step(status: &Value, label: &str) -> Value {
-    let steps = status["steps"].as_array().expect("steps");
-    steps.iter().find(|step| step["step"] == label).cloned().unwrap_or_default()
+    let steps = status["checks"].as_array().expect("steps");
+    steps.iter().find(|step| step["code"] == label).cloned().unwrap_or_default()
 }

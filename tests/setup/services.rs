@@ -184,7 +184,7 @@ fn signal() {
     assert_eq!(service.inner.sent.wait(2)[1].text, "hello");
     let status = place.run(&["status", "signal", "--json"]).json();
     let of_service: Vec<&Value> =
-        status["steps"].as_array().into_iter().flatten().filter(|step| step["step"] == "service").collect();
+        status["checks"].as_array().into_iter().flatten().filter(|step| step["code"] == "service").collect();
     let told = Value::from(of_service.into_iter().cloned().collect::<Vec<_>>()).to_string();
     assert!(told.contains("native") && told.contains(signal_fake::NUMBER), "{status}");
     host.stop();

@@ -7,7 +7,7 @@ use crate::support::eventually;
 use crate::telegram_fake::Telegram;
 
 #[test]
-fn a_channels_way_is_told_from_its_files_to_its_service() {
+fn status_shows_a_channel_from_its_files_to_its_service() {
     let service = Telegram::with_token(TOKEN);
     let place = home(&[("api.telegram.org", service.upstream.url())]);
     let status = || place.run(&["status", "telegram", "--json"]);
@@ -23,9 +23,9 @@ fn a_channels_way_is_told_from_its_files_to_its_service() {
     place.run_with_input(&["setup", "telegram", "--set", "allow_from=7"], TOKEN).good();
     let told = status().json();
     assert_eq!(step(&told, "loaded")["state"], "ok");
-    assert_eq!(step(&told, "secrets")["text"], "telegram_bot_token");
+    assert_eq!(step(&told, "secrets")["message"], "telegram_bot_token");
     assert_eq!(step(&told, "started")["help"], "start it with `tinclaw run`");
-    assert_eq!(step(&told, "service")["text"], "account tin_bot");
+    assert_eq!(step(&told, "service")["message"], "account tin_bot");
     // It runs.
     let host = place.host(&[], &[]);
     write_to_bot(&service, 7, "hello");
@@ -34,11 +34,11 @@ fn a_channels_way_is_told_from_its_files_to_its_service() {
     let told = ran.json();
     assert_eq!(ran.code, Some(0), "{told}");
     assert!(
-        step(&told, "receives")["text"].as_str().is_some_and(|text| text.contains("the last ")),
+        step(&told, "receives")["message"].as_str().is_some_and(|text| text.contains("the last ")),
         "{told}"
     );
     assert!(
-        step(&told, "message")["text"].as_str().is_some_and(|text| text.contains("from 7: hello")),
+        step(&told, "message")["message"].as_str().is_some_and(|text| text.contains("from 7: hello")),
         "{told}"
     );
     // Somebody waits for approval.
@@ -50,7 +50,7 @@ fn a_channels_way_is_told_from_its_files_to_its_service() {
     service.revoke();
     let told = eventually("the refusal is noted", || {
         let told = status().json();
-        step(&told, "last error")["text"]
+        step(&told, "last_error")["message"]
             .as_str()
             .is_some_and(|text| text.contains("Unauthorized"))
             .then_some(told)
@@ -76,7 +76,7 @@ fn a_channels_way_is_told_from_its_files_to_its_service() {
 }
 
 #[test]
-fn what_telegram_says_of_the_webhook_is_shown() {
+fn the_webhook_status_of_telegram_is_shown() {
     let service = Telegram::with_token(TOKEN);
     let place = home(&[("api.telegram.org", service.upstream.url())]);
     place.run_with_input(&["setup", "telegram"], TOKEN).good();

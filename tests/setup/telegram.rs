@@ -151,7 +151,7 @@ fn with_a_public_address_telegram_is_told_a_webhook_and_its_secret() {
 }
 
 #[test]
-fn what_is_no_channel_or_no_setting_of_it_is_refused_with_what_there_is() {
+fn unknown_channels_and_settings_are_refused_with_suggestions() {
     let place = Place::new();
     for (arguments, expected) in [
         (&["setup", "telegramm"][..], "did you mean telegram?"),

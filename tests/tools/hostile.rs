@@ -90,7 +90,7 @@ fn every_hostile_tool_is_tried_here() {
 }
 
 #[test]
-fn what_a_loading_tool_asks_for_is_refused_and_the_rest_is_harmless() {
+fn a_loading_tool_gets_no_host_calls_and_its_errors_are_shortened() {
     for name in ["honest", "schema_invokes", "read_outside"] {
         let tools = hostile(name, &rights()).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(tools.call("hostile", "{}").unwrap(), "Hostile", "{name}");

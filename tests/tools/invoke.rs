@@ -33,7 +33,7 @@ fn an_alias_of_the_file_reaches_its_tool_and_no_other() {
     assert_eq!(error, "sorry");
     let error = call(&tools, invoke("other", &json!({"do": "fly"}), 1)).unwrap_err();
     assert!(
-        error.contains("other_tool: the parameters do not fit its schema: `do`: it must be one of"),
+        error.contains("other_tool: the parameters do not fit its schema: `do` must be one of"),
         "{error}"
     );
 }

@@ -11,12 +11,12 @@ use crate::support::{add, call, one, task, with_config};
 fn a_wrong_call_names_the_field_and_the_guest_does_not_run() {
     let tools = one(&json!({}));
     let rows = [
-        (json!({}), "`do`: it is missing"),
-        (json!({"do": "fly"}), "`do`: it must be one of \"echo\""),
-        (json!({"do": "echo", "txt": "a"}), "`txt`: it is not known; did you mean `text`?"),
-        (json!({"do": "echo", "text": 1}), "`text`: it must be of type string, and is number"),
-        (json!({"do": "spend", "n": -1}), "`n`: it must be at least 0, and is -1"),
-        (json!([]), "the parameters: it must be of type object, and is array"),
+        (json!({}), "`do` is missing"),
+        (json!({"do": "fly"}), "`do` must be one of \"echo\""),
+        (json!({"do": "echo", "txt": "a"}), "`txt` is not a known field; did you mean `text`?"),
+        (json!({"do": "echo", "text": 1}), "`text` must be of type string, and is number"),
+        (json!({"do": "spend", "n": -1}), "`n` must be at least 0, and is -1"),
+        (json!([]), "the parameters must be of type object, and is array"),
     ];
     for (params, part) in rows {
         let report = tools.call_with("tool", tinclaw::ToolCall { params: params.to_string(), context: None });

@@ -47,7 +47,7 @@ fn log_query(request: &ApiRequest) -> Result<LogQuery, ApiError> {
     })
 }
 
-/// Loads a channel, anew when it runs, with the configuration as it is now.
+/// Loads a channel, or reloads it when it runs, with the configuration as it is now.
 pub(super) fn start(state: &AdminState, request: &ApiRequest) -> ApiResult {
     let change = HostChange::Start { channel: request.place(0).to_owned() };
     state.changes.change(&state.manager, &change).map_err(ApiError::Failed)
@@ -65,7 +65,7 @@ pub(super) fn tools(state: &AdminState, _: &ApiRequest) -> ApiResult {
     Ok(serde_json::json!({"tools": tools}))
 }
 
-/// Texts that are to be said later.
+/// Reminders: texts that are delivered later.
 pub(super) fn reminders(state: &AdminState, _: &ApiRequest) -> ApiResult {
     let reminders: Vec<Value> = state.manager.reminders().all().iter().map(records::reminder).collect();
     Ok(serde_json::json!({"reminders": reminders}))

@@ -32,10 +32,10 @@ pub(super) fn show(operator: &dyn DaemonOperator, request: &ApiRequest) -> ApiRe
 }
 
 /// Redelivers a completed message or a dead letter.
-pub(super) fn replay(operator: &dyn DaemonOperator, request: &ApiRequest) -> ApiResult {
+pub(super) fn redeliver(operator: &dyn DaemonOperator, request: &ApiRequest) -> ApiResult {
     let id = request.id(0)?;
-    let reason = "it is still pending, so there is nothing to replay";
-    change(operator.replay_message(MessageId(id)), || unchanged(operator, id, reason))
+    let reason = "it is still pending, so there is nothing to redeliver";
+    change(operator.redeliver_message(MessageId(id)), || unchanged(operator, id, reason))
 }
 
 /// Drops a pending message or a dead letter.

@@ -10,7 +10,7 @@ use crate::host::DaemonOperator;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Approval {
+struct ApprovalBody {
     channel: String,
     code: String,
     #[serde(default)]
@@ -33,7 +33,7 @@ pub(super) fn list(operator: &dyn DaemonOperator, _: &ApiRequest) -> ApiResult {
 
 /// Approves the sender with a code.
 pub(super) fn approve(operator: &dyn DaemonOperator, request: &ApiRequest) -> ApiResult {
-    let Approval { channel, code, identity } = request.json()?;
+    let ApprovalBody { channel, code, identity } = request.json()?;
     let channel = channel_name(&channel)?;
     let id = operator.pairing().approve(&channel, &code, identity.as_deref()).map_err(ApiError::failed)?;
     let identity = identity.unwrap_or_else(|| id.clone());

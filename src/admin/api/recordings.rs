@@ -58,7 +58,7 @@ pub(super) fn explain(state: &AdminState, request: &ApiRequest) -> ApiResult {
 
 fn counts(recorder: &Recorder) -> Value {
     let (callbacks, left_out) = recorder.counts();
-    json!({"callbacks": callbacks, "left_out": left_out, "is_full": recorder.is_full()})
+    json!({"callbacks": callbacks, "left_out": left_out, "full": recorder.is_full()})
 }
 
 /// A parameter of 1 to `max`; `max` when it is left out.

@@ -40,7 +40,7 @@ const ROUTES: &[ApiRoute] = &[
     ("GET", "/reminders", Host(channels::reminders)),
     ("GET", "/messages", Stored(messages::list)),
     ("GET", "/messages/{id}", Stored(messages::show)),
-    ("POST", "/messages/{id}/replay", Stored(messages::replay)),
+    ("POST", "/messages/{id}/redeliver", Stored(messages::redeliver)),
     ("POST", "/messages/{id}/drop", Stored(messages::drop)),
     ("GET", "/replies", Stored(replies::list)),
     ("GET", "/replies/{id}", Stored(replies::show)),

@@ -29,5 +29,5 @@ pub(super) fn show(operator: &dyn DaemonOperator, request: &ApiRequest) -> ApiRe
             return Ok(story::stories(&found));
         }
     }
-    Ok(json!({"stories": []}))
+    Ok(json!({"traces": []}))
 }

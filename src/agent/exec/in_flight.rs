@@ -30,7 +30,7 @@ impl<D> InFlightMessages<D> {
         self.0.insert(id, InFlight { delivery, since: now, until: deadline_after(now, timeout) });
     }
 
-    /// It has said something about a message, whose time begins anew.
+    /// It has said something about a message, whose time begins again.
     pub fn touch(&mut self, id: u64, now: Instant, timeout: Duration) -> Option<&D> {
         let open = self.0.get_mut(&id)?;
         (open.since, open.until) = (now, deadline_after(now, timeout));

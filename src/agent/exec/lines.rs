@@ -23,7 +23,7 @@ pub(super) trait Process {
     fn only_one(&self) -> Option<u64>;
     /// It has not dealt with the message yet.
     fn put(&self, id: u64, delivery: Delivery);
-    /// Who wrote a message that it has; the time for it begins anew.
+    /// Who wrote a message that it has; the time for it begins again.
     fn touch(&self, id: u64) -> Option<Recipient>;
 }
 

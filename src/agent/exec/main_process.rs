@@ -181,7 +181,10 @@ impl ExecAgent {
                 let is_stuck = state.last_line.is_none_or(|last| last < silent_since);
                 drop(state);
                 let error = format!("no response within {}", HumanDuration(self.settings.timeout));
-                self.warn_of_failure(&format!("the agent did not reply to message {id}: {error}"));
+                // A message that failed alone has a line of its own, with its attempt and the next one.
+                if !is_alone {
+                    self.warn_of_failure(&format!("the agent did not reply to message {id}: {error}"));
+                }
                 self.fail_if_alone(host, delivery, &error, is_alone, None);
                 self.changed.notify_all();
                 if is_stuck {

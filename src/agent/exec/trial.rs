@@ -145,12 +145,12 @@ impl ExecAgent {
                 (format!("the agent ended ({status}) while it had only this message"), agent_runs)
             }
         };
-        self.warn_of_failure(&format!("the agent failed on message {id}: {error}"));
         if is_proof {
             self.state().suspects.insert(id, Suspicion::FailedAlone);
             outcome::fail(host, delivery, &error, None);
         } else {
             // The agent itself does not run: its death says nothing about the message.
+            self.warn_of_failure(&format!("the agent failed on message {id}: {error}"));
             outcome::release(host, delivery, PAUSE);
         }
     }

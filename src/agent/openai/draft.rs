@@ -209,10 +209,10 @@ impl Draft {
         // Some servers give every call the index 0, so an id of its own counts for more. Without ids another name with
         // arguments begins a call once those before are whole.
         let has_ids = |piece: &Piece| !id.is_empty() && !piece.id.is_empty();
-        let begins_anew =
+        let begins_again =
             |piece: &Piece| !name.is_empty() && !arguments.is_empty() && is_object(&piece.arguments);
         let is_other = |piece: &Piece| {
-            if has_ids(piece) { piece.id != id } else { id.is_empty() && begins_anew(piece) }
+            if has_ids(piece) { piece.id != id } else { id.is_empty() && begins_again(piece) }
         };
         let found = match index {
             Some(_) => self.calls.iter().rposition(|piece| piece.index == index),

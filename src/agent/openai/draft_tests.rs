@@ -77,7 +77,7 @@ fn whole_responses_are_read() {
 }
 
 #[test]
-fn what_is_no_response_says_why() {
+fn unusable_responses_are_refused_with_a_reason() {
     let not_understood = |reason: &str| DraftError::NotUnderstood(reason.to_owned());
     for (json, expected) in [
         (r#"{"error":{"message":"no"}}"#, DraftError::Refused(json!({"message": "no"}))),

@@ -15,7 +15,7 @@
 //! | `client` | HTTP to the server |
 //! | `tools` | what a model may call |
 //! | `remind` | the built-in tool of reminders |
-//! | `said` | reminders as a part of their conversations |
+//! | `reminder_turns` | reminders as a part of their conversations |
 //! | `rfc3339` | moments as a model writes them: pure |
 //! | `attached` | what a model gets of a message's files |
 //! | `conversation` | from a message to a reply |
@@ -27,9 +27,9 @@ mod conversation;
 mod draft;
 mod failure;
 mod remind;
+mod reminder_turns;
 mod request;
 mod rfc3339;
-mod said;
 mod server_error;
 mod settings;
 mod sse;
@@ -48,9 +48,9 @@ use std::time::{Duration, Instant};
 use client::{AskError, AskErrorKind, ModelClient};
 use conversation::Conversation;
 use failure::{FailureAction, NoReply};
+use reminder_turns::SaidReminders;
 #[cfg(feature = "cli")]
 use request::{ChatRequest, request_json};
-use said::SaidReminders;
 use server_error::ServerErrorKind;
 use stop::Stop;
 use tools::ConversationTools;
@@ -210,7 +210,7 @@ impl OpenAiAgent {
         }
     }
 
-    /// Says what is to be said later, until the host ends.
+    /// Delivers reminders when they are due, until the host ends.
     fn remind(&self, host: &Host) {
         host.manager()
             .reminders()
@@ -230,7 +230,7 @@ impl OpenAiAgent {
     /// Ends a delivery without a reply.
     fn end(&self, host: &Host, delivery: Delivery, no_reply: &NoReply) {
         let NoReply { error, then } = no_reply;
-        let id = delivery.id();
+        let (id, channel) = (delivery.id(), delivery.channel().to_owned());
         let delay = outcome::wait_after(delivery.attempt());
         let (is_final, notice) = match *then {
             FailureAction::Stop => return outcome::release(host, delivery, Duration::ZERO),
@@ -238,23 +238,26 @@ impl OpenAiAgent {
                 let failures = self.unreachable.fetch_add(1, Ordering::Relaxed).saturating_add(1);
                 let wait = wait.unwrap_or_else(|| outcome::wait_after(failures).min(MAX_UNAVAILABLE_WAIT));
                 let tried = outcome::unavailable(host, delivery, error, wait);
-                return self.log_failure(id, error, &tried);
+                return self.log_failure(id, &channel, error, &tried);
             }
             FailureAction::TryAgain(notice) => (false, notice),
             FailureAction::GiveUp(notice) => (true, notice),
         };
-        self.log_failure(id, error, "");
         self.unreachable.store(0, Ordering::Relaxed);
         outcome::fail_with(host, delivery, FailedAttempt { error, delay, is_final, notice: Some(notice) });
     }
 
-    /// Which attempt it was and when the next one is, is in `tried`, or in the line of whoever counts attempts.
-    fn log_failure(&self, id: MessageId, error: &str, tried: &str) {
+    /// The server could not be asked; which try it was and when the next one is, is in `tried`. An attempt that failed has its line
+    /// from the mailbox, which counts attempts.
+    fn log_failure(&self, id: MessageId, channel: &str, error: &str, tried: &str) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(suppressed) = log.check(&(), Instant::now()) {
             let settings = self.settings();
             let url = without_credentials(&settings.url);
-            log::error!(message_id = id.0; "agent {url} did not reply to message {id}: {error}{tried}{suppressed}");
+            log::error!(
+                target: channel, message_id = id.0;
+                "channel {channel}: agent {url} did not reply to message {id}: {error}{tried}{suppressed}"
+            );
         }
     }
 
@@ -321,7 +324,9 @@ impl Agent for OpenAiAgent {
         self.warn_of_unknown_names(host);
         thread::scope(|scope| {
             if let Err(error) = spawn_scoped(scope, "tinclaw-reminders", || self.remind(host)) {
-                log::error!("no reminder is said until the host is restarted: {error}");
+                log::error!(
+                    "reminders are not delivered until the host is restarted, because their thread cannot be started: {error}"
+                );
             }
             for running in 1..self.settings().concurrency {
                 if let Err(error) = spawn_scoped(scope, "tinclaw-agent", || self.work(host)) {

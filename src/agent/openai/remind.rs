@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_model_may_ask_for_is_what_its_schema_says() {
+    fn reminder_requests_are_checked_against_the_schema() {
         for good in [
             r#"{"action":"set","text":"a","in_seconds":5}"#,
             r#"{"action":"set","text":"a","at":"2026-12-24T18:30:00Z"}"#,
@@ -186,14 +186,14 @@ mod tests {
         }
         // A number in quotation marks was refused without a word about which field it was.
         for (bad, part) in [
-            ("{}", "`action`: it is missing"),
+            ("{}", "`action` is missing"),
             ("[]", "must be of type object"),
             (r#"{"action":"#, "are not JSON"),
             (r#"{"action":"fly"}"#, "`action`"),
             (r#"{"action":"set"}"#, "missing field `text`"),
             (r#"{"action":"cancel"}"#, "missing field `id`"),
             (r#"{"action":"cancel","id":-1}"#, "`id`"),
-            (r#"{"action":"set","text":"a","in_seconds":"60"}"#, "`in_seconds`: it must be of type integer"),
+            (r#"{"action":"set","text":"a","in_seconds":"60"}"#, "`in_seconds` must be of type integer"),
             (r#"{"action":"set","text":"a","in_second":60}"#, "did you mean `in_seconds`"),
         ] {
             let error = read_call(bad).err().map(|error| error.to_string()).unwrap_or_default();

@@ -110,7 +110,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn where_pieces_are_cut_makes_no_difference(
+        fn events_are_parsed_alike_however_they_are_split(
             text in "(data: ?|: |error: |x|ä|\\{|\r\n|\n|\r){0,40}",
             cut in any::<prop::sample::Index>(),
         ) {

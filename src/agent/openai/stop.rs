@@ -6,7 +6,8 @@ use std::time::Duration;
 /// Set once.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
-    /// Set once, by whoever stops the host; threads that wait for `changed` read it. Held for that only.
+    /// False until `set` is called, then true for ever: whoever has seen true need not look again. The lock is held to read or set it and
+    /// to wait for `changed`, which is notified after every change.
     is_set: Mutex<bool>,
     changed: Condvar,
 }

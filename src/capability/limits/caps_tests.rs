@@ -159,7 +159,7 @@ fn the_columns_are_in_order() {
 }
 
 #[test]
-fn what_was_lowered_reads_as_a_sentence() {
+fn clamped_limits_read_as_a_sentence() {
     let (_, clamped) = resolve(&asking("channel.memory_mb", 512));
     let expected = "`capabilities.channel.memory_mb` asks for 512 MiB; at most 256 is given";
     assert_eq!(clamped[0].to_string(), expected);
@@ -235,6 +235,6 @@ fn the_page_of_limits_is_that_of_the_table() {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == page(),
-        "docs/limits.md is old: write it anew with TINCLAW_WRITE_LIMITS=1 cargo test page_of_limits"
+        "docs/limits.md is old: regenerate it with TINCLAW_WRITE_LIMITS=1 cargo test page_of_limits"
     );
 }

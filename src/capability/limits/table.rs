@@ -113,7 +113,7 @@ macro_rules! limits {
         /// What one channel may take, with every default filled in and every cap applied. Sandbox, router and outbound
         /// requests get it whole.
         ///
-        /// Bytes are bytes, counts are counts; "per callback" starts anew with each callback.
+        /// Bytes are bytes, counts are counts; "per callback" begins at zero with each callback.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct ChannelLimits {
             $(

@@ -78,7 +78,7 @@ impl Channel {
     }
 
     /// Applies what a failed attempt wrote about how far it came. When there is no room for that, the next attempt begins
-    /// anew.
+    /// again.
     pub(super) fn keep_progress(&mut self, effects: &Effects, turn: &mut Turn<'_>) -> Batch {
         let mut batch = Batch::default();
         if !matches!(self.workspace.check(&effects.workspace), Err(Conflict::Full(_))) {

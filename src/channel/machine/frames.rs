@@ -9,7 +9,7 @@ use crate::channel::frames::{self, MAX_WAITING_BYTES, Moved, PROCESSING_FILE, SE
 use crate::channel::lane::LaneKind;
 use crate::channel::workspace::{WorkspaceChanges, workspace_path};
 use crate::event::arrival::Due;
-use crate::event::link::{FrameAcknowledgement, LinkNews, LinkNewsKind};
+use crate::event::link::{FrameAcknowledgement, LinkEvent, LinkEventKind};
 use crate::store::Batch;
 
 /// The wait before frames that could not be stored, or that `on-poll` failed at, are looked at again.
@@ -34,9 +34,9 @@ impl Channel {
     }
 
     /// Something has happened to the websocket. While nothing can be stored a frame waits, and its link with it.
-    pub fn link_news(&mut self, news: LinkNews, turn: &mut Turn<'_>) {
+    pub fn link_news(&mut self, news: LinkEvent, turn: &mut Turn<'_>) {
         // A guest without a handler only knows frames.
-        if self.settings.has_socket_handler || matches!(news.kind, LinkNewsKind::Frame(_)) {
+        if self.settings.has_socket_handler || matches!(news.kind, LinkEventKind::Frame(_)) {
             self.held_news.push_back((news, 0));
             self.work_on_frames(turn);
         }
@@ -142,9 +142,9 @@ impl Channel {
     }
 }
 
-fn frame_of(news: LinkNews) -> Option<(Arc<str>, FrameAcknowledgement)> {
+fn frame_of(news: LinkEvent) -> Option<(Arc<str>, FrameAcknowledgement)> {
     match news.kind {
-        LinkNewsKind::Frame(text) => Some((text, news.acknowledgement)),
-        LinkNewsKind::Opened | LinkNewsKind::Closed { .. } => None,
+        LinkEventKind::Frame(text) => Some((text, news.acknowledgement)),
+        LinkEventKind::Opened | LinkEventKind::Closed { .. } => None,
     }
 }

@@ -9,7 +9,7 @@
 //! | `lanes` | jobs that are queued, started and run again |
 //! | `start` | `on-start`, and what it registered |
 //! | `requests`, `parked` | requests, duplicates, and those that wait for a change of the workspace |
-//! | `finished`, `effects`, `held` | the end of a callback, what it did, and what its emit rate holds back |
+//! | `finished`, `effects`, `over_rate` | the end of a callback, what it did, and what its emit rate holds back |
 //! | `polls`, `timers` | what happens by the clock |
 //! | `frames`, `sockets` | what arrives through a websocket |
 //! | `replies`, `statuses` | what the agent says |
@@ -24,8 +24,8 @@ mod end;
 mod finished;
 mod frames;
 mod health;
-mod held;
 mod lanes;
+mod over_rate;
 mod parked;
 mod pauses;
 mod polls;
@@ -59,13 +59,13 @@ use crate::channel::outbox::{Outbox, RetryPolicy};
 use crate::channel::poll::PollState;
 use crate::channel::thinking::Thinking;
 use crate::channel::timers::Timers;
-use crate::channel::waiting::WaitingRequests;
+use crate::channel::waiting_requests::WaitingRequests;
 use crate::channel::workspace::{LimitNames, Workspace, WorkspaceLimits, workspace_path};
 use crate::channel::{ChannelLimits, ChannelName, Registration};
 use crate::event::arrival::Due;
 use crate::event::callback::{CallbackKind, CallbackReport};
 use crate::event::completion::Stored;
-use crate::event::link::LinkNews;
+use crate::event::link::LinkEvent;
 use crate::event::setup::ChannelSetup;
 use crate::model::clock::Moment;
 use crate::model::diagnostic::Diagnostic;
@@ -84,7 +84,7 @@ const TIMER_CAPACITY: usize = 256;
 /// Status updates that may wait for their turn; what finds no room is dropped.
 const STATUS_CAPACITY: usize = 64;
 
-/// Another version that is tried, behind this one when it has to register anew what an earlier one changed.
+/// Another version that is tried, behind this one when it has to register again what an earlier one changed.
 const TRIAL_CAPACITY: usize = 2;
 
 /// How much of a guest's SHA-256 is shown: enough to tell builds apart.
@@ -174,7 +174,7 @@ pub struct Channel {
     thinking: Thinking,
     /// News of the websocket that nothing durable came of yet, in the order of arrival, and how often the callback for each
     /// was run; their number is bounded by the link.
-    held_news: VecDeque<(LinkNews, u32)>,
+    held_news: VecDeque<(LinkEvent, u32)>,
     /// Whether a callback for news of the websocket waits or runs.
     is_socket_busy: bool,
     /// Until when the oldest frame waits, after its callback has failed.

@@ -8,7 +8,7 @@ use wit_abi::types::IncomingHttpRequest;
 use super::Channel;
 use super::turn::Turn;
 use crate::channel::job::{Job, Purpose};
-use crate::channel::waiting::{WaitingRequest, take_wait};
+use crate::channel::waiting_requests::{WaitingRequest, take_wait};
 use crate::event::arrival::{Due, RequestIdentity};
 use crate::event::callback::{Callback, CallbackValue};
 use crate::event::response::{ResponseSender, WebhookRefusal};

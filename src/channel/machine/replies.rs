@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_guest_says_itself_and_what_others_cause_is_no_trap() {
+    fn guest_errors_and_host_failures_are_not_counted_as_traps() {
         let (channel, callback) = ("echo".to_owned(), crate::event::callback::CallbackKind::Respond);
         let named = || channel.clone();
         for (error, expected) in [

@@ -14,7 +14,7 @@ use crate::channel::breaker::FAILURES_BEFORE_PAUSE;
 use crate::channel::job::{Job, Purpose};
 use crate::event::arrival::Due;
 use crate::event::callback::Callback;
-use crate::event::link::{FrameAcknowledgement, LinkNews, LinkNewsKind};
+use crate::event::link::{FrameAcknowledgement, LinkEvent, LinkEventKind};
 use crate::model::backoff::Backoff;
 use crate::store::Batch;
 
@@ -103,27 +103,27 @@ impl Channel {
     ) {
         self.is_socket_busy = false;
         if let Some(kind) = news_for(callback) {
-            self.held_news.push_front((LinkNews { kind, acknowledgement }, tries));
+            self.held_news.push_front((LinkEvent { kind, acknowledgement }, tries));
         }
         self.socket_waits_until = Some(turn.after(wait));
         turn.set_after(Due::Frames, wait);
     }
 }
 
-fn callback_for(news: LinkNewsKind) -> Callback {
+fn callback_for(news: LinkEventKind) -> Callback {
     match news {
-        LinkNewsKind::Opened => Callback::SocketOpen,
-        LinkNewsKind::Frame(text) => Callback::SocketText(text),
-        LinkNewsKind::Closed { code, reason } => Callback::SocketClose { code, reason },
+        LinkEventKind::Opened => Callback::SocketOpen,
+        LinkEventKind::Frame(text) => Callback::SocketText(text),
+        LinkEventKind::Closed { code, reason } => Callback::SocketClose { code, reason },
     }
 }
 
-fn news_for(callback: &Callback) -> Option<LinkNewsKind> {
+fn news_for(callback: &Callback) -> Option<LinkEventKind> {
     match callback {
-        Callback::SocketOpen => Some(LinkNewsKind::Opened),
-        Callback::SocketText(text) => Some(LinkNewsKind::Frame(Arc::clone(text))),
+        Callback::SocketOpen => Some(LinkEventKind::Opened),
+        Callback::SocketText(text) => Some(LinkEventKind::Frame(Arc::clone(text))),
         Callback::SocketClose { code, reason } => {
-            Some(LinkNewsKind::Closed { code: *code, reason: Arc::clone(reason) })
+            Some(LinkEventKind::Closed { code: *code, reason: Arc::clone(reason) })
         }
         _ => None,
     }

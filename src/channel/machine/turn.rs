@@ -40,7 +40,7 @@ pub enum Action {
     AwaitResponse,
     /// A request waits in its lane since this moment.
     RequestQueued(Instant),
-    /// Sets a deadline, or sets it anew.
+    /// Sets a deadline, or sets it again.
     Set(Due, Instant),
     /// Forgets a deadline.
     Cancel(Due),

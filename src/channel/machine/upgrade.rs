@@ -45,7 +45,7 @@ impl Channel {
     }
 
     /// The other version cannot start: this one stays. When requests of the other one have left the host, `on-start` of this one
-    /// registers anew what it needs at its service.
+    /// registers again what it needs at its service.
     pub(super) fn trial_failed(&mut self, reason: &str, has_sent: bool, turn: &mut Turn<'_>) {
         self.candidate = None;
         self.workspace.set_limits(workspace_limits(&self.settings.limits));

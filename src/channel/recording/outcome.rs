@@ -79,7 +79,7 @@ pub(crate) fn outcome(report: &CallbackReport, written: &[(String, Arc<str>)]) -
         "fuel": report.usage.fuel,
         "peak_memory_bytes": report.usage.peak_memory,
         "http_calls": report.usage.http_calls,
-        "elapsed_us": u64::try_from(report.usage.elapsed.as_micros()).unwrap_or(u64::MAX),
+        "duration_us": u64::try_from(report.usage.elapsed.as_micros()).unwrap_or(u64::MAX),
     })
 }
 

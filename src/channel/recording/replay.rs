@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_is_named_with_both_values() {
+    fn differences_name_both_values() {
         let outcome = |messages: Value, status: u16| json!({"messages": messages, "result": {"status": status}, "fuel": status});
         assert_eq!(compare(&outcome(json!(["a"]), 200), &outcome(json!(["a"]), 200)), Vec::<String>::new());
         assert_eq!(
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_out_and_was_not_recorded_is_a_difference_as_is_what_no_longer_goes_out() {
+    fn unrecorded_and_missing_requests_are_differences() {
         let found = services(vec![RecordedCall::WebsocketSend { payload: "a".into(), error: None }]);
         assert_eq!(found.websocket_send("b".into()), Ok(()));
         assert_eq!(

@@ -65,7 +65,7 @@ fn approve_pending(
         // Meanwhile another command may have put another one there.
         if waits.is_none_or(|waits| waits.files != pending.files) {
             return Err(Failure::problem(format!(
-                "the package of channel {name} that was shown does not wait any more; look at it anew with `tinclaw approve {name}`"
+                "the package of channel {name} that was shown does not wait any more; look at it again with `tinclaw approve {name}`"
             )));
         }
         staging.approve(name).map_err(Failure::problem)?;

@@ -1,4 +1,4 @@
-//! What the running host changes: channels that are loaded anew, packages that are tried, and what is taken out.
+//! What the running host changes: channels that are reloaded, packages that are tried, and what is taken out.
 
 use std::fmt::Display;
 use std::sync::PoisonError;
@@ -13,11 +13,11 @@ use crate::channel::{ChannelFiles, ChannelName, PlannedChannel};
 use crate::cli::changed_files::changed_files;
 use crate::cli::config::{AgentChoice, Settings};
 use crate::cli::generate::SecretGenerator;
-use crate::cli::held;
+use crate::cli::held_channels;
 #[cfg(feature = "cluster")]
-use crate::cli::held::HeldState;
+use crate::cli::held_channels::HeldState;
 use crate::cli::start_channel::ChannelStarter;
-use crate::cli::startable::problems;
+use crate::cli::start_checks::problems;
 use crate::cli::{access_log, logging};
 use crate::event::arrival::UpgradeError;
 use crate::host::{ChannelState, DaemonOperator as _};
@@ -35,7 +35,7 @@ impl ChannelStarter {
             act(&RunningHost { manager, settings: &self.settings()?, loader: &self.loader })
         };
         match change {
-            HostChange::Start { channel } => with_host(&|host| host.load_anew(&name(channel)?)),
+            HostChange::Start { channel } => with_host(&|host| host.reload_channel(&name(channel)?)),
             HostChange::Apply { channel, guest, capabilities } => {
                 with_host(&|host| host.apply(&name(channel)?, guest, capabilities))
             }
@@ -84,7 +84,7 @@ impl ChannelStarter {
         if let Some((running, write)) = requests {
             running.write_with(write);
         }
-        log::info!("the configuration was read anew: {}", done.summary().trim_end().replace('\n', "; "));
+        log::info!("the configuration was reloaded: {}", done.summary().trim_end().replace('\n', "; "));
         done.log_what_is_refused();
         let mut live = settings.document.clone();
         if self.model.is_some() && new_model.is_none() {
@@ -145,7 +145,7 @@ impl ChannelStarter {
     pub fn held(&self, manager: &ChannelManager) -> Value {
         let (Ok(settings), Ok(health)) = (self.settings(), manager.health()) else { return json!([]) };
         let runs = |name: &ChannelName| health.channels.iter().any(|channel| channel.name == *name);
-        let mut held = held::held(&settings, Some(&runs));
+        let mut held = held_channels::held(&settings, Some(&runs));
         held.extend(changed_files(&settings, &runs, &self.digests));
         // What this host does not have may run on another one.
         #[cfg(feature = "cluster")]
@@ -153,18 +153,18 @@ impl ChannelStarter {
             let is_alone = manager.hosts().is_none();
             held.into_iter().filter(|held| is_alone || held.state != HeldState::NotLoaded).collect()
         };
-        held::to_json(&held)
+        held_channels::to_json(&held)
     }
 }
 
 /// Why a channel was not put into the host.
-pub(super) struct PutInError {
+pub(super) struct StartError {
     pub(super) reason: String,
     /// Whether the log has it: the channel itself reports how its `on-start` ended.
     pub(super) is_logged: bool,
 }
 
-impl PutInError {
+impl StartError {
     fn of(error: HostError) -> Self {
         let is_logged = match &error {
             HostError::Upgrade(source) => {
@@ -176,7 +176,7 @@ impl PutInError {
     }
 }
 
-impl From<String> for PutInError {
+impl From<String> for StartError {
     fn from(reason: String) -> Self {
         Self { reason, is_logged: false }
     }
@@ -195,15 +195,16 @@ pub(super) struct RunningHost<'a> {
 
 impl RunningHost<'_> {
     /// The same as [`RunningHost::start`]; returns what was done, as a reload does.
-    fn load_anew(&self, name: &ChannelName) -> Result<Value, String> {
+    fn reload_channel(&self, name: &ChannelName) -> Result<Value, String> {
         let was_there = self.is_running(name)?;
         self.start(name)?;
         let is_same = self.settings.public_url() == self.manager.public_url().get().as_ref();
+        let restart_for: &[&str] = if is_same { &[] } else { &["public_url"] };
         let done = if was_there { "upgraded" } else { "added" };
-        Ok(json!({"channel": name, done: [name], "needs_restart": !is_same}))
+        Ok(json!({"channel": name, done: [name], "restart_for": restart_for}))
     }
 
-    /// Loads a channel from its files, anew when it runs. What was loaded before stays when the new one cannot be.
+    /// Loads a channel from its files, or reloads it when it runs. What was loaded before stays when the new one cannot be.
     fn start(&self, name: &ChannelName) -> Result<(), String> {
         let planned = self.settings.planned(name).ok_or_else(|| not_found(self.settings, name))?;
         if self.is_disabled(name) {
@@ -212,23 +213,23 @@ impl RunningHost<'_> {
         let loader = self.settings.checked_loader_on(self.loader.runtime());
         let channel = loader.load_planned(&planned).map_err(|error| error.to_string())?;
         self.put_in(&channel).map_err(|error| error.reason)?;
-        log::info!(target: name.as_str(), "channel {name} was loaded anew, as the operator asked");
+        log::info!(target: name.as_str(), "channel {name} was reloaded, as the operator asked");
         Ok(())
     }
 
     /// Puts a channel into the host: in the place of the one that runs, which goes on when the new one cannot start.
-    pub(super) fn put_in(&self, channel: &WasmChannel) -> Result<(), PutInError> {
+    pub(super) fn put_in(&self, channel: &WasmChannel) -> Result<(), StartError> {
         let name = channel.name();
         let generator = SecretGenerator::new(self.settings).map_err(|error| error.to_string())?;
         generator.generate_missing(channel);
         let settings = self.settings.channel(name);
         if self.works(name)? {
-            return self.manager.upgrade_with(channel, Some(settings)).map_err(PutInError::of);
+            return self.manager.upgrade_with(channel, Some(settings)).map_err(StartError::of);
         }
         // One that has not started has nothing to lose.
-        self.manager.remove(name).map_err(PutInError::of)?;
+        self.manager.remove(name).map_err(StartError::of)?;
         self.manager.set_channel_settings(name, settings);
-        self.manager.add(Box::new(channel.clone())).map_err(PutInError::of)
+        self.manager.add(Box::new(channel.clone())).map_err(StartError::of)
     }
 
     /// Whether a channel runs and has started.

@@ -4,7 +4,7 @@ use log::LevelFilter;
 use serde_json::{Value, json};
 
 use super::asked::{ApprovalRequest, confirmed};
-use super::outcome::Outcome;
+use super::outcome::InstallOutcome;
 use super::place::{directory_of, installed};
 use super::request::ask_host;
 use crate::admin::HostChange;
@@ -19,7 +19,7 @@ use crate::package::{
 };
 
 /// How a package is put into its place.
-struct Put {
+struct PutOptions {
     /// It takes the place of another version.
     is_upgrade: bool,
     /// Somebody has agreed already.
@@ -41,7 +41,7 @@ pub fn install(common: &Common, arguments: &InstallArgs) -> CommandResult {
             digests.collect::<String>()
         )));
     }
-    put(&settings, package, Put { is_upgrade: false, yes: arguments.yes, json: arguments.json })
+    put(&settings, package, PutOptions { is_upgrade: false, yes: arguments.yes, json: arguments.json })
 }
 
 /// Installs a channel of the program; with `force` also in place of one that is there.
@@ -53,7 +53,7 @@ pub fn install_bundled(settings: &Settings, name: &str, force: bool, yes: bool, 
             "channel {name} is installed already; `tinclaw upgrade {name}` or --force replaces it"
         )));
     }
-    put(settings, package, Put { is_upgrade, yes, json })
+    put(settings, package, PutOptions { is_upgrade, yes, json })
 }
 
 /// Replaces a channel that is installed.
@@ -97,11 +97,11 @@ pub fn upgrade(common: &Common, arguments: &UpgradeArgs) -> CommandResult {
         print_done(arguments.json, &done, &text);
         return Ok(());
     }
-    put(&settings, package, Put { is_upgrade: true, yes: arguments.yes, json: arguments.json })
+    put(&settings, package, PutOptions { is_upgrade: true, yes: arguments.yes, json: arguments.json })
 }
 
 /// Whether a package is what lies there: guest, capability file, and the manifest with its signature where it has one. The same
-/// build that was signed anew is another package.
+/// build that was signed again is another package.
 fn is_same(present: &PackageFiles, package: &PackageFiles) -> bool {
     let has_same_files = Approved::of(&present.channel, Vec::new(), false).is_of(&package.channel);
     let has_same_signature = package.manifest == present.manifest && package.signature == present.signature;
@@ -121,7 +121,7 @@ fn read(settings: &Settings, source: &[String], sha256: &[String]) -> Result<Pac
 }
 
 /// Lets a package wait, and asks the host to take it when it is approved.
-fn put(settings: &Settings, package: Package, way: Put) -> CommandResult {
+fn put(settings: &Settings, package: Package, way: PutOptions) -> CommandResult {
     let Package { name, files, source, bundled, needs_signature } = package;
     let refused = |error: &dyn std::fmt::Display| Failure::problem(format!("channel {name}: {error}"));
     let key = settings.trust.check(&name, &files, bundled).map_err(|refusal| refused(&refusal))?;
@@ -180,10 +180,10 @@ pub(super) fn finish(
     };
     let done = if is_upgrade { "upgraded" } else { "installed" };
     if ask_host(settings, &change)?.is_some() {
-        let outcome = Outcome::of(settings, name, files)?;
+        let outcome = InstallOutcome::of(settings, name, files)?;
         let mut value = asked.to_json("installed");
         value["running"] = outcome.is_running.into();
-        value["problems"] = outcome.problems.clone().into();
+        value["diagnostics"] = outcome.diagnostics.clone().into();
         print_done(json, &value, &format!("{done} {name}; {}", outcome.text(name)));
         say_that_webchat_ends(settings, json);
         return if outcome.is_error { Err(Failure::Reported) } else { Ok(()) };

@@ -79,7 +79,7 @@ fn set_disabled(common: &Common, arguments: &ChannelArgs, disabled: bool) -> Com
     Ok(())
 }
 
-/// Has the running host load a channel, or its configuration, anew.
+/// Has the running host reload a channel, or its configuration.
 pub fn reload(common: &Common, arguments: &ReloadArgs) -> CommandResult {
     let settings = Settings::load(common)?;
     logging::start(common, None, LevelFilter::Error)?;

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `request` | asking the running host |
 //! | `host` | what it does |
-//! | `reload` | the configuration, read anew |
+//! | `reload` | the configuration, reloaded |
 //! | `place` | where a channel's files are, and what was decided about it |
 //! | `install` | `tinclaw install` and `upgrade` |
 //! | `approve` | `tinclaw approve` |

@@ -1,4 +1,4 @@
-//! The configuration that is read anew while the host runs: validated whole, then what can change does, and what needs a restart is
+//! The configuration that is reloaded while the host runs: validated whole, then what can change does, and what needs a restart is
 //! named.
 
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::host::{PutInError, RunningHost};
+use super::host::{RunningHost, StartError};
 use crate::WasmChannel;
 use crate::channel::{ChannelName, LoadCheck, LoadError, PlannedChannel};
 use crate::cli::args::RunArgs;
@@ -94,7 +94,7 @@ impl ChangedFields {
     }
 }
 
-/// `queue` of `queue.messages`.
+/// `queue` of `queue.max_messages`.
 fn first_part(field: &str) -> &str {
     field.split_once('.').map_or(field, |(first, _)| first)
 }
@@ -139,7 +139,7 @@ struct NotTaken {
 }
 
 impl NotTaken {
-    fn of(name: &ChannelName, PutInError { reason, is_logged }: PutInError) -> Self {
+    fn of(name: &ChannelName, StartError { reason, is_logged }: StartError) -> Self {
         let reason = about_channel(name.as_str(), &reason).into_owned();
         Self { name: Some(name.clone()), reason, is_logged }
     }
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_restart_is_told_from_what_does_not() {
+    fn fields_that_need_a_restart_are_listed_separately() {
         let old = json!({});
         let new = json!({
             "channel": {"a": {"owner_id": 1}}, "channels": [], "limits": {"channel": {"fuel": 1}}, "listen": "x",
@@ -443,7 +443,7 @@ mod tests {
     /// The file read last was what the next one was compared with: a restart that was needed was named once, and when the old value
     /// had been put back, again.
     #[test]
-    fn what_needs_a_restart_is_compared_with_what_the_host_was_started_with() {
+    fn restart_fields_are_compared_with_the_configuration_at_start() {
         let started = json!({"listen": "a", "log": "info"});
         let read = json!({"listen": "b", "log": "warn"});
         for (case, new, live, needs_restart) in

@@ -28,7 +28,7 @@ pub struct HttpResponse {
 }
 
 /// How long a response may take.
-pub struct Wait<F> {
+pub struct ResponseWait<F> {
     /// In all.
     pub time: Duration,
     /// What is done when nothing has come back after [`SILENCE`].
@@ -46,9 +46,9 @@ pub fn exchange(
     address: &HostAddress,
     token: Option<&str>,
     call: &ApiCall,
-    wait: Wait<impl FnOnce()>,
+    wait: ResponseWait<impl FnOnce()>,
 ) -> io::Result<HttpResponse> {
-    let Wait { time, is_silent } = wait;
+    let ResponseWait { time, is_silent } = wait;
     let deadline = deadline_after(Instant::now(), time);
     // Some requests wait on purpose.
     let mut is_silent = Some(is_silent).filter(|_| !call.waits());
@@ -60,7 +60,7 @@ pub fn exchange(
             stream.write_all(request.as_bytes())?;
             read_response(|buffer| {
                 stream.set_read_timeout(Some(time_left(deadline, is_silent.is_some())?))?;
-                told(stream.read(buffer), &mut is_silent)
+                report_silence(stream.read(buffer), &mut is_silent)
             })
         }
         HostAddress::Tcp(authority) => {
@@ -69,7 +69,7 @@ pub fn exchange(
             stream.write_all(request.as_bytes())?;
             read_response(|buffer| {
                 stream.set_read_timeout(Some(time_left(deadline, is_silent.is_some())?))?;
-                told(stream.read(buffer), &mut is_silent)
+                report_silence(stream.read(buffer), &mut is_silent)
             })
         }
     }
@@ -87,20 +87,20 @@ fn connect(authority: &str, time: Duration) -> io::Result<TcpStream> {
 }
 
 /// How long the next part may take, before it is all over or before somebody is told.
-fn time_left(deadline: Instant, is_to_be_told: bool) -> io::Result<Duration> {
+fn time_left(deadline: Instant, reports_silence: bool) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
-    match (left.is_zero(), is_to_be_told) {
+    match (left.is_zero(), reports_silence) {
         (true, _) => Err(ErrorKind::TimedOut.into()),
         (false, true) => Ok(left.min(SILENCE)),
         (false, false) => Ok(left),
     }
 }
 
-/// Tells that nothing has come back yet, once; the deadline says when it is over.
-fn told(read: io::Result<usize>, is_silent: &mut Option<impl FnOnce()>) -> io::Result<usize> {
+/// Reports once that there is no response yet; the deadline says when it is over.
+fn report_silence(read: io::Result<usize>, is_silent: &mut Option<impl FnOnce()>) -> io::Result<usize> {
     match (&read, is_silent.take()) {
-        (Err(error), Some(tell)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            tell();
+        (Err(error), Some(report)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            report();
             Err(ErrorKind::Interrupted.into())
         }
         _ => read,

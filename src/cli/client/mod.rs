@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use http::{HttpResponse, Wait, exchange};
+use http::{HttpResponse, ResponseWait, exchange};
 use serde_json::Value;
 
 use super::config::Settings;
@@ -52,7 +52,7 @@ pub fn ask_running_within(
     let mut looked = PlacesLooked::default();
     for place in place::places(settings) {
         let token = token(settings, &place)?;
-        let wait = Wait { time, is_silent: || say_silent(&place, time) };
+        let wait = ResponseWait { time, is_silent: || say_silent(&place, time) };
         match exchange(&place, token.as_deref(), call, wait) {
             Ok(response) => return read(&place, token.is_some(), response).map(HostResponse::Running),
             Err(error) if is_nobody(&error) => looked.add(place, &error),

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_where_nobody_was_found() {
+    fn places_without_a_host_are_listed() {
         let mut looked = PlacesLooked::default();
         looked.add(HostAddress::Unix("/a/admin.sock".into()), &ErrorKind::NotFound.into());
         looked.add(HostAddress::Tcp("127.0.0.1:1".into()), &ErrorKind::ConnectionRefused.into());

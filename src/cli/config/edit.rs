@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn comments_and_other_settings_stay() {
-        let before = "# mine\nworkers = 3 # few\n\n[channel.telegram.config] # the bot\ndm_policy = \"open\" # for now\n\n[queue]\nreplies = 5\n";
+        let before = "# mine\nworkers = 3 # few\n\n[channel.telegram.config] # the bot\ndm_policy = \"open\" # for now\n\n[queue]\nmax_replies = 5\n";
         let (_, text) = edited(Some(before), |edit| {
             edit.set_in_config("telegram", "dm_policy", &json!("pairing"));
             edit.set("workers", &json!(4));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_would_refuse_is_not_written() {
+    fn invalid_settings_are_not_written() {
         let place = TempDir::new();
         let path = place.write("tinclaw.toml", "workers = 3\n");
         let mut edit = ConfigEdit::open(&path).expect("it can be read");

@@ -225,6 +225,12 @@ pub const RENAMED: &[(&str, &str)] = &[
     ("retention.max_settled", "max_completed"),
     ("retention.max_settled_mb", "max_completed_mb"),
     ("retention.max_seen", "max_dedupe_keys"),
+    ("retention.dead_days", "dead_letter_days"),
+    ("queue.messages", "max_messages"),
+    ("queue.megabytes", "max_megabytes"),
+    ("queue.replies", "max_replies"),
+    ("server.connections", "max_connections"),
+    ("server.connections_per_address", "max_connections_per_address"),
     ("server.head_secs", "header_timeout_secs"),
     ("server.head_bytes", "max_header_bytes"),
     ("server.head_fields", "max_headers"),
@@ -234,3 +240,11 @@ pub const RENAMED: &[(&str, &str)] = &[
     ("server.handover_secs", "dispatch_timeout_secs"),
     ("server.answer_secs", "response_timeout_secs"),
 ];
+
+/// The place of a renamed field as it is now: in the table where it was, or at the place that its new name says.
+pub fn renamed_place(old: &str, new: &str) -> String {
+    match old.rsplit_once('.') {
+        Some((table, _)) if !new.contains('.') => format!("{table}.{new}"),
+        _ => new.to_owned(),
+    }
+}

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::file::{RENAMED, renamed_place};
 use crate::model::document::nearest;
 
 /// What the name of a variable begins with that sets a field.
@@ -93,7 +94,7 @@ impl fmt::Display for ValueSource {
 /// One value of a configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigValue {
-    /// Its place: `queue.messages`.
+    /// Its place: `queue.max_messages`.
     pub field: String,
     /// The value; a list is one.
     pub value: Value,
@@ -118,7 +119,7 @@ pub fn unused_variables() -> Vec<String> {
     let environment = Environment::of_process();
     let unused = environment.fields().filter(|(_, path, _)| !is_field(path));
     unused
-        .map(|(variable, path, _)| format!("{variable} sets nothing: there is no field `{}`", path[0]))
+        .map(|(variable, path, _)| format!("{variable} sets nothing: unknown field `{}`", path[0]))
         .collect()
 }
 
@@ -191,21 +192,31 @@ impl Environment {
     /// What variables set: their names, the places of the fields, and the values.
     ///
     /// # Errors
-    /// A variable is nearly that of a field, or its value is not UTF-8.
+    /// A variable is that of a renamed field or nearly that of a field, or its value is not UTF-8.
     pub fn overrides(&self) -> Result<Vec<(String, Vec<String>, Value)>, String> {
         let mut overrides = Vec::new();
         for (variable, path, text) in self.fields() {
+            if let Some((old, new)) = RENAMED.iter().find(|(old, _)| *old == path.join(".")) {
+                let new = renamed_place(old, new);
+                let variable_of_new = variable_of(&new);
+                return Err(format!("{variable}: `{old}` is now called `{new}`; set {variable_of_new}"));
+            }
             let first = path.first().map(String::as_str).unwrap_or_default();
             if FIELDS.contains(&first) {
                 let text = text.ok_or_else(|| format!("{variable}: the value is not UTF-8"))?;
                 overrides.push((variable.clone(), path, value_of(text)));
             } else if let Some(near) = nearest(first, FIELDS) {
                 let near = near.to_ascii_uppercase();
-                return Err(format!("{variable}: there is no field `{first}`; did you mean {PREFIX}{near}?"));
+                return Err(format!("{variable}: unknown field `{first}`; did you mean {PREFIX}{near}?"));
             }
         }
         Ok(overrides)
     }
+}
+
+/// The variable that sets the field at this place.
+fn variable_of(place: &str) -> String {
+    format!("{PREFIX}{}", place.replace('.', SEPARATOR).to_ascii_uppercase())
 }
 
 /// A number, a list, true or false, or else a text.
@@ -281,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_changed_is_named_by_its_place() {
+    fn changed_fields_are_named_by_their_place() {
         let old = json!({"listen": "a", "queue": {"messages": 1, "replies": 2}, "channels": ["a"]});
         for (case, new, expected) in [
             ("nothing", old.clone(), &[][..]),

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use serde_json::{Number, Value};
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::file::{ConfigFile, RENAMED};
+use super::file::{ConfigFile, RENAMED, renamed_place};
 use super::layers::{ConfigValue, Environment, ValueSource, leaves_of};
 use crate::model::document::{DocumentError, DocumentProblem, Expected, FoundValue, PathStep};
 
@@ -55,7 +55,10 @@ pub fn parse(text: &str) -> Result<ConfigFile, ParseError> {
 /// One line: which line of the file or which variable, what is wrong there, and what may have been meant.
 pub fn parse_in(text: &str, environment: &Environment) -> Result<ParsedConfig, ParseError> {
     let table = DeTable::parse(text).map_err(|error| {
-        let message = error.message().trim().replace('\n', "; ");
+        let message = match error.message().trim() {
+            "duplicate key" => "duplicate field".to_owned(),
+            message => message.replace('\n', "; "),
+        };
         ParseError { line: error.span().map(|span| line_of(text, span.start)), message }
     })?;
     let table = DeValue::Table(table.into_inner());
@@ -108,10 +111,10 @@ fn worded(error: &DocumentError, line: Option<usize>) -> ParseError {
 }
 
 /// What a field is called now that is unknown because it was renamed.
-fn new_name(error: &DocumentError) -> Option<&'static str> {
+fn new_name(error: &DocumentError) -> Option<String> {
     let DocumentProblem::Unknown { .. } = error.problem else { return None };
     let place = error.place();
-    RENAMED.iter().find(|(old, _)| *old == place).map(|(_, new)| *new)
+    RENAMED.iter().find(|(old, _)| *old == place).map(|(old, new)| renamed_place(old, new))
 }
 
 /// Fields whose texts are the business of a shell or of a guest, to which `${X}` may mean something.
@@ -229,7 +232,7 @@ mod tests {
             ),
             (
                 "[queue]\nzzz = 1",
-                "line 2: unknown field `queue.zzz`; known here are messages, megabytes, replies",
+                "line 2: unknown field `queue.zzz`; known here are max_messages, max_megabytes, max_replies",
             ),
             // `agent` is a text or a table, so its fields are found out only while they are read: the name stood there twice.
             (
@@ -273,7 +276,7 @@ mod tests {
             ("channels = [\n  \"a\",\n  2,\n]", "line 3: channels[1] must be a string, not 2"),
             ("[http_rewrite]\na = false", "line 2: http_rewrite.a must be a string, not false"),
             ("\nsecrets = 3", "line 2: secrets must be a set of fields, not 3"),
-            ("[[queue]]\nreplies = 1", "line 1: queue must be a set of fields, not a list"),
+            ("[[queue]]\nmax_replies = 1", "line 1: queue must be a set of fields, not a list"),
             ("[channel]\necho = 1", "line 2: channel.echo must be a set of fields, not 1"),
             ("channel.echo.config = 1", "line 1: channel.echo.config must be a set of fields, not 1"),
             (
@@ -291,8 +294,8 @@ mod tests {
                 "line 2: public_url: \"bot.example.org\" is not an http:// or https:// address, such as \
                  https://bot.example.org",
             ),
-            ("workers = 1\nworkers = 2", "line 2: duplicate key"),
-            ("[queue]\n[queue]", "line 2: duplicate key"),
+            ("workers = 1\nworkers = 2", "line 2: duplicate field"),
+            ("[queue]\n[queue]", "line 2: duplicate field"),
         ];
         for (text, expected) in rows {
             assert_eq!(parse(text).err().map(|error| error.to_string()).as_deref(), Some(expected), "{text}");
@@ -325,7 +328,7 @@ mod tests {
             ("retry.max_elapsed_secs", 0, 2_592_000),
             ("retry.max_blocking_secs", 0, 86_400),
             ("retention.completed_days", 0, 36_500),
-            ("retention.dead_days", 0, 36_500),
+            ("retention.dead_letter_days", 0, 36_500),
             ("retention.history_days", 0, 36_500),
             ("server.header_timeout_secs", 1, 300),
             ("server.body_timeout_secs", 1, 3_600),
@@ -367,12 +370,28 @@ mod tests {
     #[test]
     fn a_renamed_field_is_refused_with_its_new_name() {
         for (old, new) in RENAMED {
-            let expected = format!("line 1: `{old}` is now called `{new}`");
+            let place = renamed_place(old, new);
+            let expected = format!("line 1: `{old}` is now called `{place}`");
             assert_eq!(parse(&format!("{old} = 1")).err().unwrap().to_string(), expected);
-            let table = old.rsplit_once('.').map(|(table, _)| format!("{table}.")).unwrap_or_default();
             // 1 is below the least that some of them may be.
-            let is_known = [1, 256].iter().any(|value| parse(&format!("{table}{new} = {value}")).is_ok());
-            assert!(is_known, "{table}{new}");
+            let is_known = [1, 256].iter().any(|value| parse(&format!("{place} = {value}")).is_ok());
+            assert!(is_known, "{place}");
+        }
+    }
+
+    /// A variable with an old name was only a warning that it sets nothing, without the new name: the host ran with the default.
+    #[test]
+    fn a_variable_of_a_renamed_field_is_refused_with_its_new_name() {
+        for (old, new) in RENAMED {
+            let variable = |place: &str| format!("TINCLAW_{}", place.replace('.', "__").to_uppercase());
+            let expected = format!(
+                "{}: `{old}` is now called `{}`; set {}",
+                variable(old),
+                renamed_place(old, new),
+                variable(&renamed_place(old, new))
+            );
+            let environment = Environment::of([(variable(old).as_str(), "1")]);
+            assert_eq!(parse_in("", &environment).err().map(|error| error.to_string()), Some(expected));
         }
     }
 
@@ -401,10 +420,10 @@ mod tests {
 
     #[test]
     fn a_variable_goes_before_the_file_and_an_error_names_it() {
-        let file = "listen = \"127.0.0.1:1\"\n[queue]\nmessages = 5\nreplies = 6";
+        let file = "listen = \"127.0.0.1:1\"\n[queue]\nmax_messages = 5\nmax_replies = 6";
         let environment = Environment::of([
             ("TINCLAW_LISTEN", "127.0.0.1:2"),
-            ("TINCLAW_QUEUE__MESSAGES", "7"),
+            ("TINCLAW_QUEUE__MAX_MESSAGES", "7"),
             ("TINCLAW_CHANNEL__TELEGRAM__OWNER_ID", "9"),
             ("TINCLAW_STATE_DIR", "/x"),
             ("TINCLAW_SECRET_A", "b"),
@@ -419,16 +438,16 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "queue.replies from line 4",
+                "queue.max_replies from line 4",
                 "channel.telegram.owner_id from TINCLAW_CHANNEL__TELEGRAM__OWNER_ID",
                 "listen from TINCLAW_LISTEN",
-                "queue.messages from TINCLAW_QUEUE__MESSAGES",
+                "queue.max_messages from TINCLAW_QUEUE__MAX_MESSAGES",
             ]
         );
         for (variable, value, expected) in [
             ("TINCLAW_LISTEN", "here", "TINCLAW_LISTEN: listen: \"here\" is not an address"),
             ("TINCLAW_QUEUE__MESAGES", "1", "TINCLAW_QUEUE__MESAGES: unknown field `queue.mesages`"),
-            ("TINCLAW_LISEN", "1", "TINCLAW_LISEN: there is no field `lisen`; did you mean TINCLAW_LISTEN?"),
+            ("TINCLAW_LISEN", "1", "TINCLAW_LISEN: unknown field `lisen`; did you mean TINCLAW_LISTEN?"),
         ] {
             let error = parse_in("", &Environment::of([(variable, value)])).err().unwrap().to_string();
             assert!(error.starts_with(expected), "{variable}: {error}");

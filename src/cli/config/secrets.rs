@@ -103,7 +103,7 @@ impl SecretSources {
                 if self.file.exists() {
                     let (file, key) = (self.file.display(), path.display());
                     return Err(Failure::problem(format!(
-                        "{file} is there, but its key {key} is not: restore the key, or remove the file to begin anew"
+                        "{file} is there, but its key {key} is not: restore the key, or remove the file to begin again"
                     )));
                 }
                 make_key(path).map_err(|error| {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Finding, ask_host};
 use crate::channel::ChannelName;
 use crate::cli::config::Settings;
-use crate::cli::held::{self, Held, HeldState};
+use crate::cli::held_channels::{self, HeldChannel, HeldState};
 use crate::cli::output::Failure;
 use crate::host::ChannelHarness;
 use crate::model::diagnostic::{Diagnostic, Severity};
@@ -32,7 +32,7 @@ fn of_files(settings: &Settings) -> Result<Vec<Finding>, Failure> {
     let mut names: Vec<ChannelName> = installed.chain(settings.accounts().into_keys()).collect();
     names.sort();
     names.dedup();
-    let held = held::held(settings, None);
+    let held = held_channels::held(settings, None);
     for held in &held {
         let text = format!("{}: {}", held.name, held.text);
         findings.push(match held.state.is_error() {
@@ -41,7 +41,7 @@ fn of_files(settings: &Settings) -> Result<Vec<Finding>, Failure> {
         });
     }
     // One that cannot run is not looked at any further.
-    let stays_out = |held: &Held| held.state.is_error() || held.state == HeldState::Disabled;
+    let stays_out = |held: &HeldChannel| held.state.is_error() || held.state == HeldState::Disabled;
     names.retain(|name| !held.iter().any(|held| held.name == *name && stays_out(held)));
     for name in names {
         let Some(planned) = settings.planned(&name) else { continue };
@@ -136,7 +136,7 @@ fn of_host(health: &Value) -> Vec<Finding> {
 mod tests {
     use serde_json::json;
 
-    use super::super::Health;
+    use super::super::CheckState;
     use super::*;
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
             "channels": [{"name": "a", "state": "ready"}, {"name": "b", "state": "paused"}],
         });
         let found = of_host(&health);
-        assert!(found.iter().all(|found| found.health == Health::Error && found.help.is_some()));
+        assert!(found.iter().all(|found| found.health == CheckState::Error && found.help.is_some()));
         let texts: Vec<&str> = found.iter().map(|found| found.text.as_str()).collect();
         assert_eq!(texts, ["it is down: the disk is full", "b is paused in the running host"]);
     }

@@ -24,7 +24,7 @@ use crate::model::escape::escaped;
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Health {
+pub(super) enum CheckState {
     Good,
     /// It does not work, or will soon not.
     Error,
@@ -38,31 +38,31 @@ pub(super) enum Health {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     check: &'static str,
-    health: Health,
+    health: CheckState,
     text: String,
     /// What to do.
     help: Option<String>,
 }
 
 impl Finding {
-    fn new(check: &'static str, health: Health, text: impl Into<String>) -> Self {
+    fn new(check: &'static str, health: CheckState, text: impl Into<String>) -> Self {
         Self { check, health, text: text.into(), help: None }
     }
 
     fn good(check: &'static str, text: impl Into<String>) -> Self {
-        Self::new(check, Health::Good, text)
+        Self::new(check, CheckState::Good, text)
     }
 
     fn error(check: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..Self::new(check, Health::Error, text) }
+        Self { help: Some(help.into()), ..Self::new(check, CheckState::Error, text) }
     }
 
     fn note(check: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..Self::new(check, Health::Note, text) }
+        Self { help: Some(help.into()), ..Self::new(check, CheckState::Note, text) }
     }
 
     fn unknown(check: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..Self::new(check, Health::Unknown, text) }
+        Self { help: Some(help.into()), ..Self::new(check, CheckState::Unknown, text) }
     }
 }
 
@@ -85,9 +85,9 @@ pub fn doctor(common: &Common, output: JsonArgs) -> CommandResult {
     if output.json {
         let shown = findings.iter().map(|finding| {
             json!({
-                "check": finding.check,
+                "code": finding.check,
                 "state": word(finding.health),
-                "text": finding.text,
+                "message": finding.text,
                 "help": finding.help,
             })
         });
@@ -95,18 +95,18 @@ pub fn doctor(common: &Common, output: JsonArgs) -> CommandResult {
     } else {
         out!("{}", text(&findings));
     }
-    match findings.iter().any(|finding| finding.health == Health::Error) {
+    match findings.iter().any(|finding| finding.health == CheckState::Error) {
         true => Err(Failure::Reported),
         false => Ok(()),
     }
 }
 
-fn word(health: Health) -> &'static str {
+fn word(health: CheckState) -> &'static str {
     match health {
-        Health::Good => "ok",
-        Health::Error => "error",
-        Health::Note => "note",
-        Health::Unknown => "unknown",
+        CheckState::Good => "ok",
+        CheckState::Error => "error",
+        CheckState::Note => "note",
+        CheckState::Unknown => "unknown",
     }
 }
 
@@ -114,7 +114,7 @@ fn text(findings: &[Finding]) -> String {
     let mut text = String::new();
     for Finding { check, health, text: found, help } in findings {
         let mark = match health {
-            Health::Error => "ERROR",
+            CheckState::Error => "ERROR",
             other => word(*other),
         };
         text += &format!("{mark:<8}{check:<12}{}\n", escaped(found));

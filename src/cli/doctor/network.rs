@@ -84,7 +84,7 @@ fn skew(host: &str, theirs: SystemTime, ours: SystemTime) -> Option<Finding> {
 
 /// Whether the public address leads to the running host.
 fn public_url(settings: &Settings, outbound: &OutboundHttp) -> Result<Finding, Failure> {
-    const CHECK: &str = "public URL";
+    const CHECK: &str = "public_url";
     let Some(url) = settings.public_url() else {
         return Ok(Finding::note(
             CHECK,
@@ -123,7 +123,7 @@ fn public_url(settings: &Settings, outbound: &OutboundHttp) -> Result<Finding, F
 
 #[cfg(test)]
 mod tests {
-    use super::super::Health;
+    use super::super::CheckState;
     use super::*;
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         let away = OutboundError::Connection { host: "a.example".into(), reason: "refused", is_sent: false };
         for (error, check) in [(unknown, "dns"), (away, "outbound")] {
             let found = server("a.example", Err(error));
-            assert_eq!((found.check, found.health), (check, Health::Error));
+            assert_eq!((found.check, found.health), (check, CheckState::Error));
             assert!(found.help.is_some());
         }
     }

@@ -104,24 +104,24 @@ fn readable_by_others(path: &Path, bits: u32) -> Option<Finding> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::super::Health;
+    use super::super::CheckState;
     use super::*;
     use crate::test_support::temp_dir::TempDir;
 
     #[test]
     fn a_clock_of_1970_is_an_error_and_has_something_to_be_done() {
-        assert_eq!(clock(0).health, Health::Error);
+        assert_eq!(clock(0).health, CheckState::Error);
         assert!(clock(0).help.is_some());
-        assert_eq!(clock(1_800_000_000_000).health, Health::Good);
+        assert_eq!(clock(1_800_000_000_000).health, CheckState::Good);
     }
 
     #[test]
     fn little_room_is_a_note_and_hardly_any_is_an_error() {
         for (free, health) in [
-            (LITTLE_BYTES, Health::Good),
-            (LITTLE_BYTES - 1, Health::Note),
-            (FEW_BYTES, Health::Note),
-            (FEW_BYTES - 1, Health::Error),
+            (LITTLE_BYTES, CheckState::Good),
+            (LITTLE_BYTES - 1, CheckState::Note),
+            (FEW_BYTES, CheckState::Note),
+            (FEW_BYTES - 1, CheckState::Error),
         ] {
             assert_eq!(room("/", free).health, health, "{free}");
         }

@@ -49,18 +49,19 @@ pub fn text(record: &Record<'_>) -> String {
     format!("{}{}", target.unwrap_or_default(), escaped(&message))
 }
 
-/// A line as JSON: `time`, `level`, `channel`, `message_id`, `reply_id`, `target`, `message`; those that a line is not about are not
+/// A line as JSON: `time`, `level`, `channel`, `tool`, `message_id`, `reply_id`, `target`, `message`; those that a line is not about are not
 /// there.
 pub fn json_line(record: &Record<'_>, at: SystemTime) -> String {
     let mut fields = Map::new();
     fields.insert("time".into(), rfc3339(at));
     fields.insert("level".into(), json!(record.level().as_str().to_lowercase()));
+    // Names of tools, numbers of messages and replies: nothing that could fail.
+    let _ = record.key_values().visit(&mut IntoJson(&mut fields));
     match channel_of(record) {
+        _ if fields.contains_key("tool") => None,
         Some(channel) => fields.insert("channel".into(), json!(channel)),
         None => fields.insert("target".into(), json!(record.target())),
     };
-    // Numbers of messages and replies: nothing that could fail.
-    let _ = record.key_values().visit(&mut IntoJson(&mut fields));
     fields.insert("message".into(), json!(record.args().to_string()));
     escaped_json(&Value::Object(fields).to_string()).into_owned()
 }
@@ -76,9 +77,11 @@ fn is_host(target: &str) -> bool {
     target == "tinclaw" || target.starts_with("tinclaw::")
 }
 
-/// The target, where the line does not name its subject itself: that of a guest's own lines, and of other crates.
+/// The target, where the line does not name its subject itself: that of other crates.
 fn target_prefix<'a>(target: &'a str, message: &str) -> Option<&'a str> {
-    (!is_host(target) && !is_about_channel(target, message)).then_some(target)
+    let names_tool =
+        || message.strip_prefix("tool ").and_then(|rest| rest.strip_prefix(target)?.strip_prefix(':'));
+    (!is_host(target) && !is_about_channel(target, message) && names_tool().is_none()).then_some(target)
 }
 
 struct IntoJson<'a>(&'a mut Map<String, Value>);
@@ -124,7 +127,9 @@ mod tests {
     #[test]
     fn a_line_has_its_subject_once() {
         for (target, message, shown) in [
-            ("echo", "hello from the guest", Some("echo")),
+            ("echo", "channel echo: hello from the guest", None),
+            ("weather", "tool weather: hello from the guest", None),
+            ("echo", "tool weather: hello", Some("echo")),
             ("echo", "channel echo is ready", None),
             ("echo", "channel `echo`: on-start trapped", None),
             ("tinclaw::router::state", "the store is up again", None),

@@ -24,10 +24,10 @@ pub struct RepeatedLine {
 
 /// What has been written lately.
 #[derive(Debug, Default)]
-pub struct Repeats(HashMap<RepeatedLine, Window>);
+pub struct Repeats(HashMap<RepeatedLine, RepeatWindow>);
 
 #[derive(Debug)]
-struct Window {
+struct RepeatWindow {
     begin: Instant,
     /// Equal lines that were not written.
     count: u64,
@@ -44,7 +44,7 @@ impl Repeats {
             return false;
         }
         if self.0.len() < MAX_LINES {
-            self.0.insert(line.clone(), Window { begin: now, count: 0 });
+            self.0.insert(line.clone(), RepeatWindow { begin: now, count: 0 });
         }
         true
     }
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_messages_is_never_counted_instead() {
+    fn lines_about_messages_are_never_suppressed_as_repeats() {
         let (mut repeats, now) = (Repeats::default(), Instant::now());
         let info = line(Level::Info, "echo", "hello");
         assert!((0..30).all(|_| repeats.is_new(&info, now)));
     }
 
     #[test]
-    fn what_is_beyond_the_limit_is_written_as_it_comes() {
+    fn lines_beyond_the_limit_are_written_as_they_come() {
         let (mut repeats, now) = (Repeats::default(), Instant::now());
         let lines: Vec<_> = (0..=MAX_LINES).map(|n| line(Level::Warn, "a", &n.to_string())).collect();
         assert!(lines.iter().all(|line| repeats.is_new(line, now)));

@@ -148,7 +148,7 @@ fn install(settings: &Settings, target: &SetupTarget) -> Result<Option<PathBuf>,
     Ok(Some(directory))
 }
 
-/// Has the running host load the channel anew, and waits until it has started or failed to.
+/// Has the running host reload the channel, and waits until it has started or failed to.
 fn start(settings: &Settings, target: &SetupTarget, is_changed: bool) -> Result<ChannelOnHost, Failure> {
     let name = target.name().as_str();
     let Some(health) = health_of(settings, name)? else { return Ok(ChannelOnHost::NoHost) };
@@ -160,7 +160,7 @@ fn start(settings: &Settings, target: &SetupTarget, is_changed: bool) -> Result<
         Ok(HostResponse::NotRunning(_)) => return Ok(ChannelOnHost::NoHost),
         Err(failure) => return Ok(ChannelOnHost::Refused(failure.to_string())),
     };
-    let needs_restart = response["needs_restart"] == true;
+    let needs_restart = response["restart_for"].as_array().is_some_and(|fields| !fields.is_empty());
     Ok(match until_started(settings, name)? {
         Some(health) => ChannelOnHost::Channel { health, needs_restart },
         None => ChannelOnHost::NoHost,
@@ -183,7 +183,7 @@ pub fn until_started(settings: &Settings, name: &str) -> Result<Option<Value>, F
 }
 
 fn has_failed(health: &Value) -> bool {
-    let problems = health["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let problems = health["diagnostics"].as_array().map(Vec::as_slice).unwrap_or_default();
     problems.iter().any(|problem| problem["code"] == "last-failure")
 }
 

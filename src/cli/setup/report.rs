@@ -32,7 +32,7 @@ pub struct SetupReport {
 }
 
 impl SetupReport {
-    /// Puts together what is to be said. The configuration is read anew for it.
+    /// Puts together what is to be said. The configuration is reloaded for it.
     pub fn new(settings: &Settings, target: &SetupTarget, checked: &AccountCheck, applied: Applied) -> Self {
         let response = checked.response();
         let account = target.setup().account.and_then(|place| response.pointer(&place).cloned());
@@ -71,6 +71,8 @@ impl SetupReport {
             ChannelOnHost::Channel { health, .. } => (health["state"].clone(), last_failure(health)),
             ChannelOnHost::Refused(error) => (Value::from("refused"), Some(error.clone())),
         };
+        let needs_restart = matches!(running, ChannelOnHost::Channel { needs_restart: true, .. });
+        let restart_for: &[&str] = if needs_restart { &["public_url"] } else { &[] };
         print_json(&json!({
             "channel": self.name,
             "guest": self.guest,
@@ -86,7 +88,7 @@ impl SetupReport {
             "running": !matches!(running, ChannelOnHost::NoHost),
             "state": state,
             "error": error,
-            "needs_restart": matches!(running, ChannelOnHost::Channel { needs_restart: true, .. }),
+            "restart_for": restart_for,
             "steps": steps.collect::<Value>(),
         }));
     }
@@ -180,7 +182,7 @@ impl SetupReport {
 
 /// Why a channel has failed last.
 fn last_failure(health: &Value) -> Option<String> {
-    let problems = health["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let problems = health["diagnostics"].as_array().map(Vec::as_slice).unwrap_or_default();
     let failure = problems.iter().find(|problem| problem["code"] == "last-failure")?;
     Some(failure["message"].as_str()?.trim_start_matches("last failure: ").to_owned())
 }

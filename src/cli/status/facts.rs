@@ -8,7 +8,7 @@ use crate::channel::ChannelName;
 use crate::cli::changed_files::{FileDigests, changed_files};
 use crate::cli::client::{HostResponse, ask, ask_running};
 use crate::cli::config::Settings;
-use crate::cli::held::{self, Held};
+use crate::cli::held_channels::{self, HeldChannel};
 use crate::cli::output::Failure;
 use crate::cli::setup::{Needs, SetupTarget, questions_of, receives};
 use crate::host::ServiceVerdict;
@@ -22,7 +22,7 @@ pub struct Facts {
     /// The channel.
     pub name: String,
     /// Why it, or a package of it, is held back.
-    pub held: Vec<Held>,
+    pub held: Vec<HeldChannel>,
     /// Whether its files are in a directory of channels, or the configuration has it as another account.
     pub is_set_up: bool,
     /// Why it cannot be loaded.
@@ -62,7 +62,8 @@ impl Facts {
         }
         let (is_running, is_there) = (facts.is_running, !facts.health.is_null());
         let runs = |_: &ChannelName| is_there;
-        let mut held = held::held(settings, is_running.then_some(&runs as &dyn Fn(&ChannelName) -> bool));
+        let mut held =
+            held_channels::held(settings, is_running.then_some(&runs as &dyn Fn(&ChannelName) -> bool));
         held.extend(changed_files(settings, &|of| is_there && of == name, &FileDigests::default()));
         facts.held = held.into_iter().filter(|held| held.name == *name).collect();
         let planned = settings.planned(name);

@@ -42,13 +42,13 @@ fn of_channel(settings: &Settings, name: &ChannelName, output: JsonArgs) -> Comm
     let steps = steps::steps(&facts, now_ms());
     if output.json {
         let shown = steps.iter().map(|step| {
-            json!({"step": step.label, "state": step.state.word(), "text": step.text, "help": step.help})
+            json!({"code": step.label.replace(' ', "_"), "state": step.state.word(), "message": step.text, "help": step.help})
         });
         print_json(&json!({
             "channel": name.as_str(),
             "running": facts.is_running,
             "health": facts.health,
-            "steps": shown.collect::<serde_json::Value>(),
+            "checks": shown.collect::<serde_json::Value>(),
         }));
     } else {
         outln!("{name}");

@@ -11,7 +11,7 @@ use crate::cli::args::JsonArgs;
 use crate::cli::client::{HostResponse, ask_running, ask_running_within};
 use crate::cli::config::{AgentChoice, Settings};
 use crate::cli::health::{is_healthy, summary};
-use crate::cli::held;
+use crate::cli::held_channels;
 use crate::cli::output::{CommandResult, Failure};
 use crate::cli::output::{age, columns, now_ms, print_json};
 use crate::model::escape::escaped;
@@ -78,7 +78,7 @@ fn people(pairing: &Value) -> String {
 
 fn not_running(settings: &Settings, output: JsonArgs) -> CommandResult {
     let channels = set_up(settings);
-    let held = held::to_json(&held::held(settings, None));
+    let held = held_channels::to_json(&held_channels::held(settings, None));
     if output.json {
         print_json(&json!({"running": false, "health": null, "others": channels, "held": held}));
     } else {
@@ -86,7 +86,7 @@ fn not_running(settings: &Settings, output: JsonArgs) -> CommandResult {
         outln!("host      does not run; `tinclaw run` starts it");
         outln!("channels  {names}; `tinclaw setup` lists what can be set up");
         outln!("state     {}", settings.state_dir.display());
-        out!("{}", held::to_text(&held));
+        out!("{}", held_channels::to_text(&held));
     }
     Err(Failure::Reported)
 }
@@ -136,7 +136,7 @@ fn shown(health: &Value, history: &Value, pairing: &Value, others: &[String], no
         ],
         &rows,
     );
-    let held = held::to_text(&health["held"]);
+    let held = held_channels::to_text(&health["held"]);
     if !held.is_empty() {
         text += &format!("\n{held}");
     }
@@ -148,7 +148,7 @@ fn shown(health: &Value, history: &Value, pairing: &Value, others: &[String], no
 
 fn row(channel: &Value, now_ms: u64) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let problems = channel["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let problems = channel["diagnostics"].as_array().map(Vec::as_slice).unwrap_or_default();
     let wrong = problems.iter().find(|problem| problem["severity"] == "error").or(problems.first());
     vec![
         text(&channel["name"]),
@@ -157,7 +157,7 @@ fn row(channel: &Value, now_ms: u64) -> Vec<String> {
         channel["replies_pending"].to_string(),
         part(channel, "max_fuel", "fuel_limit", 1),
         part(channel, "max_memory_bytes", "memory_limit_bytes", 1),
-        part(channel, "max_elapsed_us", "timeout_ms", 1_000),
+        part(channel, "max_duration_us", "timeout_ms", 1_000),
         part(channel, "max_http_calls", "http_calls_limit", 1),
         part(channel, "max_sent_bytes", "sent_bytes_limit", 1),
         ways_in(channel),
@@ -234,13 +234,13 @@ mod tests {
             "channels": [
                 {"name": "a", "state": "ready", "poll_interval_ms": 30_000, "paths": ["/webhook/a"], "replies_pending": 2,
                  "budget": {"max_fuel": 50, "fuel_limit": 100, "max_memory_bytes": 1, "memory_limit_bytes": 10,
-                    "max_elapsed_us": 1_500_000, "timeout_ms": 30_000, "max_http_calls": 3, "http_calls_limit": 50,
+                    "max_duration_us": 1_500_000, "timeout_ms": 30_000, "max_http_calls": 3, "http_calls_limit": 50,
                     "max_sent_bytes": 7, "sent_bytes_limit": 100},
-                 "last_message_at": "1970-01-01T00:00:05Z", "problems": [
+                 "last_message_at": "1970-01-01T00:00:05Z", "diagnostics": [
                     {"severity": "warning", "message": "small"}, {"severity": "error", "message": "large\u{1b}"}]},
                 {"name": "b", "state": "starting", "link": {"state": "not_used"}, "replies_pending": 0},
             ],
-            "held": [{"name": "d", "state": "waiting", "text": "a package waits", "help": "`tinclaw approve d`"}],
+            "held": [{"name": "d", "state": "waiting", "message": "a package waits", "help": "`tinclaw approve d`"}],
         });
         let history = json!({"waiting": [0, 7], "commit_us": [1500, 3000], "memory_bytes": []});
         let person = json!({"channel": "a", "code": "ABCD", "external_id": "7\u{1b}"});

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::facts::Facts;
 use crate::capability::StatusQuery;
-use crate::cli::held::{Held, HeldState};
+use crate::cli::held_channels::{HeldChannel, HeldState};
 use crate::cli::output::age;
 use crate::host::ServiceVerdict;
 
@@ -82,7 +82,7 @@ pub fn steps(facts: &Facts, now_ms: u64) -> Vec<StatusStep> {
 }
 
 /// Why it, or a package of it, is held back. One that is disabled is not wrong, and does not work.
-fn held(held: &Held) -> StatusStep {
+fn held(held: &HeldChannel) -> StatusStep {
     let is_error = held.state.is_error() || held.state == HeldState::Disabled;
     let state = if is_error { StepState::Error } else { StepState::Note };
     StatusStep::new("held", state, &held.text).help(&held.help)
@@ -147,7 +147,7 @@ fn host(facts: &Facts) -> Option<StatusStep> {
 
 /// Errors and warnings of the running channel. Missing secrets have been said.
 fn problems(facts: &Facts) -> Vec<StatusStep> {
-    let problems = facts.health["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let problems = facts.health["diagnostics"].as_array().map(Vec::as_slice).unwrap_or_default();
     let wanted = problems.iter().filter(|problem| problem["code"] != "missing-secret");
     let step = |problem: &Value| {
         let state = if problem["severity"] == "error" { StepState::Error } else { StepState::Note };
@@ -155,7 +155,7 @@ fn problems(facts: &Facts) -> Vec<StatusStep> {
         match (problem["help"].as_str(), problem["code"].as_str()) {
             (Some(help), _) => step.help(help),
             (None, Some("refused-credential")) => {
-                step.help(format!("`tinclaw setup {}` asks for the token anew", facts.name))
+                step.help(format!("`tinclaw setup {}` asks for the token again", facts.name))
             }
             (None, _) => step,
         }
@@ -290,7 +290,7 @@ fn service(facts: &Facts, query: &StatusQuery, response: &ServiceVerdict) -> Sta
         }
         ServiceVerdict::Refused(words) => {
             StatusStep::new("service", StepState::Error, format!("it refuses: {words}"))
-                .help(format!("`tinclaw setup {}` asks for what it needs anew", facts.name))
+                .help(format!("`tinclaw setup {}` asks for what it needs again", facts.name))
         }
         ServiceVerdict::Unavailable(words) => {
             StatusStep::new("service", StepState::Unknown, format!("it does not respond: {words}"))
@@ -308,7 +308,7 @@ mod tests {
 
     fn facts() -> Facts {
         let health = json!({
-            "name": "telegram", "display_name": "Telegram", "state": "ready", "problems": [], "missing_secrets": [],
+            "name": "telegram", "display_name": "Telegram", "state": "ready", "diagnostics": [], "missing_secrets": [],
             "paths": [], "link": null, "poll_interval_ms": 30_000, "last_poll_at": "1970-01-01T00:01:35Z",
             "last_message_at": null, "last_request_at": null, "last_error_at": null, "last_error": null,
         });
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_works_is_said_in_the_order_of_a_messages_way() {
+    fn working_steps_are_listed_in_the_order_of_delivery() {
         let mut facts = facts();
         facts.message =
             json!({"received_at": "1970-01-01T00:01:30Z", "user_id": "7", "excerpt": "hi", "state": "acked"});
@@ -357,11 +357,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said_with_what_to_do() {
+    fn missing_parts_are_reported_with_a_remedy() {
         let mut facts = facts();
         facts.missing_secrets = vec!["telegram_bot_token".to_owned()];
         has(&facts, "secrets", StepState::Error, "telegram_bot_token");
-        facts.health["problems"] = json!([
+        facts.health["diagnostics"] = json!([
             {"code": "missing-secret", "severity": "warning", "message": "twice"},
             {"code": "refused-credential", "severity": "error", "message": "401 from api.telegram.org"},
         ]);
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_does_not_run_or_does_not_have_it_is_said() {
+    fn a_stopped_host_and_a_missing_channel_are_reported() {
         let without = |is_running| Facts { is_running, health: Value::Null, ..facts() };
         has(&without(false), "started", StepState::Error, "no host runs");
         has(&without(true), "started", StepState::Error, "does not have it");
@@ -407,13 +407,13 @@ mod tests {
 
     /// `setup` and a restart were advised for a channel that was disabled or not approved, which did not help.
     #[test]
-    fn what_is_held_back_is_said_with_the_command_that_helps_and_no_other() {
+    fn held_channels_are_reported_with_the_one_command_that_helps() {
         for (state, expected) in [
             (HeldState::Disabled, StepState::Error),
             (HeldState::NotApproved, StepState::Error),
             (HeldState::Waiting, StepState::Note),
         ] {
-            let held = Held {
+            let held = HeldChannel {
                 name: "telegram".parse().expect("a name"),
                 state,
                 text: "why".to_owned(),

@@ -185,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_serde_escapes_is_undone(value in any::<String>()) {
+        fn serde_escapes_are_decoded(value in any::<String>()) {
             let json = serde_json::Value::from(value.as_str()).to_string();
             let inner = &json[1..json.len() - 1];
             prop_assert_eq!(undo(inner.as_bytes()), value.as_bytes());

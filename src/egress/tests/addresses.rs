@@ -102,7 +102,7 @@ fn dns_that_changes_its_records_moves_no_connection() {
     // The beginning of a TLS handshake (RFC 8446, section 5.1), at the address that was checked.
     assert_eq!(checked.recv_timeout(Duration::from_secs(90)).unwrap()[..2], [0x16, 0x03]);
     assert_eq!(resolver.count(), 1);
-    // The next request asks again, and the new addresses are checked anew.
+    // The next request asks again, and the new addresses are checked again.
     assert!(matches!(send(&channel, get(&url)), Err(OutboundError::Address { .. })));
     assert_eq!(resolver.count(), 2);
     assert!(other.try_recv().is_err());

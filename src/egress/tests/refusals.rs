@@ -236,7 +236,7 @@ fn a_secret_that_the_guest_was_given_may_be_written() {
 
 // A guest that logs its configuration wrote the secrets in it to the host's log.
 #[test]
-fn what_the_guest_was_given_is_left_out_of_its_log_lines() {
+fn secrets_given_to_a_guest_are_redacted_in_its_log_lines() {
     let upstream = Upstream::fixed(response(200, "", ""));
     let secrets =
         Arc::new(MemorySecrets::from([("key", KEY), ("key_previous", "old-value-0815"), ("token", TOKEN)]));
@@ -394,7 +394,7 @@ fn secrets_are_read_for_the_search_only_when_they_have_changed() {
 }
 
 #[test]
-fn one_channel_has_so_many_requests_at_once_and_room_comes_back() {
+fn concurrent_requests_of_a_channel_are_limited_and_released() {
     let (arrived, has_arrived) = mpsc::channel();
     let (go, gate) = mpsc::channel::<()>();
     let (arrived, gate) = (Mutex::new(arrived), Mutex::new(gate));

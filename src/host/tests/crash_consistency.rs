@@ -42,7 +42,7 @@ const CHANNELS: [&str; 2] = ["echo", "echo_plain"];
 const MAX_WITHOUT_REPLY: u64 = 8;
 
 #[test]
-fn what_got_200_is_delivered_and_replied_to_whenever_the_host_is_killed() {
+fn acknowledged_webhooks_survive_a_kill_at_any_point() {
     let rounds = std::env::var("TINCLAW_CRASH_ROUNDS").map_or(20, |rounds| rounds.parse().expect("a number"));
     let seed = u64::from(std::process::id()) | 1 << 32;
     println!("{rounds} rounds, seed {seed}");

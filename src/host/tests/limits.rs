@@ -130,7 +130,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     (
         "http.max_concurrent_requests",
         "src/egress/tests/refusals.rs",
-        "one_channel_has_so_many_requests_at_once_and_room_comes_back",
+        "concurrent_requests_of_a_channel_are_limited_and_released",
     ),
     (
         "http.rate_limit.requests_per_minute",
@@ -178,12 +178,12 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("reminders of all people", "src/host/reminders.rs", "all_people_together_have_so_many_reminders"),
     (
         "requests that wait for their response",
-        "src/channel/waiting.rs",
+        "src/channel/waiting_requests.rs",
         "as_many_requests_wait_as_the_limit_and_no_more",
     ),
     (
         "the time of a request that waits",
-        "src/channel/waiting.rs",
+        "src/channel/waiting_requests.rs",
         "a_request_waits_as_long_as_it_asks_for_and_a_minute_in_all",
     ),
     (
@@ -369,13 +369,13 @@ fn check(limit: &Limit, row: &Row, upstream: &Upstream) -> Result<(), String> {
 
 /// What came of a task.
 #[derive(Debug)]
-struct Outcome {
+struct TaskOutcome {
     report: CallbackReport,
     /// What the guest responded, with the errors of its calls.
     response: String,
 }
 
-impl Outcome {
+impl TaskOutcome {
     fn is_whole(&self) -> bool {
         let is_cut = self.report.logs.iter().any(|line| line.message.contains("truncated"));
         self.report.result.is_ok()
@@ -392,11 +392,11 @@ impl Outcome {
 }
 
 /// Runs a task in `everything` with this one limit changed.
-fn run(row: &Row, task: &Value, upstream: &Upstream) -> Outcome {
+fn run(row: &Row, task: &Value, upstream: &Upstream) -> TaskOutcome {
     run_with(&[(row.field, row.value)], task, upstream)
 }
 
-fn run_with(limits: &[(&str, u64)], task: &Value, upstream: &Upstream) -> Outcome {
+fn run_with(limits: &[(&str, u64)], task: &Value, upstream: &Upstream) -> TaskOutcome {
     let channel = fixtures::channel_with(&fixtures::runtime(), "everything", |file| {
         limits.iter().for_each(|(field, value)| set(file, field, *value));
     });
@@ -416,7 +416,7 @@ fn run_with(limits: &[(&str, u64)], task: &Value, upstream: &Upstream) -> Outcom
         Ok(CallbackValue::Http(response)) => String::from_utf8_lossy(&response.body).into_owned(),
         _ => String::new(),
     };
-    Outcome { report, response }
+    TaskOutcome { report, response }
 }
 
 fn set(file: &mut Value, field: &str, value: u64) {

@@ -43,18 +43,18 @@ pub struct DiscordGateway {
     url: String,
     max_missed_acks: u32,
     login: Login,
-    session: Option<Session>,
+    session: Option<GatewaySession>,
     /// How many sessions there have been.
     sessions: u64,
     /// The last sequence number that arrived, for heartbeats.
     last_received: Option<u64>,
-    heart: Option<Heart>,
+    heart: Option<Heartbeat>,
     hello_by: Option<Instant>,
     identifies: TokenBucket,
 }
 
 /// What a connection that broke is resumed with.
-struct Session {
+struct GatewaySession {
     id: String,
     resume_url: Option<String>,
     /// The highest sequence number that was handed to the guest.
@@ -72,14 +72,14 @@ struct StoredSession {
     sequence: u64,
 }
 
-impl Session {
+impl GatewaySession {
     /// The sequence number up to which everything is durable: the service sends again what follows it.
     fn durable(&self) -> u64 {
         self.pending.first().map_or(self.delivered, |first| first - 1)
     }
 }
 
-struct Heart {
+struct Heartbeat {
     interval: Duration,
     next: Instant,
     missed: u32,
@@ -121,7 +121,7 @@ impl DiscordGateway {
         };
         self.hello_by = None;
         let first = deadline_after(now, interval.mul_f64(random));
-        self.heart = Some(Heart { interval, next: first, missed: 0, is_acknowledged: true });
+        self.heart = Some(Heartbeat { interval, next: first, missed: 0, is_acknowledged: true });
         match &self.session {
             Some(session) => vec![self.resume(session)],
             None => self.log_in(now),
@@ -140,7 +140,7 @@ impl DiscordGateway {
         vec![send(IDENTIFY, &Value::Object(d))]
     }
 
-    fn resume(&self, session: &Session) -> LinkStep {
+    fn resume(&self, session: &GatewaySession) -> LinkStep {
         let d = json!({
             "token": self.login.token.as_str(),
             "session_id": session.id,
@@ -172,7 +172,7 @@ impl DiscordGateway {
     fn begin_session(&mut self, ready: &Value) {
         let text = |name: &str| ready.get(name).and_then(Value::as_str).map(str::to_owned);
         self.sessions += 1;
-        self.session = Some(Session {
+        self.session = Some(GatewaySession {
             // Without an id the session cannot be resumed; the service then says that it does not know it.
             id: text("session_id").unwrap_or_default(),
             resume_url: text("resume_gateway_url"),
@@ -217,7 +217,7 @@ impl Protocol for DiscordGateway {
         let Ok(StoredSession { id, resume_url, sequence }) = serde_json::from_str(session) else { return };
         self.sessions += 1;
         self.last_received = Some(sequence);
-        self.session = Some(Session { id, resume_url, delivered: sequence, pending: BTreeSet::new() });
+        self.session = Some(GatewaySession { id, resume_url, delivered: sequence, pending: BTreeSet::new() });
     }
 
     /// A session that is closed with 1000 or 1001 cannot be resumed.

@@ -44,7 +44,7 @@ fn request(bench: &Bench) -> CallbackReport {
 // What happened: what a guest returned was copied whole before anybody looked at its size, and counted nowhere. Ten channels
 // that returned 47 MB each took 448 MB, with a budget of 256.
 #[test]
-fn what_ten_channels_return_stays_within_the_memory_budget() {
+fn results_of_ten_channels_stay_within_the_memory_budget() {
     let budget = MemoryBudget::new(256 * MB);
     let in_budget = |bytes: usize| {
         let mut bench = responds_with(bytes);

@@ -242,7 +242,7 @@ fn making_an_instance_is_paid_for_and_meets_the_deadline() {
 
 /// Element segments of 15 MB were no part of the memory budget: loading one took 359 MB of 256.
 #[test]
-fn what_an_instance_has_beside_its_memory_counts_in_the_budget() {
+fn tables_and_globals_count_in_the_memory_budget() {
     const PAGE: usize = 65_536;
     // The table takes one page, its items another.
     for (items, pages) in [(0, 3), (9_000, 4)] {

@@ -36,11 +36,11 @@ pub(super) struct WasiFunc {
     params: &'static str,
     /// The same for the result; empty for none.
     result: &'static str,
-    run: fn(&mut Guest<'_>, &Args<'_>) -> Result<Returned, Halt>,
+    run: fn(&mut Guest<'_>, &Args<'_>) -> WasiOutcome,
 }
 
-/// What a WASI function returns.
-type Returned = Option<CoreValue>;
+/// What a WASI function returns, or why the callback ends.
+type WasiOutcome = Result<Option<CoreValue>, Halt>;
 
 impl WasiFunc {
     pub(super) fn core_type(&self) -> CoreFuncType {
@@ -48,7 +48,7 @@ impl WasiFunc {
         CoreFuncType::new(types(self.params), types(self.result))
     }
 
-    pub(super) fn call(&self, guest: &mut Guest<'_>, args: &[CoreValue]) -> Result<Returned, Halt> {
+    pub(super) fn call(&self, guest: &mut Guest<'_>, args: &[CoreValue]) -> WasiOutcome {
         (self.run)(guest, &Args(args))
     }
 }

@@ -7,12 +7,10 @@ use wit_abi::canonical::CoreValue;
 
 use super::output::{self, Output};
 use super::resources::PollableReady;
-use super::{Args, Returned, Wasi, WasiFunc, clock, fill_random, read_u32, write_u32, write_u64};
+use super::{Args, Wasi, WasiFunc, WasiOutcome, clock, fill_random, read_u32, write_u32, write_u64};
 use crate::model::deadline::deadline_after;
 use crate::sandbox::error::Halt;
 use crate::sandbox::state::Guest;
-
-type Outcome = Result<Returned, Halt>;
 
 const SUCCESS: u32 = 0;
 const BADF: u32 = 8;
@@ -32,7 +30,7 @@ const EVENT_BYTES: u32 = 32;
 const MAX_SUBSCRIPTIONS: u32 = 1_000;
 
 pub(super) fn find(name: &str) -> Option<Wasi> {
-    let (params, run): (&'static str, fn(&mut Guest<'_>, &Args<'_>) -> Outcome) = match name {
+    let (params, run): (&'static str, fn(&mut Guest<'_>, &Args<'_>) -> WasiOutcome) = match name {
         "args_get" | "environ_get" => ("ii", |_, _| errno(SUCCESS)),
         "args_sizes_get" | "environ_sizes_get" => ("ii", no_texts),
         "clock_res_get" => ("ii", clock_resolution),
@@ -75,7 +73,7 @@ pub(super) fn find(name: &str) -> Option<Wasi> {
     Some(Wasi::Given(WasiFunc { params, result: "i", run }))
 }
 
-fn errno(number: u32) -> Outcome {
+fn errno(number: u32) -> WasiOutcome {
     Ok(Some(CoreValue::I32(number)))
 }
 
@@ -84,17 +82,17 @@ fn if_stream(args: &Args<'_>, number: u32) -> u32 {
     if args.u32(0) <= 2 { number } else { BADF }
 }
 
-fn no_file(_: &mut Guest<'_>, _: &Args<'_>) -> Outcome {
+fn no_file(_: &mut Guest<'_>, _: &Args<'_>) -> WasiOutcome {
     errno(BADF)
 }
 
-fn no_texts(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn no_texts(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     write_u32(guest, args.u32(0), 0)?;
     write_u32(guest, args.u32(1), 0)?;
     errno(SUCCESS)
 }
 
-fn clock_resolution(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn clock_resolution(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     if args.u32(0) > MONOTONIC {
         return errno(INVAL);
     }
@@ -102,7 +100,7 @@ fn clock_resolution(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
     errno(SUCCESS)
 }
 
-fn clock_time(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn clock_time(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     let services = Arc::clone(&guest.state().channel.services);
     let now = match args.u32(0) {
         REALTIME => clock::nanos(services.wall_clock()),
@@ -113,12 +111,12 @@ fn clock_time(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
     errno(SUCCESS)
 }
 
-fn random(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn random(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     fill_random(guest, args.u32(0), args.u32(1))?;
     errno(SUCCESS)
 }
 
-fn fd_write(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn fd_write(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     let stream = match args.u32(0) {
         1 => Output::Stdout,
         2 => Output::Stderr,
@@ -139,7 +137,7 @@ fn fd_write(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
     errno(SUCCESS)
 }
 
-fn fd_read(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn fd_read(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     if args.u32(0) != 0 {
         return errno(BADF);
     }
@@ -147,7 +145,7 @@ fn fd_read(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
     errno(SUCCESS)
 }
 
-fn fd_fdstat(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn fd_fdstat(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     let rights = match args.u32(0) {
         0 => RIGHT_FD_READ,
         1 | 2 => RIGHT_FD_WRITE,
@@ -160,7 +158,7 @@ fn fd_fdstat(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
     errno(SUCCESS)
 }
 
-fn fd_filestat(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn fd_filestat(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     if args.u32(0) > 2 {
         return errno(BADF);
     }
@@ -178,7 +176,7 @@ struct Subscription {
     error: u32,
 }
 
-fn poll_oneoff(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn poll_oneoff(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     let (input, out, count) = (args.u32(0), args.u32(1), args.u32(2));
     if count == 0 || count > MAX_SUBSCRIPTIONS {
         return errno(INVAL);

@@ -11,13 +11,14 @@ use wit_abi::canonical::{CoreValue, GuestAlloc};
 use super::output::{self, Output};
 use super::preview1::wait_for_any;
 use super::resources::{PollableReady, Resource};
-use super::{Args, Returned, Wasi, WasiFunc, clock, fill_random, random_u64, read_u32, write_u32, write_u64};
+use super::{
+    Args, Wasi, WasiFunc, WasiOutcome, clock, fill_random, random_u64, read_u32, write_u32, write_u64,
+};
 use crate::model::deadline::deadline_after;
 use crate::sandbox::error::Halt;
 use crate::sandbox::state::Guest;
 
-type Outcome = Result<Returned, Halt>;
-type Run = fn(&mut Guest<'_>, &Args<'_>) -> Outcome;
+type Run = fn(&mut Guest<'_>, &Args<'_>) -> WasiOutcome;
 
 /// The packages of WASI 0.2. What is in them and not given is known, and traps when it is called.
 const PACKAGES: [&str; 7] = [
@@ -108,17 +109,17 @@ fn given(interface: &str, name: &str) -> Option<WasiFunc> {
     Some(WasiFunc { params, result, run })
 }
 
-fn handle(guest: &mut Guest<'_>, resource: Resource) -> Outcome {
+fn handle(guest: &mut Guest<'_>, resource: Resource) -> WasiOutcome {
     Ok(Some(CoreValue::I32(guest.state().wasi.resources.add(resource)?)))
 }
 
-fn drop_resource(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn drop_resource(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     guest.state().wasi.resources.remove(args.u32(0))?;
     Ok(None)
 }
 
 /// An empty list at `area`. The guest's allocator gives the pointer: for some languages it must not be null.
-fn empty_list(guest: &mut Guest<'_>, area: u32) -> Outcome {
+fn empty_list(guest: &mut Guest<'_>, area: u32) -> WasiOutcome {
     let pointer = guest.realloc(4, 0)?;
     write_u32(guest, area, pointer)?;
     write_u32(guest, area_at(area, 4)?, 0)?;
@@ -126,7 +127,7 @@ fn empty_list(guest: &mut Guest<'_>, area: u32) -> Outcome {
 }
 
 /// The case "none", or "ok" of a result without a value, of a type of `size` bytes.
-fn none(guest: &mut Guest<'_>, area: u32, size: u32) -> Outcome {
+fn none(guest: &mut Guest<'_>, area: u32, size: u32) -> WasiOutcome {
     guest.bytes("a result", area, size)?.fill(0);
     Ok(None)
 }
@@ -135,18 +136,18 @@ fn area_at(area: u32, offset: u32) -> Result<u32, Halt> {
     area.checked_add(offset).ok_or_else(|| Halt::Abi(format!("a result at address {area:#x} wraps around")))
 }
 
-fn pollable_ready(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn pollable_ready(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     let ready = guest.state().wasi.resources.pollable(args.u32(0))?;
     Ok(Some(CoreValue::I32(u32::from(ready.is_ready(Instant::now())))))
 }
 
-fn pollable_block(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn pollable_block(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     let ready = guest.state().wasi.resources.pollable(args.u32(0))?;
     wait_for_any(guest, [ready].into_iter())?;
     Ok(None)
 }
 
-fn poll(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn poll(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     let (list, count, area) = (args.u32(0), args.u32(1), args.u32(2));
     if count == 0 || count > MAX_POLLABLES {
         return Err(Halt::Trap(format!("it polls {count} pollables, and 1 to {MAX_POLLABLES} are allowed")));
@@ -170,17 +171,17 @@ fn poll(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
 }
 
 /// `err(closed)`: nothing will ever come.
-fn end_of_input(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn end_of_input(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     guest.state().wasi.resources.input(args.u32(0))?;
     closed(guest, args.u32(2), 12, 4)
 }
 
-fn end_of_skip(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn end_of_skip(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     guest.state().wasi.resources.input(args.u32(0))?;
     closed(guest, args.u32(2), 16, 8)
 }
 
-fn closed(guest: &mut Guest<'_>, area: u32, size: u32, payload: usize) -> Outcome {
+fn closed(guest: &mut Guest<'_>, area: u32, size: u32, payload: usize) -> WasiOutcome {
     let result = guest.bytes("a result", area, size)?;
     result.fill(0);
     result[0] = 1;
@@ -188,37 +189,37 @@ fn closed(guest: &mut Guest<'_>, area: u32, size: u32, payload: usize) -> Outcom
     Ok(None)
 }
 
-fn subscribe_input(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn subscribe_input(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     guest.state().wasi.resources.input(args.u32(0))?;
     handle(guest, Resource::Pollable(PollableReady::Now))
 }
 
-fn subscribe_output(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn subscribe_output(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     guest.state().wasi.resources.output(args.u32(0))?;
     handle(guest, Resource::Pollable(PollableReady::Now))
 }
 
-fn check_write(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn check_write(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     guest.state().wasi.resources.output(args.u32(0))?;
     none(guest, args.u32(1), 16)?;
     write_u64(guest, area_at(args.u32(1), 8)?, WRITE_SIZE)?;
     Ok(None)
 }
 
-fn write(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn write(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     let stream = guest.state().wasi.resources.output(args.u32(0))?;
     output::write(guest, stream, args.u32(1), args.u32(2))?;
     none(guest, args.u32(3), 12)
 }
 
 /// Lines go out as they end, so there is nothing to flush.
-fn flush(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn flush(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     guest.state().wasi.resources.output(args.u32(0))?;
     none(guest, args.u32(1), 12)
 }
 
 /// Zeroes are nothing that a log could show: they are taken and left out.
-fn write_zeroes(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn write_zeroes(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     guest.state().wasi.resources.output(args.u32(0))?;
     if args.u64(1) > MAX_ZEROES {
         return Err(Halt::Trap(format!(
@@ -229,21 +230,21 @@ fn write_zeroes(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
     none(guest, args.u32(2), 12)
 }
 
-fn subscribe_instant(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn subscribe_instant(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     handle(guest, Resource::Pollable(PollableReady::At(clock::instant_at(args.u64(0)))))
 }
 
-fn subscribe_duration(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn subscribe_duration(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     let moment = deadline_after(Instant::now(), Duration::from_nanos(args.u64(0)));
     handle(guest, Resource::Pollable(PollableReady::At(moment)))
 }
 
-fn wall_clock(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn wall_clock(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     let now = guest.state().channel.services.wall_clock();
     datetime(guest, args.u32(0), now)
 }
 
-fn datetime(guest: &mut Guest<'_>, area: u32, time: Duration) -> Outcome {
+fn datetime(guest: &mut Guest<'_>, area: u32, time: Duration) -> WasiOutcome {
     let record = guest.bytes("a datetime", area, 16)?;
     record.fill(0);
     record[..8].copy_from_slice(&time.as_secs().to_le_bytes());
@@ -251,7 +252,7 @@ fn datetime(guest: &mut Guest<'_>, area: u32, time: Duration) -> Outcome {
     Ok(None)
 }
 
-fn random_bytes(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn random_bytes(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     let Ok(len) = u32::try_from(args.u64(0)) else {
         return Err(Halt::Abi(format!("it asks for {} random bytes, more than a memory holds", args.u64(0))));
     };
@@ -262,7 +263,7 @@ fn random_bytes(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
     Ok(None)
 }
 
-fn insecure_seed(guest: &mut Guest<'_>, args: &Args<'_>) -> Outcome {
+fn insecure_seed(guest: &mut Guest<'_>, args: &Args<'_>) -> WasiOutcome {
     let (first, second) = (random_u64(guest)?, random_u64(guest)?);
     write_u64(guest, args.u32(0), first)?;
     write_u64(guest, area_at(args.u32(0), 8)?, second)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use super::super::access_log::LoggedRequest;
-use super::super::intake::{Complete, Intake, Progress, Rules};
+use super::super::intake::{Complete, Intake, IntakeRules, Progress};
 use super::responding::Outgoing;
 use super::run::Front;
 use super::socket::ClientStream;
@@ -287,7 +287,7 @@ impl Front {
         let ClientPhase::Reading { intake, .. } = &mut client.phase else { return };
         let limits = &self.shared.limits;
         let notes_requests = self.shared.access_log.get().is_some();
-        let rules = Rules { limits, head_check: &*self.head_check, notes_requests };
+        let rules = IntakeRules { limits, head_check: &*self.head_check, notes_requests };
         let (untouched, in_body) = (intake.is_untouched(), intake.is_in_body());
         let fed = intake.feed(&self.scratch[..length], &rules);
         if let Some(asked) = intake.take_asked() {

@@ -27,8 +27,8 @@ const PROOF_TIME: Duration = Duration::from_secs(2);
 /// Private connections in a row that do not prove themselves before tiny_http is taken for dead.
 const MAX_FAILED_PROOFS: u32 = 2;
 
-/// How long growing rests when the system has nothing to grow with.
-const GROWTH_REST: Duration = Duration::from_millis(200);
+/// The pause before another private connection is opened after one could not be.
+const LINK_RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// A private connection takes one file descriptor here and two in tiny_http, which cannot stand the want of one.
 const DESCRIPTORS_A_LINK: usize = 3;
@@ -194,7 +194,7 @@ impl Front {
             }
             Some(BackendState::Proving) => {
                 self.failed_proofs += 1;
-                self.growth_rests_until = Some(deadline_after(now, GROWTH_REST));
+                self.links_paused_until = Some(deadline_after(now, LINK_RETRY_DELAY));
             }
             Some(BackendState::Idle) | None => {}
         }
@@ -228,10 +228,10 @@ impl Front {
         if let Some(Ok(id)) = self.links.surplus(now) {
             self.links.remove(id);
         }
-        if self.growth_rests_until.is_some_and(|until| now < until) {
+        if self.links_paused_until.is_some_and(|until| now < until) {
             return;
         }
-        self.growth_rests_until = None;
+        self.links_paused_until = None;
         if self.shared.backend_failed.load(Acquire) || self.failed_proofs >= MAX_FAILED_PROOFS {
             self.restart_backend(now);
         } else if self.growth_at(now).is_some_and(|at| at <= now) {
@@ -247,7 +247,7 @@ impl Front {
 
     fn open_link(&mut self, now: Instant) {
         if !self.find_descriptors(now) || !self.find_thread(now) {
-            self.growth_rests_until = Some(deadline_after(now, GROWTH_REST));
+            self.links_paused_until = Some(deadline_after(now, LINK_RETRY_DELAY));
             return;
         }
         let connected = self.shared.backend().connect().and_then(|stream| {
@@ -261,10 +261,10 @@ impl Front {
                 self.serve_link(id, now);
             }
             Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => {
-                self.growth_rests_until = Some(deadline_after(now, GROWTH_REST));
+                self.links_paused_until = Some(deadline_after(now, LINK_RETRY_DELAY));
             }
             Err(error) => {
-                log::error!("tiny_http cannot be reached and is started anew: {error}");
+                log::error!("tiny_http cannot be reached and is restarted: {error}");
                 self.restart_backend(now);
             }
         }
@@ -299,14 +299,14 @@ impl Front {
         let backend = match Backend::start() {
             Ok(backend) => backend,
             Err(error) => {
-                log::error!("tiny_http could not be started anew; trying again shortly: {error}");
+                log::error!("tiny_http could not be restarted; trying again shortly: {error}");
                 // The want of file descriptors is the likeliest reason.
                 self.free_a_descriptor(now);
-                self.growth_rests_until = Some(deadline_after(now, GROWTH_REST));
+                self.links_paused_until = Some(deadline_after(now, LINK_RETRY_DELAY));
                 return;
             }
         };
-        log::warn!("tiny_http was started anew");
+        log::warn!("tiny_http was restarted");
         self.shared.counters.backend_restarts.fetch_add(1, Relaxed);
         self.failed_proofs = 0;
         let unused: Vec<_> =
@@ -380,7 +380,7 @@ impl Front {
         let surplus = self.links.surplus(now).map(|surplus| surplus.err().unwrap_or(now));
         let restart = self.shared.backend_failed.load(Acquire) || self.failed_proofs >= MAX_FAILED_PROOFS;
         let growth = if restart { Some(now) } else { self.growth_at(now) };
-        let growth = growth.map(|at| self.growth_rests_until.map_or(at, |until| until.max(at)));
+        let growth = growth.map(|at| self.links_paused_until.map_or(at, |until| until.max(at)));
         under_way.chain(surplus).chain(growth).min()
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Front {
     /// Private connections that have failed to prove themselves, one after the other.
     pub(super) failed_proofs: u32,
     /// No private connection is opened before.
-    pub(super) growth_rests_until: Option<Instant>,
+    pub(super) links_paused_until: Option<Instant>,
     /// File descriptors are scarce: nothing is accepted while a private connection proves itself.
     pub(super) accepting_rests_while_proving: bool,
     pub(super) scratch: Vec<u8>,
@@ -94,7 +94,7 @@ impl Front {
             next_arrival: 0,
             next_born: 0,
             failed_proofs: 0,
-            growth_rests_until: None,
+            links_paused_until: None,
             accepting_rests_while_proving: false,
             scratch: vec![0; SCRATCH],
             log: LogThrottle::default(),

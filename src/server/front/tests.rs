@@ -221,7 +221,7 @@ fn a_dead_accept_loop_is_replaced_and_requests_in_flight_get_their_responses() {
     let pending = bench.receive(&handled);
     bench.until("all are idle or busy", |front| front.links.count() == 4 && !front.links.is_proving());
     rustix::net::shutdown(&bench.private_listener, rustix::net::Shutdown::Both).unwrap();
-    bench.until("tiny_http is started anew", |front| front.shared.counters.snapshot().backend_restarts == 1);
+    bench.until("tiny_http is restarted", |front| front.shared.counters.snapshot().backend_restarts == 1);
     let clients: Vec<_> = (0..8).map(|_| bench.send("/after")).collect();
     let requests: Vec<_> = (0..8).map(|_| bench.receive(&handled)).collect();
     for request in requests {
@@ -238,7 +238,7 @@ fn a_dead_accept_loop_is_replaced_and_requests_in_flight_get_their_responses() {
 // What happened: whoever had a large response wrote it into the private connection, which takes as much as the front reads.
 // It was the store's thread, and all commits waited with it.
 #[test]
-fn who_has_a_large_response_does_not_wait_until_the_front_reads_it() {
+fn writing_a_large_response_does_not_block_its_worker() {
     let mut bench = Bench::new(ServerLimits::default());
     let handled = bench.start_handler();
     let client = bench.send("/");

@@ -12,7 +12,7 @@ use crate::net::SharedPublicUrl;
 use crate::secrets::MemorySecrets;
 use crate::server::requests::RequestHandler;
 use crate::server::{
-    ChannelAccess, Elsewhere, IncomingRequest, Origin, Response, ServerLimits, WasmChannelRouter,
+    ChannelAccess, IncomingRequest, Origin, RequestForwarder, Response, ServerLimits, WasmChannelRouter,
 };
 use crate::webhook::TrustedProxies;
 
@@ -23,7 +23,7 @@ struct Taker {
     origin: Origin,
 }
 
-impl Elsewhere for Taker {
+impl RequestForwarder for Taker {
     fn knows(&self, _path: &str) -> bool {
         true
     }
@@ -66,7 +66,7 @@ fn requested_from(origin: Origin) -> (WasmChannelRouter, String) {
     let endpoint =
         RegisteredEndpoint { path: "/hook".into(), methods: vec!["POST".into()], require_secret: false };
     routes.register(&channel, &[endpoint], &access);
-    routes.set_elsewhere(Arc::new(Taker { routes: routes.clone(), channel: channel.clone(), origin }));
+    routes.set_forwarder(Arc::new(Taker { routes: routes.clone(), channel: channel.clone(), origin }));
     // Nobody takes events: the router has stopped.
     let (events, _) = event_queue(1);
     let mut handler = RequestHandler::new(

@@ -221,7 +221,7 @@ fn each_row_gets_its_response_and_only_plain_requests_reach_the_handler() {
 }
 
 #[test]
-fn what_follows_a_request_is_never_taken_for_another() {
+fn bytes_after_a_request_are_never_parsed_as_another() {
     let handled = Arc::new(AtomicUsize::new(0));
     let counted = handled.clone();
     let server = start(ServerLimits::default(), move |request| {
@@ -254,7 +254,7 @@ fn a_request_about_the_whole_server_gets_the_response_of_the_server() {
 
 /// A request to a path that nobody takes used to be read whole: its body took memory that others waited for.
 #[test]
-fn what_the_head_decides_gets_its_response_before_any_body_comes() {
+fn a_request_refused_by_its_head_gets_its_response_before_the_body() {
     let limits = ServerLimits { body_memory: 0, ..ServerLimits::default() };
     let server = start(limits, |request| panic!("the handler got {}", request.target));
     for rest in
@@ -293,7 +293,7 @@ fn a_value_beyond_ascii_reaches_the_handler() {
 }
 
 #[test]
-fn a_careful_client_is_told_to_continue_only_when_its_body_is_welcome() {
+fn expect_continue_is_acknowledged_only_for_accepted_bodies() {
     let server = start(ServerLimits::default(), describe);
     let head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
     let mut stream = connect(server.local_addr());

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn encryption_is_left_out_on_this_machine_or_when_it_is_said() {
+    fn tls_is_off_for_loopback_or_when_configured() {
         for (text, expected) in [
             ("mysql://u@127.0.0.1,localhost,[::1]/d", Tls::Off),
             ("mysql://u@127.0.0.1,db/d", Tls::Required),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_and_a_password_is_not_repeated() {
+    fn invalid_addresses_are_refused_without_showing_the_password() {
         for text in [
             "mariadb://u@h/d",
             "mysql://u@h",

@@ -3,7 +3,7 @@
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Value};
 
-use super::fault::Trouble;
+use super::fault::DatabaseFault;
 
 /// A table that rows are written to.
 #[derive(Debug)]
@@ -23,10 +23,10 @@ const PIECE_BYTES: usize = 2 << 20;
 
 /// Rows that wait to be written.
 #[derive(Debug, Default)]
-pub(super) struct Bulk(Vec<Waiting>);
+pub(super) struct Bulk(Vec<BulkRows>);
 
 #[derive(Debug)]
-struct Waiting {
+struct BulkRows {
     table: &'static Table,
     rows: Vec<Vec<Value>>,
 }
@@ -37,12 +37,12 @@ impl Bulk {
         debug_assert_eq!(row.len(), table.columns.len(), "{}", table.name);
         match self.0.iter_mut().find(|waiting| waiting.table.name == table.name) {
             Some(waiting) => waiting.rows.push(row),
-            None => self.0.push(Waiting { table, rows: vec![row] }),
+            None => self.0.push(BulkRows { table, rows: vec![row] }),
         }
     }
 
     /// Writes what waits for a table.
-    pub(super) fn flush(&mut self, conn: &mut Conn, table: &'static Table) -> Result<(), Trouble> {
+    pub(super) fn flush(&mut self, conn: &mut Conn, table: &'static Table) -> Result<(), DatabaseFault> {
         match self.0.iter_mut().find(|waiting| waiting.table.name == table.name) {
             Some(waiting) => waiting.flush(conn),
             None => Ok(()),
@@ -50,13 +50,13 @@ impl Bulk {
     }
 
     /// Writes everything that waits.
-    pub(super) fn flush_all(&mut self, conn: &mut Conn) -> Result<(), Trouble> {
+    pub(super) fn flush_all(&mut self, conn: &mut Conn) -> Result<(), DatabaseFault> {
         self.0.iter_mut().try_for_each(|waiting| waiting.flush(conn))
     }
 }
 
-impl Waiting {
-    fn flush(&mut self, conn: &mut Conn) -> Result<(), Trouble> {
+impl BulkRows {
+    fn flush(&mut self, conn: &mut Conn) -> Result<(), DatabaseFault> {
         let rows = std::mem::take(&mut self.rows);
         let sizes: Vec<usize> = rows.iter().map(|row| row.iter().map(bytes).sum()).collect();
         let mut rows = rows.into_iter();

@@ -8,7 +8,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Error, OptsBuilder, SslOpts};
 
 use super::address::{DatabaseAddress, Node, Tls};
-use super::fault::{Trouble, describe};
+use super::fault::{DatabaseFault, describe};
 use crate::secrets::Secret;
 
 /// How long a node may take to accept a connection.
@@ -53,7 +53,7 @@ impl Connector {
     }
 
     /// Connects to the first node that serves. What this host has committed elsewhere before is there when this returns.
-    pub(super) fn connect(&self) -> Result<Connection, Trouble> {
+    pub(super) fn connect(&self) -> Result<Connection, DatabaseFault> {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut last = None;
         for turn in 0..self.address.nodes.len() {
@@ -74,7 +74,7 @@ impl Connector {
                 }
             }
         }
-        Err(Trouble::Sql(last.unwrap_or_else(|| std::io::Error::other("no address is known").into())))
+        Err(DatabaseFault::Sql(last.unwrap_or_else(|| std::io::Error::other("no address is known").into())))
     }
 
     /// The next connection goes to another node, where there is one.

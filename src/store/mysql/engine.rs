@@ -10,11 +10,11 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::connect::{Connection, Connector, wait_until_current};
-use super::fault::Trouble;
+use super::fault::DatabaseFault;
 use super::load::Reader;
 use super::member::{self, JoinedHost, Member};
 use super::scope::Scope;
-use super::session::{Session, at_one_moment, transaction};
+use super::session::{DatabaseSession, at_one_moment, transaction};
 use super::state::Group;
 use super::write::{Numbers, Writer, WriterParts};
 use super::{load, prune, read, schema};
@@ -31,7 +31,7 @@ const PROBE_BYTES: usize = 64 << 10;
 
 /// A store in a database that other hosts use as well.
 pub(crate) struct MysqlStore {
-    session: Session,
+    session: DatabaseSession,
     member: Member,
     scope: Scope,
     numbers: Numbers,
@@ -60,7 +60,7 @@ impl MysqlStore {
     }
 
     fn open(connector: &Connector, host: &str, scope: Scope) -> Result<Self, StoreError> {
-        let mut session = Session::new(connector.clone());
+        let mut session = DatabaseSession::new(connector.clone());
         session.run(|connection| schema::migrate(&mut connection.conn))?;
         let joined = session.run(|connection| {
             transaction(&mut connection.conn, |conn| {
@@ -73,7 +73,7 @@ impl MysqlStore {
     }
 
     fn open_again(connector: &Connector, member: &Member, scope: Scope) -> Result<Self, StoreError> {
-        let mut session = Session::new(connector.clone());
+        let mut session = DatabaseSession::new(connector.clone());
         let found = session.run(|connection| {
             transaction(&mut connection.conn, |conn| {
                 let member = member::find_again(conn, member)?;
@@ -84,14 +84,14 @@ impl MysqlStore {
         Ok(Self::new(session, scope, found))
     }
 
-    fn new(session: Session, scope: Scope, (member, last_step): (Member, u64)) -> Self {
+    fn new(session: DatabaseSession, scope: Scope, (member, last_step): (Member, u64)) -> Self {
         Self { session, member, scope, numbers: Numbers::default(), last_step, syncs: 0, broken: false }
     }
 
     /// Does something, unless something has failed before.
     fn run<T>(
         &mut self,
-        mut work: impl FnMut(&mut Connection, &mut Writing<'_>) -> Result<T, Trouble>,
+        mut work: impl FnMut(&mut Connection, &mut Writing<'_>) -> Result<T, DatabaseFault>,
     ) -> Result<T, StoreError> {
         if self.broken {
             return Err(StoreError::Broken);
@@ -108,7 +108,7 @@ impl MysqlStore {
     /// Reads something.
     fn read<T>(
         &mut self,
-        mut work: impl FnMut(&mut Conn, &Reader<'_>) -> Result<T, Trouble>,
+        mut work: impl FnMut(&mut Conn, &Reader<'_>) -> Result<T, DatabaseFault>,
     ) -> Result<T, StoreError> {
         self.run(|connection, writing| {
             work(&mut connection.conn, &Reader { member: writing.member, scope: writing.scope })
@@ -118,7 +118,7 @@ impl MysqlStore {
     /// Runs `work` in a transaction of this host, if the host is not fenced.
     fn write<T>(
         &mut self,
-        mut work: impl FnMut(&mut Conn, &Member) -> Result<T, Trouble>,
+        mut work: impl FnMut(&mut Conn, &Member) -> Result<T, DatabaseFault>,
     ) -> Result<T, StoreError> {
         let done = self.run(|connection, writing| {
             transaction(&mut connection.conn, |conn| {
@@ -152,7 +152,7 @@ fn commit(
     writing: &mut Writing<'_>,
     entries: &[NumberedBatch],
     last: u64,
-) -> Result<(), Trouble> {
+) -> Result<(), DatabaseFault> {
     // What is numbered in a transaction that fails is forgotten.
     let mut numbers = std::mem::take(writing.numbers);
     let mut last_step = *writing.last_step;

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 
 /// Why a transaction was not kept, or a query has no response.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum DatabaseFault {
     /// One batch is at fault.
     Rejected {
         /// Its place.
@@ -30,7 +30,7 @@ pub(crate) enum Trouble {
     Sql(Error),
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for DatabaseFault {
     fn from(error: Error) -> Self {
         Self::Sql(error)
     }
@@ -78,19 +78,19 @@ pub(super) fn remedy(error: &Error) -> Remedy {
 }
 
 /// What the host is told.
-pub(super) fn fault(address: &DatabaseAddress, trouble: Trouble) -> StoreError {
+pub(super) fn fault(address: &DatabaseAddress, trouble: DatabaseFault) -> StoreError {
     match trouble {
-        Trouble::Rejected { batch, reason } => StoreError::Rejected { batch, reason },
-        Trouble::Fenced => StoreError::Fenced { database: address.to_string() },
-        Trouble::Newer { found, known } => {
+        DatabaseFault::Rejected { batch, reason } => StoreError::Rejected { batch, reason },
+        DatabaseFault::Fenced => StoreError::Fenced { database: address.to_string() },
+        DatabaseFault::Newer { found, known } => {
             let path = address.to_string().into();
             StoreError::Newer { path, found: found.cast_signed(), known: known.cast_signed() }
         }
-        Trouble::Unreadable(detail) => StoreError::Damaged { path: address.to_string().into(), detail },
-        Trouble::Sql(Error::MySqlError(told)) if FULL.contains(&told.code) => {
+        DatabaseFault::Unreadable(detail) => StoreError::Damaged { path: address.to_string().into(), detail },
+        DatabaseFault::Sql(Error::MySqlError(told)) if FULL.contains(&told.code) => {
             StoreError::Full { path: address.to_string().into() }
         }
-        Trouble::Sql(error) => {
+        DatabaseFault::Sql(error) => {
             StoreError::Database { database: address.to_string(), detail: describe(&error) }
         }
     }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_each_error_leads_to() {
+    fn database_errors_are_classified() {
         for (code, expected) in [
             (1213, Remedy::Again),
             (1205, Remedy::Again),
@@ -138,8 +138,8 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_apart() {
         let address = DatabaseAddress::parse("mysql://u@h/d").unwrap();
-        assert!(matches!(fault(&address, Trouble::Sql(told(1021))), StoreError::Full { .. }));
-        let other = fault(&address, Trouble::Sql(told(1045))).to_string();
+        assert!(matches!(fault(&address, DatabaseFault::Sql(told(1021))), StoreError::Full { .. }));
+        let other = fault(&address, DatabaseFault::Sql(told(1045))).to_string();
         assert!(other.contains("mysql://u@h:3306/d") && other.contains("told so"), "{other}");
     }
 }

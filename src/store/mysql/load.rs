@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mysql::{Conn, Row};
 
-use super::fault::Trouble;
+use super::fault::DatabaseFault;
 use super::member::{self, Member};
 use super::read::has_flag;
 use super::row::{all, get, key_of, list, number, shared};
@@ -33,7 +33,7 @@ pub(super) struct Channels {
 
 impl Channels {
     /// Those that the reader has.
-    pub(super) fn of(conn: &mut Conn, reader: &Reader<'_>) -> Result<Self, Trouble> {
+    pub(super) fn of(conn: &mut Conn, reader: &Reader<'_>) -> Result<Self, DatabaseFault> {
         let (which, is_everything) = match reader.scope {
             Scope::All => ("1 = 1".to_owned(), true),
             Scope::Held(_) => (format!("host = {} OR INSTR(name, ':') > 0", reader.member.id), false),
@@ -49,7 +49,7 @@ impl Channels {
     }
 
     /// One, if it is there.
-    fn one(conn: &mut Conn, reader: &Reader<'_>, channel: &ChannelKey) -> Result<Self, Trouble> {
+    fn one(conn: &mut Conn, reader: &Reader<'_>, channel: &ChannelKey) -> Result<Self, DatabaseFault> {
         let stored = reader.scope.stored_name(channel, &reader.member.name);
         let numbers =
             all(conn, "SELECT id FROM channel WHERE hash = ?", (key_of(&stored),), |row| get(row, "id"))?;
@@ -66,14 +66,14 @@ impl Channels {
     }
 
     /// The channel of a row.
-    fn name(&self, row: &mut Row) -> Result<ChannelKey, Trouble> {
+    fn name(&self, row: &mut Row) -> Result<ChannelKey, DatabaseFault> {
         let number: u32 = get(row, "channel")?;
         let name = self.names.get(&number).map(Arc::clone);
-        name.ok_or_else(|| Trouble::Unreadable(format!("there is no channel {number}")))
+        name.ok_or_else(|| DatabaseFault::Unreadable(format!("there is no channel {number}")))
     }
 }
 
-pub(super) fn load(conn: &mut Conn, reader: &Reader<'_>, now_ms: u64) -> Result<Loaded, Trouble> {
+pub(super) fn load(conn: &mut Conn, reader: &Reader<'_>, now_ms: u64) -> Result<Loaded, DatabaseFault> {
     let channels = Channels::of(conn, reader)?;
     Ok(Loaded {
         last_ids: member::last_ids(conn, reader.member)?,
@@ -88,7 +88,7 @@ pub(super) fn load_channel(
     reader: &Reader<'_>,
     channel: &ChannelKey,
     now_ms: u64,
-) -> Result<LoadedChannel, Trouble> {
+) -> Result<LoadedChannel, DatabaseFault> {
     let channels = Channels::one(conn, reader, channel)?;
     let mut loaded = of_channels(conn, &channels, now_ms)?.remove(channel).unwrap_or_default();
     if let Scope::Held(_) = reader.scope {
@@ -103,7 +103,7 @@ pub(super) fn largest_ids(
     conn: &mut Conn,
     reader: &Reader<'_>,
     channel: &ChannelKey,
-) -> Result<LastIds, Trouble> {
+) -> Result<LastIds, DatabaseFault> {
     let of = Channels::one(conn, reader, channel)?.condition("channel");
     let mut largest = |table: &str| number(conn, &format!("SELECT MAX(id) FROM {table} WHERE {of}"), ());
     Ok(LastIds {
@@ -117,7 +117,7 @@ fn of_channels(
     conn: &mut Conn,
     channels: &Channels,
     now_ms: u64,
-) -> Result<BTreeMap<ChannelKey, LoadedChannel>, Trouble> {
+) -> Result<BTreeMap<ChannelKey, LoadedChannel>, DatabaseFault> {
     let mut loaded: BTreeMap<ChannelKey, LoadedChannel> = BTreeMap::new();
     let of = channels.condition("channel");
     let files = format!("SELECT channel, path, content FROM file WHERE {of}");
@@ -146,7 +146,7 @@ fn of_channels(
     Ok(loaded)
 }
 
-fn messages(conn: &mut Conn, channels: &Channels) -> Result<Vec<PendingMessage>, Trouble> {
+fn messages(conn: &mut Conn, channels: &Channels) -> Result<Vec<PendingMessage>, DatabaseFault> {
     let of = channels.condition("delivery.channel");
     let pending = format!(
         "SELECT delivery.id, delivery.channel, conversation, bytes, attempt, received_ms
@@ -164,7 +164,7 @@ fn messages(conn: &mut Conn, channels: &Channels) -> Result<Vec<PendingMessage>,
     })
 }
 
-fn replies(conn: &mut Conn, channels: &Channels) -> Result<Vec<PendingReply>, Trouble> {
+fn replies(conn: &mut Conn, channels: &Channels) -> Result<Vec<PendingReply>, DatabaseFault> {
     let of = channels.condition("outbox.channel");
     let pending = format!(
         "SELECT outbox.id, outbox.channel, conversation, bytes, attempts, traps, flags, since_ms, next_ms
@@ -185,7 +185,11 @@ fn replies(conn: &mut Conn, channels: &Channels) -> Result<Vec<PendingReply>, Tr
     })
 }
 
-fn dedupe_keys(conn: &mut Conn, channels: &Channels, now_ms: u64) -> Result<Vec<DedupeRecord>, Trouble> {
+fn dedupe_keys(
+    conn: &mut Conn,
+    channels: &Channels,
+    now_ms: u64,
+) -> Result<Vec<DedupeRecord>, DatabaseFault> {
     let of = channels.condition("channel");
     let newest_first =
         format!("SELECT id, channel, at_ms, expires_ms, hash FROM dedupe_key WHERE {of} ORDER BY id DESC");
@@ -195,7 +199,7 @@ fn dedupe_keys(conn: &mut Conn, channels: &Channels, now_ms: u64) -> Result<Vec<
         Ok(DedupeRecord {
             id: DedupeId(get(row, "id")?),
             channel: channels.name(row)?,
-            key: key.map_err(|_| Trouble::Unreadable("a dedupe key has another length".to_owned()))?,
+            key: key.map_err(|_| DatabaseFault::Unreadable("a dedupe key has another length".to_owned()))?,
             at_ms: get(row, "at_ms")?,
             expires_ms: get(row, "expires_ms")?,
         })
@@ -209,7 +213,7 @@ fn dedupe_keys(conn: &mut Conn, channels: &Channels, now_ms: u64) -> Result<Vec<
     Ok(last)
 }
 
-fn pairing(conn: &mut Conn, channels: &Channels) -> Result<PairingState, Trouble> {
+fn pairing(conn: &mut Conn, channels: &Channels) -> Result<PairingState, DatabaseFault> {
     let of = channels.condition("channel");
     let mut requests = all(conn, &format!("SELECT * FROM pairing_request WHERE {of}"), (), |row| {
         Ok(PairingRequest {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 
-use super::fault::Trouble;
+use super::fault::DatabaseFault;
 use super::row::{get, number, one};
 use crate::store::LastIds;
 
@@ -28,7 +28,7 @@ pub(crate) struct Member {
     /// Grows with every start of a host of this name, and when its channels are taken from it.
     pub(super) incarnation: u64,
     /// The ids that it may give out.
-    pub(super) stretch: Stretch,
+    pub(super) stretch: IdRange,
 }
 
 /// Who this process is in the database, once it has joined. Clones share it. The lock is held for a
@@ -46,8 +46,8 @@ impl JoinedHost {
     ///
     /// # Errors
     /// It has not joined.
-    pub(crate) fn known(&self) -> Result<Member, Trouble> {
-        self.get().ok_or_else(|| Trouble::Unreadable("this host has not joined yet".to_owned()))
+    pub(crate) fn known(&self) -> Result<Member, DatabaseFault> {
+        self.get().ok_or_else(|| DatabaseFault::Unreadable("this host has not joined yet".to_owned()))
     }
 
     pub(super) fn get(&self) -> Option<Member> {
@@ -73,7 +73,7 @@ impl Member {
 
 /// So many ids of each kind that nobody else gives out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stretch(pub(super) u64);
+pub(crate) struct IdRange(pub(super) u64);
 
 /// What a commit finds in the row of its host.
 pub(crate) struct Fence {
@@ -81,7 +81,7 @@ pub(crate) struct Fence {
     pub(super) last_batch: u64,
 }
 
-impl Stretch {
+impl IdRange {
     /// The id before the first one.
     pub(super) fn before(self) -> u64 {
         self.0 * STRETCH
@@ -105,11 +105,11 @@ impl Stretch {
 }
 
 /// Makes this process the host of this name, in a transaction. An earlier process of that name commits nothing any more.
-pub(super) fn join(conn: &mut Conn, name: &str) -> Result<Member, Trouble> {
+pub(super) fn join(conn: &mut Conn, name: &str) -> Result<Member, DatabaseFault> {
     let known = "SELECT id, incarnation, stretch FROM host WHERE name = ? FOR UPDATE";
     let member = |row: &mut Row| {
         let (id, incarnation, stretch) =
-            (get(row, "id")?, get(row, "incarnation")?, Stretch(get(row, "stretch")?));
+            (get(row, "id")?, get(row, "incarnation")?, IdRange(get(row, "stretch")?));
         Ok(Member { name: name.to_owned(), id, incarnation, stretch })
     };
     let mut found = one(conn, known, (name,), member)?;
@@ -121,7 +121,8 @@ pub(super) fn join(conn: &mut Conn, name: &str) -> Result<Member, Trouble> {
         )?;
         found = one(conn, known, (name,), member)?;
     }
-    let mut member = found.ok_or_else(|| Trouble::Unreadable("the row of a new host is gone".to_owned()))?;
+    let mut member =
+        found.ok_or_else(|| DatabaseFault::Unreadable("the row of a new host is gone".to_owned()))?;
     member.incarnation += 1;
     // What an earlier process of this name held is nobody's.
     conn.exec_drop("UPDATE channel SET host = NULL WHERE host = ?", (member.id,))?;
@@ -129,39 +130,39 @@ pub(super) fn join(conn: &mut Conn, name: &str) -> Result<Member, Trouble> {
     Ok(member)
 }
 
-/// The same host again, for one that has connected anew.
+/// The same host again, for one that has reconnected.
 ///
 /// # Errors
-/// [`Trouble::Fenced`] when it is another incarnation's.
-pub(super) fn find_again(conn: &mut Conn, member: &Member) -> Result<Member, Trouble> {
+/// [`DatabaseFault::Fenced`] when it is another incarnation's.
+pub(super) fn find_again(conn: &mut Conn, member: &Member) -> Result<Member, DatabaseFault> {
     lock(conn, member)?;
     let stretch = number(conn, "SELECT stretch FROM host WHERE id = ?", (member.id,))?;
-    Ok(Member { stretch: Stretch(stretch), ..member.clone() })
+    Ok(Member { stretch: IdRange(stretch), ..member.clone() })
 }
 
 /// Locks the row of the host for the rest of the transaction, before anything else is read in it.
 ///
 /// # Errors
-/// [`Trouble::Fenced`] when the row is another incarnation's.
-pub(crate) fn lock(conn: &mut Conn, member: &Member) -> Result<Fence, Trouble> {
+/// [`DatabaseFault::Fenced`] when the row is another incarnation's.
+pub(crate) fn lock(conn: &mut Conn, member: &Member) -> Result<Fence, DatabaseFault> {
     let row = "SELECT incarnation, last_batch FROM host WHERE id = ? FOR UPDATE";
     let found = one(conn, row, (member.id,), |row| {
         Ok((get::<u64>(row, "incarnation")?, get::<u64>(row, "last_batch")?))
     })?;
     match found {
         Some((incarnation, last_batch)) if incarnation == member.incarnation => Ok(Fence { last_batch }),
-        _ => Err(Trouble::Fenced),
+        _ => Err(DatabaseFault::Fenced),
     }
 }
 
 /// Writes the number of the last batch: the write on which this transaction meets one that fences the host.
-pub(super) fn put_number(conn: &mut Conn, member: &Member, last: u64) -> Result<(), Trouble> {
+pub(super) fn put_number(conn: &mut Conn, member: &Member, last: u64) -> Result<(), DatabaseFault> {
     conn.exec_drop("UPDATE host SET last_batch = ? WHERE id = ?", (last, member.id))?;
     Ok(())
 }
 
 /// Takes the next stretch of ids, in a transaction in which the host's row is locked.
-pub(super) fn take_stretch(conn: &mut Conn, member: &Member) -> Result<Stretch, Trouble> {
+pub(super) fn take_stretch(conn: &mut Conn, member: &Member) -> Result<IdRange, DatabaseFault> {
     let stretch = next_stretch(conn)?;
     let floor = stretch.before();
     conn.exec_drop(
@@ -171,14 +172,14 @@ pub(super) fn take_stretch(conn: &mut Conn, member: &Member) -> Result<Stretch, 
     Ok(stretch)
 }
 
-fn next_stretch(conn: &mut Conn) -> Result<Stretch, Trouble> {
+fn next_stretch(conn: &mut Conn) -> Result<IdRange, DatabaseFault> {
     let next = number(conn, "SELECT value FROM meta WHERE name = 'stretches' FOR UPDATE", ())?;
     conn.query_drop("UPDATE meta SET value = value + 1 WHERE name = 'stretches'")?;
-    Ok(Stretch(next))
+    Ok(IdRange(next))
 }
 
 /// The largest ids that were ever stored in the host's stretch, of what is forgotten by now, too.
-pub(super) fn last_ids(conn: &mut Conn, member: &Member) -> Result<LastIds, Trouble> {
+pub(super) fn last_ids(conn: &mut Conn, member: &Member) -> Result<LastIds, DatabaseFault> {
     Ok(LastIds {
         message: last_id(conn, member, "delivery", "last_message")?,
         reply: last_id(conn, member, "outbox", "last_reply")?,
@@ -187,11 +188,11 @@ pub(super) fn last_ids(conn: &mut Conn, member: &Member) -> Result<LastIds, Trou
 }
 
 /// The same of steps.
-pub(super) fn last_step(conn: &mut Conn, member: &Member) -> Result<u64, Trouble> {
+pub(super) fn last_step(conn: &mut Conn, member: &Member) -> Result<u64, DatabaseFault> {
     last_id(conn, member, "step", "last_step")
 }
 
-fn last_id(conn: &mut Conn, member: &Member, table: &str, column: &str) -> Result<u64, Trouble> {
+fn last_id(conn: &mut Conn, member: &Member, table: &str, column: &str) -> Result<u64, DatabaseFault> {
     let there = format!("SELECT MAX(id) FROM {table} WHERE id > ? AND id <= ?");
     let there = number(conn, &there, (member.stretch.before(), member.stretch.last()))?;
     let was = number(conn, &format!("SELECT {column} FROM host WHERE id = ?"), (member.id,))?;
@@ -199,7 +200,7 @@ fn last_id(conn: &mut Conn, member: &Member, table: &str, column: &str) -> Resul
 }
 
 /// Writes down the largest ids, before rows that have them may go.
-pub(super) fn keep_last_ids(conn: &mut Conn, member: &Member) -> Result<(), Trouble> {
+pub(super) fn keep_last_ids(conn: &mut Conn, member: &Member) -> Result<(), DatabaseFault> {
     let (ids, step) = (last_ids(conn, member)?, last_step(conn, member)?);
     conn.exec_drop(
         "UPDATE host SET last_message = ?, last_reply = ?, last_dedupe_key = ?, last_step = ? WHERE id = ?",
@@ -214,14 +215,14 @@ mod tests {
 
     #[test]
     fn stretches_follow_each_other_and_a_new_one_is_taken_in_time() {
-        let (first, second) = (Stretch(0), Stretch(1));
+        let (first, second) = (IdRange(0), IdRange(1));
         assert_eq!((first.before(), first.last(), second.before()), (0, STRETCH, STRETCH));
         assert!(!second.is_nearly_used(second.last() - FEW));
         assert!(second.is_nearly_used(second.last() - FEW + 1));
     }
 
     #[test]
-    fn the_largest_id_of_the_last_stretch_is_a_number_that_any_reader_of_json_has() {
-        assert!(Stretch((1 << 29) - 1).last() <= 1 << 53);
+    fn the_largest_id_of_the_last_range_fits_a_json_number() {
+        assert!(IdRange((1 << 29) - 1).last() <= 1 << 53);
     }
 }

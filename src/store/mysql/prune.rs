@@ -3,7 +3,7 @@
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::fault::Trouble;
+use super::fault::DatabaseFault;
 use super::load::{Channels, Reader};
 use super::row::{all, get, list, number};
 use crate::store::retention::{CompletedRecord, KeptKeys, ROUND, choose, forgotten_steps};
@@ -42,7 +42,7 @@ pub(super) fn choose_all(
     reader: &Reader<'_>,
     retention: &Retention,
     now_ms: u64,
-) -> Result<Forget, Trouble> {
+) -> Result<Forget, DatabaseFault> {
     let of = Channels::of(conn, reader)?.condition("channel");
     let stand = |table: &str, dead: u8| {
         format!(
@@ -66,7 +66,7 @@ pub(super) fn choose_all(
     Ok(Forget { messages, replies, dedupe_keys, transcripts, steps, pairing, of_channels: of, more })
 }
 
-fn completed(conn: &mut Conn, sql: &str) -> Result<Vec<CompletedRecord>, Trouble> {
+fn completed(conn: &mut Conn, sql: &str) -> Result<Vec<CompletedRecord>, DatabaseFault> {
     all(conn, sql, (), |row| {
         Ok(CompletedRecord {
             id: get(row, "id")?,
@@ -83,7 +83,7 @@ fn dedupe_keys(
     of: &str,
     retention: &Retention,
     now_ms: u64,
-) -> Result<(Vec<u64>, bool), Trouble> {
+) -> Result<(Vec<u64>, bool), DatabaseFault> {
     let newest_first = format!("SELECT id, channel, expires_ms FROM dedupe_key WHERE {of} ORDER BY id DESC");
     let mut kept: KeptKeys<u32> = KeptKeys::stored(retention);
     let chosen = all(conn, &newest_first, (), |row| {
@@ -103,7 +103,7 @@ fn steps(
     reader: &Reader<'_>,
     retention: &Retention,
     now_ms: u64,
-) -> Result<(Vec<u64>, bool), Trouble> {
+) -> Result<(Vec<u64>, bool), DatabaseFault> {
     let host = reader.member.id;
     let count = number(conn, "SELECT COUNT(*) FROM step WHERE host = ?", (host,))?;
     let oldest = "SELECT id, at_ms FROM step WHERE host = ? ORDER BY id LIMIT ?";
@@ -115,7 +115,7 @@ fn steps(
 }
 
 /// Deletes what was chosen.
-pub(super) fn forget(conn: &mut Conn, forget: &Forget, now_ms: u64) -> Result<(), Trouble> {
+pub(super) fn forget(conn: &mut Conn, forget: &Forget, now_ms: u64) -> Result<(), DatabaseFault> {
     for (ids, tables) in [
         (&forget.messages, &[("delivery", "id"), ("message", "id"), ("message_file", "message")][..]),
         (&forget.replies, &[("outbox", "id"), ("reply", "id"), ("reply_file", "reply")]),
@@ -136,7 +136,7 @@ pub(super) fn forget(conn: &mut Conn, forget: &Forget, now_ms: u64) -> Result<()
 }
 
 /// The bytes of the messages and replies that are stored.
-pub(super) fn bytes(conn: &mut Conn, reader: &Reader<'_>) -> Result<u64, Trouble> {
+pub(super) fn bytes(conn: &mut Conn, reader: &Reader<'_>) -> Result<u64, DatabaseFault> {
     let of = Channels::of(conn, reader)?.condition("channel");
     let mut sum = |table: &str| {
         number(conn, &format!("SELECT CAST(SUM(bytes) AS UNSIGNED) FROM {table} WHERE {of}"), ())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mysql::{Conn, Row, Value};
 use wit_abi::types::{AgentResponse, Attachment, EmittedMessage, InboundAttachment};
 
-use super::fault::Trouble;
+use super::fault::DatabaseFault;
 use super::row::{all, get, key_of, one, shared};
 use super::tables::UNCERTAIN;
 use crate::net::channel_response::ChannelResponse;
@@ -17,7 +17,7 @@ use crate::store::{
     TraceSubject,
 };
 
-pub(super) fn message(conn: &mut Conn, id: MessageId) -> Result<Option<MessageRecord>, Trouble> {
+pub(super) fn message(conn: &mut Conn, id: MessageId) -> Result<Option<MessageRecord>, DatabaseFault> {
     let found = one(
         conn,
         "SELECT message.*, channel.name AS channel_name, state, attempt, changed_ms, error
@@ -55,7 +55,10 @@ pub(super) fn message(conn: &mut Conn, id: MessageId) -> Result<Option<MessageRe
 }
 
 /// The attachments of a message, with how many bytes of each are stored.
-fn message_files(conn: &mut Conn, id: MessageId) -> Result<Vec<(InboundAttachment, Option<u64>)>, Trouble> {
+fn message_files(
+    conn: &mut Conn,
+    id: MessageId,
+) -> Result<Vec<(InboundAttachment, Option<u64>)>, DatabaseFault> {
     all(
         conn,
         "SELECT name, mime_type, filename, size_bytes, source_url, storage_key, extracted_text, extras_json,
@@ -78,7 +81,11 @@ fn message_files(conn: &mut Conn, id: MessageId) -> Result<Vec<(InboundAttachmen
     )
 }
 
-pub(super) fn attachment(conn: &mut Conn, id: MessageId, index: usize) -> Result<Option<Arc<[u8]>>, Trouble> {
+pub(super) fn attachment(
+    conn: &mut Conn,
+    id: MessageId,
+    index: usize,
+) -> Result<Option<Arc<[u8]>>, DatabaseFault> {
     if index >= MAX_ATTACHMENTS {
         return Ok(None);
     }
@@ -87,7 +94,10 @@ pub(super) fn attachment(conn: &mut Conn, id: MessageId, index: usize) -> Result
     Ok(data.flatten().map(Arc::from))
 }
 
-pub(super) fn messages(conn: &mut Conn, filter: &MessageFilter) -> Result<Vec<MessageSummary>, Trouble> {
+pub(super) fn messages(
+    conn: &mut Conn,
+    filter: &MessageFilter,
+) -> Result<Vec<MessageSummary>, DatabaseFault> {
     let (channel, state) = (filter.channel.as_deref(), filter.state.map(message_state_number));
     let listed =
         listing("delivery", "message", "user_id, received_ms, attempt", state.is_some(), channel.is_some());
@@ -129,7 +139,7 @@ fn parameters(before: Option<u64>, state: Option<u8>, channel: Option<&str>, lim
     values
 }
 
-pub(super) fn reply(conn: &mut Conn, id: ReplyId) -> Result<Option<ReplyRecord>, Trouble> {
+pub(super) fn reply(conn: &mut Conn, id: ReplyId) -> Result<Option<ReplyRecord>, DatabaseFault> {
     let found = one(
         conn,
         "SELECT reply.*, channel.name AS channel_name, state, attempts, flags, since_ms, next_ms, changed_ms, error
@@ -166,7 +176,7 @@ pub(super) fn reply(conn: &mut Conn, id: ReplyId) -> Result<Option<ReplyRecord>,
     Ok(Some(record))
 }
 
-fn reply_files(conn: &mut Conn, id: ReplyId) -> Result<Vec<Attachment>, Trouble> {
+fn reply_files(conn: &mut Conn, id: ReplyId) -> Result<Vec<Attachment>, DatabaseFault> {
     let files = "SELECT filename, mime_type, data FROM reply_file WHERE reply = ? ORDER BY place";
     all(conn, files, (id.0,), |row| {
         Ok(Attachment {
@@ -177,7 +187,7 @@ fn reply_files(conn: &mut Conn, id: ReplyId) -> Result<Vec<Attachment>, Trouble>
     })
 }
 
-pub(super) fn replies(conn: &mut Conn, filter: &ReplyFilter) -> Result<Vec<ReplySummary>, Trouble> {
+pub(super) fn replies(conn: &mut Conn, filter: &ReplyFilter) -> Result<Vec<ReplySummary>, DatabaseFault> {
     let (channel, state) = (filter.channel.as_deref(), filter.state.map(reply_state_number));
     let own = "broadcast_to, created_ms, attempts, flags, next_ms";
     let listed = listing("outbox", "reply", own, state.is_some(), channel.is_some());
@@ -204,25 +214,25 @@ pub(super) fn replies(conn: &mut Conn, filter: &ReplyFilter) -> Result<Vec<Reply
 pub(super) fn stored_response(
     conn: &mut Conn,
     id: DedupeId,
-) -> Result<Option<Arc<ChannelResponse>>, Trouble> {
+) -> Result<Option<Arc<ChannelResponse>>, DatabaseFault> {
     let response = "SELECT status, headers_json, body FROM dedupe_key WHERE id = ? AND status IS NOT NULL";
     one(conn, response, (id.0,), |row| {
         let headers: String = get(row, "headers_json")?;
         let headers =
-            serde_json::from_str(&headers).map_err(|error| Trouble::Unreadable(error.to_string()))?;
+            serde_json::from_str(&headers).map_err(|error| DatabaseFault::Unreadable(error.to_string()))?;
         let body = get(row, "body")?;
         Ok(Arc::new(ChannelResponse { status: get(row, "status")?, headers, body }))
     })
 }
 
 /// What an agent remembers of a conversation.
-pub(super) fn transcript(conn: &mut Conn, conversation: &str) -> Result<Option<String>, Trouble> {
+pub(super) fn transcript(conn: &mut Conn, conversation: &str) -> Result<Option<String>, DatabaseFault> {
     let content = "SELECT content FROM transcript WHERE hash = ?";
     one(conn, content, (key_of(conversation),), |row| get(row, "content"))
 }
 
 /// What happened to a message or a reply. Kinds that a newer release has written are left out.
-pub(super) fn trace(conn: &mut Conn, subject: TraceSubject) -> Result<Vec<TraceStep>, Trouble> {
+pub(super) fn trace(conn: &mut Conn, subject: TraceSubject) -> Result<Vec<TraceStep>, DatabaseFault> {
     let steps = "SELECT * FROM step WHERE subject = ? ORDER BY id";
     let steps = all(conn, steps, (subject.number(),), |row| {
         let Some(kind) = TraceKind::of_number(get(row, "kind")?) else { return Ok(None) };
@@ -240,7 +250,7 @@ pub(super) fn trace(conn: &mut Conn, subject: TraceSubject) -> Result<Vec<TraceS
     Ok(steps.into_iter().flatten().collect())
 }
 
-pub(super) fn replies_to(conn: &mut Conn, id: MessageId) -> Result<Vec<ReplyId>, Trouble> {
+pub(super) fn replies_to(conn: &mut Conn, id: MessageId) -> Result<Vec<ReplyId>, DatabaseFault> {
     let found = "SELECT id FROM reply WHERE in_reply_to = ? ORDER BY id";
     all(conn, found, (id.0,), |row| Ok(ReplyId(get(row, "id")?)))
 }
@@ -249,7 +259,7 @@ pub(super) fn messages_of_provider(
     conn: &mut Conn,
     id: &str,
     keys: &[StoredDedupeKey],
-) -> Result<Vec<MessageId>, Trouble> {
+) -> Result<Vec<MessageId>, DatabaseFault> {
     let mut found = Vec::new();
     for key in keys {
         found.extend(all(
@@ -287,13 +297,13 @@ pub(super) fn message_state_number(state: MessageState) -> u8 {
     }
 }
 
-pub(super) fn message_state(row: &mut Row) -> Result<MessageState, Trouble> {
+pub(super) fn message_state(row: &mut Row) -> Result<MessageState, DatabaseFault> {
     match get::<u8>(row, "state")? {
         0 => Ok(MessageState::Pending),
         1 => Ok(MessageState::Acked),
         2 => Ok(MessageState::Dropped),
         3 => Ok(MessageState::Dead),
-        other => Err(Trouble::Unreadable(format!("{other} is no state of a message"))),
+        other => Err(DatabaseFault::Unreadable(format!("{other} is no state of a message"))),
     }
 }
 
@@ -307,12 +317,12 @@ pub(super) fn reply_state_number(state: ReplyState) -> u8 {
     }
 }
 
-pub(super) fn reply_state(row: &mut Row) -> Result<ReplyState, Trouble> {
+pub(super) fn reply_state(row: &mut Row) -> Result<ReplyState, DatabaseFault> {
     match get::<u8>(row, "state")? {
         0 => Ok(ReplyState::Pending),
         1 => Ok(ReplyState::Delivered),
         2 => Ok(ReplyState::Dead),
         3 => Ok(ReplyState::Dropped),
-        other => Err(Trouble::Unreadable(format!("{other} is no state of a reply"))),
+        other => Err(DatabaseFault::Unreadable(format!("{other} is no state of a reply"))),
     }
 }

@@ -6,19 +6,21 @@ use mysql::prelude::{FromValue, Queryable};
 use mysql::{Conn, Params, Row, Value};
 use ring::digest::{SHA256, digest};
 
-use super::fault::Trouble;
+use super::fault::DatabaseFault;
 
 /// Reads one column, which is then gone from the row: what is large is not copied.
-pub(crate) fn get<T: FromValue>(row: &mut Row, column: &str) -> Result<T, Trouble> {
+pub(crate) fn get<T: FromValue>(row: &mut Row, column: &str) -> Result<T, DatabaseFault> {
     match row.take_opt(column) {
         Some(Ok(value)) => Ok(value),
-        Some(Err(_)) => Err(Trouble::Unreadable(format!("column {column} does not hold what it should"))),
-        None => Err(Trouble::Unreadable(format!("there is no column {column}"))),
+        Some(Err(_)) => {
+            Err(DatabaseFault::Unreadable(format!("column {column} does not hold what it should")))
+        }
+        None => Err(DatabaseFault::Unreadable(format!("there is no column {column}"))),
     }
 }
 
 /// A text that is shared afterwards.
-pub(super) fn shared(row: &mut Row, column: &str) -> Result<Arc<str>, Trouble> {
+pub(super) fn shared(row: &mut Row, column: &str) -> Result<Arc<str>, DatabaseFault> {
     get::<String>(row, column).map(Arc::from)
 }
 
@@ -27,8 +29,8 @@ pub(crate) fn all<T>(
     conn: &mut Conn,
     sql: &str,
     params: impl Into<Params>,
-    mut record: impl FnMut(&mut Row) -> Result<T, Trouble>,
-) -> Result<Vec<T>, Trouble> {
+    mut record: impl FnMut(&mut Row) -> Result<T, DatabaseFault>,
+) -> Result<Vec<T>, DatabaseFault> {
     let mut found = Vec::new();
     for row in conn.exec_iter(sql, params)? {
         found.push(record(&mut row?)?);
@@ -41,14 +43,14 @@ pub(crate) fn one<T>(
     conn: &mut Conn,
     sql: &str,
     params: impl Into<Params>,
-    record: impl FnOnce(&mut Row) -> Result<T, Trouble>,
-) -> Result<Option<T>, Trouble> {
+    record: impl FnOnce(&mut Row) -> Result<T, DatabaseFault>,
+) -> Result<Option<T>, DatabaseFault> {
     let found: Option<Row> = conn.exec_first(sql, params)?;
     found.map(|mut row| record(&mut row)).transpose()
 }
 
 /// The number that a query returns; 0 for none.
-pub(crate) fn number(conn: &mut Conn, sql: &str, params: impl Into<Params>) -> Result<u64, Trouble> {
+pub(crate) fn number(conn: &mut Conn, sql: &str, params: impl Into<Params>) -> Result<u64, DatabaseFault> {
     let found: Option<Option<u64>> = conn.exec_first(sql, params)?;
     Ok(found.flatten().unwrap_or(0))
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::fault::{Remedy, Trouble, remedy};
+use super::fault::{DatabaseFault, Remedy, remedy};
 use super::row::number;
 use crate::model::deadline::deadline_after;
 
@@ -235,19 +235,19 @@ pub(crate) const NOW_MS: &str = "CAST(UNIX_TIMESTAMP(UTC_TIMESTAMP(3)) * 1000 AS
 /// Brings the schema to the newest version, or waits until another host has done so.
 ///
 /// # Errors
-/// [`Trouble::Newer`] when hosts of this release do not work with it any more, and whatever the database meets.
-pub(super) fn migrate(conn: &mut Conn) -> Result<(), Trouble> {
+/// [`DatabaseFault::Newer`] when hosts of this release do not work with it any more, and whatever the database meets.
+pub(super) fn migrate(conn: &mut Conn) -> Result<(), DatabaseFault> {
     migrate_through(conn, MIGRATIONS)
 }
 
-fn migrate_through(conn: &mut Conn, migrations: &[Migration]) -> Result<(), Trouble> {
+fn migrate_through(conn: &mut Conn, migrations: &[Migration]) -> Result<(), DatabaseFault> {
     let known = migrations.len() as u64;
     let until = deadline_after(Instant::now(), PATIENCE);
     again(|| prepare(conn))?;
     loop {
         let (version, oldest) = versions(conn)?;
         if oldest > known {
-            return Err(Trouble::Newer { found: version, known });
+            return Err(DatabaseFault::Newer { found: version, known });
         }
         if version >= known {
             return Ok(());
@@ -259,7 +259,7 @@ fn migrate_through(conn: &mut Conn, migrations: &[Migration]) -> Result<(), Trou
             }
         } else if Instant::now() >= until {
             let detail = "another host changes the tables, and does not come to an end";
-            return Err(Trouble::Unreadable(detail.to_owned()));
+            return Err(DatabaseFault::Unreadable(detail.to_owned()));
         } else {
             thread::sleep(Duration::from_millis(100));
         }
@@ -267,10 +267,10 @@ fn migrate_through(conn: &mut Conn, migrations: &[Migration]) -> Result<(), Trou
 }
 
 /// Tries again what another transaction was in the way of.
-fn again<T>(mut work: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
+fn again<T>(mut work: impl FnMut() -> Result<T, DatabaseFault>) -> Result<T, DatabaseFault> {
     for _ in 0..100 {
         match work() {
-            Err(Trouble::Sql(error)) if remedy(&error) == Remedy::Again => {
+            Err(DatabaseFault::Sql(error)) if remedy(&error) == Remedy::Again => {
                 thread::sleep(Duration::from_millis(10));
             }
             other => return other,
@@ -279,7 +279,7 @@ fn again<T>(mut work: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> 
     work()
 }
 
-fn prepare(conn: &mut Conn) -> Result<(), Trouble> {
+fn prepare(conn: &mut Conn) -> Result<(), DatabaseFault> {
     conn.query_drop(META)?;
     conn.query_drop(
         "INSERT IGNORE INTO meta VALUES ('version', 0), ('oldest', 0), ('changing_until_ms', 0)",
@@ -288,14 +288,14 @@ fn prepare(conn: &mut Conn) -> Result<(), Trouble> {
 }
 
 /// The version of the schema, and the oldest release that works with it.
-fn versions(conn: &mut Conn) -> Result<(u64, u64), Trouble> {
+fn versions(conn: &mut Conn) -> Result<(u64, u64), DatabaseFault> {
     let mut of = |name: &str| number(conn, "SELECT value FROM meta WHERE name = ?", (name,));
     Ok((of("version")?, of("oldest")?))
 }
 
 /// Takes the right to change the schema from this version; whether it was to be had. `GET_LOCK` keeps hosts of one node apart, and the row
 /// hosts of different nodes, where such a lock is not known.
-fn claim(conn: &mut Conn, version: u64) -> Result<bool, Trouble> {
+fn claim(conn: &mut Conn, version: u64) -> Result<bool, DatabaseFault> {
     if number(conn, "SELECT GET_LOCK('tinclaw.schema', 1)", ())? == 0 {
         return Ok(false);
     }
@@ -304,7 +304,7 @@ fn claim(conn: &mut Conn, version: u64) -> Result<bool, Trouble> {
     claimed
 }
 
-fn claim_row(conn: &mut Conn, version: u64) -> Result<bool, Trouble> {
+fn claim_row(conn: &mut Conn, version: u64) -> Result<bool, DatabaseFault> {
     conn.exec_drop(
         format!(
             "UPDATE meta, (SELECT value AS found FROM meta WHERE name = 'version') AS present
@@ -315,7 +315,7 @@ fn claim_row(conn: &mut Conn, version: u64) -> Result<bool, Trouble> {
     Ok(conn.affected_rows() == 1)
 }
 
-fn run(conn: &mut Conn, step: &Migration, next: u64) -> Result<(), Trouble> {
+fn run(conn: &mut Conn, step: &Migration, next: u64) -> Result<(), DatabaseFault> {
     for statement in step.statements {
         conn.query_drop(statement)?;
     }

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_held_is_not_allowed() {
+    fn commits_to_channels_that_are_not_leased_are_refused() {
         let held = HeldChannels::default();
         let scope = Scope::Held(held.clone());
         assert!(!scope.allows("a") && scope.allows("agent:reminders") && Scope::All.allows("a"));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_hosts_own_is_not_another_hosts() {
+    fn files_of_one_host_are_not_visible_to_another() {
         let held = HeldChannels::default();
         held.hold("a".into(), 1);
         let scope = Scope::Held(held);

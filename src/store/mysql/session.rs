@@ -10,23 +10,23 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::connect::{Connection, Connector};
-use super::fault::{Remedy, Trouble, describe, fault, remedy};
+use super::fault::{DatabaseFault, Remedy, describe, fault, remedy};
 use crate::model::deadline::deadline_after;
 use crate::store::StoreError;
 
-/// For how long the same is tried again before the database counts as gone. Whoever waits for an response to a webhook waits for it.
+/// How long a transaction is retried before the database counts as unreachable. The response to a webhook waits for it.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The pause before the same is tried again.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A way to the database that makes connections as it needs them.
-pub(crate) struct Session {
+pub(crate) struct DatabaseSession {
     connector: Connector,
     /// None after a failure, until the next try.
     connection: Option<Connection>,
 }
 
-impl Session {
+impl DatabaseSession {
     /// Nothing is connected yet.
     pub(crate) fn new(connector: Connector) -> Self {
         Self { connector, connection: None }
@@ -35,7 +35,7 @@ impl Session {
     /// Does something until it succeeds, or fails for a reason that another try does not change, or time is over.
     pub(crate) fn run<T>(
         &mut self,
-        mut work: impl FnMut(&mut Connection) -> Result<T, Trouble>,
+        mut work: impl FnMut(&mut Connection) -> Result<T, DatabaseFault>,
     ) -> Result<T, StoreError> {
         let until = deadline_after(Instant::now(), PATIENCE);
         loop {
@@ -50,25 +50,25 @@ impl Session {
         }
     }
 
-    fn connected(&mut self) -> Result<&mut Connection, Trouble> {
+    fn connected(&mut self) -> Result<&mut Connection, DatabaseFault> {
         if self.connection.is_none() {
             self.connection = Some(self.connector.connect()?);
         }
         let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
-        self.connection.as_mut().ok_or_else(|| Trouble::Sql(gone().into()))
+        self.connection.as_mut().ok_or_else(|| DatabaseFault::Sql(gone().into()))
     }
 
     /// Brings the connection into a state from which the next try can begin, and says whether one may help.
-    fn recover(&mut self, trouble: &Trouble) -> Remedy {
+    fn recover(&mut self, trouble: &DatabaseFault) -> Remedy {
         let remedy = match trouble {
-            Trouble::Sql(error) => remedy(error),
+            DatabaseFault::Sql(error) => remedy(error),
             _ => Remedy::None,
         };
         let is_sound = remedy != Remedy::Elsewhere
             && self.connection.as_mut().is_some_and(|it| it.conn.query_drop("ROLLBACK").is_ok());
         if !is_sound && self.connection.take().is_some() {
-            if let Trouble::Sql(error) = trouble {
-                log::warn!("the connection to the database is made anew: {}", describe(error));
+            if let DatabaseFault::Sql(error) = trouble {
+                log::warn!("the connection to the database is reopened: {}", describe(error));
             }
             self.connector.avoid_present();
         }
@@ -79,8 +79,8 @@ impl Session {
 /// Runs `work` in a transaction. After an error the transaction is to be rolled back.
 pub(crate) fn transaction<T>(
     conn: &mut Conn,
-    work: impl FnOnce(&mut Conn) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
+    work: impl FnOnce(&mut Conn) -> Result<T, DatabaseFault>,
+) -> Result<T, DatabaseFault> {
     // Reads see what is committed now, not what was when the transaction began: the row of the host is locked first.
     conn.query_drop("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
     conn.query_drop("START TRANSACTION")?;
@@ -92,8 +92,8 @@ pub(crate) fn transaction<T>(
 /// Reads in one transaction, so that all of it is of one moment.
 pub(crate) fn at_one_moment<T>(
     conn: &mut Conn,
-    work: impl FnOnce(&mut Conn) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
+    work: impl FnOnce(&mut Conn) -> Result<T, DatabaseFault>,
+) -> Result<T, DatabaseFault> {
     conn.query_drop("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
     conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")?;
     let done = work(conn)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 
-use super::fault::Trouble;
+use super::fault::DatabaseFault;
 use super::read::{has_flag, message_state, reply_state};
 use super::row::{get, list};
 use super::tables::{IN_FLIGHT, UNCERTAIN};
@@ -46,7 +46,7 @@ pub(super) struct Group {
 
 impl Group {
     /// Reads what the database has of it.
-    pub(super) fn read(conn: &mut Conn, entries: &[NumberedBatch]) -> Result<Self, Trouble> {
+    pub(super) fn read(conn: &mut Conn, entries: &[NumberedBatch]) -> Result<Self, DatabaseFault> {
         let mut ids = Ids::default();
         for change in entries.iter().flat_map(|entry| &entry.batch.changes) {
             ids.note(change);
@@ -109,7 +109,7 @@ impl Ids {
     }
 }
 
-fn messages(conn: &mut Conn, ids: &BTreeSet<u64>) -> Result<HashMap<u64, MessageRow>, Trouble> {
+fn messages(conn: &mut Conn, ids: &BTreeSet<u64>) -> Result<HashMap<u64, MessageRow>, DatabaseFault> {
     let found = "SELECT id, channel, state, attempt, changed_ms, bytes, error FROM delivery";
     rows(conn, found, ids, |row| {
         Ok(MessageRow {
@@ -123,7 +123,7 @@ fn messages(conn: &mut Conn, ids: &BTreeSet<u64>) -> Result<HashMap<u64, Message
     })
 }
 
-fn replies(conn: &mut Conn, ids: &BTreeSet<u64>) -> Result<HashMap<u64, ReplyRow>, Trouble> {
+fn replies(conn: &mut Conn, ids: &BTreeSet<u64>) -> Result<HashMap<u64, ReplyRow>, DatabaseFault> {
     let found = "SELECT id, channel, state, attempts, traps, flags, since_ms, next_ms, changed_ms, bytes, error FROM outbox";
     rows(conn, found, ids, |row| {
         let flags = get(row, "flags")?;
@@ -146,7 +146,7 @@ fn replies(conn: &mut Conn, ids: &BTreeSet<u64>) -> Result<HashMap<u64, ReplyRow
     })
 }
 
-fn dedupe_keys(conn: &mut Conn, ids: &BTreeSet<u64>) -> Result<HashSet<u64>, Trouble> {
+fn dedupe_keys(conn: &mut Conn, ids: &BTreeSet<u64>) -> Result<HashSet<u64>, DatabaseFault> {
     Ok(rows(conn, "SELECT id FROM dedupe_key", ids, |_| Ok(()))?.into_keys().collect())
 }
 
@@ -154,8 +154,8 @@ fn rows<T>(
     conn: &mut Conn,
     select: &str,
     ids: &BTreeSet<u64>,
-    mut record: impl FnMut(&mut Row) -> Result<T, Trouble>,
-) -> Result<HashMap<u64, T>, Trouble> {
+    mut record: impl FnMut(&mut Row) -> Result<T, DatabaseFault>,
+) -> Result<HashMap<u64, T>, DatabaseFault> {
     let mut found = HashMap::new();
     if ids.is_empty() {
         return Ok(found);

@@ -8,7 +8,7 @@ use mysql::{Conn, Params, Value};
 use wit_abi::types::{Attachment, InboundAttachment};
 
 use super::bulk::{Bulk, Table};
-use super::fault::Trouble;
+use super::fault::DatabaseFault;
 use super::member::Member;
 use super::row::{key_of, list, one, shared};
 use super::scope::Scope;
@@ -69,13 +69,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Takes the changes of the batch at this place.
-    pub(super) fn batch(&mut self, place: usize, changes: &[Change]) -> Result<(), Trouble> {
+    pub(super) fn batch(&mut self, place: usize, changes: &[Change]) -> Result<(), DatabaseFault> {
         self.batch = place;
         changes.iter().try_for_each(|change| self.change(change))
     }
 
     /// Writes what was taken.
-    pub(super) fn finish(mut self) -> Result<(), Trouble> {
+    pub(super) fn finish(mut self) -> Result<(), DatabaseFault> {
         self.check_epochs()?;
         for (id, row) in self.group.messages.iter().filter(|(_, row)| row.is_changed) {
             self.bulk.add(&DELIVERY, message_row(*id, row));
@@ -86,7 +86,7 @@ impl<'a> Writer<'a> {
         self.bulk.flush_all(self.conn)
     }
 
-    fn change(&mut self, change: &Change) -> Result<(), Trouble> {
+    fn change(&mut self, change: &Change) -> Result<(), DatabaseFault> {
         match change {
             Change::AddMessage(new) => self.add_message(new),
             Change::AddReply(new) => self.add_reply(new),
@@ -126,7 +126,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn change_channel(&mut self, change: &Change) -> Result<(), Trouble> {
+    fn change_channel(&mut self, change: &Change) -> Result<(), DatabaseFault> {
         match change {
             Change::PutFile { channel, path, content } => {
                 let channel = self.channel(channel)?;
@@ -149,7 +149,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn add_message(&mut self, new: &NewMessage) -> Result<(), Trouble> {
+    fn add_message(&mut self, new: &NewMessage) -> Result<(), DatabaseFault> {
         let channel = self.channel(&new.channel)?;
         let id = new.id.0;
         if self.group.messages.contains_key(&id) {
@@ -184,7 +184,7 @@ impl<'a> Writer<'a> {
         place: usize,
         attachment: &InboundAttachment,
         data: Option<&Arc<[u8]>>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DatabaseFault> {
         let row = vec![
             message.into(),
             place.into(),
@@ -202,7 +202,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn add_reply(&mut self, new: &NewReply) -> Result<(), Trouble> {
+    fn add_reply(&mut self, new: &NewReply) -> Result<(), DatabaseFault> {
         let channel = self.channel(&new.channel)?;
         let id = new.id.0;
         if self.group.replies.contains_key(&id) {
@@ -240,7 +240,12 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn add_reply_file(&mut self, reply: u64, place: usize, attachment: &Attachment) -> Result<(), Trouble> {
+    fn add_reply_file(
+        &mut self,
+        reply: u64,
+        place: usize,
+        attachment: &Attachment,
+    ) -> Result<(), DatabaseFault> {
         let (filename, mime_type) = (self.text(&attachment.filename)?, self.text(&attachment.mime_type)?);
         let data = self.bytes(&attachment.data)?;
         self.bulk.add(&REPLY_FILE, vec![reply.into(), place.into(), filename, mime_type, data]);
@@ -254,13 +259,13 @@ impl<'a> Writer<'a> {
         key: &[u8],
         (at_ms, expires_ms): (u64, u64),
         response: Option<&ChannelResponse>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DatabaseFault> {
         let channel = self.channel(channel)?;
         if !self.group.dedupe_keys.insert(id.0) {
             return Err(self.refuse(format!("dedupe key {} is stored already", id.0)));
         }
         let headers = response.map(|response| serde_json::to_string(&response.headers)).transpose();
-        let headers = headers.map_err(|error| Trouble::Unreadable(error.to_string()))?;
+        let headers = headers.map_err(|error| DatabaseFault::Unreadable(error.to_string()))?;
         let row = vec![
             id.0.into(),
             channel.into(),
@@ -276,7 +281,7 @@ impl<'a> Writer<'a> {
     }
 
     /// What is zero or empty is not written.
-    fn add_step(&mut self, step: &TraceStep) -> Result<(), Trouble> {
+    fn add_step(&mut self, step: &TraceStep) -> Result<(), DatabaseFault> {
         let known = |number: u64| Value::from((number > 0).then_some(number));
         *self.last_step += 1;
         let row = vec![
@@ -295,7 +300,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn put_pairing(&mut self, record: &PairingRecord) -> Result<(), Trouble> {
+    fn put_pairing(&mut self, record: &PairingRecord) -> Result<(), DatabaseFault> {
         let (table, row) = match record {
             PairingRecord::Request(request) => {
                 let row = vec![
@@ -332,7 +337,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn remove_pairing(&mut self, key: &PairingKey) -> Result<(), Trouble> {
+    fn remove_pairing(&mut self, key: &PairingKey) -> Result<(), DatabaseFault> {
         let (table, channel, key) = match key {
             PairingKey::Request { channel, external_id } => (&PAIRING_REQUEST, channel, external_id),
             PairingKey::Identity { channel, external_id } => (&PAIRING_IDENTITY, channel, external_id),
@@ -347,14 +352,19 @@ impl<'a> Writer<'a> {
     }
 
     /// Deletes rows that may be among those which wait to be written.
-    fn delete(&mut self, table: &'static Table, which: &str, values: Vec<Value>) -> Result<(), Trouble> {
+    fn delete(
+        &mut self,
+        table: &'static Table,
+        which: &str,
+        values: Vec<Value>,
+    ) -> Result<(), DatabaseFault> {
         self.bulk.flush(self.conn, table)?;
         let sql = format!("DELETE FROM {} WHERE {which}", table.name);
         Ok(self.conn.exec_drop(sql, Params::Positional(values))?)
     }
 
     /// The channel's number; a new one gets the next.
-    fn channel(&mut self, key: &ChannelKey) -> Result<u32, Trouble> {
+    fn channel(&mut self, key: &ChannelKey) -> Result<u32, DatabaseFault> {
         if !self.scope.allows(key) {
             return Err(self.refuse(not_held(key)));
         }
@@ -366,7 +376,7 @@ impl<'a> Writer<'a> {
         Ok(number)
     }
 
-    fn number(&mut self, key: &ChannelKey) -> Result<u32, Trouble> {
+    fn number(&mut self, key: &ChannelKey) -> Result<u32, DatabaseFault> {
         let name = self.scope.stored_name(key, &self.member.name);
         let known = "SELECT id FROM channel WHERE hash = ?";
         let mut found: Option<u32> = self.conn.exec_first(known, (key_of(&name),))?;
@@ -375,14 +385,14 @@ impl<'a> Writer<'a> {
             found = self.conn.exec_first(known, (key_of(&name),))?;
         }
         let number =
-            found.ok_or_else(|| Trouble::Unreadable("the row of a new channel is gone".to_owned()))?;
+            found.ok_or_else(|| DatabaseFault::Unreadable("the row of a new channel is gone".to_owned()))?;
         self.numbers.by_name.insert(Arc::clone(key), number);
         self.numbers.by_number.insert(number, Arc::clone(key));
         Ok(number)
     }
 
     /// Sees to it that the message or reply which a change is about is in a channel that this host may write.
-    fn note_channel_of(&mut self, change: &Change) -> Result<(), Trouble> {
+    fn note_channel_of(&mut self, change: &Change) -> Result<(), DatabaseFault> {
         if matches!(self.scope, Scope::All) {
             return Ok(());
         }
@@ -395,20 +405,20 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn name(&mut self, number: u32) -> Result<ChannelKey, Trouble> {
+    fn name(&mut self, number: u32) -> Result<ChannelKey, DatabaseFault> {
         if let Some(name) = self.numbers.by_number.get(&number) {
             return Ok(Arc::clone(name));
         }
         let name =
             one(self.conn, "SELECT name FROM channel WHERE id = ?", (number,), |row| shared(row, "name"))?;
-        let name = name.ok_or_else(|| Trouble::Unreadable(format!("there is no channel {number}")))?;
+        let name = name.ok_or_else(|| DatabaseFault::Unreadable(format!("there is no channel {number}")))?;
         self.numbers.by_number.insert(number, Arc::clone(&name));
         self.numbers.by_name.insert(Arc::clone(&name), number);
         Ok(name)
     }
 
     /// Sees to it that the channels which are written to are this host's in the epoch in which it holds them.
-    fn check_epochs(&mut self) -> Result<(), Trouble> {
+    fn check_epochs(&mut self) -> Result<(), DatabaseFault> {
         let Scope::Held(held) = self.scope else { return Ok(()) };
         if self.used.is_empty() {
             return Ok(());
@@ -422,22 +432,22 @@ impl<'a> Writer<'a> {
             let is_own = super::scope::is_hosts_own(&name);
             if !is_own && (host != Some(self.member.id) || held.epoch(&name) != Some(epoch)) {
                 let batch = self.used.get(&number).copied().unwrap_or_default();
-                return Err(Trouble::Rejected { batch, reason: not_held(&name) });
+                return Err(DatabaseFault::Rejected { batch, reason: not_held(&name) });
             }
         }
         Ok(())
     }
 
-    fn text(&self, text: &str) -> Result<Value, Trouble> {
+    fn text(&self, text: &str) -> Result<Value, DatabaseFault> {
         self.bytes(text.as_bytes())
     }
 
-    fn optional(&self, text: Option<&str>) -> Result<Value, Trouble> {
+    fn optional(&self, text: Option<&str>) -> Result<Value, DatabaseFault> {
         text.map_or(Ok(Value::NULL), |text| self.text(text))
     }
 
     /// A value, unless it is larger than the database takes.
-    fn bytes(&self, bytes: &[u8]) -> Result<Value, Trouble> {
+    fn bytes(&self, bytes: &[u8]) -> Result<Value, DatabaseFault> {
         if bytes.len() + PACKET_OVERHEAD > self.max_value_bytes {
             let (is, most) = (bytes.len(), self.max_value_bytes);
             return Err(
@@ -447,8 +457,8 @@ impl<'a> Writer<'a> {
         Ok(Value::Bytes(bytes.to_vec()))
     }
 
-    fn refuse(&self, reason: String) -> Trouble {
-        Trouble::Rejected { batch: self.batch, reason }
+    fn refuse(&self, reason: String) -> DatabaseFault {
+        DatabaseFault::Rejected { batch: self.batch, reason }
     }
 }
 

@@ -32,7 +32,7 @@ impl Identity {
         Self { log: None, ..self }
     }
 
-    /// Looks again, before the file is opened anew. `kept` is the number of the last batch that was kept.
+    /// Looks again, before the file is reopened. `kept` is the number of the last batch that was kept.
     ///
     /// Another program that closes the file last moves the whole log to the database and removes it. Nothing is lost then, and
     /// the database by itself has that batch.
@@ -83,7 +83,7 @@ fn holds(path: &Path, kept: u64) -> bool {
 /// What a look at the two files shows.
 struct FilesFound {
     identity: Identity,
-    database: Stamp,
+    database: LogStamp,
     log_bytes: u64,
 }
 
@@ -101,7 +101,7 @@ impl FilesFound {
         let id = |metadata: &Metadata| (metadata.dev(), metadata.ino());
         Ok(Self {
             identity: Identity { database: id(&database), log: log.as_ref().map(id) },
-            database: Stamp { bytes: database.len(), changed: (database.mtime(), database.mtime_nsec()) },
+            database: LogStamp { bytes: database.len(), changed: (database.mtime(), database.mtime_nsec()) },
             log_bytes: log.map_or(0, |log| log.len()),
         })
     }
@@ -109,7 +109,7 @@ impl FilesFound {
 
 /// Changes with every write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct LogStamp {
     bytes: u64,
     changed: (i64, i64),
 }
@@ -143,7 +143,7 @@ impl Counters {
 /// What an open connection knows of its files.
 pub(super) struct Watch {
     identity: Identity,
-    database: Stamp,
+    database: LogStamp,
     log_bytes: u64,
     counters: Counters,
 }

@@ -60,7 +60,7 @@ pub(super) const BUSY: Duration = Duration::from_secs(1);
 /// How many prepared statements are kept; there are fewer kinds than that.
 const STATEMENTS: usize = 64;
 
-/// The log is cut to this size when it is begun anew.
+/// The log is cut to this size when it is restarted.
 const LOG_BYTES: i64 = 8 << 20;
 
 /// A file up to this size is checked as a whole when it is opened. For a larger one that would take minutes on a slow card;

@@ -24,7 +24,7 @@ pub(super) struct Reserve {
     path: PathBuf,
     bytes: u64,
     /// The log says that none can be held: set when it does, never cleared. One thread uses it, so any order will do.
-    told: AtomicBool,
+    is_logged: AtomicBool,
 }
 
 impl Reserve {
@@ -35,7 +35,7 @@ impl Reserve {
         let directory = database.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
         let most = statvfs(directory)
             .map_or(u64::MAX, |system| system.f_blocks.saturating_mul(system.f_frsize) / PART_OF_FILE_SYSTEM);
-        Self { path: name.into(), bytes: bytes.min(most), told: AtomicBool::new(false) }
+        Self { path: name.into(), bytes: bytes.min(most), is_logged: AtomicBool::new(false) }
     }
 
     /// How large it is.
@@ -48,7 +48,7 @@ impl Reserve {
         match fs::symlink_metadata(&self.path) {
             _ if self.bytes == 0 => true,
             Ok(found) if !found.is_file() => {
-                let told = self.told.swap(true, Ordering::Relaxed);
+                let told = self.is_logged.swap(true, Ordering::Relaxed);
                 let level = if told { Level::Debug } else { Level::Warn };
                 log::log!(
                     level,

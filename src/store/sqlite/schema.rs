@@ -168,7 +168,7 @@ const VERSION_3: &str = "ALTER TABLE timer ADD COLUMN set_ms INTEGER NOT NULL DE
 /// Why a message is a dead letter.
 const VERSION_4: &str = "ALTER TABLE delivery ADD COLUMN error TEXT;";
 
-/// From here on `meta` has the number of the last batch, `last_batch`, from which a host that has opened the file anew sees what is
+/// From here on `meta` has the number of the last batch, `last_batch`, from which a host that has reopened the file sees what is
 /// in it. When a channel was polled was never used.
 const VERSION_5: &str = "ALTER TABLE channel DROP COLUMN polled_ms;";
 

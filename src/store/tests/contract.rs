@@ -342,7 +342,13 @@ fn a_message_goes_through_its_states(mut bench: Bench) {
         ("given up", dead(70), Dead, 2, 70),
         ("given up twice", dead(71), Dead, 2, 70),
         ("acknowledged when dead", Change::MessageAcked { id, at_ms: 72 }, Dead, 2, 70),
-        ("retried, its attempts counted anew", Change::MessageRequeued { id, at_ms: 80 }, Pending, 0, 80),
+        (
+            "retried, its attempts counted from zero",
+            Change::MessageRequeued { id, at_ms: 80 },
+            Pending,
+            0,
+            80,
+        ),
         ("given up again, which says that it was delivered", dead(90), Dead, 1, 90),
         ("dropped when dead", Change::MessageDropped { id, at_ms: 91 }, Dropped, 1, 91),
     ];

@@ -127,9 +127,9 @@ fn every_fault_at_every_step() {
     }
 }
 
-/// What has happened is sent again after the failure, and nothing of it is there twice.
+/// What has happened is sent again after the failure, and none of it is stored twice.
 #[test]
-fn what_has_happened_outlives_every_fault_at_every_step() {
+fn durable_events_survive_every_fault_at_every_step() {
     for fault in Fault::ALL {
         for step in 1..=STEPS {
             let case = format!("{fault:?} at step {step}");

@@ -31,7 +31,7 @@ fn next(store: &mut dyn Store) -> NumberedBatch {
 /// The response to a commit was lost with its connection, the host sent the batch again on the next one, and the steps after it had numbers
 /// that were taken.
 #[test]
-fn a_batch_that_is_sent_twice_is_kept_once_and_the_next_one_goes_on() {
+fn a_batch_that_is_sent_twice_is_stored_once() {
     let Some(server) = mariadb::server() else { return };
     let open = opener(&server.database());
     let mut store = open().unwrap();
@@ -52,7 +52,7 @@ fn a_batch_that_is_sent_twice_is_kept_once_and_the_next_one_goes_on() {
 }
 
 #[test]
-fn a_connection_that_was_cut_is_made_anew() {
+fn a_lost_connection_is_reopened() {
     let Some(server) = mariadb::server() else { return };
     let address = server.database();
     let name = address.rsplit('/').next().unwrap().to_owned();
@@ -164,7 +164,7 @@ fn tables_of_a_release_that_is_too_new_are_left_alone_and_those_of_the_next_one_
 }
 
 #[test]
-fn what_is_larger_than_the_database_takes_is_refused_and_the_rest_kept() {
+fn batches_over_the_packet_limit_are_refused_and_others_stored() {
     let Some(server) = mariadb::server() else { return };
     let mut store = opener(&server.database())().unwrap();
     let most: u64 = server.connect().query_first("SELECT @@max_allowed_packet").unwrap().unwrap();
@@ -191,7 +191,7 @@ fn encryption_that_the_server_does_not_have_and_a_wrong_password_are_errors_with
 }
 
 #[test]
-fn ids_go_on_in_a_new_stretch_when_the_present_one_is_nearly_used() {
+fn ids_continue_in_a_new_range_when_the_present_one_is_nearly_used() {
     let Some(server) = mariadb::server() else { return };
     let mut store = opener(&server.database())().unwrap();
     let near = |message| LastIds { message, ..LastIds::default() };

@@ -71,7 +71,7 @@ fn a_directory_that_was_deleted_is_no_full_disk() {
 }
 
 // The database was deleted while the host ran: webhooks got 200, the store was "up", and everything was lost at the next
-// kill. Opening anew must not make an empty one, either.
+// kill. Reopening must not make an empty one, either.
 #[test]
 fn nothing_is_committed_to_files_that_were_deleted_or_replaced() {
     let cases: [(&str, Meddling, &str); 5] = [
@@ -221,7 +221,7 @@ fn nothing_is_committed_to_files_that_were_overwritten_in_place() {
 }
 
 #[test]
-fn what_this_host_or_another_program_does_by_way_of_sqlite_is_no_overwriting() {
+fn writes_through_sqlite_are_not_taken_for_a_replaced_file() {
     let scratch = TempDir::new();
     let mut store = SqliteStore::open(scratch.join("tinclaw.db"), Durability::Normal).unwrap();
     let mut number = 0;

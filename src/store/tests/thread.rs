@@ -100,7 +100,7 @@ fn send_soon(handle: &StoreHandle, text: &str) {
 }
 
 #[test]
-fn what_gathers_is_committed_in_one_transaction_and_reported_in_order() {
+fn gathered_batches_are_committed_in_one_transaction_in_order() {
     let (thread, _events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
     let occupied = occupy(&handle);
@@ -260,7 +260,7 @@ fn a_batch_at_fault_fails_alone() {
 
 /// What is sent has happened: the store that failed has it later, once and in order.
 #[test]
-fn what_was_sent_before_and_in_an_outage_is_kept_after_it_once_and_in_order() {
+fn batches_sent_before_and_during_an_outage_are_stored_once_in_order() {
     for fault in Fault::ALL {
         let script = Script::default();
         let (thread, events) = start(script.opener(MemoryStore::new().opener()), quick());
@@ -293,7 +293,7 @@ fn what_was_sent_before_and_in_an_outage_is_kept_after_it_once_and_in_order() {
 }
 
 #[test]
-fn what_may_fail_is_refused_in_an_outage_and_not_kept_after_it() {
+fn refusable_batches_are_refused_during_an_outage() {
     for (fault, kept_all_the_same) in [(Fault::SyncLost, false), (Fault::SyncKept, true)] {
         let script = Script::default();
         let (thread, events) = start(script.opener(MemoryStore::new().opener()), quick());
@@ -358,7 +358,7 @@ fn a_query_that_may_wait_gets_its_result_after_an_outage_and_reads_what_was_sent
 
 /// Half a thousand batches under way are enough: who has more waits, and is told when there may be room.
 #[test]
-fn who_finds_no_room_is_told_when_there_may_be_some() {
+fn a_sender_that_found_the_queue_full_is_woken_when_there_is_room() {
     let (thread, events) = start(MemoryStore::new().opener(), quick());
     let handle = thread.handle();
     let occupied = occupy(&handle);
@@ -575,7 +575,7 @@ fn records_on_a_disk_outlive_a_wall_clock_that_is_set_ahead() {
     let script = Script::default();
     let (thread, events) = start(script.opener(opener), config);
     let handle = thread.handle();
-    // Opened anew, on the thread whose clock is meant.
+    // Reopened, on the thread whose clock is meant.
     script.fail_at(1, Fault::SyncLost);
     let _ = keep(&handle, note("x"));
     recovered(&events);

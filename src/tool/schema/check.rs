@@ -86,7 +86,7 @@ impl<'a> Checker<'a> {
         }
         let rules = match schema {
             Value::Object(rules) => rules,
-            Value::Bool(false) => return add(found, || place.problem("it must not be there")),
+            Value::Bool(false) => return add(found, || place.problem("must not be there")),
             _ => return,
         };
         if value.is_null() && rules.get("nullable") == Some(&Value::Bool(true)) {
@@ -122,18 +122,18 @@ impl<'a> Checker<'a> {
             };
             if !names.is_empty() && !names.iter().any(|name| is_of_type(name, value)) {
                 let (expected, is) = (names.join(" or "), type_of(value));
-                return add(found, || place.problem(format!("it must be of type {expected}, and is {is}")));
+                return add(found, || place.problem(format!("must be of type {expected}, and is {is}")));
             }
         }
         if let Some(Value::Array(values)) = rules.get("enum")
             && !values.iter().any(|allowed| self.is_equal(allowed, value))
         {
-            add(found, || place.problem(format!("it must be one of {}", one_of(values))));
+            add(found, || place.problem(format!("must be one of {}", one_of(values))));
         }
         if let Some(allowed) = rules.get("const")
             && !self.is_equal(allowed, value)
         {
-            add(found, || place.problem(format!("it must be {}", shown(allowed))));
+            add(found, || place.problem(format!("must be {}", shown(allowed))));
         }
     }
 
@@ -159,14 +159,14 @@ impl<'a> Checker<'a> {
         if rules.get("uniqueItems") == Some(&Value::Bool(true))
             && let Some(index) = self.first_repeated(items)
         {
-            let problem = "it is there twice, and items must differ";
+            let problem = "is a duplicate, and items must differ";
             add(found, || ParameterPlace::Item(place, index).problem(problem));
         }
         if let Some(schema) = rules.get("contains") {
             let count = items.iter().filter(|item| self.fits(schema, item, place, depth)).count();
             let least = rules.get("minContains").and_then(Value::as_u64).unwrap_or(1);
             if (count as u64) < least {
-                add(found, || place.problem("too few of its items are of the kind that must be in it"));
+                add(found, || place.problem("has too few items of the kind that must be in it"));
             }
         }
     }
@@ -198,7 +198,7 @@ impl<'a> Checker<'a> {
         let required = rules.get("required").and_then(Value::as_array);
         for name in required.into_iter().flatten().filter_map(Value::as_str) {
             if self.spend(1) && !object.contains_key(name) {
-                add(found, || ParameterPlace::Field(place, name).problem("it is missing"));
+                add(found, || ParameterPlace::Field(place, name).problem("is missing"));
             }
         }
         let known = rules.get("properties").and_then(Value::as_object);
@@ -237,7 +237,7 @@ impl<'a> Checker<'a> {
     ) {
         for other in others.as_array().into_iter().flatten().filter_map(Value::as_str) {
             if self.spend(1) && !object.contains_key(other) {
-                let problem = || format!("it is missing, and `{}` needs it", shortened(name));
+                let problem = || format!("is missing, and `{}` needs it", shortened(name));
                 add(found, || ParameterPlace::Field(place, other).problem(problem()));
             }
         }
@@ -317,7 +317,7 @@ impl<'a> Checker<'a> {
                 0 => self.check_any(list("oneOf"), value, place, depth, found),
                 1 => {}
                 _ => {
-                    let problem = "it fits more than one of the alternatives, and must fit one";
+                    let problem = "fits more than one of the alternatives, and must fit one";
                     add(found, || place.problem(problem));
                 }
             }
@@ -325,7 +325,7 @@ impl<'a> Checker<'a> {
         if let Some(schema) = rules.get("not")
             && self.fits(schema, value, place, depth)
         {
-            add(found, || place.problem("it is of a kind that it must not be"));
+            add(found, || place.problem("is of a kind that it must not be"));
         }
         if let Some(schema) = rules.get("if") {
             let word = if self.fits(schema, value, place, depth) { "then" } else { "else" };
@@ -393,7 +393,7 @@ impl<'a> Checker<'a> {
         if let Some(rule) = rules.get("pattern").and_then(Value::as_str)
             && self.is_match(rule, text) == Some(false)
         {
-            let problem = || format!("it does not match the pattern {}", shown(&Value::from(rule)));
+            let problem = || format!("does not match the pattern {}", shown(&Value::from(rule)));
             add(found, || place.problem(problem()));
         }
     }
@@ -401,9 +401,9 @@ impl<'a> Checker<'a> {
 
 fn unknown_field(name: &str, known: &[&str]) -> String {
     match nearest(name, known) {
-        Some(nearest) => format!("it is not known; did you mean `{}`?", shortened(nearest)),
-        None if known.is_empty() => "it is not known; no field is".to_owned(),
-        None => format!("it is not known; known are {}", shortened(&known.join(", "))),
+        Some(nearest) => format!("is not a known field; did you mean `{}`?", shortened(nearest)),
+        None if known.is_empty() => "is not a known field; no field is".to_owned(),
+        None => format!("is not a known field; known are {}", shortened(&known.join(", "))),
     }
 }
 
@@ -438,13 +438,13 @@ fn check_number(
     ];
     for (bound, words) in broken {
         if let Some(bound) = bound {
-            add(found, || place.problem(format!("it must be {words} {bound}, and is {number}")));
+            add(found, || place.problem(format!("must be {words} {bound}, and is {number}")));
         }
     }
     if let Some(step) = rule("multipleOf").filter(|step| *step > 0.0) {
         let quotient = number / step;
         if (quotient - quotient.round()).abs() > 1e-9 * quotient.abs().max(1.0) {
-            add(found, || place.problem(format!("it must be a multiple of {step}, and is {number}")));
+            add(found, || place.problem(format!("must be a multiple of {step}, and is {number}")));
         }
     }
 }
@@ -459,9 +459,9 @@ fn check_count(
 ) {
     let rule = |word: &str| rules.get(word).and_then(Value::as_u64);
     if let Some(least) = rule(least).filter(|least| (count as u64) < *least) {
-        add(found, || place.problem(format!("it must have at least {least} {what}, and has {count}")));
+        add(found, || place.problem(format!("must have at least {least} {what}, and has {count}")));
     }
     if let Some(most) = rule(most).filter(|most| (count as u64) > *most) {
-        add(found, || place.problem(format!("it must have at most {most} {what}, and has {count}")));
+        add(found, || place.problem(format!("must have at most {most} {what}, and has {count}")));
     }
 }

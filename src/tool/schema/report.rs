@@ -21,8 +21,8 @@ pub(crate) struct ParameterProblem {
 impl fmt::Display for ParameterProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
-            "" => write!(f, "the parameters: {}", self.reason),
-            path => write!(f, "`{path}`: {}", self.reason),
+            "" => write!(f, "the parameters {}", self.reason),
+            path => write!(f, "`{path}` {}", self.reason),
         }
     }
 }

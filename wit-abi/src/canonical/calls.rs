@@ -113,7 +113,7 @@ fn returned<T: Lower>(value: &T) -> (u32, Vec<u8>) {
 }
 
 #[test]
-fn what_each_callback_returned_is_read_from_its_memory() {
+fn results_of_each_callback_are_read_from_guest_memory() {
     let config = ChannelConfig { display_name: "Echo".into(), ..Default::default() };
     let (at, memory) = returned(&Ok::<_, String>(config.clone()));
     assert_eq!(exports::lift_on_start(at, &memory), Ok(Ok(config)));

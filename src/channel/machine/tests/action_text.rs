@@ -51,7 +51,7 @@ fn change_as_text(change: &Change) -> String {
     match change {
         Change::PutFile { path, content, .. } => format!("{path}={content}"),
         Change::AddMessage(message) => format!("message {}", message.message.content),
-        Change::Dedupe { .. } => "seen".into(),
+        Change::Dedupe { .. } => "dedupe".into(),
         Change::SetTimer { name, .. } => format!("timer {name}"),
         Change::CancelTimer { name, .. } => format!("no timer {name}"),
         Change::ReplyRetry { id, uncertain: false, .. } => format!("retry {id}"),

@@ -121,7 +121,7 @@ fn a_channel_that_may_not_emit_keeps_the_rest_of_what_it_did() {
     let mut subject = Subject::ready_with(|settings| settings.limits.messages_per_minute = 0);
     subject.request("one");
     let did = responded(200, effects(&["lost"], &[("a", "1")]));
-    assert_eq!(subject.run_next(LaneKind::Inbound, did), ["store [a=1, seen], then respond 200"]);
+    assert_eq!(subject.run_next(LaneKind::Inbound, did), ["store [a=1, dedupe], then respond 200"]);
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn a_message_with_an_id_of_its_own_is_taken_once() {
         actions.retain(|action| action.starts_with("store"));
         actions
     };
-    assert_eq!(emits(&mut subject, "1"), ["store [seen, message hi]"]);
+    assert_eq!(emits(&mut subject, "1"), ["store [dedupe, message hi]"]);
     assert_eq!(emits(&mut subject, "1"), [""; 0]);
-    assert_eq!(emits(&mut subject, "2"), ["store [seen, message hi]"]);
+    assert_eq!(emits(&mut subject, "2"), ["store [dedupe, message hi]"]);
     // Also when the network has told a board the year meanwhile.
     subject.at.unix_ms += 50 * 365 * 86_400_000;
     assert_eq!(emits(&mut subject, "1"), [""; 0]);

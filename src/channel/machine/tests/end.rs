@@ -18,7 +18,7 @@ fn a_channel_that_drains_refuses_what_waits_and_lets_end_what_runs() {
     assert_eq!(subject.command(ChannelCommand::Drain), ["respond shutting_down"]);
     assert_eq!(subject.request("late"), ["respond shutting_down"]);
     let ended = subject.finish(ticket, responded(200, effects(&["hi"], &[])));
-    assert_eq!(ended, ["store [message hi, seen], then respond 200"]);
+    assert_eq!(ended, ["store [message hi, dedupe], then respond 200"]);
     assert_eq!(subject.command(ChannelCommand::Shutdown), ["runnable inbound"]);
     assert_eq!(subject.start_next(LaneKind::Inbound).map(|(_, kind)| kind), Some(CallbackKind::Shutdown));
 }
@@ -40,7 +40,7 @@ fn a_channel_that_is_taken_out_keeps_nothing_of_what_runs() {
 }
 
 #[test]
-fn what_the_emit_rate_holds_back_is_committed_at_the_end() {
+fn callbacks_held_by_the_emit_rate_are_committed_at_shutdown() {
     for command in [ChannelCommand::Drain, ChannelCommand::Remove] {
         let mut subject = Subject::ready_with(|settings| settings.limits.messages_per_minute = 1);
         for text in ["a", "b"] {
@@ -53,7 +53,7 @@ fn what_the_emit_rate_holds_back_is_committed_at_the_end() {
 }
 
 #[test]
-fn a_reply_whose_attempt_was_not_made_before_the_end_is_not_taken_for_one_that_may_have_arrived() {
+fn a_reply_that_was_not_attempted_before_shutdown_is_not_marked_as_a_redelivery() {
     let mut subject = Subject::ready();
     let reply = PendingReply {
         id: ReplyId(1),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::channel::frames::{PROCESSING_FILE, WAITING_FILE};
-use crate::event::link::{FrameAcknowledgement, LinkNewsKind};
+use crate::event::link::{FrameAcknowledgement, LinkEventKind};
 
 fn with_link() -> Subject {
     Subject::ready_with(|settings| settings.has_link = true)
@@ -11,7 +11,7 @@ fn with_link() -> Subject {
 impl Subject {
     fn frame(&mut self, text: &str) -> Vec<String> {
         let acknowledgement = FrameAcknowledgement::new(|_| {});
-        let news = LinkNews { kind: LinkNewsKind::Frame(text.into()), acknowledgement };
+        let news = LinkEvent { kind: LinkEventKind::Frame(text.into()), acknowledgement };
         self.turn(|channel, turn| channel.link_news(news, turn))
     }
 }

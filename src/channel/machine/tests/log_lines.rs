@@ -29,7 +29,7 @@ fn said(subject: &mut Subject, lane: LaneKind, report: CallbackReport) -> (Vec<S
 }
 
 #[test]
-fn an_attempt_is_told_with_its_number_its_time_and_the_services_response() {
+fn a_delivered_reply_logs_attempt_duration_and_service_response() {
     let mut report = done();
     report.usage.elapsed = Duration::from_millis(210);
     report.usage.fuel = 77;
@@ -46,7 +46,7 @@ fn an_attempt_is_told_with_its_number_its_time_and_the_services_response() {
 }
 
 #[test]
-fn a_failed_attempt_is_told_once_with_the_time_of_the_next_one() {
+fn a_failed_attempt_is_logged_once_with_the_next_attempt() {
     let (lines, steps) = said(&mut with_replies(), LaneKind::Outbound, guest_error("away"));
     let [line] = &lines[..] else { panic!("{lines:?}") };
     assert!(
@@ -63,7 +63,7 @@ fn a_failed_attempt_is_told_once_with_the_time_of_the_next_one() {
 }
 
 #[test]
-fn a_message_is_told_with_the_request_that_it_came_of() {
+fn an_accepted_message_is_logged_with_its_request() {
     let mut subject = Subject::ready();
     subject.request("7");
     let (_, steps) = said(&mut subject, LaneKind::Inbound, responded(200, effects(&["a", "b"], &[])));

@@ -53,7 +53,7 @@ pub(super) fn with_replies() -> Subject {
 }
 
 #[test]
-fn what_came_of_an_attempt_goes_on_record_with_the_next_one() {
+fn attempt_results_are_recorded_with_the_next_batch() {
     let next = "1 replies gone, attempt 1 of reply 2 after";
     for (case, report, expected) in [
         ("delivered", done(), format!("{next} [delivered 1]")),

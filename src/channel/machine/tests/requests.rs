@@ -55,10 +55,10 @@ fn a_lane_takes_256_requests_and_refuses_one_more() {
 #[test]
 fn the_response_leaves_when_what_the_callback_did_is_durable() {
     for (case, status, effects, expected) in [
-        ("nothing", 200, effects(&[], &[]), "store [seen], then respond 200"),
-        ("a message", 200, effects(&["hi"], &[]), "store [message hi, seen], then respond 200"),
-        ("a file", 202, effects(&[], &[("a", "1")]), "store [a=1, seen], then respond 202"),
-        ("the guest's own error", 499, effects(&[], &[]), "store [seen], then respond 499"),
+        ("nothing", 200, effects(&[], &[]), "store [dedupe], then respond 200"),
+        ("a message", 200, effects(&["hi"], &[]), "store [message hi, dedupe], then respond 200"),
+        ("a file", 202, effects(&[], &[("a", "1")]), "store [a=1, dedupe], then respond 202"),
+        ("the guest's own error", 499, effects(&[], &[]), "store [dedupe], then respond 499"),
         ("one that the sender repeats", 500, effects(&["hi"], &[]), "store [message hi], then respond 500"),
     ] {
         let mut subject = Subject::ready();
@@ -104,7 +104,7 @@ fn a_duplicate_is_one_whatever_the_wall_clock_says_meanwhile() {
 }
 
 #[test]
-fn those_that_wait_for_a_request_that_fails_are_told_and_the_next_one_runs() {
+fn duplicates_of_a_failed_request_get_its_status_and_the_next_one_runs() {
     let mut subject = Subject::ready();
     subject.request("one");
     subject.request("one");
@@ -144,9 +144,9 @@ fn a_request_that_asks_for_it_runs_again_when_the_workspace_has_changed() {
     assert_eq!(subject.run_next(LaneKind::Inbound, waits()), ["set WaitingRequests in 30s"]);
     subject.request("two");
     let changed = subject.run_next(LaneKind::Inbound, responded(200, effects(&[], &[("a", "1")])));
-    assert_eq!(changed, ["runnable inbound", "store [a=1, seen], then respond 200"]);
+    assert_eq!(changed, ["runnable inbound", "store [a=1, dedupe], then respond 200"]);
     assert_eq!(subject.run_next(LaneKind::Inbound, waits()), ["set WaitingRequests in 30s"]);
     subject.wait(SECOND * 30);
     assert_eq!(subject.due(Due::WaitingRequests), ["runnable inbound"]);
-    assert_eq!(subject.run_next(LaneKind::Inbound, waits()), ["store [seen], then respond 204"]);
+    assert_eq!(subject.run_next(LaneKind::Inbound, waits()), ["store [dedupe], then respond 204"]);
 }

@@ -25,7 +25,7 @@ impl Subject {
 }
 
 #[test]
-fn what_becomes_of_a_version_that_is_tried() {
+fn a_trial_version_is_committed_or_rolled_back() {
     let written = || started(effects(&[], &[("a", "1")]));
     for (case, report, then, left) in [
         ("it starts", written(), &["store [a=1]", "switch"][..], 0),
@@ -49,19 +49,19 @@ fn what_becomes_of_a_version_that_is_tried() {
 }
 
 #[test]
-fn everything_goes_on_while_a_version_is_tried() {
+fn the_running_version_keeps_working_during_a_trial() {
     let mut subject = Subject::ready();
     subject.try_version(|_| {});
     let (trial, kind) = subject.start_next(LaneKind::Trial).expect("it runs");
     assert_eq!(kind, CallbackKind::Start);
     subject.request("one");
     let actions = subject.run_next(LaneKind::Inbound, responded(200, effects(&["hello"], &[])));
-    assert_eq!(actions, ["store [message hello, seen], then respond 200"]);
+    assert_eq!(actions, ["store [message hello, dedupe], then respond 200"]);
     subject.request("two");
     assert_eq!(subject.finish(trial, started(Effects::default())), ["switch"]);
     assert!(subject.switched().contains(&"set Poll in 0ns".to_owned()));
     let actions = subject.run_next(LaneKind::Inbound, responded(200, Effects::default()));
-    assert_eq!(actions, ["store [seen], then respond 200"], "a request that waited is the new version's");
+    assert_eq!(actions, ["store [dedupe], then respond 200"], "a request that waited is the new version's");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn the_limits_of_the_new_version_count_once_it_is_in_its_place() {
     let (two, _) = subject.start_next(LaneKind::Inbound).expect("two at a time");
     for ticket in [one, two] {
         let actions = subject.finish(ticket, responded(200, effects(&["hello"], &[])));
-        assert_eq!(actions, ["store [seen], then respond 200"], "the new version may not emit");
+        assert_eq!(actions, ["store [dedupe], then respond 200"], "the new version may not emit");
     }
 }
 
@@ -93,7 +93,7 @@ fn a_callback_of_the_old_version_that_ends_late_is_kept() {
     assert_eq!(subject.run_next(LaneKind::Trial, started(Effects::default())), ["switch"]);
     subject.switched();
     let actions = subject.finish(old, responded(200, effects(&["late"], &[])));
-    assert_eq!(actions, ["store [message late, seen], then respond 200"]);
+    assert_eq!(actions, ["store [message late, dedupe], then respond 200"]);
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub fn messages_by_provider_id(lines: &[Line]) -> BTreeMap<String, BTreeSet<u64>
 }
 
 /// Fails unless every conversation was in order: its numbers appear for the first time in ascending order without a gap,
-/// and while one host runs, no message comes after a later one. A restart may begin anew with what was not acknowledged.
+/// and while one host runs, no message comes after a later one. A restart may begin again with what was not acknowledged.
 pub fn check_order(lines: &[Line]) {
     let mut next: BTreeMap<&str, u64> = BTreeMap::new();
     let mut last: BTreeMap<(u64, &str), (u64, u64)> = BTreeMap::new();

@@ -160,7 +160,7 @@ fn webhooks_of_a_channel_are_handled_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn a_webhook_that_waits_too_long_for_its_turn_is_told_to_come_back() {
+fn a_webhook_that_waits_too_long_in_its_lane_gets_503() {
     let gate = Gate::default();
     let upstream = slow(&gate);
     let builder = everything(&upstream, |_| {})

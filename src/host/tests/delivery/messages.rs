@@ -32,7 +32,7 @@ fn an_unacknowledged_message_is_redelivered_after_a_restart_with_its_attempt_num
 }
 
 #[test]
-fn what_an_agent_remembers_of_a_conversation_survives_a_restart_and_is_no_other_conversations() {
+fn transcripts_survive_a_restart_and_are_kept_per_conversation() {
     let (state, upstream) = (TempDir::new(), nobody());
     let host = || start(kept_in(everything(&upstream, |_| {}), state.path()));
     let first = host();
@@ -136,7 +136,7 @@ fn a_message_that_failed_too_often_is_a_dead_letter_and_its_conversation_goes_on
     again.assert_no_message();
     let record = again.host.message(id).unwrap().unwrap();
     assert_eq!((record.state, record.error.as_deref()), (MessageState::Dead, Some("twice")));
-    assert!(again.host.replay_message(id).unwrap());
+    assert!(again.host.redeliver_message(id).unwrap());
     let retried = again.next();
     assert_eq!((retried.id(), retried.attempt()), (id, 1));
     retried.ack();
@@ -230,7 +230,7 @@ fn bytes_that_wait_count_whatever_they_are_and_also_when_an_operator_has_them_ag
     let id = delivery.id();
     delivery.ack();
     running.task(&json!({"do": "now-millis"}));
-    assert!(running.host.replay_message(id).unwrap());
+    assert!(running.host.redeliver_message(id).unwrap());
     assert_eq!(running.post(&emit("ann", "refused")).status, 503);
     assert_eq!(running.take(1), ["small"]);
     assert_eq!(running.post(&emit("ann", "accepted")).status, 200);
@@ -268,9 +268,9 @@ fn an_operator_can_have_a_message_again_and_take_one_away() {
     running.task(&sequence([emit("ann", "again"), emit("bob", "away")]));
     let ann = running.next();
     let id = ann.id();
-    assert!(!running.host.replay_message(id).unwrap(), "it is not completed");
+    assert!(!running.host.redeliver_message(id).unwrap(), "it is not completed");
     ann.ack();
-    assert!(running.host.replay_message(id).unwrap());
+    assert!(running.host.redeliver_message(id).unwrap());
     let listed = running.host.list_messages(MessageFilter::default()).unwrap();
     let away = listed.iter().find(|message| message.excerpt == "away").expect("it waits").id;
     assert!(running.host.drop_message(away).unwrap());

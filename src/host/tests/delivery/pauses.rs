@@ -47,7 +47,7 @@ fn a_channel_that_traps_five_times_is_paused_with_its_reason_and_the_others_do_n
 /// A pause was forgotten, but not ended, when a callback of another lane ended well after it had begun: the channel
 /// then rested for ever.
 #[test]
-fn what_ends_well_in_another_lane_does_not_end_a_pause() {
+fn success_in_another_lane_does_not_end_a_pause() {
     let gate = Gate::default();
     let upstream = slow(&gate);
     let running = start(everything(&upstream, polling));

@@ -79,7 +79,7 @@ fn a_version_that_cannot_start_is_dropped_and_the_one_before_goes_on() {
 
 /// It had registered its own address at the service, and nobody called the old one's any more.
 #[test]
-fn a_version_that_has_told_its_service_something_is_undone_by_the_one_that_stays() {
+fn a_failed_upgrade_with_side_effects_reruns_on_start_of_the_old_version() {
     let gate = Gate::default();
     gate.open();
     let upstream = slow(&gate);
@@ -98,7 +98,7 @@ fn a_version_that_has_told_its_service_something_is_undone_by_the_one_that_stays
 }
 
 #[test]
-fn what_waits_for_the_old_version_is_done_by_the_new_one() {
+fn queued_work_is_done_by_the_new_version() {
     let gate = Gate::default();
     let (state, upstream) = (TempDir::new(), slow(&gate));
     let rewrites = [("api.everything.example", upstream.url())];

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn those_whose_time_is_up_are_taken() {
+    fn expired_requests_are_taken() {
         let (mut waiting, now) = (WaitingRequests::default(), Instant::now());
         for seconds in [3, 1, 2] {
             waiting.add(request(now, now + Duration::from_secs(seconds)));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guest_is_told_how_long_a_request_has_waited() {
+    fn the_waiting_time_is_passed_to_the_guest_in_a_header() {
         let now = Instant::now();
         let again = request(now, now).again(now + Duration::from_millis(2_900));
         assert_eq!(again.headers_json, r#"{"a":"b","tinclaw-waited":"2"}"#);

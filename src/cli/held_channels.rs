@@ -49,7 +49,7 @@ impl HeldState {
 
 /// A channel or a package that is held back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldChannel {
     /// The channel.
     pub name: ChannelName,
     /// Why, as a word.
@@ -60,26 +60,27 @@ pub struct Held {
     pub help: String,
 }
 
-impl Held {
+impl HeldChannel {
     fn new(name: &ChannelName, state: HeldState, text: impl Into<String>, help: impl Into<String>) -> Self {
         Self { name: name.clone(), state, text: text.into(), help: help.into() }
     }
 
     fn to_json(&self) -> Value {
-        json!({"name": self.name, "state": self.state.word(), "text": self.text, "help": self.help})
+        json!({"name": self.name, "state": self.state.word(), "message": self.text, "help": self.help})
     }
 }
 
 /// As JSON, for the health of the host.
-pub fn to_json(held: &[Held]) -> Value {
-    held.iter().map(Held::to_json).collect()
+pub fn to_json(held: &[HeldChannel]) -> Value {
+    held.iter().map(HeldChannel::to_json).collect()
 }
 
 /// Lines for people, of what the health of a host has.
 pub fn to_text(held: &Value) -> String {
     let line = |held: &Value| {
         let part = |field: &str| held[field].as_str().unwrap_or_default();
-        let line = format!("{}: channel {}: {}; {}", part("state"), part("name"), part("text"), part("help"));
+        let line =
+            format!("{}: channel {}: {}; {}", part("state"), part("name"), part("message"), part("help"));
         format!("{}\n", escaped(&line))
     };
     held.as_array().into_iter().flatten().map(line).collect()
@@ -93,8 +94,8 @@ pub fn has_error(held: &Value) -> bool {
 
 /// What is held back of the channels of a configuration. `is_running` says of a channel whether the host has it; without a host
 /// there is none.
-pub fn held(settings: &Settings, is_running: Option<&dyn Fn(&ChannelName) -> bool>) -> Vec<Held> {
-    let mut held: Vec<Held> = waiting(settings);
+pub fn held(settings: &Settings, is_running: Option<&dyn Fn(&ChannelName) -> bool>) -> Vec<HeldChannel> {
+    let mut held: Vec<HeldChannel> = waiting(settings);
     let records = settings.records();
     let policy = PackagePolicy::new(records.clone(), settings.trust.clone());
     let installed = settings.installed().into_iter().map(PlannedChannel::found);
@@ -103,7 +104,7 @@ pub fn held(settings: &Settings, is_running: Option<&dyn Fn(&ChannelName) -> boo
         let name = &planned.name;
         if records.get(name).is_ok_and(|record| record.disabled) {
             let help = format!("`tinclaw enable {name}` runs it again");
-            held.push(Held::new(name, HeldState::Disabled, "it is disabled", help));
+            held.push(HeldChannel::new(name, HeldState::Disabled, "it is disabled", help));
         } else if !is_running.is_some_and(|is_running| is_running(name)) {
             held.extend(refused(&policy, &planned));
             let is_refused = held.iter().any(|held| held.name == *name && held.state.is_error());
@@ -111,7 +112,12 @@ pub fn held(settings: &Settings, is_running: Option<&dyn Fn(&ChannelName) -> boo
                 let help = format!(
                     "`tinclaw reload {name}` loads it, or says why it cannot be loaded, as does the log of the host"
                 );
-                held.push(Held::new(name, HeldState::NotLoaded, "the running host does not have it", help));
+                held.push(HeldChannel::new(
+                    name,
+                    HeldState::NotLoaded,
+                    "the running host does not have it",
+                    help,
+                ));
             }
         }
     }
@@ -120,14 +126,14 @@ pub fn held(settings: &Settings, is_running: Option<&dyn Fn(&ChannelName) -> boo
 }
 
 /// The packages that wait.
-fn waiting(settings: &Settings) -> Vec<Held> {
+fn waiting(settings: &Settings) -> Vec<HeldChannel> {
     let records = settings.records();
     let packages = settings.package_directories().into_iter().flat_map(|directory| waiting_in(&directory));
     let held = packages.map(|package| {
         let name = &package.name;
         if package.approved {
-            let help = "start the host with `tinclaw run`, or anew";
-            return Held::new(
+            let help = "start or restart the host with `tinclaw run`";
+            return HeldChannel::new(
                 name,
                 HeldState::Approved,
                 "an approved package of it is tried at the next start",
@@ -143,13 +149,13 @@ fn waiting(settings: &Settings) -> Vec<Held> {
         let help = format!(
             "`tinclaw approve {name}` shows it and asks, `tinclaw approve {name} --reject` discards it"
         );
-        Held::new(name, HeldState::Waiting, format!("a package of it waits: {why}"), help)
+        HeldChannel::new(name, HeldState::Waiting, format!("a package of it waits: {why}"), help)
     });
     held.collect()
 }
 
 /// Why the files of a channel may not be loaded.
-pub fn refused(policy: &PackagePolicy, planned: &PlannedChannel) -> Option<Held> {
+pub fn refused(policy: &PackagePolicy, planned: &PlannedChannel) -> Option<HeldChannel> {
     let (name, guest) = (&planned.name, &planned.guest);
     let files = files_of(planned.found_files()?).ok()?;
     let refusal = policy.refusal(guest, &files)?;
@@ -162,7 +168,7 @@ pub fn refused(policy: &PackagePolicy, planned: &PlannedChannel) -> Option<Held>
         ),
         _ => (HeldState::Refused, format!("`tinclaw upgrade {guest} SOURCE` replaces it")),
     };
-    Some(Held::new(name, state, reason(&refusal), help))
+    Some(HeldChannel::new(name, state, reason(&refusal), help))
 }
 
 fn reason(refusal: &LoadRefusal) -> String {

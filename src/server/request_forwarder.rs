@@ -16,7 +16,7 @@ pub(crate) enum Origin {
 }
 
 /// The other hosts.
-pub(crate) trait Elsewhere: Send + Sync {
+pub(crate) trait RequestForwarder: Send + Sync {
     /// Whether some host has a channel with this path, or could have it.
     fn knows(&self, path: &str) -> bool;
     /// Who sent a request. What other hosts say about it is taken out of its head.

@@ -37,9 +37,7 @@ impl AuthKind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Named(name) => name.as_str(),
-            Self::Bare(AuthScheme::Secret) => "secret",
-            Self::Bare(AuthScheme::Hmac) => "hmac",
-            Self::Bare(AuthScheme::Ed25519) => "ed25519",
+            Self::Bare(scheme) => scheme.as_str(),
         }
     }
 
@@ -327,7 +325,8 @@ impl AuthReader<'_> {
             (Some(header), true) => self.source.header_name(field, header).map(Some),
             (None, true) => Err(self.missing(field, "the template has its placeholder")),
             (Some(_), false) => {
-                Err(self.missing("template", "a timestamp or id that it leaves out is not signed"))
+                let placeholder = if field == "id_header" { "{id}" } else { "{timestamp}" };
+                Err(WebhookConfigError::UnsignedHeader { channel: self.source.channel(), field, placeholder })
             }
             (None, false) => Ok(None),
         }
