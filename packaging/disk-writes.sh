@@ -6,8 +6,8 @@ set -euo pipefail
 [ $# -ge 1 ] || { sed -n '2,4p' "$0" >&2; exit 2; }
 . "$(dirname "$0")/load.sh"
 idle=${2:-120}
-# It takes every message and says that it is done.
-done_agent='exec:sed -u "s/.*\"id\":\"\([0-9]*\)\".*/{\"type\":\"done\",\"id\":\"\1\"}/"'
+# It takes every message and says that it is done. The first `id` of a line is the message's, and further ones are the provider's.
+done_agent='exec:sed -u "s/^[^:]*:[^:]*\"id\":\"\([0-9]*\)\".*/{\"type\":\"done\",\"id\":\"\1\"}/"'
 
 written() { sync -f "$trial"; awk '$1 == "write_bytes:" { print $2 }' "/proc/$host/io"; }
 
@@ -43,6 +43,7 @@ measure() {
   after=$(written)
   echo "bursts of 20: $(((after - before) / 400)) bytes a message"
   if grep -v '^200$' "$trial/statuses" >&2; then echo "not all webhooks were accepted" >&2; exit 1; fi
+  if grep 'unknown or already acknowledged' "$trial/log" >&2; then echo "the agent acknowledged other messages than it got" >&2; exit 1; fi
 }
 
 program_file=$1
