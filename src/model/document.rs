@@ -19,8 +19,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 use serde_path_to_error::Segment;
 
+use super::document_format::ValueReader;
 pub use super::document_format::{Comments, is_comment};
-use super::document_format::{FormatError, ValueReader};
 
 /// From an object or a list to a value in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,9 +118,9 @@ pub enum FoundValue {
 /// # Errors
 /// The first thing that is wrong, and where.
 pub fn read<T: DeserializeOwned>(value: Value, comments: Comments) -> Result<T, DocumentError> {
-    serde_path_to_error::deserialize(ValueReader { value, comments }).map_err(|error| {
-        let path = error.path().iter().filter_map(step).collect();
-        placed(path, error.into_inner())
+    T::deserialize(ValueReader { value, comments }).map_err(|mut error| {
+        error.steps.reverse();
+        DocumentError { path: error.steps, problem: error.problem }
     })
 }
 
@@ -136,11 +136,6 @@ fn step(segment: &Segment) -> Option<PathStep> {
         Segment::Map { key } => Some(PathStep::Field(key.clone())),
         Segment::Enum { .. } | Segment::Unknown => None,
     }
-}
-
-fn placed(mut path: Vec<PathStep>, error: FormatError) -> DocumentError {
-    path.extend(error.field.map(PathStep::Field));
-    DocumentError { path, problem: error.problem }
 }
 
 impl DocumentError {

@@ -1,12 +1,13 @@
 //! The serde format behind [`read`](super::document::read): a JSON value as a `Deserializer` with typed errors.
 
 use std::fmt::{self, Display};
+use std::iter::Enumerate;
 
-use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
-use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Unexpected, Visitor};
+use serde::de::value::StrDeserializer;
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::document::{DocumentProblem, Expected, FoundValue, one_of, shortened};
+use super::document::{DocumentProblem, Expected, FoundValue, PathStep, one_of, shortened};
 
 /// What becomes of fields that are comments or extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,20 +27,30 @@ pub fn is_comment(name: &str) -> bool {
 /// Fields that name the variant of an enum, in the order in which they are looked for.
 const TAGS: [&str; 3] = ["type", "preset", "scheme"];
 
-/// A problem, and the field of the current object that it is about, when it is not about the object itself.
+/// A problem, and the way from the current value to its place: the last step comes first, as every value on the way adds its own.
 #[derive(Clone, Debug)]
 pub(super) struct FormatError {
-    pub field: Option<String>,
+    pub steps: Vec<PathStep>,
     pub problem: DocumentProblem,
 }
 
 impl FormatError {
+    fn here(problem: DocumentProblem) -> Self {
+        Self { steps: Vec::new(), problem }
+    }
+
     fn invalid(expected: Expected, found: FoundValue) -> Self {
-        Self { field: None, problem: DocumentProblem::Invalid { expected, found } }
+        Self::here(DocumentProblem::Invalid { expected, found })
     }
 
     fn about(field: &str, problem: DocumentProblem) -> Self {
-        Self { field: Some(field.to_owned()), problem }
+        Self::here(problem).within(PathStep::Field(field.to_owned()))
+    }
+
+    /// The same, as seen from the object or list that has the value.
+    fn within(mut self, step: PathStep) -> Self {
+        self.steps.push(step);
+        self
     }
 }
 
@@ -53,7 +64,7 @@ impl Display for FormatError {
 
 impl de::Error for FormatError {
     fn custom<T: Display>(message: T) -> Self {
-        Self { field: None, problem: DocumentProblem::Other(message.to_string()) }
+        Self::here(DocumentProblem::Other(message.to_string()))
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -68,10 +79,10 @@ impl de::Error for FormatError {
         Self::invalid(Expected::OneOf(known), FoundValue::Words(format!("{:?}", shortened(word))))
     }
 
-    /// A derived reader says this while it reads the key, which is then part of the path already. [`ValueReader`] finds
-    /// unknown fields itself wherever it knows the struct beforehand.
+    /// A derived reader says this while it reads the key, which [`Members`] adds. [`ValueReader`] finds unknown fields itself wherever it knows
+    /// the struct beforehand.
     fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
-        Self { field: None, problem: DocumentProblem::Unknown { known: known.to_vec() } }
+        Self::here(DocumentProblem::Unknown { known: known.to_vec() })
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -125,21 +136,14 @@ impl ValueReader {
         number.ok_or_else(|| self.invalid(Expected::Whole { max }))
     }
 
-    fn fields<'de, V: Visitor<'de>>(
-        comments: Comments,
-        fields: Map<String, Value>,
-        visitor: V,
-    ) -> Result<V::Value, FormatError> {
-        let fields = fields.into_iter().map(|(name, value)| (name, ValueReader { value, comments }));
-        visitor.visit_map(MapDeserializer::new(fields))
+    /// The fields of an object.
+    fn members(self) -> Result<Members, FormatError> {
+        let comments = self.comments;
+        Ok(Members { rest: self.object()?.into_iter(), value: None, comments })
     }
 
     /// The fields of a struct. What is unknown is told before anything else: it is the likely reason of what is missing.
-    fn struct_fields<'de, V: Visitor<'de>>(
-        self,
-        known: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, FormatError> {
+    fn members_of_struct(self, known: &'static [&'static str]) -> Result<Members, FormatError> {
         let comments = self.comments;
         let mut fields = self.object()?;
         if comments == Comments::Skipped {
@@ -149,7 +153,71 @@ impl ValueReader {
             return Err(FormatError::about(name, DocumentProblem::Unknown { known: known.to_vec() }));
         }
         fields.retain(|_, value| !value.is_null());
-        Self::fields(comments, fields, visitor)
+        Ok(Members { rest: fields.into_iter(), value: None, comments })
+    }
+
+    /// The items of a list.
+    fn items(self) -> Result<Items, FormatError> {
+        let comments = self.comments;
+        match self.value {
+            Value::Array(items) => Ok(Items { rest: items.into_iter().enumerate(), comments }),
+            _ => Err(self.invalid(Expected::List)),
+        }
+    }
+}
+
+/// The fields of an object that are still to be read. An error gets the name of its field.
+struct Members {
+    rest: serde_json::map::IntoIter,
+    /// The field whose name was read last.
+    value: Option<(String, Value)>,
+    comments: Comments,
+}
+
+impl<'de> MapAccess<'de> for Members {
+    type Error = FormatError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, FormatError> {
+        let Some((name, value)) = self.rest.next() else { return Ok(None) };
+        let key = seed.deserialize(StrDeserializer::<FormatError>::new(&name));
+        let key = key.map_err(|error| error.within(PathStep::Field(name.clone())))?;
+        self.value = Some((name, value));
+        Ok(Some(key))
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, FormatError> {
+        let Some((name, value)) = self.value.take() else {
+            return Err(de::Error::custom("a value was asked for before its name"));
+        };
+        let value = seed.deserialize(ValueReader { value, comments: self.comments });
+        value.map_err(|error| error.within(PathStep::Field(name)))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
+    }
+}
+
+/// The items of a list that are still to be read. An error gets the number of its item.
+struct Items {
+    rest: Enumerate<std::vec::IntoIter<Value>>,
+    comments: Comments,
+}
+
+impl<'de> SeqAccess<'de> for Items {
+    type Error = FormatError;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, FormatError> {
+        let Some((index, value)) = self.rest.next() else { return Ok(None) };
+        let item = seed.deserialize(ValueReader { value, comments: self.comments });
+        item.map(Some).map_err(|error| error.within(PathStep::Item(index)))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
     }
 }
 
@@ -174,7 +242,6 @@ impl<'de> Deserializer<'de> for ValueReader {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
-        let comments = self.comments;
         match self.value {
             Value::Null => visitor.visit_unit(),
             Value::Bool(flag) => visitor.visit_bool(flag),
@@ -184,11 +251,8 @@ impl<'de> Deserializer<'de> for ValueReader {
                 (_, _, number) => visitor.visit_f64(number.unwrap_or_default()),
             },
             Value::String(text) => visitor.visit_string(text),
-            Value::Array(items) => {
-                let items = items.into_iter().map(|value| ValueReader { value, comments });
-                visitor.visit_seq(SeqDeserializer::new(items))
-            }
-            Value::Object(fields) => Self::fields(comments, fields, visitor),
+            Value::Array(_) => visitor.visit_seq(self.items()?),
+            Value::Object(_) => visitor.visit_map(self.members()?),
         }
     }
 
@@ -229,15 +293,11 @@ impl<'de> Deserializer<'de> for ValueReader {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
-        match self.value {
-            Value::Array(_) => self.deserialize_any(visitor),
-            _ => Err(self.invalid(Expected::List)),
-        }
+        visitor.visit_seq(self.items()?)
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
-        let comments = self.comments;
-        Self::fields(comments, self.object()?, visitor)
+        visitor.visit_map(self.members()?)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -246,7 +306,7 @@ impl<'de> Deserializer<'de> for ValueReader {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, FormatError> {
-        self.struct_fields(fields, visitor)
+        visitor.visit_map(self.members_of_struct(fields)?)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -260,14 +320,6 @@ impl<'de> Deserializer<'de> for ValueReader {
 
     serde::forward_to_deserialize_any! {
         i8 i16 i32 i64 i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
-    }
-}
-
-impl<'de> IntoDeserializer<'de, FormatError> for ValueReader {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
     }
 }
 
@@ -339,7 +391,7 @@ impl Choice {
             Some(tag) => {
                 let value = fields[tag].clone();
                 let choice = Self { document: self.document.within(value), ..self };
-                FormatError { field: Some(tag.to_owned()), ..choice.no_such_word() }
+                choice.no_such_word().within(PathStep::Field(tag.to_owned()))
             }
             None => FormatError::about(wanted, DocumentProblem::Missing),
         }
@@ -403,11 +455,12 @@ impl<'de> de::VariantAccess<'de> for Choice {
         if let Value::Object(fields) = &mut content.value {
             fields.shift_remove("type");
         }
-        content.struct_fields(fields, visitor).map_err(|mut error| {
+        let members = content.members_of_struct(fields).map_err(|mut error| {
             if let DocumentProblem::Unknown { known } = &mut error.problem {
                 known.insert(0, "type");
             }
             error
-        })
+        })?;
+        visitor.visit_map(members)
     }
 }

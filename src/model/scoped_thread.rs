@@ -25,6 +25,8 @@ pub(crate) fn spawn_scoped<'scope, T: Send + 'scope>(
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> Result<ScopedJoinHandle<'scope, T>, NoThread> {
     let thread = Builder::new().name(name.to_owned());
+    // Boxed, so that what the standard library does for a thread is in the program once, and not for each kind of work.
+    let work: Box<dyn FnOnce() -> T + Send + 'scope> = Box::new(work);
     thread.spawn_scoped(scope, work).map_err(|source| NoThread { name, source })
 }
 

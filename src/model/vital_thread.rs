@@ -14,7 +14,9 @@ pub(crate) fn spawn_vital(
     name: &'static str,
     work: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.into()).spawn(move || end_process_on_panic(name, work))
+    // Boxed, so that what the standard library does for a thread is in the program once, and not for each kind of work.
+    let work: Box<dyn FnOnce() + Send> = Box::new(move || end_process_on_panic(name, work));
+    thread::Builder::new().name(name.into()).spawn(work)
 }
 
 /// Does the work of a vital thread, on whichever thread: a panic ends the process.
