@@ -36,12 +36,12 @@ use crate::model::address_space::{self, GUESTS_PART};
 const MIB: usize = 1024 * 1024;
 const WASM_PAGE: usize = 64 * 1024;
 
-/// How much of a mapping stays in memory when its instance is gone, if it is one of the few that are kept warm. A multiple of
+/// How much of a mapping stays in memory when its instance is gone, if it is one of those that are kept warm. A multiple of
 /// every system's page.
 const KEPT: usize = 4 * MIB;
-/// So many free mappings keep their pages. More callbacks than there are cores run at once only while many wait for something,
-/// and new pages cost little beside that.
-const WARM: usize = 2;
+/// So much memory all free mappings keep together: that of six callbacks of a guest of the usual size. Where channels have work at
+/// the same time, their callbacks overlap although there are fewer cores, and the pages of a cold mapping cost more than a callback.
+const WARM_BYTES: usize = 8 * MIB;
 /// Mappings have a multiple of this size, so that channels with different limits can use the same ones.
 const GRAIN: usize = if cfg!(target_pointer_width = "64") { 64 * MIB } else { 4 * MIB };
 
@@ -180,8 +180,8 @@ impl Drop for MappingLease {
 struct Mapping {
     start: NonNull<u8>,
     len: usize,
-    /// Whether it keeps pages while it is free.
-    is_warm: bool,
+    /// Bytes from its start on that may have pages.
+    resident: usize,
     /// When it was last used.
     used_at: Instant,
 }
@@ -195,7 +195,7 @@ impl Mapping {
         let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
         // SAFETY: without an address the system chooses one where nothing is, so no memory of anybody changes.
         let start = unsafe { mmap_anonymous(ptr::null_mut(), len, access, flags) }.ok()?;
-        NonNull::new(start.cast()).map(|start| Self { start, len, is_warm: false, used_at: Instant::now() })
+        NonNull::new(start.cast()).map(|start| Self { start, len, resident: 0, used_at: Instant::now() })
     }
 
     /// Returns the pages from `from` up to `to` to the system. `from` is a multiple of its page.
@@ -286,11 +286,13 @@ impl Pool {
 
     /// Warm ones are at the end of the list, from where they are taken first.
     fn take_back(&self, mut mapping: Mapping, used: usize) {
-        mapping.is_warm = self.lock().warm() < WARM;
-        mapping.discard(if mapping.is_warm { KEPT } else { 0 }, used);
+        let used = used.max(mapping.resident);
+        let warm = used.min(KEPT);
+        mapping.resident = if self.lock().warm_bytes() + warm <= WARM_BYTES { warm } else { 0 };
+        mapping.discard(mapping.resident, used);
         mapping.used_at = Instant::now();
         let mut state = self.lock();
-        let place = if mapping.is_warm { state.free.len() } else { 0 };
+        let place = if mapping.resident > 0 { state.free.len() } else { 0 };
         state.free.insert(place, mapping);
     }
 
@@ -306,9 +308,9 @@ impl Pool {
 }
 
 impl PoolState {
-    /// Free mappings with pages.
-    fn warm(&self) -> usize {
-        self.free.iter().filter(|mapping| mapping.is_warm).count()
+    /// Memory of free mappings.
+    fn warm_bytes(&self) -> usize {
+        self.free.iter().map(|mapping| mapping.resident).sum()
     }
 
     /// Returns the free mapping that was used the longest time ago to the system. False when there is none.
