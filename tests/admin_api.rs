@@ -78,9 +78,36 @@ fn every_resource_can_be_read_and_what_is_not_one_is_refused_with_a_sentence() {
         ("GET", "messages?state=lost", "", 400, "invalid", "there are pending, acked, dropped, dead"),
         ("GET", "messages?stat=dead", "", 400, "invalid", "unknown parameter `stat`"),
         ("GET", "everything", "", 404, "no_resource", "there is no resource GET /api/v1/everything"),
-        ("POST", "messages", "", 404, "no_resource", "POST"),
+        ("POST", "messages", "", 405, "method_not_allowed", "its methods are GET, HEAD"),
+        ("GET", "health?zzz=1", "", 400, "invalid", "unknown parameter `zzz`; there are none here"),
+        ("GET", "messages?limit=1&limit=2", "", 400, "invalid", "the parameter `limit` is there twice"),
+        (
+            "POST",
+            "pairing/approve",
+            "{\"channel\": \"echo\", \"code\": \"AAAAAAAA\"}",
+            404,
+            "not_found",
+            "has this code",
+        ),
+        (
+            "POST",
+            "pairing/approve",
+            "{\"channel\": \"echo\", \"code\": \"a\", \"code\": \"b\"}",
+            400,
+            "invalid",
+            "the body: `code` is there twice; remove one",
+        ),
+        (
+            "POST",
+            "channels/webchat/recording",
+            "{\"seconds\": 0}",
+            400,
+            "invalid",
+            "`seconds` must be 1 to 3600, not 0",
+        ),
+        ("POST", "channels/webchat/recording", "{\"second\": 1}", 400, "invalid", "did you mean `seconds`?"),
         ("POST", "messages/1/drop", "", 409, "unchanged", "it is not pending any more"),
-        ("POST", "pairing/approve", "{\"channel\": \"a\"}", 400, "invalid", "missing field `code`"),
+        ("POST", "pairing/approve", "{\"channel\": \"a\"}", 400, "invalid", "`code` is missing"),
         ("POST", "pairing/approve", "nonsense", 400, "invalid", "the body: "),
         ("POST", "channels/absent/start", "", 500, "failed", "there is no channel absent"),
     ] {
@@ -367,7 +394,7 @@ fn misbehaving_clients_get_a_response_or_are_closed_and_never_keep_the_host_from
     let largest = format!("{{\"channel\": \"{}\"}}", "x".repeat(65_536 - 15));
     let head = "POST /api/v1/pairing/approve HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n";
     let response = exchange(&place, format!("{head}{largest}").as_bytes());
-    assert!(response.starts_with("HTTP/1.1 400 ") && response.contains("missing field `code`"), "{response}");
+    assert!(response.starts_with("HTTP/1.1 400 ") && response.contains("`code` is missing"), "{response}");
     // Cut off somewhere after the limit.
     let flood = exchange(&place, &vec![b'x'; 1 << 20]);
     assert!(flood.is_empty() || flood.starts_with("HTTP/1.1 4"), "{flood}");

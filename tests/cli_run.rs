@@ -342,7 +342,7 @@ fn a_configuration_that_cannot_be_meant_is_refused_with_its_line() {
             "agent = \"echo\"\nlissten = \"a\"\n",
             "tinclaw.toml, line 2: unknown field `lissten`; did you mean `listen`?",
         ),
-        ("[limits]\nmemory = 1\n", "there is no limit `memory`"),
+        ("[limits]\nmemory = 1\n", "limits.memory: there is no such limit; did you mean `memory_mb`?"),
     ] {
         place.file("tinclaw.toml", text);
         let ran = place.run(&["run"]);
@@ -422,7 +422,11 @@ fn an_argument_that_would_move_the_cursor_is_quoted_escaped() {
     let place = Place::new();
     let ran = place.run(&["run", "\u{1b}[2J\u{202e}"]);
     assert_eq!(ran.code, Some(2));
-    assert!(ran.err.contains("'\\u{202e}'") && !ran.err.contains(['\u{1b}', '\u{202e}']), "{}", ran.err);
+    assert!(
+        ran.err.contains("'\\u{1b}[2J\\u{202e}'") && !ran.err.contains(['\u{1b}', '\u{202e}']),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]

@@ -45,6 +45,42 @@ fn imports_are_std_then_crates_then_our_own() {
     assert!(errors.is_empty(), "{}", errors.join("\n"));
 }
 
+/// A path is no text: `json!` ended the program with a panic (exit code 101) where one was not UTF-8.
+#[test]
+fn no_command_puts_a_path_itself_into_json() {
+    let commands = root().join("src/cli");
+    let mut errors = Vec::new();
+    for path in sources().into_iter().filter(|path| path.starts_with(&commands)) {
+        let text = fs::read_to_string(&path).unwrap();
+        let place = path.strip_prefix(root()).unwrap().display();
+        errors.extend(raw_paths(&text).into_iter().map(|name| format!("{place}: {name}: use path_text")));
+    }
+    assert!(errors.is_empty(), "{}", errors.join("\n"));
+    assert_eq!(raw_paths("json!({\"a\": path_text(path), \"file\": settings.file})"), ["settings.file"]);
+    assert_eq!(raw_paths("json!([key_file]); json!(removed_files)"), ["key_file", "removed_files"]);
+}
+
+/// Values in `json!` that have the name of a path and are used as they are.
+fn raw_paths(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for macro_call in text.split("json!(").skip(1) {
+        let mut depth = 1;
+        let end = macro_call.find(|c| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            depth == 0
+        });
+        let arguments = &macro_call[..end.unwrap_or(macro_call.len())];
+        let values = arguments.split([',', '{', '}', '[', ']', '\n']);
+        let values = values.map(|item| item.rsplit(": ").next().unwrap_or(item).trim());
+        let is_path = |value: &&str| {
+            let last = value.trim_start_matches('&').rsplit(['.', '_']).next().unwrap_or_default();
+            ["path", "dir", "directory", "file", "folder", "paths", "dirs", "files"].contains(&last)
+        };
+        found.extend(values.filter(is_path));
+    }
+    found
+}
+
 /// The names in the first columns of a module's tables of files; none when it has no such table.
 fn contents(text: &str) -> Option<BTreeSet<String>> {
     let mut names = BTreeSet::new();

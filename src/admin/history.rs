@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::records::rfc3339;
+use crate::model::clock::time_of;
+
 /// Time between two samples.
 pub(super) const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// Samples of an hour.
@@ -64,7 +67,7 @@ impl History {
             .collect();
         json!({
             "interval_ms": u64::try_from(SAMPLE_EVERY.as_millis()).unwrap_or(u64::MAX),
-            "sampled_at_ms": column(&|sample| sample.at_ms),
+            "sampled_at": samples.iter().map(|sample| rfc3339(time_of(sample.at_ms))).collect::<Value>(),
             "memory_bytes": column(&|sample| sample.memory_bytes),
             "store_bytes": column(&|sample| sample.store_bytes),
             "waiting": column(&|sample| sample.waiting),
@@ -89,8 +92,8 @@ mod tests {
         for at_ms in 0..=MAX_SAMPLES as u64 {
             history.add(HostSample { at_ms, ..HostSample::default() });
         }
-        let times = history.to_json()["sampled_at_ms"].as_array().cloned().expect("a column");
-        assert_eq!((times.len(), times[0].as_u64()), (MAX_SAMPLES, Some(1)));
+        let times = history.to_json()["sampled_at"].as_array().cloned().expect("a column");
+        assert_eq!((times.len(), times[0].as_str()), (MAX_SAMPLES, Some("1970-01-01T00:00:00.001Z")));
     }
 
     #[test]

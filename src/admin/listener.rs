@@ -11,6 +11,8 @@ use std::str::FromStr;
 use rustix::fs::Access;
 use rustix::net::SocketAddrUnix;
 
+use crate::net::quotable;
+
 /// The name of the socket in the state directory.
 const SOCKET_NAME: &str = "admin.sock";
 
@@ -35,9 +37,9 @@ impl FromStr for AdminAddress {
 
     fn from_str(text: &str) -> Result<Self, AdminAddressError> {
         match text.strip_prefix("unix:") {
-            Some("") => Err(AdminAddressError(text.to_owned())),
+            Some("") => Err(AdminAddressError(quotable(text))),
             Some(path) => Ok(Self::Unix(path.into())),
-            None => text.parse().map(Self::Tcp).map_err(|_| AdminAddressError(text.to_owned())),
+            None => text.parse().map(Self::Tcp).map_err(|_| AdminAddressError(quotable(text))),
         }
     }
 }

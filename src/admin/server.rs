@@ -84,11 +84,15 @@ fn head_check() -> HeadCheck {
         {
             HeadDecision::Read { max_body_bytes: 0 }
         }
-        _ if api::is_known(method, path) => HeadDecision::Read { max_body_bytes: MAX_BODY_BYTES },
-        _ => {
-            let error = ApiError::NoResource { method: method.to_owned(), path: path.to_owned() };
-            HeadDecision::Respond(response(Err(error)))
+        PAGE_PATH | HEALTH_PATH | READY_PATH | METRICS_PATH | CHANGES_PATH => {
+            let (method, path) = (method.to_owned(), path.to_owned());
+            let allowed = "GET, HEAD".to_owned();
+            HeadDecision::Respond(response(Err(ApiError::Method { method, path, allowed })))
         }
+        _ => match api::check(method, path) {
+            Ok(()) => HeadDecision::Read { max_body_bytes: MAX_BODY_BYTES },
+            Err(error) => HeadDecision::Respond(response(Err(error))),
+        },
     })
 }
 
@@ -164,11 +168,15 @@ fn execute(state: &AdminState, method: &str, path: &str, query: &str, body: Vec<
 }
 
 fn response(result: ApiResult) -> Response {
+    let allowed = result.as_ref().err().and_then(ApiError::allowed).map(str::to_owned);
     let (status, body) = match result {
         Ok(value) => (200, value),
         Err(error) => (error.status().0, error.to_json()),
     };
     let mut response = Response::json(status, body.to_string());
+    if let Some(allowed) = allowed {
+        response.headers.push(("Allow".into(), allowed));
+    }
     response.headers.push(("Cache-Control".into(), "no-store".into()));
     response.headers.push((VERSION_HEADER.into(), env!("CARGO_PKG_VERSION").into()));
     response

@@ -91,7 +91,7 @@ impl HttpSettings {
             if is_host_owned(name) {
                 return Err(ValueError::HostHeader(name.clone()));
             }
-            HeaderValue::from_str(value).map_err(|_| ValueError::HeaderValue(value.clone()))?;
+            HeaderValue::from_str(value).map_err(|_| ValueError::HeaderValue(name.clone()))?;
         }
         header_name(&self.auth_header).map(drop)
     }

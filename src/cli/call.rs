@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use log::LevelFilter;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::args::{CallArgs, Common};
 use super::call_input::{call_input, kind};
@@ -19,6 +19,8 @@ use crate::host::{ChannelHarness, ManagerConfig, Replayed};
 use crate::model::escape::{escaped, escaped_lines};
 use crate::model::human_duration::HumanDuration;
 use crate::model::regular_file;
+use crate::model::unique_json::parse_json;
+use crate::net::quotable;
 
 /// The largest input, in bytes.
 const MAX_INPUT_BYTES: u64 = 64 * 1024 * 1024;
@@ -71,7 +73,7 @@ fn replayed(replayed: &Replayed) -> CommandResult {
 }
 
 fn read_input(path: &Path) -> Result<String, Failure> {
-    let failed = |error| Failure::usage(format!("cannot read the input {}: {error}", path.display()));
+    let failed = |error| Failure::problem(format!("cannot read the input {}: {error}", path.display()));
     let mut text = String::new();
     let read = if path == Path::new("-") {
         std::io::stdin().take(MAX_INPUT_BYTES).read_to_string(&mut text)
@@ -88,12 +90,16 @@ fn configure(
     options: &CallArgs,
 ) -> Result<ManagerConfig, Failure> {
     if let Some(text) = &options.settings {
-        let fields: Map<String, Value> = serde_json::from_str(text)
-            .map_err(|error| Failure::usage(format!("--settings is no JSON object: {error}")))?;
+        let wrong = |reason: String| Failure::usage(format!("--settings is no JSON object: {reason}"));
+        let Value::Object(fields) = parse_json(text.as_bytes()).map_err(|error| wrong(error.to_string()))?
+        else {
+            return Err(wrong("write it as {\"KEY\": VALUE}".to_owned()));
+        };
         config.channels.entry(channel.name().clone()).or_default().config.extend(fields);
     }
     for rewrite in &options.http_rewrite {
         let Some((host, base)) = rewrite.split_once('=') else {
+            let rewrite = quotable(rewrite);
             return Err(Failure::usage(format!("--http-rewrite {rewrite:?} is not HOST=URL")));
         };
         config.outbound.http_rewrite.insert(host.to_owned(), base.to_owned());

@@ -13,6 +13,7 @@ use wit_abi::types::IncomingHttpRequest;
 use crate::agent::status_type;
 use crate::event::callback::{Callback, CallbackKind};
 use crate::model::document::{Comments, DocumentError, read};
+use crate::model::unique_json::{JsonError, parse_json};
 use crate::{AgentResponse, Attachment, StatusUpdate};
 
 /// What a callback is called with, and the files that are there before.
@@ -28,8 +29,8 @@ pub enum InputError {
     NoCallback { name: String, names: String },
     #[error("the input is not as expected: {0}")]
     Input(Box<InputError>),
-    #[error("no JSON: {0}")]
-    Json(serde_json::Error),
+    #[error(transparent)]
+    Json(#[from] JsonError),
     #[error(transparent)]
     Field(#[from] DocumentError),
     #[error("user_id: on-respond has none; on-broadcast has")]
@@ -66,7 +67,7 @@ pub fn call_input(
     first_path: Option<&str>,
 ) -> Result<CallInput, InputError> {
     let text = if text.trim().is_empty() { "{}" } else { text };
-    let input = serde_json::from_str(text)
+    let input = parse_json(text.as_bytes())
         .map_err(InputError::Json)
         .and_then(|value| input_of(kind, value, start_config, first_path));
     input.map_err(|error| InputError::Input(Box::new(error)))

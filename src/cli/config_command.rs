@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 
 use super::agent_check::{AgentProblem, agent_problems};
 use super::args::{Common, ConfigCommand, JsonArgs};
+use super::channels::webchat;
 use super::config::{
-    ConfigValue, Settings, ValueSource, documented_defaults, home_file, leaves_of, unused_variables,
+    ConfigValue, Settings, ValueSource, documented_defaults, home_file, is_at_or_below, leaves_of,
+    unused_variables,
 };
 use super::logging;
-use super::output::{CommandResult, Failure, columns, count, print_json};
-use super::start_checks::{LoadedChannels, load_channels, problems};
+use super::output::{CommandResult, Failure, columns, count, path_text, print_json};
+use super::start_checks::{LoadedChannels, load_channels, named_channels, problems};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::escape::escaped;
 use crate::net::without_credentials;
@@ -21,7 +23,7 @@ use crate::tool::default_tools_dir;
 /// The variable that names the state directory.
 const STATE_DIR_VARIABLE: &str = "TINCLAW_STATE_DIR";
 /// Texts below these places may be secrets.
-const NOT_SHOWN: &[&str] = &["agent.headers.", "agent.env."];
+const NOT_SHOWN: &[&str] = &["agent.headers", "agent.env"];
 
 /// Does what `tinclaw config …` says.
 pub fn config(common: &Common, command: &ConfigCommand) -> CommandResult {
@@ -38,7 +40,11 @@ fn check(common: &Common, file: Option<PathBuf>, output: JsonArgs) -> CommandRes
     logging::start(&common, None, LevelFilter::Error)?;
     let loader = settings.loader()?;
     let engine = loader.runtime();
-    let LoadedChannels { loaded, refused } = load_channels(&settings, engine);
+    let LoadedChannels { mut loaded, refused } = load_channels(&settings, engine);
+    if named_channels(&settings).is_ok_and(|named| named.has_webchat) {
+        // What is wrong with it is among the errors.
+        loaded.extend(webchat(&loader));
+    }
     let found = problems(&common, &settings, engine);
     let mut diagnostics: Vec<Diagnostic> =
         found.iter().map(|problem| Diagnostic::error("configuration", problem.to_string())).collect();
@@ -60,7 +66,7 @@ fn check(common: &Common, file: Option<PathBuf>, output: JsonArgs) -> CommandRes
     let (errors, warnings) = (number(Severity::Error), number(Severity::Warning));
     if output.json {
         print_json(&json!({
-            "config": settings.path, "diagnostics": diagnostics, "error_count": errors, "warning_count": warnings,
+            "config": settings.path.as_ref().map(path_text), "diagnostics": diagnostics, "error_count": errors, "warning_count": warnings,
         }));
     } else {
         let place = settings.path.as_ref().map_or("no file".to_owned(), |path| path.display().to_string());
@@ -82,7 +88,7 @@ fn show(common: &Common, output: JsonArgs) -> CommandResult {
             .iter()
             .map(|value| json!({"field": value.field, "value": shown(value), "source": source(&settings, value)}))
             .collect();
-        print_json(&json!({"config": settings.path, "values": values}));
+        print_json(&json!({"config": settings.path.as_ref().map(path_text), "values": values}));
         return Ok(());
     }
     let rows: Vec<Vec<String>> = values
@@ -114,7 +120,7 @@ fn effective(settings: &Settings, common: &Common) -> Vec<ConfigValue> {
     if let Some(log) = &common.log {
         on_command_line("log", Value::from(log.as_str()));
     }
-    let state_dir = json!(settings.state_dir);
+    let state_dir = json!(path_text(&settings.state_dir));
     if common.state_dir.is_some() {
         values.retain(|known| known.field != "state_dir");
         let is_variable = variable_is(STATE_DIR_VARIABLE, common.state_dir.as_deref());
@@ -124,7 +130,7 @@ fn effective(settings: &Settings, common: &Common) -> Vec<ConfigValue> {
     let of_place = |field: &str, variable: &str, path: PathBuf| ConfigValue {
         field: field.to_owned(),
         source: if variable_is(variable, Some(&path)) { of_variable(variable) } else { ValueSource::Default },
-        value: json!([path]),
+        value: json!([path_text(&path)]),
     };
     let places = [
         ConfigValue { field: "state_dir".to_owned(), value: state_dir, source: ValueSource::Default },
@@ -154,7 +160,7 @@ fn of_variable(variable: &str) -> ValueSource {
 }
 
 fn shown(value: &ConfigValue) -> Value {
-    let is_hidden = NOT_SHOWN.iter().any(|place| value.field.starts_with(place));
+    let is_hidden = NOT_SHOWN.iter().any(|place| is_at_or_below(&value.field, place));
     if is_hidden { Value::from("(not shown)") } else { without_passwords(&value.value) }
 }
 
@@ -163,6 +169,9 @@ fn without_passwords(value: &Value) -> Value {
     match value {
         Value::String(text) => Value::from(without_credentials(text)),
         Value::Array(items) => items.iter().map(without_passwords).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), without_passwords(value))).collect()
+        }
         other => other.clone(),
     }
 }

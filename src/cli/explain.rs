@@ -130,7 +130,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     } else {
         regular_file::read_named(path).and_then(|file| file.take(MAX_REQUEST_BYTES).read_to_end(&mut bytes))
     };
-    read.map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+    read.map_err(|error| Failure::problem(format!("cannot read {}: {error}", path.display())))?;
     Ok(bytes)
 }
 

@@ -86,10 +86,12 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use args::{Arguments, CliCommand};
+use clap::Parser as _;
 use clap::error::ErrorKind as UsageKind;
-use output::Failure;
+use output::{Failure, print_json_error};
 
 use crate::model::escape::{escaped, escaped_lines};
+use crate::net::quotable;
 
 /// Does what the command line says: what the program `tinclaw` is.
 ///
@@ -117,7 +119,7 @@ fn no_core_dumps() {
 
 fn run_command(Arguments { common, command }: Arguments) -> ExitCode {
     // Also of commands that log nothing.
-    if let Err(failure) = logging::check_filters(&common, None) {
+    if let Err(failure) = logging::check_filters(&common, None, "") {
         return failure.report();
     }
     let outcome = match command {
@@ -180,21 +182,46 @@ fn printed(code: ExitCode) -> ExitCode {
     }
 }
 
-/// Prints help, the version, or what is wrong with the command line. An argument that would move the cursor is quoted
-/// escaped, and without colour.
+/// Prints help, the version, or what is wrong with the command line.
 fn report_usage(error: &clap::Error) -> ExitCode {
-    let is_error = !matches!(error.kind(), UsageKind::DisplayHelp | UsageKind::DisplayVersion);
-    let is_plain = |word: std::ffi::OsString| {
-        let text = word.to_string_lossy();
-        escaped(&text) == text
-    };
-    if is_error && !std::env::args_os().all(is_plain) {
-        err!("{}", escaped_lines(&error.render().to_string()));
-    } else if is_error {
-        // There is no other place to say it.
-        let _ = error.print();
-    } else {
+    if matches!(error.kind(), UsageKind::DisplayHelp | UsageKind::DisplayVersion) {
         print::print_with(|_| error.print());
+        return printed(ExitCode::SUCCESS);
     }
-    printed(ExitCode::from(if is_error { 2 } else { 0 }))
+    let text = match quotable_arguments() {
+        None => {
+            // There is no other place to say it.
+            let _ = error.print();
+            error.render().to_string()
+        }
+        Some(arguments) => {
+            // clap drops control characters; of the arguments as they may be shown it says the same with all of them.
+            let shown =
+                Arguments::try_parse_from(arguments).err().filter(|shown| shown.kind() == error.kind());
+            let text = escaped_lines(&shown.as_ref().unwrap_or(error).render().to_string());
+            err!("{text}");
+            text
+        }
+    };
+    let sentence = text.split("\n\n").next().unwrap_or_default();
+    print_json_error(sentence.strip_prefix("error: ").unwrap_or(sentence).trim());
+    printed(ExitCode::from(2))
+}
+
+/// The arguments as an error may quote them: with what would move the cursor escaped, and without what may be the password of a URL.
+/// None when that is how they are.
+fn quotable_arguments() -> Option<Vec<String>> {
+    let quotable_value = |value: &str| if value.contains("://") { quotable(value) } else { value.to_owned() };
+    let shown = |word: &std::ffi::OsString| {
+        let word = word.to_string_lossy();
+        let text = match word.split_once('=').filter(|_| word.starts_with("--")) {
+            Some((option, value)) => format!("{option}={}", quotable_value(value)),
+            None => quotable_value(&word),
+        };
+        escaped(&text).into_owned()
+    };
+    let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let arguments: Vec<String> = words.iter().map(shown).collect();
+    let is_same = words.iter().zip(&arguments).all(|(word, shown)| word == shown.as_str());
+    (!is_same).then_some(arguments)
 }

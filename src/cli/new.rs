@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::JsonArgs;
-use super::output::{CommandResult, Failure, print_json};
+use super::output::{CommandResult, Failure, path_text, path_texts, print_json};
 use crate::channel::{ChannelName, kit_files};
 
 /// Stands in the templates for the channel's name.
@@ -112,7 +112,7 @@ pub fn new(name: &str, output: JsonArgs) -> CommandResult {
         files.push(path);
     }
     if output.json {
-        print_json(&json!({"channel": channel, "directory": folder, "files": files}));
+        print_json(&json!({"channel": channel, "directory": path_text(folder), "files": path_texts(&files)}));
         return Ok(());
     }
     outln!("wrote the channel {channel} into {}", folder.display());

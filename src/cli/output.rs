@@ -1,6 +1,7 @@
 //! What commands print (JSON for programs, columns for people, times in both), and how a command ends.
 
 use std::fmt::{self, Display, Formatter};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,6 +13,28 @@ use crate::model::escape::{escaped, escaped_json, escaped_lines};
 /// Prints a JSON document on one line.
 pub fn print_json(value: &Value) {
     outln!("{}", escaped_json(&value.to_string()));
+}
+
+/// Whether the command line asks for JSON. It is looked for in the arguments themselves, because they may be what is wrong.
+fn is_json_wanted() -> bool {
+    std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json")
+}
+
+/// What a command prints that is to print an object and has failed before it did: `{"error": TEXT}`. Nothing without `--json`.
+pub fn print_json_error(text: &str) {
+    if is_json_wanted() && !super::print::has_printed() {
+        print_json(&serde_json::json!({"error": text}));
+    }
+}
+
+/// A path for a JSON document. What of it is not UTF-8 is replaced: a path that is given to `json!` itself panics then.
+pub fn path_text(path: impl AsRef<Path>) -> String {
+    path.as_ref().to_string_lossy().into_owned()
+}
+
+/// Several of them.
+pub fn path_texts<P: AsRef<Path>>(paths: &[P]) -> Vec<String> {
+    paths.iter().map(path_text).collect()
 }
 
 /// How long ago a time in RFC 3339 was, or in how long it will be.
@@ -108,7 +131,9 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Reported => return ExitCode::from(1),
         };
-        errln!("error: {}", escaped_lines(&self.to_string()));
+        let text = self.to_string();
+        errln!("error: {}", escaped_lines(&text));
+        print_json_error(&text);
         ExitCode::from(code)
     }
 }

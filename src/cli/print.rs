@@ -5,6 +5,7 @@ use std::fmt::Arguments;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -38,8 +39,17 @@ macro_rules! errln {
 /// The first failure to write to standard output: nothing is written after it. Any thread of a command may print; held for a write.
 static FAILED: Mutex<Option<ErrorKind>> = Mutex::new(None);
 
+/// Whether a command has written to standard output.
+static HAS_PRINTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether something was printed to standard output, also when it found no reader.
+pub fn has_printed() -> bool {
+    HAS_PRINTED.load(Ordering::Relaxed)
+}
+
 /// Prints, unless a print before failed.
 pub fn to_stdout(text: Arguments<'_>) {
+    HAS_PRINTED.store(true, Ordering::Relaxed);
     print_with(|out| out.write_fmt(text));
 }
 

@@ -94,13 +94,13 @@ fn run(harness: &mut ChannelHarness, recorded: &RecordedCallback) -> Result<Repl
 /// Reads a recording: one callback in each line.
 fn read(path: &Path) -> Result<Vec<RecordedCallback>, Failure> {
     use std::io::Read as _;
-    let wrong = |error: &dyn std::fmt::Display| {
-        Failure::usage(format!("the recording {} cannot be read: {error}", path.display()))
-    };
+    let text_of =
+        |error: &dyn std::fmt::Display| format!("the recording {} cannot be read: {error}", path.display());
+    let wrong = |error: &dyn std::fmt::Display| Failure::usage(text_of(error));
     let mut text = String::new();
     regular_file::read_named(path)
         .and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text))
-        .map_err(|error| wrong(&error))?;
+        .map_err(|error| Failure::problem(text_of(&error)))?;
     if text.trim().is_empty() {
         return Err(wrong(&"it has no callbacks"));
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::args::{Common, JsonArgs, SecretsCommand};
 use super::client::{HostResponse, ask_running};
 use super::config::Settings;
-use super::output::{CommandResult, Failure, print_json};
+use super::output::{CommandResult, Failure, path_text, print_json};
 use super::{print, prompt};
 use crate::ChannelCapabilitiesFile;
 use crate::admin::ApiCall;
@@ -55,7 +55,7 @@ fn set(settings: &Settings, name: &str, generate: bool, output: JsonArgs) -> Com
     let report = |generated: Option<&Secret>| {
         print_json(&json!({
             "name": name,
-            "file": settings.secrets.file,
+            "file": path_text(&settings.secrets.file),
             "new_key_file": made,
             "generated_value": generated.map(Secret::expose),
         }));
@@ -201,7 +201,7 @@ fn remove(settings: &Settings, name: &str, output: JsonArgs) -> CommandResult {
     let (editor, _) = settings.secrets.editor()?;
     match editor.remove(name).map_err(Failure::problem)? {
         true if output.json => {
-            print_json(&json!({"name": name, "file": settings.secrets.file}));
+            print_json(&json!({"name": name, "file": path_text(&settings.secrets.file)}));
             Ok(())
         }
         true => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::args::{JsonArgs, ServiceCommand, ServiceInstallArgs};
-use super::output::{CommandResult, Failure, print_json};
+use super::output::{CommandResult, Failure, path_texts, print_json};
 
 /// The program in the unit, which is replaced by the one that runs.
 const PACKAGED_PROGRAM: &str = "/usr/bin/tinclaw";
@@ -68,7 +68,7 @@ fn install(options: &ServiceInstallArgs) -> CommandResult {
         written.push(config_file);
     }
     if options.output.json {
-        print_json(&json!({"written": written, "kept": kept}));
+        print_json(&json!({"written": path_texts(&written), "kept": path_texts(&kept)}));
         return Ok(());
     }
     written.iter().for_each(|path| outln!("wrote  {}", path.display()));
@@ -168,7 +168,7 @@ fn uninstall(root: &Path, output: JsonArgs) -> CommandResult {
         }
     }
     if output.json {
-        print_json(&json!({"removed": removed}));
+        print_json(&json!({"removed": path_texts(&removed)}));
         return Ok(());
     }
     removed.iter().for_each(|path| outln!("removed  {}", path.display()));

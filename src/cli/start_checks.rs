@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::args::Common;
+use super::channels::webchat;
 use super::config::Settings;
 use super::output::Failure;
 use super::setup::RunningAgent;
@@ -19,7 +20,7 @@ use crate::{HostError, WasmChannel, WasmChannelLoader, WasmChannelRuntime, WasmT
 /// are none of it: that may be the host that runs.
 pub fn problems(common: &Common, settings: &Settings, engine: &WasmChannelRuntime) -> Vec<Failure> {
     let checks = [
-        logging::check_filters(common, settings.log.as_deref()),
+        logging::check_filters(common, settings.log.as_deref(), &settings.place_of("log")),
         logging::check_output(&settings.log_output),
         settings.access_log.as_ref().map_or(Ok(()), access_log::check),
         check_outbound(settings),
@@ -28,7 +29,10 @@ pub fn problems(common: &Common, settings: &Settings, engine: &WasmChannelRuntim
         takeover::check(settings.listen),
         RunningAgent::new(settings).map(drop),
         check_tools(settings, engine),
-        named_channels(settings).map(drop),
+        named_channels(settings).and_then(|named| match named.has_webchat {
+            true => webchat(&settings.loader_on(engine)).map(drop),
+            false => Ok(()),
+        }),
     ];
     let mut problems: Vec<Failure> = Vec::new();
     for problem in checks.into_iter().filter_map(Result::err) {
@@ -41,7 +45,21 @@ pub fn problems(common: &Common, settings: &Settings, engine: &WasmChannelRuntim
 }
 
 fn check_outbound(settings: &Settings) -> Result<(), Failure> {
-    OutboundHttp::new(settings.outbound()).map(drop).map_err(|error| Failure::problem(HostError::from(error)))
+    OutboundHttp::new(settings.outbound()).map(drop).map_err(|error| {
+        let text = HostError::from(error).to_string();
+        let place = settings.place_of(&field_of(&text));
+        Failure::problem(format!("{place}{text}"))
+    })
+}
+
+/// The field that a sentence about an outbound setting begins with: `http_rewrite: 'a.example': …`.
+fn field_of(text: &str) -> String {
+    let (field, rest) = text.split_once(": ").unwrap_or((text, ""));
+    let entry = rest.strip_prefix('\'').and_then(|rest| rest.split_once('\'')).map(|(entry, _)| entry);
+    match entry.filter(|_| field == "http_rewrite") {
+        Some(host) => format!("{field}.{host}"),
+        None => field.to_owned(),
+    }
 }
 
 fn check_tools(settings: &Settings, engine: &WasmChannelRuntime) -> Result<(), Failure> {
@@ -53,7 +71,8 @@ fn check_tools(settings: &Settings, engine: &WasmChannelRuntime) -> Result<(), F
     WasmToolRuntime::on(engine, settings.tool_runtime()?).map_err(Failure::problem)?;
     match paths.iter().find(|path| !path.exists()) {
         Some(path) => Err(Failure::problem(format!(
-            "tools: {} does not exist: name a directory of tools, or a .wasm file",
+            "{}tools: {} does not exist: name a directory of tools, or a .wasm file",
+            settings.place_of("tools"),
             path.display()
         ))),
         None => Ok(()),
@@ -78,7 +97,8 @@ pub fn named_channels(settings: &Settings) -> Result<NamedChannels, Failure> {
     let paths = settings.channel_paths();
     let mut is_empty = settings.accounts().is_empty();
     for path in &paths {
-        let found = WasmChannelLoader::discover(path).map_err(Failure::problem)?;
+        let found = WasmChannelLoader::discover(path)
+            .map_err(|error| Failure::problem(format!("{}{error}", settings.channels_place)))?;
         is_empty &= found.channels.is_empty() && found.refused.is_empty();
     }
     let has_webchat = settings.webchat.unwrap_or(is_empty);

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 
 use super::args::{Common, JsonArgs, ToolCallArgs, ToolsCommand};
 use super::config::Settings;
-use super::output::{CommandResult, Failure, columns, count, print_json};
+use super::output::{CommandResult, Failure, columns, count, path_text, path_texts, print_json};
 use crate::egress::is_unbounded_prefix;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::escape::{escaped, escaped_lines};
+use crate::model::unique_json::parse_json;
+use crate::net::quotable;
 use crate::tool::{
     LoadedTools, PreparedTool, ToolCall, ToolRegistry, WasmToolRuntime, bundled_tool_names,
     default_tools_dir, install_bundled_tool, install_tool, remove_tool,
@@ -203,6 +205,7 @@ fn call(settings: &Settings, options: &ToolCallArgs) -> CommandResult {
     }
     for rewrite in &options.http_rewrite {
         let Some((host, base)) = rewrite.split_once('=') else {
+            let rewrite = quotable(rewrite);
             return Err(Failure::usage(format!("--http-rewrite {rewrite:?} is not HOST=URL")));
         };
         config.outbound.http_rewrite.insert(host.to_owned(), base.to_owned());
@@ -224,6 +227,9 @@ fn call(settings: &Settings, options: &ToolCallArgs) -> CommandResult {
         "-" => read_params()?,
         params => params.to_owned(),
     };
+    if let Some(context) = &options.context {
+        check_context(context)?;
+    }
     let report = tools.call_with(&name, ToolCall { params, context: options.context.clone() });
     if options.output.json {
         let (output, error) = match &report.result {
@@ -247,6 +253,16 @@ fn call(settings: &Settings, options: &ToolCallArgs) -> CommandResult {
     Ok(())
 }
 
+/// What a guest would be told must be a JSON object, as what agents tell it is.
+fn check_context(text: &str) -> Result<(), Failure> {
+    let wrong = |reason: String| Failure::usage(format!("--context is no JSON object: {reason}"));
+    match parse_json(text.as_bytes()) {
+        Ok(Value::Object(_)) => Ok(()),
+        Ok(_) => Err(wrong("write it as {\"user\": \"NAME\"}".to_owned())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
 fn load_one(tools: &ToolRegistry, path: &Path) -> Result<String, Failure> {
     let mut loaded = tools.load_all(path).map_err(Failure::problem)?;
     match (loaded.loaded.pop(), loaded.failed.pop()) {
@@ -259,7 +275,7 @@ fn load_one(tools: &ToolRegistry, path: &Path) -> Result<String, Failure> {
 fn read_params() -> Result<String, Failure> {
     let mut text = String::new();
     let read = std::io::stdin().take(MAX_INPUT_BYTES).read_to_string(&mut text);
-    read.map_err(|error| Failure::usage(format!("standard input cannot be read: {error}")))?;
+    read.map_err(|error| Failure::problem(format!("standard input cannot be read: {error}")))?;
     Ok(text)
 }
 
@@ -291,7 +307,7 @@ fn install(
     let tool = tools.find(&name).map_err(Failure::problem)?;
     if output.json {
         let mut object = to_json(&tool);
-        object["installed"] = json!(installed);
+        object["installed"] = json!(path_text(&installed));
         print_json(&object);
         return Ok(());
     }
@@ -303,7 +319,7 @@ fn install(
 fn remove(settings: &Settings, name: &str, from: Option<&Path>, output: JsonArgs) -> CommandResult {
     let removed = remove_tool(name, &directory(settings, from)).map_err(Failure::problem)?;
     if output.json {
-        print_json(&json!({"removed": removed}));
+        print_json(&json!({"removed": path_texts(&removed)}));
         return Ok(());
     }
     for path in removed {

@@ -22,6 +22,7 @@ pub(crate) mod rate_limit;
 pub(crate) mod regular_file;
 pub(crate) mod scoped_thread;
 pub(crate) mod subject;
+pub(crate) mod unique_json;
 pub(crate) mod value_error;
 pub(crate) mod vital_thread;
 pub(crate) mod wait;

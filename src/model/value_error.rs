@@ -56,8 +56,9 @@ pub enum ValueError {
     /// The header belongs to the connection or to the framing of a request.
     #[error("the header {0:?} is the host's to set; leave it out")]
     HostHeader(String),
-    /// The value of a header has line ends or other characters that HTTP does not allow in one.
-    #[error("{0:?} is not a header value; use printable ASCII on one line")]
+    /// The value of the header of this name has line ends or other characters that HTTP does not allow in one. It may be a
+    /// secret, so it is not here.
+    #[error("the value of the header {0:?} cannot be sent; use printable ASCII on one line")]
     HeaderValue(String),
     /// A cap: no limit has this name.
     #[error("there is no limit `{field}`: the limits are {known}")]

@@ -10,4 +10,4 @@ pub(crate) mod waker;
 
 pub use public_url::PublicUrl;
 pub(crate) use public_url::SharedPublicUrl;
-pub(crate) use shown_url::without_credentials;
+pub(crate) use shown_url::{quotable, without_credentials};

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::Deserialize;
 use url::Url;
 
+use super::quotable;
 use crate::model::value_error::ValueError;
 
 /// This host's address as providers call it: `http://` or `https://` with a host, without user, query and fragment, and
@@ -67,7 +68,7 @@ impl FromStr for PublicUrl {
         });
         match is_usable {
             true => Ok(Self(text.trim_end_matches('/').to_owned())),
-            false => Err(ValueError::PublicUrl(text.to_owned())),
+            false => Err(ValueError::PublicUrl(quotable(text))),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::channel::{
 };
 use crate::model::regular_file;
 use crate::model::value_error::ValueError;
+use crate::net::{quotable, without_credentials};
 
 /// The most bytes that a guest may have.
 pub(super) const MAX_GUEST_BYTES: usize = crate::sandbox::DEFAULT_MAX_GUEST_BYTES;
@@ -185,7 +186,7 @@ fn absolute(source: &str) -> String {
 
 /// An `https://` address. Another scheme is refused: what is installed must come from who it says.
 fn address(source: &str) -> Result<Option<Url>, SourceError> {
-    let wrong = |reason: &str| SourceError::Url { url: source.to_owned(), reason: reason.to_owned() };
+    let wrong = |reason: &str| SourceError::Url { url: quotable(source), reason: reason.to_owned() };
     match source.split_once("://") {
         None => Ok(None),
         Some(("https", _)) => Url::parse(source).map(Some).map_err(|error| wrong(&error.to_string())),
@@ -199,8 +200,9 @@ fn fetched(
     expected: Option<&String>,
     fetch: Fetch<'_>,
 ) -> Result<Vec<u8>, SourceError> {
-    let bytes = fetch(url, limit).map_err(|reason| SourceError::Url { url: url.to_string(), reason })?;
-    check_digest(url.as_str(), &bytes, expected)?;
+    let shown = || without_credentials(url.as_str()).into_owned();
+    let bytes = fetch(url, limit).map_err(|reason| SourceError::Url { url: shown(), reason })?;
+    check_digest(&shown(), &bytes, expected)?;
     Ok(bytes)
 }
 

@@ -44,7 +44,7 @@ fn a_reload_refuses_what_a_start_refuses_before_changing_anything() {
         ("admin = \"192.0.2.1:1\"\nadmin_token = \"t\"", "there is no secret t"),
         ("access_log = \"/nonexistent/a\"", "access_log \"/nonexistent/a\""),
         ("access_log = \"\"", "access_log \"\""),
-        ("log = \"bogus\"", "log in the configuration: \"bogus\" is not a log level"),
+        ("log = \"bogus\"", "log: \"bogus\" is not a log level"),
         ("log = \"info,=debug\"", "\"=debug\" names no target"),
         ("log_file = \"/nonexistent/a/b\"", "log_file \"/nonexistent/a/b\""),
         ("log_file = \".\"", "log_file \".\""),

@@ -89,5 +89,5 @@ fn the_webhook_status_of_telegram_is_shown() {
 fn a_channel_that_does_not_exist_is_named() {
     let place = home(&[]);
     let ran = place.run(&["status", "telegramm"]);
-    assert!(ran.code == Some(2) && ran.err.contains("did you mean telegram?"), "{}", ran.err);
+    assert!(ran.code == Some(1) && ran.err.contains("did you mean telegram?"), "{}", ran.err);
 }

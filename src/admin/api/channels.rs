@@ -8,6 +8,8 @@ use crate::admin::HostChange;
 use crate::admin::log_tail::{LogQuery, log_lines};
 use crate::admin::records;
 
+/// What says which lines of the log.
+pub(super) const LOG_PARAMETERS: &[&str] = &["after", "level", "text", "limit"];
 /// Lines of the log in one response.
 const MAX_LOG_LINES: usize = 500;
 
@@ -33,7 +35,6 @@ pub(super) fn log_tail(_: &AdminState, request: &ApiRequest) -> ApiResult {
 }
 
 fn log_query(request: &ApiRequest) -> Result<LogQuery, ApiError> {
-    request.only_parameters(&["after", "level", "text", "limit"])?;
     let level = request.parameter("level").unwrap_or("trace");
     let level = level.parse().map_err(|_| {
         ApiError::Invalid(format!("there is no level `{level}`; there are error, warn, info, debug, trace"))

@@ -19,6 +19,22 @@ pub(crate) enum ApiError {
         /// Its path.
         path: String,
     },
+    /// The resource has other methods.
+    #[error("there is no resource {method} {path}; its methods are {allowed}")]
+    Method {
+        /// The method of the request.
+        method: String,
+        /// Its path.
+        path: String,
+        /// Those that it has, as in `Allow`.
+        allowed: String,
+    },
+    /// Nobody waits with the code that was given.
+    #[error("{0}")]
+    WrongCode(String),
+    /// Too many codes were wrong.
+    #[error("{0}")]
+    Locked(String),
     /// The resource needs a running host, and there is none.
     #[error("no host is running")]
     NotRunning,
@@ -92,13 +108,25 @@ impl ApiError {
     pub(crate) fn status(&self) -> (u16, &'static str) {
         match self {
             Self::NoResource { .. } => (404, "no_resource"),
-            Self::NoSuch { .. } | Self::NotApproved { .. } | Self::NoChannel(_) | Self::NotRecorded(_) => {
-                (404, "not_found")
-            }
+            Self::Method { .. } => (405, "method_not_allowed"),
+            Self::NoSuch { .. }
+            | Self::NotApproved { .. }
+            | Self::NoChannel(_)
+            | Self::NotRecorded(_)
+            | Self::WrongCode(_) => (404, "not_found"),
+            Self::Locked(_) => (429, "locked"),
             Self::Unchanged { .. } | Self::AlreadyRecorded { .. } => (409, "unchanged"),
             Self::ChannelName { .. } | Self::Invalid(_) => (400, "invalid"),
             Self::NotRunning => (503, "not_running"),
             Self::Failed(_) => (500, "failed"),
+        }
+    }
+
+    /// The methods that the resource has, when the request's was another.
+    pub(crate) fn allowed(&self) -> Option<&str> {
+        match self {
+            Self::Method { allowed, .. } => Some(allowed),
+            _ => None,
         }
     }
 

@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 pub(crate) use call::ApiCall;
 pub(crate) use error::ApiError;
 pub(crate) use request::ApiRequest;
-pub(crate) use routes::{ApiHandler, execute_on_store, find, is_known};
+pub(crate) use routes::{ApiHandler, check, execute_on_store, find};
 
 /// What a handler returns: the JSON of the response, or why there is none.
 pub(crate) type ApiResult = Result<Value, ApiError>;

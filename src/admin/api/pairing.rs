@@ -7,6 +7,7 @@ use super::{ApiError, ApiRequest, ApiResult};
 use crate::admin::records;
 use crate::channel::ChannelName;
 use crate::host::DaemonOperator;
+use crate::pairing::PairingError;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,7 +36,12 @@ pub(super) fn list(operator: &dyn DaemonOperator, _: &ApiRequest) -> ApiResult {
 pub(super) fn approve(operator: &dyn DaemonOperator, request: &ApiRequest) -> ApiResult {
     let ApprovalBody { channel, code, identity } = request.json()?;
     let channel = channel_name(&channel)?;
-    let id = operator.pairing().approve(&channel, &code, identity.as_deref()).map_err(ApiError::failed)?;
+    let id =
+        operator.pairing().approve(&channel, &code, identity.as_deref()).map_err(|error| match &error {
+            PairingError::WrongCode(_) => ApiError::WrongCode(error.to_string()),
+            PairingError::Locked { .. } => ApiError::Locked(error.to_string()),
+            _ => ApiError::failed(error),
+        })?;
     let identity = identity.unwrap_or_else(|| id.clone());
     Ok(json!({"channel": channel, "external_id": id, "identity": identity}))
 }

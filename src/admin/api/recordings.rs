@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ApiError, ApiRequest, ApiResult};
@@ -14,13 +15,22 @@ use crate::host::RecordingStart;
 /// The longest recording, in seconds; what is taken when a request names none.
 const MAX_SECS: u64 = 3_600;
 
+/// How long a recording is to be; each may stand in the query instead.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Length {
+    callbacks: Option<u64>,
+    seconds: Option<u64>,
+}
+
 /// Begins to record a channel: `callbacks`, for `seconds`. Refused while it is being recorded.
 pub(super) fn start(state: &AdminState, request: &ApiRequest) -> ApiResult {
-    request.only_parameters(&["callbacks", "seconds"])?;
     let name = channel(request)?;
-    let callbacks = bounded(request, "callbacks", MAX_CALLBACKS as u64)?;
+    let wanted: Length = request.json()?;
+    let callbacks = bounded(request, "callbacks", wanted.callbacks, MAX_CALLBACKS as u64)?;
     let callbacks = usize::try_from(callbacks).unwrap_or(MAX_CALLBACKS);
-    let recorder = Recorder::new(callbacks, Duration::from_secs(bounded(request, "seconds", MAX_SECS)?));
+    let seconds = bounded(request, "seconds", wanted.seconds, MAX_SECS)?;
+    let recorder = Recorder::new(callbacks, Duration::from_secs(seconds));
     match state.manager.start_recording(&name, recorder).map_err(ApiError::failed)? {
         RecordingStart::Started => Ok(json!({"recording": true})),
         RecordingStart::NoChannel => Err(ApiError::NoChannel(name)),
@@ -49,7 +59,6 @@ pub(super) fn stop(state: &AdminState, request: &ApiRequest) -> ApiResult {
 
 /// What would become of a request of a channel: `method` and `url`.
 pub(super) fn explain(state: &AdminState, request: &ApiRequest) -> ApiResult {
-    request.only_parameters(&["method", "url"])?;
     let name = channel(request)?;
     let parameter = |name: &str| request.parameter(name).unwrap_or_default();
     let steps = state.manager.explain_request(&name, parameter("method"), parameter("url"));
@@ -61,10 +70,13 @@ fn counts(recorder: &Recorder) -> Value {
     json!({"callbacks": callbacks, "left_out": left_out, "full": recorder.is_full()})
 }
 
-/// A parameter of 1 to `max`; `max` when it is left out.
-fn bounded(request: &ApiRequest, name: &str, max: u64) -> Result<u64, ApiError> {
-    match request.number(name)? {
+/// A number of 1 to `max`, from the body or the query; `max` when it is left out.
+fn bounded(request: &ApiRequest, name: &str, in_body: Option<u64>, max: u64) -> Result<u64, ApiError> {
+    match in_body.or(request.number(name)?) {
         None => Ok(max),
+        Some(_) if in_body.is_some() && request.parameter(name).is_some() => {
+            Err(ApiError::Invalid(format!("`{name}` is in the body and in the query; give it once")))
+        }
         Some(number) if (1..=max).contains(&number) => Ok(number),
         Some(number) => Err(ApiError::Invalid(format!("`{name}` must be 1 to {max}, not {number}"))),
     }
@@ -83,7 +95,12 @@ mod tests {
     fn a_recording_is_as_long_as_the_limits_and_no_longer() {
         let asked = |name: &str, max: u64, text: &str| {
             let query = vec![(name.to_owned(), text.to_owned())];
-            bounded(&ApiRequest { query, ..ApiRequest::default() }, name, max)
+            let request = ApiRequest { query, ..ApiRequest::default() };
+            let in_body = text.parse().ok();
+            let as_body = bounded(&ApiRequest::default(), name, in_body, max);
+            assert_eq!(as_body, bounded(&request, name, None, max), "the body counts as the query does");
+            assert!(bounded(&request, name, in_body, max).is_err(), "both are too many");
+            as_body
         };
         for (name, max) in [("callbacks", MAX_CALLBACKS as u64), ("seconds", MAX_SECS)] {
             assert_eq!(asked(name, max, "1"), Ok(1));
@@ -92,7 +109,7 @@ mod tests {
                 let expected = format!("`{name}` must be 1 to {max}, not {number}");
                 assert_eq!(asked(name, max, &number), Err(ApiError::Invalid(expected)));
             }
-            assert_eq!(bounded(&ApiRequest::default(), name, max), Ok(max), "all that may be");
+            assert_eq!(bounded(&ApiRequest::default(), name, None, max), Ok(max), "all that may be");
         }
     }
 }

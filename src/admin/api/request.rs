@@ -5,6 +5,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::ApiError;
+use crate::model::document::{Comments, read};
+use crate::model::unique_json::parse_json;
 
 /// A request whose path belongs to a resource.
 #[derive(Debug, Default)]
@@ -49,18 +51,26 @@ impl ApiRequest {
             .transpose()
     }
 
-    /// Refuses parameters that the resource does not have: a misspelt one would be left out silently.
+    /// Refuses parameters that the resource does not have, and those that are there twice: they would be left out silently.
     ///
     /// # Errors
     /// The first that is not known.
     pub(crate) fn only_parameters(&self, known: &[&str]) -> Result<(), ApiError> {
-        match self.query.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            None => Ok(()),
-            Some((name, _)) => {
-                let known = known.join(", ");
-                Err(ApiError::Invalid(format!("unknown parameter `{name}`; known here are {known}")))
+        for (index, (name, _)) in self.query.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let known = match known.is_empty() {
+                    true => "there are none here".to_owned(),
+                    false => format!("known here are {}", known.join(", ")),
+                };
+                return Err(ApiError::Invalid(format!("unknown parameter `{name}`; {known}")));
+            }
+            if self.query[..index].iter().any(|(other, _)| other == name) {
+                return Err(ApiError::Invalid(format!(
+                    "the parameter `{name}` is there twice; give it once"
+                )));
             }
         }
+        Ok(())
     }
 
     /// The body as JSON.
@@ -70,11 +80,11 @@ impl ApiRequest {
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let body = if self.body.is_empty() { b"{}" } else { self.body.as_slice() };
         let invalid = |error: &dyn std::fmt::Display| ApiError::Invalid(format!("the body: {error}"));
-        let body: Value = serde_json::from_slice(body).map_err(|error| invalid(&error))?;
+        let body = parse_json(body).map_err(|error| invalid(&error))?;
         if !body.is_object() {
             return Err(invalid(&"it is not a JSON object"));
         }
-        serde_json::from_value(body).map_err(|error| invalid(&error))
+        read(body, Comments::Refused).map_err(|error| invalid(&error))
     }
 
     /// The body of a call that was made in this process.
@@ -134,7 +144,7 @@ mod tests {
         let of = |body: &str| ApiRequest { body: body.into(), ..ApiRequest::default() }.json::<Body>();
         assert_eq!(of("").expect("it is one").id, 0);
         assert_eq!(of("{\"id\": 4}").expect("it is one").id, 4);
-        for body in ["nonsense", "[]", "{\"di\": 4}", "{\"id\": -1}"] {
+        for body in ["nonsense", "[]", "{\"di\": 4}", "{\"id\": -1}", "{\"id\": 4, \"id\": 5}"] {
             assert!(of(body).is_err(), "{body}");
         }
     }

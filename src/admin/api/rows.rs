@@ -10,7 +10,7 @@ const DEFAULT_ROWS: u64 = 50;
 pub(crate) const MAX_ROWS: u64 = 1000;
 
 /// The parameters that lists have.
-const PARAMETERS: [&str; 5] = ["channel", "state", "before", "limit", "text"];
+pub(super) const ROW_PARAMETERS: &[&str] = &["channel", "state", "before", "limit", "text"];
 
 /// Which rows; `S` is the kind of state that they have.
 pub(super) struct PageOfRows<S> {
@@ -51,7 +51,6 @@ impl<S: Copy> PageOfRows<S> {
         states: &[S],
         name: impl Fn(S) -> &'static str,
     ) -> Result<Self, ApiError> {
-        request.only_parameters(&PARAMETERS)?;
         let state = request.parameter("state").map(|text| {
             states.iter().copied().find(|state| name(*state) == text).ok_or_else(|| {
                 let names: Vec<&str> = states.iter().map(|state| name(*state)).collect();

@@ -10,7 +10,6 @@ use crate::store::{MessageId, ReplyId};
 /// What `kind` says that the id is: a message, a reply, or what a service calls a message or a delivery (`provider`). Without it, the
 /// first of these that is known.
 pub(super) fn show(operator: &dyn DaemonOperator, request: &ApiRequest) -> ApiResult {
-    request.only_parameters(&["kind"])?;
     let id = request.place(0);
     let queries = match request.parameter("kind") {
         None => TraceQuery::all_of(id),

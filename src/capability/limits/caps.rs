@@ -1,18 +1,18 @@
 //! What the operator gives to any channel at most, and what of a file is changed by it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 
 use super::table::{ChannelLimits, LIMITS, Limit, Sections};
 use crate::capability::ChannelCapabilities;
+use crate::model::document::nearest;
 use crate::model::value_error::ValueError;
 
 /// The highest values that the host gives to any channel, whatever a file asks for. Deserialises from a map of fields to
 /// values, as [`set`](Self::set) takes them.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "BTreeMap<String, u64>")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitCaps {
     caps: ChannelLimits,
     /// The fields that the host's configuration sets.
@@ -66,13 +66,63 @@ impl LimitCaps {
     }
 }
 
-impl TryFrom<BTreeMap<String, u64>> for LimitCaps {
-    type Error = ValueError;
+impl<'de> Deserialize<'de> for LimitCaps {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(CapsVisitor)
+    }
+}
 
-    fn try_from(values: BTreeMap<String, u64>) -> Result<Self, ValueError> {
-        let mut caps = Self::default();
-        values.iter().try_for_each(|(name, value)| caps.set(name, *value))?;
+struct CapsVisitor;
+
+impl<'de> Visitor<'de> for CapsVisitor {
+    type Value = LimitCaps;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a set of limits")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<LimitCaps, A::Error> {
+        let mut caps = LimitCaps::default();
+        while let Some(name) = fields.next_key::<String>()? {
+            fields.next_value_seed(OneCap { caps: &mut caps, name: &name })?;
+        }
         Ok(caps)
+    }
+}
+
+/// The value of one limit: what is wrong with it is an error at its place.
+struct OneCap<'a> {
+    caps: &'a mut LimitCaps,
+    name: &'a str,
+}
+
+impl<'de> DeserializeSeed<'de> for OneCap<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let before = self.caps.set.len();
+        let value = match LIMITS.iter().any(|limit| is_called(limit.field, self.name)) {
+            true => u64::deserialize(deserializer)?,
+            // The name is wrong, whatever stands there.
+            false => 0,
+        };
+        match self.caps.set(self.name, value) {
+            Ok(()) if self.caps.set[..before].contains(&self.caps.set[before]) => {
+                Err(D::Error::custom("this limit is there twice; keep one of them"))
+            }
+            Ok(()) => Ok(()),
+            Err(ValueError::CapOutOfRange { value, min, max, .. }) => {
+                Err(D::Error::custom(format!("{value} is out of range; give {min} to {max}")))
+            }
+            Err(ValueError::UnknownLimit { known, .. }) => {
+                let names: Vec<&str> = known.split(", ").collect();
+                Err(D::Error::custom(match nearest(self.name, &names) {
+                    Some(near) => format!("there is no such limit; did you mean `{near}`?"),
+                    None => format!("there is no such limit; the limits are {known}"),
+                }))
+            }
+            Err(other) => Err(D::Error::custom(other)),
+        }
     }
 }
 

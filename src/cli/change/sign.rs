@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::channel::{DiscoveredChannel, replace_file, replace_file_as};
 use crate::cli::args::{Common, SignArgs, VerifyArgs};
 use crate::cli::config::Settings;
-use crate::cli::output::{CommandResult, Failure, print_json};
+use crate::cli::output::{CommandResult, Failure, path_text, print_json};
 use crate::cli::{logging, prompt};
 use crate::model::regular_file;
 use crate::package::{
@@ -52,7 +52,7 @@ pub fn sign(common: &Common, arguments: &SignArgs) -> CommandResult {
         replace_file(path, bytes).map_err(|error| cannot_write(path, &error))?;
     }
     if arguments.json {
-        let done = json!({"channel": found.name, "manifest": manifest_path, "signature": signature_path});
+        let done = json!({"channel": found.name, "manifest": path_text(&manifest_path), "signature": path_text(&signature_path)});
         print_json(&done);
     } else {
         outln!("wrote {} and {}", manifest_path.display(), signature_path.display());
@@ -106,7 +106,9 @@ fn make_keys(arguments: &SignArgs) -> CommandResult {
     replace_file(&public, public_key.as_bytes()).map_err(|error| cannot_write(&public, &error))?;
     let line = public_key.lines().nth(1).unwrap_or_default();
     if arguments.json {
-        print_json(&json!({"key": line, "secret_key": arguments.key, "public_key": public}));
+        print_json(
+            &json!({"key": line, "secret_key": path_text(&arguments.key), "public_key": path_text(&public)}),
+        );
     } else {
         outln!("wrote {} and {}", arguments.key.display(), public.display());
         if password.is_none() {

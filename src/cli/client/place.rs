@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::admin::AdminAddress;
 use crate::cli::config::Settings;
+use crate::net::quotable;
 
 /// Where the system service keeps its state; see `packaging/systemd/tinclaw.service`.
 const SERVICE_STATE_DIR: &str = "/var/lib/tinclaw";
@@ -27,7 +28,7 @@ pub struct HostAddressError(String);
 impl HostAddress {
     /// Reads `--host`: `unix:/path`, `http://address:port`, or a path: that of a socket, or of a state directory.
     pub fn parse(text: &str) -> Result<Self, HostAddressError> {
-        let wrong = || HostAddressError(text.to_owned());
+        let wrong = || HostAddressError(quotable(text));
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Self::Unix(path.into()));
         }

@@ -13,6 +13,7 @@ use crate::model::document::{
 };
 use crate::model::document_parts::{Parts, fields_of};
 use crate::model::value_error::ValueError;
+use crate::net::quotable;
 
 /// The agent that replies.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,17 @@ pub enum AgentError {
     /// It has headers that cannot be sent.
     #[error(transparent)]
     Header(#[from] ValueError),
+}
+
+impl AgentError {
+    /// The field that it is about.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::SystemPrompt { .. } => "agent.system_prompt",
+            Self::Header(_) => "agent.headers",
+            _ => "agent",
+        }
+    }
 }
 
 /// `[agent]`, or `agent = "…"` for one that needs no settings. It holds what an agent of each kind would get, because the command
@@ -252,15 +264,15 @@ pub fn agent_named(text: &str) -> Result<AgentChoice, AgentError> {
             url if url.query().is_some() || url.fragment().is_some() => Err(AgentError::MoreThanBase),
             url => Ok(AgentChoice::OpenAi(OpenAiSettings::new(url.as_str()))),
         },
-        _ => Err(AgentError::NoAgent(text.to_owned())),
+        _ => Err(AgentError::NoAgent(quotable(text))),
     }
 }
 
 fn agent_url(text: &str) -> Result<url::Url, AgentError> {
     let parsed =
-        url::Url::parse(text).map_err(|source| AgentError::NoUrl { text: text.to_owned(), source })?;
+        url::Url::parse(text).map_err(|source| AgentError::NoUrl { text: quotable(text), source })?;
     if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
-        return Err(AgentError::NoHttpUrl(text.to_owned()));
+        return Err(AgentError::NoHttpUrl(quotable(text)));
     }
     Ok(parsed)
 }

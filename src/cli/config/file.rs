@@ -17,10 +17,11 @@ use crate::egress::OutboundHttpSettings;
 use crate::host::{ManagerConfig, RouterConfig};
 use crate::inbox::DeliveryPolicy;
 use crate::model::bounded;
-use crate::model::document::{DocumentError, PathStep};
+use crate::model::document::{DocumentError, DocumentProblem, PathStep};
 use crate::model::document_parts::{Parts, fields_of};
 #[cfg(feature = "cluster")]
 use crate::net::PublicUrl;
+use crate::net::quotable;
 use crate::package::Trust;
 use crate::server::ServerLimits;
 use crate::store::Durability;
@@ -96,6 +97,8 @@ impl ConfigFile {
     /// # Errors
     /// The first thing that is wrong. What is unknown is told before anything else: it is the likely reason of what is missing.
     pub fn read(document: Value) -> Result<Self, DocumentError> {
+        refuse_second_spellings(&document)?;
+        refuse_empty_paths(&document)?;
         let mut fields = Parts::of(document)?;
         fields.refuse_unknown(
             [
@@ -134,6 +137,61 @@ impl ConfigFile {
             ..fields.read()?
         })
     }
+}
+
+/// Fields that are files or directories, or lists of them. What is written to is tried by a check of its own.
+const PATHS: [&[&str]; 7] = [
+    &["state_dir"],
+    &["channels"],
+    &["tools"],
+    &["tool_files"],
+    &["secrets", "directory"],
+    &["secrets", "file"],
+    &["secrets", "key_file"],
+];
+
+/// Refuses a path without a name: it would be the directory of the file, or nothing at all.
+fn refuse_empty_paths(document: &Value) -> Result<(), DocumentError> {
+    for field in PATHS {
+        let value = field.iter().try_fold(document, |value: &Value, name| value.get(name));
+        let is_empty = |value: &Value| value.as_str() == Some("");
+        let item = value.and_then(Value::as_array).and_then(|items| items.iter().position(is_empty));
+        if item.is_some() || value.is_some_and(is_empty) {
+            let path = field.iter().map(|name| PathStep::Field((*name).to_owned()));
+            let path = path.chain(item.map(PathStep::Item)).collect();
+            let problem = DocumentProblem::Other("\"\" is no path; name a file or a directory".to_owned());
+            return Err(DocumentError { path, problem });
+        }
+    }
+    Ok(())
+}
+
+/// A table in which several spellings of a name mean the same, and how they are compared.
+type SpelledTable = (&'static [&'static str], fn(&str) -> String);
+
+/// Names of channels and tools take `-` for `_`; hosts and headers are the same in any case.
+const SPELLED: [SpelledTable; 4] = [
+    (&["channel"], |name| name.replace('-', "_")),
+    (&["tool"], |name| name.replace('-', "_")),
+    (&["http_rewrite"], str::to_ascii_lowercase),
+    (&["agent", "headers"], str::to_ascii_lowercase),
+];
+
+/// Refuses a name that a table has in two spellings: one of them would be left out without a word.
+fn refuse_second_spellings(document: &Value) -> Result<(), DocumentError> {
+    for (table, same) in SPELLED {
+        let at = |document| table.iter().try_fold(document, |value: &Value, name| value.get(name));
+        let mut known: BTreeMap<String, &String> = BTreeMap::new();
+        for name in at(document).and_then(Value::as_object).into_iter().flat_map(|fields| fields.keys()) {
+            if let Some(first) = known.insert(same(name), name) {
+                let path = table.iter().map(|name| PathStep::Field((*name).to_owned()));
+                let path = path.chain([PathStep::Field(name.clone())]).collect();
+                let problem = format!("it is the same as {first:?}; keep one of them");
+                return Err(DocumentError { path, problem: DocumentProblem::Other(problem) });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A table that is read in another way.
@@ -192,6 +250,7 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
     let text = String::deserialize(deserializer)?;
     let address = text.parse();
     address.map(Some).map_err(|_| {
+        let text = quotable(&text);
         D::Error::custom(format!("{text:?} is not an address with a port, such as 127.0.0.1:8080"))
     })
 }

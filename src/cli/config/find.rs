@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::file::ConfigFile;
-use super::layers::{ConfigValue, Environment};
+use super::layers::{ConfigValue, Environment, place_of};
 use super::parse::{ParsedConfig, parse_in};
 use crate::cli::output::Failure;
 use crate::model::regular_file;
@@ -30,6 +30,11 @@ pub struct FoundConfig {
 }
 
 impl FoundConfig {
+    /// Where a field is set, as the beginning of an error.
+    pub fn place_of(&self, field: &str) -> String {
+        place_of(&self.values, self.path.as_deref(), field)
+    }
+
     /// Paths in the file are relative to it; `~/` is the home directory.
     pub fn beside(&self, path: PathBuf) -> PathBuf {
         let path = from_home(path, |name| std::env::var_os(name).map(PathBuf::from));
@@ -75,8 +80,11 @@ fn read(path: Option<PathBuf>) -> Result<FoundConfig, Failure> {
         None => (String::new(), String::new()),
     };
     let parsed = parse_in(&text, &Environment::of_process());
-    let ParsedConfig { file, document, values } =
-        parsed.map_err(|error| Failure::usage(format!("{place}{error}")))?;
+    let ParsedConfig { file, document, values } = parsed.map_err(|error| {
+        // What a variable says is not the fault of the file.
+        let place = if error.is_in_file() { &*place } else { "" };
+        Failure::usage(format!("{place}{error}"))
+    })?;
     let is_blank = path.is_some() && text.trim().is_empty();
     Ok(FoundConfig { file, path, document, values, is_blank })
 }
@@ -104,6 +112,9 @@ pub fn state_dir(
 ) -> Result<PathBuf, Failure> {
     if let Some(named) = named {
         let named = from_home(named, &variable);
+        if named.as_os_str().is_empty() {
+            return Err(Failure::usage("the state directory has no name; name a directory with --state-dir"));
+        }
         // Nobody means a directory of this name, and it is hard to remove safely.
         if named.to_string_lossy().starts_with('~') {
             let text = named.display();

@@ -2,12 +2,14 @@
 //! on its left.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::file::{RENAMED, renamed_place};
 use crate::model::document::nearest;
+use crate::model::unique_json::{JsonError, parse_json};
 
 /// What the name of a variable begins with that sets a field.
 const PREFIX: &str = "TINCLAW_";
@@ -105,8 +107,23 @@ pub struct ConfigValue {
 impl ConfigValue {
     /// Whether this is the field, or one of the table at this place.
     pub fn is_at_or_below(&self, path: &[String]) -> bool {
-        let place = path.join(".");
-        self.field == place || self.field.strip_prefix(&place).is_some_and(|rest| rest.starts_with('.'))
+        is_at_or_below(&self.field, &path.join("."))
+    }
+}
+
+/// Whether a place is the other one, or in it: `queue.messages` in `queue`.
+pub fn is_at_or_below(place: &str, outer: &str) -> bool {
+    place.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Where a field is set, as the beginning of an error: `tinclaw.toml, line 3: ` or `TINCLAW_LOG: `; empty when nobody has set it.
+pub fn place_of(values: &[ConfigValue], file: Option<&Path>, field: &str) -> String {
+    let is_meant =
+        |value: &&ConfigValue| is_at_or_below(&value.field, field) || is_at_or_below(field, &value.field);
+    match (values.iter().find(is_meant).map(|value| &value.source), file) {
+        (Some(source @ ValueSource::File { .. }), Some(file)) => format!("{}, {source}: ", file.display()),
+        (Some(source @ ValueSource::Environment { .. }), _) => format!("{source}: "),
+        _ => String::new(),
     }
 }
 
@@ -204,8 +221,9 @@ impl Environment {
             let first = path.first().map(String::as_str).unwrap_or_default();
             if FIELDS.contains(&first) {
                 let text = text.ok_or_else(|| format!("{variable}: the value is not UTF-8"))?;
-                overrides.push((variable.clone(), path, value_of(text)));
-            } else if let Some(near) = nearest(first, FIELDS) {
+                let value = value_of(text, &path).map_err(|reason| format!("{variable}: {reason}"))?;
+                overrides.push((variable.clone(), path, value));
+            } else if let Some(near) = nearest(first, FIELDS).filter(|near| is_misspelt(first, near)) {
                 let near = near.to_ascii_uppercase();
                 return Err(format!("{variable}: unknown field `{first}`; did you mean {PREFIX}{near}?"));
             }
@@ -219,9 +237,48 @@ fn variable_of(place: &str) -> String {
     format!("{PREFIX}{}", place.replace('.', SEPARATOR).to_ascii_uppercase())
 }
 
-/// A number, a list, true or false, or else a text.
-fn value_of(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+/// Whether a field is meant so surely that the host must not run without it: at most a third of the letters differ, rounded down.
+/// `TINCLAW_FOO` may belong to another program.
+fn is_misspelt(written: &str, field: &str) -> bool {
+    strsim::levenshtein(written, field) * 3 <= written.len().max(field.len())
+}
+
+/// A number, a list, a table, true or false, or else a text.
+fn value_of(text: &str, path: &[String]) -> Result<Value, String> {
+    match parse_json(text.as_bytes()) {
+        // It would take the file's value away. The settings of a guest may have it.
+        Ok(Value::Null) if !is_of_guest(path) => {
+            Err("`null` is no value; an empty variable leaves the field as it is".to_owned())
+        }
+        Ok(value) => Ok(value),
+        Err(error @ JsonError::Duplicate(_)) => Err(error.to_string()),
+        // What stands there is no text, and may have a secret in it.
+        Err(error @ JsonError::Syntax(_)) if path.len() == 1 && text.starts_with('{') => {
+            Err(error.to_string())
+        }
+        Err(JsonError::Syntax(_)) => Ok(Value::String(text.to_owned())),
+    }
+}
+
+/// Whether a place is one of the settings that a guest gets.
+fn is_of_guest(path: &[String]) -> bool {
+    matches!(path, [table, _, config, ..] if ["channel", "tool"].contains(&&**table) && config == "config")
+        && path.len() > 3
+}
+
+/// Tables whose names may be written with `-`, which stands for `_`. A variable has no `-` in its name.
+const NAMED_TABLES: [&str; 2] = ["channel", "tool"];
+
+/// The place with the name of a channel or tool as the document writes it.
+pub fn as_written(document: &Value, mut path: Vec<String>) -> Vec<String> {
+    if let [table, name, ..] = &mut *path
+        && NAMED_TABLES.contains(&&**table)
+        && let Some(fields) = document[&**table].as_object()
+        && let Some(written) = fields.keys().find(|key| key.replace('-', "_") == name.replace('-', "_"))
+    {
+        name.clone_from(written);
+    }
+    path
 }
 
 /// Puts a value into a document, with the tables that it needs.

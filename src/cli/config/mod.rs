@@ -26,7 +26,7 @@ mod settings;
 pub use agent::AgentChoice;
 pub use edit::ConfigEdit;
 pub use find::home_file;
-pub use layers::{ConfigValue, ValueSource, changed, leaves_of, unused_variables};
+pub use layers::{ConfigValue, ValueSource, changed, is_at_or_below, leaves_of, unused_variables};
 pub use parse::documented_defaults;
 pub use secrets::SecretSources;
 pub use settings::Settings;

@@ -6,7 +6,7 @@ use serde_json::{Number, Value};
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::file::{ConfigFile, RENAMED, renamed_place};
-use super::layers::{ConfigValue, Environment, ValueSource, leaves_of};
+use super::layers::{ConfigValue, Environment, ValueSource, as_written, is_at_or_below, leaves_of, set};
 use crate::model::document::{DocumentError, DocumentProblem, Expected, FoundValue, PathStep};
 
 /// What is wrong with a configuration: one line of text.
@@ -23,6 +23,13 @@ impl Display for ParseError {
             Some(line) => write!(f, "line {line}: {}", self.message),
             None => f.write_str(&self.message),
         }
+    }
+}
+
+impl ParseError {
+    /// Whether it is about the file, and not about a variable.
+    pub fn is_in_file(&self) -> bool {
+        self.line.is_some()
     }
 }
 
@@ -59,7 +66,7 @@ pub fn parse_in(text: &str, environment: &Environment) -> Result<ParsedConfig, P
             "duplicate key" => "duplicate field".to_owned(),
             message => message.replace('\n', "; "),
         };
-        ParseError { line: error.span().map(|span| line_of(text, span.start)), message }
+        ParseError { line: Some(error.span().map_or(1, |span| line_of(text, span.start))), message }
     })?;
     let table = DeValue::Table(table.into_inner());
     let in_file = |error: &DocumentError| line_of(text, offset_of(&table, &error.path));
@@ -69,29 +76,45 @@ pub fn parse_in(text: &str, environment: &Environment) -> Result<ParsedConfig, P
         let path: Vec<PathStep> = path.iter().map(|name| PathStep::Field((*name).to_owned())).collect();
         ValueSource::File { line: line_of(text, offset_of(&table, &path)) }
     });
-    for (variable, path, value) in
-        environment.overrides().map_err(|message| ParseError { line: None, message })?
-    {
+    let overrides = environment.overrides().map_err(|message| ParseError { line: None, message })?;
+    let mut set_by = Vec::new();
+    for (variable, path, value) in overrides {
+        let path = as_written(&document, path);
         values.retain(|known| !known.is_at_or_below(&path));
-        values.push(ConfigValue {
-            field: path.join("."),
-            value: value.clone(),
-            source: ValueSource::Environment { variable },
-        });
-        super::layers::set(&mut document, &path, value);
+        let source = ValueSource::Environment { variable: variable.clone() };
+        values
+            .extend(leaves_of(&value, |_| source.clone()).into_iter().map(|leaf| within_table(&path, leaf)));
+        set(&mut document, &path, value);
+        set_by.push((path.join("."), variable));
     }
     let file = ConfigFile::read(document.clone()).map_err(|error| {
         let place = error.place();
-        let variable = values.iter().find_map(|value| match &value.source {
-            ValueSource::Environment { variable } if place.starts_with(&value.field) => Some(variable),
-            _ => None,
-        });
-        match variable {
-            Some(variable) => ParseError { line: None, message: format!("{variable}: {error}") },
+        match set_by.iter().rev().find(|(field, _)| is_at_or_below(&place, field)) {
+            Some((_, variable)) => ParseError { line: None, message: of_variable(variable, &error) },
             None => worded(&error, Some(in_file(&error))),
         }
     })?;
     Ok(ParsedConfig { file, document, values })
+}
+
+/// A value of a table that a variable sets as a whole.
+fn within_table(table: &[String], leaf: ConfigValue) -> ConfigValue {
+    let field =
+        if leaf.field.is_empty() { table.join(".") } else { format!("{}.{}", table.join("."), leaf.field) };
+    ConfigValue { field, ..leaf }
+}
+
+/// What is wrong with a variable. One that reads as JSON is not a text, also where only a text can be meant.
+fn of_variable(variable: &str, error: &DocumentError) -> String {
+    match &error.problem {
+        DocumentProblem::Invalid {
+            expected: Expected::Text,
+            found: FoundValue::Number(_) | FoundValue::Flag(_),
+        } => {
+            format!("{variable}: {error}; write it in double quotes within the value: {variable}='\"…\"'")
+        }
+        _ => format!("{variable}: {error}"),
+    }
 }
 
 /// The defaults, as the page with all settings has them.
@@ -269,7 +292,10 @@ mod tests {
                 "queue_timeout_secs = -9223372036854775809",
                 "line 1: queue_timeout_secs must be a number of 64 bits, not -9223372036854775809",
             ),
-            ("[limits]\na = 1\nmemory_mb = 1.5", "line 3: limits.memory_mb must be a whole number, not 1.5"),
+            (
+                "[limits]\nfuel = 100000\nmemory_mb = 1.5",
+                "line 3: limits.memory_mb must be a whole number, not 1.5",
+            ),
             ("webchat = 1", "line 1: webchat must be true or false, not 1"),
             ("log = 3", "line 1: log must be a string, not 3"),
             ("channels = \"a\"", "line 1: channels must be a list, not a string"),
@@ -452,6 +478,95 @@ mod tests {
             let error = parse_in("", &Environment::of([(variable, value)])).err().unwrap().to_string();
             assert!(error.starts_with(expected), "{variable}: {error}");
         }
+    }
+
+    fn error_of(file: &str, variable: &str, value: &str) -> String {
+        let environment = Environment::of([(variable, value)]);
+        parse_in(file, &environment).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    /// `TINCLAW_WORKERS=null` took the file's value away, the last of two equal names counted, and `TINCLAW_FOO` stopped the host.
+    #[test]
+    fn what_a_variable_cannot_mean_is_refused() {
+        for (variable, value, expected) in [
+            ("TINCLAW_WORKERS", "null", "TINCLAW_WORKERS: `null` is no value"),
+            ("TINCLAW_CHANNEL__A__OWNER_ID", "null", "TINCLAW_CHANNEL__A__OWNER_ID: `null` is no value"),
+            (
+                "TINCLAW_AGENT",
+                r#"{"kind":"echo","kind":"exec:x"}"#,
+                "TINCLAW_AGENT: `kind` is there twice; remove one",
+            ),
+            ("TINCLAW_QUEUE", r#"{"messages":1,"messages":2}"#, "TINCLAW_QUEUE: `messages` is there twice"),
+            ("TINCLAW_AGENT", r#"{"kind":"http://u:LIVEKEY@h""#, "TINCLAW_AGENT: not JSON: EOF"),
+            (
+                "TINCLAW_AGENT__MODEL",
+                "123",
+                "TINCLAW_AGENT__MODEL: agent.model must be a string, not 123; write it in double quotes within the value: \
+                 TINCLAW_AGENT__MODEL='\"…\"'",
+            ),
+            ("TINCLAW_QUEUE", "7", "TINCLAW_QUEUE: queue must be a set of fields, not 7"),
+            (
+                "TINCLAW_LIMITS__MEMORY_MB",
+                "0",
+                "TINCLAW_LIMITS__MEMORY_MB: limits.memory_mb: 0 is out of range",
+            ),
+            ("TINCLAW_FOO", "1", ""),
+            ("TINCLAW_CHANNEL__A__CONFIG__B", "null", ""),
+        ] {
+            let error = error_of("workers = 2\n[agent]\nkind = \"openai:http://a/\"", variable, value);
+            assert!(
+                error.starts_with(expected) && error.is_empty() == expected.is_empty(),
+                "{variable}: {error}"
+            );
+            assert!(!error.contains("LIVEKEY"), "{error}");
+        }
+    }
+
+    /// `config show` hides fields by their places, and a table that a variable set as a whole was one value.
+    #[test]
+    fn a_table_from_a_variable_is_its_fields() {
+        let environment = Environment::of([("TINCLAW_AGENT", r#"{"kind":"http://a/","headers":{"a":"b"}}"#)]);
+        let values = parse_in("agent = \"echo\"", &environment).unwrap().values;
+        let shown: Vec<String> =
+            values.iter().map(|value| format!("{}={}", value.field, value.value)).collect();
+        assert_eq!(shown, ["agent.kind=\"http://a/\"", "agent.headers.a=\"b\""]);
+        assert!(
+            parse_in("agent = \"echo\"", &Environment::of([("TINCLAW_AGENT", "{}")]))
+                .unwrap()
+                .values
+                .is_empty()
+        );
+    }
+
+    /// One of the two was left out without a word.
+    #[test]
+    fn a_name_in_two_spellings_is_refused() {
+        for (text, expected) in [
+            (
+                "[channel.a-b]\n[channel.a_b]",
+                "line 2: channel.a_b: it is the same as \"a-b\"; keep one of them",
+            ),
+            ("[tool.x_y]\n[tool.x-y]", "line 1: tool.x_y: it is the same as \"x-y\"; keep one of them"),
+            (
+                "[http_rewrite]\n\"a.example\" = \"http://b\"\n\"A.example\" = \"http://c\"",
+                "line 2: http_rewrite[\"a.example\"]: it is the same as \"A.example\"; keep one of them",
+            ),
+            (
+                "[agent]\nkind = \"http://a/\"\nheaders = { X-A = \"a\", x-a = \"b\" }",
+                "line 3: agent.headers.x-a: it is the same as \"X-A\"; keep one of them",
+            ),
+            (
+                "[limits]\nmemory_mb = 8\n\"channel.memory_mb\" = 9",
+                "line 2: limits.memory_mb: this limit is there twice; keep one of them",
+            ),
+        ] {
+            assert_eq!(parse(text).err().map(|error| error.to_string()).as_deref(), Some(expected), "{text}");
+        }
+        // A variable cannot have `-` in its name.
+        let environment = Environment::of([("TINCLAW_CHANNEL__A_B__OWNER_ID", "9")]);
+        let file = parse_in("[channel.a-b]\nbot_username = \"b\"", &environment).unwrap().file;
+        let channel = &file.manager.channels["a_b"];
+        assert_eq!((&channel.owner_id, channel.bot_username.as_deref()), (&Some(9.into()), Some("b")));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::agent::{AgentChoice, agent_named};
 use super::file::{AccessLogSetting, ConfigFile};
 use super::find::{FoundConfig, find, home_file, state_dir};
-use super::layers::ConfigValue;
+use super::layers::{ConfigValue, place_of};
 use super::secrets::SecretSources;
 use crate::admin::AdminAddress;
 use crate::capability::RightsChanged;
@@ -60,6 +60,8 @@ pub struct Settings {
     pub is_state_dir_named: bool,
     /// Directories of channels and `.wasm` files; none when the default directory is meant.
     pub channels: Vec<PathBuf>,
+    /// Where that is set, as the beginning of an error.
+    pub channels_place: String,
     /// Directories of tools and `.wasm` files; none when the default directory is meant.
     pub tools: Vec<PathBuf>,
     /// What is set about single tools.
@@ -117,6 +119,11 @@ impl Settings {
         let settings = resolve(found, file, state_dir, common, run)?;
         let edited = edited.unwrap_or_else(|| PathBuf::from("tinclaw.toml"));
         Ok(Self { edited, is_state_dir_named, ..settings })
+    }
+
+    /// Where a field is set, as the beginning of an error.
+    pub fn place_of(&self, field: &str) -> String {
+        place_of(&self.values, self.path.as_deref(), field)
     }
 
     /// What the operator decides about a channel.
@@ -292,10 +299,10 @@ fn resolve(
     common: &Common,
     run: RunArgs,
 ) -> Result<Settings, Failure> {
-    let place =
-        found.path.as_deref().map_or_else(|| "tinclaw.toml".to_owned(), |path| path.display().to_string());
-    let wrong = |error: SettingError| Failure::usage(format!("{place}: {error}"));
-    check_rights(&file).map_err(&wrong)?;
+    check_rights(&file).map_err(|error| {
+        let place = found.place_of(&error.field());
+        Failure::usage(format!("{place}{error}"))
+    })?;
     let beside = |path: PathBuf| found.beside(path);
     let mut secrets = file.secrets;
     secrets.directory = secrets.directory.map(beside);
@@ -304,8 +311,15 @@ fn resolve(
     let named = run.agent.as_deref().map(agent_named).transpose();
     let named = named.map_err(|error| Failure::usage(format!("--agent: {error}")))?;
     let agent = file.agent.agent(named, beside);
-    let agent = agent.map_err(|error| Failure::usage(format!("{place}: agent: {error}")))?;
+    let agent = agent.map_err(|error| {
+        let place = found.place_of(error.field());
+        Failure::usage(format!("{place}agent: {error}"))
+    })?;
     let from_file = || file.channels.unwrap_or_default().into_iter().map(beside).collect();
+    let channels_place = match run.channels.is_empty() {
+        true => found.place_of("channels"),
+        false => "--channels: ".to_owned(),
+    };
     let channels = if run.channels.is_empty() { from_file() } else { run.channels };
     let tools = file.tools.unwrap_or_default().into_iter().map(beside).collect();
     let tool_files = file.tool_files.map(beside);
@@ -326,12 +340,16 @@ fn resolve(
     let proxies = file.trusted_proxies;
     let mut server = file.server;
     server.trusted_proxies.extend_from_slice(proxies.ranges());
+    let admin_place = match &run.admin {
+        Some(_) => "--".to_owned(),
+        None => found.place_of("admin"),
+    };
     let admin = match run.admin.or(file.admin) {
         Some(AdminAddress::Unix(path)) => Some(AdminAddress::Unix(found.beside(path))),
         other => other,
     };
     if let Some(address) = admin.as_ref().filter(|admin| !admin.is_local() && file.admin_token.is_none()) {
-        return Err(wrong(SettingError::OpenAdmin(address.clone())));
+        return Err(Failure::usage(format!("{admin_place}{}", SettingError::OpenAdmin(address.clone()))));
     }
     let host = common.host.as_deref().map(HostAddress::parse).transpose();
     let durability = file.durability.unwrap_or_default();
@@ -340,7 +358,7 @@ fn resolve(
         public_url: run.public_url.or(file.manager.public_url),
         #[cfg(feature = "cluster")]
         cluster: super::cluster::resolve(file.store, file.cluster)
-            .map_err(|error| Failure::usage(format!("{place}: {error}")))?,
+            .map_err(|error| Failure::usage(format!("{}{error}", found.place_of("store"))))?,
         ..file.manager
     };
     Ok(Settings {
@@ -350,6 +368,7 @@ fn resolve(
         is_state_dir_named: false,
         listen: run.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
         channels,
+        channels_place,
         tools,
         tool_settings: file.tool,
         tool_files,
@@ -383,6 +402,16 @@ enum SettingError {
     OpenAdmin(AdminAddress),
     #[error("[{table}]: {source}")]
     Rights { table: String, source: RightsChanged },
+}
+
+impl SettingError {
+    /// The field that it is about.
+    fn field(&self) -> String {
+        match self {
+            Self::OpenAdmin(_) => "admin".to_owned(),
+            Self::Rights { table, .. } => format!("{table}.capabilities"),
+        }
+    }
 }
 
 /// Refuses changes of rights that are not said to be meant.
@@ -453,8 +482,11 @@ mod tests {
                 "[channel.a.capabilities.http]\nallowlist = []",
                 "[channel.a]: capabilities.http.allowlist needs `extend_rights = true`",
             ),
-            ("[limits]\nmemory = 3", "line 1: limits: there is no limit `memory`"),
-            ("\n[limits]\nmemory_mb = 0", "line 2: limits: `channel.memory_mb` cannot be 0: give 1 to 4095"),
+            (
+                "[limits]\nmemory = 3",
+                "line 2: limits.memory: there is no such limit; did you mean `memory_mb`?",
+            ),
+            ("\n[limits]\nmemory_mb = 0", "line 3: limits.memory_mb: 0 is out of range; give 1 to 4095"),
             ("trusted_proxies = [\"proxy\"]", "line 1: trusted_proxies"),
             ("[channel.\"a b\"]\nowner_id = 1", "line 1: channel"),
             (
@@ -466,6 +498,14 @@ mod tests {
                 "agent: system_prompt: /no/such: No such file",
             ),
             ("agent = \"parrot\"", "agent: \"parrot\" is no agent"),
+            ("state_dir = \"\"", "line 1: state_dir: \"\" is no path"),
+            ("channels = [\"a\", \"\"]", "line 1: channels[1]: \"\" is no path"),
+            ("[secrets]\nkey_file = \"\"", "line 2: secrets.key_file: \"\" is no path"),
+            ("agent = \"http:ftp://u:LIVEKEY@h\"", "agent: \"ftp://(not shown)@h\" is no http"),
+            (
+                "[agent]\nkind = \"http://a/\"\nheaders = { authorization = \"LIVEKEY\\nb: c\" }",
+                "line 3: agent.headers: the value of the header \"authorization\" cannot be sent",
+            ),
             ("admin = \"9191\"", "line 1: admin: \"9191\" is not an address with a port"),
             ("admin = \"0.0.0.0:9191\"", "admin: http://0.0.0.0:9191 can be reached from other machines"),
             (
@@ -482,7 +522,9 @@ mod tests {
                 resolve(found, file, "state".into(), &Common::default(), RunArgs::default())
             });
             match resolved {
-                Err(Failure::Usage(error)) => assert!(error.contains(part), "{text}: {error}"),
+                Err(Failure::Usage(error)) => {
+                    assert!(error.contains(part) && !error.contains("LIVEKEY"), "{text}: {error}");
+                }
                 _ => panic!("{text} was accepted"),
             }
         }

@@ -88,7 +88,7 @@ fn chosen_filter(
     default: LevelFilter,
     warns: bool,
 ) -> Result<String, Failure> {
-    check_filters(common, configured)?;
+    check_filters(common, configured, "")?;
     let by_count = level_by_count(common.verbose, common.quiet, default).map(|level| level.to_string());
     // The variable is shared with other programs, so it stops nothing.
     let variable = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
@@ -109,7 +109,7 @@ fn chosen_filter(
 ///
 /// # Errors
 /// The first one that does not.
-pub fn check_filters(common: &Common, configured: Option<&str>) -> Result<(), Failure> {
+pub fn check_filters(common: &Common, configured: Option<&str>, place: &str) -> Result<(), Failure> {
     let is_valid = |source: &str, filter: &str| {
         check_filter(filter).map_err(|error| Failure::usage(format!("{source}: {error}")))
     };
@@ -117,7 +117,7 @@ pub fn check_filters(common: &Common, configured: Option<&str>) -> Result<(), Fa
         is_valid("--log", filter)?;
     }
     match configured.filter(|filter| common.log.as_deref() != Some(*filter)) {
-        Some(filter) => is_valid("log in the configuration", filter),
+        Some(filter) => is_valid(&format!("{place}log"), filter),
         None => Ok(()),
     }
 }

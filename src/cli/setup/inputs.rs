@@ -15,6 +15,7 @@ use crate::cli::output::Failure;
 use crate::cli::prompt;
 use crate::model::document::{is_comment, nearest};
 use crate::model::regular_file;
+use crate::model::unique_json::parse_json;
 use crate::net::PublicUrl;
 use crate::secrets::Secret;
 
@@ -239,7 +240,7 @@ fn read_secret(file: &str) -> io::Result<Secret> {
 /// A value of the type that the channel's own file has there: a text stays a text, whatever it looks like. Lists may be
 /// written with commas.
 fn value_like(own: Option<&Value>, text: &str, is_asked: bool) -> Result<Value, SetupInputError> {
-    let read = || serde_json::from_str::<Value>(text);
+    let read = || parse_json(text.as_bytes());
     match own {
         Some(Value::String(_)) => Ok(Value::from(text)),
         Some(Value::Bool(_)) => {

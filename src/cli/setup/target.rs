@@ -135,5 +135,5 @@ fn unknown(settings: &Settings, name: &ChannelName) -> Failure {
         Some(nearest) => format!("did you mean {nearest}?"),
         None => "`tinclaw setup` lists those that there are".to_owned(),
     };
-    Failure::usage(format!("there is no channel {name}; {help}"))
+    Failure::problem(format!("there is no channel {name}; {help}"))
 }
