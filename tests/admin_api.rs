@@ -109,7 +109,16 @@ fn every_resource_can_be_read_and_what_is_not_one_is_refused_with_a_sentence() {
         ("POST", "messages/1/drop", "", 409, "unchanged", "it is not pending any more"),
         ("POST", "pairing/approve", "{\"channel\": \"a\"}", 400, "invalid", "`code` is missing"),
         ("POST", "pairing/approve", "nonsense", 400, "invalid", "the body: "),
-        ("POST", "channels/absent/start", "", 500, "failed", "there is no channel absent"),
+        ("POST", "channels/absent/start", "", 404, "not_found", "there is no channel absent"),
+        (
+            "POST",
+            "change",
+            "{\"change\": \"disable\", \"channel\": \"absent\"}",
+            404,
+            "not_found",
+            "there is no channel absent",
+        ),
+        ("POST", "channels/A%20B/start", "", 400, "invalid", "is not a channel name"),
     ] {
         let reply = client::request(address, method, &format!("/api/v1/{path}"), &[], body.as_bytes());
         let said = reply.json();

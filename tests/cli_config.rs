@@ -147,12 +147,22 @@ fn an_error_names_the_line_or_the_variable_that_it_is_about() {
         "channels = [\"no\"]\nlog = \"nonsense=\"\nproxy = \"p\"\n[http_rewrite]\n\"a.example\" = \"b\"\n";
     place.file("tinclaw.toml", text);
     let ran = place.run(&["config", "check"]);
-    for part in ["tinclaw.toml, line 1: ", "tinclaw.toml, line 2: log: ", "tinclaw.toml, line 3: proxy: "] {
+    for part in [
+        "tinclaw.toml, line 1: ",
+        "tinclaw.toml, line 2: log: ",
+        "tinclaw.toml, line 3: outbound HTTP: proxy: ",
+    ] {
         assert!(ran.out.contains(part), "{part}: {}{}", ran.out, ran.err);
     }
+    assert_eq!(ran.out.matches("no does not exist").count(), 1, "once: {}", ran.out);
     place.file("tinclaw.toml", text.replace("proxy", "# "));
     let ran = place.run(&["config", "check"]);
-    assert!(ran.out.contains("tinclaw.toml, line 5: http_rewrite: "), "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("tinclaw.toml, line 5: outbound HTTP: http_rewrite: "),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
     place.file("tinclaw.toml", "webchat = true\n");
     let ran = with_variables(&place, &["config", "check"], &[("TINCLAW_LIMITS__MEMORY_MB", "0")]);
     assert!(ran.err.starts_with("error: TINCLAW_LIMITS__MEMORY_MB: limits.memory_mb: "), "{}", ran.err);

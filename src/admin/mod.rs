@@ -58,5 +58,5 @@ pub(crate) use {
     listener::{AdminAddress, AdminListener, SocketFile, check_replaceable},
     log_tail::keep_log_line,
     server::{AdminServer, VERSION_HEADER},
-    state::{AdminState, HostChange, HostChanges},
+    state::{AdminState, ChangeError, HostChange, HostChanges},
 };

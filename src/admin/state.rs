@@ -66,13 +66,24 @@ pub(crate) trait HostChanges: Send + Sync {
     ///
     /// # Errors
     /// A sentence for the operator; what ran before goes on.
-    fn change(&self, manager: &ChannelManager, change: &HostChange) -> Result<Value, String>;
+    fn change(&self, manager: &ChannelManager, change: &HostChange) -> Result<Value, ChangeError>;
 
     /// Channels and packages that are held back: `name`, `state`, `text`, `help` of each.
     fn held(&self, manager: &ChannelManager) -> Value;
 
     /// Fields of the configuration that were read and hold from the next start on only.
     fn restart_for(&self) -> Vec<String>;
+}
+
+/// Why a change was not made: a sentence for the operator.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ChangeError {
+    /// It names a channel that is not there.
+    #[error("{0}")]
+    UnknownChannel(String),
+    /// Something failed, or does not allow it.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// A change of the running host. What it needs (files, settings, approvals) is where the host reads it.
@@ -110,4 +121,18 @@ pub(crate) enum HostChange {
     },
     /// Read the configuration again.
     Reload,
+}
+
+impl HostChange {
+    /// The channel that it is about.
+    pub(crate) fn channel(&self) -> Option<&str> {
+        match self {
+            Self::Start { channel }
+            | Self::Apply { channel, .. }
+            | Self::Remove { channel }
+            | Self::Disable { channel }
+            | Self::Enable { channel } => Some(channel),
+            Self::Reload => None,
+        }
+    }
 }

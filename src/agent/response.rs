@@ -104,9 +104,35 @@ impl ResponseFields {
 
 impl AttachmentFields {
     fn into_attachment(self) -> Attachment {
-        let mime_type = self.mime_type.unwrap_or_else(|| "application/octet-stream".to_owned());
-        Attachment { filename: self.filename, mime_type, data: self.data }
+        let mime_type = self.mime_type.filter(|text| is_media_type(text));
+        Attachment {
+            filename: file_name(&self.filename),
+            mime_type: mime_type.unwrap_or_else(|| "application/octet-stream".to_owned()),
+            data: self.data,
+        }
     }
+}
+
+/// The longest name of a file that a file system takes.
+const MAX_FILE_NAME_BYTES: usize = 255;
+
+/// The name that a file is sent under: guests put it into headers and paths. It is the last part of what the agent wrote, without
+/// control characters.
+fn file_name(written: &str) -> String {
+    let last = written.rsplit(['/', '\\']).next().unwrap_or_default();
+    let mut name: String = last.chars().filter(|c| !c.is_control()).collect();
+    while name.len() > MAX_FILE_NAME_BYTES {
+        name.pop();
+    }
+    match name.as_str() {
+        "" | "." | ".." => "file".to_owned(),
+        _ => name,
+    }
+}
+
+/// Whether a text can be a header's value: a type and a subtype, and perhaps parameters.
+fn is_media_type(text: &str) -> bool {
+    text.contains('/') && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
@@ -135,6 +161,24 @@ mod tests {
     fn response(json: &str) -> Result<Option<AgentResponse>, String> {
         let fields = read::<ResponseFields>(json);
         fields.and_then(ResponseFields::into_response).map_err(|error| error.to_string())
+    }
+
+    /// Guests got `text/plain\r\nX: y` and `../../\u{1b}[31m/etc` as the agent had written them.
+    #[test]
+    fn names_and_types_of_files_can_be_put_into_headers_and_paths() {
+        for (filename, mime_type, expected) in [
+            ("a.txt", "text/plain; charset=utf-8", ("a.txt", "text/plain; charset=utf-8")),
+            ("../../\u{1b}[31m/e\r\ntc", "text/plain\r\nX: y", ("etc", "application/octet-stream")),
+            ("C:\\a\\b c.txt", "text", ("b c.txt", "application/octet-stream")),
+            ("a/..", "", ("file", "application/octet-stream")),
+        ] {
+            let file = serde_json::json!({"filename": filename, "mime_type": mime_type, "data": "aGk="});
+            let read = response(&serde_json::json!({"attachments": [file]}).to_string()).unwrap().unwrap();
+            let file = &read.attachments[0];
+            assert_eq!((&*file.filename, &*file.mime_type), expected, "{filename}");
+        }
+        let long = AttachmentFields { filename: "\u{e4}".repeat(200), mime_type: None, data: Vec::new() };
+        assert_eq!(long.into_attachment().filename.len(), 254);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use super::rights::LEAST_PARTIAL_REPLY_INTERVAL_MS;
-use super::setup::MAX_GENERATED_BYTES;
+use super::setup::{MAX_GENERATED_BYTES, is_unusable_pattern};
 use super::{
-    CapabilityError, ChannelCapabilitiesFile, ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, SetupSection,
-    WebsocketCapability, WebsocketProtocol,
+    CapabilityError, ChannelCapabilitiesFile, ChannelSection, DEFAULT_MIN_POLL_INTERVAL_MS, RequiredSecret,
+    SetupSection, WebsocketCapability, WebsocketProtocol,
 };
 use crate::capability::limits::{LIMITS, Sections};
 use crate::channel::ChannelName;
@@ -14,6 +14,7 @@ use crate::channel::config::{RefusedMapping, mapping_problem};
 use crate::channel::endpoints::path_problem;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::document::shortened;
+use crate::secrets::normalise_name;
 
 /// Refuses a file whose values cannot be meant.
 pub(super) fn check(
@@ -62,6 +63,9 @@ fn check_section(channel: &ChannelName, section: &ChannelSection) -> Result<(), 
         let path = "capabilities.channel.workspace_prefix".to_owned();
         return Err((path, quoted(prefix), quoted(&channel.workspace_prefix())));
     }
+    for (place, name) in webhook_secrets(section) {
+        check_secret_name(place, name)?;
+    }
     let interval = section.partial_reply_interval_ms;
     if let Some(asked) = interval.filter(|asked| *asked < LEAST_PARTIAL_REPLY_INTERVAL_MS) {
         let place = "capabilities.channel.partial_reply_interval_ms".to_owned();
@@ -92,6 +96,7 @@ pub(super) fn check_limits(capabilities: &Sections<'_>) -> Result<(), RuleError>
 
 pub(super) fn check_setup(setup: &SetupSection) -> Result<(), RuleError> {
     for (index, secret) in setup.required_secrets.iter().enumerate() {
+        check_secret_name(&format!("setup.required_secrets[{index}].name"), Some(&secret.name))?;
         if let Some(generate) = secret.auto_generate
             && !(1..=MAX_GENERATED_BYTES).contains(&generate.length)
         {
@@ -100,6 +105,27 @@ pub(super) fn check_setup(setup: &SetupSection) -> Result<(), RuleError> {
         }
     }
     Ok(())
+}
+
+/// Refuses a name that would break the lines in which it is shown.
+fn check_secret_name(place: &str, name: Option<&String>) -> Result<(), RuleError> {
+    match name.filter(|name| name.contains(char::is_control)) {
+        Some(name) => Err((place.to_owned(), quoted(name), "a name without control characters".to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// The secrets that `webhook` names, with their fields.
+fn webhook_secrets(section: &ChannelSection) -> Vec<(&'static str, Option<&String>)> {
+    let Some(webhook) = &section.webhook else { return Vec::new() };
+    vec![
+        ("capabilities.channel.webhook.secret_name", webhook.secret_name.as_ref()),
+        ("capabilities.channel.webhook.hmac_secret_name", webhook.hmac_secret_name.as_ref()),
+        (
+            "capabilities.channel.webhook.signature_key_secret_name",
+            webhook.signature_key_secret_name.as_ref(),
+        ),
+    ]
 }
 
 fn check_websocket_url(websocket: &WebsocketCapability) -> Result<(), RuleError> {
@@ -139,12 +165,24 @@ pub(super) fn inspect(file: &ChannelCapabilitiesFile) -> Vec<Diagnostic> {
                 found.push(Diagnostic::warning("unusable-pattern", text).at(place));
             }
         }
+        found.extend(inspect_secret_names(setup));
+        for (index, setting) in setup.settings.iter().enumerate() {
+            if setting.validation.as_deref().is_some_and(is_unusable_pattern) {
+                let text = "not a regular expression that can be used here: values are not checked with it";
+                let place = format!("setup.settings[{index}].validation");
+                found.push(Diagnostic::warning("unusable-pattern", text).at(place));
+            }
+        }
         for (index, mapping) in setup.secret_config_mappings.iter().enumerate() {
             if let Some(problem) = mapping_problem(setup, mapping) {
                 let place = format!("setup.secret_config_mappings[{index}]");
                 found.push(Diagnostic::warning("ignored-mapping", problem.to_string()).at(place));
             }
         }
+    }
+    let section = file.capabilities.channel.as_ref();
+    for (place, name) in section.map(webhook_secrets).unwrap_or_default() {
+        found.extend(name.and_then(|name| unusable_name(place.to_owned(), name)));
     }
     if let Some(asked) = file.capabilities.channel.as_ref().and_then(|section| section.min_poll_interval_ms)
         && asked < DEFAULT_MIN_POLL_INTERVAL_MS
@@ -159,6 +197,29 @@ pub(super) fn inspect(file: &ChannelCapabilitiesFile) -> Vec<Diagnostic> {
         found.extend(inspect_websocket(websocket));
     }
     found
+}
+
+/// Names under which no secret can be stored, and names that mean the same one.
+fn inspect_secret_names(setup: &SetupSection) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (index, secret) in setup.required_secrets.iter().enumerate() {
+        let place = format!("setup.required_secrets[{index}].name");
+        let is_same = |other: &&RequiredSecret| other.name.eq_ignore_ascii_case(&secret.name);
+        if let Some(first) = setup.required_secrets[..index].iter().find(is_same) {
+            let text = format!(
+                "this is the same secret as {}: names are compared in lower case",
+                quoted(&first.name)
+            );
+            found.push(Diagnostic::warning("secret-twice", text).at(place.clone()));
+        }
+        found.extend(unusable_name(place, &secret.name));
+    }
+    found
+}
+
+fn unusable_name(place: String, name: &str) -> Option<Diagnostic> {
+    let error = normalise_name(name).err()?;
+    Some(Diagnostic::warning("unusable-secret-name", error.to_string()).at(place))
 }
 
 /// A websocket that the host will not open as the file wants it.
@@ -206,6 +267,35 @@ mod tests {
         json!({"capabilities": {"channel": {field: value}}})
     }
 
+    /// Nothing was said about secrets that nobody can store, and about patterns of settings.
+    #[test]
+    fn names_and_patterns_that_can_never_work_are_told() {
+        let file = json!({
+            "setup": {
+                "required_secrets": [{"name": "a"}, {"name": "../x"}, {"name": "A"}, {"name": ""}],
+                "settings": [{"name": "b", "prompt": "b", "validation": "("}],
+            },
+            "capabilities": {"channel": {"webhook": {"secret_name": "../x"}}},
+        });
+        let found: Vec<(&str, Option<String>)> = parse(&file)
+            .unwrap()
+            .inspect()
+            .into_iter()
+            .map(|found| (found.code, found.field.map(Into::into)))
+            .collect();
+        let at = |code, place: &str| (code, Some(place.to_owned()));
+        assert_eq!(
+            found,
+            [
+                at("unusable-secret-name", "setup.required_secrets[1].name"),
+                at("secret-twice", "setup.required_secrets[2].name"),
+                at("unusable-secret-name", "setup.required_secrets[3].name"),
+                at("unusable-pattern", "setup.settings[0].validation"),
+                at("unusable-secret-name", "capabilities.channel.webhook.secret_name"),
+            ]
+        );
+    }
+
     #[test]
     fn invalid_values_are_refused_with_what_would_be_accepted() {
         let table: &[(&str, Value, &str)] = &[
@@ -218,6 +308,17 @@ mod tests {
                 "an interval below the least",
                 with_channel("partial_reply_interval_ms", json!(99)),
                 "`capabilities.channel.partial_reply_interval_ms` is 99: accepted is 100 or more milliseconds",
+            ),
+            // Names with line ends were shown as they are, in lines of their own.
+            (
+                "a secret's name of two lines",
+                json!({"setup": {"required_secrets": [{"name": "a\nb"}]}}),
+                r#"`setup.required_secrets[0].name` is "a\nb": accepted is a name without control characters"#,
+            ),
+            (
+                "a webhook's secret of two lines",
+                with_channel("webhook", json!({"secret_name": "a\u{1b}"})),
+                "`capabilities.channel.webhook.secret_name` is \"a\\u{1b}\"",
             ),
             ("a name of control characters", json!({"name": "a\n\u{1b}"}), r#"`name` is "a\n\u{1b}""#),
             ("a name that is none", json!({"name": "My Bot"}), "`name` is \"My Bot\""),

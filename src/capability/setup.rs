@@ -217,6 +217,11 @@ impl RequiredSecret {
 
     /// Whether there is a pattern that cannot be used.
     pub(super) fn has_unusable_pattern(&self) -> bool {
-        self.validation.as_deref().is_some_and(|pattern| regex_lite::Regex::new(pattern).is_err())
+        self.validation.as_deref().is_some_and(is_unusable_pattern)
     }
+}
+
+/// Whether a text is no regular expression that values can be checked with.
+pub(super) fn is_unusable_pattern(pattern: &str) -> bool {
+    regex_lite::Regex::new(pattern).is_err()
 }

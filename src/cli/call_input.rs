@@ -323,7 +323,7 @@ mod tests {
                 "body_base64: Invalid symbol 33, offset 0.",
             ),
             (CallbackKind::HttpRequest, "[]", "it must be a set of fields, not a list"),
-            (CallbackKind::Poll, "{", "no JSON: EOF while parsing an object at line 1 column 1"),
+            (CallbackKind::Poll, "{", "not JSON: EOF while parsing an object at line 1 column 1"),
             (CallbackKind::Respond, r#"{"user_id":"a"}"#, "user_id: on-respond has none; on-broadcast has"),
             (
                 CallbackKind::Broadcast,

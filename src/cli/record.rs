@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::args::{Common, RecordArgs};
 use super::client::{HostResponse, ask_running, ask_running_within, not_running};
 use super::config::Settings;
-use super::output::{CommandResult, Failure, count, print_json};
+use super::output::{CommandResult, Failure, count, path_text, print_json};
 use crate::admin::ApiCall;
 use crate::model::regular_file;
 
@@ -73,7 +73,7 @@ pub fn record(common: &Common, options: &RecordArgs) -> CommandResult {
     if options.format.json {
         print_json(&json!({
             "channel": options.channel,
-            "recording": output,
+            "recording": path_text(&output),
             "callbacks": callbacks,
             "left_out": left_out,
         }));

@@ -56,7 +56,7 @@ fn set(settings: &Settings, name: &str, generate: bool, output: JsonArgs) -> Com
         print_json(&json!({
             "name": name,
             "file": path_text(&settings.secrets.file),
-            "new_key_file": made,
+            "new_key_file": made.as_ref().map(path_text),
             "generated_value": generated.map(Secret::expose),
         }));
     };

@@ -11,7 +11,7 @@ use super::args::{Common, RunArgs};
 use super::changed_files::FileDigests;
 use super::config::Settings;
 use super::supervisor::Supervisor;
-use crate::admin::{HostChange, HostChanges};
+use crate::admin::{ChangeError, HostChange, HostChanges};
 use crate::agent::OpenAiAgent;
 use crate::channel::ChannelName;
 use crate::{ChannelManager, WasmChannelLoader};
@@ -109,6 +109,15 @@ impl ChannelStarter {
         Ok(settings)
     }
 
+    /// Whether there is the channel that a change is about, with a file or in the host. True when that cannot be found out.
+    fn knows(&self, manager: &ChannelManager, change: &HostChange) -> bool {
+        let name = change.channel().and_then(|name| ChannelName::new(name).ok());
+        let (Some(name), Ok(settings), Ok(health)) = (name, self.settings(), manager.health()) else {
+            return true;
+        };
+        settings.planned(&name).is_some() || health.channels.iter().any(|channel| channel.name == name)
+    }
+
     /// From now on this file must be there.
     pub(super) fn hold_file(&self, settings: &Settings) {
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = HeldFile::of(settings);
@@ -116,8 +125,11 @@ impl ChannelStarter {
 }
 
 impl HostChanges for Arc<ChannelStarter> {
-    fn change(&self, manager: &ChannelManager, change: &HostChange) -> Result<Value, String> {
-        ChannelStarter::change(self, manager, change)
+    fn change(&self, manager: &ChannelManager, change: &HostChange) -> Result<Value, ChangeError> {
+        ChannelStarter::change(self, manager, change).map_err(|text| match self.knows(manager, change) {
+            true => ChangeError::Failed(text),
+            false => ChangeError::UnknownChannel(text),
+        })
     }
 
     fn held(&self, manager: &ChannelManager) -> Value {

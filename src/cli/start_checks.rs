@@ -46,13 +46,12 @@ pub fn problems(common: &Common, settings: &Settings, engine: &WasmChannelRuntim
 
 fn check_outbound(settings: &Settings) -> Result<(), Failure> {
     OutboundHttp::new(settings.outbound()).map(drop).map_err(|error| {
-        let text = HostError::from(error).to_string();
-        let place = settings.place_of(&field_of(&text));
-        Failure::problem(format!("{place}{text}"))
+        let place = settings.place_of(&field_of(&error.setting));
+        Failure::problem(format!("{place}{}", HostError::from(error)))
     })
 }
 
-/// The field that a sentence about an outbound setting begins with: `http_rewrite: 'a.example': …`.
+/// The field of an outbound setting with its entry: `http_rewrite: 'a.example'`.
 fn field_of(text: &str) -> String {
     let (field, rest) = text.split_once(": ").unwrap_or((text, ""));
     let entry = rest.strip_prefix('\'').and_then(|rest| rest.split_once('\'')).map(|(entry, _)| entry);

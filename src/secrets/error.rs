@@ -62,6 +62,15 @@ pub enum SecretError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// The file with the key of the encrypted file is gone.
+    #[error(
+        "the key file {path} is missing: restore it from a copy; without it the stored secrets cannot be read",
+        path = path.display()
+    )]
+    MissingKey {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// The key or passphrase is not the one that the file was written with.
     #[error(
         "the key does not fit {path}: check the key file or the passphrase (the file itself is not damaged as far \

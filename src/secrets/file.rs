@@ -91,7 +91,12 @@ pub(super) fn load_key(source: &KeySource) -> Result<KeyMaterial, SecretError> {
     match source {
         KeySource::Passphrase(passphrase) => KeyMaterial::from_passphrase(passphrase),
         KeySource::File(path) => {
-            let (_, mut bytes) = read(path, MAX_KEY_FILE_BYTES)?;
+            let (_, mut bytes) = read(path, MAX_KEY_FILE_BYTES).map_err(|error| match error {
+                SecretError::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                    SecretError::MissingKey { path }
+                }
+                other => other,
+            })?;
             trim_text(&mut bytes);
             KeyMaterial::from_file_content(bytes)
         }

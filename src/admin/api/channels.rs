@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::{ApiError, ApiRequest, ApiResult};
 use crate::admin::AdminState;
-use crate::admin::HostChange;
 use crate::admin::log_tail::{LogQuery, log_lines};
 use crate::admin::records;
+use crate::admin::{ChangeError, HostChange};
+use crate::channel::ChannelName;
 
 /// What says which lines of the log.
 pub(super) const LOG_PARAMETERS: &[&str] = &["after", "level", "text", "limit"];
@@ -51,12 +52,22 @@ fn log_query(request: &ApiRequest) -> Result<LogQuery, ApiError> {
 /// Loads a channel, or reloads it when it runs, with the configuration as it is now.
 pub(super) fn start(state: &AdminState, request: &ApiRequest) -> ApiResult {
     let change = HostChange::Start { channel: request.place(0).to_owned() };
-    state.changes.change(&state.manager, &change).map_err(ApiError::Failed)
+    make(state, &change)
 }
 
 /// Changes the host: channels, packages that wait, the configuration.
 pub(super) fn change(state: &AdminState, request: &ApiRequest) -> ApiResult {
-    state.changes.change(&state.manager, &request.json()?).map_err(ApiError::Failed)
+    make(state, &request.json()?)
+}
+
+fn make(state: &AdminState, change: &HostChange) -> ApiResult {
+    if let Some(name) = change.channel() {
+        ChannelName::new(name).map_err(|source| ApiError::ChannelName { name: name.to_owned(), source })?;
+    }
+    state.changes.change(&state.manager, change).map_err(|error| match error {
+        ChangeError::UnknownChannel(text) => ApiError::UnknownChannel(text),
+        ChangeError::Failed(text) => ApiError::Failed(text),
+    })
 }
 
 /// The tools that agents may call.

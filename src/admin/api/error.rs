@@ -35,6 +35,9 @@ pub(crate) enum ApiError {
     /// Too many codes were wrong.
     #[error("{0}")]
     Locked(String),
+    /// The change names a channel that is not there.
+    #[error("{0}")]
+    UnknownChannel(String),
     /// The resource needs a running host, and there is none.
     #[error("no host is running")]
     NotRunning,
@@ -113,6 +116,7 @@ impl ApiError {
             | Self::NotApproved { .. }
             | Self::NoChannel(_)
             | Self::NotRecorded(_)
+            | Self::UnknownChannel(_)
             | Self::WrongCode(_) => (404, "not_found"),
             Self::Locked(_) => (429, "locked"),
             Self::Unchanged { .. } | Self::AlreadyRecorded { .. } => (409, "unchanged"),

@@ -23,6 +23,7 @@ use crate::model::document_parts::{Parts, fields_of};
 use crate::net::PublicUrl;
 use crate::net::quotable;
 use crate::package::Trust;
+use crate::secrets::normalise_name;
 use crate::server::ServerLimits;
 use crate::store::Durability;
 use crate::tool::ToolSettings;
@@ -99,6 +100,7 @@ impl ConfigFile {
     pub fn read(document: Value) -> Result<Self, DocumentError> {
         refuse_second_spellings(&document)?;
         refuse_empty_paths(&document)?;
+        refuse_secret_values(&document)?;
         let mut fields = Parts::of(document)?;
         fields.refuse_unknown(
             [
@@ -161,6 +163,22 @@ fn refuse_empty_paths(document: &Value) -> Result<(), DocumentError> {
             let path = path.chain(item.map(PathStep::Item)).collect();
             let problem = DocumentProblem::Other("\"\" is no path; name a file or a directory".to_owned());
             return Err(DocumentError { path, problem });
+        }
+    }
+    Ok(())
+}
+
+/// Fields that name a secret.
+const SECRET_NAMES: [&[&str]; 3] = [&["admin_token"], &["agent", "auth_secret"], &["agent", "api_key"]];
+
+/// Refuses what cannot be the name of a secret. It may be the secret itself, so it is not quoted.
+fn refuse_secret_values(document: &Value) -> Result<(), DocumentError> {
+    for field in SECRET_NAMES {
+        let value = field.iter().try_fold(document, |value: &Value, name| value.get(name));
+        if value.and_then(Value::as_str).is_some_and(|name| normalise_name(name).is_err()) {
+            let path = field.iter().map(|name| PathStep::Field((*name).to_owned())).collect();
+            let problem = "this is no name of a secret; store the value with `tinclaw secrets set NAME`, and write NAME here";
+            return Err(DocumentError { path, problem: DocumentProblem::Other(problem.to_owned()) });
         }
     }
     Ok(())

@@ -293,7 +293,7 @@ mod tests {
                 "line 1: queue_timeout_secs must be a number of 64 bits, not -9223372036854775809",
             ),
             (
-                "[limits]\nfuel = 100000\nmemory_mb = 1.5",
+                "[limits]\nfuel = 2000000\nmemory_mb = 1.5",
                 "line 3: limits.memory_mb must be a whole number, not 1.5",
             ),
             ("webchat = 1", "line 1: webchat must be true or false, not 1"),

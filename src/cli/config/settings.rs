@@ -498,6 +498,12 @@ mod tests {
                 "agent: system_prompt: /no/such: No such file",
             ),
             ("agent = \"parrot\"", "agent: \"parrot\" is no agent"),
+            // A key that was pasted in place of its name was quoted in the log.
+            (
+                "[agent]\nkind = \"openai:http://a/\"\napi_key = \"sk-LIVEKEY 1\"",
+                "line 3: agent.api_key: this is no name of a secret; store the value with",
+            ),
+            ("admin_token = \"Bearer LIVEKEY\"", "line 1: admin_token: this is no name of a secret"),
             ("state_dir = \"\"", "line 1: state_dir: \"\" is no path"),
             ("channels = [\"a\", \"\"]", "line 1: channels[1]: \"\" is no path"),
             ("[secrets]\nkey_file = \"\"", "line 2: secrets.key_file: \"\" is no path"),
