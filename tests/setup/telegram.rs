@@ -154,7 +154,10 @@ fn with_a_public_address_telegram_is_told_a_webhook_and_its_secret() {
 fn unknown_channels_and_settings_are_refused_with_suggestions() {
     let place = Place::new();
     for (arguments, expected) in [
-        (&["setup", "telegram", "--secret", "token=x"][..], "it has telegram_bot_token, telegram_webhook_secret"),
+        (
+            &["setup", "telegram", "--secret", "token=x"][..],
+            "it has telegram_bot_token, telegram_webhook_secret",
+        ),
         (&["setup", "telegram", "--secret", "telegram_bot_token"], "expected NAME=FILE"),
         (&["setup", "telegram", "--set", "dm_polic=open"], "did you mean dm_policy?"),
         (&["setup", "telegram", "--set", "reactions=no"], "give true or false"),
