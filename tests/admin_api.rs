@@ -95,7 +95,7 @@ fn every_resource_can_be_read_and_what_is_not_one_is_refused_with_a_sentence() {
             "{\"channel\": \"echo\", \"code\": \"a\", \"code\": \"b\"}",
             400,
             "invalid",
-            "the body: `code` is there twice; remove one",
+            "the body: duplicate field `code`; remove one",
         ),
         (
             "POST",

@@ -16,7 +16,7 @@ pub(crate) enum JsonError {
     #[error("not JSON: {0}")]
     Syntax(String),
     /// The field at this path stands twice.
-    #[error("`{0}` is there twice; remove one")]
+    #[error("duplicate field `{0}`; remove one")]
     Duplicate(String),
 }
 

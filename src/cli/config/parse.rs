@@ -494,9 +494,9 @@ mod tests {
             (
                 "TINCLAW_AGENT",
                 r#"{"kind":"echo","kind":"exec:x"}"#,
-                "TINCLAW_AGENT: `kind` is there twice; remove one",
+                "TINCLAW_AGENT: duplicate field `kind`; remove one",
             ),
-            ("TINCLAW_QUEUE", r#"{"messages":1,"messages":2}"#, "TINCLAW_QUEUE: `messages` is there twice"),
+            ("TINCLAW_QUEUE", r#"{"messages":1,"messages":2}"#, "TINCLAW_QUEUE: duplicate field `messages`"),
             ("TINCLAW_AGENT", r#"{"kind":"http://u:LIVEKEY@h""#, "TINCLAW_AGENT: not JSON: EOF"),
             (
                 "TINCLAW_AGENT__MODEL",
