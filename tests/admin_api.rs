@@ -80,7 +80,7 @@ fn every_resource_can_be_read_and_what_is_not_one_is_refused_with_a_sentence() {
         ("GET", "everything", "", 404, "no_resource", "there is no resource GET /api/v1/everything"),
         ("POST", "messages", "", 405, "method_not_allowed", "its methods are GET, HEAD"),
         ("GET", "health?zzz=1", "", 400, "invalid", "unknown parameter `zzz`; there are none here"),
-        ("GET", "messages?limit=1&limit=2", "", 400, "invalid", "the parameter `limit` is there twice"),
+        ("GET", "messages?limit=1&limit=2", "", 400, "invalid", "duplicate parameter `limit`"),
         (
             "POST",
             "pairing/approve",

@@ -58,7 +58,10 @@ fn a_path_that_is_not_utf8_is_printed_with_replacements() {
     }
 }
 
-fn with_variables(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+/// Names and values.
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
+fn with_variables(place: &Place, arguments: &[&str], variables: Variables) -> Ran {
     Ran::from(place.command(arguments).envs(variables.iter().copied()).output().unwrap())
 }
 
@@ -94,7 +97,7 @@ fn config_show_hides_secrets_of_tables_that_variables_set() {
 fn no_error_quotes_a_password_or_a_header() {
     let place = Place::new();
     place.file("headers.toml", "[agent]\nkind = \"http://a/\"\nheaders = { a = \"LIVEKEY\\nb: c\" }\n");
-    let commands: [(&[&str], &[(&str, &str)]); 9] = [
+    let commands: [(&[&str], Variables); 9] = [
         (&["config", "check"], &[("TINCLAW_AGENT", "htp:http://u:LIVEKEY@127.0.0.1:1")]),
         (&["config", "check"], &[("TINCLAW_AGENT", "http:http://u:LIVEKEY@127.0.0.1:99999")]),
         (&["config", "check"], &[("TINCLAW_AGENT__KIND", "http:ftp://u:LIVEKEY@127.0.0.1:1")]),

@@ -277,12 +277,8 @@ mod tests {
             },
             "capabilities": {"channel": {"webhook": {"secret_name": "../x"}}},
         });
-        let found: Vec<(&str, Option<String>)> = parse(&file)
-            .unwrap()
-            .inspect()
-            .into_iter()
-            .map(|found| (found.code, found.field.map(Into::into)))
-            .collect();
+        let found: Vec<(&str, Option<String>)> =
+            parse(&file).unwrap().inspect().into_iter().map(|found| (found.code, found.field)).collect();
         let at = |code, place: &str| (code, Some(place.to_owned()));
         assert_eq!(
             found,

@@ -51,7 +51,7 @@ impl ApiRequest {
             .transpose()
     }
 
-    /// Refuses parameters that the resource does not have, and those that are there twice: they would be left out silently.
+    /// Refuses parameters that the resource does not have, and duplicate ones: they would be left out silently.
     ///
     /// # Errors
     /// The first that is not known.
@@ -65,9 +65,7 @@ impl ApiRequest {
                 return Err(ApiError::Invalid(format!("unknown parameter `{name}`; {known}")));
             }
             if self.query[..index].iter().any(|(other, _)| other == name) {
-                return Err(ApiError::Invalid(format!(
-                    "the parameter `{name}` is there twice; give it once"
-                )));
+                return Err(ApiError::Invalid(format!("duplicate parameter `{name}`; give it once")));
             }
         }
         Ok(())

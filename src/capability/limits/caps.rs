@@ -108,7 +108,7 @@ impl<'de> DeserializeSeed<'de> for OneCap<'_> {
         };
         match self.caps.set(self.name, value) {
             Ok(()) if self.caps.set[..before].contains(&self.caps.set[before]) => {
-                Err(D::Error::custom("this limit is there twice; keep one of them"))
+                Err(D::Error::custom("duplicate limit; keep one of them"))
             }
             Ok(()) => Ok(()),
             Err(ValueError::CapOutOfRange { value, min, max, .. }) => {

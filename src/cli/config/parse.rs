@@ -557,7 +557,7 @@ mod tests {
             ),
             (
                 "[limits]\nmemory_mb = 8\n\"channel.memory_mb\" = 9",
-                "line 2: limits.memory_mb: this limit is there twice; keep one of them",
+                "line 2: limits.memory_mb: duplicate limit; keep one of them",
             ),
         ] {
             assert_eq!(parse(text).err().map(|error| error.to_string()).as_deref(), Some(expected), "{text}");
