@@ -228,8 +228,8 @@ fn free_mappings_keep_a_bounded_amount_of_memory_and_those_with_pages_are_used_f
     assert_eq!(first_bytes_after_use(pool(BOUNDS), 3, GRAIN), [7, 7, 0]);
 }
 
-/// Only two mappings kept their pages however small they were: where webhooks came for many channels, one callback in twelve made all
-/// of its pages anew.
+/// Only two mappings kept their pages however small they were: where webhooks came for many channels, one callback in twelve found
+/// none of its pages.
 #[cfg(target_os = "linux")]
 #[test]
 fn small_callbacks_that_overlap_find_their_pages_again() {

@@ -37,11 +37,19 @@ pub struct SqliteStore {
     reserve: Reserve,
     /// The disk is full, or the database as large as it may be: what is stored should leave.
     low: bool,
+    /// About how much transactions have written since the log was measured.
+    unmeasured_bytes: u64,
     /// How often a file was forced to the medium.
     syncs: u64,
     /// Something has failed: this connection writes nothing any more.
     broken: bool,
 }
+
+/// The log is measured between groups when about so much was written since the last time. SQLite compiles the two pragmas for
+/// that each time, and a log that is a fiftieth longer does no harm.
+const MEASURED_BYTES: u64 = 64 << 10;
+/// What a transaction writes beside what its batches say: pages that are changed in a few bytes only.
+const TRANSACTION_BYTES: u64 = 8 << 10;
 
 /// What the next opening must find; none before the first. Each opening and each end of a connection stores it; one connection is open
 /// at a time, so the lock is for the type alone.
@@ -89,6 +97,7 @@ impl SqliteStore {
             next: None,
             reserve,
             low: false,
+            unmeasured_bytes: 0,
             syncs: 0,
             broken: false,
         };
@@ -186,6 +195,7 @@ impl SqliteStore {
         };
         self.numbers = Some(writer.into_numbers());
         transaction.commit()?;
+        self.unmeasured_bytes += TRANSACTION_BYTES;
         self.watch.committed(&self.path);
         self.syncs += u64::from(self.durability == Durability::Full);
         Ok(result)
@@ -279,6 +289,7 @@ impl Store for SqliteStore {
                 None => Ok(()),
             }
         })?;
+        self.unmeasured_bytes += entries.iter().map(|entry| entry.batch.bytes()).sum::<u64>();
         self.kept = entries.last().map_or(self.kept, |last| last.number);
         Ok(())
     }
@@ -328,6 +339,8 @@ impl Store for SqliteStore {
         let stats = forget.count();
         if !stats.is_empty() {
             self.write(|writer| Ok(writer.forget(&forget, now_ms)?))?;
+            // Records lie on pages all over the file.
+            self.unmeasured_bytes = MEASURED_BYTES;
         }
         Ok(stats)
     }
@@ -337,6 +350,10 @@ impl Store for SqliteStore {
             // Room in a directory that is gone tells nothing about the disk.
             self.check_files()?;
         }
+        if moment == Maintenance::BetweenGroups && !self.low && self.unmeasured_bytes < MEASURED_BYTES {
+            return Ok(());
+        }
+        self.unmeasured_bytes = 0;
         let log = super::open::log_path(&self.path);
         let effort = Effort { low: self.low, reserve_bytes: self.reserve.bytes() };
         let syncs = self.read(|conn| maintenance::maintain(conn, &log, moment, effort))?;

@@ -288,6 +288,21 @@ fn the_log_is_bounded_under_load_and_emptied_in_quiet_moments() {
     assert_eq!(store.load(0).unwrap().messages.len(), 80 * 64);
 }
 
+/// The log is not measured after each small transaction, and is bounded all the same.
+#[test]
+fn the_log_of_many_small_transactions_is_bounded() {
+    let scratch = TempDir::new();
+    let mut store = SqliteStore::open(scratch.join("tinclaw.db"), Durability::Normal).unwrap();
+    let mut largest = 0;
+    for _ in 0..3_000 {
+        add(&mut store, "x");
+        store.maintain(Maintenance::BetweenGroups).unwrap();
+        largest = largest.max(store.usage().unwrap().log_bytes);
+    }
+    assert!(largest > 4 << 20, "there was enough for a checkpoint: {largest}");
+    assert!(largest < 5 << 20, "{largest}");
+}
+
 #[test]
 fn a_small_log_is_left_alone_in_quiet_moments() {
     let scratch = TempDir::new();
