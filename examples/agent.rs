@@ -16,7 +16,7 @@ impl Agent for WordCount {
         host.agent_report().begin("word-count");
         for delivery in host.messages() {
             let words = delivery.message().content.split_whitespace().count();
-            let response = AgentResponse { content: format!("{words} words"), ..AgentResponse::default() };
+            let response = AgentResponse::text(format!("{words} words"));
             match host.respond(&delivery, response) {
                 // The reply is durable, so the message may go.
                 Ok(_) => {
@@ -39,14 +39,10 @@ impl Agent for WordCount {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = std::env::args().nth(1).unwrap_or_else(|| "channels".to_owned());
-    let host = Host::builder().listen(([127, 0, 0, 1], 8080).into()).channels_from(directory).start()?;
     println!("running: {}", WordCount.describe());
 
-    // Any number of threads may serve; the messages of one conversation are delivered in order.
-    std::thread::scope(|threads| {
-        for _ in 0..2 {
-            threads.spawn(|| WordCount.serve(&host));
-        }
-    });
+    // Any number of agents may serve; the messages of one conversation are delivered in order.
+    let host = Host::builder().listen(([127, 0, 0, 1], 8080).into()).channels_from(directory);
+    host.agent(WordCount).agent(WordCount).start()?.wait();
     Ok(())
 }

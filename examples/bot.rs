@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let host = Host::builder().listen(([127, 0, 0, 1], 8080).into()).channels_from(directory).start()?;
     for delivery in host.messages() {
         let content = format!("you said: {}", delivery.message().content);
-        host.respond(&delivery, AgentResponse { content, ..AgentResponse::default() })?;
+        host.respond(&delivery, AgentResponse::text(content))?;
         delivery.ack();
     }
     Ok(())

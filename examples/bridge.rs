@@ -20,13 +20,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut users: BTreeMap<ChannelName, BTreeSet<String>> = BTreeMap::new();
     for delivery in host.messages() {
         let message = delivery.message();
-        let (from, to) = if delivery.channel() == left.as_str() { (&left, &right) } else { (&right, &left) };
+        let (from, to) = if *delivery.channel() == left { (&left, &right) } else { (&right, &left) };
         users.entry(from.clone()).or_default().insert(message.user_id.clone());
 
         let name = message.user_name.as_ref().unwrap_or(&message.user_id);
         let content = format!("{name}: {}", message.content);
         for user in users.get(to).into_iter().flatten() {
-            host.broadcast(to, user, AgentResponse { content: content.clone(), ..AgentResponse::default() })?;
+            host.broadcast(to, user, AgentResponse::text(content.as_str()))?;
         }
         println!("{from} to {to}: {content}");
         // After the replies are durable: a crash in between repeats them and loses none.

@@ -14,7 +14,7 @@
 //! let host = Host::builder().listen(([127, 0, 0, 1], 8080).into()).channels_from("channels").start()?;
 //! for delivery in host.messages() {
 //!     let content = format!("you said: {}", delivery.message().content);
-//!     host.respond(&delivery, AgentResponse { content, ..AgentResponse::default() })?;
+//!     host.respond(&delivery, AgentResponse::text(content))?;
 //!     delivery.ack();
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -71,12 +71,13 @@
 //!
 //! - **Start**: [`Host::builder`] takes directories of channels ([`HostBuilder::channels_from`]), an address for HTTP
 //!   ([`HostBuilder::listen`]) and a directory for state (`HostBuilder::state_dir`). Everything else is in
-//!   [`ManagerConfig`]: [`HostBuilder::configure`].
+//!   [`ManagerConfig`]: [`HostBuilder::configure`], or [`HostBuilder::new`] to begin with one.
 //! - **Messages**: [`Host::messages`] is a [`MessageStream`] of [`Delivery`]s: acknowledge, fail or release each. Several
 //!   threads may read from streams of one host.
 //! - **Replies**: [`Host::respond`] for a delivery, [`Host::respond_to`] for a conversation, [`Host::broadcast`] for a user.
 //!   All return when the reply is durable.
-//! - **Agents**: implement [`agent::Agent`] to have an agent that is stopped with its host. [`Delivery::remember`] keeps what it
+//! - **Agents**: [`HostBuilder::agent`] takes an [`agent::Agent`], which replies on a thread of its own and is stopped with its
+//!   host. [`Delivery::remember`] keeps what it
 //!   remembers of a conversation.
 //! - **Operation**: [`Host::health`] for the state of everything; [`Host::list_messages`] and [`Host::list_replies`] for the
 //!   queues, with dead letters; [`Host::pairing`] for users who ask to be let in.

@@ -339,7 +339,7 @@ fn call_sends_requests_where_it_is_told_and_fails_when_the_callback_does() {
     assert_eq!(failed.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&failed.stdout).contains("on-respond failed"));
     for (arguments, part) in [
-        (["call", echo, "on-pol"], "is no callback: there are on-start"),
+        (["call", echo, "on-pol"], "possible values: on-start"),
         (["call", "nowhere.wasm", "on-poll"], "nowhere.wasm"),
     ] {
         let ran = place.run(&arguments);

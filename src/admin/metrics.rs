@@ -219,7 +219,12 @@ fn of_callbacks(registry: &mut Registry, channels: &[ChannelHealth]) {
             }
         }
         time.get_or_create(&named(channel)).inc_by(channel.callbacks.elapsed.as_secs_f64());
-        for (lane, count) in ["inbound", "poll", "outbound"].into_iter().zip(channel.waiting) {
+        let waiting = [
+            ("inbound", channel.inbound_waiting),
+            ("poll", channel.polls_waiting),
+            ("outbound", channel.outbound_waiting),
+        ];
+        for (lane, count) in waiting {
             let mut labels = named(channel);
             labels.push(("lane", lane.to_owned()));
             lanes.get_or_create(&labels).set(whole(count as u64));

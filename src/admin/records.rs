@@ -243,7 +243,6 @@ pub(crate) fn health(health: &Health) -> Value {
 }
 
 fn channel(channel: &ChannelHealth) -> Value {
-    let [inbound, poll, outbound] = channel.waiting;
     json!({
         "name": channel.name.as_str(),
         "display_name": channel.display_name,
@@ -254,7 +253,11 @@ fn channel(channel: &ChannelHealth) -> Value {
         "link": channel.link.as_ref().map(link),
         "poll_interval_ms": channel.poll_interval.map(millis),
         "requests_waiting": channel.requests_parked,
-        "waiting": {"inbound": inbound, "poll": poll, "outbound": outbound},
+        "waiting": {
+            "inbound": channel.inbound_waiting,
+            "poll": channel.polls_waiting,
+            "outbound": channel.outbound_waiting,
+        },
         "replies_pending": channel.replies_pending,
         "succeeded": channel.succeeded,
         "failed": channel.failed,
@@ -360,7 +363,7 @@ fn link(link: &LinkHealth) -> Value {
     json!({
         "host": link.host,
         "state": link.state,
-        "changed_at": rfc3339(link.since),
+        "changed_at": rfc3339(link.changed_at),
         "reason": link.reason,
         "connections": link.connections,
         "frames_received": link.frames_received,

@@ -15,7 +15,7 @@ impl Agent for EchoAgent {
         for delivery in host.messages() {
             outcome::begin(host, &delivery);
             let content = delivery.message().content.clone();
-            outcome::reply(host, delivery, AgentResponse { content, ..AgentResponse::default() });
+            outcome::reply(host, delivery, AgentResponse::text(content));
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) struct GrowingReply<'a> {
 impl<'a> GrowingReply<'a> {
     /// Nothing when the channel gets replies only whole.
     pub fn of(host: &'a Host, delivery: &Delivery) -> Option<Self> {
-        let channel: ChannelName = delivery.channel().parse().ok()?;
+        let channel = delivery.channel().clone();
         let interval = host.manager().partial_reply_interval(&channel)?;
         let metadata_json = marked(&delivery.message().metadata_json)?;
         // Short replies come at once: nobody sees them grow.

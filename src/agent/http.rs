@@ -181,7 +181,7 @@ impl HttpAgent {
                     let wait = outcome::wait_after(failures).min(MAX_UNAVAILABLE_WAIT);
                     let (id, channel) = (delivery.id(), delivery.channel().to_owned());
                     let tried = outcome::unavailable(host, delivery, &error, wait);
-                    self.log_failure(id, &channel, &error, &tried);
+                    self.log_failure(id, channel.as_str(), &error, &tried);
                 }
             }
         }

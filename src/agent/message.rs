@@ -77,7 +77,7 @@ pub(super) fn message_json(
         kind: "message",
         id: delivery.id().to_string(),
         attempt: delivery.attempt(),
-        channel: delivery.channel(),
+        channel: delivery.channel().as_str(),
         conversation: delivery.conversation(),
         received_ms: delivery.received_ms(),
         user_id: &message.user_id,

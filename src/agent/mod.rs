@@ -43,10 +43,7 @@ mod status;
 #[cfg(any(feature = "agent-exec", feature = "agent-http"))]
 mod text;
 
-use std::time::Duration;
-
-use crate::host::Host;
-
+pub use crate::host::agent::Agent;
 pub use echo::EchoAgent;
 #[cfg(feature = "agent-exec")]
 pub use exec::{ExecAgent, ExecSettings};
@@ -56,21 +53,3 @@ pub use http::{HttpAgent, HttpSettings};
 pub use openai::{HistoryWindow, OpenAiAgent, OpenAiSettings};
 #[cfg(feature = "cli")]
 pub(crate) use status::status_type;
-
-/// Replies to messages. A message is acknowledged only when its response is durable; whatever else happens to the agent, the
-/// message is redelivered.
-pub trait Agent: Sync {
-    /// Takes messages and replies to them until the host's messages end.
-    fn serve(&self, host: &Host);
-
-    /// The host is about to stop: the agent gives up what would keep it from noticing.
-    fn stop(&self) {}
-
-    /// What the operator reads about it.
-    fn describe(&self) -> String;
-
-    /// How long it may take to notice that messages have ended.
-    fn stop_timeout(&self) -> Duration {
-        Duration::from_secs(5)
-    }
-}

@@ -38,7 +38,7 @@ pub(super) fn keep(host: &Host, delivery: &Delivery, response: AgentResponse) ->
     let level = if is_expected(&error) { log::Level::Debug } else { log::Level::Error };
     let (channel, id) = (delivery.channel(), delivery.id());
     if let Some(suppressed) = host.agent_report().may_log() {
-        log::log!(target: channel, level, "channel {channel}: the reply to message {id} was not stored: {error}{suppressed}");
+        log::log!(target: channel.as_str(), level, "channel {channel}: the reply to message {id} was not stored: {error}{suppressed}");
     }
     Err(NotKept { error: error.to_string(), is_final: is_final(&error) })
 }
@@ -114,7 +114,7 @@ pub(super) fn unavailable(host: &Host, delivery: Delivery, error: &str, delay: D
 
 /// The person behind a message.
 pub(super) struct Recipient {
-    channel: Option<ChannelName>,
+    channel: ChannelName,
     metadata_json: String,
 }
 
@@ -122,15 +122,13 @@ impl Recipient {
     /// Who wrote this.
     pub fn of(delivery: &Delivery) -> Self {
         let metadata_json = delivery.message().metadata_json.clone();
-        Self { channel: delivery.channel().parse().ok(), metadata_json }
+        Self { channel: delivery.channel().clone(), metadata_json }
     }
 
     /// Tells them what the agent is doing. A status is never worth an error.
     pub fn show(self, host: &Host, status: StatusType, message: &str) {
         let update = StatusUpdate { status, message: message.to_owned(), metadata_json: self.metadata_json };
-        if let Some(channel) = self.channel {
-            let _ = host.status(&channel, update);
-        }
+        let _ = host.status_to(&self.channel, update);
     }
 }
 

@@ -7,6 +7,7 @@
 //! A field that is not known is refused, so that a typo never opens anything. Not checked are `$schema`, names that
 //! begin with `_` or `x-`, and what lies inside free-form parts: `config`, `identify`, `oauth`.
 
+mod config_value;
 mod error;
 mod file;
 pub(crate) mod http;

@@ -27,6 +27,16 @@ pub enum NotAccepted {
     },
 }
 
+impl NotAccepted {
+    /// What would be accepted, in words that follow `give`.
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Choice { choices } => choices.join(" or "),
+            Self::Pattern { pattern } => format!("what matches {pattern}"),
+        }
+    }
+}
+
 impl AskedSetting {
     /// Whether a value is accepted.
     ///

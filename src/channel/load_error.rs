@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::bundled::meant;
 use crate::capability::CapabilityError;
+use crate::model::io_advice::advice;
 use crate::model::name::ChannelName;
 use crate::model::value_error::ValueError;
 use crate::sandbox::WasmChannelError;
@@ -20,7 +21,7 @@ pub enum LoadError {
         path: PathBuf,
     },
     /// The directory cannot be listed.
-    #[error("the directory {} cannot be read: {source}; check its owner and mode", dir.display())]
+    #[error("the directory {} cannot be read: {source}; {}", dir.display(), advice(source))]
     Directory {
         /// The directory.
         dir: PathBuf,
@@ -28,7 +29,7 @@ pub enum LoadError {
         source: io::Error,
     },
     /// A file cannot be opened or read.
-    #[error("{} cannot be read: {source}; check its owner and mode", path.display())]
+    #[error("{} cannot be read: {source}; {}", path.display(), advice(source))]
     File {
         /// The file.
         path: PathBuf,
@@ -101,7 +102,7 @@ pub enum LoadError {
         path: PathBuf,
     },
     /// A file cannot be written.
-    #[error("{} cannot be written: {source}; check its owner, its mode and the space that is left", path.display())]
+    #[error("{} cannot be written: {source}; {}", path.display(), advice(source))]
     Write {
         /// The file or directory.
         path: PathBuf,

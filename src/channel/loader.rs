@@ -62,8 +62,23 @@ impl WasmChannel {
         Ok(Self { file, diagnostics, ..self.clone() })
     }
 
+    /// What about the operator's `config` this channel does not accept, or probably does not: values of another type than its file
+    /// has, values that its file does not allow, keys that it does not declare.
+    pub(crate) fn inspect_config(&self, config: &Map<String, Value>) -> Vec<Diagnostic> {
+        let mut found = self.undeclared_keys(config);
+        let refused = config.iter().filter_map(|(key, value)| {
+            let expected = self.file.expected(key, value)?;
+            let text = format!("channel {} does not accept this value", self.name);
+            let place = format!("channel.{}.config.{key}", self.name);
+            Some(Diagnostic::error("config-value", text).at(place).help(format!("give {expected}")))
+        });
+        found.extend(refused);
+        found.sort_by_key(|found| found.severity);
+        found
+    }
+
     /// Keys of the operator's `config` that this channel does not declare, when its file declares keys.
-    pub(crate) fn undeclared_keys(&self, config: &Map<String, Value>) -> Vec<Diagnostic> {
+    fn undeclared_keys(&self, config: &Map<String, Value>) -> Vec<Diagnostic> {
         let mapped = self.file.setup.iter().flat_map(|setup| &setup.secret_config_mappings);
         let mapped: Vec<&str> = mapped.map(|mapping| mapping.config_key.as_str()).collect();
         let declared = self.file.config.keys().map(String::as_str);

@@ -1,23 +1,25 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Arg, ArgAction, Args, Command, Error, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::logging::LogFormat;
 use super::reference;
 use crate::admin::AdminAddress;
+use crate::channel::bundled_channel_names;
+use crate::event::callback::CallbackKind;
 use crate::net::PublicUrl;
 
 /// Names the state directory when the command line does not.
 const STATE_DIR_VARIABLE: &str = "TINCLAW_STATE_DIR";
 /// Names the host that is asked when the command line does not.
-const HOST_VARIABLE: &str = "TINCLAW_HOST";
+pub const HOST_VARIABLE: &str = "TINCLAW_HOST";
 /// How many rows a list has by default.
 const DEFAULT_LIMIT: &str = "50";
 
@@ -41,11 +43,13 @@ precedence.
 
 Agents:
   echo          replies with the same text
-  exec:COMMAND  one program, run by `sh -c`, that reads messages and writes
-                replies as JSON lines; its standard error goes to the log
-  http:URL      POSTs each message as JSON; the body of the response is the
-                reply
-  openai:URL    asks a language model with the chat completions API, such as
+  exec:COMMAND  one program, run by `sh -c`, that reads
+                messages and writes replies as JSON lines;
+                its standard error goes to the log
+  http:URL      POSTs each message as JSON; the body of
+                the response is the reply
+  openai:URL    asks a language model with the chat
+                completions API, such as
                 openai:http://127.0.0.1:11434/v1
 
 SIGINT (Ctrl-C) and SIGTERM stop the host; a second one exits at once. Messages that were not acknowledged are \
@@ -126,7 +130,7 @@ pub struct Common {
     /// Log more: debug, with -vv trace
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with_all = ["quiet", "log"])]
     pub verbose: u8,
-    /// Log less: warnings and errors, with -qq errors only
+    /// Log less: warnings and errors, with -qq errors only, with -qqq nothing
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "log")]
     pub quiet: u8,
 }
@@ -271,10 +275,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub log_file: Option<PathBuf>,
     /// Megabytes of a log file; then a new one is begun [default: 10]
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    #[arg(long, value_name = "MB", value_parser = number_within::<u32, 1, 1_024>)]
     pub log_file_max_mb: Option<u32>,
     /// Log files that are kept, with the present one [default: 5]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "COUNT", value_parser = number_within::<u32, 1, 100>)]
     pub log_files: Option<u32>,
 }
 
@@ -442,7 +446,7 @@ pub struct CallArgs {
     #[arg(value_name = "CHANNEL.wasm", value_hint = ValueHint::FilePath)]
     pub channel: PathBuf,
     /// Which callback; with --replay it is that of the recording
-    #[arg(value_name = "CALLBACK", required_unless_present = "replay")]
+    #[arg(value_name = "CALLBACK", required_unless_present = "replay", value_parser = callback_names())]
     pub callback: Option<String>,
     /// Run a callback of a recording again, with its times and random values, without the network
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["callback", "input"])]
@@ -480,7 +484,7 @@ pub struct SetupArgs {
 #[derive(Args, Debug, Default)]
 pub struct SetupChannelArgs {
     /// The channel; without one, those that can be set up are listed
-    #[arg(value_name = "CHANNEL")]
+    #[arg(value_name = "CHANNEL", value_parser = Suggested(bundled_channel_names), hide_possible_values = true)]
     pub channel: Option<String>,
     /// The name of another account of the channel, with settings, secrets and conversations of its own
     #[arg(long, value_name = "NAME")]
@@ -580,10 +584,10 @@ pub struct RecordArgs {
     #[arg(value_name = "CHANNEL")]
     pub channel: String,
     /// End after so many callbacks, at most 1000
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = number_within::<u16, 1, 1_000>)]
     pub callbacks: u16,
     /// End after so many seconds, at most 3600
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = number_within::<u64, 1, 3_600>)]
     pub seconds: u64,
     /// Where to; by default CHANNEL.jsonl
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -650,6 +654,7 @@ pub enum ChannelsCommand {
     /// Install a channel that comes with tinclaw, as `tinclaw install` does, or with `--to` copy it into another directory
     Install {
         /// Its name, such as webchat
+        #[arg(value_name = "NAME", value_parser = Suggested(bundled_channel_names), hide_possible_values = true)]
         name: String,
         /// Only copy its files, into this directory
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -735,6 +740,7 @@ pub enum MessageStateName {
     /// Waits for the agent or is in flight
     Pending,
     /// Was acknowledged by the agent
+    #[value(alias = "completed", alias = "acknowledged")]
     Acked,
     /// Was dropped by an operator
     Dropped,
@@ -789,7 +795,7 @@ pub enum MessagesCommand {
     /// What `redeliver` was called
     #[command(hide = true)]
     Replay(OneRow),
-    /// Drop a pending message; the agent does not get it
+    /// Drop a pending message or a dead letter; the agent does not get it
     Drop(OneRow),
 }
 
@@ -896,6 +902,36 @@ impl Common {
         let named = || variable.filter(|dir| !dir.is_empty()).map(PathBuf::from);
         self.state_dir = self.state_dir.take().or_else(named);
     }
+}
+
+/// Names of callbacks; `on-` may be left out.
+fn callback_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(
+        CallbackKind::ALL.map(|kind| PossibleValue::new(kind.name()).alias(&kind.name()[3..])),
+    )
+}
+
+/// Any text; shells complete it to one of these.
+#[derive(Clone)]
+struct Suggested(fn() -> Vec<&'static str>);
+
+impl TypedValueParser for Suggested {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, argument: Option<&Arg>, value: &OsStr) -> Result<String, Error> {
+        NonEmptyStringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0().into_iter().map(PossibleValue::new)))
+    }
+}
+
+/// A whole number between two others, which are named when it is not.
+fn number_within<T: TryFrom<u64>, const MIN: u64, const MAX: u64>(text: &str) -> Result<T, String> {
+    let number = text.parse::<u64>().ok().filter(|number| (MIN..=MAX).contains(number));
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| format!("expected a whole number from {MIN} to {MAX}"))
 }
 
 fn whole_number(text: &str) -> Result<u64, &'static str> {

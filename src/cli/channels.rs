@@ -11,7 +11,9 @@ use super::change::{ApprovalRequest, confirmed, install_bundled};
 use super::client::{HostResponse, ask_running};
 use super::config::Settings;
 use super::held_channels::{self, HeldChannel, HeldState};
-use super::output::{CommandResult, Failure, columns, print_json};
+use super::layout::columns;
+use super::output::{CommandResult, Failure, print_json};
+use super::start_checks::runs_bundled_webchat;
 use crate::admin::ApiCall;
 use crate::channel::{bundled_channel_files, install_bundled_channel};
 use crate::model::diagnostic::Severity;
@@ -19,12 +21,15 @@ use crate::model::escape::escaped;
 use crate::package::{Approved, read_bundled};
 use crate::{ChannelCapabilitiesFile, DiscoveredChannel, WasmChannel, WasmChannelLoader};
 
+/// The name of the channel that comes with the program and runs while there is no other.
+pub const WEBCHAT: &str = "webchat";
+
 /// The web chat.
 pub fn webchat(loader: &WasmChannelLoader) -> Result<WasmChannel, Failure> {
     let missing =
         || Failure::problem("this program was built without the web chat; name channels with --channels");
-    let files = bundled_channel_files("webchat").ok_or_else(missing)?;
-    let name = "webchat".parse().map_err(Failure::problem)?;
+    let files = bundled_channel_files(WEBCHAT).ok_or_else(missing)?;
+    let name = WEBCHAT.parse().map_err(Failure::problem)?;
     loader.load_bytes(name, &files.wasm, files.capabilities.as_deref()).map_err(Failure::problem)
 }
 
@@ -168,10 +173,12 @@ fn would_load(settings: &Settings, output: JsonArgs) -> CommandResult {
         held.iter().filter(of_it).any(|held| held.state.is_error() || held.state == HeldState::Disabled)
     };
     let mut is_empty = settings.accounts().is_empty();
+    let mut has_own_webchat = false;
     for path in settings.channel_paths() {
         let mut results = loader.load(&path).map_err(Failure::problem)?;
         // Files that are there count for the web chat, whether they are loaded or not.
         is_empty &= results.loaded.is_empty() && results.failed.is_empty();
+        has_own_webchat |= results.loaded.iter().any(|channel| channel.name().as_str() == WEBCHAT);
         results.loaded.retain(|channel| !is_held(channel));
         names.extend(results.loaded.iter().map(|channel| channel.name().to_string()));
         for channel in &results.loaded {
@@ -181,8 +188,8 @@ fn would_load(settings: &Settings, output: JsonArgs) -> CommandResult {
         warnings.extend(results.warnings.iter().map(ToString::to_string));
         failed.extend(results.failed.iter().map(ToString::to_string));
     }
-    if settings.webchat.unwrap_or(is_empty) {
-        names.push("webchat".to_owned());
+    if runs_bundled_webchat(settings, is_empty, has_own_webchat) {
+        names.push(WEBCHAT.to_owned());
     }
     if output.json {
         let channels: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();

@@ -8,7 +8,9 @@ use wit_abi::guest::GuestKind;
 use wit_abi::imports::HostFunc;
 
 use super::args::{CheckArgs, Common};
+use super::colours::{self, marked};
 use super::config::Settings;
+use super::layout::{fitted, terminal_width};
 use super::output::{CommandResult, Failure, count, print_json};
 use crate::capability::{AllowlistEntry, WebhookCapability};
 use crate::egress::{is_unbounded_prefix, setting_hosts};
@@ -19,7 +21,7 @@ use crate::model::escape::escaped;
 use crate::package::rights_of;
 use crate::secrets::SecretStore;
 use crate::webhook::{AuthPlan, Requirement};
-use crate::{ChannelCapabilitiesFile, LoadError, WasmChannel};
+use crate::{ChannelCapabilities, ChannelCapabilitiesFile, LoadError, WasmChannel};
 
 /// What is known about one channel.
 #[derive(Serialize)]
@@ -97,7 +99,8 @@ pub fn check(common: &Common, options: &CheckArgs) -> CommandResult {
     if options.output.json {
         print_json(&serde_json::to_value(&report).map_err(Failure::problem)?);
     } else {
-        out!("{}", to_text(&report));
+        let text = fitted(&to_text(&report), terminal_width());
+        out!("{}", marked(&text, colours::on_stdout()));
     }
     if report.error_count == 0 && !report.channels.is_empty() { Ok(()) } else { Err(Failure::Reported) }
 }
@@ -117,6 +120,12 @@ fn check_channel(
     let mut diagnostics = inspect(channel, config).map_err(Failure::problem)?;
     if starts {
         diagnostics.extend(run_on_start(channel, config));
+        diagnostics.sort_by_key(|found| found.severity);
+    }
+    if channel.capabilities_file().capabilities == ChannelCapabilities::default() {
+        let text = "it may do nothing: no path, no poll, no request";
+        let help = "write what it needs into its capability file, NAME.capabilities.json beside NAME.wasm";
+        diagnostics.push(Diagnostic::warning("no-capabilities", text).help(help));
         diagnostics.sort_by_key(|found| found.severity);
     }
     let (module, file) = (channel.module(), channel.capabilities_file());

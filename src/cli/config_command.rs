@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use super::agent_check::{AgentProblem, agent_problems};
 use super::args::{Common, ConfigCommand, JsonArgs};
 use super::channels::webchat;
+use super::colours::{self, marked};
 use super::config::{
     ConfigValue, Settings, ValueSource, documented_defaults, home_file, is_at_or_below, leaves_of,
     unused_variables,
 };
+use super::layout::{columns, fitted, terminal_width};
 use super::logging;
-use super::output::{CommandResult, Failure, columns, count, path_text, print_json};
+use super::output::{CommandResult, Failure, count, path_text, print_json};
 use super::start_checks::{LoadedChannels, load_channels, named_channels, problems};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::escape::escaped;
@@ -72,9 +74,9 @@ fn check(common: &Common, file: Option<PathBuf>, output: JsonArgs) -> CommandRes
     } else {
         let place = settings.path.as_ref().map_or("no file".to_owned(), |path| path.display().to_string());
         outln!("{place}: {}, {}", count(errors, "error"), count(warnings, "warning"));
-        for found in &diagnostics {
-            outln!("{}: {}", found.severity, escaped(&found.to_string()));
-        }
+        let line = |found: &Diagnostic| format!("{}: {}\n", found.severity, escaped(&found.to_string()));
+        let text = fitted(&diagnostics.iter().map(line).collect::<String>(), terminal_width());
+        out!("{}", marked(&text, colours::on_stdout()));
     }
     if errors == 0 { Ok(()) } else { Err(Failure::Reported) }
 }

@@ -5,8 +5,10 @@ use serde_json::Value;
 use super::args::{Common, JsonArgs};
 use super::channels::running;
 use super::client::{HostResponse, ask_running, not_running};
+use super::colours::{self, marked};
 use super::config::Settings;
 use super::held_channels;
+use super::layout::{fitted, terminal_width};
 use super::output::{CommandResult, Failure, age, now_ms};
 use crate::admin::ApiCall;
 use crate::model::escape::escaped;
@@ -22,7 +24,8 @@ pub fn health(common: &Common, output: &JsonArgs) -> CommandResult {
     if output.json {
         super::output::print_json(&health);
     } else {
-        out!("{}", to_text(&health));
+        let text = fitted(&to_text(&health), terminal_width());
+        out!("{}", marked(&text, colours::on_stdout()));
     }
     if is_healthy(&health) { Ok(()) } else { Err(Failure::Reported) }
 }

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::args::{Common, DrainArgs, JsonArgs};
 use super::client::ask;
 use super::config::Settings;
+use super::layout::columns;
 use super::logging;
-use super::output::{CommandResult, columns, print_json};
+use super::output::{CommandResult, print_json};
 use crate::admin::ApiCall;
 
 /// Shows the hosts that share a database, and who has which channel.

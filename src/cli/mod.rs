@@ -30,7 +30,9 @@
 //! | `start_channel` | what the running host is changed with |
 //! | `start_checks` | what a start would refuse of a configuration |
 //! | `print` | printing that never panics |
-//! | `output` | JSON, columns and times; exit codes |
+//! | `colours` | colours at a terminal that wants them |
+//! | `layout` | tables and lines for a terminal of any width |
+//! | `output` | JSON and times; exit codes |
 //! | `logging/`, `access_log`, `access_log_queue` | the log, and that of requests |
 //! | `memory` | what the heap keeps of the system's memory |
 
@@ -49,6 +51,7 @@ mod changed_files;
 mod channels;
 mod check;
 mod client;
+mod colours;
 mod config;
 mod config_command;
 mod doctor;
@@ -59,6 +62,7 @@ mod held_channels;
 #[cfg(feature = "cluster")]
 mod hosts;
 mod kept_socket;
+mod layout;
 mod logging;
 mod memory;
 mod new;

@@ -1,4 +1,4 @@
-//! What commands print (JSON for programs, columns for people, times in both), and how a command ends.
+//! What commands print (JSON for programs, times), and how a command ends.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
@@ -8,7 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::model::escape::{escaped, escaped_json, escaped_lines};
+use super::colours::{self, marked};
+use crate::model::escape::{escaped_json, escaped_lines};
 
 /// Prints a JSON document on one line.
 pub fn print_json(value: &Value) {
@@ -67,29 +68,6 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Aligns rows under their headings; the last column is not filled up. Text is shown [`escaped`].
-pub fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| escaped(cell).into_owned()).collect()).collect();
-    let headings: Vec<String> = headings.iter().map(|heading| heading.to_uppercase()).collect();
-    let all = || std::iter::once(&headings).chain(&rows);
-    let widths: Vec<usize> = (0..headings.len())
-        .map(|column| {
-            all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        })
-        .collect();
-    let mut text = String::new();
-    for row in all() {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line += &format!("{cell:width$}  ");
-        }
-        text += line.trim_end();
-        text.push('\n');
-    }
-    text
-}
-
 /// Why a command did not do what was asked. The text goes to standard error and says what to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -132,7 +110,8 @@ impl Failure {
             Self::Reported => return ExitCode::from(1),
         };
         let text = self.to_string();
-        errln!("error: {}", escaped_lines(&text));
+        let line = format!("error: {}", escaped_lines(&text));
+        errln!("{}", marked(&line, colours::on_stderr()));
         print_json_error(&text);
         ExitCode::from(code)
     }
@@ -146,13 +125,6 @@ mod tests {
 
     use super::*;
     use crate::admin::rfc3339;
-
-    /// `messages list` showed `\u{202e}` as it was, so a sender could reorder what the operator read.
-    #[test]
-    fn columns_are_aligned_and_hold_no_control_characters() {
-        let rows = [vec!["1".into(), "a\u{1b}[2J".into()], vec!["12".into(), "b\u{202e}".into()]];
-        assert_eq!(columns(&["id", "text"], &rows), "ID  TEXT\n1   a\\u{1b}[2J\n12  b\\u{202e}\n");
-    }
 
     #[test]
     fn times_are_rfc_3339_and_ages_are_short() {

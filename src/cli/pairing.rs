@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::args::{Common, PairingCommand};
 use super::client::ask;
 use super::config::Settings;
-use super::output::{CommandResult, age, columns, now_ms, print_json};
+use super::layout::columns;
+use super::output::{CommandResult, age, now_ms, print_json};
 use crate::admin::ApiCall;
 use crate::model::escape::escaped;
 

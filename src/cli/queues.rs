@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::args::{Common, JsonArgs, MessagesCommand, OneRow, RepliesCommand, Rows};
 use super::client::ask;
 use super::config::Settings;
-use super::output::{CommandResult, Failure, age, columns, now_ms, print_json};
+use super::layout::columns;
+use super::output::{CommandResult, Failure, age, now_ms, print_json};
 use crate::admin::ApiCall;
 use crate::model::escape::{escaped, escaped_lines};
 

@@ -32,9 +32,12 @@ use crate::admin::HostChange;
 use crate::agent::Agent;
 use crate::host::ManagerConfig;
 use crate::model::diagnostic::Severity;
+use crate::model::private_directory;
 use crate::model::scoped_thread::spawn_scoped;
 use crate::package::Staging;
-use crate::{Host, HostError, ToolRegistry, WasmChannelLoader, WasmChannelRuntime, WasmToolRuntime};
+use crate::{
+    Host, HostBuilder, HostError, ToolRegistry, WasmChannelLoader, WasmChannelRuntime, WasmToolRuntime,
+};
 
 /// Runs a host until a signal stops it.
 pub fn run(common: &Common, options: RunArgs) -> CommandResult {
@@ -56,7 +59,7 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     if channels.is_fallback {
         log::warn!("no channels were found: running the web chat instead");
     }
-    if settings.webchat.is_none() && !channels.has_webchat {
+    if settings.webchat.is_none() && !channels.has_any_webchat {
         log::info!("the web chat does not run, because there are channels; `webchat = true` runs it too");
     }
     let running = RunningAgent::new(&settings)?;
@@ -75,6 +78,9 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
         None => listen(settings.listen)?,
     };
     let predecessor = listening.predecessor.take();
+    if !settings.is_state_dir_named {
+        private_state_dir(&settings.state_dir);
+    }
     let listener = listening.listener.try_clone().map_err(Failure::problem)?;
     let supervisor = Supervisor::from_environment().map(Arc::new);
     let starter = ChannelStarter::new(common, &options, &settings, loader.clone());
@@ -93,7 +99,7 @@ pub fn run(common: &Common, options: RunArgs) -> CommandResult {
     };
     let takeover = TakeoverSocket::open(&settings.state_dir);
     let admin = admin.serve(&settings, &host, Arc::clone(&starter))?;
-    greet(&settings, &host, &admin, agent);
+    greet(&settings, &host, &admin, &*agent);
     let passes_on = takeover.as_ref().map(|socket| TakeoverOffer { socket, listener });
     if let Some(supervisor) = &supervisor {
         supervisor.ready();
@@ -120,6 +126,15 @@ fn hand_over(successor: Successor, state_dir: &Path) -> CommandResult {
     logging::finish();
     let error = start_again(listener);
     Err(Failure::problem(format!("this host cannot start again in its process: {error}; start it again")))
+}
+
+/// The usual state directory is the program's own, and may have been made by a version that let others read it.
+fn private_state_dir(path: &Path) {
+    match private_directory::tighten(path) {
+        Ok(true) => log::info!("{}: others have no right to read it any more", path.display()),
+        Ok(false) => {}
+        Err(error) => log::warn!("{} can be read by others: {error}", path.display()),
+    }
 }
 
 /// Finishes installations that were cut short. A directory that cannot be written is loaded as it is.
@@ -155,12 +170,12 @@ fn start(
     listening: Listening,
     access_log: Option<AccessLog>,
 ) -> Result<Host, Failure> {
-    let mut builder = Host::builder();
+    let config = ManagerConfig { load_check: Some(settings.load_check()), ..settings.manager()? };
+    let mut builder = HostBuilder::new(config);
     if let Some(tools) = tools {
         builder = builder.tools(tools);
     }
     builder = builder
-        .manager(ManagerConfig { load_check: Some(settings.load_check()), ..settings.manager()? })
         .runtime(loader.runtime().clone())
         .listen_on(listening.listener)
         .server_limits(settings.server.clone())
@@ -191,7 +206,12 @@ fn start(
         error => Failure::problem(error),
     })?;
     let loaded = std::mem::take(&mut *loaded.lock().unwrap_or_else(PoisonError::into_inner));
-    settings.inspect_channels(&loaded).iter().for_each(|found| log::warn!("{found}"));
+    for found in settings.inspect_channels(&loaded) {
+        match found.severity {
+            Severity::Error => log::error!("{found}"),
+            _ => log::warn!("{found}"),
+        }
+    }
     if let Err(error) = settings.records().adopted() {
         log::error!("what was approved is not kept: {error}");
     }
@@ -231,7 +251,7 @@ fn greet(settings: &Settings, host: &Host, admin: &AdminApi, agent: &dyn Agent) 
 /// messages are redelivered at the next start.
 fn serve(
     host: &Host,
-    agent: &dyn Agent,
+    agent: Arc<dyn Agent>,
     operated: HostOperation<'_>,
     signal: StopSignal,
     passes_on: Option<TakeoverOffer<'_>>,
@@ -255,12 +275,7 @@ fn serve(
             let waits = spawn_scoped(scope, "tinclaw-takeover", wait);
             waits.map_err(|error| log::warn!("no other host can take over from this one: {error}")).ok()
         });
-        let (done, ended) = bounded::<()>(1);
-        let serve_agent = move || {
-            agent.serve(host);
-            drop(done);
-        };
-        if let Err(error) = spawn_scoped(scope, "tinclaw-agent", serve_agent) {
+        if let Err(error) = host.serve_with(agent) {
             log::error!("the host stops, because its agent cannot run: {error}");
             stops.set();
         }
@@ -301,10 +316,8 @@ fn serve(
         if successor.is_some() {
             host.drain(DRAIN_TIME);
         }
-        agent.stop();
         drop(admin);
-        host.stop();
-        if let Err(crossbeam_channel::RecvTimeoutError::Timeout) = ended.recv_timeout(agent.stop_timeout()) {
+        if !host.stop_in_time() {
             log::warn!("the agent is still busy; its messages are redelivered at the next start");
             // The thread of the agent would be waited for below. The store is closed.
             match successor.map_or(Ok(()), |successor| hand_over(successor, state_dir)) {

@@ -171,6 +171,10 @@ fn uninstall(root: &Path, output: JsonArgs) -> CommandResult {
         print_json(&json!({"removed": path_texts(&removed)}));
         return Ok(());
     }
+    if removed.is_empty() {
+        outln!("no service is installed here; nothing was removed");
+        return Ok(());
+    }
     removed.iter().for_each(|path| outln!("removed  {}", path.display()));
     outln!(
         "\nnow run:\n  systemctl daemon-reload\n\n\

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::args::Common;
-use super::channels::webchat;
+use super::channels::{WEBCHAT, webchat};
 use super::config::Settings;
 use super::output::Failure;
 use super::setup::RunningAgent;
@@ -84,6 +84,8 @@ pub struct NamedChannels {
     pub paths: Vec<PathBuf>,
     /// Whether the web chat of the program is one.
     pub has_webchat: bool,
+    /// Whether there is a web chat, of the program or one that takes its place.
+    pub has_any_webchat: bool,
     /// Whether the web chat runs because there is nothing else.
     pub is_fallback: bool,
 }
@@ -95,17 +97,27 @@ pub struct NamedChannels {
 pub fn named_channels(settings: &Settings) -> Result<NamedChannels, Failure> {
     let paths = settings.channel_paths();
     let mut is_empty = settings.accounts().is_empty();
+    let mut has_own = false;
     for path in &paths {
         let found = WasmChannelLoader::discover(path)
             .map_err(|error| Failure::problem(format!("{}{error}", settings.channels_place)))?;
         is_empty &= found.channels.is_empty() && found.refused.is_empty();
+        has_own |= found.channels.iter().any(|found| found.name.as_str() == WEBCHAT);
     }
-    let has_webchat = settings.webchat.unwrap_or(is_empty);
+    let has_webchat = runs_bundled_webchat(settings, is_empty, has_own);
     if is_empty && !has_webchat {
         return Err(no_channels("there are no channels"));
     }
     let is_fallback = settings.webchat.is_none() && is_empty && !paths.is_empty();
-    Ok(NamedChannels { paths, has_webchat, is_fallback })
+    let has_any_webchat = has_webchat || has_own;
+    Ok(NamedChannels { paths, has_webchat, has_any_webchat, is_fallback })
+}
+
+/// Whether the web chat of the program runs: when it is wanted, or when there is nothing else. One that is installed, or an account of
+/// that name, takes its place.
+pub fn runs_bundled_webchat(settings: &Settings, is_empty: bool, has_own: bool) -> bool {
+    let has_own = has_own || settings.accounts().keys().any(|name| name.as_str() == WEBCHAT);
+    settings.webchat.unwrap_or(is_empty) && !has_own
 }
 
 /// Says that there is nothing to run.

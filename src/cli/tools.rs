@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::args::{Common, JsonArgs, ToolCallArgs, ToolsCommand};
 use super::config::Settings;
-use super::output::{CommandResult, Failure, columns, count, path_text, path_texts, print_json};
+use super::layout::columns;
+use super::output::{CommandResult, Failure, count, path_text, path_texts, print_json};
 use crate::egress::is_unbounded_prefix;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::escape::{escaped, escaped_lines};

@@ -17,7 +17,7 @@ use crate::secrets::SecretError;
 #[non_exhaustive]
 pub enum OutboundError {
     /// The URL is not one that the host would request.
-    #[error("URL refused: {0}; report it to its author")]
+    #[error("URL refused: {0}; correct it where it was written: in what was asked for, or in the guest")]
     Url(&'static str),
     /// The method is not one that the host speaks.
     #[error("method refused: use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")]
@@ -83,7 +83,9 @@ pub enum OutboundError {
         kind: AddressKind,
     },
     /// A secret that the request needs is not stored.
-    #[error("the secret '{secret}' is not set; store it with `tinclaw secrets set {secret}`")]
+    #[error(
+        "the secret '{secret}' is not set; store it where the host takes secrets from (the daemon: `tinclaw secrets set {secret}`)"
+    )]
     MissingSecret {
         /// The secret's name.
         secret: String,

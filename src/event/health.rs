@@ -1,5 +1,6 @@
 //! How a channel is, as the router sees it.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -31,8 +32,12 @@ pub struct ChannelHealth {
     pub link: Option<LinkHealth>,
     /// Time between polls, if it polls.
     pub poll_interval: Option<Duration>,
-    /// Jobs that wait in its three lanes: inbound, poll, outbound.
-    pub waiting: [usize; 3],
+    /// Requests that wait for their turn.
+    pub inbound_waiting: usize,
+    /// Polls and timers that wait for their turn.
+    pub polls_waiting: usize,
+    /// Replies and statuses that wait for their turn.
+    pub outbound_waiting: usize,
     /// Requests that wait for a change of the channel's workspace, because their guest asked for it.
     pub requests_parked: usize,
     /// Replies that are not delivered yet.
@@ -78,4 +83,24 @@ pub enum ChannelState {
     Paused,
     /// The host is shutting down.
     Stopping,
+}
+
+impl ChannelState {
+    /// The word for it, as in JSON and in the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Paused => "paused",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl fmt::Display for ChannelState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
 }

@@ -102,7 +102,7 @@ pub struct LinkHealth {
     pub state: LinkState,
     /// Since when.
     #[serde(skip)]
-    pub since: SystemTime,
+    pub changed_at: SystemTime,
     /// Why it is not ready, in the service's words where there are any.
     pub reason: Option<String>,
     /// Connections that were opened, since the host started.
@@ -135,7 +135,7 @@ impl LinkHealth {
         Self {
             host,
             state: LinkState::Connecting,
-            since: SystemTime::now(),
+            changed_at: SystemTime::now(),
             reason: None,
             connections: 0,
             frames_received: 0,
@@ -145,7 +145,7 @@ impl LinkHealth {
 
     pub(crate) fn enter(&mut self, state: LinkState, reason: Option<String>) {
         if self.state != state {
-            self.since = SystemTime::now();
+            self.changed_at = SystemTime::now();
         }
         (self.state, self.reason) = (state, reason);
     }

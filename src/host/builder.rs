@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::agent::{Agent, ServingAgents};
 use super::config::ManagerConfig;
 #[cfg(feature = "sqlite")]
 use super::config::StateLocation;
@@ -44,6 +45,7 @@ pub struct HostBuilder {
     access_log: Option<AccessSink>,
     before_start: Option<BeforeStart>,
     serves_when_started: bool,
+    agents: Vec<Arc<dyn Agent>>,
 }
 
 /// Where HTTP is served.
@@ -60,49 +62,53 @@ enum Listen {
 /// let host = Host::builder().listen(([127, 0, 0, 1], 8080).into()).channels_from("channels").start()?;
 /// for delivery in host.messages() {
 ///     let content = format!("you said: {}", delivery.message().content);
-///     host.respond(&delivery, AgentResponse { content, ..AgentResponse::default() })?;
+///     host.respond(&delivery, AgentResponse::text(content))?;
 ///     delivery.ack();
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Host {
     pub(super) manager: Arc<ChannelManager>,
-    server: Option<HttpServer>,
+    /// Shared with the host's own agents only, until they have ended.
+    server: Option<Arc<HttpServer>>,
     tools: Option<ToolRegistry>,
-    failed: Vec<LoadError>,
+    failed: Arc<[LoadError]>,
     grace: Duration,
+    pub(super) agents: ServingAgents,
+    /// Whether it is what one of its agents sees: whoever drops that stops nothing.
+    is_for_agent: bool,
 }
 
 impl Host {
     /// Begins with the defaults: state in memory, secrets from the environment, no HTTP, no channels.
     #[must_use]
     pub fn builder() -> HostBuilder {
-        HostBuilder {
-            manager: ManagerConfig::default(),
-            runtime: None,
-            directories: Vec::new(),
-            channels: Vec::new(),
-            tools: None,
-            listen: None,
-            server: ServerLimits::default(),
-            proxies: TrustedProxies::default(),
-            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
-            access_log: None,
-            before_start: None,
-            serves_when_started: false,
+        HostBuilder::new(ManagerConfig::default())
+    }
+
+    /// The same host, for an agent of its own.
+    pub(super) fn for_agent(&self) -> Self {
+        Self {
+            manager: Arc::clone(&self.manager),
+            server: self.server.clone(),
+            tools: self.tools.clone(),
+            failed: Arc::clone(&self.failed),
+            grace: self.grace,
+            agents: ServingAgents::default(),
+            is_for_agent: true,
         }
     }
 
     /// Where the HTTP server listens; the port is the real one when 0 was asked for.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.server.as_ref().map(HttpServer::local_addr)
+        self.server.as_ref().map(|server| server.local_addr())
     }
 
     /// What the HTTP server has counted, if there is one.
     #[must_use]
     pub fn server_stats(&self) -> Option<ServerStats> {
-        self.server.as_ref().map(HttpServer::stats)
+        self.server.as_ref().map(|server| server.stats())
     }
 
     /// An address at which others reach the HTTP server: that of this machine where it listens on all interfaces.
@@ -126,6 +132,14 @@ impl Host {
     /// Does what [`Host::shutdown`] does, except that responses which are still being sent are not waited for. For programs
     /// whose threads share the host: their streams of messages end, and the last of them drops the host.
     pub fn stop(&self) {
+        if !self.stop_in_time() {
+            log::warn!("an agent is still busy; its messages are redelivered at the next start");
+        }
+    }
+
+    /// The same; says whether every agent has ended in the time that it may take.
+    pub(crate) fn stop_in_time(&self) -> bool {
+        self.agents.stop();
         if let Some(server) = &self.server {
             server.stop_accepting();
         }
@@ -141,6 +155,7 @@ impl Host {
         if let Some(cluster) = self.manager.cluster() {
             cluster.leave();
         }
+        self.agents.join()
     }
 
     /// Accepts no further connection, and waits until those that are open have been served, for this long at most. The host itself
@@ -163,18 +178,51 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        if self.is_for_agent {
+            return;
+        }
         self.stop();
-        if let Some(server) = self.server.take() {
+        // An agent that has not ended keeps it; the server accepts nothing any more.
+        if let Some(server) = self.server.take().and_then(Arc::into_inner) {
             server.shutdown();
         }
     }
 }
 
 impl HostBuilder {
-    /// Everything about channels, store and agent that has no method of its own here.
+    /// Begins with this configuration. What the methods set comes after it.
     #[must_use]
-    pub fn manager(mut self, config: ManagerConfig) -> Self {
-        self.manager = config;
+    pub fn new(config: ManagerConfig) -> Self {
+        Self {
+            manager: config,
+            runtime: None,
+            directories: Vec::new(),
+            channels: Vec::new(),
+            tools: None,
+            listen: None,
+            server: ServerLimits::default(),
+            proxies: TrustedProxies::default(),
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            access_log: None,
+            before_start: None,
+            serves_when_started: false,
+            agents: Vec::new(),
+        }
+    }
+
+    /// Has this agent reply to messages, on a thread of its own, from the start of the host until it stops. May be called several
+    /// times.
+    ///
+    /// ```no_run
+    /// use tinclaw::{Host, agent::EchoAgent};
+    ///
+    /// let host = Host::builder().channels_from("channels").agent(EchoAgent).start()?;
+    /// host.wait();
+    /// # Ok::<(), tinclaw::HostError>(())
+    /// ```
+    #[must_use]
+    pub fn agent(mut self, agent: impl Agent + 'static) -> Self {
+        self.agents.push(Arc::new(agent));
         self
     }
 
@@ -342,7 +390,17 @@ impl HostBuilder {
         if let Some(server) = &server {
             warn_of_open_channels(&manager, server.local_addr());
         }
-        Ok(Host { manager, server, tools: self.tools, failed, grace: Duration::from_secs(10) })
+        let host = Host {
+            manager,
+            server: server.map(Arc::new),
+            tools: self.tools,
+            failed: failed.into(),
+            grace: Duration::from_secs(10),
+            agents: ServingAgents::default(),
+            is_for_agent: false,
+        };
+        self.agents.into_iter().try_for_each(|agent| host.serve_with(agent))?;
+        Ok(host)
     }
 }
 

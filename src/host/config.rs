@@ -106,7 +106,10 @@ impl ChannelSettings {
 
 /// Everything that can be set about a [`ChannelManager`](crate::ChannelManager). The default keeps nothing on disk and
 /// takes secrets from the environment.
-/// Deserialises from fields at the top of `tinclaw.toml`; the values of its other types stand there beside them.
+///
+/// With serde it is read from those of its fields that are plain values: `public_url`, `channel`, `limits`, `min_poll_interval_ms`,
+/// `workers`, `queue` and `retention`, under these names. All others keep their defaults and are set in code. The daemon's
+/// `tinclaw.toml` has more fields than these, so a whole file of it is not read by this type.
 #[derive(Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ManagerConfig {
@@ -196,9 +199,9 @@ impl ManagerConfig {
         }
     }
 
-    /// What is probably not meant about the settings of channels, when these and `others` are all channels: settings of a channel that
-    /// is neither among them nor among `others`, and keys of `config` that a channel which declares its keys does not
-    /// declare.
+    /// What is wrong, or probably not meant, about the settings of channels, when these and `others` are all channels: settings of a
+    /// channel that is neither among them nor among `others`, values that a channel's file does not accept, and keys of `config`
+    /// that a channel which declares its keys does not declare.
     pub fn inspect_channel_settings(
         &self,
         channels: &[WasmChannel],
@@ -209,7 +212,7 @@ impl ManagerConfig {
         let mut found = Vec::new();
         for (name, settings) in &self.channels {
             match channels.iter().find(|channel| channel.name() == name) {
-                Some(channel) => found.extend(channel.undeclared_keys(&settings.config)),
+                Some(channel) => found.extend(channel.inspect_config(&settings.config)),
                 None if others.contains(name) => {}
                 None => found.push(unknown_channel(name, &names)),
             }

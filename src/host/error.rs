@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 
 use crate::capability::CapabilityError;
 use crate::channel::{ChannelName, LoadError};
@@ -34,7 +35,16 @@ pub enum HostError {
     /// The directory of channels.
     #[error(transparent)]
     Channels(#[from] LoadError),
-    /// The HTTP server.
+    /// The address could not be bound. Another process may listen there (`source.kind()` is then
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse)), or the port needs a right that this one lacks.
+    #[error("cannot listen on {address}: {source}; choose another address or stop what listens there")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Anything else about the HTTP server.
     #[error(transparent)]
     Server(Box<dyn Error + Send + Sync>),
     /// A channel's webhook section.
@@ -94,7 +104,10 @@ impl From<OutboundSettingsError> for HostError {
 
 impl From<ServerError> for HostError {
     fn from(error: ServerError) -> Self {
-        Self::Server(Box::new(error))
+        match error {
+            ServerError::Listen { address, source } => Self::Listen { address, source },
+            error => Self::Server(Box::new(error)),
+        }
     }
 }
 
@@ -125,16 +138,14 @@ fn listed(errors: &[LoadError]) -> String {
 #[non_exhaustive]
 pub enum ReplyError {
     /// No channel of this name runs here.
-    #[error("there is no channel {0}: `tinclaw channels list` names those that run")]
+    #[error("there is no channel {0}: compare it with the names of the channels that run")]
     UnknownChannel(String),
     /// Another host has the channel now, or is about to. It delivers the message to its own agent.
     #[cfg(feature = "cluster")]
     #[error("the channel is another host's now, whose agent gets the message")]
     Elsewhere,
     /// More than the configured number of replies wait for delivery.
-    #[error(
-        "{0} replies wait for delivery already; try again later, or see with `tinclaw replies list` why they wait"
-    )]
+    #[error("{0} replies wait for delivery already; try again later, or look at them to see why they wait")]
     TooManyWaiting(usize),
     /// It could not be stored.
     #[error(transparent)]

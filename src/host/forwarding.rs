@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wit_abi::types::{AgentResponse, StatusUpdate};
+use wit_abi::types::{AgentResponse, StatusType, StatusUpdate};
 
 use super::builder::Host;
 use super::error::{HostError, ReplyError};
@@ -34,7 +34,7 @@ impl Host {
     ///
     /// # Errors
     /// Its capability file asks for something that is not possible, or a channel of this name runs already.
-    pub fn add(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
+    pub fn add(&self, channel: impl Into<Box<WasmChannel>>) -> Result<(), HostError> {
         self.manager.add(channel)
     }
 
@@ -42,7 +42,7 @@ impl Host {
     ///
     /// # Errors
     /// No channel of this name runs, its capability file asks for something that is not possible, or its `on-start` fails.
-    pub fn upgrade(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
+    pub fn upgrade(&self, channel: impl Into<Box<WasmChannel>>) -> Result<(), HostError> {
         self.manager.upgrade(channel)
     }
 
@@ -94,11 +94,25 @@ impl Host {
         self.manager.broadcast(channel, user_id, response)
     }
 
-    /// Tells a channel what the agent is doing; see [`ChannelManager::status`].
+    /// Shows whoever wrote a message what the agent is doing about it, with `message` in words; see [`ChannelManager::status`].
     ///
     /// # Errors
     /// The host has shut down.
-    pub fn status(&self, channel: &ChannelName, update: StatusUpdate) -> Result<(), HostError> {
+    pub fn status(
+        &self,
+        delivery: &Delivery,
+        status: StatusType,
+        message: impl Into<String>,
+    ) -> Result<(), HostError> {
+        let metadata_json = delivery.message().metadata_json.clone();
+        self.status_to(delivery.channel(), StatusUpdate { status, message: message.into(), metadata_json })
+    }
+
+    /// The same without a [`Delivery`]: `update` has to name the metadata.
+    ///
+    /// # Errors
+    /// The host has shut down.
+    pub fn status_to(&self, channel: &ChannelName, update: StatusUpdate) -> Result<(), HostError> {
         self.manager.status(channel, update)
     }
 

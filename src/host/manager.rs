@@ -256,7 +256,8 @@ impl ChannelManager {
     ///
     /// # Errors
     /// Its capability file asks for something that cannot be, or a channel of this name is there already.
-    pub fn add(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
+    pub fn add(&self, channel: impl Into<Box<WasmChannel>>) -> Result<(), HostError> {
+        let channel = channel.into();
         #[cfg(feature = "cluster")]
         if let Some(cluster) = &self.cluster {
             // It runs when its lease is had.
@@ -297,8 +298,8 @@ impl ChannelManager {
     ///
     /// # Errors
     /// No channel of this name runs, its capability file asks for something that cannot be, or its `on-start` fails.
-    pub fn upgrade(&self, channel: Box<WasmChannel>) -> Result<(), HostError> {
-        self.upgrade_with(&channel, None)
+    pub fn upgrade(&self, channel: impl Into<Box<WasmChannel>>) -> Result<(), HostError> {
+        self.upgrade_with(&channel.into(), None)
     }
 
     /// The same with other settings of the operator's, which are dropped with a version that cannot start.

@@ -1,6 +1,7 @@
 //! Builds the parts, starts and stops the threads in order.
 // | file | job |
 // |---|---|
+// | `agent` | agents that a host runs, and stops with itself |
 // | `config` | what an operator decides |
 // | `manager` | channels, router, workers, scheduler and store together |
 // | `access` | what one channel's guest may ask of the host |
@@ -23,6 +24,7 @@
 // | `error` | what can go wrong when a host is built or asked for something |
 
 pub(crate) mod access;
+pub(crate) mod agent;
 mod assembly;
 pub(crate) mod builder;
 #[cfg(feature = "cluster")]

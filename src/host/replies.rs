@@ -39,8 +39,7 @@ impl ChannelManager {
         if response.metadata_json.is_empty() {
             response.metadata_json = message.metadata_json.clone();
         }
-        let channel = self.known(to.channel())?;
-        self.store_reply(&channel, to.conversation().clone(), None, response, Some(to.id()), vec![])
+        self.store_reply(to.channel(), to.conversation().clone(), None, response, Some(to.id()), vec![])
     }
 
     /// Replies to a conversation without a [`Delivery`] in hand: `response` says all by itself. Replies of one thread
@@ -83,7 +82,7 @@ impl ChannelManager {
         content: String,
         with: Vec<Change>,
     ) -> Result<ReplyId, ReplyError> {
-        let channel = self.known(&to.channel)?;
+        let channel: ChannelName = to.channel.parse().map_err(|_| self.no_channel(&to.channel))?;
         let response = AgentResponse {
             content,
             thread_id: to.thread_id.clone(),
@@ -104,10 +103,8 @@ impl ChannelManager {
         self.store.query(move |engine| engine.transcript(&conversation))
     }
 
-    fn known(&self, channel: &str) -> Result<ChannelName, ReplyError> {
-        let unknown = || self.no_channel(channel);
-        let name: ChannelName = channel.parse().map_err(|_| unknown())?;
-        if self.has(&name) { Ok(name) } else { Err(unknown()) }
+    fn check_known(&self, channel: &ChannelName) -> Result<(), ReplyError> {
+        if self.has(channel) { Ok(()) } else { Err(self.no_channel(channel.as_str())) }
     }
 
     fn store_reply(
@@ -119,7 +116,7 @@ impl ChannelManager {
         in_reply_to: Option<MessageId>,
         with: Vec<Change>,
     ) -> Result<ReplyId, ReplyError> {
-        let channel = self.known(channel.as_str())?;
+        self.check_known(channel)?;
         if self.replies_waiting.load(Ordering::Relaxed) >= self.max_replies {
             return Err(ReplyError::TooManyWaiting(self.max_replies));
         }
@@ -155,7 +152,7 @@ impl ChannelManager {
             }
         });
         stored.wait().unwrap_or(Err(StateError::Stopped))?;
-        self.say_stored(&channel, id, in_reply_to);
+        self.say_stored(channel, id, in_reply_to);
         Ok(id)
     }
 

@@ -9,6 +9,7 @@ use wit_abi::types::EmittedMessage;
 use super::dead_letter::FailedAttempt;
 use super::mailbox::{Mailbox, StoredMessage};
 use super::queue::{DeliveryLease, Dequeued, Failed};
+use crate::model::name::ChannelName;
 use crate::store::{MessageId, StateError};
 
 /// A message for the agent, until it is acknowledged or requeued.
@@ -21,7 +22,7 @@ pub struct Delivery {
     mailbox: Mailbox,
     lease: DeliveryLease,
     attempt: u32,
-    channel: Arc<str>,
+    channel: ChannelName,
     conversation: Arc<str>,
     received_ms: u64,
     message: Arc<EmittedMessage>,
@@ -31,15 +32,16 @@ pub struct Delivery {
 impl Delivery {
     pub(super) fn new(mailbox: Mailbox, taken: &Dequeued<()>, stored: StoredMessage) -> Self {
         let StoredMessage { channel, conversation, message, received_ms } = stored;
+        let channel = ChannelName::of_stored(channel);
         let (id, attempt) = (taken.lease.id, taken.attempt);
         let before = match taken.outages {
             0 => String::new(),
             1 => ", could not be asked once before".to_owned(),
             tries => format!(", could not be asked {tries} times before"),
         };
-        if let Some(suppressed) = mailbox.may_log_delivery(&channel) {
+        if let Some(suppressed) = mailbox.may_log_delivery(&channel.shared()) {
             log::info!(
-                target: &*channel, message_id = id.0;
+                target: channel.as_str(), message_id = id.0;
                 "channel {channel}: message {id} is delivered to the agent (attempt {attempt}{before}){suppressed}"
             );
         }
@@ -66,7 +68,7 @@ impl Delivery {
     }
 
     /// The name of the channel that it came through.
-    pub fn channel(&self) -> &str {
+    pub fn channel(&self) -> &ChannelName {
         &self.channel
     }
 
@@ -137,7 +139,7 @@ impl Delivery {
     /// The same with more to say.
     pub(crate) fn fail_with(mut self, failure: FailedAttempt<'_>) -> bool {
         self.is_completed = true;
-        self.mailbox.fail(self.lease, Some(&self.channel), failure) == Failed::DeadLetter
+        self.mailbox.fail(self.lease, Some(&self.channel.shared()), failure) == Failed::DeadLetter
     }
 
     /// Whether a failure of this attempt makes the message a dead letter.
@@ -170,7 +172,7 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.is_completed {
             let failure = FailedAttempt::new("the reader dropped it", Duration::ZERO);
-            self.mailbox.fail(self.lease, Some(&self.channel), failure);
+            self.mailbox.fail(self.lease, Some(&self.channel.shared()), failure);
         }
     }
 }

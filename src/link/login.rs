@@ -20,7 +20,9 @@ pub struct LoginSecrets {
 #[derive(Debug, thiserror::Error)]
 pub enum NoLogin {
     /// One of the secrets is not stored.
-    #[error("the secret '{name}' is not set; store it with `tinclaw secrets set {name}`")]
+    #[error(
+        "the secret '{name}' is not set; store it where the host takes secrets from (the daemon: `tinclaw secrets set {name}`)"
+    )]
     Missing {
         /// The secret's name.
         name: String,

@@ -57,6 +57,11 @@ impl ChannelName {
         Ok(Self(normal.into()))
     }
 
+    /// The name that a channel had when this was stored.
+    pub(crate) fn of_stored(name: Arc<str>) -> Self {
+        Self(name)
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::{capabilities_of, sha256};
 use crate::channel::{ChannelCapabilitiesFile, ChannelFiles, ChannelName, replace_file_as};
-use crate::model::regular_file;
+use crate::model::{private_directory, regular_file};
 
 /// The folder in the state directory.
 const FOLDER: &str = "channels";
@@ -140,7 +140,8 @@ impl Records {
         let path = self.path_of(channel);
         // A struct of texts is always JSON.
         let text = serde_json::to_vec_pretty(record).unwrap_or_default();
-        let written = fs::create_dir_all(&self.folder).and_then(|()| replace_file_as(&path, &text, MODE));
+        let written =
+            private_directory::create(&self.folder).and_then(|()| replace_file_as(&path, &text, MODE));
         written.map_err(|source| RecordError::File { path, source })
     }
 
@@ -184,7 +185,8 @@ impl Records {
     /// The file cannot be written.
     pub fn adopted(&self) -> Result<(), RecordError> {
         let path = self.folder.join(ADOPTED);
-        let written = fs::create_dir_all(&self.folder).and_then(|()| replace_file_as(&path, b"", MODE));
+        let written =
+            private_directory::create(&self.folder).and_then(|()| replace_file_as(&path, b"", MODE));
         written.map_err(|source| RecordError::File { path, source })
     }
 

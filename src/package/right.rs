@@ -269,15 +269,30 @@ impl fmt::Display for Right {
             Self::Authenticated { text, .. } => {
                 write!(f, "takes requests that are authenticated with the secret {text}")
             }
-            Self::Poll(interval) => write!(f, "is called every {interval} ms at most"),
+            Self::Poll(interval) => match interval % 1000 {
+                0 => write!(f, "is polled every {} s or less often", interval / 1000),
+                _ => write!(f, "is polled every {interval} ms or less often"),
+            },
             Self::Websocket { url, secrets, .. } if secrets.is_empty() => {
                 write!(f, "keeps a websocket open to {url}")
             }
             Self::Websocket { url, secrets, .. } => {
                 write!(f, "keeps a websocket open to {url}, with the secret {}", secrets.join(", "))
             }
-            Self::Limit { field, unit, value } => write!(f, "may take {value} {unit} ({field})"),
+            Self::Limit { field, unit, value } => {
+                let (value, unit) = in_large_units(*value, unit);
+                write!(f, "may take {value} {unit} ({field})")
+            }
         }
+    }
+}
+
+/// Whole MiB and KiB are easier to read than bytes.
+fn in_large_units(value: u64, unit: &'static str) -> (u64, &'static str) {
+    match unit {
+        "bytes" if value != 0 && value.is_multiple_of(1 << 20) => (value >> 20, "MiB"),
+        "bytes" if value != 0 && value.is_multiple_of(1 << 10) => (value >> 10, "KiB"),
+        unit => (value, unit),
     }
 }
 

@@ -199,13 +199,13 @@ fn only_added_rights_are_found() {
             "polls",
             channel(json!({})),
             channel(json!({"allow_polling": true})),
-            &["is called every 30000 ms at most"],
+            &["is polled every 30 s or less often"],
         ),
         (
             "polls more often",
             channel(json!({"allow_polling": true, "min_poll_interval_ms": 60_000})),
             channel(json!({"allow_polling": true, "min_poll_interval_ms": 59_999})),
-            &["is called every 59999 ms at most"],
+            &["is polled every 59999 ms or less often"],
         ),
         (
             "polls less often",

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::record::RecordError;
 use crate::channel::ChannelName;
+use crate::model::io_advice::advice;
 
 /// Why a package is not put into a directory.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StagingError {
     /// A file or folder.
-    #[error("{}: {source}; check its owner, its mode and the space that is left", path.display())]
+    #[error("{}: {source}; {}", path.display(), advice(source))]
     File {
         /// Which one.
         path: PathBuf,

@@ -1,8 +1,8 @@
 //! Changing the encrypted file.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use super::file::{self, MAX_ENCRYPTED_FILE_BYTES};
 use super::sealed::{self, Derivation, KdfCost, KeyMaterial, KeySource, SealingKey, Secrets};
 use super::{Secret, SecretError, normalise_name};
-use crate::model::regular_file;
+use crate::model::{private_directory, regular_file};
 
 /// Sets, lists and removes the secrets of an encrypted file; what `tinclaw secrets` does.
 ///
@@ -131,7 +131,7 @@ impl SecretEditor {
     fn lock(&self) -> Result<File, SecretError> {
         let failed = |source| self.failed("lock", source);
         if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+            private_directory::create(parent).map_err(failed)?;
         }
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);

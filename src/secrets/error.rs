@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::model::io_advice::advice;
+
 /// Why a secret could not be read or stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -43,8 +45,14 @@ pub enum SecretError {
         /// Why it is not taken.
         reason: &'static str,
     },
+    /// A source of secrets of one's own ([`SecretStore`](super::SecretStore)) cannot be asked at present: it is asked again.
+    #[error("the secrets cannot be read: {source}")]
+    Unavailable {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The file system said no.
-    #[error("cannot {action} {path}: {source}; check its owner and mode", path = path.display())]
+    #[error("cannot {action} {path}: {source}; {advice}", path = path.display(), advice = advice(source))]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
@@ -55,7 +63,7 @@ pub enum SecretError {
     },
     /// The encrypted file does not exist yet.
     #[error(
-        "there is no secrets file at {path}; create it with `tinclaw secrets set NAME`",
+        "there is no secrets file at {path}; it is made when the first secret is stored (the daemon: `tinclaw secrets set NAME`)",
         path = path.display()
     )]
     Missing {

@@ -24,9 +24,9 @@ impl Secret {
     /// The longest value that a backend takes, in bytes: 64 KiB, far above any key or certificate.
     pub const MAX_BYTES: u64 = 64 * 1024;
 
-    /// Takes over a value. The caller's string is moved, not copied, so no second copy stays behind.
-    pub fn new(value: String) -> Self {
-        Self(Zeroizing::new(value))
+    /// Takes over a value. A `String` is moved, not copied, so no second copy stays behind.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(Zeroizing::new(value.into()))
     }
 
     /// Takes over bytes that must be UTF-8; they are erased when they are not.

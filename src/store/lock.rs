@@ -1,15 +1,15 @@
 //! One host per state directory.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-use crate::model::regular_file;
+use crate::model::{private_directory, regular_file};
 
 /// The name of the lock file in the state directory.
 const FILE: &str = "tinclaw.lock";
@@ -59,11 +59,7 @@ impl HostLock {
     /// [`LockError::Held`] when another host has it, in this process or another.
     pub fn acquire(directory: &Path) -> Result<Self, LockError> {
         let failed = |path: &Path, cause| LockError::Io { path: path.to_owned(), cause };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|cause| failed(directory, cause))?;
+        private_directory::create(directory).map_err(|cause| failed(directory, cause))?;
         let path = directory.join(FILE);
         warn_of_other_writers(directory);
         let mut place = hold(directory)?;

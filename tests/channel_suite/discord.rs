@@ -82,7 +82,7 @@ fn a_message_arrives_and_its_reply_leaves_with_typing() {
         message: String::new(),
         metadata_json: message.metadata_json.clone(),
     };
-    play.host.status(&play.channel, update).expect("the host runs");
+    play.host.status_to(&play.channel, update).expect("the host runs");
     assert_eq!(service.inner.typing.wait(1), ["D1"]);
     delivered(&play, delivery, "**bold** @everyone");
     let sent = service.inner.sent.all();

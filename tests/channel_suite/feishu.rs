@@ -74,7 +74,7 @@ fn a_message_arrives_and_its_reply_leaves_with_typing() {
     let status = |status| {
         let update =
             tinclaw::StatusUpdate { status, message: String::new(), metadata_json: metadata_json.clone() };
-        play.host.status(&play.channel, update).expect("the host runs");
+        play.host.status_to(&play.channel, update).expect("the host runs");
     };
     status(tinclaw::StatusType::Thinking);
     status(tinclaw::StatusType::Thinking);

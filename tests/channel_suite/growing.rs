@@ -26,7 +26,9 @@ fn think(play: &Play, delivery: &Delivery) {
 
 fn status(play: &Play, status: StatusType, message: &str, metadata_json: &str) {
     let (message, metadata_json) = (message.to_owned(), metadata_json.to_owned());
-    play.host.status(&play.channel, StatusUpdate { status, message, metadata_json }).expect("the host runs");
+    play.host
+        .status_to(&play.channel, StatusUpdate { status, message, metadata_json })
+        .expect("the host runs");
 }
 
 fn reply(play: &Play, delivery: Delivery, text: &str) {

@@ -63,7 +63,7 @@ fn a_message_arrives_and_its_reply_leaves_formatted_with_typing() {
         message: String::new(),
         metadata_json: message.metadata_json.clone(),
     };
-    play.host.status(&play.channel, status).expect("the host runs");
+    play.host.status_to(&play.channel, status).expect("the host runs");
     assert_eq!(service.inner.typing.wait(1), [DIRECT]);
     let id = play.reply(delivery, "**hi** `a<b`");
     play.until(id, ReplyState::Delivered);

@@ -43,7 +43,7 @@ fn a_message_arrives_and_its_reply_leaves_with_typing() {
     for status in [tinclaw::StatusType::Thinking, tinclaw::StatusType::Done] {
         let metadata_json = message.metadata_json.clone();
         let update = tinclaw::StatusUpdate { status, message: String::new(), metadata_json };
-        play.host.status(&play.channel, update).expect("the host runs");
+        play.host.status_to(&play.channel, update).expect("the host runs");
     }
     assert_eq!(service.inner.typing.wait(2), ["PUT uuid-ann", "DELETE uuid-ann"]);
     let id = play.reply(delivery, "**bold** text");

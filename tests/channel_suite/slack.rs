@@ -95,7 +95,7 @@ fn in_a_channel_the_bot_hears_mentions_once_and_replies_in_a_thread() {
     let delivery = play.next();
     assert_eq!(delivery.message().content, "hello @UBOB");
     play.host
-        .status(
+        .status_to(
             &play.channel,
             tinclaw::StatusUpdate {
                 status: tinclaw::StatusType::Thinking,

@@ -82,7 +82,7 @@ fn a_message_arrives_and_its_reply_leaves_with_marks_and_typing() {
     assert_eq!((message.content.as_str(), message.user_id.as_str()), ("hello", "7"));
     assert_eq!((message.user_name.as_deref(), message.thread_id.as_deref()), (Some("Ann Lee"), Some("7")));
     play.host
-        .status(
+        .status_to(
             &play.channel,
             tinclaw::StatusUpdate {
                 status: tinclaw::StatusType::Thinking,

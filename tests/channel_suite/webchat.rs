@@ -99,7 +99,7 @@ fn the_agents_work_is_shown_and_goes_out() {
     let metadata_json = delivery.message().metadata_json.clone();
     let tell = |status, message: &str| {
         let update = StatusUpdate { status, message: message.into(), metadata_json: metadata_json.clone() };
-        play.host.status(&play.channel, update).expect("the host runs");
+        play.host.status_to(&play.channel, update).expect("the host runs");
     };
     tell(StatusType::ToolStarted, "Looking it up");
     crate::support::eventually("the sign is shown", || {

@@ -78,7 +78,7 @@ fn a_message_arrives_and_its_reply_leaves_with_typing() {
         message: String::new(),
         metadata_json: message.metadata_json.clone(),
     };
-    play.host.status(&play.channel, update).expect("the host runs");
+    play.host.status_to(&play.channel, update).expect("the host runs");
     assert_eq!(service.inner.typing.wait(1), ["m1"]);
     let id = play.reply(delivery, "**bold** [x](https://a.example)");
     play.until(id, ReplyState::Delivered);

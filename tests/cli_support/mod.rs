@@ -118,6 +118,13 @@ impl Ran {
         value
     }
 
+    /// Standard output of a command whose package waits, because nobody has agreed.
+    pub fn waiting(&self) -> &str {
+        let says_so = self.err.contains("it waits for `tinclaw approve ");
+        assert!(self.code == Some(1) && says_so, "{}{}", self.out, self.err);
+        &self.out
+    }
+
     /// Standard output of a command that went well.
     pub fn good(&self) -> &str {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);

@@ -31,7 +31,7 @@ fn pending_packages_are_shown_everywhere_and_can_be_discarded() {
     let place = home();
     let host = place.host(&[], &[]);
     let one = version(&place, "one", |_| {});
-    place.run(&["install", text(&one)]).good();
+    place.run(&["install", text(&one)]).waiting();
     assert_eq!(held(&place), [pair("everything", "waiting")]);
     for (command, shown) in views(&place, "everything") {
         assert!(shown.contains("tinclaw approve everything"), "{command}: {shown}");
@@ -44,7 +44,7 @@ fn pending_packages_are_shown_everywhere_and_can_be_discarded() {
 
     place.run(&["install", text(&one), "--yes"]).good();
     wait_for_version(&place, "one");
-    place.run(&["upgrade", "everything", text(&version(&place, "two", asks_for_more))]).good();
+    place.run(&["upgrade", "everything", text(&version(&place, "two", asks_for_more))]).waiting();
     for (command, shown) in views(&place, "everything") {
         assert!(shown.contains("tinclaw approve everything") && shown.contains(MORE), "{command}: {shown}");
     }
@@ -138,7 +138,7 @@ fn nothing_is_approved_that_nobody_agreed_to() {
     let place = home();
     let host = place.host(&[], &[]);
     place.run(&["install", text(&version(&place, "one", |_| {})), "--yes"]).good();
-    place.run(&["upgrade", "everything", text(&version(&place, "two", asks_for_more))]).good();
+    place.run(&["upgrade", "everything", text(&version(&place, "two", asks_for_more))]).waiting();
     let ran = place.run(&["approve", "everything"]);
     assert!(ran.code == Some(1) && ran.out.contains(MORE) && ran.err.contains("--yes"), "{}", ran.err);
     assert!(place.run(&["approve", "everything", "--show"]).good().contains(MORE));
@@ -160,7 +160,7 @@ fn going_back_to_the_installed_version_discards_the_one_that_waits() {
     let host = place.host(&[], &[]);
     let one = version(&place, "one", |_| {});
     place.run(&["install", text(&one), "--yes"]).good();
-    place.run(&["upgrade", "everything", text(&version(&place, "two", asks_for_more))]).good();
+    place.run(&["upgrade", "everything", text(&version(&place, "two", asks_for_more))]).waiting();
     let said = place.run(&["upgrade", "everything", text(&one)]);
     assert!(
         said.good().contains("is this version already; the version that waited is discarded"),
@@ -228,7 +228,12 @@ fn every_way_to_install_shows_what_a_channel_may_do() {
     let place = home();
     let host = place.host(&[], &[]);
     let ran = place.run(&["channels", "install", "webhook"]);
-    assert!(ran.good().contains("it waits for `tinclaw approve webhook`"), "{}", ran.out);
+    assert!(
+        ran.code == Some(1) && ran.err.contains("it waits for `tinclaw approve webhook`"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
     assert!(ran.out.contains("takes requests at /webhook"), "{}", ran.out);
     let ran = place.run(&["channels", "install", "webhook", "--to", "others"]);
     assert!(ran.code == Some(1) && ran.out.contains("takes requests at /webhook"), "{}", ran.out);
@@ -236,7 +241,7 @@ fn every_way_to_install_shows_what_a_channel_may_do() {
     let ran = place.run(&["channels", "install", "webhook", "--yes"]);
     assert!(ran.out.contains("installed webhook;") && !ran.out.contains("next start"), "{}", ran.out);
     // In place of the package that waits.
-    place.run(&["install", "signal"]).good();
+    place.run(&["install", "signal"]).waiting();
     let ran = place.run(&[
         "setup",
         "signal",
@@ -284,7 +289,7 @@ fn a_removal_that_cannot_be_written_down_changes_nothing() {
 fn check_shows_what_approve_shows() {
     let place = home();
     let guest = version(&place, "one", |_| {});
-    place.run(&["install", text(&guest)]).good();
+    place.run(&["install", text(&guest)]).waiting();
     let asked = place.run(&["approve", "everything", "--show", "--json"]).json();
     let checked = place.run(&["check", text(&guest), "--json"]).json();
     assert_eq!(checked["channels"][0]["rights"], asked["rights"]);

@@ -30,7 +30,8 @@ fn an_installation_shows_rights_and_waits_for_approval() {
     let host = place.host(&[], &[]);
     let guest = version(&place, "one", |_| {});
     let ran = place.run(&["install", text(&guest)]);
-    let shown = ran.good();
+    assert_eq!(ran.code, Some(1), "nobody has agreed");
+    let shown = ran.out.clone() + &ran.err;
     for part in [
         "sends any requests to api.everything.example",
         "sends the secret everything_key to api.everything.example in the parameter key, at /keyed",

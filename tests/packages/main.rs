@@ -15,4 +15,5 @@ mod kills;
 mod refused;
 mod signing;
 mod takeover;
+mod untouched;
 mod upgrade;

@@ -183,7 +183,7 @@ fn an_approval_is_asked_for_at_the_terminal_and_can_be_refused() {
     let place = Place::new();
     std::fs::create_dir(place.path().join("channels")).unwrap();
     place.file("tinclaw.toml", "channels = [\"channels\"]\n");
-    place.run(&["install", "webhook"]).good();
+    place.run(&["install", "webhook"]).waiting();
     for (reply, code) in [("n", 1), ("y", 0)] {
         let Some(mut terminal) = Terminal::run(&place, &["approve", "webhook"]) else { return };
         terminal.shows("approve this? [y/N]", 1);

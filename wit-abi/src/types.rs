@@ -184,9 +184,10 @@ pub struct ToolResponse {
 ///
 /// The order is that of the WIT enum. Guests of the first shapes know only the cases up to
 /// [`ToolCompleted`](StatusType::ToolCompleted).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum StatusType {
     /// The agent has begun to work on a message.
+    #[default]
     Thinking,
     /// The agent has finished.
     Done,
@@ -210,8 +211,16 @@ pub enum StatusType {
     AuthCompleted,
 }
 
+impl AgentResponse {
+    /// A reply that is this text.
+    #[must_use]
+    pub fn text(content: impl Into<String>) -> Self {
+        Self { content: content.into(), ..Self::default() }
+    }
+}
+
 /// A sign of life from the agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatusUpdate {
     /// What the agent is doing.
     pub status: StatusType,

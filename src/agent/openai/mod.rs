@@ -238,7 +238,7 @@ impl OpenAiAgent {
                 let failures = self.unreachable.fetch_add(1, Ordering::Relaxed).saturating_add(1);
                 let wait = wait.unwrap_or_else(|| outcome::wait_after(failures).min(MAX_UNAVAILABLE_WAIT));
                 let tried = outcome::unavailable(host, delivery, error, wait);
-                return self.log_failure(id, &channel, error, &tried);
+                return self.log_failure(id, channel.as_str(), error, &tried);
             }
             FailureAction::TryAgain(notice) => (false, notice),
             FailureAction::GiveUp(notice) => (true, notice),

@@ -122,7 +122,7 @@ fn shown(reminder: &Reminder) -> Value {
 fn addressee(delivery: &Delivery) -> Addressee {
     let message = delivery.message();
     Addressee {
-        channel: delivery.channel().to_owned(),
+        channel: delivery.channel().to_string(),
         conversation: delivery.conversation().to_string(),
         user_id: message.user_id.clone(),
         thread_id: message.thread_id.clone(),

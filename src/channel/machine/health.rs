@@ -13,6 +13,7 @@ impl Channel {
         let registration = self.registration.as_ref();
         let link_problem = link.as_ref().and_then(link_problem);
         let is_degraded = self.credentials.problem().is_some() || link_problem.is_some();
+        let [inbound_waiting, polls_waiting, outbound_waiting] = self.waiting();
         ChannelHealth {
             name: self.settings.name.clone(),
             display_name: registration.map(|registration| registration.display_name.clone()),
@@ -29,7 +30,9 @@ impl Channel {
             paths: registration.map(paths_of).unwrap_or_default(),
             link,
             poll_interval: registration.and_then(|registration| registration.poll).map(|poll| poll.interval),
-            waiting: self.waiting(),
+            inbound_waiting,
+            polls_waiting,
+            outbound_waiting,
             requests_parked: self.waiting_requests.len(),
             replies_pending: self.outbox.len(),
             succeeded: self.counters.succeeded,

@@ -68,8 +68,10 @@ impl ApprovalRequest {
     }
 
     pub(super) fn to_json(&self, state: &str) -> Value {
-        let added: Vec<String> = self.added.iter().flatten().map(Right::to_string).collect();
-        json!({"channel": self.name, "state": state, "rights": self.texts(), "added": added})
+        // Where nothing is approved yet, everything is new.
+        let added = self.added.as_ref().unwrap_or(&self.rights);
+        let added: Vec<String> = added.iter().map(Right::to_string).collect();
+        json!({"channel": self.name, "state": state, "rights": self.texts(), "added": added, "running": false, "diagnostics": []})
     }
 }
 

@@ -357,7 +357,7 @@ impl RunningHost<'_> {
         if !self.is_running(name)? {
             self.start(name)?;
         }
-        Ok(json!({"channel": name, "state": "enabled"}))
+        Ok(json!({"channel": name, "state": "enabled", "running": true}))
     }
 }
 

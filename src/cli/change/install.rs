@@ -10,6 +10,7 @@ use super::request::ask_host;
 use crate::admin::HostChange;
 use crate::channel::ChannelName;
 use crate::cli::args::{Common, InstallArgs, UpgradeArgs};
+use crate::cli::channels::WEBCHAT;
 use crate::cli::config::Settings;
 use crate::cli::logging;
 use crate::cli::output::{CommandResult, Failure, print_json};
@@ -153,10 +154,15 @@ fn put(settings: &Settings, package: Package, way: PutOptions) -> CommandResult 
         return finish(settings, &asked, &record, &files, way.is_upgrade, way.json);
     }
     let done = asked.to_json("waits_for_approval");
-    let text =
-        format!("it waits for `tinclaw approve {name}`; `tinclaw approve {name} --reject` discards it");
-    print_done(way.json, &done, &text);
-    Ok(())
+    print_done(
+        way.json,
+        &done,
+        &format!("channel {name} is not {} yet", if way.is_upgrade { "replaced" } else { "installed" }),
+    );
+    Err(Failure::problem(format!(
+        "it waits for `tinclaw approve {name}`, because nobody has agreed to what it asks for (--yes does); \
+         `tinclaw approve {name} --reject` discards it"
+    )))
 }
 
 /// Has the running host take a package that was approved; without a host its files are put in their places, unless they replace
@@ -185,7 +191,7 @@ pub(super) fn finish(
         value["running"] = outcome.is_running.into();
         value["diagnostics"] = outcome.diagnostics.clone().into();
         print_done(json, &value, &format!("{done} {name}; {}", outcome.text(name)));
-        say_that_webchat_ends(settings, json);
+        say_that_webchat_ends(settings, name, json);
         return if outcome.is_error { Err(Failure::Reported) } else { Ok(()) };
     }
     let records = settings.records();
@@ -206,13 +212,14 @@ pub(super) fn finish(
     };
     drop(staging);
     print_done(json, &asked.to_json(state), &text);
-    say_that_webchat_ends(settings, json);
+    say_that_webchat_ends(settings, name, json);
     Ok(())
 }
 
 /// When the first channel is installed: the web chat runs by itself only while there is none.
-fn say_that_webchat_ends(settings: &Settings, json: bool) {
+fn say_that_webchat_ends(settings: &Settings, name: &ChannelName, json: bool) {
     if !json
+        && name.as_str() != WEBCHAT
         && settings.webchat.is_none()
         && settings.installed().len() == 1
         && settings.accounts().is_empty()

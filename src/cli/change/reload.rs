@@ -10,6 +10,7 @@ use super::host::{RunningHost, StartError};
 use crate::WasmChannel;
 use crate::channel::{ChannelName, LoadCheck, LoadError, PlannedChannel};
 use crate::cli::args::RunArgs;
+use crate::cli::channels::WEBCHAT;
 use crate::cli::config::changed;
 use crate::cli::output::count;
 use crate::cli::start_channel::HeldConfig;
@@ -176,7 +177,7 @@ impl RunningHost<'_> {
         // The web chat of the program lies in no directory. What runs is not taken out because its file is refused.
         let is_refused =
             |name: &ChannelName| failed.iter().any(|refused| refused.name.as_ref() == Some(name));
-        changes.removed.retain(|name| name.as_str() != "webchat" && !is_refused(name));
+        changes.removed.retain(|name| name.as_str() != WEBCHAT && !is_refused(name));
         let loader = self.settings.checked_loader_on(self.loader.runtime());
         let (mut loaded, mut refused_at_restart) = (Vec::new(), Vec::new());
         for planned in &planned {
@@ -216,7 +217,7 @@ impl RunningHost<'_> {
     /// Whether a channel runs that lay in a directory.
     fn runs_installed(&self) -> Result<bool, String> {
         let accounts = self.settings.accounts();
-        let is_installed = |name: &ChannelName| name.as_str() != "webchat" && !accounts.contains_key(name);
+        let is_installed = |name: &ChannelName| name.as_str() != WEBCHAT && !accounts.contains_key(name);
         Ok(self.running()?.iter().any(is_installed))
     }
 

@@ -86,7 +86,8 @@ pub fn ask(settings: &Settings, call: &ApiCall) -> Result<Value, Failure> {
     if !settings.state_dir.join("tinclaw.db").exists() {
         let directory = settings.state_dir.display();
         return Err(Failure::problem(format!(
-            "no host is running ({looked}), and there is no state in {directory}; name another with --state-dir or --host"
+            "no host is running, and there is no state in {directory}; `tinclaw run` starts one ({looked}; --state-dir or --host \
+             names another)"
         )));
     }
     let (state, retention) = settings.stored_state();
@@ -101,7 +102,9 @@ pub fn ask(settings: &Settings, call: &ApiCall) -> Result<Value, Failure> {
 
 /// Says that no host runs, and where it was looked for.
 pub fn not_running(looked: &PlacesLooked) -> Failure {
-    Failure::problem(format!("no host is running: {looked}; name another with --state-dir or --host"))
+    Failure::problem(format!(
+        "no host is running; `tinclaw run` starts one ({looked}; --state-dir or --host names another)"
+    ))
 }
 
 /// The token, for a host that may ask for one.

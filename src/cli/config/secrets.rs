@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::file::SecretsTable;
 use crate::cli::output::Failure;
+use crate::model::private_directory;
 use crate::secrets::{
     ChainSecrets, DirectorySecrets, EncryptedFile, EnvSecrets, KeySource, Secret, SecretEditor, SecretError,
     SecretStore,
@@ -127,7 +128,7 @@ impl SecretSources {
 
 fn make_key(path: &Path) -> std::io::Result<()> {
     if let Some(parent) = path.parent() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        private_directory::create(parent)?;
     }
     let mut key = Zeroizing::new([0_u8; KEY_BYTES]);
     SystemRandom::new()

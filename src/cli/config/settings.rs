@@ -16,7 +16,7 @@ use crate::admin::AdminAddress;
 use crate::capability::RightsChanged;
 use crate::channel::{ChannelName, DiscoveredChannel, LoadCheck, LoadSettings, PlannedChannel};
 use crate::cli::access_log::AccessLogTarget;
-use crate::cli::args::{Common, RunArgs};
+use crate::cli::args::{Common, HOST_VARIABLE, RunArgs};
 use crate::cli::client::HostAddress;
 use crate::cli::logging::{FileLimits, LogFile, LogOutput};
 use crate::cli::output::Failure;
@@ -292,6 +292,12 @@ impl Settings {
     }
 }
 
+/// Where the host that is to be asked was named.
+fn host_source(common: &Common) -> &'static str {
+    let variable = std::env::var(HOST_VARIABLE).ok();
+    if variable.is_some() && variable == common.host { HOST_VARIABLE } else { "--host" }
+}
+
 fn resolve(
     found: FoundConfig,
     file: ConfigFile,
@@ -364,7 +370,7 @@ fn resolve(
     Ok(Settings {
         admin,
         admin_token: file.admin_token,
-        host: host.map_err(|error| Failure::usage(format!("--host: {error}")))?,
+        host: host.map_err(|error| Failure::usage(format!("{}: {error}", host_source(common))))?,
         is_state_dir_named: false,
         listen: run.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
         channels,

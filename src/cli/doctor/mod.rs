@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 
 use super::args::{Common, JsonArgs};
 use super::client::{HostResponse, ask_running};
+use super::colours::{self, marked};
 use super::config::Settings;
+use super::layout::{terminal_width, wrapped};
 use super::output::{CommandResult, Failure, print_json};
 use crate::admin::ApiCall;
 use crate::model::escape::escaped;
@@ -93,7 +95,7 @@ pub fn doctor(common: &Common, output: JsonArgs) -> CommandResult {
         });
         print_json(&json!({"checks": shown.collect::<Value>()}));
     } else {
-        out!("{}", text(&findings));
+        out!("{}", marked(&text(&findings, terminal_width()), colours::on_stdout()));
     }
     match findings.iter().any(|finding| finding.health == CheckState::Error) {
         true => Err(Failure::Reported),
@@ -110,16 +112,19 @@ fn word(health: CheckState) -> &'static str {
     }
 }
 
-fn text(findings: &[Finding]) -> String {
+fn text(findings: &[Finding], width: Option<usize>) -> String {
     let mut text = String::new();
     for Finding { check, health, text: found, help } in findings {
         let mark = match health {
             CheckState::Error => "ERROR",
             other => word(*other),
         };
-        text += &format!("{mark:<8}{check:<12}{}\n", escaped(found));
-        if let Some(help) = help {
-            text += &format!("{:20}{}\n", "", escaped(help));
+        let lines = [
+            Some(format!("{mark:<8}{check:<12}{}", escaped(found))),
+            help.as_ref().map(|help| format!("{:20}{}", "", escaped(help))),
+        ];
+        for line in lines.into_iter().flatten() {
+            text += &(wrapped(&line, width.unwrap_or(usize::MAX), 20) + "\n");
         }
     }
     text

@@ -26,7 +26,7 @@ pub(super) fn findings(settings: &Settings) -> Vec<Finding> {
 
 fn clock(now_ms: u64) -> Finding {
     match implausible(now_ms) {
-        None => Finding::good("clock", "the time may be right"),
+        None => Finding::good("clock", "nothing speaks against the time of this host"),
         Some(doubt) => Finding::error(
             "clock",
             doubt,

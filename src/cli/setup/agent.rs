@@ -65,18 +65,18 @@ pub enum RunningAgent {
     /// A language model, whose settings may change while it runs.
     Model(Arc<OpenAiAgent>),
     /// An agent of another kind.
-    Other(Box<dyn Agent>),
+    Other(Arc<dyn Agent>),
 }
 
 impl RunningAgent {
     /// Makes the one that the configuration asks for.
     pub fn new(settings: &Settings) -> Result<Self, Failure> {
-        let other = |agent: Box<dyn Agent>| Ok(Self::Other(agent));
+        let other = |agent: Arc<dyn Agent>| Ok(Self::Other(agent));
         match &settings.agent {
-            AgentChoice::Echo => other(Box::new(EchoAgent)),
-            AgentChoice::Exec(exec) => other(Box::new(ExecAgent::new(exec.clone()))),
+            AgentChoice::Echo => other(Arc::new(EchoAgent)),
+            AgentChoice::Exec(exec) => other(Arc::new(ExecAgent::new(exec.clone()))),
             AgentChoice::Http(http) => {
-                other(Box::new(HttpAgent::new(http.clone(), settings.secrets.store()?)))
+                other(Arc::new(HttpAgent::new(http.clone(), settings.secrets.store()?)))
             }
             AgentChoice::OpenAi(openai) => {
                 let agent = OpenAiAgent::new(openai.clone(), settings.secrets.store()?);
@@ -86,10 +86,10 @@ impl RunningAgent {
     }
 
     /// The agent.
-    pub fn agent(&self) -> &dyn Agent {
+    pub fn agent(&self) -> Arc<dyn Agent> {
         match self {
-            Self::Model(agent) => &**agent,
-            Self::Other(agent) => &**agent,
+            Self::Model(agent) => agent.clone(),
+            Self::Other(agent) => agent.clone(),
         }
     }
 

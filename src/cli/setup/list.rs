@@ -9,8 +9,9 @@ use super::needs::is_empty;
 use super::target::concerns;
 use crate::channel::{ChannelCapabilitiesFile, ChannelName, PlannedChannel, available_channel_names};
 use crate::cli::config::Settings;
+use crate::cli::layout::columns;
+use crate::cli::output::print_json;
 use crate::cli::output::{CommandResult, Failure};
-use crate::cli::output::{columns, print_json};
 
 /// Lists the channels that come with the program, those that are installed, and other accounts.
 pub fn list(settings: &Settings, as_json: bool) -> CommandResult {

@@ -31,7 +31,9 @@ fn steps(settings: &Settings, target: &SetupTarget, is_after: bool, response: &V
     let secret = |name: &str| generated_secret(settings, target, name);
     let fill = |text: &str| fill(text, &values, response, &secret);
     let steps = target.setup().steps.into_iter();
-    let wanted = steps.filter(|step| step.after == is_after && concerns(settings, step.when));
+    let wanted = steps.filter(|step| {
+        step.after == is_after && concerns(settings, step.when) && !lacks_response(step, response)
+    });
     wanted
         .map(|SetupStep { text, json, .. }| OperatorStep {
             text: fill(&text),
@@ -63,6 +65,15 @@ fn generated_secret(settings: &Settings, target: &SetupTarget, name: &str) -> Op
         true => Some(value.expose().to_owned()),
         false => Some(format!("(`tinclaw secrets show {stored}` shows it)")),
     }
+}
+
+/// Whether a step names something that the service would say and has not said: it was not asked, or does not respond.
+fn lacks_response(step: &SetupStep, response: &Value) -> bool {
+    let json = step.json.as_ref().map(Value::to_string).unwrap_or_default();
+    [step.text.as_str(), json.as_str()].into_iter().any(|text| {
+        let names = text.match_indices("{/").filter_map(|(at, _)| text[at + 1..].split('}').next());
+        names.into_iter().any(|name| response.pointer(name).is_none())
+    })
 }
 
 /// Fills in what stands in braces; what is not known stays as it is.
@@ -109,6 +120,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    // With the service out of reach, `setup telegram` said "Write to the bot: https://t.me/{/result/username}".
+    #[test]
+    fn a_step_that_needs_the_services_response_is_left_out_without_it() {
+        let step = |text: &str, json: Option<Value>| SetupStep {
+            text: text.to_owned(),
+            json,
+            after: true,
+            ..serde_json::from_value(json!({"text": ""})).expect("a step")
+        };
+        let said = json!({"result": {"username": "ann_bot"}});
+        for (step, needs_it) in [
+            (step("write to https://t.me/{/result/username}", None), true),
+            (step("paste it", Some(json!({"to": ["{/result/username}"]}))), true),
+            (step("enter {webhook_url}", Some(json!({"a": {"b": "{name}"}}))), false),
+        ] {
+            assert_eq!(lacks_response(&step, &Value::Null), needs_it, "{}", step.text);
+            assert!(!lacks_response(&step, &said), "{}", step.text);
+        }
+    }
 
     #[test]
     fn addresses_settings_responses_and_secrets_are_filled_in() {

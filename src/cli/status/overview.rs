@@ -4,21 +4,23 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::screen::{bars, coloured, has_colours, watch};
+use super::screen::{bars, coloured, watch};
 use crate::admin::ApiCall;
 use crate::channel::ChannelName;
 use crate::cli::args::JsonArgs;
 use crate::cli::client::{HostResponse, ask_running, ask_running_within};
+use crate::cli::colours;
 use crate::cli::config::{AgentChoice, Settings};
 use crate::cli::health::{is_healthy, summary};
 use crate::cli::held_channels;
+use crate::cli::layout::{columns, fitted, terminal_width};
 use crate::cli::output::{CommandResult, Failure};
-use crate::cli::output::{age, columns, now_ms, print_json};
+use crate::cli::output::{age, now_ms, print_json};
 use crate::model::escape::escaped;
 
 /// Shows all channels, the agent and the store, and goes on with `watch`. Exit code 1 when something does not work.
 pub fn overview(settings: &Settings, output: JsonArgs, is_watched: bool) -> CommandResult {
-    let has_colours = has_colours();
+    let has_colours = colours::on_stdout();
     if is_watched {
         return watch(has_colours, || {
             let asked = ask_running_within(settings, &ApiCall::get(&["health"]), WATCH_TIME)?;
@@ -35,7 +37,7 @@ pub fn overview(settings: &Settings, output: JsonArgs, is_watched: bool) -> Comm
     if output.json {
         print_json(&json!({"running": true, "health": health, "others": others}));
     } else {
-        let text = screen(settings, &health, &others);
+        let text = fitted(&screen(settings, &health, &others), terminal_width());
         out!("{}", if has_colours { coloured(&text) } else { text });
         if matches!(settings.agent, AgentChoice::Echo) {
             outln!(

@@ -13,6 +13,7 @@ use rustix::termios::{
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::cli::layout::fitted;
 use crate::cli::output::{CommandResult, Failure};
 use crate::cli::print;
 use crate::cli::prompt::has_input;
@@ -59,15 +60,11 @@ pub fn watch(has_colours: bool, mut draw: impl FnMut() -> Result<String, Failure
     Ok(())
 }
 
-/// The lines that fit, each cut to the width.
+/// The lines that fit, each broken at the width.
 fn fitting(text: &str, columns: usize, rows: usize) -> String {
-    let cut = |line: &str| match line.chars().nth(columns) {
-        Some(_) => line.chars().take(columns.saturating_sub(1)).chain(['…']).collect(),
-        None => line.to_owned(),
-    };
+    let broken = fitted(text, Some(columns));
     // The last row stays empty: a line break there would move everything up.
-    let lines = text.lines().take(rows.saturating_sub(1).max(1));
-    lines.map(|line| cut(line) + "\n").collect()
+    broken.lines().take(rows.saturating_sub(1).max(1)).map(|line| format!("{line}\n")).collect()
 }
 
 /// The terminal while it shows a screen: what was there before comes back when this is dropped. Keys are read as they are pressed.
@@ -123,14 +120,6 @@ impl Drop for WatchTerminal {
             out!("{ORDINARY}");
         }
     }
-}
-
-/// Whether standard output is a terminal that wants colours (no-color.org).
-pub fn has_colours() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal()
-        && !is_set("NO_COLOR")
-        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Colours the states of the store and of the channels.
@@ -222,7 +211,7 @@ mod tests {
     /// At 60 columns and 15 rows each row of a channel took two lines, and the first ones were gone.
     #[test]
     fn a_screen_is_no_larger_than_the_terminal() {
-        assert_eq!(fitting("12345\n123456\n", 5, 15), "12345\n1234…\n");
+        assert_eq!(fitting("12345\n123456\n", 5, 15), "12345\n12345\n6\n");
         assert_eq!(fitting("a\nb\nc\n", 5, 3), "a\nb\n");
         assert_eq!(fitting("a\nb\n", 1, 1), "a\n");
         assert_eq!(fitting("é▁▁\n", 3, 9), "é▁▁\n");

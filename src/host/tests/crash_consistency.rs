@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::channel::ChannelName;
 use crate::host::tests::crash::hooked;
 use crate::host::tests::crash::kill_points::{KillPoint, Plan, Random};
 use crate::host::tests::crash::log::{self, Line};
@@ -377,7 +376,7 @@ fn reply_to_all(host: &Host, messages: MessageStream, log: &File, run: u64) {
             delivery.nack(Duration::from_millis(20));
             continue;
         }
-        let channel: ChannelName = delivery.channel().parse().expect("a name");
+        let channel = delivery.channel().clone();
         assert!(CHANNELS.contains(&channel.as_str()));
         match host.respond(&delivery, AgentResponse { content: id, ..AgentResponse::default() }) {
             Ok(_) => delivery.ack(),

@@ -19,7 +19,7 @@ use crate::host::ChannelHarness;
 use crate::test_support::temp_dir::TempDir;
 use crate::test_support::upstream::{Upstream, ok};
 use crate::test_support::{client, eventually, fixtures};
-use crate::{AgentResponse, Host, ManagerConfig, WasmChannelLoader};
+use crate::{AgentResponse, Host, HostBuilder, ManagerConfig, WasmChannelLoader};
 
 /// One limit and what uses exactly `n` of it.
 struct Row {
@@ -596,7 +596,7 @@ fn a_guest_is_prepared_with_the_memory_that_its_operator_gives() {
         let results = loader.load(directory.path()).unwrap();
         let failed: Vec<String> = results.failed.iter().map(ToString::to_string).collect();
         // A host that loads nothing does not start.
-        let host = Host::builder().manager(config).channels_from(directory.path()).start();
+        let host = HostBuilder::new(config).channels_from(directory.path()).start();
         assert_eq!(host.is_ok(), failed.is_empty(), "{case}");
         assert!(failed.iter().all(|error| error.contains("its memory starts with")), "{case}: {failed:?}");
         failed.is_empty()

@@ -68,7 +68,7 @@ fn neither_a_hanging_typing_call_nor_a_slow_reply_delays_the_replies_of_others()
     running.task_in("on-respond", &get("/sent"));
     let thinking =
         StatusUpdate { status: StatusType::Thinking, message: String::new(), metadata_json: "{}".into() };
-    running.host.status(&name("everything"), thinking).unwrap();
+    running.host.status_to(&name("everything"), thinking).unwrap();
     let large = running.host.broadcast(&name("everything"), "bob", text("large")).unwrap();
     upstream.wait_for("typing", |request| request.target == "/slow/typing");
     upstream.wait_for("a slow reply", |request| request.target == "/slow/broadcast");
@@ -151,7 +151,7 @@ fn webhooks_of_a_channel_are_handled_in_the_order_in_which_they_came() {
             let running = &running;
             scope.spawn(move || running.post(&task));
             eventually("it is in the lane", || {
-                (running.health("everything").waiting[0] == number).then_some(())
+                (running.health("everything").inbound_waiting == number).then_some(())
             });
         }
         gate.open();

@@ -241,10 +241,10 @@ fn a_reply_behind_a_lane_full_of_status_updates_is_tried_once() {
     let upstream = slow(&gate);
     let running = start(hooked(everything(&upstream, |_| {}), &memory, Arc::new(|_| Ok(()))));
     running.task_in("on-status", &get("/slow"));
-    running.host.status(&name("everything"), status()).unwrap();
+    running.host.status_to(&name("everything"), status()).unwrap();
     upstream.wait_for("the first update", |_| true);
-    (0..100).for_each(|_| running.host.status(&name("everything"), status()).unwrap());
-    eventually("the lane is full", || (running.health("everything").waiting[2] >= 64).then_some(()));
+    (0..100).for_each(|_| running.host.status_to(&name("everything"), status()).unwrap());
+    eventually("the lane is full", || (running.health("everything").outbound_waiting >= 64).then_some(()));
     let reply = running.host.respond_to(&name("everything"), text("hello")).unwrap();
     eventually("the reply has begun", || {
         (running.host.reply(reply).unwrap().unwrap().attempts > 0).then_some(())
@@ -285,7 +285,7 @@ fn a_reply_that_is_due_while_the_store_is_busy_starts_later() {
     let before = running.health("everything").succeeded;
     let (mut done, mut rests) = (0, 0);
     eventually("no further callback runs", || {
-        (0..20).for_each(|_| running.host.status(&name("everything"), status()).unwrap());
+        (0..20).for_each(|_| running.host.status_to(&name("everything"), status()).unwrap());
         let now = running.health("everything").succeeded - before;
         rests = if now == done { rests + 1 } else { 0 };
         done = now;

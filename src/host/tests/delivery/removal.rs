@@ -63,7 +63,7 @@ fn requests_of_a_removed_channel_get_a_response_at_once() {
         let post = || host.post(&sequence([get("/slow"), emit("ann", "lost")])).status;
         let requests: Vec<_> = (0..2).map(|_| scope.spawn(post)).collect();
         upstream.wait_for("one of them", |_| true);
-        eventually("the other one waits", || (host.health("everything").waiting[0] == 1).then_some(()));
+        eventually("the other one waits", || (host.health("everything").inbound_waiting == 1).then_some(()));
         assert_eq!(host.host.remove(&name("everything")).ok(), Some(true));
         for request in requests {
             assert_eq!(request.join().unwrap(), 503);
