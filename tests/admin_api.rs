@@ -167,7 +167,7 @@ fn a_host_that_could_not_load_an_installed_channel_is_not_ready() {
     let (first, address) = host(&place, &[], &[]);
     support::eventually("it is ready", || (get(address, "/readyz", &[]).status == 200).then_some(()));
     // A package that waits is not installed.
-    place.run(&["install", "webhook"]).good();
+    place.run(&["install", "webhook"]).waiting();
     assert_eq!(get(address, "/readyz", &[]).status, 200);
     place.run(&["approve", "webhook", "--reject"]).good();
     // Nor is a file one that runs before somebody approves it, but somebody wants it to run.

@@ -131,7 +131,7 @@ fn a_key_file_works_and_a_short_one_is_refused() {
     let short = KeySource::File(directory.write("short", b"0123456789abcdef0123456789abcde"));
     assert!(matches!(SecretEditor::open(&directory.join("x"), &short), Err(SecretError::BadKey { .. })));
     let none = KeySource::File(directory.join("none"));
-    assert!(matches!(SecretEditor::open(&directory.join("x"), &none), Err(SecretError::Io { .. })));
+    assert!(matches!(SecretEditor::open(&directory.join("x"), &none), Err(SecretError::MissingKey { .. })));
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn cut(text: &str, width: usize, skipped: usize) -> (&str, &str) {
     let Some((end, _)) = text.char_indices().nth(width) else { return (text, "") };
     let begin = text.char_indices().nth(skipped).map_or(text.len(), |(at, _)| at);
     // The blank may stand right behind what fits.
-    let blank = text.get(begin..).and_then(|_| text[..=end].rfind(' ')).filter(|at| *at > begin);
+    let blank = text[..end].rfind(' ').filter(|at| *at > begin);
     let at = if text[end..].starts_with(' ') { Some(end) } else { blank };
     match at {
         Some(at) => (&text[..at], text[at..].trim_start_matches(' ')),

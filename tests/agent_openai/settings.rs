@@ -169,10 +169,10 @@ fn config_check_and_the_doctor_say_what_the_agent_lacks_and_what_to_do() {
         let ran = place.run(&["doctor", "--json"]);
         assert_eq!(ran.code, Some(code), "{}", ran.out);
         let checks = ran.json()["checks"].as_array().unwrap().clone();
-        let about = checks.into_iter().filter(|check| check["check"] == "agent");
+        let about = checks.into_iter().filter(|check| check["code"] == "agent");
         let told = about.map(|check| {
             let of = |field: &str| check[field].as_str().unwrap_or_default().to_owned();
-            format!("{}: {}; {}", of("state"), of("text"), of("help"))
+            format!("{}: {}; {}", of("state"), of("message"), of("help"))
         });
         told.collect::<Vec<_>>().join("\n")
     };

@@ -115,7 +115,7 @@ fn of_host(health: &Value) -> Vec<Finding> {
     let changed = |held: &&Value| held["state"] == HeldState::FilesChanged.word();
     for held in health["held"].as_array().into_iter().flatten().filter(changed) {
         let part = |field: &str| held[field].as_str().unwrap_or_default();
-        let text = format!("{}: {}", part("name"), part("text"));
+        let text = format!("{}: {}", part("name"), part("message"));
         findings.push(Finding::note("channel", text, part("help")));
     }
     for channel in health["channels"].as_array().into_iter().flatten() {

@@ -135,7 +135,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     (
         "http.rate_limit.requests_per_minute",
         "src/egress/tests/refusals.rs",
-        "requests_per_minute_are_limited_and_refused_ones_do_not_count",
+        "requests_are_limited_and_refused_ones_do_not_count",
     ),
     ("tool.call_fuel", "tests/tools/limits.rs", "fuel_is_enough_at_its_limit_and_not_one_unit_below"),
     ("tool.call_timeout_secs", "tests/tools/limits.rs", "a_call_has_its_time_and_is_stopped_after_it"),
