@@ -41,7 +41,8 @@ fn a_path_that_is_not_utf8_is_printed_with_replacements() {
         ("tools remove notes", &[], "removed"),
         ("sign", &[text("--new-key"), text("--key"), key], "secret_key"),
         ("sign", &[guest, text("--key"), key], "manifest"),
-        ("service install", &[text("--root"), root], "written"),
+        // Not this program: it may lie where the unit cannot see it.
+        ("service install", &[text("--root"), root, text("--program"), text("/usr/bin/env")], "written"),
         ("service uninstall", &[text("--root"), root], "removed"),
         ("status", &[], ""),
         ("doctor", &[], ""),

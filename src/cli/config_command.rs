@@ -96,13 +96,13 @@ fn show(common: &Common, output: JsonArgs) -> CommandResult {
     }
     let rows: Vec<Vec<String>> = values
         .iter()
-        .map(|value| vec![value.field.clone(), shown(value).to_string(), source(&settings, value)])
+        .map(|value| vec![value.field.clone(), source(&settings, value), shown(value).to_string()])
         .collect();
     match &settings.path {
         Some(path) => outln!("configuration file: {}", path.display()),
         None => outln!("configuration file: none; {} would be read", places().join(", else ")),
     }
-    out!("{}", columns(&["field", "value", "source"], &rows));
+    out!("{}", columns(&["field", "source", "value"], &rows));
     Ok(())
 }
 

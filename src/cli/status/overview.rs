@@ -40,9 +40,9 @@ pub fn overview(settings: &Settings, output: JsonArgs, is_watched: bool) -> Comm
         let text = fitted(&screen(settings, &health, &others), terminal_width());
         out!("{}", if has_colours { coloured(&text) } else { text });
         if matches!(settings.agent, AgentChoice::Echo) {
-            outln!(
-                "\nThe agent repeats what is said. `tinclaw setup agent openai:URL` tries a language model."
-            );
+            let note =
+                "The agent repeats what is said. `tinclaw setup agent openai:URL` tries a language model.";
+            out!("\n{}", fitted(note, terminal_width()));
         }
     }
     if is_healthy(&health) && others.is_empty() { Ok(()) } else { Err(Failure::Reported) }
