@@ -472,3 +472,16 @@ fn a_program_that_does_not_read_a_long_line_is_replaced() {
     host.hears("read 9");
     host.stop();
 }
+
+/// The program neither hears that its input ends nor SIGTERM, so the host would wait for seconds.
+#[test]
+fn a_second_signal_ends_the_host_at_once() {
+    let place = Place::new();
+    let mut host = place.host(&["--agent", "exec:trap '' TERM; echo begun >&2; sleep 20"], &[]);
+    support::eventually("the program runs", || host.log().contains("begun").then_some(()));
+    host.signal("INT");
+    support::eventually("the host begins to stop", || host.log().contains("stopping").then_some(()));
+    host.signal("TERM");
+    assert_eq!(host.wait().code(), Some(130));
+    assert!(!host.log().contains("still busy"));
+}

@@ -190,20 +190,3 @@ fn a_slow_agent_does_not_keep_the_host_from_ending() {
     assert!(!story.good().contains("failed"), "{}", story.out);
     host.stop();
 }
-
-#[test]
-fn a_second_signal_ends_the_host_at_once() {
-    let place = Place::new();
-    let server = Upstream::start(|_, _| {
-        std::thread::sleep(std::time::Duration::from_secs(3600));
-        (200, Vec::new(), Vec::new())
-    });
-    let mut host = place.host(&["--agent", &format!("http:{}", server.url())], &[]);
-    host.say("1", "hello");
-    server.wait_for("the message arrives", |_| true);
-    host.signal("INT");
-    support::eventually("the host begins to stop", || host.log().contains("stopping").then_some(()));
-    host.signal("TERM");
-    assert_eq!(host.wait().code(), Some(130));
-    assert!(!host.log().contains("still busy"));
-}
